@@ -1,0 +1,1 @@
+//! The side effects of an enrollment: reading pictures, checking URIs, storing secrets.

@@ -1,0 +1,78 @@
+//! Typed names: an activity, an orchestration and an event are constants that
+//! tie a name on the wire to the types of its payloads.
+//!
+//! ```
+//! use durabletask_core::{Activity, Event, Orchestration};
+//!
+//! const GREET: Activity<String, String> = Activity::new("greet");
+//! const WELCOME: Orchestration<Vec<String>, Vec<String>> = Orchestration::new("welcome");
+//! const APPROVAL: Event<bool> = Event::new("approval");
+//!
+//! assert_eq!(GREET.name(), "greet");
+//! assert_eq!(WELCOME.name(), "welcome");
+//! assert_eq!(APPROVAL.name(), "approval");
+//! ```
+
+use std::fmt;
+use std::marker::PhantomData;
+
+/// An activity's name with the types of its input and output.
+///
+/// Names are compared exactly. Both types travel as JSON.
+pub struct Activity<I, O> {
+    name: &'static str,
+    types: PhantomData<fn(I) -> O>,
+}
+
+/// An orchestration's name with the types of its input and output.
+///
+/// Names are compared exactly. Both types travel as JSON.
+pub struct Orchestration<I, O> {
+    name: &'static str,
+    types: PhantomData<fn(I) -> O>,
+}
+
+/// An external event's name with the type of its payload.
+///
+/// Event names are compared without regard to case, as in every official SDK.
+pub struct Event<T> {
+    name: &'static str,
+    types: PhantomData<fn() -> T>,
+}
+
+macro_rules! contract {
+    ($contract:ident < $($parameter:ident),+ >) => {
+        impl<$($parameter),+> $contract<$($parameter),+> {
+            /// Ties `name` to the payload types.
+            #[must_use]
+            pub const fn new(name: &'static str) -> Self {
+                Self { name, types: PhantomData }
+            }
+
+            /// The name on the wire.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                self.name
+            }
+        }
+
+        // Written by hand because derives would demand the bounds of the payload types.
+        impl<$($parameter),+> Clone for $contract<$($parameter),+> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        impl<$($parameter),+> Copy for $contract<$($parameter),+> {}
+
+        impl<$($parameter),+> fmt::Debug for $contract<$($parameter),+> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($contract)).field(&self.name).finish()
+            }
+        }
+    };
+}
+
+contract!(Activity<I, O>);
+contract!(Orchestration<I, O>);
+contract!(Event<T>);

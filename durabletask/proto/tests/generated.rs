@@ -1,0 +1,46 @@
+//! The committed wire types are what the `.proto` file says.
+//!
+//! After a change to the `.proto`, run
+//! `REGENERATE=1 cargo test -p durabletask-proto --test generated`
+//! and review the difference.
+
+#![allow(clippy::expect_used)] // A test says what it expects.
+
+use std::path::Path;
+use std::{env, fs};
+
+const SERVICE: &str = "TaskHubSidecarService";
+const COMMITTED: &str = "src/generated/task_hub_sidecar_service.rs";
+
+/// Generates the Rust code from the `.proto` file without a system `protoc`.
+fn generate(out_dir: &Path) -> String {
+    let descriptors = protox::compile(["orchestrator_service.proto"], ["proto"])
+        .expect("the .proto file compiles");
+    tonic_prost_build::configure()
+        .build_client(true)
+        .build_server(true)
+        // Connecting is the callers' business, with the transport that they choose.
+        .build_transport(false)
+        .client_mod_attribute(SERVICE, "#[cfg(feature = \"client\")]")
+        .server_mod_attribute(SERVICE, "#[cfg(feature = \"server\")]")
+        .out_dir(out_dir)
+        .compile_fds(descriptors)
+        .expect("code generation succeeds");
+    // A file without a package is generated under the name "_".
+    fs::read_to_string(out_dir.join("_.rs")).expect("the generated file is readable")
+}
+
+#[test]
+fn committed_code_matches_the_proto_file() {
+    let out_dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let generated = generate(out_dir.path());
+    if env::var_os("REGENERATE").is_some() {
+        fs::write(COMMITTED, &generated).expect("the committed file is writable");
+    }
+    let committed = fs::read_to_string(COMMITTED).unwrap_or_default();
+    assert!(
+        committed == generated,
+        "{COMMITTED} differs from what proto/orchestrator_service.proto generates; \
+         run REGENERATE=1 cargo test -p durabletask-proto --test generated"
+    );
+}

@@ -1,0 +1,1 @@
+//! Rust SDK for the Durable Task Scheduler: orchestrations as plain async functions.

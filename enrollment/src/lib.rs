@@ -1,0 +1,1 @@
+//! The vocabulary of an enrollment: ids, requests, outcomes, otpauth URIs and sealed values.

@@ -1,0 +1,1 @@
+//! The enrollment story: deterministic code only.
