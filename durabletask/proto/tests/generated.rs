@@ -9,7 +9,6 @@
 use std::path::Path;
 use std::{env, fs};
 
-const SERVICE: &str = "TaskHubSidecarService";
 const COMMITTED: &str = "src/generated/task_hub_sidecar_service.rs";
 
 /// Generates the Rust code from the `.proto` file without a system `protoc`.
@@ -21,8 +20,8 @@ fn generate(out_dir: &Path) -> String {
         .build_server(true)
         // Connecting is the callers' business, with the transport that they choose.
         .build_transport(false)
-        .client_mod_attribute(SERVICE, "#[cfg(feature = \"client\")]")
-        .server_mod_attribute(SERVICE, "#[cfg(feature = \"server\")]")
+        .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
+        .server_mod_attribute(".", "#[cfg(feature = \"server\")]")
         .out_dir(out_dir)
         .compile_fds(descriptors)
         .expect("code generation succeeds");

@@ -1291,6 +1291,7 @@ impl WorkerCapability {
     }
 }
 /// Generated client implementations.
+#[cfg(feature = "client")]
 pub mod task_hub_sidecar_service_client {
     #![allow(
         unused_variables,
@@ -1304,17 +1305,6 @@ pub mod task_hub_sidecar_service_client {
     #[derive(Debug, Clone)]
     pub struct TaskHubSidecarServiceClient<T> {
         inner: tonic::client::Grpc<T>,
-    }
-    impl TaskHubSidecarServiceClient<tonic::transport::Channel> {
-        /// Attempt to create a new client by connecting to a given endpoint.
-        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
-        where
-            D: TryInto<tonic::transport::Endpoint>,
-            D::Error: Into<StdError>,
-        {
-            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
-            Ok(Self::new(conn))
-        }
     }
     impl<T> TaskHubSidecarServiceClient<T>
     where
@@ -2103,6 +2093,7 @@ pub mod task_hub_sidecar_service_client {
     }
 }
 /// Generated server implementations.
+#[cfg(feature = "server")]
 pub mod task_hub_sidecar_service_server {
     #![allow(
         unused_variables,
