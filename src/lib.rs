@@ -1,1 +1,19 @@
-//! Countersign.
+//! Countersign: a server-side TOTP authenticator for teams and automation.
+//!
+//! This package is the front door, the command line and the wiring; the other
+//! packages of the workspace do the work.
+
+pub mod access;
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod data_dir;
+pub mod duration;
+mod enrollments;
+pub mod http;
+mod intake;
+pub mod shutdown;
+pub mod telemetry;
+mod tokens;

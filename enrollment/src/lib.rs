@@ -1,1 +1,15 @@
 //! The vocabulary of an enrollment: ids, requests, outcomes, otpauth URIs and sealed values.
+//!
+//! Everything here is a value. Nothing here reads a clock, a file or a socket; the
+//! only effect is drawing random numbers for ids, keys and envelopes.
+
+pub mod account;
+pub mod contract;
+pub mod decision;
+pub mod ids;
+pub mod otpauth;
+pub mod outcome;
+pub mod problem;
+pub mod progress;
+pub mod request;
+pub mod sealed;

@@ -1,1 +1,19 @@
 //! The enrollment story: deterministic code only.
+//!
+//! What is decided here is decided from inputs, results and the replay clock. The
+//! orchestration sees previews and sealed values, never a picture, a URI or a secret.
+
+mod approval;
+mod enroll;
+pub mod policy;
+
+use countersign_enrollment::contract::ENROLL;
+use durabletask_core::Registry;
+
+pub use enroll::enroll;
+
+/// Adds the orchestrations of this package to what a worker can run.
+#[must_use]
+pub fn register(registry: Registry) -> Registry {
+    registry.orchestration(&ENROLL, enroll)
+}

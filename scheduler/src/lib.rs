@@ -1,1 +1,20 @@
 //! A durable task hub over SQLite that speaks the Durable Task Scheduler's protocol.
+//!
+//! [`Scheduler::open`] opens a data folder, [`Scheduler::serve`] answers the gRPC
+//! service `TaskHubSidecarService` on a listener until it is told to stop. What a
+//! call has acknowledged is on disk: it survives the end of the process and of the
+//! machine's power.
+
+mod clock;
+mod config;
+mod dashboard;
+mod dispatch;
+mod error;
+mod scheduler;
+mod service;
+mod store;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use config::{SchedulerConfig, Storage};
+pub use error::{OpenError, ServeError};
+pub use scheduler::Scheduler;

@@ -1,7 +1,33 @@
 //! The replay core of the durabletask SDK: past and new events in, actions out.
+//!
+//! Nothing here reads a clock, opens a socket, starts a thread or draws a random
+//! number: the same history gives the same actions, always. The worker of the
+//! `durabletask` crate feeds it; orchestration authors need
+//! [`OrchestrationContext`], the contracts and the combinators only.
 
+mod action;
+mod activity;
+pub mod codec;
 mod contract;
 mod error;
+mod history;
+mod registry;
+mod replay;
+mod retry;
+pub mod testing;
 
+pub use action::{ActionKind, CompletionStatus, OrchestratorAction};
+pub use activity::ActivityContext;
 pub use contract::{Activity, Event, Orchestration};
 pub use error::{Failure, FailureDetails, TaskError};
+pub use history::{
+    ExecutionStarted, HistoryEvent, HistoryPayload, ParentInstance, TraceContext,
+    timestamp_from_wire, timestamp_to_wire,
+};
+pub use registry::Registry;
+pub use replay::{
+    ContinueOptions, Either, EventTask, Execution, OrchestrationContext, SubOrchestrationOptions,
+    Task, TaskOptions, Timer, TurnResult, UnprocessedEvents, WhenAll, WhenAny, select, when_all,
+    when_any,
+};
+pub use retry::RetryPolicy;

@@ -1,1 +1,18 @@
 //! The instance core of the scheduler: what happened to an instance in, effects out.
+//!
+//! Nothing here reads a clock, draws a random number or touches storage: the same
+//! arguments always give the same effects. The shell passes in the time and fresh
+//! execution ids, and makes the effects durable in one transaction. The messages of
+//! the wire protocol are the vocabulary, because they are what is stored.
+
+mod effects;
+mod instance;
+mod reuse;
+mod turn;
+
+pub use effects::{ChildStart, Effects, Message, NextExecution, TimerSet};
+pub use instance::{
+    Delivery, DropReason, Instance, accept, event, is_terminal, survives_continue_as_new,
+};
+pub use reuse::{Reuse, ReuseRefusal, check_policy, decide};
+pub use turn::{Turn, apply_turn, parent_message};

@@ -1,0 +1,135 @@
+//! Other decoders, for what the main one misses, and the guard around all of them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use ::quircs::Quirc;
+use ::rqrr::{BitGrid, PreparedImage};
+use rxing::DecodeHints;
+use rxing::common::{BitMatrix, DetectorRXingResult};
+use rxing::qrcode::detector::Detector;
+use zeroize::Zeroize;
+
+use super::bits;
+use super::cascade::Text;
+use super::symbols::{self, Symbols};
+use crate::picture::Plane;
+
+/// Runs a third-party decoder and takes a panic in it for "nothing found": pictures made to break
+/// a decoder must not take down the caller.
+pub(super) fn guarded<T>(attempt: impl FnOnce() -> Option<T>) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_default()
+}
+
+/// Above this many finder patterns the older decoders, which try all combinations, are left out.
+const MAX_UNBOUNDED_PATTERNS: usize = 40;
+
+/// Pictures above this size are halved or left out by the later decoders.
+const MAX_FALLBACK_PIXELS: usize = 5_000_000;
+
+/// Runs of black and white that look like a finder pattern, above which rqrr is left out: it
+/// compares all it finds with each other, and noise keeps it busy for seconds.
+const MAX_RQRR_RUNS: usize = 300;
+
+/// ZXing's original detector, once, as ported to Rust.
+pub(super) fn classic(plane: &Plane, seen: &Symbols) -> Option<Text> {
+    if seen.patterns > MAX_UNBOUNDED_PATTERNS || plane.pixels().len() > MAX_FALLBACK_PIXELS {
+        return None;
+    }
+    let bits = bits::local(plane)?;
+    guarded(|| {
+        let sampled = Detector::new(&bits)
+            .detect_with_hints(&DecodeHints::default())
+            .ok()?;
+        symbols::text_of(sampled.getBits())
+    })
+}
+
+/// quircs on the plane, half and double size, a local threshold and a median, until one reads.
+///
+/// It only finds the modules. Its own reading of them stops silently at modes that it does not
+/// know, so a part of the text could pass for the whole.
+pub(super) fn quircs(plane: &Plane, deadline: Instant) -> Symbols {
+    let small = plane.pixels().len() <= MAX_FALLBACK_PIXELS;
+    let tiny = plane.pixels().len() * 4 <= MAX_FALLBACK_PIXELS;
+    let variants: [&dyn Fn() -> Option<Vec<Text>>; 5] = [
+        &|| small.then(|| find_with_quircs(plane, deadline)),
+        &|| Some(find_with_quircs(&plane.halved(), deadline)),
+        &|| tiny.then(|| find_with_quircs(&plane.doubled(), deadline)),
+        &|| small.then(|| find_with_quircs(&bits::locally_thresholded(plane), deadline)),
+        &|| small.then(|| find_with_quircs(&plane.median(), deadline)),
+    ];
+    for variant in variants {
+        if Instant::now() >= deadline {
+            break;
+        }
+        let texts = variant().unwrap_or_default();
+        if !texts.is_empty() {
+            return Symbols::of(texts);
+        }
+    }
+    Symbols::default()
+}
+
+fn find_with_quircs(plane: &Plane, deadline: Instant) -> Vec<Text> {
+    guarded(|| {
+        let mut decoder = Quirc::new();
+        let (width, height) = (plane.width() as usize, plane.height() as usize);
+        let codes = decoder.identify(width, height, plane.pixels());
+        let in_time = codes.take_while(|_| Instant::now() < deadline);
+        let texts = in_time.filter_map(|code| {
+            let mut code = code.ok()?;
+            let size = usize::try_from(code.size).ok()?;
+            let text = read_modules(size, |x, y| {
+                let index = y * size + x;
+                code.cell_bitmap
+                    .get(index / 8)
+                    .is_some_and(|byte| byte >> (index % 8) & 1 == 1)
+            });
+            code.cell_bitmap.zeroize();
+            text
+        });
+        Some(texts.collect())
+    })
+    .unwrap_or_default()
+}
+
+/// rqrr, which also only finds the modules. `seen` is what the main decoder made of the picture:
+/// rqrr has no bounds of its own, so it gets only what was proved to hold few patterns.
+pub(super) fn rqrr(plane: &Plane, seen: &Symbols, deadline: Instant) -> Symbols {
+    if seen.patterns > MAX_UNBOUNDED_PATTERNS
+        || seen.runs > MAX_RQRR_RUNS
+        || plane.pixels().len() > MAX_FALLBACK_PIXELS
+        || Instant::now() >= deadline
+    {
+        return Symbols::default();
+    }
+    let (width, height) = (plane.width() as usize, plane.height() as usize);
+    let texts = guarded(|| {
+        let mut prepared = PreparedImage::prepare_from_greyscale(width, height, |x, y| {
+            plane.pixels()[y * width + x]
+        });
+        let grids = prepared.detect_grids();
+        let texts = grids
+            .iter()
+            .filter_map(|grid| read_modules(grid.grid.size(), |x, y| grid.grid.bit(y, x)));
+        Some(texts.collect())
+    });
+    Symbols::of(texts.unwrap_or_default())
+}
+
+/// Reads modules that another decoder has found; `dark` tells a column and a row.
+fn read_modules(size: usize, dark: impl Fn(usize, usize) -> bool) -> Option<Text> {
+    let side = u32::try_from(size)
+        .ok()
+        .filter(|side| (21..=177).contains(side))?;
+    let mut bits = BitMatrix::with_single_dimension(side).ok()?;
+    for y in 0..side {
+        for x in 0..side {
+            if dark(x as usize, y as usize) {
+                bits.set(x, y);
+            }
+        }
+    }
+    symbols::text_of(&bits)
+}

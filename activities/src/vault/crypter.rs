@@ -1,0 +1,136 @@
+//! Encryption of what the embedded vault keeps.
+
+use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use data_encoding::HEXLOWER;
+use rand::TryRng as _;
+use rand::rngs::SysRng;
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+/// XChaCha20-Poly1305 takes nonces long enough to be drawn at random.
+pub(super) const NONCE_BYTES: usize = 24;
+
+/// A key of 32 random bytes and its public id. Wiped when dropped.
+pub(super) struct MasterKey {
+    id: String,
+    bytes: Zeroizing<[u8; 32]>,
+}
+
+impl MasterKey {
+    pub(super) fn new(bytes: Zeroizing<[u8; 32]>) -> Self {
+        // The label keeps the id from being a hash that something else uses.
+        let digest = Sha256::new()
+            .chain_update(b"countersign vault key id")
+            .chain_update(*bytes)
+            .finalize();
+        let id = HEXLOWER.encode(&digest).chars().take(16).collect();
+        Self { id, bytes }
+    }
+
+    fn cipher(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new((&*self.bytes).into())
+    }
+}
+
+/// The keys of a vault: the first encrypts, every one decrypts what names it.
+pub(super) struct Crypter {
+    first: MasterKey,
+    others: Vec<MasterKey>,
+}
+
+/// Something encrypted.
+pub(super) struct Encrypted {
+    /// The key's id.
+    pub(super) key_id: String,
+    /// [`NONCE_BYTES`] random bytes.
+    pub(super) nonce: Vec<u8>,
+    /// With the authentication tag.
+    pub(super) ciphertext: Vec<u8>,
+}
+
+/// Why something was not encrypted or decrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CrypterError {
+    /// The key that it names is not here.
+    UnknownKey,
+    /// It was changed, moved, or encrypted with another key of the same id.
+    DoesNotOpen,
+    /// The system has no random numbers to give.
+    Random,
+    /// It is too large to be encrypted.
+    TooLarge,
+}
+
+impl Crypter {
+    /// A crypter with these keys; nothing without any.
+    pub(super) fn new(keys: Vec<MasterKey>) -> Option<Self> {
+        let mut keys = keys.into_iter();
+        Some(Self {
+            first: keys.next()?,
+            others: keys.collect(),
+        })
+    }
+
+    /// Whether the key with this id is here.
+    pub(super) fn has(&self, key_id: &str) -> bool {
+        self.find(key_id).is_some()
+    }
+
+    /// Encrypts `plaintext` for one place, which `place` names: it does not decrypt in
+    /// another.
+    pub(super) fn encrypt(&self, place: &str, plaintext: &[u8]) -> Result<Encrypted, CrypterError> {
+        let mut nonce = [0; NONCE_BYTES];
+        SysRng
+            .try_fill_bytes(&mut nonce)
+            .map_err(|_| CrypterError::Random)?;
+        let ciphertext = self
+            .first
+            .cipher()
+            .encrypt(
+                &XNonce::from(nonce),
+                Payload {
+                    msg: plaintext,
+                    aad: place.as_bytes(),
+                },
+            )
+            .map_err(|_| CrypterError::TooLarge)?;
+        Ok(Encrypted {
+            key_id: self.first.id.clone(),
+            nonce: nonce.to_vec(),
+            ciphertext,
+        })
+    }
+
+    /// Decrypts what was encrypted for `place`.
+    pub(super) fn decrypt(
+        &self,
+        place: &str,
+        encrypted: &Encrypted,
+    ) -> Result<Zeroizing<Vec<u8>>, CrypterError> {
+        let key = self
+            .find(&encrypted.key_id)
+            .ok_or(CrypterError::UnknownKey)?;
+        let nonce: [u8; NONCE_BYTES] = encrypted
+            .nonce
+            .as_slice()
+            .try_into()
+            .map_err(|_| CrypterError::DoesNotOpen)?;
+        key.cipher()
+            .decrypt(
+                &XNonce::from(nonce),
+                Payload {
+                    msg: &encrypted.ciphertext,
+                    aad: place.as_bytes(),
+                },
+            )
+            .map(Zeroizing::new)
+            .map_err(|_| CrypterError::DoesNotOpen)
+    }
+
+    fn find(&self, key_id: &str) -> Option<&MasterKey> {
+        std::iter::once(&self.first)
+            .chain(&self.others)
+            .find(|key| key.id == key_id)
+    }
+}

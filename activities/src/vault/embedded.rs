@@ -1,0 +1,627 @@
+//! The vault in the data folder: SQLite, every secret encrypted by itself.
+//!
+//! `vault.sqlite3` holds one row an account. The secret is encrypted with
+//! XChaCha20-Poly1305 under a key in another file, `vault.key`, that only its owner can
+//! read, and is bound to its id and parameters: a row that was changed, or moved to
+//! another id, does not open. What accounts are called and how their codes look stays
+//! readable in the database. Several processes can use one folder.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use countersign_enrollment::account::{
+    AccountPreview, Algorithm, CodeParameters, Labels, TotpAccount, TotpSecret,
+};
+use countersign_enrollment::ids::EnrollmentId;
+use data_encoding::BASE64URL_NOPAD;
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
+use thiserror::Error;
+use tokio::sync::Mutex;
+
+use super::crypter::{Crypter, CrypterError, Encrypted};
+use super::key_file::{self, KeyFileError};
+use super::schema::{self, Opened};
+use super::{AccountPage, AccountRecord, MAX_PAGE, SecretVault, Stored, VaultError};
+
+const DATABASE: &str = "vault.sqlite3";
+const KEY_FILE: &str = "vault.key";
+
+/// Why the vault's folder cannot be used.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The operating system refused.
+    #[error("cannot make the vault's file {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// SQLite refused.
+    #[error("cannot open the vault {}", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// A later release has written it.
+    #[error(
+        "the vault {} has schema {found}, and this release understands {}; use a later release",
+        path.display(), schema::VERSION
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The schema that it has.
+        found: i64,
+    },
+    /// Another program has written it.
+    #[error("{} is not a vault of this program", .0.display())]
+    Foreign(PathBuf),
+    /// The key file cannot be used.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// Accounts are encrypted with a key that is not in the key file.
+    #[error("the vault holds accounts whose key {key_id} is not in {}; restore that file from a backup", path.display())]
+    KeyMissing {
+        /// The key file.
+        path: PathBuf,
+        /// The key's id.
+        key_id: String,
+    },
+}
+
+/// A vault in a folder on this machine. Clones use the same connections.
+#[derive(Clone)]
+pub struct EmbeddedVault {
+    crypter: Arc<Crypter>,
+    // Each is used by one blocking task at a time. Reading does not wait for writing.
+    writer: Arc<Mutex<Connection>>,
+    reader: Arc<Mutex<Connection>>,
+}
+
+impl EmbeddedVault {
+    /// Opens the vault in `folder`, which must exist, and makes it on first use. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], whose text says what to do.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        let path = folder.join(DATABASE);
+        schema::touch(&path).map_err(|source| OpenError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let failed = |source| OpenError::Database {
+            path: path.clone(),
+            source,
+        };
+        let open = || match schema::open(&path).map_err(failed)? {
+            Opened::Ready(connection) => Ok(connection),
+            Opened::Newer(found) => Err(OpenError::Newer {
+                path: path.clone(),
+                found,
+            }),
+            Opened::Foreign => Err(OpenError::Foreign(path.clone())),
+        };
+        let writer = open()?;
+        let reader = open()?;
+        let used: Vec<String> = key_ids(&writer).map_err(failed)?;
+
+        let key_path = folder.join(KEY_FILE);
+        let missing = |key_id: &String| OpenError::KeyMissing {
+            path: key_path.clone(),
+            key_id: key_id.clone(),
+        };
+        let crypter = match key_file::read(&key_path)? {
+            Some(crypter) => crypter,
+            // A new key must not hide that the old one is lost.
+            None => match used.first() {
+                Some(key_id) => return Err(missing(key_id)),
+                None => {
+                    key_file::create(&key_path)?;
+                    key_file::read(&key_path)?
+                        .ok_or_else(|| KeyFileError::Empty(key_path.clone()))?
+                }
+            },
+        };
+        if let Some(key_id) = used.iter().find(|key_id| !crypter.has(key_id)) {
+            return Err(missing(key_id));
+        }
+        Ok(Self {
+            crypter: Arc::new(crypter),
+            writer: Arc::new(Mutex::new(writer)),
+            reader: Arc::new(Mutex::new(reader)),
+        })
+    }
+
+    /// Runs `work` in a transaction that is durable once this returns `Ok`.
+    async fn write<T, F>(&self, work: F) -> Result<T, VaultError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, VaultError> + Send + 'static,
+    {
+        let mut connection = Arc::clone(&self.writer).lock_owned().await;
+        blocking(move || {
+            let transaction = connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)
+                .map_err(from_sqlite)?;
+            let done = work(&transaction)?;
+            transaction.commit().map_err(from_sqlite)?;
+            Ok(done)
+        })
+        .await
+    }
+
+    async fn look<T, F>(&self, work: F) -> Result<T, VaultError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, VaultError> + Send + 'static,
+    {
+        let connection = Arc::clone(&self.reader).lock_owned().await;
+        blocking(move || work(&connection)).await
+    }
+}
+
+#[async_trait]
+impl SecretVault for EmbeddedVault {
+    async fn store(
+        &self,
+        id: &EnrollmentId,
+        account: &TotpAccount,
+    ) -> Result<Stored, VaultError> {
+        let (id, account, crypter) = (id.clone(), account.clone(), Arc::clone(&self.crypter));
+        self.write(move |transaction| {
+            if let Some(row) = find(transaction, &id)? {
+                if row.record.deleted_at.is_some() {
+                    return Err(VaultError::Deleted);
+                }
+                let kept = row.account(&crypter)?;
+                let same = kept.secret() == account.secret()
+                    && kept.parameters() == account.parameters();
+                return if same {
+                    Ok(Stored::AlreadyThere)
+                } else {
+                    Err(VaultError::Conflict)
+                };
+            }
+            if is_purged(transaction, &id)? {
+                return Err(VaultError::Deleted);
+            }
+            insert(transaction, &id, &account, &crypter)?;
+            Ok(Stored::Created)
+        })
+        .await
+    }
+
+    async fn read(&self, id: &EnrollmentId) -> Result<TotpAccount, VaultError> {
+        let (id, crypter) = (id.clone(), Arc::clone(&self.crypter));
+        self.look(move |connection| {
+            let row = find(connection, &id)?.ok_or(VaultError::NotFound)?;
+            if row.record.deleted_at.is_some() {
+                return Err(VaultError::Deleted);
+            }
+            row.account(&crypter)
+        })
+        .await
+    }
+
+    async fn describe(&self, id: &EnrollmentId) -> Result<AccountRecord, VaultError> {
+        let id = id.clone();
+        self.look(move |connection| {
+            let row = find(connection, &id)?.ok_or(VaultError::NotFound)?;
+            Ok(row.record)
+        })
+        .await
+    }
+
+    async fn list(
+        &self,
+        search: Option<&str>,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<AccountPage, VaultError> {
+        let search = search.unwrap_or_default().to_lowercase();
+        let after = cursor.map(Place::from_cursor).transpose()?;
+        let limit = limit.clamp(1, MAX_PAGE);
+        self.look(move |connection| page(connection, &search, after, limit))
+            .await
+    }
+
+    async fn rename(
+        &self,
+        id: &EnrollmentId,
+        labels: &Labels,
+    ) -> Result<AccountRecord, VaultError> {
+        let (id, labels) = (id.clone(), labels.clone());
+        self.write(move |transaction| {
+            let row = find(transaction, &id)?.ok_or(VaultError::NotFound)?;
+            if row.record.deleted_at.is_some() {
+                return Err(VaultError::Deleted);
+            }
+            let (issuer_key, name_key) = order_keys(&labels);
+            transaction
+                .prepare_cached(
+                    "UPDATE accounts SET issuer = ?2, account_name = ?3, issuer_key = ?4,
+                     name_key = ?5, updated_at = ?6 WHERE id = ?1",
+                )
+                .and_then(|mut statement| {
+                    statement.execute(params![
+                        id.as_str(),
+                        labels.issuer(),
+                        labels.account_name(),
+                        issuer_key,
+                        name_key,
+                        Utc::now().timestamp_micros(),
+                    ])
+                })
+                .map_err(from_sqlite)?;
+            Ok(find(transaction, &id)?.ok_or(VaultError::NotFound)?.record)
+        })
+        .await
+    }
+
+    async fn delete(&self, id: &EnrollmentId) -> Result<(), VaultError> {
+        let id = id.clone();
+        self.write(move |transaction| {
+            set_deleted(transaction, &id, Some(Utc::now()))?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn recover(&self, id: &EnrollmentId) -> Result<AccountRecord, VaultError> {
+        let id = id.clone();
+        self.write(move |transaction| set_deleted(transaction, &id, None))
+            .await
+    }
+
+    async fn purge(&self, id: &EnrollmentId) -> Result<(), VaultError> {
+        let id = id.clone();
+        self.write(move |transaction| {
+            let Some(row) = find(transaction, &id)? else {
+                return if is_purged(transaction, &id)? {
+                    Ok(())
+                } else {
+                    Err(VaultError::NotFound)
+                };
+            };
+            if row.record.deleted_at.is_none() {
+                return Err(VaultError::Conflict);
+            }
+            transaction
+                .execute("DELETE FROM accounts WHERE id = ?1", params![id.as_str()])
+                .map_err(from_sqlite)?;
+            transaction
+                .execute(
+                    "INSERT INTO purged (id, purged_at) VALUES (?1, ?2)",
+                    params![id.as_str(), Utc::now().timestamp_micros()],
+                )
+                .map_err(from_sqlite)?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// A row as it is kept.
+struct AccountRow {
+    record: AccountRecord,
+    encrypted: Encrypted,
+}
+
+impl AccountRow {
+    fn account(&self, crypter: &Crypter) -> Result<TotpAccount, VaultError> {
+        let corrupt = |_| VaultError::Corrupt {
+            reason: "it has values that no account has",
+        };
+        let preview = &self.record.preview;
+        let labels =
+            Labels::new(preview.issuer.as_deref(), &preview.account_name).map_err(corrupt)?;
+        let parameters = CodeParameters::new(preview.algorithm, preview.digits, preview.period)
+            .map_err(corrupt)?;
+        let secret = crypter
+            .decrypt(&place(&self.record.id, parameters), &self.encrypted)
+            .map_err(from_crypter)?;
+        let secret = TotpSecret::new(secret).map_err(corrupt)?;
+        Ok(TotpAccount::new(labels, parameters, secret))
+    }
+}
+
+/// What a secret is bound to: where it is kept, and how its codes are made.
+fn place(id: &EnrollmentId, parameters: CodeParameters) -> String {
+    format!(
+        "accounts|{id}|{}|{}|{}|{}",
+        schema::VERSION,
+        parameters.algorithm().as_str(),
+        parameters.digits(),
+        parameters.period()
+    )
+}
+
+fn insert(
+    transaction: &Transaction<'_>,
+    id: &EnrollmentId,
+    account: &TotpAccount,
+    crypter: &Crypter,
+) -> Result<(), VaultError> {
+    let parameters = account.parameters();
+    let encrypted = crypter
+        .encrypt(&place(id, parameters), account.secret().expose())
+        .map_err(from_crypter)?;
+    let (issuer_key, name_key) = order_keys(account.labels());
+    let now = Utc::now().timestamp_micros();
+    transaction
+        .prepare_cached(
+            "INSERT INTO accounts (id, issuer, account_name, issuer_key, name_key, algorithm,
+             digits, period, key_id, nonce, ciphertext, created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![
+                id.as_str(),
+                account.issuer(),
+                account.account_name(),
+                issuer_key,
+                name_key,
+                parameters.algorithm().as_str(),
+                parameters.digits(),
+                parameters.period(),
+                encrypted.key_id,
+                encrypted.nonce,
+                encrypted.ciphertext,
+                now,
+            ])
+        })
+        .map_err(from_sqlite)?;
+    Ok(())
+}
+
+const COLUMNS: &str = "id, issuer, account_name, algorithm, digits, period, created_at, \
+                       updated_at, deleted_at, key_id, nonce, ciphertext";
+
+fn find(connection: &Connection, id: &EnrollmentId) -> Result<Option<AccountRow>, VaultError> {
+    connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM accounts WHERE id = ?1"))
+        .and_then(|mut statement| {
+            statement
+                .query_row(params![id.as_str()], |row| Ok(read_row(row)))
+                .optional()
+        })
+        .map_err(from_sqlite)?
+        .transpose()
+}
+
+fn read_row(row: &Row<'_>) -> Result<AccountRow, VaultError> {
+    let corrupt = || VaultError::Corrupt {
+        reason: "a column holds what it never should",
+    };
+    let moment = |micros: i64| DateTime::from_timestamp_micros(micros).ok_or_else(corrupt);
+    let id: String = row.get(0).map_err(from_sqlite)?;
+    let algorithm: String = row.get(3).map_err(from_sqlite)?;
+    let algorithm = [Algorithm::Sha1, Algorithm::Sha256, Algorithm::Sha512]
+        .into_iter()
+        .find(|known| known.as_str() == algorithm)
+        .ok_or_else(corrupt)?;
+    let deleted_at: Option<i64> = row.get(8).map_err(from_sqlite)?;
+    Ok(AccountRow {
+        record: AccountRecord {
+            id: id.parse().map_err(|_| corrupt())?,
+            preview: AccountPreview {
+                issuer: row.get(1).map_err(from_sqlite)?,
+                account_name: row.get(2).map_err(from_sqlite)?,
+                algorithm,
+                digits: row.get(4).map_err(from_sqlite)?,
+                period: row.get(5).map_err(from_sqlite)?,
+            },
+            created_at: moment(row.get(6).map_err(from_sqlite)?)?,
+            updated_at: moment(row.get(7).map_err(from_sqlite)?)?,
+            deleted_at: deleted_at.map(moment).transpose()?,
+        },
+        encrypted: Encrypted {
+            key_id: row.get(9).map_err(from_sqlite)?,
+            nonce: row.get(10).map_err(from_sqlite)?,
+            ciphertext: row.get(11).map_err(from_sqlite)?,
+        },
+    })
+}
+
+/// Deletes or recovers, unless that is done already.
+fn set_deleted(
+    transaction: &Transaction<'_>,
+    id: &EnrollmentId,
+    deleted_at: Option<DateTime<Utc>>,
+) -> Result<AccountRecord, VaultError> {
+    let row = find(transaction, id)?.ok_or(VaultError::NotFound)?;
+    if row.record.deleted_at.is_some() == deleted_at.is_some() {
+        return Ok(row.record);
+    }
+    transaction
+        .execute(
+            "UPDATE accounts SET deleted_at = ?2, updated_at = ?3 WHERE id = ?1",
+            params![
+                id.as_str(),
+                deleted_at.map(|at| at.timestamp_micros()),
+                Utc::now().timestamp_micros(),
+            ],
+        )
+        .map_err(from_sqlite)?;
+    Ok(find(transaction, id)?.ok_or(VaultError::NotFound)?.record)
+}
+
+fn is_purged(connection: &Connection, id: &EnrollmentId) -> Result<bool, VaultError> {
+    connection
+        .query_row(
+            "SELECT EXISTS (SELECT 1 FROM purged WHERE id = ?1)",
+            params![id.as_str()],
+            |row| row.get(0),
+        )
+        .map_err(from_sqlite)
+}
+
+fn key_ids(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
+    connection
+        .prepare("SELECT DISTINCT key_id FROM accounts")?
+        .query_map([], |row| row.get(0))?
+        .collect()
+}
+
+/// A place in the list's order.
+struct Place {
+    issuer_key: String,
+    name_key: String,
+    id: String,
+}
+
+impl Place {
+    fn of(record: &AccountRecord) -> Self {
+        Self {
+            issuer_key: record
+                .preview
+                .issuer
+                .as_deref()
+                .unwrap_or_default()
+                .to_lowercase(),
+            name_key: record.preview.account_name.to_lowercase(),
+            id: record.id.to_string(),
+        }
+    }
+
+    fn to_cursor(&self) -> String {
+        // Labels hold no control characters, so the separator is none of theirs.
+        let text = format!("{}\n{}\n{}", self.issuer_key, self.name_key, self.id);
+        BASE64URL_NOPAD.encode(text.as_bytes())
+    }
+
+    fn from_cursor(cursor: &str) -> Result<Self, VaultError> {
+        let bytes = BASE64URL_NOPAD
+            .decode(cursor.as_bytes())
+            .map_err(|_| VaultError::InvalidCursor)?;
+        let text = String::from_utf8(bytes).map_err(|_| VaultError::InvalidCursor)?;
+        let mut parts = text.split('\n').map(str::to_owned);
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(issuer_key), Some(name_key), Some(id), None) => Ok(Self {
+                issuer_key,
+                name_key,
+                id,
+            }),
+            _ => Err(VaultError::InvalidCursor),
+        }
+    }
+}
+
+fn page(
+    connection: &Connection,
+    search: &str,
+    after: Option<Place>,
+    limit: usize,
+) -> Result<AccountPage, VaultError> {
+    // Every id is greater than the empty one, so this is before everything.
+    let after = after.unwrap_or(Place {
+        issuer_key: String::new(),
+        name_key: String::new(),
+        id: String::new(),
+    });
+    let mut statement = connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM accounts
+             WHERE deleted_at IS NULL AND (issuer_key, name_key, id) > (?1, ?2, ?3)
+               AND (?4 = '' OR instr(issuer_key, ?4) > 0 OR instr(name_key, ?4) > 0)
+             ORDER BY issuer_key, name_key, id LIMIT ?5"
+        ))
+        .map_err(from_sqlite)?;
+    // One more than fits tells whether there is another page.
+    let wanted = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let rows = statement
+        .query_map(
+            params![after.issuer_key, after.name_key, after.id, search, wanted],
+            |row| Ok(read_row(row)),
+        )
+        .map_err(from_sqlite)?;
+    let mut accounts = Vec::with_capacity(limit);
+    let mut more = false;
+    for row in rows {
+        if accounts.len() == limit {
+            more = true;
+            break;
+        }
+        accounts.push(row.map_err(from_sqlite)??.record);
+    }
+    Ok(AccountPage {
+        next: accounts
+            .last()
+            .filter(|_| more)
+            .map(|last| Place::of(last).to_cursor()),
+        accounts,
+    })
+}
+
+fn order_keys(labels: &Labels) -> (String, String) {
+    (
+        labels.issuer().unwrap_or_default().to_lowercase(),
+        labels.account_name().to_lowercase(),
+    )
+}
+
+/// Runs blocking work off the async threads. It is bounded by what it holds: a
+/// connection each.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, VaultError> + Send + 'static,
+) -> Result<T, VaultError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| {
+            Err(VaultError::Unavailable {
+                source: Box::new(error),
+            })
+        })
+}
+
+/// What an error of SQLite means to somebody who uses the vault.
+fn from_sqlite(error: rusqlite::Error) -> VaultError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => VaultError::Corrupt {
+            reason: "the database file is damaged; restore it from a backup",
+        },
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => VaultError::Denied {
+            reason: "the database file cannot be written".to_owned(),
+        },
+        None if matches!(
+            error,
+            rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::InvalidColumnType(..)
+        ) =>
+        {
+            VaultError::Corrupt {
+                reason: "a column holds what it never should",
+            }
+        }
+        _ => VaultError::Unavailable {
+            source: Box::new(error),
+        },
+    }
+}
+
+fn from_crypter(error: CrypterError) -> VaultError {
+    match error {
+        CrypterError::UnknownKey => VaultError::Corrupt {
+            reason: "it is encrypted with a key that is not in the key file",
+        },
+        CrypterError::DoesNotOpen => VaultError::Corrupt {
+            reason: "it does not decrypt; it was changed, or the key was",
+        },
+        CrypterError::TooLarge => VaultError::Corrupt {
+            reason: "it is too large",
+        },
+        CrypterError::Random => VaultError::Unavailable {
+            source: Box::new(KeyFileError::Random),
+        },
+    }
+}

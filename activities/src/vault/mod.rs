@@ -1,0 +1,188 @@
+//! Where secrets are kept: the promises of every vault, and the vaults.
+
+mod crypter;
+mod embedded;
+mod key_file;
+mod schema;
+
+use std::error::Error as StdError;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use countersign_enrollment::account::{AccountPreview, Labels, TotpAccount};
+use countersign_enrollment::ids::EnrollmentId;
+use thiserror::Error;
+
+pub use embedded::{EmbeddedVault, OpenError};
+
+/// The most accounts on one page of a list.
+pub const MAX_PAGE: usize = 500;
+
+/// A store of accounts by enrollment id.
+///
+/// An id is used for one account, ever: what was deleted or purged does not come back
+/// under its name by storing again. When a call has returned `Ok`, what it did survives
+/// a crash of the process and of the machine. When it has returned
+/// [`VaultError::Unavailable`], it may have been done or not; calling again is safe.
+///
+/// Cancel safety: a call whose future is dropped may still be carried out.
+#[async_trait]
+pub trait SecretVault: Send + Sync {
+    /// Keeps `account` under `id`. Once it has returned, exactly this secret is there.
+    ///
+    /// Storing the same secret with the same parameters again changes nothing, whatever
+    /// the account is called by now, and tells so.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Conflict`] when another secret, or other parameters, are kept under
+    /// `id`; they stay. [`VaultError::Deleted`] when the account was deleted or purged.
+    async fn store(
+        &self,
+        id: &EnrollmentId,
+        account: &TotpAccount,
+    ) -> Result<Stored, VaultError>;
+
+    /// The account with its secret. Needs no permission to list.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::NotFound`] when there never was one or it was purged,
+    /// [`VaultError::Deleted`] when it was deleted and can be recovered,
+    /// [`VaultError::Corrupt`] when what is kept is not what was stored.
+    async fn read(&self, id: &EnrollmentId) -> Result<TotpAccount, VaultError>;
+
+    /// What is known of the account without its secret; also of a deleted one.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::NotFound`] when there never was one or it was purged.
+    async fn describe(&self, id: &EnrollmentId) -> Result<AccountRecord, VaultError>;
+
+    /// A page of at most `limit` accounts (1 to [`MAX_PAGE`]; more is taken as that),
+    /// deleted ones left out, by issuer and then account name, without regard to case.
+    /// With `search`, only those whose issuer or account name contains it, in any case.
+    /// `cursor` is the `next` of the page before.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::InvalidCursor`] when `cursor` was no page's `next`.
+    async fn list(
+        &self,
+        search: Option<&str>,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<AccountPage, VaultError>;
+
+    /// Calls the account something else. Its codes stay the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`SecretVault::read`].
+    async fn rename(
+        &self,
+        id: &EnrollmentId,
+        labels: &Labels,
+    ) -> Result<AccountRecord, VaultError>;
+
+    /// Takes the account out of use: it is not read or listed any more, and can be
+    /// recovered. Deleting a deleted one changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::NotFound`] when there never was one or it was purged.
+    async fn delete(&self, id: &EnrollmentId) -> Result<(), VaultError>;
+
+    /// Brings a deleted account back into use. Recovering one in use changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::NotFound`] when there never was one or it was purged.
+    async fn recover(&self, id: &EnrollmentId) -> Result<AccountRecord, VaultError>;
+
+    /// Destroys a deleted account; it cannot be brought back, and its id is not used
+    /// again. Purging a purged one changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::NotFound`] when there never was one; [`VaultError::Conflict`] when
+    /// it is in use: delete it first.
+    async fn purge(&self, id: &EnrollmentId) -> Result<(), VaultError>;
+}
+
+/// What storing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// The account was not there before.
+    Created,
+    /// It was; nothing has changed.
+    AlreadyThere,
+}
+
+/// What is known of an account without its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountRecord {
+    /// Its name in the vault.
+    pub id: EnrollmentId,
+    /// What it is called and how its codes look.
+    pub preview: AccountPreview,
+    /// When it was stored.
+    pub created_at: DateTime<Utc>,
+    /// When it was last renamed, deleted or recovered, or stored.
+    pub updated_at: DateTime<Utc>,
+    /// When it was deleted, if it was.
+    pub deleted_at: Option<DateTime<Utc>>,
+}
+
+/// A part of the list of accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountPage {
+    /// In the list's order.
+    pub accounts: Vec<AccountRecord>,
+    /// The cursor of the page after this one, if there may be one.
+    pub next: Option<String>,
+}
+
+/// Why a vault did not do what it was asked for.
+#[derive(Debug, Error)]
+pub enum VaultError {
+    /// There is no account with this id.
+    #[error("the vault has no account with this id")]
+    NotFound,
+    /// The account was deleted.
+    #[error("the account was deleted")]
+    Deleted,
+    /// What is there contradicts what was asked for.
+    #[error("the vault already keeps something else under this id")]
+    Conflict,
+    /// The text is not a cursor of this vault.
+    #[error("the cursor is not one that this vault gave out; begin with the first page")]
+    InvalidCursor,
+    /// The vault cannot be reached or has no capacity now. Try again later.
+    #[error("the vault does not answer")]
+    Unavailable {
+        /// What happened, for the log.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// What is kept is not what was stored, or is sealed with a key that is not here.
+    #[error("what the vault keeps under this id cannot be read: {reason}")]
+    Corrupt {
+        /// What is wrong, without any of the content.
+        reason: &'static str,
+    },
+    /// This process may not do that.
+    #[error("the vault refuses this process: {reason}")]
+    Denied {
+        /// What is not allowed.
+        reason: String,
+    },
+}
+
+impl VaultError {
+    /// Whether trying again later can help.
+    #[must_use]
+    pub const fn is_retriable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}

@@ -1,0 +1,120 @@
+//! The embedded vault's file and its tables.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
+/// The version of the tables below. Kept in the file's `user_version`.
+pub(super) const VERSION: i64 = 1;
+/// Marks the file as ours: "CSVT".
+const APPLICATION_ID: i64 = 0x4353_5654;
+/// How long to wait for another process that writes.
+const BUSY: Duration = Duration::from_secs(5);
+/// How often to ask for write-ahead logging: switching it on does not wait for other
+/// processes that are just opening the file.
+const WAL_ATTEMPTS: u32 = 50;
+
+const TABLES: &str = "
+CREATE TABLE accounts (
+    id           TEXT PRIMARY KEY,
+    issuer       TEXT,
+    account_name TEXT NOT NULL,
+    -- Lower case, for order and search.
+    issuer_key   TEXT NOT NULL,
+    name_key     TEXT NOT NULL,
+    algorithm    TEXT NOT NULL,
+    digits       INTEGER NOT NULL,
+    period       INTEGER NOT NULL,
+    key_id       TEXT NOT NULL,
+    nonce        BLOB NOT NULL,
+    ciphertext   BLOB NOT NULL,
+    -- Microseconds of Unix time.
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL,
+    deleted_at   INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX accounts_in_order ON accounts (issuer_key, name_key, id) WHERE deleted_at IS NULL;
+-- Ids that are not used again.
+CREATE TABLE purged (
+    id        TEXT PRIMARY KEY,
+    purged_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// What a file is, once it is open.
+pub(super) enum Opened {
+    /// It has the tables of this release.
+    Ready(Connection),
+    /// It has those of a later one.
+    Newer(i64),
+    /// It belongs to another program.
+    Foreign,
+}
+
+/// Makes the file, readable for its owner only, if it is not there.
+pub(super) fn touch(path: &Path) -> io::Result<()> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+}
+
+/// Opens the file and makes the tables if it is new.
+pub(super) fn open(path: &Path) -> Result<Opened, rusqlite::Error> {
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version = version(&connection)?;
+    match (application, version) {
+        (APPLICATION_ID, VERSION) | (0, 0) => {}
+        (APPLICATION_ID, version) if version > VERSION => return Ok(Opened::Newer(version)),
+        _ => return Ok(Opened::Foreign),
+    }
+    write_ahead(&connection)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // Overwrites what is purged.
+    connection.pragma_update(None, "secure_delete", true)?;
+
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have made them in the meantime.
+    if self::version(&transaction)? == 0 {
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+    }
+    transaction.commit()?;
+    Ok(Opened::Ready(connection))
+}
+
+fn version(connection: &Connection) -> Result<i64, rusqlite::Error> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn write_ahead(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let mut attempts = 0;
+    loop {
+        let switched: Result<String, _> =
+            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));
+        match switched {
+            Ok(_) => return Ok(()),
+            Err(error)
+                if attempts < WAL_ATTEMPTS
+                    && matches!(
+                        error.sqlite_error_code(),
+                        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+                    ) =>
+            {
+                attempts += 1;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! "Hello cities": N instances started at once, five sequential activities each.
+//!
+//! Runs our scheduler on a SQLite file (synchronous=FULL), our worker and our
+//! client in one process, over loopback gRPC, and prints how long it took, how
+//! many work items per second that is (an instance is 11 of them: six turns and
+//! five activities) and the latency of single instances on the idle system.
+//!
+//! ```text
+//! cargo bench --bench hello_cities -- [--instances 5000] [--memory]
+//! ```
+//!
+//! It never fails on time, only when an instance is lost or wrong.
+
+#![allow(clippy::print_stdout, clippy::expect_used)]
+
+use std::time::{Duration, Instant};
+
+use durabletask::{
+    Activity, ActivityContext, Client, Connection, Failure, Orchestration, OrchestrationContext,
+    Payloads, Registry, Status, Worker,
+};
+use durabletask_scheduler::{Scheduler, SchedulerConfig, Storage};
+use futures_util::StreamExt as _;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+const SAY_HELLO: Activity<String, String> = Activity::new("say-hello");
+const HELLO_CITIES: Orchestration<(), Vec<String>> = Orchestration::new("hello-cities");
+const CITIES: [&str; 5] = ["Tokyo", "Seattle", "London", "Amsterdam", "Nairobi"];
+
+/// Turns and activities of one instance.
+const WORK_ITEMS: usize = 11;
+const TIMEOUT: Duration = Duration::from_secs(600);
+const LATENCY_SAMPLES: usize = 200;
+/// Starts and waits under way at once.
+const IN_FLIGHT: usize = 256;
+
+async fn say_hello(_: ActivityContext, city: String) -> Result<String, Failure> {
+    Ok(format!("Hello, {city}!"))
+}
+
+async fn hello_cities(ctx: OrchestrationContext, (): ()) -> Result<Vec<String>, Failure> {
+    let mut greetings = Vec::with_capacity(CITIES.len());
+    for city in CITIES {
+        greetings.push(ctx.call_activity(&SAY_HELLO, &city.to_owned()).await?);
+    }
+    Ok(greetings)
+}
+
+struct Options {
+    instances: usize,
+    memory: bool,
+}
+
+impl Options {
+    fn from_args() -> Self {
+        let mut options = Self {
+            instances: 5_000,
+            memory: false,
+        };
+        let mut args = std::env::args().skip(1);
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--instances" => {
+                    let value = args.next().expect("--instances takes a number");
+                    options.instances = value.parse().expect("--instances takes a number");
+                }
+                "--memory" => options.memory = true,
+                // Cargo passes --bench to every benchmark.
+                _ => {}
+            }
+        }
+        options
+    }
+}
+
+fn main() {
+    let options = Options::from_args();
+    tokio::runtime::Runtime::new()
+        .expect("a runtime can be made")
+        .block_on(run(options));
+}
+
+async fn run(options: Options) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let storage = if options.memory {
+        Storage::Memory
+    } else {
+        Storage::Directory(folder.path().to_owned())
+    };
+    let scheduler = Scheduler::open(SchedulerConfig {
+        storage,
+        ..SchedulerConfig::default()
+    })
+    .expect("the scheduler opens");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("the port is known");
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn({
+        let scheduler = scheduler.clone();
+        let stop = stop.clone();
+        async move { scheduler.serve(listener, stop).await }
+    });
+
+    let connection = Connection::parse(&format!(
+        "Endpoint=http://{address};TaskHub=default;Authentication=None"
+    ))
+    .expect("the connection string is right");
+    let worker = Worker::builder(&connection)
+        .registry(
+            Registry::new()
+                .orchestration(&HELLO_CITIES, hello_cities)
+                .activity(&SAY_HELLO, say_hello),
+        )
+        .build()
+        .expect("the worker can be built");
+    let worker_stop = CancellationToken::new();
+    let working = tokio::spawn({
+        let stop = worker_stop.clone();
+        async move { worker.run(stop).await }
+    });
+    let client = Client::new(&connection).expect("the client can be built");
+
+    // Warm up: connections, prepared statements, the worker's stream.
+    for _ in 0..20 {
+        one_instance(&client).await;
+    }
+
+    println!(
+        "hello-cities, {} instances, {}",
+        options.instances,
+        if options.memory {
+            "in memory"
+        } else {
+            "SQLite file, synchronous=FULL"
+        }
+    );
+    let begun = Instant::now();
+    let ids: Vec<String> = futures_util::stream::iter(0..options.instances)
+        .map(|_| {
+            let client = client.clone();
+            async move {
+                client
+                    .start(&HELLO_CITIES, &())
+                    .send()
+                    .await
+                    .expect("an instance starts")
+            }
+        })
+        .buffer_unordered(IN_FLIGHT)
+        .collect()
+        .await;
+    let started = begun.elapsed();
+    let finished = futures_util::stream::iter(&ids)
+        .map(|id| expect_greetings(&client, id))
+        .buffer_unordered(IN_FLIGHT)
+        .count()
+        .await;
+    let total = begun.elapsed();
+    assert_eq!(finished, options.instances, "no instance is lost");
+
+    let seconds = total.as_secs_f64();
+    println!("  all started after   {:8.2} s", started.as_secs_f64());
+    println!("  all finished after  {seconds:8.2} s");
+    println!(
+        "  instances/s         {:8.0}",
+        options.instances as f64 / seconds
+    );
+    println!(
+        "  work items/s        {:8.0}",
+        (options.instances * WORK_ITEMS) as f64 / seconds
+    );
+
+    let mut latencies = Vec::with_capacity(LATENCY_SAMPLES);
+    for _ in 0..LATENCY_SAMPLES {
+        let begun = Instant::now();
+        one_instance(&client).await;
+        latencies.push(begun.elapsed());
+    }
+    latencies.sort_unstable();
+    println!(
+        "  one instance alone  p50 {:.2} ms, p99 {:.2} ms",
+        latencies[LATENCY_SAMPLES / 2].as_secs_f64() * 1e3,
+        latencies[LATENCY_SAMPLES * 99 / 100].as_secs_f64() * 1e3
+    );
+
+    worker_stop.cancel();
+    working
+        .await
+        .expect("the worker does not panic")
+        .expect("the worker drains");
+    stop.cancel();
+    serving
+        .await
+        .expect("the scheduler does not panic")
+        .expect("the scheduler drains");
+}
+
+async fn one_instance(client: &Client) {
+    let id = client
+        .start(&HELLO_CITIES, &())
+        .send()
+        .await
+        .expect("an instance starts");
+    expect_greetings(client, &id).await;
+}
+
+async fn expect_greetings(client: &Client, id: &str) {
+    let state = client
+        .wait_for_completion(id, Payloads::Include, TIMEOUT)
+        .await
+        .expect("an instance finishes");
+    assert_eq!(state.status, Status::Completed, "{id} completes");
+    let greetings: Option<Vec<String>> = state.output().expect("the output is a list");
+    assert_eq!(greetings.map_or(0, |list| list.len()), CITIES.len());
+}

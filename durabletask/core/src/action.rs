@@ -1,0 +1,164 @@
+//! What an orchestration decides: the actions that a turn yields.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use durabletask_proto as proto;
+use proto::orchestrator_action::OrchestratorActionType;
+
+use crate::error::FailureDetails;
+use crate::history::{HistoryEvent, TraceContext, timestamp_to_wire};
+
+/// One decision of an orchestration (`OrchestratorAction` on the wire).
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrchestratorAction {
+    /// Dense from 0 in program order.
+    pub id: i32,
+    /// What was decided.
+    pub kind: ActionKind,
+}
+
+/// What an orchestration decides. Payload strings are JSON text.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(
+    missing_docs,
+    reason = "the fields are those of the wire messages of the same names"
+)]
+pub enum ActionKind {
+    /// Call an activity.
+    ScheduleTask {
+        name: String,
+        version: Option<String>,
+        input: Option<String>,
+        tags: BTreeMap<String, String>,
+        trace_context: Option<TraceContext>,
+    },
+    /// Start a sub-orchestration.
+    CreateSubOrchestration {
+        instance_id: String,
+        name: String,
+        version: Option<String>,
+        input: Option<String>,
+        tags: BTreeMap<String, String>,
+        trace_context: Option<TraceContext>,
+    },
+    /// Wake the orchestration at an instant.
+    CreateTimer { fire_at: DateTime<Utc> },
+    /// Raise an external event for another instance.
+    SendEvent {
+        instance_id: String,
+        name: String,
+        data: Option<String>,
+    },
+    /// End this execution; always the last action.
+    Complete {
+        status: CompletionStatus,
+        /// The output, or the next input for continue-as-new.
+        result: Option<String>,
+        failure: Option<FailureDetails>,
+        new_version: Option<String>,
+        /// External events for the next execution: name, input, time of arrival.
+        carryover: Vec<(String, Option<String>, Option<DateTime<Utc>>)>,
+    },
+}
+
+/// How an execution ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompletionStatus {
+    /// The orchestration returned a value.
+    Completed,
+    /// It could not do its work.
+    Failed,
+    /// Someone terminated it.
+    Terminated,
+    /// It starts anew with another input and an empty history.
+    ContinuedAsNew,
+}
+
+impl From<CompletionStatus> for proto::OrchestrationStatus {
+    fn from(status: CompletionStatus) -> Self {
+        match status {
+            CompletionStatus::Completed => Self::Completed,
+            CompletionStatus::Failed => Self::Failed,
+            CompletionStatus::Terminated => Self::Terminated,
+            CompletionStatus::ContinuedAsNew => Self::ContinuedAsNew,
+        }
+    }
+}
+
+impl From<OrchestratorAction> for proto::OrchestratorAction {
+    fn from(action: OrchestratorAction) -> Self {
+        let kind = match action.kind {
+            ActionKind::ScheduleTask {
+                name,
+                version,
+                input,
+                tags,
+                trace_context,
+            } => OrchestratorActionType::ScheduleTask(proto::ScheduleTaskAction {
+                name,
+                version,
+                input,
+                tags: tags.into_iter().collect(),
+                parent_trace_context: trace_context.map(Into::into),
+            }),
+            ActionKind::CreateSubOrchestration {
+                instance_id,
+                name,
+                version,
+                input,
+                tags,
+                trace_context,
+            } => OrchestratorActionType::CreateSubOrchestration(
+                proto::CreateSubOrchestrationAction {
+                    instance_id,
+                    name,
+                    version,
+                    input,
+                    tags: tags.into_iter().collect(),
+                    parent_trace_context: trace_context.map(Into::into),
+                },
+            ),
+            ActionKind::CreateTimer { fire_at } => {
+                OrchestratorActionType::CreateTimer(proto::CreateTimerAction {
+                    fire_at: Some(timestamp_to_wire(fire_at)),
+                })
+            }
+            ActionKind::SendEvent {
+                instance_id,
+                name,
+                data,
+            } => OrchestratorActionType::SendEvent(proto::SendEventAction {
+                instance: Some(proto::OrchestrationInstance {
+                    instance_id,
+                    execution_id: None,
+                }),
+                name,
+                data,
+            }),
+            ActionKind::Complete {
+                status,
+                result,
+                failure,
+                new_version,
+                carryover,
+            } => {
+                OrchestratorActionType::CompleteOrchestration(proto::CompleteOrchestrationAction {
+                    orchestration_status: proto::OrchestrationStatus::from(status) as i32,
+                    result,
+                    new_version,
+                    carryover_events: carryover
+                        .into_iter()
+                        .map(|(name, input, at)| HistoryEvent::raised_to_wire(name, input, at))
+                        .collect(),
+                    failure_details: failure.map(Into::into),
+                    ..Default::default()
+                })
+            }
+        };
+        Self {
+            id: action.id,
+            orchestrator_action_type: Some(kind),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Waiting for several tasks. All of it is deterministic: ties go to the first
+//! in the order of the arguments.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::stream::{FuturesUnordered, Stream};
+
+/// Which of two futures came first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Either<A, B> {
+    /// The first one.
+    Left(A),
+    /// The second one.
+    Right(B),
+}
+
+/// Waits for the first of two futures and drops the other one.
+///
+/// A dropped timer is taken back, a dropped event task gives up its place; a
+/// dropped activity goes on unobserved. If both are ready, the first wins.
+pub async fn select<A, B>(first: A, second: B) -> Either<A::Output, B::Output>
+where
+    A: Future,
+    B: Future,
+{
+    let mut first = std::pin::pin!(first);
+    let mut second = std::pin::pin!(second);
+    std::future::poll_fn(|context| {
+        if let Poll::Ready(output) = first.as_mut().poll(context) {
+            return Poll::Ready(Either::Left(output));
+        }
+        second.as_mut().poll(context).map(Either::Right)
+    })
+    .await
+}
+
+/// Waits for all futures and yields their values in the order of the arguments.
+///
+/// The first error ends it; the tasks that are still under way go on unobserved.
+/// The cost of an event does not grow with the number of futures.
+///
+/// # Errors
+///
+/// The first error that occurs.
+pub fn when_all<I, F, T, E>(futures: I) -> WhenAll<F, T>
+where
+    I: IntoIterator<Item = F>,
+    F: Future<Output = Result<T, E>>,
+{
+    let pending: FuturesUnordered<Indexed<F>> = futures
+        .into_iter()
+        .enumerate()
+        .map(|(index, future)| Indexed {
+            index,
+            future: Box::pin(future),
+        })
+        .collect();
+    let results = std::iter::repeat_with(|| None)
+        .take(pending.len())
+        .collect();
+    WhenAll { pending, results }
+}
+
+/// The future that [`when_all`] makes.
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct WhenAll<F, T> {
+    pending: FuturesUnordered<Indexed<F>>,
+    results: Vec<Option<T>>,
+}
+
+struct Indexed<F> {
+    index: usize,
+    future: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for Indexed<F> {
+    type Output = (usize, F::Output);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let index = self.index;
+        self.future
+            .as_mut()
+            .poll(context)
+            .map(|output| (index, output))
+    }
+}
+
+// The results are only moved, never pinned.
+impl<F, T> Unpin for WhenAll<F, T> {}
+
+impl<F, T, E> Future for WhenAll<F, T>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    type Output = Result<Vec<T>, E>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match Pin::new(&mut self.pending).poll_next(context) {
+                Poll::Ready(Some((index, Ok(value)))) => {
+                    if let Some(slot) = self.results.get_mut(index) {
+                        *slot = Some(value);
+                    }
+                }
+                Poll::Ready(Some((_, Err(error)))) => return Poll::Ready(Err(error)),
+                Poll::Ready(None) => {
+                    let results = std::mem::take(&mut self.results);
+                    return Poll::Ready(Ok(results.into_iter().flatten().collect()));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// Waits for the first of several futures; yields its index and value and drops
+/// the others. An empty list is never ready.
+pub fn when_any<I, F>(futures: I) -> WhenAny<F>
+where
+    I: IntoIterator<Item = F>,
+    F: Future,
+{
+    WhenAny {
+        futures: futures.into_iter().map(Box::pin).collect(),
+    }
+}
+
+/// The future that [`when_any`] makes.
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct WhenAny<F> {
+    futures: Vec<Pin<Box<F>>>,
+}
+
+impl<F: Future> Future for WhenAny<F> {
+    type Output = (usize, F::Output);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        for (index, future) in self.futures.iter_mut().enumerate() {
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                self.futures.clear();
+                return Poll::Ready((index, output));
+            }
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,319 @@
+//! What an orchestration may ask and do.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::action::ActionKind;
+use crate::codec;
+use crate::contract::{Activity, Event, Orchestration};
+use crate::error::Failure;
+use crate::history::{ExecutionStarted, ParentInstance, TraceContext};
+use crate::retry::RetryPolicy;
+
+use super::state::{Continuation, Shared};
+use super::tasks::{EventTask, Task, Timer};
+
+/// An orchestration's only window on the world: everything it learns and does
+/// goes through here, so that a replay sees the same.
+///
+/// Tasks are scheduled when they are called, in program order; the returned
+/// future only waits. Cheap to clone.
+#[derive(Clone)]
+pub struct OrchestrationContext {
+    shared: Arc<Shared>,
+}
+
+/// How an activity is called.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TaskOptions {
+    /// How failures are tried again; `None` for a single attempt.
+    pub retry: Option<RetryPolicy>,
+    /// The activity's version; `None` for that of the orchestration.
+    pub version: Option<String>,
+    /// Tags for operators, shown with the call.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// How a sub-orchestration is started.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SubOrchestrationOptions {
+    /// Its instance id; `None` for `{execution id}:{task id in hex}`, which
+    /// differs between attempts.
+    pub instance_id: Option<String>,
+    /// Its version; `None` for unversioned.
+    pub version: Option<String>,
+    /// How failures are tried again; `None` for a single attempt.
+    pub retry: Option<RetryPolicy>,
+    /// The new instance's tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What becomes of external events that nobody took when the orchestration continues as new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnprocessedEvents {
+    /// The next execution gets them, in the order of arrival.
+    #[default]
+    Keep,
+    /// They are lost.
+    Drop,
+}
+
+/// How an orchestration continues as new.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContinueOptions {
+    /// What becomes of external events that nobody took.
+    pub unprocessed_events: UnprocessedEvents,
+    /// The next execution's version; `None` keeps the present one.
+    pub new_version: Option<String>,
+}
+
+impl OrchestrationContext {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    fn started(&self) -> Option<&ExecutionStarted> {
+        self.shared.started.get().map(Box::as_ref)
+    }
+
+    /// The id of this instance.
+    #[must_use]
+    pub fn instance_id(&self) -> &str {
+        &self.shared.instance_id
+    }
+
+    /// The id of this execution of the instance, if the scheduler tells it.
+    #[must_use]
+    pub fn execution_id(&self) -> Option<String> {
+        self.shared.execution_id().map(str::to_owned)
+    }
+
+    /// This orchestration's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.started().map_or("", |started| &started.name)
+    }
+
+    /// This instance's version; `None` or empty if unversioned.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.started()
+            .and_then(|started| started.version.as_deref())
+    }
+
+    /// The orchestration that started this one, if any.
+    #[must_use]
+    pub fn parent(&self) -> Option<&ParentInstance> {
+        self.started().and_then(|started| started.parent.as_ref())
+    }
+
+    /// This instance's tags.
+    #[must_use]
+    pub fn tags(&self) -> &BTreeMap<String, String> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        self.started().map_or(&NONE, |started| &started.tags)
+    }
+
+    /// The replay clock: when the present turn began. It stands still within a turn.
+    #[must_use]
+    pub fn current_utc(&self) -> DateTime<Utc> {
+        self.shared.lock().clock
+    }
+
+    /// A uuid that is the same on every replay: version 5 over the instance id,
+    /// the replay clock and a counter, as in the official SDKs.
+    #[must_use]
+    pub fn new_uuid(&self) -> Uuid {
+        self.shared.lock().new_uuid(&self.shared.instance_id)
+    }
+
+    /// Whether the code runs over steps that are recorded already. Use it for
+    /// diagnostics only, never for decisions.
+    #[must_use]
+    pub fn is_replaying(&self) -> bool {
+        self.shared.lock().replaying
+    }
+
+    /// Sets the status that operators see; it stays until it is set again.
+    ///
+    /// # Errors
+    ///
+    /// If `status` cannot be written as JSON.
+    pub fn set_custom_status<T: Serialize + ?Sized>(&self, status: &T) -> Result<(), Failure> {
+        let text = codec::encode(status).map_err(payload_failure)?;
+        self.shared.lock().custom_status = Some(text);
+        Ok(())
+    }
+
+    /// Calls an activity once.
+    pub fn call_activity<I: Serialize, O>(&self, activity: &Activity<I, O>, input: &I) -> Task<O> {
+        self.call_activity_with(activity, input, TaskOptions::default())
+    }
+
+    /// Calls an activity with a retry policy, a version or tags.
+    pub fn call_activity_with<I: Serialize, O>(
+        &self,
+        activity: &Activity<I, O>,
+        input: &I,
+        options: TaskOptions,
+    ) -> Task<O> {
+        let name = activity.name();
+        let input = match codec::encode(input) {
+            Ok(input) => input,
+            Err(reason) => return Task::refused(name, reason),
+        };
+        let call = ActionKind::ScheduleTask {
+            name: name.to_owned(),
+            version: options
+                .version
+                .or_else(|| self.version().map(str::to_owned)),
+            input: Some(input),
+            tags: options.tags,
+            trace_context: self.trace_context(),
+        };
+        let id = self.shared.lock().start_call(call, options.retry, None);
+        Task::scheduled(Arc::clone(&self.shared), id, name)
+    }
+
+    /// Starts a sub-orchestration once.
+    pub fn call_sub_orchestration<I: Serialize, O>(
+        &self,
+        orchestration: &Orchestration<I, O>,
+        input: &I,
+    ) -> Task<O> {
+        self.call_sub_orchestration_with(orchestration, input, SubOrchestrationOptions::default())
+    }
+
+    /// Starts a sub-orchestration with an instance id, a version, a retry policy or tags.
+    pub fn call_sub_orchestration_with<I: Serialize, O>(
+        &self,
+        orchestration: &Orchestration<I, O>,
+        input: &I,
+        options: SubOrchestrationOptions,
+    ) -> Task<O> {
+        let name = orchestration.name();
+        let input = match codec::encode(input) {
+            Ok(input) => input,
+            Err(reason) => return Task::refused(name, reason),
+        };
+        let prefix = match &options.instance_id {
+            Some(_) => None,
+            None => Some(self.shared.execution_id().unwrap_or(self.instance_id())),
+        };
+        let call = ActionKind::CreateSubOrchestration {
+            instance_id: options.instance_id.unwrap_or_default(),
+            name: name.to_owned(),
+            version: options.version,
+            input: Some(input),
+            tags: options.tags,
+            trace_context: self.trace_context(),
+        };
+        let id = self.shared.lock().start_call(call, options.retry, prefix);
+        Task::scheduled(Arc::clone(&self.shared), id, name)
+    }
+
+    /// A durable timer that fires `delay` after the replay clock's present instant.
+    pub fn create_timer(&self, delay: Duration) -> Timer {
+        let mut state = self.shared.lock();
+        let at = state.after(delay);
+        let id = state.start_timer(at);
+        Timer::new(Arc::clone(&self.shared), id)
+    }
+
+    /// A durable timer that fires at `at`, or at once if that has passed.
+    pub fn create_timer_at(&self, at: DateTime<Utc>) -> Timer {
+        let id = self.shared.lock().start_timer(at);
+        Timer::new(Arc::clone(&self.shared), id)
+    }
+
+    /// Waits for an external event. Events that came before are kept, oldest
+    /// first; several waiters for one name are served in order.
+    pub fn wait_for_event<T>(&self, event: &Event<T>) -> EventTask<T> {
+        let waiter = self.shared.lock().inbox.wait(event.name());
+        EventTask::new(Arc::clone(&self.shared), waiter, event.name())
+    }
+
+    /// Raises an external event for another instance (or this one). Nobody is
+    /// told if there is no such instance.
+    ///
+    /// # Errors
+    ///
+    /// If `payload` cannot be written as JSON.
+    pub fn send_event<T: Serialize>(
+        &self,
+        instance_id: &str,
+        event: &Event<T>,
+        payload: &T,
+    ) -> Result<(), Failure> {
+        let data = codec::encode(payload).map_err(payload_failure)?;
+        let mut state = self.shared.lock();
+        let id = state.take_id();
+        state.push_action(
+            id,
+            ActionKind::SendEvent {
+                instance_id: instance_id.to_owned(),
+                name: event.name().to_owned(),
+                data: Some(data),
+            },
+        );
+        Ok(())
+    }
+
+    /// Ends this execution and starts the next with `input` and an empty
+    /// history. Write `return ctx.continue_as_new(&next);`.
+    ///
+    /// External events that nobody took go to the next execution.
+    ///
+    /// # Errors
+    ///
+    /// Always: the failure is how the end travels through `?` and `return`.
+    pub fn continue_as_new<I: Serialize, O>(&self, input: &I) -> Result<O, Failure> {
+        self.continue_as_new_with(input, ContinueOptions::default())
+    }
+
+    /// Like [`continue_as_new`](Self::continue_as_new), with a choice about
+    /// unprocessed events and the version.
+    ///
+    /// # Errors
+    ///
+    /// Always: the failure is how the end travels through `?` and `return`.
+    pub fn continue_as_new_with<I: Serialize, O>(
+        &self,
+        input: &I,
+        options: ContinueOptions,
+    ) -> Result<O, Failure> {
+        let input = codec::encode(input).map_err(payload_failure)?;
+        self.shared.lock().continuation = Some(Continuation {
+            input,
+            new_version: options.new_version,
+            keep_events: options.unprocessed_events == UnprocessedEvents::Keep,
+        });
+        Err(Failure::new(
+            "ContinueAsNew",
+            "the orchestration continues as new",
+        ))
+    }
+
+    fn trace_context(&self) -> Option<TraceContext> {
+        self.started()
+            .and_then(|started| started.trace_context.clone())
+    }
+}
+
+impl fmt::Debug for OrchestrationContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OrchestrationContext")
+            .field("instance_id", &self.shared.instance_id)
+            .finish_non_exhaustive()
+    }
+}
+
+fn payload_failure(reason: String) -> Failure {
+    Failure::new("PayloadMismatch", reason).permanent()
+}

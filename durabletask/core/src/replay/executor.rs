@@ -1,0 +1,274 @@
+//! Polling an orchestration's code over its history, with no runtime underneath.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use crate::action::{CompletionStatus, OrchestratorAction};
+use crate::error::{Failure, FailureDetails};
+use crate::history::{ExecutionStarted, HistoryEvent};
+use crate::registry::{HandlerFuture, Registry};
+
+use super::context::OrchestrationContext;
+use super::state::{Applied, Shared};
+
+/// How often code may wake itself between two events. Combinators do it a few
+/// times; code that does nothing else would never end.
+const MAX_SELF_WAKES: usize = 100_000;
+
+/// One live execution of an orchestration: its code and what it waits for.
+///
+/// It can be fed the whole history at once or turn by turn: an execution that
+/// lived through its turns is in the same state as one that replays them.
+pub struct Execution {
+    shared: Arc<Shared>,
+    registry: Arc<Registry>,
+    code: Option<HandlerFuture>,
+    woken: Arc<Woken>,
+    waker: Waker,
+    replayed: bool,
+}
+
+/// What a turn decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TurnResult {
+    /// The decisions in program order; the end of the execution comes last.
+    pub actions: Vec<OrchestratorAction>,
+    /// The present custom status, JSON text.
+    pub custom_status: Option<String>,
+    /// Whether the execution is over.
+    pub completed: bool,
+}
+
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+impl Execution {
+    /// An execution at its very beginning. `execution_id` may be absent if the
+    /// history tells it.
+    #[must_use]
+    pub fn new(
+        instance_id: impl Into<Arc<str>>,
+        execution_id: Option<String>,
+        registry: Arc<Registry>,
+    ) -> Self {
+        let woken = Arc::new(Woken(AtomicBool::new(false)));
+        Self {
+            shared: Arc::new(Shared::new(instance_id.into(), execution_id)),
+            registry,
+            code: None,
+            waker: Waker::from(Arc::clone(&woken)),
+            woken,
+            replayed: false,
+        }
+    }
+
+    /// The id of the instance.
+    #[must_use]
+    pub fn instance_id(&self) -> &str {
+        &self.shared.instance_id
+    }
+
+    /// The id of the execution, as given or as the history told it.
+    #[must_use]
+    pub fn execution_id(&self) -> Option<&str> {
+        self.shared.execution_id()
+    }
+
+    /// Replays committed events. May be called several times with consecutive
+    /// pieces of the past, before the first turn.
+    pub fn replay(&mut self, past: impl IntoIterator<Item = HistoryEvent>) {
+        self.shared.lock().replaying = true;
+        self.replayed = true;
+        // What the code logs on replay was logged before.
+        tracing::dispatcher::with_default(&tracing::Dispatch::none(), || {
+            for event in past {
+                self.feed(event);
+            }
+        });
+    }
+
+    /// Runs one turn over new events and yields what it decided.
+    ///
+    /// A divergence from the replayed past, a panic, or awaiting something that
+    /// is not durable ends the execution as failed.
+    pub fn turn(&mut self, new: impl IntoIterator<Item = HistoryEvent>) -> TurnResult {
+        if std::mem::take(&mut self.replayed) {
+            let applied = self.shared.lock().check_past();
+            self.follow(applied);
+        }
+        self.shared.lock().replaying = false;
+        {
+            let span = tracing::info_span!("orchestration", instance_id = %self.shared.instance_id);
+            let _entered = span.enter();
+            for event in new {
+                self.feed(event);
+            }
+        }
+        self.check_rest();
+        let mut state = self.shared.lock();
+        TurnResult {
+            actions: state.take_actions(),
+            custom_status: state.custom_status.clone(),
+            completed: state.is_over(),
+        }
+    }
+
+    fn feed(&mut self, event: HistoryEvent) {
+        let mut next = Some(event);
+        while let Some(event) = next {
+            let mut wake = Vec::new();
+            let applied = self.shared.lock().apply(event, &mut wake);
+            wake.into_iter().for_each(Waker::wake);
+            self.follow(applied);
+            self.advance();
+            next = self.shared.lock().next_held();
+        }
+    }
+
+    fn follow(&mut self, applied: Applied) {
+        match applied {
+            Applied::Nothing => {}
+            Applied::Start(started) => self.start(*started),
+            Applied::Stop => self.drop_code(),
+        }
+    }
+
+    fn start(&mut self, mut started: ExecutionStarted) {
+        let input = started.input.take();
+        let name = started.name.clone();
+        // Set once: the state lets only the first ExecutionStarted through.
+        let _ = self.shared.started.set(Box::new(started));
+        let context = OrchestrationContext::new(Arc::clone(&self.shared));
+        let registry = Arc::clone(&self.registry);
+        match registry.start_orchestration(&name, context, input) {
+            Ok(code) => {
+                self.code = Some(code);
+                self.woken.0.store(true, Ordering::Release);
+            }
+            Err(details) => {
+                self.shared.lock().abort(details);
+            }
+        }
+    }
+
+    /// Polls the code while something has woken it.
+    fn advance(&mut self) {
+        let mut polls = 0;
+        while self.woken.0.swap(false, Ordering::AcqRel) {
+            let Some(code) = &mut self.code else {
+                return;
+            };
+            let mut context = Context::from_waker(&self.waker);
+            let polled = catch_unwind(AssertUnwindSafe(|| code.as_mut().poll(&mut context)));
+            match polled {
+                Ok(Poll::Ready(result)) => self.finish(result),
+                Ok(Poll::Pending) => {
+                    polls += 1;
+                    if polls > MAX_SELF_WAKES {
+                        self.abort(foreign_await());
+                    }
+                }
+                Err(panic) => self.abort(panic_details(panic.as_ref())),
+            }
+        }
+    }
+
+    fn finish(&mut self, result: Result<String, Failure>) {
+        let mut state = self.shared.lock();
+        match state.continuation.take() {
+            Some(mut continuation) => {
+                let input = std::mem::take(&mut continuation.input);
+                state.end(CompletionStatus::ContinuedAsNew, Some(input), None);
+                if let Some(completion) = &mut state.completion {
+                    completion.continuation = Some(continuation);
+                }
+            }
+            None => match result {
+                Ok(output) => state.end(CompletionStatus::Completed, Some(output), None),
+                Err(failure) => {
+                    state.end(CompletionStatus::Failed, None, Some(failure.into_details()));
+                }
+            },
+        }
+        drop(state);
+        self.drop_code();
+    }
+
+    fn abort(&mut self, details: FailureDetails) {
+        self.shared.lock().abort(details);
+        self.drop_code();
+    }
+
+    fn drop_code(&mut self) {
+        if let Some(code) = self.code.take() {
+            // Destructors are user code as well; the execution is over either way.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(code)));
+        }
+    }
+
+    /// Code that is pending must wait for something that the history can answer.
+    fn check_rest(&mut self) {
+        let (over, may_rest, started) = {
+            let state = self.shared.lock();
+            (state.is_over(), state.may_rest(), state.is_started())
+        };
+        if over || may_rest {
+            return;
+        }
+        if !started {
+            self.abort(FailureDetails {
+                non_retriable: true,
+                ..FailureDetails::new(
+                    "CorruptHistory",
+                    "the history of this execution has no ExecutionStarted event",
+                )
+            });
+        } else if self.code.is_some() {
+            self.abort(foreign_await());
+        }
+    }
+}
+
+impl fmt::Debug for Execution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Execution")
+            .field("instance_id", &self.shared.instance_id)
+            .field("running", &self.code.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+fn foreign_await() -> FailureDetails {
+    FailureDetails {
+        non_retriable: true,
+        ..FailureDetails::new(
+            "ForeignAwait",
+            "the orchestration awaits something that is not a durable task, so nothing in its \
+             history can ever wake it. The usual causes: awaiting tokio::time::sleep, a channel, a \
+             lock, a JoinHandle or I/O in an orchestration (use a durable timer, an external event \
+             or an activity), or waiting for the first of an empty list",
+        )
+    }
+}
+
+fn panic_details(panic: &(dyn Any + Send)) -> FailureDetails {
+    let message = panic
+        .downcast_ref::<&'static str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "the orchestration panicked".to_owned());
+    FailureDetails::new("Panic", message)
+}

@@ -1,0 +1,109 @@
+//! Explaining a divergence between the recorded history and what the code does.
+
+use crate::action::{ActionKind, OrchestratorAction};
+use crate::error::FailureDetails;
+
+/// The error type of a divergence.
+pub(crate) const NON_DETERMINISM: &str = "NonDeterminismError";
+
+const CAUSES: &str = "The usual causes: changed orchestration code was deployed while instances \
+    were running (give the new code a new name or version, or let them finish first); the code \
+    reads the wall clock, random numbers or the environment (use the context's clock and uuids, \
+    or an activity); or it iterates over a hash map (use a sorted map)";
+
+/// A step as the history records it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Recorded<'a> {
+    Activity(&'a str),
+    SubOrchestration(&'a str),
+    Timer,
+    SentEvent(&'a str, &'a str),
+}
+
+impl Recorded<'_> {
+    /// Whether `action` is the same step. Inputs, versions and instants are not
+    /// compared, because changing them is safe.
+    pub(crate) fn matches(&self, action: &ActionKind) -> bool {
+        match (self, action) {
+            (Self::Activity(recorded), ActionKind::ScheduleTask { name, .. }) => recorded == name,
+            (Self::SubOrchestration(recorded), ActionKind::CreateSubOrchestration { name, .. }) => {
+                recorded == name
+            }
+            (Self::Timer, ActionKind::CreateTimer { .. }) => true,
+            (
+                Self::SentEvent(recorded, target),
+                ActionKind::SendEvent {
+                    name, instance_id, ..
+                },
+            ) => recorded.eq_ignore_ascii_case(name) && target == instance_id,
+            _ => false,
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Activity(name) => format!("a call of the activity '{name}'"),
+            Self::SubOrchestration(name) => format!("the sub-orchestration '{name}'"),
+            Self::Timer => "a timer".to_owned(),
+            Self::SentEvent(name, target) => {
+                format!("sending the event '{name}' to the instance '{target}'")
+            }
+        }
+    }
+}
+
+/// The history records `recorded` as step `id`, and the code did something else, or nothing.
+pub(crate) fn differs(
+    id: i32,
+    recorded: Recorded<'_>,
+    attempted: Option<&ActionKind>,
+) -> FailureDetails {
+    let attempted = attempted.map_or_else(
+        || "does not take that step".to_owned(),
+        |action| format!("attempts {}", describe(action)),
+    );
+    failure(format!(
+        "the history records {} as step #{id}, but the code {attempted}",
+        recorded.describe()
+    ))
+}
+
+/// The code took a step that a turn in the past did not.
+pub(crate) fn unrecorded(action: &OrchestratorAction) -> FailureDetails {
+    failure(format!(
+        "the history records no step #{}, but on replay the code attempts {}",
+        action.id,
+        describe(&action.kind)
+    ))
+}
+
+/// The code ended where the history goes on.
+pub(crate) fn ended_early(id: i32) -> FailureDetails {
+    failure(format!(
+        "the history goes on, but on replay the code ends the orchestration as step #{id}"
+    ))
+}
+
+fn describe(action: &ActionKind) -> String {
+    match action {
+        ActionKind::ScheduleTask { name, .. } => Recorded::Activity(name).describe(),
+        ActionKind::CreateSubOrchestration { name, .. } => {
+            Recorded::SubOrchestration(name).describe()
+        }
+        ActionKind::CreateTimer { .. } => Recorded::Timer.describe(),
+        ActionKind::SendEvent {
+            name, instance_id, ..
+        } => Recorded::SentEvent(name, instance_id).describe(),
+        ActionKind::Complete { .. } => "to end the orchestration".to_owned(),
+    }
+}
+
+fn failure(what: String) -> FailureDetails {
+    FailureDetails {
+        non_retriable: true,
+        ..FailureDetails::new(
+            NON_DETERMINISM,
+            format!("The orchestration is not deterministic: {what}. {CAUSES}."),
+        )
+    }
+}

@@ -1,0 +1,17 @@
+//! Replaying an orchestration: `(past events, new events) -> actions`.
+
+mod combinators;
+mod context;
+mod executor;
+mod inbox;
+mod mismatch;
+mod operations;
+mod state;
+mod tasks;
+
+pub use combinators::{Either, WhenAll, WhenAny, select, when_all, when_any};
+pub use context::{
+    ContinueOptions, OrchestrationContext, SubOrchestrationOptions, TaskOptions, UnprocessedEvents,
+};
+pub use executor::{Execution, TurnResult};
+pub use tasks::{EventTask, Task, Timer};

@@ -1,0 +1,181 @@
+//! The table of durable operations that an orchestration has under way.
+//!
+//! An operation is what one future in user code stands for: one activity or
+//! sub-orchestration with all its attempts, or one timer with all its chunks.
+
+use std::collections::HashMap;
+use std::task::Waker;
+
+use chrono::{DateTime, Utc};
+
+use crate::action::ActionKind;
+use crate::error::FailureDetails;
+use crate::retry::RetryPolicy;
+
+/// How an operation ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Completed(Option<String>),
+    Failed(Box<FailureDetails>),
+    Fired,
+}
+
+/// What the current step of an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Activity,
+    SubOrchestration,
+    /// A timer that ends at the operation's `until`.
+    Timer,
+}
+
+/// The attempts of an operation with a retry policy.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    pub(crate) policy: RetryPolicy,
+    pub(crate) failed: u32,
+    pub(crate) started: DateTime<Utc>,
+    /// The call, to be made again.
+    pub(crate) call: ActionKind,
+    /// Whether the id of the sub-orchestration follows from the id of the task.
+    pub(crate) derives_instance_id: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Operation {
+    /// The task or timer whose completion is awaited now.
+    pub(crate) current: i32,
+    pub(crate) step: Step,
+    /// When the timer of this step ends for good; a chunk may end earlier.
+    pub(crate) until: Option<DateTime<Utc>>,
+    /// When the current chunk ends.
+    pub(crate) chunk_until: Option<DateTime<Utc>>,
+    pub(crate) attempts: Option<Box<Attempts>>,
+    slot: Slot,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Waiting(Option<Waker>),
+    Done(Outcome),
+    /// The future is gone; the operation goes on without anyone to tell.
+    Detached,
+}
+
+/// All operations by the id of their first step.
+#[derive(Debug, Default)]
+pub(crate) struct Operations {
+    operations: HashMap<i32, Operation>,
+    /// From the id of a later step to that of the operation's first.
+    later_steps: HashMap<i32, i32>,
+    /// How many operations hold a waker, that is, have been looked at and are pending.
+    awaited: usize,
+}
+
+impl Operations {
+    pub(crate) fn insert(
+        &mut self,
+        id: i32,
+        step: Step,
+        until: Option<DateTime<Utc>>,
+        chunk_until: Option<DateTime<Utc>>,
+        attempts: Option<Box<Attempts>>,
+    ) {
+        self.operations.insert(
+            id,
+            Operation {
+                current: id,
+                step,
+                until,
+                chunk_until,
+                attempts,
+                slot: Slot::Waiting(None),
+            },
+        );
+    }
+
+    /// The operation whose current step is `step_id`, with its own id.
+    pub(crate) fn by_step(&mut self, step_id: i32) -> Option<(i32, &mut Operation)> {
+        let id = self.later_steps.get(&step_id).copied().unwrap_or(step_id);
+        let operation = self.operations.get_mut(&id)?;
+        // A finished operation stays until its future looks; it awaits nothing any more.
+        (operation.current == step_id && !matches!(operation.slot, Slot::Done(_)))
+            .then_some((id, operation))
+    }
+
+    /// Moves an operation on to its next step.
+    pub(crate) fn advance(&mut self, id: i32, next_step: i32) {
+        if let Some(operation) = self.operations.get_mut(&id) {
+            self.later_steps.remove(&operation.current);
+            operation.current = next_step;
+            self.later_steps.insert(next_step, id);
+        }
+    }
+
+    /// Ends an operation; yields whom to wake.
+    pub(crate) fn finish(&mut self, id: i32, outcome: Outcome) -> Option<Waker> {
+        let operation = self.operations.get_mut(&id)?;
+        self.later_steps.remove(&operation.current);
+        match std::mem::replace(&mut operation.slot, Slot::Done(outcome)) {
+            Slot::Waiting(waker) => {
+                self.awaited -= usize::from(waker.is_some());
+                waker
+            }
+            Slot::Done(_) => None,
+            Slot::Detached => {
+                self.operations.remove(&id);
+                None
+            }
+        }
+    }
+
+    /// The operation's outcome, if it has ended; otherwise remembers whom to wake.
+    pub(crate) fn poll(&mut self, id: i32, waker: &Waker) -> Option<Outcome> {
+        let operation = self.operations.get_mut(&id)?;
+        match &mut operation.slot {
+            Slot::Waiting(Some(known)) => known.clone_from(waker),
+            Slot::Waiting(none) => {
+                *none = Some(waker.clone());
+                self.awaited += 1;
+            }
+            Slot::Done(_) => {
+                if let Some(Operation {
+                    slot: Slot::Done(outcome),
+                    ..
+                }) = self.operations.remove(&id)
+                {
+                    return Some(outcome);
+                }
+            }
+            Slot::Detached => {}
+        }
+        None
+    }
+
+    /// The future is gone: a call goes on unobserved, a timer is forgotten.
+    /// Yields the forgotten timer's current step.
+    pub(crate) fn detach(&mut self, id: i32) -> Option<i32> {
+        let operation = self.operations.get_mut(&id)?;
+        let is_pure_timer = operation.step == Step::Timer && operation.attempts.is_none();
+        let before = std::mem::replace(&mut operation.slot, Slot::Detached);
+        if let Slot::Waiting(Some(_)) = before {
+            self.awaited -= 1;
+        }
+        if matches!(before, Slot::Done(_)) {
+            self.operations.remove(&id);
+            return None;
+        }
+        if is_pure_timer {
+            let current = operation.current;
+            self.operations.remove(&id);
+            self.later_steps.remove(&current);
+            return Some(current);
+        }
+        None
+    }
+
+    /// Whether some pending operation would wake the user's code.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.awaited > 0
+    }
+}

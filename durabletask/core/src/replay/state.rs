@@ -1,0 +1,538 @@
+//! The shared state of one execution: what user code schedules and what the
+//! history answers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use crate::action::{ActionKind, CompletionStatus, OrchestratorAction};
+use crate::error::FailureDetails;
+use crate::history::{ExecutionStarted, HistoryEvent, HistoryPayload};
+use crate::retry::RetryPolicy;
+
+use super::inbox::Inbox;
+use super::mismatch::{self, Recorded};
+use super::operations::{Attempts, Operations, Outcome, Step};
+
+/// The longest single timer. Schedulers bound the delay of a message, so longer
+/// timers are made of chunks, as in the official SDKs.
+const MAX_TIMER: TimeDelta = TimeDelta::days(3);
+
+/// The namespace of deterministic uuids, the same as in the official SDKs.
+const UUID_NAMESPACE: Uuid = Uuid::from_u128(0x9e95_2958_5e33_4daf_827f_2fa1_2937_b875);
+
+/// What the context and the futures of one execution share with its executor.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) instance_id: Arc<str>,
+    pub(crate) started: OnceLock<Box<ExecutionStarted>>,
+    pub(crate) execution_id: Option<String>,
+    state: Mutex<State>,
+}
+
+impl Shared {
+    pub(crate) fn new(instance_id: Arc<str>, execution_id: Option<String>) -> Self {
+        Self {
+            instance_id,
+            started: OnceLock::new(),
+            execution_id,
+            state: Mutex::new(State::default()),
+        }
+    }
+
+    /// The state. User code never runs while it is locked.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves the state consistent: each change is a single step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn execution_id(&self) -> Option<&str> {
+        self.execution_id.as_deref().or_else(|| {
+            self.started
+                .get()
+                .and_then(|started| started.execution_id.as_deref())
+        })
+    }
+}
+
+/// The next execution that user code asked for.
+#[derive(Debug)]
+pub(crate) struct Continuation {
+    pub(crate) input: String,
+    pub(crate) new_version: Option<String>,
+    pub(crate) keep_events: bool,
+}
+
+/// How the execution ends.
+#[derive(Debug)]
+pub(crate) struct Completion {
+    pub(crate) id: i32,
+    pub(crate) status: CompletionStatus,
+    pub(crate) result: Option<String>,
+    pub(crate) failure: Option<FailureDetails>,
+    pub(crate) continuation: Option<Continuation>,
+    /// Whether the history has it already.
+    pub(crate) recorded: bool,
+}
+
+/// What the executor has to do after an event.
+#[derive(Debug)]
+pub(crate) enum Applied {
+    /// Poll the user's code if something woke it.
+    Nothing,
+    /// Create the user's code.
+    Start(Box<ExecutionStarted>),
+    /// Drop the user's code: the execution is over.
+    Stop,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) clock: DateTime<Utc>,
+    pub(crate) replaying: bool,
+    pub(crate) custom_status: Option<String>,
+    pub(crate) continuation: Option<Continuation>,
+    pub(crate) completion: Option<Completion>,
+    pub(crate) operations: Operations,
+    pub(crate) inbox: Inbox,
+    next_id: i32,
+    last_recorded_id: Option<i32>,
+    uuid_counter: u64,
+    pending: BTreeMap<i32, OrchestratorAction>,
+    suspended: bool,
+    held: VecDeque<HistoryEvent>,
+    started: bool,
+    /// The history records an end that the code has not reached (or was not asked to).
+    closed: bool,
+    /// The execution was ended because it cannot go on; that reason stands.
+    aborted: bool,
+}
+
+impl State {
+    /// The id of the next action.
+    pub(crate) fn take_id(&mut self) -> i32 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    pub(crate) fn push_action(&mut self, id: i32, kind: ActionKind) {
+        // After the end, code still runs in destructors; nothing it asks for counts.
+        if self.completion.is_none() {
+            self.pending.insert(id, OrchestratorAction { id, kind });
+        }
+    }
+
+    /// Schedules a call with all its attempts; yields the operation's id.
+    pub(crate) fn start_call(
+        &mut self,
+        mut call: ActionKind,
+        policy: Option<RetryPolicy>,
+        derive_instance_id: Option<&str>,
+    ) -> i32 {
+        let id = self.take_id();
+        if let Some(prefix) = derive_instance_id {
+            set_derived_instance_id(&mut call, prefix, id);
+        }
+        let step = match &call {
+            ActionKind::CreateSubOrchestration { .. } => Step::SubOrchestration,
+            _ => Step::Activity,
+        };
+        let attempts = policy.map(|policy| {
+            Box::new(Attempts {
+                policy,
+                failed: 0,
+                started: self.clock,
+                call: call.clone(),
+                derives_instance_id: derive_instance_id.is_some(),
+            })
+        });
+        self.push_action(id, call);
+        self.operations.insert(id, step, None, None, attempts);
+        id
+    }
+
+    /// Schedules a timer; yields the operation's id.
+    pub(crate) fn start_timer(&mut self, until: DateTime<Utc>) -> i32 {
+        let id = self.take_id();
+        let chunk_until = self.push_timer(id, until);
+        self.operations
+            .insert(id, Step::Timer, Some(until), Some(chunk_until), None);
+        id
+    }
+
+    fn push_timer(&mut self, id: i32, until: DateTime<Utc>) -> DateTime<Utc> {
+        let longest = self
+            .clock
+            .checked_add_signed(MAX_TIMER)
+            .unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let fire_at = until.min(longest);
+        self.push_action(id, ActionKind::CreateTimer { fire_at });
+        fire_at
+    }
+
+    /// The instant `delay` from now, within the calendar.
+    pub(crate) fn after(&self, delay: Duration) -> DateTime<Utc> {
+        TimeDelta::from_std(delay)
+            .ok()
+            .and_then(|delay| self.clock.checked_add_signed(delay))
+            .unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+
+    /// Takes a timer back that no future stands for any more, if it is not recorded yet.
+    pub(crate) fn detach(&mut self, id: i32) {
+        if let Some(timer) = self.operations.detach(id) {
+            self.pending.remove(&timer);
+        }
+    }
+
+    /// A deterministic uuid: version 5 over instance id, replay clock and a counter.
+    pub(crate) fn new_uuid(&mut self, instance_id: &str) -> Uuid {
+        let ticks = self.clock.timestamp_subsec_nanos() / 100;
+        let clock = self.clock.format("%Y-%m-%dT%H:%M:%S");
+        let name = format!("{instance_id}_{clock}.{ticks:07}Z_{}", self.uuid_counter);
+        self.uuid_counter += 1;
+        Uuid::new_v5(&UUID_NAMESPACE, name.as_bytes())
+    }
+
+    /// Whether the user's code, if pending, waits for something durable or may rest.
+    pub(crate) fn may_rest(&self) -> bool {
+        self.suspended || self.operations.is_awaited() || self.inbox.is_awaited()
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.completion.is_some() || self.closed
+    }
+
+    /// Whether the code was never started, so that there is nothing to run.
+    pub(crate) fn is_started(&self) -> bool {
+        self.started
+    }
+
+    /// Applies one event, and with a resumption those that were held back.
+    pub(crate) fn apply(&mut self, event: HistoryEvent, wake: &mut Vec<Waker>) -> Applied {
+        if event.event_id >= 0 {
+            self.last_recorded_id = Some(
+                self.last_recorded_id
+                    .map_or(event.event_id, |last| last.max(event.event_id)),
+            );
+        }
+        match &event.payload {
+            HistoryPayload::OrchestratorStarted => {
+                // An instant that cannot be read leaves the clock where it was.
+                if let Some(timestamp) = event.timestamp {
+                    self.clock = timestamp;
+                }
+                Applied::Nothing
+            }
+            HistoryPayload::OrchestratorCompleted => Applied::Nothing,
+            HistoryPayload::ExecutionTerminated { output } => self.terminate(output.clone()),
+            _ if self.closed || self.aborted => Applied::Nothing,
+            HistoryPayload::ExecutionSuspended => {
+                self.suspended = true;
+                Applied::Nothing
+            }
+            HistoryPayload::ExecutionResumed => {
+                self.suspended = false;
+                Applied::Nothing
+            }
+            HistoryPayload::ExecutionCompleted { .. } => match &mut self.completion {
+                Some(completion) => {
+                    completion.recorded = true;
+                    Applied::Nothing
+                }
+                None => {
+                    self.closed = true;
+                    self.pending.clear();
+                    Applied::Stop
+                }
+            },
+            HistoryPayload::TaskScheduled { name } => {
+                self.expect(event.event_id, Recorded::Activity(name))
+            }
+            HistoryPayload::SubOrchestrationCreated { name, .. } => {
+                self.expect(event.event_id, Recorded::SubOrchestration(name))
+            }
+            HistoryPayload::TimerCreated { .. } => self.expect(event.event_id, Recorded::Timer),
+            HistoryPayload::EventSent { name, instance_id } => {
+                self.expect(event.event_id, Recorded::SentEvent(name, instance_id))
+            }
+            HistoryPayload::Other { name } => {
+                tracing::debug!(event = %name, "this history event is ignored by the replay core");
+                Applied::Nothing
+            }
+            _ if self.suspended => {
+                self.held.push_back(event);
+                Applied::Nothing
+            }
+            _ => self.react(event, wake),
+        }
+    }
+
+    /// The next held event, once the execution is resumed.
+    pub(crate) fn next_held(&mut self) -> Option<HistoryEvent> {
+        if self.suspended {
+            return None;
+        }
+        self.held.pop_front()
+    }
+
+    fn react(&mut self, event: HistoryEvent, wake: &mut Vec<Waker>) -> Applied {
+        match event.payload {
+            HistoryPayload::ExecutionStarted(started) => {
+                if self.started {
+                    tracing::debug!("a second ExecutionStarted of the same execution is ignored");
+                    return Applied::Nothing;
+                }
+                self.started = true;
+                return Applied::Start(started);
+            }
+            HistoryPayload::EventRaised { name, input } => {
+                wake.extend(self.inbox.raise(name, input, event.timestamp));
+            }
+            HistoryPayload::TaskCompleted { task_id, result } => {
+                self.complete(task_id, Step::Activity, Outcome::Completed(result), wake);
+            }
+            HistoryPayload::TaskFailed { task_id, failure } => {
+                self.complete(
+                    task_id,
+                    Step::Activity,
+                    Outcome::Failed(Box::new(failure)),
+                    wake,
+                );
+            }
+            HistoryPayload::SubOrchestrationCompleted { task_id, result } => {
+                self.complete(
+                    task_id,
+                    Step::SubOrchestration,
+                    Outcome::Completed(result),
+                    wake,
+                );
+            }
+            HistoryPayload::SubOrchestrationFailed { task_id, failure } => {
+                self.complete(
+                    task_id,
+                    Step::SubOrchestration,
+                    Outcome::Failed(Box::new(failure)),
+                    wake,
+                );
+            }
+            HistoryPayload::TimerFired { timer_id } => {
+                self.complete(timer_id, Step::Timer, Outcome::Fired, wake);
+            }
+            _ => {}
+        }
+        Applied::Nothing
+    }
+
+    /// A task or timer ended: finishes its operation or moves it to its next step.
+    fn complete(&mut self, step_id: i32, step: Step, outcome: Outcome, wake: &mut Vec<Waker>) {
+        if self.completion.is_some() {
+            return;
+        }
+        let clock = self.clock;
+        let Some((id, operation)) = self.operations.by_step(step_id) else {
+            tracing::debug!(step_id, "a completion of an unknown step is ignored");
+            return;
+        };
+        if operation.step != step {
+            tracing::debug!(step_id, "a completion of another kind of step is ignored");
+            return;
+        }
+        match (&outcome, &mut operation.attempts) {
+            (Outcome::Fired, attempts) => {
+                let until = operation.until.unwrap_or(clock);
+                if operation.chunk_until.is_some_and(|chunk| chunk < until) && clock < until {
+                    let next = self.take_id();
+                    let chunk_until = self.push_timer(next, until);
+                    self.operations.advance(id, next);
+                    if let Some((_, operation)) = self.operations.by_step(next) {
+                        operation.chunk_until = Some(chunk_until);
+                    }
+                    return;
+                }
+                if let Some(attempts) = attempts {
+                    // The delay is over: make the call again, under a new id.
+                    let mut call = attempts.call.clone();
+                    let derives = attempts.derives_instance_id;
+                    operation.step = match call {
+                        ActionKind::CreateSubOrchestration { .. } => Step::SubOrchestration,
+                        _ => Step::Activity,
+                    };
+                    let next = self.take_id();
+                    if derives {
+                        rederive_instance_id(&mut call, next);
+                    }
+                    self.push_action(next, call);
+                    self.operations.advance(id, next);
+                    return;
+                }
+            }
+            (Outcome::Failed(failure), Some(attempts)) if !failure.non_retriable => {
+                attempts.failed = attempts.failed.saturating_add(1);
+                if let Some(delay) =
+                    attempts
+                        .policy
+                        .next_delay(attempts.failed, attempts.started, clock)
+                {
+                    operation.step = Step::Timer;
+                    let until = self.after(delay);
+                    let next = self.take_id();
+                    let chunk_until = self.push_timer(next, until);
+                    self.operations.advance(id, next);
+                    if let Some((_, operation)) = self.operations.by_step(next) {
+                        operation.until = Some(until);
+                        operation.chunk_until = Some(chunk_until);
+                    }
+                    return;
+                }
+            }
+            _ => {}
+        }
+        wake.extend(self.operations.finish(id, outcome));
+    }
+
+    /// Checks a recorded step against what the code did.
+    fn expect(&mut self, id: i32, recorded: Recorded<'_>) -> Applied {
+        let attempted = self.pending.remove(&id);
+        if let Some(action) = &attempted
+            && recorded.matches(&action.kind)
+        {
+            return Applied::Nothing;
+        }
+        if self.completion.as_ref().is_some_and(|end| end.recorded) {
+            return Applied::Nothing;
+        }
+        let ended = self.completion.as_ref().map(|completion| completion.id);
+        let details = match ended {
+            Some(end) if attempted.is_none() => mismatch::ended_early(end),
+            _ => mismatch::differs(id, recorded, attempted.as_ref().map(|action| &action.kind)),
+        };
+        self.abort(details)
+    }
+
+    /// At the end of the past: every step of the code must be recorded by now.
+    pub(crate) fn check_past(&mut self) -> Applied {
+        if self.aborted || self.closed {
+            return Applied::Nothing;
+        }
+        if let Some(action) = self.pending.values().next() {
+            let details = mismatch::unrecorded(action);
+            return self.abort(details);
+        }
+        match &self.completion {
+            Some(completion)
+                if !completion.recorded && completion.status != CompletionStatus::Terminated =>
+            {
+                let details = mismatch::ended_early(completion.id);
+                self.abort(details)
+            }
+            _ => Applied::Nothing,
+        }
+    }
+
+    fn terminate(&mut self, output: Option<String>) -> Applied {
+        // A continuation that is not committed yet gives way; any other end stands.
+        let replaceable = self
+            .completion
+            .as_ref()
+            .is_none_or(|end| end.status == CompletionStatus::ContinuedAsNew && !end.recorded);
+        if !replaceable || self.closed {
+            return Applied::Nothing;
+        }
+        self.pending.clear();
+        self.completion = None;
+        self.end(CompletionStatus::Terminated, output, None);
+        Applied::Stop
+    }
+
+    /// Ends the execution because it cannot go on; nothing uncommitted is sent.
+    pub(crate) fn abort(&mut self, details: FailureDetails) -> Applied {
+        self.pending.clear();
+        self.completion = None;
+        self.continuation = None;
+        self.aborted = true;
+        self.end(CompletionStatus::Failed, None, Some(details));
+        Applied::Stop
+    }
+
+    /// Ends the execution; the first end stands.
+    pub(crate) fn end(
+        &mut self,
+        status: CompletionStatus,
+        result: Option<String>,
+        failure: Option<FailureDetails>,
+    ) {
+        if self.completion.is_some() {
+            return;
+        }
+        let beyond_recorded = self
+            .last_recorded_id
+            .map_or(0, |last| last.saturating_add(1));
+        let id = self.next_id.max(beyond_recorded);
+        self.next_id = id.saturating_add(1);
+        self.completion = Some(Completion {
+            id,
+            status,
+            result,
+            failure,
+            continuation: None,
+            recorded: false,
+        });
+    }
+
+    /// What the turn decided, in program order, the end last.
+    pub(crate) fn take_actions(&mut self) -> Vec<OrchestratorAction> {
+        let mut actions: Vec<OrchestratorAction> =
+            std::mem::take(&mut self.pending).into_values().collect();
+        let Some(completion) = &mut self.completion else {
+            return actions;
+        };
+        if completion.recorded {
+            return actions;
+        }
+        completion.recorded = true;
+        let continuation = completion.continuation.take();
+        let (new_version, keep_events) =
+            continuation.map_or((None, false), |next| (next.new_version, next.keep_events));
+        let carryover = if keep_events {
+            self.inbox
+                .take_unprocessed()
+                .into_iter()
+                .map(|raised| (raised.name, raised.input, raised.timestamp))
+                .collect()
+        } else {
+            Vec::new()
+        };
+        actions.push(OrchestratorAction {
+            id: completion.id,
+            kind: ActionKind::Complete {
+                status: completion.status,
+                result: completion.result.clone(),
+                failure: completion.failure.clone(),
+                new_version,
+                carryover,
+            },
+        });
+        actions
+    }
+}
+
+fn set_derived_instance_id(call: &mut ActionKind, prefix: &str, id: i32) {
+    if let ActionKind::CreateSubOrchestration { instance_id, .. } = call {
+        *instance_id = format!("{prefix}:{id:04x}");
+    }
+}
+
+fn rederive_instance_id(call: &mut ActionKind, id: i32) {
+    if let ActionKind::CreateSubOrchestration { instance_id, .. } = call {
+        let prefix = instance_id
+            .rsplit_once(':')
+            .map_or(instance_id.as_str(), |(prefix, _)| prefix);
+        *instance_id = format!("{prefix}:{id:04x}");
+    }
+}

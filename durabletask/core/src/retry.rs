@@ -1,0 +1,136 @@
+//! Retry arithmetic: pure, without jitter, so that every replay computes the same instants.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+/// The longest delay that is computed; anything above is cut to it.
+const MAX_DELAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// How a failed activity or sub-orchestration is tried again.
+///
+/// The delay before retry `n` (the first has `n = 0`) is
+/// `min(first_interval * backoff^n, max_interval)`. All time is read from the
+/// replay clock.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetryPolicy {
+    /// All attempts, the first one included; 0 counts as 1.
+    pub max_attempts: u32,
+    /// The delay before the first retry.
+    pub first_interval: Duration,
+    /// By how much each delay is longer than the one before; 1.0 keeps it constant.
+    pub backoff: f64,
+    /// The longest delay between two attempts.
+    pub max_interval: Option<Duration>,
+    /// No attempt starts later than this after the first one.
+    pub timeout: Option<Duration>,
+}
+
+impl RetryPolicy {
+    /// Up to `max_attempts` attempts with a constant delay of `first_interval`.
+    #[must_use]
+    pub const fn new(max_attempts: u32, first_interval: Duration) -> Self {
+        Self {
+            max_attempts,
+            first_interval,
+            backoff: 1.0,
+            max_interval: None,
+            timeout: None,
+        }
+    }
+
+    /// The delay before the next attempt, or `None` if there is none.
+    ///
+    /// `attempts` have failed so far; the first started at `started` and it is
+    /// `now` on the replay clock.
+    #[must_use]
+    pub fn next_delay(
+        &self,
+        attempts: u32,
+        started: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Option<Duration> {
+        if attempts >= self.max_attempts.max(1) {
+            return None;
+        }
+        let delay = self.delay(attempts.saturating_sub(1));
+        if let Some(timeout) = self.timeout {
+            let elapsed = (now - started).to_std().unwrap_or_default();
+            if elapsed.saturating_add(delay) > timeout {
+                return None;
+            }
+        }
+        Some(delay)
+    }
+
+    fn delay(&self, exponent: u32) -> Duration {
+        let ceiling = self.max_interval.unwrap_or(MAX_DELAY).min(MAX_DELAY);
+        let backoff = if self.backoff.is_finite() && self.backoff > 0.0 {
+            self.backoff
+        } else {
+            1.0
+        };
+        // Multiplied step by step, because the precision of `powi` differs between platforms.
+        let mut seconds = self.first_interval.as_secs_f64();
+        for _ in 0..exponent {
+            let next = seconds * backoff;
+            if next == seconds || next > ceiling.as_secs_f64() {
+                seconds = next;
+                break;
+            }
+            seconds = next;
+        }
+        Duration::try_from_secs_f64(seconds)
+            .unwrap_or(ceiling)
+            .min(ceiling)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delays(policy: &RetryPolicy) -> Vec<u64> {
+        let start = DateTime::UNIX_EPOCH;
+        (1..)
+            .map_while(|attempts| policy.next_delay(attempts, start, start))
+            .map(|delay| delay.as_secs())
+            .collect()
+    }
+
+    #[test]
+    fn delays_grow_up_to_the_ceiling() {
+        let policy = RetryPolicy {
+            backoff: 2.0,
+            max_interval: Some(Duration::from_secs(10)),
+            ..RetryPolicy::new(6, Duration::from_secs(2))
+        };
+        assert_eq!(delays(&policy), [2, 4, 8, 10, 10]);
+        assert_eq!(delays(&RetryPolicy::new(3, Duration::from_secs(5))), [5, 5]);
+        assert_eq!(delays(&RetryPolicy::new(0, Duration::from_secs(5))), [0; 0]);
+    }
+
+    #[test]
+    fn a_delay_beyond_the_timeout_is_refused() {
+        let policy = RetryPolicy {
+            timeout: Some(Duration::from_secs(10)),
+            ..RetryPolicy::new(100, Duration::from_secs(4))
+        };
+        let start = DateTime::UNIX_EPOCH;
+        let after = |seconds| start + chrono::TimeDelta::seconds(seconds);
+        assert!(policy.next_delay(2, start, after(6)).is_some());
+        assert!(policy.next_delay(2, start, after(7)).is_none());
+    }
+
+    #[test]
+    fn absurd_factors_do_not_overflow() {
+        for backoff in [f64::INFINITY, f64::NAN, -3.0, 1e300] {
+            let policy = RetryPolicy {
+                backoff,
+                ..RetryPolicy::new(u32::MAX, Duration::from_secs(1))
+            };
+            let start = DateTime::UNIX_EPOCH;
+            assert!(policy.next_delay(u32::MAX - 1, start, start).unwrap() <= MAX_DELAY);
+        }
+    }
+}

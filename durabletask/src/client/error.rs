@@ -1,0 +1,97 @@
+//! What a client call can end with instead of its result.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+
+/// Why a client call did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The id is taken and the reuse policy does not allow replacing its instance.
+    #[error(
+        "the instance '{instance_id}' exists already; choose another id or another reuse policy"
+    )]
+    AlreadyExists {
+        /// The id.
+        instance_id: String,
+    },
+    /// There is no such instance (or task hub).
+    #[error("{} was not found", instance_id.as_ref().map_or_else(|| "what was asked for".to_owned(), |id| format!("the instance '{id}'")))]
+    NotFound {
+        /// The id, if the call was about one.
+        instance_id: Option<String>,
+    },
+    /// The scheduler refused the request itself.
+    #[error("the scheduler refused the request: {0}")]
+    InvalidArgument(String),
+    /// The instance is in a state that does not allow it.
+    #[error("the instance's state does not allow that: {0}")]
+    InvalidState(String),
+    /// The scheduler does not have the feature.
+    #[error("the scheduler does not support that: {0}")]
+    Unsupported(String),
+    /// The wait ended before the instance got there.
+    #[error("the instance '{instance_id}' was not there yet after {waited:?}")]
+    Timeout {
+        /// The id.
+        instance_id: String,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The scheduler did not answer in time.
+    #[error("the scheduler did not answer in time: {0}")]
+    DeadlineExceeded(String),
+    /// The call was cancelled by the other side.
+    #[error("the call was cancelled: {0}")]
+    Cancelled(String),
+    /// The caller is not known or may not do that.
+    #[error("the scheduler does not let this caller do that: {0}")]
+    Denied(String),
+    /// The scheduler cannot be reached.
+    #[error(
+        "the scheduler cannot be reached: {0}; is it running at the endpoint of the connection string?"
+    )]
+    Unavailable(String),
+    /// A message is larger than the scheduler takes, or it is overloaded.
+    #[error("the scheduler's limits do not allow that: {0}")]
+    LimitExceeded(String),
+    /// A payload does not have the type that was promised, or cannot be written as JSON.
+    #[error("payload: {0}")]
+    Payload(String),
+    /// Anything else.
+    #[error("the scheduler answered {code}: {message}")]
+    Other {
+        /// The gRPC status code's name.
+        code: String,
+        /// What the scheduler said.
+        message: String,
+    },
+}
+
+impl ClientError {
+    /// The one table from gRPC status codes.
+    pub(crate) fn from_status(status: &Status, instance_id: Option<&str>) -> Self {
+        let message = status.message().to_owned();
+        match status.code() {
+            Code::AlreadyExists => Self::AlreadyExists {
+                instance_id: instance_id.unwrap_or_default().to_owned(),
+            },
+            Code::NotFound => Self::NotFound {
+                instance_id: instance_id.map(str::to_owned),
+            },
+            Code::InvalidArgument | Code::OutOfRange => Self::InvalidArgument(message),
+            Code::FailedPrecondition => Self::InvalidState(message),
+            Code::Unimplemented => Self::Unsupported(message),
+            Code::DeadlineExceeded => Self::DeadlineExceeded(message),
+            Code::Cancelled => Self::Cancelled(message),
+            Code::Unauthenticated | Code::PermissionDenied => Self::Denied(message),
+            Code::Unavailable => Self::Unavailable(message),
+            Code::ResourceExhausted => Self::LimitExceeded(message),
+            code => Self::Other {
+                code: format!("{code:?}"),
+                message,
+            },
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Starting an instance.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use durabletask_core::{TraceContext, timestamp_to_wire};
+use durabletask_proto as proto;
+use uuid::Uuid;
+
+use super::state::Status;
+use super::{Client, ClientError};
+
+/// What a start may do if the instance id is taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum IdReuse {
+    /// What the scheduler does by default.
+    #[default]
+    SchedulerDefault,
+    /// An id is used once, whatever became of its instance.
+    Never,
+    /// A finished instance is replaced; one that runs is not.
+    Finished,
+    /// An instance in one of these statuses is replaced.
+    Statuses(Vec<Status>),
+}
+
+/// A start being prepared; made by [`Client::start`].
+#[derive(Debug)]
+#[must_use = "nothing is started until `send` is awaited"]
+pub struct StartRequest {
+    client: Client,
+    name: &'static str,
+    input: Result<String, String>,
+    instance_id: Option<String>,
+    reuse: IdReuse,
+    version: Option<String>,
+    tags: HashMap<String, String>,
+    start_at: Option<DateTime<Utc>>,
+    trace_context: Option<TraceContext>,
+}
+
+impl StartRequest {
+    pub(super) fn new(client: Client, name: &'static str, input: Result<String, String>) -> Self {
+        Self {
+            client,
+            name,
+            input,
+            instance_id: None,
+            reuse: IdReuse::default(),
+            version: None,
+            tags: HashMap::new(),
+            start_at: None,
+            trace_context: None,
+        }
+    }
+
+    /// Sets the instance id: at most 100 characters, not beginning with `@`. A
+    /// random one is made otherwise.
+    pub fn instance_id(mut self, instance_id: impl Into<String>) -> Self {
+        self.instance_id = Some(instance_id.into());
+        self
+    }
+
+    /// Says what to do if the id is taken.
+    pub fn reuse(mut self, reuse: IdReuse) -> Self {
+        self.reuse = reuse;
+        self
+    }
+
+    /// Adds a tag.
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.insert(key.into(), value.into());
+        self
+    }
+
+    /// Sets the instance's version, `Major[.Minor[.Patch]]`.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// Starts not before `at`.
+    pub fn start_at(mut self, at: DateTime<Utc>) -> Self {
+        self.start_at = Some(at);
+        self
+    }
+
+    /// Sets the W3C trace context that the instance belongs to.
+    pub fn trace_context(mut self, context: TraceContext) -> Self {
+        self.trace_context = Some(context);
+        self
+    }
+
+    /// Starts the instance; yields its id. Once it returns, the start is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::AlreadyExists`] if the id is taken, and others.
+    pub async fn send(self) -> Result<String, ClientError> {
+        let instance_id = self
+            .instance_id
+            .unwrap_or_else(|| Uuid::new_v4().simple().to_string());
+        if instance_id.starts_with('@') {
+            return Err(ClientError::InvalidArgument(
+                "an instance id must not begin with '@', which is reserved for entities".to_owned(),
+            ));
+        }
+        let request = proto::CreateInstanceRequest {
+            instance_id: instance_id.clone(),
+            name: self.name.to_owned(),
+            version: self.version,
+            input: Some(self.input.map_err(ClientError::Payload)?),
+            scheduled_start_timestamp: self.start_at.map(timestamp_to_wire),
+            orchestration_id_reuse_policy: reuse_to_wire(&self.reuse),
+            execution_id: None,
+            tags: self.tags,
+            parent_trace_context: self.trace_context.map(Into::into),
+            request_time: Some(timestamp_to_wire(Utc::now())),
+        };
+        let response = self
+            .client
+            .service()
+            .start_instance(request)
+            .await
+            .map_err(|status| ClientError::from_status(&status, Some(&instance_id)))?
+            .into_inner();
+        Ok(response.instance_id)
+    }
+}
+
+fn reuse_to_wire(reuse: &IdReuse) -> Option<proto::OrchestrationIdReusePolicy> {
+    let replaceable_status = match reuse {
+        IdReuse::SchedulerDefault => return None,
+        IdReuse::Never => Vec::new(),
+        IdReuse::Finished => [
+            Status::Completed,
+            Status::Failed,
+            Status::Terminated,
+            Status::Canceled,
+        ]
+        .iter()
+        .map(|status| status.to_wire())
+        .collect(),
+        IdReuse::Statuses(statuses) => statuses.iter().map(|status| status.to_wire()).collect(),
+    };
+    Some(proto::OrchestrationIdReusePolicy { replaceable_status })
+}

@@ -1,0 +1,156 @@
+//! The worker: takes work items from a task hub and answers them.
+
+mod activity;
+mod cache;
+mod completion;
+mod limits;
+mod orchestration;
+mod stream;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use durabletask_core::Registry;
+use tokio_util::sync::CancellationToken;
+
+use crate::connection::{Connection, ConnectionError, Headers};
+
+use limits::Options;
+
+/// Why a worker cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// The endpoint cannot be used.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// Two handlers were registered under one name.
+    #[error("registered twice: {}; each name needs exactly one handler", .0.join(", "))]
+    Duplicates(Vec<String>),
+}
+
+/// Runs the orchestrations and activities of a [`Registry`] for one task hub.
+pub struct Worker {
+    connection: Connection,
+    registry: Arc<Registry>,
+    options: Options,
+}
+
+/// A worker being configured; made by [`Worker::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "call `build` to get the worker"]
+pub struct WorkerBuilder {
+    connection: Connection,
+    registry: Registry,
+    options: Options,
+}
+
+impl Worker {
+    /// A worker for the task hub that `connection` names.
+    pub fn builder(connection: &Connection) -> WorkerBuilder {
+        WorkerBuilder {
+            connection: connection.clone(),
+            registry: Registry::new(),
+            options: Options::default(),
+        }
+    }
+
+    /// Takes and answers work items until `stop` is cancelled, reconnecting for
+    /// as long as it takes.
+    ///
+    /// On `stop` it drains: items that arrive late are handed back, items in
+    /// flight are finished within the grace period, then the stream is closed.
+    /// Must be polled within a Tokio runtime. Dropping the future instead of
+    /// cancelling `stop` ends the work in flight; the scheduler gives it to
+    /// another worker.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerError::Connection`] if no connection can ever be made.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), WorkerError> {
+        let headers = Headers::for_worker(&self.connection);
+        // Completions have a connection of their own, so that a large work item
+        // on its way in cannot hold them up.
+        let intake = self.connection.service(headers.clone())?;
+        let completions = self.connection.service(headers)?;
+        let session = stream::Intake::new(intake, completions, self.registry, self.options);
+        session.run(stop).await;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("connection", &self.connection)
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WorkerBuilder {
+    /// Adds the handlers of `registry`.
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = self.registry.merge(registry);
+        self
+    }
+
+    /// How many orchestration turns may be in flight (100 per CPU by default, at least 1).
+    pub fn max_concurrent_orchestrations(mut self, limit: usize) -> Self {
+        self.options.orchestrations = limit.max(1);
+        self
+    }
+
+    /// How many activities may be in flight (100 per CPU by default, at least 1).
+    pub fn max_concurrent_activities(mut self, limit: usize) -> Self {
+        self.options.activities = limit.max(1);
+        self
+    }
+
+    /// How many live executions are kept between turns (10,000 by default; 0
+    /// keeps none, so that every turn replays its history).
+    pub fn max_cached_executions(mut self, limit: usize) -> Self {
+        self.options.cached_executions = limit;
+        self
+    }
+
+    /// How long work in flight may take to finish after the stop (30 seconds by default).
+    pub fn grace_period(mut self, period: Duration) -> Self {
+        self.options.grace_period = period;
+        self
+    }
+
+    /// After how long without any message the connection counts as lost (120
+    /// seconds by default). Schedulers send pings more often than that.
+    pub fn silence_timeout(mut self, timeout: Duration) -> Self {
+        self.options.silence_timeout = timeout.max(Duration::from_millis(4));
+        self
+    }
+
+    /// The bounds of the random delay before a reconnection: it is drawn from
+    /// 0 to `min(max, base * 2^n)` after `n` failures (1 and 30 seconds by default).
+    pub fn reconnect_backoff(mut self, base: Duration, max: Duration) -> Self {
+        self.options.reconnect_base = base;
+        self.options.reconnect_max = max;
+        self
+    }
+
+    /// The worker.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerError`] if a name has two handlers, or if this build cannot speak
+    /// to the endpoint.
+    pub fn build(self) -> Result<Worker, WorkerError> {
+        if !self.registry.duplicates().is_empty() {
+            return Err(WorkerError::Duplicates(self.registry.duplicates().to_vec()));
+        }
+        self.connection.check_supported()?;
+        Ok(Worker {
+            connection: self.connection,
+            registry: Arc::new(self.registry),
+            options: self.options,
+        })
+    }
+}

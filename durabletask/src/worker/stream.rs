@@ -1,0 +1,363 @@
+//! The stream of work items: connecting, watching, dispatching, draining.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use durabletask_core::Registry;
+use durabletask_proto as proto;
+use proto::work_item::Request as Item;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Code, Status, Streaming};
+
+use crate::connection::Service;
+
+use super::cache::ExecutionCache;
+use super::completion::{Delivery, deliver};
+use super::limits::{ABANDON_TIMEOUT, HELLO_TIMEOUT, Options};
+use super::{activity, orchestration};
+
+/// Takes work items in and sees to it that each is answered or handed back.
+pub(super) struct Intake {
+    intake: Service,
+    shared: Arc<Shared>,
+    options: Options,
+    orchestrations: Arc<Semaphore>,
+    activities: Arc<Semaphore>,
+    tasks: TaskTracker,
+    /// Cancelled when the work in flight must end, finished or not.
+    abort: CancellationToken,
+}
+
+/// What the tasks of single work items need.
+struct Shared {
+    registry: Arc<Registry>,
+    cache: ExecutionCache,
+    completions: Service,
+}
+
+/// How a session with the scheduler ended.
+enum Ended {
+    /// The worker was told to stop; the stream is kept for the draining.
+    Stopped(Option<Streaming<proto::WorkItem>>),
+    /// The connection is lost, or was never there.
+    Lost { had_traffic: bool },
+}
+
+impl Intake {
+    pub(super) fn new(
+        intake: Service,
+        completions: Service,
+        registry: Arc<Registry>,
+        options: Options,
+    ) -> Self {
+        Self {
+            intake,
+            shared: Arc::new(Shared {
+                registry,
+                cache: ExecutionCache::new(options.cached_executions),
+                completions,
+            }),
+            orchestrations: Arc::new(Semaphore::new(options.orchestrations)),
+            activities: Arc::new(Semaphore::new(options.activities)),
+            options,
+            tasks: TaskTracker::new(),
+            abort: CancellationToken::new(),
+        }
+    }
+
+    /// Runs sessions until `stop`, then drains.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        // If this future is dropped, the work in flight ends as well.
+        let _abort_on_drop = self.abort.clone().drop_guard();
+        let mut failures = 0;
+        let stream = loop {
+            match self.session(&stop).await {
+                Ended::Stopped(stream) => break stream,
+                Ended::Lost { had_traffic } => {
+                    failures = if had_traffic { 0 } else { failures + 1 };
+                    let delay = self.reconnect_delay(failures);
+                    if stop
+                        .run_until_cancelled(tokio::time::sleep(delay))
+                        .await
+                        .is_none()
+                    {
+                        break None;
+                    }
+                }
+            }
+        };
+        self.drain(stream).await;
+    }
+
+    fn reconnect_delay(&self, failures: u32) -> Duration {
+        let ceiling = self
+            .options
+            .reconnect_base
+            .saturating_mul(2_u32.saturating_pow(failures))
+            .min(self.options.reconnect_max);
+        ceiling.mul_f64(rand::random::<f64>())
+    }
+
+    /// One session: greet, open the stream, dispatch until it ends.
+    async fn session(&self, stop: &CancellationToken) -> Ended {
+        let opened = stop.run_until_cancelled(self.open()).await;
+        let mut stream = match opened {
+            None => return Ended::Stopped(None),
+            Some(Err(status)) => {
+                tracing::warn!(code = ?status.code(), reason = status.message(), "cannot take work items yet; trying again");
+                return Ended::Lost { had_traffic: false };
+            }
+            Some(Ok(stream)) => stream,
+        };
+        tracing::info!("taking work items");
+        let mut had_traffic = false;
+        let mut last_message = Instant::now();
+        let mut watchdog = tokio::time::interval(self.options.silence_timeout / 4);
+        watchdog.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let message = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ended::Stopped(Some(stream)),
+                message = stream.message() => message,
+                _ = watchdog.tick() => {
+                    if last_message.elapsed() >= self.options.silence_timeout {
+                        tracing::warn!("the scheduler has been silent for too long; connecting anew");
+                        return Ended::Lost { had_traffic };
+                    }
+                    continue;
+                }
+            };
+            match message {
+                Ok(Some(item)) => {
+                    had_traffic = true;
+                    if stop
+                        .run_until_cancelled(self.dispatch(item))
+                        .await
+                        .is_none()
+                    {
+                        // The item in hand is lost to us; closing the stream gives it back.
+                        return Ended::Stopped(Some(stream));
+                    }
+                    last_message = Instant::now();
+                }
+                Ok(None) => {
+                    tracing::info!("the scheduler ended the stream of work items; connecting anew");
+                    return Ended::Lost { had_traffic };
+                }
+                // Any end that we did not ask for is followed by a new connection,
+                // a cancellation by the peer included.
+                Err(status) => {
+                    tracing::warn!(code = ?status.code(), reason = status.message(), "the stream of work items broke; connecting anew");
+                    return Ended::Lost { had_traffic };
+                }
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Streaming<proto::WorkItem>, Status> {
+        let mut service = self.intake.clone();
+        tokio::time::timeout(HELLO_TIMEOUT, service.hello(()))
+            .await
+            .map_err(|_| {
+                Status::deadline_exceeded("the scheduler does not answer the greeting")
+            })??;
+        let window = |limit: usize| i32::try_from(limit).unwrap_or(i32::MAX);
+        let request = proto::GetWorkItemsRequest {
+            max_concurrent_orchestration_work_items: window(self.options.orchestrations),
+            max_concurrent_activity_work_items: window(self.options.activities),
+            // Entities are not offered. 0 would mean the scheduler's default.
+            max_concurrent_entity_work_items: 1,
+            capabilities: vec![proto::WorkerCapability::HistoryStreaming as i32],
+            work_item_filters: None,
+        };
+        // Some servers send the headers with the first item only, so this may
+        // wait as long as the stream may be silent.
+        tokio::time::timeout(
+            self.options.silence_timeout,
+            service.get_work_items(request),
+        )
+        .await
+        .map_err(|_| Status::deadline_exceeded("the stream of work items does not open"))?
+        .map(tonic::Response::into_inner)
+    }
+
+    /// Gives an item to a task of its own, once there is room for it.
+    async fn dispatch(&self, item: proto::WorkItem) {
+        let token = item.completion_token;
+        match item.request {
+            Some(Item::OrchestratorRequest(request)) => {
+                if let Some(permit) = permit(&self.orchestrations).await {
+                    let shared = Arc::clone(&self.shared);
+                    self.spawn(async move {
+                        shared.orchestration(request, token).await;
+                        drop(permit);
+                    });
+                }
+            }
+            Some(Item::ActivityRequest(request)) => {
+                if let Some(permit) = permit(&self.activities).await {
+                    let shared = Arc::clone(&self.shared);
+                    self.spawn(async move {
+                        shared.activity(request, token).await;
+                        drop(permit);
+                    });
+                }
+            }
+            Some(Item::HealthPing(_)) => {}
+            other @ (Some(Item::EntityRequest(_) | Item::EntityRequestV2(_)) | None) => {
+                tracing::warn!("a work item of an unsupported kind is handed back");
+                self.abandon(proto::WorkItem {
+                    request: other,
+                    completion_token: token,
+                });
+            }
+        }
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let abort = self.abort.clone();
+        self.tasks.spawn(async move {
+            abort.run_until_cancelled(work).await;
+        });
+    }
+
+    /// Hands an item back, as a courtesy: its lease would end with the stream anyway.
+    fn abandon(&self, item: proto::WorkItem) {
+        let shared = Arc::clone(&self.shared);
+        self.spawn(async move {
+            // Without an answer in time, the end of the stream does the same.
+            let _ = tokio::time::timeout(ABANDON_TIMEOUT, shared.abandon(item)).await;
+        });
+    }
+
+    /// Finishes the work in flight and hands back what still arrives.
+    async fn drain(&self, mut stream: Option<Streaming<proto::WorkItem>>) {
+        self.tasks.close();
+        let deadline = tokio::time::sleep(self.options.grace_period);
+        let mut deadline = std::pin::pin!(deadline);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.tasks.wait() => return,
+                () = &mut deadline => {
+                    tracing::warn!(
+                        in_flight = self.tasks.len(),
+                        "the grace period is over; unfinished work goes back to the scheduler"
+                    );
+                    self.abort.cancel();
+                    self.tasks.wait().await;
+                    return;
+                }
+                item = next(&mut stream) => self.abandon(item),
+            }
+        }
+    }
+}
+
+/// The next item of the stream; never, once it has ended.
+async fn next(stream: &mut Option<Streaming<proto::WorkItem>>) -> proto::WorkItem {
+    if let Some(open) = stream
+        && let Ok(Some(item)) = open.message().await
+    {
+        return item;
+    }
+    *stream = None;
+    std::future::pending().await
+}
+
+async fn permit(semaphore: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    // The semaphores are never closed, so this always yields one.
+    Arc::clone(semaphore).acquire_owned().await.ok()
+}
+
+impl Shared {
+    async fn orchestration(&self, request: proto::OrchestratorRequest, token: String) {
+        let instance_id = request.instance_id.clone();
+        let turn = orchestration::run(
+            &self.registry,
+            &self.cache,
+            &self.completions,
+            request,
+            token.clone(),
+        )
+        .await;
+        let turn = match turn {
+            Ok(turn) => turn,
+            Err(status) => {
+                tracing::warn!(instance_id, code = ?status.code(), reason = status.message(), "the history cannot be read; the work item is handed back");
+                self.abandon_orchestration(token).await;
+                return;
+            }
+        };
+        let cached = match turn.execution {
+            // Kept before the scheduler answers: its next item for this instance
+            // can overtake that answer, and it names this turn only if it took it.
+            Some(execution) if self.cache.is_enabled() && !token.is_empty() => {
+                self.cache.put(token.clone(), execution);
+                true
+            }
+            _ => false,
+        };
+        let response = turn.response;
+        let delivery = deliver(&instance_id, "orchestration", || {
+            let mut service = self.completions.clone();
+            let response = response.clone();
+            async move { service.complete_orchestrator_task(response).await }
+        })
+        .await;
+        if cached && delivery == Delivery::Lost {
+            self.cache.forget(&instance_id, &token);
+        }
+    }
+
+    async fn activity(&self, request: proto::ActivityRequest, token: String) {
+        let response = activity::run(&self.registry, request, token).await;
+        deliver(&response.instance_id, "activity", || {
+            let mut service = self.completions.clone();
+            let response = response.clone();
+            async move { service.complete_activity_task(response).await }
+        })
+        .await;
+    }
+
+    async fn abandon_orchestration(&self, completion_token: String) {
+        let mut service = self.completions.clone();
+        let request = proto::AbandonOrchestrationTaskRequest { completion_token };
+        note_refusal(
+            service
+                .abandon_task_orchestrator_work_item(request)
+                .await
+                .err(),
+        );
+    }
+
+    async fn abandon(&self, item: proto::WorkItem) {
+        let completion_token = item.completion_token;
+        let mut service = self.completions.clone();
+        match item.request {
+            Some(Item::OrchestratorRequest(_)) => {
+                self.abandon_orchestration(completion_token).await;
+            }
+            Some(Item::ActivityRequest(_)) => {
+                let request = proto::AbandonActivityTaskRequest { completion_token };
+                note_refusal(service.abandon_task_activity_work_item(request).await.err());
+            }
+            Some(Item::EntityRequest(_) | Item::EntityRequestV2(_)) => {
+                let request = proto::AbandonEntityTaskRequest { completion_token };
+                note_refusal(service.abandon_task_entity_work_item(request).await.err());
+            }
+            Some(Item::HealthPing(_)) | None => {}
+        }
+    }
+}
+
+fn note_refusal(status: Option<Status>) {
+    if let Some(status) = status
+        && status.code() != Code::NotFound
+    {
+        tracing::debug!(code = ?status.code(), "the scheduler does not take a work item back; its lease ends with the stream");
+    }
+}

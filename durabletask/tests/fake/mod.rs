@@ -1,0 +1,352 @@
+//! A scheduler made of channels: the test says what it sends and sees what it gets.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use durabletask::Connection;
+use durabletask_proto as proto;
+use proto::task_hub_sidecar_service_server::{TaskHubSidecarService, TaskHubSidecarServiceServer};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+/// How long a test waits for something that must happen.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// What the fake got from the worker or client.
+#[derive(Debug)]
+pub enum Got {
+    /// A stream of work items was opened.
+    Stream(WorkItems),
+    Orchestration(proto::OrchestratorResponse),
+    Activity(proto::ActivityResponse),
+    History(proto::StreamInstanceHistoryRequest),
+    AbandonedOrchestration(String),
+    AbandonedActivity(String),
+    Started(proto::CreateInstanceRequest),
+}
+
+/// The sending end of an open stream of work items.
+#[derive(Debug)]
+pub struct WorkItems {
+    pub request: proto::GetWorkItemsRequest,
+    pub headers: HashMap<String, String>,
+    items: mpsc::Sender<Result<proto::WorkItem, Status>>,
+}
+
+impl WorkItems {
+    pub async fn send(&self, token: &str, request: proto::work_item::Request) {
+        let item = proto::WorkItem {
+            request: Some(request),
+            completion_token: token.to_owned(),
+        };
+        self.items.send(Ok(item)).await.unwrap();
+    }
+
+    pub async fn fail(&self, status: Status) {
+        self.items.send(Err(status)).await.unwrap();
+    }
+
+    /// Waits until the other side has closed the stream.
+    pub async fn closed(&self) {
+        tokio::time::timeout(SOON, self.items.closed())
+            .await
+            .unwrap();
+    }
+}
+
+type Answers<T> = Arc<Mutex<Vec<Result<T, Status>>>>;
+
+#[derive(Clone)]
+struct Service {
+    got: mpsc::UnboundedSender<Got>,
+    history: Arc<Mutex<Vec<proto::HistoryEvent>>>,
+    completions: Answers<()>,
+    starts: Answers<()>,
+    instances: Answers<proto::GetInstanceResponse>,
+    pages: Answers<proto::QueryInstancesResponse>,
+}
+
+/// A running fake.
+pub struct Fake {
+    pub address: SocketAddr,
+    pub got: mpsc::UnboundedReceiver<Got>,
+    service: Service,
+    stop: CancellationToken,
+}
+
+impl Fake {
+    pub async fn start() -> Self {
+        let (sender, got) = mpsc::unbounded_channel();
+        let service = Service {
+            got: sender,
+            history: Arc::default(),
+            completions: Arc::default(),
+            starts: Arc::default(),
+            instances: Arc::default(),
+            pages: Arc::default(),
+        };
+        let mut fake = Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            got,
+            service,
+            stop: CancellationToken::new(),
+        };
+        fake.listen().await;
+        fake
+    }
+
+    async fn listen(&mut self) {
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        self.address = listener.local_addr().unwrap();
+        self.stop = CancellationToken::new();
+        let stop = self.stop.clone();
+        let service = TaskHubSidecarServiceServer::new(self.service.clone());
+        tokio::spawn(async move {
+            let server = tonic::transport::Server::builder()
+                .add_service(service)
+                .serve_with_incoming(TcpListenerStream::new(listener));
+            // Not graceful: connections break as they do when a process dies.
+            stop.run_until_cancelled(server).await;
+        });
+    }
+
+    pub fn kill(&self) {
+        self.stop.cancel();
+    }
+
+    /// Comes back on the same address.
+    pub async fn restart(&mut self) {
+        self.kill();
+        tokio::time::timeout(SOON, async {
+            while TcpListener::bind(self.address).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+        self.listen().await;
+    }
+
+    pub fn connection(&self) -> Connection {
+        Connection::insecure(&format!("http://{}", self.address), "test-hub").unwrap()
+    }
+
+    pub fn set_history(&self, events: Vec<proto::HistoryEvent>) {
+        *self.service.history.lock().unwrap() = events;
+    }
+
+    /// What the next completions are answered with, in this order.
+    pub fn answer_completions(&self, answers: Vec<Result<(), Status>>) {
+        *self.service.completions.lock().unwrap() = answers;
+    }
+
+    pub fn answer_starts(&self, answers: Vec<Result<(), Status>>) {
+        *self.service.starts.lock().unwrap() = answers;
+    }
+
+    pub fn answer_instances(&self, answers: Vec<Result<proto::GetInstanceResponse, Status>>) {
+        *self.service.instances.lock().unwrap() = answers;
+    }
+
+    pub fn answer_queries(&self, answers: Vec<Result<proto::QueryInstancesResponse, Status>>) {
+        *self.service.pages.lock().unwrap() = answers;
+    }
+
+    pub async fn next(&mut self) -> Got {
+        tokio::time::timeout(SOON, self.got.recv())
+            .await
+            .expect("nothing came")
+            .unwrap()
+    }
+
+    pub async fn stream(&mut self) -> WorkItems {
+        match self.next().await {
+            Got::Stream(stream) => stream,
+            other => panic!("not a stream: {other:?}"),
+        }
+    }
+
+    pub async fn orchestration(&mut self) -> proto::OrchestratorResponse {
+        match self.next().await {
+            Got::Orchestration(response) => response,
+            other => panic!("not a turn: {other:?}"),
+        }
+    }
+
+    pub async fn activity(&mut self) -> proto::ActivityResponse {
+        match self.next().await {
+            Got::Activity(response) => response,
+            other => panic!("not an activity: {other:?}"),
+        }
+    }
+}
+
+fn next_answer<T>(answers: &Answers<T>) -> Option<Result<T, Status>> {
+    let mut answers = answers.lock().unwrap();
+    (!answers.is_empty()).then(|| answers.remove(0))
+}
+
+macro_rules! unimplemented_calls {
+    ($($name:ident($request:ident) -> $response:ident;)*) => {
+        $(async fn $name(
+            &self,
+            _: Request<proto::$request>,
+        ) -> Result<Response<proto::$response>, Status> {
+            Err(Status::unimplemented(stringify!($name)))
+        })*
+    };
+}
+
+#[async_trait::async_trait]
+impl TaskHubSidecarService for Service {
+    type GetWorkItemsStream = ReceiverStream<Result<proto::WorkItem, Status>>;
+    type StreamInstanceHistoryStream = ReceiverStream<Result<proto::HistoryChunk, Status>>;
+
+    async fn hello(&self, _: Request<()>) -> Result<Response<()>, Status> {
+        Ok(Response::new(()))
+    }
+
+    async fn start_instance(
+        &self,
+        request: Request<proto::CreateInstanceRequest>,
+    ) -> Result<Response<proto::CreateInstanceResponse>, Status> {
+        next_answer(&self.starts).unwrap_or(Ok(()))?;
+        let request = request.into_inner();
+        let instance_id = request.instance_id.clone();
+        let _ = self.got.send(Got::Started(request));
+        Ok(Response::new(proto::CreateInstanceResponse { instance_id }))
+    }
+
+    async fn get_instance(
+        &self,
+        _: Request<proto::GetInstanceRequest>,
+    ) -> Result<Response<proto::GetInstanceResponse>, Status> {
+        next_answer(&self.instances)
+            .unwrap_or_else(|| Ok(proto::GetInstanceResponse::default()))
+            .map(Response::new)
+    }
+
+    async fn wait_for_instance_completion(
+        &self,
+        request: Request<proto::GetInstanceRequest>,
+    ) -> Result<Response<proto::GetInstanceResponse>, Status> {
+        self.get_instance(request).await
+    }
+
+    async fn wait_for_instance_start(
+        &self,
+        request: Request<proto::GetInstanceRequest>,
+    ) -> Result<Response<proto::GetInstanceResponse>, Status> {
+        self.get_instance(request).await
+    }
+
+    async fn query_instances(
+        &self,
+        _: Request<proto::QueryInstancesRequest>,
+    ) -> Result<Response<proto::QueryInstancesResponse>, Status> {
+        next_answer(&self.pages)
+            .unwrap_or_else(|| Ok(proto::QueryInstancesResponse::default()))
+            .map(Response::new)
+    }
+
+    async fn get_work_items(
+        &self,
+        request: Request<proto::GetWorkItemsRequest>,
+    ) -> Result<Response<Self::GetWorkItemsStream>, Status> {
+        let headers = ["taskhub", "x-user-agent", "workerid"]
+            .into_iter()
+            .filter_map(|name| {
+                let value = request.metadata().get(name)?.to_str().ok()?;
+                Some((name.to_owned(), value.to_owned()))
+            })
+            .collect();
+        let (items, stream) = mpsc::channel(16);
+        let _ = self.got.send(Got::Stream(WorkItems {
+            request: request.into_inner(),
+            headers,
+            items,
+        }));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn complete_activity_task(
+        &self,
+        request: Request<proto::ActivityResponse>,
+    ) -> Result<Response<proto::CompleteTaskResponse>, Status> {
+        let _ = self.got.send(Got::Activity(request.into_inner()));
+        next_answer(&self.completions).unwrap_or(Ok(()))?;
+        Ok(Response::new(proto::CompleteTaskResponse {}))
+    }
+
+    async fn complete_orchestrator_task(
+        &self,
+        request: Request<proto::OrchestratorResponse>,
+    ) -> Result<Response<proto::CompleteTaskResponse>, Status> {
+        let _ = self.got.send(Got::Orchestration(request.into_inner()));
+        next_answer(&self.completions).unwrap_or(Ok(()))?;
+        Ok(Response::new(proto::CompleteTaskResponse {}))
+    }
+
+    async fn stream_instance_history(
+        &self,
+        request: Request<proto::StreamInstanceHistoryRequest>,
+    ) -> Result<Response<Self::StreamInstanceHistoryStream>, Status> {
+        let _ = self.got.send(Got::History(request.into_inner()));
+        let events = self.history.lock().unwrap().clone();
+        let (chunks, stream) = mpsc::channel(64);
+        for event in events {
+            chunks
+                .send(Ok(proto::HistoryChunk {
+                    events: vec![event],
+                }))
+                .await
+                .unwrap();
+        }
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn abandon_task_activity_work_item(
+        &self,
+        request: Request<proto::AbandonActivityTaskRequest>,
+    ) -> Result<Response<proto::AbandonActivityTaskResponse>, Status> {
+        let token = request.into_inner().completion_token;
+        let _ = self.got.send(Got::AbandonedActivity(token));
+        Ok(Response::new(proto::AbandonActivityTaskResponse {}))
+    }
+
+    async fn abandon_task_orchestrator_work_item(
+        &self,
+        request: Request<proto::AbandonOrchestrationTaskRequest>,
+    ) -> Result<Response<proto::AbandonOrchestrationTaskResponse>, Status> {
+        let token = request.into_inner().completion_token;
+        let _ = self.got.send(Got::AbandonedOrchestration(token));
+        Ok(Response::new(proto::AbandonOrchestrationTaskResponse {}))
+    }
+
+    unimplemented_calls! {
+        rewind_instance(RewindInstanceRequest) -> RewindInstanceResponse;
+        restart_instance(RestartInstanceRequest) -> RestartInstanceResponse;
+        raise_event(RaiseEventRequest) -> RaiseEventResponse;
+        terminate_instance(TerminateRequest) -> TerminateResponse;
+        suspend_instance(SuspendRequest) -> SuspendResponse;
+        resume_instance(ResumeRequest) -> ResumeResponse;
+        list_instance_ids(ListInstanceIdsRequest) -> ListInstanceIdsResponse;
+        purge_instances(PurgeInstancesRequest) -> PurgeInstancesResponse;
+        complete_entity_task(EntityBatchResult) -> CompleteTaskResponse;
+        create_task_hub(CreateTaskHubRequest) -> CreateTaskHubResponse;
+        delete_task_hub(DeleteTaskHubRequest) -> DeleteTaskHubResponse;
+        signal_entity(SignalEntityRequest) -> SignalEntityResponse;
+        get_entity(GetEntityRequest) -> GetEntityResponse;
+        query_entities(QueryEntitiesRequest) -> QueryEntitiesResponse;
+        clean_entity_storage(CleanEntityStorageRequest) -> CleanEntityStorageResponse;
+        abandon_task_entity_work_item(AbandonEntityTaskRequest) -> AbandonEntityTaskResponse;
+        skip_graceful_orchestration_terminations(SkipGracefulOrchestrationTerminationsRequest) -> SkipGracefulOrchestrationTerminationsResponse;
+    }
+}

@@ -1,0 +1,305 @@
+//! A TOTP account: what may be shown of it, and its secret.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::otpauth;
+use crate::problem::InputProblem;
+use crate::sealed::Sealable;
+
+/// The longest issuer and the longest account name, in characters. Key Vault keeps
+/// at least that much in a tag.
+pub const MAX_LABEL_CHARS: usize = 256;
+/// The longest secret, in bytes: 1,024 characters of base32.
+pub const MAX_SECRET_BYTES: usize = 640;
+/// The account name where a label has none and there is no issuer either.
+const NAMELESS: &str = "Account";
+
+/// The hash function of an account's codes (RFC 6238 section 1.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Algorithm {
+    /// HMAC-SHA-1, what nearly everybody uses.
+    #[default]
+    #[serde(rename = "SHA1")]
+    Sha1,
+    /// HMAC-SHA-256.
+    #[serde(rename = "SHA256")]
+    Sha256,
+    /// HMAC-SHA-512.
+    #[serde(rename = "SHA512")]
+    Sha512,
+}
+
+impl Algorithm {
+    /// The name in an otpauth URI.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha1 => "SHA1",
+            Self::Sha256 => "SHA256",
+            Self::Sha512 => "SHA512",
+        }
+    }
+}
+
+/// How an account's codes look and how long each is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeParameters {
+    algorithm: Algorithm,
+    digits: u8,
+    period: u32,
+}
+
+impl CodeParameters {
+    /// Codes of `digits` digits (6 to 8) that change every `period` seconds (1 to
+    /// 86,400).
+    ///
+    /// # Errors
+    ///
+    /// [`InputProblem::DigitsUnsupported`] and [`InputProblem::PeriodUnsupported`]
+    /// outside of these ranges.
+    pub fn new(algorithm: Algorithm, digits: u8, period: u32) -> Result<Self, InputProblem> {
+        if !(6..=8).contains(&digits) {
+            return Err(InputProblem::DigitsUnsupported);
+        }
+        if !(1..=86_400).contains(&period) {
+            return Err(InputProblem::PeriodUnsupported);
+        }
+        Ok(Self {
+            algorithm,
+            digits,
+            period,
+        })
+    }
+
+    /// The hash function.
+    #[must_use]
+    pub const fn algorithm(self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Digits in a code, 6 to 8.
+    #[must_use]
+    pub const fn digits(self) -> u8 {
+        self.digits
+    }
+
+    /// How long a code is shown, 1 to 86,400 seconds.
+    #[must_use]
+    pub const fn period(self) -> u32 {
+        self.period
+    }
+}
+
+impl Default for CodeParameters {
+    fn default() -> Self {
+        Self {
+            algorithm: Algorithm::Sha1,
+            digits: 6,
+            period: 30,
+        }
+    }
+}
+
+/// The shared secret of an account, raw bytes. Wiped when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TotpSecret {
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl TotpSecret {
+    /// Takes the bytes over.
+    ///
+    /// # Errors
+    ///
+    /// [`InputProblem::SecretMissing`] without any, [`InputProblem::SecretTooLong`]
+    /// with more than [`MAX_SECRET_BYTES`].
+    pub fn new(bytes: Zeroizing<Vec<u8>>) -> Result<Self, InputProblem> {
+        if bytes.is_empty() {
+            return Err(InputProblem::SecretMissing);
+        }
+        if bytes.len() > MAX_SECRET_BYTES {
+            return Err(otpauth::secret_too_long());
+        }
+        Ok(Self { bytes })
+    }
+
+    /// The bytes, in clear.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for TotpSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TotpSecret(redacted)")
+    }
+}
+
+/// What an account is called: issuer and account name, fit to be kept and shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels {
+    issuer: Option<String>,
+    account_name: String,
+}
+
+impl Labels {
+    /// The labels, trimmed and freed of control characters. An issuer that is empty
+    /// then is none; an account name that is empty then is the issuer, or "Account".
+    ///
+    /// # Errors
+    ///
+    /// [`InputProblem::LabelTooLong`] when one exceeds [`MAX_LABEL_CHARS`].
+    pub fn new(issuer: Option<&str>, account_name: &str) -> Result<Self, InputProblem> {
+        let issuer = issuer.map(clean).filter(|text| !text.is_empty());
+        let mut account_name = clean(account_name);
+        if account_name.is_empty() {
+            account_name = issuer.as_deref().unwrap_or(NAMELESS).to_owned();
+        }
+        let too_long = |text: &str| text.chars().count() > MAX_LABEL_CHARS;
+        if issuer.as_deref().is_some_and(too_long) || too_long(&account_name) {
+            return Err(InputProblem::LabelTooLong {
+                limit: u32::try_from(MAX_LABEL_CHARS).unwrap_or(u32::MAX),
+            });
+        }
+        Ok(Self {
+            issuer,
+            account_name,
+        })
+    }
+
+    /// Who the account is with.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
+    }
+
+    /// Whose account it is, never empty.
+    #[must_use]
+    pub fn account_name(&self) -> &str {
+        &self.account_name
+    }
+}
+
+/// An account that codes can be made for.
+///
+/// Its secret is wiped when it is dropped; it is not serialisable, and `Debug` shows
+/// its public part only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TotpAccount {
+    labels: Labels,
+    parameters: CodeParameters,
+    secret: TotpSecret,
+}
+
+impl TotpAccount {
+    /// An account.
+    #[must_use]
+    pub fn new(labels: Labels, parameters: CodeParameters, secret: TotpSecret) -> Self {
+        Self {
+            labels,
+            parameters,
+            secret,
+        }
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// Who the account is with.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.labels.issuer()
+    }
+
+    /// Whose account it is, never empty.
+    #[must_use]
+    pub fn account_name(&self) -> &str {
+        self.labels.account_name()
+    }
+
+    /// How its codes look.
+    #[must_use]
+    pub fn parameters(&self) -> CodeParameters {
+        self.parameters
+    }
+
+    /// Its secret.
+    #[must_use]
+    pub fn secret(&self) -> &TotpSecret {
+        &self.secret
+    }
+
+    /// What may be shown of it.
+    #[must_use]
+    pub fn preview(&self) -> AccountPreview {
+        AccountPreview {
+            issuer: self.labels.issuer.clone(),
+            account_name: self.labels.account_name.clone(),
+            algorithm: self.parameters.algorithm,
+            digits: self.parameters.digits,
+            period: self.parameters.period,
+        }
+    }
+
+    /// The account as an otpauth URI in canonical form: it contains the secret.
+    ///
+    /// Parameters with usual values are left out; reading it gives the same account.
+    #[must_use]
+    pub fn to_uri(&self) -> Zeroizing<String> {
+        otpauth::export(self)
+    }
+}
+
+/// Without control characters, without marks that change the direction of writing
+/// (they could make a label look like another one to an approver), and trimmed.
+pub(crate) fn clean(text: &str) -> String {
+    let kept: String = text.chars().filter(|c| !is_unprintable(*c)).collect();
+    kept.trim().to_owned()
+}
+
+pub(crate) fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{061c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        )
+}
+
+/// What may be shown of an account: everything but the secret. It is public metadata,
+/// readable in the scheduler's history, in the vault's list and in logs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountPreview {
+    /// Who the account is with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// Whose account it is, never empty.
+    pub account_name: String,
+    /// The hash function.
+    pub algorithm: Algorithm,
+    /// Digits in a code, 6 to 8.
+    pub digits: u8,
+    /// How long a code is shown, in seconds.
+    pub period: u32,
+}
+
+impl Sealable for TotpAccount {
+    const PURPOSE: &'static str = "account";
+
+    fn to_plaintext(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.to_uri().as_bytes().to_vec())
+    }
+
+    fn from_plaintext(bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
+        let text = std::str::from_utf8(&bytes).ok()?;
+        otpauth::parse(text).ok().map(|parsed| parsed.account)
+    }
+}

@@ -1,0 +1,104 @@
+//! The names on the wire, tied to the types of their payloads.
+
+use durabletask_core::{Activity, Event, Orchestration};
+use serde::{Deserialize, Serialize};
+
+use crate::account::{AccountPreview, TotpAccount};
+use crate::decision::ApprovalDecision;
+use crate::ids::EnrollmentId;
+use crate::otpauth::Warning;
+use crate::outcome::EnrollmentOutcome;
+use crate::problem::InputProblem;
+use crate::request::EnrollmentRequest;
+use crate::sealed::{ImageBytes, OtpauthText, Sealed};
+
+/// One enrollment from upload to stored secret. Its instance id is the enrollment id.
+pub const ENROLL: Orchestration<EnrollmentRequest, EnrollmentOutcome> =
+    Orchestration::new("enroll");
+
+/// Looks for the QR code in a picture.
+pub const DECODE_QR: Activity<DecodeQr, DecodedQr> = Activity::new("decode-qr");
+
+/// Checks that a text is an otpauth URI that codes can be made from.
+pub const VALIDATE_URI: Activity<ValidateUri, ValidatedUri> = Activity::new("validate-uri");
+
+/// Stores an account in the vault, under the enrollment's id.
+pub const STORE_SECRET: Activity<StoreSecret, SecretStored> = Activity::new("store-secret");
+
+/// Somebody's decision on an enrollment that awaits it.
+pub const APPROVAL: Event<ApprovalDecision> = Event::new("approval");
+
+/// The input of [`DECODE_QR`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DecodeQr {
+    /// The enrollment that the picture was sealed for.
+    pub enrollment: EnrollmentId,
+    /// The picture.
+    pub image: Sealed<ImageBytes>,
+}
+
+/// The output of [`DECODE_QR`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "camelCase")]
+pub enum DecodedQr {
+    /// The picture holds exactly one otpauth URI.
+    Found {
+        /// The URI, not yet checked.
+        uri: Sealed<OtpauthText>,
+    },
+    /// It does not.
+    Invalid {
+        /// Why.
+        problem: InputProblem,
+    },
+}
+
+/// The input of [`VALIDATE_URI`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ValidateUri {
+    /// The enrollment that the URI was sealed for.
+    pub enrollment: EnrollmentId,
+    /// The URI.
+    pub uri: Sealed<OtpauthText>,
+}
+
+/// The output of [`VALIDATE_URI`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "camelCase")]
+pub enum ValidatedUri {
+    /// Codes can be made from it.
+    Valid {
+        /// What may be shown of it.
+        preview: AccountPreview,
+        /// What is odd about it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<Warning>,
+        /// All of it.
+        account: Sealed<TotpAccount>,
+    },
+    /// It cannot be enrolled.
+    Invalid {
+        /// Why.
+        problem: InputProblem,
+    },
+}
+
+/// The input of [`STORE_SECRET`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreSecret {
+    /// The enrollment that the account was sealed for; the secret's name in the vault.
+    pub enrollment: EnrollmentId,
+    /// The account.
+    pub account: Sealed<TotpAccount>,
+}
+
+/// The output of [`STORE_SECRET`]: the secret is in the vault under this name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretStored {
+    /// The name of the secret in the vault.
+    pub id: EnrollmentId,
+}

@@ -1,0 +1,91 @@
+//! The label: issuer and account name, written by everybody a little differently.
+
+use percent_encoding::percent_decode_str;
+
+use crate::account::{clean, is_unprintable};
+use crate::problem::InputProblem;
+
+/// What label and issuer parameter say together.
+pub(super) struct Label {
+    pub(super) issuer: Option<String>,
+    /// May be empty.
+    pub(super) account_name: String,
+    /// The issuer in the label, where the parameter names another one and counts.
+    pub(super) other_issuer: Option<String>,
+    /// Whether control characters were taken out.
+    pub(super) cleaned: bool,
+}
+
+/// Reads the label, still escaped. `parameter` is the issuer parameter, not empty.
+///
+/// 1. Where the label begins with the parameter's issuer and a colon, the rest is the
+///    account name, with all the colons in it (Google Authenticator reads it so, and
+///    some services have colons in both parts).
+/// 2. Otherwise the first colon that is not escaped separates.
+/// 3. Otherwise the first escaped colon does, unless there is a parameter that names
+///    another issuer: then it belongs to the account name.
+pub(super) fn read(encoded: &str, parameter: Option<&str>) -> Result<Label, InputProblem> {
+    let parameter_clean = parameter.map(clean).filter(|issuer| !issuer.is_empty());
+    let whole = decode(encoded)?;
+    let mut cleaned = parameter
+        .into_iter()
+        .chain([whole.as_str()])
+        .any(|text| text.chars().any(is_unprintable));
+    let whole = clean(&whole);
+
+    if let Some(issuer) = &parameter_clean
+        && let Some(account_name) = after_issuer(&whole, issuer)
+    {
+        return Ok(Label {
+            issuer: parameter_clean,
+            account_name,
+            other_issuer: None,
+            cleaned,
+        });
+    }
+    let (prefix, account_name) = match encoded.split_once(':') {
+        Some((prefix, account_name)) => (clean(&decode(prefix)?), clean(&decode(account_name)?)),
+        None => match (whole.split_once(':'), &parameter_clean) {
+            (Some((prefix, account_name)), None) => (clean(prefix), clean(account_name)),
+            _ => (String::new(), whole),
+        },
+    };
+    cleaned |= prefix.chars().any(is_unprintable);
+    let prefix = Some(prefix).filter(|prefix| !prefix.is_empty());
+    Ok(match (parameter_clean, prefix) {
+        (None, issuer) => Label {
+            issuer,
+            account_name,
+            other_issuer: None,
+            cleaned,
+        },
+        (issuer, other_issuer) => Label {
+            issuer,
+            account_name,
+            other_issuer: other_issuer.map(shorten),
+            cleaned,
+        },
+    })
+}
+
+/// What follows `issuer:` at the beginning of `label`, ignoring case.
+fn after_issuer(label: &str, issuer: &str) -> Option<String> {
+    let issuer = issuer.to_lowercase();
+    label
+        .match_indices(':')
+        .find(|(at, _)| label[..*at].trim().to_lowercase() == issuer)
+        .map(|(at, colon)| label[at + colon.len()..].trim().to_owned())
+}
+
+/// Every escape is resolved exactly once; `+` is itself in a path.
+fn decode(encoded: &str) -> Result<String, InputProblem> {
+    percent_decode_str(encoded)
+        .decode_utf8()
+        .map(|text| text.into_owned())
+        .map_err(|_| InputProblem::LabelMalformed)
+}
+
+/// A label that is only mentioned is not worth a refusal when it is long.
+fn shorten(text: String) -> String {
+    text.chars().take(crate::account::MAX_LABEL_CHARS).collect()
+}

@@ -1,0 +1,95 @@
+//! The secret: base32 (RFC 4648 section 6) as people and programs write it.
+
+use data_encoding::{BASE32_NOPAD, DecodeKind};
+use zeroize::Zeroizing;
+
+use crate::account::TotpSecret;
+use crate::problem::InputProblem;
+
+/// The longest secret, in characters of base32.
+const MAX_SECRET_CHARS: usize = 1_024;
+
+/// A secret and what was odd about its text.
+pub(super) struct ReadSecret {
+    pub(super) secret: TotpSecret,
+    /// Whether the last character held bits that don't make a byte.
+    pub(super) trailing_bits: bool,
+}
+
+impl PartialEq for ReadSecret {
+    fn eq(&self, other: &Self) -> bool {
+        self.secret == other.secret
+    }
+}
+
+pub(crate) fn too_long() -> InputProblem {
+    InputProblem::SecretTooLong {
+        limit: u32::try_from(MAX_SECRET_CHARS).unwrap_or(u32::MAX),
+    }
+}
+
+/// Reads base32 in either case, with spaces, tabs and hyphens anywhere and padding at
+/// the end; nothing if no character is left.
+pub(super) fn read(text: &str) -> Result<Option<ReadSecret>, InputProblem> {
+    // The exact capacity, so that no copy stays behind when it grows.
+    let mut folded = Zeroizing::new(Vec::with_capacity(text.len()));
+    folded.extend(
+        text.bytes()
+            .filter(|byte| !matches!(byte, b' ' | b'\t' | b'-'))
+            .map(|byte| byte.to_ascii_uppercase()),
+    );
+    while folded.last() == Some(&b'=') {
+        folded.pop();
+    }
+    if folded.is_empty() {
+        return Ok(None);
+    }
+    if folded.len() > MAX_SECRET_CHARS {
+        return Err(too_long());
+    }
+    let known = |byte: &u8| matches!(byte, b'A'..=b'Z' | b'2'..=b'7');
+    if !folded.iter().all(known) {
+        // Never guessed: another letter is another secret.
+        let lookalike = |byte: &u8| matches!(byte, b'0' | b'1' | b'8' | b'9');
+        return Err(InputProblem::SecretNotBase32 {
+            lookalike: folded.iter().any(lookalike),
+        });
+    }
+    // Five bits a character: these lengths leave a byte incomplete.
+    if matches!(folded.len() % 8, 1 | 3 | 6) {
+        return Err(InputProblem::SecretTruncated);
+    }
+    let mut bytes = Zeroizing::new(vec![0; folded.len() * 5 / 8]);
+    let trailing_bits = match BASE32_NOPAD.decode_mut(&folded, &mut bytes) {
+        Ok(_) => false,
+        Err(partial) if partial.error.kind == DecodeKind::Trailing => {
+            clear_trailing_bits(&mut folded);
+            BASE32_NOPAD
+                .decode_mut(&folded, &mut bytes)
+                .map_err(|_| InputProblem::SecretTruncated)?;
+            true
+        }
+        Err(_) => return Err(InputProblem::SecretNotBase32 { lookalike: false }),
+    };
+    Ok(Some(ReadSecret {
+        secret: TotpSecret::new(bytes)?,
+        trailing_bits,
+    }))
+}
+
+/// Sets the bits of the last character that don't make a byte to zero.
+fn clear_trailing_bits(folded: &mut [u8]) {
+    let unused = folded.len() * 5 % 8;
+    if let Some(last) = folded.last_mut() {
+        let value = match *last {
+            letter @ b'A'..=b'Z' => letter - b'A',
+            digit => digit.saturating_sub(b'2') + 26,
+        };
+        let kept = value >> unused << unused;
+        *last = if kept < 26 {
+            b'A' + kept
+        } else {
+            b'2' + kept - 26
+        };
+    }
+}

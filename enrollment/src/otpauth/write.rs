@@ -1,0 +1,75 @@
+//! The canonical form of an account's URI.
+
+use data_encoding::BASE32_NOPAD;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use zeroize::Zeroizing;
+
+use crate::account::{Algorithm, TotpAccount};
+
+/// What is escaped: everything but RFC 3986's unreserved characters and `@`. A space
+/// is `%20`, never `+`, which would be read as itself in a label.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'@');
+
+pub(crate) fn export(account: &TotpAccount) -> Zeroizing<String> {
+    let escape = |text: &str| utf8_percent_encode(text, ESCAPED).to_string();
+    let account_name = escape(account.account_name());
+    let (prefix, issuer) = match account.issuer() {
+        // Without an issuer, an empty prefix keeps a colon in the account name from
+        // being taken for the separator.
+        None if account.account_name().contains(':') => (":".to_owned(), String::new()),
+        None => (String::new(), String::new()),
+        Some(issuer) => {
+            // Readers disagree on an issuer with a colon in front of the account name,
+            // so there it is in the parameter only.
+            let prefix = if issuer.contains(':') && !seems_prefixed(account.account_name(), issuer)
+            {
+                String::new()
+            } else {
+                format!("{}:", escape(issuer))
+            };
+            (prefix, format!("&issuer={}", escape(issuer)))
+        }
+    };
+    let parameters = account.parameters();
+    let mut rest = issuer;
+    if parameters.algorithm() != Algorithm::Sha1 {
+        rest.push_str(&format!("&algorithm={}", parameters.algorithm().as_str()));
+    }
+    if parameters.digits() != 6 {
+        rest.push_str(&format!("&digits={}", parameters.digits()));
+    }
+    if parameters.period() != 30 {
+        rest.push_str(&format!("&period={}", parameters.period()));
+    }
+
+    let secret = Zeroizing::new(BASE32_NOPAD.encode(account.secret().expose()));
+    let parts = [
+        "otpauth://totp/",
+        &prefix,
+        &account_name,
+        "?secret=",
+        &secret,
+        &rest,
+    ];
+    // The exact capacity, so that no copy of the secret stays behind when it grows.
+    let mut uri = Zeroizing::new(String::with_capacity(
+        parts.iter().map(|part| part.len()).sum(),
+    ));
+    for part in parts {
+        uri.push_str(part);
+    }
+    uri
+}
+
+/// Whether the account name alone would be read as beginning with the issuer.
+fn seems_prefixed(account_name: &str, issuer: &str) -> bool {
+    let issuer = issuer.to_lowercase();
+    account_name
+        .match_indices(':')
+        .any(|(at, _)| account_name[..at].trim().to_lowercase() == issuer)
+}

@@ -1,0 +1,28 @@
+//! How far an enrollment is: the orchestration's custom status.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::account::AccountPreview;
+use crate::ids::CallerId;
+
+/// The step that an enrollment is in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "stage", rename_all_fields = "camelCase")]
+pub enum Progress {
+    /// The QR code is being looked for.
+    Decoding,
+    /// The URI is being checked.
+    Validating,
+    /// Somebody has to decide.
+    AwaitingApproval {
+        /// What would be enrolled.
+        preview: AccountPreview,
+        /// Who asked for it. They cannot decide.
+        requested_by: CallerId,
+        /// When it is too late.
+        deadline: DateTime<Utc>,
+    },
+    /// The secret is being stored.
+    Storing,
+}

@@ -1,0 +1,33 @@
+//! Values that only the worker's activities can read, wherever they are stored.
+//!
+//! A scheduler keeps every input and output in clear. So pictures, URIs and secrets
+//! travel as [`Sealed`] values: encrypted with HPKE (RFC 9180, base mode, X25519,
+//! HKDF-SHA256, ChaCha20-Poly1305) for the holder of an [`OpenKey`], and bound to one
+//! enrollment and one purpose. A value that is cut out of one history does not open
+//! in another.
+
+mod envelope;
+mod keys;
+mod plaintext;
+
+use zeroize::Zeroizing;
+
+pub use envelope::{
+    MAX_SEALED_BYTES, MalformedEnvelope, OpenError, SealError, Sealed, max_plaintext_for_cap,
+};
+pub use keys::{KeyError, OpenKey, OpenKeyring, SealKey};
+pub use plaintext::{ImageBytes, OtpauthText};
+
+/// A plaintext that can be put into an envelope.
+pub trait Sealable: Sized {
+    /// What the envelope is for. Part of what is authenticated: an envelope for one
+    /// purpose does not open for another. Never change one that has been released.
+    const PURPOSE: &'static str;
+
+    /// The bytes to encrypt.
+    fn to_plaintext(&self) -> Zeroizing<Vec<u8>>;
+
+    /// The value that [`Sealable::to_plaintext`] gave these bytes for; nothing if there
+    /// is none.
+    fn from_plaintext(bytes: Zeroizing<Vec<u8>>) -> Option<Self>;
+}

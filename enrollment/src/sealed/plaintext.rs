@@ -1,0 +1,84 @@
+//! What people upload, in clear: wiped when dropped, silent in `Debug`, not serialisable.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::Sealable;
+
+/// The bytes of an uploaded picture.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ImageBytes {
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl ImageBytes {
+    /// Takes the bytes over.
+    #[must_use]
+    pub fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self { bytes }
+    }
+
+    /// The bytes, in clear.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Sealable for ImageBytes {
+    const PURPOSE: &'static str = "image";
+
+    fn to_plaintext(&self) -> Zeroizing<Vec<u8>> {
+        self.bytes.clone()
+    }
+
+    fn from_plaintext(bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
+        Some(Self { bytes })
+    }
+}
+
+impl fmt::Debug for ImageBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ImageBytes({} bytes)", self.bytes.len())
+    }
+}
+
+/// A text that should be an otpauth URI.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OtpauthText {
+    text: Zeroizing<String>,
+}
+
+impl OtpauthText {
+    /// Takes the text over.
+    #[must_use]
+    pub fn new(text: Zeroizing<String>) -> Self {
+        Self { text }
+    }
+
+    /// The text, in clear.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Sealable for OtpauthText {
+    const PURPOSE: &'static str = "otpauth";
+
+    fn to_plaintext(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.text.as_bytes().to_vec())
+    }
+
+    fn from_plaintext(bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
+        let text = std::str::from_utf8(&bytes).ok()?;
+        Some(Self::new(Zeroizing::new(text.to_owned())))
+    }
+}
+
+impl fmt::Debug for OtpauthText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OtpauthText(redacted)")
+    }
+}

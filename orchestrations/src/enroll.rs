@@ -1,0 +1,103 @@
+//! One enrollment, from upload to stored secret.
+
+use countersign_enrollment::contract::{
+    DECODE_QR, DecodeQr, DecodedQr, STORE_SECRET, StoreSecret, VALIDATE_URI, ValidateUri,
+    ValidatedUri,
+};
+use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::outcome::EnrollmentOutcome;
+use countersign_enrollment::progress::Progress;
+use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
+use durabletask_core::{Failure, OrchestrationContext, RetryPolicy, TaskOptions};
+
+use crate::approval::{Decision, await_decision};
+use crate::policy;
+
+/// Enrolls one account: decode the picture (if it is one), check the URI, wait for an
+/// approval (if one is asked for), store the secret.
+///
+/// # Errors
+///
+/// Only when the system could not do its work. What is wrong with the upload, a refusal
+/// and a missed deadline are outcomes.
+pub async fn enroll(
+    ctx: OrchestrationContext,
+    request: EnrollmentRequest,
+) -> Result<EnrollmentOutcome, Failure> {
+    // The instance id is the enrollment id, and an instance started under any other
+    // kind of name is nobody's enrollment.
+    let enrollment: EnrollmentId = ctx
+        .instance_id()
+        .parse()
+        .map_err(|error| Failure::from(error).permanent())?;
+
+    let uri = match request.source {
+        Source::Uri(uri) => uri,
+        Source::Image(image) => {
+            ctx.set_custom_status(&Progress::Decoding)?;
+            let input = DecodeQr {
+                enrollment: enrollment.clone(),
+                image,
+            };
+            let decoded = ctx.call_activity_with(&DECODE_QR, &input, retried(policy::READ));
+            match decoded.await? {
+                DecodedQr::Found { uri } => uri,
+                DecodedQr::Invalid { problem } => {
+                    return Ok(EnrollmentOutcome::Invalid { problem });
+                }
+            }
+        }
+    };
+
+    ctx.set_custom_status(&Progress::Validating)?;
+    let input = ValidateUri {
+        enrollment: enrollment.clone(),
+        uri,
+    };
+    let validated = ctx.call_activity_with(&VALIDATE_URI, &input, retried(policy::READ));
+    let (preview, warnings, account) = match validated.await? {
+        ValidatedUri::Valid {
+            preview,
+            warnings,
+            account,
+        } => (preview, warnings, account),
+        ValidatedUri::Invalid { problem } => return Ok(EnrollmentOutcome::Invalid { problem }),
+    };
+
+    let approval = match request.approval {
+        Approval::NotRequired => None,
+        Approval::Required { deadline_seconds } => {
+            match await_decision(&ctx, &preview, request.requested_by, deadline_seconds).await? {
+                Decision::Approved(decision) => Some(decision),
+                Decision::Rejected(decision) => {
+                    return Ok(EnrollmentOutcome::Rejected { preview, decision });
+                }
+                Decision::Expired(deadline) => {
+                    return Ok(EnrollmentOutcome::Expired { preview, deadline });
+                }
+            }
+        }
+    };
+
+    ctx.set_custom_status(&Progress::Storing)?;
+    let input = StoreSecret {
+        enrollment,
+        account,
+    };
+    let stored = ctx
+        .call_activity_with(&STORE_SECRET, &input, retried(policy::STORE))
+        .await?;
+    Ok(EnrollmentOutcome::Enrolled {
+        id: stored.id,
+        preview,
+        warnings,
+        approval,
+    })
+}
+
+fn retried(retry: RetryPolicy) -> TaskOptions {
+    TaskOptions {
+        retry: Some(retry),
+        ..TaskOptions::default()
+    }
+}

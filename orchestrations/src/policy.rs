@@ -1,0 +1,24 @@
+//! Retries, as named constants.
+
+use std::time::Duration;
+
+use durabletask_core::RetryPolicy;
+
+/// Reading and checking have no outside to wait for; a second attempt covers a worker
+/// that was short of memory or threads for a moment.
+pub const READ: RetryPolicy = RetryPolicy {
+    max_attempts: 3,
+    first_interval: Duration::from_secs(1),
+    backoff: 2.0,
+    max_interval: None,
+    timeout: None,
+};
+
+/// The vault may be away for a while: about an hour of patience (1, 2, 4 … 60, 60 … seconds).
+pub const STORE: RetryPolicy = RetryPolicy {
+    max_attempts: 64,
+    first_interval: Duration::from_secs(1),
+    backoff: 2.0,
+    max_interval: Some(Duration::from_secs(60)),
+    timeout: None,
+};

@@ -1,0 +1,252 @@
+//! The enrollment story, path by path, in memory with a manual clock.
+//!
+//! Each path's history is kept in `tests/golden`: what has been released must go on
+//! replaying. After a change that is meant to alter histories, run
+//! `UPDATE_GOLDEN=1 cargo test -p countersign-orchestrations` and review the difference.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use countersign_enrollment::contract::{APPROVAL, ENROLL};
+use countersign_enrollment::outcome::EnrollmentOutcome;
+use countersign_enrollment::request::EnrollmentRequest;
+use countersign_orchestrations::register;
+use durabletask_core::testing::{TestHub, TestRun, TestStatus, replay_history};
+use durabletask_core::{Failure, HistoryEvent, HistoryPayload, Registry};
+use serde_json::{Value, json};
+
+const ID: &str = "totp-5f0c3b1e-9a53-4d5e-8f2a-2b6f6f1a7c11";
+const SEALED: &str = "s1.0011223344556677.AAAA.AAAA";
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn request(source: Value, approval: Value) -> EnrollmentRequest {
+    serde_json::from_value(json!({
+        "source": source,
+        "approval": approval,
+        "requestedBy": "build-server",
+        "fingerprint": "f",
+    }))
+    .unwrap()
+}
+
+fn uri() -> Value {
+    json!({ "uri": SEALED })
+}
+
+fn image() -> Value {
+    json!({ "image": SEALED })
+}
+
+fn not_required() -> Value {
+    json!({ "approval": "notRequired" })
+}
+
+fn required() -> Value {
+    json!({ "approval": "required", "deadlineSeconds": 72 * 3_600 })
+}
+
+fn decision(approved: bool, by: &str) -> Value {
+    json!({ "approved": approved, "by": by, "decidedAt": "2026-01-02T03:04:05Z" })
+}
+
+fn hub() -> TestHub {
+    TestHub::new(register(Registry::new())).instance_id(ID)
+}
+
+fn raise(hub: TestHub, after: Duration, payload: &Value) -> TestHub {
+    hub.raise_event_json(after, APPROVAL.name(), Some(payload.to_string()))
+}
+
+/// Activities that do what they should.
+fn works(activity: &str, input: Value) -> Result<Value, Failure> {
+    assert_eq!(input["enrollment"], ID, "{activity} knows its enrollment");
+    match activity {
+        "decode-qr" => Ok(json!({ "result": "found", "uri": SEALED })),
+        "validate-uri" => Ok(json!({
+            "result": "valid",
+            "preview": {
+                "issuer": "2FAS",
+                "accountName": "Test Token",
+                "algorithm": "SHA1",
+                "digits": 6,
+                "period": 30,
+            },
+            "account": SEALED,
+        })),
+        "store-secret" => Ok(json!({ "id": ID })),
+        other => panic!("there is no activity {other}"),
+    }
+}
+
+fn stages(run: &TestRun<EnrollmentOutcome>) -> Vec<&str> {
+    run.custom_statuses
+        .iter()
+        .map(|status| status["stage"].as_str().unwrap())
+        .collect()
+}
+
+fn calls(run: &TestRun<EnrollmentOutcome>) -> Vec<&str> {
+    run.calls.iter().map(|(name, _)| name.as_str()).collect()
+}
+
+/// Asserts that the run's history is the stored one and that the stored one replays.
+fn assert_golden(name: &str, run: &TestRun<EnrollmentOutcome>) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(format!("{name}.json"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let text = serde_json::to_string_pretty(&run.history).unwrap();
+        fs::write(&path, text + "\n").unwrap();
+    }
+    let text = fs::read_to_string(&path).expect("the golden history exists");
+    let golden: Vec<HistoryEvent> = serde_json::from_str(&text).unwrap();
+    replay_history(register(Registry::new()), ID, &golden).expect("the stored history replays");
+    assert_eq!(run.history, golden, "{name} makes the history it used to make");
+}
+
+#[test]
+fn a_uri_is_checked_and_stored() {
+    let run = hub().run(&ENROLL, &request(uri(), not_required()), works);
+    assert!(matches!(run.output(), Ok(EnrollmentOutcome::Enrolled { approval: None, .. })));
+    assert_eq!(calls(&run), ["validate-uri", "store-secret"]);
+    assert_eq!(stages(&run), ["Validating", "Storing"]);
+    assert_golden("uri", &run);
+}
+
+#[test]
+fn a_picture_is_decoded_first() {
+    let run = hub().run(&ENROLL, &request(image(), not_required()), works);
+    assert!(matches!(run.output(), Ok(EnrollmentOutcome::Enrolled { .. })));
+    assert_eq!(calls(&run), ["decode-qr", "validate-uri", "store-secret"]);
+    assert_eq!(stages(&run), ["Decoding", "Validating", "Storing"]);
+    assert_golden("picture", &run);
+}
+
+#[test]
+fn an_upload_that_cannot_be_enrolled_is_an_outcome() {
+    for (refusing, code, golden) in [
+        ("decode-qr", "qr-not-found", "invalid-picture"),
+        ("validate-uri", "secret-missing", "invalid-uri"),
+    ] {
+        let run = hub().run(&ENROLL, &request(image(), required()), |activity, input| {
+            if activity == refusing {
+                Ok(json!({ "result": "invalid", "problem": { "code": code } }))
+            } else {
+                works(activity, input)
+            }
+        });
+        let Ok(EnrollmentOutcome::Invalid { problem }) = run.output() else {
+            panic!("{refusing} makes it invalid: {run:?}");
+        };
+        assert_eq!(problem.code(), code);
+        assert!(!calls(&run).contains(&"store-secret"));
+        assert_golden(golden, &run);
+    }
+}
+
+#[test]
+fn an_approval_lets_it_through() {
+    let hub = raise(hub(), HOUR, &decision(true, "second-pair-of-eyes"));
+    let run = hub.run(&ENROLL, &request(uri(), required()), works);
+    let Ok(EnrollmentOutcome::Enrolled { approval: Some(approval), .. }) = run.output() else {
+        panic!("it is enrolled: {run:?}");
+    };
+    assert_eq!(approval.by.as_str(), "second-pair-of-eyes");
+    assert_eq!(stages(&run), ["Validating", "AwaitingApproval", "Storing"]);
+    let shown = &run.custom_statuses[1];
+    assert_eq!(shown["preview"]["issuer"], "2FAS");
+    assert_eq!(shown["requestedBy"], "build-server");
+    assert_golden("approved", &run);
+}
+
+#[test]
+fn a_refusal_stores_nothing() {
+    let hub = raise(hub(), HOUR, &decision(false, "second-pair-of-eyes"));
+    let run = hub.run(&ENROLL, &request(uri(), required()), works);
+    assert!(matches!(run.output(), Ok(EnrollmentOutcome::Rejected { .. })));
+    assert_eq!(calls(&run), ["validate-uri"]);
+    assert_golden("rejected", &run);
+}
+
+#[test]
+fn nobody_decides_and_it_expires() {
+    let run = hub().run(&ENROLL, &request(uri(), required()), works);
+    let Ok(EnrollmentOutcome::Expired { deadline, .. }) = run.output() else {
+        panic!("it expires: {run:?}");
+    };
+    assert_eq!(run.clock, deadline);
+    assert_eq!(calls(&run), ["validate-uri"]);
+    assert_golden("expired", &run);
+}
+
+#[test]
+fn events_that_decide_nothing_are_ignored() {
+    let hub = raise(hub(), HOUR, &decision(true, "build-server"));
+    let hub = raise(hub, HOUR * 2, &json!({ "approved": "yes please" }));
+    let hub = hub.raise_event_json(HOUR * 3, "APPROVAL", None);
+    let hub = raise(hub, HOUR * 4, &decision(false, "second-pair-of-eyes"));
+    let run = hub.run(&ENROLL, &request(uri(), required()), works);
+    assert!(
+        matches!(run.output(), Ok(EnrollmentOutcome::Rejected { .. })),
+        "the requester's own approval does not count: {run:?}"
+    );
+    assert_golden("ignored-events", &run);
+}
+
+#[test]
+fn the_first_decision_counts() {
+    let hub = raise(hub(), HOUR, &decision(false, "second-pair-of-eyes"));
+    let hub = raise(hub, HOUR, &decision(true, "third-pair-of-eyes"));
+    let run = hub.run(&ENROLL, &request(uri(), required()), works);
+    assert!(matches!(run.output(), Ok(EnrollmentOutcome::Rejected { .. })));
+}
+
+#[test]
+fn a_vault_that_comes_back_gets_the_secret() {
+    let mut failures = 5;
+    let run = hub().run(&ENROLL, &request(uri(), not_required()), |activity, input| {
+        if activity == "store-secret" && failures > 0 {
+            failures -= 1;
+            return Err(Failure::new("VaultUnavailable", "the vault does not answer"));
+        }
+        works(activity, input)
+    });
+    assert!(matches!(run.output(), Ok(EnrollmentOutcome::Enrolled { .. })));
+    assert_eq!(calls(&run).len(), 1 + 6);
+    assert_golden("vault-comes-back", &run);
+}
+
+#[test]
+fn a_failure_that_no_retry_mends_fails_the_enrollment() {
+    let run = hub().run(&ENROLL, &request(uri(), not_required()), |activity, input| {
+        if activity == "store-secret" {
+            return Err(Failure::new("VaultConflict", "another secret has this name").permanent());
+        }
+        works(activity, input)
+    });
+    assert_eq!(run.status, TestStatus::Failed);
+    assert_eq!(calls(&run), ["validate-uri", "store-secret"]);
+    assert_golden("failed", &run);
+}
+
+#[test]
+fn a_terminated_enrollment_stores_nothing() {
+    let run = hub()
+        .deliver(HOUR, HistoryPayload::ExecutionTerminated { input: None, recurse: false })
+        .run(&ENROLL, &request(uri(), required()), works);
+    assert_eq!(run.status, TestStatus::Terminated);
+    assert_eq!(calls(&run), ["validate-uri"]);
+}
+
+#[test]
+fn an_instance_that_is_no_enrollment_is_refused() {
+    let run = hub()
+        .instance_id("something-else")
+        .run(&ENROLL, &request(uri(), not_required()), works);
+    assert_eq!(run.status, TestStatus::Failed);
+    assert!(run.failure.expect("it failed").non_retriable);
+    assert!(run.calls.is_empty());
+}

@@ -1,0 +1,69 @@
+//! What a turn does to the world, as data.
+
+use durabletask_proto::{ActivityRequest, ExecutionStartedEvent, HistoryEvent};
+use prost_types::Timestamp;
+
+use crate::Instance;
+
+/// Everything that one committed turn changes. The shell applies all of it in one
+/// transaction, or none of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Effects {
+    /// The instance after the turn.
+    pub instance: Instance,
+    /// What the turn adds to the history, in order. Empty where a new execution begins.
+    pub history: Vec<HistoryEvent>,
+    /// The next execution, at continue-as-new.
+    pub next: Option<NextExecution>,
+    /// Activities to run.
+    pub activities: Vec<ActivityRequest>,
+    /// Timers to set.
+    pub timers: Vec<TimerSet>,
+    /// Children to start.
+    pub children: Vec<ChildStart>,
+    /// Messages to instances, this one included, in order.
+    pub messages: Vec<Message>,
+    /// Whether the turn ended the instance.
+    pub ended: bool,
+    /// Whether all children that still run are to be terminated.
+    pub terminate_children: bool,
+}
+
+/// A fresh execution of the same instance: the old history is dropped, its timers too.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NextExecution {
+    /// The new inbox, ahead of whatever arrived during the turn: the start, carried-over
+    /// events, events the turn sent to itself.
+    pub inbox: Vec<HistoryEvent>,
+}
+
+/// A timer to set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TimerSet {
+    /// When it is due.
+    pub fire_at: Timestamp,
+    /// The `TimerFired` event it then delivers.
+    pub event: HistoryEvent,
+}
+
+/// A child orchestration to start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChildStart {
+    /// The child's instance id.
+    pub instance_id: String,
+    /// The id of the parent's action, for the answer.
+    pub task_id: i32,
+    /// Its first event; the execution id in it is left for the shell to fill in.
+    pub started: ExecutionStartedEvent,
+}
+
+/// A message to an instance of the same task hub.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// The target's instance id.
+    pub instance_id: String,
+    /// The only execution it may reach; `None` means whichever runs.
+    pub execution_id: Option<String>,
+    /// The event to deliver.
+    pub event: HistoryEvent,
+}

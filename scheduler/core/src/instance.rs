@@ -1,0 +1,150 @@
+//! An instance between its turns, and which messages it still takes.
+
+use std::collections::HashMap;
+
+use durabletask_proto::history_event::EventType;
+use durabletask_proto::{
+    HistoryEvent, OrchestrationStatus, OrchestrationTraceContext, ParentInstanceInfo,
+    TaskFailureDetails, TraceContext,
+};
+use prost_types::Timestamp;
+
+/// What is known of an instance besides its history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instance {
+    /// The instance id, unique in its task hub.
+    pub instance_id: String,
+    /// The id of the current execution; continue-as-new changes it.
+    pub execution_id: String,
+    /// The orchestration's name.
+    pub name: String,
+    /// The orchestration's version, if it has one.
+    pub version: Option<String>,
+    /// The current status.
+    pub status: OrchestrationStatus,
+    /// The custom status, JSON text, as the last turn set it.
+    pub custom_status: Option<String>,
+    /// Labels given at the start.
+    pub tags: HashMap<String, String>,
+    /// The orchestration that started this one as its child.
+    pub parent: Option<ParentInstanceInfo>,
+    /// The trace that the start belonged to.
+    pub parent_trace: Option<TraceContext>,
+    /// The span of this orchestration, carried from turn to turn.
+    pub span: Option<OrchestrationTraceContext>,
+    /// Whether a termination that was delivered asked for the children too.
+    pub terminate_children: bool,
+    /// The result, JSON text, once terminal.
+    pub output: Option<String>,
+    /// Why it failed, once FAILED.
+    pub failure: Option<TaskFailureDetails>,
+}
+
+/// Whether an instance takes a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It goes into the inbox.
+    Accept,
+    /// It is dropped, without an error to whoever sent it.
+    Drop(DropReason),
+}
+
+/// Why a message was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropReason {
+    /// The instance has ended.
+    Ended,
+    /// The message was meant for an earlier execution.
+    OtherExecution,
+    /// A start reached an instance that has started.
+    AlreadyStarted,
+}
+
+/// Whether a status is final: COMPLETED, FAILED, CANCELED or TERMINATED.
+#[must_use]
+pub fn is_terminal(status: OrchestrationStatus) -> bool {
+    use OrchestrationStatus as S;
+    match status {
+        S::Completed | S::Failed | S::Canceled | S::Terminated => true,
+        S::Running | S::ContinuedAsNew | S::Pending | S::Suspended => false,
+    }
+}
+
+/// Decides whether an instance in `status` takes `event`. `sent_to` is the execution
+/// the message was meant for; events raised from outside name none and reach whichever runs.
+#[must_use]
+pub fn accept(
+    status: OrchestrationStatus,
+    execution_id: &str,
+    sent_to: Option<&str>,
+    event: &EventType,
+) -> Delivery {
+    if is_terminal(status) {
+        return Delivery::Drop(DropReason::Ended);
+    }
+    match sent_to {
+        Some(id) if id != execution_id => return Delivery::Drop(DropReason::OtherExecution),
+        Some(_) | None => {}
+    }
+    match event {
+        EventType::ExecutionStarted(_) => Delivery::Drop(DropReason::AlreadyStarted),
+        _ => Delivery::Accept,
+    }
+}
+
+/// Whether an undelivered event goes on to the next execution at continue-as-new.
+/// What came from outside does; results of the old execution's work do not.
+#[must_use]
+pub fn survives_continue_as_new(event: &EventType) -> bool {
+    matches!(
+        event,
+        EventType::EventRaised(_)
+            | EventType::ExecutionTerminated(_)
+            | EventType::ExecutionSuspended(_)
+            | EventType::ExecutionResumed(_)
+            | EventType::GenericEvent(_)
+    )
+}
+
+/// A history event with the given id and time.
+#[must_use]
+pub fn event(event_id: i32, timestamp: Timestamp, event_type: EventType) -> HistoryEvent {
+    HistoryEvent {
+        event_id,
+        timestamp: Some(timestamp),
+        event_type: Some(event_type),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use durabletask_proto::{EventRaisedEvent, ExecutionStartedEvent};
+
+    use super::*;
+
+    #[test]
+    fn messages_reach_only_the_execution_they_were_meant_for() {
+        let raised = EventType::EventRaised(EventRaisedEvent::default());
+        let started = EventType::ExecutionStarted(ExecutionStartedEvent::default());
+        let running = OrchestrationStatus::Running;
+        assert_eq!(accept(running, "e1", None, &raised), Delivery::Accept);
+        assert_eq!(accept(running, "e1", Some("e1"), &raised), Delivery::Accept);
+        assert_eq!(
+            accept(running, "e2", Some("e1"), &raised),
+            Delivery::Drop(DropReason::OtherExecution)
+        );
+        assert_eq!(
+            accept(running, "e1", None, &started),
+            Delivery::Drop(DropReason::AlreadyStarted)
+        );
+        for ended in [
+            OrchestrationStatus::Completed,
+            OrchestrationStatus::Terminated,
+        ] {
+            assert_eq!(
+                accept(ended, "e1", None, &raised),
+                Delivery::Drop(DropReason::Ended)
+            );
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! One turn of an orchestration: the delivered events and the worker's actions in,
+//! effects out. Follows the Durable Task protocol: OrchestratorResponse.
+
+use durabletask_proto::history_event::EventType;
+use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
+use durabletask_proto::{
+    ActivityRequest, CompleteOrchestrationAction, CreateSubOrchestrationAction, EventRaisedEvent,
+    EventSentEvent, ExecutionCompletedEvent, ExecutionStartedEvent, ExecutionTerminatedEvent,
+    HistoryEvent, OrchestrationInstance, OrchestrationStatus, OrchestratorResponse,
+    ParentInstanceInfo, SubOrchestrationInstanceCompletedEvent,
+    SubOrchestrationInstanceCreatedEvent, SubOrchestrationInstanceFailedEvent, TaskFailureDetails,
+    TaskScheduledEvent, TimerCreatedEvent, TimerFiredEvent,
+};
+use prost_types::Timestamp;
+
+use crate::effects::{ChildStart, Effects, Message, NextExecution, TimerSet};
+use crate::{Instance, event, is_terminal};
+
+/// A turn that a worker has finished.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// The instance before the turn.
+    pub instance: Instance,
+    /// What the worker was given and has consumed, `OrchestratorStarted` first.
+    pub delivered: Vec<HistoryEvent>,
+    /// The worker's answer.
+    pub response: OrchestratorResponse,
+    /// When the turn is committed.
+    pub now: Timestamp,
+    /// The execution id to use if the orchestration continues as new.
+    pub next_execution_id: String,
+}
+
+/// Works out the effects of a turn. Total: an action this scheduler cannot carry out
+/// fails the orchestration with details that say so, since refusing the completion
+/// would only bring the same one again.
+#[must_use]
+pub fn apply_turn(turn: Turn) -> Effects {
+    let Turn {
+        mut instance,
+        delivered,
+        response,
+        now,
+        next_execution_id,
+    } = turn;
+    instance.status = status_after(instance.status, &delivered);
+    instance.terminate_children |= delivered.iter().any(asks_for_children);
+    instance.custom_status = response.custom_status;
+    if response.orchestration_trace_context.is_some() {
+        instance.span = response.orchestration_trace_context;
+    }
+
+    let mut effects = Effects {
+        instance,
+        history: delivered,
+        next: None,
+        activities: Vec::new(),
+        timers: Vec::new(),
+        children: Vec::new(),
+        messages: Vec::new(),
+        ended: false,
+        terminate_children: false,
+    };
+    let mut complete = None;
+    for action in response.actions {
+        match action.orchestrator_action_type {
+            // The protocol puts the completion last; some workers order actions at
+            // random, so the first completion wins and everything else is still done.
+            Some(Action::CompleteOrchestration(done)) => {
+                if complete.is_none() {
+                    complete = Some((action.id, done));
+                }
+            }
+            Some(other) => {
+                if let Err(failure) = act(&mut effects, action.id, other, now) {
+                    complete = Some((-1, failed(*failure)));
+                    break;
+                }
+            }
+            None => {
+                complete = Some((-1, failed(*unsupported("an action without a kind"))));
+                break;
+            }
+        }
+    }
+    if let Some((id, done)) = complete {
+        finish(&mut effects, id, done, now, next_execution_id);
+    }
+    effects
+}
+
+/// The message that tells a parent how its child ended; `None` for an instance without
+/// a parent or one that has not ended. A terminated child is reported as failed, with
+/// details made up here, because the wire has no other answer.
+#[must_use]
+pub fn parent_message(instance: &Instance, now: Timestamp) -> Option<Message> {
+    if !is_terminal(instance.status) {
+        return None;
+    }
+    let parent = instance.parent.as_ref()?;
+    let target = parent.orchestration_instance.as_ref()?;
+    let task_scheduled_id = parent.task_scheduled_id;
+    let event_type = if instance.status == OrchestrationStatus::Completed {
+        EventType::SubOrchestrationInstanceCompleted(SubOrchestrationInstanceCompletedEvent {
+            task_scheduled_id,
+            result: instance.output.clone(),
+        })
+    } else {
+        let details = instance
+            .failure
+            .clone()
+            .unwrap_or_else(|| TaskFailureDetails {
+                error_type: "OrchestrationTerminated".to_owned(),
+                error_message: format!(
+                    "The child orchestration {} was terminated.",
+                    instance.instance_id
+                ),
+                is_non_retriable: true,
+                ..TaskFailureDetails::default()
+            });
+        EventType::SubOrchestrationInstanceFailed(SubOrchestrationInstanceFailedEvent {
+            task_scheduled_id,
+            failure_details: Some(details),
+        })
+    };
+    Some(Message {
+        instance_id: target.instance_id.clone(),
+        execution_id: target.execution_id.clone(),
+        event: event(-1, now, event_type),
+    })
+}
+
+/// The status after a batch of delivered events, before the worker's actions.
+fn status_after(before: OrchestrationStatus, delivered: &[HistoryEvent]) -> OrchestrationStatus {
+    let start = if before == OrchestrationStatus::Pending {
+        OrchestrationStatus::Running
+    } else {
+        before
+    };
+    delivered
+        .iter()
+        .fold(start, |status, event| match &event.event_type {
+            Some(EventType::ExecutionSuspended(_)) => OrchestrationStatus::Suspended,
+            Some(EventType::ExecutionResumed(_)) => OrchestrationStatus::Running,
+            _ => status,
+        })
+}
+
+fn asks_for_children(event: &HistoryEvent) -> bool {
+    matches!(
+        &event.event_type,
+        Some(EventType::ExecutionTerminated(ExecutionTerminatedEvent {
+            recurse: true,
+            ..
+        }))
+    )
+}
+
+/// Carries out one action that is not the completion.
+fn act(
+    effects: &mut Effects,
+    id: i32,
+    action: Action,
+    now: Timestamp,
+) -> Result<(), Box<TaskFailureDetails>> {
+    match action {
+        Action::ScheduleTask(task) => {
+            effects.activities.push(ActivityRequest {
+                name: task.name.clone(),
+                version: task.version.clone(),
+                input: task.input.clone(),
+                orchestration_instance: Some(identity(&effects.instance)),
+                task_id: id,
+                parent_trace_context: task.parent_trace_context.clone(),
+                tags: task.tags.clone(),
+            });
+            let scheduled = TaskScheduledEvent {
+                name: task.name,
+                version: task.version,
+                input: task.input,
+                parent_trace_context: task.parent_trace_context,
+                tags: task.tags,
+            };
+            effects
+                .history
+                .push(event(id, now, EventType::TaskScheduled(scheduled)));
+        }
+        Action::CreateSubOrchestration(child) => start_child(effects, id, child, now),
+        Action::CreateTimer(timer) => {
+            let created = TimerCreatedEvent {
+                fire_at: timer.fire_at,
+            };
+            effects
+                .history
+                .push(event(id, now, EventType::TimerCreated(created)));
+            let fire_at = timer.fire_at.unwrap_or(now);
+            let fired = TimerFiredEvent {
+                fire_at: timer.fire_at,
+                timer_id: id,
+            };
+            effects.timers.push(TimerSet {
+                fire_at,
+                event: event(-1, fire_at, EventType::TimerFired(fired)),
+            });
+        }
+        Action::SendEvent(send) => {
+            let target = send.instance.unwrap_or_default();
+            let raised = EventRaisedEvent {
+                name: send.name.clone(),
+                input: send.data.clone(),
+            };
+            let sent = EventSentEvent {
+                instance_id: target.instance_id.clone(),
+                name: send.name,
+                input: send.data,
+            };
+            effects
+                .history
+                .push(event(id, now, EventType::EventSent(sent)));
+            effects.messages.push(Message {
+                instance_id: target.instance_id,
+                // An event to an instance reaches whichever execution runs when it arrives.
+                execution_id: None,
+                event: event(-1, now, EventType::EventRaised(raised)),
+            });
+        }
+        Action::TerminateOrchestration(terminate) => {
+            let terminated = ExecutionTerminatedEvent {
+                input: terminate.reason,
+                recurse: terminate.recurse,
+            };
+            effects.messages.push(Message {
+                instance_id: terminate.instance_id,
+                execution_id: None,
+                event: event(-1, now, EventType::ExecutionTerminated(terminated)),
+            });
+        }
+        Action::SendEntityMessage(_) => return Err(unsupported("a message to an entity")),
+        Action::RewindOrchestration(_) => return Err(unsupported("a rewind")),
+        Action::CompleteOrchestration(_) => {}
+    }
+    Ok(())
+}
+
+fn start_child(
+    effects: &mut Effects,
+    id: i32,
+    child: CreateSubOrchestrationAction,
+    now: Timestamp,
+) {
+    let parent = &effects.instance;
+    let instance_id = if child.instance_id.is_empty() {
+        format!("{}:{id:04x}", parent.execution_id)
+    } else {
+        child.instance_id
+    };
+    let started = ExecutionStartedEvent {
+        name: child.name.clone(),
+        version: child.version.clone(),
+        input: child.input.clone(),
+        orchestration_instance: Some(OrchestrationInstance {
+            instance_id: instance_id.clone(),
+            execution_id: None,
+        }),
+        parent_instance: Some(ParentInstanceInfo {
+            task_scheduled_id: id,
+            name: Some(parent.name.clone()),
+            version: parent.version.clone(),
+            orchestration_instance: Some(identity(parent)),
+        }),
+        parent_trace_context: child.parent_trace_context.clone(),
+        tags: child.tags.clone(),
+        ..ExecutionStartedEvent::default()
+    };
+    effects.children.push(ChildStart {
+        instance_id: instance_id.clone(),
+        task_id: id,
+        started,
+    });
+    let created = SubOrchestrationInstanceCreatedEvent {
+        instance_id,
+        name: child.name,
+        version: child.version,
+        input: child.input,
+        parent_trace_context: child.parent_trace_context,
+        tags: child.tags,
+    };
+    effects.history.push(event(
+        id,
+        now,
+        EventType::SubOrchestrationInstanceCreated(created),
+    ));
+}
+
+fn finish(
+    effects: &mut Effects,
+    id: i32,
+    done: CompleteOrchestrationAction,
+    now: Timestamp,
+    next_execution_id: String,
+) {
+    use OrchestrationStatus as S;
+    match S::try_from(done.orchestration_status) {
+        Ok(S::ContinuedAsNew) => continue_as_new(effects, done, now, next_execution_id),
+        Ok(status @ (S::Completed | S::Failed | S::Terminated | S::Canceled)) => {
+            effects.instance.status = status;
+            effects.instance.output = done.result.clone();
+            effects.instance.failure = done.failure_details.clone();
+            let completed = ExecutionCompletedEvent {
+                orchestration_status: done.orchestration_status,
+                result: done.result,
+                failure_details: done.failure_details,
+            };
+            effects
+                .history
+                .push(event(id, now, EventType::ExecutionCompleted(completed)));
+            effects.ended = true;
+            effects.terminate_children =
+                status == S::Terminated && effects.instance.terminate_children;
+            effects
+                .messages
+                .extend(parent_message(&effects.instance, now));
+        }
+        Ok(S::Running | S::Pending | S::Suspended) | Err(_) => {
+            let status = done.orchestration_status;
+            let wrong = unsupported(&format!(
+                "a completion with the status {status}, which is not final"
+            ));
+            finish(effects, id, failed(*wrong), now, next_execution_id);
+        }
+    }
+}
+
+fn continue_as_new(
+    effects: &mut Effects,
+    done: CompleteOrchestrationAction,
+    now: Timestamp,
+    next_execution_id: String,
+) {
+    let old = &effects.instance;
+    let version = done.new_version.or_else(|| old.version.clone());
+    let started = ExecutionStartedEvent {
+        name: old.name.clone(),
+        version: version.clone(),
+        input: done.result,
+        orchestration_instance: Some(OrchestrationInstance {
+            instance_id: old.instance_id.clone(),
+            execution_id: Some(next_execution_id.clone()),
+        }),
+        parent_instance: old.parent.clone(),
+        parent_trace_context: old.parent_trace.clone(),
+        tags: old.tags.clone(),
+        ..ExecutionStartedEvent::default()
+    };
+    let mut inbox = vec![event(-1, now, EventType::ExecutionStarted(started))];
+    inbox.extend(done.carryover_events);
+    let (to_self, to_others) = std::mem::take(&mut effects.messages)
+        .into_iter()
+        .partition(|m| m.instance_id == old.instance_id);
+    let to_self: Vec<Message> = to_self;
+    inbox.extend(to_self.into_iter().map(|message| message.event));
+    effects.messages = to_others;
+    effects.history.clear();
+    effects.timers.clear();
+    effects.instance.execution_id = next_execution_id;
+    effects.instance.version = version;
+    effects.instance.status = OrchestrationStatus::Running;
+    effects.next = Some(NextExecution { inbox });
+}
+
+fn identity(instance: &Instance) -> OrchestrationInstance {
+    OrchestrationInstance {
+        instance_id: instance.instance_id.clone(),
+        execution_id: Some(instance.execution_id.clone()),
+    }
+}
+
+fn failed(details: TaskFailureDetails) -> CompleteOrchestrationAction {
+    CompleteOrchestrationAction {
+        orchestration_status: OrchestrationStatus::Failed as i32,
+        failure_details: Some(details),
+        ..CompleteOrchestrationAction::default()
+    }
+}
+
+fn unsupported(what: &str) -> Box<TaskFailureDetails> {
+    Box::new(TaskFailureDetails {
+        error_type: "NotSupportedByScheduler".to_owned(),
+        error_message: format!(
+            "The worker answered with {what}, which this scheduler does not support."
+        ),
+        is_non_retriable: true,
+        ..TaskFailureDetails::default()
+    })
+}

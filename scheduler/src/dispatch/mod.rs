@@ -1,0 +1,328 @@
+//! Who gets which work item. Everything is in memory; what is durable is in the store,
+//! which reports each commit here. Nothing polls: an item is assigned the moment that
+//! it appears or that a window frees.
+
+mod lanes;
+mod state;
+pub(crate) mod timers;
+mod waiters;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use durabletask_proto::{ActivityRequest, GetWorkItemsRequest, HistoryEvent};
+use prost_types::Timestamp;
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::clock::Clock;
+use crate::store::{Committed, Header, Note, Pending, timestamp};
+use state::State;
+pub(crate) use waiters::Waiters;
+
+/// Numbered events of an inbox.
+pub(crate) type Events = Arc<Vec<(i64, HistoryEvent)>>;
+
+/// An item given to a stream, to be made into a `WorkItem`.
+#[derive(Debug)]
+pub(crate) enum Assignment {
+    /// A turn. Without events they are read from the store.
+    Turn {
+        lease: u64,
+        header: Arc<Header>,
+        started: Timestamp,
+        events: Option<Events>,
+        continues: Option<u64>,
+    },
+    /// An activity. Without a request it is read from the store.
+    Activity {
+        lease: u64,
+        id: i64,
+        request: Option<Arc<ActivityRequest>>,
+    },
+}
+
+/// A turn whose completion has been claimed.
+#[derive(Debug)]
+pub(crate) struct ClaimedTurn {
+    pub(crate) lease: u64,
+    pub(crate) header: Arc<Header>,
+    pub(crate) started: Timestamp,
+    pub(crate) events: Events,
+}
+
+/// An activity whose completion has been claimed.
+#[derive(Debug)]
+pub(crate) struct ClaimedActivity {
+    pub(crate) lease: u64,
+    pub(crate) id: i64,
+    pub(crate) instance: i64,
+    pub(crate) request: Arc<ActivityRequest>,
+}
+
+/// The outcome of claiming a completion token.
+#[derive(Debug)]
+pub(crate) enum Claim<T> {
+    /// The caller now owns the completion and must settle it.
+    Claimed(T),
+    /// This token has been applied before: nothing is left to do.
+    AlreadyApplied,
+    /// Another call is applying this token right now.
+    InProgress,
+    /// Nobody holds such a token.
+    Unknown,
+}
+
+/// How a claimed completion went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// It is durable.
+    Applied,
+    /// Its instance, execution or row is no more.
+    Gone,
+    /// Nothing was written; the worker may try again.
+    NotApplied,
+}
+
+/// A worker's stream; dropping it gives back everything that the stream still holds.
+#[derive(Debug)]
+pub(crate) struct StreamHandle {
+    dispatch: Arc<Dispatch>,
+    id: u64,
+}
+
+impl Drop for StreamHandle {
+    fn drop(&mut self) {
+        self.dispatch.lock().end_stream(self.id);
+        self.dispatch.idle.notify_waiters();
+    }
+}
+
+/// The dispatcher.
+#[derive(Debug)]
+pub(crate) struct Dispatch {
+    state: Mutex<State>,
+    pub(crate) waiters: Arc<Waiters>,
+    first_timer: watch::Sender<i64>,
+    idle: Notify,
+    epoch: String,
+}
+
+impl Dispatch {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        // The epoch makes tokens of an earlier process unknown to this one.
+        let epoch = uuid::Uuid::new_v4().simple().to_string();
+        Arc::new(Self {
+            state: Mutex::new(State::new(clock)),
+            waiters: Arc::default(),
+            first_timer: watch::Sender::new(i64::MAX),
+            idle: Notify::new(),
+            epoch,
+        })
+    }
+
+    /// Queues what was pending at start.
+    pub(crate) fn restore(&self, pending: Pending) {
+        let mut state = self.lock();
+        for (header, last_seq) in pending.instances {
+            state.stored_events(header, last_seq);
+        }
+        for (hub, instance, id, name, version) in pending.activities {
+            state.stored_activity(hub, instance, id, &name, version.as_deref());
+        }
+        drop(state);
+        self.timer_set(pending.first_timer.unwrap_or(i64::MAX));
+    }
+
+    /// Opens a worker's stream over a hub; `window` is used where the worker names none.
+    pub(crate) fn open_stream(
+        self: &Arc<Self>,
+        hub: i64,
+        request: &GetWorkItemsRequest,
+        window: usize,
+    ) -> (StreamHandle, mpsc::Receiver<Assignment>) {
+        let (id, assignments) = self.lock().open_stream(hub, request, window);
+        (
+            StreamHandle {
+                dispatch: Arc::clone(self),
+                id,
+            },
+            assignments,
+        )
+    }
+
+    pub(crate) fn token(&self, lease: u64) -> String {
+        format!("{}-{lease:x}", self.epoch)
+    }
+
+    fn lease(&self, token: &str) -> Option<u64> {
+        let (epoch, lease) = token.split_once('-')?;
+        if epoch == self.epoch {
+            u64::from_str_radix(lease, 16).ok()
+        } else {
+            None
+        }
+    }
+
+    /// Claims the completion of a turn: by token, or without one by instance.
+    pub(crate) fn claim_turn(
+        &self,
+        hub: i64,
+        token: &str,
+        instance_id: &str,
+    ) -> Claim<ClaimedTurn> {
+        let mut state = self.lock();
+        let lease = if token.is_empty() {
+            state.turn_of(hub, instance_id)
+        } else {
+            self.lease(token)
+        };
+        lease.map_or(Claim::Unknown, |lease| state.claim_turn(hub, lease))
+    }
+
+    /// Claims the completion of an activity: by token, or without one by instance and task.
+    pub(crate) fn claim_activity(
+        &self,
+        hub: i64,
+        token: &str,
+        instance_id: &str,
+        task_id: i32,
+    ) -> Claim<ClaimedActivity> {
+        let mut state = self.lock();
+        let lease = if token.is_empty() {
+            state.activity_of(hub, instance_id, task_id)
+        } else {
+            self.lease(token)
+        };
+        lease.map_or(Claim::Unknown, |lease| state.claim_activity(hub, lease))
+    }
+
+    /// Ends a claim.
+    pub(crate) fn settle(&self, lease: u64, how: Settled) {
+        self.lock().settle(lease, how);
+        self.idle.notify_waiters();
+    }
+
+    /// Gives an item back to its queue; `sticky` = false makes the next holder get the
+    /// whole history. False where nobody holds such a token.
+    pub(crate) fn abandon(&self, hub: i64, token: &str) -> bool {
+        let given_back = self
+            .lease(token)
+            .is_some_and(|lease| self.lock().give_back(Some(hub), lease));
+        self.idle.notify_waiters();
+        given_back
+    }
+
+    /// Gives an item back that could not be turned into a message.
+    pub(crate) fn give_back(&self, lease: u64) {
+        self.lock().give_back(None, lease);
+    }
+
+    /// Records what was read from the store for a lease.
+    pub(crate) fn loaded_turn(&self, lease: u64, events: &Events) {
+        self.lock().loaded_turn(lease, events);
+    }
+
+    /// Records what was read from the store for a lease.
+    pub(crate) fn loaded_activity(&self, lease: u64, request: &Arc<ActivityRequest>) {
+        self.lock().loaded_activity(lease, request);
+    }
+
+    /// The key and execution of an instance's outstanding turn.
+    pub(crate) fn outstanding(&self, hub: i64, instance_id: &str) -> Option<Arc<Header>> {
+        self.lock().outstanding(hub, instance_id)
+    }
+
+    /// Hands out nothing more.
+    pub(crate) fn close(&self) {
+        self.lock().close();
+        self.idle.notify_waiters();
+    }
+
+    /// Ends once no stream holds an item.
+    pub(crate) async fn drained(&self) {
+        loop {
+            let idle = self.idle.notified();
+            tokio::pin!(idle);
+            idle.as_mut().enable();
+            if self.lock().is_idle() {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// When the next timer is due, in microseconds since 1970; `i64::MAX` without one.
+    pub(crate) fn first_timer(&self) -> watch::Receiver<i64> {
+        self.first_timer.subscribe()
+    }
+
+    fn timer_set(&self, at: i64) {
+        self.first_timer.send_if_modified(|first| {
+            let sooner = at < *first;
+            *first = at.min(*first);
+            sooner
+        });
+    }
+
+    /// Forgets the first timer, before the store is asked for the next one.
+    pub(crate) fn reset_timer(&self) {
+        self.first_timer.send_replace(i64::MAX);
+    }
+
+    /// The store's answer to what is due next.
+    pub(crate) fn next_timer(&self, at: Option<i64>) {
+        self.timer_set(at.unwrap_or(i64::MAX));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Committed for Dispatch {
+    fn committed(&self, notes: Vec<Note>) {
+        let mut state = self.lock();
+        let mut changed = Vec::new();
+        let mut first_timer = i64::MAX;
+        for note in notes {
+            match note {
+                Note::Events {
+                    header,
+                    events,
+                    replace,
+                } => state.events(header, events, replace),
+                Note::TurnApplied {
+                    key,
+                    through,
+                    header,
+                    after,
+                } => state.turn_applied(key, through, header, after),
+                Note::Activity {
+                    hub,
+                    instance,
+                    id,
+                    request,
+                } => state.activity(hub, instance, id, request),
+                Note::TimerSet(at) => first_timer = first_timer.min(at),
+                Note::Changed { hub, instance_id } => changed.push((hub, instance_id)),
+                Note::Gone {
+                    hub,
+                    key,
+                    instance_id,
+                } => {
+                    state.gone(key);
+                    changed.push((hub, instance_id));
+                }
+            }
+        }
+        drop(state);
+        self.timer_set(first_timer);
+        for (hub, instance_id) in changed {
+            self.waiters.notify(hub, instance_id);
+        }
+    }
+}
+
+/// The time of a turn: the `OrchestratorStarted` event's timestamp.
+fn turn_start(clock: &dyn Clock) -> Timestamp {
+    timestamp(clock.now())
+}

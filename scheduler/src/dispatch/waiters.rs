@@ -1,0 +1,56 @@
+//! Calls that wait for an instance to change.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+type Key = (i64, String);
+
+/// Who waits for which instance. Holds an entry only while somebody waits.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    waiting: Mutex<HashMap<Key, Arc<Notify>>>,
+}
+
+/// A registration; dropping the last one of an instance forgets the instance.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    waiters: Arc<Waiters>,
+    key: Key,
+    pub(crate) changed: Arc<Notify>,
+}
+
+impl Waiters {
+    pub(crate) fn register(self: &Arc<Self>, hub: i64, instance_id: &str) -> Waiter {
+        let key = (hub, instance_id.to_owned());
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = Arc::clone(waiting.entry(key.clone()).or_default());
+        Waiter {
+            waiters: Arc::clone(self),
+            key,
+            changed,
+        }
+    }
+
+    pub(crate) fn notify(&self, hub: i64, instance_id: String) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(changed) = waiting.get(&(hub, instance_id)) {
+            changed.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut waiting = self
+            .waiters
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // The map's reference and this one are the last two.
+        if Arc::strong_count(&self.changed) <= 2 {
+            waiting.remove(&self.key);
+        }
+    }
+}

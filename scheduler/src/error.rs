@@ -1,0 +1,58 @@
+//! Errors of opening and serving a scheduler.
+
+use std::path::PathBuf;
+
+/// Why a scheduler could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data folder could not be created.
+    #[error(
+        "cannot create the data folder {path}: {source}; check its parent folder and its permissions"
+    )]
+    Directory {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The database could not be opened or prepared.
+    #[error(
+        "cannot open the scheduler's database: {0}; check that the disk is writable and has room"
+    )]
+    Database(#[from] rusqlite::Error),
+    /// The database was written by a newer version of this program.
+    #[error(
+        "the scheduler's database has schema version {found}, this program knows up to {known}; use the newer program that wrote it"
+    )]
+    NewerSchema {
+        /// The version in the file.
+        found: i64,
+        /// The newest version this program knows.
+        known: i64,
+    },
+    /// Another process has the database open for writing.
+    #[error(
+        "the scheduler's database in {path} is in use by another process; stop that one first or choose another folder"
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The writer thread could not be started.
+    #[error("cannot start the scheduler's writer thread: {0}")]
+    Thread(std::io::Error),
+    /// A setting is out of range.
+    #[error("{0}")]
+    Config(String),
+}
+
+/// Why serving ended other than by its stop signal.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The gRPC server failed.
+    #[error("the scheduler's gRPC server failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// The writer thread is gone, so nothing can be made durable any more.
+    #[error("the scheduler's writer has stopped: {0}; see the log for the first failure")]
+    Writer(String),
+}

@@ -1,0 +1,134 @@
+//! The scheduler as one thing: open, serve, look at.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use durabletask_proto::task_hub_sidecar_service_server::TaskHubSidecarServiceServer;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::dispatch::{Dispatch, timers};
+use crate::service::Service;
+use crate::store::{Committed, Store};
+use crate::{OpenError, SchedulerConfig, ServeError, dashboard};
+
+/// The largest gRPC message either way, in bytes.
+const MAX_MESSAGE: usize = 64 * 1024 * 1024;
+const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+const MAX_STREAMS: u32 = 100_000;
+
+/// An open scheduler. Cheap to clone; all clones are the same scheduler. Dropping the
+/// last one closes the storage, with or without a graceful end of [`Scheduler::serve`].
+#[derive(Clone)]
+pub struct Scheduler {
+    store: Store,
+    dispatch: Arc<Dispatch>,
+    config: Arc<SchedulerConfig>,
+}
+
+impl Scheduler {
+    /// Opens the storage and queues again everything that was pending when it was last
+    /// closed, by whatever means.
+    ///
+    /// # Errors
+    /// [`OpenError`] where the folder or the database cannot be used: not writable, in
+    /// use by another process, or written by a newer version.
+    pub fn open(config: SchedulerConfig) -> Result<Self, OpenError> {
+        if config.default_hub.is_empty() {
+            return Err(OpenError::Config(
+                "the default task hub needs a name".to_owned(),
+            ));
+        }
+        let dispatch = Dispatch::new(Arc::clone(&config.clock));
+        let committed: Arc<dyn Committed> = Arc::clone(&dispatch) as Arc<dyn Committed>;
+        let (store, pending) = Store::open(&config, committed)?;
+        dispatch.restore(pending);
+        Ok(Self {
+            store,
+            dispatch,
+            config: Arc::new(config),
+        })
+    }
+
+    /// Answers the gRPC service (h2c) on `listener` until `stop`. Then it hands out no
+    /// more work, waits up to the drain timeout for what is out, ends its streams and returns.
+    /// A scheduler is served once.
+    ///
+    /// # Errors
+    /// [`ServeError`] where the server or the storage's writer ends by itself.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) -> Result<(), ServeError> {
+        let ending = CancellationToken::new();
+        // However this future ends, the timer loop and the streams end with it.
+        let _ends_all = ending.clone().drop_guard();
+        let service = Service::new(
+            self.store.clone(),
+            Arc::clone(&self.dispatch),
+            Arc::clone(&self.config),
+            ending.clone(),
+        );
+        let timers = tokio::spawn(timers::run(
+            self.store.clone(),
+            Arc::clone(&self.dispatch),
+            Arc::clone(&self.config.clock),
+            ending.clone(),
+        ));
+        let rpc = TaskHubSidecarServiceServer::new(service)
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE);
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "the scheduler is ready");
+        }
+        let server = Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_streams(MAX_STREAMS)
+            .http2_keepalive_interval(Some(Duration::from_secs(60)))
+            .add_service(rpc)
+            .serve_with_incoming_shutdown(
+                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                ending.clone().cancelled_owned(),
+            );
+        tokio::pin!(server);
+        let drain = async {
+            stop.cancelled().await;
+            self.dispatch.close();
+            if tokio::time::timeout(self.config.drain_timeout, self.dispatch.drained())
+                .await
+                .is_err()
+            {
+                tracing::warn!(
+                    "work items were still out at the end of the drain; they run again after the next start"
+                );
+            }
+            ending.cancel();
+        };
+        let result = tokio::select! {
+            result = &mut server => result.map_err(ServeError::from),
+            () = self.store.writer.closed() => Err(ServeError::Writer("its thread has ended".to_owned())),
+            () = drain => {
+                // Connections close as their clients notice; an idle one may not.
+                let closing = tokio::time::timeout(self.config.drain_timeout, &mut server).await;
+                closing.unwrap_or(Ok(())).map_err(ServeError::from)
+            }
+        };
+        ending.cancel();
+        if timers.await.is_err() {
+            tracing::error!("the timer loop ended with a panic");
+        }
+        result?;
+        tracing::info!("the scheduler has stopped");
+        Ok(())
+    }
+
+    /// Read-only pages over the task hubs: hubs, instances, one instance and its history.
+    pub fn dashboard(&self) -> axum::Router {
+        dashboard::router(self.store.clone())
+    }
+}

@@ -1,0 +1,70 @@
+//! StreamInstanceHistory.
+
+use durabletask_proto::{HistoryChunk, StreamInstanceHistoryRequest};
+use futures_util::stream;
+use tonic::{Request, Status};
+
+use super::{Answers, Service, status};
+use crate::store::{self, StoreError};
+
+/// The size of one chunk, about.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+impl Service {
+    /// The current execution's committed history. For work item processing that is the
+    /// past of the outstanding turn. A missing instance has an empty stream, as on the
+    /// hosted service, unless it is asked for by a worker.
+    pub(super) async fn history(
+        &self,
+        request: Request<StreamInstanceHistoryRequest>,
+    ) -> Result<Answers<HistoryChunk>, Status> {
+        let hub = self.hub(&request).await?;
+        let request = request.into_inner();
+        let id = request.instance_id;
+        let wanted = request
+            .execution_id
+            .filter(|execution| !execution.is_empty());
+        let key = if request.for_work_item_processing {
+            self.dispatch
+                .outstanding(hub, &id)
+                .filter(|header| {
+                    wanted
+                        .as_ref()
+                        .is_none_or(|execution| *execution == header.execution_id)
+                })
+                .map(|header| header.key)
+                .ok_or_else(|| status(StoreError::WorkItemGone))?
+        } else {
+            let found = self
+                .store
+                .read(move |conn| store::state(conn, hub, &id, false))
+                .await
+                .map_err(status)?;
+            match found {
+                Some((key, state)) if wanted.is_none() || wanted == state.execution_id => key,
+                _ => return Ok(Box::pin(stream::empty())),
+            }
+        };
+        let store = self.store.clone();
+        let chunks = stream::try_unfold(Some(0), move |from: Option<i64>| {
+            let store = store.clone();
+            async move {
+                let Some(from) = from else { return Ok(None) };
+                let page = store
+                    .read(move |conn| store::history_page(conn, key, from, CHUNK_BYTES))
+                    .await
+                    .map_err(status)?;
+                if page.events.is_empty() {
+                    return Ok(None);
+                }
+                Ok(Some((
+                    HistoryChunk {
+                        events: page.events,
+                    },
+                    page.next,
+                )))
+            }
+        });
+        Ok(Box::pin(chunks))
+    }
+}

@@ -1,0 +1,320 @@
+//! Instances: start, look, wait, tell, query, purge.
+
+use std::time::Duration;
+
+use durabletask_proto::history_event::EventType;
+use durabletask_proto::{
+    CreateInstanceRequest, CreateInstanceResponse, ExecutionStartedEvent, GetInstanceRequest,
+    GetInstanceResponse, OrchestrationInstance, OrchestrationState, OrchestrationStatus,
+    PurgeInstancesRequest, PurgeInstancesResponse, QueryInstancesRequest, QueryInstancesResponse,
+    purge_instances_request,
+};
+use durabletask_scheduler_core::{check_policy, is_terminal};
+use tonic::{Request, Status};
+
+use super::{Service, check_instance_id, status};
+use crate::store::{self, PurgeFilter, Start, StateFilter, micros};
+
+const DEFAULT_PAGE: usize = 100;
+const MAX_PAGE: usize = 1000;
+const MAX_BATCH: usize = 500;
+/// How many instances one transaction of a filter purge looks at.
+const PURGE_STEP: usize = 200;
+
+impl Service {
+    pub(super) async fn start(
+        &self,
+        request: Request<CreateInstanceRequest>,
+    ) -> Result<CreateInstanceResponse, Status> {
+        let hub = self.hub(&request).await?;
+        let mut start = request.into_inner();
+        if start.name.is_empty() {
+            return Err(Status::invalid_argument(
+                "a start needs the orchestration's name",
+            ));
+        }
+        if start.instance_id.is_empty() {
+            start.instance_id = uuid::Uuid::new_v4().simple().to_string();
+        }
+        check_instance_id(&start.instance_id)?;
+        self.check_payload("input", start.input.as_ref())?;
+        let policy = start.orchestration_id_reuse_policy;
+        check_policy(policy.as_ref())
+            .map_err(|refusal| Status::invalid_argument(refusal.to_string()))?;
+        let instance_id = start.instance_id.clone();
+        let execution_id = start
+            .execution_id
+            .filter(|id| !id.is_empty())
+            .unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
+        let started = ExecutionStartedEvent {
+            name: start.name,
+            version: start.version,
+            input: start.input,
+            orchestration_instance: Some(OrchestrationInstance {
+                instance_id: start.instance_id,
+                execution_id: Some(execution_id),
+            }),
+            // Some clients always set the field, to 1970 where they mean now.
+            scheduled_start_timestamp: start.scheduled_start_timestamp.filter(|at| at.seconds > 0),
+            parent_trace_context: start.parent_trace_context,
+            tags: start.tags,
+            ..ExecutionStartedEvent::default()
+        };
+        let start = Start {
+            hub,
+            started,
+            policy,
+            parent_key: None,
+        };
+        self.store
+            .writer
+            .write(move |tx| tx.start(&start))
+            .await
+            .map_err(status)?;
+        tracing::info!(task_hub = hub, instance_id, "instance started");
+        Ok(CreateInstanceResponse { instance_id })
+    }
+
+    async fn state(
+        &self,
+        hub: i64,
+        id: &str,
+        payloads: bool,
+    ) -> Result<Option<OrchestrationState>, Status> {
+        let id = id.to_owned();
+        let found = self
+            .store
+            .read(move |conn| store::state(conn, hub, &id, payloads))
+            .await
+            .map_err(status)?;
+        Ok(found.map(|(_, state)| state))
+    }
+
+    pub(super) async fn get(
+        &self,
+        request: Request<GetInstanceRequest>,
+    ) -> Result<GetInstanceResponse, Status> {
+        let hub = self.hub(&request).await?;
+        let request = request.into_inner();
+        let state = self
+            .state(hub, &request.instance_id, request.get_inputs_and_outputs)
+            .await?;
+        Ok(GetInstanceResponse {
+            exists: state.is_some(),
+            orchestration_state: state,
+        })
+    }
+
+    /// Waits until `done` holds for the status. Woken by commits; never polls.
+    pub(super) async fn wait(
+        &self,
+        request: Request<GetInstanceRequest>,
+        done: fn(OrchestrationStatus) -> bool,
+    ) -> Result<GetInstanceResponse, Status> {
+        let deadline = grpc_timeout(request.metadata())
+            .unwrap_or(Duration::MAX)
+            .min(self.config.max_wait);
+        let hub = self.hub(&request).await?;
+        let request = request.into_inner();
+        let id = request.instance_id;
+        let waiting = async {
+            let waiter = self.dispatch.waiters.register(hub, &id);
+            loop {
+                let changed = waiter.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                let state = self
+                    .state(hub, &id, request.get_inputs_and_outputs)
+                    .await?
+                    .ok_or_else(|| status(store::StoreError::NotFound(id.clone())))?;
+                if done(
+                    OrchestrationStatus::try_from(state.orchestration_status).unwrap_or_default(),
+                ) {
+                    return Ok(GetInstanceResponse {
+                        exists: true,
+                        orchestration_state: Some(state),
+                    });
+                }
+                changed.await;
+            }
+        };
+        tokio::select! {
+            answer = tokio::time::timeout(deadline, waiting) => answer.unwrap_or_else(|_| {
+                Err(Status::deadline_exceeded("the instance did not get there in time; wait again or look at its status"))
+            }),
+            () = self.ending.cancelled() => Err(Status::unavailable("the scheduler is shutting down; wait again")),
+        }
+    }
+
+    /// Sends an event to a live instance; an ended one lets it drop.
+    pub(super) async fn tell<T>(
+        &self,
+        request: &Request<T>,
+        id: &str,
+        payload: Option<&String>,
+        event: EventType,
+    ) -> Result<(), Status> {
+        let hub = self.hub(request).await?;
+        self.check_payload("payload", payload)?;
+        let id = id.to_owned();
+        self.store
+            .writer
+            .write(move |tx| tx.raise(hub, &id, event.clone()))
+            .await
+            .map_err(status)
+    }
+
+    pub(super) async fn query(
+        &self,
+        request: Request<QueryInstancesRequest>,
+    ) -> Result<QueryInstancesResponse, Status> {
+        let hub = self.hub(&request).await?;
+        let query = request.into_inner().query.unwrap_or_default();
+        let after = match query.continuation_token.filter(|token| !token.is_empty()) {
+            None => None,
+            Some(token) => Some(token.parse::<i64>().map_err(|_| {
+                Status::invalid_argument(
+                    "the continuation token is not one that this scheduler gave out",
+                )
+            })?),
+        };
+        let limit = match usize::try_from(query.max_instance_count) {
+            Ok(0) | Err(_) => DEFAULT_PAGE,
+            Ok(limit) => limit.min(MAX_PAGE),
+        };
+        let filter = StateFilter {
+            statuses: query.runtime_status,
+            created_from_us: query.created_time_from.as_ref().map(micros),
+            created_to_us: query.created_time_to.as_ref().map(micros),
+            id_prefix: query.instance_id_prefix.filter(|prefix| !prefix.is_empty()),
+        };
+        let payloads = query.fetch_inputs_and_outputs;
+        let page = self
+            .store
+            .read(move |conn| store::query(conn, hub, &filter, after, limit, payloads))
+            .await
+            .map_err(status)?;
+        Ok(QueryInstancesResponse {
+            orchestration_state: page.states,
+            continuation_token: page.next.map(|next| next.to_string()),
+        })
+    }
+
+    pub(super) async fn purge(
+        &self,
+        request: Request<PurgeInstancesRequest>,
+    ) -> Result<PurgeInstancesResponse, Status> {
+        use purge_instances_request::Request as Which;
+        let hub = self.hub(&request).await?;
+        let request = request.into_inner();
+        let recursive = request.recursive;
+        let ids = match request.request {
+            Some(Which::InstanceId(id)) => vec![id],
+            Some(Which::InstanceBatch(batch)) if batch.instance_ids.len() <= MAX_BATCH => {
+                batch.instance_ids
+            }
+            Some(Which::InstanceBatch(_)) => {
+                return Err(Status::invalid_argument(
+                    "a batch has at most 500 instance ids; send several",
+                ));
+            }
+            Some(Which::PurgeInstanceFilter(filter)) => {
+                let wanted = StateFilter {
+                    statuses: filter.runtime_status,
+                    created_from_us: filter.created_time_from.as_ref().map(micros),
+                    created_to_us: filter.created_time_to.as_ref().map(micros),
+                    id_prefix: None,
+                };
+                let limit = filter
+                    .timeout
+                    .and_then(|t| Duration::try_from(t).ok())
+                    .unwrap_or(Duration::MAX);
+                return self.purge_filter(hub, wanted, recursive, limit).await;
+            }
+            None => {
+                return Err(Status::invalid_argument(
+                    "a purge needs an instance id, a batch of them, or a filter",
+                ));
+            }
+        };
+        let deleted = self
+            .store
+            .writer
+            .write(move |tx| {
+                let mut deleted = 0;
+                for id in &ids {
+                    deleted += tx.purge(hub, id, recursive)?;
+                }
+                Ok(deleted)
+            })
+            .await
+            .map_err(status)?;
+        Ok(PurgeInstancesResponse {
+            deleted_instance_count: deleted,
+            is_complete: Some(true),
+        })
+    }
+
+    async fn purge_filter(
+        &self,
+        hub: i64,
+        filter: StateFilter,
+        recursive: bool,
+        limit: Duration,
+    ) -> Result<PurgeInstancesResponse, Status> {
+        let begun = tokio::time::Instant::now();
+        let mut purge = PurgeFilter {
+            filter,
+            recursive,
+            after: None,
+            limit: PURGE_STEP,
+        };
+        let mut deleted = 0;
+        loop {
+            let step = purge.clone();
+            let (count, next) = self
+                .store
+                .writer
+                .write(move |tx| tx.purge_filter(hub, &step))
+                .await
+                .map_err(status)?;
+            deleted += count;
+            let complete = next.is_none();
+            if complete || begun.elapsed() >= limit {
+                return Ok(PurgeInstancesResponse {
+                    deleted_instance_count: deleted,
+                    is_complete: Some(complete),
+                });
+            }
+            purge.after = next;
+        }
+    }
+}
+
+/// Whether a worker has taken the instance up.
+pub(super) fn has_started(status: OrchestrationStatus) -> bool {
+    status != OrchestrationStatus::Pending
+}
+
+/// Whether the instance has ended.
+pub(super) fn has_ended(status: OrchestrationStatus) -> bool {
+    is_terminal(status)
+}
+
+/// The caller's deadline, shortened a little so that our answer gets there first.
+/// Follows the gRPC specification: `grpc-timeout` is up to 8 digits and a unit.
+fn grpc_timeout(metadata: &tonic::metadata::MetadataMap) -> Option<Duration> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let value: u64 = digits.parse().ok()?;
+    let timeout = match unit {
+        "H" => Duration::from_secs(value.saturating_mul(3600)),
+        "M" => Duration::from_secs(value.saturating_mul(60)),
+        "S" => Duration::from_secs(value),
+        "m" => Duration::from_millis(value),
+        "u" => Duration::from_micros(value),
+        "n" => Duration::from_nanos(value),
+        _ => return None,
+    };
+    Some(timeout.saturating_sub((timeout / 10).min(Duration::from_millis(50))))
+}

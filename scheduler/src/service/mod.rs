@@ -1,0 +1,115 @@
+//! The gRPC service: RPC → checked request → store → answer.
+
+mod history;
+mod instances;
+mod rpc;
+mod status;
+mod work_items;
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures_util::Stream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status};
+
+use crate::SchedulerConfig;
+use crate::dispatch::Dispatch;
+use crate::store::Store;
+use status::status;
+
+/// A stream of answers.
+pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The longest name of a task hub, in bytes.
+const MAX_HUB_NAME: usize = 100;
+/// The longest instance id, in characters.
+const MAX_INSTANCE_ID: usize = 100;
+
+/// The service over an open store.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) store: Store,
+    pub(crate) dispatch: Arc<Dispatch>,
+    pub(crate) config: Arc<SchedulerConfig>,
+    hubs: Arc<RwLock<HashMap<String, i64>>>,
+    /// Ends streams and long polls.
+    pub(crate) ending: CancellationToken,
+}
+
+impl Service {
+    pub(crate) fn new(
+        store: Store,
+        dispatch: Arc<Dispatch>,
+        config: Arc<SchedulerConfig>,
+        ending: CancellationToken,
+    ) -> Self {
+        Self {
+            store,
+            dispatch,
+            config,
+            hubs: Arc::default(),
+            ending,
+        }
+    }
+
+    /// The task hub that the request names in its `taskhub` header, or the default one.
+    async fn hub<T>(&self, request: &Request<T>) -> Result<i64, Status> {
+        let name = match request
+            .metadata()
+            .get("taskhub")
+            .map(|value| value.to_str())
+        {
+            None => self.config.default_hub.clone(),
+            Some(Ok(name)) if (1..=MAX_HUB_NAME).contains(&name.len()) => name.to_owned(),
+            Some(_) => {
+                return Err(Status::invalid_argument(
+                    "the taskhub header must be 1 to 100 visible ASCII characters",
+                ));
+            }
+        };
+        let known = self
+            .hubs
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&name)
+            .copied();
+        if let Some(hub) = known {
+            return Ok(hub);
+        }
+        let wanted = name.clone();
+        let hub = self
+            .store
+            .writer
+            .write(move |tx| tx.ensure_hub(&wanted))
+            .await
+            .map_err(status)?;
+        self.hubs
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name, hub);
+        Ok(hub)
+    }
+
+    /// Refuses a payload over the limit.
+    fn check_payload(&self, what: &str, payload: Option<&String>) -> Result<(), Status> {
+        let limit = self.config.max_payload_bytes;
+        match payload {
+            Some(payload) if payload.len() > limit => Err(Status::invalid_argument(format!(
+                "the {what} has {} bytes, over the limit of {limit}; pass a reference to the data instead",
+                payload.len()
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_instance_id(id: &str) -> Result<(), Status> {
+    if id.is_empty() || id.starts_with('@') || id.chars().count() > MAX_INSTANCE_ID {
+        return Err(Status::invalid_argument(
+            "an instance id has 1 to 100 characters and does not start with '@', which is reserved for entities",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! What is durable: one writer, a few readers, one table family per file.
+
+mod activities;
+mod instances;
+mod pending;
+mod purge;
+mod query;
+mod rows;
+mod schema;
+mod timers;
+mod turns;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use durabletask_proto::{ActivityRequest, HistoryEvent, OrchestrationTraceContext};
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+pub(crate) use activities::ActivityAnswer;
+pub(crate) use instances::{Start, micros, timestamp};
+pub(crate) use pending::Pending;
+pub(crate) use purge::PurgeFilter;
+pub(crate) use query::{HistoryPage, StateFilter, history_page, hubs, inbox, query, state};
+pub(crate) use turns::FinishedTurn;
+pub(crate) use writer::{Committed, Tx, Writer};
+
+use crate::{OpenError, SchedulerConfig, Storage};
+
+/// What dispatch must know of an instance to hand out its next turn.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Header {
+    pub(crate) hub: i64,
+    pub(crate) key: i64,
+    pub(crate) instance_id: String,
+    pub(crate) execution_id: String,
+    pub(crate) name: String,
+    pub(crate) version: Option<String>,
+    pub(crate) has_history: bool,
+    pub(crate) span: Option<OrchestrationTraceContext>,
+}
+
+/// What becomes of an instance after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Its execution goes on.
+    GoesOn,
+    /// A new execution begins; its inbox is reported next.
+    Anew,
+    /// It has ended.
+    Ended,
+}
+
+/// What a commit changed, for dispatch and waiters.
+#[derive(Debug)]
+pub(crate) enum Note {
+    /// Events were added to an inbox; with `replace` they are now all of it.
+    Events {
+        header: Arc<Header>,
+        events: Vec<(i64, HistoryEvent)>,
+        replace: bool,
+    },
+    /// A turn was committed; events up to `through` are history.
+    TurnApplied {
+        key: i64,
+        through: i64,
+        header: Arc<Header>,
+        after: After,
+    },
+    /// An activity is to be run.
+    Activity {
+        hub: i64,
+        instance: i64,
+        id: i64,
+        request: Arc<ActivityRequest>,
+    },
+    /// A timer is due at this time (microseconds since 1970).
+    TimerSet(i64),
+    /// The status of an instance has changed.
+    Changed { hub: i64, instance_id: String },
+    /// An instance is no more.
+    Gone {
+        hub: i64,
+        key: i64,
+        instance_id: String,
+    },
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error("there is no instance {0:?} in this task hub")]
+    NotFound(String),
+    #[error(
+        "there is already an instance {0:?} in this task hub, and the start does not allow replacing it"
+    )]
+    AlreadyExists(String),
+    #[error(
+        "the work item is gone: it was completed, abandoned, or its instance was replaced or purged"
+    )]
+    WorkItemGone,
+    #[error(transparent)]
+    Sql(#[from] rusqlite::Error),
+    #[error("the stored data cannot be decoded: {0}")]
+    Corrupt(#[from] prost::DecodeError),
+    #[error("the scheduler is shutting down")]
+    Closed,
+}
+
+/// The open storage.
+#[derive(Clone)]
+pub(crate) struct Store {
+    pub(crate) writer: Writer,
+    readers: Readers,
+}
+
+#[derive(Clone)]
+enum Readers {
+    Pool {
+        idle: Arc<Mutex<Vec<Connection>>>,
+        permits: Arc<Semaphore>,
+    },
+    /// A database in memory has one connection, the writer's.
+    Writer,
+}
+
+impl Store {
+    /// Opens the storage and returns it with all work that was pending when it was last closed.
+    pub(crate) fn open(
+        config: &SchedulerConfig,
+        committed: Arc<dyn Committed>,
+    ) -> Result<(Self, Pending), OpenError> {
+        let (conn, lock, readers) = match &config.storage {
+            Storage::Memory => (schema::open_memory()?, None, Readers::Writer),
+            Storage::Directory(path) => {
+                std::fs::create_dir_all(path).map_err(|source| OpenError::Directory {
+                    path: path.clone(),
+                    source,
+                })?;
+                let file: PathBuf = path.join("scheduler.sqlite3");
+                let lock = schema::lock(path)?;
+                let conn = schema::open_file(&file)?;
+                let count = config.read_connections.max(1);
+                let idle = (0..count)
+                    .map(|_| schema::open_reader(&file))
+                    .collect::<Result<Vec<_>, _>>()?;
+                let idle = Arc::new(Mutex::new(idle));
+                (
+                    conn,
+                    Some(lock),
+                    Readers::Pool {
+                        idle,
+                        permits: Arc::new(Semaphore::new(count)),
+                    },
+                )
+            }
+        };
+        let pending = pending::load(&conn)?;
+        let counters = pending::counters(&conn)?;
+        let clock = Arc::clone(&config.clock);
+        // The thread ends by itself once the last handle to the writer is dropped.
+        let (writer, _thread) =
+            Writer::start(conn, lock, counters, clock, committed).map_err(OpenError::Thread)?;
+        Ok((Self { writer, readers }, pending))
+    }
+
+    /// Reads from a snapshot that holds everything acknowledged so far.
+    pub(crate) async fn read<T, F>(&self, mut work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        match &self.readers {
+            Readers::Writer => self.writer.write(move |tx| work(tx.conn)).await,
+            Readers::Pool { idle, permits } => {
+                let permit = Arc::clone(permits)
+                    .acquire_owned()
+                    .await
+                    .map_err(|_| StoreError::Closed)?;
+                let idle = Arc::clone(idle);
+                let reading = tokio::task::spawn_blocking(move || {
+                    let taken = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                    let Some(conn) = taken else {
+                        return Err(StoreError::Closed);
+                    };
+                    let result = work(&conn);
+                    idle.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(conn);
+                    drop(permit);
+                    result
+                });
+                reading.await.map_err(|_| StoreError::Closed)?
+            }
+        }
+    }
+}

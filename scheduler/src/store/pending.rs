@@ -1,0 +1,99 @@
+//! What was pending when the storage was last closed.
+
+use durabletask_proto::ActivityRequest;
+use prost::Message;
+use rusqlite::Connection;
+
+use super::writer::Counters;
+use super::{Header, StoreError};
+use crate::OpenError;
+
+/// All work to queue again at start. Payloads stay on disk until the work is handed out.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    /// Instances with events in their inbox, and the number of the last one.
+    pub(crate) instances: Vec<(Header, i64)>,
+    /// Activities: hub, instance key, id, name, version.
+    pub(crate) activities: Vec<(i64, i64, i64, String, Option<String>)>,
+    /// When the first timer is due.
+    pub(crate) first_timer: Option<i64>,
+}
+
+pub(crate) fn load(conn: &Connection) -> Result<Pending, OpenError> {
+    let mut instances = Vec::new();
+    let mut select = conn.prepare(
+        "SELECT i.hub, i.key, i.id, i.execution_id, i.name, i.version, i.next_seq, i.span, max(b.seq)
+         FROM inbox b JOIN instances i ON i.key = b.instance WHERE i.held = 0
+         GROUP BY b.instance ORDER BY min(b.seq)",
+    )?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let span: Option<Vec<u8>> = row.get(7)?;
+        let header = Header {
+            hub: row.get(0)?,
+            key: row.get(1)?,
+            instance_id: row.get(2)?,
+            execution_id: row.get(3)?,
+            name: row.get(4)?,
+            version: row.get(5)?,
+            has_history: row.get::<_, i64>(6)? > 0,
+            span: span.and_then(|bytes| Message::decode(&*bytes).ok()),
+        };
+        instances.push((header, row.get(8)?));
+    }
+    let mut activities = Vec::new();
+    // An activity of a purged instance has nobody left to hear its result.
+    conn.execute(
+        "DELETE FROM activities WHERE instance NOT IN (SELECT key FROM instances)",
+        [],
+    )?;
+    let mut select = conn.prepare(
+        "SELECT i.hub, a.instance, a.id, a.request FROM activities a JOIN instances i ON i.key = a.instance ORDER BY a.id",
+    )?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let bytes: Vec<u8> = row.get(3)?;
+        let request = ActivityRequest::decode(&*bytes).unwrap_or_default();
+        activities.push((
+            row.get(0)?,
+            row.get(1)?,
+            row.get(2)?,
+            request.name,
+            request.version,
+        ));
+    }
+    let first_timer = conn.query_row("SELECT min(fire_us) FROM timers", [], |row| row.get(0))?;
+    Ok(Pending {
+        instances,
+        activities,
+        first_timer,
+    })
+}
+
+pub(crate) fn counters(conn: &Connection) -> Result<Counters, OpenError> {
+    let max = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0));
+    Ok(Counters {
+        instance: max("SELECT coalesce(max(key), 0) FROM instances")?
+            .max(max("SELECT coalesce(max(instance), 0) FROM activities")?),
+        inbox: max("SELECT coalesce(max(seq), 0) FROM inbox")?,
+        activity: max("SELECT coalesce(max(id), 0) FROM activities")?,
+        timer: max("SELECT coalesce(max(id), 0) FROM timers")?,
+    })
+}
+
+impl super::Store {
+    /// The request of an activity that is still pending.
+    pub(crate) async fn activity(&self, id: i64) -> Result<Option<ActivityRequest>, StoreError> {
+        use rusqlite::OptionalExtension;
+        self.read(move |conn| {
+            let bytes: Option<Vec<u8>> = conn
+                .prepare_cached("SELECT request FROM activities WHERE id = ?1")?
+                .query_row([id], |row| row.get(0))
+                .optional()?;
+            Ok(bytes
+                .map(|bytes| ActivityRequest::decode(&*bytes))
+                .transpose()?)
+        })
+        .await
+    }
+}

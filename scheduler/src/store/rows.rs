@@ -1,0 +1,152 @@
+//! Instance rows to values and back.
+
+use std::sync::Arc;
+
+use durabletask_proto::{ExecutionStartedEvent, HistoryEvent, OrchestrationStatus};
+use durabletask_scheduler_core::Instance;
+use prost::Message;
+use rusqlite::{OptionalExtension, Row};
+
+use super::writer::Tx;
+use super::{Header, Note, StoreError};
+
+/// Enough of an instance to deliver a message to it.
+pub(crate) struct Slim {
+    pub(crate) header: Header,
+    pub(crate) status: OrchestrationStatus,
+    pub(crate) held: bool,
+}
+
+/// All of an instance but its payloads.
+pub(crate) struct Full {
+    pub(crate) hub: i64,
+    pub(crate) next_seq: i64,
+    pub(crate) instance: Instance,
+}
+
+const SLIM: &str =
+    "SELECT key, hub, id, execution_id, name, version, status, held, next_seq, span FROM instances";
+
+pub(crate) fn status(value: i32) -> OrchestrationStatus {
+    // Only this program writes the column; an unknown number reads as the zero value.
+    OrchestrationStatus::try_from(value).unwrap_or(OrchestrationStatus::Running)
+}
+
+fn slim(row: &Row<'_>) -> rusqlite::Result<Slim> {
+    let span: Option<Vec<u8>> = row.get(9)?;
+    Ok(Slim {
+        header: Header {
+            key: row.get(0)?,
+            hub: row.get(1)?,
+            instance_id: row.get(2)?,
+            execution_id: row.get(3)?,
+            name: row.get(4)?,
+            version: row.get(5)?,
+            has_history: row.get::<_, i64>(8)? > 0,
+            span: span.and_then(|bytes| Message::decode(&*bytes).ok()),
+        },
+        status: status(row.get(6)?),
+        held: row.get(7)?,
+    })
+}
+
+impl Tx<'_> {
+    pub(crate) fn slim_by_id(&self, hub: i64, id: &str) -> Result<Option<Slim>, StoreError> {
+        let mut select = self
+            .conn
+            .prepare_cached(&format!("{SLIM} WHERE hub = ?1 AND id = ?2"))?;
+        Ok(select.query_row((hub, id), slim).optional()?)
+    }
+
+    pub(crate) fn slim_by_key(&self, key: i64) -> Result<Option<Slim>, StoreError> {
+        let mut select = self
+            .conn
+            .prepare_cached(&format!("{SLIM} WHERE key = ?1"))?;
+        Ok(select.query_row([key], slim).optional()?)
+    }
+
+    pub(crate) fn full(&self, key: i64) -> Result<Option<Full>, StoreError> {
+        let mut select = self.conn.prepare_cached(
+            "SELECT hub, next_seq, id, execution_id, name, version, status, custom_status, details, span,
+                    terminate_children
+             FROM instances WHERE key = ?1",
+        )?;
+        let found = select
+            .query_row([key], |row| {
+                let details: Vec<u8> = row.get(8)?;
+                let span: Option<Vec<u8>> = row.get(9)?;
+                let full = Full {
+                    hub: row.get(0)?,
+                    next_seq: row.get(1)?,
+                    instance: Instance {
+                        instance_id: row.get(2)?,
+                        execution_id: row.get(3)?,
+                        name: row.get(4)?,
+                        version: row.get(5)?,
+                        status: status(row.get(6)?),
+                        custom_status: row.get(7)?,
+                        tags: Default::default(),
+                        parent: None,
+                        parent_trace: None,
+                        span: span.and_then(|bytes| Message::decode(&*bytes).ok()),
+                        terminate_children: row.get(10)?,
+                        output: None,
+                        failure: None,
+                    },
+                };
+                Ok((full, details))
+            })
+            .optional()?;
+        let Some((mut full, details)) = found else {
+            return Ok(None);
+        };
+        let details = ExecutionStartedEvent::decode(&*details)?;
+        full.instance.tags = details.tags;
+        full.instance.parent = details.parent_instance;
+        full.instance.parent_trace = details.parent_trace_context;
+        Ok(Some(full))
+    }
+
+    /// Adds events to an inbox and returns them with their numbers.
+    pub(crate) fn push_inbox(
+        &mut self,
+        key: i64,
+        events: impl IntoIterator<Item = HistoryEvent>,
+    ) -> Result<Vec<(i64, HistoryEvent)>, StoreError> {
+        let mut insert = self
+            .conn
+            .prepare_cached("INSERT INTO inbox (instance, seq, event) VALUES (?1, ?2, ?3)")?;
+        let mut pushed = Vec::new();
+        for event in events {
+            self.ids.inbox += 1;
+            let seq = self.ids.inbox;
+            insert.execute((key, seq, event.encode_to_vec()))?;
+            pushed.push((seq, event));
+        }
+        Ok(pushed)
+    }
+
+    /// Delivers to a live instance: durable now, handed to dispatch after the commit.
+    pub(crate) fn deliver(
+        &mut self,
+        to: Slim,
+        events: Vec<HistoryEvent>,
+    ) -> Result<(), StoreError> {
+        let pushed = self.push_inbox(to.header.key, events)?;
+        if !to.held {
+            self.notes.push(Note::Events {
+                header: Arc::new(to.header),
+                events: pushed,
+                replace: false,
+            });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn changed(&mut self, hub: i64, instance_id: &str) {
+        self.notes.push(Note::Changed {
+            hub,
+            instance_id: instance_id.to_owned(),
+        });
+    }
+}

@@ -1,0 +1,75 @@
+//! Timers and scheduled starts.
+
+use std::sync::Arc;
+
+use durabletask_proto::HistoryEvent;
+use prost::Message;
+
+use super::instances::{micros, timestamp};
+use super::writer::Tx;
+use super::{Note, StoreError};
+
+impl Tx<'_> {
+    /// Sets a timer; without an event it is the scheduled start of the instance.
+    pub(crate) fn set_timer(
+        &mut self,
+        instance: i64,
+        fire_us: i64,
+        event: Option<&HistoryEvent>,
+    ) -> Result<(), StoreError> {
+        self.ids.timer += 1;
+        self.conn
+            .prepare_cached(
+                "INSERT INTO timers (instance, id, fire_us, event) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute((
+                instance,
+                self.ids.timer,
+                fire_us,
+                event.map(Message::encode_to_vec),
+            ))?;
+        self.notes.push(Note::TimerSet(fire_us));
+        Ok(())
+    }
+
+    /// Fires what is due, at most `limit` timers; returns when the next one is due
+    /// (microseconds since 1970), if there is one.
+    pub(crate) fn fire_due(&mut self, limit: u32) -> Result<Option<i64>, StoreError> {
+        let now = timestamp(self.now);
+        let due: Vec<(i64, i64, Option<Vec<u8>>)> = self
+            .conn
+            .prepare_cached("SELECT instance, id, event FROM timers WHERE fire_us <= ?1 ORDER BY fire_us LIMIT ?2")?
+            .query_map((micros(&now), limit), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect::<Result<_, _>>()?;
+        for (instance, id, bytes) in due {
+            self.conn
+                .prepare_cached("DELETE FROM timers WHERE instance = ?1 AND id = ?2")?
+                .execute((instance, id))?;
+            let Some(slim) = self.slim_by_key(instance)? else {
+                continue;
+            };
+            match bytes {
+                Some(bytes) => {
+                    let mut event = HistoryEvent::decode(&*bytes)?;
+                    event.timestamp = Some(now);
+                    self.send_to(slim, None, event)?;
+                }
+                None => {
+                    self.conn
+                        .prepare_cached("UPDATE instances SET held = 0 WHERE key = ?1")?
+                        .execute([instance])?;
+                    let events = super::query::inbox(self.conn, instance, usize::MAX)?;
+                    self.notes.push(Note::Events {
+                        header: Arc::new(slim.header),
+                        events,
+                        replace: true,
+                    });
+                }
+            }
+        }
+        Ok(self
+            .conn
+            .prepare_cached("SELECT min(fire_us) FROM timers")?
+            .query_row([], |row| row.get(0))?)
+    }
+}

@@ -1,0 +1,290 @@
+//! Committing a turn: the core's effects become rows.
+
+use std::sync::Arc;
+
+use durabletask_proto::history_event::EventType;
+use durabletask_proto::{
+    ExecutionTerminatedEvent, HistoryChunk, HistoryEvent, OrchestrationStatus,
+    OrchestratorResponse, SubOrchestrationInstanceFailedEvent, TaskFailureDetails,
+};
+use durabletask_scheduler_core::{
+    ChildStart, Effects, Turn, apply_turn, event, is_terminal, survives_continue_as_new,
+};
+use prost::Message;
+
+use super::instances::{Start, micros, timestamp};
+use super::writer::Tx;
+use super::{After, Header, Note, StoreError};
+
+/// The longest instance id, in characters.
+const MAX_INSTANCE_ID: usize = 100;
+
+/// A worker's answer, together with what it was given.
+#[derive(Clone, Debug)]
+pub(crate) struct FinishedTurn {
+    pub(crate) key: i64,
+    pub(crate) execution_id: String,
+    pub(crate) delivered: Vec<HistoryEvent>,
+    /// The inbox number of the last event that was delivered and consumed.
+    pub(crate) through: i64,
+    pub(crate) response: OrchestratorResponse,
+    pub(crate) next_execution_id: String,
+}
+
+impl Tx<'_> {
+    /// Commits a turn, or refuses it where its instance or execution is no more.
+    pub(crate) fn complete_turn(&mut self, turn: FinishedTurn) -> Result<(), StoreError> {
+        let full = self.full(turn.key)?.ok_or(StoreError::WorkItemGone)?;
+        if full.instance.execution_id != turn.execution_id || is_terminal(full.instance.status) {
+            return Err(StoreError::WorkItemGone);
+        }
+        let before = full.instance.status;
+        let effects = apply_turn(Turn {
+            instance: full.instance,
+            delivered: turn.delivered,
+            response: turn.response,
+            now: timestamp(self.now),
+            next_execution_id: turn.next_execution_id,
+        });
+        self.apply(
+            turn.key,
+            full.hub,
+            full.next_seq,
+            before,
+            turn.through,
+            effects,
+        )
+    }
+
+    /// Makes effects durable. `through` is the last inbox number that the turn consumed.
+    pub(crate) fn apply(
+        &mut self,
+        key: i64,
+        hub: i64,
+        next_seq: i64,
+        before: OrchestrationStatus,
+        through: i64,
+        effects: Effects,
+    ) -> Result<(), StoreError> {
+        let now_us = micros(&timestamp(self.now));
+        let instance = &effects.instance;
+        self.conn
+            .prepare_cached("DELETE FROM inbox WHERE instance = ?1 AND seq <= ?2")?
+            .execute((key, through))?;
+        let appended = !effects.history.is_empty();
+        if appended {
+            let chunk = HistoryChunk {
+                events: effects.history,
+            };
+            self.conn
+                .prepare_cached("INSERT INTO history (instance, seq, events) VALUES (?1, ?2, ?3)")?
+                .execute((key, next_seq, chunk.encode_to_vec()))?;
+        }
+        let next_seq = if effects.next.is_some() {
+            0
+        } else {
+            next_seq + i64::from(appended)
+        };
+        self.conn
+            .prepare_cached(
+                "UPDATE instances SET execution_id = ?2, version = ?3, status = ?4, held = 0, next_seq = ?5,
+                     updated_us = ?6, completed_us = ?7, custom_status = ?8, span = ?9, terminate_children = ?10
+                 WHERE key = ?1",
+            )?
+            .execute(rusqlite::params![
+                key,
+                instance.execution_id,
+                instance.version,
+                instance.status as i32,
+                next_seq,
+                now_us,
+                effects.ended.then_some(now_us),
+                instance.custom_status,
+                instance.span.as_ref().map(Message::encode_to_vec),
+                instance.terminate_children,
+            ])?;
+        let header = Arc::new(Header {
+            hub,
+            key,
+            instance_id: instance.instance_id.clone(),
+            execution_id: instance.execution_id.clone(),
+            name: instance.name.clone(),
+            version: instance.version.clone(),
+            has_history: next_seq > 0,
+            span: instance.span.clone(),
+        });
+        let after = match (effects.ended, &effects.next) {
+            (true, _) => After::Ended,
+            (false, Some(_)) => After::Anew,
+            (false, None) => After::GoesOn,
+        };
+        self.notes.push(Note::TurnApplied {
+            key,
+            through,
+            header: Arc::clone(&header),
+            after,
+        });
+        if before != instance.status {
+            self.changed(hub, &instance.instance_id);
+        }
+
+        if let Some(next) = effects.next {
+            self.begin_execution(&header, next.inbox)?;
+        }
+        if effects.ended {
+            self.conn
+                .prepare_cached(
+                    "UPDATE payloads SET output = ?2, failure = ?3 WHERE instance = ?1",
+                )?
+                .execute((
+                    key,
+                    &instance.output,
+                    instance.failure.as_ref().map(Message::encode_to_vec),
+                ))?;
+            self.conn
+                .prepare_cached("DELETE FROM inbox WHERE instance = ?1")?
+                .execute([key])?;
+            self.conn
+                .prepare_cached("DELETE FROM timers WHERE instance = ?1")?
+                .execute([key])?;
+        } else {
+            for timer in effects.timers {
+                self.set_timer(key, micros(&timer.fire_at), Some(&timer.event))?;
+            }
+        }
+        for request in effects.activities {
+            self.schedule_activity(hub, key, request)?;
+        }
+        for child in effects.children {
+            self.start_child(&header, child)?;
+        }
+        for message in effects.messages {
+            self.send(hub, message)?;
+        }
+        if effects.terminate_children {
+            self.terminate_children(key)?;
+        }
+        Ok(())
+    }
+
+    /// Continue-as-new: the old history and timers go, what came from outside stays, in order.
+    fn begin_execution(
+        &mut self,
+        header: &Arc<Header>,
+        inbox: Vec<HistoryEvent>,
+    ) -> Result<(), StoreError> {
+        let key = header.key;
+        let late = super::query::inbox(self.conn, key, usize::MAX)?;
+        self.conn
+            .prepare_cached("DELETE FROM history WHERE instance = ?1")?
+            .execute([key])?;
+        self.conn
+            .prepare_cached("DELETE FROM timers WHERE instance = ?1")?
+            .execute([key])?;
+        self.conn
+            .prepare_cached("DELETE FROM inbox WHERE instance = ?1")?
+            .execute([key])?;
+        let input = inbox.iter().find_map(|event| match &event.event_type {
+            Some(EventType::ExecutionStarted(started)) => started.input.clone(),
+            _ => None,
+        });
+        self.conn
+            .prepare_cached(
+                "UPDATE payloads SET input = ?2, output = NULL, failure = NULL WHERE instance = ?1",
+            )?
+            .execute((key, input))?;
+        let stays = late.into_iter().map(|(_, event)| event).filter(|event| {
+            event
+                .event_type
+                .as_ref()
+                .is_some_and(survives_continue_as_new)
+        });
+        let events = self.push_inbox(key, inbox.into_iter().chain(stays))?;
+        self.notes.push(Note::Events {
+            header: Arc::clone(header),
+            events,
+            replace: true,
+        });
+        Ok(())
+    }
+
+    /// Starts a child. An id that a live instance has, or that is no valid id, is
+    /// reported to the parent as the child's failure.
+    fn start_child(&mut self, parent: &Header, child: ChildStart) -> Result<(), StoreError> {
+        let id = child.instance_id.clone();
+        let valid = !id.starts_with('@') && id.chars().count() <= MAX_INSTANCE_ID;
+        let existing = self.slim_by_id(parent.hub, &id)?;
+        let problem = if !valid {
+            Some((
+                "InvalidInstanceId",
+                "is not a valid instance id: 1 to 100 characters, not starting with '@'",
+            ))
+        } else if existing.is_some_and(|slim| !is_terminal(slim.status)) {
+            Some((
+                "OrchestrationAlreadyExists",
+                "is the id of an instance that still runs",
+            ))
+        } else {
+            None
+        };
+        if let Some((error_type, why)) = problem {
+            let failed = SubOrchestrationInstanceFailedEvent {
+                task_scheduled_id: child.task_id,
+                failure_details: Some(TaskFailureDetails {
+                    error_type: error_type.to_owned(),
+                    error_message: format!(
+                        "The child orchestration was not started: {id:?} {why}."
+                    ),
+                    is_non_retriable: true,
+                    ..TaskFailureDetails::default()
+                }),
+            };
+            return self.send(
+                parent.hub,
+                durabletask_scheduler_core::Message {
+                    instance_id: parent.instance_id.clone(),
+                    execution_id: Some(parent.execution_id.clone()),
+                    event: event(
+                        -1,
+                        timestamp(self.now),
+                        EventType::SubOrchestrationInstanceFailed(failed),
+                    ),
+                },
+            );
+        }
+        let mut started = child.started;
+        if let Some(identity) = &mut started.orchestration_instance {
+            identity.execution_id = Some(uuid::Uuid::new_v4().simple().to_string());
+        }
+        self.start(&Start {
+            hub: parent.hub,
+            started,
+            policy: None,
+            parent_key: Some(parent.key),
+        })
+    }
+
+    fn terminate_children(&mut self, key: i64) -> Result<(), StoreError> {
+        let children: Vec<i64> = self
+            .conn
+            .prepare_cached("SELECT key FROM instances WHERE parent_key = ?1")?
+            .query_map([key], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for child in children {
+            let Some(slim) = self.slim_by_key(child)? else {
+                continue;
+            };
+            let terminated = ExecutionTerminatedEvent {
+                input: None,
+                recurse: true,
+            };
+            let event = event(
+                -1,
+                timestamp(self.now),
+                EventType::ExecutionTerminated(terminated),
+            );
+            self.send_to(slim, None, event)?;
+        }
+        Ok(())
+    }
+}

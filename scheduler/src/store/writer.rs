@@ -1,0 +1,224 @@
+//! The single writer: one thread, one connection, group commit.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use chrono::{DateTime, Utc};
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Note, StoreError};
+use crate::clock::Clock;
+
+/// How many waiting commands share one transaction.
+const BATCH: usize = 512;
+/// How many commands may wait before callers do.
+const QUEUE: usize = 4096;
+
+/// Receives what a commit changed, after it is durable.
+pub(crate) trait Committed: Send + Sync + 'static {
+    /// Called on the writer thread, in commit order; must be quick.
+    fn committed(&self, notes: Vec<Note>);
+}
+
+/// The next free numbers. Kept in memory: a number lost to a rollback is just skipped.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    pub(crate) instance: i64,
+    pub(crate) inbox: i64,
+    pub(crate) activity: i64,
+    pub(crate) timer: i64,
+}
+
+/// An open transaction.
+pub(crate) struct Tx<'a> {
+    pub(crate) conn: &'a Connection,
+    pub(crate) notes: Vec<Note>,
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) ids: &'a mut Counters,
+}
+
+/// A command: may run more than once, before its caller hears of it exactly once.
+trait Job: Send {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), rusqlite::Error>;
+    fn finish(self: Box<Self>, outcome: Result<(), StoreError>);
+}
+
+struct TypedJob<T, F> {
+    work: F,
+    value: Option<Result<T, StoreError>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for TypedJob<T, F>
+where
+    T: Send,
+    F: FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send,
+{
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), rusqlite::Error> {
+        match (self.work)(tx) {
+            Err(StoreError::Sql(error)) => Err(error),
+            // Found out halfway, so what was written before must be rolled back.
+            Err(StoreError::Corrupt(error)) => Err(rusqlite::Error::FromSqlConversionFailure(
+                0,
+                rusqlite::types::Type::Blob,
+                Box::new(error),
+            )),
+            // A refusal is decided before anything is written.
+            other => {
+                self.value = Some(other);
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let result = match outcome {
+            Ok(()) => self.value.unwrap_or(Err(StoreError::Closed)),
+            Err(error) => Err(error),
+        };
+        // A caller that has gone away doesn't undo what is committed.
+        let _ = self.reply.send(result);
+    }
+}
+
+/// A handle to the writer thread; the thread ends when all handles are gone.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    jobs: mpsc::Sender<Box<dyn Job>>,
+}
+
+impl Writer {
+    /// Starts the thread, which keeps `lock` until it ends.
+    pub(crate) fn start(
+        conn: Connection,
+        lock: Option<File>,
+        counters: Counters,
+        clock: Arc<dyn Clock>,
+        committed: Arc<dyn Committed>,
+    ) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (jobs, waiting) = mpsc::channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("scheduler-writer".to_owned())
+            .spawn(move || {
+                run(conn, counters, &*clock, &*committed, waiting);
+                drop(lock);
+            })?;
+        Ok((Self { jobs }, thread))
+    }
+
+    /// Runs `work` in a transaction and returns once it is on disk. `work` may run
+    /// again after a rollback, and must check before it writes whatever it may refuse.
+    pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = TypedJob {
+            work,
+            value: None,
+            reply,
+        };
+        self.jobs
+            .send(Box::new(job))
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Ends when the thread has, which it does by itself only in a panic.
+    pub(crate) async fn closed(&self) {
+        self.jobs.closed().await;
+    }
+}
+
+fn run(
+    conn: Connection,
+    mut counters: Counters,
+    clock: &dyn Clock,
+    committed: &dyn Committed,
+    mut waiting: mpsc::Receiver<Box<dyn Job>>,
+) {
+    let mut batch: Vec<Box<dyn Job>> = Vec::with_capacity(BATCH);
+    while let Some(first) = waiting.blocking_recv() {
+        batch.push(first);
+        while batch.len() < BATCH {
+            match waiting.try_recv() {
+                Ok(job) => batch.push(job),
+                Err(_) => break,
+            }
+        }
+        match transact(&conn, &mut counters, clock, &mut batch) {
+            Ok(notes) => {
+                committed.committed(notes);
+                batch.drain(..).for_each(|job| job.finish(Ok(())));
+            }
+            Err(error) if batch.len() == 1 => {
+                tracing::error!(%error, "a write failed and was rolled back");
+                batch
+                    .drain(..)
+                    .for_each(|job| job.finish(Err(StoreError::Sql(copy(&error)))));
+            }
+            Err(error) => {
+                tracing::warn!(%error, commands = batch.len(), "a batch was rolled back; running its commands one by one");
+                for job in batch.drain(..) {
+                    let mut alone = [job];
+                    let outcome = transact(&conn, &mut counters, clock, &mut alone);
+                    let [job] = alone;
+                    match outcome {
+                        Ok(notes) => {
+                            committed.committed(notes);
+                            job.finish(Ok(()));
+                        }
+                        Err(error) => job.finish(Err(StoreError::Sql(error))),
+                    }
+                }
+            }
+        }
+    }
+    // Leaves a database that opens quickly; what is committed is safe without it.
+    if let Err(error) = conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+        tracing::debug!(%error, "the last checkpoint was left to the next start");
+    }
+    drop(conn);
+}
+
+fn transact(
+    conn: &Connection,
+    counters: &mut Counters,
+    clock: &dyn Clock,
+    jobs: &mut [Box<dyn Job>],
+) -> Result<Vec<Note>, rusqlite::Error> {
+    conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let mut tx = Tx {
+        conn,
+        notes: Vec::new(),
+        now: clock.now(),
+        ids: counters,
+    };
+    let outcome = jobs
+        .iter_mut()
+        .try_for_each(|job| job.run(&mut tx))
+        .and_then(|()| conn.prepare_cached("COMMIT")?.execute([]).map(|_| ()));
+    match outcome {
+        Ok(()) => Ok(tx.notes),
+        Err(error) => {
+            // SQLite has already rolled back after some errors; then this one fails.
+            if let Err(second) = conn.execute_batch("ROLLBACK") {
+                tracing::debug!(error = %second, "nothing was left to roll back");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The same error for one more caller; `rusqlite::Error` cannot be cloned.
+fn copy(error: &rusqlite::Error) -> rusqlite::Error {
+    match error.sqlite_error() {
+        Some(code) => rusqlite::Error::SqliteFailure(*code, Some(error.to_string())),
+        None => rusqlite::Error::InvalidPath(PathBuf::from(error.to_string())),
+    }
+}

@@ -1,0 +1,288 @@
+//! A scheduler on a free port, a client and a hand-driven worker.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
+use durabletask_proto::task_hub_sidecar_service_client::TaskHubSidecarServiceClient;
+use durabletask_proto::*;
+use durabletask_scheduler::{ManualClock, OpenError, Scheduler, SchedulerConfig, Storage};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Streaming};
+
+pub type Client = TaskHubSidecarServiceClient<Channel>;
+
+/// Long enough for a loaded machine; only a failing test waits it out.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Hub {
+    pub client: Client,
+    pub clock: Arc<ManualClock>,
+    pub stop: CancellationToken,
+    pub served: tokio::task::JoinHandle<()>,
+    pub address: SocketAddr,
+}
+
+impl Hub {
+    pub async fn memory() -> Self {
+        Self::open(Storage::Memory).await.unwrap()
+    }
+
+    pub async fn folder(path: &Path) -> Self {
+        // The lock of a scheduler that was dropped a moment ago goes with its thread.
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match Self::open(Storage::Directory(path.to_owned())).await {
+                Err(OpenError::InUse { .. }) if tokio::time::Instant::now() < deadline => {
+                    tokio::task::yield_now().await
+                }
+                other => return other.unwrap(),
+            }
+        }
+    }
+
+    async fn open(storage: Storage) -> Result<Self, OpenError> {
+        let clock = Arc::new(ManualClock::new(
+            DateTime::<Utc>::from_timestamp(1_700_000_000, 0).unwrap(),
+        ));
+        let mut config = SchedulerConfig::new(storage);
+        config.clock = clock.clone();
+        config.drain_timeout = Duration::from_millis(200);
+        let scheduler = Scheduler::open(config)?;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let serving = stop.clone();
+        let served = tokio::spawn(async move { scheduler.serve(listener, serving).await.unwrap() });
+        let channel = Channel::from_shared(format!("http://{address}"))
+            .unwrap()
+            .connect_lazy();
+        let client = TaskHubSidecarServiceClient::new(channel).max_decoding_message_size(64 << 20);
+        Ok(Self {
+            client,
+            clock,
+            stop,
+            served,
+            address,
+        })
+    }
+
+    /// Drops everything at once, without draining.
+    pub async fn crash(self) {
+        self.served.abort();
+        let _ = self.served.await;
+    }
+
+    pub async fn start(&self, id: &str) {
+        self.try_start(CreateInstanceRequest {
+            instance_id: id.into(),
+            name: "Hello".into(),
+            ..Default::default()
+        })
+        .await
+        .unwrap();
+    }
+
+    pub async fn try_start(&self, request: CreateInstanceRequest) -> Result<String, Code> {
+        self.client
+            .clone()
+            .start_instance(request)
+            .await
+            .map(|r| r.into_inner().instance_id)
+            .map_err(|s| s.code())
+    }
+
+    pub async fn get(&self, id: &str) -> Option<OrchestrationState> {
+        let request = GetInstanceRequest {
+            instance_id: id.into(),
+            get_inputs_and_outputs: true,
+        };
+        self.client
+            .clone()
+            .get_instance(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .orchestration_state
+    }
+
+    pub async fn status(&self, id: &str) -> OrchestrationStatus {
+        OrchestrationStatus::try_from(self.get(id).await.unwrap().orchestration_status).unwrap()
+    }
+
+    pub async fn raise(&self, id: &str, name: &str) -> Result<(), Code> {
+        let request = RaiseEventRequest {
+            instance_id: id.into(),
+            name: name.into(),
+            input: Some("1".into()),
+        };
+        self.client
+            .clone()
+            .raise_event(request)
+            .await
+            .map(|_| ())
+            .map_err(|s| s.code())
+    }
+
+    pub async fn worker(&self) -> Worker {
+        self.worker_with(GetWorkItemsRequest::default(), "default")
+            .await
+    }
+
+    pub async fn worker_with(&self, request: GetWorkItemsRequest, hub: &str) -> Worker {
+        let mut request = Request::new(request);
+        request
+            .metadata_mut()
+            .insert("taskhub", hub.parse().unwrap());
+        let stream = self
+            .client
+            .clone()
+            .get_work_items(request)
+            .await
+            .unwrap()
+            .into_inner();
+        Worker {
+            client: self.client.clone(),
+            stream,
+            hub: hub.to_owned(),
+        }
+    }
+
+    pub async fn history(&self, id: &str) -> Vec<&'static str> {
+        let request = StreamInstanceHistoryRequest {
+            instance_id: id.into(),
+            ..Default::default()
+        };
+        let mut stream = self
+            .client
+            .clone()
+            .stream_instance_history(request)
+            .await
+            .unwrap()
+            .into_inner();
+        let mut kinds = Vec::new();
+        while let Some(chunk) = stream.message().await.unwrap() {
+            kinds.extend(chunk.events.iter().map(event_kind));
+        }
+        kinds
+    }
+}
+
+pub struct Worker {
+    pub client: Client,
+    pub stream: Streaming<WorkItem>,
+    hub: String,
+}
+
+impl Worker {
+    pub async fn next(&mut self) -> WorkItem {
+        loop {
+            let item = tokio::time::timeout(PATIENCE, self.stream.message())
+                .await
+                .expect("a work item in time");
+            let item = item.unwrap().expect("an open stream");
+            if !matches!(item.request, Some(work_item::Request::HealthPing(_))) {
+                return item;
+            }
+        }
+    }
+
+    pub async fn turn(&mut self) -> (String, OrchestratorRequest) {
+        let item = self.next().await;
+        let Some(work_item::Request::OrchestratorRequest(turn)) = item.request else {
+            panic!("{item:?}")
+        };
+        (item.completion_token, turn)
+    }
+
+    pub async fn activity(&mut self) -> (String, ActivityRequest) {
+        let item = self.next().await;
+        let Some(work_item::Request::ActivityRequest(activity)) = item.request else {
+            panic!("{item:?}")
+        };
+        (item.completion_token, activity)
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request
+            .metadata_mut()
+            .insert("taskhub", self.hub.parse().unwrap());
+        request
+    }
+
+    pub async fn answer(&self, token: &str, actions: Vec<(i32, Action)>) -> Result<(), Code> {
+        let response = OrchestratorResponse {
+            actions: actions
+                .into_iter()
+                .map(|(id, action)| OrchestratorAction {
+                    id,
+                    orchestrator_action_type: Some(action),
+                })
+                .collect(),
+            completion_token: token.into(),
+            ..Default::default()
+        };
+        self.respond(response).await
+    }
+
+    pub async fn respond(&self, response: OrchestratorResponse) -> Result<(), Code> {
+        let request = self.request(response);
+        self.client
+            .clone()
+            .complete_orchestrator_task(request)
+            .await
+            .map(|_| ())
+            .map_err(|s| s.code())
+    }
+
+    pub async fn finish(&self, token: &str, result: &str) -> Result<(), Code> {
+        let response = ActivityResponse {
+            result: Some(result.into()),
+            completion_token: token.into(),
+            ..Default::default()
+        };
+        let request = self.request(response);
+        self.client
+            .clone()
+            .complete_activity_task(request)
+            .await
+            .map(|_| ())
+            .map_err(|s| s.code())
+    }
+}
+
+pub fn call(name: &str) -> Action {
+    Action::ScheduleTask(ScheduleTaskAction {
+        name: name.into(),
+        input: Some("\"in\"".into()),
+        ..Default::default()
+    })
+}
+
+pub fn complete(status: OrchestrationStatus, result: &str) -> Action {
+    Action::CompleteOrchestration(CompleteOrchestrationAction {
+        orchestration_status: status as i32,
+        result: Some(result.into()),
+        ..Default::default()
+    })
+}
+
+pub fn done(result: &str) -> Action {
+    complete(OrchestrationStatus::Completed, result)
+}
+
+pub fn kinds(events: &[HistoryEvent]) -> Vec<&'static str> {
+    events.iter().map(event_kind).collect()
+}

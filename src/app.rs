@@ -1,0 +1,312 @@
+//! The composition root: from checked settings to parts that run and stop together.
+
+mod error;
+mod parts;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_activities::Activities;
+use countersign_activities::vault::SecretVault;
+use countersign_enrollment::sealed::{OpenKeyring, SealKey};
+use durabletask::{Client, Connection, Worker};
+use durabletask_scheduler::{Scheduler, SchedulerConfig, Storage};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::access::{Access, KeyStore};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{AuthMode, Config};
+use crate::data_dir::{Addresses, DataDir, DataDirLock};
+use crate::enrollments::Enrollments;
+use crate::http::{self, FrontDoor};
+
+pub use error::AppError;
+use parts::{Keys, Part, bind};
+
+/// The database with API keys, in the data folder.
+pub(crate) const ACCESS_DATABASE: &str = "access.sqlite3";
+/// The front door's own secret key, in the data folder.
+const SERVER_KEY: &str = "server.key";
+
+/// How long requests may take to finish once a stop was asked for.
+const HTTP_DRAIN: Duration = Duration::from_secs(10);
+/// How long the worker may take. Longer than the grace that it gives its own work.
+const WORKER_DRAIN: Duration = Duration::from_secs(35);
+/// How long the scheduler may take.
+const SCHEDULER_DRAIN: Duration = Duration::from_secs(15);
+
+/// Which parts of the product a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts {
+    /// All of them, on the embedded scheduler.
+    Everything,
+    /// The HTTP front door, against a task hub elsewhere.
+    FrontDoor,
+    /// A worker, against a task hub elsewhere.
+    Worker,
+    /// The embedded scheduler and its dashboard.
+    Scheduler,
+}
+
+impl Parts {
+    const fn front_door(self) -> bool {
+        matches!(self, Self::Everything | Self::FrontDoor)
+    }
+
+    const fn worker(self) -> bool {
+        matches!(self, Self::Everything | Self::Worker)
+    }
+
+    const fn scheduler(self) -> bool {
+        matches!(self, Self::Everything | Self::Scheduler)
+    }
+}
+
+/// Parts that run, until [`Running::stop`]. Dropped without it, they are told to stop
+/// and nobody waits for them.
+pub struct Running {
+    /// Where the front door answers.
+    pub http_addr: Option<SocketAddr>,
+    /// Where the embedded scheduler answers.
+    pub scheduler_addr: Option<SocketAddr>,
+    /// Where the dashboard answers.
+    pub dashboard_addr: Option<SocketAddr>,
+    /// The administrator's token.
+    pub admin_token: Option<Zeroizing<String>>,
+    /// The last one stops first.
+    parts: Vec<Part>,
+    failed: CancellationToken,
+    data: DataDir,
+    wrote_addresses: bool,
+    _lock: Option<DataDirLock>,
+}
+
+impl Running {
+    /// Starts everything in this process.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError`]: what could not be started, and what to do.
+    pub async fn start(config: Config) -> Result<Self, AppError> {
+        Self::start_parts(config, Parts::Everything, Arc::new(SystemClock)).await
+    }
+
+    /// Starts some parts, on a clock for the front door. When it returns, listeners
+    /// are bound and what was sent to them is answered.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError`]: what could not be started, and what to do.
+    pub async fn start_parts(
+        config: Config,
+        parts: Parts,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AppError> {
+        let data = DataDir::create(&config.data_dir)?;
+        // Two schedulers on one database would hand out the same work twice.
+        let lock = parts.scheduler().then(|| data.lock()).transpose()?;
+        let mut running = Self {
+            http_addr: None,
+            scheduler_addr: None,
+            dashboard_addr: None,
+            admin_token: None,
+            parts: Vec::new(),
+            failed: CancellationToken::new(),
+            data,
+            wrote_addresses: false,
+            _lock: lock,
+        };
+        match running.launch(&config, parts, clock).await {
+            Ok(()) => Ok(running),
+            Err(error) => {
+                running.stop().await.ok();
+                Err(error)
+            }
+        }
+    }
+
+    async fn launch(
+        &mut self,
+        config: &Config,
+        parts: Parts,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(), AppError> {
+        // Bound first: a port that is taken should be known before anything runs.
+        let http = match parts.front_door() {
+            true => Some(bind("--listen", config.listen).await?),
+            false => None,
+        };
+        if parts.scheduler() {
+            self.launch_scheduler(config).await?;
+        }
+        if parts.front_door() || parts.worker() {
+            let connection = self.connection(config)?;
+            let Keys { ring, vault } = Keys::open(&self.data).await?;
+            let seal = ring.seal_key().clone();
+            if parts.worker() {
+                self.launch_worker(&connection, ring, Arc::clone(&vault))?;
+            }
+            if let Some(listener) = http {
+                self.launch_front_door(config, &connection, (seal, vault), listener, clock)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn launch_scheduler(&mut self, config: &Config) -> Result<(), AppError> {
+        let grpc = bind("--scheduler-listen", config.scheduler_listen).await?;
+        let dashboard = match config.dashboard_listen {
+            Some(address) => Some(bind("--dashboard-listen", address).await?),
+            None => None,
+        };
+        let settings = SchedulerConfig {
+            default_hub: config.task_hub.clone(),
+            ..SchedulerConfig::new(Storage::Directory(self.data.path().to_owned()))
+        };
+        let scheduler = parts::blocking(move || Scheduler::open(settings)).await??;
+        self.scheduler_addr = Some(grpc.local_addr()?);
+        let served = scheduler.clone();
+        self.parts.push(Part::spawn(
+            "scheduler",
+            SCHEDULER_DRAIN,
+            &self.failed,
+            async move |stop| Ok(served.serve(grpc, stop).await?),
+        ));
+        if let Some(listener) = dashboard {
+            self.dashboard_addr = Some(listener.local_addr()?);
+            let router = scheduler.dashboard();
+            self.parts.push(Part::spawn(
+                "dashboard",
+                HTTP_DRAIN,
+                &self.failed,
+                async move |stop| parts::serve_http(listener, router, stop).await,
+            ));
+        }
+        Ok(())
+    }
+
+    /// The embedded task hub of this process, or the one that the settings name.
+    fn connection(&self, config: &Config) -> Result<Connection, AppError> {
+        let text = match (self.scheduler_addr, &config.connection_string) {
+            (Some(address), _) => format!(
+                "Endpoint=http://{address};TaskHub={};Authentication=None",
+                config.task_hub
+            ),
+            (None, Some(text)) => text.clone(),
+            (None, None) => return Err(AppError::NoTaskHub),
+        };
+        Ok(Connection::parse(&text)?)
+    }
+
+    fn launch_worker(
+        &mut self,
+        connection: &Connection,
+        ring: OpenKeyring,
+        vault: Arc<dyn SecretVault>,
+    ) -> Result<(), AppError> {
+        let activities = Activities::new(ring, vault);
+        let registry = countersign_orchestrations::register(durabletask::Registry::new());
+        let registry = activities.register(registry);
+        let worker = Worker::builder(connection).registry(registry).build()?;
+        self.parts.push(Part::spawn(
+            "worker",
+            WORKER_DRAIN,
+            &self.failed,
+            async move |stop| Ok(worker.run(stop).await?),
+        ));
+        Ok(())
+    }
+
+    fn launch_front_door(
+        &mut self,
+        config: &Config,
+        connection: &Connection,
+        (seal, vault): (SealKey, Arc<dyn SecretVault>),
+        listener: TcpListener,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(), AppError> {
+        let address = listener.local_addr()?;
+        let admin_token = match &config.admin_token {
+            Some(token) => token.clone(),
+            None => self.data.admin_token()?,
+        };
+        let server_key = self.data.secret_key(SERVER_KEY)?;
+        let store = KeyStore::open(&self.data.path().join(ACCESS_DATABASE))?;
+        let mut access = Access::new(&admin_token, store, &server_key);
+        if config.auth == AuthMode::None {
+            access = access.open_to_all();
+        }
+        let enrollments = Enrollments::new(
+            Client::new(connection)?,
+            seal,
+            &server_key,
+            config.approval_timeout,
+            config.require_approval,
+            Arc::clone(&clock),
+        );
+        self.data.write_addresses(&Addresses {
+            server: format!("http://{address}"),
+            scheduler: self.scheduler_addr.map(|a| format!("http://{a}")),
+            dashboard: self.dashboard_addr.map(|a| format!("http://{a}")),
+            pid: std::process::id(),
+        })?;
+        self.wrote_addresses = true;
+        self.http_addr = Some(address);
+        self.admin_token = Some(admin_token);
+        let failed = self.failed.clone();
+        self.parts.push(Part::spawn(
+            "front door",
+            HTTP_DRAIN,
+            &failed,
+            async move |stop| {
+                let door = FrontDoor::new(access, enrollments, vault, clock, stop.clone());
+                parts::serve_http(listener, http::router(Arc::new(door)), stop).await
+            },
+        ));
+        Ok(())
+    }
+
+    /// Waits until `stop` is cancelled or a part ends by itself, then stops.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError`] of the first part that failed.
+    pub async fn run_until(self, stop: CancellationToken) -> Result<(), AppError> {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.failed.cancelled() => {}
+        }
+        self.stop().await
+    }
+
+    /// Stops every part in turn: the front door first, so that nothing new comes in,
+    /// the scheduler last, so that the worker can hand in what it finished.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError`] of the first part that failed.
+    pub async fn stop(mut self) -> Result<(), AppError> {
+        if self.wrote_addresses {
+            self.data.remove_addresses();
+        }
+        let mut outcome = Ok(());
+        while let Some(part) = self.parts.pop() {
+            let ended = part.stop().await;
+            if outcome.is_ok() {
+                outcome = ended;
+            }
+        }
+        outcome
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for part in &self.parts {
+            part.cancel();
+        }
+    }
+}

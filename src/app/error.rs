@@ -1,0 +1,77 @@
+//! Why the product cannot start or ended by itself.
+
+use std::net::SocketAddr;
+
+use countersign_activities::vault::VaultError;
+use countersign_enrollment::sealed;
+use durabletask::{ConnectionError, WorkerError};
+use durabletask_scheduler::{OpenError, ServeError};
+use thiserror::Error;
+
+use crate::access::KeyError;
+use crate::data_dir::DataDirError;
+
+/// Why the product cannot start or ended by itself.
+#[derive(Debug, Error)]
+pub enum AppError {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The API keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// Somebody else listens there.
+    #[error(
+        "{address} is in use by another program: stop that one, or give another address with {flag}"
+    )]
+    AddressInUse {
+        /// The address.
+        address: SocketAddr,
+        /// The flag that sets it.
+        flag: &'static str,
+    },
+    /// The system does not let us listen there.
+    #[error("cannot listen on {address} ({flag}): {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The flag that sets it.
+        flag: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A single part was started without saying where the task hub is.
+    #[error(
+        "say which task hub to use, with --connection-string or COUNTERSIGN_CONNECTION_STRING, for example \"Endpoint=http://127.0.0.1:8080;TaskHub=default;Authentication=None\""
+    )]
+    NoTaskHub,
+    /// The connection string cannot be used.
+    #[error("the connection string cannot be used: {0}")]
+    Connection(#[from] ConnectionError),
+    /// The worker failed.
+    #[error("the worker failed: {0}")]
+    Worker(#[from] WorkerError),
+    /// The embedded scheduler's data cannot be opened.
+    #[error(transparent)]
+    Scheduler(#[from] OpenError),
+    /// The embedded scheduler failed.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The vault cannot be opened.
+    #[error("the vault cannot be opened: {0}")]
+    Vault(#[from] VaultError),
+    /// The key pair for sealed values cannot be used.
+    #[error("{path} cannot be used: {source}", path = path.display())]
+    SealKey {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        source: sealed::KeyError,
+    },
+    /// The network failed underneath a listener.
+    #[error("a listener failed: {0}")]
+    Io(#[from] std::io::Error),
+    /// A part panicked or was lost.
+    #[error("the {0} ended unexpectedly; the log says more")]
+    Lost(&'static str),
+}

@@ -1,0 +1,153 @@
+//! Parts of the process: each with an owner, a stop signal and a bound on stopping.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::serve::ListenerExt as _;
+use countersign_activities::vault::{EmbeddedVault, SecretVault};
+use countersign_enrollment::sealed::{OpenKey, OpenKeyring};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::AppError;
+use crate::access::secret::RandomUnavailable;
+use crate::data_dir::DataDir;
+
+/// The key pair for sealed values, in the data folder.
+const SEAL_KEY: &str = "seal.key";
+
+/// One running part.
+pub(super) struct Part {
+    name: &'static str,
+    stop: CancellationToken,
+    drain: Duration,
+    task: JoinHandle<Result<(), AppError>>,
+}
+
+impl Part {
+    /// Runs `work` until it is told to stop, and cancels `failed` if it ends before.
+    pub(super) fn spawn<F, W>(
+        name: &'static str,
+        drain: Duration,
+        failed: &CancellationToken,
+        work: W,
+    ) -> Self
+    where
+        W: FnOnce(CancellationToken) -> F,
+        F: Future<Output = Result<(), AppError>> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        // Dropped when the task ends in any way, a panic too.
+        let failed = failed.clone().drop_guard();
+        let work = work(stop.clone());
+        let task = tokio::spawn(async move {
+            let _failed = failed;
+            let outcome = work.await;
+            tracing::debug!(part = name, ok = outcome.is_ok(), "part ended");
+            outcome
+        });
+        Self {
+            name,
+            stop,
+            drain,
+            task,
+        }
+    }
+
+    /// Asks it to stop, without waiting.
+    pub(super) fn cancel(&self) {
+        self.stop.cancel();
+    }
+
+    /// Asks it to stop and waits for that, within its bound.
+    pub(super) async fn stop(self) -> Result<(), AppError> {
+        let early = self.task.is_finished();
+        self.stop.cancel();
+        let abort = self.task.abort_handle();
+        match tokio::time::timeout(self.drain, self.task).await {
+            Ok(Ok(Ok(()))) if early => Err(AppError::Lost(self.name)),
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(AppError::Lost(self.name)),
+            Err(_) => {
+                // What was acknowledged is durable and unfinished work is done again, so
+                // cutting it off is no failure.
+                abort.abort();
+                tracing::warn!(part = self.name, "did not stop in time and was cut off");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Keys and vault of the data folder.
+pub(super) struct Keys {
+    pub(super) ring: OpenKeyring,
+    pub(super) vault: Arc<dyn SecretVault>,
+}
+
+impl Keys {
+    pub(super) async fn open(data: &DataDir) -> Result<Self, AppError> {
+        let data = data.clone();
+        let (ring, vault) = blocking(move || {
+            let text = data.secret_file(SEAL_KEY, || {
+                let key = OpenKey::generate().map_err(|_| RandomUnavailable)?;
+                Ok(key.to_text())
+            })?;
+            let ring = OpenKeyring::from_text(&text).map_err(|source| AppError::SealKey {
+                path: data.path().join(SEAL_KEY),
+                source,
+            })?;
+            let vault = EmbeddedVault::open(data.path())?;
+            Ok::<_, AppError>((ring, vault))
+        })
+        .await??;
+        Ok(Self {
+            ring,
+            vault: Arc::new(vault),
+        })
+    }
+}
+
+/// Listens on `address`, which the flag `flag` sets.
+pub(super) async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| match source.kind() {
+            std::io::ErrorKind::AddrInUse => AppError::AddressInUse { address, flag },
+            _ => AppError::Listen {
+                address,
+                flag,
+                source,
+            },
+        })
+}
+
+/// Answers HTTP requests until told to stop; then finishes those under way.
+pub(super) async fn serve_http(
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+) -> Result<(), AppError> {
+    let listener = listener.tap_io(|stream| {
+        // Answers are small; waiting to fill a packet only delays them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+    });
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await?;
+    Ok(())
+}
+
+/// Runs `work`, which blocks, on a thread for such work.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, AppError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| AppError::Lost("start"))
+}

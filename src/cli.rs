@@ -1,0 +1,224 @@
+//! The command line as typed.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::access::Role;
+use crate::config::Settings;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  something failed; standard error says what and what to try
+  2  the command line or a setting is wrong
+  3  the enrollment ended otherwise than enrolled (invalid, rejected, expired, failed, terminated)
+  4  the enrollment still runs, or waits for approval
+  5  no such enrollment or account
+  6  not allowed";
+
+/// A server-side TOTP authenticator for teams and automation, with durable
+/// enrollment and approval.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything in one process: front door, worker, scheduler, dashboard
+    Serve(ServeArgs),
+    /// Run the HTTP front door alone, against a task hub given by --connection-string
+    FrontDoor(ServeArgs),
+    /// Run a worker alone, against a task hub given by --connection-string
+    Worker(ServeArgs),
+    /// Run the durable scheduler and its dashboard alone
+    Scheduler(ServeArgs),
+    /// Enroll an account from a QR picture or an otpauth:// URI and wait for the end
+    #[command(after_help = EXIT_CODES)]
+    Enroll(EnrollArgs),
+    /// Show an enrollment
+    Status(StatusArgs),
+    /// Print an account's present code
+    Token(TokenArgs),
+    /// Approve an enrollment that waits for it
+    Approve(DecideArgs),
+    /// Reject an enrollment that waits for approval
+    Reject(DecideArgs),
+    /// List accounts, or enrollments with --enrollments
+    List(ListArgs),
+    /// Make, list and revoke API keys in the data folder; a running server notices at once
+    Key(KeyArgs),
+}
+
+/// `serve` and the single parts.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The settings that flags give.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Print what was started as one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which server a command talks to, and as whom.
+#[derive(Clone, Debug, Args)]
+pub struct ServerArgs {
+    /// Base URL of the front door [env: COUNTERSIGN_SERVER] [default: the server that runs on the data folder]
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// Token or key to present; others on this machine can see it in the process list, so prefer
+    /// the variable [env: COUNTERSIGN_TOKEN] [default: the data folder's admin-token]
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Folder in which a server runs [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// Print one JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Whether an enrollment needs a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ApprovalArg {
+    /// Another caller has to approve it.
+    Required,
+}
+
+/// `enroll`.
+#[derive(Debug, Args)]
+pub struct EnrollArgs {
+    /// Picture file, otpauth:// URI, or - to read either from standard input, which keeps a URI
+    /// out of the shell's history and the process list
+    #[arg(value_name = "FILE|URI|-")]
+    pub source: String,
+    /// Ask for approval by another caller
+    #[arg(long, value_enum)]
+    pub approval: Option<ApprovalArg>,
+    /// Do not wait: print the id and exit with code 4
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Repeat safely: the same key never enrolls twice
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The enrollment's id, such as totp-0f8b...
+    pub id: String,
+    /// Wait for the end, or until approval is needed
+    #[arg(long)]
+    pub wait: bool,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `token`.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// The account's id, which is its enrollment's
+    pub id: String,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `approve` and `reject`.
+#[derive(Debug, Args)]
+pub struct DecideArgs {
+    /// The enrollment's id
+    pub id: String,
+    /// Why; kept with the enrollment
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// List enrollments, newest first, instead of accounts
+    #[arg(long)]
+    pub enrollments: bool,
+    /// Only enrollments in this stage, such as AwaitingApproval
+    #[arg(long, value_name = "STAGE", requires = "enrollments")]
+    pub stage: Option<String>,
+    /// Only accounts whose issuer or name contains this
+    #[arg(long, value_name = "TEXT", conflicts_with = "enrollments")]
+    pub search: Option<String>,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `key`.
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    /// What to do with keys.
+    #[command(subcommand)]
+    pub command: KeyCommand,
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key for a caller and print it once
+    Create {
+        /// The caller's name, kept with what it starts and decides
+        name: String,
+        /// What it may do
+        #[arg(long, value_enum)]
+        role: Role,
+        /// Where the keys are.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+    /// List the keys, without their secrets
+    List {
+        /// Where the keys are.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+    /// Make a key stop to work
+    Revoke {
+        /// The caller's name
+        name: String,
+        /// Where the keys are.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+}
+
+/// Where the keys are.
+#[derive(Debug, Args)]
+pub struct KeyPlace {
+    /// Data folder of the server [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// Print one JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

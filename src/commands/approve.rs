@@ -1,0 +1,24 @@
+//! `countersign approve` and `countersign reject`.
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::Outcome;
+use super::client::{Api, encode};
+use super::output;
+use crate::cli::DecideArgs;
+
+pub(super) async fn run(args: DecideArgs, approved: bool) -> Outcome {
+    let api = Api::find(&args.server)?;
+    let path = format!("/api/enrollments/{}/approval", encode(&args.id));
+    let request = api
+        .request(Method::POST, &path)?
+        .json(&json!({"approved": approved, "comment": args.comment}));
+    let state = api.send(request).await?;
+    if args.server.json {
+        return output::document(&state);
+    }
+    let word = if approved { "approved" } else { "rejected" };
+    output::line(&format!("{}  {word}", output::text(&state, "id")));
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! Talking to a server's front door.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::output::clean;
+use super::{Exit, Fault};
+use crate::cli::ServerArgs;
+use crate::config::{ClientEnvironment, DEFAULT_DATA_DIR, DEFAULT_LISTEN};
+use crate::data_dir::DataDir;
+
+/// Longer than the longest poll.
+const TIMEOUT: Duration = Duration::from_secs(90);
+
+/// A server's front door, and as whom to knock.
+pub(super) struct Api {
+    http: reqwest::Client,
+    base: Url,
+    token: Option<Zeroizing<String>>,
+}
+
+/// What the server said to a request that it did not do.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    /// The problem document (RFC 9457), or null if the server sent none.
+    pub(super) problem: Value,
+}
+
+impl Api {
+    /// The server that the flags, the environment or the data folder name.
+    pub(super) fn find(args: &ServerArgs) -> Result<Self, Fault> {
+        let environment = ClientEnvironment::read();
+        let folder = data_dir(args.data_dir.as_deref(), &environment);
+        let data = DataDir::at(&folder);
+        let base = args
+            .server
+            .clone()
+            .or(environment.server)
+            .or_else(|| data.addresses().map(|addresses| addresses.server))
+            .unwrap_or_else(|| format!("http://{DEFAULT_LISTEN}"));
+        let base = Url::parse(&base).map_err(|_| {
+            Fault::new(
+                Exit::Usage,
+                "--server: write a base URL like http://127.0.0.1:7071",
+            )
+        })?;
+        if base.scheme() != "http" {
+            return Err(Fault::new(
+                Exit::Usage,
+                "--server: this build speaks http only; use a local proxy for https",
+            ));
+        }
+        let token = args
+            .token
+            .clone()
+            .map(Zeroizing::new)
+            .or(environment.token)
+            // The folder's token belongs to the server on this machine and goes to no other.
+            .or_else(|| is_local(&base).then(|| data.existing_admin_token())?);
+        let http = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(Fault::failed)?;
+        Ok(Self { http, base, token })
+    }
+
+    /// A request to `path`, which may have a query.
+    pub(super) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Fault> {
+        let url = self.base.join(path).map_err(Fault::failed)?;
+        let mut request = self.http.request(method, url);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.as_str());
+        }
+        Ok(request)
+    }
+
+    /// Sends a request; the answer's JSON, or why there is none.
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Value, Fault> {
+        self.try_send(request).await?.map_err(Refusal::into_fault)
+    }
+
+    /// As [`Api::send`], with a refusal to look at.
+    pub(super) async fn try_send(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<Result<Value, Refusal>, Fault> {
+        let response = request.send().await.map_err(|error| {
+            let reason = if error.is_timeout() {
+                "it did not answer in time"
+            } else {
+                "is it running? Start it with `countersign serve`, or name another with --server"
+            };
+            Fault::new(
+                Exit::Failed,
+                format!("cannot reach the server at {}: {reason}", self.base),
+            )
+        })?;
+        read(response).await
+    }
+
+    /// Fetches `path`.
+    pub(super) async fn get(&self, path: &str) -> Result<Value, Fault> {
+        self.send(self.request(Method::GET, path)?).await
+    }
+}
+
+impl Refusal {
+    pub(super) fn into_fault(self) -> Fault {
+        let exit = match self.status {
+            StatusCode::NOT_FOUND => Exit::NotFound,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::NotAllowed,
+            _ => Exit::Failed,
+        };
+        Fault::new(exit, self.sentence())
+    }
+
+    /// What the server said, for a person.
+    pub(super) fn sentence(&self) -> String {
+        let part = |name: &str| self.problem[name].as_str().map(clean);
+        let said: Vec<String> = ["title", "detail", "nextStep"]
+            .into_iter()
+            .filter_map(part)
+            .map(|text| {
+                if text.ends_with(['.', '?', '!']) {
+                    text
+                } else {
+                    format!("{text}.")
+                }
+            })
+            .collect();
+        if said.is_empty() {
+            return format!("the server answered {}", self.status);
+        }
+        said.join(" ")
+    }
+}
+
+async fn read(response: Response) -> Result<Result<Value, Refusal>, Fault> {
+    let status = response.status();
+    let body = response.bytes().await.map_err(Fault::failed)?;
+    let value = serde_json::from_slice(&body);
+    if status.is_success() {
+        return Ok(Ok(value.map_err(|_| {
+            Fault::new(
+                Exit::Failed,
+                "the server's answer is not JSON: is it countersign?",
+            )
+        })?));
+    }
+    Ok(Err(Refusal {
+        status,
+        problem: value.unwrap_or(Value::Null),
+    }))
+}
+
+/// `text` as one segment of a path or one value of a query.
+pub(super) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// The data folder that the flag, the environment or the default names.
+pub(super) fn data_dir(flag: Option<&str>, environment: &ClientEnvironment) -> PathBuf {
+    flag.map(PathBuf::from)
+        .or_else(|| environment.data_dir.clone())
+        .unwrap_or_else(|| Path::new(DEFAULT_DATA_DIR).to_owned())
+}
+
+fn is_local(url: &Url) -> bool {
+    match url.host_str() {
+        Some(host) => {
+            host == "localhost"
+                || host
+                    .trim_matches(['[', ']'])
+                    .parse::<std::net::IpAddr>()
+                    .is_ok_and(|ip| ip.is_loopback())
+        }
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folders_token_stays_on_this_machine() {
+        for local in ["http://127.0.0.1:1", "http://localhost", "http://[::1]:2"] {
+            assert!(is_local(&Url::parse(local).unwrap()), "{local}");
+        }
+        for remote in ["http://10.0.0.1", "http://localhost.example"] {
+            assert!(!is_local(&Url::parse(remote).unwrap()), "{remote}");
+        }
+        assert_eq!(encode("a b/ä?"), "a%20b%2F%C3%A4%3F");
+    }
+}

@@ -1,0 +1,57 @@
+//! `countersign list`: accounts, or enrollments.
+
+use serde_json::Value;
+
+use super::Outcome;
+use super::client::{Api, encode};
+use super::output::{self, account_label, text};
+use crate::cli::ListArgs;
+
+/// Rows on one page: the most that the server gives.
+const LIMIT: usize = 200;
+
+pub(super) async fn run(args: ListArgs) -> Outcome {
+    let api = Api::find(&args.server)?;
+    let (path, member) = if args.enrollments {
+        let stage = args.stage.as_deref().unwrap_or_default();
+        (
+            format!("/api/enrollments?limit={LIMIT}&stage={}", encode(stage)),
+            "enrollments",
+        )
+    } else {
+        let search = args.search.as_deref().unwrap_or_default();
+        (
+            format!("/api/accounts?limit={LIMIT}&search={}", encode(search)),
+            "accounts",
+        )
+    };
+    let page = api.get(&path).await?;
+    if args.server.json {
+        return output::document(&page);
+    }
+    let rows = page[member].as_array().map_or(&[][..], Vec::as_slice);
+    for row in rows {
+        output::line(&row_line(row, args.enrollments));
+    }
+    if rows.is_empty() {
+        output::note(&format!("No {member}."));
+    }
+    if page["next"].is_string() {
+        output::note("There are more; narrow the search, or page through the API.");
+    }
+    Ok(())
+}
+
+fn row_line(row: &Value, enrollment: bool) -> String {
+    let id = text(row, "id");
+    if enrollment {
+        let label = account_label(&row["preview"]);
+        format!(
+            "{id}  {:<16}  {}  {label}",
+            text(row, "stage"),
+            text(row, "createdAt")
+        )
+    } else {
+        format!("{id}  {}", account_label(row))
+    }
+}

@@ -1,0 +1,99 @@
+//! One module for each command, and what they share: how they end and how they print.
+
+mod approve;
+mod client;
+mod enroll;
+mod key;
+mod list;
+mod output;
+mod serve;
+mod status;
+mod token;
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command};
+use crate::config::{Config, Settings};
+
+use output::complain;
+
+/// How a command ended otherwise than done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    Failed = 1,
+    Usage = 2,
+    NotEnrolled = 3,
+    StillRunning = 4,
+    NotFound = 5,
+    NotAllowed = 6,
+}
+
+/// Why a command did not do what it was told: for people, on standard error.
+#[derive(Debug)]
+struct Fault {
+    exit: Exit,
+    /// What happened and what to try; none when all is said already.
+    message: Option<String>,
+}
+
+type Outcome = Result<(), Fault>;
+
+impl Fault {
+    fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: Some(message.into()),
+        }
+    }
+
+    fn failed(error: impl std::fmt::Display) -> Self {
+        Self::new(Exit::Failed, error.to_string())
+    }
+
+    /// Ends with this code without a further word.
+    const fn quiet(exit: Exit) -> Self {
+        Self {
+            exit,
+            message: None,
+        }
+    }
+}
+
+/// Does what the command line says and returns the process's exit code.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Fault::failed)
+        .and_then(|runtime| runtime.block_on(dispatch(cli.command)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            if let Some(message) = fault.message {
+                complain(&message);
+            }
+            ExitCode::from(fault.exit as u8)
+        }
+    }
+}
+
+async fn dispatch(command: Command) -> Outcome {
+    match command {
+        Command::Serve(args) => serve::everything(config(&args.settings)?, args.json).await,
+        Command::FrontDoor(args) => serve::front_door(config(&args.settings)?, args.json).await,
+        Command::Worker(args) => serve::worker(config(&args.settings)?, args.json).await,
+        Command::Scheduler(args) => serve::scheduler(config(&args.settings)?, args.json).await,
+        Command::Enroll(args) => enroll::run(args).await,
+        Command::Status(args) => status::run(args).await,
+        Command::Token(args) => token::run(args).await,
+        Command::Approve(args) => approve::run(args, true).await,
+        Command::Reject(args) => approve::run(args, false).await,
+        Command::List(args) => list::run(args).await,
+        Command::Key(args) => key::run(args.command),
+    }
+}
+
+fn config(settings: &Settings) -> Result<Config, Fault> {
+    Config::load(settings).map_err(|error| Fault::new(Exit::Usage, error.to_string()))
+}

@@ -1,0 +1,104 @@
+//! What commands print: results to standard output, everything else to standard error.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use serde_json::Value;
+
+use super::Fault;
+
+/// Prints one line of the result. A reader that went away is no failure.
+pub(super) fn line(text: &str) {
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
+/// Prints the result as one JSON document.
+pub(super) fn document(value: &Value) -> Result<(), Fault> {
+    let text = serde_json::to_string_pretty(value).map_err(Fault::failed)?;
+    line(&text);
+    Ok(())
+}
+
+/// Tells a person something that is no result.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Tells what went wrong.
+pub(super) fn complain(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "countersign: {text}");
+}
+
+/// Text from elsewhere, fit for a terminal: names come out of pictures that anybody
+/// may have made, and control characters can rewrite what a person sees.
+pub(super) fn clean(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            let tricks = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            if c.is_control() || tricks { '\u{fffd}' } else { c }
+        })
+        .collect()
+}
+
+/// The string member `name`, fit for a terminal, or nothing.
+pub(super) fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().map(clean).unwrap_or_default()
+}
+
+/// `issuer: account` of an account or a preview.
+pub(super) fn account_label(value: &Value) -> String {
+    let (issuer, account) = (text(value, "issuer"), text(value, "accountName"));
+    match (issuer.is_empty(), account.is_empty()) {
+        (true, _) => account,
+        (false, true) => issuer,
+        (false, false) => format!("{issuer}: {account}"),
+    }
+}
+
+/// Shows how far something is: one line rewritten in place on a terminal, else a line
+/// for each change.
+pub(super) struct Progress {
+    rewrites: bool,
+    shown: bool,
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        Self {
+            rewrites: io::stderr().is_terminal(),
+            shown: false,
+        }
+    }
+
+    pub(super) fn show(&mut self, text: &str) {
+        let mut out = io::stderr().lock();
+        let _ = if self.rewrites {
+            write!(out, "\r\x1b[K{text}").and_then(|()| out.flush())
+        } else {
+            writeln!(out, "{text}")
+        };
+        self.shown = true;
+    }
+
+    /// Leaves the terminal's line empty for what comes next.
+    pub(super) fn end(&mut self) {
+        if self.rewrites && self.shown {
+            let _ = write!(io::stderr().lock(), "\r\x1b[K");
+        }
+        self.shown = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_steer_the_terminal() {
+        assert_eq!(
+            clean("a\u{1b}[2Jb\u{202e}c\n"),
+            "a\u{fffd}[2Jb\u{fffd}c\u{fffd}"
+        );
+        let value = serde_json::json!({"issuer": "GitHub", "accountName": "octo"});
+        assert_eq!(account_label(&value), "GitHub: octo");
+    }
+}

@@ -1,0 +1,110 @@
+//! `countersign serve` and the single parts: start, say where, run until told to stop.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::output;
+use super::{Fault, Outcome};
+use crate::app::{Parts, Running};
+use crate::clock::SystemClock;
+use crate::config::{AuthMode, Config};
+use crate::data_dir::DataDir;
+use crate::{shutdown, telemetry};
+
+pub(super) async fn everything(config: Config, json: bool) -> Outcome {
+    run(config, Parts::Everything, json).await
+}
+
+pub(super) async fn front_door(config: Config, json: bool) -> Outcome {
+    run(config, Parts::FrontDoor, json).await
+}
+
+pub(super) async fn worker(config: Config, json: bool) -> Outcome {
+    run(config, Parts::Worker, json).await
+}
+
+pub(super) async fn scheduler(config: Config, json: bool) -> Outcome {
+    run(config, Parts::Scheduler, json).await
+}
+
+async fn run(config: Config, parts: Parts, json: bool) -> Outcome {
+    telemetry::init(&config.log);
+    let stop = shutdown::on_signal().map_err(Fault::failed)?;
+    let running = Running::start_parts(config.clone(), parts, Arc::new(SystemClock))
+        .await
+        .map_err(Fault::failed)?;
+    if json {
+        announce_json(&running)?;
+    } else {
+        announce(&config, &running);
+    }
+    running.run_until(stop).await.map_err(Fault::failed)
+}
+
+fn announce_json(running: &Running) -> Outcome {
+    let url = |address: Option<std::net::SocketAddr>| address.map(|a| format!("http://{a}"));
+    output::document(&json!({
+        "server": url(running.http_addr),
+        "scheduler": url(running.scheduler_addr),
+        "dashboard": url(running.dashboard_addr),
+        "pid": std::process::id(),
+    }))
+}
+
+fn announce(config: &Config, running: &Running) {
+    if let Some(address) = running.http_addr {
+        output::line(&format!("Countersign is ready at http://{address}"));
+    } else {
+        output::line("Countersign is ready");
+    }
+    if let (Some(address), Some(token)) = (running.http_addr, &running.admin_token) {
+        announce_front_door(config, address, token);
+    }
+    if let Some(address) = running.dashboard_addr {
+        output::line(&format!("  Dashboard   http://{address}"));
+    }
+    if let Some(address) = running.scheduler_addr {
+        output::line(&format!(
+            "  Task hub    Endpoint=http://{address};TaskHub={};Authentication=None",
+            config.task_hub
+        ));
+    }
+    if let Some(address) = running.http_addr {
+        announce_first_step(config, address);
+    }
+}
+
+fn announce_front_door(config: &Config, address: std::net::SocketAddr, token: &str) {
+    if config.auth == AuthMode::None {
+        output::line("  Access      everybody on this machine may do everything (--auth none)");
+        return;
+    }
+    if config.admin_token.is_some() {
+        output::line("  Token       from COUNTERSIGN_ADMIN_TOKEN");
+        return;
+    }
+    // The token is in the fragment, which browsers send to nobody.
+    output::line(&format!(
+        "  Log in      http://{address}/login#token={token}"
+    ));
+    let file = DataDir::at(&config.data_dir).admin_token_path();
+    output::line(&format!("  Token file  {}", file.display()));
+}
+
+fn announce_first_step(config: &Config, address: std::net::SocketAddr) {
+    let credential = match (config.auth, &config.admin_token) {
+        (AuthMode::None, _) => String::new(),
+        (AuthMode::Token, Some(_)) => {
+            " -H \"Authorization: Bearer $COUNTERSIGN_ADMIN_TOKEN\"".to_owned()
+        }
+        (AuthMode::Token, None) => format!(
+            " -H \"Authorization: Bearer $(cat '{}')\"",
+            DataDir::at(&config.data_dir).admin_token_path().display()
+        ),
+    };
+    output::line("Try it:");
+    output::line(&format!(
+        "  curl{credential} -H 'content-type: application/json' -d '{{\"uri\":\"otpauth://totp/Test%20Token?secret=2FASTEST&issuer=2FAS\"}}' http://{address}/api/accounts"
+    ));
+}

@@ -1,0 +1,134 @@
+//! `countersign status`: shows an enrollment, now or at its end.
+
+use serde_json::Value;
+
+use super::client::{Api, encode};
+use super::output::{self, Progress, account_label, text};
+use super::{Exit, Fault, Outcome};
+use crate::cli::StatusArgs;
+
+const ENDED: [&str; 6] = [
+    "Enrolled",
+    "Invalid",
+    "Rejected",
+    "Expired",
+    "Failed",
+    "Terminated",
+];
+const AWAITING: &str = "AwaitingApproval";
+/// How long one poll waits at the server, in seconds.
+const POLL: u32 = 30;
+
+pub(super) async fn run(args: StatusArgs) -> Outcome {
+    let api = Api::find(&args.server)?;
+    let mut state = api.get(&path(&args.id)).await?;
+    if args.wait {
+        state = wait(&api, &args.id, state).await?;
+    }
+    report(&state, args.server.json)
+}
+
+/// Follows an enrollment until it has ended or waits for a person.
+pub(super) async fn wait(api: &Api, id: &str, state: Value) -> Result<Value, Fault> {
+    let mut progress = Progress::new();
+    let mut state = state;
+    loop {
+        let stage = text(&state, "stage");
+        progress.show(words(&stage));
+        if (ENDED.contains(&stage.as_str()) || stage == AWAITING) && state["createdAt"].is_string()
+        {
+            progress.end();
+            return Ok(state);
+        }
+        let poll = format!("{}?wait={POLL}&since={stage}", path(id));
+        state = api.get(&poll).await.inspect_err(|_| progress.end())?;
+    }
+}
+
+/// Prints an enrollment and ends with the exit code that belongs to its stage.
+pub(super) fn report(state: &Value, json: bool) -> Outcome {
+    let stage = text(state, "stage");
+    if json {
+        output::document(state)?;
+    } else {
+        describe(state, &stage);
+    }
+    if stage == "Enrolled" {
+        Ok(())
+    } else if ENDED.contains(&stage.as_str()) {
+        Err(Fault::quiet(Exit::NotEnrolled))
+    } else {
+        Err(Fault::quiet(Exit::StillRunning))
+    }
+}
+
+/// Whether nothing more will happen to it.
+pub(super) fn has_ended(state: &Value) -> bool {
+    ENDED.contains(&state["stage"].as_str().unwrap_or_default())
+}
+
+fn path(id: &str) -> String {
+    format!("/api/enrollments/{}", encode(id))
+}
+
+fn describe(state: &Value, stage: &str) {
+    let id = text(state, "id");
+    output::line(&format!("{id}  {stage}"));
+    let label = account_label(&state["preview"]);
+    if !label.is_empty() {
+        output::line(&format!("  account   {label}"));
+    }
+    let asked_by = text(state, "requestedBy");
+    if !asked_by.is_empty() {
+        output::line(&format!("  asked by  {asked_by}"));
+    }
+    let decision = &state["approval"]["decision"];
+    if decision.is_object() {
+        let word = if decision["approved"].as_bool() == Some(true) {
+            "approved"
+        } else {
+            "rejected"
+        };
+        let comment = text(decision, "comment");
+        let comment = if comment.is_empty() {
+            String::new()
+        } else {
+            format!(": {comment}")
+        };
+        output::line(&format!("  {word}  by {}{comment}", text(decision, "by")));
+    }
+    match stage {
+        "Enrolled" => output::note(&format!("Next: countersign token {id}")),
+        "Invalid" => {
+            let problem = &state["problem"];
+            output::line(&format!(
+                "  problem   {} {}",
+                text(problem, "detail"),
+                text(problem, "nextStep")
+            ));
+        }
+        AWAITING => {
+            let deadline = text(&state["approval"], "deadline");
+            output::note(&format!(
+                "Somebody else has to approve it until {deadline}: countersign approve {id}"
+            ));
+        }
+        _ => {}
+    }
+}
+
+fn words(stage: &str) -> &'static str {
+    match stage {
+        "Pending" => "waiting for a worker",
+        "Decoding" => "reading the picture",
+        "Validating" => "checking the URI",
+        "AwaitingApproval" => "waiting for approval",
+        "Storing" => "storing the secret",
+        "Enrolled" => "enrolled",
+        "Invalid" => "invalid",
+        "Rejected" => "rejected",
+        "Expired" => "expired",
+        "Terminated" => "terminated",
+        _ => "failed",
+    }
+}

@@ -1,0 +1,23 @@
+//! `countersign token`: an account's present code.
+
+use std::io::IsTerminal as _;
+
+use super::Outcome;
+use super::client::{Api, encode};
+use super::output::{self, text};
+use crate::cli::TokenArgs;
+
+pub(super) async fn run(args: TokenArgs) -> Outcome {
+    let api = Api::find(&args.server)?;
+    let code = api
+        .get(&format!("/api/accounts/{}/token", encode(&args.id)))
+        .await?;
+    if args.server.json {
+        return output::document(&code);
+    }
+    output::line(&text(&code, "token"));
+    if std::io::stderr().is_terminal() {
+        output::note(&format!("good for {} seconds", code["timeRemaining"]));
+    }
+    Ok(())
+}

@@ -1,0 +1,349 @@
+//! The data folder: where it is, who may read it, and the small files in it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::access::secret;
+
+/// Where a running server says at which addresses it listens.
+const ADDRESSES: &str = "serve.json";
+/// Held for as long as a process owns the folder's task hub.
+const LOCK: &str = "serve.lock";
+/// The token that the administrator logs in with.
+const ADMIN_TOKEN: &str = "admin-token";
+
+/// Why the data folder cannot be used.
+#[derive(Debug, Error)]
+pub enum DataDirError {
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file with a secret can be read by others.
+    #[error("{} can be read by other users: run `chmod 600 {}` and, if they might have read it, replace it", .0.display(), .0.display())]
+    Exposed(PathBuf),
+    /// Another process runs on this folder.
+    #[error("another countersign already runs on {}: stop it, or choose another folder with --data-dir", .0.display())]
+    InUse(PathBuf),
+    /// A file does not hold what it should.
+    #[error("{} does not hold what it should: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, without its content.
+        reason: &'static str,
+    },
+    /// The system has no random numbers to give.
+    #[error("the system's random number source failed")]
+    Random,
+}
+
+/// A folder that only its owner can enter.
+#[derive(Clone, Debug)]
+pub struct DataDir {
+    path: PathBuf,
+}
+
+/// Keeps other processes from owning the same folder. Released when dropped, and
+/// by the operating system when the process ends in any other way.
+#[derive(Debug)]
+pub struct DataDirLock {
+    _file: File,
+}
+
+/// The addresses of a running server, as kept in `serve.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Addresses {
+    /// The front door, as a base URL.
+    pub server: String,
+    /// The task hub's gRPC endpoint, as a base URL.
+    pub scheduler: Option<String>,
+    /// The dashboard, as a base URL.
+    pub dashboard: Option<String>,
+    /// The process that serves them.
+    pub pid: u32,
+}
+
+impl DataDir {
+    /// The folder at `path`, made with mode 0700 if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`DataDirError::Io`] when it cannot be made.
+    pub fn create(path: &Path) -> Result<Self, DataDirError> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|source| DataDirError::Io {
+                action: "make the data folder",
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            path: path.to_owned(),
+        })
+    }
+
+    /// The folder at `path`, whether or not it exists: for reading what is there.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the administrator's token is kept.
+    #[must_use]
+    pub fn admin_token_path(&self) -> PathBuf {
+        self.path.join(ADMIN_TOKEN)
+    }
+
+    /// Takes the folder for this process.
+    ///
+    /// # Errors
+    ///
+    /// [`DataDirError::InUse`] when another process has it.
+    pub fn lock(&self) -> Result<DataDirLock, DataDirError> {
+        let path = self.path.join(LOCK);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|source| DataDirError::Io {
+                action: "open",
+                path: path.clone(),
+                source,
+            })?;
+        match file.try_lock() {
+            Ok(()) => Ok(DataDirLock { _file: file }),
+            Err(fs::TryLockError::WouldBlock) => Err(DataDirError::InUse(self.path.clone())),
+            Err(fs::TryLockError::Error(source)) => Err(DataDirError::Io {
+                action: "lock",
+                path,
+                source,
+            }),
+        }
+    }
+
+    /// The administrator's token, made on first use.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataDir::secret_file`].
+    pub fn admin_token(&self) -> Result<Zeroizing<String>, DataDirError> {
+        self.secret_file(ADMIN_TOKEN, || secret::random_token("cs_admin_"))
+    }
+
+    /// The administrator's token if there is one that this user can read.
+    #[must_use]
+    pub fn existing_admin_token(&self) -> Option<Zeroizing<String>> {
+        self.read_secret(ADMIN_TOKEN).ok().flatten()
+    }
+
+    /// The text of the secret file `name`, which `make` writes if there is none. Of
+    /// several processes that start at once exactly one makes it and all read the same.
+    ///
+    /// # Errors
+    ///
+    /// [`DataDirError::Exposed`] when other users can read the file,
+    /// [`DataDirError::Io`] when it cannot be read or written.
+    pub fn secret_file(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Result<Zeroizing<String>, secret::RandomUnavailable>,
+    ) -> Result<Zeroizing<String>, DataDirError> {
+        if let Some(text) = self.read_secret(name)? {
+            return Ok(text);
+        }
+        let text = make().map_err(|_| DataDirError::Random)?;
+        self.publish(name, text.as_bytes())?;
+        self.read_secret(name)?
+            .ok_or_else(|| DataDirError::Malformed {
+                path: self.path.join(name),
+                reason: "it is empty",
+            })
+    }
+
+    /// Thirty-two secret bytes kept as hexadecimal text in the file `name`.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataDir::secret_file`], and [`DataDirError::Malformed`] when the file holds
+    /// anything else.
+    pub fn secret_key(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, DataDirError> {
+        let text = self.secret_file(name, secret::random_hex)?;
+        let malformed = || DataDirError::Malformed {
+            path: self.path.join(name),
+            reason: "expected 64 hexadecimal digits",
+        };
+        let bytes = Zeroizing::new(HEXLOWER.decode(text.as_bytes()).map_err(|_| malformed())?);
+        let mut key = Zeroizing::new([0; 32]);
+        if bytes.len() != key.len() {
+            return Err(malformed());
+        }
+        key.copy_from_slice(&bytes);
+        Ok(key)
+    }
+
+    /// Writes down where the server listens.
+    ///
+    /// # Errors
+    ///
+    /// [`DataDirError::Io`] when the file cannot be written.
+    pub fn write_addresses(&self, addresses: &Addresses) -> Result<(), DataDirError> {
+        let path = self.path.join(ADDRESSES);
+        let failed = |source| DataDirError::Io {
+            action: "write",
+            path: path.clone(),
+            source,
+        };
+        let text = serde_json::to_vec_pretty(addresses).map_err(|e| failed(e.into()))?;
+        let temporary = self.temporary(ADDRESSES)?;
+        write_private(&temporary, &text).map_err(failed)?;
+        fs::rename(&temporary, &path).map_err(failed)
+    }
+
+    /// Where the server on this folder listens, if one runs or died without cleaning up.
+    #[must_use]
+    pub fn addresses(&self) -> Option<Addresses> {
+        let text = fs::read(self.path.join(ADDRESSES)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Forgets where the server listened.
+    pub fn remove_addresses(&self) {
+        let path = self.path.join(ADDRESSES);
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "cannot remove the address file");
+        }
+    }
+
+    fn read_secret(&self, name: &str) -> Result<Option<Zeroizing<String>>, DataDirError> {
+        let path = self.path.join(name);
+        let failed = |source| DataDirError::Io {
+            action: "read",
+            path: path.clone(),
+            source,
+        };
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        let mode = file.metadata().map_err(failed)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(DataDirError::Exposed(path));
+        }
+        let mut text = Zeroizing::new(String::new());
+        file.read_to_string(&mut text).map_err(failed)?;
+        let trimmed = text.trim();
+        Ok((!trimmed.is_empty()).then(|| Zeroizing::new(trimmed.to_owned())))
+    }
+
+    /// Makes the file appear with its full content or not at all, and never
+    /// replaces one that another process made first.
+    fn publish(&self, name: &str, content: &[u8]) -> Result<(), DataDirError> {
+        let path = self.path.join(name);
+        let failed = |source| DataDirError::Io {
+            action: "write",
+            path: path.clone(),
+            source,
+        };
+        let temporary = self.temporary(name)?;
+        let mut line = Zeroizing::new(content.to_vec());
+        line.push(b'\n');
+        write_private(&temporary, &line).map_err(failed)?;
+        let linked = fs::hard_link(&temporary, &path);
+        fs::remove_file(&temporary).map_err(failed)?;
+        match linked {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn temporary(&self, name: &str) -> Result<PathBuf, DataDirError> {
+        let tag = secret::random_hex().map_err(|_| DataDirError::Random)?;
+        Ok(self.path.join(format!(".{name}.{}.tmp", &tag[..16])))
+    }
+}
+
+fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_made_once_and_is_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::create(&folder.path().join("data")).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(data.path()), 0o700);
+
+        let first = data.admin_token().unwrap();
+        assert!(first.starts_with("cs_admin_"));
+        assert_eq!(*first, *data.admin_token().unwrap());
+        assert_eq!(mode(&data.admin_token_path()), 0o600);
+        assert_eq!(
+            *data.secret_key("k").unwrap(),
+            *data.secret_key("k").unwrap()
+        );
+        let left: Vec<_> = fs::read_dir(data.path()).unwrap().collect();
+        assert_eq!(left.len(), 2, "temporary files stay behind: {left:?}");
+    }
+
+    #[test]
+    fn a_secret_that_others_can_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::create(folder.path()).unwrap();
+        data.admin_token().unwrap();
+        fs::set_permissions(data.admin_token_path(), fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(
+            data.admin_token(),
+            Err(DataDirError::Exposed(path)) if path == data.admin_token_path()
+        ));
+    }
+
+    #[test]
+    fn one_process_at_a_time_owns_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::create(folder.path()).unwrap();
+        let lock = data.lock().unwrap();
+        assert!(matches!(data.lock(), Err(DataDirError::InUse(_))));
+        drop(lock);
+        data.lock().unwrap();
+    }
+}

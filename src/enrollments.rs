@@ -1,0 +1,340 @@
+//! Enrollments as the front door sees them: started, followed, decided and ended
+//! through the task hub. There is no other record of them here.
+
+mod list;
+mod snapshot;
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::SubsecRound as _;
+use countersign_enrollment::contract::{APPROVAL, ENROLL};
+use countersign_enrollment::decision::ApprovalDecision;
+use countersign_enrollment::ids::{CallerId, EnrollmentId};
+use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
+use countersign_enrollment::sealed::{ImageBytes, OtpauthText, SealKey};
+use data_encoding::HEXLOWER;
+use durabletask::{Client, ClientError, IdReuse, Payloads, Recursive};
+use thiserror::Error;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use crate::access::secret;
+use crate::clock::Clock;
+use crate::intake::Accepted;
+
+pub(crate) use list::{Cursor, ListQuery};
+pub(crate) use snapshot::{Snapshot, Stage};
+
+/// How often a followed enrollment is looked at: quickly at first, when steps take
+/// milliseconds, then ever slower, when it waits for a person.
+const FIRST_LOOK: Duration = Duration::from_millis(10);
+const SLOWEST_LOOK: Duration = Duration::from_millis(500);
+/// How long a decision waits to see that it was taken.
+const DECISION_SEEN: Duration = Duration::from_secs(2);
+
+/// Why an enrollment cannot be started, seen or changed.
+#[derive(Debug, Error)]
+pub(crate) enum EnrollmentError {
+    #[error("no such enrollment")]
+    Unknown,
+    #[error("the idempotency key was used for something else")]
+    KeyReused,
+    #[error("the requester may not decide")]
+    SelfApproval,
+    #[error("not awaiting approval")]
+    NotAwaiting,
+    #[error("already decided")]
+    AlreadyDecided,
+    #[error("the time for a decision is over")]
+    ApprovalExpired,
+    #[error("already ended")]
+    AlreadyEnded,
+    #[error("the task hub does not answer")]
+    HubUnavailable(#[source] Box<dyn StdError + Send + Sync>),
+    #[error("the enrollment could not be handled")]
+    Internal(#[source] Box<dyn StdError + Send + Sync>),
+}
+
+/// What to enroll and how.
+pub(crate) struct NewEnrollment<'a> {
+    pub(crate) accepted: Accepted,
+    pub(crate) caller: &'a str,
+    pub(crate) approval_asked: bool,
+    pub(crate) idempotency_key: Option<&'a str>,
+}
+
+/// Starts, follows, decides and ends enrollments.
+pub(crate) struct Enrollments {
+    client: Client,
+    seal: SealKey,
+    idempotency: Zeroizing<[u8; 32]>,
+    approval_timeout: Duration,
+    require_approval: bool,
+    clock: Arc<dyn Clock>,
+}
+
+impl Enrollments {
+    /// `server_key` is the front door's own key; ids for idempotency keys and
+    /// fingerprints of bodies are derived from it.
+    pub(crate) fn new(
+        client: Client,
+        seal: SealKey,
+        server_key: &[u8; 32],
+        approval_timeout: Duration,
+        require_approval: bool,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let label: &[u8] = b"countersign idempotency v1";
+        Self {
+            client,
+            seal,
+            idempotency: Zeroizing::new(secret::mac(server_key, &[label])),
+            approval_timeout,
+            require_approval,
+            clock,
+        }
+    }
+
+    /// Starts an enrollment, or finds the one that the same caller started with the
+    /// same idempotency key and body.
+    pub(crate) async fn start(&self, new: NewEnrollment<'_>) -> Result<Snapshot, EnrollmentError> {
+        let caller: CallerId = new.caller.parse().map_err(internal)?;
+        let id = self.id_for(new.caller, new.idempotency_key);
+        let approval = if new.approval_asked || self.require_approval {
+            Approval::Required {
+                deadline_seconds: self.approval_timeout.as_secs(),
+            }
+        } else {
+            Approval::NotRequired
+        };
+        let asked: &[u8] = if new.approval_asked { b"approval" } else { b"" };
+        let fingerprint = match &new.accepted {
+            Accepted::Uri(text) => self.fingerprint(&[b"uri", text.as_bytes(), asked]),
+            Accepted::Image { original, .. } => self.fingerprint(&[b"image", original, asked]),
+        };
+        let source = match new.accepted {
+            Accepted::Uri(text) => Source::Uri(
+                self.seal
+                    .seal(&id, &OtpauthText::new(text))
+                    .map_err(internal)?,
+            ),
+            Accepted::Image { bytes, .. } => Source::Image(
+                self.seal
+                    .seal(&id, &ImageBytes::new(bytes))
+                    .map_err(internal)?,
+            ),
+        };
+        let request = EnrollmentRequest {
+            source,
+            approval,
+            requested_by: caller,
+            fingerprint,
+        };
+        let started = self
+            .client
+            .start(&ENROLL, &request)
+            .instance_id(id.to_string())
+            .reuse(IdReuse::Never)
+            .tag("requestedBy", new.caller)
+            .send()
+            .await;
+        match started {
+            Ok(_) => {
+                tracing::info!(instance_id = %id, "enrollment started");
+                Ok(Snapshot::just_started(&id, &request, self.clock.now()))
+            }
+            Err(ClientError::AlreadyExists { .. }) => self.repeated(&id, &request).await,
+            Err(error) => Err(hub(error)),
+        }
+    }
+
+    /// The enrollment as it is, if there is one and `only`, if given, asked for it.
+    pub(crate) async fn get(
+        &self,
+        id: &EnrollmentId,
+        only: Option<&str>,
+    ) -> Result<Snapshot, EnrollmentError> {
+        let state = self
+            .client
+            .get(id.as_str(), Payloads::Include)
+            .await
+            .map_err(hub)?
+            .ok_or(EnrollmentError::Unknown)?;
+        let snapshot = Snapshot::read(&state).ok_or(EnrollmentError::Unknown)?;
+        match only {
+            Some(caller) if snapshot.requested_by != caller => Err(EnrollmentError::Unknown),
+            _ => Ok(snapshot),
+        }
+    }
+
+    /// Waits until the enrollment is in another stage than `since`, has ended, or
+    /// `time` is over; then it is as returned.
+    pub(crate) async fn follow(
+        &self,
+        snapshot: Snapshot,
+        since: Stage,
+        time: Duration,
+    ) -> Result<Snapshot, EnrollmentError> {
+        let until = Instant::now() + time;
+        let mut latest = snapshot;
+        let mut pause = FIRST_LOOK;
+        while latest.stage == since && !latest.stage.has_ended() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let ended = async {
+                let id = latest.id.as_str();
+                let waited = self.client.wait_for_completion(id, Payloads::Omit, left);
+                // A wait that fails at once must not turn this into a busy loop;
+                // the looks at their own pace meet the same failure.
+                if waited.await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = ended => {}
+                () = tokio::time::sleep(pause.min(left)) => {}
+            }
+            pause = (pause * 2).min(SLOWEST_LOOK);
+            latest = self.get(&latest.id, None).await?;
+        }
+        Ok(latest)
+    }
+
+    /// Waits until the enrollment has ended or waits for a decision, or `time` is over.
+    pub(crate) async fn settle(
+        &self,
+        snapshot: Snapshot,
+        time: Duration,
+    ) -> Result<Snapshot, EnrollmentError> {
+        let until = Instant::now() + time;
+        let mut latest = snapshot;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if latest.stage.has_ended() || latest.stage == Stage::AwaitingApproval || left.is_zero()
+            {
+                return Ok(latest);
+            }
+            let since = latest.stage;
+            latest = self.follow(latest, since, left).await?;
+        }
+    }
+
+    /// Decides on an enrollment that waits for it, as `caller`.
+    pub(crate) async fn decide(
+        &self,
+        id: &EnrollmentId,
+        caller: &str,
+        approved: bool,
+        comment: Option<String>,
+    ) -> Result<Snapshot, EnrollmentError> {
+        let snapshot = self.get(id, None).await?;
+        match snapshot.stage {
+            Stage::AwaitingApproval => {}
+            Stage::Expired => return Err(EnrollmentError::ApprovalExpired),
+            Stage::Pending | Stage::Decoding | Stage::Validating => {
+                return Err(EnrollmentError::NotAwaiting);
+            }
+            _ if snapshot.decision.is_some() || snapshot.stage == Stage::Storing => {
+                return Err(if snapshot.approval_required {
+                    EnrollmentError::AlreadyDecided
+                } else {
+                    EnrollmentError::NotAwaiting
+                });
+            }
+            _ => return Err(EnrollmentError::NotAwaiting),
+        }
+        // The orchestration ignores such a decision too; here the caller is told.
+        if snapshot.requested_by == caller {
+            return Err(EnrollmentError::SelfApproval);
+        }
+        let decision = ApprovalDecision {
+            approved,
+            by: caller.parse().map_err(internal)?,
+            comment,
+            decided_at: self.clock.now().trunc_subsecs(3),
+        };
+        self.client
+            .raise_event(id.as_str(), &APPROVAL, &decision)
+            .await
+            .map_err(hub)?;
+        tracing::info!(instance_id = %id, approved, "decision sent");
+        // So that whoever comes next finds it decided.
+        self.follow(snapshot, Stage::AwaitingApproval, DECISION_SEEN)
+            .await
+    }
+
+    /// Ends an enrollment that still runs.
+    pub(crate) async fn terminate(
+        &self,
+        id: &EnrollmentId,
+        caller: &str,
+    ) -> Result<(), EnrollmentError> {
+        let reason = format!("terminated by {caller}");
+        self.client
+            .terminate(id.as_str(), &reason, Recursive::Yes)
+            .await
+            .map_err(hub)?;
+        tracing::info!(instance_id = %id, "termination sent");
+        Ok(())
+    }
+
+    /// Whether the task hub answers.
+    pub(crate) async fn reachable(&self) -> Result<(), EnrollmentError> {
+        self.client.hello().await.map_err(hub)
+    }
+
+    async fn repeated(
+        &self,
+        id: &EnrollmentId,
+        request: &EnrollmentRequest,
+    ) -> Result<Snapshot, EnrollmentError> {
+        let snapshot = self.get(id, None).await?;
+        let same = secret::same(
+            snapshot.fingerprint.as_bytes(),
+            request.fingerprint.as_bytes(),
+        );
+        if same {
+            Ok(snapshot)
+        } else {
+            Err(EnrollmentError::KeyReused)
+        }
+    }
+
+    fn id_for(&self, caller: &str, idempotency_key: Option<&str>) -> EnrollmentId {
+        let Some(key) = idempotency_key else {
+            return EnrollmentId::random();
+        };
+        let mac = secret::mac(
+            &self.idempotency,
+            &[b"id", caller.as_bytes(), key.as_bytes()],
+        );
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&mac[..16]);
+        EnrollmentId::from_uuid(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
+    fn fingerprint(&self, parts: &[&[u8]]) -> String {
+        let mut all: Vec<&[u8]> = vec![b"body"];
+        all.extend_from_slice(parts);
+        HEXLOWER.encode(&secret::mac(&self.idempotency, &all))
+    }
+}
+
+fn internal(error: impl StdError + Send + Sync + 'static) -> EnrollmentError {
+    EnrollmentError::Internal(Box::new(error))
+}
+
+fn hub(error: ClientError) -> EnrollmentError {
+    match error {
+        ClientError::NotFound { .. } => EnrollmentError::Unknown,
+        error @ (ClientError::Unavailable(_)
+        | ClientError::DeadlineExceeded(_)
+        | ClientError::Cancelled(_)
+        | ClientError::Timeout { .. }) => EnrollmentError::HubUnavailable(Box::new(error)),
+        error => EnrollmentError::Internal(Box::new(error)),
+    }
+}

@@ -1,0 +1,227 @@
+//! What an instance's state says about its enrollment.
+
+use chrono::{DateTime, Utc};
+use countersign_enrollment::account::AccountPreview;
+use countersign_enrollment::decision::ApprovalDecision;
+use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::otpauth::Warning;
+use countersign_enrollment::outcome::EnrollmentOutcome;
+use countersign_enrollment::problem::InputProblem;
+use countersign_enrollment::progress::Progress;
+use countersign_enrollment::request::{Approval, EnrollmentRequest};
+use durabletask::{InstanceState, Status};
+use serde::{Deserialize, Serialize};
+
+/// How far an enrollment is, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Stage {
+    Pending,
+    Decoding,
+    Validating,
+    AwaitingApproval,
+    Storing,
+    Enrolled,
+    Invalid,
+    Rejected,
+    Expired,
+    Failed,
+    Terminated,
+}
+
+impl Stage {
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Pending,
+        Self::Decoding,
+        Self::Validating,
+        Self::AwaitingApproval,
+        Self::Storing,
+        Self::Enrolled,
+        Self::Invalid,
+        Self::Rejected,
+        Self::Expired,
+        Self::Failed,
+        Self::Terminated,
+    ];
+
+    /// The name in answers and parameters.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Decoding => "Decoding",
+            Self::Validating => "Validating",
+            Self::AwaitingApproval => "AwaitingApproval",
+            Self::Storing => "Storing",
+            Self::Enrolled => "Enrolled",
+            Self::Invalid => "Invalid",
+            Self::Rejected => "Rejected",
+            Self::Expired => "Expired",
+            Self::Failed => "Failed",
+            Self::Terminated => "Terminated",
+        }
+    }
+
+    /// The stage with this name, in any case.
+    pub(crate) fn named(text: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|stage| stage.as_str().eq_ignore_ascii_case(text))
+    }
+
+    /// Whether nothing more will happen.
+    pub(crate) const fn has_ended(self) -> bool {
+        matches!(
+            self,
+            Self::Enrolled
+                | Self::Invalid
+                | Self::Rejected
+                | Self::Expired
+                | Self::Failed
+                | Self::Terminated
+        )
+    }
+
+    /// The runtime status that an instance in this stage has.
+    pub(crate) const fn runtime_status(self) -> Status {
+        match self {
+            Self::Pending => Status::Pending,
+            Self::Decoding | Self::Validating | Self::AwaitingApproval | Self::Storing => {
+                Status::Running
+            }
+            Self::Enrolled | Self::Invalid | Self::Rejected | Self::Expired => Status::Completed,
+            Self::Failed => Status::Failed,
+            Self::Terminated => Status::Terminated,
+        }
+    }
+}
+
+/// An enrollment at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) id: EnrollmentId,
+    pub(crate) stage: Stage,
+    pub(crate) runtime_status: Status,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) last_updated_at: DateTime<Utc>,
+    pub(crate) requested_by: String,
+    pub(crate) approval_required: bool,
+    pub(crate) deadline: Option<DateTime<Utc>>,
+    pub(crate) decision: Option<ApprovalDecision>,
+    pub(crate) preview: Option<AccountPreview>,
+    pub(crate) warnings: Vec<Warning>,
+    pub(crate) problem: Option<InputProblem>,
+    pub(super) fingerprint: String,
+}
+
+impl Snapshot {
+    /// An enrollment whose start the task hub has just acknowledged.
+    pub(super) fn just_started(
+        id: &EnrollmentId,
+        request: &EnrollmentRequest,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            id: id.clone(),
+            stage: Stage::Pending,
+            runtime_status: Status::Pending,
+            created_at: now,
+            last_updated_at: now,
+            requested_by: request.requested_by.to_string(),
+            approval_required: matches!(request.approval, Approval::Required { .. }),
+            deadline: None,
+            decision: None,
+            preview: None,
+            warnings: Vec::new(),
+            problem: None,
+            fingerprint: request.fingerprint.clone(),
+        }
+    }
+
+    /// Reads an instance's state; nothing if it is no enrollment.
+    pub(super) fn read(state: &InstanceState) -> Option<Self> {
+        let id: EnrollmentId = state.instance_id.parse().ok()?;
+        let request: EnrollmentRequest = state.input().ok()?;
+        let created_at = state.created_at.unwrap_or_default();
+        let mut snapshot = Self {
+            runtime_status: state.status,
+            last_updated_at: state.last_updated_at.unwrap_or(created_at),
+            ..Self::just_started(&id, &request, created_at)
+        };
+        match state.status {
+            Status::Completed => match state.output() {
+                Ok(outcome) => snapshot.apply_outcome(outcome),
+                // An output that this release does not understand is no success.
+                Err(_) => snapshot.stage = Stage::Failed,
+            },
+            Status::Failed => snapshot.stage = Stage::Failed,
+            Status::Terminated | Status::Canceled => snapshot.stage = Stage::Terminated,
+            _ => {
+                if let Ok(progress) = state.custom_status() {
+                    snapshot.apply_progress(progress);
+                }
+            }
+        }
+        Some(snapshot)
+    }
+
+    fn apply_progress(&mut self, progress: Progress) {
+        match progress {
+            Progress::Decoding => self.stage = Stage::Decoding,
+            Progress::Validating => self.stage = Stage::Validating,
+            Progress::AwaitingApproval {
+                preview, deadline, ..
+            } => {
+                self.stage = Stage::AwaitingApproval;
+                self.preview = Some(preview);
+                self.deadline = Some(deadline);
+            }
+            Progress::Storing => self.stage = Stage::Storing,
+        }
+    }
+
+    fn apply_outcome(&mut self, outcome: EnrollmentOutcome) {
+        match outcome {
+            EnrollmentOutcome::Enrolled {
+                preview,
+                warnings,
+                approval,
+                ..
+            } => {
+                self.stage = Stage::Enrolled;
+                self.preview = Some(preview);
+                self.warnings = warnings;
+                self.decision = approval;
+            }
+            EnrollmentOutcome::Invalid { problem } => {
+                self.stage = Stage::Invalid;
+                self.problem = Some(problem);
+            }
+            EnrollmentOutcome::Rejected { preview, decision } => {
+                self.stage = Stage::Rejected;
+                self.preview = Some(preview);
+                self.decision = Some(decision);
+            }
+            EnrollmentOutcome::Expired { preview, deadline } => {
+                self.stage = Stage::Expired;
+                self.preview = Some(preview);
+                self.deadline = Some(deadline);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_have_one_name_each() {
+        for stage in Stage::ALL {
+            assert_eq!(Stage::named(&stage.as_str().to_lowercase()), Some(stage));
+            assert_eq!(
+                serde_json::to_string(&stage).unwrap(),
+                format!("\"{}\"", stage.as_str())
+            );
+        }
+        assert_eq!(Stage::named("nowhere"), None);
+    }
+}

@@ -1,0 +1,283 @@
+//! Who calls: from a request's headers to a caller that may do one kind of thing.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{FromRequestParts, Query, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::FrontDoor;
+use super::error::ApiError;
+use crate::access::{COOKIE, Identity, LIFETIME, Role};
+
+/// The header for keys on Azure Functions.
+const FUNCTIONS_KEY: &str = "x-functions-key";
+
+/// A kind of thing to do, and the roles that may.
+pub(crate) trait Permission: Send + Sync + 'static {
+    const ROLES: &'static [Role];
+    /// The roles in words, for the caller who has none of them.
+    const NEEDS: &'static str;
+}
+
+macro_rules! permission {
+    ($(#[$doc:meta])* $name:ident, [$($role:ident),+], $needs:literal) => {
+        $(#[$doc])*
+        pub(crate) enum $name {}
+
+        impl Permission for $name {
+            const ROLES: &'static [Role] = &[$(Role::$role),+];
+            const NEEDS: &'static str = $needs;
+        }
+    };
+}
+
+permission!(
+    /// Starting enrollments, and ending one's own.
+    Enroll, [Enroller, Admin], "enroller"
+);
+permission!(
+    /// Seeing enrollments: an enroller its own, the others all.
+    Follow, [Enroller, Approver, Admin], "enroller or approver"
+);
+permission!(
+    /// Deciding on enrollments.
+    Decide, [Approver, Admin], "approver"
+);
+permission!(
+    /// Seeing accounts and codes.
+    Read, [Reader, Admin], "reader"
+);
+permission!(
+    /// Anything that every known caller may do.
+    Known, [Enroller, Approver, Reader, Admin], "any"
+);
+
+/// A caller that may do `P`. Being one is the only proof of it that handlers get,
+/// and taking one from a request is the only way to make it.
+pub(crate) struct Caller<P> {
+    identity: Identity,
+    permission: PhantomData<fn() -> P>,
+}
+
+impl<P> Caller<P> {
+    pub(crate) fn name(&self) -> &str {
+        &self.identity.name
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whose enrollments the caller sees: its own only, if it is an enroller.
+    pub(crate) fn sees_only(&self) -> Option<&str> {
+        (self.identity.role == Role::Enroller).then_some(self.identity.name.as_str())
+    }
+}
+
+impl<P: Permission> FromRequestParts<Arc<FrontDoor>> for Caller<P> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        door: &Arc<FrontDoor>,
+    ) -> Result<Self, ApiError> {
+        let identity = identify(parts, door)?.ok_or(ApiError::Unauthenticated)?;
+        tracing::Span::current().record("caller", identity.name.as_str());
+        if !P::ROLES.contains(&identity.role) {
+            return Err(ApiError::Forbidden { needs: P::NEEDS });
+        }
+        Ok(Self {
+            identity,
+            permission: PhantomData,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct CodeQuery {
+    code: Option<String>,
+}
+
+fn identify(parts: &Parts, door: &FrontDoor) -> Result<Option<Identity>, ApiError> {
+    // What is presented counts, even if it is wrong: falling back to a weaker proof
+    // would hide the mistake.
+    if let Some(credential) = presented(parts) {
+        return Ok(door.access.authenticate(&credential)?);
+    }
+    let headers = &parts.headers;
+    let changes = !matches!(parts.method, Method::GET | Method::HEAD);
+    if let Some(cookie) = cookie(headers) {
+        let identity = door.access.resume(cookie, door.clock.now())?;
+        if identity.is_some() && changes && !from_own_page(headers, false) {
+            return Err(ApiError::CrossSite);
+        }
+        if identity.is_some() {
+            return Ok(identity);
+        }
+    }
+    let anonymous = door.access.anonymous();
+    // Without access control a browser on this machine could be led here by any page,
+    // also under another name that resolves to this machine.
+    if anonymous.is_some() && !(from_own_page(headers, true) && local_name(headers)) {
+        return Err(ApiError::CrossSite);
+    }
+    Ok(anonymous)
+}
+
+fn presented(parts: &Parts) -> Option<zeroize::Zeroizing<String>> {
+    let text = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok());
+    if let Some(value) = text(header::AUTHORIZATION.as_str()) {
+        let token = match value.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+            _ => "",
+        };
+        return Some(token.to_owned().into());
+    }
+    if let Some(value) = text(FUNCTIONS_KEY) {
+        return Some(value.to_owned().into());
+    }
+    let query = Query::<CodeQuery>::try_from_uri(&parts.uri).ok()?;
+    query.0.code.map(Into::into)
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find_map(|(name, value)| (name == COOKIE).then_some(value))
+}
+
+/// Whether this server's own page made the request, or, if `or_no_page`, something
+/// that is no page at all.
+fn from_own_page(headers: &HeaderMap, or_no_page: bool) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+    if let Some(site) = text("sec-fetch-site") {
+        return site == "same-origin" || (or_no_page && site == "none");
+    }
+    match (text("origin"), text("host")) {
+        (Some(origin), Some(host)) => origin
+            .split_once("://")
+            .is_some_and(|(_, from)| from == host),
+        (Some(_), None) => false,
+        (None, _) => or_no_page,
+    }
+}
+
+fn local_name(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).and_then(|v| v.to_str().ok()) else {
+        return true;
+    };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || name
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
+}
+
+/// `POST /api/session`: a cookie for the caller, which has shown a token or key.
+pub(super) async fn log_in(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Known>,
+) -> Result<Response, ApiError> {
+    let now = door.clock.now();
+    let mut response = whoami(caller.identity()).into_response();
+    if let Some(value) = door.access.session(caller.identity(), now) {
+        tracing::info!(caller = caller.name(), "logged in");
+        set_cookie(&mut response, &value, LIFETIME.num_seconds());
+    }
+    Ok(response)
+}
+
+/// `GET /api/session`: who the caller is.
+pub(super) async fn session(caller: Caller<Known>) -> Response {
+    whoami(caller.identity())
+}
+
+/// `DELETE /api/session`: forgets the cookie.
+pub(super) async fn log_out() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    set_cookie(&mut response, "", 0);
+    response
+}
+
+fn whoami(identity: &Identity) -> Response {
+    let mut response =
+        Json(json!({"caller": identity.name, "role": identity.role})).into_response();
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn set_cookie(response: &mut Response, value: &str, seconds: i64) {
+    let cookie = format!("{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict");
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    axum::http::HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn other_sites_are_told_from_our_page_and_from_no_page() {
+        let own = headers(&[("sec-fetch-site", "same-origin")]);
+        let other = headers(&[("sec-fetch-site", "cross-site")]);
+        let typed = headers(&[("sec-fetch-site", "none")]);
+        let old_own = headers(&[("origin", "http://h:1"), ("host", "h:1")]);
+        let old_other = headers(&[("origin", "http://evil"), ("host", "h:1")]);
+        let curl = headers(&[("host", "h:1")]);
+        let table = [
+            (&own, true, true),
+            (&other, false, false),
+            (&typed, false, true),
+            (&old_own, true, true),
+            (&old_other, false, false),
+            (&curl, false, true),
+        ];
+        for (headers, page, anything) in table {
+            assert_eq!(from_own_page(headers, false), page, "{headers:?}");
+            assert_eq!(from_own_page(headers, true), anything, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_local() {
+        for host in ["localhost:7071", "127.0.0.1", "127.0.0.1:1", "[::1]:7071"] {
+            let mut map = HeaderMap::new();
+            map.insert(header::HOST, HeaderValue::from_static(host));
+            assert!(local_name(&map), "{host}");
+        }
+        for host in ["evil.example:7071", "10.0.0.1", "localhost.evil.example"] {
+            let mut map = HeaderMap::new();
+            map.insert(header::HOST, HeaderValue::from_static(host));
+            assert!(!local_name(&map), "{host}");
+        }
+    }
+}

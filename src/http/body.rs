@@ -1,0 +1,277 @@
+//! What somebody uploaded, from any of the accepted kinds of body.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Multipart, Request};
+use axum::http::{StatusCode, header};
+use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use super::FrontDoor;
+use super::error::ApiError;
+use crate::intake::{MAX_BODY, Upload};
+
+/// How deep a multipart form is searched for the field that counts.
+const MAX_FIELDS: usize = 16;
+
+/// An upload in a request's body: JSON `{uri}` or `{image}`, a picture, or a form
+/// with one of the fields `image`, `file` and `uri`.
+pub(super) struct UploadBody(pub(super) Upload);
+
+/// A JSON body of at most [`MAX_JSON`] bytes.
+pub(super) struct JsonBody<T>(pub(super) T);
+
+/// The largest JSON body where no picture is expected.
+const MAX_JSON: usize = 64 * 1024;
+
+/// Text that is wiped when it is no longer needed.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Wiped(String);
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.0);
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonUpload {
+    uri: Option<Wiped>,
+    image: Option<Wiped>,
+}
+
+impl FromRequest<Arc<FrontDoor>> for UploadBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, door: &Arc<FrontDoor>) -> Result<Self, ApiError> {
+        let kind = media_type(&request);
+        let upload = match kind.as_deref() {
+            Some("multipart/form-data") => from_form(request, door).await?,
+            Some("application/json") => from_json(&read(request, MAX_BODY).await?)?,
+            // curl --data says this unless told otherwise.
+            Some("application/x-www-form-urlencoded") => {
+                return Err(ApiError::UnsupportedMediaType);
+            }
+            Some(kind) if kind.starts_with("image/") || kind == "application/octet-stream" => {
+                Upload::image(&read(request, MAX_BODY).await?)
+            }
+            Some("text/plain") => from_text(&read(request, MAX_BODY).await?)?,
+            None => {
+                let bytes = read(request, MAX_BODY).await?;
+                match bytes.first() {
+                    Some(b'{') => from_json(&bytes)?,
+                    _ => Upload::image(&bytes),
+                }
+            }
+            Some(_) => {
+                // An empty body of any type is told so: that is the likelier mistake.
+                read(request, MAX_BODY).await?;
+                return Err(ApiError::UnsupportedMediaType);
+            }
+        };
+        Ok(Self(upload))
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<FrontDoor>> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &Arc<FrontDoor>) -> Result<Self, ApiError> {
+        match media_type(&request).as_deref() {
+            None | Some("application/json") => {}
+            Some(_) => return Err(ApiError::UnsupportedMediaType),
+        }
+        let bytes = read(request, MAX_JSON).await?;
+        parse(&bytes).map(Self)
+    }
+}
+
+fn media_type(request: &Request) -> Option<String> {
+    let value = request.headers().get(header::CONTENT_TYPE)?;
+    let text = value.to_str().ok()?;
+    let kind = text.split(';').next().unwrap_or(text).trim();
+    Some(kind.to_ascii_lowercase())
+}
+
+/// The whole body, refused before it is read if its length is known to be too much.
+async fn read(request: Request, limit: usize) -> Result<Zeroizing<Vec<u8>>, ApiError> {
+    refuse_too_long(&request, limit)?;
+    let limited = axum::body::to_bytes(request.into_body(), limit).await;
+    let bytes: Bytes = limited.map_err(|error| {
+        if is_length_limit(&error) {
+            ApiError::BodyTooLarge
+        } else {
+            ApiError::UnreadableBody
+        }
+    })?;
+    if bytes.is_empty() {
+        return Err(ApiError::EmptyBody);
+    }
+    Ok(wiped(bytes))
+}
+
+/// Copies into memory that is wiped, and wipes the source where nobody else holds it.
+fn wiped(bytes: Bytes) -> Zeroizing<Vec<u8>> {
+    let copy = Zeroizing::new(bytes.to_vec());
+    if let Ok(mut source) = bytes.try_into_mut() {
+        zeroize::Zeroize::zeroize(source.as_mut());
+    }
+    copy
+}
+
+fn refuse_too_long(request: &Request, limit: usize) -> Result<(), ApiError> {
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse::<u64>().ok());
+    match announced {
+        Some(length) if length > limit as u64 => Err(ApiError::BodyTooLarge),
+        _ => Ok(()),
+    }
+}
+
+fn is_length_limit(error: &axum::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        if cause.is::<http_body_util::LengthLimitError>() {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        use serde_json::error::Category;
+        // The error's own text can quote the body, which may hold a secret.
+        let what = match error.classify() {
+            Category::Syntax => "It is not valid JSON",
+            Category::Eof => "It ends too early",
+            Category::Data => "A member is missing, unknown or of the wrong type",
+            Category::Io => "It could not be read",
+        };
+        ApiError::InvalidJson {
+            detail: format!(
+                "{what}, at line {} column {}.",
+                error.line(),
+                error.column()
+            ),
+        }
+    })
+}
+
+fn from_json(bytes: &[u8]) -> Result<Upload, ApiError> {
+    let body: JsonUpload = parse(bytes)?;
+    match (&body.uri, &body.image) {
+        (Some(uri), None) => Ok(Upload::uri(&uri.0)),
+        (None, Some(image)) => Ok(Upload::image(&base64(&image.0)?)),
+        _ => Err(ApiError::InvalidJson {
+            detail: "Send exactly one of the members `uri` and `image`.".to_owned(),
+        }),
+    }
+}
+
+fn from_text(bytes: &[u8]) -> Result<Upload, ApiError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| ApiError::UnreadableBody)?;
+    Ok(Upload::uri(text.trim()))
+}
+
+/// The bytes of a base64 text in any of its alphabets, or of a `data:` URL.
+fn base64(text: &str) -> Result<Zeroizing<Vec<u8>>, ApiError> {
+    let text = match text.strip_prefix("data:") {
+        Some(url) => url.split_once(";base64,").map_or("", |(_, data)| data),
+        None => text,
+    };
+    let compact = Zeroizing::new(
+        text.bytes()
+            .filter(|b| !b.is_ascii_whitespace())
+            .collect::<Vec<u8>>(),
+    );
+    [BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD]
+        .iter()
+        .find_map(|alphabet| alphabet.decode(&compact).ok())
+        .map(Zeroizing::new)
+        .ok_or_else(|| ApiError::InvalidJson {
+            detail: "The member `image` is neither base64 nor a base64 data: URL.".to_owned(),
+        })
+}
+
+async fn from_form(request: Request, door: &Arc<FrontDoor>) -> Result<Upload, ApiError> {
+    refuse_too_long(&request, MAX_BODY)?;
+    // axum's default limit is smaller than ours; its own extension raises it.
+    let (parts, body) = request.into_parts();
+    let body = Body::new(http_body_util::Limited::new(body, MAX_BODY));
+    let mut request = Request::from_parts(parts, body);
+    axum::extract::DefaultBodyLimit::max(MAX_BODY).apply(&mut request);
+    let mut form = Multipart::from_request(request, door)
+        .await
+        .map_err(|_| ApiError::UnreadableBody)?;
+    let unreadable = |error: axum::extract::multipart::MultipartError| {
+        if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            ApiError::BodyTooLarge
+        } else {
+            ApiError::UnreadableBody
+        }
+    };
+    for _ in 0..MAX_FIELDS {
+        let Some(field) = form.next_field().await.map_err(unreadable)? else {
+            break;
+        };
+        let name = field.name().unwrap_or_default().to_owned();
+        match name.as_str() {
+            "image" | "file" => {
+                let bytes = wiped(field.bytes().await.map_err(unreadable)?);
+                if bytes.is_empty() {
+                    continue;
+                }
+                return Ok(Upload::image(&bytes));
+            }
+            "uri" => {
+                let text = Zeroizing::new(field.text().await.map_err(unreadable)?);
+                if text.trim().is_empty() {
+                    continue;
+                }
+                return Ok(Upload::uri(text.trim()));
+            }
+            _ => {}
+        }
+    }
+    Err(ApiError::EmptyBody)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_in_every_usual_spelling() {
+        for text in [
+            "+/8=",
+            "+/8",
+            "-_8=",
+            "-_8",
+            "data:image/png;base64,+/8=",
+            "+/\n8=",
+        ] {
+            assert_eq!(*base64(text).unwrap(), [0xfb, 0xff], "{text}");
+        }
+        assert!(base64("data:image/png,raw").is_ok_and(|b| b.is_empty()));
+        assert!(base64("not base64!").is_err());
+    }
+
+    #[test]
+    fn an_error_does_not_quote_the_body() {
+        let error = from_json(br#"{"uri": 1, "secret": "JBSWY3DPEHPK3PXP"}"#).err();
+        let Some(ApiError::InvalidJson { detail }) = error else {
+            panic!("accepted");
+        };
+        assert!(!detail.contains("JBSW"), "{detail}");
+    }
+}

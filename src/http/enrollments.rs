@@ -1,0 +1,330 @@
+//! `/api/enrollments`: start, see, follow, list and end enrollments.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use countersign_enrollment::ids::EnrollmentId;
+use futures_util::stream;
+use serde::Deserialize;
+
+use super::FrontDoor;
+use super::auth::{Caller, Enroll, Follow};
+use super::body::UploadBody;
+use super::error::ApiError;
+use super::views::{EnrollmentPage, EnrollmentView, StartedView, status_path};
+use crate::enrollments::{Cursor, EnrollmentError, ListQuery, NewEnrollment, Snapshot, Stage};
+
+/// The longest that a status request may ask to wait, in seconds.
+const LONGEST_WAIT: u64 = 60;
+/// How long a stream of changes lives before the browser has to connect again.
+const LONGEST_STREAM: Duration = Duration::from_secs(15 * 60);
+/// How many enrollments or accounts a page has unless asked for less or more.
+pub(super) const DEFAULT_LIMIT: usize = 50;
+/// How many it has at most.
+pub(super) const MAX_LIMIT: usize = 200;
+
+#[derive(Deserialize)]
+pub(super) struct StartQuery {
+    approval: Option<String>,
+}
+
+impl StartQuery {
+    pub(super) fn approval_asked(&self) -> Result<bool, ApiError> {
+        match self.approval.as_deref() {
+            None | Some("") => Ok(false),
+            Some("required") => Ok(true),
+            Some(_) => Err(ApiError::InvalidParameter {
+                name: "approval",
+                detail: "the only value is `required`".to_owned(),
+            }),
+        }
+    }
+}
+
+/// `POST /api/enrollments`.
+pub(super) async fn start(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Enroll>,
+    query: Result<Query<StartQuery>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+    UploadBody(upload): UploadBody,
+) -> Result<Response, ApiError> {
+    let approval_asked = parameters(query)?.approval_asked()?;
+    let key = idempotency_key(&headers)?;
+    let accepted = door.intake.accept(upload).await?;
+    let snapshot = door
+        .enrollments
+        .start(NewEnrollment {
+            accepted,
+            caller: caller.name(),
+            approval_asked,
+            idempotency_key: key.as_deref(),
+        })
+        .await?;
+    if snapshot.stage.has_ended() {
+        return Ok(status_response(&snapshot));
+    }
+    Ok(accepted_response(&snapshot))
+}
+
+/// 202 with the links of an enrollment that runs.
+pub(super) fn accepted_response(snapshot: &Snapshot) -> Response {
+    let mut response = (StatusCode::ACCEPTED, Json(StartedView::new(snapshot))).into_response();
+    if let Ok(location) = HeaderValue::from_str(&status_path(snapshot)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    retry_after(&mut response, snapshot.stage);
+    no_store(response)
+}
+
+fn status_response(snapshot: &Snapshot) -> Response {
+    let view = Json(EnrollmentView::new(snapshot));
+    if snapshot.stage.has_ended() {
+        return no_store(view.into_response());
+    }
+    let mut response = (StatusCode::ACCEPTED, view).into_response();
+    retry_after(&mut response, snapshot.stage);
+    no_store(response)
+}
+
+/// A machine is done within the second; a person takes longer.
+fn retry_after(response: &mut Response, stage: Stage) {
+    let seconds = if stage == Stage::AwaitingApproval {
+        "10"
+    } else {
+        "1"
+    };
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+}
+
+/// What the answer says may be different a moment later and is nobody else's business.
+pub(super) fn no_store(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[derive(Deserialize)]
+pub(super) struct StatusQuery {
+    wait: Option<String>,
+    since: Option<String>,
+}
+
+/// `GET /api/enrollments/{id}`.
+pub(super) async fn status(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Follow>,
+    Path(id): Path<String>,
+    query: Result<Query<StatusQuery>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let query = parameters(query)?;
+    let id = enrollment_id(&id)?;
+    let wait = match query.wait.as_deref() {
+        None | Some("") => Duration::ZERO,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|seconds| *seconds <= LONGEST_WAIT)
+            .map(Duration::from_secs)
+            .ok_or_else(|| ApiError::InvalidParameter {
+                name: "wait",
+                detail: format!("a whole number of seconds from 0 to {LONGEST_WAIT}"),
+            })?,
+    };
+    let since = stage_parameter("since", query.since.as_deref())?;
+    let snapshot = door.enrollments.get(&id, caller.sees_only()).await?;
+    let streamed = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .any(|v| v.to_str().is_ok_and(|v| v.contains("text/event-stream")));
+    if streamed {
+        return Ok(no_store(changes(door, snapshot).into_response()));
+    }
+    let since = since.unwrap_or(snapshot.stage);
+    let following = door.enrollments.follow(snapshot.clone(), since, wait);
+    let latest = tokio::select! {
+        latest = following => latest?,
+        // A server that stops answers with what it knows instead of making its
+        // shutdown wait for the poll.
+        () = door.stop.cancelled() => snapshot,
+    };
+    Ok(status_response(&latest))
+}
+
+/// Every stage from the present one to the end, as server-sent events named `status`.
+fn changes(
+    door: Arc<FrontDoor>,
+    snapshot: Snapshot,
+) -> Sse<impl stream::Stream<Item = Result<Event, Infallible>>> {
+    enum Next {
+        Now(Snapshot),
+        After(Snapshot),
+        Done,
+    }
+    let until = tokio::time::Instant::now() + LONGEST_STREAM;
+    let events = stream::unfold(Next::Now(snapshot), move |next| {
+        let door = Arc::clone(&door);
+        async move {
+            let latest = match next {
+                Next::Done => return None,
+                Next::Now(snapshot) => snapshot,
+                Next::After(snapshot) => {
+                    let since = snapshot.stage;
+                    let left = until.saturating_duration_since(tokio::time::Instant::now());
+                    let latest = tokio::select! {
+                        latest = door.enrollments.follow(snapshot, since, left) => latest.ok()?,
+                        () = door.stop.cancelled() => return None,
+                    };
+                    if latest.stage == since {
+                        return None;
+                    }
+                    latest
+                }
+            };
+            let event = Event::default()
+                .event("status")
+                .json_data(EnrollmentView::new(&latest))
+                .ok()?;
+            let next = if latest.stage.has_ended() {
+                Next::Done
+            } else {
+                Next::After(latest)
+            };
+            Some((Ok(event), next))
+        }
+    });
+    Sse::new(events).keep_alive(KeepAlive::default())
+}
+
+#[derive(Deserialize)]
+pub(super) struct ListParameters {
+    stage: Option<String>,
+    cursor: Option<String>,
+    limit: Option<String>,
+}
+
+/// `GET /api/enrollments`.
+pub(super) async fn list(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Follow>,
+    query: Result<Query<ListParameters>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, ApiError> {
+    let query = parameters(query)?;
+    let cursor = match query.cursor.as_deref() {
+        None | Some("") => None,
+        Some(text) => Some(
+            Cursor::from_text(text).ok_or_else(|| ApiError::InvalidParameter {
+                name: "cursor",
+                detail: "use the `next` of an earlier page".to_owned(),
+            })?,
+        ),
+    };
+    let page = door
+        .enrollments
+        .list(ListQuery {
+            stage: stage_parameter("stage", query.stage.as_deref())?,
+            only: caller.sees_only().map(str::to_owned),
+            cursor,
+            limit: limit(query.limit.as_deref())?,
+        })
+        .await?;
+    let view = EnrollmentPage {
+        enrollments: page.enrollments.iter().map(EnrollmentView::new).collect(),
+        next: page.next.map(|cursor| cursor.to_text()),
+    };
+    Ok(no_store(Json(view).into_response()))
+}
+
+/// `DELETE /api/enrollments/{id}` and `POST /api/enrollments/{id}/terminate`.
+pub(super) async fn terminate(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Enroll>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let id = enrollment_id(&id)?;
+    let snapshot = door.enrollments.get(&id, caller.sees_only()).await?;
+    if snapshot.stage.has_ended() {
+        return Err(EnrollmentError::AlreadyEnded.into());
+    }
+    door.enrollments.terminate(&id, caller.name()).await?;
+    Ok(accepted_response(&snapshot))
+}
+
+/// The id in a path; what cannot be one is as unknown as one that is not used.
+pub(super) fn enrollment_id(text: &str) -> Result<EnrollmentId, ApiError> {
+    text.parse()
+        .map_err(|_| ApiError::Enrollment(EnrollmentError::Unknown))
+}
+
+/// The query's parameters, or the problem with them.
+pub(super) fn parameters<T>(
+    query: Result<Query<T>, axum::extract::rejection::QueryRejection>,
+) -> Result<T, ApiError> {
+    query
+        .map(|Query(parameters)| parameters)
+        .map_err(|_| ApiError::InvalidParameter {
+            name: "query",
+            detail: "the part after `?` cannot be read, or a parameter is there twice".to_owned(),
+        })
+}
+
+/// How many rows a page may have.
+pub(super) fn limit(text: Option<&str>) -> Result<usize, ApiError> {
+    match text {
+        None | Some("") => Ok(DEFAULT_LIMIT),
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+            .ok_or_else(|| ApiError::InvalidParameter {
+                name: "limit",
+                detail: format!("a whole number from 1 to {MAX_LIMIT}"),
+            }),
+    }
+}
+
+fn stage_parameter(name: &'static str, text: Option<&str>) -> Result<Option<Stage>, ApiError> {
+    match text {
+        None | Some("") => Ok(None),
+        Some(text) => Stage::named(text).map(Some).ok_or_else(|| {
+            let names: Vec<_> = Stage::ALL.iter().map(|stage| stage.as_str()).collect();
+            ApiError::InvalidParameter {
+                name,
+                detail: format!("one of {}", names.join(", ")),
+            }
+        }),
+    }
+}
+
+/// The `Idempotency-Key` header: one visible ASCII text of up to 255 characters, with
+/// or without the quotes of a structured field.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    let wrong = || ApiError::InvalidParameter {
+        name: "Idempotency-Key",
+        detail: "a text of 1 to 255 visible ASCII characters".to_owned(),
+    };
+    let text = value.to_str().map_err(|_| wrong())?.trim();
+    let text = text
+        .strip_prefix('"')
+        .and_then(|t| t.strip_suffix('"'))
+        .unwrap_or(text);
+    let fits = (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    if fits {
+        Ok(Some(text.to_owned()))
+    } else {
+        Err(wrong())
+    }
+}

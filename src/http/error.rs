@@ -1,0 +1,401 @@
+//! What the front door answers when it does not do what was asked: one table from
+//! errors to RFC 9457 problems.
+
+use std::error::Error as StdError;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use countersign_enrollment::problem::InputProblem;
+use serde::Serialize;
+use thiserror::Error;
+
+use super::observe::{self, Shape};
+use crate::access::KeyError;
+use crate::enrollments::{EnrollmentError, Stage};
+use crate::intake::{self, IntakeError};
+use crate::tokens::TokenError;
+
+/// Why a request was not done. Texts are for the caller; what only the log needs
+/// is kept as the source.
+#[derive(Debug, Error)]
+pub(crate) enum ApiError {
+    #[error("no caller")]
+    Unauthenticated,
+    #[error("the caller lacks a role")]
+    Forbidden { needs: &'static str },
+    #[error("a request from another site")]
+    CrossSite,
+    #[error("no such path")]
+    NoSuchPath,
+    #[error("method not allowed")]
+    MethodNotAllowed,
+    #[error("invalid JSON")]
+    InvalidJson { detail: String },
+    #[error("empty body")]
+    EmptyBody,
+    #[error("unreadable body")]
+    UnreadableBody,
+    #[error("unsupported content type")]
+    UnsupportedMediaType,
+    #[error("body too large")]
+    BodyTooLarge,
+    #[error("invalid parameter {name}")]
+    InvalidParameter { name: &'static str, detail: String },
+    #[error("input refused: {}", .0.code())]
+    Input(InputProblem),
+    #[error("a picture of an unsupported kind")]
+    UnsupportedPicture(InputProblem),
+    #[error("a picture that is too large")]
+    PictureTooLarge(InputProblem),
+    #[error("unknown account")]
+    AccountUnknown,
+    #[error("enrollment failed")]
+    EnrollmentFailed,
+    #[error("the enrollment ended as {}", .stage.as_str())]
+    NotEnrolled { stage: Stage },
+    #[error(transparent)]
+    Enrollment(EnrollmentError),
+    #[error("the vault does not answer")]
+    VaultUnavailable(#[source] Box<dyn StdError + Send + Sync>),
+    #[error("too many requests at once")]
+    Busy,
+    #[error("the request took too long")]
+    Timeout,
+    #[error("internal error")]
+    Internal(#[source] Box<dyn StdError + Send + Sync>),
+    #[error("a handler panicked")]
+    Panicked,
+}
+
+/// The public shape of a problem (RFC 9457 section 3.1) with our extensions.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Problem {
+    r#type: String,
+    title: String,
+    status: u16,
+    detail: String,
+    /// Names this occurrence: the request's id, as in the log.
+    instance: String,
+    code: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_step: Option<String>,
+    // The page that this API is compatible with reads these two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<String>,
+}
+
+/// One row of the table: status, code, title, detail.
+struct Row {
+    status: StatusCode,
+    code: &'static str,
+    title: String,
+    detail: String,
+    next_step: Option<String>,
+}
+
+fn row(status: StatusCode, code: &'static str, title: &str, detail: impl Into<String>) -> Row {
+    Row {
+        status,
+        code,
+        title: title.to_owned(),
+        detail: detail.into(),
+        next_step: None,
+    }
+}
+
+fn input_row(status: StatusCode, code: &'static str, problem: &InputProblem) -> Row {
+    Row {
+        next_step: Some(problem.next_step()),
+        ..row(status, code, problem.title(), problem.detail())
+    }
+}
+
+/// The stable `type` of the problem with this code.
+pub(crate) fn problem_type(code: &str) -> String {
+    format!("urn:countersign:problem:{code}")
+}
+
+impl ApiError {
+    fn row(&self) -> Row {
+        use StatusCode as S;
+        match self {
+            Self::Unauthenticated => row(
+                S::UNAUTHORIZED,
+                "unauthenticated",
+                "Who is calling?",
+                "Send a token or API key as `Authorization: Bearer ...`, or log in with the link \
+                 that the server printed when it started.",
+            ),
+            Self::Forbidden { needs } => row(
+                S::FORBIDDEN,
+                "role-missing",
+                "Not allowed",
+                format!("This needs the role {needs}. Ask the administrator for such a key."),
+            ),
+            Self::CrossSite => row(
+                S::FORBIDDEN,
+                "cross-site",
+                "Request from another site",
+                "A page of another site made this request. Use this server's own page, or send a \
+                 token or key instead of the cookie.",
+            ),
+            Self::NoSuchPath => row(
+                S::NOT_FOUND,
+                "no-such-path",
+                "No such path",
+                "Nothing is served at this path. The API begins at /api/enrollments.",
+            ),
+            Self::MethodNotAllowed => row(
+                S::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "Method not allowed",
+                "This path exists, but not for this method; see the Allow header.",
+            ),
+            Self::InvalidJson { detail } => row(
+                S::BAD_REQUEST,
+                "invalid-json",
+                "The body is not the JSON that is expected here",
+                detail.as_str(),
+            ),
+            Self::EmptyBody => row(
+                S::BAD_REQUEST,
+                "empty-body",
+                "The body is empty",
+                "Send JSON {\"uri\": \"otpauth://...\"}, or a picture as the body or as the form \
+                 field `image`.",
+            ),
+            Self::UnreadableBody => row(
+                S::BAD_REQUEST,
+                "unreadable-body",
+                "The body could not be read",
+                "The body ended early or is not the form that its Content-Type promises. Send it \
+                 again.",
+            ),
+            Self::UnsupportedMediaType => row(
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "Unsupported content type",
+                "Send application/json, an image/* type, application/octet-stream or \
+                 multipart/form-data.",
+            ),
+            Self::BodyTooLarge => row(
+                S::PAYLOAD_TOO_LARGE,
+                "payload-too-large",
+                "The body is too large",
+                format!(
+                    "A body has at most {} MiB. Crop the picture to the code, or save it smaller.",
+                    intake::MAX_BODY / (1024 * 1024)
+                ),
+            ),
+            Self::InvalidParameter { name, detail } => row(
+                S::BAD_REQUEST,
+                "invalid-parameter",
+                "A parameter cannot be used",
+                format!("`{name}`: {detail}"),
+            ),
+            Self::Input(problem) => input_row(S::UNPROCESSABLE_ENTITY, problem.code(), problem),
+            Self::UnsupportedPicture(problem) => {
+                input_row(S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", problem)
+            }
+            Self::PictureTooLarge(problem) => {
+                input_row(S::PAYLOAD_TOO_LARGE, problem.code(), problem)
+            }
+            Self::AccountUnknown => row(
+                S::NOT_FOUND,
+                "account-unknown",
+                "No such account",
+                "There is no account with this id. An account's id is its enrollment's, and it \
+                 exists once the enrollment has ended as Enrolled.",
+            ),
+            Self::EnrollmentFailed => row(
+                S::INTERNAL_SERVER_ERROR,
+                "enrollment-failed",
+                "The enrollment failed",
+                "The server could not do its part. Nothing is wrong with what you sent; the \
+                 operator finds the cause in the task hub's history. Try again later.",
+            ),
+            Self::NotEnrolled { stage } => row(
+                S::CONFLICT,
+                "not-enrolled",
+                "The account was not enrolled",
+                format!(
+                    "The enrollment ended as {}. See its status.",
+                    stage.as_str()
+                ),
+            ),
+            Self::Enrollment(error) => enrollment_row(error),
+            Self::VaultUnavailable(_) => row(
+                S::SERVICE_UNAVAILABLE,
+                "vault-unavailable",
+                "The vault does not answer",
+                "Codes and accounts cannot be read at the moment. Try again shortly.",
+            ),
+            Self::Busy => row(
+                S::SERVICE_UNAVAILABLE,
+                "busy",
+                "Too many requests at once",
+                "The server is working at its limit. Try again in a second.",
+            ),
+            Self::Timeout => row(
+                S::SERVICE_UNAVAILABLE,
+                "timeout",
+                "The request took too long",
+                "The server gave up on this request. Try again.",
+            ),
+            Self::Internal(_) | Self::Panicked => row(
+                S::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Something failed inside the server",
+                "The cause is in the server's log under this request's id.",
+            ),
+        }
+    }
+}
+
+fn enrollment_row(error: &EnrollmentError) -> Row {
+    use StatusCode as S;
+    match error {
+        EnrollmentError::Unknown => row(
+            S::NOT_FOUND,
+            "enrollment-unknown",
+            "No such enrollment",
+            "There is no enrollment with this id, or it is somebody else's.",
+        ),
+        EnrollmentError::KeyReused => row(
+            S::UNPROCESSABLE_ENTITY,
+            "idempotency-key-reused",
+            "The Idempotency-Key was used for something else",
+            "An earlier request with this key had another body. Use a new key for a new request.",
+        ),
+        EnrollmentError::SelfApproval => row(
+            S::FORBIDDEN,
+            "self-approval-forbidden",
+            "Nobody decides on their own enrollment",
+            "You asked for this enrollment, so somebody else with the role approver has to decide.",
+        ),
+        EnrollmentError::NotAwaiting => row(
+            S::CONFLICT,
+            "not-awaiting-approval",
+            "It does not wait for approval",
+            "The enrollment has not come to its approval, or none was asked for.",
+        ),
+        EnrollmentError::AlreadyDecided => row(
+            S::CONFLICT,
+            "already-decided",
+            "It is decided already",
+            "Somebody decided on this enrollment before. See its status.",
+        ),
+        EnrollmentError::ApprovalExpired => row(
+            S::CONFLICT,
+            "approval-expired",
+            "The time for a decision is over",
+            "Nobody decided in time, so the enrollment ended. Enroll the account again.",
+        ),
+        EnrollmentError::AlreadyEnded => row(
+            S::CONFLICT,
+            "already-ended",
+            "It has ended already",
+            "An enrollment that has ended cannot be terminated. See its status.",
+        ),
+        EnrollmentError::HubUnavailable(_) => row(
+            S::SERVICE_UNAVAILABLE,
+            "hub-unavailable",
+            "The task hub does not answer",
+            "Enrollments cannot be started or seen at the moment; codes still can. Try again \
+             shortly, with the same Idempotency-Key if you sent one.",
+        ),
+        EnrollmentError::Internal(_) => row(
+            S::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Something failed inside the server",
+            "The cause is in the server's log under this request's id.",
+        ),
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let row = self.row();
+        if row.status.is_server_error() {
+            log(&self, row.code);
+        }
+        let (request_id, shape) = observe::current();
+        let compatible = shape == Shape::Compatible;
+        let body = Problem {
+            r#type: problem_type(row.code),
+            status: row.status.as_u16(),
+            instance: format!("urn:countersign:request:{request_id}"),
+            code: row.code.to_owned(),
+            next_step: row.next_step,
+            error: compatible.then(|| row.title.clone()),
+            details: compatible.then(|| row.detail.clone()),
+            title: row.title,
+            detail: row.detail,
+        };
+        let mut response = (row.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if row.status == StatusCode::UNAUTHORIZED {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"countersign\""),
+            );
+        }
+        if row.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+fn log(error: &ApiError, code: &str) {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    tracing::error!(code, error = %error, causes = causes.join(": "), "a request failed");
+}
+
+impl From<EnrollmentError> for ApiError {
+    fn from(error: EnrollmentError) -> Self {
+        Self::Enrollment(error)
+    }
+}
+
+impl From<KeyError> for ApiError {
+    fn from(error: KeyError) -> Self {
+        Self::Internal(Box::new(error))
+    }
+}
+
+impl From<TokenError> for ApiError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Unknown => Self::AccountUnknown,
+            TokenError::Unavailable(source) => Self::VaultUnavailable(source),
+            TokenError::Internal(source) => Self::Internal(source),
+        }
+    }
+}
+
+impl From<IntakeError> for ApiError {
+    fn from(error: IntakeError) -> Self {
+        match error {
+            IntakeError::Problem(problem) => Self::Input(problem),
+            IntakeError::UnsupportedPicture(problem) => Self::UnsupportedPicture(problem),
+            IntakeError::PictureTooLarge(problem) => Self::PictureTooLarge(problem),
+            IntakeError::Busy => Self::Busy,
+            IntakeError::Internal(source) => Self::Internal(source),
+        }
+    }
+}

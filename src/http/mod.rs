@@ -1,0 +1,112 @@
+//! The HTTP front door: parses requests, asks the services, maps the answers.
+
+mod accounts;
+mod approvals;
+mod assets;
+mod auth;
+mod body;
+mod enrollments;
+mod error;
+mod health;
+mod observe;
+mod views;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{delete, get, post};
+use countersign_activities::vault::SecretVault;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::access::Access;
+use crate::clock::Clock;
+use crate::enrollments::Enrollments;
+use crate::intake::Intake;
+use crate::tokens::Tokens;
+use error::ApiError;
+
+/// How many requests are answered at once; more are asked to come back. Polls that
+/// wait count too.
+const REQUESTS_AT_ONCE: usize = 2_048;
+
+/// What handlers work with.
+pub struct FrontDoor {
+    access: Access,
+    enrollments: Enrollments,
+    intake: Intake,
+    tokens: Tokens,
+    vault: Arc<dyn SecretVault>,
+    clock: Arc<dyn Clock>,
+    requests: Semaphore,
+    stop: CancellationToken,
+}
+
+impl FrontDoor {
+    pub(crate) fn new(
+        access: Access,
+        enrollments: Enrollments,
+        vault: Arc<dyn SecretVault>,
+        clock: Arc<dyn Clock>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            access,
+            enrollments,
+            intake: Intake::new(),
+            tokens: Tokens::new(Arc::clone(&vault), Arc::clone(&clock)),
+            vault,
+            clock,
+            requests: Semaphore::new(REQUESTS_AT_ONCE),
+            stop,
+        }
+    }
+}
+
+/// Every path of the front door.
+pub fn router(door: Arc<FrontDoor>) -> Router {
+    Router::new()
+        .route("/", get(assets::index))
+        .route("/login", get(assets::index))
+        .route("/app.js", get(assets::script))
+        .route("/style.css", get(assets::style))
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route(
+            "/api/session",
+            get(auth::session).post(auth::log_in).delete(auth::log_out),
+        )
+        .route(
+            "/api/enrollments",
+            get(enrollments::list).post(enrollments::start),
+        )
+        .route(
+            "/api/enrollments/{id}",
+            get(enrollments::status).merge(delete(enrollments::terminate)),
+        )
+        .route(
+            "/api/enrollments/{id}/terminate",
+            post(enrollments::terminate),
+        )
+        .route("/api/enrollments/{id}/approval", post(approvals::decide))
+        .route("/api/accounts", get(accounts::list).post(accounts::create))
+        .route("/api/accounts/{id}", get(accounts::get))
+        .route("/api/accounts/{id}/token", get(accounts::token))
+        .route("/api/tokens", get(accounts::token_by_query))
+        .fallback(async || ApiError::NoSuchPath)
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&door),
+            observe::observe,
+        ))
+        .with_state(door)
+}
+
+fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    ApiError::Panicked.into_response()
+}

@@ -1,0 +1,129 @@
+//! What surrounds every request: its id, its span and log line, the limits on
+//! time and number, and the headers that every answer has.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::FrontDoor;
+use super::error::ApiError;
+
+/// How long a request may take until its answer begins. Longer than the longest
+/// poll, shorter than what proxies put up with.
+const TIMEOUT: Duration = Duration::from_secs(75);
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const HEADERS: [(HeaderName, &str); 4] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+];
+
+/// Which members an error's body has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// RFC 9457 and our extensions.
+    Problem,
+    /// The same, and `error` and `details` for pages written against the two
+    /// endpoints that this API is compatible with.
+    Compatible,
+}
+
+#[derive(Clone)]
+struct Context {
+    id: String,
+    shape: Shape,
+}
+
+tokio::task_local! {
+    static CONTEXT: Context;
+}
+
+/// The id of the request that the present task answers, and the shape of its errors.
+pub(crate) fn current() -> (String, Shape) {
+    CONTEXT
+        .try_with(|context| (context.id.clone(), context.shape))
+        .unwrap_or_else(|_| ("unknown".to_owned(), Shape::Problem))
+}
+
+/// The middleware.
+pub(crate) async fn observe(
+    State(door): State<Arc<FrontDoor>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let context = Context {
+        id: request_id(&request),
+        shape: shape(&request),
+    };
+    let method = request.method().clone();
+    // The matched path, never the query: keys may be in it.
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
+    let span = tracing::info_span!(
+        "request",
+        method = %method,
+        route,
+        request_id = context.id,
+        caller = tracing::field::Empty,
+    );
+    let answer = async {
+        let Ok(_permit) = door.requests.try_acquire() else {
+            return ApiError::Busy.into_response();
+        };
+        tokio::time::timeout(TIMEOUT, next.run(request))
+            .await
+            .unwrap_or_else(|_| ApiError::Timeout.into_response())
+    };
+    let mut response = CONTEXT
+        .scope(context.clone(), answer.instrument(span.clone()))
+        .await;
+    let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
+    let status = response.status().as_u16();
+    span.in_scope(|| tracing::debug!(status, milliseconds, "answered"));
+
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+    if let Ok(value) = HeaderValue::from_str(&context.id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    response
+}
+
+/// The caller's own id for the request if it is a harmless one, else a new one.
+fn request_id(request: &Request) -> String {
+    request
+        .headers()
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|text| {
+            (8..=64).contains(&text.len())
+                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        })
+        .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
+}
+
+fn shape(request: &Request) -> Shape {
+    match (request.method(), request.uri().path()) {
+        (&Method::POST, "/api/accounts") | (_, "/api/tokens") => Shape::Compatible,
+        _ => Shape::Problem,
+    }
+}

@@ -1,0 +1,236 @@
+//! The public JSON of enrollments, accounts and codes.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use countersign_activities::vault::AccountRecord;
+use countersign_enrollment::account::AccountPreview;
+use countersign_enrollment::decision::ApprovalDecision;
+use countersign_enrollment::otpauth::Warning;
+use countersign_enrollment::problem::InputProblem;
+use serde::{Serialize, Serializer};
+
+use super::error::problem_type;
+use crate::enrollments::{Snapshot, Stage};
+use crate::tokens::Token;
+
+/// Answer to a start: where to go on (the links that Durable Functions gives, relative
+/// and without keys in them).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StartedView {
+    id: String,
+    stage: Stage,
+    status_query_get_uri: String,
+    approval_post_uri: String,
+    terminate_post_uri: String,
+}
+
+impl StartedView {
+    pub(super) fn new(snapshot: &Snapshot) -> Self {
+        let status = status_path(snapshot);
+        Self {
+            id: snapshot.id.to_string(),
+            stage: snapshot.stage,
+            approval_post_uri: format!("{status}/approval"),
+            terminate_post_uri: format!("{status}/terminate"),
+            status_query_get_uri: status,
+        }
+    }
+}
+
+/// Where an enrollment's status is.
+pub(super) fn status_path(snapshot: &Snapshot) -> String {
+    format!("/api/enrollments/{}", snapshot.id)
+}
+
+/// An enrollment.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EnrollmentView {
+    id: String,
+    stage: Stage,
+    runtime_status: String,
+    #[serde(serialize_with = "moment")]
+    created_at: DateTime<Utc>,
+    #[serde(serialize_with = "moment")]
+    last_updated_at: DateTime<Utc>,
+    requested_by: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preview: Option<AccountPreview>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warning>,
+    approval: ApprovalView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<ProblemView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<AccountLink>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ApprovalView {
+    required: bool,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "maybe_moment"
+    )]
+    deadline: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<ApprovalDecision>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProblemView {
+    r#type: String,
+    title: String,
+    status: u16,
+    detail: String,
+    code: String,
+    next_step: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AccountLink {
+    id: String,
+    href: String,
+    token_href: String,
+}
+
+impl EnrollmentView {
+    pub(super) fn new(snapshot: &Snapshot) -> Self {
+        let id = snapshot.id.to_string();
+        Self {
+            account: (snapshot.stage == Stage::Enrolled).then(|| AccountLink {
+                href: format!("/api/accounts/{id}"),
+                token_href: format!("/api/accounts/{id}/token"),
+                id: id.clone(),
+            }),
+            id,
+            stage: snapshot.stage,
+            runtime_status: format!("{:?}", snapshot.runtime_status),
+            created_at: snapshot.created_at,
+            last_updated_at: snapshot.last_updated_at,
+            requested_by: snapshot.requested_by.clone(),
+            preview: snapshot.preview.clone(),
+            warnings: snapshot.warnings.clone(),
+            approval: ApprovalView {
+                required: snapshot.approval_required,
+                deadline: snapshot.deadline,
+                decision: snapshot.decision.clone(),
+            },
+            problem: snapshot.problem.as_ref().map(ProblemView::new),
+        }
+    }
+}
+
+impl ProblemView {
+    fn new(problem: &InputProblem) -> Self {
+        Self {
+            r#type: problem_type(problem.code()),
+            title: problem.title().to_owned(),
+            status: 422,
+            detail: problem.detail(),
+            code: problem.code().to_owned(),
+            next_step: problem.next_step(),
+        }
+    }
+}
+
+/// A page of enrollments.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EnrollmentPage {
+    pub(super) enrollments: Vec<EnrollmentView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<String>,
+}
+
+/// An account: what it is called and how its codes are made, not its secret.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AccountView {
+    id: String,
+    #[serde(flatten)]
+    preview: AccountPreview,
+    #[serde(serialize_with = "moment")]
+    created_at: DateTime<Utc>,
+    token_href: String,
+}
+
+impl AccountView {
+    pub(super) fn new(record: &AccountRecord) -> Self {
+        let id = record.id.to_string();
+        Self {
+            token_href: format!("/api/accounts/{id}/token"),
+            id,
+            preview: record.preview.clone(),
+            created_at: record.created_at,
+        }
+    }
+}
+
+/// A page of accounts.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AccountPage {
+    pub(super) accounts: Vec<AccountView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<String>,
+}
+
+/// A code.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TokenView {
+    token: String,
+    time_remaining: u32,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    detail: Option<TokenDetail>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TokenDetail {
+    period: u32,
+    digits: usize,
+    next_token: String,
+    #[serde(serialize_with = "moment")]
+    valid_from: DateTime<Utc>,
+    #[serde(serialize_with = "moment")]
+    valid_until: DateTime<Utc>,
+    #[serde(serialize_with = "moment")]
+    server_time: DateTime<Utc>,
+}
+
+impl TokenView {
+    pub(super) fn new(token: Token, detailed: bool) -> Self {
+        Self {
+            detail: detailed.then_some(TokenDetail {
+                period: token.period,
+                digits: token.token.len(),
+                next_token: token.next_token,
+                valid_from: token.valid_from,
+                valid_until: token.valid_until,
+                server_time: token.server_time,
+            }),
+            token: token.token,
+            time_remaining: token.time_remaining,
+        }
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds.
+fn moment<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+fn maybe_moment<S: Serializer>(
+    time: &Option<DateTime<Utc>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => moment(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}

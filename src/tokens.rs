@@ -1,0 +1,90 @@
+//! Codes: an account's secret from the vault, the time from the clock, one answer.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use countersign_activities::totp;
+use countersign_activities::vault::{SecretVault, VaultError};
+use countersign_enrollment::ids::EnrollmentId;
+use thiserror::Error;
+
+use crate::clock::Clock;
+
+/// Why there is no code.
+#[derive(Debug, Error)]
+pub(crate) enum TokenError {
+    #[error("no such account")]
+    Unknown,
+    #[error("the vault does not answer")]
+    Unavailable(#[source] Box<dyn StdError + Send + Sync>),
+    #[error("the code could not be made")]
+    Internal(#[source] Box<dyn StdError + Send + Sync>),
+}
+
+/// An account's code at one moment. Everything in it belongs to the same moment.
+pub(crate) struct Token {
+    /// The digits, leading zeros kept.
+    pub(crate) token: String,
+    /// Seconds until another code is shown: 1 to `period`.
+    pub(crate) time_remaining: u32,
+    /// Seconds that a code is shown for.
+    pub(crate) period: u32,
+    /// The code that is shown after this one.
+    pub(crate) next_token: String,
+    /// When this code's time began.
+    pub(crate) valid_from: DateTime<Utc>,
+    /// When it ends.
+    pub(crate) valid_until: DateTime<Utc>,
+    /// The moment that all this is about.
+    pub(crate) server_time: DateTime<Utc>,
+}
+
+/// Makes codes.
+pub(crate) struct Tokens {
+    vault: Arc<dyn SecretVault>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Tokens {
+    pub(crate) fn new(vault: Arc<dyn SecretVault>, clock: Arc<dyn Clock>) -> Self {
+        Self { vault, clock }
+    }
+
+    /// The code of the account `id` now.
+    pub(crate) async fn now(&self, id: &EnrollmentId) -> Result<Token, TokenError> {
+        let account = self.vault.read(id).await.map_err(from_vault)?;
+        // Read after the vault has answered, however long that took, and only once:
+        // code and time left always belong together.
+        let now = self.clock.now();
+        let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
+        let code =
+            totp::code_at(&account, seconds).map_err(|e| TokenError::Internal(Box::new(e)))?;
+        let next = totp::code_at(&account, code.valid_until)
+            .map_err(|e| TokenError::Internal(Box::new(e)))?;
+        let moment = |seconds: u64| {
+            i64::try_from(seconds)
+                .ok()
+                .and_then(|s| DateTime::from_timestamp(s, 0))
+                .unwrap_or(now)
+        };
+        Ok(Token {
+            valid_from: moment(code.valid_from),
+            valid_until: moment(code.valid_until),
+            time_remaining: code.time_remaining,
+            period: code.period,
+            token: code.token,
+            next_token: next.token,
+            server_time: now,
+        })
+    }
+}
+
+/// What a vault's error means to somebody who reads.
+pub(crate) fn from_vault(error: VaultError) -> TokenError {
+    match error {
+        VaultError::NotFound | VaultError::Deleted => TokenError::Unknown,
+        error @ VaultError::Unavailable { .. } => TokenError::Unavailable(Box::new(error)),
+        error => TokenError::Internal(Box::new(error)),
+    }
+}

@@ -1,0 +1,356 @@
+//! Who may do what, asked over HTTP of a whole running server.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use countersign::access::{KeyStore, Role};
+use countersign::app::Running;
+use countersign::config::{AuthMode, Config};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+
+const URI: &str = "otpauth://totp/Test%20Token?secret=2FASTEST&issuer=2FAS";
+const NOWHERE: &str = "totp-00000000-0000-4000-8000-000000000000";
+
+struct Server {
+    running: Running,
+    base: String,
+    admin: String,
+    folder: tempfile::TempDir,
+    http: Client,
+}
+
+impl Server {
+    async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::embedded(&folder.path().join("data"));
+        change(&mut config);
+        let running = Running::start(config).await.unwrap();
+        Self {
+            base: format!("http://{}", running.http_addr.unwrap()),
+            admin: running.admin_token.as_ref().unwrap().to_string(),
+            running,
+            folder,
+            http: Client::builder().no_proxy().build().unwrap(),
+        }
+    }
+
+    fn keys(&self) -> KeyStore {
+        KeyStore::open(&self.folder.path().join("data/access.sqlite3")).unwrap()
+    }
+
+    fn key(&self, name: &str, role: Role) -> String {
+        let (_, key) = self.keys().create(name, role, chrono::Utc::now()).unwrap();
+        key.to_string()
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    async fn status(&self, method: Method, path: &str, key: &str) -> StatusCode {
+        let mut request = self.request(method.clone(), path).bearer_auth(key);
+        if method == Method::POST {
+            request = request.json(&json!({"uri": URI}));
+        }
+        request.send().await.unwrap().status()
+    }
+
+    async fn stop(self) {
+        self.running.stop().await.unwrap();
+    }
+}
+
+async fn problem(response: Response) -> Value {
+    let kind = response.headers()["content-type"].to_str().unwrap();
+    assert_eq!(kind, "application/problem+json");
+    response.json().await.unwrap()
+}
+
+#[tokio::test]
+async fn each_role_does_its_own_and_nothing_else() {
+    use Role::{Approver, Enroller, Reader};
+    let server = Server::start().await;
+    let keys = [
+        (Enroller, server.key("e", Enroller)),
+        (Approver, server.key("a", Approver)),
+        (Reader, server.key("r", Reader)),
+        (Role::Admin, server.key("boss", Role::Admin)),
+    ];
+    let enrollment = format!("/api/enrollments/{NOWHERE}");
+    let approval = format!("{enrollment}/approval");
+    let token = format!("/api/accounts/{NOWHERE}/token");
+    let table: [(Method, &str, &[Role]); 8] = [
+        (Method::POST, "/api/enrollments", &[Enroller]),
+        (Method::POST, "/api/accounts", &[Enroller]),
+        (Method::GET, "/api/enrollments", &[Enroller, Approver]),
+        (Method::GET, &enrollment, &[Enroller, Approver]),
+        (Method::DELETE, &enrollment, &[Enroller]),
+        (Method::POST, &approval, &[Approver]),
+        (Method::GET, "/api/accounts", &[Reader]),
+        (Method::GET, &token, &[Reader]),
+    ];
+    for (method, path, roles) in table {
+        let nobody = server.request(method.clone(), path).send().await.unwrap();
+        assert_eq!(nobody.status(), 401, "{method} {path}");
+        assert!(
+            nobody.headers()["www-authenticate"]
+                .to_str()
+                .unwrap()
+                .starts_with("Bearer")
+        );
+        assert_eq!(problem(nobody).await["code"], "unauthenticated");
+        for (role, key) in &keys {
+            let allowed = *role == Role::Admin || roles.contains(role);
+            let status = server.status(method.clone(), path, key).await;
+            assert_eq!(status != 403, allowed, "{role} {method} {path}: {status}");
+            assert!(
+                !status.is_server_error(),
+                "{role} {method} {path}: {status}"
+            );
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_is_taken_in_every_usual_place_and_stops_when_revoked() {
+    let server = Server::start().await;
+    let key = server.key("r", Role::Reader);
+    let by_header = server
+        .request(Method::GET, "/api/accounts")
+        .header("x-functions-key", &key);
+    assert_eq!(by_header.send().await.unwrap().status(), 200);
+    let by_query = format!("/api/accounts?code={key}");
+    let query = server.request(Method::GET, &by_query).send().await.unwrap();
+    assert_eq!(query.status(), 200);
+
+    let login = server
+        .request(Method::POST, "/api/session")
+        .bearer_auth(&key);
+    let cookie = session_cookie(&login.send().await.unwrap());
+    let with_cookie = || {
+        server
+            .request(Method::GET, "/api/accounts")
+            .header("cookie", &cookie)
+    };
+    assert_eq!(with_cookie().send().await.unwrap().status(), 200);
+
+    server.keys().revoke("r", chrono::Utc::now()).unwrap();
+    let query = server.request(Method::GET, &by_query).send().await.unwrap();
+    assert_eq!(query.status(), 401);
+    assert_eq!(with_cookie().send().await.unwrap().status(), 401);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_cookie_changes_things_only_from_the_servers_own_page() {
+    let server = Server::start().await;
+    let login = server
+        .request(Method::POST, "/api/session")
+        .bearer_auth(&server.admin);
+    let response = login.send().await.unwrap();
+    let set = response.headers()["set-cookie"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    for attribute in ["HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=43200"] {
+        assert!(set.contains(attribute), "{set}");
+    }
+    let cookie = session_cookie(&response);
+    let post = |headers: &[(&str, &str)]| {
+        let mut request = server
+            .request(Method::POST, "/api/enrollments")
+            .header("cookie", &cookie)
+            .json(&json!({"uri": URI}));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send()
+    };
+    let origin = server.base.clone();
+    let refused: [&[(&str, &str)]; 4] = [
+        &[],
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site")],
+        &[("origin", "http://evil.example")],
+    ];
+    for headers in refused {
+        let response = post(headers).await.unwrap();
+        assert_eq!(response.status(), 403, "{headers:?}");
+        assert_eq!(problem(response).await["code"], "cross-site");
+    }
+    for headers in [
+        ("sec-fetch-site", "same-origin"),
+        ("origin", origin.as_str()),
+    ] {
+        assert_eq!(post(&[headers]).await.unwrap().status(), 202, "{headers:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn without_access_control_other_sites_are_kept_out_still() {
+    let server = Server::start_with(|config| config.auth = AuthMode::None).await;
+    let get = |name: &str, value: &str| {
+        server
+            .request(Method::GET, "/api/accounts")
+            .header(name, value)
+            .send()
+    };
+    let plain = server.request(Method::GET, "/api/accounts").send();
+    assert_eq!(plain.await.unwrap().status(), 200);
+    assert_eq!(
+        get("sec-fetch-site", "cross-site").await.unwrap().status(),
+        403
+    );
+    assert_eq!(get("host", "rebound.example").await.unwrap().status(), 403);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_enroller_sees_its_own_enrollments_only() {
+    let server = Server::start().await;
+    let (one, two) = (
+        server.key("one", Role::Enroller),
+        server.key("two", Role::Enroller),
+    );
+    let started: Value = server
+        .request(Method::POST, "/api/enrollments")
+        .bearer_auth(&one)
+        .json(&json!({"uri": URI}))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let path = started["statusQueryGetUri"].as_str().unwrap();
+    assert_eq!(
+        server
+            .status(Method::GET, &format!("{path}?wait=10"), &one)
+            .await,
+        200
+    );
+    for method in [Method::GET, Method::DELETE] {
+        assert_eq!(server.status(method, path, &two).await, 404);
+    }
+    for (key, count) in [(&one, 1), (&two, 0), (&server.admin, 1)] {
+        let list: Value = server
+            .request(Method::GET, "/api/enrollments")
+            .bearer_auth(key)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        assert_eq!(list["enrollments"].as_array().unwrap().len(), count);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_a_problem_and_never_a_crash() {
+    let server = Server::start().await;
+    let send = |request: RequestBuilder| request.bearer_auth(&server.admin).send();
+    let post = || server.request(Method::POST, "/api/enrollments");
+    let json = "application/json";
+    let big = vec![b'x'; 11 * 1024 * 1024];
+    let table: Vec<(RequestBuilder, u16, &str)> = vec![
+        (server.request(Method::GET, "/nowhere"), 404, "no-such-path"),
+        (
+            server.request(Method::PUT, "/api/tokens"),
+            405,
+            "method-not-allowed",
+        ),
+        (post(), 400, "empty-body"),
+        (
+            post().header("content-type", json).body("{"),
+            400,
+            "invalid-json",
+        ),
+        (
+            post().header("content-type", json).body("{}"),
+            400,
+            "invalid-json",
+        ),
+        (
+            post().header("content-type", "text/csv").body("a"),
+            415,
+            "unsupported-media-type",
+        ),
+        (
+            post()
+                .header("content-type", "image/png")
+                .body("%PDF-1.7 x"),
+            415,
+            "unsupported-media-type",
+        ),
+        (
+            post().header("content-type", "image/png").body(big),
+            413,
+            "payload-too-large",
+        ),
+        (
+            post().json(&json!({"uri": "https://example.com"})),
+            422,
+            "not-otpauth",
+        ),
+        (
+            server.request(Method::GET, "/api/enrollments/x"),
+            404,
+            "enrollment-unknown",
+        ),
+        (
+            server.request(Method::GET, "/api/enrollments?stage=x"),
+            400,
+            "invalid-parameter",
+        ),
+        (
+            server.request(Method::GET, "/api/enrollments?cursor=x"),
+            400,
+            "invalid-parameter",
+        ),
+        (
+            server.request(Method::GET, "/api/tokens"),
+            400,
+            "invalid-parameter",
+        ),
+        (
+            server.request(Method::GET, "/api/tokens?id=x"),
+            404,
+            "account-unknown",
+        ),
+    ];
+    for (request, status, code) in table {
+        let response = send(request).await.unwrap();
+        let url = response.url().clone();
+        assert_eq!(response.status(), status, "{url} {code}");
+        let request_id = response.headers()["x-request-id"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+        let problem = problem(response).await;
+        assert_eq!(problem["code"], code, "{url}");
+        assert_eq!(problem["type"], format!("urn:countersign:problem:{code}"));
+        assert_eq!(
+            problem["instance"],
+            format!("urn:countersign:request:{request_id}")
+        );
+        assert_eq!(
+            problem["error"].is_string(),
+            url.path() == "/api/tokens",
+            "{url}"
+        );
+    }
+    server.stop().await;
+}
+
+fn session_cookie(response: &Response) -> String {
+    let set = response.headers()["set-cookie"].to_str().unwrap();
+    set.split(';').next().unwrap().to_owned()
+}

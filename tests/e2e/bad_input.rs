@@ -1,0 +1,308 @@
+//! Malformed, hostile and forbidden requests: each has an answer of its own, none
+//! is a 500, and the server goes on.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::support::{App, SEED_URI, png, qr_png};
+
+#[tokio::test]
+async fn every_kind_of_bad_input_has_its_own_answer() {
+    let app = App::start().await;
+    let admin = app.admin();
+
+    // Pictures that are none.
+    admin
+        .post_bytes(
+            "/api/enrollments",
+            "image/png",
+            b"this is a text file".to_vec(),
+        )
+        .await
+        .assert_problem(415, "unsupported-media-type");
+    let mut truncated = qr_png(SEED_URI);
+    truncated.truncate(truncated.len() / 2);
+    let answer = admin
+        .post_bytes("/api/enrollments", "image/png", truncated)
+        .await;
+    if answer.status == StatusCode::ACCEPTED {
+        // A header that is whole passes the first check; decoding finds the rest missing.
+        let ended = admin.ended(&answer.id()).await;
+        assert_eq!(ended.body["stage"], "Invalid", "{ended:?}");
+        assert_eq!(
+            ended.body["problem"]["code"], "image-unreadable",
+            "{ended:?}"
+        );
+    } else {
+        answer.assert_problem(422, "image-unreadable");
+    }
+    let bomb = png(&image::DynamicImage::ImageLuma8(image::GrayImage::new(
+        10_000, 10_000,
+    )));
+    assert!(bomb.len() < 1 << 20, "the bomb is small on the wire");
+    admin
+        .post_bytes("/api/enrollments", "image/png", bomb)
+        .await
+        .assert_problem(422, "image-too-large");
+
+    // A picture without a code is known only after decoding.
+    let blank = png(&image::DynamicImage::ImageLuma8(
+        image::GrayImage::from_pixel(200, 200, image::Luma([255])),
+    ));
+    let id = admin
+        .post_bytes("/api/enrollments", "image/png", blank)
+        .await
+        .id();
+    let ended = admin.ended(&id).await;
+    assert_eq!(ended.body["stage"], "Invalid", "{ended:?}");
+    assert_eq!(ended.body["problem"]["code"], "qr-not-found", "{ended:?}");
+    assert!(ended.body["problem"]["detail"].is_string(), "{ended:?}");
+    // A code of another kind.
+    let wifi = qr_png("WIFI:S:guests;T:WPA;P:letmein12;;");
+    let id = admin
+        .post_bytes("/api/enrollments", "image/png", wifi)
+        .await
+        .id();
+    assert_eq!(
+        admin.ended(&id).await.body["problem"]["code"],
+        "qr-not-otpauth"
+    );
+
+    // URIs.
+    for (uri, code) in [
+        ("otpauth://totp/x?secret=2FASTE1T", "secret-not-base32"),
+        ("otpauth://totp/x", "secret-missing"),
+        (
+            "otpauth://hotp/x?secret=2FASTEST&counter=1",
+            "hotp-unsupported",
+        ),
+        ("https://example.com/", "not-otpauth"),
+        ("not a uri at all", "not-otpauth"),
+        (
+            "otpauth://totp/x?secret=2FASTEST&digits=40",
+            "digits-unsupported",
+        ),
+        (
+            "otpauth://totp/x?secret=2FASTEST&period=0",
+            "period-unsupported",
+        ),
+        (
+            "otpauth://totp/x?secret=2FASTEST&algorithm=MD5",
+            "algorithm-unsupported",
+        ),
+        (
+            "otpauth://totp/x?secret=2FASTEST&secret=GEZDGNBV",
+            "params-conflict",
+        ),
+    ] {
+        for path in ["/api/enrollments", "/api/accounts"] {
+            admin
+                .post(path, &json!({ "uri": uri }))
+                .await
+                .assert_problem(422, code);
+        }
+    }
+
+    // Bodies.
+    admin
+        .post_bytes("/api/enrollments", "application/json", Vec::new())
+        .await
+        .assert_problem(400, "empty-body");
+    admin
+        .post_bytes("/api/enrollments", "image/png", Vec::new())
+        .await
+        .assert_problem(400, "empty-body");
+    admin
+        .post_bytes(
+            "/api/enrollments",
+            "application/json",
+            b"{\"uri\": ".to_vec(),
+        )
+        .await
+        .assert_problem(400, "invalid-json");
+    admin
+        .post("/api/enrollments", &json!({ "url": "x" }))
+        .await
+        .assert_problem(400, "invalid-request");
+    admin
+        .post(
+            "/api/enrollments",
+            &json!({ "image": "*** not base64 ***" }),
+        )
+        .await
+        .assert_problem(400, "invalid-base64");
+    admin
+        .post_bytes("/api/enrollments", "application/pdf", b"%PDF-1.7".to_vec())
+        .await
+        .assert_problem(415, "unsupported-media-type");
+
+    // Ids, paths and methods.
+    for id in [
+        "totp-00000000-0000-4000-8000-000000000000",
+        "nonsense",
+        "..%2f..%2fetc%2fpasswd",
+        "a%00b",
+    ] {
+        admin
+            .get(&format!("/api/enrollments/{id}"))
+            .await
+            .assert_problem(404, "enrollment-unknown");
+        admin
+            .get(&format!("/api/tokens?id={id}"))
+            .await
+            .assert_problem(404, "account-unknown");
+        admin
+            .decide(id, true, "")
+            .await
+            .assert_problem(404, "enrollment-unknown");
+    }
+    admin
+        .get("/api/tokens")
+        .await
+        .assert_problem(400, "invalid-request");
+    admin
+        .get("/api/nothing")
+        .await
+        .assert_problem(404, "not-found");
+    admin
+        .send(admin.request(Method::PUT, "/api/accounts"))
+        .await
+        .assert_problem(405, "method-not-allowed");
+
+    assert_alive(&app).await;
+}
+
+#[tokio::test]
+async fn an_upload_of_100_mb_is_refused_and_the_server_lives() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let request = admin
+        .request(Method::POST, "/api/enrollments")
+        .header("content-type", "image/png")
+        .body(vec![0_u8; 100 << 20]);
+    // The server may answer and close before the whole body is sent; a client
+    // that keeps writing can then see the connection close instead of the answer.
+    match request.send().await {
+        Ok(response) => assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE),
+        Err(error) => assert!(error.is_request() || error.is_body(), "{error:?}"),
+    }
+    admin
+        .post_bytes("/api/enrollments", "image/png", vec![0_u8; 11 << 20])
+        .await
+        .assert_problem(413, "payload-too-large");
+    assert_alive(&app).await;
+}
+
+#[tokio::test]
+async fn callers_without_the_right_to_are_refused() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let id = admin.enroll(SEED_URI, false).await;
+    admin.ended(&id).await;
+    let paths = [
+        (Method::POST, "/api/enrollments".to_owned()),
+        (Method::GET, "/api/enrollments".to_owned()),
+        (Method::GET, format!("/api/enrollments/{id}")),
+        (Method::POST, format!("/api/enrollments/{id}/approval")),
+        (Method::DELETE, format!("/api/enrollments/{id}")),
+        (Method::POST, "/api/accounts".to_owned()),
+        (Method::GET, "/api/accounts".to_owned()),
+        (Method::GET, format!("/api/tokens?id={id}")),
+        (Method::GET, format!("/api/accounts/{id}/token")),
+    ];
+    for token in [None, Some("wrong"), Some("cs_0000_wrong"), Some("")] {
+        let stranger = app.caller(token);
+        for (method, path) in &paths {
+            let answer = stranger.send(stranger.request(method.clone(), path)).await;
+            answer.assert_problem(401, "unauthorized");
+            assert!(answer.headers.contains_key("www-authenticate"));
+        }
+    }
+
+    let reader = app.new_caller("dashboard-wall", "reader");
+    let enroller = app.new_caller("build-server", "enroller");
+    let approver = app.new_caller("second-pair-of-eyes", "approver");
+    let start = json!({ "uri": SEED_URI });
+    for caller in [&reader, &approver] {
+        caller
+            .post("/api/enrollments", &start)
+            .await
+            .assert_problem(403, "forbidden");
+    }
+    for caller in [&enroller, &approver] {
+        caller
+            .get(&format!("/api/tokens?id={id}"))
+            .await
+            .assert_problem(403, "forbidden");
+    }
+    for caller in [&enroller, &reader] {
+        caller
+            .decide(&id, true, "")
+            .await
+            .assert_problem(403, "forbidden");
+    }
+    // An enroller follows its own enrollments and learns nothing of others'.
+    enroller
+        .get(&format!("/api/enrollments/{id}"))
+        .await
+        .assert_problem(404, "enrollment-unknown");
+
+    let revoked = app.command(&["key", "revoke", "dashboard-wall"]);
+    assert!(revoked.status.success(), "{revoked:?}");
+    reader
+        .get(&format!("/api/tokens?id={id}"))
+        .await
+        .assert_problem(401, "unauthorized");
+    assert_alive(&app).await;
+}
+
+#[tokio::test]
+async fn an_approval_needs_a_second_person_and_happens_once() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let approver = app.new_caller("second-pair-of-eyes", "approver");
+    let id = admin.enroll(SEED_URI, true).await;
+    admin.until_stage(&id, "AwaitingApproval").await;
+
+    admin
+        .decide(&id, true, "")
+        .await
+        .assert_problem(403, "self-approval-forbidden");
+    let answer = approver
+        .post_bytes(
+            &format!("/api/enrollments/{id}/approval"),
+            "application/json",
+            b"{\"approved\": \"maybe\"}".to_vec(),
+        )
+        .await;
+    answer.assert_problem(400, "invalid-request");
+    assert_eq!(
+        approver.decide(&id, true, "").await.status,
+        StatusCode::ACCEPTED
+    );
+    approver
+        .decide(&id, false, "")
+        .await
+        .assert_problem(409, "already-decided");
+    assert_eq!(admin.ended(&id).await.body["stage"], "Enrolled");
+
+    let plain = admin.enroll(SEED_URI, false).await;
+    admin.ended(&plain).await;
+    approver
+        .decide(&plain, true, "")
+        .await
+        .assert_problem(409, "not-awaiting-approval");
+}
+
+/// The server still does its main job.
+async fn assert_alive(app: &App) {
+    let admin = app.admin();
+    let id = admin.enroll(SEED_URI, false).await;
+    assert_eq!(admin.ended(&id).await.body["stage"], "Enrolled");
+    assert_eq!(
+        app.caller(None).get("/healthz").await.status,
+        StatusCode::OK
+    );
+    assert_eq!(app.caller(None).get("/readyz").await.status, StatusCode::OK);
+    assert!(!app.logs().contains("panicked"), "{}", app.logs());
+}

@@ -1,0 +1,12 @@
+//! The whole system through its public doors: the real binary, its HTTP API, its
+//! command line and its files.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+mod bad_input;
+mod command_line;
+mod crash;
+mod enrollment;
+mod leak;

@@ -1,0 +1,150 @@
+//! The house stays a house: the dependencies that must be absent are absent.
+
+#![allow(clippy::expect_used, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Which packages a package of this workspace uses, by name: directly and in all.
+struct Graph {
+    direct: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Graph {
+    /// Reads the resolved graph of normal dependencies (no test or build ones).
+    fn load() -> Self {
+        let output = Command::new(env!("CARGO"))
+            .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("cargo runs");
+        assert!(
+            output.status.success(),
+            "cargo metadata failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let metadata: Value = serde_json::from_slice(&output.stdout).expect("metadata is JSON");
+        let names: BTreeMap<&str, &str> = array(&metadata["packages"])
+            .map(|package| (text(&package["id"]), text(&package["name"])))
+            .collect();
+        let direct = array(&metadata["resolve"]["nodes"])
+            .map(|node| {
+                let uses = array(&node["deps"])
+                    .filter(|dep| array(&dep["dep_kinds"]).any(|kind| kind["kind"].is_null()))
+                    .map(|dep| names[text(&dep["pkg"])].to_owned())
+                    .collect();
+                (names[text(&node["id"])].to_owned(), uses)
+            })
+            .collect();
+        Self { direct }
+    }
+
+    fn direct(&self, package: &str) -> &BTreeSet<String> {
+        self.direct
+            .get(package)
+            .unwrap_or_else(|| panic!("{package} is a package of this workspace"))
+    }
+
+    fn all(&self, package: &str) -> BTreeSet<String> {
+        let mut seen = BTreeSet::new();
+        let mut open = vec![package.to_owned()];
+        while let Some(package) = open.pop() {
+            for used in self.direct(&package) {
+                if seen.insert(used.clone()) {
+                    open.push(used.clone());
+                }
+            }
+        }
+        seen
+    }
+}
+
+fn array(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().expect("an array").iter()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("a string")
+}
+
+/// Every package of ours that `package` names must be in `allowed`.
+fn assert_uses_only(graph: &Graph, package: &str, allowed: &[&str]) {
+    let ours = graph
+        .direct(package)
+        .iter()
+        .filter(|used| used.starts_with("countersign") || used.starts_with("durabletask"));
+    for used in ours {
+        assert!(
+            allowed.contains(&used.as_str()),
+            "{package} must not depend on {used}; it may use {allowed:?}"
+        );
+    }
+}
+
+#[test]
+fn packages_use_only_the_packages_below_them() {
+    let graph = Graph::load();
+    let rules: [(&str, &[&str]); 8] = [
+        ("durabletask-proto", &[]),
+        ("durabletask-core", &["durabletask-proto"]),
+        ("durabletask", &["durabletask-core", "durabletask-proto"]),
+        ("durabletask-scheduler-core", &["durabletask-proto"]),
+        (
+            "durabletask-scheduler",
+            &["durabletask-proto", "durabletask-scheduler-core"],
+        ),
+        ("countersign-enrollment", &["durabletask-core"]),
+        (
+            "countersign-orchestrations",
+            &["countersign-enrollment", "durabletask-core"],
+        ),
+        (
+            "countersign-activities",
+            &["countersign-enrollment", "durabletask-core"],
+        ),
+    ];
+    for (package, allowed) in rules {
+        assert_uses_only(&graph, package, allowed);
+    }
+}
+
+#[test]
+fn the_pure_cores_have_no_runtime_network_or_database() {
+    let graph = Graph::load();
+    for package in [
+        "durabletask-core",
+        "durabletask-scheduler-core",
+        "countersign-orchestrations",
+    ] {
+        // `cargo metadata` unifies features over the workspace, so what the wire
+        // types' own gRPC stubs bring in is looked past here: the stubs are off
+        // in a build of the core alone.
+        let mut open = graph.direct(package).clone();
+        open.remove("durabletask-proto");
+        let mut reached = open.clone();
+        for used in &open {
+            if !used.starts_with("durabletask") {
+                reached.extend(graph.all(used));
+            }
+        }
+        for banned in ["tokio", "tonic", "rusqlite", "hyper", "reqwest", "axum"] {
+            assert!(
+                !reached.contains(banned),
+                "{package} must not reach {banned}"
+            );
+        }
+    }
+}
+
+#[test]
+fn nothing_depends_on_the_front_door() {
+    let graph = Graph::load();
+    for (package, uses) in &graph.direct {
+        assert!(
+            !uses.contains("countersign"),
+            "{package} must not depend on the binary's package"
+        );
+    }
+}
