@@ -36,9 +36,7 @@ pub fn code_at(account: &TotpAccount, unix_seconds: u64) -> Result<Code, CodeErr
     let period = parameters.period();
     let into_period = unix_seconds % u64::from(period);
     let valid_from = unix_seconds - into_period;
-    let valid_until = valid_from
-        .checked_add(u64::from(period))
-        .ok_or(CodeError)?;
+    let valid_until = valid_from.checked_add(u64::from(period)).ok_or(CodeError)?;
     let algorithm = match parameters.algorithm() {
         Algorithm::Sha1 => totp_rs::Algorithm::SHA1,
         Algorithm::Sha256 => totp_rs::Algorithm::SHA256,
@@ -104,9 +102,8 @@ mod tests {
                     .into_iter()
                     .zip(expected)
             {
-                let uri = format!(
-                    "otpauth://totp/rfc?secret={secret}&algorithm={algorithm}&digits=8"
-                );
+                let uri =
+                    format!("otpauth://totp/rfc?secret={secret}&algorithm={algorithm}&digits=8");
                 check(&uri, time, token);
                 for digits in [6, 7] {
                     let uri = format!(
@@ -144,7 +141,9 @@ mod tests {
 
     #[test]
     fn time_is_told_from_the_period_not_from_the_request() {
-        let account = otpauth::parse("otpauth://totp/x?secret=2FASTEST").unwrap().account;
+        let account = otpauth::parse("otpauth://totp/x?secret=2FASTEST")
+            .unwrap()
+            .account;
         for (time, remaining, from) in [(29, 1, 0), (30, 30, 30), (59, 1, 30), (60, 30, 60)] {
             let code = code_at(&account, time).unwrap();
             assert_eq!(code.time_remaining, remaining);

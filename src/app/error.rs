@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use countersign_activities::vault::VaultError;
+use countersign_activities::vault::OpenError as VaultError;
 use countersign_enrollment::sealed;
 use durabletask::{ConnectionError, WorkerError};
 use durabletask_scheduler::{OpenError, ServeError};

@@ -1,7 +1,5 @@
 //! From a picture or a URI to a token, with and without approval.
 
-use std::time::Duration;
-
 use data_encoding::{BASE32_NOPAD, BASE64};
 use reqwest::StatusCode;
 use serde_json::json;
@@ -14,7 +12,7 @@ fn seed_code_at(unix_seconds: u64) -> String {
     Builder::new()
         .with_algorithm(Algorithm::SHA1)
         .with_digits(6)
-        .with_step_duration(Duration::from_secs(30))
+        .with_step_duration(30)
         .with_secret(BASE32_NOPAD.decode(b"2FASTEST").unwrap())
         .build_noncompliant()
         .generate(unix_seconds)

@@ -124,11 +124,14 @@ impl App {
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
         let address = |part: &str| {
-            let address = bound[part].as_str();
-            format!("http://{}", address.expect("serve.json names the address"))
+            let address = bound[part].as_str().expect("serve.json names the address");
+            format!(
+                "http://{}",
+                address.trim_start_matches("http://").trim_end_matches('/')
+            )
         };
-        self.base = address("listen");
-        self.dashboard = address("dashboardListen");
+        self.base = address("server");
+        self.dashboard = address("dashboard");
     }
 
     /// Ends the server as a power cut would.

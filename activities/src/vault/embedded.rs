@@ -17,7 +17,9 @@ use countersign_enrollment::account::{
 };
 use countersign_enrollment::ids::EnrollmentId;
 use data_encoding::BASE64URL_NOPAD;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension as _, Row, Transaction, TransactionBehavior, params,
+};
 use thiserror::Error;
 use tokio::sync::Mutex;
 
@@ -171,11 +173,7 @@ impl EmbeddedVault {
 
 #[async_trait]
 impl SecretVault for EmbeddedVault {
-    async fn store(
-        &self,
-        id: &EnrollmentId,
-        account: &TotpAccount,
-    ) -> Result<Stored, VaultError> {
+    async fn store(&self, id: &EnrollmentId, account: &TotpAccount) -> Result<Stored, VaultError> {
         let (id, account, crypter) = (id.clone(), account.clone(), Arc::clone(&self.crypter));
         self.write(move |transaction| {
             if let Some(row) = find(transaction, &id)? {
@@ -183,8 +181,8 @@ impl SecretVault for EmbeddedVault {
                     return Err(VaultError::Deleted);
                 }
                 let kept = row.account(&crypter)?;
-                let same = kept.secret() == account.secret()
-                    && kept.parameters() == account.parameters();
+                let same =
+                    kept.secret() == account.secret() && kept.parameters() == account.parameters();
                 return if same {
                     Ok(Stored::AlreadyThere)
                 } else {

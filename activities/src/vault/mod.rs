@@ -37,11 +37,7 @@ pub trait SecretVault: Send + Sync {
     ///
     /// [`VaultError::Conflict`] when another secret, or other parameters, are kept under
     /// `id`; they stay. [`VaultError::Deleted`] when the account was deleted or purged.
-    async fn store(
-        &self,
-        id: &EnrollmentId,
-        account: &TotpAccount,
-    ) -> Result<Stored, VaultError>;
+    async fn store(&self, id: &EnrollmentId, account: &TotpAccount) -> Result<Stored, VaultError>;
 
     /// The account with its secret. Needs no permission to list.
     ///
@@ -79,11 +75,8 @@ pub trait SecretVault: Send + Sync {
     /// # Errors
     ///
     /// As [`SecretVault::read`].
-    async fn rename(
-        &self,
-        id: &EnrollmentId,
-        labels: &Labels,
-    ) -> Result<AccountRecord, VaultError>;
+    async fn rename(&self, id: &EnrollmentId, labels: &Labels)
+    -> Result<AccountRecord, VaultError>;
 
     /// Takes the account out of use: it is not read or listed any more, and can be
     /// recovered. Deleting a deleted one changes nothing.

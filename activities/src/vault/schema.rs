@@ -70,7 +70,8 @@ pub(super) fn touch(path: &Path) -> io::Result<()> {
 pub(super) fn open(path: &Path) -> Result<Opened, rusqlite::Error> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
-    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let application: i64 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version = version(&connection)?;
     match (application, version) {
         (APPLICATION_ID, VERSION) | (0, 0) => {}

@@ -24,7 +24,7 @@ pub use history::{
     ExecutionStarted, HistoryEvent, HistoryPayload, ParentInstance, TraceContext,
     timestamp_from_wire, timestamp_to_wire,
 };
-pub use registry::Registry;
+pub use registry::{Registry, RunningActivity};
 pub use replay::{
     ContinueOptions, Either, EventTask, Execution, OrchestrationContext, SubOrchestrationOptions,
     Task, TaskOptions, Timer, TurnResult, UnprocessedEvents, WhenAll, WhenAny, select, when_all,

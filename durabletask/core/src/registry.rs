@@ -1,6 +1,7 @@
 //! Which code answers to which name.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -49,6 +50,9 @@ pub struct Registry {
     activities: BTreeMap<String, ActivityHandler>,
     duplicates: Vec<String>,
 }
+
+/// An activity under way: yields its output as JSON text.
+pub type RunningActivity = Pin<Box<dyn Future<Output = Result<String, Failure>> + Send>>;
 
 impl Registry {
     /// A registry without handlers.
@@ -125,17 +129,25 @@ impl Registry {
     #[must_use]
     pub fn merge(mut self, other: Self) -> Self {
         for (name, handler) in other.orchestrations {
-            if self.orchestrations.contains_key(&name) {
-                self.duplicates.push(format!("orchestration '{name}'"));
-            } else {
-                self.orchestrations.insert(name, handler);
+            match self.orchestrations.entry(name) {
+                Entry::Occupied(taken) => {
+                    let name = taken.key();
+                    self.duplicates.push(format!("orchestration '{name}'"));
+                }
+                Entry::Vacant(free) => {
+                    free.insert(handler);
+                }
             }
         }
         for (name, handler) in other.activities {
-            if self.activities.contains_key(&name) {
-                self.duplicates.push(format!("activity '{name}'"));
-            } else {
-                self.activities.insert(name, handler);
+            match self.activities.entry(name) {
+                Entry::Occupied(taken) => {
+                    let name = taken.key();
+                    self.duplicates.push(format!("activity '{name}'"));
+                }
+                Entry::Vacant(free) => {
+                    free.insert(handler);
+                }
             }
         }
         self.duplicates.extend(other.duplicates);
@@ -169,7 +181,7 @@ impl Registry {
         &self,
         context: ActivityContext,
         input: Option<String>,
-    ) -> Result<Pin<Box<dyn Future<Output = Result<String, Failure>> + Send>>, Failure> {
+    ) -> Result<RunningActivity, Failure> {
         match self.activities.get(context.name()) {
             Some(handler) => Ok(handler(context, input)),
             None => Err(Failure::new(

@@ -39,6 +39,10 @@ struct Shared {
 }
 
 /// How a session with the scheduler ended.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one value for the life of a stream"
+)]
 enum Ended {
     /// The worker was told to stop; the stream is kept for the draining.
     Stopped(Option<Streaming<proto::WorkItem>>),

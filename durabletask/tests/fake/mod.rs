@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -193,13 +194,18 @@ fn next_answer<T>(answers: &Answers<T>) -> Option<Result<T, Status>> {
     (!answers.is_empty()).then(|| answers.remove(0))
 }
 
+// Written out, because `async_trait` does not look into macros.
 macro_rules! unimplemented_calls {
     ($($name:ident($request:ident) -> $response:ident;)*) => {
-        $(async fn $name(
-            &self,
+        $(fn $name<'a, 'f>(
+            &'a self,
             _: Request<proto::$request>,
-        ) -> Result<Response<proto::$response>, Status> {
-            Err(Status::unimplemented(stringify!($name)))
+        ) -> Pin<Box<dyn Future<Output = Result<Response<proto::$response>, Status>> + Send + 'f>>
+        where
+            'a: 'f,
+            Self: 'f,
+        {
+            Box::pin(async { Err(Status::unimplemented(stringify!($name))) })
         })*
     };
 }

@@ -1,0 +1,30 @@
+//! `store-secret`: a sealed account becomes an entry of the vault, once.
+
+use countersign_enrollment::contract::{SecretStored, StoreSecret};
+use durabletask_core::Failure;
+
+use crate::Activities;
+
+impl Activities {
+    /// Stores an account under its enrollment's id. Storing it again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Retriable while the vault does not answer, permanent otherwise.
+    pub(crate) async fn store_secret(&self, input: &StoreSecret) -> Result<SecretStored, Failure> {
+        let account = self
+            .keys
+            .open(&input.enrollment, &input.account)
+            .map_err(|error| Failure::from(error).permanent())?;
+        match self.vault.store(&input.enrollment, &account).await {
+            Ok(stored) => {
+                tracing::info!(instance_id = %input.enrollment, ?stored, "secret stored");
+                Ok(SecretStored {
+                    id: input.enrollment.clone(),
+                })
+            }
+            Err(error) if error.is_retriable() => Err(error.into()),
+            Err(error) => Err(Failure::from(error).permanent()),
+        }
+    }
+}
