@@ -15,8 +15,10 @@ struct Graph {
 impl Graph {
     /// Reads the resolved graph of normal dependencies (no test or build ones).
     fn load() -> Self {
+        // Only what is built here has been downloaded.
         let output = Command::new(env!("CARGO"))
             .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+            .args(["--filter-platform", &host()])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
             .expect("cargo runs");
@@ -59,6 +61,17 @@ impl Graph {
         }
         seen
     }
+}
+
+/// The platform that this test was built on.
+fn host() -> String {
+    let output = Command::new("rustc")
+        .arg("-vV")
+        .output()
+        .expect("rustc runs");
+    let text = String::from_utf8(output.stdout).expect("rustc prints text");
+    let line = text.lines().find_map(|line| line.strip_prefix("host: "));
+    line.expect("rustc names its host").to_owned()
 }
 
 fn array(value: &Value) -> impl Iterator<Item = &Value> {

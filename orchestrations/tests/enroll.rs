@@ -44,11 +44,11 @@ fn image() -> Value {
 }
 
 fn not_required() -> Value {
-    json!({ "approval": "notRequired" })
+    json!("notRequired")
 }
 
 fn required() -> Value {
-    json!({ "approval": "required", "deadlineSeconds": 72 * 3_600 })
+    json!({ "required": { "deadlineSeconds": 72 * 3_600 } })
 }
 
 fn decision(approved: bool, by: &str) -> Value {

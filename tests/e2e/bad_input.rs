@@ -43,7 +43,7 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
     admin
         .post_bytes("/api/enrollments", "image/png", bomb)
         .await
-        .assert_problem(422, "image-too-large");
+        .assert_problem(413, "image-too-large");
 
     // A picture without a code is known only after decoding.
     let blank = png(&image::DynamicImage::ImageLuma8(
@@ -186,10 +186,6 @@ async fn an_upload_of_100_mb_is_refused_and_the_server_lives() {
         Ok(response) => assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE),
         Err(error) => assert!(error.is_request() || error.is_body(), "{error:?}"),
     }
-    admin
-        .post_bytes("/api/enrollments", "image/png", vec![0_u8; 11 << 20])
-        .await
-        .assert_problem(413, "payload-too-large");
     assert_alive(&app).await;
 }
 
@@ -214,7 +210,7 @@ async fn callers_without_the_right_to_are_refused() {
         let stranger = app.caller(token);
         for (method, path) in &paths {
             let answer = stranger.send(stranger.request(method.clone(), path)).await;
-            answer.assert_problem(401, "unauthorized");
+            answer.assert_problem(401, "unauthenticated");
             assert!(answer.headers.contains_key("www-authenticate"));
         }
     }
@@ -252,7 +248,7 @@ async fn callers_without_the_right_to_are_refused() {
     reader
         .get(&format!("/api/tokens?id={id}"))
         .await
-        .assert_problem(401, "unauthorized");
+        .assert_problem(401, "unauthenticated");
     assert_alive(&app).await;
 }
 
@@ -275,7 +271,7 @@ async fn an_approval_needs_a_second_person_and_happens_once() {
             b"{\"approved\": \"maybe\"}".to_vec(),
         )
         .await;
-    answer.assert_problem(400, "invalid-request");
+    answer.assert_problem(400, "invalid-json");
     assert_eq!(
         approver.decide(&id, true, "").await.status,
         StatusCode::ACCEPTED

@@ -268,7 +268,7 @@ async fn nobody_answers_and_the_enrollment_expires() {
     app.new_caller("late", "approver")
         .decide(&id, true, "")
         .await
-        .assert_problem(409, "already-decided");
+        .assert_problem(409, "approval-expired");
 }
 
 #[tokio::test]
@@ -311,7 +311,7 @@ async fn enrollments_are_listed_newest_first_and_in_pages() {
                 .iter()
                 .map(|e| e["id"].as_str().unwrap().to_owned()),
         );
-        match page.body["cursor"].as_str() {
+        match page.body["next"].as_str() {
             Some(cursor) => path = format!("/api/enrollments?limit=2&cursor={cursor}"),
             None => break,
         }
