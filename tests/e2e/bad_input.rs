@@ -123,14 +123,14 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
     admin
         .post("/api/enrollments", &json!({ "url": "x" }))
         .await
-        .assert_problem(400, "invalid-request");
+        .assert_problem(400, "invalid-json");
     admin
         .post(
             "/api/enrollments",
             &json!({ "image": "*** not base64 ***" }),
         )
         .await
-        .assert_problem(400, "invalid-base64");
+        .assert_problem(400, "invalid-json");
     admin
         .post_bytes("/api/enrollments", "application/pdf", b"%PDF-1.7".to_vec())
         .await
@@ -159,11 +159,11 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
     admin
         .get("/api/tokens")
         .await
-        .assert_problem(400, "invalid-request");
+        .assert_problem(400, "invalid-parameter");
     admin
         .get("/api/nothing")
         .await
-        .assert_problem(404, "not-found");
+        .assert_problem(404, "no-such-path");
     admin
         .send(admin.request(Method::PUT, "/api/accounts"))
         .await
@@ -223,19 +223,19 @@ async fn callers_without_the_right_to_are_refused() {
         caller
             .post("/api/enrollments", &start)
             .await
-            .assert_problem(403, "forbidden");
+            .assert_problem(403, "role-missing");
     }
     for caller in [&enroller, &approver] {
         caller
             .get(&format!("/api/tokens?id={id}"))
             .await
-            .assert_problem(403, "forbidden");
+            .assert_problem(403, "role-missing");
     }
     for caller in [&enroller, &reader] {
         caller
             .decide(&id, true, "")
             .await
-            .assert_problem(403, "forbidden");
+            .assert_problem(403, "role-missing");
     }
     // An enroller follows its own enrollments and learns nothing of others'.
     enroller
