@@ -172,10 +172,6 @@ impl App {
         self.folder.path()
     }
 
-    pub(crate) fn base(&self) -> &str {
-        &self.base
-    }
-
     /// Everything that the server has printed and logged, over all runs.
     pub(crate) fn logs(&self) -> String {
         (1..=self.runs)

@@ -18,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 /// How long a test waits for something that must happen.
-pub const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// What the fake got from the worker or client.
 #[derive(Debug)]
-pub enum Got {
+pub(crate) enum Got {
     /// A stream of work items was opened.
     Stream(WorkItems),
     Orchestration(proto::OrchestratorResponse),
@@ -35,14 +35,14 @@ pub enum Got {
 
 /// The sending end of an open stream of work items.
 #[derive(Debug)]
-pub struct WorkItems {
-    pub request: proto::GetWorkItemsRequest,
-    pub headers: HashMap<String, String>,
+pub(crate) struct WorkItems {
+    pub(crate) request: proto::GetWorkItemsRequest,
+    pub(crate) headers: HashMap<String, String>,
     items: mpsc::Sender<Result<proto::WorkItem, Status>>,
 }
 
 impl WorkItems {
-    pub async fn send(&self, token: &str, request: proto::work_item::Request) {
+    pub(crate) async fn send(&self, token: &str, request: proto::work_item::Request) {
         let item = proto::WorkItem {
             request: Some(request),
             completion_token: token.to_owned(),
@@ -50,12 +50,12 @@ impl WorkItems {
         self.items.send(Ok(item)).await.unwrap();
     }
 
-    pub async fn fail(&self, status: Status) {
+    pub(crate) async fn fail(&self, status: Status) {
         self.items.send(Err(status)).await.unwrap();
     }
 
     /// Waits until the other side has closed the stream.
-    pub async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         tokio::time::timeout(SOON, self.items.closed())
             .await
             .unwrap();
@@ -75,15 +75,15 @@ struct Service {
 }
 
 /// A running fake.
-pub struct Fake {
-    pub address: SocketAddr,
-    pub got: mpsc::UnboundedReceiver<Got>,
+pub(crate) struct Fake {
+    pub(crate) address: SocketAddr,
+    pub(crate) got: mpsc::UnboundedReceiver<Got>,
     service: Service,
     stop: CancellationToken,
 }
 
 impl Fake {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let (sender, got) = mpsc::unbounded_channel();
         let service = Service {
             got: sender,
@@ -118,12 +118,12 @@ impl Fake {
         });
     }
 
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.stop.cancel();
     }
 
     /// Comes back on the same address.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.kill();
         tokio::time::timeout(SOON, async {
             while TcpListener::bind(self.address).await.is_err() {
@@ -135,53 +135,59 @@ impl Fake {
         self.listen().await;
     }
 
-    pub fn connection(&self) -> Connection {
+    pub(crate) fn connection(&self) -> Connection {
         Connection::insecure(&format!("http://{}", self.address), "test-hub").unwrap()
     }
 
-    pub fn set_history(&self, events: Vec<proto::HistoryEvent>) {
+    pub(crate) fn set_history(&self, events: Vec<proto::HistoryEvent>) {
         *self.service.history.lock().unwrap() = events;
     }
 
     /// What the next completions are answered with, in this order.
-    pub fn answer_completions(&self, answers: Vec<Result<(), Status>>) {
+    pub(crate) fn answer_completions(&self, answers: Vec<Result<(), Status>>) {
         *self.service.completions.lock().unwrap() = answers;
     }
 
-    pub fn answer_starts(&self, answers: Vec<Result<(), Status>>) {
+    pub(crate) fn answer_starts(&self, answers: Vec<Result<(), Status>>) {
         *self.service.starts.lock().unwrap() = answers;
     }
 
-    pub fn answer_instances(&self, answers: Vec<Result<proto::GetInstanceResponse, Status>>) {
+    pub(crate) fn answer_instances(
+        &self,
+        answers: Vec<Result<proto::GetInstanceResponse, Status>>,
+    ) {
         *self.service.instances.lock().unwrap() = answers;
     }
 
-    pub fn answer_queries(&self, answers: Vec<Result<proto::QueryInstancesResponse, Status>>) {
+    pub(crate) fn answer_queries(
+        &self,
+        answers: Vec<Result<proto::QueryInstancesResponse, Status>>,
+    ) {
         *self.service.pages.lock().unwrap() = answers;
     }
 
-    pub async fn next(&mut self) -> Got {
+    pub(crate) async fn next(&mut self) -> Got {
         tokio::time::timeout(SOON, self.got.recv())
             .await
             .expect("nothing came")
             .unwrap()
     }
 
-    pub async fn stream(&mut self) -> WorkItems {
+    pub(crate) async fn stream(&mut self) -> WorkItems {
         match self.next().await {
             Got::Stream(stream) => stream,
             other => panic!("not a stream: {other:?}"),
         }
     }
 
-    pub async fn orchestration(&mut self) -> proto::OrchestratorResponse {
+    pub(crate) async fn orchestration(&mut self) -> proto::OrchestratorResponse {
         match self.next().await {
             Got::Orchestration(response) => response,
             other => panic!("not a turn: {other:?}"),
         }
     }
 
-    pub async fn activity(&mut self) -> proto::ActivityResponse {
+    pub(crate) async fn activity(&mut self) -> proto::ActivityResponse {
         match self.next().await {
             Got::Activity(response) => response,
             other => panic!("not an activity: {other:?}"),
