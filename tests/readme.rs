@@ -1,0 +1,112 @@
+//! The README tells the whole command line, and nothing that is not there.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+
+use clap::CommandFactory as _;
+use countersign::cli::Cli;
+use countersign::config::{Config, Settings};
+
+const README: &str = include_str!("../README.md");
+
+/// The rows of the table under `heading` whose header starts with `first`, as cells.
+fn table(heading: &str, first: &str) -> Vec<Vec<String>> {
+    let section = README
+        .split("\n## ")
+        .find(|section| section.starts_with(heading))
+        .unwrap_or_else(|| panic!("the README has a section {heading:?}"));
+    let rows: Vec<Vec<String>> = section
+        .lines()
+        .skip_while(|line| !line.starts_with(&format!("| {first}")))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let line = line.replace("\\|", "\u{1}");
+            let cells = line.trim_matches('|').split('|');
+            cells
+                .map(|cell| cell.trim().replace('\u{1}', "|"))
+                .collect()
+        })
+        .collect();
+    assert!(!rows.is_empty(), "{heading:?} has a table {first:?}");
+    rows
+}
+
+/// What stands between backticks in a cell.
+fn code(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn every_setting_is_in_the_configuration_table_with_its_variable_and_default() {
+    let command = <Settings as clap::Args>::augment_args(clap::Command::new("settings"));
+    let rows = table("Configuration", "Flag");
+    let mut told = BTreeSet::new();
+    for row in &rows {
+        if let Some(flag) = code(&row[0])
+            .first()
+            .and_then(|flag| flag.strip_prefix("--"))
+        {
+            told.insert(flag.split(' ').next().unwrap().to_owned());
+        }
+    }
+    let exist: BTreeSet<String> = command
+        .get_arguments()
+        .filter_map(|argument| argument.get_long().map(str::to_owned))
+        .collect();
+    assert_eq!(told, exist, "the README's flags and the program's");
+
+    for argument in command.get_arguments() {
+        let flag = format!("--{}", argument.get_long().unwrap());
+        let help = argument.get_help().unwrap().to_string();
+        let row = rows
+            .iter()
+            .find(|row| code(&row[0]).first().unwrap_or(&"").split(' ').next() == Some(&flag))
+            .unwrap();
+        for variable in code(&row[1]) {
+            assert!(help.contains(variable), "{flag}: {help:?} names {variable}");
+        }
+        if let Some((_, default)) = help.split_once("[default: ") {
+            let default = default.trim_end_matches(']');
+            assert_eq!(code(&row[2]), [default], "{flag}: the default");
+        }
+    }
+}
+
+#[test]
+fn the_sample_file_is_a_valid_configuration() {
+    let sample = README
+        .split_once("```toml\n")
+        .and_then(|(_, rest)| rest.split_once("```"))
+        .expect("the README has a sample file")
+        .0;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("countersign.toml");
+    std::fs::write(&file, sample).unwrap();
+    let flags = Settings {
+        config: Some(file.to_string_lossy().into_owned()),
+        ..Settings::default()
+    };
+    let config = Config::resolve(&flags, |_| None).unwrap();
+    assert!(config.require_approval);
+    assert_eq!(config.approval_timeout.as_secs(), 12 * 3600);
+}
+
+#[test]
+fn every_command_is_in_the_command_table() {
+    let told: BTreeSet<String> = table("The command line", "Command")
+        .iter()
+        .flat_map(|row| {
+            code(&row[0])
+                .into_iter()
+                .filter_map(|call| call.strip_prefix("countersign "))
+                .map(|call| call.split(' ').next().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let exist: BTreeSet<String> = Cli::command()
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .collect();
+    assert_eq!(told, exist);
+}
