@@ -102,6 +102,8 @@ impl Enrollments {
     pub(crate) async fn start(&self, new: NewEnrollment<'_>) -> Result<Snapshot, EnrollmentError> {
         let caller: CallerId = new.caller.parse().map_err(internal)?;
         let id = self.id_for(new.caller, new.idempotency_key);
+        // The request's span: from here on each of its log lines names the enrollment.
+        tracing::Span::current().record("instance_id", tracing::field::display(&id));
         let approval = if new.approval_asked || self.require_approval {
             Approval::Required {
                 deadline_seconds: self.approval_timeout.as_secs(),

@@ -19,6 +19,7 @@ use super::enrollments::{
     StartQuery, accepted_response, idempotency_key, limit, no_store, parameters,
 };
 use super::error::ApiError;
+use super::observe;
 use super::views::{AccountPage, AccountView, TokenView};
 use crate::enrollments::{NewEnrollment, Stage};
 use crate::tokens::from_vault;
@@ -157,5 +158,7 @@ async fn code(door: &FrontDoor, id: &str, detailed: bool) -> Result<Response, Ap
 }
 
 fn account_id(text: &str) -> Result<EnrollmentId, ApiError> {
-    text.parse().map_err(|_| ApiError::AccountUnknown)
+    let id = text.parse().map_err(|_| ApiError::AccountUnknown)?;
+    observe::about(&id);
+    Ok(id)
 }

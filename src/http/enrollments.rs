@@ -17,6 +17,7 @@ use super::FrontDoor;
 use super::auth::{Caller, Enroll, Follow};
 use super::body::UploadBody;
 use super::error::ApiError;
+use super::observe;
 use super::views::{EnrollmentPage, EnrollmentView, StartedView, status_path};
 use crate::enrollments::{Cursor, EnrollmentError, ListQuery, NewEnrollment, Snapshot, Stage};
 
@@ -262,8 +263,11 @@ pub(super) async fn terminate(
 
 /// The id in a path; what cannot be one is as unknown as one that is not used.
 pub(super) fn enrollment_id(text: &str) -> Result<EnrollmentId, ApiError> {
-    text.parse()
-        .map_err(|_| ApiError::Enrollment(EnrollmentError::Unknown))
+    let id = text
+        .parse()
+        .map_err(|_| ApiError::Enrollment(EnrollmentError::Unknown))?;
+    observe::about(&id);
+    Ok(id)
 }
 
 /// The query's parameters, or the problem with them.

@@ -8,6 +8,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use countersign_enrollment::ids::EnrollmentId;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -57,6 +58,11 @@ pub(crate) fn current() -> (String, Shape) {
         .unwrap_or_else(|_| ("unknown".to_owned(), Shape::Problem))
 }
 
+/// Names the enrollment that the present request is about, for its log lines.
+pub(crate) fn about(id: &EnrollmentId) {
+    tracing::Span::current().record("instance_id", tracing::field::display(id));
+}
+
 /// The middleware.
 pub(crate) async fn observe(
     State(door): State<Arc<FrontDoor>>,
@@ -80,6 +86,7 @@ pub(crate) async fn observe(
         route,
         request_id = context.id,
         caller = tracing::field::Empty,
+        instance_id = tracing::field::Empty,
     );
     let answer = async {
         let Ok(_permit) = door.requests.try_acquire() else {

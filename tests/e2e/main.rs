@@ -10,3 +10,4 @@ mod command_line;
 mod crash;
 mod enrollment;
 mod leak;
+mod telemetry;
