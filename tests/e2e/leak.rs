@@ -136,7 +136,6 @@ async fn a_planted_secret_is_found_nowhere() {
         .await;
     admin.get(&format!("/api/tokens?id={MARKER}")).await;
 
-    // Failed: the vault cannot be written, so the orchestration cannot do its work.
     // Crashed: killed with enrollments under way.
     for _ in 0..3 {
         let admin = app.admin();
