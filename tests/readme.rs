@@ -1,7 +1,7 @@
 //! The README tells the whole command line, and nothing that is not there.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::CommandFactory as _;
 use countersign::cli::Cli;
@@ -41,29 +41,30 @@ fn code(cell: &str) -> Vec<&str> {
 fn every_setting_is_in_the_configuration_table_with_its_variable_and_default() {
     let command = <Settings as clap::Args>::augment_args(clap::Command::new("settings"));
     let rows = table("Configuration", "Flag");
-    let mut told = BTreeSet::new();
-    for row in &rows {
-        if let Some(flag) = code(&row[0])
-            .first()
-            .and_then(|flag| flag.strip_prefix("--"))
-        {
-            told.insert(flag.split(' ').next().unwrap().to_owned());
-        }
-    }
-    let exist: BTreeSet<String> = command
-        .get_arguments()
-        .filter_map(|argument| argument.get_long().map(str::to_owned))
+    let told: BTreeMap<&str, &Vec<String>> = rows
+        .iter()
+        .filter_map(|row| {
+            let flag = code(&row[0]).first()?.strip_prefix("--")?;
+            Some((flag.split(' ').next()?, row))
+        })
         .collect();
-    assert_eq!(told, exist, "the README's flags and the program's");
+    let exist: BTreeSet<&str> = command
+        .get_arguments()
+        .filter_map(clap::Arg::get_long)
+        .collect();
+    assert_eq!(
+        told.keys().copied().collect::<BTreeSet<_>>(),
+        exist,
+        "the README's flags and the program's"
+    );
 
     for argument in command.get_arguments() {
-        let flag = format!("--{}", argument.get_long().unwrap());
+        let flag = argument.get_long().unwrap();
         let help = argument.get_help().unwrap().to_string();
-        let row = rows
-            .iter()
-            .find(|row| code(&row[0]).first().unwrap_or(&"").split(' ').next() == Some(&flag))
-            .unwrap();
-        for variable in code(&row[1]) {
+        let row = told[flag];
+        let variables = code(&row[1]);
+        assert!(!variables.is_empty(), "{flag}: the row names its variable");
+        for variable in variables {
             assert!(help.contains(variable), "{flag}: {help:?} names {variable}");
         }
         if let Some((_, default)) = help.split_once("[default: ") {
@@ -107,6 +108,21 @@ fn every_command_is_in_the_command_table() {
     let exist: BTreeSet<String> = Cli::command()
         .get_subcommands()
         .map(|command| command.get_name().to_owned())
+        .collect();
+    assert_eq!(told, exist);
+}
+
+#[test]
+fn the_exit_codes_are_those_of_the_help() {
+    let told: Vec<(String, String)> = table("The command line", "Exit code")
+        .into_iter()
+        .map(|row| (row[0].clone(), row[1].clone()))
+        .collect();
+    let help = Cli::command().get_after_help().unwrap().to_string();
+    let exist: Vec<(String, String)> = help
+        .lines()
+        .filter_map(|line| line.trim().split_once("  "))
+        .map(|(code, meaning)| (code.to_owned(), meaning.to_owned()))
         .collect();
     assert_eq!(told, exist);
 }
