@@ -310,7 +310,7 @@ impl Settings {
             match duration::parse(&text) {
                 Ok(time) if time >= Duration::from_secs(1) => config.approval_timeout = time,
                 Ok(_) => problems.push("approval-timeout must be at least 1s".to_owned()),
-                Err(reason) => problems.push(format!("--approval-timeout: {reason}")),
+                Err(reason) => problems.push(format!("approval-timeout: {reason}, not {text:?}")),
             }
         }
         match self.auth.as_deref() {

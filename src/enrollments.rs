@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 use crate::access::secret;
 use crate::clock::Clock;
 use crate::intake::Accepted;
+use crate::telemetry;
 
 pub(crate) use list::{Cursor, ListQuery};
 pub(crate) use snapshot::{Snapshot, Stage};
@@ -102,8 +103,7 @@ impl Enrollments {
     pub(crate) async fn start(&self, new: NewEnrollment<'_>) -> Result<Snapshot, EnrollmentError> {
         let caller: CallerId = new.caller.parse().map_err(internal)?;
         let id = self.id_for(new.caller, new.idempotency_key);
-        // The request's span: from here on each of its log lines names the enrollment.
-        tracing::Span::current().record("instance_id", tracing::field::display(&id));
+        telemetry::about(&id);
         let approval = if new.approval_asked || self.require_approval {
             Approval::Required {
                 deadline_seconds: self.approval_timeout.as_secs(),

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 
+use countersign_enrollment::ids::EnrollmentId;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -35,4 +36,10 @@ pub fn init(config: &LogConfig) {
     if outcome.is_err() {
         tracing::debug!("a log subscriber is already installed");
     }
+}
+
+/// Names the enrollment that the present span is about, for every log line in it.
+/// A span without an `instance_id` field stays as it is.
+pub(crate) fn about(id: &EnrollmentId) {
+    tracing::Span::current().record("instance_id", tracing::field::display(id));
 }

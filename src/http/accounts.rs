@@ -19,9 +19,9 @@ use super::enrollments::{
     StartQuery, accepted_response, idempotency_key, limit, no_store, parameters,
 };
 use super::error::ApiError;
-use super::observe;
 use super::views::{AccountPage, AccountView, TokenView};
 use crate::enrollments::{NewEnrollment, Stage};
+use crate::telemetry;
 use crate::tokens::from_vault;
 
 /// How long `POST /api/accounts` waits for the end.
@@ -158,7 +158,7 @@ async fn code(door: &FrontDoor, id: &str, detailed: bool) -> Result<Response, Ap
 }
 
 fn account_id(text: &str) -> Result<EnrollmentId, ApiError> {
-    let id = text.parse().map_err(|_| ApiError::AccountUnknown)?;
-    observe::about(&id);
-    Ok(id)
+    text.parse()
+        .inspect(telemetry::about)
+        .map_err(|_| ApiError::AccountUnknown)
 }

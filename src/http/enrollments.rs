@@ -17,9 +17,9 @@ use super::FrontDoor;
 use super::auth::{Caller, Enroll, Follow};
 use super::body::UploadBody;
 use super::error::ApiError;
-use super::observe;
 use super::views::{EnrollmentPage, EnrollmentView, StartedView, status_path};
 use crate::enrollments::{Cursor, EnrollmentError, ListQuery, NewEnrollment, Snapshot, Stage};
+use crate::telemetry;
 
 /// The longest that a status request may ask to wait, in seconds.
 const LONGEST_WAIT: u64 = 60;
@@ -263,11 +263,9 @@ pub(super) async fn terminate(
 
 /// The id in a path; what cannot be one is as unknown as one that is not used.
 pub(super) fn enrollment_id(text: &str) -> Result<EnrollmentId, ApiError> {
-    let id = text
-        .parse()
-        .map_err(|_| ApiError::Enrollment(EnrollmentError::Unknown))?;
-    observe::about(&id);
-    Ok(id)
+    text.parse()
+        .inspect(telemetry::about)
+        .map_err(|_| ApiError::Enrollment(EnrollmentError::Unknown))
 }
 
 /// The query's parameters, or the problem with them.

@@ -8,7 +8,6 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use countersign_enrollment::ids::EnrollmentId;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -56,11 +55,6 @@ pub(crate) fn current() -> (String, Shape) {
     CONTEXT
         .try_with(|context| (context.id.clone(), context.shape))
         .unwrap_or_else(|_| ("unknown".to_owned(), Shape::Problem))
-}
-
-/// Names the enrollment that the present request is about, for its log lines.
-pub(crate) fn about(id: &EnrollmentId) {
-    tracing::Span::current().record("instance_id", tracing::field::display(id));
 }
 
 /// The middleware.

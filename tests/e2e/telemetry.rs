@@ -16,8 +16,12 @@ fn names(line: &Value, id: &str) -> bool {
 
 async fn until_logged(app: &App, messages: &[&str]) {
     let begun = Instant::now();
-    while !messages.iter().all(|message| app.logs().contains(message)) {
-        assert!(begun.elapsed() < PATIENCE, "{messages:?}:\n{}", app.logs());
+    loop {
+        let logs = app.logs();
+        if messages.iter().all(|message| logs.contains(message)) {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{messages:?}:\n{logs}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
