@@ -7,7 +7,7 @@ use totp_rs::{Builder, Secret};
 /// An account's code at one moment, with the time that it is shown for.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Code {
-    /// The digits, leading zeros kept.
+    /// The digits, leading zeros kept; of Steam Guard, five digits and letters.
     pub token: String,
     /// Seconds until another code is shown, 1 to `period`.
     pub time_remaining: u32,
@@ -38,12 +38,13 @@ pub fn code_at(account: &TotpAccount, unix_seconds: u64) -> Result<Code, CodeErr
     let valid_from = unix_seconds - into_period;
     let valid_until = valid_from.checked_add(u64::from(period)).ok_or(CodeError)?;
     let algorithm = match parameters.algorithm() {
+        _ if parameters.is_steam() => totp_rs::Algorithm::Steam,
         Algorithm::Sha1 => totp_rs::Algorithm::SHA1,
         Algorithm::Sha256 => totp_rs::Algorithm::SHA256,
         Algorithm::Sha512 => totp_rs::Algorithm::SHA512,
     };
     // The builder's own checks refuse secrets that services hand out. An account has
-    // 6 to 8 digits, a period above zero and a secret, so nothing here can panic.
+    // 5 to 8 digits, a period above zero and a secret, so nothing here can panic.
     let totp = Builder::new()
         .with_algorithm(algorithm)
         .with_digits(parameters.digits())
@@ -137,6 +138,33 @@ mod tests {
                 token,
             );
         }
+    }
+
+    /// The key of RFC 6238 under Steam's alphabet, made with another program.
+    #[test]
+    fn steam_vectors() {
+        let secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+        for (time, token) in [
+            (0, "GG5F5"),
+            (59, "PV9M4"),
+            (1_111_111_109, "PY4YB"),
+            (1_234_567_890, "VHHQY"),
+            (2_000_000_000, "9N776"),
+        ] {
+            check(
+                &format!("otpauth://steam/Steam:gordon?secret={secret}"),
+                time,
+                token,
+            );
+            let encoder = format!("otpauth://totp/Steam:gordon?secret={secret}&encoder=steam");
+            check(&encoder, time, token);
+        }
+        // An issuer of that name alone means nothing.
+        check(
+            &format!("otpauth://totp/Steam:gordon?secret={secret}&issuer=Steam"),
+            59,
+            "287082",
+        );
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::sealed::Sealable;
 pub const MAX_LABEL_CHARS: usize = 256;
 /// The longest secret, in bytes: 1,024 characters of base32.
 pub const MAX_SECRET_BYTES: usize = 640;
+/// Characters in a code of Steam Guard.
+const STEAM_DIGITS: u8 = 5;
 /// The account name where a label has none and there is no issuer either.
 const NAMELESS: &str = "Account";
 
@@ -45,6 +47,10 @@ impl Algorithm {
 }
 
 /// How an account's codes look and how long each is shown.
+///
+/// Five digits stand for Steam Guard's codes: five characters out of
+/// `23456789BCDFGHJKMNPQRTVWXY`, always with SHA-1 and 30 seconds. No other codes have
+/// five.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CodeParameters {
     algorithm: Algorithm,
@@ -53,25 +59,42 @@ pub struct CodeParameters {
 }
 
 impl CodeParameters {
+    /// The parameters of Steam Guard's codes.
+    pub const STEAM: Self = Self {
+        algorithm: Algorithm::Sha1,
+        digits: STEAM_DIGITS,
+        period: 30,
+    };
+
     /// Codes of `digits` digits (6 to 8) that change every `period` seconds (1 to
-    /// 86,400).
+    /// 86,400), or those of [`CodeParameters::STEAM`].
     ///
     /// # Errors
     ///
     /// [`InputProblem::DigitsUnsupported`] and [`InputProblem::PeriodUnsupported`]
     /// outside of these ranges.
     pub fn new(algorithm: Algorithm, digits: u8, period: u32) -> Result<Self, InputProblem> {
+        let parameters = Self {
+            algorithm,
+            digits,
+            period,
+        };
+        if parameters == Self::STEAM {
+            return Ok(parameters);
+        }
         if !(6..=8).contains(&digits) {
             return Err(InputProblem::DigitsUnsupported);
         }
         if !(1..=86_400).contains(&period) {
             return Err(InputProblem::PeriodUnsupported);
         }
-        Ok(Self {
-            algorithm,
-            digits,
-            period,
-        })
+        Ok(parameters)
+    }
+
+    /// Whether these are Steam Guard's codes.
+    #[must_use]
+    pub fn is_steam(self) -> bool {
+        self.digits == STEAM_DIGITS
     }
 
     /// The hash function.
@@ -80,7 +103,7 @@ impl CodeParameters {
         self.algorithm
     }
 
-    /// Digits in a code, 6 to 8.
+    /// Digits in a code, 6 to 8; 5 characters for Steam Guard.
     #[must_use]
     pub const fn digits(self) -> u8 {
         self.digits
@@ -144,6 +167,7 @@ impl fmt::Debug for TotpSecret {
 pub struct Labels {
     issuer: Option<String>,
     account_name: String,
+    label_issuer: Option<String>,
 }
 
 impl Labels {
@@ -168,7 +192,31 @@ impl Labels {
         Ok(Self {
             issuer,
             account_name,
+            label_issuer: None,
         })
+    }
+
+    /// The same, with the issuer that a URI's label names where its issuer parameter
+    /// names another one. Kept for the record, and for writing an equal URI.
+    ///
+    /// Shortened to [`MAX_LABEL_CHARS`]. None is kept that says the same as the issuer
+    /// but for case, or that could not be told from it in a label.
+    #[must_use]
+    pub fn with_label_issuer(mut self, label_issuer: Option<&str>) -> Self {
+        let shortened = |text: &str| {
+            let kept: String = clean(text).chars().take(MAX_LABEL_CHARS).collect();
+            clean(&kept)
+        };
+        self.label_issuer = label_issuer
+            .map(shortened)
+            .filter(|text| !text.is_empty())
+            .filter(|text| {
+                let label = format!("{text}:{}", self.account_name);
+                self.issuer
+                    .as_deref()
+                    .is_some_and(|issuer| otpauth::after_issuer(&label, issuer).is_none())
+            });
+        self
     }
 
     /// Who the account is with.
@@ -181,6 +229,12 @@ impl Labels {
     #[must_use]
     pub fn account_name(&self) -> &str {
         &self.account_name
+    }
+
+    /// Another issuer that the label of the account's URI named.
+    #[must_use]
+    pub fn label_issuer(&self) -> Option<&str> {
+        self.label_issuer.as_deref()
     }
 }
 
@@ -242,6 +296,7 @@ impl TotpAccount {
         AccountPreview {
             issuer: self.labels.issuer.clone(),
             account_name: self.labels.account_name.clone(),
+            label_issuer: self.labels.label_issuer.clone(),
             algorithm: self.parameters.algorithm,
             digits: self.parameters.digits,
             period: self.parameters.period,
@@ -283,12 +338,27 @@ pub struct AccountPreview {
     pub issuer: Option<String>,
     /// Whose account it is, never empty.
     pub account_name: String,
+    /// Another issuer that the label of the account's URI named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_issuer: Option<String>,
     /// The hash function.
     pub algorithm: Algorithm,
-    /// Digits in a code, 6 to 8.
+    /// Digits in a code, 6 to 8; 5 characters for Steam Guard.
     pub digits: u8,
     /// How long a code is shown, in seconds.
     pub period: u32,
+}
+
+impl AccountPreview {
+    /// The labels that it shows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Labels::new`].
+    pub fn labels(&self) -> Result<Labels, InputProblem> {
+        Ok(Labels::new(self.issuer.as_deref(), &self.account_name)?
+            .with_label_issuer(self.label_issuer.as_deref()))
+    }
 }
 
 impl Sealable for TotpAccount {

@@ -16,6 +16,7 @@ use crate::account::{Algorithm, CodeParameters, Labels, TotpAccount};
 use crate::problem::{InputProblem, Parameter};
 
 pub use crate::account::AccountPreview;
+pub(crate) use label::after_issuer;
 pub(crate) use secret::too_long as secret_too_long;
 pub(crate) use write::export;
 
@@ -68,7 +69,36 @@ pub enum Warning {
     CleanedLabel,
 }
 
-/// Reads an otpauth URI of type `totp`.
+impl Warning {
+    /// What is odd, as a sentence for the person who sent it.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::WeakSecret { bits } => {
+                format!("The secret has {bits} bits; a strong one has 128 or more.")
+            }
+            Self::IssuerMismatch { label_issuer } => format!(
+                "The label names another issuer, \u{201c}{label_issuer}\u{201d}; the issuer parameter counts."
+            ),
+            Self::RepeatedIssuer => "The issuer is given more than once; the first counts.".to_owned(),
+            Self::TrailingBits => {
+                "The secret's last character holds bits that don't count; check that it was copied completely."
+                    .to_owned()
+            }
+            Self::UnusualDigits => "Codes have 7 digits, which few apps show.".to_owned(),
+            Self::UnusualPeriod => {
+                "Codes change after an unusual time: neither 30 nor 60 seconds.".to_owned()
+            }
+            Self::FoldedNames => {
+                "Parameter names are in upper case, which many apps don't read.".to_owned()
+            }
+            Self::FragmentIgnored => "What follows the # was left out.".to_owned(),
+            Self::CleanedLabel => "Control characters were taken out of the names.".to_owned(),
+        }
+    }
+}
+
+/// Reads an otpauth URI of type `totp` or `steam`.
 ///
 /// # Errors
 ///
@@ -90,22 +120,36 @@ pub fn parse(text: &str) -> Result<Parsed, InputProblem> {
     }
     let text = text.trim();
     let rest = after_scheme(text)?;
-    // An issuer or account name with an unescaped `#` (guests in Azure are called
-    // `...#EXT#@...`) looks as if the URI ended there. Where parameters follow it, or
-    // where no secret precedes it, it was meant literally.
-    if let Some((before, fragment)) = rest.split_once('#') {
-        let literally = fragment.contains(['&', '?', '=']);
-        if !literally {
-            let parsed = read(before);
-            if !matches!(parsed, Err(InputProblem::SecretMissing)) {
-                return parsed.map(|mut parsed| {
-                    parsed.warnings.push(Warning::FragmentIgnored);
-                    parsed
-                });
-            }
+    match rest.split_once('#') {
+        None => read(rest),
+        Some((before, _)) => read_with_fragment(before, rest),
+    }
+}
+
+/// Reads a URI with a `#`, where the part in front of it ends with `before`.
+///
+/// It begins a fragment, which says nothing, unless no secret precedes it: then it
+/// stands in a name for itself (guests in Azure are called `...#EXT#@...`). Where the
+/// fragment would change the codes if it were part of the URI, nobody can tell.
+fn read_with_fragment(before: &str, whole: &str) -> Result<Parsed, InputProblem> {
+    let parsed = read(before);
+    if matches!(parsed, Err(InputProblem::SecretMissing)) {
+        return read(whole);
+    }
+    let mut parsed = parsed?;
+    if let Ok(literal) = read(whole) {
+        let (ours, theirs) = (parsed.account.parameters(), literal.account.parameters());
+        let differing = [
+            (ours.algorithm() != theirs.algorithm(), Parameter::Algorithm),
+            (ours.digits() != theirs.digits(), Parameter::Digits),
+            (ours.period() != theirs.period(), Parameter::Period),
+        ];
+        if let Some((_, parameter)) = differing.into_iter().find(|(differs, _)| *differs) {
+            return Err(conflict(parameter));
         }
     }
-    read(rest)
+    parsed.warnings.push(Warning::FragmentIgnored);
+    Ok(parsed)
 }
 
 /// What follows `otpauth://`.
@@ -125,18 +169,24 @@ fn after_scheme(text: &str) -> Result<&str, InputProblem> {
 fn read(rest: &str) -> Result<Parsed, InputProblem> {
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (kind, label) = path.split_once('/').unwrap_or((path, ""));
-    check_kind(kind)?;
+    let steam = is_steam(kind)?;
     let query = query::read(query)?;
-    if query.steam {
-        return Err(InputProblem::SteamUnsupported);
-    }
+    let parameters = if steam || query.steam {
+        steam_parameters(&query)?
+    } else {
+        let digits = query.digits.unwrap_or(6);
+        if digits == CodeParameters::STEAM.digits() {
+            // Five digits without Steam's name are nobody's codes.
+            return Err(InputProblem::DigitsUnsupported);
+        }
+        CodeParameters::new(
+            query.algorithm.unwrap_or(Algorithm::Sha1),
+            digits,
+            query.period.unwrap_or(30),
+        )?
+    };
     let secret = query.secret.ok_or(InputProblem::SecretMissing)?;
     let secret_bits = secret.secret.expose().len() * 8;
-    let parameters = CodeParameters::new(
-        query.algorithm.unwrap_or(Algorithm::Sha1),
-        query.digits.unwrap_or(6),
-        query.period.unwrap_or(30),
-    )?;
     let label = label::read(label, query.issuer.as_deref())?;
 
     let mut warnings = Vec::new();
@@ -145,8 +195,12 @@ fn read(rest: &str) -> Result<Parsed, InputProblem> {
             bits: u32::try_from(secret_bits).unwrap_or(u32::MAX),
         });
     }
-    if let Some(label_issuer) = label.other_issuer {
-        warnings.push(Warning::IssuerMismatch { label_issuer });
+    let labels = Labels::new(label.issuer.as_deref(), &label.account_name)?
+        .with_label_issuer(label.other_issuer.as_deref());
+    if let Some(label_issuer) = labels.label_issuer() {
+        warnings.push(Warning::IssuerMismatch {
+            label_issuer: label_issuer.to_owned(),
+        });
     }
     let mut note = |holds: bool, warning: Warning| {
         if holds {
@@ -163,22 +217,37 @@ fn read(rest: &str) -> Result<Parsed, InputProblem> {
     note(query.folded_names, Warning::FoldedNames);
     note(label.cleaned, Warning::CleanedLabel);
 
-    let labels = Labels::new(label.issuer.as_deref(), &label.account_name)?;
     let account = TotpAccount::new(labels, parameters, secret.secret);
     Ok(Parsed { account, warnings })
 }
 
-fn check_kind(kind: &str) -> Result<(), InputProblem> {
+/// Whether the type is Steam's; otherwise it is `totp`.
+fn is_steam(kind: &str) -> Result<bool, InputProblem> {
     match kind.to_ascii_lowercase().as_str() {
-        "totp" => Ok(()),
+        "totp" => Ok(false),
+        "steam" => Ok(true),
         "hotp" => Err(InputProblem::HotpUnsupported),
-        "steam" => Err(InputProblem::SteamUnsupported),
         "" => Err(InputProblem::OtpauthMalformed),
         _ => Err(InputProblem::TypeUnsupported),
     }
 }
 
-/// That a parameter is given twice with different values.
+/// Steam's codes are always made the same way; parameters may only say so.
+fn steam_parameters(query: &query::Query) -> Result<CodeParameters, InputProblem> {
+    let steam = CodeParameters::STEAM;
+    if query.algorithm.is_some_and(|it| it != steam.algorithm()) {
+        return Err(conflict(Parameter::Algorithm));
+    }
+    if query.digits.is_some_and(|it| it != steam.digits()) {
+        return Err(conflict(Parameter::Digits));
+    }
+    if query.period.is_some_and(|it| it != steam.period()) {
+        return Err(conflict(Parameter::Period));
+    }
+    Ok(steam)
+}
+
+/// That a parameter contradicts itself or the rest of the URI.
 fn conflict(parameter: Parameter) -> InputProblem {
     InputProblem::ParamsConflict { parameter }
 }

@@ -68,9 +68,7 @@ pub enum InputProblem {
     },
     /// It is for counter-based codes.
     HotpUnsupported,
-    /// It is for Steam Guard codes.
-    SteamUnsupported,
-    /// It is for neither TOTP nor HOTP.
+    /// It is for neither TOTP nor HOTP, nor Steam Guard.
     TypeUnsupported,
     /// It has no secret.
     SecretMissing,
@@ -96,7 +94,7 @@ pub enum InputProblem {
     DigitsUnsupported,
     /// The period is not 1 to 86,400 seconds.
     PeriodUnsupported,
-    /// A parameter is given twice with different values.
+    /// A parameter contradicts another value of it, or the rest of the URI.
     ParamsConflict {
         /// Which one.
         parameter: Parameter,
@@ -204,7 +202,6 @@ impl InputProblem {
             Self::OtpauthMalformed => "otpauth-malformed",
             Self::OtpauthTooLong { .. } => "otpauth-too-long",
             Self::HotpUnsupported => "hotp-unsupported",
-            Self::SteamUnsupported => "steam-unsupported",
             Self::TypeUnsupported => "type-unsupported",
             Self::SecretMissing => "secret-missing",
             Self::SecretNotBase32 { .. } => "secret-not-base32",
@@ -237,7 +234,6 @@ impl InputProblem {
             Self::OtpauthMalformed => "Malformed otpauth URI",
             Self::OtpauthTooLong { .. } => "Otpauth URI too long",
             Self::HotpUnsupported => "Counter-based codes are not supported",
-            Self::SteamUnsupported => "Steam codes are not supported",
             Self::TypeUnsupported => "Unknown kind of code",
             Self::SecretMissing => "Secret missing",
             Self::SecretNotBase32 { .. } => "Secret is not base32",
@@ -302,10 +298,6 @@ impl InputProblem {
                 "The URI is for counter-based codes (hotp); only time-based ones (totp) are supported."
                     .to_owned()
             }
-            Self::SteamUnsupported => {
-                "The URI is for Steam Guard codes; only time-based codes of digits (totp) are supported."
-                    .to_owned()
-            }
             Self::TypeUnsupported => "The URI is for a kind of code other than totp.".to_owned(),
             Self::SecretMissing => "The URI has no secret, or an empty one.".to_owned(),
             Self::SecretNotBase32 { lookalike: true } => {
@@ -331,7 +323,7 @@ impl InputProblem {
                 "The period is not a whole number of seconds from 1 to 86400.".to_owned()
             }
             Self::ParamsConflict { parameter } => format!(
-                "The parameter {} is given more than once, with different values.",
+                "The parameter {} is given more than once with different values, or contradicts the rest of the URI.",
                 parameter.as_str()
             ),
             Self::LabelMalformed => {
@@ -370,7 +362,7 @@ impl InputProblem {
             Self::NotOtpauth => {
                 "Send the whole text of the QR code; it begins with otpauth://totp/."
             }
-            Self::HotpUnsupported | Self::SteamUnsupported | Self::TypeUnsupported => {
+            Self::HotpUnsupported | Self::TypeUnsupported => {
                 "Set the service up again with time-based codes (TOTP), if it offers them."
             }
             Self::SecretNotBase32 { lookalike: true } => {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::AccountPreview;
 use crate::ids::CallerId;
+use crate::otpauth::Warning;
 
 /// The step that an enrollment is in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub enum Progress {
     AwaitingApproval {
         /// What would be enrolled.
         preview: AccountPreview,
+        /// What is odd about it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<Warning>,
         /// Who asked for it. They cannot decide.
         requested_by: CallerId,
         /// When it is too late.

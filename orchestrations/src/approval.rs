@@ -7,6 +7,7 @@ use countersign_enrollment::account::AccountPreview;
 use countersign_enrollment::contract::APPROVAL;
 use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::ids::CallerId;
+use countersign_enrollment::otpauth::Warning;
 use countersign_enrollment::progress::Progress;
 use durabletask_core::{Either, Failure, OrchestrationContext, select};
 
@@ -26,12 +27,14 @@ pub(crate) enum Decision {
 pub(crate) async fn await_decision(
     ctx: &OrchestrationContext,
     preview: &AccountPreview,
+    warnings: &[Warning],
     requested_by: CallerId,
     deadline_seconds: u64,
 ) -> Result<Decision, Failure> {
     let deadline = deadline(ctx.current_utc(), deadline_seconds);
     ctx.set_custom_status(&Progress::AwaitingApproval {
         preview: preview.clone(),
+        warnings: warnings.to_vec(),
         requested_by: requested_by.clone(),
         deadline,
     })?;

@@ -67,7 +67,8 @@ pub async fn enroll(
     let approval = match request.approval {
         Approval::NotRequired => None,
         Approval::Required { deadline_seconds } => {
-            match await_decision(&ctx, &preview, request.requested_by, deadline_seconds).await? {
+            let asked_by = request.requested_by;
+            match await_decision(&ctx, &preview, &warnings, asked_by, deadline_seconds).await? {
                 Decision::Approved(decision) => Some(decision),
                 Decision::Rejected(decision) => {
                     return Ok(EnrollmentOutcome::Rejected { preview, decision });

@@ -78,6 +78,9 @@ fn describe(state: &Value, stage: &str) {
     if !label.is_empty() {
         output::line(&format!("  account   {label}"));
     }
+    for warning in state["warnings"].as_array().into_iter().flatten() {
+        output::line(&format!("  warning   {}", text(warning, "detail")));
+    }
     let asked_by = text(state, "requestedBy");
     if !asked_by.is_empty() {
         output::line(&format!("  asked by  {asked_by}"));

@@ -168,10 +168,14 @@ impl Snapshot {
             Progress::Decoding => self.stage = Stage::Decoding,
             Progress::Validating => self.stage = Stage::Validating,
             Progress::AwaitingApproval {
-                preview, deadline, ..
+                preview,
+                warnings,
+                deadline,
+                ..
             } => {
                 self.stage = Stage::AwaitingApproval;
                 self.preview = Some(preview);
+                self.warnings = warnings;
                 self.deadline = Some(deadline);
             }
             Progress::Storing => self.stage = Stage::Storing,

@@ -57,12 +57,30 @@ pub(super) struct EnrollmentView {
     #[serde(skip_serializing_if = "Option::is_none")]
     preview: Option<AccountPreview>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<Warning>,
+    warnings: Vec<WarningView>,
     approval: ApprovalView,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<ProblemView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<AccountLink>,
+}
+
+/// Something odd about what was enrolled, with a sentence for a person.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WarningView {
+    #[serde(flatten)]
+    warning: Warning,
+    detail: String,
+}
+
+impl WarningView {
+    fn new(warning: &Warning) -> Self {
+        Self {
+            detail: warning.detail(),
+            warning: warning.clone(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -113,7 +131,7 @@ impl EnrollmentView {
             last_updated_at: snapshot.last_updated_at,
             requested_by: snapshot.requested_by.clone(),
             preview: snapshot.preview.clone(),
-            warnings: snapshot.warnings.clone(),
+            warnings: snapshot.warnings.iter().map(WarningView::new).collect(),
             approval: ApprovalView {
                 required: snapshot.approval_required,
                 deadline: snapshot.deadline,

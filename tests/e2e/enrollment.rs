@@ -63,6 +63,12 @@ async fn a_uri_becomes_a_token() {
     assert_eq!(ended.body["stage"], "Enrolled", "{ended:?}");
     assert_eq!(ended.body["preview"]["issuer"], "2FAS");
     assert_eq!(ended.body["preview"]["accountName"], "Test Token");
+    let weak = json!({
+        "warning": "weakSecret",
+        "bits": 40,
+        "detail": "The secret has 40 bits; a strong one has 128 or more.",
+    });
+    assert_eq!(ended.body["warnings"], json!([weak]), "{ended:?}");
     assert_token(&admin, &id).await;
 
     let by_path = admin.get(&format!("/api/accounts/{id}/token")).await;

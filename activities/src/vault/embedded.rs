@@ -247,7 +247,7 @@ impl SecretVault for EmbeddedVault {
             transaction
                 .prepare_cached(
                     "UPDATE accounts SET issuer = ?2, account_name = ?3, issuer_key = ?4,
-                     name_key = ?5, updated_at = ?6 WHERE id = ?1",
+                     name_key = ?5, updated_at = ?6, label_issuer = ?7 WHERE id = ?1",
                 )
                 .and_then(|mut statement| {
                     statement.execute(params![
@@ -257,6 +257,7 @@ impl SecretVault for EmbeddedVault {
                         issuer_key,
                         name_key,
                         Utc::now().timestamp_micros(),
+                        labels.label_issuer(),
                     ])
                 })
                 .map_err(from_sqlite)?;
@@ -320,8 +321,7 @@ impl AccountRow {
             reason: "it has values that no account has",
         };
         let preview = &self.record.preview;
-        let labels =
-            Labels::new(preview.issuer.as_deref(), &preview.account_name).map_err(corrupt)?;
+        let labels = preview.labels().map_err(corrupt)?;
         let parameters = CodeParameters::new(preview.algorithm, preview.digits, preview.period)
             .map_err(corrupt)?;
         let secret = crypter
@@ -332,11 +332,11 @@ impl AccountRow {
     }
 }
 
-/// What a secret is bound to: where it is kept, and how its codes are made.
+/// What a secret is bound to: where it is kept, and how its codes are made. The 1 is the
+/// version of this text.
 fn place(id: &EnrollmentId, parameters: CodeParameters) -> String {
     format!(
-        "accounts|{id}|{}|{}|{}|{}",
-        schema::VERSION,
+        "accounts|{id}|1|{}|{}|{}",
         parameters.algorithm().as_str(),
         parameters.digits(),
         parameters.period()
@@ -358,8 +358,8 @@ fn insert(
     transaction
         .prepare_cached(
             "INSERT INTO accounts (id, issuer, account_name, issuer_key, name_key, algorithm,
-             digits, period, key_id, nonce, ciphertext, created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)",
+             digits, period, key_id, nonce, ciphertext, created_at, updated_at, label_issuer)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13)",
         )
         .and_then(|mut statement| {
             statement.execute(params![
@@ -375,6 +375,7 @@ fn insert(
                 encrypted.nonce,
                 encrypted.ciphertext,
                 now,
+                account.labels().label_issuer(),
             ])
         })
         .map_err(from_sqlite)?;
@@ -382,7 +383,7 @@ fn insert(
 }
 
 const COLUMNS: &str = "id, issuer, account_name, algorithm, digits, period, created_at, \
-                       updated_at, deleted_at, key_id, nonce, ciphertext";
+                       updated_at, deleted_at, key_id, nonce, ciphertext, label_issuer";
 
 fn find(connection: &Connection, id: &EnrollmentId) -> Result<Option<AccountRow>, VaultError> {
     connection
@@ -414,6 +415,7 @@ fn read_row(row: &Row<'_>) -> Result<AccountRow, VaultError> {
             preview: AccountPreview {
                 issuer: row.get(1).map_err(from_sqlite)?,
                 account_name: row.get(2).map_err(from_sqlite)?,
+                label_issuer: row.get(12).map_err(from_sqlite)?,
                 algorithm,
                 digits: row.get(4).map_err(from_sqlite)?,
                 period: row.get(5).map_err(from_sqlite)?,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 /// The version of the tables below. Kept in the file's `user_version`.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 /// Marks the file as ours: "CSVT".
 const APPLICATION_ID: i64 = 0x4353_5654;
 /// How long to wait for another process that writes.
@@ -23,6 +23,7 @@ CREATE TABLE accounts (
     id           TEXT PRIMARY KEY,
     issuer       TEXT,
     account_name TEXT NOT NULL,
+    label_issuer TEXT,
     -- Lower case, for order and search.
     issuer_key   TEXT NOT NULL,
     name_key     TEXT NOT NULL,
@@ -44,6 +45,9 @@ CREATE TABLE purged (
     purged_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 ";
+
+/// From the tables of version 1 to those above.
+const FROM_1: &str = "ALTER TABLE accounts ADD COLUMN label_issuer TEXT;";
 
 /// What a file is, once it is open.
 pub(super) enum Opened {
@@ -74,7 +78,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, rusqlite::Error> {
         connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version = version(&connection)?;
     match (application, version) {
-        (APPLICATION_ID, VERSION) | (0, 0) => {}
+        (APPLICATION_ID, 1..=VERSION) | (0, 0) => {}
         (APPLICATION_ID, version) if version > VERSION => return Ok(Opened::Newer(version)),
         _ => return Ok(Opened::Foreign),
     }
@@ -84,12 +88,16 @@ pub(super) fn open(path: &Path) -> Result<Opened, rusqlite::Error> {
     connection.pragma_update(None, "secure_delete", true)?;
 
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Another process may have made them in the meantime.
-    if self::version(&transaction)? == 0 {
-        transaction.execute_batch(TABLES)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
+    // Another process may have made or changed them in the meantime.
+    match self::version(&transaction)? {
+        0 => {
+            transaction.execute_batch(TABLES)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        }
+        1 => transaction.execute_batch(FROM_1)?,
+        _ => {}
     }
+    transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
     Ok(Opened::Ready(connection))
 }
@@ -116,6 +124,43 @@ fn write_ahead(connection: &Connection) -> Result<(), rusqlite::Error> {
                 std::thread::sleep(Duration::from_millis(20));
             }
             Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_first_version_gets_todays_tables() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vault.sqlite3");
+        let old = Connection::open(&path).unwrap();
+        let tables = TABLES.replace("    label_issuer TEXT,\n", "");
+        assert_ne!(tables, TABLES);
+        old.execute_batch(&tables).unwrap();
+        old.pragma_update(None, "application_id", APPLICATION_ID)
+            .unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        old.execute_batch(
+            "INSERT INTO accounts VALUES
+             ('a', 'Ex', 'x', 'ex', 'x', 'SHA1', 6, 30, 'k', x'', x'', 1, 1, NULL)",
+        )
+        .unwrap();
+        drop(old);
+        // Twice: the second finds today's.
+        for _ in 0..2 {
+            let Opened::Ready(connection) = open(&path).unwrap() else {
+                panic!("it is ours");
+            };
+            let kept: (String, Option<String>) = connection
+                .query_row("SELECT id, label_issuer FROM accounts", [], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+                .unwrap();
+            assert_eq!(kept, ("a".to_owned(), None));
+            assert_eq!(version(&connection).unwrap(), VERSION);
         }
     }
 }

@@ -62,14 +62,14 @@ pub(super) fn read(encoded: &str, parameter: Option<&str>) -> Result<Label, Inpu
         (issuer, other_issuer) => Label {
             issuer,
             account_name,
-            other_issuer: other_issuer.map(shorten),
+            other_issuer,
             cleaned,
         },
     })
 }
 
 /// What follows `issuer:` at the beginning of `label`, ignoring case.
-fn after_issuer(label: &str, issuer: &str) -> Option<String> {
+pub(crate) fn after_issuer(label: &str, issuer: &str) -> Option<String> {
     let issuer = issuer.to_lowercase();
     label
         .match_indices(':')
@@ -83,9 +83,4 @@ fn decode(encoded: &str) -> Result<String, InputProblem> {
         .decode_utf8()
         .map(|text| text.into_owned())
         .map_err(|_| InputProblem::LabelMalformed)
-}
-
-/// A label that is only mentioned is not worth a refusal when it is long.
-fn shorten(text: String) -> String {
-    text.chars().take(crate::account::MAX_LABEL_CHARS).collect()
 }

@@ -4,6 +4,7 @@ use data_encoding::BASE32_NOPAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
+use super::after_issuer;
 use crate::account::{Algorithm, TotpAccount};
 
 /// What is escaped: everything but RFC 3986's unreserved characters and `@`. A space
@@ -24,13 +25,15 @@ pub(crate) fn export(account: &TotpAccount) -> Zeroizing<String> {
         None if account.account_name().contains(':') => (":".to_owned(), String::new()),
         None => (String::new(), String::new()),
         Some(issuer) => {
-            // Readers disagree on an issuer with a colon in front of the account name,
-            // so there it is in the parameter only.
-            let prefix = if issuer.contains(':') && !seems_prefixed(account.account_name(), issuer)
-            {
-                String::new()
-            } else {
-                format!("{}:", escape(issuer))
+            // A label's own issuer stands before the account name, if there is one.
+            // Otherwise, readers disagree on an issuer with a colon in that place, so
+            // there it is in the parameter only, unless the name alone would be read as
+            // beginning with it.
+            let seems_prefixed = || after_issuer(account.account_name(), issuer).is_some();
+            let prefix = match account.labels().label_issuer() {
+                Some(label_issuer) => format!("{}:", escape(label_issuer)),
+                None if issuer.contains(':') && !seems_prefixed() => String::new(),
+                None => format!("{}:", escape(issuer)),
             };
             (prefix, format!("&issuer={}", escape(issuer)))
         }
@@ -40,7 +43,7 @@ pub(crate) fn export(account: &TotpAccount) -> Zeroizing<String> {
     if parameters.algorithm() != Algorithm::Sha1 {
         rest.push_str(&format!("&algorithm={}", parameters.algorithm().as_str()));
     }
-    if parameters.digits() != 6 {
+    if !matches!(parameters.digits(), 6 | 5) {
         rest.push_str(&format!("&digits={}", parameters.digits()));
     }
     if parameters.period() != 30 {
@@ -48,14 +51,12 @@ pub(crate) fn export(account: &TotpAccount) -> Zeroizing<String> {
     }
 
     let secret = Zeroizing::new(BASE32_NOPAD.encode(account.secret().expose()));
-    let parts = [
-        "otpauth://totp/",
-        &prefix,
-        &account_name,
-        "?secret=",
-        &secret,
-        &rest,
-    ];
+    let kind = if parameters.is_steam() {
+        "otpauth://steam/"
+    } else {
+        "otpauth://totp/"
+    };
+    let parts = [kind, &prefix, &account_name, "?secret=", &secret, &rest];
     // The exact capacity, so that no copy of the secret stays behind when it grows.
     let mut uri = Zeroizing::new(String::with_capacity(
         parts.iter().map(|part| part.len()).sum(),
@@ -64,12 +65,4 @@ pub(crate) fn export(account: &TotpAccount) -> Zeroizing<String> {
         uri.push_str(part);
     }
     uri
-}
-
-/// Whether the account name alone would be read as beginning with the issuer.
-fn seems_prefixed(account_name: &str, issuer: &str) -> bool {
-    let issuer = issuer.to_lowercase();
-    account_name
-        .match_indices(':')
-        .any(|(at, _)| account_name[..at].trim().to_lowercase() == issuer)
 }
