@@ -1,5 +1,7 @@
 //! What is stored comes back as the same account, which writes an equal URI.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use countersign_activities::totp;
 use countersign_activities::vault::{EmbeddedVault, SecretVault as _, Stored};
 use countersign_enrollment::account::{Algorithm, CodeParameters, Labels, TotpAccount, TotpSecret};

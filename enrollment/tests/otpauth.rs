@@ -1,6 +1,8 @@
 //! Every rule for reading an otpauth URI, as a table: what is written, what is read, and
 //! who writes it so.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use countersign_enrollment::account::{Algorithm, CodeParameters};
 use countersign_enrollment::otpauth::{self, Parsed, Warning};
 use countersign_enrollment::problem::{InputProblem, Parameter};

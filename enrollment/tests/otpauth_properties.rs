@@ -1,5 +1,7 @@
 //! What holds for every account and every text.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use countersign_enrollment::account::{Algorithm, CodeParameters, Labels, TotpAccount, TotpSecret};
 use countersign_enrollment::otpauth;
 use proptest::prelude::*;
