@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Runs the official SDKs against a scheduler and prints what works: feature by SDK.
+#
+#   tests/conformance/official/run.sh [python] [js] [go]     (default: all)
+#
+# Fails where a feature fails, is neither reported nor excluded, or passes although exclusions.tsv
+# says that it cannot.
+#   CONFORMANCE_CONNECTION_STRING  a scheduler that runs already; default: ours, started for each SDK
+#   CONFORMANCE_SCHEDULER          our binary; default: built by cargo
+#   CONFORMANCE_WORK               where SDKs are installed; default: target/conformance
+set -euo pipefail
+cd "$(dirname "$0")"
+# shellcheck source=lib.sh
+source ./lib.sh
+
+[ $# -gt 0 ] || set -- python js go
+results=$work/results.tsv
+: >"$results"
+sdks=()
+broken=0
+for language in "$@"; do
+    case $language in
+        python) sdks+=(python python-azuremanaged) ;;
+        js | go) sdks+=("$language") ;;
+        *) die "no such language: $language (python, js, go)" ;;
+    esac
+    say "== official SDK: $language"
+    # A runner that ends with an error has said why; what it did report still counts.
+    if ! "./$language/run.sh" >"$work/$language.out"; then
+        say "conformance: the $language runner failed"
+        broken=1
+    fi
+    grep '^RESULT' "$work/$language.out" >>"$results" || true
+done
+
+awk -F '\t' -v sdks="${sdks[*]}" '
+    FILENAME ~ /features.tsv$/ { if (NF) { order[++rows] = $1 } next }
+    FILENAME ~ /exclusions.tsv$/ { if ($0 !~ /^#/ && NF >= 3) { excluded[$1, $2] = $3 } next }
+    { verdict[$2, $3] = $4; detail[$2, $3] = $5 }
+    END {
+        count = split(sdks, names, " ")
+        printf "%-22s", "feature"
+        for (s = 1; s <= count; s++) printf "  %-19s", names[s]
+        print ""
+        for (r = 1; r <= rows; r++) {
+            printf "%-22s", order[r]
+            for (s = 1; s <= count; s++) {
+                sdk = names[s]
+                key = sdk SUBSEP order[r]
+                if (key in excluded) {
+                    cell = "-"
+                    notes = notes sprintf("- %s, %s: %s\n", sdk, order[r], excluded[key])
+                    left_out++
+                    if (verdict[key] == "pass") {
+                        cell = "PASSES, EXCLUDED"
+                        wrong++
+                    }
+                } else if (verdict[key] == "pass") {
+                    cell = "yes"
+                    passed++
+                } else {
+                    cell = (key in verdict) ? "FAILS" : "NOT REPORTED"
+                    errors = errors sprintf("%s, %s: %s\n", sdk, order[r], detail[key])
+                    wrong++
+                }
+                printf "  %-19s", cell
+            }
+            print ""
+        }
+        if (notes) printf "\nLeft out, with the reason:\n%s", notes
+        if (errors) printf "\nFailures:\n%s", errors
+        printf "\n%d passed, %d failed, %d skipped\n", passed, wrong, left_out
+        exit wrong > 0
+    }' features.tsv exclusions.tsv "$results" || broken=1
+exit "$broken"
