@@ -1,5 +1,7 @@
 //! `store-secret`: a sealed account becomes an entry of the vault, once.
 
+use std::error::Error as _;
+
 use countersign_enrollment::contract::{SecretStored, StoreSecret};
 use durabletask_core::Failure;
 
@@ -23,8 +25,22 @@ impl Activities {
                     id: input.enrollment.clone(),
                 })
             }
-            Err(error) if error.is_retriable() => Err(error.into()),
-            Err(error) => Err(Failure::from(error).permanent()),
+            Err(error) => {
+                let retriable = error.is_retriable();
+                tracing::warn!(
+                    instance_id = %input.enrollment,
+                    retriable,
+                    cause = error.source().map(tracing::field::display),
+                    %error,
+                    "secret not stored"
+                );
+                let failure = Failure::from(error);
+                Err(if retriable {
+                    failure
+                } else {
+                    failure.permanent()
+                })
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ mod approvals;
 mod assets;
 mod auth;
 mod body;
+mod drain;
 mod enrollments;
 mod error;
 mod health;
@@ -100,6 +101,7 @@ pub fn router(door: Arc<FrontDoor>) -> Router {
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(drain::drain))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&door),
             observe::observe,

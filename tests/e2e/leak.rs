@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use data_encoding::{BASE32_NOPAD, BASE64, BASE64URL, HEXLOWER, HEXUPPER};
+use memchr::memmem::Finder;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::support::{App, Caller, png, qr_png};
+use crate::support::{App, Caller, PATIENCE, png, qr_png};
 
 /// The planted secret, in base32: nothing else looks like it.
 const MARKER: &str = "LEAKMARKERSECRETLEAKMARKERSECRET";
@@ -32,13 +33,7 @@ fn needles(secret: &[u8]) -> Vec<Vec<u8>> {
     needles
 }
 
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack
-        .windows(needle.len())
-        .any(|window| window == needle)
-}
-
-/// Every file under a folder but the keys, which hold no TOTP secret.
+/// Every file under a folder.
 fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_owned()];
@@ -55,88 +50,183 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     found
 }
 
+/// What is looked for, and where it was looked for so far.
+struct Search {
+    needles: Vec<Finder<'static>>,
+    places: usize,
+}
+
+impl Search {
+    /// Looks for the secret in its own and in its written form, and for a piece of a
+    /// picture of it.
+    fn new(picture: &[u8]) -> Self {
+        let secret = BASE32_NOPAD.decode(MARKER.as_bytes()).unwrap();
+        // The picture goes on being one after the middle; its pixels would show too.
+        let middle = &picture[picture.len() / 2 - 12..picture.len() / 2 + 12];
+        let needles = [
+            secret.as_slice(),
+            MARKER.as_bytes(),
+            MARKER.to_lowercase().as_bytes(),
+            middle,
+        ]
+        .into_iter()
+        .flat_map(needles)
+        .map(|needle| Finder::new(&needle).into_owned())
+        .collect();
+        Self { needles, places: 0 }
+    }
+
+    /// The first form in which a text holds it.
+    fn found(&self, bytes: &[u8]) -> Option<String> {
+        self.needles
+            .iter()
+            .find(|finder| finder.find(bytes).is_some())
+            .map(|finder| String::from_utf8_lossy(finder.needle()).into_owned())
+    }
+
+    fn in_text(&mut self, place: &str, bytes: &[u8]) {
+        assert!(!bytes.is_empty(), "{place} has something to search");
+        assert_eq!(self.found(bytes), None, "{place} holds the planted secret");
+        self.places += 1;
+    }
+
+    /// Databases with their write-ahead logs, keys, and the logs of every run.
+    fn in_files(&mut self, app: &App, moment: &str) {
+        let files = files(app.folder());
+        for (name, bytes) in &files {
+            assert_eq!(
+                self.found(bytes),
+                None,
+                "{name} holds the planted secret {moment}"
+            );
+        }
+        for ending in ["scheduler.sqlite3", "vault.sqlite3", ".log"] {
+            assert!(
+                files
+                    .iter()
+                    .any(|(name, bytes)| name.ends_with(ending) && !bytes.is_empty()),
+                "{ending} is searched {moment}"
+            );
+        }
+        self.places += files.len();
+    }
+}
+
 /// Follows an enrollment to its end; answers its stage.
 async fn outcome(caller: &Caller, id: &str) -> String {
     let ended = caller.ended(id).await;
     ended.body["stage"].as_str().unwrap().to_owned()
 }
 
-#[tokio::test]
-async fn a_planted_secret_is_found_nowhere() {
-    let uri = format!("otpauth://totp/Leak:test?secret={MARKER}&issuer=Leak");
-    let picture = qr_png(&uri);
-    let mut app = App::start_with(&["--approval-timeout", "2s"]).await;
-    let approver = app.new_caller("second-pair-of-eyes", "approver");
+/// Does something to the vault's database that its owner would not.
+fn tamper(app: &App, sql: &str) {
+    let connection = rusqlite::Connection::open(app.data_dir().join("vault.sqlite3")).unwrap();
+    connection.busy_timeout(PATIENCE).unwrap();
+    connection.execute_batch(sql).unwrap();
+}
 
-    // Good: by URI, by picture, by the seed's endpoint.
+/// Enrolled by URI, by picture and by the seed's endpoint, and read.
+async fn walk_the_good_paths(app: &App, uri: &str, picture: &[u8]) -> String {
     let admin = app.admin();
-    let good = admin.enroll(&uri, false).await;
+    let good = admin.enroll(uri, false).await;
     assert_eq!(outcome(&admin, &good).await, "Enrolled");
     let answer = admin
-        .post_bytes("/api/enrollments", "image/png", picture.clone())
+        .post_bytes("/api/enrollments", "image/png", picture.to_vec())
         .await;
     assert_eq!(outcome(&admin, &answer.id()).await, "Enrolled");
     let answer = admin.post("/api/accounts", &json!({ "uri": uri })).await;
     assert_eq!(answer.status, StatusCode::CREATED);
-    admin.get(&format!("/api/tokens?id={good}")).await;
-    admin.get("/api/accounts").await;
+    let token = admin.get(&format!("/api/tokens?id={good}")).await;
+    assert_eq!(token.status, StatusCode::OK);
+    let accounts = admin.get("/api/accounts").await;
+    assert_eq!(accounts.status, StatusCode::OK);
+    good
+}
 
-    // Refused at the door, in the picture, by the approver; expired; terminated.
-    let broken = uri.replace("otpauth://totp", "otpauth://hotp");
-    assert_eq!(
-        admin
-            .post("/api/enrollments", &json!({ "uri": broken }))
-            .await
-            .status,
-        StatusCode::UNPROCESSABLE_ENTITY
-    );
-    let answer = admin
-        .post_bytes("/api/enrollments", "image/png", qr_png(&broken))
-        .await;
-    assert_eq!(outcome(&admin, &answer.id()).await, "Invalid");
-    let answer = admin
-        .post_bytes(
-            "/api/enrollments",
-            "image/png",
-            qr_png(&format!("WIFI:P:{MARKER};;")),
-        )
-        .await;
-    assert_eq!(outcome(&admin, &answer.id()).await, "Invalid");
-    let refused = admin.enroll(&uri, true).await;
+/// Refused at the door, in the picture and by the approver; terminated.
+async fn walk_the_refused_paths(app: &App, uri: &str) {
+    let admin = app.admin();
+    let approver = app.new_caller("second-pair-of-eyes", "approver");
+    let broken = uri.replace("otpauth://totp", "otpauth://unheard-of");
+    admin
+        .post("/api/enrollments", &json!({ "uri": broken }))
+        .await
+        .assert_problem(422, "type-unsupported");
+    for text in [&broken, &format!("WIFI:P:{MARKER};;")] {
+        let answer = admin
+            .post_bytes("/api/enrollments", "image/png", qr_png(text))
+            .await;
+        assert_eq!(outcome(&admin, &answer.id()).await, "Invalid");
+    }
+    let refused = admin.enroll(uri, true).await;
     approver.until_stage(&refused, "AwaitingApproval").await;
     approver.decide(&refused, false, "no").await;
     assert_eq!(outcome(&admin, &refused).await, "Rejected");
-    let terminated = admin.enroll(&uri, true).await;
+    let terminated = admin.enroll(uri, true).await;
     admin
         .delete(&format!("/api/enrollments/{terminated}"))
         .await;
     assert_eq!(outcome(&admin, &terminated).await, "Terminated");
-    let expired = admin.enroll(&uri, true).await;
-    assert_eq!(outcome(&admin, &expired).await, "Expired");
+}
 
-    // Malformed requests that carry it in odd places.
-    admin
-        .post_bytes(
-            "/api/enrollments",
-            "application/json",
-            format!("{{\"uri\": \"{uri}").into_bytes(),
-        )
-        .await;
-    admin
-        .post("/api/enrollments", &json!({ "uri": [uri] }))
-        .await;
-    admin
-        .post("/api/enrollments", &json!({ MARKER: uri }))
-        .await;
-    admin
-        .post_bytes("/api/enrollments", "text/plain", uri.clone().into_bytes())
-        .await;
-    admin
-        .post_bytes("/api/enrollments", "image/png", uri.clone().into_bytes())
-        .await;
-    admin.get(&format!("/api/tokens?id={MARKER}")).await;
+/// Requests that carry it in odd places, each refused.
+async fn walk_the_malformed_paths(app: &App, uri: &str) {
+    let admin = app.admin();
+    let bytes = async |kind: &str, body: String| {
+        let body = body.into_bytes();
+        admin.post_bytes("/api/enrollments", kind, body).await
+    };
+    let json = async |body| admin.post("/api/enrollments", &body).await;
+    for answer in [
+        bytes("application/json", format!("{{\"uri\": \"{uri}")).await,
+        json(json!({ "uri": [uri] })).await,
+        json(json!({ MARKER: uri })).await,
+        bytes("image/png", uri.to_owned()).await,
+        bytes("application/x-www-form-urlencoded", format!("uri={uri}")).await,
+        admin.get(&format!("/api/tokens?id={MARKER}")).await,
+        admin.get(&format!("/api/{MARKER}")).await,
+    ] {
+        assert!(answer.status.is_client_error(), "{answer:?}");
+    }
+}
 
-    // Crashed: killed with enrollments under way.
+/// The vault fails: for a while, so that storing is tried again, and for good.
+async fn walk_the_failed_paths(app: &App, uri: &str) {
+    let admin = app.admin();
+    let approver = app.new_caller("third-pair-of-eyes", "approver");
+
+    tamper(app, "ALTER TABLE accounts RENAME TO elsewhere");
+    let tried_again = admin.enroll(uri, false).await;
+    app.until_logged("secret not stored").await;
+    admin
+        .get("/api/accounts")
+        .await
+        .assert_problem(503, "vault-unavailable");
+    tamper(app, "ALTER TABLE elsewhere RENAME TO accounts");
+    assert_eq!(outcome(&admin, &tried_again).await, "Enrolled");
+
+    let failed = admin.enroll(uri, true).await;
+    approver.until_stage(&failed, "AwaitingApproval").await;
+    tamper(
+        app,
+        &format!("INSERT INTO purged (id, purged_at) VALUES ('{failed}', 0)"),
+    );
+    approver.decide(&failed, true, "yes").await;
+    assert_eq!(outcome(&admin, &failed).await, "Failed");
+}
+
+#[tokio::test]
+async fn a_planted_secret_is_found_nowhere() {
+    let uri = format!("otpauth://totp/Leak:test?secret={MARKER}&issuer=Leak");
+    let picture = qr_png(&uri);
+    let mut search = Search::new(&picture);
+    let mut app = App::start().await;
+    let good = walk_the_good_paths(&app, &uri, &picture).await;
+    walk_the_refused_paths(&app, &uri).await;
+    walk_the_malformed_paths(&app, &uri).await;
+    walk_the_failed_paths(&app, &uri).await;
+
+    // Crashed: killed with enrollments under way; what a thief of the disk would find.
     for _ in 0..3 {
         let admin = app.admin();
         for _ in 0..4 {
@@ -146,65 +236,68 @@ async fn a_planted_secret_is_found_nowhere() {
                 .await;
         }
         app.kill();
+        search.in_files(&app, "after a kill");
         app.launch().await;
     }
 
     // The command line, with the URI on standard input and as an argument.
     let shown = app.command(&["enroll", &uri, "--json"]);
     assert!(shown.status.success(), "{shown:?}");
+    search.in_text("the output of enroll", &shown.stdout);
     let listed = app.command(&["list"]);
-    // The picture goes on being one after the middle; its pixels would show too.
+    search.in_text("the output of list", &listed.stdout);
     let dashboard = app.dashboard_pages().await;
-
-    let secret = BASE32_NOPAD.decode(MARKER.as_bytes()).unwrap();
-    let mut needles = needles(&secret);
-    needles.extend(self::needles(MARKER.as_bytes()));
-    needles.extend(self::needles(MARKER.to_lowercase().as_bytes()));
-    let middle = &picture[picture.len() / 2 - 12..picture.len() / 2 + 12];
-    needles.extend(self::needles(middle));
-
-    app.stop().await;
-    let mut places = files(app.folder());
-    places.push(("answers".to_owned(), app.answers().join("\n").into_bytes()));
-    places.push(("enroll output".to_owned(), shown.stdout));
-    places.push(("enroll progress".to_owned(), shown.stderr));
-    places.push(("list output".to_owned(), listed.stdout));
-    places.push(("dashboard".to_owned(), dashboard.into_bytes()));
-
-    let databases = places.iter().filter(|(name, _)| name.ends_with(".sqlite3"));
     assert!(
-        databases.count() >= 2,
-        "the scheduler's and the vault's database are searched"
+        dashboard.contains("totp-"),
+        "the dashboard shows enrollments"
     );
+    search.in_text("the dashboard", dashboard.as_bytes());
+    app.stop().await;
+
+    // Expired.
+    app.launch_with(&["--approval-timeout", "1s"]).await;
+    let admin = app.admin();
+    let expired = admin.enroll(&uri, true).await;
+    assert_eq!(outcome(&admin, &expired).await, "Expired");
+    app.stop().await;
+
     let logs = app.logs();
     assert!(logs.contains("TRACE"), "logs are at their most talkative");
     assert!(logs.contains(&good), "logs name the enrollment");
-    for (name, bytes) in &places {
-        for needle in &needles {
-            assert!(
-                !contains(bytes, needle),
-                "{name} holds the planted secret as {:?}",
-                String::from_utf8_lossy(needle)
-            );
-        }
-    }
+    search.in_text("the answers", app.answers().join("\n").as_bytes());
+    search.in_files(&app, "after the last stop");
+    assert!(search.places > 20, "only {} places", search.places);
 }
 
-#[tokio::test]
-async fn the_search_would_find_it() {
+#[test]
+fn the_search_would_find_it() {
     let secret = BASE32_NOPAD.decode(MARKER.as_bytes()).unwrap();
-    let needles = needles(&secret);
-    let mut text = b"some words before it ".to_vec();
-    text.extend_from_slice(&secret);
-    text.extend_from_slice(b" and after");
-    for copy in [
-        text.clone(),
-        HEXLOWER.encode(&text).into_bytes(),
-        BASE64.encode(&text).into_bytes(),
-        BASE64URL.encode(&text[1..]).into_bytes(),
+    let picture = qr_png(MARKER);
+    let search = Search::new(&picture);
+    for copied in [
+        secret.as_slice(),
+        MARKER.as_bytes(),
+        MARKER.to_lowercase().as_bytes(),
+        &picture,
     ] {
-        assert!(needles.iter().any(|needle| contains(&copy, needle)));
+        // Base64 depends on how far into a text the secret begins.
+        for before in ["", "s", "so", "some words before it "] {
+            let mut text = before.as_bytes().to_vec();
+            text.extend_from_slice(copied);
+            text.extend_from_slice(b" and after");
+            for copy in [
+                text.clone(),
+                HEXLOWER.encode(&text).into_bytes(),
+                HEXUPPER.encode(&text).into_bytes(),
+                BASE64.encode(&text).into_bytes(),
+                BASE64URL.encode(&text).into_bytes(),
+            ] {
+                assert!(search.found(&copy).is_some(), "{before:?}");
+            }
+        }
     }
-    let picture = png(&image::DynamicImage::new_luma8(30, 30));
-    assert!(!needles.iter().any(|needle| contains(&picture, needle)));
+    assert_eq!(
+        search.found(&png(&image::DynamicImage::new_luma8(30, 30))),
+        None
+    );
 }

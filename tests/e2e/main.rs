@@ -10,4 +10,6 @@ mod command_line;
 mod crash;
 mod enrollment;
 mod leak;
+mod oversize;
+mod shapes;
 mod telemetry;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -134,6 +134,25 @@ impl App {
         self.dashboard = address("dashboard");
     }
 
+    /// Starts the server again with other arguments.
+    pub(crate) async fn launch_with(&mut self, extra_args: &[&str]) {
+        self.extra_args = extra_args.iter().map(|&arg| arg.to_owned()).collect();
+        self.launch().await;
+    }
+
+    /// Waits until the server has logged something.
+    pub(crate) async fn until_logged(&self, text: &str) {
+        let begun = Instant::now();
+        while !self.logs().contains(text) {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "never logged: {text}\n{}",
+                self.logs()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Ends the server as a power cut would.
     pub(crate) fn kill(&mut self) {
         let mut server = self.server.take().expect("the server runs");
@@ -187,10 +206,20 @@ impl App {
         self.answers.lock().unwrap().clone()
     }
 
+    /// The front door's address: host and port.
+    pub(crate) fn address(&self) -> &str {
+        self.base.trim_start_matches("http://")
+    }
+
+    /// The administrator's token.
+    pub(crate) fn admin_token(&self) -> String {
+        let token = fs::read_to_string(self.data_dir().join("admin-token")).unwrap();
+        token.trim().to_owned()
+    }
+
     /// The caller with the admin token.
     pub(crate) fn admin(&self) -> Caller {
-        let token = fs::read_to_string(self.data_dir().join("admin-token")).unwrap();
-        self.caller(Some(token.trim()))
+        self.caller(Some(&self.admin_token()))
     }
 
     /// A caller with this token, or without any.
@@ -212,27 +241,23 @@ impl App {
     pub(crate) async fn dashboard_pages(&self) -> String {
         let mut text = String::new();
         let mut seen = BTreeSet::new();
-        let mut open = vec!["/".to_owned()];
-        while let Some(path) = open.pop() {
-            if !seen.insert(path.clone()) || seen.len() > 100 {
+        let mut open = vec![Url::parse(&self.dashboard).unwrap()];
+        while let Some(address) = open.pop() {
+            if !seen.insert(address.clone()) || seen.len() > 100 {
                 continue;
             }
-            let response = self
-                .http
-                .get(format!("{}{path}", self.dashboard))
-                .send()
-                .await
-                .unwrap();
+            let response = self.http.get(address.clone()).send().await.unwrap();
             assert!(
                 response.status().is_success(),
-                "{path}: {}",
+                "{address}: {}",
                 response.status()
             );
             let page = response.text().await.unwrap();
             let links = page.split("href=\"").skip(1);
             open.extend(links.filter_map(|link| {
                 let link = link.split('"').next()?.replace("&amp;", "&");
-                (link.starts_with('/') && !link.contains(".css")).then_some(link)
+                let link = address.join(&link).ok()?;
+                (link.origin() == address.origin()).then_some(link)
             }));
             text.push_str(&page);
         }

@@ -1,0 +1,98 @@
+//! What is left of a request's body when its answer is ready.
+//!
+//! A server that answers and closes while the client still writes resets the
+//! connection, and many clients then report the reset instead of the answer. So the
+//! rest is read and thrown away first, up to a bound on bytes and time: whoever sends
+//! too much is told so. Past the bound the connection is closed all the same.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream, Bytes, HttpBody as _};
+use axum::extract::Request;
+use axum::http::header;
+use axum::middleware::Next;
+use axum::response::Response;
+use futures_util::{Stream, StreamExt as _};
+use tokio::sync::oneshot;
+
+/// How many bytes are thrown away at most.
+const MOST: usize = 256 * 1024 * 1024;
+/// For how long at most.
+const LONGEST: Duration = Duration::from_secs(20);
+
+/// The middleware.
+pub(super) async fn drain(request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let asks_first = request.headers().contains_key(header::EXPECT);
+    let (give_back, given_back) = oneshot::channel();
+    let request = request.map(|body| {
+        Body::from_stream(Lent {
+            rest: Some(Rest {
+                body: body.into_data_stream(),
+                begun: false,
+            }),
+            give_back: Some(give_back),
+        })
+    });
+    let response = next.run(request).await;
+    let mut given_back = given_back;
+    if let Ok(rest) = given_back.try_recv() {
+        // Reading is what tells a client that asks first to send: leave that one be.
+        if rest.begun || !asks_first {
+            // Whether the bound was met or the client has gone, the answer is the same.
+            let _ = tokio::time::timeout(LONGEST, discard(rest.body)).await;
+        }
+    }
+    response
+}
+
+async fn discard(mut body: BodyDataStream) {
+    let mut read = 0;
+    while let Some(Ok(bytes)) = body.next().await {
+        read += bytes.len();
+        if read > MOST {
+            return;
+        }
+    }
+}
+
+struct Rest {
+    body: BodyDataStream,
+    /// Whether anybody has begun to read it.
+    begun: bool,
+}
+
+/// A body that goes back to the middleware when its reader drops it before its end.
+struct Lent {
+    rest: Option<Rest>,
+    give_back: Option<oneshot::Sender<Rest>>,
+}
+
+impl Stream for Lent {
+    type Item = Result<Bytes, axum::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(rest) = &mut self.rest else {
+            return Poll::Ready(None);
+        };
+        rest.begun = true;
+        let next = rest.body.poll_next_unpin(context);
+        if matches!(next, Poll::Ready(None | Some(Err(_)))) {
+            self.rest = None;
+        }
+        next
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let (Some(rest), Some(give_back)) = (self.rest.take(), self.give_back.take()) {
+            // The middleware is gone when the request was given up: nobody to answer.
+            let _ = give_back.send(rest);
+        }
+    }
+}
