@@ -3,7 +3,7 @@
 use durabletask_proto::{ActivityRequest, ExecutionStartedEvent, HistoryEvent};
 use prost_types::Timestamp;
 
-use crate::Instance;
+use crate::{EntityMessage, Instance};
 
 /// Everything that one committed turn changes. The shell applies all of it in one
 /// transaction, or none of it.
@@ -23,6 +23,8 @@ pub struct Effects {
     pub children: Vec<ChildStart>,
     /// Messages to instances, this one included, in order.
     pub messages: Vec<Message>,
+    /// Messages to entities, in order.
+    pub entity_messages: Vec<EntityMessage>,
     /// Whether the turn ended the instance.
     pub ended: bool,
     /// Whether all children that still run are to be terminated.

@@ -6,11 +6,16 @@
 //! the wire protocol are the vocabulary, because they are what is stored.
 
 mod effects;
+mod entity;
 mod instance;
 mod reuse;
 mod turn;
 
 pub use effects::{ChildStart, Effects, Message, NextExecution, TimerSet};
+pub use entity::{
+    Batch, BatchEffects, Caller, EntityMessage, LockRequest, Locked, OperationMessage, after_lock,
+    apply_batch, canonical_entity_id, entity_name, is_entity_id,
+};
 pub use instance::{
     Delivery, DropReason, Instance, accept, event, is_terminal, survives_continue_as_new,
 };

@@ -14,7 +14,7 @@ use durabletask_proto::{
 use prost_types::Timestamp;
 
 use crate::effects::{ChildStart, Effects, Message, NextExecution, TimerSet};
-use crate::{Instance, event, is_terminal};
+use crate::{Instance, entity, event, is_terminal};
 
 /// A turn that a worker has finished.
 #[derive(Clone, Debug)]
@@ -58,6 +58,7 @@ pub fn apply_turn(turn: Turn) -> Effects {
         timers: Vec::new(),
         children: Vec::new(),
         messages: Vec::new(),
+        entity_messages: Vec::new(),
         ended: false,
         terminate_children: false,
     };
@@ -235,7 +236,13 @@ fn act(
                 event: event(-1, now, EventType::ExecutionTerminated(terminated)),
             });
         }
-        Action::SendEntityMessage(_) => return Err(unsupported("a message to an entity")),
+        Action::SendEntityMessage(message) => {
+            let sent = entity::send(&effects.instance, message.entity_message_type, now)
+                .map_err(|what| unsupported(&what))?;
+            effects.history.push(event(id, now, sent.recorded));
+            effects.messages.extend(sent.answers);
+            effects.entity_messages.extend(sent.messages);
+        }
         Action::RewindOrchestration(_) => return Err(unsupported("a rewind")),
         Action::CompleteOrchestration(_) => {}
     }

@@ -57,6 +57,7 @@ impl<T> Lanes<T> {
 pub(super) struct Filters {
     turns: Option<Vec<(String, Vec<String>)>>,
     activities: Option<Vec<(String, Vec<String>)>>,
+    entities: Option<Vec<(String, Vec<String>)>>,
 }
 
 impl Filters {
@@ -64,7 +65,7 @@ impl Filters {
         let Some(WorkItemFilters {
             orchestrations,
             activities,
-            ..
+            entities,
         }) = request.work_item_filters.clone()
         else {
             return Self::default();
@@ -82,6 +83,7 @@ impl Filters {
                     .map(|f| (f.name, f.versions))
                     .collect(),
             ),
+            entities: Some(entities.into_iter().map(|f| (f.name, Vec::new())).collect()),
         }
     }
 
@@ -91,6 +93,10 @@ impl Filters {
 
     pub(super) fn activity(&self, name: &str, version: Option<&str>) -> bool {
         matches(self.activities.as_deref(), name, version)
+    }
+
+    pub(super) fn entity(&self, name: &str) -> bool {
+        matches(self.entities.as_deref(), name, None)
     }
 }
 

@@ -2,6 +2,7 @@
 //! which reports each commit here. Nothing polls: an item is assigned the moment that
 //! it appears or that a window frees.
 
+mod entities;
 mod lanes;
 mod state;
 pub(crate) mod timers;
@@ -14,7 +15,7 @@ use prost_types::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::clock::Clock;
-use crate::store::{Committed, Header, Note, Pending, timestamp};
+use crate::store::{Committed, EntityBatch, EntityHeader, Header, Note, Pending, timestamp};
 use state::State;
 pub(crate) use waiters::Waiters;
 
@@ -38,6 +39,11 @@ pub(crate) enum Assignment {
         id: i64,
         request: Option<Arc<ActivityRequest>>,
     },
+    /// Operations of an entity, to be read from the store.
+    Entity {
+        lease: u64,
+        header: Arc<EntityHeader>,
+    },
 }
 
 /// A turn whose completion has been claimed.
@@ -56,6 +62,14 @@ pub(crate) struct ClaimedActivity {
     pub(crate) id: i64,
     pub(crate) instance: i64,
     pub(crate) request: Arc<ActivityRequest>,
+}
+
+/// An entity's batch whose completion has been claimed.
+#[derive(Debug)]
+pub(crate) struct ClaimedEntity {
+    pub(crate) lease: u64,
+    pub(crate) key: i64,
+    pub(crate) batch: Arc<EntityBatch>,
 }
 
 /// The outcome of claiming a completion token.
@@ -128,6 +142,9 @@ impl Dispatch {
         for (hub, instance, id, name, version) in pending.activities {
             state.stored_activity(hub, instance, id, &name, version.as_deref());
         }
+        for header in pending.entities {
+            state.entity(Arc::new(header), true);
+        }
         drop(state);
         self.timer_set(pending.first_timer.unwrap_or(i64::MAX));
     }
@@ -195,6 +212,12 @@ impl Dispatch {
         lease.map_or(Claim::Unknown, |lease| state.claim_activity(hub, lease))
     }
 
+    /// Claims the completion of an entity's batch by token.
+    pub(crate) fn claim_entity(&self, hub: i64, token: &str) -> Claim<ClaimedEntity> {
+        self.lease(token)
+            .map_or(Claim::Unknown, |lease| self.lock().claim_entity(hub, lease))
+    }
+
     /// Ends a claim.
     pub(crate) fn settle(&self, lease: u64, how: Settled) {
         self.lock().settle(lease, how);
@@ -224,6 +247,11 @@ impl Dispatch {
     /// Records what was read from the store for a lease.
     pub(crate) fn loaded_activity(&self, lease: u64, request: &Arc<ActivityRequest>) {
         self.lock().loaded_activity(lease, request);
+    }
+
+    /// Records what was read from the store for a lease.
+    pub(crate) fn loaded_entity(&self, lease: u64, batch: &Arc<EntityBatch>) {
+        self.lock().loaded_entity(lease, batch);
     }
 
     /// The key and execution of an instance's outstanding turn.
@@ -302,6 +330,8 @@ impl Committed for Dispatch {
                     id,
                     request,
                 } => state.activity(hub, instance, id, request),
+                Note::Entity { header, runnable } => state.entity(header, runnable),
+                Note::EntityGone { key } => state.entity_gone(key),
                 Note::TimerSet(at) => first_timer = first_timer.min(at),
                 Note::Changed { hub, instance_id } => changed.push((hub, instance_id)),
                 Note::Gone {

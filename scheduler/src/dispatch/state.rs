@@ -10,6 +10,7 @@ use prost::Message;
 use prost_types::Timestamp;
 use tokio::sync::mpsc;
 
+use super::entities::{EntitySlot, HeldEntity};
 use super::lanes::{Filters, Lanes};
 use super::{Assignment, Claim, ClaimedActivity, ClaimedTurn, Events, Settled, turn_start};
 use crate::clock::Clock;
@@ -39,7 +40,7 @@ struct Slot {
 }
 
 #[derive(Debug)]
-struct ActivityItem {
+pub(super) struct ActivityItem {
     instance: i64,
     id: i64,
     name: String,
@@ -48,37 +49,40 @@ struct ActivityItem {
 }
 
 #[derive(Debug)]
-enum Held {
+pub(super) enum Held {
     Turn {
         header: Arc<Header>,
         started: Timestamp,
         events: Option<Events>,
     },
     Activity(ActivityItem),
+    Entity(HeldEntity),
 }
 
 #[derive(Debug)]
-struct Lease {
-    hub: i64,
-    stream: u64,
-    held: Held,
-    completing: bool,
+pub(super) struct Lease {
+    pub(super) hub: i64,
+    pub(super) stream: u64,
+    pub(super) held: Held,
+    pub(super) completing: bool,
 }
 
 #[derive(Debug)]
-struct Stream {
-    hub: i64,
-    sender: mpsc::Sender<Assignment>,
+pub(super) struct Stream {
+    pub(super) hub: i64,
+    pub(super) sender: mpsc::Sender<Assignment>,
     streaming: bool,
-    filters: Filters,
+    pub(super) filters: Filters,
     free_turns: usize,
     free_activities: usize,
+    pub(super) free_entities: usize,
 }
 
 #[derive(Debug, Default)]
-struct Hub {
+pub(super) struct Hub {
     turns: Lanes<i64>,
     activities: Lanes<ActivityItem>,
+    pub(super) entities: Lanes<i64>,
 }
 
 #[derive(Clone, Debug)]
@@ -90,15 +94,16 @@ struct Sticky {
 
 pub(super) struct State {
     clock: Arc<dyn Clock>,
-    hubs: HashMap<i64, Hub>,
-    streams: HashMap<u64, Stream>,
+    pub(super) hubs: HashMap<i64, Hub>,
+    pub(super) streams: HashMap<u64, Stream>,
     slots: HashMap<i64, Slot>,
-    leases: HashMap<u64, Lease>,
+    pub(super) entities: HashMap<i64, EntitySlot>,
+    pub(super) leases: HashMap<u64, Lease>,
     applied: LruCache<u64, ()>,
     sticky: LruCache<i64, Sticky>,
     buffered: usize,
     next: u64,
-    closed: bool,
+    pub(super) closed: bool,
 }
 
 impl std::fmt::Debug for State {
@@ -117,6 +122,7 @@ impl State {
             hubs: HashMap::new(),
             streams: HashMap::new(),
             slots: HashMap::new(),
+            entities: HashMap::new(),
             leases: HashMap::new(),
             applied: LruCache::new(APPLIED),
             sticky: LruCache::new(STICKY),
@@ -126,7 +132,7 @@ impl State {
         }
     }
 
-    fn number(&mut self) -> u64 {
+    pub(super) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
@@ -338,7 +344,7 @@ impl State {
     }
 
     /// The preferred stream if it can take the item, else the one with most room.
-    fn stream_for(
+    pub(super) fn stream_for(
         &self,
         hub: i64,
         preferred: Option<u64>,
@@ -356,7 +362,7 @@ impl State {
         self.streams
             .iter()
             .filter(|(_, s)| takes(s))
-            .max_by_key(|(id, s)| (s.free_turns + s.free_activities, **id))
+            .max_by_key(|(id, s)| (s.free_turns + s.free_activities + s.free_entities, **id))
             .map(|(id, _)| *id)
     }
 
@@ -478,6 +484,7 @@ impl State {
             };
             self.assign_activity(stream_id, hub_id, item);
         }
+        self.pump_entities(stream_id);
     }
 
     // Streams.
@@ -494,9 +501,11 @@ impl State {
         };
         let free_turns = size(request.max_concurrent_orchestration_work_items);
         let free_activities = size(request.max_concurrent_activity_work_items);
+        let free_entities = size(request.max_concurrent_entity_work_items);
         // A freed window can be filled before the stream has taken the message that
         // freed it, so there is room for each window twice.
-        let (sender, assignments) = mpsc::channel(2 * (free_turns + free_activities));
+        let (sender, assignments) =
+            mpsc::channel(2 * (free_turns + free_activities + free_entities));
         let id = self.number();
         let streaming = request
             .capabilities
@@ -511,6 +520,7 @@ impl State {
                 filters,
                 free_turns,
                 free_activities,
+                free_entities,
             },
         );
         self.pump(id);
@@ -560,7 +570,7 @@ impl State {
                         .as_ref()
                         .is_some_and(|i| i.instance_id == instance_id)
             }
-            Held::Activity(_) | Held::Turn { .. } => false,
+            Held::Activity(_) | Held::Turn { .. } | Held::Entity(_) => false,
         };
         self.leases
             .iter()
@@ -572,7 +582,7 @@ impl State {
         let lease = self.leases.get(&self.turn_of(hub, instance_id)?)?;
         match &lease.held {
             Held::Turn { header, .. } => Some(Arc::clone(header)),
-            Held::Activity(_) => None,
+            Held::Activity(_) | Held::Entity(_) => None,
         }
     }
 
@@ -595,7 +605,7 @@ impl State {
                     events: Arc::clone(events),
                 })
             }
-            Held::Turn { .. } | Held::Activity(_) => Claim::Unknown,
+            Held::Turn { .. } | Held::Activity(_) | Held::Entity(_) => Claim::Unknown,
         }
     }
 
@@ -619,11 +629,11 @@ impl State {
                     request: Arc::clone(request),
                 })
             }
-            Held::Turn { .. } | Held::Activity(_) => Claim::Unknown,
+            Held::Turn { .. } | Held::Activity(_) | Held::Entity(_) => Claim::Unknown,
         }
     }
 
-    fn absent<T>(&mut self, id: u64) -> Claim<T> {
+    pub(super) fn absent<T>(&mut self, id: u64) -> Claim<T> {
         if self.applied.contains(&id) {
             Claim::AlreadyApplied
         } else {
@@ -641,16 +651,20 @@ impl State {
                 if how == Settled::Applied {
                     self.applied.put(id, ());
                 }
-                if let Held::Turn { header, .. } = &lease.held {
-                    let key = header.key;
-                    if let Some(slot) = self
-                        .slots
-                        .get_mut(&key)
-                        .filter(|slot| slot.lease == Some(id))
-                    {
-                        slot.lease = None;
-                        self.ready(key);
+                match &lease.held {
+                    Held::Turn { header, .. } => {
+                        let key = header.key;
+                        if let Some(slot) = self
+                            .slots
+                            .get_mut(&key)
+                            .filter(|slot| slot.lease == Some(id))
+                        {
+                            slot.lease = None;
+                            self.ready(key);
+                        }
                     }
+                    Held::Entity(entity) => self.entity_released(entity.header.key, id, false),
+                    Held::Activity(_) => {}
                 }
                 self.free(&lease);
             }
@@ -674,6 +688,7 @@ impl State {
         match lease.held {
             Held::Turn { .. } => stream.free_turns += 1,
             Held::Activity(_) => stream.free_activities += 1,
+            Held::Entity(_) => stream.free_entities += 1,
         }
         self.pump(lease.stream);
     }
@@ -709,6 +724,7 @@ impl State {
                     self.ready(key);
                 }
             }
+            Held::Entity(entity) => self.entity_released(entity.header.key, id, true),
             Held::Activity(item) => {
                 let (name, version) = (item.name.clone(), item.version.clone());
                 let size = item

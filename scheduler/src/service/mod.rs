@@ -1,5 +1,6 @@
 //! The gRPC service: RPC → checked request → store → answer.
 
+mod entities;
 mod history;
 mod instances;
 mod rpc;

@@ -15,8 +15,6 @@ fn unsupported<T>(what: &str, instead: &str) -> Result<T, Status> {
     )))
 }
 
-const NO_ENTITIES: &str = "keep the state in an orchestration, or use the hosted scheduler";
-
 #[tonic::async_trait]
 impl TaskHubSidecarService for Service {
     type GetWorkItemsStream = Answers<WorkItem>;
@@ -242,48 +240,44 @@ impl TaskHubSidecarService for Service {
         &self,
         request: Request<EntityBatchResult>,
     ) -> Result<Response<CompleteTaskResponse>, Status> {
-        let _ = request;
-        unsupported("entities", NO_ENTITIES)
+        self.complete_batch(request).await.map(Response::new)
     }
 
     async fn signal_entity(
         &self,
         request: Request<SignalEntityRequest>,
     ) -> Result<Response<SignalEntityResponse>, Status> {
-        let _ = request;
-        unsupported("entities", NO_ENTITIES)
+        self.signal(request).await.map(Response::new)
     }
 
     async fn get_entity(
         &self,
         request: Request<GetEntityRequest>,
     ) -> Result<Response<GetEntityResponse>, Status> {
-        let _ = request;
-        unsupported("entities", NO_ENTITIES)
+        self.entity(request).await.map(Response::new)
     }
 
     async fn query_entities(
         &self,
         request: Request<QueryEntitiesRequest>,
     ) -> Result<Response<QueryEntitiesResponse>, Status> {
-        let _ = request;
-        unsupported("entities", NO_ENTITIES)
+        self.entities(request).await.map(Response::new)
     }
 
     async fn clean_entity_storage(
         &self,
         request: Request<CleanEntityStorageRequest>,
     ) -> Result<Response<CleanEntityStorageResponse>, Status> {
-        let _ = request;
-        unsupported("entities", NO_ENTITIES)
+        self.clean_entities(request).await.map(Response::new)
     }
 
     async fn abandon_task_entity_work_item(
         &self,
         request: Request<AbandonEntityTaskRequest>,
     ) -> Result<Response<AbandonEntityTaskResponse>, Status> {
-        let _ = request;
-        unsupported("entities", NO_ENTITIES)
+        let token = request.get_ref().completion_token.clone();
+        self.abandon(&request, &token).await?;
+        Ok(Response::new(AbandonEntityTaskResponse {}))
     }
 
     async fn skip_graceful_orchestration_terminations(

@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use durabletask_proto::history_event::EventType;
 use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
+use durabletask_proto::send_entity_message_action::EntityMessageType;
 use durabletask_proto::{
     ActivityResponse, CompleteOrchestrationAction, CompleteTaskResponse, GetWorkItemsRequest,
-    HealthPing, OrchestrationStatus, OrchestratorAction, OrchestratorRequest, OrchestratorResponse,
-    OrchestratorStartedEvent, TaskFailureDetails, WorkItem, WorkerCapability, work_item,
+    HealthPing, OrchestrationStatus, OrchestratorAction, OrchestratorEntityParameters,
+    OrchestratorRequest, OrchestratorResponse, OrchestratorStartedEvent, TaskFailureDetails,
+    WorkItem, WorkerCapability, work_item,
 };
 use durabletask_scheduler_core::event;
 use futures_util::{StreamExt, stream};
 use tonic::{Request, Status};
 
+use super::entities::EntityForm;
 use super::{Answers, Service, status};
 use crate::dispatch::{Assignment, Claim, Settled};
 use crate::store::{self, ActivityAnswer, FinishedTurn, StoreError, Tx};
@@ -34,6 +37,7 @@ impl Service {
         request: Request<GetWorkItemsRequest>,
     ) -> Result<Answers<WorkItem>, Status> {
         let hub = self.hub(&request).await?;
+        let entity_form = EntityForm::of(request.metadata())?;
         let request = request.into_inner();
         let streaming = request
             .capabilities
@@ -52,7 +56,7 @@ impl Service {
         let items = assignments
             .map(move |assignment| {
                 let service = service.clone();
-                async move { service.prepare(assignment, streaming).await }
+                async move { service.prepare(assignment, streaming, entity_form).await }
             })
             .buffer_unordered(PREPARED)
             .filter_map(std::future::ready);
@@ -82,11 +86,18 @@ impl Service {
     }
 
     /// Makes a work item of an assignment, reading what is not in memory.
-    async fn prepare(&self, assignment: Assignment, streaming: bool) -> Option<WorkItem> {
+    async fn prepare(
+        &self,
+        assignment: Assignment,
+        streaming: bool,
+        entity_form: EntityForm,
+    ) -> Option<WorkItem> {
         let lease = match &assignment {
-            Assignment::Turn { lease, .. } | Assignment::Activity { lease, .. } => *lease,
+            Assignment::Turn { lease, .. }
+            | Assignment::Activity { lease, .. }
+            | Assignment::Entity { lease, .. } => *lease,
         };
-        match self.fill(assignment, streaming).await {
+        match self.fill(assignment, streaming, entity_form).await {
             Ok(Some(request)) => Some(WorkItem {
                 completion_token: self.dispatch.token(lease),
                 request: Some(request),
@@ -108,6 +119,7 @@ impl Service {
         &self,
         assignment: Assignment,
         streaming: bool,
+        entity_form: EntityForm,
     ) -> Result<Option<work_item::Request>, StoreError> {
         let (lease, header, started, events, continues) = match assignment {
             Assignment::Turn {
@@ -133,6 +145,9 @@ impl Service {
                     (*request).clone(),
                 )));
             }
+            Assignment::Entity { lease, header } => {
+                return self.fill_entity(lease, &header, entity_form).await;
+            }
         };
         let key = header.key;
         let events = match events {
@@ -154,6 +169,10 @@ impl Service {
             instance_id: header.instance_id.clone(),
             execution_id: Some(header.execution_id.clone()),
             orchestration_trace_context: header.span.clone(),
+            // Its presence tells the worker that there are entities here.
+            entity_parameters: Some(OrchestratorEntityParameters {
+                entity_message_reorder_window: Some(prost_types::Duration::default()),
+            }),
             ..OrchestratorRequest::default()
         };
         request.new_events.push(event(
@@ -282,7 +301,11 @@ impl Service {
 
     /// Writes a claimed completion and settles the claim. In a task of its own, which
     /// ends with the write: a caller that goes away must not leave the claim open.
-    async fn commit<F>(&self, lease: u64, work: F) -> Result<CompleteTaskResponse, Status>
+    pub(super) async fn commit<F>(
+        &self,
+        lease: u64,
+        work: F,
+    ) -> Result<CompleteTaskResponse, Status>
     where
         F: FnMut(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static,
     {
@@ -326,12 +349,16 @@ impl Service {
                 Some(Action::SendEvent(send)) => size(&send.data),
                 Some(Action::CompleteOrchestration(done)) => size(&done.result),
                 Some(Action::TerminateOrchestration(terminate)) => size(&terminate.reason),
-                Some(
-                    Action::CreateTimer(_)
-                    | Action::SendEntityMessage(_)
-                    | Action::RewindOrchestration(_),
-                )
-                | None => 0,
+                Some(Action::SendEntityMessage(message)) => match &message.entity_message_type {
+                    Some(EntityMessageType::EntityOperationCalled(call)) => size(&call.input),
+                    Some(EntityMessageType::EntityOperationSignaled(signal)) => size(&signal.input),
+                    Some(
+                        EntityMessageType::EntityLockRequested(_)
+                        | EntityMessageType::EntityUnlockSent(_),
+                    )
+                    | None => 0,
+                },
+                Some(Action::CreateTimer(_) | Action::RewindOrchestration(_)) | None => 0,
             })
             .chain([size(&response.custom_status)])
             .max()
@@ -352,7 +379,7 @@ impl Service {
         }];
     }
 
-    fn too_large(&self, what: &str, size: usize) -> TaskFailureDetails {
+    pub(super) fn too_large(&self, what: &str, size: usize) -> TaskFailureDetails {
         let limit = self.config.max_payload_bytes;
         TaskFailureDetails {
             error_type: "PayloadTooLarge".to_owned(),
@@ -365,7 +392,7 @@ impl Service {
     }
 }
 
-fn already<T>(claim: Claim<T>) -> Result<CompleteTaskResponse, Status> {
+pub(super) fn already<T>(claim: Claim<T>) -> Result<CompleteTaskResponse, Status> {
     match claim {
         Claim::AlreadyApplied => Ok(CompleteTaskResponse {}),
         Claim::InProgress => Err(Status::unavailable(

@@ -281,6 +281,7 @@ impl Tx<'_> {
         self.conn
             .prepare_cached("DELETE FROM timers WHERE instance = ?1")?
             .execute([key])?;
+        self.release_locks(hub, instance_id)?;
         self.notes.push(Note::Gone {
             hub,
             key,

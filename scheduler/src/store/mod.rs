@@ -1,6 +1,8 @@
 //! What is durable: one writer, a few readers, one table family per file.
 
 mod activities;
+mod entities;
+mod entity_queries;
 mod instances;
 mod pending;
 mod purge;
@@ -19,6 +21,8 @@ use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 pub(crate) use activities::ActivityAnswer;
+pub(crate) use entities::{EntityBatch, EntityHeader};
+pub(crate) use entity_queries::{EntityFilter, entities, entity, entity_batch};
 pub(crate) use instances::{Start, micros, timestamp};
 pub(crate) use pending::Pending;
 pub(crate) use purge::PurgeFilter;
@@ -75,6 +79,13 @@ pub(crate) enum Note {
         id: i64,
         request: Arc<ActivityRequest>,
     },
+    /// An entity's queue has changed; `runnable` tells whether an operation in it can run.
+    Entity {
+        header: Arc<EntityHeader>,
+        runnable: bool,
+    },
+    /// An entity is no more.
+    EntityGone { key: i64 },
     /// A timer is due at this time (microseconds since 1970).
     TimerSet(i64),
     /// The status of an instance has changed.

@@ -5,7 +5,7 @@ use prost::Message;
 use rusqlite::Connection;
 
 use super::writer::Counters;
-use super::{Header, StoreError};
+use super::{EntityHeader, Header, StoreError};
 use crate::OpenError;
 
 /// All work to queue again at start. Payloads stay on disk until the work is handed out.
@@ -15,6 +15,8 @@ pub(crate) struct Pending {
     pub(crate) instances: Vec<(Header, i64)>,
     /// Activities: hub, instance key, id, name, version.
     pub(crate) activities: Vec<(i64, i64, i64, String, Option<String>)>,
+    /// Entities with an operation that can run.
+    pub(crate) entities: Vec<EntityHeader>,
     /// When the first timer is due.
     pub(crate) first_timer: Option<i64>,
 }
@@ -62,10 +64,12 @@ pub(crate) fn load(conn: &Connection) -> Result<Pending, OpenError> {
             request.version,
         ));
     }
+    let entities = super::entities::runnable(conn)?;
     let first_timer = conn.query_row("SELECT min(fire_us) FROM timers", [], |row| row.get(0))?;
     Ok(Pending {
         instances,
         activities,
+        entities,
         first_timer,
     })
 }
@@ -74,8 +78,10 @@ pub(crate) fn counters(conn: &Connection) -> Result<Counters, OpenError> {
     let max = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0));
     Ok(Counters {
         instance: max("SELECT coalesce(max(key), 0) FROM instances")?
-            .max(max("SELECT coalesce(max(instance), 0) FROM activities")?),
-        inbox: max("SELECT coalesce(max(seq), 0) FROM inbox")?,
+            .max(max("SELECT coalesce(max(instance), 0) FROM activities")?)
+            .max(max("SELECT coalesce(max(key), 0) FROM entities")?),
+        inbox: max("SELECT coalesce(max(seq), 0) FROM inbox")?
+            .max(max("SELECT coalesce(max(seq), 0) FROM entity_inbox")?),
         activity: max("SELECT coalesce(max(id), 0) FROM activities")?,
         timer: max("SELECT coalesce(max(id), 0) FROM timers")?,
     })

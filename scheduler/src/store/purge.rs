@@ -1,6 +1,6 @@
 //! Purging ended instances.
 
-use durabletask_scheduler_core::is_terminal;
+use durabletask_scheduler_core::{is_entity_id, is_terminal};
 
 use super::StoreError;
 use super::query::{StateFilter, query};
@@ -20,6 +20,9 @@ impl Tx<'_> {
     /// Deletes an instance if it has ended, with its ended descendants where asked;
     /// returns how many went. A missing or live instance counts nothing.
     pub(crate) fn purge(&mut self, hub: i64, id: &str, recursive: bool) -> Result<i32, StoreError> {
+        if is_entity_id(id) {
+            return self.purge_entity(hub, id);
+        }
         let Some(root) = self.slim_by_id(hub, id)? else {
             return Ok(0);
         };

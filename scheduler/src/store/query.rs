@@ -38,7 +38,7 @@ const COLUMNS: &str =
     "SELECT i.key, i.id, i.name, i.version, i.status, i.scheduled_us, i.created_us, i.updated_us,
     i.custom_status, i.execution_id, i.completed_us, i.details, p.failure";
 
-fn from_micros(us: i64) -> Timestamp {
+pub(super) fn from_micros(us: i64) -> Timestamp {
     let nanos = i32::try_from(us.rem_euclid(1_000_000) * 1000).unwrap_or(0);
     Timestamp {
         seconds: us.div_euclid(1_000_000),

@@ -134,6 +134,17 @@ impl Tx<'_> {
     ) -> Result<(), StoreError> {
         let pushed = self.push_inbox(to.header.key, events)?;
         if !to.held {
+            // Events that come together are delivered together.
+            if let Some(Note::Events {
+                header,
+                events,
+                replace: false,
+            }) = self.notes.last_mut()
+                && **header == to.header
+            {
+                events.extend(pushed);
+                return Ok(());
+            }
             self.notes.push(Note::Events {
                 header: Arc::new(to.header),
                 events: pushed,

@@ -8,7 +8,11 @@ use rusqlite::{Connection, OpenFlags};
 use crate::OpenError;
 
 /// The newest schema version this program knows; kept in `user_version`.
-pub(crate) const SCHEMA_VERSION: i64 = 1;
+pub(crate) const SCHEMA_VERSION: i64 = STEPS.len() as i64;
+
+/// The steps from each schema version to the next, the first from an empty file. A
+/// step that has been released is never edited: a change is one more step.
+const STEPS: [&str; 2] = [TABLES, ENTITIES];
 
 /// Large payloads have a table of their own, so that a turn's update of the small
 /// instance row doesn't rewrite them. Times are microseconds since 1970.
@@ -51,6 +55,28 @@ CREATE TABLE timers (
     PRIMARY KEY (instance, id)
 ) WITHOUT ROWID;
 CREATE INDEX timers_by_due ON timers (fire_us);
+";
+
+/// Entities and what waits for them. Their keys are drawn from the same numbers as
+/// those of instances, so that timers belong to either.
+const ENTITIES: &str = "
+CREATE TABLE entities (
+    key INTEGER PRIMARY KEY,
+    hub INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    state TEXT,
+    modified_us INTEGER NOT NULL,
+    locked_by TEXT,
+    lock_execution TEXT,
+    lock_section TEXT
+);
+CREATE UNIQUE INDEX entities_by_id ON entities (hub, id);
+CREATE INDEX entities_by_holder ON entities (hub, locked_by) WHERE locked_by IS NOT NULL;
+CREATE TABLE entity_inbox (
+    entity INTEGER NOT NULL, seq INTEGER NOT NULL, is_lock INTEGER NOT NULL,
+    parent TEXT, parent_execution TEXT, event BLOB NOT NULL,
+    PRIMARY KEY (entity, seq)
+) WITHOUT ROWID;
 ";
 
 /// Takes the folder for this process; the lock is released when the file is dropped,
@@ -112,10 +138,52 @@ fn migrate(conn: &Connection) -> Result<(), OpenError> {
             known: SCHEMA_VERSION,
         });
     }
-    if found == 0 {
-        conn.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-        ))?;
+    let done = usize::try_from(found).unwrap_or(0);
+    for (step, version) in STEPS.iter().zip(1_i64..).skip(done) {
+        // Each step by itself: a crash between two leaves a file that is one of them.
+        let applied = conn.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {step} PRAGMA user_version = {version}; COMMIT;"
+        ));
+        if let Err(error) = applied {
+            // A batch that fails halfway leaves its transaction open.
+            let _ = conn.execute_batch("ROLLBACK");
+            return Err(error.into());
+        }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod entity_tables {
+    use super::*;
+
+    #[test]
+    fn a_file_from_before_entities_gets_their_tables_and_keeps_its_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("old.sqlite3");
+        let conn = Connection::open(&file).unwrap();
+        let before = STEPS.iter().position(|step| *step == ENTITIES).unwrap();
+        for step in &STEPS[..before] {
+            conn.execute_batch(step).unwrap();
+        }
+        conn.execute_batch(&format!(
+            "PRAGMA user_version = {before}; INSERT INTO hubs (id, name) VALUES (4, 'kept');"
+        ))
+        .unwrap();
+        drop(conn);
+
+        let conn = open_file(&file).unwrap();
+        let kept: String = conn
+            .query_row("SELECT name FROM hubs WHERE id = 4", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(kept, "kept");
+        let entities: i64 = conn
+            .query_row(
+                "SELECT (SELECT count(*) FROM entities) + (SELECT count(*) FROM entity_inbox)",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert_eq!(entities, 0);
+    }
 }

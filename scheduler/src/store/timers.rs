@@ -46,6 +46,7 @@ impl Tx<'_> {
                 .prepare_cached("DELETE FROM timers WHERE instance = ?1 AND id = ?2")?
                 .execute((instance, id))?;
             let Some(slim) = self.slim_by_key(instance)? else {
+                self.fire_signal(instance, bytes)?;
                 continue;
             };
             match bytes {

@@ -161,6 +161,11 @@ impl Tx<'_> {
         for message in effects.messages {
             self.send(hub, message)?;
         }
+        self.entity_messages(hub, effects.entity_messages)?;
+        if after != After::GoesOn {
+            // A worker that ended without unlocking must not leave entities locked.
+            self.release_locks(hub, &header.instance_id)?;
+        }
         if effects.terminate_children {
             self.terminate_children(key)?;
         }

@@ -1,0 +1,183 @@
+//! Entities that have work, and who executes it. A slot holds no operations: they are
+//! read from the store, with the state, once a worker is found.
+
+use std::sync::Arc;
+
+use durabletask_scheduler_core::entity_name;
+
+use super::state::{Held, Lease, State};
+use super::{Assignment, Claim, ClaimedEntity};
+use crate::store::{EntityBatch, EntityHeader};
+
+/// An entity with operations that can run, or with a batch out.
+#[derive(Debug)]
+pub(super) struct EntitySlot {
+    header: Arc<EntityHeader>,
+    runnable: bool,
+    lease: Option<u64>,
+    queued: bool,
+}
+
+/// A batch that is out. It is absent until it has been read.
+#[derive(Debug)]
+pub(super) struct HeldEntity {
+    pub(super) header: Arc<EntityHeader>,
+    pub(super) batch: Option<Arc<EntityBatch>>,
+}
+
+impl State {
+    /// The store reports a queue: `runnable` tells whether an operation in it can run.
+    pub(super) fn entity(&mut self, header: Arc<EntityHeader>, runnable: bool) {
+        let key = header.key;
+        if !runnable && !self.entities.contains_key(&key) {
+            return;
+        }
+        let slot = self.entities.entry(key).or_insert_with(|| EntitySlot {
+            header,
+            runnable,
+            lease: None,
+            queued: false,
+        });
+        slot.runnable = runnable;
+        self.entity_ready(key);
+    }
+
+    pub(super) fn entity_gone(&mut self, key: i64) {
+        self.entities.remove(&key);
+    }
+
+    /// Assigns or queues the next batch of an entity; forgets one without work.
+    pub(super) fn entity_ready(&mut self, key: i64) {
+        let Some(slot) = self.entities.get_mut(&key) else {
+            return;
+        };
+        if slot.lease.is_some() {
+            return;
+        }
+        if !slot.runnable {
+            // Where it is queued, the queue skips it.
+            self.entities.remove(&key);
+            return;
+        }
+        if slot.queued {
+            return;
+        }
+        let header = Arc::clone(&slot.header);
+        let name = entity_name(&header.id);
+        match self.stream_for(header.hub, None, |stream| {
+            stream.free_entities > 0 && stream.filters.entity(name)
+        }) {
+            Some(stream) => self.assign_entity(stream, key),
+            None => {
+                slot_queued(self, key);
+                let hub = self.hubs.entry(header.hub).or_default();
+                hub.entities.push(name, None, key);
+            }
+        }
+    }
+
+    fn assign_entity(&mut self, stream_id: u64, key: i64) {
+        let lease = self.number();
+        let (Some(slot), Some(stream)) = (
+            self.entities.get_mut(&key),
+            self.streams.get_mut(&stream_id),
+        ) else {
+            return;
+        };
+        let header = Arc::clone(&slot.header);
+        slot.lease = Some(lease);
+        slot.queued = false;
+        // Whatever is reported from now on may not be in the batch that is read.
+        slot.runnable = false;
+        stream.free_entities -= 1;
+        self.leases.insert(
+            lease,
+            Lease {
+                hub: header.hub,
+                stream: stream_id,
+                held: Held::Entity(HeldEntity {
+                    header: Arc::clone(&header),
+                    batch: None,
+                }),
+                completing: false,
+            },
+        );
+        // As for turns, this only fails for a stream that is ending.
+        let _ = stream.sender.try_send(Assignment::Entity { lease, header });
+    }
+
+    /// Fills the free window of a stream from the queue of entities.
+    pub(super) fn pump_entities(&mut self, stream_id: u64) {
+        while let Some(stream) = self
+            .streams
+            .get(&stream_id)
+            .filter(|stream| stream.free_entities > 0 && !self.closed)
+        {
+            let Some(hub) = self.hubs.get_mut(&stream.hub) else {
+                break;
+            };
+            let Some(key) = hub.entities.pop(|name, _| stream.filters.entity(name)) else {
+                break;
+            };
+            // The entity may have been purged or locked while it was queued.
+            if self
+                .entities
+                .get(&key)
+                .is_some_and(|slot| slot.queued && slot.lease.is_none())
+            {
+                self.assign_entity(stream_id, key);
+            }
+        }
+    }
+
+    /// The lease of an entity has ended; `again` tells that its operations still wait.
+    pub(super) fn entity_released(&mut self, key: i64, lease: u64, again: bool) {
+        if let Some(slot) = self
+            .entities
+            .get_mut(&key)
+            .filter(|slot| slot.lease == Some(lease))
+        {
+            slot.lease = None;
+            slot.runnable |= again;
+            self.entity_ready(key);
+        }
+    }
+
+    /// Records what was read from the store for a lease.
+    pub(super) fn loaded_entity(&mut self, id: u64, read: &Arc<EntityBatch>) {
+        if let Some(Lease {
+            held: Held::Entity(held),
+            ..
+        }) = self.leases.get_mut(&id)
+        {
+            held.batch = Some(Arc::clone(read));
+        }
+    }
+
+    pub(super) fn claim_entity(&mut self, hub: i64, id: u64) -> Claim<ClaimedEntity> {
+        let Some(lease) = self.leases.get_mut(&id).filter(|lease| lease.hub == hub) else {
+            return self.absent(id);
+        };
+        match &lease.held {
+            _ if lease.completing => Claim::InProgress,
+            Held::Entity(HeldEntity {
+                header,
+                batch: Some(batch),
+            }) => {
+                lease.completing = true;
+                Claim::Claimed(ClaimedEntity {
+                    lease: id,
+                    key: header.key,
+                    batch: Arc::clone(batch),
+                })
+            }
+            Held::Turn { .. } | Held::Activity(_) | Held::Entity(_) => Claim::Unknown,
+        }
+    }
+}
+
+fn slot_queued(state: &mut State, key: i64) {
+    if let Some(slot) = state.entities.get_mut(&key) {
+        slot.queued = true;
+    }
+}

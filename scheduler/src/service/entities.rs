@@ -1,0 +1,350 @@
+//! Entities: signal, look, query, clean; their batches to and from workers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use durabletask_proto::history_event::EventType;
+use durabletask_proto::operation_action::OperationActionType;
+use durabletask_proto::operation_result::ResultType;
+use durabletask_proto::{
+    CleanEntityStorageRequest, CleanEntityStorageResponse, CompleteTaskResponse,
+    EntityBatchRequest, EntityBatchResult, EntityOperationSignaledEvent, EntityRequest,
+    GetEntityRequest, GetEntityResponse, HistoryEvent, OperationRequest, OperationResult,
+    OperationResultFailure, QueryEntitiesRequest, QueryEntitiesResponse, SignalEntityRequest,
+    SignalEntityResponse, work_item,
+};
+use durabletask_scheduler_core::{
+    EntityMessage, OperationMessage, canonical_entity_id, entity_name, event,
+};
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Status};
+
+use super::work_items::already;
+use super::{Service, status};
+use crate::dispatch::{Claim, Settled};
+use crate::store::{self, EntityBatch, EntityFilter, EntityHeader, StoreError, micros, timestamp};
+
+const DEFAULT_PAGE: usize = 100;
+const MAX_PAGE: usize = 1000;
+/// How many entities one call of CleanEntityStorage looks at.
+const SWEEP: usize = 500;
+/// The header by which a worker asks for the older form of entity work items.
+const FORM_HEADER: &str = "entity-requests";
+/// Where some workers put the token of a batch in the older form.
+const TOKEN_HEADER: &str = "entity-completion-token";
+
+/// How a stream's entity work items are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum EntityForm {
+    /// `EntityBatchRequest`: operations as `OperationRequest`s.
+    V1,
+    /// `EntityRequest`: operations as history events, as the hosted scheduler sends them.
+    #[default]
+    V2,
+}
+
+impl EntityForm {
+    /// What the stream's headers ask for. The protocol's capabilities have no value for
+    /// it, and every official worker understands the newer form.
+    pub(super) fn of(headers: &MetadataMap) -> Result<Self, Status> {
+        match headers.get(FORM_HEADER).map(|value| value.to_str()) {
+            None | Some(Ok("v2")) => Ok(Self::V2),
+            Some(Ok("v1")) => Ok(Self::V1),
+            Some(_) => Err(Status::invalid_argument(
+                "the entity-requests header must be v1 or v2",
+            )),
+        }
+    }
+}
+
+impl Service {
+    pub(super) async fn signal(
+        &self,
+        request: Request<SignalEntityRequest>,
+    ) -> Result<SignalEntityResponse, Status> {
+        let hub = self.hub(&request).await?;
+        let signal = request.into_inner();
+        let entity_id = check_entity_id(&signal.instance_id)?;
+        if signal.name.is_empty() {
+            return Err(Status::invalid_argument(
+                "a signal needs the operation's name",
+            ));
+        }
+        self.check_payload("input", signal.input.as_ref())?;
+        // Workers read the id as a UUID.
+        let request_id = match signal.request_id.as_str() {
+            "" => uuid::Uuid::new_v4(),
+            id => id.parse().map_err(|_| {
+                Status::invalid_argument("a signal's request id must be a UUID, or empty")
+            })?,
+        };
+        let signaled = EntityOperationSignaledEvent {
+            request_id: request_id.to_string(),
+            operation: signal.name,
+            scheduled_time: signal.scheduled_time,
+            input: signal.input,
+            target_instance_id: None,
+        };
+        let message = EntityMessage::Operation(Box::new(OperationMessage {
+            entity_id,
+            event: event(
+                -1,
+                timestamp(self.config.clock.now()),
+                EventType::EntityOperationSignaled(signaled),
+            ),
+            caller: None,
+            due: signal.scheduled_time,
+        }));
+        self.store
+            .writer
+            .write(move |tx| tx.entity_messages(hub, [message.clone()]))
+            .await
+            .map_err(status)?;
+        Ok(SignalEntityResponse {})
+    }
+
+    pub(super) async fn entity(
+        &self,
+        request: Request<GetEntityRequest>,
+    ) -> Result<GetEntityResponse, Status> {
+        let hub = self.hub(&request).await?;
+        let request = request.into_inner();
+        let id = check_entity_id(&request.instance_id)?;
+        let entity = self
+            .store
+            .read(move |conn| store::entity(conn, hub, &id, request.include_state))
+            .await
+            .map_err(status)?;
+        Ok(GetEntityResponse {
+            exists: entity.is_some(),
+            entity,
+        })
+    }
+
+    pub(super) async fn entities(
+        &self,
+        request: Request<QueryEntitiesRequest>,
+    ) -> Result<QueryEntitiesResponse, Status> {
+        let hub = self.hub(&request).await?;
+        let query = request.into_inner().query.unwrap_or_default();
+        let after = cursor(query.continuation_token)?;
+        let limit = match query.page_size.map(usize::try_from) {
+            None | Some(Ok(0) | Err(_)) => DEFAULT_PAGE,
+            Some(Ok(limit)) => limit.min(MAX_PAGE),
+        };
+        let filter = EntityFilter {
+            id_prefix: query
+                .instance_id_starts_with
+                .filter(|prefix| !prefix.is_empty())
+                .map(|prefix| canonical_prefix(&prefix)),
+            modified_from_us: query.last_modified_from.as_ref().map(micros),
+            modified_to_us: query.last_modified_to.as_ref().map(micros),
+            transient: query.include_transient,
+        };
+        let states = query.include_state;
+        let page = self
+            .store
+            .read(move |conn| store::entities(conn, hub, &filter, after, limit, states))
+            .await
+            .map_err(status)?;
+        Ok(QueryEntitiesResponse {
+            entities: page.entities,
+            continuation_token: page.next.map(|next| next.to_string()),
+        })
+    }
+
+    pub(super) async fn clean_entities(
+        &self,
+        request: Request<CleanEntityStorageRequest>,
+    ) -> Result<CleanEntityStorageResponse, Status> {
+        let hub = self.hub(&request).await?;
+        let request = request.into_inner();
+        let after = cursor(request.continuation_token)?;
+        let all = EntityFilter {
+            transient: true,
+            ..EntityFilter::default()
+        };
+        let page = self
+            .store
+            .read(move |conn| store::entities(conn, hub, &all, after, SWEEP, false))
+            .await
+            .map_err(status)?;
+        let ids: Vec<String> = page.entities.into_iter().map(|e| e.instance_id).collect();
+        let (remove, release) = (
+            request.remove_empty_entities,
+            request.release_orphaned_locks,
+        );
+        let (removed, released) = self
+            .store
+            .writer
+            .write(move |tx| tx.sweep_entities(hub, &ids, remove, release))
+            .await
+            .map_err(status)?;
+        Ok(CleanEntityStorageResponse {
+            continuation_token: page.next.map(|next| next.to_string()),
+            empty_entities_removed: removed,
+            orphaned_locks_released: released,
+        })
+    }
+
+    /// Reads an entity's next batch and writes it in the form that the worker takes.
+    pub(super) async fn fill_entity(
+        &self,
+        lease: u64,
+        header: &EntityHeader,
+        form: EntityForm,
+    ) -> Result<Option<work_item::Request>, StoreError> {
+        let key = header.key;
+        let Some(batch) = self
+            .store
+            .read(move |conn| store::entity_batch(conn, key))
+            .await?
+        else {
+            return Ok(None);
+        };
+        let batch = Arc::new(batch);
+        self.dispatch.loaded_entity(lease, &batch);
+        tracing::debug!(
+            entity = entity_name(&header.id),
+            operations = batch.operations.len(),
+            "entity batch handed out"
+        );
+        let operations = batch.operations.iter().map(|(_, event)| event);
+        Ok(Some(match form {
+            EntityForm::V2 => work_item::Request::EntityRequestV2(EntityRequest {
+                instance_id: header.id.clone(),
+                execution_id: String::new(),
+                entity_state: batch.state.clone(),
+                operation_requests: operations.cloned().collect(),
+            }),
+            EntityForm::V1 => work_item::Request::EntityRequest(EntityBatchRequest {
+                instance_id: header.id.clone(),
+                entity_state: batch.state.clone(),
+                operations: operations.filter_map(operation_request).collect(),
+                properties: HashMap::new(),
+            }),
+        }))
+    }
+
+    pub(super) async fn complete_batch(
+        &self,
+        request: Request<EntityBatchResult>,
+    ) -> Result<CompleteTaskResponse, Status> {
+        let hub = self.hub(&request).await?;
+        let token = match request.get_ref().completion_token.as_str() {
+            "" => request
+                .metadata()
+                .get(TOKEN_HEADER)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+                .to_owned(),
+            token => token.to_owned(),
+        };
+        if token.is_empty() {
+            return Err(Status::invalid_argument(
+                "the completion of an entity's batch needs the work item's completion token",
+            ));
+        }
+        let mut result = request.into_inner();
+        let claimed = match self.dispatch.claim_entity(hub, &token) {
+            Claim::Claimed(claimed) => claimed,
+            other => return already(other),
+        };
+        let nothing_done = result.results.is_empty() && result.failure_details.is_none();
+        if result.requires_state || nothing_done {
+            self.dispatch.settle(claimed.lease, Settled::NotApplied);
+            self.dispatch.abandon(hub, &token);
+            return Ok(CompleteTaskResponse {});
+        }
+        self.bound_batch(&mut result, &claimed.batch);
+        let batch = Arc::clone(&claimed.batch);
+        self.commit(claimed.lease, move |tx| {
+            tx.complete_batch(claimed.key, &batch, &result)
+        })
+        .await
+    }
+
+    /// A payload over the limit fails the operations and keeps the old state, because
+    /// refusing the completion would only bring the same batch again.
+    fn bound_batch(&self, result: &mut EntityBatchResult, batch: &EntityBatch) {
+        let size = |payload: &Option<String>| payload.as_ref().map_or(0, String::len);
+        let results = result
+            .results
+            .iter()
+            .map(|result| match &result.result_type {
+                Some(ResultType::Success(success)) => size(&success.result),
+                Some(ResultType::Failure(_)) | None => 0,
+            });
+        let actions = result
+            .actions
+            .iter()
+            .map(|action| match &action.operation_action_type {
+                Some(OperationActionType::SendSignal(signal)) => size(&signal.input),
+                Some(OperationActionType::StartNewOrchestration(start)) => size(&start.input),
+                None => 0,
+            });
+        let largest = results
+            .chain(actions)
+            .chain([size(&result.entity_state)])
+            .max()
+            .unwrap_or(0);
+        if largest <= self.config.max_payload_bytes {
+            return;
+        }
+        let details = self.too_large("largest payload of the entity's batch", largest);
+        result.actions.clear();
+        result.entity_state = batch.state.clone();
+        for result in &mut result.results {
+            *result = OperationResult {
+                result_type: Some(ResultType::Failure(OperationResultFailure {
+                    failure_details: Some(details.clone()),
+                    ..OperationResultFailure::default()
+                })),
+            };
+        }
+    }
+}
+
+fn operation_request(event: &HistoryEvent) -> Option<OperationRequest> {
+    let (request_id, operation, input) = match &event.event_type {
+        Some(EventType::EntityOperationCalled(call)) => {
+            (&call.request_id, &call.operation, &call.input)
+        }
+        Some(EventType::EntityOperationSignaled(signal)) => {
+            (&signal.request_id, &signal.operation, &signal.input)
+        }
+        _ => return None,
+    };
+    Some(OperationRequest {
+        operation: operation.clone(),
+        request_id: request_id.clone(),
+        input: input.clone(),
+        trace_context: None,
+    })
+}
+
+fn check_entity_id(id: &str) -> Result<String, Status> {
+    canonical_entity_id(id).ok_or_else(|| {
+        Status::invalid_argument("an entity id reads @name@key and has at most 100 characters")
+    })
+}
+
+/// A prefix as the stored ids have it: with `@` in front, the name in lower case.
+fn canonical_prefix(prefix: &str) -> String {
+    let rest = prefix.strip_prefix('@').unwrap_or(prefix);
+    match rest.split_once('@') {
+        Some((name, key)) => format!("@{}@{key}", name.to_lowercase()),
+        None => format!("@{}", rest.to_lowercase()),
+    }
+}
+
+fn cursor(token: Option<String>) -> Result<Option<i64>, Status> {
+    match token.filter(|token| !token.is_empty()) {
+        None => Ok(None),
+        Some(token) => token.parse().map(Some).map_err(|_| {
+            Status::invalid_argument(
+                "the continuation token is not one that this scheduler gave out",
+            )
+        }),
+    }
+}
