@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the official SDKs against a scheduler and prints what works: feature by SDK.
 #
-#   tests/conformance/official/run.sh [python] [js] [go]     (default: all)
+#   tests/conformance/official/run.sh [python] [js] [go] [java]     (default: all)
 #
 # Fails where a feature fails, is neither reported nor excluded, or passes although exclusions.tsv
 # says that it cannot.
@@ -13,7 +13,7 @@ cd "$(dirname "$0")"
 # shellcheck source=lib.sh
 source ./lib.sh
 
-[ $# -gt 0 ] || set -- python js go
+[ $# -gt 0 ] || set -- python js go java
 results=$work/results.tsv
 : >"$results"
 sdks=()
@@ -21,8 +21,8 @@ broken=0
 for language in "$@"; do
     case $language in
         python) sdks+=(python python-azuremanaged) ;;
-        js | go) sdks+=("$language") ;;
-        *) die "no such language: $language (python, js, go)" ;;
+        js | go | java) sdks+=("$language") ;;
+        *) die "no such language: $language (python, js, go, java)" ;;
     esac
     say "== official SDK: $language"
     # A runner that ends with an error has said why; what it did report still counts.

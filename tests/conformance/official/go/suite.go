@@ -19,6 +19,7 @@ var features = []feature{
 	{"external-events", externalEvents},
 	{"sub-orchestrations", subOrchestrations},
 	{"continue-as-new", continueAsNew},
+	{"continue-as-new-events", continueAsNewEvents},
 	{"custom-status", customStatus},
 	{"retries", retries},
 	{"failures", failures},
@@ -233,6 +234,12 @@ func continueAsNew(h *harness) {
 		}
 		return n, nil
 	}
+	h.worker(orchestrators{"counter": counter}, activities{"echo": echo}, func() {
+		equal(output[int](h, "counter", 1), 20)
+	})
+}
+
+func continueAsNewEvents(h *harness) {
 	gatherer := func(ctx *task.OrchestrationContext) (any, error) {
 		var got []int
 		var item int
@@ -248,9 +255,7 @@ func continueAsNew(h *harness) {
 		}
 		return got, nil
 	}
-	parts := orchestrators{"counter": counter, "gatherer": gatherer}
-	h.worker(parts, activities{"echo": echo}, func() {
-		equal(output[int](h, "counter", 1), 20)
+	h.worker(orchestrators{"gatherer": gatherer}, nil, func() {
 		id := h.start("gatherer", []int{})
 		for n := 0; n < 5; n++ {
 			h.raise(id, "item", n)

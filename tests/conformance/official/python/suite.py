@@ -150,6 +150,12 @@ def continue_as_new(h: Harness):
             return None
         return state["n"]
 
+    with h.worker([counter], [echo]):
+        equal(h.output(counter, input={"n": 1}), 20)
+
+
+@feature("continue-as-new-events")
+def continue_as_new_events(h: Harness):
     def gatherer(ctx, got):
         got.append((yield ctx.wait_for_external_event("item")))
         if len(got) < 5:
@@ -157,8 +163,7 @@ def continue_as_new(h: Harness):
             return None
         return got
 
-    with h.worker([counter, gatherer], [echo]):
-        equal(h.output(counter, input={"n": 1}), 20)
+    with h.worker([gatherer]):
         instance = h.start(gatherer, input=[])
         for n in range(5):
             h.client.raise_orchestration_event(instance, "item", data=n)
