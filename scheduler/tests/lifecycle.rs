@@ -445,6 +445,52 @@ async fn children_answer_and_are_terminated_with_their_parent() {
     assert!(hub.get("p").await.is_none() && hub.get("c1").await.is_none());
 }
 
+/// An official worker that is given a second suspension never ends the turn that resumes.
+#[tokio::test]
+async fn a_second_suspension_or_resumption_reaches_no_worker() {
+    let hub = Hub::memory().await;
+    let mut worker = hub.worker().await;
+    hub.start("a").await;
+    let (token, _) = worker.turn().await;
+    worker.answer(&token, vec![]).await.unwrap();
+    let suspend = || SuspendRequest {
+        instance_id: "a".into(),
+        reason: None,
+    };
+    let resume = || ResumeRequest {
+        instance_id: "a".into(),
+        reason: None,
+    };
+    let mut client = hub.client.clone();
+    client.resume_instance(resume()).await.unwrap();
+    client.suspend_instance(suspend()).await.unwrap();
+    let (token, turn) = worker.turn().await;
+    assert_eq!(
+        kinds(&turn.new_events),
+        ["OrchestratorStarted", "ExecutionSuspended"]
+    );
+    // While the turn with the first suspension is out, and after it.
+    client.suspend_instance(suspend()).await.unwrap();
+    worker.answer(&token, vec![]).await.unwrap();
+    client.suspend_instance(suspend()).await.unwrap();
+    hub.raise("a", "go").await.unwrap();
+    let (token, turn) = worker.turn().await;
+    assert_eq!(
+        kinds(&turn.new_events),
+        ["OrchestratorStarted", "EventRaised"]
+    );
+    client.resume_instance(resume()).await.unwrap();
+    client.resume_instance(resume()).await.unwrap();
+    worker.answer(&token, vec![]).await.unwrap();
+    let (token, turn) = worker.turn().await;
+    assert_eq!(
+        kinds(&turn.new_events),
+        ["OrchestratorStarted", "ExecutionResumed"]
+    );
+    worker.answer(&token, vec![(0, done("1"))]).await.unwrap();
+    assert_eq!(hub.status("a").await, OrchestrationStatus::Completed);
+}
+
 #[tokio::test]
 async fn suspension_shows_and_hubs_are_apart() {
     let hub = Hub::memory().await;

@@ -192,6 +192,8 @@ impl Tx<'_> {
         ) {
             Delivery::Accept => match (slim.held, event_type) {
                 (true, EventType::ExecutionTerminated(_)) => self.cancel_start(slim, event),
+                (_, EventType::ExecutionSuspended(_)) if self.is_suspended(&slim)? => Ok(()),
+                (_, EventType::ExecutionResumed(_)) if !self.is_suspended(&slim)? => Ok(()),
                 _ => self.deliver(slim, vec![event]),
             },
             Delivery::Drop(reason) => {
@@ -203,6 +205,22 @@ impl Tx<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the instance will be suspended once it has been given all that waits for
+    /// it. A second suspension is kept from workers: an official one buffers it with
+    /// the events it holds back, and never ends the turn that resumes.
+    fn is_suspended(&self, slim: &Slim) -> Result<bool, StoreError> {
+        let waiting = super::query::inbox(self.conn, slim.header.key, usize::MAX)?;
+        let last = waiting
+            .iter()
+            .rev()
+            .find_map(|(_, event)| match &event.event_type {
+                Some(EventType::ExecutionSuspended(_)) => Some(true),
+                Some(EventType::ExecutionResumed(_)) => Some(false),
+                _ => None,
+            });
+        Ok(last.unwrap_or(slim.status == OrchestrationStatus::Suspended))
     }
 
     /// Terminates an instance that still waits for its scheduled start: no worker has
