@@ -47,8 +47,6 @@ pub enum Parts {
     FrontDoor,
     /// A worker, against a task hub elsewhere.
     Worker,
-    /// The embedded scheduler and its dashboard.
-    Scheduler,
 }
 
 impl Parts {
@@ -61,7 +59,7 @@ impl Parts {
     }
 
     const fn scheduler(self) -> bool {
-        matches!(self, Self::Everything | Self::Scheduler)
+        matches!(self, Self::Everything)
     }
 }
 

@@ -34,8 +34,8 @@ pub enum Command {
     FrontDoor(ServeArgs),
     /// Run a worker alone, against a task hub given by --connection-string
     Worker(ServeArgs),
-    /// Run the durable scheduler and its dashboard alone
-    Scheduler(ServeArgs),
+    /// Run the durable scheduler and its dashboard alone, or back it up
+    Scheduler(Box<SchedulerArgs>),
     /// Enroll an account from a QR picture or an otpauth:// URI and wait for the end
     #[command(after_help = EXIT_CODES)]
     Enroll(EnrollArgs),
@@ -62,6 +62,21 @@ pub struct ServeArgs {
     /// Print what was started as one JSON document
     #[arg(long)]
     pub json: bool,
+}
+
+/// `scheduler`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct SchedulerArgs {
+    /// TOML file with the settings of `serve`, for what the flags leave open [env: COUNTERSIGN_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<String>,
+    /// The scheduler's own settings.
+    #[command(flatten)]
+    pub serve: durabletask_scheduler_cli::ServeArgs,
+    /// What to do instead of running.
+    #[command(subcommand)]
+    pub command: Option<durabletask_scheduler_cli::Command>,
 }
 
 /// Which server a command talks to, and as whom.

@@ -103,7 +103,7 @@ fn assert_uses_only(graph: &Graph, package: &str, allowed: &[&str]) {
 #[test]
 fn packages_use_only_the_packages_below_them() {
     let graph = Graph::load();
-    let rules: [(&str, &[&str]); 8] = [
+    let rules: [(&str, &[&str]); 9] = [
         ("durabletask-proto", &[]),
         ("durabletask-core", &["durabletask-proto"]),
         ("durabletask", &["durabletask-core", "durabletask-proto"]),
@@ -112,6 +112,7 @@ fn packages_use_only_the_packages_below_them() {
             "durabletask-scheduler",
             &["durabletask-proto", "durabletask-scheduler-core"],
         ),
+        ("durabletask-scheduler-cli", &["durabletask-scheduler"]),
         ("countersign-enrollment", &["durabletask-core"]),
         (
             "countersign-orchestrations",

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
 
+/// The longest name of a task hub, in bytes.
+pub(crate) const MAX_HUB_NAME: usize = 100;
+
 /// Where a scheduler keeps its task hubs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Storage {
@@ -23,6 +26,11 @@ pub struct SchedulerConfig {
     pub storage: Storage,
     /// The task hub of a call without a `taskhub` header.
     pub default_hub: String,
+    /// Task hubs that are there from the start, besides the default one.
+    pub task_hubs: Vec<String>,
+    /// Whether a task hub is made when its name is first used. Default true; otherwise a
+    /// call that names an unknown one is refused.
+    pub dynamic_task_hubs: bool,
     /// The largest single payload (input, output, event, custom status), in bytes. Default 4 MiB.
     pub max_payload_bytes: usize,
     /// How often each worker stream gets a `HealthPing`. Default 30 seconds.
@@ -33,6 +41,9 @@ pub struct SchedulerConfig {
     pub max_wait: Duration,
     /// How long a stop waits for outstanding work items and open connections. Default 10 seconds.
     pub drain_timeout: Duration,
+    /// Host names under which browsers may open the dashboard, besides IP addresses and
+    /// `localhost`: another name in a request may be a foreign page's way in.
+    pub dashboard_hosts: Vec<String>,
     /// Connections for queries and history, besides the single writer. Default 2.
     pub read_connections: usize,
     /// The only source of wall time.
@@ -48,6 +59,33 @@ impl SchedulerConfig {
             ..Self::default()
         }
     }
+
+    /// Says what is wrong with the settings, if something is.
+    ///
+    /// # Errors
+    /// One sentence for people.
+    pub fn check(&self) -> Result<(), String> {
+        for name in self.hub_names() {
+            let fits = (1..=MAX_HUB_NAME).contains(&name.len())
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_graphic() || byte == b' ');
+            if !fits {
+                return Err(format!(
+                    "a task hub's name has 1 to {MAX_HUB_NAME} visible ASCII characters, unlike {name:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The default hub and the others that are there from the start.
+    pub(crate) fn hub_names(&self) -> Vec<String> {
+        std::iter::once(&self.default_hub)
+            .chain(&self.task_hubs)
+            .cloned()
+            .collect()
+    }
 }
 
 impl Default for SchedulerConfig {
@@ -56,11 +94,14 @@ impl Default for SchedulerConfig {
         Self {
             storage: Storage::Memory,
             default_hub: "default".to_owned(),
+            task_hubs: Vec::new(),
+            dynamic_task_hubs: true,
             max_payload_bytes: 4 * 1024 * 1024,
             health_ping_interval: Duration::from_secs(30),
             default_window: 100,
             max_wait: Duration::from_secs(600),
             drain_timeout: Duration::from_secs(10),
+            dashboard_hosts: Vec::new(),
             read_connections: 2,
             clock: Arc::new(SystemClock),
         }

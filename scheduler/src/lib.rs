@@ -5,15 +5,19 @@
 //! call has acknowledged is on disk: it survives the end of the process and of the
 //! machine's power.
 
+mod backup;
 mod clock;
 mod config;
 mod dashboard;
 mod dispatch;
 mod error;
+mod metrics;
+mod operations;
 mod scheduler;
 mod service;
 mod store;
 
+pub use backup::{BackupError, BackupReport, backup};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{SchedulerConfig, Storage};
 pub use error::{OpenError, ServeError};

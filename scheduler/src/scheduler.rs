@@ -10,9 +10,10 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::dispatch::{Dispatch, timers};
+use crate::metrics::Commits;
 use crate::service::Service;
 use crate::store::{Committed, Store};
-use crate::{OpenError, SchedulerConfig, ServeError, dashboard};
+use crate::{OpenError, SchedulerConfig, ServeError, dashboard, operations};
 
 /// The largest gRPC message either way, in bytes.
 const MAX_MESSAGE: usize = 64 * 1024 * 1024;
@@ -26,6 +27,7 @@ const MAX_STREAMS: u32 = 100_000;
 pub struct Scheduler {
     store: Store,
     dispatch: Arc<Dispatch>,
+    commits: Arc<Commits>,
     config: Arc<SchedulerConfig>,
 }
 
@@ -37,18 +39,16 @@ impl Scheduler {
     /// [`OpenError`] where the folder or the database cannot be used: not writable, in
     /// use by another process, or written by a newer version.
     pub fn open(config: SchedulerConfig) -> Result<Self, OpenError> {
-        if config.default_hub.is_empty() {
-            return Err(OpenError::Config(
-                "the default task hub needs a name".to_owned(),
-            ));
-        }
+        config.check().map_err(OpenError::Config)?;
         let dispatch = Dispatch::new(Arc::clone(&config.clock));
         let committed: Arc<dyn Committed> = Arc::clone(&dispatch) as Arc<dyn Committed>;
-        let (store, pending) = Store::open(&config, committed)?;
+        let commits: Arc<Commits> = Arc::default();
+        let (store, pending) = Store::open(&config, committed, Arc::clone(&commits))?;
         dispatch.restore(pending);
         Ok(Self {
             store,
             dispatch,
+            commits,
             config: Arc::new(config),
         })
     }
@@ -127,8 +127,26 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Read-only pages over the task hubs: hubs, instances, one instance and its history.
+    /// The dashboard: pages over the task hubs with what an operator does to instances,
+    /// and `/healthz` and `/metrics` beside them. Nobody is asked who they are; requests
+    /// from other sites' pages are refused.
     pub fn dashboard(&self) -> axum::Router {
-        dashboard::router(self.store.clone())
+        let service = Service::new(
+            self.store.clone(),
+            Arc::clone(&self.dispatch),
+            Arc::clone(&self.config),
+            self.dispatch.ended.clone(),
+        );
+        dashboard::router(service).merge(self.operations())
+    }
+
+    /// `GET /healthz`, which answers 200 while writes get through, and `GET /metrics` for
+    /// Prometheus (OpenMetrics text).
+    pub fn operations(&self) -> axum::Router {
+        operations::router(
+            self.store.clone(),
+            Arc::clone(&self.dispatch),
+            Arc::clone(&self.commits),
+        )
     }
 }

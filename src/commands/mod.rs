@@ -6,6 +6,7 @@ mod enroll;
 mod key;
 mod list;
 mod output;
+mod scheduler;
 mod serve;
 mod status;
 mod token;
@@ -83,7 +84,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Serve(args) => serve::everything(config(&args.settings)?, args.json).await,
         Command::FrontDoor(args) => serve::front_door(config(&args.settings)?, args.json).await,
         Command::Worker(args) => serve::worker(config(&args.settings)?, args.json).await,
-        Command::Scheduler(args) => serve::scheduler(config(&args.settings)?, args.json).await,
+        Command::Scheduler(args) => scheduler::run(*args).await,
         Command::Enroll(args) => enroll::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Token(args) => token::run(args).await,

@@ -24,10 +24,6 @@ pub(super) async fn worker(config: Config, json: bool) -> Outcome {
     run(config, Parts::Worker, json).await
 }
 
-pub(super) async fn scheduler(config: Config, json: bool) -> Outcome {
-    run(config, Parts::Scheduler, json).await
-}
-
 async fn run(config: Config, parts: Parts, json: bool) -> Outcome {
     telemetry::init(&config.log);
     let stop = shutdown::on_signal().map_err(Fault::failed)?;

@@ -1,6 +1,5 @@
 //! A Countersign server as a child process, and a caller that talks to it.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
-use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -237,31 +236,45 @@ impl App {
         self.caller(caller.token.as_deref())
     }
 
-    /// The text of the dashboard's pages for the default task hub and its instances.
+    /// All that the dashboard tells about the default task hub and its instances.
     pub(crate) async fn dashboard_pages(&self) -> String {
-        let mut text = String::new();
-        let mut seen = BTreeSet::new();
-        let mut open = vec![Url::parse(&self.dashboard).unwrap()];
-        while let Some(address) = open.pop() {
-            if !seen.insert(address.clone()) || seen.len() > 100 {
-                continue;
-            }
-            let response = self.http.get(address.clone()).send().await.unwrap();
-            assert!(
-                response.status().is_success(),
-                "{address}: {}",
-                response.status()
-            );
-            let page = response.text().await.unwrap();
-            let links = page.split("href=\"").skip(1);
-            open.extend(links.filter_map(|link| {
-                let link = link.split('"').next()?.replace("&amp;", "&");
-                let link = address.join(&link).ok()?;
-                (link.origin() == address.origin()).then_some(link)
-            }));
-            text.push_str(&page);
+        let hub = "/api/hubs/default";
+        let list = self
+            .dashboard_page(&format!("{hub}/instances?limit=200"))
+            .await;
+        let told: serde_json::Value = serde_json::from_str(&list).unwrap();
+        let ids: Vec<&str> = told["instances"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|instance| instance["id"].as_str().unwrap())
+            .collect();
+        let mut paths = vec![
+            "/".to_owned(),
+            "/metrics".to_owned(),
+            "/api/hubs".to_owned(),
+            format!("{hub}/workers"),
+        ];
+        for id in ids {
+            paths.push(format!("{hub}/instances/{id}"));
+            paths.push(format!("{hub}/instances/{id}/history"));
+        }
+        let mut text = list;
+        for path in paths {
+            text.push_str(&self.dashboard_page(&path).await);
         }
         text
+    }
+
+    async fn dashboard_page(&self, path: &str) -> String {
+        let url = format!("{}{path}", self.dashboard);
+        let response = self.http.get(url).send().await.unwrap();
+        assert!(
+            response.status().is_success(),
+            "{path}: {}",
+            response.status()
+        );
+        response.text().await.unwrap()
     }
 
     /// A new caller with a role, made by `countersign key create`.

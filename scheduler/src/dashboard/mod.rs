@@ -1,127 +1,100 @@
-//! Read-only pages over the task hubs: rendered here, GET only, without scripts.
+//! The dashboard: static pages, the JSON that they read, and the operations they offer.
+//!
+//! The pages hold no data. What they show comes from `/api` as JSON and is put into the
+//! document as text, under a policy that lets no script in but our files. Operations go
+//! through the gRPC service's own methods, so they are checked as any client's call is.
 
-mod views;
+mod assets;
+mod guard;
+mod json;
+mod live;
+mod operate;
+mod problem;
+mod read;
+
+use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
-use serde::Deserialize;
+use axum::http::{HeaderValue, header};
+use axum::middleware;
+use axum::response::Response;
+use axum::routing::{get, post};
+use tokio::sync::Semaphore;
 
-use crate::store::{HistoryPage, StateFilter, Store, StoreError, history_page, hubs, query, state};
+use crate::service::Service;
 
-/// How many instances a page lists.
-const PAGE: usize = 50;
-/// How much of a history a page shows, in bytes of storage.
-const HISTORY_BYTES: usize = 1024 * 1024;
-/// No script, no frame, nothing from elsewhere; styles are in the page.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// How many pages are kept up to date at once; further ones ask again now and then.
+const LIVE_PAGES: usize = 64;
+/// The largest body of an operation beside its payload, in bytes.
+const BODY_EXTRA: usize = 64 * 1024;
+/// Only our own files; nothing inline, nothing from elsewhere, no frame around us, and no
+/// text that becomes markup.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// The pages as one router.
-pub(crate) fn router(store: Store) -> Router {
-    Router::new()
-        .route("/", get(index))
-        .route("/hubs/{hub}", get(instances))
-        .route("/hubs/{hub}/instances/{id}", get(instance))
-        .with_state(store)
+#[derive(Clone)]
+struct Dashboard {
+    service: Service,
+    live: Arc<Semaphore>,
 }
 
-/// What the list of instances is narrowed to.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct Narrow {
-    /// A status number; empty means any.
-    status: String,
-    prefix: String,
-    after: Option<i64>,
+/// Pages and API as one router.
+pub(crate) fn router(service: Service) -> Router {
+    let hosts: Arc<[String]> = service.config.dashboard_hosts.clone().into();
+    // A JSON string may spell each byte of a payload in six characters.
+    let body = service
+        .config
+        .max_payload_bytes
+        .saturating_mul(6)
+        .saturating_add(BODY_EXTRA);
+    let api = Router::new()
+        .route("/hubs", get(read::hubs))
+        .route("/hubs/{hub}/names", get(read::names_of))
+        .route("/hubs/{hub}/instances", get(read::instances))
+        .route("/hubs/{hub}/instances/{id}", get(read::instance))
+        .route("/hubs/{hub}/instances/{id}/history", get(read::history))
+        .route(
+            "/hubs/{hub}/instances/{id}/{operation}",
+            post(operate::operate),
+        )
+        .route("/hubs/{hub}/workers", get(read::workers))
+        .route("/changes", get(live::changes))
+        .fallback(problem::no_such_page)
+        .layer(axum::extract::DefaultBodyLimit::max(body))
+        .layer(middleware::map_response(not_stored))
+        .with_state(Dashboard {
+            service,
+            live: Arc::new(Semaphore::new(LIVE_PAGES)),
+        });
+    assets::router()
+        .nest("/api", api)
+        .layer(middleware::map_response(headers))
+        .layer(middleware::from_fn_with_state(hosts, guard::guard))
 }
 
-async fn index(State(store): State<Store>) -> Response {
-    page(store.read(hubs).await.map(|hubs| Some(views::index(&hubs))))
+/// What the API tells is out of date at once, and may be confidential.
+async fn not_stored(mut response: Response) -> Response {
+    let no_store = HeaderValue::from_static("no-store");
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, no_store);
+    response
 }
 
-async fn instances(
-    State(store): State<Store>,
-    Path(hub): Path<i64>,
-    Query(narrow): Query<Narrow>,
-) -> Response {
-    let filter = StateFilter {
-        statuses: narrow.status.parse().into_iter().collect(),
-        id_prefix: Some(narrow.prefix.clone()).filter(|prefix| !prefix.is_empty()),
-        ..StateFilter::default()
-    };
-    let after = narrow.after;
-    let found = store
-        .read(move |conn| {
-            let name = hubs(conn)?
-                .into_iter()
-                .find(|(id, ..)| *id == hub)
-                .map(|(_, name, _)| name);
-            Ok((name, query(conn, hub, &filter, after, PAGE, false)?))
-        })
-        .await;
-    page(found.map(|(name, list)| {
-        name.map(|name| {
-            views::instances(
-                hub,
-                &name,
-                &list.states,
-                &narrow.status,
-                &narrow.prefix,
-                list.next,
-            )
-        })
-    }))
-}
-
-async fn instance(State(store): State<Store>, Path((hub, id)): Path<(i64, String)>) -> Response {
-    let found = store
-        .read(move |conn| {
-            let Some((key, state)) = state(conn, hub, &id, true)? else {
-                return Ok(None);
-            };
-            let history: HistoryPage = history_page(conn, key, 0, HISTORY_BYTES)?;
-            Ok(Some((state, history)))
-        })
-        .await;
-    page(found.map(|found| {
-        found.map(|(state, history)| {
-            views::instance(hub, &state, &history.events, history.next.is_some())
-        })
-    }))
-}
-
-/// A page, or a plain one that says what is wrong.
-fn page(body: Result<Option<String>, StoreError>) -> Response {
-    let (status, body) = match body {
-        Ok(Some(body)) => (StatusCode::OK, body),
-        Ok(None) => (
-            StatusCode::NOT_FOUND,
-            views::problem("There is no such page."),
-        ),
-        Err(error) => {
-            tracing::error!(%error, "a dashboard page could not be read");
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                views::problem("The scheduler's storage cannot be read; see its log."),
-            )
-        }
-    };
-    let mut response = (status, Html(body)).into_response();
+async fn headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(POLICY),
-    );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    headers.insert(
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("no-referrer"),
-    );
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    for (name, value) in [
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     response
 }

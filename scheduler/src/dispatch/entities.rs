@@ -2,11 +2,13 @@
 //! read from the store, with the state, once a worker is found.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use durabletask_scheduler_core::entity_name;
 
 use super::state::{Held, Lease, State};
 use super::{Assignment, Claim, ClaimedEntity};
+use crate::metrics::Kind;
 use crate::store::{EntityBatch, EntityHeader};
 
 /// An entity with operations that can run, or with a batch out.
@@ -67,8 +69,9 @@ impl State {
         match self.stream_for(header.hub, None, |stream| {
             stream.free_entities > 0 && stream.filters.entity(name)
         }) {
-            Some(stream) => self.assign_entity(stream, key),
+            Some(stream) => self.assign_entity(stream, key, Duration::ZERO),
             None => {
+                self.meter(header.hub, Kind::Entity);
                 slot_queued(self, key);
                 let hub = self.hubs.entry(header.hub).or_default();
                 hub.entities.push(name, None, key);
@@ -76,7 +79,7 @@ impl State {
         }
     }
 
-    fn assign_entity(&mut self, stream_id: u64, key: i64) {
+    fn assign_entity(&mut self, stream_id: u64, key: i64, waited: Duration) {
         let lease = self.number();
         let (Some(slot), Some(stream)) = (
             self.entities.get_mut(&key),
@@ -90,6 +93,7 @@ impl State {
         // Whatever is reported from now on may not be in the batch that is read.
         slot.runnable = false;
         stream.free_entities -= 1;
+        self.meter(header.hub, Kind::Entity).dispatched(waited);
         self.leases.insert(
             lease,
             Lease {
@@ -99,6 +103,7 @@ impl State {
                     header: Arc::clone(&header),
                     batch: None,
                 }),
+                since: Instant::now(),
                 completing: false,
             },
         );
@@ -116,7 +121,8 @@ impl State {
             let Some(hub) = self.hubs.get_mut(&stream.hub) else {
                 break;
             };
-            let Some(key) = hub.entities.pop(|name, _| stream.filters.entity(name)) else {
+            let Some((key, waited)) = hub.entities.pop(|name, _| stream.filters.entity(name))
+            else {
                 break;
             };
             // The entity may have been purged or locked while it was queued.
@@ -125,7 +131,7 @@ impl State {
                 .get(&key)
                 .is_some_and(|slot| slot.queued && slot.lease.is_none())
             {
-                self.assign_entity(stream_id, key);
+                self.assign_entity(stream_id, key, waited);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Work that waits for a worker, in order of arrival, sorted by what filters look at.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use durabletask_proto::{GetWorkItemsRequest, WorkItemFilters};
 
@@ -10,8 +11,16 @@ type Lane = (String, Option<String>);
 /// A queue that can be asked for the oldest item a worker accepts.
 #[derive(Debug)]
 pub(super) struct Lanes<T> {
-    lanes: HashMap<Lane, VecDeque<(u64, T)>>,
+    lanes: HashMap<Lane, VecDeque<Waiting<T>>>,
     arrivals: u64,
+    len: usize,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    arrival: u64,
+    since: Instant,
+    item: T,
 }
 
 impl<T> Default for Lanes<T> {
@@ -19,6 +28,7 @@ impl<T> Default for Lanes<T> {
         Self {
             lanes: HashMap::new(),
             arrivals: 0,
+            len: 0,
         }
     }
 }
@@ -26,28 +36,39 @@ impl<T> Default for Lanes<T> {
 impl<T> Lanes<T> {
     pub(super) fn push(&mut self, name: &str, version: Option<&str>, item: T) {
         self.arrivals += 1;
+        self.len += 1;
         let lane = (name.to_owned(), version.map(str::to_owned));
-        self.lanes
-            .entry(lane)
-            .or_default()
-            .push_back((self.arrivals, item));
+        self.lanes.entry(lane).or_default().push_back(Waiting {
+            arrival: self.arrivals,
+            since: Instant::now(),
+            item,
+        });
     }
 
-    /// Takes the oldest item whose name and version `accepts`.
-    pub(super) fn pop(&mut self, accepts: impl Fn(&str, Option<&str>) -> bool) -> Option<T> {
+    /// How many items wait.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Takes the oldest item whose name and version `accepts`, and says how long it waited.
+    pub(super) fn pop(
+        &mut self,
+        accepts: impl Fn(&str, Option<&str>) -> bool,
+    ) -> Option<(T, Duration)> {
         let lane = self
             .lanes
             .iter()
             .filter(|((name, version), _)| accepts(name, version.as_deref()))
-            .filter_map(|(lane, items)| items.front().map(|(arrival, _)| (*arrival, lane)))
+            .filter_map(|(lane, items)| items.front().map(|waiting| (waiting.arrival, lane)))
             .min_by_key(|(arrival, _)| *arrival)
             .map(|(_, lane)| lane.clone())?;
         let items = self.lanes.get_mut(&lane)?;
-        let item = items.pop_front().map(|(_, item)| item);
+        let waiting = items.pop_front()?;
         if items.is_empty() {
             self.lanes.remove(&lane);
         }
-        item
+        self.len -= 1;
+        Some((waiting.item, waiting.since.elapsed()))
     }
 }
 
@@ -87,6 +108,21 @@ impl Filters {
         }
     }
 
+    /// The names of orchestrations that it takes; none means all.
+    pub(super) fn turn_names(&self) -> Option<Vec<String>> {
+        names(self.turns.as_deref())
+    }
+
+    /// The names of activities that it takes; none means all.
+    pub(super) fn activity_names(&self) -> Option<Vec<String>> {
+        names(self.activities.as_deref())
+    }
+
+    /// The names of entities that it takes; none means all.
+    pub(super) fn entity_names(&self) -> Option<Vec<String>> {
+        names(self.entities.as_deref())
+    }
+
     pub(super) fn turn(&self, name: &str, version: Option<&str>) -> bool {
         matches(self.turns.as_deref(), name, version)
     }
@@ -100,6 +136,10 @@ impl Filters {
     }
 }
 
+fn names(filters: Option<&[(String, Vec<String>)]>) -> Option<Vec<String>> {
+    Some(filters?.iter().map(|(name, _)| name.clone()).collect())
+}
+
 /// Names and versions compare without case; an absent version is the empty one.
 fn matches(filters: Option<&[(String, Vec<String>)]>, name: &str, version: Option<&str>) -> bool {
     let Some(filters) = filters else { return true };
@@ -111,6 +151,7 @@ fn matches(filters: Option<&[(String, Vec<String>)]>, name: &str, version: Optio
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -120,10 +161,12 @@ mod tests {
         lanes.push("a", None, 1);
         lanes.push("b", Some("1"), 2);
         lanes.push("a", None, 3);
-        assert_eq!(lanes.pop(|name, _| name == "b"), Some(2));
-        assert_eq!(lanes.pop(|_, _| true), Some(1));
-        assert_eq!(lanes.pop(|_, _| true), Some(3));
-        assert_eq!(lanes.pop(|_, _| true), None);
+        assert_eq!(lanes.len(), 3);
+        assert_eq!(lanes.pop(|name, _| name == "b").unwrap().0, 2);
+        assert_eq!(lanes.pop(|_, _| true).unwrap().0, 1);
+        assert_eq!(lanes.pop(|_, _| true).unwrap().0, 3);
+        assert!(lanes.pop(|_, _| true).is_none());
+        assert_eq!(lanes.len(), 0);
     }
 
     #[test]

@@ -7,17 +7,22 @@ mod lanes;
 mod state;
 pub(crate) mod timers;
 mod waiters;
+mod workers;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use durabletask_proto::{ActivityRequest, GetWorkItemsRequest, HistoryEvent};
 use prost_types::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::metrics::Load;
 use crate::store::{Committed, EntityBatch, EntityHeader, Header, Note, Pending, timestamp};
 use state::State;
 pub(crate) use waiters::Waiters;
+pub(crate) use workers::{Caller, WorkerView};
 
 /// Numbered events of an inbox.
 pub(crate) type Events = Arc<Vec<(i64, HistoryEvent)>>;
@@ -117,6 +122,9 @@ pub(crate) struct Dispatch {
     pub(crate) waiters: Arc<Waiters>,
     first_timer: watch::Sender<i64>,
     idle: Notify,
+    changes: watch::Sender<()>,
+    /// Cancelled once nothing more is handed out.
+    pub(crate) ended: CancellationToken,
     epoch: String,
 }
 
@@ -129,6 +137,8 @@ impl Dispatch {
             waiters: Arc::default(),
             first_timer: watch::Sender::new(i64::MAX),
             idle: Notify::new(),
+            changes: watch::Sender::new(()),
+            ended: CancellationToken::new(),
             epoch,
         })
     }
@@ -155,8 +165,9 @@ impl Dispatch {
         hub: i64,
         request: &GetWorkItemsRequest,
         window: usize,
+        caller: Caller,
     ) -> (StreamHandle, mpsc::Receiver<Assignment>) {
-        let (id, assignments) = self.lock().open_stream(hub, request, window);
+        let (id, assignments) = self.lock().open_stream(hub, request, window, caller);
         (
             StreamHandle {
                 dispatch: Arc::clone(self),
@@ -259,9 +270,25 @@ impl Dispatch {
         self.lock().outstanding(hub, instance_id)
     }
 
+    /// Every kind of work of every hub that has seen some.
+    pub(crate) fn loads(&self) -> Vec<Load> {
+        self.lock().loads()
+    }
+
+    /// The workers of a hub, the one that has been there longest first.
+    pub(crate) fn workers(&self, hub: i64) -> Vec<WorkerView> {
+        self.lock().workers(hub)
+    }
+
+    /// How many workers' streams each hub has.
+    pub(crate) fn worker_counts(&self) -> HashMap<i64, usize> {
+        self.lock().worker_counts()
+    }
+
     /// Hands out nothing more.
     pub(crate) fn close(&self) {
         self.lock().close();
+        self.ended.cancel();
         self.idle.notify_waiters();
     }
 
@@ -276,6 +303,11 @@ impl Dispatch {
             }
             idle.await;
         }
+    }
+
+    /// Marked as changed by each commit that changed something.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// When the next timer is due, in microseconds since 1970; `i64::MAX` without one.
@@ -308,6 +340,9 @@ impl Dispatch {
 
 impl Committed for Dispatch {
     fn committed(&self, notes: Vec<Note>) {
+        if notes.is_empty() {
+            return;
+        }
         let mut state = self.lock();
         let mut changed = Vec::new();
         let mut first_timer = i64::MAX;
@@ -346,6 +381,7 @@ impl Committed for Dispatch {
         }
         drop(state);
         self.timer_set(first_timer);
+        self.changes.send_replace(());
         for (hub, instance_id) in changed {
             self.waiters.notify(hub, instance_id);
         }

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use durabletask_proto::{ActivityRequest, GetWorkItemsRequest, HistoryEvent, WorkerCapability};
 use lru::LruCache;
 use prost::Message;
@@ -12,8 +14,10 @@ use tokio::sync::mpsc;
 
 use super::entities::{EntitySlot, HeldEntity};
 use super::lanes::{Filters, Lanes};
+use super::workers::{Caller, Share, WorkerView};
 use super::{Assignment, Claim, ClaimedActivity, ClaimedTurn, Events, Settled, turn_start};
 use crate::clock::Clock;
+use crate::metrics::{Kind, Load, Meter};
 use crate::store::{After, Header};
 
 /// How many applied tokens are remembered, to answer a repeat with success.
@@ -64,6 +68,7 @@ pub(super) struct Lease {
     pub(super) hub: i64,
     pub(super) stream: u64,
     pub(super) held: Held,
+    pub(super) since: Instant,
     pub(super) completing: bool,
 }
 
@@ -73,6 +78,11 @@ pub(super) struct Stream {
     pub(super) sender: mpsc::Sender<Assignment>,
     streaming: bool,
     pub(super) filters: Filters,
+    caller: Caller,
+    since: DateTime<Utc>,
+    turn_window: usize,
+    activity_window: usize,
+    entity_window: usize,
     free_turns: usize,
     free_activities: usize,
     pub(super) free_entities: usize,
@@ -83,6 +93,16 @@ pub(super) struct Hub {
     turns: Lanes<i64>,
     activities: Lanes<ActivityItem>,
     pub(super) entities: Lanes<i64>,
+}
+
+impl Held {
+    const fn kind(&self) -> Kind {
+        match self {
+            Self::Turn { .. } => Kind::Orchestration,
+            Self::Activity(_) => Kind::Activity,
+            Self::Entity(_) => Kind::Entity,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -99,6 +119,7 @@ pub(super) struct State {
     slots: HashMap<i64, Slot>,
     pub(super) entities: HashMap<i64, EntitySlot>,
     pub(super) leases: HashMap<u64, Lease>,
+    meters: HashMap<(i64, Kind), Arc<Meter>>,
     applied: LruCache<u64, ()>,
     sticky: LruCache<i64, Sticky>,
     buffered: usize,
@@ -124,6 +145,7 @@ impl State {
             slots: HashMap::new(),
             entities: HashMap::new(),
             leases: HashMap::new(),
+            meters: HashMap::new(),
             applied: LruCache::new(APPLIED),
             sticky: LruCache::new(STICKY),
             buffered: 0,
@@ -135,6 +157,78 @@ impl State {
     pub(super) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
+    }
+
+    pub(super) fn meter(&mut self, hub: i64, kind: Kind) -> &Meter {
+        self.meters.entry((hub, kind)).or_default()
+    }
+
+    /// Every kind of work of every hub that has seen some, in order.
+    pub(super) fn loads(&self) -> Vec<Load> {
+        let mut held: HashMap<(i64, Kind), usize> = HashMap::new();
+        for lease in self.leases.values() {
+            *held.entry((lease.hub, lease.held.kind())).or_default() += 1;
+        }
+        let queued = |hub: i64, kind| {
+            self.hubs.get(&hub).map_or(0, |hub| match kind {
+                Kind::Orchestration => hub.turns.len(),
+                Kind::Activity => hub.activities.len(),
+                Kind::Entity => hub.entities.len(),
+            })
+        };
+        let mut keys: Vec<(i64, Kind)> = self.meters.keys().copied().collect();
+        keys.sort_unstable();
+        keys.into_iter()
+            .filter_map(|(hub, kind)| {
+                Some(Load {
+                    hub,
+                    kind,
+                    queued: queued(hub, kind),
+                    held: held.get(&(hub, kind)).copied().unwrap_or(0),
+                    meter: Arc::clone(self.meters.get(&(hub, kind))?),
+                })
+            })
+            .collect()
+    }
+
+    /// The workers of a hub, the one that has been there longest first.
+    pub(super) fn workers(&self, hub: i64) -> Vec<WorkerView> {
+        let mut streams: Vec<(&u64, &Stream)> =
+            self.streams.iter().filter(|(_, s)| s.hub == hub).collect();
+        streams.sort_unstable_by_key(|(id, _)| **id);
+        streams
+            .into_iter()
+            .map(|(_, stream)| WorkerView {
+                caller: stream.caller.clone(),
+                since: stream.since,
+                turns: Share {
+                    held: stream.turn_window.saturating_sub(stream.free_turns),
+                    window: stream.turn_window,
+                    names: stream.filters.turn_names(),
+                },
+                activities: Share {
+                    held: stream
+                        .activity_window
+                        .saturating_sub(stream.free_activities),
+                    window: stream.activity_window,
+                    names: stream.filters.activity_names(),
+                },
+                entities: Share {
+                    held: stream.entity_window.saturating_sub(stream.free_entities),
+                    window: stream.entity_window,
+                    names: stream.filters.entity_names(),
+                },
+            })
+            .collect()
+    }
+
+    /// How many workers' streams each hub has.
+    pub(super) fn worker_counts(&self) -> HashMap<i64, usize> {
+        let mut counts = HashMap::new();
+        for stream in self.streams.values() {
+            *counts.entry(stream.hub).or_default() += 1;
+        }
+        counts
     }
 
     // What the store reports.
@@ -223,6 +317,8 @@ impl State {
             if idle || after != After::GoesOn {
                 self.drop_slot(key);
             }
+            self.meter(lease.hub, Kind::Orchestration)
+                .completed(lease.since.elapsed());
             if let Some(id) = lease_id {
                 self.applied.put(id, ());
                 if ended {
@@ -318,8 +414,10 @@ impl State {
         match self.stream_for(header.hub, preferred, |s| {
             s.free_turns > 0 && s.filters.turn(&header.name, header.version.as_deref())
         }) {
-            Some(stream) => self.assign_turn(stream, key),
+            Some(stream) => self.assign_turn(stream, key, Duration::ZERO),
             None => {
+                // From now on the kind is told of, also before anything is dispatched.
+                self.meter(header.hub, Kind::Orchestration);
                 slot_queued(&mut self.slots, key);
                 let hub = self.hubs.entry(header.hub).or_default();
                 hub.turns.push(&header.name, header.version.as_deref(), key);
@@ -331,8 +429,9 @@ impl State {
         match self.stream_for(hub, None, |s| {
             s.free_activities > 0 && s.filters.activity(&item.name, item.version.as_deref())
         }) {
-            Some(stream) => self.assign_activity(stream, hub, item),
+            Some(stream) => self.assign_activity(stream, hub, item, Duration::ZERO),
             None => {
+                self.meter(hub, Kind::Activity);
                 let (name, version) = (item.name.clone(), item.version.clone());
                 self.hubs
                     .entry(hub)
@@ -366,7 +465,7 @@ impl State {
             .map(|(id, _)| *id)
     }
 
-    fn assign_turn(&mut self, stream_id: u64, key: i64) {
+    fn assign_turn(&mut self, stream_id: u64, key: i64, waited: Duration) {
         let lease = self.number();
         let started = turn_start(&*self.clock);
         let (Some(slot), Some(stream)) =
@@ -396,12 +495,17 @@ impl State {
             started,
             events: events.clone(),
         };
+        self.meters
+            .entry((header.hub, Kind::Orchestration))
+            .or_default()
+            .dispatched(waited);
         self.leases.insert(
             lease,
             Lease {
                 hub: header.hub,
                 stream: stream_id,
                 held,
+                since: Instant::now(),
                 completing: false,
             },
         );
@@ -416,7 +520,7 @@ impl State {
         });
     }
 
-    fn assign_activity(&mut self, stream_id: u64, hub: i64, item: ActivityItem) {
+    fn assign_activity(&mut self, stream_id: u64, hub: i64, item: ActivityItem, waited: Duration) {
         let lease = self.number();
         let Some(stream) = self.streams.get_mut(&stream_id) else {
             return;
@@ -430,12 +534,17 @@ impl State {
             id: item.id,
             request: item.request.clone(),
         };
+        self.meters
+            .entry((hub, Kind::Activity))
+            .or_default()
+            .dispatched(waited);
         self.leases.insert(
             lease,
             Lease {
                 hub,
                 stream: stream_id,
                 held: Held::Activity(item),
+                since: Instant::now(),
                 completing: false,
             },
         );
@@ -452,7 +561,7 @@ impl State {
             let Some(hub) = self.hubs.get_mut(&stream.hub) else {
                 break;
             };
-            let Some(key) = hub
+            let Some((key, waited)) = hub
                 .turns
                 .pop(|name, version| stream.filters.turn(name, version))
             else {
@@ -464,7 +573,7 @@ impl State {
                 .get(&key)
                 .is_some_and(|slot| slot.queued && slot.lease.is_none())
             {
-                self.assign_turn(stream_id, key);
+                self.assign_turn(stream_id, key, waited);
             }
         }
         while let Some(stream) = self
@@ -476,13 +585,13 @@ impl State {
             let Some(hub) = self.hubs.get_mut(&hub_id) else {
                 break;
             };
-            let Some(item) = hub
+            let Some((item, waited)) = hub
                 .activities
                 .pop(|name, version| stream.filters.activity(name, version))
             else {
                 break;
             };
-            self.assign_activity(stream_id, hub_id, item);
+            self.assign_activity(stream_id, hub_id, item, waited);
         }
         self.pump_entities(stream_id);
     }
@@ -494,6 +603,7 @@ impl State {
         hub: i64,
         request: &GetWorkItemsRequest,
         window: usize,
+        caller: Caller,
     ) -> (u64, mpsc::Receiver<Assignment>) {
         let size = |asked: i32| match usize::try_from(asked) {
             Ok(0) | Err(_) => window,
@@ -511,6 +621,7 @@ impl State {
             .capabilities
             .contains(&(WorkerCapability::HistoryStreaming as i32));
         let filters = Filters::of(request);
+        let since = self.clock.now();
         self.streams.insert(
             id,
             Stream {
@@ -518,6 +629,11 @@ impl State {
                 sender,
                 streaming,
                 filters,
+                caller,
+                since,
+                turn_window: free_turns,
+                activity_window: free_activities,
+                entity_window: free_entities,
                 free_turns,
                 free_activities,
                 free_entities,
@@ -649,6 +765,8 @@ impl State {
                     return;
                 };
                 if how == Settled::Applied {
+                    self.meter(lease.hub, lease.held.kind())
+                        .completed(lease.since.elapsed());
                     self.applied.put(id, ());
                 }
                 match &lease.held {
@@ -702,6 +820,7 @@ impl State {
         let Some(mut lease) = self.leases.remove(&id) else {
             return false;
         };
+        self.meter(lease.hub, lease.held.kind()).returned();
         match &mut lease.held {
             Held::Turn { header, events, .. } => {
                 let key = header.key;

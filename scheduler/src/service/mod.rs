@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
 use crate::SchedulerConfig;
+use crate::config::MAX_HUB_NAME;
 use crate::dispatch::Dispatch;
 use crate::store::Store;
 use status::status;
@@ -23,8 +24,6 @@ use status::status;
 /// A stream of answers.
 pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// The longest name of a task hub, in bytes.
-const MAX_HUB_NAME: usize = 100;
 /// The longest instance id, in characters.
 const MAX_INSTANCE_ID: usize = 100;
 
@@ -80,12 +79,18 @@ impl Service {
             return Ok(hub);
         }
         let wanted = name.clone();
+        let may_make = self.config.dynamic_task_hubs;
         let hub = self
             .store
             .writer
-            .write(move |tx| tx.ensure_hub(&wanted))
+            .write(move |tx| tx.hub(&wanted, may_make))
             .await
-            .map_err(status)?;
+            .map_err(status)?
+            .ok_or_else(|| {
+                Status::not_found(format!(
+                    "Task hub not found: {name:?}; use one that this scheduler was started with"
+                ))
+            })?;
         self.hubs
             .write()
             .unwrap_or_else(PoisonError::into_inner)

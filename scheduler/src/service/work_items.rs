@@ -19,7 +19,7 @@ use tonic::{Request, Status};
 
 use super::entities::EntityForm;
 use super::{Answers, Service, status};
-use crate::dispatch::{Assignment, Claim, Settled};
+use crate::dispatch::{Assignment, Caller, Claim, Settled};
 use crate::store::{self, ActivityAnswer, FinishedTurn, StoreError, Tx};
 
 /// Our extension: the completion token of the turn that this one goes on from.
@@ -38,13 +38,14 @@ impl Service {
     ) -> Result<Answers<WorkItem>, Status> {
         let hub = self.hub(&request).await?;
         let entity_form = EntityForm::of(request.metadata())?;
+        let caller = Caller::of(request.metadata());
         let request = request.into_inner();
         let streaming = request
             .capabilities
             .contains(&(WorkerCapability::HistoryStreaming as i32));
         let (handle, assignments) =
             self.dispatch
-                .open_stream(hub, &request, self.config.default_window);
+                .open_stream(hub, &request, self.config.default_window, caller);
         tracing::info!(task_hub = hub, "worker stream opened");
         let service = self.clone();
         let assignments = stream::unfold(assignments, |mut assignments| async move {

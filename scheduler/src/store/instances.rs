@@ -12,6 +12,7 @@ use durabletask_scheduler_core::{
 };
 use prost::Message;
 use prost_types::Timestamp;
+use rusqlite::OptionalExtension;
 
 use super::rows::Slim;
 use super::writer::Tx;
@@ -43,15 +44,18 @@ pub(crate) fn timestamp(at: DateTime<Utc>) -> Timestamp {
 }
 
 impl Tx<'_> {
-    /// The number of a task hub, created where it is new.
-    pub(crate) fn ensure_hub(&mut self, name: &str) -> Result<i64, StoreError> {
-        self.conn
-            .prepare_cached("INSERT OR IGNORE INTO hubs (name) VALUES (?1)")?
-            .execute([name])?;
+    /// The number of a task hub; where it is new, it is made if that is allowed.
+    pub(crate) fn hub(&mut self, name: &str, make: bool) -> Result<Option<i64>, StoreError> {
+        if make {
+            self.conn
+                .prepare_cached("INSERT OR IGNORE INTO hubs (name) VALUES (?1)")?
+                .execute([name])?;
+        }
         Ok(self
             .conn
             .prepare_cached("SELECT id FROM hubs WHERE name = ?1")?
-            .query_row([name], |row| row.get(0))?)
+            .query_row([name], |row| row.get(0))
+            .optional()?)
     }
 
     /// Starts an instance.

@@ -4,11 +4,13 @@ mod activities;
 mod entities;
 mod entity_queries;
 mod instances;
+mod list;
 mod pending;
 mod purge;
 mod query;
 mod rows;
 mod schema;
+mod summary;
 mod timers;
 mod turns;
 mod writer;
@@ -24,13 +26,19 @@ pub(crate) use activities::ActivityAnswer;
 pub(crate) use entities::{EntityBatch, EntityHeader};
 pub(crate) use entity_queries::{EntityFilter, entities, entity, entity_batch};
 pub(crate) use instances::{Start, micros, timestamp};
+pub(crate) use list::{Cursor, CursorValue, Narrow, Sort, list, names};
 pub(crate) use pending::Pending;
 pub(crate) use purge::PurgeFilter;
-pub(crate) use query::{HistoryPage, StateFilter, history_page, hubs, inbox, query, state};
+pub(crate) use query::{StateFilter, history_page, inbox, query, state};
+pub(crate) use summary::{hub_names, status_counts};
 pub(crate) use turns::FinishedTurn;
 pub(crate) use writer::{Committed, Tx, Writer};
 
+use crate::metrics::Commits;
 use crate::{OpenError, SchedulerConfig, Storage};
+
+/// The database's file in the data folder.
+pub(crate) const DATABASE: &str = "scheduler.sqlite3";
 
 /// What dispatch must know of an instance to hand out its next turn.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,6 +149,7 @@ impl Store {
     pub(crate) fn open(
         config: &SchedulerConfig,
         committed: Arc<dyn Committed>,
+        commits: Arc<Commits>,
     ) -> Result<(Self, Pending), OpenError> {
         let (conn, lock, readers) = match &config.storage {
             Storage::Memory => (schema::open_memory()?, None, Readers::Writer),
@@ -149,7 +158,7 @@ impl Store {
                     path: path.clone(),
                     source,
                 })?;
-                let file: PathBuf = path.join("scheduler.sqlite3");
+                let file: PathBuf = path.join(DATABASE);
                 let lock = schema::lock(path)?;
                 let conn = schema::open_file(&file)?;
                 let count = config.read_connections.max(1);
@@ -167,12 +176,13 @@ impl Store {
                 )
             }
         };
+        schema::ensure_hubs(&conn, &config.hub_names())?;
         let pending = pending::load(&conn)?;
         let counters = pending::counters(&conn)?;
         let clock = Arc::clone(&config.clock);
         // The thread ends by itself once the last handle to the writer is dropped.
-        let (writer, _thread) =
-            Writer::start(conn, lock, counters, clock, committed).map_err(OpenError::Thread)?;
+        let (writer, _thread) = Writer::start(conn, lock, counters, clock, committed, commits)
+            .map_err(OpenError::Thread)?;
         Ok((Self { writer, readers }, pending))
     }
 

@@ -46,12 +46,15 @@ pub(super) fn from_micros(us: i64) -> Timestamp {
     }
 }
 
-fn select(payloads: bool) -> String {
+pub(super) fn select(payloads: bool) -> String {
     let extra = if payloads { ", p.input, p.output" } else { "" };
     format!("{COLUMNS}{extra} FROM instances i JOIN payloads p ON p.instance = i.key")
 }
 
-fn read_state(row: &Row<'_>, payloads: bool) -> rusqlite::Result<(i64, OrchestrationState)> {
+pub(super) fn read_state(
+    row: &Row<'_>,
+    payloads: bool,
+) -> rusqlite::Result<(i64, OrchestrationState)> {
     let details: Vec<u8> = row.get(11)?;
     let details = ExecutionStartedEvent::decode(&*details).unwrap_or_default();
     let failure: Option<Vec<u8>> = row.get(12)?;
@@ -195,13 +198,4 @@ pub(crate) fn inbox(
         events.push((row.get(0)?, HistoryEvent::decode(&*bytes)?));
     }
     Ok(events)
-}
-
-/// All task hubs: number, name, count of instances.
-pub(crate) fn hubs(conn: &Connection) -> Result<Vec<(i64, String, i64)>, StoreError> {
-    let mut statement = conn.prepare_cached(
-        "SELECT h.id, h.name, (SELECT count(*) FROM instances i WHERE i.hub = h.id) FROM hubs h ORDER BY h.name",
-    )?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }

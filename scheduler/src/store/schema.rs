@@ -12,7 +12,7 @@ pub(crate) const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 
 /// The steps from each schema version to the next, the first from an empty file. A
 /// step that has been released is never edited: a change is one more step.
-const STEPS: [&str; 2] = [TABLES, ENTITIES];
+const STEPS: [&str; 3] = [TABLES, ENTITIES, INDEXES];
 
 /// Large payloads have a table of their own, so that a turn's update of the small
 /// instance row doesn't rewrite them. Times are microseconds since 1970.
@@ -78,6 +78,22 @@ CREATE TABLE entity_inbox (
     PRIMARY KEY (entity, seq)
 ) WITHOUT ROWID;
 ";
+
+/// For lists in order of creation, narrowed to a status or a name or not.
+const INDEXES: &str = "
+CREATE INDEX instances_by_created ON instances (hub, created_us);
+CREATE INDEX instances_by_status ON instances (hub, status, created_us);
+CREATE INDEX instances_by_name ON instances (hub, name, created_us);
+";
+
+/// Makes task hubs that are not there yet.
+pub(crate) fn ensure_hubs(conn: &Connection, names: &[String]) -> Result<(), OpenError> {
+    let mut insert = conn.prepare("INSERT OR IGNORE INTO hubs (name) VALUES (?1)")?;
+    for name in names {
+        insert.execute([name])?;
+    }
+    Ok(())
+}
 
 /// Takes the folder for this process; the lock is released when the file is dropped,
 /// however the process ends.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use rusqlite::Connection;
@@ -11,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Note, StoreError};
 use crate::clock::Clock;
+use crate::metrics::Commits;
 
 /// How many waiting commands share one transaction.
 const BATCH: usize = 512;
@@ -98,12 +100,13 @@ impl Writer {
         counters: Counters,
         clock: Arc<dyn Clock>,
         committed: Arc<dyn Committed>,
+        commits: Arc<Commits>,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("scheduler-writer".to_owned())
             .spawn(move || {
-                run(conn, counters, &*clock, &*committed, waiting);
+                run(conn, counters, &*clock, &*committed, &commits, waiting);
                 drop(lock);
             })?;
         Ok((Self { jobs }, thread))
@@ -140,6 +143,7 @@ fn run(
     mut counters: Counters,
     clock: &dyn Clock,
     committed: &dyn Committed,
+    commits: &Commits,
     mut waiting: mpsc::Receiver<Box<dyn Job>>,
 ) {
     let mut batch: Vec<Box<dyn Job>> = Vec::with_capacity(BATCH);
@@ -151,29 +155,38 @@ fn run(
                 Err(_) => break,
             }
         }
+        let begun = Instant::now();
         match transact(&conn, &mut counters, clock, &mut batch) {
             Ok(notes) => {
+                commits.committed(batch.len(), begun.elapsed());
                 committed.committed(notes);
                 batch.drain(..).for_each(|job| job.finish(Ok(())));
             }
             Err(error) if batch.len() == 1 => {
+                commits.rolled_back();
                 tracing::error!(%error, "a write failed and was rolled back");
                 batch
                     .drain(..)
                     .for_each(|job| job.finish(Err(StoreError::Sql(copy(&error)))));
             }
             Err(error) => {
+                commits.rolled_back();
                 tracing::warn!(%error, commands = batch.len(), "a batch was rolled back; running its commands one by one");
                 for job in batch.drain(..) {
                     let mut alone = [job];
+                    let begun = Instant::now();
                     let outcome = transact(&conn, &mut counters, clock, &mut alone);
                     let [job] = alone;
                     match outcome {
                         Ok(notes) => {
+                            commits.committed(1, begun.elapsed());
                             committed.committed(notes);
                             job.finish(Ok(()));
                         }
-                        Err(error) => job.finish(Err(StoreError::Sql(error))),
+                        Err(error) => {
+                            commits.rolled_back();
+                            job.finish(Err(StoreError::Sql(error)));
+                        }
                     }
                 }
             }

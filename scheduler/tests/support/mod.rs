@@ -32,6 +32,7 @@ pub struct Hub {
     pub stop: CancellationToken,
     pub served: tokio::task::JoinHandle<()>,
     pub address: SocketAddr,
+    pub scheduler: Scheduler,
 }
 
 impl Hub {
@@ -64,7 +65,9 @@ impl Hub {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let serving = stop.clone();
-        let served = tokio::spawn(async move { scheduler.serve(listener, serving).await.unwrap() });
+        let serving_one = scheduler.clone();
+        let served =
+            tokio::spawn(async move { serving_one.serve(listener, serving).await.unwrap() });
         let channel = Channel::from_shared(format!("http://{address}"))
             .unwrap()
             .connect_lazy();
@@ -75,6 +78,7 @@ impl Hub {
             stop,
             served,
             address,
+            scheduler,
         })
     }
 

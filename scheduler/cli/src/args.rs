@@ -1,0 +1,125 @@
+//! The command line as typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A durable task hub in one binary: speaks the protocol of Microsoft's Durable Task
+/// Scheduler and keeps what it acknowledged in a SQLite file.
+#[derive(Debug, Parser)]
+#[command(
+    name = "durabletask-scheduler",
+    version,
+    about,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// Settings of the scheduler, which runs when no command is given.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+    /// What to do instead.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do besides running.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Copy the database to a new file, also while the scheduler runs
+    Backup(BackupArgs),
+}
+
+/// How the scheduler runs.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServeArgs {
+    /// Address of the gRPC service [default: 127.0.0.1:8080]
+    #[arg(
+        long,
+        alias = "scheduler-listen",
+        value_name = "ADDR",
+        env = "DURABLETASK_LISTEN"
+    )]
+    pub listen: Option<String>,
+    /// Address of the dashboard, /healthz and /metrics, or none [default: 127.0.0.1:8082]
+    #[arg(
+        long,
+        alias = "dashboard-listen",
+        value_name = "ADDR|none",
+        env = "DURABLETASK_DASHBOARD"
+    )]
+    pub dashboard: Option<String>,
+    /// Host name under which browsers may open the dashboard, besides IP addresses and localhost
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        env = "DURABLETASK_DASHBOARD_HOST"
+    )]
+    pub dashboard_host: Vec<String>,
+    /// Folder for the database
+    #[arg(long, value_name = "DIR", env = "DURABLETASK_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Keep nothing: all data goes with the process
+    #[arg(long, conflicts_with = "data_dir")]
+    pub memory: bool,
+    /// Task hubs, the first of them for calls that name none; may be repeated. Without any: one
+    /// named "default", and others are made when they are first used
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        env = "DTS_TASK_HUB_NAMES"
+    )]
+    pub task_hub: Vec<String>,
+    /// Make other task hubs when they are first used, also where --task-hub lists some
+    #[arg(long, env = "DTS_USE_DYNAMIC_TASK_HUBS", value_parser = clap::builder::BoolishValueParser::new())]
+    pub dynamic_task_hubs: bool,
+    /// Allow addresses that other machines reach. Nobody is asked who they are: anyone who gets
+    /// there can read and change everything, so let only a private network get there
+    #[arg(long, env = "DURABLETASK_ALLOW_REMOTE", value_parser = clap::builder::BoolishValueParser::new())]
+    pub allow_remote: bool,
+    /// Seconds that a stop waits for work that is out [default: 10]
+    #[arg(long, value_name = "SECONDS", env = "DURABLETASK_DRAIN")]
+    pub drain: Option<u64>,
+    /// Which log lines appear, such as warn or durabletask_scheduler=debug,info [default: info]
+    #[arg(long, value_name = "FILTER", env = "DURABLETASK_LOG")]
+    pub log: Option<String>,
+    /// Write log lines as JSON
+    #[arg(long)]
+    pub log_json: bool,
+    /// Print the addresses as one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where a backup goes.
+#[derive(Clone, Debug, Args)]
+pub struct BackupArgs {
+    /// The file to write; it must not exist yet
+    pub file: PathBuf,
+    /// Data folder of the scheduler
+    #[arg(long, value_name = "DIR", env = "DURABLETASK_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Reads an address; `localhost` stands for 127.0.0.1.
+pub(crate) fn address(text: &str) -> Option<SocketAddr> {
+    text.replacen("localhost:", "127.0.0.1:", 1).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

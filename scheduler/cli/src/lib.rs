@@ -1,0 +1,77 @@
+//! The command line of `durabletask-scheduler`, as a library so that a program that
+//! embeds the scheduler can offer the same commands.
+//!
+//! [`run`] does what a [`Cli`] says. [`serve`] and [`backup`] are the two things to do,
+//! each with checked settings.
+
+mod args;
+mod error;
+mod serve;
+mod settings;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+pub use args::{BackupArgs, Cli, Command, ServeArgs};
+pub use error::CliError;
+pub use serve::serve;
+pub use settings::{ServeSettings, Weaker};
+
+/// Where the stand-alone program keeps its data unless told otherwise.
+pub const DEFAULT_DATA_DIR: &str = "./.durabletask";
+
+/// Does what the command line says and returns the process's exit code: 0 done,
+/// 1 failed, 2 wrong settings.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr().lock(), "durabletask-scheduler: {error}");
+            ExitCode::from(if matches!(error, CliError::Settings(_)) {
+                2
+            } else {
+                1
+            })
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), CliError> {
+    match cli.command {
+        Some(Command::Backup(args)) => backup(&args, std::path::Path::new(DEFAULT_DATA_DIR)),
+        None => {
+            let settings = ServeSettings::resolve(cli.serve, &Weaker::stand_alone())?;
+            serve::init_log(&settings)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .map_err(CliError::Io)?;
+            runtime.block_on(async {
+                let stop = serve::stop_signal().map_err(CliError::Io)?;
+                serve(settings, stop).await
+            })
+        }
+    }
+}
+
+/// Writes a backup and says so. `folder` is the data folder where the arguments name none.
+///
+/// # Errors
+/// [`CliError::Backup`].
+pub fn backup(args: &BackupArgs, folder: &std::path::Path) -> Result<(), CliError> {
+    let folder = args.data_dir.as_deref().unwrap_or(folder);
+    let report = durabletask_scheduler::backup(folder, &args.file)?;
+    let text = if args.json {
+        serde_json::json!({"file": args.file, "bytes": report.bytes}).to_string()
+    } else {
+        format!(
+            "{} holds a copy of {} ({} bytes)",
+            args.file.display(),
+            folder.display(),
+            report.bytes
+        )
+    };
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    Ok(())
+}

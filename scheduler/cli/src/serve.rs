@@ -1,0 +1,181 @@
+//! Runs a scheduler until it is told to stop.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+
+use durabletask_scheduler::{Scheduler, Storage};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::{CliError, ServeSettings};
+
+/// Runs a scheduler with its dashboard until `stop`. Once both listen, the addresses are
+/// printed to standard output. A stop hands out no more work, waits for what is out (up
+/// to the drain time) and then closes.
+///
+/// # Errors
+/// [`CliError`]: an address or the data folder cannot be used, or serving ended by itself.
+pub async fn serve(settings: ServeSettings, stop: CancellationToken) -> Result<(), CliError> {
+    // Bound first: a port that is taken should be known before a database is touched.
+    let grpc = bind("listen", settings.listen).await?;
+    let dashboard = match settings.dashboard {
+        Some(address) => Some(bind("dashboard", address).await?),
+        None => None,
+    };
+    let config = settings.scheduler.clone();
+    let scheduler = tokio::task::spawn_blocking(move || Scheduler::open(config))
+        .await
+        .map_err(|_| CliError::Lost("start"))??;
+    let grpc_address = grpc.local_addr().map_err(CliError::Io)?;
+    let dashboard_address = match &dashboard {
+        Some(listener) => Some(listener.local_addr().map_err(CliError::Io)?),
+        None => None,
+    };
+    announce(&settings, grpc_address, dashboard_address);
+
+    // The pages outlive the drain, so that one can watch it.
+    let drained = CancellationToken::new();
+    let pages = tokio::spawn({
+        let router = scheduler.dashboard();
+        let drained = drained.clone();
+        async move {
+            let Some(listener) = dashboard else {
+                return Ok(());
+            };
+            axum::serve(listener, router)
+                .with_graceful_shutdown(drained.cancelled_owned())
+                .await
+        }
+    });
+    let abort = pages.abort_handle();
+    let served = scheduler.serve(grpc, stop).await;
+    drained.cancel();
+    // A browser that keeps its connection open does not keep the program open.
+    let closing = tokio::time::timeout(settings.scheduler.drain_timeout, pages).await;
+    abort.abort();
+    served?;
+    match closing {
+        Ok(Ok(outcome)) => outcome.map_err(CliError::Io),
+        Ok(Err(_)) => Err(CliError::Lost("dashboard")),
+        Err(_) => Ok(()),
+    }
+}
+
+async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, CliError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| match source.kind() {
+            std::io::ErrorKind::AddrInUse => CliError::AddressInUse { address, flag },
+            _ => CliError::Listen {
+                address,
+                flag,
+                source,
+            },
+        })
+}
+
+fn announce(settings: &ServeSettings, grpc: SocketAddr, dashboard: Option<SocketAddr>) {
+    let hub = &settings.scheduler.default_hub;
+    let connection = format!("Endpoint=http://{grpc};TaskHub={hub};Authentication=None");
+    let text = if settings.json {
+        serde_json::json!({
+            "scheduler": format!("http://{grpc}"),
+            "dashboard": dashboard.map(|address| format!("http://{address}")),
+            "connectionString": connection,
+            "pid": std::process::id(),
+        })
+        .to_string()
+    } else {
+        let dashboard = match dashboard {
+            Some(address) => format!("http://{address}"),
+            None => "none".to_owned(),
+        };
+        let data = match &settings.scheduler.storage {
+            Storage::Directory(folder) => folder.display().to_string(),
+            Storage::Memory => "in memory; gone when this process ends".to_owned(),
+        };
+        format!(
+            "The scheduler is ready\n  Connection string  {connection}\n  Dashboard          {dashboard}\n  Data               {data}"
+        )
+    };
+    let mut out = std::io::stdout().lock();
+    // A reader that went away is no reason to stop.
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Sends log lines to standard error.
+pub(crate) fn init_log(settings: &ServeSettings) -> Result<(), CliError> {
+    let filter = EnvFilter::try_new(&settings.log)
+        .map_err(|error| CliError::Settings(format!("--log: {error}")))?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    let outcome = if settings.log_json {
+        lines.json().flatten_event(true).try_init()
+    } else {
+        lines.try_init()
+    };
+    if outcome.is_err() {
+        tracing::debug!("a log subscriber is already installed");
+    }
+    Ok(())
+}
+
+/// A token that is cancelled by SIGINT or SIGTERM (Ctrl-C where there are no signals);
+/// a second one ends the process at once with exit code 1.
+pub(crate) fn stop_signal() -> std::io::Result<CancellationToken> {
+    let mut signals = Signals::listen()?;
+    let stop = CancellationToken::new();
+    let cancelled = stop.clone();
+    tokio::spawn(async move {
+        signals.next().await;
+        tracing::info!("asked to stop, finishing what is under way");
+        cancelled.cancel();
+        signals.next().await;
+        tracing::warn!("asked to stop again, ending at once");
+        std::process::exit(1);
+    });
+    Ok(stop)
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! From what was typed to checked settings.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use durabletask_scheduler::{SchedulerConfig, Storage};
+
+use crate::args::address;
+use crate::{CliError, DEFAULT_DATA_DIR, ServeArgs};
+
+/// What holds where the command line and its environment say nothing.
+#[derive(Clone, Debug)]
+pub struct Weaker {
+    /// Where the gRPC service listens.
+    pub listen: SocketAddr,
+    /// Where the dashboard listens, if at all.
+    pub dashboard: Option<SocketAddr>,
+    /// The data folder.
+    pub data_dir: PathBuf,
+    /// The default task hub.
+    pub task_hub: String,
+    /// Which log lines appear.
+    pub log: String,
+}
+
+impl Weaker {
+    /// The defaults of the stand-alone program: the ports are the emulator's.
+    #[must_use]
+    pub fn stand_alone() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            dashboard: Some(SocketAddr::from(([127, 0, 0, 1], 8082))),
+            data_dir: PathBuf::from(DEFAULT_DATA_DIR),
+            task_hub: "default".to_owned(),
+            log: "info".to_owned(),
+        }
+    }
+}
+
+/// Checked settings of a scheduler that runs as a program.
+#[derive(Clone)]
+pub struct ServeSettings {
+    /// Where the gRPC service listens. Port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Where the dashboard, `/healthz` and `/metrics` are, if at all.
+    pub dashboard: Option<SocketAddr>,
+    /// The scheduler's own settings.
+    pub scheduler: SchedulerConfig,
+    /// Which log lines appear, in the syntax of `tracing_subscriber::EnvFilter`.
+    pub log: String,
+    /// Whether log lines are JSON.
+    pub log_json: bool,
+    /// Whether the addresses are printed as one JSON document.
+    pub json: bool,
+}
+
+impl ServeSettings {
+    /// Checks what was typed.
+    ///
+    /// # Errors
+    /// [`CliError::Settings`] with every problem that was found, one line each.
+    pub fn resolve(args: ServeArgs, weaker: &Weaker) -> Result<Self, CliError> {
+        let mut problems = Vec::new();
+        let mut place = |flag: &str, text: Option<&str>, default: SocketAddr| {
+            let Some(text) = text else { return default };
+            match address(text) {
+                Some(address) if address.ip().is_loopback() || args.allow_remote => return address,
+                Some(address) => problems.push(format!(
+                    "--{flag} {address} can be reached from other machines, and this program asks \
+                     nobody who they are; use 127.0.0.1:{}, or add --allow-remote where only a \
+                     private network gets there",
+                    address.port()
+                )),
+                None => problems.push(format!(
+                    "--{flag} is an address and port like {default}, not {text:?}"
+                )),
+            }
+            default
+        };
+        let listen = place("listen", args.listen.as_deref(), weaker.listen);
+        let dashboard = match args.dashboard.as_deref() {
+            Some("none") => None,
+            None => weaker.dashboard,
+            Some(text) => {
+                let like = Weaker::stand_alone().dashboard.or(weaker.dashboard);
+                like.map(|like| place("dashboard", Some(text), like))
+            }
+        };
+        let storage = if args.memory {
+            Storage::Memory
+        } else {
+            Storage::Directory(args.data_dir.unwrap_or_else(|| weaker.data_dir.clone()))
+        };
+        let mut scheduler = SchedulerConfig::new(storage);
+        scheduler.dynamic_task_hubs = args.dynamic_task_hubs || args.task_hub.is_empty();
+        let mut hubs = args.task_hub.into_iter().map(|name| name.trim().to_owned());
+        scheduler.default_hub = hubs.next().unwrap_or_else(|| weaker.task_hub.clone());
+        scheduler.task_hubs = hubs.collect();
+        scheduler.dashboard_hosts = args.dashboard_host;
+        if let Some(seconds) = args.drain {
+            scheduler.drain_timeout = Duration::from_secs(seconds);
+        }
+        if let Err(problem) = scheduler.check() {
+            problems.push(problem);
+        }
+        let log = args.log.unwrap_or_else(|| weaker.log.clone());
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&log) {
+            problems.push(format!("--log: {error}"));
+        }
+        if !problems.is_empty() {
+            return Err(CliError::Settings(problems.join("\n")));
+        }
+        Ok(Self {
+            listen,
+            dashboard,
+            scheduler,
+            log,
+            log_json: args.log_json,
+            json: args.json,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(args: ServeArgs) -> Result<ServeSettings, CliError> {
+        ServeSettings::resolve(args, &Weaker::stand_alone())
+    }
+
+    #[test]
+    fn the_defaults_are_the_emulators_ports_on_loopback() {
+        let settings = resolve(ServeArgs::default()).unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.dashboard.unwrap().to_string(), "127.0.0.1:8082");
+        assert_eq!(settings.scheduler.default_hub, "default");
+        assert!(settings.scheduler.dynamic_task_hubs);
+    }
+
+    #[test]
+    fn a_list_of_task_hubs_is_all_there_is_unless_others_are_allowed() {
+        let args = ServeArgs {
+            task_hub: vec!["a".to_owned(), " b".to_owned()],
+            ..ServeArgs::default()
+        };
+        let settings = resolve(args.clone()).unwrap().scheduler;
+        assert_eq!(
+            (settings.default_hub.as_str(), settings.task_hubs),
+            ("a", vec!["b".to_owned()])
+        );
+        assert!(!settings.dynamic_task_hubs);
+        let args = ServeArgs {
+            dynamic_task_hubs: true,
+            ..args
+        };
+        assert!(resolve(args).unwrap().scheduler.dynamic_task_hubs);
+    }
+
+    #[test]
+    fn every_problem_is_told_and_other_machines_are_kept_out() {
+        let args = ServeArgs {
+            listen: Some("0.0.0.0:8080".to_owned()),
+            dashboard: Some("here".to_owned()),
+            task_hub: vec![String::new()],
+            log: Some("a=b=c".to_owned()),
+            ..ServeArgs::default()
+        };
+        let Err(CliError::Settings(text)) = resolve(args) else {
+            panic!("refused")
+        };
+        assert_eq!(text.lines().count(), 4, "{text}");
+        let args = ServeArgs {
+            listen: Some("0.0.0.0:8080".to_owned()),
+            allow_remote: true,
+            dashboard: Some("none".to_owned()),
+            ..ServeArgs::default()
+        };
+        let settings = resolve(args).unwrap();
+        assert_eq!((settings.listen.port(), settings.dashboard), (8080, None));
+    }
+}

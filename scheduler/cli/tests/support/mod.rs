@@ -1,0 +1,169 @@
+//! The real program as a child process.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use durabletask_proto::task_hub_sidecar_service_client::TaskHubSidecarServiceClient;
+use durabletask_proto::*;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+pub type Client = TaskHubSidecarServiceClient<Channel>;
+
+/// Long enough for a loaded machine; only a failing test waits it out.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program with an environment that says nothing.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_durabletask-scheduler"));
+    for name in [
+        "DTS_TASK_HUB_NAMES",
+        "DTS_USE_DYNAMIC_TASK_HUBS",
+        "DURABLETASK_LISTEN",
+        "DURABLETASK_DASHBOARD",
+        "DURABLETASK_DATA_DIR",
+        "DURABLETASK_LOG",
+    ] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs the program to its end.
+pub fn output(arguments: &[&str]) -> Output {
+    program().args(arguments).output().unwrap()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A running scheduler.
+pub struct Process {
+    child: Child,
+    pub grpc: String,
+    pub http: String,
+}
+
+impl Process {
+    /// Starts it on a data folder, with ports chosen by the system, and waits until it listens.
+    pub fn start(folder: &Path, arguments: &[&str]) -> Self {
+        Self::try_start(folder, arguments).unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    pub fn try_start(folder: &Path, arguments: &[&str]) -> Result<Self, String> {
+        let mut child = program()
+            .args(["--listen", "127.0.0.1:0", "--dashboard", "127.0.0.1:0"])
+            .args(["--json", "--log", "warn", "--drain", "5"])
+            .arg("--data-dir")
+            .arg(folder)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let Ok(said) = serde_json::from_str::<serde_json::Value>(&line) else {
+            let mut problem = String::new();
+            let mut pipe = child.stderr.take().unwrap();
+            pipe.read_to_string(&mut problem).unwrap();
+            child.wait().unwrap();
+            return Err(problem);
+        };
+        let text = |name: &str| said[name].as_str().unwrap().to_owned();
+        Ok(Self {
+            grpc: text("scheduler"),
+            http: text("dashboard"),
+            child,
+        })
+    }
+
+    pub fn client(&self) -> Client {
+        let channel = Channel::from_shared(self.grpc.clone())
+            .unwrap()
+            .connect_lazy();
+        TaskHubSidecarServiceClient::new(channel)
+    }
+
+    /// SIGKILL: no chance to clean up.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, then waits for the end.
+    pub fn terminate(mut self) -> ExitStatus {
+        let signal = format!("kill -TERM {}", self.child.id());
+        assert!(
+            Command::new("sh")
+                .args(["-c", &signal])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it ends when asked to");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn to_hub<T>(hub: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request
+        .metadata_mut()
+        .insert("taskhub", hub.parse().unwrap());
+    request
+}
+
+pub async fn start(client: &Client, hub: &str, id: &str) -> Result<String, Status> {
+    let start = CreateInstanceRequest {
+        instance_id: id.to_owned(),
+        name: "Hello".to_owned(),
+        ..Default::default()
+    };
+    let answer = client.clone().start_instance(to_hub(hub, start)).await?;
+    Ok(answer.into_inner().instance_id)
+}
+
+pub async fn exists(client: &Client, hub: &str, id: &str) -> bool {
+    let get = GetInstanceRequest {
+        instance_id: id.to_owned(),
+        get_inputs_and_outputs: false,
+    };
+    let answer = client.clone().get_instance(to_hub(hub, get)).await.unwrap();
+    answer.into_inner().exists
+}
+
+/// One plain HTTP request with a host of its own; returns status and text.
+pub async fn http_as(base: &str, host: Option<&str>, path: &str) -> (u16, String) {
+    let mut request = reqwest::Client::new().get(format!("{base}{path}"));
+    if let Some(host) = host {
+        request = request.header("host", host);
+    }
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}

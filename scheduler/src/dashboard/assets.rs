@@ -1,0 +1,74 @@
+//! The files of the pages, built into the program.
+
+use axum::Router;
+use axum::extract::Path;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// Path, type and text of each file.
+const FILES: [(&str, &str, &str); 13] = [
+    ("/", HTML, include_str!("static/index.html")),
+    ("/style.css", CSS, include_str!("static/style.css")),
+    (
+        "/icon.svg",
+        "image/svg+xml",
+        include_str!("static/icon.svg"),
+    ),
+    ("/app.js", SCRIPT, include_str!("static/app.js")),
+    ("/api.js", SCRIPT, include_str!("static/api.js")),
+    ("/dom.js", SCRIPT, include_str!("static/dom.js")),
+    ("/format.js", SCRIPT, include_str!("static/format.js")),
+    ("/hubs.js", SCRIPT, include_str!("static/hubs.js")),
+    ("/instances.js", SCRIPT, include_str!("static/instances.js")),
+    ("/instance.js", SCRIPT, include_str!("static/instance.js")),
+    ("/timeline.js", SCRIPT, include_str!("static/timeline.js")),
+    (
+        "/operations.js",
+        SCRIPT,
+        include_str!("static/operations.js"),
+    ),
+    ("/workers.js", SCRIPT, include_str!("static/workers.js")),
+];
+
+/// The files, and the deep link of the emulator's dashboard.
+pub(super) fn router() -> Router {
+    let files = FILES
+        .iter()
+        .fold(Router::new(), |router, &(path, kind, text)| {
+            router.route(path, get(move || async move { file(kind, text) }))
+        });
+    files
+        .route(
+            "/subscriptions/{subscription}/schedulers/{scheduler}/taskhubs/{hub}/orchestrations",
+            get(deep_link),
+        )
+        .fallback(|| async { (StatusCode::NOT_FOUND, "There is no such page.\n") })
+}
+
+fn file(kind: &'static str, text: &'static str) -> Response {
+    // Always asked for again: a newer program has newer pages.
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, text).into_response()
+}
+
+/// Tools open the emulator's dashboard under this path.
+async fn deep_link(Path((_, _, hub)): Path<(String, String, String)>) -> Redirect {
+    let hub: String = hub
+        .bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect();
+    Redirect::temporary(&format!("/#/hubs/{hub}"))
+}

@@ -1,0 +1,43 @@
+//! Tells open pages that something has changed; they then read what they show again.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+
+use super::Dashboard;
+use super::problem::Problem;
+
+/// The least time between two events of one page.
+const PACE: Duration = Duration::from_secs(1);
+
+/// A stream of events named `changed`, at most one each second, until the scheduler stops.
+pub(super) async fn changes(State(dashboard): State<Dashboard>) -> Response {
+    let Ok(permit) = dashboard.live.clone().try_acquire_owned() else {
+        return Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Too many pages are open; this one asks again now and then.",
+        )
+        .into_response();
+    };
+    let dispatch = dashboard.service.dispatch;
+    let ended = dispatch.ended.clone();
+    let changes = (dispatch.changes(), permit, true);
+    let events = stream::unfold(changes, |(mut changes, permit, first)| async move {
+        if !first {
+            tokio::time::sleep(PACE).await;
+        }
+        changes.changed().await.ok()?;
+        let event: Result<Event, Infallible> = Ok(Event::default().event("changed").data(""));
+        Some((event, (changes, permit, false)))
+    });
+    let events =
+        futures_util::StreamExt::take_until(events, async move { ended.cancelled().await });
+    Sse::new(events)
+        .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
+        .into_response()
+}

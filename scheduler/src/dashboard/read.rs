@@ -1,0 +1,291 @@
+//! What the pages read.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use chrono::{DateTime, SecondsFormat, Utc};
+use durabletask_proto::OrchestrationStatus;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::problem::Problem;
+use super::{Dashboard, json};
+use crate::operations::status_name;
+use crate::store::{
+    Cursor, CursorValue, Narrow, Sort, history_page, hub_names, inbox, list, names, state,
+    status_counts,
+};
+
+const DEFAULT_PAGE: usize = 50;
+const MAX_PAGE: usize = 200;
+/// How much of a history one answer holds, in bytes of storage.
+const HISTORY_BYTES: usize = 512 * 1024;
+/// How many children, events that wait and names are told.
+const SOME: usize = 100;
+
+impl Dashboard {
+    /// The number of a task hub that exists.
+    pub(super) async fn hub(&self, name: &str) -> Result<i64, Problem> {
+        let hubs = self.service.store.read(hub_names).await?;
+        hubs.into_iter()
+            .find_map(|(id, each)| (each == name).then_some(id))
+            .ok_or_else(|| Problem::not_found("task hub"))
+    }
+}
+
+/// All task hubs: name, instances by status, connected workers.
+pub(super) async fn hubs(State(dashboard): State<Dashboard>) -> Result<Json<Value>, Problem> {
+    let (names, counts) = dashboard
+        .service
+        .store
+        .read(|conn| Ok((hub_names(conn)?, status_counts(conn)?)))
+        .await?;
+    let workers = dashboard.service.dispatch.worker_counts();
+    let mut hubs: Vec<(i64, String)> = names.into_iter().collect();
+    hubs.sort_unstable_by(|a, b| a.1.cmp(&b.1));
+    let hubs: Vec<Value> = hubs
+        .into_iter()
+        .map(|(hub, name)| {
+            let by_status: Map<String, Value> = counts
+                .iter()
+                .filter(|(each, ..)| *each == hub)
+                .map(|(_, status, count)| (status_name(*status).to_owned(), (*count).into()))
+                .collect();
+            let workers = workers.get(&hub).copied().unwrap_or(0);
+            json!({"name": name, "instances": by_status, "workers": workers})
+        })
+        .collect();
+    Ok(Json(json!({"hubs": hubs})))
+}
+
+/// The names of a hub's orchestrations, to choose from.
+pub(super) async fn names_of(
+    State(dashboard): State<Dashboard>,
+    Path(hub): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let hub = dashboard.hub(&hub).await?;
+    let names = dashboard
+        .service
+        .store
+        .read(move |conn| names(conn, hub, SOME))
+        .await?;
+    Ok(Json(json!({"names": names})))
+}
+
+/// What a list is asked for; empty means any.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Asked {
+    /// Statuses such as `RUNNING`, comma-separated.
+    status: String,
+    /// The orchestration's whole name.
+    name: String,
+    /// What the id begins with.
+    prefix: String,
+    /// RFC 3339, inclusive.
+    from: String,
+    /// RFC 3339, exclusive.
+    to: String,
+    /// `created`, `id` or `name`, with a `-` before it for the other way round.
+    sort: String,
+    /// From the page before.
+    cursor: String,
+    limit: Option<usize>,
+}
+
+/// A page of instances.
+pub(super) async fn instances(
+    State(dashboard): State<Dashboard>,
+    Path(hub): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Value>, Problem> {
+    let hub = dashboard.hub(&hub).await?;
+    let narrow = narrow(&asked)?;
+    let order = order(&asked.sort)?;
+    let after = cursor(&asked.cursor)?;
+    let limit = asked.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
+    let page = dashboard
+        .service
+        .store
+        .read(move |conn| list(conn, hub, &narrow, order, after.as_ref(), limit))
+        .await?;
+    let states: Vec<Value> = page.states.iter().map(json::instance).collect();
+    Ok(Json(json!({
+        "instances": states,
+        "next": page.next.as_ref().map(cursor_text),
+    })))
+}
+
+fn narrow(asked: &Asked) -> Result<Narrow, Problem> {
+    let statuses = asked
+        .status
+        .split(',')
+        .filter(|status| !status.is_empty())
+        .map(|status| {
+            OrchestrationStatus::from_str_name(&format!("ORCHESTRATION_STATUS_{status}"))
+                .map(|status| status as i32)
+                .ok_or_else(|| Problem::bad(format!("{status:?} is no status.")))
+        })
+        .collect::<Result<_, _>>()?;
+    let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    Ok(Narrow {
+        statuses,
+        name: text(&asked.name),
+        id_prefix: text(&asked.prefix),
+        created_from_us: micros(&asked.from)?,
+        created_to_us: micros(&asked.to)?,
+        parent: None,
+    })
+}
+
+fn micros(text: &str) -> Result<Option<i64>, Problem> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    DateTime::parse_from_rfc3339(text)
+        .map(|at| Some(at.timestamp_micros()))
+        .map_err(|_| Problem::bad(format!("{text:?} is no time like 2026-01-31T12:00:00Z.")))
+}
+
+/// What to sort by, and whether the other way round. Newest first unless asked otherwise.
+fn order(text: &str) -> Result<(Sort, bool), Problem> {
+    let (name, descending) = match text.strip_prefix('-') {
+        Some(name) => (name, true),
+        None => (text, false),
+    };
+    match name {
+        "" => Ok((Sort::Created, true)),
+        "created" => Ok((Sort::Created, descending)),
+        "id" => Ok((Sort::Id, descending)),
+        "name" => Ok((Sort::Name, descending)),
+        _ => Err(Problem::bad(format!("{name:?} is nothing to sort by."))),
+    }
+}
+
+fn cursor(text: &str) -> Result<Option<Cursor>, Problem> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let unknown = || Problem::bad("The page to go on with is not one that was given out.");
+    let values: Vec<Value> = serde_json::from_str(text).map_err(|_| unknown())?;
+    let values = values
+        .into_iter()
+        .map(|value| match value {
+            Value::String(text) => Ok(CursorValue::Text(text)),
+            other => other.as_i64().map(CursorValue::Number).ok_or_else(unknown),
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Some(Cursor { values }))
+}
+
+fn cursor_text(cursor: &Cursor) -> String {
+    let values: Vec<Value> = cursor
+        .values
+        .iter()
+        .map(|value| match value {
+            CursorValue::Number(number) => (*number).into(),
+            CursorValue::Text(text) => text.clone().into(),
+        })
+        .collect();
+    Value::from(values).to_string()
+}
+
+/// One instance: everything but its history, its first children, and the events that no
+/// turn has taken yet.
+pub(super) async fn instance(
+    State(dashboard): State<Dashboard>,
+    Path((hub, id)): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    let hub = dashboard.hub(&hub).await?;
+    let found = dashboard
+        .service
+        .store
+        .read(move |conn| {
+            let Some((key, state)) = state(conn, hub, &id, true)? else {
+                return Ok(None);
+            };
+            let narrow = Narrow {
+                parent: Some(key),
+                ..Narrow::default()
+            };
+            let children = list(conn, hub, &narrow, (Sort::Created, false), None, SOME)?;
+            Ok(Some((state, children, inbox(conn, key, SOME)?)))
+        })
+        .await?;
+    let (state, children, waiting) = found.ok_or_else(|| Problem::not_found("instance"))?;
+    let list: Vec<Value> = children.states.iter().map(json::instance).collect();
+    let waiting: Vec<Value> = waiting
+        .iter()
+        .map(|(_, event)| json::event(event))
+        .collect();
+    Ok(Json(json!({
+        "instance": json::instance(&state),
+        "children": list,
+        "moreChildren": children.next.is_some(),
+        "waiting": waiting,
+    })))
+}
+
+/// Where a stretch of history begins.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct From {
+    from: i64,
+}
+
+/// A stretch of the current execution's history, whole turns, and where it goes on.
+pub(super) async fn history(
+    State(dashboard): State<Dashboard>,
+    Path((hub, id)): Path<(String, String)>,
+    Query(From { from }): Query<From>,
+) -> Result<Json<Value>, Problem> {
+    let hub = dashboard.hub(&hub).await?;
+    let page = dashboard
+        .service
+        .store
+        .read(move |conn| match state(conn, hub, &id, false)? {
+            Some((key, _)) => history_page(conn, key, from, HISTORY_BYTES).map(Some),
+            None => Ok(None),
+        })
+        .await?
+        .ok_or_else(|| Problem::not_found("instance"))?;
+    let events: Vec<Value> = page.events.iter().map(json::event).collect();
+    Ok(Json(json!({"events": events, "next": page.next})))
+}
+
+/// The workers that are connected to a hub.
+pub(super) async fn workers(
+    State(dashboard): State<Dashboard>,
+    Path(hub): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let hub = dashboard.hub(&hub).await?;
+    let workers: Vec<Value> = dashboard
+        .service
+        .dispatch
+        .workers(hub)
+        .into_iter()
+        .map(|worker| {
+            json!({
+                "worker": worker.caller.worker_id,
+                "agent": worker.caller.agent,
+                "since": worker.since.to_rfc3339_opts(SecondsFormat::Millis, true),
+                "orchestrations": {"held": worker.turns.held, "window": worker.turns.window, "names": worker.turns.names},
+                "entities": {"held": worker.entities.held, "window": worker.entities.window, "names": worker.entities.names},
+                "activities": {"held": worker.activities.held, "window": worker.activities.window, "names": worker.activities.names},
+            })
+        })
+        .collect();
+    let loads: Vec<Value> = dashboard
+        .service
+        .dispatch
+        .loads()
+        .into_iter()
+        .filter(|load| load.hub == hub)
+        .map(|load| json!({"kind": load.kind.name(), "queued": load.queued, "held": load.held}))
+        .collect();
+    let now: DateTime<Utc> = dashboard.service.config.clock.now();
+    Ok(Json(json!({
+        "workers": workers,
+        "queues": loads,
+        "now": now.to_rfc3339_opts(SecondsFormat::Millis, true),
+    })))
+}

@@ -1,0 +1,36 @@
+// The scheduler's JSON interface.
+
+export class Problem extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function call(path, options) {
+  let answer;
+  try {
+    answer = await fetch(`/api${path}`, options);
+  } catch {
+    throw new Problem(0, "The scheduler does not answer.");
+  }
+  const type = answer.headers.get("content-type") ?? "";
+  const body = type.startsWith("application/json") ? await answer.json() : { error: await answer.text() };
+  if (!answer.ok) throw new Problem(answer.status, body.error || `The scheduler answered ${answer.status}.`);
+  return body;
+}
+
+/** Reads. */
+export function get(path, parameters = {}) {
+  const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== "" && value !== undefined && value !== null));
+  const text = query.toString();
+  return call(text ? `${path}?${text}` : path, {});
+}
+
+/** Changes. */
+export function post(path, body) {
+  return call(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+}
+
+export const hubPath = (hub) => `/hubs/${encodeURIComponent(hub)}`;
+export const instancePath = (hub, id) => `${hubPath(hub)}/instances/${encodeURIComponent(id)}`;

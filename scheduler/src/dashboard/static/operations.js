@@ -1,0 +1,113 @@
+// What an operator does to an instance: a dialog says what will happen and asks for a yes.
+
+import { instancePath, post } from "./api.js";
+import { h, say } from "./dom.js";
+import { ENDED } from "./format.js";
+
+const field = (name, label, attributes = {}) => h("label", {}, label, h(attributes.rows ? "textarea" : "input", { name, autocomplete: "off", spellcheck: "false", ...attributes }));
+const check = (name, label) => h("label", { class: "check" }, h("input", { type: "checkbox", name }), label);
+
+/** JSON from a field, or nothing where it is empty. Throws a sentence for people. */
+function json(text, what) {
+  if (text.trim() === "") return undefined;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Error(`${what} is no JSON: ${error.message}`);
+  }
+}
+
+const OPERATIONS = [
+  {
+    name: "raise-event", label: "Raise event", done: "The event was raised.",
+    when: (status) => !ENDED.has(status),
+    about: "The orchestration gets this event; if it waits for one of that name, it goes on.",
+    fields: () => [field("name", "Name", { required: true }), field("payload", "Payload, JSON (empty for none)", { rows: "6" })],
+    body: (form) => ({ name: form.name.value.trim(), payload: json(form.payload.value, "The payload") }),
+  },
+  {
+    name: "suspend", label: "Suspend", done: "It is being suspended.",
+    when: (status) => status === "RUNNING" || status === "PENDING",
+    about: "Events and results are kept until it is resumed; activities that run now go on to their end.",
+    fields: () => [field("reason", "Reason")],
+    body: (form) => ({ reason: form.reason.value }),
+  },
+  {
+    name: "resume", label: "Resume", done: "It is being resumed.",
+    when: (status) => status === "SUSPENDED",
+    about: "It goes on with what came in while it was suspended.",
+    fields: () => [field("reason", "Reason")],
+    body: (form) => ({ reason: form.reason.value }),
+  },
+  {
+    name: "terminate", label: "Terminate", done: "It is being terminated.", danger: true,
+    when: (status) => !ENDED.has(status),
+    about: "It ends at once, without a chance to clean up. Activities that run now go on to their end, and their results are dropped.",
+    fields: () => [field("payload", "Output, JSON (empty for none)", { rows: "3" }), check("recursive", "its sub-orchestrations too")],
+    body: (form) => ({ payload: json(form.payload.value, "The output"), recursive: form.recursive.checked }),
+  },
+  {
+    name: "restart", label: "Restart", done: "It was started again.",
+    when: (status) => ENDED.has(status),
+    about: "It starts again from the beginning with the same input. Under its old id the new run takes this one's place.",
+    fields: () => [check("newId", "as another instance with an id of its own")],
+    body: (form) => ({ newId: form.newId.checked }),
+  },
+  {
+    name: "rewind", label: "Rewind", done: "It is being rewound.",
+    when: (status) => status === "FAILED",
+    about: "What failed is taken back and done again; what succeeded stays.",
+    fields: () => [field("reason", "Reason")],
+    body: (form) => ({ reason: form.reason.value }),
+  },
+  {
+    name: "purge", label: "Purge", done: "It was purged.", danger: true,
+    when: (status) => ENDED.has(status),
+    about: "Everything that is stored about it is deleted, its history too. This cannot be undone.",
+    fields: () => [check("recursive", "its ended sub-orchestrations too")],
+    body: (form) => ({ recursive: form.recursive.checked }),
+  },
+];
+
+/** The buttons that fit an instance. `then` is told what was done and what was answered. */
+export function toolbar(hub, instance, then) {
+  return h("div", { class: "buttons", role: "group", "aria-label": "Operations" }, OPERATIONS
+    .filter((operation) => operation.when(instance.status))
+    .map((operation) => h("button", {
+      type: "button",
+      class: operation.danger ? "danger" : "",
+      "data-key": `operation ${operation.name}`,
+      click: () => ask(hub, instance, operation, then),
+    }, operation.label)));
+}
+
+function ask(hub, instance, operation, then) {
+  const trouble = h("p", { class: "trouble", role: "alert", hidden: true });
+  const yes = h("button", { type: "submit", class: operation.danger ? "danger" : "main" }, operation.label);
+  const form = h("form", {
+    submit: async (event) => {
+      event.preventDefault();
+      yes.disabled = true;
+      try {
+        const answer = await post(`${instancePath(hub, instance.id)}/${operation.name}`, operation.body(form.elements));
+        dialog.close();
+        say(operation.done);
+        then(operation.name, answer);
+      } catch (error) {
+        trouble.textContent = error.message;
+        trouble.hidden = false;
+      } finally {
+        yes.disabled = false;
+      }
+    },
+  },
+    h("h2", { id: "asked" }, `${operation.label}?`),
+    h("p", { class: "id" }, instance.id),
+    h("p", {}, operation.about),
+    operation.fields(),
+    trouble,
+    h("div", { class: "buttons" }, yes, h("button", { type: "button", click: () => dialog.close() }, "Cancel")));
+  const dialog = h("dialog", { "aria-labelledby": "asked", close: () => dialog.remove() }, form);
+  document.body.append(dialog);
+  dialog.showModal();
+}

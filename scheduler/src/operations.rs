@@ -1,0 +1,93 @@
+//! What a supervisor and a monitoring system ask: alive, and how busy.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use durabletask_proto::OrchestrationStatus;
+
+use crate::dispatch::Dispatch;
+use crate::metrics::{self, CONTENT_TYPE, Commits, Snapshot};
+use crate::store::{Store, StoreError, hub_names, status_counts};
+
+/// How long a write may take before the scheduler counts as ill.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Clone)]
+struct Operations {
+    store: Store,
+    dispatch: Arc<Dispatch>,
+    commits: Arc<Commits>,
+}
+
+/// `/healthz` and `/metrics`.
+pub(crate) fn router(store: Store, dispatch: Arc<Dispatch>, commits: Arc<Commits>) -> Router {
+    Router::new()
+        .route("/healthz", get(health))
+        .route("/metrics", get(prometheus))
+        .with_state(Operations {
+            store,
+            dispatch,
+            commits,
+        })
+}
+
+/// Healthy means that the writer answers.
+async fn health(State(operations): State<Operations>) -> Response {
+    let write = operations.store.writer.write(|_| Ok(()));
+    let (status, text) = match tokio::time::timeout(PATIENCE, write).await {
+        Ok(Ok(())) => (StatusCode::OK, "ok\n".to_owned()),
+        Ok(Err(error)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+        Err(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "writes do not get through; see the scheduler's log\n".to_owned(),
+        ),
+    };
+    (status, [(header::CACHE_CONTROL, "no-store")], text).into_response()
+}
+
+async fn prometheus(State(operations): State<Operations>) -> Response {
+    match snapshot(&operations).await.map(metrics::render) {
+        Ok(Ok(text)) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Ok(Err(error)) => unavailable(&error),
+        Err(error) => unavailable(&error),
+    }
+}
+
+fn unavailable(error: &dyn std::error::Error) -> Response {
+    tracing::error!(%error, "metrics could not be read");
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        "metrics could not be read; see the scheduler's log\n",
+    )
+        .into_response()
+}
+
+async fn snapshot(operations: &Operations) -> Result<Snapshot, StoreError> {
+    let (hubs, counts) = operations
+        .store
+        .read(|conn| Ok((hub_names(conn)?, status_counts(conn)?)))
+        .await?;
+    let instances = counts
+        .into_iter()
+        .map(|(hub, status, count)| (hub, status_name(status), count))
+        .collect();
+    Ok(Snapshot {
+        hubs,
+        instances,
+        loads: operations.dispatch.loads(),
+        workers: operations.dispatch.worker_counts(),
+        commits: Arc::clone(&operations.commits),
+    })
+}
+
+/// A status as users write it, such as `RUNNING`.
+pub(crate) fn status_name(value: i32) -> &'static str {
+    OrchestrationStatus::try_from(value)
+        .map_or("UNKNOWN", |status| status.as_str_name())
+        .trim_start_matches("ORCHESTRATION_STATUS_")
+}
