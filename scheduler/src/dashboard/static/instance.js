@@ -13,12 +13,12 @@ const ROWS = 200;
 export function show(main, { hub, id }, go) {
   const heading = h("h1", { class: "id" }, id);
   const about = h("section", { "aria-label": "The instance" });
-  const time_line = h("div", { class: "timeline" });
+  const timeline = h("div", { class: "timeline" });
   const chosen = h("section", { id: "chosen", "aria-label": "What was chosen in the timeline", hidden: true });
   const payloads = h("section", { "aria-label": "Payloads" });
   const family = h("section", { "aria-label": "Parent and children" });
   const history = h("section", { "aria-label": "History" });
-  main.append(heading, about, h("h2", {}, "Timeline"), time_line, chosen, payloads, family, history);
+  main.append(heading, about, h("h2", {}, "Timeline"), timeline, chosen, payloads, family, history);
 
   const state = { events: [], next: undefined, execution: undefined, selected: undefined, allSpans: false, rows: ROWS, open: new Set(), last: "" };
   const link = (other) => `#/hubs/${encodeURIComponent(hub)}/instances/${encodeURIComponent(other)}`;
@@ -41,7 +41,7 @@ export function show(main, { hub, id }, go) {
 
   function drawTimeline(instance) {
     const all = spans(state.events);
-    draw(time_line, all, {
+    draw(timeline, all, {
       ended: instance.completed ? Date.parse(instance.completed) : undefined,
       selected: state.selected,
       more: state.allSpans,
