@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::{Dashboard, json};
 use crate::operations::status_name;
 use crate::store::{
-    Cursor, CursorValue, Narrow, Sort, history_page, hub_names, inbox, list, names, state,
+    Cursor, CursorValue, Narrow, Sort, browse, history_page, hub_names, inbox, names, state,
     status_counts,
 };
 
@@ -106,7 +106,7 @@ pub(super) async fn instances(
     let page = dashboard
         .service
         .store
-        .read(move |conn| list(conn, hub, &narrow, order, after.as_ref(), limit))
+        .read(move |conn| browse(conn, hub, &narrow, order, after.as_ref(), limit))
         .await?;
     let states: Vec<Value> = page.states.iter().map(json::instance).collect();
     Ok(Json(json!({
@@ -207,7 +207,7 @@ pub(super) async fn instance(
                 parent: Some(key),
                 ..Narrow::default()
             };
-            let children = list(conn, hub, &narrow, (Sort::Created, false), None, SOME)?;
+            let children = browse(conn, hub, &narrow, (Sort::Created, false), None, SOME)?;
             Ok(Some((state, children, inbox(conn, key, SOME)?)))
         })
         .await?;

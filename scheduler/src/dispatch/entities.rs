@@ -93,7 +93,10 @@ impl State {
         // Whatever is reported from now on may not be in the batch that is read.
         slot.runnable = false;
         stream.free_entities -= 1;
-        self.meter(header.hub, Kind::Entity).dispatched(waited);
+        self.meters
+            .entry((header.hub, Kind::Entity))
+            .or_default()
+            .dispatched(waited);
         self.leases.insert(
             lease,
             Lease {

@@ -119,7 +119,7 @@ pub(super) struct State {
     slots: HashMap<i64, Slot>,
     pub(super) entities: HashMap<i64, EntitySlot>,
     pub(super) leases: HashMap<u64, Lease>,
-    meters: HashMap<(i64, Kind), Arc<Meter>>,
+    pub(super) meters: HashMap<(i64, Kind), Arc<Meter>>,
     applied: LruCache<u64, ()>,
     sticky: LruCache<i64, Sticky>,
     buffered: usize,

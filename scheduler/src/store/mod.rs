@@ -1,10 +1,10 @@
 //! What is durable: one writer, a few readers, one table family per file.
 
 mod activities;
+mod browse;
 mod entities;
 mod entity_queries;
 mod instances;
-mod list;
 mod pending;
 mod purge;
 mod query;
@@ -23,10 +23,10 @@ use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 pub(crate) use activities::ActivityAnswer;
+pub(crate) use browse::{Cursor, CursorValue, Narrow, Sort, browse, names};
 pub(crate) use entities::{EntityBatch, EntityHeader};
 pub(crate) use entity_queries::{EntityFilter, entities, entity, entity_batch};
 pub(crate) use instances::{Start, micros, timestamp};
-pub(crate) use list::{Cursor, CursorValue, Narrow, Sort, list, names};
 pub(crate) use pending::Pending;
 pub(crate) use purge::PurgeFilter;
 pub(crate) use query::{StateFilter, history_page, inbox, query, state};

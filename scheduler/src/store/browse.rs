@@ -68,7 +68,7 @@ impl Sort {
 }
 
 /// Lists a page of a hub's instances, without payloads.
-pub(crate) fn list(
+pub(crate) fn browse(
     conn: &Connection,
     hub: i64,
     narrow: &Narrow,

@@ -1,0 +1,336 @@
+"""The scheduler's dashboard in a real browser: what a person sees and does, by mouse, by
+keyboard, on a phone and in the dark, and with 100,000 instances. Run by tests/browser/run."""
+
+import argparse
+import json
+import pathlib
+import sqlite3
+import subprocess
+import tempfile
+import time
+import urllib.request
+
+from durabletask import client as dt_client
+from durabletask import task, worker as dt_worker
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+# Long enough for a loaded machine; only a failing test waits it out.
+PATIENCE = 60
+MANY = 100_000
+
+
+class Scheduler:
+    """The real program on a data folder."""
+
+    def __init__(self, program, folder):
+        arguments = [program, "--listen", "127.0.0.1:0", "--dashboard", "127.0.0.1:0", "--json",
+                     "--log", "warn", "--data-dir", str(folder)]
+        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+        said = json.loads(self.process.stdout.readline())
+        self.grpc = said["scheduler"].removeprefix("http://")
+        self.http = said["dashboard"]
+
+    def stop(self):
+        self.process.terminate()
+        assert self.process.wait(PATIENCE) == 0
+
+    def get(self, path):
+        with urllib.request.urlopen(self.http + path, timeout=PATIENCE) as answer:
+            return json.load(answer)
+
+
+# What runs.
+
+def charge(_, amount):
+    return {"charged": amount}
+
+
+def reserve(_, item):
+    if item == "unicorn":
+        raise ValueError("there are no unicorns")
+    time.sleep(0.2)
+    return f"{item} reserved"
+
+
+def pack(ctx: task.OrchestrationContext, item):
+    result = yield ctx.call_activity(reserve, input=item)
+    return result
+
+
+def order(ctx: task.OrchestrationContext, request):
+    yield ctx.call_activity(charge, input=request["amount"])
+    packed = [ctx.call_sub_orchestrator(pack, input=item, instance_id=f"{ctx.instance_id}-{n}")
+              for n, item in enumerate(request["items"])]
+    yield task.when_all(packed)
+    ctx.set_custom_status({"stage": "waiting for approval"})
+    timer = ctx.create_timer(ctx.current_utc_datetime.replace(year=2099))
+    approval = ctx.wait_for_external_event("approval")
+    yield task.when_any([approval, timer])
+    return {"approved": approval.get_result()}
+
+
+# What a person does.
+
+class Page:
+    def __init__(self, browser, scheduler, pictures):
+        self.browser, self.base, self.pictures = browser, scheduler.http, pictures
+        self.wait = WebDriverWait(browser, PATIENCE, poll_frequency=0.1, ignored_exceptions=[Exception])
+
+    def open(self, hash):
+        self.browser.get(f"{self.base}/{hash}")
+
+    def until(self, condition, what):
+        return self.wait.until(condition, what)
+
+    def all(self, css):
+        return self.browser.find_elements(By.CSS_SELECTOR, css)
+
+    def one(self, css):
+        return self.until(lambda b: next(e for e in b.find_elements(By.CSS_SELECTOR, css) if e.is_displayed()), css)
+
+    def says(self, css, text):
+        self.until(lambda b: any(text in e.text for e in b.find_elements(By.CSS_SELECTOR, css)), f"{css} says {text!r}")
+
+    def button(self, label, inside="main"):
+        return self.until(lambda _: next(b for b in self.all(f"{inside} button") if b.text == label), f"button {label}")
+
+    def picture(self, name):
+        self.browser.save_screenshot(str(self.pictures / f"dashboard-{name}.png"))
+
+    def no_complaints(self):
+        """The console holds no error: no refused script or style, no exception."""
+        missing = "404 (Not Found)"  # Looked for on purpose, after a purge.
+        bad = [e for e in self.browser.get_log("browser") if e["level"] == "SEVERE" and missing not in e["message"]]
+        assert not bad, bad
+
+
+def hubs_and_list(page):
+    page.open("")
+    page.says("h1", "Task hubs")
+    page.picture("hubs")
+    page.one("td a").click()
+    page.says("h1", "Instances")
+    page.says("td", "order-1")
+    assert len(page.all("tbody tr")) >= 5
+    page.picture("instances")
+    Select(page.one("select[name=status]")).select_by_visible_text("failed")
+    page.until(lambda b: "status=FAILED" in b.current_url, "the choice stands in the address")
+    page.says("td", "order-broken")
+    page.until(lambda _: all("FAILED" in row.text for row in page.all("tbody tr")), "only failed ones")
+    page.browser.back()
+    page.says("td", "order-1")
+    prefix = page.one("input[name=prefix]")
+    prefix.send_keys("order-1", Keys.ENTER)
+    page.until(lambda _: len(page.all("tbody tr")) == 3, "an order and its two children")
+
+
+def one_instance(page):
+    page.open("#/hubs/default/instances/order-1")
+    page.says("h1", "order-1")
+    page.says(".badge", "RUNNING")
+    page.says("figure", "waiting for approval")
+    labels = page.until(lambda _: [e.text for e in page.all(".what")] or None, "bars")
+    assert labels[:2] == ["started", "charge"] and labels.count("pack") == 2 and "timer" in labels, labels
+    bar = next(e for e in page.all("button.span") if "charge" in e.text)
+    bar.click()
+    page.says("#chosen", '"charged": 30')
+    page.says("section[aria-label='Parent and children'] td", "order-1-0")
+    page.picture("instance")
+    page.one("section[aria-label='Parent and children'] td a").click()
+    page.says("h1", "order-1-0")
+    page.one("[data-key=parent]").click()
+    page.says("h1", "order-1")
+
+
+def operations(page):
+    page.open("#/hubs/default/instances/order-1")
+    page.button("Suspend").click()
+    page.says("dialog h2", "Suspend?")
+    page.button("Cancel", "dialog").click()
+    page.until(lambda _: not page.all("dialog"), "nothing is done without a yes")
+    page.button("Suspend").click()
+    page.button("Suspend", "dialog").click()
+    page.says(".badge", "SUSPENDED")
+    page.button("Resume").click()
+    page.button("Resume", "dialog").click()
+    page.says(".badge", "RUNNING")
+
+    page.button("Raise event").click()
+    page.one("dialog input[name=name]").send_keys("approval")
+    page.one("dialog textarea").send_keys("{no json")
+    page.button("Raise event", "dialog").click()
+    page.says("dialog .trouble", "no JSON")
+    page.picture("raise-event")
+    payload = page.one("dialog textarea")
+    payload.clear()
+    payload.send_keys('{"by": "a person"}')
+    page.button("Raise event", "dialog").click()
+    # The page is told of the end by itself.
+    page.says(".badge", "COMPLETED")
+    page.says("figure", '"by": "a person"')
+
+    page.open("#/hubs/default/instances/order-broken")
+    page.says(".failure", "there are no unicorns")
+    page.picture("failure")
+
+    page.open("#/hubs/default/instances/order-2")
+    page.button("Terminate").click()
+    page.one("dialog textarea").send_keys('"enough"')
+    page.button("Terminate", "dialog").click()
+    page.says(".badge", "TERMINATED")
+    page.button("Purge").click()
+    page.button("Purge", "dialog").click()
+    page.says("h1", "Instances")
+    page.open("#/hubs/default/instances/order-2")
+    page.says(".trouble", "There is no such instance")
+
+
+def restart(page, scheduler):
+    page.open("#/hubs/default/instances/order-broken-0")
+    page.says(".badge", "FAILED")
+    before = scheduler.get("/api/hubs/default/instances/order-broken-0")["instance"]["executionId"]
+    page.button("Restart").click()
+    page.button("Restart", "dialog").click()
+    changed = lambda _: scheduler.get("/api/hubs/default/instances/order-broken-0")["instance"]["executionId"] != before
+    page.until(changed, "a new execution")
+    page.says(".badge", "FAILED")
+
+
+def by_keyboard(page):
+    page.open("#/hubs/default")
+    page.says("td", "order-1")
+    body = page.one("body")
+    body.send_keys(Keys.TAB)
+    assert page.browser.switch_to.active_element.text == "Skip to the content"
+    page.browser.switch_to.active_element.send_keys(Keys.ENTER)
+    assert page.browser.switch_to.active_element.tag_name == "main"
+    for _ in range(40):
+        page.browser.switch_to.active_element.send_keys(Keys.TAB)
+        if (page.browser.switch_to.active_element.get_attribute("data-key") or "").startswith("order-3"):
+            break
+    page.browser.switch_to.active_element.send_keys(Keys.ENTER)
+    page.says("h1", "order-3")
+    suspend = page.button("Suspend")
+    suspend.send_keys(Keys.ENTER)
+    page.one("dialog")
+    page.browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    page.until(lambda _: not page.all("dialog"), "Escape closes")
+
+
+def workers(page):
+    page.open("#/hubs/default/workers")
+    page.says("td", "of 100")
+    page.picture("workers")
+
+
+def on_a_phone_and_in_the_dark(page):
+    browser = page.browser
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+    for hash, text, name in [("#/hubs/default", "Instances", "instances-phone-dark"), ("#/hubs/default/instances/order-1", "order-1", "instance-phone-dark")]:
+        page.open(hash)
+        page.says("h1", text)
+        page.until(lambda _: page.all(".badge"), "content")
+        wide = browser.execute_script("return document.documentElement.scrollWidth")
+        assert wide <= 390, f"{hash} is {wide} wide"
+        page.picture(name)
+    dark = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert sum(int(n) for n in dark.removeprefix("rgb(").removesuffix(")").split(",")) < 150, dark
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def with_many(page, scheduler):
+    slowest = {}
+    for query in ["", "status=COMPLETED", "status=RUNNING,FAILED", "name=many", "prefix=many-09", "sort=name", "sort=-id",
+                  "from=2020-01-01T00:00:00Z&to=2020-01-02T00:00:00Z"]:
+        begun = time.monotonic()
+        found = scheduler.get(f"/api/hubs/default/instances?{query}")
+        slowest[query] = time.monotonic() - begun
+        assert found["instances"] or "FAILED" in query, query
+    print("lists of", MANY, {query: f"{seconds * 1000:.0f} ms" for query, seconds in slowest.items()})
+    assert max(slowest.values()) < 2, slowest
+    page.open("#/hubs/default?prefix=many")
+    for number in range(1, 4):
+        page.until(lambda _: len(page.all("tbody tr")) == 50, "a page of fifty")
+        page.one("[data-key=on]").click()
+        page.until(lambda b: b.current_url.count("page=") == number, "the next page")
+    page.one("[data-key=back]").click()
+    page.until(lambda b: b.current_url.count("page=") == 2, "the page before")
+
+
+def fill(folder):
+    """Puts many ended instances into the database of a scheduler that does not run."""
+    with sqlite3.connect(folder / "scheduler.sqlite3") as db:
+        hub = db.execute("SELECT id FROM hubs WHERE name = 'default'").fetchone()[0]
+        key = db.execute("SELECT max(key) FROM instances").fetchone()[0]
+        # 2020-01-01, one each second, all completed.
+        db.executemany(
+            "INSERT INTO instances (key, hub, id, execution_id, name, status, held, next_seq, created_us, updated_us, completed_us,"
+            " details, terminate_children) VALUES (?, ?, ?, 'e', 'many', 1, 0, 0, ?, ?, ?, x'', 0)",
+            ((key + n, hub, f"many-{n:06}", 1577836800000000 + n * 1000000, 1577836800000000 + n * 1000000, 1577836800000000 + n * 1000000)
+             for n in range(1, MANY + 1)))
+        db.execute("INSERT INTO payloads (instance) SELECT key FROM instances WHERE name = 'many'")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--program", required=True)
+    parser.add_argument("--pictures", required=True, type=pathlib.Path)
+    options = parser.parse_args()
+    options.pictures.mkdir(parents=True, exist_ok=True)
+    folder = pathlib.Path(tempfile.mkdtemp())
+    scheduler = Scheduler(options.program, folder)
+
+    work = dt_worker.TaskHubGrpcWorker(host_address=scheduler.grpc)
+    for orchestrator in (order, pack):
+        work.add_orchestrator(orchestrator)
+    for activity in (charge, reserve):
+        work.add_activity(activity)
+    work.start()
+    client = dt_client.TaskHubGrpcClient(host_address=scheduler.grpc)
+    for number in range(1, 4):
+        client.schedule_new_orchestration(order, input={"amount": 30, "items": ["lamp", "desk"]}, instance_id=f"order-{number}")
+    client.schedule_new_orchestration(order, input={"amount": 9, "items": ["unicorn"]}, instance_id="order-broken")
+    client.wait_for_orchestration_completion("order-broken", timeout=PATIENCE)
+
+    arguments = webdriver.ChromeOptions()
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,900", "--lang=en-US"):
+        arguments.add_argument(argument)
+    arguments.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options=arguments, service=Service("/usr/bin/chromedriver"))
+    try:
+        page = Page(browser, scheduler, options.pictures)
+        waiting = lambda _: "waiting for approval" in (scheduler.get("/api/hubs/default/instances/order-1")["instance"]["customStatus"] or "")
+        page.until(waiting, "an order that waits")
+        for step in (hubs_and_list, one_instance, by_keyboard, workers, operations, on_a_phone_and_in_the_dark):
+            step(page)
+            print("ok", step.__name__, flush=True)
+        page.no_complaints()
+        restart(page, scheduler)
+        print("ok restart", flush=True)
+        work.stop()
+        scheduler.stop()
+
+        fill(folder)
+        scheduler = Scheduler(options.program, folder)
+        with_many(Page(browser, scheduler, options.pictures), scheduler)
+        print("ok with_many", flush=True)
+        scheduler.stop()
+    except Exception:
+        browser.save_screenshot(str(folder / "failed.png"))
+        print(f"the page when it failed: {folder / 'failed.png'}", flush=True)
+        print(browser.find_element(By.TAG_NAME, "body").text, flush=True)
+        print(browser.get_log("browser"), flush=True)
+        raise
+    finally:
+        browser.quit()
+        scheduler.process.kill()
+
+
+if __name__ == "__main__":
+    main()
