@@ -12,6 +12,7 @@ pub const READ: RetryPolicy = RetryPolicy {
     backoff: 2.0,
     max_interval: None,
     timeout: None,
+    retry_if: None,
 };
 
 /// The vault may be away for a while: about an hour of patience (1, 2, 4 … 60, 60 … seconds).
@@ -21,4 +22,5 @@ pub const STORE: RetryPolicy = RetryPolicy {
     backoff: 2.0,
     max_interval: Some(Duration::from_secs(60)),
     timeout: None,
+    retry_if: None,
 };

@@ -1,6 +1,6 @@
 //! History events as the replay core sees them.
 //!
-//! This module and `action` are the only ones that touch the wire messages.
+//! This module, `action` and `rewind` are the only ones that touch the wire messages.
 
 use std::collections::BTreeMap;
 
@@ -45,15 +45,38 @@ pub enum HistoryPayload {
     /// The execution began.
     ExecutionStarted(Box<ExecutionStarted>),
     /// The execution ended.
-    ExecutionCompleted { status: i32 },
+    ExecutionCompleted {
+        status: i32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        result: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<FailureDetails>,
+    },
     /// Someone asked to end the execution with `output`.
     ExecutionTerminated { output: Option<String> },
     /// Someone asked to pause the execution.
-    ExecutionSuspended,
+    ExecutionSuspended {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// Someone asked to go on.
-    ExecutionResumed,
+    ExecutionResumed {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// Someone asked to go on from before the failure; what follows is new.
+    ExecutionRewound {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// Action `event_id` was an activity call.
-    TaskScheduled { name: String },
+    TaskScheduled {
+        name: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        input: Option<String>,
+    },
     /// The activity call `task_id` succeeded.
     TaskCompleted {
         task_id: i32,
@@ -65,7 +88,14 @@ pub enum HistoryPayload {
         failure: FailureDetails,
     },
     /// Action `event_id` was a sub-orchestration.
-    SubOrchestrationCreated { name: String, instance_id: String },
+    SubOrchestrationCreated {
+        name: String,
+        instance_id: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        input: Option<String>,
+    },
     /// The sub-orchestration `task_id` succeeded.
     SubOrchestrationCompleted {
         task_id: i32,
@@ -81,7 +111,12 @@ pub enum HistoryPayload {
     /// The timer `timer_id` is due.
     TimerFired { timer_id: i32 },
     /// Action `event_id` was an event sent to another instance.
-    EventSent { name: String, instance_id: String },
+    EventSent {
+        name: String,
+        instance_id: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        input: Option<String>,
+    },
     /// An external event arrived.
     EventRaised { name: String, input: Option<String> },
     /// Anything that the replay core does not act upon.
@@ -169,16 +204,27 @@ impl From<proto::HistoryEvent> for HistoryEvent {
             }
             Some(EventType::ExecutionCompleted(completed)) => HistoryPayload::ExecutionCompleted {
                 status: completed.orchestration_status,
+                result: completed.result,
+                failure: completed.failure_details.map(Into::into),
             },
             Some(EventType::ExecutionTerminated(terminated)) => {
                 HistoryPayload::ExecutionTerminated {
                     output: terminated.input,
                 }
             }
-            Some(EventType::ExecutionSuspended(_)) => HistoryPayload::ExecutionSuspended,
-            Some(EventType::ExecutionResumed(_)) => HistoryPayload::ExecutionResumed,
+            Some(EventType::ExecutionSuspended(suspended)) => HistoryPayload::ExecutionSuspended {
+                reason: suspended.input,
+            },
+            Some(EventType::ExecutionResumed(resumed)) => HistoryPayload::ExecutionResumed {
+                reason: resumed.input,
+            },
+            Some(EventType::ExecutionRewound(rewound)) => HistoryPayload::ExecutionRewound {
+                reason: rewound.reason,
+            },
             Some(EventType::TaskScheduled(scheduled)) => HistoryPayload::TaskScheduled {
                 name: scheduled.name,
+                version: scheduled.version,
+                input: scheduled.input,
             },
             Some(EventType::TaskCompleted(completed)) => HistoryPayload::TaskCompleted {
                 task_id: completed.task_scheduled_id,
@@ -192,6 +238,8 @@ impl From<proto::HistoryEvent> for HistoryEvent {
                 HistoryPayload::SubOrchestrationCreated {
                     name: created.name,
                     instance_id: created.instance_id,
+                    version: created.version,
+                    input: created.input,
                 }
             }
             Some(EventType::SubOrchestrationInstanceCompleted(completed)) => {
@@ -215,6 +263,7 @@ impl From<proto::HistoryEvent> for HistoryEvent {
             Some(EventType::EventSent(sent)) => HistoryPayload::EventSent {
                 name: sent.name,
                 instance_id: sent.instance_id,
+                input: sent.input,
             },
             Some(EventType::EventRaised(raised)) => HistoryPayload::EventRaised {
                 name: raised.name,

@@ -14,6 +14,7 @@ mod history;
 mod registry;
 mod replay;
 mod retry;
+mod rewind;
 pub mod testing;
 
 pub use action::{ActionKind, CompletionStatus, OrchestratorAction};
@@ -24,10 +25,11 @@ pub use history::{
     ExecutionStarted, HistoryEvent, HistoryPayload, ParentInstance, TraceContext,
     timestamp_from_wire, timestamp_to_wire,
 };
-pub use registry::{Registry, RunningActivity};
+pub use registry::{Next, Registry, RunningActivity};
 pub use replay::{
-    ContinueOptions, Either, EventTask, Execution, OrchestrationContext, SubOrchestrationOptions,
-    Task, TaskOptions, Timer, TurnResult, UnprocessedEvents, WhenAll, WhenAny, select, when_all,
-    when_any,
+    ContinueOptions, Either, EventTask, Execution, OrchestrationContext, START_TO_CLOSE_TAG,
+    SubOrchestrationOptions, Task, TaskOptions, Timer, TurnResult, UnprocessedEvents, WhenAll,
+    WhenAny, join, select, when_all, when_any,
 };
-pub use retry::RetryPolicy;
+pub use retry::{RetryIf, RetryPolicy};
+pub use rewind::{is_rewind, rewound_history};

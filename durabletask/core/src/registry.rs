@@ -23,6 +23,9 @@ type OrchestrationHandler =
     Arc<dyn Fn(OrchestrationContext, Option<String>) -> HandlerFuture + Send + Sync>;
 type ActivityHandler = Arc<dyn Fn(ActivityContext, Option<String>) -> HandlerFuture + Send + Sync>;
 
+type OrchestrationLayer = Arc<dyn Fn(OrchestrationContext, Next) -> HandlerFuture + Send + Sync>;
+type ActivityLayer = Arc<dyn Fn(ActivityContext, Next) -> HandlerFuture + Send + Sync>;
+
 /// Handlers by name: what a worker can run.
 ///
 /// ```
@@ -48,7 +51,44 @@ type ActivityHandler = Arc<dyn Fn(ActivityContext, Option<String>) -> HandlerFut
 pub struct Registry {
     orchestrations: BTreeMap<String, OrchestrationHandler>,
     activities: BTreeMap<String, ActivityHandler>,
+    orchestration_layers: Vec<OrchestrationLayer>,
+    activity_layers: Vec<ActivityLayer>,
     duplicates: Vec<String>,
+}
+
+/// What a middleware wraps: the handler with the middleware inside of it.
+///
+/// Dropping it without [`run`](Self::run) keeps the handler from running.
+#[must_use = "the handler does not run unless `run` is awaited"]
+pub struct Next {
+    input: Option<String>,
+    run: Box<dyn FnOnce(Option<String>) -> HandlerFuture + Send>,
+}
+
+impl Next {
+    /// The input, JSON text.
+    #[must_use]
+    pub fn input_json(&self) -> Option<&str> {
+        self.input.as_deref()
+    }
+
+    /// Runs the handler; yields its output as JSON text.
+    ///
+    /// # Errors
+    ///
+    /// The handler's failure.
+    pub async fn run(self) -> Result<String, Failure> {
+        (self.run)(self.input).await
+    }
+}
+
+impl fmt::Debug for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Inputs may be confidential, so only their sizes are shown.
+        f.debug_struct("Next")
+            .field("input_bytes", &self.input.as_ref().map(String::len))
+            .finish_non_exhaustive()
+    }
 }
 
 /// An activity under way: yields its output as JSON text.
@@ -125,7 +165,69 @@ impl Registry {
         self
     }
 
-    /// Adds all handlers of `other`; its duplicates of ours are not taken.
+    /// Wraps every orchestration: `layer` gets its context and what it wraps,
+    /// and yields the output as JSON text. The first layer is the outermost.
+    ///
+    /// It is part of the orchestration and as deterministic as that must be: it
+    /// is replayed, it may call activities through the context, and it must not
+    /// await anything else.
+    ///
+    /// ```
+    /// use durabletask_core::{Next, OrchestrationContext, Registry};
+    ///
+    /// let registry = Registry::new().orchestration_middleware(
+    ///     async |ctx: OrchestrationContext, next: Next| {
+    ///         let result = next.run().await;
+    ///         if let Err(failure) = &result {
+    ///             tracing::warn!(instance_id = ctx.instance_id(), %failure, "it failed");
+    ///         }
+    ///         result
+    ///     },
+    /// );
+    /// # let _ = registry;
+    /// ```
+    #[must_use]
+    pub fn orchestration_middleware<F, Fut>(mut self, layer: F) -> Self
+    where
+        F: Fn(OrchestrationContext, Next) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<String, Failure>> + Send + 'static,
+    {
+        self.orchestration_layers
+            .push(Arc::new(move |context, next| {
+                Box::pin(layer(context, next))
+            }));
+        self
+    }
+
+    /// Wraps every activity: `layer` gets the call and what it wraps, and yields
+    /// the output as JSON text. The first layer is the outermost.
+    ///
+    /// ```
+    /// use durabletask_core::{ActivityContext, Next, Registry};
+    ///
+    /// let registry = Registry::new().activity_middleware(
+    ///     async |ctx: ActivityContext, next: Next| {
+    ///         let result = next.run().await;
+    ///         tracing::info!(activity = ctx.name(), succeeded = result.is_ok());
+    ///         result
+    ///     },
+    /// );
+    /// # let _ = registry;
+    /// ```
+    #[must_use]
+    pub fn activity_middleware<F, Fut>(mut self, layer: F) -> Self
+    where
+        F: Fn(ActivityContext, Next) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<String, Failure>> + Send + 'static,
+    {
+        self.activity_layers.push(Arc::new(move |context, next| {
+            Box::pin(layer(context, next))
+        }));
+        self
+    }
+
+    /// Adds all handlers of `other`; its duplicates of ours are not taken. Its
+    /// middleware comes inside of ours, and wraps all handlers.
     #[must_use]
     pub fn merge(mut self, other: Self) -> Self {
         for (name, handler) in other.orchestrations {
@@ -150,6 +252,8 @@ impl Registry {
                 }
             }
         }
+        self.orchestration_layers.extend(other.orchestration_layers);
+        self.activity_layers.extend(other.activity_layers);
         self.duplicates.extend(other.duplicates);
         self
     }
@@ -183,7 +287,7 @@ impl Registry {
         input: Option<String>,
     ) -> Result<RunningActivity, Failure> {
         match self.activities.get(context.name()) {
-            Some(handler) => Ok(handler(context, input)),
+            Some(handler) => Ok(layered(handler, &self.activity_layers, context, input)),
             None => Err(Failure::new(
                 "ActivityTaskNotFound",
                 format!(
@@ -202,7 +306,7 @@ impl Registry {
         input: Option<String>,
     ) -> Result<HandlerFuture, FailureDetails> {
         match self.orchestrations.get(name) {
-            Some(handler) => Ok(handler(context, input)),
+            Some(handler) => Ok(layered(handler, &self.orchestration_layers, context, input)),
             None => Err(FailureDetails {
                 non_retriable: true,
                 ..FailureDetails::new(
@@ -224,6 +328,32 @@ impl fmt::Debug for Registry {
             .field("duplicates", &self.duplicates)
             .finish()
     }
+}
+
+type Handler<C> = Arc<dyn Fn(C, Option<String>) -> HandlerFuture + Send + Sync>;
+type Layer<C> = Arc<dyn Fn(C, Next) -> HandlerFuture + Send + Sync>;
+
+/// The handler's future inside those of the layers.
+fn layered<C: Clone + Send + 'static>(
+    handler: &Handler<C>,
+    layers: &[Layer<C>],
+    context: C,
+    input: Option<String>,
+) -> HandlerFuture {
+    if layers.is_empty() {
+        return handler(context, input);
+    }
+    let innermost = Arc::clone(handler);
+    let inner_context = context.clone();
+    let mut run: Box<dyn FnOnce(Option<String>) -> HandlerFuture + Send> =
+        Box::new(move |input| innermost(inner_context, input));
+    for layer in layers.iter().rev() {
+        let layer = Arc::clone(layer);
+        let context = context.clone();
+        let inner = run;
+        run = Box::new(move |input| layer(context, Next { input, run: inner }));
+    }
+    run(input)
 }
 
 fn decode_input<I: DeserializeOwned>(name: &str, input: Option<String>) -> Result<I, Failure> {

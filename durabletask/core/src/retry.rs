@@ -1,11 +1,58 @@
 //! Retry arithmetic: pure, without jitter, so that every replay computes the same instants.
 
+use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use crate::error::FailureDetails;
+
 /// The longest delay that is computed; anything above is cut to it.
 const MAX_DELAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Decides by the failure whether to try again; part of a [`RetryPolicy`].
+///
+/// It is asked on every replay, so it must answer the same for the same failure.
+#[derive(Clone, Copy)]
+pub struct RetryIf(fn(&FailureDetails) -> bool);
+
+impl RetryIf {
+    /// Tries again where `decide` says so. Failures that are marked as permanent
+    /// are not even asked about.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use durabletask_core::{RetryIf, RetryPolicy};
+    ///
+    /// const POLICY: RetryPolicy = RetryPolicy {
+    ///     retry_if: Some(RetryIf::new(|failure| failure.error_type != "InvalidAddress")),
+    ///     ..RetryPolicy::new(5, Duration::from_secs(10))
+    /// };
+    /// # let _ = POLICY;
+    /// ```
+    #[must_use]
+    pub const fn new(decide: fn(&FailureDetails) -> bool) -> Self {
+        Self(decide)
+    }
+
+    /// Whether to try again after `failure`.
+    #[must_use]
+    pub fn allows(self, failure: &FailureDetails) -> bool {
+        (self.0)(failure)
+    }
+}
+
+impl fmt::Debug for RetryIf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RetryIf")
+    }
+}
+
+impl PartialEq for RetryIf {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::fn_addr_eq(self.0, other.0)
+    }
+}
 
 /// How a failed activity or sub-orchestration is tried again.
 ///
@@ -24,6 +71,8 @@ pub struct RetryPolicy {
     pub max_interval: Option<Duration>,
     /// No attempt starts later than this after the first one.
     pub timeout: Option<Duration>,
+    /// Which failures are worth another attempt; `None` for all that are not permanent.
+    pub retry_if: Option<RetryIf>,
 }
 
 impl RetryPolicy {
@@ -36,7 +85,17 @@ impl RetryPolicy {
             backoff: 1.0,
             max_interval: None,
             timeout: None,
+            retry_if: None,
         }
+    }
+
+    /// Whether the policy lets `failure` be tried again at all.
+    #[must_use]
+    pub fn allows(&self, failure: &FailureDetails) -> bool {
+        !failure.non_retriable
+            && self
+                .retry_if
+                .is_none_or(|retry_if| retry_if.allows(failure))
     }
 
     /// The delay before the next attempt, or `None` if there is none.

@@ -164,8 +164,8 @@ impl World {
                     name: "GO".into(),
                     input: Some(n.to_string()),
                 },
-                Happening::Suspend => HistoryPayload::ExecutionSuspended,
-                Happening::Resume => HistoryPayload::ExecutionResumed,
+                Happening::Suspend => HistoryPayload::ExecutionSuspended { reason: None },
+                Happening::Resume => HistoryPayload::ExecutionResumed { reason: None },
             };
             batch.push(self.event(-1, payload));
         }
@@ -178,7 +178,11 @@ impl World {
             let payload = match &action.kind {
                 ActionKind::ScheduleTask { name, .. } => {
                     self.open.push((action.id, false));
-                    HistoryPayload::TaskScheduled { name: name.clone() }
+                    HistoryPayload::TaskScheduled {
+                        name: name.clone(),
+                        version: None,
+                        input: None,
+                    }
                 }
                 ActionKind::CreateTimer { fire_at } => {
                     self.open.push((action.id, true));
@@ -191,8 +195,13 @@ impl World {
                 } => HistoryPayload::EventSent {
                     name: name.clone(),
                     instance_id: instance_id.clone(),
+                    input: None,
                 },
-                ActionKind::Complete { .. } => HistoryPayload::ExecutionCompleted { status: 1 },
+                ActionKind::Complete { .. } => HistoryPayload::ExecutionCompleted {
+                    status: 1,
+                    result: None,
+                    failure: None,
+                },
                 ActionKind::CreateSubOrchestration { .. } => unreachable!("not in these stories"),
             };
             events.push(self.event(action.id, payload));

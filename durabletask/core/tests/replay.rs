@@ -10,8 +10,8 @@ use durabletask_core::testing::{HistoryBuilder, TestHub, TestStatus, epoch, repl
 use durabletask_core::{
     ActionKind, Activity, CompletionStatus, ContinueOptions, Either, Event, Execution, Failure,
     FailureDetails, HistoryEvent, HistoryPayload, Orchestration, OrchestrationContext,
-    OrchestratorAction, Registry, RetryPolicy, SubOrchestrationOptions, TaskOptions, TurnResult,
-    UnprocessedEvents, select, when_all, when_any,
+    OrchestratorAction, Registry, RetryIf, RetryPolicy, SubOrchestrationOptions, TaskOptions,
+    TurnResult, UnprocessedEvents, join, select, when_all, when_any,
 };
 use serde_json::json;
 
@@ -146,7 +146,14 @@ fn a_complete_history_yields_nothing_more() {
         .event(-1, HistoryPayload::OrchestratorCompleted)
         .orchestrator_started()
         .task_completed(1, "9")
-        .event(2, HistoryPayload::ExecutionCompleted { status: 1 });
+        .event(
+            2,
+            HistoryPayload::ExecutionCompleted {
+                status: 1,
+                result: None,
+                failure: None,
+            },
+        );
     let result = turn(&story(a_then_b), history.clone(), HistoryBuilder::new());
     assert_eq!(result.actions, []);
     assert!(result.completed);
@@ -174,6 +181,7 @@ fn each_divergence_is_explained() {
                 HistoryPayload::EventSent {
                     name: "Go".into(),
                     instance_id: "z".into(),
+                    input: None,
                 },
             ),
             "sending the event 'Go' to the instance 'z' as step #0",
@@ -363,7 +371,7 @@ fn suspension_holds_everything_back_until_resumption() {
     let result = execution.turn(
         HistoryBuilder::new()
             .orchestrator_started()
-            .event(-1, HistoryPayload::ExecutionSuspended)
+            .event(-1, HistoryPayload::ExecutionSuspended { reason: None })
             .task_completed(0, "8")
             .build(),
     );
@@ -371,7 +379,7 @@ fn suspension_holds_everything_back_until_resumption() {
     let result = execution.turn(
         HistoryBuilder::new()
             .orchestrator_started()
-            .event(-1, HistoryPayload::ExecutionResumed)
+            .event(-1, HistoryPayload::ExecutionResumed { reason: None })
             .build(),
     );
     assert_eq!(sketch(&result.actions), ["1:b"]);
@@ -386,11 +394,11 @@ fn what_was_held_back_runs_at_the_time_of_the_resumption() {
     });
     let new = HistoryBuilder::new()
         .orchestrator_started()
-        .event(-1, HistoryPayload::ExecutionSuspended)
+        .event(-1, HistoryPayload::ExecutionSuspended { reason: None })
         .task_completed(0, "8")
         .advance(HOUR)
         .orchestrator_started()
-        .event(-1, HistoryPayload::ExecutionResumed);
+        .event(-1, HistoryPayload::ExecutionResumed { reason: None });
     let result = turn(&registry, begin().task_scheduled(0, "a"), new);
     assert_eq!(sketch(&result.actions), ["1:timer+3601"]);
 }
@@ -401,11 +409,11 @@ fn steps_taken_before_a_suspension_in_the_same_turn_replay() {
         .task_scheduled(0, "a")
         .orchestrator_started()
         .task_completed(0, "8")
-        .event(-1, HistoryPayload::ExecutionSuspended)
+        .event(-1, HistoryPayload::ExecutionSuspended { reason: None })
         .task_scheduled(1, "b");
     let new = HistoryBuilder::new()
         .orchestrator_started()
-        .event(-1, HistoryPayload::ExecutionResumed)
+        .event(-1, HistoryPayload::ExecutionResumed { reason: None })
         .task_completed(1, "9");
     let result = turn(&story(a_then_b), past, new);
     assert_eq!(completion(&result).1.as_deref(), Some("9"));
@@ -416,7 +424,7 @@ fn termination_ends_with_the_given_output_even_while_suspended() {
     let past = begin().task_scheduled(0, "a");
     let new = HistoryBuilder::new()
         .orchestrator_started()
-        .event(-1, HistoryPayload::ExecutionSuspended)
+        .event(-1, HistoryPayload::ExecutionSuspended { reason: None })
         .event(
             -1,
             HistoryPayload::ExecutionTerminated {
@@ -894,4 +902,96 @@ fn absurd_delays_stay_within_the_calendar() {
         Ok(n)
     });
     assert_eq!(first_turn(&registry, begin()).actions.len(), 3);
+}
+
+#[test]
+fn a_policy_asks_its_predicate_about_the_failure() {
+    fn policy() -> RetryPolicy {
+        RetryPolicy {
+            retry_if: Some(RetryIf::new(|failure| failure.error_type == "Busy")),
+            ..RetryPolicy::new(5, SECOND)
+        }
+    }
+    let registry = story(async |ctx: OrchestrationContext, n: u32| {
+        let options = TaskOptions {
+            retry: Some(policy()),
+            ..TaskOptions::default()
+        };
+        Ok(ctx.call_activity_with(&A, &n, options).await?)
+    });
+    let past = begin().task_scheduled(0, "a");
+    let fails = |error_type: &str| {
+        HistoryBuilder::new()
+            .orchestrator_started()
+            .task_failed(0, FailureDetails::new(error_type, ""))
+    };
+    let again = turn(&registry, past.clone(), fails("Busy"));
+    assert_eq!(sketch(&again.actions), ["1:timer+1"]);
+    let over = turn(&registry, past, fails("Invalid"));
+    assert_eq!(sketch(&over.actions), ["1:Failed"]);
+}
+
+#[test]
+fn an_event_that_does_not_come_in_time_is_none() {
+    let registry = story(async |ctx: OrchestrationContext, n: u32| {
+        Ok(ctx.wait_for_event_within(&GO, HOUR).await?.unwrap_or(n))
+    });
+    let run = |hub: TestHub| hub.run(&STORY, &7, |_, _| Ok(json!(0))).output().unwrap();
+    assert_eq!(run(TestHub::new(registry.clone())), 7);
+    let in_time = TestHub::new(registry.clone()).raise_event(SECOND, &GO, &9);
+    assert_eq!(run(in_time), 9);
+    let late = TestHub::new(registry).raise_event(HOUR + SECOND, &GO, &9);
+    assert_eq!(run(late), 7);
+}
+
+#[test]
+fn two_futures_of_different_types_are_joined() {
+    let registry = story(async |ctx: OrchestrationContext, n: u32| {
+        let (value, ()) = join(ctx.call_activity(&A, &n), ctx.create_timer(HOUR)).await;
+        Ok(value?)
+    });
+    let run = TestHub::new(registry).run(&STORY, &7, |_, _| Ok(json!(8)));
+    assert_eq!(run.output().unwrap(), 8);
+    assert_eq!(run.clock - epoch(), TimeDelta::hours(1));
+}
+
+#[test]
+fn a_call_that_was_awaited_and_lost_is_told() {
+    let registry = story(async |ctx: OrchestrationContext, n: u32| {
+        let unheard = ctx.call_activity(&A, &n);
+        select(ctx.call_activity(&A, &n), ctx.call_activity(&B, &n)).await;
+        drop(unheard);
+        ctx.create_timer(HOUR).await;
+        Ok(n)
+    });
+    let first = first_turn(&registry, begin());
+    assert_eq!(first.given_up, [0; 0]);
+    let past = begin()
+        .task_scheduled(0, "a")
+        .task_scheduled(1, "a")
+        .task_scheduled(2, "b");
+    let new = HistoryBuilder::new()
+        .orchestrator_started()
+        .task_completed(2, "8");
+    assert_eq!(turn(&registry, past, new).given_up, [1]);
+}
+
+#[test]
+fn a_turn_that_would_never_end_is_ended() {
+    let waits_for_the_clock = story(async |ctx: OrchestrationContext, n: u32| {
+        let until = ctx.current_utc() + TimeDelta::seconds(1);
+        while ctx.current_utc() < until {}
+        Ok(n)
+    });
+    let result = first_turn(&waits_for_the_clock, begin());
+    assert_eq!(failure(&result).error_type, "EndlessTurn");
+
+    let never_awaits = story(async |ctx: OrchestrationContext, n: u32| {
+        loop {
+            ctx.send_event("other", &GO, &n)?;
+        }
+    });
+    let result = first_turn(&never_awaits, begin());
+    assert_eq!(failure(&result).error_type, "EndlessTurn");
+    assert_eq!(result.actions.len(), 1);
 }

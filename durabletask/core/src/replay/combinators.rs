@@ -36,6 +36,32 @@ where
     .await
 }
 
+/// Waits for two futures of any types and yields both values.
+///
+/// ```
+/// use std::time::Duration;
+/// use durabletask_core::{Activity, Failure, OrchestrationContext, join};
+///
+/// const FLIGHT: Activity<String, u32> = Activity::new("flight");
+/// const HOTEL: Activity<String, String> = Activity::new("hotel");
+///
+/// async fn trip(ctx: OrchestrationContext, to: String) -> Result<(u32, String), Failure> {
+///     let (flight, hotel) = join(
+///         ctx.call_activity(&FLIGHT, &to),
+///         ctx.call_activity(&HOTEL, &to),
+///     )
+///     .await;
+///     Ok((flight?, hotel?))
+/// }
+/// ```
+pub async fn join<A, B>(first: A, second: B) -> (A::Output, B::Output)
+where
+    A: Future,
+    B: Future,
+{
+    futures_util::future::join(first, second).await
+}
+
 /// Waits for all futures and yields their values in the order of the arguments.
 ///
 /// The first error ends it; the tasks that are still under way go on unobserved.

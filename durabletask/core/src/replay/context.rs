@@ -2,20 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::action::ActionKind;
 use crate::codec;
 use crate::contract::{Activity, Event, Orchestration};
-use crate::error::Failure;
+use crate::error::{Failure, TaskError};
 use crate::history::{ExecutionStarted, ParentInstance, TraceContext};
 use crate::retry::RetryPolicy;
 
+use super::combinators::{Either, select};
 use super::state::{Continuation, Shared};
 use super::tasks::{EventTask, Task, Timer};
 
@@ -38,7 +41,15 @@ pub struct TaskOptions {
     pub version: Option<String>,
     /// Tags for operators, shown with the call.
     pub tags: BTreeMap<String, String>,
+    /// How long one attempt may run, counted from its start on a worker. After
+    /// that its future is dropped and the attempt fails with `ActivityTimeout`,
+    /// which a retry policy may mend. Workers of other languages ignore it; it
+    /// travels as the tag [`START_TO_CLOSE_TAG`], in whole milliseconds.
+    pub start_to_close: Option<Duration>,
 }
+
+/// The tag that tells an activity's worker how long the call may run, in milliseconds.
+pub const START_TO_CLOSE_TAG: &str = "durabletask.startToCloseMs";
 
 /// How a sub-orchestration is started.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -123,21 +134,21 @@ impl OrchestrationContext {
     /// The replay clock: when the present turn began. It stands still within a turn.
     #[must_use]
     pub fn current_utc(&self) -> DateTime<Utc> {
-        self.shared.lock().clock
+        self.shared.call().clock
     }
 
     /// A uuid that is the same on every replay: version 5 over the instance id,
     /// the replay clock and a counter, as in the official SDKs.
     #[must_use]
     pub fn new_uuid(&self) -> Uuid {
-        self.shared.lock().new_uuid(&self.shared.instance_id)
+        self.shared.call().new_uuid(&self.shared.instance_id)
     }
 
     /// Whether the code runs over steps that are recorded already. Use it for
     /// diagnostics only, never for decisions.
     #[must_use]
     pub fn is_replaying(&self) -> bool {
-        self.shared.lock().replaying
+        self.shared.call().replaying
     }
 
     /// Sets the status that operators see; it stays until it is set again.
@@ -147,7 +158,7 @@ impl OrchestrationContext {
     /// If `status` cannot be written as JSON.
     pub fn set_custom_status<T: Serialize + ?Sized>(&self, status: &T) -> Result<(), Failure> {
         let text = codec::encode(status).map_err(payload_failure)?;
-        self.shared.lock().custom_status = Some(text);
+        self.shared.call().custom_status = Some(text);
         Ok(())
     }
 
@@ -168,16 +179,23 @@ impl OrchestrationContext {
             Ok(input) => input,
             Err(reason) => return Task::refused(name, reason),
         };
+        let mut tags = options.tags;
+        if let Some(limit) = options.start_to_close {
+            tags.insert(
+                START_TO_CLOSE_TAG.to_owned(),
+                limit.as_millis().max(1).to_string(),
+            );
+        }
         let call = ActionKind::ScheduleTask {
             name: name.to_owned(),
             version: options
                 .version
                 .or_else(|| self.version().map(str::to_owned)),
             input: Some(input),
-            tags: options.tags,
+            tags,
             trace_context: self.trace_context(),
         };
-        let id = self.shared.lock().start_call(call, options.retry, None);
+        let id = self.shared.call().start_call(call, options.retry, None);
         Task::scheduled(Arc::clone(&self.shared), id, name)
     }
 
@@ -214,13 +232,13 @@ impl OrchestrationContext {
             tags: options.tags,
             trace_context: self.trace_context(),
         };
-        let id = self.shared.lock().start_call(call, options.retry, prefix);
+        let id = self.shared.call().start_call(call, options.retry, prefix);
         Task::scheduled(Arc::clone(&self.shared), id, name)
     }
 
     /// A durable timer that fires `delay` after the replay clock's present instant.
     pub fn create_timer(&self, delay: Duration) -> Timer {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.call();
         let at = state.after(delay);
         let id = state.start_timer(at);
         Timer::new(Arc::clone(&self.shared), id)
@@ -228,15 +246,63 @@ impl OrchestrationContext {
 
     /// A durable timer that fires at `at`, or at once if that has passed.
     pub fn create_timer_at(&self, at: DateTime<Utc>) -> Timer {
-        let id = self.shared.lock().start_timer(at);
+        let id = self.shared.call().start_timer(at);
         Timer::new(Arc::clone(&self.shared), id)
     }
 
     /// Waits for an external event. Events that came before are kept, oldest
     /// first; several waiters for one name are served in order.
     pub fn wait_for_event<T>(&self, event: &Event<T>) -> EventTask<T> {
-        let waiter = self.shared.lock().inbox.wait(event.name());
+        let waiter = self.shared.call().inbox.wait(event.name());
         EventTask::new(Arc::clone(&self.shared), waiter, event.name())
+    }
+
+    /// Waits for an external event for at most `deadline`; `None` if it does not come.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use durabletask_core::{Event, Failure, OrchestrationContext};
+    ///
+    /// const APPROVAL: Event<bool> = Event::new("approval");
+    ///
+    /// async fn approved(ctx: &OrchestrationContext) -> Result<bool, Failure> {
+    ///     let day = Duration::from_secs(24 * 3600);
+    ///     Ok(ctx.wait_for_event_within(&APPROVAL, day).await?.unwrap_or(false))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::Payload`] if the event's payload is not a `T`.
+    pub async fn wait_for_event_within<T: DeserializeOwned>(
+        &self,
+        event: &Event<T>,
+        deadline: Duration,
+    ) -> Result<Option<T>, TaskError> {
+        self.within(deadline, self.wait_for_event(event))
+            .await
+            .transpose()
+    }
+
+    /// Waits for `future` for at most `deadline` on the replay clock; `None` if it
+    /// takes longer. The future is dropped then: see [`select`](crate::select).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use durabletask_core::{Activity, Failure, OrchestrationContext};
+    ///
+    /// const QUOTE: Activity<String, u32> = Activity::new("quote");
+    ///
+    /// async fn quote(ctx: &OrchestrationContext, item: &String) -> Result<Option<u32>, Failure> {
+    ///     let quoted = ctx.call_activity(&QUOTE, item);
+    ///     Ok(ctx.within(Duration::from_secs(60), quoted).await.transpose()?)
+    /// }
+    /// ```
+    pub async fn within<F: Future>(&self, deadline: Duration, future: F) -> Option<F::Output> {
+        match select(future, self.create_timer(deadline)).await {
+            Either::Left(output) => Some(output),
+            Either::Right(()) => None,
+        }
     }
 
     /// Raises an external event for another instance (or this one). Nobody is
@@ -252,7 +318,7 @@ impl OrchestrationContext {
         payload: &T,
     ) -> Result<(), Failure> {
         let data = codec::encode(payload).map_err(payload_failure)?;
-        let mut state = self.shared.lock();
+        let mut state = self.shared.call();
         let id = state.take_id();
         state.push_action(
             id,
@@ -289,7 +355,7 @@ impl OrchestrationContext {
         options: ContinueOptions,
     ) -> Result<O, Failure> {
         let input = codec::encode(input).map_err(payload_failure)?;
-        self.shared.lock().continuation = Some(Continuation {
+        self.shared.call().continuation = Some(Continuation {
             input,
             new_version: options.new_version,
             keep_events: options.unprocessed_events == UnprocessedEvents::Keep,

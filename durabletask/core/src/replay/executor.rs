@@ -13,7 +13,7 @@ use crate::history::{ExecutionStarted, HistoryEvent};
 use crate::registry::{HandlerFuture, Registry};
 
 use super::context::OrchestrationContext;
-use super::state::{Applied, Shared};
+use super::state::{Applied, Runaway, Shared};
 
 /// How often code may wake itself between two events. Combinators do it a few
 /// times; code that does nothing else would never end.
@@ -41,6 +41,10 @@ pub struct TurnResult {
     pub custom_status: Option<String>,
     /// Whether the execution is over.
     pub completed: bool,
+    /// The ids of activity calls that the code awaited and gave up in this turn:
+    /// they lost against another future, or the execution ended. Nobody looks at
+    /// their results any more.
+    pub given_up: Vec<i32>,
 }
 
 struct Woken(AtomicBool);
@@ -109,7 +113,12 @@ impl Execution {
             let applied = self.shared.lock().check_past();
             self.follow(applied);
         }
-        self.shared.lock().replaying = false;
+        {
+            let mut state = self.shared.lock();
+            state.replaying = false;
+            // What the past gave up was told in its turn.
+            state.take_given_up();
+        }
         {
             let span = tracing::info_span!("orchestration", instance_id = %self.shared.instance_id);
             let _entered = span.enter();
@@ -123,7 +132,13 @@ impl Execution {
             actions: state.take_actions(),
             custom_status: state.custom_status.clone(),
             completed: state.is_over(),
+            given_up: state.take_given_up(),
         }
+    }
+
+    /// Why the execution cannot go on, if it cannot.
+    pub(crate) fn aborted(&self) -> Option<FailureDetails> {
+        self.shared.lock().abortion()
     }
 
     fn feed(&mut self, event: HistoryEvent) {
@@ -171,6 +186,7 @@ impl Execution {
             let Some(code) = &mut self.code else {
                 return;
             };
+            self.shared.lock().begin_poll();
             let mut context = Context::from_waker(&self.waker);
             let polled = catch_unwind(AssertUnwindSafe(|| code.as_mut().poll(&mut context)));
             match polled {
@@ -265,6 +281,18 @@ fn foreign_await() -> FailureDetails {
 }
 
 fn panic_details(panic: &(dyn Any + Send)) -> FailureDetails {
+    if panic.is::<Runaway>() {
+        return FailureDetails {
+            non_retriable: true,
+            ..FailureDetails::new(
+                "EndlessTurn",
+                "the orchestration called its context again and again without awaiting anything, \
+                 so its turn would never have ended. The usual causes: a loop that waits for the \
+                 clock, which stands still within a turn (await a timer instead), or one that \
+                 schedules work without end (await what it schedules, or continue as new)",
+            )
+        };
+    }
     let message = panic
         .downcast_ref::<&'static str>()
         .map(|text| (*text).to_owned())

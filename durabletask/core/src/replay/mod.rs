@@ -9,9 +9,10 @@ mod operations;
 mod state;
 mod tasks;
 
-pub use combinators::{Either, WhenAll, WhenAny, select, when_all, when_any};
+pub use combinators::{Either, WhenAll, WhenAny, join, select, when_all, when_any};
 pub use context::{
-    ContinueOptions, OrchestrationContext, SubOrchestrationOptions, TaskOptions, UnprocessedEvents,
+    ContinueOptions, OrchestrationContext, START_TO_CLOSE_TAG, SubOrchestrationOptions,
+    TaskOptions, UnprocessedEvents,
 };
 pub use executor::{Execution, TurnResult};
 pub use tasks::{EventTask, Task, Timer};

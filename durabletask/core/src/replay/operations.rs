@@ -62,6 +62,15 @@ enum Slot {
     Detached,
 }
 
+/// What it means that a future is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detached {
+    /// The timer of this step need not fire.
+    Timer(i32),
+    /// The code waited for the activity of this step and does no longer.
+    AwaitedActivity(i32),
+}
+
 /// All operations by the id of their first step.
 #[derive(Debug, Default)]
 pub(crate) struct Operations {
@@ -153,14 +162,12 @@ impl Operations {
     }
 
     /// The future is gone: a call goes on unobserved, a timer is forgotten.
-    /// Yields the forgotten timer's current step.
-    pub(crate) fn detach(&mut self, id: i32) -> Option<i32> {
+    pub(crate) fn detach(&mut self, id: i32) -> Option<Detached> {
         let operation = self.operations.get_mut(&id)?;
         let is_pure_timer = operation.step == Step::Timer && operation.attempts.is_none();
         let before = std::mem::replace(&mut operation.slot, Slot::Detached);
-        if let Slot::Waiting(Some(_)) = before {
-            self.awaited -= 1;
-        }
+        let was_awaited = matches!(before, Slot::Waiting(Some(_)));
+        self.awaited -= usize::from(was_awaited);
         if matches!(before, Slot::Done(_)) {
             self.operations.remove(&id);
             return None;
@@ -169,9 +176,10 @@ impl Operations {
             let current = operation.current;
             self.operations.remove(&id);
             self.later_steps.remove(&current);
-            return Some(current);
+            return Some(Detached::Timer(current));
         }
-        None
+        (was_awaited && operation.step == Step::Activity)
+            .then_some(Detached::AwaitedActivity(operation.current))
     }
 
     /// Whether some pending operation would wake the user's code.

@@ -16,11 +16,20 @@ use crate::retry::RetryPolicy;
 
 use super::inbox::Inbox;
 use super::mismatch::{self, Recorded};
-use super::operations::{Attempts, Operations, Outcome, Step};
+use super::operations::{Attempts, Detached, Operations, Outcome, Step};
 
 /// The longest single timer. Schedulers bound the delay of a message, so longer
 /// timers are made of chunks, as in the official SDKs.
 const MAX_TIMER: TimeDelta = TimeDelta::days(3);
+
+/// How often code may call its context between two awaits.
+const MAX_CALLS: usize = 10_000_000;
+/// How many decisions code may make between two awaits.
+const MAX_PENDING: usize = 250_000;
+
+/// With this the poll of code is unwound that would never come back.
+#[derive(Debug)]
+pub(crate) struct Runaway;
 
 /// The namespace of deterministic uuids, the same as in the official SDKs.
 const UUID_NAMESPACE: Uuid = Uuid::from_u128(0x9e95_2958_5e33_4daf_827f_2fa1_2937_b875);
@@ -48,6 +57,20 @@ impl Shared {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves the state consistent: each change is a single step.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, for a call by user code. A loop that never awaits is ended here,
+    /// since nothing else can.
+    pub(crate) fn call(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        state.calls += 1;
+        let runs_away = state.calls > MAX_CALLS || state.pending.len() > MAX_PENDING;
+        // A destructor that runs because of this must not be unwound again.
+        if runs_away && !std::thread::panicking() {
+            drop(state);
+            std::panic::resume_unwind(Box::new(Runaway));
+        }
+        state
     }
 
     pub(crate) fn execution_id(&self) -> Option<&str> {
@@ -110,6 +133,13 @@ pub(crate) struct State {
     closed: bool,
     /// The execution was ended because it cannot go on; that reason stands.
     aborted: bool,
+    /// The latest thing that the history records is a rewind: what the code
+    /// decided beyond the record is to be decided now.
+    rewound: bool,
+    /// Activities that the code waited for in this turn and then gave up.
+    given_up: Vec<i32>,
+    /// How often the code called its context since it was last polled.
+    calls: usize,
 }
 
 impl State {
@@ -185,8 +215,12 @@ impl State {
 
     /// Takes a timer back that no future stands for any more, if it is not recorded yet.
     pub(crate) fn detach(&mut self, id: i32) {
-        if let Some(timer) = self.operations.detach(id) {
-            self.pending.remove(&timer);
+        match self.operations.detach(id) {
+            Some(Detached::Timer(step)) => {
+                self.pending.remove(&step);
+            }
+            Some(Detached::AwaitedActivity(step)) => self.given_up.push(step),
+            None => {}
         }
     }
 
@@ -216,6 +250,7 @@ impl State {
     /// Applies one event, and with a resumption those that were held back.
     pub(crate) fn apply(&mut self, event: HistoryEvent, wake: &mut Vec<Waker>) -> Applied {
         if event.event_id >= 0 {
+            self.rewound = false;
             self.last_recorded_id = Some(
                 self.last_recorded_id
                     .map_or(event.event_id, |last| last.max(event.event_id)),
@@ -232,11 +267,11 @@ impl State {
             HistoryPayload::OrchestratorCompleted => Applied::Nothing,
             HistoryPayload::ExecutionTerminated { output } => self.terminate(output.clone()),
             _ if self.closed || self.aborted => Applied::Nothing,
-            HistoryPayload::ExecutionSuspended => {
+            HistoryPayload::ExecutionSuspended { .. } => {
                 self.suspended = true;
                 Applied::Nothing
             }
-            HistoryPayload::ExecutionResumed => {
+            HistoryPayload::ExecutionResumed { .. } => {
                 self.suspended = false;
                 Applied::Nothing
             }
@@ -251,16 +286,21 @@ impl State {
                     Applied::Stop
                 }
             },
-            HistoryPayload::TaskScheduled { name } => {
+            HistoryPayload::ExecutionRewound { .. } => {
+                // The steps whose records the rewind took away are taken anew.
+                self.rewound = true;
+                Applied::Nothing
+            }
+            HistoryPayload::TaskScheduled { name, .. } => {
                 self.expect(event.event_id, Recorded::Activity(name))
             }
             HistoryPayload::SubOrchestrationCreated { name, .. } => {
                 self.expect(event.event_id, Recorded::SubOrchestration(name))
             }
             HistoryPayload::TimerCreated { .. } => self.expect(event.event_id, Recorded::Timer),
-            HistoryPayload::EventSent { name, instance_id } => {
-                self.expect(event.event_id, Recorded::SentEvent(name, instance_id))
-            }
+            HistoryPayload::EventSent {
+                name, instance_id, ..
+            } => self.expect(event.event_id, Recorded::SentEvent(name, instance_id)),
             HistoryPayload::Other { name } => {
                 tracing::debug!(event = %name, "this history event is ignored by the replay core");
                 Applied::Nothing
@@ -372,7 +412,7 @@ impl State {
                     return;
                 }
             }
-            (Outcome::Failed(failure), Some(attempts)) if !failure.non_retriable => {
+            (Outcome::Failed(failure), Some(attempts)) if attempts.policy.allows(failure) => {
                 attempts.failed = attempts.failed.saturating_add(1);
                 if let Some(delay) =
                     attempts
@@ -415,9 +455,22 @@ impl State {
         self.abort(details)
     }
 
+    /// The code is about to be polled.
+    pub(crate) fn begin_poll(&mut self) {
+        self.calls = 0;
+    }
+
+    /// The activities that the code gave up since it was last asked.
+    pub(crate) fn take_given_up(&mut self) -> Vec<i32> {
+        // Sorted, because combinators drop their futures in no particular order.
+        let mut given_up = std::mem::take(&mut self.given_up);
+        given_up.sort_unstable();
+        given_up
+    }
+
     /// At the end of the past: every step of the code must be recorded by now.
     pub(crate) fn check_past(&mut self) -> Applied {
-        if self.aborted || self.closed {
+        if self.aborted || self.closed || self.rewound {
             return Applied::Nothing;
         }
         if let Some(action) = self.pending.values().next() {
@@ -458,6 +511,14 @@ impl State {
         self.aborted = true;
         self.end(CompletionStatus::Failed, None, Some(details));
         Applied::Stop
+    }
+
+    /// The reason of an [`abort`](Self::abort), if there was one.
+    pub(crate) fn abortion(&self) -> Option<FailureDetails> {
+        self.completion
+            .as_ref()
+            .filter(|_| self.aborted)
+            .and_then(|completion| completion.failure.clone())
     }
 
     /// Ends the execution; the first end stands.

@@ -1,0 +1,158 @@
+//! Taking a failed execution back to before its failure.
+//!
+//! A scheduler that accepted a rewind hands the worker the whole history and an
+//! `ExecutionRewound` event; the worker answers with the history as it is to
+//! stand from then on. What is missing from it is decided anew by replaying it.
+
+use std::collections::BTreeSet;
+
+use durabletask_proto as proto;
+use proto::history_event::EventType;
+
+/// Whether a work item asks for a rewind: the past has ended, and the new
+/// events say to go on.
+#[must_use]
+pub fn is_rewind(past: &[proto::HistoryEvent], new: &[proto::HistoryEvent]) -> bool {
+    asks_for_rewind(new)
+        && past
+            .iter()
+            .any(|event| matches!(event.event_type, Some(EventType::ExecutionCompleted(_))))
+}
+
+fn asks_for_rewind(events: &[proto::HistoryEvent]) -> bool {
+    events
+        .iter()
+        .any(|event| matches!(event.event_type, Some(EventType::ExecutionRewound(_))))
+}
+
+/// The history of the rewound execution: `past` without its end and without the
+/// failures that led to it, then `new`. The execution is known as
+/// `execution_id` from then on.
+///
+/// Results of activities and sub-orchestrations stay. Calls that failed and
+/// calls, timers and such that were still open go, so that the code makes them
+/// again; sub-orchestrations that failed stay as created, because the scheduler
+/// rewinds them in their turn. A failure that the code survived (it was retried,
+/// or caught, and steps followed) stays, because the steps after it depend on it.
+#[must_use]
+pub fn rewound_history(
+    past: Vec<proto::HistoryEvent>,
+    new: Vec<proto::HistoryEvent>,
+    execution_id: &str,
+) -> Vec<proto::HistoryEvent> {
+    let parent_execution_id = new.iter().find_map(|event| match &event.event_type {
+        Some(EventType::ExecutionRewound(rewound)) => rewound.parent_execution_id.clone(),
+        _ => None,
+    });
+    let undone = Undone::of(&past);
+    past.into_iter()
+        .enumerate()
+        .filter(|(index, event)| undone.keeps(*index, event))
+        .map(|(_, event)| event)
+        .chain(new)
+        .map(|mut event| {
+            if let Some(EventType::ExecutionStarted(started)) = &mut event.event_type {
+                started
+                    .orchestration_instance
+                    .get_or_insert_default()
+                    .execution_id = Some(execution_id.to_owned());
+                if let (Some(parent), Some(id)) =
+                    (&mut started.parent_instance, &parent_execution_id)
+                {
+                    parent
+                        .orchestration_instance
+                        .get_or_insert_default()
+                        .execution_id = Some(id.clone());
+                }
+            }
+            event
+        })
+        .collect()
+}
+
+/// What a rewind takes out of a history.
+struct Undone {
+    /// From which event on failures are taken out.
+    failures_from: usize,
+    /// Activities and timers that lose their records.
+    steps: BTreeSet<i32>,
+}
+
+impl Undone {
+    fn of(past: &[proto::HistoryEvent]) -> Self {
+        // A failure that steps followed is one that the code lived with.
+        let after_last_step = past
+            .iter()
+            .rposition(|event| is_step(event.event_type.as_ref()))
+            .map_or(0, |last| last + 1);
+        let is_failure = |event: &proto::HistoryEvent| {
+            matches!(
+                event.event_type,
+                Some(EventType::TaskFailed(_) | EventType::SubOrchestrationInstanceFailed(_))
+            )
+        };
+        // If every failure was followed by steps, of a branch that went on, any may be the cause.
+        let failures_from = if past.iter().skip(after_last_step).any(is_failure) {
+            after_last_step
+        } else {
+            0
+        };
+        let mut open = BTreeSet::new();
+        let mut failed = BTreeSet::new();
+        for (index, event) in past.iter().enumerate() {
+            match &event.event_type {
+                Some(EventType::TaskScheduled(_) | EventType::TimerCreated(_)) => {
+                    open.insert(event.event_id);
+                }
+                Some(EventType::TaskCompleted(completed)) => {
+                    open.remove(&completed.task_scheduled_id);
+                }
+                Some(EventType::TimerFired(fired)) => {
+                    open.remove(&fired.timer_id);
+                }
+                Some(EventType::TaskFailed(task)) => {
+                    open.remove(&task.task_scheduled_id);
+                    if index >= failures_from {
+                        failed.insert(task.task_scheduled_id);
+                    }
+                }
+                _ => {}
+            }
+        }
+        open.append(&mut failed);
+        Self {
+            failures_from,
+            steps: open,
+        }
+    }
+
+    fn keeps(&self, index: usize, event: &proto::HistoryEvent) -> bool {
+        match &event.event_type {
+            Some(EventType::ExecutionCompleted(_)) => false,
+            Some(EventType::TaskFailed(_) | EventType::SubOrchestrationInstanceFailed(_)) => {
+                index < self.failures_from
+            }
+            Some(EventType::TaskScheduled(_) | EventType::TimerCreated(_)) => {
+                !self.steps.contains(&event.event_id)
+            }
+            _ => true,
+        }
+    }
+}
+
+/// Whether the event records something that the code did.
+fn is_step(kind: Option<&EventType>) -> bool {
+    matches!(
+        kind,
+        Some(
+            EventType::TaskScheduled(_)
+                | EventType::TimerCreated(_)
+                | EventType::SubOrchestrationInstanceCreated(_)
+                | EventType::EventSent(_)
+                | EventType::EntityOperationCalled(_)
+                | EventType::EntityOperationSignaled(_)
+                | EventType::EntityLockRequested(_)
+                | EventType::EntityUnlockSent(_)
+        )
+    )
+}

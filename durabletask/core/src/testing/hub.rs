@@ -1,0 +1,210 @@
+//! A task hub in memory: how a test sets it up and what it learns from a run.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::codec;
+use crate::contract::{Event, Orchestration};
+use crate::error::{Failure, FailureDetails};
+use crate::history::{ExecutionStarted, HistoryEvent, HistoryPayload};
+use crate::registry::Registry;
+
+use super::epoch;
+use super::instance::Instance;
+
+/// An in-memory task hub for one orchestration and its children.
+///
+/// Activities are answered by a closure. Timers fire by moving the clock, never
+/// by waiting. After each turn the whole history is replayed from the start and
+/// compared, so code that is not deterministic fails here.
+///
+/// ```
+/// use durabletask_core::testing::{TestHub, TestStatus};
+/// use durabletask_core::{Activity, Orchestration, OrchestrationContext, Failure, Registry};
+/// use serde_json::json;
+///
+/// const GREET: Activity<String, String> = Activity::new("greet");
+/// const WELCOME: Orchestration<String, String> = Orchestration::new("welcome");
+///
+/// async fn welcome(ctx: OrchestrationContext, name: String) -> Result<String, Failure> {
+///     Ok(ctx.call_activity(&GREET, &name).await?)
+/// }
+///
+/// let run = TestHub::new(Registry::new().orchestration(&WELCOME, welcome)).run(
+///     &WELCOME,
+///     &"Ada".to_owned(),
+///     |activity, input| match activity {
+///         "greet" => Ok(json!(format!("Hello, {}!", input.as_str().unwrap_or_default()))),
+///         other => Err(Failure::new("Unexpected", other)),
+///     },
+/// );
+/// assert_eq!(run.status, TestStatus::Completed);
+/// assert_eq!(run.output().unwrap(), "Hello, Ada!");
+/// ```
+#[derive(Clone, Debug)]
+pub struct TestHub {
+    registry: Arc<Registry>,
+    instance_id: String,
+    version: Option<String>,
+    tags: BTreeMap<String, String>,
+    deliveries: Vec<(Duration, HistoryPayload)>,
+}
+
+/// Where a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TestStatus {
+    /// It returned a value.
+    Completed,
+    /// It failed.
+    Failed,
+    /// It was terminated.
+    Terminated,
+    /// It waits for something that never comes in this run.
+    Waiting,
+}
+
+/// What a run did.
+#[derive(Clone, Debug)]
+pub struct TestRun<O> {
+    /// Where it ended.
+    pub status: TestStatus,
+    /// The output as JSON text.
+    pub output_json: Option<String>,
+    /// The failure, if it failed.
+    pub failure: Option<FailureDetails>,
+    /// Each custom status that a turn ended with, without repetitions.
+    pub custom_statuses: Vec<Value>,
+    /// All activity calls in order, with their inputs.
+    pub calls: Vec<(String, Value)>,
+    /// The history of the last execution: what a replay needs. Inputs are in `calls`.
+    pub history: Vec<HistoryEvent>,
+    /// How many executions there were; more than one after continue-as-new.
+    pub executions: usize,
+    /// The clock at the end.
+    pub clock: DateTime<Utc>,
+    output: PhantomData<fn() -> O>,
+}
+
+impl<O: DeserializeOwned> TestRun<O> {
+    /// The output.
+    ///
+    /// # Errors
+    ///
+    /// The failure, or an explanation if there is no output of that type.
+    pub fn output(&self) -> Result<O, FailureDetails> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        if self.status != TestStatus::Completed {
+            return Err(FailureDetails::new(
+                "NoOutput",
+                format!("the orchestration is {:?}", self.status),
+            ));
+        }
+        codec::decode(self.output_json.as_deref())
+            .map_err(|reason| FailureDetails::new("PayloadMismatch", reason))
+    }
+}
+
+impl TestHub {
+    /// A hub that runs the orchestrations of `registry`.
+    #[must_use]
+    pub fn new(registry: Registry) -> Self {
+        Self {
+            registry: Arc::new(registry),
+            instance_id: "test-instance".to_owned(),
+            version: None,
+            tags: BTreeMap::new(),
+            deliveries: Vec::new(),
+        }
+    }
+
+    /// Sets the instance id (`test-instance` otherwise).
+    #[must_use]
+    pub fn instance_id(mut self, instance_id: impl Into<String>) -> Self {
+        self.instance_id = instance_id.into();
+        self
+    }
+
+    /// Sets the instance's version.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// Adds a tag to the instance.
+    #[must_use]
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.insert(key.into(), value.into());
+        self
+    }
+
+    /// Raises an external event `after` the start, on the test clock.
+    #[must_use]
+    pub fn raise_event<T: Serialize>(self, after: Duration, event: &Event<T>, payload: &T) -> Self {
+        let input = codec::encode(payload).ok();
+        self.raise_event_json(after, event.name(), input)
+    }
+
+    /// Raises an external event with any JSON text, well-formed or not.
+    #[must_use]
+    pub fn raise_event_json(self, after: Duration, name: &str, input: Option<String>) -> Self {
+        let name = name.to_owned();
+        self.deliver(after, HistoryPayload::EventRaised { name, input })
+    }
+
+    /// Delivers anything `after` the start: a suspension, a termination.
+    #[must_use]
+    pub fn deliver(mut self, after: Duration, payload: HistoryPayload) -> Self {
+        self.deliveries.push((after, payload));
+        self
+    }
+
+    /// Runs the orchestration until it ends or waits for what never comes.
+    /// `activities` gets the activity's name and input and yields its result.
+    pub fn run<I, O, F>(
+        &self,
+        orchestration: &Orchestration<I, O>,
+        input: &I,
+        mut activities: F,
+    ) -> TestRun<O>
+    where
+        I: Serialize,
+        F: FnMut(&str, Value) -> Result<Value, Failure>,
+    {
+        let mut calls = Vec::new();
+        let instance = Instance::new(
+            Arc::clone(&self.registry),
+            self.instance_id.clone(),
+            ExecutionStarted {
+                name: orchestration.name().to_owned(),
+                version: self.version.clone(),
+                input: codec::encode(input).ok(),
+                tags: self.tags.clone(),
+                ..ExecutionStarted::default()
+            },
+            epoch(),
+            &self.deliveries,
+        );
+        let end = instance.run(&mut activities, &mut calls, 0);
+        TestRun {
+            status: end.status,
+            output_json: end.output,
+            failure: end.failure,
+            custom_statuses: end.custom_statuses,
+            calls,
+            history: end.history,
+            executions: end.executions,
+            clock: end.clock,
+            output: PhantomData,
+        }
+    }
+}

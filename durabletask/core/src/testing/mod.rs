@@ -1,0 +1,24 @@
+//! Testing orchestrations without a scheduler.
+//!
+//! - [`TestHub`] drives an orchestration in memory with made-up activities and a
+//!   clock that jumps from timer to timer;
+//! - [`replay_json`] and [`replay_history`] check today's code against the
+//!   history of an instance that ran yesterday's;
+//! - [`HistoryBuilder`] writes histories by hand.
+
+mod builder;
+mod hub;
+mod instance;
+mod stored;
+
+use chrono::{DateTime, Utc};
+
+pub use builder::HistoryBuilder;
+pub use hub::{TestHub, TestRun, TestStatus};
+pub use stored::{Divergence, StoredHistoryError, parse_history, replay_history, replay_json};
+
+/// The instant at which test clocks start: 2024-01-02T03:04:05Z.
+#[must_use]
+pub fn epoch() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_704_164_645, 0).unwrap_or(DateTime::UNIX_EPOCH)
+}
