@@ -5,14 +5,15 @@ mod connection;
 pub mod worker;
 
 pub use client::{
-    Client, ClientError, IdReuse, InstancePage, InstanceQuery, InstanceState, Payloads,
-    PurgeFilter, Purged, Recursive, StartRequest, Status,
+    Client, ClientError, IdReuse, InstanceIdPage, InstanceIdQuery, InstancePage, InstanceQuery,
+    InstanceState, Payloads, PurgeFilter, Purged, Recursive, RestartAs, StartRequest, Status,
 };
 pub use connection::{Authentication, AuthenticationKind, Connection, ConnectionError};
 pub use durabletask_core::{
-    Activity, ActivityContext, ContinueOptions, Either, Event, EventTask, Failure, FailureDetails,
-    Orchestration, OrchestrationContext, ParentInstance, Registry, RetryPolicy,
+    Activity, ActivityContext, ContinueOptions, Either, Event, EventTask, ExecutionStarted,
+    Failure, FailureDetails, HistoryEvent, HistoryPayload, Next, Orchestration,
+    OrchestrationContext, ParentInstance, Registry, RetryIf, RetryPolicy, START_TO_CLOSE_TAG,
     SubOrchestrationOptions, Task, TaskError, TaskOptions, Timer, TraceContext, UnprocessedEvents,
-    select, testing, when_all, when_any,
+    join, select, testing, when_all, when_any,
 };
 pub use worker::{Worker, WorkerBuilder, WorkerError};

@@ -1,6 +1,10 @@
 //! Starting, watching and steering orchestration instances.
 
+mod commands;
 mod error;
+mod history;
+mod ids;
+mod purge;
 mod query;
 mod start;
 mod state;
@@ -8,8 +12,7 @@ mod state;
 use std::future::Future;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use durabletask_core::{Event, Orchestration, codec, timestamp_to_wire};
+use durabletask_core::{Orchestration, codec};
 use durabletask_proto as proto;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -17,7 +20,10 @@ use tonic::{Code, Request, Response};
 
 use crate::connection::{Connection, ConnectionError, Headers, Service};
 
+pub use commands::{Recursive, RestartAs};
 pub use error::ClientError;
+pub use ids::{InstanceIdPage, InstanceIdQuery};
+pub use purge::{PurgeFilter, Purged};
 pub use query::{InstancePage, InstanceQuery};
 pub use start::{IdReuse, StartRequest};
 pub use state::{InstanceState, Payloads, Status};
@@ -38,37 +44,6 @@ const WAIT_SLICE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Client {
     service: Service,
-}
-
-/// Whether a command also reaches sub-orchestrations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recursive {
-    /// All of them, transitively.
-    Yes,
-    /// Only the named instance.
-    No,
-}
-
-/// Which finished instances to purge.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PurgeFilter {
-    /// Created at or after this instant.
-    pub created_from: Option<DateTime<Utc>>,
-    /// Created before this instant.
-    pub created_to: Option<DateTime<Utc>>,
-    /// With one of these statuses; empty for any terminal one.
-    pub statuses: Vec<Status>,
-    /// How long the scheduler may take for one call.
-    pub timeout: Option<Duration>,
-}
-
-/// What a purge did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Purged {
-    /// How many instances are gone.
-    pub deleted: u32,
-    /// Whether nothing that matches is left; if not, call again.
-    pub complete: bool,
 }
 
 impl Client {
@@ -165,182 +140,6 @@ impl Client {
             },
         )
         .await
-    }
-
-    /// Raises an external event for the instance.
-    ///
-    /// # Errors
-    ///
-    /// [`ClientError`]; schedulers differ about unknown instances.
-    pub async fn raise_event<T: Serialize>(
-        &self,
-        instance_id: &str,
-        event: &Event<T>,
-        payload: &T,
-    ) -> Result<(), ClientError> {
-        let input = codec::encode(payload).map_err(ClientError::Payload)?;
-        let request = proto::RaiseEventRequest {
-            instance_id: instance_id.to_owned(),
-            name: event.name().to_owned(),
-            input: Some(input),
-        };
-        self.service
-            .clone()
-            .raise_event(request)
-            .await
-            .map_err(|status| ClientError::from_status(&status, Some(instance_id)))?;
-        Ok(())
-    }
-
-    /// Pauses the instance; events are kept until it is resumed.
-    ///
-    /// # Errors
-    ///
-    /// [`ClientError`].
-    pub async fn suspend(&self, instance_id: &str, reason: &str) -> Result<(), ClientError> {
-        let request = proto::SuspendRequest {
-            instance_id: instance_id.to_owned(),
-            reason: Some(reason.to_owned()),
-        };
-        self.service
-            .clone()
-            .suspend_instance(request)
-            .await
-            .map_err(|status| ClientError::from_status(&status, Some(instance_id)))?;
-        Ok(())
-    }
-
-    /// Lets a suspended instance go on.
-    ///
-    /// # Errors
-    ///
-    /// [`ClientError`].
-    pub async fn resume(&self, instance_id: &str, reason: &str) -> Result<(), ClientError> {
-        let request = proto::ResumeRequest {
-            instance_id: instance_id.to_owned(),
-            reason: Some(reason.to_owned()),
-        };
-        self.service
-            .clone()
-            .resume_instance(request)
-            .await
-            .map_err(|status| ClientError::from_status(&status, Some(instance_id)))?;
-        Ok(())
-    }
-
-    /// Ends the instance with `output`. Running activities are not stopped;
-    /// their results are dropped.
-    ///
-    /// # Errors
-    ///
-    /// [`ClientError`].
-    pub async fn terminate<T: Serialize + ?Sized>(
-        &self,
-        instance_id: &str,
-        output: &T,
-        recursive: Recursive,
-    ) -> Result<(), ClientError> {
-        let output = codec::encode(output).map_err(ClientError::Payload)?;
-        let request = proto::TerminateRequest {
-            instance_id: instance_id.to_owned(),
-            output: Some(output),
-            recursive: recursive == Recursive::Yes,
-        };
-        self.service
-            .clone()
-            .terminate_instance(request)
-            .await
-            .map_err(|status| ClientError::from_status(&status, Some(instance_id)))?;
-        Ok(())
-    }
-
-    /// Deletes a finished instance with its history. A missing or running one
-    /// counts as nothing deleted.
-    ///
-    /// # Errors
-    ///
-    /// [`ClientError`].
-    pub async fn purge(
-        &self,
-        instance_id: &str,
-        recursive: Recursive,
-    ) -> Result<Purged, ClientError> {
-        self.purge_request(proto::PurgeInstancesRequest {
-            request: Some(proto::purge_instances_request::Request::InstanceId(
-                instance_id.to_owned(),
-            )),
-            recursive: recursive == Recursive::Yes,
-            is_orchestration: true,
-        })
-        .await
-    }
-
-    /// Deletes finished instances that match `filter`.
-    ///
-    /// # Errors
-    ///
-    /// [`ClientError`].
-    pub async fn purge_where(&self, filter: &PurgeFilter) -> Result<Purged, ClientError> {
-        let filter = proto::PurgeInstanceFilter {
-            created_time_from: filter.created_from.map(timestamp_to_wire),
-            created_time_to: filter.created_to.map(timestamp_to_wire),
-            runtime_status: filter
-                .statuses
-                .iter()
-                .map(|status| status.to_wire())
-                .collect(),
-            timeout: filter
-                .timeout
-                .and_then(|timeout| prost_types::Duration::try_from(timeout).ok()),
-        };
-        self.purge_request(proto::PurgeInstancesRequest {
-            request: Some(proto::purge_instances_request::Request::PurgeInstanceFilter(filter)),
-            recursive: false,
-            is_orchestration: true,
-        })
-        .await
-    }
-
-    async fn purge_request(
-        &self,
-        request: proto::PurgeInstancesRequest,
-    ) -> Result<Purged, ClientError> {
-        let response = self
-            .service
-            .clone()
-            .purge_instances(request)
-            .await
-            .map_err(|status| ClientError::from_status(&status, None))?
-            .into_inner();
-        Ok(Purged {
-            deleted: u32::try_from(response.deleted_instance_count).unwrap_or(0),
-            complete: response.is_complete.unwrap_or(true),
-        })
-    }
-
-    /// One page of the instances that match `query`. Follow
-    /// [`InstancePage::continuation`] for the next one.
-    ///
-    /// # Errors
-    ///
-    /// [`ClientError`].
-    pub async fn query(&self, query: InstanceQuery) -> Result<InstancePage, ClientError> {
-        let request = query.into_wire();
-        let response = self
-            .read(None, async |mut service| {
-                service.query_instances(request.clone()).await
-            })
-            .await?;
-        Ok(InstancePage::from_wire(response.into_inner()))
-    }
-
-    /// All instances that match `query`, fetched page by page as they are taken.
-    /// The stream ends with the first error.
-    pub fn query_all(
-        &self,
-        query: InstanceQuery,
-    ) -> impl futures_util::Stream<Item = Result<InstanceState, ClientError>> + Send + 'static {
-        query::all(self.clone(), query)
     }
 
     pub(crate) fn service(&self) -> Service {

@@ -54,7 +54,7 @@ pub struct InstancePage {
 }
 
 impl InstanceQuery {
-    pub(super) fn into_wire(self) -> proto::QueryInstancesRequest {
+    fn into_wire(self) -> proto::QueryInstancesRequest {
         proto::QueryInstancesRequest {
             query: Some(proto::InstanceQuery {
                 runtime_status: self
@@ -75,7 +75,7 @@ impl InstanceQuery {
 }
 
 impl InstancePage {
-    pub(super) fn from_wire(response: proto::QueryInstancesResponse) -> Self {
+    fn from_wire(response: proto::QueryInstancesResponse) -> Self {
         Self {
             instances: response
                 .orchestration_state
@@ -90,6 +90,50 @@ impl InstancePage {
     }
 }
 
+impl Client {
+    /// One page of the instances that match `query`. Follow
+    /// [`InstancePage::continuation`] for the next one.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn query(&self, query: InstanceQuery) -> Result<InstancePage, ClientError> {
+        let request = query.into_wire();
+        let response = self
+            .read(None, async |mut service| {
+                service.query_instances(request.clone()).await
+            })
+            .await?;
+        Ok(InstancePage::from_wire(response.into_inner()))
+    }
+
+    /// All instances that match `query`, fetched page by page as they are taken.
+    /// The stream ends with the first error.
+    ///
+    /// ```no_run
+    /// use durabletask::{Client, ClientError, InstanceQuery, Status};
+    /// use futures_util::TryStreamExt;
+    ///
+    /// async fn failed(client: &Client) -> Result<Vec<String>, ClientError> {
+    ///     let query = InstanceQuery {
+    ///         statuses: vec![Status::Failed],
+    ///         ..InstanceQuery::default()
+    ///     };
+    ///     client
+    ///         .query_all(query)
+    ///         .map_ok(|instance| instance.instance_id)
+    ///         .try_collect()
+    ///         .await
+    /// }
+    /// ```
+    pub fn query_all(
+        &self,
+        query: InstanceQuery,
+    ) -> impl Stream<Item = Result<InstanceState, ClientError>> + Send + 'static {
+        all(self.clone(), query)
+    }
+}
+
 struct Pages {
     client: Client,
     query: InstanceQuery,
@@ -98,7 +142,7 @@ struct Pages {
 }
 
 /// The instances of all pages, as a stream.
-pub(super) fn all(
+fn all(
     client: Client,
     query: InstanceQuery,
 ) -> impl Stream<Item = Result<InstanceState, ClientError>> + Send + 'static {

@@ -1,0 +1,132 @@
+//! Listing the ids of finished instances, in the order of their ends.
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, Utc};
+use durabletask_core::timestamp_to_wire;
+use durabletask_proto as proto;
+use futures_util::stream::{self, Stream};
+
+use super::{Client, ClientError, Status};
+
+/// Which finished instances to list. All conditions must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InstanceIdQuery {
+    /// With one of these terminal statuses; empty for any.
+    pub statuses: Vec<Status>,
+    /// Ended at or after this instant.
+    pub completed_from: Option<DateTime<Utc>>,
+    /// Ended before this instant.
+    pub completed_to: Option<DateTime<Utc>>,
+    /// How many ids a page holds at most; 0 for the scheduler's default.
+    pub page_size: u32,
+    /// Where the page before ended; `None` for the first page.
+    pub continuation: Option<String>,
+}
+
+/// One page of ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceIdPage {
+    /// The ids.
+    pub instance_ids: Vec<String>,
+    /// Where the next page begins; `None` after the last one.
+    pub continuation: Option<String>,
+}
+
+impl Client {
+    /// One page of the ids of finished instances. Follow
+    /// [`InstanceIdPage::continuation`] for the next one.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`]; [`ClientError::Unsupported`] if the scheduler has no such list.
+    pub async fn instance_id_page(
+        &self,
+        query: &InstanceIdQuery,
+    ) -> Result<InstanceIdPage, ClientError> {
+        let request = proto::ListInstanceIdsRequest {
+            runtime_status: query
+                .statuses
+                .iter()
+                .map(|status| status.to_wire())
+                .collect(),
+            completed_time_from: query.completed_from.map(timestamp_to_wire),
+            completed_time_to: query.completed_to.map(timestamp_to_wire),
+            page_size: i32::try_from(query.page_size).unwrap_or(i32::MAX),
+            last_instance_key: query.continuation.clone(),
+        };
+        let response = self
+            .read(None, async |mut service| {
+                service.list_instance_ids(request.clone()).await
+            })
+            .await?
+            .into_inner();
+        Ok(InstanceIdPage {
+            instance_ids: response.instance_ids,
+            continuation: response.last_instance_key.filter(|key| !key.is_empty()),
+        })
+    }
+
+    /// The ids of all finished instances that match `query`, oldest end first,
+    /// fetched page by page as they are taken. The stream ends with the first error.
+    ///
+    /// ```no_run
+    /// use durabletask::{Client, ClientError, InstanceIdQuery};
+    /// use futures_util::TryStreamExt;
+    ///
+    /// async fn finished(client: &Client) -> Result<Vec<String>, ClientError> {
+    ///     client
+    ///         .list_instance_ids(InstanceIdQuery::default())
+    ///         .try_collect()
+    ///         .await
+    /// }
+    /// ```
+    pub fn list_instance_ids(
+        &self,
+        query: InstanceIdQuery,
+    ) -> impl Stream<Item = Result<String, ClientError>> + Send + 'static {
+        let pages = Pages {
+            client: self.clone(),
+            query,
+            ready: VecDeque::new(),
+            ended: false,
+        };
+        stream::unfold(pages, |mut pages| async move {
+            let next = pages.next().await?;
+            Some((next, pages))
+        })
+    }
+}
+
+struct Pages {
+    client: Client,
+    query: InstanceIdQuery,
+    ready: VecDeque<String>,
+    ended: bool,
+}
+
+impl Pages {
+    async fn next(&mut self) -> Option<Result<String, ClientError>> {
+        loop {
+            if let Some(id) = self.ready.pop_front() {
+                return Some(Ok(id));
+            }
+            if self.ended {
+                return None;
+            }
+            match self.client.instance_id_page(&self.query).await {
+                Ok(page) => {
+                    // A repeated key would make the listing endless.
+                    self.ended =
+                        page.continuation.is_none() || page.continuation == self.query.continuation;
+                    self.query.continuation = page.continuation;
+                    self.ready = page.instance_ids.into();
+                }
+                Err(error) => {
+                    self.ended = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
