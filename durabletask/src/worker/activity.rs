@@ -2,24 +2,42 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
-use durabletask_core::{ActivityContext, Failure, FailureDetails, Registry};
+use durabletask_core::{ActivityContext, Failure, FailureDetails, Registry, START_TO_CLOSE_TAG};
 use durabletask_proto as proto;
 use futures_util::FutureExt;
+
+use super::running::RunningActivities;
 
 /// Runs the activity that `request` names and yields the answer to it.
 pub(super) async fn run(
     registry: &Registry,
+    running: &RunningActivities,
     request: proto::ActivityRequest,
     completion_token: String,
 ) -> proto::ActivityResponse {
     let instance = request.orchestration_instance.unwrap_or_default();
+    let execution_id = instance.execution_id.clone();
+    let limit = start_to_close(&request.tags);
     let context = ActivityContext::new(request.name, instance.instance_id.clone(), request.task_id)
         .with_execution_id(instance.execution_id)
         .with_version(request.version)
         .with_tags(request.tags.into_iter().collect())
         .with_trace_context(request.parent_trace_context.map(Into::into));
-    let (result, failure_details) = match call(registry, context, request.input).await {
+    let call = running.begin(
+        &instance.instance_id,
+        execution_id.as_deref(),
+        request.task_id,
+    );
+    let answer = call
+        .run(within(
+            limit,
+            call_handler(registry, context, request.input),
+        ))
+        .await
+        .unwrap_or_else(|| Err(needless()));
+    let (result, failure_details) = match answer {
         Ok(result) => (Some(result), None),
         Err(details) => (None, Some(details.into())),
     };
@@ -32,17 +50,55 @@ pub(super) async fn run(
     }
 }
 
-async fn call(
+async fn call_handler(
     registry: &Registry,
     context: ActivityContext,
     input: Option<String>,
 ) -> Result<String, FailureDetails> {
-    let future = registry
-        .start_activity(context, input)
-        .map_err(Failure::into_details)?;
-    match AssertUnwindSafe(future).catch_unwind().await {
-        Ok(result) => result.map_err(Failure::into_details),
+    // Handlers are user code from the call on, not only from the first poll.
+    let running = async {
+        registry
+            .start_activity(context, input)
+            .map_err(Failure::into_details)?
+            .await
+            .map_err(Failure::into_details)
+    };
+    match AssertUnwindSafe(running).catch_unwind().await {
+        Ok(result) => result,
         Err(panic) => Err(FailureDetails::new("Panic", panic_message(panic.as_ref()))),
+    }
+}
+
+/// The time that the orchestration gives the activity, if it does.
+fn start_to_close(tags: &std::collections::HashMap<String, String>) -> Option<Duration> {
+    let milliseconds = tags.get(START_TO_CLOSE_TAG)?.parse().ok()?;
+    Some(Duration::from_millis(milliseconds))
+}
+
+/// Ends `work` after `limit`, as a failure that a retry may mend.
+async fn within(
+    limit: Option<Duration>,
+    work: impl Future<Output = Result<String, FailureDetails>>,
+) -> Result<String, FailureDetails> {
+    let Some(limit) = limit else {
+        return work.await;
+    };
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(FailureDetails::new(
+            "ActivityTimeout",
+            format!("the activity did not end within {limit:?} of its start"),
+        ))
+    })
+}
+
+/// The answer for a call whose result nobody looks at.
+fn needless() -> FailureDetails {
+    FailureDetails {
+        non_retriable: true,
+        ..FailureDetails::new(
+            "ActivityCancelled",
+            "the activity was ended because its result is not needed any more",
+        )
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tonic::{Code, Response, Status};
 
+use super::limits::COMPLETION_TIMEOUT;
+
 const ATTEMPTS: u32 = 10;
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(15);
@@ -29,9 +31,10 @@ where
 {
     let mut backoff = BACKOFF_MIN;
     for attempt in 1..=ATTEMPTS {
-        let status = match send().await {
-            Ok(_) => return Delivery::Accepted,
-            Err(status) => status,
+        let status = match tokio::time::timeout(COMPLETION_TIMEOUT, send()).await {
+            Ok(Ok(_)) => return Delivery::Accepted,
+            Ok(Err(status)) => status,
+            Err(_) => Status::deadline_exceeded("the scheduler does not confirm a result"),
         };
         if status.code() == Code::NotFound {
             tracing::debug!(

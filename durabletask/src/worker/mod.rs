@@ -2,21 +2,37 @@
 
 mod activity;
 mod cache;
+mod chunks;
 mod completion;
+mod filters;
 mod limits;
+mod link;
 mod orchestration;
+mod running;
+mod settings;
+mod status;
 mod stream;
+mod versioning;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use durabletask_core::Registry;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::{Connection, ConnectionError, Headers};
 
 use limits::Options;
+use link::Link;
+use status::Health;
+
+pub use chunks::OversizedTurns;
+pub use filters::WorkItemFilters;
+pub use running::CancelActivities;
+pub use status::{ConnectionStatus, WorkerStatus};
+pub use versioning::{OnVersionMismatch, VersionMatch, Versioning};
 
 /// Why a worker cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +51,7 @@ pub struct Worker {
     connection: Connection,
     registry: Arc<Registry>,
     options: Options,
+    health: Health,
 }
 
 /// A worker being configured; made by [`Worker::builder`].
@@ -56,6 +73,23 @@ impl Worker {
         }
     }
 
+    /// The worker's connection and load, as they change. Take it before
+    /// [`run`](Self::run).
+    ///
+    /// ```
+    /// use durabletask::{Connection, Worker};
+    ///
+    /// let connection = Connection::insecure("http://127.0.0.1:8080", "default")?;
+    /// let worker = Worker::builder(&connection).build()?;
+    /// let status = worker.status();
+    /// assert!(!status.borrow().is_connected());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<WorkerStatus> {
+        self.health.subscribe()
+    }
+
     /// Takes and answers work items until `stop` is cancelled, reconnecting for
     /// as long as it takes.
     ///
@@ -72,9 +106,15 @@ impl Worker {
         let headers = Headers::for_worker(&self.connection);
         // Completions have a connection of their own, so that a large work item
         // on its way in cannot hold them up.
-        let intake = self.connection.service(headers.clone())?;
-        let completions = self.connection.service(headers)?;
-        let session = stream::Intake::new(intake, completions, self.registry, self.options);
+        let intake = Link::new(&self.connection, &headers)?;
+        let completions = Link::new(&self.connection, &headers)?;
+        let session = stream::Intake::new(
+            intake,
+            completions,
+            self.registry,
+            self.options,
+            self.health,
+        );
         session.run(stop).await;
         Ok(())
     }
@@ -151,6 +191,7 @@ impl WorkerBuilder {
             connection: self.connection,
             registry: Arc::new(self.registry),
             options: self.options,
+            health: Health::new(),
         })
     }
 }

@@ -4,80 +4,244 @@ use std::sync::Arc;
 
 use durabletask_core::{
     ActionKind, CompletionStatus, Execution, FailureDetails, HistoryEvent, OrchestratorAction,
-    Registry,
+    Registry, is_rewind, rewound_history,
 };
 use durabletask_proto as proto;
-use prost::Message;
+use proto::history_event::EventType;
+use proto::orchestrator_action::OrchestratorActionType;
+use uuid::Uuid;
 
 use crate::connection::Service;
 
 use super::cache::ExecutionCache;
-use super::limits::MAX_RESPONSE_BYTES;
+use super::chunks::{self, OversizedTurns};
+use super::filters;
+use super::limits::{MAX_RESPONSE_BYTES, Options};
+use super::versioning::{OnVersionMismatch, Versioning};
 
 /// The work item's property that names the turn this one continues, for workers
 /// that still hold the execution. Schedulers without it send the history.
 const CONTINUES_FROM: &str = "durabletask.continuesFrom";
+/// The id of decisions that come from the worker and not from the code.
+const WORKER_ACTION_ID: i32 = -1;
 
 /// A turn that was run: what to answer, and the execution if it may go on.
 pub(super) struct Turn {
-    pub(super) response: proto::OrchestratorResponse,
+    /// The answer, in several messages if it is too large for one.
+    pub(super) responses: Vec<proto::OrchestratorResponse>,
     pub(super) execution: Option<Execution>,
+    pub(super) execution_id: Option<String>,
+    /// How the execution ended, if it did.
+    pub(super) ended: Option<CompletionStatus>,
+    /// Activities whose results the code no longer waits for.
+    pub(super) given_up: Vec<i32>,
 }
 
-/// Runs the turn that `request` asks for.
-///
-/// # Errors
-///
-/// The status of the history stream, if the history cannot be had; the item
-/// should be abandoned then.
-pub(super) async fn run(
-    registry: &Arc<Registry>,
-    cache: &ExecutionCache,
-    service: &Service,
-    request: proto::OrchestratorRequest,
-    completion_token: String,
-) -> Result<Turn, tonic::Status> {
-    let held = cache.take(
-        &request.instance_id,
-        request.execution_id.as_deref(),
-        continues_from(&request),
-    );
-    let mut execution = match held {
-        Some(execution) => execution,
-        None => {
-            let mut execution = Execution::new(
-                request.instance_id.as_str(),
-                request.execution_id.clone(),
-                Arc::clone(registry),
-            );
-            if request.requires_history_streaming {
-                stream_history(&mut execution, service, &request).await?;
-            }
-            if !request.past_events.is_empty() {
-                execution.replay(request.past_events.into_iter().map(HistoryEvent::from));
-            }
-            execution
-        }
-    };
-    let result = execution.turn(request.new_events.into_iter().map(HistoryEvent::from));
-    let mut completed = result.completed;
-    let mut response = proto::OrchestratorResponse {
-        instance_id: request.instance_id,
-        actions: result.actions.into_iter().map(Into::into).collect(),
-        custom_status: result.custom_status,
-        completion_token,
-        orchestration_trace_context: request.orchestration_trace_context,
-        ..Default::default()
-    };
-    let size = response.encoded_len();
-    if size > MAX_RESPONSE_BYTES {
-        completed = true;
-        response.actions = vec![too_large(size, &response.actions).into()];
+/// Why a turn was not run.
+#[derive(Debug)]
+pub(super) enum NotRun {
+    /// The history cannot be had.
+    History(tonic::Status),
+    /// Another worker should run it.
+    NotOurs(String),
+}
+
+impl From<tonic::Status> for NotRun {
+    fn from(status: tonic::Status) -> Self {
+        Self::History(status)
     }
-    Ok(Turn {
-        response,
-        execution: (!completed).then_some(execution),
-    })
+}
+
+/// What a turn needs besides its request.
+#[derive(Clone, Copy)]
+pub(super) struct Turns<'a> {
+    pub(super) registry: &'a Arc<Registry>,
+    pub(super) cache: &'a ExecutionCache,
+    pub(super) options: &'a Options,
+}
+
+impl Turns<'_> {
+    /// Runs the turn that `request` asks for.
+    ///
+    /// # Errors
+    ///
+    /// [`NotRun`]; the item should be handed back then.
+    pub(super) async fn run(
+        self,
+        service: &Service,
+        mut request: proto::OrchestratorRequest,
+        token: String,
+    ) -> Result<Turn, NotRun> {
+        let new = std::mem::take(&mut request.new_events);
+        let held = self.cache.take(
+            &request.instance_id,
+            request.execution_id.as_deref(),
+            continues_from(&request),
+        );
+        let mut execution = match held {
+            Some(execution) => execution,
+            None if asks_for_rewind(&new) => {
+                let mut past = std::mem::take(&mut request.past_events);
+                if request.requires_history_streaming {
+                    let mut history = History::open(service, &request).await?;
+                    while let Some(events) = history.next().await? {
+                        past.extend(events);
+                    }
+                }
+                if is_rewind(&past, &new) {
+                    return Ok(rewind(request, token, past, new));
+                }
+                let mut execution = self.begin(&request);
+                match self.admit(&past, &new)? {
+                    Admission::Admitted => execution.replay(past.into_iter().map(Into::into)),
+                    Admission::Refused(details) => return Ok(refusal(request, token, details)),
+                }
+                execution
+            }
+            None => {
+                let mut execution = self.begin(&request);
+                let past = std::mem::take(&mut request.past_events);
+                let mut unchecked = true;
+                if request.requires_history_streaming {
+                    let mut history = History::open(service, &request).await?;
+                    while let Some(events) = history.next().await? {
+                        if std::mem::take(&mut unchecked)
+                            && let Admission::Refused(details) = self.admit(&events, &new)?
+                        {
+                            return Ok(refusal(request, token, details));
+                        }
+                        execution.replay(events.into_iter().map(HistoryEvent::from));
+                    }
+                }
+                if unchecked && let Admission::Refused(details) = self.admit(&past, &new)? {
+                    return Ok(refusal(request, token, details));
+                }
+                if !past.is_empty() {
+                    execution.replay(past.into_iter().map(HistoryEvent::from));
+                }
+                execution
+            }
+        };
+        let result = execution.turn(new.into_iter().map(HistoryEvent::from));
+        let mut ended = result.actions.iter().find_map(end_of);
+        let mut completed = result.completed;
+        let response = proto::OrchestratorResponse {
+            actions: self.with_default_version(result.actions),
+            custom_status: result.custom_status,
+            ..answer(&request, token)
+        };
+        let responses = match chunks::split(response, MAX_RESPONSE_BYTES) {
+            Ok(responses)
+                if responses.len() == 1 || self.options.oversized == OversizedTurns::Chunk =>
+            {
+                responses
+            }
+            Ok(responses) => {
+                completed = true;
+                ended = Some(CompletionStatus::Failed);
+                vec![too_large(responses)]
+            }
+            Err(response) => {
+                completed = true;
+                ended = Some(CompletionStatus::Failed);
+                vec![too_large(vec![*response])]
+            }
+        };
+        Ok(Turn {
+            responses,
+            execution_id: execution.execution_id().map(str::to_owned),
+            execution: (!completed).then_some(execution),
+            ended,
+            given_up: result.given_up,
+        })
+    }
+
+    fn begin(self, request: &proto::OrchestratorRequest) -> Execution {
+        Execution::new(
+            request.instance_id.as_str(),
+            request.execution_id.clone(),
+            Arc::clone(self.registry),
+        )
+    }
+
+    /// Whether this worker is to run the orchestration.
+    fn admit(
+        self,
+        past: &[proto::HistoryEvent],
+        new: &[proto::HistoryEvent],
+    ) -> Result<Admission, NotRun> {
+        let Some((name, version)) = filters::identity(past).or_else(|| filters::identity(new))
+        else {
+            return Ok(Admission::Admitted);
+        };
+        if !self.options.filters.take_orchestration(self.registry, name) {
+            return Err(NotRun::NotOurs(format!(
+                "the orchestration '{name}' is not registered with this worker, which asked for registered ones only"
+            )));
+        }
+        let Some(versioning) = &self.options.versioning else {
+            return Ok(Admission::Admitted);
+        };
+        if versioning.admits(version) {
+            return Ok(Admission::Admitted);
+        }
+        let details = versioning.mismatch(version);
+        match versioning.on_mismatch {
+            OnVersionMismatch::Reject => Err(NotRun::NotOurs(details.message)),
+            OnVersionMismatch::Fail => Ok(Admission::Refused(details)),
+        }
+    }
+
+    fn with_default_version(
+        self,
+        actions: Vec<OrchestratorAction>,
+    ) -> Vec<proto::OrchestratorAction> {
+        let default: Option<&str> = self
+            .options
+            .versioning
+            .as_ref()
+            .and_then(|versioning: &Versioning| versioning.default_version.as_deref());
+        actions
+            .into_iter()
+            .map(|action| {
+                let mut action = proto::OrchestratorAction::from(action);
+                if let Some(OrchestratorActionType::CreateSubOrchestration(child)) =
+                    &mut action.orchestrator_action_type
+                    && child.version.is_none()
+                {
+                    child.version = default.map(str::to_owned);
+                }
+                action
+            })
+            .collect()
+    }
+}
+
+enum Admission {
+    Admitted,
+    Refused(FailureDetails),
+}
+
+/// The past of a work item, piece by piece.
+struct History(tonic::Streaming<proto::HistoryChunk>);
+
+impl History {
+    async fn open(
+        service: &Service,
+        request: &proto::OrchestratorRequest,
+    ) -> Result<Self, tonic::Status> {
+        let request = proto::StreamInstanceHistoryRequest {
+            instance_id: request.instance_id.clone(),
+            execution_id: request.execution_id.clone(),
+            for_work_item_processing: true,
+        };
+        let chunks = service.clone().stream_instance_history(request).await?;
+        Ok(Self(chunks.into_inner()))
+    }
+
+    async fn next(&mut self) -> Result<Option<Vec<proto::HistoryEvent>>, tonic::Status> {
+        Ok(self.0.message().await?.map(|chunk| chunk.events))
+    }
 }
 
 fn continues_from(request: &proto::OrchestratorRequest) -> Option<&str> {
@@ -87,45 +251,101 @@ fn continues_from(request: &proto::OrchestratorRequest) -> Option<&str> {
     }
 }
 
-async fn stream_history(
-    execution: &mut Execution,
-    service: &Service,
-    request: &proto::OrchestratorRequest,
-) -> Result<(), tonic::Status> {
-    let mut chunks = service
-        .clone()
-        .stream_instance_history(proto::StreamInstanceHistoryRequest {
-            instance_id: request.instance_id.clone(),
-            execution_id: request.execution_id.clone(),
-            for_work_item_processing: true,
-        })
-        .await?
-        .into_inner();
-    while let Some(chunk) = chunks.message().await? {
-        execution.replay(chunk.events.into_iter().map(HistoryEvent::from));
-    }
-    Ok(())
+fn asks_for_rewind(new: &[proto::HistoryEvent]) -> bool {
+    new.iter()
+        .any(|event| matches!(event.event_type, Some(EventType::ExecutionRewound(_))))
 }
 
-/// The end of an orchestration whose answer no scheduler would take.
-fn too_large(size: usize, actions: &[proto::OrchestratorAction]) -> OrchestratorAction {
+fn end_of(action: &OrchestratorAction) -> Option<CompletionStatus> {
+    match action.kind {
+        ActionKind::Complete { status, .. } => Some(status),
+        _ => None,
+    }
+}
+
+/// An answer that decides nothing.
+fn answer(request: &proto::OrchestratorRequest, token: String) -> proto::OrchestratorResponse {
+    proto::OrchestratorResponse {
+        instance_id: request.instance_id.clone(),
+        completion_token: token,
+        orchestration_trace_context: request.orchestration_trace_context.clone(),
+        ..Default::default()
+    }
+}
+
+fn without_code(
+    request: &proto::OrchestratorRequest,
+    response: proto::OrchestratorResponse,
+    ended: Option<CompletionStatus>,
+) -> Turn {
+    Turn {
+        responses: vec![response],
+        execution: None,
+        execution_id: request.execution_id.clone(),
+        ended,
+        given_up: Vec::new(),
+    }
+}
+
+/// The answer to a rewind: the history as it is to stand.
+fn rewind(
+    request: proto::OrchestratorRequest,
+    token: String,
+    past: Vec<proto::HistoryEvent>,
+    new: Vec<proto::HistoryEvent>,
+) -> Turn {
+    let execution_id = Uuid::new_v4().simple().to_string();
+    let action = proto::RewindOrchestrationAction {
+        new_history: rewound_history(past, new, &execution_id),
+    };
+    let response = proto::OrchestratorResponse {
+        actions: vec![proto::OrchestratorAction {
+            id: WORKER_ACTION_ID,
+            orchestrator_action_type: Some(OrchestratorActionType::RewindOrchestration(action)),
+        }],
+        ..answer(&request, token)
+    };
+    without_code(&request, response, None)
+}
+
+/// The end of an orchestration that the worker does not run.
+fn refusal(request: proto::OrchestratorRequest, token: String, details: FailureDetails) -> Turn {
+    let response = proto::OrchestratorResponse {
+        actions: vec![failed(WORKER_ACTION_ID, details)],
+        ..answer(&request, token)
+    };
+    without_code(&request, response, Some(CompletionStatus::Failed))
+}
+
+fn failed(id: i32, details: FailureDetails) -> proto::OrchestratorAction {
     OrchestratorAction {
-        id: actions.iter().map(|action| action.id).max().unwrap_or(0),
+        id,
         kind: ActionKind::Complete {
             status: CompletionStatus::Failed,
             result: None,
-            failure: Some(FailureDetails {
-                non_retriable: true,
-                ..FailureDetails::new(
-                    "OrchestratorResponseTooLarge",
-                    format!(
-                        "one turn of the orchestration decided {} actions of {size} bytes together, and {MAX_RESPONSE_BYTES} bytes is the limit; pass references instead of large payloads, or spread the work over sub-orchestrations",
-                        actions.len()
-                    ),
-                )
-            }),
+            failure: Some(details),
             new_version: None,
             carryover: Vec::new(),
         },
     }
+    .into()
+}
+
+/// The end of an orchestration whose answer no scheduler would take.
+fn too_large(responses: Vec<proto::OrchestratorResponse>) -> proto::OrchestratorResponse {
+    let size: usize = responses.iter().map(prost::Message::encoded_len).sum();
+    let actions = responses.iter().flat_map(|response| &response.actions);
+    let count = actions.clone().count();
+    let last = actions.map(|action| action.id).max().unwrap_or(0);
+    let details = FailureDetails {
+        non_retriable: true,
+        ..FailureDetails::new(
+            "OrchestratorResponseTooLarge",
+            format!(
+                "one turn of the orchestration decided {count} actions of {size} bytes together, and {MAX_RESPONSE_BYTES} bytes is the limit; pass references instead of large payloads, spread the work over sub-orchestrations, or let the worker send large turns in chunks"
+            ),
+        )
+    };
+    let first = responses.into_iter().next().unwrap_or_default();
+    chunks::alone(first, vec![failed(last, details)])
 }

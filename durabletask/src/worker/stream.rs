@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use durabletask_core::Registry;
+use durabletask_core::{CompletionStatus, Registry};
 use durabletask_proto as proto;
 use proto::work_item::Request as Item;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,18 +12,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Status, Streaming};
 
-use crate::connection::Service;
-
+use super::activity;
 use super::cache::ExecutionCache;
 use super::completion::{Delivery, deliver};
-use super::limits::{ABANDON_TIMEOUT, HELLO_TIMEOUT, Options};
-use super::{activity, orchestration};
+use super::limits::{
+    ABANDON_TIMEOUT, FAILURES_PER_CHANNEL, HAND_BACK_DELAY, HELLO_TIMEOUT, Options,
+};
+use super::link::Link;
+use super::orchestration::{NotRun, Turns};
+use super::running::{CancelActivities, RunningActivities};
+use super::status::{ConnectionStatus, Health, Work};
 
 /// Takes work items in and sees to it that each is answered or handed back.
 pub(super) struct Intake {
-    intake: Service,
+    intake: Link,
     shared: Arc<Shared>,
-    options: Options,
+    options: Arc<Options>,
     orchestrations: Arc<Semaphore>,
     activities: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -35,7 +39,10 @@ pub(super) struct Intake {
 struct Shared {
     registry: Arc<Registry>,
     cache: ExecutionCache,
-    completions: Service,
+    completions: Link,
+    options: Arc<Options>,
+    running: RunningActivities,
+    health: Health,
 }
 
 /// How a session with the scheduler ended.
@@ -47,22 +54,32 @@ enum Ended {
     /// The worker was told to stop; the stream is kept for the draining.
     Stopped(Option<Streaming<proto::WorkItem>>),
     /// The connection is lost, or was never there.
-    Lost { had_traffic: bool },
+    Lost {
+        had_traffic: bool,
+        /// Whether the channel may be dead without knowing it.
+        silent: bool,
+        reason: String,
+    },
 }
 
 impl Intake {
     pub(super) fn new(
-        intake: Service,
-        completions: Service,
+        intake: Link,
+        completions: Link,
         registry: Arc<Registry>,
         options: Options,
+        health: Health,
     ) -> Self {
+        let options = Arc::new(options);
         Self {
             intake,
             shared: Arc::new(Shared {
                 registry,
                 cache: ExecutionCache::new(options.cached_executions),
                 completions,
+                options: Arc::clone(&options),
+                running: RunningActivities::default(),
+                health,
             }),
             orchestrations: Arc::new(Semaphore::new(options.orchestrations)),
             activities: Arc::new(Semaphore::new(options.activities)),
@@ -77,11 +94,22 @@ impl Intake {
         // If this future is dropped, the work in flight ends as well.
         let _abort_on_drop = self.abort.clone().drop_guard();
         let mut failures = 0;
+        self.shared.health.connection(ConnectionStatus::Connecting);
         let stream = loop {
             match self.session(&stop).await {
                 Ended::Stopped(stream) => break stream,
-                Ended::Lost { had_traffic } => {
+                Ended::Lost {
+                    had_traffic,
+                    silent,
+                    reason,
+                } => {
                     failures = if had_traffic { 0 } else { failures + 1 };
+                    self.shared.health.failed(failures, reason);
+                    if silent || (failures > 0 && failures % FAILURES_PER_CHANNEL == 0) {
+                        tracing::info!("the channels to the scheduler are made anew");
+                        self.intake.renew();
+                        self.shared.completions.renew();
+                    }
                     let delay = self.reconnect_delay(failures);
                     if stop
                         .run_until_cancelled(tokio::time::sleep(delay))
@@ -93,7 +121,9 @@ impl Intake {
                 }
             }
         };
+        self.shared.health.connection(ConnectionStatus::Draining);
         self.drain(stream).await;
+        self.shared.health.connection(ConnectionStatus::Stopped);
     }
 
     fn reconnect_delay(&self, failures: u32) -> Duration {
@@ -112,11 +142,16 @@ impl Intake {
             None => return Ended::Stopped(None),
             Some(Err(status)) => {
                 tracing::warn!(code = ?status.code(), reason = status.message(), "cannot take work items yet; trying again");
-                return Ended::Lost { had_traffic: false };
+                return Ended::Lost {
+                    had_traffic: false,
+                    silent: status.code() == Code::DeadlineExceeded,
+                    reason: describe(&status),
+                };
             }
             Some(Ok(stream)) => stream,
         };
         tracing::info!("taking work items");
+        self.shared.health.connection(ConnectionStatus::Connected);
         let mut had_traffic = false;
         let mut last_message = Instant::now();
         let mut watchdog = tokio::time::interval(self.options.silence_timeout / 4);
@@ -129,7 +164,11 @@ impl Intake {
                 _ = watchdog.tick() => {
                     if last_message.elapsed() >= self.options.silence_timeout {
                         tracing::warn!("the scheduler has been silent for too long; connecting anew");
-                        return Ended::Lost { had_traffic };
+                        return Ended::Lost {
+                            had_traffic,
+                            silent: true,
+                            reason: "the scheduler was silent for too long".to_owned(),
+                        };
                     }
                     continue;
                 }
@@ -137,6 +176,7 @@ impl Intake {
             match message {
                 Ok(Some(item)) => {
                     had_traffic = true;
+                    self.shared.health.message();
                     if stop
                         .run_until_cancelled(self.dispatch(item))
                         .await
@@ -149,20 +189,28 @@ impl Intake {
                 }
                 Ok(None) => {
                     tracing::info!("the scheduler ended the stream of work items; connecting anew");
-                    return Ended::Lost { had_traffic };
+                    return Ended::Lost {
+                        had_traffic,
+                        silent: false,
+                        reason: "the scheduler ended the stream".to_owned(),
+                    };
                 }
                 // Any end that we did not ask for is followed by a new connection,
                 // a cancellation by the peer included.
                 Err(status) => {
                     tracing::warn!(code = ?status.code(), reason = status.message(), "the stream of work items broke; connecting anew");
-                    return Ended::Lost { had_traffic };
+                    return Ended::Lost {
+                        had_traffic,
+                        silent: false,
+                        reason: describe(&status),
+                    };
                 }
             }
         }
     }
 
     async fn open(&self) -> Result<Streaming<proto::WorkItem>, Status> {
-        let mut service = self.intake.clone();
+        let mut service = self.intake.service();
         tokio::time::timeout(HELLO_TIMEOUT, service.hello(()))
             .await
             .map_err(|_| {
@@ -175,7 +223,10 @@ impl Intake {
             // Entities are not offered. 0 would mean the scheduler's default.
             max_concurrent_entity_work_items: 1,
             capabilities: vec![proto::WorkerCapability::HistoryStreaming as i32],
-            work_item_filters: None,
+            work_item_filters: self
+                .options
+                .filters
+                .to_wire(&self.shared.registry, &self.options),
         };
         // Some servers send the headers with the first item only, so this may
         // wait as long as the stream may be silent.
@@ -195,18 +246,20 @@ impl Intake {
             Some(Item::OrchestratorRequest(request)) => {
                 if let Some(permit) = permit(&self.orchestrations).await {
                     let shared = Arc::clone(&self.shared);
+                    let counted = self.shared.health.begin(Work::Orchestration);
                     self.spawn(async move {
                         shared.orchestration(request, token).await;
-                        drop(permit);
+                        drop((permit, counted));
                     });
                 }
             }
             Some(Item::ActivityRequest(request)) => {
                 if let Some(permit) = permit(&self.activities).await {
                     let shared = Arc::clone(&self.shared);
+                    let counted = self.shared.health.begin(Work::Activity);
                     self.spawn(async move {
                         shared.activity(request, token).await;
-                        drop(permit);
+                        drop((permit, counted));
                     });
                 }
             }
@@ -280,18 +333,28 @@ async fn permit(semaphore: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
 impl Shared {
     async fn orchestration(&self, request: proto::OrchestratorRequest, token: String) {
         let instance_id = request.instance_id.clone();
-        let turn = orchestration::run(
-            &self.registry,
-            &self.cache,
-            &self.completions,
-            request,
-            token.clone(),
-        )
-        .await;
+        let turns = Turns {
+            registry: &self.registry,
+            cache: &self.cache,
+            options: &self.options,
+        };
+        let turn = turns
+            .run(&self.completions.service(), request, token.clone())
+            .await;
         let turn = match turn {
             Ok(turn) => turn,
-            Err(status) => {
+            Err(NotRun::History(status)) => {
                 tracing::warn!(instance_id, code = ?status.code(), reason = status.message(), "the history cannot be read; the work item is handed back");
+                self.abandon_orchestration(token).await;
+                return;
+            }
+            Err(NotRun::NotOurs(reason)) => {
+                tracing::debug!(
+                    instance_id,
+                    reason,
+                    "the work item is left to another worker"
+                );
+                tokio::time::sleep(HAND_BACK_DELAY).await;
                 self.abandon_orchestration(token).await;
                 return;
             }
@@ -305,22 +368,60 @@ impl Shared {
             }
             _ => false,
         };
-        let response = turn.response;
-        let delivery = deliver(&instance_id, "orchestration", || {
-            let mut service = self.completions.clone();
-            let response = response.clone();
-            async move { service.complete_orchestrator_task(response).await }
-        })
-        .await;
-        if cached && delivery == Delivery::Lost {
-            self.cache.forget(&instance_id, &token);
+        for response in turn.responses {
+            let delivery = deliver(&instance_id, "orchestration", || {
+                let mut service = self.completions.service();
+                let response = response.clone();
+                async move { service.complete_orchestrator_task(response).await }
+            })
+            .await;
+            if delivery == Delivery::Lost {
+                if cached {
+                    self.cache.forget(&instance_id, &token);
+                }
+                return;
+            }
+        }
+        let execution_id = turn.execution_id.as_deref();
+        match (self.options.cancel_activities, turn.ended) {
+            (CancelActivities::Never, _) => {}
+            (_, Some(CompletionStatus::Terminated)) => {
+                self.running.cancel_all(&instance_id, execution_id);
+            }
+            (CancelActivities::WhenTerminated, _) => {}
+            (CancelActivities::WhenGivenUp, _) => {
+                self.running
+                    .cancel(&instance_id, execution_id, &turn.given_up);
+            }
         }
     }
 
     async fn activity(&self, request: proto::ActivityRequest, token: String) {
-        let response = activity::run(&self.registry, request, token).await;
+        if !self
+            .options
+            .filters
+            .take_activity(&self.registry, &request.name)
+        {
+            tracing::debug!(
+                activity = request.name,
+                "the work item is left to another worker"
+            );
+            tokio::time::sleep(HAND_BACK_DELAY).await;
+            self.abandon(proto::WorkItem {
+                request: Some(Item::ActivityRequest(request)),
+                completion_token: token,
+            })
+            .await;
+            return;
+        }
+        let turn = match self.options.calls.get(&request.name) {
+            Some(calls) => permit(calls).await,
+            None => None,
+        };
+        let response = activity::run(&self.registry, &self.running, request, token).await;
+        drop(turn);
         deliver(&response.instance_id, "activity", || {
-            let mut service = self.completions.clone();
+            let mut service = self.completions.service();
             let response = response.clone();
             async move { service.complete_activity_task(response).await }
         })
@@ -328,7 +429,7 @@ impl Shared {
     }
 
     async fn abandon_orchestration(&self, completion_token: String) {
-        let mut service = self.completions.clone();
+        let mut service = self.completions.service();
         let request = proto::AbandonOrchestrationTaskRequest { completion_token };
         note_refusal(
             service
@@ -340,7 +441,7 @@ impl Shared {
 
     async fn abandon(&self, item: proto::WorkItem) {
         let completion_token = item.completion_token;
-        let mut service = self.completions.clone();
+        let mut service = self.completions.service();
         match item.request {
             Some(Item::OrchestratorRequest(_)) => {
                 self.abandon_orchestration(completion_token).await;
@@ -356,6 +457,10 @@ impl Shared {
             Some(Item::HealthPing(_)) | None => {}
         }
     }
+}
+
+fn describe(status: &Status) -> String {
+    format!("{:?}: {}", status.code(), status.message())
 }
 
 fn note_refusal(status: Option<Status>) {

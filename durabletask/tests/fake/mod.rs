@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod items;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -31,6 +33,14 @@ pub(crate) enum Got {
     AbandonedOrchestration(String),
     AbandonedActivity(String),
     Started(proto::CreateInstanceRequest),
+    Raised(proto::RaiseEventRequest),
+    Terminated(proto::TerminateRequest),
+    Suspended(proto::SuspendRequest),
+    Resumed(proto::ResumeRequest),
+    Restarted(proto::RestartInstanceRequest),
+    Rewound(proto::RewindInstanceRequest),
+    ListedIds(proto::ListInstanceIdsRequest),
+    Purged(proto::PurgeInstancesRequest),
 }
 
 /// The sending end of an open stream of work items.
@@ -72,6 +82,9 @@ struct Service {
     starts: Answers<()>,
     instances: Answers<proto::GetInstanceResponse>,
     pages: Answers<proto::QueryInstancesResponse>,
+    id_pages: Answers<proto::ListInstanceIdsResponse>,
+    purges: Answers<proto::PurgeInstancesResponse>,
+    commands: Answers<()>,
 }
 
 /// A running fake.
@@ -92,6 +105,9 @@ impl Fake {
             starts: Arc::default(),
             instances: Arc::default(),
             pages: Arc::default(),
+            id_pages: Arc::default(),
+            purges: Arc::default(),
+            commands: Arc::default(),
         };
         let mut fake = Self {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -99,12 +115,12 @@ impl Fake {
             service,
             stop: CancellationToken::new(),
         };
-        fake.listen().await;
+        let listener = TcpListener::bind(fake.address).await.unwrap();
+        fake.serve(listener);
         fake
     }
 
-    async fn listen(&mut self) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
+    fn serve(&mut self, listener: TcpListener) {
         self.address = listener.local_addr().unwrap();
         self.stop = CancellationToken::new();
         let stop = self.stop.clone();
@@ -122,17 +138,33 @@ impl Fake {
         self.stop.cancel();
     }
 
-    /// Comes back on the same address.
-    pub(crate) async fn restart(&mut self) {
-        self.kill();
+    /// Waits until nobody listens on the address any more.
+    pub(crate) async fn gone(&self) {
         tokio::time::timeout(SOON, async {
-            while TcpListener::bind(self.address).await.is_err() {
+            while tokio::net::TcpStream::connect(self.address).await.is_ok() {
                 tokio::task::yield_now().await;
             }
         })
         .await
         .unwrap();
-        self.listen().await;
+    }
+
+    /// Comes back on the same address.
+    pub(crate) async fn restart(&mut self) {
+        self.kill();
+        let address = self.address;
+        let listener = tokio::time::timeout(SOON, async {
+            loop {
+                // The first listener is kept: a second one would drop who has come meanwhile.
+                match TcpListener::bind(address).await {
+                    Ok(listener) => return listener,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+        })
+        .await
+        .unwrap();
+        self.serve(listener);
     }
 
     pub(crate) fn connection(&self) -> Connection {
@@ -164,6 +196,25 @@ impl Fake {
         answers: Vec<Result<proto::QueryInstancesResponse, Status>>,
     ) {
         *self.service.pages.lock().unwrap() = answers;
+    }
+
+    pub(crate) fn answer_id_pages(
+        &self,
+        answers: Vec<Result<proto::ListInstanceIdsResponse, Status>>,
+    ) {
+        *self.service.id_pages.lock().unwrap() = answers;
+    }
+
+    pub(crate) fn answer_purges(
+        &self,
+        answers: Vec<Result<proto::PurgeInstancesResponse, Status>>,
+    ) {
+        *self.service.purges.lock().unwrap() = answers;
+    }
+
+    /// What the next events, pauses, ends and new beginnings are answered with.
+    pub(crate) fn answer_commands(&self, answers: Vec<Result<(), Status>>) {
+        *self.service.commands.lock().unwrap() = answers;
     }
 
     pub(crate) async fn next(&mut self) -> Got {
@@ -342,15 +393,98 @@ impl TaskHubSidecarService for Service {
         Ok(Response::new(proto::AbandonOrchestrationTaskResponse {}))
     }
 
+    async fn raise_event(
+        &self,
+        request: Request<proto::RaiseEventRequest>,
+    ) -> Result<Response<proto::RaiseEventResponse>, Status> {
+        next_answer(&self.commands).unwrap_or(Ok(()))?;
+        let request = request.into_inner();
+        let response = proto::RaiseEventResponse {};
+        let _ = self.got.send(Got::Raised(request));
+        Ok(Response::new(response))
+    }
+
+    async fn terminate_instance(
+        &self,
+        request: Request<proto::TerminateRequest>,
+    ) -> Result<Response<proto::TerminateResponse>, Status> {
+        next_answer(&self.commands).unwrap_or(Ok(()))?;
+        let request = request.into_inner();
+        let response = proto::TerminateResponse {};
+        let _ = self.got.send(Got::Terminated(request));
+        Ok(Response::new(response))
+    }
+
+    async fn suspend_instance(
+        &self,
+        request: Request<proto::SuspendRequest>,
+    ) -> Result<Response<proto::SuspendResponse>, Status> {
+        next_answer(&self.commands).unwrap_or(Ok(()))?;
+        let request = request.into_inner();
+        let response = proto::SuspendResponse {};
+        let _ = self.got.send(Got::Suspended(request));
+        Ok(Response::new(response))
+    }
+
+    async fn resume_instance(
+        &self,
+        request: Request<proto::ResumeRequest>,
+    ) -> Result<Response<proto::ResumeResponse>, Status> {
+        next_answer(&self.commands).unwrap_or(Ok(()))?;
+        let request = request.into_inner();
+        let response = proto::ResumeResponse {};
+        let _ = self.got.send(Got::Resumed(request));
+        Ok(Response::new(response))
+    }
+
+    async fn rewind_instance(
+        &self,
+        request: Request<proto::RewindInstanceRequest>,
+    ) -> Result<Response<proto::RewindInstanceResponse>, Status> {
+        next_answer(&self.commands).unwrap_or(Ok(()))?;
+        let request = request.into_inner();
+        let response = proto::RewindInstanceResponse {};
+        let _ = self.got.send(Got::Rewound(request));
+        Ok(Response::new(response))
+    }
+
+    async fn restart_instance(
+        &self,
+        request: Request<proto::RestartInstanceRequest>,
+    ) -> Result<Response<proto::RestartInstanceResponse>, Status> {
+        next_answer(&self.commands).unwrap_or(Ok(()))?;
+        let request = request.into_inner();
+        let instance_id = if request.restart_with_new_instance_id {
+            "another".to_owned()
+        } else {
+            request.instance_id.clone()
+        };
+        let response = proto::RestartInstanceResponse { instance_id };
+        let _ = self.got.send(Got::Restarted(request));
+        Ok(Response::new(response))
+    }
+
+    async fn list_instance_ids(
+        &self,
+        request: Request<proto::ListInstanceIdsRequest>,
+    ) -> Result<Response<proto::ListInstanceIdsResponse>, Status> {
+        let _ = self.got.send(Got::ListedIds(request.into_inner()));
+        next_answer(&self.id_pages)
+            .unwrap_or_else(|| Ok(proto::ListInstanceIdsResponse::default()))
+            .map(Response::new)
+    }
+
+    async fn purge_instances(
+        &self,
+        request: Request<proto::PurgeInstancesRequest>,
+    ) -> Result<Response<proto::PurgeInstancesResponse>, Status> {
+        let _ = self.got.send(Got::Purged(request.into_inner()));
+        next_answer(&self.purges)
+            .unwrap_or_else(|| Ok(proto::PurgeInstancesResponse::default()))
+            .map(Response::new)
+    }
+
     unimplemented_calls! {
-        rewind_instance(RewindInstanceRequest) -> RewindInstanceResponse;
-        restart_instance(RestartInstanceRequest) -> RestartInstanceResponse;
-        raise_event(RaiseEventRequest) -> RaiseEventResponse;
-        terminate_instance(TerminateRequest) -> TerminateResponse;
-        suspend_instance(SuspendRequest) -> SuspendResponse;
-        resume_instance(ResumeRequest) -> ResumeResponse;
-        list_instance_ids(ListInstanceIdsRequest) -> ListInstanceIdsResponse;
-        purge_instances(PurgeInstancesRequest) -> PurgeInstancesResponse;
         complete_entity_task(EntityBatchResult) -> CompleteTaskResponse;
         create_task_hub(CreateTaskHubRequest) -> CreateTaskHubResponse;
         delete_task_hub(DeleteTaskHubRequest) -> DeleteTaskHubResponse;

@@ -1,0 +1,78 @@
+//! Asking the scheduler only for work that this worker can do.
+
+use durabletask_core::Registry;
+use durabletask_proto as proto;
+use proto::history_event::EventType;
+
+use super::limits::Options;
+use super::versioning::VersionMatch;
+
+/// Which work items the worker asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WorkItemFilters {
+    /// All. What no handler is registered for fails, as in the official SDKs
+    /// (`OrchestratorTaskNotFound`, `ActivityTaskNotFound`).
+    #[default]
+    All,
+    /// Only what a handler is registered for. Everything else stays pending
+    /// until a worker comes that has it: for task hubs whose workers differ.
+    Registered,
+}
+
+impl WorkItemFilters {
+    /// The filters as sent; `None` asks for everything.
+    pub(super) fn to_wire(
+        self,
+        registry: &Registry,
+        options: &Options,
+    ) -> Option<proto::WorkItemFilters> {
+        if self == Self::All {
+            return None;
+        }
+        // Only an exact match can be told to the scheduler; anything else is checked here.
+        let versions: Vec<String> = options
+            .versioning
+            .iter()
+            .filter(|versioning| versioning.matching == VersionMatch::Strict)
+            .map(|versioning| versioning.version.clone())
+            .collect();
+        Some(proto::WorkItemFilters {
+            orchestrations: registry
+                .orchestration_names()
+                .map(|name| proto::OrchestrationFilter {
+                    name: name.to_owned(),
+                    versions: versions.clone(),
+                })
+                .collect(),
+            activities: registry
+                .activity_names()
+                .map(|name| proto::ActivityFilter {
+                    name: name.to_owned(),
+                    versions: Vec::new(),
+                })
+                .collect(),
+            entities: Vec::new(),
+        })
+    }
+
+    /// Whether the worker has the activity, or asked for any.
+    pub(super) fn take_activity(self, registry: &Registry, name: &str) -> bool {
+        self == Self::All || registry.activity_names().any(|known| known == name)
+    }
+
+    /// Whether the worker has the orchestration, or asked for any.
+    pub(super) fn take_orchestration(self, registry: &Registry, name: &str) -> bool {
+        self == Self::All || registry.orchestration_names().any(|known| known == name)
+    }
+}
+
+/// The name and version with which the execution began, if these events tell.
+pub(super) fn identity(events: &[proto::HistoryEvent]) -> Option<(&str, &str)> {
+    events.iter().find_map(|event| match &event.event_type {
+        Some(EventType::ExecutionStarted(started)) => Some((
+            started.name.as_str(),
+            started.version.as_deref().unwrap_or_default(),
+        )),
+        _ => None,
+    })
+}

@@ -1,0 +1,42 @@
+//! A channel to the scheduler that can be made anew.
+
+use std::sync::{PoisonError, RwLock};
+
+use crate::connection::{Connection, ConnectionError, Headers, Service};
+
+/// A channel and what it takes to make another one.
+///
+/// A channel reconnects by itself when its peer closes it. One whose peer has
+/// vanished without a word it takes for alive, so it has to be replaced.
+#[derive(Debug)]
+pub(super) struct Link {
+    connection: Connection,
+    headers: Headers,
+    service: RwLock<Service>,
+}
+
+impl Link {
+    pub(super) fn new(connection: &Connection, headers: &Headers) -> Result<Self, ConnectionError> {
+        Ok(Self {
+            connection: connection.clone(),
+            headers: headers.clone(),
+            service: RwLock::new(connection.service(headers.clone())?),
+        })
+    }
+
+    /// The present channel. Calls under way on an older one go on.
+    pub(super) fn service(&self) -> Service {
+        self.service
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Replaces the channel.
+    pub(super) fn renew(&self) {
+        // It worked before with the same settings; if it does not now, the old one stays.
+        if let Ok(service) = self.connection.service(self.headers.clone()) {
+            *self.service.write().unwrap_or_else(PoisonError::into_inner) = service;
+        }
+    }
+}
