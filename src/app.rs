@@ -17,11 +17,13 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::access::{Access, KeyStore};
+use crate::audit::{AUDIT_DATABASE, Audit};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
 use crate::data_dir::{Addresses, DataDir, DataDirLock};
 use crate::enrollments::Enrollments;
 use crate::http::{self, FrontDoor};
+use crate::verify::{VERIFY_DATABASE, Verifier};
 
 pub use error::AppError;
 use parts::{Keys, Part, bind};
@@ -29,7 +31,7 @@ use parts::{Keys, Part, bind};
 /// The database with API keys, in the data folder.
 pub(crate) const ACCESS_DATABASE: &str = "access.sqlite3";
 /// The front door's own secret key, in the data folder.
-const SERVER_KEY: &str = "server.key";
+pub(crate) const SERVER_KEY: &str = "server.key";
 
 /// How long requests may take to finish once a stop was asked for.
 const HTTP_DRAIN: Duration = Duration::from_secs(10);
@@ -233,6 +235,10 @@ impl Running {
         };
         let server_key = self.data.secret_key(SERVER_KEY)?;
         let store = KeyStore::open(&self.data.path().join(ACCESS_DATABASE))?;
+        let verifier = Verifier::open(&self.data.path().join(VERIFY_DATABASE))
+            .map_err(|error| AppError::Verify(error.to_string()))?;
+        let (audit, audit_writer) =
+            Audit::open(self.data.path().join(AUDIT_DATABASE), &server_key)?;
         let mut access = Access::new(&admin_token, store, &server_key);
         if config.auth == AuthMode::None {
             access = access.open_to_all();
@@ -260,8 +266,14 @@ impl Running {
             HTTP_DRAIN,
             &failed,
             async move |stop| {
-                let door = FrontDoor::new(access, enrollments, vault, clock, stop.clone());
-                parts::serve_http(listener, http::router(Arc::new(door)), stop).await
+                let kept = (verifier, audit);
+                let door = FrontDoor::new(access, enrollments, vault, kept, clock, stop.clone());
+                let served = parts::serve_http(listener, http::router(Arc::new(door)), stop).await;
+                // The door is gone with its queue, so the writer ends once it is empty.
+                audit_writer
+                    .await
+                    .map_err(|_| AppError::Lost("audit record"))?;
+                served
             },
         ));
         Ok(())

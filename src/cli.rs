@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::access::Role;
+use crate::audit::Action;
 use crate::config::Settings;
 
 const EXIT_CODES: &str = "\
@@ -49,6 +50,8 @@ pub enum Command {
     Reject(DecideArgs),
     /// List accounts, or enrollments with --enrollments
     List(ListArgs),
+    /// Check and export the record of who did what, in the data folder
+    Audit(AuditArgs),
     /// Make, list and revoke API keys in the data folder; a running server notices at once
     Key(KeyArgs),
 }
@@ -214,6 +217,56 @@ pub enum KeyCommand {
         #[command(flatten)]
         place: KeyPlace,
     },
+}
+
+/// `audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// What to do with the record.
+    #[command(subcommand)]
+    pub command: AuditCommand,
+}
+
+/// What to do with the audit record.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Check that nobody has changed the record, and print its head: keep that elsewhere to
+    /// notice entries cut off its end
+    Verify {
+        /// Where the record is.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+    /// Print the record's entries, oldest first, one a line
+    Export {
+        /// How a line looks
+        #[arg(long, value_enum, default_value_t = AuditFormat::Jsonl)]
+        format: AuditFormat,
+        /// Only what this caller did
+        #[arg(long, value_name = "NAME")]
+        caller: Option<String>,
+        /// Only what was done to this account, enrollment or key
+        #[arg(long, value_name = "ID")]
+        subject: Option<String>,
+        /// Only this kind
+        #[arg(long, value_enum)]
+        action: Option<Action>,
+        /// Only entries after this place
+        #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
+        after: u64,
+        /// Where the record is.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+}
+
+/// How a line of an export looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AuditFormat {
+    /// JSON, one document a line.
+    Jsonl,
+    /// Common Event Format, version 0.
+    Cef,
 }
 
 /// Where the keys are.

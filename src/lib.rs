@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod app;
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod commands;
@@ -17,3 +18,4 @@ mod intake;
 pub mod shutdown;
 pub mod telemetry;
 mod tokens;
+mod verify;

@@ -3,9 +3,10 @@
 use std::error::Error as StdError;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use countersign_activities::totp;
 use countersign_activities::vault::{SecretVault, VaultError};
+use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::ids::EnrollmentId;
 use thiserror::Error;
 
@@ -26,7 +27,7 @@ pub(crate) enum TokenError {
 pub(crate) struct Token {
     /// The digits, leading zeros kept.
     pub(crate) token: String,
-    /// Seconds until another code is shown: 1 to `period`.
+    /// Seconds until it is shown no more: 1 to `period`, or more for a later code.
     pub(crate) time_remaining: u32,
     /// Seconds that a code is shown for.
     pub(crate) period: u32,
@@ -57,27 +58,59 @@ impl Tokens {
         // Read after the vault has answered, however long that took, and only once:
         // code and time left always belong together.
         let now = self.clock.now();
-        let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
+        self.shown_at(&account, now, now)
+    }
+
+    /// The code of the account `id` that is shown for at least `validity` from now on:
+    /// the present one if that is long enough, else the one after it, whose time may
+    /// not have begun.
+    pub(crate) async fn lasting(
+        &self,
+        id: &EnrollmentId,
+        validity: TimeDelta,
+    ) -> Result<Token, TokenError> {
+        let account = self.vault.read(id).await.map_err(from_vault)?;
+        let now = self.clock.now();
+        let present = self.shown_at(&account, now, now)?;
+        if present.valid_until - now >= validity {
+            return Ok(present);
+        }
+        self.shown_at(&account, present.valid_until, now)
+    }
+
+    fn shown_at(
+        &self,
+        account: &TotpAccount,
+        moment: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Token, TokenError> {
+        let seconds = u64::try_from(moment.timestamp()).unwrap_or(0);
         let code =
-            totp::code_at(&account, seconds).map_err(|e| TokenError::Internal(Box::new(e)))?;
-        let next = totp::code_at(&account, code.valid_until)
+            totp::code_at(account, seconds).map_err(|e| TokenError::Internal(Box::new(e)))?;
+        let next = totp::code_at(account, code.valid_until)
             .map_err(|e| TokenError::Internal(Box::new(e)))?;
-        let moment = |seconds: u64| {
+        let time = |seconds: u64| {
             i64::try_from(seconds)
                 .ok()
                 .and_then(|s| DateTime::from_timestamp(s, 0))
                 .unwrap_or(now)
         };
         Ok(Token {
-            valid_from: moment(code.valid_from),
-            valid_until: moment(code.valid_until),
-            time_remaining: code.time_remaining,
+            valid_from: time(code.valid_from),
+            valid_until: time(code.valid_until),
+            time_remaining: remaining(code.valid_until, now),
             period: code.period,
             token: code.token,
             next_token: next.token,
             server_time: now,
         })
     }
+}
+
+/// Whole seconds from `now` until a code is shown no more, at least one.
+fn remaining(valid_until: u64, now: DateTime<Utc>) -> u32 {
+    let now = u64::try_from(now.timestamp()).unwrap_or(0);
+    u32::try_from(valid_until.saturating_sub(now)).unwrap_or(u32::MAX)
 }
 
 /// What a vault's error means to somebody who reads.

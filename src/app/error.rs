@@ -9,6 +9,7 @@ use durabletask_scheduler::{OpenError, ServeError};
 use thiserror::Error;
 
 use crate::access::KeyError;
+use crate::audit::AuditError;
 use crate::data_dir::DataDirError;
 
 /// Why the product cannot start or ended by itself.
@@ -20,6 +21,12 @@ pub enum AppError {
     /// The API keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The audit record cannot be used.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// What was accepted when codes were checked cannot be read.
+    #[error("the record of accepted codes cannot be used: {0}")]
+    Verify(String),
     /// Somebody else listens there.
     #[error(
         "{address} is in use by another program: stop that one, or give another address with {flag}"

@@ -5,11 +5,13 @@ use std::path::Path;
 use chrono::{SecondsFormat, Utc};
 use serde_json::{json, to_value};
 
+use super::audit;
 use super::client::data_dir;
 use super::output;
 use super::{Exit, Fault, Outcome};
 use crate::access::{KeyError, KeyStore};
 use crate::app::ACCESS_DATABASE;
+use crate::audit::Action;
 use crate::cli::{KeyCommand, KeyPlace};
 use crate::config::ClientEnvironment;
 use crate::data_dir::DataDir;
@@ -20,6 +22,7 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
             let (record, key) = open(&place)?
                 .create(&name, role, Utc::now())
                 .map_err(fault)?;
+            audit::record(&place, &audit::local(Action::CreateKey, &name))?;
             if place.json {
                 let mut document = to_value(record).map_err(Fault::failed)?;
                 document["key"] = json!(key.as_str());
@@ -53,6 +56,7 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
         }
         KeyCommand::Revoke { name, place } => {
             open(&place)?.revoke(&name, Utc::now()).map_err(fault)?;
+            audit::record(&place, &audit::local(Action::RevokeKey, &name))?;
             if place.json {
                 return output::document(&json!({"name": name, "revoked": true}));
             }

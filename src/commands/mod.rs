@@ -1,6 +1,7 @@
 //! One module for each command, and what they share: how they end and how they print.
 
 mod approve;
+mod audit;
 mod client;
 mod enroll;
 mod key;
@@ -91,6 +92,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Approve(args) => approve::run(args, true).await,
         Command::Reject(args) => approve::run(args, false).await,
         Command::List(args) => list::run(args).await,
+        Command::Audit(args) => audit::run(args.command),
         Command::Key(args) => key::run(args.command),
     }
 }

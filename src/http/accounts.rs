@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Path, Query, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::TimeDelta;
 use countersign_enrollment::ids::EnrollmentId;
+use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -19,7 +21,7 @@ use super::enrollments::{
     StartQuery, accepted_response, idempotency_key, limit, no_store, parameters,
 };
 use super::error::ApiError;
-use super::views::{AccountPage, AccountView, TokenView};
+use super::views::{AccountPage, AccountView, BatchItem, TokenView};
 use crate::enrollments::{NewEnrollment, Stage};
 use crate::telemetry;
 use crate::tokens::from_vault;
@@ -28,6 +30,12 @@ use crate::tokens::from_vault;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest text to search for, in bytes.
 const MAX_SEARCH: usize = 200;
+/// How many codes are given at a time.
+const MAX_BATCH: usize = 500;
+/// The longest that a code can be asked to be good for, in seconds.
+const MAX_VALIDITY: i64 = 60;
+/// How many accounts are read from the vault at once.
+const READS_AT_ONCE: usize = 8;
 
 /// `POST /api/accounts`: enrolls and waits.
 pub(super) async fn create(
@@ -64,7 +72,11 @@ pub(super) async fn create(
                 "accountName": preview.account_name,
                 "issuer": preview.issuer,
             });
-            Ok(no_store((StatusCode::CREATED, Json(body)).into_response()))
+            let mut response = (StatusCode::CREATED, Json(body)).into_response();
+            if let Ok(location) = HeaderValue::from_str(&format!("/api/accounts/{}", snapshot.id)) {
+                response.headers_mut().insert(header::LOCATION, location);
+            }
+            Ok(no_store(response))
         }
         (Stage::Invalid, _, Some(problem)) => Err(ApiError::Input(problem)),
         (Stage::Failed, _, _) => Err(ApiError::EnrollmentFailed),
@@ -126,38 +138,143 @@ pub(super) async fn token(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Read>,
     Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    code(&door, &id, true).await
+    let mut wanted = Wanted::read(query.as_deref().unwrap_or_default())?;
+    wanted.detailed = true;
+    code(&door, &account_id(&id)?, &wanted, &headers).await
 }
 
-#[derive(Deserialize)]
-pub(super) struct TokenParameters {
-    id: Option<String>,
-    detail: Option<String>,
-}
-
-/// `GET /api/tokens?id=`.
+/// `GET /api/tokens?id=`, with one id or several.
 pub(super) async fn token_by_query(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Read>,
-    query: Result<Query<TokenParameters>, axum::extract::rejection::QueryRejection>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let query = parameters(query)?;
-    let id = query.id.ok_or_else(|| ApiError::InvalidParameter {
-        name: "id",
-        detail: "say which account: ?id=totp-...".to_owned(),
-    })?;
-    let detailed = matches!(query.detail.as_deref(), Some("true" | "1"));
-    code(&door, &id, detailed).await
+    let query = query.unwrap_or_default();
+    let wanted = Wanted::read(&query)?;
+    let asked: Vec<String> = ids(&query).take(MAX_BATCH + 1).collect();
+    match asked.as_slice() {
+        [] => Err(ApiError::InvalidParameter {
+            name: "id",
+            detail: "say which account: ?id=totp-...".to_owned(),
+        }),
+        [id] => code(&door, &account_id(id)?, &wanted, &headers).await,
+        _ if asked.len() > MAX_BATCH => Err(ApiError::InvalidParameter {
+            name: "id",
+            detail: format!("at most {MAX_BATCH} at a time"),
+        }),
+        _ => Ok(batch(&door, asked, &wanted).await),
+    }
 }
 
-async fn code(door: &FrontDoor, id: &str, detailed: bool) -> Result<Response, ApiError> {
-    let token = door.tokens.now(&account_id(id)?).await?;
-    let view = Json(TokenView::new(token, detailed));
-    Ok(no_store(view.into_response()))
+/// The values of `id` in a query.
+pub(super) fn ids(query: &str) -> impl Iterator<Item = String> {
+    url::form_urlencoded::parse(query.as_bytes())
+        .filter(|(name, value)| name == "id" && !value.is_empty())
+        .map(|(_, value)| value.into_owned())
 }
 
-fn account_id(text: &str) -> Result<EnrollmentId, ApiError> {
+/// How somebody wants a code.
+struct Wanted {
+    detailed: bool,
+    /// How long it has to be good for.
+    validity: TimeDelta,
+    /// Whether to wait for such a code instead of giving one whose time has not begun.
+    wait: bool,
+}
+
+impl Wanted {
+    fn read(query: &str) -> Result<Self, ApiError> {
+        let mut wanted = Self {
+            detailed: false,
+            validity: TimeDelta::zero(),
+            wait: true,
+        };
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            match (name.as_ref(), value.as_ref()) {
+                ("detail", value) => wanted.detailed = matches!(value, "true" | "1"),
+                ("minValidity", value) => {
+                    let seconds = value
+                        .parse()
+                        .ok()
+                        .filter(|seconds| (0..=MAX_VALIDITY).contains(seconds))
+                        .ok_or_else(|| ApiError::InvalidParameter {
+                            name: "minValidity",
+                            detail: format!("whole seconds from 0 to {MAX_VALIDITY}"),
+                        })?;
+                    wanted.validity = TimeDelta::seconds(seconds);
+                }
+                ("whenShort", "wait") => wanted.wait = true,
+                ("whenShort", "next") => wanted.wait = false,
+                ("whenShort", _) => {
+                    return Err(ApiError::InvalidParameter {
+                        name: "whenShort",
+                        detail: "wait or next".to_owned(),
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+async fn code(
+    door: &FrontDoor,
+    id: &EnrollmentId,
+    wanted: &Wanted,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let mut token = door.tokens.lasting(id, wanted.validity).await?;
+    let ahead = token.valid_from - token.server_time;
+    if let (true, Ok(ahead)) = (wanted.wait, ahead.to_std()) {
+        tokio::select! {
+            () = tokio::time::sleep(ahead) => token = door.tokens.now(id).await?,
+            // A server that stops answers at once, with the code whose time comes.
+            () = door.stop.cancelled() => {}
+        }
+    }
+    let tag = format!("W/\"{}\"", token.valid_from.timestamp());
+    let known = headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|value| value.trim() == tag);
+    let mut response = if known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        Json(TokenView::new(token, wanted.detailed || !wanted.wait)).into_response()
+    };
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(no_store(response))
+}
+
+/// The codes of several accounts: each a code or the problem with it.
+async fn batch(door: &FrontDoor, ids: Vec<String>, wanted: &Wanted) -> Response {
+    let tokens: Vec<BatchItem> = stream::iter(ids)
+        .map(async |text| {
+            let token = async {
+                let id = text.parse().map_err(|_| ApiError::AccountUnknown)?;
+                Ok(door.tokens.lasting(&id, wanted.validity).await?)
+            };
+            match token.await {
+                Ok(token) => BatchItem::code(text, token),
+                Err(error) => BatchItem::problem(text, &error),
+            }
+        })
+        .buffered(READS_AT_ONCE)
+        .collect()
+        .await;
+    no_store(Json(json!({ "tokens": tokens })).into_response())
+}
+
+pub(super) fn account_id(text: &str) -> Result<EnrollmentId, ApiError> {
     text.parse()
         .inspect(telemetry::about)
         .map_err(|_| ApiError::AccountUnknown)

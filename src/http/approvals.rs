@@ -12,6 +12,8 @@ use super::auth::{Caller, Decide};
 use super::body::JsonBody;
 use super::enrollments::{accepted_response, enrollment_id};
 use super::error::ApiError;
+use super::observe;
+use crate::audit::Action;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +42,14 @@ pub(super) async fn decide(
             detail: format!("at most {MAX_COMMENT_CHARS} characters"),
         });
     }
+    observe::note(|facts| {
+        facts.action = Some(if body.approved {
+            Action::Approve
+        } else {
+            Action::Reject
+        });
+        facts.reason.clone_from(&comment);
+    });
     let snapshot = door
         .enrollments
         .decide(&id, caller.name(), body.approved, comment)

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::FrontDoor;
 use super::error::ApiError;
+use super::observe;
 use crate::access::{COOKIE, Identity, LIFETIME, Role};
 
 /// The header for keys on Azure Functions.
@@ -54,6 +55,10 @@ permission!(
     Read, [Reader, Admin], "reader"
 );
 permission!(
+    /// Changing and removing accounts, and reading the audit record.
+    Administer, [Admin], "admin"
+);
+permission!(
     /// Anything that every known caller may do.
     Known, [Enroller, Approver, Reader, Admin], "any"
 );
@@ -89,6 +94,7 @@ impl<P: Permission> FromRequestParts<Arc<FrontDoor>> for Caller<P> {
     ) -> Result<Self, ApiError> {
         let identity = identify(parts, door)?.ok_or(ApiError::Unauthenticated)?;
         tracing::Span::current().record("caller", identity.name.as_str());
+        observe::note(|facts| facts.caller = Some(identity.name.clone()));
         if !P::ROLES.contains(&identity.role) {
             return Err(ApiError::Forbidden { needs: P::NEEDS });
         }

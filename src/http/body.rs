@@ -30,7 +30,13 @@ const MAX_JSON: usize = 64 * 1024;
 /// Text that is wiped when it is no longer needed.
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Wiped(String);
+pub(super) struct Wiped(String);
+
+impl Wiped {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl Drop for Wiped {
     fn drop(&mut self) {

@@ -15,6 +15,7 @@ use crate::access::KeyError;
 use crate::enrollments::{EnrollmentError, Stage};
 use crate::intake::{self, IntakeError};
 use crate::tokens::TokenError;
+use crate::verify::VerifyError;
 
 /// Why a request was not done. Texts are for the caller; what only the log needs
 /// is kept as the source.
@@ -58,6 +59,10 @@ pub(crate) enum ApiError {
     Enrollment(EnrollmentError),
     #[error("the vault does not answer")]
     VaultUnavailable(#[source] Box<dyn StdError + Send + Sync>),
+    #[error("too many wrong codes")]
+    TooManyAttempts { retry_after: u64 },
+    #[error("the audit record cannot be written")]
+    AuditUnavailable,
     #[error("too many requests at once")]
     Busy,
     #[error("the request took too long")]
@@ -120,6 +125,11 @@ pub(crate) fn problem_type(code: &str) -> String {
 }
 
 impl ApiError {
+    /// The stable code of the problem.
+    pub(super) fn code(&self) -> &'static str {
+        self.row().code
+    }
+
     fn row(&self) -> Row {
         use StatusCode as S;
         match self {
@@ -234,6 +244,20 @@ impl ApiError {
                 "The vault does not answer",
                 "Codes and accounts cannot be read at the moment. Try again shortly.",
             ),
+            Self::TooManyAttempts { .. } => row(
+                S::TOO_MANY_REQUESTS,
+                "too-many-attempts",
+                "Too many wrong codes",
+                "Too many codes for this account were wrong. Wait as long as Retry-After says, \
+                 and check the clock of whoever makes the codes.",
+            ),
+            Self::AuditUnavailable => row(
+                S::SERVICE_UNAVAILABLE,
+                "audit-unavailable",
+                "The audit record cannot be written",
+                "A code is given out only when that can be recorded. The operator finds the \
+                 cause in the server's log; a full disk is the usual one.",
+            ),
             Self::Busy => row(
                 S::SERVICE_UNAVAILABLE,
                 "busy",
@@ -323,6 +347,7 @@ impl IntoResponse for ApiError {
         if row.status.is_server_error() {
             log(&self, row.code);
         }
+        observe::note(|facts| facts.problem = Some(row.code));
         let (request_id, shape) = observe::current();
         let compatible = shape == Shape::Compatible;
         let body = Problem {
@@ -349,8 +374,13 @@ impl IntoResponse for ApiError {
                 HeaderValue::from_static("Bearer realm=\"countersign\""),
             );
         }
-        if row.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let retry_after = match self {
+            Self::TooManyAttempts { retry_after } => Some(retry_after),
+            _ if row.status == StatusCode::SERVICE_UNAVAILABLE => Some(1),
+            _ => None,
+        };
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -384,6 +414,15 @@ impl From<TokenError> for ApiError {
             TokenError::Unknown => Self::AccountUnknown,
             TokenError::Unavailable(source) => Self::VaultUnavailable(source),
             TokenError::Internal(source) => Self::Internal(source),
+        }
+    }
+}
+
+impl From<VerifyError> for ApiError {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::TooManyWrong { retry_after } => Self::TooManyAttempts { retry_after },
+            error => Self::Internal(Box::new(error)),
         }
     }
 }

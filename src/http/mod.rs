@@ -1,8 +1,11 @@
 //! The HTTP front door: parses requests, asks the services, maps the answers.
 
+mod account_changes;
 mod accounts;
 mod approvals;
 mod assets;
+mod audit;
+mod audited;
 mod auth;
 mod body;
 mod drain;
@@ -25,10 +28,12 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::access::Access;
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::enrollments::Enrollments;
 use crate::intake::Intake;
 use crate::tokens::Tokens;
+use crate::verify::Verifier;
 use error::ApiError;
 
 /// How many requests are answered at once; more are asked to come back. Polls that
@@ -41,6 +46,8 @@ pub struct FrontDoor {
     enrollments: Enrollments,
     intake: Intake,
     tokens: Tokens,
+    verifier: Verifier,
+    audit: Audit,
     vault: Arc<dyn SecretVault>,
     clock: Arc<dyn Clock>,
     requests: Semaphore,
@@ -52,6 +59,7 @@ impl FrontDoor {
         access: Access,
         enrollments: Enrollments,
         vault: Arc<dyn SecretVault>,
+        (verifier, audit): (Verifier, Audit),
         clock: Arc<dyn Clock>,
         stop: CancellationToken,
     ) -> Self {
@@ -60,6 +68,8 @@ impl FrontDoor {
             enrollments,
             intake: Intake::new(),
             tokens: Tokens::new(Arc::clone(&vault), Arc::clone(&clock)),
+            verifier,
+            audit,
             vault,
             clock,
             requests: Semaphore::new(REQUESTS_AT_ONCE),
@@ -95,13 +105,25 @@ pub fn router(door: Arc<FrontDoor>) -> Router {
         )
         .route("/api/enrollments/{id}/approval", post(approvals::decide))
         .route("/api/accounts", get(accounts::list).post(accounts::create))
-        .route("/api/accounts/{id}", get(accounts::get))
+        .route(
+            "/api/accounts/{id}",
+            get(accounts::get)
+                .patch(account_changes::rename)
+                .delete(account_changes::delete),
+        )
+        .route("/api/accounts/{id}/restore", post(account_changes::restore))
+        .route("/api/accounts/{id}/verify", post(account_changes::verify))
         .route("/api/accounts/{id}/token", get(accounts::token))
         .route("/api/tokens", get(accounts::token_by_query))
+        .route("/api/audit", get(audit::list))
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(drain::drain))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&door),
+            audited::audited,
+        ))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&door),
             observe::observe,

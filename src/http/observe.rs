@@ -1,7 +1,7 @@
 //! What surrounds every request: its id, its span and log line, the limits on
 //! time and number, and the headers that every answer has.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::FrontDoor;
 use super::error::ApiError;
+use crate::audit::Action;
 
 /// How long a request may take until its answer begins. Longer than the longest
 /// poll, shorter than what proxies put up with.
@@ -40,10 +41,20 @@ pub(crate) enum Shape {
     Compatible,
 }
 
+/// What is learned about a request while it is answered, for the audit record.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Facts {
+    pub(super) caller: Option<String>,
+    pub(super) action: Option<Action>,
+    pub(super) reason: Option<String>,
+    pub(super) problem: Option<&'static str>,
+}
+
 #[derive(Clone)]
 struct Context {
     id: String,
     shape: Shape,
+    facts: Arc<Mutex<Facts>>,
 }
 
 tokio::task_local! {
@@ -57,6 +68,25 @@ pub(crate) fn current() -> (String, Shape) {
         .unwrap_or_else(|_| ("unknown".to_owned(), Shape::Problem))
 }
 
+/// Notes something about the request that the present task answers.
+pub(super) fn note(change: impl FnOnce(&mut Facts)) {
+    // Outside of a request there is nobody to note it for.
+    let _ = CONTEXT.try_with(|context| {
+        let mut facts = context.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut facts);
+    });
+}
+
+/// What has been noted so far.
+pub(super) fn facts() -> Facts {
+    CONTEXT
+        .try_with(|context| {
+            let facts = context.facts.lock().unwrap_or_else(PoisonError::into_inner);
+            facts.clone()
+        })
+        .unwrap_or_default()
+}
+
 /// The middleware.
 pub(crate) async fn observe(
     State(door): State<Arc<FrontDoor>>,
@@ -67,6 +97,7 @@ pub(crate) async fn observe(
     let context = Context {
         id: request_id(&request),
         shape: shape(&request),
+        facts: Arc::default(),
     };
     let method = request.method().clone();
     // The matched path, never the query: keys may be in it.

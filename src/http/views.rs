@@ -8,7 +8,7 @@ use countersign_enrollment::otpauth::Warning;
 use countersign_enrollment::problem::InputProblem;
 use serde::{Serialize, Serializer};
 
-use super::error::problem_type;
+use super::error::{ApiError, problem_type};
 use crate::enrollments::{Snapshot, Stage};
 use crate::tokens::Token;
 
@@ -234,6 +234,35 @@ impl TokenView {
             }),
             token: token.token,
             time_remaining: token.time_remaining,
+        }
+    }
+}
+
+/// One of several codes.
+#[derive(Serialize)]
+pub(super) struct BatchItem {
+    id: String,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    token: Option<TokenView>,
+    /// The code of the problem, as in an answer of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'static str>,
+}
+
+impl BatchItem {
+    pub(super) fn code(id: String, token: Token) -> Self {
+        Self {
+            id,
+            token: Some(TokenView::new(token, true)),
+            problem: None,
+        }
+    }
+
+    pub(super) fn problem(id: String, error: &ApiError) -> Self {
+        Self {
+            id,
+            token: None,
+            problem: Some(error.code()),
         }
     }
 }

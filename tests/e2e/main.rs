@@ -5,6 +5,8 @@
 
 mod support;
 
+mod accounts;
+mod audit;
 mod bad_input;
 mod command_line;
 mod crash;

@@ -1,0 +1,195 @@
+//! One line of the record.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize, Serializer};
+
+/// The longest reason that is kept, in characters.
+const MAX_REASON: usize = 200;
+
+/// What somebody did, or tried to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+#[value(rename_all = "kebab-case")]
+pub enum Action {
+    /// Asked for an account to be enrolled.
+    Enroll,
+    /// Approved an enrollment.
+    Approve,
+    /// Rejected an enrollment.
+    Reject,
+    /// Ended an enrollment that was running.
+    Terminate,
+    /// Read an account's code.
+    ReadCode,
+    /// Had a code checked.
+    VerifyCode,
+    /// Called an account something else.
+    Rename,
+    /// Took an account out of use.
+    Delete,
+    /// Brought a deleted account back.
+    Restore,
+    /// Opened a browser session.
+    LogIn,
+    /// Made an API key.
+    CreateKey,
+    /// Made an API key stop to work.
+    RevokeKey,
+    /// Read this record.
+    ReadAudit,
+}
+
+impl Action {
+    /// The name in entries, parameters and exports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enroll => "enroll",
+            Self::Approve => "approve",
+            Self::Reject => "reject",
+            Self::Terminate => "terminate",
+            Self::ReadCode => "read-code",
+            Self::VerifyCode => "verify-code",
+            Self::Rename => "rename",
+            Self::Delete => "delete",
+            Self::Restore => "restore",
+            Self::LogIn => "log-in",
+            Self::CreateKey => "create-key",
+            Self::RevokeKey => "revoke-key",
+            Self::ReadAudit => "read-audit",
+        }
+    }
+
+    /// The action with this name.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        Self::value_variants()
+            .iter()
+            .copied()
+            .find(|action| action.as_str() == text)
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whether it was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It was, or was accepted.
+    Done,
+    /// The caller may not, or asked for something that cannot be.
+    Refused,
+    /// The server could not.
+    Failed,
+}
+
+impl Outcome {
+    /// The name in entries and exports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What it was done to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Subject(pub String);
+
+/// What is to be recorded: an entry without its place in the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// When, to the millisecond.
+    #[serde(serialize_with = "millis")]
+    pub at: DateTime<Utc>,
+    /// What.
+    pub action: Action,
+    /// Who: a caller's name, or `local` for commands on the data folder.
+    pub caller: String,
+    /// From which address, as seen by the server; none for local commands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<IpAddr>,
+    /// To what: an enrollment's or account's id, or a key's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
+    /// Whether it was done.
+    pub outcome: Outcome,
+    /// The code of the problem that it was answered with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Why, as the caller said; at most 200 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The request, as in the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+impl Event {
+    /// Something done at `at` by `caller`.
+    #[must_use]
+    pub fn new(action: Action, caller: &str, at: DateTime<Utc>) -> Self {
+        Self {
+            at: at.trunc_subsecs(3),
+            action,
+            caller: caller.to_owned(),
+            from: None,
+            subject: None,
+            outcome: Outcome::Done,
+            problem: None,
+            reason: None,
+            request_id: None,
+        }
+    }
+
+    /// The same, done to something.
+    #[must_use]
+    pub fn to(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(Subject(subject.into()));
+        self
+    }
+
+    /// The same with a reason, cut to what is kept.
+    #[must_use]
+    pub fn because(mut self, reason: &str) -> Self {
+        let short: String = reason.trim().chars().take(MAX_REASON).collect();
+        self.reason = (!short.is_empty()).then_some(short);
+        self
+    }
+}
+
+/// Always three digits after the seconds, so that texts sort as times do.
+pub(super) fn written(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn millis<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&written(*time))
+}
+
+/// An event in its place: `sequence` counts from 1 without gaps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// Its place in the record.
+    pub sequence: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+    /// The chain up to here, in hexadecimal.
+    pub hash: String,
+}

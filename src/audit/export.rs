@@ -1,0 +1,94 @@
+//! Entries as lines for other systems.
+
+use super::entry::{Entry, Outcome};
+
+/// An entry as one line of JSON, without a line break.
+///
+/// # Errors
+///
+/// Never for entries that were read from a record.
+pub fn json_line(entry: &Entry) -> Result<String, serde_json::Error> {
+    serde_json::to_string(entry)
+}
+
+/// An entry in the Common Event Format, version 0, without a line break.
+#[must_use]
+pub fn cef(entry: &Entry) -> String {
+    let event = &entry.event;
+    let severity = match event.outcome {
+        Outcome::Done => 3,
+        Outcome::Refused => 6,
+        Outcome::Failed => 7,
+    };
+    let mut line = format!(
+        "CEF:0|Countersign|countersign|{}|{action}|{action}|{severity}|rt={} externalId={} suser={} outcome={}",
+        env!("CARGO_PKG_VERSION"),
+        event.at.timestamp_millis(),
+        entry.sequence,
+        value(&event.caller),
+        event.outcome.as_str(),
+        action = event.action,
+    );
+    let from = event.from.map(|address| address.to_string());
+    let fields = [
+        ("src", from.as_deref()),
+        ("duid", event.subject.as_ref().map(|s| s.0.as_str())),
+        ("reason", event.problem.as_deref()),
+        ("msg", event.reason.as_deref()),
+        ("requestId", event.request_id.as_deref()),
+        ("chain", Some(entry.hash.as_str())),
+    ];
+    for (name, text) in fields {
+        if let Some(text) = text {
+            line.push_str(&format!(" {name}={}", value(text)));
+        }
+    }
+    line
+}
+
+/// A value of an extension field: `\`, `=` and line breaks are escaped.
+fn value(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\\' => escaped.push_str("\\\\"),
+            '=' => escaped.push_str("\\="),
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            c if c.is_control() => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::audit::{Action, Event};
+
+    #[test]
+    fn a_reason_cannot_forge_a_field_or_a_line() {
+        let at = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        let event = Event::new(Action::ReadCode, "ci", at)
+            .to("totp-1")
+            .because("deploy\nCEF:0|x suser=root \\");
+        let entry = Entry {
+            sequence: 7,
+            event,
+            hash: "ab".to_owned(),
+        };
+        assert_eq!(
+            cef(&entry),
+            format!(
+                "CEF:0|Countersign|countersign|{}|read-code|read-code|3|rt=1700000000000 \
+                 externalId=7 suser=ci outcome=done duid=totp-1 \
+                 msg=deploy\\nCEF:0|x suser\\=root \\\\ chain=ab",
+                env!("CARGO_PKG_VERSION")
+            )
+        );
+        assert!(!json_line(&entry).unwrap().contains('\n'));
+    }
+}

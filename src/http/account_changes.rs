@@ -1,0 +1,132 @@
+//! `/api/accounts/{id}`: renaming, removing and restoring an account, and checking a
+//! code that somebody else was given.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use countersign_enrollment::account::Labels;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::FrontDoor;
+use super::accounts::account_id;
+use super::auth::{Administer, Caller, Read};
+use super::body::{JsonBody, Wiped};
+use super::enrollments::no_store;
+use super::error::ApiError;
+use super::views::AccountView;
+use crate::tokens::from_vault;
+use crate::verify::Verdict;
+
+/// New names; a member that is left out stays as it is, and `"issuer": null` removes it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RenameBody {
+    #[serde(default, deserialize_with = "present")]
+    issuer: Option<Option<String>>,
+    account_name: Option<String>,
+}
+
+/// Tells a member that is null from one that is not there.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::<String>::deserialize(deserializer).map(Some)
+}
+
+/// `PATCH /api/accounts/{id}`.
+pub(super) async fn rename(
+    State(door): State<Arc<FrontDoor>>,
+    _: Caller<Administer>,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody<RenameBody>,
+) -> Result<Response, ApiError> {
+    let id = account_id(&id)?;
+    let before = door.vault.describe(&id).await.map_err(from_vault)?;
+    if before.deleted_at.is_some() {
+        return Err(ApiError::AccountUnknown);
+    }
+    let issuer = match &body.issuer {
+        Some(issuer) => issuer.as_deref(),
+        None => before.preview.issuer.as_deref(),
+    };
+    let name = body
+        .account_name
+        .as_deref()
+        .unwrap_or(&before.preview.account_name);
+    let labels = Labels::new(issuer, name).map_err(ApiError::Input)?;
+    let record = door.vault.rename(&id, &labels).await.map_err(from_vault)?;
+    Ok(no_store(Json(AccountView::new(&record)).into_response()))
+}
+
+/// `DELETE /api/accounts/{id}`: out of use at once; it can be restored.
+pub(super) async fn delete(
+    State(door): State<Arc<FrontDoor>>,
+    _: Caller<Administer>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let id = account_id(&id)?;
+    door.vault.delete(&id).await.map_err(from_vault)?;
+    Ok(no_store(StatusCode::NO_CONTENT.into_response()))
+}
+
+/// `POST /api/accounts/{id}/restore`.
+pub(super) async fn restore(
+    State(door): State<Arc<FrontDoor>>,
+    _: Caller<Administer>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let id = account_id(&id)?;
+    let record = door.vault.recover(&id).await.map_err(from_vault)?;
+    Ok(no_store(Json(AccountView::new(&record)).into_response()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VerifyBody {
+    token: Wiped,
+}
+
+#[derive(Serialize)]
+struct VerifyView {
+    valid: bool,
+    /// Time steps that the code's clock is ahead of ours (negative: behind).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drift: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+/// `POST /api/accounts/{id}/verify`: whether a code is right, each at most once.
+pub(super) async fn verify(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Read>,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody<VerifyBody>,
+) -> Result<Response, ApiError> {
+    let id = account_id(&id)?;
+    let account = door.vault.read(&id).await.map_err(from_vault)?;
+    let now = door.clock.now();
+    let verdict = door
+        .verifier
+        .check(&id, &account, caller.name(), body.token.as_str(), now)
+        .await?;
+    let view = match verdict {
+        Verdict::Valid { drift } => VerifyView {
+            valid: true,
+            drift: Some(drift),
+            reason: None,
+        },
+        Verdict::Wrong => VerifyView {
+            valid: false,
+            drift: None,
+            reason: Some("wrong"),
+        },
+        Verdict::Used => VerifyView {
+            valid: false,
+            drift: None,
+            reason: Some("already-used"),
+        },
+    };
+    Ok(no_store(Json(view).into_response()))
+}

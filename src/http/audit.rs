@@ -1,0 +1,123 @@
+//! `GET /api/audit`: the record of who did what, for administrators.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::FrontDoor;
+use super::auth::{Administer, Caller};
+use super::enrollments::{limit, no_store, parameters};
+use super::error::ApiError;
+use crate::audit::{Action, AuditQuery, Entry, cef, json_line};
+
+#[derive(Deserialize)]
+pub(super) struct AuditParameters {
+    caller: Option<String>,
+    subject: Option<String>,
+    action: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    cursor: Option<String>,
+    limit: Option<String>,
+    format: Option<String>,
+}
+
+#[derive(Serialize)]
+struct AuditPage {
+    entries: Vec<Entry>,
+    /// The cursor of the page after this one, if this one is full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// `GET /api/audit`.
+pub(super) async fn list(
+    State(door): State<Arc<FrontDoor>>,
+    _: Caller<Administer>,
+    query: Result<Query<AuditParameters>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, ApiError> {
+    let asked = parameters(query)?;
+    let limit = limit(asked.limit.as_deref())?;
+    let query = AuditQuery {
+        caller: asked.caller.filter(|text| !text.is_empty()),
+        subject: asked.subject.filter(|text| !text.is_empty()),
+        action: action(asked.action.as_deref())?,
+        since: moment("since", asked.since.as_deref())?,
+        until: moment("until", asked.until.as_deref())?,
+        after: match asked.cursor.as_deref() {
+            None | Some("") => 0,
+            Some(text) => text.parse().map_err(|_| ApiError::InvalidParameter {
+                name: "cursor",
+                detail: "the `next` of the page before".to_owned(),
+            })?,
+        },
+        limit,
+    };
+    let entries = door
+        .audit
+        .query(query)
+        .await
+        .map_err(|error| ApiError::Internal(Box::new(error)))?;
+    match asked.format.as_deref() {
+        None | Some("" | "json") => {
+            let next = (entries.len() == limit)
+                .then(|| entries.last().map(|entry| entry.sequence.to_string()))
+                .flatten();
+            Ok(no_store(Json(AuditPage { entries, next }).into_response()))
+        }
+        Some("jsonl") => lines("application/x-ndjson", &entries, json_line),
+        Some("cef") => lines("text/plain; charset=utf-8", &entries, |entry| {
+            Ok(cef(entry))
+        }),
+        Some(_) => Err(ApiError::InvalidParameter {
+            name: "format",
+            detail: "one of json, jsonl and cef".to_owned(),
+        }),
+    }
+}
+
+fn lines(
+    kind: &'static str,
+    entries: &[Entry],
+    line: impl Fn(&Entry) -> Result<String, serde_json::Error>,
+) -> Result<Response, ApiError> {
+    let mut text = String::new();
+    for entry in entries {
+        text.push_str(&line(entry).map_err(|e| ApiError::Internal(Box::new(e)))?);
+        text.push('\n');
+    }
+    let mut response = text.into_response();
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    Ok(no_store(response))
+}
+
+fn action(text: Option<&str>) -> Result<Option<Action>, ApiError> {
+    match text {
+        None | Some("") => Ok(None),
+        Some(text) => Action::named(text)
+            .map(Some)
+            .ok_or_else(|| ApiError::InvalidParameter {
+                name: "action",
+                detail: "the name of an action, such as read-code".to_owned(),
+            }),
+    }
+}
+
+fn moment(name: &'static str, text: Option<&str>) -> Result<Option<DateTime<Utc>>, ApiError> {
+    match text {
+        None | Some("") => Ok(None),
+        Some(text) => DateTime::parse_from_rfc3339(text)
+            .map(|time| Some(time.to_utc()))
+            .map_err(|_| ApiError::InvalidParameter {
+                name,
+                detail: "a time such as 2026-01-31T12:00:00Z".to_owned(),
+            }),
+    }
+}

@@ -1,0 +1,142 @@
+//! Every request that reads a code or changes something leaves an entry in the audit
+//! record before it is answered.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use super::FrontDoor;
+use super::error::ApiError;
+use super::observe;
+use crate::audit::{Action, Event, Outcome};
+
+/// The header in which a caller may say why.
+const REASON: &str = "countersign-reason";
+
+/// The middleware.
+pub(super) async fn audited(
+    State(door): State<Arc<FrontDoor>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(about) = About::of(&request) else {
+        return next.run(request).await;
+    };
+    let response = next.run(request).await;
+    let facts = observe::facts();
+    // Who is nobody was told so, and left a line in the log; a record that strangers
+    // could fill would be worth less.
+    let Some(caller) = facts.caller else {
+        return response;
+    };
+    let action = facts.action.unwrap_or(about.action);
+    let mut event = Event::new(action, &caller, door.clock.now());
+    event.from = about.from;
+    event.problem = facts.problem.map(str::to_owned);
+    event.outcome = match response.status().as_u16() {
+        ..400 => Outcome::Done,
+        400..500 => Outcome::Refused,
+        _ => Outcome::Failed,
+    };
+    event.request_id = Some(observe::current().0);
+    if let Some(reason) = facts.reason.or(about.reason) {
+        event = event.because(&reason);
+    }
+    let mut subjects = about.subjects;
+    if subjects.is_empty() {
+        subjects.extend(created(response.headers()));
+    }
+    let events = match subjects.len() {
+        0 => vec![event],
+        _ => subjects
+            .into_iter()
+            .map(|subject| event.clone().to(subject))
+            .collect(),
+    };
+    for event in events {
+        // The writer has logged why.
+        if door.audit.record(event).await.is_err() && action == Action::ReadCode {
+            return ApiError::AuditUnavailable.into_response();
+        }
+    }
+    response
+}
+
+/// What a request is about, as far as it says itself.
+struct About {
+    action: Action,
+    subjects: Vec<String>,
+    from: Option<std::net::IpAddr>,
+    reason: Option<String>,
+}
+
+impl About {
+    /// None for requests that are not recorded.
+    fn of(request: &Request) -> Option<Self> {
+        let route = request.extensions().get::<MatchedPath>()?.as_str();
+        let action = action(request.method(), route)?;
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let reason = request.headers().get(REASON);
+        Some(Self {
+            action,
+            subjects: subjects(route, request),
+            from: peer.map(|ConnectInfo(address)| address.ip()),
+            reason: reason
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned),
+        })
+    }
+}
+
+fn action(method: &Method, route: &str) -> Option<Action> {
+    Some(match (method.as_str(), route) {
+        ("POST", "/api/enrollments" | "/api/accounts") => Action::Enroll,
+        // The handler says which, once it has read the body.
+        ("POST", "/api/enrollments/{id}/approval") => Action::Approve,
+        ("DELETE", "/api/enrollments/{id}") | ("POST", "/api/enrollments/{id}/terminate") => {
+            Action::Terminate
+        }
+        ("GET" | "HEAD", "/api/tokens" | "/api/accounts/{id}/token") => Action::ReadCode,
+        ("POST", "/api/accounts/{id}/verify") => Action::VerifyCode,
+        ("PATCH", "/api/accounts/{id}") => Action::Rename,
+        ("DELETE", "/api/accounts/{id}") => Action::Delete,
+        ("POST", "/api/accounts/{id}/restore") => Action::Restore,
+        ("POST", "/api/session") => Action::LogIn,
+        ("GET" | "HEAD", "/api/audit") => Action::ReadAudit,
+        _ => return None,
+    })
+}
+
+/// The ids in the path, or, where it has none, those in the query.
+fn subjects(route: &str, request: &Request) -> Vec<String> {
+    let uri = request.uri();
+    let mut parts = route.split('/').zip(uri.path().split('/'));
+    if let Some((_, id)) = parts.find(|(name, _)| *name == "{id}") {
+        return vec![short(id)];
+    }
+    if route != "/api/tokens" {
+        return Vec::new();
+    }
+    super::accounts::ids(uri.query().unwrap_or_default())
+        .map(|id| short(&id))
+        .collect()
+}
+
+/// The enrollment or account that an answer points to.
+fn created(headers: &HeaderMap) -> Option<String> {
+    let location = headers.get(header::LOCATION)?.to_str().ok()?;
+    location.rsplit('/').next().map(short)
+}
+
+/// A caller can put anything where an id belongs; what is none is not repeated, for it
+/// could be a secret in the wrong place.
+fn short(id: &str) -> String {
+    match id.parse::<countersign_enrollment::ids::EnrollmentId>() {
+        Ok(id) => id.to_string(),
+        Err(_) => "unknown".to_owned(),
+    }
+}

@@ -1,0 +1,164 @@
+//! What can be done with an account that is there: codes for automation, checking
+//! codes, renaming, removing.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::support::{App, SEED_URI};
+
+async fn enrolled(app: &App, uri: &str) -> String {
+    let admin = app.admin();
+    let id = admin.enroll(uri, false).await;
+    assert_eq!(admin.ended(&id).await.body["stage"], "Enrolled");
+    id
+}
+
+#[tokio::test]
+async fn an_account_is_renamed_removed_and_restored_by_administrators_only() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let id = enrolled(&app, SEED_URI).await;
+    let path = format!("/api/accounts/{id}");
+    let patch = async |body: &serde_json::Value| {
+        admin
+            .send(admin.request(Method::PATCH, &path).json(body))
+            .await
+    };
+    let reader = app.new_caller("dashboard-wall", "reader");
+    for method in [Method::PATCH, Method::DELETE] {
+        let request = reader
+            .request(method, &path)
+            .json(&json!({"accountName": "x"}));
+        reader
+            .send(request)
+            .await
+            .assert_problem(403, "role-missing");
+    }
+
+    let renamed = patch(&json!({"accountName": "deploy bot"})).await;
+    assert_eq!(renamed.status, StatusCode::OK, "{renamed:?}");
+    assert_eq!(renamed.body["accountName"], "deploy bot");
+    assert_eq!(renamed.body["issuer"], "2FAS", "what is left out stays");
+    let renamed = patch(&json!({"issuer": null})).await;
+    assert!(renamed.body["issuer"].is_null(), "{renamed:?}");
+    patch(&json!({"accountName": "x".repeat(2_000)}))
+        .await
+        .assert_problem(422, "label-too-long");
+    patch(&json!({"secret": "2FASTEST"}))
+        .await
+        .assert_problem(400, "invalid-json");
+
+    let removed = admin.delete(&path).await;
+    assert_eq!(removed.status, StatusCode::NO_CONTENT);
+    for gone in [path.clone(), format!("{path}/token")] {
+        let answer = admin.get(&gone).await;
+        if gone == path {
+            // What is known of it stays known to administrators, so that it can be restored.
+            assert!(answer.status.is_success() || answer.status == StatusCode::NOT_FOUND);
+        } else {
+            answer.assert_problem(404, "account-unknown");
+        }
+    }
+    patch(&json!({"accountName": "y"}))
+        .await
+        .assert_problem(404, "account-unknown");
+    let listed = admin.get("/api/accounts").await;
+    assert_eq!(listed.body["accounts"], json!([]));
+    let restored = admin.post(&format!("{path}/restore"), &json!({})).await;
+    assert_eq!(restored.status, StatusCode::OK, "{restored:?}");
+    assert_eq!(restored.body["accountName"], "deploy bot");
+    assert_eq!(
+        admin.get(&format!("{path}/token")).await.status,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn codes_for_automation() {
+    let app = App::start().await;
+    let admin = app.admin();
+    // A step so long that no test runs over its end.
+    let slow = enrolled(&app, "otpauth://totp/slow?secret=2FASTEST&period=86400").await;
+    let quick = enrolled(&app, "otpauth://totp/quick?secret=2FASTEST&period=1").await;
+
+    // The same step has the same tag.
+    let first = admin.get(&format!("/api/tokens?id={slow}")).await;
+    let tag = first.headers["etag"].clone();
+    let request = admin
+        .request(Method::GET, &format!("/api/tokens?id={slow}"))
+        .header("if-none-match", tag);
+    assert_eq!(admin.send(request).await.status, StatusCode::NOT_MODIFIED);
+
+    // A period of one second never lasts two: the next code is given early.
+    let next = admin
+        .get(&format!(
+            "/api/tokens?id={quick}&minValidity=2&whenShort=next"
+        ))
+        .await;
+    let time = |name: &str| {
+        chrono::DateTime::parse_from_rfc3339(next.body[name].as_str().unwrap()).unwrap()
+    };
+    assert!(time("validFrom") > time("serverTime"), "{next:?}");
+    assert!(next.body["timeRemaining"].as_u64().unwrap() >= 1);
+
+    let several = admin
+        .get(&format!("/api/tokens?id={slow}&id=totp-unknown&id={quick}"))
+        .await;
+    assert_eq!(several.status, StatusCode::OK, "{several:?}");
+    let tokens = several.body["tokens"].as_array().unwrap();
+    assert_eq!(tokens[0]["id"], slow);
+    assert_eq!(tokens[0]["token"], first.body["token"]);
+    assert_eq!(tokens[1]["problem"], "account-unknown");
+    assert!(tokens[2]["token"].is_string());
+
+    for bad in [
+        format!("/api/tokens?id={slow}&minValidity=-1"),
+        format!("/api/tokens?id={slow}&minValidity=many"),
+        format!("/api/tokens?id={slow}&whenShort=never"),
+        format!("/api/tokens?{}", "id=totp-a&".repeat(501)),
+    ] {
+        admin
+            .get(&bad)
+            .await
+            .assert_problem(400, "invalid-parameter");
+    }
+}
+
+#[tokio::test]
+async fn a_code_is_verified_once_also_after_a_crash_and_guessing_is_stopped() {
+    let mut app = App::start().await;
+    let id = enrolled(&app, "otpauth://totp/slow?secret=2FASTEST&period=86400").await;
+    let path = format!("/api/accounts/{id}/verify");
+    let admin = app.admin();
+    let shown = admin.get(&format!("/api/tokens?id={id}")).await;
+    let code = shown.body["token"].clone();
+    let body = json!({ "token": code });
+
+    let first = admin.post(&path, &body).await;
+    assert_eq!(first.status, StatusCode::OK, "{first:?}");
+    assert_eq!(first.body, json!({"valid": true, "drift": 0}));
+    app.kill();
+    app.launch().await;
+    let admin = app.admin();
+    let again = admin.post(&path, &body).await;
+    assert_eq!(
+        again.body,
+        json!({"valid": false, "reason": "already-used"})
+    );
+
+    let guesser = app.new_caller("guesser", "reader");
+    for _ in 0..5 {
+        let wrong = guesser.post(&path, &json!({"token": "badcode"})).await;
+        assert_eq!(wrong.body, json!({"valid": false, "reason": "wrong"}));
+    }
+    let stopped = guesser.post(&path, &body).await;
+    stopped.assert_problem(429, "too-many-attempts");
+    let wait: u64 = stopped.headers["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((1..=301).contains(&wait), "{wait}");
+    // Somebody else's tries are counted apart.
+    assert_eq!(admin.post(&path, &body).await.status, StatusCode::OK);
+}

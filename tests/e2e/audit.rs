@@ -1,0 +1,204 @@
+//! Who did what is recorded, and a record that was changed is noticed.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{App, SEED_URI};
+
+#[tokio::test]
+async fn every_reading_and_changing_is_recorded_with_who_and_why() {
+    let mut app = App::start().await;
+    let enroller = app.new_caller("build-server", "enroller");
+    let approver = app.new_caller("second-pair-of-eyes", "approver");
+    let reader = app.new_caller("dashboard-wall", "reader");
+    let admin = app.admin();
+    let id = enroller.enroll(SEED_URI, true).await;
+    approver.until_stage(&id, "AwaitingApproval").await;
+    approver.decide(&id, true, "seen on the screen").await;
+    enroller.ended(&id).await;
+    let request = reader
+        .request(Method::GET, &format!("/api/tokens?id={id}"))
+        .header("countersign-reason", "nightly deploy");
+    assert_eq!(reader.send(request).await.status, StatusCode::OK);
+    enroller
+        .get(&format!("/api/tokens?id={id}"))
+        .await
+        .assert_problem(403, "role-missing");
+    // Not an id at all: it could be a secret that was pasted into the wrong place.
+    reader.get("/api/tokens?id=JBSWY3DPEHPK3PXP").await;
+    app.caller(None).get(&format!("/api/tokens?id={id}")).await;
+
+    reader
+        .get("/api/audit")
+        .await
+        .assert_problem(403, "role-missing");
+    let page = admin.get("/api/audit").await;
+    assert_eq!(page.status, StatusCode::OK, "{page:?}");
+    let told: Vec<Value> = page.body["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| {
+            json!([
+                entry["caller"],
+                entry["action"],
+                entry["subject"],
+                entry["outcome"],
+                entry["problem"],
+                entry["reason"],
+                entry["from"],
+            ])
+        })
+        .collect();
+    let home = "127.0.0.1";
+    assert_eq!(
+        Value::Array(told),
+        json!([
+            [
+                "local",
+                "create-key",
+                "build-server",
+                "done",
+                null,
+                null,
+                null
+            ],
+            [
+                "local",
+                "create-key",
+                "second-pair-of-eyes",
+                "done",
+                null,
+                null,
+                null
+            ],
+            [
+                "local",
+                "create-key",
+                "dashboard-wall",
+                "done",
+                null,
+                null,
+                null
+            ],
+            ["build-server", "enroll", id, "done", null, null, home],
+            [
+                "second-pair-of-eyes",
+                "approve",
+                id,
+                "done",
+                null,
+                "seen on the screen",
+                home
+            ],
+            [
+                "dashboard-wall",
+                "read-code",
+                id,
+                "done",
+                null,
+                "nightly deploy",
+                home
+            ],
+            [
+                "build-server",
+                "read-code",
+                id,
+                "refused",
+                "role-missing",
+                null,
+                home
+            ],
+            [
+                "dashboard-wall",
+                "read-code",
+                "unknown",
+                "refused",
+                "account-unknown",
+                null,
+                home
+            ],
+            [
+                "dashboard-wall",
+                "read-audit",
+                null,
+                "refused",
+                "role-missing",
+                null,
+                home
+            ],
+        ])
+    );
+
+    let codes = admin
+        .get("/api/audit?action=read-code&caller=dashboard-wall&limit=1")
+        .await;
+    assert_eq!(codes.body["entries"].as_array().unwrap().len(), 1);
+    let cursor = codes.body["next"].as_str().unwrap();
+    let rest = admin
+        .get(&format!(
+            "/api/audit?action=read-code&caller=dashboard-wall&cursor={cursor}"
+        ))
+        .await;
+    assert_eq!(rest.body["entries"][0]["subject"], "unknown");
+    let lines = admin.get("/api/audit?format=cef&limit=1").await;
+    assert!(
+        lines
+            .body
+            .as_str()
+            .unwrap()
+            .starts_with("CEF:0|Countersign|"),
+        "{lines:?}"
+    );
+    for bad in ["action=steal", "since=yesterday", "cursor=x", "format=xml"] {
+        admin
+            .get(&format!("/api/audit?{bad}"))
+            .await
+            .assert_problem(400, "invalid-parameter");
+    }
+
+    // The process's end takes nothing with it.
+    app.kill();
+    let verified = app.command(&["audit", "verify", "--json"]);
+    assert!(verified.status.success(), "{verified:?}");
+    let verified: Value = serde_json::from_slice(&verified.stdout).unwrap();
+    assert_eq!(verified["intact"], true);
+    let exported = app.command(&["audit", "export"]);
+    let exported = String::from_utf8(exported.stdout).unwrap();
+    assert_eq!(exported.lines().count() as u64, verified["entries"]);
+    let last: Value = serde_json::from_str(exported.lines().last().unwrap()).unwrap();
+    assert_eq!(last["hash"], verified["head"]);
+
+    let thief = rusqlite::Connection::open(app.data_dir().join("audit.sqlite3")).unwrap();
+    thief
+        .execute_batch(
+            "DROP TRIGGER entries_are_not_changed;
+             UPDATE entries SET event = replace(event, 'dashboard-wall', 'nobody')
+             WHERE sequence = 6",
+        )
+        .unwrap();
+    let verified = app.command(&["audit", "verify"]);
+    assert_eq!(verified.status.code(), Some(1), "{verified:?}");
+    let told = String::from_utf8(verified.stderr).unwrap();
+    assert!(told.contains("from entry 6 on"), "{told}");
+}
+
+#[tokio::test]
+async fn a_code_that_cannot_be_recorded_is_not_given() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let id = admin.enroll(SEED_URI, false).await;
+    admin.ended(&id).await;
+    let breaker = rusqlite::Connection::open(app.data_dir().join("audit.sqlite3")).unwrap();
+    breaker
+        .execute_batch(
+            "CREATE TRIGGER full BEFORE INSERT ON entries
+             BEGIN SELECT RAISE(ABORT, 'no space left'); END",
+        )
+        .unwrap();
+    let answer = admin.get(&format!("/api/tokens?id={id}")).await;
+    answer.assert_problem(503, "audit-unavailable");
+    breaker.execute_batch("DROP TRIGGER full").unwrap();
+    let answer = admin.get(&format!("/api/tokens?id={id}")).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+}
