@@ -1,7 +1,9 @@
 //! `decode-qr`: a sealed picture becomes a sealed URI.
 
 use countersign_enrollment::contract::{DecodeQr, DecodedQr};
-use countersign_enrollment::problem::{InputProblem, QrKind};
+use countersign_enrollment::foreign::ForeignKind;
+use countersign_enrollment::google_export;
+use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::sealed::OtpauthText;
 use durabletask_core::Failure;
 
@@ -52,10 +54,13 @@ fn choose(payloads: Vec<Payload>) -> Result<Payload, InputProblem> {
     let Some(first) = payloads.first() else {
         return Err(InputProblem::QrNotFound);
     };
-    let kind = QrKind::of(first.expose());
+    let kind = ForeignKind::of(first.expose());
     let mut accounts: Vec<Payload> = payloads.into_iter().filter(Payload::is_otpauth).collect();
-    if accounts.iter().any(is_migration) {
-        return Err(InputProblem::MigrationUnsupported);
+    if accounts
+        .iter()
+        .any(|it| google_export::is_export(it.expose()))
+    {
+        return Err(InputProblem::GoogleExport);
     }
     match (accounts.pop(), accounts.len()) {
         (None, _) => Err(InputProblem::QrNotOtpauth { kind }),
@@ -64,13 +69,6 @@ fn choose(payloads: Vec<Payload>) -> Result<Payload, InputProblem> {
             count: u32::try_from(others + 1).unwrap_or(u32::MAX),
         }),
     }
-}
-
-fn is_migration(payload: &Payload) -> bool {
-    const SCHEME: &str = "otpauth-migration:";
-    let text = payload.expose().trim_start();
-    text.get(..SCHEME.len())
-        .is_some_and(|head| head.eq_ignore_ascii_case(SCHEME))
 }
 
 fn of_picture(problem: PictureProblem) -> InputProblem {

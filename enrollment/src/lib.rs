@@ -6,7 +6,10 @@
 pub mod account;
 pub mod contract;
 pub mod decision;
+pub mod foreign;
+pub mod google_export;
 pub mod ids;
+pub mod import;
 pub mod otpauth;
 pub mod outcome;
 pub mod problem;

@@ -13,6 +13,8 @@ mod write;
 use serde::{Deserialize, Serialize};
 
 use crate::account::{Algorithm, CodeParameters, Labels, TotpAccount};
+use crate::foreign::ForeignKind;
+use crate::google_export;
 use crate::problem::{InputProblem, Parameter};
 
 pub use crate::account::AccountPreview;
@@ -154,12 +156,15 @@ fn read_with_fragment(before: &str, whole: &str) -> Result<Parsed, InputProblem>
 
 /// What follows `otpauth://`.
 fn after_scheme(text: &str) -> Result<&str, InputProblem> {
-    let (scheme, rest) = text.split_once(':').ok_or(InputProblem::NotOtpauth)?;
-    if scheme.eq_ignore_ascii_case("otpauth-migration") {
-        return Err(InputProblem::MigrationUnsupported);
+    let foreign = || InputProblem::NotOtpauth {
+        kind: ForeignKind::of(text),
+    };
+    if google_export::is_export(text) {
+        return Err(InputProblem::GoogleExport);
     }
+    let (scheme, rest) = text.split_once(':').ok_or_else(foreign)?;
     if !scheme.eq_ignore_ascii_case("otpauth") {
-        return Err(InputProblem::NotOtpauth);
+        return Err(foreign());
     }
     rest.strip_prefix("//")
         .ok_or(InputProblem::OtpauthMalformed)
@@ -170,8 +175,18 @@ fn read(rest: &str) -> Result<Parsed, InputProblem> {
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (kind, label) = path.split_once('/').unwrap_or((path, ""));
     let steam = is_steam(kind)?;
-    let query = query::read(query)?;
-    let parameters = if steam || query.steam {
+    let mut query = query::read(query)?;
+    query.steam |= steam;
+    let label = label::read(label, query.issuer.as_deref());
+    if query.secret.is_none() {
+        return Err(InputProblem::SecretMissing);
+    }
+    account(label?, query)
+}
+
+/// The account that the parts say together.
+fn account(label: label::Label, query: query::Query) -> Result<Parsed, InputProblem> {
+    let parameters = if query.steam {
         steam_parameters(&query)?
     } else {
         let digits = query.digits.unwrap_or(6);
@@ -187,7 +202,6 @@ fn read(rest: &str) -> Result<Parsed, InputProblem> {
     };
     let secret = query.secret.ok_or(InputProblem::SecretMissing)?;
     let secret_bits = secret.secret.expose().len() * 8;
-    let label = label::read(label, query.issuer.as_deref())?;
 
     let mut warnings = Vec::new();
     if secret_bits < STRONG_SECRET_BYTES * 8 {
@@ -219,6 +233,55 @@ fn read(rest: &str) -> Result<Parsed, InputProblem> {
 
     let account = TotpAccount::new(labels, parameters, secret.secret);
     Ok(Parsed { account, warnings })
+}
+
+/// An account as other programs keep it: field by field, each as text.
+#[derive(Clone, Copy, Default)]
+pub struct Fields<'a> {
+    /// The type in any case: `totp`, `steam` or, to be refused, another. Empty for `totp`.
+    pub kind: &'a str,
+    /// Who the account is with; may be empty.
+    pub issuer: &'a str,
+    /// Whose account it is; may be empty, or begin with the issuer and a colon.
+    pub account_name: &'a str,
+    /// The secret in base32, as people write it.
+    pub secret: &'a str,
+    /// The hash function, however it is written; empty for SHA-1.
+    pub algorithm: &'a str,
+    /// Digits in a code; the type's own if not given.
+    pub digits: Option<u64>,
+    /// Seconds that a code is shown; 30 if not given.
+    pub period: Option<u64>,
+}
+
+/// Reads an account from fields, by the rules for URIs.
+///
+/// # Errors
+///
+/// The first problem that is found.
+pub fn from_fields(fields: &Fields<'_>) -> Result<Parsed, InputProblem> {
+    let steam = match fields.kind {
+        "" => false,
+        kind => is_steam(kind)?,
+    };
+    let secret = secret::read(fields.secret)?.ok_or(InputProblem::SecretMissing)?;
+    let query = query::Query {
+        issuer: Some(fields.issuer.trim().to_owned()).filter(|issuer| !issuer.is_empty()),
+        secret: Some(secret),
+        algorithm: query::algorithm_field(fields.algorithm)?,
+        digits: fields
+            .digits
+            .map(|digits| u8::try_from(digits).map_err(|_| InputProblem::DigitsUnsupported))
+            .transpose()?,
+        period: fields
+            .period
+            .map(|period| u32::try_from(period).map_err(|_| InputProblem::PeriodUnsupported))
+            .transpose()?,
+        steam,
+        ..query::Query::default()
+    };
+    let label = label::from_names(fields.account_name, query.issuer.as_deref());
+    account(label, query)
 }
 
 /// Whether the type is Steam's; otherwise it is `totp`.

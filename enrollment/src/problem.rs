@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::foreign::ForeignKind;
+
 /// Why an upload cannot be enrolled, with what to tell the person who sent it.
 ///
 /// It is stored and shown as it is, so it holds no input: kinds, counts and sizes
@@ -18,15 +20,48 @@ pub enum InputProblem {
     /// The picture holds codes of another kind.
     QrNotOtpauth {
         /// What the first of them is.
-        kind: QrKind,
+        kind: ForeignKind,
     },
     /// The picture holds several accounts.
     SeveralAccounts {
         /// How many.
         count: u32,
     },
-    /// It is an export of Google Authenticator.
-    MigrationUnsupported,
+    /// It is an export of Google Authenticator, where one account is expected.
+    #[serde(alias = "migration-unsupported")]
+    GoogleExport,
+    /// It begins like an export of Google Authenticator and cannot be read.
+    GoogleExportMalformed,
+    /// Not all QR codes of an export of Google Authenticator are there.
+    ExportPartsMissing {
+        /// How many codes the export has.
+        of: u32,
+        /// Which are missing, counted from 1 as the app shows them.
+        missing: Vec<u32>,
+    },
+    /// A file to import is of no kind that is known.
+    ImportUnknown,
+    /// A file to import begins like a known kind and cannot be read.
+    ImportMalformed {
+        /// The kind.
+        format: ImportFormat,
+    },
+    /// A file to import is encrypted, in a way that is not read.
+    ImportEncrypted {
+        /// The kind.
+        format: ImportFormat,
+    },
+    /// A file to import is encrypted, and no password came with it.
+    ImportPasswordMissing,
+    /// A file to import does not open with the password.
+    ImportPasswordWrong,
+    /// There is no account in it.
+    ImportEmpty,
+    /// There are too many accounts in it.
+    ImportTooMany {
+        /// The most that are taken at once.
+        limit: u32,
+    },
     /// There are no bytes.
     ImageEmpty,
     /// It is a picture of a kind that is not read, or no picture.
@@ -58,7 +93,11 @@ pub enum InputProblem {
     /// Reading it took too long.
     ImageTimeLimit,
     /// The text does not begin with `otpauth:`.
-    NotOtpauth,
+    NotOtpauth {
+        /// What it is instead.
+        #[serde(default)]
+        kind: ForeignKind,
+    },
     /// The text begins so and is no otpauth URI.
     OtpauthMalformed,
     /// The text is longer than any otpauth URI.
@@ -108,46 +147,32 @@ pub enum InputProblem {
     },
 }
 
-/// What a QR code holds that is no otpauth URI.
+/// A kind of file that accounts can be imported from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum QrKind {
-    /// Access to a wireless network.
-    Wifi,
-    /// A web address.
-    Url,
-    /// A login of WhatsApp's web page.
-    Whatsapp,
-    /// A registration that only Microsoft Authenticator understands.
-    MicrosoftAuthenticator,
-    /// Anything else.
-    Other,
+pub enum ImportFormat {
+    /// One otpauth URI a line.
+    UriList,
+    /// A vault of Aegis Authenticator, plain or encrypted.
+    Aegis,
+    /// A backup of 2FAS.
+    TwoFas,
+    /// Bitwarden's JSON.
+    Bitwarden,
+    /// Secrets of a Key Vault as `az keyvault secret show` prints them.
+    KeyVault,
 }
 
-impl QrKind {
-    /// Tells the kind of a code's text.
+impl ImportFormat {
+    /// What it is called in a sentence.
     #[must_use]
-    pub fn of(text: &str) -> Self {
-        // Only the beginning matters, and it is ASCII.
-        let start: String = text
-            .trim_start()
-            .chars()
-            .take(80)
-            .collect::<String>()
-            .to_ascii_lowercase();
-        if start.starts_with("wifi:") {
-            Self::Wifi
-        } else if start.starts_with("phonefactor:")
-            || start.starts_with("https://login.microsoftonline.com/authenticatorapp")
-            || start.starts_with("microsoft-authenticator:")
-        {
-            Self::MicrosoftAuthenticator
-        } else if start.starts_with("2@") || start.starts_with("https://wa.me/") {
-            Self::Whatsapp
-        } else if start.starts_with("https://") || start.starts_with("http://") {
-            Self::Url
-        } else {
-            Self::Other
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::UriList => "a list of otpauth URIs",
+            Self::Aegis => "an export of Aegis",
+            Self::TwoFas => "a backup of 2FAS",
+            Self::Bitwarden => "an export of Bitwarden",
+            Self::KeyVault => "a list of Key Vault entries",
         }
     }
 }
@@ -190,7 +215,16 @@ impl InputProblem {
             Self::QrNotFound => "qr-not-found",
             Self::QrNotOtpauth { .. } => "qr-not-otpauth",
             Self::SeveralAccounts { .. } => "several-accounts",
-            Self::MigrationUnsupported => "migration-unsupported",
+            Self::GoogleExport => "google-export",
+            Self::GoogleExportMalformed => "google-export-malformed",
+            Self::ExportPartsMissing { .. } => "export-parts-missing",
+            Self::ImportUnknown => "import-unknown",
+            Self::ImportMalformed { .. } => "import-malformed",
+            Self::ImportEncrypted { .. } => "import-encrypted",
+            Self::ImportPasswordMissing => "import-password-missing",
+            Self::ImportPasswordWrong => "import-password-wrong",
+            Self::ImportEmpty => "import-empty",
+            Self::ImportTooMany { .. } => "import-too-many",
             Self::ImageEmpty => "image-empty",
             Self::ImageUnsupported { .. } => "image-unsupported",
             Self::ImageUnreadable => "image-unreadable",
@@ -198,7 +232,7 @@ impl InputProblem {
             Self::ImageTooManyBytes { .. } => "image-too-many-bytes",
             Self::ImageTooSmall { .. } => "image-too-small",
             Self::ImageTimeLimit => "image-time-limit",
-            Self::NotOtpauth => "not-otpauth",
+            Self::NotOtpauth { .. } => "not-otpauth",
             Self::OtpauthMalformed => "otpauth-malformed",
             Self::OtpauthTooLong { .. } => "otpauth-too-long",
             Self::HotpUnsupported => "hotp-unsupported",
@@ -216,6 +250,15 @@ impl InputProblem {
         }
     }
 
+    /// What the text is instead of an account, where that is the problem.
+    #[must_use]
+    pub const fn foreign_kind(&self) -> Option<ForeignKind> {
+        match self {
+            Self::QrNotOtpauth { kind } | Self::NotOtpauth { kind } => Some(*kind),
+            _ => None,
+        }
+    }
+
     /// A few words for a heading. The same for every problem with this code.
     #[must_use]
     pub const fn title(&self) -> &'static str {
@@ -223,14 +266,23 @@ impl InputProblem {
             Self::QrNotFound => "No QR code found",
             Self::QrNotOtpauth { .. } => "Not an authenticator QR code",
             Self::SeveralAccounts { .. } => "Several accounts in one picture",
-            Self::MigrationUnsupported => "Google Authenticator export",
+            Self::GoogleExport => "Google Authenticator export",
+            Self::GoogleExportMalformed => "Unreadable Google Authenticator export",
+            Self::ExportPartsMissing { .. } => "Parts of the export are missing",
+            Self::ImportUnknown => "Unknown kind of file",
+            Self::ImportMalformed { .. } => "Unreadable export file",
+            Self::ImportEncrypted { .. } => "Encrypted export file",
+            Self::ImportPasswordMissing => "Password missing",
+            Self::ImportPasswordWrong => "Wrong password",
+            Self::ImportEmpty => "Nothing to import",
+            Self::ImportTooMany { .. } => "Too many accounts at once",
             Self::ImageEmpty => "Empty picture",
             Self::ImageUnsupported { .. } => "Unsupported picture format",
             Self::ImageUnreadable => "Damaged picture",
             Self::ImageTooLarge { .. } | Self::ImageTooManyBytes { .. } => "Picture too large",
             Self::ImageTooSmall { .. } => "Picture too small",
             Self::ImageTimeLimit => "Picture took too long",
-            Self::NotOtpauth => "Not an otpauth URI",
+            Self::NotOtpauth { .. } => "Not an otpauth URI",
             Self::OtpauthMalformed => "Malformed otpauth URI",
             Self::OtpauthTooLong { .. } => "Otpauth URI too long",
             Self::HotpUnsupported => "Counter-based codes are not supported",
@@ -253,22 +305,44 @@ impl InputProblem {
     pub fn detail(&self) -> String {
         match self {
             Self::QrNotFound => "The picture holds no QR code that could be read.".to_owned(),
-            Self::QrNotOtpauth { kind } => match kind {
-                QrKind::Wifi => "The QR code is for a wireless network, not for an authenticator.",
-                QrKind::Url => "The QR code is a web address, not an account for an authenticator.",
-                QrKind::Whatsapp => "The QR code is for linking WhatsApp, not for an authenticator.",
-                QrKind::MicrosoftAuthenticator => {
-                    "The QR code is one that only the Microsoft Authenticator app understands."
-                }
-                QrKind::Other => "The QR code holds something else than an account for an authenticator.",
-            }
-            .to_owned(),
+            Self::QrNotOtpauth { kind } => format!("The QR code {}.", kind.description()),
             Self::SeveralAccounts { count } => {
                 format!("The picture holds {count} different accounts, and one is expected.")
             }
-            Self::MigrationUnsupported => {
-                "The QR code is an export of Google Authenticator, which can hold many accounts."
+            Self::GoogleExport => {
+                "This is an export of Google Authenticator, which can hold many accounts."
                     .to_owned()
+            }
+            Self::GoogleExportMalformed => {
+                "This begins like an export of Google Authenticator but is damaged or incomplete."
+                    .to_owned()
+            }
+            Self::ExportPartsMissing { of, missing } => {
+                let list: Vec<String> = missing.iter().map(u32::to_string).collect();
+                format!(
+                    "The export has {of} QR codes, and not all were sent: number {} is missing.",
+                    list.join(", ")
+                )
+            }
+            Self::ImportUnknown => {
+                "The file is none of those that can be imported: a list of otpauth URIs, an export of Aegis, 2FAS or Bitwarden, or Key Vault entries."
+                    .to_owned()
+            }
+            Self::ImportMalformed { format } => {
+                format!("The file begins like {} but is damaged or incomplete.", format.words())
+            }
+            Self::ImportEncrypted { format } => {
+                format!("The file is {}, encrypted in a way that is not read here.", format.words())
+            }
+            Self::ImportPasswordMissing => {
+                "The file is encrypted with a password.".to_owned()
+            }
+            Self::ImportPasswordWrong => {
+                "The file does not open with this password, or is damaged.".to_owned()
+            }
+            Self::ImportEmpty => "There is no account in what was sent.".to_owned(),
+            Self::ImportTooMany { limit } => {
+                format!("There are more than {limit} accounts in what was sent.")
             }
             Self::ImageEmpty => "The upload holds no picture: it is empty.".to_owned(),
             Self::ImageUnsupported { format } => {
@@ -287,7 +361,10 @@ impl InputProblem {
             Self::ImageTimeLimit => {
                 "Looking for a QR code in the picture took too long and was given up.".to_owned()
             }
-            Self::NotOtpauth => "The text does not begin with otpauth://.".to_owned(),
+            Self::NotOtpauth {
+                kind: ForeignKind::Other,
+            } => "The text does not begin with otpauth://.".to_owned(),
+            Self::NotOtpauth { kind } => format!("The text {}.", kind.description()),
             Self::OtpauthMalformed => {
                 "The text begins with otpauth: but is not a complete otpauth URI.".to_owned()
             }
@@ -342,26 +419,43 @@ impl InputProblem {
             Self::QrNotFound => {
                 "Take the picture again, closer and sharper, with the whole code and a white border around it."
             }
-            Self::QrNotOtpauth {
-                kind: QrKind::MicrosoftAuthenticator,
-            } => {
-                "On the set-up page choose to use a different authenticator app; it then shows a QR code that works here."
+            Self::QrNotOtpauth { kind } => kind.next_step().unwrap_or(SEND_THE_CODE),
+            Self::ImageEmpty | Self::ImageUnsupported { .. } => SEND_THE_CODE,
+            Self::SeveralAccounts { .. } => {
+                "Import the picture to enroll all of them or some: countersign import FILE, or POST /api/imports."
             }
-            Self::QrNotOtpauth { .. } | Self::ImageEmpty | Self::ImageUnsupported { .. } => {
-                SEND_THE_CODE
+            Self::GoogleExport => {
+                "Import it with all its QR codes: countersign import FILE..., or POST /api/imports."
             }
-            Self::SeveralAccounts { .. } => "Crop the picture to one QR code and send each by itself.",
-            Self::MigrationUnsupported => {
-                "Add each account with its own QR code from the service's set-up page."
+            Self::GoogleExportMalformed => {
+                "Export the accounts again and send the pictures of all QR codes."
             }
+            Self::ExportPartsMissing { .. } => {
+                "Send all the QR codes of the export together; accounts that are there already are not added twice."
+            }
+            Self::ImportUnknown => {
+                "Export the accounts as one of these, or write one otpauth:// URI a line."
+            }
+            Self::ImportMalformed { .. } => "Export the accounts again and send the whole file.",
+            Self::ImportEncrypted { .. } => {
+                "Export the accounts again without encryption, and delete that file afterwards."
+            }
+            Self::ImportPasswordMissing => {
+                "Send the export's password along: --password-file FILE, or the form field `password`."
+            }
+            Self::ImportPasswordWrong => "Check the password that the export was made with.",
+            Self::ImportEmpty => {
+                "Send a file or picture that has accounts with time-based codes."
+            }
+            Self::ImportTooMany { .. } => "Send the accounts in several parts.",
             Self::ImageUnreadable => "Send the picture again, or save it as PNG first.",
             Self::ImageTooLarge { .. }
             | Self::ImageTooManyBytes { .. }
             | Self::ImageTimeLimit => "Crop the picture to the QR code, or scale it down.",
             Self::ImageTooSmall { .. } => "Send the picture in its full size.",
-            Self::NotOtpauth => {
-                "Send the whole text of the QR code; it begins with otpauth://totp/."
-            }
+            Self::NotOtpauth { kind } => kind
+                .next_step()
+                .unwrap_or("Send the whole text of the QR code; it begins with otpauth://totp/."),
             Self::HotpUnsupported | Self::TypeUnsupported => {
                 "Set the service up again with time-based codes (TOTP), if it offers them."
             }
@@ -400,7 +494,7 @@ mod tests {
         for problem in [
             InputProblem::QrNotFound,
             InputProblem::QrNotOtpauth {
-                kind: QrKind::MicrosoftAuthenticator,
+                kind: ForeignKind::MicrosoftAuthenticator,
             },
             InputProblem::SecretNotBase32 { lookalike: true },
             InputProblem::AlgorithmUnsupported {
@@ -410,6 +504,17 @@ mod tests {
                 parameter: Parameter::Period,
             },
             InputProblem::SeveralAccounts { count: 3 },
+            InputProblem::GoogleExport,
+            InputProblem::ExportPartsMissing {
+                of: 3,
+                missing: vec![2],
+            },
+            InputProblem::ImportEncrypted {
+                format: ImportFormat::TwoFas,
+            },
+            InputProblem::NotOtpauth {
+                kind: ForeignKind::BareSecret,
+            },
         ] {
             let json = serde_json::to_value(&problem).unwrap();
             assert_eq!(json["code"], problem.code());
@@ -420,24 +525,5 @@ mod tests {
             assert!(problem.detail().ends_with('.'));
             assert!(problem.next_step().ends_with('.'));
         }
-    }
-
-    #[test]
-    fn foreign_codes_are_told_apart() {
-        let check = |text: &str, kind| assert_eq!(QrKind::of(text), kind, "{text}");
-        check("WIFI:S:guest;T:WPA;P:x;;", QrKind::Wifi);
-        check(" http://example.com", QrKind::Url);
-        check("HTTPS://EXAMPLE.COM/", QrKind::Url);
-        check(
-            "phonefactor://activate_account?code=1",
-            QrKind::MicrosoftAuthenticator,
-        );
-        check(
-            "https://login.microsoftonline.com/authenticatorApp?x=1",
-            QrKind::MicrosoftAuthenticator,
-        );
-        check("2@abcdef,ghi,jkl", QrKind::Whatsapp);
-        check("0123456789", QrKind::Other);
-        check("", QrKind::Other);
     }
 }

@@ -6,6 +6,7 @@ use std::error::Error as StdError;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use countersign_enrollment::foreign::ForeignKind;
 use countersign_enrollment::problem::InputProblem;
 use serde::Serialize;
 use thiserror::Error;
@@ -86,6 +87,9 @@ struct Problem {
     code: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_step: Option<String>,
+    /// What was sent instead of an account, where that is the problem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<ForeignKind>,
     // The page that this API is compatible with reads these two.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -100,6 +104,7 @@ struct Row {
     title: String,
     detail: String,
     next_step: Option<String>,
+    kind: Option<ForeignKind>,
 }
 
 fn row(status: StatusCode, code: &'static str, title: &str, detail: impl Into<String>) -> Row {
@@ -109,12 +114,14 @@ fn row(status: StatusCode, code: &'static str, title: &str, detail: impl Into<St
         title: title.to_owned(),
         detail: detail.into(),
         next_step: None,
+        kind: None,
     }
 }
 
 fn input_row(status: StatusCode, code: &'static str, problem: &InputProblem) -> Row {
     Row {
         next_step: Some(problem.next_step()),
+        kind: problem.foreign_kind(),
         ..row(status, code, problem.title(), problem.detail())
     }
 }
@@ -356,6 +363,7 @@ impl IntoResponse for ApiError {
             instance: format!("urn:countersign:request:{request_id}"),
             code: row.code.to_owned(),
             next_step: row.next_step,
+            kind: row.kind,
             error: compatible.then(|| row.title.clone()),
             details: compatible.then(|| row.detail.clone()),
             title: row.title,

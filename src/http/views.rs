@@ -4,6 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use countersign_activities::vault::AccountRecord;
 use countersign_enrollment::account::AccountPreview;
 use countersign_enrollment::decision::ApprovalDecision;
+use countersign_enrollment::foreign::ForeignKind;
 use countersign_enrollment::otpauth::Warning;
 use countersign_enrollment::problem::InputProblem;
 use serde::{Serialize, Serializer};
@@ -105,6 +106,8 @@ struct ProblemView {
     detail: String,
     code: String,
     next_step: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<ForeignKind>,
 }
 
 #[derive(Serialize)]
@@ -151,6 +154,7 @@ impl ProblemView {
             detail: problem.detail(),
             code: problem.code().to_owned(),
             next_step: problem.next_step(),
+            kind: problem.foreign_kind(),
         }
     }
 }

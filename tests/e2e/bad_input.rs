@@ -63,10 +63,30 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
         .post_bytes("/api/enrollments", "image/png", wifi)
         .await
         .id();
-    assert_eq!(
-        admin.ended(&id).await.body["problem"]["code"],
-        "qr-not-otpauth"
-    );
+    let problem = admin.ended(&id).await.body["problem"].clone();
+    assert_eq!(problem["code"], "qr-not-otpauth", "{problem}");
+    assert_eq!(problem["kind"], "wifi", "{problem}");
+
+    // Pasted texts of other kinds are told apart like those of codes.
+    for (text, kind) in [
+        ("WIFI:S:guests;T:WPA;P:letmein12;;", "wifi"),
+        ("https://example.com/", "url"),
+        ("2@AbCdEf,ghi,jkl", "whatsapp"),
+        ("phonefactor://activate_account?code=1", "microsoft-authenticator"),
+        ("JBSW Y3DP EHPK 3PXP", "bare-secret"),
+        ("not a uri at all", "other"),
+    ] {
+        let answer = admin.post("/api/enrollments", &json!({ "uri": text })).await;
+        answer.assert_problem(422, "not-otpauth");
+        assert_eq!(answer.body["kind"], kind, "{answer:?}");
+    }
+    admin
+        .post(
+            "/api/enrollments",
+            &json!({ "uri": "otpauth-migration://offline?data=AAAA" }),
+        )
+        .await
+        .assert_problem(422, "google-export");
 
     // URIs.
     for (uri, code) in [

@@ -68,6 +68,33 @@ pub(super) fn read(encoded: &str, parameter: Option<&str>) -> Result<Label, Inpu
     })
 }
 
+/// Puts together names that are kept apart, not escaped: the account name may begin with
+/// the issuer and a colon all the same, and names it where there is no other.
+pub(super) fn from_names(account_name: &str, issuer: Option<&str>) -> Label {
+    let cleaned = issuer
+        .into_iter()
+        .chain([account_name])
+        .any(|text| text.chars().any(is_unprintable));
+    let issuer = issuer.map(clean).filter(|issuer| !issuer.is_empty());
+    let whole = clean(account_name);
+    let (issuer, account_name) = match issuer {
+        Some(issuer) => {
+            let rest = after_issuer(&whole, &issuer).unwrap_or(whole);
+            (Some(issuer), rest)
+        }
+        None => match whole.split_once(':') {
+            Some((prefix, rest)) if !clean(prefix).is_empty() => (Some(clean(prefix)), clean(rest)),
+            _ => (None, whole),
+        },
+    };
+    Label {
+        issuer,
+        account_name,
+        other_issuer: None,
+        cleaned,
+    }
+}
+
 /// What follows `issuer:` at the beginning of `label`, ignoring case.
 pub(crate) fn after_issuer(label: &str, issuer: &str) -> Option<String> {
     let issuer = issuer.to_lowercase();

@@ -146,6 +146,14 @@ fn number(text: &str) -> Option<u32> {
         .flatten()
 }
 
+/// As [`algorithm`]; nothing if the text is empty.
+pub(super) fn algorithm_field(text: &str) -> Result<Option<Algorithm>, InputProblem> {
+    match text.trim() {
+        "" => Ok(None),
+        text => algorithm(text).map(Some),
+    }
+}
+
 /// The hash function, however it is written: `sha256`, `SHA-256`, `HmacSHA256`.
 fn algorithm(text: &str) -> Result<Algorithm, InputProblem> {
     let folded = text.to_ascii_uppercase().replace(['-', '_', ' '], "");

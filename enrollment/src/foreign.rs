@@ -1,0 +1,201 @@
+//! Texts that are no otpauth URI, told apart by how they begin: what people photograph
+//! or paste instead, and what to do about it.
+
+use serde::{Deserialize, Serialize};
+
+/// What a text is that was taken for an account, read from a QR code or pasted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForeignKind {
+    /// Access to a wireless network.
+    Wifi,
+    /// A web address.
+    Url,
+    /// A login of WhatsApp's web page.
+    Whatsapp,
+    /// A login of another program's page: Telegram, Signal, Discord, Steam, a passkey.
+    Login,
+    /// A registration that only Microsoft Authenticator understands.
+    MicrosoftAuthenticator,
+    /// A registration that only another vendor's app understands: Duo, Okta Verify, RSA
+    /// SecurID, Entrust, Symantec VIP.
+    VendorAuthenticator,
+    /// A contact, an appointment, a telephone number, an e-mail address.
+    Contact,
+    /// A payment or a bank's code.
+    Payment,
+    /// A mobile network's eSIM.
+    Esim,
+    /// What seems to be a secret alone, without its URI.
+    BareSecret,
+    /// Anything else.
+    #[default]
+    Other,
+}
+
+/// Beginnings in lower case, and what they mean. Earlier ones count first.
+const BEGINNINGS: &[(&str, ForeignKind)] = &[
+    ("wifi:", ForeignKind::Wifi),
+    ("phonefactor:", ForeignKind::MicrosoftAuthenticator),
+    (
+        "microsoft-authenticator:",
+        ForeignKind::MicrosoftAuthenticator,
+    ),
+    (
+        "https://login.microsoftonline.com/authenticatorapp",
+        ForeignKind::MicrosoftAuthenticator,
+    ),
+    ("duo://", ForeignKind::VendorAuthenticator),
+    ("oktaverify:", ForeignKind::VendorAuthenticator),
+    ("com-okta-authenticator:", ForeignKind::VendorAuthenticator),
+    ("com.rsa.securid", ForeignKind::VendorAuthenticator),
+    ("http://127.0.0.1/securid", ForeignKind::VendorAuthenticator),
+    ("igmobileotp:", ForeignKind::VendorAuthenticator),
+    ("vip://", ForeignKind::VendorAuthenticator),
+    ("2@", ForeignKind::Whatsapp),
+    ("https://wa.me/", ForeignKind::Whatsapp),
+    ("fido:/", ForeignKind::Login),
+    ("tg://", ForeignKind::Login),
+    ("sgnl://", ForeignKind::Login),
+    ("https://discord.com/ra/", ForeignKind::Login),
+    ("https://discordapp.com/ra/", ForeignKind::Login),
+    ("https://s.team/", ForeignKind::Login),
+    ("begin:v", ForeignKind::Contact),
+    ("mecard:", ForeignKind::Contact),
+    ("mailto:", ForeignKind::Contact),
+    ("tel:", ForeignKind::Contact),
+    ("sms:", ForeignKind::Contact),
+    ("smsto:", ForeignKind::Contact),
+    ("geo:", ForeignKind::Contact),
+    ("bcd\n", ForeignKind::Payment),
+    ("bcd\r\n", ForeignKind::Payment),
+    ("spc\n", ForeignKind::Payment),
+    ("spc\r\n", ForeignKind::Payment),
+    ("upi://", ForeignKind::Payment),
+    ("bitcoin:", ForeignKind::Payment),
+    ("ethereum:", ForeignKind::Payment),
+    ("lpa:", ForeignKind::Esim),
+    ("https://", ForeignKind::Url),
+    ("http://", ForeignKind::Url),
+    ("www.", ForeignKind::Url),
+];
+
+/// Secrets that services show are at least this long, in characters of base32.
+const SHORTEST_SHOWN_SECRET: usize = 16;
+
+impl ForeignKind {
+    /// Tells the kind of a text.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let text = text.trim_start();
+        // Only the beginning matters, and it is ASCII.
+        let start: String = text
+            .chars()
+            .take(80)
+            .map(|character| character.to_ascii_lowercase())
+            .collect();
+        let known = BEGINNINGS
+            .iter()
+            .find(|(beginning, _)| start.starts_with(beginning));
+        match known {
+            Some((_, kind)) => *kind,
+            None if is_bare_secret(text) => Self::BareSecret,
+            None => Self::Other,
+        }
+    }
+
+    /// What it is, as the end of a sentence that begins with "The QR code" or "The text".
+    #[must_use]
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Wifi => "is for a wireless network, not for an authenticator",
+            Self::Url => "is a web address, not an account for an authenticator",
+            Self::Whatsapp => "is for linking WhatsApp, not for an authenticator",
+            Self::Login => "logs in to another program, and is not for an authenticator",
+            Self::MicrosoftAuthenticator => {
+                "is one that only the Microsoft Authenticator app understands"
+            }
+            Self::VendorAuthenticator => "is one that only its vendor's own app understands",
+            Self::Contact => "holds contact details or an appointment, not an account",
+            Self::Payment => "is for a payment, not for an authenticator",
+            Self::Esim => "is for a mobile network's eSIM, not for an authenticator",
+            Self::BareSecret => "seems to be the secret alone, without its otpauth URI",
+            Self::Other => "holds something else than an account for an authenticator",
+        }
+    }
+
+    /// What to try next, as a sentence; nothing where the kind says no more than that it
+    /// is the wrong one.
+    #[must_use]
+    pub const fn next_step(self) -> Option<&'static str> {
+        match self {
+            Self::MicrosoftAuthenticator | Self::VendorAuthenticator => Some(
+                "On the set-up page choose to use a different authenticator app; it then shows a QR code that works here.",
+            ),
+            Self::Url => Some(
+                "Open the address yourself if you trust it; where it leads to a set-up page, send the QR code that this page shows.",
+            ),
+            Self::BareSecret => Some(
+                "Write it as otpauth://totp/NAME?secret=THE-SECRET&issuer=SERVICE, with the name and the service of the account.",
+            ),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a text is nothing but base32 of the length that services show.
+fn is_bare_secret(text: &str) -> bool {
+    let mut letters = 0;
+    for byte in text.trim().bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'2'..=b'7' => letters += 1,
+            b' ' | b'-' | b'=' => {}
+            _ => return false,
+        }
+    }
+    letters >= SHORTEST_SHOWN_SECRET && text.bytes().any(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_texts_are_told_apart() {
+        for (text, kind) in [
+            ("WIFI:S:guest;T:WPA;P:x;;", ForeignKind::Wifi),
+            (" http://example.com", ForeignKind::Url),
+            ("HTTPS://EXAMPLE.COM/", ForeignKind::Url),
+            (
+                "phonefactor://activate_account?code=1",
+                ForeignKind::MicrosoftAuthenticator,
+            ),
+            (
+                "https://login.microsoftonline.com/authenticatorApp?x=1",
+                ForeignKind::MicrosoftAuthenticator,
+            ),
+            ("duo://abc-xyz", ForeignKind::VendorAuthenticator),
+            ("oktaVerify://email/x", ForeignKind::VendorAuthenticator),
+            ("2@abcdef,ghi,jkl", ForeignKind::Whatsapp),
+            ("https://wa.me/qr/ABC", ForeignKind::Whatsapp),
+            ("tg://login?token=x", ForeignKind::Login),
+            ("FIDO:/0123456789", ForeignKind::Login),
+            ("BEGIN:VCARD\nFN:A", ForeignKind::Contact),
+            ("mailto:a@example.com", ForeignKind::Contact),
+            ("BCD\n002\n1\nSCT", ForeignKind::Payment),
+            ("LPA:1$smdp.example$X", ForeignKind::Esim),
+            ("JBSW Y3DP EHPK 3PXP", ForeignKind::BareSecret),
+            (
+                "gezd-gnbv-gy3t-qojq-gezd-gnbv-gy3t-qojq",
+                ForeignKind::BareSecret,
+            ),
+            ("justalongwordwithoutdigits", ForeignKind::Other),
+            ("JBSWY3DP", ForeignKind::Other),
+            ("0123456789", ForeignKind::Other),
+            ("", ForeignKind::Other),
+        ] {
+            assert_eq!(ForeignKind::of(text), kind, "{text}");
+            assert!(!kind.description().is_empty());
+        }
+    }
+}

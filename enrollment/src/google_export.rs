@@ -1,0 +1,239 @@
+//! Google Authenticator's "Transfer accounts": `otpauth-migration://offline?data=...`.
+//!
+//! The format is not documented by its maker; what is known of it comes from reading
+//! exports (alexbakker.me, "Parsing Google Authenticator export QR codes"). The data is a
+//! protobuf in base64. About ten accounts fit into one QR code; a longer export is a batch
+//! of several codes that share an id.
+
+use std::collections::BTreeMap;
+
+use data_encoding::{BASE32_NOPAD, BASE64_NOPAD};
+use prost::Message as _;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::otpauth::{self, Fields, MAX_URI_BYTES, Parsed};
+use crate::problem::InputProblem;
+
+const SCHEME: &str = "otpauth-migration:";
+/// More codes than anybody scans.
+const MAX_PARTS: i32 = 100;
+
+/// One QR code of an export.
+#[derive(Debug)]
+pub struct ExportPart {
+    /// The batch's id, the same in all its parts.
+    batch: i32,
+    /// How many parts the batch has, 1 to 100.
+    of: u32,
+    /// Which one this is, counted from 0.
+    index: u32,
+    accounts: Vec<ExportedAccount>,
+}
+
+/// An account of an export.
+#[derive(Clone, Debug)]
+pub struct ExportedAccount {
+    /// Its name in the export, which may be empty; public metadata.
+    pub name: String,
+    /// The account, or why it cannot be enrolled.
+    pub parsed: Result<Parsed, InputProblem>,
+}
+
+/// Whether a text says that it is such an export.
+#[must_use]
+pub fn is_export(text: &str) -> bool {
+    text.trim_start()
+        .get(..SCHEME.len())
+        .is_some_and(|head| head.eq_ignore_ascii_case(SCHEME))
+}
+
+impl ExportPart {
+    /// Reads the text of one QR code.
+    ///
+    /// # Errors
+    ///
+    /// [`InputProblem::GoogleExportMalformed`] when it is none or is damaged;
+    /// [`InputProblem::OtpauthTooLong`] when it is longer than any.
+    pub fn parse(text: &str) -> Result<Self, InputProblem> {
+        if text.len() > MAX_URI_BYTES {
+            return Err(InputProblem::OtpauthTooLong {
+                limit: u32::try_from(MAX_URI_BYTES).unwrap_or(u32::MAX),
+            });
+        }
+        let malformed = InputProblem::GoogleExportMalformed;
+        if !is_export(text) {
+            return Err(malformed);
+        }
+        let bytes = data(text).ok_or(InputProblem::GoogleExportMalformed)?;
+        let payload = Payload::decode(bytes.as_slice()).map_err(|_| malformed.clone())?;
+        // A lone export may leave the batch out.
+        let of = payload.batch_size.max(1);
+        if of > MAX_PARTS || !(0..of).contains(&payload.batch_index) {
+            return Err(malformed);
+        }
+        Ok(Self {
+            batch: payload.batch_id,
+            of: of.unsigned_abs(),
+            index: payload.batch_index.unsigned_abs(),
+            accounts: payload.accounts.into_iter().map(read_account).collect(),
+        })
+    }
+}
+
+/// The parts of one export, as far as they are there.
+#[derive(Debug)]
+pub struct Export {
+    /// How many parts it has.
+    pub of: u32,
+    /// Which are missing, counted from 1.
+    pub missing: Vec<u32>,
+    /// The accounts of the parts that are there, in the export's order.
+    pub accounts: Vec<ExportedAccount>,
+}
+
+/// Puts parts together, in whatever order they came; a part that came twice counts once.
+/// Exports are in the order in which their first part came.
+#[must_use]
+pub fn gather(parts: Vec<ExportPart>) -> Vec<Export> {
+    let mut exports: Vec<((i32, u32), BTreeMap<u32, Vec<ExportedAccount>>)> = Vec::new();
+    for part in parts {
+        let batch = (part.batch, part.of);
+        let place = match exports.iter().position(|(known, _)| *known == batch) {
+            Some(place) => place,
+            None => {
+                exports.push((batch, BTreeMap::new()));
+                exports.len() - 1
+            }
+        };
+        if let Some((_, parts)) = exports.get_mut(place) {
+            // Exports of one part all share their number; theirs is not the same part.
+            match parts.get_mut(&part.index) {
+                Some(known) if part.of == 1 => known.extend(part.accounts),
+                Some(_) => {}
+                None => {
+                    parts.insert(part.index, part.accounts);
+                }
+            }
+        }
+    }
+    exports
+        .into_iter()
+        .map(|((_, of), parts)| Export {
+            of,
+            missing: (0..of)
+                .filter(|index| !parts.contains_key(index))
+                .map(|index| index + 1)
+                .collect(),
+            accounts: parts.into_values().flatten().collect(),
+        })
+        .collect()
+}
+
+/// The bytes of the parameter `data`.
+///
+/// Only percent escapes are resolved: `+` is a character of base64, and where a form
+/// decoder has made a space of it, it is one again. The URL alphabet and missing padding
+/// are read too.
+fn data(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let (_, query) = text.trim().split_once('?')?;
+    let encoded = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("data="))?;
+    let mut base64 = Zeroizing::new(Vec::with_capacity(encoded.len()));
+    for byte in percent_encoding::percent_decode_str(encoded) {
+        match byte {
+            b'-' | b' ' => base64.push(b'+'),
+            b'_' => base64.push(b'/'),
+            b'\r' | b'\n' | b'\t' => {}
+            byte => base64.push(byte),
+        }
+    }
+    while base64.last() == Some(&b'=') {
+        base64.pop();
+    }
+    BASE64_NOPAD.decode(&base64).ok().map(Zeroizing::new)
+}
+
+fn read_account(mut entry: Entry) -> ExportedAccount {
+    let secret = Zeroizing::new(BASE32_NOPAD.encode(&entry.secret));
+    entry.secret.zeroize();
+    let parsed = entry.fields().and_then(|(kind, algorithm, digits)| {
+        otpauth::from_fields(&Fields {
+            kind,
+            issuer: &entry.issuer,
+            account_name: &entry.name,
+            secret: &secret,
+            algorithm,
+            digits: Some(digits),
+            // The export does not say; the app knows no other.
+            period: None,
+        })
+    });
+    let name = match (entry.issuer.is_empty(), entry.name.is_empty()) {
+        (false, false) if !entry.name.starts_with(&entry.issuer) => {
+            format!("{}: {}", entry.issuer, entry.name)
+        }
+        (false, true) => entry.issuer,
+        _ => entry.name,
+    };
+    ExportedAccount {
+        name: crate::import::display_name(&name),
+        parsed,
+    }
+}
+
+impl Entry {
+    /// Type, hash function and digits, where they are known ones.
+    fn fields(&self) -> Result<(&'static str, &'static str, u64), InputProblem> {
+        let kind = match self.kind {
+            // What is not said is the usual.
+            0 | 2 => "totp",
+            1 => "hotp",
+            _ => return Err(InputProblem::TypeUnsupported),
+        };
+        let algorithm = match self.algorithm {
+            0 | 1 => "SHA1",
+            2 => "SHA256",
+            3 => "SHA512",
+            4 => "MD5",
+            _ => return Err(InputProblem::AlgorithmUnsupported { name: None }),
+        };
+        let digits = match self.digits {
+            0 | 1 => 6,
+            2 => 8,
+            _ => return Err(InputProblem::DigitsUnsupported),
+        };
+        Ok((kind, algorithm, digits))
+    }
+}
+
+// The message as it is known. Fields that are not, are skipped.
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Payload {
+    #[prost(message, repeated, tag = "1")]
+    accounts: Vec<Entry>,
+    #[prost(int32, tag = "3")]
+    batch_size: i32,
+    #[prost(int32, tag = "4")]
+    batch_index: i32,
+    #[prost(int32, tag = "5")]
+    batch_id: i32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Entry {
+    #[prost(bytes = "vec", tag = "1")]
+    secret: Vec<u8>,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(string, tag = "3")]
+    issuer: String,
+    #[prost(int32, tag = "4")]
+    algorithm: i32,
+    /// An enumeration, not a number of digits.
+    #[prost(int32, tag = "5")]
+    digits: i32,
+    #[prost(int32, tag = "6")]
+    kind: i32,
+}
