@@ -1,10 +1,11 @@
-//! `decode-qr`: a sealed picture becomes a sealed URI.
+//! `decode-qr`: a sealed picture becomes a sealed URI; `read-codes`: or all of them.
 
-use countersign_enrollment::contract::{DecodeQr, DecodedQr};
+use countersign_enrollment::contract::{CodesRead, DecodeQr, DecodedQr, ReadCodes};
 use countersign_enrollment::foreign::ForeignKind;
 use countersign_enrollment::google_export;
+use countersign_enrollment::import::{ImportEntry, ImportList};
 use countersign_enrollment::problem::InputProblem;
-use countersign_enrollment::sealed::OtpauthText;
+use countersign_enrollment::sealed::{ImageBytes, OtpauthText};
 use durabletask_core::Failure;
 
 use crate::Activities;
@@ -22,20 +23,9 @@ impl Activities {
             .keys
             .open(&input.enrollment, &input.image)
             .map_err(|error| Failure::from(error).permanent())?;
-        let permit = self.decodes.clone().acquire_owned().await?;
-        let read = tokio::task::spawn_blocking(move || {
-            // Held by the thread that works: a dropped future does not free its place.
-            let _permit = permit;
-            qr::read_codes(image.expose(), &ReadLimits::default())
-        })
-        .await?;
-        let payloads = match read {
+        let payloads = match self.read(image).await? {
             Ok(payloads) => payloads,
-            Err(problem) => {
-                return Ok(DecodedQr::Invalid {
-                    problem: of_picture(problem),
-                });
-            }
+            Err(problem) => return Ok(DecodedQr::Invalid { problem }),
         };
         match choose(payloads) {
             Err(problem) => Ok(DecodedQr::Invalid { problem }),
@@ -46,6 +36,58 @@ impl Activities {
                     .seal(&input.enrollment, &OtpauthText::new(payload.into_text()))?,
             }),
         }
+    }
+
+    /// Finds every account and export among the codes of a picture.
+    ///
+    /// # Errors
+    ///
+    /// As [`Activities::decode_qr`].
+    pub(crate) async fn read_codes(&self, input: ReadCodes) -> Result<CodesRead, Failure> {
+        let image = self
+            .keys
+            .open(&input.import, &input.image)
+            .map_err(|error| Failure::from(error).permanent())?;
+        let payloads = match self.read(image).await? {
+            Ok(payloads) => payloads,
+            Err(problem) => return Ok(CodesRead::Invalid { problem }),
+        };
+        let Some(kind) = payloads
+            .first()
+            .map(|first| ForeignKind::of(first.expose()))
+        else {
+            return Ok(CodesRead::Invalid {
+                problem: InputProblem::QrNotFound,
+            });
+        };
+        let entries: Vec<ImportEntry> = payloads
+            .iter()
+            .filter(|payload| payload.is_otpauth())
+            .map(|payload| ImportEntry::text(payload.expose()))
+            .collect();
+        if entries.is_empty() {
+            return Ok(CodesRead::Invalid {
+                problem: InputProblem::QrNotOtpauth { kind },
+            });
+        }
+        Ok(CodesRead::Found {
+            list: self
+                .keys
+                .seal_key()
+                .seal(&input.import, &ImportList { entries })?,
+        })
+    }
+
+    /// Reads a picture on a blocking thread, a bounded number of them at a time.
+    async fn read(&self, image: ImageBytes) -> Result<Result<Vec<Payload>, InputProblem>, Failure> {
+        let permit = self.decodes.clone().acquire_owned().await?;
+        let read = tokio::task::spawn_blocking(move || {
+            // Held by the thread that works: a dropped future does not free its place.
+            let _permit = permit;
+            qr::read_codes(image.expose(), &ReadLimits::default())
+        })
+        .await?;
+        Ok(read.map_err(of_picture))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod decode_qr;
 pub mod picture;
+mod plan_import;
 pub mod qr;
 mod store_secret;
 pub mod totp;
@@ -10,7 +11,9 @@ pub mod vault;
 
 use std::sync::Arc;
 
-use countersign_enrollment::contract::{DECODE_QR, STORE_SECRET, VALIDATE_URI};
+use countersign_enrollment::contract::{
+    DECODE_QR, PLAN_IMPORT, READ_CODES, STORE_SECRET, VALIDATE_URI,
+};
 use countersign_enrollment::sealed::OpenKeyring;
 use durabletask_core::Registry;
 use tokio::sync::Semaphore;
@@ -42,7 +45,8 @@ impl Activities {
     /// Adds the activities to what a worker can run.
     #[must_use]
     pub fn register(self, registry: Registry) -> Registry {
-        let (decode, validate, store) = (self.clone(), self.clone(), self);
+        let (decode, validate, store) = (self.clone(), self.clone(), self.clone());
+        let (read, plan) = (self.clone(), self);
         registry
             .activity(&DECODE_QR, move |_, input| {
                 let activities = decode.clone();
@@ -55,6 +59,14 @@ impl Activities {
             .activity(&STORE_SECRET, move |_, input| {
                 let activities = store.clone();
                 async move { activities.store_secret(&input).await }
+            })
+            .activity(&READ_CODES, move |_, input| {
+                let activities = read.clone();
+                async move { activities.read_codes(input).await }
+            })
+            .activity(&PLAN_IMPORT, move |_, input| {
+                let activities = plan.clone();
+                async move { activities.plan_import(&input).await }
             })
     }
 }

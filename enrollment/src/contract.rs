@@ -5,12 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::{AccountPreview, TotpAccount};
 use crate::decision::ApprovalDecision;
-use crate::ids::EnrollmentId;
+use crate::ids::{EnrollmentId, ImportId};
+use crate::import::ImportList;
+use crate::import::job::{ImportOutcome, ImportRequest, PlannedAccount};
 use crate::otpauth::Warning;
 use crate::outcome::EnrollmentOutcome;
 use crate::problem::InputProblem;
 use crate::request::EnrollmentRequest;
-use crate::sealed::{ImageBytes, OtpauthText, Sealed};
+use crate::sealed::{ImageBytes, ImportKey, OtpauthText, Sealed};
 
 /// One enrollment from upload to stored secret. Its instance id is the enrollment id.
 pub const ENROLL: Orchestration<EnrollmentRequest, EnrollmentOutcome> =
@@ -24,6 +26,16 @@ pub const VALIDATE_URI: Activity<ValidateUri, ValidatedUri> = Activity::new("val
 
 /// Stores an account in the vault, under the enrollment's id.
 pub const STORE_SECRET: Activity<StoreSecret, SecretStored> = Activity::new("store-secret");
+
+/// Many accounts from files and pictures, each enrolled by a sub-orchestration of its own.
+/// Its instance id is the import's id.
+pub const IMPORT: Orchestration<ImportRequest, ImportOutcome> = Orchestration::new("import");
+
+/// Reads all QR codes of a picture.
+pub const READ_CODES: Activity<ReadCodes, CodesRead> = Activity::new("read-codes");
+
+/// Reads the accounts of an import and compares them with the vault.
+pub const PLAN_IMPORT: Activity<PlanImport, ImportPlan> = Activity::new("plan-import");
 
 /// Somebody's decision on an enrollment that awaits it.
 pub const APPROVAL: Event<ApprovalDecision> = Event::new("approval");
@@ -101,4 +113,53 @@ pub struct StoreSecret {
 pub struct SecretStored {
     /// The name of the secret in the vault.
     pub id: EnrollmentId,
+}
+
+/// The input of [`READ_CODES`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadCodes {
+    /// The import that the picture was sealed for.
+    pub import: ImportId,
+    /// The picture.
+    pub image: Sealed<ImageBytes>,
+}
+
+/// The output of [`READ_CODES`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "camelCase")]
+pub enum CodesRead {
+    /// The picture holds accounts or exports.
+    Found {
+        /// What the codes say, each once, from top to bottom.
+        list: Sealed<ImportList>,
+    },
+    /// It does not.
+    Invalid {
+        /// Why.
+        problem: InputProblem,
+    },
+}
+
+/// The input of [`PLAN_IMPORT`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanImport {
+    /// The import that everything was sealed for.
+    pub import: ImportId,
+    /// What was read from the sources, in their order.
+    pub lists: Vec<Sealed<ImportList>>,
+    /// What the accounts' ids are derived with.
+    pub key: Sealed<ImportKey>,
+}
+
+/// The output of [`PLAN_IMPORT`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportPlan {
+    /// Each account, in order.
+    pub accounts: Vec<PlannedAccount>,
+    /// What is missing, or that there is too much.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<InputProblem>,
 }

@@ -95,30 +95,21 @@ pub struct Export {
 /// Exports are in the order in which their first part came.
 #[must_use]
 pub fn gather(parts: Vec<ExportPart>) -> Vec<Export> {
-    let mut exports: Vec<((i32, u32), BTreeMap<u32, Vec<ExportedAccount>>)> = Vec::new();
+    let mut batches: Vec<Batch> = Vec::new();
     for part in parts {
-        let batch = (part.batch, part.of);
-        let place = match exports.iter().position(|(known, _)| *known == batch) {
-            Some(place) => place,
-            None => {
-                exports.push((batch, BTreeMap::new()));
-                exports.len() - 1
-            }
-        };
-        if let Some((_, parts)) = exports.get_mut(place) {
-            // Exports of one part all share their number; theirs is not the same part.
-            match parts.get_mut(&part.index) {
-                Some(known) if part.of == 1 => known.extend(part.accounts),
-                Some(_) => {}
-                None => {
-                    parts.insert(part.index, part.accounts);
-                }
-            }
+        let same = |batch: &&mut Batch| batch.id == part.batch && batch.of == part.of;
+        match batches.iter_mut().find(same) {
+            Some(batch) => batch.add(part),
+            None => batches.push(Batch {
+                id: part.batch,
+                of: part.of,
+                parts: BTreeMap::from([(part.index, part.accounts)]),
+            }),
         }
     }
-    exports
+    batches
         .into_iter()
-        .map(|((_, of), parts)| Export {
+        .map(|Batch { of, parts, .. }| Export {
             of,
             missing: (0..of)
                 .filter(|index| !parts.contains_key(index))
@@ -127,6 +118,25 @@ pub fn gather(parts: Vec<ExportPart>) -> Vec<Export> {
             accounts: parts.into_values().flatten().collect(),
         })
         .collect()
+}
+
+struct Batch {
+    id: i32,
+    of: u32,
+    parts: BTreeMap<u32, Vec<ExportedAccount>>,
+}
+
+impl Batch {
+    fn add(&mut self, part: ExportPart) {
+        match self.parts.get_mut(&part.index) {
+            // Exports of one part may leave their id out; theirs is not the same part.
+            Some(known) if self.of == 1 => known.extend(part.accounts),
+            Some(_) => {}
+            None => {
+                self.parts.insert(part.index, part.accounts);
+            }
+        }
+    }
 }
 
 /// The bytes of the parameter `data`.

@@ -1,4 +1,4 @@
-//! Names: of an enrollment, and of who asks for one or decides on it.
+//! Names: of an enrollment or an import, and of who asks for one or decides on it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,8 +7,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 use uuid::Uuid;
 
+use crate::account::TotpAccount;
+use crate::sealed::ImportKey;
+
 /// What every enrollment id begins with.
 const PREFIX: &str = "totp-";
+/// What every import's id begins with.
+const IMPORT_PREFIX: &str = "import-";
 /// The longest name of a caller, in characters.
 const MAX_CALLER_CHARS: usize = 64;
 
@@ -45,10 +50,70 @@ impl EnrollmentId {
         }
     }
 
+    /// The id that belongs to `account` under `key`: the same account has the same id,
+    /// and without the key nobody can tell an account from its id, not even by trying
+    /// all short secrets. Names count as much as the secret: two accounts may share one.
+    #[must_use]
+    pub fn derived(key: &ImportKey, account: &TotpAccount) -> Self {
+        let mac = key.mac(account.to_uri().as_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&mac[..16]);
+        Self::from_uuid(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
     /// The id as text, 41 characters.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+}
+
+/// The name of an import: `import-<uuid>` in lower case. It is the orchestration's
+/// instance id.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ImportId {
+    text: String,
+}
+
+impl ImportId {
+    /// A new id that nobody can guess (UUID version 4).
+    #[must_use]
+    pub fn random() -> Self {
+        Self::from_uuid(Uuid::new_v4())
+    }
+
+    /// The id with this UUID.
+    #[must_use]
+    pub fn from_uuid(uuid: Uuid) -> Self {
+        Self {
+            text: format!("{IMPORT_PREFIX}{}", uuid.hyphenated()),
+        }
+    }
+
+    /// The id as text, 43 characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// A text is not `import-` and a lower-case UUID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("not an import's id; one looks like import-67e55044-10b1-426f-9247-bb680e5fe0c8")]
+pub struct NotAnImportId;
+
+impl FromStr for ImportId {
+    type Err = NotAnImportId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let uuid = text.strip_prefix(IMPORT_PREFIX).ok_or(NotAnImportId)?;
+        let id = Self::from_uuid(Uuid::try_parse(uuid).map_err(|_| NotAnImportId)?);
+        // The parser also takes other spellings of a UUID.
+        if id.text == text {
+            Ok(id)
+        } else {
+            Err(NotAnImportId)
+        }
     }
 }
 
@@ -139,6 +204,7 @@ macro_rules! text_form {
 }
 
 text_form!(EnrollmentId);
+text_form!(ImportId);
 text_form!(CallerId);
 
 #[cfg(test)]
@@ -168,6 +234,34 @@ mod tests {
                 "{wrong}"
             );
         }
+    }
+
+    #[test]
+    fn an_import_is_no_enrollment() {
+        let id = ImportId::random();
+        assert_eq!(id.to_string().parse(), Ok(id.clone()));
+        assert!(id.as_str().parse::<EnrollmentId>().is_err());
+        assert!(EnrollmentId::random().as_str().parse::<ImportId>().is_err());
+    }
+
+    #[test]
+    fn an_account_has_one_derived_id_under_one_key() {
+        let account = |uri: &str| crate::otpauth::parse(uri).unwrap().account;
+        let key = ImportKey::new([1; 32]);
+        let one = account("otpauth://totp/I:a?secret=2FASTEST");
+        let id = EnrollmentId::derived(&key, &one);
+        assert_eq!(
+            id,
+            EnrollmentId::derived(&key, &account("otpauth://totp/a?secret=2fastest&issuer=I"))
+        );
+        for other in [
+            "otpauth://totp/I:b?secret=2FASTEST",
+            "otpauth://totp/I:a?secret=2FASTESU",
+            "otpauth://totp/I:a?secret=2FASTEST&digits=8",
+        ] {
+            assert_ne!(id, EnrollmentId::derived(&key, &account(other)));
+        }
+        assert_ne!(id, EnrollmentId::derived(&ImportKey::new([2; 32]), &one));
     }
 
     #[test]

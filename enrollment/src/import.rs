@@ -6,6 +6,7 @@
 
 mod aegis;
 mod bitwarden;
+pub mod job;
 mod key_vault;
 mod two_fas;
 

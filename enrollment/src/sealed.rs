@@ -3,7 +3,7 @@
 //! A scheduler keeps every input and output in clear. So pictures, URIs and secrets
 //! travel as [`Sealed`] values: encrypted with HPKE (RFC 9180, base mode, X25519,
 //! HKDF-SHA256, ChaCha20-Poly1305) for the holder of an [`OpenKey`], and bound to one
-//! enrollment and one purpose. A value that is cut out of one history does not open
+//! enrollment or import and one purpose. A value that is cut out of one history does not open
 //! in another.
 
 mod envelope;
@@ -12,11 +12,13 @@ mod plaintext;
 
 use zeroize::Zeroizing;
 
+use crate::ids::{EnrollmentId, ImportId};
+
 pub use envelope::{
     MAX_SEALED_BYTES, MalformedEnvelope, OpenError, SealError, Sealed, max_plaintext_for_cap,
 };
 pub use keys::{KeyError, OpenKey, OpenKeyring, SealKey};
-pub use plaintext::{ImageBytes, OtpauthText};
+pub use plaintext::{ImageBytes, ImportKey, OtpauthText};
 
 /// A plaintext that can be put into an envelope.
 pub trait Sealable: Sized {
@@ -30,4 +32,22 @@ pub trait Sealable: Sized {
     /// The value that [`Sealable::to_plaintext`] gave these bytes for; nothing if there
     /// is none.
     fn from_plaintext(bytes: Zeroizing<Vec<u8>>) -> Option<Self>;
+}
+
+/// What an envelope is closed for: it opens for nothing else.
+pub trait Scope {
+    /// The name, unique among all scopes.
+    fn scope(&self) -> &str;
+}
+
+impl Scope for EnrollmentId {
+    fn scope(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl Scope for ImportId {
+    fn scope(&self) -> &str {
+        self.as_str()
+    }
 }

@@ -96,7 +96,7 @@ pub async fn enroll(
     })
 }
 
-fn retried(retry: RetryPolicy) -> TaskOptions {
+pub(crate) fn retried(retry: RetryPolicy) -> TaskOptions {
     TaskOptions {
         retry: Some(retry),
         ..TaskOptions::default()

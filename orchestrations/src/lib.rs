@@ -5,15 +5,19 @@
 
 mod approval;
 mod enroll;
+mod import;
 pub mod policy;
 
-use countersign_enrollment::contract::ENROLL;
+use countersign_enrollment::contract::{ENROLL, IMPORT};
 use durabletask_core::Registry;
 
 pub use enroll::enroll;
+pub use import::import;
 
 /// Adds the orchestrations of this package to what a worker can run.
 #[must_use]
 pub fn register(registry: Registry) -> Registry {
-    registry.orchestration(&ENROLL, enroll)
+    registry
+        .orchestration(&ENROLL, enroll)
+        .orchestration(&IMPORT, import)
 }

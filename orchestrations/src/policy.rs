@@ -1,4 +1,4 @@
-//! Retries, as named constants.
+//! Retries and pace, as named constants.
 
 use std::time::Duration;
 
@@ -24,3 +24,12 @@ pub const STORE: RetryPolicy = RetryPolicy {
     timeout: None,
     retry_if: None,
 };
+
+/// How many enrollments an import starts at once, and how long it pauses after them:
+/// 100 in ten seconds, a third of what Key Vault creates in that time (service limits).
+pub const IMPORT_BURST: usize = 10;
+/// See [`IMPORT_BURST`].
+pub const IMPORT_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the task hub says of a sub-orchestration whose id a running instance has.
+pub const STILL_RUNS: &str = "OrchestrationAlreadyExists";

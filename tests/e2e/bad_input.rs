@@ -72,11 +72,16 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
         ("WIFI:S:guests;T:WPA;P:letmein12;;", "wifi"),
         ("https://example.com/", "url"),
         ("2@AbCdEf,ghi,jkl", "whatsapp"),
-        ("phonefactor://activate_account?code=1", "microsoft-authenticator"),
+        (
+            "phonefactor://activate_account?code=1",
+            "microsoft-authenticator",
+        ),
         ("JBSW Y3DP EHPK 3PXP", "bare-secret"),
         ("not a uri at all", "other"),
     ] {
-        let answer = admin.post("/api/enrollments", &json!({ "uri": text })).await;
+        let answer = admin
+            .post("/api/enrollments", &json!({ "uri": text }))
+            .await;
         answer.assert_problem(422, "not-otpauth");
         assert_eq!(answer.body["kind"], kind, "{answer:?}");
     }

@@ -17,9 +17,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::Sealable;
 use super::keys::{KEY_ID_CHARS, OpenKeyring, SealKey, is_key_id};
-use crate::ids::EnrollmentId;
+use super::{Scope, Sealable};
 
 /// The largest sealed value, encoded, in bytes.
 ///
@@ -90,17 +89,13 @@ pub enum OpenError {
 pub struct MalformedEnvelope;
 
 impl SealKey {
-    /// Closes an envelope around `value` that opens for `enrollment` only.
+    /// Closes an envelope around `value` that opens for `scope` only.
     ///
     /// # Errors
     ///
     /// [`SealError::TooLarge`] when the envelope would exceed [`MAX_SEALED_BYTES`];
     /// [`SealError::Random`] and [`SealError::UnusableKey`] as they say.
-    pub fn seal<T: Sealable>(
-        &self,
-        enrollment: &EnrollmentId,
-        value: &T,
-    ) -> Result<Sealed<T>, SealError> {
+    pub fn seal<T: Sealable>(&self, scope: &impl Scope, value: &T) -> Result<Sealed<T>, SealError> {
         let plaintext = value.to_plaintext();
         if plaintext.len() > max_plaintext_for_cap() {
             return Err(SealError::TooLarge {
@@ -114,7 +109,7 @@ impl SealKey {
                 self.public(),
                 &info::<T>(self.id()),
                 &plaintext,
-                enrollment.as_str().as_bytes(),
+                scope.scope().as_bytes(),
                 &mut rng,
             )
             .map_err(|_| SealError::UnusableKey)?;
@@ -135,7 +130,7 @@ impl SealKey {
 }
 
 impl OpenKeyring {
-    /// Opens the envelope that was closed for `enrollment`.
+    /// Opens the envelope that was closed for `scope`.
     ///
     /// # Errors
     ///
@@ -143,7 +138,7 @@ impl OpenKeyring {
     /// [`OpenError::DoesNotOpen`].
     pub fn open<T: Sealable>(
         &self,
-        enrollment: &EnrollmentId,
+        scope: &impl Scope,
         sealed: &Sealed<T>,
     ) -> Result<T, OpenError> {
         let parts = Parts::of(&sealed.text).ok_or(OpenError::DoesNotOpen)?;
@@ -162,7 +157,7 @@ impl OpenKeyring {
             &encapsulated,
             &info::<T>(key.id()),
             &decode(parts.ciphertext)?,
-            enrollment.as_str().as_bytes(),
+            scope.scope().as_bytes(),
         )
         .map_err(|_| OpenError::DoesNotOpen)?;
         T::from_plaintext(Zeroizing::new(plaintext)).ok_or(OpenError::DoesNotOpen)

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::Sealable;
@@ -80,5 +82,51 @@ impl Sealable for OtpauthText {
 impl fmt::Debug for OtpauthText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("OtpauthText(redacted)")
+    }
+}
+
+/// What the ids of imported accounts are derived with: the front door's, lent to the
+/// worker for one import.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ImportKey {
+    bytes: Zeroizing<[u8; 32]>,
+}
+
+impl ImportKey {
+    /// The key of these bytes.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self {
+            bytes: Zeroizing::new(bytes),
+        }
+    }
+
+    /// HMAC-SHA256 (RFC 2104) of `text`.
+    pub(crate) fn mac(&self, text: &[u8]) -> [u8; 32] {
+        // HMAC takes keys of every length; a fixed array can therefore not be refused.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.bytes.as_slice()) else {
+            return [0; 32];
+        };
+        mac.update(text);
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl Sealable for ImportKey {
+    const PURPOSE: &'static str = "import-key";
+
+    fn to_plaintext(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.bytes.to_vec())
+    }
+
+    fn from_plaintext(bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
+        let bytes: [u8; 32] = bytes.as_slice().try_into().ok()?;
+        Some(Self::new(bytes))
+    }
+}
+
+impl fmt::Debug for ImportKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ImportKey(redacted)")
     }
 }
