@@ -5,15 +5,17 @@ mod connection;
 pub mod worker;
 
 pub use client::{
-    Client, ClientError, IdReuse, InstanceIdPage, InstanceIdQuery, InstancePage, InstanceQuery,
-    InstanceState, Payloads, PurgeFilter, Purged, Recursive, RestartAs, StartRequest, Status,
+    Client, ClientError, EntitiesCleaned, EntityCleaning, EntityQuery, EntityState, IdReuse,
+    InstanceIdPage, InstanceIdQuery, InstancePage, InstanceQuery, InstanceState, Payloads,
+    PurgeFilter, Purged, Recursive, RestartAs, StartRequest, Status,
 };
 pub use connection::{Authentication, AuthenticationKind, Connection, ConnectionError};
 pub use durabletask_core::{
-    Activity, ActivityContext, ContinueOptions, Either, Event, EventTask, ExecutionStarted,
-    Failure, FailureDetails, HistoryEvent, HistoryPayload, Next, Orchestration,
-    OrchestrationContext, ParentInstance, Registry, RetryIf, RetryPolicy, START_TO_CLOSE_TAG,
-    SubOrchestrationOptions, Task, TaskError, TaskOptions, Timer, TraceContext, UnprocessedEvents,
-    join, select, testing, when_all, when_any,
+    Activity, ActivityContext, ContinueOptions, CriticalSection, Either, Entity, EntityContext,
+    EntityHandlers, EntityId, EntityRef, EntityStartOptions, Event, EventTask, ExecutionStarted,
+    Failure, FailureDetails, HistoryEvent, HistoryPayload, InvalidEntityId, LockTask, Next,
+    Operation, Orchestration, OrchestrationContext, ParentInstance, Registry, RetryIf, RetryPolicy,
+    START_TO_CLOSE_TAG, SubOrchestrationOptions, Task, TaskError, TaskOptions, Timer, TraceContext,
+    UnprocessedEvents, join, select, testing, when_all, when_any,
 };
 pub use worker::{Worker, WorkerBuilder, WorkerError};

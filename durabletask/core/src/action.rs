@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use durabletask_proto as proto;
 use proto::orchestrator_action::OrchestratorActionType;
+use proto::send_entity_message_action::EntityMessageType;
 
+use crate::entity::EntityId;
 use crate::error::FailureDetails;
 use crate::history::{HistoryEvent, TraceContext, timestamp_to_wire};
 
@@ -49,6 +51,34 @@ pub enum ActionKind {
         instance_id: String,
         name: String,
         data: Option<String>,
+    },
+    /// Call an operation of an entity. `parent` is the caller: its instance id and execution id.
+    CallEntity {
+        entity_id: EntityId,
+        request_id: String,
+        operation: String,
+        input: Option<String>,
+        parent: (String, Option<String>),
+    },
+    /// Send an operation to an entity, not before `at`.
+    SignalEntity {
+        entity_id: EntityId,
+        request_id: String,
+        operation: String,
+        input: Option<String>,
+        at: Option<DateTime<Utc>>,
+    },
+    /// Lock entities in their order. `parent` is who locks: its instance id and execution id.
+    LockEntities {
+        critical_section_id: String,
+        lock_set: Vec<EntityId>,
+        parent: (String, Option<String>),
+    },
+    /// Release one entity of a critical section that `parent` holds.
+    UnlockEntity {
+        critical_section_id: String,
+        entity_id: EntityId,
+        parent: (String, Option<String>),
     },
     /// End this execution; always the last action.
     Complete {
@@ -136,6 +166,61 @@ impl From<OrchestratorAction> for proto::OrchestratorAction {
                 name,
                 data,
             }),
+            ActionKind::CallEntity {
+                entity_id,
+                request_id,
+                operation,
+                input,
+                parent: (parent_instance_id, parent_execution_id),
+            } => entity_message(EntityMessageType::EntityOperationCalled(
+                proto::EntityOperationCalledEvent {
+                    request_id,
+                    operation,
+                    scheduled_time: None,
+                    input,
+                    parent_instance_id: Some(parent_instance_id),
+                    parent_execution_id,
+                    target_instance_id: Some(entity_id.to_string()),
+                },
+            )),
+            ActionKind::SignalEntity {
+                entity_id,
+                request_id,
+                operation,
+                input,
+                at,
+            } => entity_message(EntityMessageType::EntityOperationSignaled(
+                proto::EntityOperationSignaledEvent {
+                    request_id,
+                    operation,
+                    scheduled_time: at.map(timestamp_to_wire),
+                    input,
+                    target_instance_id: Some(entity_id.to_string()),
+                },
+            )),
+            ActionKind::LockEntities {
+                critical_section_id,
+                lock_set,
+                parent: (parent_instance_id, _),
+            } => entity_message(EntityMessageType::EntityLockRequested(
+                proto::EntityLockRequestedEvent {
+                    critical_section_id,
+                    lock_set: lock_set.iter().map(ToString::to_string).collect(),
+                    position: 0,
+                    parent_instance_id: Some(parent_instance_id),
+                },
+            )),
+            ActionKind::UnlockEntity {
+                critical_section_id,
+                entity_id,
+                parent: (parent_instance_id, _),
+            } => entity_message(EntityMessageType::EntityUnlockSent(
+                proto::EntityUnlockSentEvent {
+                    critical_section_id,
+                    parent_instance_id: Some(parent_instance_id),
+                    target_instance_id: Some(entity_id.to_string()),
+                },
+            )),
             ActionKind::Complete {
                 status,
                 result,
@@ -161,4 +246,10 @@ impl From<OrchestratorAction> for proto::OrchestratorAction {
             orchestrator_action_type: Some(kind),
         }
     }
+}
+
+fn entity_message(message: EntityMessageType) -> OrchestratorActionType {
+    OrchestratorActionType::SendEntityMessage(proto::SendEntityMessageAction {
+        entity_message_type: Some(message),
+    })
 }

@@ -143,6 +143,15 @@ fn causes(source: Option<&(dyn Error + 'static)>, remaining: usize) -> Option<Bo
     Some(Box::new(details))
 }
 
+/// The text of a panic, or `otherwise`.
+pub(crate) fn panic_text(panic: &(dyn Any + Send), otherwise: &str) -> String {
+    panic
+        .downcast_ref::<&'static str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| otherwise.to_owned())
+}
+
 /// What awaiting a task in an orchestration can yield instead of its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskError {
@@ -162,6 +171,13 @@ pub enum TaskError {
         /// What did not fit. Holds types and positions, never the payload.
         reason: String,
     },
+    /// The call was not made, because it is not allowed there.
+    NotAllowed {
+        /// The name of the orchestration or operation.
+        name: String,
+        /// The rule that forbids it.
+        reason: String,
+    },
 }
 
 impl TaskError {
@@ -170,7 +186,7 @@ impl TaskError {
     pub fn failure(&self) -> Option<&FailureDetails> {
         match self {
             Self::Failed { details, .. } => Some(details),
-            Self::Payload { .. } => None,
+            Self::Payload { .. } | Self::NotAllowed { .. } => None,
         }
     }
 
@@ -186,6 +202,10 @@ impl TaskError {
             Self::Payload { .. } => FailureDetails {
                 non_retriable: true,
                 ..FailureDetails::new("PayloadMismatch", self.to_string())
+            },
+            Self::NotAllowed { .. } => FailureDetails {
+                non_retriable: true,
+                ..FailureDetails::new("CallNotAllowed", self.to_string())
             },
         }
     }
@@ -207,6 +227,7 @@ impl fmt::Display for TaskError {
                 f,
                 "the payload of '{name}' does not have the type that its contract promises: {reason}"
             ),
+            Self::NotAllowed { name, reason } => write!(f, "'{name}' was not called: {reason}"),
         }
     }
 }

@@ -119,6 +119,32 @@ pub enum HistoryPayload {
     },
     /// An external event arrived.
     EventRaised { name: String, input: Option<String> },
+    /// Action `event_id` was a call of an entity.
+    EntityOperationCalled {
+        operation: String,
+        entity_id: String,
+    },
+    /// Action `event_id` was a signal to an entity.
+    EntityOperationSignaled {
+        operation: String,
+        entity_id: String,
+    },
+    /// The entity call `request_id` succeeded.
+    EntityOperationCompleted {
+        request_id: String,
+        output: Option<String>,
+    },
+    /// The entity call `request_id` failed.
+    EntityOperationFailed {
+        request_id: String,
+        failure: FailureDetails,
+    },
+    /// Action `event_id` was a request to lock entities.
+    EntityLockRequested { critical_section_id: String },
+    /// The entities of a critical section are locked.
+    EntityLockGranted { critical_section_id: String },
+    /// Action `event_id` released an entity.
+    EntityUnlockSent { entity_id: String },
     /// Anything that the replay core does not act upon.
     Other { name: String },
 }
@@ -268,6 +294,41 @@ impl From<proto::HistoryEvent> for HistoryEvent {
             Some(EventType::EventRaised(raised)) => HistoryPayload::EventRaised {
                 name: raised.name,
                 input: raised.input,
+            },
+            Some(EventType::EntityOperationCalled(called)) => {
+                HistoryPayload::EntityOperationCalled {
+                    operation: called.operation,
+                    entity_id: called.target_instance_id.unwrap_or_default(),
+                }
+            }
+            Some(EventType::EntityOperationSignaled(signaled)) => {
+                HistoryPayload::EntityOperationSignaled {
+                    operation: signaled.operation,
+                    entity_id: signaled.target_instance_id.unwrap_or_default(),
+                }
+            }
+            Some(EventType::EntityOperationCompleted(completed)) => {
+                HistoryPayload::EntityOperationCompleted {
+                    request_id: completed.request_id,
+                    output: completed.output,
+                }
+            }
+            Some(EventType::EntityOperationFailed(failed)) => {
+                HistoryPayload::EntityOperationFailed {
+                    request_id: failed.request_id,
+                    failure: failure_or_unknown(failed.failure_details),
+                }
+            }
+            Some(EventType::EntityLockRequested(requested)) => {
+                HistoryPayload::EntityLockRequested {
+                    critical_section_id: requested.critical_section_id,
+                }
+            }
+            Some(EventType::EntityLockGranted(granted)) => HistoryPayload::EntityLockGranted {
+                critical_section_id: granted.critical_section_id,
+            },
+            Some(EventType::EntityUnlockSent(sent)) => HistoryPayload::EntityUnlockSent {
+                entity_id: sent.target_instance_id.unwrap_or_default(),
             },
             _ => HistoryPayload::Other {
                 name: name.to_owned(),

@@ -9,6 +9,7 @@ mod action;
 mod activity;
 pub mod codec;
 mod contract;
+mod entity;
 mod error;
 mod history;
 mod registry;
@@ -20,6 +21,11 @@ pub mod testing;
 pub use action::{ActionKind, CompletionStatus, OrchestratorAction};
 pub use activity::ActivityContext;
 pub use contract::{Activity, Event, Orchestration};
+pub use entity::{
+    Entity, EntityAction, EntityBatch, EntityBatchResult, EntityCaller, EntityContext,
+    EntityHandlers, EntityId, EntityOperation, EntityRef, EntityStartOptions, InvalidEntityId,
+    Operation, OperationOutcome, run_batch,
+};
 pub use error::{Failure, FailureDetails, TaskError};
 pub use history::{
     ExecutionStarted, HistoryEvent, HistoryPayload, ParentInstance, TraceContext,
@@ -27,9 +33,9 @@ pub use history::{
 };
 pub use registry::{Next, Registry, RunningActivity};
 pub use replay::{
-    ContinueOptions, Either, EventTask, Execution, OrchestrationContext, START_TO_CLOSE_TAG,
-    SubOrchestrationOptions, Task, TaskOptions, Timer, TurnResult, UnprocessedEvents, WhenAll,
-    WhenAny, join, select, when_all, when_any,
+    ContinueOptions, CriticalSection, Either, EventTask, Execution, LockTask, OrchestrationContext,
+    START_TO_CLOSE_TAG, SubOrchestrationOptions, Task, TaskOptions, Timer, TurnResult,
+    UnprocessedEvents, WhenAll, WhenAny, join, select, when_all, when_any,
 };
 pub use retry::{RetryIf, RetryPolicy};
 pub use rewind::{is_rewind, rewound_history};

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::activity::ActivityContext;
 use crate::codec;
 use crate::contract::{Activity, Orchestration};
+use crate::entity::{Entity, EntityHandler, EntityHandlers};
 use crate::error::{Failure, FailureDetails};
 use crate::replay::OrchestrationContext;
 
@@ -53,6 +54,8 @@ pub struct Registry {
     activities: BTreeMap<String, ActivityHandler>,
     orchestration_layers: Vec<OrchestrationLayer>,
     activity_layers: Vec<ActivityLayer>,
+    /// By name in lower case.
+    entities: BTreeMap<String, Arc<dyn EntityHandler>>,
     duplicates: Vec<String>,
 }
 
@@ -165,6 +168,28 @@ impl Registry {
         self
     }
 
+    /// Adds the entity's operations.
+    ///
+    /// A second set for the same name is not taken; see [`Registry::duplicates`].
+    #[must_use]
+    pub fn entity<S>(mut self, entity: &Entity<S>, handlers: EntityHandlers<S>) -> Self
+    where
+        S: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let name = entity.name();
+        for operation in handlers.duplicates() {
+            self.duplicates
+                .push(format!("operation '{operation}' of the entity '{name}'"));
+        }
+        match self.entities.entry(name.to_lowercase()) {
+            Entry::Occupied(_) => self.duplicates.push(format!("entity '{name}'")),
+            Entry::Vacant(free) => {
+                free.insert(Arc::new(handlers));
+            }
+        }
+        self
+    }
+
     /// Wraps every orchestration: `layer` gets its context and what it wraps,
     /// and yields the output as JSON text. The first layer is the outermost.
     ///
@@ -252,6 +277,17 @@ impl Registry {
                 }
             }
         }
+        for (name, handlers) in other.entities {
+            match self.entities.entry(name) {
+                Entry::Occupied(taken) => {
+                    let name = taken.key();
+                    self.duplicates.push(format!("entity '{name}'"));
+                }
+                Entry::Vacant(free) => {
+                    free.insert(handlers);
+                }
+            }
+        }
         self.orchestration_layers.extend(other.orchestration_layers);
         self.activity_layers.extend(other.activity_layers);
         self.duplicates.extend(other.duplicates);
@@ -273,6 +309,15 @@ impl Registry {
     /// The names of the activities, sorted.
     pub fn activity_names(&self) -> impl Iterator<Item = &str> {
         self.activities.keys().map(String::as_str)
+    }
+
+    /// The names of the entities, in lower case, sorted.
+    pub fn entity_names(&self) -> impl Iterator<Item = &str> {
+        self.entities.keys().map(String::as_str)
+    }
+
+    pub(crate) fn entity_handler(&self, name: &str) -> Option<Arc<dyn EntityHandler>> {
+        self.entities.get(name).cloned()
     }
 
     /// Starts the activity that `context` names, with JSON text as its input.
@@ -325,6 +370,7 @@ impl fmt::Debug for Registry {
         f.debug_struct("Registry")
             .field("orchestrations", &self.orchestrations.keys())
             .field("activities", &self.activities.keys())
+            .field("entities", &self.entities.keys())
             .field("duplicates", &self.duplicates)
             .finish()
     }

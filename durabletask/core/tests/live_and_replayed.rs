@@ -202,7 +202,7 @@ impl World {
                     result: None,
                     failure: None,
                 },
-                ActionKind::CreateSubOrchestration { .. } => unreachable!("not in these stories"),
+                _ => unreachable!("not in these stories"),
             };
             events.push(self.event(action.id, payload));
         }

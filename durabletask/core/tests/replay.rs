@@ -86,6 +86,7 @@ fn sketch(actions: &[OrchestratorAction]) -> Vec<String> {
                 }
                 ActionKind::SendEvent { name, .. } => format!("send-{name}"),
                 ActionKind::Complete { status, .. } => format!("{status:?}"),
+                other => format!("{other:?}"),
             };
             format!("{}:{what}", action.id)
         })

@@ -1,6 +1,7 @@
 //! Starting, watching and steering orchestration instances.
 
 mod commands;
+mod entities;
 mod error;
 mod history;
 mod ids;
@@ -21,6 +22,7 @@ use tonic::{Code, Request, Response};
 use crate::connection::{Connection, ConnectionError, Headers, Service};
 
 pub use commands::{Recursive, RestartAs};
+pub use entities::{EntitiesCleaned, EntityCleaning, EntityQuery, EntityState};
 pub use error::ClientError;
 pub use ids::{InstanceIdPage, InstanceIdQuery};
 pub use purge::{PurgeFilter, Purged};

@@ -1,6 +1,6 @@
 //! Asking the scheduler only for work that this worker can do.
 
-use durabletask_core::Registry;
+use durabletask_core::{EntityId, Registry};
 use durabletask_proto as proto;
 use proto::history_event::EventType;
 
@@ -11,7 +11,7 @@ use super::versioning::VersionMatch;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WorkItemFilters {
     /// All. What no handler is registered for fails, as in the official SDKs
-    /// (`OrchestratorTaskNotFound`, `ActivityTaskNotFound`).
+    /// (`OrchestratorTaskNotFound`, `ActivityTaskNotFound`, `EntityTaskNotFound`).
     #[default]
     All,
     /// Only what a handler is registered for. Everything else stays pending
@@ -51,13 +51,26 @@ impl WorkItemFilters {
                     versions: Vec::new(),
                 })
                 .collect(),
-            entities: Vec::new(),
+            entities: registry
+                .entity_names()
+                .map(|name| proto::EntityFilter {
+                    name: name.to_owned(),
+                })
+                .collect(),
         })
     }
 
     /// Whether the worker has the activity, or asked for any.
     pub(super) fn take_activity(self, registry: &Registry, name: &str) -> bool {
         self == Self::All || registry.activity_names().any(|known| known == name)
+    }
+
+    /// Whether the worker has the entity, or asked for any.
+    pub(super) fn take_entity(self, registry: &Registry, instance_id: &str) -> bool {
+        let name = instance_id
+            .parse::<EntityId>()
+            .map_or_else(|_| String::new(), |id| id.name().to_owned());
+        self == Self::All || registry.entity_names().any(|known| known == name)
     }
 
     /// Whether the worker has the orchestration, or asked for any.

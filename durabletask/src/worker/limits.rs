@@ -32,6 +32,7 @@ pub(super) const ABANDON_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Options {
     pub(super) orchestrations: usize,
     pub(super) activities: usize,
+    pub(super) entities: usize,
     pub(super) cached_executions: usize,
     pub(super) grace_period: Duration,
     pub(super) silence_timeout: Duration,
@@ -51,6 +52,7 @@ impl Default for Options {
         Self {
             orchestrations: ITEMS_PER_CPU * cpus,
             activities: ITEMS_PER_CPU * cpus,
+            entities: ITEMS_PER_CPU * cpus,
             cached_executions: 10_000,
             grace_period: Duration::from_secs(30),
             silence_timeout: Duration::from_secs(120),

@@ -4,6 +4,7 @@ mod activity;
 mod cache;
 mod chunks;
 mod completion;
+mod entity;
 mod filters;
 mod limits;
 mod link;
@@ -46,7 +47,7 @@ pub enum WorkerError {
     Duplicates(Vec<String>),
 }
 
-/// Runs the orchestrations and activities of a [`Registry`] for one task hub.
+/// Runs the orchestrations, activities and entities of a [`Registry`] for one task hub.
 pub struct Worker {
     connection: Connection,
     registry: Arc<Registry>,
@@ -145,6 +146,13 @@ impl WorkerBuilder {
     /// How many activities may be in flight (100 per CPU by default, at least 1).
     pub fn max_concurrent_activities(mut self, limit: usize) -> Self {
         self.options.activities = limit.max(1);
+        self
+    }
+
+    /// How many batches of entity operations may be in flight (100 per CPU by default,
+    /// at least 1). An entity has one batch in flight at a time.
+    pub fn max_concurrent_entities(mut self, limit: usize) -> Self {
+        self.options.entities = limit.max(1);
         self
     }
 

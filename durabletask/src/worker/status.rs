@@ -19,6 +19,8 @@ pub struct WorkerStatus {
     pub orchestrations_in_flight: usize,
     /// How many activities are in flight.
     pub activities_in_flight: usize,
+    /// How many batches of entity operations are in flight.
+    pub entities_in_flight: usize,
 }
 
 /// How a worker stands with the scheduler.
@@ -56,6 +58,7 @@ impl WorkerStatus {
 pub(super) enum Work {
     Orchestration,
     Activity,
+    Entity,
 }
 
 /// The sending end, shared by all parts of a worker.
@@ -111,6 +114,7 @@ impl Health {
             change(match work {
                 Work::Orchestration => &mut status.orchestrations_in_flight,
                 Work::Activity => &mut status.activities_in_flight,
+                Work::Entity => &mut status.entities_in_flight,
             });
         });
     }

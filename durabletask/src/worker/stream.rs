@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Status, Streaming};
 
-use super::activity;
 use super::cache::ExecutionCache;
 use super::completion::{Delivery, deliver};
 use super::limits::{
@@ -22,6 +21,7 @@ use super::link::Link;
 use super::orchestration::{NotRun, Turns};
 use super::running::{CancelActivities, RunningActivities};
 use super::status::{ConnectionStatus, Health, Work};
+use super::{activity, entity};
 
 /// Takes work items in and sees to it that each is answered or handed back.
 pub(super) struct Intake {
@@ -30,6 +30,7 @@ pub(super) struct Intake {
     options: Arc<Options>,
     orchestrations: Arc<Semaphore>,
     activities: Arc<Semaphore>,
+    entities: Arc<Semaphore>,
     tasks: TaskTracker,
     /// Cancelled when the work in flight must end, finished or not.
     abort: CancellationToken,
@@ -83,6 +84,7 @@ impl Intake {
             }),
             orchestrations: Arc::new(Semaphore::new(options.orchestrations)),
             activities: Arc::new(Semaphore::new(options.activities)),
+            entities: Arc::new(Semaphore::new(options.entities)),
             options,
             tasks: TaskTracker::new(),
             abort: CancellationToken::new(),
@@ -220,8 +222,7 @@ impl Intake {
         let request = proto::GetWorkItemsRequest {
             max_concurrent_orchestration_work_items: window(self.options.orchestrations),
             max_concurrent_activity_work_items: window(self.options.activities),
-            // Entities are not offered. 0 would mean the scheduler's default.
-            max_concurrent_entity_work_items: 1,
+            max_concurrent_entity_work_items: window(self.options.entities),
             capabilities: vec![proto::WorkerCapability::HistoryStreaming as i32],
             work_item_filters: self
                 .options
@@ -264,13 +265,24 @@ impl Intake {
                 }
             }
             Some(Item::HealthPing(_)) => {}
-            other @ (Some(Item::EntityRequest(_) | Item::EntityRequestV2(_)) | None) => {
-                tracing::warn!("a work item of an unsupported kind is handed back");
-                self.abandon(proto::WorkItem {
-                    request: other,
-                    completion_token: token,
-                });
+            Some(Item::EntityRequest(request)) => {
+                self.entity(entity::Request::V1(request), token).await;
             }
+            Some(Item::EntityRequestV2(request)) => {
+                self.entity(entity::Request::V2(request), token).await;
+            }
+            None => tracing::warn!("a work item of an unknown kind is left to the scheduler"),
+        }
+    }
+
+    async fn entity(&self, request: entity::Request, token: String) {
+        if let Some(permit) = permit(&self.entities).await {
+            let shared = Arc::clone(&self.shared);
+            let counted = self.shared.health.begin(Work::Entity);
+            self.spawn(async move {
+                shared.entity(request, token).await;
+                drop((permit, counted));
+            });
         }
     }
 
@@ -428,6 +440,33 @@ impl Shared {
         .await;
     }
 
+    async fn entity(&self, request: entity::Request, token: String) {
+        let instance_id = request.instance_id().to_owned();
+        if !self
+            .options
+            .filters
+            .take_entity(&self.registry, &instance_id)
+        {
+            tracing::debug!(instance_id, "the work item is left to another worker");
+            tokio::time::sleep(HAND_BACK_DELAY).await;
+            self.abandon_entity(token).await;
+            return;
+        }
+        let response = entity::run(&self.registry, request, token).await;
+        deliver(&instance_id, "entity", || {
+            let mut service = self.completions.service();
+            let response = response.clone();
+            async move { service.complete_entity_task(response).await }
+        })
+        .await;
+    }
+
+    async fn abandon_entity(&self, completion_token: String) {
+        let mut service = self.completions.service();
+        let request = proto::AbandonEntityTaskRequest { completion_token };
+        note_refusal(service.abandon_task_entity_work_item(request).await.err());
+    }
+
     async fn abandon_orchestration(&self, completion_token: String) {
         let mut service = self.completions.service();
         let request = proto::AbandonOrchestrationTaskRequest { completion_token };
@@ -451,8 +490,7 @@ impl Shared {
                 note_refusal(service.abandon_task_activity_work_item(request).await.err());
             }
             Some(Item::EntityRequest(_) | Item::EntityRequestV2(_)) => {
-                let request = proto::AbandonEntityTaskRequest { completion_token };
-                note_refusal(service.abandon_task_entity_work_item(request).await.err());
+                self.abandon_entity(completion_token).await;
             }
             Some(Item::HealthPing(_)) | None => {}
         }

@@ -89,6 +89,15 @@ impl OrchestrationContext {
         Self { shared }
     }
 
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// This execution, as whom entities see it.
+    pub(super) fn identity(&self) -> (String, Option<String>) {
+        (self.instance_id().to_owned(), self.execution_id())
+    }
+
     fn started(&self) -> Option<&ExecutionStarted> {
         self.shared.started.get().map(Box::as_ref)
     }
@@ -199,7 +208,7 @@ impl OrchestrationContext {
         Task::scheduled(Arc::clone(&self.shared), id, name)
     }
 
-    /// Starts a sub-orchestration once.
+    /// Starts a sub-orchestration once. In a critical section that is not allowed.
     pub fn call_sub_orchestration<I: Serialize, O>(
         &self,
         orchestration: &Orchestration<I, O>,
@@ -216,6 +225,9 @@ impl OrchestrationContext {
         options: SubOrchestrationOptions,
     ) -> Task<O> {
         let name = orchestration.name();
+        if let Err(refused) = self.check_child(orchestration) {
+            return refused;
+        }
         let input = match codec::encode(input) {
             Ok(input) => input,
             Err(reason) => return Task::refused(name, reason),
@@ -380,6 +392,6 @@ impl fmt::Debug for OrchestrationContext {
     }
 }
 
-fn payload_failure(reason: String) -> Failure {
+pub(super) fn payload_failure(reason: String) -> Failure {
     Failure::new("PayloadMismatch", reason).permanent()
 }

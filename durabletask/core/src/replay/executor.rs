@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::action::{CompletionStatus, OrchestratorAction};
-use crate::error::{Failure, FailureDetails};
+use crate::error::{Failure, FailureDetails, panic_text};
 use crate::history::{ExecutionStarted, HistoryEvent};
 use crate::registry::{HandlerFuture, Registry};
 
@@ -293,10 +293,5 @@ fn panic_details(panic: &(dyn Any + Send)) -> FailureDetails {
             )
         };
     }
-    let message = panic
-        .downcast_ref::<&'static str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "the orchestration panicked".to_owned());
-    FailureDetails::new("Panic", message)
+    FailureDetails::new("Panic", panic_text(panic, "the orchestration panicked"))
 }

@@ -18,6 +18,10 @@ pub(crate) enum Recorded<'a> {
     SubOrchestration(&'a str),
     Timer,
     SentEvent(&'a str, &'a str),
+    EntityCall(&'a str, &'a str),
+    EntitySignal(&'a str, &'a str),
+    Lock,
+    Unlock(&'a str),
 }
 
 impl Recorded<'_> {
@@ -36,6 +40,29 @@ impl Recorded<'_> {
                     name, instance_id, ..
                 },
             ) => recorded.eq_ignore_ascii_case(name) && target == instance_id,
+            (
+                Self::EntityCall(recorded, target),
+                ActionKind::CallEntity {
+                    operation,
+                    entity_id,
+                    ..
+                },
+            )
+            | (
+                Self::EntitySignal(recorded, target),
+                ActionKind::SignalEntity {
+                    operation,
+                    entity_id,
+                    ..
+                },
+            ) => {
+                recorded.eq_ignore_ascii_case(operation)
+                    && target.eq_ignore_ascii_case(&entity_id.to_string())
+            }
+            (Self::Lock, ActionKind::LockEntities { .. }) => true,
+            (Self::Unlock(target), ActionKind::UnlockEntity { entity_id, .. }) => {
+                target.eq_ignore_ascii_case(&entity_id.to_string())
+            }
             _ => false,
         }
     }
@@ -48,6 +75,14 @@ impl Recorded<'_> {
             Self::SentEvent(name, target) => {
                 format!("sending the event '{name}' to the instance '{target}'")
             }
+            Self::EntityCall(operation, target) => {
+                format!("a call of the operation '{operation}' of the entity '{target}'")
+            }
+            Self::EntitySignal(operation, target) => {
+                format!("the signal '{operation}' to the entity '{target}'")
+            }
+            Self::Lock => "a request to lock entities".to_owned(),
+            Self::Unlock(target) => format!("unlocking the entity '{target}'"),
         }
     }
 }
@@ -94,6 +129,20 @@ fn describe(action: &ActionKind) -> String {
         ActionKind::SendEvent {
             name, instance_id, ..
         } => Recorded::SentEvent(name, instance_id).describe(),
+        ActionKind::CallEntity {
+            operation,
+            entity_id,
+            ..
+        } => Recorded::EntityCall(operation, &entity_id.to_string()).describe(),
+        ActionKind::SignalEntity {
+            operation,
+            entity_id,
+            ..
+        } => Recorded::EntitySignal(operation, &entity_id.to_string()).describe(),
+        ActionKind::LockEntities { .. } => Recorded::Lock.describe(),
+        ActionKind::UnlockEntity { entity_id, .. } => {
+            Recorded::Unlock(&entity_id.to_string()).describe()
+        }
         ActionKind::Complete { .. } => "to end the orchestration".to_owned(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod combinators;
 mod context;
+mod entities;
 mod executor;
 mod inbox;
 mod mismatch;
@@ -14,5 +15,6 @@ pub use context::{
     ContinueOptions, OrchestrationContext, START_TO_CLOSE_TAG, SubOrchestrationOptions,
     TaskOptions, UnprocessedEvents,
 };
+pub use entities::{CriticalSection, LockTask};
 pub use executor::{Execution, TurnResult};
 pub use tasks::{EventTask, Task, Timer};

@@ -25,6 +25,8 @@ pub(crate) enum Outcome {
 pub(crate) enum Step {
     Activity,
     SubOrchestration,
+    /// A call of an entity, or a request for locks.
+    Entity,
     /// A timer that ends at the operation's `until`.
     Timer,
 }

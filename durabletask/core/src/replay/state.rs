@@ -14,6 +14,7 @@ use crate::error::FailureDetails;
 use crate::history::{ExecutionStarted, HistoryEvent, HistoryPayload};
 use crate::retry::RetryPolicy;
 
+use super::entities::EntityCalls;
 use super::inbox::Inbox;
 use super::mismatch::{self, Recorded};
 use super::operations::{Attempts, Detached, Operations, Outcome, Step};
@@ -122,6 +123,7 @@ pub(crate) struct State {
     pub(crate) completion: Option<Completion>,
     pub(crate) operations: Operations,
     pub(crate) inbox: Inbox,
+    pub(crate) entities: EntityCalls,
     next_id: i32,
     last_recorded_id: Option<i32>,
     uuid_counter: u64,
@@ -184,6 +186,19 @@ impl State {
         self.push_action(id, call);
         self.operations.insert(id, step, None, None, attempts);
         id
+    }
+
+    /// Schedules a single step; yields the operation's id.
+    pub(crate) fn start_step(&mut self, kind: ActionKind, step: Step) -> i32 {
+        let id = self.take_id();
+        self.push_action(id, kind);
+        self.operations.insert(id, step, None, None, None);
+        id
+    }
+
+    /// Takes back an action of the present turn; false if the scheduler has it.
+    pub(crate) fn withdraw(&mut self, id: i32) -> bool {
+        self.pending.remove(&id).is_some()
     }
 
     /// Schedules a timer; yields the operation's id.
@@ -301,6 +316,20 @@ impl State {
             HistoryPayload::EventSent {
                 name, instance_id, ..
             } => self.expect(event.event_id, Recorded::SentEvent(name, instance_id)),
+            HistoryPayload::EntityOperationCalled {
+                operation,
+                entity_id,
+            } => self.expect(event.event_id, Recorded::EntityCall(operation, entity_id)),
+            HistoryPayload::EntityOperationSignaled {
+                operation,
+                entity_id,
+            } => self.expect(event.event_id, Recorded::EntitySignal(operation, entity_id)),
+            HistoryPayload::EntityLockRequested { .. } => {
+                self.expect(event.event_id, Recorded::Lock)
+            }
+            HistoryPayload::EntityUnlockSent { entity_id } => {
+                self.expect(event.event_id, Recorded::Unlock(entity_id))
+            }
             HistoryPayload::Other { name } => {
                 tracing::debug!(event = %name, "this history event is ignored by the replay core");
                 Applied::Nothing
@@ -361,6 +390,22 @@ impl State {
                     wake,
                 );
             }
+            HistoryPayload::EntityOperationCompleted { request_id, output } => {
+                if let Some(id) = self.entities.answered(&request_id) {
+                    self.complete(id, Step::Entity, Outcome::Completed(output), wake);
+                }
+            }
+            HistoryPayload::EntityOperationFailed {
+                request_id,
+                failure,
+            } => {
+                if let Some(id) = self.entities.answered(&request_id) {
+                    self.complete(id, Step::Entity, Outcome::Failed(Box::new(failure)), wake);
+                }
+            }
+            HistoryPayload::EntityLockGranted {
+                critical_section_id,
+            } => self.lock_granted(&critical_section_id, wake),
             HistoryPayload::TimerFired { timer_id } => {
                 self.complete(timer_id, Step::Timer, Outcome::Fired, wake);
             }
@@ -497,15 +542,22 @@ impl State {
         if !replaceable || self.closed {
             return Applied::Nothing;
         }
-        self.pending.clear();
+        self.drop_pending();
         self.completion = None;
         self.end(CompletionStatus::Terminated, output, None);
         Applied::Stop
     }
 
-    /// Ends the execution because it cannot go on; nothing uncommitted is sent.
+    /// Takes back what was decided in this turn. Only locks are still released: nobody
+    /// else would.
+    fn drop_pending(&mut self) {
+        self.pending
+            .retain(|_, action| matches!(action.kind, ActionKind::UnlockEntity { .. }));
+    }
+
+    /// Ends the execution because it cannot go on; nothing uncommitted but unlocks is sent.
     pub(crate) fn abort(&mut self, details: FailureDetails) -> Applied {
-        self.pending.clear();
+        self.drop_pending();
         self.completion = None;
         self.continuation = None;
         self.aborted = true;
@@ -534,7 +586,9 @@ impl State {
         let beyond_recorded = self
             .last_recorded_id
             .map_or(0, |last| last.saturating_add(1));
-        let id = self.next_id.max(beyond_recorded);
+        self.next_id = self.next_id.max(beyond_recorded);
+        self.release_all();
+        let id = self.next_id;
         self.next_id = id.saturating_add(1);
         self.completion = Some(Completion {
             id,

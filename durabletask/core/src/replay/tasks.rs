@@ -16,7 +16,7 @@ use crate::error::TaskError;
 use super::operations::Outcome;
 use super::state::Shared;
 
-/// An activity or sub-orchestration under way, with all its attempts.
+/// An activity, sub-orchestration or call of an entity under way, with all its attempts.
 ///
 /// Dropping it does not stop the work; the result is then not looked at.
 #[must_use = "the task is scheduled already; await it to learn how it ended"]
@@ -45,6 +45,18 @@ impl<O> Task<O> {
     pub(crate) fn refused(name: &'static str, reason: String) -> Self {
         Self {
             inner: Inner::Refused(Some(TaskError::Payload {
+                name: name.to_owned(),
+                reason,
+            })),
+            name,
+            output: PhantomData,
+        }
+    }
+
+    /// A call that a rule forbids: it ends before it begins.
+    pub(crate) fn not_allowed(name: &'static str, reason: String) -> Self {
+        Self {
+            inner: Inner::Refused(Some(TaskError::NotAllowed {
                 name: name.to_owned(),
                 reason,
             })),

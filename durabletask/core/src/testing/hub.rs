@@ -12,16 +12,19 @@ use serde_json::Value;
 
 use crate::codec;
 use crate::contract::{Event, Orchestration};
+use crate::entity::{EntityId, EntityRef};
 use crate::error::{Failure, FailureDetails};
 use crate::history::{ExecutionStarted, HistoryEvent, HistoryPayload};
 use crate::registry::Registry;
 
+use super::entities::TestEntities;
 use super::epoch;
-use super::instance::Instance;
+use super::instance::{Instance, World};
 
 /// An in-memory task hub for one orchestration and its children.
 ///
-/// Activities are answered by a closure. Timers fire by moving the clock, never
+/// Activities are answered by a closure. Entities run the code of the registry, and
+/// locks are granted at once, since nobody else is there. Timers fire by moving the clock, never
 /// by waiting. After each turn the whole history is replayed from the start and
 /// compared, so code that is not deterministic fails here.
 ///
@@ -55,6 +58,7 @@ pub struct TestHub {
     version: Option<String>,
     tags: BTreeMap<String, String>,
     deliveries: Vec<(Duration, HistoryPayload)>,
+    entities: BTreeMap<EntityId, String>,
 }
 
 /// Where a run ended.
@@ -89,6 +93,10 @@ pub struct TestRun<O> {
     pub executions: usize,
     /// The clock at the end.
     pub clock: DateTime<Utc>,
+    /// The states that entities have at the end, JSON text.
+    pub entities: BTreeMap<EntityId, String>,
+    /// The orchestrations that entities started, with their inputs. They are not run.
+    pub entity_starts: Vec<(String, Value)>,
     output: PhantomData<fn() -> O>,
 }
 
@@ -113,6 +121,14 @@ impl<O: DeserializeOwned> TestRun<O> {
     }
 }
 
+impl<O> TestRun<O> {
+    /// The state of an entity at the end; `None` if it has none of that type.
+    #[must_use]
+    pub fn entity_state<S: DeserializeOwned>(&self, entity: &EntityRef<S>) -> Option<S> {
+        codec::decode(self.entities.get(entity.id()).map(String::as_str)).ok()
+    }
+}
+
 impl TestHub {
     /// A hub that runs the orchestrations of `registry`.
     #[must_use]
@@ -123,7 +139,17 @@ impl TestHub {
             version: None,
             tags: BTreeMap::new(),
             deliveries: Vec::new(),
+            entities: BTreeMap::new(),
         }
+    }
+
+    /// Gives an entity a state to start from.
+    #[must_use]
+    pub fn entity_state<S: Serialize>(mut self, entity: &EntityRef<S>, state: &S) -> Self {
+        if let Ok(state) = codec::encode(state) {
+            self.entities.insert(entity.id().clone(), state);
+        }
+        self
     }
 
     /// Sets the instance id (`test-instance` otherwise).
@@ -180,7 +206,11 @@ impl TestHub {
         I: Serialize,
         F: FnMut(&str, Value) -> Result<Value, Failure>,
     {
-        let mut calls = Vec::new();
+        let mut world = World {
+            activities: &mut activities,
+            calls: Vec::new(),
+            entities: TestEntities::new(Arc::clone(&self.registry), self.entities.clone()),
+        };
         let instance = Instance::new(
             Arc::clone(&self.registry),
             self.instance_id.clone(),
@@ -194,16 +224,19 @@ impl TestHub {
             epoch(),
             &self.deliveries,
         );
-        let end = instance.run(&mut activities, &mut calls, 0);
+        let end = instance.run(&mut world, 0);
+        world.entities.run_due(end.clock);
         TestRun {
             status: end.status,
             output_json: end.output,
             failure: end.failure,
             custom_statuses: end.custom_statuses,
-            calls,
+            calls: world.calls,
             history: end.history,
             executions: end.executions,
             clock: end.clock,
+            entities: world.entities.states,
+            entity_starts: world.entities.started,
             output: PhantomData,
         }
     }

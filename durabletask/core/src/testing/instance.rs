@@ -13,6 +13,7 @@ use crate::history::{ExecutionStarted, HistoryEvent, HistoryPayload, ParentInsta
 use crate::registry::Registry;
 use crate::replay::{Execution, TurnResult};
 
+use super::entities::{Sent, TestEntities};
 use super::hub::TestStatus;
 
 /// Turns after which a run counts as endless.
@@ -20,7 +21,12 @@ const MAX_TURNS: usize = 100_000;
 /// How deep sub-orchestrations may nest in a run.
 const MAX_DEPTH: usize = 16;
 
-pub(super) type Activities<'a> = &'a mut dyn FnMut(&str, Value) -> Result<Value, Failure>;
+/// What an instance and its children share.
+pub(super) struct World<'a> {
+    pub(super) activities: &'a mut dyn FnMut(&str, Value) -> Result<Value, Failure>,
+    pub(super) calls: Vec<(String, Value)>,
+    pub(super) entities: TestEntities,
+}
 
 /// One instance in memory.
 pub(super) struct Instance {
@@ -110,12 +116,7 @@ impl Instance {
         self.later.insert((at, kind, self.created), payload);
     }
 
-    pub(super) fn run(
-        mut self,
-        activities: Activities<'_>,
-        calls: &mut Vec<(String, Value)>,
-        depth: usize,
-    ) -> End {
+    pub(super) fn run(mut self, world: &mut World<'_>, depth: usize) -> End {
         for _ in 0..MAX_TURNS {
             let payload = if self.ready.is_empty() {
                 let Some(((at, _, _), payload)) = self.later.pop_first() else {
@@ -142,7 +143,7 @@ impl Instance {
             }
             self.history.extend(new);
             for action in result.actions {
-                if let Some(end) = self.act(action, activities, calls, depth) {
+                if let Some(end) = self.act(action, world, depth) {
                     let (status, output, failure) = end;
                     return self.end(status, output, failure);
                 }
@@ -192,8 +193,7 @@ impl Instance {
     fn act(
         &mut self,
         action: OrchestratorAction,
-        activities: Activities<'_>,
-        calls: &mut Vec<(String, Value)>,
+        world: &mut World<'_>,
         depth: usize,
     ) -> Option<(TestStatus, Option<String>, Option<FailureDetails>)> {
         let id = action.id;
@@ -202,8 +202,8 @@ impl Instance {
                 let input: Value = input
                     .and_then(|text| serde_json::from_str(&text).ok())
                     .unwrap_or(Value::Null);
-                calls.push((name.clone(), input.clone()));
-                self.ready.push(match activities(&name, input) {
+                world.calls.push((name.clone(), input.clone()));
+                self.ready.push(match (world.activities)(&name, input) {
                     Ok(result) => HistoryPayload::TaskCompleted {
                         task_id: id,
                         result: Some(result.to_string()),
@@ -251,7 +251,7 @@ impl Instance {
                     }),
                     ..ExecutionStarted::default()
                 };
-                self.run_child(instance_id, started, id, activities, calls, depth);
+                self.run_child(instance_id, started, id, world, depth);
             }
             ActionKind::CreateTimer { fire_at } => {
                 self.schedule(fire_at, 1, HistoryPayload::TimerFired { timer_id: id });
@@ -277,6 +277,74 @@ impl Instance {
                         input: None,
                     },
                 );
+            }
+            ActionKind::CallEntity {
+                entity_id,
+                request_id,
+                operation,
+                input,
+                ..
+            } => {
+                let recorded = HistoryPayload::EntityOperationCalled {
+                    operation: operation.clone(),
+                    entity_id: entity_id.to_string(),
+                };
+                let call = Sent {
+                    entity_id,
+                    operation,
+                    request_id: request_id.clone(),
+                    input,
+                };
+                self.ready
+                    .push(match world.entities.call(call, self.clock) {
+                        Ok(output) => HistoryPayload::EntityOperationCompleted {
+                            request_id,
+                            output: Some(output),
+                        },
+                        Err(failure) => HistoryPayload::EntityOperationFailed {
+                            request_id,
+                            failure,
+                        },
+                    });
+                self.record(id, recorded);
+            }
+            ActionKind::SignalEntity {
+                entity_id,
+                request_id,
+                operation,
+                input,
+                at,
+            } => {
+                let recorded = HistoryPayload::EntityOperationSignaled {
+                    operation: operation.clone(),
+                    entity_id: entity_id.to_string(),
+                };
+                let signal = Sent {
+                    entity_id,
+                    operation,
+                    request_id,
+                    input,
+                };
+                world.entities.signal(signal, at, self.clock);
+                self.record(id, recorded);
+            }
+            ActionKind::LockEntities {
+                critical_section_id,
+                ..
+            } => {
+                self.ready.push(HistoryPayload::EntityLockGranted {
+                    critical_section_id: critical_section_id.clone(),
+                });
+                self.record(
+                    id,
+                    HistoryPayload::EntityLockRequested {
+                        critical_section_id,
+                    },
+                );
+            }
+            ActionKind::UnlockEntity { entity_id, .. } => {
+                let entity_id = entity_id.to_string();
+                self.record(id, HistoryPayload::EntityUnlockSent { entity_id });
             }
             ActionKind::Complete {
                 status,
@@ -322,8 +390,7 @@ impl Instance {
         instance_id: String,
         started: ExecutionStarted,
         task_id: i32,
-        activities: Activities<'_>,
-        calls: &mut Vec<(String, Value)>,
+        world: &mut World<'_>,
         depth: usize,
     ) {
         if depth >= MAX_DEPTH {
@@ -338,7 +405,7 @@ impl Instance {
         }
         let registry = Arc::clone(&self.registry);
         let child = Self::new(registry, instance_id, started, self.clock, &[]);
-        let end = child.run(activities, calls, depth + 1);
+        let end = child.run(world, depth + 1);
         let payload = match end.status {
             TestStatus::Completed => HistoryPayload::SubOrchestrationCompleted {
                 task_id,

@@ -1,12 +1,13 @@
 //! Testing orchestrations without a scheduler.
 //!
-//! - [`TestHub`] drives an orchestration in memory with made-up activities and a
-//!   clock that jumps from timer to timer;
+//! - [`TestHub`] drives an orchestration in memory with made-up activities, the
+//!   registry's entities and a clock that jumps from timer to timer;
 //! - [`replay_json`] and [`replay_history`] check today's code against the
 //!   history of an instance that ran yesterday's;
 //! - [`HistoryBuilder`] writes histories by hand.
 
 mod builder;
+mod entities;
 mod hub;
 mod instance;
 mod stored;

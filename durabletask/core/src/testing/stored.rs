@@ -284,6 +284,31 @@ fn payload(kind: &str, fields: &Fields, event_id: i32) -> HistoryPayload {
             name: name(),
             input: input(),
         },
+        "entityoperationcalled" => HistoryPayload::EntityOperationCalled {
+            operation: fields.text(&["operation"]).unwrap_or_default(),
+            entity_id: fields.text(&["targetinstanceid"]).unwrap_or_default(),
+        },
+        "entityoperationsignaled" => HistoryPayload::EntityOperationSignaled {
+            operation: fields.text(&["operation"]).unwrap_or_default(),
+            entity_id: fields.text(&["targetinstanceid"]).unwrap_or_default(),
+        },
+        "entityoperationcompleted" => HistoryPayload::EntityOperationCompleted {
+            request_id: fields.text(&["requestid"]).unwrap_or_default(),
+            output: result(),
+        },
+        "entityoperationfailed" => HistoryPayload::EntityOperationFailed {
+            request_id: fields.text(&["requestid"]).unwrap_or_default(),
+            failure: fields.failure().unwrap_or_else(unknown_failure),
+        },
+        "entitylockrequested" => HistoryPayload::EntityLockRequested {
+            critical_section_id: fields.text(&["criticalsectionid"]).unwrap_or_default(),
+        },
+        "entitylockgranted" => HistoryPayload::EntityLockGranted {
+            critical_section_id: fields.text(&["criticalsectionid"]).unwrap_or_default(),
+        },
+        "entityunlocksent" => HistoryPayload::EntityUnlockSent {
+            entity_id: fields.text(&["targetinstanceid"]).unwrap_or_default(),
+        },
         _ => HistoryPayload::Other {
             name: kind.to_owned(),
         },

@@ -1,0 +1,300 @@
+//! Running a batch of operations: `(state, operations) -> (state, results, actions)`.
+
+use std::panic::AssertUnwindSafe;
+
+use chrono::{DateTime, Utc};
+use durabletask_proto as proto;
+use futures_util::FutureExt;
+use proto::history_event::EventType;
+use proto::operation_action::OperationActionType;
+use proto::operation_result::ResultType;
+
+use crate::error::{Failure, FailureDetails, panic_text};
+use crate::history::timestamp_to_wire;
+use crate::registry::Registry;
+
+use super::context::{EntityAction, EntityContext};
+use super::id::EntityId;
+
+/// Operations for one entity, in order, with the state that they start from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntityBatch {
+    /// The entity.
+    pub id: EntityId,
+    /// Its state, JSON text; `None` if it has none.
+    pub state: Option<String>,
+    /// What it is asked to do.
+    pub operations: Vec<EntityOperation>,
+}
+
+/// A call or signal of an entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntityOperation {
+    /// The operation's name.
+    pub name: String,
+    /// The id of the call or signal.
+    pub request_id: String,
+    /// The input, JSON text.
+    pub input: Option<String>,
+    /// Who waits for the answer, if the work item tells; nobody does after a signal.
+    pub caller: Option<EntityCaller>,
+}
+
+/// The orchestration that called an entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntityCaller {
+    /// Its instance id.
+    pub instance_id: String,
+    /// The id of its execution.
+    pub execution_id: Option<String>,
+}
+
+/// What a batch did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntityBatchResult {
+    /// The state after the last operation, JSON text; `None` if it has none.
+    pub state: Option<String>,
+    /// One for each operation, in order.
+    pub outcomes: Vec<OperationOutcome>,
+    /// What the operations that succeeded sent out, in order.
+    pub actions: Vec<EntityAction>,
+    /// The request id and the caller of each operation.
+    callers: Vec<(String, Option<EntityCaller>)>,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperationOutcome {
+    /// The output, JSON text, or why there is none.
+    pub result: Result<String, FailureDetails>,
+    /// When it began and ended.
+    pub time: (DateTime<Utc>, DateTime<Utc>),
+}
+
+impl EntityBatch {
+    /// Reads an entity work item (`EntityRequest` on the wire, the newer form).
+    ///
+    /// # Errors
+    ///
+    /// A sentence, if the work item is for no entity or holds no operation.
+    pub fn from_request(request: proto::EntityRequest) -> Result<Self, String> {
+        let operations = request
+            .operation_requests
+            .into_iter()
+            .map(|event| match event.event_type {
+                Some(EventType::EntityOperationCalled(call)) => Ok(EntityOperation {
+                    name: call.operation,
+                    request_id: call.request_id,
+                    input: call.input,
+                    caller: call.parent_instance_id.map(|instance_id| EntityCaller {
+                        instance_id,
+                        execution_id: call.parent_execution_id,
+                    }),
+                }),
+                Some(EventType::EntityOperationSignaled(signal)) => Ok(EntityOperation {
+                    name: signal.operation,
+                    request_id: signal.request_id,
+                    input: signal.input,
+                    caller: None,
+                }),
+                _ => Err("the entity's work item holds an event that is no operation".to_owned()),
+            })
+            .collect::<Result<_, _>>()?;
+        Self::read(&request.instance_id, request.entity_state, operations)
+    }
+
+    /// Reads an entity work item in its older form (`EntityBatchRequest` on the wire).
+    ///
+    /// # Errors
+    ///
+    /// A sentence, if the work item is for no entity.
+    pub fn from_batch_request(request: proto::EntityBatchRequest) -> Result<Self, String> {
+        let operations = request
+            .operations
+            .into_iter()
+            .map(|operation| EntityOperation {
+                name: operation.operation,
+                request_id: operation.request_id,
+                input: operation.input,
+                caller: None,
+            })
+            .collect();
+        Self::read(&request.instance_id, request.entity_state, operations)
+    }
+
+    fn read(
+        id: &str,
+        state: Option<String>,
+        operations: Vec<EntityOperation>,
+    ) -> Result<Self, String> {
+        Ok(Self {
+            id: id
+                .parse()
+                .map_err(|error: super::InvalidEntityId| error.to_string())?,
+            // Some schedulers write "no state" as an empty text.
+            state: state.filter(|state| !state.is_empty()),
+            operations,
+        })
+    }
+}
+
+impl EntityBatchResult {
+    /// The answer on the wire. `with_infos` adds where each answer goes, which the
+    /// newer form of the work item asks for.
+    #[must_use]
+    pub fn into_wire(self, completion_token: String, with_infos: bool) -> proto::EntityBatchResult {
+        let results = self
+            .outcomes
+            .into_iter()
+            .map(|outcome| proto::OperationResult {
+                result_type: Some(outcome_to_wire(outcome)),
+            })
+            .collect();
+        let actions = self
+            .actions
+            .into_iter()
+            .zip(0..)
+            .map(|(action, id)| proto::OperationAction {
+                id,
+                operation_action_type: Some(action_to_wire(action)),
+            })
+            .collect();
+        let operation_infos = if with_infos {
+            self.callers
+                .into_iter()
+                .map(|(request_id, caller)| proto::OperationInfo {
+                    request_id,
+                    response_destination: caller.map(|caller| proto::OrchestrationInstance {
+                        instance_id: caller.instance_id,
+                        execution_id: caller.execution_id,
+                    }),
+                })
+                .collect()
+        } else {
+            Vec::new()
+        };
+        proto::EntityBatchResult {
+            results,
+            actions,
+            entity_state: self.state,
+            failure_details: None,
+            completion_token,
+            operation_infos,
+            requires_state: false,
+        }
+    }
+}
+
+fn outcome_to_wire(outcome: OperationOutcome) -> ResultType {
+    let (start, end) = outcome.time;
+    let (start_time_utc, end_time_utc) =
+        (Some(timestamp_to_wire(start)), Some(timestamp_to_wire(end)));
+    match outcome.result {
+        Ok(result) => ResultType::Success(proto::OperationResultSuccess {
+            result: Some(result),
+            start_time_utc,
+            end_time_utc,
+        }),
+        Err(details) => ResultType::Failure(proto::OperationResultFailure {
+            failure_details: Some(details.into()),
+            start_time_utc,
+            end_time_utc,
+        }),
+    }
+}
+
+fn action_to_wire(action: EntityAction) -> OperationActionType {
+    match action {
+        EntityAction::Signal {
+            entity_id,
+            operation,
+            input,
+            at,
+        } => OperationActionType::SendSignal(proto::SendSignalAction {
+            instance_id: entity_id.to_string(),
+            name: operation,
+            input,
+            scheduled_time: at.map(timestamp_to_wire),
+            ..proto::SendSignalAction::default()
+        }),
+        EntityAction::Start {
+            instance_id,
+            name,
+            version,
+            input,
+            at,
+        } => OperationActionType::StartNewOrchestration(proto::StartNewOrchestrationAction {
+            instance_id,
+            name,
+            version,
+            input,
+            scheduled_time: at.map(timestamp_to_wire),
+            ..proto::StartNewOrchestrationAction::default()
+        }),
+    }
+}
+
+/// Runs the operations of a batch, one after the other. `clock` tells the time, for
+/// the record only.
+///
+/// An operation that fails or panics leaves no trace but its failure. If nothing is
+/// registered under the entity's name, every operation fails with `EntityTaskNotFound`
+/// and the state stays.
+pub async fn run_batch(
+    registry: &Registry,
+    batch: EntityBatch,
+    clock: impl Fn() -> DateTime<Utc>,
+) -> EntityBatchResult {
+    let mut result = EntityBatchResult {
+        state: batch.state.clone(),
+        outcomes: Vec::with_capacity(batch.operations.len()),
+        actions: Vec::new(),
+        callers: Vec::with_capacity(batch.operations.len()),
+    };
+    let mut session = registry
+        .entity_handler(batch.id.name())
+        .map(|handler| handler.begin(batch.id.clone(), batch.state));
+    for operation in batch.operations {
+        result
+            .callers
+            .push((operation.request_id.clone(), operation.caller));
+        let begun = clock();
+        let context = EntityContext::new(batch.id.clone(), operation.name, operation.request_id);
+        let outcome = match &mut session {
+            None => Err(unknown_entity(batch.id.name())),
+            Some(session) => {
+                let running = session.run(context.clone(), operation.input);
+                match AssertUnwindSafe(running).catch_unwind().await {
+                    Ok(outcome) => outcome.map_err(Failure::into_details),
+                    Err(panic) => Err(FailureDetails::new(
+                        "Panic",
+                        panic_text(panic.as_ref(), "the entity's operation panicked"),
+                    )),
+                }
+            }
+        };
+        if outcome.is_ok() {
+            result.actions.extend(context.take_actions());
+        }
+        result.outcomes.push(OperationOutcome {
+            result: outcome,
+            time: (begun, clock()),
+        });
+    }
+    if let Some(session) = session {
+        result.state = session.into_state();
+    }
+    result
+}
+
+fn unknown_entity(name: &str) -> FailureDetails {
+    FailureDetails {
+        non_retriable: true,
+        ..FailureDetails::new(
+            "EntityTaskNotFound",
+            format!(
+                "no entity '{name}' is registered with this worker; register it or start a worker that has it"
+            ),
+        )
+    }
+}

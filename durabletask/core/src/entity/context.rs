@@ -1,0 +1,241 @@
+//! What an operation may ask and do besides changing its state.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::codec;
+use crate::contract::Orchestration;
+use crate::error::Failure;
+
+use super::contract::Operation;
+use super::id::{EntityId, EntityRef};
+
+/// The namespace of ids that follow from an operation's request id.
+const NAMESPACE: Uuid = Uuid::from_u128(0x2f0c_4a3d_8d5b_4a51_9d7e_6b52_1c0f_77a4);
+
+/// What an operation sends out. It leaves only if the operation succeeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EntityAction {
+    /// A signal to an entity.
+    Signal {
+        /// The entity.
+        entity_id: EntityId,
+        /// The operation's name.
+        operation: String,
+        /// Its input, JSON text.
+        input: Option<String>,
+        /// Not before this instant.
+        at: Option<DateTime<Utc>>,
+    },
+    /// The start of an orchestration.
+    Start {
+        /// The new instance's id.
+        instance_id: String,
+        /// The orchestration's name.
+        name: String,
+        /// Its version.
+        version: Option<String>,
+        /// Its input, JSON text.
+        input: Option<String>,
+        /// Not before this instant.
+        at: Option<DateTime<Utc>>,
+    },
+}
+
+/// How an entity starts an orchestration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntityStartOptions {
+    /// The new instance's id; `None` for one that follows from the operation, so that
+    /// running the operation again starts nothing twice.
+    pub instance_id: Option<String>,
+    /// Its version; `None` for unversioned.
+    pub version: Option<String>,
+    /// Starts not before this instant.
+    pub start_at: Option<DateTime<Utc>>,
+}
+
+/// The call or signal that an operation answers, and what it may send out.
+///
+/// Cheap to clone; clones belong to the same operation.
+#[derive(Clone)]
+pub struct EntityContext {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    id: EntityId,
+    operation: String,
+    request_id: String,
+    effects: Mutex<Effects>,
+}
+
+#[derive(Debug, Default)]
+struct Effects {
+    actions: Vec<EntityAction>,
+    starts: u32,
+    deleted: bool,
+}
+
+impl EntityContext {
+    pub(crate) fn new(id: EntityId, operation: String, request_id: String) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                id,
+                operation,
+                request_id,
+                effects: Mutex::default(),
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Effects> {
+        self.inner
+            .effects
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This entity's id.
+    #[must_use]
+    pub fn id(&self) -> &EntityId {
+        &self.inner.id
+    }
+
+    /// The operation's name, as the caller wrote it.
+    #[must_use]
+    pub fn operation(&self) -> &str {
+        &self.inner.operation
+    }
+
+    /// The id of this call or signal. It is the same if the operation runs again.
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        &self.inner.request_id
+    }
+
+    /// Signals an entity (or this one) once this operation has succeeded.
+    ///
+    /// # Errors
+    ///
+    /// If the id is too long or `input` cannot be written as JSON.
+    pub fn signal_entity<S, I: Serialize, O>(
+        &self,
+        entity: &EntityRef<S>,
+        operation: &Operation<S, I, O>,
+        input: &I,
+    ) -> Result<(), Failure> {
+        self.signal(entity, operation.name(), codec::encode(input), None)
+    }
+
+    /// Like [`signal_entity`](Self::signal_entity), delivered not before `at`.
+    ///
+    /// # Errors
+    ///
+    /// If the id is too long or `input` cannot be written as JSON.
+    pub fn signal_entity_at<S, I: Serialize, O>(
+        &self,
+        entity: &EntityRef<S>,
+        operation: &Operation<S, I, O>,
+        input: &I,
+        at: DateTime<Utc>,
+    ) -> Result<(), Failure> {
+        self.signal(entity, operation.name(), codec::encode(input), Some(at))
+    }
+
+    fn signal(
+        &self,
+        entity_id: &EntityId,
+        operation: &str,
+        input: Result<String, String>,
+        at: Option<DateTime<Utc>>,
+    ) -> Result<(), Failure> {
+        entity_id.check()?;
+        let input = input.map_err(payload_failure)?;
+        self.lock().actions.push(EntityAction::Signal {
+            entity_id: entity_id.clone(),
+            operation: operation.to_owned(),
+            input: Some(input),
+            at,
+        });
+        Ok(())
+    }
+
+    /// Starts an orchestration once this operation has succeeded; yields its instance id.
+    ///
+    /// # Errors
+    ///
+    /// If `input` cannot be written as JSON.
+    pub fn start_orchestration<I: Serialize, O>(
+        &self,
+        orchestration: &Orchestration<I, O>,
+        input: &I,
+    ) -> Result<String, Failure> {
+        self.start_orchestration_with(orchestration, input, EntityStartOptions::default())
+    }
+
+    /// Starts an orchestration with an instance id, a version or a time.
+    ///
+    /// # Errors
+    ///
+    /// If `input` cannot be written as JSON.
+    pub fn start_orchestration_with<I: Serialize, O>(
+        &self,
+        orchestration: &Orchestration<I, O>,
+        input: &I,
+        options: EntityStartOptions,
+    ) -> Result<String, Failure> {
+        let input = codec::encode(input).map_err(payload_failure)?;
+        let mut effects = self.lock();
+        let instance_id = options.instance_id.unwrap_or_else(|| {
+            let name = format!(
+                "{}_{}_{}",
+                self.inner.id, self.inner.request_id, effects.starts
+            );
+            Uuid::new_v5(&NAMESPACE, name.as_bytes())
+                .simple()
+                .to_string()
+        });
+        effects.starts = effects.starts.saturating_add(1);
+        effects.actions.push(EntityAction::Start {
+            instance_id: instance_id.clone(),
+            name: orchestration.name().to_owned(),
+            version: options.version,
+            input: Some(input),
+            at: options.start_at,
+        });
+        Ok(instance_id)
+    }
+
+    /// Deletes this entity's state once this operation has succeeded. The next
+    /// operation starts from the initial state.
+    pub fn delete_state(&self) {
+        self.lock().deleted = true;
+    }
+
+    pub(crate) fn deletes_state(&self) -> bool {
+        self.lock().deleted
+    }
+
+    /// What was sent out.
+    pub(crate) fn take_actions(&self) -> Vec<EntityAction> {
+        std::mem::take(&mut self.lock().actions)
+    }
+}
+
+impl fmt::Debug for EntityContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EntityContext")
+            .field("id", &self.inner.id)
+            .field("operation", &self.inner.operation)
+            .finish_non_exhaustive()
+    }
+}
+
+fn payload_failure(reason: String) -> Failure {
+    Failure::new("PayloadMismatch", reason).permanent()
+}
