@@ -2,6 +2,7 @@
 
 mod client;
 mod connection;
+mod payloads;
 pub mod worker;
 
 pub use client::{
@@ -18,4 +19,5 @@ pub use durabletask_core::{
     START_TO_CLOSE_TAG, SubOrchestrationOptions, Task, TaskError, TaskOptions, Timer, TraceContext,
     UnprocessedEvents, join, select, testing, when_all, when_any,
 };
+pub use payloads::{InMemoryPayloadStore, LargePayloads, PayloadStore, PayloadStoreError};
 pub use worker::{Worker, WorkerBuilder, WorkerError};

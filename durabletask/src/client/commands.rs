@@ -44,11 +44,12 @@ impl Client {
         payload: &T,
     ) -> Result<(), ClientError> {
         let input = codec::encode(payload).map_err(ClientError::Payload)?;
-        let request = proto::RaiseEventRequest {
+        let mut request = proto::RaiseEventRequest {
             instance_id: instance_id.to_owned(),
             name: event.name().to_owned(),
             input: Some(input),
         };
+        self.store_payloads(instance_id, &mut request).await?;
         self.command(instance_id, async |mut service: Service| {
             service.raise_event(request).await
         })
@@ -104,11 +105,12 @@ impl Client {
         recursive: Recursive,
     ) -> Result<(), ClientError> {
         let output = codec::encode(output).map_err(ClientError::Payload)?;
-        let request = proto::TerminateRequest {
+        let mut request = proto::TerminateRequest {
             instance_id: instance_id.to_owned(),
             output: Some(output),
             recursive: recursive == Recursive::Yes,
         };
+        self.store_payloads(instance_id, &mut request).await?;
         self.command(instance_id, async |mut service: Service| {
             service.terminate_instance(request).await
         })

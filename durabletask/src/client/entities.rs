@@ -140,7 +140,7 @@ impl Client {
         at: Option<DateTime<Utc>>,
     ) -> Result<(), ClientError> {
         let instance_id = entity_id.to_string();
-        let request = proto::SignalEntityRequest {
+        let mut request = proto::SignalEntityRequest {
             instance_id: instance_id.clone(),
             name: operation.to_owned(),
             input: Some(input.map_err(ClientError::Payload)?),
@@ -149,6 +149,7 @@ impl Client {
             parent_trace_context: None,
             request_time: Some(timestamp_to_wire(Utc::now())),
         };
+        self.store_payloads(&instance_id, &mut request).await?;
         self.service()
             .signal_entity(request)
             .await
@@ -176,11 +177,13 @@ impl Client {
             })
             .await?
             .into_inner();
-        response
-            .entity
-            .filter(|_| response.exists)
-            .map(EntityState::from_wire)
-            .transpose()
+        match response.entity.filter(|_| response.exists) {
+            Some(mut entity) => {
+                self.fetch_payloads(&mut entity).await?;
+                EntityState::from_wire(entity).map(Some)
+            }
+            None => Ok(None),
+        }
     }
 
     /// The state of an entity, or `None` if it has none.
@@ -290,7 +293,7 @@ impl Pages {
                 continuation_token: self.token.clone(),
             }),
         };
-        let response = self
+        let mut response = self
             .client
             .read(None, async |mut service| {
                 service.query_entities(request.clone()).await
@@ -301,6 +304,7 @@ impl Pages {
         // A repeated token would make the listing endless.
         self.ended = next.is_none() || next == self.token;
         self.token = next;
+        self.client.fetch_payloads(&mut response.entities).await?;
         self.ready = response.entities.into();
         Ok(())
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tonic::{Code, Status};
 
+use crate::payloads::PayloadStoreError;
+
 /// Why a client call did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -59,6 +61,9 @@ pub enum ClientError {
     /// A payload does not have the type that was promised, or cannot be written as JSON.
     #[error("payload: {0}")]
     Payload(String),
+    /// A large payload cannot be stored or read.
+    #[error(transparent)]
+    PayloadStore(#[from] PayloadStoreError),
     /// Anything else.
     #[error("the scheduler answered {code}: {message}")]
     Other {

@@ -91,7 +91,10 @@ impl Reading {
                 }
             };
             match chunks.message().await {
-                Ok(Some(chunk)) => self.ready = chunk.events.into(),
+                Ok(Some(mut chunk)) => {
+                    self.client.fetch_payloads(&mut chunk.events).await?;
+                    self.ready = chunk.events.into();
+                }
                 Ok(None) => return Ok(None),
                 Err(status) => {
                     return Err(ClientError::from_status(

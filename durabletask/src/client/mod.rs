@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tonic::{Code, Request, Response};
 
 use crate::connection::{Connection, ConnectionError, Headers, Service};
+use crate::payloads::{HasPayloads, LargePayloads};
 
 pub use commands::{Recursive, RestartAs};
 pub use entities::{EntitiesCleaned, EntityCleaning, EntityQuery, EntityState};
@@ -46,6 +47,7 @@ const WAIT_SLICE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Client {
     service: Service,
+    payloads: Option<LargePayloads>,
 }
 
 impl Client {
@@ -58,7 +60,15 @@ impl Client {
     pub fn new(connection: &Connection) -> Result<Self, ConnectionError> {
         Ok(Self {
             service: connection.service(Headers::for_client(connection))?,
+            payloads: None,
         })
+    }
+
+    /// The same client, which puts large payloads into a store and reads them from there.
+    #[must_use]
+    pub fn with_large_payloads(mut self, payloads: LargePayloads) -> Self {
+        self.payloads = Some(payloads);
+        self
     }
 
     /// Asks whether the scheduler answers.
@@ -97,7 +107,7 @@ impl Client {
                 service.get_instance(request.clone()).await
             })
             .await?;
-        Ok(found(response.into_inner()))
+        self.found(response.into_inner()).await
     }
 
     /// Waits until the instance has begun to run.
@@ -146,6 +156,40 @@ impl Client {
 
     pub(crate) fn service(&self) -> Service {
         self.service.clone()
+    }
+
+    /// The state that a response tells, with its payloads.
+    async fn found(
+        &self,
+        response: proto::GetInstanceResponse,
+    ) -> Result<Option<InstanceState>, ClientError> {
+        match response.orchestration_state.filter(|_| response.exists) {
+            Some(mut state) => {
+                self.fetch_payloads(&mut state).await?;
+                Ok(Some(InstanceState::from_wire(state)))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Puts what is large in a request into the store, if there is one.
+    async fn store_payloads<M: HasPayloads>(
+        &self,
+        instance_id: &str,
+        request: &mut M,
+    ) -> Result<(), ClientError> {
+        if let Some(payloads) = &self.payloads {
+            payloads.store_in(instance_id, request).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts what was stored into its place in a response.
+    async fn fetch_payloads<M: HasPayloads>(&self, response: &mut M) -> Result<(), ClientError> {
+        if let Some(payloads) = &self.payloads {
+            payloads.fetch_into(response).await?;
+        }
+        Ok(())
     }
 
     /// Calls a read, again while the scheduler is unavailable.
@@ -201,7 +245,8 @@ impl Client {
             let result = call(self.service.clone(), request).await;
             match result {
                 Ok(response) => {
-                    return found(response.into_inner()).ok_or_else(|| ClientError::NotFound {
+                    let state = self.found(response.into_inner()).await?;
+                    return state.ok_or_else(|| ClientError::NotFound {
                         instance_id: Some(instance_id.to_owned()),
                     });
                 }
@@ -232,11 +277,4 @@ fn get_request(instance_id: &str, payloads: Payloads) -> proto::GetInstanceReque
         instance_id: instance_id.to_owned(),
         get_inputs_and_outputs: payloads == Payloads::Include,
     }
-}
-
-fn found(response: proto::GetInstanceResponse) -> Option<InstanceState> {
-    response
-        .orchestration_state
-        .filter(|_| response.exists)
-        .map(InstanceState::from_wire)
 }

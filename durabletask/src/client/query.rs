@@ -99,12 +99,15 @@ impl Client {
     /// [`ClientError`].
     pub async fn query(&self, query: InstanceQuery) -> Result<InstancePage, ClientError> {
         let request = query.into_wire();
-        let response = self
+        let mut response = self
             .read(None, async |mut service| {
                 service.query_instances(request.clone()).await
             })
+            .await?
+            .into_inner();
+        self.fetch_payloads(&mut response.orchestration_state)
             .await?;
-        Ok(InstancePage::from_wire(response.into_inner()))
+        Ok(InstancePage::from_wire(response))
     }
 
     /// All instances that match `query`, fetched page by page as they are taken.

@@ -105,7 +105,7 @@ impl StartRequest {
                 "an instance id must not begin with '@', which is reserved for entities".to_owned(),
             ));
         }
-        let request = proto::CreateInstanceRequest {
+        let mut request = proto::CreateInstanceRequest {
             instance_id: instance_id.clone(),
             name: self.name.to_owned(),
             version: self.version,
@@ -117,6 +117,9 @@ impl StartRequest {
             parent_trace_context: self.trace_context.map(Into::into),
             request_time: Some(timestamp_to_wire(Utc::now())),
         };
+        self.client
+            .store_payloads(&instance_id, &mut request)
+            .await?;
         let response = self
             .client
             .service()

@@ -5,6 +5,8 @@ use durabletask_core::{EntityBatch, Registry, run_batch};
 use durabletask_proto as proto;
 use prost::Message;
 
+use crate::payloads::{HasPayloads, LargePayloads, PayloadStoreError};
+
 use super::limits::MAX_RESPONSE_BYTES;
 
 /// An entity's work item, in either of its forms.
@@ -24,8 +26,50 @@ impl Request {
     }
 }
 
-/// Runs the operations that `request` holds and yields the answer to it.
+impl HasPayloads for Request {
+    fn visit<'a>(&'a mut self, visit: &mut dyn FnMut(&'a mut String)) {
+        match self {
+            Self::V1(request) => request.visit(visit),
+            Self::V2(request) => request.visit(visit),
+        }
+    }
+}
+
+/// Runs the operations that `request` holds, with their payloads from and to the
+/// store, and yields the answer to it.
+///
+/// # Errors
+///
+/// The text of a transient error of the store.
 pub(super) async fn run(
+    registry: &Registry,
+    payloads: Option<&LargePayloads>,
+    mut request: Request,
+    completion_token: String,
+) -> Result<proto::EntityBatchResult, String> {
+    let Some(payloads) = payloads else {
+        return Ok(bounded(
+            run_inline(registry, request, completion_token).await,
+        ));
+    };
+    let instance_id = request.instance_id().to_owned();
+    let token = completion_token.clone();
+    let stored = async {
+        payloads.fetch_into(&mut request).await?;
+        let mut response = run_inline(registry, request, completion_token).await;
+        payloads.store_in(&instance_id, &mut response).await?;
+        Ok(response)
+    };
+    match stored.await {
+        Ok(response) => Ok(bounded(response)),
+        Err(PayloadStoreError::Transient(reason)) => Err(reason),
+        Err(error @ PayloadStoreError::Permanent(_)) => {
+            Ok(failed("PayloadStoreError", error.to_string(), token))
+        }
+    }
+}
+
+async fn run_inline(
     registry: &Registry,
     request: Request,
     completion_token: String,
@@ -38,20 +82,24 @@ pub(super) async fn run(
         Ok(batch) => batch,
         Err(reason) => return failed("InvalidEntityRequest", reason, completion_token),
     };
-    let response = run_batch(registry, batch, Utc::now)
+    run_batch(registry, batch, Utc::now)
         .await
-        .into_wire(completion_token.clone(), with_infos);
+        .into_wire(completion_token, with_infos)
+}
+
+/// The response, unless no scheduler would take it.
+fn bounded(response: proto::EntityBatchResult) -> proto::EntityBatchResult {
     let size = response.encoded_len();
-    if size > MAX_RESPONSE_BYTES {
-        return failed(
-            "EntityResponseTooLarge",
-            format!(
-                "the answer to one batch of operations has {size} bytes, and {MAX_RESPONSE_BYTES} bytes is the limit; keep the state small, or pass references instead of large payloads"
-            ),
-            completion_token,
-        );
+    if size <= MAX_RESPONSE_BYTES {
+        return response;
     }
-    response
+    failed(
+        "EntityResponseTooLarge",
+        format!(
+            "the answer to one batch of operations has {size} bytes, and {MAX_RESPONSE_BYTES} bytes is the limit; keep the state small, or pass references instead of large payloads"
+        ),
+        response.completion_token,
+    )
 }
 
 /// The answer to a batch that failed as a whole; nothing has changed.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::payloads::LargePayloads;
+
 use super::chunks::OversizedTurns;
 use super::filters::WorkItemFilters;
 use super::running::CancelActivities;
@@ -44,6 +46,7 @@ pub(super) struct Options {
     pub(super) calls: BTreeMap<String, Arc<Semaphore>>,
     pub(super) oversized: OversizedTurns,
     pub(super) cancel_activities: CancelActivities,
+    pub(super) payloads: Option<LargePayloads>,
 }
 
 impl Default for Options {
@@ -63,6 +66,7 @@ impl Default for Options {
             calls: BTreeMap::new(),
             oversized: OversizedTurns::default(),
             cancel_activities: CancelActivities::default(),
+            payloads: None,
         }
     }
 }

@@ -6,6 +6,7 @@ mod chunks;
 mod completion;
 mod entity;
 mod filters;
+mod items;
 mod limits;
 mod link;
 mod orchestration;

@@ -12,6 +12,7 @@ use proto::orchestrator_action::OrchestratorActionType;
 use uuid::Uuid;
 
 use crate::connection::Service;
+use crate::payloads::{PayloadStoreError, for_replay};
 
 use super::cache::ExecutionCache;
 use super::chunks::{self, OversizedTurns};
@@ -42,6 +43,8 @@ pub(super) struct Turn {
 pub(super) enum NotRun {
     /// The history cannot be had.
     History(tonic::Status),
+    /// A payload cannot be had from its store, or put there, for the time being.
+    Payloads(String),
     /// Another worker should run it.
     NotOurs(String),
 }
@@ -72,7 +75,7 @@ impl Turns<'_> {
         mut request: proto::OrchestratorRequest,
         token: String,
     ) -> Result<Turn, NotRun> {
-        let new = std::mem::take(&mut request.new_events);
+        let mut new = std::mem::take(&mut request.new_events);
         let held = self.cache.take(
             &request.instance_id,
             request.execution_id.as_deref(),
@@ -92,22 +95,28 @@ impl Turns<'_> {
                     return Ok(rewind(request, token, past, new));
                 }
                 let mut execution = self.begin(&request);
-                match self.admit(&past, &new)? {
-                    Admission::Admitted => execution.replay(past.into_iter().map(Into::into)),
-                    Admission::Refused(details) => return Ok(refusal(request, token, details)),
+                if let Admission::Refused(details) = self.admit(&past, &new)? {
+                    return Ok(refusal(request, token, details));
                 }
+                if let Admission::Refused(details) = self.fetch(&mut past).await? {
+                    return Ok(refusal(request, token, details));
+                }
+                execution.replay(past.into_iter().map(HistoryEvent::from));
                 execution
             }
             None => {
                 let mut execution = self.begin(&request);
-                let past = std::mem::take(&mut request.past_events);
+                let mut past = std::mem::take(&mut request.past_events);
                 let mut unchecked = true;
                 if request.requires_history_streaming {
                     let mut history = History::open(service, &request).await?;
-                    while let Some(events) = history.next().await? {
+                    while let Some(mut events) = history.next().await? {
                         if std::mem::take(&mut unchecked)
                             && let Admission::Refused(details) = self.admit(&events, &new)?
                         {
+                            return Ok(refusal(request, token, details));
+                        }
+                        if let Admission::Refused(details) = self.fetch(&mut events).await? {
                             return Ok(refusal(request, token, details));
                         }
                         execution.replay(events.into_iter().map(HistoryEvent::from));
@@ -116,20 +125,41 @@ impl Turns<'_> {
                 if unchecked && let Admission::Refused(details) = self.admit(&past, &new)? {
                     return Ok(refusal(request, token, details));
                 }
+                if let Admission::Refused(details) = self.fetch(&mut past).await? {
+                    return Ok(refusal(request, token, details));
+                }
                 if !past.is_empty() {
                     execution.replay(past.into_iter().map(HistoryEvent::from));
                 }
                 execution
             }
         };
+        if let Admission::Refused(details) = self.fetch(&mut new).await? {
+            return Ok(refusal(request, token, details));
+        }
         let result = execution.turn(new.into_iter().map(HistoryEvent::from));
         let mut ended = result.actions.iter().find_map(end_of);
         let mut completed = result.completed;
-        let response = proto::OrchestratorResponse {
+        let mut response = proto::OrchestratorResponse {
             actions: self.with_default_version(result.actions),
             custom_status: result.custom_status,
             ..answer(&request, token)
         };
+        if let Some(payloads) = &self.options.payloads {
+            match payloads.store_in(&request.instance_id, &mut response).await {
+                Ok(()) => {}
+                Err(PayloadStoreError::Transient(reason)) => {
+                    return Err(NotRun::Payloads(reason));
+                }
+                Err(error) => {
+                    return Ok(refusal(
+                        request,
+                        response.completion_token,
+                        store_failure(&error),
+                    ));
+                }
+            }
+        }
         let responses = match chunks::split(response, MAX_RESPONSE_BYTES) {
             Ok(responses)
                 if responses.len() == 1 || self.options.oversized == OversizedTurns::Chunk =>
@@ -162,6 +192,22 @@ impl Turns<'_> {
             request.execution_id.clone(),
             Arc::clone(self.registry),
         )
+    }
+
+    /// Puts the payloads of `events` in their places.
+    ///
+    /// # Errors
+    ///
+    /// [`NotRun::Payloads`] if that may go better another time.
+    async fn fetch(self, events: &mut [proto::HistoryEvent]) -> Result<Admission, NotRun> {
+        let Some(payloads) = &self.options.payloads else {
+            return Ok(Admission::Admitted);
+        };
+        match payloads.fetch_into(&mut for_replay(events)).await {
+            Ok(()) => Ok(Admission::Admitted),
+            Err(PayloadStoreError::Transient(reason)) => Err(NotRun::Payloads(reason)),
+            Err(error) => Ok(Admission::Refused(store_failure(&error))),
+        }
     }
 
     /// Whether this worker is to run the orchestration.
@@ -214,6 +260,14 @@ impl Turns<'_> {
                 action
             })
             .collect()
+    }
+}
+
+/// The end of work whose payload the store refuses.
+pub(super) fn store_failure(error: &PayloadStoreError) -> FailureDetails {
+    FailureDetails {
+        non_retriable: true,
+        ..FailureDetails::new("PayloadStoreError", error.to_string())
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use durabletask_core::Activity;
 use tokio::sync::Semaphore;
 
+use crate::payloads::LargePayloads;
+
 use super::WorkerBuilder;
 use super::chunks::OversizedTurns;
 use super::filters::WorkItemFilters;
@@ -49,6 +51,12 @@ impl WorkerBuilder {
     /// ([`OversizedTurns::Fail`] by default).
     pub fn oversized_turns(mut self, oversized: OversizedTurns) -> Self {
         self.options.oversized = oversized;
+        self
+    }
+
+    /// Puts large payloads into a store and reads them from there.
+    pub fn large_payloads(mut self, payloads: LargePayloads) -> Self {
+        self.options.payloads = Some(payloads);
         self
     }
 

@@ -3,25 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use durabletask_core::{CompletionStatus, Registry};
+use durabletask_core::Registry;
 use durabletask_proto as proto;
 use proto::work_item::Request as Item;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Status, Streaming};
 
 use super::cache::ExecutionCache;
-use super::completion::{Delivery, deliver};
-use super::limits::{
-    ABANDON_TIMEOUT, FAILURES_PER_CHANNEL, HAND_BACK_DELAY, HELLO_TIMEOUT, Options,
-};
+use super::entity;
+use super::items::{Shared, permit};
+use super::limits::{ABANDON_TIMEOUT, FAILURES_PER_CHANNEL, HELLO_TIMEOUT, Options};
 use super::link::Link;
-use super::orchestration::{NotRun, Turns};
-use super::running::{CancelActivities, RunningActivities};
+use super::running::RunningActivities;
 use super::status::{ConnectionStatus, Health, Work};
-use super::{activity, entity};
 
 /// Takes work items in and sees to it that each is answered or handed back.
 pub(super) struct Intake {
@@ -34,16 +31,6 @@ pub(super) struct Intake {
     tasks: TaskTracker,
     /// Cancelled when the work in flight must end, finished or not.
     abort: CancellationToken,
-}
-
-/// What the tasks of single work items need.
-struct Shared {
-    registry: Arc<Registry>,
-    cache: ExecutionCache,
-    completions: Link,
-    options: Arc<Options>,
-    running: RunningActivities,
-    health: Health,
 }
 
 /// How a session with the scheduler ended.
@@ -219,11 +206,15 @@ impl Intake {
                 Status::deadline_exceeded("the scheduler does not answer the greeting")
             })??;
         let window = |limit: usize| i32::try_from(limit).unwrap_or(i32::MAX);
+        let mut capabilities = vec![proto::WorkerCapability::HistoryStreaming as i32];
+        if self.options.payloads.is_some() {
+            capabilities.push(proto::WorkerCapability::LargePayloads as i32);
+        }
         let request = proto::GetWorkItemsRequest {
             max_concurrent_orchestration_work_items: window(self.options.orchestrations),
             max_concurrent_activity_work_items: window(self.options.activities),
             max_concurrent_entity_work_items: window(self.options.entities),
-            capabilities: vec![proto::WorkerCapability::HistoryStreaming as i32],
+            capabilities,
             work_item_filters: self
                 .options
                 .filters
@@ -337,174 +328,6 @@ async fn next(stream: &mut Option<Streaming<proto::WorkItem>>) -> proto::WorkIte
     std::future::pending().await
 }
 
-async fn permit(semaphore: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    // The semaphores are never closed, so this always yields one.
-    Arc::clone(semaphore).acquire_owned().await.ok()
-}
-
-impl Shared {
-    async fn orchestration(&self, request: proto::OrchestratorRequest, token: String) {
-        let instance_id = request.instance_id.clone();
-        let turns = Turns {
-            registry: &self.registry,
-            cache: &self.cache,
-            options: &self.options,
-        };
-        let turn = turns
-            .run(&self.completions.service(), request, token.clone())
-            .await;
-        let turn = match turn {
-            Ok(turn) => turn,
-            Err(NotRun::History(status)) => {
-                tracing::warn!(instance_id, code = ?status.code(), reason = status.message(), "the history cannot be read; the work item is handed back");
-                self.abandon_orchestration(token).await;
-                return;
-            }
-            Err(NotRun::NotOurs(reason)) => {
-                tracing::debug!(
-                    instance_id,
-                    reason,
-                    "the work item is left to another worker"
-                );
-                tokio::time::sleep(HAND_BACK_DELAY).await;
-                self.abandon_orchestration(token).await;
-                return;
-            }
-        };
-        let cached = match turn.execution {
-            // Kept before the scheduler answers: its next item for this instance
-            // can overtake that answer, and it names this turn only if it took it.
-            Some(execution) if self.cache.is_enabled() && !token.is_empty() => {
-                self.cache.put(token.clone(), execution);
-                true
-            }
-            _ => false,
-        };
-        for response in turn.responses {
-            let delivery = deliver(&instance_id, "orchestration", || {
-                let mut service = self.completions.service();
-                let response = response.clone();
-                async move { service.complete_orchestrator_task(response).await }
-            })
-            .await;
-            if delivery == Delivery::Lost {
-                if cached {
-                    self.cache.forget(&instance_id, &token);
-                }
-                return;
-            }
-        }
-        let execution_id = turn.execution_id.as_deref();
-        match (self.options.cancel_activities, turn.ended) {
-            (CancelActivities::Never, _) => {}
-            (_, Some(CompletionStatus::Terminated)) => {
-                self.running.cancel_all(&instance_id, execution_id);
-            }
-            (CancelActivities::WhenTerminated, _) => {}
-            (CancelActivities::WhenGivenUp, _) => {
-                self.running
-                    .cancel(&instance_id, execution_id, &turn.given_up);
-            }
-        }
-    }
-
-    async fn activity(&self, request: proto::ActivityRequest, token: String) {
-        if !self
-            .options
-            .filters
-            .take_activity(&self.registry, &request.name)
-        {
-            tracing::debug!(
-                activity = request.name,
-                "the work item is left to another worker"
-            );
-            tokio::time::sleep(HAND_BACK_DELAY).await;
-            self.abandon(proto::WorkItem {
-                request: Some(Item::ActivityRequest(request)),
-                completion_token: token,
-            })
-            .await;
-            return;
-        }
-        let turn = match self.options.calls.get(&request.name) {
-            Some(calls) => permit(calls).await,
-            None => None,
-        };
-        let response = activity::run(&self.registry, &self.running, request, token).await;
-        drop(turn);
-        deliver(&response.instance_id, "activity", || {
-            let mut service = self.completions.service();
-            let response = response.clone();
-            async move { service.complete_activity_task(response).await }
-        })
-        .await;
-    }
-
-    async fn entity(&self, request: entity::Request, token: String) {
-        let instance_id = request.instance_id().to_owned();
-        if !self
-            .options
-            .filters
-            .take_entity(&self.registry, &instance_id)
-        {
-            tracing::debug!(instance_id, "the work item is left to another worker");
-            tokio::time::sleep(HAND_BACK_DELAY).await;
-            self.abandon_entity(token).await;
-            return;
-        }
-        let response = entity::run(&self.registry, request, token).await;
-        deliver(&instance_id, "entity", || {
-            let mut service = self.completions.service();
-            let response = response.clone();
-            async move { service.complete_entity_task(response).await }
-        })
-        .await;
-    }
-
-    async fn abandon_entity(&self, completion_token: String) {
-        let mut service = self.completions.service();
-        let request = proto::AbandonEntityTaskRequest { completion_token };
-        note_refusal(service.abandon_task_entity_work_item(request).await.err());
-    }
-
-    async fn abandon_orchestration(&self, completion_token: String) {
-        let mut service = self.completions.service();
-        let request = proto::AbandonOrchestrationTaskRequest { completion_token };
-        note_refusal(
-            service
-                .abandon_task_orchestrator_work_item(request)
-                .await
-                .err(),
-        );
-    }
-
-    async fn abandon(&self, item: proto::WorkItem) {
-        let completion_token = item.completion_token;
-        let mut service = self.completions.service();
-        match item.request {
-            Some(Item::OrchestratorRequest(_)) => {
-                self.abandon_orchestration(completion_token).await;
-            }
-            Some(Item::ActivityRequest(_)) => {
-                let request = proto::AbandonActivityTaskRequest { completion_token };
-                note_refusal(service.abandon_task_activity_work_item(request).await.err());
-            }
-            Some(Item::EntityRequest(_) | Item::EntityRequestV2(_)) => {
-                self.abandon_entity(completion_token).await;
-            }
-            Some(Item::HealthPing(_)) | None => {}
-        }
-    }
-}
-
 fn describe(status: &Status) -> String {
     format!("{:?}: {}", status.code(), status.message())
-}
-
-fn note_refusal(status: Option<Status>) {
-    if let Some(status) = status
-        && status.code() != Code::NotFound
-    {
-        tracing::debug!(code = ?status.code(), "the scheduler does not take a work item back; its lease ends with the stream");
-    }
 }

@@ -1,0 +1,273 @@
+//! Answering one work item, whatever it asks for.
+
+use std::sync::Arc;
+
+use durabletask_core::{CompletionStatus, Registry};
+use durabletask_proto as proto;
+use proto::work_item::Request as Item;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::{Code, Status};
+
+use crate::payloads::PayloadStoreError;
+
+use super::cache::ExecutionCache;
+use super::completion::{Delivery, deliver};
+use super::limits::{HAND_BACK_DELAY, Options};
+use super::link::Link;
+use super::orchestration::{NotRun, Turns, store_failure};
+use super::running::{CancelActivities, RunningActivities};
+use super::status::Health;
+use super::{activity, entity};
+
+/// What the tasks of single work items need.
+pub(super) struct Shared {
+    pub(super) registry: Arc<Registry>,
+    pub(super) cache: ExecutionCache,
+    pub(super) completions: Link,
+    pub(super) options: Arc<Options>,
+    pub(super) running: RunningActivities,
+    pub(super) health: Health,
+}
+
+impl Shared {
+    pub(super) async fn orchestration(&self, request: proto::OrchestratorRequest, token: String) {
+        let instance_id = request.instance_id.clone();
+        let turns = Turns {
+            registry: &self.registry,
+            cache: &self.cache,
+            options: &self.options,
+        };
+        let turn = turns
+            .run(&self.completions.service(), request, token.clone())
+            .await;
+        let turn = match turn {
+            Ok(turn) => turn,
+            Err(NotRun::History(status)) => {
+                tracing::warn!(instance_id, code = ?status.code(), reason = status.message(), "the history cannot be read; the work item is handed back");
+                self.abandon_orchestration(token).await;
+                return;
+            }
+            Err(NotRun::Payloads(reason)) => {
+                tracing::warn!(
+                    instance_id,
+                    reason,
+                    "a payload cannot be had yet; the work item is handed back"
+                );
+                tokio::time::sleep(HAND_BACK_DELAY).await;
+                self.abandon_orchestration(token).await;
+                return;
+            }
+            Err(NotRun::NotOurs(reason)) => {
+                tracing::debug!(
+                    instance_id,
+                    reason,
+                    "the work item is left to another worker"
+                );
+                tokio::time::sleep(HAND_BACK_DELAY).await;
+                self.abandon_orchestration(token).await;
+                return;
+            }
+        };
+        let cached = match turn.execution {
+            // Kept before the scheduler answers: its next item for this instance
+            // can overtake that answer, and it names this turn only if it took it.
+            Some(execution) if self.cache.is_enabled() && !token.is_empty() => {
+                self.cache.put(token.clone(), execution);
+                true
+            }
+            _ => false,
+        };
+        for response in turn.responses {
+            let delivery = deliver(&instance_id, "orchestration", || {
+                let mut service = self.completions.service();
+                let response = response.clone();
+                async move { service.complete_orchestrator_task(response).await }
+            })
+            .await;
+            if delivery == Delivery::Lost {
+                if cached {
+                    self.cache.forget(&instance_id, &token);
+                }
+                return;
+            }
+        }
+        let execution_id = turn.execution_id.as_deref();
+        match (self.options.cancel_activities, turn.ended) {
+            (CancelActivities::Never, _) => {}
+            (_, Some(CompletionStatus::Terminated)) => {
+                self.running.cancel_all(&instance_id, execution_id);
+            }
+            (CancelActivities::WhenTerminated, _) => {}
+            (CancelActivities::WhenGivenUp, _) => {
+                self.running
+                    .cancel(&instance_id, execution_id, &turn.given_up);
+            }
+        }
+    }
+
+    pub(super) async fn activity(&self, request: proto::ActivityRequest, token: String) {
+        if !self
+            .options
+            .filters
+            .take_activity(&self.registry, &request.name)
+        {
+            tracing::debug!(
+                activity = request.name,
+                "the work item is left to another worker"
+            );
+            tokio::time::sleep(HAND_BACK_DELAY).await;
+            self.abandon_activity(token).await;
+            return;
+        }
+        let turn = match self.options.calls.get(&request.name) {
+            Some(calls) => permit(calls).await,
+            None => None,
+        };
+        let response = self.call(request, token.clone()).await;
+        drop(turn);
+        let response = match response {
+            Ok(response) => response,
+            Err(reason) => {
+                tracing::warn!(
+                    reason,
+                    "a payload cannot be had yet; the work item is handed back"
+                );
+                tokio::time::sleep(HAND_BACK_DELAY).await;
+                self.abandon_activity(token).await;
+                return;
+            }
+        };
+        deliver(&response.instance_id, "activity", || {
+            let mut service = self.completions.service();
+            let response = response.clone();
+            async move { service.complete_activity_task(response).await }
+        })
+        .await;
+    }
+
+    pub(super) async fn entity(&self, request: entity::Request, token: String) {
+        let instance_id = request.instance_id().to_owned();
+        if !self
+            .options
+            .filters
+            .take_entity(&self.registry, &instance_id)
+        {
+            tracing::debug!(instance_id, "the work item is left to another worker");
+            tokio::time::sleep(HAND_BACK_DELAY).await;
+            self.abandon_entity(token).await;
+            return;
+        }
+        let payloads = self.options.payloads.as_ref();
+        let response = entity::run(&self.registry, payloads, request, token.clone()).await;
+        let response = match response {
+            Ok(response) => response,
+            Err(reason) => {
+                tracing::warn!(
+                    instance_id,
+                    reason,
+                    "a payload cannot be had yet; the work item is handed back"
+                );
+                tokio::time::sleep(HAND_BACK_DELAY).await;
+                self.abandon_entity(token).await;
+                return;
+            }
+        };
+        deliver(&instance_id, "entity", || {
+            let mut service = self.completions.service();
+            let response = response.clone();
+            async move { service.complete_entity_task(response).await }
+        })
+        .await;
+    }
+
+    async fn abandon_entity(&self, completion_token: String) {
+        let mut service = self.completions.service();
+        let request = proto::AbandonEntityTaskRequest { completion_token };
+        note_refusal(service.abandon_task_entity_work_item(request).await.err());
+    }
+
+    /// Runs an activity, with its payloads from and to the store.
+    ///
+    /// # Errors
+    ///
+    /// The text of a transient error of the store.
+    async fn call(
+        &self,
+        mut request: proto::ActivityRequest,
+        token: String,
+    ) -> Result<proto::ActivityResponse, String> {
+        let Some(payloads) = &self.options.payloads else {
+            return Ok(activity::run(&self.registry, &self.running, request, token).await);
+        };
+        let instance = request.orchestration_instance.clone().unwrap_or_default();
+        let mut response = match payloads.fetch_into(&mut request).await {
+            Ok(()) => activity::run(&self.registry, &self.running, request, token).await,
+            Err(PayloadStoreError::Transient(reason)) => return Err(reason),
+            Err(error) => proto::ActivityResponse {
+                instance_id: instance.instance_id.clone(),
+                task_id: request.task_id,
+                failure_details: Some(store_failure(&error).into()),
+                completion_token: token,
+                ..Default::default()
+            },
+        };
+        match payloads
+            .store_in(&instance.instance_id, &mut response)
+            .await
+        {
+            Ok(()) => {}
+            Err(PayloadStoreError::Transient(reason)) => return Err(reason),
+            Err(error) => {
+                response.result = None;
+                response.failure_details = Some(store_failure(&error).into());
+            }
+        }
+        Ok(response)
+    }
+
+    async fn abandon_activity(&self, completion_token: String) {
+        let mut service = self.completions.service();
+        let request = proto::AbandonActivityTaskRequest { completion_token };
+        note_refusal(service.abandon_task_activity_work_item(request).await.err());
+    }
+
+    async fn abandon_orchestration(&self, completion_token: String) {
+        let mut service = self.completions.service();
+        let request = proto::AbandonOrchestrationTaskRequest { completion_token };
+        note_refusal(
+            service
+                .abandon_task_orchestrator_work_item(request)
+                .await
+                .err(),
+        );
+    }
+
+    pub(super) async fn abandon(&self, item: proto::WorkItem) {
+        let completion_token = item.completion_token;
+        match item.request {
+            Some(Item::OrchestratorRequest(_)) => {
+                self.abandon_orchestration(completion_token).await;
+            }
+            Some(Item::ActivityRequest(_)) => {
+                self.abandon_activity(completion_token).await;
+            }
+            Some(Item::EntityRequest(_) | Item::EntityRequestV2(_)) => {
+                self.abandon_entity(completion_token).await;
+            }
+            Some(Item::HealthPing(_)) | None => {}
+        }
+    }
+}
+
+pub(super) async fn permit(semaphore: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    // The semaphores are never closed, so this always yields one.
+    Arc::clone(semaphore).acquire_owned().await.ok()
+}
+
+fn note_refusal(status: Option<Status>) {
+    if let Some(status) = status
+        && status.code() != Code::NotFound
+    {
+        tracing::debug!(code = ?status.code(), "the scheduler does not take a work item back; its lease ends with the stream");
+    }
+}
