@@ -40,6 +40,9 @@ pub enum Command {
     /// Enroll an account from a QR picture or an otpauth:// URI and wait for the end
     #[command(after_help = EXIT_CODES)]
     Enroll(EnrollArgs),
+    /// Enroll many accounts from other programs' exports, lists of URIs and QR pictures
+    #[command(after_help = EXIT_CODES)]
+    Import(ImportArgs),
     /// Show an enrollment
     Status(StatusArgs),
     /// Print an account's present code
@@ -121,6 +124,37 @@ pub struct EnrollArgs {
     #[arg(long)]
     pub no_wait: bool,
     /// Repeat safely: the same key never enrolls twice
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Files: lists of otpauth:// URIs, exports of Aegis, 2FAS or Bitwarden, Key Vault entries,
+    /// pictures of QR codes (all parts of a Google Authenticator export together); - is standard
+    /// input
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<String>,
+    /// Only tell what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Enroll only the accounts at these positions, such as 1,3-5
+    #[arg(long, value_name = "POSITIONS")]
+    pub pick: Option<String>,
+    /// File with the password of an encrypted export
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<String>,
+    /// Ask for approval of each account by another caller
+    #[arg(long, value_enum)]
+    pub approval: Option<ApprovalArg>,
+    /// Do not wait: print the id and exit with code 4
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Repeat safely: the same key never starts a second import
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
     /// Which server, and as whom.

@@ -1,6 +1,7 @@
 //! Enrollments as the front door sees them: started, followed, decided and ended
 //! through the task hub. There is no other record of them here.
 
+mod imports;
 mod list;
 mod snapshot;
 
@@ -25,6 +26,7 @@ use crate::clock::Clock;
 use crate::intake::Accepted;
 use crate::telemetry;
 
+pub(crate) use imports::{ImportSnapshot, NewImport};
 pub(crate) use list::{Cursor, ListQuery};
 pub(crate) use snapshot::{Snapshot, Stage};
 
@@ -104,13 +106,7 @@ impl Enrollments {
         let caller: CallerId = new.caller.parse().map_err(internal)?;
         let id = self.id_for(new.caller, new.idempotency_key);
         telemetry::about(&id);
-        let approval = if new.approval_asked || self.require_approval {
-            Approval::Required {
-                deadline_seconds: self.approval_timeout.as_secs(),
-            }
-        } else {
-            Approval::NotRequired
-        };
+        let approval = self.approval(new.approval_asked);
         let asked: &[u8] = if new.approval_asked { b"approval" } else { b"" };
         let fingerprint = match &new.accepted {
             Accepted::Uri(text) => self.fingerprint(&[b"uri", text.as_bytes(), asked]),
@@ -306,17 +302,31 @@ impl Enrollments {
         }
     }
 
+    /// Whether somebody else has to agree: asked for, or a rule of this server.
+    fn approval(&self, asked: bool) -> Approval {
+        if asked || self.require_approval {
+            Approval::Required {
+                deadline_seconds: self.approval_timeout.as_secs(),
+            }
+        } else {
+            Approval::NotRequired
+        }
+    }
+
     fn id_for(&self, caller: &str, idempotency_key: Option<&str>) -> EnrollmentId {
-        let Some(key) = idempotency_key else {
-            return EnrollmentId::random();
-        };
-        let mac = secret::mac(
-            &self.idempotency,
-            &[b"id", caller.as_bytes(), key.as_bytes()],
-        );
+        match idempotency_key {
+            None => EnrollmentId::random(),
+            Some(key) => EnrollmentId::from_uuid(self.uuid_for(b"id", caller, key)),
+        }
+    }
+
+    /// What belongs to a caller's idempotency key.
+    fn uuid_for(&self, purpose: &[u8], caller: &str, key: &str) -> uuid::Uuid {
+        let parts = [purpose, caller.as_bytes(), key.as_bytes()];
+        let mac = secret::mac(&self.idempotency, &parts);
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&mac[..16]);
-        EnrollmentId::from_uuid(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
     fn fingerprint(&self, parts: &[&[u8]]) -> String {

@@ -5,18 +5,22 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_activities::picture::{self, PictureProblem};
+use countersign_activities::picture::{self, PictureProblem, ReadLimits};
+use countersign_enrollment::import::{self, ImportFile, ImportList};
 use countersign_enrollment::otpauth;
 use countersign_enrollment::problem::InputProblem;
-use countersign_enrollment::sealed;
+use countersign_enrollment::sealed::{self, Sealable as _};
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
 /// The largest body that is read, in bytes.
 pub(crate) const MAX_BODY: usize = 10 * 1024 * 1024;
 /// How many pictures are worked on at once: decoded, each can take tens of megabytes.
 const PICTURES_AT_ONCE: usize = 4;
+/// How long making a picture fit may take, in the reading deadlines of [`ReadLimits`]: it is
+/// read again for every size that is tried.
+const SHRINKING: u32 = 3;
 /// How long an upload waits for its turn.
 const TURN: Duration = Duration::from_secs(10);
 
@@ -35,6 +39,37 @@ impl Upload {
 
     pub(crate) fn image(bytes: &[u8]) -> Self {
         Self::Image(Zeroizing::new(bytes.to_vec()))
+    }
+}
+
+/// Files to import, unchecked and in clear. Wiped when dropped.
+#[derive(Default)]
+pub(crate) struct ImportUpload {
+    pub(crate) files: Vec<Zeroizing<Vec<u8>>>,
+    /// What opens an encrypted one.
+    pub(crate) password: Option<Zeroizing<String>>,
+}
+
+/// A file to import that passed the door, small enough to fit one message with the others.
+pub(crate) enum ImportMaterial {
+    /// A picture of a known kind.
+    Image {
+        bytes: Zeroizing<Vec<u8>>,
+        original: Zeroizing<Vec<u8>>,
+    },
+    /// What a file was read as.
+    List {
+        list: ImportList,
+        original: Zeroizing<Vec<u8>>,
+    },
+}
+
+impl ImportMaterial {
+    /// What was uploaded.
+    pub(crate) fn original(&self) -> &[u8] {
+        match self {
+            Self::Image { original, .. } | Self::List { original, .. } => original,
+        }
     }
 }
 
@@ -94,6 +129,30 @@ impl Intake {
         }
     }
 
+    /// Reads files and makes pictures fit, all of them into one message together.
+    pub(crate) async fn accept_import(
+        &self,
+        upload: ImportUpload,
+    ) -> Result<Vec<ImportMaterial>, IntakeError> {
+        let permit = self.turn().await?;
+        let work = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let share = sealed::max_plaintext_for_cap() / upload.files.len().max(1);
+            let password = upload.password.as_ref().map(|text| text.as_str());
+            let files = upload.files.into_iter();
+            files.map(|file| material(file, password, share)).collect()
+        });
+        work.await.map_err(|e| IntakeError::Internal(Box::new(e)))?
+    }
+
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, IntakeError> {
+        let turn = tokio::time::timeout(TURN, Arc::clone(&self.pictures).acquire_owned());
+        match turn.await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(IntakeError::Busy),
+        }
+    }
+
     async fn accept_picture(&self, original: Zeroizing<Vec<u8>>) -> Result<Accepted, IntakeError> {
         picture::inspect(&original).map_err(|problem| refuse(&problem))?;
         let cap = sealed::max_plaintext_for_cap();
@@ -103,13 +162,10 @@ impl Intake {
                 original,
             });
         }
-        let turn = tokio::time::timeout(TURN, Arc::clone(&self.pictures).acquire_owned());
-        let Ok(Ok(permit)) = turn.await else {
-            return Err(IntakeError::Busy);
-        };
+        let permit = self.turn().await?;
         let work = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let shrunk = picture::shrink_to_fit(&original, cap);
+            let shrunk = shrink(&original, cap);
             (shrunk, original)
         });
         let (shrunk, original) = work.await.map_err(|e| IntakeError::Internal(Box::new(e)))?;
@@ -118,6 +174,40 @@ impl Intake {
             bytes: Zeroizing::new(bytes),
             original,
         })
+    }
+}
+
+/// Makes a picture no larger than `cap` bytes.
+fn shrink(original: &[u8], cap: usize) -> Result<Vec<u8>, PictureProblem> {
+    let limits = ReadLimits::default();
+    let patient = ReadLimits {
+        deadline: limits.deadline * SHRINKING,
+        ..limits
+    };
+    picture::shrink_within(original, cap, &patient)
+}
+
+/// One file of an import: a picture by its first bytes, otherwise a text.
+fn material(
+    original: Zeroizing<Vec<u8>>,
+    password: Option<&str>,
+    share: usize,
+) -> Result<ImportMaterial, IntakeError> {
+    match picture::inspect(&original) {
+        Ok(_) => {
+            let bytes = shrink(&original, share).map_err(|e| refuse(&e))?;
+            let bytes = Zeroizing::new(bytes);
+            Ok(ImportMaterial::Image { bytes, original })
+        }
+        Err(PictureProblem::Unsupported { .. }) if std::str::from_utf8(&original).is_ok() => {
+            let file = ImportFile::read(&original, password).map_err(IntakeError::Problem)?;
+            if file.list.to_plaintext().len() > share {
+                return Err(IntakeError::Problem(import::too_many()));
+            }
+            let list = file.list;
+            Ok(ImportMaterial::List { list, original })
+        }
+        Err(problem) => Err(refuse(&problem)),
     }
 }
 

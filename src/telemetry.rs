@@ -2,7 +2,6 @@
 
 use std::io::IsTerminal as _;
 
-use countersign_enrollment::ids::EnrollmentId;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -38,8 +37,8 @@ pub fn init(config: &LogConfig) {
     }
 }
 
-/// Names the enrollment that the present span is about, for every log line in it.
+/// Names the enrollment or import that the present span is about, for every log line in it.
 /// A span without an `instance_id` field stays as it is.
-pub(crate) fn about(id: &EnrollmentId) {
+pub(crate) fn about(id: &impl std::fmt::Display) {
     tracing::Span::current().record("instance_id", tracing::field::display(id));
 }

@@ -1,9 +1,11 @@
-//! Reads every picture of a QR corpus and prints how many were read, by which step and how fast.
+//! Reads every picture of a QR corpus and prints how many were read, by which decoder and step, and
+//! how fast.
 //!
 //! `cargo run --release -p countersign-activities --example decode_report -- CORPUS`
 //!
 //! `CORPUS` is a folder with a `manifest.json` that lists pictures and what they say. The exit code
-//! is 1 if any payload is wrong, or a picture takes longer than its deadline and one second.
+//! is 1 if any payload of the cascade is wrong, a picture takes longer than its deadline and one
+//! second, or one is not read that the manifest says others read.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -12,7 +14,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use countersign_activities::picture::ReadLimits;
+use countersign_activities::picture::{self, ReadLimits};
+use countersign_activities::qr::single::Single;
 use countersign_activities::qr::{self, Payload};
 use serde::Deserialize;
 
@@ -31,6 +34,8 @@ struct Entry {
     rule: String,
     #[serde(default)]
     reads: BTreeMap<String, bool>,
+    #[serde(default)]
+    tags: Vec<String>,
 }
 
 /// Nobody knows what the few unscored pictures say.
@@ -44,6 +49,8 @@ struct Tally {
     with_code: usize,
     read: usize,
     wrong: usize,
+    /// Read by this one and not by rxing.
+    gained: usize,
     times: Vec<Duration>,
     steps: BTreeMap<String, Vec<Duration>>,
 }
@@ -69,6 +76,9 @@ fn report(folder: &Path) -> Result<bool, Box<dyn std::error::Error>> {
     let slowest_allowed = limits.deadline + Duration::from_secs(1);
     let mut kinds: BTreeMap<String, Tally> = BTreeMap::new();
     let (mut missing, mut slow) = (Vec::new(), Vec::new());
+    let mut singles: BTreeMap<Single, Tally> = BTreeMap::new();
+    let mut cascade = Tally::default();
+    let mut expected_and_missing = 0;
     for entry in manifest.images.iter().filter(|entry| entry.scored) {
         let bytes = std::fs::read(folder.join(&entry.file))?;
         let start = Instant::now();
@@ -80,23 +90,27 @@ fn report(folder: &Path) -> Result<bool, Box<dyn std::error::Error>> {
         tally.pictures += 1;
         tally.with_code += usize::from(!entry.payloads.is_empty());
         tally.times.push(time);
+        if kind != "hostile" {
+            cascade.count(entry, payloads.iter().map(Payload::expose), time, None);
+            compare(entry, &bytes, &limits, &mut singles);
+        }
         if time > slowest_allowed {
             slow.push(format!("{} took {} ms", entry.file, time.as_millis()));
         }
-        let wrong = payloads.iter().filter(|p| !entry.says(p)).count();
+        let wrong = payloads.iter().filter(|p| !entry.says(p.expose())).count();
         if wrong > 0 {
             println!("WRONG    {}", entry.file);
         }
         tally.wrong += wrong;
-        if entry.is_read(payloads) {
+        let texts: Vec<&str> = payloads.iter().map(Payload::expose).collect();
+        if entry.is_read(&texts) {
             tally.read += 1;
             let step = payloads.iter().map(Payload::step).max();
             let step = step.map(|step| step.to_string()).unwrap_or_default();
             tally.steps.entry(step).or_default().push(time);
         } else if !entry.payloads.is_empty() {
-            let expected = ["reference", "jsqr_on_white"]
-                .iter()
-                .any(|reader| entry.reads.get(*reader) == Some(&true));
+            let expected = entry.is_expected();
+            expected_and_missing += usize::from(expected);
             let why = result.as_ref().err().map(ToString::to_string);
             missing.push(format!(
                 "{} {} ({} ms{}{})",
@@ -114,18 +128,67 @@ fn report(folder: &Path) -> Result<bool, Box<dyn std::error::Error>> {
     for (kind, tally) in &mut kinds {
         tally.print(kind);
     }
-    Ok(slow.is_empty() && kinds.values().all(|tally| tally.wrong == 0))
+    println!("\nphotographs and generated pictures");
+    println!(
+        "{:<10} {:>5} {:>8} {:>6} {:>10} {:>8} {:>8}",
+        "decoder", "read", "of", "wrong", "not rxing", "median", "p95 ms"
+    );
+    for (name, tally) in singles
+        .iter_mut()
+        .map(|(single, tally)| (single.to_string(), tally))
+    {
+        tally.print_row(&name);
+    }
+    cascade.print_row("cascade");
+    Ok(
+        slow.is_empty()
+            && expected_and_missing == 0
+            && kinds.values().all(|tally| tally.wrong == 0),
+    )
+}
+
+/// Runs each decoder by itself, once.
+fn compare(
+    entry: &Entry,
+    bytes: &[u8],
+    limits: &ReadLimits,
+    singles: &mut BTreeMap<Single, Tally>,
+) {
+    let Ok(picture) = picture::open(bytes, limits) else {
+        return;
+    };
+    let mut by_rxing = None;
+    for single in Single::ALL {
+        let start = Instant::now();
+        let texts = single.read(&picture, start + limits.deadline);
+        let time = start.elapsed();
+        let tally = singles.entry(single).or_default();
+        let read = tally.count(
+            entry,
+            texts.iter().map(|text| text.as_str()),
+            time,
+            by_rxing,
+        );
+        if single == Single::Rxing {
+            by_rxing = Some(read);
+        }
+    }
 }
 
 impl Entry {
-    fn says(&self, payload: &Payload) -> bool {
-        self.payloads
-            .iter()
-            .any(|expected| same(expected, payload.expose()))
+    /// Whether others read it, and it is of no format that may be refused.
+    fn is_expected(&self) -> bool {
+        let optional = self.tags.iter().any(|tag| tag == "optional");
+        let read_by = |reader: &&str| self.reads.get(*reader) == Some(&true);
+        !optional && ["reference", "jsqr_on_white"].iter().any(read_by)
     }
 
-    fn is_read(&self, payloads: &[Payload]) -> bool {
-        let found = |expected: &String| payloads.iter().any(|p| same(expected, p.expose()));
+    fn says(&self, text: &str) -> bool {
+        self.payloads.iter().any(|expected| same(expected, text))
+    }
+
+    fn is_read(&self, texts: &[&str]) -> bool {
+        let found = |expected: &String| texts.iter().any(|text| same(expected, text));
         match self.rule.as_str() {
             "all" => !self.payloads.is_empty() && self.payloads.iter().all(found),
             _ => self.payloads.iter().any(found),
@@ -140,6 +203,38 @@ fn same(expected: &str, actual: &str) -> bool {
 }
 
 impl Tally {
+    /// Counts one picture; whether it was read.
+    fn count<'a>(
+        &mut self,
+        entry: &Entry,
+        texts: impl Iterator<Item = &'a str>,
+        time: Duration,
+        by_rxing: Option<bool>,
+    ) -> bool {
+        let texts: Vec<&str> = texts.collect();
+        let read = entry.is_read(&texts);
+        self.pictures += 1;
+        self.with_code += usize::from(!entry.payloads.is_empty());
+        self.read += usize::from(read);
+        self.wrong += texts.iter().filter(|text| !entry.says(text)).count();
+        self.gained += usize::from(read && by_rxing == Some(false));
+        self.times.push(time);
+        read
+    }
+
+    fn print_row(&mut self, name: &str) {
+        self.times.sort_unstable();
+        println!(
+            "{name:<10} {:>5} {:>8} {:>6} {:>10} {:>8.1} {:>8.1}",
+            self.read,
+            self.with_code,
+            self.wrong,
+            self.gained,
+            quantile(&self.times, 50),
+            quantile(&self.times, 95)
+        );
+    }
+
     fn print(&mut self, kind: &str) {
         println!(
             "\n{kind}: {} of {} with a code read, {} wrong, {} pictures, {}",
@@ -157,16 +252,18 @@ impl Tally {
 
 fn spread(times: &mut [Duration]) -> String {
     times.sort_unstable();
-    let at = |share: usize| {
-        let index = (times.len() * share / 100).min(times.len().saturating_sub(1));
-        times
-            .get(index)
-            .map_or(0.0, |time| time.as_secs_f64() * 1e3)
-    };
     format!(
         "median {:.1} ms, p95 {:.1} ms, max {:.1} ms",
-        at(50),
-        at(95),
-        at(100)
+        quantile(times, 50),
+        quantile(times, 95),
+        quantile(times, 100)
     )
+}
+
+/// In milliseconds; the times are sorted.
+fn quantile(times: &[Duration], share: usize) -> f64 {
+    let index = (times.len() * share / 100).min(times.len().saturating_sub(1));
+    times
+        .get(index)
+        .map_or(0.0, |time| time.as_secs_f64() * 1e3)
 }

@@ -10,7 +10,7 @@ use durabletask_core::Failure;
 
 use crate::Activities;
 use crate::picture::{PictureProblem, ReadLimits};
-use crate::qr::{self, Payload};
+use crate::qr::{self, Payload, Reading};
 
 impl Activities {
     /// Finds the one otpauth URI in a picture.
@@ -23,11 +23,11 @@ impl Activities {
             .keys
             .open(&input.enrollment, &input.image)
             .map_err(|error| Failure::from(error).permanent())?;
-        let payloads = match self.read(image).await? {
-            Ok(payloads) => payloads,
+        let reading = match self.read(image).await? {
+            Ok(reading) => reading,
             Err(problem) => return Ok(DecodedQr::Invalid { problem }),
         };
-        match choose(payloads) {
+        match choose(reading) {
             Err(problem) => Ok(DecodedQr::Invalid { problem }),
             Ok(payload) => Ok(DecodedQr::Found {
                 uri: self
@@ -48,26 +48,19 @@ impl Activities {
             .keys
             .open(&input.import, &input.image)
             .map_err(|error| Failure::from(error).permanent())?;
-        let payloads = match self.read(image).await? {
-            Ok(payloads) => payloads,
+        let reading = match self.read(image).await? {
+            Ok(reading) => reading,
             Err(problem) => return Ok(CodesRead::Invalid { problem }),
         };
-        let Some(kind) = payloads
-            .first()
-            .map(|first| ForeignKind::of(first.expose()))
-        else {
-            return Ok(CodesRead::Invalid {
-                problem: InputProblem::QrNotFound,
-            });
-        };
-        let entries: Vec<ImportEntry> = payloads
+        let entries: Vec<ImportEntry> = reading
+            .payloads
             .iter()
             .filter(|payload| payload.is_otpauth())
             .map(|payload| ImportEntry::text(payload.expose()))
             .collect();
         if entries.is_empty() {
             return Ok(CodesRead::Invalid {
-                problem: InputProblem::QrNotOtpauth { kind },
+                problem: without_account(reading),
             });
         }
         Ok(CodesRead::Found {
@@ -79,12 +72,12 @@ impl Activities {
     }
 
     /// Reads a picture on a blocking thread, a bounded number of them at a time.
-    async fn read(&self, image: ImageBytes) -> Result<Result<Vec<Payload>, InputProblem>, Failure> {
+    async fn read(&self, image: ImageBytes) -> Result<Result<Reading, InputProblem>, Failure> {
         let permit = self.decodes.clone().acquire_owned().await?;
         let read = tokio::task::spawn_blocking(move || {
             // Held by the thread that works: a dropped future does not free its place.
             let _permit = permit;
-            qr::read_codes(image.expose(), &ReadLimits::default())
+            qr::examine(image.expose(), &ReadLimits::default())
         })
         .await?;
         Ok(read.map_err(of_picture))
@@ -92,24 +85,38 @@ impl Activities {
 }
 
 /// The only account among the codes of a picture.
-fn choose(payloads: Vec<Payload>) -> Result<Payload, InputProblem> {
-    let Some(first) = payloads.first() else {
-        return Err(InputProblem::QrNotFound);
-    };
-    let kind = ForeignKind::of(first.expose());
-    let mut accounts: Vec<Payload> = payloads.into_iter().filter(Payload::is_otpauth).collect();
-    if accounts
-        .iter()
-        .any(|it| google_export::is_export(it.expose()))
-    {
+fn choose(reading: Reading) -> Result<Payload, InputProblem> {
+    let accounts = || reading.payloads.iter().filter(|it| it.is_otpauth());
+    if accounts().any(|it| google_export::is_export(it.expose())) {
         return Err(InputProblem::GoogleExport);
     }
-    match (accounts.pop(), accounts.len()) {
-        (None, _) => Err(InputProblem::QrNotOtpauth { kind }),
-        (Some(account), 0) => Ok(account),
-        (Some(_), others) => Err(InputProblem::SeveralAccounts {
+    let (first, others) = (accounts().next(), accounts().count().saturating_sub(1));
+    match first {
+        None => Err(without_account(reading)),
+        Some(account) if others == 0 => Ok(account.clone()),
+        Some(_) => Err(InputProblem::SeveralAccounts {
             count: u32::try_from(others + 1).unwrap_or(u32::MAX),
+            regions: accounts().filter_map(Payload::region).collect(),
         }),
+    }
+}
+
+/// Why there is no account in a picture.
+fn without_account(reading: Reading) -> InputProblem {
+    match reading.payloads.first() {
+        Some(first) => InputProblem::QrNotOtpauth {
+            kind: ForeignKind::of(first.expose()),
+            regions: reading
+                .payloads
+                .iter()
+                .filter_map(Payload::region)
+                .collect(),
+        },
+        None if reading.out_of_time => InputProblem::ImageTimeLimit,
+        None => InputProblem::QrNotFound {
+            tried: reading.tried.iter().map(ToString::to_string).collect(),
+            regions: reading.candidates,
+        },
     }
 }
 

@@ -11,6 +11,7 @@ mod shrink;
 use std::io::Cursor;
 use std::time::Duration;
 
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -147,8 +148,9 @@ pub fn inspect(bytes: &[u8]) -> Result<PictureInfo, PictureProblem> {
 
 /// Decodes a picture under the given limits. Of an animation the first frame counts.
 ///
-/// Orientation tags are ignored: QR codes read the same in every orientation. The planes are wiped
-/// when they are dropped; the picture decoder's own buffers are freed as they are.
+/// It is turned as its orientation tag says, so that places in it are those that people see, unless
+/// there is no room for a turned copy: QR codes read the same in every orientation. The planes are
+/// wiped when they are dropped; the picture decoder's own buffers are freed as they are.
 ///
 /// # Errors
 ///
@@ -161,14 +163,36 @@ pub fn open(bytes: &[u8], limits: &ReadLimits) -> Result<Picture, PictureProblem
     let mut allowed = allocation_limits(limits);
     allowed
         .reserve(decoder.total_bytes())
-        .and_then(|()| decoder.set_limits(allowed))
+        .and_then(|()| decoder.set_limits(allowed.clone()))
         .map_err(|error| problem(&error, info))?;
-    let image = DynamicImage::from_decoder(decoder).map_err(|error| problem(&error, info))?;
+    // A tag that cannot be read is none.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let copied = decoder.total_bytes();
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| problem(&error, info))?;
+    if in_place(orientation) || allowed.reserve(copied).is_ok() {
+        image.apply_orientation(orientation);
+    }
+    let info = PictureInfo {
+        width: image.width(),
+        height: image.height(),
+        ..info
+    };
     let picture = flatten(image, info);
     if picture.on_white.pixels().is_empty() {
         return Err(PictureProblem::Unreadable);
     }
     Ok(picture)
+}
+
+/// Whether a picture is turned so without a copy of it.
+fn in_place(orientation: Orientation) -> bool {
+    matches!(
+        orientation,
+        Orientation::NoTransforms
+            | Orientation::Rotate180
+            | Orientation::FlipHorizontal
+            | Orientation::FlipVertical
+    )
 }
 
 fn inspect_within(bytes: &[u8], limits: &ReadLimits) -> Result<PictureInfo, PictureProblem> {

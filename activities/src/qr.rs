@@ -8,11 +8,13 @@
 mod bits;
 mod cascade;
 mod fallback;
+pub mod single;
 mod symbols;
 
 use std::fmt;
 use std::time::Instant;
 
+use countersign_enrollment::region::Region;
 use zeroize::Zeroizing;
 
 use crate::picture::{self, Picture, PictureProblem, ReadLimits};
@@ -25,6 +27,7 @@ pub use cascade::Step;
 pub struct Payload {
     text: Zeroizing<String>,
     step: Step,
+    region: Option<Region>,
 }
 
 impl Payload {
@@ -44,6 +47,12 @@ impl Payload {
     #[must_use]
     pub fn step(&self) -> Step {
         self.step
+    }
+
+    /// Where the code is in the picture, as it is to be seen.
+    #[must_use]
+    pub fn region(&self) -> Option<Region> {
+        self.region
     }
 
     /// Whether this is an account, or an export of several, for an authenticator: the scheme is
@@ -67,7 +76,22 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// Reads every QR code of a picture, each payload once, in the order found.
+/// What was seen in a picture.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// Each payload once, in the order in which people read: rows from top to bottom, each
+    /// from left to right.
+    pub payloads: Vec<Payload>,
+    /// The attempts that were made, in their order.
+    pub tried: Vec<Step>,
+    /// What looks like a code and could not be read; a few at most, and none where
+    /// something was read.
+    pub candidates: Vec<Region>,
+    /// Whether the deadline ended the search before every attempt was made.
+    pub out_of_time: bool,
+}
+
+/// Reads every QR code of a picture.
 ///
 /// The search ends after the first step that yields an authenticator code, so a picture may list
 /// other codes beside it; a picture without one lists everything that was read. A readable picture
@@ -77,16 +101,25 @@ impl fmt::Debug for Payload {
 /// # Errors
 ///
 /// Every [`PictureProblem`]: the bytes are no picture within the limits.
-pub fn read_codes(bytes: &[u8], limits: &ReadLimits) -> Result<Vec<Payload>, PictureProblem> {
+pub fn examine(bytes: &[u8], limits: &ReadLimits) -> Result<Reading, PictureProblem> {
     let deadline = Instant::now() + limits.deadline;
     let picture = picture::open(bytes, limits)?;
-    Ok(read_picture(&picture, deadline))
+    Ok(cascade::read(&picture, deadline))
+}
+
+/// The payloads of [`examine`].
+///
+/// # Errors
+///
+/// As [`examine`].
+pub fn read_codes(bytes: &[u8], limits: &ReadLimits) -> Result<Vec<Payload>, PictureProblem> {
+    examine(bytes, limits).map(|reading| reading.payloads)
 }
 
 /// Reads every QR code of a decoded picture, as [`read_codes`] does, until the deadline.
 #[must_use]
 pub fn read_picture(picture: &Picture, deadline: Instant) -> Vec<Payload> {
-    cascade::read(picture, deadline)
+    cascade::read(picture, deadline).payloads
 }
 
 #[cfg(test)]
@@ -97,6 +130,7 @@ mod tests {
         Payload {
             text: Zeroizing::new(text.to_owned()),
             step: Step::Native,
+            region: None,
         }
     }
 

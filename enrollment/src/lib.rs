@@ -14,5 +14,6 @@ pub mod otpauth;
 pub mod outcome;
 pub mod problem;
 pub mod progress;
+pub mod region;
 pub mod request;
 pub mod sealed;

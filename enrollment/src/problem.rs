@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::foreign::ForeignKind;
+use crate::region::Region;
 
 /// Why an upload cannot be enrolled, with what to tell the person who sent it.
 ///
@@ -16,16 +17,29 @@ use crate::foreign::ForeignKind;
 )]
 pub enum InputProblem {
     /// No QR code was found in the picture.
-    QrNotFound,
+    QrNotFound {
+        /// The attempts that were made, by name.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tried: Vec<String>,
+        /// What looks like a code and could not be read.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        regions: Vec<Region>,
+    },
     /// The picture holds codes of another kind.
     QrNotOtpauth {
         /// What the first of them is.
         kind: ForeignKind,
+        /// Where they are.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        regions: Vec<Region>,
     },
     /// The picture holds several accounts.
     SeveralAccounts {
         /// How many.
         count: u32,
+        /// Where they are.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        regions: Vec<Region>,
     },
     /// It is an export of Google Authenticator, where one account is expected.
     #[serde(alias = "migration-unsupported")]
@@ -212,7 +226,7 @@ impl InputProblem {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::QrNotFound => "qr-not-found",
+            Self::QrNotFound { .. } => "qr-not-found",
             Self::QrNotOtpauth { .. } => "qr-not-otpauth",
             Self::SeveralAccounts { .. } => "several-accounts",
             Self::GoogleExport => "google-export",
@@ -254,8 +268,28 @@ impl InputProblem {
     #[must_use]
     pub const fn foreign_kind(&self) -> Option<ForeignKind> {
         match self {
-            Self::QrNotOtpauth { kind } | Self::NotOtpauth { kind } => Some(*kind),
+            Self::QrNotOtpauth { kind, .. } | Self::NotOtpauth { kind } => Some(*kind),
             _ => None,
+        }
+    }
+
+    /// Where codes, or what looks like some, are in the picture.
+    #[must_use]
+    pub fn regions(&self) -> &[Region] {
+        match self {
+            Self::QrNotFound { regions, .. }
+            | Self::QrNotOtpauth { regions, .. }
+            | Self::SeveralAccounts { regions, .. } => regions,
+            _ => &[],
+        }
+    }
+
+    /// The attempts that were made to read the picture, by name.
+    #[must_use]
+    pub fn tried(&self) -> &[String] {
+        match self {
+            Self::QrNotFound { tried, .. } => tried,
+            _ => &[],
         }
     }
 
@@ -263,7 +297,7 @@ impl InputProblem {
     #[must_use]
     pub const fn title(&self) -> &'static str {
         match self {
-            Self::QrNotFound => "No QR code found",
+            Self::QrNotFound { .. } => "No QR code found",
             Self::QrNotOtpauth { .. } => "Not an authenticator QR code",
             Self::SeveralAccounts { .. } => "Several accounts in one picture",
             Self::GoogleExport => "Google Authenticator export",
@@ -304,9 +338,14 @@ impl InputProblem {
     #[must_use]
     pub fn detail(&self) -> String {
         match self {
-            Self::QrNotFound => "The picture holds no QR code that could be read.".to_owned(),
-            Self::QrNotOtpauth { kind } => format!("The QR code {}.", kind.description()),
-            Self::SeveralAccounts { count } => {
+            Self::QrNotFound { regions, .. } if !regions.is_empty() => {
+                "The picture holds what looks like a QR code, but it could not be read.".to_owned()
+            }
+            Self::QrNotFound { .. } => {
+                "The picture holds no QR code that could be read.".to_owned()
+            }
+            Self::QrNotOtpauth { kind, .. } => format!("The QR code {}.", kind.description()),
+            Self::SeveralAccounts { count, .. } => {
                 format!("The picture holds {count} different accounts, and one is expected.")
             }
             Self::GoogleExport => {
@@ -416,10 +455,10 @@ impl InputProblem {
     #[must_use]
     pub fn next_step(&self) -> String {
         match self {
-            Self::QrNotFound => {
+            Self::QrNotFound { .. } => {
                 "Take the picture again, closer and sharper, with the whole code and a white border around it."
             }
-            Self::QrNotOtpauth { kind } => kind.next_step().unwrap_or(SEND_THE_CODE),
+            Self::QrNotOtpauth { kind, .. } => kind.next_step().unwrap_or(SEND_THE_CODE),
             Self::ImageEmpty | Self::ImageUnsupported { .. } => SEND_THE_CODE,
             Self::SeveralAccounts { .. } => {
                 "Import the picture to enroll all of them or some: countersign import FILE, or POST /api/imports."
@@ -490,11 +529,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn problems_of_earlier_releases_are_read() {
+        for (json, code) in [
+            (r#"{"code":"qr-not-found"}"#, "qr-not-found"),
+            (r#"{"code":"not-otpauth"}"#, "not-otpauth"),
+            (
+                r#"{"code":"qr-not-otpauth","kind":"wifi"}"#,
+                "qr-not-otpauth",
+            ),
+            (
+                r#"{"code":"several-accounts","count":2}"#,
+                "several-accounts",
+            ),
+            (r#"{"code":"migration-unsupported"}"#, "google-export"),
+        ] {
+            let problem: InputProblem = serde_json::from_str(json).unwrap();
+            assert_eq!(problem.code(), code);
+        }
+    }
+
+    #[test]
     fn the_code_is_the_tag_in_json() {
         for problem in [
-            InputProblem::QrNotFound,
+            InputProblem::QrNotFound {
+                tried: vec!["native".to_owned()],
+                regions: vec![Region {
+                    corners: [[1, 2], [3, 4], [5, 6], [7, 8]],
+                }],
+            },
             InputProblem::QrNotOtpauth {
                 kind: ForeignKind::MicrosoftAuthenticator,
+                regions: Vec::new(),
             },
             InputProblem::SecretNotBase32 { lookalike: true },
             InputProblem::AlgorithmUnsupported {
@@ -503,7 +568,10 @@ mod tests {
             InputProblem::ParamsConflict {
                 parameter: Parameter::Period,
             },
-            InputProblem::SeveralAccounts { count: 3 },
+            InputProblem::SeveralAccounts {
+                count: 3,
+                regions: Vec::new(),
+            },
             InputProblem::GoogleExport,
             InputProblem::ExportPartsMissing {
                 of: 3,

@@ -4,6 +4,7 @@ mod approve;
 mod audit;
 mod client;
 mod enroll;
+mod import;
 mod key;
 mod list;
 mod output;
@@ -87,6 +88,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Worker(args) => serve::worker(config(&args.settings)?, args.json).await,
         Command::Scheduler(args) => scheduler::run(*args).await,
         Command::Enroll(args) => enroll::run(args).await,
+        Command::Import(args) => import::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Token(args) => token::run(args).await,
         Command::Approve(args) => approve::run(args, true).await,

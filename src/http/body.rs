@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::FrontDoor;
 use super::error::ApiError;
-use crate::intake::{MAX_BODY, Upload};
+use crate::intake::{ImportUpload, MAX_BODY, Upload};
 
 /// How deep a multipart form is searched for the field that counts.
 const MAX_FIELDS: usize = 16;
@@ -20,6 +20,10 @@ const MAX_FIELDS: usize = 16;
 /// An upload in a request's body: JSON `{uri}` or `{image}`, a picture, or a form
 /// with one of the fields `image`, `file` and `uri`.
 pub(super) struct UploadBody(pub(super) Upload);
+
+/// Files to import: one as the body, or several as the form fields `file`, with the form
+/// field `password` for an encrypted one.
+pub(super) struct ImportBody(pub(super) ImportUpload);
 
 /// A JSON body of at most [`MAX_JSON`] bytes.
 pub(super) struct JsonBody<T>(pub(super) T);
@@ -79,6 +83,26 @@ impl FromRequest<Arc<FrontDoor>> for UploadBody {
                 read(request, MAX_BODY).await?;
                 return Err(ApiError::UnsupportedMediaType);
             }
+        };
+        Ok(Self(upload))
+    }
+}
+
+impl FromRequest<Arc<FrontDoor>> for ImportBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, door: &Arc<FrontDoor>) -> Result<Self, ApiError> {
+        let upload = match media_type(&request).as_deref() {
+            Some("multipart/form-data") => files_from_form(request, door).await?,
+            // curl --data says this unless told otherwise.
+            Some("application/x-www-form-urlencoded") => {
+                return Err(ApiError::UnsupportedMediaType);
+            }
+            // What a file is shows its content.
+            _ => ImportUpload {
+                files: vec![read(request, MAX_BODY).await?],
+                password: None,
+            },
         };
         Ok(Self(upload))
     }
@@ -209,23 +233,60 @@ fn base64(text: &str) -> Result<Zeroizing<Vec<u8>>, ApiError> {
         })
 }
 
-async fn from_form(request: Request, door: &Arc<FrontDoor>) -> Result<Upload, ApiError> {
+/// A form within the limit of a body.
+async fn open_form(request: Request, door: &Arc<FrontDoor>) -> Result<Multipart, ApiError> {
     refuse_too_long(&request, MAX_BODY)?;
     // axum's default limit is smaller than ours; its own extension raises it.
     let (parts, body) = request.into_parts();
     let body = Body::new(http_body_util::Limited::new(body, MAX_BODY));
     let mut request = Request::from_parts(parts, body);
     axum::extract::DefaultBodyLimit::max(MAX_BODY).apply(&mut request);
-    let mut form = Multipart::from_request(request, door)
+    Multipart::from_request(request, door)
         .await
-        .map_err(|_| ApiError::UnreadableBody)?;
-    let unreadable = |error: axum::extract::multipart::MultipartError| {
-        if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            ApiError::BodyTooLarge
-        } else {
-            ApiError::UnreadableBody
+        .map_err(|_| ApiError::UnreadableBody)
+}
+
+fn unreadable(error: axum::extract::multipart::MultipartError) -> ApiError {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        ApiError::BodyTooLarge
+    } else {
+        ApiError::UnreadableBody
+    }
+}
+
+async fn files_from_form(
+    request: Request,
+    door: &Arc<FrontDoor>,
+) -> Result<ImportUpload, ApiError> {
+    let mut form = open_form(request, door).await?;
+    let mut upload = ImportUpload::default();
+    for _ in 0..MAX_FIELDS {
+        let Some(field) = form.next_field().await.map_err(unreadable)? else {
+            break;
+        };
+        let name = field.name().unwrap_or_default().to_owned();
+        match name.as_str() {
+            "file" | "image" | "uri" => {
+                let bytes = wiped(field.bytes().await.map_err(unreadable)?);
+                if !bytes.is_empty() {
+                    upload.files.push(bytes);
+                }
+            }
+            "password" => {
+                let text = Zeroizing::new(field.text().await.map_err(unreadable)?);
+                upload.password = Some(text).filter(|text| !text.is_empty());
+            }
+            _ => {}
         }
-    };
+    }
+    if upload.files.is_empty() {
+        return Err(ApiError::EmptyBody);
+    }
+    Ok(upload)
+}
+
+async fn from_form(request: Request, door: &Arc<FrontDoor>) -> Result<Upload, ApiError> {
+    let mut form = open_form(request, door).await?;
     for _ in 0..MAX_FIELDS {
         let Some(field) = form.next_field().await.map_err(unreadable)? else {
             break;

@@ -37,14 +37,19 @@ pub(super) struct StartQuery {
 
 impl StartQuery {
     pub(super) fn approval_asked(&self) -> Result<bool, ApiError> {
-        match self.approval.as_deref() {
-            None | Some("") => Ok(false),
-            Some("required") => Ok(true),
-            Some(_) => Err(ApiError::InvalidParameter {
-                name: "approval",
-                detail: "the only value is `required`".to_owned(),
-            }),
-        }
+        approval_parameter(self.approval.as_deref())
+    }
+}
+
+/// Whether the parameter `approval` asks for one.
+pub(super) fn approval_parameter(text: Option<&str>) -> Result<bool, ApiError> {
+    match text {
+        None | Some("") => Ok(false),
+        Some("required") => Ok(true),
+        Some(_) => Err(ApiError::InvalidParameter {
+            name: "approval",
+            detail: "the only value is `required`".to_owned(),
+        }),
     }
 }
 
@@ -130,18 +135,7 @@ pub(super) async fn status(
 ) -> Result<Response, ApiError> {
     let query = parameters(query)?;
     let id = enrollment_id(&id)?;
-    let wait = match query.wait.as_deref() {
-        None | Some("") => Duration::ZERO,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|seconds| *seconds <= LONGEST_WAIT)
-            .map(Duration::from_secs)
-            .ok_or_else(|| ApiError::InvalidParameter {
-                name: "wait",
-                detail: format!("a whole number of seconds from 0 to {LONGEST_WAIT}"),
-            })?,
-    };
+    let wait = wait_parameter(query.wait.as_deref())?;
     let since = stage_parameter("since", query.since.as_deref())?;
     let snapshot = door.enrollments.get(&id, caller.sees_only()).await?;
     let streamed = headers
@@ -259,6 +253,22 @@ pub(super) async fn terminate(
     }
     door.enrollments.terminate(&id, caller.name()).await?;
     Ok(accepted_response(&snapshot))
+}
+
+/// How long a status request asks to wait.
+pub(super) fn wait_parameter(text: Option<&str>) -> Result<Duration, ApiError> {
+    match text {
+        None | Some("") => Ok(Duration::ZERO),
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|seconds| *seconds <= LONGEST_WAIT)
+            .map(Duration::from_secs)
+            .ok_or_else(|| ApiError::InvalidParameter {
+                name: "wait",
+                detail: format!("a whole number of seconds from 0 to {LONGEST_WAIT}"),
+            }),
+    }
 }
 
 /// The id in a path; what cannot be one is as unknown as one that is not used.

@@ -12,6 +12,7 @@ mod drain;
 mod enrollments;
 mod error;
 mod health;
+mod imports;
 mod observe;
 mod views;
 
@@ -104,6 +105,12 @@ pub fn router(door: Arc<FrontDoor>) -> Router {
             post(enrollments::terminate),
         )
         .route("/api/enrollments/{id}/approval", post(approvals::decide))
+        .route("/api/imports", post(imports::start))
+        .route(
+            "/api/imports/{id}",
+            get(imports::status).merge(delete(imports::terminate)),
+        )
+        .route("/api/imports/{id}/terminate", post(imports::terminate))
         .route("/api/accounts", get(accounts::list).post(accounts::create))
         .route(
             "/api/accounts/{id}",

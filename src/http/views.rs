@@ -7,6 +7,7 @@ use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::foreign::ForeignKind;
 use countersign_enrollment::otpauth::Warning;
 use countersign_enrollment::problem::InputProblem;
+use countersign_enrollment::region::Region;
 use serde::{Serialize, Serializer};
 
 use super::error::{ApiError, problem_type};
@@ -69,14 +70,14 @@ pub(super) struct EnrollmentView {
 /// Something odd about what was enrolled, with a sentence for a person.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct WarningView {
+pub(super) struct WarningView {
     #[serde(flatten)]
     warning: Warning,
     detail: String,
 }
 
 impl WarningView {
-    fn new(warning: &Warning) -> Self {
+    pub(super) fn new(warning: &Warning) -> Self {
         Self {
             detail: warning.detail(),
             warning: warning.clone(),
@@ -97,9 +98,10 @@ struct ApprovalView {
     decision: Option<ApprovalDecision>,
 }
 
+/// What is wrong with an upload, as an enrollment or an import tells it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ProblemView {
+pub(super) struct ProblemView {
     r#type: String,
     title: String,
     status: u16,
@@ -108,6 +110,10 @@ struct ProblemView {
     next_step: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<ForeignKind>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tried: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    regions: Vec<Region>,
 }
 
 #[derive(Serialize)]
@@ -146,7 +152,7 @@ impl EnrollmentView {
 }
 
 impl ProblemView {
-    fn new(problem: &InputProblem) -> Self {
+    pub(super) fn new(problem: &InputProblem) -> Self {
         Self {
             r#type: problem_type(problem.code()),
             title: problem.title().to_owned(),
@@ -155,6 +161,8 @@ impl ProblemView {
             code: problem.code().to_owned(),
             next_step: problem.next_step(),
             kind: problem.foreign_kind(),
+            tried: problem.tried().to_vec(),
+            regions: problem.regions().to_vec(),
         }
     }
 }
@@ -272,7 +280,10 @@ impl BatchItem {
 }
 
 /// RFC 3339 in UTC with milliseconds.
-fn moment<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn moment<S: Serializer>(
+    time: &DateTime<Utc>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 

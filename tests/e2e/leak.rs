@@ -143,6 +143,46 @@ async fn walk_the_good_paths(app: &App, uri: &str, picture: &[u8]) -> String {
     good
 }
 
+/// Imported from a list, from another program's export and from a picture, accounts that
+/// cannot be enrolled among them; and refused at the door.
+async fn walk_the_imports(app: &App, uri: &str) {
+    let admin = app.admin();
+    let list = format!(
+        "{}\n{}\n{}\n",
+        uri.replace("Leak:test", "Leak:listed"),
+        uri.replace("totp/Leak", "hotp/Leak"),
+        uri.replace(MARKER, &format!("{MARKER}A"))
+    );
+    let export = json!({"encrypted": false, "items": [
+        {"name": "Leak", "login": {"username": "exported", "totp": MARKER}},
+        {"name": "Cut", "login": {"username": "me", "totp": format!("{MARKER}A")}},
+    ]});
+    for (kind, body) in [
+        ("text/plain", list.into_bytes()),
+        ("application/json", export.to_string().into_bytes()),
+        (
+            "image/png",
+            qr_png(&uri.replace("Leak:test", "Leak:pictured")),
+        ),
+    ] {
+        let answer = admin.post_bytes("/api/imports", kind, body).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+        let path = format!("/api/imports/{}?wait=30", answer.id());
+        let ended = loop {
+            let answer = admin.get(&path).await;
+            if answer.status != StatusCode::ACCEPTED {
+                break answer;
+            }
+        };
+        assert_eq!(ended.body["accounts"][0]["result"], "enrolled", "{ended:?}");
+    }
+    let refused = format!("{MARKER} {{").into_bytes();
+    admin
+        .post_bytes("/api/imports", "text/plain", refused)
+        .await
+        .assert_problem(422, "import-unknown");
+}
+
 /// Refused at the door, in the picture and by the approver; terminated.
 async fn walk_the_refused_paths(app: &App, uri: &str) {
     let admin = app.admin();
@@ -222,6 +262,7 @@ async fn a_planted_secret_is_found_nowhere() {
     let mut search = Search::new(&picture);
     let mut app = App::start().await;
     let good = walk_the_good_paths(&app, &uri, &picture).await;
+    walk_the_imports(&app, &uri).await;
     walk_the_refused_paths(&app, &uri).await;
     walk_the_malformed_paths(&app, &uri).await;
     walk_the_failed_paths(&app, &uri).await;

@@ -11,6 +11,7 @@ mod bad_input;
 mod command_line;
 mod crash;
 mod enrollment;
+mod imports;
 mod leak;
 mod oversize;
 mod shapes;

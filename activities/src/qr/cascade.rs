@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use countersign_enrollment::region;
 use zeroize::Zeroizing;
 
-use super::symbols::{self, Symbols};
-use super::{Payload, bits, fallback};
+use super::symbols::{self, Symbol, Symbols};
+use super::{Payload, Reading, bits, fallback};
 use crate::picture::{Picture, Plane};
 
 /// One attempt of the cascade, named for error reports and measurements.
@@ -89,7 +90,7 @@ const LAST_FOR_OTHERS: Step = Step::Half;
 
 /// Runs the steps in order until an authenticator code is read, nothing is left to look for, or the
 /// deadline is over.
-pub(super) fn read(picture: &Picture, deadline: Instant) -> Vec<Payload> {
+pub(super) fn read(picture: &Picture, deadline: Instant) -> Reading {
     let halved = fitted(&picture.on_white);
     let scan = Scan {
         picture,
@@ -98,21 +99,22 @@ pub(super) fn read(picture: &Picture, deadline: Instant) -> Vec<Payload> {
     };
     let mut payloads: Vec<Payload> = Vec::new();
     let mut seen = Symbols::default();
+    let mut tried = Vec::new();
     let mut end = deadline;
+    let mut out_of_time = false;
     for step in Step::ORDER {
         if Instant::now() >= end {
+            out_of_time = end == deadline;
             break;
         }
+        tried.push(step);
         let symbols = scan.attempt(step, &seen);
-        let hit = !symbols.texts.is_empty();
+        let hit = !symbols.read.is_empty();
         let settled = symbols.unread < 3;
-        seen.absorb(Symbols {
-            texts: Vec::new(),
-            ..symbols
-        });
-        for text in symbols.texts {
+        let read = seen.note(symbols);
+        for Symbol { text, region } in read {
             if !text.is_empty() && !payloads.iter().any(|known| *known.text == *text) {
-                payloads.push(Payload { text, step });
+                payloads.push(Payload { text, step, region });
             }
         }
         if payloads.iter().any(Payload::is_otpauth) {
@@ -124,7 +126,17 @@ pub(super) fn read(picture: &Picture, deadline: Instant) -> Vec<Payload> {
             break;
         }
     }
-    payloads
+    region::reading_order(&mut payloads, Payload::region);
+    Reading {
+        candidates: if payloads.is_empty() {
+            seen.candidates
+        } else {
+            Vec::new()
+        },
+        payloads,
+        tried,
+        out_of_time,
+    }
 }
 
 fn fitted(plane: &Plane) -> Option<Plane> {
@@ -161,9 +173,9 @@ impl Scan<'_> {
 
     fn native(&self) -> Symbols {
         let mut found = self.local(self.plane);
-        if found.texts.is_empty() && Instant::now() < self.deadline {
-            let text = fallback::classic(self.plane, &found);
-            found.texts.extend(text);
+        if found.read.is_empty() && Instant::now() < self.deadline {
+            let symbol = fallback::classic(self.plane, &found);
+            found.read.extend(symbol);
         }
         found
     }
@@ -175,7 +187,7 @@ impl Scan<'_> {
         let halved = fitted(plane);
         let plane = halved.as_ref().unwrap_or(plane);
         let mut found = self.local(plane);
-        if found.texts.is_empty() {
+        if found.read.is_empty() {
             found.absorb(self.symbols(bits::otsu(plane)));
         }
         found
@@ -194,10 +206,10 @@ impl Scan<'_> {
             return Symbols::default();
         };
         let mut found = self.symbols(bits::otsu(&colour.spread));
-        if found.texts.is_empty() {
+        if found.read.is_empty() {
             found.absorb(self.local(&colour.red));
         }
-        if found.texts.is_empty() {
+        if found.read.is_empty() {
             found.absorb(self.symbols(bits::otsu(&colour.red)));
         }
         found

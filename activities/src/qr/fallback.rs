@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use ::quircs::Quirc;
 use ::rqrr::{BitGrid, PreparedImage};
+use countersign_enrollment::region::Region;
 use rxing::DecodeHints;
 use rxing::common::{BitMatrix, DetectorRXingResult};
 use rxing::qrcode::detector::Detector;
@@ -12,7 +13,7 @@ use zeroize::Zeroize;
 
 use super::bits;
 use super::cascade::Text;
-use super::symbols::{self, Symbols};
+use super::symbols::{self, Symbol, Symbols};
 use crate::picture::Plane;
 
 /// Runs a third-party decoder and takes a panic in it for "nothing found": pictures made to break
@@ -32,7 +33,7 @@ const MAX_FALLBACK_PIXELS: usize = 5_000_000;
 const MAX_RQRR_RUNS: usize = 300;
 
 /// ZXing's original detector, once, as ported to Rust.
-pub(super) fn classic(plane: &Plane, seen: &Symbols) -> Option<Text> {
+pub(super) fn classic(plane: &Plane, seen: &Symbols) -> Option<Symbol> {
     if seen.patterns > MAX_UNBOUNDED_PATTERNS || plane.pixels().len() > MAX_FALLBACK_PIXELS {
         return None;
     }
@@ -41,8 +42,26 @@ pub(super) fn classic(plane: &Plane, seen: &Symbols) -> Option<Text> {
         let sampled = Detector::new(&bits)
             .detect_with_hints(&DecodeHints::default())
             .ok()?;
-        symbols::text_of(sampled.getBits())
+        let text = symbols::text_of(sampled.getBits())?;
+        // The middles of the finder patterns: bottom left, top left, top right.
+        let region = match sampled.getPoints() {
+            [bl, tl, tr, ..] => Some([
+                [tl.x, tl.y],
+                [tr.x, tr.y],
+                [tr.x + bl.x - tl.x, tr.y + bl.y - tl.y],
+                [bl.x, bl.y],
+            ]),
+            _ => None,
+        };
+        let region = region.map(|corners| region_in(plane, corners));
+        Some(Symbol { text, region })
     })
+}
+
+/// Where corners are that a decoder tells in pixels of a plane.
+fn region_in(plane: &Plane, corners: [[f32; 2]; 4]) -> Region {
+    let (width, height) = (plane.width() as f32, plane.height() as f32);
+    Region::from_fractions(corners.map(|[x, y]| [x / width, y / height]))
 }
 
 /// quircs on the plane, half and double size, a local threshold and a median, until one reads.
@@ -52,7 +71,7 @@ pub(super) fn classic(plane: &Plane, seen: &Symbols) -> Option<Text> {
 pub(super) fn quircs(plane: &Plane, deadline: Instant) -> Symbols {
     let small = plane.pixels().len() <= MAX_FALLBACK_PIXELS;
     let tiny = plane.pixels().len() * 4 <= MAX_FALLBACK_PIXELS;
-    let variants: [&dyn Fn() -> Option<Vec<Text>>; 5] = [
+    let variants: [&dyn Fn() -> Option<Vec<Symbol>>; 5] = [
         &|| small.then(|| find_with_quircs(plane, deadline)),
         &|| Some(find_with_quircs(&plane.halved(), deadline)),
         &|| tiny.then(|| find_with_quircs(&plane.doubled(), deadline)),
@@ -63,21 +82,21 @@ pub(super) fn quircs(plane: &Plane, deadline: Instant) -> Symbols {
         if Instant::now() >= deadline {
             break;
         }
-        let texts = variant().unwrap_or_default();
-        if !texts.is_empty() {
-            return Symbols::of(texts);
+        let read = variant().unwrap_or_default();
+        if !read.is_empty() {
+            return Symbols::of(read);
         }
     }
     Symbols::default()
 }
 
-fn find_with_quircs(plane: &Plane, deadline: Instant) -> Vec<Text> {
+pub(super) fn find_with_quircs(plane: &Plane, deadline: Instant) -> Vec<Symbol> {
     guarded(|| {
         let mut decoder = Quirc::new();
         let (width, height) = (plane.width() as usize, plane.height() as usize);
         let codes = decoder.identify(width, height, plane.pixels());
         let in_time = codes.take_while(|_| Instant::now() < deadline);
-        let texts = in_time.filter_map(|code| {
+        let read = in_time.filter_map(|code| {
             let mut code = code.ok()?;
             let size = usize::try_from(code.size).ok()?;
             let text = read_modules(size, |x, y| {
@@ -87,9 +106,15 @@ fn find_with_quircs(plane: &Plane, deadline: Instant) -> Vec<Text> {
                     .is_some_and(|byte| byte >> (index % 8) & 1 == 1)
             });
             code.cell_bitmap.zeroize();
-            text
+            let corners = code
+                .corners
+                .map(|corner| [corner.x as f32, corner.y as f32]);
+            text.map(|text| Symbol {
+                text,
+                region: Some(region_in(plane, corners)),
+            })
         });
-        Some(texts.collect())
+        Some(read.collect())
     })
     .unwrap_or_default()
 }
@@ -104,18 +129,25 @@ pub(super) fn rqrr(plane: &Plane, seen: &Symbols, deadline: Instant) -> Symbols 
     {
         return Symbols::default();
     }
+    Symbols::of(find_with_rqrr(plane))
+}
+
+pub(super) fn find_with_rqrr(plane: &Plane) -> Vec<Symbol> {
     let (width, height) = (plane.width() as usize, plane.height() as usize);
-    let texts = guarded(|| {
+    guarded(|| {
         let mut prepared = PreparedImage::prepare_from_greyscale(width, height, |x, y| {
             plane.pixels()[y * width + x]
         });
         let grids = prepared.detect_grids();
-        let texts = grids
-            .iter()
-            .filter_map(|grid| read_modules(grid.grid.size(), |x, y| grid.grid.bit(y, x)));
-        Some(texts.collect())
-    });
-    Symbols::of(texts.unwrap_or_default())
+        let read = grids.iter().filter_map(|grid| {
+            let text = read_modules(grid.grid.size(), |x, y| grid.grid.bit(y, x))?;
+            let corners = grid.bounds.map(|corner| [corner.x as f32, corner.y as f32]);
+            let region = Some(region_in(plane, corners));
+            Some(Symbol { text, region })
+        });
+        Some(read.collect())
+    })
+    .unwrap_or_default()
 }
 
 /// Reads modules that another decoder has found; `dark` tells a column and a row.

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::time::Instant;
 
+use countersign_enrollment::region::Region;
 use rxing::common::cpp_essentials::ConcentricPattern;
 use rxing::common::{BitMatrix, DetectorRXingResult};
 use rxing::qrcode::cpp_port::decoder::Decode;
@@ -23,11 +24,22 @@ const MAX_SETS: usize = 400;
 /// patterns compares each with all others, so its time grows with the square.
 const MAX_PATTERN_RUNS: usize = 20_000;
 
+/// What looks like a code and could not be read is told for so many places at most.
+const MAX_CANDIDATES: usize = 8;
+
+/// What one code says, and where it is.
+pub(super) struct Symbol {
+    pub(super) text: Text,
+    pub(super) region: Option<Region>,
+}
+
 /// What one attempt has found.
 #[derive(Default)]
 pub(super) struct Symbols {
-    /// The texts that were read.
-    pub(super) texts: Vec<Text>,
+    /// The codes that were read.
+    pub(super) read: Vec<Symbol>,
+    /// Where there seem to be others.
+    pub(super) candidates: Vec<Region>,
     /// Finder patterns seen, before any bound; `usize::MAX` if there were too many to look for.
     pub(super) patterns: usize,
     /// Runs of black and white that look like a finder pattern.
@@ -37,16 +49,26 @@ pub(super) struct Symbols {
 }
 
 impl Symbols {
-    /// Texts read by a decoder that tells nothing else.
-    pub(super) fn of(texts: Vec<Text>) -> Self {
+    /// Codes read by a decoder that tells nothing else.
+    pub(super) fn of(read: Vec<Symbol>) -> Self {
         Self {
-            texts,
+            read,
             ..Self::default()
         }
     }
 
+    /// Takes over everything but the codes, and gives those back.
+    pub(super) fn note(&mut self, mut other: Self) -> Vec<Symbol> {
+        let read = std::mem::take(&mut other.read);
+        self.absorb(other);
+        read
+    }
+
     pub(super) fn absorb(&mut self, other: Self) {
-        self.texts.extend(other.texts);
+        self.read.extend(other.read);
+        if self.candidates.is_empty() {
+            self.candidates = other.candidates;
+        }
         self.patterns = self.patterns.max(other.patterns);
         self.runs = self.runs.max(other.runs);
         self.unread = self.unread.max(other.unread);
@@ -90,17 +112,32 @@ fn read_polarity(bits: &BitMatrix, deadline: Instant) -> Symbols {
         if corners.iter().any(|corner| used.contains(corner)) {
             continue;
         }
-        let text = guarded(|| {
-            let sampled = SampleQR(bits, &set).ok()?;
-            text_of(sampled.getBits())
-        });
-        if let Some(text) = text {
-            used.extend(corners);
-            found.texts.push(text);
+        let sampled = guarded(|| SampleQR(bits, &set).ok());
+        let Some(sampled) = sampled else {
+            continue;
+        };
+        let region = region_of(bits, sampled.getPoints());
+        match guarded(|| text_of(sampled.getBits())) {
+            Some(text) => {
+                used.extend(corners);
+                found.read.push(Symbol { text, region });
+            }
+            None if found.candidates.len() < MAX_CANDIDATES => {
+                found.candidates.extend(region);
+            }
+            None => {}
         }
     }
     found.unread = found.patterns.saturating_sub(used.len());
     found
+}
+
+/// Where four corners are, clockwise, in fractions of the picture.
+fn region_of(bits: &BitMatrix, corners: &[rxing::Point]) -> Option<Region> {
+    let (width, height) = (bits.width() as f32, bits.height() as f32);
+    let corners: [rxing::Point; 4] = corners.try_into().ok()?;
+    let fractions = corners.map(|corner| [corner.x / width, corner.y / height]);
+    Some(Region::from_fractions(fractions))
 }
 
 /// Reads the modules of one code: error correction, then the text.
@@ -148,6 +185,6 @@ mod tests {
         }
         let found = read(bits, Instant::now() + Duration::from_secs(60));
         assert_eq!(found.patterns, usize::MAX);
-        assert!(found.texts.is_empty());
+        assert!(found.read.is_empty());
     }
 }

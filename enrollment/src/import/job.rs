@@ -12,9 +12,6 @@ use crate::sealed::{ImageBytes, ImportKey, OtpauthText, Sealed};
 
 use super::ImportList;
 
-/// The most pictures of one import.
-pub const MAX_PICTURES: usize = 8;
-
 /// One request to import accounts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

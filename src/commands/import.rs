@@ -1,0 +1,218 @@
+//! `countersign import`: sends files and pictures with accounts, and tells what became of
+//! each.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use reqwest::Method;
+use reqwest::multipart::{Form, Part};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::client::{Api, encode};
+use super::output::{self, Progress, account_label, text};
+use super::{Exit, Fault, Outcome};
+use crate::cli::{ApprovalArg, ImportArgs};
+use crate::intake::MAX_BODY;
+
+/// How long one poll waits at the server, in seconds.
+const POLL: u32 = 10;
+
+pub(super) async fn run(args: ImportArgs) -> Outcome {
+    let api = Api::find(&args.server)?;
+    let mut form = Form::new();
+    let mut bytes = 0;
+    for file in &args.files {
+        let content = read(file, MAX_BODY as u64 + 1)?;
+        bytes += content.len();
+        let name = Path::new(file)
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        let part = Part::bytes(content.to_vec()).file_name(name.unwrap_or_default());
+        form = form.part("file", part);
+    }
+    if bytes > MAX_BODY {
+        return Err(Fault::new(
+            Exit::NotEnrolled,
+            format!(
+                "the files have more than {} MiB together: send them one after the other",
+                MAX_BODY / (1024 * 1024)
+            ),
+        ));
+    }
+    if let Some(file) = &args.password_file {
+        let password = read(file, 4_096)?;
+        let password = std::str::from_utf8(&password)
+            .map_err(|_| Fault::new(Exit::Usage, format!("{file}: the password is not text")))?;
+        form = form.text(
+            "password",
+            password.trim_end_matches(['\r', '\n']).to_owned(),
+        );
+    }
+    let mut query = Vec::new();
+    if args.dry_run {
+        query.push("dryRun=true".to_owned());
+    }
+    if args.approval == Some(ApprovalArg::Required) {
+        query.push("approval=required".to_owned());
+    }
+    if let Some(pick) = &args.pick {
+        query.push(format!("pick={}", encode(pick)));
+    }
+    let path = format!("/api/imports?{}", query.join("&"));
+    let mut request = api.request(Method::POST, &path)?.multipart(form);
+    if let Some(key) = &args.idempotency_key {
+        request = request.header("idempotency-key", key);
+    }
+    let started = match api.try_send(request).await? {
+        Ok(started) => started,
+        Err(refusal) if matches!(refusal.status.as_u16(), 413 | 415 | 422) => {
+            if args.server.json {
+                output::document(&refusal.problem)?;
+                return Err(Fault::quiet(Exit::NotEnrolled));
+            }
+            return Err(Fault::new(Exit::NotEnrolled, refusal.sentence()));
+        }
+        Err(refusal) => return Err(refusal.into_fault()),
+    };
+    let state = if args.no_wait {
+        started
+    } else {
+        wait(&api, started).await?
+    };
+    report(&state, args.server.json)
+}
+
+fn read(file: &str, limit: u64) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    let result = if file == "-" {
+        std::io::stdin().lock().take(limit).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+    };
+    result.map_err(|error| Fault::new(Exit::Failed, format!("cannot read {file}: {error}")))?;
+    if bytes.is_empty() {
+        return Err(Fault::new(Exit::Usage, format!("{file} is empty")));
+    }
+    Ok(bytes)
+}
+
+/// Follows an import until it has ended, or nothing but people's decisions is missing.
+async fn wait(api: &Api, state: Value) -> Result<Value, Fault> {
+    let mut progress = Progress::new();
+    let mut state = state;
+    let path = format!("/api/imports/{}", encode(&text(&state, "id")));
+    while !has_ended(&state) && !waits_for_people(&state) {
+        progress.show(&words(&state));
+        state = api
+            .get(&format!("{path}?wait={POLL}"))
+            .await
+            .inspect_err(|_| progress.end())?;
+    }
+    progress.end();
+    Ok(state)
+}
+
+fn has_ended(state: &Value) -> bool {
+    matches!(
+        state["stage"].as_str(),
+        Some("Done" | "Failed" | "Terminated")
+    )
+}
+
+fn waits_for_people(state: &Value) -> bool {
+    let progress = &state["progress"];
+    state["approvalRequired"].as_bool() == Some(true)
+        && progress.is_object()
+        && progress["started"] == progress["total"]
+}
+
+fn words(state: &Value) -> String {
+    let progress = &state["progress"];
+    match state["stage"].as_str() {
+        Some("Pending") => "waiting for a worker".to_owned(),
+        Some("Reading") => "reading the pictures".to_owned(),
+        Some("Planning") => "reading the accounts".to_owned(),
+        _ => format!(
+            "{} of {} accounts started",
+            progress["started"], progress["total"]
+        ),
+    }
+}
+
+fn report(state: &Value, json: bool) -> Outcome {
+    if json {
+        output::document(state)?;
+    } else {
+        describe(state);
+    }
+    match state["stage"].as_str() {
+        Some("Done") if is_fine(state) => Ok(()),
+        Some("Done" | "Failed" | "Terminated") => Err(Fault::quiet(Exit::NotEnrolled)),
+        _ => Err(Fault::quiet(Exit::StillRunning)),
+    }
+}
+
+/// Whether every account is where it should be, and nothing is missing.
+fn is_fine(state: &Value) -> bool {
+    let accounts = state["accounts"].as_array();
+    state["problems"].as_array().is_none_or(Vec::is_empty)
+        && accounts.into_iter().flatten().all(|account| {
+            matches!(
+                account["result"].as_str(),
+                Some("new" | "not-picked" | "enrolled" | "already-there" | "repeated")
+            )
+        })
+}
+
+fn describe(state: &Value) {
+    output::line(&format!("{}  {}", text(state, "id"), text(state, "stage")));
+    for account in state["accounts"].as_array().into_iter().flatten() {
+        let mut label = account_label(&account["preview"]);
+        if label.is_empty() {
+            label = text(account, "name");
+        }
+        output::line(&format!(
+            "{:>4}  {:<13}  {label}  {}",
+            account["position"],
+            text(account, "result"),
+            text(account, "id")
+        ));
+        for warning in account["warnings"].as_array().into_iter().flatten() {
+            output::line(&format!("      warning   {}", text(warning, "detail")));
+        }
+        complain(&account["problem"]);
+    }
+    for problem in state["problems"].as_array().into_iter().flatten() {
+        if let Some(source) = problem["source"].as_u64() {
+            output::line(&format!("file {source}"));
+        }
+        complain(problem);
+    }
+    if state["dryRun"].as_bool() == Some(true) && state["stage"] == "Done" {
+        output::note("Nothing was changed: this was a dry run.");
+    } else if waits_for_people(state) && !has_ended(state) {
+        output::note(
+            "Somebody else has to approve each account: countersign list --enrollments --stage AwaitingApproval",
+        );
+    } else if let Some(accounts) = state["accounts"].as_array() {
+        let count = |result: &str| accounts.iter().filter(|it| it["result"] == result).count();
+        output::note(&format!(
+            "{} enrolled, {} there already, {} of {} otherwise",
+            count("enrolled"),
+            count("already-there"),
+            accounts.len() - count("enrolled") - count("already-there"),
+            accounts.len()
+        ));
+    }
+}
+
+fn complain(problem: &Value) {
+    if problem.is_object() {
+        output::line(&format!(
+            "      problem   {} {}",
+            text(problem, "detail"),
+            text(problem, "nextStep")
+        ));
+    }
+}

@@ -1,0 +1,224 @@
+//! Imports: started, followed and ended through the task hub like enrollments.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use countersign_enrollment::contract::IMPORT;
+use countersign_enrollment::ids::{CallerId, ImportId};
+use countersign_enrollment::import::job::{
+    ImportOutcome, ImportProgress, ImportRequest, ImportSource,
+};
+use countersign_enrollment::request::Approval;
+use countersign_enrollment::sealed::{ImageBytes, ImportKey};
+use durabletask::{ClientError, IdReuse, InstanceState, Payloads, Recursive, Status};
+use tokio::time::Instant;
+
+use super::{EnrollmentError, Enrollments, hub, internal};
+use crate::access::secret;
+use crate::intake::ImportMaterial;
+use crate::telemetry;
+
+/// What to import and how.
+pub(crate) struct NewImport<'a> {
+    pub(crate) material: Vec<ImportMaterial>,
+    pub(crate) pick: Option<Vec<u32>>,
+    pub(crate) dry_run: bool,
+    pub(crate) caller: &'a str,
+    pub(crate) approval_asked: bool,
+    pub(crate) idempotency_key: Option<&'a str>,
+}
+
+/// An import at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct ImportSnapshot {
+    pub(crate) id: ImportId,
+    pub(crate) status: Status,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) last_updated_at: DateTime<Utc>,
+    pub(crate) requested_by: String,
+    pub(crate) approval_required: bool,
+    pub(crate) dry_run: bool,
+    pub(crate) progress: Option<ImportProgress>,
+    pub(crate) outcome: Option<ImportOutcome>,
+    fingerprint: String,
+}
+
+impl ImportSnapshot {
+    fn just_started(id: &ImportId, request: &ImportRequest, now: DateTime<Utc>) -> Self {
+        Self {
+            id: id.clone(),
+            status: Status::Pending,
+            created_at: now,
+            last_updated_at: now,
+            requested_by: request.requested_by.to_string(),
+            approval_required: matches!(request.approval, Approval::Required { .. }),
+            dry_run: request.dry_run,
+            progress: None,
+            outcome: None,
+            fingerprint: request.fingerprint.clone(),
+        }
+    }
+
+    fn read(state: &InstanceState) -> Option<Self> {
+        let id: ImportId = state.instance_id.parse().ok()?;
+        let request: ImportRequest = state.input().ok()?;
+        let created_at = state.created_at.unwrap_or_default();
+        let mut snapshot = Self {
+            status: state.status,
+            last_updated_at: state.last_updated_at.unwrap_or(created_at),
+            progress: state.custom_status().ok(),
+            ..Self::just_started(&id, &request, created_at)
+        };
+        if state.status == Status::Completed {
+            match state.output() {
+                Ok(outcome) => snapshot.outcome = Some(outcome),
+                // An output that this release does not understand is no success.
+                Err(_) => snapshot.status = Status::Failed,
+            }
+        }
+        Some(snapshot)
+    }
+
+    /// Whether nothing more will happen.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(
+            self.status,
+            Status::Completed | Status::Failed | Status::Terminated | Status::Canceled
+        )
+    }
+}
+
+impl Enrollments {
+    /// Starts an import, or finds the one that the same caller started with the same
+    /// idempotency key and files.
+    pub(crate) async fn start_import(
+        &self,
+        new: NewImport<'_>,
+    ) -> Result<ImportSnapshot, EnrollmentError> {
+        let caller: CallerId = new.caller.parse().map_err(internal)?;
+        let id = match new.idempotency_key {
+            None => ImportId::random(),
+            Some(key) => ImportId::from_uuid(self.uuid_for(b"import", new.caller, key)),
+        };
+        telemetry::about(&id);
+        let picked = format!("{:?}", new.pick);
+        let mut parts: Vec<&[u8]> = vec![
+            b"import",
+            picked.as_bytes(),
+            if new.dry_run { b"dry run" } else { b"" },
+            if new.approval_asked { b"approval" } else { b"" },
+        ];
+        parts.extend(new.material.iter().map(|material| material.original()));
+        let fingerprint = self.fingerprint(&parts);
+        let sources = new
+            .material
+            .iter()
+            .map(|material| match material {
+                ImportMaterial::Image { bytes, .. } => self
+                    .seal
+                    .seal(&id, &ImageBytes::new(bytes.clone()))
+                    .map(ImportSource::Image),
+                ImportMaterial::List { list, .. } => {
+                    self.seal.seal(&id, list).map(ImportSource::List)
+                }
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(internal)?;
+        let key = ImportKey::new(secret::mac(&self.idempotency, &[b"imported accounts"]));
+        let request = ImportRequest {
+            sources,
+            key: self.seal.seal(&id, &key).map_err(internal)?,
+            pick: new.pick,
+            dry_run: new.dry_run,
+            approval: self.approval(new.approval_asked),
+            requested_by: caller,
+            fingerprint,
+        };
+        let started = self
+            .client
+            .start(&IMPORT, &request)
+            .instance_id(id.to_string())
+            .reuse(IdReuse::Never)
+            .tag("requestedBy", new.caller)
+            .send()
+            .await;
+        match started {
+            Ok(_) => {
+                tracing::info!(instance_id = %id, "import started");
+                Ok(ImportSnapshot::just_started(
+                    &id,
+                    &request,
+                    self.clock.now(),
+                ))
+            }
+            Err(ClientError::AlreadyExists { .. }) => {
+                let snapshot = self.get_import(&id, None).await?;
+                let (kept, asked) = (&snapshot.fingerprint, &request.fingerprint);
+                if secret::same(kept.as_bytes(), asked.as_bytes()) {
+                    Ok(snapshot)
+                } else {
+                    Err(EnrollmentError::KeyReused)
+                }
+            }
+            Err(error) => Err(hub(error)),
+        }
+    }
+
+    /// The import as it is, if there is one and `only`, if given, asked for it.
+    pub(crate) async fn get_import(
+        &self,
+        id: &ImportId,
+        only: Option<&str>,
+    ) -> Result<ImportSnapshot, EnrollmentError> {
+        let state = self
+            .client
+            .get(id.as_str(), Payloads::Include)
+            .await
+            .map_err(hub)?
+            .ok_or(EnrollmentError::Unknown)?;
+        let snapshot = ImportSnapshot::read(&state).ok_or(EnrollmentError::Unknown)?;
+        match only {
+            Some(caller) if snapshot.requested_by != caller => Err(EnrollmentError::Unknown),
+            _ => Ok(snapshot),
+        }
+    }
+
+    /// Waits until the import has ended, or `time` is over.
+    pub(crate) async fn follow_import(
+        &self,
+        snapshot: ImportSnapshot,
+        time: Duration,
+    ) -> Result<ImportSnapshot, EnrollmentError> {
+        if snapshot.has_ended() || time.is_zero() {
+            return Ok(snapshot);
+        }
+        let until = Instant::now() + time;
+        let id = snapshot.id.as_str();
+        let waited = self.client.wait_for_completion(id, Payloads::Omit, time);
+        if let Err(error) = waited.await
+            && !matches!(
+                error,
+                ClientError::Timeout { .. } | ClientError::DeadlineExceeded(_)
+            )
+            && Instant::now() < until
+        {
+            return Err(hub(error));
+        }
+        self.get_import(&snapshot.id, None).await
+    }
+
+    /// Ends an import that still runs, with the enrollments that it waits for.
+    pub(crate) async fn terminate_import(
+        &self,
+        id: &ImportId,
+        caller: &str,
+    ) -> Result<(), EnrollmentError> {
+        let reason = format!("terminated by {caller}");
+        self.client
+            .terminate(id.as_str(), &reason, Recursive::Yes)
+            .await
+            .map_err(hub)?;
+        tracing::info!(instance_id = %id, "termination sent");
+        Ok(())
+    }
+}
