@@ -12,6 +12,10 @@ say() { printf '%s\n' "$*" >&2; }
 
 die() { say "conformance: $*"; exit 1; }
 
+# unavailable MESSAGE: ends with the status that means that something could not be installed, which
+# callers may forgive; a failed check never ends like this.
+unavailable() { say "conformance: $*"; exit 69; }
+
 # retry COMMAND...: a download, tried four times with growing pauses.
 retry() {
     local pause
@@ -38,59 +42,49 @@ need() {
     debian_packages "$@" && command -v "$tool" >/dev/null
 }
 
-# start_scheduler: sets CONFORMANCE_CONNECTION_STRING to a scheduler of our own, in memory of its
-# own, unless the variable is set already.
+# start_scheduler: sets CONFORMANCE_CONNECTION_STRING to a scheduler of our own, with its data in
+# memory, unless the variable is set already.
 start_scheduler() {
     [ -z "${CONFORMANCE_CONNECTION_STRING:-}" ] || return 0
-    local data log tries
-    data=$(mktemp -d)
-    log=$data/scheduler.log
-    scheduler_binary "$data"
-    "${scheduler_command[@]}" >"$log" 2>&1 &
+    local binary=${CONFORMANCE_SCHEDULER:-$root/target/debug/durabletask-scheduler}
+    if [ -z "${CONFORMANCE_SCHEDULER:-}" ]; then
+        (cd "$root" && cargo build --locked --quiet -p durabletask-scheduler-cli >&2)
+    fi
+    scheduler_log=$(mktemp)
+    "$binary" --memory --listen 127.0.0.1:0 --dashboard none >"$scheduler_log" 2>&1 &
     scheduler_pid=$!
-    scheduler_data=$data
     trap stop_scheduler EXIT
-    for tries in $(seq 300); do
-        if grep -q 'Endpoint=' "$log"; then
-            CONFORMANCE_CONNECTION_STRING=$(grep -o 'Endpoint=[^ ]*' "$log" | head -n 1)
+    for _ in $(seq 300); do
+        if CONFORMANCE_CONNECTION_STRING=$(grep -o -m 1 'Endpoint=[^ ]*' "$scheduler_log"); then
             export CONFORMANCE_CONNECTION_STRING
             return
         fi
         kill -0 "$scheduler_pid" 2>/dev/null || break
         sleep 0.1
     done
-    cat "$log" >&2
+    cat "$scheduler_log" >&2
     die "the scheduler did not start"
-}
-
-# scheduler_binary FOLDER: builds ours where it isn't, and sets scheduler_command.
-scheduler_binary() {
-    local binary=${CONFORMANCE_SCHEDULER:-$root/target/debug/countersign}
-    if [ -z "${CONFORMANCE_SCHEDULER:-}" ]; then
-        (cd "$root" && cargo build --locked --quiet --bin countersign >&2)
-    fi
-    scheduler_command=("$binary" scheduler --data-dir "$1/data" --scheduler-listen 127.0.0.1:0 --dashboard-listen none)
 }
 
 stop_scheduler() {
     kill "$scheduler_pid" 2>/dev/null || true
     wait "$scheduler_pid" 2>/dev/null || true
-    rm -rf "$scheduler_data"
+    rm -f "$scheduler_log"
 }
 
 # python_environment: an environment with the pinned packages at $work/venv.
 python_environment() {
-    need python3 python3 || die "Python: there is no python3, and it could not be installed"
+    need python3 python3 || unavailable "Python: there is no python3, and it could not be installed"
     local wanted=$official/python/requirements.txt
     if cmp -s "$wanted" "$work/venv/requirements.txt"; then return; fi
     rm -rf "$work/venv"
     if ! python3 -m venv "$work/venv" 2>/dev/null; then
         rm -rf "$work/venv"
-        debian_packages python3-venv || die "Python: python3-venv is missing, and it could not be installed"
+        debian_packages python3-venv || unavailable "Python: python3-venv is missing, and it could not be installed"
         python3 -m venv "$work/venv"
     fi
     retry "$work/venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted" >&2 \
-        || die "Python: the official packages could not be downloaded; is there a network?"
+        || unavailable "Python: the official packages could not be downloaded; is there a network?"
     cp "$wanted" "$work/venv/requirements.txt"
 }
 
@@ -100,4 +94,28 @@ go_toolchain() {
     local version
     version=$(go env GOVERSION)
     [ "$(printf '%s\n' go1.21 "$version" | sort -V | head -n 1)" = go1.21 ]
+}
+
+# go_module: a module at $work/go that requires the official one at the pinned version.
+go_module() {
+    go_toolchain || unavailable "Go: there is no go 1.21 or newer, and it could not be installed"
+    local wanted=$official/go/module.txt
+    if cmp -s "$wanted" "$work/go/module.txt"; then return; fi
+    rm -rf "$work/go"
+    mkdir -p "$work/go"
+    # What is required is what these import: the SDK, and its sidecar with the SQLite backend.
+    cp "$official"/go/*.go "$work/go/"
+    (cd "$work/go" \
+        && go mod init durabletask.conformance/official \
+        && retry go get "github.com/microsoft/durabletask-go@$(cat "$wanted")" \
+        && retry go mod tidy) >&2 \
+        || unavailable "Go: the official module could not be downloaded; is there a network?"
+    cp "$wanted" "$work/go/module.txt"
+}
+
+# go_sidecar: the official sidecar at $work/go/sidecar.
+go_sidecar() {
+    go_module
+    (cd "$work/go" && retry go build -mod=mod -o sidecar github.com/microsoft/durabletask-go) >&2 \
+        || unavailable "Go: the official sidecar could not be built"
 }
