@@ -1,4 +1,4 @@
-//! Instances: start, look, wait, tell, query, purge.
+//! Instances: start, restart, look, wait, tell, purge.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use durabletask_proto::history_event::EventType;
 use durabletask_proto::{
     CreateInstanceRequest, CreateInstanceResponse, ExecutionStartedEvent, GetInstanceRequest,
     GetInstanceResponse, OrchestrationInstance, OrchestrationState, OrchestrationStatus,
-    PurgeInstancesRequest, PurgeInstancesResponse, QueryInstancesRequest, QueryInstancesResponse,
+    PurgeInstancesRequest, PurgeInstancesResponse, RestartInstanceRequest, RestartInstanceResponse,
     purge_instances_request,
 };
 use durabletask_scheduler_core::{check_policy, is_terminal};
@@ -15,8 +15,6 @@ use tonic::{Request, Status};
 use super::{Service, check_instance_id, status};
 use crate::store::{self, PurgeFilter, Start, StateFilter, micros};
 
-const DEFAULT_PAGE: usize = 100;
-const MAX_PAGE: usize = 1000;
 const MAX_BATCH: usize = 500;
 /// How many instances one transaction of a filter purge looks at.
 const PURGE_STEP: usize = 200;
@@ -73,6 +71,29 @@ impl Service {
             .map_err(status)?;
         tracing::info!(task_hub = hub, instance_id, "instance started");
         Ok(CreateInstanceResponse { instance_id })
+    }
+
+    pub(super) async fn restart(
+        &self,
+        request: Request<RestartInstanceRequest>,
+    ) -> Result<RestartInstanceResponse, Status> {
+        let hub = self.hub(&request).await?;
+        let request = request.into_inner();
+        let id = request.instance_id;
+        let target = if request.restart_with_new_instance_id {
+            uuid::Uuid::new_v4().simple().to_string()
+        } else {
+            id.clone()
+        };
+        let execution_id = uuid::Uuid::new_v4().simple().to_string();
+        let instance_id = target.clone();
+        self.store
+            .writer
+            .write(move |tx| tx.restart(hub, &id, &target, &execution_id))
+            .await
+            .map_err(status)?;
+        tracing::info!(task_hub = hub, instance_id, "instance restarted");
+        Ok(RestartInstanceResponse { instance_id })
     }
 
     async fn state(
@@ -162,42 +183,6 @@ impl Service {
             .write(move |tx| tx.raise(hub, &id, event.clone()))
             .await
             .map_err(status)
-    }
-
-    pub(super) async fn query(
-        &self,
-        request: Request<QueryInstancesRequest>,
-    ) -> Result<QueryInstancesResponse, Status> {
-        let hub = self.hub(&request).await?;
-        let query = request.into_inner().query.unwrap_or_default();
-        let after = match query.continuation_token.filter(|token| !token.is_empty()) {
-            None => None,
-            Some(token) => Some(token.parse::<i64>().map_err(|_| {
-                Status::invalid_argument(
-                    "the continuation token is not one that this scheduler gave out",
-                )
-            })?),
-        };
-        let limit = match usize::try_from(query.max_instance_count) {
-            Ok(0) | Err(_) => DEFAULT_PAGE,
-            Ok(limit) => limit.min(MAX_PAGE),
-        };
-        let filter = StateFilter {
-            statuses: query.runtime_status,
-            created_from_us: query.created_time_from.as_ref().map(micros),
-            created_to_us: query.created_time_to.as_ref().map(micros),
-            id_prefix: query.instance_id_prefix.filter(|prefix| !prefix.is_empty()),
-        };
-        let payloads = query.fetch_inputs_and_outputs;
-        let page = self
-            .store
-            .read(move |conn| store::query(conn, hub, &filter, after, limit, payloads))
-            .await
-            .map_err(status)?;
-        Ok(QueryInstancesResponse {
-            orchestration_state: page.states,
-            continuation_token: page.next.map(|next| next.to_string()),
-        })
     }
 
     pub(super) async fn purge(

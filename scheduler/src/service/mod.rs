@@ -3,6 +3,7 @@
 mod entities;
 mod history;
 mod instances;
+mod lists;
 mod rpc;
 mod status;
 mod work_items;
@@ -24,6 +25,9 @@ use status::status;
 /// A stream of answers.
 pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
+/// How many instances a page has when the caller names no number, and at most.
+const DEFAULT_PAGE: usize = 100;
+const MAX_PAGE: usize = 1000;
 /// The longest instance id, in characters.
 const MAX_INSTANCE_ID: usize = 100;
 
@@ -118,4 +122,16 @@ fn check_instance_id(id: &str) -> Result<(), Status> {
         ));
     }
     Ok(())
+}
+
+/// The size of a page; 0 and less ask for the default.
+fn page_size(asked: i32) -> usize {
+    match usize::try_from(asked) {
+        Ok(0) | Err(_) => DEFAULT_PAGE,
+        Ok(asked) => asked.min(MAX_PAGE),
+    }
+}
+
+fn wrong_cursor() -> Status {
+    Status::invalid_argument("the continuation token is not one that this scheduler gave out")
 }

@@ -199,22 +199,14 @@ impl TaskHubSidecarService for Service {
         &self,
         request: Request<RestartInstanceRequest>,
     ) -> Result<Response<RestartInstanceResponse>, Status> {
-        let _ = request;
-        unsupported(
-            "restarting",
-            "start the orchestration again with the same input",
-        )
+        self.restart(request).await.map(Response::new)
     }
 
     async fn list_instance_ids(
         &self,
         request: Request<ListInstanceIdsRequest>,
     ) -> Result<Response<ListInstanceIdsResponse>, Status> {
-        let _ = request;
-        unsupported(
-            "listing ids by completion time",
-            "use QueryInstances with a status filter",
-        )
+        self.list(request).await.map(Response::new)
     }
 
     async fn create_task_hub(

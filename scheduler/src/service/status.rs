@@ -9,6 +9,7 @@ pub(super) fn status(error: StoreError) -> Status {
     match error {
         StoreError::NotFound(_) | StoreError::WorkItemGone => Status::not_found(message),
         StoreError::AlreadyExists(_) => Status::already_exists(message),
+        StoreError::InvalidState(_) => Status::failed_precondition(message),
         StoreError::Corrupt(_) => Status::data_loss(message),
         StoreError::Closed => Status::unavailable(message),
         StoreError::Sql(error) => match error.sqlite_error_code() {

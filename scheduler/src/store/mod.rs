@@ -5,9 +5,11 @@ mod browse;
 mod entities;
 mod entity_queries;
 mod instances;
+mod list;
 mod pending;
 mod purge;
 mod query;
+mod restart;
 mod rows;
 mod schema;
 mod summary;
@@ -27,9 +29,10 @@ pub(crate) use browse::{Cursor, CursorValue, Narrow, Sort, browse, names};
 pub(crate) use entities::{EntityBatch, EntityHeader};
 pub(crate) use entity_queries::{EntityFilter, entities, entity, entity_batch};
 pub(crate) use instances::{Start, micros, timestamp};
+pub(crate) use list::{ListCursor, ListFilter, list};
 pub(crate) use pending::Pending;
 pub(crate) use purge::PurgeFilter;
-pub(crate) use query::{StateFilter, history_page, inbox, query, state};
+pub(crate) use query::{Place, StateFilter, history_page, inbox, query, state};
 pub(crate) use summary::{hub_names, status_counts};
 pub(crate) use turns::FinishedTurn;
 pub(crate) use writer::{Committed, Tx, Writer};
@@ -115,6 +118,8 @@ pub(crate) enum StoreError {
         "there is already an instance {0:?} in this task hub, and the start does not allow replacing it"
     )]
     AlreadyExists(String),
+    #[error("{0}")]
+    InvalidState(String),
     #[error(
         "the work item is gone: it was completed, abandoned, or its instance was replaced or purged"
     )]
@@ -216,4 +221,17 @@ impl Store {
             }
         }
     }
+}
+
+/// What SQLite makes of a statement, one step a line.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+fn explain(conn: &Connection, sql: &str, values: Vec<rusqlite::types::Value>) -> String {
+    let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let steps = statement
+        .query_map(rusqlite::params_from_iter(values), |row| {
+            row.get::<_, String>(3)
+        })
+        .unwrap();
+    steps.collect::<Result<Vec<_>, _>>().unwrap().join("\n")
 }

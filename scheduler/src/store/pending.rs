@@ -79,7 +79,11 @@ pub(crate) fn counters(conn: &Connection) -> Result<Counters, OpenError> {
     Ok(Counters {
         instance: max("SELECT coalesce(max(key), 0) FROM instances")?
             .max(max("SELECT coalesce(max(instance), 0) FROM activities")?)
-            .max(max("SELECT coalesce(max(key), 0) FROM entities")?),
+            .max(max("SELECT coalesce(max(key), 0) FROM entities")?)
+            // A purged parent's number must not make others' children its own.
+            .max(max(
+                "SELECT coalesce(max(parent_key), 0) FROM instances WHERE parent_key IS NOT NULL",
+            )?),
         inbox: max("SELECT coalesce(max(seq), 0) FROM inbox")?
             .max(max("SELECT coalesce(max(seq), 0) FROM entity_inbox")?),
         activity: max("SELECT coalesce(max(id), 0) FROM activities")?,

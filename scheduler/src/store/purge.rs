@@ -3,7 +3,7 @@
 use durabletask_scheduler_core::{is_entity_id, is_terminal};
 
 use super::StoreError;
-use super::query::{StateFilter, query};
+use super::query::{Place, StateFilter, query};
 use super::writer::Tx;
 
 /// What a filter purge deletes, a bounded number of instances per transaction.
@@ -12,7 +12,7 @@ pub(crate) struct PurgeFilter {
     pub(crate) filter: StateFilter,
     pub(crate) recursive: bool,
     /// Where the walk through the instances goes on.
-    pub(crate) after: Option<i64>,
+    pub(crate) after: Option<Place>,
     pub(crate) limit: usize,
 }
 
@@ -54,7 +54,7 @@ impl Tx<'_> {
         &mut self,
         hub: i64,
         purge: &PurgeFilter,
-    ) -> Result<(i32, Option<i64>), StoreError> {
+    ) -> Result<(i32, Option<Place>), StoreError> {
         let page = query(
             self.conn,
             hub,

@@ -1,7 +1,8 @@
 //! Reading: states, pages of them, history, inboxes.
 
 use durabletask_proto::{
-    ExecutionStartedEvent, HistoryChunk, HistoryEvent, OrchestrationState, TaskFailureDetails,
+    ExecutionStartedEvent, HistoryChunk, HistoryEvent, OrchestrationState, OrchestrationStatus,
+    TaskFailureDetails,
 };
 use prost::Message;
 use prost_types::Timestamp;
@@ -20,11 +21,18 @@ pub(crate) struct StateFilter {
     pub(crate) id_prefix: Option<String>,
 }
 
+/// Where a page begins: after the instance with this time of creation and this key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) created_us: i64,
+    pub(crate) key: i64,
+}
+
 /// One page of states; `next` is the cursor of the following page, if there is one.
 #[derive(Clone, Debug)]
 pub(crate) struct Page {
     pub(crate) states: Vec<OrchestrationState>,
-    pub(crate) next: Option<i64>,
+    pub(crate) next: Option<Place>,
 }
 
 /// A stretch of history and the number to go on with, if there is more.
@@ -46,9 +54,17 @@ pub(super) fn from_micros(us: i64) -> Timestamp {
     }
 }
 
+/// Reads what [`read_state`] takes.
 pub(super) fn select(payloads: bool) -> String {
+    format!(
+        "{} FROM instances i JOIN payloads p ON p.instance = i.key",
+        columns(payloads)
+    )
+}
+
+fn columns(payloads: bool) -> String {
     let extra = if payloads { ", p.input, p.output" } else { "" };
-    format!("{COLUMNS}{extra} FROM instances i JOIN payloads p ON p.instance = i.key")
+    format!("{COLUMNS}{extra}")
 }
 
 pub(super) fn read_state(
@@ -97,58 +113,94 @@ pub(crate) fn state(
         .optional()?)
 }
 
+/// The SQL that finds one page of a hub's instances, in order of creation, and its
+/// values. Each status has a stretch of the status index that is in that order already,
+/// and SQLite merges the stretches as it goes: a page reads about as many rows as it
+/// has, whatever else is in the hub.
+fn page_of_keys(
+    hub: i64,
+    filter: &StateFilter,
+    after: Option<Place>,
+    limit: usize,
+) -> (String, Vec<Value>) {
+    let mut statuses: Vec<Option<i32>> = match filter.statuses.is_empty() {
+        true => vec![None],
+        false => filter.statuses.iter().copied().map(Some).collect(),
+    };
+    statuses.sort_unstable();
+    statuses.dedup();
+    // The wire has few statuses; other numbers match nothing, however many are sent.
+    statuses.retain(|status| status.is_none_or(|s| OrchestrationStatus::try_from(s).is_ok()));
+    let mut parts = Vec::new();
+    let mut values = Vec::new();
+    for status in statuses {
+        let mut sql = "SELECT created_us, key FROM instances WHERE hub = ?".to_owned();
+        values.push(Value::from(hub));
+        if let Some(status) = status {
+            sql.push_str(" AND status = ?");
+            values.push(i64::from(status).into());
+        }
+        if let Some(after) = after {
+            sql.push_str(" AND (created_us, key) > (?, ?)");
+            values.push(after.created_us.into());
+            values.push(after.key.into());
+        }
+        if let Some(from) = filter.created_from_us {
+            sql.push_str(" AND created_us >= ?");
+            values.push(from.into());
+        }
+        if let Some(to) = filter.created_to_us {
+            sql.push_str(" AND created_us < ?");
+            values.push(to.into());
+        }
+        if let Some(prefix) = &filter.id_prefix {
+            // Byte-wise and case-sensitive, unlike LIKE.
+            sql.push_str(" AND substr(id, 1, length(?)) = ?");
+            values.push(prefix.clone().into());
+            values.push(prefix.clone().into());
+        }
+        parts.push(sql);
+    }
+    if parts.is_empty() {
+        parts.push("SELECT created_us, key FROM instances WHERE 0".to_owned());
+    }
+    values.push(Value::from(
+        i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX),
+    ));
+    let sql = format!(
+        "{} ORDER BY created_us, key LIMIT ?",
+        parts.join(" UNION ALL ")
+    );
+    (sql, values)
+}
+
 /// One page of a hub's instances in order of creation, after the cursor `after`.
 pub(crate) fn query(
     conn: &Connection,
     hub: i64,
     filter: &StateFilter,
-    after: Option<i64>,
+    after: Option<Place>,
     limit: usize,
     payloads: bool,
 ) -> Result<Page, StoreError> {
-    let mut sql = format!("{} WHERE i.hub = ? AND i.key > ?", select(payloads));
-    let mut values = vec![Value::from(hub), Value::from(after.unwrap_or(0))];
-    if !filter.statuses.is_empty() {
-        let marks = vec!["?"; filter.statuses.len()].join(", ");
-        sql.push_str(&format!(" AND i.status IN ({marks})"));
-        values.extend(
-            filter
-                .statuses
-                .iter()
-                .map(|status| Value::from(i64::from(*status))),
-        );
-    }
-    if let Some(from) = filter.created_from_us {
-        sql.push_str(" AND i.created_us >= ?");
-        values.push(from.into());
-    }
-    if let Some(to) = filter.created_to_us {
-        sql.push_str(" AND i.created_us < ?");
-        values.push(to.into());
-    }
-    if let Some(prefix) = &filter.id_prefix {
-        // Byte-wise and case-sensitive, unlike LIKE.
-        sql.push_str(" AND substr(i.id, 1, length(?)) = ?");
-        values.push(prefix.clone().into());
-        values.push(prefix.clone().into());
-    }
-    sql.push_str(" ORDER BY i.key LIMIT ?");
-    values.push(Value::from(
-        i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX),
-    ));
-    let mut statement = conn.prepare_cached(&sql)?;
-    let mut rows = statement
+    let (keys, values) = page_of_keys(hub, filter, after, limit);
+    // One statement, so that the states are those that the filter saw.
+    let sql = format!(
+        "{}, w.created_us AS place FROM ({keys}) w CROSS JOIN instances i ON i.key = w.key
+         CROSS JOIN payloads p ON p.instance = i.key ORDER BY w.created_us, w.key",
+        columns(payloads)
+    );
+    let mut rows = conn
+        .prepare_cached(&sql)?
         .query_map(rusqlite::params_from_iter(values), |row| {
-            read_state(row, payloads)
+            let (key, state) = read_state(row, payloads)?;
+            let created_us = row.get("place")?;
+            Ok((Place { created_us, key }, state))
         })?
         .collect::<Result<Vec<_>, _>>()?;
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let next = if more {
-        rows.last().map(|(key, _)| *key)
-    } else {
-        None
-    };
+    let next = rows.last().map(|(place, _)| *place).filter(|_| more);
     Ok(Page {
         states: rows.into_iter().map(|(_, state)| state).collect(),
         next,
@@ -198,4 +250,38 @@ pub(crate) fn inbox(
         events.push((row.get(0)?, HistoryEvent::decode(&*bytes)?));
     }
     Ok(events)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_walks_an_index_and_sorts_nothing() {
+        let conn = super::super::schema::open_memory().unwrap();
+        let filter = |statuses: &[i32]| StateFilter {
+            statuses: statuses.to_vec(),
+            created_from_us: Some(1),
+            ..StateFilter::default()
+        };
+        let place = Place {
+            created_us: 5,
+            key: 5,
+        };
+        for (filter, index) in [
+            (filter(&[1, 3]), "instances_by_status"),
+            (filter(&[]), "instances_by_created"),
+        ] {
+            for after in [None, Some(place)] {
+                let (sql, values) = page_of_keys(1, &filter, after, 100);
+                let plan = super::super::explain(&conn, &sql, values);
+                assert!(plan.contains(index), "{plan}");
+                assert!(
+                    !plan.contains("SCAN") && !plan.contains("TEMP B-TREE"),
+                    "{plan}"
+                );
+            }
+        }
+    }
 }

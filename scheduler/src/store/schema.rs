@@ -12,7 +12,7 @@ pub(crate) const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 
 /// The steps from each schema version to the next, the first from an empty file. A
 /// step that has been released is never edited: a change is one more step.
-const STEPS: [&str; 3] = [TABLES, ENTITIES, INDEXES];
+const STEPS: [&str; 4] = [TABLES, ENTITIES, INDEXES, COMPLETIONS_AND_HUBS];
 
 /// Large payloads have a table of their own, so that a turn's update of the small
 /// instance row doesn't rewrite them. Times are microseconds since 1970.
@@ -94,6 +94,18 @@ pub(crate) fn ensure_hubs(conn: &Connection, names: &[String]) -> Result<(), Ope
     }
     Ok(())
 }
+
+/// Lists by completion walk an index. A deleted hub's number is never given out again,
+/// so that whoever still holds it reaches nothing. Activities are found by their
+/// instance, to go with it.
+const COMPLETIONS_AND_HUBS: &str = "
+CREATE INDEX instances_by_completion ON instances (hub, completed_us, id) WHERE completed_us IS NOT NULL;
+CREATE INDEX activities_by_instance ON activities (instance);
+CREATE TABLE numbered_hubs (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE);
+INSERT INTO numbered_hubs (id, name) SELECT id, name FROM hubs;
+DROP TABLE hubs;
+ALTER TABLE numbered_hubs RENAME TO hubs;
+";
 
 /// Takes the folder for this process; the lock is released when the file is dropped,
 /// however the process ends.
@@ -201,5 +213,51 @@ mod entity_tables {
             )
             .unwrap();
         assert_eq!(entities, 0);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_file_is_brought_up_to_date_and_keeps_its_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("old.sqlite3");
+        let conn = Connection::open(&file).unwrap();
+        conn.execute_batch(&format!("{} PRAGMA user_version = 1;", STEPS[0]))
+            .unwrap();
+        conn.execute_batch(
+            "INSERT INTO hubs (id, name) VALUES (4, 'kept');
+             INSERT INTO instances VALUES
+                 (9, 4, 'a', 'e', 'Hello', NULL, 1, 0, 1, 10, 20, 20, NULL, NULL, NULL, x'', NULL, 0);
+             INSERT INTO payloads (instance) VALUES (9);",
+        )
+        .unwrap();
+        drop(conn);
+
+        let conn = open_file(&file).unwrap();
+        let version: i64 = conn
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .unwrap();
+        assert_eq!(version, SCHEMA_VERSION);
+        let kept: (i64, String) = conn
+            .query_row(
+                "SELECT h.id, i.id FROM hubs h JOIN instances i ON i.hub = h.id WHERE h.name = 'kept'",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .unwrap();
+        assert_eq!(kept, (4, "a".to_owned()));
+        // A number is used once, whatever happened to its hub.
+        conn.execute_batch("DELETE FROM hubs; INSERT INTO hubs (name) VALUES ('new');")
+            .unwrap();
+        let id: i64 = conn
+            .query_row("SELECT id FROM hubs", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(id, 5);
+        drop(conn);
+        open_file(&file).unwrap();
     }
 }
