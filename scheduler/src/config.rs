@@ -33,6 +33,8 @@ pub struct SchedulerConfig {
     pub dynamic_task_hubs: bool,
     /// The largest single payload (input, output, event, custom status), in bytes. Default 4 MiB.
     pub max_payload_bytes: usize,
+    /// The most task hubs there may be at once; a call that would make one more is refused. Default 1,000.
+    pub max_task_hubs: usize,
     /// How often each worker stream gets a `HealthPing`. Default 30 seconds.
     pub health_ping_interval: Duration,
     /// How many work items of a kind a worker stream holds at once when it names no number. Default 100.
@@ -97,6 +99,7 @@ impl Default for SchedulerConfig {
             task_hubs: Vec::new(),
             dynamic_task_hubs: true,
             max_payload_bytes: 4 * 1024 * 1024,
+            max_task_hubs: 1000,
             health_ping_interval: Duration::from_secs(30),
             default_window: 100,
             max_wait: Duration::from_secs(600),

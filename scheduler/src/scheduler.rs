@@ -16,7 +16,7 @@ use crate::store::{Committed, Store};
 use crate::{OpenError, SchedulerConfig, ServeError, dashboard, operations};
 
 /// The largest gRPC message either way, in bytes.
-const MAX_MESSAGE: usize = 64 * 1024 * 1024;
+pub(crate) const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 const MAX_STREAMS: u32 = 100_000;

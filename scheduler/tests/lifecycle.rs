@@ -281,6 +281,7 @@ async fn reuse_follows_the_policy() {
         name: "Hello".into(),
         orchestration_id_reuse_policy: policy.map(|statuses| OrchestrationIdReusePolicy {
             replaceable_status: statuses.iter().map(|s| *s as i32).collect(),
+            ..Default::default()
         }),
         ..Default::default()
     };

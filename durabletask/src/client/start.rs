@@ -146,5 +146,8 @@ fn reuse_to_wire(reuse: &IdReuse) -> Option<proto::OrchestrationIdReusePolicy> {
         .collect(),
         IdReuse::Statuses(statuses) => statuses.iter().map(|status| status.to_wire()).collect(),
     };
-    Some(proto::OrchestrationIdReusePolicy { replaceable_status })
+    Some(proto::OrchestrationIdReusePolicy {
+        replaceable_status,
+        ..proto::OrchestrationIdReusePolicy::default()
+    })
 }

@@ -15,6 +15,8 @@ pub struct Effects {
     pub history: Vec<HistoryEvent>,
     /// The next execution, at continue-as-new.
     pub next: Option<NextExecution>,
+    /// The history that replaces all of the instance's, at a rewind; `history` is empty then.
+    pub rewound: Option<Rewound>,
     /// Activities to run.
     pub activities: Vec<ActivityRequest>,
     /// Timers to set.
@@ -37,6 +39,18 @@ pub struct NextExecution {
     /// The new inbox, ahead of whatever arrived during the turn: the start, carried-over
     /// events, events the turn sent to itself.
     pub inbox: Vec<HistoryEvent>,
+}
+
+/// What a rewind makes of an instance: the same start, without what failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rewound {
+    /// The whole history from now on.
+    pub history: Vec<HistoryEvent>,
+    /// The children that the history started and has no answer of. Those that failed
+    /// are rewound too; those that are no more are started again.
+    pub children: Vec<ChildStart>,
+    /// Why, as whoever asked for the rewind said.
+    pub reason: Option<String>,
 }
 
 /// A timer to set.

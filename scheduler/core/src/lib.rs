@@ -9,9 +9,10 @@ mod effects;
 mod entity;
 mod instance;
 mod reuse;
+mod rewind;
 mod turn;
 
-pub use effects::{ChildStart, Effects, Message, NextExecution, TimerSet};
+pub use effects::{ChildStart, Effects, Message, NextExecution, Rewound, TimerSet};
 pub use entity::{
     Batch, BatchEffects, Caller, EntityMessage, LockRequest, Locked, OperationMessage, after_lock,
     apply_batch, canonical_entity_id, entity_name, is_entity_id,
@@ -20,4 +21,5 @@ pub use instance::{
     Delivery, DropReason, Instance, accept, event, is_terminal, survives_continue_as_new,
 };
 pub use reuse::{Reuse, ReuseRefusal, check_policy, decide};
+pub use rewind::travels_alone;
 pub use turn::{Turn, apply_turn, parent_message};

@@ -11,6 +11,8 @@ pub enum Reuse {
     Create,
     /// The existing instance gives way.
     Replace,
+    /// The existing instance stays and the start counts as done.
+    Ignore,
     /// The existing instance stays and the start is refused.
     AlreadyExists,
 }
@@ -27,12 +29,21 @@ pub enum ReuseRefusal {
     /// The number is not a status.
     #[error("the id reuse policy lists {0}, which is not an orchestration status")]
     UnknownStatus(i32),
+    /// The number is not an action of the older form of the policy.
+    #[error("the id reuse policy asks for the action {0}, which is not 0 to 2")]
+    UnknownAction(i32),
 }
+
+// The actions of the policy's older form, which Go clients before 1.0 send. Its
+// commonest action, to refuse the listed statuses, is the absent 0: byte for byte a
+// policy of today that allows exactly those. It is read as one of today.
+const LEGACY_IGNORE: i32 = 1;
+const LEGACY_TERMINATE: i32 = 2;
 
 /// Checks a policy by itself.
 ///
 /// # Errors
-/// When it lists a live status without TERMINATED, or an unknown one.
+/// When it lists a live status without TERMINATED, or something unknown.
 pub fn check_policy(policy: Option<&OrchestrationIdReusePolicy>) -> Result<(), ReuseRefusal> {
     let Some(policy) = policy else { return Ok(()) };
     let mut live = false;
@@ -43,7 +54,10 @@ pub fn check_policy(policy: Option<&OrchestrationIdReusePolicy>) -> Result<(), R
         live |= !is_terminal(status);
         terminated |= status == OrchestrationStatus::Terminated;
     }
-    if live && !terminated {
+    if !(0..=LEGACY_TERMINATE).contains(&policy.legacy_action) {
+        return Err(ReuseRefusal::UnknownAction(policy.legacy_action));
+    }
+    if live && !terminated && policy.legacy_action == 0 {
         Err(ReuseRefusal::LiveWithoutTerminated)
     } else {
         Ok(())
@@ -63,7 +77,10 @@ pub fn decide(
         (Some(status), None) if is_terminal(status) => Reuse::Replace,
         (Some(_), None) => Reuse::AlreadyExists,
         (Some(status), Some(policy)) if policy.replaceable_status.contains(&(status as i32)) => {
-            Reuse::Replace
+            match policy.legacy_action {
+                LEGACY_IGNORE => Reuse::Ignore,
+                _ => Reuse::Replace,
+            }
         }
         (Some(_), Some(_)) => Reuse::AlreadyExists,
     }
@@ -77,7 +94,32 @@ mod tests {
     fn policy(statuses: &[S]) -> OrchestrationIdReusePolicy {
         OrchestrationIdReusePolicy {
             replaceable_status: statuses.iter().map(|s| *s as i32).collect(),
+            legacy_action: 0,
         }
+    }
+
+    #[test]
+    fn the_older_form_ignores_or_terminates() {
+        let legacy = |legacy_action| OrchestrationIdReusePolicy {
+            legacy_action,
+            ..policy(&[S::Running])
+        };
+        let running = Some(S::Running);
+        assert_eq!(check_policy(Some(&legacy(LEGACY_IGNORE))), Ok(()));
+        assert_eq!(decide(running, Some(&legacy(LEGACY_IGNORE))), Reuse::Ignore);
+        assert_eq!(check_policy(Some(&legacy(LEGACY_TERMINATE))), Ok(()));
+        assert_eq!(
+            decide(running, Some(&legacy(LEGACY_TERMINATE))),
+            Reuse::Replace
+        );
+        assert_eq!(
+            decide(Some(S::Failed), Some(&legacy(LEGACY_IGNORE))),
+            Reuse::AlreadyExists
+        );
+        assert_eq!(
+            check_policy(Some(&legacy(3))),
+            Err(ReuseRefusal::UnknownAction(3))
+        );
     }
 
     #[test]

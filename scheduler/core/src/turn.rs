@@ -14,6 +14,7 @@ use durabletask_proto::{
 use prost_types::Timestamp;
 
 use crate::effects::{ChildStart, Effects, Message, NextExecution, TimerSet};
+use crate::rewind::rewind;
 use crate::{Instance, entity, event, is_terminal};
 
 /// A turn that a worker has finished.
@@ -54,6 +55,7 @@ pub fn apply_turn(turn: Turn) -> Effects {
         instance,
         history: delivered,
         next: None,
+        rewound: None,
         activities: Vec::new(),
         timers: Vec::new(),
         children: Vec::new(),
@@ -71,6 +73,14 @@ pub fn apply_turn(turn: Turn) -> Effects {
                 if complete.is_none() {
                     complete = Some((action.id, done));
                 }
+            }
+            // A rewind is the only action of its turn.
+            Some(Action::RewindOrchestration(action)) => {
+                match rewind(&mut effects, action.new_history, now, &next_execution_id) {
+                    Ok(()) => return effects,
+                    Err(failure) => complete = Some((-1, failed(*failure))),
+                }
+                break;
             }
             Some(other) => {
                 if let Err(failure) = act(&mut effects, action.id, other, now) {
@@ -90,12 +100,15 @@ pub fn apply_turn(turn: Turn) -> Effects {
     effects
 }
 
+/// A child with this tag was started to be forgotten, as DurableTask.Core has it.
+const FIRE_AND_FORGET: &str = "FireAndForget";
+
 /// The message that tells a parent how its child ended; `None` for an instance without
-/// a parent or one that has not ended. A terminated child is reported as failed, with
+/// a parent, one that has not ended, or one that its parent doesn't wait for. A terminated child is reported as failed, with
 /// details made up here, because the wire has no other answer.
 #[must_use]
 pub fn parent_message(instance: &Instance, now: Timestamp) -> Option<Message> {
-    if !is_terminal(instance.status) {
+    if !is_terminal(instance.status) || instance.tags.contains_key(FIRE_AND_FORGET) {
         return None;
     }
     let parent = instance.parent.as_ref()?;
@@ -166,15 +179,6 @@ fn act(
 ) -> Result<(), Box<TaskFailureDetails>> {
     match action {
         Action::ScheduleTask(task) => {
-            effects.activities.push(ActivityRequest {
-                name: task.name.clone(),
-                version: task.version.clone(),
-                input: task.input.clone(),
-                orchestration_instance: Some(identity(&effects.instance)),
-                task_id: id,
-                parent_trace_context: task.parent_trace_context.clone(),
-                tags: task.tags.clone(),
-            });
             let scheduled = TaskScheduledEvent {
                 name: task.name,
                 version: task.version,
@@ -182,6 +186,9 @@ fn act(
                 parent_trace_context: task.parent_trace_context,
                 tags: task.tags,
             };
+            effects
+                .activities
+                .push(activity(&effects.instance, id, &scheduled));
             effects
                 .history
                 .push(event(id, now, EventType::TaskScheduled(scheduled)));
@@ -191,18 +198,10 @@ fn act(
             let created = TimerCreatedEvent {
                 fire_at: timer.fire_at,
             };
+            effects.timers.push(timer_set(id, &created, now));
             effects
                 .history
                 .push(event(id, now, EventType::TimerCreated(created)));
-            let fire_at = timer.fire_at.unwrap_or(now);
-            let fired = TimerFiredEvent {
-                fire_at: timer.fire_at,
-                timer_id: id,
-            };
-            effects.timers.push(TimerSet {
-                fire_at,
-                event: event(-1, fire_at, EventType::TimerFired(fired)),
-            });
         }
         Action::SendEvent(send) => {
             let target = send.instance.unwrap_or_default();
@@ -243,8 +242,8 @@ fn act(
             effects.messages.extend(sent.answers);
             effects.entity_messages.extend(sent.messages);
         }
-        Action::RewindOrchestration(_) => return Err(unsupported("a rewind")),
-        Action::CompleteOrchestration(_) => {}
+        // Both are taken out before.
+        Action::RewindOrchestration(_) | Action::CompleteOrchestration(_) => {}
     }
     Ok(())
 }
@@ -261,29 +260,6 @@ fn start_child(
     } else {
         child.instance_id
     };
-    let started = ExecutionStartedEvent {
-        name: child.name.clone(),
-        version: child.version.clone(),
-        input: child.input.clone(),
-        orchestration_instance: Some(OrchestrationInstance {
-            instance_id: instance_id.clone(),
-            execution_id: None,
-        }),
-        parent_instance: Some(ParentInstanceInfo {
-            task_scheduled_id: id,
-            name: Some(parent.name.clone()),
-            version: parent.version.clone(),
-            orchestration_instance: Some(identity(parent)),
-        }),
-        parent_trace_context: child.parent_trace_context.clone(),
-        tags: child.tags.clone(),
-        ..ExecutionStartedEvent::default()
-    };
-    effects.children.push(ChildStart {
-        instance_id: instance_id.clone(),
-        task_id: id,
-        started,
-    });
     let created = SubOrchestrationInstanceCreatedEvent {
         instance_id,
         name: child.name,
@@ -292,11 +268,73 @@ fn start_child(
         parent_trace_context: child.parent_trace_context,
         tags: child.tags,
     };
+    effects.children.push(child_start(parent, id, &created));
     effects.history.push(event(
         id,
         now,
         EventType::SubOrchestrationInstanceCreated(created),
     ));
+}
+
+/// The activity that a `TaskScheduled` event stands for.
+pub(crate) fn activity(
+    instance: &Instance,
+    id: i32,
+    scheduled: &TaskScheduledEvent,
+) -> ActivityRequest {
+    ActivityRequest {
+        name: scheduled.name.clone(),
+        version: scheduled.version.clone(),
+        input: scheduled.input.clone(),
+        orchestration_instance: Some(identity(instance)),
+        task_id: id,
+        parent_trace_context: scheduled.parent_trace_context.clone(),
+        tags: scheduled.tags.clone(),
+    }
+}
+
+/// The timer that a `TimerCreated` event stands for; without a time it is due at once.
+pub(crate) fn timer_set(id: i32, created: &TimerCreatedEvent, now: Timestamp) -> TimerSet {
+    let fire_at = created.fire_at.unwrap_or(now);
+    let fired = TimerFiredEvent {
+        fire_at: created.fire_at,
+        timer_id: id,
+    };
+    TimerSet {
+        fire_at,
+        event: event(-1, fire_at, EventType::TimerFired(fired)),
+    }
+}
+
+/// The child that a `SubOrchestrationInstanceCreated` event stands for.
+pub(crate) fn child_start(
+    parent: &Instance,
+    id: i32,
+    created: &SubOrchestrationInstanceCreatedEvent,
+) -> ChildStart {
+    let started = ExecutionStartedEvent {
+        name: created.name.clone(),
+        version: created.version.clone(),
+        input: created.input.clone(),
+        orchestration_instance: Some(OrchestrationInstance {
+            instance_id: created.instance_id.clone(),
+            execution_id: None,
+        }),
+        parent_instance: Some(ParentInstanceInfo {
+            task_scheduled_id: id,
+            name: Some(parent.name.clone()),
+            version: parent.version.clone(),
+            orchestration_instance: Some(identity(parent)),
+        }),
+        parent_trace_context: created.parent_trace_context.clone(),
+        tags: created.tags.clone(),
+        ..ExecutionStartedEvent::default()
+    };
+    ChildStart {
+        instance_id: created.instance_id.clone(),
+        task_id: id,
+        started,
+    }
 }
 
 fn finish(
@@ -375,7 +413,7 @@ fn continue_as_new(
     effects.next = Some(NextExecution { inbox });
 }
 
-fn identity(instance: &Instance) -> OrchestrationInstance {
+pub(crate) fn identity(instance: &Instance) -> OrchestrationInstance {
     OrchestrationInstance {
         instance_id: instance.instance_id.clone(),
         execution_id: Some(instance.execution_id.clone()),
@@ -390,7 +428,7 @@ fn failed(details: TaskFailureDetails) -> CompleteOrchestrationAction {
     }
 }
 
-fn unsupported(what: &str) -> Box<TaskFailureDetails> {
+pub(crate) fn unsupported(what: &str) -> Box<TaskFailureDetails> {
     Box::new(TaskFailureDetails {
         error_type: "NotSupportedByScheduler".to_owned(),
         error_message: format!(

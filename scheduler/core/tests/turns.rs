@@ -212,6 +212,128 @@ fn a_terminated_child_is_reported_with_made_up_details() {
 }
 
 #[test]
+fn a_forgotten_child_tells_nobody() {
+    let mut child = instance();
+    child.parent = Some(ParentInstanceInfo {
+        orchestration_instance: Some(OrchestrationInstance::default()),
+        ..Default::default()
+    });
+    let done = || vec![(0, complete(OrchestrationStatus::Completed, "1"))];
+    assert_eq!(run(child.clone(), vec![], done()).messages.len(), 1);
+    child.tags.insert("FireAndForget".into(), String::new());
+    assert!(run(child, vec![], done()).messages.is_empty());
+}
+
+#[test]
+fn a_rewind_sets_going_what_its_history_leaves_open() {
+    let mut failed = instance();
+    failed.status = OrchestrationStatus::Running;
+    failed.parent = Some(ParentInstanceInfo {
+        task_scheduled_id: 8,
+        ..Default::default()
+    });
+    let started = ExecutionStartedEvent {
+        name: "Hello".into(),
+        orchestration_instance: Some(OrchestrationInstance {
+            instance_id: "a".into(),
+            execution_id: Some("by the worker".into()),
+        }),
+        ..Default::default()
+    };
+    let task = |name: &str| {
+        EventType::TaskScheduled(TaskScheduledEvent {
+            name: name.into(),
+            ..Default::default()
+        })
+    };
+    let child = |id: &str| {
+        EventType::SubOrchestrationInstanceCreated(SubOrchestrationInstanceCreatedEvent {
+            instance_id: id.into(),
+            ..Default::default()
+        })
+    };
+    let timer = || EventType::TimerCreated(TimerCreatedEvent { fire_at: Some(NOW) });
+    let new_history: Vec<HistoryEvent> = [
+        (-1, EventType::ExecutionStarted(started)),
+        (0, task("answered")),
+        (1, task("open")),
+        (2, timer()),
+        (3, timer()),
+        (4, child("answered")),
+        (5, child("open")),
+        (
+            -1,
+            EventType::TaskCompleted(TaskCompletedEvent {
+                task_scheduled_id: 0,
+                ..Default::default()
+            }),
+        ),
+        (
+            -1,
+            EventType::TimerFired(TimerFiredEvent {
+                timer_id: 2,
+                ..Default::default()
+            }),
+        ),
+        (
+            -1,
+            EventType::SubOrchestrationInstanceCompleted(SubOrchestrationInstanceCompletedEvent {
+                task_scheduled_id: 4,
+                ..Default::default()
+            }),
+        ),
+    ]
+    .into_iter()
+    .map(|(id, event_type)| event(id, NOW, event_type))
+    .collect();
+    let action = |new_history: Vec<HistoryEvent>| {
+        vec![(
+            -1,
+            Action::RewindOrchestration(RewindOrchestrationAction { new_history }),
+        )]
+    };
+    let asked = || {
+        vec![EventType::ExecutionRewound(ExecutionRewoundEvent {
+            reason: Some("why".into()),
+            ..Default::default()
+        })]
+    };
+
+    let effects = run(failed.clone(), asked(), action(new_history.clone()));
+    assert_eq!(effects.instance.status, OrchestrationStatus::Running);
+    assert_eq!(effects.instance.execution_id, "by the worker");
+    assert!(effects.history.is_empty() && !effects.ended);
+    let rewound = effects.rewound.expect("a rewind");
+    assert_eq!(rewound.reason.as_deref(), Some("why"));
+    assert_eq!(rewound.history.len(), new_history.len());
+    let Some(EventType::ExecutionStarted(started)) = &rewound.history[0].event_type else {
+        panic!()
+    };
+    assert_eq!(started.parent_instance, failed.parent);
+    let activities: Vec<_> = effects.activities.iter().map(|a| a.task_id).collect();
+    assert_eq!(activities, [1]);
+    let identity = effects.activities[0].orchestration_instance.clone();
+    assert_eq!(
+        identity.unwrap().execution_id.as_deref(),
+        Some("by the worker")
+    );
+    assert_eq!(effects.timers.len(), 1);
+    let children: Vec<_> = rewound.children.iter().map(|c| c.task_id).collect();
+    assert_eq!(children, [5]);
+
+    // A worker that keeps the old execution id is given another.
+    failed.execution_id = "by the worker".into();
+    let effects = run(failed.clone(), asked(), action(new_history.clone()));
+    assert_eq!(effects.instance.execution_id, "e2");
+
+    for (delivered, history) in [(vec![], new_history), (asked(), vec![])] {
+        let effects = run(failed.clone(), delivered, action(history));
+        assert_eq!(effects.instance.status, OrchestrationStatus::Failed);
+        assert!(effects.rewound.is_none() && effects.ended);
+    }
+}
+
+#[test]
 fn suspension_follows_the_delivered_events() {
     let suspend = || EventType::ExecutionSuspended(ExecutionSuspendedEvent::default());
     let resume = || EventType::ExecutionResumed(ExecutionResumedEvent::default());

@@ -14,7 +14,7 @@ use crate::store::{EntityBatch, EntityHeader};
 /// An entity with operations that can run, or with a batch out.
 #[derive(Debug)]
 pub(super) struct EntitySlot {
-    header: Arc<EntityHeader>,
+    pub(super) header: Arc<EntityHeader>,
     runnable: bool,
     lease: Option<u64>,
     queued: bool,
@@ -30,6 +30,9 @@ pub(super) struct HeldEntity {
 impl State {
     /// The store reports a queue: `runnable` tells whether an operation in it can run.
     pub(super) fn entity(&mut self, header: Arc<EntityHeader>, runnable: bool) {
+        if self.gone.hub(header.hub) {
+            return;
+        }
         let key = header.key;
         if !runnable && !self.entities.contains_key(&key) {
             return;
@@ -107,6 +110,7 @@ impl State {
                     batch: None,
                 }),
                 since: Instant::now(),
+                chunks: None,
                 completing: false,
             },
         );

@@ -45,6 +45,15 @@ impl<T> Lanes<T> {
         });
     }
 
+    /// Takes all items out, in no order.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = T> {
+        self.len = 0;
+        std::mem::take(&mut self.lanes)
+            .into_values()
+            .flatten()
+            .map(|waiting| waiting.item)
+    }
+
     /// How many items wait.
     pub(super) fn len(&self) -> usize {
         self.len

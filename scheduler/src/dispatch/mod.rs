@@ -2,7 +2,9 @@
 //! which reports each commit here. Nothing polls: an item is assigned the moment that
 //! it appears or that a window frees.
 
+mod chunks;
 mod entities;
+mod gone;
 mod lanes;
 mod state;
 pub(crate) mod timers;
@@ -12,7 +14,7 @@ mod workers;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use durabletask_proto::{ActivityRequest, GetWorkItemsRequest, HistoryEvent};
+use durabletask_proto::{ActivityRequest, GetWorkItemsRequest, HistoryEvent, OrchestratorResponse};
 use prost_types::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::metrics::Load;
 use crate::store::{Committed, EntityBatch, EntityHeader, Header, Note, Pending, timestamp};
+pub(crate) use chunks::{Added, Chunks, Incomplete};
 use state::State;
 pub(crate) use waiters::Waiters;
 pub(crate) use workers::{Caller, WorkerView};
@@ -58,6 +61,8 @@ pub(crate) struct ClaimedTurn {
     pub(crate) header: Arc<Header>,
     pub(crate) started: Timestamp,
     pub(crate) events: Events,
+    /// The chunks of its completion that have come before.
+    pub(crate) chunks: Option<Arc<Chunks>>,
 }
 
 /// An activity whose completion has been claimed.
@@ -188,6 +193,19 @@ impl Dispatch {
         } else {
             None
         }
+    }
+
+    /// Keeps a chunk of a turn's completion that is not the last one.
+    pub(crate) fn add_chunk(&self, hub: i64, response: OrchestratorResponse) -> Added {
+        let mut state = self.lock();
+        let lease = if response.completion_token.is_empty() {
+            state.turn_of(hub, &response.instance_id)
+        } else {
+            self.lease(&response.completion_token)
+        };
+        lease.map_or(Added::Unknown, |lease| {
+            state.add_chunk(hub, lease, response)
+        })
     }
 
     /// Claims the completion of a turn: by token, or without one by instance.
@@ -373,10 +391,14 @@ impl Committed for Dispatch {
                     hub,
                     key,
                     instance_id,
+                    activities,
                 } => {
-                    state.gone(key);
+                    state.gone(hub, key, &activities);
                     changed.push((hub, instance_id));
                 }
+                Note::Withdrawn { hub, activities } => state.withdraw(hub, &activities),
+                Note::TurnRevoked { key } => state.turn_revoked(key),
+                Note::HubGone { hub } => state.hub_gone(hub),
             }
         }
         drop(state);

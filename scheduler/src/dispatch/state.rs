@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use durabletask_proto::{ActivityRequest, GetWorkItemsRequest, HistoryEvent, WorkerCapability};
+use durabletask_scheduler_core::travels_alone;
 use lru::LruCache;
 use prost::Message;
 use prost_types::Timestamp;
 use tokio::sync::mpsc;
 
+use super::chunks::Chunks;
 use super::entities::{EntitySlot, HeldEntity};
+use super::gone::Gone;
 use super::lanes::{Filters, Lanes};
 use super::workers::{Caller, Share, WorkerView};
 use super::{Assignment, Claim, ClaimedActivity, ClaimedTurn, Events, Settled, turn_start};
@@ -33,20 +36,20 @@ const TURN_BYTES: usize = 1024 * 1024;
 const MAX_WINDOW: usize = 4096;
 
 #[derive(Debug)]
-struct Slot {
-    header: Arc<Header>,
+pub(super) struct Slot {
+    pub(super) header: Arc<Header>,
     events: VecDeque<(i64, HistoryEvent)>,
     /// The events are in the store only.
     stored: bool,
     last_seq: i64,
-    lease: Option<u64>,
+    pub(super) lease: Option<u64>,
     queued: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct ActivityItem {
     instance: i64,
-    id: i64,
+    pub(super) id: i64,
     name: String,
     version: Option<String>,
     request: Option<Arc<ActivityRequest>>,
@@ -69,6 +72,8 @@ pub(super) struct Lease {
     pub(super) stream: u64,
     pub(super) held: Held,
     pub(super) since: Instant,
+    /// What has come of a completion in chunks.
+    pub(super) chunks: Option<Arc<Chunks>>,
     pub(super) completing: bool,
 }
 
@@ -91,7 +96,7 @@ pub(super) struct Stream {
 #[derive(Debug, Default)]
 pub(super) struct Hub {
     turns: Lanes<i64>,
-    activities: Lanes<ActivityItem>,
+    pub(super) activities: Lanes<ActivityItem>,
     pub(super) entities: Lanes<i64>,
 }
 
@@ -106,7 +111,7 @@ impl Held {
 }
 
 #[derive(Clone, Debug)]
-struct Sticky {
+pub(super) struct Sticky {
     stream: u64,
     lease: u64,
     execution_id: String,
@@ -116,12 +121,13 @@ pub(super) struct State {
     clock: Arc<dyn Clock>,
     pub(super) hubs: HashMap<i64, Hub>,
     pub(super) streams: HashMap<u64, Stream>,
-    slots: HashMap<i64, Slot>,
+    pub(super) slots: HashMap<i64, Slot>,
     pub(super) entities: HashMap<i64, EntitySlot>,
     pub(super) leases: HashMap<u64, Lease>,
     pub(super) meters: HashMap<(i64, Kind), Arc<Meter>>,
+    pub(super) gone: Gone,
     applied: LruCache<u64, ()>,
-    sticky: LruCache<i64, Sticky>,
+    pub(super) sticky: LruCache<i64, Sticky>,
     buffered: usize,
     next: u64,
     pub(super) closed: bool,
@@ -146,6 +152,7 @@ impl State {
             entities: HashMap::new(),
             leases: HashMap::new(),
             meters: HashMap::new(),
+            gone: Gone::default(),
             applied: LruCache::new(APPLIED),
             sticky: LruCache::new(STICKY),
             buffered: 0,
@@ -253,6 +260,9 @@ impl State {
         events: Vec<(i64, HistoryEvent)>,
         replace: bool,
     ) {
+        if self.gone.hub(header.hub) {
+            return;
+        }
         let key = header.key;
         let slot = self.slots.entry(key).or_insert_with(|| Slot {
             header: Arc::clone(&header),
@@ -292,7 +302,7 @@ impl State {
         header: Arc<Header>,
         after: After,
     ) {
-        let ended = after == After::Ended;
+        let anew = matches!(after, After::Anew | After::Ended);
         let Some(slot) = self.slots.get_mut(&key) else {
             return;
         };
@@ -314,14 +324,15 @@ impl State {
             let idle = slot.events.is_empty() && (!slot.stored || slot.last_seq <= through);
             // A new execution gets its whole inbox with the next report; what waits here
             // is part of that.
-            if idle || after != After::GoesOn {
+            if idle || anew {
                 self.drop_slot(key);
             }
             self.meter(lease.hub, Kind::Orchestration)
                 .completed(lease.since.elapsed());
             if let Some(id) = lease_id {
                 self.applied.put(id, ());
-                if ended {
+                // A worker holds an instance as its history was before a rewind.
+                if matches!(after, After::Ended | After::Rewound) {
                     self.sticky.pop(&key);
                 } else {
                     let execution_id = header.execution_id.clone();
@@ -337,7 +348,7 @@ impl State {
             }
             self.ready(key);
             self.free(&lease);
-        } else if after != After::GoesOn {
+        } else if anew {
             self.drop_slot(key);
         }
     }
@@ -388,12 +399,7 @@ impl State {
         );
     }
 
-    pub(super) fn gone(&mut self, key: i64) {
-        self.sticky.pop(&key);
-        self.drop_slot(key);
-    }
-
-    fn drop_slot(&mut self, key: i64) {
+    pub(super) fn drop_slot(&mut self, key: i64) {
         if let Some(slot) = self.slots.remove(&key) {
             self.buffered -= drained_size(&slot.events).min(self.buffered);
         }
@@ -426,6 +432,10 @@ impl State {
     }
 
     fn offer(&mut self, hub: i64, item: ActivityItem) {
+        if self.gone.hub(hub) {
+            self.unbuffer(&item);
+            return;
+        }
         match self.stream_for(hub, None, |s| {
             s.free_activities > 0 && s.filters.activity(&item.name, item.version.as_deref())
         }) {
@@ -506,6 +516,7 @@ impl State {
                 stream: stream_id,
                 held,
                 since: Instant::now(),
+                chunks: None,
                 completing: false,
             },
         );
@@ -520,14 +531,21 @@ impl State {
         });
     }
 
+    /// Counts a waiting activity's request out of what waits in memory.
+    pub(super) fn unbuffer(&mut self, item: &ActivityItem) {
+        let size = item
+            .request
+            .as_ref()
+            .map_or(0, |request| request.encoded_len());
+        self.buffered -= size.min(self.buffered);
+    }
+
     fn assign_activity(&mut self, stream_id: u64, hub: i64, item: ActivityItem, waited: Duration) {
         let lease = self.number();
+        self.unbuffer(&item);
         let Some(stream) = self.streams.get_mut(&stream_id) else {
             return;
         };
-        if let Some(request) = &item.request {
-            self.buffered -= request.encoded_len().min(self.buffered);
-        }
         stream.free_activities -= 1;
         let assignment = Assignment::Activity {
             lease,
@@ -545,6 +563,7 @@ impl State {
                 stream: stream_id,
                 held: Held::Activity(item),
                 since: Instant::now(),
+                chunks: None,
                 completing: false,
             },
         );
@@ -591,6 +610,10 @@ impl State {
             else {
                 break;
             };
+            if self.gone.met(item.id) {
+                self.unbuffer(&item);
+                continue;
+            }
             self.assign_activity(stream_id, hub_id, item, waited);
         }
         self.pump_entities(stream_id);
@@ -621,6 +644,10 @@ impl State {
             .capabilities
             .contains(&(WorkerCapability::HistoryStreaming as i32));
         let filters = Filters::of(request);
+        if self.gone.hub(hub) {
+            // The channel's sender goes with this call, and so does the stream.
+            return (id, assignments);
+        }
         let since = self.clock.now();
         self.streams.insert(
             id,
@@ -719,10 +746,22 @@ impl State {
                     header: Arc::clone(header),
                     started: *started,
                     events: Arc::clone(events),
+                    chunks: lease.chunks.clone(),
                 })
             }
             Held::Turn { .. } | Held::Activity(_) | Held::Entity(_) => Claim::Unknown,
         }
+    }
+
+    /// A turn's lease that a worker of the hub may complete.
+    pub(super) fn turn_lease(&mut self, hub: i64, id: u64) -> Option<&mut Lease> {
+        self.leases
+            .get_mut(&id)
+            .filter(|lease| lease.hub == hub && matches!(lease.held, Held::Turn { .. }))
+    }
+
+    pub(super) fn was_applied(&self, id: u64) -> bool {
+        self.applied.contains(&id)
     }
 
     pub(super) fn claim_activity(&mut self, hub: i64, id: u64) -> Claim<ClaimedActivity> {
@@ -799,7 +838,7 @@ impl State {
     }
 
     /// Frees the window that a lease took and fills it again.
-    fn free(&mut self, lease: &Lease) {
+    pub(super) fn free(&mut self, lease: &Lease) {
         let Some(stream) = self.streams.get_mut(&lease.stream) else {
             return;
         };
@@ -905,11 +944,18 @@ fn take_turn(
     let mut size = 0;
     while let Some((_, event)) = events.front() {
         let len = event.encoded_len();
+        let alone = travels_alone(event);
+        if alone && !taken.is_empty() {
+            break;
+        }
         if taken.len() >= TURN_EVENTS || (size > 0 && size + len > TURN_BYTES) {
             break;
         }
         size += len;
         taken.extend(events.pop_front());
+        if alone {
+            break;
+        }
     }
     *buffered -= size.min(*buffered);
     taken

@@ -19,8 +19,8 @@ use durabletask_scheduler_core::{
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
-use super::work_items::already;
-use super::{Service, status};
+use super::work_items::{already, too_large};
+use super::{Service, invalid, status};
 use crate::dispatch::{Claim, Settled};
 use crate::store::{self, EntityBatch, EntityFilter, EntityHeader, StoreError, micros, timestamp};
 
@@ -50,9 +50,7 @@ impl EntityForm {
         match headers.get(FORM_HEADER).map(|value| value.to_str()) {
             None | Some(Ok("v2")) => Ok(Self::V2),
             Some(Ok("v1")) => Ok(Self::V1),
-            Some(_) => Err(Status::invalid_argument(
-                "the entity-requests header must be v1 or v2",
-            )),
+            Some(_) => Err(invalid("the entity-requests header must be v1 or v2")),
         }
     }
 }
@@ -66,17 +64,15 @@ impl Service {
         let signal = request.into_inner();
         let entity_id = check_entity_id(&signal.instance_id)?;
         if signal.name.is_empty() {
-            return Err(Status::invalid_argument(
-                "a signal needs the operation's name",
-            ));
+            return Err(invalid("a signal needs the operation's name"));
         }
         self.check_payload("input", signal.input.as_ref())?;
         // Workers read the id as a UUID.
         let request_id = match signal.request_id.as_str() {
             "" => uuid::Uuid::new_v4(),
-            id => id.parse().map_err(|_| {
-                Status::invalid_argument("a signal's request id must be a UUID, or empty")
-            })?,
+            id => id
+                .parse()
+                .map_err(|_| invalid("a signal's request id must be a UUID, or empty"))?,
         };
         let signaled = EntityOperationSignaledEvent {
             request_id: request_id.to_string(),
@@ -97,7 +93,10 @@ impl Service {
         }));
         self.store
             .writer
-            .write(move |tx| tx.entity_messages(hub, [message.clone()]))
+            .write(move |tx| {
+                tx.check_hub(hub)?;
+                tx.entity_messages(hub, [message.clone()])
+            })
             .await
             .map_err(status)?;
         Ok(SignalEntityResponse {})
@@ -241,7 +240,7 @@ impl Service {
             token => token.to_owned(),
         };
         if token.is_empty() {
-            return Err(Status::invalid_argument(
+            return Err(invalid(
                 "the completion of an entity's batch needs the work item's completion token",
             ));
         }
@@ -291,7 +290,11 @@ impl Service {
         if largest <= self.config.max_payload_bytes {
             return;
         }
-        let details = self.too_large("largest payload of the entity's batch", largest);
+        let details = too_large(
+            "largest payload of the entity's batch",
+            largest,
+            self.config.max_payload_bytes,
+        );
         result.actions.clear();
         result.entity_state = batch.state.clone();
         for result in &mut result.results {
@@ -324,9 +327,8 @@ fn operation_request(event: &HistoryEvent) -> Option<OperationRequest> {
 }
 
 fn check_entity_id(id: &str) -> Result<String, Status> {
-    canonical_entity_id(id).ok_or_else(|| {
-        Status::invalid_argument("an entity id reads @name@key and has at most 100 characters")
-    })
+    canonical_entity_id(id)
+        .ok_or_else(|| invalid("an entity id reads @name@key and has at most 100 characters"))
 }
 
 /// A prefix as the stored ids have it: with `@` in front, the name in lower case.
@@ -341,10 +343,9 @@ fn canonical_prefix(prefix: &str) -> String {
 fn cursor(token: Option<String>) -> Result<Option<i64>, Status> {
     match token.filter(|token| !token.is_empty()) {
         None => Ok(None),
-        Some(token) => token.parse().map(Some).map_err(|_| {
-            Status::invalid_argument(
-                "the continuation token is not one that this scheduler gave out",
-            )
-        }),
+        Some(token) => token
+            .parse()
+            .map(Some)
+            .map_err(|_| invalid("the continuation token is not one that this scheduler gave out")),
     }
 }

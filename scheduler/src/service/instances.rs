@@ -7,12 +7,13 @@ use durabletask_proto::{
     CreateInstanceRequest, CreateInstanceResponse, ExecutionStartedEvent, GetInstanceRequest,
     GetInstanceResponse, OrchestrationInstance, OrchestrationState, OrchestrationStatus,
     PurgeInstancesRequest, PurgeInstancesResponse, RestartInstanceRequest, RestartInstanceResponse,
-    purge_instances_request,
+    RewindInstanceRequest, RewindInstanceResponse, SkipGracefulOrchestrationTerminationsRequest,
+    SkipGracefulOrchestrationTerminationsResponse, purge_instances_request,
 };
 use durabletask_scheduler_core::{check_policy, is_terminal};
 use tonic::{Request, Status};
 
-use super::{Service, check_instance_id, status};
+use super::{Service, check_instance_id, invalid, status};
 use crate::store::{self, PurgeFilter, Start, StateFilter, micros};
 
 const MAX_BATCH: usize = 500;
@@ -27,9 +28,7 @@ impl Service {
         let hub = self.hub(&request).await?;
         let mut start = request.into_inner();
         if start.name.is_empty() {
-            return Err(Status::invalid_argument(
-                "a start needs the orchestration's name",
-            ));
+            return Err(invalid("a start needs the orchestration's name"));
         }
         if start.instance_id.is_empty() {
             start.instance_id = uuid::Uuid::new_v4().simple().to_string();
@@ -37,8 +36,7 @@ impl Service {
         check_instance_id(&start.instance_id)?;
         self.check_payload("input", start.input.as_ref())?;
         let policy = start.orchestration_id_reuse_policy;
-        check_policy(policy.as_ref())
-            .map_err(|refusal| Status::invalid_argument(refusal.to_string()))?;
+        check_policy(policy.as_ref()).map_err(|refusal| invalid(refusal.to_string()))?;
         let instance_id = start.instance_id.clone();
         let execution_id = start
             .execution_id
@@ -66,7 +64,7 @@ impl Service {
         };
         self.store
             .writer
-            .write(move |tx| tx.start(&start))
+            .write(move |tx| tx.start_in_hub(&start))
             .await
             .map_err(status)?;
         tracing::info!(task_hub = hub, instance_id, "instance started");
@@ -94,6 +92,23 @@ impl Service {
             .map_err(status)?;
         tracing::info!(task_hub = hub, instance_id, "instance restarted");
         Ok(RestartInstanceResponse { instance_id })
+    }
+
+    /// Sets a failed instance going again from before its failures.
+    pub(super) async fn rewind(
+        &self,
+        request: Request<RewindInstanceRequest>,
+    ) -> Result<RewindInstanceResponse, Status> {
+        let hub = self.hub(&request).await?;
+        let request = request.into_inner();
+        self.check_payload("reason", request.reason.as_ref())?;
+        let id = request.instance_id;
+        self.store
+            .writer
+            .write(move |tx| tx.rewind(hub, &id, request.reason.as_ref()))
+            .await
+            .map_err(status)?;
+        Ok(RewindInstanceResponse {})
     }
 
     async fn state(
@@ -185,6 +200,29 @@ impl Service {
             .map_err(status)
     }
 
+    /// Ends instances as TERMINATED without a turn.
+    pub(super) async fn terminate_now(
+        &self,
+        request: Request<SkipGracefulOrchestrationTerminationsRequest>,
+    ) -> Result<SkipGracefulOrchestrationTerminationsResponse, Status> {
+        let hub = self.hub(&request).await?;
+        let request = request.into_inner();
+        self.check_payload("reason", request.reason.as_ref())?;
+        let ids = request.instance_batch.unwrap_or_default().instance_ids;
+        if ids.len() > MAX_BATCH {
+            return Err(batch_too_long());
+        }
+        let unterminated_instance_ids = self
+            .store
+            .writer
+            .write(move |tx| tx.terminate_now(hub, &ids, request.reason.as_ref()))
+            .await
+            .map_err(status)?;
+        Ok(SkipGracefulOrchestrationTerminationsResponse {
+            unterminated_instance_ids,
+        })
+    }
+
     pub(super) async fn purge(
         &self,
         request: Request<PurgeInstancesRequest>,
@@ -199,9 +237,7 @@ impl Service {
                 batch.instance_ids
             }
             Some(Which::InstanceBatch(_)) => {
-                return Err(Status::invalid_argument(
-                    "a batch has at most 500 instance ids; send several",
-                ));
+                return Err(batch_too_long());
             }
             Some(Which::PurgeInstanceFilter(filter)) => {
                 let wanted = StateFilter {
@@ -217,7 +253,7 @@ impl Service {
                 return self.purge_filter(hub, wanted, recursive, limit).await;
             }
             None => {
-                return Err(Status::invalid_argument(
+                return Err(invalid(
                     "a purge needs an instance id, a batch of them, or a filter",
                 ));
             }
@@ -274,6 +310,10 @@ impl Service {
             purge.after = next;
         }
     }
+}
+
+fn batch_too_long() -> Status {
+    invalid("a batch has at most 500 instance ids; send several")
 }
 
 /// Whether a worker has taken the instance up.

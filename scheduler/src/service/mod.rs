@@ -2,25 +2,24 @@
 
 mod entities;
 mod history;
+mod hubs;
 mod instances;
 mod lists;
 mod rpc;
 mod status;
 mod work_items;
 
-use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use futures_util::Stream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Status};
+use tonic::Status;
 
 use crate::SchedulerConfig;
-use crate::config::MAX_HUB_NAME;
 use crate::dispatch::Dispatch;
 use crate::store::Store;
-use status::status;
+use status::{invalid, status};
 
 /// A stream of answers.
 pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -37,7 +36,7 @@ pub(crate) struct Service {
     pub(crate) store: Store,
     pub(crate) dispatch: Arc<Dispatch>,
     pub(crate) config: Arc<SchedulerConfig>,
-    hubs: Arc<RwLock<HashMap<String, i64>>>,
+    hubs: Arc<RwLock<hubs::Known>>,
     /// Ends streams and long polls.
     pub(crate) ending: CancellationToken,
 }
@@ -58,55 +57,11 @@ impl Service {
         }
     }
 
-    /// The task hub that the request names in its `taskhub` header, or the default one.
-    async fn hub<T>(&self, request: &Request<T>) -> Result<i64, Status> {
-        let name = match request
-            .metadata()
-            .get("taskhub")
-            .map(|value| value.to_str())
-        {
-            None => self.config.default_hub.clone(),
-            Some(Ok(name)) if (1..=MAX_HUB_NAME).contains(&name.len()) => name.to_owned(),
-            Some(_) => {
-                return Err(Status::invalid_argument(
-                    "the taskhub header must be 1 to 100 visible ASCII characters",
-                ));
-            }
-        };
-        let known = self
-            .hubs
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&name)
-            .copied();
-        if let Some(hub) = known {
-            return Ok(hub);
-        }
-        let wanted = name.clone();
-        let may_make = self.config.dynamic_task_hubs;
-        let hub = self
-            .store
-            .writer
-            .write(move |tx| tx.hub(&wanted, may_make))
-            .await
-            .map_err(status)?
-            .ok_or_else(|| {
-                Status::not_found(format!(
-                    "Task hub not found: {name:?}; use one that this scheduler was started with"
-                ))
-            })?;
-        self.hubs
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name, hub);
-        Ok(hub)
-    }
-
     /// Refuses a payload over the limit.
     fn check_payload(&self, what: &str, payload: Option<&String>) -> Result<(), Status> {
         let limit = self.config.max_payload_bytes;
         match payload {
-            Some(payload) if payload.len() > limit => Err(Status::invalid_argument(format!(
+            Some(payload) if payload.len() > limit => Err(invalid(format!(
                 "the {what} has {} bytes, over the limit of {limit}; pass a reference to the data instead",
                 payload.len()
             ))),
@@ -117,7 +72,7 @@ impl Service {
 
 fn check_instance_id(id: &str) -> Result<(), Status> {
     if id.is_empty() || id.starts_with('@') || id.chars().count() > MAX_INSTANCE_ID {
-        return Err(Status::invalid_argument(
+        return Err(invalid(
             "an instance id has 1 to 100 characters and does not start with '@', which is reserved for entities",
         ));
     }
@@ -133,5 +88,5 @@ fn page_size(asked: i32) -> usize {
 }
 
 fn wrong_cursor() -> Status {
-    Status::invalid_argument("the continuation token is not one that this scheduler gave out")
+    invalid("the continuation token is not one that this scheduler gave out")
 }

@@ -8,13 +8,6 @@ use tonic::{Request, Response, Status};
 use super::instances::{has_ended, has_started};
 use super::{Answers, Service};
 
-/// The honest answer to an RPC that is not there yet.
-fn unsupported<T>(what: &str, instead: &str) -> Result<T, Status> {
-    Err(Status::unimplemented(format!(
-        "this scheduler does not support {what} yet; {instead}"
-    )))
-}
-
 #[tonic::async_trait]
 impl TaskHubSidecarService for Service {
     type GetWorkItemsStream = Answers<WorkItem>;
@@ -191,8 +184,7 @@ impl TaskHubSidecarService for Service {
         &self,
         request: Request<RewindInstanceRequest>,
     ) -> Result<Response<RewindInstanceResponse>, Status> {
-        let _ = request;
-        unsupported("rewinding", "start the orchestration again")
+        self.rewind(request).await.map(Response::new)
     }
 
     async fn restart_instance(
@@ -213,19 +205,14 @@ impl TaskHubSidecarService for Service {
         &self,
         request: Request<CreateTaskHubRequest>,
     ) -> Result<Response<CreateTaskHubResponse>, Status> {
-        let _ = request;
-        unsupported(
-            "creating task hubs by call",
-            "a task hub is created when its name is first used",
-        )
+        self.create_hub(request).await.map(Response::new)
     }
 
     async fn delete_task_hub(
         &self,
         request: Request<DeleteTaskHubRequest>,
     ) -> Result<Response<DeleteTaskHubResponse>, Status> {
-        let _ = request;
-        unsupported("deleting task hubs", "purge the instances instead")
+        self.delete_hub(request).await.map(Response::new)
     }
 
     async fn complete_entity_task(
@@ -276,7 +263,6 @@ impl TaskHubSidecarService for Service {
         &self,
         request: Request<SkipGracefulOrchestrationTerminationsRequest>,
     ) -> Result<Response<SkipGracefulOrchestrationTerminationsResponse>, Status> {
-        let _ = request;
-        unsupported("terminating without a turn", "use TerminateInstance")
+        self.terminate_now(request).await.map(Response::new)
     }
 }

@@ -1,15 +1,20 @@
-//! One table from store errors to gRPC status codes.
+//! One table from what can go wrong to gRPC status codes, with the machine-readable
+//! reason beside the code (`google.rpc.ErrorInfo`) that some SDKs tell errors apart by.
 
-use tonic::Status;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::store::StoreError;
 
 pub(super) fn status(error: StoreError) -> Status {
     let message = error.to_string();
     match error {
-        StoreError::NotFound(_) | StoreError::WorkItemGone => Status::not_found(message),
-        StoreError::AlreadyExists(_) => Status::already_exists(message),
-        StoreError::InvalidState(_) => Status::failed_precondition(message),
+        StoreError::NotFound(_) => because(Code::NotFound, "INSTANCE_NOT_FOUND", message),
+        StoreError::NoHub(_) => because(Code::NotFound, "TASK_HUB_NOT_FOUND", message),
+        StoreError::WorkItemGone => Status::not_found(message),
+        StoreError::AlreadyExists(_) => because(Code::AlreadyExists, "DUPLICATE_INSTANCE", message),
+        StoreError::InvalidState(_) => because(Code::FailedPrecondition, "INVALID_STATE", message),
+        StoreError::TooManyHubs(_) => Status::resource_exhausted(message),
         StoreError::Corrupt(_) => Status::data_loss(message),
         StoreError::Closed => Status::unavailable(message),
         StoreError::Sql(error) => match error.sqlite_error_code() {
@@ -27,4 +32,14 @@ pub(super) fn status(error: StoreError) -> Status {
             }
         },
     }
+}
+
+/// A request that says something wrong.
+pub(super) fn invalid(message: impl Into<String>) -> Status {
+    because(Code::InvalidArgument, "INVALID_ARGUMENT", message)
+}
+
+fn because(code: Code, reason: &str, message: impl Into<String>) -> Status {
+    let details = ErrorDetails::with_error_info(reason, "durabletask.io", []);
+    Status::with_error_details(code, message, details)
 }

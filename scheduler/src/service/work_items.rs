@@ -9,23 +9,27 @@ use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
 use durabletask_proto::send_entity_message_action::EntityMessageType;
 use durabletask_proto::{
     ActivityResponse, CompleteOrchestrationAction, CompleteTaskResponse, GetWorkItemsRequest,
-    HealthPing, OrchestrationStatus, OrchestratorAction, OrchestratorEntityParameters,
-    OrchestratorRequest, OrchestratorResponse, OrchestratorStartedEvent, TaskFailureDetails,
-    WorkItem, WorkerCapability, work_item,
+    HealthPing, HistoryEvent, OrchestrationStatus, OrchestratorAction,
+    OrchestratorEntityParameters, OrchestratorRequest, OrchestratorResponse,
+    OrchestratorStartedEvent, TaskFailureDetails, WorkItem, WorkerCapability, work_item,
 };
-use durabletask_scheduler_core::event;
+use durabletask_scheduler_core::{event, travels_alone};
 use futures_util::{StreamExt, stream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
 use super::entities::EntityForm;
-use super::{Answers, Service, status};
-use crate::dispatch::{Assignment, Caller, Claim, Settled};
+use super::{Answers, Service, invalid, status};
+use crate::dispatch::{Added, Assignment, Caller, Chunks, Claim, Incomplete, Settled};
+use crate::scheduler::MAX_MESSAGE;
 use crate::store::{self, ActivityAnswer, FinishedTurn, StoreError, Tx};
 
 /// Our extension: the completion token of the turn that this one goes on from.
 const CONTINUES_FROM: &str = "durabletask.continuesFrom";
 /// The most history that is sent inside a work item to a worker that can also stream it.
 const INLINE_BYTES: usize = 1024 * 1024;
+/// The largest message that a gRPC client takes by default in most languages.
+const COMMON_CLIENT_BYTES: usize = 4 * 1024 * 1024;
 /// How many events a turn is given when they are read from the store.
 const STORED_EVENTS: usize = 1000;
 /// How many items of one stream are prepared at once.
@@ -48,11 +52,18 @@ impl Service {
                 .open_stream(hub, &request, self.config.default_window, caller);
         tracing::info!(task_hub = hub, "worker stream opened");
         let service = self.clone();
-        let assignments = stream::unfold(assignments, |mut assignments| async move {
-            assignments
-                .recv()
-                .await
-                .map(|assignment| (assignment, assignments))
+        // The dispatcher closes the channel when the task hub is deleted.
+        let over = CancellationToken::new();
+        let closing = over.clone();
+        let assignments = stream::unfold(assignments, move |mut assignments| {
+            let closing = closing.clone();
+            async move {
+                let next = assignments.recv().await;
+                if next.is_none() {
+                    closing.cancel();
+                }
+                next.map(|assignment| (assignment, assignments))
+            }
         });
         let items = assignments
             .map(move |assignment| {
@@ -76,13 +87,24 @@ impl Service {
             ))
         });
         let ending = self.ending.clone();
+        let deleted = over.clone();
+        let last = stream::once(async move { deleted.is_cancelled() }).filter_map(|deleted| {
+            let error = StoreError::NoHub("this worker's".to_owned());
+            std::future::ready(deleted.then(|| Err(status(error))))
+        });
         let answers = stream::select(items, pings)
             .map(move |item| {
                 // The stream owns its leases: when it is dropped they go back.
                 let _ = &handle;
                 Ok(item)
             })
-            .take_until(async move { ending.cancelled().await });
+            .take_until(async move {
+                tokio::select! {
+                    () = ending.cancelled() => {}
+                    () = over.cancelled() => {}
+                }
+            })
+            .chain(last);
         Ok(Box::pin(answers))
     }
 
@@ -154,10 +176,12 @@ impl Service {
         let events = match events {
             Some(events) => events,
             None => {
-                let read = self
+                let mut read = self
                     .store
                     .read(move |conn| store::inbox(conn, key, STORED_EVENTS))
                     .await?;
+                let alone = read.iter().position(|(_, event)| travels_alone(event));
+                read.truncate(alone.map_or(read.len(), |at| at.max(1)));
                 let read = Arc::new(read);
                 self.dispatch.loaded_turn(lease, &read);
                 read
@@ -183,7 +207,7 @@ impl Service {
         ));
         request
             .new_events
-            .extend(events.iter().map(|(_, event)| event.clone()));
+            .extend(news(&events).map(|(_, event)| event.clone()));
         if header.has_history {
             if let Some(previous) = continues {
                 let token = prost_types::Value::from(self.dispatch.token(previous));
@@ -195,6 +219,14 @@ impl Service {
                     .store
                     .read(move |conn| store::history_page(conn, key, 0, limit))
                     .await?;
+                if page.bytes > COMMON_CLIENT_BYTES {
+                    tracing::warn!(
+                        instance_id = header.instance_id,
+                        bytes = page.bytes,
+                        "the history is larger than the message that many workers take, and this one cannot stream it; \
+                         continue the orchestration as new, or raise the worker's limit for received messages"
+                    );
+                }
                 if page.next.is_some() {
                     request.requires_history_streaming = true;
                 } else {
@@ -211,12 +243,9 @@ impl Service {
         request: Request<OrchestratorResponse>,
     ) -> Result<CompleteTaskResponse, Status> {
         let hub = self.hub(&request).await?;
-        let mut response = request.into_inner();
-        if response.is_partial || response.chunk_index.is_some() {
-            return Err(Status::unimplemented(
-                "this scheduler takes a turn's completion in one message (up to 64 MiB), not in chunks; \
-                 raise the worker's chunk size",
-            ));
+        let response = request.into_inner();
+        if response.is_partial {
+            return chunk_answer(self.dispatch.add_chunk(hub, response));
         }
         let claimed =
             match self
@@ -233,12 +262,17 @@ impl Service {
             self.dispatch.abandon(hub, &token);
             return Ok(CompleteTaskResponse {});
         }
-        let consumed = response
-            .num_events_processed
-            .and_then(|count| usize::try_from(count).ok())
-            .map_or(claimed.events.len(), |count| {
-                count.min(claimed.events.len())
-            });
+        let mut response = match Chunks::complete(claimed.chunks.as_deref(), response) {
+            Ok(response) => response,
+            Err(Incomplete::OutOfOrder) => {
+                self.dispatch.settle(lease, Settled::NotApplied);
+                return chunk_answer(Added::OutOfOrder);
+            }
+            Err(Incomplete::TooLarge(size)) => {
+                failing(too_large("completion of the turn", size, MAX_MESSAGE))
+            }
+        };
+        let consumed = consumed(&claimed.events, response.num_events_processed);
         self.bound_actions(&mut response);
         let mut delivered = vec![event(
             -1,
@@ -246,11 +280,7 @@ impl Service {
             EventType::OrchestratorStarted(OrchestratorStartedEvent {}),
         )];
         delivered.extend(
-            claimed
-                .events
-                .iter()
-                .take(consumed)
-                .map(|(_, event)| event.clone()),
+            news(claimed.events.get(..consumed).unwrap_or_default()).map(|(_, e)| e.clone()),
         );
         let through = match consumed
             .checked_sub(1)
@@ -290,7 +320,11 @@ impl Service {
         let answer = match (response.failure_details, response.result) {
             (Some(details), _) => ActivityAnswer::Failed(details),
             (None, Some(result)) if result.len() > self.config.max_payload_bytes => {
-                ActivityAnswer::Failed(self.too_large("activity's result", result.len()))
+                ActivityAnswer::Failed(too_large(
+                    "activity's result",
+                    result.len(),
+                    self.config.max_payload_bytes,
+                ))
             }
             (None, result) => ActivityAnswer::Completed(result),
         };
@@ -367,30 +401,77 @@ impl Service {
         if largest <= limit {
             return;
         }
-        response.custom_status = None;
-        response.actions = vec![OrchestratorAction {
+        *response = OrchestratorResponse {
+            num_events_processed: response.num_events_processed,
+            ..failing(too_large("largest payload of the turn", largest, limit))
+        };
+    }
+}
+
+/// A completion that fails the orchestration.
+fn failing(details: TaskFailureDetails) -> OrchestratorResponse {
+    OrchestratorResponse {
+        actions: vec![OrchestratorAction {
             id: -1,
             orchestrator_action_type: Some(Action::CompleteOrchestration(
                 CompleteOrchestrationAction {
                     orchestration_status: OrchestrationStatus::Failed as i32,
-                    failure_details: Some(self.too_large("largest payload of the turn", largest)),
+                    failure_details: Some(details),
                     ..CompleteOrchestrationAction::default()
                 },
             )),
-        }];
+        }],
+        ..OrchestratorResponse::default()
     }
+}
 
-    pub(super) fn too_large(&self, what: &str, size: usize) -> TaskFailureDetails {
-        let limit = self.config.max_payload_bytes;
-        TaskFailureDetails {
-            error_type: "PayloadTooLarge".to_owned(),
-            error_message: format!(
-                "The {what} has {size} bytes, over the scheduler's limit of {limit}; pass a reference to the data instead."
-            ),
-            is_non_retriable: true,
-            ..TaskFailureDetails::default()
-        }
+pub(super) fn too_large(what: &str, size: usize, limit: usize) -> TaskFailureDetails {
+    TaskFailureDetails {
+        error_type: "PayloadTooLarge".to_owned(),
+        error_message: format!(
+            "The {what} has {size} bytes, over the scheduler's limit of {limit}; pass a reference to the data instead."
+        ),
+        is_non_retriable: true,
+        ..TaskFailureDetails::default()
     }
+}
+
+fn chunk_answer(added: Added) -> Result<CompleteTaskResponse, Status> {
+    match added {
+        Added::Kept | Added::Finished => Ok(CompleteTaskResponse {}),
+        Added::Unknown => Err(status(StoreError::WorkItemGone)),
+        Added::OutOfOrder => Err(invalid(
+            "a chunk of this completion is missing; send all of them again, from number 0",
+        )),
+        Added::Full => Err(Status::unavailable(
+            "too many completions wait for their last chunks; retry this chunk",
+        )),
+    }
+}
+
+/// What an inbox has for the orchestration. A stored `OrchestratorStarted` only wakes
+/// it: the turn that this brings about begins with one anyway.
+fn news(events: &[(i64, HistoryEvent)]) -> impl Iterator<Item = &(i64, HistoryEvent)> {
+    events.iter().filter(|(_, event)| is_news(event))
+}
+
+fn is_news(event: &HistoryEvent) -> bool {
+    !matches!(event.event_type, Some(EventType::OrchestratorStarted(_)))
+}
+
+/// How many of a turn's inbox entries the worker has consumed, given the number of
+/// orchestration events that it says it has; all without one.
+fn consumed(events: &[(i64, HistoryEvent)], processed: Option<i32>) -> usize {
+    let Some(mut left) = processed.and_then(|count| usize::try_from(count).ok()) else {
+        return events.len();
+    };
+    let taken = events.iter().take_while(|(_, event)| {
+        let news = usize::from(is_news(event));
+        let fits = news <= left;
+        left = left.saturating_sub(news);
+        fits
+    });
+    taken.count()
 }
 
 pub(super) fn already<T>(claim: Claim<T>) -> Result<CompleteTaskResponse, Status> {

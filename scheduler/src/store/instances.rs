@@ -2,17 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use durabletask_proto::history_event::EventType;
-use durabletask_proto::orchestrator_action::OrchestratorActionType;
 use durabletask_proto::{
-    CompleteOrchestrationAction, ExecutionStartedEvent, HistoryEvent, OrchestrationIdReusePolicy,
-    OrchestrationStatus, OrchestratorAction, OrchestratorResponse, OrchestratorStartedEvent,
+    ExecutionStartedEvent, HistoryEvent, OrchestrationIdReusePolicy, OrchestrationStatus,
 };
 use durabletask_scheduler_core::{
-    Delivery, Reuse, Turn, accept, apply_turn, decide, event, is_terminal, parent_message,
+    Delivery, Reuse, accept, decide, event, is_terminal, parent_message,
 };
 use prost::Message;
 use prost_types::Timestamp;
-use rusqlite::OptionalExtension;
 
 use super::rows::Slim;
 use super::writer::Tx;
@@ -44,18 +41,10 @@ pub(crate) fn timestamp(at: DateTime<Utc>) -> Timestamp {
 }
 
 impl Tx<'_> {
-    /// The number of a task hub; where it is new, it is made if that is allowed.
-    pub(crate) fn hub(&mut self, name: &str, make: bool) -> Result<Option<i64>, StoreError> {
-        if make {
-            self.conn
-                .prepare_cached("INSERT OR IGNORE INTO hubs (name) VALUES (?1)")?
-                .execute([name])?;
-        }
-        Ok(self
-            .conn
-            .prepare_cached("SELECT id FROM hubs WHERE name = ?1")?
-            .query_row([name], |row| row.get(0))
-            .optional()?)
+    /// Starts an instance for a client.
+    pub(crate) fn start_in_hub(&mut self, start: &Start) -> Result<(), StoreError> {
+        self.check_hub(start.hub)?;
+        self.start(start)
     }
 
     /// Starts an instance.
@@ -72,6 +61,7 @@ impl Tx<'_> {
             start.policy.as_ref(),
         ) {
             Reuse::AlreadyExists => return Err(StoreError::AlreadyExists(id)),
+            Reuse::Ignore => return Ok(()),
             Reuse::Create => {}
             Reuse::Replace => {
                 if let Some(old) = existing {
@@ -195,7 +185,7 @@ impl Tx<'_> {
             event_type,
         ) {
             Delivery::Accept => match (slim.held, event_type) {
-                (true, EventType::ExecutionTerminated(_)) => self.cancel_start(slim, event),
+                (true, EventType::ExecutionTerminated(_)) => self.end_now(slim, event),
                 (_, EventType::ExecutionSuspended(_)) if self.is_suspended(&slim)? => Ok(()),
                 (_, EventType::ExecutionResumed(_)) if !self.is_suspended(&slim)? => Ok(()),
                 _ => self.deliver(slim, vec![event]),
@@ -227,61 +217,6 @@ impl Tx<'_> {
         Ok(last.unwrap_or(slim.status == OrchestrationStatus::Suspended))
     }
 
-    /// Terminates an instance that still waits for its scheduled start: no worker has
-    /// seen it, so none is asked.
-    fn cancel_start(&mut self, slim: Slim, terminated: HistoryEvent) -> Result<(), StoreError> {
-        let key = slim.header.key;
-        let Some(full) = self.full(key)? else {
-            return Ok(());
-        };
-        let now = timestamp(self.now);
-        let result = match &terminated.event_type {
-            Some(EventType::ExecutionTerminated(terminated)) => terminated.input.clone(),
-            _ => None,
-        };
-        let complete = CompleteOrchestrationAction {
-            orchestration_status: OrchestrationStatus::Terminated as i32,
-            result,
-            ..CompleteOrchestrationAction::default()
-        };
-        let mut delivered = vec![event(
-            -1,
-            now,
-            EventType::OrchestratorStarted(OrchestratorStartedEvent {}),
-        )];
-        delivered.extend(
-            super::query::inbox(self.conn, key, usize::MAX)?
-                .into_iter()
-                .map(|(_, event)| event),
-        );
-        delivered.push(terminated);
-        let effects = apply_turn(Turn {
-            instance: full.instance,
-            delivered,
-            response: OrchestratorResponse {
-                actions: vec![OrchestratorAction {
-                    id: 0,
-                    orchestrator_action_type: Some(OrchestratorActionType::CompleteOrchestration(
-                        complete,
-                    )),
-                }],
-                ..OrchestratorResponse::default()
-            },
-            now,
-            next_execution_id: String::new(),
-        });
-        self.apply(
-            key,
-            full.hub,
-            full.next_seq,
-            OrchestrationStatus::Pending,
-            i64::MAX,
-            effects,
-        )
-    }
-
-    /// Deletes an instance and everything that belongs to it. Activities that are
-    /// already queued still run; their results find nobody.
     pub(crate) fn remove(
         &mut self,
         hub: i64,
@@ -304,11 +239,22 @@ impl Tx<'_> {
             .prepare_cached("DELETE FROM timers WHERE instance = ?1")?
             .execute([key])?;
         self.release_locks(hub, instance_id)?;
+        let activities = self.withdraw_activities(key)?;
         self.notes.push(Note::Gone {
             hub,
             key,
             instance_id: instance_id.to_owned(),
+            activities,
         });
         Ok(())
+    }
+
+    /// Deletes an instance's unfinished activities and returns their numbers.
+    pub(super) fn withdraw_activities(&mut self, key: i64) -> Result<Vec<i64>, StoreError> {
+        Ok(self
+            .conn
+            .prepare_cached("DELETE FROM activities WHERE instance = ?1 RETURNING id")?
+            .query_map([key], |row| row.get(0))?
+            .collect::<Result<_, _>>()?)
     }
 }

@@ -4,15 +4,18 @@ mod activities;
 mod browse;
 mod entities;
 mod entity_queries;
+mod hubs;
 mod instances;
 mod list;
 mod pending;
 mod purge;
 mod query;
 mod restart;
+mod rewind;
 mod rows;
 mod schema;
 mod summary;
+mod terminate;
 mod timers;
 mod turns;
 mod writer;
@@ -63,6 +66,8 @@ pub(crate) enum After {
     GoesOn,
     /// A new execution begins; its inbox is reported next.
     Anew,
+    /// It goes on from another history than the one that the turn was given.
+    Rewound,
     /// It has ended.
     Ended,
 }
@@ -106,7 +111,15 @@ pub(crate) enum Note {
         hub: i64,
         key: i64,
         instance_id: String,
+        /// Its activities, which are gone with it.
+        activities: Vec<i64>,
     },
+    /// Activities of an instance that goes on are not to be run any more.
+    Withdrawn { hub: i64, activities: Vec<i64> },
+    /// The turn of an instance that is out, if one is, will not be applied.
+    TurnRevoked { key: i64 },
+    /// A task hub is no more; what was in it goes, instance by instance.
+    HubGone { hub: i64 },
 }
 
 /// Why a command was not carried out.
@@ -118,6 +131,14 @@ pub(crate) enum StoreError {
         "there is already an instance {0:?} in this task hub, and the start does not allow replacing it"
     )]
     AlreadyExists(String),
+    #[error(
+        "Task hub not found: {0}; use one that this scheduler was started with or that has been created"
+    )]
+    NoHub(String),
+    #[error(
+        "there are {0} task hubs already, the most that this scheduler keeps; delete one first or raise the limit"
+    )]
+    TooManyHubs(usize),
     #[error("{0}")]
     InvalidState(String),
     #[error(

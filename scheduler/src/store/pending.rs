@@ -22,6 +22,7 @@ pub(crate) struct Pending {
 }
 
 pub(crate) fn load(conn: &Connection) -> Result<Pending, OpenError> {
+    clear_deleted_hubs(conn)?;
     let mut instances = Vec::new();
     let mut select = conn.prepare(
         "SELECT i.hub, i.key, i.id, i.execution_id, i.name, i.version, i.next_seq, i.span, max(b.seq)
@@ -72,6 +73,37 @@ pub(crate) fn load(conn: &Connection) -> Result<Pending, OpenError> {
         entities,
         first_timer,
     })
+}
+
+/// Removes what the process left of task hubs that it was deleting when it ended.
+fn clear_deleted_hubs(conn: &Connection) -> Result<(), OpenError> {
+    const LEFT: &str = "SELECT key FROM instances WHERE hub NOT IN (SELECT id FROM hubs)
+        UNION ALL SELECT key FROM entities WHERE hub NOT IN (SELECT id FROM hubs)";
+    let mut sql = "BEGIN IMMEDIATE;".to_owned();
+    for (table, column) in [
+        ("payloads", "instance"),
+        ("history", "instance"),
+        ("inbox", "instance"),
+        ("timers", "instance"),
+        ("activities", "instance"),
+        ("entity_inbox", "entity"),
+    ] {
+        sql.push_str(&format!("DELETE FROM {table} WHERE {column} IN ({LEFT});"));
+    }
+    for table in ["instances", "entities"] {
+        sql.push_str(&format!(
+            "DELETE FROM {table} WHERE hub NOT IN (SELECT id FROM hubs);"
+        ));
+    }
+    sql.push_str("COMMIT;");
+    if conn.prepare(LEFT)?.exists([])?
+        && let Err(error) = conn.execute_batch(&sql)
+    {
+        // A batch that fails halfway leaves its transaction open.
+        let _ = conn.execute_batch("ROLLBACK");
+        return Err(error.into());
+    }
+    Ok(())
 }
 
 pub(crate) fn counters(conn: &Connection) -> Result<Counters, OpenError> {

@@ -39,6 +39,8 @@ pub(crate) struct Page {
 #[derive(Clone, Debug)]
 pub(crate) struct HistoryPage {
     pub(crate) events: Vec<HistoryEvent>,
+    /// How many bytes they have.
+    pub(crate) bytes: usize,
     pub(crate) next: Option<i64>,
 }
 
@@ -225,13 +227,18 @@ pub(crate) fn history_page(
         if size > 0 && size + bytes.len() > max_bytes {
             return Ok(HistoryPage {
                 events,
+                bytes: size,
                 next: Some(row.get(0)?),
             });
         }
         size += bytes.len();
         events.extend(HistoryChunk::decode(&*bytes)?.events);
     }
-    Ok(HistoryPage { events, next: None })
+    Ok(HistoryPage {
+        events,
+        bytes: size,
+        next: None,
+    })
 }
 
 /// The first events of an inbox, with their numbers.

@@ -20,6 +20,7 @@ impl Tx<'_> {
         target: &str,
         execution_id: &str,
     ) -> Result<(), StoreError> {
+        self.check_hub(hub)?;
         let slim = self
             .slim_by_id(hub, id)?
             .ok_or_else(|| StoreError::NotFound(id.to_owned()))?;

@@ -80,10 +80,10 @@ impl Tx<'_> {
                 .prepare_cached("INSERT INTO history (instance, seq, events) VALUES (?1, ?2, ?3)")?
                 .execute((key, next_seq, chunk.encode_to_vec()))?;
         }
-        let next_seq = if effects.next.is_some() {
-            0
-        } else {
-            next_seq + i64::from(appended)
+        let next_seq = match (&effects.next, &effects.rewound) {
+            (Some(_), _) => 0,
+            (None, Some(rewound)) => self.replace_history(key, &rewound.history)?,
+            (None, None) => next_seq + i64::from(appended),
         };
         self.conn
             .prepare_cached(
@@ -113,10 +113,11 @@ impl Tx<'_> {
             has_history: next_seq > 0,
             span: instance.span.clone(),
         });
-        let after = match (effects.ended, &effects.next) {
-            (true, _) => After::Ended,
-            (false, Some(_)) => After::Anew,
-            (false, None) => After::GoesOn,
+        let after = match (effects.ended, &effects.next, &effects.rewound) {
+            (true, _, _) => After::Ended,
+            (false, Some(_), _) => After::Anew,
+            (false, None, Some(_)) => After::Rewound,
+            (false, None, None) => After::GoesOn,
         };
         self.notes.push(Note::TurnApplied {
             key,
@@ -165,6 +166,9 @@ impl Tx<'_> {
         if after != After::GoesOn {
             // A worker that ended without unlocking must not leave entities locked.
             self.release_locks(hub, &header.instance_id)?;
+        }
+        if let Some(rewound) = effects.rewound {
+            self.go_on_rewound(&header, rewound)?;
         }
         if effects.terminate_children {
             self.terminate_children(key)?;
@@ -215,7 +219,11 @@ impl Tx<'_> {
 
     /// Starts a child. An id that a live instance has, or that is no valid id, is
     /// reported to the parent as the child's failure.
-    fn start_child(&mut self, parent: &Header, child: ChildStart) -> Result<(), StoreError> {
+    pub(super) fn start_child(
+        &mut self,
+        parent: &Header,
+        child: ChildStart,
+    ) -> Result<(), StoreError> {
         let id = child.instance_id.clone();
         let valid = !id.starts_with('@') && id.chars().count() <= MAX_INSTANCE_ID;
         let existing = self.slim_by_id(parent.hub, &id)?;

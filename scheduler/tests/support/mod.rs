@@ -37,14 +37,19 @@ pub struct Hub {
 
 impl Hub {
     pub async fn memory() -> Self {
-        Self::open(Storage::Memory).await.unwrap()
+        Self::with(|_| {}).await
+    }
+
+    /// In memory, with other settings than usual.
+    pub async fn with(change: impl FnOnce(&mut SchedulerConfig)) -> Self {
+        Self::open(Storage::Memory, change).await.unwrap()
     }
 
     pub async fn folder(path: &Path) -> Self {
         // The lock of a scheduler that was dropped a moment ago goes with its thread.
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            match Self::open(Storage::Directory(path.to_owned())).await {
+            match Self::open(Storage::Directory(path.to_owned()), |_| {}).await {
                 Err(OpenError::InUse { .. }) if tokio::time::Instant::now() < deadline => {
                     tokio::task::yield_now().await
                 }
@@ -53,13 +58,17 @@ impl Hub {
         }
     }
 
-    async fn open(storage: Storage) -> Result<Self, OpenError> {
+    async fn open(
+        storage: Storage,
+        change: impl FnOnce(&mut SchedulerConfig),
+    ) -> Result<Self, OpenError> {
         let clock = Arc::new(ManualClock::new(
             DateTime::<Utc>::from_timestamp(1_700_000_000, 0).unwrap(),
         ));
         let mut config = SchedulerConfig::new(storage);
         config.clock = clock.clone();
         config.drain_timeout = Duration::from_millis(200);
+        change(&mut config);
         let scheduler = Scheduler::open(config)?;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -906,6 +906,10 @@ pub struct CreateInstanceRequest {
 pub struct OrchestrationIdReusePolicy {
     #[prost(enumeration = "OrchestrationStatus", repeated, tag = "1")]
     pub replaceable_status: ::prost::alloc::vec::Vec<i32>,
+    /// Reserved today. Go workers and clients before 1.0 still write it: what to do with
+    /// an instance in one of the statuses. 0 error (left out), 1 ignore, 2 terminate.
+    #[prost(int32, tag = "2")]
+    pub legacy_action: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateInstanceResponse {

@@ -1,16 +1,13 @@
-//! Restarting instances and listing ended ones, through the gRPC surface.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
-
+//! Restarting instances, ending them without a turn, listing them.
 use std::collections::HashMap;
 use std::time::Duration;
 
 use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
 use durabletask_proto::*;
 use prost_types::Timestamp;
-use support::*;
 use tonic::Code;
+
+use super::support::*;
 
 async fn restart(hub: &Hub, id: &str, new_id: bool) -> Result<String, Code> {
     let request = RestartInstanceRequest {
@@ -231,4 +228,139 @@ async fn a_query_merges_statuses_in_order_of_creation() {
             .collect();
         assert_eq!(ids, wanted, "{statuses:?}");
     }
+}
+
+async fn end_now(hub: &Hub, ids: &[&str]) -> Vec<String> {
+    let request = SkipGracefulOrchestrationTerminationsRequest {
+        instance_batch: Some(InstanceBatch {
+            instance_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+        }),
+        reason: Some("\"enough\"".into()),
+    };
+    hub.client
+        .clone()
+        .skip_graceful_orchestration_terminations(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .unterminated_instance_ids
+}
+
+#[tokio::test]
+async fn instances_are_ended_without_a_turn() {
+    let hub = Hub::memory().await;
+    let mut worker = hub.worker().await;
+    run(&hub, &mut worker, "ended", OrchestrationStatus::Completed).await;
+    hub.start("parent").await;
+    let (token, _) = worker.turn().await;
+    let child = Action::CreateSubOrchestration(CreateSubOrchestrationAction {
+        instance_id: "child".into(),
+        name: "Child".into(),
+        ..Default::default()
+    });
+    worker.answer(&token, vec![(0, child)]).await.unwrap();
+    let (late, turn) = worker.turn().await;
+    assert_eq!(turn.instance_id, "child");
+
+    let left = end_now(&hub, &["missing", "child", "ended"]).await;
+    assert_eq!(left, ["missing", "ended"]);
+    let state = hub.get("child").await.unwrap();
+    assert_eq!(
+        (state.orchestration_status, state.output.as_deref()),
+        (OrchestrationStatus::Terminated as i32, Some("\"enough\""))
+    );
+    assert!(state.completed_timestamp.is_some());
+    assert_eq!(
+        worker.answer(&late, vec![(0, done("late"))]).await,
+        Err(Code::NotFound)
+    );
+    assert_eq!(
+        hub.history("child").await,
+        [
+            "OrchestratorStarted",
+            "ExecutionStarted",
+            "ExecutionTerminated",
+            "ExecutionCompleted"
+        ]
+    );
+    let (token, turn) = worker.turn().await;
+    assert_eq!(
+        (turn.instance_id.as_str(), event_kind(&turn.new_events[1])),
+        ("parent", "SubOrchestrationInstanceFailed")
+    );
+    worker.answer(&token, vec![(1, done("1"))]).await.unwrap();
+
+    // One that no worker has seen never reaches one.
+    drop(worker);
+    hub.start("queued").await;
+    assert!(end_now(&hub, &["queued"]).await.is_empty());
+    hub.start("next").await;
+    assert_eq!(hub.worker().await.turn().await.1.instance_id, "next");
+    let many: Vec<String> = (0..501).map(|n| n.to_string()).collect();
+    let request = SkipGracefulOrchestrationTerminationsRequest {
+        instance_batch: Some(InstanceBatch { instance_ids: many }),
+        reason: None,
+    };
+    let refused = hub
+        .client
+        .clone()
+        .skip_graceful_orchestration_terminations(request)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn errors_carry_their_reason() {
+    use tonic_types::StatusExt;
+    let hub = Hub::memory().await;
+    let reason = |status: tonic::Status| {
+        let info = status.get_details_error_info().expect("error details");
+        (status.code(), info.reason)
+    };
+    let raise = RaiseEventRequest {
+        instance_id: "missing".into(),
+        name: "x".into(),
+        input: None,
+    };
+    let error = hub.client.clone().raise_event(raise).await.unwrap_err();
+    assert_eq!(
+        reason(error),
+        (Code::NotFound, "INSTANCE_NOT_FOUND".to_owned())
+    );
+    hub.start("a").await;
+    let start = CreateInstanceRequest {
+        instance_id: "a".into(),
+        name: "Hello".into(),
+        ..Default::default()
+    };
+    let error = hub.client.clone().start_instance(start).await.unwrap_err();
+    assert_eq!(
+        reason(error),
+        (Code::AlreadyExists, "DUPLICATE_INSTANCE".to_owned())
+    );
+    let rewind = RewindInstanceRequest {
+        instance_id: "a".into(),
+        reason: None,
+    };
+    let error = hub
+        .client
+        .clone()
+        .rewind_instance(rewind)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        reason(error),
+        (Code::FailedPrecondition, "INVALID_STATE".to_owned())
+    );
+    let error = hub
+        .client
+        .clone()
+        .start_instance(CreateInstanceRequest::default())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        reason(error),
+        (Code::InvalidArgument, "INVALID_ARGUMENT".to_owned())
+    );
 }

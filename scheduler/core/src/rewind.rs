@@ -1,0 +1,112 @@
+//! Rewinding: a failed instance goes on from a history without its failures. Follows
+//! the Durable Task protocol: `ExecutionRewound` asks a worker, whose
+//! `RewindOrchestrationAction` brings the new history.
+
+use std::collections::BTreeMap;
+
+use durabletask_proto::history_event::EventType;
+use durabletask_proto::{HistoryEvent, OrchestrationStatus, TaskFailureDetails};
+use prost_types::Timestamp;
+
+use crate::effects::{ChildStart, Effects, Rewound, TimerSet};
+use crate::turn::{activity, child_start, identity, timer_set, unsupported};
+
+/// Whether an event makes up a turn of its own: a worker answers the wish for a rewind
+/// with the new history and nothing else, so later events wait for that.
+#[must_use]
+pub fn travels_alone(event: &HistoryEvent) -> bool {
+    matches!(event.event_type, Some(EventType::ExecutionRewound(_)))
+}
+
+/// Turns the effects of a turn into those of a rewind. What the new history started and
+/// has no answer of is set going again, because the end of the failed execution dropped it.
+///
+/// # Errors
+/// Where nobody asked for a rewind in this turn, or the history has no beginning.
+pub(crate) fn rewind(
+    effects: &mut Effects,
+    mut history: Vec<HistoryEvent>,
+    now: Timestamp,
+    next_execution_id: &str,
+) -> Result<(), Box<TaskFailureDetails>> {
+    let Some(reason) = effects
+        .history
+        .iter()
+        .find_map(|event| match &event.event_type {
+            Some(EventType::ExecutionRewound(rewound)) => Some(rewound.reason.clone()),
+            _ => None,
+        })
+    else {
+        return Err(unsupported("a rewind that nobody asked for"));
+    };
+    let Some(started) = history
+        .iter_mut()
+        .find_map(|event| match &mut event.event_type {
+            Some(EventType::ExecutionStarted(started)) => Some(started),
+            _ => None,
+        })
+    else {
+        return Err(unsupported("a rewind to a history without a start"));
+    };
+    let instance = &mut effects.instance;
+    // The worker names the new execution; it must differ from the failed one, whose
+    // late messages are not for it.
+    let named = started
+        .orchestration_instance
+        .take()
+        .and_then(|identity| identity.execution_id)
+        .filter(|id| !id.is_empty() && *id != instance.execution_id);
+    instance.execution_id = named.unwrap_or_else(|| next_execution_id.to_owned());
+    instance.status = OrchestrationStatus::Running;
+    instance.output = None;
+    instance.failure = None;
+    instance.terminate_children = false;
+    started.orchestration_instance = Some(identity(instance));
+    started.parent_instance.clone_from(&instance.parent);
+
+    let mut activities = BTreeMap::new();
+    let mut timers: BTreeMap<i32, TimerSet> = BTreeMap::new();
+    let mut children: BTreeMap<i32, ChildStart> = BTreeMap::new();
+    for event in &history {
+        let id = event.event_id;
+        match &event.event_type {
+            Some(EventType::TaskScheduled(task)) => {
+                activities.insert(id, activity(instance, id, task));
+            }
+            Some(EventType::TaskCompleted(done)) => {
+                activities.remove(&done.task_scheduled_id);
+            }
+            Some(EventType::TaskFailed(failed)) => {
+                activities.remove(&failed.task_scheduled_id);
+            }
+            Some(EventType::TimerCreated(timer)) => {
+                timers.insert(id, timer_set(id, timer, now));
+            }
+            Some(EventType::TimerFired(fired)) => {
+                timers.remove(&fired.timer_id);
+            }
+            Some(EventType::SubOrchestrationInstanceCreated(child)) => {
+                children.insert(id, child_start(instance, id, child));
+            }
+            Some(EventType::SubOrchestrationInstanceCompleted(done)) => {
+                children.remove(&done.task_scheduled_id);
+            }
+            Some(EventType::SubOrchestrationInstanceFailed(failed)) => {
+                children.remove(&failed.task_scheduled_id);
+            }
+            _ => {}
+        }
+    }
+    effects.history.clear();
+    effects.activities = activities.into_values().collect();
+    effects.timers = timers.into_values().collect();
+    effects.children.clear();
+    effects.messages.clear();
+    effects.entity_messages.clear();
+    effects.rewound = Some(Rewound {
+        history,
+        children: children.into_values().collect(),
+        reason,
+    });
+    Ok(())
+}

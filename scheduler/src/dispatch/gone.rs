@@ -1,0 +1,103 @@
+//! What is no more: instances and activities that were removed, task hubs that were deleted.
+
+use std::collections::HashSet;
+
+use super::state::{Held, State};
+
+/// What must not be handed out although it may still be queued.
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    /// Removed activities that are still in a queue; each leaves when it is met there.
+    activities: HashSet<i64>,
+    /// Deleted task hubs, whose last commits may still be reported.
+    hubs: HashSet<i64>,
+}
+
+impl Gone {
+    pub(super) fn hub(&self, hub: i64) -> bool {
+        self.hubs.contains(&hub)
+    }
+
+    /// Whether an activity that was taken out of its queue is no more.
+    pub(super) fn met(&mut self, activity: i64) -> bool {
+        !self.activities.is_empty() && self.activities.remove(&activity)
+    }
+}
+
+impl State {
+    /// An instance was removed, with these activities.
+    pub(super) fn gone(&mut self, hub: i64, key: i64, activities: &[i64]) {
+        self.sticky.pop(&key);
+        let lease = self.slots.get(&key).and_then(|slot| slot.lease);
+        self.drop_slot(key);
+        if let Some(lease) = lease {
+            self.revoke(lease);
+        }
+        self.withdraw(hub, activities);
+    }
+
+    /// The turn of an instance that is out is taken back: its completion finds nothing.
+    pub(super) fn turn_revoked(&mut self, key: i64) {
+        let lease = self.slots.get_mut(&key).and_then(|slot| slot.lease.take());
+        if let Some(lease) = lease {
+            self.revoke(lease);
+        }
+    }
+
+    /// Activities were removed: takes them from their workers and out of the queues.
+    pub(super) fn withdraw(&mut self, hub: i64, activities: &[i64]) {
+        if activities.is_empty() || self.gone.hub(hub) {
+            return;
+        }
+        let mut queued: HashSet<i64> = activities.iter().copied().collect();
+        let held: Vec<u64> = self
+            .leases
+            .iter()
+            .filter(|(_, lease)| match &lease.held {
+                Held::Activity(item) => queued.remove(&item.id),
+                Held::Turn { .. } | Held::Entity(_) => false,
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        // Before a window is freed, which may take from the queue.
+        self.gone.activities.extend(queued);
+        for lease in held {
+            self.revoke(lease);
+        }
+    }
+
+    /// Ends a lease whose item is no more. One that is being completed ends with that.
+    pub(super) fn revoke(&mut self, id: u64) {
+        if self.leases.get(&id).is_some_and(|lease| !lease.completing)
+            && let Some(lease) = self.leases.remove(&id)
+        {
+            self.free(&lease);
+        }
+    }
+
+    /// A task hub was deleted: its streams end, nothing of it is handed out any more.
+    pub(super) fn hub_gone(&mut self, hub: i64) {
+        self.gone.hubs.insert(hub);
+        // The end of its channel ends the stream.
+        self.streams.retain(|_, stream| stream.hub != hub);
+        self.leases
+            .retain(|_, lease| lease.hub != hub || lease.completing);
+        if let Some(mut queues) = self.hubs.remove(&hub) {
+            for item in queues.activities.drain() {
+                self.gone.activities.remove(&item.id);
+                self.unbuffer(&item);
+            }
+        }
+        let keys: Vec<i64> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.header.hub == hub)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in keys {
+            self.sticky.pop(&key);
+            self.drop_slot(key);
+        }
+        self.entities.retain(|_, slot| slot.header.hub != hub);
+    }
+}

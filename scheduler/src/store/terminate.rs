@@ -1,0 +1,94 @@
+//! Ending instances as TERMINATED without a worker's turn.
+
+use durabletask_proto::history_event::EventType;
+use durabletask_proto::orchestrator_action::OrchestratorActionType;
+use durabletask_proto::{
+    CompleteOrchestrationAction, ExecutionTerminatedEvent, HistoryEvent, OrchestrationStatus,
+    OrchestratorAction, OrchestratorResponse, OrchestratorStartedEvent,
+};
+use durabletask_scheduler_core::{Turn, apply_turn, event, is_terminal};
+
+use super::instances::timestamp;
+use super::rows::Slim;
+use super::writer::Tx;
+use super::{Note, StoreError};
+
+impl Tx<'_> {
+    /// Ends each of the instances at once, with `reason` as its output, and returns the
+    /// ids of those that it could not end: missing or ended ones.
+    pub(crate) fn terminate_now(
+        &mut self,
+        hub: i64,
+        ids: &[String],
+        reason: Option<&String>,
+    ) -> Result<Vec<String>, StoreError> {
+        let mut left = Vec::new();
+        for id in ids {
+            match self.slim_by_id(hub, id)? {
+                Some(slim) if !is_terminal(slim.status) => {
+                    let terminated = EventType::ExecutionTerminated(ExecutionTerminatedEvent {
+                        input: reason.cloned(),
+                        recurse: false,
+                    });
+                    let terminated = event(-1, timestamp(self.now), terminated);
+                    self.end_now(slim, terminated)?;
+                }
+                Some(_) | None => left.push(id.clone()),
+            }
+        }
+        Ok(left)
+    }
+
+    /// Ends a live instance as TERMINATED in place of its next turn, without a worker: one
+    /// that still waits for its scheduled start, which no worker has seen, or any other
+    /// by a client's wish. A turn that is out is taken back.
+    pub(super) fn end_now(
+        &mut self,
+        slim: Slim,
+        terminated: HistoryEvent,
+    ) -> Result<(), StoreError> {
+        let key = slim.header.key;
+        let Some(full) = self.full(key)? else {
+            return Ok(());
+        };
+        self.notes.push(Note::TurnRevoked { key });
+        let now = timestamp(self.now);
+        let before = full.instance.status;
+        let result = match &terminated.event_type {
+            Some(EventType::ExecutionTerminated(terminated)) => terminated.input.clone(),
+            _ => None,
+        };
+        let complete = CompleteOrchestrationAction {
+            orchestration_status: OrchestrationStatus::Terminated as i32,
+            result,
+            ..CompleteOrchestrationAction::default()
+        };
+        let mut delivered = vec![event(
+            -1,
+            now,
+            EventType::OrchestratorStarted(OrchestratorStartedEvent {}),
+        )];
+        delivered.extend(
+            super::query::inbox(self.conn, key, usize::MAX)?
+                .into_iter()
+                .map(|(_, event)| event),
+        );
+        delivered.push(terminated);
+        let effects = apply_turn(Turn {
+            instance: full.instance,
+            delivered,
+            response: OrchestratorResponse {
+                actions: vec![OrchestratorAction {
+                    id: 0,
+                    orchestrator_action_type: Some(OrchestratorActionType::CompleteOrchestration(
+                        complete,
+                    )),
+                }],
+                ..OrchestratorResponse::default()
+            },
+            now,
+            next_execution_id: String::new(),
+        });
+        self.apply(key, full.hub, full.next_seq, before, i64::MAX, effects)
+    }
+}

@@ -1,0 +1,9 @@
+//! One RPC after another, as clients and workers see them over gRPC.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod chunks;
+mod hubs;
+mod instances;
+mod rewind;
+#[path = "../support/mod.rs"]
+mod support;
