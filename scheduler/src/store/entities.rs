@@ -489,6 +489,14 @@ impl Tx<'_> {
         })
     }
 
+    /// Whether an instance holds the lock of an entity.
+    pub(super) fn holds_locks(&self, hub: i64, instance_id: &str) -> Result<bool, StoreError> {
+        Ok(self
+            .conn
+            .prepare_cached("SELECT 1 FROM entities WHERE hub = ?1 AND locked_by = ?2")?
+            .exists((hub, instance_id))?)
+    }
+
     /// Deletes an entity with its queue; returns 1 if there was one.
     pub(crate) fn purge_entity(&mut self, hub: i64, id: &str) -> Result<i32, StoreError> {
         let Some(id) = canonical_entity_id(id) else {

@@ -139,3 +139,52 @@ impl super::Store {
         .await
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_deleted_hub_is_not_pending() {
+        let conn = super::super::schema::open_memory().unwrap();
+        conn.execute_batch(
+            "INSERT INTO hubs (id, name) VALUES (1, 'kept');
+             INSERT INTO instances SELECT column1, column2, 'a', 'e', 'Hello', NULL, 0, 0, 0, 1, 1,
+                 NULL, NULL, NULL, NULL, x'', NULL, 0 FROM (VALUES (10, 1), (20, 2));
+             INSERT INTO payloads (instance) VALUES (10), (20);
+             INSERT INTO history VALUES (10, 0, x''), (20, 0, x'');
+             INSERT INTO inbox VALUES (10, 1, x''), (20, 2, x'');
+             INSERT INTO timers VALUES (10, 1, 5, x''), (20, 2, 4, x'');
+             INSERT INTO activities VALUES (1, 10, x''), (2, 20, x'');
+             INSERT INTO entities (key, hub, id, modified_us) VALUES (30, 2, '@e@k', 1), (40, 1, '@e@k', 1);
+             INSERT INTO entity_inbox VALUES (30, 3, 0, NULL, NULL, x''), (40, 4, 0, NULL, NULL, x'');",
+        )
+        .unwrap();
+        let pending = load(&conn).unwrap();
+        let instances: Vec<i64> = pending.instances.iter().map(|(h, _)| h.key).collect();
+        let activities: Vec<i64> = pending.activities.iter().map(|a| a.1).collect();
+        let entities: Vec<i64> = pending.entities.iter().map(|e| e.key).collect();
+        assert_eq!(
+            (instances, activities, entities, pending.first_timer),
+            (vec![10], vec![10], vec![40], Some(5))
+        );
+        for table in [
+            "instances",
+            "payloads",
+            "history",
+            "inbox",
+            "timers",
+            "activities",
+            "entities",
+            "entity_inbox",
+        ] {
+            let count: i64 = conn
+                .query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
+                    row.get(0)
+                })
+                .unwrap();
+            assert_eq!(count, 1, "{table}");
+        }
+    }
+}

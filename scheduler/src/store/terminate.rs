@@ -15,7 +15,8 @@ use super::{Note, StoreError};
 
 impl Tx<'_> {
     /// Ends each of the instances at once, with `reason` as its output, and returns the
-    /// ids of those that it could not end: missing or ended ones.
+    /// ids of those that it does not end: missing and ended ones, and those that hold an
+    /// entity's lock, because their workers are to release it.
     pub(crate) fn terminate_now(
         &mut self,
         hub: i64,
@@ -25,7 +26,7 @@ impl Tx<'_> {
         let mut left = Vec::new();
         for id in ids {
             match self.slim_by_id(hub, id)? {
-                Some(slim) if !is_terminal(slim.status) => {
+                Some(slim) if !is_terminal(slim.status) && !self.holds_locks(hub, id)? => {
                     let terminated = EventType::ExecutionTerminated(ExecutionTerminatedEvent {
                         input: reason.cloned(),
                         recurse: false,

@@ -290,6 +290,27 @@ async fn instances_are_ended_without_a_turn() {
     );
     worker.answer(&token, vec![(1, done("1"))]).await.unwrap();
 
+    // A holder of a lock is left to its worker, and entities are no orchestrations.
+    hub.start("holder").await;
+    let (token, _) = worker.turn().await;
+    let lock = EntityLockRequestedEvent {
+        critical_section_id: "8f0c1c1c-6a5e-4f6e-9d5e-3d8f6a4f1b11".into(),
+        lock_set: vec!["@e@k".into()],
+        position: 0,
+        parent_instance_id: Some("holder".into()),
+    };
+    let lock = Action::SendEntityMessage(SendEntityMessageAction {
+        entity_message_type: Some(
+            send_entity_message_action::EntityMessageType::EntityLockRequested(lock),
+        ),
+    });
+    worker.answer(&token, vec![(0, lock)]).await.unwrap();
+    let (token, turn) = worker.turn().await;
+    assert_eq!(event_kind(&turn.new_events[1]), "EntityLockGranted");
+    let left = end_now(&hub, &["holder", "@e@k"]).await;
+    assert_eq!(left, ["holder", "@e@k"]);
+    worker.answer(&token, vec![(1, done("1"))]).await.unwrap();
+
     // One that no worker has seen never reaches one.
     drop(worker);
     hub.start("queued").await;
