@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use countersign_activities::Activities;
 use countersign_activities::vault::SecretVault;
+use countersign_enrollment::decision::DecisionKey;
 use countersign_enrollment::sealed::{OpenKeyring, SealKey};
 use durabletask::{Client, Connection, Worker};
 use durabletask_scheduler::{Scheduler, SchedulerConfig, Storage};
@@ -21,7 +22,7 @@ use crate::audit::{AUDIT_DATABASE, Audit};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
 use crate::data_dir::{Addresses, DataDir, DataDirLock};
-use crate::enrollments::Enrollments;
+use crate::enrollments::{ApprovalPolicy, Enrollments};
 use crate::http::{self, FrontDoor};
 use crate::verify::{VERIFY_DATABASE, Verifier};
 
@@ -30,6 +31,8 @@ use parts::{Keys, Part, bind};
 
 /// The database with API keys, in the data folder.
 pub(crate) const ACCESS_DATABASE: &str = "access.sqlite3";
+/// The key for decisions, in the data folder.
+const DECISION_KEY: &str = "decision.key";
 /// The front door's own secret key, in the data folder.
 pub(crate) const SERVER_KEY: &str = "server.key";
 
@@ -201,13 +204,18 @@ impl Running {
         Ok(Connection::parse(&text)?)
     }
 
+    /// The key that the front door signs decisions with and the worker checks them with.
+    fn decision_key(&self) -> Result<DecisionKey, AppError> {
+        Ok(DecisionKey::new(self.data.secret_key(DECISION_KEY)?))
+    }
+
     fn launch_worker(
         &mut self,
         connection: &Connection,
         ring: OpenKeyring,
         vault: Arc<dyn SecretVault>,
     ) -> Result<(), AppError> {
-        let activities = Activities::new(ring, vault);
+        let activities = Activities::new(ring, self.decision_key()?, vault);
         let registry = countersign_orchestrations::register(durabletask::Registry::new());
         let registry = activities.register(registry);
         let worker = Worker::builder(connection).registry(registry).build()?;
@@ -247,8 +255,13 @@ impl Running {
             Client::new(connection)?,
             seal,
             &server_key,
-            config.approval_timeout,
-            config.require_approval,
+            self.decision_key()?,
+            ApprovalPolicy {
+                timeout: config.approval_timeout,
+                always: config.require_approval,
+                approvals: config.approvals,
+                unsigned_counts: config.dashboard_approvals,
+            },
             Arc::clone(&clock),
         );
         self.data.write_addresses(&Addresses {

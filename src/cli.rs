@@ -55,6 +55,8 @@ pub enum Command {
     List(ListArgs),
     /// Check and export the record of who did what, in the data folder
     Audit(AuditArgs),
+    /// Say which accounts a key with --granted-only may read, until when and how often
+    Grant(GrantArgs),
     /// Make, list and revoke API keys in the data folder; a running server notices at once
     Key(KeyArgs),
 }
@@ -233,6 +235,12 @@ pub enum KeyCommand {
         /// What it may do
         #[arg(long, value_enum)]
         role: Role,
+        /// How long it works, such as 30d [default: until it is revoked]
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
+        /// Let it read only the accounts that `countersign grant add` grants to it
+        #[arg(long)]
+        granted_only: bool,
         /// Where the keys are.
         #[command(flatten)]
         place: KeyPlace,
@@ -247,6 +255,51 @@ pub enum KeyCommand {
     Revoke {
         /// The caller's name
         name: String,
+        /// Where the keys are.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+}
+
+/// `grant`.
+#[derive(Debug, Args)]
+pub struct GrantArgs {
+    /// What to do with grants.
+    #[command(subcommand)]
+    pub command: GrantCommand,
+}
+
+/// What to do with grants.
+#[derive(Debug, Subcommand)]
+pub enum GrantCommand {
+    /// Let a caller read an account, in place of what it was granted before
+    Add {
+        /// The caller's name
+        name: String,
+        /// The account's id
+        account: String,
+        /// For how long, such as 8h [default: for ever]
+        #[arg(long = "for", value_name = "TIME")]
+        time: Option<String>,
+        /// How many codes it may read [default: as many as it wants]
+        #[arg(long, value_name = "NUMBER")]
+        reads: Option<u32>,
+        /// Where the keys are.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+    /// List what is granted to whom
+    List {
+        /// Where the keys are.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+    /// Take a grant back
+    Remove {
+        /// The caller's name
+        name: String,
+        /// The account's id
+        account: String,
         /// Where the keys are.
         #[command(flatten)]
         place: KeyPlace,

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use countersign_enrollment::decision::MAX_APPROVALS;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -65,6 +66,10 @@ pub struct Config {
     pub approval_timeout: Duration,
     /// Whether every enrollment needs a decision, asked for or not.
     pub require_approval: bool,
+    /// How many people have to agree where approval is needed: 1 to 10.
+    pub approvals: u8,
+    /// Whether a decision counts that was raised past the front door.
+    pub dashboard_approvals: bool,
     /// Whether callers have to say who they are.
     pub auth: AuthMode,
     /// The task hub's name.
@@ -87,6 +92,8 @@ impl fmt::Debug for Config {
             .field("dashboard_listen", &self.dashboard_listen)
             .field("approval_timeout", &self.approval_timeout)
             .field("require_approval", &self.require_approval)
+            .field("approvals", &self.approvals)
+            .field("dashboard_approvals", &self.dashboard_approvals)
             .field("auth", &self.auth)
             .field("task_hub", &self.task_hub)
             .finish_non_exhaustive()
@@ -106,6 +113,8 @@ impl Config {
             dashboard_listen: Some(any),
             approval_timeout: Duration::from_secs(72 * 3600),
             require_approval: false,
+            approvals: 1,
+            dashboard_approvals: false,
             auth: AuthMode::Token,
             task_hub: "default".to_owned(),
             connection_string: None,
@@ -212,6 +221,12 @@ pub struct Settings {
     /// Make every enrollment wait for a decision, asked for or not [env: COUNTERSIGN_REQUIRE_APPROVAL=true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub require_approval: Option<bool>,
+    /// How many people other than the requester have to agree, 1 to 10 [env: COUNTERSIGN_APPROVALS] [default: 1]
+    #[arg(long, value_name = "NUMBER")]
+    pub approvals: Option<u8>,
+    /// Let decisions count that nobody has signed, such as events raised on the scheduler's dashboard [env: COUNTERSIGN_DASHBOARD_APPROVALS=true]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub dashboard_approvals: Option<bool>,
     /// token, or none on a loopback address [env: COUNTERSIGN_AUTH] [default: token]
     #[arg(long, value_name = "MODE")]
     pub auth: Option<String>,
@@ -237,15 +252,25 @@ impl Settings {
         problems: &mut Vec<String>,
     ) -> Self {
         let var = |name: &str| environment(name).filter(|value| !value.is_empty());
-        let require_approval =
-            var("COUNTERSIGN_REQUIRE_APPROVAL").and_then(|value| match value.as_str() {
+        let mut switch = |name: &str| {
+            var(name).and_then(|value| match value.as_str() {
                 "true" | "1" => Some(true),
                 "false" | "0" => Some(false),
                 _ => {
-                    problems.push("COUNTERSIGN_REQUIRE_APPROVAL is true or false".to_owned());
+                    problems.push(format!("{name} is true or false"));
                     None
                 }
-            });
+            })
+        };
+        let require_approval = switch("COUNTERSIGN_REQUIRE_APPROVAL");
+        let dashboard_approvals = switch("COUNTERSIGN_DASHBOARD_APPROVALS");
+        let approvals = var("COUNTERSIGN_APPROVALS").and_then(|value| {
+            let number = value.parse().ok();
+            if number.is_none() {
+                problems.push("COUNTERSIGN_APPROVALS is a number from 1 to 10".to_owned());
+            }
+            number
+        });
         Self {
             config: None,
             data_dir: var("COUNTERSIGN_DATA_DIR"),
@@ -254,6 +279,8 @@ impl Settings {
             dashboard_listen: var("COUNTERSIGN_DASHBOARD_LISTEN"),
             approval_timeout: var("COUNTERSIGN_APPROVAL_TIMEOUT"),
             require_approval,
+            approvals,
+            dashboard_approvals,
             auth: var("COUNTERSIGN_AUTH"),
             task_hub: var("COUNTERSIGN_TASK_HUB"),
             connection_string: var("COUNTERSIGN_CONNECTION_STRING")
@@ -272,6 +299,8 @@ impl Settings {
             dashboard_listen: self.dashboard_listen.or(weaker.dashboard_listen),
             approval_timeout: self.approval_timeout.or(weaker.approval_timeout),
             require_approval: self.require_approval.or(weaker.require_approval),
+            approvals: self.approvals.or(weaker.approvals),
+            dashboard_approvals: self.dashboard_approvals.or(weaker.dashboard_approvals),
             auth: self.auth.or(weaker.auth),
             task_hub: self.task_hub.or(weaker.task_hub),
             connection_string: self.connection_string.or(weaker.connection_string),
@@ -284,6 +313,14 @@ impl Settings {
         let data_dir = self.data_dir.unwrap_or_else(|| DEFAULT_DATA_DIR.to_owned());
         let mut config = Config::embedded(Path::new(&data_dir));
         config.require_approval = self.require_approval.unwrap_or(false);
+        config.dashboard_approvals = self.dashboard_approvals.unwrap_or(false);
+        match self.approvals {
+            None => {}
+            Some(number @ 1..=MAX_APPROVALS) => config.approvals = number,
+            Some(number) => problems.push(format!(
+                "approvals is a number from 1 to {MAX_APPROVALS}, not {number}"
+            )),
+        }
         config.connection_string = self.connection_string;
 
         address(
@@ -309,7 +346,9 @@ impl Settings {
         if let Some(text) = self.approval_timeout {
             match duration::parse(&text) {
                 Ok(time) if time >= Duration::from_secs(1) => config.approval_timeout = time,
-                Ok(_) => problems.push("approval-timeout must be at least 1s".to_owned()),
+                Ok(_) => problems.push(format!(
+                    "approval-timeout must be at least 1s, not {text:?}"
+                )),
                 Err(reason) => problems.push(format!("approval-timeout: {reason}, not {text:?}")),
             }
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use chrono::SubsecRound as _;
 use countersign_enrollment::contract::{APPROVAL, ENROLL};
-use countersign_enrollment::decision::ApprovalDecision;
+use countersign_enrollment::decision::{ApprovalDecision, DecisionKey, Shown};
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
 use countersign_enrollment::sealed::{ImageBytes, OtpauthText, SealKey};
@@ -73,9 +73,22 @@ pub(crate) struct Enrollments {
     client: Client,
     seal: SealKey,
     idempotency: Zeroizing<[u8; 32]>,
-    approval_timeout: Duration,
-    require_approval: bool,
+    decisions: DecisionKey,
+    policy: ApprovalPolicy,
     clock: Arc<dyn Clock>,
+}
+
+/// What an enrollment that needs approval needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ApprovalPolicy {
+    /// How long it waits.
+    pub(crate) timeout: Duration,
+    /// Whether every enrollment does, asked for or not.
+    pub(crate) always: bool,
+    /// How many people have to agree.
+    pub(crate) approvals: u8,
+    /// Whether a decision counts that was raised past the front door.
+    pub(crate) unsigned_counts: bool,
 }
 
 impl Enrollments {
@@ -85,8 +98,8 @@ impl Enrollments {
         client: Client,
         seal: SealKey,
         server_key: &[u8; 32],
-        approval_timeout: Duration,
-        require_approval: bool,
+        decisions: DecisionKey,
+        policy: ApprovalPolicy,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let label: &[u8] = b"countersign idempotency v1";
@@ -94,8 +107,8 @@ impl Enrollments {
             client,
             seal,
             idempotency: Zeroizing::new(secret::mac(server_key, &[label])),
-            approval_timeout,
-            require_approval,
+            decisions,
+            policy,
             clock,
         }
     }
@@ -249,20 +262,47 @@ impl Enrollments {
         if snapshot.requested_by == caller {
             return Err(EnrollmentError::SelfApproval);
         }
+        if snapshot.has_agreed(caller) {
+            return Err(EnrollmentError::AlreadyDecided);
+        }
         let decision = ApprovalDecision {
             approved,
             by: caller.parse().map_err(internal)?,
             comment,
             decided_at: self.clock.now().trunc_subsecs(3),
         };
+        let preview = snapshot.preview.as_ref();
+        let shown = Shown {
+            preview: preview.ok_or(EnrollmentError::NotAwaiting)?,
+            fingerprint: &snapshot.secret_fingerprint,
+        };
+        let signed = self.decisions.sign(id, decision, shown).map_err(internal)?;
         self.client
-            .raise_event(id.as_str(), &APPROVAL, &decision)
+            .raise_event(id.as_str(), &APPROVAL, &signed)
             .await
             .map_err(hub)?;
         tracing::info!(instance_id = %id, approved, "decision sent");
-        // So that whoever comes next finds it decided.
-        self.follow(snapshot, Stage::AwaitingApproval, DECISION_SEEN)
-            .await
+        self.until_seen(snapshot, caller).await
+    }
+
+    /// Waits a moment until a decision has arrived, so that whoever comes next finds it.
+    async fn until_seen(
+        &self,
+        snapshot: Snapshot,
+        caller: &str,
+    ) -> Result<Snapshot, EnrollmentError> {
+        let until = Instant::now() + DECISION_SEEN;
+        let mut latest = snapshot;
+        let mut pause = FIRST_LOOK;
+        while latest.stage == Stage::AwaitingApproval
+            && !latest.has_agreed(caller)
+            && Instant::now() < until
+        {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(SLOWEST_LOOK);
+            latest = self.get(&latest.id, None).await?;
+        }
+        Ok(latest)
     }
 
     /// Ends an enrollment that still runs.
@@ -304,9 +344,11 @@ impl Enrollments {
 
     /// Whether somebody else has to agree: asked for, or a rule of this server.
     fn approval(&self, asked: bool) -> Approval {
-        if asked || self.require_approval {
+        if asked || self.policy.always {
             Approval::Required {
-                deadline_seconds: self.approval_timeout.as_secs(),
+                deadline_seconds: self.policy.timeout.as_secs(),
+                approvals: self.policy.approvals,
+                signed: !self.policy.unsigned_counts,
             }
         } else {
             Approval::NotRequired

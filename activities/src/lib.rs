@@ -8,12 +8,14 @@ mod store_secret;
 pub mod totp;
 mod validate_otpauth;
 pub mod vault;
+mod verify_decision;
 
 use std::sync::Arc;
 
 use countersign_enrollment::contract::{
-    DECODE_QR, PLAN_IMPORT, READ_CODES, STORE_SECRET, VALIDATE_URI,
+    DECODE_QR, PLAN_IMPORT, READ_CODES, STORE_SECRET, VALIDATE_URI, VERIFY_DECISION,
 };
+use countersign_enrollment::decision::DecisionKey;
 use countersign_enrollment::sealed::OpenKeyring;
 use durabletask_core::Registry;
 use tokio::sync::Semaphore;
@@ -27,16 +29,19 @@ const MAX_DECODES: usize = 2;
 #[derive(Clone)]
 pub struct Activities {
     keys: Arc<OpenKeyring>,
+    decisions: DecisionKey,
     vault: Arc<dyn SecretVault>,
     decodes: Arc<Semaphore>,
 }
 
 impl Activities {
-    /// Activities that open what was sealed for `keys` and store into `vault`.
+    /// Activities that open what was sealed for `keys`, believe decisions signed with
+    /// `decisions`, and store into `vault`.
     #[must_use]
-    pub fn new(keys: OpenKeyring, vault: Arc<dyn SecretVault>) -> Self {
+    pub fn new(keys: OpenKeyring, decisions: DecisionKey, vault: Arc<dyn SecretVault>) -> Self {
         Self {
             keys: Arc::new(keys),
+            decisions,
             vault,
             decodes: Arc::new(Semaphore::new(MAX_DECODES)),
         }
@@ -47,6 +52,7 @@ impl Activities {
     pub fn register(self, registry: Registry) -> Registry {
         let (decode, validate, store) = (self.clone(), self.clone(), self.clone());
         let (read, plan) = (self.clone(), self);
+        let verify = plan.clone();
         registry
             .activity(&DECODE_QR, move |_, input| {
                 let activities = decode.clone();
@@ -55,6 +61,10 @@ impl Activities {
             .activity(&VALIDATE_URI, move |_, input| {
                 let activities = validate.clone();
                 async move { activities.validate_uri(&input) }
+            })
+            .activity(&VERIFY_DECISION, move |_, input| {
+                let activities = verify.clone();
+                async move { activities.verify_decision(&input) }
             })
             .activity(&STORE_SECRET, move |_, input| {
                 let activities = store.clone();

@@ -26,6 +26,7 @@ impl Activities {
         Ok(ValidatedUri::Valid {
             preview: parsed.account.preview(),
             warnings: parsed.warnings,
+            fingerprint: self.decisions.fingerprint(&parsed.account)?,
             account: self
                 .keys
                 .seal_key()

@@ -4,7 +4,7 @@ use durabletask_core::{Activity, Event, Orchestration};
 use serde::{Deserialize, Serialize};
 
 use crate::account::{AccountPreview, TotpAccount};
-use crate::decision::ApprovalDecision;
+use crate::decision::RaisedDecision;
 use crate::ids::{EnrollmentId, ImportId};
 use crate::import::ImportList;
 use crate::import::job::{ImportOutcome, ImportRequest, PlannedAccount};
@@ -38,7 +38,11 @@ pub const READ_CODES: Activity<ReadCodes, CodesRead> = Activity::new("read-codes
 pub const PLAN_IMPORT: Activity<PlanImport, ImportPlan> = Activity::new("plan-import");
 
 /// Somebody's decision on an enrollment that awaits it.
-pub const APPROVAL: Event<ApprovalDecision> = Event::new("approval");
+pub const APPROVAL: Event<RaisedDecision> = Event::new("approval");
+
+/// Checks that the front door has signed a decision, after it had shown this account.
+pub const VERIFY_DECISION: Activity<VerifyDecision, VerifiedDecision> =
+    Activity::new("verify-decision");
 
 /// The input of [`DECODE_QR`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,12 +93,38 @@ pub enum ValidatedUri {
         warnings: Vec<Warning>,
         /// All of it.
         account: Sealed<TotpAccount>,
+        /// What tells its secret from any other, see
+        /// [`DecisionKey::fingerprint`](crate::decision::DecisionKey::fingerprint).
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        fingerprint: String,
     },
     /// It cannot be enrolled.
     Invalid {
         /// Why.
         problem: InputProblem,
     },
+}
+
+/// The input of [`VERIFY_DECISION`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifyDecision {
+    /// The enrollment that is decided on.
+    pub enrollment: EnrollmentId,
+    /// The account that would be stored.
+    pub account: Sealed<TotpAccount>,
+    /// What was raised.
+    pub decision: RaisedDecision,
+}
+
+/// The output of [`VERIFY_DECISION`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "camelCase")]
+pub enum VerifiedDecision {
+    /// The front door has signed it.
+    Authentic,
+    /// It has not, or for something else.
+    Forged,
 }
 
 /// The input of [`STORE_SECRET`].

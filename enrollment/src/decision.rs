@@ -1,17 +1,27 @@
-//! What an approver decided: the payload of the approval event.
+//! What an approver decided: the payload of the approval event, and the signature that
+//! makes it one.
+//!
+//! Anybody who can reach the task hub can raise an event. So the front door, which has
+//! authenticated the approver, signs the decision together with the enrollment and a
+//! digest of what the approver was shown, and an activity checks that before it counts.
+
+mod key;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::CallerId;
 
+pub use key::{DecisionKey, DecisionKeyError, Shown};
+
 /// The longest comment, in characters.
 pub const MAX_COMMENT_CHARS: usize = 500;
+/// The most people that can be asked to agree to one enrollment.
+pub const MAX_APPROVALS: u8 = 10;
 
 /// A decision on an enrollment.
 ///
-/// Whoever raises the event vouches for `by`: the front door has authenticated the
-/// caller. A payload whose comment is too long is refused when it is read.
+/// A payload whose comment is too long is refused when it is read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalDecision {
@@ -28,6 +38,27 @@ pub struct ApprovalDecision {
     pub comment: Option<String>,
     /// When.
     pub decided_at: DateTime<Utc>,
+}
+
+/// A decision as it is raised: with the signature of the front door, or without one
+/// when somebody else raised it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RaisedDecision {
+    /// What is claimed to be decided.
+    #[serde(flatten)]
+    pub decision: ApprovalDecision,
+    /// Proof of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
+}
+
+/// The front door's signature under a decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature {
+    /// Random, in hexadecimal: no two signatures are the same.
+    pub nonce: String,
+    /// The HMAC-SHA256 (RFC 2104), in hexadecimal.
+    pub mac: String,
 }
 
 fn short_comment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
@@ -48,7 +79,7 @@ mod tests {
     #[test]
     fn a_comment_is_short() {
         let decision = |chars| {
-            serde_json::from_value::<ApprovalDecision>(serde_json::json!({
+            serde_json::from_value::<RaisedDecision>(serde_json::json!({
                 "approved": true,
                 "by": "mallory",
                 "comment": "é".repeat(chars),

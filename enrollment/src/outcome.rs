@@ -26,6 +26,9 @@ pub enum EnrollmentOutcome {
         /// Who agreed, when that was asked for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         approval: Option<ApprovalDecision>,
+        /// Who agreed before the last one did, when several had to.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        earlier_approvals: Vec<ApprovalDecision>,
     },
     /// What was uploaded cannot be enrolled.
     Invalid {

@@ -26,6 +26,13 @@ pub enum Progress {
         requested_by: CallerId,
         /// When it is too late.
         deadline: DateTime<Utc>,
+        /// Tells the secret from any other to those who hold the decision key, and
+        /// says nothing to anybody else. Empty if decisions are not signed.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        fingerprint: String,
+        /// Who has agreed so far.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        approved_by: Vec<CallerId>,
     },
     /// The secret is being stored.
     Storing,

@@ -40,5 +40,21 @@ pub enum Approval {
     Required {
         /// How long to wait for the decision, in seconds.
         deadline_seconds: u64,
+        /// How many different people have to agree; one refusal is enough against it.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        approvals: u8,
+        /// Whether only decisions that the front door has signed count. Requests of
+        /// releases before signatures do not ask for them.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        signed: bool,
     },
+}
+
+const fn one() -> u8 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_one(number: &u8) -> bool {
+    *number == 1
 }

@@ -10,7 +10,7 @@ use countersign_enrollment::progress::Progress;
 use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
 use durabletask_core::{Failure, OrchestrationContext, RetryPolicy, TaskOptions};
 
-use crate::approval::{Decision, await_decision};
+use crate::approval::{Asked, Decision, await_decision};
 use crate::policy;
 
 /// Enrolls one account: decode the picture (if it is one), check the URI, wait for an
@@ -55,21 +55,36 @@ pub async fn enroll(
         uri,
     };
     let validated = ctx.call_activity_with(&VALIDATE_URI, &input, retried(policy::READ));
-    let (preview, warnings, account) = match validated.await? {
+    let (preview, warnings, account, fingerprint) = match validated.await? {
         ValidatedUri::Valid {
             preview,
             warnings,
             account,
-        } => (preview, warnings, account),
+            fingerprint,
+        } => (preview, warnings, account, fingerprint),
         ValidatedUri::Invalid { problem } => return Ok(EnrollmentOutcome::Invalid { problem }),
     };
 
-    let approval = match request.approval {
-        Approval::NotRequired => None,
-        Approval::Required { deadline_seconds } => {
-            let asked_by = request.requested_by;
-            match await_decision(&ctx, &preview, &warnings, asked_by, deadline_seconds).await? {
-                Decision::Approved(decision) => Some(decision),
+    let mut approvals = match request.approval {
+        Approval::NotRequired => Vec::new(),
+        Approval::Required {
+            deadline_seconds,
+            approvals,
+            signed,
+        } => {
+            let asked = Asked {
+                enrollment: enrollment.clone(),
+                preview: preview.clone(),
+                warnings: warnings.clone(),
+                account: account.clone(),
+                fingerprint,
+                requested_by: request.requested_by,
+                deadline_seconds,
+                approvals,
+                signed,
+            };
+            match await_decision(&ctx, &asked).await? {
+                Decision::Approved(decisions) => decisions,
                 Decision::Rejected(decision) => {
                     return Ok(EnrollmentOutcome::Rejected { preview, decision });
                 }
@@ -92,7 +107,8 @@ pub async fn enroll(
         id: stored.id,
         preview,
         warnings,
-        approval,
+        approval: approvals.pop(),
+        earlier_approvals: approvals,
     })
 }
 

@@ -289,3 +289,56 @@ fn an_instance_that_is_no_enrollment_is_refused() {
     assert!(run.failure.expect("it failed").non_retriable);
     assert!(run.calls.is_empty());
 }
+
+#[test]
+fn only_signed_decisions_count_where_signatures_are_asked_for() {
+    let signed = |by: &str, approved: bool, mac: &str| {
+        let mut decision = decision(approved, by);
+        decision["signature"] = json!({ "nonce": "n", "mac": mac });
+        decision
+    };
+    let approval =
+        json!({ "required": { "deadlineSeconds": 72 * 3_600, "approvals": 2, "signed": true } });
+    let activities = |activity: &str, input: Value| match activity {
+        "verify-decision" => Ok(match input["decision"]["signature"]["mac"].as_str() {
+            Some("right") => json!({ "result": "authentic" }),
+            _ => json!({ "result": "forged" }),
+        }),
+        other => works(other, input),
+    };
+    let mut hub = hub();
+    for (hour, raised) in (1..).zip([
+        decision(false, "operator"),
+        signed("mallory", false, "wrong"),
+        signed("build-server", true, "right"),
+        signed("first", true, "right"),
+        signed("first", true, "right"),
+        signed("second", true, "right"),
+    ]) {
+        hub = raise(hub, HOUR * hour, &raised);
+    }
+    let run = hub.run(&ENROLL, &request(uri(), approval), activities);
+    let Ok(EnrollmentOutcome::Enrolled {
+        approval: Some(last),
+        earlier_approvals,
+        ..
+    }) = run.output()
+    else {
+        panic!("it is enrolled: {run:?}");
+    };
+    assert_eq!(last.by.as_str(), "second");
+    assert_eq!(earlier_approvals.len(), 1);
+    assert_eq!(earlier_approvals[0].by.as_str(), "first");
+    assert_eq!(
+        calls(&run),
+        [
+            "validate-uri",
+            "verify-decision",
+            "verify-decision",
+            "verify-decision",
+            "store-secret"
+        ],
+        "the unsigned, the requester's own and the repeated one are not even checked"
+    );
+    assert_golden("approved-by-two", &run);
+}

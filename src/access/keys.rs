@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use data_encoding::HEXLOWER;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::Serialize;
@@ -18,13 +18,43 @@ use super::role::Role;
 use super::secret;
 
 /// The version of the tables below, kept in the database itself.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 /// How long one process waits for another to finish writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest name of a key, in characters.
 const MAX_NAME: usize = 64;
 /// Names that callers without a key have.
 const RESERVED: [&str; 2] = [super::ADMIN_NAME, super::ANONYMOUS_NAME];
+/// How exactly the last use of a key is kept: writing each one down would cost a flush
+/// for every request.
+const USE_NOTED: TimeDelta = TimeDelta::minutes(1);
+
+const VERSION_1: &str = "
+CREATE TABLE keys (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    role TEXT NOT NULL,
+    hash BLOB NOT NULL,
+    created_at TEXT NOT NULL,
+    revoked_at TEXT
+) STRICT, WITHOUT ROWID;
+";
+/// Keys that end, that show when they were used, and that read some accounts only.
+const VERSION_2: &str = "
+ALTER TABLE keys ADD COLUMN expires_at TEXT;
+ALTER TABLE keys ADD COLUMN last_used_at TEXT;
+ALTER TABLE keys ADD COLUMN granted_only INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE grants (
+    key_id     TEXT NOT NULL REFERENCES keys (id),
+    account    TEXT NOT NULL,
+    -- Unix seconds.
+    until      INTEGER,
+    reads_left INTEGER,
+    PRIMARY KEY (key_id, account)
+) STRICT, WITHOUT ROWID;
+";
+const COLUMNS: &str =
+    "id, name, role, created_at, revoked_at, expires_at, last_used_at, granted_only";
 
 /// Why a key cannot be made, found or checked.
 #[derive(Debug, Error)]
@@ -43,6 +73,14 @@ pub enum KeyError {
     /// The name is taken, by a key that is in use or revoked.
     #[error("a key named '{0}' exists already; names are never used twice, so choose another")]
     Taken(String),
+    /// The key's role does not read accounts.
+    #[error("only a key with the role reader can be limited to granted accounts")]
+    ReadersOnly,
+    /// The key reads every account.
+    #[error(
+        "the key of '{0}' reads every account; make one with --granted-only to grant single ones"
+    )]
+    NotLimited(String),
     /// No key has the name.
     #[error("there is no key named '{0}': see `countersign key list`")]
     Unknown(String),
@@ -70,6 +108,21 @@ pub struct KeyRecord {
     pub created_at: DateTime<Utc>,
     /// When it stopped to work.
     pub revoked_at: Option<DateTime<Utc>>,
+    /// When it stops to work by itself.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was last used, to the minute.
+    pub last_used_at: Option<DateTime<Utc>>,
+    /// Whether it reads only the accounts that were granted to it.
+    pub granted_only: bool,
+}
+
+/// What a key may not do, beyond what its role does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyLimits {
+    /// When it stops to work by itself.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Whether it reads only the accounts that are granted to it; for readers only.
+    pub granted_only: bool,
 }
 
 /// The keys of one data folder.
@@ -100,23 +153,14 @@ impl KeyStore {
             connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let version: i64 =
             transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        match version {
-            0 => {
-                transaction.execute_batch(
-                    "CREATE TABLE keys (
-                         id TEXT PRIMARY KEY,
-                         name TEXT NOT NULL UNIQUE,
-                         role TEXT NOT NULL,
-                         hash BLOB NOT NULL,
-                         created_at TEXT NOT NULL,
-                         revoked_at TEXT
-                     ) STRICT, WITHOUT ROWID;",
-                )?;
-                transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-            }
-            SCHEMA_VERSION => {}
-            newer => return Err(KeyError::Newer(newer)),
+        if version > SCHEMA_VERSION {
+            return Err(KeyError::Newer(version));
         }
+        let steps = [(0, VERSION_1), (1, VERSION_2)];
+        for (_, step) in steps.iter().filter(|(from, _)| *from >= version) {
+            transaction.execute_batch(step)?;
+        }
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         transaction.commit()?;
         Ok(Self {
             connection: Mutex::new(connection),
@@ -134,6 +178,24 @@ impl KeyStore {
         role: Role,
         now: DateTime<Utc>,
     ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
+        self.create_limited(name, role, KeyLimits::default(), now)
+    }
+
+    /// As [`KeyStore::create`], with limits of its own.
+    ///
+    /// # Errors
+    ///
+    /// The same, and [`KeyError::ReadersOnly`].
+    pub fn create_limited(
+        &self,
+        name: &str,
+        role: Role,
+        limits: KeyLimits,
+        now: DateTime<Utc>,
+    ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
+        if limits.granted_only && role != Role::Reader {
+            return Err(KeyError::ReadersOnly);
+        }
         let fits = (1..=MAX_NAME).contains(&name.len())
             && name
                 .bytes()
@@ -151,6 +213,9 @@ impl KeyStore {
             role,
             created_at: now.trunc_subsecs(0),
             revoked_at: None,
+            expires_at: limits.expires_at.map(|time| time.trunc_subsecs(0)),
+            last_used_at: None,
+            granted_only: limits.granted_only,
         };
         let key = Zeroizing::new(format!(
             "cs_{}_{}",
@@ -158,14 +223,17 @@ impl KeyStore {
             secret::random_hex()?.as_str()
         ));
         let written = self.lock().execute(
-            "INSERT INTO keys (id, name, role, hash, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
+            "INSERT INTO keys (id, name, role, hash, created_at, expires_at, granted_only)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (name) DO NOTHING",
             params![
                 record.id,
                 record.name,
                 role.as_str(),
                 secret::hash(&key),
-                record.created_at.to_rfc3339()
+                record.created_at.to_rfc3339(),
+                record.expires_at.map(|time| time.to_rfc3339()),
+                record.granted_only,
             ],
         )?;
         if written == 0 {
@@ -181,9 +249,9 @@ impl KeyStore {
     /// [`KeyError::Store`].
     pub fn list(&self) -> Result<Vec<KeyRecord>, KeyError> {
         let connection = self.lock();
-        let mut statement = connection.prepare_cached(
-            "SELECT id, name, role, created_at, revoked_at FROM keys ORDER BY name COLLATE NOCASE",
-        )?;
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM keys ORDER BY name COLLATE NOCASE"
+        ))?;
         let rows = statement.query_map([], read_record)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -205,42 +273,82 @@ impl KeyStore {
         Ok(())
     }
 
-    /// The record of the key `text`, unless it is unknown or revoked.
-    pub(super) fn verify(&self, text: &str) -> Result<Option<KeyRecord>, KeyError> {
+    /// The record of the key `text`, unless it is unknown, revoked or over.
+    pub(super) fn verify(
+        &self,
+        text: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<KeyRecord>, KeyError> {
         let Some((id, _)) = text.strip_prefix("cs_").and_then(|t| t.split_once('_')) else {
             return Ok(None);
         };
         let connection = self.lock();
-        let mut statement = connection.prepare_cached(
-            "SELECT id, name, role, created_at, revoked_at, hash FROM keys
-             WHERE id = ?1 AND revoked_at IS NULL",
-        )?;
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT {COLUMNS}, hash FROM keys WHERE id = ?1 AND revoked_at IS NULL"
+        ))?;
         let found = statement
             .query_row([id], |row| {
-                Ok((read_record(row)?, row.get::<_, Vec<u8>>(5)?))
+                Ok((read_record(row)?, row.get::<_, Vec<u8>>(8)?))
             })
             .optional()?;
-        Ok(found
-            .and_then(|(record, hash)| secret::same(&hash, &secret::hash(text)).then_some(record)))
+        let Some(record) = found
+            .and_then(|(record, hash)| secret::same(&hash, &secret::hash(text)).then_some(record))
+            .filter(|record| record.works_at(now))
+        else {
+            return Ok(None);
+        };
+        note_use(&connection, &record, now)?;
+        Ok(Some(record))
     }
 
-    /// The record of the key with this id, unless it is unknown or revoked.
-    pub(super) fn active(&self, id: &str) -> Result<Option<KeyRecord>, KeyError> {
+    /// The record of the key with this id, unless it is unknown, revoked or over.
+    pub(super) fn active(
+        &self,
+        id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<KeyRecord>, KeyError> {
         let connection = self.lock();
-        let mut statement = connection.prepare_cached(
-            "SELECT id, name, role, created_at, revoked_at FROM keys
-             WHERE id = ?1 AND revoked_at IS NULL",
-        )?;
-        Ok(statement.query_row([id], read_record).optional()?)
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM keys WHERE id = ?1 AND revoked_at IS NULL"
+        ))?;
+        let found = statement.query_row([id], read_record).optional()?;
+        let Some(record) = found.filter(|record| record.works_at(now)) else {
+            return Ok(None);
+        };
+        note_use(&connection, &record, now)?;
+        Ok(Some(record))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic while the lock is held leaves no half-made change behind: every
         // statement is its own transaction.
         self.connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl KeyRecord {
+    fn works_at(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+fn note_use(
+    connection: &Connection,
+    record: &KeyRecord,
+    now: DateTime<Utc>,
+) -> Result<(), KeyError> {
+    if record
+        .last_used_at
+        .is_some_and(|last| now - last < USE_NOTED)
+    {
+        return Ok(());
+    }
+    connection
+        .prepare_cached("UPDATE keys SET last_used_at = ?2 WHERE id = ?1")?
+        .execute(params![record.id, now.trunc_subsecs(0).to_rfc3339()])?;
+    Ok(())
 }
 
 fn read_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<KeyRecord> {
@@ -255,6 +363,11 @@ fn read_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<KeyRecord> {
                 )
             })
     };
+    let maybe = |index: usize| {
+        row.get::<_, Option<String>>(index)?
+            .map(|text| time(index, text))
+            .transpose()
+    };
     let role: String = row.get(2)?;
     Ok(KeyRecord {
         id: row.get(0)?,
@@ -263,10 +376,10 @@ fn read_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<KeyRecord> {
             rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, Box::new(e))
         })?,
         created_at: time(3, row.get(3)?)?,
-        revoked_at: row
-            .get::<_, Option<String>>(4)?
-            .map(|text| time(4, text))
-            .transpose()?,
+        revoked_at: maybe(4)?,
+        expires_at: maybe(5)?,
+        last_used_at: maybe(6)?,
+        granted_only: row.get(7)?,
     })
 }
 
@@ -284,12 +397,12 @@ mod tests {
     fn a_key_works_until_it_is_revoked_also_from_another_process() {
         let (folder, store) = store();
         let (record, key) = store.create("ci", Role::Enroller, Utc::now()).unwrap();
-        assert_eq!(store.verify(&key).unwrap(), Some(record));
+        assert_eq!(store.verify(&key, Utc::now()).unwrap(), Some(record));
 
         let other = KeyStore::open(&folder.path().join("access.sqlite3")).unwrap();
         other.revoke("ci", Utc::now()).unwrap();
         other.revoke("ci", Utc::now()).unwrap();
-        assert_eq!(store.verify(&key).unwrap(), None);
+        assert_eq!(store.verify(&key, Utc::now()).unwrap(), None);
         assert!(store.list().unwrap()[0].revoked_at.is_some());
         assert!(matches!(
             store.create("ci", Role::Reader, Utc::now()),
@@ -310,7 +423,7 @@ mod tests {
             &key[..key.len() - 1],
             &forged,
         ] {
-            assert_eq!(store.verify(text).unwrap(), None, "{text}");
+            assert_eq!(store.verify(text, Utc::now()).unwrap(), None, "{text}");
         }
         for name in ["", "admin", "Anonymous", "a b", "ä", &"x".repeat(65)] {
             assert!(matches!(
@@ -318,6 +431,50 @@ mod tests {
                 Err(KeyError::BadName)
             ));
         }
+    }
+
+    #[test]
+    fn a_key_ends_by_itself_and_shows_when_it_was_used() {
+        let (_folder, store) = store();
+        let now = Utc::now().trunc_subsecs(0);
+        let limits = KeyLimits {
+            expires_at: Some(now + TimeDelta::hours(1)),
+            ..KeyLimits::default()
+        };
+        let (record, key) = store
+            .create_limited("ci", Role::Reader, limits, now)
+            .unwrap();
+        assert_eq!(store.list().unwrap()[0].last_used_at, None);
+        for (minutes, works, noted) in [(5, true, 5), (59, true, 59), (60, false, 59)] {
+            let then = now + TimeDelta::minutes(minutes);
+            assert_eq!(store.verify(&key, then).unwrap().is_some(), works);
+            assert_eq!(store.active(&record.id, then).unwrap().is_some(), works);
+            let used = store.list().unwrap()[0].last_used_at;
+            assert_eq!(used, Some(now + TimeDelta::minutes(noted)));
+        }
+    }
+
+    #[test]
+    fn keys_of_the_release_before_go_on_working() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.sqlite3");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(VERSION_1).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        let key = format!("cs_000000000001_{}", "ab".repeat(32));
+        old.execute(
+            "INSERT INTO keys VALUES ('000000000001', 'ci', 'reader', ?1, '2026-01-02T03:04:05+00:00', NULL)",
+            [secret::hash(&key)],
+        )
+        .unwrap();
+        drop(old);
+        let store = KeyStore::open(&path).unwrap();
+        let record = store.verify(&key, Utc::now()).unwrap().unwrap();
+        assert_eq!((record.name.as_str(), record.granted_only), ("ci", false));
+        drop(store);
+        let newer = Connection::open(&path).unwrap();
+        newer.pragma_update(None, "user_version", 3).unwrap();
+        assert!(matches!(KeyStore::open(&path), Err(KeyError::Newer(3))));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Who may do what: the administrator's token, API keys, browser sessions, roles.
 
+mod grants;
 mod keys;
 mod role;
 pub mod secret;
@@ -7,7 +8,8 @@ mod session;
 
 use chrono::{DateTime, Utc};
 
-pub use keys::{KeyError, KeyRecord, KeyStore};
+pub use grants::Grant;
+pub use keys::{KeyError, KeyLimits, KeyRecord, KeyStore};
 pub use role::{Identity, Role, UnknownRole};
 pub(crate) use session::{COOKIE, LIFETIME};
 
@@ -54,15 +56,20 @@ impl Access {
             name: ANONYMOUS_NAME.to_owned(),
             role: Role::Admin,
             subject: Subject::Open,
+            limited_to_grants_of: None,
         })
     }
 
     /// Who presents `credential`, a token or key; nobody if it is unknown or revoked.
-    pub(crate) fn authenticate(&self, credential: &str) -> Result<Option<Identity>, KeyError> {
+    pub(crate) fn authenticate(
+        &self,
+        credential: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Identity>, KeyError> {
         if secret::same(&secret::hash(credential), &self.admin_hash) {
             return Ok(Some(admin()));
         }
-        Ok(self.keys.verify(credential)?.map(holder))
+        Ok(self.keys.verify(credential, now)?.map(holder))
     }
 
     /// Who presents the session cookie `value`; nobody if it ended or its key was revoked.
@@ -73,8 +80,33 @@ impl Access {
     ) -> Result<Option<Identity>, KeyError> {
         match self.sessions.check(value, now) {
             Some(Subject::Admin) => Ok(Some(admin())),
-            Some(Subject::Key(id)) => Ok(self.keys.active(&id)?.map(holder)),
+            Some(Subject::Key(id)) => Ok(self.keys.active(&id, now)?.map(holder)),
             Some(Subject::Open) | None => Ok(None),
+        }
+    }
+
+    /// The accounts that a caller may read at `now`; none said means all.
+    pub(crate) fn readable(
+        &self,
+        identity: &Identity,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Vec<String>>, KeyError> {
+        match &identity.limited_to_grants_of {
+            None => Ok(None),
+            Some(key_id) => self.keys.granted(key_id, now).map(Some),
+        }
+    }
+
+    /// Takes one read of an account from what a caller was granted; whether it may.
+    pub(crate) fn take_read(
+        &self,
+        identity: &Identity,
+        account: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, KeyError> {
+        match &identity.limited_to_grants_of {
+            None => Ok(true),
+            Some(key_id) => self.keys.take_read(key_id, account, now),
         }
     }
 
@@ -89,6 +121,7 @@ fn admin() -> Identity {
         name: ADMIN_NAME.to_owned(),
         role: Role::Admin,
         subject: Subject::Admin,
+        limited_to_grants_of: None,
     }
 }
 
@@ -96,6 +129,7 @@ fn holder(record: KeyRecord) -> Identity {
     Identity {
         name: record.name,
         role: record.role,
+        limited_to_grants_of: record.granted_only.then(|| record.id.clone()),
         subject: Subject::Key(record.id),
     }
 }

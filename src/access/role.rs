@@ -63,6 +63,8 @@ pub struct Identity {
     /// What it may do.
     pub role: Role,
     pub(super) subject: Subject,
+    /// The key whose grants say which accounts it may read; every one if none.
+    pub(super) limited_to_grants_of: Option<String>,
 }
 
 /// What the identity was proved with: needed to tie a session to it.

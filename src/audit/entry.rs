@@ -17,11 +17,13 @@ const MAX_REASON: usize = 200;
 pub enum Action {
     /// Asked for an account to be enrolled.
     Enroll,
+    /// Asked for many accounts to be enrolled, or what would be.
+    Import,
     /// Approved an enrollment.
     Approve,
     /// Rejected an enrollment.
     Reject,
-    /// Ended an enrollment that was running.
+    /// Ended an enrollment or import that was running.
     Terminate,
     /// Read an account's code.
     ReadCode,
@@ -39,6 +41,10 @@ pub enum Action {
     CreateKey,
     /// Made an API key stop to work.
     RevokeKey,
+    /// Let a key read an account.
+    Grant,
+    /// Took that back.
+    Withdraw,
     /// Read this record.
     ReadAudit,
 }
@@ -49,6 +55,7 @@ impl Action {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Enroll => "enroll",
+            Self::Import => "import",
             Self::Approve => "approve",
             Self::Reject => "reject",
             Self::Terminate => "terminate",
@@ -60,6 +67,8 @@ impl Action {
             Self::LogIn => "log-in",
             Self::CreateKey => "create-key",
             Self::RevokeKey => "revoke-key",
+            Self::Grant => "grant",
+            Self::Withdraw => "withdraw",
             Self::ReadAudit => "read-audit",
         }
     }

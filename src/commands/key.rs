@@ -2,25 +2,39 @@
 
 use std::path::Path;
 
-use chrono::{SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{json, to_value};
 
 use super::audit;
 use super::client::data_dir;
 use super::output;
 use super::{Exit, Fault, Outcome};
-use crate::access::{KeyError, KeyStore};
+use crate::access::{KeyError, KeyLimits, KeyStore};
 use crate::app::ACCESS_DATABASE;
 use crate::audit::Action;
 use crate::cli::{KeyCommand, KeyPlace};
 use crate::config::ClientEnvironment;
 use crate::data_dir::DataDir;
+use crate::duration;
 
 pub(super) fn run(command: KeyCommand) -> Outcome {
     match command {
-        KeyCommand::Create { name, role, place } => {
+        KeyCommand::Create {
+            name,
+            role,
+            expires,
+            granted_only,
+            place,
+        } => {
+            let now = Utc::now();
+            let limits = KeyLimits {
+                expires_at: expires
+                    .map(|text| from_now("expires", &text, now))
+                    .transpose()?,
+                granted_only,
+            };
             let (record, key) = open(&place)?
-                .create(&name, role, Utc::now())
+                .create_limited(&name, role, limits, now)
                 .map_err(fault)?;
             audit::record(&place, &audit::local(Action::CreateKey, &name))?;
             if place.json {
@@ -41,12 +55,20 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
             }
             for key in keys {
                 let made = key.created_at.to_rfc3339_opts(SecondsFormat::Secs, true);
-                let state = match key.revoked_at {
-                    Some(at) => {
-                        format!("revoked {}", at.to_rfc3339_opts(SecondsFormat::Secs, true))
-                    }
-                    None => "active".to_owned(),
+                let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+                let mut state = match (key.revoked_at, key.expires_at) {
+                    (Some(at), _) => format!("revoked {}", time(at)),
+                    (None, Some(at)) if at <= Utc::now() => format!("expired {}", time(at)),
+                    (None, Some(at)) => format!("active until {}", time(at)),
+                    (None, None) => "active".to_owned(),
                 };
+                if key.granted_only {
+                    state.push_str("  granted accounts only");
+                }
+                match key.last_used_at {
+                    Some(at) => state.push_str(&format!("  used {}", time(at))),
+                    None => state.push_str("  never used"),
+                }
                 output::line(&format!(
                     "{}  {:<8}  {}  made {made}  {state}",
                     key.id, key.role, key.name
@@ -66,16 +88,26 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
     }
 }
 
-fn open(place: &KeyPlace) -> Result<KeyStore, Fault> {
+/// The moment that is a length of time from `now`.
+pub(super) fn from_now(flag: &str, text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Fault> {
+    let wrong = |reason: String| Fault::new(Exit::Usage, format!("{flag}: {reason}, not {text:?}"));
+    let time = duration::parse(text).map_err(|reason| wrong(reason.to_string()))?;
+    TimeDelta::from_std(time)
+        .ok()
+        .and_then(|time| now.checked_add_signed(time))
+        .ok_or_else(|| wrong("a time such as 30d".to_owned()))
+}
+
+pub(super) fn open(place: &KeyPlace) -> Result<KeyStore, Fault> {
     let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
     let data = DataDir::create(Path::new(&folder)).map_err(Fault::failed)?;
     KeyStore::open(&data.path().join(ACCESS_DATABASE)).map_err(fault)
 }
 
-fn fault(error: KeyError) -> Fault {
+pub(super) fn fault(error: KeyError) -> Fault {
     let exit = match error {
         KeyError::Unknown(_) => Exit::NotFound,
-        KeyError::BadName => Exit::Usage,
+        KeyError::BadName | KeyError::ReadersOnly | KeyError::NotLimited(_) => Exit::Usage,
         _ => Exit::Failed,
     };
     Fault::new(exit, error.to_string())

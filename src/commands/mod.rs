@@ -4,6 +4,7 @@ mod approve;
 mod audit;
 mod client;
 mod enroll;
+mod grant;
 mod import;
 mod key;
 mod list;
@@ -95,6 +96,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Reject(args) => approve::run(args, false).await,
         Command::List(args) => list::run(args).await,
         Command::Audit(args) => audit::run(args.command),
+        Command::Grant(args) => grant::run(args.command),
         Command::Key(args) => key::run(args.command),
     }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use countersign_enrollment::account::AccountPreview;
 use countersign_enrollment::decision::ApprovalDecision;
-use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::otpauth::Warning;
 use countersign_enrollment::outcome::EnrollmentOutcome;
 use countersign_enrollment::problem::InputProblem;
@@ -104,12 +104,18 @@ pub(crate) struct Snapshot {
     pub(crate) last_updated_at: DateTime<Utc>,
     pub(crate) requested_by: String,
     pub(crate) approval_required: bool,
+    /// How many people have to agree; 0 if none.
+    pub(crate) approvals_needed: u8,
+    /// Who has agreed while more have to.
+    pub(crate) approved_by: Vec<CallerId>,
     pub(crate) deadline: Option<DateTime<Utc>>,
     pub(crate) decision: Option<ApprovalDecision>,
     pub(crate) preview: Option<AccountPreview>,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) problem: Option<InputProblem>,
     pub(super) fingerprint: String,
+    /// What tells the secret that is decided on from any other.
+    pub(super) secret_fingerprint: String,
 }
 
 impl Snapshot {
@@ -127,13 +133,24 @@ impl Snapshot {
             last_updated_at: now,
             requested_by: request.requested_by.to_string(),
             approval_required: matches!(request.approval, Approval::Required { .. }),
+            approvals_needed: match request.approval {
+                Approval::NotRequired => 0,
+                Approval::Required { approvals, .. } => approvals,
+            },
+            approved_by: Vec::new(),
             deadline: None,
             decision: None,
             preview: None,
             warnings: Vec::new(),
             problem: None,
             fingerprint: request.fingerprint.clone(),
+            secret_fingerprint: String::new(),
         }
+    }
+
+    /// Whether this caller has agreed to it already.
+    pub(super) fn has_agreed(&self, caller: &str) -> bool {
+        self.approved_by.iter().any(|by| by.as_str() == caller)
     }
 
     /// Reads an instance's state; nothing if it is no enrollment.
@@ -171,12 +188,16 @@ impl Snapshot {
                 preview,
                 warnings,
                 deadline,
+                fingerprint,
+                approved_by,
                 ..
             } => {
                 self.stage = Stage::AwaitingApproval;
                 self.preview = Some(preview);
                 self.warnings = warnings;
                 self.deadline = Some(deadline);
+                self.secret_fingerprint = fingerprint;
+                self.approved_by = approved_by;
             }
             Progress::Storing => self.stage = Stage::Storing,
         }
@@ -188,11 +209,17 @@ impl Snapshot {
                 preview,
                 warnings,
                 approval,
+                earlier_approvals,
                 ..
             } => {
                 self.stage = Stage::Enrolled;
                 self.preview = Some(preview);
                 self.warnings = warnings;
+                self.approved_by = earlier_approvals
+                    .into_iter()
+                    .chain(approval.clone())
+                    .map(|decision| decision.by)
+                    .collect();
                 self.decision = approval;
             }
             EnrollmentOutcome::Invalid { problem } => {

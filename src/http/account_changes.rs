@@ -11,7 +11,7 @@ use countersign_enrollment::account::Labels;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::FrontDoor;
-use super::accounts::account_id;
+use super::accounts::{account_id, readable};
 use super::auth::{Administer, Caller, Read};
 use super::body::{JsonBody, Wiped};
 use super::enrollments::no_store;
@@ -104,7 +104,7 @@ pub(super) async fn verify(
     Path(id): Path<String>,
     JsonBody(body): JsonBody<VerifyBody>,
 ) -> Result<Response, ApiError> {
-    let id = account_id(&id)?;
+    let id = readable(&door, &caller, &id)?;
     let account = door.vault.read(&id).await.map_err(from_vault)?;
     let now = door.clock.now();
     let verdict = door

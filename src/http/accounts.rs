@@ -9,8 +9,9 @@ use axum::extract::{Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
+use countersign_activities::vault::{AccountRecord, VaultError};
 use countersign_enrollment::ids::EnrollmentId;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -95,7 +96,7 @@ pub(super) struct ListParameters {
 /// `GET /api/accounts`.
 pub(super) async fn list(
     State(door): State<Arc<FrontDoor>>,
-    _: Caller<Read>,
+    caller: Caller<Read>,
     query: Result<Query<ListParameters>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, ApiError> {
     let query = parameters(query)?;
@@ -105,6 +106,9 @@ pub(super) async fn list(
             name: "search",
             detail: format!("at most {MAX_SEARCH} bytes"),
         });
+    }
+    if let Some(granted) = door.access.readable(caller.identity(), door.clock.now())? {
+        return granted_page(&door, granted, search).await;
     }
     let cursor = query.cursor.as_deref().filter(|text| !text.is_empty());
     let page = door
@@ -119,15 +123,77 @@ pub(super) async fn list(
     Ok(no_store(Json(view).into_response()))
 }
 
+/// The accounts that were granted to a caller: few enough for one page.
+async fn granted_page(
+    door: &FrontDoor,
+    granted: Vec<String>,
+    search: Option<&str>,
+) -> Result<Response, ApiError> {
+    let mut records: Vec<_> = stream::iter(granted)
+        .filter_map(async |id| id.parse().ok())
+        .map(async |id: EnrollmentId| door.vault.describe(&id).await)
+        .buffered(READS_AT_ONCE)
+        .filter_map(async |record| match record {
+            Ok(record) => record.deleted_at.is_none().then_some(Ok(record)),
+            // A grant may outlive its account.
+            Err(VaultError::NotFound) => None,
+            Err(error) => Some(Err(from_vault(error))),
+        })
+        .try_collect()
+        .await?;
+    let key = |record: &AccountRecord| {
+        let preview = &record.preview;
+        let issuer = preview.issuer.as_deref().unwrap_or_default();
+        (issuer.to_lowercase(), preview.account_name.to_lowercase())
+    };
+    if let Some(search) = search.map(str::to_lowercase) {
+        records.retain(|record| {
+            let (issuer, name) = key(record);
+            issuer.contains(&search) || name.contains(&search)
+        });
+    }
+    records.sort_by_cached_key(key);
+    let view = AccountPage {
+        accounts: records.iter().map(AccountView::new).collect(),
+        next: None,
+    };
+    Ok(no_store(Json(view).into_response()))
+}
+
+/// Refuses an account that the caller may not read as if there were none.
+pub(super) fn readable(
+    door: &FrontDoor,
+    caller: &Caller<Read>,
+    text: &str,
+) -> Result<EnrollmentId, ApiError> {
+    let id = account_id(text)?;
+    match door.access.readable(caller.identity(), door.clock.now())? {
+        Some(granted) if !granted.iter().any(|account| account == id.as_str()) => {
+            Err(ApiError::AccountUnknown)
+        }
+        _ => Ok(id),
+    }
+}
+
+/// Takes the read that an answer with a code is from what the caller was granted.
+fn take_read(door: &FrontDoor, caller: &Caller<Read>, id: &EnrollmentId) -> Result<(), ApiError> {
+    let now = door.clock.now();
+    if door.access.take_read(caller.identity(), id.as_str(), now)? {
+        Ok(())
+    } else {
+        Err(ApiError::AccountUnknown)
+    }
+}
+
 /// `GET /api/accounts/{id}`.
 pub(super) async fn get(
     State(door): State<Arc<FrontDoor>>,
-    _: Caller<Read>,
+    caller: Caller<Read>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let record = door
         .vault
-        .describe(&account_id(&id)?)
+        .describe(&readable(&door, &caller, &id)?)
         .await
         .map_err(from_vault)?;
     Ok(no_store(Json(AccountView::new(&record)).into_response()))
@@ -136,20 +202,20 @@ pub(super) async fn get(
 /// `GET /api/accounts/{id}/token`.
 pub(super) async fn token(
     State(door): State<Arc<FrontDoor>>,
-    _: Caller<Read>,
+    caller: Caller<Read>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let mut wanted = Wanted::read(query.as_deref().unwrap_or_default())?;
     wanted.detailed = true;
-    code(&door, &account_id(&id)?, &wanted, &headers).await
+    code(&door, &caller, &id, &wanted, &headers).await
 }
 
 /// `GET /api/tokens?id=`, with one id or several.
 pub(super) async fn token_by_query(
     State(door): State<Arc<FrontDoor>>,
-    _: Caller<Read>,
+    caller: Caller<Read>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -161,12 +227,12 @@ pub(super) async fn token_by_query(
             name: "id",
             detail: "say which account: ?id=totp-...".to_owned(),
         }),
-        [id] => code(&door, &account_id(id)?, &wanted, &headers).await,
+        [id] => code(&door, &caller, id, &wanted, &headers).await,
         _ if asked.len() > MAX_BATCH => Err(ApiError::InvalidParameter {
             name: "id",
             detail: format!("at most {MAX_BATCH} at a time"),
         }),
-        _ => Ok(batch(&door, asked, &wanted).await),
+        _ => Ok(batch(&door, &caller, asked, &wanted).await),
     }
 }
 
@@ -224,10 +290,12 @@ impl Wanted {
 
 async fn code(
     door: &FrontDoor,
-    id: &EnrollmentId,
+    caller: &Caller<Read>,
+    id: &str,
     wanted: &Wanted,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
+    let id = &readable(door, caller, id)?;
     let mut token = door.tokens.lasting(id, wanted.validity).await?;
     let ahead = token.valid_from - token.server_time;
     if let (true, Ok(ahead)) = (wanted.wait, ahead.to_std()) {
@@ -247,6 +315,7 @@ async fn code(
     let mut response = if known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
+        take_read(door, caller, id)?;
         Json(TokenView::new(token, wanted.detailed || !wanted.wait)).into_response()
     };
     if let Ok(tag) = HeaderValue::from_str(&tag) {
@@ -256,12 +325,19 @@ async fn code(
 }
 
 /// The codes of several accounts: each a code or the problem with it.
-async fn batch(door: &FrontDoor, ids: Vec<String>, wanted: &Wanted) -> Response {
+async fn batch(
+    door: &FrontDoor,
+    caller: &Caller<Read>,
+    ids: Vec<String>,
+    wanted: &Wanted,
+) -> Response {
     let tokens: Vec<BatchItem> = stream::iter(ids)
         .map(async |text| {
             let token = async {
-                let id = text.parse().map_err(|_| ApiError::AccountUnknown)?;
-                Ok(door.tokens.lasting(&id, wanted.validity).await?)
+                let id = readable(door, caller, &text)?;
+                let token = door.tokens.lasting(&id, wanted.validity).await?;
+                take_read(door, caller, &id)?;
+                Ok(token)
             };
             match token.await {
                 Ok(token) => BatchItem::code(text, token),

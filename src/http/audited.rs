@@ -9,6 +9,8 @@ use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use countersign_enrollment::ids::{EnrollmentId, ImportId};
+
 use super::FrontDoor;
 use super::error::ApiError;
 use super::observe;
@@ -95,9 +97,11 @@ impl About {
 fn action(method: &Method, route: &str) -> Option<Action> {
     Some(match (method.as_str(), route) {
         ("POST", "/api/enrollments" | "/api/accounts") => Action::Enroll,
+        ("POST", "/api/imports") => Action::Import,
         // The handler says which, once it has read the body.
         ("POST", "/api/enrollments/{id}/approval") => Action::Approve,
-        ("DELETE", "/api/enrollments/{id}") | ("POST", "/api/enrollments/{id}/terminate") => {
+        ("DELETE", "/api/enrollments/{id}" | "/api/imports/{id}")
+        | ("POST", "/api/enrollments/{id}/terminate" | "/api/imports/{id}/terminate") => {
             Action::Terminate
         }
         ("GET" | "HEAD", "/api/tokens" | "/api/accounts/{id}/token") => Action::ReadCode,
@@ -135,8 +139,6 @@ fn created(headers: &HeaderMap) -> Option<String> {
 /// A caller can put anything where an id belongs; what is none is not repeated, for it
 /// could be a secret in the wrong place.
 fn short(id: &str) -> String {
-    match id.parse::<countersign_enrollment::ids::EnrollmentId>() {
-        Ok(id) => id.to_string(),
-        Err(_) => "unknown".to_owned(),
-    }
+    let known = id.parse::<EnrollmentId>().is_ok() || id.parse::<ImportId>().is_ok();
+    if known { id } else { "unknown" }.to_owned()
 }

@@ -5,6 +5,7 @@ use countersign_activities::vault::AccountRecord;
 use countersign_enrollment::account::AccountPreview;
 use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::foreign::ForeignKind;
+use countersign_enrollment::ids::CallerId;
 use countersign_enrollment::otpauth::Warning;
 use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::region::Region;
@@ -89,6 +90,11 @@ impl WarningView {
 #[serde(rename_all = "camelCase")]
 struct ApprovalView {
     required: bool,
+    /// How many people have to agree, if more than one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needed: Option<u8>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    approved_by: Vec<CallerId>,
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "maybe_moment"
@@ -143,6 +149,11 @@ impl EnrollmentView {
             warnings: snapshot.warnings.iter().map(WarningView::new).collect(),
             approval: ApprovalView {
                 required: snapshot.approval_required,
+                needed: Some(snapshot.approvals_needed).filter(|needed| *needed > 1),
+                approved_by: match snapshot.approvals_needed {
+                    0 | 1 => Vec::new(),
+                    _ => snapshot.approved_by.clone(),
+                },
                 deadline: snapshot.deadline,
                 decision: snapshot.decision.clone(),
             },

@@ -162,3 +162,65 @@ async fn a_code_is_verified_once_also_after_a_crash_and_guessing_is_stopped() {
     // Somebody else's tries are counted apart.
     assert_eq!(admin.post(&path, &body).await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_key_reads_only_what_was_granted_to_it_and_learns_of_nothing_else() {
+    let app = App::start().await;
+    let theirs = enrolled(&app, SEED_URI).await;
+    let other = enrolled(&app, "otpauth://totp/other?secret=2FASTEST").await;
+    let made = app.command(&[
+        "key",
+        "create",
+        "bot",
+        "--role",
+        "reader",
+        "--granted-only",
+        "--json",
+    ]);
+    let made: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    let bot = app.caller(Some(made["key"].as_str().unwrap()));
+    assert_eq!(bot.get("/api/accounts").await.body["accounts"], json!([]));
+
+    let granted = app.command(&["grant", "add", "bot", &theirs, "--reads", "2"]);
+    assert!(granted.status.success(), "{granted:?}");
+    let listed = bot.get("/api/accounts").await;
+    let listed = listed.body["accounts"].as_array().unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0]["id"], theirs);
+
+    // The same words for an account of others as for one that does not exist.
+    let nowhere = "totp-00000000-0000-4000-8000-000000000000";
+    for path in [
+        "/api/accounts/{}",
+        "/api/accounts/{}/token",
+        "/api/tokens?id={}",
+    ] {
+        let mut shown = Vec::new();
+        for id in [other.as_str(), nowhere] {
+            let mut answer = bot.get(&path.replace("{}", id)).await;
+            answer.assert_problem(404, "account-unknown");
+            answer.body.as_object_mut().unwrap().remove("instance");
+            shown.push(answer.body);
+        }
+        assert_eq!(shown[0], shown[1], "{path}");
+    }
+    let batch = bot
+        .get(&format!("/api/tokens?id={theirs}&id={other}"))
+        .await;
+    assert!(batch.body["tokens"][0]["token"].is_string(), "{batch:?}");
+    assert_eq!(batch.body["tokens"][1]["problem"], "account-unknown");
+
+    let path = format!("/api/tokens?id={theirs}");
+    assert_eq!(bot.get(&path).await.status, StatusCode::OK);
+    bot.get(&path).await.assert_problem(404, "account-unknown");
+    // Somebody who may read all still does.
+    let reader = app.new_caller("dashboard-wall", "reader");
+    assert_eq!(reader.get(&path).await.status, StatusCode::OK);
+
+    let taken = app.command(&["grant", "remove", "bot", &theirs]);
+    assert!(taken.status.success(), "{taken:?}");
+    let taken = app.command(&["grant", "remove", "bot", &theirs]);
+    assert_eq!(taken.status.code(), Some(5), "{taken:?}");
+    let refused = app.command(&["grant", "add", "dashboard-wall", &theirs]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+}

@@ -210,6 +210,17 @@ impl App {
         self.base.trim_start_matches("http://")
     }
 
+    /// A client of the task hub, as anybody on this machine can be one.
+    pub(crate) fn task_hub(&self) -> durabletask::Client {
+        let bound = fs::read(self.data_dir().join("serve.json")).unwrap();
+        let bound: Value = serde_json::from_slice(&bound).unwrap();
+        let text = format!(
+            "Endpoint={};TaskHub=default;Authentication=None",
+            bound["scheduler"].as_str().unwrap()
+        );
+        durabletask::Client::new(&durabletask::Connection::parse(&text).unwrap()).unwrap()
+    }
+
     /// The administrator's token.
     pub(crate) fn admin_token(&self) -> String {
         let token = fs::read_to_string(self.data_dir().join("admin-token")).unwrap();

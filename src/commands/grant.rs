@@ -1,0 +1,102 @@
+//! `countersign grant`: which accounts a key may read.
+
+use chrono::{SecondsFormat, Utc};
+use countersign_enrollment::ids::EnrollmentId;
+use serde_json::json;
+
+use super::key::{fault, from_now, open};
+use super::{Exit, Fault, Outcome, audit, output};
+use crate::access::Grant;
+use crate::audit::Action;
+use crate::cli::GrantCommand;
+
+pub(super) fn run(command: GrantCommand) -> Outcome {
+    match command {
+        GrantCommand::Add {
+            name,
+            account,
+            time,
+            reads,
+            place,
+        } => {
+            let account = id(&account)?;
+            let until = time
+                .map(|text| from_now("for", &text, Utc::now()))
+                .transpose()?;
+            let grant = Grant {
+                name,
+                account: account.to_string(),
+                until,
+                reads_left: reads,
+            };
+            open(&place)?.grant(&grant).map_err(fault)?;
+            let event = audit::local(Action::Grant, account.as_str()).because(&describe(&grant));
+            audit::record(&place, &event)?;
+            if place.json {
+                return output::document(&json!({ "grant": grant }));
+            }
+            output::line(&line(&grant));
+            Ok(())
+        }
+        GrantCommand::List { place } => {
+            let grants = open(&place)?.grants().map_err(fault)?;
+            if place.json {
+                return output::document(&json!({ "grants": grants }));
+            }
+            for grant in &grants {
+                output::line(&line(grant));
+            }
+            Ok(())
+        }
+        GrantCommand::Remove {
+            name,
+            account,
+            place,
+        } => {
+            let account = id(&account)?;
+            if !open(&place)?
+                .withdraw(&name, account.as_str())
+                .map_err(fault)?
+            {
+                return Err(Fault::new(
+                    Exit::NotFound,
+                    format!("{account} is not granted to '{name}': see `countersign grant list`"),
+                ));
+            }
+            let event =
+                audit::local(Action::Withdraw, account.as_str()).because(&format!("from {name}"));
+            audit::record(&place, &event)?;
+            if place.json {
+                return output::document(
+                    &json!({"name": name, "account": account.as_str(), "removed": true}),
+                );
+            }
+            output::line(&format!("{account}  taken from {name}"));
+            Ok(())
+        }
+    }
+}
+
+fn id(text: &str) -> Result<EnrollmentId, Fault> {
+    text.parse().map_err(|_| {
+        Fault::new(
+            Exit::Usage,
+            "an account's id looks like totp-0f8b...: see `countersign list`",
+        )
+    })
+}
+
+fn line(grant: &Grant) -> String {
+    format!("{}  {}", grant.account, describe(grant))
+}
+
+fn describe(grant: &Grant) -> String {
+    let until = match grant.until {
+        Some(at) => format!("until {}", at.to_rfc3339_opts(SecondsFormat::Secs, true)),
+        None => "for ever".to_owned(),
+    };
+    match grant.reads_left {
+        Some(reads) => format!("to {}  {until}  {reads} reads left", grant.name),
+        None => format!("to {}  {until}", grant.name),
+    }
+}

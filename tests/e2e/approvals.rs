@@ -1,0 +1,108 @@
+//! A decision is one only if the front door has signed it.
+
+use countersign_enrollment::contract::APPROVAL;
+use countersign_enrollment::decision::{RaisedDecision, Signature};
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::support::{App, SEED_URI};
+
+fn claimed(by: &str) -> RaisedDecision {
+    serde_json::from_value(json!({
+        "approved": true,
+        "by": by,
+        "decidedAt": "2026-01-02T03:04:05Z",
+    }))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn an_event_raised_past_the_front_door_is_kept_and_ignored() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let approver = app.new_caller("second-pair-of-eyes", "approver");
+    let hub = app.task_hub();
+    let id = admin.enroll(SEED_URI, true).await;
+    approver.until_stage(&id, "AwaitingApproval").await;
+
+    // Without a signature, and with an invented one.
+    let unsigned = claimed("second-pair-of-eyes");
+    let forged = RaisedDecision {
+        signature: Some(Signature {
+            nonce: "00".repeat(16),
+            mac: "00".repeat(32),
+        }),
+        ..claimed("second-pair-of-eyes")
+    };
+    for raised in [&unsigned, &forged] {
+        hub.raise_event(&id, &APPROVAL, raised).await.unwrap();
+    }
+    // The forged one is refused by the activity, after the unsigned one was passed over.
+    app.until_logged("a decision that the front door has not signed is ignored")
+        .await;
+    let still = admin.get(&format!("/api/enrollments/{id}")).await;
+    assert_eq!(still.body["stage"], "AwaitingApproval", "{still:?}");
+    admin
+        .get(&format!("/api/tokens?id={id}"))
+        .await
+        .assert_problem(404, "account-unknown");
+
+    let decided = approver.decide(&id, true, "the real one").await;
+    assert_eq!(decided.status, StatusCode::ACCEPTED, "{decided:?}");
+    let ended = admin.ended(&id).await;
+    assert_eq!(ended.body["stage"], "Enrolled", "{ended:?}");
+    assert_eq!(
+        ended.body["approval"]["decision"]["comment"],
+        "the real one"
+    );
+}
+
+#[tokio::test]
+async fn decisions_from_the_dashboard_count_where_the_configuration_says_so() {
+    let app = App::start_with(&["--dashboard-approvals"]).await;
+    let admin = app.admin();
+    let id = admin.enroll(SEED_URI, true).await;
+    admin.until_stage(&id, "AwaitingApproval").await;
+    app.task_hub()
+        .raise_event(&id, &APPROVAL, &claimed("operator"))
+        .await
+        .unwrap();
+    let ended = admin.ended(&id).await;
+    assert_eq!(ended.body["stage"], "Enrolled", "{ended:?}");
+    assert_eq!(ended.body["approval"]["decision"]["by"], "operator");
+}
+
+#[tokio::test]
+async fn several_have_to_agree_and_one_refusal_is_enough() {
+    let app = App::start_with(&["--approvals", "2"]).await;
+    let admin = app.admin();
+    let first = app.new_caller("first", "approver");
+    let second = app.new_caller("second", "approver");
+
+    let id = admin.enroll(SEED_URI, true).await;
+    first.until_stage(&id, "AwaitingApproval").await;
+    first.decide(&id, true, "").await;
+    let waiting = admin.get(&format!("/api/enrollments/{id}")).await;
+    assert_eq!(waiting.body["stage"], "AwaitingApproval", "{waiting:?}");
+    assert_eq!(waiting.body["approval"]["needed"], 2);
+    assert_eq!(waiting.body["approval"]["approvedBy"], json!(["first"]));
+    first
+        .decide(&id, true, "once more")
+        .await
+        .assert_problem(409, "already-decided");
+    second.decide(&id, true, "").await;
+    let ended = admin.ended(&id).await;
+    assert_eq!(ended.body["stage"], "Enrolled", "{ended:?}");
+    assert_eq!(
+        ended.body["approval"]["approvedBy"],
+        json!(["first", "second"])
+    );
+
+    let id = admin.enroll(SEED_URI, true).await;
+    first.until_stage(&id, "AwaitingApproval").await;
+    first.decide(&id, true, "").await;
+    second.decide(&id, false, "not ours").await;
+    let ended = admin.ended(&id).await;
+    assert_eq!(ended.body["stage"], "Rejected", "{ended:?}");
+    assert_eq!(ended.body["approval"]["decision"]["by"], "second");
+}
