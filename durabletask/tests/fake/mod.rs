@@ -41,6 +41,11 @@ pub(crate) enum Got {
     Rewound(proto::RewindInstanceRequest),
     ListedIds(proto::ListInstanceIdsRequest),
     Purged(proto::PurgeInstancesRequest),
+    Batch(proto::EntityBatchResult),
+    AbandonedEntity(String),
+    Signalled(proto::SignalEntityRequest),
+    QueriedEntities(proto::QueryEntitiesRequest),
+    Cleaned(proto::CleanEntityStorageRequest),
 }
 
 /// The sending end of an open stream of work items.
@@ -85,6 +90,9 @@ struct Service {
     id_pages: Answers<proto::ListInstanceIdsResponse>,
     purges: Answers<proto::PurgeInstancesResponse>,
     commands: Answers<()>,
+    entities: Answers<proto::GetEntityResponse>,
+    entity_pages: Answers<proto::QueryEntitiesResponse>,
+    cleanings: Answers<proto::CleanEntityStorageResponse>,
 }
 
 /// A running fake.
@@ -108,6 +116,9 @@ impl Fake {
             id_pages: Arc::default(),
             purges: Arc::default(),
             commands: Arc::default(),
+            entities: Arc::default(),
+            entity_pages: Arc::default(),
+            cleanings: Arc::default(),
         };
         let mut fake = Self {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -210,6 +221,24 @@ impl Fake {
         answers: Vec<Result<proto::PurgeInstancesResponse, Status>>,
     ) {
         *self.service.purges.lock().unwrap() = answers;
+    }
+
+    pub(crate) fn answer_entities(&self, answers: Vec<Result<proto::GetEntityResponse, Status>>) {
+        *self.service.entities.lock().unwrap() = answers;
+    }
+
+    pub(crate) fn answer_entity_pages(
+        &self,
+        answers: Vec<Result<proto::QueryEntitiesResponse, Status>>,
+    ) {
+        *self.service.entity_pages.lock().unwrap() = answers;
+    }
+
+    pub(crate) fn answer_cleanings(
+        &self,
+        answers: Vec<Result<proto::CleanEntityStorageResponse, Status>>,
+    ) {
+        *self.service.cleanings.lock().unwrap() = answers;
     }
 
     /// What the next events, pauses, ends and new beginnings are answered with.
@@ -484,15 +513,65 @@ impl TaskHubSidecarService for Service {
             .map(Response::new)
     }
 
+    async fn complete_entity_task(
+        &self,
+        request: Request<proto::EntityBatchResult>,
+    ) -> Result<Response<proto::CompleteTaskResponse>, Status> {
+        let _ = self.got.send(Got::Batch(request.into_inner()));
+        next_answer(&self.completions).unwrap_or(Ok(()))?;
+        Ok(Response::new(proto::CompleteTaskResponse {}))
+    }
+
+    async fn abandon_task_entity_work_item(
+        &self,
+        request: Request<proto::AbandonEntityTaskRequest>,
+    ) -> Result<Response<proto::AbandonEntityTaskResponse>, Status> {
+        let token = request.into_inner().completion_token;
+        let _ = self.got.send(Got::AbandonedEntity(token));
+        Ok(Response::new(proto::AbandonEntityTaskResponse {}))
+    }
+
+    async fn signal_entity(
+        &self,
+        request: Request<proto::SignalEntityRequest>,
+    ) -> Result<Response<proto::SignalEntityResponse>, Status> {
+        next_answer(&self.commands).unwrap_or(Ok(()))?;
+        let _ = self.got.send(Got::Signalled(request.into_inner()));
+        Ok(Response::new(proto::SignalEntityResponse {}))
+    }
+
+    async fn get_entity(
+        &self,
+        _: Request<proto::GetEntityRequest>,
+    ) -> Result<Response<proto::GetEntityResponse>, Status> {
+        next_answer(&self.entities)
+            .unwrap_or_else(|| Ok(proto::GetEntityResponse::default()))
+            .map(Response::new)
+    }
+
+    async fn query_entities(
+        &self,
+        request: Request<proto::QueryEntitiesRequest>,
+    ) -> Result<Response<proto::QueryEntitiesResponse>, Status> {
+        let _ = self.got.send(Got::QueriedEntities(request.into_inner()));
+        next_answer(&self.entity_pages)
+            .unwrap_or_else(|| Ok(proto::QueryEntitiesResponse::default()))
+            .map(Response::new)
+    }
+
+    async fn clean_entity_storage(
+        &self,
+        request: Request<proto::CleanEntityStorageRequest>,
+    ) -> Result<Response<proto::CleanEntityStorageResponse>, Status> {
+        let _ = self.got.send(Got::Cleaned(request.into_inner()));
+        next_answer(&self.cleanings)
+            .unwrap_or_else(|| Ok(proto::CleanEntityStorageResponse::default()))
+            .map(Response::new)
+    }
+
     unimplemented_calls! {
-        complete_entity_task(EntityBatchResult) -> CompleteTaskResponse;
         create_task_hub(CreateTaskHubRequest) -> CreateTaskHubResponse;
         delete_task_hub(DeleteTaskHubRequest) -> DeleteTaskHubResponse;
-        signal_entity(SignalEntityRequest) -> SignalEntityResponse;
-        get_entity(GetEntityRequest) -> GetEntityResponse;
-        query_entities(QueryEntitiesRequest) -> QueryEntitiesResponse;
-        clean_entity_storage(CleanEntityStorageRequest) -> CleanEntityStorageResponse;
-        abandon_task_entity_work_item(AbandonEntityTaskRequest) -> AbandonEntityTaskResponse;
         skip_graceful_orchestration_terminations(SkipGracefulOrchestrationTerminationsRequest) -> SkipGracefulOrchestrationTerminationsResponse;
     }
 }

@@ -239,11 +239,17 @@ pub(crate) fn send(
         Some(EntityMessageType::EntityLockRequested(mut request)) => {
             request.parent_instance_id = None;
             sent.recorded = EventType::EntityLockRequested(request.clone());
-            let lock_set = request
+            let mut lock_set = request
                 .lock_set
                 .iter()
                 .map(|id| canonical_entity_id(id).ok_or_else(|| invalid_id(id).error_message))
                 .collect::<Result<Vec<_>, _>>()?;
+            if request.position == 0 {
+                // SDKs sort by different rules; one order for all keeps orchestrations of
+                // different workers from locking each other out.
+                lock_set.sort_unstable();
+                lock_set.dedup();
+            }
             let request = LockRequest {
                 critical_section_id: request.critical_section_id,
                 position: usize::try_from(request.position).unwrap_or(usize::MAX),

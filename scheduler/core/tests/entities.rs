@@ -170,13 +170,18 @@ fn a_lock_goes_through_its_set_and_is_then_granted() {
     let effects = turn(EntityMessageType::EntityLockRequested(
         EntityLockRequestedEvent {
             critical_section_id: "s".into(),
-            lock_set: vec!["@a@1".into(), "@A@2".into()],
+            lock_set: vec!["@A@2".into(), "@a@1".into(), "@a@2".into()],
             ..Default::default()
         },
     ));
+    let Some(EventType::EntityLockRequested(recorded)) = &effects.history[0].event_type else {
+        panic!()
+    };
+    assert_eq!(recorded.lock_set, ["@A@2", "@a@1", "@a@2"]);
     let [EntityMessage::Lock(request)] = effects.entity_messages.as_slice() else {
         panic!()
     };
+    // One order for all callers, whatever theirs.
     assert_eq!(request.lock_set, ["@a@1", "@a@2"]);
     assert_eq!((request.position, &request.caller), (0, &caller()));
     // It survives its wait in a queue.

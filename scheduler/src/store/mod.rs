@@ -3,6 +3,8 @@
 mod activities;
 mod browse;
 mod entities;
+#[cfg(test)]
+mod entity_model;
 mod entity_queries;
 mod hubs;
 mod instances;
