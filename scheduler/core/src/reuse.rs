@@ -21,9 +21,10 @@ pub enum Reuse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReuseRefusal {
     /// A live instance can only be replaced by terminating it first.
+    // Begins with the hosted service's words, which tests of official SDKs look for.
     #[error(
-        "the id reuse policy lists PENDING, RUNNING or SUSPENDED without TERMINATED; \
-         a live instance is terminated before it is replaced, so list TERMINATED too"
+        "Invalid reusable statuses: cannot exclude 'Terminated' while also allowing reuse of \
+         running instances; they are terminated before they are replaced, so list TERMINATED too"
     )]
     LiveWithoutTerminated,
     /// The number is not a status.
