@@ -1,0 +1,70 @@
+//! The features: each is the code that a worker runs and the check that drives it.
+
+mod again;
+mod commands;
+mod entities;
+mod events;
+mod families;
+mod mixed;
+mod starts;
+mod tasks;
+mod workers;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use durabletask::Registry;
+
+use crate::backend::Hub;
+
+/// The checks of a feature, under way. They panic where something is wrong.
+pub type Checks = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// One row of the table.
+#[derive(Clone, Copy)]
+pub struct Feature {
+    /// Its name in the table and in the exclusions.
+    pub name: &'static str,
+    /// What the worker runs; empty where the check brings its own workers.
+    pub registry: fn() -> Registry,
+    /// What has to hold.
+    pub check: fn(Hub) -> Checks,
+}
+
+impl Feature {
+    const fn new(name: &'static str, registry: fn() -> Registry, check: fn(Hub) -> Checks) -> Self {
+        Self {
+            name,
+            registry,
+            check,
+        }
+    }
+}
+
+/// Turns `async fn check(hub: Hub)` into a row.
+macro_rules! row {
+    ($name:literal, $registry:path, $check:path) => {
+        $crate::features::Feature::new($name, $registry, |hub| Box::pin($check(hub)))
+    };
+}
+pub(crate) use row;
+
+/// All rows, in the order of the table. Those with a Python worker need `CONFORMANCE_PYTHON`,
+/// an interpreter that has the official packages.
+pub fn all() -> Vec<Feature> {
+    let mut rows = [
+        tasks::features(),
+        events::features(),
+        families::features(),
+        starts::features(),
+        commands::features(),
+        again::features(),
+        workers::features(),
+        entities::features(),
+    ]
+    .concat();
+    if std::env::var_os("CONFORMANCE_PYTHON").is_some() {
+        rows.extend(mixed::features());
+    }
+    rows
+}
