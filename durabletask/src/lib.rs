@@ -3,6 +3,7 @@
 mod client;
 mod connection;
 mod payloads;
+mod spans;
 pub mod worker;
 
 pub use client::{
@@ -11,6 +12,8 @@ pub use client::{
     PurgeFilter, Purged, Recursive, RestartAs, StartRequest, Status,
 };
 pub use connection::{Authentication, AuthenticationKind, Connection, ConnectionError};
+#[cfg(feature = "cron")]
+pub use durabletask_core::cron;
 pub use durabletask_core::{
     Activity, ActivityContext, ContinueOptions, CriticalSection, Either, Entity, EntityContext,
     EntityHandlers, EntityId, EntityRef, EntityStartOptions, Event, EventTask, ExecutionStarted,

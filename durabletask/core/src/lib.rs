@@ -9,6 +9,8 @@ mod action;
 mod activity;
 pub mod codec;
 mod contract;
+#[cfg(feature = "cron")]
+pub mod cron;
 mod entity;
 mod error;
 mod history;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tonic::{Response, Status as Answer};
 
 use crate::connection::Service;
+use crate::spans::Spanned;
 
 use super::{Client, ClientError};
 
@@ -50,10 +51,12 @@ impl Client {
             input: Some(input),
         };
         self.store_payloads(instance_id, &mut request).await?;
+        let span = Spanned::orchestration_event(event.name(), instance_id);
         self.command(instance_id, async |mut service: Service| {
             service.raise_event(request).await
         })
-        .await?;
+        .await
+        .inspect_err(|error| span.failed(&error.to_string()))?;
         Ok(())
     }
 

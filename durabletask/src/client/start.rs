@@ -7,6 +7,8 @@ use durabletask_core::{TraceContext, timestamp_to_wire};
 use durabletask_proto as proto;
 use uuid::Uuid;
 
+use crate::spans::Spanned;
+
 use super::state::Status;
 use super::{Client, ClientError};
 
@@ -105,6 +107,14 @@ impl StartRequest {
                 "an instance id must not begin with '@', which is reserved for entities".to_owned(),
             ));
         }
+        let span = Spanned::create_orchestration(
+            self.name,
+            self.version.as_deref(),
+            &instance_id,
+            self.trace_context.as_ref(),
+        );
+        // The instance belongs under the span of its start, where one is recorded.
+        let trace_context = span.context().or(self.trace_context);
         let mut request = proto::CreateInstanceRequest {
             instance_id: instance_id.clone(),
             name: self.name.to_owned(),
@@ -114,7 +124,7 @@ impl StartRequest {
             orchestration_id_reuse_policy: reuse_to_wire(&self.reuse),
             execution_id: None,
             tags: self.tags,
-            parent_trace_context: self.trace_context.map(Into::into),
+            parent_trace_context: trace_context.map(Into::into),
             request_time: Some(timestamp_to_wire(Utc::now())),
         };
         self.client
@@ -125,7 +135,10 @@ impl StartRequest {
             .service()
             .start_instance(request)
             .await
-            .map_err(|status| ClientError::from_status(&status, Some(&instance_id)))?
+            .map_err(|status| {
+                span.failed(status.message());
+                ClientError::from_status(&status, Some(&instance_id))
+            })?
             .into_inner();
         Ok(response.instance_id)
     }

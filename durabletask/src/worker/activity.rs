@@ -8,6 +8,8 @@ use durabletask_core::{ActivityContext, Failure, FailureDetails, Registry, START
 use durabletask_proto as proto;
 use futures_util::FutureExt;
 
+use crate::spans::Spanned;
+
 use super::running::RunningActivities;
 
 /// Runs the activity that `request` names and yields the answer to it.
@@ -17,6 +19,7 @@ pub(super) async fn run(
     request: proto::ActivityRequest,
     completion_token: String,
 ) -> proto::ActivityResponse {
+    let span = Spanned::activity(&request);
     let instance = request.orchestration_instance.unwrap_or_default();
     let execution_id = instance.execution_id.clone();
     let limit = start_to_close(&request.tags);
@@ -30,13 +33,14 @@ pub(super) async fn run(
         execution_id.as_deref(),
         request.task_id,
     );
-    let answer = call
-        .run(within(
-            limit,
-            call_handler(registry, context, request.input),
-        ))
+    let work = within(limit, call_handler(registry, context, request.input));
+    let answer = span
+        .run(call.run(work))
         .await
         .unwrap_or_else(|| Err(needless()));
+    if let Err(details) = &answer {
+        span.failed(&details.message);
+    }
     let (result, failure_details) = match answer {
         Ok(result) => (Some(result), None),
         Err(details) => (None, Some(details.into())),

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status};
 
 use crate::payloads::PayloadStoreError;
+use crate::spans::Spanned;
 
 use super::cache::ExecutionCache;
 use super::completion::{Delivery, deliver};
@@ -90,6 +91,9 @@ impl Shared {
                 }
                 return;
             }
+        }
+        if let Some(span) = turn.span {
+            Spanned::record_orchestration(span);
         }
         let execution_id = turn.execution_id.as_deref();
         match (self.options.cancel_activities, turn.ended) {

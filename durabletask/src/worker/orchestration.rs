@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::connection::Service;
 use crate::payloads::{PayloadStoreError, for_replay};
+use crate::spans::{self, EndedOrchestration};
 
 use super::cache::ExecutionCache;
 use super::chunks::{self, OversizedTurns};
@@ -36,6 +37,8 @@ pub(super) struct Turn {
     pub(super) ended: Option<CompletionStatus>,
     /// Activities whose results the code no longer waits for.
     pub(super) given_up: Vec<i32>,
+    /// What its span tells, if the execution ended.
+    pub(super) span: Option<EndedOrchestration>,
 }
 
 /// Why a turn was not run.
@@ -139,6 +142,11 @@ impl Turns<'_> {
         }
         let result = execution.turn(new.into_iter().map(HistoryEvent::from));
         let mut ended = result.actions.iter().find_map(end_of);
+        spans::begin_orchestration(&mut request.orchestration_trace_context);
+        let span = result
+            .actions
+            .last()
+            .and_then(|action| ended_span(&execution, &request, action));
         let mut completed = result.completed;
         let mut response = proto::OrchestratorResponse {
             actions: self.with_default_version(result.actions),
@@ -183,6 +191,7 @@ impl Turns<'_> {
             execution: (!completed).then_some(execution),
             ended,
             given_up: result.given_up,
+            span,
         })
     }
 
@@ -317,6 +326,40 @@ fn end_of(action: &OrchestratorAction) -> Option<CompletionStatus> {
     }
 }
 
+/// What the span of the execution tells, if `action` ends it for good.
+fn ended_span(
+    execution: &Execution,
+    request: &proto::OrchestratorRequest,
+    action: &OrchestratorAction,
+) -> Option<EndedOrchestration> {
+    let ActionKind::Complete {
+        status, failure, ..
+    } = &action.kind
+    else {
+        return None;
+    };
+    let status = match status {
+        CompletionStatus::Completed => "Completed",
+        CompletionStatus::Failed => "Failed",
+        CompletionStatus::Terminated => "Terminated",
+        CompletionStatus::ContinuedAsNew => "ContinuedAsNew",
+    };
+    let started = execution.started()?;
+    Some(EndedOrchestration {
+        name: started.name.clone(),
+        version: started.version.clone(),
+        instance_id: execution.instance_id().to_owned(),
+        execution_id: execution.execution_id().map(str::to_owned),
+        parent: started.trace_context.clone(),
+        began: request
+            .orchestration_trace_context
+            .as_ref()
+            .and_then(|kept| kept.span_start_time),
+        status,
+        failure: failure.as_ref().map(|failure| failure.message.clone()),
+    })
+}
+
 /// An answer that decides nothing.
 fn answer(request: &proto::OrchestratorRequest, token: String) -> proto::OrchestratorResponse {
     proto::OrchestratorResponse {
@@ -338,6 +381,7 @@ fn without_code(
         execution_id: request.execution_id.clone(),
         ended,
         given_up: Vec::new(),
+        span: None,
     }
 }
 

@@ -91,6 +91,13 @@ impl Execution {
         self.shared.execution_id()
     }
 
+    /// With what the execution began, once its history told; without the input,
+    /// which the code has got.
+    #[must_use]
+    pub fn started(&self) -> Option<&ExecutionStarted> {
+        self.shared.started.get().map(Box::as_ref)
+    }
+
     /// Replays committed events. May be called several times with consecutive
     /// pieces of the past, before the first turn.
     pub fn replay(&mut self, past: impl IntoIterator<Item = HistoryEvent>) {
