@@ -94,6 +94,11 @@ async function enroll(body, headers) {
   }
 }
 
+/** What is odd about an account, as sentences. */
+function warnings(enrollment) {
+  return (enrollment.warnings ?? []).map((warning) => warning.detail);
+}
+
 async function follow(id) {
   let stage = "Pending";
   say(WORDS[stage]);
@@ -104,7 +109,7 @@ async function follow(id) {
     const name = state.preview ? ` ${state.preview.issuer ?? ""} ${state.preview.accountName}`.trimEnd() : "";
     if (stage === "Invalid") throw new Problem(422, state.problem ?? {});
     if (ENDED.includes(stage) && stage !== "Enrolled") throw new Problem(200, { detail: WORDS[stage] });
-    say(WORDS[stage] + name);
+    say([WORDS[stage] + name, ...warnings(state)].join(" "));
     if (stage === "Enrolled") {
       if (!$("accounts").hidden) await loadAccounts(true);
       return;
@@ -131,7 +136,10 @@ function waitingRow(enrollment) {
   row.querySelector(".issuer").textContent = preview.issuer ?? "No issuer";
   row.querySelector(".name").textContent = preview.accountName ?? "";
   row.querySelector(".facts").textContent =
-    `${preview.digits} digits every ${preview.period} s, ${preview.algorithm}; asked for by ${enrollment.requestedBy}`;
+    [
+      `${preview.digits} digits every ${preview.period} s, ${preview.algorithm}; asked for by ${enrollment.requestedBy}.`,
+      ...warnings(enrollment),
+    ].join(" ");
   const decide = async (approved) => {
     complain(null);
     for (const button of row.querySelectorAll("button")) button.disabled = true;

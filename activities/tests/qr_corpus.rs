@@ -129,6 +129,15 @@ fn problems_name_the_format_and_repeat_no_content() {
     check(b"otpauth://totp/x?secret=JBSWY3DP", "text is not supported");
     check(b"%PDF-1.4", "PDF is not supported");
     check(b"\x89PNG\r\n\x1a\n", "damaged or incomplete");
+    for (file, name) in [
+        ("gen/avif.avif", "AVIF"),
+        ("gen/heic.heic", "HEIC"),
+        ("hostile/doc.pdf", "PDF"),
+        ("hostile/laughs.svg", "SVG"),
+        ("gen/pbm.pbm", "PNM"),
+    ] {
+        check(&std::fs::read(folder().join(file)).unwrap(), name);
+    }
     let text = b"otpauth://totp/x?secret=JBSWY3DP";
     let problem = qr::read_codes(text, &ReadLimits::default()).unwrap_err();
     assert!(matches!(problem, PictureProblem::Unsupported { .. }));

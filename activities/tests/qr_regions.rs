@@ -74,6 +74,11 @@ fn all_codes_are_told_once_in_reading_order_with_their_places() {
     assert_eq!(rest, [B, C, D]);
     let b = reading.payloads.iter().find(|it| it.expose() == B).unwrap();
     let [x, y] = b.region().unwrap().centre();
+    let [tl, tr, br, bl] = b.region().unwrap().corners;
+    assert!(
+        tl[0] < tr[0] && tr[1] < br[1] && br[0] > bl[0] && bl[1] > tl[1],
+        "clockwise"
+    );
     let side = f64::from(code(B).width()) / 2.0;
     let near = |units: u16, pixels: f64, whole: f64| {
         (f64::from(units) / 10_000.0 * whole - pixels).abs() < 12.0

@@ -12,7 +12,8 @@ pub const UNITS: u16 = 10_000;
 pub struct Region {
     /// Horizontal and vertical place of each corner, from the picture's top left in
     /// [`UNITS`] of its width and height as it is to be seen; clockwise, beginning with
-    /// the corner that is the top left one of the code.
+    /// the corner that is the top left one of the code. Those of a mirrored code run the
+    /// other way.
     pub corners: [[u16; 2]; 4],
 }
 

@@ -132,11 +132,11 @@ fn read_polarity(bits: &BitMatrix, deadline: Instant) -> Symbols {
     found
 }
 
-/// Where four corners are, clockwise, in fractions of the picture.
+/// Where a code is whose corners the sampler tells: top left, top right, bottom left, bottom right.
 fn region_of(bits: &BitMatrix, corners: &[rxing::Point]) -> Option<Region> {
     let (width, height) = (bits.width() as f32, bits.height() as f32);
-    let corners: [rxing::Point; 4] = corners.try_into().ok()?;
-    let fractions = corners.map(|corner| [corner.x / width, corner.y / height]);
+    let [tl, tr, bl, br]: [rxing::Point; 4] = corners.try_into().ok()?;
+    let fractions = [tl, tr, br, bl].map(|corner| [corner.x / width, corner.y / height]);
     Some(Region::from_fractions(fractions))
 }
 

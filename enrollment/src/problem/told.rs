@@ -1,0 +1,281 @@
+//! How problems are told: a code for programs, sentences for people.
+
+use super::InputProblem;
+use crate::foreign::ForeignKind;
+
+const SEND_THE_CODE: &str = "Send a PNG or JPEG picture of the QR code that the service shows when you set up an authenticator app.";
+const COPY_AGAIN: &str = "Copy it again from the service's set-up page, completely.";
+
+impl InputProblem {
+    /// The stable name of the problem, for programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::QrNotFound { .. } => "qr-not-found",
+            Self::QrNotOtpauth { .. } => "qr-not-otpauth",
+            Self::SeveralAccounts { .. } => "several-accounts",
+            Self::GoogleExport => "google-export",
+            Self::GoogleExportMalformed => "google-export-malformed",
+            Self::ExportPartsMissing { .. } => "export-parts-missing",
+            Self::ImportUnknown => "import-unknown",
+            Self::ImportMalformed { .. } => "import-malformed",
+            Self::ImportEncrypted { .. } => "import-encrypted",
+            Self::ImportPasswordMissing => "import-password-missing",
+            Self::ImportPasswordWrong => "import-password-wrong",
+            Self::ImportEmpty => "import-empty",
+            Self::ImportTooMany { .. } => "import-too-many",
+            Self::ImageEmpty => "image-empty",
+            Self::ImageUnsupported { .. } => "image-unsupported",
+            Self::ImageUnreadable => "image-unreadable",
+            Self::ImageTooLarge { .. } => "image-too-large",
+            Self::ImageTooManyBytes { .. } => "image-too-many-bytes",
+            Self::ImageTooSmall { .. } => "image-too-small",
+            Self::ImageTimeLimit => "image-time-limit",
+            Self::NotOtpauth { .. } => "not-otpauth",
+            Self::OtpauthMalformed => "otpauth-malformed",
+            Self::OtpauthTooLong { .. } => "otpauth-too-long",
+            Self::HotpUnsupported => "hotp-unsupported",
+            Self::TypeUnsupported => "type-unsupported",
+            Self::SecretMissing => "secret-missing",
+            Self::SecretNotBase32 { .. } => "secret-not-base32",
+            Self::SecretTruncated => "secret-truncated",
+            Self::SecretTooLong { .. } => "secret-too-long",
+            Self::AlgorithmUnsupported { .. } => "algorithm-unsupported",
+            Self::DigitsUnsupported => "digits-unsupported",
+            Self::PeriodUnsupported => "period-unsupported",
+            Self::ParamsConflict { .. } => "params-conflict",
+            Self::LabelMalformed => "label-malformed",
+            Self::LabelTooLong { .. } => "label-too-long",
+        }
+    }
+
+    /// A few words for a heading. The same for every problem with this code.
+    #[must_use]
+    pub const fn title(&self) -> &'static str {
+        match self {
+            Self::QrNotFound { .. } => "No QR code found",
+            Self::QrNotOtpauth { .. } => "Not an authenticator QR code",
+            Self::SeveralAccounts { .. } => "Several accounts in one picture",
+            Self::GoogleExport => "Google Authenticator export",
+            Self::GoogleExportMalformed => "Unreadable Google Authenticator export",
+            Self::ExportPartsMissing { .. } => "Parts of the export are missing",
+            Self::ImportUnknown => "Unknown kind of file",
+            Self::ImportMalformed { .. } => "Unreadable export file",
+            Self::ImportEncrypted { .. } => "Encrypted export file",
+            Self::ImportPasswordMissing => "Password missing",
+            Self::ImportPasswordWrong => "Wrong password",
+            Self::ImportEmpty => "Nothing to import",
+            Self::ImportTooMany { .. } => "Too many accounts at once",
+            Self::ImageEmpty => "Empty picture",
+            Self::ImageUnsupported { .. } => "Unsupported picture format",
+            Self::ImageUnreadable => "Damaged picture",
+            Self::ImageTooLarge { .. } | Self::ImageTooManyBytes { .. } => "Picture too large",
+            Self::ImageTooSmall { .. } => "Picture too small",
+            Self::ImageTimeLimit => "Picture took too long",
+            Self::NotOtpauth { .. } => "Not an otpauth URI",
+            Self::OtpauthMalformed => "Malformed otpauth URI",
+            Self::OtpauthTooLong { .. } => "Otpauth URI too long",
+            Self::HotpUnsupported => "Counter-based codes are not supported",
+            Self::TypeUnsupported => "Unknown kind of code",
+            Self::SecretMissing => "Secret missing",
+            Self::SecretNotBase32 { .. } => "Secret is not base32",
+            Self::SecretTruncated => "Secret is incomplete",
+            Self::SecretTooLong { .. } => "Secret too long",
+            Self::AlgorithmUnsupported { .. } => "Unsupported algorithm",
+            Self::DigitsUnsupported => "Unsupported number of digits",
+            Self::PeriodUnsupported => "Unsupported period",
+            Self::ParamsConflict { .. } => "Contradicting parameters",
+            Self::LabelMalformed => "Unreadable label",
+            Self::LabelTooLong { .. } => "Label too long",
+        }
+    }
+
+    /// What was wrong with this upload, as a sentence for the person who sent it.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::QrNotFound { regions, .. } if !regions.is_empty() => {
+                "The picture holds what looks like a QR code, but it could not be read.".to_owned()
+            }
+            Self::QrNotFound { .. } => {
+                "The picture holds no QR code that could be read.".to_owned()
+            }
+            Self::QrNotOtpauth { kind, .. } => format!("The QR code {}.", kind.description()),
+            Self::SeveralAccounts { count, .. } => {
+                format!("The picture holds {count} different accounts, and one is expected.")
+            }
+            Self::GoogleExport => {
+                "This is an export of Google Authenticator, which can hold many accounts."
+                    .to_owned()
+            }
+            Self::GoogleExportMalformed => {
+                "This begins like an export of Google Authenticator but is damaged or incomplete."
+                    .to_owned()
+            }
+            Self::ExportPartsMissing { of, missing } => {
+                let list: Vec<String> = missing.iter().map(u32::to_string).collect();
+                format!(
+                    "The export has {of} QR codes, and not all were sent: number {} is missing.",
+                    list.join(", ")
+                )
+            }
+            Self::ImportUnknown => {
+                "The file is none of those that can be imported: a list of otpauth URIs, an export of Aegis, 2FAS or Bitwarden, or Key Vault entries."
+                    .to_owned()
+            }
+            Self::ImportMalformed { format } => {
+                format!("The file begins like {} but is damaged or incomplete.", format.words())
+            }
+            Self::ImportEncrypted { format } => {
+                format!("The file is {}, encrypted in a way that is not read here.", format.words())
+            }
+            Self::ImportPasswordMissing => {
+                "The file is encrypted with a password.".to_owned()
+            }
+            Self::ImportPasswordWrong => {
+                "The file does not open with this password, or is damaged.".to_owned()
+            }
+            Self::ImportEmpty => "There is no account in what was sent.".to_owned(),
+            Self::ImportTooMany { limit } => {
+                format!("There are more than {limit} accounts in what was sent.")
+            }
+            Self::ImageEmpty => "The upload holds no picture: it is empty.".to_owned(),
+            Self::ImageUnsupported { format } => {
+                format!("{format} is not a picture format that can be read here.")
+            }
+            Self::ImageUnreadable => "The picture is damaged or incomplete.".to_owned(),
+            Self::ImageTooLarge { width, height } => {
+                format!("The picture has {width} x {height} pixels, which is too many.")
+            }
+            Self::ImageTooManyBytes { limit } => {
+                format!("The picture has more than {limit} bytes, and could not be made smaller without losing its code.")
+            }
+            Self::ImageTooSmall { width, height } => {
+                format!("The picture has {width} x {height} pixels, too few for a QR code.")
+            }
+            Self::ImageTimeLimit => {
+                "Looking for a QR code in the picture took too long and was given up.".to_owned()
+            }
+            Self::NotOtpauth {
+                kind: ForeignKind::Other,
+            } => "The text does not begin with otpauth://.".to_owned(),
+            Self::NotOtpauth { kind } => format!("The text {}.", kind.description()),
+            Self::OtpauthMalformed => {
+                "The text begins with otpauth: but is not a complete otpauth URI.".to_owned()
+            }
+            Self::OtpauthTooLong { limit } => {
+                format!("The text has more than {limit} bytes, longer than any otpauth URI.")
+            }
+            Self::HotpUnsupported => {
+                "The URI is for counter-based codes (hotp); only time-based ones (totp) are supported."
+                    .to_owned()
+            }
+            Self::TypeUnsupported => "The URI is for a kind of code other than totp.".to_owned(),
+            Self::SecretMissing => "The URI has no secret, or an empty one.".to_owned(),
+            Self::SecretNotBase32 { lookalike: true } => {
+                "The secret holds a digit that base32 does not have: 0, 1, 8 or 9.".to_owned()
+            }
+            Self::SecretNotBase32 { lookalike: false } => {
+                "The secret holds a character other than A-Z and 2-7.".to_owned()
+            }
+            Self::SecretTruncated => {
+                "The secret has a length that no base32 text has: characters are missing.".to_owned()
+            }
+            Self::SecretTooLong { limit } => {
+                format!("The secret has more than {limit} characters.")
+            }
+            Self::AlgorithmUnsupported { name: Some(name) } => {
+                format!("The algorithm {name} is not supported.")
+            }
+            Self::AlgorithmUnsupported { name: None } => {
+                "The algorithm is not one that TOTP has.".to_owned()
+            }
+            Self::DigitsUnsupported => "The number of digits is not 6, 7 or 8.".to_owned(),
+            Self::PeriodUnsupported => {
+                "The period is not a whole number of seconds from 1 to 86400.".to_owned()
+            }
+            Self::ParamsConflict { parameter } => format!(
+                "The parameter {} is given more than once with different values, or contradicts the rest of the URI.",
+                parameter.as_str()
+            ),
+            Self::LabelMalformed => {
+                "The issuer or the account name is not text in UTF-8.".to_owned()
+            }
+            Self::LabelTooLong { limit } => {
+                format!("The issuer or the account name has more than {limit} characters.")
+            }
+        }
+    }
+
+    /// What to try next, as a sentence for the person who sent it.
+    #[must_use]
+    pub fn next_step(&self) -> String {
+        match self {
+            Self::QrNotFound { .. } => {
+                "Take the picture again, closer and sharper, with the whole code and a white border around it."
+            }
+            Self::QrNotOtpauth { kind, .. } => kind.next_step().unwrap_or(SEND_THE_CODE),
+            Self::ImageEmpty | Self::ImageUnsupported { .. } => SEND_THE_CODE,
+            Self::SeveralAccounts { .. } => {
+                "Import the picture to enroll all of them or some: countersign import FILE, or POST /api/imports."
+            }
+            Self::GoogleExport => {
+                "Import it with all its QR codes: countersign import FILE..., or POST /api/imports."
+            }
+            Self::GoogleExportMalformed => {
+                "Export the accounts again and send the pictures of all QR codes."
+            }
+            Self::ExportPartsMissing { .. } => {
+                "Send all the QR codes of the export together; accounts that are there already are not added twice."
+            }
+            Self::ImportUnknown => {
+                "Export the accounts as one of these, or write one otpauth:// URI a line."
+            }
+            Self::ImportMalformed { .. } => "Export the accounts again and send the whole file.",
+            Self::ImportEncrypted { .. } => {
+                "Export the accounts again without encryption, and delete that file afterwards."
+            }
+            Self::ImportPasswordMissing => {
+                "Send the export's password along: --password-file FILE, or the form field `password`."
+            }
+            Self::ImportPasswordWrong => "Check the password that the export was made with.",
+            Self::ImportEmpty => {
+                "Send a file or picture that has accounts with time-based codes."
+            }
+            Self::ImportTooMany { .. } => "Send the accounts in several parts.",
+            Self::ImageUnreadable => "Send the picture again, or save it as PNG first.",
+            Self::ImageTooLarge { .. }
+            | Self::ImageTooManyBytes { .. }
+            | Self::ImageTimeLimit => "Crop the picture to the QR code, or scale it down.",
+            Self::ImageTooSmall { .. } => "Send the picture in its full size.",
+            Self::NotOtpauth { kind } => kind
+                .next_step()
+                .unwrap_or("Send the whole text of the QR code; it begins with otpauth://totp/."),
+            Self::HotpUnsupported | Self::TypeUnsupported => {
+                "Set the service up again with time-based codes (TOTP), if it offers them."
+            }
+            Self::SecretNotBase32 { lookalike: true } => {
+                "Check whether the letters O, I, B or G were meant; copying instead of typing avoids such mistakes."
+            }
+            Self::OtpauthMalformed
+            | Self::OtpauthTooLong { .. }
+            | Self::SecretMissing
+            | Self::SecretNotBase32 { .. }
+            | Self::SecretTruncated
+            | Self::SecretTooLong { .. }
+            | Self::ParamsConflict { .. } => COPY_AGAIN,
+            Self::AlgorithmUnsupported { .. } => {
+                "Set the service up again with SHA1, SHA256 or SHA512, if it offers a choice."
+            }
+            Self::DigitsUnsupported => {
+                "Set the service up again with 6 or 8 digits, if it offers a choice."
+            }
+            Self::PeriodUnsupported => {
+                "Set the service up again with a period of 30 seconds, if it offers a choice."
+            }
+            Self::LabelMalformed => "Ask the service for a QR code with a plain account name.",
+            Self::LabelTooLong { .. } => "Shorten the issuer and the account name in the URI.",
+        }
+        .to_owned()
+    }
+}

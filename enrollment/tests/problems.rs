@@ -1,0 +1,225 @@
+//! Every problem has a stable code, is told in sentences, and stands in docs/PROBLEMS.md.
+//!
+//! After a change that is meant to alter the table, run
+//! `UPDATE_GOLDEN=1 cargo test -p countersign-enrollment --test problems`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+
+use countersign_enrollment::foreign::ForeignKind;
+use countersign_enrollment::problem::{ImportFormat, InputProblem, Parameter};
+
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PROBLEMS.md");
+const TABLE: &str = "| Code | Said | Advised |\n| --- | --- | --- |\n";
+
+const KINDS: [ForeignKind; 11] = [
+    ForeignKind::Wifi,
+    ForeignKind::Url,
+    ForeignKind::Whatsapp,
+    ForeignKind::Login,
+    ForeignKind::MicrosoftAuthenticator,
+    ForeignKind::VendorAuthenticator,
+    ForeignKind::Contact,
+    ForeignKind::Payment,
+    ForeignKind::Esim,
+    ForeignKind::BareSecret,
+    ForeignKind::Other,
+];
+
+/// One of each, in the order of the table.
+fn all() -> Vec<InputProblem> {
+    use InputProblem as P;
+    let format = ImportFormat::Aegis;
+    vec![
+        P::QrNotFound {
+            tried: Vec::new(),
+            regions: Vec::new(),
+        },
+        P::QrNotOtpauth {
+            kind: ForeignKind::Other,
+            regions: Vec::new(),
+        },
+        P::SeveralAccounts {
+            count: 2,
+            regions: Vec::new(),
+        },
+        P::ImageEmpty,
+        P::ImageUnsupported {
+            format: "HEIC".to_owned(),
+        },
+        P::ImageUnreadable,
+        P::ImageTooLarge {
+            width: 20_000,
+            height: 20_000,
+        },
+        P::ImageTooManyBytes { limit: 749_936 },
+        P::ImageTooSmall {
+            width: 16,
+            height: 16,
+        },
+        P::ImageTimeLimit,
+        P::NotOtpauth {
+            kind: ForeignKind::Other,
+        },
+        P::OtpauthMalformed,
+        P::OtpauthTooLong { limit: 16_384 },
+        P::HotpUnsupported,
+        P::TypeUnsupported,
+        P::SecretMissing,
+        P::SecretNotBase32 { lookalike: true },
+        P::SecretTruncated,
+        P::SecretTooLong { limit: 1_024 },
+        P::AlgorithmUnsupported {
+            name: Some("MD5".to_owned()),
+        },
+        P::DigitsUnsupported,
+        P::PeriodUnsupported,
+        P::ParamsConflict {
+            parameter: Parameter::Digits,
+        },
+        P::LabelMalformed,
+        P::LabelTooLong { limit: 256 },
+        P::GoogleExport,
+        P::GoogleExportMalformed,
+        P::ExportPartsMissing {
+            of: 3,
+            missing: vec![2],
+        },
+        P::ImportUnknown,
+        P::ImportMalformed { format },
+        P::ImportEncrypted {
+            format: ImportFormat::TwoFas,
+        },
+        P::ImportPasswordMissing,
+        P::ImportPasswordWrong,
+        P::ImportEmpty,
+        P::ImportTooMany { limit: 500 },
+    ]
+}
+
+/// A problem that is new does not compile here until it is in [`all`].
+fn place(problem: &InputProblem) -> usize {
+    use InputProblem as P;
+    match problem {
+        P::QrNotFound { .. } => 0,
+        P::QrNotOtpauth { .. } => 1,
+        P::SeveralAccounts { .. } => 2,
+        P::ImageEmpty => 3,
+        P::ImageUnsupported { .. } => 4,
+        P::ImageUnreadable => 5,
+        P::ImageTooLarge { .. } => 6,
+        P::ImageTooManyBytes { .. } => 7,
+        P::ImageTooSmall { .. } => 8,
+        P::ImageTimeLimit => 9,
+        P::NotOtpauth { .. } => 10,
+        P::OtpauthMalformed => 11,
+        P::OtpauthTooLong { .. } => 12,
+        P::HotpUnsupported => 13,
+        P::TypeUnsupported => 14,
+        P::SecretMissing => 15,
+        P::SecretNotBase32 { .. } => 16,
+        P::SecretTruncated => 17,
+        P::SecretTooLong { .. } => 18,
+        P::AlgorithmUnsupported { .. } => 19,
+        P::DigitsUnsupported => 20,
+        P::PeriodUnsupported => 21,
+        P::ParamsConflict { .. } => 22,
+        P::LabelMalformed => 23,
+        P::LabelTooLong { .. } => 24,
+        P::GoogleExport => 25,
+        P::GoogleExportMalformed => 26,
+        P::ExportPartsMissing { .. } => 27,
+        P::ImportUnknown => 28,
+        P::ImportMalformed { .. } => 29,
+        P::ImportEncrypted { .. } => 30,
+        P::ImportPasswordMissing => 31,
+        P::ImportPasswordWrong => 32,
+        P::ImportEmpty => 33,
+        P::ImportTooMany { .. } => 34,
+    }
+}
+
+/// Whether a text is one or more whole sentences.
+fn is_told(text: &str) -> bool {
+    text.ends_with('.')
+        && text.starts_with(|first: char| first.is_uppercase() || first.is_numeric())
+}
+
+#[test]
+fn every_problem_has_a_code_of_its_own_and_sentences() {
+    let all = all();
+    let codes: BTreeSet<&str> = all.iter().map(InputProblem::code).collect();
+    assert_eq!(codes.len(), all.len(), "each has its own code");
+    for (index, problem) in all.iter().enumerate() {
+        assert_eq!(place(problem), index, "{}", problem.code());
+        assert!(is_told(&problem.detail()), "{}", problem.detail());
+        assert!(is_told(&problem.next_step()), "{}", problem.next_step());
+        let json = serde_json::to_value(problem).unwrap();
+        assert_eq!(json["code"], problem.code());
+        assert_eq!(
+            &serde_json::from_value::<InputProblem>(json).unwrap(),
+            problem
+        );
+    }
+    for kind in KINDS {
+        for problem in [
+            InputProblem::NotOtpauth { kind },
+            InputProblem::QrNotOtpauth {
+                kind,
+                regions: Vec::new(),
+            },
+        ] {
+            assert_eq!(problem.foreign_kind(), Some(kind));
+            assert!(is_told(&problem.detail()), "{}", problem.detail());
+            assert!(is_told(&problem.next_step()), "{}", problem.next_step());
+        }
+    }
+}
+
+#[test]
+fn the_document_has_every_problem_as_it_is_told() {
+    let rows: String = all()
+        .iter()
+        .map(|problem| {
+            format!(
+                "| `{}` | {} | {} |\n",
+                problem.code(),
+                problem.detail(),
+                problem.next_step()
+            )
+        })
+        .collect();
+    let kinds: String = KINDS
+        .iter()
+        .map(|kind| {
+            let name = serde_json::to_value(kind).unwrap();
+            let advice = kind.next_step().unwrap_or("Send the right one.");
+            format!(
+                "| `{}` | It {}. | {advice} |\n",
+                name.as_str().unwrap(),
+                kind.description()
+            )
+        })
+        .collect();
+    let text = format!(
+        "# Problems with what was sent
+
+Each has a stable code, a sentence that says what is wrong and one that says what to do. The answer to a request has them as `code`, `detail` and `nextStep` (the `type` is `urn:countersign:problem:` and the code); an enrollment that ended as `Invalid`, and an account of an import, have them in `problem`. Numbers and names below are examples.
+
+{TABLE}{rows}
+`qr-not-found` also has `tried`, the attempts that were made, and like `qr-not-otpauth` and `several-accounts` it may have `regions`: the four corners of each code, or of what looks like one, in ten-thousandths of the picture's width and height as it is seen, clockwise from the code's own top left.
+
+## What was sent instead
+
+`not-otpauth` and `qr-not-otpauth` have a `kind`:
+
+| Kind | Said | Advised |
+| --- | --- | --- |
+{kinds}"
+    );
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(DOCUMENT, &text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(DOCUMENT).unwrap(), text);
+}
