@@ -1,10 +1,13 @@
 //! What a scheduler can be told before it is opened.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
+use crate::policy::ActivityPolicy;
+use crate::retention::Retention;
 
 /// The longest name of a task hub, in bytes.
 pub(crate) const MAX_HUB_NAME: usize = 100;
@@ -43,6 +46,11 @@ pub struct SchedulerConfig {
     pub max_wait: Duration,
     /// How long a stop waits for outstanding work items and open connections. Default 10 seconds.
     pub drain_timeout: Duration,
+    /// How activities are handed out, by their name. Names that are not here go as soon
+    /// as a worker has room.
+    pub activities: HashMap<String, ActivityPolicy>,
+    /// How long ended instances are kept. Default: until somebody purges them.
+    pub retention: Retention,
     /// Host names under which browsers may open the dashboard, besides IP addresses and
     /// `localhost`: another name in a request may be a foreign page's way in.
     pub dashboard_hosts: Vec<String>,
@@ -104,6 +112,8 @@ impl Default for SchedulerConfig {
             default_window: 100,
             max_wait: Duration::from_secs(600),
             drain_timeout: Duration::from_secs(10),
+            activities: HashMap::new(),
+            retention: Retention::default(),
             dashboard_hosts: Vec::new(),
             read_connections: 2,
             clock: Arc::new(SystemClock),

@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-use crate::dispatch::{Dispatch, timers};
+use crate::dispatch::{Dispatch, pace, timers};
 use crate::metrics::Commits;
 use crate::service::Service;
 use crate::store::{Committed, Store};
-use crate::{OpenError, SchedulerConfig, ServeError, dashboard, operations};
+use crate::{OpenError, Retention, SchedulerConfig, ServeError, dashboard, operations, retention};
 
 /// The largest gRPC message either way, in bytes.
 pub(crate) const MAX_MESSAGE: usize = 64 * 1024 * 1024;
@@ -40,7 +40,7 @@ impl Scheduler {
     /// use by another process, or written by a newer version.
     pub fn open(config: SchedulerConfig) -> Result<Self, OpenError> {
         config.check().map_err(OpenError::Config)?;
-        let dispatch = Dispatch::new(Arc::clone(&config.clock));
+        let dispatch = Dispatch::new(Arc::clone(&config.clock), config.activities.clone());
         let committed: Arc<dyn Committed> = Arc::clone(&dispatch) as Arc<dyn Committed>;
         let commits: Arc<Commits> = Arc::default();
         let (store, pending) = Store::open(&config, committed, Arc::clone(&commits))?;
@@ -79,6 +79,21 @@ impl Scheduler {
             Arc::clone(&self.config.clock),
             ending.clone(),
         ));
+        // These two write what can be written again, so nobody waits for them to end.
+        tokio::spawn(pace::run(
+            Arc::clone(&self.dispatch),
+            Arc::clone(&self.config.clock),
+            ending.clone(),
+        ));
+        if self.config.retention != Retention::default() {
+            tokio::spawn(retention::run(
+                self.store.clone(),
+                Arc::clone(&self.dispatch),
+                self.config.retention,
+                Arc::clone(&self.config.clock),
+                ending.clone(),
+            ));
+        }
         let rpc = TaskHubSidecarServiceServer::new(service)
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);

@@ -152,6 +152,17 @@ async fn lists_are_narrowed_sorted_and_paged() {
     );
     let told = dashboard.get("/api/hubs/default/names").await;
     assert_eq!(told["names"], json!(["Even", "Odd"]));
+    assert_eq!(
+        dashboard.ids("tag=tenant%3Dt-Odd&sort=created").await,
+        names(&[1, 3, 5, 7])
+    );
+    assert_eq!(
+        dashboard
+            .ids("tag=tenant&status=PENDING&name=Even&sort=-id")
+            .await,
+        names(&[6, 4, 2])
+    );
+    assert_eq!(dashboard.ids("tag=colour").await, names(&[]));
     for wrong in [
         "status=LOST",
         "from=yesterday",
@@ -395,7 +406,7 @@ async fn pages_are_told_of_changes_and_workers_are_seen() {
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
     start_named(&hub, "a", "Hello").await;
     let mut text = String::new();
-    while !text.contains("event: changed") {
+    while !text.contains("event: changed\ndata: now\n\n") {
         let chunk = tokio::time::timeout(PATIENCE, stream.chunk())
             .await
             .expect("a change is told");

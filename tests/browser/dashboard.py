@@ -201,6 +201,7 @@ def restart(page, scheduler):
 
 
 def by_keyboard(page):
+    page.browser.get("about:blank")
     page.open("#/hubs/default")
     page.says("td", "order-1")
     body = page.one("body")
@@ -210,7 +211,7 @@ def by_keyboard(page):
     assert page.browser.switch_to.active_element.tag_name == "main"
     for _ in range(40):
         page.browser.switch_to.active_element.send_keys(Keys.TAB)
-        if (page.browser.switch_to.active_element.get_attribute("data-key") or "").startswith("order-3"):
+        if (page.browser.switch_to.active_element.get_attribute("data-key") or "") == "order-3":
             break
     page.browser.switch_to.active_element.send_keys(Keys.ENTER)
     page.says("h1", "order-3")
@@ -313,7 +314,6 @@ def main():
         page.no_complaints()
         restart(page, scheduler)
         print("ok restart", flush=True)
-        work.stop()
         scheduler.stop()
 
         fill(folder)
@@ -329,6 +329,7 @@ def main():
         raise
     finally:
         browser.quit()
+        work.stop()
         scheduler.process.kill()
 
 

@@ -76,6 +76,15 @@ pub struct ServeArgs {
     /// Make other task hubs when they are first used, also where --task-hub lists some
     #[arg(long, env = "DTS_USE_DYNAMIC_TASK_HUBS", value_parser = clap::builder::BoolishValueParser::new())]
     pub dynamic_task_hubs: bool,
+    /// How activities of a name are handed out: NAME:priority=N,rate=N/UNIT,concurrency=N with any of
+    /// the three; may be repeated. The highest priority goes first (default 0); UNIT is ms, s, min, h
+    /// or d
+    #[arg(long, value_name = "NAME:POLICY")]
+    pub activity: Vec<String>,
+    /// How long ended instances are kept, such as 30d or completed=7d,failed=90d [default: until
+    /// they are purged]
+    #[arg(long, value_name = "AGE", env = "DURABLETASK_RETENTION")]
+    pub retention: Option<String>,
     /// Allow addresses that other machines reach. Nobody is asked who they are: anyone who gets
     /// there can read and change everything, so let only a private network get there
     #[arg(long, env = "DURABLETASK_ALLOW_REMOTE", value_parser = clap::builder::BoolishValueParser::new())]

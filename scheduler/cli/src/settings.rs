@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use durabletask_scheduler::{SchedulerConfig, Storage};
+use durabletask_scheduler::{ActivityPolicy, SchedulerConfig, Storage};
 
 use crate::args::address;
 use crate::{CliError, DEFAULT_DATA_DIR, ServeArgs};
@@ -98,6 +98,18 @@ impl ServeSettings {
         scheduler.default_hub = hubs.next().unwrap_or_else(|| weaker.task_hub.clone());
         scheduler.task_hubs = hubs.collect();
         scheduler.dashboard_hosts = args.dashboard_host;
+        for text in &args.activity {
+            match activity(text) {
+                Ok((name, policy)) => drop(scheduler.activities.insert(name, policy)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if let Some(text) = &args.retention {
+            match text.parse() {
+                Ok(retention) => scheduler.retention = retention,
+                Err(error) => problems.push(format!("--retention: {error}")),
+            }
+        }
         if let Some(seconds) = args.drain {
             scheduler.drain_timeout = Duration::from_secs(seconds);
         }
@@ -120,6 +132,18 @@ impl ServeSettings {
             json: args.json,
         })
     }
+}
+
+/// Reads `NAME:POLICY`. A name may have colons in it, a policy has none.
+fn activity(text: &str) -> Result<(String, ActivityPolicy), String> {
+    let (name, policy) = text
+        .rsplit_once(':')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or_else(|| format!("--activity {text:?} names no activity; write NAME:POLICY"))?;
+    let policy = policy
+        .parse()
+        .map_err(|error| format!("--activity {name}: {error}"))?;
+    Ok((name.to_owned(), policy))
 }
 
 #[cfg(test)]
@@ -159,18 +183,35 @@ mod tests {
     }
 
     #[test]
+    fn policies_and_retention_reach_the_scheduler() {
+        let args = ServeArgs {
+            activity: vec!["urn:mail:rate=2/s,priority=-1".to_owned()],
+            retention: Some("completed=1h".to_owned()),
+            ..ServeArgs::default()
+        };
+        let settings = resolve(args).unwrap().scheduler;
+        assert_eq!(settings.activities["urn:mail"].priority, -1);
+        assert_eq!(
+            settings.retention.completed,
+            Some(Duration::from_secs(3600))
+        );
+    }
+
+    #[test]
     fn every_problem_is_told_and_other_machines_are_kept_out() {
         let args = ServeArgs {
             listen: Some("0.0.0.0:8080".to_owned()),
             dashboard: Some("here".to_owned()),
             task_hub: vec![String::new()],
+            activity: vec![":rate=1/s".to_owned(), "mail:rate=fast".to_owned()],
+            retention: Some("soon".to_owned()),
             log: Some("a=b=c".to_owned()),
             ..ServeArgs::default()
         };
         let Err(CliError::Settings(text)) = resolve(args) else {
             panic!("refused")
         };
-        assert_eq!(text.lines().count(), 4, "{text}");
+        assert_eq!(text.lines().count(), 7, "{text}");
         let args = ServeArgs {
             listen: Some("0.0.0.0:8080".to_owned()),
             allow_remote: true,

@@ -32,7 +32,8 @@ pub(super) async fn changes(State(dashboard): State<Dashboard>) -> Response {
             tokio::time::sleep(PACE).await;
         }
         changes.changed().await.ok()?;
-        let event: Result<Event, Infallible> = Ok(Event::default().event("changed").data(""));
+        // Browsers drop an event without data.
+        let event: Result<Event, Infallible> = Ok(Event::default().event("changed").data("now"));
         Some((event, (changes, permit, false)))
     });
     let events =

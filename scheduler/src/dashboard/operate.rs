@@ -5,6 +5,7 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
 use durabletask_proto::task_hub_sidecar_service_server::TaskHubSidecarService as _;
 use durabletask_proto::{
     PurgeInstancesRequest, RaiseEventRequest, RestartInstanceRequest, ResumeRequest,
@@ -17,6 +18,7 @@ use tonic::metadata::MetadataValue;
 
 use super::Dashboard;
 use super::problem::Problem;
+use crate::store::timestamp;
 
 /// What an operation is given; each takes what it knows and refuses nothing else.
 #[derive(Debug, Default, Deserialize)]
@@ -31,6 +33,8 @@ pub(super) struct Details {
     reason: Option<String>,
     /// Whether children are included, of `terminate` and `purge`.
     recursive: bool,
+    /// When to start, RFC 3339, of `reschedule`; absent means now.
+    at: Option<DateTime<Utc>>,
     /// Whether `restart` makes an instance with an id of its own.
     new_id: bool,
 }
@@ -103,6 +107,16 @@ async fn carry_out(
                 recursive: details.recursive,
             };
             service.terminate_instance(to_hub(hub, message)?).await?;
+        }
+        "reschedule" => {
+            let number = dashboard.hub(hub).await?;
+            let at = timestamp(details.at.unwrap_or_else(|| service.config.clock.now()));
+            service
+                .store
+                .writer
+                .write(move |tx| tx.reschedule(number, &instance_id, at))
+                .await
+                .map_err(crate::service::status)?;
         }
         "restart" => {
             let message = RestartInstanceRequest {

@@ -81,6 +81,8 @@ pub(super) struct Asked {
     name: String,
     /// What the id begins with.
     prefix: String,
+    /// A tag as `key` or `key=value`.
+    tag: String,
     /// RFC 3339, inclusive.
     from: String,
     /// RFC 3339, exclusive.
@@ -133,6 +135,10 @@ fn narrow(asked: &Asked) -> Result<Narrow, Problem> {
         id_prefix: text(&asked.prefix),
         created_from_us: micros(&asked.from)?,
         created_to_us: micros(&asked.to)?,
+        tag: text(&asked.tag).map(|tag| match tag.split_once('=') {
+            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+            None => (tag, None),
+        }),
         parent: None,
     })
 }

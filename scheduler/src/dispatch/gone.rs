@@ -71,6 +71,7 @@ impl State {
         if self.leases.get(&id).is_some_and(|lease| !lease.completing)
             && let Some(lease) = self.leases.remove(&id)
         {
+            self.activity_back(&lease);
             self.free(&lease);
         }
     }
@@ -78,6 +79,8 @@ impl State {
     /// A task hub was deleted: its streams end, nothing of it is handed out any more.
     pub(super) fn hub_gone(&mut self, hub: i64) {
         self.gone.hubs.insert(hub);
+        self.paces.forget(hub);
+        self.meters.retain(|(each, _), _| *each != hub);
         // The end of its channel ends the stream.
         self.streams.retain(|_, stream| stream.hub != hub);
         self.leases

@@ -1,5 +1,6 @@
 //! Work that waits for a worker, in order of arrival, sorted by what filters look at.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -64,12 +65,25 @@ impl<T> Lanes<T> {
         &mut self,
         accepts: impl Fn(&str, Option<&str>) -> bool,
     ) -> Option<(T, Duration)> {
+        self.pop_first(|name, version| accepts(name, version).then_some(0))
+    }
+
+    /// Takes the oldest item among those whose name and version `rank` ranks highest;
+    /// what it does not rank stays.
+    pub(super) fn pop_first(
+        &mut self,
+        mut rank: impl FnMut(&str, Option<&str>) -> Option<i32>,
+    ) -> Option<(T, Duration)> {
         let lane = self
             .lanes
             .iter()
-            .filter(|((name, version), _)| accepts(name, version.as_deref()))
-            .filter_map(|(lane, items)| items.front().map(|waiting| (waiting.arrival, lane)))
-            .min_by_key(|(arrival, _)| *arrival)
+            .filter_map(|(lane, items)| {
+                let rank = rank(&lane.0, lane.1.as_deref())?;
+                items
+                    .front()
+                    .map(|waiting| ((Reverse(rank), waiting.arrival), lane))
+            })
+            .min_by_key(|(order, _)| *order)
             .map(|(_, lane)| lane.clone())?;
         let items = self.lanes.get_mut(&lane)?;
         let waiting = items.pop_front()?;

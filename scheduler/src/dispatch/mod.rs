@@ -6,6 +6,7 @@ mod chunks;
 mod entities;
 mod gone;
 mod lanes;
+pub(crate) mod pace;
 mod state;
 pub(crate) mod timers;
 mod waiters;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::metrics::Load;
+use crate::policy::ActivityPolicy;
 use crate::store::{Committed, EntityBatch, EntityHeader, Header, Note, Pending, timestamp};
 pub(crate) use chunks::{Added, Chunks, Incomplete};
 use state::State;
@@ -134,11 +136,14 @@ pub(crate) struct Dispatch {
 }
 
 impl Dispatch {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub(crate) fn new(
+        clock: Arc<dyn Clock>,
+        activities: HashMap<String, ActivityPolicy>,
+    ) -> Arc<Self> {
         // The epoch makes tokens of an earlier process unknown to this one.
         let epoch = uuid::Uuid::new_v4().simple().to_string();
         Arc::new(Self {
-            state: Mutex::new(State::new(clock)),
+            state: Mutex::new(State::new(clock, activities)),
             waiters: Arc::default(),
             first_timer: watch::Sender::new(i64::MAX),
             idle: Notify::new(),
@@ -326,6 +331,19 @@ impl Dispatch {
     /// Marked as changed by each commit that changed something.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
+    }
+
+    /// When an activity that waits for its rate may be handed out, in microseconds since
+    /// 1970; `i64::MAX` where none waits.
+    pub(crate) fn next_permit(&self) -> watch::Receiver<i64> {
+        self.lock().next_permit.subscribe()
+    }
+
+    /// Hands out what had to wait for its rate.
+    pub(crate) fn permits_are_due(&self) {
+        let mut state = self.lock();
+        state.next_permit.send_replace(i64::MAX);
+        state.pump_all();
     }
 
     /// When the next timer is due, in microseconds since 1970; `i64::MAX` without one.

@@ -11,16 +11,18 @@ use durabletask_scheduler_core::travels_alone;
 use lru::LruCache;
 use prost::Message;
 use prost_types::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::chunks::Chunks;
 use super::entities::{EntitySlot, HeldEntity};
 use super::gone::Gone;
 use super::lanes::{Filters, Lanes};
+use super::pace::{Paces, Turn};
 use super::workers::{Caller, Share, WorkerView};
 use super::{Assignment, Claim, ClaimedActivity, ClaimedTurn, Events, Settled, turn_start};
 use crate::clock::Clock;
 use crate::metrics::{Kind, Load, Meter};
+use crate::policy::ActivityPolicy;
 use crate::store::{After, Header};
 
 /// How many applied tokens are remembered, to answer a repeat with success.
@@ -126,6 +128,8 @@ pub(super) struct State {
     pub(super) leases: HashMap<u64, Lease>,
     pub(super) meters: HashMap<(i64, Kind), Arc<Meter>>,
     pub(super) gone: Gone,
+    pub(super) paces: Paces,
+    pub(super) next_permit: watch::Sender<i64>,
     applied: LruCache<u64, ()>,
     pub(super) sticky: LruCache<i64, Sticky>,
     buffered: usize,
@@ -143,7 +147,7 @@ impl std::fmt::Debug for State {
 }
 
 impl State {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(clock: Arc<dyn Clock>, activities: HashMap<String, ActivityPolicy>) -> Self {
         Self {
             clock,
             hubs: HashMap::new(),
@@ -153,6 +157,8 @@ impl State {
             leases: HashMap::new(),
             meters: HashMap::new(),
             gone: Gone::default(),
+            paces: Paces::new(activities),
+            next_permit: watch::Sender::new(i64::MAX),
             applied: LruCache::new(APPLIED),
             sticky: LruCache::new(STICKY),
             buffered: 0,
@@ -436,19 +442,60 @@ impl State {
             self.unbuffer(&item);
             return;
         }
+        if self.paces.has(&item.name) {
+            // Behind those of its name that wait already.
+            self.queue_activity(hub, item);
+            self.pump_activities_of(hub);
+            return;
+        }
         match self.stream_for(hub, None, |s| {
             s.free_activities > 0 && s.filters.activity(&item.name, item.version.as_deref())
         }) {
             Some(stream) => self.assign_activity(stream, hub, item, Duration::ZERO),
-            None => {
-                self.meter(hub, Kind::Activity);
-                let (name, version) = (item.name.clone(), item.version.clone());
-                self.hubs
-                    .entry(hub)
-                    .or_default()
-                    .activities
-                    .push(&name, version.as_deref(), item);
-            }
+            None => self.queue_activity(hub, item),
+        }
+    }
+
+    fn queue_activity(&mut self, hub: i64, item: ActivityItem) {
+        self.meter(hub, Kind::Activity);
+        let (name, version) = (item.name.clone(), item.version.clone());
+        self.hubs
+            .entry(hub)
+            .or_default()
+            .activities
+            .push(&name, version.as_deref(), item);
+    }
+
+    /// Fills the free windows of all streams of a hub with activities, those with most
+    /// room first.
+    fn pump_activities_of(&mut self, hub: i64) {
+        let mut streams: Vec<(usize, u64)> = self
+            .streams
+            .iter()
+            .filter(|(_, stream)| stream.hub == hub && stream.free_activities > 0)
+            .map(|(id, stream)| (stream.free_activities, *id))
+            .collect();
+        streams.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, stream) in streams {
+            self.pump_activities(stream);
+        }
+    }
+
+    /// Fills the free windows of all streams.
+    pub(super) fn pump_all(&mut self) {
+        let mut streams: Vec<u64> = self.streams.keys().copied().collect();
+        streams.sort_unstable();
+        for stream in streams {
+            self.pump(stream);
+        }
+    }
+
+    /// An activity is with no worker any more; others of its name may go now.
+    pub(super) fn activity_back(&mut self, lease: &Lease) {
+        if let Held::Activity(item) = &lease.held
+            && self.paces.came_back(lease.hub, &item.name)
+        {
+            self.pump_activities_of(lease.hub);
         }
     }
 
@@ -547,6 +594,10 @@ impl State {
             return;
         };
         stream.free_activities -= 1;
+        if !self.paces.is_empty() {
+            let now = self.clock.now().timestamp_micros();
+            self.paces.took(hub, &item.name, now);
+        }
         let assignment = Assignment::Activity {
             lease,
             id: item.id,
@@ -595,6 +646,11 @@ impl State {
                 self.assign_turn(stream_id, key, waited);
             }
         }
+        self.pump_activities(stream_id);
+        self.pump_entities(stream_id);
+    }
+
+    fn pump_activities(&mut self, stream_id: u64) {
         while let Some(stream) = self
             .streams
             .get(&stream_id)
@@ -604,10 +660,33 @@ impl State {
             let Some(hub) = self.hubs.get_mut(&hub_id) else {
                 break;
             };
-            let Some((item, waited)) = hub
-                .activities
-                .pop(|name, version| stream.filters.activity(name, version))
-            else {
+            let found = if self.paces.is_empty() {
+                hub.activities
+                    .pop(|name, version| stream.filters.activity(name, version))
+            } else {
+                let now = self.clock.now().timestamp_micros();
+                let mut permit = i64::MAX;
+                let found = hub.activities.pop_first(|name, version| {
+                    if !stream.filters.activity(name, version) {
+                        return None;
+                    }
+                    match self.paces.turn(hub_id, name, now) {
+                        Turn::Now(priority) => Some(priority),
+                        Turn::NotBefore(at) => {
+                            permit = permit.min(at);
+                            None
+                        }
+                        Turn::Full => None,
+                    }
+                });
+                self.next_permit.send_if_modified(|next| {
+                    let sooner = permit < *next;
+                    *next = permit.min(*next);
+                    sooner
+                });
+                found
+            };
+            let Some((item, waited)) = found else {
                 break;
             };
             if self.gone.met(item.id) {
@@ -616,7 +695,6 @@ impl State {
             }
             self.assign_activity(stream_id, hub_id, item, waited);
         }
-        self.pump_entities(stream_id);
     }
 
     // Streams.
@@ -821,7 +899,7 @@ impl State {
                         }
                     }
                     Held::Entity(entity) => self.entity_released(entity.header.key, id, false),
-                    Held::Activity(_) => {}
+                    Held::Activity(_) => self.activity_back(&lease),
                 }
                 self.free(&lease);
             }
@@ -860,6 +938,9 @@ impl State {
             return false;
         };
         self.meter(lease.hub, lease.held.kind()).returned();
+        if let Held::Activity(item) = &lease.held {
+            self.paces.came_back(lease.hub, &item.name);
+        }
         match &mut lease.held {
             Held::Turn { header, events, .. } => {
                 let key = header.key;

@@ -6,7 +6,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::store::StoreError;
 
-pub(super) fn status(error: StoreError) -> Status {
+pub(crate) fn status(error: StoreError) -> Status {
     let message = error.to_string();
     match error {
         StoreError::NotFound(_) => because(Code::NotFound, "INSTANCE_NOT_FOUND", message),

@@ -20,6 +20,8 @@ pub(crate) struct Narrow {
     pub(crate) created_from_us: Option<i64>,
     /// Exclusive.
     pub(crate) created_to_us: Option<i64>,
+    /// A tag, and its value if only that one will do.
+    pub(crate) tag: Option<(String, Option<String>)>,
     /// Only instances with this parent.
     pub(crate) parent: Option<i64>,
 }
@@ -78,7 +80,7 @@ pub(crate) fn browse(
 ) -> Result<Listed, StoreError> {
     let mut conditions = vec!["i.hub = ?".to_owned()];
     let mut values = vec![Value::from(hub)];
-    conditions_of(narrow, &mut conditions, &mut values);
+    conditions_of(hub, narrow, &mut conditions, &mut values);
     let columns = sort.columns();
     if let Some(after) = after.filter(|after| after.values.len() == columns.len()) {
         let marks = vec!["?"; columns.len()].join(", ");
@@ -141,6 +143,10 @@ const fn index(narrow: &Narrow, sort: Sort) -> &'static str {
     if narrow.parent.is_some() {
         return "INDEXED BY instances_by_parent";
     }
+    if narrow.tag.is_some() {
+        // The rows come by their keys, from the tags.
+        return "NOT INDEXED";
+    }
     match sort {
         Sort::Id => "INDEXED BY instances_by_id",
         Sort::Name => "INDEXED BY instances_by_name",
@@ -151,7 +157,7 @@ const fn index(narrow: &Narrow, sort: Sort) -> &'static str {
     }
 }
 
-fn conditions_of(narrow: &Narrow, conditions: &mut Vec<String>, values: &mut Vec<Value>) {
+fn conditions_of(hub: i64, narrow: &Narrow, conditions: &mut Vec<String>, values: &mut Vec<Value>) {
     match narrow.statuses.as_slice() {
         [] => {}
         [only] => {
@@ -183,6 +189,19 @@ fn conditions_of(narrow: &Narrow, conditions: &mut Vec<String>, values: &mut Vec
     if let Some(to) = narrow.created_to_us {
         conditions.push("i.created_us < ?".to_owned());
         values.push(to.into());
+    }
+    if let Some((key, value)) = &narrow.tag {
+        let and = if value.is_some() {
+            " AND value = ?"
+        } else {
+            ""
+        };
+        conditions.push(format!(
+            "i.key IN (SELECT instance FROM tags WHERE hub = ? AND key = ?{and})"
+        ));
+        values.push(hub.into());
+        values.push(key.clone().into());
+        values.extend(value.clone().map(Value::from));
     }
     if let Some(parent) = narrow.parent {
         conditions.push("i.parent_key = ?".to_owned());

@@ -127,6 +127,7 @@ impl Tx<'_> {
         self.conn
             .prepare_cached("INSERT INTO payloads (instance, input) VALUES (?1, ?2)")?
             .execute((key, &started.input))?;
+        self.insert_tags(start.hub, key, &started.tags)?;
         let Some(slim) = self.slim_by_key(key)? else {
             return Ok(());
         };
@@ -238,6 +239,7 @@ impl Tx<'_> {
         self.conn
             .prepare_cached("DELETE FROM timers WHERE instance = ?1")?
             .execute([key])?;
+        self.remove_tags(key)?;
         self.release_locks(hub, instance_id)?;
         let activities = self.withdraw_activities(key)?;
         self.notes.push(Note::Gone {

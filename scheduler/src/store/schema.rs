@@ -12,7 +12,14 @@ pub(crate) const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 
 /// The steps from each schema version to the next, the first from an empty file. A
 /// step that has been released is never edited: a change is one more step.
-const STEPS: [&str; 4] = [TABLES, ENTITIES, INDEXES, COMPLETIONS_AND_HUBS];
+const STEPS: [&str; 6] = [
+    TABLES,
+    ENTITIES,
+    INDEXES,
+    COMPLETIONS_AND_HUBS,
+    super::tags::TABLES,
+    super::old::INDEX,
+];
 
 /// Large payloads have a table of their own, so that a turn's update of the small
 /// instance row doesn't rewrite them. Times are microseconds since 1970.
@@ -169,9 +176,15 @@ fn migrate(conn: &Connection) -> Result<(), OpenError> {
     let done = usize::try_from(found).unwrap_or(0);
     for (step, version) in STEPS.iter().zip(1_i64..).skip(done) {
         // Each step by itself: a crash between two leaves a file that is one of them.
-        let applied = conn.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {step} PRAGMA user_version = {version}; COMMIT;"
-        ));
+        let applied = conn
+            .execute_batch(&format!("BEGIN IMMEDIATE; {step}"))
+            .and_then(|()| match *step {
+                super::tags::TABLES => super::tags::backfill(conn),
+                _ => Ok(()),
+            })
+            .and_then(|()| {
+                conn.execute_batch(&format!("PRAGMA user_version = {version}; COMMIT;"))
+            });
         if let Err(error) = applied {
             // A batch that fails halfway leaves its transaction open.
             let _ = conn.execute_batch("ROLLBACK");

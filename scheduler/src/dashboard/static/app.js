@@ -42,7 +42,7 @@ function open() {
   main.replaceChildren();
   fill(trouble);
   trouble.hidden = true;
-  view = route.page.show(main, route, go);
+  view = route.page.show(main, route, go, refresh);
   main.prepend(trouble);
   document.title = view.title;
   navigate(route);
@@ -65,7 +65,7 @@ function navigate(route) {
       h("li", {}, h("a", { href: `${here}/workers` }, "Workers"))));
 }
 
-/** Shows what is true now. One at a time: what comes in between is caught up with. */
+/** Shows what is true now. One at a time, so that no older answer is shown after a newer one. */
 let running = false;
 let again = false;
 async function refresh() {

@@ -10,7 +10,7 @@ import { draw, spans } from "./timeline.js";
 /** How many rows of history are drawn before somebody asks for more. */
 const ROWS = 200;
 
-export function show(main, { hub, id }, go) {
+export function show(main, { hub, id }, go, update) {
   const heading = h("h1", { class: "id" }, id);
   const about = h("section", { "aria-label": "The instance" });
   const timeline = h("div", { class: "timeline" });
@@ -33,10 +33,10 @@ export function show(main, { hub, id }, go) {
     state.next = stretch.next ?? undefined;
   }
 
-  async function further() {
+  function further() {
     state.complete = state.events.length;
     state.from = state.next;
-    await refresh();
+    update();
   }
 
   function drawTimeline(instance) {
@@ -105,14 +105,14 @@ export function show(main, { hub, id }, go) {
       ["Updated", time(instance.updated)],
       instance.completed && ["Ended", h("span", {}, time(instance.completed), ` after ${duration(Date.parse(instance.completed) - Date.parse(instance.created))}`)],
       ["Execution", h("span", { class: "id" }, instance.executionId ?? "")],
-      Object.keys(instance.tags).length > 0 && ["Tags", tags(instance.tags)],
+      Object.keys(instance.tags).length > 0 && ["Tags", tags(instance.tags, hub)],
     ].filter(Boolean);
     fill(about,
       h("dl", {}, facts.map(([term, fact]) => h("div", {}, h("dt", {}, term), h("dd", {}, fact)))),
       toolbar(hub, instance, (operation, answer) => {
         if (operation === "purge") go(`#/hubs/${encodeURIComponent(hub)}`);
         else if (answer.instanceId && answer.instanceId !== id) go(link(answer.instanceId));
-        else refresh();
+        else update();
       }));
     fill(payloads,
       instance.failure && failure(instance.failure),

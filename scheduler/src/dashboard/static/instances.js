@@ -5,7 +5,7 @@ import { get, hubPath } from "./api.js";
 import { fill, h, say, table } from "./dom.js";
 import { STATUSES, badge, time } from "./format.js";
 
-const FIELDS = ["status", "name", "prefix", "from", "to"];
+const FIELDS = ["status", "name", "prefix", "tag", "from", "to"];
 
 export function show(main, route, go) {
   const { hub, query } = route;
@@ -41,6 +41,7 @@ export function show(main, route, go) {
       STATUSES.map((status) => h("option", { value: status }, status.toLowerCase())))),
     field("name", "Orchestration", { list: "names", autocomplete: "off" }), names,
     field("prefix", "Id begins with", { autocomplete: "off", spellcheck: "false" }),
+    field("tag", "Tag", { placeholder: "key or key=value", autocomplete: "off", spellcheck: "false" }),
     field("from", "Created from", { type: "datetime-local", step: "1", value: local(chosen.from) }),
     field("to", "Created before", { type: "datetime-local", step: "1", value: local(chosen.to) }),
     h("div", { class: "buttons" }, h("button", { type: "submit", class: "main" }, "Show"), h("a", { href: `#/hubs/${encodeURIComponent(hub)}` }, "Show all")),
@@ -72,7 +73,7 @@ export function show(main, route, go) {
             badge(each.status),
             time(each.created),
             time(each.updated),
-            tags(each.tags),
+            tags(each.tags, hub),
           ])));
       fill(pager,
         cursors.length > 0 && h("a", { href: address({}, cursors.slice(0, -1)), "data-key": "back" }, "← Back"),
@@ -82,9 +83,12 @@ export function show(main, route, go) {
   };
 }
 
-/** The tags of an instance. */
-export function tags(all) {
-  return h("span", { class: "tags" }, Object.entries(all).sort().map(([key, value]) => h("span", { class: "tag" }, `${key}=${value}`)));
+/** The tags of an instance; each leads to the others that have it. */
+export function tags(all, hub) {
+  return h("span", { class: "tags" }, Object.entries(all).sort().map(([key, value]) => {
+    const tag = `${key}=${value}`;
+    return h("a", { class: "tag", href: `#/hubs/${encodeURIComponent(hub)}?${new URLSearchParams({ tag })}`, "data-key": `tag ${tag}` }, tag);
+  }));
 }
 
 /** RFC 3339 as the field for local times has it. */

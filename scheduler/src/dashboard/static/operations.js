@@ -40,6 +40,13 @@ const OPERATIONS = [
     body: (form) => ({ reason: form.reason.value }),
   },
   {
+    name: "reschedule", label: "Reschedule", done: "It has another time to start.",
+    when: (status, instance) => status === "PENDING" && instance.scheduledStart !== null && Date.parse(instance.scheduledStart) > Date.now(),
+    about: "It waits for its scheduled start. Give it another time, or none to start it now; terminate it to cancel the start.",
+    fields: () => [field("at", "Start at (empty for now)", { type: "datetime-local", step: "1" })],
+    body: (form) => ({ at: form.at.value ? new Date(form.at.value).toISOString() : undefined }),
+  },
+  {
     name: "terminate", label: "Terminate", done: "It is being terminated.", danger: true,
     when: (status) => !ENDED.has(status),
     about: "It ends at once, without a chance to clean up. Activities that run now go on to their end, and their results are dropped.",
@@ -72,7 +79,7 @@ const OPERATIONS = [
 /** The buttons that fit an instance. `then` is told what was done and what was answered. */
 export function toolbar(hub, instance, then) {
   return h("div", { class: "buttons", role: "group", "aria-label": "Operations" }, OPERATIONS
-    .filter((operation) => operation.when(instance.status))
+    .filter((operation) => operation.when(instance.status, instance))
     .map((operation) => h("button", {
       type: "button",
       class: operation.danger ? "danger" : "",
