@@ -240,7 +240,7 @@ async fn measure_long(client: &Client, events: u32) {
 async fn taken(client: &Client, id: &str, events: u32) {
     loop {
         let state = client
-            .get(id, Payloads::Exclude)
+            .get(id, Payloads::Omit)
             .await
             .expect("the instance can be read")
             .expect("the instance is there");
@@ -271,7 +271,7 @@ async fn measure_waiting(client: &Client, instances: usize) {
     // Each of them waits once its first turn is done.
     for id in &ids {
         client
-            .wait_for_start(id, Payloads::Exclude, TIMEOUT)
+            .wait_for_start(id, Payloads::Omit, TIMEOUT)
             .await
             .expect("an instance starts");
     }
@@ -286,7 +286,7 @@ async fn measure_waiting(client: &Client, instances: usize) {
             .await
             .expect("an event is raised");
         client
-            .wait_for_completion(id, Payloads::Exclude, TIMEOUT)
+            .wait_for_completion(id, Payloads::Omit, TIMEOUT)
             .await
             .expect("an instance ends");
         times.push(begun.elapsed());
@@ -310,10 +310,8 @@ async fn result(client: &Client, id: &str) -> u32 {
         .await
         .expect("the instance ends");
     assert_eq!(state.status, Status::Completed, "{id} completes");
-    state
-        .output()
-        .expect("the output is a number")
-        .expect("there is an output")
+    let output: Option<u32> = state.output().expect("the output is a number");
+    output.expect("there is an output")
 }
 
 fn print_times(what: &str, mut times: Vec<Duration>, factor: f64, unit: &str) {

@@ -461,3 +461,34 @@ async fn pages_are_told_of_changes_and_workers_are_seen() {
         .unwrap()
     {}
 }
+
+#[tokio::test]
+async fn entities_are_listed_told_and_signalled() {
+    let hub = Hub::memory().await;
+    hub.start("a").await;
+    let dashboard = Dashboard::of(&hub).await;
+    let path = format!("/api/hubs/default/entities/{}", percent("@counter@one"));
+    let signal = json!({"name": "add", "payload": 5});
+    assert_eq!(
+        dashboard.post(&format!("{path}/signal"), signal).await.0,
+        200
+    );
+    let nameless = dashboard.post(&format!("{path}/signal"), json!({})).await;
+    assert_eq!(nameless.0, 400);
+    let told = dashboard.get(&path).await;
+    assert_eq!(told["entity"]["id"], "@counter@one");
+    assert_eq!(told["entity"]["waiting"], 1);
+    let listed = dashboard
+        .get("/api/hubs/default/entities?prefix=%40counter%40")
+        .await;
+    assert_eq!(listed["entities"].as_array().unwrap().len(), 1);
+    let none = dashboard
+        .get("/api/hubs/default/entities?prefix=%40other%40")
+        .await;
+    assert_eq!(none["entities"], json!([]));
+    let missing = dashboard.http.get(format!(
+        "{}/api/hubs/default/entities/%40no%40one",
+        dashboard.base
+    ));
+    assert_eq!(missing.send().await.unwrap().status(), 404);
+}

@@ -3,7 +3,12 @@
 //! event or result is lost, no result is applied twice, and every instance ends.
 //!
 //! `CRASH_KILLS` sets how often, `CRASH_SEED` repeats a run.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
 
 mod support;
 

@@ -11,7 +11,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, type and text of each file.
-const FILES: [(&str, &str, &str); 13] = [
+const FILES: [(&str, &str, &str); 14] = [
     ("/", HTML, include_str!("static/index.html")),
     ("/style.css", CSS, include_str!("static/style.css")),
     (
@@ -22,6 +22,7 @@ const FILES: [(&str, &str, &str); 13] = [
     ("/app.js", SCRIPT, include_str!("static/app.js")),
     ("/api.js", SCRIPT, include_str!("static/api.js")),
     ("/dom.js", SCRIPT, include_str!("static/dom.js")),
+    ("/entities.js", SCRIPT, include_str!("static/entities.js")),
     ("/format.js", SCRIPT, include_str!("static/format.js")),
     ("/hubs.js", SCRIPT, include_str!("static/hubs.js")),
     ("/instances.js", SCRIPT, include_str!("static/instances.js")),

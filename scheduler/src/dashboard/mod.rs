@@ -5,6 +5,7 @@
 //! through the gRPC service's own methods, so they are checked as any client's call is.
 
 mod assets;
+mod entities;
 mod guard;
 mod json;
 mod live;
@@ -58,6 +59,9 @@ pub(crate) fn router(service: Service) -> Router {
             post(operate::operate),
         )
         .route("/hubs/{hub}/workers", get(read::workers))
+        .route("/hubs/{hub}/entities", get(entities::list))
+        .route("/hubs/{hub}/entities/{id}", get(entities::one))
+        .route("/hubs/{hub}/entities/{id}/signal", post(entities::signal))
         .route("/changes", get(live::changes))
         .fallback(problem::no_such_page)
         .layer(axum::extract::DefaultBodyLimit::max(body))

@@ -40,7 +40,9 @@ pub(super) struct Details {
 }
 
 /// Keeps an explicit `null` apart from nothing at all.
-fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+pub(super) fn present<'de, D: serde::Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Value>, D::Error> {
     Value::deserialize(from).map(Some)
 }
 
@@ -154,7 +156,7 @@ async fn carry_out(
     Ok(json!({}))
 }
 
-fn to_hub<T>(hub: &str, message: T) -> Result<Request<T>, Problem> {
+pub(super) fn to_hub<T>(hub: &str, message: T) -> Result<Request<T>, Problem> {
     let mut request = Request::new(message);
     let name = MetadataValue::try_from(hub).map_err(|_| Problem::not_found("task hub"))?;
     request.metadata_mut().insert("taskhub", name);

@@ -708,7 +708,7 @@ fn compare(model: &Model, sql: &Sql) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn the_store_and_the_model_agree(ops in proptest::collection::vec(op(), 1..60)) {

@@ -2,6 +2,7 @@
 
 import { Problem } from "./api.js";
 import { fill, h, say } from "./dom.js";
+import * as entities from "./entities.js";
 import * as hubs from "./hubs.js";
 import * as instance from "./instance.js";
 import * as instances from "./instances.js";
@@ -26,6 +27,11 @@ function read(hash) {
   const here = `#/hubs/${encodeURIComponent(route.hub)}`;
   const path0 = [[route.hub, here]];
   if (parts[2] === "workers") return { ...route, page: workers, path: [...path0, ["Workers", `${here}/workers`]] };
+  if (parts[2] === "entities") {
+    const list = ["Entities", `${here}/entities`];
+    if (!route.id) return { ...route, page: entities, path: [...path0, list] };
+    return { ...route, page: entities.one, path: [...path0, list, [route.id, `${here}/entities/${encodeURIComponent(route.id)}`]] };
+  }
   if (parts[2] === "instances" && route.id) return { ...route, page: instance, path: [...path0, [route.id, `${here}/instances/${encodeURIComponent(route.id)}`]] };
   return { ...route, page: instances, path: path0 };
 }
@@ -62,6 +68,7 @@ function navigate(route) {
     h("ol", {}, items),
     here && h("ul", {},
       h("li", {}, h("a", { href: here }, "Instances")),
+      h("li", {}, h("a", { href: `${here}/entities` }, "Entities")),
       h("li", {}, h("a", { href: `${here}/workers` }, "Workers"))));
 }
 

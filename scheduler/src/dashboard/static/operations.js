@@ -1,6 +1,6 @@
 // What an operator does to an instance: a dialog says what will happen and asks for a yes.
 
-import { instancePath, post } from "./api.js";
+import { hubPath, instancePath, post } from "./api.js";
 import { h, say } from "./dom.js";
 import { ENDED } from "./format.js";
 
@@ -84,11 +84,24 @@ export function toolbar(hub, instance, then) {
       type: "button",
       class: operation.danger ? "danger" : "",
       "data-key": `operation ${operation.name}`,
-      click: () => ask(hub, instance, operation, then),
+      click: () => ask(`${instancePath(hub, instance.id)}/${operation.name}`, instance.id, operation, then),
     }, operation.label)));
 }
 
-function ask(hub, instance, operation, then) {
+const SIGNAL = {
+  name: "signal", label: "Signal", done: "The entity was signalled.",
+  about: "The entity executes the operation once a worker has room for it; nobody waits for its result.",
+  fields: () => [field("name", "Operation", { required: true }), field("payload", "Input, JSON (empty for none)", { rows: "4" })],
+  body: (form) => ({ name: form.name.value.trim(), payload: json(form.payload.value, "The input") }),
+};
+
+/** The button that signals an entity. */
+export function signal(hub, id, then) {
+  const path = `${hubPath(hub)}/entities/${encodeURIComponent(id)}/signal`;
+  return h("button", { type: "button", "data-key": "operation signal", click: () => ask(path, id, SIGNAL, then) }, SIGNAL.label);
+}
+
+function ask(path, id, operation, then) {
   const trouble = h("p", { class: "trouble", role: "alert", hidden: true });
   const yes = h("button", { type: "submit", class: operation.danger ? "danger" : "main" }, operation.label);
   const form = h("form", {
@@ -96,7 +109,7 @@ function ask(hub, instance, operation, then) {
       event.preventDefault();
       yes.disabled = true;
       try {
-        const answer = await post(`${instancePath(hub, instance.id)}/${operation.name}`, operation.body(form.elements));
+        const answer = await post(path, operation.body(form.elements));
         dialog.close();
         say(operation.done);
         then(operation.name, answer);
@@ -109,7 +122,7 @@ function ask(hub, instance, operation, then) {
     },
   },
     h("h2", { id: "asked" }, `${operation.label}?`),
-    h("p", { class: "id" }, instance.id),
+    h("p", { class: "id" }, id),
     h("p", {}, operation.about),
     operation.fields(),
     trouble,
