@@ -136,6 +136,16 @@ async fn lists_are_narrowed_sorted_and_paged() {
         dashboard.ids("name=Odd&status=PENDING").await,
         names(&[7, 5, 3, 1])
     );
+    assert_eq!(
+        dashboard
+            .ids("status=PENDING,COMPLETED,FAILED&sort=created")
+            .await,
+        names(&[0, 1, 2, 3, 4, 5, 6, 7])
+    );
+    assert_eq!(
+        dashboard.ids("status=PENDING,COMPLETED").await,
+        names(&[7, 6, 5, 4, 3, 2, 1, 0])
+    );
     assert_eq!(dashboard.ids("prefix=i3").await, names(&[3]));
     assert_eq!(
         dashboard.ids("prefix=i&name=Even&sort=id").await,

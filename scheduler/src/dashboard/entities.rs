@@ -62,11 +62,25 @@ pub(super) async fn one(
 ) -> Result<Json<Value>, Problem> {
     dashboard.hub(&hub).await?;
     let message = GetEntityRequest {
-        instance_id: id,
+        instance_id: id.clone(),
         include_state: true,
     };
     let answer = dashboard.service.get_entity(to_hub(&hub, message)?).await?;
-    let found = answer.into_inner().entity;
+    let mut found = answer.into_inner().entity;
+    if found.is_none() {
+        // One without a state exists for nobody, but what waits for it or holds it can be
+        // looked at.
+        let query = EntityQuery {
+            instance_id_starts_with: Some(id.clone()),
+            include_transient: true,
+            page_size: Some(PAGE),
+            ..EntityQuery::default()
+        };
+        let request = to_hub(&hub, QueryEntitiesRequest { query: Some(query) })?;
+        let page = dashboard.service.query_entities(request).await?;
+        let mut entities = page.into_inner().entities.into_iter();
+        found = entities.find(|each| each.instance_id == id);
+    }
     let found = found.ok_or_else(|| Problem::not_found("entity"))?;
     Ok(Json(json!({"entity": entity(&found)})))
 }

@@ -78,36 +78,49 @@ pub(crate) fn browse(
     after: Option<&Cursor>,
     limit: usize,
 ) -> Result<Listed, StoreError> {
-    let mut conditions = vec!["i.hub = ?".to_owned()];
-    let mut values = vec![Value::from(hub)];
-    conditions_of(hub, narrow, &mut conditions, &mut values);
-    let columns = sort.columns();
-    if let Some(after) = after.filter(|after| after.values.len() == columns.len()) {
-        let marks = vec!["?"; columns.len()].join(", ");
-        let beyond = if descending { "<" } else { ">" };
-        conditions.push(format!("({}) {beyond} ({marks})", columns.join(", ")));
-        values.extend(after.values.iter().map(|value| match value {
-            CursorValue::Number(number) => Value::from(*number),
-            CursorValue::Text(text) => Value::from(text.clone()),
-        }));
-    }
     let direction = if descending { "DESC" } else { "ASC" };
-    let order: Vec<String> = columns
+    let order: Vec<String> = sort
+        .columns()
         .iter()
         .map(|column| format!("{column} {direction}"))
         .collect();
-    values.push(Value::from(
-        i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX),
-    ));
+    let order = order.join(", ");
+    // Each status has its own stretch of the index, in order: the page is within the first
+    // rows of all stretches.
+    let by_status = narrow.statuses.len() > 1 && index(narrow, sort) == BY_CREATION;
+    let stretches: Vec<Narrow> = match by_status {
+        true => narrow
+            .statuses
+            .iter()
+            .map(|status| Narrow {
+                statuses: vec![*status],
+                ..narrow.clone()
+            })
+            .collect(),
+        false => vec![narrow.clone()],
+    };
+    let most = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
+    let mut values = Vec::new();
+    let mut keys = Vec::new();
+    for stretch in &stretches {
+        let mut conditions = vec!["i.hub = ?".to_owned()];
+        values.push(Value::from(hub));
+        conditions_of(hub, stretch, &mut conditions, &mut values);
+        beyond(sort, descending, after, &mut conditions, &mut values);
+        values.push(Value::from(most));
+        keys.push(format!(
+            "SELECT key FROM (SELECT i.key FROM instances i {} WHERE {} ORDER BY {order} LIMIT ?)",
+            index(stretch, sort),
+            conditions.join(" AND "),
+        ));
+    }
+    values.push(Value::from(most));
     // The page is found on the small rows and their index; only its rows are then joined
     // with payloads, which hold the failure.
     let sql = format!(
-        "{} WHERE i.key IN (SELECT i.key FROM instances i {} WHERE {} ORDER BY {} LIMIT ?) ORDER BY {}",
+        "{} WHERE i.key IN ({}) ORDER BY {order} LIMIT ?",
         select(false),
-        index(narrow, sort),
-        conditions.join(" AND "),
-        order.join(", "),
-        order.join(", "),
+        keys.join(" UNION ALL "),
     );
     let mut statement = conn.prepare_cached(&sql)?;
     let mut rows = statement
@@ -138,8 +151,32 @@ pub(crate) fn browse(
     })
 }
 
+/// Only what comes after the page before.
+fn beyond(
+    sort: Sort,
+    descending: bool,
+    after: Option<&Cursor>,
+    conditions: &mut Vec<String>,
+    values: &mut Vec<Value>,
+) {
+    let columns = sort.columns();
+    let Some(after) = after.filter(|after| after.values.len() == columns.len()) else {
+        return;
+    };
+    let marks = vec!["?"; columns.len()].join(", ");
+    let than = if descending { "<" } else { ">" };
+    conditions.push(format!("({}) {than} ({marks})", columns.join(", ")));
+    values.extend(after.values.iter().map(|value| match value {
+        CursorValue::Number(number) => Value::from(*number),
+        CursorValue::Text(text) => Value::from(text.clone()),
+    }));
+}
+
+/// All instances of a hub in order of creation.
+const BY_CREATION: &str = "INDEXED BY instances_by_created";
+
 /// The index that a list walks. SQLite has no statistics here and would guess.
-const fn index(narrow: &Narrow, sort: Sort) -> &'static str {
+fn index(narrow: &Narrow, sort: Sort) -> &'static str {
     if narrow.parent.is_some() {
         return "INDEXED BY instances_by_parent";
     }
@@ -153,7 +190,7 @@ const fn index(narrow: &Narrow, sort: Sort) -> &'static str {
         Sort::Created if narrow.id_prefix.is_some() => "INDEXED BY instances_by_id",
         Sort::Created if narrow.statuses.len() == 1 => "INDEXED BY instances_by_status",
         Sort::Created if narrow.name.is_some() => "INDEXED BY instances_by_name",
-        Sort::Created => "INDEXED BY instances_by_created",
+        Sort::Created => BY_CREATION,
     }
 }
 
