@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use countersign_activities::Activities;
 use countersign_activities::vault::SecretVault;
+use countersign_azure::Identity;
 use countersign_enrollment::decision::DecisionKey;
 use countersign_enrollment::sealed::{OpenKeyring, SealKey};
 use durabletask::{Client, Connection, Worker};
@@ -146,14 +147,37 @@ impl Running {
             self.launch_scheduler(config).await?;
         }
         if parts.front_door() || parts.worker() {
-            let connection = self.connection(config)?;
-            let Keys { ring, vault } = Keys::open(&self.data).await?;
+            let identity = Identity::new(&config.azure.identity);
+            let connection = self.connection(config)?.with_credential(identity.clone());
+            let Keys {
+                ring,
+                vault,
+                server_key,
+                cache,
+            } = Keys::open(&self.data, &config.azure, identity).await?;
+            if let Some(cache) = cache {
+                self.parts.push(Part::spawn(
+                    "vault cache",
+                    HTTP_DRAIN,
+                    &self.failed,
+                    async move |stop| {
+                        cache.sweep_until(stop.cancelled()).await;
+                        Ok(())
+                    },
+                ));
+            }
             let seal = ring.seal_key().clone();
             if parts.worker() {
                 self.launch_worker(&connection, ring, Arc::clone(&vault))?;
             }
             if let Some(listener) = http {
-                self.launch_front_door(config, &connection, (seal, vault), listener, clock)?;
+                self.launch_front_door(
+                    config,
+                    &connection,
+                    (seal, server_key, vault),
+                    listener,
+                    clock,
+                )?;
             }
         }
         Ok(())
@@ -232,7 +256,7 @@ impl Running {
         &mut self,
         config: &Config,
         connection: &Connection,
-        (seal, vault): (SealKey, Arc<dyn SecretVault>),
+        (seal, server_key, vault): (SealKey, Zeroizing<[u8; 32]>, Arc<dyn SecretVault>),
         listener: TcpListener,
         clock: Arc<dyn Clock>,
     ) -> Result<(), AppError> {
@@ -241,12 +265,13 @@ impl Running {
             Some(token) => token.clone(),
             None => self.data.admin_token()?,
         };
-        let server_key = self.data.secret_key(SERVER_KEY)?;
         let store = KeyStore::open(&self.data.path().join(ACCESS_DATABASE))?;
         let verifier = Verifier::open(&self.data.path().join(VERIFY_DATABASE))
             .map_err(|error| AppError::Verify(error.to_string()))?;
-        let (audit, audit_writer) =
-            Audit::open(self.data.path().join(AUDIT_DATABASE), &server_key)?;
+        let (audit, audit_writer) = Audit::open(
+            self.data.path().join(AUDIT_DATABASE),
+            &self.data.secret_key(SERVER_KEY)?,
+        )?;
         let mut access = Access::new(&admin_token, store, &server_key);
         if config.auth == AuthMode::None {
             access = access.open_to_all();

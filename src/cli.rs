@@ -59,6 +59,10 @@ pub enum Command {
     Grant(GrantArgs),
     /// Make, list and revoke API keys in the data folder; a running server notices at once
     Key(KeyArgs),
+    /// Tell whether a front door is ready, for health checks of containers
+    Health(ServerArgs),
+    /// Check the settings
+    Config(ConfigArgs),
 }
 
 /// `serve` and the single parts.
@@ -67,7 +71,7 @@ pub struct ServeArgs {
     /// The settings that flags give.
     #[command(flatten)]
     pub settings: Settings,
-    /// Print what was started as one JSON document
+    /// Print what was started, or found, as one JSON document
     #[arg(long)]
     pub json: bool,
 }
@@ -354,6 +358,21 @@ pub enum AuditFormat {
     Jsonl,
     /// Common Event Format, version 0.
     Cef,
+}
+
+/// `config`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// What to do with the settings.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// What to do with the settings.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Show what the settings come to, without secrets, and try task hub and vault
+    Check(ServeArgs),
 }
 
 /// Where the keys are.

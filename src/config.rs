@@ -3,6 +3,8 @@
 //! Nothing else in the product reads the environment. Every problem is reported at
 //! the same time, so that a start does not fail once per mistake.
 
+mod azure;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::duration;
+
+pub use azure::AzureConfig;
 
 /// Where the front door listens unless told otherwise. The port is the one of a
 /// local Azure Functions host.
@@ -76,6 +80,8 @@ pub struct Config {
     pub task_hub: String,
     /// The task hub to connect to, for parts that do not bring their own.
     pub connection_string: Option<String>,
+    /// Key Vault, and who this process is to Azure.
+    pub azure: AzureConfig,
     /// The administrator's token, if it is given instead of made.
     pub admin_token: Option<Zeroizing<String>>,
     /// What is logged and how.
@@ -96,6 +102,7 @@ impl fmt::Debug for Config {
             .field("dashboard_approvals", &self.dashboard_approvals)
             .field("auth", &self.auth)
             .field("task_hub", &self.task_hub)
+            .field("azure", &self.azure)
             .finish_non_exhaustive()
     }
 }
@@ -118,6 +125,7 @@ impl Config {
             auth: AuthMode::Token,
             task_hub: "default".to_owned(),
             connection_string: None,
+            azure: AzureConfig::default(),
             admin_token: None,
             log: LogConfig {
                 format: LogFormat::Text,
@@ -156,7 +164,7 @@ impl Config {
         let surroundings = Settings::from_environment(&environment, &mut problems);
         let merged = flags.clone().or(surroundings).or(file);
         let admin_token = environment("COUNTERSIGN_ADMIN_TOKEN").map(Zeroizing::new);
-        let config = merged.check(admin_token, &mut problems);
+        let config = merged.check(admin_token, &environment, &mut problems);
         if problems.is_empty() {
             Ok(config)
         } else {
@@ -236,6 +244,33 @@ pub struct Settings {
     /// Task hub to connect to, as "Endpoint=...;TaskHub=...;Authentication=..." [env: COUNTERSIGN_CONNECTION_STRING or DTS_CONNECTION_STRING]
     #[arg(long, value_name = "TEXT")]
     pub connection_string: Option<String>,
+    /// Endpoint of the task hub, instead of a connection string, such as https://NAME.REGION.durabletask.io [env: COUNTERSIGN_HUB_ENDPOINT or DTS_ENDPOINT]
+    #[arg(long, value_name = "URL")]
+    pub hub_endpoint: Option<String>,
+    /// Name or https URL of the Azure Key Vault that keeps the accounts, instead of the data folder [env: COUNTERSIGN_KEY_VAULT, KEY_VAULT_URL or KEY_VAULT_NAME]
+    #[arg(long, value_name = "NAME|URL")]
+    pub key_vault: Option<String>,
+    /// The vault is an emulator: take its challenge for its own host [env: KEY_VAULT_EMULATOR=true]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub key_vault_emulator: Option<bool>,
+    /// PEM file with certificates to trust for the vault, besides the system's [env: KEY_VAULT_CA_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub key_vault_ca_file: Option<String>,
+    /// Version of Key Vault's REST API, such as 7.6 for older emulators [env: KEY_VAULT_API_VERSION]
+    #[arg(long, value_name = "VERSION")]
+    pub key_vault_api_version: Option<String>,
+    /// Identity for Key Vault and task hub: default, production, development, environment, workload-identity, managed-identity, azure-cli, azure-developer-cli or unsigned [env: COUNTERSIGN_AZURE_IDENTITY or AZURE_TOKEN_CREDENTIALS] [default: default]
+    #[arg(long, value_name = "NAME")]
+    pub azure_identity: Option<String>,
+    /// How old an account from Key Vault may be to make a code without asking again; 0s asks always [env: COUNTERSIGN_TOKEN_CACHE_AGE] [default: 60s]
+    #[arg(long, value_name = "TIME")]
+    pub token_cache_age: Option<String>,
+    /// The most accounts from Key Vault that are kept in memory [env: COUNTERSIGN_TOKEN_CACHE_SIZE] [default: 10000]
+    #[arg(long, value_name = "NUMBER")]
+    pub token_cache_size: Option<usize>,
+    /// How much older it may be while Key Vault does not answer; 0s means never [env: COUNTERSIGN_TOKEN_MAX_STALE] [default: 0s]
+    #[arg(long, value_name = "TIME")]
+    pub token_max_stale: Option<String>,
     /// text or json [env: COUNTERSIGN_LOG_FORMAT] [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -271,7 +306,7 @@ impl Settings {
             }
             number
         });
-        Self {
+        let mut settings = Self {
             config: None,
             data_dir: var("COUNTERSIGN_DATA_DIR"),
             listen: var("COUNTERSIGN_LISTEN"),
@@ -287,10 +322,25 @@ impl Settings {
                 .or_else(|| var("DTS_CONNECTION_STRING")),
             log_format: var("COUNTERSIGN_LOG_FORMAT"),
             log: var("COUNTERSIGN_LOG"),
-        }
+            hub_endpoint: var("COUNTERSIGN_HUB_ENDPOINT").or_else(|| var("DTS_ENDPOINT")),
+            ..Self::default()
+        };
+        settings.azure_from_environment(&var, problems);
+        settings
     }
 
     fn or(self, weaker: Self) -> Self {
+        // Either names the hub, so one of them goes before both of a weaker layer.
+        let names_hub = self.connection_string.is_some() || self.hub_endpoint.is_some();
+        let weaker = if names_hub {
+            Self {
+                connection_string: None,
+                hub_endpoint: None,
+                ..weaker
+            }
+        } else {
+            weaker
+        };
         Self {
             config: self.config.or(weaker.config),
             data_dir: self.data_dir.or(weaker.data_dir),
@@ -304,14 +354,28 @@ impl Settings {
             auth: self.auth.or(weaker.auth),
             task_hub: self.task_hub.or(weaker.task_hub),
             connection_string: self.connection_string.or(weaker.connection_string),
+            hub_endpoint: self.hub_endpoint.or(weaker.hub_endpoint),
+            key_vault: self.key_vault.or(weaker.key_vault),
+            key_vault_emulator: self.key_vault_emulator.or(weaker.key_vault_emulator),
+            key_vault_ca_file: self.key_vault_ca_file.or(weaker.key_vault_ca_file),
+            key_vault_api_version: self.key_vault_api_version.or(weaker.key_vault_api_version),
+            azure_identity: self.azure_identity.or(weaker.azure_identity),
+            token_cache_age: self.token_cache_age.or(weaker.token_cache_age),
+            token_cache_size: self.token_cache_size.or(weaker.token_cache_size),
+            token_max_stale: self.token_max_stale.or(weaker.token_max_stale),
             log_format: self.log_format.or(weaker.log_format),
             log: self.log.or(weaker.log),
         }
     }
 
-    fn check(self, admin_token: Option<Zeroizing<String>>, problems: &mut Vec<String>) -> Config {
-        let data_dir = self.data_dir.unwrap_or_else(|| DEFAULT_DATA_DIR.to_owned());
-        let mut config = Config::embedded(Path::new(&data_dir));
+    fn check(
+        self,
+        admin_token: Option<Zeroizing<String>>,
+        environment: impl Fn(&str) -> Option<String>,
+        problems: &mut Vec<String>,
+    ) -> Config {
+        let data_dir = self.data_dir.as_deref().unwrap_or(DEFAULT_DATA_DIR);
+        let mut config = Config::embedded(Path::new(data_dir));
         config.require_approval = self.require_approval.unwrap_or(false);
         config.dashboard_approvals = self.dashboard_approvals.unwrap_or(false);
         match self.approvals {
@@ -321,7 +385,6 @@ impl Settings {
                 "approvals is a number from 1 to {MAX_APPROVALS}, not {number}"
             )),
         }
-        config.connection_string = self.connection_string;
 
         address(
             "listen",
@@ -343,8 +406,8 @@ impl Settings {
             "none" => None,
             text => loopback("dashboard-listen", text, problems),
         };
-        if let Some(text) = self.approval_timeout {
-            match duration::parse(&text) {
+        if let Some(text) = &self.approval_timeout {
+            match duration::parse(text) {
                 Ok(time) if time >= Duration::from_secs(1) => config.approval_timeout = time,
                 Ok(_) => problems.push(format!(
                     "approval-timeout must be at least 1s, not {text:?}"
@@ -364,7 +427,7 @@ impl Settings {
                 config.listen
             ));
         }
-        if let Some(name) = self.task_hub {
+        if let Some(name) = self.task_hub.clone() {
             let fits = (1..=64).contains(&name.len())
                 && name
                     .bytes()
@@ -375,6 +438,8 @@ impl Settings {
                 problems.push("task-hub has 1 to 64 of the characters A-Z a-z 0-9 - _".to_owned());
             }
         }
+        config.connection_string = self.hub(&config, problems);
+        config.azure = self.check_azure(environment, config.connection_string.as_deref(), problems);
         match self.log_format.as_deref() {
             None | Some("text") => {}
             Some("json") => config.log.format = LogFormat::Json,
@@ -496,6 +561,108 @@ mod tests {
         let error = resolve(flags, &[("COUNTERSIGN_ADMIN_TOKEN", "short")]).unwrap_err();
         assert_eq!(error.problems.len(), 6, "{error}");
         assert!(!error.to_string().contains("short\""));
+    }
+
+    #[test]
+    fn a_key_vault_is_named_or_has_a_url() {
+        let vault = |variables: &[(&str, &str)]| {
+            let config = resolve(Settings::default(), variables)?;
+            Ok::<_, ConfigError>(
+                config
+                    .azure
+                    .key_vault
+                    .map(|vault| vault.address.to_string()),
+            )
+        };
+        assert_eq!(vault(&[]), Ok(None));
+        assert_eq!(
+            vault(&[("KEY_VAULT_NAME", "team-codes")]),
+            Ok(Some("https://team-codes.vault.azure.net".to_owned()))
+        );
+        assert_eq!(
+            vault(&[
+                ("KEY_VAULT_NAME", "team-codes"),
+                ("KEY_VAULT_URL", "https://x.vault.usgovcloudapi.net/"),
+            ]),
+            Ok(Some("https://x.vault.usgovcloudapi.net".to_owned()))
+        );
+        for wrong in [
+            "a",
+            "http://x.vault.azure.net",
+            "https://x.vault.azure.net/secrets",
+        ] {
+            let error = vault(&[("KEY_VAULT_URL", wrong)]).unwrap_err();
+            assert!(error.to_string().contains("key-vault"), "{error}");
+        }
+        let error = vault(&[("KEY_VAULT_EMULATOR", "true")]).unwrap_err();
+        assert!(error.to_string().contains("names none"), "{error}");
+    }
+
+    #[test]
+    fn the_hub_is_named_by_a_connection_string_or_an_endpoint() {
+        let hub = |flags: Settings, variables: &[(&str, &str)]| {
+            resolve(flags, variables).map(|config| config.connection_string)
+        };
+        assert_eq!(
+            hub(
+                Settings::default(),
+                &[
+                    ("DTS_ENDPOINT", "https://x.westeurope.durabletask.io"),
+                    ("COUNTERSIGN_TASK_HUB", "totp"),
+                ]
+            )
+            .unwrap()
+            .unwrap(),
+            "Endpoint=https://x.westeurope.durabletask.io;TaskHub=totp;Authentication=DefaultAzure"
+        );
+        let flags = Settings {
+            hub_endpoint: Some("http://127.0.0.1:8080".to_owned()),
+            ..Settings::default()
+        };
+        let variables = [(
+            "DTS_CONNECTION_STRING",
+            "Endpoint=x;TaskHub=y;Authentication=None",
+        )];
+        assert_eq!(
+            hub(flags.clone(), &variables).unwrap().unwrap(),
+            "Endpoint=http://127.0.0.1:8080;TaskHub=default;Authentication=None"
+        );
+        let both = Settings {
+            connection_string: Some("Endpoint=x;TaskHub=y;Authentication=None".to_owned()),
+            ..flags
+        };
+        assert!(hub(both, &[]).unwrap_err().to_string().contains("not both"));
+    }
+
+    #[test]
+    fn one_identity_is_for_vault_and_hub() {
+        use countersign_azure::{Selection, Source};
+        let hub = "Endpoint=https://x;TaskHub=y;Authentication=ManagedIdentity;ClientID=abc";
+        let config = resolve(Settings::default(), &[("DTS_CONNECTION_STRING", hub)]).unwrap();
+        let identity = &config.azure.identity;
+        assert_eq!(identity.selection, Selection::Only(Source::ManagedIdentity));
+        assert_eq!(identity.client_id.as_deref(), Some("abc"));
+        let error = resolve(
+            Settings::default(),
+            &[
+                ("DTS_CONNECTION_STRING", hub),
+                ("AZURE_TOKEN_CREDENTIALS", "AzureCliCredential"),
+            ],
+        )
+        .unwrap_err();
+        assert!(
+            error.to_string().contains("different identities"),
+            "{error}"
+        );
+        let error = resolve(
+            Settings::default(),
+            &[
+                ("KEY_VAULT_NAME", "team-codes"),
+                ("COUNTERSIGN_AZURE_IDENTITY", "unsigned"),
+            ],
+        )
+        .unwrap_err();
+        assert!(error.to_string().contains("emulator"), "{error}");
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -195,17 +194,10 @@ impl DataDir {
     /// anything else.
     pub fn secret_key(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, DataDirError> {
         let text = self.secret_file(name, secret::random_hex)?;
-        let malformed = || DataDirError::Malformed {
+        secret::key_from_hex(&text).ok_or_else(|| DataDirError::Malformed {
             path: self.path.join(name),
             reason: "expected 64 hexadecimal digits",
-        };
-        let bytes = Zeroizing::new(HEXLOWER.decode(text.as_bytes()).map_err(|_| malformed())?);
-        let mut key = Zeroizing::new([0; 32]);
-        if bytes.len() != key.len() {
-            return Err(malformed());
-        }
-        key.copy_from_slice(&bytes);
-        Ok(key)
+        })
     }
 
     /// Writes down where the server listens.

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use countersign_activities::totp;
@@ -39,6 +40,8 @@ pub(crate) struct Token {
     pub(crate) valid_until: DateTime<Utc>,
     /// The moment that all this is about.
     pub(crate) server_time: DateTime<Utc>,
+    /// How long ago the vault was asked for the account, if it does not answer now.
+    pub(crate) vault_stale: Option<Duration>,
 }
 
 /// Makes codes.
@@ -54,7 +57,8 @@ impl Tokens {
 
     /// The code of the account `id` now.
     pub(crate) async fn now(&self, id: &EnrollmentId) -> Result<Token, TokenError> {
-        let account = self.vault.read(id).await.map_err(from_vault)?;
+        let reading = self.vault.read_for_code(id).await.map_err(from_vault)?;
+        let account = reading.account;
         // Read after the vault has answered, however long that took, and only once:
         // code and time left always belong together.
         let now = self.clock.now();
@@ -103,6 +107,7 @@ impl Tokens {
             token: code.token,
             next_token: next.token,
             server_time: now,
+            vault_stale: reading.stale,
         })
     }
 }

@@ -122,6 +122,14 @@ fn packages_use_only_the_packages_below_them() {
             "countersign-activities",
             &["countersign-enrollment", "durabletask-core"],
         ),
+        (
+            "countersign-azure",
+            &[
+                "countersign-activities",
+                "countersign-enrollment",
+                "durabletask",
+            ],
+        ),
     ];
     for (package, allowed) in rules {
         assert_uses_only(&graph, package, allowed);

@@ -5,12 +5,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use durabletask_proto::task_hub_sidecar_service_client::TaskHubSidecarServiceClient;
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::service::Interceptor;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 use uuid::Uuid;
+
+use crate::caller::Caller;
+use crate::credential::{Credential, TokenProvider};
 
 /// The largest message that is sent or taken. The default of most gRPC stacks,
 /// 4 MiB, is too small for a work item with a long history.
@@ -21,7 +21,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 32 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The generated client with our headers on every call.
-pub(crate) type Service = TaskHubSidecarServiceClient<InterceptedService<Channel, Headers>>;
+pub(crate) type Service = TaskHubSidecarServiceClient<Caller>;
 
 /// A parsed connection string.
 ///
@@ -43,6 +43,8 @@ pub struct Connection {
     endpoint: String,
     task_hub: String,
     authentication: Authentication,
+    credential: Option<Credential>,
+    trusted: Option<String>,
 }
 
 /// How to prove who is calling.
@@ -119,16 +121,19 @@ pub enum ConnectionError {
     /// The task hub's name cannot be sent as a header.
     #[error("the task hub's name may hold visible ASCII characters only")]
     TaskHub,
-    /// The credential is understood, but this build cannot use it.
+    /// The connection string asks for a token, and nobody gives one.
     #[error(
-        "the connection string asks for {0:?}, but authentication with Microsoft Entra is not part of this build yet; use Authentication=None with the emulator or a local scheduler"
+        "the connection string asks for {0:?}; give a credential with Connection::with_credential, or use Authentication=None with the emulator or a local scheduler"
     )]
-    EntraUnsupported(AuthenticationKind),
-    /// TLS is asked for, but this build cannot do it.
+    NoCredential(AuthenticationKind),
+    /// A token would be sent in clear over the network.
     #[error(
-        "the endpoint asks for TLS, which is not part of this build yet; give an http:// endpoint (an endpoint without a scheme means https)"
+        "a token may not be sent to an http:// endpoint; use https://, or Authentication=None with the emulator or a local scheduler"
     )]
-    TlsUnsupported,
+    TokenInClear,
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(String),
     /// There is no Tokio runtime to connect on.
     #[error("connecting needs a Tokio runtime; call this from within one")]
     NoRuntime,
@@ -241,7 +246,24 @@ impl Connection {
             endpoint,
             task_hub: task_hub.to_owned(),
             authentication,
+            credential: None,
+            trusted: None,
         })
+    }
+
+    /// Asks `provider` for the tokens that the task hub wants to see.
+    #[must_use]
+    pub fn with_credential(mut self, provider: impl TokenProvider + 'static) -> Self {
+        self.credential = Some(Credential::new(provider));
+        self
+    }
+
+    /// Trusts the certificates in `pem`, besides those that the system trusts, on an
+    /// `https://` endpoint: for a scheduler behind a proxy of one's own.
+    #[must_use]
+    pub fn trusting(mut self, pem: impl Into<String>) -> Self {
+        self.trusted = Some(pem.into());
+        self
     }
 
     /// The address, with its scheme.
@@ -262,13 +284,17 @@ impl Connection {
         &self.authentication
     }
 
-    /// Refuses what this build cannot connect to.
+    /// Refuses what cannot work.
     pub(crate) fn check_supported(&self) -> Result<(), ConnectionError> {
-        if self.authentication.kind != AuthenticationKind::None {
-            return Err(ConnectionError::EntraUnsupported(self.authentication.kind));
+        let kind = self.authentication.kind;
+        if kind == AuthenticationKind::None {
+            return Ok(());
         }
-        if self.endpoint.starts_with("https://") {
-            return Err(ConnectionError::TlsUnsupported);
+        if self.credential.is_none() {
+            return Err(ConnectionError::NoCredential(kind));
+        }
+        if self.endpoint.starts_with("http://") {
+            return Err(ConnectionError::TokenInClear);
         }
         Ok(())
     }
@@ -278,18 +304,30 @@ impl Connection {
         self.check_supported()?;
         // The channel spawns its connection task at once.
         tokio::runtime::Handle::try_current().map_err(|_| ConnectionError::NoRuntime)?;
-        let channel = Endpoint::from_shared(self.endpoint.clone())
+        let mut endpoint = Endpoint::from_shared(self.endpoint.clone())
             .map_err(|_| ConnectionError::Endpoint)?
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .connect_lazy();
-        Ok(
-            TaskHubSidecarServiceClient::with_interceptor(channel, headers)
-                .max_decoding_message_size(MAX_MESSAGE_BYTES)
-                .max_encoding_message_size(MAX_MESSAGE_BYTES),
-        )
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        if self.endpoint.starts_with("https://") {
+            let mut tls = ClientTlsConfig::new().with_native_roots();
+            if let Some(pem) = &self.trusted {
+                tls = tls.ca_certificate(Certificate::from_pem(pem));
+            }
+            endpoint = endpoint
+                .tls_config(tls)
+                .map_err(|error| ConnectionError::Tls(error.to_string()))?;
+        }
+        // With `None` a credential is not asked: emulators want no token.
+        let credential = match self.authentication.kind {
+            AuthenticationKind::None => None,
+            _ => self.credential.clone(),
+        };
+        let caller = Caller::new(endpoint.connect_lazy(), headers, credential);
+        Ok(TaskHubSidecarServiceClient::new(caller)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES))
     }
 }
 
@@ -321,9 +359,9 @@ impl FromStr for AuthenticationKind {
 /// The headers that the Durable Task Scheduler expects on every call.
 #[derive(Clone)]
 pub(crate) struct Headers {
-    task_hub: Option<MetadataValue<Ascii>>,
-    user_agent: Option<MetadataValue<Ascii>>,
-    worker_id: Option<MetadataValue<Ascii>>,
+    task_hub: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+    worker_id: Option<HeaderValue>,
 }
 
 impl Headers {
@@ -341,7 +379,7 @@ impl Headers {
         Self::new(connection, "DurableTaskWorker", header(&id))
     }
 
-    fn new(connection: &Connection, role: &str, worker_id: Option<MetadataValue<Ascii>>) -> Self {
+    fn new(connection: &Connection, role: &str, worker_id: Option<HeaderValue>) -> Self {
         Self {
             task_hub: header(&connection.task_hub),
             user_agent: header(&format!(
@@ -353,19 +391,17 @@ impl Headers {
     }
 }
 
-impl Interceptor for Headers {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let metadata = request.metadata_mut();
+impl Headers {
+    pub(crate) fn add_to(&self, headers: &mut HeaderMap) {
         for (name, value) in [
-            ("taskhub", &self.task_hub),
-            ("x-user-agent", &self.user_agent),
-            ("workerid", &self.worker_id),
+            (HeaderName::from_static("taskhub"), &self.task_hub),
+            (HeaderName::from_static("x-user-agent"), &self.user_agent),
+            (HeaderName::from_static("workerid"), &self.worker_id),
         ] {
             if let Some(value) = value {
-                metadata.insert(name, value.clone());
+                headers.insert(name, value.clone());
             }
         }
-        Ok(request)
     }
 }
 
@@ -375,8 +411,8 @@ impl fmt::Debug for Headers {
     }
 }
 
-fn header(text: &str) -> Option<MetadataValue<Ascii>> {
-    MetadataValue::try_from(text).ok()
+fn header(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(text).ok()
 }
 
 fn host_name() -> String {

@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod caller;
 mod client;
 mod connection;
+mod credential;
 mod payloads;
 mod spans;
 pub mod worker;
@@ -14,6 +16,7 @@ pub use client::{
 pub use connection::{Authentication, AuthenticationKind, Connection, ConnectionError};
 #[cfg(feature = "cron")]
 pub use durabletask_core::cron;
+pub use credential::{AccessToken, SCOPE, TokenFailure, TokenProvider};
 pub use durabletask_core::{
     Activity, ActivityContext, ContinueOptions, CriticalSection, Either, Entity, EntityContext,
     EntityHandlers, EntityId, EntityRef, EntityStartOptions, Event, EventTask, ExecutionStarted,

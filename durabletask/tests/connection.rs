@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use durabletask::{AuthenticationKind, Client, Connection, ConnectionError, Worker};
+use durabletask::{
+    AccessToken, AuthenticationKind, Client, Connection, ConnectionError, TokenFailure,
+    TokenProvider, Worker,
+};
 
 fn refused(text: &str) -> ConnectionError {
     Connection::parse(text).unwrap_err()
@@ -62,19 +65,32 @@ fn faults_are_named() {
 }
 
 #[tokio::test]
-async fn what_this_build_cannot_do_is_refused_in_words() {
-    let entra =
-        Connection::parse("Endpoint=http://a;TaskHub=b;Authentication=DefaultAzure").unwrap();
-    let error = Client::new(&entra).unwrap_err();
-    assert!(error.to_string().contains("Entra"), "{error}");
+async fn a_token_is_neither_forgotten_nor_sent_in_clear() {
+    let hub = Connection::parse("Endpoint=a.b;TaskHub=b;Authentication=DefaultAzure").unwrap();
     // Without a scheme, https is meant.
-    let tls = Connection::parse("Endpoint=a.b:443;TaskHub=b;Authentication=None").unwrap();
-    assert_eq!(tls.endpoint(), "https://a.b:443");
+    assert_eq!(hub.endpoint(), "https://a.b");
     assert_eq!(
-        Client::new(&tls).unwrap_err(),
-        ConnectionError::TlsUnsupported
+        Client::new(&hub).unwrap_err(),
+        ConnectionError::NoCredential(AuthenticationKind::DefaultAzure)
     );
-    assert!(Worker::builder(&tls).build().is_err());
+    assert!(Worker::builder(&hub).build().is_err());
+    Client::new(&hub.with_credential(Nobody)).unwrap();
+
+    let clear =
+        Connection::parse("Endpoint=http://a;TaskHub=b;Authentication=DefaultAzure").unwrap();
+    assert_eq!(
+        Client::new(&clear.with_credential(Nobody)).unwrap_err(),
+        ConnectionError::TokenInClear
+    );
+}
+
+struct Nobody;
+
+#[async_trait::async_trait]
+impl TokenProvider for Nobody {
+    async fn token(&self, _: &str) -> Result<AccessToken, TokenFailure> {
+        Err("nobody is logged in".into())
+    }
 }
 
 #[test]

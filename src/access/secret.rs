@@ -35,6 +35,17 @@ pub fn random_hex() -> Result<Zeroizing<String>, RandomUnavailable> {
     Ok(Zeroizing::new(HEXLOWER.encode(bytes.as_slice())))
 }
 
+/// The 32 bytes that 64 hexadecimal digits mean; nothing if the text is anything else.
+pub(crate) fn key_from_hex(text: &str) -> Option<Zeroizing<[u8; 32]>> {
+    let bytes = Zeroizing::new(HEXLOWER.decode(text.as_bytes()).ok()?);
+    let mut key = Zeroizing::new([0; 32]);
+    if bytes.len() != key.len() {
+        return None;
+    }
+    key.copy_from_slice(&bytes);
+    Some(key)
+}
+
 /// `N` random bytes.
 pub(crate) fn random_bytes<const N: usize>() -> Result<Zeroizing<[u8; N]>, RandomUnavailable> {
     let mut bytes = Zeroizing::new([0; N]);

@@ -67,11 +67,25 @@ pub enum AppError {
     /// The vault cannot be opened.
     #[error("the vault cannot be opened: {0}")]
     Vault(#[from] VaultError),
+    /// The client for Key Vault cannot be set up.
+    #[error(transparent)]
+    KeyVault(#[from] countersign_azure::SettingsError),
+    /// A key that all processes share cannot be had from Key Vault.
+    #[error("{place} cannot be read: {}", chain(source))]
+    SharedKey {
+        /// Which one.
+        place: String,
+        /// What the vault said.
+        source: countersign_activities::vault::VaultError,
+    },
+    /// The front door's key is no key.
+    #[error("{0} cannot be used: expected 64 hexadecimal digits")]
+    ServerKey(String),
     /// The key pair for sealed values cannot be used.
-    #[error("{path} cannot be used: {source}", path = path.display())]
+    #[error("{place} cannot be used: {source}")]
     SealKey {
-        /// The file.
-        path: std::path::PathBuf,
+        /// The file or the secret.
+        place: String,
         /// What is wrong with it.
         source: sealed::KeyError,
     },
@@ -81,4 +95,16 @@ pub enum AppError {
     /// A part panicked or was lost.
     #[error("the {0} ended unexpectedly; the log says more")]
     Lost(&'static str),
+}
+
+/// An error and its causes in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
 }

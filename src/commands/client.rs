@@ -49,10 +49,10 @@ impl Api {
                 "--server: write a base URL like http://127.0.0.1:7071",
             )
         })?;
-        if base.scheme() != "http" {
+        if !matches!(base.scheme(), "http" | "https") {
             return Err(Fault::new(
                 Exit::Usage,
-                "--server: this build speaks http only; use a local proxy for https",
+                "--server: write a base URL that begins with http:// or https://",
             ));
         }
         let token = args

@@ -3,8 +3,10 @@
 mod approve;
 mod audit;
 mod client;
+mod config;
 mod enroll;
 mod grant;
+mod health;
 mod import;
 mod key;
 mod list;
@@ -16,7 +18,7 @@ mod token;
 
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, ConfigCommand};
 use crate::config::{Config, Settings};
 
 use output::complain;
@@ -84,9 +86,9 @@ pub fn run(cli: Cli) -> ExitCode {
 
 async fn dispatch(command: Command) -> Outcome {
     match command {
-        Command::Serve(args) => serve::everything(config(&args.settings)?, args.json).await,
-        Command::FrontDoor(args) => serve::front_door(config(&args.settings)?, args.json).await,
-        Command::Worker(args) => serve::worker(config(&args.settings)?, args.json).await,
+        Command::Serve(args) => serve::everything(load(&args.settings)?, args.json).await,
+        Command::FrontDoor(args) => serve::front_door(load(&args.settings)?, args.json).await,
+        Command::Worker(args) => serve::worker(load(&args.settings)?, args.json).await,
         Command::Scheduler(args) => scheduler::run(*args).await,
         Command::Enroll(args) => enroll::run(args).await,
         Command::Import(args) => import::run(args).await,
@@ -98,9 +100,13 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Audit(args) => audit::run(args.command),
         Command::Grant(args) => grant::run(args.command),
         Command::Key(args) => key::run(args.command),
+        Command::Health(args) => health::run(args).await,
+        Command::Config(args) => match args.command {
+            ConfigCommand::Check(args) => config::check(load(&args.settings)?, args.json).await,
+        },
     }
 }
 
-fn config(settings: &Settings) -> Result<Config, Fault> {
+fn load(settings: &Settings) -> Result<Config, Fault> {
     Config::load(settings).map_err(|error| Fault::new(Exit::Usage, error.to_string()))
 }

@@ -9,7 +9,7 @@ use crate::data_dir::DataDir;
 use crate::{shutdown, telemetry};
 
 pub(super) async fn run(args: SchedulerArgs) -> Outcome {
-    let config = super::config(&Settings {
+    let config = super::load(&Settings {
         config: args.config,
         ..Settings::default()
     })?;

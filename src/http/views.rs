@@ -226,6 +226,9 @@ pub(super) struct AccountPage {
 pub(super) struct TokenView {
     token: String,
     time_remaining: u32,
+    /// Seconds since the vault was last asked, while it does not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vault_stale_seconds: Option<u64>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     detail: Option<TokenDetail>,
 }
@@ -257,6 +260,7 @@ impl TokenView {
             }),
             token: token.token,
             time_remaining: token.time_remaining,
+            vault_stale_seconds: token.vault_stale.map(|age| age.as_secs()),
         }
     }
 }

@@ -16,7 +16,6 @@ use countersign_enrollment::account::{
     AccountPreview, Algorithm, CodeParameters, Labels, TotpAccount, TotpSecret,
 };
 use countersign_enrollment::ids::EnrollmentId;
-use data_encoding::BASE64URL_NOPAD;
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension as _, Row, Transaction, TransactionBehavior, params,
 };
@@ -25,6 +24,7 @@ use tokio::sync::Mutex;
 
 use super::crypter::{Crypter, CrypterError, Encrypted};
 use super::key_file::{self, KeyFileError};
+use super::order::{self, Place};
 use super::schema::{self, Opened};
 use super::{AccountPage, AccountRecord, MAX_PAGE, SecretVault, Stored, VaultError};
 
@@ -243,7 +243,7 @@ impl SecretVault for EmbeddedVault {
             if row.record.deleted_at.is_some() {
                 return Err(VaultError::Deleted);
             }
-            let (issuer_key, name_key) = order_keys(&labels);
+            let (issuer_key, name_key) = order::keys(labels.issuer(), labels.account_name());
             transaction
                 .prepare_cached(
                     "UPDATE accounts SET issuer = ?2, account_name = ?3, issuer_key = ?4,
@@ -353,7 +353,7 @@ fn insert(
     let encrypted = crypter
         .encrypt(&place(id, parameters), account.secret().expose())
         .map_err(from_crypter)?;
-    let (issuer_key, name_key) = order_keys(account.labels());
+    let (issuer_key, name_key) = order::keys(account.issuer(), account.account_name());
     let now = Utc::now().timestamp_micros();
     transaction
         .prepare_cached(
@@ -472,50 +472,6 @@ fn key_ids(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
         .collect()
 }
 
-/// A place in the list's order.
-struct Place {
-    issuer_key: String,
-    name_key: String,
-    id: String,
-}
-
-impl Place {
-    fn of(record: &AccountRecord) -> Self {
-        Self {
-            issuer_key: record
-                .preview
-                .issuer
-                .as_deref()
-                .unwrap_or_default()
-                .to_lowercase(),
-            name_key: record.preview.account_name.to_lowercase(),
-            id: record.id.to_string(),
-        }
-    }
-
-    fn to_cursor(&self) -> String {
-        // Labels hold no control characters, so the separator is none of theirs.
-        let text = format!("{}\n{}\n{}", self.issuer_key, self.name_key, self.id);
-        BASE64URL_NOPAD.encode(text.as_bytes())
-    }
-
-    fn from_cursor(cursor: &str) -> Result<Self, VaultError> {
-        let bytes = BASE64URL_NOPAD
-            .decode(cursor.as_bytes())
-            .map_err(|_| VaultError::InvalidCursor)?;
-        let text = String::from_utf8(bytes).map_err(|_| VaultError::InvalidCursor)?;
-        let mut parts = text.split('\n').map(str::to_owned);
-        match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(issuer_key), Some(name_key), Some(id), None) => Ok(Self {
-                issuer_key,
-                name_key,
-                id,
-            }),
-            _ => Err(VaultError::InvalidCursor),
-        }
-    }
-}
-
 fn page(
     connection: &Connection,
     search: &str,
@@ -560,13 +516,6 @@ fn page(
             .map(|last| Place::of(last).to_cursor()),
         accounts,
     })
-}
-
-fn order_keys(labels: &Labels) -> (String, String) {
-    (
-        labels.issuer().unwrap_or_default().to_lowercase(),
-        labels.account_name().to_lowercase(),
-    )
 }
 
 /// Runs blocking work off the async threads. It is bounded by what it holds: a

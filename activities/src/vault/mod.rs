@@ -1,11 +1,14 @@
 //! Where secrets are kept: the promises of every vault, and the vaults.
 
+mod cached;
 mod crypter;
 mod embedded;
 mod key_file;
+pub mod order;
 mod schema;
 
 use std::error::Error as StdError;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -13,6 +16,7 @@ use countersign_enrollment::account::{AccountPreview, Labels, TotpAccount};
 use countersign_enrollment::ids::EnrollmentId;
 use thiserror::Error;
 
+pub use cached::{CacheCounts, CacheSettings, CachedVault};
 pub use embedded::{EmbeddedVault, OpenError};
 
 /// The most accounts on one page of a list.
@@ -47,6 +51,20 @@ pub trait SecretVault: Send + Sync {
     /// [`VaultError::Deleted`] when it was deleted and can be recovered,
     /// [`VaultError::Corrupt`] when what is kept is not what was stored.
     async fn read(&self, id: &EnrollmentId) -> Result<TotpAccount, VaultError>;
+
+    /// As [`SecretVault::read`], to make a code now. A vault with a cache may give what it
+    /// had before it became unreachable, and then says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`SecretVault::read`].
+    async fn read_for_code(&self, id: &EnrollmentId) -> Result<Reading, VaultError> {
+        let account = self.read(id).await?;
+        Ok(Reading {
+            account,
+            stale: None,
+        })
+    }
 
     /// What is known of the account without its secret; also of a deleted one.
     ///
@@ -101,6 +119,24 @@ pub trait SecretVault: Send + Sync {
     /// [`VaultError::NotFound`] when there never was one; [`VaultError::Conflict`] when
     /// it is in use: delete it first.
     async fn purge(&self, id: &EnrollmentId) -> Result<(), VaultError>;
+
+    /// Whether the vault answers and lets this process in: one cheap question.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Unavailable`] or [`VaultError::Denied`].
+    async fn check(&self) -> Result<(), VaultError> {
+        self.list(None, None, 1).await.map(drop)
+    }
+}
+
+/// An account, and how sure the vault is of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The account with its secret.
+    pub account: TotpAccount,
+    /// How long ago this was read, if the vault could not be asked now.
+    pub stale: Option<Duration>,
 }
 
 /// What storing has changed.

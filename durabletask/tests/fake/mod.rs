@@ -100,11 +100,53 @@ pub(crate) struct Fake {
     pub(crate) address: SocketAddr,
     pub(crate) got: mpsc::UnboundedReceiver<Got>,
     service: Service,
+    gate: Gate,
+    tls: Option<Tls>,
     stop: CancellationToken,
+}
+
+/// The certificate that a fake serves with.
+#[derive(Clone)]
+pub(crate) struct Tls {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+/// What came with every call, and the token that is wanted.
+#[derive(Clone, Default)]
+struct Gate {
+    seen: Arc<Mutex<Vec<HashMap<String, String>>>>,
+    wanted: Arc<Mutex<Option<String>>>,
+}
+
+impl Gate {
+    fn check(&self, request: Request<()>) -> Result<Request<()>, Status> {
+        let headers: HashMap<String, String> =
+            ["taskhub", "x-user-agent", "workerid", "authorization"]
+                .into_iter()
+                .filter_map(|name| {
+                    let value = request.metadata().get(name)?.to_str().ok()?;
+                    Some((name.to_owned(), value.to_owned()))
+                })
+                .collect();
+        let wanted = self.wanted.lock().unwrap().clone();
+        let welcome = wanted.is_none_or(|wanted| headers.get("authorization") == Some(&wanted));
+        self.seen.lock().unwrap().push(headers);
+        if welcome {
+            Ok(request)
+        } else {
+            Err(Status::unauthenticated("who are you?"))
+        }
+    }
 }
 
 impl Fake {
     pub(crate) async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// Serves with TLS, if `tls` is given.
+    pub(crate) async fn start_with(tls: Option<Tls>) -> Self {
         let (sender, got) = mpsc::unbounded_channel();
         let service = Service {
             got: sender,
@@ -124,6 +166,8 @@ impl Fake {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             got,
             service,
+            gate: Gate::default(),
+            tls,
             stop: CancellationToken::new(),
         };
         let listener = TcpListener::bind(fake.address).await.unwrap();
@@ -135,9 +179,19 @@ impl Fake {
         self.address = listener.local_addr().unwrap();
         self.stop = CancellationToken::new();
         let stop = self.stop.clone();
-        let service = TaskHubSidecarServiceServer::new(self.service.clone());
+        let gate = self.gate.clone();
+        let service =
+            TaskHubSidecarServiceServer::with_interceptor(self.service.clone(), move |request| {
+                gate.check(request)
+            });
+        let mut builder = tonic::transport::Server::builder();
+        if let Some(tls) = &self.tls {
+            let identity = tonic::transport::Identity::from_pem(&tls.certificate, &tls.key);
+            let config = tonic::transport::ServerTlsConfig::new().identity(identity);
+            builder = builder.tls_config(config).unwrap();
+        }
         tokio::spawn(async move {
-            let server = tonic::transport::Server::builder()
+            let server = builder
                 .add_service(service)
                 .serve_with_incoming(TcpListenerStream::new(listener));
             // Not graceful: connections break as they do when a process dies.
@@ -180,6 +234,16 @@ impl Fake {
 
     pub(crate) fn connection(&self) -> Connection {
         Connection::insecure(&format!("http://{}", self.address), "test-hub").unwrap()
+    }
+
+    /// What came with every call so far.
+    pub(crate) fn seen(&self) -> Vec<HashMap<String, String>> {
+        self.gate.seen.lock().unwrap().clone()
+    }
+
+    /// Calls without this value of `authorization` are refused from now on.
+    pub(crate) fn want(&self, authorization: &str) {
+        *self.gate.wanted.lock().unwrap() = Some(authorization.to_owned());
     }
 
     pub(crate) fn set_history(&self, events: Vec<proto::HistoryEvent>) {

@@ -1,0 +1,172 @@
+//! The promises of every vault, checked through its one interface. The adapters' tests
+//! include this file.
+
+#![allow(dead_code, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use countersign_activities::vault::{SecretVault, Stored, VaultError};
+use countersign_enrollment::account::{Labels, TotpAccount};
+use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::otpauth;
+
+/// An account called `issuer:name`.
+pub(crate) fn account(issuer: &str, name: &str, secret: &str) -> TotpAccount {
+    let uri = format!("otpauth://totp/{issuer}:{name}?secret={secret}&issuer={issuer}");
+    otpauth::parse(&uri).unwrap().account
+}
+
+const SECRET: &str = "JBSWY3DPEHPK3PXP";
+
+/// Runs through all promises. The vault may hold other accounts.
+pub(crate) async fn keeps(vault: &dyn SecretVault) {
+    storing_twice_stores_once(vault).await;
+    another_secret_is_a_conflict(vault).await;
+    what_is_unknown_is_not_found(vault).await;
+    a_name_changes_and_codes_do_not(vault).await;
+    deleting_can_be_undone(vault).await;
+    purging_is_for_ever(vault).await;
+    lists_are_ordered_paged_and_searched(vault).await;
+    vault.check().await.unwrap();
+}
+
+async fn storing_twice_stores_once(vault: &dyn SecretVault) {
+    let id = EnrollmentId::random();
+    let uri = "otpauth://totp/x?secret=MFRGGZDFMZTWQ2LK&algorithm=SHA512&digits=8&period=60";
+    let kept = otpauth::parse(uri).unwrap().account;
+    assert_eq!(vault.store(&id, &kept).await.unwrap(), Stored::Created);
+    assert_eq!(vault.store(&id, &kept).await.unwrap(), Stored::AlreadyThere);
+    assert_eq!(vault.read(&id).await.unwrap(), kept);
+    let reading = vault.read_for_code(&id).await.unwrap();
+    assert_eq!((reading.account, reading.stale), (kept.clone(), None));
+    let record = vault.describe(&id).await.unwrap();
+    assert_eq!((record.id.clone(), record.preview), (id, kept.preview()));
+    assert_eq!(record.deleted_at, None);
+}
+
+async fn another_secret_is_a_conflict(vault: &dyn SecretVault) {
+    let id = EnrollmentId::random();
+    let first = account("ACME", "ann", SECRET);
+    vault.store(&id, &first).await.unwrap();
+    let other = account("ACME", "ann", "MFRGGZDFMZTWQ2LK");
+    let refused = vault.store(&id, &other).await;
+    assert!(matches!(refused, Err(VaultError::Conflict)), "{refused:?}");
+    assert_eq!(vault.read(&id).await.unwrap(), first);
+}
+
+async fn what_is_unknown_is_not_found(vault: &dyn SecretVault) {
+    let id = EnrollmentId::random();
+    let labels = Labels::new(None, "x").unwrap();
+    assert!(matches!(vault.read(&id).await, Err(VaultError::NotFound)));
+    assert!(matches!(
+        vault.describe(&id).await,
+        Err(VaultError::NotFound)
+    ));
+    assert!(matches!(
+        vault.rename(&id, &labels).await,
+        Err(VaultError::NotFound)
+    ));
+    assert!(matches!(vault.delete(&id).await, Err(VaultError::NotFound)));
+    assert!(matches!(
+        vault.recover(&id).await,
+        Err(VaultError::NotFound)
+    ));
+    assert!(matches!(vault.purge(&id).await, Err(VaultError::NotFound)));
+}
+
+async fn a_name_changes_and_codes_do_not(vault: &dyn SecretVault) {
+    let id = EnrollmentId::random();
+    let before = account("ACME", "ann", SECRET);
+    vault.store(&id, &before).await.unwrap();
+    let labels = Labels::new(None, "Bob").unwrap();
+    let record = vault.rename(&id, &labels).await.unwrap();
+    assert_eq!(record.preview.issuer, None);
+    assert_eq!(record.preview.account_name, "Bob");
+    let after = vault.read(&id).await.unwrap();
+    assert_eq!(after.labels(), &labels);
+    assert_eq!(after.secret(), before.secret());
+    // Stored again by a retry, it keeps its new name.
+    assert_eq!(
+        vault.store(&id, &before).await.unwrap(),
+        Stored::AlreadyThere
+    );
+    assert_eq!(
+        vault.describe(&id).await.unwrap().preview.account_name,
+        "Bob"
+    );
+}
+
+async fn deleting_can_be_undone(vault: &dyn SecretVault) {
+    let id = EnrollmentId::random();
+    let kept = account("ACME", "ann", SECRET);
+    vault.store(&id, &kept).await.unwrap();
+    assert!(matches!(vault.purge(&id).await, Err(VaultError::Conflict)));
+    vault.delete(&id).await.unwrap();
+    vault.delete(&id).await.unwrap();
+    assert!(matches!(vault.read(&id).await, Err(VaultError::Deleted)));
+    let stored = vault.store(&id, &kept).await;
+    assert!(matches!(stored, Err(VaultError::Deleted)), "{stored:?}");
+    assert!(vault.describe(&id).await.unwrap().deleted_at.is_some());
+    let labels = Labels::new(None, "x").unwrap();
+    assert!(matches!(
+        vault.rename(&id, &labels).await,
+        Err(VaultError::Deleted)
+    ));
+    let record = vault.recover(&id).await.unwrap();
+    assert_eq!((record.preview, record.deleted_at), (kept.preview(), None));
+    vault.recover(&id).await.unwrap();
+    assert_eq!(vault.read(&id).await.unwrap(), kept);
+}
+
+async fn purging_is_for_ever(vault: &dyn SecretVault) {
+    let id = EnrollmentId::random();
+    let kept = account("ACME", "ann", SECRET);
+    vault.store(&id, &kept).await.unwrap();
+    vault.delete(&id).await.unwrap();
+    vault.purge(&id).await.unwrap();
+    vault.purge(&id).await.unwrap();
+    assert!(matches!(vault.read(&id).await, Err(VaultError::NotFound)));
+    assert!(matches!(
+        vault.describe(&id).await,
+        Err(VaultError::NotFound)
+    ));
+    assert!(matches!(
+        vault.recover(&id).await,
+        Err(VaultError::NotFound)
+    ));
+    let stored = vault.store(&id, &kept).await;
+    assert!(matches!(stored, Err(VaultError::Deleted)), "{stored:?}");
+}
+
+async fn lists_are_ordered_paged_and_searched(vault: &dyn SecretVault) {
+    let mark = EnrollmentId::random().to_string().replace("totp-", "m");
+    let names = ["Delta", "alpha", "charlie", "Bravo", "echo"];
+    let mut ids = Vec::new();
+    for name in names {
+        let id = EnrollmentId::random();
+        vault
+            .store(&id, &account(&mark, name, SECRET))
+            .await
+            .unwrap();
+        ids.push(id);
+    }
+    let mut seen = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let page = vault
+            .list(Some(&mark.to_uppercase()), cursor.as_deref(), 2)
+            .await
+            .unwrap();
+        assert!(page.accounts.len() <= 2);
+        seen.extend(page.accounts.into_iter().map(|a| a.preview.account_name));
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, ["alpha", "Bravo", "charlie", "Delta", "echo"]);
+    vault.delete(&ids[1]).await.unwrap();
+    let page = vault.list(Some(&mark), None, 500).await.unwrap();
+    assert_eq!(page.accounts.len(), 4);
+    assert_eq!(page.next, None);
+    let wrong = vault.list(None, Some("no cursor"), 1).await;
+    assert!(matches!(wrong, Err(VaultError::InvalidCursor)), "{wrong:?}");
+}

@@ -1,0 +1,298 @@
+//! The cache in front of a vault: its bounds, one read for many, and what it does while
+//! the vault is away. The clock is the test's own.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod promises;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use countersign_activities::vault::{
+    AccountPage, AccountRecord, CacheSettings, CachedVault, SecretVault, Stored, VaultError,
+};
+use countersign_enrollment::account::{Labels, TotpAccount};
+use countersign_enrollment::ids::EnrollmentId;
+use tokio::sync::Notify;
+
+/// A vault that counts reads, answers when it is let, and can be down.
+#[derive(Default)]
+struct Slow {
+    reads: AtomicUsize,
+    held: AtomicBool,
+    go: Notify,
+    down: AtomicBool,
+    gone: AtomicBool,
+}
+
+impl Slow {
+    fn reads(&self) -> usize {
+        self.reads.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl SecretVault for Slow {
+    async fn store(&self, _: &EnrollmentId, _: &TotpAccount) -> Result<Stored, VaultError> {
+        Ok(Stored::Created)
+    }
+
+    async fn read(&self, id: &EnrollmentId) -> Result<TotpAccount, VaultError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        if self.held.load(Ordering::SeqCst) {
+            self.go.notified().await;
+        }
+        if self.down.load(Ordering::SeqCst) {
+            return Err(VaultError::Unavailable {
+                source: "it is down".into(),
+            });
+        }
+        if self.gone.load(Ordering::SeqCst) {
+            return Err(VaultError::Deleted);
+        }
+        Ok(promises::account("ACME", id.as_str(), "JBSWY3DPEHPK3PXP"))
+    }
+
+    async fn describe(&self, _: &EnrollmentId) -> Result<AccountRecord, VaultError> {
+        Err(VaultError::NotFound)
+    }
+
+    async fn list(
+        &self,
+        _: Option<&str>,
+        _: Option<&str>,
+        _: usize,
+    ) -> Result<AccountPage, VaultError> {
+        Err(VaultError::NotFound)
+    }
+
+    async fn rename(&self, _: &EnrollmentId, _: &Labels) -> Result<AccountRecord, VaultError> {
+        Err(VaultError::NotFound)
+    }
+
+    async fn delete(&self, _: &EnrollmentId) -> Result<(), VaultError> {
+        self.gone.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn recover(&self, _: &EnrollmentId) -> Result<AccountRecord, VaultError> {
+        Err(VaultError::NotFound)
+    }
+
+    async fn purge(&self, _: &EnrollmentId) -> Result<(), VaultError> {
+        Ok(())
+    }
+}
+
+fn cached(entries: usize, stale: u64) -> (Arc<Slow>, Arc<CachedVault>) {
+    let slow = Arc::new(Slow::default());
+    let settings = CacheSettings {
+        entries,
+        age: Duration::from_secs(60),
+        stale: Duration::from_secs(stale),
+    };
+    let cache = CachedVault::new(Arc::<Slow>::clone(&slow), settings);
+    (slow, Arc::new(cache))
+}
+
+async fn pass(seconds: u64) {
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_is_served_until_it_is_too_old() {
+    let (slow, cache) = cached(10, 0);
+    let id = EnrollmentId::random();
+    for _ in 0..5 {
+        cache.read_for_code(&id).await.unwrap();
+    }
+    assert_eq!(slow.reads(), 1);
+    pass(59).await;
+    cache.read(&id).await.unwrap();
+    assert_eq!(slow.reads(), 1);
+    pass(1).await;
+    cache.read(&id).await.unwrap();
+    assert_eq!(slow.reads(), 2);
+    let counts = cache.counts();
+    assert_eq!((counts.hits, counts.misses, counts.entries), (5, 2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_holds_no_more_than_it_may() {
+    let (slow, cache) = cached(3, 0);
+    let ids: Vec<EnrollmentId> = (0..4).map(|_| EnrollmentId::random()).collect();
+    for id in &ids {
+        cache.read(id).await.unwrap();
+    }
+    assert_eq!(cache.counts().entries, 3);
+    cache.read(&ids[3]).await.unwrap();
+    assert_eq!(slow.reads(), 4);
+    // The one that was used longest ago is out.
+    cache.read(&ids[0]).await.unwrap();
+    assert_eq!(slow.reads(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_asks_for_any_more_is_wiped() {
+    let (_, cache) = cached(10, 0);
+    cache.read(&EnrollmentId::random()).await.unwrap();
+    let stop = Arc::new(Notify::new());
+    let (sweeper, stopped) = (Arc::clone(&cache), Arc::clone(&stop));
+    let task = tokio::spawn(async move { sweeper.sweep_until(stopped.notified()).await });
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(cache.counts().entries, 0);
+    stop.notify_one();
+    task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_who_ask_at_once_cause_one_read() {
+    let (slow, cache) = cached(10, 0);
+    slow.held.store(true, Ordering::SeqCst);
+    let id = EnrollmentId::random();
+    let ask = |cache: Arc<CachedVault>, id: EnrollmentId| {
+        tokio::spawn(async move { cache.read(&id).await })
+    };
+    let first = ask(Arc::clone(&cache), id.clone());
+    while slow.reads() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let others: Vec<_> = (0..100)
+        .map(|_| ask(Arc::clone(&cache), id.clone()))
+        .collect();
+    while cache.counts().joined < 100 {
+        tokio::task::yield_now().await;
+    }
+    // The first one goes away; the read goes on for the others.
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    slow.held.store(false, Ordering::SeqCst);
+    slow.go.notify_waiters();
+    for other in others {
+        other.await.unwrap().unwrap();
+    }
+    assert_eq!(slow.reads(), 1);
+    assert_eq!(cache.counts().entries, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_who_wait_hear_why_it_failed() {
+    let (slow, cache) = cached(10, 0);
+    slow.down.store(true, Ordering::SeqCst);
+    let id = EnrollmentId::random();
+    let (one, two) = tokio::join!(cache.read(&id), cache.read(&id));
+    for read in [one, two] {
+        let Err(VaultError::Unavailable { source }) = read else {
+            panic!("{read:?}");
+        };
+        let mut text = source.to_string();
+        if let Some(inner) = source.source().and_then(std::error::Error::source) {
+            text = inner.to_string();
+        }
+        assert!(text.contains("it is down"), "{text}");
+    }
+    assert_eq!(slow.reads(), 1);
+    // A failure is not kept.
+    slow.down.store(false, Ordering::SeqCst);
+    cache.read(&id).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_from_before_a_change_is_not_kept() {
+    let (slow, cache) = cached(10, 300);
+    slow.held.store(true, Ordering::SeqCst);
+    let id = EnrollmentId::random();
+    let (reader, wanted) = (Arc::clone(&cache), id.clone());
+    let read = tokio::spawn(async move { reader.read(&wanted).await });
+    while slow.reads() == 0 {
+        tokio::task::yield_now().await;
+    }
+    cache
+        .store(&id, &promises::account("ACME", "ann", "JBSWY3DPEHPK3PXP"))
+        .await
+        .unwrap();
+    slow.go.notify_waiters();
+    read.await.unwrap().unwrap();
+    assert_eq!(cache.counts().entries, 0);
+    slow.held.store(false, Ordering::SeqCst);
+    cache.read(&id).await.unwrap();
+    cache.delete(&id).await.unwrap();
+    assert_eq!(cache.counts().entries, 0);
+    let read = cache.read_for_code(&id).await;
+    assert!(matches!(read, Err(VaultError::Deleted)), "{read:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_absent_vault_is_stood_in_for_where_that_is_wanted() {
+    let (slow, cache) = cached(10, 300);
+    let id = EnrollmentId::random();
+    cache.read(&id).await.unwrap();
+    slow.down.store(true, Ordering::SeqCst);
+    pass(100).await;
+    let reading = cache.read_for_code(&id).await.unwrap();
+    assert_eq!(reading.stale, Some(Duration::from_secs(100)));
+    assert_eq!(reading.account.account_name(), id.as_str());
+    assert_eq!(cache.counts().stale, 1);
+    // Only to make codes, and not for ever.
+    assert!(matches!(
+        cache.read(&id).await,
+        Err(VaultError::Unavailable { .. })
+    ));
+    pass(260).await;
+    let read = cache.read_for_code(&id).await;
+    assert!(
+        matches!(read, Err(VaultError::Unavailable { .. })),
+        "{read:?}"
+    );
+    slow.down.store(false, Ordering::SeqCst);
+    assert_eq!(cache.read_for_code(&id).await.unwrap().stale, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vault_that_says_nothing_is_not_waited_for_where_it_can_be_stood_in_for() {
+    let (slow, cache) = cached(10, 300);
+    let id = EnrollmentId::random();
+    cache.read(&id).await.unwrap();
+    slow.held.store(true, Ordering::SeqCst);
+    pass(100).await;
+    let started = tokio::time::Instant::now();
+    let reading = cache.read_for_code(&id).await.unwrap();
+    assert_eq!(reading.stale, Some(Duration::from_secs(102)));
+    assert_eq!(started.elapsed(), Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_account_is_not_stood_in_for() {
+    let (slow, cache) = cached(10, 300);
+    let id = EnrollmentId::random();
+    cache.read(&id).await.unwrap();
+    // By another process.
+    slow.gone.store(true, Ordering::SeqCst);
+    pass(61).await;
+    assert!(matches!(
+        cache.read_for_code(&id).await,
+        Err(VaultError::Deleted)
+    ));
+    slow.down.store(true, Ordering::SeqCst);
+    let read = cache.read_for_code(&id).await;
+    assert!(
+        matches!(read, Err(VaultError::Unavailable { .. })),
+        "{read:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_setting_an_absent_vault_is_an_error() {
+    let (slow, cache) = cached(10, 0);
+    let id = EnrollmentId::random();
+    cache.read(&id).await.unwrap();
+    slow.down.store(true, Ordering::SeqCst);
+    pass(61).await;
+    let read = cache.read_for_code(&id).await;
+    assert!(
+        matches!(read, Err(VaultError::Unavailable { .. })),
+        "{read:?}"
+    );
+}

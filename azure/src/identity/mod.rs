@@ -1,0 +1,315 @@
+//! Who this process is to Azure: one credential for Key Vault and the task hub.
+//!
+//! `azure_identity` has no chain of its own, does not read `AZURE_CLIENT_SECRET`, does
+//! not cache what the command-line tools print, and tries an absent managed identity
+//! for over a minute. [`Identity`] adds what a service needs on top: a chain that
+//! remembers what worked, a cache per scope, one request at a time, a bound on every
+//! attempt, and an error that says what was tried.
+
+mod selection;
+mod settings;
+mod unsigned;
+
+use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
+use azure_core::error::ErrorKind;
+use azure_core::time::OffsetDateTime;
+use azure_identity::{
+    AzureCliCredential, AzureDeveloperCliCredential, ClientSecretCredential,
+    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
+    WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+};
+use thiserror::Error;
+use tokio::time::Instant;
+
+pub use selection::{Selection, Source, UnknownIdentity};
+pub use settings::IdentitySettings;
+
+/// The scope of tokens for the Durable Task Scheduler.
+pub const TASK_HUB_SCOPE: &str = durabletask::SCOPE;
+
+/// How long before a token ends another one is asked for.
+const REFRESH_BEFORE: Duration = Duration::from_secs(5 * 60);
+/// How long one source may take. The libraries' own limits are longer than a request.
+const ATTEMPT: Duration = Duration::from_secs(20);
+/// How long the address of virtual machines may take while other sources are left:
+/// elsewhere nobody answers there, and `azure_identity` would try for 72 seconds.
+const PROBE: Duration = Duration::from_secs(2);
+/// After a failure, how long the same answer is given without trying again.
+const FAILURE_KEPT: Duration = Duration::from_secs(5);
+
+/// Why there is no token.
+#[derive(Clone, Debug, Error)]
+#[error(
+    "no Azure identity works. Tried {tried}. Give this process an identity, or name the one to \
+     use with --azure-identity"
+)]
+pub struct IdentityError {
+    tried: String,
+}
+
+/// One credential, chosen by [`IdentitySettings`]. Clones share its tokens.
+#[derive(Clone)]
+pub struct Identity {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    candidates: Vec<Candidate>,
+    // The async lock is held while a token is asked for, so that one task asks at a
+    // time; the other one is for looking only.
+    asking: tokio::sync::Mutex<Asking>,
+    tokens: Mutex<HashMap<String, AccessToken>>,
+}
+
+#[derive(Default)]
+struct Asking {
+    /// The candidate that worked: it is kept.
+    chosen: Option<usize>,
+    failed: Option<(Instant, IdentityError)>,
+}
+
+struct Candidate {
+    name: &'static str,
+    patience: Duration,
+    /// The credential, or what is missing to have it.
+    credential: Result<Arc<dyn TokenCredential>, String>,
+}
+
+impl Identity {
+    /// The identity that the settings choose. Asks nobody yet.
+    #[must_use]
+    pub fn new(settings: &IdentitySettings) -> Self {
+        let sources = settings.selection.sources();
+        let mut candidates: Vec<Candidate> = sources
+            .iter()
+            .map(|source| Candidate {
+                name: source.as_str(),
+                patience: match source {
+                    Source::ManagedIdentity
+                        if sources.len() > 1 && !settings.has_identity_endpoint =>
+                    {
+                        PROBE
+                    }
+                    _ => ATTEMPT,
+                },
+                credential: build(*source, settings),
+            })
+            .collect();
+        if settings.selection == Selection::Unsigned {
+            candidates.push(Candidate {
+                name: Selection::Unsigned.as_str(),
+                patience: ATTEMPT,
+                credential: Ok(Arc::new(unsigned::UnsignedCredential)),
+            });
+        }
+        Self::of(candidates)
+    }
+
+    /// An identity that tries given credentials in order. For programs that bring
+    /// their own.
+    #[must_use]
+    pub fn from_credentials(
+        credentials: impl IntoIterator<Item = (&'static str, Arc<dyn TokenCredential>)>,
+    ) -> Self {
+        let candidate = |(name, credential)| Candidate {
+            name,
+            patience: ATTEMPT,
+            credential: Ok(credential),
+        };
+        Self::of(credentials.into_iter().map(candidate).collect())
+    }
+
+    fn of(candidates: Vec<Candidate>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                candidates,
+                asking: tokio::sync::Mutex::default(),
+                tokens: Mutex::default(),
+            }),
+        }
+    }
+
+    /// A token for `scope`, such as [`TASK_HUB_SCOPE`]: valid for at least a moment,
+    /// from the cache while it has five more minutes.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError`] when no source gives one.
+    pub async fn token(&self, scope: &str) -> Result<AccessToken, IdentityError> {
+        if let Some(token) = self.kept(scope).filter(is_fresh) {
+            return Ok(token);
+        }
+        let mut asking = self.inner.asking.lock().await;
+        // Somebody else may have fetched it in the meantime.
+        let kept = self.kept(scope);
+        if let Some(token) = kept.clone().filter(is_fresh) {
+            return Ok(token);
+        }
+        let still_good = kept.filter(|token| token.expires_on > OffsetDateTime::now_utc());
+        if let Some((at, error)) = &asking.failed
+            && at.elapsed() < FAILURE_KEPT
+        {
+            return still_good.ok_or_else(|| error.clone());
+        }
+        match self.inner.ask(&mut asking, scope).await {
+            Ok(token) => {
+                asking.failed = None;
+                self.inner
+                    .tokens
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(scope.to_owned(), token.clone());
+                Ok(token)
+            }
+            Err(error) => {
+                tracing::warn!(%error, scope, "no token from Azure");
+                asking.failed = Some((Instant::now(), error.clone()));
+                still_good.ok_or(error)
+            }
+        }
+    }
+
+    fn kept(&self, scope: &str) -> Option<AccessToken> {
+        let tokens = self.inner.tokens.lock();
+        tokens
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(scope)
+            .cloned()
+    }
+
+    /// The name of the source that works, once one did.
+    pub async fn source(&self) -> Option<&'static str> {
+        let chosen = self.inner.asking.lock().await.chosen?;
+        self.inner.candidates.get(chosen).map(|c| c.name)
+    }
+}
+
+impl Inner {
+    async fn ask(&self, asking: &mut Asking, scope: &str) -> Result<AccessToken, IdentityError> {
+        let mut tried = Vec::new();
+        for (index, candidate) in self.candidates.iter().enumerate() {
+            if asking.chosen.is_some_and(|chosen| chosen != index) {
+                continue;
+            }
+            match candidate.ask(scope).await {
+                Ok(token) => {
+                    if asking.chosen.replace(index).is_none() {
+                        tracing::info!(identity = candidate.name, "Azure identity found");
+                    }
+                    return Ok(token);
+                }
+                Err(reason) => tried.push(format!("{} ({reason})", candidate.name)),
+            }
+        }
+        Err(IdentityError {
+            tried: if tried.is_empty() {
+                "nothing".to_owned()
+            } else {
+                tried.join("; ")
+            },
+        })
+    }
+}
+
+impl Candidate {
+    async fn ask(&self, scope: &str) -> Result<AccessToken, String> {
+        let credential = self.credential.as_ref().map_err(Clone::clone)?;
+        match tokio::time::timeout(self.patience, credential.get_token(&[scope], None)).await {
+            Ok(Ok(token)) => Ok(token),
+            Ok(Err(error)) => Err(in_one_line(&error)),
+            Err(_) => Err(format!("no answer within {} s", self.patience.as_secs())),
+        }
+    }
+}
+
+fn is_fresh(token: &AccessToken) -> bool {
+    token.expires_on > OffsetDateTime::now_utc() + REFRESH_BEFORE
+}
+
+fn build(source: Source, settings: &IdentitySettings) -> Result<Arc<dyn TokenCredential>, String> {
+    let failed = |error: azure_core::Error| in_one_line(&error);
+    Ok(match source {
+        Source::Environment => {
+            let (Some(tenant), Some(client), Some(secret)) = (
+                &settings.tenant_id,
+                &settings.client_id,
+                &settings.client_secret,
+            ) else {
+                return Err(
+                    "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET".to_owned(),
+                );
+            };
+            // The library keeps its own copy, which it does not wipe.
+            let secret = Secret::new(secret.as_str().to_owned());
+            ClientSecretCredential::new(tenant, client.clone(), secret, None).map_err(failed)?
+        }
+        Source::WorkloadIdentity => {
+            if settings.token_file.is_none() {
+                return Err("AZURE_FEDERATED_TOKEN_FILE is not set".to_owned());
+            }
+            WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
+                client_id: settings.client_id.clone(),
+                tenant_id: settings.tenant_id.clone(),
+                token_file_path: settings.token_file.clone(),
+                ..WorkloadIdentityCredentialOptions::default()
+            }))
+            .map_err(failed)?
+        }
+        Source::ManagedIdentity => {
+            ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
+                user_assigned_id: settings.client_id.clone().map(UserAssignedId::ClientId),
+                ..ManagedIdentityCredentialOptions::default()
+            }))
+            .map_err(failed)?
+        }
+        Source::AzureCli => AzureCliCredential::new(None).map_err(failed)?,
+        Source::AzureDeveloperCli => AzureDeveloperCliCredential::new(None).map_err(failed)?,
+    })
+}
+
+/// An error and its causes, without repetitions and line breaks.
+pub(crate) fn in_one_line(error: &(dyn StdError + 'static)) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        if !text.is_empty() && !parts.iter().any(|part| part.contains(&text)) {
+            parts.push(text);
+        }
+        next = error.source();
+    }
+    parts.join(": ")
+}
+
+#[async_trait::async_trait]
+impl TokenCredential for Identity {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        _: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        let [scope] = scopes else {
+            return Err(azure_core::Error::with_message(
+                ErrorKind::Credential,
+                "exactly one scope is needed",
+            ));
+        };
+        self.token(scope)
+            .await
+            .map_err(|error| azure_core::Error::new(ErrorKind::Credential, error))
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.inner.candidates.iter().map(|c| c.name).collect();
+        f.debug_struct("Identity").field("tries", &names).finish()
+    }
+}

@@ -1,0 +1,19 @@
+//! Azure for Countersign: Key Vault as the vault, and one identity that opens it and
+//! the Durable Task Scheduler.
+//!
+//! Built on `azure_security_keyvault_secrets` and `azure_identity`, Microsoft's
+//! maintained successors of the retired `azure_security_keyvault` line.
+//!
+//! - [`Identity`] proves who this process is: one credential, chosen by name or tried
+//!   in the order that users know from `DefaultAzureCredential`.
+//! - [`KeyVault`] keeps the promises of
+//!   [`SecretVault`](countersign_activities::vault::SecretVault) in a Key Vault.
+//! - The identity also gives the tokens that the task hub wants: it is a
+//!   [`TokenProvider`](durabletask::TokenProvider).
+
+pub mod identity;
+pub mod key_vault;
+mod task_hub;
+
+pub use identity::{Identity, IdentityError, IdentitySettings, Selection, Source};
+pub use key_vault::{KeyVault, KeyVaultError, KeyVaultSettings, SettingsError, VaultAddress};

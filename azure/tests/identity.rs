@@ -1,0 +1,216 @@
+//! One identity: its order, its cache, its errors. The credentials here are the test's
+//! own; those of Azure are tried as far as they go without Azure.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+use azure_core::error::{Error, ErrorKind};
+use azure_core::time::OffsetDateTime;
+use countersign_azure::identity::TASK_HUB_SCOPE;
+use countersign_azure::{Identity, IdentitySettings, Selection, Source};
+
+/// Gives tokens that last `lifetime`, or fails.
+#[derive(Debug, Default)]
+struct Scripted {
+    asked: AtomicUsize,
+    scopes: Mutex<Vec<String>>,
+    lifetime: Mutex<Option<Duration>>,
+    pause: Option<Duration>,
+}
+
+impl Scripted {
+    fn lasting(lifetime: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            lifetime: Mutex::new(Some(lifetime)),
+            ..Self::default()
+        })
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl TokenCredential for Scripted {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        _: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        let number = self.asked.fetch_add(1, Ordering::SeqCst);
+        self.scopes.lock().unwrap().push(scopes.join(" "));
+        if let Some(pause) = self.pause {
+            tokio::time::sleep(pause).await;
+        }
+        match *self.lifetime.lock().unwrap() {
+            Some(lifetime) => Ok(AccessToken::new(
+                format!("token {number}"),
+                OffsetDateTime::now_utc() + lifetime,
+            )),
+            None => Err(Error::with_message(
+                ErrorKind::Credential,
+                "nobody is\nlogged in",
+            )),
+        }
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn identity(sources: &[(&'static str, &Arc<Scripted>)]) -> Identity {
+    Identity::from_credentials(sources.iter().map(|(name, source)| {
+        let credential: Arc<dyn TokenCredential> = Arc::<Scripted>::clone(source);
+        (*name, credential)
+    }))
+}
+
+#[tokio::test]
+async fn the_first_that_works_is_kept() {
+    let absent = Arc::new(Scripted::default());
+    let present = Scripted::lasting(HOUR);
+    let never = Scripted::lasting(HOUR);
+    let identity = identity(&[("one", &absent), ("two", &present), ("three", &never)]);
+    identity.token("https://a/.default").await.unwrap();
+    assert_eq!(identity.source().await, Some("two"));
+    identity.token("https://b/.default").await.unwrap();
+    assert_eq!((absent.asked(), present.asked(), never.asked()), (1, 2, 0));
+}
+
+#[tokio::test]
+async fn one_identity_serves_vault_and_hub_with_a_token_each() {
+    let source = Scripted::lasting(HOUR);
+    let identity = identity(&[("only", &source)]);
+    let vault = identity
+        .token("https://vault.azure.net/.default")
+        .await
+        .unwrap();
+    let hub = identity.token(TASK_HUB_SCOPE).await.unwrap();
+    assert_ne!(vault.token.secret(), hub.token.secret());
+    for _ in 0..10 {
+        let again = identity.clone().token(TASK_HUB_SCOPE).await.unwrap();
+        assert_eq!(again.token.secret(), hub.token.secret());
+    }
+    assert_eq!(
+        *source.scopes.lock().unwrap(),
+        [
+            "https://vault.azure.net/.default",
+            "https://durabletask.io/.default"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn many_who_ask_at_once_cause_one_request() {
+    let source = Arc::new(Scripted {
+        lifetime: Mutex::new(Some(HOUR)),
+        pause: Some(Duration::from_millis(50)),
+        ..Scripted::default()
+    });
+    let identity = identity(&[("only", &source)]);
+    let asks = (0..50).map(|_| {
+        let identity = identity.clone();
+        tokio::spawn(async move { identity.token("https://a/.default").await.map(drop) })
+    });
+    for ask in asks.collect::<Vec<_>>() {
+        ask.await.unwrap().unwrap();
+    }
+    assert_eq!(source.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_before_it_ends_and_used_to_the_end_if_that_fails() {
+    let source = Scripted::lasting(Duration::from_secs(120));
+    let identity = identity(&[("only", &source)]);
+    let first = identity.token("https://a/.default").await.unwrap();
+    let second = identity.token("https://a/.default").await.unwrap();
+    assert_ne!(first.token.secret(), second.token.secret());
+    *source.lifetime.lock().unwrap() = None;
+    let kept = identity.token("https://a/.default").await.unwrap();
+    assert_eq!(kept.token.secret(), second.token.secret());
+}
+
+#[tokio::test]
+async fn when_none_works_the_error_says_what_was_tried_and_is_not_tried_again_at_once() {
+    let (one, two) = (Arc::new(Scripted::default()), Arc::new(Scripted::default()));
+    let identity = identity(&[("managed-identity", &one), ("azure-cli", &two)]);
+    let error = identity
+        .token("https://a/.default")
+        .await
+        .unwrap_err()
+        .to_string();
+    for word in [
+        "managed-identity",
+        "azure-cli",
+        "nobody is logged in",
+        "--azure-identity",
+    ] {
+        assert!(error.contains(word), "{error}");
+    }
+    identity.token("https://a/.default").await.unwrap_err();
+    assert_eq!((one.asked(), two.asked()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_says_nothing_is_not_waited_for() {
+    let silent = Arc::new(Scripted {
+        lifetime: Mutex::new(Some(HOUR)),
+        pause: Some(Duration::from_secs(3600)),
+        ..Scripted::default()
+    });
+    let present = Scripted::lasting(HOUR);
+    let identity = identity(&[("silent", &silent), ("present", &present)]);
+    let started = tokio::time::Instant::now();
+    identity.token("https://a/.default").await.unwrap();
+    assert!(started.elapsed() <= Duration::from_secs(30));
+    assert_eq!(identity.source().await, Some("present"));
+}
+
+#[tokio::test]
+async fn what_is_not_configured_is_told_without_asking_anybody() {
+    for (source, word) in [
+        (Source::Environment, "AZURE_CLIENT_SECRET"),
+        (Source::WorkloadIdentity, "AZURE_FEDERATED_TOKEN_FILE"),
+    ] {
+        let identity = Identity::new(&IdentitySettings {
+            selection: Selection::Only(source),
+            ..IdentitySettings::default()
+        });
+        let error = identity
+            .token(TASK_HUB_SCOPE)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(source.as_str()) && error.contains(word),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn settings_come_from_the_variables_that_users_know_and_hide_the_secret() {
+    let settings = IdentitySettings::from_environment(|name| {
+        Some(match name {
+            "AZURE_CLIENT_ID" => "an id".to_owned(),
+            "AZURE_TENANT_ID" => "a tenant".to_owned(),
+            "AZURE_CLIENT_SECRET" => "hunter2".to_owned(),
+            "AZURE_FEDERATED_TOKEN_FILE" => String::new(),
+            _ => return None,
+        })
+    });
+    assert_eq!(settings.client_id.as_deref(), Some("an id"));
+    assert_eq!(settings.token_file, None);
+    assert!(!settings.has_identity_endpoint);
+    let shown = format!("{settings:?}");
+    assert!(
+        shown.contains("a tenant") && !shown.contains("hunter2"),
+        "{shown}"
+    );
+}

@@ -1,0 +1,241 @@
+//! Settings for Azure: which vault, which identity, how codes are cached.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use countersign_activities::vault::CacheSettings;
+use countersign_azure::{IdentitySettings, KeyVaultSettings, Selection, VaultAddress};
+use durabletask::{AuthenticationKind, Connection};
+
+use super::{Config, Settings};
+use crate::duration;
+
+/// The most accounts that can be kept in the cache: some hundreds of megabytes.
+const MOST_CACHED: usize = 1_000_000;
+
+/// The vault in Azure, and how it is used.
+#[derive(Clone, Debug)]
+pub struct AzureConfig {
+    /// The Key Vault that keeps the accounts, instead of the data folder.
+    pub key_vault: Option<KeyVaultSettings>,
+    /// Who this process is to Key Vault and to the task hub.
+    pub identity: IdentitySettings,
+    /// What is kept in memory of a Key Vault's accounts.
+    pub cache: CacheSettings,
+}
+
+impl Default for AzureConfig {
+    fn default() -> Self {
+        Self {
+            key_vault: None,
+            identity: IdentitySettings::default(),
+            cache: CacheSettings::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// The settings of this module, from the environment.
+    pub(super) fn azure_from_environment(
+        &mut self,
+        var: &impl Fn(&str) -> Option<String>,
+        problems: &mut Vec<String>,
+    ) {
+        self.key_vault = var("COUNTERSIGN_KEY_VAULT")
+            .or_else(|| var("KEY_VAULT_URL"))
+            .or_else(|| var("KEY_VAULT_NAME"));
+        self.key_vault_emulator =
+            var("KEY_VAULT_EMULATOR").and_then(|value| match value.as_str() {
+                "true" | "1" => Some(true),
+                "false" | "0" => Some(false),
+                _ => {
+                    problems.push("KEY_VAULT_EMULATOR is true or false".to_owned());
+                    None
+                }
+            });
+        self.key_vault_ca_file = var("KEY_VAULT_CA_FILE");
+        self.key_vault_api_version = var("KEY_VAULT_API_VERSION");
+        self.azure_identity =
+            var("COUNTERSIGN_AZURE_IDENTITY").or_else(|| var("AZURE_TOKEN_CREDENTIALS"));
+        self.token_cache_age = var("COUNTERSIGN_TOKEN_CACHE_AGE");
+        self.token_cache_size = var("COUNTERSIGN_TOKEN_CACHE_SIZE").and_then(|value| {
+            value
+                .parse()
+                .inspect_err(|_| {
+                    problems
+                        .push("COUNTERSIGN_TOKEN_CACHE_SIZE is a number of accounts".to_owned());
+                })
+                .ok()
+        });
+        self.token_max_stale = var("COUNTERSIGN_TOKEN_MAX_STALE");
+    }
+
+    /// Where the task hub is: a connection string, or an endpoint that makes one with
+    /// the name of the hub.
+    pub(super) fn hub(&self, config: &Config, problems: &mut Vec<String>) -> Option<String> {
+        let (text, endpoint) = (&self.connection_string, &self.hub_endpoint);
+        if text.is_some() && endpoint.is_some() {
+            problems.push(
+                "give connection-string or hub-endpoint, not both: they name a task hub each"
+                    .to_owned(),
+            );
+            return None;
+        }
+        if let Some(endpoint) = endpoint {
+            if endpoint.contains([';', '=']) {
+                problems.push(
+                    "hub-endpoint is an address such as https://NAME.REGION.durabletask.io; a \
+                     whole connection string goes into connection-string"
+                        .to_owned(),
+                );
+                return None;
+            }
+            let kind = if endpoint.starts_with("http://") {
+                "None"
+            } else {
+                "DefaultAzure"
+            };
+            return Some(format!(
+                "Endpoint={endpoint};TaskHub={};Authentication={kind}",
+                config.task_hub
+            ));
+        }
+        text.clone()
+    }
+
+    /// The settings of this module, checked.
+    pub(super) fn check_azure(
+        &self,
+        environment: impl Fn(&str) -> Option<String>,
+        connection_string: Option<&str>,
+        problems: &mut Vec<String>,
+    ) -> AzureConfig {
+        let mut identity = IdentitySettings::from_environment(environment);
+        let named = self.azure_identity.as_deref().map(str::parse::<Selection>);
+        let named = match named.transpose() {
+            Ok(named) => named,
+            Err(error) => {
+                problems.push(format!("azure-identity: {error}"));
+                None
+            }
+        };
+        // One identity for vault and hub: what the connection string says goes for both.
+        if let Some(Ok(connection)) = connection_string.map(Connection::parse) {
+            adopt(&mut identity, named, &connection, problems);
+        }
+        if let Some(named) = named {
+            identity.selection = named;
+        }
+        let key_vault = self.check_key_vault(problems);
+        let emulator = key_vault.as_ref().is_none_or(|vault| vault.emulator);
+        if identity.selection == Selection::Unsigned && !emulator {
+            problems.push(
+                "azure-identity unsigned is for emulators; Azure refuses it. Set \
+                 key-vault-emulator if the vault is one"
+                    .to_owned(),
+            );
+        }
+        AzureConfig {
+            key_vault,
+            identity,
+            cache: self.check_cache(problems),
+        }
+    }
+
+    fn check_key_vault(&self, problems: &mut Vec<String>) -> Option<KeyVaultSettings> {
+        let Some(text) = self.key_vault.as_deref() else {
+            if self.key_vault_emulator == Some(true)
+                || self.key_vault_ca_file.is_some()
+                || self.key_vault_api_version.is_some()
+            {
+                problems.push(
+                    "key-vault-emulator, key-vault-ca-file and key-vault-api-version are about a \
+                     key vault, but key-vault names none"
+                        .to_owned(),
+                );
+            }
+            return None;
+        };
+        let address = if text.contains("://") {
+            text.parse()
+        } else {
+            VaultAddress::from_name(text)
+        };
+        match address {
+            Ok(address) => Some(KeyVaultSettings {
+                emulator: self.key_vault_emulator.unwrap_or(false),
+                ca_file: self.key_vault_ca_file.as_deref().map(PathBuf::from),
+                api_version: self.key_vault_api_version.clone(),
+                ..KeyVaultSettings::new(address)
+            }),
+            Err(error) => {
+                problems.push(format!("key-vault: {error}"));
+                None
+            }
+        }
+    }
+
+    fn check_cache(&self, problems: &mut Vec<String>) -> CacheSettings {
+        let usual = CacheSettings::default();
+        let mut time = |name: &str, text: &Option<String>, usual: Duration| match text.as_deref() {
+            None => usual,
+            Some("0" | "0s") => Duration::ZERO,
+            Some(text) => duration::parse(text).unwrap_or_else(|reason| {
+                problems.push(format!("{name}: {reason}"));
+                usual
+            }),
+        };
+        let age = time("token-cache-age", &self.token_cache_age, usual.age);
+        let stale = time("token-max-stale", &self.token_max_stale, usual.stale);
+        let entries = self.token_cache_size.unwrap_or(usual.entries);
+        if !(1..=MOST_CACHED).contains(&entries) {
+            problems.push(format!("token-cache-size is 1 to {MOST_CACHED} accounts"));
+        }
+        CacheSettings {
+            entries,
+            age,
+            stale,
+        }
+    }
+}
+
+/// Takes over what a connection string says about the identity.
+fn adopt(
+    identity: &mut IdentitySettings,
+    named: Option<Selection>,
+    connection: &Connection,
+    problems: &mut Vec<String>,
+) {
+    let said = connection.authentication();
+    if said.kind == AuthenticationKind::None {
+        return;
+    }
+    // Kinds without a Rust equivalent (Visual Studio and the like) are refused.
+    let kind = format!("{:?}", said.kind);
+    match kind.parse::<Selection>() {
+        Ok(selection) => {
+            if named.is_some_and(|named| {
+                named != selection && said.kind != AuthenticationKind::DefaultAzure
+            }) {
+                problems.push(format!(
+                    "azure-identity and the connection string name different identities ({kind} \
+                     there); one identity is used for vault and task hub, so give one"
+                ));
+            }
+            identity.selection = selection;
+        }
+        Err(_) => problems.push(format!(
+            "connection-string: Authentication={kind} is not supported; write DefaultAzure, \
+             ManagedIdentity, WorkloadIdentity, Environment, AzureCli or None"
+        )),
+    }
+    if let Some(id) = &said.client_id {
+        identity.client_id = Some(id.clone());
+    }
+    if let Some(id) = &said.tenant_id {
+        identity.tenant_id = Some(id.clone());
+    }
+    if let Some(path) = &said.token_file_path {
+        identity.token_file = Some(PathBuf::from(path));
+    }
+}

@@ -1,0 +1,282 @@
+//! The binary on Azure by configuration alone: Key Vault over TLS and a managed identity,
+//! both played by small fakes of our own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../azure/tests/fake/mod.rs"]
+mod fake;
+
+use std::process::{Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use fake::{FakeKeyVault, Fault, Op};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+const URI: &str = "otpauth://totp/Test%20Token?secret=2FASTEST&issuer=2FAS";
+const TOKEN: &str = "an-administrator-for-tests";
+const NOWHERE: &str = "totp-00000000-0000-4000-8000-000000000000";
+
+/// The endpoint at which containers get tokens of their managed identity.
+struct ManagedIdentity {
+    address: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl ManagedIdentity {
+    async fn start() -> Self {
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/msi/token", listener.local_addr().unwrap());
+        let router = Router::new().fallback(token).with_state(Arc::clone(&asked));
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, asked }
+    }
+}
+
+async fn token(
+    State(asked): State<Arc<Mutex<Vec<String>>>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    if headers
+        .get("x-identity-header")
+        .is_none_or(|value| value != "proof")
+    {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    asked.lock().unwrap().push(query.unwrap_or_default());
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    axum::Json(json!({
+        "access_token": "token-of-the-managed-identity",
+        // A string, as App Service sends it.
+        "expires_on": (now + 86_400).to_string(),
+        "resource": "https://vault.azure.net",
+        "token_type": "Bearer",
+    }))
+    .into_response()
+}
+
+struct Azure {
+    vault: FakeKeyVault,
+    identity: ManagedIdentity,
+    folder: tempfile::TempDir,
+}
+
+struct Server {
+    base: String,
+    child: Child,
+}
+
+impl Azure {
+    async fn start() -> Self {
+        Self {
+            vault: FakeKeyVault::start().await,
+            identity: ManagedIdentity::start().await,
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn program(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command
+            .env("COUNTERSIGN_DATA_DIR", self.folder.path().join("data"))
+            .env("COUNTERSIGN_ADMIN_TOKEN", TOKEN)
+            .env("COUNTERSIGN_AZURE_IDENTITY", "managed-identity")
+            .env("IDENTITY_ENDPOINT", &self.identity.address)
+            .env("IDENTITY_HEADER", "proof")
+            .env("AZURE_CLIENT_ID", "the-client-id")
+            .env("KEY_VAULT_URL", self.vault.url())
+            .env("KEY_VAULT_EMULATOR", "true")
+            .env("KEY_VAULT_CA_FILE", self.vault.ca_file())
+            .env("NO_PROXY", "*")
+            .env_remove("RUST_BACKTRACE")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        self.program().args(arguments).output().await.unwrap()
+    }
+
+    async fn serve(&self, more: &[&str]) -> Server {
+        let mut child = self
+            .program()
+            .args(["serve", "--json", "--listen", "127.0.0.1:0"])
+            .args([
+                "--scheduler-listen",
+                "127.0.0.1:0",
+                "--dashboard-listen",
+                "none",
+            ])
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut said = String::new();
+        while serde_json::from_str::<Value>(&said).is_err() {
+            let read = lines.read_line(&mut said).await.unwrap();
+            assert_ne!(read, 0, "serve ended early: {said}");
+        }
+        // The pipe is read to its end, so that the server never waits for it.
+        tokio::spawn(async move { lines.read_to_end(&mut Vec::new()).await });
+        let said: Value = serde_json::from_str(&said).unwrap();
+        Server {
+            base: said["server"].as_str().unwrap().to_owned(),
+            child,
+        }
+    }
+}
+
+impl Server {
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = http.get(format!("{}{path}", self.base)).bearer_auth(TOKEN);
+        let answer = request.send().await.unwrap();
+        (answer.status(), answer.json().await.unwrap())
+    }
+
+    async fn enroll(&self) -> (StatusCode, Value) {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = http
+            .post(format!("{}/api/accounts", self.base))
+            .bearer_auth(TOKEN)
+            .json(&json!({ "uri": URI }));
+        let answer = request.send().await.unwrap();
+        (answer.status(), answer.json().await.unwrap())
+    }
+
+    async fn stop(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_account_goes_through_key_vault_with_a_managed_identity_and_survives_a_new_folder() {
+    let azure = Azure::start().await;
+    let server = azure.serve(&[]).await;
+    let (status, enrolled) = server.enroll().await;
+    assert_eq!(status, StatusCode::CREATED, "{enrolled}");
+    let id = enrolled["secretName"].as_str().unwrap().to_owned();
+    let (status, code) = server.get(&format!("/api/tokens?id={id}")).await;
+    assert_eq!(status, StatusCode::OK, "{code}");
+    assert_eq!(code["token"].as_str().unwrap().len(), 6);
+    assert_eq!(code.get("vaultStaleSeconds"), None);
+    let (_, ready) = server.get("/readyz").await;
+    assert_eq!(ready["vault"], "ok");
+    let (_, accounts) = server.get("/api/accounts").await;
+    assert_eq!(accounts["accounts"][0]["issuer"], "2FAS", "{accounts}");
+    let health = azure.run(&["health", "--server", &server.base]).await;
+    assert!(health.status.success(), "{health:?}");
+
+    // One version, by the identity that was named.
+    assert_eq!(azure.vault.vault(|vault| vault.versions(&id).len()), 1);
+    for seen in azure.vault.seen() {
+        if let Some(token) = seen.token {
+            assert_eq!(token, "Bearer token-of-the-managed-identity");
+        }
+    }
+    let asked = azure.identity.asked.lock().unwrap().clone();
+    assert!(asked[0].contains("client_id=the-client-id"), "{asked:?}");
+    assert!(asked[0].contains("vault.azure.net"), "{asked:?}");
+
+    // Nothing that matters was in the folder.
+    server.stop().await;
+    std::fs::remove_dir_all(azure.folder.path().join("data")).unwrap();
+    let server = azure.serve(&[]).await;
+    let (status, code) = server.get(&format!("/api/tokens?id={id}")).await;
+    assert_eq!(status, StatusCode::OK, "{code}");
+}
+
+#[tokio::test]
+async fn codes_go_on_while_key_vault_is_away_and_say_so() {
+    let azure = Azure::start().await;
+    let server = azure
+        .serve(&["--token-cache-age", "1ms", "--token-max-stale", "10m"])
+        .await;
+    let (_, enrolled) = server.enroll().await;
+    let id = enrolled["secretName"].as_str().unwrap().to_owned();
+    let path = format!("/api/tokens?id={id}");
+    let (status, _) = server.get(&path).await;
+    assert_eq!(status, StatusCode::OK);
+
+    for fault in [
+        Fault::Answer(503, "ServiceUnavailable", "", None),
+        Fault::Reset,
+        Fault::Stall(Duration::from_secs(30)),
+    ] {
+        azure.vault.plan(Some(Op::Get), None, usize::MAX, fault);
+        let (status, code) = server.get(&path).await;
+        assert_eq!(status, StatusCode::OK, "{code}");
+        assert!(code["vaultStaleSeconds"].is_u64(), "{code}");
+
+        // What was never read cannot be stood in for; the answer comes all the same.
+        let started = Instant::now();
+        let (status, problem) = server.get(&format!("/api/tokens?id={NOWHERE}")).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{problem}");
+        let kind = problem["type"].as_str().unwrap();
+        assert!(kind.ends_with("vault-unavailable"), "{problem}");
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "{:?}",
+            started.elapsed()
+        );
+        azure.vault.heal();
+    }
+    let (status, _) = server.get(&format!("/api/tokens?id={NOWHERE}")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn an_enrollment_outlasts_a_throttled_vault() {
+    let azure = Azure::start().await;
+    let server = azure.serve(&[]).await;
+    azure
+        .vault
+        .fail(Op::Set, 2, Fault::Answer(429, "Throttled", "", Some("1")));
+    azure.vault.fail(Op::Set, 1, Fault::DoneThenReset);
+    let (status, enrolled) = server.enroll().await;
+    assert_eq!(status, StatusCode::CREATED, "{enrolled}");
+    let id = enrolled["secretName"].as_str().unwrap();
+    assert_eq!(azure.vault.vault(|vault| vault.versions(id).len()), 1);
+}
+
+#[tokio::test]
+async fn config_check_tells_what_works_and_what_to_do() {
+    let azure = Azure::start().await;
+    let good = azure.run(&["config", "check", "--json"]).await;
+    assert!(good.status.success(), "{good:?}");
+    let told: Value = serde_json::from_slice(&good.stdout).unwrap();
+    assert_eq!(told["vault"]["ok"], true);
+    assert_eq!(told["identity"], "managed-identity");
+    assert_eq!(told["settings"]["key-vault"], azure.vault.url());
+    assert!(!String::from_utf8_lossy(&good.stdout).contains(TOKEN));
+
+    let bad = azure
+        .program()
+        .args(["config", "check"])
+        .env("COUNTERSIGN_AZURE_IDENTITY", "environment")
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(bad.status.code(), Some(1));
+    let told = String::from_utf8(bad.stdout).unwrap();
+    assert!(told.contains("AZURE_CLIENT_SECRET"), "{told}");
+
+    azure.vault.vault(|vault| vault.forbidden.insert(Op::List));
+    let bad = azure.run(&["config", "check"]).await;
+    assert_eq!(bad.status.code(), Some(1));
+    let told = String::from_utf8(bad.stdout).unwrap();
+    assert!(told.contains("readMetadata"), "{told}");
+}
