@@ -208,7 +208,7 @@ async fn refusals_are_told_apart_and_not_repeated() {
     let fake = FakeKeyVault::start().await;
     let vault = vault(&fake);
     let id = EnrollmentId::random();
-    vault.check().await.unwrap();
+    vault.store(&id, &account()).await.unwrap();
     for (status, code, inner, words) in [
         (403, "Forbidden", "ForbiddenByRbac", "getSecret"),
         (403, "Forbidden", "ForbiddenByFirewall", "network rules"),

@@ -359,10 +359,14 @@ impl Client {
                 tokio::time::sleep_until(opens).await;
             }
             self.counters.calls.fetch_add(1, Ordering::Relaxed);
-            let error = match tokio::time::timeout(budget.one, attempt()).await {
+            let patience = match tries {
+                0 => budget.one,
+                _ => budget.one.min(deadline - Instant::now()),
+            };
+            let error = match tokio::time::timeout(patience, attempt()).await {
                 Ok(Ok(done)) => return Ok(done),
                 Ok(Err(error)) => KeyVaultError::from_sdk(operation, &error),
-                Err(_) => KeyVaultError::TimedOut { after: budget.one },
+                Err(_) => KeyVaultError::TimedOut { after: patience },
             };
             self.note(operation, &error, tries);
             let Some(wait) = error.wait(tries) else {

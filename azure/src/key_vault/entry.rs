@@ -29,13 +29,14 @@ const SCHEMA: &str = "schema";
 const ENROLLMENT: &str = "enrollment";
 const ACCOUNT_NAME: &str = "accountName";
 const ISSUER: &str = "issuer";
+const LABEL_ISSUER: &str = "labelIssuer";
 const ALGORITHM: &str = "algorithm";
 const DIGITS: &str = "digits";
 const PERIOD: &str = "period";
 
 /// The version of the value's JSON.
 const VERSION: u32 = 1;
-/// More than any value has: 1,024 characters of secret and two labels of 256
+/// More than any value has: 1,024 characters of secret and three labels of 256
 /// characters, escaped. Reserved at once, so that no copy stays behind when it grows.
 const VALUE_CAPACITY: usize = 8 * 1024;
 
@@ -75,6 +76,8 @@ struct WrittenValue<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     issuer: Option<&'a str>,
     account_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label_issuer: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +95,8 @@ struct ReadValue {
     #[serde(default)]
     issuer: Option<String>,
     account_name: String,
+    #[serde(default)]
+    label_issuer: Option<String>,
 }
 
 /// The value that is kept for `account`.
@@ -111,6 +116,7 @@ pub(super) fn value(account: &TotpAccount) -> Option<Zeroizing<String>> {
             period: parameters.period(),
             issuer: account.issuer(),
             account_name: account.account_name(),
+            label_issuer: account.labels().label_issuer(),
         },
     )
     .ok()?;
@@ -140,10 +146,15 @@ pub(super) fn tags(id: &EnrollmentId, account: &TotpAccount) -> Tags {
 /// Sets what an account is called, and leaves other tags alone.
 pub(super) fn label(tags: &mut Tags, labels: &Labels) {
     tags.insert(ACCOUNT_NAME.to_owned(), labels.account_name().to_owned());
-    match labels.issuer() {
-        Some(issuer) => tags.insert(ISSUER.to_owned(), issuer.to_owned()),
-        None => tags.remove(ISSUER),
-    };
+    for (tag, text) in [
+        (ISSUER, labels.issuer()),
+        (LABEL_ISSUER, labels.label_issuer()),
+    ] {
+        match text {
+            Some(text) => tags.insert(tag.to_owned(), text.to_owned()),
+            None => tags.remove(tag),
+        };
+    }
 }
 
 /// The tags of a purged account's name.
@@ -202,8 +213,9 @@ impl Metadata {
             .filter(|_| !self.tags.contains_key(SCHEMA))
             .and_then(|issuer| name.strip_prefix(issuer)?.strip_prefix(':'))
             .unwrap_or(name);
+        let label_issuer = self.tags.get(LABEL_ISSUER).map(String::as_str);
         Labels::new(issuer, name)
-            .map(Some)
+            .map(|labels| Some(labels.with_label_issuer(label_issuer)))
             .map_err(|_| spoilt_tags())
     }
 
@@ -221,6 +233,7 @@ impl Metadata {
             preview: AccountPreview {
                 issuer: labels.issuer().map(str::to_owned),
                 account_name: labels.account_name().to_owned(),
+                label_issuer: labels.label_issuer().map(str::to_owned),
                 algorithm: parameters.algorithm(),
                 digits: parameters.digits(),
                 period: parameters.period(),
@@ -249,7 +262,8 @@ impl Metadata {
         let labels = match self.labels()? {
             Some(labels) => labels,
             None => Labels::new(read.issuer.as_deref(), &read.account_name)
-                .map_err(|_| spoilt_value())?,
+                .map_err(|_| spoilt_value())?
+                .with_label_issuer(read.label_issuer.as_deref()),
         };
         let parameters = CodeParameters::new(read.algorithm, read.digits, read.period)
             .map_err(|_| spoilt_value())?;
@@ -323,6 +337,7 @@ mod tests {
         let id = EnrollmentId::random();
         for uri in [
             "otpauth://totp/ACME:ann@example.com?secret=JBSWY3DPEHPK3PXP&issuer=ACME",
+            "otpauth://totp/Other:ann?secret=JBSWY3DPEHPK3PXP&issuer=ACME",
             "otpauth://totp/x?secret=MFRGGZDFMZTWQ2LK&algorithm=SHA512&digits=8&period=60",
         ] {
             let account = account(uri);
@@ -386,7 +401,7 @@ mod tests {
             "A&secret=2FASTEST",
             r#"{"version":1}"#,
             r#"{"version":0,"secret":"2FASTEST"}"#,
-            r#"{"version":1,"secret":"2FASTEST","algorithm":"SHA1","digits":5,"period":30,"accountName":"a"}"#,
+            r#"{"version":1,"secret":"2FASTEST","algorithm":"SHA1","digits":9,"period":30,"accountName":"a"}"#,
             r#"{"version":1,"secret":"01","algorithm":"SHA1","digits":6,"period":30,"accountName":"a"}"#,
         ] {
             let read = Metadata::default().account(&kept(value));
