@@ -270,7 +270,7 @@ impl Running {
             .map_err(|error| AppError::Verify(error.to_string()))?;
         let (audit, audit_writer) = Audit::open(
             self.data.path().join(AUDIT_DATABASE),
-            &self.data.secret_key(SERVER_KEY)?,
+            &*self.data.secret_key(SERVER_KEY)?,
         )?;
         let mut access = Access::new(&admin_token, store, &server_key);
         if config.auth == AuthMode::None {

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use countersign_activities::totp;
-use countersign_activities::vault::{SecretVault, VaultError};
-use countersign_enrollment::account::TotpAccount;
+use countersign_activities::vault::{Reading, SecretVault, VaultError};
 use countersign_enrollment::ids::EnrollmentId;
 use thiserror::Error;
 
@@ -58,11 +57,10 @@ impl Tokens {
     /// The code of the account `id` now.
     pub(crate) async fn now(&self, id: &EnrollmentId) -> Result<Token, TokenError> {
         let reading = self.vault.read_for_code(id).await.map_err(from_vault)?;
-        let account = reading.account;
         // Read after the vault has answered, however long that took, and only once:
         // code and time left always belong together.
         let now = self.clock.now();
-        self.shown_at(&account, now, now)
+        shown_at(&reading, now, now)
     }
 
     /// The code of the account `id` that is shown for at least `validity` from now on:
@@ -73,43 +71,42 @@ impl Tokens {
         id: &EnrollmentId,
         validity: TimeDelta,
     ) -> Result<Token, TokenError> {
-        let account = self.vault.read(id).await.map_err(from_vault)?;
+        let reading = self.vault.read_for_code(id).await.map_err(from_vault)?;
         let now = self.clock.now();
-        let present = self.shown_at(&account, now, now)?;
+        let present = shown_at(&reading, now, now)?;
         if present.valid_until - now >= validity {
             return Ok(present);
         }
-        self.shown_at(&account, present.valid_until, now)
+        shown_at(&reading, present.valid_until, now)
     }
+}
 
-    fn shown_at(
-        &self,
-        account: &TotpAccount,
-        moment: DateTime<Utc>,
-        now: DateTime<Utc>,
-    ) -> Result<Token, TokenError> {
-        let seconds = u64::try_from(moment.timestamp()).unwrap_or(0);
-        let code =
-            totp::code_at(account, seconds).map_err(|e| TokenError::Internal(Box::new(e)))?;
-        let next = totp::code_at(account, code.valid_until)
-            .map_err(|e| TokenError::Internal(Box::new(e)))?;
-        let time = |seconds: u64| {
-            i64::try_from(seconds)
-                .ok()
-                .and_then(|s| DateTime::from_timestamp(s, 0))
-                .unwrap_or(now)
-        };
-        Ok(Token {
-            valid_from: time(code.valid_from),
-            valid_until: time(code.valid_until),
-            time_remaining: remaining(code.valid_until, now),
-            period: code.period,
-            token: code.token,
-            next_token: next.token,
-            server_time: now,
-            vault_stale: reading.stale,
-        })
-    }
+fn shown_at(
+    reading: &Reading,
+    moment: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Token, TokenError> {
+    let account = &reading.account;
+    let seconds = u64::try_from(moment.timestamp()).unwrap_or(0);
+    let code = totp::code_at(account, seconds).map_err(|e| TokenError::Internal(Box::new(e)))?;
+    let next =
+        totp::code_at(account, code.valid_until).map_err(|e| TokenError::Internal(Box::new(e)))?;
+    let time = |seconds: u64| {
+        i64::try_from(seconds)
+            .ok()
+            .and_then(|s| DateTime::from_timestamp(s, 0))
+            .unwrap_or(now)
+    };
+    Ok(Token {
+        valid_from: time(code.valid_from),
+        valid_until: time(code.valid_until),
+        time_remaining: remaining(code.valid_until, now),
+        period: code.period,
+        token: code.token,
+        next_token: next.token,
+        server_time: now,
+        vault_stale: reading.stale,
+    })
 }
 
 /// Whole seconds from `now` until a code is shown no more, at least one.

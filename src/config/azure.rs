@@ -14,7 +14,7 @@ use crate::duration;
 const MOST_CACHED: usize = 1_000_000;
 
 /// The vault in Azure, and how it is used.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct AzureConfig {
     /// The Key Vault that keeps the accounts, instead of the data folder.
     pub key_vault: Option<KeyVaultSettings>,
@@ -22,16 +22,6 @@ pub struct AzureConfig {
     pub identity: IdentitySettings,
     /// What is kept in memory of a Key Vault's accounts.
     pub cache: CacheSettings,
-}
-
-impl Default for AzureConfig {
-    fn default() -> Self {
-        Self {
-            key_vault: None,
-            identity: IdentitySettings::default(),
-            cache: CacheSettings::default(),
-        }
-    }
 }
 
 impl Settings {
