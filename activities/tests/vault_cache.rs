@@ -182,7 +182,18 @@ async fn all_who_wait_hear_why_it_failed() {
     let (slow, cache) = cached(10, 0);
     slow.down.store(true, Ordering::SeqCst);
     let id = EnrollmentId::random();
-    let (one, two) = tokio::join!(cache.read(&id), cache.read(&id));
+    slow.held.store(true, Ordering::SeqCst);
+    let ask = |cache: Arc<CachedVault>, id: EnrollmentId| {
+        tokio::spawn(async move { cache.read(&id).await })
+    };
+    let one = ask(Arc::clone(&cache), id.clone());
+    let two = ask(Arc::clone(&cache), id.clone());
+    while slow.reads() == 0 || cache.counts().joined == 0 {
+        tokio::task::yield_now().await;
+    }
+    slow.held.store(false, Ordering::SeqCst);
+    slow.go.notify_waiters();
+    let (one, two) = (one.await.unwrap(), two.await.unwrap());
     for read in [one, two] {
         let Err(VaultError::Unavailable { source }) = read else {
             panic!("{read:?}");
