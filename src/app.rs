@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::access::{Access, KeyStore};
+use crate::access::{Access, KeyStore, secret};
 use crate::audit::{AUDIT_DATABASE, Audit};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
@@ -32,8 +32,6 @@ use parts::{Keys, Part, bind};
 
 /// The database with API keys, in the data folder.
 pub(crate) const ACCESS_DATABASE: &str = "access.sqlite3";
-/// The key for decisions, in the data folder.
-const DECISION_KEY: &str = "decision.key";
 /// The front door's own secret key, in the data folder.
 pub(crate) const SERVER_KEY: &str = "server.key";
 
@@ -168,7 +166,8 @@ impl Running {
             }
             let seal = ring.seal_key().clone();
             if parts.worker() {
-                self.launch_worker(&connection, ring, Arc::clone(&vault))?;
+                let decisions = decision_key(&server_key);
+                self.launch_worker(&connection, ring, decisions, Arc::clone(&vault))?;
             }
             if let Some(listener) = http {
                 self.launch_front_door(
@@ -228,18 +227,14 @@ impl Running {
         Ok(Connection::parse(&text)?)
     }
 
-    /// The key that the front door signs decisions with and the worker checks them with.
-    fn decision_key(&self) -> Result<DecisionKey, AppError> {
-        Ok(DecisionKey::new(self.data.secret_key(DECISION_KEY)?))
-    }
-
     fn launch_worker(
         &mut self,
         connection: &Connection,
         ring: OpenKeyring,
+        decisions: DecisionKey,
         vault: Arc<dyn SecretVault>,
     ) -> Result<(), AppError> {
-        let activities = Activities::new(ring, self.decision_key()?, vault);
+        let activities = Activities::new(ring, decisions, vault);
         let registry = countersign_orchestrations::register(durabletask::Registry::new());
         let registry = activities.register(registry);
         let worker = Worker::builder(connection).registry(registry).build()?;
@@ -280,7 +275,7 @@ impl Running {
             Client::new(connection)?,
             seal,
             &server_key,
-            self.decision_key()?,
+            decision_key(&server_key),
             ApprovalPolicy {
                 timeout: config.approval_timeout,
                 always: config.require_approval,
@@ -349,6 +344,13 @@ impl Running {
         }
         outcome
     }
+}
+
+/// The key that the front door signs decisions with and the worker checks them with:
+/// derived from the one secret that both have, wherever they run.
+fn decision_key(server_key: &[u8; 32]) -> DecisionKey {
+    let label: &[u8] = b"countersign decision key v1";
+    DecisionKey::new(Zeroizing::new(secret::mac(server_key, &[label])))
 }
 
 impl Drop for Running {

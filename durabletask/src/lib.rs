@@ -14,9 +14,9 @@ pub use client::{
     PurgeFilter, Purged, Recursive, RestartAs, StartRequest, Status,
 };
 pub use connection::{Authentication, AuthenticationKind, Connection, ConnectionError};
+pub use credential::{AccessToken, SCOPE, TokenFailure, TokenProvider};
 #[cfg(feature = "cron")]
 pub use durabletask_core::cron;
-pub use credential::{AccessToken, SCOPE, TokenFailure, TokenProvider};
 pub use durabletask_core::{
     Activity, ActivityContext, ContinueOptions, CriticalSection, Either, Entity, EntityContext,
     EntityHandlers, EntityId, EntityRef, EntityStartOptions, Event, EventTask, ExecutionStarted,
