@@ -502,3 +502,73 @@ async fn entities_are_listed_told_and_signalled() {
     ));
     assert_eq!(missing.send().await.unwrap().status(), 404);
 }
+
+#[tokio::test]
+async fn what_failed_is_rewound_and_what_ended_is_restarted() {
+    let hub = Hub::memory().await;
+    start_named(&hub, "a", "Hello").await;
+    let mut worker = hub.worker().await;
+    let (token, _) = worker.turn().await;
+    worker
+        .answer(&token, vec![(0, call("Greet"))])
+        .await
+        .unwrap();
+    let (token, _) = worker.activity().await;
+    let response = ActivityResponse {
+        completion_token: token,
+        failure_details: Some(TaskFailureDetails::default()),
+        ..Default::default()
+    };
+    hub.client
+        .clone()
+        .complete_activity_task(response)
+        .await
+        .unwrap();
+    let (token, _) = worker.turn().await;
+    let failed = complete(OrchestrationStatus::Failed, "null");
+    worker.answer(&token, vec![(1, failed)]).await.unwrap();
+    let dashboard = Dashboard::of(&hub).await;
+    let to = |operation: &str| format!("/api/hubs/default/instances/a/{operation}");
+
+    assert_eq!(
+        dashboard
+            .post(&to("rewind"), json!({"reason": "mended"}))
+            .await
+            .0,
+        200
+    );
+    assert_ne!(hub.status("a").await, OrchestrationStatus::Failed);
+    assert_eq!(
+        dashboard.post(&to("rewind"), json!({})).await.0,
+        409,
+        "it runs"
+    );
+    hub.client
+        .clone()
+        .terminate_instance(TerminateRequest {
+            instance_id: "a".into(),
+            ..Default::default()
+        })
+        .await
+        .unwrap();
+    while hub.status("a").await != OrchestrationStatus::Terminated {
+        let item = worker.next().await;
+        if let Some(work_item::Request::OrchestratorRequest(turn)) = item.request {
+            let ends = kinds(&turn.new_events).contains(&"ExecutionTerminated");
+            let end = complete(OrchestrationStatus::Terminated, "null");
+            let actions = if ends { vec![(2, end)] } else { vec![] };
+            worker
+                .answer(&item.completion_token, actions)
+                .await
+                .unwrap();
+        }
+    }
+    let (status, told) = dashboard.post(&to("restart"), json!({"newId": true})).await;
+    assert_eq!(status, 200);
+    let other = told["instanceId"].as_str().unwrap();
+    assert_ne!(other, "a");
+    assert_eq!(
+        hub.get(other).await.unwrap().input.as_deref(),
+        Some("{\"city\":\"Tokyo\"}")
+    );
+}

@@ -194,6 +194,17 @@ def operations(page):
     page.says(".trouble", "There is no such instance")
 
 
+def restart(page, scheduler):
+    page.open("#/hubs/default/instances/order-broken-0")
+    page.says(".badge", "FAILED")
+    before = scheduler.get("/api/hubs/default/instances/order-broken-0")["instance"]["executionId"]
+    page.button("Restart").click()
+    page.button("Restart", "dialog").click()
+    changed = lambda _: scheduler.get("/api/hubs/default/instances/order-broken-0")["instance"]["executionId"] != before
+    page.until(changed, "a new execution")
+    page.says(".badge", "FAILED")
+
+
 def by_keyboard(page):
     page.browser.get("about:blank")
     page.open("#/hubs/default")
@@ -322,6 +333,8 @@ def main():
             step(page)
             print("ok", step.__name__, flush=True)
         page.no_complaints()
+        restart(page, scheduler)
+        print("ok restart", flush=True)
         scheduler.stop()
 
         fill(folder)
