@@ -1,0 +1,277 @@
+//! What waits to be given out: turns that are ready and activities.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use durabletask_proto::{ActivityRequest, HistoryEvent};
+use prost::Message;
+
+use super::state::{ActivityItem, BUFFER_BYTES, Held, Lease, Slot, State, Sticky};
+use crate::metrics::Kind;
+use crate::store::{After, Header};
+
+impl State {
+    pub(super) fn stored_events(&mut self, header: Header, last_seq: i64) {
+        let key = header.key;
+        let slot = Slot {
+            header: Arc::new(header),
+            events: VecDeque::new(),
+            stored: true,
+            last_seq,
+            lease: None,
+            queued: false,
+        };
+        self.slots.insert(key, slot);
+        self.ready(key);
+    }
+
+    pub(super) fn events(
+        &mut self,
+        header: Arc<Header>,
+        events: Vec<(i64, HistoryEvent)>,
+        replace: bool,
+    ) {
+        if self.gone.hub(header.hub) {
+            return;
+        }
+        let key = header.key;
+        let slot = self.slots.entry(key).or_insert_with(|| Slot {
+            header: Arc::clone(&header),
+            events: VecDeque::new(),
+            stored: false,
+            last_seq: 0,
+            lease: None,
+            queued: false,
+        });
+        if slot.lease.is_none() {
+            slot.header = header;
+        }
+        if replace {
+            self.buffered -= drained_size(&slot.events).min(self.buffered);
+            slot.events.clear();
+            slot.stored = false;
+        }
+        slot.last_seq = events.last().map_or(slot.last_seq, |(seq, _)| *seq);
+        if !slot.stored {
+            let size: usize = events.iter().map(|(_, event)| event.encoded_len()).sum();
+            if self.buffered + size > BUFFER_BYTES {
+                self.buffered -= drained_size(&slot.events).min(self.buffered);
+                slot.events.clear();
+                slot.stored = true;
+            } else {
+                self.buffered += size;
+                slot.events.extend(events);
+            }
+        }
+        self.ready(key);
+    }
+
+    pub(super) fn turn_applied(
+        &mut self,
+        key: i64,
+        through: i64,
+        header: Arc<Header>,
+        after: After,
+    ) {
+        let anew = matches!(after, After::Anew | After::Ended);
+        let Some(slot) = self.slots.get_mut(&key) else {
+            return;
+        };
+        slot.header = Arc::clone(&header);
+        let lease_id = slot.lease.take();
+        if let Some(lease) = lease_id.and_then(|id| self.leases.remove(&id)) {
+            if let Held::Turn {
+                events: Some(events),
+                ..
+            } = &lease.held
+                && !slot.stored
+            {
+                // What the worker left unconsumed comes first next time.
+                for (seq, event) in events.iter().rev().filter(|(seq, _)| *seq > through) {
+                    self.buffered += event.encoded_len();
+                    slot.events.push_front((*seq, event.clone()));
+                }
+            }
+            let idle = slot.events.is_empty() && (!slot.stored || slot.last_seq <= through);
+            // A new execution gets its whole inbox with the next report; what waits here
+            // is part of that.
+            if idle || anew {
+                self.drop_slot(key);
+            }
+            self.meter(lease.hub, Kind::Orchestration)
+                .completed(lease.since.elapsed());
+            if let Some(id) = lease_id {
+                self.applied.put(id, ());
+                // A worker holds an instance as its history was before a rewind.
+                if matches!(after, After::Ended | After::Rewound) {
+                    self.sticky.pop(&key);
+                } else {
+                    let execution_id = header.execution_id.clone();
+                    self.sticky.put(
+                        key,
+                        Sticky {
+                            stream: lease.stream,
+                            lease: id,
+                            execution_id,
+                        },
+                    );
+                }
+            }
+            self.ready(key);
+            self.free(&lease);
+        } else if anew {
+            self.drop_slot(key);
+        }
+    }
+
+    pub(super) fn activity(
+        &mut self,
+        hub: i64,
+        instance: i64,
+        id: i64,
+        request: Arc<ActivityRequest>,
+    ) {
+        let (name, version) = (request.name.clone(), request.version.clone());
+        let size = request.encoded_len();
+        let request = (self.buffered + size <= BUFFER_BYTES).then_some(request);
+        if request.is_some() {
+            self.buffered += size;
+        }
+        self.offer(
+            hub,
+            ActivityItem {
+                instance,
+                id,
+                name,
+                version,
+                request,
+            },
+        );
+    }
+
+    pub(super) fn stored_activity(
+        &mut self,
+        hub: i64,
+        instance: i64,
+        id: i64,
+        name: &str,
+        version: Option<&str>,
+    ) {
+        let (name, version) = (name.to_owned(), version.map(str::to_owned));
+        self.offer(
+            hub,
+            ActivityItem {
+                instance,
+                id,
+                name,
+                version,
+                request: None,
+            },
+        );
+    }
+
+    pub(super) fn drop_slot(&mut self, key: i64) {
+        if let Some(slot) = self.slots.remove(&key) {
+            self.buffered -= drained_size(&slot.events).min(self.buffered);
+        }
+    }
+
+    // Assignment.
+
+    /// Assigns or queues the next turn of an instance, if it has one and none is out.
+    pub(super) fn ready(&mut self, key: i64) {
+        let Some(slot) = self.slots.get_mut(&key) else {
+            return;
+        };
+        if slot.lease.is_some() || slot.queued || (slot.events.is_empty() && !slot.stored) {
+            return;
+        }
+        let header = Arc::clone(&slot.header);
+        let preferred = self.sticky.get(&key).map(|sticky| sticky.stream);
+        match self.stream_for(header.hub, preferred, |s| {
+            s.free_turns > 0 && s.filters.turn(&header.name, header.version.as_deref())
+        }) {
+            Some(stream) => self.assign_turn(stream, key, Duration::ZERO),
+            None => {
+                // From now on the kind is told of, also before anything is dispatched.
+                self.meter(header.hub, Kind::Orchestration);
+                slot_queued(&mut self.slots, key);
+                let hub = self.hubs.entry(header.hub).or_default();
+                hub.turns.push(&header.name, header.version.as_deref(), key);
+            }
+        }
+    }
+
+    pub(super) fn offer(&mut self, hub: i64, item: ActivityItem) {
+        if self.gone.hub(hub) {
+            self.unbuffer(&item);
+            return;
+        }
+        if self.paces.has(&item.name) {
+            // Behind those of its name that wait already.
+            self.queue_activity(hub, item);
+            self.pump_activities_of(hub);
+            return;
+        }
+        match self.stream_for(hub, None, |s| {
+            s.free_activities > 0 && s.filters.activity(&item.name, item.version.as_deref())
+        }) {
+            Some(stream) => self.assign_activity(stream, hub, item, Duration::ZERO),
+            None => self.queue_activity(hub, item),
+        }
+    }
+
+    pub(super) fn queue_activity(&mut self, hub: i64, item: ActivityItem) {
+        self.meter(hub, Kind::Activity);
+        let (name, version) = (item.name.clone(), item.version.clone());
+        self.hubs
+            .entry(hub)
+            .or_default()
+            .activities
+            .push(&name, version.as_deref(), item);
+    }
+
+    /// Fills the free windows of all streams of a hub with activities, those with most
+    /// room first.
+    pub(super) fn pump_activities_of(&mut self, hub: i64) {
+        let mut streams: Vec<(usize, u64)> = self
+            .streams
+            .iter()
+            .filter(|(_, stream)| stream.hub == hub && stream.free_activities > 0)
+            .map(|(id, stream)| (stream.free_activities, *id))
+            .collect();
+        streams.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, stream) in streams {
+            self.pump_activities(stream);
+        }
+    }
+
+    /// Fills the free windows of all streams.
+    pub(super) fn pump_all(&mut self) {
+        let mut streams: Vec<u64> = self.streams.keys().copied().collect();
+        streams.sort_unstable();
+        for stream in streams {
+            self.pump(stream);
+        }
+    }
+
+    /// An activity is with no worker any more; others of its name may go now.
+    pub(super) fn activity_back(&mut self, lease: &Lease) {
+        if let Held::Activity(item) = &lease.held
+            && self.paces.came_back(lease.hub, &item.name)
+        {
+            self.pump_activities_of(lease.hub);
+        }
+    }
+}
+
+fn slot_queued(slots: &mut HashMap<i64, Slot>, key: i64) {
+    if let Some(slot) = slots.get_mut(&key) {
+        slot.queued = true;
+    }
+}
+
+fn drained_size(events: &VecDeque<(i64, HistoryEvent)>) -> usize {
+    events.iter().map(|(_, event)| event.encoded_len()).sum()
+}

@@ -1,0 +1,322 @@
+//! Workers' streams: opening, closing, and filling their windows.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use durabletask_proto::{GetWorkItemsRequest, HistoryEvent, WorkerCapability};
+use durabletask_scheduler_core::travels_alone;
+use prost::Message;
+use tokio::sync::mpsc;
+
+use super::lanes::Filters;
+use super::pace::Turn;
+use super::state::{ActivityItem, Held, Lease, MAX_WINDOW, State, Stream, TURN_BYTES, TURN_EVENTS};
+use super::workers::Caller;
+use super::{Assignment, Events, turn_start};
+use crate::metrics::Kind;
+
+impl State {
+    /// The preferred stream if it can take the item, else the one with most room.
+    pub(super) fn stream_for(
+        &self,
+        hub: i64,
+        preferred: Option<u64>,
+        takes: impl Fn(&Stream) -> bool,
+    ) -> Option<u64> {
+        if self.closed {
+            return None;
+        }
+        let takes = |s: &Stream| s.hub == hub && takes(s);
+        if let Some(id) = preferred
+            && self.streams.get(&id).is_some_and(takes)
+        {
+            return Some(id);
+        }
+        self.streams
+            .iter()
+            .filter(|(_, s)| takes(s))
+            .max_by_key(|(id, s)| (s.free_turns + s.free_activities + s.free_entities, **id))
+            .map(|(id, _)| *id)
+    }
+
+    pub(super) fn assign_turn(&mut self, stream_id: u64, key: i64, waited: Duration) {
+        let lease = self.number();
+        let started = turn_start(&*self.clock);
+        let (Some(slot), Some(stream)) =
+            (self.slots.get_mut(&key), self.streams.get_mut(&stream_id))
+        else {
+            return;
+        };
+        let header = Arc::clone(&slot.header);
+        let events = if slot.stored {
+            None
+        } else {
+            Some(take_turn(&mut slot.events, &mut self.buffered))
+        };
+        let continues = self
+            .sticky
+            .get(&key)
+            .filter(|s| {
+                stream.streaming && s.stream == stream_id && s.execution_id == header.execution_id
+            })
+            .map(|s| s.lease);
+        slot.lease = Some(lease);
+        slot.queued = false;
+        stream.free_turns -= 1;
+        let events: Option<Events> = events.map(Arc::new);
+        let held = Held::Turn {
+            header: Arc::clone(&header),
+            started,
+            events: events.clone(),
+        };
+        self.meters
+            .entry((header.hub, Kind::Orchestration))
+            .or_default()
+            .dispatched(waited);
+        self.leases.insert(
+            lease,
+            Lease {
+                hub: header.hub,
+                stream: stream_id,
+                held,
+                since: Instant::now(),
+                chunks: None,
+                completing: false,
+            },
+        );
+        // The channel has room for the whole window; it only fails for a stream that
+        // is ending, which gives its leases back itself.
+        let _ = stream.sender.try_send(Assignment::Turn {
+            lease,
+            header,
+            started,
+            events,
+            continues,
+        });
+    }
+
+    /// Counts a waiting activity's request out of what waits in memory.
+    pub(super) fn unbuffer(&mut self, item: &ActivityItem) {
+        let size = item
+            .request
+            .as_ref()
+            .map_or(0, |request| request.encoded_len());
+        self.buffered -= size.min(self.buffered);
+    }
+
+    pub(super) fn assign_activity(
+        &mut self,
+        stream_id: u64,
+        hub: i64,
+        item: ActivityItem,
+        waited: Duration,
+    ) {
+        let lease = self.number();
+        self.unbuffer(&item);
+        let Some(stream) = self.streams.get_mut(&stream_id) else {
+            return;
+        };
+        stream.free_activities -= 1;
+        if !self.paces.is_empty() {
+            let now = self.clock.now().timestamp_micros();
+            self.paces.took(hub, &item.name, now);
+        }
+        let assignment = Assignment::Activity {
+            lease,
+            id: item.id,
+            request: item.request.clone(),
+        };
+        self.meters
+            .entry((hub, Kind::Activity))
+            .or_default()
+            .dispatched(waited);
+        self.leases.insert(
+            lease,
+            Lease {
+                hub,
+                stream: stream_id,
+                held: Held::Activity(item),
+                since: Instant::now(),
+                chunks: None,
+                completing: false,
+            },
+        );
+        let _ = stream.sender.try_send(assignment);
+    }
+
+    /// Fills the free windows of a stream from the queues.
+    pub(super) fn pump(&mut self, stream_id: u64) {
+        while let Some(stream) = self
+            .streams
+            .get(&stream_id)
+            .filter(|s| s.free_turns > 0 && !self.closed)
+        {
+            let Some(hub) = self.hubs.get_mut(&stream.hub) else {
+                break;
+            };
+            let Some((key, waited)) = hub
+                .turns
+                .pop(|name, version| stream.filters.turn(name, version))
+            else {
+                break;
+            };
+            // The instance may have ended or been replaced while it was queued.
+            if self
+                .slots
+                .get(&key)
+                .is_some_and(|slot| slot.queued && slot.lease.is_none())
+            {
+                self.assign_turn(stream_id, key, waited);
+            }
+        }
+        self.pump_activities(stream_id);
+        self.pump_entities(stream_id);
+    }
+
+    pub(super) fn pump_activities(&mut self, stream_id: u64) {
+        while let Some(stream) = self
+            .streams
+            .get(&stream_id)
+            .filter(|s| s.free_activities > 0 && !self.closed)
+        {
+            let hub_id = stream.hub;
+            let Some(hub) = self.hubs.get_mut(&hub_id) else {
+                break;
+            };
+            let found = if self.paces.is_empty() {
+                hub.activities
+                    .pop(|name, version| stream.filters.activity(name, version))
+            } else {
+                let now = self.clock.now().timestamp_micros();
+                let mut permit = i64::MAX;
+                let found = hub.activities.pop_first(|name, version| {
+                    if !stream.filters.activity(name, version) {
+                        return None;
+                    }
+                    match self.paces.turn(hub_id, name, now) {
+                        Turn::Now(priority) => Some(priority),
+                        Turn::NotBefore(at) => {
+                            permit = permit.min(at);
+                            None
+                        }
+                        Turn::Full => None,
+                    }
+                });
+                self.next_permit.send_if_modified(|next| {
+                    let sooner = permit < *next;
+                    *next = permit.min(*next);
+                    sooner
+                });
+                found
+            };
+            let Some((item, waited)) = found else {
+                break;
+            };
+            if self.gone.met(item.id) {
+                self.unbuffer(&item);
+                continue;
+            }
+            self.assign_activity(stream_id, hub_id, item, waited);
+        }
+    }
+
+    // Streams.
+
+    pub(super) fn open_stream(
+        &mut self,
+        hub: i64,
+        request: &GetWorkItemsRequest,
+        window: usize,
+        caller: Caller,
+    ) -> (u64, mpsc::Receiver<Assignment>) {
+        let size = |asked: i32| match usize::try_from(asked) {
+            Ok(0) | Err(_) => window,
+            Ok(asked) => asked.min(MAX_WINDOW),
+        };
+        let free_turns = size(request.max_concurrent_orchestration_work_items);
+        let free_activities = size(request.max_concurrent_activity_work_items);
+        let free_entities = size(request.max_concurrent_entity_work_items);
+        // A freed window can be filled before the stream has taken the message that
+        // freed it, so there is room for each window twice.
+        let (sender, assignments) =
+            mpsc::channel(2 * (free_turns + free_activities + free_entities));
+        let id = self.number();
+        let streaming = request
+            .capabilities
+            .contains(&(WorkerCapability::HistoryStreaming as i32));
+        let filters = Filters::of(request);
+        if self.gone.hub(hub) {
+            // The channel's sender goes with this call, and so does the stream.
+            return (id, assignments);
+        }
+        let since = self.clock.now();
+        self.streams.insert(
+            id,
+            Stream {
+                hub,
+                sender,
+                streaming,
+                filters,
+                caller,
+                since,
+                turn_window: free_turns,
+                activity_window: free_activities,
+                entity_window: free_entities,
+                free_turns,
+                free_activities,
+                free_entities,
+            },
+        );
+        self.pump(id);
+        (id, assignments)
+    }
+
+    pub(super) fn end_stream(&mut self, id: u64) {
+        self.streams.remove(&id);
+        let mut held: Vec<u64> = self
+            .leases
+            .iter()
+            .filter(|(_, l)| l.stream == id && !l.completing)
+            .map(|(lease, _)| *lease)
+            .collect();
+        held.sort_unstable();
+        for lease in held {
+            self.give_back(None, lease);
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.leases.is_empty()
+    }
+}
+
+/// Takes the events of one turn, at least one if there is one.
+fn take_turn(
+    events: &mut VecDeque<(i64, HistoryEvent)>,
+    buffered: &mut usize,
+) -> Vec<(i64, HistoryEvent)> {
+    let mut taken = Vec::new();
+    let mut size = 0;
+    while let Some((_, event)) = events.front() {
+        let len = event.encoded_len();
+        let alone = travels_alone(event);
+        if alone && !taken.is_empty() {
+            break;
+        }
+        if taken.len() >= TURN_EVENTS || (size > 0 && size + len > TURN_BYTES) {
+            break;
+        }
+        size += len;
+        taken.extend(events.pop_front());
+        if alone {
+            break;
+        }
+    }
+    *buffered -= size.min(*buffered);
+    taken
+}
