@@ -13,16 +13,16 @@
 
 #![allow(clippy::print_stdout, clippy::expect_used)]
 
+mod support;
+
 use std::time::{Duration, Instant};
 
 use durabletask::{
-    Activity, ActivityContext, Client, Connection, Failure, Orchestration, OrchestrationContext,
-    Payloads, Registry, Status, Worker,
+    Activity, ActivityContext, Client, Failure, Orchestration, OrchestrationContext, Payloads,
+    Registry, Status,
 };
-use durabletask_scheduler::{Scheduler, SchedulerConfig, Storage};
 use futures_util::StreamExt as _;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use support::System;
 
 const SAY_HELLO: Activity<String, String> = Activity::new("say-hello");
 const HELLO_CITIES: Orchestration<(), Vec<String>> = Orchestration::new("hello-cities");
@@ -82,58 +82,20 @@ fn main() {
 }
 
 async fn run(options: Options) {
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let storage = if options.memory {
-        Storage::Memory
-    } else {
-        Storage::Directory(folder.path().to_owned())
-    };
-    let scheduler = Scheduler::open(SchedulerConfig {
-        storage,
-        ..SchedulerConfig::default()
-    })
-    .expect("the scheduler opens");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("the port is known");
-    let stop = CancellationToken::new();
-    let serving = tokio::spawn({
-        let scheduler = scheduler.clone();
-        let stop = stop.clone();
-        async move { scheduler.serve(listener, stop).await }
-    });
-
-    let connection = Connection::parse(&format!(
-        "Endpoint=http://{address};TaskHub=default;Authentication=None"
-    ))
-    .expect("the connection string is right");
-    let worker = Worker::builder(&connection)
-        .registry(
-            Registry::new()
-                .orchestration(&HELLO_CITIES, hello_cities)
-                .activity(&SAY_HELLO, say_hello),
-        )
-        .build()
-        .expect("the worker can be built");
-    let worker_stop = CancellationToken::new();
-    let working = tokio::spawn({
-        let stop = worker_stop.clone();
-        async move { worker.run(stop).await }
-    });
-    let client = Client::new(&connection).expect("the client can be built");
+    let registry = Registry::new()
+        .orchestration(&HELLO_CITIES, hello_cities)
+        .activity(&SAY_HELLO, say_hello);
+    let system = System::start(options.memory, registry).await;
+    let client = &system.client;
 
     // Warm up: connections, prepared statements, the worker's stream.
     for _ in 0..20 {
-        one_instance(&client).await;
+        one_instance(client).await;
     }
 
     println!(
         "hello-cities, {} instances, {}",
-        options.instances,
-        if options.memory {
-            "in memory"
-        } else {
-            "SQLite file, synchronous=FULL"
-        }
+        options.instances, system.storage
     );
     let begun = Instant::now();
     let ids: Vec<String> = futures_util::stream::iter(0..options.instances)
@@ -152,7 +114,7 @@ async fn run(options: Options) {
         .await;
     let started = begun.elapsed();
     let finished = futures_util::stream::iter(&ids)
-        .map(|id| expect_greetings(&client, id))
+        .map(|id| expect_greetings(client, id))
         .buffer_unordered(IN_FLIGHT)
         .count()
         .await;
@@ -174,7 +136,7 @@ async fn run(options: Options) {
     let mut latencies = Vec::with_capacity(LATENCY_SAMPLES);
     for _ in 0..LATENCY_SAMPLES {
         let begun = Instant::now();
-        one_instance(&client).await;
+        one_instance(client).await;
         latencies.push(begun.elapsed());
     }
     latencies.sort_unstable();
@@ -184,16 +146,7 @@ async fn run(options: Options) {
         latencies[LATENCY_SAMPLES * 99 / 100].as_secs_f64() * 1e3
     );
 
-    worker_stop.cancel();
-    working
-        .await
-        .expect("the worker does not panic")
-        .expect("the worker drains");
-    stop.cancel();
-    serving
-        .await
-        .expect("the scheduler does not panic")
-        .expect("the scheduler drains");
+    system.stop().await;
 }
 
 async fn one_instance(client: &Client) {

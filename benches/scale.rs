@@ -18,16 +18,16 @@
 
 #![allow(clippy::print_stdout, clippy::expect_used)]
 
+mod support;
+
 use std::time::{Duration, Instant};
 
 use durabletask::{
-    Activity, ActivityContext, Client, Connection, Event, Failure, Orchestration,
-    OrchestrationContext, Payloads, Registry, Status, Worker, when_all,
+    Activity, ActivityContext, Client, Event, Failure, Orchestration, OrchestrationContext,
+    Payloads, Registry, Status, when_all,
 };
-use durabletask_scheduler::{Scheduler, SchedulerConfig, Storage};
 use futures_util::StreamExt as _;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use support::System;
 
 const STEP: Activity<u32, u32> = Activity::new("step");
 const FAN_OUT: Orchestration<u32, u32> = Orchestration::new("fan-out");
@@ -116,68 +116,26 @@ fn main() {
 }
 
 async fn run(options: Options) {
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let storage = if options.memory {
-        Storage::Memory
-    } else {
-        Storage::Directory(folder.path().to_owned())
-    };
-    let scheduler = Scheduler::open(SchedulerConfig::new(storage)).expect("the scheduler opens");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("the port is known");
-    let stop = CancellationToken::new();
-    let serving = tokio::spawn({
-        let stop = stop.clone();
-        async move { scheduler.serve(listener, stop).await }
-    });
-    let connection = Connection::parse(&format!(
-        "Endpoint=http://{address};TaskHub=default;Authentication=None"
-    ))
-    .expect("the connection string is right");
     let registry = Registry::new()
         .orchestration(&FAN_OUT, fan_out)
         .orchestration(&LONG, long)
         .orchestration(&WAITING, waiting)
         .activity(&STEP, step);
-    let worker = Worker::builder(&connection)
-        .registry(registry)
-        .build()
-        .expect("the worker can be built");
-    let worker_stop = CancellationToken::new();
-    let working = tokio::spawn({
-        let stop = worker_stop.clone();
-        async move { worker.run(stop).await }
-    });
-    let client = Client::new(&connection).expect("the client can be built");
-    println!(
-        "{}",
-        if options.memory {
-            "in memory"
-        } else {
-            "SQLite file, synchronous=FULL"
-        }
-    );
+    let system = System::start(options.memory, registry).await;
+    let client = &system.client;
+    println!("{}", system.storage);
 
     if options.runs("fan-out") {
-        measure_fan_out(&client, options.of(ACTIVITIES)).await;
+        measure_fan_out(client, options.of(ACTIVITIES)).await;
     }
     if options.runs("long") {
-        measure_long(&client, options.of(EVENTS)).await;
+        measure_long(client, options.of(EVENTS)).await;
     }
     if options.runs("waiting") {
-        measure_waiting(&client, options.of(INSTANCES) as usize).await;
+        measure_waiting(client, options.of(INSTANCES) as usize).await;
     }
 
-    worker_stop.cancel();
-    working
-        .await
-        .expect("the worker does not panic")
-        .expect("the worker drains");
-    stop.cancel();
-    serving
-        .await
-        .expect("the scheduler does not panic")
-        .expect("the scheduler drains");
+    system.stop().await;
 }
 
 async fn measure_fan_out(client: &Client, width: u32) {
