@@ -13,7 +13,7 @@ mod unsigned;
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
@@ -77,8 +77,25 @@ struct Asking {
 struct Candidate {
     name: &'static str,
     patience: Duration,
-    /// The credential, or what is missing to have it.
-    credential: Result<Arc<dyn TokenCredential>, String>,
+    /// The credential, or what is missing to have it. Made when it is first asked:
+    /// that takes time and log lines, and most processes ask one candidate or none.
+    credential: LazyLock<Built, Box<dyn FnOnce() -> Built + Send>>,
+}
+
+type Built = Result<Arc<dyn TokenCredential>, String>;
+
+impl Candidate {
+    fn new(
+        name: &'static str,
+        patience: Duration,
+        build: impl FnOnce() -> Built + Send + 'static,
+    ) -> Self {
+        Self {
+            name,
+            patience,
+            credential: LazyLock::new(Box::new(build)),
+        }
+    }
 }
 
 impl Identity {
@@ -86,27 +103,28 @@ impl Identity {
     #[must_use]
     pub fn new(settings: &IdentitySettings) -> Self {
         let sources = settings.selection.sources();
+        let settings = Arc::new(settings.clone());
         let mut candidates: Vec<Candidate> = sources
             .iter()
-            .map(|source| Candidate {
-                name: source.as_str(),
-                patience: match source {
+            .map(|&source| {
+                let patience = match source {
                     Source::ManagedIdentity
                         if sources.len() > 1 && !settings.has_identity_endpoint =>
                     {
                         PROBE
                     }
                     _ => ATTEMPT,
-                },
-                credential: build(*source, settings),
+                };
+                let settings = Arc::clone(&settings);
+                Candidate::new(source.as_str(), patience, move || build(source, &settings))
             })
             .collect();
         if settings.selection == Selection::Unsigned {
-            candidates.push(Candidate {
-                name: Selection::Unsigned.as_str(),
-                patience: ATTEMPT,
-                credential: Ok(Arc::new(unsigned::UnsignedCredential)),
-            });
+            candidates.push(Candidate::new(
+                Selection::Unsigned.as_str(),
+                ATTEMPT,
+                || Ok(Arc::new(unsigned::UnsignedCredential)),
+            ));
         }
         Self::of(candidates)
     }
@@ -117,11 +135,7 @@ impl Identity {
     pub fn from_credentials(
         credentials: impl IntoIterator<Item = (&'static str, Arc<dyn TokenCredential>)>,
     ) -> Self {
-        let candidate = |(name, credential)| Candidate {
-            name,
-            patience: ATTEMPT,
-            credential: Ok(credential),
-        };
+        let candidate = |(name, credential)| Candidate::new(name, ATTEMPT, move || Ok(credential));
         Self::of(credentials.into_iter().map(candidate).collect())
     }
 
