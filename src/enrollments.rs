@@ -12,11 +12,11 @@ use std::time::Duration;
 use chrono::SubsecRound as _;
 use countersign_enrollment::contract::{APPROVAL, ENROLL};
 use countersign_enrollment::decision::{ApprovalDecision, DecisionKey, Shown};
-use countersign_enrollment::ids::{CallerId, EnrollmentId};
+use countersign_enrollment::ids::{CallerId, EnrollmentId, uuid_of};
 use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
 use countersign_enrollment::sealed::{ImageBytes, OtpauthText, SealKey};
 use data_encoding::HEXLOWER;
-use durabletask::{Client, ClientError, IdReuse, Payloads, Recursive};
+use durabletask::{Client, ClientError, IdReuse, InstanceState, Payloads, Recursive};
 use thiserror::Error;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -66,6 +66,16 @@ pub(crate) struct NewEnrollment<'a> {
     pub(crate) caller: &'a str,
     pub(crate) approval_asked: bool,
     pub(crate) idempotency_key: Option<&'a str>,
+}
+
+/// What can be read from the state of an instance.
+trait Seen: Sized {
+    /// Nothing if the instance is of another kind.
+    fn read(state: &InstanceState) -> Option<Self>;
+    /// Who asked for it.
+    fn requested_by(&self) -> &str;
+    /// The keyed hash of what was asked for.
+    fn fingerprint(&self) -> &str;
 }
 
 /// Starts, follows, decides and ends enrollments.
@@ -156,7 +166,9 @@ impl Enrollments {
                 tracing::info!(instance_id = %id, "enrollment started");
                 Ok(Snapshot::just_started(&id, &request, self.clock.now()))
             }
-            Err(ClientError::AlreadyExists { .. }) => self.repeated(&id, &request).await,
+            Err(ClientError::AlreadyExists { .. }) => {
+                self.repeated(id.as_str(), &request.fingerprint).await
+            }
             Err(error) => Err(hub(error)),
         }
     }
@@ -167,16 +179,31 @@ impl Enrollments {
         id: &EnrollmentId,
         only: Option<&str>,
     ) -> Result<Snapshot, EnrollmentError> {
+        self.look(id.as_str(), only).await
+    }
+
+    /// What an instance says, if it is of this kind and `only`, if given, asked for it.
+    async fn look<S: Seen>(&self, id: &str, only: Option<&str>) -> Result<S, EnrollmentError> {
         let state = self
             .client
-            .get(id.as_str(), Payloads::Include)
+            .get(id, Payloads::Include)
             .await
             .map_err(hub)?
             .ok_or(EnrollmentError::Unknown)?;
-        let snapshot = Snapshot::read(&state).ok_or(EnrollmentError::Unknown)?;
+        let seen = S::read(&state).ok_or(EnrollmentError::Unknown)?;
         match only {
-            Some(caller) if snapshot.requested_by != caller => Err(EnrollmentError::Unknown),
-            _ => Ok(snapshot),
+            Some(caller) if seen.requested_by() != caller => Err(EnrollmentError::Unknown),
+            _ => Ok(seen),
+        }
+    }
+
+    /// What was started before under the same id, if it was asked for in the same way.
+    async fn repeated<S: Seen>(&self, id: &str, fingerprint: &str) -> Result<S, EnrollmentError> {
+        let seen: S = self.look(id, None).await?;
+        if secret::same(seen.fingerprint().as_bytes(), fingerprint.as_bytes()) {
+            Ok(seen)
+        } else {
+            Err(EnrollmentError::KeyReused)
         }
     }
 
@@ -305,15 +332,12 @@ impl Enrollments {
         Ok(latest)
     }
 
-    /// Ends an enrollment that still runs.
-    pub(crate) async fn terminate(
-        &self,
-        id: &EnrollmentId,
-        caller: &str,
-    ) -> Result<(), EnrollmentError> {
+    /// Ends an enrollment, or an import with the enrollments that it waits for, that
+    /// still runs.
+    pub(crate) async fn terminate(&self, id: &str, caller: &str) -> Result<(), EnrollmentError> {
         let reason = format!("terminated by {caller}");
         self.client
-            .terminate(id.as_str(), &reason, Recursive::Yes)
+            .terminate(id, &reason, Recursive::Yes)
             .await
             .map_err(hub)?;
         tracing::info!(instance_id = %id, "termination sent");
@@ -323,23 +347,6 @@ impl Enrollments {
     /// Whether the task hub answers.
     pub(crate) async fn reachable(&self) -> Result<(), EnrollmentError> {
         self.client.hello().await.map_err(hub)
-    }
-
-    async fn repeated(
-        &self,
-        id: &EnrollmentId,
-        request: &EnrollmentRequest,
-    ) -> Result<Snapshot, EnrollmentError> {
-        let snapshot = self.get(id, None).await?;
-        let same = secret::same(
-            snapshot.fingerprint.as_bytes(),
-            request.fingerprint.as_bytes(),
-        );
-        if same {
-            Ok(snapshot)
-        } else {
-            Err(EnrollmentError::KeyReused)
-        }
     }
 
     /// Whether somebody else has to agree: asked for, or a rule of this server.
@@ -365,10 +372,7 @@ impl Enrollments {
     /// What belongs to a caller's idempotency key.
     fn uuid_for(&self, purpose: &[u8], caller: &str, key: &str) -> uuid::Uuid {
         let parts = [purpose, caller.as_bytes(), key.as_bytes()];
-        let mac = secret::mac(&self.idempotency, &parts);
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&mac[..16]);
-        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+        uuid_of(&secret::mac(&self.idempotency, &parts))
     }
 
     fn fingerprint(&self, parts: &[&[u8]]) -> String {

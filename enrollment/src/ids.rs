@@ -55,10 +55,7 @@ impl EnrollmentId {
     /// all short secrets. Names count as much as the secret: two accounts may share one.
     #[must_use]
     pub fn derived(key: &ImportKey, account: &TotpAccount) -> Self {
-        let mac = key.mac(account.to_uri().as_bytes());
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&mac[..16]);
-        Self::from_uuid(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+        Self::from_uuid(uuid_of(&key.mac(account.to_uri().as_bytes())))
     }
 
     /// The id as text, 41 characters.
@@ -106,14 +103,9 @@ impl FromStr for ImportId {
     type Err = NotAnImportId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let uuid = text.strip_prefix(IMPORT_PREFIX).ok_or(NotAnImportId)?;
-        let id = Self::from_uuid(Uuid::try_parse(uuid).map_err(|_| NotAnImportId)?);
-        // The parser also takes other spellings of a UUID.
-        if id.text == text {
-            Ok(id)
-        } else {
-            Err(NotAnImportId)
-        }
+        uuid_after(IMPORT_PREFIX, text)
+            .map(Self::from_uuid)
+            .ok_or(NotAnImportId)
     }
 }
 
@@ -126,15 +118,27 @@ impl FromStr for EnrollmentId {
     type Err = NotAnEnrollmentId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let uuid = text.strip_prefix(PREFIX).ok_or(NotAnEnrollmentId)?;
-        let id = Self::from_uuid(Uuid::try_parse(uuid).map_err(|_| NotAnEnrollmentId)?);
-        // The parser also takes other spellings of a UUID.
-        if id.text == text {
-            Ok(id)
-        } else {
-            Err(NotAnEnrollmentId)
-        }
+        uuid_after(PREFIX, text)
+            .map(Self::from_uuid)
+            .ok_or(NotAnEnrollmentId)
     }
+}
+
+/// The UUID that stands for the first 16 bytes of a keyed hash (RFC 9562 version 8).
+#[must_use]
+pub fn uuid_of(mac: &[u8; 32]) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&mac[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+/// The UUID after `prefix`, in the one spelling that ids have.
+fn uuid_after(prefix: &str, text: &str) -> Option<Uuid> {
+    let text = text.strip_prefix(prefix)?;
+    let uuid = Uuid::try_parse(text).ok()?;
+    // The parser also takes other spellings of a UUID.
+    let mut buffer = Uuid::encode_buffer();
+    (uuid.hyphenated().encode_lower(&mut buffer) == text).then_some(uuid)
 }
 
 /// A caller's name: 1 to 64 of `A-Z a-z 0-9 . _ @ -`.

@@ -10,10 +10,10 @@ use countersign_enrollment::import::job::{
 };
 use countersign_enrollment::request::Approval;
 use countersign_enrollment::sealed::{ImageBytes, ImportKey};
-use durabletask::{ClientError, IdReuse, InstanceState, Payloads, Recursive, Status};
+use durabletask::{ClientError, IdReuse, InstanceState, Payloads, Status};
 use tokio::time::Instant;
 
-use super::{EnrollmentError, Enrollments, hub, internal};
+use super::{EnrollmentError, Enrollments, Seen, hub, internal};
 use crate::access::secret;
 use crate::intake::ImportMaterial;
 use crate::telemetry;
@@ -59,6 +59,16 @@ impl ImportSnapshot {
         }
     }
 
+    /// Whether nothing more will happen.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(
+            self.status,
+            Status::Completed | Status::Failed | Status::Terminated | Status::Canceled
+        )
+    }
+}
+
+impl Seen for ImportSnapshot {
     fn read(state: &InstanceState) -> Option<Self> {
         let id: ImportId = state.instance_id.parse().ok()?;
         let request: ImportRequest = state.input().ok()?;
@@ -79,12 +89,12 @@ impl ImportSnapshot {
         Some(snapshot)
     }
 
-    /// Whether nothing more will happen.
-    pub(crate) fn has_ended(&self) -> bool {
-        matches!(
-            self.status,
-            Status::Completed | Status::Failed | Status::Terminated | Status::Canceled
-        )
+    fn requested_by(&self) -> &str {
+        &self.requested_by
+    }
+
+    fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 }
 
@@ -152,13 +162,7 @@ impl Enrollments {
                 ))
             }
             Err(ClientError::AlreadyExists { .. }) => {
-                let snapshot = self.get_import(&id, None).await?;
-                let (kept, asked) = (&snapshot.fingerprint, &request.fingerprint);
-                if secret::same(kept.as_bytes(), asked.as_bytes()) {
-                    Ok(snapshot)
-                } else {
-                    Err(EnrollmentError::KeyReused)
-                }
+                self.repeated(id.as_str(), &request.fingerprint).await
             }
             Err(error) => Err(hub(error)),
         }
@@ -170,17 +174,7 @@ impl Enrollments {
         id: &ImportId,
         only: Option<&str>,
     ) -> Result<ImportSnapshot, EnrollmentError> {
-        let state = self
-            .client
-            .get(id.as_str(), Payloads::Include)
-            .await
-            .map_err(hub)?
-            .ok_or(EnrollmentError::Unknown)?;
-        let snapshot = ImportSnapshot::read(&state).ok_or(EnrollmentError::Unknown)?;
-        match only {
-            Some(caller) if snapshot.requested_by != caller => Err(EnrollmentError::Unknown),
-            _ => Ok(snapshot),
-        }
+        self.look(id.as_str(), only).await
     }
 
     /// Waits until the import has ended, or `time` is over.
@@ -205,20 +199,5 @@ impl Enrollments {
             return Err(hub(error));
         }
         self.get_import(&snapshot.id, None).await
-    }
-
-    /// Ends an import that still runs, with the enrollments that it waits for.
-    pub(crate) async fn terminate_import(
-        &self,
-        id: &ImportId,
-        caller: &str,
-    ) -> Result<(), EnrollmentError> {
-        let reason = format!("terminated by {caller}");
-        self.client
-            .terminate(id.as_str(), &reason, Recursive::Yes)
-            .await
-            .map_err(hub)?;
-        tracing::info!(instance_id = %id, "termination sent");
-        Ok(())
     }
 }

@@ -12,6 +12,8 @@ use countersign_enrollment::request::{Approval, EnrollmentRequest};
 use durabletask::{InstanceState, Status};
 use serde::{Deserialize, Serialize};
 
+use super::Seen;
+
 /// How far an enrollment is, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Stage {
@@ -153,33 +155,6 @@ impl Snapshot {
         self.approved_by.iter().any(|by| by.as_str() == caller)
     }
 
-    /// Reads an instance's state; nothing if it is no enrollment.
-    pub(super) fn read(state: &InstanceState) -> Option<Self> {
-        let id: EnrollmentId = state.instance_id.parse().ok()?;
-        let request: EnrollmentRequest = state.input().ok()?;
-        let created_at = state.created_at.unwrap_or_default();
-        let mut snapshot = Self {
-            runtime_status: state.status,
-            last_updated_at: state.last_updated_at.unwrap_or(created_at),
-            ..Self::just_started(&id, &request, created_at)
-        };
-        match state.status {
-            Status::Completed => match state.output() {
-                Ok(outcome) => snapshot.apply_outcome(outcome),
-                // An output that this release does not understand is no success.
-                Err(_) => snapshot.stage = Stage::Failed,
-            },
-            Status::Failed => snapshot.stage = Stage::Failed,
-            Status::Terminated | Status::Canceled => snapshot.stage = Stage::Terminated,
-            _ => {
-                if let Ok(progress) = state.custom_status() {
-                    snapshot.apply_progress(progress);
-                }
-            }
-        }
-        Some(snapshot)
-    }
-
     fn apply_progress(&mut self, progress: Progress) {
         match progress {
             Progress::Decoding => self.stage = Stage::Decoding,
@@ -237,6 +212,42 @@ impl Snapshot {
                 self.deadline = Some(deadline);
             }
         }
+    }
+}
+
+impl Seen for Snapshot {
+    fn read(state: &InstanceState) -> Option<Self> {
+        let id: EnrollmentId = state.instance_id.parse().ok()?;
+        let request: EnrollmentRequest = state.input().ok()?;
+        let created_at = state.created_at.unwrap_or_default();
+        let mut snapshot = Self {
+            runtime_status: state.status,
+            last_updated_at: state.last_updated_at.unwrap_or(created_at),
+            ..Self::just_started(&id, &request, created_at)
+        };
+        match state.status {
+            Status::Completed => match state.output() {
+                Ok(outcome) => snapshot.apply_outcome(outcome),
+                // An output that this release does not understand is no success.
+                Err(_) => snapshot.stage = Stage::Failed,
+            },
+            Status::Failed => snapshot.stage = Stage::Failed,
+            Status::Terminated | Status::Canceled => snapshot.stage = Stage::Terminated,
+            _ => {
+                if let Ok(progress) = state.custom_status() {
+                    snapshot.apply_progress(progress);
+                }
+            }
+        }
+        Some(snapshot)
+    }
+
+    fn requested_by(&self) -> &str {
+        &self.requested_by
+    }
+
+    fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 }
 

@@ -251,7 +251,9 @@ pub(super) async fn terminate(
     if snapshot.stage.has_ended() {
         return Err(EnrollmentError::AlreadyEnded.into());
     }
-    door.enrollments.terminate(&id, caller.name()).await?;
+    door.enrollments
+        .terminate(id.as_str(), caller.name())
+        .await?;
     Ok(accepted_response(&snapshot))
 }
 

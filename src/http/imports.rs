@@ -132,7 +132,7 @@ pub(super) async fn terminate(
         return Err(EnrollmentError::AlreadyEnded.into());
     }
     door.enrollments
-        .terminate_import(&id, caller.name())
+        .terminate(id.as_str(), caller.name())
         .await?;
     Ok(response(&snapshot))
 }
