@@ -110,6 +110,21 @@ impl KeyStore {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Whether the key with this id may read an account at `now`.
+    pub(super) fn may_read(
+        &self,
+        key_id: &str,
+        account: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, KeyError> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached(
+            "SELECT 1 FROM grants WHERE key_id = ?1 AND account = ?2
+             AND (until IS NULL OR until > ?3) AND (reads_left IS NULL OR reads_left > 0)",
+        )?;
+        Ok(statement.exists(params![key_id, account, now.timestamp()])?)
+    }
+
     /// Takes one read from a grant; whether there was one left.
     pub(super) fn take_read(
         &self,
@@ -157,7 +172,11 @@ mod tests {
         store.grant(&grant("twice", None, Some(2))).unwrap();
         store.grant(&grant("briefly", Some(end), None)).unwrap();
 
-        let take = |account: &str, at| store.take_read(&record.id, account, at).unwrap();
+        let take = |account: &str, at| {
+            let may = store.may_read(&record.id, account, at).unwrap();
+            assert_eq!(store.take_read(&record.id, account, at).unwrap(), may);
+            may
+        };
         assert!(take("always", now) && take("always", end));
         assert!(take("twice", now) && take("twice", now) && !take("twice", now));
         assert!(take("briefly", now) && !take("briefly", end));

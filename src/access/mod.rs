@@ -97,6 +97,19 @@ impl Access {
         }
     }
 
+    /// Whether a caller may read an account at `now`.
+    pub(crate) fn may_read(
+        &self,
+        identity: &Identity,
+        account: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, KeyError> {
+        match &identity.limited_to_grants_of {
+            None => Ok(true),
+            Some(key_id) => self.keys.may_read(key_id, account, now),
+        }
+    }
+
     /// Takes one read of an account from what a caller was granted; whether it may.
     pub(crate) fn take_read(
         &self,

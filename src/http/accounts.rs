@@ -167,11 +167,11 @@ pub(super) fn readable(
     text: &str,
 ) -> Result<EnrollmentId, ApiError> {
     let id = account_id(text)?;
-    match door.access.readable(caller.identity(), door.clock.now())? {
-        Some(granted) if !granted.iter().any(|account| account == id.as_str()) => {
-            Err(ApiError::AccountUnknown)
-        }
-        _ => Ok(id),
+    let now = door.clock.now();
+    if door.access.may_read(caller.identity(), id.as_str(), now)? {
+        Ok(id)
+    } else {
+        Err(ApiError::AccountUnknown)
     }
 }
 
