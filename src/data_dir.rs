@@ -10,6 +10,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::access::secret;
+use crate::private_file;
 
 /// Where a running server says at which addresses it listens.
 const ADDRESSES: &str = "serve.json";
@@ -125,17 +126,11 @@ impl DataDir {
     /// [`DataDirError::InUse`] when another process has it.
     pub fn lock(&self) -> Result<DataDirLock, DataDirError> {
         let path = self.path.join(LOCK);
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|source| DataDirError::Io {
-                action: "open",
-                path: path.clone(),
-                source,
-            })?;
+        let file = private_file::open(&path).map_err(|source| DataDirError::Io {
+            action: "open",
+            path: path.clone(),
+            source,
+        })?;
         match file.try_lock() {
             Ok(()) => Ok(DataDirLock { _file: file }),
             Err(fs::TryLockError::WouldBlock) => Err(DataDirError::InUse(self.path.clone())),

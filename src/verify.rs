@@ -2,9 +2,7 @@
 //! is slowed down (RFC 6238 section 5.2, RFC 4226 section 7.3).
 
 use std::collections::VecDeque;
-use std::fs::OpenOptions;
 use std::num::NonZeroUsize;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +15,7 @@ use rusqlite::{Connection, params};
 use thiserror::Error;
 
 use crate::access::secret;
+use crate::private_file;
 
 /// The database's name in the data folder.
 pub(crate) const VERIFY_DATABASE: &str = "verify.sqlite3";
@@ -68,13 +67,7 @@ pub(crate) struct Verifier {
 impl Verifier {
     /// Opens what was accepted before at `path`. Blocks.
     pub(crate) fn open(path: &Path) -> Result<Self, VerifyError> {
-        let private = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(path);
-        private.map_err(VerifyError::File)?;
+        private_file::open(path).map_err(VerifyError::File)?;
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // A code that was accepted may not be accepted again after a power cut.

@@ -1,8 +1,6 @@
 //! API keys: names, roles and hashes in a small database that commands and a
 //! running server share.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::role::Role;
 use super::secret;
+use crate::private_file;
 
 /// The version of the tables below, kept in the database itself.
 const SCHEMA_VERSION: i64 = 2;
@@ -137,14 +136,7 @@ impl KeyStore {
     ///
     /// [`KeyError::Store`], and [`KeyError::Newer`] when a later release wrote it.
     pub fn open(path: &Path) -> Result<Self, KeyError> {
-        // Made here, because SQLite would let others read it if the umask does.
-        let private = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(path);
-        private.map_err(KeyError::File)?;
+        private_file::open(path).map_err(KeyError::File)?;
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;

@@ -1,7 +1,5 @@
 //! The record's file: SQLite, appended to by transactions, never changed.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::entry::{Action, Entry, Event, written};
 use crate::access::secret;
+use crate::private_file;
 
 /// The version of the tables below.
 const SCHEMA_VERSION: i64 = 1;
@@ -115,14 +114,7 @@ impl AuditStore {
     ///
     /// [`AuditError`], whose text says what to do.
     pub fn open(path: &Path, server_key: &[u8; 32]) -> Result<Self, AuditError> {
-        // Made here, because SQLite would let others read it if the umask does.
-        let private = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(path);
-        private.map_err(AuditError::File)?;
+        private_file::open(path).map_err(AuditError::File)?;
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
