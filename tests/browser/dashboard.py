@@ -15,6 +15,7 @@ from durabletask import entities as dt_entities
 from durabletask import task, worker as dt_worker
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
@@ -100,8 +101,25 @@ class Page:
     def says(self, css, text):
         self.until(lambda b: any(text in e.text for e in b.find_elements(By.CSS_SELECTOR, css)), f"{css} says {text!r}")
 
+    def click(self, css, text=""):
+        """Clicks what is there now: the page may put something newer in its place after it was found."""
+        def found(browser):
+            next(e for e in browser.find_elements(By.CSS_SELECTOR, css) if e.is_displayed() and text in e.text).click()
+            return True
+        self.until(found, f"a click on {css} {text}")
+
     def button(self, label, inside="main"):
-        return self.until(lambda _: next(b for b in self.all(f"{inside} button") if b.text == label), f"button {label}")
+        def found(_):
+            next(b for b in self.all(f"{inside} button") if b.text == label).click()
+            return True
+        self.until(found, f"button {label}")
+
+    def keys(self, *keys):
+        """Types to whatever has the focus now."""
+        ActionChains(self.browser).send_keys(*keys).perform()
+
+    def focused(self, script):
+        return self.browser.execute_script(f"return document.activeElement.{script}")
 
     def picture(self, name):
         self.browser.save_screenshot(str(self.pictures / f"dashboard-{name}.png"))
@@ -117,7 +135,7 @@ def hubs_and_list(page):
     page.open("")
     page.says("h1", "Task hubs")
     page.picture("hubs")
-    page.one("td a").click()
+    page.click("td a")
     page.says("h1", "Instances")
     page.says("td", "order-1")
     assert len(page.all("tbody tr")) >= 5
@@ -140,40 +158,39 @@ def one_instance(page):
     page.says("figure", "waiting for approval")
     labels = page.until(lambda _: [e.text for e in page.all(".what")] or None, "bars")
     assert labels[:2] == ["started", "charge"] and labels.count("pack") == 2 and "timer" in labels, labels
-    bar = next(e for e in page.all("button.span") if "charge" in e.text)
-    bar.click()
+    page.click("button.span", "charge")
     page.says("#chosen", '"charged": 30')
     page.says("section[aria-label='Parent and children'] td", "order-1-0")
     page.picture("instance")
-    page.one("section[aria-label='Parent and children'] td a").click()
+    page.click("section[aria-label='Parent and children'] td a")
     page.says("h1", "order-1-0")
-    page.one("[data-key=parent]").click()
+    page.click("[data-key=parent]")
     page.says("h1", "order-1")
 
 
 def operations(page):
     page.open("#/hubs/default/instances/order-1")
-    page.button("Suspend").click()
+    page.button("Suspend")
     page.says("dialog h2", "Suspend?")
-    page.button("Cancel", "dialog").click()
+    page.button("Cancel", "dialog")
     page.until(lambda _: not page.all("dialog"), "nothing is done without a yes")
-    page.button("Suspend").click()
-    page.button("Suspend", "dialog").click()
+    page.button("Suspend")
+    page.button("Suspend", "dialog")
     page.says(".badge", "SUSPENDED")
-    page.button("Resume").click()
-    page.button("Resume", "dialog").click()
+    page.button("Resume")
+    page.button("Resume", "dialog")
     page.says(".badge", "RUNNING")
 
-    page.button("Raise event").click()
+    page.button("Raise event")
     page.one("dialog input[name=name]").send_keys("approval")
     page.one("dialog textarea").send_keys("{no json")
-    page.button("Raise event", "dialog").click()
+    page.button("Raise event", "dialog")
     page.says("dialog .trouble", "no JSON")
     page.picture("raise-event")
     payload = page.one("dialog textarea")
     payload.clear()
     payload.send_keys('{"by": "a person"}')
-    page.button("Raise event", "dialog").click()
+    page.button("Raise event", "dialog")
     # The page is told of the end by itself.
     page.says(".badge", "COMPLETED")
     page.says("figure", '"by": "a person"')
@@ -183,12 +200,12 @@ def operations(page):
     page.picture("failure")
 
     page.open("#/hubs/default/instances/order-2")
-    page.button("Terminate").click()
+    page.button("Terminate")
     page.one("dialog textarea").send_keys('"enough"')
-    page.button("Terminate", "dialog").click()
+    page.button("Terminate", "dialog")
     page.says(".badge", "TERMINATED")
-    page.button("Purge").click()
-    page.button("Purge", "dialog").click()
+    page.button("Purge")
+    page.button("Purge", "dialog")
     page.says("h1", "Instances")
     page.open("#/hubs/default/instances/order-2")
     page.says(".trouble", "There is no such instance")
@@ -198,8 +215,8 @@ def restart(page, scheduler):
     page.open("#/hubs/default/instances/order-broken-0")
     page.says(".badge", "FAILED")
     before = scheduler.get("/api/hubs/default/instances/order-broken-0")["instance"]["executionId"]
-    page.button("Restart").click()
-    page.button("Restart", "dialog").click()
+    page.button("Restart")
+    page.button("Restart", "dialog")
     changed = lambda _: scheduler.get("/api/hubs/default/instances/order-broken-0")["instance"]["executionId"] != before
     page.until(changed, "a new execution")
     page.says(".badge", "FAILED")
@@ -209,34 +226,37 @@ def by_keyboard(page):
     page.browser.get("about:blank")
     page.open("#/hubs/default")
     page.says("td", "order-1")
-    body = page.one("body")
-    body.send_keys(Keys.TAB)
-    assert page.browser.switch_to.active_element.text == "Skip to the content"
-    page.browser.switch_to.active_element.send_keys(Keys.ENTER)
-    assert page.browser.switch_to.active_element.tag_name == "main"
+    page.keys(Keys.TAB)
+    assert page.focused("textContent") == "Skip to the content"
+    page.keys(Keys.ENTER)
+    assert page.focused("tagName") == "MAIN"
     for _ in range(40):
-        page.browser.switch_to.active_element.send_keys(Keys.TAB)
-        if (page.browser.switch_to.active_element.get_attribute("data-key") or "") == "order-3":
+        page.keys(Keys.TAB)
+        if page.focused("dataset.key") == "order-3":
             break
-    page.browser.switch_to.active_element.send_keys(Keys.ENTER)
+    page.keys(Keys.ENTER)
     page.says("h1", "order-3")
-    suspend = page.button("Suspend")
-    suspend.send_keys(Keys.ENTER)
+    page.until(lambda _: any(b.text == "Suspend" for b in page.all("main button")), "button Suspend")
+    for _ in range(40):
+        page.keys(Keys.TAB)
+        if page.focused("textContent") == "Suspend":
+            break
+    page.keys(Keys.ENTER)
     page.one("dialog")
-    page.browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    page.keys(Keys.ESCAPE)
     page.until(lambda _: not page.all("dialog"), "Escape closes")
 
 
 def entities(page):
     page.open("#/hubs/default/entities")
     page.says("td", "@counter@one")
-    page.one("td a").click()
+    page.click("td a")
     page.says("h1", "@counter@one")
     page.says("figure", "5")
-    page.button("Signal").click()
+    page.button("Signal")
     page.one("dialog input[name=name]").send_keys("add")
     page.one("dialog textarea").send_keys("37")
-    page.button("Signal", "dialog").click()
+    page.button("Signal", "dialog")
     page.says("figure", "42")
     page.picture("entity")
 
@@ -277,9 +297,9 @@ def with_many(page, scheduler):
     page.open("#/hubs/default?prefix=many")
     for number in range(1, 4):
         page.until(lambda _: len(page.all("tbody tr")) == 50, "a page of fifty")
-        page.one("[data-key=on]").click()
+        page.click("[data-key=on]")
         page.until(lambda b: b.current_url.count("page=") == number, "the next page")
-    page.one("[data-key=back]").click()
+    page.click("[data-key=back]")
     page.until(lambda b: b.current_url.count("page=") == 2, "the page before")
 
 

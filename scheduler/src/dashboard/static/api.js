@@ -1,5 +1,7 @@
 // The scheduler's JSON interface.
 
+import { untouched } from "./dom.js";
+
 export class Problem extends Error {
   constructor(status, message) {
     super(message);
@@ -20,11 +22,13 @@ async function call(path, options) {
   return body;
 }
 
-/** Reads. */
-export function get(path, parameters = {}) {
+/** Reads, and answers when what is shown may be replaced. */
+export async function get(path, parameters = {}) {
   const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== "" && value !== undefined && value !== null));
   const text = query.toString();
-  return call(text ? `${path}?${text}` : path, {});
+  const body = await call(text ? `${path}?${text}` : path, {});
+  await untouched();
+  return body;
 }
 
 /** Changes. */

@@ -35,6 +35,25 @@ export function fill(element, ...children) {
   }
 }
 
+// A button pressed and let go makes a click only where both happen on the same element.
+let release;
+let held = Promise.resolve();
+document.addEventListener("pointerdown", () => {
+  if (release === undefined) held = new Promise((done) => (release = done));
+}, true);
+for (const end of ["pointerup", "pointercancel"]) {
+  // After the click that follows it.
+  document.addEventListener(end, () => setTimeout(() => {
+    release?.();
+    release = undefined;
+  }), true);
+}
+
+/** Waits until nothing is pressed, so that what is under the pointer can be replaced. */
+export function untouched() {
+  return held;
+}
+
 /** Tells something to everybody, those who listen to the page too. */
 export function say(text) {
   document.getElementById("said").textContent = text;
