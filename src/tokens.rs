@@ -54,15 +54,6 @@ impl Tokens {
         Self { vault, clock }
     }
 
-    /// The code of the account `id` now.
-    pub(crate) async fn now(&self, id: &EnrollmentId) -> Result<Token, TokenError> {
-        let reading = self.vault.read_for_code(id).await.map_err(from_vault)?;
-        // Read after the vault has answered, however long that took, and only once:
-        // code and time left always belong together.
-        let now = self.clock.now();
-        shown_at(&reading, now, now)
-    }
-
     /// The code of the account `id` that is shown for at least `validity` from now on:
     /// the present one if that is long enough, else the one after it, whose time may
     /// not have begun.
@@ -72,6 +63,8 @@ impl Tokens {
         validity: TimeDelta,
     ) -> Result<Token, TokenError> {
         let reading = self.vault.read_for_code(id).await.map_err(from_vault)?;
+        // Read after the vault has answered, however long that took, and only once:
+        // code and time left always belong together.
         let now = self.clock.now();
         let present = shown_at(&reading, now, now)?;
         if present.valid_until - now >= validity {

@@ -300,7 +300,7 @@ async fn code(
     let ahead = token.valid_from - token.server_time;
     if let (true, Ok(ahead)) = (wanted.wait, ahead.to_std()) {
         tokio::select! {
-            () = tokio::time::sleep(ahead) => token = door.tokens.now(id).await?,
+            () = tokio::time::sleep(ahead) => token = door.tokens.lasting(id, TimeDelta::zero()).await?,
             // A server that stops answers at once, with the code whose time comes.
             () = door.stop.cancelled() => {}
         }
