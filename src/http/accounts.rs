@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
 use countersign_activities::vault::{AccountRecord, VaultError};
 use countersign_enrollment::ids::EnrollmentId;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -129,18 +129,19 @@ async fn granted_page(
     granted: Vec<String>,
     search: Option<&str>,
 ) -> Result<Response, ApiError> {
-    let mut records: Vec<_> = stream::iter(granted)
-        .filter_map(async |id| id.parse().ok())
+    let ids = granted.into_iter().filter_map(|id| id.parse().ok());
+    let mut found = stream::iter(ids)
         .map(async |id: EnrollmentId| door.vault.describe(&id).await)
-        .buffered(READS_AT_ONCE)
-        .filter_map(async |record| match record {
-            Ok(record) => record.deleted_at.is_none().then_some(Ok(record)),
+        .buffered(READS_AT_ONCE);
+    let mut records = Vec::new();
+    while let Some(record) = found.next().await {
+        match record {
+            Ok(record) if record.deleted_at.is_none() => records.push(record),
             // A grant may outlive its account.
-            Err(VaultError::NotFound) => None,
-            Err(error) => Some(Err(from_vault(error))),
-        })
-        .try_collect()
-        .await?;
+            Ok(_) | Err(VaultError::NotFound) => {}
+            Err(error) => return Err(from_vault(error).into()),
+        }
+    }
     let key = |record: &AccountRecord| {
         let preview = &record.preview;
         let issuer = preview.issuer.as_deref().unwrap_or_default();
