@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use durabletask_scheduler_core::entity_name;
 
+use super::lanes::Lane;
 use super::state::{Held, Lease, State};
 use super::{Assignment, Claim, ClaimedEntity};
 use crate::metrics::Kind;
@@ -77,7 +78,7 @@ impl State {
                 self.meter(header.hub, Kind::Entity);
                 slot_queued(self, key);
                 let hub = self.hubs.entry(header.hub).or_default();
-                hub.entities.push(name, None, key);
+                hub.entities.push(Lane::named(name), key);
             }
         }
     }
@@ -128,7 +129,7 @@ impl State {
             let Some(hub) = self.hubs.get_mut(&stream.hub) else {
                 break;
             };
-            let Some((key, waited)) = hub.entities.pop(|name, _| stream.filters.entity(name))
+            let Some((key, waited)) = hub.entities.pop(|lane| stream.filters.entity(&lane.name))
             else {
                 break;
             };

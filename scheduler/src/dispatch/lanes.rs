@@ -6,8 +6,48 @@ use std::time::{Duration, Instant};
 
 use durabletask_proto::{GetWorkItemsRequest, WorkItemFilters};
 
-/// A name and a version.
-type Lane = (String, Option<String>);
+/// What filters look at in a piece of work.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Lane {
+    pub(super) name: String,
+    /// The version it was given; some clients write none as an empty text.
+    pub(super) version: Option<String>,
+    /// The version of the orchestration that wants it, where it was given none itself:
+    /// most clients give activities none, and yet list versions for them in filters.
+    pub(super) wanted_by: Option<String>,
+}
+
+impl Lane {
+    /// Work that has no version at all.
+    pub(super) fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// A turn.
+    pub(super) fn turn(name: &str, version: Option<&str>) -> Self {
+        Self {
+            version: version.map(str::to_owned),
+            ..Self::named(name)
+        }
+    }
+
+    /// An activity of an orchestration with the version `wanted_by`.
+    pub(super) fn activity(
+        name: String,
+        version: Option<String>,
+        wanted_by: Option<String>,
+    ) -> Self {
+        let wanted_by = wanted_by.filter(|_| version.is_none());
+        Self {
+            name,
+            version,
+            wanted_by,
+        }
+    }
+}
 
 /// A queue that can be asked for the oldest item a worker accepts.
 #[derive(Debug)]
@@ -35,10 +75,9 @@ impl<T> Default for Lanes<T> {
 }
 
 impl<T> Lanes<T> {
-    pub(super) fn push(&mut self, name: &str, version: Option<&str>, item: T) {
+    pub(super) fn push(&mut self, lane: Lane, item: T) {
         self.arrivals += 1;
         self.len += 1;
-        let lane = (name.to_owned(), version.map(str::to_owned));
         self.lanes.entry(lane).or_default().push_back(Waiting {
             arrival: self.arrivals,
             since: Instant::now(),
@@ -60,25 +99,22 @@ impl<T> Lanes<T> {
         self.len
     }
 
-    /// Takes the oldest item whose name and version `accepts`, and says how long it waited.
-    pub(super) fn pop(
-        &mut self,
-        accepts: impl Fn(&str, Option<&str>) -> bool,
-    ) -> Option<(T, Duration)> {
-        self.pop_first(|name, version| accepts(name, version).then_some(0))
+    /// Takes the oldest item of a lane that `accepts` accepts, and says how long it waited.
+    pub(super) fn pop(&mut self, accepts: impl Fn(&Lane) -> bool) -> Option<(T, Duration)> {
+        self.pop_first(|lane| accepts(lane).then_some(0))
     }
 
-    /// Takes the oldest item among those whose name and version `rank` ranks highest;
-    /// what it does not rank stays.
+    /// Takes the oldest item among those whose lane `rank` ranks highest; what it does not
+    /// rank stays.
     pub(super) fn pop_first(
         &mut self,
-        mut rank: impl FnMut(&str, Option<&str>) -> Option<i32>,
+        mut rank: impl FnMut(&Lane) -> Option<i32>,
     ) -> Option<(T, Duration)> {
         let lane = self
             .lanes
             .iter()
             .filter_map(|(lane, items)| {
-                let rank = rank(&lane.0, lane.1.as_deref())?;
+                let rank = rank(lane)?;
                 items
                     .front()
                     .map(|waiting| ((Reverse(rank), waiting.arrival), lane))
@@ -147,15 +183,20 @@ impl Filters {
     }
 
     pub(super) fn turn(&self, name: &str, version: Option<&str>) -> bool {
-        matches(self.turns.as_deref(), name, version)
+        matches(self.turns.as_deref(), name, version, None)
     }
 
-    pub(super) fn activity(&self, name: &str, version: Option<&str>) -> bool {
-        matches(self.activities.as_deref(), name, version)
+    pub(super) fn activity(&self, lane: &Lane) -> bool {
+        matches(
+            self.activities.as_deref(),
+            &lane.name,
+            lane.version.as_deref(),
+            lane.wanted_by.as_deref(),
+        )
     }
 
     pub(super) fn entity(&self, name: &str) -> bool {
-        matches(self.entities.as_deref(), name, None)
+        matches(self.entities.as_deref(), name, None, None)
     }
 }
 
@@ -163,13 +204,21 @@ fn names(filters: Option<&[(String, Vec<String>)]>) -> Option<Vec<String>> {
     Some(filters?.iter().map(|(name, _)| name.clone()).collect())
 }
 
-/// Names and versions compare without case; an absent version is the empty one.
-fn matches(filters: Option<&[(String, Vec<String>)]>, name: &str, version: Option<&str>) -> bool {
+/// Names and versions compare without case; an absent version is the empty one. An
+/// activity without a version also goes by that of the orchestration that wants it.
+fn matches(
+    filters: Option<&[(String, Vec<String>)]>,
+    name: &str,
+    version: Option<&str>,
+    wanted_by: Option<&str>,
+) -> bool {
     let Some(filters) = filters else { return true };
-    let version = version.unwrap_or_default();
+    let lists = |listed: &String| {
+        listed.eq_ignore_ascii_case(version.unwrap_or_default())
+            || wanted_by.is_some_and(|version| listed.eq_ignore_ascii_case(version))
+    };
     filters.iter().any(|(wanted, versions)| {
-        wanted.eq_ignore_ascii_case(name)
-            && (versions.is_empty() || versions.iter().any(|v| v.eq_ignore_ascii_case(version)))
+        wanted.eq_ignore_ascii_case(name) && (versions.is_empty() || versions.iter().any(lists))
     })
 }
 
@@ -181,23 +230,49 @@ mod tests {
     #[test]
     fn the_oldest_accepted_item_comes_first() {
         let mut lanes = Lanes::default();
-        lanes.push("a", None, 1);
-        lanes.push("b", Some("1"), 2);
-        lanes.push("a", None, 3);
+        lanes.push(Lane::named("a"), 1);
+        lanes.push(Lane::turn("b", Some("1")), 2);
+        lanes.push(Lane::named("a"), 3);
         assert_eq!(lanes.len(), 3);
-        assert_eq!(lanes.pop(|name, _| name == "b").unwrap().0, 2);
-        assert_eq!(lanes.pop(|_, _| true).unwrap().0, 1);
-        assert_eq!(lanes.pop(|_, _| true).unwrap().0, 3);
-        assert!(lanes.pop(|_, _| true).is_none());
+        assert_eq!(lanes.pop(|lane| lane.name == "b").unwrap().0, 2);
+        assert_eq!(lanes.pop(|_| true).unwrap().0, 1);
+        assert_eq!(lanes.pop(|_| true).unwrap().0, 3);
+        assert!(lanes.pop(|_| true).is_none());
         assert_eq!(lanes.len(), 0);
     }
 
     #[test]
     fn an_empty_filter_list_takes_nothing() {
-        assert!(matches(None, "a", None));
-        assert!(!matches(Some(&[]), "a", None));
+        assert!(matches(None, "a", None, None));
+        assert!(!matches(Some(&[]), "a", None, None));
         let filter = [("A".to_owned(), vec!["1.0".to_owned()])];
-        assert!(matches(Some(&filter), "a", Some("1.0")));
-        assert!(!matches(Some(&filter), "a", None));
+        assert!(matches(Some(&filter), "a", Some("1.0"), None));
+        assert!(!matches(Some(&filter), "a", None, None));
+    }
+
+    #[test]
+    fn an_activity_without_a_version_goes_by_its_orchestrations() {
+        let filters = |versions: &[&str]| Filters {
+            activities: Some(vec![(
+                "a".to_owned(),
+                versions.iter().map(|&version| version.to_owned()).collect(),
+            )]),
+            ..Filters::default()
+        };
+        let activity = |version: Option<&str>, wanted_by: Option<&str>| {
+            let owned = |text: Option<&str>| text.map(str::to_owned);
+            Lane::activity("a".to_owned(), owned(version), owned(wanted_by))
+        };
+        let one = filters(&["1.0"]);
+        assert!(one.activity(&activity(None, Some("1.0"))));
+        assert!(!one.activity(&activity(None, Some("2.0"))));
+        assert!(!one.activity(&activity(None, None)));
+        // A version of its own is the only one that counts, the empty one included.
+        assert!(one.activity(&activity(Some("1.0"), Some("2.0"))));
+        assert!(!one.activity(&activity(Some("2.0"), Some("1.0"))));
+        assert!(!one.activity(&activity(Some(""), Some("1.0"))));
+        // It is unversioned all the same.
+        assert!(filters(&["", "1.0"]).activity(&activity(None, Some("2.0"))));
+        assert!(filters(&[]).activity(&activity(None, Some("2.0"))));
     }
 }

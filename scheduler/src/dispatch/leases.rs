@@ -177,7 +177,7 @@ impl State {
         };
         self.meter(lease.hub, lease.held.kind()).returned();
         if let Held::Activity(item) = &lease.held {
-            self.paces.came_back(lease.hub, &item.name);
+            self.paces.came_back(lease.hub, &item.lane.name);
         }
         match &mut lease.held {
             Held::Turn { header, events, .. } => {
@@ -203,7 +203,6 @@ impl State {
             }
             Held::Entity(entity) => self.entity_released(entity.header.key, id, true),
             Held::Activity(item) => {
-                let (name, version) = (item.name.clone(), item.version.clone());
                 let size = item
                     .request
                     .as_ref()
@@ -212,8 +211,7 @@ impl State {
                 let again = ActivityItem {
                     instance: item.instance,
                     id: item.id,
-                    name,
-                    version,
+                    lane: std::mem::take(&mut item.lane),
                     request: item.request.take(),
                 };
                 self.offer(lease.hub, again);

@@ -162,8 +162,8 @@ impl Dispatch {
         for (header, last_seq) in pending.instances {
             state.stored_events(header, last_seq);
         }
-        for (hub, instance, id, name, version) in pending.activities {
-            state.stored_activity(hub, instance, id, &name, version.as_deref());
+        for activity in pending.activities {
+            state.stored_activity(activity);
         }
         for header in pending.entities {
             state.entity(Arc::new(header), true);
@@ -399,11 +399,10 @@ impl Committed for Dispatch {
                     after,
                 } => state.turn_applied(key, through, header, after),
                 Note::Activity {
-                    hub,
-                    instance,
+                    header,
                     id,
                     request,
-                } => state.activity(hub, instance, id, request),
+                } => state.activity(&header, id, request),
                 Note::Entity { header, runnable } => state.entity(header, runnable),
                 Note::EntityGone { key } => state.entity_gone(key),
                 Note::TimerSet(at) => first_timer = first_timer.min(at),

@@ -7,9 +7,10 @@ use std::time::Duration;
 use durabletask_proto::{ActivityRequest, HistoryEvent};
 use prost::Message;
 
+use super::lanes::Lane;
 use super::state::{ActivityItem, BUFFER_BYTES, Held, Lease, Slot, State, Sticky};
 use crate::metrics::Kind;
-use crate::store::{After, Header};
+use crate::store::{After, Header, PendingActivity};
 
 impl State {
     pub(super) fn stored_events(&mut self, header: Header, last_seq: i64) {
@@ -125,47 +126,35 @@ impl State {
         }
     }
 
-    pub(super) fn activity(
-        &mut self,
-        hub: i64,
-        instance: i64,
-        id: i64,
-        request: Arc<ActivityRequest>,
-    ) {
-        let (name, version) = (request.name.clone(), request.version.clone());
+    pub(super) fn activity(&mut self, header: &Header, id: i64, request: Arc<ActivityRequest>) {
+        let lane = Lane::activity(
+            request.name.clone(),
+            request.version.clone(),
+            header.version.clone(),
+        );
         let size = request.encoded_len();
         let request = (self.buffered + size <= BUFFER_BYTES).then_some(request);
         if request.is_some() {
             self.buffered += size;
         }
         self.offer(
-            hub,
+            header.hub,
             ActivityItem {
-                instance,
+                instance: header.key,
                 id,
-                name,
-                version,
+                lane,
                 request,
             },
         );
     }
 
-    pub(super) fn stored_activity(
-        &mut self,
-        hub: i64,
-        instance: i64,
-        id: i64,
-        name: &str,
-        version: Option<&str>,
-    ) {
-        let (name, version) = (name.to_owned(), version.map(str::to_owned));
+    pub(super) fn stored_activity(&mut self, pending: PendingActivity) {
         self.offer(
-            hub,
+            pending.hub,
             ActivityItem {
-                instance,
-                id,
-                name,
-                version,
+                instance: pending.instance,
+                id: pending.id,
+                lane: Lane::activity(pending.name, pending.version, pending.wanted_by),
                 request: None,
             },
         );
@@ -198,7 +187,8 @@ impl State {
                 self.meter(header.hub, Kind::Orchestration);
                 slot_queued(&mut self.slots, key);
                 let hub = self.hubs.entry(header.hub).or_default();
-                hub.turns.push(&header.name, header.version.as_deref(), key);
+                let lane = Lane::turn(&header.name, header.version.as_deref());
+                hub.turns.push(lane, key);
             }
         }
     }
@@ -208,14 +198,14 @@ impl State {
             self.unbuffer(&item);
             return;
         }
-        if self.paces.has(&item.name) {
+        if self.paces.has(&item.lane.name) {
             // Behind those of its name that wait already.
             self.queue_activity(hub, item);
             self.pump_activities_of(hub);
             return;
         }
         match self.stream_for(hub, None, |s| {
-            s.free_activities > 0 && s.filters.activity(&item.name, item.version.as_deref())
+            s.free_activities > 0 && s.filters.activity(&item.lane)
         }) {
             Some(stream) => self.assign_activity(stream, hub, item, Duration::ZERO),
             None => self.queue_activity(hub, item),
@@ -224,12 +214,8 @@ impl State {
 
     pub(super) fn queue_activity(&mut self, hub: i64, item: ActivityItem) {
         self.meter(hub, Kind::Activity);
-        let (name, version) = (item.name.clone(), item.version.clone());
-        self.hubs
-            .entry(hub)
-            .or_default()
-            .activities
-            .push(&name, version.as_deref(), item);
+        let queues = self.hubs.entry(hub).or_default();
+        queues.activities.push(item.lane.clone(), item);
     }
 
     /// Fills the free windows of all streams of a hub with activities, those with most
@@ -259,7 +245,7 @@ impl State {
     /// An activity is with no worker any more; others of its name may go now.
     pub(super) fn activity_back(&mut self, lease: &Lease) {
         if let Held::Activity(item) = &lease.held
-            && self.paces.came_back(lease.hub, &item.name)
+            && self.paces.came_back(lease.hub, &item.lane.name)
         {
             self.pump_activities_of(lease.hub);
         }

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use super::chunks::Chunks;
 use super::entities::{EntitySlot, HeldEntity};
 use super::gone::Gone;
-use super::lanes::{Filters, Lanes};
+use super::lanes::{Filters, Lane, Lanes};
 use super::pace::Paces;
 use super::workers::{Caller, Share, WorkerView};
 use super::{Assignment, Events};
@@ -50,8 +50,7 @@ pub(super) struct Slot {
 pub(super) struct ActivityItem {
     pub(super) instance: i64,
     pub(super) id: i64,
-    pub(super) name: String,
-    pub(super) version: Option<String>,
+    pub(super) lane: Lane,
     pub(super) request: Option<Arc<ActivityRequest>>,
 }
 

@@ -120,7 +120,7 @@ impl State {
         stream.free_activities -= 1;
         if !self.paces.is_empty() {
             let now = self.clock.now().timestamp_micros();
-            self.paces.took(hub, &item.name, now);
+            self.paces.took(hub, &item.lane.name, now);
         }
         let assignment = Assignment::Activity {
             lease,
@@ -157,7 +157,7 @@ impl State {
             };
             let Some((key, waited)) = hub
                 .turns
-                .pop(|name, version| stream.filters.turn(name, version))
+                .pop(|lane| stream.filters.turn(&lane.name, lane.version.as_deref()))
             else {
                 break;
             };
@@ -185,16 +185,15 @@ impl State {
                 break;
             };
             let found = if self.paces.is_empty() {
-                hub.activities
-                    .pop(|name, version| stream.filters.activity(name, version))
+                hub.activities.pop(|lane| stream.filters.activity(lane))
             } else {
                 let now = self.clock.now().timestamp_micros();
                 let mut permit = i64::MAX;
-                let found = hub.activities.pop_first(|name, version| {
-                    if !stream.filters.activity(name, version) {
+                let found = hub.activities.pop_first(|lane| {
+                    if !stream.filters.activity(lane) {
                         return None;
                     }
-                    match self.paces.turn(hub_id, name, now) {
+                    match self.paces.turn(hub_id, &lane.name, now) {
                         Turn::Now(priority) => Some(priority),
                         Turn::NotBefore(at) => {
                             permit = permit.min(at);

@@ -9,7 +9,7 @@ use prost::Message;
 
 use super::instances::timestamp;
 use super::writer::Tx;
-use super::{Note, StoreError};
+use super::{Header, Note, StoreError};
 
 /// How an activity ended.
 #[derive(Clone, Debug)]
@@ -21,18 +21,16 @@ pub(crate) enum ActivityAnswer {
 impl Tx<'_> {
     pub(crate) fn schedule_activity(
         &mut self,
-        hub: i64,
-        instance: i64,
+        header: &Arc<Header>,
         request: ActivityRequest,
     ) -> Result<(), StoreError> {
         self.ids.activity += 1;
         let id = self.ids.activity;
         self.conn
             .prepare_cached("INSERT INTO activities (id, instance, request) VALUES (?1, ?2, ?3)")?
-            .execute((id, instance, request.encode_to_vec()))?;
+            .execute((id, header.key, request.encode_to_vec()))?;
         self.notes.push(Note::Activity {
-            hub,
-            instance,
+            header: Arc::clone(header),
             id,
             request: Arc::new(request),
         });

@@ -41,7 +41,7 @@ pub(crate) use entity_queries::{EntityFilter, entities, entity, entity_batch};
 pub(crate) use instances::{Start, micros, timestamp};
 pub(crate) use list::{ListCursor, ListFilter, list};
 pub(crate) use old::first_end;
-pub(crate) use pending::Pending;
+pub(crate) use pending::{Pending, PendingActivity};
 pub(crate) use purge::PurgeFilter;
 pub(crate) use query::{Place, StateFilter, history_page, inbox, query, state};
 pub(crate) use summary::{hub_names, status_counts};
@@ -98,8 +98,7 @@ pub(crate) enum Note {
     },
     /// An activity is to be run.
     Activity {
-        hub: i64,
-        instance: i64,
+        header: Arc<Header>,
         id: i64,
         request: Arc<ActivityRequest>,
     },

@@ -13,12 +13,23 @@ use crate::OpenError;
 pub(crate) struct Pending {
     /// Instances with events in their inbox, and the number of the last one.
     pub(crate) instances: Vec<(Header, i64)>,
-    /// Activities: hub, instance key, id, name, version.
-    pub(crate) activities: Vec<(i64, i64, i64, String, Option<String>)>,
+    pub(crate) activities: Vec<PendingActivity>,
     /// Entities with an operation that can run.
     pub(crate) entities: Vec<EntityHeader>,
     /// When the first timer is due.
     pub(crate) first_timer: Option<i64>,
+}
+
+/// An activity that nobody has completed.
+#[derive(Debug)]
+pub(crate) struct PendingActivity {
+    pub(crate) hub: i64,
+    pub(crate) instance: i64,
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    pub(crate) version: Option<String>,
+    /// The version of the orchestration that wants it.
+    pub(crate) wanted_by: Option<String>,
 }
 
 pub(crate) fn load(conn: &Connection) -> Result<Pending, OpenError> {
@@ -51,19 +62,20 @@ pub(crate) fn load(conn: &Connection) -> Result<Pending, OpenError> {
         [],
     )?;
     let mut select = conn.prepare(
-        "SELECT i.hub, a.instance, a.id, a.request FROM activities a JOIN instances i ON i.key = a.instance ORDER BY a.id",
+        "SELECT i.hub, a.instance, a.id, a.request, i.version FROM activities a JOIN instances i ON i.key = a.instance ORDER BY a.id",
     )?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let bytes: Vec<u8> = row.get(3)?;
         let request = ActivityRequest::decode(&*bytes).unwrap_or_default();
-        activities.push((
-            row.get(0)?,
-            row.get(1)?,
-            row.get(2)?,
-            request.name,
-            request.version,
-        ));
+        activities.push(PendingActivity {
+            hub: row.get(0)?,
+            instance: row.get(1)?,
+            id: row.get(2)?,
+            name: request.name,
+            version: request.version,
+            wanted_by: row.get(4)?,
+        });
     }
     let entities = super::entities::runnable(conn)?;
     let first_timer = conn.query_row("SELECT min(fire_us) FROM timers", [], |row| row.get(0))?;
@@ -163,7 +175,7 @@ mod tests {
         .unwrap();
         let pending = load(&conn).unwrap();
         let instances: Vec<i64> = pending.instances.iter().map(|(h, _)| h.key).collect();
-        let activities: Vec<i64> = pending.activities.iter().map(|a| a.1).collect();
+        let activities: Vec<i64> = pending.activities.iter().map(|a| a.instance).collect();
         let entities: Vec<i64> = pending.entities.iter().map(|e| e.key).collect();
         assert_eq!(
             (instances, activities, entities, pending.first_timer),

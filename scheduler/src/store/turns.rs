@@ -154,7 +154,7 @@ impl Tx<'_> {
             }
         }
         for request in effects.activities {
-            self.schedule_activity(hub, key, request)?;
+            self.schedule_activity(&header, request)?;
         }
         for child in effects.children {
             self.start_child(&header, child)?;
