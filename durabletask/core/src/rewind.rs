@@ -29,10 +29,11 @@ fn asks_for_rewind(events: &[proto::HistoryEvent]) -> bool {
 /// failures that led to it, then `new`. The execution is known as
 /// `execution_id` from then on.
 ///
-/// Results of activities and sub-orchestrations stay. Calls that failed and
-/// calls, timers and such that were still open go, so that the code makes them
-/// again; sub-orchestrations that failed stay as created, because the scheduler
-/// rewinds them in their turn. A failure that the code survived (it was retried,
+/// Results of activities, sub-orchestrations and entities stay. Calls that failed
+/// go, and so do activities and timers that were still open, so that the code makes
+/// them again; sub-orchestrations that failed stay as created, because the scheduler
+/// rewinds them in their turn, and so do open calls to entities, because an entity
+/// may have the call already. A failure that the code survived (it was retried,
 /// or caught, and steps followed) stays, because the steps after it depend on it.
 #[must_use]
 pub fn rewound_history(
@@ -76,6 +77,8 @@ struct Undone {
     failures_from: usize,
     /// Activities and timers that lose their records.
     steps: BTreeSet<i32>,
+    /// Calls to entities, by their request ids, that lose theirs.
+    requests: BTreeSet<String>,
 }
 
 impl Undone {
@@ -85,12 +88,8 @@ impl Undone {
             .iter()
             .rposition(|event| is_step(event.event_type.as_ref()))
             .map_or(0, |last| last + 1);
-        let is_failure = |event: &proto::HistoryEvent| {
-            matches!(
-                event.event_type,
-                Some(EventType::TaskFailed(_) | EventType::SubOrchestrationInstanceFailed(_))
-            )
-        };
+        let is_failure =
+            |event: &proto::HistoryEvent| event.event_type.as_ref().is_some_and(is_failure);
         // If every failure was followed by steps, of a branch that went on, any may be the cause.
         let failures_from = if past.iter().skip(after_last_step).any(is_failure) {
             after_last_step
@@ -99,6 +98,7 @@ impl Undone {
         };
         let mut open = BTreeSet::new();
         let mut failed = BTreeSet::new();
+        let mut requests = BTreeSet::new();
         for (index, event) in past.iter().enumerate() {
             match &event.event_type {
                 Some(EventType::TaskScheduled(_) | EventType::TimerCreated(_)) => {
@@ -116,6 +116,9 @@ impl Undone {
                         failed.insert(task.task_scheduled_id);
                     }
                 }
+                Some(EventType::EntityOperationFailed(operation)) if index >= failures_from => {
+                    requests.insert(operation.request_id.clone());
+                }
                 _ => {}
             }
         }
@@ -123,21 +126,33 @@ impl Undone {
         Self {
             failures_from,
             steps: open,
+            requests,
         }
     }
 
     fn keeps(&self, index: usize, event: &proto::HistoryEvent) -> bool {
         match &event.event_type {
             Some(EventType::ExecutionCompleted(_)) => false,
-            Some(EventType::TaskFailed(_) | EventType::SubOrchestrationInstanceFailed(_)) => {
-                index < self.failures_from
-            }
+            Some(kind) if is_failure(kind) => index < self.failures_from,
             Some(EventType::TaskScheduled(_) | EventType::TimerCreated(_)) => {
                 !self.steps.contains(&event.event_id)
+            }
+            Some(EventType::EntityOperationCalled(call)) => {
+                !self.requests.contains(&call.request_id)
             }
             _ => true,
         }
     }
+}
+
+/// Whether the event tells of something that the code called and that failed.
+fn is_failure(kind: &EventType) -> bool {
+    matches!(
+        kind,
+        EventType::TaskFailed(_)
+            | EventType::SubOrchestrationInstanceFailed(_)
+            | EventType::EntityOperationFailed(_)
+    )
 }
 
 /// Whether the event records something that the code did.

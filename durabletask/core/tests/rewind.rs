@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durabletask_core::{
-    ActionKind, Activity, Execution, Failure, HistoryEvent, Orchestration, OrchestrationContext,
-    Registry, RetryPolicy, TaskOptions, TurnResult, is_rewind, rewound_history, when_all,
+    ActionKind, Activity, Entity, Execution, Failure, HistoryEvent, Operation, Orchestration,
+    OrchestrationContext, Registry, RetryPolicy, TaskOptions, TurnResult, is_rewind,
+    rewound_history, when_all,
 };
 use durabletask_proto as proto;
 use proto::history_event::EventType;
@@ -15,6 +16,8 @@ use proto::history_event::EventType;
 const A: Activity<u32, u32> = Activity::new("a");
 const B: Activity<u32, u32> = Activity::new("b");
 const CHILD: Orchestration<u32, u32> = Orchestration::new("child");
+const COUNTER: Entity<u32> = Entity::new("counter");
+const ADD: Operation<u32, u32, u32> = Operation::new("add");
 const STORY: Orchestration<u32, u32> = Orchestration::new("story");
 
 fn story<F, Fut>(code: F) -> Arc<Registry>
@@ -359,6 +362,79 @@ fn a_failed_child_stays_created_for_the_scheduler_to_rewind() {
     );
     let result = go_on(&registry, history);
     assert!(result.actions.is_empty() && !result.completed);
+}
+
+#[test]
+fn a_failed_entity_call_is_made_again_and_an_open_one_stays_with_its_entity() {
+    let registry = story(async |ctx: OrchestrationContext, n: u32| {
+        let open = ctx.call_entity(&COUNTER.id("open"), &ADD, &n);
+        let sum = ctx.call_entity(&COUNTER.id("broken"), &ADD, &n).await?;
+        Ok(sum + open.await?)
+    });
+    let calls = |result: &TurnResult| -> Vec<(i32, String, String)> {
+        let call = |action: &durabletask_core::OrchestratorAction| match &action.kind {
+            ActionKind::CallEntity {
+                request_id,
+                entity_id,
+                ..
+            } => (action.id, entity_id.to_string(), request_id.clone()),
+            other => panic!("not in this story: {other:?}"),
+        };
+        result.actions.iter().map(call).collect()
+    };
+    let first = calls(&next_turn(&registry, vec![], vec![turn(), started()]));
+    let called = |(id, entity, request_id): &(i32, String, String)| {
+        event(
+            *id,
+            EventType::EntityOperationCalled(proto::EntityOperationCalledEvent {
+                request_id: request_id.clone(),
+                operation: "add".into(),
+                target_instance_id: Some(entity.clone()),
+                ..Default::default()
+            }),
+        )
+    };
+    let answered = |request_id: &str| {
+        event(
+            -1,
+            EventType::EntityOperationCompleted(proto::EntityOperationCompletedEvent {
+                request_id: request_id.into(),
+                output: Some("8".into()),
+            }),
+        )
+    };
+    let past = vec![
+        turn(),
+        started(),
+        called(&first[0]),
+        called(&first[1]),
+        turn(),
+        event(
+            -1,
+            EventType::EntityOperationFailed(proto::EntityOperationFailedEvent {
+                request_id: first[1].2.clone(),
+                failure_details: Some(proto::TaskFailureDetails::default()),
+            }),
+        ),
+        ended(2),
+    ];
+    let history = rewound_history(past, rewind(), "second");
+    assert_eq!(
+        sketch(&history)[2..],
+        [
+            "0:EntityOperationCalled",
+            "OrchestratorStarted",
+            "OrchestratorStarted",
+            "ExecutionRewound"
+        ]
+    );
+    let again = calls(&go_on(&registry, history.clone()));
+    assert_eq!(again, [first[1].clone()]);
+
+    let mut later = history;
+    later.extend([turn(), called(&again[0])]);
+    let new = vec![turn(), answered(&again[0].2), answered(&first[0].2)];
+    assert_eq!(decisions(&next_turn(&registry, later, new)), ["Completed "]);
 }
 
 #[test]

@@ -49,6 +49,12 @@ pub struct Rewound {
     /// The children that the history started and has no answer of. Those that failed
     /// are rewound too; those that are no more are started again.
     pub children: Vec<ChildStart>,
+    /// Calls and lock requests to entities that the history has no answer of, in order.
+    /// A call that still waits at its entity is answered to this execution; any other is
+    /// sent again.
+    pub entity_messages: Vec<EntityMessage>,
+    /// Answers to those of them that need no entity.
+    pub answers: Vec<Message>,
     /// Why, as whoever asked for the rewind said.
     pub reason: Option<String>,
 }

@@ -329,6 +329,16 @@ pub struct BatchEffects {
     pub starts: Vec<StartNewOrchestrationAction>,
 }
 
+/// How many of a batch's operations, from the first, are done with a result: those that
+/// it reports, or all where it failed as a whole.
+#[must_use]
+pub fn operations_done(result: &EntityBatchResult, given: usize) -> usize {
+    match result.failure_details {
+        Some(_) => given,
+        None => result.results.len().min(given),
+    }
+}
+
 /// Works out the effects of a batch. Total: a batch that failed as a whole fails each
 /// operation that has no result, and then leaves the state as it was unless some
 /// operations have results.
@@ -340,12 +350,9 @@ pub fn apply_batch(batch: Batch) -> BatchEffects {
         result,
         now,
     } = batch;
+    let done = operations_done(&result, operations.len());
     let reported = result.results.len();
     let whole = result.failure_details;
-    let done = match &whole {
-        Some(_) => operations.len(),
-        None => reported.min(operations.len()),
-    };
     let mut effects = BatchEffects {
         done,
         state,

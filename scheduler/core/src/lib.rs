@@ -15,7 +15,7 @@ mod turn;
 pub use effects::{ChildStart, Effects, Message, NextExecution, Rewound, TimerSet};
 pub use entity::{
     Batch, BatchEffects, Caller, EntityMessage, LockRequest, Locked, OperationMessage, after_lock,
-    apply_batch, canonical_entity_id, entity_name, is_entity_id,
+    apply_batch, canonical_entity_id, entity_name, is_entity_id, operations_done,
 };
 pub use instance::{
     Delivery, DropReason, Instance, accept, event, is_terminal, survives_continue_as_new,

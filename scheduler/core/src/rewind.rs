@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 
 use durabletask_proto::history_event::EventType;
+use durabletask_proto::send_entity_message_action::EntityMessageType;
 use durabletask_proto::{HistoryEvent, OrchestrationStatus, TaskFailureDetails};
 use prost_types::Timestamp;
 
 use crate::effects::{ChildStart, Effects, Rewound, TimerSet};
+use crate::entity;
 use crate::turn::{activity, child_start, identity, timer_set, unsupported};
 
 /// Whether an event makes up a turn of its own: a worker answers the wish for a rewind
@@ -67,6 +69,7 @@ pub(crate) fn rewind(
     let mut activities = BTreeMap::new();
     let mut timers: BTreeMap<i32, TimerSet> = BTreeMap::new();
     let mut children: BTreeMap<i32, ChildStart> = BTreeMap::new();
+    let mut questions = Questions::default();
     for event in &history {
         let id = event.event_id;
         match &event.event_type {
@@ -94,8 +97,16 @@ pub(crate) fn rewind(
             Some(EventType::SubOrchestrationInstanceFailed(failed)) => {
                 children.remove(&failed.task_scheduled_id);
             }
-            _ => {}
+            Some(other) => questions.note(other),
+            None => {}
         }
+    }
+    let (mut entity_messages, mut answers) = (Vec::new(), Vec::new());
+    for question in questions.open {
+        let sent =
+            entity::send(instance, Some(question), now).map_err(|what| unsupported(&what))?;
+        entity_messages.extend(sent.messages);
+        answers.extend(sent.answers);
     }
     effects.history.clear();
     effects.activities = activities.into_values().collect();
@@ -106,7 +117,41 @@ pub(crate) fn rewind(
     effects.rewound = Some(Rewound {
         history,
         children: children.into_values().collect(),
+        entity_messages,
+        answers,
         reason,
     });
     Ok(())
+}
+
+/// What an execution asked entities and has no answer of, in order. A history names both
+/// by ids of the worker's making.
+#[derive(Default)]
+struct Questions {
+    open: Vec<EntityMessageType>,
+}
+
+impl Questions {
+    fn note(&mut self, event: &EventType) {
+        match event {
+            EventType::EntityOperationCalled(call) => self
+                .open
+                .push(EntityMessageType::EntityOperationCalled(call.clone())),
+            EventType::EntityOperationCompleted(done) => self.answered(&done.request_id),
+            EventType::EntityOperationFailed(failed) => self.answered(&failed.request_id),
+            EventType::EntityLockRequested(request) => self
+                .open
+                .push(EntityMessageType::EntityLockRequested(request.clone())),
+            EventType::EntityLockGranted(granted) => self.answered(&granted.critical_section_id),
+            _ => {}
+        }
+    }
+
+    fn answered(&mut self, id: &str) {
+        self.open.retain(|question| match question {
+            EntityMessageType::EntityOperationCalled(call) => call.request_id != id,
+            EntityMessageType::EntityLockRequested(request) => request.critical_section_id != id,
+            _ => true,
+        });
+    }
 }

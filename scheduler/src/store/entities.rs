@@ -14,7 +14,7 @@ use durabletask_proto::{
 };
 use durabletask_scheduler_core::{
     Batch, Caller, EntityMessage, LockRequest, Locked, OperationMessage, after_lock, apply_batch,
-    canonical_entity_id, is_entity_id, is_terminal,
+    canonical_entity_id, is_entity_id, is_terminal, operations_done,
 };
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -132,6 +132,64 @@ impl Tx<'_> {
         let parent = operation.caller.map(|caller| caller.instance_id);
         self.push_entity_inbox(key, false, parent.as_deref(), None, &operation.event)?;
         self.settle_entity(entity)
+    }
+
+    /// Makes the answer of a call that an earlier execution of its caller made, and that
+    /// still waits or runs, go to the execution that `again` names. False where no such
+    /// call is there.
+    pub(super) fn redirect_call(
+        &mut self,
+        hub: i64,
+        again: &OperationMessage,
+    ) -> Result<bool, StoreError> {
+        let (Some(EventType::EntityOperationCalled(call)), Some(entity)) = (
+            &again.event.event_type,
+            self.entity_by_id(hub, &again.entity_id)?,
+        ) else {
+            return Ok(false);
+        };
+        for (find, change) in [
+            (
+                "SELECT seq, event FROM entity_inbox WHERE entity = ?1 AND is_lock = 0",
+                "UPDATE entity_inbox SET event = ?3 WHERE entity = ?1 AND seq = ?2",
+            ),
+            (
+                "SELECT id, event FROM timers WHERE instance = ?1 AND event IS NOT NULL",
+                "UPDATE timers SET event = ?3 WHERE instance = ?1 AND id = ?2",
+            ),
+        ] {
+            let key = entity.header.key;
+            let found = {
+                let mut find = self.conn.prepare_cached(find)?;
+                let mut rows = find.query([key])?;
+                let mut found = None;
+                while let Some(row) = rows.next()? {
+                    let bytes: Vec<u8> = row.get(1)?;
+                    let event = HistoryEvent::decode(&*bytes)?;
+                    if let Some(EventType::EntityOperationCalled(waiting)) = &event.event_type
+                        && waiting.request_id == call.request_id
+                        && waiting.parent_instance_id == call.parent_instance_id
+                    {
+                        found = Some((row.get::<_, i64>(0)?, event));
+                        break;
+                    }
+                }
+                found
+            };
+            let Some((row, mut event)) = found else {
+                continue;
+            };
+            if let Some(EventType::EntityOperationCalled(waiting)) = &mut event.event_type {
+                waiting
+                    .parent_execution_id
+                    .clone_from(&call.parent_execution_id);
+            }
+            self.conn
+                .prepare_cached(change)?
+                .execute((key, row, event.encode_to_vec()))?;
+            return Ok(true);
+        }
+        Ok(false)
     }
 
     fn enqueue_lock(
@@ -406,21 +464,28 @@ impl Tx<'_> {
     ) -> Result<(), StoreError> {
         let mut entity = self.entity_by_key(key)?.ok_or(StoreError::WorkItemGone)?;
         let hub = entity.header.hub;
+        // Read back, since a rewind may have changed which execution an answer goes to.
+        let mut operations = Vec::new();
+        let done = operations_done(result, batch.operations.len());
+        for (seq, given) in batch.operations.iter().take(done) {
+            let stored: Option<Vec<u8>> = self
+                .conn
+                .prepare_cached(
+                    "DELETE FROM entity_inbox WHERE entity = ?1 AND seq = ?2 RETURNING event",
+                )?
+                .query_row((key, seq), |row| row.get(0))
+                .optional()?;
+            operations.push(match stored {
+                Some(bytes) => HistoryEvent::decode(&*bytes)?,
+                None => given.clone(),
+            });
+        }
         let effects = apply_batch(Batch {
             state: batch.state.clone(),
-            operations: batch
-                .operations
-                .iter()
-                .map(|(_, event)| event.clone())
-                .collect(),
+            operations,
             result: result.clone(),
             now: timestamp(self.now),
         });
-        for (seq, _) in batch.operations.iter().take(effects.done) {
-            self.conn
-                .prepare_cached("DELETE FROM entity_inbox WHERE entity = ?1 AND seq = ?2")?
-                .execute((key, seq))?;
-        }
         self.conn
             .prepare_cached("UPDATE entities SET state = ?2, modified_us = ?3 WHERE key = ?1")?
             .execute((key, &effects.state, micros(&timestamp(self.now))))?;

@@ -5,7 +5,9 @@ use durabletask_proto::{
     ExecutionRewoundEvent, ExecutionStartedEvent, HistoryChunk, HistoryEvent, OrchestrationStatus,
     OrchestratorStartedEvent, TaskFailureDetails,
 };
-use durabletask_scheduler_core::{ChildStart, Rewound, event, is_terminal, parent_message};
+use durabletask_scheduler_core::{
+    ChildStart, EntityMessage, Rewound, event, is_terminal, parent_message,
+};
 use prost::Message;
 
 use super::instances::{micros, timestamp};
@@ -131,6 +133,13 @@ impl Tx<'_> {
         for child in rewound.children {
             self.go_on_with_child(header, child, rewound.reason.as_ref())?;
         }
+        // Only now: the locks of the failed execution are released before.
+        for answer in rewound.answers {
+            self.send(header.hub, answer)?;
+        }
+        for message in rewound.entity_messages {
+            self.ask_entity_again(header.hub, message)?;
+        }
         let has_news = self
             .conn
             .prepare_cached("SELECT 1 FROM inbox WHERE instance = ?1")?
@@ -144,6 +153,18 @@ impl Tx<'_> {
             self.deliver(slim, vec![event(-1, timestamp(self.now), wake)])?;
         }
         Ok(())
+    }
+
+    /// Makes an entity answer the new execution: a call that waits or runs there is
+    /// answered to it, any other is sent once more, and so is a lock request (the one of
+    /// the failed execution is dropped when its turn comes).
+    fn ask_entity_again(&mut self, hub: i64, message: EntityMessage) -> Result<(), StoreError> {
+        if let EntityMessage::Operation(operation) = &message
+            && self.redirect_call(hub, operation)?
+        {
+            return Ok(());
+        }
+        self.entity_messages(hub, [message])
     }
 
     /// Makes a child answer the new execution of its parent: a failed one is rewound

@@ -6,5 +6,6 @@ mod filters;
 mod hubs;
 mod instances;
 mod rewind;
+mod rewind_entities;
 #[path = "../support/mod.rs"]
 mod support;

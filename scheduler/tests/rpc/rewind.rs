@@ -7,7 +7,7 @@ use tonic::Code;
 
 use super::support::*;
 
-async fn rewind(hub: &Hub, id: &str) -> Result<(), Code> {
+pub(super) async fn rewind(hub: &Hub, id: &str) -> Result<(), Code> {
     let request = RewindInstanceRequest {
         instance_id: id.into(),
         reason: Some("try again".into()),
@@ -57,7 +57,7 @@ fn child(id: &str) -> Action {
     })
 }
 
-fn failing() -> Action {
+pub(super) fn failing() -> Action {
     Action::CompleteOrchestration(CompleteOrchestrationAction {
         orchestration_status: OrchestrationStatus::Failed as i32,
         failure_details: Some(TaskFailureDetails {
@@ -83,7 +83,11 @@ async fn fail_activity(worker: &Worker, token: &str) {
 }
 
 /// Takes the turn that asks for the rewind, checks it and answers with a clean history.
-async fn answer_rewind(worker: &mut Worker, id: &str, execution: &str) -> OrchestratorRequest {
+pub(super) async fn answer_rewind(
+    worker: &mut Worker,
+    id: &str,
+    execution: &str,
+) -> OrchestratorRequest {
     let (token, turn) = worker.turn().await;
     assert_eq!(turn.instance_id, id);
     assert_eq!(
