@@ -47,6 +47,19 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// The program, set to serve a data folder at ports chosen by the system.
+fn serving(folder: &Path) -> Command {
+    let mut command = program();
+    command
+        .args(["--listen", "127.0.0.1:0", "--dashboard", "127.0.0.1:0"])
+        .args(["--json", "--log", "warn", "--drain", "5"])
+        .arg("--data-dir")
+        .arg(folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
 /// A running scheduler.
 pub struct Process {
     child: Child,
@@ -61,16 +74,7 @@ impl Process {
     }
 
     pub fn try_start(folder: &Path, arguments: &[&str]) -> Result<Self, String> {
-        let mut child = program()
-            .args(["--listen", "127.0.0.1:0", "--dashboard", "127.0.0.1:0"])
-            .args(["--json", "--log", "warn", "--drain", "5"])
-            .arg("--data-dir")
-            .arg(folder)
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = serving(folder).args(arguments).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
@@ -95,6 +99,14 @@ impl Process {
             .unwrap()
             .connect_lazy();
         TaskHubSidecarServiceClient::new(channel)
+    }
+
+    /// Starts it and kills it after a time in which it may or may not have begun to listen.
+    pub async fn kill_while_it_starts(folder: &Path, after: Duration) {
+        let mut child = serving(folder).spawn().unwrap();
+        tokio::time::sleep(after).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     /// SIGKILL: no chance to clean up.

@@ -1,0 +1,285 @@
+//! What runs while the scheduler is killed, and what it was told is done.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use durabletask_proto::history_event::EventType as Event;
+use durabletask_proto::operation_result::ResultType;
+use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
+use durabletask_proto::*;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+
+use super::support::*;
+
+pub(crate) const ACTIVITIES: i32 = 3;
+/// How many entities share the signals.
+const ENTITIES: u64 = 32;
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// What the scheduler has acknowledged.
+#[derive(Clone, Default)]
+pub(crate) struct Acknowledged {
+    pub(crate) started: BTreeSet<String>,
+    /// Instance → payload of the event that was accepted.
+    pub(crate) raised: BTreeMap<String, String>,
+    /// (Instance, task) → results that were accepted. More than one is a fault already.
+    pub(crate) results: BTreeMap<(String, i32), Vec<String>>,
+    /// Entity → signals that were accepted.
+    pub(crate) signals: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// What the load shares.
+#[derive(Clone)]
+pub(crate) struct Load {
+    pub(crate) address: watch::Receiver<String>,
+    pub(crate) acknowledged: Arc<Mutex<Acknowledged>>,
+    pub(crate) numbers: Arc<AtomicU64>,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Load {
+    /// A client of the process that runs now.
+    pub(crate) fn client(&self) -> Client {
+        let channel = tonic::transport::Channel::from_shared(self.address.borrow().clone())
+            .unwrap()
+            .connect_timeout(Duration::from_secs(5))
+            .connect_lazy();
+        Client::new(channel).max_decoding_message_size(64 << 20)
+    }
+
+    fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Starts instances, raises an event to each, again until that is acknowledged, and
+    /// signals an entity.
+    pub(crate) async fn clients(self) {
+        let mut client = self.client();
+        let mut address = self.address.clone();
+        while !self.stop.is_cancelled() {
+            if address.has_changed().unwrap_or(false) {
+                address.borrow_and_update();
+                client = self.client();
+            }
+            let id = format!("i{}", self.number());
+            if start(&client, "default", &id).await.is_err() {
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            }
+            self.acknowledged.lock().unwrap().started.insert(id.clone());
+            self.raise(&mut client, &id).await;
+            self.signal(&mut client).await;
+        }
+    }
+
+    async fn raise(&self, client: &mut Client, id: &str) {
+        loop {
+            // Whether an unanswered event arrived is not known, so each try is another one.
+            let payload = self.number().to_string();
+            let message = RaiseEventRequest {
+                instance_id: id.to_owned(),
+                name: "go".to_owned(),
+                input: Some(payload.clone()),
+            };
+            match client.raise_event(to_hub("default", message)).await {
+                Ok(_) => {
+                    let mut acknowledged = self.acknowledged.lock().unwrap();
+                    acknowledged.raised.insert(id.to_owned(), payload);
+                    return;
+                }
+                Err(status) => {
+                    assert_ne!(status.code(), Code::NotFound, "{id} was acknowledged");
+                    tokio::time::sleep(AGAIN).await;
+                    *client = self.client();
+                }
+            }
+        }
+    }
+
+    /// One try: whether an unanswered signal arrived is not known.
+    async fn signal(&self, client: &mut Client) {
+        let number = self.number();
+        let entity = format!("@log@{}", number % ENTITIES);
+        let message = SignalEntityRequest {
+            instance_id: entity.clone(),
+            name: "append".to_owned(),
+            input: Some(number.to_string()),
+            ..Default::default()
+        };
+        if client
+            .signal_entity(to_hub("default", message))
+            .await
+            .is_ok()
+        {
+            let mut acknowledged = self.acknowledged.lock().unwrap();
+            let accepted = acknowledged.signals.entry(entity).or_default();
+            accepted.insert(number.to_string());
+        }
+    }
+
+    /// Executes what it is given until it is told to stop.
+    pub(crate) async fn worker(self, finished: CancellationToken) {
+        while !finished.is_cancelled() {
+            let client = self.client();
+            let ask = GetWorkItemsRequest {
+                max_concurrent_orchestration_work_items: 20,
+                max_concurrent_activity_work_items: 20,
+                max_concurrent_entity_work_items: 20,
+                ..Default::default()
+            };
+            let Ok(stream) = client.clone().get_work_items(to_hub("default", ask)).await else {
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            };
+            let mut stream = stream.into_inner();
+            let mut working = JoinSet::new();
+            loop {
+                let item = tokio::select! {
+                    item = stream.message() => item,
+                    () = finished.cancelled() => break,
+                };
+                let Ok(Some(item)) = item else { break };
+                working.spawn(self.clone().execute(client.clone(), item));
+                while let Some(done) = working.try_join_next() {
+                    done.unwrap();
+                }
+            }
+            while let Some(done) = working.join_next().await {
+                done.unwrap();
+            }
+        }
+    }
+
+    /// What is not acknowledged comes again.
+    async fn execute(self, mut client: Client, item: WorkItem) {
+        match item.request {
+            Some(work_item::Request::OrchestratorRequest(turn)) => {
+                let response = OrchestratorResponse {
+                    instance_id: turn.instance_id.clone(),
+                    completion_token: item.completion_token,
+                    actions: decide(&turn),
+                    ..Default::default()
+                };
+                let _ = client
+                    .complete_orchestrator_task(to_hub("default", response))
+                    .await;
+            }
+            Some(work_item::Request::ActivityRequest(activity)) => {
+                let result = self.number().to_string();
+                let id = activity.orchestration_instance.unwrap().instance_id;
+                let response = ActivityResponse {
+                    instance_id: id.clone(),
+                    task_id: activity.task_id,
+                    result: Some(result.clone()),
+                    completion_token: item.completion_token,
+                    ..Default::default()
+                };
+                let answer = client
+                    .complete_activity_task(to_hub("default", response))
+                    .await;
+                if answer.is_ok() {
+                    let mut acknowledged = self.acknowledged.lock().unwrap();
+                    let key = (id, activity.task_id);
+                    acknowledged.results.entry(key).or_default().push(result);
+                }
+            }
+            Some(work_item::Request::EntityRequestV2(batch)) => {
+                let result = append(item.completion_token, batch);
+                let _ = client.complete_entity_task(to_hub("default", result)).await;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The entity: keeps the inputs of all its operations, in order.
+fn append(completion_token: String, batch: EntityRequest) -> EntityBatchResult {
+    let mut state = batch.entity_state.unwrap_or_default();
+    let mut results = Vec::new();
+    for operation in batch.operation_requests {
+        let Some(Event::EntityOperationSignaled(signal)) = operation.event_type else {
+            panic!("{operation:?}")
+        };
+        state.push_str(&signal.input.unwrap_or_default());
+        state.push(',');
+        results.push(OperationResult {
+            result_type: Some(ResultType::Success(OperationResultSuccess::default())),
+        });
+    }
+    EntityBatchResult {
+        results,
+        entity_state: Some(state),
+        completion_token,
+        ..Default::default()
+    }
+}
+
+/// The orchestrations. `Hello`: three activities one after the other, then a child and a
+/// timer side by side, then an event, then the end. `Child` ends at once. They decide
+/// from the history alone, as orchestrators do.
+fn decide(turn: &OrchestratorRequest) -> Vec<OrchestratorAction> {
+    let (mut steps, mut results, mut waits, mut told) = (0, Vec::new(), 0, false);
+    let mut name = String::new();
+    for event in turn.past_events.iter().chain(&turn.new_events) {
+        match &event.event_type {
+            Some(Event::ExecutionStarted(started)) => name.clone_from(&started.name),
+            Some(
+                Event::TaskScheduled(_)
+                | Event::TimerCreated(_)
+                | Event::SubOrchestrationInstanceCreated(_),
+            ) => steps += 1,
+            Some(Event::TaskCompleted(done)) => {
+                results.push(done.result.clone().unwrap_or_default());
+            }
+            Some(Event::TimerFired(_) | Event::SubOrchestrationInstanceCompleted(_)) => waits += 1,
+            Some(Event::EventRaised(_)) => told = true,
+            _ => {}
+        }
+    }
+    let completed = i32::try_from(results.len()).unwrap();
+    assert!(
+        completed <= steps && waits <= 2,
+        "something came twice: {turn:?}"
+    );
+    let end = |result: String| {
+        Action::CompleteOrchestration(CompleteOrchestrationAction {
+            orchestration_status: OrchestrationStatus::Completed as i32,
+            result: Some(result),
+            ..Default::default()
+        })
+    };
+    let actions = if name == "Child" {
+        vec![end(String::new())]
+    } else if completed == steps && steps < ACTIVITIES {
+        vec![Action::ScheduleTask(ScheduleTaskAction {
+            name: "step".to_owned(),
+            ..Default::default()
+        })]
+    } else if completed == ACTIVITIES && steps == ACTIVITIES {
+        vec![
+            Action::CreateSubOrchestration(CreateSubOrchestrationAction {
+                name: "Child".to_owned(),
+                ..Default::default()
+            }),
+            Action::CreateTimer(CreateTimerAction {
+                fire_at: Some((SystemTime::now() + AGAIN).into()),
+            }),
+        ]
+    } else if waits == 2 && told {
+        vec![end(results.join(","))]
+    } else {
+        vec![]
+    };
+    (steps..)
+        .zip(actions)
+        .map(|(id, action)| OrchestratorAction {
+            id,
+            orchestrator_action_type: Some(action),
+        })
+        .collect()
+}
