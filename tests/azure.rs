@@ -109,8 +109,13 @@ impl Azure {
     }
 
     async fn serve(&self, more: &[&str]) -> Server {
-        let mut child = self
-            .program()
+        Server::start(self.program(), more).await
+    }
+}
+
+impl Server {
+    async fn start(mut program: Command, more: &[&str]) -> Self {
+        let mut child = program
             .args(["serve", "--json", "--listen", "127.0.0.1:0"])
             .args([
                 "--scheduler-listen",
@@ -132,29 +137,37 @@ impl Azure {
         // The pipe is read to its end, so that the server never waits for it.
         tokio::spawn(async move { lines.read_to_end(&mut Vec::new()).await });
         let said: Value = serde_json::from_str(&said).unwrap();
-        Server {
+        Self {
             base: said["server"].as_str().unwrap().to_owned(),
             child,
         }
     }
-}
 
-impl Server {
     async fn get(&self, path: &str) -> (StatusCode, Value) {
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let request = http.get(format!("{}{path}", self.base)).bearer_auth(TOKEN);
-        let answer = request.send().await.unwrap();
-        (answer.status(), answer.json().await.unwrap())
+        self.send(reqwest::Method::GET, path, None).await
     }
 
     async fn enroll(&self) -> (StatusCode, Value) {
+        let body = json!({ "uri": URI });
+        self.send(reqwest::Method::POST, "/api/accounts", Some(body))
+            .await
+    }
+
+    async fn send(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let request = http
-            .post(format!("{}/api/accounts", self.base))
-            .bearer_auth(TOKEN)
-            .json(&json!({ "uri": URI }));
+        let mut request = http
+            .request(method, format!("{}{path}", self.base))
+            .bearer_auth(TOKEN);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
         let answer = request.send().await.unwrap();
-        (answer.status(), answer.json().await.unwrap())
+        (answer.status(), answer.json().await.unwrap_or(Value::Null))
     }
 
     async fn stop(mut self) {
@@ -279,4 +292,53 @@ async fn config_check_tells_what_works_and_what_to_do() {
     assert_eq!(bad.status.code(), Some(1));
     let told = String::from_utf8(bad.stdout).unwrap();
     assert!(told.contains("readMetadata"), "{told}");
+}
+
+/// The whole program against a Key Vault and an identity that are not ours.
+#[tokio::test]
+#[ignore = "needs a Key Vault; tests/emulators/run starts one"]
+async fn an_account_lives_its_whole_life_in_a_key_vault_that_is_not_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command
+            .env("COUNTERSIGN_DATA_DIR", folder.path())
+            .env("COUNTERSIGN_ADMIN_TOKEN", TOKEN)
+            .env("COUNTERSIGN_AZURE_IDENTITY", "managed-identity")
+            .env_remove("RUST_BACKTRACE")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    };
+    let check = program().args(["config", "check"]).output().await.unwrap();
+    assert!(check.status.success(), "{check:?}");
+    let server = Server::start(program(), &[]).await;
+    let (status, enrolled) = server.enroll().await;
+    assert_eq!(status, StatusCode::CREATED, "{enrolled}");
+    let id = enrolled["secretName"].as_str().unwrap();
+    let token = format!("/api/tokens?id={id}");
+    let account = format!("/api/accounts/{id}");
+    let (status, code) = server.get(&token).await;
+    assert_eq!(status, StatusCode::OK, "{code}");
+    assert_eq!(code["token"].as_str().unwrap().len(), 6);
+
+    let renamed = json!({"issuer": "2FAS", "accountName": "Renamed"});
+    let (status, answer) = server
+        .send(reqwest::Method::PATCH, &account, Some(renamed))
+        .await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let (_, found) = server.get("/api/accounts?search=renamed").await;
+    assert_eq!(found["accounts"][0]["id"], id, "{found}");
+
+    let (status, _) = server.send(reqwest::Method::DELETE, &account, None).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    let (status, _) = server.get(&token).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (status, answer) = server
+        .send(reqwest::Method::POST, &format!("{account}/restore"), None)
+        .await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let (status, code) = server.get(&token).await;
+    assert_eq!(status, StatusCode::OK, "{code}");
+    server.stop().await;
 }

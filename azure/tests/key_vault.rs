@@ -269,3 +269,27 @@ async fn processes_that_start_together_agree_on_one_shared_key() {
         .unwrap();
     assert_eq!(rotated.as_str(), "rotated");
 }
+
+#[tokio::test]
+async fn a_process_that_comes_a_moment_later_waits_for_what_the_others_agree_on() {
+    const NAME: &str = "countersign-seal-key";
+    let fake = FakeKeyVault::start().await;
+    let first = json!({"type": "countersign-first"});
+    fake.vault(|vault| vault.put_as(NAME, "ffff", "one", first.clone()));
+    let late = vault(&fake);
+    let asked = tokio::spawn(async move {
+        let never = || -> Result<_, VaultError> { panic!("made again") };
+        late.shared_secret(NAME, never).await
+    });
+    while fake.count(Op::Versions) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // In the same second, as a rule: then the smaller id counts.
+    fake.vault(|vault| vault.put_as(NAME, "0000", "another", first));
+    let agreed = fake
+        .vault(|vault| vault.versions(NAME))
+        .into_iter()
+        .min_by_key(|version| (version.created, version.id.clone()))
+        .unwrap();
+    assert_eq!(asked.await.unwrap().unwrap().as_str(), agreed.value);
+}

@@ -373,3 +373,20 @@ async fn no_error_shows_a_secret_or_a_token() {
         fake.heal();
     }
 }
+
+/// Emulators answer 409 for a deleted secret's name without Azure's inner code.
+#[tokio::test]
+async fn a_conflict_without_a_reason_is_looked_into() {
+    let fake = FakeKeyVault::start().await;
+    let vault = vault(&fake);
+    let id = EnrollmentId::random();
+    vault.store(&id, &account()).await.unwrap();
+    vault.delete(&id).await.unwrap();
+    fake.fail(Op::Set, 1, Fault::Answer(409, "Conflict", "", None));
+    let stored = vault.store(&id, &account()).await;
+    assert!(matches!(stored, Err(VaultError::Deleted)), "{stored:?}");
+    // Where nothing was deleted, the name is only busy for a moment.
+    fake.fail(Op::Set, 1, Fault::Answer(409, "Conflict", "", None));
+    let stored = vault.store(&EnrollmentId::random(), &account()).await;
+    assert!(matches!(stored, Ok(Stored::Created)), "{stored:?}");
+}

@@ -205,6 +205,21 @@ impl KeyVaultError {
             _ => None,
         }
     }
+
+    /// Whether the secret may be a disabled one: emulators refuse without saying why.
+    pub(super) fn may_be_disabled(&self) -> bool {
+        match self {
+            Self::Disabled => true,
+            Self::Forbidden { code, .. } => code == "Forbidden",
+            _ => false,
+        }
+    }
+
+    /// Whether Key Vault says that it is doing something with the secret right now.
+    pub(super) fn passes(&self) -> bool {
+        matches!(self, Self::Busy { code }
+            if code == "ObjectIsBeingDeleted" || code == "ObjectIsBeingRecovered")
+    }
 }
 
 impl From<KeyVaultError> for VaultError {

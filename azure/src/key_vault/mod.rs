@@ -210,6 +210,12 @@ impl SecretVault for KeyVault {
                     self.directory.put(metadata.record(id)?).await;
                     return Ok(Stored::Created);
                 }
+                // Emulators do not say that it is a deleted secret that has the name.
+                Err(error @ KeyVaultError::Busy { .. })
+                    if !error.passes() && self.client.get_deleted(&name).await.is_ok() =>
+                {
+                    return Err(VaultError::Deleted);
+                }
                 Err(error) => error,
             };
             let Some(wait) = error.wait(tries) else {
@@ -240,9 +246,9 @@ impl SecretVault for KeyVault {
                 Err(error) => Err(error.into()),
             },
             // The place of a purged account is disabled.
-            Err(KeyVaultError::Disabled) => match self.find(id).await {
+            Err(error) if error.may_be_disabled() => match self.find(id).await {
                 Err(VaultError::NotFound) => Err(VaultError::NotFound),
-                _ => Err(KeyVaultError::Disabled.into()),
+                _ => Err(error.into()),
             },
             Err(error) => Err(error.into()),
         }
