@@ -26,4 +26,6 @@ pub use durabletask_core::{
     UnprocessedEvents, join, select, testing, when_all, when_any,
 };
 pub use payloads::{InMemoryPayloadStore, LargePayloads, PayloadStore, PayloadStoreError};
+#[cfg(feature = "opentelemetry-sdk")]
+pub use spans::SpanIds;
 pub use worker::{Worker, WorkerBuilder, WorkerError};

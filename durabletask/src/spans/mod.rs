@@ -7,22 +7,39 @@
 //! | `orchestration_event:<event>` | producer | a client raises an event |
 //! | `orchestration:<name>[@(<version>)]` | server | an orchestration has ended |
 //! | `activity:<name>[@(<version>)]` | server | an activity runs |
+//! | `activity:<name>[@(<version>)]` | client | a call of an activity has ended, for its caller |
+//! | `orchestration:<name>[@(<version>)]` | client | a sub-orchestration has ended, for its caller |
+//! | `orchestration:<caller>:timer` | internal | a timer has fired |
+//! | `orchestration_event:<event>` | producer | an orchestration sends an event |
 //!
 //! The context of the first travels with the start and through the history, so
-//! that all of an instance is one trace. An id once made cannot be given to a
-//! span that is recorded later, therefore an instance's spans are siblings.
+//! that all of an instance is one trace. With `SpanIds` it is a tree; otherwise
+//! the spans of an instance are siblings, all below the one that started it.
+//!
+//! What an orchestration does is recorded when the scheduler has taken the turn,
+//! from the turn's new events and decisions alone: neither a replay nor a turn
+//! that is handed out again records anything twice.
 
+#[cfg(feature = "opentelemetry")]
+mod ids;
 #[cfg(not(feature = "opentelemetry"))]
 mod off;
 #[cfg(feature = "opentelemetry")]
 mod otel;
+#[cfg(feature = "opentelemetry")]
+mod steps;
 
 use durabletask_core::TraceContext;
+use durabletask_proto as proto;
 
+#[cfg(feature = "opentelemetry-sdk")]
+pub use ids::SpanIds;
 #[cfg(not(feature = "opentelemetry"))]
-pub(crate) use off::{Spanned, begin_orchestration};
+pub(crate) use off::{EndedSteps, Spanned, Steps, begin_execution, end_execution};
 #[cfg(feature = "opentelemetry")]
-pub(crate) use otel::{Spanned, begin_orchestration};
+pub(crate) use otel::{Spanned, begin_execution, end_execution};
+#[cfg(feature = "opentelemetry")]
+pub(crate) use steps::{EndedSteps, Steps};
 
 /// What the span of an orchestration tells that has ended.
 #[derive(Debug)]
@@ -36,8 +53,8 @@ pub(crate) struct EndedOrchestration {
     pub(crate) instance_id: String,
     pub(crate) execution_id: Option<String>,
     pub(crate) parent: Option<TraceContext>,
-    /// When the first turn began, as the scheduler kept it.
-    pub(crate) began: Option<prost_types::Timestamp>,
+    /// When the first turn began and under which id, as the scheduler kept it.
+    pub(crate) kept: Option<proto::OrchestrationTraceContext>,
     /// The name of the status.
     pub(crate) status: &'static str,
     /// Why it failed, if it did.

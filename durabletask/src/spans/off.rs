@@ -1,6 +1,6 @@
 //! Nothing is recorded.
 
-use durabletask_core::TraceContext;
+use durabletask_core::{ExecutionStarted, TraceContext};
 use durabletask_proto as proto;
 
 use super::EndedOrchestration;
@@ -29,6 +29,8 @@ impl Spanned {
 
     pub(crate) fn record_orchestration(_ended: EndedOrchestration) {}
 
+    pub(crate) fn record_steps(_ended: EndedSteps) {}
+
     pub(crate) fn context(&self) -> Option<TraceContext> {
         None
     }
@@ -40,4 +42,38 @@ impl Spanned {
     pub(crate) fn failed(&self, _reason: &str) {}
 }
 
-pub(crate) fn begin_orchestration(_kept: &mut Option<proto::OrchestrationTraceContext>) {}
+pub(crate) fn begin_execution(_kept: &mut Option<proto::OrchestrationTraceContext>) {}
+
+pub(crate) fn end_execution(_kept: &mut Option<proto::OrchestrationTraceContext>) {}
+
+/// The steps of an execution, of which nobody asks.
+#[derive(Debug, Default)]
+pub(crate) struct Steps;
+
+/// What nobody records.
+#[derive(Debug)]
+pub(crate) struct EndedSteps;
+
+impl Steps {
+    pub(crate) fn past(&mut self, _events: &[proto::HistoryEvent]) {}
+
+    pub(crate) fn happened(&mut self, _events: &[proto::HistoryEvent]) {}
+
+    pub(crate) fn decided<'a>(
+        &mut self,
+        _actions: impl IntoIterator<Item = &'a proto::OrchestratorAction>,
+    ) {
+    }
+
+    pub(crate) fn give_ids(&self, _actions: &mut [proto::OrchestratorAction]) {}
+
+    pub(crate) fn take_ended(
+        &mut self,
+        _instance_id: &str,
+        _execution_id: Option<&str>,
+        _caller: Option<&ExecutionStarted>,
+        _kept: Option<&proto::OrchestrationTraceContext>,
+    ) -> Option<EndedSteps> {
+        None
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use durabletask_core::{TraceContext, timestamp_to_wire};
+use durabletask_core::{TraceContext, timestamp_from_wire, timestamp_to_wire};
 use durabletask_proto as proto;
 use opentelemetry::trace::{
     FutureExt, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags,
@@ -10,7 +10,8 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, KeyValue, global};
 
-use super::EndedOrchestration;
+use super::steps::{EndedStep, EndedSteps, What};
+use super::{EndedOrchestration, ids};
 
 /// The scope, the same as that of the official .NET, Java and JavaScript SDKs.
 const SCOPE: &str = "Microsoft.DurableTask";
@@ -31,7 +32,7 @@ impl Spanned {
         let span = SpanBuilder::from_name(full_name("create_orchestration", name, version))
             .with_kind(SpanKind::Producer)
             .with_attributes(attributes("orchestration", name, version, instance_id));
-        Self::start(span, parent)
+        Self::start(span, parent, None)
     }
 
     pub(crate) fn orchestration_event(event: &str, instance_id: &str) -> Self {
@@ -45,7 +46,7 @@ impl Spanned {
                     instance_id.to_owned(),
                 ),
             ]);
-        Self::start(span, None)
+        Self::start(span, None, None)
     }
 
     pub(crate) fn activity(request: &proto::ActivityRequest) -> Self {
@@ -63,7 +64,7 @@ impl Spanned {
             .with_kind(SpanKind::Server)
             .with_attributes(attributes);
         let parent = request.parent_trace_context.clone().map(Into::into);
-        Self::start(span, parent.as_ref())
+        Self::start(span, parent.as_ref(), None)
     }
 
     /// Records an orchestration that has ended, from its first turn until now.
@@ -77,22 +78,53 @@ impl Spanned {
         let mut span = SpanBuilder::from_name(full_name("orchestration", &ended.name, version))
             .with_kind(SpanKind::Server)
             .with_attributes(attributes);
-        if let Some(began) = ended.began.and_then(instant) {
+        if let Some(began) = ended
+            .kept
+            .as_ref()
+            .and_then(|kept| kept.span_start_time)
+            .and_then(instant)
+        {
             span = span.with_start_time(began);
         }
-        let spanned = Self::start(span, ended.parent.as_ref());
+        let id = ended.kept.as_ref().and_then(kept_id);
+        let spanned = Self::start(span, ended.parent.as_ref(), id);
         if let Some(reason) = &ended.failure {
             spanned.failed(reason);
         }
     }
 
-    fn start(span: SpanBuilder, parent: Option<&TraceContext>) -> Self {
+    /// Records steps of an orchestration that have ended.
+    pub(crate) fn record_steps(ended: EndedSteps) {
+        for step in &ended.steps {
+            Self::record_step(&ended, step);
+        }
+    }
+
+    fn record_step(ended: &EndedSteps, step: &EndedStep) {
+        let mut span = step_span(ended, step);
+        let began = step.since.and_then(instant);
+        if let Some(began) = began {
+            span = span.with_start_time(began);
+        }
+        let spanned = Self::start(span, Some(&ended.parent), step.span_id);
+        if let Some(reason) = &step.failure {
+            spanned.failed(reason);
+        }
+        // By the clock that told the beginning; without one, until now.
+        if let (Some(began), Some(end)) = (began, step.until.and_then(instant)) {
+            spanned.context.span().end_with_timestamp(end.max(began));
+        }
+    }
+
+    fn start(span: SpanBuilder, parent: Option<&TraceContext>, id: Option<SpanId>) -> Self {
         let current = Context::current();
         let parent = match parent.and_then(span_context) {
             Some(parent) => current.with_remote_span_context(parent),
             None => current.clone(),
         };
-        let span = span.start_with_context(&global::tracer(SCOPE), &parent);
+        let span = ids::with(id, || {
+            span.start_with_context(&global::tracer(SCOPE), &parent)
+        });
         Self {
             context: current.with_span(span),
         }
@@ -125,11 +157,78 @@ impl Spanned {
     }
 }
 
-/// Lets the scheduler keep when the orchestration's first turn began.
-pub(crate) fn begin_orchestration(kept: &mut Option<proto::OrchestrationTraceContext>) {
+/// Lets the scheduler keep when the execution's first turn began, and the id of
+/// its span.
+pub(crate) fn begin_execution(kept: &mut Option<proto::OrchestrationTraceContext>) {
     let kept = kept.get_or_insert_default();
     if kept.span_start_time.is_none() {
         kept.span_start_time = Some(timestamp_to_wire(chrono::Utc::now()));
+    }
+    if ids::are_kept() && kept.span_id.is_none() {
+        kept.span_id = Some(ids::fresh().to_string());
+    }
+}
+
+/// Lets the next execution of the instance have a span of its own.
+pub(crate) fn end_execution(kept: &mut Option<proto::OrchestrationTraceContext>) {
+    *kept = Some(proto::OrchestrationTraceContext::default());
+}
+
+/// The id of an execution's span, if it was made and can be kept.
+pub(super) fn kept_id(kept: &proto::OrchestrationTraceContext) -> Option<SpanId> {
+    let id = kept.span_id.as_deref().filter(|_| ids::are_kept())?;
+    SpanId::from_hex(id)
+        .ok()
+        .filter(|id| *id != SpanId::INVALID)
+}
+
+fn step_span(ended: &EndedSteps, step: &EndedStep) -> SpanBuilder {
+    let instance_id = &ended.instance_id;
+    let task_id = KeyValue::new("durabletask.task.task_id", i64::from(step.id));
+    match &step.what {
+        What::Activity { name, version } => {
+            let version = version.as_deref();
+            let mut attributes = attributes("activity", name, version, instance_id);
+            attributes.push(task_id);
+            SpanBuilder::from_name(full_name("activity", name, version))
+                .with_kind(SpanKind::Client)
+                .with_attributes(attributes)
+        }
+        What::SubOrchestration { name, version } => {
+            let version = version.as_deref();
+            let mut attributes = attributes("orchestration", name, version, instance_id);
+            attributes.push(task_id);
+            SpanBuilder::from_name(full_name("orchestration", name, version))
+                .with_kind(SpanKind::Client)
+                .with_attributes(attributes)
+        }
+        What::Timer { fire_at } => {
+            let mut attributes = attributes("timer", &ended.caller, None, instance_id);
+            attributes.push(task_id);
+            if let Some(at) = fire_at.and_then(timestamp_from_wire) {
+                let at = at.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true);
+                attributes.push(KeyValue::new("durabletask.fire_at", at));
+            }
+            SpanBuilder::from_name(format!("orchestration:{}:timer", ended.caller))
+                .with_kind(SpanKind::Internal)
+                .with_attributes(attributes)
+        }
+        What::SentEvent { name, target } => {
+            let mut attributes = attributes("event", name, None, instance_id);
+            attributes.push(KeyValue::new(
+                "durabletask.event.target_instance_id",
+                target.clone(),
+            ));
+            if let Some(execution_id) = &ended.execution_id {
+                attributes.push(KeyValue::new(
+                    "durabletask.task.execution_id",
+                    execution_id.clone(),
+                ));
+            }
+            SpanBuilder::from_name(format!("orchestration_event:{name}"))
+                .with_kind(SpanKind::Producer)
+                .with_attributes(attributes)
+        }
     }
 }
 
@@ -161,7 +260,7 @@ fn attributes(
 }
 
 /// Reads a W3C `traceparent`: version, trace id, span id and flags.
-fn span_context(context: &TraceContext) -> Option<SpanContext> {
+pub(super) fn span_context(context: &TraceContext) -> Option<SpanContext> {
     let mut parts = context.parent.split('-');
     let (version, trace, span, flags) =
         (parts.next()?, parts.next()?, parts.next()?, parts.next()?);

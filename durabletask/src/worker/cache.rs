@@ -3,8 +3,39 @@
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use durabletask_core::Execution;
+use durabletask_core::{Execution, HistoryEvent, TurnResult};
+use durabletask_proto as proto;
 use lru::LruCache;
+
+use crate::spans::Steps;
+
+/// An execution with what the spans of its steps will tell.
+pub(super) struct Live {
+    pub(super) execution: Execution,
+    pub(super) steps: Steps,
+}
+
+impl Live {
+    pub(super) fn new(execution: Execution) -> Self {
+        Self {
+            execution,
+            steps: Steps::default(),
+        }
+    }
+
+    /// Replays committed events; see [`Execution::replay`].
+    pub(super) fn replay(&mut self, past: Vec<proto::HistoryEvent>) {
+        self.steps.past(&past);
+        self.execution
+            .replay(past.into_iter().map(HistoryEvent::from));
+    }
+
+    /// Runs one turn; see [`Execution::turn`].
+    pub(super) fn turn(&mut self, new: Vec<proto::HistoryEvent>) -> TurnResult {
+        self.steps.happened(&new);
+        self.execution.turn(new.into_iter().map(HistoryEvent::from))
+    }
+}
 
 /// Executions by instance id; the one that was used longest ago makes room.
 pub(super) struct ExecutionCache {
@@ -14,7 +45,7 @@ pub(super) struct ExecutionCache {
 struct Entry {
     /// The completion token of the execution's latest turn.
     token: String,
-    execution: Execution,
+    live: Live,
 }
 
 impl ExecutionCache {
@@ -33,22 +64,21 @@ impl ExecutionCache {
         instance_id: &str,
         execution_id: Option<&str>,
         continues_from: Option<&str>,
-    ) -> Option<Execution> {
+    ) -> Option<Live> {
         let entry = self.lock()?.pop(instance_id)?;
-        let is_same_execution = match (execution_id, entry.execution.execution_id()) {
+        let is_same_execution = match (execution_id, entry.live.execution.execution_id()) {
             (Some(asked), Some(held)) => asked == held,
             _ => true,
         };
-        (continues_from == Some(entry.token.as_str()) && is_same_execution)
-            .then_some(entry.execution)
+        (continues_from == Some(entry.token.as_str()) && is_same_execution).then_some(entry.live)
     }
 
     /// Keeps an execution whose turn is being completed under `token`.
-    pub(super) fn put(&self, token: String, execution: Execution) {
-        let instance_id = execution.instance_id().to_owned();
+    pub(super) fn put(&self, token: String, live: Live) {
+        let instance_id = live.execution.instance_id().to_owned();
         let evicted = self
             .lock()
-            .and_then(|mut entries| entries.push(instance_id, Entry { token, execution }));
+            .and_then(|mut entries| entries.push(instance_id, Entry { token, live }));
         // Dropped here, outside the lock: it runs destructors of user code.
         drop(evicted);
     }

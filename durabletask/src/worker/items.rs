@@ -69,11 +69,11 @@ impl Shared {
                 return;
             }
         };
-        let cached = match turn.execution {
+        let cached = match turn.live {
             // Kept before the scheduler answers: its next item for this instance
             // can overtake that answer, and it names this turn only if it took it.
-            Some(execution) if self.cache.is_enabled() && !token.is_empty() => {
-                self.cache.put(token.clone(), execution);
+            Some(live) if self.cache.is_enabled() && !token.is_empty() => {
+                self.cache.put(token.clone(), live);
                 true
             }
             _ => false,
@@ -91,6 +91,9 @@ impl Shared {
                 }
                 return;
             }
+        }
+        if let Some(steps) = turn.steps {
+            Spanned::record_steps(steps);
         }
         if let Some(span) = turn.span {
             Spanned::record_orchestration(span);

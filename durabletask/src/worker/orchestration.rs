@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use durabletask_core::{
-    ActionKind, CompletionStatus, Execution, FailureDetails, HistoryEvent, OrchestratorAction,
-    Registry, is_rewind, rewound_history,
+    ActionKind, CompletionStatus, Execution, FailureDetails, OrchestratorAction, Registry,
+    is_rewind, rewound_history,
 };
 use durabletask_proto as proto;
 use proto::history_event::EventType;
@@ -13,9 +13,9 @@ use uuid::Uuid;
 
 use crate::connection::Service;
 use crate::payloads::{PayloadStoreError, for_replay};
-use crate::spans::{self, EndedOrchestration};
+use crate::spans::{self, EndedOrchestration, EndedSteps};
 
-use super::cache::ExecutionCache;
+use super::cache::{ExecutionCache, Live};
 use super::chunks::{self, OversizedTurns};
 use super::filters;
 use super::limits::{MAX_RESPONSE_BYTES, Options};
@@ -31,7 +31,7 @@ const WORKER_ACTION_ID: i32 = -1;
 pub(super) struct Turn {
     /// The answer, in several messages if it is too large for one.
     pub(super) responses: Vec<proto::OrchestratorResponse>,
-    pub(super) execution: Option<Execution>,
+    pub(super) live: Option<Live>,
     pub(super) execution_id: Option<String>,
     /// How the execution ended, if it did.
     pub(super) ended: Option<CompletionStatus>,
@@ -39,6 +39,8 @@ pub(super) struct Turn {
     pub(super) given_up: Vec<i32>,
     /// What its span tells, if the execution ended.
     pub(super) span: Option<EndedOrchestration>,
+    /// What the spans of its steps tell that ended in this turn.
+    pub(super) steps: Option<EndedSteps>,
 }
 
 /// Why a turn was not run.
@@ -84,8 +86,8 @@ impl Turns<'_> {
             request.execution_id.as_deref(),
             continues_from(&request),
         );
-        let mut execution = match held {
-            Some(execution) => execution,
+        let mut live = match held {
+            Some(live) => live,
             None if asks_for_rewind(&new) => {
                 let mut past = std::mem::take(&mut request.past_events);
                 if request.requires_history_streaming {
@@ -97,18 +99,18 @@ impl Turns<'_> {
                 if is_rewind(&past, &new) {
                     return Ok(rewind(request, token, past, new));
                 }
-                let mut execution = self.begin(&request);
+                let mut live = self.begin(&request);
                 if let Admission::Refused(details) = self.admit(&past, &new)? {
                     return Ok(refusal(request, token, details));
                 }
                 if let Admission::Refused(details) = self.fetch(&mut past).await? {
                     return Ok(refusal(request, token, details));
                 }
-                execution.replay(past.into_iter().map(HistoryEvent::from));
-                execution
+                live.replay(past);
+                live
             }
             None => {
-                let mut execution = self.begin(&request);
+                let mut live = self.begin(&request);
                 let mut past = std::mem::take(&mut request.past_events);
                 let mut unchecked = true;
                 if request.requires_history_streaming {
@@ -122,7 +124,7 @@ impl Turns<'_> {
                         if let Admission::Refused(details) = self.fetch(&mut events).await? {
                             return Ok(refusal(request, token, details));
                         }
-                        execution.replay(events.into_iter().map(HistoryEvent::from));
+                        live.replay(events);
                     }
                 }
                 if unchecked && let Admission::Refused(details) = self.admit(&past, &new)? {
@@ -132,27 +134,31 @@ impl Turns<'_> {
                     return Ok(refusal(request, token, details));
                 }
                 if !past.is_empty() {
-                    execution.replay(past.into_iter().map(HistoryEvent::from));
+                    live.replay(past);
                 }
-                execution
+                live
             }
         };
         if let Admission::Refused(details) = self.fetch(&mut new).await? {
             return Ok(refusal(request, token, details));
         }
-        let result = execution.turn(new.into_iter().map(HistoryEvent::from));
+        let result = live.turn(new);
         let mut ended = result.actions.iter().find_map(end_of);
-        spans::begin_orchestration(&mut request.orchestration_trace_context);
+        spans::begin_execution(&mut request.orchestration_trace_context);
         let span = result
             .actions
             .last()
-            .and_then(|action| ended_span(&execution, &request, action));
+            .and_then(|action| ended_span(&live.execution, &request, action));
         let mut completed = result.completed;
         let mut response = proto::OrchestratorResponse {
             actions: self.with_default_version(result.actions),
             custom_status: result.custom_status,
             ..answer(&request, token)
         };
+        live.steps.give_ids(&mut response.actions);
+        if ended == Some(CompletionStatus::ContinuedAsNew) {
+            spans::end_execution(&mut response.orchestration_trace_context);
+        }
         if let Some(payloads) = &self.options.payloads {
             match payloads.store_in(&request.instance_id, &mut response).await {
                 Ok(()) => {}
@@ -185,22 +191,32 @@ impl Turns<'_> {
                 vec![too_large(vec![*response])]
             }
         };
+        live.steps
+            .decided(responses.iter().flat_map(|response| &response.actions));
+        let Live { execution, steps } = &mut live;
+        let steps = steps.take_ended(
+            execution.instance_id(),
+            execution.execution_id(),
+            execution.started(),
+            request.orchestration_trace_context.as_ref(),
+        );
         Ok(Turn {
             responses,
             execution_id: execution.execution_id().map(str::to_owned),
-            execution: (!completed).then_some(execution),
+            steps,
+            live: (!completed).then_some(live),
             ended,
             given_up: result.given_up,
             span,
         })
     }
 
-    fn begin(self, request: &proto::OrchestratorRequest) -> Execution {
-        Execution::new(
+    fn begin(self, request: &proto::OrchestratorRequest) -> Live {
+        Live::new(Execution::new(
             request.instance_id.as_str(),
             request.execution_id.clone(),
             Arc::clone(self.registry),
-        )
+        ))
     }
 
     /// Puts the payloads of `events` in their places.
@@ -351,10 +367,7 @@ fn ended_span(
         instance_id: execution.instance_id().to_owned(),
         execution_id: execution.execution_id().map(str::to_owned),
         parent: started.trace_context.clone(),
-        began: request
-            .orchestration_trace_context
-            .as_ref()
-            .and_then(|kept| kept.span_start_time),
+        kept: request.orchestration_trace_context.clone(),
         status,
         failure: failure.as_ref().map(|failure| failure.message.clone()),
     })
@@ -377,11 +390,12 @@ fn without_code(
 ) -> Turn {
     Turn {
         responses: vec![response],
-        execution: None,
+        live: None,
         execution_id: request.execution_id.clone(),
         ended,
         given_up: Vec::new(),
         span: None,
+        steps: None,
     }
 }
 
