@@ -1,0 +1,90 @@
+// Loads the compose files as `docker compose config` does, with the library that it is built
+// on, and checks what they promise: pinned images, ports on the loopback address only, our
+// own containers without privileges, and the numbers of the scaled-out set.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/compose-spec/compose-go/v2/types"
+)
+
+// What is started with which files, and how often each service runs.
+var sets = []struct {
+	files    []string
+	replicas map[string]int
+}{
+	{[]string{"docker-compose.yml"}, map[string]int{"front-door": 1, "worker": 1, "dts": 1}},
+	{[]string{"docker-compose.yml", "docker-compose.scheduler.yml"}, map[string]int{"front-door": 1, "worker": 1, "dts": 1}},
+	{[]string{"docker-compose.yml", "docker-compose.scale.yml"}, map[string]int{"front-door": 2, "worker": 3, "dts": 1}},
+}
+
+func main() {
+	root := os.Args[1]
+	failed := false
+	for _, set := range sets {
+		paths := make([]string, 0, len(set.files))
+		for _, file := range set.files {
+			paths = append(paths, filepath.Join(root, file))
+		}
+		problems := check(paths, set.replicas)
+		for _, problem := range problems {
+			fmt.Fprintf(os.Stderr, "%s: %s\n", strings.Join(set.files, " + "), problem)
+		}
+		failed = failed || len(problems) > 0
+	}
+	if failed {
+		os.Exit(1)
+	}
+	fmt.Printf("%d sets of compose files load and keep their promises\n", len(sets))
+}
+
+func check(paths []string, replicas map[string]int) []string {
+	load := func(environment ...string) (*types.Project, error) {
+		options, err := cli.NewProjectOptions(paths, cli.WithEnv(environment))
+		if err != nil {
+			return nil, err
+		}
+		return options.LoadProject(context.Background())
+	}
+	var problems []string
+	if _, err := load(); err == nil {
+		problems = append(problems, "it starts without an administrator's token")
+	}
+	project, err := load("COUNTERSIGN_ADMIN_TOKEN=a-token-for-this-check")
+	if err != nil {
+		return append(problems, err.Error())
+	}
+	for name, service := range project.Services {
+		say := func(text string) { problems = append(problems, name+" "+text) }
+		if _, tag, _ := strings.Cut(service.Image, ":"); tag == "" || tag == "latest" {
+			say("has no pinned image: " + service.Image)
+		}
+		for _, port := range service.Ports {
+			if port.HostIP != "127.0.0.1" {
+				say("publishes a port beyond the loopback address")
+			}
+		}
+		for _, volume := range service.Volumes {
+			if volume.Type == types.VolumeTypeBind {
+				say("depends on a folder of the host: " + volume.Source)
+			}
+		}
+		ours := service.Build != nil
+		if ours && (!service.ReadOnly || len(service.CapDrop) == 0 || len(service.SecurityOpt) == 0) {
+			say("runs with more rights than it needs")
+		}
+	}
+	for name, want := range replicas {
+		service, found := project.Services[name]
+		if !found || service.GetScale() != want {
+			problems = append(problems, fmt.Sprintf("%s runs %d times, not %d", name, service.GetScale(), want))
+		}
+	}
+	return problems
+}
