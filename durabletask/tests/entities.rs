@@ -31,6 +31,8 @@ struct Counter {
 }
 
 const COUNTER: Entity<Counter> = Entity::new("counter");
+const OTHER: Entity<u32> = Entity::new("other");
+const LOOK: Operation<u32, (), u32> = Operation::new("look");
 const ADD: Operation<Counter, i64, i64> = Operation::new("add");
 const GATED: Operation<Counter, (), ()> = Operation::new("gated");
 const GROW: Operation<Counter, (), String> = Operation::new("grow");
@@ -192,6 +194,38 @@ async fn what_cannot_be_run_is_answered_with_its_reason() {
         .send("t3", batch("@counter@a", None, &[("add", "1")]))
         .await;
     assert_eq!(answer(&mut fake).await, answer(&mut fake).await);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn batches_of_one_name_are_limited() {
+    const NAMED: Entity<Counter> = Entity::new("Counter");
+    let mut fake = Fake::start().await;
+    let running = Running::start(&fake, |builder| {
+        builder
+            .registry(Registry::new().entity(
+                &OTHER,
+                EntityHandlers::new().operation(&LOOK, |n, _, ()| Ok(*n)),
+            ))
+            .max_concurrent_batches(&NAMED, 1)
+    });
+    let stream = fake.stream().await;
+    // The first waits for the gate; the second would not, if it might begin.
+    stream
+        .send("t1", batch("@counter@a", None, &[("gated", "null")]))
+        .await;
+    stream
+        .send("t2", batch("@counter@b", None, &[("add", "1")]))
+        .await;
+    stream
+        .send("t3", batch("@other@a", Some("3"), &[("look", "null")]))
+        .await;
+    assert_eq!(answer(&mut fake).await.completion_token, "t3");
+    running.gate.add_permits(1);
+    let mut answered =
+        [answer(&mut fake).await, answer(&mut fake).await].map(|result| result.completion_token);
+    answered.sort();
+    assert_eq!(answered, ["t1", "t2"]);
     running.stop().await;
 }
 

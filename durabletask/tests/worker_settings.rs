@@ -5,8 +5,8 @@
 
 mod fake;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use durabletask::worker::{
@@ -30,6 +30,8 @@ use tokio_util::sync::CancellationToken;
 const ECHO: Activity<u32, u32> = Activity::new("echo");
 const ENDLESS: Activity<u32, u32> = Activity::new("endless");
 const BIG: Activity<String, String> = Activity::new("big");
+const BUSY: Orchestration<u32, u32> = Orchestration::new("busy");
+const QUICK: Orchestration<u32, u32> = Orchestration::new("quick");
 const STORY: Orchestration<u32, u32> = Orchestration::new("story");
 const RACE: Orchestration<u32, u32> = Orchestration::new("race");
 const PARENT: Orchestration<u32, u32> = Orchestration::new("parent");
@@ -391,6 +393,114 @@ async fn calls_of_one_activity_are_limited_by_its_name() {
     assert!(status.is_connected());
     assert_eq!(running.at_once.load(Ordering::SeqCst), 2);
     assert!(running.begun.try_recv().is_err());
+    running.stop().await;
+}
+
+/// Orchestrations named `busy` compute until the test lets one of them go on.
+struct Busy {
+    begun: mpsc::UnboundedReceiver<()>,
+    go_on: std::sync::mpsc::Sender<()>,
+    most_at_once: Arc<AtomicUsize>,
+}
+
+fn busy() -> (Registry, Busy) {
+    let (tell, begun) = mpsc::unbounded_channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel();
+    let may_go_on = Arc::new(Mutex::new(may_go_on));
+    let most_at_once = Arc::new(AtomicUsize::new(0));
+    let most = Arc::clone(&most_at_once);
+    let at_once = Arc::new(AtomicUsize::new(0));
+    let registry = Registry::new()
+        .orchestration(&QUICK, async |_: OrchestrationContext, n: u32| Ok(n))
+        .orchestration(&BUSY, move |_, n| {
+            let now = at_once.fetch_add(1, Ordering::SeqCst) + 1;
+            most.fetch_max(now, Ordering::SeqCst);
+            let _ = tell.send(());
+            tokio::task::block_in_place(|| may_go_on.lock().unwrap().recv().unwrap());
+            at_once.fetch_sub(1, Ordering::SeqCst);
+            std::future::ready(Ok(n))
+        });
+    let busy = Busy {
+        begun,
+        go_on,
+        most_at_once,
+    };
+    (registry, busy)
+}
+
+fn of_instance(id: i32, request: proto::OrchestratorRequest) -> Item {
+    Item::OrchestratorRequest(proto::OrchestratorRequest {
+        instance_id: format!("instance-{id}"),
+        ..request
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn turns_of_one_orchestration_are_limited_by_its_name() {
+    let (registry, mut busy) = busy();
+    let mut running =
+        run(|builder| builder.registry(registry).max_concurrent_turns(&BUSY, 2)).await;
+    let items = running.fake.stream().await;
+    for id in 0..5 {
+        let item = of_instance(id, turn(started("busy")));
+        items.send(&format!("t{id}"), item).await;
+    }
+    soon(&mut busy.begun).await;
+    soon(&mut busy.begun).await;
+    // Another orchestration does not wait for them.
+    items
+        .send("quick", of_instance(9, turn(started("quick"))))
+        .await;
+    assert_eq!(running.fake.orchestration().await.completion_token, "quick");
+    running
+        .until(|status| status.orchestrations_in_flight == 5)
+        .await;
+    assert!(busy.begun.try_recv().is_err());
+    for _ in 0..5 {
+        busy.go_on.send(()).unwrap();
+        running.fake.orchestration().await;
+    }
+    assert_eq!(busy.most_at_once.load(Ordering::SeqCst), 2);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_turn_that_waits_holds_no_stream_of_history() {
+    let (registry, mut busy) = busy();
+    let mut running =
+        run(|builder| builder.registry(registry).max_concurrent_turns(&BUSY, 1)).await;
+    running.fake.set_history(started("busy"));
+    let items = running.fake.stream().await;
+    let streamed = proto::OrchestratorRequest {
+        requires_history_streaming: true,
+        ..turn(vec![event(
+            -1,
+            EventType::OrchestratorStarted(proto::OrchestratorStartedEvent {}),
+        )])
+    };
+    items.send("t0", of_instance(0, streamed.clone())).await;
+    assert!(matches!(running.fake.next().await, Got::History(_)));
+    soon(&mut busy.begun).await;
+    // The second looks who it is, and comes back when it may begin.
+    items.send("t1", of_instance(1, streamed)).await;
+    assert!(matches!(running.fake.next().await, Got::History(_)));
+    running
+        .until(|status| status.orchestrations_in_flight == 2)
+        .await;
+    busy.go_on.send(()).unwrap();
+    busy.go_on.send(()).unwrap();
+    let mut answered = Vec::new();
+    let mut histories = 0;
+    while answered.len() < 2 {
+        match running.fake.next().await {
+            Got::Orchestration(response) => answered.push(response.completion_token),
+            Got::History(_) => histories += 1,
+            other => panic!("not expected: {other:?}"),
+        }
+    }
+    answered.sort();
+    assert_eq!((answered, histories), (vec!["t0".into(), "t1".into()], 1));
+    assert_eq!(busy.most_at_once.load(Ordering::SeqCst), 1);
     running.stop().await;
 }
 

@@ -67,9 +67,7 @@ impl WorkItemFilters {
 
     /// Whether the worker has the entity, or asked for any.
     pub(super) fn take_entity(self, registry: &Registry, instance_id: &str) -> bool {
-        let name = instance_id
-            .parse::<EntityId>()
-            .map_or_else(|_| String::new(), |id| id.name().to_owned());
+        let name = entity_name(instance_id);
         self == Self::All || registry.entity_names().any(|known| known == name)
     }
 
@@ -77,6 +75,13 @@ impl WorkItemFilters {
     pub(super) fn take_orchestration(self, registry: &Registry, name: &str) -> bool {
         self == Self::All || registry.orchestration_names().any(|known| known == name)
     }
+}
+
+/// The name of the entity with this id, in lower case; empty if it is no such id.
+pub(super) fn entity_name(instance_id: &str) -> String {
+    instance_id
+        .parse::<EntityId>()
+        .map_or_else(|_| String::new(), |id| id.name().to_owned())
 }
 
 /// The name and version with which the execution began, if these events tell.

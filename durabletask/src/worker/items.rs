@@ -18,7 +18,7 @@ use super::link::Link;
 use super::orchestration::{NotRun, Turns, store_failure};
 use super::running::{CancelActivities, RunningActivities};
 use super::status::Health;
-use super::{activity, entity};
+use super::{activity, entity, filters};
 
 /// What the tasks of single work items need.
 pub(super) struct Shared {
@@ -126,12 +126,9 @@ impl Shared {
             self.abandon_activity(token).await;
             return;
         }
-        let turn = match self.options.calls.get(&request.name) {
-            Some(calls) => permit(calls).await,
-            None => None,
-        };
+        let slot = self.options.calls.slot(&request.name).await;
         let response = self.call(request, token.clone()).await;
-        drop(turn);
+        drop(slot);
         let response = match response {
             Ok(response) => response,
             Err(reason) => {
@@ -165,7 +162,10 @@ impl Shared {
             return;
         }
         let payloads = self.options.payloads.as_ref();
+        let name = filters::entity_name(&instance_id);
+        let slot = self.options.batches.slot(&name).await;
         let response = entity::run(&self.registry, payloads, request, token.clone()).await;
+        drop(slot);
         let response = match response {
             Ok(response) => response,
             Err(reason) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::payloads::LargePayloads;
 
@@ -42,8 +42,12 @@ pub(super) struct Options {
     pub(super) reconnect_max: Duration,
     pub(super) filters: WorkItemFilters,
     pub(super) versioning: Option<Versioning>,
-    /// How many calls of an activity may run at once, by its name.
-    pub(super) calls: BTreeMap<String, Arc<Semaphore>>,
+    /// How many turns of an orchestration may run at once.
+    pub(super) turns: PerName,
+    /// How many calls of an activity may run at once.
+    pub(super) calls: PerName,
+    /// How many batches of entities of one name may run at once.
+    pub(super) batches: PerName,
     pub(super) oversized: OversizedTurns,
     pub(super) cancel_activities: CancelActivities,
     pub(super) payloads: Option<LargePayloads>,
@@ -63,10 +67,45 @@ impl Default for Options {
             reconnect_max: Duration::from_secs(30),
             filters: WorkItemFilters::default(),
             versioning: None,
-            calls: BTreeMap::new(),
+            turns: PerName::default(),
+            calls: PerName::default(),
+            batches: PerName::default(),
             oversized: OversizedTurns::default(),
             cancel_activities: CancelActivities::default(),
             payloads: None,
+        }
+    }
+}
+
+/// How many items of one name may be at work at once; a name that is not here has
+/// no limit of its own.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PerName(BTreeMap<String, Arc<Semaphore>>);
+
+/// The right to be at work, for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Slot(#[expect(dead_code, reason = "held")] Option<OwnedSemaphorePermit>);
+
+impl PerName {
+    pub(super) fn set(&mut self, name: &str, limit: usize) {
+        let slots = Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS));
+        self.0.insert(name.to_owned(), Arc::new(slots));
+    }
+
+    /// A slot for `name`, once there is one.
+    pub(super) async fn slot(&self, name: &str) -> Slot {
+        match self.0.get(name) {
+            // The semaphores are never closed, so this always yields one.
+            Some(slots) => Slot(Arc::clone(slots).acquire_owned().await.ok()),
+            None => Slot(None),
+        }
+    }
+
+    /// A slot for `name`, if there is one now.
+    pub(super) fn slot_now(&self, name: &str) -> Option<Slot> {
+        match self.0.get(name) {
+            Some(slots) => Some(Slot(Some(Arc::clone(slots).try_acquire_owned().ok()?))),
+            None => Some(Slot(None)),
         }
     }
 }

@@ -10,6 +10,7 @@ mod items;
 mod limits;
 mod link;
 mod orchestration;
+mod past;
 mod running;
 mod settings;
 mod status;

@@ -4,26 +4,22 @@ use std::sync::Arc;
 
 use durabletask_core::{
     ActionKind, CompletionStatus, Execution, FailureDetails, OrchestratorAction, Registry,
-    is_rewind, rewound_history,
+    rewound_history,
 };
 use durabletask_proto as proto;
-use proto::history_event::EventType;
 use proto::orchestrator_action::OrchestratorActionType;
 use uuid::Uuid;
 
 use crate::connection::Service;
-use crate::payloads::{PayloadStoreError, for_replay};
+use crate::payloads::PayloadStoreError;
 use crate::spans::{self, EndedOrchestration, EndedSteps};
 
 use super::cache::{ExecutionCache, Live};
 use super::chunks::{self, OversizedTurns};
-use super::filters;
 use super::limits::{MAX_RESPONSE_BYTES, Options};
-use super::versioning::{OnVersionMismatch, Versioning};
+use super::past::Prepared;
+use super::versioning::Versioning;
 
-/// The work item's property that names the turn this one continues, for workers
-/// that still hold the execution. Schedulers without it send the history.
-const CONTINUES_FROM: &str = "durabletask.continuesFrom";
 /// The id of decisions that come from the worker and not from the code.
 const WORKER_ACTION_ID: i32 = -1;
 
@@ -81,68 +77,16 @@ impl Turns<'_> {
         token: String,
     ) -> Result<Turn, NotRun> {
         let mut new = std::mem::take(&mut request.new_events);
-        let held = self.cache.take(
-            &request.instance_id,
-            request.execution_id.as_deref(),
-            continues_from(&request),
-        );
-        let mut live = match held {
-            Some(live) => live,
-            None if asks_for_rewind(&new) => {
-                let mut past = std::mem::take(&mut request.past_events);
-                if request.requires_history_streaming {
-                    let mut history = History::open(service, &request).await?;
-                    while let Some(events) = history.next().await? {
-                        past.extend(events);
-                    }
-                }
-                if is_rewind(&past, &new) {
-                    return Ok(rewind(request, token, past, new));
-                }
-                let mut live = self.begin(&request);
-                if let Admission::Refused(details) = self.admit(&past, &new)? {
-                    return Ok(refusal(request, token, details));
-                }
-                if let Admission::Refused(details) = self.fetch(&mut past).await? {
-                    return Ok(refusal(request, token, details));
-                }
-                live.replay(past);
-                live
-            }
-            None => {
-                let mut live = self.begin(&request);
-                let mut past = std::mem::take(&mut request.past_events);
-                let mut unchecked = true;
-                if request.requires_history_streaming {
-                    let mut history = History::open(service, &request).await?;
-                    while let Some(mut events) = history.next().await? {
-                        if std::mem::take(&mut unchecked)
-                            && let Admission::Refused(details) = self.admit(&events, &new)?
-                        {
-                            return Ok(refusal(request, token, details));
-                        }
-                        if let Admission::Refused(details) = self.fetch(&mut events).await? {
-                            return Ok(refusal(request, token, details));
-                        }
-                        live.replay(events);
-                    }
-                }
-                if unchecked && let Admission::Refused(details) = self.admit(&past, &new)? {
-                    return Ok(refusal(request, token, details));
-                }
-                if let Admission::Refused(details) = self.fetch(&mut past).await? {
-                    return Ok(refusal(request, token, details));
-                }
-                if !past.is_empty() {
-                    live.replay(past);
-                }
-                live
-            }
+        let (mut live, slot) = match self.prepare(service, &mut request, &new).await? {
+            Prepared::Ready(live, slot) => (*live, slot),
+            Prepared::Rewind(past) => return Ok(rewind(request, token, past, new)),
+            Prepared::Refused(details) => return Ok(refusal(request, token, details)),
         };
-        if let Admission::Refused(details) = self.fetch(&mut new).await? {
+        if let Some(details) = self.fetch(&mut new).await? {
             return Ok(refusal(request, token, details));
         }
         let result = live.turn(new);
+        drop(slot);
         let mut ended = result.actions.iter().find_map(end_of);
         spans::begin_execution(&mut request.orchestration_trace_context);
         let span = result
@@ -211,58 +155,6 @@ impl Turns<'_> {
         })
     }
 
-    fn begin(self, request: &proto::OrchestratorRequest) -> Live {
-        Live::new(Execution::new(
-            request.instance_id.as_str(),
-            request.execution_id.clone(),
-            Arc::clone(self.registry),
-        ))
-    }
-
-    /// Puts the payloads of `events` in their places.
-    ///
-    /// # Errors
-    ///
-    /// [`NotRun::Payloads`] if that may go better another time.
-    async fn fetch(self, events: &mut [proto::HistoryEvent]) -> Result<Admission, NotRun> {
-        let Some(payloads) = &self.options.payloads else {
-            return Ok(Admission::Admitted);
-        };
-        match payloads.fetch_into(&mut for_replay(events)).await {
-            Ok(()) => Ok(Admission::Admitted),
-            Err(PayloadStoreError::Transient(reason)) => Err(NotRun::Payloads(reason)),
-            Err(error) => Ok(Admission::Refused(store_failure(&error))),
-        }
-    }
-
-    /// Whether this worker is to run the orchestration.
-    fn admit(
-        self,
-        past: &[proto::HistoryEvent],
-        new: &[proto::HistoryEvent],
-    ) -> Result<Admission, NotRun> {
-        let Some((name, version)) = filters::identity(past).or_else(|| filters::identity(new))
-        else {
-            return Ok(Admission::Admitted);
-        };
-        if !self.options.filters.take_orchestration(self.registry, name) {
-            return Err(NotRun::NotOurs(format!(
-                "the orchestration '{name}' is not registered with this worker, which asked for registered ones only"
-            )));
-        }
-        let Some(versioning) = &self.options.versioning else {
-            return Ok(Admission::Admitted);
-        };
-        if versioning.admits(version) {
-            return Ok(Admission::Admitted);
-        }
-        let details = versioning.mismatch(version);
-        match versioning.on_mismatch {
-            OnVersionMismatch::Reject => Err(NotRun::NotOurs(details.message)),
-            OnVersionMismatch::Fail => Ok(Admission::Refused(details)),
-        }
-    }
-
     fn with_default_version(
         self,
         actions: Vec<OrchestratorAction>,
@@ -294,45 +186,6 @@ pub(super) fn store_failure(error: &PayloadStoreError) -> FailureDetails {
         non_retriable: true,
         ..FailureDetails::new("PayloadStoreError", error.to_string())
     }
-}
-
-enum Admission {
-    Admitted,
-    Refused(FailureDetails),
-}
-
-/// The past of a work item, piece by piece.
-struct History(tonic::Streaming<proto::HistoryChunk>);
-
-impl History {
-    async fn open(
-        service: &Service,
-        request: &proto::OrchestratorRequest,
-    ) -> Result<Self, tonic::Status> {
-        let request = proto::StreamInstanceHistoryRequest {
-            instance_id: request.instance_id.clone(),
-            execution_id: request.execution_id.clone(),
-            for_work_item_processing: true,
-        };
-        let chunks = service.clone().stream_instance_history(request).await?;
-        Ok(Self(chunks.into_inner()))
-    }
-
-    async fn next(&mut self) -> Result<Option<Vec<proto::HistoryEvent>>, tonic::Status> {
-        Ok(self.0.message().await?.map(|chunk| chunk.events))
-    }
-}
-
-fn continues_from(request: &proto::OrchestratorRequest) -> Option<&str> {
-    match &request.properties.get(CONTINUES_FROM)?.kind {
-        Some(prost_types::value::Kind::StringValue(token)) => Some(token),
-        _ => None,
-    }
-}
-
-fn asks_for_rewind(new: &[proto::HistoryEvent]) -> bool {
-    new.iter()
-        .any(|event| matches!(event.event_type, Some(EventType::ExecutionRewound(_))))
 }
 
 fn end_of(action: &OrchestratorAction) -> Option<CompletionStatus> {

@@ -1,9 +1,6 @@
 //! Settings of a worker that most workers leave as they are.
 
-use std::sync::Arc;
-
-use durabletask_core::Activity;
-use tokio::sync::Semaphore;
+use durabletask_core::{Activity, Entity, Orchestration};
 
 use crate::payloads::LargePayloads;
 
@@ -40,10 +37,53 @@ impl WorkerBuilder {
     /// # Ok::<(), durabletask::ConnectionError>(())
     /// ```
     pub fn max_concurrent_calls<I, O>(mut self, activity: &Activity<I, O>, limit: usize) -> Self {
-        self.options.calls.insert(
-            activity.name().to_owned(),
-            Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS))),
-        );
+        self.options.calls.set(activity.name(), limit);
+        self
+    }
+
+    /// At most `limit` turns (at least 1) of this orchestration run at once in this
+    /// worker, whatever their instances. Turns that wait for that count as in flight.
+    /// Instances that wait for something have no turn, so this bounds computing, not
+    /// how many instances there are.
+    ///
+    /// ```
+    /// use durabletask::{Connection, Orchestration, Worker};
+    ///
+    /// const REPORT: Orchestration<u32, String> = Orchestration::new("report");
+    ///
+    /// let connection = Connection::insecure("http://127.0.0.1:8080", "default")?;
+    /// let worker = Worker::builder(&connection).max_concurrent_turns(&REPORT, 4);
+    /// # let _ = worker;
+    /// # Ok::<(), durabletask::ConnectionError>(())
+    /// ```
+    pub fn max_concurrent_turns<I, O>(
+        mut self,
+        orchestration: &Orchestration<I, O>,
+        limit: usize,
+    ) -> Self {
+        self.options.turns.set(orchestration.name(), limit);
+        self
+    }
+
+    /// At most `limit` batches of operations (at least 1) of entities of this name run
+    /// at once in this worker, whatever their keys. Batches that wait for that count
+    /// as in flight. One entity never has more than one batch at a time.
+    ///
+    /// ```
+    /// use durabletask::{Connection, Entity, Worker};
+    ///
+    /// const ACCOUNT: Entity<i64> = Entity::new("account");
+    ///
+    /// let connection = Connection::insecure("http://127.0.0.1:8080", "default")?;
+    /// let worker = Worker::builder(&connection).max_concurrent_batches(&ACCOUNT, 8);
+    /// # let _ = worker;
+    /// # Ok::<(), durabletask::ConnectionError>(())
+    /// ```
+    pub fn max_concurrent_batches<S>(mut self, entity: &Entity<S>, limit: usize) -> Self {
+        // Names of entities are compared, and sent, in lower case.
+        self.options
+            .batches
+            .set(&entity.name().to_lowercase(), limit);
         self
     }
 
