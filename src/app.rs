@@ -11,7 +11,7 @@ use countersign_activities::Activities;
 use countersign_activities::vault::SecretVault;
 use countersign_azure::Identity;
 use countersign_enrollment::decision::DecisionKey;
-use countersign_enrollment::sealed::{OpenKeyring, SealKey};
+use countersign_enrollment::sealed::SealKey;
 use durabletask::{Client, Connection, Worker};
 use durabletask_scheduler::{Scheduler, SchedulerConfig, Storage};
 use tokio::net::TcpListener;
@@ -25,6 +25,7 @@ use crate::config::{AuthMode, Config};
 use crate::data_dir::{Addresses, DataDir, DataDirLock};
 use crate::enrollments::{ApprovalPolicy, Enrollments};
 use crate::http::{self, FrontDoor};
+use crate::metrics::{self, Metrics, RemoteVault};
 use crate::verify::{VERIFY_DATABASE, Verifier};
 
 pub use error::AppError;
@@ -76,6 +77,8 @@ pub struct Running {
     pub scheduler_addr: Option<SocketAddr>,
     /// Where the dashboard answers.
     pub dashboard_addr: Option<SocketAddr>,
+    /// Where metrics are told.
+    pub metrics_addr: Option<SocketAddr>,
     /// The administrator's token.
     pub admin_token: Option<Zeroizing<String>>,
     /// The last one stops first.
@@ -114,6 +117,7 @@ impl Running {
             http_addr: None,
             scheduler_addr: None,
             dashboard_addr: None,
+            metrics_addr: None,
             admin_token: None,
             parts: Vec::new(),
             failed: CancellationToken::new(),
@@ -151,9 +155,10 @@ impl Running {
                 ring,
                 vault,
                 server_key,
-                cache,
+                remote,
             } = Keys::open(&self.data, &config.azure, identity).await?;
-            if let Some(cache) = cache {
+            let metrics = Arc::new(Metrics::new(remote.clone()));
+            if let Some(RemoteVault { cache, .. }) = remote {
                 self.parts.push(Part::spawn(
                     "vault cache",
                     HTTP_DRAIN,
@@ -167,7 +172,8 @@ impl Running {
             let seal = ring.seal_key().clone();
             if parts.worker() {
                 let decisions = decision_key(&server_key);
-                self.launch_worker(&connection, ring, decisions, Arc::clone(&vault))?;
+                let activities = Activities::new(ring, decisions, Arc::clone(&vault));
+                self.launch_worker(&connection, activities, &metrics)?;
             }
             if let Some(listener) = http {
                 self.launch_front_door(
@@ -175,8 +181,14 @@ impl Running {
                     &connection,
                     (seal, server_key, vault),
                     listener,
-                    clock,
+                    (clock, Arc::clone(&metrics)),
                 )?;
+            }
+            if let Some(address) = config.metrics_listen {
+                self.launch_metrics(address, metrics).await?;
+            }
+            if parts.front_door() {
+                self.write_addresses()?;
             }
         }
         Ok(())
@@ -230,13 +242,11 @@ impl Running {
     fn launch_worker(
         &mut self,
         connection: &Connection,
-        ring: OpenKeyring,
-        decisions: DecisionKey,
-        vault: Arc<dyn SecretVault>,
+        activities: Activities,
+        metrics: &Arc<Metrics>,
     ) -> Result<(), AppError> {
-        let activities = Activities::new(ring, decisions, vault);
         let registry = countersign_orchestrations::register(durabletask::Registry::new());
-        let registry = activities.register(registry);
+        let registry = metrics.watch(activities.register(registry));
         let worker = Worker::builder(connection).registry(registry).build()?;
         self.parts.push(Part::spawn(
             "worker",
@@ -253,7 +263,7 @@ impl Running {
         connection: &Connection,
         (seal, server_key, vault): (SealKey, Zeroizing<[u8; 32]>, Arc<dyn SecretVault>),
         listener: TcpListener,
-        clock: Arc<dyn Clock>,
+        (clock, metrics): (Arc<dyn Clock>, Arc<Metrics>),
     ) -> Result<(), AppError> {
         let address = listener.local_addr()?;
         let admin_token = match &config.admin_token {
@@ -284,13 +294,6 @@ impl Running {
             },
             Arc::clone(&clock),
         );
-        self.data.write_addresses(&Addresses {
-            server: format!("http://{address}"),
-            scheduler: self.scheduler_addr.map(|a| format!("http://{a}")),
-            dashboard: self.dashboard_addr.map(|a| format!("http://{a}")),
-            pid: std::process::id(),
-        })?;
-        self.wrote_addresses = true;
         self.http_addr = Some(address);
         self.admin_token = Some(admin_token);
         let failed = self.failed.clone();
@@ -300,7 +303,8 @@ impl Running {
             &failed,
             async move |stop| {
                 let kept = (verifier, audit);
-                let door = FrontDoor::new(access, enrollments, vault, kept, clock, stop.clone());
+                let watched = (clock, metrics);
+                let door = FrontDoor::new(access, enrollments, vault, kept, watched, stop.clone());
                 let served = parts::serve_http(listener, http::router(Arc::new(door)), stop).await;
                 // The door is gone with its queue, so the writer ends once it is empty.
                 audit_writer
@@ -309,6 +313,40 @@ impl Running {
                 served
             },
         ));
+        Ok(())
+    }
+
+    async fn launch_metrics(
+        &mut self,
+        address: SocketAddr,
+        metrics: Arc<Metrics>,
+    ) -> Result<(), AppError> {
+        let listener = bind("--metrics-listen", address).await?;
+        self.metrics_addr = Some(listener.local_addr()?);
+        let router = metrics::router(metrics);
+        self.parts.push(Part::spawn(
+            "metrics",
+            HTTP_DRAIN,
+            &self.failed,
+            async move |stop| parts::serve_http(listener, router, stop).await,
+        ));
+        Ok(())
+    }
+
+    /// Tells programs beside this one where everything is, once it is there.
+    fn write_addresses(&mut self) -> Result<(), AppError> {
+        let url = |address: Option<SocketAddr>| address.map(|a| format!("http://{a}"));
+        let Some(server) = url(self.http_addr) else {
+            return Ok(());
+        };
+        self.data.write_addresses(&Addresses {
+            server,
+            scheduler: url(self.scheduler_addr),
+            dashboard: url(self.dashboard_addr),
+            metrics: url(self.metrics_addr),
+            pid: std::process::id(),
+        })?;
+        self.wrote_addresses = true;
         Ok(())
     }
 

@@ -66,6 +66,8 @@ pub struct Config {
     pub scheduler_listen: SocketAddr,
     /// Where the dashboard listens, if at all; always a loopback address.
     pub dashboard_listen: Option<SocketAddr>,
+    /// Where metrics are told, if at all. Anybody who reaches it may read them.
+    pub metrics_listen: Option<SocketAddr>,
     /// How long an enrollment waits for a decision.
     pub approval_timeout: Duration,
     /// Whether every enrollment needs a decision, asked for or not.
@@ -96,6 +98,7 @@ impl fmt::Debug for Config {
             .field("listen", &self.listen)
             .field("scheduler_listen", &self.scheduler_listen)
             .field("dashboard_listen", &self.dashboard_listen)
+            .field("metrics_listen", &self.metrics_listen)
             .field("approval_timeout", &self.approval_timeout)
             .field("require_approval", &self.require_approval)
             .field("approvals", &self.approvals)
@@ -118,6 +121,7 @@ impl Config {
             listen: any,
             scheduler_listen: any,
             dashboard_listen: Some(any),
+            metrics_listen: None,
             approval_timeout: Duration::from_secs(72 * 3600),
             require_approval: false,
             approvals: 1,
@@ -223,6 +227,9 @@ pub struct Settings {
     /// Loopback address of the dashboard, or none [env: COUNTERSIGN_DASHBOARD_LISTEN] [default: 127.0.0.1:8082]
     #[arg(long, value_name = "ADDRESS|none")]
     pub dashboard_listen: Option<String>,
+    /// Address for Prometheus, which gets /metrics there without a token, or none [env: COUNTERSIGN_METRICS_LISTEN] [default: none]
+    #[arg(long, value_name = "ADDRESS|none")]
+    pub metrics_listen: Option<String>,
     /// How long an enrollment waits for a decision, such as 72h or 30m [env: COUNTERSIGN_APPROVAL_TIMEOUT] [default: 72h]
     #[arg(long, value_name = "TIME")]
     pub approval_timeout: Option<String>,
@@ -312,6 +319,7 @@ impl Settings {
             listen: var("COUNTERSIGN_LISTEN"),
             scheduler_listen: var("COUNTERSIGN_SCHEDULER_LISTEN"),
             dashboard_listen: var("COUNTERSIGN_DASHBOARD_LISTEN"),
+            metrics_listen: var("COUNTERSIGN_METRICS_LISTEN"),
             approval_timeout: var("COUNTERSIGN_APPROVAL_TIMEOUT"),
             require_approval,
             approvals,
@@ -347,6 +355,7 @@ impl Settings {
             listen: self.listen.or(weaker.listen),
             scheduler_listen: self.scheduler_listen.or(weaker.scheduler_listen),
             dashboard_listen: self.dashboard_listen.or(weaker.dashboard_listen),
+            metrics_listen: self.metrics_listen.or(weaker.metrics_listen),
             approval_timeout: self.approval_timeout.or(weaker.approval_timeout),
             require_approval: self.require_approval.or(weaker.require_approval),
             approvals: self.approvals.or(weaker.approvals),
@@ -405,6 +414,10 @@ impl Settings {
         config.dashboard_listen = match dashboard.unwrap_or(DEFAULT_DASHBOARD_LISTEN) {
             "none" => None,
             text => loopback("dashboard-listen", text, problems),
+        };
+        config.metrics_listen = match self.metrics_listen.as_deref() {
+            None | Some("none") => None,
+            Some(text) => address("metrics-listen", text, problems),
         };
         if let Some(text) = &self.approval_timeout {
             match duration::parse(text) {

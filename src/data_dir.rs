@@ -74,6 +74,9 @@ pub struct Addresses {
     pub scheduler: Option<String>,
     /// The dashboard, as a base URL.
     pub dashboard: Option<String>,
+    /// Where metrics are told, as a base URL.
+    #[serde(default)]
+    pub metrics: Option<String>,
     /// The process that serves them.
     pub pid: u32,
 }

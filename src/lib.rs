@@ -15,6 +15,7 @@ pub mod duration;
 mod enrollments;
 pub mod http;
 mod intake;
+mod metrics;
 mod private_file;
 pub mod shutdown;
 pub mod telemetry;

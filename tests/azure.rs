@@ -73,6 +73,7 @@ struct Azure {
 
 struct Server {
     base: String,
+    metrics: String,
     child: Child,
 }
 
@@ -122,6 +123,8 @@ impl Server {
                 "127.0.0.1:0",
                 "--dashboard-listen",
                 "none",
+                "--metrics-listen",
+                "127.0.0.1:0",
             ])
             .args(more)
             .stdout(Stdio::piped())
@@ -137,8 +140,10 @@ impl Server {
         // The pipe is read to its end, so that the server never waits for it.
         tokio::spawn(async move { lines.read_to_end(&mut Vec::new()).await });
         let said: Value = serde_json::from_str(&said).unwrap();
+        let address = |part: &str| said[part].as_str().unwrap().to_owned();
         Self {
-            base: said["server"].as_str().unwrap().to_owned(),
+            base: address("server"),
+            metrics: address("metrics"),
             child,
         }
     }
@@ -168,6 +173,18 @@ impl Server {
         }
         let answer = request.send().await.unwrap();
         (answer.status(), answer.json().await.unwrap_or(Value::Null))
+    }
+
+    /// The value of a counter.
+    async fn counted(&self, name: &str) -> u64 {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let answer = http.get(format!("{}/metrics", self.metrics)).send().await;
+        let text = answer.unwrap().text().await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no {name} in {text}"))
+            .trim()
+            .parse()
+            .unwrap()
     }
 
     async fn stop(mut self) {
@@ -263,6 +280,27 @@ async fn an_enrollment_outlasts_a_throttled_vault() {
     assert_eq!(status, StatusCode::CREATED, "{enrolled}");
     let id = enrolled["secretName"].as_str().unwrap();
     assert_eq!(azure.vault.vault(|vault| vault.versions(id).len()), 1);
+    assert_eq!(
+        server
+            .counted("countersign_key_vault_throttled_total")
+            .await,
+        2
+    );
+
+    // One call to the vault for many codes.
+    for _ in 0..3 {
+        let (status, code) = server.get(&format!("/api/tokens?id={id}")).await;
+        assert_eq!(status, StatusCode::OK, "{code}");
+    }
+    assert_eq!(
+        server.counted("countersign_vault_cache_hits_total").await,
+        2
+    );
+    assert_eq!(
+        server.counted("countersign_vault_cache_misses_total").await,
+        1
+    );
+    assert_eq!(server.counted("countersign_vault_cache_entries").await, 1);
 }
 
 #[tokio::test]

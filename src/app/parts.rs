@@ -18,6 +18,7 @@ use super::{AppError, SERVER_KEY};
 use crate::access::secret::{self, RandomUnavailable};
 use crate::config::AzureConfig;
 use crate::data_dir::DataDir;
+use crate::metrics::RemoteVault;
 
 /// The key pair for sealed values, in the data folder.
 const SEAL_KEY: &str = "seal.key";
@@ -94,8 +95,8 @@ pub(super) struct Keys {
     pub(super) vault: Arc<dyn SecretVault>,
     /// The front door's own secret key.
     pub(super) server_key: Zeroizing<[u8; 32]>,
-    /// The cache in front of a vault that is far away.
-    pub(super) cache: Option<Arc<CachedVault>>,
+    /// The vault and its cache, where it is far away.
+    pub(super) remote: Option<RemoteVault>,
 }
 
 impl Keys {
@@ -126,7 +127,7 @@ impl Keys {
                 ring,
                 vault: Arc::new(EmbeddedVault::open(data.path())?),
                 server_key: data.secret_key(SERVER_KEY)?,
-                cache: None,
+                remote: None,
             })
         })
         .await?
@@ -165,12 +166,16 @@ impl Keys {
             .map_err(failed(SHARED_SERVER_KEY))?;
         let server_key = secret::key_from_hex(&text)
             .ok_or_else(|| AppError::ServerKey(place(SHARED_SERVER_KEY)))?;
-        let cache = Arc::new(CachedVault::new(Arc::new(vault), azure.cache));
+        let vault = Arc::new(vault);
+        let cache = Arc::new(CachedVault::new(
+            Arc::<KeyVault>::clone(&vault),
+            azure.cache,
+        ));
         Ok(Self {
             ring,
             vault: Arc::<CachedVault>::clone(&cache),
             server_key,
-            cache: Some(cache),
+            remote: Some(RemoteVault { vault, cache }),
         })
     }
 }

@@ -78,6 +78,9 @@ fn effective(config: &Config) -> Value {
         "dashboard-listen": config
             .dashboard_listen
             .map_or_else(|| "none".to_owned(), |address| address.to_string()),
+        "metrics-listen": config
+            .metrics_listen
+            .map_or_else(|| "none".to_owned(), |address| address.to_string()),
         "approval-timeout": seconds(config.approval_timeout),
         "require-approval": config.require_approval,
         "auth": auth,

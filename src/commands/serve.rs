@@ -44,6 +44,7 @@ fn announce_json(running: &Running) -> Outcome {
         "server": url(running.http_addr),
         "scheduler": url(running.scheduler_addr),
         "dashboard": url(running.dashboard_addr),
+        "metrics": url(running.metrics_addr),
         "pid": std::process::id(),
     }))
 }
@@ -59,6 +60,9 @@ fn announce(config: &Config, running: &Running) {
     }
     if let Some(address) = running.dashboard_addr {
         output::line(&format!("  Dashboard   http://{address}"));
+    }
+    if let Some(address) = running.metrics_addr {
+        output::line(&format!("  Metrics     http://{address}/metrics"));
     }
     if let Some(address) = running.scheduler_addr {
         output::line(&format!(

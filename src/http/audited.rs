@@ -44,6 +44,7 @@ pub(super) async fn audited(
         400..500 => Outcome::Refused,
         _ => Outcome::Failed,
     };
+    door.metrics.acted(action, event.outcome);
     event.request_id = Some(observe::current().0);
     if let Some(reason) = facts.reason.or(about.reason) {
         event = event.because(&reason);

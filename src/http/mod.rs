@@ -33,6 +33,7 @@ use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::enrollments::Enrollments;
 use crate::intake::Intake;
+use crate::metrics::Metrics;
 use crate::tokens::Tokens;
 use crate::verify::Verifier;
 use error::ApiError;
@@ -51,6 +52,7 @@ pub struct FrontDoor {
     audit: Audit,
     vault: Arc<dyn SecretVault>,
     clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
     requests: Semaphore,
     stop: CancellationToken,
 }
@@ -61,7 +63,7 @@ impl FrontDoor {
         enrollments: Enrollments,
         vault: Arc<dyn SecretVault>,
         (verifier, audit): (Verifier, Audit),
-        clock: Arc<dyn Clock>,
+        (clock, metrics): (Arc<dyn Clock>, Arc<Metrics>),
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -73,6 +75,7 @@ impl FrontDoor {
             audit,
             vault,
             clock,
+            metrics,
             requests: Semaphore::new(REQUESTS_AT_ONCE),
             stop,
         }

@@ -124,7 +124,10 @@ pub(crate) async fn observe(
     let mut response = CONTEXT
         .scope(context.clone(), answer.instrument(span.clone()))
         .await;
-    let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
+    let took = started.elapsed();
+    door.metrics
+        .answered(&method, &route, response.status(), took);
+    let milliseconds = took.as_secs_f64() * 1000.0;
     let status = response.status().as_u16();
     span.in_scope(|| tracing::debug!(status, milliseconds, "answered"));
 

@@ -293,6 +293,7 @@ async fn a_planted_secret_is_found_nowhere() {
         "the dashboard shows enrollments"
     );
     search.in_text("the dashboard", dashboard.as_bytes());
+    search.in_text("the metrics", app.metrics().await.as_bytes());
     app.stop().await;
 
     // Expired.

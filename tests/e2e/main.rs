@@ -14,6 +14,7 @@ mod crash;
 mod enrollment;
 mod imports;
 mod leak;
+mod metrics;
 mod oversize;
 mod shapes;
 mod telemetry;

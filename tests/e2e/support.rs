@@ -28,6 +28,7 @@ pub(crate) struct App {
     runs: usize,
     base: String,
     dashboard: String,
+    metrics: String,
     http: reqwest::Client,
     /// Every answer that any caller got, for those who search them.
     answers: Arc<Mutex<Vec<String>>>,
@@ -66,6 +67,7 @@ impl App {
             runs: 0,
             base: String::new(),
             dashboard: String::new(),
+            metrics: String::new(),
             http: reqwest::Client::builder()
                 .timeout(PATIENCE)
                 .build()
@@ -91,6 +93,8 @@ impl App {
                 "--scheduler-listen",
                 "127.0.0.1:0",
                 "--dashboard-listen",
+                "127.0.0.1:0",
+                "--metrics-listen",
                 "127.0.0.1:0",
             ])
             .args(["--log", "trace"])
@@ -131,12 +135,21 @@ impl App {
         };
         self.base = address("server");
         self.dashboard = address("dashboard");
+        self.metrics = address("metrics");
     }
 
     /// Starts the server again with other arguments.
     pub(crate) async fn launch_with(&mut self, extra_args: &[&str]) {
         self.extra_args = extra_args.iter().map(|&arg| arg.to_owned()).collect();
         self.launch().await;
+    }
+
+    /// What the server tells Prometheus.
+    pub(crate) async fn metrics(&self) -> String {
+        let path = format!("{}/metrics", self.metrics);
+        let answer = self.http.get(path).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer.text().await.unwrap()
     }
 
     /// Waits until the server has logged something.

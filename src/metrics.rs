@@ -1,0 +1,231 @@
+//! What is counted, and how it is told to Prometheus.
+//!
+//! Labels are names that the program knows: routes, activities, actions. Ids, callers and
+//! anything else that a request brings are never among them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use countersign_activities::vault::CachedVault;
+use countersign_azure::KeyVault;
+use durabletask::Registry as Handlers;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::EncodeMetric as _;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::audit::{Action, Outcome};
+
+const CONTENT_TYPE: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+type Labels = Vec<(&'static str, String)>;
+type Times = Family<Labels, Histogram, fn() -> Histogram>;
+
+/// The counters of one process.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<Labels, Counter>,
+    request_times: Times,
+    actions: Family<Labels, Counter>,
+    activity_times: Times,
+}
+
+/// A vault that is far away, and the cache in front of it.
+#[derive(Clone)]
+pub(crate) struct RemoteVault {
+    pub(crate) vault: Arc<KeyVault>,
+    pub(crate) cache: Arc<CachedVault>,
+}
+
+impl Metrics {
+    /// Counters that begin at zero, and those of `remote`, where there is one.
+    pub(crate) fn new(remote: Option<RemoteVault>) -> Self {
+        // 0.5 ms to 33 s: a code from memory, a poll that waits.
+        let times = || Histogram::new(exponential_buckets(0.0005, 4.0, 9));
+        let mut metrics = Self {
+            registry: Registry::with_prefix("countersign"),
+            requests: Family::default(),
+            request_times: Family::new_with_constructor(times),
+            actions: Family::default(),
+            activity_times: Family::new_with_constructor(times),
+        };
+        let registry = &mut metrics.registry;
+        registry.register(
+            "http_requests",
+            "Requests that were answered, by route and status",
+            metrics.requests.clone(),
+        );
+        registry.register_with_unit(
+            "http_request_duration",
+            "Time until an answer begins; polls that wait included",
+            Unit::Seconds,
+            metrics.request_times.clone(),
+        );
+        registry.register(
+            "actions",
+            "What callers did or were refused, as in the audit record",
+            metrics.actions.clone(),
+        );
+        registry.register_with_unit(
+            "activity_duration",
+            "Runs of activities in this process's worker",
+            Unit::Seconds,
+            metrics.activity_times.clone(),
+        );
+        if let Some(remote) = remote {
+            registry.register_collector(Box::new(remote));
+        }
+        metrics
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(
+        &self,
+        method: &Method,
+        route: &str,
+        status: StatusCode,
+        took: Duration,
+    ) {
+        // Anybody can invent a method.
+        let method = match *method {
+            Method::GET | Method::POST | Method::PATCH | Method::DELETE | Method::HEAD => {
+                method.as_str()
+            }
+            _ => "other",
+        };
+        let mut labels = vec![("method", method.to_owned()), ("route", route.to_owned())];
+        self.request_times
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
+        labels.push(("status", status.as_str().to_owned()));
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    /// A caller did something, or was not let.
+    pub(crate) fn acted(&self, action: Action, outcome: Outcome) {
+        let labels = vec![
+            ("action", action.as_str().to_owned()),
+            ("outcome", outcome.as_str().to_owned()),
+        ];
+        self.actions.get_or_create(&labels).inc();
+    }
+
+    /// Has the runs of all activities of `handlers` counted.
+    pub(crate) fn watch(self: &Arc<Self>, handlers: Handlers) -> Handlers {
+        let metrics = Arc::clone(self);
+        handlers.activity_middleware(move |ctx, next| {
+            let metrics = Arc::clone(&metrics);
+            async move {
+                let started = Instant::now();
+                let result = next.run().await;
+                let outcome = if result.is_ok() { "done" } else { "failed" };
+                let labels = vec![
+                    ("activity", ctx.name().to_owned()),
+                    ("outcome", outcome.to_owned()),
+                ];
+                metrics
+                    .activity_times
+                    .get_or_create(&labels)
+                    .observe(started.elapsed().as_secs_f64());
+                result
+            }
+        })
+    }
+
+    fn render(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// `GET /metrics`, and nothing else.
+pub(crate) fn router(metrics: Arc<Metrics>) -> Router {
+    Router::new()
+        .route("/metrics", get(tell))
+        .with_state(metrics)
+}
+
+async fn tell(State(metrics): State<Arc<Metrics>>) -> Response {
+    match metrics.render() {
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "metrics cannot be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+impl Collector for RemoteVault {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let cache = self.cache.counts();
+        let vault = self.vault.counts();
+        for (name, help, value) in [
+            (
+                "vault_cache_hits",
+                "Reads of accounts that memory answered",
+                cache.hits,
+            ),
+            (
+                "vault_cache_misses",
+                "Reads that went to Key Vault",
+                cache.misses,
+            ),
+            (
+                "vault_cache_joined",
+                "Reads that waited for another one's answer",
+                cache.joined,
+            ),
+            (
+                "vault_cache_stale",
+                "Reads answered from memory because Key Vault did not",
+                cache.stale,
+            ),
+            (
+                "key_vault_calls",
+                "Calls to Key Vault, every try counted",
+                vault.calls,
+            ),
+            (
+                "key_vault_retries",
+                "Calls that were tries again",
+                vault.retries,
+            ),
+            (
+                "key_vault_throttled",
+                "Calls that Key Vault answered with 429",
+                vault.throttled,
+            ),
+        ] {
+            let counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(value).encode(counter)?;
+        }
+        let kept = ConstGauge::new(i64::try_from(cache.entries).unwrap_or(i64::MAX));
+        let gauge = encoder.encode_descriptor(
+            "vault_cache_entries",
+            "Accounts that are kept in memory now",
+            None,
+            MetricType::Gauge,
+        )?;
+        kept.encode(gauge)
+    }
+}
+
+impl fmt::Debug for RemoteVault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteVault").finish_non_exhaustive()
+    }
+}
