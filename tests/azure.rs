@@ -269,23 +269,35 @@ async fn codes_go_on_while_key_vault_is_away_and_say_so() {
 }
 
 #[tokio::test]
-async fn an_enrollment_outlasts_a_throttled_vault() {
+async fn enrollments_outlast_a_vault_that_misbehaves() {
     let azure = Azure::start().await;
     let server = azure.serve(&[]).await;
-    azure
-        .vault
-        .fail(Op::Set, 2, Fault::Answer(429, "Throttled", "", Some("1")));
-    azure.vault.fail(Op::Set, 1, Fault::DoneThenReset);
+    let stall = Duration::from_secs(30);
+    for (op, times, fault) in [
+        (Op::Set, 2, Fault::Answer(429, "Throttled", "", Some("1"))),
+        (
+            Op::Set,
+            1,
+            Fault::Answer(500, "InternalServerError", "", None),
+        ),
+        (Op::Versions, 1, Fault::Reset),
+        (Op::Set, 1, Fault::DoneThenReset),
+        (Op::Set, 1, Fault::DoneThenStall(stall)),
+    ] {
+        azure.vault.fail(op, times, fault);
+        let (status, enrolled) = server.enroll().await;
+        assert_eq!(status, StatusCode::CREATED, "{enrolled}");
+        let id = enrolled["secretName"].as_str().unwrap();
+        assert_eq!(azure.vault.vault(|vault| vault.versions(id).len()), 1);
+    }
+    // The token has ended before its time.
+    azure.vault.vault(|vault| vault.reject_once = true);
     let (status, enrolled) = server.enroll().await;
     assert_eq!(status, StatusCode::CREATED, "{enrolled}");
     let id = enrolled["secretName"].as_str().unwrap();
     assert_eq!(azure.vault.vault(|vault| vault.versions(id).len()), 1);
-    assert_eq!(
-        server
-            .counted("countersign_key_vault_throttled_total")
-            .await,
-        2
-    );
+    let throttled = server.counted("countersign_key_vault_throttled_total");
+    assert_eq!(throttled.await, 2);
 
     // One call to the vault for many codes.
     for _ in 0..3 {
