@@ -32,7 +32,8 @@ async fn mirror(ctx: OrchestrationContext, text: String) -> Result<usize, Failur
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let connection = std::env::var("DTS_CONNECTION_STRING").unwrap_or_else(|_| EMULATOR.to_owned());
     let connection = Connection::parse(&connection)?;
-    // Worker and client are one process here; otherwise the store must be shared.
+    // Worker and client are one process here; otherwise the store must be shared, as
+    // `azure::BlobPayloadStore` (feature `azure-blob`) is.
     let store = InMemoryPayloadStore::new();
     let large = LargePayloads::new(store.clone());
 

@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "azure-blob")]
+pub mod azure;
 mod caller;
 mod client;
 mod connection;

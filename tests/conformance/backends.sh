@@ -2,8 +2,9 @@
 # Runs the suite of the Rust SDK against our scheduler and against the backends of others, which it
 # installs and starts, and prints a table, feature by backend.
 #
-#   tests/conformance/backends.sh [python] [go]     (default: both)
+#   tests/conformance/backends.sh [python] [go] [blobs]     (default: all)
 #
+# `blobs` is Azurite, for large payloads in Azure Blob Storage: rows more, against every backend.
 # DTS_CONNECTION_STRING adds a hosted scheduler or its emulator. CONFORMANCE_WORK and
 # CONFORMANCE_OPTIONAL mean what they mean to official/run.sh.
 set -euo pipefail
@@ -11,7 +12,7 @@ cd "$(dirname "$0")"
 # shellcheck source=official/lib.sh
 source official/lib.sh
 
-[ $# -gt 0 ] || set -- python go
+[ $# -gt 0 ] || set -- python go blobs
 scratch=$(mktemp -d)
 started=()
 trap 'kill "${started[@]}" 2>/dev/null || true; rm -rf "$scratch"' EXIT
@@ -23,12 +24,25 @@ serve() {
     "$@" >"$log" 2>&1 &
     started+=($!)
     for _ in $(seq 300); do
-        said=$(grep -oE -m 1 '(Endpoint=.*|listening at .*)' "$log") && return
+        said=$(grep -oE -m 1 '(Endpoint=.*|listening at .*|listens on .*)' "$log") && return
         kill -0 $! 2>/dev/null || break
         sleep 0.1
     done
     cat "$log" >&2
     die "'$*' did not start"
+}
+
+# optional NAME COMMAND...: installs something, in a shell of its own, so that what cannot be
+# installed is not the end of this one where CONFORMANCE_OPTIONAL forgives it.
+optional() {
+    local name=$1 status=0
+    shift
+    ("$@") || status=$?
+    if [ "$status" = 69 ] && [[ " ${CONFORMANCE_OPTIONAL:-} " == *" $name "* ]]; then
+        say "conformance: WARNING: $name is left out, since it could not be installed"
+        return 1
+    fi
+    [ "$status" = 0 ] || exit "$status"
 }
 
 for backend in "$@"; do
@@ -41,18 +55,20 @@ for backend in "$@"; do
             export CONFORMANCE_PYTHON=$work/venv/bin/python
             ;;
         go)
-            # In a shell of its own, so that what it cannot install is not the end of this one.
-            status=0
-            (go_sidecar) || status=$?
-            if [ "$status" = 69 ] && [[ " ${CONFORMANCE_OPTIONAL:-} " == *" go "* ]]; then
-                say "conformance: WARNING: the Go sidecar is left out, since it could not be installed"
-                continue
-            fi
-            [ "$status" = 0 ] || exit "$status"
+            optional go go_sidecar || continue
             serve go "$work/go/sidecar" --host 127.0.0.1 --port 0 --db "$scratch/sidecar.sqlite3"
             export CONFORMANCE_GO_SIDECAR="Endpoint=http://${said##* };TaskHub=default;Authentication=None"
             ;;
-        *) die "no such backend: $backend (python, go)" ;;
+        blobs)
+            optional blobs node_packages azurite azurite Azurite || continue
+            # The clients ask for newer versions of the service's API than Azurite knows; what is
+            # used of it is old.
+            serve blobs node "$work/azurite/node_modules/azurite/dist/src/blob/main.js" --blobHost 127.0.0.1 \
+                --blobPort 0 --inMemoryPersistence --skipApiVersionCheck --disableTelemetry
+            # Azurite's own account, whose key is public.
+            export CONFORMANCE_BLOBS="AccountName=devstoreaccount1;AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;DefaultEndpointsProtocol=http;BlobEndpoint=${said##* }/devstoreaccount1"
+            ;;
+        *) die "no such backend: $backend (python, go, blobs)" ;;
     esac
 done
 cd "$root"

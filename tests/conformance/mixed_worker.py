@@ -1,4 +1,5 @@
-"""The Python half of the mixed fleets. Arguments: endpoint and task hub.
+"""The Python half of the mixed fleets. Arguments: endpoint and task hub, and, for large payloads
+in blobs, the connection string of the blob service.
 
 Says `ready` once it runs, and runs until it is killed or its standard input ends.
 """
@@ -34,10 +35,14 @@ def py_outer(ctx, parcel):
 
 if __name__ == "__main__":
     logging.disable(logging.ERROR)
-    endpoint, hub = sys.argv[1:]
+    endpoint, hub, *blobs = sys.argv[1:]
+    store = None
+    if blobs:
+        from durabletask.extensions.azure_blob_payloads import BlobPayloadStore, BlobPayloadStoreOptions
+        store = BlobPayloadStore(BlobPayloadStoreOptions(connection_string=blobs[0]))
     worker = DurableTaskSchedulerWorker(
         host_address=endpoint, taskhub=hub, token_credential=None,
-        secure_channel=endpoint.startswith("https://"))
+        secure_channel=endpoint.startswith("https://"), payload_store=store)
     for activity in (py_echo, py_fail):
         worker.add_activity(activity)
     for orchestrator in (py_child, py_outer):

@@ -119,3 +119,18 @@ go_sidecar() {
     (cd "$work/go" && retry go build -mod=mod -o sidecar github.com/microsoft/durabletask-go) >&2 \
         || unavailable "Go: the official sidecar could not be built"
 }
+
+# node_packages NAME FOLDER WHAT: the packages of FOLDER/package.json at $work/NAME.
+node_packages() {
+    local target=$work/$1 wanted=$2/package.json
+    need node nodejs || unavailable "$3: there is no node, and it could not be installed"
+    need npm npm || unavailable "$3: there is no npm, and it could not be installed"
+    if cmp -s "$wanted" "$target/package.json"; then return; fi
+    rm -rf "$target" "$target.new"
+    mkdir -p "$target.new"
+    cp "$wanted" "$target.new/"
+    # Renamed last: the name says that the installation is whole.
+    (cd "$target.new" && retry npm install --no-audit --no-fund --ignore-scripts --loglevel=error >&2) \
+        || { rm -rf "$target.new"; unavailable "$3: its packages could not be downloaded; is there a network?"; }
+    mv "$target.new" "$target"
+}

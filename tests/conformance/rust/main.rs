@@ -7,6 +7,8 @@
 //! - `CONFORMANCE_GO_SIDECAR`: the official Go sidecar over SQLite;
 //! - `DTS_CONNECTION_STRING`: a hosted scheduler or its emulator.
 //!
+//! `CONFORMANCE_PYTHON` and `CONFORMANCE_BLOBS` add rows; see `features::all`.
+//!
 //! Arguments name features; none runs all. What a backend cannot do stands in
 //! `exclusions.tsv` with the reason; an exclusion that is not needed fails the run.
 #![allow(

@@ -96,13 +96,13 @@ impl Report {
 
     /// The table, the reasons for what is left out, and the closing line.
     pub fn print(&self) {
-        print!("\n{:<22}", "feature");
+        print!("\n{:<24}", "feature");
         for backend in &self.backends {
             print!("  {backend:<16}");
         }
         println!();
         for feature in &self.features {
-            print!("{feature:<22}");
+            print!("{feature:<24}");
             for backend in &self.backends {
                 print!("  {:<16}", self.cell(backend, feature));
             }

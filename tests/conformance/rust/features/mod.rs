@@ -1,6 +1,7 @@
 //! The features: each is the code that a worker runs and the check that drives it.
 
 mod again;
+mod blobs;
 mod commands;
 mod entities;
 mod events;
@@ -50,7 +51,8 @@ macro_rules! row {
 pub(crate) use row;
 
 /// All rows, in the order of the table. Those with a Python worker need `CONFORMANCE_PYTHON`,
-/// an interpreter that has the official packages.
+/// an interpreter that has the official packages; those with blobs need `CONFORMANCE_BLOBS`,
+/// the connection string of a blob service.
 pub fn all() -> Vec<Feature> {
     let mut rows = [
         tasks::features(),
@@ -63,8 +65,16 @@ pub fn all() -> Vec<Feature> {
         entities::features(),
     ]
     .concat();
-    if std::env::var_os("CONFORMANCE_PYTHON").is_some() {
+    let python = std::env::var_os("CONFORMANCE_PYTHON").is_some();
+    let blobs = std::env::var_os(blobs::VARIABLE).is_some();
+    if python {
         rows.extend(mixed::features());
+    }
+    if blobs {
+        rows.extend(blobs::features());
+    }
+    if python && blobs {
+        rows.extend(mixed::features_with_blobs());
     }
     rows
 }
