@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::Access;
 use crate::clock::{Clock, SystemClock};
 use crate::policy::ActivityPolicy;
 use crate::retention::Retention;
+use crate::tls::Tls;
 
 /// The longest name of a task hub, in bytes.
 pub(crate) const MAX_HUB_NAME: usize = 100;
@@ -54,6 +56,10 @@ pub struct SchedulerConfig {
     /// Host names under which browsers may open the dashboard, besides IP addresses and
     /// `localhost`: another name in a request may be a foreign page's way in.
     pub dashboard_hosts: Vec<String>,
+    /// Who may call, over gRPC and on the dashboard. Default: anyone.
+    pub access: Access,
+    /// Certificate and key of the gRPC service. Default: none, HTTP/2 in plaintext.
+    pub tls: Option<Tls>,
     /// Connections for queries and history, besides the single writer. Default 2.
     pub read_connections: usize,
     /// The only source of wall time.
@@ -115,6 +121,8 @@ impl Default for SchedulerConfig {
             activities: HashMap::new(),
             retention: Retention::default(),
             dashboard_hosts: Vec::new(),
+            access: Access::default(),
+            tls: None,
             read_connections: 2,
             clock: Arc::new(SystemClock),
         }

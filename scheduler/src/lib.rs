@@ -5,6 +5,7 @@
 //! call has acknowledged is on disk: it survives the end of the process and of the
 //! machine's power.
 
+mod access;
 mod backup;
 mod clock;
 mod config;
@@ -18,7 +19,9 @@ mod retention;
 mod scheduler;
 mod service;
 mod store;
+mod tls;
 
+pub use access::{Access, AccessError, JwtRules};
 pub use backup::{BackupError, BackupReport, backup};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{SchedulerConfig, Storage};
@@ -26,3 +29,4 @@ pub use error::{OpenError, ServeError};
 pub use policy::{ActivityPolicy, PolicyError, Rate};
 pub use retention::{Retention, RetentionError};
 pub use scheduler::Scheduler;
+pub use tls::{Connection, Inside, Tls, TlsError, TlsListener};

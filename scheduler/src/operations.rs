@@ -6,10 +6,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use durabletask_proto::OrchestrationStatus;
 
+use crate::access::{Access, ask};
 use crate::dispatch::Dispatch;
 use crate::metrics::{self, CONTENT_TYPE, Commits, Snapshot};
 use crate::store::{Store, StoreError, hub_names, status_counts};
@@ -24,11 +26,17 @@ struct Operations {
     commits: Arc<Commits>,
 }
 
-/// `/healthz` and `/metrics`.
-pub(crate) fn router(store: Store, dispatch: Arc<Dispatch>, commits: Arc<Commits>) -> Router {
+/// `/healthz`, for anyone, and `/metrics`.
+pub(crate) fn router(
+    store: Store,
+    dispatch: Arc<Dispatch>,
+    commits: Arc<Commits>,
+    access: Access,
+) -> Router {
     Router::new()
-        .route("/healthz", get(health))
         .route("/metrics", get(prometheus))
+        .layer(middleware::from_fn_with_state(access, ask))
+        .route("/healthz", get(health))
         .with_state(Operations {
             store,
             dispatch,

@@ -4,15 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durabletask_proto::task_hub_sidecar_service_server::TaskHubSidecarServiceServer;
+use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
+use crate::access::Doorkeeper;
 use crate::dispatch::{Dispatch, pace, timers};
 use crate::metrics::Commits;
 use crate::service::Service;
 use crate::store::{Committed, Store};
+use crate::tls::Inside;
 use crate::{OpenError, Retention, SchedulerConfig, ServeError, dashboard, operations, retention};
 
 /// The largest gRPC message either way, in bytes.
@@ -53,7 +57,8 @@ impl Scheduler {
         })
     }
 
-    /// Answers the gRPC service (h2c) on `listener` until `stop`. Then it hands out no
+    /// Answers the gRPC service (HTTP/2, in plaintext unless the settings have a
+    /// certificate) on `listener` until `stop`. Then it hands out no
     /// more work, waits up to the drain timeout for what is out, ends its streams and returns.
     /// A scheduler is served once.
     ///
@@ -100,17 +105,24 @@ impl Scheduler {
         if let Ok(address) = listener.local_addr() {
             tracing::info!(%address, "the scheduler is ready");
         }
-        let server = Server::builder()
+        let rpc = InterceptedService::new(rpc, Doorkeeper(self.config.access.clone()));
+        let router = Server::builder()
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_concurrent_streams(MAX_STREAMS)
             .http2_keepalive_interval(Some(Duration::from_secs(60)))
-            .add_service(rpc)
-            .serve_with_incoming_shutdown(
-                TcpIncoming::from(listener).with_nodelay(Some(true)),
-                ending.clone().cancelled_owned(),
-            );
-        tokio::pin!(server);
+            .add_service(rpc);
+        let end = ending.clone().cancelled_owned();
+        let mut server = match &self.config.tls {
+            Some(tls) => {
+                let incoming = tls.listen(listener, Inside::Grpc);
+                router.serve_with_incoming_shutdown(incoming, end).boxed()
+            }
+            None => {
+                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                router.serve_with_incoming_shutdown(incoming, end).boxed()
+            }
+        };
         let drain = async {
             stop.cancelled().await;
             self.dispatch.close();
@@ -143,8 +155,8 @@ impl Scheduler {
     }
 
     /// The dashboard: pages over the task hubs with what an operator does to instances,
-    /// and `/healthz` and `/metrics` beside them. Nobody is asked who they are; requests
-    /// from other sites' pages are refused.
+    /// and `/healthz` and `/metrics` beside them. Callers are asked as the settings say;
+    /// requests from other sites' pages are refused.
     pub fn dashboard(&self) -> axum::Router {
         let service = Service::new(
             self.store.clone(),
@@ -156,12 +168,13 @@ impl Scheduler {
     }
 
     /// `GET /healthz`, which answers 200 while writes get through, and `GET /metrics` for
-    /// Prometheus (OpenMetrics text).
+    /// Prometheus (OpenMetrics text). Only the latter asks who calls.
     pub fn operations(&self) -> axum::Router {
         operations::router(
             self.store.clone(),
             Arc::clone(&self.dispatch),
             Arc::clone(&self.commits),
+            self.config.access.clone(),
         )
     }
 }

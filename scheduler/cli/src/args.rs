@@ -85,8 +85,53 @@ pub struct ServeArgs {
     /// they are purged]
     #[arg(long, value_name = "AGE", env = "DURABLETASK_RETENTION")]
     pub retention: Option<String>,
-    /// Allow addresses that other machines reach. Nobody is asked who they are: anyone who gets
-    /// there can read and change everything, so let only a private network get there
+    /// File of tokens, one on each line. Whoever calls must present one of them, to the gRPC
+    /// service as `authorization: Bearer TOKEN`, to the dashboard also as a password
+    #[arg(long, value_name = "FILE", env = "DURABLETASK_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// File of public keys, a JSON Web Key Set or one key as PEM. Whoever calls must present a
+    /// JSON Web Token that one of them has signed (or a token of --token-file)
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "DURABLETASK_JWT_KEYS",
+        requires_all = ["jwt_issuer", "jwt_audience"]
+    )]
+    pub jwt_keys: Option<PathBuf>,
+    /// What the claim `iss` of a JSON Web Token must say
+    #[arg(
+        long,
+        value_name = "ISSUER",
+        env = "DURABLETASK_JWT_ISSUER",
+        requires = "jwt_keys"
+    )]
+    pub jwt_issuer: Option<String>,
+    /// What the claim `aud` of a JSON Web Token must say, such as https://durabletask.io
+    #[arg(
+        long,
+        value_name = "AUDIENCE",
+        env = "DURABLETASK_JWT_AUDIENCE",
+        requires = "jwt_keys"
+    )]
+    pub jwt_audience: Option<String>,
+    /// Certificate chain (PEM) of the gRPC service and the dashboard, for TLS
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "DURABLETASK_TLS_CERT",
+        requires = "tls_key"
+    )]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of the certificate
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "DURABLETASK_TLS_KEY",
+        requires = "tls_cert"
+    )]
+    pub tls_key: Option<PathBuf>,
+    /// Allow addresses that other machines reach, without --token-file, --jwt-keys or --tls-cert.
+    /// Anyone who gets there can read and change everything, so let only a private network get there
     #[arg(long, env = "DURABLETASK_ALLOW_REMOTE", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_remote: bool,
     /// Seconds that a stop waits for work that is out [default: 10]

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 
-use durabletask_scheduler::{Scheduler, Storage};
+use durabletask_scheduler::{Inside, Scheduler, Storage};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -32,6 +32,12 @@ pub async fn serve(settings: ServeSettings, stop: CancellationToken) -> Result<(
         Some(listener) => Some(listener.local_addr().map_err(CliError::Io)?),
         None => None,
     };
+    for address in [Some(grpc_address), dashboard_address]
+        .into_iter()
+        .flatten()
+    {
+        warn_of_open_doors(&settings, address);
+    }
     announce(&settings, grpc_address, dashboard_address);
 
     // The pages outlive the drain, so that one can watch it.
@@ -39,13 +45,15 @@ pub async fn serve(settings: ServeSettings, stop: CancellationToken) -> Result<(
     let pages = tokio::spawn({
         let router = scheduler.dashboard();
         let drained = drained.clone();
+        let tls = settings.scheduler.tls.clone();
         async move {
-            let Some(listener) = dashboard else {
-                return Ok(());
-            };
-            axum::serve(listener, router)
-                .with_graceful_shutdown(drained.cancelled_owned())
-                .await
+            match (dashboard, tls) {
+                (None, _) => Ok(()),
+                (Some(listener), None) => serve_pages(listener, router, drained).await,
+                (Some(listener), Some(tls)) => {
+                    serve_pages(tls.listen(listener, Inside::Http), router, drained).await
+                }
+            }
         }
     });
     let abort = pages.abort_handle();
@@ -59,6 +67,33 @@ pub async fn serve(settings: ServeSettings, stop: CancellationToken) -> Result<(
         Ok(Ok(outcome)) => outcome.map_err(CliError::Io),
         Ok(Err(_)) => Err(CliError::Lost("dashboard")),
         Err(_) => Ok(()),
+    }
+}
+
+async fn serve_pages<L>(
+    listener: L,
+    router: axum::Router,
+    end: CancellationToken,
+) -> std::io::Result<()>
+where
+    L: axum::serve::Listener,
+    L::Addr: std::fmt::Debug,
+{
+    axum::serve(listener, router)
+        .with_graceful_shutdown(end.cancelled_owned())
+        .await
+}
+
+/// What is allowed, because something guards the address, and yet not all that could.
+fn warn_of_open_doors(settings: &ServeSettings, address: SocketAddr) {
+    if address.ip().is_loopback() {
+        return;
+    }
+    if !settings.scheduler.access.asks() {
+        tracing::warn!(%address, "anyone who reaches this address can read and change everything");
+    }
+    if settings.scheduler.tls.is_none() {
+        tracing::warn!(%address, "what is sent to this address can be read on its way, tokens too");
     }
 }
 
@@ -77,18 +112,22 @@ async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, Cl
 
 fn announce(settings: &ServeSettings, grpc: SocketAddr, dashboard: Option<SocketAddr>) {
     let hub = &settings.scheduler.default_hub;
-    let connection = format!("Endpoint=http://{grpc};TaskHub={hub};Authentication=None");
+    let scheme = match settings.scheduler.tls {
+        Some(_) => "https",
+        None => "http",
+    };
+    let connection = format!("Endpoint={scheme}://{grpc};TaskHub={hub};Authentication=None");
     let text = if settings.json {
         serde_json::json!({
-            "scheduler": format!("http://{grpc}"),
-            "dashboard": dashboard.map(|address| format!("http://{address}")),
+            "scheduler": format!("{scheme}://{grpc}"),
+            "dashboard": dashboard.map(|address| format!("{scheme}://{address}")),
             "connectionString": connection,
             "pid": std::process::id(),
         })
         .to_string()
     } else {
         let dashboard = match dashboard {
-            Some(address) => format!("http://{address}"),
+            Some(address) => format!("{scheme}://{address}"),
             None => "none".to_owned(),
         };
         let data = match &settings.scheduler.storage {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use durabletask_scheduler::{ActivityPolicy, SchedulerConfig, Storage};
+use durabletask_scheduler::{Access, ActivityPolicy, JwtRules, SchedulerConfig, Storage, Tls};
 
 use crate::args::address;
 use crate::{CliError, DEFAULT_DATA_DIR, ServeArgs};
@@ -62,14 +62,17 @@ impl ServeSettings {
     /// [`CliError::Settings`] with every problem that was found, one line each.
     pub fn resolve(args: ServeArgs, weaker: &Weaker) -> Result<Self, CliError> {
         let mut problems = Vec::new();
+        let (access, tls) = doors(&args, &mut problems);
+        let guarded = access.asks() || tls.is_some() || args.allow_remote;
         let mut place = |flag: &str, text: Option<&str>, default: SocketAddr| {
             let Some(text) = text else { return default };
             match address(text) {
-                Some(address) if address.ip().is_loopback() || args.allow_remote => return address,
+                Some(address) if address.ip().is_loopback() || guarded => return address,
                 Some(address) => problems.push(format!(
-                    "--{flag} {address} can be reached from other machines, and this program asks \
-                     nobody who they are; use 127.0.0.1:{}, or add --allow-remote where only a \
-                     private network gets there",
+                    "--{flag} {address} can be reached from other machines, and nobody would be \
+                     asked who they are; ask them with --token-file or --jwt-keys (and encrypt \
+                     with --tls-cert and --tls-key), use 127.0.0.1:{}, or add --allow-remote where \
+                     only a private network gets there",
                     address.port()
                 )),
                 None => problems.push(format!(
@@ -98,6 +101,8 @@ impl ServeSettings {
         scheduler.default_hub = hubs.next().unwrap_or_else(|| weaker.task_hub.clone());
         scheduler.task_hubs = hubs.collect();
         scheduler.dashboard_hosts = args.dashboard_host;
+        scheduler.access = access;
+        scheduler.tls = tls;
         for text in &args.activity {
             match activity(text) {
                 Ok((name, policy)) => drop(scheduler.activities.insert(name, policy)),
@@ -132,6 +137,37 @@ impl ServeSettings {
             json: args.json,
         })
     }
+}
+
+/// Reads the files that say who may call and with what certificate.
+fn doors(args: &ServeArgs, problems: &mut Vec<String>) -> (Access, Option<Tls>) {
+    let mut access = Access::default();
+    if let Some(path) = &args.token_file {
+        match access.clone().with_token_file(path) {
+            Ok(asking) => access = asking,
+            Err(error) => problems.push(format!("--token-file: {error}")),
+        }
+    }
+    if let (Some(keys), Some(issuer), Some(audience)) =
+        (&args.jwt_keys, &args.jwt_issuer, &args.jwt_audience)
+    {
+        let rules = JwtRules {
+            keys: keys.clone(),
+            issuer: issuer.clone(),
+            audience: audience.clone(),
+        };
+        match access.clone().with_jwt(&rules) {
+            Ok(asking) => access = asking,
+            Err(error) => problems.push(format!("--jwt-keys: {error}")),
+        }
+    }
+    let tls = args.tls_cert.as_ref().zip(args.tls_key.as_ref());
+    let tls = tls.and_then(|(certificate, key)| {
+        Tls::from_files(certificate, key)
+            .map_err(|error| problems.push(format!("--tls-cert, --tls-key: {error}")))
+            .ok()
+    });
+    (access, tls)
 }
 
 /// Reads `NAME:POLICY`. A name may have colons in it, a policy has none.

@@ -22,6 +22,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
+use crate::access::ask;
 use crate::service::Service;
 
 /// How many pages are kept up to date at once; further ones ask again now and then.
@@ -41,6 +42,7 @@ struct Dashboard {
 
 /// Pages and API as one router.
 pub(crate) fn router(service: Service) -> Router {
+    let access = service.config.access.clone();
     let hosts: Arc<[String]> = service.config.dashboard_hosts.clone().into();
     // A JSON string may spell each byte of a payload in six characters.
     let body = service
@@ -72,6 +74,7 @@ pub(crate) fn router(service: Service) -> Router {
         });
     assets::router()
         .nest("/api", api)
+        .layer(middleware::from_fn_with_state(access, ask))
         .layer(middleware::map_response(headers))
         .layer(middleware::from_fn_with_state(hosts, guard::guard))
 }

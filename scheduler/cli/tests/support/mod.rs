@@ -31,6 +31,13 @@ pub fn program() -> Command {
         "DURABLETASK_LISTEN",
         "DURABLETASK_DASHBOARD",
         "DURABLETASK_DATA_DIR",
+        "DURABLETASK_TOKEN_FILE",
+        "DURABLETASK_JWT_KEYS",
+        "DURABLETASK_JWT_ISSUER",
+        "DURABLETASK_JWT_AUDIENCE",
+        "DURABLETASK_TLS_CERT",
+        "DURABLETASK_TLS_KEY",
+        "DURABLETASK_ALLOW_REMOTE",
         "DURABLETASK_LOG",
     ] {
         command.env_remove(name);
@@ -47,11 +54,15 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The program, set to serve a data folder at ports chosen by the system.
-fn serving(folder: &Path) -> Command {
+/// The program, set to serve a data folder, at ports chosen by the system unless the
+/// arguments say where.
+fn serving(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = program();
+    if !arguments.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0", "--dashboard", "127.0.0.1:0"]);
+    }
     command
-        .args(["--listen", "127.0.0.1:0", "--dashboard", "127.0.0.1:0"])
+        .args(arguments)
         .args(["--json", "--log", "warn", "--drain", "5"])
         .arg("--data-dir")
         .arg(folder)
@@ -74,7 +85,8 @@ impl Process {
     }
 
     pub fn try_start(folder: &Path, arguments: &[&str]) -> Result<Self, String> {
-        let mut child = serving(folder).args(arguments).spawn().unwrap();
+        let mut command = serving(folder, arguments);
+        let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
@@ -103,7 +115,7 @@ impl Process {
 
     /// Starts it and kills it after a time in which it may or may not have begun to listen.
     pub async fn kill_while_it_starts(folder: &Path, after: Duration) {
-        let mut child = serving(folder).spawn().unwrap();
+        let mut child = serving(folder, &[]).spawn().unwrap();
         tokio::time::sleep(after).await;
         child.kill().unwrap();
         child.wait().unwrap();

@@ -1,0 +1,212 @@
+//! Who is let in, and where: tokens, TLS, and addresses that other machines reach.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use support::*;
+use tonic::Code;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig};
+
+const TOKEN: &str = "8c7d9e0f1a2b3c4d5e6f708192a3b4c5";
+
+fn token_file(folder: &Path) -> PathBuf {
+    let path = folder.join("tokens");
+    std::fs::write(&path, format!("{TOKEN}\n")).unwrap();
+    path
+}
+
+/// A certificate for 127.0.0.1: the files of certificate and key.
+fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    std::fs::write(&certificate, cert.pem()).unwrap();
+    std::fs::write(&key, signing_key.serialize_pem()).unwrap();
+    (certificate, key)
+}
+
+async fn hello(client: &Client, token: Option<&str>) -> Result<(), Code> {
+    let mut request = to_hub("default", ());
+    if let Some(token) = token {
+        let value = format!("Bearer {token}").parse().unwrap();
+        request.metadata_mut().insert("authorization", value);
+    }
+    let answer = client.clone().hello(request).await;
+    answer.map(|_| ()).map_err(|status| status.code())
+}
+
+#[tokio::test]
+async fn both_doors_ask_for_a_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = token_file(folder.path());
+    let process = Process::start(folder.path(), &["--token-file", tokens.to_str().unwrap()]);
+    let client = process.client();
+    assert_eq!(hello(&client, None).await, Err(Code::Unauthenticated));
+    let wrong = TOKEN.replace('8', "9");
+    assert_eq!(
+        hello(&client, Some(&wrong)).await,
+        Err(Code::Unauthenticated)
+    );
+    assert_eq!(hello(&client, Some(TOKEN)).await, Ok(()));
+    let worker = client
+        .clone()
+        .get_work_items(to_hub("default", Default::default()))
+        .await;
+    assert_eq!(worker.unwrap_err().code(), Code::Unauthenticated);
+
+    let http = reqwest::Client::new();
+    for path in ["/", "/api/hubs", "/metrics", "/api/changes"] {
+        let url = format!("{}{path}", process.http);
+        let refused = http.get(&url).send().await.unwrap();
+        assert_eq!(refused.status().as_u16(), 401, "{path}");
+        let challenges = refused.headers().get_all("www-authenticate");
+        assert_eq!(challenges.iter().count(), 2, "{path}");
+        let body = refused.text().await.unwrap();
+        assert!(body.contains("authorization: Bearer"), "{body}");
+        let bearer = http.get(&url).bearer_auth(TOKEN).send().await.unwrap();
+        assert_eq!(bearer.status().as_u16(), 200, "{path}");
+        let basic = http.get(&url).basic_auth("me", Some(TOKEN));
+        assert_eq!(basic.send().await.unwrap().status().as_u16(), 200, "{path}");
+    }
+    // A supervisor has no token, and learns nothing else.
+    let (status, text) = http_as(&process.http, None, "/healthz").await;
+    assert_eq!((status, text.as_str()), (200, "ok\n"));
+}
+
+#[tokio::test]
+async fn both_doors_speak_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = certificate(folder.path());
+    let process = Process::start(
+        folder.path(),
+        &[
+            "--tls-cert",
+            certificate.to_str().unwrap(),
+            "--tls-key",
+            key.to_str().unwrap(),
+        ],
+    );
+    let pem = std::fs::read(&certificate).unwrap();
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&pem));
+    let channel = Channel::from_shared(process.grpc.clone())
+        .unwrap()
+        .tls_config(tls)
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    let client = Client::new(channel);
+    assert!(process.grpc.starts_with("https://"), "{}", process.grpc);
+    assert_eq!(start(&client, "default", "a").await.unwrap(), "a");
+    assert!(exists(&client, "default", "a").await);
+
+    let trusting = reqwest::Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(&pem).unwrap()])
+        .build()
+        .unwrap();
+    let pages = trusting.get(&process.http).send().await.unwrap();
+    assert_eq!(pages.status().as_u16(), 200);
+    // Neither trusts a stranger, nor does anybody who speaks plaintext get an answer.
+    assert!(
+        reqwest::Client::new()
+            .get(&process.http)
+            .send()
+            .await
+            .is_err()
+    );
+    let plain = process.http.replace("https", "http");
+    assert!(trusting.get(plain).send().await.is_err());
+    let plain = Channel::from_shared(process.grpc.replace("https", "http")).unwrap();
+    let code = hello(&Client::new(plain.connect_lazy()), None).await;
+    assert_ne!(code, Ok(()));
+    // It still stops when asked to, with a connection open.
+    assert!(process.terminate().success());
+}
+
+#[test]
+fn other_machines_are_let_in_only_where_something_guards_the_door() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = token_file(folder.path());
+    let (certificate, key) = certificate(folder.path());
+    let everywhere = ["--listen", "0.0.0.0:0", "--dashboard", "0.0.0.0:0"];
+    let data = folder.path().join("data");
+    let refused = output(&[&everywhere[..], &["--data-dir", data.to_str().unwrap()]].concat());
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+    let said = stderr(&refused);
+    assert_eq!(
+        said.matches("--token-file or --jwt-keys").count(),
+        2,
+        "{said}"
+    );
+    assert!(!data.exists(), "nothing was touched");
+
+    let (tokens, certificate, key) = (
+        tokens.to_str().unwrap(),
+        certificate.to_str().unwrap(),
+        key.to_str().unwrap(),
+    );
+    for guard in [
+        &["--token-file", tokens][..],
+        &["--tls-cert", certificate, "--tls-key", key],
+        &["--allow-remote"],
+    ] {
+        let arguments = [&everywhere[..], guard].concat();
+        let process = Process::try_start(&data, &arguments).unwrap();
+        assert!(process.grpc.contains("0.0.0.0"), "{}", process.grpc);
+        process.kill();
+    }
+}
+
+#[test]
+fn files_that_cannot_be_used_are_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, _) = certificate(folder.path());
+    let missing = folder.path().join("missing");
+    let missing = missing.to_str().unwrap();
+    let other = folder.path().join("other.pem");
+    let stranger = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    std::fs::write(&other, stranger).unwrap();
+    let certificate = certificate.to_str().unwrap();
+    for (arguments, says) in [
+        (&["--token-file", missing][..], "cannot read"),
+        (&["--token-file", certificate], "is no token"),
+        (
+            &["--tls-cert", missing, "--tls-key", missing],
+            "a certificate from",
+        ),
+        (
+            &["--tls-cert", certificate, "--tls-key", certificate],
+            "a private key from",
+        ),
+        (
+            &[
+                "--tls-cert",
+                certificate,
+                "--tls-key",
+                other.to_str().unwrap(),
+            ],
+            "cannot be used",
+        ),
+        (&["--tls-cert", certificate], "--tls-key"),
+        (&["--jwt-keys", missing], "--jwt-issuer"),
+        (
+            &[
+                "--jwt-keys",
+                other.to_str().unwrap(),
+                "--jwt-issuer",
+                "i",
+                "--jwt-audience",
+                "a",
+            ],
+            "no key that can check",
+        ),
+    ] {
+        let refused = output(&[&["--memory"][..], arguments].concat());
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}");
+        let said = stderr(&refused);
+        assert!(said.contains(says), "{arguments:?}: {said}");
+    }
+}

@@ -1,0 +1,194 @@
+//! Who may call: whoever presents a token from a file, or a JSON Web Token that was signed
+//! with a key from a file. Both doors, gRPC and dashboard, ask the same way.
+
+mod doors;
+mod jwt;
+mod tokens;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use data_encoding::BASE64;
+
+pub(crate) use doors::{Doorkeeper, ask};
+use jwt::JwtCheck;
+pub use jwt::JwtRules;
+use tokens::Tokens;
+
+/// What a caller has to present. [`Access::default`] lets anyone in.
+///
+/// With tokens and JSON Web Tokens both set, either is enough. Files are read once: a
+/// change counts from the next start.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    tokens: Option<Arc<Tokens>>,
+    jwt: Option<Arc<JwtCheck>>,
+}
+
+/// Why a file that says who may call cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file has no token in it.
+    #[error(
+        "{path} has no token in it; write one on a line by itself, such as that of `openssl rand -hex 32`"
+    )]
+    NoTokens {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A token that could be guessed, or that no header can carry.
+    #[error(
+        "line {line} of {path} is no token: those have {} or more visible ASCII characters, such as that of `openssl rand -hex 32`",
+        tokens::SHORTEST
+    )]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// The file holds no public key that can check a signature.
+    #[error(
+        "{path} has no key that can check a token's signature: {reason}; expected are a JSON Web Key Set or a public key as PEM (RSA, EC or Ed25519)"
+    )]
+    Keys {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Why a caller is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("this scheduler asks who calls: send the header `authorization: Bearer TOKEN`")]
+    Missing,
+    #[error("the token is not one that this scheduler accepts, or has expired")]
+    Wrong,
+}
+
+impl Access {
+    /// Also lets in whoever presents a token of this file: one on each line, empty lines
+    /// and those that begin with `#` aside.
+    ///
+    /// # Errors
+    /// [`AccessError`] where the file cannot be read or holds something else.
+    pub fn with_token_file(mut self, path: &Path) -> Result<Self, AccessError> {
+        self.tokens = Some(Arc::new(Tokens::read(path)?));
+        Ok(self)
+    }
+
+    /// Also lets in whoever presents a JSON Web Token that follows these rules.
+    ///
+    /// # Errors
+    /// [`AccessError`] where the file of keys cannot be read or holds none.
+    pub fn with_jwt(mut self, rules: &JwtRules) -> Result<Self, AccessError> {
+        self.jwt = Some(Arc::new(JwtCheck::read(rules)?));
+        Ok(self)
+    }
+
+    /// Whether callers have to present anything.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.tokens.is_some() || self.jwt.is_some()
+    }
+
+    /// Lets a caller in who presents this `authorization` header, or refuses.
+    pub(crate) fn admits(&self, authorization: Option<&str>) -> Result<(), Refused> {
+        if !self.asks() {
+            return Ok(());
+        }
+        let token = authorization.and_then(presented).ok_or(Refused::Missing)?;
+        let known = self.tokens.as_ref().is_some_and(|t| t.know(&token));
+        if known || self.jwt.as_ref().is_some_and(|jwt| jwt.accepts(&token)) {
+            Ok(())
+        } else {
+            Err(Refused::Wrong)
+        }
+    }
+}
+
+/// The token in a header: a bearer's, or the password that a browser's prompt sends.
+fn presented(header: &str) -> Option<String> {
+    let (scheme, value) = header.split_once(' ')?;
+    let value = value.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(value.to_owned());
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        let decoded = BASE64.decode(value.as_bytes()).ok()?;
+        let text = String::from_utf8(decoded).ok()?;
+        return text
+            .split_once(':')
+            .map(|(_, password)| password.to_owned());
+    }
+    None
+}
+
+fn read(path: &Path) -> Result<String, AccessError> {
+    std::fs::read_to_string(path).map_err(|source| AccessError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_comes_as_a_bearers_or_as_a_password() {
+        let basic = format!("Basic {}", BASE64.encode(b"somebody:a:b"));
+        for (header, token) in [
+            ("Bearer abc", Some("abc")),
+            ("bearer  abc ", Some("abc")),
+            (basic.as_str(), Some("a:b")),
+            ("Basic ???", None),
+            ("Digest abc", None),
+            ("abc", None),
+        ] {
+            assert_eq!(presented(header).as_deref(), token, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_token_file_lets_in_whoever_has_one_of_its_tokens() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tokens");
+        let (old, new) = ("o".repeat(40), "n".repeat(32));
+        std::fs::write(&file, format!("# two\n{old}\n\n  {new}\n")).unwrap();
+        let access = Access::default().with_token_file(&file).unwrap();
+        assert!(access.asks());
+        for token in [&old, &new] {
+            assert_eq!(access.admits(Some(&format!("Bearer {token}"))), Ok(()));
+        }
+        assert_eq!(access.admits(None), Err(Refused::Missing));
+        for wrong in ["# two", "", &old[1..]] {
+            let header = format!("Bearer {wrong}");
+            assert_eq!(access.admits(Some(&header)), Err(Refused::Wrong));
+        }
+        assert_eq!(Access::default().admits(None), Ok(()));
+    }
+
+    #[test]
+    fn a_file_that_holds_no_good_token_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tokens");
+        let open = || Access::default().with_token_file(&file).unwrap_err();
+        assert!(matches!(open(), AccessError::Read { .. }));
+        std::fs::write(&file, "# none\n\n").unwrap();
+        assert!(matches!(open(), AccessError::NoTokens { .. }));
+        std::fs::write(&file, format!("{}\nshort\n", "x".repeat(32))).unwrap();
+        assert!(matches!(open(), AccessError::Token { line: 2, .. }));
+    }
+}

@@ -1,0 +1,52 @@
+//! Tokens that are listed in a file.
+
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::{AccessError, read};
+
+/// The fewest characters of a token. 32 hexadecimal digits are 128 bits.
+pub(super) const SHORTEST: usize = 32;
+
+/// Only digests are kept: what is compared says nothing about how much of a guess was
+/// right, and a dump of the memory lists no tokens.
+#[derive(Debug)]
+pub(super) struct Tokens(Vec<[u8; 32]>);
+
+impl Tokens {
+    pub(super) fn read(path: &Path) -> Result<Self, AccessError> {
+        let mut digests = Vec::new();
+        for (at, line) in read(path)?.lines().enumerate() {
+            let token = line.trim();
+            if token.is_empty() || token.starts_with('#') {
+                continue;
+            }
+            if token.len() < SHORTEST || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(AccessError::Token {
+                    path: path.to_owned(),
+                    line: at + 1,
+                });
+            }
+            digests.push(digest(token));
+        }
+        if digests.is_empty() {
+            return Err(AccessError::NoTokens {
+                path: path.to_owned(),
+            });
+        }
+        Ok(Self(digests))
+    }
+
+    pub(super) fn know(&self, token: &str) -> bool {
+        let presented = digest(token);
+        self.0.iter().fold(false, |known, each| {
+            known | bool::from(each.ct_eq(&presented))
+        })
+    }
+}
+
+pub(super) fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}

@@ -1,0 +1,255 @@
+//! TLS with a certificate and a key from files.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
+use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::server::TlsStream;
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+/// How long a peer may take to agree on a connection.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How many peers may do so at once; further ones wait in the system's queue.
+const HANDSHAKES: usize = 256;
+/// How many finished connections wait to be taken.
+const READY: usize = 64;
+/// How long to wait after the system could not hand over a connection.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// A certificate chain with its key. The files are read once: a change counts from the
+/// next start.
+#[derive(Clone)]
+pub struct Tls(Arc<ServerConfig>);
+
+/// Why certificate and key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file holds no PEM of its kind, or cannot be read.
+    #[error("cannot read {what} from {path}: {source}")]
+    Pem {
+        /// What was looked for.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What was wrong.
+        source: pem::Error,
+    },
+    /// The two do not fit each other, or are of a kind that is not supported.
+    #[error("the certificate and the key cannot be used: {0}")]
+    Unusable(rustls::Error),
+}
+
+/// Which protocol is spoken inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inside {
+    /// gRPC, which is HTTP/2.
+    Grpc,
+    /// The dashboard, which is HTTP/1.1.
+    Http,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls")
+    }
+}
+
+impl Tls {
+    /// Reads a certificate chain (the server's own first) and its private key, both PEM.
+    ///
+    /// # Errors
+    /// [`TlsError`] where a file cannot be read or the two do not fit.
+    pub fn from_files(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        let failed = |what, path: &Path| {
+            let path = path.to_owned();
+            move |source| TlsError::Pem { what, path, source }
+        };
+        let chain = CertificateDer::pem_file_iter(certificate)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .and_then(|chain| {
+                if chain.is_empty() {
+                    return Err(pem::Error::NoItemsFound);
+                }
+                Ok(chain)
+            })
+            .map_err(failed("a certificate", certificate))?;
+        let key = PrivateKeyDer::from_pem_file(key).map_err(failed("a private key", key))?;
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(|config| config.with_no_client_auth().with_single_cert(chain, key))
+            .map_err(TlsError::Unusable)?;
+        Ok(Self(Arc::new(config)))
+    }
+
+    /// Takes over a listener. Must be called inside a tokio runtime; the task that this
+    /// starts ends with the returned value.
+    #[must_use]
+    pub fn listen(&self, listener: TcpListener, inside: Inside) -> TlsListener {
+        let mut config = (*self.0).clone();
+        config.alpn_protocols = match inside {
+            Inside::Grpc => vec![b"h2".to_vec()],
+            Inside::Http => vec![b"http/1.1".to_vec()],
+        };
+        let address = listener.local_addr();
+        let (sender, ready) = mpsc::channel(READY);
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let task = tokio::spawn(accept(listener, acceptor, sender)).abort_handle();
+        TlsListener {
+            ready,
+            address,
+            task,
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, ready: mpsc::Sender<Connection>) {
+    let mut handshakes = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if handshakes.len() < HANDSHAKES => match accepted {
+                Ok((stream, peer)) => {
+                    let acceptor = acceptor.clone();
+                    handshakes.spawn(async move { (shake_hands(stream, &acceptor).await, peer) });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            },
+            Some(done) = handshakes.join_next() => match done {
+                Ok((Ok(connection), _)) => {
+                    if ready.send(connection).await.is_err() {
+                        return;
+                    }
+                }
+                Ok((Err(error), peer)) => {
+                    tracing::debug!(%error, %peer, "a peer did not agree on a TLS connection");
+                }
+                Err(_) => tracing::error!("a TLS handshake ended with a panic"),
+            },
+        }
+    }
+}
+
+async fn shake_hands(stream: TcpStream, acceptor: &TlsAcceptor) -> io::Result<Connection> {
+    stream.set_nodelay(true)?;
+    let info = TcpConnectInfo {
+        local_addr: stream.local_addr().ok(),
+        remote_addr: stream.peer_addr().ok(),
+    };
+    let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+    Ok(Connection { stream, info })
+}
+
+/// Hands out connections that have agreed on TLS.
+pub struct TlsListener {
+    ready: mpsc::Receiver<Connection>,
+    address: io::Result<SocketAddr>,
+    task: AbortHandle,
+}
+
+impl Drop for TlsListener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Stream for TlsListener {
+    type Item = io::Result<Connection>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.ready.poll_recv(cx).map(|next| next.map(Ok))
+    }
+}
+
+impl axum::serve::Listener for TlsListener {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        loop {
+            let Some(connection) = self.ready.recv().await else {
+                // The task has ended, which it does only with this value or in a panic.
+                return std::future::pending().await;
+            };
+            if let Some(peer) = connection.info.remote_addr {
+                return (connection, peer);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        match &self.address {
+            Ok(address) => Ok(*address),
+            Err(error) => Err(error.kind().into()),
+        }
+    }
+}
+
+/// A connection that has agreed on TLS.
+pub struct Connection {
+    stream: TlsStream<TcpStream>,
+    info: TcpConnectInfo,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.info.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
