@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -152,6 +153,35 @@ fn the_pure_cores_have_no_runtime_network_or_database() {
             );
         }
     }
+}
+
+#[test]
+fn every_test_that_the_table_of_faults_names_exists() {
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("durabletask");
+    let table = std::fs::read_to_string(sdk.join("docs/FAULTS.md")).expect("the table is there");
+    let rows = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| "))
+        .skip_while(|row| !row.starts_with("-----"))
+        .skip(1);
+    let mut named = 0;
+    for row in rows {
+        let test = row
+            .trim_end_matches(" |")
+            .rsplit_once("| `")
+            .and_then(|(_, test)| test.strip_suffix('`'));
+        let (file, name) = test
+            .and_then(|test| test.split_once(": "))
+            .unwrap_or_else(|| panic!("a row names no test: {row}"));
+        let code = std::fs::read_to_string(sdk.join(file))
+            .unwrap_or_else(|error| panic!("{file} cannot be read: {error}"));
+        assert!(
+            code.contains(&format!("fn {name}(")),
+            "{file} has no test {name}"
+        );
+        named += 1;
+    }
+    assert!(named > 20, "only {named} rows were found");
 }
 
 #[test]

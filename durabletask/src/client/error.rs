@@ -18,11 +18,13 @@ pub enum ClientError {
         /// The id.
         instance_id: String,
     },
-    /// There is no such instance (or task hub).
-    #[error("{} was not found", instance_id.as_ref().map_or_else(|| "what was asked for".to_owned(), |id| format!("the instance '{id}'")))]
+    /// There is no such instance, or no such task hub.
+    #[error("{} was not found: {reason}", instance_id.as_ref().map_or_else(|| "what was asked for".to_owned(), |id| format!("the instance '{id}'")))]
     NotFound {
-        /// The id, if the call was about one.
+        /// The id, if the call was about an instance that should exist.
         instance_id: Option<String>,
+        /// What the scheduler said; it may be that the whole task hub is unknown.
+        reason: String,
     },
     /// The scheduler refused the request itself.
     #[error("the scheduler refused the request: {0}")]
@@ -84,6 +86,7 @@ impl ClientError {
             },
             Code::NotFound => Self::NotFound {
                 instance_id: instance_id.map(str::to_owned),
+                reason: message,
             },
             Code::InvalidArgument | Code::OutOfRange => Self::InvalidArgument(message),
             Code::FailedPrecondition => Self::InvalidState(message),

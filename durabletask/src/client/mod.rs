@@ -248,6 +248,7 @@ impl Client {
                     let state = self.found(response.into_inner()).await?;
                     return state.ok_or_else(|| ClientError::NotFound {
                         instance_id: Some(instance_id.to_owned()),
+                        reason: "the scheduler does not know it".to_owned(),
                     });
                 }
                 // The end of a slice: the deadline of this call, told by either side.

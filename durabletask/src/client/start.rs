@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use durabletask_core::{TraceContext, timestamp_to_wire};
 use durabletask_proto as proto;
+use tonic::Code;
 use uuid::Uuid;
 
 use crate::spans::Spanned;
@@ -137,7 +138,9 @@ impl StartRequest {
             .await
             .map_err(|status| {
                 span.failed(status.message());
-                ClientError::from_status(&status, Some(&instance_id))
+                // What a start cannot find is not the instance.
+                let about = (status.code() != Code::NotFound).then_some(instance_id.as_str());
+                ClientError::from_status(&status, about)
             })?
             .into_inner();
         Ok(response.instance_id)

@@ -7,9 +7,11 @@ use std::time::Duration;
 use durabletask_core::{ActivityContext, Failure, FailureDetails, Registry, START_TO_CLOSE_TAG};
 use durabletask_proto as proto;
 use futures_util::FutureExt;
+use prost::Message;
 
 use crate::spans::Spanned;
 
+use super::limits::MAX_RESPONSE_BYTES;
 use super::running::RunningActivities;
 
 /// Runs the activity that `request` names and yields the answer to it.
@@ -51,6 +53,28 @@ pub(super) async fn run(
         result,
         failure_details,
         completion_token,
+    }
+}
+
+/// The response, unless no scheduler would take it.
+pub(super) fn bounded(response: proto::ActivityResponse) -> proto::ActivityResponse {
+    let size = response.encoded_len();
+    if size <= MAX_RESPONSE_BYTES {
+        return response;
+    }
+    let details = FailureDetails {
+        non_retriable: true,
+        ..FailureDetails::new(
+            "ActivityResponseTooLarge",
+            format!(
+                "the activity's answer has {size} bytes, and {MAX_RESPONSE_BYTES} bytes is the limit; return a reference instead of a large payload, or give the worker a payload store"
+            ),
+        )
+    };
+    proto::ActivityResponse {
+        result: None,
+        failure_details: Some(details.into()),
+        ..response
     }
 }
 

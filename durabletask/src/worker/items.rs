@@ -130,7 +130,7 @@ impl Shared {
         let response = self.call(request, token.clone()).await;
         drop(slot);
         let response = match response {
-            Ok(response) => response,
+            Ok(response) => activity::bounded(response),
             Err(reason) => {
                 tracing::warn!(
                     reason,

@@ -117,6 +117,7 @@ pub(crate) struct Tls {
 struct Gate {
     seen: Arc<Mutex<Vec<HashMap<String, String>>>>,
     wanted: Arc<Mutex<Option<String>>>,
+    refusal: Arc<Mutex<Option<Status>>>,
 }
 
 impl Gate {
@@ -132,6 +133,9 @@ impl Gate {
         let wanted = self.wanted.lock().unwrap().clone();
         let welcome = wanted.is_none_or(|wanted| headers.get("authorization") == Some(&wanted));
         self.seen.lock().unwrap().push(headers);
+        if let Some(refusal) = self.refusal.lock().unwrap().clone() {
+            return Err(refusal);
+        }
         if welcome {
             Ok(request)
         } else {
@@ -244,6 +248,11 @@ impl Fake {
     /// Calls without this value of `authorization` are refused from now on.
     pub(crate) fn want(&self, authorization: &str) {
         *self.gate.wanted.lock().unwrap() = Some(authorization.to_owned());
+    }
+
+    /// Every call is answered with `refusal` from now on, if there is one.
+    pub(crate) fn refuse(&self, refusal: impl Into<Option<Status>>) {
+        *self.gate.refusal.lock().unwrap() = refusal.into();
     }
 
     pub(crate) fn set_history(&self, events: Vec<proto::HistoryEvent>) {
