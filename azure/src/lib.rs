@@ -5,15 +5,15 @@
 //! maintained successors of the retired `azure_security_keyvault` line.
 //!
 //! - [`Identity`] proves who this process is: one credential, chosen by name or tried
-//!   in the order that users know from `DefaultAzureCredential`.
+//!   in the order that users know from `DefaultAzureCredential`. It is the SDK's, so
+//!   that it also gives the tokens that the task hub wants.
 //! - [`KeyVault`] keeps the promises of
 //!   [`SecretVault`](countersign_activities::vault::SecretVault) in a Key Vault.
-//! - The identity also gives the tokens that the task hub wants: it is a
-//!   [`TokenProvider`](durabletask::TokenProvider).
 
-pub mod identity;
+mod causes;
 pub mod key_vault;
-mod task_hub;
 
-pub use identity::{Identity, IdentityError, IdentitySettings, Selection, Source};
+pub use durabletask::azure::{
+    Identity, IdentityError, IdentitySettings, Selection, Source, UnsupportedAuthentication,
+};
 pub use key_vault::{KeyVault, KeyVaultError, KeyVaultSettings, SettingsError, VaultAddress};

@@ -123,7 +123,7 @@ pub enum ConnectionError {
     TaskHub,
     /// The connection string asks for a token, and nobody gives one.
     #[error(
-        "the connection string asks for {0:?}; give a credential with Connection::with_credential, or use Authentication=None with the emulator or a local scheduler"
+        "the connection string asks for {0:?}; give a credential with Connection::with_credential (or with_azure_identity, of the feature azure), or use Authentication=None with the emulator or a local scheduler"
     )]
     NoCredential(AuthenticationKind),
     /// A token would be sent in clear over the network.

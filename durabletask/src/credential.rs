@@ -46,7 +46,8 @@ impl fmt::Debug for AccessToken {
     }
 }
 
-/// Proves who is calling, for example by a credential of `azure_identity`.
+/// Proves who is calling, for example by a credential of `azure_identity`: with the
+/// feature `azure` this crate brings one, `azure::Identity`.
 ///
 /// Give it to a [`Connection`](crate::Connection) with
 /// [`with_credential`](crate::Connection::with_credential). It is asked by one call at

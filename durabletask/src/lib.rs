@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 
-#[cfg(feature = "azure-blob")]
+#[cfg(any(feature = "azure", feature = "azure-blob"))]
 pub mod azure;
 mod caller;
 mod client;

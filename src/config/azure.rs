@@ -197,35 +197,18 @@ fn adopt(
     problems: &mut Vec<String>,
 ) {
     let said = connection.authentication();
-    if said.kind == AuthenticationKind::None {
+    let kind = said.kind;
+    if kind == AuthenticationKind::None {
         return;
     }
-    // Kinds without a Rust equivalent (Visual Studio and the like) are refused.
-    let kind = format!("{:?}", said.kind);
-    match kind.parse::<Selection>() {
-        Ok(selection) => {
-            if named.is_some_and(|named| {
-                named != selection && said.kind != AuthenticationKind::DefaultAzure
-            }) {
-                problems.push(format!(
-                    "azure-identity and the connection string name different identities ({kind} \
-                     there); one identity is used for vault and task hub, so give one"
-                ));
-            }
-            identity.selection = selection;
-        }
-        Err(_) => problems.push(format!(
-            "connection-string: Authentication={kind} is not supported; write DefaultAzure, \
-             ManagedIdentity, WorkloadIdentity, Environment, AzureCli or None"
-        )),
-    }
-    if let Some(id) = &said.client_id {
-        identity.client_id = Some(id.clone());
-    }
-    if let Some(id) = &said.tenant_id {
-        identity.tenant_id = Some(id.clone());
-    }
-    if let Some(path) = &said.token_file_path {
-        identity.token_file = Some(PathBuf::from(path));
+    if let Err(error) = identity.adopt(said) {
+        problems.push(format!("connection-string: {error}"));
+    } else if kind != AuthenticationKind::DefaultAzure
+        && named.is_some_and(|named| named != identity.selection)
+    {
+        problems.push(format!(
+            "azure-identity and the connection string name different identities ({kind:?} \
+             there); one identity is used for vault and task hub, so give one"
+        ));
     }
 }

@@ -33,7 +33,7 @@ use super::entry::{CONTENT_TYPE, Metadata, Tags};
 use super::error::{KeyVaultError, Operation};
 use super::pace::{Gate, Pace};
 use super::settings::{KeyVaultSettings, Limits, SettingsError};
-use crate::identity::Identity;
+use durabletask::azure::Identity;
 
 const GET: Operation = Operation {
     name: "read a secret",

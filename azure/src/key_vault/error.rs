@@ -9,7 +9,7 @@ use countersign_activities::vault::VaultError;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::identity::in_one_line;
+use crate::causes::in_one_line;
 
 /// The longest wait that a server can ask for. Longer ones are taken as this.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
@@ -85,7 +85,7 @@ pub enum KeyVaultError {
         reason: String,
     },
     /// There is no token to present.
-    #[error("{reason}")]
+    #[error("{reason}; --azure-identity names it")]
     NoIdentity {
         /// What was tried.
         reason: String,

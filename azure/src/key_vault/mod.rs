@@ -30,10 +30,10 @@ pub use address::{AddressError, VaultAddress};
 pub use error::KeyVaultError;
 pub use settings::{KeyVaultSettings, Limits, SettingsError};
 
-use crate::identity::Identity;
 use address::SecretName;
 use client::{Budget, Client};
 use directory::Directory;
+use durabletask::azure::Identity;
 use entry::{Kind, Metadata};
 
 /// What stands in the place of a purged account: Key Vault has no empty secret.

@@ -2,9 +2,19 @@
 //!
 //! | Cargo feature | Adds |
 //! | ------------- | ---- |
+//! | `azure` | [`Identity`]: tokens of Microsoft Entra, as connection strings ask for them |
 //! | `azure-blob` | [`BlobPayloadStore`]: large payloads in Azure Blob Storage |
 
+#[cfg(feature = "azure-blob")]
 mod blob;
 mod causes;
+#[cfg(feature = "azure")]
+mod identity;
 
+#[cfg(feature = "azure-blob")]
 pub use blob::{BlobCompression, BlobPayloadStore, BlobSettingsError, BlobTokens};
+#[cfg(feature = "azure")]
+pub use identity::{
+    Identity, IdentityError, IdentitySettings, Selection, Source, UnknownIdentity,
+    UnsupportedAuthentication,
+};

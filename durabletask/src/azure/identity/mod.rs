@@ -1,4 +1,5 @@
-//! Who this process is to Azure: one credential for Key Vault and the task hub.
+//! Who this process is to Azure: one credential for the task hub, and for whatever else
+//! takes a `TokenCredential`.
 //!
 //! `azure_identity` has no chain of its own, does not read `AZURE_CLIENT_SECRET`, does
 //! not cache what the command-line tools print, and tries an absent managed identity
@@ -11,10 +12,9 @@ mod settings;
 mod unsigned;
 
 use std::collections::HashMap;
-use std::error::Error as StdError;
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
@@ -27,11 +27,12 @@ use azure_identity::{
 use thiserror::Error;
 use tokio::time::Instant;
 
-pub use selection::{Selection, Source, UnknownIdentity};
-pub use settings::IdentitySettings;
+use super::causes::in_one_line;
+use crate::connection::Connection;
+use crate::credential::{self, TokenFailure, TokenProvider};
 
-/// The scope of tokens for the Durable Task Scheduler.
-pub const TASK_HUB_SCOPE: &str = durabletask::SCOPE;
+pub use selection::{Selection, Source, UnknownIdentity};
+pub use settings::{IdentitySettings, UnsupportedAuthentication};
 
 /// How long before a token ends another one is asked for.
 const REFRESH_BEFORE: Duration = Duration::from_secs(5 * 60);
@@ -46,14 +47,30 @@ const FAILURE_KEPT: Duration = Duration::from_secs(5);
 /// Why there is no token.
 #[derive(Clone, Debug, Error)]
 #[error(
-    "no Azure identity works. Tried {tried}. Give this process an identity, or name the one to \
-     use with --azure-identity"
+    "no Azure identity works. Tried {tried}. Give this process an identity, or choose the one to \
+     use"
 )]
 pub struct IdentityError {
     tried: String,
 }
 
 /// One credential, chosen by [`IdentitySettings`]. Clones share its tokens.
+///
+/// It is a [`TokenProvider`] for connections and a `TokenCredential` for the clients of
+/// Azure's crates. [`Connection::with_azure_identity`] makes one and uses it.
+///
+/// ```
+/// use durabletask::azure::{Identity, IdentitySettings};
+/// use durabletask::Connection;
+///
+/// let settings = IdentitySettings::from_environment(|name| std::env::var(name).ok());
+/// let identity = Identity::new(&settings);
+/// let connection = Connection::parse(
+///     "Endpoint=https://x.westeurope.durabletask.io;TaskHub=totp;Authentication=DefaultAzure",
+/// )?
+/// .with_credential(identity);
+/// # Ok::<(), durabletask::ConnectionError>(())
+/// ```
 #[derive(Clone)]
 pub struct Identity {
     inner: Arc<Inner>,
@@ -149,7 +166,7 @@ impl Identity {
         }
     }
 
-    /// A token for `scope`, such as [`TASK_HUB_SCOPE`]: valid for at least a moment,
+    /// A token for `scope`, such as [`SCOPE`](crate::SCOPE): valid for at least a moment,
     /// from the cache while it has five more minutes.
     ///
     /// # Errors
@@ -287,21 +304,6 @@ fn build(source: Source, settings: &IdentitySettings) -> Result<Arc<dyn TokenCre
     })
 }
 
-/// An error and its causes, without repetitions and line breaks.
-pub(crate) fn in_one_line(error: &(dyn StdError + 'static)) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        if !text.is_empty() && !parts.iter().any(|part| part.contains(&text)) {
-            parts.push(text);
-        }
-        next = error.source();
-    }
-    parts.join(": ")
-}
-
 #[async_trait::async_trait]
 impl TokenCredential for Identity {
     async fn get_token(
@@ -325,5 +327,43 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.inner.candidates.iter().map(|c| c.name).collect();
         f.debug_struct("Identity").field("tries", &names).finish()
+    }
+}
+
+#[async_trait::async_trait]
+impl TokenProvider for Identity {
+    async fn token(&self, scope: &str) -> Result<credential::AccessToken, TokenFailure> {
+        let token = Identity::token(self, scope).await?;
+        Ok(credential::AccessToken::new(
+            token.token.secret(),
+            SystemTime::from(token.expires_on),
+        ))
+    }
+}
+
+impl Connection {
+    /// Asks the identity that the connection string names for tokens: its `Authentication`,
+    /// `ClientID`, `TenantId` and `TokenFilePath`, and where it says nothing the variables
+    /// that all Azure Identity libraries read. Asks nobody yet; tokens are renewed five
+    /// minutes before they end.
+    ///
+    /// ```
+    /// use durabletask::Connection;
+    ///
+    /// let connection = Connection::parse(
+    ///     "Endpoint=https://x.westeurope.durabletask.io;TaskHub=totp;\
+    ///      Authentication=ManagedIdentity;ClientID=00000000-0000-0000-0000-000000000000",
+    /// )?
+    /// .with_azure_identity()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`UnsupportedAuthentication`] if `azure_identity` has no such credential.
+    pub fn with_azure_identity(self) -> Result<Self, UnsupportedAuthentication> {
+        let mut settings = IdentitySettings::from_environment(|name| std::env::var(name).ok());
+        settings.adopt(self.authentication())?;
+        Ok(self.with_credential(Identity::new(&settings)))
     }
 }

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::Selection;
+use super::{Selection, Source};
+use crate::connection::{Authentication, AuthenticationKind};
 
 /// Which identity to use, and what it needs. `Default` tries everything and knows
 /// nothing, as on a machine where nothing is set.
@@ -44,7 +46,51 @@ impl IdentitySettings {
             has_identity_endpoint: var("IDENTITY_ENDPOINT").is_some(),
         }
     }
+
+    /// Takes over what a connection string says; what it does not say stays.
+    ///
+    /// # Errors
+    ///
+    /// [`UnsupportedAuthentication`] if `azure_identity` has no such credential; then
+    /// nothing is changed.
+    pub fn adopt(&mut self, said: &Authentication) -> Result<(), UnsupportedAuthentication> {
+        self.selection = match said.kind {
+            AuthenticationKind::None => return Ok(()),
+            AuthenticationKind::DefaultAzure => Selection::Default,
+            AuthenticationKind::ManagedIdentity => Selection::Only(Source::ManagedIdentity),
+            AuthenticationKind::WorkloadIdentity => Selection::Only(Source::WorkloadIdentity),
+            AuthenticationKind::Environment => Selection::Only(Source::Environment),
+            AuthenticationKind::AzureCli => Selection::Only(Source::AzureCli),
+            kind @ (AuthenticationKind::AzurePowerShell
+            | AuthenticationKind::VisualStudio
+            | AuthenticationKind::VisualStudioCode
+            | AuthenticationKind::IntelliJ
+            | AuthenticationKind::InteractiveBrowser) => {
+                return Err(UnsupportedAuthentication(kind));
+            }
+        };
+        for (ours, theirs) in [
+            (&mut self.client_id, &said.client_id),
+            (&mut self.tenant_id, &said.tenant_id),
+        ] {
+            if theirs.is_some() {
+                ours.clone_from(theirs);
+            }
+        }
+        if let Some(path) = &said.token_file_path {
+            self.token_file = Some(PathBuf::from(path));
+        }
+        Ok(())
+    }
 }
+
+/// A connection string names a credential that `azure_identity` does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "Authentication={0:?} is not supported; write DefaultAzure, ManagedIdentity, \
+     WorkloadIdentity, Environment, AzureCli or None"
+)]
+pub struct UnsupportedAuthentication(pub AuthenticationKind);
 
 // Written by hand because the secret may not be shown.
 impl fmt::Debug for IdentitySettings {

@@ -1,6 +1,7 @@
 //! One identity: its order, its cache, its errors. The credentials here are the test's
 //! own; those of Azure are tried as far as they go without Azure.
 
+#![cfg(feature = "azure")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -12,8 +13,10 @@ use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::error::{Error, ErrorKind};
 use azure_core::time::OffsetDateTime;
-use countersign_azure::identity::TASK_HUB_SCOPE;
-use countersign_azure::{Identity, IdentitySettings, Selection, Source};
+use durabletask::azure::{
+    Identity, IdentitySettings, Selection, Source, UnsupportedAuthentication,
+};
+use durabletask::{AuthenticationKind, Client, Connection, SCOPE, TokenProvider};
 
 /// Gives tokens that last `lifetime`, or fails.
 #[derive(Debug, Default)]
@@ -91,10 +94,10 @@ async fn one_identity_serves_vault_and_hub_with_a_token_each() {
         .token("https://vault.azure.net/.default")
         .await
         .unwrap();
-    let hub = identity.token(TASK_HUB_SCOPE).await.unwrap();
+    let hub = identity.token(SCOPE).await.unwrap();
     assert_ne!(vault.token.secret(), hub.token.secret());
     for _ in 0..10 {
-        let again = identity.clone().token(TASK_HUB_SCOPE).await.unwrap();
+        let again = identity.clone().token(SCOPE).await.unwrap();
         assert_eq!(again.token.secret(), hub.token.secret());
     }
     assert_eq!(
@@ -149,7 +152,7 @@ async fn when_none_works_the_error_says_what_was_tried_and_is_not_tried_again_at
         "managed-identity",
         "azure-cli",
         "nobody is logged in",
-        "--azure-identity",
+        "choose the one",
     ] {
         assert!(error.contains(word), "{error}");
     }
@@ -182,11 +185,7 @@ async fn what_is_not_configured_is_told_without_asking_anybody() {
             selection: Selection::Only(source),
             ..IdentitySettings::default()
         });
-        let error = identity
-            .token(TASK_HUB_SCOPE)
-            .await
-            .unwrap_err()
-            .to_string();
+        let error = identity.token(SCOPE).await.unwrap_err().to_string();
         assert!(
             error.contains(source.as_str()) && error.contains(word),
             "{error}"
@@ -213,4 +212,62 @@ fn settings_come_from_the_variables_that_users_know_and_hide_the_secret() {
         shown.contains("a tenant") && !shown.contains("hunter2"),
         "{shown}"
     );
+}
+
+#[test]
+fn a_connection_string_chooses_the_identity() {
+    let adopted = |rest: &str| {
+        let text = format!("Endpoint=https://x;TaskHub=y;{rest}");
+        let connection = Connection::parse(&text).unwrap();
+        let mut settings = IdentitySettings {
+            client_id: Some("from the environment".to_owned()),
+            selection: Selection::Development,
+            ..IdentitySettings::default()
+        };
+        let outcome = settings.adopt(connection.authentication());
+        (outcome, settings)
+    };
+    for (kind, selection) in [
+        ("None", Selection::Development),
+        ("DefaultAzure", Selection::Default),
+        ("ManagedIdentity", Selection::Only(Source::ManagedIdentity)),
+        (
+            "WorkloadIdentity",
+            Selection::Only(Source::WorkloadIdentity),
+        ),
+        ("Environment", Selection::Only(Source::Environment)),
+        ("azurecli", Selection::Only(Source::AzureCli)),
+    ] {
+        let (outcome, settings) = adopted(&format!("Authentication={kind}"));
+        assert_eq!((outcome, settings.selection), (Ok(()), selection), "{kind}");
+        assert_eq!(settings.client_id.as_deref(), Some("from the environment"));
+    }
+    let (outcome, settings) =
+        adopted("Authentication=WorkloadIdentity;ClientID=a;TenantId=b;TokenFilePath=/c");
+    assert_eq!(outcome, Ok(()));
+    assert_eq!(settings.client_id.as_deref(), Some("a"));
+    assert_eq!(settings.tenant_id.as_deref(), Some("b"));
+    assert_eq!(settings.token_file.as_deref(), Some("/c".as_ref()));
+    let (outcome, settings) = adopted("Authentication=VisualStudio;ClientID=a");
+    let error = UnsupportedAuthentication(AuthenticationKind::VisualStudio);
+    assert_eq!(outcome, Err(error));
+    assert_eq!(settings.client_id.as_deref(), Some("from the environment"));
+    assert!(error.to_string().contains("VisualStudio"), "{error}");
+}
+
+#[tokio::test]
+async fn a_connection_gets_its_tokens_from_the_identity() {
+    let source = Scripted::lasting(HOUR);
+    let identity = identity(&[("only", &source)]);
+    let token = TokenProvider::token(&identity, SCOPE).await.unwrap();
+    assert!(!format!("{token:?}").contains("token 0"));
+    assert_eq!(source.asked(), 1);
+
+    let parse = |kind: &str| {
+        let text = format!("Endpoint=https://127.0.0.1:1;TaskHub=y;Authentication={kind}");
+        Connection::parse(&text).unwrap()
+    };
+    Client::new(&parse("ManagedIdentity")).unwrap_err();
+    Client::new(&parse("ManagedIdentity").with_azure_identity().unwrap()).unwrap();
+    parse("IntelliJ").with_azure_identity().unwrap_err();
 }

@@ -18,7 +18,7 @@ impl TokenCredential for UnsignedCredential {
     ) -> azure_core::Result<AccessToken> {
         let expires_on = OffsetDateTime::now_utc() + Duration::hours(1);
         let claims = format!(
-            r#"{{"sub":"countersign","exp":{}}}"#,
+            r#"{{"sub":"durabletask","exp":{}}}"#,
             expires_on.unix_timestamp()
         );
         let token = format!(
