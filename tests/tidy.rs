@@ -185,6 +185,19 @@ fn every_test_that_the_table_of_faults_names_exists() {
 }
 
 #[test]
+fn orchestrations_here_obey_the_bans_that_the_sdk_advises() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bans = |file: &str| {
+        let text = std::fs::read_to_string(root.join(file)).expect("the file is there");
+        let bans: toml::Table = text.parse().expect("the file is TOML");
+        ["disallowed-methods", "disallowed-macros"].map(|kind| bans[kind].clone())
+    };
+    let advised = bans("durabletask/docs/clippy.toml");
+    assert!(advised[0].as_array().is_some_and(|list| list.len() > 20));
+    assert_eq!(bans("orchestrations/clippy.toml"), advised);
+}
+
+#[test]
 fn nothing_depends_on_the_front_door() {
     let graph = Graph::load();
     for (package, uses) in &graph.direct {
