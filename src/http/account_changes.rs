@@ -97,6 +97,23 @@ struct VerifyView {
     reason: Option<&'static str>,
 }
 
+/// Checks a code of an account that the caller may read.
+pub(super) async fn verdict(
+    door: &FrontDoor,
+    caller: &Caller<Read>,
+    id: &str,
+    code: &str,
+) -> Result<Verdict, ApiError> {
+    let id = readable(door, caller, id)?;
+    let account = door.vault.read(&id).await.map_err(from_vault)?;
+    let now = door.clock.now();
+    let checked = door
+        .verifier
+        .check(&id, &account, caller.name(), code, now)
+        .await?;
+    Ok(checked)
+}
+
 /// `POST /api/accounts/{id}/verify`: whether a code is right, each at most once.
 pub(super) async fn verify(
     State(door): State<Arc<FrontDoor>>,
@@ -104,14 +121,7 @@ pub(super) async fn verify(
     Path(id): Path<String>,
     JsonBody(body): JsonBody<VerifyBody>,
 ) -> Result<Response, ApiError> {
-    let id = readable(&door, &caller, &id)?;
-    let account = door.vault.read(&id).await.map_err(from_vault)?;
-    let now = door.clock.now();
-    let verdict = door
-        .verifier
-        .check(&id, &account, caller.name(), body.token.as_str(), now)
-        .await?;
-    let view = match verdict {
+    let view = match verdict(&door, &caller, &id, body.token.as_str()).await? {
         Verdict::Valid { drift } => VerifyView {
             valid: true,
             drift: Some(drift),

@@ -177,7 +177,11 @@ pub(super) fn readable(
 }
 
 /// Takes the read that an answer with a code is from what the caller was granted.
-fn take_read(door: &FrontDoor, caller: &Caller<Read>, id: &EnrollmentId) -> Result<(), ApiError> {
+pub(super) fn take_read(
+    door: &FrontDoor,
+    caller: &Caller<Read>,
+    id: &EnrollmentId,
+) -> Result<(), ApiError> {
     let now = door.clock.now();
     if door.access.take_read(caller.identity(), id.as_str(), now)? {
         Ok(())

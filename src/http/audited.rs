@@ -105,8 +105,12 @@ fn action(method: &Method, route: &str) -> Option<Action> {
         | ("POST", "/api/enrollments/{id}/terminate" | "/api/imports/{id}/terminate") => {
             Action::Terminate
         }
-        ("GET" | "HEAD", "/api/tokens" | "/api/accounts/{id}/token") => Action::ReadCode,
-        ("POST", "/api/accounts/{id}/verify") => Action::VerifyCode,
+        ("GET" | "HEAD", "/api/tokens" | "/api/accounts/{id}/token" | "/v1/totp/code/{id}") => {
+            Action::ReadCode
+        }
+        ("POST", "/api/accounts/{id}/verify") | ("POST" | "PUT", "/v1/totp/code/{id}") => {
+            Action::VerifyCode
+        }
         ("PATCH", "/api/accounts/{id}") => Action::Rename,
         ("DELETE", "/api/accounts/{id}") => Action::Delete,
         ("POST", "/api/accounts/{id}/restore") => Action::Restore,

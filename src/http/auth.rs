@@ -18,6 +18,8 @@ use crate::access::{COOKIE, Identity, LIFETIME, Role};
 
 /// The header for keys on Azure Functions.
 const FUNCTIONS_KEY: &str = "x-functions-key";
+/// The header of HashiCorp Vault's clients.
+const VAULT_TOKEN: &str = "x-vault-token";
 
 /// A kind of thing to do, and the roles that may.
 pub(crate) trait Permission: Send + Sync + 'static {
@@ -145,7 +147,7 @@ fn presented(parts: &Parts) -> Option<zeroize::Zeroizing<String>> {
         };
         return Some(token.to_owned().into());
     }
-    if let Some(value) = text(FUNCTIONS_KEY) {
+    if let Some(value) = text(FUNCTIONS_KEY).or_else(|| text(VAULT_TOKEN)) {
         return Some(value.to_owned().into());
     }
     let query = Query::<CodeQuery>::try_from_uri(&parts.uri).ok()?;

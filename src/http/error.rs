@@ -30,6 +30,8 @@ pub(crate) enum ApiError {
     CrossSite,
     #[error("no such path")]
     NoSuchPath,
+    #[error("the code was used already")]
+    CodeUsed,
     #[error("method not allowed")]
     MethodNotAllowed,
     #[error("invalid JSON")]
@@ -95,6 +97,9 @@ struct Problem {
     error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<String>,
+    /// What clients of HashiCorp Vault read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<[String; 1]>,
 }
 
 /// One row of the table: status, code, title, detail.
@@ -165,6 +170,12 @@ impl ApiError {
                 "no-such-path",
                 "No such path",
                 "Nothing is served at this path. The API begins at /api/enrollments.",
+            ),
+            Self::CodeUsed => row(
+                S::BAD_REQUEST,
+                "code-used",
+                "The code was used already",
+                "Each code is accepted once; wait for the next one.",
             ),
             Self::MethodNotAllowed => row(
                 S::METHOD_NOT_ALLOWED,
@@ -366,6 +377,7 @@ impl IntoResponse for ApiError {
             kind: row.kind,
             error: compatible.then(|| row.title.clone()),
             details: compatible.then(|| row.detail.clone()),
+            errors: (shape == Shape::Vault).then(|| [row.detail.clone()]),
             title: row.title,
             detail: row.detail,
         };
@@ -373,7 +385,11 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
+            // Vault's clients look for errors in nothing else.
+            HeaderValue::from_static(match shape {
+                Shape::Vault => "application/json",
+                Shape::Problem | Shape::Compatible => "application/problem+json",
+            }),
         );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if row.status == StatusCode::UNAUTHORIZED {

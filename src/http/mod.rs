@@ -14,6 +14,7 @@ mod error;
 mod health;
 mod imports;
 mod observe;
+mod vault_paths;
 mod views;
 
 use std::any::Any;
@@ -125,6 +126,12 @@ pub fn router(door: Arc<FrontDoor>) -> Router {
         .route("/api/accounts/{id}/verify", post(account_changes::verify))
         .route("/api/accounts/{id}/token", get(accounts::token))
         .route("/api/tokens", get(accounts::token_by_query))
+        .route(
+            "/v1/totp/code/{id}",
+            get(vault_paths::read)
+                .post(vault_paths::check)
+                .put(vault_paths::check),
+        )
         .route("/api/audit", get(audit::list))
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)

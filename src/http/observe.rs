@@ -39,6 +39,8 @@ pub(crate) enum Shape {
     /// The same, and `error` and `details` for pages written against the two
     /// endpoints that this API is compatible with.
     Compatible,
+    /// The same as [`Shape::Problem`], and `errors` for clients of HashiCorp Vault.
+    Vault,
 }
 
 /// What is learned about a request while it is answered, for the audit record.
@@ -159,6 +161,7 @@ fn request_id(request: &Request) -> String {
 fn shape(request: &Request) -> Shape {
     match (request.method(), request.uri().path()) {
         (&Method::POST, "/api/accounts") | (_, "/api/tokens") => Shape::Compatible,
+        (_, path) if path.starts_with("/v1/") => Shape::Vault,
         _ => Shape::Problem,
     }
 }

@@ -224,3 +224,56 @@ async fn a_key_reads_only_what_was_granted_to_it_and_learns_of_nothing_else() {
     let refused = app.command(&["grant", "add", "dashboard-wall", &theirs]);
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
 }
+
+#[tokio::test]
+async fn clients_of_hashicorp_vault_read_and_check_codes() {
+    let app = App::start().await;
+    let account = enrolled(&app, "otpauth://totp/slow?secret=2FASTEST&period=86400").await;
+    let path = format!("/v1/totp/code/{account}");
+    let reader = app.new_caller("vault-client", "reader");
+    // As its clients send it: their own header, and PUT where others POST.
+    let key = reader.token().unwrap();
+    let nobody = app.caller(None);
+    let client = |method: Method, path: &str| {
+        nobody
+            .request(method, path)
+            .header("x-vault-token", key)
+            .header("x-vault-request", "true")
+    };
+    let read = nobody.send(client(Method::GET, &path)).await;
+    assert_eq!(read.status, StatusCode::OK, "{read:?}");
+    let code = read.body["data"]["code"].as_str().unwrap().to_owned();
+    let ours = reader.get(&format!("/api/tokens?id={account}")).await;
+    assert_eq!(ours.body["token"], code.as_str());
+    assert_eq!(read.body["lease_duration"], 0);
+
+    let check = async |method: Method, code: &str| {
+        let body = json!({ "code": code }).to_string();
+        nobody.send(client(method, &path).body(body)).await
+    };
+    let wrong = if code == "000000" { "000001" } else { "000000" };
+    let checked = check(Method::POST, wrong).await;
+    assert_eq!(checked.body["data"]["valid"], false, "{checked:?}");
+    let checked = check(Method::PUT, &code).await;
+    assert_eq!(checked.body["data"]["valid"], true, "{checked:?}");
+    let used = check(Method::PUT, &code).await;
+    assert_eq!(used.status, StatusCode::BAD_REQUEST);
+    let told = used.body["errors"][0].as_str().unwrap();
+    assert!(told.contains("accepted once"), "{told}");
+
+    let nowhere = "/v1/totp/code/totp-00000000-0000-4000-8000-000000000000";
+    let unknown = nobody.send(client(Method::GET, nowhere)).await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+    assert_eq!(unknown.headers["content-type"], "application/json");
+    assert!(unknown.body["errors"][0].is_string(), "{unknown:?}");
+    let stranger = nobody.get(&path).await;
+    assert_eq!(stranger.status, StatusCode::UNAUTHORIZED);
+
+    let audit = app.admin().get("/api/audit?action=read-code").await;
+    let entries = audit.body["entries"].as_array().unwrap();
+    assert!(
+        entries
+            .iter()
+            .any(|entry| entry["subject"] == account.as_str())
+    );
+}
