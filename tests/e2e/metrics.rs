@@ -1,5 +1,9 @@
 //! What Prometheus is told.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
 use reqwest::StatusCode;
 
 use crate::support::{App, SEED_URI};
@@ -56,4 +60,44 @@ async fn requests_actions_and_activities_are_counted() {
     }
     assert!(!text.contains("totp-"), "ids are no labels: {text}");
     assert!(text.ends_with("# EOF\n"), "{text}");
+}
+
+/// The names of our metrics in a text, without what Prometheus adds to them.
+fn names(text: &str) -> BTreeSet<String> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| {
+            word.starts_with("countersign_") || word.starts_with("durabletask_scheduler_")
+        })
+        .map(|word| {
+            let ending = ["_total", "_bucket", "_count", "_sum"];
+            let base = ending.iter().find_map(|ending| word.strip_suffix(ending));
+            base.unwrap_or(word).to_owned()
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn alerts_and_dashboard_name_metrics_that_exist() {
+    let app = App::start().await;
+    let admin = app.admin();
+    admin.ended(&admin.enroll(SEED_URI, false).await).await;
+    let mut told = names(&app.metrics().await);
+    told.extend(names(&app.scheduler_metrics().await));
+    // Only where the vault is far away; tests/azure.rs reads them.
+    let remote = |name: &String| {
+        name.starts_with("countersign_vault_cache_") || name.starts_with("countersign_key_vault_")
+    };
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    for file in [
+        "prometheus/countersign.rules.yaml",
+        "grafana/countersign.json",
+    ] {
+        let used = names(&fs::read_to_string(deploy.join(file)).unwrap());
+        assert!(used.len() > 5, "{file} uses {used:?}");
+        let missing: Vec<_> = used
+            .iter()
+            .filter(|name| !told.contains(*name) && !remote(name))
+            .collect();
+        assert!(missing.is_empty(), "{file} uses {missing:?}, of {told:?}");
+    }
 }

@@ -144,9 +144,18 @@ impl App {
         self.launch().await;
     }
 
-    /// What the server tells Prometheus.
+    /// What front door and worker tell Prometheus.
     pub(crate) async fn metrics(&self) -> String {
-        let path = format!("{}/metrics", self.metrics);
+        self.metrics_at(&self.metrics).await
+    }
+
+    /// What the scheduler tells Prometheus.
+    pub(crate) async fn scheduler_metrics(&self) -> String {
+        self.metrics_at(&self.dashboard).await
+    }
+
+    async fn metrics_at(&self, address: &str) -> String {
+        let path = format!("{address}/metrics");
         let answer = self.http.get(path).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         answer.text().await.unwrap()
