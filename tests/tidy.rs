@@ -207,3 +207,33 @@ fn nothing_depends_on_the_front_door() {
         );
     }
 }
+
+#[test]
+fn the_sdk_brings_nothing_of_azure_unless_it_is_asked_to() {
+    // The metadata unifies features over the workspace; the tree is that of one package.
+    let tree = |features: &[&str]| {
+        let output = Command::new(env!("CARGO"))
+            .args(["tree", "--locked", "--offline", "--edges", "normal"])
+            .args(["--prefix", "none", "--package", "durabletask"])
+            .args(features)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("cargo runs");
+        let problem = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "cargo tree failed: {problem}");
+        String::from_utf8(output.stdout).expect("cargo prints text")
+    };
+    let plain = tree(&[]);
+    assert!(plain.contains("durabletask-proto v"), "{plain}");
+    let of_azure = plain.lines().find(|line| line.starts_with("azure"));
+    assert_eq!(of_azure, None);
+    for (feature, brings) in [
+        ("azure", "azure_identity v"),
+        ("azure-blob", "azure_storage_blob v"),
+    ] {
+        assert!(
+            tree(&["--features", feature]).contains(brings),
+            "{feature} must bring {brings}"
+        );
+    }
+}
