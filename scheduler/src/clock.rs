@@ -15,6 +15,10 @@ pub trait Clock: Send + Sync + 'static {
     fn sleep_until(&self, at: DateTime<Utc>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
+/// How long a sleep lasts at most: so late is what becomes due because the machine's
+/// clock was set forward.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
 /// The machine's clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
@@ -25,9 +29,8 @@ impl Clock for SystemClock {
     }
 
     fn sleep_until(&self, at: DateTime<Utc>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        // Waking at least once an hour follows a wall clock that is set while we sleep.
         let wait = (at - Utc::now()).to_std().unwrap_or(Duration::ZERO);
-        Box::pin(tokio::time::sleep(wait.min(Duration::from_secs(3600))))
+        Box::pin(tokio::time::sleep(wait.min(LOOK_AGAIN)))
     }
 }
 
@@ -44,6 +47,11 @@ impl ManualClock {
         Self {
             now: watch::Sender::new(start),
         }
+    }
+
+    /// Sets the clock, also back, and wakes whoever sleeps on it.
+    pub fn set(&self, now: DateTime<Utc>) {
+        self.now.send_replace(now);
     }
 
     /// Moves the clock forward and wakes whoever sleeps on it.

@@ -38,6 +38,10 @@ pub struct SchedulerConfig {
     pub dynamic_task_hubs: bool,
     /// The largest single payload (input, output, event, custom status), in bytes. Default 4 MiB.
     pub max_payload_bytes: usize,
+    /// How large an orchestration's history may become, in bytes; one that would outgrow
+    /// this fails. Default 64 MiB, which is also the largest message: a worker that does
+    /// not stream gets the whole history in one.
+    pub max_history_bytes: u64,
     /// The most task hubs there may be at once; a call that would make one more is refused. Default 1,000.
     pub max_task_hubs: usize,
     /// How often each worker stream gets a `HealthPing`. Default 30 seconds.
@@ -113,6 +117,7 @@ impl Default for SchedulerConfig {
             task_hubs: Vec::new(),
             dynamic_task_hubs: true,
             max_payload_bytes: 4 * 1024 * 1024,
+            max_history_bytes: 64 * 1024 * 1024,
             max_task_hubs: 1000,
             health_ping_interval: Duration::from_secs(30),
             default_window: 100,

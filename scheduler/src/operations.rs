@@ -44,12 +44,16 @@ pub(crate) fn router(
         })
 }
 
-/// Healthy means that the writer answers.
+/// Healthy means that a write reaches the disk.
 async fn health(State(operations): State<Operations>) -> Response {
-    let write = operations.store.writer.write(|_| Ok(()));
+    let write = operations.store.writer.write(|tx| tx.touch());
     let (status, text) = match tokio::time::timeout(PATIENCE, write).await {
         Ok(Ok(())) => (StatusCode::OK, "ok\n".to_owned()),
-        Ok(Err(error)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+        Ok(Err(error)) => {
+            let status = crate::service::status(error);
+            let text = format!("{}\n", status.message());
+            (StatusCode::SERVICE_UNAVAILABLE, text)
+        }
         Err(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
             "writes do not get through; see the scheduler's log\n".to_owned(),

@@ -81,6 +81,13 @@ pub struct ServeArgs {
     /// or d
     #[arg(long, value_name = "NAME:POLICY")]
     pub activity: Vec<String>,
+    /// The largest input, output, event or custom status, in bytes [default: 4194304]
+    #[arg(long, value_name = "BYTES", env = "DURABLETASK_MAX_PAYLOAD")]
+    pub max_payload: Option<usize>,
+    /// How large an orchestration's history may become before it fails, in bytes
+    /// [default: 67108864]
+    #[arg(long, value_name = "BYTES", env = "DURABLETASK_MAX_HISTORY")]
+    pub max_history: Option<u64>,
     /// How long ended instances are kept, such as 30d or completed=7d,failed=90d [default: until
     /// they are purged]
     #[arg(long, value_name = "AGE", env = "DURABLETASK_RETENTION")]

@@ -115,6 +115,12 @@ impl ServeSettings {
                 Err(error) => problems.push(format!("--retention: {error}")),
             }
         }
+        if let Some(bytes) = args.max_payload {
+            scheduler.max_payload_bytes = bytes;
+        }
+        if let Some(bytes) = args.max_history {
+            scheduler.max_history_bytes = bytes;
+        }
         if let Some(seconds) = args.drain {
             scheduler.drain_timeout = Duration::from_secs(seconds);
         }

@@ -22,4 +22,4 @@ pub use instance::{
 };
 pub use reuse::{Reuse, ReuseRefusal, check_policy, decide};
 pub use rewind::travels_alone;
-pub use turn::{Turn, apply_turn, parent_message};
+pub use turn::{Turn, apply_turn, failed, parent_message};

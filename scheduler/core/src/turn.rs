@@ -420,7 +420,9 @@ pub(crate) fn identity(instance: &Instance) -> OrchestrationInstance {
     }
 }
 
-fn failed(details: TaskFailureDetails) -> CompleteOrchestrationAction {
+/// The completion of an orchestration that has failed.
+#[must_use]
+pub fn failed(details: TaskFailureDetails) -> CompleteOrchestrationAction {
     CompleteOrchestrationAction {
         orchestration_status: OrchestrationStatus::Failed as i32,
         failure_details: Some(details),

@@ -21,6 +21,12 @@ pub(crate) fn status(error: StoreError) -> Status {
             Some(rusqlite::ErrorCode::DiskFull) => Status::resource_exhausted(
                 "the scheduler's disk is full; nothing was written. Free some space and retry",
             ),
+            Some(rusqlite::ErrorCode::SystemIoFailure) => {
+                tracing::error!(%error, "the scheduler's disk failed");
+                Status::unavailable(
+                    "the scheduler's disk did not take a write, or a read failed; nothing was written. See the scheduler's log and retry",
+                )
+            }
             Some(rusqlite::ErrorCode::ReadOnly) => Status::unavailable(
                 "the scheduler's database is read-only; nothing was written. Check the permissions and retry",
             ),

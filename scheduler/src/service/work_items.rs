@@ -8,12 +8,11 @@ use durabletask_proto::history_event::EventType;
 use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
 use durabletask_proto::send_entity_message_action::EntityMessageType;
 use durabletask_proto::{
-    ActivityResponse, CompleteOrchestrationAction, CompleteTaskResponse, GetWorkItemsRequest,
-    HealthPing, HistoryEvent, OrchestrationStatus, OrchestratorAction,
-    OrchestratorEntityParameters, OrchestratorRequest, OrchestratorResponse,
+    ActivityResponse, CompleteTaskResponse, GetWorkItemsRequest, HealthPing, HistoryEvent,
+    OrchestratorAction, OrchestratorEntityParameters, OrchestratorRequest, OrchestratorResponse,
     OrchestratorStartedEvent, TaskFailureDetails, WorkItem, WorkerCapability, work_item,
 };
-use durabletask_scheduler_core::{event, travels_alone};
+use durabletask_scheduler_core::{event, failed, travels_alone};
 use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
@@ -296,6 +295,7 @@ impl Service {
             through,
             response,
             next_execution_id: uuid::Uuid::new_v4().simple().to_string(),
+            max_history: self.config.max_history_bytes,
         };
         self.commit(lease, move |tx| tx.complete_turn(turn.clone()))
             .await
@@ -413,13 +413,7 @@ fn failing(details: TaskFailureDetails) -> OrchestratorResponse {
     OrchestratorResponse {
         actions: vec![OrchestratorAction {
             id: -1,
-            orchestrator_action_type: Some(Action::CompleteOrchestration(
-                CompleteOrchestrationAction {
-                    orchestration_status: OrchestrationStatus::Failed as i32,
-                    failure_details: Some(details),
-                    ..CompleteOrchestrationAction::default()
-                },
-            )),
+            orchestrator_action_type: Some(Action::CompleteOrchestration(failed(details))),
         }],
         ..OrchestratorResponse::default()
     }

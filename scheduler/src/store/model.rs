@@ -462,6 +462,7 @@ impl Sql {
                 delivered: events.into_iter().map(|(_, event)| event).collect(),
                 response: actions.response(now),
                 next_execution_id: next_execution_id.clone(),
+                max_history: u64::MAX,
             })
         })
         .unwrap();

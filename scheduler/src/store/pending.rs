@@ -163,7 +163,7 @@ mod tests {
         conn.execute_batch(
             "INSERT INTO hubs (id, name) VALUES (1, 'kept');
              INSERT INTO instances SELECT column1, column2, 'a', 'e', 'Hello', NULL, 0, 0, 0, 1, 1,
-                 NULL, NULL, NULL, NULL, x'', NULL, 0 FROM (VALUES (10, 1), (20, 2));
+                 NULL, NULL, NULL, NULL, x'', NULL, 0, 0 FROM (VALUES (10, 1), (20, 2));
              INSERT INTO payloads (instance) VALUES (10), (20);
              INSERT INTO history VALUES (10, 0, x''), (20, 0, x'');
              INSERT INTO inbox VALUES (10, 1, x''), (20, 2, x'');

@@ -21,6 +21,7 @@ pub(crate) struct Slim {
 pub(crate) struct Full {
     pub(crate) hub: i64,
     pub(crate) next_seq: i64,
+    pub(crate) history_bytes: u64,
     pub(crate) instance: Instance,
 }
 
@@ -68,7 +69,7 @@ impl Tx<'_> {
     pub(crate) fn full(&self, key: i64) -> Result<Option<Full>, StoreError> {
         let mut select = self.conn.prepare_cached(
             "SELECT hub, next_seq, id, execution_id, name, version, status, custom_status, details, span,
-                    terminate_children
+                    terminate_children, history_bytes
              FROM instances WHERE key = ?1",
         )?;
         let found = select
@@ -78,6 +79,7 @@ impl Tx<'_> {
                 let full = Full {
                     hub: row.get(0)?,
                     next_seq: row.get(1)?,
+                    history_bytes: u64::try_from(row.get::<_, i64>(11)?).unwrap_or(0),
                     instance: Instance {
                         instance_id: row.get(2)?,
                         execution_id: row.get(3)?,

@@ -12,13 +12,14 @@ pub(crate) const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 
 /// The steps from each schema version to the next, the first from an empty file. A
 /// step that has been released is never edited: a change is one more step.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     TABLES,
     ENTITIES,
     INDEXES,
     COMPLETIONS_AND_HUBS,
     super::tags::TABLES,
     super::old::INDEX,
+    HISTORY_BYTES,
 ];
 
 /// Large payloads have a table of their own, so that a turn's update of the small
@@ -112,6 +113,13 @@ CREATE TABLE numbered_hubs (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT 
 INSERT INTO numbered_hubs (id, name) SELECT id, name FROM hubs;
 DROP TABLE hubs;
 ALTER TABLE numbered_hubs RENAME TO hubs;
+";
+
+/// How large each instance's history is, so that a turn can be refused without reading it.
+const HISTORY_BYTES: &str = "
+ALTER TABLE instances ADD COLUMN history_bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE instances SET history_bytes =
+    (SELECT coalesce(sum(length(events)), 0) FROM history WHERE instance = key);
 ";
 
 /// Takes the folder for this process; the lock is released when the file is dropped,
@@ -245,7 +253,8 @@ mod tests {
             "INSERT INTO hubs (id, name) VALUES (4, 'kept');
              INSERT INTO instances VALUES
                  (9, 4, 'a', 'e', 'Hello', NULL, 1, 0, 1, 10, 20, 20, NULL, NULL, NULL, x'', NULL, 0);
-             INSERT INTO payloads (instance) VALUES (9);",
+             INSERT INTO payloads (instance) VALUES (9);
+             INSERT INTO history VALUES (9, 0, x'0102'), (9, 1, x'03');",
         )
         .unwrap();
         drop(conn);
@@ -263,6 +272,10 @@ mod tests {
             )
             .unwrap();
         assert_eq!(kept, (4, "a".to_owned()));
+        let bytes: i64 = conn
+            .query_row("SELECT history_bytes FROM instances", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(bytes, 3);
         // A number is used once, whatever happened to its hub.
         conn.execute_batch("DELETE FROM hubs; INSERT INTO hubs (name) VALUES ('new');")
             .unwrap();

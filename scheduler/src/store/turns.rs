@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use durabletask_proto::history_event::EventType;
+use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
 use durabletask_proto::{
-    ExecutionTerminatedEvent, HistoryChunk, HistoryEvent, OrchestrationStatus,
+    ExecutionTerminatedEvent, HistoryChunk, HistoryEvent, OrchestrationStatus, OrchestratorAction,
     OrchestratorResponse, SubOrchestrationInstanceFailedEvent, TaskFailureDetails,
 };
 use durabletask_scheduler_core::{
-    ChildStart, Effects, Turn, apply_turn, event, is_terminal, survives_continue_as_new,
+    ChildStart, Effects, Turn, apply_turn, event, failed, is_terminal, survives_continue_as_new,
 };
 use prost::Message;
 
@@ -29,16 +30,49 @@ pub(crate) struct FinishedTurn {
     pub(crate) through: i64,
     pub(crate) response: OrchestratorResponse,
     pub(crate) next_execution_id: String,
+    /// How large the history may become, in bytes.
+    pub(crate) max_history: u64,
+}
+
+/// Fails an orchestration whose history would outgrow its limit, unless this turn ends
+/// or renews it. What the turn adds is estimated from above, by all that came and went.
+fn bound_history(size: u64, turn: &mut FinishedTurn) {
+    let delivered: usize = turn.delivered.iter().map(Message::encoded_len).sum();
+    let added = u64::try_from(delivered + turn.response.encoded_len()).unwrap_or(u64::MAX);
+    let last = turn.response.actions.iter().any(|action| {
+        matches!(
+            action.orchestrator_action_type,
+            Some(Action::CompleteOrchestration(_) | Action::RewindOrchestration(_))
+        )
+    });
+    if last || size.saturating_add(added) <= turn.max_history {
+        return;
+    }
+    let details = TaskFailureDetails {
+        error_type: "HistoryTooLarge".to_owned(),
+        error_message: format!(
+            "The orchestration's history has {size} bytes and would grow over the scheduler's limit of {}; \
+             continue as new before, or hand parts of the work to child orchestrations.",
+            turn.max_history
+        ),
+        is_non_retriable: true,
+        ..TaskFailureDetails::default()
+    };
+    turn.response.actions = vec![OrchestratorAction {
+        id: -1,
+        orchestrator_action_type: Some(Action::CompleteOrchestration(failed(details))),
+    }];
 }
 
 impl Tx<'_> {
     /// Commits a turn, or refuses it where its instance or execution is no more.
-    pub(crate) fn complete_turn(&mut self, turn: FinishedTurn) -> Result<(), StoreError> {
+    pub(crate) fn complete_turn(&mut self, mut turn: FinishedTurn) -> Result<(), StoreError> {
         let full = self.full(turn.key)?.ok_or(StoreError::WorkItemGone)?;
         if full.instance.execution_id != turn.execution_id || is_terminal(full.instance.status) {
             return Err(StoreError::WorkItemGone);
         }
         let before = full.instance.status;
+        bound_history(full.history_bytes, &mut turn);
         let effects = apply_turn(Turn {
             instance: full.instance,
             delivered: turn.delivered,
@@ -72,23 +106,31 @@ impl Tx<'_> {
             .prepare_cached("DELETE FROM inbox WHERE instance = ?1 AND seq <= ?2")?
             .execute((key, through))?;
         let appended = !effects.history.is_empty();
+        let mut grows_by = 0;
         if appended {
             let chunk = HistoryChunk {
                 events: effects.history,
             };
+            let bytes = chunk.encode_to_vec();
+            grows_by = bytes.len();
             self.conn
                 .prepare_cached("INSERT INTO history (instance, seq, events) VALUES (?1, ?2, ?3)")?
-                .execute((key, next_seq, chunk.encode_to_vec()))?;
+                .execute((key, next_seq, bytes))?;
         }
+        let anew = effects.next.is_some() || effects.rewound.is_some();
         let next_seq = match (&effects.next, &effects.rewound) {
             (Some(_), _) => 0,
-            (None, Some(rewound)) => self.replace_history(key, &rewound.history)?,
+            (None, Some(rewound)) => {
+                grows_by = rewound.history.iter().map(Message::encoded_len).sum();
+                self.replace_history(key, &rewound.history)?
+            }
             (None, None) => next_seq + i64::from(appended),
         };
         self.conn
             .prepare_cached(
                 "UPDATE instances SET execution_id = ?2, version = ?3, status = ?4, held = 0, next_seq = ?5,
-                     updated_us = ?6, completed_us = ?7, custom_status = ?8, span = ?9, terminate_children = ?10
+                     updated_us = ?6, completed_us = ?7, custom_status = ?8, span = ?9, terminate_children = ?10,
+                     history_bytes = ?11 + iif(?12, 0, history_bytes)
                  WHERE key = ?1",
             )?
             .execute(rusqlite::params![
@@ -102,6 +144,8 @@ impl Tx<'_> {
                 instance.custom_status,
                 instance.span.as_ref().map(Message::encode_to_vec),
                 instance.terminate_children,
+                i64::try_from(grows_by).unwrap_or(i64::MAX),
+                anew,
             ])?;
         let header = Arc::new(Header {
             hub,

@@ -42,6 +42,15 @@ pub(crate) struct Tx<'a> {
     pub(crate) ids: &'a mut Counters,
 }
 
+impl Tx<'_> {
+    /// Writes something that changes nothing.
+    pub(crate) fn touch(&mut self) -> Result<(), StoreError> {
+        self.conn
+            .pragma_update(None, "user_version", super::schema::SCHEMA_VERSION)?;
+        Ok(())
+    }
+}
+
 /// A command: may run more than once, before its caller hears of it exactly once.
 trait Job: Send {
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), rusqlite::Error>;

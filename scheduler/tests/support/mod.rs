@@ -46,10 +46,15 @@ impl Hub {
     }
 
     pub async fn folder(path: &Path) -> Self {
+        Self::folder_with(path, |_| {}).await
+    }
+
+    /// In a folder, with other settings than usual.
+    pub async fn folder_with(path: &Path, change: impl Fn(&mut SchedulerConfig)) -> Self {
         // The lock of a scheduler that was dropped a moment ago goes with its thread.
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            match Self::open(Storage::Directory(path.to_owned()), |_| {}).await {
+            match Self::open(Storage::Directory(path.to_owned()), &change).await {
                 Err(OpenError::InUse { .. }) if tokio::time::Instant::now() < deadline => {
                     tokio::task::yield_now().await
                 }

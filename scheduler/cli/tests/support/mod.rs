@@ -85,7 +85,29 @@ impl Process {
     }
 
     pub fn try_start(folder: &Path, arguments: &[&str]) -> Result<Self, String> {
-        let mut command = serving(folder, arguments);
+        Self::wait_for(serving(folder, arguments))
+    }
+
+    /// Starts it with a limit on the size of each file that it writes, in bytes.
+    pub fn start_limited(folder: &Path, file_size: u64) -> Self {
+        let serving = serving(folder, &[]);
+        // A write over the limit fails, and sends a signal that is to be ignored.
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "trap '' XFSZ; exec prlimit \"--fsize=$0:\" \"$@\""])
+            .arg(file_size.to_string())
+            .arg(serving.get_program())
+            .args(serving.get_args())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Self::wait_for(shell).unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn wait_for(mut command: Command) -> Result<Self, String> {
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())

@@ -1,0 +1,232 @@
+//! A disk that is full, refuses writes or is read-only: clear errors, nothing that was
+//! acknowledged is lost, and work goes on once there is room.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
+use durabletask_proto::*;
+use support::*;
+use tonic::{Code, Status};
+
+const INPUT: usize = 50_000;
+
+fn ran(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+/// A small disk of its own, which only root may make.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn of(folder: &Path, size: &str) -> Option<Self> {
+        let at = folder.join("disk");
+        std::fs::create_dir(&at).unwrap();
+        let option = format!("size={size}");
+        let mount = ["-t", "tmpfs", "-o", &option, "tmpfs"];
+        if ran(Command::new("mount").args(mount).arg(&at)) {
+            return Some(Self(at));
+        }
+        println!("skipped: this user may not mount a disk of its own");
+        None
+    }
+
+    fn remount(&self, how: &str) {
+        let option = format!("remount,{how}");
+        assert!(ran(Command::new("mount")
+            .args(["-o", &option])
+            .arg(&self.0)));
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        ran(Command::new("umount").arg("-l").arg(&self.0));
+    }
+}
+
+async fn start_large(client: &Client, id: &str) -> Result<(), Status> {
+    let start = CreateInstanceRequest {
+        instance_id: id.to_owned(),
+        name: "Hello".to_owned(),
+        input: Some("x".repeat(INPUT)),
+        ..Default::default()
+    };
+    let mut client = client.clone();
+    client.start_instance(to_hub("default", start)).await?;
+    Ok(())
+}
+
+/// Starts instances until that is refused; returns those that were acknowledged.
+async fn fill(client: &Client) -> (Vec<String>, Status) {
+    let mut acknowledged = Vec::new();
+    loop {
+        let id = format!("i{}", acknowledged.len());
+        match start_large(client, &id).await {
+            Ok(()) => acknowledged.push(id),
+            Err(status) => return (acknowledged, status),
+        }
+        assert!(acknowledged.len() < 10_000, "the disk gets full");
+    }
+}
+
+/// A worker's stream and the turn that it holds.
+async fn hold_a_turn(client: &Client) -> (tonic::Streaming<WorkItem>, String) {
+    start(client, "default", "held").await.unwrap();
+    let ask = GetWorkItemsRequest {
+        max_concurrent_orchestration_work_items: 1,
+        ..Default::default()
+    };
+    let asked = client.clone().get_work_items(to_hub("default", ask)).await;
+    let mut stream = asked.unwrap().into_inner();
+    let item = stream.message().await.unwrap().unwrap();
+    assert!(matches!(
+        item.request,
+        Some(work_item::Request::OrchestratorRequest(_))
+    ));
+    (stream, item.completion_token)
+}
+
+async fn complete(client: &Client, token: &str) -> Result<(), Status> {
+    let end = CompleteOrchestrationAction {
+        orchestration_status: OrchestrationStatus::Completed as i32,
+        result: Some("x".repeat(INPUT)),
+        ..Default::default()
+    };
+    let response = OrchestratorResponse {
+        completion_token: token.to_owned(),
+        actions: vec![OrchestratorAction {
+            id: 0,
+            orchestrator_action_type: Some(Action::CompleteOrchestration(end)),
+        }],
+        ..Default::default()
+    };
+    let mut client = client.clone();
+    client
+        .complete_orchestrator_task(to_hub("default", response))
+        .await?;
+    Ok(())
+}
+
+/// Everything that holds while no write gets through, and again once it does.
+async fn refuses_and_recovers(
+    process: Process,
+    folder: &Path,
+    code: Code,
+    make_room: impl FnOnce(&Process),
+) {
+    let client = process.client();
+    let (stream, token) = hold_a_turn(&client).await;
+    let (acknowledged, refused) = fill(&client).await;
+    assert!(!acknowledged.is_empty(), "some room was there");
+    assert_eq!(refused.code(), code, "{refused:?}");
+    assert!(refused.message().contains("disk"), "{refused:?}");
+    assert!(
+        refused.message().contains("nothing was written"),
+        "{refused:?}"
+    );
+    // A worker is told too, and keeps what it holds.
+    let told = complete(&client, &token).await.unwrap_err();
+    assert_eq!(told.code(), code, "{told:?}");
+    // What is left has room for the small write of a health check now and then.
+    let mut asked = 0;
+    let said = loop {
+        let (health, said) = http_as(&process.http, None, "/healthz").await;
+        if health == 503 {
+            break said;
+        }
+        asked += 1;
+        assert!(asked < 100, "a health check writes: {said}");
+    };
+    assert!(said.contains("disk"), "{said}");
+    // Reading needs no room.
+    for id in &acknowledged {
+        assert!(exists(&client, "default", id).await, "{id}");
+    }
+
+    make_room(&process);
+    let begun = Instant::now();
+    while let Err(status) = start_large(&client, "after").await {
+        assert!(begun.elapsed() < PATIENCE, "writes go on: {status:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    complete(&client, &token).await.unwrap();
+    drop(stream);
+    assert_eq!(http_as(&process.http, None, "/healthz").await.0, 200);
+    process.kill();
+    let process = Process::start(folder, &[]);
+    let client = process.client();
+    for id in acknowledged
+        .iter()
+        .map(String::as_str)
+        .chain(["held", "after"])
+    {
+        assert!(exists(&client, "default", id).await, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_work_goes_on_once_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = Disk::of(folder.path(), "8m") else {
+        return;
+    };
+    let (data, ballast) = (disk.0.join("data"), disk.0.join("ballast"));
+    std::fs::write(&ballast, vec![1; 4 << 20]).unwrap();
+    let process = Process::start(&data, &[]);
+    let make_room = |_: &Process| std::fs::remove_file(&ballast).unwrap();
+    refuses_and_recovers(process, &data, Code::ResourceExhausted, make_room).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_no_write_is_told_and_work_goes_on_once_it_does() {
+    if !ran(Command::new("prlimit").arg("--version")) {
+        println!("skipped: there is no prlimit to lift the limit of a running process");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    // Files may have 2 MiB: a write beyond that fails as on a disk that has a fault.
+    let process = Process::start_limited(&data, 2 << 20);
+    let make_room = |process: &Process| {
+        let pid = process.id().to_string();
+        let lift = ["--pid", &pid, "--fsize=unlimited"];
+        assert!(ran(Command::new("prlimit").args(lift)));
+    };
+    refuses_and_recovers(process, &data, Code::Unavailable, make_room).await;
+}
+
+#[tokio::test]
+async fn a_read_only_disk_is_told_at_the_start_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = Disk::of(folder.path(), "8m") else {
+        return;
+    };
+    let data = disk.0.join("data");
+    let process = Process::start(&data, &[]);
+    start(&process.client(), "default", "a").await.unwrap();
+    assert!(process.terminate().success());
+
+    disk.remount("ro");
+    let Err(said) = Process::try_start(&data, &[]) else {
+        panic!("it cannot work there")
+    };
+    assert!(said.to_lowercase().contains("read-only"), "{said}");
+    assert!(
+        said.contains(&*data.to_string_lossy()) || said.contains("writable"),
+        "{said}"
+    );
+
+    disk.remount("rw");
+    let process = Process::start(&data, &[]);
+    assert!(exists(&process.client(), "default", "a").await);
+}
