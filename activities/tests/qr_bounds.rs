@@ -190,6 +190,7 @@ fn formats_are_told_by_content() {
         (ImageFormat::Gif, PictureFormat::Gif),
         (ImageFormat::Bmp, PictureFormat::Bmp),
         (ImageFormat::Tiff, PictureFormat::Tiff),
+        (ImageFormat::Pnm, PictureFormat::Pnm),
     ] {
         let bytes = encoded(&DynamicImage::ImageRgb8(image.to_rgb8()), format);
         assert_eq!(picture::inspect(&bytes).unwrap().format, expected);
