@@ -1,0 +1,25 @@
+//! Bytes that somebody uploads as a picture: an answer or a refusal, within the limits.
+
+#![no_main]
+
+use std::time::{Duration, Instant};
+
+use countersign_activities::picture::ReadLimits;
+use countersign_activities::qr;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    // Small, so that many are tried; what grows with size is tested elsewhere.
+    let limits = ReadLimits {
+        max_pixels: 250_000,
+        max_alloc: 16_000_000,
+        deadline: Duration::from_millis(500),
+        ..ReadLimits::default()
+    };
+    let begun = Instant::now();
+    if let Ok(reading) = qr::examine(bytes, &limits) {
+        assert!(reading.payloads.len() + reading.candidates.len() < 1_000);
+    }
+    // Far beyond the deadline, since sanitizers slow everything down.
+    assert!(begun.elapsed() < Duration::from_secs(20));
+});
