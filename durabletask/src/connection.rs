@@ -48,6 +48,16 @@ pub struct Connection {
 }
 
 /// How to prove who is calling.
+///
+/// ```
+/// use durabletask::Connection;
+///
+/// let connection = Connection::parse(
+///     "Endpoint=https://x.durabletask.io;TaskHub=hub;Authentication=ManagedIdentity;ClientID=7",
+/// )?;
+/// assert_eq!(connection.authentication().client_id.as_deref(), Some("7"));
+/// # Ok::<(), durabletask::ConnectionError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authentication {
     /// Which credential to use.
@@ -63,6 +73,15 @@ pub struct Authentication {
 }
 
 /// The kinds of credentials that connection strings name, compared without regard to case.
+///
+/// ```
+/// use durabletask::{AuthenticationKind, Connection};
+///
+/// let connection =
+///     Connection::parse("Endpoint=https://x.durabletask.io;TaskHub=hub;Authentication=azurecli")?;
+/// assert_eq!(connection.authentication().kind, AuthenticationKind::AzureCli);
+/// # Ok::<(), durabletask::ConnectionError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(
     missing_docs,
@@ -84,6 +103,13 @@ pub enum AuthenticationKind {
 }
 
 /// What is wrong with a connection string, or with connecting.
+///
+/// ```
+/// use durabletask::{Connection, ConnectionError};
+///
+/// let error = Connection::parse("Endpoint=http://127.0.0.1:8080;Authentication=None").unwrap_err();
+/// assert_eq!(error, ConnectionError::Missing { key: "TaskHub" });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {

@@ -11,16 +11,36 @@ use tonic::codegen::http::HeaderValue;
 use zeroize::Zeroizing;
 
 /// The scope of tokens for the Durable Task Scheduler.
+///
+/// ```
+/// assert!(durabletask::SCOPE.starts_with("https://durabletask.io"));
+/// ```
 pub const SCOPE: &str = "https://durabletask.io/.default";
 
 /// How long before a token ends another one is asked for.
 const REFRESH_BEFORE: Duration = Duration::from_secs(5 * 60);
 
 /// Any error of a [`TokenProvider`].
+///
+/// ```
+/// use durabletask::TokenFailure;
+///
+/// let failure = TokenFailure::from("nobody is logged in");
+/// assert_eq!(failure.to_string(), "nobody is logged in");
+/// ```
 pub type TokenFailure = Box<dyn StdError + Send + Sync>;
 
 /// A bearer token and how long it is good for. Wiped when dropped; `Debug` does not
 /// show it.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+///
+/// use durabletask::AccessToken;
+///
+/// let token = AccessToken::new("hunter2", SystemTime::now() + Duration::from_secs(3600));
+/// assert!(!format!("{token:?}").contains("hunter2"));
+/// ```
 #[derive(Clone)]
 pub struct AccessToken {
     token: Zeroizing<String>,

@@ -12,6 +12,28 @@ use crate::error::FailureDetails;
 use crate::history::{HistoryEvent, TraceContext, timestamp_to_wire};
 
 /// One decision of an orchestration (`OrchestratorAction` on the wire).
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use durabletask_core::testing::HistoryBuilder;
+/// use durabletask_core::{
+///     ActionKind, Activity, Execution, Failure, Orchestration, OrchestrationContext, Registry,
+/// };
+///
+/// const CHARGE: Activity<u32, ()> = Activity::new("charge");
+/// const SHOP: Orchestration<u32, ()> = Orchestration::new("shop");
+///
+/// async fn shop(ctx: OrchestrationContext, price: u32) -> Result<(), Failure> {
+///     Ok(ctx.call_activity(&CHARGE, &price).await?)
+/// }
+///
+/// let registry = Arc::new(Registry::new().orchestration(&SHOP, shop));
+/// let begin = HistoryBuilder::new().orchestrator_started().execution_started("shop", "5");
+/// let decided = Execution::new("order-1", None, registry).turn(begin.build()).actions;
+/// assert_eq!(decided[0].id, 0);
+/// assert!(matches!(&decided[0].kind, ActionKind::ScheduleTask { name, .. } if name == "charge"));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct OrchestratorAction {
     /// Dense from 0 in program order.
@@ -21,6 +43,19 @@ pub struct OrchestratorAction {
 }
 
 /// What an orchestration decides. Payload strings are JSON text.
+///
+/// ```
+/// use durabletask_core::{ActionKind, OrchestratorAction};
+///
+/// /// How many steps a turn takes that need a worker.
+/// fn calls(actions: &[OrchestratorAction]) -> usize {
+///     actions
+///         .iter()
+///         .filter(|action| matches!(action.kind, ActionKind::ScheduleTask { .. }))
+///         .count()
+/// }
+/// assert_eq!(calls(&[]), 0);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[allow(
     missing_docs,
@@ -93,6 +128,16 @@ pub enum ActionKind {
 }
 
 /// How an execution ends.
+///
+/// ```
+/// use durabletask_core::CompletionStatus;
+/// use durabletask_proto::OrchestrationStatus;
+///
+/// assert_eq!(
+///     OrchestrationStatus::from(CompletionStatus::ContinuedAsNew),
+///     OrchestrationStatus::ContinuedAsNew
+/// );
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CompletionStatus {
     /// The orchestration returned a value.

@@ -5,6 +5,19 @@ use std::collections::BTreeMap;
 use crate::history::TraceContext;
 
 /// The call that an activity answers: whose it is and which attempt of the story.
+///
+/// ```
+/// use durabletask_core::{ActivityContext, Failure};
+///
+/// /// A payment whose key is the same if the call is repeated.
+/// async fn pay(ctx: ActivityContext, cents: u64) -> Result<String, Failure> {
+///     Ok(format!("{}/{}: {cents}", ctx.instance_id(), ctx.task_id()))
+/// }
+///
+/// let context = ActivityContext::new("pay", "order-1", 3);
+/// assert_eq!((context.name(), context.task_id()), ("pay", 3));
+/// # let _ = pay(context, 5);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActivityContext {
     name: String,

@@ -19,6 +19,13 @@ use std::marker::PhantomData;
 /// An activity's name with the types of its input and output.
 ///
 /// Names are compared exactly. Both types travel as JSON.
+///
+/// ```
+/// use durabletask_core::Activity;
+///
+/// const RESIZE: Activity<(String, u32), String> = Activity::new("resize");
+/// assert_eq!(RESIZE.name(), "resize");
+/// ```
 pub struct Activity<I, O> {
     name: &'static str,
     types: PhantomData<fn(I) -> O>,
@@ -27,6 +34,13 @@ pub struct Activity<I, O> {
 /// An orchestration's name with the types of its input and output.
 ///
 /// Names are compared exactly. Both types travel as JSON.
+///
+/// ```
+/// use durabletask_core::Orchestration;
+///
+/// const SHOP: Orchestration<u32, String> = Orchestration::new("shop");
+/// assert_eq!(SHOP.name(), "shop");
+/// ```
 pub struct Orchestration<I, O> {
     name: &'static str,
     types: PhantomData<fn(I) -> O>,
@@ -35,6 +49,13 @@ pub struct Orchestration<I, O> {
 /// An external event's name with the type of its payload.
 ///
 /// Event names are compared without regard to case, as in every official SDK.
+///
+/// ```
+/// use durabletask_core::Event;
+///
+/// const APPROVAL: Event<bool> = Event::new("approval");
+/// assert_eq!(APPROVAL.name(), "approval");
+/// ```
 pub struct Event<T> {
     name: &'static str,
     types: PhantomData<fn() -> T>,

@@ -39,6 +39,15 @@ pub struct CronSchedule {
 }
 
 /// What is wrong with a schedule.
+///
+/// ```
+/// use durabletask_core::cron::{CronError, CronSchedule};
+///
+/// let nowhere = CronSchedule::parse("0 7 * * *", "Atlantis");
+/// assert_eq!(nowhere, Err(CronError::Zone("Atlantis".to_owned())));
+/// let nonsense = CronSchedule::parse("every morning", "UTC");
+/// assert!(matches!(nonsense, Err(CronError::Expression { .. })));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CronError {
     /// The expression is not one.

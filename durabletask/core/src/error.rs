@@ -14,6 +14,14 @@ const MAX_CAUSES: usize = 10;
 /// (`TaskFailureDetails` on the wire).
 ///
 /// It is stored in the scheduler's history in clear: never put a secret in it.
+///
+/// ```
+/// use durabletask_core::FailureDetails;
+///
+/// let details = FailureDetails::new("Io", "the disk is full");
+/// assert!(!details.non_retriable);
+/// assert_eq!(details.to_string(), "Io: the disk is full");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureDetails {
     /// The failure's kind, usually a qualified type name.
@@ -153,6 +161,22 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send), otherwise: &str) -> String {
 }
 
 /// What awaiting a task in an orchestration can yield instead of its result.
+///
+/// ```
+/// use durabletask_core::{Activity, Failure, OrchestrationContext};
+///
+/// const BOOK: Activity<String, u32> = Activity::new("book");
+///
+/// /// `None` if it is sold out; any other failure ends the orchestration.
+/// async fn book(ctx: &OrchestrationContext, item: String) -> Result<Option<u32>, Failure> {
+///     match ctx.call_activity(&BOOK, &item).await {
+///         Ok(number) => Ok(Some(number)),
+///         Err(error) if error.failure().is_some_and(|why| why.error_type == "SoldOut") => Ok(None),
+///         Err(error) => Err(error.into()),
+///     }
+/// }
+/// # let _ = book;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskError {
     /// The activity or sub-orchestration failed, after its last attempt.

@@ -15,6 +15,20 @@ use crate::error::FailureDetails;
 const MAX_CAUSES: usize = 32;
 
 /// One recorded fact of an instance's history (`HistoryEvent` on the wire).
+///
+/// ```
+/// use durabletask_core::{HistoryEvent, HistoryPayload, testing};
+///
+/// let called = HistoryPayload::TaskScheduled {
+///     name: "greet".to_owned(),
+///     version: None,
+///     input: None,
+/// };
+/// let event = HistoryEvent::new(0, testing::epoch(), called);
+/// let stored = serde_json::to_string(&event)?;
+/// assert_eq!(serde_json::from_str::<HistoryEvent>(&stored)?, event);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEvent {
@@ -27,6 +41,24 @@ pub struct HistoryEvent {
 }
 
 /// What a history event records. Payload strings are JSON text.
+///
+/// ```
+/// use durabletask_core::{HistoryEvent, HistoryPayload};
+///
+/// /// The names of the activities that a history tells of.
+/// fn called(history: &[HistoryEvent]) -> Vec<&str> {
+///     history
+///         .iter()
+///         .filter_map(|event| match &event.payload {
+///             HistoryPayload::TaskScheduled { name, .. } => Some(name.as_str()),
+///             _ => None,
+///         })
+///         .collect()
+/// }
+///
+/// let history = durabletask_core::testing::HistoryBuilder::new().task_scheduled(0, "greet").build();
+/// assert_eq!(called(&history), ["greet"]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "kind",
@@ -150,6 +182,17 @@ pub enum HistoryPayload {
 }
 
 /// With what an execution began (`ExecutionStartedEvent` on the wire).
+///
+/// ```
+/// use durabletask_core::ExecutionStarted;
+///
+/// let started = ExecutionStarted {
+///     name: "shop".to_owned(),
+///     input: Some("5".to_owned()),
+///     ..ExecutionStarted::default()
+/// };
+/// assert_eq!(started.parent, None);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExecutionStarted {
@@ -170,6 +213,16 @@ pub struct ExecutionStarted {
 }
 
 /// The orchestration that started a sub-orchestration.
+///
+/// ```
+/// use durabletask_core::OrchestrationContext;
+///
+/// fn caller(ctx: &OrchestrationContext) -> String {
+///     ctx.parent()
+///         .map_or_else(|| "nobody".to_owned(), |parent| parent.instance_id.clone())
+/// }
+/// # let _ = caller;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ParentInstance {
@@ -182,6 +235,16 @@ pub struct ParentInstance {
 }
 
 /// A W3C trace context.
+///
+/// ```
+/// use durabletask_core::TraceContext;
+///
+/// let context = TraceContext {
+///     parent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+///     state: None,
+/// };
+/// assert_eq!(context.parent.len(), 55);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TraceContext {
@@ -420,12 +483,23 @@ impl From<FailureDetails> for proto::TaskFailureDetails {
 }
 
 /// A wire timestamp as an instant; `None` if it lies outside the calendar.
+///
+/// ```
+/// use durabletask_core::{timestamp_from_wire, timestamp_to_wire, testing::epoch};
+///
+/// assert_eq!(timestamp_from_wire(timestamp_to_wire(epoch())), Some(epoch()));
+/// ```
 #[must_use]
 pub fn timestamp_from_wire(timestamp: prost_types::Timestamp) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(timestamp.seconds, u32::try_from(timestamp.nanos).ok()?)
 }
 
 /// An instant as a wire timestamp.
+///
+/// ```
+/// let wire = durabletask_core::timestamp_to_wire(durabletask_core::testing::epoch());
+/// assert_eq!((wire.seconds, wire.nanos), (1_704_164_645, 0));
+/// ```
 #[must_use]
 pub fn timestamp_to_wire(instant: DateTime<Utc>) -> prost_types::Timestamp {
     prost_types::Timestamp {

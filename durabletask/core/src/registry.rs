@@ -62,6 +62,20 @@ pub struct Registry {
 /// What a middleware wraps: the handler with the middleware inside of it.
 ///
 /// Dropping it without [`run`](Self::run) keeps the handler from running.
+///
+/// ```
+/// use durabletask_core::{ActivityContext, Next, Registry};
+///
+/// let registry = Registry::new().activity_middleware(
+///     async |ctx: ActivityContext, next: Next| {
+///         let bytes = next.input_json().map_or(0, str::len);
+///         let result = next.run().await;
+///         println!("{} took {bytes} bytes and ended: {}", ctx.name(), result.is_ok());
+///         result
+///     },
+/// );
+/// # let _ = registry;
+/// ```
 #[must_use = "the handler does not run unless `run` is awaited"]
 pub struct Next {
     input: Option<String>,
@@ -95,6 +109,18 @@ impl fmt::Debug for Next {
 }
 
 /// An activity under way: yields its output as JSON text.
+///
+/// ```
+/// use durabletask_core::{Activity, ActivityContext, Failure, Registry, RunningActivity};
+///
+/// const ECHO: Activity<u32, u32> = Activity::new("echo");
+///
+/// let registry = Registry::new().activity(&ECHO, async |_: ActivityContext, n: u32| Ok(n));
+/// let context = ActivityContext::new("echo", "order-1", 0);
+/// let running: RunningActivity = registry.start_activity(context, Some("7".to_owned()))?;
+/// # let _ = running;
+/// # Ok::<(), Failure>(())
+/// ```
 pub type RunningActivity = Pin<Box<dyn Future<Output = Result<String, Failure>> + Send>>;
 
 impl Registry {

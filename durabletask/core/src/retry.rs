@@ -13,6 +13,14 @@ const MAX_DELAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// Decides by the failure whether to try again; part of a [`RetryPolicy`].
 ///
 /// It is asked on every replay, so it must answer the same for the same failure.
+///
+/// ```
+/// use durabletask_core::{FailureDetails, RetryIf};
+///
+/// let unless_refused = RetryIf::new(|failure| failure.error_type != "Refused");
+/// assert!(unless_refused.allows(&FailureDetails::new("Busy", "come back later")));
+/// assert!(!unless_refused.allows(&FailureDetails::new("Refused", "do not come back")));
+/// ```
 #[derive(Clone, Copy)]
 pub struct RetryIf(fn(&FailureDetails) -> bool);
 
@@ -59,6 +67,20 @@ impl PartialEq for RetryIf {
 /// The delay before retry `n` (the first has `n = 0`) is
 /// `min(first_interval * backoff^n, max_interval)`. All time is read from the
 /// replay clock.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use durabletask_core::RetryPolicy;
+///
+/// /// After 1, 2, 4, 8 and 10 seconds.
+/// const POLICY: RetryPolicy = RetryPolicy {
+///     backoff: 2.0,
+///     max_interval: Some(Duration::from_secs(10)),
+///     ..RetryPolicy::new(6, Duration::from_secs(1))
+/// };
+/// assert_eq!(POLICY.retry_if, None);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct RetryPolicy {
     /// All attempts, the first one included; 0 counts as 1.

@@ -11,6 +11,21 @@ use proto::history_event::EventType;
 
 /// Whether a work item asks for a rewind: the past has ended, and the new
 /// events say to go on.
+///
+/// ```
+/// use durabletask_proto as proto;
+/// use proto::history_event::EventType;
+///
+/// let event = |event_type| proto::HistoryEvent {
+///     event_id: -1,
+///     timestamp: None,
+///     event_type: Some(event_type),
+/// };
+/// let past = vec![event(EventType::ExecutionCompleted(Default::default()))];
+/// let new = vec![event(EventType::ExecutionRewound(Default::default()))];
+/// assert!(durabletask_core::is_rewind(&past, &new));
+/// assert!(!durabletask_core::is_rewind(&[], &new));
+/// ```
 #[must_use]
 pub fn is_rewind(past: &[proto::HistoryEvent], new: &[proto::HistoryEvent]) -> bool {
     asks_for_rewind(new)
@@ -35,6 +50,21 @@ fn asks_for_rewind(events: &[proto::HistoryEvent]) -> bool {
 /// rewinds them in their turn, and so do open calls to entities, because an entity
 /// may have the call already. A failure that the code survived (it was retried,
 /// or caught, and steps followed) stays, because the steps after it depend on it.
+///
+/// ```
+/// use durabletask_proto as proto;
+/// use proto::history_event::EventType;
+///
+/// let event = |event_type| proto::HistoryEvent {
+///     event_id: -1,
+///     timestamp: None,
+///     event_type: Some(event_type),
+/// };
+/// let past = vec![event(EventType::ExecutionCompleted(Default::default()))];
+/// let new = vec![event(EventType::ExecutionRewound(Default::default()))];
+/// let history = durabletask_core::rewound_history(past, new.clone(), "e2");
+/// assert_eq!(history, new);
+/// ```
 #[must_use]
 pub fn rewound_history(
     past: Vec<proto::HistoryEvent>,

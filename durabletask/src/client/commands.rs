@@ -13,6 +13,17 @@ use crate::spans::Spanned;
 use super::{Client, ClientError};
 
 /// Whether a command also reaches sub-orchestrations.
+///
+/// ```
+/// use durabletask::{Client, Connection, Recursive};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
+/// client.terminate("order-1", "not needed any more", Recursive::Yes).await?;
+/// # Ok(())
+/// # }
+/// # let _ = example;
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Recursive {
     /// All of them, transitively.
@@ -23,6 +34,18 @@ pub enum Recursive {
 }
 
 /// Under which id [`Client::restart`] starts the instance anew.
+///
+/// ```
+/// use durabletask::{Client, Connection, RestartAs};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
+/// let id = client.restart("order-1", RestartAs::NewInstance).await?;
+/// println!("it runs again as {id}");
+/// # Ok(())
+/// # }
+/// # let _ = example;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestartAs {
     /// Under its own id. The finished instance is replaced, so it must have ended.

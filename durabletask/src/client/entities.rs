@@ -15,6 +15,20 @@ use uuid::Uuid;
 use super::{Client, ClientError};
 
 /// An entity as the scheduler has it.
+///
+/// ```
+/// use durabletask::{Client, Connection, Entity};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
+/// const COUNTER: Entity<u64> = Entity::new("counter");
+/// if let Some(found) = client.get_entity(COUNTER.id("clicks").id()).await? {
+///     println!("{} clicks, locked by {:?}", found.state::<u64>()?, found.locked_by);
+/// }
+/// # Ok(())
+/// # }
+/// # let _ = example;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityState {
     /// Which entity.
@@ -54,6 +68,17 @@ impl EntityState {
 }
 
 /// Which entities to list. All conditions must hold.
+///
+/// ```
+/// use durabletask::EntityQuery;
+///
+/// let counters = EntityQuery {
+///     id_prefix: Some("@counter@".to_owned()),
+///     include_state: true,
+///     ..EntityQuery::default()
+/// };
+/// assert_eq!(counters.page_size, 0);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntityQuery {
     /// With an id that begins so, for example `@counter@`.
@@ -71,6 +96,13 @@ pub struct EntityQuery {
 }
 
 /// What to clean in [`Client::clean_entity_storage`].
+///
+/// ```
+/// use durabletask::EntityCleaning;
+///
+/// let locks_only = EntityCleaning { remove_empty: false, ..EntityCleaning::default() };
+/// assert!(locks_only.release_orphaned_locks);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntityCleaning {
     /// Forget entities that have no state and nothing to do.
@@ -90,6 +122,18 @@ impl Default for EntityCleaning {
 }
 
 /// What a cleaning did. Schedulers that clean by themselves find nothing left to do.
+///
+/// ```
+/// use durabletask::{Client, Connection, EntityCleaning};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
+/// let cleaned = client.clean_entity_storage(EntityCleaning::default()).await?;
+/// println!("{} entities are gone", cleaned.removed);
+/// # Ok(())
+/// # }
+/// # let _ = example;
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EntitiesCleaned {
     /// How many empty entities are gone.

@@ -7,6 +7,22 @@ use tonic::{Code, Status};
 use crate::payloads::PayloadStoreError;
 
 /// Why a client call did not succeed.
+///
+/// ```
+/// use durabletask::{Client, Connection, ClientError, Orchestration};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
+/// const SHOP: Orchestration<u32, ()> = Orchestration::new("shop");
+/// match client.start(&SHOP, &5).instance_id("order-1").send().await {
+///     Ok(id) => println!("{id} is under way"),
+///     Err(ClientError::AlreadyExists { instance_id }) => println!("{instance_id} is already"),
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok(())
+/// # }
+/// # let _ = example;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {

@@ -10,6 +10,13 @@ use futures_util::stream::{self, Stream};
 use super::{Client, ClientError, Status};
 
 /// Which finished instances to list. All conditions must hold.
+///
+/// ```
+/// use durabletask::{InstanceIdQuery, Status};
+///
+/// let failed = InstanceIdQuery { statuses: vec![Status::Failed], ..InstanceIdQuery::default() };
+/// assert_eq!(failed.continuation, None);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InstanceIdQuery {
     /// With one of these terminal statuses; empty for any.
@@ -25,6 +32,25 @@ pub struct InstanceIdQuery {
 }
 
 /// One page of ids.
+///
+/// ```
+/// use durabletask::{Client, Connection, InstanceIdQuery};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
+/// let mut query = InstanceIdQuery::default();
+/// loop {
+///     let page = client.instance_id_page(&query).await?;
+///     println!("{:?}", page.instance_ids);
+///     match page.continuation {
+///         Some(next) => query.continuation = Some(next),
+///         None => break,
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// # let _ = example;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceIdPage {
     /// The ids.

@@ -44,6 +44,22 @@ const WAIT_SLICE: Duration = Duration::from_secs(30);
 /// Reads are retried while the scheduler is unavailable. Mutations are not: a
 /// lost answer may hide a success, and only the caller knows whether a
 /// repetition is harmless.
+///
+/// ```
+/// use durabletask::{Client, Connection, Orchestration, Payloads};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
+/// const SHOP: Orchestration<u32, String> = Orchestration::new("shop");
+/// let id = client.start(&SHOP, &5).send().await?;
+/// let done = client
+///     .wait_for_completion(&id, Payloads::Include, std::time::Duration::from_secs(60))
+///     .await?;
+/// println!("{}", done.output::<String>()?);
+/// # Ok(())
+/// # }
+/// # let _ = example;
+/// ```
 #[derive(Clone, Debug)]
 pub struct Client {
     service: Service,

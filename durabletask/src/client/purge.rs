@@ -15,6 +15,17 @@ const IDS_PER_CALL: usize = 500;
 const MAX_CALLS: usize = 10_000;
 
 /// Which finished instances to purge. All conditions must hold.
+///
+/// ```
+/// use durabletask::{PurgeFilter, Recursive, Status};
+///
+/// let completed = PurgeFilter {
+///     statuses: vec![Status::Completed],
+///     recursive: Recursive::Yes,
+///     ..PurgeFilter::default()
+/// };
+/// assert_eq!(completed.timeout, None);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PurgeFilter {
     /// Created at or after this instant.
@@ -30,6 +41,18 @@ pub struct PurgeFilter {
 }
 
 /// What a purge did.
+///
+/// ```
+/// use durabletask::{Client, Connection, PurgeFilter};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
+/// let purged = client.purge_where(&PurgeFilter::default()).await?;
+/// println!("{} are gone, and that is all: {}", purged.deleted, purged.complete);
+/// # Ok(())
+/// # }
+/// # let _ = example;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purged {
     /// How many instances are gone.

@@ -12,6 +12,13 @@ use super::state::{InstanceState, Payloads, Status};
 use super::{Client, ClientError};
 
 /// Which instances to list. All conditions must hold.
+///
+/// ```
+/// use durabletask::{InstanceQuery, Payloads, Status};
+///
+/// let running = InstanceQuery { statuses: vec![Status::Running], ..InstanceQuery::default() };
+/// assert_eq!(running.payloads, Payloads::Omit);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceQuery {
     /// With one of these statuses; empty for any.
@@ -45,6 +52,20 @@ impl Default for InstanceQuery {
 }
 
 /// One page of instances.
+///
+/// ```
+/// use durabletask::{Client, Connection, InstanceQuery};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
+/// let page = client.query(InstanceQuery::default()).await?;
+/// for instance in &page.instances {
+///     println!("{}: {:?}", instance.instance_id, instance.status);
+/// }
+/// # Ok(())
+/// # }
+/// # let _ = example;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstancePage {
     /// The instances.

@@ -14,6 +14,18 @@ use super::state::Status;
 use super::{Client, ClientError};
 
 /// What a start may do if the instance id is taken.
+///
+/// ```
+/// use durabletask::{Client, Connection, IdReuse, Orchestration};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
+/// const SHOP: Orchestration<u32, ()> = Orchestration::new("shop");
+/// client.start(&SHOP, &5).instance_id("order-1").reuse(IdReuse::Finished).send().await?;
+/// # Ok(())
+/// # }
+/// # let _ = example;
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum IdReuse {
     /// What the scheduler does by default.
@@ -28,6 +40,19 @@ pub enum IdReuse {
 }
 
 /// A start being prepared; made by [`Client::start`].
+///
+/// ```
+/// use durabletask::{Client, Connection, Orchestration};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
+/// const SHOP: Orchestration<u32, ()> = Orchestration::new("shop");
+/// let id = client.start(&SHOP, &5).version("2").tag("team", "blue").send().await?;
+/// println!("{id} is under way");
+/// # Ok(())
+/// # }
+/// # let _ = example;
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is started until `send` is awaited"]
 pub struct StartRequest {

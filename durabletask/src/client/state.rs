@@ -11,6 +11,18 @@ use serde::de::DeserializeOwned;
 use super::ClientError;
 
 /// Whether a read brings inputs and outputs along.
+///
+/// ```
+/// use durabletask::{Client, Connection, Payloads};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
+/// let state = client.get("order-1", Payloads::Omit).await?;
+/// assert!(state.is_none_or(|state| state.output_json.is_none()));
+/// # Ok(())
+/// # }
+/// # let _ = example;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payloads {
     /// It does.
@@ -20,6 +32,13 @@ pub enum Payloads {
 }
 
 /// Where an instance is in its life.
+///
+/// ```
+/// use durabletask::Status;
+///
+/// assert!(Status::Failed.is_terminal());
+/// assert!(!Status::Suspended.is_terminal());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
     /// Accepted and not begun.
@@ -81,6 +100,22 @@ impl Status {
 }
 
 /// What the scheduler tells about an instance. Payloads are JSON text.
+///
+/// ```
+/// use durabletask::{Client, Connection, Payloads};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
+/// if let Some(state) = client.get("order-1", Payloads::Include).await? {
+///     match &state.failure {
+///         Some(failure) => println!("{} failed: {failure}", state.name),
+///         None => println!("{} is {:?}", state.name, state.status),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// # let _ = example;
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct InstanceState {
     /// The instance's id.

@@ -11,6 +11,18 @@ use super::store::{PayloadStore, PayloadStoreError};
 const PREFIX: &str = "blob:v1:memory:";
 
 /// Keeps payloads in memory. Clones share what they keep.
+///
+/// ```
+/// use durabletask::{InMemoryPayloadStore, PayloadStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), durabletask::PayloadStoreError> {
+/// let store = InMemoryPayloadStore::new();
+/// let token = store.put("order-1", "a long text").await?;
+/// assert_eq!(store.clone().get(&token).await?, "a long text");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct InMemoryPayloadStore {
     payloads: Arc<Mutex<HashMap<String, String>>>,

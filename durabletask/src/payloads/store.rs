@@ -7,6 +7,44 @@ use async_trait::async_trait;
 /// A payload must stay as long as any history may be read that holds its token;
 /// the protocol has no message that would tell when that is over. Stores are
 /// usually emptied by age, later than the task hub is.
+///
+/// ```
+/// use std::path::PathBuf;
+///
+/// use durabletask::{PayloadStore, PayloadStoreError};
+///
+/// /// Keeps payloads in a folder that all workers share.
+/// struct Folder(PathBuf);
+///
+/// const PREFIX: &str = "blob:v1:folder:";
+///
+/// #[async_trait::async_trait]
+/// impl PayloadStore for Folder {
+///     async fn put(&self, _instance_id: &str, payload: &str) -> Result<String, PayloadStoreError> {
+///         let name = uuid::Uuid::new_v4().simple().to_string();
+///         tokio::fs::write(self.0.join(&name), payload)
+///             .await
+///             .map_err(|error| PayloadStoreError::Transient(error.to_string()))?;
+///         Ok(format!("{PREFIX}{name}"))
+///     }
+///
+///     async fn get(&self, token: &str) -> Result<String, PayloadStoreError> {
+///         // A name that this store gave has no separators in it.
+///         let name = token
+///             .strip_prefix(PREFIX)
+///             .filter(|name| name.chars().all(|letter| letter.is_ascii_hexdigit()))
+///             .ok_or_else(|| PayloadStoreError::Permanent(format!("{token} is not from here")))?;
+///         tokio::fs::read_to_string(self.0.join(name))
+///             .await
+///             .map_err(|error| PayloadStoreError::Permanent(error.to_string()))
+///     }
+///
+///     fn owns(&self, text: &str) -> bool {
+///         text.starts_with(PREFIX)
+///     }
+/// }
+/// # let _ = Folder(PathBuf::new());
+/// ```
 #[async_trait]
 pub trait PayloadStore: Send + Sync {
     /// Keeps `payload`, which belongs to the given instance (empty if unknown),
@@ -31,6 +69,19 @@ pub trait PayloadStore: Send + Sync {
 }
 
 /// Why a payload cannot be kept or read.
+///
+/// ```
+/// use durabletask::PayloadStoreError;
+///
+/// /// What an HTTP status of a store means for the work item.
+/// fn refusal(status: u16) -> PayloadStoreError {
+///     match status {
+///         408 | 429 | 500.. => PayloadStoreError::Transient(format!("status {status}")),
+///         _ => PayloadStoreError::Permanent(format!("status {status}")),
+///     }
+/// }
+/// assert!(matches!(refusal(404), PayloadStoreError::Permanent(_)));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PayloadStoreError {

@@ -9,6 +9,16 @@ use durabletask_proto as proto;
 use prost::Message;
 
 /// What the worker does with a turn whose decisions do not fit into one message.
+///
+/// ```
+/// use durabletask::{Connection, Worker};
+/// use durabletask::worker::OversizedTurns;
+///
+/// let connection = Connection::insecure("http://127.0.0.1:8080", "default")?;
+/// let worker = Worker::builder(&connection).oversized_turns(OversizedTurns::Chunk).build()?;
+/// # let _ = worker;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OversizedTurns {
     /// It fails the orchestration with `OrchestratorResponseTooLarge`.

@@ -8,6 +8,16 @@ use super::limits::Options;
 use super::versioning::VersionMatch;
 
 /// Which work items the worker asks for.
+///
+/// ```
+/// use durabletask::{Connection, Worker};
+/// use durabletask::worker::WorkItemFilters;
+///
+/// let connection = Connection::insecure("http://127.0.0.1:8080", "default")?;
+/// let worker = Worker::builder(&connection).work_item_filters(WorkItemFilters::Registered).build()?;
+/// # let _ = worker;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WorkItemFilters {
     /// All. What no handler is registered for fails, as in the official SDKs

@@ -38,6 +38,18 @@ pub use status::{ConnectionStatus, WorkerStatus};
 pub use versioning::{OnVersionMismatch, VersionMatch, Versioning};
 
 /// Why a worker cannot be built.
+///
+/// ```
+/// use durabletask::{Activity, ActivityContext, Connection, Registry, Worker, WorkerError};
+///
+/// const ECHO: Activity<u32, u32> = Activity::new("echo");
+///
+/// let connection = Connection::insecure("http://127.0.0.1:8080", "default")?;
+/// let echo = || Registry::new().activity(&ECHO, async |_: ActivityContext, n: u32| Ok(n));
+/// let twice = Worker::builder(&connection).registry(echo()).registry(echo()).build();
+/// assert!(matches!(twice, Err(WorkerError::Duplicates(_))));
+/// # Ok::<(), durabletask::ConnectionError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkerError {
@@ -50,6 +62,27 @@ pub enum WorkerError {
 }
 
 /// Runs the orchestrations, activities and entities of a [`Registry`] for one task hub.
+///
+/// ```
+/// use durabletask::{Activity, ActivityContext, Connection, Registry, Worker};
+/// use tokio_util::sync::CancellationToken;
+///
+/// const ECHO: Activity<u32, u32> = Activity::new("echo");
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let connection = Connection::insecure("http://127.0.0.1:8080", "default")?;
+/// let worker = Worker::builder(&connection)
+///     .registry(Registry::new().activity(&ECHO, async |_: ActivityContext, n: u32| Ok(n)))
+///     .build()?;
+/// let stop = CancellationToken::new();
+/// let running = tokio::spawn(worker.run(stop.clone()));
+/// // Once the process is told to end:
+/// stop.cancel();
+/// running.await??;
+/// # Ok(())
+/// # }
+/// # let _ = example;
+/// ```
 pub struct Worker {
     connection: Connection,
     registry: Arc<Registry>,
@@ -58,6 +91,20 @@ pub struct Worker {
 }
 
 /// A worker being configured; made by [`Worker::builder`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use durabletask::{Connection, Worker};
+///
+/// let connection = Connection::insecure("http://127.0.0.1:8080", "default")?;
+/// let builder = Worker::builder(&connection)
+///     .max_concurrent_activities(20)
+///     .grace_period(Duration::from_secs(10));
+/// let worker = builder.build()?;
+/// # let _ = worker;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "call `build` to get the worker"]
 pub struct WorkerBuilder {

@@ -10,6 +10,16 @@ use tokio_util::sync::CancellationToken;
 /// It can do so only for activities that run in the same process as the turn
 /// that makes them needless; the protocol has no message for it. The future is
 /// dropped at its next await, so cleaning up belongs into destructors.
+///
+/// ```
+/// use durabletask::{Connection, Worker};
+/// use durabletask::worker::CancelActivities;
+///
+/// let connection = Connection::insecure("http://127.0.0.1:8080", "default")?;
+/// let worker = Worker::builder(&connection).cancel_activities(CancelActivities::WhenGivenUp).build()?;
+/// # let _ = worker;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CancelActivities {
     /// Never.

@@ -6,6 +6,14 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 /// How a worker is, at one moment; see [`Worker::status`](super::Worker::status).
+///
+/// ```
+/// use durabletask::worker::{ConnectionStatus, WorkerStatus};
+///
+/// let status = WorkerStatus::default();
+/// assert_eq!(status.connection, ConnectionStatus::NotStarted);
+/// assert_eq!(status.activities_in_flight, 0);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerStatus {
@@ -24,6 +32,22 @@ pub struct WorkerStatus {
 }
 
 /// How a worker stands with the scheduler.
+///
+/// ```
+/// use durabletask::worker::ConnectionStatus;
+///
+/// /// What a health check says.
+/// fn healthy(connection: &ConnectionStatus) -> bool {
+///     match connection {
+///         ConnectionStatus::Disconnected { reason } => {
+///             eprintln!("the scheduler is lost: {reason}");
+///             false
+///         }
+///         _ => true,
+///     }
+/// }
+/// assert!(healthy(&ConnectionStatus::Draining));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionStatus {

@@ -28,6 +28,13 @@ pub struct Versioning {
 }
 
 /// Which orchestrations match a worker's version.
+///
+/// ```
+/// use durabletask::worker::{VersionMatch, Versioning};
+///
+/// let versioning = Versioning::new("2.1").matching(VersionMatch::Strict);
+/// assert_eq!(versioning.matching, VersionMatch::Strict);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum VersionMatch {
     /// All.
@@ -40,6 +47,13 @@ pub enum VersionMatch {
 }
 
 /// What becomes of an orchestration whose version does not match.
+///
+/// ```
+/// use durabletask::worker::{OnVersionMismatch, Versioning};
+///
+/// let versioning = Versioning::new("2.1").on_mismatch(OnVersionMismatch::Fail);
+/// assert_eq!(versioning.on_mismatch, OnVersionMismatch::Fail);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnVersionMismatch {
     /// It goes back to the scheduler, for a worker of another version.

@@ -17,6 +17,18 @@ use super::context::{EntityAction, EntityContext};
 use super::id::EntityId;
 
 /// Operations for one entity, in order, with the state that they start from.
+///
+/// ```
+/// use durabletask_core::{EntityBatch, EntityId};
+///
+/// let batch = EntityBatch {
+///     id: EntityId::new("counter", "clicks")?,
+///     state: Some("3".to_owned()),
+///     operations: Vec::new(),
+/// };
+/// assert_eq!(batch.id.to_string(), "@counter@clicks");
+/// # Ok::<(), durabletask_core::InvalidEntityId>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityBatch {
     /// The entity.
@@ -28,6 +40,22 @@ pub struct EntityBatch {
 }
 
 /// A call or signal of an entity.
+///
+/// ```
+/// use durabletask_core::{EntityCaller, EntityOperation};
+///
+/// let call = EntityOperation {
+///     name: "add".to_owned(),
+///     request_id: "r1".to_owned(),
+///     input: Some("4".to_owned()),
+///     caller: Some(EntityCaller {
+///         instance_id: "order-1".to_owned(),
+///         execution_id: None,
+///     }),
+/// };
+/// let signal = EntityOperation { caller: None, ..call };
+/// assert_eq!(signal.name, "add");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityOperation {
     /// The operation's name.
@@ -41,6 +69,16 @@ pub struct EntityOperation {
 }
 
 /// The orchestration that called an entity.
+///
+/// ```
+/// use durabletask_core::EntityCaller;
+///
+/// let caller = EntityCaller {
+///     instance_id: "order-1".to_owned(),
+///     execution_id: Some("e1".to_owned()),
+/// };
+/// assert_eq!(caller.instance_id, "order-1");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityCaller {
     /// Its instance id.
@@ -50,6 +88,44 @@ pub struct EntityCaller {
 }
 
 /// What a batch did.
+///
+/// ```
+/// # fn block_on<F: Future>(future: F) -> F::Output {
+/// #     let mut future = std::pin::pin!(future);
+/// #     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+/// #     loop {
+/// #         if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut context) {
+/// #             return output;
+/// #         }
+/// #     }
+/// # }
+/// use chrono::Utc;
+/// use durabletask_core::{
+///     Entity, EntityBatch, EntityHandlers, EntityOperation, Operation, Registry, run_batch,
+/// };
+///
+/// const COUNTER: Entity<i64> = Entity::new("counter");
+/// const ADD: Operation<i64, i64, i64> = Operation::new("add");
+///
+/// let handlers = EntityHandlers::new().operation(&ADD, |sum, _, n| {
+///     *sum += n;
+///     Ok(*sum)
+/// });
+/// let registry = Registry::new().entity(&COUNTER, handlers);
+/// let batch = EntityBatch {
+///     id: COUNTER.id("clicks").into(),
+///     state: Some("3".to_owned()),
+///     operations: vec![EntityOperation {
+///         name: "add".to_owned(),
+///         request_id: "r1".to_owned(),
+///         input: Some("4".to_owned()),
+///         caller: None,
+///     }],
+/// };
+/// let result = block_on(run_batch(&registry, batch, Utc::now));
+/// assert_eq!(result.state.as_deref(), Some("7"));
+/// assert!(result.actions.is_empty());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityBatchResult {
     /// The state after the last operation, JSON text; `None` if it has none.
@@ -63,6 +139,43 @@ pub struct EntityBatchResult {
 }
 
 /// How an operation ended.
+///
+/// ```
+/// # fn block_on<F: Future>(future: F) -> F::Output {
+/// #     let mut future = std::pin::pin!(future);
+/// #     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+/// #     loop {
+/// #         if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut context) {
+/// #             return output;
+/// #         }
+/// #     }
+/// # }
+/// use chrono::Utc;
+/// use durabletask_core::{
+///     Entity, EntityBatch, EntityHandlers, EntityOperation, Operation, Registry, run_batch,
+/// };
+///
+/// const COUNTER: Entity<i64> = Entity::new("counter");
+/// const ADD: Operation<i64, i64, i64> = Operation::new("add");
+///
+/// let handlers = EntityHandlers::new().operation(&ADD, |sum, _, n| {
+///     *sum += n;
+///     Ok(*sum)
+/// });
+/// let registry = Registry::new().entity(&COUNTER, handlers);
+/// let batch = EntityBatch {
+///     id: COUNTER.id("clicks").into(),
+///     state: Some("3".to_owned()),
+///     operations: vec![EntityOperation {
+///         name: "add".to_owned(),
+///         request_id: "r1".to_owned(),
+///         input: Some("4".to_owned()),
+///         caller: None,
+///     }],
+/// };
+/// let result = block_on(run_batch(&registry, batch, Utc::now));
+/// assert_eq!(result.outcomes[0].result, Ok("7".to_owned()));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperationOutcome {
     /// The output, JSON text, or why there is none.
@@ -240,6 +353,43 @@ fn action_to_wire(action: EntityAction) -> OperationActionType {
 /// An operation that fails or panics leaves no trace but its failure. If nothing is
 /// registered under the entity's name, every operation fails with `EntityTaskNotFound`
 /// and the state stays.
+///
+/// ```
+/// # fn block_on<F: Future>(future: F) -> F::Output {
+/// #     let mut future = std::pin::pin!(future);
+/// #     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+/// #     loop {
+/// #         if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut context) {
+/// #             return output;
+/// #         }
+/// #     }
+/// # }
+/// use chrono::Utc;
+/// use durabletask_core::{
+///     Entity, EntityBatch, EntityHandlers, EntityOperation, Operation, Registry, run_batch,
+/// };
+///
+/// const COUNTER: Entity<i64> = Entity::new("counter");
+/// const ADD: Operation<i64, i64, i64> = Operation::new("add");
+///
+/// let handlers = EntityHandlers::new().operation(&ADD, |sum, _, n| {
+///     *sum += n;
+///     Ok(*sum)
+/// });
+/// let registry = Registry::new().entity(&COUNTER, handlers);
+/// let batch = EntityBatch {
+///     id: COUNTER.id("clicks").into(),
+///     state: Some("3".to_owned()),
+///     operations: vec![EntityOperation {
+///         name: "add".to_owned(),
+///         request_id: "r1".to_owned(),
+///         input: Some("4".to_owned()),
+///         caller: None,
+///     }],
+/// };
+/// let result = block_on(run_batch(&registry, batch, Utc::now));
+/// assert_eq!(result.state.as_deref(), Some("7"));
+/// ```
 pub async fn run_batch(
     registry: &Registry,
     batch: EntityBatch,

@@ -18,6 +18,20 @@ use super::id::{EntityId, EntityRef};
 const NAMESPACE: Uuid = Uuid::from_u128(0x2f0c_4a3d_8d5b_4a51_9d7e_6b52_1c0f_77a4);
 
 /// What an operation sends out. It leaves only if the operation succeeds.
+///
+/// ```
+/// use durabletask_core::EntityAction;
+///
+/// /// Whom an operation turns to.
+/// fn receiver(action: &EntityAction) -> String {
+///     match action {
+///         EntityAction::Signal { entity_id, .. } => entity_id.to_string(),
+///         EntityAction::Start { instance_id, .. } => instance_id.clone(),
+///         _ => "someone new".to_owned(),
+///     }
+/// }
+/// # let _ = receiver;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EntityAction {
@@ -48,6 +62,16 @@ pub enum EntityAction {
 }
 
 /// How an entity starts an orchestration.
+///
+/// ```
+/// use durabletask_core::EntityStartOptions;
+///
+/// let options = EntityStartOptions {
+///     instance_id: Some("report-2026-08".to_owned()),
+///     ..EntityStartOptions::default()
+/// };
+/// assert_eq!(options.start_at, None);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntityStartOptions {
     /// The new instance's id; `None` for one that follows from the operation, so that
@@ -62,6 +86,27 @@ pub struct EntityStartOptions {
 /// The call or signal that an operation answers, and what it may send out.
 ///
 /// Cheap to clone; clones belong to the same operation.
+///
+/// ```
+/// use durabletask_core::{Entity, EntityContext, Failure, Operation, Orchestration};
+///
+/// const ALARM: Entity<u32> = Entity::new("alarm");
+/// const RING: Operation<u32, (), ()> = Operation::new("ring");
+/// const ESCALATE: Orchestration<String, ()> = Orchestration::new("escalate");
+///
+/// /// Counts the rings; at the third, someone is to look after it.
+/// fn ring(rings: &mut u32, ctx: &EntityContext, (): ()) -> Result<(), Failure> {
+///     *rings += 1;
+///     if *rings == 3 {
+///         ctx.start_orchestration(&ESCALATE, &ctx.id().key().to_owned())?;
+///     }
+///     Ok(())
+/// }
+///
+/// let handlers = durabletask_core::EntityHandlers::new().operation(&RING, ring);
+/// let registry = durabletask_core::Registry::new().entity(&ALARM, handlers);
+/// assert!(registry.duplicates().is_empty());
+/// ```
 #[derive(Clone)]
 pub struct EntityContext {
     inner: Arc<Inner>,

@@ -8,6 +8,13 @@ use super::id::{EntityId, EntityRef};
 /// An entity's name with the type of its state, which travels as JSON.
 ///
 /// Names are compared without regard to case.
+///
+/// ```
+/// use durabletask_core::Entity;
+///
+/// const ACCOUNT: Entity<i64> = Entity::new("account");
+/// assert_eq!(ACCOUNT.id("ada").to_string(), "@account@ada");
+/// ```
 pub struct Entity<S> {
     name: &'static str,
     state: PhantomData<fn() -> S>,
@@ -57,6 +64,14 @@ impl<S> Entity<S> {
 /// An operation's name with the types of the entity's state, its input and its output.
 ///
 /// Names are compared without regard to case.
+///
+/// ```
+/// use durabletask_core::Operation;
+///
+/// /// Takes an amount from an account; yields what is left.
+/// const WITHDRAW: Operation<i64, u32, i64> = Operation::new("withdraw");
+/// assert_eq!(WITHDRAW.name(), "withdraw");
+/// ```
 pub struct Operation<S, I, O> {
     name: &'static str,
     types: PhantomData<fn(S, I) -> O>,

@@ -29,6 +29,23 @@ const DELETE: &str = "delete";
 /// Each operation is a transaction: if it fails or panics, the state is as before and
 /// nothing that it sent out leaves. An operation may run again if its worker is lost.
 /// The operation `delete`, which deletes the state, is there without being written.
+///
+/// ```
+/// use durabletask_core::{Entity, EntityHandlers, Failure, Operation, Registry};
+///
+/// const ACCOUNT: Entity<i64> = Entity::new("account");
+/// const WITHDRAW: Operation<i64, i64, i64> = Operation::new("withdraw");
+///
+/// let handlers = EntityHandlers::new().operation(&WITHDRAW, |balance: &mut i64, _, amount| {
+///     if amount > *balance {
+///         return Err(Failure::new("Overdrawn", "there is not enough on it").permanent());
+///     }
+///     *balance -= amount;
+///     Ok(*balance)
+/// });
+/// let registry = Registry::new().entity(&ACCOUNT, handlers);
+/// assert!(registry.duplicates().is_empty());
+/// ```
 pub struct EntityHandlers<S> {
     initial: Initial<S>,
     operations: BTreeMap<String, Handler<S>>,

@@ -31,6 +31,13 @@ pub struct EntityId {
 }
 
 /// A text that is no entity id.
+///
+/// ```
+/// use durabletask_core::EntityId;
+///
+/// let error = "counter".parse::<EntityId>().unwrap_err();
+/// assert!(error.to_string().contains("@name@key"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not an entity id: it reads @name@key, the name is not empty and has no '@', and all of it has at most 100 characters"
@@ -117,6 +124,15 @@ impl TryFrom<String> for EntityId {
 }
 
 /// An entity's id with the type of its state; made by [`Entity::id`](crate::Entity::id).
+///
+/// ```
+/// use durabletask_core::{Entity, EntityRef};
+///
+/// const COUNTER: Entity<u32> = Entity::new("Counter");
+///
+/// let clicks: EntityRef<u32> = COUNTER.id("clicks");
+/// assert_eq!(clicks.id().to_string(), "@counter@clicks");
+/// ```
 pub struct EntityRef<S> {
     id: EntityId,
     state: PhantomData<fn() -> S>,

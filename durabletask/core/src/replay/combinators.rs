@@ -8,6 +8,23 @@ use std::task::{Context, Poll};
 use futures_util::stream::{FuturesUnordered, Stream};
 
 /// Which of two futures came first.
+///
+/// ```
+/// use durabletask_core::{Activity, Either, Failure, OrchestrationContext, select};
+///
+/// const FAST: Activity<(), u32> = Activity::new("fast");
+/// const GOOD: Activity<(), String> = Activity::new("good");
+///
+/// async fn either(ctx: &OrchestrationContext) -> Result<String, Failure> {
+///     let fast = ctx.call_activity(&FAST, &());
+///     let good = ctx.call_activity(&GOOD, &());
+///     Ok(match select(good, fast).await {
+///         Either::Left(text) => text?,
+///         Either::Right(number) => number?.to_string(),
+///     })
+/// }
+/// # let _ = either;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Either<A, B> {
     /// The first one.
@@ -20,6 +37,23 @@ pub enum Either<A, B> {
 ///
 /// A dropped timer is taken back, a dropped event task gives up its place; a
 /// dropped activity goes on unobserved. If both are ready, the first wins.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use durabletask_core::{Either, Event, Failure, OrchestrationContext, select};
+///
+/// const GO: Event<u32> = Event::new("go");
+///
+/// async fn go_or_default(ctx: &OrchestrationContext) -> Result<u32, Failure> {
+///     let deadline = ctx.create_timer(Duration::from_secs(3600));
+///     match select(ctx.wait_for_event(&GO), deadline).await {
+///         Either::Left(number) => Ok(number?),
+///         Either::Right(()) => Ok(0),
+///     }
+/// }
+/// # let _ = go_or_default;
+/// ```
 pub async fn select<A, B>(first: A, second: B) -> Either<A::Output, B::Output>
 where
     A: Future,
@@ -67,6 +101,18 @@ where
 /// The first error ends it; the tasks that are still under way go on unobserved.
 /// The cost of an event does not grow with the number of futures.
 ///
+/// ```
+/// use durabletask_core::{Activity, Failure, OrchestrationContext, when_all};
+///
+/// const COUNT: Activity<String, u64> = Activity::new("count");
+///
+/// async fn total(ctx: OrchestrationContext, files: Vec<String>) -> Result<u64, Failure> {
+///     let counts = when_all(files.iter().map(|file| ctx.call_activity(&COUNT, file))).await?;
+///     Ok(counts.iter().sum())
+/// }
+/// # let _ = total;
+/// ```
+///
 /// # Errors
 ///
 /// The first error that occurs.
@@ -90,6 +136,17 @@ where
 }
 
 /// The future that [`when_all`] makes.
+///
+/// ```
+/// use durabletask_core::{Activity, OrchestrationContext, Task, WhenAll, when_all};
+///
+/// const COUNT: Activity<u32, u64> = Activity::new("count");
+///
+/// fn begin(ctx: &OrchestrationContext) -> WhenAll<Task<u64>, u64> {
+///     when_all((0..3).map(|part| ctx.call_activity(&COUNT, &part)))
+/// }
+/// # let _ = begin;
+/// ```
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct WhenAll<F, T> {
     pending: FuturesUnordered<Indexed<F>>,
@@ -143,6 +200,20 @@ where
 
 /// Waits for the first of several futures; yields its index and value and drops
 /// the others. An empty list is never ready.
+///
+/// ```
+/// use durabletask_core::{Activity, Failure, OrchestrationContext, when_any};
+///
+/// const ASK: Activity<String, u32> = Activity::new("ask");
+///
+/// /// The first answer, and who gave it.
+/// async fn first(ctx: OrchestrationContext, mirrors: Vec<String>) -> Result<(String, u32), Failure> {
+///     let asked = mirrors.iter().map(|mirror| ctx.call_activity(&ASK, mirror));
+///     let (which, answer) = when_any(asked).await;
+///     Ok((mirrors[which].clone(), answer?))
+/// }
+/// # let _ = first;
+/// ```
 pub fn when_any<I, F>(futures: I) -> WhenAny<F>
 where
     I: IntoIterator<Item = F>,
@@ -154,6 +225,17 @@ where
 }
 
 /// The future that [`when_any`] makes.
+///
+/// ```
+/// use durabletask_core::{Activity, OrchestrationContext, Task, WhenAny, when_any};
+///
+/// const ASK: Activity<u32, u64> = Activity::new("ask");
+///
+/// fn begin(ctx: &OrchestrationContext) -> WhenAny<Task<u64>> {
+///     when_any((0..3).map(|mirror| ctx.call_activity(&ASK, &mirror)))
+/// }
+/// # let _ = begin;
+/// ```
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct WhenAny<F> {
     futures: Vec<Pin<Box<F>>>,

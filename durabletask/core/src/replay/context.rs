@@ -27,12 +27,40 @@ use super::tasks::{EventTask, Task, Timer};
 ///
 /// Tasks are scheduled when they are called, in program order; the returned
 /// future only waits. Cheap to clone.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use durabletask_core::{Activity, Failure, OrchestrationContext};
+///
+/// const REMIND: Activity<String, ()> = Activity::new("remind");
+///
+/// async fn tomorrow(ctx: OrchestrationContext, whom: String) -> Result<(), Failure> {
+///     ctx.set_custom_status("waiting")?;
+///     ctx.create_timer(Duration::from_secs(24 * 3600)).await;
+///     Ok(ctx.call_activity(&REMIND, &whom).await?)
+/// }
+/// # let _ = tomorrow;
+/// ```
 #[derive(Clone)]
 pub struct OrchestrationContext {
     shared: Arc<Shared>,
 }
 
 /// How an activity is called.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use durabletask_core::{RetryPolicy, TaskOptions};
+///
+/// let options = TaskOptions {
+///     retry: Some(RetryPolicy::new(5, Duration::from_secs(10))),
+///     start_to_close: Some(Duration::from_secs(60)),
+///     ..TaskOptions::default()
+/// };
+/// assert_eq!(options.version, None);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskOptions {
     /// How failures are tried again; `None` for a single attempt.
@@ -49,9 +77,29 @@ pub struct TaskOptions {
 }
 
 /// The tag that tells an activity's worker how long the call may run, in milliseconds.
+///
+/// ```
+/// use durabletask_core::{ActivityContext, START_TO_CLOSE_TAG};
+///
+/// /// How long this attempt may run, in milliseconds.
+/// fn limit(ctx: &ActivityContext) -> Option<u64> {
+///     ctx.tags().get(START_TO_CLOSE_TAG)?.parse().ok()
+/// }
+/// # assert_eq!(limit(&ActivityContext::new("a", "b", 0)), None);
+/// ```
 pub const START_TO_CLOSE_TAG: &str = "durabletask.startToCloseMs";
 
 /// How a sub-orchestration is started.
+///
+/// ```
+/// use durabletask_core::SubOrchestrationOptions;
+///
+/// let options = SubOrchestrationOptions {
+///     instance_id: Some("invoice-7".to_owned()),
+///     ..SubOrchestrationOptions::default()
+/// };
+/// assert_eq!(options.retry, None);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SubOrchestrationOptions {
     /// Its instance id; `None` for `{execution id}:{task id in hex}`, which
@@ -66,6 +114,13 @@ pub struct SubOrchestrationOptions {
 }
 
 /// What becomes of external events that nobody took when the orchestration continues as new.
+///
+/// ```
+/// assert_eq!(
+///     durabletask_core::ContinueOptions::default().unprocessed_events,
+///     durabletask_core::UnprocessedEvents::Keep
+/// );
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnprocessedEvents {
     /// The next execution gets them, in the order of arrival.
@@ -76,6 +131,19 @@ pub enum UnprocessedEvents {
 }
 
 /// How an orchestration continues as new.
+///
+/// ```
+/// use durabletask_core::{ContinueOptions, Failure, OrchestrationContext};
+///
+/// async fn upgrade(ctx: OrchestrationContext, round: u32) -> Result<(), Failure> {
+///     let options = ContinueOptions {
+///         new_version: Some("2".to_owned()),
+///         ..ContinueOptions::default()
+///     };
+///     ctx.continue_as_new_with(&(round + 1), options)
+/// }
+/// # let _ = upgrade;
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContinueOptions {
     /// What becomes of external events that nobody took.

@@ -365,6 +365,20 @@ impl OrchestrationContext {
 /// [`OrchestrationContext::lock_entities`].
 ///
 /// Dropping it gives the request up; locks that are granted later are released at once.
+///
+/// ```
+/// use durabletask_core::{Entity, Failure, LockTask, OrchestrationContext};
+///
+/// const ACCOUNT: Entity<i64> = Entity::new("account");
+///
+/// async fn alone(ctx: &OrchestrationContext) -> Result<(), Failure> {
+///     let asked: LockTask = ctx.lock_entities([ACCOUNT.id("ada"), ACCOUNT.id("bob")]);
+///     let section = asked.await?;
+///     section.release();
+///     Ok(())
+/// }
+/// # let _ = alone;
+/// ```
 #[must_use = "the locks are asked for already; await it to know when they are held"]
 pub struct LockTask {
     inner: LockInner,
@@ -420,6 +434,24 @@ impl fmt::Debug for LockTask {
 
 /// Entities locked by this orchestration. Dropping it releases them, and so does the
 /// end of the orchestration, however it ends.
+///
+/// ```
+/// use durabletask_core::{Entity, Failure, Operation, OrchestrationContext};
+///
+/// const ACCOUNT: Entity<i64> = Entity::new("account");
+/// const ADD: Operation<i64, i64, i64> = Operation::new("add");
+///
+/// /// Nobody sees one account without the other.
+/// async fn transfer(ctx: OrchestrationContext, amount: i64) -> Result<(), Failure> {
+///     let (from, to) = (ACCOUNT.id("ada"), ACCOUNT.id("bob"));
+///     let section = ctx.lock_entities([&from, &to]).await?;
+///     ctx.call_entity(&from, &ADD, &-amount).await?;
+///     ctx.call_entity(&to, &ADD, &amount).await?;
+///     section.release();
+///     Ok(())
+/// }
+/// # let _ = transfer;
+/// ```
 #[must_use = "dropping it releases the locks"]
 pub struct CriticalSection {
     shared: Arc<Shared>,

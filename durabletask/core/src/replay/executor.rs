@@ -23,6 +23,32 @@ const MAX_SELF_WAKES: usize = 100_000;
 ///
 /// It can be fed the whole history at once or turn by turn: an execution that
 /// lived through its turns is in the same state as one that replays them.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use durabletask_core::testing::HistoryBuilder;
+/// use durabletask_core::{Activity, Execution, Failure, Orchestration, OrchestrationContext, Registry};
+///
+/// const GREET: Activity<String, String> = Activity::new("greet");
+/// const WELCOME: Orchestration<String, String> = Orchestration::new("welcome");
+///
+/// async fn welcome(ctx: OrchestrationContext, name: String) -> Result<String, Failure> {
+///     Ok(ctx.call_activity(&GREET, &name).await?)
+/// }
+///
+/// let registry = Arc::new(Registry::new().orchestration(&WELCOME, welcome));
+/// let mut execution = Execution::new("abc", None, registry);
+/// let past = HistoryBuilder::new()
+///     .orchestrator_started()
+///     .execution_started("welcome", "\"Ada\"")
+///     .task_scheduled(0, "greet");
+/// execution.replay(past.build());
+/// let new = HistoryBuilder::new().orchestrator_started().task_completed(0, "\"Hello\"");
+/// let result = execution.turn(new.build());
+/// assert!(result.completed);
+/// assert_eq!(execution.started().map(|started| started.name.as_str()), Some("welcome"));
+/// ```
 pub struct Execution {
     shared: Arc<Shared>,
     registry: Arc<Registry>,
@@ -33,6 +59,32 @@ pub struct Execution {
 }
 
 /// What a turn decided.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use durabletask_core::testing::HistoryBuilder;
+/// use durabletask_core::{Activity, Execution, Failure, Orchestration, OrchestrationContext, Registry};
+///
+/// const GREET: Activity<String, String> = Activity::new("greet");
+/// const WELCOME: Orchestration<String, String> = Orchestration::new("welcome");
+///
+/// async fn welcome(ctx: OrchestrationContext, name: String) -> Result<String, Failure> {
+///     Ok(ctx.call_activity(&GREET, &name).await?)
+/// }
+///
+/// let registry = Arc::new(Registry::new().orchestration(&WELCOME, welcome));
+/// let mut execution = Execution::new("abc", None, registry);
+/// let past = HistoryBuilder::new()
+///     .orchestrator_started()
+///     .execution_started("welcome", "\"Ada\"")
+///     .task_scheduled(0, "greet");
+/// execution.replay(past.build());
+/// let new = HistoryBuilder::new().orchestrator_started().task_completed(0, "\"Hello\"");
+/// let result = execution.turn(new.build());
+/// assert_eq!(result.actions.len(), 1);
+/// assert_eq!((result.completed, result.custom_status), (true, None));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct TurnResult {
     /// The decisions in program order; the end of the execution comes last.

@@ -19,6 +19,20 @@ use super::state::Shared;
 /// An activity, sub-orchestration or call of an entity under way, with all its attempts.
 ///
 /// Dropping it does not stop the work; the result is then not looked at.
+///
+/// ```
+/// use durabletask_core::{Activity, Failure, OrchestrationContext, Task};
+///
+/// const COUNT: Activity<String, u64> = Activity::new("count");
+///
+/// async fn both(ctx: OrchestrationContext, files: (String, String)) -> Result<u64, Failure> {
+///     // Both run at once, for both are scheduled here.
+///     let first: Task<u64> = ctx.call_activity(&COUNT, &files.0);
+///     let second = ctx.call_activity(&COUNT, &files.1);
+///     Ok(first.await? + second.await?)
+/// }
+/// # let _ = both;
+/// ```
 #[must_use = "the task is scheduled already; await it to learn how it ended"]
 pub struct Task<O> {
     inner: Inner,
@@ -128,6 +142,18 @@ impl<O> Drop for Task<O> {
 /// A durable timer.
 ///
 /// Dropping it takes it back, unless the scheduler has it already; then it fires unheard.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use durabletask_core::{OrchestrationContext, Timer};
+///
+/// async fn a_week(ctx: &OrchestrationContext) {
+///     let timer: Timer = ctx.create_timer(Duration::from_secs(7 * 24 * 3600));
+///     timer.await;
+/// }
+/// # let _ = a_week;
+/// ```
 #[must_use = "a timer does something only when it is awaited"]
 pub struct Timer {
     shared: Arc<Shared>,
@@ -173,6 +199,19 @@ impl Drop for Timer {
 ///
 /// Dropping it gives up the place in the queue; an event that it has got and
 /// not yielded goes to the next waiter.
+///
+/// ```
+/// use durabletask_core::{Event, EventTask, Failure, OrchestrationContext};
+///
+/// const APPROVAL: Event<bool> = Event::new("approval");
+///
+/// async fn two_of_them(ctx: &OrchestrationContext) -> Result<bool, Failure> {
+///     let first: EventTask<bool> = ctx.wait_for_event(&APPROVAL);
+///     let second = ctx.wait_for_event(&APPROVAL);
+///     Ok(first.await? && second.await?)
+/// }
+/// # let _ = two_of_them;
+/// ```
 #[must_use = "await it to get the event"]
 pub struct EventTask<T> {
     shared: Arc<Shared>,

@@ -62,6 +62,20 @@ pub struct TestHub {
 }
 
 /// Where a run ended.
+///
+/// ```
+/// use durabletask_core::testing::{TestHub, TestStatus};
+/// use durabletask_core::{Event, Failure, Orchestration, OrchestrationContext, Registry};
+///
+/// const GO: Event<u32> = Event::new("go");
+/// const WAIT: Orchestration<(), u32> = Orchestration::new("wait");
+///
+/// let registry = Registry::new().orchestration(&WAIT, async |ctx: OrchestrationContext, ()| {
+///     Ok(ctx.wait_for_event(&GO).await?)
+/// });
+/// let run = TestHub::new(registry).run(&WAIT, &(), |name, _| Err(Failure::new("Unexpected", name)));
+/// assert_eq!(run.status, TestStatus::Waiting);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TestStatus {
     /// It returned a value.
@@ -75,6 +89,25 @@ pub enum TestStatus {
 }
 
 /// What a run did.
+///
+/// ```
+/// use durabletask_core::testing::TestHub;
+/// use durabletask_core::{Activity, Failure, Orchestration, OrchestrationContext, Registry};
+/// use serde_json::json;
+///
+/// const PRICE: Activity<String, u32> = Activity::new("price");
+/// const SHOP: Orchestration<String, u32> = Orchestration::new("shop");
+///
+/// async fn shop(ctx: OrchestrationContext, item: String) -> Result<u32, Failure> {
+///     Ok(ctx.call_activity(&PRICE, &item).await? * 2)
+/// }
+///
+/// let registry = Registry::new().orchestration(&SHOP, shop);
+/// let run = TestHub::new(registry).run(&SHOP, &"tea".to_owned(), |_, _| Ok(json!(3)));
+/// assert_eq!(run.output(), Ok(6));
+/// assert_eq!(run.calls, [("price".to_owned(), json!("tea"))]);
+/// assert_eq!(run.executions, 1);
+/// ```
 #[derive(Clone, Debug)]
 pub struct TestRun<O> {
     /// Where it ended.

@@ -19,6 +19,10 @@ pub use hub::{TestHub, TestRun, TestStatus};
 pub use stored::{Divergence, StoredHistoryError, parse_history, replay_history, replay_json};
 
 /// The instant at which test clocks start: 2024-01-02T03:04:05Z.
+///
+/// ```
+/// assert_eq!(durabletask_core::testing::epoch().to_rfc3339(), "2024-01-02T03:04:05+00:00");
+/// ```
 #[must_use]
 pub fn epoch() -> DateTime<Utc> {
     DateTime::from_timestamp(1_704_164_645, 0).unwrap_or(DateTime::UNIX_EPOCH)

@@ -16,6 +16,28 @@ use crate::replay::Execution;
 const MAX_CAUSES: usize = 32;
 
 /// Where today's code leaves the path of a stored history.
+///
+/// ```
+/// use durabletask_core::testing::{StoredHistoryError, replay_json};
+/// use durabletask_core::{Failure, Orchestration, OrchestrationContext, Registry};
+///
+/// const SHOP: Orchestration<u32, ()> = Orchestration::new("shop");
+///
+/// let today = || {
+///     Registry::new().orchestration(&SHOP, async |_: OrchestrationContext, _: u32| {
+///         Ok::<_, Failure>(())
+///     })
+/// };
+/// let history = r#"[
+///     {"eventId": -1, "orchestratorStarted": {}},
+///     {"eventId": -1, "executionStarted": {"name": "shop", "input": "5"}},
+///     {"eventId": 0, "timerCreated": {}}
+/// ]"#;
+/// let Err(StoredHistoryError::Diverges(divergence)) = replay_json(today(), "a", history) else {
+///     panic!("it set no timer");
+/// };
+/// assert_eq!(divergence.position, 2);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Divergence {
     /// The position in the history at which it shows, counted from 0; the length
@@ -38,6 +60,21 @@ impl fmt::Display for Divergence {
 }
 
 /// Why a stored history does not replay.
+///
+/// ```
+/// use durabletask_core::testing::{StoredHistoryError, replay_json};
+/// use durabletask_core::{Failure, Orchestration, OrchestrationContext, Registry};
+///
+/// const SHOP: Orchestration<u32, ()> = Orchestration::new("shop");
+///
+/// let today = || {
+///     Registry::new().orchestration(&SHOP, async |_: OrchestrationContext, _: u32| {
+///         Ok::<_, Failure>(())
+///     })
+/// };
+/// let error = replay_json(today(), "a", "[{}]").unwrap_err();
+/// assert!(matches!(error, StoredHistoryError::Unreadable(_)), "{error}");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoredHistoryError {
     /// It cannot be read.
@@ -49,6 +86,26 @@ pub enum StoredHistoryError {
 }
 
 /// Replays a stored history: `Ok` if the code still does what was recorded.
+///
+/// ```
+/// use durabletask_core::testing::{HistoryBuilder, replay_history};
+/// use durabletask_core::{Activity, Failure, Orchestration, OrchestrationContext, Registry};
+///
+/// const CHARGE: Activity<u32, ()> = Activity::new("charge");
+/// const SHOP: Orchestration<u32, ()> = Orchestration::new("shop");
+///
+/// async fn shop(ctx: OrchestrationContext, price: u32) -> Result<(), Failure> {
+///     Ok(ctx.call_activity(&CHARGE, &price).await?)
+/// }
+///
+/// let registry = Registry::new().orchestration(&SHOP, shop);
+/// let history = HistoryBuilder::new()
+///     .orchestrator_started()
+///     .execution_started("shop", "5")
+///     .task_scheduled(0, "charge")
+///     .build();
+/// assert_eq!(replay_history(registry, "order-1", &history), Ok(()));
+/// ```
 ///
 /// # Errors
 ///
@@ -134,6 +191,14 @@ fn check(
 /// as text (`{"eventType": "TaskScheduled", "eventId": 0, "name": "greet"}`), as
 /// the tools of the official SDKs write it. Names of keys are compared without
 /// regard to case.
+///
+/// ```
+/// use durabletask_core::testing::parse_history;
+///
+/// let history = parse_history(r#"{"events": [{"eventType": "TimerFired", "timerId": 3}]}"#)?;
+/// assert_eq!(history.len(), 1);
+/// # Ok::<(), durabletask_core::testing::StoredHistoryError>(())
+/// ```
 ///
 /// # Errors
 ///
