@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -195,6 +195,59 @@ fn orchestrations_here_obey_the_bans_that_the_sdk_advises() {
     let advised = bans("durabletask/docs/clippy.toml");
     assert!(advised[0].as_array().is_some_and(|list| list.len() > 20));
     assert_eq!(bans("orchestrations/clippy.toml"), advised);
+}
+
+#[test]
+fn every_public_type_of_the_sdk_has_an_example() {
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("durabletask");
+    let mut without = Vec::new();
+    let mut seen = 0;
+    for file in [sdk.join("src"), sdk.join("core/src")]
+        .iter()
+        .flat_map(|folder| sources(folder))
+    {
+        let code = std::fs::read_to_string(&file).expect("a source file can be read");
+        let lines: Vec<&str> = code.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let is_type = ["pub struct ", "pub enum ", "pub trait "]
+                .iter()
+                .any(|start| line.starts_with(start));
+            if !is_type {
+                continue;
+            }
+            seen += 1;
+            // Attributes and plain comments may stand between a type and its documentation.
+            let has_example = lines[..at]
+                .iter()
+                .rev()
+                .skip_while(|line| !line.starts_with("///") && !line.is_empty())
+                .take_while(|line| line.starts_with("///"))
+                .any(|line| line.starts_with("/// ```"));
+            if !has_example {
+                without.push(format!("{}: {line}", file.display()));
+            }
+        }
+    }
+    assert!(seen > 90, "only {seen} types were found");
+    assert!(
+        without.is_empty(),
+        "without an example:\n{}",
+        without.join("\n")
+    );
+}
+
+/// All files of Rust below `folder`.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a source folder can be read") {
+        let path = entry.expect("a source folder can be read").path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            found.push(path);
+        }
+    }
+    found
 }
 
 #[test]

@@ -6,6 +6,10 @@ use serde_json::error::Category;
 
 /// Turns a value into JSON text.
 ///
+/// ```
+/// assert_eq!(durabletask_core::codec::encode(&("tea", 3)), Ok(r#"["tea",3]"#.to_owned()));
+/// ```
+///
 /// # Errors
 ///
 /// A sentence with the type and the kind of fault, if the value's own
@@ -20,6 +24,15 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<String, String> {
 }
 
 /// Reads a value from JSON text; an absent or empty payload reads as `null`.
+///
+/// ```
+/// use durabletask_core::codec::decode;
+///
+/// assert_eq!(decode::<(String, u32)>(Some(r#"["tea",3]"#)), Ok(("tea".to_owned(), 3)));
+/// assert_eq!(decode::<Option<u32>>(None), Ok(None));
+/// let error = decode::<u32>(Some("\"tea\"")).unwrap_err();
+/// assert!(error.contains("u32") && !error.contains("tea"), "{error}");
+/// ```
 ///
 /// # Errors
 ///

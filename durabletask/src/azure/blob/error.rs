@@ -1,6 +1,16 @@
 //! Settings that name no storage account or container.
 
 /// Why there is no store for these settings.
+///
+/// ```
+/// use durabletask::azure::{BlobPayloadStore, BlobSettingsError};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let error = BlobPayloadStore::from_connection_string("Acount=totp").unwrap_err();
+/// assert_eq!(error, BlobSettingsError::UnknownKey { key: "Acount".to_owned() });
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlobSettingsError {

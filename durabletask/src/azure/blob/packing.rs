@@ -16,6 +16,18 @@ use super::LARGEST_BYTES;
 /// | `Gzip` | yes | with `enable_compression=False` |
 /// | `GzipUnmarked` | no | by default |
 /// | `Off` | yes | with `enable_compression=False` |
+///
+/// ```
+/// use durabletask::azure::{BlobCompression, BlobPayloadStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), durabletask::azure::BlobSettingsError> {
+/// let store = BlobPayloadStore::from_connection_string("UseDevelopmentStorage=true")?
+///     .compression(BlobCompression::GzipUnmarked);
+/// # let _ = store;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BlobCompression {
     /// By gzip, which the blob's `Content-Encoding` tells: as the SDKs for .NET, Java and

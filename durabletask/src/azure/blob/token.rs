@@ -7,6 +7,18 @@ const V1: &str = "blob:v1:";
 const V2: &str = "blob:v2:";
 
 /// The form of the tokens that a store writes. It reads both.
+///
+/// ```
+/// use durabletask::azure::{BlobTokens, BlobPayloadStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), durabletask::azure::BlobSettingsError> {
+/// let store = BlobPayloadStore::from_connection_string("UseDevelopmentStorage=true")?
+///     .tokens(BlobTokens::V2);
+/// # let _ = store;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BlobTokens {
     /// `blob:v1:<container>:<name>`, which the official SDKs of every language read. It

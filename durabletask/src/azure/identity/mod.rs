@@ -45,6 +45,21 @@ const PROBE: Duration = Duration::from_secs(2);
 const FAILURE_KEPT: Duration = Duration::from_secs(5);
 
 /// Why there is no token.
+///
+/// ```
+/// use azure_core::credentials::TokenCredential;
+/// use durabletask::azure::{Identity, IdentitySettings};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let identity = Identity::new(&IdentitySettings::default());
+/// if let Err(error) = identity.get_token(&[durabletask::SCOPE], None).await {
+///     // Names all that was tried, and why each did not work.
+///     println!("{error}");
+/// }
+/// # Ok(())
+/// # }
+/// # let _ = example;
+/// ```
 #[derive(Clone, Debug, Error)]
 #[error(
     "no Azure identity works. Tried {tried}. Give this process an identity, or choose the one to \

@@ -6,6 +6,12 @@ use std::str::FromStr;
 use thiserror::Error;
 
 /// A way to prove who this process is.
+///
+/// ```
+/// use durabletask::azure::Source;
+///
+/// assert_eq!(Source::ManagedIdentity.to_string(), "managed-identity");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A service principal whose secret stands in the environment.
@@ -41,6 +47,13 @@ impl fmt::Display for Source {
 }
 
 /// Which sources are tried, in order; the first that works is kept.
+///
+/// ```
+/// use durabletask::azure::{Selection, Source};
+///
+/// assert_eq!("ManagedIdentity".parse(), Ok(Selection::Only(Source::ManagedIdentity)));
+/// assert_eq!(Selection::Production.sources().len(), 3);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Selection {
     /// All of them, in the order of `DefaultAzureCredential`.
@@ -94,6 +107,13 @@ impl Selection {
 }
 
 /// A text names no selection.
+///
+/// ```
+/// use durabletask::azure::Selection;
+///
+/// let error = "passport".parse::<Selection>().unwrap_err();
+/// assert!(error.to_string().contains("managed-identity"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "{0:?} is no identity; write default, production, development, environment, \

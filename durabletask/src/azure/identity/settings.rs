@@ -11,6 +11,17 @@ use crate::connection::{Authentication, AuthenticationKind};
 
 /// Which identity to use, and what it needs. `Default` tries everything and knows
 /// nothing, as on a machine where nothing is set.
+///
+/// ```
+/// use durabletask::azure::{IdentitySettings, Selection, Source};
+///
+/// let settings = IdentitySettings {
+///     selection: Selection::Only(Source::ManagedIdentity),
+///     client_id: Some("00000000-0000-0000-0000-000000000007".to_owned()),
+///     ..IdentitySettings::default()
+/// };
+/// assert_eq!(settings.tenant_id, None);
+/// ```
 #[derive(Clone, Default)]
 pub struct IdentitySettings {
     /// What is tried.
@@ -85,6 +96,18 @@ impl IdentitySettings {
 }
 
 /// A connection string names a credential that `azure_identity` does not have.
+///
+/// ```
+/// use durabletask::Connection;
+/// use durabletask::azure::IdentitySettings;
+///
+/// let connection = Connection::parse(
+///     "Endpoint=https://x.durabletask.io;TaskHub=hub;Authentication=InteractiveBrowser",
+/// )?;
+/// let refused = IdentitySettings::default().adopt(connection.authentication()).unwrap_err();
+/// assert!(refused.to_string().contains("ManagedIdentity"));
+/// # Ok::<(), durabletask::ConnectionError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
     "Authentication={0:?} is not supported; write DefaultAzure, ManagedIdentity, \
