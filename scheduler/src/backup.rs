@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
+use crate::private;
 use crate::store::DATABASE;
 
 /// How often a copy that found the database busy is tried again, and after how long.
@@ -79,7 +80,7 @@ pub fn backup(folder: &Path, to: &Path) -> Result<BackupReport, BackupError> {
         },
     };
     // Takes the name first, so that nothing can appear there in the meantime.
-    create_private(to).map_err(failed)?;
+    private::create(to).map_err(failed)?;
     let mut name = to.as_os_str().to_owned();
     name.push(".partial");
     let partial = PathBuf::from(name);
@@ -101,15 +102,6 @@ pub fn backup(folder: &Path, to: &Path) -> Result<BackupReport, BackupError> {
     outcome
 }
 
-/// Makes a new file that only its owner may read: it will hold every payload.
-fn create_private(path: &Path) -> std::io::Result<File> {
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
 fn copy(from: &Path, to: &Path) -> Result<(), BackupError> {
     let failed = |source| BackupError::File {
         path: to.to_owned(),
@@ -120,7 +112,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), BackupError> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
     }
-    create_private(to).map_err(failed)?;
+    private::create(to).map_err(failed)?;
     let source = Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     source.busy_timeout(Duration::from_secs(5))?;
     let mut target = Connection::open(to)?;

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 /// Why a scheduler could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The data folder could not be created.
+    /// The data folder, or a file in it, could not be created.
     #[error(
-        "cannot create the data folder {path}: {source}; check its parent folder and its permissions"
+        "cannot create {path}, where the scheduler keeps its data: {source}; check the folder that it is in, and its permissions"
     )]
     Directory {
-        /// The folder.
+        /// The folder or file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,

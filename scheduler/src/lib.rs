@@ -15,6 +15,7 @@ mod error;
 mod metrics;
 mod operations;
 mod policy;
+mod private;
 mod retention;
 mod scheduler;
 mod service;

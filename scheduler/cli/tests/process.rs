@@ -18,6 +18,28 @@ async fn what_it_acknowledged_is_there_after_a_graceful_stop() {
     assert!(exists(&process.client(), "default", "a").await);
 }
 
+/// Payloads are in the database.
+#[test]
+fn what_it_keeps_is_its_owners_only() {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("made");
+    // One folder it makes itself, the other is there and open to all.
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    for data in [made.as_path(), folder.path()] {
+        let process = Process::start(data, &[]);
+        for name in ["scheduler.sqlite3", "scheduler.sqlite3-wal"] {
+            let mode = std::fs::metadata(data.join(name)).unwrap().permissions();
+            assert_eq!(mode.mode() & 0o777, 0o600, "{name}");
+        }
+        process.kill();
+    }
+    let mode = std::fs::metadata(&made).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o777, 0o700);
+}
+
 #[tokio::test]
 async fn it_tells_its_health_and_its_metrics() {
     let folder = tempfile::tempdir().unwrap();

@@ -187,10 +187,7 @@ impl Store {
         let (conn, lock, readers) = match &config.storage {
             Storage::Memory => (schema::open_memory()?, None, Readers::Writer),
             Storage::Directory(path) => {
-                std::fs::create_dir_all(path).map_err(|source| OpenError::Directory {
-                    path: path.clone(),
-                    source,
-                })?;
+                schema::make_folder(path)?;
                 let file: PathBuf = path.join(DATABASE);
                 let lock = schema::lock(path)?;
                 let conn = schema::open_file(&file)?;

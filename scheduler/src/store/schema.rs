@@ -1,11 +1,12 @@
 //! The tables, and the pragmas of each connection.
 
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::OpenError;
+use crate::{OpenError, private};
 
 /// The newest schema version this program knows; kept in `user_version`.
 pub(crate) const SCHEMA_VERSION: i64 = STEPS.len() as i64;
@@ -122,6 +123,14 @@ UPDATE instances SET history_bytes =
     (SELECT coalesce(sum(length(events)), 0) FROM history WHERE instance = key);
 ";
 
+/// Makes the data folder where it is missing, for its owner only.
+pub(crate) fn make_folder(folder: &Path) -> Result<(), OpenError> {
+    private::create_folder(folder).map_err(|source| OpenError::Directory {
+        path: folder.to_owned(),
+        source,
+    })
+}
+
 /// Takes the folder for this process; the lock is released when the file is dropped,
 /// however the process ends.
 pub(crate) fn lock(folder: &Path) -> Result<File, OpenError> {
@@ -146,6 +155,7 @@ pub(crate) fn lock(folder: &Path) -> Result<File, OpenError> {
 
 /// Opens the writing connection of a file and brings its tables up to date.
 pub(crate) fn open_file(file: &Path) -> Result<Connection, OpenError> {
+    make_private(file)?;
     let conn = Connection::open(file)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
@@ -153,6 +163,19 @@ pub(crate) fn open_file(file: &Path) -> Result<Connection, OpenError> {
     conn.pragma_update(None, "cache_size", -65_536)?;
     migrate(&conn)?;
     Ok(conn)
+}
+
+/// Makes a new database's file for its owner only. SQLite gives the files beside it the
+/// same permissions.
+fn make_private(file: &Path) -> Result<(), OpenError> {
+    match private::create(file) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(source) => Err(OpenError::Directory {
+            path: file.to_owned(),
+            source,
+        }),
+    }
 }
 
 /// Opens a database that lives in memory.
