@@ -93,7 +93,7 @@ fn warn_of_open_doors(settings: &ServeSettings, address: SocketAddr) {
         tracing::warn!(%address, "anyone who reaches this address can read and change everything");
     }
     if settings.scheduler.tls.is_none() {
-        tracing::warn!(%address, "what is sent to this address can be read on its way, tokens too");
+        tracing::warn!(%address, "what is sent to this address, tokens included, can be read on its way: it has no certificate");
     }
 }
 
