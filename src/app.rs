@@ -24,7 +24,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
 use crate::data_dir::{Addresses, DataDir, DataDirLock};
 use crate::enrollments::{ApprovalPolicy, Enrollments};
-use crate::http::{self, FrontDoor};
+use crate::http::{self, FrontDoor, Surroundings};
 use crate::metrics::{self, Metrics, RemoteVault};
 use crate::verify::{VERIFY_DATABASE, Verifier};
 
@@ -296,6 +296,13 @@ impl Running {
         );
         self.http_addr = Some(address);
         self.admin_token = Some(admin_token);
+        let own = self
+            .dashboard_addr
+            .map(|a| format!("http://{a}/#/hubs/{}/instances/{{id}}", config.task_hub));
+        let surroundings = Surroundings {
+            task_hub: connection.task_hub().to_owned(),
+            instance_link: config.instance_link.clone().or(own),
+        };
         let failed = self.failed.clone();
         self.parts.push(Part::spawn(
             "front door",
@@ -304,7 +311,15 @@ impl Running {
             async move |stop| {
                 let kept = (verifier, audit);
                 let watched = (clock, metrics);
-                let door = FrontDoor::new(access, enrollments, vault, kept, watched, stop.clone());
+                let door = FrontDoor::new(
+                    access,
+                    enrollments,
+                    vault,
+                    kept,
+                    watched,
+                    surroundings,
+                    stop.clone(),
+                );
                 let served = parts::serve_http(listener, http::router(Arc::new(door)), stop).await;
                 // The door is gone with its queue, so the writer ends once it is empty.
                 audit_writer

@@ -68,6 +68,9 @@ pub struct Config {
     pub dashboard_listen: Option<SocketAddr>,
     /// Where metrics are told, if at all. Anybody who reaches it may read them.
     pub metrics_listen: Option<SocketAddr>,
+    /// Where the task hub's dashboard shows an instance, with `{id}` in the place of its
+    /// id; none means the dashboard of this process, if it has one.
+    pub instance_link: Option<String>,
     /// How long an enrollment waits for a decision.
     pub approval_timeout: Duration,
     /// Whether every enrollment needs a decision, asked for or not.
@@ -99,6 +102,7 @@ impl fmt::Debug for Config {
             .field("scheduler_listen", &self.scheduler_listen)
             .field("dashboard_listen", &self.dashboard_listen)
             .field("metrics_listen", &self.metrics_listen)
+            .field("instance_link", &self.instance_link)
             .field("approval_timeout", &self.approval_timeout)
             .field("require_approval", &self.require_approval)
             .field("approvals", &self.approvals)
@@ -122,6 +126,7 @@ impl Config {
             scheduler_listen: any,
             dashboard_listen: Some(any),
             metrics_listen: None,
+            instance_link: None,
             approval_timeout: Duration::from_secs(72 * 3600),
             require_approval: false,
             approvals: 1,
@@ -230,6 +235,9 @@ pub struct Settings {
     /// Address for Prometheus, which gets /metrics there without a token, or none [env: COUNTERSIGN_METRICS_LISTEN] [default: none]
     #[arg(long, value_name = "ADDRESS|none")]
     pub metrics_listen: Option<String>,
+    /// Where another task hub's dashboard shows an instance, with {id} in the place of its id [env: COUNTERSIGN_INSTANCE_LINK]
+    #[arg(long, value_name = "URL")]
+    pub instance_link: Option<String>,
     /// How long an enrollment waits for a decision, such as 72h or 30m [env: COUNTERSIGN_APPROVAL_TIMEOUT] [default: 72h]
     #[arg(long, value_name = "TIME")]
     pub approval_timeout: Option<String>,
@@ -320,6 +328,7 @@ impl Settings {
             scheduler_listen: var("COUNTERSIGN_SCHEDULER_LISTEN"),
             dashboard_listen: var("COUNTERSIGN_DASHBOARD_LISTEN"),
             metrics_listen: var("COUNTERSIGN_METRICS_LISTEN"),
+            instance_link: var("COUNTERSIGN_INSTANCE_LINK"),
             approval_timeout: var("COUNTERSIGN_APPROVAL_TIMEOUT"),
             require_approval,
             approvals,
@@ -356,6 +365,7 @@ impl Settings {
             scheduler_listen: self.scheduler_listen.or(weaker.scheduler_listen),
             dashboard_listen: self.dashboard_listen.or(weaker.dashboard_listen),
             metrics_listen: self.metrics_listen.or(weaker.metrics_listen),
+            instance_link: self.instance_link.or(weaker.instance_link),
             approval_timeout: self.approval_timeout.or(weaker.approval_timeout),
             require_approval: self.require_approval.or(weaker.require_approval),
             approvals: self.approvals.or(weaker.approvals),
@@ -419,6 +429,16 @@ impl Settings {
             None | Some("none") => None,
             Some(text) => address("metrics-listen", text, problems),
         };
+        config.instance_link = self.instance_link.clone().filter(|link| {
+            // A link of another scheme could be a script, run where it is clicked.
+            let web = link.starts_with("https://") || link.starts_with("http://");
+            if !web || !link.contains("{id}") {
+                problems.push(format!(
+                    "instance-link is an http:// or https:// address with {{id}} in it, not {link:?}"
+                ));
+            }
+            web
+        });
         if let Some(text) = &self.approval_timeout {
             match duration::parse(text) {
                 Ok(time) if time >= Duration::from_secs(1) => config.approval_timeout = time,
@@ -566,13 +586,14 @@ mod tests {
             listen: Some("nowhere".to_owned()),
             scheduler_listen: Some("0.0.0.0:8080".to_owned()),
             dashboard_listen: Some("none".to_owned()),
+            instance_link: Some("javascript:alert('{id}')".to_owned()),
             approval_timeout: Some("soon".to_owned()),
             auth: Some("maybe".to_owned()),
             log_format: Some("xml".to_owned()),
             ..Settings::default()
         };
         let error = resolve(flags, &[("COUNTERSIGN_ADMIN_TOKEN", "short")]).unwrap_err();
-        assert_eq!(error.problems.len(), 6, "{error}");
+        assert_eq!(error.problems.len(), 7, "{error}");
         assert!(!error.to_string().contains("short\""));
     }
 

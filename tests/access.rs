@@ -82,7 +82,7 @@ async fn each_role_does_its_own_and_nothing_else() {
     let enrollment = format!("/api/enrollments/{NOWHERE}");
     let approval = format!("{enrollment}/approval");
     let token = format!("/api/accounts/{NOWHERE}/token");
-    let table: [(Method, &str, &[Role]); 8] = [
+    let table: [(Method, &str, &[Role]); 11] = [
         (Method::POST, "/api/enrollments", &[Enroller]),
         (Method::POST, "/api/accounts", &[Enroller]),
         (Method::GET, "/api/enrollments", &[Enroller, Approver]),
@@ -91,6 +91,9 @@ async fn each_role_does_its_own_and_nothing_else() {
         (Method::POST, &approval, &[Approver]),
         (Method::GET, "/api/accounts", &[Reader]),
         (Method::GET, &token, &[Reader]),
+        (Method::GET, "/api/audit", &[]),
+        (Method::GET, "/api/keys", &[]),
+        (Method::GET, "/api/system", &[]),
     ];
     for (method, path, roles) in table {
         let nobody = server.request(method.clone(), path).send().await.unwrap();
@@ -230,7 +233,7 @@ async fn an_enroller_sees_its_own_enrollments_only() {
     let path = started["statusQueryGetUri"].as_str().unwrap();
     assert_eq!(
         server
-            .status(Method::GET, &format!("{path}?wait=10"), &one)
+            .status(Method::GET, &format!("{path}?wait=60"), &one)
             .await,
         200
     );

@@ -1,286 +1,210 @@
-// The page: enroll, follow, approve, show codes. Everything it shows comes from the API.
+// Who is here, which view is shown, and that it stays up to date.
 
-const $ = (id) => document.getElementById(id);
-const ENDED = ["Enrolled", "Invalid", "Rejected", "Expired", "Failed", "Terminated"];
-const WORDS = {
-  Pending: "Waiting for a worker…",
-  Decoding: "Reading the picture…",
-  Validating: "Checking the link…",
-  AwaitingApproval: "Waiting for somebody to approve it.",
-  Storing: "Storing the secret…",
-  Enrolled: "Account added.",
-  Rejected: "Refused by the approver.",
-  Expired: "Nobody decided in time. Add it again.",
-  Failed: "The server could not store it. Try again later.",
-  Terminated: "Ended by an operator.",
-};
-let role = "";
-let next = null;
-const rows = new Map(); // account id → {code, left, copy, until, loading}
+import * as accounts from "./accounts.js";
+import * as add from "./add.js";
+import { Problem, call, get, link, pause } from "./api.js";
+import * as approvals from "./approvals.js";
+import { fill, h, say } from "./dom.js";
+import * as login from "./login.js";
+import { toast } from "./notice.js";
+import * as operations from "./operations.js";
+import { direction, language, t } from "./text.js";
 
-class Problem extends Error {
-  constructor(status, body) {
-    super([body.detail || body.title || `The server answered ${status}.`, body.nextStep].filter(Boolean).join(" "));
-    this.status = status;
+/** Each view with its address and the roles that have it; an administrator has all. */
+const VIEWS = [
+  { name: "accounts", module: accounts, roles: ["reader"] },
+  { name: "add", module: add, roles: ["enroller"] },
+  { name: "approvals", module: approvals, roles: ["approver"] },
+  { name: "operations", module: operations, roles: ["enroller", "approver"] },
+];
+/** How often the number of what waits for approval is looked up, in milliseconds. */
+const COUNT_MS = 15_000;
+
+const main = document.getElementById("main");
+const banner = document.getElementById("link");
+const trouble = h("p", { class: "complaint", role: "alert", hidden: true });
+let session;
+let view;
+let timer;
+let waiting = "";
+
+const may = (...roles) => session.role === "admin" || roles.includes(session.role);
+const mine = () => VIEWS.filter((each) => may(...each.roles));
+
+function go(hash) {
+  if (location.hash === hash) void (view.again ? view.again() : open());
+  else location.hash = hash;
+}
+
+function open() {
+  const first = view === undefined;
+  view?.close?.();
+  clearTimeout(timer);
+  if (!session) {
+    view = login.show(main, { entered });
+    document.title = `${view.title} · ${t.name}`;
+    header();
+    return;
   }
-}
-
-async function api(path, options = {}) {
-  let response;
-  try {
-    response = await fetch(path, { credentials: "same-origin", cache: "no-store", ...options });
-  } catch {
-    throw new Problem(0, { detail: "The server cannot be reached. Is it running?" });
+  const [name, ...path] = location.hash.replace(/^#\/?/, "").split("/");
+  const chosen = mine().find((each) => each.name === name) ?? mine()[0];
+  fill(main);
+  trouble.hidden = true;
+  view = chosen.module.show(main, { session, may, go, path, refresh, counted });
+  main.prepend(trouble);
+  document.title = `${view.title} · ${t.name}`;
+  header(chosen);
+  // A reader who follows a link hears the new view's name.
+  if (!first) {
+    main.focus({ preventScroll: true });
+    say(view.title);
+    window.scrollTo(0, 0);
   }
-  const body = await response.json().catch(() => ({}));
-  if (response.status === 401) showLogin();
-  if (!response.ok) throw new Problem(response.status, body);
-  return body;
+  void refresh();
 }
 
-const json = (method, body) => ({ method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
-
-function say(text) {
-  $("progress").textContent = text;
-  $("progress").hidden = !text;
+function header(chosen) {
+  fill(document.getElementById("header"),
+    h("a", { class: "brand", href: "#/" }, t.name),
+    session && h("nav", { "aria-label": t.navigation }, h("ul", {}, mine().map((each) => h("li", {},
+      h("a", { href: `#/${each.name}`, "data-key": `to-${each.name}`, "aria-current": each === chosen && "page" },
+        t.views[each.name], each.module === approvals && h("span", { id: "waiting" })))))),
+    session && h("p", { class: "caller" }, h("span", {}, t.who(session.caller, session.role)), " ",
+      session.caller !== "anonymous" && h("button", { type: "button", class: "plain", click: logOut }, t.logOut)));
+  counted(waiting);
 }
 
-function complain(problem) {
-  $("error").textContent = problem ? problem.message : "";
-  $("error").hidden = !problem;
-  if (problem) say("");
+/** Shows how many enrollments wait for approval, beside that view's name. */
+function counted(text) {
+  waiting = text;
+  const place = document.getElementById("waiting");
+  if (place) fill(place, text && [h("span", { class: "count", "aria-hidden": "true" }, text), h("span", { class: "unseen" }, ` ${t.waiting(text)}`)]);
 }
 
-// Logging in
-
-function showLogin() {
-  for (const id of ["enroll", "waiting", "accounts", "caller"]) $(id).hidden = true;
-  $("login").hidden = false;
+async function count() {
+  if (!session || !may("approver") || document.visibilityState !== "visible") return;
+  await approvals.count().then(counted, () => {});
 }
 
-async function logIn(token) {
-  complain(null);
-  await api("/api/session", { method: "POST", headers: { authorization: `Bearer ${token}` } });
-  await open();
-}
-
-async function open() {
-  const session = await api("/api/session");
-  role = session.role;
-  $("caller-name").textContent = `${session.caller} (${role})`;
-  $("caller").hidden = session.caller === "anonymous";
-  $("login").hidden = true;
-  const may = (...roles) => role === "admin" || roles.includes(role);
-  $("enroll").hidden = !may("enroller");
-  $("accounts").hidden = !may("reader");
-  await Promise.all([may("reader") && loadAccounts(true), may("approver") && loadWaiting()]);
-}
-
-// Enrolling
-
-async function enroll(body, headers) {
-  complain(null);
-  say("Sending…");
-  try {
-    const query = $("ask").checked ? "?approval=required" : "";
-    const started = await api(`/api/enrollments${query}`, {
-      method: "POST",
-      body,
-      headers: { ...headers, "idempotency-key": crypto.randomUUID?.() ?? String(Math.random()).slice(2) },
-    });
-    await follow(started.id);
-  } catch (problem) {
-    complain(problem);
+/** Shows what is true now. One at a time, so that no older answer is shown after a newer one. */
+let running = false;
+let again = false;
+async function refresh() {
+  if (running) {
+    again = true;
+    return;
   }
-}
-
-/** What is odd about an account, as sentences. */
-function warnings(enrollment) {
-  return (enrollment.warnings ?? []).map((warning) => warning.detail);
-}
-
-async function follow(id) {
-  let stage = "Pending";
-  say(WORDS[stage]);
-  for (;;) {
-    const state = await api(`/api/enrollments/${id}?wait=30&since=${stage}`);
-    if (state.stage === "AwaitingApproval" && stage !== state.stage) void loadWaiting();
-    stage = state.stage;
-    const name = state.preview ? ` ${state.preview.issuer ?? ""} ${state.preview.accountName}`.trimEnd() : "";
-    if (stage === "Invalid") throw new Problem(422, state.problem ?? {});
-    if (ENDED.includes(stage) && stage !== "Enrolled") throw new Problem(200, { detail: WORDS[stage] });
-    say([WORDS[stage] + name, ...warnings(state)].join(" "));
-    if (stage === "Enrolled") {
-      if (!$("accounts").hidden) await loadAccounts(true);
-      return;
-    }
-  }
-}
-
-function enrollPicture(file) {
-  if (file) void enroll(file, { "content-type": file.type.startsWith("image/") ? file.type : "application/octet-stream" });
-}
-
-// Approving
-
-async function loadWaiting() {
-  if (role !== "admin" && role !== "approver") return;
-  const page = await api("/api/enrollments?stage=AwaitingApproval&limit=50");
-  $("waiting-list").replaceChildren(...page.enrollments.map(waitingRow));
-  $("waiting").hidden = page.enrollments.length === 0;
-}
-
-function waitingRow(enrollment) {
-  const row = $("waiting-row").content.cloneNode(true).firstElementChild;
-  const preview = enrollment.preview ?? {};
-  row.querySelector(".issuer").textContent = preview.issuer ?? "No issuer";
-  row.querySelector(".name").textContent = preview.accountName ?? "";
-  row.querySelector(".facts").textContent =
-    [
-      `${preview.digits} digits every ${preview.period} s, ${preview.algorithm}; asked for by ${enrollment.requestedBy}.`,
-      ...warnings(enrollment),
-    ].join(" ");
-  const decide = async (approved) => {
-    complain(null);
-    for (const button of row.querySelectorAll("button")) button.disabled = true;
+  running = true;
+  do {
+    again = false;
+    const shown = view;
     try {
-      await api(`/api/enrollments/${enrollment.id}/approval`, json("POST", { approved }));
-    } catch (problem) {
-      complain(problem);
+      await shown.refresh?.();
+      if (shown === view) trouble.hidden = true;
+    } catch (error) {
+      if (shown === view) complain(error);
     }
-    await loadWaiting().catch(complain);
-    if (!$("accounts").hidden) await loadAccounts(true);
-  };
-  row.querySelector(".approve").addEventListener("click", () => decide(true));
-  row.querySelector(".reject").addEventListener("click", () => decide(false));
-  return row;
+    if (shown !== view) again = true;
+  } while (again);
+  running = false;
+  clearTimeout(timer);
+  if (view.every) timer = setTimeout(() => document.visibilityState === "visible" && refresh(), view.every);
 }
 
-// Accounts and codes
+function complain(error) {
+  // The banner says so already, and that this is looked after.
+  if (error.status === 0) return;
+  trouble.textContent = error instanceof Problem ? error.message : t.failed(error.message);
+  trouble.hidden = false;
+  if (!(error instanceof Problem)) console.error(error);
+}
 
-async function loadAccounts(fromStart) {
-  const search = encodeURIComponent($("search").value.trim());
-  const cursor = fromStart || !next ? "" : `&cursor=${encodeURIComponent(next)}`;
-  const page = await api(`/api/accounts?limit=50&search=${search}${cursor}`);
-  if (fromStart) {
-    rows.clear();
-    $("account-list").replaceChildren();
+function entered(who) {
+  session = who;
+  go(location.hash || "#/");
+  void count();
+}
+
+async function logOut() {
+  await call("DELETE", "/api/session").catch(complain);
+  leave();
+}
+
+function leave() {
+  if (!session && view) return;
+  session = undefined;
+  open();
+}
+
+// The server may be restarted at any time; the page waits for it.
+let lost = false;
+link.addEventListener("lost", async () => {
+  if (lost) return;
+  lost = true;
+  banner.textContent = session ? t.lost : `${t.lost} ${t.offline}`;
+  banner.hidden = false;
+  for (let wait = 250; lost; wait = Math.min(wait * 2, 4000)) {
+    await pause(wait);
+    await call("GET", "/healthz").catch(() => {});
   }
-  $("account-list").append(...page.accounts.map(accountRow));
-  next = page.next ?? null;
-  $("more").hidden = !next;
-  $("no-accounts").hidden = rows.size > 0;
-  tick();
-}
+});
+link.addEventListener("back", () => {
+  if (!lost) return;
+  lost = false;
+  banner.hidden = true;
+  say(t.back);
+  if (session) void refresh();
+  else void begin();
+});
+link.addEventListener("signed-out", leave);
 
-function accountRow(account) {
-  const row = $("account-row").content.cloneNode(true).firstElementChild;
-  const issuer = account.issuer ?? account.accountName;
-  row.querySelector(".avatar").textContent = [...issuer][0]?.toUpperCase() ?? "?";
-  row.querySelector(".issuer").textContent = issuer;
-  row.querySelector(".name").textContent = account.issuer ? account.accountName : "";
-  const entry = { code: row.querySelector(".code"), left: row.querySelector(".left"), copy: row.querySelector(".copy"), token: "", until: 0, loading: false };
-  entry.copy.setAttribute("aria-label", `Copy the code of ${issuer} ${account.accountName}`);
-  entry.copy.addEventListener("click", async () => {
-    try {
-      await navigator.clipboard.writeText(entry.token);
-      say(`Code of ${issuer} copied.`);
-    } catch {
-      complain(new Problem(0, { detail: "The browser does not allow copying here. Select the code instead." }));
-    }
-  });
-  rows.set(account.id, entry);
-  return row;
-}
-
-async function refresh(id, entry) {
-  entry.loading = true;
+async function begin(token) {
   try {
-    const asked = performance.now();
-    const code = await api(`/api/accounts/${id}/token`);
-    // Anchored to the server's step: the browser's clock may be wrong, and the answer
-    // is as old as the request took.
-    entry.until = asked + (Date.parse(code.validUntil) - Date.parse(code.serverTime));
-    entry.token = code.token;
-    const half = Math.ceil(code.token.length / 2);
-    entry.code.textContent = `${code.token.slice(0, half)} ${code.token.slice(half)}`;
+    session = token ? await login.logIn(token) : await get("/api/session");
   } catch (problem) {
-    entry.until = performance.now() + 5000;
-    entry.token = "";
-    entry.code.textContent = "– – –";
-    if (problem.status !== 404) complain(problem);
-  } finally {
-    entry.loading = false;
+    session = undefined;
+    if (token) toast(problem.message);
   }
+  open();
+  void count();
 }
 
-function tick() {
-  if (document.hidden) return;
-  const now = performance.now();
-  for (const [id, entry] of rows) {
-    if (now >= entry.until && !entry.loading) void refresh(id, entry);
-    const seconds = Math.max(1, Math.ceil((entry.until - now) / 1000));
-    entry.left.textContent = entry.token && now < entry.until ? `${seconds} seconds` : "";
-    entry.copy.disabled = !entry.token;
-  }
+document.documentElement.lang = language;
+document.documentElement.dir = direction;
+const skip = document.getElementById("skip");
+skip.textContent = t.skip;
+skip.addEventListener("click", () => main.focus());
+document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && session && refresh());
+window.addEventListener("hashchange", open);
+
+setInterval(count, COUNT_MS);
+
+// A picture that is pasted or dropped anywhere is for adding.
+function offered(event, transfer) {
+  if (!session || !may("enroller") || event.target.closest?.("dialog, input, textarea")) return;
+  if (!add.offer(transfer)) return;
+  event.preventDefault();
+  go("#/add");
 }
+document.addEventListener("paste", (event) => offered(event, event.clipboardData));
+document.addEventListener("dragover", (event) => event.preventDefault());
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  offered(event, event.dataTransfer);
+});
 
-// What the page listens to
-
-$("login").addEventListener("submit", (event) => {
-  event.preventDefault();
-  logIn($("credential").value.trim()).catch(complain);
-  $("credential").value = "";
-});
-$("log-out").addEventListener("click", async () => {
-  await fetch("/api/session", { method: "DELETE" });
-  rows.clear();
-  $("account-list").replaceChildren();
-  showLogin();
-});
-$("uri-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const { body, headers } = json("POST", { uri: $("uri").value.trim() });
-  $("uri").value = "";
-  void enroll(body, headers);
-});
-$("picture").addEventListener("change", (event) => {
-  enrollPicture(event.target.files[0]);
-  event.target.value = "";
-});
-$("drop").addEventListener("dragover", (event) => {
-  event.preventDefault();
-  $("drop").classList.add("over");
-});
-$("drop").addEventListener("dragleave", () => $("drop").classList.remove("over"));
-$("drop").addEventListener("drop", (event) => {
-  event.preventDefault();
-  $("drop").classList.remove("over");
-  enrollPicture(event.dataTransfer.files[0]);
-});
-document.addEventListener("paste", (event) => {
-  if ($("enroll").hidden) return;
-  const file = [...event.clipboardData.files][0];
-  const text = event.clipboardData.getData("text").trim();
-  if (file) enrollPicture(file);
-  else if (text.toLowerCase().startsWith("otpauth") && event.target.tagName !== "INPUT") {
-    const { body, headers } = json("POST", { uri: text });
-    void enroll(body, headers);
-  }
-});
-let typing;
-$("search").addEventListener("input", () => {
-  clearTimeout(typing);
-  typing = setTimeout(() => loadAccounts(true).catch(complain), 200);
-});
-$("more").addEventListener("click", () => loadAccounts(false).catch(complain));
-document.addEventListener("visibilitychange", tick);
-setInterval(tick, 250);
-setInterval(() => document.hidden || loadWaiting().catch(() => {}), 15000);
-
-const link = location.hash.match(/^#token=(.+)$/);
+const token = location.hash.match(/^#token=(.+)$/)?.[1];
 // The token leaves the address bar and the history before anything else happens.
-if (location.pathname !== "/" || link) history.replaceState(null, "", "/");
-(link ? logIn(decodeURIComponent(link[1])) : open()).catch((problem) => {
-  if (problem.status !== 401 || link) complain(problem);
-});
+if (location.pathname !== "/" || token) history.replaceState(null, "", "/");
+void begin(token && decodeURIComponent(token));
+
+if ("serviceWorker" in navigator) {
+  const worker = "/worker.js";
+  const policy = window.trustedTypes?.createPolicy("countersign", { createScriptURL: (url) => {
+    if (url !== worker) throw new TypeError(url);
+    return url;
+  } });
+  navigator.serviceWorker.register(policy?.createScriptURL(worker) ?? worker).catch(() => {
+    // Without it the page works all the same, but not without its server.
+  });
+}

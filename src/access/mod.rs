@@ -123,6 +123,16 @@ impl Access {
         }
     }
 
+    /// Whether a caller reads only what was granted to it.
+    pub(crate) fn is_limited(identity: &Identity) -> bool {
+        identity.limited_to_grants_of.is_some()
+    }
+
+    /// Every key there is or was, without what it is proved by.
+    pub(crate) fn keys(&self) -> Result<Vec<KeyRecord>, KeyError> {
+        self.keys.list()
+    }
+
     /// The session cookie's value for a caller; none while access control is off.
     pub(crate) fn session(&self, identity: &Identity, now: DateTime<Utc>) -> Option<String> {
         self.sessions.issue(&identity.subject, now)

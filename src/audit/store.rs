@@ -64,7 +64,7 @@ pub enum AuditError {
     Closed,
 }
 
-/// Which entries are asked for; nothing set means all, oldest first.
+/// Which entries are asked for; nothing set but a limit means the first ones.
 #[derive(Clone, Debug, Default)]
 pub struct AuditQuery {
     /// By this caller only.
@@ -77,8 +77,10 @@ pub struct AuditQuery {
     pub since: Option<DateTime<Utc>>,
     /// Before.
     pub until: Option<DateTime<Utc>>,
-    /// After this place.
-    pub after: u64,
+    /// The newest first instead of the oldest.
+    pub newest_first: bool,
+    /// After this place, in the order asked for.
+    pub after: Option<u64>,
     /// At most so many.
     pub limit: usize,
 }
@@ -169,24 +171,28 @@ impl AuditStore {
         Ok(())
     }
 
-    /// The entries that a query asks for, oldest first.
+    /// The entries that a query asks for, in its order.
     ///
     /// # Errors
     ///
     /// [`AuditError::Unreadable`] when something else than an entry is there.
     pub fn query(&self, query: &AuditQuery) -> Result<Vec<Entry>, AuditError> {
-        let mut statement = self.connection.prepare_cached(
+        let (past, order) = match query.newest_first {
+            false => (">", "ASC"),
+            true => ("<", "DESC"),
+        };
+        let mut statement = self.connection.prepare_cached(&format!(
             "SELECT sequence, event, hash FROM entries
-             WHERE sequence > ?1
+             WHERE (?1 IS NULL OR sequence {past} ?1)
                AND (?2 IS NULL OR caller = ?2)
                AND (?3 IS NULL OR subject = ?3)
                AND (?4 IS NULL OR action = ?4)
                AND (?5 IS NULL OR at >= ?5)
                AND (?6 IS NULL OR at < ?6)
-             ORDER BY sequence LIMIT ?7",
-        )?;
+             ORDER BY sequence {order} LIMIT ?7",
+        ))?;
         let mut rows = statement.query(params![
-            place(query.after),
+            query.after.map(place),
             query.caller,
             query.subject,
             query.action.map(Action::as_str),
@@ -316,14 +322,26 @@ mod tests {
         assert_eq!(head, entries[5].hash);
         let theirs = AuditQuery {
             caller: Some("caller-1".to_owned()),
-            after: 2,
+            after: Some(2),
             ..all()
         };
-        let theirs = store.query(&theirs).unwrap();
-        assert_eq!(
-            theirs.iter().map(|e| e.sequence).collect::<Vec<_>>(),
-            [4, 6]
-        );
+        let sequences = |query: &AuditQuery| -> Vec<u64> {
+            let found = store.query(query).unwrap();
+            found.iter().map(|e| e.sequence).collect()
+        };
+        assert_eq!(sequences(&theirs), [4, 6]);
+        let newest = AuditQuery {
+            newest_first: true,
+            after: None,
+            limit: 2,
+            ..theirs
+        };
+        let before = AuditQuery {
+            after: Some(6),
+            ..newest.clone()
+        };
+        assert_eq!(sequences(&newest), [6, 4]);
+        assert_eq!(sequences(&before), [4, 2]);
     }
 
     #[test]

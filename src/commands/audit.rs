@@ -37,7 +37,7 @@ pub(super) fn run(command: AuditCommand) -> Outcome {
                 caller,
                 subject,
                 action,
-                after,
+                after: Some(after),
                 limit: PAGE,
                 ..AuditQuery::default()
             };
@@ -85,7 +85,7 @@ fn export(store: &AuditStore, mut query: AuditQuery, format: AuditFormat) -> Out
             output::line(&line);
         }
         match entries.last() {
-            Some(last) if entries.len() == query.limit => query.after = last.sequence,
+            Some(last) if entries.len() == query.limit => query.after = Some(last.sequence),
             _ => return Ok(()),
         }
     }

@@ -81,6 +81,10 @@ fn effective(config: &Config) -> Value {
         "metrics-listen": config
             .metrics_listen
             .map_or_else(|| "none".to_owned(), |address| address.to_string()),
+        "instance-link": config
+            .instance_link
+            .as_deref()
+            .unwrap_or("the dashboard of this process"),
         "approval-timeout": seconds(config.approval_timeout),
         "require-approval": config.require_approval,
         "auth": auth,

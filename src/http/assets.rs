@@ -1,28 +1,59 @@
-//! The page: three files in the program, nothing from anywhere else.
+//! The page: files in the program, nothing from anywhere else.
 
+use std::sync::Arc;
+
+use axum::Router;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 
-const INDEX: &str = include_str!("../../web/index.html");
-const SCRIPT: &str = include_str!("../../web/app.js");
-const STYLE: &str = include_str!("../../web/style.css");
+use super::FrontDoor;
 
-/// The page may load its own files and talk to its own server; `data:` and `blob:` are
-/// for showing the picture that somebody chose.
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+const MANIFEST: &str = "application/manifest+json";
+
+/// The page may load its own files and talk to its own server; `blob:` is for showing
+/// the picture that somebody chose. No text becomes a script but by the one policy that
+/// the page declares, which lets nothing through but the address of its own worker.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-     connect-src 'self'; img-src 'self' data: blob:; form-action 'none'; base-uri 'none'; \
-     frame-ancestors 'none'";
+     connect-src 'self'; img-src 'self' blob:; manifest-src 'self'; worker-src 'self'; \
+     form-action 'none'; base-uri 'none'; frame-ancestors 'none'; \
+     require-trusted-types-for 'script'; trusted-types countersign";
 
-pub(super) async fn index() -> Response {
-    file("text/html; charset=utf-8", INDEX)
+macro_rules! files {
+    ($($kind:ident: $($name:literal)+;)+) => {
+        /// Name, type and text of each file in `web/`.
+        const FILES: &[(&str, &str, &str)] = &[
+            $($(($name, $kind, include_str!(concat!("../../web/", $name))),)+)+
+        ];
+    };
 }
 
-pub(super) async fn script() -> Response {
-    file("text/javascript; charset=utf-8", SCRIPT)
+files! {
+    HTML: "index.html";
+    CSS: "style.css";
+    SVG: "icon.svg";
+    MANIFEST: "manifest.webmanifest";
+    SCRIPT: "account-changes.js" "account-row.js" "accounts.js" "add.js" "api.js" "app.js"
+        "approvals.js" "codes.js"
+        "dom.js" "follow.js" "format.js" "login.js" "notice.js" "operations.js" "picks.js" "picture.js" "text.js"
+        "work.js" "worker.js";
 }
 
-pub(super) async fn style() -> Response {
-    file("text/css; charset=utf-8", STYLE)
+/// A path for every file; the page itself is at `/`, and at `/login` for links with a token.
+pub(super) fn router() -> Router<Arc<FrontDoor>> {
+    FILES
+        .iter()
+        .fold(Router::new(), |router, &(name, kind, text)| {
+            let serve = move || async move { file(kind, text) };
+            match name {
+                "index.html" => router.route("/", get(serve)).route("/login", get(serve)),
+                _ => router.route(&format!("/{name}"), get(serve)),
+            }
+        })
 }
 
 fn file(kind: &'static str, text: &'static str) -> Response {
@@ -30,9 +61,79 @@ fn file(kind: &'static str, text: &'static str) -> Response {
         [
             (header::CONTENT_TYPE, kind),
             (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
+            // Always asked for again: a newer program has a newer page.
             (header::CACHE_CONTROL, "no-cache"),
         ],
         text,
     )
         .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// What the whole page may weigh.
+    const BUDGET: usize = 150_000;
+
+    fn text(name: &str) -> &'static str {
+        let (_, _, text) = FILES.iter().find(|(known, _, _)| *known == name).unwrap();
+        text
+    }
+
+    #[test]
+    fn every_file_of_the_page_is_served_and_together_they_are_light() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/web");
+        let there: BTreeSet<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        let served: BTreeSet<String> = FILES.iter().map(|(name, ..)| (*name).to_owned()).collect();
+        assert_eq!(there, served);
+        let weight: usize = FILES.iter().map(|(_, _, text)| text.len()).sum();
+        assert!(weight < BUDGET, "{weight} bytes");
+    }
+
+    #[test]
+    fn nothing_is_loaded_that_is_not_served() {
+        let names: BTreeSet<&str> = FILES.iter().map(|(name, ..)| *name).collect();
+        let mut seen = 0;
+        for (name, kind, text) in FILES {
+            let quoted = text.split('"').skip(1).step_by(2);
+            let imported = quoted.filter_map(|part| match *kind {
+                SCRIPT => part.strip_prefix("./"),
+                _ => part.strip_prefix('/').filter(|path| path.contains('.')),
+            });
+            for path in imported {
+                assert!(names.contains(path), "{name} asks for {path}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 10, "only {seen} were found");
+    }
+
+    #[test]
+    fn scripts_and_styles_are_in_files_of_their_own() {
+        let page = text("index.html");
+        for inline in ["<style", " style=", " onclick=", "javascript:", "http:"] {
+            assert!(!page.contains(inline), "{inline}");
+        }
+        assert_eq!(page.matches("<script").count(), 1);
+        for (name, kind, text) in FILES {
+            for unsafe_way in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "eval(",
+                "document.write",
+            ] {
+                assert!(
+                    *kind != SCRIPT || !text.contains(unsafe_way),
+                    "{name}: {unsafe_way}"
+                );
+            }
+        }
+    }
 }

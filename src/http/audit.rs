@@ -22,6 +22,7 @@ pub(super) struct AuditParameters {
     action: Option<String>,
     since: Option<String>,
     until: Option<String>,
+    order: Option<String>,
     cursor: Option<String>,
     limit: Option<String>,
     format: Option<String>,
@@ -49,12 +50,13 @@ pub(super) async fn list(
         action: action(asked.action.as_deref())?,
         since: moment("since", asked.since.as_deref())?,
         until: moment("until", asked.until.as_deref())?,
+        newest_first: newest_first(asked.order.as_deref())?,
         after: match asked.cursor.as_deref() {
-            None | Some("") => 0,
-            Some(text) => text.parse().map_err(|_| ApiError::InvalidParameter {
+            None | Some("") => None,
+            Some(text) => Some(text.parse().map_err(|_| ApiError::InvalidParameter {
                 name: "cursor",
                 detail: "the `next` of the page before".to_owned(),
-            })?,
+            })?),
         },
         limit,
     };
@@ -107,6 +109,17 @@ fn action(text: Option<&str>) -> Result<Option<Action>, ApiError> {
                 name: "action",
                 detail: "the name of an action, such as read-code".to_owned(),
             }),
+    }
+}
+
+fn newest_first(text: Option<&str>) -> Result<bool, ApiError> {
+    match text {
+        None | Some("" | "oldest") => Ok(false),
+        Some("newest") => Ok(true),
+        Some(_) => Err(ApiError::InvalidParameter {
+            name: "order",
+            detail: "oldest or newest".to_owned(),
+        }),
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::FrontDoor;
 use super::error::ApiError;
 use super::observe;
-use crate::access::{COOKIE, Identity, LIFETIME, Role};
+use crate::access::{Access, COOKIE, Identity, LIFETIME, Role};
 
 /// The header for keys on Azure Functions.
 const FUNCTIONS_KEY: &str = "x-functions-key";
@@ -222,8 +222,12 @@ pub(super) async fn log_out() -> Response {
 }
 
 fn whoami(identity: &Identity) -> Response {
-    let mut response =
-        Json(json!({"caller": identity.name, "role": identity.role})).into_response();
+    let who = json!({
+        "caller": identity.name,
+        "role": identity.role,
+        "grantedOnly": Access::is_limited(identity),
+    });
+    let mut response = Json(who).into_response();
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -13,7 +13,9 @@ mod enrollments;
 mod error;
 mod health;
 mod imports;
+mod keys;
 mod observe;
+mod system;
 mod vault_paths;
 mod views;
 
@@ -39,6 +41,8 @@ use crate::tokens::Tokens;
 use crate::verify::Verifier;
 use error::ApiError;
 
+pub(crate) use system::Surroundings;
+
 /// How many requests are answered at once; more are asked to come back. Polls that
 /// wait count too.
 const REQUESTS_AT_ONCE: usize = 2_048;
@@ -54,6 +58,7 @@ pub struct FrontDoor {
     vault: Arc<dyn SecretVault>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    surroundings: Surroundings,
     requests: Semaphore,
     stop: CancellationToken,
 }
@@ -65,6 +70,7 @@ impl FrontDoor {
         vault: Arc<dyn SecretVault>,
         (verifier, audit): (Verifier, Audit),
         (clock, metrics): (Arc<dyn Clock>, Arc<Metrics>),
+        surroundings: Surroundings,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -77,6 +83,7 @@ impl FrontDoor {
             vault,
             clock,
             metrics,
+            surroundings,
             requests: Semaphore::new(REQUESTS_AT_ONCE),
             stop,
         }
@@ -86,10 +93,7 @@ impl FrontDoor {
 /// Every path of the front door.
 pub fn router(door: Arc<FrontDoor>) -> Router {
     Router::new()
-        .route("/", get(assets::index))
-        .route("/login", get(assets::index))
-        .route("/app.js", get(assets::script))
-        .route("/style.css", get(assets::style))
+        .merge(assets::router())
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route(
@@ -133,6 +137,8 @@ pub fn router(door: Arc<FrontDoor>) -> Router {
                 .put(vault_paths::check),
         )
         .route("/api/audit", get(audit::list))
+        .route("/api/keys", get(keys::list))
+        .route("/api/system", get(system::system))
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(CatchPanicLayer::custom(panicked))

@@ -302,7 +302,8 @@ pub(super) fn moment<S: Serializer>(
     serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
-fn maybe_moment<S: Serializer>(
+/// The same, or null.
+pub(super) fn maybe_moment<S: Serializer>(
     time: &Option<DateTime<Utc>>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

@@ -141,6 +141,10 @@ async fn every_reading_and_changing_is_recorded_with_who_and_why() {
         ))
         .await;
     assert_eq!(rest.body["entries"][0]["subject"], "unknown");
+    let latest = admin
+        .get("/api/audit?action=read-code&caller=dashboard-wall&order=newest&limit=1")
+        .await;
+    assert_eq!(latest.body["entries"][0]["subject"], "unknown");
     let lines = admin.get("/api/audit?format=cef&limit=1").await;
     assert!(
         lines
@@ -150,7 +154,13 @@ async fn every_reading_and_changing_is_recorded_with_who_and_why() {
             .starts_with("CEF:0|Countersign|"),
         "{lines:?}"
     );
-    for bad in ["action=steal", "since=yesterday", "cursor=x", "format=xml"] {
+    for bad in [
+        "action=steal",
+        "since=yesterday",
+        "cursor=x",
+        "format=xml",
+        "order=random",
+    ] {
         admin
             .get(&format!("/api/audit?{bad}"))
             .await

@@ -180,6 +180,13 @@ async fn enrollments_accounts_and_codes() {
             .await
     );
     golden!(masks, "session", admin.get("/api/session").await);
+    golden!(masks, "keys", admin.get("/api/keys").await);
+    let mut system = admin.get("/api/system").await;
+    let link = system.body["instanceLink"].as_str().unwrap();
+    let (address, path) = link.split_once("/#/").unwrap();
+    assert!(address.starts_with("http://127.0.0.1:"), "{address}");
+    system.body["instanceLink"] = json!(format!("[dashboard]/#/{path}"));
+    golden!(masks, "system", system);
 }
 
 #[tokio::test]

@@ -1,0 +1,44 @@
+//! `/api/system`: what surrounds the front door, for administrators.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::FrontDoor;
+use super::auth::{Administer, Caller};
+use super::enrollments::no_store;
+use super::views::moment;
+
+/// What surrounds the front door.
+pub(crate) struct Surroundings {
+    /// The task hub's name.
+    pub(crate) task_hub: String,
+    /// Where its dashboard shows an instance, with `{id}` in the place of the id.
+    pub(crate) instance_link: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SystemView<'a> {
+    version: &'static str,
+    #[serde(serialize_with = "moment")]
+    server_time: DateTime<Utc>,
+    task_hub: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance_link: Option<&'a str>,
+}
+
+/// `GET /api/system`.
+pub(super) async fn system(State(door): State<Arc<FrontDoor>>, _: Caller<Administer>) -> Response {
+    let view = SystemView {
+        version: env!("CARGO_PKG_VERSION"),
+        server_time: door.clock.now(),
+        task_hub: &door.surroundings.task_hub,
+        instance_link: door.surroundings.instance_link.as_deref(),
+    };
+    no_store(Json(view).into_response())
+}

@@ -1,0 +1,165 @@
+// One account: its names, its code with the time that is left, and what can be done to it.
+
+import { fill, h, say, svg } from "./dom.js";
+import { grouped, parameters, plain, title } from "./format.js";
+import { toast } from "./notice.js";
+import { t } from "./text.js";
+
+const words = t.accounts;
+/** When the code that comes next is shown, in milliseconds before the end. */
+const NEXT_MS = 6000;
+/** When those who cannot see the ring are told, in milliseconds before the end. */
+const SOON_MS = 10000;
+const COPIED_MS = 1500;
+const RADIUS = 15;
+const ROUND = 2 * Math.PI * RADIUS;
+
+export class AccountRow {
+  #code;
+  #said = 0;
+  #revealed = 0;
+  #shown = "";
+
+  /** `changes` has the functions `rename` and `remove`, or is undefined for who may do neither. */
+  constructor(account, { codes, hidden, changes }) {
+    this.account = account;
+    this.codes = codes;
+    this.hidden = hidden;
+    this.near = false;
+    this.digits = h("bdi", { class: "digits", dir: "ltr" });
+    this.label = h("span", { class: "unseen" });
+    this.next = h("span", { class: "next", "aria-hidden": "true" });
+    this.left = h("span", { class: "left", "aria-hidden": "true" });
+    this.arc = svg("circle", { class: "arc", cx: 18, cy: 18, r: RADIUS, "stroke-dasharray": ROUND, transform: "rotate(-90 18 18)" });
+    this.ring = h("span", { class: "ring", "aria-hidden": "true" },
+      svg("svg", { viewBox: "0 0 36 36" }, svg("circle", { class: "track", cx: 18, cy: 18, r: RADIUS }), this.arc), this.left);
+    this.names = h("span", { class: "names" });
+    this.button = h("button", { type: "button", class: "code", click: () => this.touch() }, this.label, " ", this.digits);
+    this.buttons = [this.button];
+    const action = (label, key, run) => {
+      const button = h("button", { type: "button", class: "plain", "data-key": `${key}-${account.id}`, click: () => run(this) }, label);
+      this.buttons.push(button);
+      return button;
+    };
+    this.renaming = changes && action(words.rename, "rename", changes.rename);
+    this.removing = changes && action(words.remove, "remove", changes.remove);
+    this.changes = changes;
+    this.element = h("li", { class: "account", "data-id": account.id },
+      this.names, h("span", { class: "secret" }, this.button, this.next, this.ring),
+      changes && h("span", { class: "changes" }, this.renaming, this.removing));
+    this.rename(account);
+    this.active(false);
+    this.#paint(undefined, 0);
+  }
+
+  rename(account) {
+    this.account = account;
+    this.title = title(account);
+    this.sought = plain(`${account.issuer ?? ""} ${account.accountName}`);
+    const first = account.issuer ?? account.accountName;
+    fill(this.names,
+      h("span", { class: "initial", "aria-hidden": "true" }, [...first][0]?.toUpperCase() ?? "?"),
+      h("span", { class: "text" }, h("strong", {}, h("bdi", {}, first)), h("bdi", { class: "name", title: parameters(account) }, account.issuer ? account.accountName : "")));
+    this.renaming?.setAttribute("aria-label", words.renameOf(this.title));
+    this.removing?.setAttribute("aria-label", words.removeOf(this.title));
+    this.#shown = "";
+    this.#paint(this.#code, performance.now());
+  }
+
+  /** Whether its buttons are reached with the tabulator: those of one row are. */
+  active(active) {
+    for (const button of this.buttons) button.tabIndex = active ? 0 : -1;
+  }
+
+  /** Whether it is in view: only what is gets codes, since each reading is recorded. */
+  inView(near) {
+    this.near = near;
+    this.#follow();
+  }
+
+  hide(hidden) {
+    this.hidden = hidden;
+    this.#revealed = 0;
+    this.#follow();
+  }
+
+  #follow() {
+    if (this.near && (!this.hidden || this.#revealed)) {
+      this.codes.want(this.account.id, (code, now) => this.#told(code, now), this.hidden);
+    } else {
+      this.codes.leave(this.account.id);
+      this.#told(undefined, performance.now());
+    }
+  }
+
+  #told(code, now) {
+    // Shown for one step: looking again takes another touch.
+    if (this.hidden && this.#revealed && now >= this.#revealed) {
+      this.#revealed = 0;
+      this.#follow();
+      return;
+    }
+    if (this.hidden && this.#revealed === Infinity && code?.token) this.#revealed = code.until;
+    this.#code = code;
+    this.#paint(code, now);
+  }
+
+  #paint(code, now) {
+    const covered = this.hidden && !this.#revealed;
+    const token = code?.token;
+    const left = token ? Math.max(0, code.until - now) : 0;
+    const shown = covered ? "\u2022\u2022\u2022\u00a0\u2022\u2022\u2022" : token ? grouped(token) : "\u2013\u00a0\u2013\u00a0\u2013";
+    if (shown !== this.#shown) {
+      this.#shown = shown;
+      this.digits.textContent = shown;
+      this.label.textContent = covered ? words.reveal(this.title) : words.copy(this.title);
+      this.button.classList.toggle("covered", covered);
+      this.button.title = code?.stale === undefined ? "" : words.stale;
+    }
+    const seconds = token && !covered ? String(Math.max(1, Math.ceil(left / 1000))) : "";
+    if (this.left.textContent !== seconds) this.left.textContent = seconds;
+    this.ring.hidden = !seconds;
+    if (seconds) this.arc.setAttribute("stroke-dashoffset", String(ROUND * (1 - Math.min(1, left / code.period))));
+    const next = token && !covered && code.next && left <= NEXT_MS && code.period > NEXT_MS ? words.next(grouped(code.next)) : "";
+    if (this.next.textContent !== next) this.next.textContent = next;
+    this.element.classList.toggle("soon", seconds !== "" && left <= NEXT_MS);
+    this.#tell(code, left, covered);
+  }
+
+  /** Once a step, ten seconds before its end, for the account that has the focus. */
+  #tell(code, left, covered) {
+    if (!code?.token || covered || left > SOON_MS || left < SOON_MS - 2000 || this.#said === code.until) return;
+    if (!this.element.contains(document.activeElement)) return;
+    this.#said = code.until;
+    say(words.soonOver(this.title));
+  }
+
+  /** Shows a covered code, copies one that is shown. */
+  touch() {
+    if (this.hidden && !this.#revealed) {
+      this.#revealed = Infinity;
+      this.#follow();
+      return;
+    }
+    void this.copy();
+  }
+
+  async copy() {
+    if (!this.#code?.token) {
+      toast(words.noCode);
+      return;
+    }
+    try {
+      await navigator.clipboard.writeText(this.#code.token);
+    } catch {
+      // Not allowed, or not to be had where the page came without TLS.
+      getSelection().selectAllChildren(this.digits);
+      toast(words.cannotCopy);
+      return;
+    }
+    this.element.classList.add("copied");
+    this.button.dataset.copied = words.copiedShort;
+    setTimeout(() => this.element.classList.remove("copied"), COPIED_MS);
+    toast(words.copied(this.title));
+  }
+}

@@ -1,0 +1,229 @@
+// The accounts and their codes.
+
+import { get } from "./api.js";
+import * as changes from "./account-changes.js";
+import { AccountRow } from "./account-row.js";
+import { Codes } from "./codes.js";
+import { field, fill, h, say } from "./dom.js";
+import { plain } from "./format.js";
+import { language, t } from "./text.js";
+
+const words = t.accounts;
+const PAGE = 200;
+/** How far outside of the window an account counts as looked at. */
+const MARGIN = "120px";
+const SAY_MS = 700;
+
+const collator = new Intl.Collator(language, { sensitivity: "base", numeric: true });
+const by = {
+  issuer: (a, b) => collator.compare(a.issuer ?? a.accountName, b.issuer ?? b.accountName) || collator.compare(a.accountName, b.accountName),
+  name: (a, b) => collator.compare(a.accountName, b.accountName) || collator.compare(a.issuer ?? "", b.issuer ?? ""),
+  newest: (a, b) => b.createdAt.localeCompare(a.createdAt),
+};
+
+/** What somebody prefers is remembered here; what the server says is not. */
+const preference = {
+  get: (name, otherwise) => localStorage.getItem(name) ?? otherwise,
+  set: (name, value) => localStorage.setItem(name, value),
+};
+
+export function show(main, { session, may }) {
+  const codes = new Codes();
+  const rows = new Map();
+  let order = [];
+  let active;
+  let closed = false;
+  let saying;
+  const hidden = () => hide.checked;
+
+  const search = h("input", { type: "search", id: "search", autocomplete: "off", spellcheck: "false", "aria-keyshortcuts": "/", input: () => filter() });
+  const sort = h("select", { change: () => {
+    preference.set("sort", sort.value);
+    arrange();
+  } }, Object.entries(words.sorts).map(([key, label]) => h("option", { value: key }, label)));
+  sort.value = preference.get("sort", "issuer");
+  // Whoever may read a code only so many times does not spend them by opening the page.
+  const hiding = session.grantedOnly ? "hide-granted" : "hide";
+  const hide = h("input", { type: "checkbox", checked: preference.get(hiding, String(session.grantedOnly)) === "true", change: () => {
+    preference.set(hiding, String(hide.checked));
+    for (const row of rows.values()) row.hide(hide.checked);
+  } });
+  const count = h("p", { class: "faint", id: "count" });
+  const list = h("ul", { class: "accounts", "aria-label": words.list, keydown: keys });
+  const none = h("p", { class: "faint", hidden: true });
+  fill(main,
+    h("h1", {}, words.title),
+    h("form", { class: "bar", role: "search", submit: (event) => {
+      event.preventDefault();
+      focus(visible()[0]);
+    } },
+    field(words.search, search), field(words.sort, sort), h("label", { class: "check" }, hide, h("span", {}, words.hide))),
+    count, none, list, h("p", { class: "faint keys" }, words.keys));
+
+  const watch = new IntersectionObserver((seen) => {
+    for (const { target, isIntersecting } of seen) rows.get(target.dataset.id)?.inView(isIntersecting);
+  }, { rootMargin: MARGIN });
+
+  const change = may("admin") ? {
+    rename: (row) => changes.rename(row, (account) => {
+      row.rename(account);
+      arrange();
+    }),
+    remove: (row) => changes.remove(row, {
+      gone: () => {
+        const shown = visible();
+        const next = shown[shown.indexOf(row) + 1] ?? shown[shown.indexOf(row) - 1];
+        drop(row.account.id);
+        arrange();
+        if (next) focus(next);
+        else search.focus();
+      },
+      back: (account) => {
+        put(account);
+        arrange();
+        focus(rows.get(account.id));
+      },
+    }),
+  } : undefined;
+
+  function put(account) {
+    const known = rows.get(account.id);
+    if (known) {
+      if (JSON.stringify(known.account) !== JSON.stringify(account)) known.rename(account);
+      return;
+    }
+    const row = new AccountRow(account, { codes, hidden: hidden(), changes: change });
+    rows.set(account.id, row);
+  }
+
+  function drop(id) {
+    const row = rows.get(id);
+    watch.unobserve(row.element);
+    row.inView(false);
+    row.element.remove();
+    rows.delete(id);
+    if (active === row) active = undefined;
+  }
+
+  /** Puts the rows in order; those that stand right are not touched. */
+  function arrange() {
+    const compare = by[sort.value] ?? by.issuer;
+    order = [...rows.values()].sort((a, b) => compare(a.account, b.account) || a.account.id.localeCompare(b.account.id));
+    let at = list.firstElementChild;
+    for (const row of order) {
+      if (row.element === at) at = at.nextElementSibling;
+      else {
+        const focused = row.element.contains(document.activeElement) ? document.activeElement : undefined;
+        list.insertBefore(row.element, at);
+        focused?.focus({ preventScroll: true });
+      }
+      watch.observe(row.element);
+    }
+    filter();
+  }
+
+  function filter() {
+    const sought = plain(search.value).split(/\s+/).filter(Boolean);
+    let shown = 0;
+    for (const row of order) {
+      const found = sought.every((word) => row.sought.includes(word));
+      if (row.element.hidden === found) row.element.hidden = !found;
+      if (found) shown += 1;
+    }
+    count.textContent = words.shown(shown, rows.size);
+    fill(none, rows.size === 0 ? [words.none, " ", may("enroller") && h("a", { href: "#/add" }, words.add)] : words.noneFound);
+    none.hidden = shown > 0;
+    if (!active || active.element.hidden) activate(visible()[0]);
+    clearTimeout(saying);
+    if (sought.length > 0) saying = setTimeout(() => say(count.textContent), SAY_MS);
+  }
+
+  const visible = () => order.filter((row) => !row.element.hidden);
+
+  function activate(row) {
+    active?.active(false);
+    active = row;
+    active?.active(true);
+  }
+
+  function focus(row) {
+    if (!row) return;
+    activate(row);
+    row.button.focus();
+    row.element.scrollIntoView({ block: "nearest" });
+  }
+
+  function keys(event) {
+    const row = rows.get(event.target.closest("li")?.dataset.id);
+    if (!row || event.ctrlKey || event.metaKey || event.altKey) return;
+    const shown = visible();
+    const at = shown.indexOf(row);
+    const across = getComputedStyle(list).direction === "rtl" ? -1 : 1;
+    const beside = (step) => row.buttons[(row.buttons.indexOf(event.target) + step + row.buttons.length) % row.buttons.length]?.focus();
+    const ways = {
+      ArrowDown: () => focus(shown[at + 1]),
+      ArrowUp: () => (at > 0 ? focus(shown[at - 1]) : search.focus()),
+      Home: () => focus(shown[0]),
+      End: () => focus(shown.at(-1)),
+      PageDown: () => focus(shown[Math.min(at + 10, shown.length - 1)]),
+      PageUp: () => focus(shown[Math.max(at - 10, 0)]),
+      ArrowRight: () => beside(across),
+      ArrowLeft: () => beside(-across),
+      F2: () => row.changes?.rename(row),
+      Delete: () => row.changes?.remove(row),
+    };
+    if (!ways[event.key]) return;
+    event.preventDefault();
+    ways[event.key]();
+  }
+
+  list.addEventListener("focusin", (event) => {
+    const row = rows.get(event.target.closest("li")?.dataset.id);
+    if (row && row !== active) activate(row);
+  });
+  search.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowDown") {
+      event.preventDefault();
+      focus(visible()[0]);
+    } else if (event.key === "Escape" && search.value) {
+      event.preventDefault();
+      search.value = "";
+      filter();
+    }
+  });
+  const slash = (event) => {
+    if (event.key !== "/" || event.target.closest("input, textarea, select, dialog")) return;
+    event.preventDefault();
+    search.focus();
+  };
+  document.addEventListener("keydown", slash);
+
+  return {
+    title: words.title,
+    every: 60_000,
+    async refresh() {
+      const there = new Set();
+      let cursor;
+      do {
+        const page = await get("/api/accounts", { limit: PAGE, cursor });
+        if (closed) return;
+        for (const account of page.accounts) {
+          there.add(account.id);
+          put(account);
+        }
+        cursor = page.next;
+        // The first page is shown while the others are on their way.
+        if (cursor && order.length === 0) arrange();
+      } while (cursor);
+      for (const id of [...rows.keys()]) if (!there.has(id)) drop(id);
+      arrange();
+    },
+    close() {
+      closed = true;
+      codes.stop();
+      watch.disconnect();
+      clearTimeout(saying);
+      document.removeEventListener("keydown", slash);
+    },
+  };
+}

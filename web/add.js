@@ -1,0 +1,130 @@
+// Adding accounts: by pasting, dropping, choosing or photographing, or by hand.
+
+import { field, fill, h } from "./dom.js";
+import { t } from "./text.js";
+import { Work } from "./work.js";
+
+const words = t.add;
+/** What files can be; anything else is refused by the server, in words. */
+const ACCEPT = "image/*,.json,.txt,.csv,.aegis,.2fas,text/plain,application/json";
+const LINK = /^\s*otpauth(-migration)?:/i;
+
+/** What was pasted or dropped on another view, for the one that is shown next. */
+let waiting;
+
+/** Takes what somebody pastes or drops anywhere; whether it is something for this view. */
+export function offer(transfer) {
+  const files = [...(transfer?.files ?? [])];
+  const text = transfer?.getData("text") ?? "";
+  if (files.length === 0 && !LINK.test(text)) return false;
+  waiting = { files, text };
+  return true;
+}
+
+export function show(main) {
+  const works = new Set();
+  const list = h("ul", { class: "works", "aria-label": words.works });
+  const approval = h("input", { type: "checkbox", name: "approval" });
+
+  function begin(name, run) {
+    const work = new Work(name, { approval: approval.checked, added: () => {} });
+    works.add(work);
+    list.prepend(work.element);
+    void run(work);
+  }
+
+  function take({ files, text }) {
+    if (files.length === 1 && files[0].type.startsWith("image/")) begin(words.files([files[0].name]), (work) => work.picture(files[0]));
+    else if (files.length > 0) begin(words.files(files.map((file) => file.name)), (work) => work.files(files));
+    else if (LINK.test(text)) link(text, words.pasted);
+  }
+
+  /** One URI becomes an enrollment; a list of them, or an export, is read first. */
+  function link(text, name) {
+    const trimmed = text.trim();
+    if (/\s/.test(trimmed) || /^otpauth-migration:/i.test(trimmed)) begin(name, (work) => work.files([new File([trimmed], name, { type: "text/plain" })]));
+    else begin(name, (work) => work.uri(trimmed));
+  }
+
+  const choose = (label, attributes, style) => {
+    const input = h("input", { type: "file", ...attributes, change: () => {
+      take({ files: [...input.files], text: "" });
+      input.value = "";
+    } });
+    return h("label", { class: `button ${style}` }, label, input);
+  };
+
+  const drop = h("section", { class: "card drop", "aria-label": words.drop },
+    h("p", {}, words.drop),
+    h("div", { class: "buttons" },
+      choose(words.choose, { accept: ACCEPT, multiple: true, name: "files" }, "main"),
+      choose(words.camera, { accept: "image/*", capture: "environment", name: "photo" }, "camera")),
+    h("p", { class: "faint" }, words.what));
+
+  fill(main, h("h1", {}, words.title),
+    h("label", { class: "check" }, approval, h("span", {}, words.approval)),
+    drop, byHand(link), list);
+
+  const over = (event) => {
+    if (![...event.dataTransfer.types].includes("Files")) return;
+    event.preventDefault();
+    drop.classList.add("over");
+  };
+  const left = () => drop.classList.remove("over");
+  document.addEventListener("dragover", over);
+  document.addEventListener("dragleave", left);
+  document.addEventListener("drop", left);
+
+  function again() {
+    if (waiting) take(waiting);
+    waiting = undefined;
+  }
+  return {
+    title: words.title,
+    refresh: again,
+    // What is under way stays when more is brought.
+    again,
+    close() {
+      document.removeEventListener("dragover", over);
+      document.removeEventListener("dragleave", left);
+      document.removeEventListener("drop", left);
+      for (const work of works) work.stop();
+    },
+  };
+}
+
+/** A form for a link, or for a secret with what belongs to it. */
+function byHand(link) {
+  const complaint = h("p", { class: "complaint", role: "alert" });
+  const text = h("input", { type: "password", name: "link", autocomplete: "off", spellcheck: "false", required: true, input: () => {
+    rest.hidden = text.value === "" || LINK.test(text.value);
+  } });
+  const choice = (name, values) => h("select", { name }, values.map((value) => h("option", { value }, value)));
+  const rest = h("div", { class: "grid", hidden: true },
+    field(words.issuer, h("input", { name: "issuer", autocomplete: "off", maxlength: 256 })),
+    field(words.accountName, h("input", { name: "account", autocomplete: "off", maxlength: 256 })),
+    field(words.digits, choice("digits", [6, 7, 8])),
+    field(words.period, h("input", { name: "period", type: "number", min: 1, max: 86400, value: 30 })),
+    field(words.algorithm, choice("algorithm", ["SHA1", "SHA256", "SHA512"])));
+  const form = h("form", { submit: (event) => {
+    event.preventDefault();
+    const typed = Object.fromEntries(new FormData(form));
+    complaint.textContent = "";
+    if (!LINK.test(typed.link) && !typed.account.trim()) {
+      complaint.textContent = words.nameless;
+      form.elements.account.focus();
+      return;
+    }
+    link(LINK.test(typed.link) ? typed.link : uri(typed), words.typed);
+    form.reset();
+    rest.hidden = true;
+  } }, field(words.link, text, words.linkHint), rest, complaint, h("div", { class: "buttons" }, h("button", { class: "main" }, words.submit)));
+  return h("details", { class: "card" }, h("summary", {}, words.byHand), form);
+}
+
+function uri({ link, issuer, account, digits, period, algorithm }) {
+  const query = Object.entries({ secret: link.replace(/[\s-]/g, ""), issuer: issuer.trim(), digits, period, algorithm })
+    .filter(([, value]) => value !== "")
+    .map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
+  return `otpauth://totp/${encodeURIComponent(account.trim())}?${query.join("&")}`;
+}

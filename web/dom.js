@@ -1,0 +1,83 @@
+// Builds elements. Text is always text: nothing here makes markup of a string.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An element with attributes (functions become listeners) and children. */
+export function h(tag, attributes = {}, ...children) {
+  return dress(document.createElement(tag), attributes, children);
+}
+
+/** The same for the shapes of a drawing. */
+export function svg(tag, attributes = {}, ...children) {
+  return dress(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function dress(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (typeof value === "function") element.addEventListener(name, value);
+    else if (name === "value" || name === "checked") element[name] = value;
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  append(element, children);
+  return element;
+}
+
+function append(element, children) {
+  for (const child of children.flat(Infinity)) {
+    if (child === undefined || child === null || child === false) continue;
+    element.append(child instanceof Node ? child : String(child));
+  }
+}
+
+/** Puts new children in the place of the old ones; what has the focus keeps it by `data-key`. */
+export function fill(element, ...children) {
+  const focused = element.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+  element.replaceChildren();
+  append(element, children);
+  if (focused !== undefined) {
+    for (const candidate of element.querySelectorAll("[data-key]")) {
+      if (candidate.dataset.key === focused) {
+        candidate.focus({ preventScroll: true });
+        break;
+      }
+    }
+  }
+}
+
+// A button pressed and let go makes a click only where both happen on the same element.
+let release;
+let held = Promise.resolve();
+document.addEventListener("pointerdown", () => {
+  if (release === undefined) held = new Promise((done) => (release = done));
+}, true);
+for (const end of ["pointerup", "pointercancel"]) {
+  // After the click that follows it.
+  document.addEventListener(end, () => setTimeout(() => {
+    release?.();
+    release = undefined;
+  }), true);
+}
+
+/** Waits until nothing is pressed, so that what is under the pointer can be replaced. */
+export function untouched() {
+  return held;
+}
+
+/** Tells something to those who listen to the page; others see it for themselves. */
+export function say(text) {
+  document.getElementById("said").textContent = text;
+}
+
+/** A label with its control. */
+export function field(label, control, hint) {
+  return h("label", { class: "field" }, h("span", {}, label), control, hint && h("small", {}, hint));
+}
+
+/** A table. Cells are labelled for narrow screens, where rows become cards. */
+export function table(caption, heads, rows) {
+  return h("table", {},
+    h("caption", { class: "unseen" }, caption),
+    h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))),
+    h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell, n) => h("td", { "data-label": heads[n] }, cell))))));
+}

@@ -1,0 +1,39 @@
+// Values as people read them.
+
+import { h } from "./dom.js";
+import { language, t } from "./text.js";
+
+const moment = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
+const distance = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+
+/** A code in groups of three; no digit stands alone. */
+export function grouped(code) {
+  if (code.length < 6) return code;
+  const groups = code.match(/.{1,3}/g);
+  if (groups.at(-1).length === 1) groups.splice(-2, 2, groups.slice(-2).join(""));
+  return groups.join("\u00a0");
+}
+
+/** How far away a time is, in its largest unit, by the server's clock. */
+export function fromNow(text, offset = 0) {
+  const seconds = (Date.parse(text) - Date.now() - offset) / 1000;
+  const [unit, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? UNITS.at(-1);
+  return distance.format(Math.round(seconds / size), unit);
+}
+
+/** A time in the reader's zone; the exact one in UTC is its title. */
+export function time(text, shown) {
+  return text ? h("time", { datetime: text, title: text }, shown ?? moment.format(new Date(text))) : "";
+}
+
+/** What an account is called, in one line. */
+export function title({ issuer, accountName } = {}) {
+  return issuer ? `${issuer} ${accountName}` : (accountName ?? "");
+}
+
+/** How an account's codes are made, in words. */
+export const parameters = ({ digits, period, algorithm }) => t.parameters(digits, period, algorithm);
+
+/** Text as it is searched: without case and accents. */
+export const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();

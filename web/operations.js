@@ -1,0 +1,178 @@
+// What runs and has run: enrollments, who did what, keys, and how the server is.
+
+import { call, clockOffset, get } from "./api.js";
+import { field, fill, h, table } from "./dom.js";
+import { ENDED } from "./follow.js";
+import { fromNow, time, title } from "./format.js";
+import { ask } from "./notice.js";
+import { t } from "./text.js";
+
+const words = t.operations;
+const LIMIT = 50;
+const AUDIT_LIMIT = 100;
+/** A browser whose clock is off by more than this is told so, in milliseconds. */
+const CLOCK_MS = 5000;
+
+const PARTS = { enrollments, record, keys, health };
+
+export function show(main, context) {
+  const parts = context.may("admin") ? Object.keys(PARTS) : ["enrollments"];
+  const part = parts.includes(context.path[0]) ? context.path[0] : parts[0];
+  const body = h("div");
+  fill(main, h("h1", {}, words.title),
+    parts.length > 1 && h("nav", { class: "tabs", "aria-label": words.title }, h("ul", {}, parts.map((name) => h("li", {},
+      h("a", { href: `#/operations/${name}`, "aria-current": name === part && "page" }, words.parts[name]))))),
+    body);
+  return { title: `${words.parts[part]} · ${words.title}`, ...PARTS[part](body, context) };
+}
+
+/** Pages that were gone through, so that one can go back. */
+function pages(refresh) {
+  const behind = [];
+  let cursor = "";
+  let next;
+  const move = (run) => () => {
+    run();
+    void refresh();
+  };
+  const back = h("button", { type: "button", "data-key": "back", click: move(() => (cursor = behind.pop())) }, words.back);
+  const on = h("button", { type: "button", "data-key": "on", click: move(() => {
+    behind.push(cursor);
+    cursor = next;
+  }) }, words.on);
+  return {
+    element: h("div", { class: "buttons" }, back, on),
+    cursor: () => cursor,
+    first: () => behind.length === 0,
+    reset() {
+      behind.length = 0;
+      cursor = "";
+    },
+    shown(following) {
+      next = following;
+      back.hidden = behind.length === 0;
+      on.hidden = !following;
+    },
+  };
+}
+
+function badge(stage) {
+  const kind = stage === "Enrolled" ? "good" : ENDED.has(stage) ? "bad" : "";
+  return h("span", { class: `badge ${kind}` }, words.stages[stage] ?? stage);
+}
+
+function enrollments(body, { session, may, refresh }) {
+  let link;
+  const stage = h("select", { change: () => {
+    paging.reset();
+    void refresh();
+  } }, h("option", { value: "" }, words.any), Object.entries(words.stages).map(([value, label]) => h("option", { value }, label)));
+  const paging = pages(refresh);
+  const list = h("div");
+  fill(body, h("div", { class: "bar" }, field(words.stage, stage)), list, paging.element);
+
+  const outcome = ({ approval, problem }) => [
+    problem?.detail,
+    approval.decision && (approval.decision.approved ? words.approvedBy : words.refusedBy)(approval.decision.by, approval.decision.comment),
+  ].filter(Boolean).join(" ");
+
+  function actions(enrollment) {
+    const own = may("admin") || enrollment.requestedBy === session.caller;
+    return [
+      link && h("a", { href: link.replace("{id}", encodeURIComponent(enrollment.id)), target: "_blank", rel: "noreferrer", "data-key": `instance-${enrollment.id}` }, words.instance),
+      " ",
+      own && may("enroller") && !ENDED.has(enrollment.stage) && h("button", { type: "button", class: "plain", "data-key": `end-${enrollment.id}`, click: () => end(enrollment) }, words.end),
+    ];
+  }
+
+  async function end(enrollment) {
+    await ask({
+      title: words.endTitle(title(enrollment.preview) || enrollment.id),
+      yes: words.end,
+      danger: true,
+      run: () => call("DELETE", `/api/enrollments/${enrollment.id}`),
+    });
+    void refresh();
+  }
+
+  return {
+    every: 3000,
+    async refresh() {
+      if (link === undefined && may("admin")) link = (await get("/api/system")).instanceLink ?? "";
+      const page = await get("/api/enrollments", { stage: stage.value, cursor: paging.cursor(), limit: LIMIT });
+      paging.shown(page.next);
+      fill(list, page.enrollments.length === 0 ? h("p", { class: "faint" }, words.none) : table(words.parts.enrollments, words.enrollmentHeads, page.enrollments.map((each) => [
+        time(each.createdAt), h("bdi", {}, title(each.preview) || h("span", { class: "id" }, each.id)), h("bdi", {}, each.requestedBy), badge(each.stage), outcome(each), actions(each),
+      ])));
+    },
+  };
+}
+
+function record(body, { refresh }) {
+  const paging = pages(refresh);
+  const caller = h("input", { name: "caller", autocomplete: "off" });
+  const subject = h("input", { name: "subject", autocomplete: "off" });
+  const action = h("select", { name: "action" }, h("option", { value: "" }, words.any), Object.entries(words.actions).map(([value, label]) => h("option", { value }, label)));
+  const list = h("div");
+  fill(body, h("form", { class: "bar", role: "search", submit: (event) => {
+    event.preventDefault();
+    paging.reset();
+    void refresh();
+  } }, field(words.caller, caller), field(words.subject, subject), field(words.action, action), h("button", { class: "main" }, words.find)), list, paging.element);
+  return {
+    async refresh() {
+      const page = await get("/api/audit", {
+        order: "newest", caller: caller.value.trim(), subject: subject.value.trim(), action: action.value, cursor: paging.cursor(), limit: AUDIT_LIMIT,
+      });
+      paging.shown(page.next);
+      fill(list, page.entries.length === 0 ? h("p", { class: "faint" }, words.none) : table(words.parts.record, words.recordHeads, page.entries.map((entry) => [
+        String(entry.sequence), time(entry.at), h("bdi", {}, entry.caller), words.actions[entry.action] ?? entry.action,
+        h("span", { class: "id" }, entry.subject), h("span", { class: `badge ${entry.outcome === "done" ? "good" : "bad"}` }, words.outcomes[entry.outcome] ?? entry.outcome),
+        [entry.reason, entry.problem, entry.from].filter(Boolean).join(" · "),
+      ])));
+    },
+  };
+}
+
+function keys(body) {
+  const list = h("div");
+  fill(body, h("p", { class: "faint" }, words.keysHow), list);
+  const state = (key) => {
+    if (key.revokedAt) return words.revoked(fromNow(key.revokedAt, clockOffset));
+    if (!key.expiresAt) return words.active;
+    const left = fromNow(key.expiresAt, clockOffset);
+    return Date.parse(key.expiresAt) <= Date.now() + clockOffset ? words.expired(left) : words.expires(left);
+  };
+  return {
+    every: 30_000,
+    async refresh() {
+      const { keys } = await get("/api/keys");
+      fill(list, keys.length === 0 ? h("p", { class: "faint" }, words.noKeys) : table(words.parts.keys, words.keyHeads, keys.map((key) => [
+        h("bdi", {}, key.name), key.grantedOnly ? words.granted(key.role) : key.role, time(key.createdAt), key.lastUsedAt ? time(key.lastUsedAt) : words.never, state(key),
+      ])));
+    },
+  };
+}
+
+function health(body) {
+  return {
+    every: 5000,
+    async refresh() {
+      const begun = performance.now();
+      const [ready, system] = await Promise.all([call("GET", "/readyz", { refusals: { except: 503 } }), get("/api/system")]);
+      const took = performance.now() - begun;
+      const fact = (label, ...values) => h("div", {}, h("dt", {}, label), h("dd", {}, values));
+      const word = (state) => h("span", { class: `badge ${state === "ok" ? "good" : "bad"}` }, words.health[state] ?? state);
+      const off = -clockOffset / 1000;
+      fill(body, h("section", { class: "card" }, h("dl", {},
+        fact(words.hub, word(ready.hub), " ", system.taskHub),
+        fact(words.vault, word(ready.vault)),
+        fact(words.answersIn, words.milliseconds(Math.round(took))),
+        fact(words.version, system.version),
+        fact(words.serverTime, time(system.serverTime)),
+        fact(words.clock, words.offset(off)),
+        fact(words.dashboard, system.instanceLink ? h("a", { href: system.instanceLink.split("/instances/")[0], target: "_blank", rel: "noreferrer" }, words.open) : words.noDashboard)),
+      Math.abs(clockOffset) > CLOCK_MS && h("p", { class: "complaint" }, words.clockWrong)));
+    },
+  };
+}

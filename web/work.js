@@ -1,0 +1,215 @@
+// One thing that is being added: what it is, how far it is, and how it ended.
+
+import { call, get, pause } from "./api.js";
+import { fill, h, say } from "./dom.js";
+import { follow, unbroken } from "./follow.js";
+import { fromNow, title } from "./format.js";
+import { picks } from "./picks.js";
+import { picture } from "./picture.js";
+import { t } from "./text.js";
+
+const words = t.add;
+const STEPS = ["sending", "Decoding", "Validating", "AwaitingApproval", "Storing"];
+/** What a picture turns out to be when it has more than one account can be made of. */
+const MANY = new Set(["several-accounts", "google-export", "export-parts-missing"]);
+const PASSWORD = new Set(["import-password-missing", "import-password-wrong"]);
+/** How often an import's progress is asked for. */
+const ASK_MS = 700;
+
+/** A new idempotency key: what is sent twice is done once. */
+const key = () => crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+export class Work {
+  #ending = new AbortController();
+  #stage;
+  #name;
+
+  /** `approval` is whether somebody else is asked. */
+  constructor(name, { approval, added }) {
+    this.approval = approval;
+    this.added = added;
+    this.status = h("p", { class: "stage" });
+    this.steps = h("ol", { class: "steps", hidden: true });
+    this.body = h("div");
+    this.element = h("li", { class: "card work" },
+      h("div", { class: "head" }, h("h2", {}, name), h("button", { type: "button", class: "plain", click: () => this.#close() }, t.close)),
+      this.steps, this.status, this.body);
+  }
+
+  #close() {
+    this.stop();
+    this.element.remove();
+  }
+
+  stop() {
+    this.#ending.abort();
+  }
+
+  #say(text) {
+    if (this.status.textContent === text) return;
+    this.status.textContent = text;
+    say(text);
+  }
+
+  #step(stage) {
+    if (stage === "Pending") stage = "Decoding";
+    const at = stage === "Enrolled" ? STEPS.length : STEPS.indexOf(stage);
+    if (at < 0) return;
+    const shown = STEPS.filter((step) => this.skipped !== step && (step !== "AwaitingApproval" || this.approval));
+    this.steps.hidden = false;
+    fill(this.steps, shown.map((step) => h("li", {
+      class: STEPS.indexOf(step) < at && "done",
+      "aria-current": STEPS.indexOf(step) === at && "step",
+    }, words.steps[step])));
+  }
+
+  /** Does something; what goes wrong is told in words. */
+  async #try(run) {
+    try {
+      await run();
+    } catch (problem) {
+      if (this.#ending.signal.aborted) return;
+      if (problem.status === undefined) console.error(problem);
+      this.#wrong(problem.body?.detail ? problem.body : { detail: problem.message });
+    }
+  }
+
+  #wrong(problem, file) {
+    this.steps.hidden = true;
+    this.#say(words.stages.Invalid);
+    fill(this.body, complaint(problem), picture(file, problem.regions));
+  }
+
+  /** One picture: read by the server; if it has several accounts, they are shown to pick from. */
+  picture(file) {
+    return this.#enroll({ body: file, headers: { "content-type": file.type } }, (problem) => {
+      if (!MANY.has(problem.code)) return this.#wrong(problem, file);
+      return this.files([file]);
+    });
+  }
+
+  /** An otpauth URI. */
+  uri(uri) {
+    this.skipped = "Decoding";
+    return this.#enroll({ body: { uri } }, (problem) => this.#wrong(problem));
+  }
+
+  #enroll({ body, headers }, invalid) {
+    return this.#try(async () => {
+      this.#step("sending");
+      this.#say(words.stages.sending);
+      const sending = { body, headers: { ...headers, "idempotency-key": key() }, query: { approval: this.approval ? "required" : "" } };
+      const started = await unbroken(() => call("POST", "/api/enrollments", sending), this.#ending.signal);
+      const ended = await follow(started.id, (state) => this.#told(state), this.#ending.signal);
+      if (ended?.stage === "Invalid") await invalid(ended.problem ?? {});
+    });
+  }
+
+  #told(state) {
+    this.approval ||= state.approval.required;
+    if (this.#stage !== state.stage) {
+      this.#stage = state.stage;
+      this.#step(state.stage);
+    }
+    if (state.preview) this.#name = title(state.preview);
+    this.#say([this.#name, words.stages[state.stage] ?? state.stage].filter(Boolean).join(": "));
+    if (state.stage === "Invalid") return;
+    const { deadline, decision } = state.approval;
+    const waits = state.stage === "AwaitingApproval";
+    fill(this.body,
+      (state.warnings ?? []).map((warning) => h("p", { class: "faint" }, warning.detail)),
+      waits && deadline && h("p", { class: "faint" }, words.until(fromNow(deadline))),
+      state.stage === "Rejected" && decision && h("p", {}, words.refusedBy(decision.by, decision.comment)),
+      waits && h("button", { type: "button", "data-key": "end", click: () => this.#try(() => call("DELETE", `/api/enrollments/${state.id}`)) }, words.end),
+      state.stage === "Enrolled" && h("p", {}, h("a", { href: "#/accounts" }, words.seeCode)));
+    if (state.stage === "Enrolled") this.added();
+  }
+
+  /** Files with any number of accounts: first read, then those that were picked are added. */
+  files(files, password) {
+    return this.#try(async () => {
+      this.steps.hidden = true;
+      this.#say(words.imports.Reading);
+      fill(this.body);
+      let plan;
+      try {
+        plan = await this.#import(files, password, { dryRun: true });
+      } catch (problem) {
+        if (!PASSWORD.has(problem.body?.code)) throw problem;
+        this.#say(words.stages.Invalid);
+        fill(this.body, complaint(problem.body), passwordForm((given) => this.files(files, given)));
+        this.body.querySelector("input").focus();
+        return;
+      }
+      if (!plan) return;
+      const problems = this.#problems(plan, files);
+      if (plan.accounts.length === 0) {
+        this.#say(words.stages.Invalid);
+        fill(this.body, problems);
+        return;
+      }
+      const fresh = plan.accounts.filter((account) => account.result === "new");
+      this.#say(fresh.length > 0 ? words.pick : words.nothingNew);
+      fill(this.body, problems, picks(plan.accounts, (pick) => this.#pick(files, password, pick)));
+      this.body.querySelector("input:not(:disabled)")?.focus();
+    });
+  }
+
+  #pick(files, password, pick) {
+    return this.#try(async () => {
+      const outcome = await this.#import(files, password, { pick: pick.join(","), approval: this.approval ? "required" : "" });
+      if (!outcome) return;
+      const count = outcome.accounts.filter((account) => account.result === "enrolled").length;
+      this.#say(words.done(count));
+      fill(this.body, this.#problems(outcome, files), picks(outcome.accounts),
+        count > 0 && h("p", {}, h("a", { href: "#/accounts" }, words.seeCode)));
+      this.added();
+    });
+  }
+
+  /** Sends files and waits for the end; nothing if this work was closed meanwhile. */
+  async #import(files, password, query) {
+    const form = new FormData();
+    for (const file of files) form.append("file", file);
+    if (password) form.append("password", password);
+    const sending = { query, body: form, headers: { "idempotency-key": key() } };
+    const { signal } = this.#ending;
+    let state = await unbroken(() => call("POST", "/api/imports", sending), signal);
+    const bar = h("progress", { "aria-label": words.imports.Importing });
+    fill(this.body, bar);
+    while (!["Done", "Failed", "Terminated"].includes(state.stage)) {
+      this.#say(words.imports[state.stage] ?? state.stage);
+      if (state.progress) {
+        bar.max = state.progress.total;
+        bar.value = state.progress.ended;
+        this.#say(words.progress(state.progress.ended, state.progress.total));
+      }
+      await pause(state.progress ? ASK_MS : 0);
+      state = await unbroken(() => get(`/api/imports/${state.id}`, { wait: 1 }), signal);
+      if (signal.aborted) return undefined;
+    }
+    if (state.stage === "Done") return state;
+    fill(this.body);
+    this.#say(words.imports[state.stage]);
+    return undefined;
+  }
+
+  #problems(outcome, files) {
+    return (outcome.problems ?? []).map((problem) => {
+      const file = files[(problem.source ?? 0) - 1];
+      return h("section", {}, file && files.length > 1 && h("h3", {}, words.inFile(file.name)), complaint(problem), picture(file, problem.regions));
+    });
+  }
+}
+
+function complaint(problem) {
+  return h("p", { class: "complaint" }, h("strong", {}, problem.detail ?? problem.title), " ", problem.nextStep);
+}
+
+function passwordForm(open) {
+  const input = h("input", { type: "password", name: "export-password", autocomplete: "off", required: true });
+  return h("form", { class: "row", submit: (event) => {
+    event.preventDefault();
+    void open(input.value);
+  } }, h("label", { class: "field" }, h("span", {}, words.password), input), h("button", { class: "main" }, words.open));
+}
