@@ -13,15 +13,12 @@ import urllib.request
 from durabletask import client as dt_client
 from durabletask import entities as dt_entities
 from durabletask import task, worker as dt_worker
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import Select
 
-# Long enough for a loaded machine; only a failing test waits it out.
-PATIENCE = 60
+from browser import PATIENCE, PHONE, Page, chromium
+
 MANY = 100_000
 
 
@@ -80,56 +77,6 @@ def order(ctx: task.OrchestrationContext, request):
 
 
 # What a person does.
-
-class Page:
-    def __init__(self, browser, scheduler, pictures):
-        self.browser, self.base, self.pictures = browser, scheduler.http, pictures
-        self.wait = WebDriverWait(browser, PATIENCE, poll_frequency=0.1, ignored_exceptions=[Exception])
-
-    def open(self, hash):
-        self.browser.get(f"{self.base}/{hash}")
-
-    def until(self, condition, what):
-        return self.wait.until(condition, what)
-
-    def all(self, css):
-        return self.browser.find_elements(By.CSS_SELECTOR, css)
-
-    def one(self, css):
-        return self.until(lambda b: next(e for e in b.find_elements(By.CSS_SELECTOR, css) if e.is_displayed()), css)
-
-    def says(self, css, text):
-        self.until(lambda b: any(text in e.text for e in b.find_elements(By.CSS_SELECTOR, css)), f"{css} says {text!r}")
-
-    def click(self, css, text=""):
-        """Clicks what is there now: the page may put something newer in its place after it was found."""
-        def found(browser):
-            next(e for e in browser.find_elements(By.CSS_SELECTOR, css) if e.is_displayed() and text in e.text).click()
-            return True
-        self.until(found, f"a click on {css} {text}")
-
-    def button(self, label, inside="main"):
-        def found(_):
-            next(b for b in self.all(f"{inside} button") if b.text == label).click()
-            return True
-        self.until(found, f"button {label}")
-
-    def keys(self, *keys):
-        """Types to whatever has the focus now."""
-        ActionChains(self.browser).send_keys(*keys).perform()
-
-    def focused(self, script):
-        return self.browser.execute_script(f"return document.activeElement.{script}")
-
-    def picture(self, name):
-        self.browser.save_screenshot(str(self.pictures / f"dashboard-{name}.png"))
-
-    def no_complaints(self):
-        """The console holds no error: no refused script or style, no exception."""
-        missing = "404 (Not Found)"  # Looked for on purpose, after a purge.
-        bad = [e for e in self.browser.get_log("browser") if e["level"] == "SEVERE" and missing not in e["message"]]
-        assert not bad, bad
-
 
 def hubs_and_list(page):
     page.open("")
@@ -268,20 +215,17 @@ def workers(page):
 
 
 def on_a_phone_and_in_the_dark(page):
-    browser = page.browser
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True})
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+    page.size(PHONE)
+    page.media(prefers_color_scheme="dark")
     for hash, text, name in [("#/hubs/default", "Instances", "instances-phone-dark"), ("#/hubs/default/instances/order-1", "order-1", "instance-phone-dark")]:
         page.open(hash)
         page.says("h1", text)
         page.until(lambda _: page.all(".badge"), "content")
-        wide = browser.execute_script("return document.documentElement.scrollWidth")
-        assert wide <= 390, f"{hash} is {wide} wide"
+        assert page.width() <= PHONE["width"], f"{hash} is {page.width()} wide"
         page.picture(name)
-    dark = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-    assert sum(int(n) for n in dark.removeprefix("rgb(").removesuffix(")").split(",")) < 150, dark
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert page.is_dark()
+    page.size()
+    page.media()
 
 
 def with_many(page, scheduler):
@@ -340,26 +284,23 @@ def main():
     client.signal_entity(dt_entities.EntityInstanceId("counter", "one"), "add", input=5)
     client.wait_for_orchestration_completion("order-broken", timeout=PATIENCE)
 
-    arguments = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,900", "--lang=en-US"):
-        arguments.add_argument(argument)
-    arguments.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options=arguments, service=Service("/usr/bin/chromedriver"))
+    browser = chromium()
     try:
-        page = Page(browser, scheduler, options.pictures)
+        page = Page(browser, scheduler.http, options.pictures, "dashboard")
         waiting = lambda _: "waiting for approval" in (scheduler.get("/api/hubs/default/instances/order-1")["instance"]["customStatus"] or "")
         page.until(waiting, "an order that waits")
         for step in (hubs_and_list, one_instance, by_keyboard, entities, workers, operations, on_a_phone_and_in_the_dark):
             step(page)
             print("ok", step.__name__, flush=True)
-        page.no_complaints()
+        # Looked for on purpose, after a purge.
+        page.no_complaints(["404 (Not Found)"])
         restart(page, scheduler)
         print("ok restart", flush=True)
         scheduler.stop()
 
         fill(folder)
         scheduler = Scheduler(options.program, folder)
-        with_many(Page(browser, scheduler, options.pictures), scheduler)
+        with_many(Page(browser, scheduler.http, options.pictures, "dashboard"), scheduler)
         print("ok with_many", flush=True)
         scheduler.stop()
     except Exception:

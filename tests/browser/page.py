@@ -1,0 +1,743 @@
+"""The authenticator page in a real browser: every flow by mouse and by keyboard alone, with
+two people, across a restart of the server, with a wrong clock, in the dark, on a phone, from
+right to left and with 2,000 accounts. Run by tests/browser/run."""
+
+import argparse
+import base64
+import concurrent.futures
+import json
+import pathlib
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
+
+from browser import PATIENCE, PHONE, Page, chromium
+
+MANY = 2_000
+SKEW_MS = 40_000
+HERE = pathlib.Path(__file__).resolve().parents[2]
+TOKEN = HERE / "docs/pictures/test-token.png"
+CORPUS = HERE / "activities/tests/data/qr/gen"
+BY_SERVICE = ["apple", "Äther", "Banana", "zebra"]
+SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+
+
+class Server:
+    """The real program on a data folder, always at the same address."""
+
+    def __init__(self, program, folder, approval_timeout="1h"):
+        self.program, self.folder, self.listen = program, folder, "127.0.0.1:0"
+        self.approval_timeout = approval_timeout
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [self.program, "serve", "--listen", self.listen, "--scheduler-listen", "127.0.0.1:0",
+             "--dashboard-listen", "127.0.0.1:0", "--approval-timeout", self.approval_timeout, "--json", "--log", "warn", "--data-dir", str(self.folder)],
+            stdout=subprocess.PIPE, text=True)
+        # One document over several lines.
+        said = json.loads("".join(iter(self.process.stdout.readline, "}\n")) + "}")
+        self.http, self.dashboard = said["server"], said["dashboard"]
+        self.listen = self.http.removeprefix("http://")
+        self.token = (self.folder / "admin-token").read_text().strip()
+
+    def stop(self):
+        self.process.terminate()
+        assert self.process.wait(PATIENCE) == 0
+
+    def key(self, name, role, *more):
+        """The key of a new caller."""
+        made = subprocess.run([self.program, "key", "create", name, "--role", role, *more, "--json", "--data-dir", str(self.folder)],
+                              check=True, capture_output=True, text=True)
+        return json.loads(made.stdout)["key"]
+
+    def call(self, method, path, body=None, token=None):
+        request = urllib.request.Request(self.http + path, method=method, headers={
+            "authorization": f"Bearer {token or self.token}", "content-type": "application/json"},
+            data=None if body is None else json.dumps(body).encode())
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return json.loads(answer.read() or "{}")
+
+    def add(self, issuer, account, **parameters):
+        """Enrolls an account and waits; answers its id."""
+        query = urllib.parse.urlencode({"secret": SECRET, "issuer": issuer, **parameters})
+        return self.call("POST", "/api/accounts", {"uri": f"otpauth://totp/{urllib.parse.quote(account)}?{query}"})["secretName"]
+
+    def code(self, id):
+        return self.call("GET", f"/api/accounts/{id}/token")
+
+
+class Countersign(Page):
+    """What people do on this page."""
+
+    def enter(self, server, token):
+        """Opens the link that logs in."""
+        self.browser.get("about:blank")
+        self.browser.get(f"{server.http}/login#token={token}")
+        self.until(lambda b: "token" not in b.current_url, "the token has left the address")
+        self.one("#header nav")
+
+    def row(self, name):
+        """The list's row with this name, as it is now."""
+        return self.until(lambda _: next(row for row in self.all(".account") if row.is_displayed() and name in row.text), f"row {name}")
+
+    def in_row(self, name, css):
+        def found(_):
+            self.row(name).find_element("css selector", css).click()
+            return True
+        self.until(found, f"a click on {css} of {name}")
+
+    def order(self):
+        return [row.text.split("\n")[1] for row in self.all(".account") if row.is_displayed()]
+
+    def digits(self, name):
+        """The code that is shown, without its spaces."""
+        text = self.row(name).find_element("css selector", ".digits").text
+        return "".join(text.split())
+
+    def clipboard(self):
+        return self.browser.execute_async_script("const done = arguments[0]; navigator.clipboard.readText().then(done, (e) => done(String(e)))")
+
+    def shows_the_servers_code(self, server, name, id):
+        """Read from both within one time step, the codes are the same."""
+        def same(_):
+            before = server.code(id)
+            shown = self.digits(name)
+            after = server.code(id)
+            return before["token"] == after["token"] == shown
+        self.until(same, f"the code of {name} is the server's")
+
+    def drop(self, css, path):
+        """Drops a file of the disk, as from the desktop."""
+        box = self.script("const { x, y, width, height } = document.querySelector(arguments[0]).getBoundingClientRect();"
+                          "return { x: x + width / 2, y: y + Math.min(height / 2, 60) }", css)
+        data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.browser.execute_cdp_cmd("Input.dispatchDragEvent", {"type": kind, **box, "data": data})
+
+    def paste_picture(self, path):
+        """Copies a picture and pastes it with the keys."""
+        copied = self.browser.execute_async_script("""
+            const [text, done] = arguments;
+            const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+            navigator.clipboard.write([new ClipboardItem({ "image/png": new Blob([bytes], { type: "image/png" }) })])
+              .then(() => done("copied"), (error) => done(String(error)));""", base64.b64encode(path.read_bytes()).decode())
+        assert copied == "copied", copied
+        ActionChains(self.browser).key_down(Keys.CONTROL).send_keys("v").key_up(Keys.CONTROL).perform()
+
+    def picture(self, name):
+        shot = self.browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "webp", "quality": 80})
+        (self.pictures / f"{self.kind}-{name}.webp").write_bytes(base64.b64decode(shot["data"]))
+
+    def without_barriers(self, axe, where):
+        found = self.browser.execute_async_script(axe + """
+            const done = arguments[0];
+            axe.run(document, { resultTypes: ["violations"] }).then((result) => done(result.violations), (error) => done(String(error)));""")
+        told = [(each["id"], [node["html"][:120] + " " + node["failureSummary"] for node in each["nodes"][:3]]) for each in found]
+        assert not found, f"{where}: {told}"
+
+    def tab_to(self, condition, what, limit=60):
+        for _ in range(limit):
+            self.keys(Keys.TAB)
+            if self.script(f"return Boolean({condition})"):
+                return
+        raise AssertionError(f"the tabulator does not reach {what}")
+
+
+def logging_in(page, server):
+    page.open("")
+    page.says("h1", "Log in")
+    page.one("input[name=credential]").send_keys("wrong", Keys.ENTER)
+    page.says(".complaint", "")
+    page.until(lambda _: page.one(".complaint").text, "a wrong token is refused in words")
+    page.one("input[name=credential]").send_keys(server.token, Keys.ENTER)
+    page.says("h1", "Accounts")
+    page.button("Log out", "#header")
+    page.says("h1", "Log in")
+    page.enter(server, server.token)
+    page.says("h1", "Accounts")
+    assert page.browser.current_url == f"{server.http}/", page.browser.current_url
+
+
+def accounts(page, server, ids):
+    page.enter(server, server.token)
+    page.says(".account", "zebra")
+    page.until(lambda _: page.order() == BY_SERVICE, "sorted without regard to case")
+    page.says("#count", "4 accounts")
+    page.until(lambda _: page.digits("Banana").isdigit(), "a code")
+    print(f"first code by {page.script('return performance.now()'):.0f} ms after the page was asked for")
+    page.shows_the_servers_code(server, "Banana", ids["Banana"])
+    shown = page.row("Banana").find_element("css selector", ".digits").text
+    assert len(shown.replace("\u00a0", " ").split(" ")) == 2, shown
+    page.in_row("Banana", ".code")
+    page.says("#toast", "Code of Banana bea@example.com copied.")
+    code = server.code(ids["Banana"])
+    page.until(lambda _: page.clipboard() in (code["token"], page.digits("Banana")), "the code is in the clipboard")
+
+    # Ten-second steps: the next code shows in the last seconds, and then is the present one.
+    page.until(lambda _: page.row("apple").find_element("css selector", ".next").text.startswith("next"), "the next code")
+    coming = page.script("return arguments[0].textContent", page.row("apple").find_element("css selector", ".next"))
+    coming = "".join(coming.removeprefix("next").split())
+    page.until(lambda _: page.digits("apple") == coming, "the next code's time has come")
+
+    search = page.one("#search")
+    search.send_keys("EXAMPLE.com banan")
+    page.until(lambda _: page.order() == ["Banana"], "search as one types")
+    page.says("#count", "1 of 4 accounts")
+    search.clear()
+    search.send_keys("ather")
+    page.until(lambda _: page.order() == ["Äther"], "search without accents")
+    search.send_keys(Keys.ESCAPE)
+    page.until(lambda _: len(page.order()) == 4, "Escape empties the search")
+    Select(page.one("form select")).select_by_visible_text("newest first")
+    page.until(lambda _: page.order() == ["zebra", "Banana", "apple", "Äther"], "newest first")
+    Select(page.one("form select")).select_by_visible_text("service")
+    page.until(lambda _: page.order() == BY_SERVICE, "by service")
+
+    page.in_row("zebra", "[data-key^=rename]")
+    issuer = page.one("dialog input[name=issuer]")
+    issuer.clear()
+    issuer.send_keys("Aardvark")
+    page.button("Save", "dialog")
+    page.until(lambda _: page.order() == ["Aardvark", *BY_SERVICE[:3]], "renamed and put in its place")
+    page.in_row("Aardvark", "[data-key^=remove]")
+    page.says("dialog h2", "Remove Aardvark")
+    page.button("Remove", "dialog")
+    page.until(lambda _: page.order() == BY_SERVICE[:3], "removed")
+    page.button("Undo", "#toast")
+    page.until(lambda _: page.order() == ["Aardvark", *BY_SERVICE[:3]], "back")
+    page.shows_the_servers_code(server, "Aardvark", ids["zebra"])
+
+
+def accounts_by_keyboard(page, server, ids):
+    page.enter(server, server.token)
+    page.says(".account", "Aardvark")
+    page.script("document.activeElement.blur()")
+    page.keys(Keys.TAB)
+    assert page.focused("textContent") == "Skip to the content"
+    page.keys(Keys.ENTER)
+    assert page.focused("tagName") == "MAIN"
+    page.keys("/")
+    assert page.focused("id") == "search"
+    page.keys("a", Keys.ARROW_DOWN)
+    in_row = lambda name: page.until(lambda _: name in page.script("return document.activeElement.closest('li')?.textContent ?? ''"), f"the focus is at {name}")
+    in_row("Aardvark")
+    page.keys(Keys.END)
+    in_row("Banana")
+    page.keys(Keys.ARROW_UP, Keys.ARROW_UP)
+    in_row("apple")
+    page.until(lambda _: page.digits("apple").isdigit(), "a code")
+    page.keys(Keys.ENTER)
+    page.says("#toast", "Code of apple")
+    # Told once, ten seconds before the end, to whoever has the focus there.
+    page.until(lambda _: "10 seconds left for the code of apple" in page.one_text("#said"), "the countdown is told")
+    page.keys(Keys.F2)
+    page.one("dialog input[name=accountName]")
+    page.keys(Keys.TAB, Keys.END, "-renamed", Keys.ENTER)
+    page.says(".account", "ada@example.com-renamed")
+    page.until(lambda _: not page.all("dialog"), "the dialog is closed")
+    in_row("apple")
+    page.keys(Keys.DELETE)
+    page.says("dialog h2", "Remove apple")
+    page.keys(Keys.ESCAPE)
+    page.until(lambda _: not page.all("dialog"), "Escape changes nothing")
+    in_row("apple")
+    page.keys(Keys.DELETE)
+    page.one("dialog")
+    page.tab_to("document.activeElement.textContent === 'Remove'", "Remove") if page.focused("textContent") != "Remove" else None
+    page.keys(Keys.ENTER)
+    page.until(lambda _: "apple" not in page.order(), "removed")
+    page.tab_to("document.activeElement.textContent === 'Undo'", "Undo")
+    page.keys(Keys.ENTER)
+    page.until(lambda _: "apple" in page.order(), "back")
+    in_row("apple")
+    # The rows are one stop of the tabulator, with a stop for each button.
+    page.keys(Keys.ARROW_RIGHT)
+    page.until(lambda _: page.focused("textContent") == "Rename", "the arrows reach a row's buttons")
+
+
+def hidden_until_touched(page, server, ids):
+    page.enter(server, server.token)
+    page.says(".account", "Banana")
+    page.click("label.check")
+    page.until(lambda _: not any(page.digits(name)[0].isdigit() for name in page.order()), "no code is shown")
+    read = lambda: [e["subject"] for e in server.call("GET", "/api/audit?action=read-code&limit=200")["entries"]]
+    reads = len(read())
+    page.browser.refresh()
+    page.says(".account", "Banana")
+    page.until(lambda _: not page.digits("Banana")[0].isdigit(), "the choice is remembered")
+    page.in_row("Banana", ".code")
+    page.shows_the_servers_code(server, "Banana", ids["Banana"])
+    assert not page.digits("Aardvark")[0].isdigit()
+    page.in_row("Banana", ".code")
+    page.says("#toast", "Code of Banana bea@example.com copied.")
+    assert ids["apple"] not in read()[reads:], "only what was touched is read"
+    page.until(lambda _: not page.digits("Banana")[0].isdigit(), "hidden again when its time is over")
+    page.click("label.check")
+    page.until(lambda _: all(page.digits(name)[0].isdigit() for name in page.order()), "all codes are shown")
+
+
+def with_a_wrong_clock(page, server, ids):
+    skew = page.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": f"""
+        const real = Date;
+        globalThis.Date = class extends real {{
+            constructor(...given) {{ super(...(given.length ? given : [real.now() + {SKEW_MS}])); }}
+            static now() {{ return real.now() + {SKEW_MS}; }}
+        }};"""})
+    page.enter(server, server.token)
+    ahead = page.script("return Date.now()") - time.time() * 1000
+    assert ahead > SKEW_MS / 2, ahead
+    page.says(".account", "Banana")
+    for _ in range(2):
+        page.shows_the_servers_code(server, "Banana", ids["Banana"])
+        shown = page.digits("Banana")
+        page.until(lambda _: page.digits("Banana") != shown, "the next step")
+    page.browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", skew)
+
+
+def restarted(page, server, ids):
+    page.enter(server, server.token)
+    page.shows_the_servers_code(server, "Banana", ids["Banana"])
+    server.stop()
+    page.says("#link", "The server does not answer")
+    server.start()
+    page.until(lambda _: not page.one_text("#link").strip() or not page.all("#link")[0].is_displayed(), "the page recovers by itself")
+    page.shows_the_servers_code(server, "Banana", ids["Banana"])
+
+
+# Adding accounts.
+
+def added(page, text, count=1):
+    page.until(lambda _: sum(text in work.text for work in page.all(".work")) >= count, f"{text!r} is told")
+
+
+def choose(page, *names):
+    page.all("input[name=files]")[0].send_keys("\n".join(str(name) for name in names))
+
+
+def close_works(page):
+    while page.all(".work"):
+        page.click(".work button", "Close")
+
+
+def adding(page, server):
+    """By mouse: chosen, dropped and pasted pictures, links, secrets and exports."""
+    page.enter(server, server.token)
+    page.click("nav a", "Add")
+    page.says("h1", "Add accounts")
+    choose(page, TOKEN)
+    added(page, "2FAS Test Token: It is added.")
+    page.says(".steps .done", "Stored")
+    page.drop(".drop", TOKEN)
+    added(page, "2FAS Test Token: It is added.", 2)
+    page.paste_picture(TOKEN)
+    added(page, "2FAS Test Token: It is added.", 3)
+    # What is dropped on another view is for this one.
+    page.click("nav a", "Accounts")
+    page.says(".account", "Test Token")
+    page.drop("#main", TOKEN)
+    page.says("h1", "Add accounts")
+    added(page, "2FAS Test Token: It is added.")
+    close_works(page)
+
+    # The doctor: what it is instead, and where it is in the picture.
+    choose(page, CORPUS.parent / "photos/jsqr-150.png")
+    added(page, "It cannot be added.")
+    page.until(lambda _: page.all(".picture polygon"), "what was found is drawn on the picture")
+    page.until(lambda _: page.script("return document.querySelector('.picture img').naturalWidth") > 0, "the picture is shown")
+    close_works(page)
+
+    # All accounts of a picture, to pick from.
+    choose(page, CORPUS / "four-grid.png")
+    added(page, "Which accounts are to be added?")
+    assert len(page.all(".picks input")) == 4
+    page.click(".picks label")
+    page.button("Add 3 accounts")
+    added(page, "3 accounts are added.")
+    added(page, "left out")
+    choose(page, CORPUS / "four-grid.png", CORPUS / "two-side-by-side.png")
+    added(page, "there already")
+    page.until(lambda _: page.all(".picks input"), "what is new")
+    close_works(page)
+
+    # A part of an export is not the whole.
+    choose(page, CORPUS / "migration-batch-1of3.png")
+    added(page, "not all were sent")
+    close_works(page)
+
+    export = server.folder.parent / "export.json"
+    export.write_text(json.dumps({"encrypted": False, "items": [
+        {"name": "Forge", "login": {"username": "smith", "totp": f"otpauth://totp/Forge:smith?secret={SECRET}&issuer=Forge"}},
+        {"name": "Broken", "login": {"username": "x", "totp": "otpauth://hotp/x?secret=AAAA&counter=1"}}]}))
+    choose(page, export)
+    added(page, "counter-based")
+    page.button("Add 1 account")
+    added(page, "1 account is added.")
+    export.unlink()
+    close_works(page)
+
+    page.click("summary", "Type it by hand")
+    page.one("input[name=link]").send_keys(f"otpauth://totp/By%20hand?secret={SECRET}", Keys.ENTER)
+    added(page, "By hand: It is added.")
+    page.one("input[name=link]").send_keys(SECRET.lower())
+    page.button("Add")
+    page.says(".complaint", "needs the name")
+    page.one("input[name=account]").send_keys("bare secret", Keys.ENTER)
+    added(page, "bare secret: It is added.")
+    page.one("input[name=link]").send_keys("otpauth://totp/wrong?secret=018", Keys.ENTER)
+    added(page, "It cannot be added.")
+    added(page, "base32")
+    page.click(".work a", "See its code")
+    page.says(".account", "bare secret")
+    assert SECRET not in page.script("return document.documentElement.outerHTML")
+
+
+def adding_by_keyboard(page, server):
+    page.enter(server, server.token)
+    page.tab_to("document.activeElement.textContent === 'Add'", "Add")
+    page.keys(Keys.ENTER)
+    page.says("h1", "Add accounts")
+    page.tab_to("document.activeElement.name === 'files'", "the file picker")
+    page.tab_to("document.activeElement.tagName === 'SUMMARY'", "typing by hand")
+    page.keys(Keys.ENTER)
+    page.tab_to("document.activeElement.name === 'link'", "the link")
+    page.keys(f"otpauth://totp/Keys:only?secret={SECRET}&issuer=Keys", Keys.ENTER)
+    added(page, "Keys only: It is added.")
+    # A picture in the clipboard goes in with the keys too.
+    page.tab_to("document.activeElement.tagName === 'SUMMARY'", "somewhere else than the link")
+    page.paste_picture(CORPUS / "two-side-by-side.png")
+    added(page, "Which accounts are to be added?")
+    page.until(lambda _: page.focused("type") == "checkbox", "the focus is at the first account")
+    page.tab_to("document.activeElement.textContent.startsWith('Add ')", "adding")
+    page.keys(Keys.ENTER)
+    added(page, "2 accounts are added.")
+
+
+# Deciding.
+
+def asked(page, text, name=None):
+    """Asks for approval of an account by its link."""
+    page.browser.get("about:blank")
+    page.open("#/add")
+    page.click("label.check")
+    page.click("summary", "Type it by hand")
+    page.one("input[name=link]").send_keys(text, Keys.ENTER)
+    if name:
+        added(page, f"{name}: Waiting for somebody else to approve it.")
+
+
+def approvals(page, server, other):
+    """By two people in two browsers: approved, refused, ended."""
+    page.enter(server, server.token)
+    other.enter(server, server.key("second-pair-of-eyes", "approver"))
+    other.says("h1", "Approvals")
+    other.says("main", "Nothing waits for you.")
+    link = lambda account: f"otpauth://totp/Bank:{account}?secret={SECRET}&issuer=Bank&digits=8"
+
+    asked(page, link("first"), "Bank first")
+    other.says(".card h2", "Bank first")
+    other.says(".card dl", "8 digits every 30 s, SHA1")
+    other.says(".card dl", "admin")
+    other.says("nav .count", "1")
+    # Not by whoever asked for it.
+    page.click("nav a", "Approvals")
+    page.says(".card", "You asked for this yourself")
+    page.until(lambda _: not any(b.is_displayed() for b in page.all(".card button")), "nothing to decide with")
+
+    other.one(".card textarea").send_keys("seen on the shared screen")
+    other.button("Approve")
+    other.says("#toast", "Bank first is approved.")
+    other.says("main", "Nothing waits for you.")
+
+    asked(page, link("second"), "Bank second")
+    other.says(".card h2", "Bank second")
+    # By keyboard alone.
+    other.script("document.activeElement.blur()")
+    other.tab_to("document.activeElement.tagName === 'TEXTAREA'", "the comment")
+    other.keys("not ours")
+    other.tab_to("document.activeElement.textContent === 'Refuse'", "refusing")
+    other.keys(Keys.ENTER)
+    other.says("#toast", "Bank second is refused.")
+    added(page, "Bank second: It was refused.")
+    added(page, "Refused by second-pair-of-eyes: not ours")
+
+    asked(page, link("third"), "Bank third")
+    other.says(".card h2", "Bank third")
+    page.button("End it")
+    added(page, "Bank third: It was ended by an operator.")
+    other.until(lambda _: not other.all(".card"), "it does not wait any more")
+
+
+def approved_across_a_restart(page, server, other):
+    page.enter(server, server.token)
+    asked(page, f"otpauth://totp/Durable?secret={SECRET}", "Durable")
+    server.stop()
+    page.says("#link", "The server does not answer")
+    server.start()
+    other.says(".card h2", "Durable")
+    other.button("Approve")
+    added(page, "Durable: It is added.")
+
+
+# Operating.
+
+def operations(page, server):
+    page.enter(server, server.token)
+    page.click("nav a", "Operations")
+    page.says("h1", "Operations")
+    page.says(".badge", "refused")
+    page.says("td", "Refused by second-pair-of-eyes: not ours")
+    Select(page.one(".bar select")).select_by_visible_text("added")
+    page.until(lambda _: {e.text for e in page.all(".badge")} == {"added"}, "only what was added")
+    Select(page.one(".bar select")).select_by_visible_text("any")
+    link = page.until(lambda _: page.all("td a")[0].get_attribute("href"), "a link to the instance")
+    assert link.startswith(server.dashboard + "/#/hubs/default/instances/totp-"), link
+    with urllib.request.urlopen(server.dashboard + "/api/hubs/default/instances/" + link.rsplit("/", 1)[1], timeout=PATIENCE) as answer:
+        assert json.load(answer)["instance"]["id"] == link.rsplit("/", 1)[1]
+
+    page.click(".tabs a", "Record")
+    page.says("td", "Read a code")
+    page.one("input[name=caller]").send_keys("second-pair-of-eyes", Keys.ENTER)
+    page.until(lambda _: page.all("tbody tr") and all("second-pair-of-eyes" in row.text for row in page.all("tbody tr")), "one caller's doings")
+    page.says("td", "seen on the shared screen")
+    page.click(".tabs a", "Keys")
+    page.says("td", "second-pair-of-eyes")
+    page.says("td", "approver")
+    page.click(".tabs a", "Health")
+    page.until(lambda _: [e.text for e in page.all(".badge")] == ["answers", "answers"], "hub and vault answer")
+    page.says("dd", "agrees with the server's")
+
+
+def each_role_sees_its_own(page, server):
+    page.enter(server, server.key("starter", "enroller"))
+    page.says("h1", "Add accounts")
+    page.until(lambda _: [a.text for a in page.all("#header nav a")] == ["Add", "Operations"], "an enroller's views")
+    page.click("nav a", "Operations")
+    page.says("main", "There is nothing.")
+    assert not page.all(".tabs")
+    page.enter(server, server.key("looker", "reader", "--granted-only"))
+    page.says("main", "There are no accounts yet.")
+    page.until(lambda _: [a.text for a in page.all("#header nav a")] == ["Accounts"], "a reader's view")
+    assert page.one("label.check input").is_selected(), "who has few reads does not spend them by looking"
+    assert not page.all("[data-key^=remove]")
+    page.open("#/operations")
+    page.says("h1", "Accounts")
+
+
+def expired(page, program, folder):
+    """On a server of its own, where nobody has time."""
+    server = Server(program, folder, approval_timeout="2s")
+    try:
+        hurried = Countersign(page.browser, server.http, page.pictures, page.kind)
+        hurried.enter(server, server.token)
+        asked(hurried, f"otpauth://totp/Late?secret={SECRET}")
+        added(hurried, "Late: Nobody decided in time. Add it again.")
+        server.stop()
+    finally:
+        server.process.kill()
+
+
+# The page as such.
+
+VIEWS = [("#/accounts", "Accounts", ".account", "accounts"), ("#/add", "Add accounts", ".drop", "add"), ("#/approvals", "Approvals", ".card", "approvals"),
+         ("#/operations", "Operations", "tbody tr", "operations"), ("#/operations/record", "Operations", "tbody tr", "record"),
+         ("#/operations/keys", "Operations", "tbody tr", "keys"), ("#/operations/health", "Operations", ".card .badge", "health")]
+
+
+def every_view(page):
+    """Opens one after the other, and says which it is once it has something to show."""
+    for hash, heading, css, name in VIEWS:
+        page.open(hash)
+        page.says("h1", heading)
+        page.one(css)
+        if name == "accounts":
+            page.until(lambda _: page.all(".account .digits")[0].text[0].isdigit(), "a code")
+        yield name
+
+
+def seen(page, server, axe):
+    """Light and dark, on a desk and on a phone, with no barrier that axe-core finds."""
+    other = server.key("colleague", "enroller")
+    server.call("POST", "/api/enrollments?approval=required", {"uri": f"otpauth://totp/Bank:audit?secret={SECRET}&issuer=Bank"}, other)
+    page.enter(server, server.token)
+    source = axe.read_text() if axe else None
+    if source:
+        # For the tool, not for the page.
+        page.browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
+    for screen, metrics in [("desk", None), ("phone", {**PHONE, "deviceScaleFactor": 1})]:
+        for scheme in ("light", "dark"):
+            page.size(metrics)
+            page.media(prefers_color_scheme=scheme)
+            page.browser.refresh()
+            for name in every_view(page):
+                assert page.is_dark() == (scheme == "dark")
+                if name == "add":
+                    choose(page, CORPUS.parent / "photos/jsqr-150.png")
+                    page.until(lambda _: page.all(".picture polygon"), "what was found")
+                    choose(page, CORPUS / "four-grid.png")
+                    page.until(lambda _: page.all(".picks li"), "accounts to pick from")
+                assert page.width() <= page.script("return innerWidth"), f"{name} is too wide"
+                if name in ("accounts", "add", "approvals", "operations"):
+                    page.picture(f"{name}-{screen}-{scheme}")
+                if source:
+                    page.without_barriers(source, f"{name}, {screen}, {scheme}")
+    page.size()
+    page.media()
+    if source:
+        page.browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
+
+
+def narrow_wide_and_from_right_to_left(page, server):
+    page.enter(server, server.token)
+    for width in (320, 768, 2560):
+        page.size({"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500})
+        for way in ("ltr", "rtl"):
+            for name in every_view(page):
+                page.script("document.documentElement.dir = arguments[0]", way)
+                assert page.script("return document.documentElement.scrollWidth <= innerWidth"), f"{name}, {width}, {way}"
+                start = page.script("const { left, right } = document.querySelector('.brand').getBoundingClientRect(); return left < innerWidth - right")
+                assert start == (way == "ltr"), f"{name} begins at the wrong side"
+    page.size()
+    page.browser.refresh()
+    page.open("#/accounts")
+    page.one(".account")
+    moves = lambda: page.script("return getComputedStyle(document.querySelector('.arc')).transitionDuration")
+    page.media(prefers_reduced_motion="no-preference")
+    page.until(lambda _: moves() == "0.2s", "the ring moves")
+    page.media(prefers_reduced_motion="reduce")
+    page.until(lambda _: moves() == "0s", "the ring does not move for who does not want that")
+    page.media()
+
+
+def without_its_server(page, server, ids):
+    page.enter(server, server.token)
+    page.shows_the_servers_code(server, "Banana", ids["Banana"])
+    page.until(lambda _: page.script("return navigator.serviceWorker.controller !== null"), "the worker looks after the page")
+    page.browser.refresh()
+    page.shows_the_servers_code(server, "Banana", ids["Banana"])
+    assert not page.browser.execute_cdp_cmd("Page.getInstallabilityErrors", {})["installabilityErrors"]
+    kept = page.browser.execute_async_script("""
+        const done = arguments[0];
+        (async () => {
+          const kept = [];
+          for (const name of await caches.keys()) kept.push(...(await (await caches.open(name)).keys()).map((request) => new URL(request.url).pathname));
+          return { kept, stored: Object.keys(localStorage).concat(Object.keys(sessionStorage)), databases: await indexedDB.databases() };
+        })().then(done);""")
+    assert "/" in kept["kept"] and not any(path.startswith("/api/") for path in kept["kept"]), kept
+    assert set(kept["stored"]) <= {"hide", "hide-granted", "sort"} and kept["databases"] == [], kept
+    server.stop()
+    page.browser.refresh()
+    page.says("#link", "it keeps no account and no code")
+    assert "Banana" not in page.script("return document.documentElement.outerHTML")
+    server.start()
+    page.shows_the_servers_code(server, "Banana", ids["Banana"])
+
+
+def strict(page, server):
+    """What the browser is told not to let this page do, it does not let it do."""
+    page.enter(server, server.token)
+    for wrong in ("document.body.innerHTML = '<b>text</b>'", "eval('1')", "new Function('1')", "trustedTypes.createPolicy('other', {})"):
+        # In a turn of its own: what the driver runs itself may do more.
+        refused = page.browser.execute_async_script(f"const done = arguments[0]; setTimeout(() => {{ try {{ {wrong}; done(false); }} catch (error) {{ done(true); }} }})")
+        assert refused, wrong
+    inline = page.script("const style = document.createElement('style'); style.textContent = 'body { opacity: 0 }'; document.body.append(style);"
+                         "return getComputedStyle(document.body).opacity")
+    assert inline == "1", inline
+    page.browser.get_log("browser")  # Those complaints were wanted.
+    loaded = page.script("return performance.getEntriesByType('resource').map((e) => e.name)")
+    assert all(address.startswith(server.http) for address in loaded), loaded
+
+
+def with_many(page, server):
+    all_of_them = MANY + len(server.call("GET", "/api/accounts?limit=200")["accounts"])
+    begun = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: server.add(f"Service {n // 10:03}", f"user{n}@example.com"), range(MANY)))
+    print(f"enrolled {MANY} in {time.monotonic() - begun:.0f} s")
+    begun = time.monotonic()
+    page.enter(server, server.token)
+    page.until(lambda _: page.all(".account .digits") and page.all(".account .digits")[0].text.strip()[0].isdigit(), "the first code")
+    print(f"first code of {all_of_them} after {time.monotonic() - begun:.2f} s, logging in included")
+    page.says("#count", f"{all_of_them} accounts")
+    took = page.script("""
+        const search = document.getElementById("search");
+        const begun = performance.now();
+        search.value = "user1999";
+        search.dispatchEvent(new Event("input"));
+        document.body.offsetHeight;
+        return performance.now() - begun;""")
+    page.until(lambda _: page.order() == ["Service 199"], "one of many")
+    print(f"search among {all_of_them}: {took:.0f} ms")
+    page.script("document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input'))")
+    # What is looked at is asked for together.
+    page.script("performance.clearResourceTimings()")
+    page.script("document.querySelector('.account:last-child').scrollIntoView()")
+    page.until(lambda _: page.all(".account:last-child .digits")[0].text.strip()[0].isdigit(), "codes of what is scrolled to")
+    asked = page.script("return performance.getEntriesByType('resource').filter((e) => e.name.includes('/api/tokens')).length")
+    assert 1 <= asked <= 3, asked
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--program", required=True)
+    parser.add_argument("--pictures", required=True, type=pathlib.Path)
+    parser.add_argument("--axe", type=pathlib.Path, help="axe-core, to look for barriers")
+    parser.add_argument("--only", nargs="*", help="only these steps")
+    options = parser.parse_args()
+    options.pictures.mkdir(parents=True, exist_ok=True)
+    folder = pathlib.Path(tempfile.mkdtemp())
+    server = Server(options.program, folder / "data")
+    ids = {
+        "Äther": server.add("Äther", "aer@example.com"),
+        "apple": server.add("apple", "ada@example.com", period=15),
+        "Banana": server.add("Banana", "bea@example.com"),
+        "zebra": server.add("zebra", "zoe@example.com", digits=8, algorithm="SHA256"),
+    }
+    browsers = []
+
+    def person(kind):
+        browser = chromium()
+        browsers.append(browser)
+        browser.execute_cdp_cmd("Browser.grantPermissions", {
+            "origin": server.http, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
+        return Countersign(browser, server.http, options.pictures, kind)
+
+    try:
+        page, other = person("page"), person("page")
+        steps = [(logging_in, []), *((step, [ids]) for step in (accounts, accounts_by_keyboard, hidden_until_touched, with_a_wrong_clock, restarted)),
+                 (adding, []), (adding_by_keyboard, []), (approvals, [other]), (approved_across_a_restart, [other]), (operations, []), (each_role_sees_its_own, []),
+                 (seen, [options.axe]), (narrow_wide_and_from_right_to_left, []), (without_its_server, [ids]), (strict, []), (with_many, [])]
+        for step, more in steps:
+            if options.only and step.__name__ not in options.only:
+                continue
+            step(page, server, *more)
+            for each in (page, other):
+                # Asked without a session, while the server was away, and what is no account, on purpose.
+                each.no_complaints(["401 (Unauthorized)", "ERR_CONNECTION_REFUSED", "422 (Unprocessable"])
+            print("ok", step.__name__, flush=True)
+        server.stop()
+        if not options.only or "expired" in options.only:
+            expired(page, options.program, folder / "hurried")
+            print("ok expired", flush=True)
+    except Exception:
+        for number, browser in enumerate(browsers):
+            browser.save_screenshot(str(folder / f"failed-{number}.png"))
+            print(f"the page when it failed: {folder}/failed-{number}.png", flush=True)
+            print(browser.find_element("css selector", "body").text[:3000], flush=True)
+            print(browser.get_log("browser"), flush=True)
+        raise
+    finally:
+        for browser in browsers:
+            browser.quit()
+        server.process.kill()
+
+
+if __name__ == "__main__":
+    main()
