@@ -260,6 +260,7 @@ pub struct Settings {
     #[arg(long, value_name = "TEXT")]
     pub connection_string: Option<String>,
     /// Endpoint of the task hub, instead of a connection string, such as https://NAME.REGION.durabletask.io [env: COUNTERSIGN_HUB_ENDPOINT or DTS_ENDPOINT]
+    #[allow(rustdoc::bare_urls, reason = "the help shows the text as it is")]
     #[arg(long, value_name = "URL")]
     pub hub_endpoint: Option<String>,
     /// Name or https URL of the Azure Key Vault that keeps the accounts, instead of the data folder [env: COUNTERSIGN_KEY_VAULT, KEY_VAULT_URL or KEY_VAULT_NAME]

@@ -2,8 +2,8 @@
 //!
 //! | Cargo feature | Adds |
 //! | ------------- | ---- |
-//! | `azure` | [`Identity`]: tokens of Microsoft Entra, as connection strings ask for them |
-//! | `azure-blob` | [`BlobPayloadStore`]: large payloads in Azure Blob Storage |
+//! | `azure` | `Identity`: tokens of Microsoft Entra, as connection strings ask for them |
+//! | `azure-blob` | `BlobPayloadStore`: large payloads in Azure Blob Storage |
 
 #[cfg(feature = "azure-blob")]
 mod blob;

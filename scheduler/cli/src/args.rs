@@ -114,6 +114,7 @@ pub struct ServeArgs {
     )]
     pub jwt_issuer: Option<String>,
     /// What the claim `aud` of a JSON Web Token must say, such as https://durabletask.io
+    #[allow(rustdoc::bare_urls, reason = "the help shows the text as it is")]
     #[arg(
         long,
         value_name = "AUDIENCE",
