@@ -13,24 +13,7 @@ cd "$(dirname "$0")"
 source official/lib.sh
 
 [ $# -gt 0 ] || set -- python go blobs
-scratch=$(mktemp -d)
-started=()
-trap 'kill "${started[@]}" 2>/dev/null || true; rm -rf "$scratch"' EXIT
-
-# serve NAME COMMAND...: starts a backend; its first words about a port end up in $said.
-serve() {
-    local log=$scratch/$1.log
-    shift
-    "$@" >"$log" 2>&1 &
-    started+=($!)
-    for _ in $(seq 300); do
-        said=$(grep -oE -m 1 '(Endpoint=.*|listening at .*|listens on .*)' "$log") && return
-        kill -0 $! 2>/dev/null || break
-        sleep 0.1
-    done
-    cat "$log" >&2
-    die "'$*' did not start"
-}
+serving
 
 # optional NAME COMMAND...: installs something, in a shell of its own, so that what cannot be
 # installed is not the end of this one where CONFORMANCE_OPTIONAL forgives it.

@@ -134,3 +134,32 @@ node_packages() {
         || { rm -rf "$target.new"; unavailable "$3: its packages could not be downloaded; is there a network?"; }
     mv "$target.new" "$target"
 }
+
+# serving: a folder at $scratch for what `serve` starts, all of which ends with this shell.
+serving() {
+    scratch=$(mktemp -d)
+    started=()
+    trap 'kill "${started[@]}" 2>/dev/null || true; rm -rf "$scratch"' EXIT
+}
+
+# serve NAME COMMAND...: starts a backend; its first words about a port end up in $said.
+serve() {
+    local log=$scratch/$1.log
+    shift
+    "$@" >"$log" 2>&1 &
+    started+=($!)
+    for _ in $(seq 300); do
+        said=$(grep -oE -m 1 '(Endpoint=.*|listening at .*|listens on .*)' "$log") && return
+        kill -0 $! 2>/dev/null || break
+        sleep 0.1
+    done
+    cat "$log" >&2
+    die "'$*' did not start"
+}
+
+# stop_served: ends all that `serve` started so far.
+stop_served() {
+    kill "${started[@]}" 2>/dev/null || true
+    wait "${started[@]}" 2>/dev/null || true
+    started=()
+}
