@@ -320,6 +320,13 @@ async fn stopping_finishes_what_is_in_flight_and_hands_back_the_rest() {
     }
     abandoned.sort();
     assert_eq!(abandoned, ["t3", "t4"]);
+    // There is no other worker, so what was handed back comes again: it is kept.
+    items.send("t5", activity("echo", 2)).await;
+    items.send("t6", activity("echo", 3)).await;
+    match fake.next().await {
+        Got::AbandonedActivity(token) => assert_eq!(token, "t6"),
+        other => panic!("not handed back: {other:?}"),
+    }
     assert!(!worker.task.is_finished());
     worker.gate.add_permits(1);
     assert_eq!(fake.activity().await.completion_token, "t1");

@@ -1,5 +1,7 @@
 //! The stream of work items: connecting, watching, dispatching, draining.
 
+use std::collections::HashSet;
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -294,8 +296,12 @@ impl Intake {
     }
 
     /// Finishes the work in flight and hands back what still arrives.
+    ///
+    /// What comes back after that has no other worker to go to. It is kept until the
+    /// stream ends, or it would go to and fro for as long as there is work in flight.
     async fn drain(&self, mut stream: Option<Streaming<proto::WorkItem>>) {
         self.tasks.close();
+        let mut handed_back = HashSet::new();
         let deadline = tokio::time::sleep(self.options.grace_period);
         let mut deadline = std::pin::pin!(deadline);
         loop {
@@ -311,8 +317,40 @@ impl Intake {
                     self.tasks.wait().await;
                     return;
                 }
-                item = next(&mut stream) => self.abandon(item),
+                item = next(&mut stream) => {
+                    if handed_back.insert(Subject::of(&item)) {
+                        self.abandon(item);
+                    }
+                }
             }
+        }
+    }
+}
+
+/// What an item is about, whichever delivery of it this is.
+#[derive(PartialEq, Eq, Hash)]
+struct Subject {
+    kind: Option<Discriminant<Item>>,
+    instance: String,
+    task: i32,
+}
+
+impl Subject {
+    fn of(item: &proto::WorkItem) -> Self {
+        let (instance, task) = match &item.request {
+            Some(Item::OrchestratorRequest(turn)) => (Some(&turn.instance_id), 0),
+            Some(Item::ActivityRequest(call)) => {
+                let caller = call.orchestration_instance.as_ref();
+                (caller.map(|caller| &caller.instance_id), call.task_id)
+            }
+            Some(Item::EntityRequest(batch)) => (Some(&batch.instance_id), 0),
+            Some(Item::EntityRequestV2(batch)) => (Some(&batch.instance_id), 0),
+            Some(Item::HealthPing(_)) | None => (None, 0),
+        };
+        Self {
+            kind: item.request.as_ref().map(discriminant),
+            instance: instance.cloned().unwrap_or_default(),
+            task,
         }
     }
 }
