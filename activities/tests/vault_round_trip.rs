@@ -1,9 +1,12 @@
-//! What is stored comes back as the same account, which writes an equal URI.
+//! What is stored comes back as the same account, which writes an equal URI and QR code.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use countersign_activities::totp;
+use std::time::Duration;
+
+use countersign_activities::picture::ReadLimits;
 use countersign_activities::vault::{EmbeddedVault, SecretVault as _, Stored};
+use countersign_activities::{qr, totp};
 use countersign_enrollment::account::{Algorithm, CodeParameters, Labels, TotpAccount, TotpSecret};
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::otpauth;
@@ -31,6 +34,22 @@ fn account() -> impl Strategy<Value = TotpAccount> {
     })
 }
 
+/// What the QR code of `uri` says, as a picture of its own.
+fn through_a_picture(uri: &str) -> Vec<String> {
+    let code = qrcode::QrCode::new(uri).unwrap();
+    let picture = code.render::<image::Luma<u8>>().build();
+    let mut png = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut png, image::ImageFormat::Png).unwrap();
+    let limits = ReadLimits {
+        deadline: Duration::from_secs(20),
+        ..ReadLimits::default()
+    };
+    let read = qr::read_codes(png.get_ref(), &limits).unwrap();
+    read.iter()
+        .map(|payload| payload.expose().to_owned())
+        .collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
 
@@ -49,6 +68,7 @@ proptest! {
             });
             prop_assert_eq!(&read, &account);
             prop_assert_eq!(&*read.to_uri(), &*account.to_uri());
+            prop_assert_eq!(through_a_picture(&read.to_uri()), [&**read.to_uri()]);
             prop_assert_eq!(
                 totp::code_at(&read, 1_700_000_000),
                 totp::code_at(&account, 1_700_000_000)
