@@ -77,6 +77,19 @@ struct Server {
     child: Child,
 }
 
+/// The program with its data in `folder` and a managed identity, wherever that comes from.
+fn program(folder: &tempfile::TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command
+        .env("COUNTERSIGN_DATA_DIR", folder.path().join("data"))
+        .env("COUNTERSIGN_ADMIN_TOKEN", TOKEN)
+        .env("COUNTERSIGN_AZURE_IDENTITY", "managed-identity")
+        .env_remove("RUST_BACKTRACE")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
 impl Azure {
     async fn start() -> Self {
         Self {
@@ -87,21 +100,15 @@ impl Azure {
     }
 
     fn program(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        let mut command = program(&self.folder);
         command
-            .env("COUNTERSIGN_DATA_DIR", self.folder.path().join("data"))
-            .env("COUNTERSIGN_ADMIN_TOKEN", TOKEN)
-            .env("COUNTERSIGN_AZURE_IDENTITY", "managed-identity")
             .env("IDENTITY_ENDPOINT", &self.identity.address)
             .env("IDENTITY_HEADER", "proof")
             .env("AZURE_CLIENT_ID", "the-client-id")
             .env("KEY_VAULT_URL", self.vault.url())
             .env("KEY_VAULT_EMULATOR", "true")
             .env("KEY_VAULT_CA_FILE", self.vault.ca_file())
-            .env("NO_PROXY", "*")
-            .env_remove("RUST_BACKTRACE")
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
+            .env("NO_PROXY", "*");
         command
     }
 
@@ -349,20 +356,10 @@ async fn config_check_tells_what_works_and_what_to_do() {
 #[ignore = "needs a Key Vault; tests/emulators/run starts one"]
 async fn an_account_lives_its_whole_life_in_a_key_vault_that_is_not_ours() {
     let folder = tempfile::tempdir().unwrap();
-    let program = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
-        command
-            .env("COUNTERSIGN_DATA_DIR", folder.path())
-            .env("COUNTERSIGN_ADMIN_TOKEN", TOKEN)
-            .env("COUNTERSIGN_AZURE_IDENTITY", "managed-identity")
-            .env_remove("RUST_BACKTRACE")
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
-        command
-    };
-    let check = program().args(["config", "check"]).output().await.unwrap();
+    let check = program(&folder).args(["config", "check"]).output().await;
+    let check = check.unwrap();
     assert!(check.status.success(), "{check:?}");
-    let server = Server::start(program(), &[]).await;
+    let server = Server::start(program(&folder), &[]).await;
     let (status, enrolled) = server.enroll().await;
     assert_eq!(status, StatusCode::CREATED, "{enrolled}");
     let id = enrolled["secretName"].as_str().unwrap();

@@ -22,18 +22,24 @@ fn call_with(bytes: usize) -> Action {
     })
 }
 
-#[tokio::test]
-async fn a_history_that_outgrows_its_limit_fails_the_orchestration() {
-    let hub = Hub::with(|config| config.max_history_bytes = 10_000).await;
-    let mut worker = hub.worker().await;
-    hub.start("a").await;
-    let (token, _) = worker.turn().await;
+/// A turn that makes one call, whose input and result have 4,000 bytes each.
+async fn a_large_call(worker: &mut Worker) -> OrchestratorRequest {
+    let (token, turn) = worker.turn().await;
     worker
         .answer(&token, vec![(0, call_with(4000))])
         .await
         .unwrap();
     let (token, _) = worker.activity().await;
     worker.finish(&token, &"y".repeat(4000)).await.unwrap();
+    turn
+}
+
+#[tokio::test]
+async fn a_history_that_outgrows_its_limit_fails_the_orchestration() {
+    let hub = Hub::with(|config| config.max_history_bytes = 10_000).await;
+    let mut worker = hub.worker().await;
+    hub.start("a").await;
+    a_large_call(&mut worker).await;
     // What is there fits; with this call it would not.
     let (token, _) = worker.turn().await;
     worker
@@ -66,14 +72,8 @@ async fn an_orchestration_that_ends_or_begins_anew_in_time_is_not_bounded() {
     hub.start("a").await;
     // Far more than the limit in all, and never much at once.
     for _ in 0..5 {
-        let (token, turn) = worker.turn().await;
+        let turn = a_large_call(&mut worker).await;
         assert!(turn.past_events.is_empty());
-        worker
-            .answer(&token, vec![(0, call_with(4000))])
-            .await
-            .unwrap();
-        let (token, _) = worker.activity().await;
-        worker.finish(&token, &"y".repeat(4000)).await.unwrap();
         let (token, _) = worker.turn().await;
         worker.answer(&token, vec![(1, again("1"))]).await.unwrap();
     }
