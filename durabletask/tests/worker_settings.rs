@@ -482,11 +482,11 @@ async fn a_turn_that_waits_holds_no_stream_of_history() {
     assert!(matches!(running.fake.next().await, Got::History(_)));
     soon(&mut busy.begun).await;
     // The second looks who it is, and comes back when it may begin.
+    running.fake.keep_histories_open(true);
     items.send("t1", of_instance(1, streamed)).await;
     assert!(matches!(running.fake.next().await, Got::History(_)));
-    running
-        .until(|status| status.orchestrations_in_flight == 2)
-        .await;
+    assert!(matches!(running.fake.next().await, Got::HistoryLeft));
+    running.fake.keep_histories_open(false);
     busy.go_on.send(()).unwrap();
     busy.go_on.send(()).unwrap();
     let mut answered = Vec::new();

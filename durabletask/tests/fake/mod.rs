@@ -7,6 +7,7 @@ pub(crate) mod items;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(crate) enum Got {
     Orchestration(proto::OrchestratorResponse),
     Activity(proto::ActivityResponse),
     History(proto::StreamInstanceHistoryRequest),
+    /// A history that does not end is no longer read.
+    HistoryLeft,
     AbandonedOrchestration(String),
     AbandonedActivity(String),
     Started(proto::CreateInstanceRequest),
@@ -83,6 +86,7 @@ type Answers<T> = Arc<Mutex<Vec<Result<T, Status>>>>;
 struct Service {
     got: mpsc::UnboundedSender<Got>,
     history: Arc<Mutex<Vec<proto::HistoryEvent>>>,
+    endless: Arc<AtomicBool>,
     completions: Answers<()>,
     starts: Answers<()>,
     instances: Answers<proto::GetInstanceResponse>,
@@ -155,6 +159,7 @@ impl Fake {
         let service = Service {
             got: sender,
             history: Arc::default(),
+            endless: Arc::default(),
             completions: Arc::default(),
             starts: Arc::default(),
             instances: Arc::default(),
@@ -257,6 +262,11 @@ impl Fake {
 
     pub(crate) fn set_history(&self, events: Vec<proto::HistoryEvent>) {
         *self.service.history.lock().unwrap() = events;
+    }
+
+    /// Whether histories opened from now on stay open after their events.
+    pub(crate) fn keep_histories_open(&self, endless: bool) {
+        self.service.endless.store(endless, Ordering::SeqCst);
     }
 
     /// What the next completions are answered with, in this order.
@@ -473,6 +483,13 @@ impl TaskHubSidecarService for Service {
                 }))
                 .await
                 .unwrap();
+        }
+        if self.endless.load(Ordering::SeqCst) {
+            let got = self.got.clone();
+            tokio::spawn(async move {
+                chunks.closed().await;
+                let _ = got.send(Got::HistoryLeft);
+            });
         }
         Ok(Response::new(ReceiverStream::new(stream)))
     }
