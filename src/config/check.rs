@@ -1,0 +1,165 @@
+//! From settings as written to a configuration that can be used.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use countersign_enrollment::decision::MAX_APPROVALS;
+use zeroize::Zeroizing;
+
+use super::{
+    AuthMode, Config, DEFAULT_DASHBOARD_LISTEN, DEFAULT_DATA_DIR, DEFAULT_LISTEN,
+    DEFAULT_SCHEDULER_LISTEN, LogFormat, Settings,
+};
+use crate::duration;
+
+impl Settings {
+    /// Checks every setting; what is wrong with any is added to `problems`.
+    pub(super) fn check(
+        self,
+        admin_token: Option<Zeroizing<String>>,
+        environment: impl Fn(&str) -> Option<String>,
+        problems: &mut Vec<String>,
+    ) -> Config {
+        let data_dir = self.data_dir.as_deref().unwrap_or(DEFAULT_DATA_DIR);
+        let mut config = Config::embedded(Path::new(data_dir));
+        self.check_listeners(&mut config, problems);
+        self.check_approvals(&mut config, problems);
+        self.check_callers(admin_token, &mut config, problems);
+        if let Some(name) = &self.task_hub {
+            let fits = (1..=64).contains(&name.len())
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+            if fits {
+                config.task_hub.clone_from(name);
+            } else {
+                problems.push("task-hub has 1 to 64 of the characters A-Z a-z 0-9 - _".to_owned());
+            }
+        }
+        config.connection_string = self.hub(&config, problems);
+        config.azure = self.check_azure(environment, config.connection_string.as_deref(), problems);
+        self.check_log(&mut config, problems);
+        config
+    }
+
+    fn check_listeners(&self, config: &mut Config, problems: &mut Vec<String>) {
+        let listen = self.listen.as_deref().unwrap_or(DEFAULT_LISTEN);
+        if let Some(address) = address("listen", listen, problems) {
+            config.listen = address;
+        }
+        let scheduler = self.scheduler_listen.as_deref();
+        let scheduler = scheduler.unwrap_or(DEFAULT_SCHEDULER_LISTEN);
+        if let Some(address) = loopback("scheduler-listen", scheduler, problems) {
+            config.scheduler_listen = address;
+        }
+        let dashboard = self.dashboard_listen.as_deref();
+        config.dashboard_listen = match dashboard.unwrap_or(DEFAULT_DASHBOARD_LISTEN) {
+            "none" => None,
+            text => loopback("dashboard-listen", text, problems),
+        };
+        config.metrics_listen = match self.metrics_listen.as_deref() {
+            None | Some("none") => None,
+            Some(text) => address("metrics-listen", text, problems),
+        };
+        config.instance_link = self.instance_link.clone().filter(|link| {
+            // A link of another scheme could be a script, run where it is clicked.
+            let web = link.starts_with("https://") || link.starts_with("http://");
+            if !web || !link.contains("{id}") {
+                problems.push(format!(
+                    "instance-link is an http:// or https:// address with {{id}} in it, not {link:?}"
+                ));
+            }
+            web
+        });
+    }
+
+    fn check_approvals(&self, config: &mut Config, problems: &mut Vec<String>) {
+        config.require_approval = self.require_approval.unwrap_or(false);
+        config.dashboard_approvals = self.dashboard_approvals.unwrap_or(false);
+        match self.approvals {
+            None => {}
+            Some(number @ 1..=MAX_APPROVALS) => config.approvals = number,
+            Some(number) => problems.push(format!(
+                "approvals is a number from 1 to {MAX_APPROVALS}, not {number}"
+            )),
+        }
+        if let Some(text) = &self.approval_timeout {
+            match duration::parse(text) {
+                Ok(time) if time >= Duration::from_secs(1) => config.approval_timeout = time,
+                Ok(_) => problems.push(format!(
+                    "approval-timeout must be at least 1s, not {text:?}"
+                )),
+                Err(reason) => problems.push(format!("approval-timeout: {reason}, not {text:?}")),
+            }
+        }
+    }
+
+    fn check_callers(
+        &self,
+        admin_token: Option<Zeroizing<String>>,
+        config: &mut Config,
+        problems: &mut Vec<String>,
+    ) {
+        match self.auth.as_deref() {
+            None | Some("token") => {}
+            Some("none") => config.auth = AuthMode::None,
+            Some(_) => problems.push("auth is token or none".to_owned()),
+        }
+        if config.auth == AuthMode::None && !config.listen.ip().is_loopback() {
+            problems.push(format!(
+                "auth none would let the whole network read codes: {} is not a loopback address; \
+                 use auth token, or listen on 127.0.0.1",
+                config.listen
+            ));
+        }
+        match admin_token {
+            Some(token) if token.len() < 20 || !token.bytes().all(|b| b.is_ascii_graphic()) => {
+                problems.push(
+                    "COUNTERSIGN_ADMIN_TOKEN must have at least 20 printable characters and no \
+                     spaces"
+                        .to_owned(),
+                );
+            }
+            token => config.admin_token = token,
+        }
+    }
+
+    fn check_log(&self, config: &mut Config, problems: &mut Vec<String>) {
+        match self.log_format.as_deref() {
+            None | Some("text") => {}
+            Some("json") => config.log.format = LogFormat::Json,
+            Some(_) => problems.push("log-format is text or json".to_owned()),
+        }
+        if let Some(filter) = &self.log {
+            if let Err(error) = tracing_subscriber::EnvFilter::try_new(filter) {
+                problems.push(format!("log: {error}"));
+            }
+            config.log.filter.clone_from(filter);
+        }
+    }
+}
+
+fn address(name: &str, text: &str, problems: &mut Vec<String>) -> Option<SocketAddr> {
+    let text = text.replacen("localhost:", "127.0.0.1:", 1);
+    text.parse()
+        .inspect_err(|_| {
+            problems.push(format!(
+                "{name}: write an address and port like 127.0.0.1:7071"
+            ));
+        })
+        .ok()
+}
+
+fn loopback(name: &str, text: &str, problems: &mut Vec<String>) -> Option<SocketAddr> {
+    let address = address(name, text, problems)?;
+    if !address.ip().is_loopback() {
+        problems.push(format!(
+            "{name}: {address} can be reached from other machines, and this part asks nobody who \
+             they are; use a loopback address such as 127.0.0.1:{}",
+            address.port()
+        ));
+        return None;
+    }
+    Some(address)
+}

@@ -1,0 +1,183 @@
+//! Settings as written: by flags, by the environment, in a file, and one over the other.
+
+/// Settings as somebody wrote them, unchecked; what is absent is left to the next layer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Settings {
+    /// TOML file with settings, named as the flags are [env: COUNTERSIGN_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<String>,
+    /// Folder for everything that is kept [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// Address of the front door [env: COUNTERSIGN_LISTEN] [default: 127.0.0.1:7071]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Loopback address of the embedded scheduler [env: COUNTERSIGN_SCHEDULER_LISTEN] [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub scheduler_listen: Option<String>,
+    /// Loopback address of the dashboard, or none [env: COUNTERSIGN_DASHBOARD_LISTEN] [default: 127.0.0.1:8082]
+    #[arg(long, value_name = "ADDRESS|none")]
+    pub dashboard_listen: Option<String>,
+    /// Address for Prometheus, which gets /metrics there without a token, or none [env: COUNTERSIGN_METRICS_LISTEN] [default: none]
+    #[arg(long, value_name = "ADDRESS|none")]
+    pub metrics_listen: Option<String>,
+    /// Where another task hub's dashboard shows an instance, with {id} in the place of its id [env: COUNTERSIGN_INSTANCE_LINK]
+    #[arg(long, value_name = "URL")]
+    pub instance_link: Option<String>,
+    /// How long an enrollment waits for a decision, such as 72h or 30m [env: COUNTERSIGN_APPROVAL_TIMEOUT] [default: 72h]
+    #[arg(long, value_name = "TIME")]
+    pub approval_timeout: Option<String>,
+    /// Make every enrollment wait for a decision, asked for or not [env: COUNTERSIGN_REQUIRE_APPROVAL=true]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub require_approval: Option<bool>,
+    /// How many people other than the requester have to agree, 1 to 10 [env: COUNTERSIGN_APPROVALS] [default: 1]
+    #[arg(long, value_name = "NUMBER")]
+    pub approvals: Option<u8>,
+    /// Let decisions count that nobody has signed, such as events raised on the scheduler's dashboard [env: COUNTERSIGN_DASHBOARD_APPROVALS=true]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub dashboard_approvals: Option<bool>,
+    /// token, or none on a loopback address [env: COUNTERSIGN_AUTH] [default: token]
+    #[arg(long, value_name = "MODE")]
+    pub auth: Option<String>,
+    /// Name of the task hub [env: COUNTERSIGN_TASK_HUB] [default: default]
+    #[arg(long, value_name = "NAME")]
+    pub task_hub: Option<String>,
+    /// Task hub to connect to, as "Endpoint=...;TaskHub=...;Authentication=..." [env: COUNTERSIGN_CONNECTION_STRING or DTS_CONNECTION_STRING]
+    #[arg(long, value_name = "TEXT")]
+    pub connection_string: Option<String>,
+    /// Endpoint of the task hub, instead of a connection string, such as https://NAME.REGION.durabletask.io [env: COUNTERSIGN_HUB_ENDPOINT or DTS_ENDPOINT]
+    #[allow(rustdoc::bare_urls, reason = "the help shows the text as it is")]
+    #[arg(long, value_name = "URL")]
+    pub hub_endpoint: Option<String>,
+    /// Name or https URL of the Azure Key Vault that keeps the accounts, instead of the data folder [env: COUNTERSIGN_KEY_VAULT, KEY_VAULT_URL or KEY_VAULT_NAME]
+    #[arg(long, value_name = "NAME|URL")]
+    pub key_vault: Option<String>,
+    /// The vault is an emulator: take its challenge for its own host [env: KEY_VAULT_EMULATOR=true]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub key_vault_emulator: Option<bool>,
+    /// PEM file with certificates to trust for the vault, besides the system's [env: KEY_VAULT_CA_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub key_vault_ca_file: Option<String>,
+    /// Version of Key Vault's REST API, such as 7.6 for older emulators [env: KEY_VAULT_API_VERSION]
+    #[arg(long, value_name = "VERSION")]
+    pub key_vault_api_version: Option<String>,
+    /// Identity for Key Vault and task hub: default, production, development, environment, workload-identity, managed-identity, azure-cli, azure-developer-cli or unsigned [env: COUNTERSIGN_AZURE_IDENTITY or AZURE_TOKEN_CREDENTIALS] [default: default]
+    #[arg(long, value_name = "NAME")]
+    pub azure_identity: Option<String>,
+    /// How old an account from Key Vault may be to make a code without asking again; 0s asks always [env: COUNTERSIGN_TOKEN_CACHE_AGE] [default: 60s]
+    #[arg(long, value_name = "TIME")]
+    pub token_cache_age: Option<String>,
+    /// The most accounts from Key Vault that are kept in memory [env: COUNTERSIGN_TOKEN_CACHE_SIZE] [default: 10000]
+    #[arg(long, value_name = "NUMBER")]
+    pub token_cache_size: Option<usize>,
+    /// How much older it may be while Key Vault does not answer; 0s means never [env: COUNTERSIGN_TOKEN_MAX_STALE] [default: 0s]
+    #[arg(long, value_name = "TIME")]
+    pub token_max_stale: Option<String>,
+    /// text or json [env: COUNTERSIGN_LOG_FORMAT] [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// Which log lines appear, such as info or countersign=debug,warn [env: COUNTERSIGN_LOG] [default: info]
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+}
+impl Settings {
+    // Unknown COUNTERSIGN_ variables are let pass: container platforms add some of
+    // their own for a service that has this name.
+    pub(super) fn from_environment(
+        environment: impl Fn(&str) -> Option<String>,
+        problems: &mut Vec<String>,
+    ) -> Self {
+        let var = |name: &str| environment(name).filter(|value| !value.is_empty());
+        let mut switch = |name: &str| {
+            var(name).and_then(|value| match value.as_str() {
+                "true" | "1" => Some(true),
+                "false" | "0" => Some(false),
+                _ => {
+                    problems.push(format!("{name} is true or false"));
+                    None
+                }
+            })
+        };
+        let require_approval = switch("COUNTERSIGN_REQUIRE_APPROVAL");
+        let dashboard_approvals = switch("COUNTERSIGN_DASHBOARD_APPROVALS");
+        let approvals = var("COUNTERSIGN_APPROVALS").and_then(|value| {
+            let number = value.parse().ok();
+            if number.is_none() {
+                problems.push("COUNTERSIGN_APPROVALS is a number from 1 to 10".to_owned());
+            }
+            number
+        });
+        let mut settings = Self {
+            config: None,
+            data_dir: var("COUNTERSIGN_DATA_DIR"),
+            listen: var("COUNTERSIGN_LISTEN"),
+            scheduler_listen: var("COUNTERSIGN_SCHEDULER_LISTEN"),
+            dashboard_listen: var("COUNTERSIGN_DASHBOARD_LISTEN"),
+            metrics_listen: var("COUNTERSIGN_METRICS_LISTEN"),
+            instance_link: var("COUNTERSIGN_INSTANCE_LINK"),
+            approval_timeout: var("COUNTERSIGN_APPROVAL_TIMEOUT"),
+            require_approval,
+            approvals,
+            dashboard_approvals,
+            auth: var("COUNTERSIGN_AUTH"),
+            task_hub: var("COUNTERSIGN_TASK_HUB"),
+            connection_string: var("COUNTERSIGN_CONNECTION_STRING")
+                .or_else(|| var("DTS_CONNECTION_STRING")),
+            log_format: var("COUNTERSIGN_LOG_FORMAT"),
+            log: var("COUNTERSIGN_LOG"),
+            hub_endpoint: var("COUNTERSIGN_HUB_ENDPOINT").or_else(|| var("DTS_ENDPOINT")),
+            ..Self::default()
+        };
+        settings.azure_from_environment(&var, problems);
+        settings
+    }
+
+    /// What this layer says, and what it leaves open from a weaker one.
+    pub(super) fn or(self, weaker: Self) -> Self {
+        // Either names the hub, so one of them goes before both of a weaker layer.
+        let names_hub = self.connection_string.is_some() || self.hub_endpoint.is_some();
+        let weaker = if names_hub {
+            Self {
+                connection_string: None,
+                hub_endpoint: None,
+                ..weaker
+            }
+        } else {
+            weaker
+        };
+        macro_rules! first_of_both {
+            ($($setting:ident),* $(,)?) => {
+                Self { $($setting: self.$setting.or(weaker.$setting)),* }
+            };
+        }
+        first_of_both! {
+            config,
+            data_dir,
+            listen,
+            scheduler_listen,
+            dashboard_listen,
+            metrics_listen,
+            instance_link,
+            approval_timeout,
+            require_approval,
+            approvals,
+            dashboard_approvals,
+            auth,
+            task_hub,
+            connection_string,
+            hub_endpoint,
+            key_vault,
+            key_vault_emulator,
+            key_vault_ca_file,
+            key_vault_api_version,
+            azure_identity,
+            token_cache_age,
+            token_cache_size,
+            token_max_stale,
+            log_format,
+            log,
+        }
+    }
+}
