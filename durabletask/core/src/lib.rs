@@ -24,9 +24,9 @@ pub use action::{ActionKind, CompletionStatus, OrchestratorAction};
 pub use activity::ActivityContext;
 pub use contract::{Activity, Event, Orchestration};
 pub use entity::{
-    Entity, EntityAction, EntityBatch, EntityBatchResult, EntityCaller, EntityContext,
-    EntityHandlers, EntityId, EntityOperation, EntityRef, EntityStartOptions, InvalidEntityId,
-    Operation, OperationOutcome, run_batch,
+    Entity, EntityAction, EntityBatch, EntityBatchResult, EntityBatchRun, EntityCaller,
+    EntityContext, EntityHandlers, EntityId, EntityOperation, EntityRef, EntityStartOptions,
+    InvalidEntityId, Operation, OperationOutcome, run_batch,
 };
 pub use error::{Failure, FailureDetails, TaskError};
 pub use history::{

@@ -81,6 +81,7 @@ fn operation(name: &str, input: &str) -> EntityOperation {
         request_id: format!("request-{name}"),
         input: Some(input.to_owned()),
         caller: None,
+        trace_context: None,
     }
 }
 
@@ -815,6 +816,7 @@ fn an_entity_can_name_the_instance_it_starts() {
             version: Some("2".into()),
             input: Some("1".into()),
             at,
+            trace_context: None,
         }]
     );
 }

@@ -12,6 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use crate::spans::Spanned;
+
 use super::{Client, ClientError};
 
 /// An entity as the scheduler has it.
@@ -184,20 +186,22 @@ impl Client {
         at: Option<DateTime<Utc>>,
     ) -> Result<(), ClientError> {
         let instance_id = entity_id.to_string();
+        let span = Spanned::entity_signal(entity_id, operation, at);
         let mut request = proto::SignalEntityRequest {
             instance_id: instance_id.clone(),
             name: operation.to_owned(),
             input: Some(input.map_err(ClientError::Payload)?),
             request_id: Uuid::new_v4().to_string(),
             scheduled_time: at.map(timestamp_to_wire),
-            parent_trace_context: None,
+            parent_trace_context: span.context().map(Into::into),
             request_time: Some(timestamp_to_wire(Utc::now())),
         };
         self.store_payloads(&instance_id, &mut request).await?;
         self.service()
             .signal_entity(request)
             .await
-            .map_err(|status| ClientError::from_status(&status, Some(&instance_id)))?;
+            .map_err(|status| ClientError::from_status(&status, Some(&instance_id)))
+            .inspect_err(|error| span.failed(&error.to_string()))?;
         Ok(())
     }
 

@@ -11,6 +11,11 @@
 //! | `orchestration:<name>[@(<version>)]` | client | a sub-orchestration has ended, for its caller |
 //! | `orchestration:<caller>:timer` | internal | a timer has fired |
 //! | `orchestration_event:<event>` | producer | an orchestration sends an event |
+//! | `entity:<name>:<operation>` | server | an entity runs an operation that was called |
+//! | `entity:<name>:<operation>` | consumer | an entity runs an operation that was signalled |
+//! | `entity:<name>:<operation>` | client | a call of an entity has ended, for its caller |
+//! | `entity:<name>:<operation>` | producer | a client, an orchestration or an entity signals |
+//! | `create_orchestration:<name>[@(<version>)]` | producer | an entity starts an orchestration |
 //!
 //! The context of the first travels with the start and through the history, so
 //! that all of an instance is one trace. With `SpanIds` it is a tree; otherwise
@@ -19,7 +24,13 @@
 //! What an orchestration does is recorded when the scheduler has taken the turn,
 //! from the turn's new events and decisions alone: neither a replay nor a turn
 //! that is handed out again records anything twice.
+//!
+//! The newer form of an entity's work items has no room for a context, so what an
+//! entity runs begins a trace of its own there; in the older form it belongs to the
+//! trace of who asked for it.
 
+#[cfg(feature = "opentelemetry")]
+mod entities;
 #[cfg(feature = "opentelemetry")]
 mod ids;
 #[cfg(not(feature = "opentelemetry"))]

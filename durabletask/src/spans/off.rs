@@ -1,6 +1,7 @@
 //! Nothing is recorded.
 
-use durabletask_core::{ExecutionStarted, TraceContext};
+use chrono::{DateTime, Utc};
+use durabletask_core::{EntityAction, EntityId, EntityOperation, ExecutionStarted, TraceContext};
 use durabletask_proto as proto;
 
 use super::EndedOrchestration;
@@ -26,6 +27,24 @@ impl Spanned {
     pub(crate) fn activity(_request: &proto::ActivityRequest) -> Self {
         Self
     }
+
+    pub(crate) fn entity_signal(
+        _entity: &EntityId,
+        _operation: &str,
+        _at: Option<DateTime<Utc>>,
+    ) -> Self {
+        Self
+    }
+
+    pub(crate) fn entity_operation(
+        _entity: &EntityId,
+        _operation: &EntityOperation,
+        _is_signal: bool,
+    ) -> Self {
+        Self
+    }
+
+    pub(crate) fn sends(&self, _entity: &EntityId, _actions: &mut [EntityAction]) {}
 
     pub(crate) fn record_orchestration(_ended: EndedOrchestration) {}
 

@@ -11,7 +11,7 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, KeyValue, global};
 
 use super::steps::{EndedStep, EndedSteps, What};
-use super::{EndedOrchestration, ids};
+use super::{EndedOrchestration, entities, ids};
 
 /// The scope, the same as that of the official .NET, Java and JavaScript SDKs.
 const SCOPE: &str = "Microsoft.DurableTask";
@@ -116,7 +116,11 @@ impl Spanned {
         }
     }
 
-    fn start(span: SpanBuilder, parent: Option<&TraceContext>, id: Option<SpanId>) -> Self {
+    pub(super) fn start(
+        span: SpanBuilder,
+        parent: Option<&TraceContext>,
+        id: Option<SpanId>,
+    ) -> Self {
         let current = Context::current();
         let parent = match parent.and_then(span_context) {
             Some(parent) => current.with_remote_span_context(parent),
@@ -184,12 +188,14 @@ pub(super) fn kept_id(kept: &proto::OrchestrationTraceContext) -> Option<SpanId>
 
 fn step_span(ended: &EndedSteps, step: &EndedStep) -> SpanBuilder {
     let instance_id = &ended.instance_id;
-    let task_id = KeyValue::new("durabletask.task.task_id", i64::from(step.id));
+    let task_id = step
+        .id
+        .map(|id| KeyValue::new("durabletask.task.task_id", i64::from(id)));
     match &step.what {
         What::Activity { name, version } => {
             let version = version.as_deref();
             let mut attributes = attributes("activity", name, version, instance_id);
-            attributes.push(task_id);
+            attributes.extend(task_id);
             SpanBuilder::from_name(full_name("activity", name, version))
                 .with_kind(SpanKind::Client)
                 .with_attributes(attributes)
@@ -197,17 +203,16 @@ fn step_span(ended: &EndedSteps, step: &EndedStep) -> SpanBuilder {
         What::SubOrchestration { name, version } => {
             let version = version.as_deref();
             let mut attributes = attributes("orchestration", name, version, instance_id);
-            attributes.push(task_id);
+            attributes.extend(task_id);
             SpanBuilder::from_name(full_name("orchestration", name, version))
                 .with_kind(SpanKind::Client)
                 .with_attributes(attributes)
         }
         What::Timer { fire_at } => {
             let mut attributes = attributes("timer", &ended.caller, None, instance_id);
-            attributes.push(task_id);
+            attributes.extend(task_id);
             if let Some(at) = fire_at.and_then(timestamp_from_wire) {
-                let at = at.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true);
-                attributes.push(KeyValue::new("durabletask.fire_at", at));
+                attributes.push(KeyValue::new("durabletask.fire_at", text(at)));
             }
             SpanBuilder::from_name(format!("orchestration:{}:timer", ended.caller))
                 .with_kind(SpanKind::Internal)
@@ -229,10 +234,24 @@ fn step_span(ended: &EndedSteps, step: &EndedStep) -> SpanBuilder {
                 .with_kind(SpanKind::Producer)
                 .with_attributes(attributes)
         }
+        What::EntityCall { entity, operation } => entities::call(entity, operation, instance_id),
+        What::EntitySignal {
+            entity,
+            operation,
+            at,
+        } => {
+            let at = at.and_then(timestamp_from_wire);
+            entities::signal(entity, operation, at, Some(instance_id))
+        }
     }
 }
 
-fn full_name(what: &str, name: &str, version: Option<&str>) -> String {
+/// An instant as the official .NET SDK writes it.
+pub(super) fn text(at: chrono::DateTime<chrono::Utc>) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true)
+}
+
+pub(super) fn full_name(what: &str, name: &str, version: Option<&str>) -> String {
     match version.filter(|version| !version.is_empty()) {
         Some(version) => format!("{what}:{name}@({version})"),
         None => format!("{what}:{name}"),

@@ -8,15 +8,16 @@ use durabletask_proto as proto;
 use opentelemetry::trace::SpanId;
 use proto::history_event::EventType;
 use proto::orchestrator_action::OrchestratorActionType as Action;
+use proto::send_entity_message_action::EntityMessageType as Message;
 
 use super::ids;
 use super::otel::{kept_id, span_context};
 
-/// The steps of an execution that are under way, by their ids, and those that
-/// ended in the present turn.
+/// The steps of an execution that are under way, and those that ended in the
+/// present turn.
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
-    open: HashMap<i32, OpenStep>,
+    open: HashMap<Key, OpenStep>,
     ended: Vec<EndedStep>,
     /// When the present turn began, by the clock of the scheduler.
     turn_began: Option<prost_types::Timestamp>,
@@ -34,6 +35,15 @@ pub(crate) struct EndedSteps {
     pub(super) steps: Vec<EndedStep>,
 }
 
+/// By what the end of a step names its beginning.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    /// The event's id.
+    Task(i32),
+    /// The request's id: calls of entities.
+    Request(String),
+}
+
 #[derive(Debug)]
 struct OpenStep {
     what: What,
@@ -45,7 +55,8 @@ struct OpenStep {
 /// A step that has ended.
 #[derive(Debug)]
 pub(super) struct EndedStep {
-    pub(super) id: i32,
+    /// The task's id, if it is one.
+    pub(super) id: Option<i32>,
     pub(super) what: What,
     pub(super) since: Option<prost_types::Timestamp>,
     pub(super) until: Option<prost_types::Timestamp>,
@@ -72,16 +83,27 @@ pub(super) enum What {
         name: String,
         target: String,
     },
+    EntityCall {
+        /// The entity's id, as text.
+        entity: String,
+        operation: String,
+    },
+    EntitySignal {
+        /// The entity's id, as text.
+        entity: String,
+        operation: String,
+        at: Option<prost_types::Timestamp>,
+    },
 }
 
 impl Steps {
     /// Learns from events of earlier turns; what ended in those was recorded then.
     pub(crate) fn past(&mut self, events: &[proto::HistoryEvent]) {
         for event in events {
-            if let Some(step) = step_of(event) {
-                self.open.insert(event.event_id, step);
-            } else if let Some((id, _)) = end_of(event) {
-                self.open.remove(&id);
+            if let Some((key, step)) = step_of(event) {
+                self.open.insert(key, step);
+            } else if let Some((key, _)) = end_of(event) {
+                self.open.remove(&key);
             }
         }
     }
@@ -93,11 +115,14 @@ impl Steps {
                 self.turn_began = event.timestamp;
             }
             // An end that was told before finds its step gone.
-            if let Some((id, failure)) = end_of(event)
-                && let Some(step) = self.open.remove(&id)
+            if let Some((key, failure)) = end_of(event)
+                && let Some(step) = self.open.remove(&key)
             {
                 self.ended.push(EndedStep {
-                    id,
+                    id: match key {
+                        Key::Task(id) => Some(id),
+                        Key::Request(_) => None,
+                    },
                     what: step.what,
                     since: step.since,
                     until: event.timestamp,
@@ -114,8 +139,10 @@ impl Steps {
         actions: impl IntoIterator<Item = &'a proto::OrchestratorAction>,
     ) {
         for action in actions {
-            let (what, context) = match &action.orchestrator_action_type {
+            let key = Key::Task(action.id);
+            let (key, what, context) = match &action.orchestrator_action_type {
                 Some(Action::ScheduleTask(call)) => (
+                    key,
                     What::Activity {
                         name: call.name.clone(),
                         version: call.version.clone(),
@@ -123,6 +150,7 @@ impl Steps {
                     &call.parent_trace_context,
                 ),
                 Some(Action::CreateSubOrchestration(call)) => (
+                    key,
                     What::SubOrchestration {
                         name: call.name.clone(),
                         version: call.version.clone(),
@@ -130,15 +158,27 @@ impl Steps {
                     &call.parent_trace_context,
                 ),
                 Some(Action::CreateTimer(timer)) => (
+                    key,
                     What::Timer {
                         fire_at: timer.fire_at,
                     },
                     &None,
                 ),
                 Some(Action::SendEvent(event)) => {
-                    self.ended.push(sent_event(action.id, event));
+                    self.ended.push(sent_event(event));
                     continue;
                 }
+                Some(Action::SendEntityMessage(message)) => match &message.entity_message_type {
+                    Some(Message::EntityOperationCalled(call)) => {
+                        let (key, what) = entity_call(call);
+                        (key, what, &None)
+                    }
+                    Some(Message::EntityOperationSignaled(signal)) => {
+                        self.ended.push(entity_signal(signal));
+                        continue;
+                    }
+                    _ => continue,
+                },
                 _ => continue,
             };
             let step = OpenStep {
@@ -146,7 +186,7 @@ impl Steps {
                 since: self.turn_began,
                 context: context.clone().map(Into::into),
             };
-            self.open.insert(action.id, step);
+            self.open.insert(key, step);
         }
     }
 
@@ -204,15 +244,36 @@ fn span_id(context: &TraceContext) -> Option<SpanId> {
     span_context(context).map(|context| context.span_id())
 }
 
-/// An event sent to another instance: it has ended once it is sent.
-fn sent_event(id: i32, event: &proto::SendEventAction) -> EndedStep {
+/// An event sent to another instance.
+fn sent_event(event: &proto::SendEventAction) -> EndedStep {
     let target = event.instance.as_ref();
+    sent(What::SentEvent {
+        name: event.name.clone(),
+        target: target.map_or_else(String::new, |target| target.instance_id.clone()),
+    })
+}
+
+fn entity_call(call: &proto::EntityOperationCalledEvent) -> (Key, What) {
+    let what = What::EntityCall {
+        entity: call.target_instance_id.clone().unwrap_or_default(),
+        operation: call.operation.clone(),
+    };
+    (Key::Request(call.request_id.clone()), what)
+}
+
+fn entity_signal(signal: &proto::EntityOperationSignaledEvent) -> EndedStep {
+    sent(What::EntitySignal {
+        entity: signal.target_instance_id.clone().unwrap_or_default(),
+        operation: signal.operation.clone(),
+        at: signal.scheduled_time,
+    })
+}
+
+/// What nobody answers: it has ended once it is sent.
+fn sent(what: What) -> EndedStep {
     EndedStep {
-        id,
-        what: What::SentEvent {
-            name: event.name.clone(),
-            target: target.map_or_else(String::new, |target| target.instance_id.clone()),
-        },
+        id: None,
+        what,
         since: None,
         until: None,
         span_id: None,
@@ -221,7 +282,8 @@ fn sent_event(id: i32, event: &proto::SendEventAction) -> EndedStep {
 }
 
 /// The step whose beginning the event records.
-fn step_of(event: &proto::HistoryEvent) -> Option<OpenStep> {
+fn step_of(event: &proto::HistoryEvent) -> Option<(Key, OpenStep)> {
+    let mut key = Key::Task(event.event_id);
     let (what, context) = match event.event_type.as_ref()? {
         EventType::TaskScheduled(call) => (
             What::Activity {
@@ -243,32 +305,48 @@ fn step_of(event: &proto::HistoryEvent) -> Option<OpenStep> {
             },
             &None,
         ),
+        EventType::EntityOperationCalled(call) => {
+            let (request, what) = entity_call(call);
+            key = request;
+            (what, &None)
+        }
         _ => return None,
     };
-    Some(OpenStep {
+    let step = OpenStep {
         what,
         since: event.timestamp,
         context: context.clone().map(Into::into),
-    })
+    };
+    Some((key, step))
 }
 
 /// The step whose end the event records, and why that failed, if it did.
-fn end_of(event: &proto::HistoryEvent) -> Option<(i32, Option<String>)> {
+fn end_of(event: &proto::HistoryEvent) -> Option<(Key, Option<String>)> {
     let reason = |details: &Option<proto::TaskFailureDetails>| {
         details
             .as_ref()
             .map_or_else(String::new, |details| details.error_message.clone())
     };
-    match event.event_type.as_ref()? {
-        EventType::TaskCompleted(end) => Some((end.task_scheduled_id, None)),
-        EventType::TaskFailed(end) => {
-            Some((end.task_scheduled_id, Some(reason(&end.failure_details))))
+    let (key, failure) = match event.event_type.as_ref()? {
+        EventType::TaskCompleted(end) => (Key::Task(end.task_scheduled_id), None),
+        EventType::TaskFailed(end) => (
+            Key::Task(end.task_scheduled_id),
+            Some(reason(&end.failure_details)),
+        ),
+        EventType::SubOrchestrationInstanceCompleted(end) => {
+            (Key::Task(end.task_scheduled_id), None)
         }
-        EventType::SubOrchestrationInstanceCompleted(end) => Some((end.task_scheduled_id, None)),
-        EventType::SubOrchestrationInstanceFailed(end) => {
-            Some((end.task_scheduled_id, Some(reason(&end.failure_details))))
-        }
-        EventType::TimerFired(end) => Some((end.timer_id, None)),
-        _ => None,
-    }
+        EventType::SubOrchestrationInstanceFailed(end) => (
+            Key::Task(end.task_scheduled_id),
+            Some(reason(&end.failure_details)),
+        ),
+        EventType::TimerFired(end) => (Key::Task(end.timer_id), None),
+        EventType::EntityOperationCompleted(end) => (Key::Request(end.request_id.clone()), None),
+        EventType::EntityOperationFailed(end) => (
+            Key::Request(end.request_id.clone()),
+            Some(reason(&end.failure_details)),
+        ),
+        _ => return None,
+    };
+    Some((key, failure))
 }

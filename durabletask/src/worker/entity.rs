@@ -1,11 +1,12 @@
 //! Running one batch of an entity's operations.
 
 use chrono::Utc;
-use durabletask_core::{EntityBatch, Registry, run_batch};
+use durabletask_core::{EntityBatch, EntityBatchRun, Registry};
 use durabletask_proto as proto;
 use prost::Message;
 
 use crate::payloads::{HasPayloads, LargePayloads, PayloadStoreError};
+use crate::spans::Spanned;
 
 use super::limits::MAX_RESPONSE_BYTES;
 
@@ -74,7 +75,8 @@ async fn run_inline(
     request: Request,
     completion_token: String,
 ) -> proto::EntityBatchResult {
-    let (batch, with_infos) = match request {
+    // Only the newer form tells who waits for an answer, and wants to be told.
+    let (batch, with_callers) = match request {
         Request::V1(request) => (EntityBatch::from_batch_request(request), false),
         Request::V2(request) => (EntityBatch::from_request(request), true),
     };
@@ -82,9 +84,18 @@ async fn run_inline(
         Ok(batch) => batch,
         Err(reason) => return failed("InvalidEntityRequest", reason, completion_token),
     };
-    run_batch(registry, batch, Utc::now)
-        .await
-        .into_wire(completion_token, with_infos)
+    let mut run = EntityBatchRun::new(registry, batch);
+    let entity = run.id().clone();
+    while let Some(operation) = run.upcoming() {
+        let is_signal = with_callers && operation.caller.is_none();
+        let span = Spanned::entity_operation(&entity, operation, is_signal);
+        let outcome = span.run(run.step(Utc::now)).await;
+        if let Some(Err(details)) = outcome.map(|outcome| &outcome.result) {
+            span.failed(&details.message);
+        }
+        span.sends(&entity, run.sent());
+    }
+    run.finish().into_wire(completion_token, with_callers)
 }
 
 /// The response, unless no scheduler would take it.

@@ -1,19 +1,15 @@
-//! Running a batch of operations: `(state, operations) -> (state, results, actions)`.
-
-use std::panic::AssertUnwindSafe;
+//! A batch of operations and what it did, in this crate's words and on the wire.
 
 use chrono::{DateTime, Utc};
 use durabletask_proto as proto;
-use futures_util::FutureExt;
 use proto::history_event::EventType;
 use proto::operation_action::OperationActionType;
 use proto::operation_result::ResultType;
 
-use crate::error::{Failure, FailureDetails, panic_text};
-use crate::history::timestamp_to_wire;
-use crate::registry::Registry;
+use crate::error::FailureDetails;
+use crate::history::{TraceContext, timestamp_to_wire};
 
-use super::context::{EntityAction, EntityContext};
+use super::context::EntityAction;
 use super::id::EntityId;
 
 /// Operations for one entity, in order, with the state that they start from.
@@ -52,6 +48,7 @@ pub struct EntityBatch {
 ///         instance_id: "order-1".to_owned(),
 ///         execution_id: None,
 ///     }),
+///     trace_context: None,
 /// };
 /// let signal = EntityOperation { caller: None, ..call };
 /// assert_eq!(signal.name, "add");
@@ -66,6 +63,8 @@ pub struct EntityOperation {
     pub input: Option<String>,
     /// Who waits for the answer, if the work item tells; nobody does after a signal.
     pub caller: Option<EntityCaller>,
+    /// The span that caused it, if the work item tells.
+    pub trace_context: Option<TraceContext>,
 }
 
 /// The orchestration that called an entity.
@@ -120,6 +119,7 @@ pub struct EntityCaller {
 ///         request_id: "r1".to_owned(),
 ///         input: Some("4".to_owned()),
 ///         caller: None,
+///         trace_context: None,
 ///     }],
 /// };
 /// let result = block_on(run_batch(&registry, batch, Utc::now));
@@ -135,7 +135,7 @@ pub struct EntityBatchResult {
     /// What the operations that succeeded sent out, in order.
     pub actions: Vec<EntityAction>,
     /// The request id and the caller of each operation.
-    callers: Vec<(String, Option<EntityCaller>)>,
+    pub(super) callers: Vec<(String, Option<EntityCaller>)>,
 }
 
 /// How an operation ended.
@@ -171,6 +171,7 @@ pub struct EntityBatchResult {
 ///         request_id: "r1".to_owned(),
 ///         input: Some("4".to_owned()),
 ///         caller: None,
+///         trace_context: None,
 ///     }],
 /// };
 /// let result = block_on(run_batch(&registry, batch, Utc::now));
@@ -203,12 +204,14 @@ impl EntityBatch {
                         instance_id,
                         execution_id: call.parent_execution_id,
                     }),
+                    trace_context: None,
                 }),
                 Some(EventType::EntityOperationSignaled(signal)) => Ok(EntityOperation {
                     name: signal.operation,
                     request_id: signal.request_id,
                     input: signal.input,
                     caller: None,
+                    trace_context: None,
                 }),
                 _ => Err("the entity's work item holds an event that is no operation".to_owned()),
             })
@@ -230,6 +233,7 @@ impl EntityBatch {
                 request_id: operation.request_id,
                 input: operation.input,
                 caller: None,
+                trace_context: operation.trace_context.map(Into::into),
             })
             .collect();
         Self::read(&request.instance_id, request.entity_state, operations)
@@ -323,11 +327,13 @@ fn action_to_wire(action: EntityAction) -> OperationActionType {
             operation,
             input,
             at,
+            trace_context,
         } => OperationActionType::SendSignal(proto::SendSignalAction {
             instance_id: entity_id.to_string(),
             name: operation,
             input,
             scheduled_time: at.map(timestamp_to_wire),
+            parent_trace_context: trace_context.map(Into::into),
             ..proto::SendSignalAction::default()
         }),
         EntityAction::Start {
@@ -336,115 +342,15 @@ fn action_to_wire(action: EntityAction) -> OperationActionType {
             version,
             input,
             at,
+            trace_context,
         } => OperationActionType::StartNewOrchestration(proto::StartNewOrchestrationAction {
             instance_id,
             name,
             version,
             input,
             scheduled_time: at.map(timestamp_to_wire),
+            parent_trace_context: trace_context.map(Into::into),
             ..proto::StartNewOrchestrationAction::default()
         }),
-    }
-}
-
-/// Runs the operations of a batch, one after the other. `clock` tells the time, for
-/// the record only.
-///
-/// An operation that fails or panics leaves no trace but its failure. If nothing is
-/// registered under the entity's name, every operation fails with `EntityTaskNotFound`
-/// and the state stays.
-///
-/// ```
-/// # fn block_on<F: Future>(future: F) -> F::Output {
-/// #     let mut future = std::pin::pin!(future);
-/// #     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-/// #     loop {
-/// #         if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut context) {
-/// #             return output;
-/// #         }
-/// #     }
-/// # }
-/// use chrono::Utc;
-/// use durabletask_core::{
-///     Entity, EntityBatch, EntityHandlers, EntityOperation, Operation, Registry, run_batch,
-/// };
-///
-/// const COUNTER: Entity<i64> = Entity::new("counter");
-/// const ADD: Operation<i64, i64, i64> = Operation::new("add");
-///
-/// let handlers = EntityHandlers::new().operation(&ADD, |sum, _, n| {
-///     *sum += n;
-///     Ok(*sum)
-/// });
-/// let registry = Registry::new().entity(&COUNTER, handlers);
-/// let batch = EntityBatch {
-///     id: COUNTER.id("clicks").into(),
-///     state: Some("3".to_owned()),
-///     operations: vec![EntityOperation {
-///         name: "add".to_owned(),
-///         request_id: "r1".to_owned(),
-///         input: Some("4".to_owned()),
-///         caller: None,
-///     }],
-/// };
-/// let result = block_on(run_batch(&registry, batch, Utc::now));
-/// assert_eq!(result.state.as_deref(), Some("7"));
-/// ```
-pub async fn run_batch(
-    registry: &Registry,
-    batch: EntityBatch,
-    clock: impl Fn() -> DateTime<Utc>,
-) -> EntityBatchResult {
-    let mut result = EntityBatchResult {
-        state: batch.state.clone(),
-        outcomes: Vec::with_capacity(batch.operations.len()),
-        actions: Vec::new(),
-        callers: Vec::with_capacity(batch.operations.len()),
-    };
-    let mut session = registry
-        .entity_handler(batch.id.name())
-        .map(|handler| handler.begin(batch.id.clone(), batch.state));
-    for operation in batch.operations {
-        result
-            .callers
-            .push((operation.request_id.clone(), operation.caller));
-        let begun = clock();
-        let context = EntityContext::new(batch.id.clone(), operation.name, operation.request_id);
-        let outcome = match &mut session {
-            None => Err(unknown_entity(batch.id.name())),
-            Some(session) => {
-                let running = session.run(context.clone(), operation.input);
-                match AssertUnwindSafe(running).catch_unwind().await {
-                    Ok(outcome) => outcome.map_err(Failure::into_details),
-                    Err(panic) => Err(FailureDetails::new(
-                        "Panic",
-                        panic_text(panic.as_ref(), "the entity's operation panicked"),
-                    )),
-                }
-            }
-        };
-        if outcome.is_ok() {
-            result.actions.extend(context.take_actions());
-        }
-        result.outcomes.push(OperationOutcome {
-            result: outcome,
-            time: (begun, clock()),
-        });
-    }
-    if let Some(session) = session {
-        result.state = session.into_state();
-    }
-    result
-}
-
-fn unknown_entity(name: &str) -> FailureDetails {
-    FailureDetails {
-        non_retriable: true,
-        ..FailureDetails::new(
-            "EntityTaskNotFound",
-            format!(
-                "no entity '{name}' is registered with this worker; register it or start a worker that has it"
-            ),
-        )
     }
 }

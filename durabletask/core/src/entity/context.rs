@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::codec;
 use crate::contract::Orchestration;
 use crate::error::Failure;
+use crate::history::TraceContext;
 
 use super::contract::Operation;
 use super::id::{EntityId, EntityRef};
@@ -45,6 +46,8 @@ pub enum EntityAction {
         input: Option<String>,
         /// Not before this instant.
         at: Option<DateTime<Utc>>,
+        /// The span that causes it, for whoever it reaches.
+        trace_context: Option<TraceContext>,
     },
     /// The start of an orchestration.
     Start {
@@ -58,6 +61,8 @@ pub enum EntityAction {
         input: Option<String>,
         /// Not before this instant.
         at: Option<DateTime<Utc>>,
+        /// The span that causes it, for whoever it reaches.
+        trace_context: Option<TraceContext>,
     },
 }
 
@@ -206,6 +211,7 @@ impl EntityContext {
             operation: operation.to_owned(),
             input: Some(input),
             at,
+            trace_context: None,
         });
         Ok(())
     }
@@ -252,6 +258,7 @@ impl EntityContext {
             version: options.version,
             input: Some(input),
             at: options.start_at,
+            trace_context: None,
         });
         Ok(instance_id)
     }

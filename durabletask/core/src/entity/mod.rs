@@ -37,12 +37,12 @@ mod context;
 mod contract;
 mod handlers;
 mod id;
+mod run;
 
-pub use batch::{
-    EntityBatch, EntityBatchResult, EntityCaller, EntityOperation, OperationOutcome, run_batch,
-};
+pub use batch::{EntityBatch, EntityBatchResult, EntityCaller, EntityOperation, OperationOutcome};
 pub use context::{EntityAction, EntityContext, EntityStartOptions};
 pub use contract::{Entity, Operation};
 pub(crate) use handlers::EntityHandler;
 pub use handlers::EntityHandlers;
 pub use id::{EntityId, EntityRef, InvalidEntityId};
+pub use run::{EntityBatchRun, run_batch};

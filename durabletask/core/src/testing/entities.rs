@@ -101,6 +101,7 @@ impl TestEntities {
                     operation,
                     input,
                     at,
+                    ..
                 } => {
                     self.sent += 1;
                     let signal = Sent {
@@ -140,6 +141,7 @@ impl TestEntities {
                 request_id: sent.request_id,
                 input: sent.input,
                 caller: None,
+                trace_context: None,
             }],
         };
         let result = run_batch(&self.registry, batch, || now).now_or_never();

@@ -3,9 +3,11 @@
 #![cfg(feature = "opentelemetry")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod entities;
+#[path = "../fake/mod.rs"]
 mod fake;
+mod recorded;
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use durabletask::{
@@ -16,9 +18,9 @@ use durabletask_proto as proto;
 use fake::items::{continuing, event, started, turn};
 use fake::{Fake, Got};
 use opentelemetry::trace::{SpanKind, Status};
-use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use proto::history_event::EventType;
 use proto::work_item::Request as Item;
+use recorded::{attribute, of_trace, told};
 use tokio_util::sync::CancellationToken;
 
 const FAILS: Activity<u32, u32> = Activity::new("fails");
@@ -27,34 +29,9 @@ const STORY: Orchestration<u32, u32> = Orchestration::new("story");
 const CALLER: Orchestration<u32, u32> = Orchestration::new("caller");
 const GO: Event<u32> = Event::new("go");
 
-fn attribute(span: &SpanData, key: &str) -> Option<String> {
-    span.attributes
-        .iter()
-        .find(|attribute| attribute.key.as_str() == key)
-        .map(|attribute| attribute.value.to_string())
-}
-
-/// The spans of this process, since there is one tracer provider for all its tests.
-static RECORDED: LazyLock<InMemorySpanExporter> = LazyLock::new(|| {
-    let exporter = InMemorySpanExporter::default();
-    let provider = SdkTracerProvider::builder()
-        .with_simple_exporter(exporter.clone())
-        .build();
-    opentelemetry::global::set_tracer_provider(provider);
-    exporter
-});
-
-/// The spans recorded so far whose trace is that of `context`.
-fn recorded(context: &proto::TraceContext) -> Vec<SpanData> {
-    let trace = context.trace_parent.split('-').nth(1).unwrap();
-    let mut spans = RECORDED.get_finished_spans().unwrap();
-    spans.retain(|span| span.span_context.trace_id().to_string() == trace);
-    spans
-}
-
 #[tokio::test]
 async fn an_instance_is_one_trace() {
-    LazyLock::force(&RECORDED);
+    recorded::begin();
     let mut fake = Fake::start().await;
     let client = Client::new(&fake.connection()).unwrap();
     client
@@ -110,7 +87,7 @@ async fn an_instance_is_one_trace() {
     stop.cancel();
     running.await.unwrap().unwrap();
 
-    let spans = recorded(&context);
+    let spans = of_trace(&context);
     let span = |name: &str| {
         spans
             .iter()
@@ -124,7 +101,7 @@ async fn an_instance_is_one_trace() {
         Some("abc")
     );
     // A client's event is not part of the trace of whom it reaches.
-    let spans = RECORDED.get_finished_spans().unwrap();
+    let spans = recorded::all();
     let raised = spans
         .iter()
         .find(|span| {
@@ -180,46 +157,9 @@ fn call_completed() -> EventType {
     })
 }
 
-/// Of each span what the official SDKs say in it, sorted.
-fn told(spans: &[SpanData]) -> Vec<String> {
-    let mut told: Vec<String> = spans
-        .iter()
-        .map(|span| {
-            let mut attributes: Vec<String> = span
-                .attributes
-                .iter()
-                .map(|attribute| {
-                    let key = attribute.key.as_str().trim_start_matches("durabletask.");
-                    format!("{key}={}", attribute.value)
-                })
-                .collect();
-            attributes.sort();
-            let took = span.end_time.duration_since(span.start_time).unwrap();
-            format!(
-                "{:?} {} [{}] {}{}",
-                span.span_kind,
-                span.name,
-                attributes.join(", "),
-                // What has no beginning in history lasts no time to speak of.
-                if span.span_kind == SpanKind::Producer {
-                    0
-                } else {
-                    took.as_secs()
-                },
-                match &span.status {
-                    Status::Error { description } => format!("s, failed: {description}"),
-                    _ => "s".to_owned(),
-                }
-            )
-        })
-        .collect();
-    told.sort();
-    told
-}
-
 #[tokio::test]
 async fn the_callers_side_is_recorded_once() {
-    LazyLock::force(&RECORDED);
+    recorded::begin();
     let context = proto::TraceContext {
         trace_parent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
         ..Default::default()
@@ -320,7 +260,7 @@ async fn the_callers_side_is_recorded_once() {
     stop.cancel();
     running.await.unwrap().unwrap();
 
-    let mut spans = recorded(&context);
+    let mut spans = of_trace(&context);
     spans.retain(|span| span.span_kind != SpanKind::Server);
     for span in &spans {
         assert_eq!(span.parent_span_id.to_string(), "b7ad6b7169203331");
