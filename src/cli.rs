@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::access::Role;
+use crate::access::{Group, Role};
 use crate::audit::Action;
 use crate::config::Settings;
 
@@ -55,7 +55,7 @@ pub enum Command {
     List(ListArgs),
     /// Check and export the record of who did what, in the data folder
     Audit(AuditArgs),
-    /// Say which accounts a key with --granted-only may read, until when and how often
+    /// Say which accounts callers with granted accounts only may read, until when and how often
     Grant(GrantArgs),
     /// Make, list and revoke API keys in the data folder; a running server notices at once
     Key(KeyArgs),
@@ -242,9 +242,12 @@ pub enum KeyCommand {
         /// How long it works, such as 30d [default: until it is revoked]
         #[arg(long, value_name = "TIME")]
         expires: Option<String>,
-        /// Let it read only the accounts that `countersign grant add` grants to it
+        /// Let it read only the accounts that `countersign grant add` grants to it or its groups
         #[arg(long)]
         granted_only: bool,
+        /// Put it into a group, for approvals and grants; may be repeated
+        #[arg(long = "group", value_name = "GROUP")]
+        groups: Vec<Group>,
         /// Where the keys are.
         #[command(flatten)]
         place: KeyPlace,
@@ -276,9 +279,9 @@ pub struct GrantArgs {
 /// What to do with grants.
 #[derive(Debug, Subcommand)]
 pub enum GrantCommand {
-    /// Let a caller read an account, in place of what it was granted before
+    /// Let a caller or a group read an account, in place of what it was granted before
     Add {
-        /// The caller's name
+        /// The caller's name, or the group's with --group
         name: String,
         /// The account's id
         account: String,
@@ -288,6 +291,9 @@ pub enum GrantCommand {
         /// How many codes it may read [default: as many as it wants]
         #[arg(long, value_name = "NUMBER")]
         reads: Option<u32>,
+        /// NAME is a group: all callers in it share the grant and its reads
+        #[arg(long)]
+        group: bool,
         /// Where the keys are.
         #[command(flatten)]
         place: KeyPlace,
@@ -300,10 +306,13 @@ pub enum GrantCommand {
     },
     /// Take a grant back
     Remove {
-        /// The caller's name
+        /// The caller's name, or the group's with --group
         name: String,
         /// The account's id
         account: String,
+        /// NAME is a group
+        #[arg(long)]
+        group: bool,
         /// Where the keys are.
         #[command(flatten)]
         place: KeyPlace,

@@ -1,7 +1,7 @@
 //! Who may do what, asked over HTTP of a whole running server.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use countersign::access::{KeyStore, Role};
+use countersign::access::{Grant, Grantee, KeyStore, NewKey, Role};
 use countersign::app::Running;
 use countersign::config::{AuthMode, Config};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
@@ -42,8 +42,31 @@ impl Server {
     }
 
     fn key(&self, name: &str, role: Role) -> String {
-        let (_, key) = self.keys().create(name, role, chrono::Utc::now()).unwrap();
+        let new = NewKey::new(name, role);
+        let (_, key) = self.keys().create(new, chrono::Utc::now()).unwrap();
         key.to_string()
+    }
+
+    /// A reader of granted accounts, in a group.
+    fn granted_reader(&self, name: &str, group: &str) -> String {
+        let new = NewKey {
+            granted_only: true,
+            groups: vec![group.parse().unwrap()],
+            ..NewKey::new(name, Role::Reader)
+        };
+        let (_, key) = self.keys().create(new, chrono::Utc::now()).unwrap();
+        key.to_string()
+    }
+
+    /// Enrolls an account and answers its id.
+    async fn account(&self) -> String {
+        let request = self.request(Method::POST, "/api/accounts");
+        let request = request.bearer_auth(&self.admin).json(&json!({"uri": URI}));
+        let created: Value = request.send().await.unwrap().json().await.unwrap();
+        created["secretName"]
+            .as_str()
+            .expect("an account")
+            .to_owned()
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -252,6 +275,54 @@ async fn an_enroller_sees_its_own_enrollments_only() {
             .await
             .unwrap();
         assert_eq!(list["enrollments"].as_array().unwrap().len(), count);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_group_reads_what_is_granted_to_it_and_finds_nothing_else() {
+    let server = Server::start().await;
+    let (shown, hidden) = (server.account().await, server.account().await);
+    let keys = [
+        server.granted_reader("one", "ops"),
+        server.granted_reader("two", "ops"),
+    ];
+    let foreign = server.granted_reader("three", "sales");
+    server
+        .keys()
+        .grant(&Grant {
+            to: Grantee::Group("ops".parse().unwrap()),
+            account: shown.clone(),
+            until: None,
+            reads_left: Some(2),
+        })
+        .unwrap();
+    let status = async |key: &str, path: String| server.status(Method::GET, &path, key).await;
+    let (account, code) = (
+        |id: &str| format!("/api/accounts/{id}"),
+        |id: &str| format!("/api/tokens?id={id}"),
+    );
+    let session = server.request(Method::GET, "/api/session");
+    let session: Value = session
+        .bearer_auth(&keys[0])
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(session["caller"], "one");
+    assert_eq!(session["roles"], json!(["reader"]));
+    assert_eq!(session["groups"], json!(["ops"]));
+    for key in &keys {
+        assert_eq!(status(key, account(&shown)).await, 200);
+        assert_eq!(status(key, account(&hidden)).await, 404);
+        assert_eq!(status(key, code(&hidden)).await, 404);
+        assert_eq!(status(key, code(&shown)).await, 200);
+    }
+    // The group's two reads are used up, whoever used them.
+    for key in keys.iter().chain([&foreign]) {
+        assert_eq!(status(key, code(&shown)).await, 404);
     }
     server.stop().await;
 }

@@ -1,18 +1,49 @@
-//! Grants: which accounts a key that reads only granted ones may read, until when and
+//! Grants: which accounts callers who read only granted ones may read, until when and
 //! how often.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension as _, params};
-use serde::Serialize;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use serde::{Deserialize, Serialize};
 
-use super::keys::{KeyError, KeyStore};
+use super::identity::{Group, Identity};
+use super::keys::{KeyError, KeyStore, json_list};
+use super::oidc::is_oidc_id;
 
-/// One account that a key may read.
+/// To whom an account is granted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Grantee {
+    /// The caller with this id.
+    Caller(String),
+    /// Every caller in this group; reads are taken from what all of them share.
+    Group(Group),
+}
+
+impl Grantee {
+    fn columns(&self) -> (&'static str, &str) {
+        match self {
+            Self::Caller(id) => ("caller", id),
+            Self::Group(group) => ("group", group.as_str()),
+        }
+    }
+}
+
+impl std::fmt::Display for Grantee {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Caller(id) => f.write_str(id),
+            Self::Group(group) => write!(f, "the group {group}"),
+        }
+    }
+}
+
+/// One account that a caller or a group may read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Grant {
-    /// The caller's name.
-    pub name: String,
+    /// Who may.
+    #[serde(flatten)]
+    pub to: Grantee,
     /// The account's id.
     pub account: String,
     /// Until when; for ever if none.
@@ -21,41 +52,41 @@ pub struct Grant {
     pub reads_left: Option<u32>,
 }
 
+/// Which grants are a caller's own or its groups', and hold at a moment. The parameters:
+/// the caller's id, its groups as a JSON list, and the moment.
+const HOLDING: &str = "
+    (kind = 'caller' AND grantee = ?1
+     OR kind = 'group' AND grantee IN (SELECT value FROM json_each(?2)))
+    AND (until IS NULL OR until > ?3) AND (reads_left IS NULL OR reads_left > 0)";
+
 impl KeyStore {
-    /// Lets the caller `name` read an account, in place of what it was granted before.
+    /// Lets a caller or a group read an account, in place of what was granted before.
     ///
     /// # Errors
     ///
-    /// [`KeyError::Unknown`], [`KeyError::NotLimited`] when the key reads every account
-    /// anyway, or [`KeyError::Store`].
+    /// [`KeyError::Unknown`] for a caller that is neither a key nor one of another issuer,
+    /// [`KeyError::NotLimited`] when the key reads every account anyway, or
+    /// [`KeyError::Store`].
     pub fn grant(&self, grant: &Grant) -> Result<(), KeyError> {
         let connection = self.lock();
-        let key: Option<(String, bool)> = connection
-            .query_row(
-                "SELECT id, granted_only FROM keys WHERE name = ?1",
-                [&grant.name],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .optional()?;
-        match key {
-            None => Err(KeyError::Unknown(grant.name.clone())),
-            Some((_, false)) => Err(KeyError::NotLimited(grant.name.clone())),
-            Some((id, true)) => {
-                connection.execute(
-                    "INSERT INTO grants (key_id, account, until, reads_left)
-                     VALUES (?1, ?2, ?3, ?4)
-                     ON CONFLICT (key_id, account) DO UPDATE
-                     SET until = excluded.until, reads_left = excluded.reads_left",
-                    params![
-                        id,
-                        grant.account,
-                        grant.until.map(|time| time.timestamp()),
-                        grant.reads_left
-                    ],
-                )?;
-                Ok(())
-            }
+        if let Grantee::Caller(id) = &grant.to {
+            refuse_needless(&connection, id)?;
         }
+        let (kind, grantee) = grant.to.columns();
+        connection.execute(
+            "INSERT INTO grants (kind, grantee, account, until, reads_left)
+             VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (kind, grantee, account) DO UPDATE
+             SET until = excluded.until, reads_left = excluded.reads_left",
+            params![
+                kind,
+                grantee,
+                grant.account,
+                grant.until.map(|time| time.timestamp()),
+                grant.reads_left
+            ],
+        )?;
+        Ok(())
     }
 
     /// Takes a grant back; whether there was one.
@@ -63,16 +94,16 @@ impl KeyStore {
     /// # Errors
     ///
     /// [`KeyError::Store`].
-    pub fn withdraw(&self, name: &str, account: &str) -> Result<bool, KeyError> {
+    pub fn withdraw(&self, from: &Grantee, account: &str) -> Result<bool, KeyError> {
+        let (kind, grantee) = from.columns();
         let changed = self.lock().execute(
-            "DELETE FROM grants WHERE account = ?2
-             AND key_id = (SELECT id FROM keys WHERE name = ?1)",
-            [name, account],
+            "DELETE FROM grants WHERE kind = ?1 AND grantee = ?2 AND account = ?3",
+            [kind, grantee, account],
         )?;
         Ok(changed > 0)
     }
 
-    /// Every grant, used up and past ones too, by name and account.
+    /// Every grant, used up and past ones too, by grantee and account.
     ///
     /// # Errors
     ///
@@ -80,65 +111,102 @@ impl KeyStore {
     pub fn grants(&self) -> Result<Vec<Grant>, KeyError> {
         let connection = self.lock();
         let mut statement = connection.prepare_cached(
-            "SELECT name, account, until, reads_left FROM grants
-             JOIN keys ON keys.id = grants.key_id ORDER BY name COLLATE NOCASE, account",
+            "SELECT kind, grantee, account, until, reads_left FROM grants
+             ORDER BY kind, grantee COLLATE NOCASE, account",
         )?;
         let rows = statement.query_map([], |row| {
-            let until: Option<i64> = row.get(2)?;
+            let kind: String = row.get(0)?;
+            let grantee: String = row.get(1)?;
+            let until: Option<i64> = row.get(3)?;
             Ok(Grant {
-                name: row.get(0)?,
-                account: row.get(1)?,
+                to: match kind.as_str() {
+                    "caller" => Grantee::Caller(grantee),
+                    _ => Grantee::Group(grantee.parse().map_err(|error| {
+                        rusqlite::Error::FromSqlConversionFailure(
+                            1,
+                            rusqlite::types::Type::Text,
+                            Box::new(error),
+                        )
+                    })?),
+                },
+                account: row.get(2)?,
                 until: until.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
-                reads_left: row.get(3)?,
+                reads_left: row.get(4)?,
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The accounts that the key with this id may read at `now`.
+    /// The accounts that are granted to a caller at `now`.
     pub(super) fn granted(
         &self,
-        key_id: &str,
+        caller: &Identity,
         now: DateTime<Utc>,
     ) -> Result<Vec<String>, KeyError> {
         let connection = self.lock();
-        let mut statement = connection.prepare_cached(
-            "SELECT account FROM grants WHERE key_id = ?1
-             AND (until IS NULL OR until > ?2) AND (reads_left IS NULL OR reads_left > 0)",
-        )?;
-        let rows = statement.query_map(params![key_id, now.timestamp()], |row| row.get(0))?;
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT DISTINCT account FROM grants WHERE {HOLDING} ORDER BY account"
+        ))?;
+        let groups = json_list(&caller.groups);
+        let rows = statement.query_map(params![caller.id, groups, now.timestamp()], |row| {
+            row.get(0)
+        })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Whether the key with this id may read an account at `now`.
+    /// Whether an account is granted to a caller at `now`.
     pub(super) fn may_read(
         &self,
-        key_id: &str,
+        caller: &Identity,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError> {
         let connection = self.lock();
-        let mut statement = connection.prepare_cached(
-            "SELECT 1 FROM grants WHERE key_id = ?1 AND account = ?2
-             AND (until IS NULL OR until > ?3) AND (reads_left IS NULL OR reads_left > 0)",
-        )?;
-        Ok(statement.exists(params![key_id, account, now.timestamp()])?)
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT 1 FROM grants WHERE {HOLDING} AND account = ?4"
+        ))?;
+        let groups = json_list(&caller.groups);
+        Ok(statement.exists(params![caller.id, groups, now.timestamp(), account])?)
     }
 
-    /// Takes one read from a grant; whether there was one left.
+    /// Takes one read from one of a caller's grants; whether there was one left. What
+    /// costs nothing is used first, then what is the caller's own.
     pub(super) fn take_read(
         &self,
-        key_id: &str,
+        caller: &Identity,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError> {
         let connection = self.lock();
-        let mut statement = connection.prepare_cached(
-            "UPDATE grants SET reads_left = reads_left - 1 WHERE key_id = ?1 AND account = ?2
-             AND (until IS NULL OR until > ?3) AND (reads_left IS NULL OR reads_left > 0)",
-        )?;
-        let changed = statement.execute(params![key_id, account, now.timestamp()])?;
+        let mut statement = connection.prepare_cached(&format!(
+            "UPDATE grants SET reads_left = reads_left - 1 WHERE id = (
+                 SELECT id FROM grants WHERE {HOLDING} AND account = ?4
+                 ORDER BY reads_left IS NOT NULL, kind LIMIT 1
+             )"
+        ))?;
+        let groups = json_list(&caller.groups);
+        let changed = statement.execute(params![caller.id, groups, now.timestamp(), account])?;
         Ok(changed > 0)
+    }
+}
+
+/// Refuses to grant an account to a key that is not there or reads every account.
+fn refuse_needless(connection: &Connection, id: &str) -> Result<(), KeyError> {
+    if is_oidc_id(id) {
+        // Nobody knows who there is at another issuer.
+        return Ok(());
+    }
+    let granted_only = connection
+        .query_row(
+            "SELECT granted_only FROM keys WHERE name = ?1",
+            [id],
+            |row| row.get(0),
+        )
+        .optional()?;
+    match granted_only {
+        None => Err(KeyError::Unknown(id.to_owned())),
+        Some(false) => Err(KeyError::NotLimited(id.to_owned())),
+        Some(true) => Ok(()),
     }
 }
 
@@ -147,61 +215,158 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::access::{KeyLimits, Role};
+    use crate::access::identity::Subject;
+    use crate::access::{NewKey, Role};
+
+    fn store() -> (tempfile::TempDir, KeyStore) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = KeyStore::open(&folder.path().join("access.sqlite3")).unwrap();
+        (folder, store)
+    }
+
+    fn caller(id: &str, groups: &[&str]) -> Identity {
+        Identity {
+            id: id.to_owned(),
+            display_name: id.to_owned(),
+            roles: Role::Reader.into(),
+            groups: groups.iter().map(|name| name.parse().unwrap()).collect(),
+            subject: Subject::Open,
+            granted_only: true,
+        }
+    }
+
+    fn grant(
+        to: Grantee,
+        account: &str,
+        until: Option<DateTime<Utc>>,
+        reads: Option<u32>,
+    ) -> Grant {
+        Grant {
+            to,
+            account: account.to_owned(),
+            until,
+            reads_left: reads,
+        }
+    }
 
     #[test]
     fn a_grant_ends_by_time_or_by_use() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = KeyStore::open(&folder.path().join("access.sqlite3")).unwrap();
+        let (_folder, store) = store();
         let now = Utc::now();
-        let limits = KeyLimits {
+        let new = NewKey {
             granted_only: true,
-            ..KeyLimits::default()
+            ..NewKey::new("bot", Role::Reader)
         };
-        let (record, _) = store
-            .create_limited("bot", Role::Reader, limits, now)
-            .unwrap();
-        let grant = |account: &str, until, reads_left| Grant {
-            name: "bot".to_owned(),
-            account: account.to_owned(),
-            until,
-            reads_left,
-        };
+        store.create(new, now).unwrap();
+        let bot = || Grantee::Caller("bot".to_owned());
         let end = now + TimeDelta::hours(1);
-        store.grant(&grant("always", None, None)).unwrap();
-        store.grant(&grant("twice", None, Some(2))).unwrap();
-        store.grant(&grant("briefly", Some(end), None)).unwrap();
+        store.grant(&grant(bot(), "always", None, None)).unwrap();
+        store.grant(&grant(bot(), "twice", None, Some(2))).unwrap();
+        store
+            .grant(&grant(bot(), "briefly", Some(end), None))
+            .unwrap();
 
+        let reader = caller("bot", &[]);
         let take = |account: &str, at| {
-            let may = store.may_read(&record.id, account, at).unwrap();
-            assert_eq!(store.take_read(&record.id, account, at).unwrap(), may);
+            let may = store.may_read(&reader, account, at).unwrap();
+            assert_eq!(store.take_read(&reader, account, at).unwrap(), may);
             may
         };
         assert!(take("always", now) && take("always", end));
         assert!(take("twice", now) && take("twice", now) && !take("twice", now));
         assert!(take("briefly", now) && !take("briefly", end));
         assert!(!take("never", now));
-        assert_eq!(
-            store.granted(&record.id, now).unwrap(),
-            ["always", "briefly"]
-        );
-        assert_eq!(store.granted(&record.id, end).unwrap(), ["always"]);
-        assert!(store.withdraw("bot", "always").unwrap());
-        assert!(!store.withdraw("bot", "always").unwrap());
+        assert_eq!(store.granted(&reader, now).unwrap(), ["always", "briefly"]);
+        assert_eq!(store.granted(&reader, end).unwrap(), ["always"]);
+        assert!(store.withdraw(&bot(), "always").unwrap());
+        assert!(!store.withdraw(&bot(), "always").unwrap());
         assert!(!take("always", now));
+    }
 
-        store.create("all", Role::Reader, now).unwrap();
-        let for_all = Grant {
-            name: "all".to_owned(),
-            ..grant("a", None, None)
-        };
+    #[test]
+    fn a_group_shares_what_is_granted_to_it() {
+        let (_folder, store) = store();
+        let now = Utc::now();
+        let ops = || Grantee::Group("ops".parse().unwrap());
+        let own = || Grantee::Caller("oidc:1".to_owned());
+        store.grant(&grant(ops(), "both", None, Some(2))).unwrap();
+        store.grant(&grant(own(), "both", None, Some(1))).unwrap();
+        let take = |reader: &Identity| store.take_read(reader, "both", now).unwrap();
+        let (one, two) = (caller("oidc:1", &["x", "ops"]), caller("oidc:2", &["ops"]));
+        // A caller whose id is a group's name is not in that group.
+        let neither = [caller("ops", &[]), caller("oidc:3", &["oidc:1"])];
+        for reader in &neither {
+            assert!(!store.may_read(reader, "both", now).unwrap() && !take(reader));
+        }
+        // Its own read first, then the group's two.
+        assert!(take(&one) && take(&two) && take(&one));
+        assert!(!take(&one) && !take(&two));
+        assert_eq!(store.granted(&one, now).unwrap(), [""; 0]);
+
+        store.grant(&grant(ops(), "both", None, None)).unwrap();
+        store.grant(&grant(own(), "both", None, Some(1))).unwrap();
+        assert!(take(&one) && take(&one));
+        let left: Vec<_> = store
+            .grants()
+            .unwrap()
+            .iter()
+            .map(|g| g.reads_left)
+            .collect();
+        assert_eq!(left, [Some(1), None], "what costs nothing goes first");
+        assert_eq!(store.granted(&one, now).unwrap(), ["both"]);
+    }
+
+    #[test]
+    fn a_grant_that_would_say_nothing_is_refused() {
+        let (_folder, store) = store();
+        store
+            .create(NewKey::new("all", Role::Reader), Utc::now())
+            .unwrap();
+        let to = |name: &str| grant(Grantee::Caller(name.to_owned()), "a", None, None);
         assert!(matches!(
-            store.grant(&for_all),
+            store.grant(&to("all")),
             Err(KeyError::NotLimited(_))
         ));
         assert!(matches!(
-            store.create_limited("e", Role::Enroller, limits, now),
+            store.grant(&to("nobody")),
+            Err(KeyError::Unknown(_))
+        ));
+        let new = NewKey {
+            granted_only: true,
+            ..NewKey::new("e", Role::Enroller)
+        };
+        assert!(matches!(
+            store.create(new, Utc::now()),
             Err(KeyError::ReadersOnly)
         ));
+    }
+
+    #[test]
+    fn grants_of_the_release_before_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.sqlite3");
+        let old = Connection::open(&path).unwrap();
+        for step in &crate::access::schema::STEPS[..2] {
+            old.execute_batch(step).unwrap();
+        }
+        old.pragma_update(None, "user_version", 2).unwrap();
+        old.execute_batch(
+            "INSERT INTO keys (id, name, role, hash, created_at, granted_only)
+             VALUES ('1', 'bot', 'reader', x'00', '2026-01-02T03:04:05+00:00', 1);
+             INSERT INTO grants VALUES ('1', 'a', 1, 2);",
+        )
+        .unwrap();
+        drop(old);
+        let store = KeyStore::open(&path).unwrap();
+        let until = DateTime::from_timestamp(1, 0);
+        assert_eq!(
+            store.grants().unwrap(),
+            [grant(
+                Grantee::Caller("bot".to_owned()),
+                "a",
+                until,
+                Some(2)
+            )]
+        );
     }
 }

@@ -12,48 +12,25 @@ use serde::Serialize;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::identity::Group;
 use super::role::Role;
-use super::secret;
+use super::{schema, secret};
 use crate::private_file;
 
-/// The version of the tables below, kept in the database itself.
-const SCHEMA_VERSION: i64 = 2;
 /// How long one process waits for another to finish writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest name of a key, in characters.
 const MAX_NAME: usize = 64;
+/// How many groups a key can be in.
+const MAX_GROUPS: usize = 32;
 /// Names that callers without a key have.
 const RESERVED: [&str; 2] = [super::ADMIN_NAME, super::ANONYMOUS_NAME];
 /// How exactly the last use of a key is kept: writing each one down would cost a flush
 /// for every request.
 const USE_NOTED: TimeDelta = TimeDelta::minutes(1);
 
-const VERSION_1: &str = "
-CREATE TABLE keys (
-    id TEXT PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    role TEXT NOT NULL,
-    hash BLOB NOT NULL,
-    created_at TEXT NOT NULL,
-    revoked_at TEXT
-) STRICT, WITHOUT ROWID;
-";
-/// Keys that end, that show when they were used, and that read some accounts only.
-const VERSION_2: &str = "
-ALTER TABLE keys ADD COLUMN expires_at TEXT;
-ALTER TABLE keys ADD COLUMN last_used_at TEXT;
-ALTER TABLE keys ADD COLUMN granted_only INTEGER NOT NULL DEFAULT 0;
-CREATE TABLE grants (
-    key_id     TEXT NOT NULL REFERENCES keys (id),
-    account    TEXT NOT NULL,
-    -- Unix seconds.
-    until      INTEGER,
-    reads_left INTEGER,
-    PRIMARY KEY (key_id, account)
-) STRICT, WITHOUT ROWID;
-";
 const COLUMNS: &str =
-    "id, name, role, created_at, revoked_at, expires_at, last_used_at, granted_only";
+    "id, name, role, created_at, revoked_at, expires_at, last_used_at, granted_only, member_of";
 
 /// Why a key cannot be made, found or checked.
 #[derive(Debug, Error)]
@@ -83,6 +60,9 @@ pub enum KeyError {
     /// No key has the name.
     #[error("there is no key named '{0}': see `countersign key list`")]
     Unknown(String),
+    /// More groups than a key can have.
+    #[error("a key is in at most {MAX_GROUPS} groups")]
+    TooManyGroups,
     /// The name cannot be used.
     #[error(
         "a key's name has 1 to 64 of the characters A-Z a-z 0-9 . _ @ - and is not 'admin' or 'anonymous'"
@@ -113,15 +93,37 @@ pub struct KeyRecord {
     pub last_used_at: Option<DateTime<Utc>>,
     /// Whether it reads only the accounts that were granted to it.
     pub granted_only: bool,
+    /// The groups that it is in, by name.
+    pub groups: Vec<Group>,
 }
 
-/// What a key may not do, beyond what its role does not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KeyLimits {
-    /// When it stops to work by itself.
+/// A key to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewKey {
+    /// The caller's name: 1 to 64 of `A-Z a-z 0-9 . _ @ -`, never used before.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// When it stops to work by itself; never if none.
     pub expires_at: Option<DateTime<Utc>>,
     /// Whether it reads only the accounts that are granted to it; for readers only.
     pub granted_only: bool,
+    /// The groups that it is in: at most 32.
+    pub groups: Vec<Group>,
+}
+
+impl NewKey {
+    /// A key that works until it is revoked, in no group, for whatever its role may do.
+    #[must_use]
+    pub fn new(name: &str, role: Role) -> Self {
+        Self {
+            name: name.to_owned(),
+            role,
+            expires_at: None,
+            granted_only: false,
+            groups: Vec::new(),
+        }
+    }
 }
 
 /// The keys of one data folder.
@@ -141,73 +143,45 @@ impl KeyStore {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        let transaction =
-            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let version: i64 =
-            transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version > SCHEMA_VERSION {
-            return Err(KeyError::Newer(version));
-        }
-        let steps = [(0, VERSION_1), (1, VERSION_2)];
-        for (_, step) in steps.iter().filter(|(from, _)| *from >= version) {
-            transaction.execute_batch(step)?;
-        }
-        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        transaction.commit()?;
+        schema::bring_up(&mut connection)?;
         Ok(Self {
             connection: Mutex::new(connection),
         })
     }
 
-    /// Makes a key for the caller `name` and returns it. It cannot be read again later.
+    /// Makes a key and returns it. It cannot be read again later.
     ///
     /// # Errors
     ///
-    /// [`KeyError::BadName`], [`KeyError::Taken`] or [`KeyError::Store`].
+    /// [`KeyError::BadName`], [`KeyError::Taken`], [`KeyError::ReadersOnly`],
+    /// [`KeyError::TooManyGroups`], [`KeyError::Random`] or [`KeyError::Store`].
     pub fn create(
         &self,
-        name: &str,
-        role: Role,
+        new: NewKey,
         now: DateTime<Utc>,
     ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
-        self.create_limited(name, role, KeyLimits::default(), now)
-    }
-
-    /// As [`KeyStore::create`], with limits of its own.
-    ///
-    /// # Errors
-    ///
-    /// The same, and [`KeyError::ReadersOnly`].
-    pub fn create_limited(
-        &self,
-        name: &str,
-        role: Role,
-        limits: KeyLimits,
-        now: DateTime<Utc>,
-    ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
-        if limits.granted_only && role != Role::Reader {
+        if new.granted_only && new.role != Role::Reader {
             return Err(KeyError::ReadersOnly);
         }
-        let fits = (1..=MAX_NAME).contains(&name.len())
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"._@-".contains(&b));
-        if !fits
-            || RESERVED
-                .iter()
-                .any(|taken| taken.eq_ignore_ascii_case(name))
-        {
+        if !is_name(&new.name) {
             return Err(KeyError::BadName);
+        }
+        let mut groups = new.groups;
+        groups.sort();
+        groups.dedup();
+        if groups.len() > MAX_GROUPS {
+            return Err(KeyError::TooManyGroups);
         }
         let record = KeyRecord {
             id: HEXLOWER.encode(secret::random_bytes::<6>()?.as_slice()),
-            name: name.to_owned(),
-            role,
+            name: new.name,
+            role: new.role,
             created_at: now.trunc_subsecs(0),
             revoked_at: None,
-            expires_at: limits.expires_at.map(|time| time.trunc_subsecs(0)),
+            expires_at: new.expires_at.map(|time| time.trunc_subsecs(0)),
             last_used_at: None,
-            granted_only: limits.granted_only,
+            granted_only: new.granted_only,
+            groups,
         };
         let key = Zeroizing::new(format!(
             "cs_{}_{}",
@@ -215,21 +189,23 @@ impl KeyStore {
             secret::random_hex()?.as_str()
         ));
         let written = self.lock().execute(
-            "INSERT INTO keys (id, name, role, hash, created_at, expires_at, granted_only)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            "INSERT INTO keys
+             (id, name, role, hash, created_at, expires_at, granted_only, member_of)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (name) DO NOTHING",
             params![
                 record.id,
                 record.name,
-                role.as_str(),
+                record.role.as_str(),
                 secret::hash(&key),
                 record.created_at.to_rfc3339(),
                 record.expires_at.map(|time| time.to_rfc3339()),
                 record.granted_only,
+                json_list(&record.groups),
             ],
         )?;
         if written == 0 {
-            return Err(KeyError::Taken(name.to_owned()));
+            return Err(KeyError::Taken(record.name));
         }
         Ok((record, key))
     }
@@ -280,7 +256,7 @@ impl KeyStore {
         ))?;
         let found = statement
             .query_row([id], |row| {
-                Ok((read_record(row)?, row.get::<_, Vec<u8>>(8)?))
+                Ok((read_record(row)?, row.get::<_, Vec<u8>>(9)?))
             })
             .optional()?;
         let Some(record) = found
@@ -326,6 +302,22 @@ impl KeyRecord {
     }
 }
 
+/// Whether a key can have this name.
+fn is_name(text: &str) -> bool {
+    let reserved = |taken: &&str| taken.eq_ignore_ascii_case(text);
+    (1..=MAX_NAME).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._@-".contains(&b))
+        && !RESERVED.iter().any(reserved)
+}
+
+/// Groups as the database keeps them and as its queries take them.
+pub(super) fn json_list(groups: &[Group]) -> String {
+    let names = groups.iter().map(|group| group.as_str().into());
+    serde_json::Value::Array(names.collect()).to_string()
+}
+
 fn note_use(
     connection: &Connection,
     record: &KeyRecord,
@@ -344,16 +336,13 @@ fn note_use(
 }
 
 fn read_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<KeyRecord> {
+    let unfit = |index: usize, error: Box<dyn std::error::Error + Send + Sync>| {
+        rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, error)
+    };
     let time = |index: usize, text: String| {
         DateTime::parse_from_rfc3339(&text)
             .map(|time| time.to_utc())
-            .map_err(|e| {
-                rusqlite::Error::FromSqlConversionFailure(
-                    index,
-                    rusqlite::types::Type::Text,
-                    Box::new(e),
-                )
-            })
+            .map_err(|e| unfit(index, Box::new(e)))
     };
     let maybe = |index: usize| {
         row.get::<_, Option<String>>(index)?
@@ -361,17 +350,17 @@ fn read_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<KeyRecord> {
             .transpose()
     };
     let role: String = row.get(2)?;
+    let groups: String = row.get(8)?;
     Ok(KeyRecord {
         id: row.get(0)?,
         name: row.get(1)?,
-        role: role.parse().map_err(|e| {
-            rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, Box::new(e))
-        })?,
+        role: role.parse().map_err(|e| unfit(2, Box::new(e)))?,
         created_at: time(3, row.get(3)?)?,
         revoked_at: maybe(4)?,
         expires_at: maybe(5)?,
         last_used_at: maybe(6)?,
         granted_only: row.get(7)?,
+        groups: serde_json::from_str(&groups).map_err(|e| unfit(8, Box::new(e)))?,
     })
 }
 
@@ -388,7 +377,9 @@ mod tests {
     #[test]
     fn a_key_works_until_it_is_revoked_also_from_another_process() {
         let (folder, store) = store();
-        let (record, key) = store.create("ci", Role::Enroller, Utc::now()).unwrap();
+        let (record, key) = store
+            .create(NewKey::new("ci", Role::Enroller), Utc::now())
+            .unwrap();
         assert_eq!(store.verify(&key, Utc::now()).unwrap(), Some(record));
 
         let other = KeyStore::open(&folder.path().join("access.sqlite3")).unwrap();
@@ -397,7 +388,7 @@ mod tests {
         assert_eq!(store.verify(&key, Utc::now()).unwrap(), None);
         assert!(store.list().unwrap()[0].revoked_at.is_some());
         assert!(matches!(
-            store.create("ci", Role::Reader, Utc::now()),
+            store.create(NewKey::new("ci", Role::Reader), Utc::now()),
             Err(KeyError::Taken(_))
         ));
     }
@@ -405,7 +396,9 @@ mod tests {
     #[test]
     fn what_is_not_a_key_is_refused() {
         let (_folder, store) = store();
-        let (record, key) = store.create("ci", Role::Reader, Utc::now()).unwrap();
+        let (record, key) = store
+            .create(NewKey::new("ci", Role::Reader), Utc::now())
+            .unwrap();
         let forged = format!("cs_{}_{}", record.id, "0".repeat(64));
         for text in [
             "",
@@ -419,7 +412,7 @@ mod tests {
         }
         for name in ["", "admin", "Anonymous", "a b", "ä", &"x".repeat(65)] {
             assert!(matches!(
-                store.create(name, Role::Reader, Utc::now()),
+                store.create(NewKey::new(name, Role::Reader), Utc::now()),
                 Err(KeyError::BadName)
             ));
         }
@@ -429,13 +422,11 @@ mod tests {
     fn a_key_ends_by_itself_and_shows_when_it_was_used() {
         let (_folder, store) = store();
         let now = Utc::now().trunc_subsecs(0);
-        let limits = KeyLimits {
+        let new = NewKey {
             expires_at: Some(now + TimeDelta::hours(1)),
-            ..KeyLimits::default()
+            ..NewKey::new("ci", Role::Reader)
         };
-        let (record, key) = store
-            .create_limited("ci", Role::Reader, limits, now)
-            .unwrap();
+        let (record, key) = store.create(new, now).unwrap();
         assert_eq!(store.list().unwrap()[0].last_used_at, None);
         for (minutes, works, noted) in [(5, true, 5), (59, true, 59), (60, false, 59)] {
             let then = now + TimeDelta::minutes(minutes);
@@ -447,11 +438,32 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_in_the_groups_that_it_was_made_with() {
+        let (_folder, store) = store();
+        let groups = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
+        let make = |name: &str, names: &[&str]| {
+            let new = NewKey {
+                groups: groups(names),
+                ..NewKey::new(name, Role::Approver)
+            };
+            store.create(new, Utc::now())
+        };
+        let (record, key) = make("ci", &["ops", "Team \"Zwei\"", "ops"]).unwrap();
+        let expected: Vec<Group> = groups(&["Team \"Zwei\"", "ops"]);
+        assert_eq!(record.groups, expected);
+        assert_eq!(store.verify(&key, Utc::now()).unwrap(), Some(record));
+        let many: Vec<String> = (0..=MAX_GROUPS).map(|n| n.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(matches!(make("x", &many), Err(KeyError::TooManyGroups)));
+        assert!(make("x", &many[1..]).is_ok());
+    }
+
+    #[test]
     fn keys_of_the_release_before_go_on_working() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.sqlite3");
         let old = Connection::open(&path).unwrap();
-        old.execute_batch(VERSION_1).unwrap();
+        old.execute_batch(schema::STEPS[0]).unwrap();
         old.pragma_update(None, "user_version", 1).unwrap();
         let key = format!("cs_000000000001_{}", "ab".repeat(32));
         old.execute(
@@ -465,14 +477,16 @@ mod tests {
         assert_eq!((record.name.as_str(), record.granted_only), ("ci", false));
         drop(store);
         let newer = Connection::open(&path).unwrap();
-        newer.pragma_update(None, "user_version", 3).unwrap();
-        assert!(matches!(KeyStore::open(&path), Err(KeyError::Newer(3))));
+        newer.pragma_update(None, "user_version", 99).unwrap();
+        assert!(matches!(KeyStore::open(&path), Err(KeyError::Newer(99))));
     }
 
     #[test]
     fn the_key_itself_is_not_kept() {
         let (folder, store) = store();
-        let (_, key) = store.create("ci", Role::Reader, Utc::now()).unwrap();
+        let (_, key) = store
+            .create(NewKey::new("ci", Role::Reader), Utc::now())
+            .unwrap();
         drop(store);
         let needle = key.rsplit('_').next().unwrap().as_bytes().to_owned();
         for entry in std::fs::read_dir(folder.path()).unwrap() {

@@ -1,19 +1,23 @@
 //! Who may do what: the administrator's token, API keys, browser sessions, roles.
 
 mod grants;
+mod identity;
 mod keys;
+mod oidc;
 mod role;
+mod schema;
 pub mod secret;
 mod session;
 
 use chrono::{DateTime, Utc};
 
-pub use grants::Grant;
-pub use keys::{KeyError, KeyLimits, KeyRecord, KeyStore};
-pub use role::{Identity, Role, UnknownRole};
+pub use grants::{Grant, Grantee};
+pub use identity::{Group, Identity, NotAGroup};
+pub use keys::{KeyError, KeyRecord, KeyStore, NewKey};
+pub use role::{Role, Roles, UnknownRole};
 pub(crate) use session::{COOKIE, LIFETIME};
 
-use role::Subject;
+use identity::Subject;
 use session::Sessions;
 
 /// The administrator's name as a caller.
@@ -52,12 +56,8 @@ impl Access {
 
     /// Who everybody is while access control is off.
     pub(crate) fn anonymous(&self) -> Option<Identity> {
-        self.open.then(|| Identity {
-            name: ANONYMOUS_NAME.to_owned(),
-            role: Role::Admin,
-            subject: Subject::Open,
-            limited_to_grants_of: None,
-        })
+        self.open
+            .then(|| all_powerful(ANONYMOUS_NAME, Subject::Open))
     }
 
     /// Who presents `credential`, a token or key; nobody if it is unknown or revoked.
@@ -67,7 +67,7 @@ impl Access {
         now: DateTime<Utc>,
     ) -> Result<Option<Identity>, KeyError> {
         if secret::same(&secret::hash(credential), &self.admin_hash) {
-            return Ok(Some(admin()));
+            return Ok(Some(all_powerful(ADMIN_NAME, Subject::Admin)));
         }
         Ok(self.keys.verify(credential, now)?.map(holder))
     }
@@ -79,7 +79,7 @@ impl Access {
         now: DateTime<Utc>,
     ) -> Result<Option<Identity>, KeyError> {
         match self.sessions.check(value, now) {
-            Some(Subject::Admin) => Ok(Some(admin())),
+            Some(Subject::Admin) => Ok(Some(all_powerful(ADMIN_NAME, Subject::Admin))),
             Some(Subject::Key(id)) => Ok(self.keys.active(&id, now)?.map(holder)),
             Some(Subject::Open) | None => Ok(None),
         }
@@ -88,44 +88,39 @@ impl Access {
     /// The accounts that a caller may read at `now`; none said means all.
     pub(crate) fn readable(
         &self,
-        identity: &Identity,
+        caller: &Identity,
         now: DateTime<Utc>,
     ) -> Result<Option<Vec<String>>, KeyError> {
-        match &identity.limited_to_grants_of {
-            None => Ok(None),
-            Some(key_id) => self.keys.granted(key_id, now).map(Some),
+        if caller.granted_only {
+            self.keys.granted(caller, now).map(Some)
+        } else {
+            Ok(None)
         }
     }
 
     /// Whether a caller may read an account at `now`.
     pub(crate) fn may_read(
         &self,
-        identity: &Identity,
+        caller: &Identity,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError> {
-        match &identity.limited_to_grants_of {
-            None => Ok(true),
-            Some(key_id) => self.keys.may_read(key_id, account, now),
-        }
+        Ok(!caller.granted_only || self.keys.may_read(caller, account, now)?)
     }
 
     /// Takes one read of an account from what a caller was granted; whether it may.
     pub(crate) fn take_read(
         &self,
-        identity: &Identity,
+        caller: &Identity,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError> {
-        match &identity.limited_to_grants_of {
-            None => Ok(true),
-            Some(key_id) => self.keys.take_read(key_id, account, now),
-        }
+        Ok(!caller.granted_only || self.keys.take_read(caller, account, now)?)
     }
 
     /// Whether a caller reads only what was granted to it.
-    pub(crate) fn is_limited(identity: &Identity) -> bool {
-        identity.limited_to_grants_of.is_some()
+    pub(crate) const fn is_limited(caller: &Identity) -> bool {
+        caller.granted_only
     }
 
     /// Every key there is or was, without what it is proved by.
@@ -139,20 +134,25 @@ impl Access {
     }
 }
 
-fn admin() -> Identity {
+/// Somebody who is in no group because it may do everything.
+fn all_powerful(name: &str, subject: Subject) -> Identity {
     Identity {
-        name: ADMIN_NAME.to_owned(),
-        role: Role::Admin,
-        subject: Subject::Admin,
-        limited_to_grants_of: None,
+        id: name.to_owned(),
+        display_name: name.to_owned(),
+        roles: Role::Admin.into(),
+        groups: Vec::new(),
+        subject,
+        granted_only: false,
     }
 }
 
 fn holder(record: KeyRecord) -> Identity {
     Identity {
-        name: record.name,
-        role: record.role,
-        limited_to_grants_of: record.granted_only.then(|| record.id.clone()),
+        id: record.name.clone(),
+        display_name: record.name,
+        roles: record.role.into(),
+        groups: record.groups,
         subject: Subject::Key(record.id),
+        granted_only: record.granted_only,
     }
 }

@@ -1,10 +1,10 @@
-//! Who calls and what they may do.
+//! What callers may do.
 
 use std::fmt;
 use std::str::FromStr;
 
 use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// What a caller may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
@@ -21,6 +21,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Self; 4] = [Self::Enroller, Self::Approver, Self::Reader, Self::Admin];
+
     /// The name in commands, files and answers.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -43,7 +46,7 @@ impl FromStr for Role {
     type Err = UnknownRole;
 
     fn from_str(text: &str) -> Result<Self, UnknownRole> {
-        [Self::Enroller, Self::Approver, Self::Reader, Self::Admin]
+        Self::ALL
             .into_iter()
             .find(|role| role.as_str() == text)
             .ok_or(UnknownRole)
@@ -55,25 +58,76 @@ impl FromStr for Role {
 #[error("not a role: use enroller, approver, reader or admin")]
 pub struct UnknownRole;
 
-/// A caller that has proved who it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// Its name, as kept with what it starts and decides.
-    pub name: String,
-    /// What it may do.
-    pub role: Role,
-    pub(super) subject: Subject,
-    /// The key whose grants say which accounts it may read; every one if none.
-    pub(super) limited_to_grants_of: Option<String>,
+/// A set of roles, each at most once; written as a list of their names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Roles(u8);
+
+impl Roles {
+    /// The same and `role`.
+    #[must_use]
+    pub const fn with(self, role: Role) -> Self {
+        Self(self.0 | 1 << role as u8)
+    }
+
+    /// Whether `role` is among them.
+    #[must_use]
+    pub const fn contains(self, role: Role) -> bool {
+        self.0 & (1 << role as u8) != 0
+    }
+
+    /// Whether one of `roles` is among them.
+    #[must_use]
+    pub fn any_of(self, roles: &[Role]) -> bool {
+        roles.iter().any(|role| self.contains(*role))
+    }
+
+    /// Each of them, in the order of [`Role::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = Role> {
+        Role::ALL
+            .into_iter()
+            .filter(move |role| self.contains(*role))
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
 }
 
-/// What the identity was proved with: needed to tie a session to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Subject {
-    /// The administrator's token.
-    Admin,
-    /// The API key with this id.
-    Key(String),
-    /// Nothing, since access control is off.
-    Open,
+impl From<Role> for Roles {
+    fn from(role: Role) -> Self {
+        Self::default().with(role)
+    }
+}
+
+impl FromIterator<Role> for Roles {
+    fn from_iter<I: IntoIterator<Item = Role>>(roles: I) -> Self {
+        roles.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
+impl Serialize for Roles {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_has_each_role_once() {
+        let roles: Roles = [Role::Reader, Role::Enroller, Role::Reader]
+            .into_iter()
+            .collect();
+        assert_eq!(
+            serde_json::to_string(&roles).unwrap(),
+            r#"["enroller","reader"]"#
+        );
+        assert!(roles.contains(Role::Reader) && !roles.contains(Role::Admin));
+        assert!(roles.any_of(&[Role::Admin, Role::Enroller]) && !roles.any_of(&[Role::Approver]));
+        assert!(Roles::default().is_empty() && !roles.is_empty());
+    }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Duration, Utc};
 use data_encoding::BASE64URL_NOPAD;
 
-use super::role::Subject;
+use super::identity::Subject;
 use super::secret;
 
 /// The cookie's name.

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::key::{fault, from_now, open};
 use super::{Exit, Fault, Outcome, audit, output};
-use crate::access::Grant;
+use crate::access::{Grant, Grantee, NotAGroup};
 use crate::audit::Action;
 use crate::cli::GrantCommand;
 
@@ -17,6 +17,7 @@ pub(super) fn run(command: GrantCommand) -> Outcome {
             account,
             time,
             reads,
+            group,
             place,
         } => {
             let account = id(&account)?;
@@ -24,7 +25,7 @@ pub(super) fn run(command: GrantCommand) -> Outcome {
                 .map(|text| from_now("for", &text, Utc::now()))
                 .transpose()?;
             let grant = Grant {
-                name,
+                to: grantee(name, group)?,
                 account: account.to_string(),
                 until,
                 reads_left: reads,
@@ -51,27 +52,29 @@ pub(super) fn run(command: GrantCommand) -> Outcome {
         GrantCommand::Remove {
             name,
             account,
+            group,
             place,
         } => {
             let account = id(&account)?;
+            let from = grantee(name, group)?;
             if !open(&place)?
-                .withdraw(&name, account.as_str())
+                .withdraw(&from, account.as_str())
                 .map_err(fault)?
             {
                 return Err(Fault::new(
                     Exit::NotFound,
-                    format!("{account} is not granted to '{name}': see `countersign grant list`"),
+                    format!("{account} is not granted to {from}: see `countersign grant list`"),
                 ));
             }
             let event =
-                audit::local(Action::Withdraw, account.as_str()).because(&format!("from {name}"));
+                audit::local(Action::Withdraw, account.as_str()).because(&format!("from {from}"));
             audit::record(&place, &event)?;
             if place.json {
                 return output::document(
-                    &json!({"name": name, "account": account.as_str(), "removed": true}),
+                    &json!({"from": from, "account": account.as_str(), "removed": true}),
                 );
             }
-            output::line(&format!("{account}  taken from {name}"));
+            output::line(&format!("{account}  taken from {from}"));
             Ok(())
         }
     }
@@ -86,6 +89,16 @@ fn id(text: &str) -> Result<EnrollmentId, Fault> {
     })
 }
 
+fn grantee(name: String, group: bool) -> Result<Grantee, Fault> {
+    if !group {
+        return Ok(Grantee::Caller(name));
+    }
+    let group = name
+        .parse()
+        .map_err(|error: NotAGroup| Fault::new(Exit::Usage, error.to_string()))?;
+    Ok(Grantee::Group(group))
+}
+
 fn line(grant: &Grant) -> String {
     format!("{}  {}", grant.account, describe(grant))
 }
@@ -96,7 +109,7 @@ fn describe(grant: &Grant) -> String {
         None => "for ever".to_owned(),
     };
     match grant.reads_left {
-        Some(reads) => format!("to {}  {until}  {reads} reads left", grant.name),
-        None => format!("to {}  {until}", grant.name),
+        Some(reads) => format!("to {}  {until}  {reads} reads left", grant.to),
+        None => format!("to {}  {until}", grant.to),
     }
 }

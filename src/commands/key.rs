@@ -9,7 +9,7 @@ use super::audit;
 use super::client::data_dir;
 use super::output;
 use super::{Exit, Fault, Outcome};
-use crate::access::{KeyError, KeyLimits, KeyStore};
+use crate::access::{KeyError, KeyStore, NewKey};
 use crate::app::ACCESS_DATABASE;
 use crate::audit::Action;
 use crate::cli::{KeyCommand, KeyPlace};
@@ -24,18 +24,19 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
             role,
             expires,
             granted_only,
+            groups,
             place,
         } => {
             let now = Utc::now();
-            let limits = KeyLimits {
+            let new = NewKey {
                 expires_at: expires
                     .map(|text| from_now("expires", &text, now))
                     .transpose()?,
                 granted_only,
+                groups,
+                ..NewKey::new(&name, role)
             };
-            let (record, key) = open(&place)?
-                .create_limited(&name, role, limits, now)
-                .map_err(fault)?;
+            let (record, key) = open(&place)?.create(new, now).map_err(fault)?;
             audit::record(&place, &audit::local(Action::CreateKey, &name))?;
             if place.json {
                 let mut document = to_value(record).map_err(Fault::failed)?;
@@ -64,6 +65,9 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
                 };
                 if key.granted_only {
                     state.push_str("  granted accounts only");
+                }
+                for group in &key.groups {
+                    state.push_str(&format!("  in {group}"));
                 }
                 match key.last_used_at {
                     Some(at) => state.push_str(&format!("  used {}", time(at))),
@@ -107,7 +111,10 @@ pub(super) fn open(place: &KeyPlace) -> Result<KeyStore, Fault> {
 pub(super) fn fault(error: KeyError) -> Fault {
     let exit = match error {
         KeyError::Unknown(_) => Exit::NotFound,
-        KeyError::BadName | KeyError::ReadersOnly | KeyError::NotLimited(_) => Exit::Usage,
+        KeyError::BadName
+        | KeyError::ReadersOnly
+        | KeyError::NotLimited(_)
+        | KeyError::TooManyGroups => Exit::Usage,
         _ => Exit::Failed,
     };
     Fault::new(exit, error.to_string())

@@ -109,7 +109,7 @@ pub(super) async fn verdict(
     let now = door.clock.now();
     let checked = door
         .verifier
-        .check(&id, &account, caller.name(), code, now)
+        .check(&id, &account, caller.id(), code, now)
         .await?;
     Ok(checked)
 }

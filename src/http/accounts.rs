@@ -53,7 +53,7 @@ pub(super) async fn create(
         .enrollments
         .start(NewEnrollment {
             accepted,
-            caller: caller.name(),
+            caller: caller.id(),
             approval_asked,
             idempotency_key: key.as_deref(),
         })

@@ -52,7 +52,7 @@ pub(super) async fn decide(
     });
     let snapshot = door
         .enrollments
-        .decide(&id, caller.name(), body.approved, comment)
+        .decide(&id, caller.id(), body.approved, comment)
         .await?;
     Ok(accepted_response(&snapshot))
 }

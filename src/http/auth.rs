@@ -14,7 +14,7 @@ use serde_json::json;
 use super::FrontDoor;
 use super::error::ApiError;
 use super::observe;
-use crate::access::{Access, COOKIE, Identity, LIFETIME, Role};
+use crate::access::{Access, COOKIE, Group, Identity, LIFETIME, Role, Roles};
 
 /// The header for keys on Azure Functions.
 const FUNCTIONS_KEY: &str = "x-functions-key";
@@ -73,17 +73,34 @@ pub(crate) struct Caller<P> {
 }
 
 impl<P> Caller<P> {
-    pub(crate) fn name(&self) -> &str {
-        &self.identity.name
+    /// Under this its requests, decisions and records are kept; unique.
+    pub(crate) fn id(&self) -> &str {
+        &self.identity.id
+    }
+
+    /// What people call it; two callers may have the same.
+    pub(crate) fn display_name(&self) -> &str {
+        &self.identity.display_name
+    }
+
+    /// What it may do, beyond what this proof is for.
+    pub(crate) fn roles(&self) -> Roles {
+        self.identity.roles
+    }
+
+    /// The groups it is in.
+    pub(crate) fn groups(&self) -> &[Group] {
+        &self.identity.groups
     }
 
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// Whose enrollments the caller sees: its own only, if it is an enroller.
+    /// Whose enrollments the caller sees: its own only, unless it decides on others'.
     pub(crate) fn sees_only(&self) -> Option<&str> {
-        (self.identity.role == Role::Enroller).then_some(self.identity.name.as_str())
+        let sees_all = self.roles().any_of(&[Role::Approver, Role::Admin]);
+        (!sees_all).then_some(self.id())
     }
 }
 
@@ -95,9 +112,9 @@ impl<P: Permission> FromRequestParts<Arc<FrontDoor>> for Caller<P> {
         door: &Arc<FrontDoor>,
     ) -> Result<Self, ApiError> {
         let identity = identify(parts, door)?.ok_or(ApiError::Unauthenticated)?;
-        tracing::Span::current().record("caller", identity.name.as_str());
-        observe::note(|facts| facts.caller = Some(identity.name.clone()));
-        if !P::ROLES.contains(&identity.role) {
+        tracing::Span::current().record("caller", identity.id.as_str());
+        observe::note(|facts| facts.caller = Some(identity.id.clone()));
+        if !identity.roles.any_of(P::ROLES) {
             return Err(ApiError::Forbidden { needs: P::NEEDS });
         }
         Ok(Self {
@@ -201,9 +218,9 @@ pub(super) async fn log_in(
     caller: Caller<Known>,
 ) -> Result<Response, ApiError> {
     let now = door.clock.now();
-    let mut response = whoami(caller.identity()).into_response();
+    let mut response = whoami(&caller);
     if let Some(value) = door.access.session(caller.identity(), now) {
-        tracing::info!(caller = caller.name(), "logged in");
+        tracing::info!(caller = caller.id(), "logged in");
         set_cookie(&mut response, &value, LIFETIME.num_seconds());
     }
     Ok(response)
@@ -211,7 +228,7 @@ pub(super) async fn log_in(
 
 /// `GET /api/session`: who the caller is.
 pub(super) async fn session(caller: Caller<Known>) -> Response {
-    whoami(caller.identity())
+    whoami(&caller)
 }
 
 /// `DELETE /api/session`: forgets the cookie.
@@ -221,11 +238,19 @@ pub(super) async fn log_out() -> Response {
     response
 }
 
-fn whoami(identity: &Identity) -> Response {
+fn whoami(caller: &Caller<Known>) -> Response {
+    let roles = caller.roles();
+    // The one that says most, for those who expect one.
+    let role = [Role::Admin, Role::Approver, Role::Enroller, Role::Reader]
+        .into_iter()
+        .find(|role| roles.contains(*role));
     let who = json!({
-        "caller": identity.name,
-        "role": identity.role,
-        "grantedOnly": Access::is_limited(identity),
+        "caller": caller.id(),
+        "displayName": caller.display_name(),
+        "role": role,
+        "roles": roles,
+        "groups": caller.groups(),
+        "grantedOnly": Access::is_limited(caller.identity()),
     });
     let mut response = Json(who).into_response();
     response

@@ -68,7 +68,7 @@ pub(super) async fn start(
         .enrollments
         .start(NewEnrollment {
             accepted,
-            caller: caller.name(),
+            caller: caller.id(),
             approval_asked,
             idempotency_key: key.as_deref(),
         })
@@ -251,9 +251,7 @@ pub(super) async fn terminate(
     if snapshot.stage.has_ended() {
         return Err(EnrollmentError::AlreadyEnded.into());
     }
-    door.enrollments
-        .terminate(id.as_str(), caller.name())
-        .await?;
+    door.enrollments.terminate(id.as_str(), caller.id()).await?;
     Ok(accepted_response(&snapshot))
 }
 

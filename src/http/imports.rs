@@ -63,7 +63,7 @@ pub(super) async fn start(
             material,
             pick,
             dry_run,
-            caller: caller.name(),
+            caller: caller.id(),
             approval_asked,
             idempotency_key: key.as_deref(),
         })
@@ -131,9 +131,7 @@ pub(super) async fn terminate(
     if snapshot.has_ended() {
         return Err(EnrollmentError::AlreadyEnded.into());
     }
-    door.enrollments
-        .terminate(id.as_str(), caller.name())
-        .await?;
+    door.enrollments.terminate(id.as_str(), caller.id()).await?;
     Ok(response(&snapshot))
 }
 

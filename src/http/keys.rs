@@ -13,7 +13,7 @@ use super::auth::{Administer, Caller};
 use super::enrollments::no_store;
 use super::error::ApiError;
 use super::views::{maybe_moment, moment};
-use crate::access::{KeyRecord, Role};
+use crate::access::{Group, KeyRecord, Role};
 
 #[derive(Serialize)]
 struct KeyList {
@@ -26,6 +26,7 @@ struct KeyList {
 struct KeyView {
     name: String,
     role: Role,
+    groups: Vec<Group>,
     granted_only: bool,
     #[serde(serialize_with = "moment")]
     created_at: DateTime<Utc>,
@@ -51,6 +52,7 @@ impl From<KeyRecord> for KeyView {
         Self {
             name: record.name,
             role: record.role,
+            groups: record.groups,
             granted_only: record.granted_only,
             created_at: record.created_at,
             last_used_at: record.last_used_at,

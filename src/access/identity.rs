@@ -1,0 +1,107 @@
+//! Who calls.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use thiserror::Error;
+
+use super::role::Roles;
+
+/// The longest name of a group, in characters.
+const MAX_GROUP_CHARS: usize = 128;
+
+/// The name of a group of callers: of API keys by how they were made, of others by what
+/// their issuer says. 1 to 128 characters, none of them a control character, and no space
+/// at either end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Group(String);
+
+impl Group {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text cannot be a group's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "a group's name has 1 to {MAX_GROUP_CHARS} characters, no control characters, and no space \
+     at either end"
+)]
+pub struct NotAGroup;
+
+impl FromStr for Group {
+    type Err = NotAGroup;
+
+    fn from_str(text: &str) -> Result<Self, NotAGroup> {
+        let fits = (1..=MAX_GROUP_CHARS).contains(&text.chars().count())
+            && text.trim() == text
+            && !text.chars().any(char::is_control);
+        fits.then(|| Self(text.to_owned())).ok_or(NotAGroup)
+    }
+}
+
+impl<'de> Deserialize<'de> for Group {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// A caller that has proved who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Under this its requests, decisions and records are kept. No two callers have the
+    /// same: an API key's is its name, and that of somebody who is known by a token of
+    /// another issuer has a `:`, which no name has.
+    pub id: String,
+    /// What people call it. Two callers may have the same.
+    pub display_name: String,
+    /// What it may do.
+    pub roles: Roles,
+    /// The groups it is in.
+    pub groups: Vec<Group>,
+    pub(super) subject: Subject,
+    /// Whether it reads only the accounts that are granted to it or to its groups.
+    pub(super) granted_only: bool,
+}
+
+/// What the identity was proved with: needed to tie a session to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// The administrator's token.
+    Admin,
+    /// The API key with this id.
+    Key(String),
+    /// Nothing, since access control is off.
+    Open,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_has_a_name_that_can_be_shown() {
+        for right in ["ops", "Team Ops", "/teams/ops", "ä", &"x".repeat(128)] {
+            assert_eq!(
+                right.parse::<Group>().map(|g| g.to_string()),
+                Ok(right.to_owned())
+            );
+        }
+        for wrong in ["", " ops", "ops ", "a\nb", &"x".repeat(129)] {
+            assert_eq!(wrong.parse::<Group>(), Err(NotAGroup), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The tables of keys and grants, and how older ones are brought up to date.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::keys::KeyError;
+
+/// Each step from one version, kept in the database itself, to the next.
+pub(super) const STEPS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
+
+const VERSION_1: &str = "
+CREATE TABLE keys (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    role TEXT NOT NULL,
+    hash BLOB NOT NULL,
+    created_at TEXT NOT NULL,
+    revoked_at TEXT
+) STRICT, WITHOUT ROWID;
+";
+/// Keys that end, that show when they were used, and that read some accounts only.
+const VERSION_2: &str = "
+ALTER TABLE keys ADD COLUMN expires_at TEXT;
+ALTER TABLE keys ADD COLUMN last_used_at TEXT;
+ALTER TABLE keys ADD COLUMN granted_only INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE grants (
+    key_id     TEXT NOT NULL REFERENCES keys (id),
+    account    TEXT NOT NULL,
+    -- Unix seconds.
+    until      INTEGER,
+    reads_left INTEGER,
+    PRIMARY KEY (key_id, account)
+) STRICT, WITHOUT ROWID;
+";
+/// Keys in groups, and grants to callers of every kind and to groups.
+const VERSION_3: &str = "
+-- A JSON list of names.
+ALTER TABLE keys ADD COLUMN member_of TEXT NOT NULL DEFAULT '[]';
+CREATE TABLE grants_by_name (
+    id         INTEGER PRIMARY KEY,
+    kind       TEXT NOT NULL CHECK (kind IN ('caller', 'group')),
+    grantee    TEXT NOT NULL,
+    account    TEXT NOT NULL,
+    -- Unix seconds.
+    until      INTEGER,
+    reads_left INTEGER,
+    UNIQUE (kind, grantee, account)
+) STRICT;
+INSERT INTO grants_by_name (kind, grantee, account, until, reads_left)
+    SELECT 'caller', name, account, until, reads_left
+    FROM grants JOIN keys ON keys.id = grants.key_id;
+DROP TABLE grants;
+ALTER TABLE grants_by_name RENAME TO grants;
+";
+
+/// Makes the tables, or brings those of an older release up to date.
+///
+/// # Errors
+///
+/// [`KeyError::Store`], and [`KeyError::Newer`] when a later release wrote them.
+pub(super) fn bring_up(connection: &mut Connection) -> Result<(), KeyError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = usize::try_from(version).map_err(|_| KeyError::Newer(version))?;
+    let missing = STEPS.get(done..).ok_or(KeyError::Newer(version))?;
+    for step in missing {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", STEPS.len() as i64)?;
+    transaction.commit()?;
+    Ok(())
+}
