@@ -58,6 +58,18 @@ impl Server {
         key.to_string()
     }
 
+    /// Subject, outcome and reason of what the audit record tells about a query.
+    async fn told(&self, query: &str) -> Vec<Value> {
+        let path = format!("/api/audit?{query}");
+        let request = self.request(Method::GET, &path).bearer_auth(&self.admin);
+        let page: Value = request.send().await.unwrap().json().await.unwrap();
+        let entries = page["entries"].as_array().unwrap();
+        entries
+            .iter()
+            .map(|entry| json!([entry["subject"], entry["outcome"], entry["reason"]]))
+            .collect()
+    }
+
     /// Enrolls an account and answers its id.
     async fn account(&self) -> String {
         let request = self.request(Method::POST, "/api/accounts");
@@ -105,7 +117,7 @@ async fn each_role_does_its_own_and_nothing_else() {
     let enrollment = format!("/api/enrollments/{NOWHERE}");
     let approval = format!("{enrollment}/approval");
     let token = format!("/api/accounts/{NOWHERE}/token");
-    let table: [(Method, &str, &[Role]); 11] = [
+    let table: [(Method, &str, &[Role]); 16] = [
         (Method::POST, "/api/enrollments", &[Enroller]),
         (Method::POST, "/api/accounts", &[Enroller]),
         (Method::GET, "/api/enrollments", &[Enroller, Approver]),
@@ -116,6 +128,11 @@ async fn each_role_does_its_own_and_nothing_else() {
         (Method::GET, &token, &[Reader]),
         (Method::GET, "/api/audit", &[]),
         (Method::GET, "/api/keys", &[]),
+        (Method::POST, "/api/keys", &[]),
+        (Method::DELETE, "/api/keys/nobody", &[]),
+        (Method::GET, "/api/grants", &[]),
+        (Method::POST, "/api/grants", &[]),
+        (Method::DELETE, "/api/grants?account=x&caller=y", &[]),
         (Method::GET, "/api/system", &[]),
     ];
     for (method, path, roles) in table {
@@ -276,6 +293,190 @@ async fn an_enroller_sees_its_own_enrollments_only() {
             .unwrap();
         assert_eq!(list["enrollments"].as_array().unwrap().len(), count);
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_administrator_makes_and_revokes_keys_over_http() {
+    let server = Server::start().await;
+    let make = async |body: Value| {
+        let request = server.request(Method::POST, "/api/keys").json(&body);
+        request.bearer_auth(&server.admin).send().await.unwrap()
+    };
+    let soon = chrono::Utc::now() + chrono::TimeDelta::hours(1);
+    let made = make(json!({
+        "name": "bot", "role": "reader", "groups": ["Team Ops"], "grantedOnly": true,
+        "expiresAt": soon.to_rfc3339(),
+    }));
+    let made = made.await;
+    assert_eq!(made.status(), 201);
+    assert_eq!(made.headers()["location"], "/api/keys/bot");
+    assert_eq!(made.headers()["cache-control"], "no-store");
+    let made: Value = made.json().await.unwrap();
+    let key = made["key"].as_str().expect("the key is shown once");
+    assert_eq!(made["groups"], json!(["Team Ops"]));
+    assert!(made["expiresAt"].is_string(), "{made}");
+    assert_eq!(server.status(Method::GET, "/api/accounts", key).await, 200);
+
+    let list = server
+        .request(Method::GET, "/api/keys")
+        .bearer_auth(&server.admin);
+    let list = list.send().await.unwrap().text().await.unwrap();
+    let proof = key.rsplit('_').next().unwrap();
+    assert!(list.contains("\"bot\"") && !list.contains(proof), "{list}");
+
+    let past = "2020-01-01T00:00:00Z";
+    let groups: Vec<String> = (0..33).map(|n| n.to_string()).collect();
+    for (body, status, code) in [
+        (
+            json!({"name": "bot", "role": "admin"}),
+            409,
+            "key-name-taken",
+        ),
+        (
+            json!({"name": "a b", "role": "admin"}),
+            400,
+            "invalid-parameter",
+        ),
+        (
+            json!({"name": "admin", "role": "admin"}),
+            400,
+            "invalid-parameter",
+        ),
+        (json!({"name": "x", "role": "owner"}), 400, "invalid-json"),
+        (
+            json!({"name": "x", "role": "admin", "groups": [" "]}),
+            400,
+            "invalid-json",
+        ),
+        (
+            json!({"name": "x", "role": "admin", "groups": groups}),
+            400,
+            "invalid-parameter",
+        ),
+        (
+            json!({"name": "x", "role": "admin", "grantedOnly": true}),
+            400,
+            "invalid-parameter",
+        ),
+        (
+            json!({"name": "x", "role": "admin", "expiresAt": past}),
+            400,
+            "invalid-parameter",
+        ),
+    ] {
+        let refused = make(body.clone()).await;
+        assert_eq!(refused.status(), status, "{body}");
+        assert_eq!(problem(refused).await["code"], code, "{body}");
+    }
+
+    let revoke = async |name: &str| {
+        let path = format!("/api/keys/{name}");
+        server.status(Method::DELETE, &path, &server.admin).await
+    };
+    assert_eq!(revoke("nobody").await, 404);
+    assert_eq!(revoke("bot").await, 200);
+    assert_eq!(server.status(Method::GET, "/api/accounts", key).await, 401);
+    let told = server.told("action=create-key").await;
+    assert_eq!(told[0], json!(["bot", "done", null]));
+    assert_eq!(told[1], json!([null, "refused", null]));
+    let told = server.told("action=revoke-key").await;
+    assert_eq!(told[1], json!(["bot", "done", null]));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_administrator_leases_accounts_over_http() {
+    let server = Server::start().await;
+    let account = server.account().await;
+    let key = server.granted_reader("bot", "Team Ops");
+    server.key("all", Role::Reader);
+    let grant = async |body: Value| {
+        let request = server.request(Method::POST, "/api/grants").json(&body);
+        request.bearer_auth(&server.admin).send().await.unwrap()
+    };
+    let code = format!("/api/tokens?id={account}");
+    let until = chrono::Utc::now() + chrono::TimeDelta::hours(1);
+    let until = until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let granted = grant(json!({"caller": "bot", "account": account, "until": until, "reads": 1}));
+    let granted = granted.await;
+    assert_eq!(granted.status(), 201);
+    let granted: Value = granted.json().await.unwrap();
+    assert_eq!(granted["caller"], "bot");
+    assert_eq!(granted["readsLeft"], 1);
+    assert_eq!(server.status(Method::GET, &code, &key).await, 200);
+    assert_eq!(server.status(Method::GET, &code, &key).await, 404);
+    let granted = grant(json!({"group": "Team Ops", "account": account})).await;
+    assert_eq!(granted.status(), 201);
+    assert_eq!(server.status(Method::GET, &code, &key).await, 200);
+
+    let list = server
+        .request(Method::GET, "/api/grants")
+        .bearer_auth(&server.admin);
+    let list: Value = list.send().await.unwrap().json().await.unwrap();
+    let who: Vec<Value> = list["grants"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|grant| json!([grant["caller"], grant["group"], grant["readsLeft"]]))
+        .collect();
+    let expected = [json!(["bot", null, 0]), json!([null, "Team Ops", null])];
+    assert_eq!(who, expected);
+
+    let past = "2020-01-01T00:00:00Z";
+    for (body, status, code) in [
+        (json!({"account": account}), 400, "invalid-parameter"),
+        (
+            json!({"caller": "a", "group": "b", "account": account}),
+            400,
+            "invalid-parameter",
+        ),
+        (
+            json!({"caller": "bot", "account": account, "reads": 0}),
+            400,
+            "invalid-parameter",
+        ),
+        (
+            json!({"caller": "bot", "account": account, "until": past}),
+            400,
+            "invalid-parameter",
+        ),
+        (
+            json!({"caller": "nobody", "account": account}),
+            404,
+            "key-unknown",
+        ),
+        (
+            json!({"caller": "all", "account": account}),
+            409,
+            "key-not-limited",
+        ),
+        (
+            json!({"caller": "bot", "account": NOWHERE}),
+            404,
+            "account-unknown",
+        ),
+    ] {
+        let refused = grant(body.clone()).await;
+        assert_eq!(refused.status(), status, "{body}");
+        assert_eq!(problem(refused).await["code"], code, "{body}");
+    }
+
+    let path = format!("/api/grants?account={account}&group=Team%20Ops");
+    for status in [204, 404] {
+        assert_eq!(
+            server.status(Method::DELETE, &path, &server.admin).await,
+            status
+        );
+    }
+    assert_eq!(server.status(Method::GET, &code, &key).await, 404);
+    let told = server.told("action=grant").await;
+    assert_eq!(
+        told[0],
+        json!([account, "done", format!("to bot until {until}, 1 reads")])
+    );
+    let told = server.told("action=withdraw").await;
+    assert_eq!(told[0], json!([account, "done", "from the group Team Ops"]));
     server.stop().await;
 }
 

@@ -9,6 +9,9 @@ use super::identity::{Group, Identity};
 use super::keys::{KeyError, KeyStore, json_list};
 use super::oidc::is_oidc_id;
 
+/// The longest id of a caller to grant an account to, in bytes.
+pub(crate) const MAX_GRANTEE: usize = 64;
+
 /// To whom an account is granted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -10,7 +10,9 @@ pub mod secret;
 mod session;
 
 use chrono::{DateTime, Utc};
+use zeroize::Zeroizing;
 
+pub(crate) use grants::MAX_GRANTEE;
 pub use grants::{Grant, Grantee};
 pub use identity::{Group, Identity, NotAGroup};
 pub use keys::{KeyError, KeyRecord, KeyStore, NewKey};
@@ -126,6 +128,35 @@ impl Access {
     /// Every key there is or was, without what it is proved by.
     pub(crate) fn keys(&self) -> Result<Vec<KeyRecord>, KeyError> {
         self.keys.list()
+    }
+
+    /// Makes a key; see [`KeyStore::create`].
+    pub(crate) fn create_key(
+        &self,
+        new: NewKey,
+        now: DateTime<Utc>,
+    ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
+        self.keys.create(new, now)
+    }
+
+    /// Makes a key stop to work; see [`KeyStore::revoke`].
+    pub(crate) fn revoke_key(&self, name: &str, now: DateTime<Utc>) -> Result<(), KeyError> {
+        self.keys.revoke(name, now)
+    }
+
+    /// Every grant; see [`KeyStore::grants`].
+    pub(crate) fn grants(&self) -> Result<Vec<Grant>, KeyError> {
+        self.keys.grants()
+    }
+
+    /// Grants an account; see [`KeyStore::grant`].
+    pub(crate) fn grant(&self, grant: &Grant) -> Result<(), KeyError> {
+        self.keys.grant(grant)
+    }
+
+    /// Takes a grant back; see [`KeyStore::withdraw`].
+    pub(crate) fn withdraw(&self, from: &Grantee, account: &str) -> Result<bool, KeyError> {
+        self.keys.withdraw(from, account)
     }
 
     /// The session cookie's value for a caller; none while access control is off.

@@ -50,6 +50,7 @@ pub(super) async fn audited(
         event = event.because(&reason);
     }
     let mut subjects = about.subjects;
+    subjects.extend(facts.subject);
     if subjects.is_empty() {
         subjects.extend(created(response.headers()));
     }
@@ -115,6 +116,10 @@ fn action(method: &Method, route: &str) -> Option<Action> {
         ("DELETE", "/api/accounts/{id}") => Action::Delete,
         ("POST", "/api/accounts/{id}/restore") => Action::Restore,
         ("POST", "/api/session") => Action::LogIn,
+        ("POST", "/api/keys") => Action::CreateKey,
+        ("DELETE", "/api/keys/{name}") => Action::RevokeKey,
+        ("POST", "/api/grants") => Action::Grant,
+        ("DELETE", "/api/grants") => Action::Withdraw,
         ("GET" | "HEAD", "/api/audit") => Action::ReadAudit,
         _ => return None,
     })

@@ -54,6 +54,14 @@ pub(crate) enum ApiError {
     PictureTooLarge(InputProblem),
     #[error("unknown account")]
     AccountUnknown,
+    #[error("the key's name is taken")]
+    KeyNameTaken,
+    #[error("no such key")]
+    KeyUnknown,
+    #[error("the key reads every account")]
+    KeyNotLimited,
+    #[error("no such grant")]
+    GrantUnknown,
     #[error("enrollment failed")]
     EnrollmentFailed,
     #[error("the enrollment ended as {}", .stage.as_str())]
@@ -238,6 +246,31 @@ impl ApiError {
                 "No such account",
                 "There is no account with this id. An account's id is its enrollment's, and it \
                  exists once the enrollment has ended as Enrolled.",
+            ),
+            Self::KeyNameTaken => row(
+                S::CONFLICT,
+                "key-name-taken",
+                "There is a key with this name",
+                "A key with this name is in use or was revoked. Names are never used twice, so \
+                 that the record tells callers apart; choose another.",
+            ),
+            Self::KeyUnknown => row(
+                S::NOT_FOUND,
+                "key-unknown",
+                "No such key",
+                "There is no API key with this name. See /api/keys.",
+            ),
+            Self::KeyNotLimited => row(
+                S::CONFLICT,
+                "key-not-limited",
+                "The key reads every account",
+                "Only to a key that was made with `grantedOnly` can single accounts be granted.",
+            ),
+            Self::GrantUnknown => row(
+                S::NOT_FOUND,
+                "grant-unknown",
+                "No such grant",
+                "This account is not granted to this caller or group. See /api/grants.",
             ),
             Self::EnrollmentFailed => row(
                 S::INTERNAL_SERVER_ERROR,
@@ -428,7 +461,21 @@ impl From<EnrollmentError> for ApiError {
 
 impl From<KeyError> for ApiError {
     fn from(error: KeyError) -> Self {
-        Self::Internal(Box::new(error))
+        let parameter = |name, error: KeyError| Self::InvalidParameter {
+            name,
+            detail: error.to_string(),
+        };
+        match error {
+            KeyError::Taken(_) => Self::KeyNameTaken,
+            KeyError::Unknown(_) => Self::KeyUnknown,
+            KeyError::NotLimited(_) => Self::KeyNotLimited,
+            KeyError::BadName => parameter("name", error),
+            KeyError::ReadersOnly => parameter("grantedOnly", error),
+            KeyError::TooManyGroups => parameter("groups", error),
+            KeyError::Store(_) | KeyError::File(_) | KeyError::Newer(_) | KeyError::Random(_) => {
+                Self::Internal(Box::new(error))
+            }
+        }
     }
 }
 

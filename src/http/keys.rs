@@ -1,19 +1,22 @@
-//! `GET /api/keys`: which API keys there are, for administrators.
+//! `/api/keys`: making, listing and revoking API keys, for administrators.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::FrontDoor;
 use super::auth::{Administer, Caller};
+use super::body::JsonBody;
 use super::enrollments::no_store;
 use super::error::ApiError;
 use super::views::{maybe_moment, moment};
-use crate::access::{Group, KeyRecord, Role};
+use super::{FrontDoor, observe};
+use crate::access::{Access, Group, KeyError, KeyRecord, NewKey, Role};
 
 #[derive(Serialize)]
 struct KeyList {
@@ -62,11 +65,108 @@ impl From<KeyRecord> for KeyView {
     }
 }
 
+/// A key to make.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct NewKeyBody {
+    /// The caller's name: 1 to 64 of `A-Z a-z 0-9 . _ @ -`, never used before.
+    name: String,
+    role: Role,
+    /// The groups that the key is in, at most 32.
+    #[serde(default)]
+    groups: Vec<Group>,
+    /// Whether it reads only the accounts that are granted to it; for readers only.
+    #[serde(default)]
+    granted_only: bool,
+    /// When it stops to work by itself; never if left out.
+    expires_at: Option<DateTime<Utc>>,
+}
+
+/// A new key, with what opens the door: shown this once.
+#[derive(Serialize)]
+struct NewKeyView<'a> {
+    #[serde(flatten)]
+    record: KeyView,
+    key: &'a str,
+}
+
 /// `GET /api/keys`.
 pub(super) async fn list(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
 ) -> Result<Response, ApiError> {
-    let keys = door.access.keys()?.into_iter().map(KeyView::from).collect();
+    let records = on_disk(&door, Access::keys).await?;
+    let keys = records.into_iter().map(KeyView::from).collect();
     Ok(no_store(Json(KeyList { keys }).into_response()))
+}
+
+/// `POST /api/keys`: makes a key and shows it, this once.
+pub(super) async fn create(
+    State(door): State<Arc<FrontDoor>>,
+    _: Caller<Administer>,
+    JsonBody(body): JsonBody<NewKeyBody>,
+) -> Result<Response, ApiError> {
+    let now = door.clock.now();
+    refuse_past("expiresAt", body.expires_at, now)?;
+    let new = NewKey {
+        name: body.name,
+        role: body.role,
+        expires_at: body.expires_at,
+        granted_only: body.granted_only,
+        groups: body.groups,
+    };
+    let (record, key) = on_disk(&door, move |access| access.create_key(new, now)).await?;
+    observe::note(|facts| facts.subject = Some(record.name.clone()));
+    let location = HeaderValue::from_str(&format!("/api/keys/{}", record.name));
+    let view = NewKeyView {
+        record: record.into(),
+        key: &key,
+    };
+    let mut response = (StatusCode::CREATED, Json(view)).into_response();
+    if let Ok(location) = location {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(no_store(response))
+}
+
+/// `DELETE /api/keys/{name}`: makes a key stop to work, from the next request on. Its name
+/// is never used again, so it stays in the list.
+pub(super) async fn revoke(
+    State(door): State<Arc<FrontDoor>>,
+    _: Caller<Administer>,
+    Path(name): Path<String>,
+) -> Result<Response, ApiError> {
+    let now = door.clock.now();
+    let revoked = name.clone();
+    on_disk(&door, move |access| access.revoke_key(&revoked, now)).await?;
+    observe::note(|facts| facts.subject = Some(name.clone()));
+    let body = json!({"name": name, "revoked": true});
+    Ok(no_store(Json(body).into_response()))
+}
+
+/// Does what waits for the disk on a thread for such work.
+pub(super) async fn on_disk<T: Send + 'static>(
+    door: &Arc<FrontDoor>,
+    work: impl FnOnce(&Access) -> Result<T, KeyError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let door = Arc::clone(door);
+    tokio::task::spawn_blocking(move || work(&door.access))
+        .await
+        .map_err(|error| ApiError::Internal(Box::new(error)))?
+        .map_err(ApiError::from)
+}
+
+/// Refuses a moment that is over already: it would be a mistake.
+pub(super) fn refuse_past(
+    name: &'static str,
+    time: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<(), ApiError> {
+    match time {
+        Some(time) if time <= now => Err(ApiError::InvalidParameter {
+            name,
+            detail: "a time that has not come yet".to_owned(),
+        }),
+        _ => Ok(()),
+    }
 }

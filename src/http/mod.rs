@@ -11,6 +11,7 @@ mod body;
 mod drain;
 mod enrollments;
 mod error;
+mod grants;
 mod health;
 mod imports;
 mod keys;
@@ -137,7 +138,12 @@ pub fn router(door: Arc<FrontDoor>) -> Router {
                 .put(vault_paths::check),
         )
         .route("/api/audit", get(audit::list))
-        .route("/api/keys", get(keys::list))
+        .route("/api/keys", get(keys::list).post(keys::create))
+        .route("/api/keys/{name}", delete(keys::revoke))
+        .route(
+            "/api/grants",
+            get(grants::list).post(grants::add).delete(grants::remove),
+        )
         .route("/api/system", get(system::system))
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)

@@ -48,6 +48,8 @@ pub(crate) enum Shape {
 pub(super) struct Facts {
     pub(super) caller: Option<String>,
     pub(super) action: Option<Action>,
+    /// What it was done to, where the path does not say it.
+    pub(super) subject: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) problem: Option<&'static str>,
 }

@@ -1,0 +1,171 @@
+//! `/api/grants`: which accounts callers of granted accounts may read, for administrators.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::accounts::account_id;
+use super::auth::{Administer, Caller};
+use super::body::JsonBody;
+use super::enrollments::{no_store, parameters};
+use super::error::ApiError;
+use super::keys::{on_disk, refuse_past};
+use super::views::maybe_moment;
+use super::{FrontDoor, observe};
+use crate::access::{Access, Grant, Grantee, Group, MAX_GRANTEE};
+use crate::tokens::from_vault;
+
+#[derive(Serialize)]
+struct GrantList {
+    grants: Vec<GrantView>,
+}
+
+/// One account that a caller or a group may read.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GrantView {
+    #[serde(flatten)]
+    to: Grantee,
+    account: String,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "maybe_moment"
+    )]
+    until: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reads_left: Option<u32>,
+}
+
+impl From<Grant> for GrantView {
+    fn from(grant: Grant) -> Self {
+        Self {
+            to: grant.to,
+            account: grant.account,
+            until: grant.until,
+            reads_left: grant.reads_left,
+        }
+    }
+}
+
+/// An account to grant, to a caller or to a group.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct NewGrantBody {
+    caller: Option<String>,
+    group: Option<Group>,
+    account: String,
+    /// Until when; for ever if left out.
+    until: Option<DateTime<Utc>>,
+    /// How many codes may be read; as many as wanted if left out.
+    reads: Option<u32>,
+}
+
+/// Which grant to take back.
+#[derive(Deserialize)]
+pub(super) struct GrantParameters {
+    caller: Option<String>,
+    group: Option<String>,
+    account: Option<String>,
+}
+
+/// `GET /api/grants`: every one, used up and past ones too.
+pub(super) async fn list(
+    State(door): State<Arc<FrontDoor>>,
+    _: Caller<Administer>,
+) -> Result<Response, ApiError> {
+    let grants = on_disk(&door, Access::grants).await?;
+    let grants = grants.into_iter().map(GrantView::from).collect();
+    Ok(no_store(Json(GrantList { grants }).into_response()))
+}
+
+/// `POST /api/grants`: lets a caller or a group read an account, in place of what was
+/// granted before.
+pub(super) async fn add(
+    State(door): State<Arc<FrontDoor>>,
+    _: Caller<Administer>,
+    JsonBody(body): JsonBody<NewGrantBody>,
+) -> Result<Response, ApiError> {
+    let to = grantee(body.caller, body.group)?;
+    refuse_past("until", body.until, door.clock.now())?;
+    if body.reads == Some(0) {
+        return Err(ApiError::InvalidParameter {
+            name: "reads",
+            detail: "a number from 1 on".to_owned(),
+        });
+    }
+    let account = account_id(&body.account)?;
+    note(account.as_str(), &describe(&to, body.until, body.reads));
+    let record = door.vault.describe(&account).await.map_err(from_vault)?;
+    if record.deleted_at.is_some() {
+        return Err(ApiError::AccountUnknown);
+    }
+    let grant = Grant {
+        to,
+        account: account.to_string(),
+        until: body.until,
+        reads_left: body.reads,
+    };
+    let granted = grant.clone();
+    on_disk(&door, move |access| access.grant(&granted)).await?;
+    let view = Json(GrantView::from(grant));
+    Ok(no_store((StatusCode::CREATED, view).into_response()))
+}
+
+/// `DELETE /api/grants?account=&caller=` or `&group=`: takes a grant back.
+pub(super) async fn remove(
+    State(door): State<Arc<FrontDoor>>,
+    _: Caller<Administer>,
+    query: Result<Query<GrantParameters>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, ApiError> {
+    let query = parameters(query)?;
+    let group = query.group.map(|text| text.parse::<Group>()).transpose();
+    let group = group.map_err(|error| ApiError::InvalidParameter {
+        name: "group",
+        detail: error.to_string(),
+    })?;
+    let from = grantee(query.caller, group)?;
+    let account = account_id(query.account.as_deref().unwrap_or_default())?;
+    note(account.as_str(), &format!("from {from}"));
+    let (gone, id) = (from, account.to_string());
+    if on_disk(&door, move |access| access.withdraw(&gone, &id)).await? {
+        Ok(no_store(StatusCode::NO_CONTENT.into_response()))
+    } else {
+        Err(ApiError::GrantUnknown)
+    }
+}
+
+fn grantee(caller: Option<String>, group: Option<Group>) -> Result<Grantee, ApiError> {
+    match (caller, group) {
+        (Some(caller), None) if caller.len() <= MAX_GRANTEE => Ok(Grantee::Caller(caller)),
+        (None, Some(group)) => Ok(Grantee::Group(group)),
+        _ => Err(ApiError::InvalidParameter {
+            name: "caller",
+            detail: "say to whom: either the name of a `caller` or that of a `group`".to_owned(),
+        }),
+    }
+}
+
+/// For the audit record: which account, and what became of it.
+fn note(account: &str, what: &str) {
+    observe::note(|facts| {
+        facts.subject = Some(account.to_owned());
+        facts.reason = Some(what.to_owned());
+    });
+}
+
+fn describe(to: &Grantee, until: Option<DateTime<Utc>>, reads: Option<u32>) -> String {
+    let mut text = format!("to {to}");
+    if let Some(until) = until {
+        let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+        text.push_str(&format!(" until {until}"));
+    }
+    if let Some(reads) = reads {
+        text.push_str(&format!(", {reads} reads"));
+    }
+    text
+}
