@@ -26,9 +26,21 @@ async fn deliver(ctx: OrchestrationContext, parcel: String) -> Result<(), Failur
     Ok(ctx.call_activity(&SHIP, &parcel).await?)
 }
 
+/// From version 3 on all is other, so it is code of its own.
+async fn deliver_by_drone(ctx: OrchestrationContext, parcel: String) -> Result<(), Failure> {
+    Ok(ctx.call_activity(&SHIP, &parcel).await?)
+}
+
+fn registry() -> Registry {
+    Registry::new()
+        .orchestration_version(&DELIVER, "1", deliver)
+        .orchestration_version(&DELIVER, "2", deliver)
+        .orchestration_version(&DELIVER, "3", deliver_by_drone)
+}
+
 /// The calls of an instance of the given version.
 fn calls(version: &str) -> Vec<String> {
-    TestHub::new(Registry::new().orchestration(&DELIVER, deliver))
+    TestHub::new(registry())
         .version(version)
         .run(&DELIVER, &"parcel-1".to_owned(), |_, _| Ok(json!(null)))
         .calls
@@ -39,9 +51,10 @@ fn calls(version: &str) -> Vec<String> {
 
 /// Shows both paths, and a worker that leaves newer instances to newer workers.
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("{:?}, {:?}", calls("1"), calls("2"));
+    println!("{:?}, {:?}, {:?}", calls("1"), calls("2"), calls("3"));
     assert_eq!(calls("1"), ["pack", "ship"]);
     assert_eq!(calls("2"), ["pack", "insure", "ship"]);
+    assert_eq!(calls("3"), ["ship"]);
 
     let connection = Connection::insecure("http://127.0.0.1:8080", "default")?;
     let versioning = Versioning::new("2")
@@ -49,7 +62,7 @@ pub fn main() -> Result<(), Box<dyn std::error::Error>> {
         .on_mismatch(OnVersionMismatch::Reject);
     assert!(versioning.admits("1") && !versioning.admits("3"));
     let worker = Worker::builder(&connection)
-        .registry(Registry::new().orchestration(&DELIVER, deliver))
+        .registry(registry())
         .versioning(versioning)
         .build()?;
     println!("{worker:?}");

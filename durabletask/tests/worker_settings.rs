@@ -215,6 +215,50 @@ async fn filters_name_what_is_registered() {
 }
 
 #[tokio::test]
+async fn filters_name_the_versions_that_have_code() {
+    let mut running = run(|builder| {
+        let registry = Registry::new().orchestration_version(
+            &BUSY,
+            "2",
+            async |_: OrchestrationContext, n: u32| Ok(n),
+        );
+        builder
+            .registry(registry)
+            .work_item_filters(WorkItemFilters::Registered)
+    })
+    .await;
+    let items = running.fake.stream().await;
+    let filters = items.request.work_item_filters.clone().unwrap();
+    let asked: Vec<(&str, Vec<&str>)> = filters
+        .orchestrations
+        .iter()
+        .map(|filter| {
+            let versions = filter.versions.iter().map(String::as_str).collect();
+            (filter.name.as_str(), versions)
+        })
+        .collect();
+    let any = Vec::new();
+    assert_eq!(
+        asked,
+        [
+            ("busy", vec!["2"]),
+            ("huge", any.clone()),
+            ("parent", any.clone()),
+            ("race", any.clone()),
+            ("story", any),
+        ]
+    );
+
+    items
+        .send("t1", Item::OrchestratorRequest(turn(started("busy"))))
+        .await;
+    assert!(
+        matches!(running.fake.next().await, Got::AbandonedOrchestration(token) if token == "t1")
+    );
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn without_filters_everything_is_asked_for() {
     let mut running = run(|builder| builder).await;
     let items = running.fake.stream().await;

@@ -1,5 +1,7 @@
 //! Which code answers to which name.
 
+mod by_version;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
@@ -16,6 +18,8 @@ use crate::contract::{Activity, Orchestration};
 use crate::entity::{Entity, EntityHandler, EntityHandlers};
 use crate::error::{Failure, FailureDetails};
 use crate::replay::OrchestrationContext;
+
+use by_version::ByVersion;
 
 /// The result of a handler as JSON text, in the future.
 pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<String, Failure>> + Send>>;
@@ -50,8 +54,8 @@ type ActivityLayer = Arc<dyn Fn(ActivityContext, Next) -> HandlerFuture + Send +
 /// ```
 #[derive(Clone, Default)]
 pub struct Registry {
-    orchestrations: BTreeMap<String, OrchestrationHandler>,
-    activities: BTreeMap<String, ActivityHandler>,
+    orchestrations: ByVersion<OrchestrationHandler>,
+    activities: ByVersion<ActivityHandler>,
     orchestration_layers: Vec<OrchestrationLayer>,
     activity_layers: Vec<ActivityLayer>,
     /// By name in lower case.
@@ -133,11 +137,55 @@ impl Registry {
     /// Adds the orchestration's code. It must be deterministic: everything it
     /// learns comes from its input and its context.
     ///
-    /// A second handler for the same name is not taken; see [`Registry::duplicates`].
+    /// It runs instances of all versions, unless code for one of them is added with
+    /// [`orchestration_version`](Self::orchestration_version). A second handler for
+    /// the same name is not taken; see [`Registry::duplicates`].
     #[must_use]
     pub fn orchestration<I, O, F, Fut>(
+        self,
+        orchestration: &Orchestration<I, O>,
+        handler: F,
+    ) -> Self
+    where
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize + 'static,
+        F: Fn(OrchestrationContext, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, Failure>> + Send + 'static,
+    {
+        self.orchestration_version(orchestration, "", handler)
+    }
+
+    /// Adds the code for one version of the orchestration, beside that for others.
+    /// Instances that were started with `version` run it, to their end; an empty
+    /// version is that of instances without one. Once a name has a version, an
+    /// instance of a version that is not there fails with `OrchestratorTaskNotFound`
+    /// rather than run other code.
+    ///
+    /// ```
+    /// use durabletask_core::{Failure, Orchestration, OrchestrationContext, Registry};
+    ///
+    /// const PRICE: Orchestration<u32, u32> = Orchestration::new("price");
+    ///
+    /// async fn price(_: OrchestrationContext, net: u32) -> Result<u32, Failure> {
+    ///     Ok(net)
+    /// }
+    ///
+    /// /// From version 2 on with tax.
+    /// async fn price_with_tax(_: OrchestrationContext, net: u32) -> Result<u32, Failure> {
+    ///     Ok(net + net / 5)
+    /// }
+    ///
+    /// let registry = Registry::new()
+    ///     .orchestration(&PRICE, price)
+    ///     .orchestration_version(&PRICE, "2", price_with_tax);
+    /// assert!(registry.duplicates().is_empty());
+    /// assert_eq!(registry.orchestration_versions("price").collect::<Vec<_>>(), ["", "2"]);
+    /// ```
+    #[must_use]
+    pub fn orchestration_version<I, O, F, Fut>(
         mut self,
         orchestration: &Orchestration<I, O>,
+        version: &str,
         handler: F,
     ) -> Self
     where
@@ -156,20 +204,52 @@ impl Registry {
                 encode_output(name, &output)
             })
         });
-        if self.orchestrations.contains_key(name) {
-            self.duplicates.push(format!("orchestration '{name}'"));
-        } else {
-            self.orchestrations.insert(name.to_owned(), erased);
-        }
+        let taken = self.orchestrations.add(name, version, erased).err();
+        self.duplicates.extend(taken.map(as_orchestration));
         self
     }
 
     /// Adds the activity's code. It may run more than once for one call, so its
     /// second run should change nothing.
     ///
-    /// A second handler for the same name is not taken; see [`Registry::duplicates`].
+    /// It serves calls of all versions, unless code for one of them is added with
+    /// [`activity_version`](Self::activity_version). A second handler for the same
+    /// name is not taken; see [`Registry::duplicates`].
     #[must_use]
-    pub fn activity<I, O, F, Fut>(mut self, activity: &Activity<I, O>, handler: F) -> Self
+    pub fn activity<I, O, F, Fut>(self, activity: &Activity<I, O>, handler: F) -> Self
+    where
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize + Send + 'static,
+        F: Fn(ActivityContext, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, Failure>> + Send + 'static,
+    {
+        self.activity_version(activity, "", handler)
+    }
+
+    /// Adds the code for one version of the activity, beside that for others. A call
+    /// has the version of its orchestration, unless its options name another. Once a
+    /// name has a version, a call of a version that is not there fails with
+    /// `ActivityTaskNotFound` rather than run other code.
+    ///
+    /// ```
+    /// use durabletask_core::{Activity, ActivityContext, Registry};
+    ///
+    /// const TAX: Activity<u32, u32> = Activity::new("tax");
+    ///
+    /// let registry = Registry::new()
+    ///     .activity_version(&TAX, "1", async |_: ActivityContext, net: u32| Ok(net / 6))
+    ///     .activity_version(&TAX, "2", async |_: ActivityContext, net: u32| Ok(net / 5));
+    /// let call = ActivityContext::new("tax", "order-1", 0);
+    /// assert!(registry.start_activity(call.clone().with_version(Some("2".into())), None).is_ok());
+    /// assert!(registry.start_activity(call.with_version(Some("3".into())), None).is_err());
+    /// ```
+    #[must_use]
+    pub fn activity_version<I, O, F, Fut>(
+        mut self,
+        activity: &Activity<I, O>,
+        version: &str,
+        handler: F,
+    ) -> Self
     where
         I: DeserializeOwned + Send + 'static,
         O: Serialize + Send + 'static,
@@ -186,11 +266,8 @@ impl Registry {
                 encode_output(name, &output)
             })
         });
-        if self.activities.contains_key(name) {
-            self.duplicates.push(format!("activity '{name}'"));
-        } else {
-            self.activities.insert(name.to_owned(), erased);
-        }
+        let taken = self.activities.add(name, version, erased).err();
+        self.duplicates.extend(taken.map(as_activity));
         self
     }
 
@@ -281,28 +358,11 @@ impl Registry {
     /// middleware comes inside of ours, and wraps all handlers.
     #[must_use]
     pub fn merge(mut self, other: Self) -> Self {
-        for (name, handler) in other.orchestrations {
-            match self.orchestrations.entry(name) {
-                Entry::Occupied(taken) => {
-                    let name = taken.key();
-                    self.duplicates.push(format!("orchestration '{name}'"));
-                }
-                Entry::Vacant(free) => {
-                    free.insert(handler);
-                }
-            }
-        }
-        for (name, handler) in other.activities {
-            match self.activities.entry(name) {
-                Entry::Occupied(taken) => {
-                    let name = taken.key();
-                    self.duplicates.push(format!("activity '{name}'"));
-                }
-                Entry::Vacant(free) => {
-                    free.insert(handler);
-                }
-            }
-        }
+        let taken = self.orchestrations.merge(other.orchestrations);
+        self.duplicates
+            .extend(taken.into_iter().map(as_orchestration));
+        let taken = self.activities.merge(other.activities);
+        self.duplicates.extend(taken.into_iter().map(as_activity));
         for (name, handlers) in other.entities {
             match self.entities.entry(name) {
                 Entry::Occupied(taken) => {
@@ -329,12 +389,38 @@ impl Registry {
 
     /// The names of the orchestrations, sorted.
     pub fn orchestration_names(&self) -> impl Iterator<Item = &str> {
-        self.orchestrations.keys().map(String::as_str)
+        self.orchestrations.names()
+    }
+
+    /// The versions for which the orchestration has code of its own, in lower case,
+    /// sorted; an empty one is that of instances without a version. None if its code
+    /// serves all versions, or if there is none.
+    pub fn orchestration_versions(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.orchestrations.versions(name)
     }
 
     /// The names of the activities, sorted.
     pub fn activity_names(&self) -> impl Iterator<Item = &str> {
-        self.activities.keys().map(String::as_str)
+        self.activities.names()
+    }
+
+    /// The versions for which the activity has code of its own, in lower case, sorted;
+    /// an empty one is that of calls without a version. None if its code serves all
+    /// versions, or if there is none.
+    pub fn activity_versions(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.activities.versions(name)
+    }
+
+    /// Whether there is code for this orchestration and version.
+    #[must_use]
+    pub fn has_orchestration(&self, name: &str, version: &str) -> bool {
+        self.orchestrations.find(name, version).is_some()
+    }
+
+    /// Whether there is code for this activity and version.
+    #[must_use]
+    pub fn has_activity(&self, name: &str, version: &str) -> bool {
+        self.activities.find(name, version).is_some()
     }
 
     /// The names of the entities, in lower case, sorted.
@@ -351,19 +437,22 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// `ActivityTaskNotFound`, not retriable, if nothing is registered under the name.
+    /// `ActivityTaskNotFound`, not retriable, if nothing is registered under the name
+    /// and version.
     pub fn start_activity(
         &self,
         context: ActivityContext,
         input: Option<String>,
     ) -> Result<RunningActivity, Failure> {
-        match self.activities.get(context.name()) {
+        let version = context.version().unwrap_or_default();
+        match self.activities.find(context.name(), version) {
             Some(handler) => Ok(layered(handler, &self.activity_layers, context, input)),
             None => Err(Failure::new(
                 "ActivityTaskNotFound",
                 format!(
-                    "no activity '{}' is registered with this worker; register it or start a worker that has it",
-                    context.name()
+                    "no activity {} is registered with this worker{}; register it or start a worker that has it",
+                    named(context.name(), version),
+                    self.activities.told(context.name())
                 ),
             )
             .permanent()),
@@ -376,14 +465,17 @@ impl Registry {
         context: OrchestrationContext,
         input: Option<String>,
     ) -> Result<HandlerFuture, FailureDetails> {
-        match self.orchestrations.get(name) {
+        let version = context.version().unwrap_or_default().to_owned();
+        match self.orchestrations.find(name, &version) {
             Some(handler) => Ok(layered(handler, &self.orchestration_layers, context, input)),
             None => Err(FailureDetails {
                 non_retriable: true,
                 ..FailureDetails::new(
                     "OrchestratorTaskNotFound",
                     format!(
-                        "no orchestration '{name}' is registered with this worker; register it or start a worker that has it"
+                        "no orchestration {} is registered with this worker{}; register it or start a worker that has it",
+                        named(name, &version),
+                        self.orchestrations.told(name)
                     ),
                 )
             }),
@@ -394,11 +486,31 @@ impl Registry {
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry")
-            .field("orchestrations", &self.orchestrations.keys())
-            .field("activities", &self.activities.keys())
+            .field(
+                "orchestrations",
+                &self.orchestrations.names().collect::<Vec<_>>(),
+            )
+            .field("activities", &self.activities.names().collect::<Vec<_>>())
             .field("entities", &self.entities.keys())
             .field("duplicates", &self.duplicates)
             .finish()
+    }
+}
+
+fn as_orchestration(name: String) -> String {
+    format!("orchestration {name}")
+}
+
+fn as_activity(name: String) -> String {
+    format!("activity {name}")
+}
+
+/// For a message: the name, and the version if there is one.
+fn named(name: &str, version: &str) -> String {
+    if version.is_empty() {
+        format!("'{name}'")
+    } else {
+        format!("'{name}' of version '{version}'")
     }
 }
 

@@ -40,25 +40,33 @@ impl WorkItemFilters {
             return None;
         }
         // Only an exact match can be told to the scheduler; anything else is checked here.
-        let versions: Vec<String> = options
+        let strict = options
             .versioning
-            .iter()
+            .as_ref()
             .filter(|versioning| versioning.matching == VersionMatch::Strict)
-            .map(|versioning| versioning.version.clone())
-            .collect();
+            .map(|versioning| versioning.version.clone());
         Some(proto::WorkItemFilters {
             orchestrations: registry
                 .orchestration_names()
                 .map(|name| proto::OrchestrationFilter {
                     name: name.to_owned(),
-                    versions: versions.clone(),
+                    versions: match &strict {
+                        Some(version) => vec![version.clone()],
+                        None => registry
+                            .orchestration_versions(name)
+                            .map(str::to_owned)
+                            .collect(),
+                    },
                 })
                 .collect(),
             activities: registry
                 .activity_names()
                 .map(|name| proto::ActivityFilter {
                     name: name.to_owned(),
-                    versions: Vec::new(),
+                    versions: registry
+                        .activity_versions(name)
+                        .map(str::to_owned)
+                        .collect(),
                 })
                 .collect(),
             entities: registry
@@ -71,8 +79,8 @@ impl WorkItemFilters {
     }
 
     /// Whether the worker has the activity, or asked for any.
-    pub(super) fn take_activity(self, registry: &Registry, name: &str) -> bool {
-        self == Self::All || registry.activity_names().any(|known| known == name)
+    pub(super) fn take_activity(self, registry: &Registry, name: &str, version: &str) -> bool {
+        self == Self::All || registry.has_activity(name, version)
     }
 
     /// Whether the worker has the entity, or asked for any.
@@ -82,8 +90,8 @@ impl WorkItemFilters {
     }
 
     /// Whether the worker has the orchestration, or asked for any.
-    pub(super) fn take_orchestration(self, registry: &Registry, name: &str) -> bool {
-        self == Self::All || registry.orchestration_names().any(|known| known == name)
+    pub(super) fn take_orchestration(self, registry: &Registry, name: &str, version: &str) -> bool {
+        self == Self::All || registry.has_orchestration(name, version)
     }
 }
 

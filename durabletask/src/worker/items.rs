@@ -113,11 +113,11 @@ impl Shared {
     }
 
     pub(super) async fn activity(&self, request: proto::ActivityRequest, token: String) {
-        if !self
-            .options
-            .filters
-            .take_activity(&self.registry, &request.name)
-        {
+        if !self.options.filters.take_activity(
+            &self.registry,
+            &request.name,
+            request.version.as_deref().unwrap_or_default(),
+        ) {
             tracing::debug!(
                 activity = request.name,
                 "the work item is left to another worker"

@@ -168,7 +168,8 @@ impl Turns<'_> {
             return Ok(Admission::Admitted(String::new()));
         };
         let admitted = || Admission::Admitted(name.to_owned());
-        if !self.options.filters.take_orchestration(self.registry, name) {
+        let filters = self.options.filters;
+        if !filters.take_orchestration(self.registry, name, version) {
             return Err(NotRun::NotOurs(format!(
                 "the orchestration '{name}' is not registered with this worker, which asked for registered ones only"
             )));
