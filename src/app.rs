@@ -19,13 +19,14 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::access::{Access, KeyStore, secret};
-use crate::audit::{AUDIT_DATABASE, Audit};
+use crate::audit::{AUDIT_DATABASE, AUDIT_SENT, Audit, Shipper};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
 use crate::data_dir::{Addresses, DataDir, DataDirLock};
 use crate::enrollments::{ApprovalPolicy, Enrollments};
 use crate::http::{self, FrontDoor, Surroundings};
 use crate::metrics::{self, Metrics, RemoteVault};
+use crate::telemetry::{TracedVault, spans};
 use crate::verify::{VERIFY_DATABASE, Verifier};
 
 pub use error::AppError;
@@ -40,6 +41,8 @@ pub(crate) const SERVER_KEY: &str = "server.key";
 const HTTP_DRAIN: Duration = Duration::from_secs(10);
 /// How long the worker may take. Longer than the grace that it gives its own work.
 const WORKER_DRAIN: Duration = Duration::from_secs(35);
+/// How long the shipping of audit entries may take: longer than it gives itself.
+const SHIPPING_DRAIN: Duration = Duration::from_secs(15);
 /// How long the scheduler may take.
 const SCHEDULER_DRAIN: Duration = Duration::from_secs(15);
 
@@ -157,6 +160,11 @@ impl Running {
                 server_key,
                 remote,
             } = Keys::open(&self.data, &config.azure, identity).await?;
+            let vault = if spans::are_made() {
+                Arc::new(TracedVault::new(vault))
+            } else {
+                vault
+            };
             let metrics = Arc::new(Metrics::new(remote.clone()));
             if let Some(RemoteVault { cache, .. }) = remote {
                 self.parts.push(Part::spawn(
@@ -277,6 +285,20 @@ impl Running {
             self.data.path().join(AUDIT_DATABASE),
             &*self.data.secret_key(SERVER_KEY)?,
         )?;
+        if let Some(endpoint) = &config.otlp.logs {
+            let mark = self.data.path().join(AUDIT_SENT);
+            let shipper = Shipper::new(audit.reader(), mark, endpoint)?;
+            // Before the front door, so that it stops after it and sends its last entries.
+            self.parts.push(Part::spawn(
+                "audit shipping",
+                SHIPPING_DRAIN,
+                &self.failed,
+                async move |stop| {
+                    shipper.run(stop).await;
+                    Ok(())
+                },
+            ));
+        }
         let mut access = Access::new(&admin_token, store, &server_key);
         if config.auth == AuthMode::None {
             access = access.open_to_all();

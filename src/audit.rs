@@ -10,13 +10,17 @@
 
 mod entry;
 mod export;
+mod ship;
 mod store;
 mod writer;
 
 pub use entry::{Action, Entry, Event, Outcome, Subject};
 pub use export::{cef, json_line};
+pub(crate) use ship::Shipper;
 pub use store::{AuditError, AuditQuery, AuditStore, Verdict};
 pub(crate) use writer::Audit;
 
 /// The database's name in the data folder.
 pub const AUDIT_DATABASE: &str = "audit.sqlite3";
+/// The file there that says up to which entry a collector has the record.
+pub(crate) const AUDIT_SENT: &str = "audit.sent";

@@ -7,6 +7,7 @@ mod azure;
 mod check;
 mod client;
 mod file;
+mod otlp;
 mod settings;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use zeroize::Zeroizing;
 
 pub use azure::AzureConfig;
 pub(crate) use client::ClientEnvironment;
+pub use otlp::OtlpConfig;
 pub use settings::Settings;
 
 /// Where the front door listens unless told otherwise. The port is the one of a
@@ -94,6 +96,8 @@ pub struct Config {
     pub admin_token: Option<Zeroizing<String>>,
     /// What is logged and how.
     pub log: LogConfig,
+    /// Where traces and logs are sent, if anywhere.
+    pub otlp: OtlpConfig,
 }
 
 // Written by hand because a token and a connection string may not be shown.
@@ -113,6 +117,7 @@ impl fmt::Debug for Config {
             .field("auth", &self.auth)
             .field("task_hub", &self.task_hub)
             .field("azure", &self.azure)
+            .field("otlp", &self.otlp)
             .finish_non_exhaustive()
     }
 }
@@ -143,6 +148,7 @@ impl Config {
                 format: LogFormat::Text,
                 filter: "info".to_owned(),
             },
+            otlp: OtlpConfig::default(),
         }
     }
 

@@ -1,40 +1,127 @@
-//! Logs: one subscriber for the process, to standard error.
+//! Logs and traces of the process: to standard error, and to a collector if one is set.
+
+pub(crate) mod otlp;
+pub(crate) mod spans;
+mod vault;
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::EnvFilter;
+use opentelemetry_appender_tracing::layer::{OpenTelemetryTracingBridge, TracingSpanAttributes};
+use opentelemetry_otlp::ExporterBuildError;
+use opentelemetry_sdk::error::OTelSdkError;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Metadata;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
-use crate::config::{LogConfig, LogFormat};
+use crate::config::{Config, LogConfig, LogFormat};
 
-/// Installs the subscriber. Later calls in the same process change nothing, which
+pub(crate) use vault::TracedVault;
+
+/// Whose log lines a collector gets: those of our own crates. What the libraries
+/// underneath say about sending would itself be sent, and so on for ever.
+const OURS: [&str; 2] = ["countersign", "durabletask"];
+/// Which fields of the surrounding spans a log record carries.
+const SPAN_FIELDS: [&str; 3] = ["instance_id", "request_id", "caller"];
+
+/// What sends traces and logs; the process should end by [`Telemetry::stop`].
+#[must_use = "what waits to be sent is lost unless it is stopped"]
+pub struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+    logs: Option<SdkLoggerProvider>,
+}
+
+impl Telemetry {
+    /// As [`init`] and, where a collector is set, what sends traces and logs to it. Has to be
+    /// called inside a runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`ExporterBuildError`] when a variable of OpenTelemetry cannot be used. Whether
+    /// the collector answers is not asked.
+    pub fn start(config: &Config) -> Result<Self, ExporterBuildError> {
+        let traces = config
+            .otlp
+            .traces
+            .as_deref()
+            .map(otlp::traces)
+            .transpose()?;
+        let logs = config.otlp.logs.as_deref().map(otlp::logs).transpose()?;
+        if let Some(provider) = &traces {
+            opentelemetry::global::set_tracer_provider(provider.clone());
+            spans::enable();
+        }
+        subscribe(&config.log, logs.as_ref());
+        Ok(Self { traces, logs })
+    }
+
+    /// Sends what is left, for as long as [`otlp::FLUSH`], and ends.
+    pub async fn stop(self) {
+        let traces = self.traces.map(|provider| {
+            flushed("traces", move || {
+                provider.shutdown_with_timeout(otlp::FLUSH)
+            })
+        });
+        let logs = self
+            .logs
+            .map(|provider| flushed("logs", move || provider.shutdown_with_timeout(otlp::FLUSH)));
+        for ending in [traces, logs].into_iter().flatten() {
+            if ending.await.is_err() {
+                tracing::warn!("sending what was left to the collector ended in a panic");
+            }
+        }
+    }
+}
+
+/// Installs the subscriber of logs. Later calls in the same process change nothing, which
 /// lets tests start the product several times.
 pub fn init(config: &LogConfig) {
+    subscribe(config, None);
+}
+
+fn subscribe(config: &LogConfig, collected: Option<&SdkLoggerProvider>) {
     // Config has already checked the filter, so the fallback is never taken in
     // practice; it keeps a mistake here from costing the logs altogether.
     let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let registry = tracing_subscriber::registry().with(filter);
-    let outcome = match config.format {
-        LogFormat::Text => registry
-            .with(
-                tracing_subscriber::fmt::layer()
-                    .with_ansi(std::io::stderr().is_terminal())
-                    .with_writer(std::io::stderr),
-            )
-            .try_init(),
-        LogFormat::Json => registry
-            .with(
-                tracing_subscriber::fmt::layer()
-                    .json()
-                    .flatten_event(true)
-                    .with_writer(std::io::stderr),
-            )
-            .try_init(),
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match config.format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
+    let bridge = collected.map(|provider| {
+        OpenTelemetryTracingBridge::builder(provider)
+            .with_tracing_span_attributes(TracingSpanAttributes::allowlist(SPAN_FIELDS))
+            .build()
+            .with_filter(filter_fn(is_ours))
+    });
+    let outcome = tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .with(bridge)
+        .try_init();
     if outcome.is_err() {
         tracing::debug!("a log subscriber is already installed");
     }
+}
+
+/// Ends a provider on a thread that may block.
+fn flushed(
+    signal: &'static str,
+    end: impl FnOnce() -> Result<(), OTelSdkError> + Send + 'static,
+) -> tokio::task::JoinHandle<()> {
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = end() {
+            tracing::warn!(signal, %error, "the collector did not take everything that was left");
+        }
+    })
+}
+
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    OURS.iter()
+        .any(|package| metadata.target().starts_with(package))
 }
 
 /// Names the enrollment or import that the present span is about, for every log line in it.

@@ -24,6 +24,9 @@ pub enum AppError {
     /// The audit record cannot be used.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The audit record cannot be sent to a collector.
+    #[error("audit entries cannot be sent by OpenTelemetry: {0}; see --otlp-endpoint")]
+    Otlp(#[from] opentelemetry_otlp::ExporterBuildError),
     /// What was accepted when codes were checked cannot be read.
     #[error("the record of accepted codes cannot be used: {0}")]
     Verify(String),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::entry::{Entry, Event};
@@ -21,7 +21,14 @@ type Waiting = (Event, oneshot::Sender<Result<(), Arc<AuditError>>>);
 #[derive(Clone)]
 pub(crate) struct Audit {
     queue: mpsc::Sender<Waiting>,
-    reader: Arc<Mutex<AuditStore>>,
+    reader: AuditReader,
+}
+
+/// The record for those who only read it. Having one keeps nothing open.
+#[derive(Clone)]
+pub(crate) struct AuditReader {
+    store: Arc<Mutex<AuditStore>>,
+    appended: Arc<Notify>,
 }
 
 impl Audit {
@@ -33,10 +40,15 @@ impl Audit {
         let store = AuditStore::open(&path, server_key)?;
         let reader = AuditStore::open(&path, server_key)?;
         let (queue, waiting) = mpsc::channel(WAITING);
-        let task = tokio::task::spawn_blocking(move || write(store, waiting));
+        let appended = Arc::new(Notify::new());
+        let tell = Arc::clone(&appended);
+        let task = tokio::task::spawn_blocking(move || write(store, waiting, &tell));
         let audit = Self {
             queue,
-            reader: Arc::new(Mutex::new(reader)),
+            reader: AuditReader {
+                store: Arc::new(Mutex::new(reader)),
+                appended,
+            },
         };
         Ok((audit, task))
     }
@@ -51,18 +63,35 @@ impl Audit {
 
     /// The entries that a query asks for.
     pub(crate) async fn query(&self, query: AuditQuery) -> Result<Vec<Entry>, AuditError> {
-        let reader = Arc::clone(&self.reader);
+        self.reader.query(query).await
+    }
+
+    /// The record for somebody who only reads it.
+    pub(crate) fn reader(&self) -> AuditReader {
+        self.reader.clone()
+    }
+}
+
+impl AuditReader {
+    /// The entries that a query asks for.
+    pub(crate) async fn query(&self, query: AuditQuery) -> Result<Vec<Entry>, AuditError> {
+        let store = Arc::clone(&self.store);
         tokio::task::spawn_blocking(move || {
             // Reading changes nothing that a panic could leave half done.
-            let store = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let store = store.lock().unwrap_or_else(PoisonError::into_inner);
             store.query(&query)
         })
         .await
         .map_err(|_| AuditError::Closed)?
     }
+
+    /// Waits until this process has appended something that nobody waited for yet.
+    pub(crate) async fn appended(&self) {
+        self.appended.notified().await;
+    }
 }
 
-fn write(mut store: AuditStore, mut waiting: mpsc::Receiver<Waiting>) {
+fn write(mut store: AuditStore, mut waiting: mpsc::Receiver<Waiting>, appended: &Notify) {
     let mut batch = Vec::with_capacity(BATCH);
     while let Some(first) = waiting.blocking_recv() {
         batch.push(first);
@@ -77,6 +106,7 @@ fn write(mut store: AuditStore, mut waiting: mpsc::Receiver<Waiting>) {
         if let Err(error) = &written {
             tracing::error!(%error, entries = batch.len(), "the audit record was not written");
         }
+        appended.notify_one();
         for (_, done) in batch.drain(..) {
             // Whoever gave up waiting has its entry all the same.
             let _ = done.send(written.clone());

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::output;
 use super::{Exit, Fault, Outcome};
-use crate::config::{AuthMode, Config};
+use crate::config::{AuthMode, Config, OtlpConfig};
 
 /// How long each may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -108,7 +108,21 @@ fn effective(config: &Config) -> Value {
         "token-cache-size": azure.cache.entries,
         "token-max-stale": seconds(azure.cache.stale),
         "log": config.log.filter,
+        "otlp-endpoint": otlp(&config.otlp),
     })
+}
+
+/// Where traces and logs go.
+fn otlp(config: &OtlpConfig) -> String {
+    let to = |endpoint: &Option<String>| endpoint.clone().unwrap_or_else(|| "none".to_owned());
+    if config.traces == config.logs {
+        return to(&config.traces);
+    }
+    format!(
+        "traces to {}, logs to {}",
+        to(&config.traces),
+        to(&config.logs)
+    )
 }
 
 async fn try_hub(config: &Config, identity: &Identity) -> Tried {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::output;
-use super::{Fault, Outcome};
+use super::{Exit, Fault, Outcome};
 use crate::app::{Parts, Running};
 use crate::clock::SystemClock;
 use crate::config::{AuthMode, Config};
 use crate::data_dir::DataDir;
-use crate::{shutdown, telemetry};
+use crate::shutdown;
+use crate::telemetry::Telemetry;
 
 pub(super) async fn everything(config: Config, json: bool) -> Outcome {
     run(config, Parts::Everything, json).await
@@ -25,7 +26,18 @@ pub(super) async fn worker(config: Config, json: bool) -> Outcome {
 }
 
 async fn run(config: Config, parts: Parts, json: bool) -> Outcome {
-    telemetry::init(&config.log);
+    let telemetry = Telemetry::start(&config).map_err(|error| {
+        Fault::new(
+            Exit::Usage,
+            format!("the settings of OpenTelemetry cannot be used: {error}"),
+        )
+    })?;
+    let outcome = serve(config, parts, json).await;
+    telemetry.stop().await;
+    outcome
+}
+
+async fn serve(config: Config, parts: Parts, json: bool) -> Outcome {
     let stop = shutdown::on_signal().map_err(Fault::failed)?;
     let running = Running::start_parts(config.clone(), parts, Arc::new(SystemClock))
         .await

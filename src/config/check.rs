@@ -38,6 +38,7 @@ impl Settings {
             }
         }
         config.connection_string = self.hub(&config, problems);
+        config.otlp = self.check_otlp(&environment, problems);
         config.azure = self.check_azure(environment, config.connection_string.as_deref(), problems);
         self.check_log(&mut config, problems);
         config

@@ -81,6 +81,10 @@ pub struct Settings {
     /// Which log lines appear, such as info or countersign=debug,warn [env: COUNTERSIGN_LOG] [default: info]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
+    /// Where traces, logs and audit entries are sent: an OpenTelemetry collector that takes OTLP over gRPC, such as http://127.0.0.1:4317 [env: COUNTERSIGN_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT]
+    #[allow(rustdoc::bare_urls, reason = "the help shows the text as it is")]
+    #[arg(long, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
 }
 impl Settings {
     // Unknown COUNTERSIGN_ variables are let pass: container platforms add some of
@@ -127,6 +131,8 @@ impl Settings {
                 .or_else(|| var("DTS_CONNECTION_STRING")),
             log_format: var("COUNTERSIGN_LOG_FORMAT"),
             log: var("COUNTERSIGN_LOG"),
+            otlp_endpoint: var("COUNTERSIGN_OTLP_ENDPOINT")
+                .or_else(|| var("OTEL_EXPORTER_OTLP_ENDPOINT")),
             hub_endpoint: var("COUNTERSIGN_HUB_ENDPOINT").or_else(|| var("DTS_ENDPOINT")),
             ..Self::default()
         };
@@ -178,6 +184,7 @@ impl Settings {
             token_max_stale,
             log_format,
             log,
+            otlp_endpoint,
         }
     }
 }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::FrontDoor;
 use super::error::ApiError;
 use crate::audit::Action;
+use crate::telemetry::spans::{self, Span, Told};
 
 /// How long a request may take until its answer begins. Longer than the longest
 /// poll, shorter than what proxies put up with.
@@ -61,6 +62,13 @@ struct Context {
     facts: Arc<Mutex<Facts>>,
 }
 
+impl Context {
+    fn known(&self) -> Facts {
+        let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        facts.clone()
+    }
+}
+
 tokio::task_local! {
     static CONTEXT: Context;
 }
@@ -83,12 +91,7 @@ pub(super) fn note(change: impl FnOnce(&mut Facts)) {
 
 /// What has been noted so far.
 pub(super) fn facts() -> Facts {
-    CONTEXT
-        .try_with(|context| {
-            let facts = context.facts.lock().unwrap_or_else(PoisonError::into_inner);
-            facts.clone()
-        })
-        .unwrap_or_default()
+    CONTEXT.try_with(Context::known).unwrap_or_default()
 }
 
 /// The middleware.
@@ -117,6 +120,7 @@ pub(crate) async fn observe(
         caller = tracing::field::Empty,
         instance_id = tracing::field::Empty,
     );
+    let trace = Span::request(&method, &route, &context.id, request.headers());
     let answer = async {
         let Ok(_permit) = door.requests.try_acquire() else {
             return ApiError::Busy.into_response();
@@ -126,8 +130,17 @@ pub(crate) async fn observe(
             .unwrap_or_else(|_| ApiError::Timeout.into_response())
     };
     let mut response = CONTEXT
-        .scope(context.clone(), answer.instrument(span.clone()))
+        .scope(
+            context.clone(),
+            trace.around(answer.instrument(span.clone())),
+        )
         .await;
+    trace.answered(response.status());
+    if spans::are_made()
+        && let Some(caller) = context.known().caller
+    {
+        trace.tell(Told::Caller(&caller));
+    }
     let took = started.elapsed();
     door.metrics
         .answered(&method, &route, response.status(), took);

@@ -1,0 +1,232 @@
+//! Sends the record to a collector of OpenTelemetry: each entry at least once.
+//!
+//! The record in the data folder stays the one that counts. How far it was sent is kept
+//! beside it, so a collector that is away for an hour gets that hour when it is back, and
+//! entries that commands on the data folder write go out too. An entry's sequence tells
+//! whoever keeps them elsewhere whether one is missing or there twice.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use opentelemetry::logs::{LogRecord as _, Logger as _, LoggerProvider as _, Severity};
+use opentelemetry::{InstrumentationScope, Key};
+use opentelemetry_otlp::{ExporterBuildError, LogExporter};
+use opentelemetry_sdk::logs::{
+    LogBatch, LogExporter as _, SdkLogRecord, SdkLogger, SdkLoggerProvider,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::entry::{Entry, Outcome};
+use super::store::{AuditError, AuditQuery};
+use super::writer::AuditReader;
+use crate::private_file;
+use crate::telemetry::otlp;
+
+/// The name of every such log record, and of what makes them.
+const EVENT: &str = "countersign.audit";
+/// How many entries are sent at a time.
+const BATCH: usize = 256;
+/// How often is looked for entries that other processes wrote.
+const LOOK: Duration = Duration::from_secs(30);
+/// How long what is left may take to be sent when the process ends.
+const LAST: Duration = Duration::from_secs(5);
+/// How long after a failure is tried again: at first, and at most.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// The task that sends.
+pub(crate) struct Shipper {
+    audit: AuditReader,
+    mark: Arc<Mark>,
+    exporter: LogExporter,
+    logger: SdkLogger,
+    scope: InstrumentationScope,
+}
+
+/// Why a batch was not sent.
+enum Unsent {
+    Record(AuditError),
+    Collector(String),
+    Mark(std::io::Error),
+    /// The process ends and will not wait any longer.
+    Late,
+}
+
+/// Waits until a stop has been asked for and the time after it is over.
+async fn overdue(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(LAST).await;
+}
+
+impl Shipper {
+    /// Sends what `audit` holds to `endpoint`, from where the file `mark` says that it
+    /// was sent to. To be made inside a runtime.
+    pub(crate) fn new(
+        audit: AuditReader,
+        mark: PathBuf,
+        endpoint: &str,
+    ) -> Result<Self, ExporterBuildError> {
+        let mut exporter = otlp::log_exporter(endpoint)?;
+        exporter.set_resource(&otlp::resource());
+        Ok(Self {
+            audit,
+            mark: Arc::new(Mark { path: mark }),
+            exporter,
+            // Only makes the records; nothing is emitted through it.
+            logger: SdkLoggerProvider::builder().build().logger(EVENT),
+            scope: InstrumentationScope::builder(EVENT).build(),
+        })
+    }
+
+    /// Sends until told to stop; then what is left, for as long as [`LAST`].
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let sent = AtomicU64::new(self.mark.read());
+        let mut wait = RETRY.0;
+        loop {
+            let stopping = stop.is_cancelled();
+            let outcome = tokio::select! {
+                outcome = self.send_all(&sent) => outcome,
+                () = overdue(&stop) => Err(Unsent::Late),
+            };
+            if stopping || matches!(outcome, Err(Unsent::Late)) {
+                if outcome.is_err() {
+                    tracing::warn!(
+                        "audit entries are left to send; the next start goes on with them"
+                    );
+                }
+                return;
+            }
+            match outcome {
+                Ok(()) => {
+                    wait = RETRY.0;
+                    tokio::select! {
+                        () = self.audit.appended() => {}
+                        () = tokio::time::sleep(LOOK) => {}
+                        () = stop.cancelled() => {}
+                    }
+                }
+                // New entries are no reason to try again sooner.
+                Err(unsent) => {
+                    unsent.log(wait);
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = stop.cancelled() => {}
+                    }
+                    wait = (wait * 2).min(RETRY.1);
+                }
+            }
+        }
+    }
+
+    /// Sends every entry after `sent`, which moves along.
+    async fn send_all(&self, sent: &AtomicU64) -> Result<(), Unsent> {
+        loop {
+            let query = AuditQuery {
+                after: Some(sent.load(Ordering::Relaxed)),
+                limit: BATCH,
+                ..AuditQuery::default()
+            };
+            let entries = self.audit.query(query).await.map_err(Unsent::Record)?;
+            let Some(last) = entries.last() else {
+                return Ok(());
+            };
+            let (last, full) = (last.sequence, entries.len() == BATCH);
+            let records: Vec<SdkLogRecord> = entries.iter().map(|e| self.record(e)).collect();
+            let batch: Vec<_> = records.iter().map(|record| (record, &self.scope)).collect();
+            self.exporter
+                .export(LogBatch::new(&batch))
+                .await
+                .map_err(|error| Unsent::Collector(error.to_string()))?;
+            sent.store(last, Ordering::Relaxed);
+            let mark = Arc::clone(&self.mark);
+            tokio::task::spawn_blocking(move || mark.write(last))
+                .await
+                .map_err(|_| Unsent::Record(AuditError::Closed))?
+                .map_err(Unsent::Mark)?;
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    fn record(&self, entry: &Entry) -> SdkLogRecord {
+        let event = &entry.event;
+        let mut record = self.logger.create_log_record();
+        let severity = match event.outcome {
+            Outcome::Done => Severity::Info,
+            Outcome::Refused => Severity::Warn,
+            Outcome::Failed => Severity::Error,
+        };
+        record.set_event_name(EVENT);
+        record.set_timestamp(event.at.into());
+        record.set_observed_timestamp(std::time::SystemTime::now());
+        record.set_severity_number(severity);
+        record.set_severity_text(severity.name());
+        record.set_body(format!("{} {}", event.action, event.outcome.as_str()).into());
+        let sequence = i64::try_from(entry.sequence).unwrap_or(i64::MAX);
+        record.add_attribute("countersign.audit.sequence", sequence);
+        let from = event.from.map(|address| address.to_string());
+        let texts = [
+            ("countersign.audit.action", Some(event.action.as_str())),
+            ("countersign.audit.outcome", Some(event.outcome.as_str())),
+            ("countersign.audit.hash", Some(entry.hash.as_str())),
+            ("countersign.caller", Some(event.caller.as_str())),
+            (
+                "countersign.audit.subject",
+                event.subject.as_ref().map(|subject| subject.0.as_str()),
+            ),
+            ("client.address", from.as_deref()),
+            ("error.type", event.problem.as_deref()),
+            ("countersign.audit.reason", event.reason.as_deref()),
+            ("countersign.request_id", event.request_id.as_deref()),
+        ];
+        for (name, text) in texts {
+            if let Some(text) = text {
+                record.add_attribute(Key::from_static_str(name), text.to_owned());
+            }
+        }
+        record
+    }
+}
+
+impl Unsent {
+    fn log(&self, wait: Duration) {
+        let seconds = wait.as_secs();
+        match self {
+            Self::Record(error) => tracing::error!(%error, "the audit record was not sent"),
+            Self::Collector(error) => tracing::warn!(
+                error,
+                "the collector took no audit entries; trying again in {seconds} s"
+            ),
+            Self::Late => tracing::warn!("audit entries were not sent in time"),
+            Self::Mark(error) => tracing::error!(
+                %error,
+                "how far the audit record was sent cannot be kept; some of it will be sent again"
+            ),
+        }
+    }
+}
+
+/// The file that says how far the record was sent.
+struct Mark {
+    path: PathBuf,
+}
+
+impl Mark {
+    /// The last sequence that was sent. From the beginning if it is not known: sending
+    /// twice is better than never.
+    fn read(&self) -> u64 {
+        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
+        text.trim().parse().unwrap_or(0)
+    }
+
+    fn write(&self, sequence: u64) -> std::io::Result<()> {
+        use std::io::Write as _;
+        let next = self.path.with_extension("next");
+        let mut file = private_file::open(&next)?;
+        file.set_len(0)?;
+        writeln!(file, "{sequence}")?;
+        std::fs::rename(&next, &self.path)
+    }
+}

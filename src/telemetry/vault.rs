@@ -1,0 +1,105 @@
+//! A vault whose calls leave spans.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use countersign_activities::vault::{
+    AccountPage, AccountRecord, Reading, SecretVault, Stored, VaultError,
+};
+use countersign_enrollment::account::{Labels, TotpAccount};
+use countersign_enrollment::ids::EnrollmentId;
+
+use super::spans::{Span, Told};
+
+/// The same vault, and a span around each call of it.
+pub(crate) struct TracedVault {
+    vault: Arc<dyn SecretVault>,
+}
+
+impl TracedVault {
+    pub(crate) fn new(vault: Arc<dyn SecretVault>) -> Self {
+        Self { vault }
+    }
+}
+
+async fn traced<T>(
+    operation: &'static str,
+    id: Option<&EnrollmentId>,
+    call: impl Future<Output = Result<T, VaultError>>,
+) -> Result<T, VaultError> {
+    let span = Span::vault(operation, id);
+    let answer = span.around(call).await;
+    if let Err(error) = &answer {
+        span.tell(Told::Error(kind(error)));
+        // That there is no such account is an answer as good as any.
+        if !matches!(error, VaultError::NotFound | VaultError::Deleted) {
+            span.failed();
+        }
+    }
+    answer
+}
+
+/// An error's kind alone: its text may quote what a remote vault has said.
+const fn kind(error: &VaultError) -> &'static str {
+    match error {
+        VaultError::NotFound => "not-found",
+        VaultError::Deleted => "deleted",
+        VaultError::Conflict => "conflict",
+        VaultError::InvalidCursor => "invalid-cursor",
+        VaultError::Unavailable { .. } => "unavailable",
+        VaultError::Corrupt { .. } => "corrupt",
+        VaultError::Denied { .. } => "denied",
+    }
+}
+
+#[async_trait]
+impl SecretVault for TracedVault {
+    async fn store(&self, id: &EnrollmentId, account: &TotpAccount) -> Result<Stored, VaultError> {
+        traced("store", Some(id), self.vault.store(id, account)).await
+    }
+
+    async fn read(&self, id: &EnrollmentId) -> Result<TotpAccount, VaultError> {
+        traced("read", Some(id), self.vault.read(id)).await
+    }
+
+    async fn read_for_code(&self, id: &EnrollmentId) -> Result<Reading, VaultError> {
+        traced("read_for_code", Some(id), self.vault.read_for_code(id)).await
+    }
+
+    async fn describe(&self, id: &EnrollmentId) -> Result<AccountRecord, VaultError> {
+        traced("describe", Some(id), self.vault.describe(id)).await
+    }
+
+    async fn list(
+        &self,
+        search: Option<&str>,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<AccountPage, VaultError> {
+        traced("list", None, self.vault.list(search, cursor, limit)).await
+    }
+
+    async fn rename(
+        &self,
+        id: &EnrollmentId,
+        labels: &Labels,
+    ) -> Result<AccountRecord, VaultError> {
+        traced("rename", Some(id), self.vault.rename(id, labels)).await
+    }
+
+    async fn delete(&self, id: &EnrollmentId) -> Result<(), VaultError> {
+        traced("delete", Some(id), self.vault.delete(id)).await
+    }
+
+    async fn recover(&self, id: &EnrollmentId) -> Result<AccountRecord, VaultError> {
+        traced("recover", Some(id), self.vault.recover(id)).await
+    }
+
+    async fn purge(&self, id: &EnrollmentId) -> Result<(), VaultError> {
+        traced("purge", Some(id), self.vault.purge(id)).await
+    }
+
+    async fn check(&self) -> Result<(), VaultError> {
+        traced("check", None, self.vault.check()).await
+    }
+}
