@@ -7,13 +7,14 @@ mod client;
 mod connection;
 mod credential;
 mod payloads;
+pub mod schedules;
 mod spans;
 pub mod worker;
 
 pub use client::{
-    Client, ClientError, EntitiesCleaned, EntityCleaning, EntityQuery, EntityState, IdReuse,
-    InstanceIdPage, InstanceIdQuery, InstancePage, InstanceQuery, InstanceState, Payloads,
-    PurgeFilter, Purged, Recursive, RestartAs, StartRequest, Status,
+    Client, ClientError, EntitiesCleaned, EntityCleaning, EntityQuery, EntityState,
+    ExportedInstance, IdReuse, InstanceIdPage, InstanceIdQuery, InstancePage, InstanceQuery,
+    InstanceState, Payloads, PurgeFilter, Purged, Recursive, RestartAs, StartRequest, Status,
 };
 pub use connection::{Authentication, AuthenticationKind, Connection, ConnectionError};
 pub use credential::{AccessToken, SCOPE, TokenFailure, TokenProvider};

@@ -3,6 +3,7 @@
 mod commands;
 mod entities;
 mod error;
+mod export;
 mod history;
 mod ids;
 mod purge;
@@ -25,6 +26,7 @@ use crate::payloads::{HasPayloads, LargePayloads};
 pub use commands::{Recursive, RestartAs};
 pub use entities::{EntitiesCleaned, EntityCleaning, EntityQuery, EntityState};
 pub use error::ClientError;
+pub use export::ExportedInstance;
 pub use ids::{InstanceIdPage, InstanceIdQuery};
 pub use purge::{PurgeFilter, Purged};
 pub use query::{InstancePage, InstanceQuery};

@@ -69,9 +69,19 @@ impl Status {
         )
     }
 
+    /// As the protocol spells it, without its prefix: `COMPLETED`.
+    pub(super) fn as_text(self) -> &'static str {
+        let name = self.as_wire().as_str_name();
+        name.strip_prefix("ORCHESTRATION_STATUS_").unwrap_or(name)
+    }
+
     pub(crate) fn to_wire(self) -> i32 {
+        self.as_wire() as i32
+    }
+
+    fn as_wire(self) -> proto::OrchestrationStatus {
         use proto::OrchestrationStatus as Wire;
-        let wire = match self {
+        match self {
             Self::Pending => Wire::Pending,
             Self::Running => Wire::Running,
             Self::Suspended => Wire::Suspended,
@@ -80,8 +90,7 @@ impl Status {
             Self::Failed => Wire::Failed,
             Self::Terminated => Wire::Terminated,
             Self::Canceled => Wire::Canceled,
-        };
-        wire as i32
+        }
     }
 
     fn from_wire(wire: proto::OrchestrationStatus) -> Self {

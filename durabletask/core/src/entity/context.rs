@@ -241,26 +241,37 @@ impl EntityContext {
         options: EntityStartOptions,
     ) -> Result<String, Failure> {
         let input = codec::encode(input).map_err(payload_failure)?;
+        Ok(self.start_orchestration_json(orchestration.name(), Some(input), options))
+    }
+
+    /// Starts the orchestration of this name, with an input that is JSON text already:
+    /// for entities that keep what they are to start. Yields its instance id.
+    pub fn start_orchestration_json(
+        &self,
+        name: &str,
+        input: Option<String>,
+        options: EntityStartOptions,
+    ) -> String {
         let mut effects = self.lock();
         let instance_id = options.instance_id.unwrap_or_else(|| {
-            let name = format!(
+            let origin = format!(
                 "{}_{}_{}",
                 self.inner.id, self.inner.request_id, effects.starts
             );
-            Uuid::new_v5(&NAMESPACE, name.as_bytes())
+            Uuid::new_v5(&NAMESPACE, origin.as_bytes())
                 .simple()
                 .to_string()
         });
         effects.starts = effects.starts.saturating_add(1);
         effects.actions.push(EntityAction::Start {
             instance_id: instance_id.clone(),
-            name: orchestration.name().to_owned(),
+            name: name.to_owned(),
             version: options.version,
-            input: Some(input),
+            input,
             at: options.start_at,
             trace_context: None,
         });
-        Ok(instance_id)
+        instance_id
     }
 
     /// Deletes this entity's state once this operation has succeeded. The next

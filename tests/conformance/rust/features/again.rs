@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use chrono::Utc;
+use durabletask::testing::replay_json;
 use durabletask::{
     Activity, ActivityContext, ClientError, Failure, HistoryPayload, InstanceIdQuery,
     Orchestration, OrchestrationContext, Recursive, Registry, RestartAs, Status,
@@ -17,6 +19,7 @@ pub fn features() -> Vec<Feature> {
     vec![
         row!("history", pair_registry, history),
         row!("list-ids", pair_registry, list_ids),
+        row!("export", pair_registry, export),
         row!("purge-batch", pair_registry, purge_batch),
         row!("restart", pair_registry, restart),
         row!("rewind", pair_registry, rewind),
@@ -131,6 +134,30 @@ async fn list_ids(hub: Hub) {
     assert_eq!(listed, ids);
     let listed = hub.client.list_instance_ids(query(&[Status::Failed]));
     assert_eq!(listed.try_collect::<Vec<_>>().await.unwrap(), [failed]);
+}
+
+/// What is exported replays.
+async fn export(hub: Hub) {
+    let begun = Utc::now();
+    let ids = [ended_pair(&hub).await, ended_pair(&hub).await];
+    let exported = hub.client.export(InstanceIdQuery {
+        completed_from: Some(begun),
+        ..InstanceIdQuery::default()
+    });
+    let exported: Vec<_> = exported.try_collect().await.unwrap();
+    assert_eq!(exported.len(), ids.len());
+    for instance in &exported {
+        assert!(ids.contains(&instance.state.instance_id));
+        assert_eq!(instance.state.output_json.as_deref(), Some("[1,1]"));
+        let stored = instance.to_json();
+        replay_json(pair_registry(), &instance.state.instance_id, &stored).unwrap();
+        let diverging =
+            Registry::new().orchestration(&PAIR, async |ctx: OrchestrationContext, _| {
+                ctx.create_timer(Duration::from_secs(1)).await;
+                Ok((0, 0))
+            });
+        replay_json(diverging, "another-id", &stored).unwrap_err();
+    }
 }
 
 async fn purge_batch(hub: Hub) {

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use chrono::Utc;
+use durabletask::schedules::{
+    self, Recurrence, ScheduleError, ScheduleOptions, ScheduleStatus, Schedules,
+};
 use durabletask::{
     Entity, EntityCleaning, EntityContext, EntityHandlers, EntityQuery, EntityRef,
-    EntityStartOptions, Failure, Operation, Orchestration, OrchestrationContext, Registry, Status,
+    EntityStartOptions, Failure, InstanceQuery, Operation, Orchestration, OrchestrationContext,
+    Payloads, Registry, Status,
 };
 use futures_util::TryStreamExt as _;
 
@@ -19,6 +23,7 @@ pub fn features() -> Vec<Feature> {
         row!("entity-call", counter_registry, call),
         row!("entity-locks", counter_registry, locks),
         row!("entity-query", counter_registry, query),
+        row!("schedules", schedule_registry, recurring),
     ]
 }
 
@@ -189,4 +194,69 @@ async fn query(hub: Hub) {
     until(&hub, &counters[0], None).await;
     let cleaning = EntityCleaning::default();
     hub.client.clean_entity_storage(cleaning).await.unwrap();
+}
+
+fn schedule_registry() -> Registry {
+    let registry = Registry::new().orchestration(&SEQUEL, sequel);
+    schedules::register(registry)
+}
+
+/// A part of a story that is told again and again.
+const SEQUEL: Orchestration<String, String> = Orchestration::new("sequel");
+
+async fn sequel(_: OrchestrationContext, title: String) -> Result<String, Failure> {
+    Ok(title)
+}
+
+async fn recurring(hub: Hub) {
+    let schedules = Schedules::new(&hub.client).with_timeout(DEADLINE);
+    let id = fresh("rounds");
+    let every_second = ScheduleOptions::new(Recurrence::Every(Duration::from_secs(1)));
+    let put = schedules.put(&id, &SEQUEL, &id, every_second.clone());
+    put.await.unwrap();
+
+    let rounds = InstanceQuery {
+        instance_id_prefix: Some(format!("{id}-")),
+        statuses: vec![Status::Completed],
+        payloads: Payloads::Include,
+        ..InstanceQuery::default()
+    };
+    let three = async {
+        loop {
+            let done = hub.client.query_all(rounds.clone());
+            let done: Vec<_> = done.try_collect().await.unwrap();
+            if done.len() >= 3 {
+                return done;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    for round in tokio::time::timeout(DEADLINE, three).await.unwrap() {
+        assert_eq!(round.output::<String>().unwrap(), id);
+    }
+    let schedule = schedules.get(&id).await.unwrap().unwrap();
+    assert_eq!(
+        (schedule.orchestration.as_str(), schedule.status),
+        ("sequel", ScheduleStatus::Active)
+    );
+    assert!(schedule.next_run_at > schedule.last_run_at);
+
+    schedules.pause(&id).await.unwrap();
+    let again = schedules.pause(&id).await;
+    assert!(matches!(again, Err(ScheduleError::InvalidState(_))));
+    let listed: Vec<_> = schedules.list().try_collect().await.unwrap();
+    let paused = listed.iter().find(|schedule| schedule.id == id).unwrap();
+    assert_eq!(
+        (paused.status, paused.next_run_at),
+        (ScheduleStatus::Paused, None)
+    );
+    schedules.resume(&id).await.unwrap();
+
+    let too_often = ScheduleOptions::new(Recurrence::Every(Duration::ZERO));
+    let refused = schedules.put(&id, &SEQUEL, &id, too_often).await;
+    assert!(matches!(refused, Err(ScheduleError::InvalidOptions(_))));
+    schedules.delete(&id).await.unwrap();
+    assert_eq!(schedules.get(&id).await.unwrap(), None);
+    let gone = schedules.resume(&id).await;
+    assert!(matches!(gone, Err(ScheduleError::NotFound(_))), "{gone:?}");
 }

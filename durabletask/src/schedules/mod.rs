@@ -1,0 +1,42 @@
+//! Recurring schedules: an orchestration is started again and again, by interval or
+//! by cron expression, for as long as the task hub is there.
+//!
+//! A schedule is a durable entity that signals itself, so nothing outside has to run
+//! for it: any worker of the hub that has called [`register`] keeps all of them going,
+//! and clients change them with [`Schedules`].
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use durabletask::schedules::{self, Recurrence, Schedules, ScheduleOptions};
+//! use durabletask::{Client, Connection, Failure, Orchestration, OrchestrationContext, Registry, Worker};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! const REPORT: Orchestration<String, ()> = Orchestration::new("report");
+//!
+//! async fn report(_: OrchestrationContext, _: String) -> Result<(), Failure> {
+//!     Ok(())
+//! }
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let connection = Connection::insecure("http://127.0.0.1:8080", "default")?;
+//! let registry = Registry::new().orchestration(&REPORT, report);
+//! let worker = Worker::builder(&connection).registry(schedules::register(registry)).build()?;
+//! let running = tokio::spawn(worker.run(CancellationToken::new()));
+//!
+//! let schedules = Schedules::new(&Client::new(&connection)?);
+//! let hourly = ScheduleOptions::new(Recurrence::Every(Duration::from_secs(3_600)));
+//! schedules.put("sales", &REPORT, &"sales".to_owned(), hourly).await?;
+//! println!("{:?}", schedules.get("sales").await?);
+//! # drop(running);
+//! # Ok(())
+//! # }
+//! ```
+
+mod client;
+mod entity;
+mod state;
+
+pub use client::{ScheduleError, Schedules};
+pub use entity::register;
+pub use state::{Recurrence, Schedule, ScheduleOptions, ScheduleStatus};
