@@ -1,5 +1,6 @@
 //! The side effects of an enrollment: reading pictures, checking URIs, storing secrets.
 
+mod account_request;
 mod decode_qr;
 pub mod picture;
 mod plan_import;
@@ -13,11 +14,13 @@ mod verify_decision;
 use std::sync::Arc;
 
 use countersign_enrollment::contract::{
-    DECODE_QR, PLAN_IMPORT, READ_CODES, STORE_SECRET, VALIDATE_URI, VERIFY_DECISION,
+    DECODE_QR, DESCRIBE_ACCOUNT, DISABLE_ACCOUNT, PLAN_IMPORT, PURGE_ACCOUNT, READ_CODES,
+    RESTORE_ACCOUNT, SEAL_ACCOUNT, STORE_SECRET, VALIDATE_URI, VERIFY_DECISION,
+    VERIFY_REQUEST_DECISION,
 };
 use countersign_enrollment::decision::DecisionKey;
 use countersign_enrollment::sealed::OpenKeyring;
-use durabletask_core::Registry;
+use durabletask_core::{Failure, Registry};
 use tokio::sync::Semaphore;
 
 use crate::vault::SecretVault;
@@ -51,9 +54,9 @@ impl Activities {
     #[must_use]
     pub fn register(self, registry: Registry) -> Registry {
         let (decode, validate, store) = (self.clone(), self.clone(), self.clone());
-        let (read, plan) = (self.clone(), self);
+        let (read, plan) = (self.clone(), self.clone());
         let verify = plan.clone();
-        registry
+        self.register_requests(registry)
             .activity(&DECODE_QR, move |_, input| {
                 let activities = decode.clone();
                 async move { activities.decode_qr(input).await }
@@ -77,6 +80,37 @@ impl Activities {
             .activity(&PLAN_IMPORT, move |_, input| {
                 let activities = plan.clone();
                 async move { activities.plan_import(&input).await }
+            })
+    }
+
+    /// The activities of requests.
+    fn register_requests(self, registry: Registry) -> Registry {
+        let (describe, verify, seal) = (self.clone(), self.clone(), self.clone());
+        let (disable, restore, purge) = (self.clone(), self.clone(), self);
+        registry
+            .activity(&DESCRIBE_ACCOUNT, move |_, input| {
+                let activities = describe.clone();
+                async move { activities.describe_account(&input).await }
+            })
+            .activity(&VERIFY_REQUEST_DECISION, move |_, input| {
+                let activities = verify.clone();
+                async move { Ok::<_, Failure>(activities.verify_request_decision(&input)) }
+            })
+            .activity(&SEAL_ACCOUNT, move |_, input| {
+                let activities = seal.clone();
+                async move { activities.seal_account(&input).await }
+            })
+            .activity(&DISABLE_ACCOUNT, move |_, input| {
+                let activities = disable.clone();
+                async move { activities.disable_account(&input).await }
+            })
+            .activity(&RESTORE_ACCOUNT, move |_, input| {
+                let activities = restore.clone();
+                async move { activities.restore_account(&input).await }
+            })
+            .activity(&PURGE_ACCOUNT, move |_, input| {
+                let activities = purge.clone();
+                async move { activities.purge_account(&input).await }
             })
     }
 }

@@ -4,8 +4,9 @@ use durabletask_core::{Activity, Event, Orchestration};
 use serde::{Deserialize, Serialize};
 
 use crate::account::{AccountPreview, TotpAccount};
+use crate::account_request::{AccountRequest, Asked, Claim, RequestOutcome};
 use crate::decision::RaisedDecision;
-use crate::ids::{EnrollmentId, ImportId};
+use crate::ids::{EnrollmentId, ImportId, RequestId};
 use crate::import::ImportList;
 use crate::import::job::{ImportOutcome, ImportRequest, PlannedAccount};
 use crate::otpauth::Warning;
@@ -43,6 +44,34 @@ pub const APPROVAL: Event<RaisedDecision> = Event::new("approval");
 /// Checks that the front door has signed a decision, after it had shown this account.
 pub const VERIFY_DECISION: Activity<VerifyDecision, VerifiedDecision> =
     Activity::new("verify-decision");
+
+/// Something that is to be done with an account, once it is approved. Its instance id is
+/// the request's id.
+pub const ACCOUNT_REQUEST: Orchestration<AccountRequest, RequestOutcome> =
+    Orchestration::new("account-request");
+
+/// Makes use of what a request has granted.
+pub const CLAIM: Event<Claim> = Event::new("claim");
+
+/// Tells what the vault has under an id, without its secret.
+pub const DESCRIBE_ACCOUNT: Activity<AccountRef, DescribedAccount> =
+    Activity::new("describe-account");
+
+/// Checks that the front door has signed a decision on a request.
+pub const VERIFY_REQUEST_DECISION: Activity<VerifyRequestDecision, VerifiedDecision> =
+    Activity::new("verify-request-decision");
+
+/// Seals an account for another installation.
+pub const SEAL_ACCOUNT: Activity<SealAccount, SealedAccount> = Activity::new("seal-account");
+
+/// Takes an account out of use.
+pub const DISABLE_ACCOUNT: Activity<AccountRef, AccountState> = Activity::new("disable-account");
+
+/// Brings an account back into use.
+pub const RESTORE_ACCOUNT: Activity<AccountRef, AccountState> = Activity::new("restore-account");
+
+/// Destroys an account that is out of use.
+pub const PURGE_ACCOUNT: Activity<AccountRef, AccountState> = Activity::new("purge-account");
 
 /// The input of [`DECODE_QR`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,4 +221,81 @@ pub struct ImportPlan {
     /// What is missing, or that there is too much.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<InputProblem>,
+}
+
+/// The input of activities on an account that the vault has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountRef {
+    /// The request that it is done for.
+    pub request: RequestId,
+    /// The account.
+    pub account: EnrollmentId,
+}
+
+/// The output of [`DESCRIBE_ACCOUNT`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "camelCase")]
+pub enum DescribedAccount {
+    /// It is in use.
+    Found {
+        /// What may be shown of it.
+        preview: AccountPreview,
+        /// What tells its secret from any other, see
+        /// [`DecisionKey::fingerprint`](crate::decision::DecisionKey::fingerprint).
+        fingerprint: String,
+    },
+    /// There is none, or it was deleted.
+    Unknown,
+}
+
+/// The input of [`VERIFY_REQUEST_DECISION`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifyRequestDecision {
+    /// The request that is decided on.
+    pub request: RequestId,
+    /// What will be done, and what approvers were shown.
+    pub asked: Asked,
+    /// What was raised.
+    pub decision: RaisedDecision,
+}
+
+/// The input of [`SEAL_ACCOUNT`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SealAccount {
+    /// The request that it is done for.
+    pub request: RequestId,
+    /// The account.
+    pub account: EnrollmentId,
+    /// The fingerprint of the secret that was approved.
+    pub fingerprint: String,
+    /// The other installation's key.
+    pub to: String,
+}
+
+/// The output of [`SEAL_ACCOUNT`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "camelCase")]
+pub enum SealedAccount {
+    /// Only the other installation can open it, and only for the account's id.
+    Sealed {
+        /// The account's URI.
+        package: Sealed<OtpauthText>,
+    },
+    /// There is no such account in use.
+    Unknown,
+}
+
+/// What the vault has under an account's id after an activity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "camelCase")]
+pub enum AccountState {
+    /// It is in use.
+    InUse,
+    /// It is out of use and can be brought back.
+    Disabled,
+    /// There is none, or no longer.
+    Gone,
 }

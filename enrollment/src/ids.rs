@@ -1,4 +1,4 @@
-//! Names: of an enrollment or an import, and of who asks for one or decides on it.
+//! Names: of an enrollment, an import or a request, and of who asks for one or decides on it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,6 +14,8 @@ use crate::sealed::ImportKey;
 const PREFIX: &str = "totp-";
 /// What every import's id begins with.
 const IMPORT_PREFIX: &str = "import-";
+/// What every request's id begins with.
+const REQUEST_PREFIX: &str = "request-";
 /// The longest name of a caller, in characters.
 const MAX_CALLER_CHARS: usize = 64;
 
@@ -65,49 +67,72 @@ impl EnrollmentId {
     }
 }
 
-/// The name of an import: `import-<uuid>` in lower case. It is the orchestration's
-/// instance id.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ImportId {
-    text: String,
-}
-
-impl ImportId {
-    /// A new id that nobody can guess (UUID version 4).
-    #[must_use]
-    pub fn random() -> Self {
-        Self::from_uuid(Uuid::new_v4())
-    }
-
-    /// The id with this UUID.
-    #[must_use]
-    pub fn from_uuid(uuid: Uuid) -> Self {
-        Self {
-            text: format!("{IMPORT_PREFIX}{}", uuid.hyphenated()),
+macro_rules! plain_id {
+    (
+        $(#[$doc:meta])* $name:ident, $prefix:ident,
+        $(#[$wrong_doc:meta])* $wrong:ident, $message:literal
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name {
+            text: String,
         }
-    }
 
-    /// The id as text, 43 characters.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
+        impl $name {
+            /// A new id that nobody can guess (UUID version 4).
+            #[must_use]
+            pub fn random() -> Self {
+                Self::from_uuid(Uuid::new_v4())
+            }
+
+            /// The id with this UUID.
+            #[must_use]
+            pub fn from_uuid(uuid: Uuid) -> Self {
+                Self {
+                    text: format!("{}{}", $prefix, uuid.hyphenated()),
+                }
+            }
+
+            /// The id as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.text
+            }
+        }
+
+        $(#[$wrong_doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+        #[error($message)]
+        pub struct $wrong;
+
+        impl FromStr for $name {
+            type Err = $wrong;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                uuid_after($prefix, text)
+                    .map(Self::from_uuid)
+                    .ok_or($wrong)
+            }
+        }
+    };
 }
 
-/// A text is not `import-` and a lower-case UUID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not an import's id; one looks like import-67e55044-10b1-426f-9247-bb680e5fe0c8")]
-pub struct NotAnImportId;
-
-impl FromStr for ImportId {
-    type Err = NotAnImportId;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        uuid_after(IMPORT_PREFIX, text)
-            .map(Self::from_uuid)
-            .ok_or(NotAnImportId)
-    }
-}
+plain_id!(
+    /// The name of an import: `import-<uuid>` in lower case. It is the orchestration's
+    /// instance id.
+    ImportId, IMPORT_PREFIX,
+    /// A text is not `import-` and a lower-case UUID.
+    NotAnImportId,
+    "not an import's id; one looks like import-67e55044-10b1-426f-9247-bb680e5fe0c8"
+);
+plain_id!(
+    /// The name of a request to do something with an account: `request-<uuid>` in lower
+    /// case. It is the orchestration's instance id.
+    RequestId, REQUEST_PREFIX,
+    /// A text is not `request-` and a lower-case UUID.
+    NotARequestId,
+    "not a request's id; one looks like request-67e55044-10b1-426f-9247-bb680e5fe0c8"
+);
 
 /// A text is not `totp-` and a lower-case UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -210,6 +235,7 @@ macro_rules! text_form {
 
 text_form!(EnrollmentId);
 text_form!(ImportId);
+text_form!(RequestId);
 text_form!(CallerId);
 
 #[cfg(test)]
@@ -247,6 +273,9 @@ mod tests {
         assert_eq!(id.to_string().parse(), Ok(id.clone()));
         assert!(id.as_str().parse::<EnrollmentId>().is_err());
         assert!(EnrollmentId::random().as_str().parse::<ImportId>().is_err());
+        let id = RequestId::random();
+        assert_eq!(id.to_string().parse(), Ok(id.clone()));
+        assert!(id.as_str().parse::<EnrollmentId>().is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! only effect is drawing random numbers for ids, keys and envelopes.
 
 pub mod account;
+pub mod account_request;
 pub mod contract;
 pub mod decision;
 pub mod foreign;

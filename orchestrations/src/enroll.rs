@@ -1,16 +1,22 @@
 //! One enrollment, from upload to stored secret.
 
+use chrono::{DateTime, Utc};
+use countersign_enrollment::account::{AccountPreview, TotpAccount};
 use countersign_enrollment::contract::{
-    DECODE_QR, DecodeQr, DecodedQr, STORE_SECRET, StoreSecret, VALIDATE_URI, ValidateUri,
-    ValidatedUri,
+    DECODE_QR, DecodeQr, DecodedQr, STORE_SECRET, StoreSecret, VALIDATE_URI, VERIFY_DECISION,
+    ValidateUri, ValidatedUri, VerifiedDecision, VerifyDecision,
 };
-use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::decision::{ApprovalDecision, RaisedDecision};
+use countersign_enrollment::ids::{CallerId, EnrollmentId};
+use countersign_enrollment::otpauth::Warning;
 use countersign_enrollment::outcome::EnrollmentOutcome;
 use countersign_enrollment::progress::Progress;
 use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
+use countersign_enrollment::sealed::Sealed;
 use durabletask_core::{Failure, OrchestrationContext, RetryPolicy, TaskOptions};
+use serde::Serialize;
 
-use crate::approval::{Asked, Decision, await_decision};
+use crate::approval::{Decision, Question, Terms, await_decision};
 use crate::policy;
 
 /// Enrolls one account: decode the picture (if it is one), check the URI, wait for an
@@ -79,11 +85,13 @@ pub async fn enroll(
                 account: account.clone(),
                 fingerprint,
                 requested_by: request.requested_by,
+            };
+            let terms = Terms {
                 deadline_seconds,
                 approvals,
                 signed,
             };
-            match await_decision(&ctx, &asked).await? {
+            match await_decision(&ctx, &asked, terms).await? {
                 Decision::Approved(decisions) => decisions,
                 Decision::Rejected(decision) => {
                     return Ok(EnrollmentOutcome::Rejected { preview, decision });
@@ -110,6 +118,51 @@ pub async fn enroll(
         approval: approvals.pop(),
         earlier_approvals: approvals,
     })
+}
+
+/// What is decided on.
+struct Asked {
+    enrollment: EnrollmentId,
+    preview: AccountPreview,
+    warnings: Vec<Warning>,
+    account: Sealed<TotpAccount>,
+    fingerprint: String,
+    requested_by: CallerId,
+}
+
+impl Question for Asked {
+    fn requested_by(&self) -> &CallerId {
+        &self.requested_by
+    }
+
+    fn can_be_taken_back(&self) -> bool {
+        false
+    }
+
+    fn status(&self, deadline: DateTime<Utc>, agreed: &[ApprovalDecision]) -> impl Serialize {
+        Progress::AwaitingApproval {
+            preview: self.preview.clone(),
+            warnings: self.warnings.clone(),
+            requested_by: self.requested_by.clone(),
+            deadline,
+            fingerprint: self.fingerprint.clone(),
+            approved_by: agreed.iter().map(|decision| decision.by.clone()).collect(),
+        }
+    }
+
+    async fn is_signed(
+        &self,
+        ctx: &OrchestrationContext,
+        raised: &RaisedDecision,
+    ) -> Result<bool, Failure> {
+        let input = VerifyDecision {
+            enrollment: self.enrollment.clone(),
+            account: self.account.clone(),
+            decision: raised.clone(),
+        };
+        let verified = ctx.call_activity_with(&VERIFY_DECISION, &input, retried(policy::READ));
+        Ok(verified.await? == VerifiedDecision::Authentic)
+    }
 }
 
 pub(crate) fn retried(retry: RetryPolicy) -> TaskOptions {

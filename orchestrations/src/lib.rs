@@ -1,16 +1,18 @@
-//! The enrollment story: deterministic code only.
+//! The stories of enrollments, imports and requests: deterministic code only.
 //!
 //! What is decided here is decided from inputs, results and the replay clock. The
 //! orchestration sees previews and sealed values, never a picture, a URI or a secret.
 
+mod account_request;
 mod approval;
 mod enroll;
 mod import;
 pub mod policy;
 
-use countersign_enrollment::contract::{ENROLL, IMPORT};
+use countersign_enrollment::contract::{ACCOUNT_REQUEST, ENROLL, IMPORT};
 use durabletask_core::Registry;
 
+pub use account_request::account_request;
 pub use enroll::enroll;
 pub use import::import;
 
@@ -20,4 +22,5 @@ pub fn register(registry: Registry) -> Registry {
     registry
         .orchestration(&ENROLL, enroll)
         .orchestration(&IMPORT, import)
+        .orchestration(&ACCOUNT_REQUEST, account_request)
 }

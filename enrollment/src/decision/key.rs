@@ -13,9 +13,11 @@ use zeroize::Zeroizing;
 
 use super::{ApprovalDecision, RaisedDecision, Signature};
 use crate::account::{AccountPreview, TotpAccount};
-use crate::ids::EnrollmentId;
+use crate::account_request::Asked;
+use crate::ids::{EnrollmentId, RequestId};
 
 const SIGNATURE: &[u8] = b"countersign decision v1";
+const REQUEST_SIGNATURE: &[u8] = b"countersign request decision v1";
 const FINGERPRINT: &[u8] = b"countersign secret fingerprint v1";
 /// How many bytes of a fingerprint are kept: enough that no two secrets share one.
 const FINGERPRINT_BYTES: usize = 16;
@@ -74,18 +76,24 @@ impl DecisionKey {
         decision: ApprovalDecision,
         shown: Shown<'_>,
     ) -> Result<RaisedDecision, DecisionKeyError> {
-        let mut nonce = [0; 16];
-        SysRng
-            .try_fill_bytes(&mut nonce)
-            .map_err(|_| DecisionKeyError::Random)?;
-        let nonce = HEXLOWER.encode(&nonce);
-        let mac = self.signature(enrollment, &decision, &nonce, shown)?;
-        Ok(RaisedDecision {
-            decision,
-            signature: Some(Signature {
-                mac: HEXLOWER.encode(&mac.finalize().into_bytes()),
-                nonce,
-            }),
+        signed(decision, |decision, nonce| {
+            self.signature(enrollment, decision, nonce, shown)
+        })
+    }
+
+    /// Signs what was decided on a request after `asked` was shown.
+    ///
+    /// # Errors
+    ///
+    /// [`DecisionKeyError`].
+    pub fn sign_request(
+        &self,
+        request: &RequestId,
+        decision: ApprovalDecision,
+        asked: &Asked,
+    ) -> Result<RaisedDecision, DecisionKeyError> {
+        signed(decision, |decision, nonce| {
+            self.request_signature(request, decision, nonce, asked)
         })
     }
 
@@ -99,14 +107,23 @@ impl DecisionKey {
         raised: &RaisedDecision,
         shown: Shown<'_>,
     ) -> bool {
-        let Some(signature) = &raised.signature else {
-            return false;
-        };
-        let Ok(claimed) = HEXLOWER.decode(signature.mac.as_bytes()) else {
-            return false;
-        };
-        self.signature(enrollment, &raised.decision, &signature.nonce, shown)
-            .is_ok_and(|mac| mac.verify_slice(&claimed).is_ok())
+        holds(raised, |decision, nonce| {
+            self.signature(enrollment, decision, nonce, shown)
+        })
+    }
+
+    /// Whether the front door has signed exactly this decision on this request, after
+    /// exactly `asked` was shown.
+    #[must_use]
+    pub fn has_signed_request(
+        &self,
+        request: &RequestId,
+        raised: &RaisedDecision,
+        asked: &Asked,
+    ) -> bool {
+        holds(raised, |decision, nonce| {
+            self.request_signature(request, decision, nonce, asked)
+        })
     }
 
     fn signature(
@@ -117,29 +134,51 @@ impl DecisionKey {
         shown: Shown<'_>,
     ) -> Result<Hmac<Sha256>, DecisionKeyError> {
         let preview = shown.preview;
-        let decided_at = decision
-            .decided_at
-            .to_rfc3339_opts(SecondsFormat::Millis, true);
-        let text = |text: &Option<String>| match text {
-            Some(text) => format!("+{text}"),
-            None => String::new(),
-        };
         // Field by field, so that a member that a later release adds to what is shown
         // does not make its front door and an older worker disagree.
         self.mac(&[
             SIGNATURE,
             enrollment.as_str().as_bytes(),
-            if decision.approved { b"yes" } else { b"no" },
+            word(decision),
             decision.by.as_str().as_bytes(),
-            text(&decision.comment).as_bytes(),
-            decided_at.as_bytes(),
+            optional(decision.comment.as_deref()).as_bytes(),
+            moment(decision).as_bytes(),
             nonce.as_bytes(),
-            text(&preview.issuer).as_bytes(),
+            optional(preview.issuer.as_deref()).as_bytes(),
             preview.account_name.as_bytes(),
             preview.algorithm.as_str().as_bytes(),
             &[preview.digits],
             &preview.period.to_be_bytes(),
             shown.fingerprint.as_bytes(),
+        ])
+    }
+
+    fn request_signature(
+        &self,
+        request: &RequestId,
+        decision: &ApprovalDecision,
+        nonce: &str,
+        asked: &Asked,
+    ) -> Result<Hmac<Sha256>, DecisionKeyError> {
+        let preview = &asked.preview;
+        self.mac(&[
+            REQUEST_SIGNATURE,
+            request.as_str().as_bytes(),
+            word(decision),
+            decision.by.as_str().as_bytes(),
+            optional(decision.comment.as_deref()).as_bytes(),
+            moment(decision).as_bytes(),
+            nonce.as_bytes(),
+            asked.account.as_str().as_bytes(),
+            asked.act.terms().as_bytes(),
+            asked.requested_by.as_str().as_bytes(),
+            optional(asked.reason.as_deref()).as_bytes(),
+            optional(preview.issuer.as_deref()).as_bytes(),
+            preview.account_name.as_bytes(),
+            preview.algorithm.as_str().as_bytes(),
+            &[preview.digits],
+            &preview.period.to_be_bytes(),
+            asked.fingerprint.as_bytes(),
         ])
     }
 
@@ -153,6 +192,59 @@ impl DecisionKey {
         }
         Ok(mac)
     }
+}
+
+/// A decision with the signature that `mac` makes of it and a new nonce.
+fn signed(
+    decision: ApprovalDecision,
+    mac: impl FnOnce(&ApprovalDecision, &str) -> Result<Hmac<Sha256>, DecisionKeyError>,
+) -> Result<RaisedDecision, DecisionKeyError> {
+    let mut nonce = [0; 16];
+    SysRng
+        .try_fill_bytes(&mut nonce)
+        .map_err(|_| DecisionKeyError::Random)?;
+    let nonce = HEXLOWER.encode(&nonce);
+    let mac = mac(&decision, &nonce)?;
+    Ok(RaisedDecision {
+        decision,
+        signature: Some(Signature {
+            mac: HEXLOWER.encode(&mac.finalize().into_bytes()),
+            nonce,
+        }),
+    })
+}
+
+/// Whether a decision carries the signature that `mac` makes of it. Takes as long for a
+/// wrong signature as for a right one.
+fn holds(
+    raised: &RaisedDecision,
+    mac: impl FnOnce(&ApprovalDecision, &str) -> Result<Hmac<Sha256>, DecisionKeyError>,
+) -> bool {
+    let Some(signature) = &raised.signature else {
+        return false;
+    };
+    let Ok(claimed) = HEXLOWER.decode(signature.mac.as_bytes()) else {
+        return false;
+    };
+    mac(&raised.decision, &signature.nonce).is_ok_and(|mac| mac.verify_slice(&claimed).is_ok())
+}
+
+fn word(decision: &ApprovalDecision) -> &'static [u8] {
+    if decision.approved { b"yes" } else { b"no" }
+}
+
+/// Tells no text from an empty one.
+fn optional(text: Option<&str>) -> String {
+    match text {
+        Some(text) => format!("+{text}"),
+        None => String::new(),
+    }
+}
+
+fn moment(decision: &ApprovalDecision) -> String {
+    decision
+        .decided_at
+        .to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 impl fmt::Debug for DecisionKey {

@@ -1,0 +1,280 @@
+//! One request on an account that is in the vault: look it up, wait for an approval, do it.
+
+use chrono::{DateTime, Utc};
+use countersign_enrollment::account_request::{
+    AccountRequest, Act, Asked, RequestOutcome, RequestProgress,
+};
+use countersign_enrollment::contract::{
+    APPROVAL, AccountRef, AccountState, CLAIM, DESCRIBE_ACCOUNT, DISABLE_ACCOUNT, DescribedAccount,
+    PURGE_ACCOUNT, RESTORE_ACCOUNT, SEAL_ACCOUNT, SealAccount, SealedAccount,
+    VERIFY_REQUEST_DECISION, VerifiedDecision, VerifyRequestDecision,
+};
+use countersign_enrollment::decision::{ApprovalDecision, RaisedDecision};
+use countersign_enrollment::ids::{CallerId, RequestId};
+use countersign_enrollment::request::Approval;
+use durabletask_core::{Activity, Either, Failure, OrchestrationContext, select};
+use serde::Serialize;
+
+use crate::approval::{Decision, Question, Terms, after, await_decision, counted};
+use crate::enroll::retried;
+use crate::policy;
+
+/// Does something with an account, once enough people have agreed. For as long as it can
+/// be undone, one who decides against it stops it and brings things back.
+///
+/// # Errors
+///
+/// Only when the system could not do its work. A refusal, a missed deadline and an account
+/// that is gone are outcomes.
+pub async fn account_request(
+    ctx: OrchestrationContext,
+    request: AccountRequest,
+) -> Result<RequestOutcome, Failure> {
+    // The instance id is the request's id, and an instance started under any other kind
+    // of name is nobody's request.
+    let id: RequestId = ctx
+        .instance_id()
+        .parse()
+        .map_err(|error| Failure::from(error).permanent())?;
+    let account = AccountRef {
+        request: id,
+        account: request.account,
+    };
+    let described = ctx.call_activity_with(&DESCRIBE_ACCOUNT, &account, retried(policy::STORE));
+    let (preview, fingerprint) = match described.await? {
+        DescribedAccount::Found {
+            preview,
+            fingerprint,
+        } => (preview, fingerprint),
+        DescribedAccount::Unknown => return Ok(RequestOutcome::Unavailable),
+    };
+    let mut run = Run {
+        ctx,
+        asked: Asked {
+            account: account.account.clone(),
+            act: request.act,
+            preview,
+            fingerprint,
+            requested_by: request.requested_by,
+            reason: request.reason,
+        },
+        account,
+        terms: Terms {
+            deadline_seconds: 0,
+            approvals: 0,
+            signed: true,
+        },
+        approvals: Vec::new(),
+    };
+    if let Approval::Required {
+        deadline_seconds,
+        approvals,
+        signed,
+    } = request.approval
+    {
+        run.terms = Terms {
+            deadline_seconds,
+            approvals,
+            signed,
+        };
+        match await_decision(&run.ctx, &run, run.terms).await? {
+            Decision::Approved(decisions) => run.approvals = decisions,
+            Decision::Rejected(decision) => return Ok(run.refused(decision)),
+            Decision::Expired(deadline) => {
+                let asked = run.asked;
+                return Ok(RequestOutcome::Expired { asked, deadline });
+            }
+        }
+    }
+    match run.asked.act.clone() {
+        Act::Read { reads, seconds } => run.grant(reads, seconds).await,
+        Act::Export { seconds } => run.grant(1, seconds).await,
+        Act::Transfer { to } => run.transfer(to).await,
+        Act::Delete { seconds } => run.delete(seconds).await,
+    }
+}
+
+/// A request that has begun.
+struct Run {
+    ctx: OrchestrationContext,
+    account: AccountRef,
+    asked: Asked,
+    terms: Terms,
+    approvals: Vec<ApprovalDecision>,
+}
+
+impl Run {
+    /// Lets claims through: at most `most`, and for `seconds`.
+    async fn grant(self, most: u32, seconds: u64) -> Result<RequestOutcome, Failure> {
+        let until = after(&self.ctx, seconds);
+        let mut over = self.ctx.create_timer_at(until);
+        let mut claims: Vec<String> = Vec::new();
+        let mut claim = self.ctx.wait_for_event(&CLAIM);
+        let mut decision = self.ctx.wait_for_event(&APPROVAL);
+        while claims.len() < usize::try_from(most).unwrap_or(usize::MAX) {
+            self.ctx.set_custom_status(&RequestProgress::Granted {
+                asked: self.asked.clone(),
+                approvals: self.approvals.clone(),
+                until,
+                claims: claims.clone(),
+            })?;
+            let raised = select(&mut claim, &mut decision);
+            match select(raised, &mut over).await {
+                Either::Left(Either::Left(claimed)) => {
+                    claim = self.ctx.wait_for_event(&CLAIM);
+                    match claimed {
+                        Ok(claimed) if !claims.contains(&claimed.id) => claims.push(claimed.id),
+                        Ok(_) => tracing::warn!("ignored a repeated claim"),
+                        Err(error) => tracing::warn!(%error, "ignored a claim"),
+                    }
+                }
+                Either::Left(Either::Right(raised)) => {
+                    decision = self.ctx.wait_for_event(&APPROVAL);
+                    if let Some(refusal) = self.refusal(raised).await? {
+                        return Ok(self.refused(refusal));
+                    }
+                }
+                Either::Right(()) => break,
+            }
+        }
+        if claims.is_empty() {
+            return Ok(RequestOutcome::Lapsed {
+                asked: self.asked,
+                approvals: self.approvals,
+            });
+        }
+        Ok(RequestOutcome::Done {
+            asked: self.asked,
+            approvals: self.approvals,
+            claims,
+            package: None,
+        })
+    }
+
+    /// Seals the account for `to`, then takes it out of use here.
+    async fn transfer(self, to: String) -> Result<RequestOutcome, Failure> {
+        self.ctx.set_custom_status(&RequestProgress::Acting {
+            asked: self.asked.clone(),
+            approvals: self.approvals.clone(),
+        })?;
+        let input = SealAccount {
+            request: self.account.request.clone(),
+            account: self.account.account.clone(),
+            fingerprint: self.asked.fingerprint.clone(),
+            to,
+        };
+        let sealed = self
+            .ctx
+            .call_activity_with(&SEAL_ACCOUNT, &input, retried(policy::STORE));
+        let package = match sealed.await? {
+            SealedAccount::Sealed { package } => package,
+            SealedAccount::Unknown => return Ok(RequestOutcome::Unavailable),
+        };
+        self.change(&DISABLE_ACCOUNT).await?;
+        Ok(RequestOutcome::Done {
+            asked: self.asked,
+            approvals: self.approvals,
+            claims: Vec::new(),
+            package: Some(package),
+        })
+    }
+
+    /// Takes the account out of use, and destroys it after `seconds` unless somebody
+    /// decides against it.
+    async fn delete(self, seconds: u64) -> Result<RequestOutcome, Failure> {
+        self.ctx.set_custom_status(&RequestProgress::Acting {
+            asked: self.asked.clone(),
+            approvals: self.approvals.clone(),
+        })?;
+        if self.change(&DISABLE_ACCOUNT).await? == AccountState::Gone {
+            return Ok(RequestOutcome::Unavailable);
+        }
+        let at = after(&self.ctx, seconds);
+        let mut due = self.ctx.create_timer_at(at);
+        self.ctx.set_custom_status(&RequestProgress::Removing {
+            asked: self.asked.clone(),
+            approvals: self.approvals.clone(),
+            at,
+        })?;
+        while let Either::Left(raised) = select(self.ctx.wait_for_event(&APPROVAL), &mut due).await
+        {
+            if let Some(refusal) = self.refusal(raised).await? {
+                self.change(&RESTORE_ACCOUNT).await?;
+                return Ok(self.refused(refusal));
+            }
+        }
+        let asked = self.asked.clone();
+        match self.change(&PURGE_ACCOUNT).await? {
+            AccountState::InUse | AccountState::Disabled => Ok(RequestOutcome::Kept { asked }),
+            AccountState::Gone => Ok(RequestOutcome::Done {
+                asked,
+                approvals: self.approvals,
+                claims: Vec::new(),
+                package: None,
+            }),
+        }
+    }
+
+    async fn change(
+        &self,
+        activity: &'static Activity<AccountRef, AccountState>,
+    ) -> Result<AccountState, Failure> {
+        let changed = self
+            .ctx
+            .call_activity_with(activity, &self.account, retried(policy::STORE));
+        Ok(changed.await?)
+    }
+
+    /// The refusal that was raised after the approval, if it is one and counts.
+    async fn refusal(
+        &self,
+        raised: Result<RaisedDecision, durabletask_core::TaskError>,
+    ) -> Result<Option<ApprovalDecision>, Failure> {
+        if raised.as_ref().is_ok_and(|raised| raised.decision.approved) {
+            return Ok(None);
+        }
+        counted(&self.ctx, self, self.terms, &self.approvals, raised).await
+    }
+
+    fn refused(self, decision: ApprovalDecision) -> RequestOutcome {
+        let asked = self.asked;
+        if decision.by == asked.requested_by {
+            RequestOutcome::Withdrawn { asked, decision }
+        } else {
+            RequestOutcome::Rejected { asked, decision }
+        }
+    }
+}
+
+impl Question for Run {
+    fn requested_by(&self) -> &CallerId {
+        &self.asked.requested_by
+    }
+
+    fn can_be_taken_back(&self) -> bool {
+        true
+    }
+
+    fn status(&self, deadline: DateTime<Utc>, agreed: &[ApprovalDecision]) -> impl Serialize {
+        RequestProgress::AwaitingApproval {
+            asked: self.asked.clone(),
+            deadline,
+            approved_by: agreed.iter().map(|decision| decision.by.clone()).collect(),
+        }
+    }
+
+    async fn is_signed(
+        &self,
+        ctx: &OrchestrationContext,
+        raised: &RaisedDecision,
+    ) -> Result<bool, Failure> {
+        let input = VerifyRequestDecision {
+            request: self.account.request.clone(),
+            asked: self.asked.clone(),
+            decision: raised.clone(),
+        };
+        let verified =
+            ctx.call_activity_with(&VERIFY_REQUEST_DECISION, &input, retried(policy::READ));
+        Ok(verified.await? == VerifiedDecision::Authentic)
+    }
+}
