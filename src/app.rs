@@ -312,6 +312,7 @@ impl Running {
                 timeout: config.approval_timeout,
                 always: config.require_approval,
                 approvals: config.approvals,
+                request_approvals: config.request_approvals,
                 unsigned_counts: config.dashboard_approvals,
             },
             Arc::clone(&clock),

@@ -82,6 +82,8 @@ pub struct Config {
     pub require_approval: bool,
     /// How many people have to agree where approval is needed: 1 to 10.
     pub approvals: u8,
+    /// How many people have to agree to a request on an account: 0 to 10.
+    pub request_approvals: u8,
     /// Whether a decision counts that was raised past the front door.
     pub dashboard_approvals: bool,
     /// Whether callers have to say who they are.
@@ -113,6 +115,7 @@ impl fmt::Debug for Config {
             .field("approval_timeout", &self.approval_timeout)
             .field("require_approval", &self.require_approval)
             .field("approvals", &self.approvals)
+            .field("request_approvals", &self.request_approvals)
             .field("dashboard_approvals", &self.dashboard_approvals)
             .field("auth", &self.auth)
             .field("task_hub", &self.task_hub)
@@ -138,6 +141,7 @@ impl Config {
             approval_timeout: Duration::from_secs(72 * 3600),
             require_approval: false,
             approvals: 1,
+            request_approvals: 1,
             dashboard_approvals: false,
             auth: AuthMode::Token,
             task_hub: "default".to_owned(),

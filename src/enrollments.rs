@@ -3,6 +3,7 @@
 
 mod imports;
 mod list;
+mod requests;
 mod snapshot;
 
 use std::error::Error as StdError;
@@ -28,6 +29,7 @@ use crate::telemetry;
 
 pub(crate) use imports::{ImportSnapshot, NewImport};
 pub(crate) use list::{Cursor, ListQuery};
+pub(crate) use requests::{NewRequest, RequestQuery, RequestSnapshot, RequestStage};
 pub(crate) use snapshot::{Snapshot, Stage};
 
 /// How often a followed enrollment is looked at: quickly at first, when steps take
@@ -54,6 +56,10 @@ pub(crate) enum EnrollmentError {
     ApprovalExpired,
     #[error("already ended")]
     AlreadyEnded,
+    #[error("no such request")]
+    RequestUnknown,
+    #[error("nothing is granted by the request, or no longer")]
+    NotGranted,
     #[error("the task hub does not answer")]
     HubUnavailable(#[source] Box<dyn StdError + Send + Sync>),
     #[error("the enrollment could not be handled")]
@@ -78,6 +84,15 @@ trait Seen: Sized {
     fn fingerprint(&self) -> &str;
 }
 
+/// What can be followed from stage to stage.
+trait Staged: Seen {
+    type Stage: Copy + PartialEq;
+    fn id(&self) -> &str;
+    fn stage(&self) -> Self::Stage;
+    /// Whether nothing more will happen.
+    fn has_ended(&self) -> bool;
+}
+
 /// Starts, follows, decides and ends enrollments.
 pub(crate) struct Enrollments {
     client: Client,
@@ -97,6 +112,8 @@ pub(crate) struct ApprovalPolicy {
     pub(crate) always: bool,
     /// How many people have to agree.
     pub(crate) approvals: u8,
+    /// How many people have to agree to a request on an account; nobody has to if 0.
+    pub(crate) request_approvals: u8,
     /// Whether a decision counts that was raised past the front door.
     pub(crate) unsigned_counts: bool,
 }
@@ -215,17 +232,28 @@ impl Enrollments {
         since: Stage,
         time: Duration,
     ) -> Result<Snapshot, EnrollmentError> {
+        self.until_past(snapshot, since, time).await
+    }
+
+    /// The same of anything that has stages.
+    async fn until_past<S: Staged>(
+        &self,
+        seen: S,
+        since: S::Stage,
+        time: Duration,
+    ) -> Result<S, EnrollmentError> {
         let until = Instant::now() + time;
-        let mut latest = snapshot;
+        let mut latest = seen;
         let mut pause = FIRST_LOOK;
-        while latest.stage == since && !latest.stage.has_ended() {
+        while latest.stage() == since && !latest.has_ended() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
             let ended = async {
-                let id = latest.id.as_str();
-                let waited = self.client.wait_for_completion(id, Payloads::Omit, left);
+                let waited = self
+                    .client
+                    .wait_for_completion(latest.id(), Payloads::Omit, left);
                 // A wait that fails at once must not turn this into a busy loop;
                 // the looks at their own pace meet the same failure.
                 if waited.await.is_err() {
@@ -237,7 +265,7 @@ impl Enrollments {
                 () = tokio::time::sleep(pause.min(left)) => {}
             }
             pause = (pause * 2).min(SLOWEST_LOOK);
-            latest = self.get(&latest.id, None).await?;
+            latest = self.look(latest.id(), None).await?;
         }
         Ok(latest)
     }
@@ -352,13 +380,21 @@ impl Enrollments {
     /// Whether somebody else has to agree: asked for, or a rule of this server.
     fn approval(&self, asked: bool) -> Approval {
         if asked || self.policy.always {
-            Approval::Required {
-                deadline_seconds: self.policy.timeout.as_secs(),
-                approvals: self.policy.approvals,
-                signed: !self.policy.unsigned_counts,
-            }
+            self.required(self.policy.approvals)
         } else {
             Approval::NotRequired
+        }
+    }
+
+    /// The approval of this many people, by the rules of this server; of nobody if 0.
+    fn required(&self, approvals: u8) -> Approval {
+        if approvals == 0 {
+            return Approval::NotRequired;
+        }
+        Approval::Required {
+            deadline_seconds: self.policy.timeout.as_secs(),
+            approvals,
+            signed: !self.policy.unsigned_counts,
         }
     }
 

@@ -8,16 +8,16 @@
 // The test itself is not replayed.
 #![allow(clippy::disallowed_methods)]
 
-use std::fs;
-use std::path::PathBuf;
+mod golden;
+
 use std::time::Duration;
 
 use countersign_enrollment::contract::{APPROVAL, ENROLL};
 use countersign_enrollment::outcome::EnrollmentOutcome;
 use countersign_enrollment::request::EnrollmentRequest;
 use countersign_orchestrations::register;
-use durabletask_core::testing::{TestHub, TestRun, TestStatus, replay_history};
-use durabletask_core::{Failure, HistoryEvent, HistoryPayload, Registry};
+use durabletask_core::testing::{TestHub, TestRun, TestStatus};
+use durabletask_core::{Failure, HistoryPayload, Registry};
 use serde_json::{Value, json};
 
 const ID: &str = "totp-5f0c3b1e-9a53-4d5e-8f2a-2b6f6f1a7c11";
@@ -95,22 +95,8 @@ fn calls(run: &TestRun<EnrollmentOutcome>) -> Vec<&str> {
     run.calls.iter().map(|(name, _)| name.as_str()).collect()
 }
 
-/// Asserts that the run's history is the stored one and that the stored one replays.
 fn assert_golden(name: &str, run: &TestRun<EnrollmentOutcome>) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(format!("{name}.json"));
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        let text = serde_json::to_string_pretty(&run.history).unwrap();
-        fs::write(&path, text + "\n").unwrap();
-    }
-    let text = fs::read_to_string(&path).expect("the golden history exists");
-    let golden: Vec<HistoryEvent> = serde_json::from_str(&text).unwrap();
-    replay_history(register(Registry::new()), ID, &golden).expect("the stored history replays");
-    assert_eq!(
-        run.history, golden,
-        "{name} makes the history it used to make"
-    );
+    golden::assert_golden(ID, name, run);
 }
 
 #[test]

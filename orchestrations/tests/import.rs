@@ -6,15 +6,16 @@
 // The test itself is not replayed.
 #![allow(clippy::disallowed_methods)]
 
-use std::fs;
-use std::path::PathBuf;
+mod golden;
+
 use std::time::Duration;
 
 use countersign_enrollment::contract::IMPORT;
 use countersign_enrollment::import::job::{ImportOutcome, ImportRequest, ImportResult};
 use countersign_orchestrations::{policy, register};
-use durabletask_core::testing::{TestHub, TestRun, epoch, replay_history};
-use durabletask_core::{Failure, HistoryEvent, Registry};
+use durabletask_core::testing::{TestHub, TestRun, epoch};
+use durabletask_core::{Failure, Registry};
+use golden::assert_golden;
 use serde_json::{Value, json};
 
 const ID: &str = "import-5f0c3b1e-9a53-4d5e-8f2a-2b6f6f1a7c11";
@@ -91,24 +92,6 @@ fn results(run: &TestRun<ImportOutcome>) -> Vec<ImportResult> {
         .collect()
 }
 
-/// Asserts that the run's history is the stored one and that the stored one replays.
-fn assert_golden(name: &str, run: &TestRun<ImportOutcome>) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(format!("{name}.json"));
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        let text = serde_json::to_string_pretty(&run.history).unwrap();
-        fs::write(&path, text + "\n").unwrap();
-    }
-    let text = fs::read_to_string(&path).expect("the golden history exists");
-    let golden: Vec<HistoryEvent> = serde_json::from_str(&text).unwrap();
-    replay_history(register(Registry::new()), ID, &golden).expect("the stored history replays");
-    assert_eq!(
-        run.history, golden,
-        "{name} makes the history it used to make"
-    );
-}
-
 #[test]
 fn every_account_has_its_own_end() {
     let plan = json!({
@@ -147,7 +130,7 @@ fn every_account_has_its_own_end() {
         problems,
         [(Some(2), "qr-not-found"), (None, "export-parts-missing")]
     );
-    assert_golden("import", &run);
+    assert_golden(ID, "import", &run);
 }
 
 #[test]
@@ -159,7 +142,7 @@ fn a_dry_run_and_what_was_not_picked_start_nothing() {
         plan.clone(),
     );
     assert_eq!(results(&dry), [ImportResult::NotPicked, ImportResult::New]);
-    assert_golden("import-dry-run", &dry);
+    assert_golden(ID, "import-dry-run", &dry);
     let picked = run(&request(sources, json!({ "pick": [2, 9] })), plan);
     assert_eq!(
         results(&picked),

@@ -1,6 +1,7 @@
 //! Who may do what: the administrator's token, API keys, browser sessions, roles.
 
 mod grants;
+mod guarded;
 mod identity;
 mod keys;
 mod oidc;
@@ -8,6 +9,8 @@ mod role;
 mod schema;
 pub mod secret;
 mod session;
+
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use zeroize::Zeroizing;
@@ -118,6 +121,21 @@ impl Access {
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError> {
         Ok(!caller.granted_only || self.keys.take_read(caller, account, now)?)
+    }
+
+    /// Whether an account's codes are read with an approval only.
+    pub(crate) fn is_guarded(&self, account: &str) -> Result<bool, KeyError> {
+        self.keys.is_guarded(account)
+    }
+
+    /// All such accounts.
+    pub(crate) fn guarded(&self) -> Result<BTreeSet<String>, KeyError> {
+        self.keys.guarded()
+    }
+
+    /// Sets whether an account's codes are read with an approval only.
+    pub(crate) fn guard(&self, account: &str, guarded: bool) -> Result<(), KeyError> {
+        self.keys.guard(account, guarded)
     }
 
     /// Whether a caller reads only what was granted to it.

@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::keys::KeyError;
 
 /// Each step from one version, kept in the database itself, to the next.
-pub(super) const STEPS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
+pub(super) const STEPS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 const VERSION_1: &str = "
 CREATE TABLE keys (
@@ -50,6 +50,13 @@ INSERT INTO grants_by_name (kind, grantee, account, until, reads_left)
     FROM grants JOIN keys ON keys.id = grants.key_id;
 DROP TABLE grants;
 ALTER TABLE grants_by_name RENAME TO grants;
+";
+
+/// Accounts whose codes are read with an approval only.
+const VERSION_4: &str = "
+CREATE TABLE guarded (
+    account TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Makes the tables, or brings those of an older release up to date.

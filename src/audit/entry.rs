@@ -19,9 +19,9 @@ pub enum Action {
     Enroll,
     /// Asked for many accounts to be enrolled, or what would be.
     Import,
-    /// Approved an enrollment.
+    /// Approved an enrollment or a request.
     Approve,
-    /// Rejected an enrollment.
+    /// Rejected an enrollment or a request.
     Reject,
     /// Ended an enrollment or import that was running.
     Terminate,
@@ -45,6 +45,20 @@ pub enum Action {
     Grant,
     /// Took that back.
     Withdraw,
+    /// Asked to read an account's codes for a while.
+    RequestRead,
+    /// Asked for an account's URI.
+    RequestExport,
+    /// Asked to hand an account to another installation.
+    RequestTransfer,
+    /// Asked to destroy an account.
+    RequestDelete,
+    /// Took a request back, or stopped what it had started.
+    CancelRequest,
+    /// Was given an account's URI.
+    Export,
+    /// Set whether an account's codes are read with an approval only.
+    Guard,
     /// Read this record.
     ReadAudit,
 }
@@ -69,6 +83,13 @@ impl Action {
             Self::RevokeKey => "revoke-key",
             Self::Grant => "grant",
             Self::Withdraw => "withdraw",
+            Self::RequestRead => "request-read",
+            Self::RequestExport => "request-export",
+            Self::RequestTransfer => "request-transfer",
+            Self::RequestDelete => "request-delete",
+            Self::CancelRequest => "cancel-request",
+            Self::Export => "export",
+            Self::Guard => "guard",
             Self::ReadAudit => "read-audit",
         }
     }

@@ -87,6 +87,8 @@ fn effective(config: &Config) -> Value {
             .unwrap_or("the dashboard of this process"),
         "approval-timeout": seconds(config.approval_timeout),
         "require-approval": config.require_approval,
+        "approvals": config.approvals,
+        "request-approvals": config.request_approvals,
         "auth": auth,
         "admin-token": if config.admin_token.is_some() {
             "set (hidden)"

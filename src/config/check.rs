@@ -85,6 +85,13 @@ impl Settings {
                 "approvals is a number from 1 to {MAX_APPROVALS}, not {number}"
             )),
         }
+        match self.request_approvals {
+            None => {}
+            Some(number @ 0..=MAX_APPROVALS) => config.request_approvals = number,
+            Some(number) => problems.push(format!(
+                "request-approvals is a number from 0 to {MAX_APPROVALS}, not {number}"
+            )),
+        }
         if let Some(text) = &self.approval_timeout {
             match duration::parse(text) {
                 Ok(time) if time >= Duration::from_secs(1) => config.approval_timeout = time,

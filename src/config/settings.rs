@@ -35,6 +35,9 @@ pub struct Settings {
     /// How many people other than the requester have to agree, 1 to 10 [env: COUNTERSIGN_APPROVALS] [default: 1]
     #[arg(long, value_name = "NUMBER")]
     pub approvals: Option<u8>,
+    /// How many people have to agree to a request to read, export, transfer or delete an account, 0 to 10; 0 is nobody [env: COUNTERSIGN_REQUEST_APPROVALS] [default: 1]
+    #[arg(long, value_name = "NUMBER")]
+    pub request_approvals: Option<u8>,
     /// Let decisions count that nobody has signed, such as events raised on the scheduler's dashboard [env: COUNTERSIGN_DASHBOARD_APPROVALS=true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub dashboard_approvals: Option<bool>,
@@ -106,13 +109,17 @@ impl Settings {
         };
         let require_approval = switch("COUNTERSIGN_REQUIRE_APPROVAL");
         let dashboard_approvals = switch("COUNTERSIGN_DASHBOARD_APPROVALS");
-        let approvals = var("COUNTERSIGN_APPROVALS").and_then(|value| {
-            let number = value.parse().ok();
-            if number.is_none() {
-                problems.push("COUNTERSIGN_APPROVALS is a number from 1 to 10".to_owned());
-            }
-            number
-        });
+        let mut count = |name: &str, range: &str| {
+            var(name).and_then(|value| {
+                let number = value.parse().ok();
+                if number.is_none() {
+                    problems.push(format!("{name} is a number from {range}"));
+                }
+                number
+            })
+        };
+        let approvals = count("COUNTERSIGN_APPROVALS", "1 to 10");
+        let request_approvals = count("COUNTERSIGN_REQUEST_APPROVALS", "0 to 10");
         let mut settings = Self {
             config: None,
             data_dir: var("COUNTERSIGN_DATA_DIR"),
@@ -124,6 +131,7 @@ impl Settings {
             approval_timeout: var("COUNTERSIGN_APPROVAL_TIMEOUT"),
             require_approval,
             approvals,
+            request_approvals,
             dashboard_approvals,
             auth: var("COUNTERSIGN_AUTH"),
             task_hub: var("COUNTERSIGN_TASK_HUB"),
@@ -169,6 +177,7 @@ impl Settings {
             approval_timeout,
             require_approval,
             approvals,
+            request_approvals,
             dashboard_approvals,
             auth,
             task_hub,

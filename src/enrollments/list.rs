@@ -1,16 +1,16 @@
-//! Listing enrollments, newest first.
+//! Listing enrollments and requests, newest first.
 //!
 //! The protocol's query promises no order and filters by neither stage nor caller.
 //! So the newest are looked for in windows of time that grow backwards, and only
 //! those that may be on the page are read in full.
 
 use chrono::{DateTime, Duration, TimeDelta, Utc};
-use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::ids::{EnrollmentId, RequestId};
 use data_encoding::BASE64URL_NOPAD;
-use durabletask::{InstanceQuery, Payloads};
+use durabletask::{InstanceQuery, Payloads, Status};
 use futures_util::{StreamExt as _, stream};
 
-use super::{EnrollmentError, Enrollments, Snapshot, Stage, hub};
+use super::{EnrollmentError, Enrollments, Seen, Snapshot, Stage, hub};
 
 /// How far back to look, in growing steps; after the last one, everything.
 const WINDOWS: [TimeDelta; 3] = [Duration::hours(1), Duration::days(1), Duration::days(30)];
@@ -33,14 +33,24 @@ pub(crate) struct ListQuery {
     pub(crate) limit: usize,
 }
 
-/// One page of enrollments.
-pub(crate) struct Page {
-    pub(crate) enrollments: Vec<Snapshot>,
+/// One page of enrollments or of requests.
+pub(crate) struct Page<S> {
+    pub(crate) items: Vec<S>,
     /// Where the next page begins, if there may be one.
     pub(crate) next: Option<Cursor>,
 }
 
-/// A place in the list: the last enrollment of a page.
+/// What instances a listing looks at.
+pub(super) struct Listed {
+    /// What their ids begin with.
+    pub(super) prefix: &'static str,
+    /// The statuses that they may have; all if none is named.
+    pub(super) statuses: Vec<Status>,
+    /// Whether most of what is read may be dropped again.
+    pub(super) filtered: bool,
+}
+
+/// A place in the list: the last item of a page.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cursor {
     created_at: DateTime<Utc>,
@@ -58,43 +68,63 @@ impl Cursor {
     pub(crate) fn from_text(text: &str) -> Option<Self> {
         let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
         let (micros, id) = std::str::from_utf8(&bytes).ok()?.split_once(' ')?;
-        let id: EnrollmentId = id.parse().ok()?;
+        let known = id.parse::<EnrollmentId>().is_ok() || id.parse::<RequestId>().is_ok();
         Some(Self {
             created_at: DateTime::from_timestamp_micros(micros.parse().ok()?)?,
-            id: id.to_string(),
+            id: known.then(|| id.to_owned())?,
         })
     }
 }
 
 impl Enrollments {
     /// One page of enrollments, newest first.
-    pub(crate) async fn list(&self, query: ListQuery) -> Result<Page, EnrollmentError> {
-        let mut after = query.cursor.clone();
-        let mut enrollments: Vec<Snapshot> = Vec::new();
+    pub(crate) async fn list(&self, query: ListQuery) -> Result<Page<Snapshot>, EnrollmentError> {
+        let ListQuery { stage, only, .. } = query;
+        let listed = Listed {
+            prefix: "totp-",
+            statuses: stage.map(|s| vec![s.runtime_status()]).unwrap_or_default(),
+            filtered: stage.is_some() || only.is_some(),
+        };
+        self.page(&listed, query.cursor, query.limit, |snapshot: &Snapshot| {
+            stage.is_none_or(|stage| snapshot.stage == stage)
+                && only
+                    .as_ref()
+                    .is_none_or(|caller| &snapshot.requested_by == caller)
+        })
+        .await
+    }
+
+    /// At most `limit` instances after `cursor` that `fits` takes, newest first.
+    pub(super) async fn page<S: Seen>(
+        &self,
+        listed: &Listed,
+        cursor: Option<Cursor>,
+        limit: usize,
+        fits: impl Fn(&S) -> bool,
+    ) -> Result<Page<S>, EnrollmentError> {
+        let mut after = cursor;
+        let mut items: Vec<S> = Vec::new();
         let mut looked_at = 0;
         loop {
-            let wanted = query.limit.saturating_sub(enrollments.len());
+            let wanted = limit.saturating_sub(items.len());
             // With a filter, most of what is read may be dropped again.
-            let batch = if query.stage.is_some() || query.only.is_some() {
+            let batch = if listed.filtered {
                 (wanted * 4).max(32)
             } else {
                 wanted + 1
             };
-            let places = self.places(query.stage, after.as_ref(), batch).await?;
+            let places = self.places(listed, after.as_ref(), batch).await?;
             let exhausted = places.len() < batch;
             looked_at += places.len();
             let mut read = stream::iter(places)
                 .map(|place| async move {
-                    let Ok(id) = place.id.parse::<EnrollmentId>() else {
-                        return (place, Err(EnrollmentError::Unknown));
-                    };
-                    let snapshot = self.get(&id, None).await;
-                    (place, snapshot)
+                    let seen = self.look(&place.id, None).await;
+                    (place, seen)
                 })
                 .buffered(READS_AT_ONCE);
-            while let Some((place, snapshot)) = read.next().await {
-                let snapshot = match snapshot {
-                    Ok(snapshot) => snapshot,
+            while let Some((place, seen)) = read.next().await {
+                let seen: S = match seen {
+                    Ok(seen) => seen,
                     // Purged since, or another orchestration's instance.
                     Err(EnrollmentError::Unknown) => {
                         after = Some(place);
@@ -102,41 +132,28 @@ impl Enrollments {
                     }
                     Err(error) => return Err(error),
                 };
-                let fits = query.stage.is_none_or(|stage| snapshot.stage == stage)
-                    && query
-                        .only
-                        .as_ref()
-                        .is_none_or(|caller| &snapshot.requested_by == caller);
-                if fits && enrollments.len() == query.limit {
-                    return Ok(Page {
-                        enrollments,
-                        next: after,
-                    });
+                let fits = fits(&seen);
+                if fits && items.len() == limit {
+                    return Ok(Page { items, next: after });
                 }
                 after = Some(place);
                 if fits {
-                    enrollments.push(snapshot);
+                    items.push(seen);
                 }
             }
             if exhausted {
-                return Ok(Page {
-                    enrollments,
-                    next: None,
-                });
+                return Ok(Page { items, next: None });
             }
             if looked_at >= MOST_LOOKED_AT {
-                return Ok(Page {
-                    enrollments,
-                    next: after,
-                });
+                return Ok(Page { items, next: after });
             }
         }
     }
 
-    /// Where the newest `count` enrollments after `after` are, newest first.
+    /// Where the newest `count` instances after `after` are, newest first.
     async fn places(
         &self,
-        stage: Option<Stage>,
+        listed: &Listed,
         after: Option<&Cursor>,
         count: usize,
     ) -> Result<Vec<Cursor>, EnrollmentError> {
@@ -148,7 +165,7 @@ impl Enrollments {
         let mut places = Vec::new();
         for window in windows {
             let from = window.map(|length| upper - length);
-            places = self.between(stage, from, upper).await?;
+            places = self.between(listed, from, upper).await?;
             // Exactness at the ends of a window differs between backends; comparing
             // places here makes it not matter.
             places.retain(|place| after.is_none_or(|cursor| place < cursor));
@@ -163,7 +180,7 @@ impl Enrollments {
 
     async fn between(
         &self,
-        stage: Option<Stage>,
+        listed: &Listed,
         from: Option<DateTime<Utc>>,
         to: DateTime<Utc>,
     ) -> Result<Vec<Cursor>, EnrollmentError> {
@@ -173,10 +190,10 @@ impl Enrollments {
             let page = self
                 .client
                 .query(InstanceQuery {
-                    statuses: stage.map(|s| vec![s.runtime_status()]).unwrap_or_default(),
+                    statuses: listed.statuses.clone(),
                     created_from: from,
                     created_to: Some(to),
-                    instance_id_prefix: Some("totp-".to_owned()),
+                    instance_id_prefix: Some(listed.prefix.to_owned()),
                     page_size: QUERY_PAGE,
                     continuation,
                     payloads: Payloads::Omit,

@@ -12,7 +12,7 @@ use countersign_enrollment::request::{Approval, EnrollmentRequest};
 use durabletask::{InstanceState, Status};
 use serde::{Deserialize, Serialize};
 
-use super::Seen;
+use super::{Seen, Staged};
 
 /// How far an enrollment is, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,6 +248,22 @@ impl Seen for Snapshot {
 
     fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+}
+
+impl Staged for Snapshot {
+    type Stage = Stage;
+
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
+    fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    fn has_ended(&self) -> bool {
+        self.stage.has_ended()
     }
 }
 

@@ -11,22 +11,26 @@ use countersign_enrollment::account::Labels;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::FrontDoor;
-use super::accounts::{account_id, readable};
+use super::accounts::{account_id, account_response, readable};
 use super::auth::{Administer, Caller, Read};
 use super::body::{JsonBody, Wiped};
 use super::enrollments::no_store;
 use super::error::ApiError;
-use super::views::AccountView;
+use super::observe;
+use crate::audit::Action;
 use crate::tokens::from_vault;
 use crate::verify::Verdict;
 
-/// New names; a member that is left out stays as it is, and `"issuer": null` removes it.
+/// New names and rules; a member that is left out stays as it is, and `"issuer": null`
+/// removes it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RenameBody {
     #[serde(default, deserialize_with = "present")]
     issuer: Option<Option<String>>,
     account_name: Option<String>,
+    /// Whether codes are read with an approval only.
+    read_approval: Option<bool>,
 }
 
 /// Tells a member that is null from one that is not there.
@@ -55,8 +59,15 @@ pub(super) async fn rename(
         .as_deref()
         .unwrap_or(&before.preview.account_name);
     let labels = Labels::new(issuer, name).map_err(ApiError::Input)?;
-    let record = door.vault.rename(&id, &labels).await.map_err(from_vault)?;
-    Ok(no_store(Json(AccountView::new(&record)).into_response()))
+    if let Some(guarded) = body.read_approval {
+        observe::note(|facts| facts.action = Some(Action::Guard));
+        door.access.guard(id.as_str(), guarded)?;
+    }
+    let record = match (&body.issuer, &body.account_name) {
+        (None, None) => before,
+        _ => door.vault.rename(&id, &labels).await.map_err(from_vault)?,
+    };
+    account_response(&door, &record)
 }
 
 /// `DELETE /api/accounts/{id}`: out of use at once; it can be restored.
@@ -78,7 +89,7 @@ pub(super) async fn restore(
 ) -> Result<Response, ApiError> {
     let id = account_id(&id)?;
     let record = door.vault.recover(&id).await.map_err(from_vault)?;
-    Ok(no_store(Json(AccountView::new(&record)).into_response()))
+    account_response(&door, &record)
 }
 
 #[derive(Deserialize)]

@@ -117,7 +117,7 @@ pub(super) async fn list(
         .await
         .map_err(from_vault)?;
     let view = AccountPage {
-        accounts: page.accounts.iter().map(AccountView::new).collect(),
+        accounts: views(&door, &page.accounts)?,
         next: page.next,
     };
     Ok(no_store(Json(view).into_response()))
@@ -155,9 +155,27 @@ async fn granted_page(
     }
     records.sort_by_cached_key(key);
     let view = AccountPage {
-        accounts: records.iter().map(AccountView::new).collect(),
+        accounts: views(door, &records)?,
         next: None,
     };
+    Ok(no_store(Json(view).into_response()))
+}
+
+fn views(door: &FrontDoor, records: &[AccountRecord]) -> Result<Vec<AccountView>, ApiError> {
+    let guarded = door.access.guarded()?;
+    Ok(records
+        .iter()
+        .map(|record| AccountView::new(record, guarded.contains(record.id.as_str())))
+        .collect())
+}
+
+/// An account as an answer.
+pub(super) fn account_response(
+    door: &FrontDoor,
+    record: &AccountRecord,
+) -> Result<Response, ApiError> {
+    let guarded = door.access.is_guarded(record.id.as_str())?;
+    let view = AccountView::new(record, guarded);
     Ok(no_store(Json(view).into_response()))
 }
 
@@ -176,12 +194,16 @@ pub(super) fn readable(
     }
 }
 
-/// Takes the read that an answer with a code is from what the caller was granted.
+/// Takes the read that an answer with a code is from what the caller was granted. Where
+/// codes are read with an approval only, there is none to take.
 pub(super) fn take_read(
     door: &FrontDoor,
     caller: &Caller<Read>,
     id: &EnrollmentId,
 ) -> Result<(), ApiError> {
+    if door.access.is_guarded(id.as_str())? {
+        return Err(ApiError::ApprovalNeeded);
+    }
     let now = door.clock.now();
     if door.access.take_read(caller.identity(), id.as_str(), now)? {
         Ok(())
@@ -201,7 +223,7 @@ pub(super) async fn get(
         .describe(&readable(&door, &caller, &id)?)
         .await
         .map_err(from_vault)?;
-    Ok(no_store(Json(AccountView::new(&record)).into_response()))
+    account_response(&door, &record)
 }
 
 /// `GET /api/accounts/{id}/token`.

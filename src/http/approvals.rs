@@ -22,6 +22,43 @@ pub(super) struct DecisionBody {
     comment: Option<String>,
 }
 
+impl DecisionBody {
+    /// Whether it is approved, and the comment; both noted for the audit record.
+    pub(super) fn read(self) -> Result<(bool, Option<String>), ApiError> {
+        let comment = short_text("comment", self.comment, MAX_COMMENT_CHARS)?;
+        observe::note(|facts| {
+            facts.action = Some(if self.approved {
+                Action::Approve
+            } else {
+                Action::Reject
+            });
+            facts.reason.clone_from(&comment);
+        });
+        Ok((self.approved, comment))
+    }
+}
+
+/// A text for people, trimmed; none if it is empty.
+pub(super) fn short_text(
+    name: &'static str,
+    text: Option<String>,
+    most: usize,
+) -> Result<Option<String>, ApiError> {
+    let text = text
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty());
+    if text
+        .as_ref()
+        .is_some_and(|text| text.chars().count() > most)
+    {
+        return Err(ApiError::InvalidParameter {
+            name,
+            detail: format!("at most {most} characters"),
+        });
+    }
+    Ok(text)
+}
+
 pub(super) async fn decide(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Decide>,
@@ -29,30 +66,10 @@ pub(super) async fn decide(
     JsonBody(body): JsonBody<DecisionBody>,
 ) -> Result<Response, ApiError> {
     let id = enrollment_id(&id)?;
-    let comment = body
-        .comment
-        .map(|text| text.trim().to_owned())
-        .filter(|text| !text.is_empty());
-    if comment
-        .as_ref()
-        .is_some_and(|text| text.chars().count() > MAX_COMMENT_CHARS)
-    {
-        return Err(ApiError::InvalidParameter {
-            name: "comment",
-            detail: format!("at most {MAX_COMMENT_CHARS} characters"),
-        });
-    }
-    observe::note(|facts| {
-        facts.action = Some(if body.approved {
-            Action::Approve
-        } else {
-            Action::Reject
-        });
-        facts.reason.clone_from(&comment);
-    });
+    let (approved, comment) = body.read()?;
     let snapshot = door
         .enrollments
-        .decide(&id, caller.id(), body.approved, comment)
+        .decide(&id, caller.id(), approved, comment)
         .await?;
     Ok(accepted_response(&snapshot))
 }

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use countersign_enrollment::ids::{EnrollmentId, ImportId};
+use countersign_enrollment::ids::{EnrollmentId, ImportId, RequestId};
 
 use super::FrontDoor;
 use super::error::ApiError;
@@ -50,7 +50,9 @@ pub(super) async fn audited(
         event = event.because(&reason);
     }
     let mut subjects = about.subjects;
-    subjects.extend(facts.subject);
+    if let Some(subject) = facts.subject {
+        subjects = vec![subject];
+    }
     if subjects.is_empty() {
         subjects.extend(created(response.headers()));
     }
@@ -63,7 +65,8 @@ pub(super) async fn audited(
     };
     for event in events {
         // The writer has logged why.
-        if door.audit.record(event).await.is_err() && action == Action::ReadCode {
+        let hands_out = matches!(action, Action::ReadCode | Action::Export);
+        if door.audit.record(event).await.is_err() && hands_out {
             return ApiError::AuditUnavailable.into_response();
         }
     }
@@ -101,7 +104,14 @@ fn action(method: &Method, route: &str) -> Option<Action> {
         ("POST", "/api/enrollments" | "/api/accounts") => Action::Enroll,
         ("POST", "/api/imports") => Action::Import,
         // The handler says which, once it has read the body.
-        ("POST", "/api/enrollments/{id}/approval") => Action::Approve,
+        ("POST", "/api/enrollments/{id}/approval" | "/api/requests/{id}/approval") => {
+            Action::Approve
+        }
+        // So does this one.
+        ("POST", "/api/accounts/{id}/requests") => Action::RequestRead,
+        ("DELETE", "/api/requests/{id}") => Action::CancelRequest,
+        ("POST", "/api/requests/{id}/code") => Action::ReadCode,
+        ("POST", "/api/requests/{id}/export") => Action::Export,
         ("DELETE", "/api/enrollments/{id}" | "/api/imports/{id}")
         | ("POST", "/api/enrollments/{id}/terminate" | "/api/imports/{id}/terminate") => {
             Action::Terminate
@@ -149,6 +159,8 @@ fn created(headers: &HeaderMap) -> Option<String> {
 /// A caller can put anything where an id belongs; what is none is not repeated, for it
 /// could be a secret in the wrong place.
 fn short(id: &str) -> String {
-    let known = id.parse::<EnrollmentId>().is_ok() || id.parse::<ImportId>().is_ok();
+    let known = id.parse::<EnrollmentId>().is_ok()
+        || id.parse::<ImportId>().is_ok()
+        || id.parse::<RequestId>().is_ok();
     if known { id } else { "unknown" }.to_owned()
 }

@@ -234,7 +234,7 @@ pub(super) async fn list(
         })
         .await?;
     let view = EnrollmentPage {
-        enrollments: page.enrollments.iter().map(EnrollmentView::new).collect(),
+        enrollments: page.items.iter().map(EnrollmentView::new).collect(),
         next: page.next.map(|cursor| cursor.to_text()),
     };
     Ok(no_store(Json(view).into_response()))

@@ -62,6 +62,10 @@ pub(crate) enum ApiError {
     KeyNotLimited,
     #[error("no such grant")]
     GrantUnknown,
+    #[error("codes of the account are read with an approval")]
+    ApprovalNeeded,
+    #[error("the account is not what was approved")]
+    AccountChanged,
     #[error("enrollment failed")]
     EnrollmentFailed,
     #[error("the enrollment ended as {}", .stage.as_str())]
@@ -272,6 +276,20 @@ impl ApiError {
                 "No such grant",
                 "This account is not granted to this caller or group. See /api/grants.",
             ),
+            Self::ApprovalNeeded => row(
+                S::FORBIDDEN,
+                "approval-needed",
+                "This needs an approval",
+                "Codes of this account are read only after somebody else has agreed. Ask with \
+                 POST /api/accounts/{id}/requests and {\"kind\": \"read\"}.",
+            ),
+            Self::AccountChanged => row(
+                S::CONFLICT,
+                "account-changed",
+                "The account is not what was approved",
+                "Another secret is kept under this id than when the request was approved. Ask \
+                 again.",
+            ),
             Self::EnrollmentFailed => row(
                 S::INTERNAL_SERVER_ERROR,
                 "enrollment-failed",
@@ -375,6 +393,19 @@ fn enrollment_row(error: &EnrollmentError) -> Row {
             "already-ended",
             "It has ended already",
             "An enrollment that has ended cannot be terminated. See its status.",
+        ),
+        EnrollmentError::RequestUnknown => row(
+            S::NOT_FOUND,
+            "request-unknown",
+            "No such request",
+            "There is no request with this id, or it is somebody else's.",
+        ),
+        EnrollmentError::NotGranted => row(
+            S::CONFLICT,
+            "not-granted",
+            "Nothing is granted",
+            "The request is not granted yet, or what it granted is used up or over. See its \
+             status, or ask again.",
         ),
         EnrollmentError::HubUnavailable(_) => row(
             S::SERVICE_UNAVAILABLE,

@@ -16,6 +16,8 @@ mod health;
 mod imports;
 mod keys;
 mod observe;
+mod request_views;
+mod requests;
 mod system;
 mod vault_paths;
 mod views;
@@ -130,6 +132,15 @@ pub fn router(door: Arc<FrontDoor>) -> Router {
         .route("/api/accounts/{id}/restore", post(account_changes::restore))
         .route("/api/accounts/{id}/verify", post(account_changes::verify))
         .route("/api/accounts/{id}/token", get(accounts::token))
+        .route("/api/accounts/{id}/requests", post(requests::start))
+        .route("/api/requests", get(requests::list))
+        .route(
+            "/api/requests/{id}",
+            get(requests::status).merge(delete(requests::cancel)),
+        )
+        .route("/api/requests/{id}/approval", post(requests::decide))
+        .route("/api/requests/{id}/code", post(requests::code))
+        .route("/api/requests/{id}/export", post(requests::export))
         .route("/api/tokens", get(accounts::token_by_query))
         .route(
             "/v1/totp/code/{id}",

@@ -197,16 +197,20 @@ pub(super) struct AccountView {
     #[serde(serialize_with = "moment")]
     created_at: DateTime<Utc>,
     token_href: String,
+    /// Whether its codes are read with an approval only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    read_approval: bool,
 }
 
 impl AccountView {
-    pub(super) fn new(record: &AccountRecord) -> Self {
+    pub(super) fn new(record: &AccountRecord, read_approval: bool) -> Self {
         let id = record.id.to_string();
         Self {
             token_href: format!("/api/accounts/{id}/token"),
             id,
             preview: record.preview.clone(),
             created_at: record.created_at,
+            read_approval,
         }
     }
 }

@@ -17,6 +17,7 @@ mod imports;
 mod leak;
 mod metrics;
 mod oversize;
+mod requests;
 mod shapes;
 mod telemetry;
 mod tracing;

@@ -1,0 +1,275 @@
+//! Requests on accounts, kind by kind, in memory with a manual clock.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+// The test itself is not replayed.
+#![allow(clippy::disallowed_methods)]
+
+mod golden;
+
+use std::time::Duration;
+
+use countersign_enrollment::account_request::{AccountRequest, RequestOutcome};
+use countersign_enrollment::contract::{ACCOUNT_REQUEST, APPROVAL, CLAIM};
+use countersign_orchestrations::register;
+use durabletask_core::testing::{TestHub, TestRun, TestStatus, epoch};
+use durabletask_core::{Failure, Registry};
+use golden::assert_golden;
+use serde_json::{Value, json};
+
+const ID: &str = "request-5f0c3b1e-9a53-4d5e-8f2a-2b6f6f1a7c11";
+const ACCOUNT: &str = "totp-5f0c3b1e-9a53-4d5e-8f2a-2b6f6f1a7c11";
+const PACKAGE: &str =
+    "s1.0011223344556677.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAA";
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn request(act: Value) -> AccountRequest {
+    serde_json::from_value(json!({
+        "account": ACCOUNT,
+        "act": act,
+        "reason": "a new phone",
+        "approval": { "required": { "deadlineSeconds": 72 * 3_600, "signed": true } },
+        "requestedBy": "admin",
+        "fingerprint": "f",
+    }))
+    .unwrap()
+}
+
+fn read(reads: u32) -> Value {
+    json!({ "kind": "read", "reads": reads, "seconds": 3_600 })
+}
+
+fn delete() -> Value {
+    json!({ "kind": "delete", "seconds": 7 * 24 * 3_600 })
+}
+
+fn decision(approved: bool, by: &str) -> Value {
+    json!({
+        "approved": approved,
+        "by": by,
+        "decidedAt": "2026-01-02T03:04:05Z",
+        "signature": { "nonce": "n", "mac": "right" },
+    })
+}
+
+fn claim(id: &str) -> Value {
+    json!({ "id": id })
+}
+
+/// Runs a request while events are raised, each an hour after the one before.
+fn run(act: Value, events: &[(&str, Value)]) -> TestRun<RequestOutcome> {
+    run_with(act, events, "gone")
+}
+
+/// As [`run`], with what the vault has after the account was to be destroyed.
+fn run_with(act: Value, events: &[(&str, Value)], purged: &str) -> TestRun<RequestOutcome> {
+    let mut hub = TestHub::new(register(Registry::new())).instance_id(ID);
+    for (hour, (event, payload)) in (1..).zip(events) {
+        hub = hub.raise_event_json(HOUR * hour, event, Some(payload.to_string()));
+    }
+    let activities = move |activity: &str, input: Value| -> Result<Value, Failure> {
+        assert_eq!(input["request"], ID, "{activity} knows its request");
+        Ok(match activity {
+            "describe-account" => json!({
+                "result": "found",
+                "preview": {
+                    "issuer": "2FAS",
+                    "accountName": "Test Token",
+                    "algorithm": "SHA1",
+                    "digits": 6,
+                    "period": 30,
+                },
+                "fingerprint": "00ff",
+            }),
+            "verify-request-decision" => {
+                assert_eq!(input["asked"]["fingerprint"], "00ff");
+                match input["decision"]["signature"]["mac"].as_str() {
+                    Some("right") => json!({ "result": "authentic" }),
+                    _ => json!({ "result": "forged" }),
+                }
+            }
+            "seal-account" => json!({ "result": "sealed", "package": PACKAGE }),
+            "disable-account" => json!({ "state": "disabled" }),
+            "restore-account" => json!({ "state": "inUse" }),
+            "purge-account" => json!({ "state": purged }),
+            other => panic!("there is no activity {other}"),
+        })
+    };
+    hub.run(&ACCOUNT_REQUEST, &request(act), activities)
+}
+
+/// The approval of another, then what follows it.
+fn approved(then: &[(&'static str, Value)]) -> Vec<(&'static str, Value)> {
+    let mut events = vec![(APPROVAL.name(), decision(true, "second-pair-of-eyes"))];
+    events.extend_from_slice(then);
+    events
+}
+
+fn calls(run: &TestRun<RequestOutcome>) -> Vec<&str> {
+    run.calls.iter().map(|(name, _)| name.as_str()).collect()
+}
+
+fn stages(run: &TestRun<RequestOutcome>) -> Vec<&str> {
+    run.custom_statuses
+        .iter()
+        .map(|status| status["stage"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_lease_ends_when_it_is_used_up() {
+    let at_once = Duration::from_secs(3_600);
+    let mut hub = TestHub::new(register(Registry::new())).instance_id(ID);
+    for (event, payload) in approved(&[
+        (CLAIM.name(), claim("one")),
+        (CLAIM.name(), claim("one")),
+        (CLAIM.name(), json!("unreadable")),
+        (CLAIM.name(), claim("two")),
+        (CLAIM.name(), claim("three")),
+    ]) {
+        hub = hub.raise_event_json(at_once, event, Some(payload.to_string()));
+    }
+    let run = hub.run(&ACCOUNT_REQUEST, &request(read(2)), |activity, _| {
+        Ok(match activity {
+            "describe-account" => json!({
+                "result": "found",
+                "preview": {
+                    "accountName": "x", "algorithm": "SHA1", "digits": 6, "period": 30,
+                },
+                "fingerprint": "00ff",
+            }),
+            _ => json!({ "result": "authentic" }),
+        })
+    });
+    let Ok(RequestOutcome::Done {
+        claims, approvals, ..
+    }) = run.output()
+    else {
+        panic!("it is used up: {run:?}");
+    };
+    assert_eq!(claims, ["one", "two"]);
+    assert_eq!(approvals[0].by.as_str(), "second-pair-of-eyes");
+    assert_golden(ID, "request-read", &run);
+}
+
+#[test]
+fn a_lease_ends_by_itself() {
+    let run = run(read(2), &approved(&[]));
+    assert!(matches!(run.output(), Ok(RequestOutcome::Lapsed { .. })));
+    assert_eq!(run.clock, epoch() + HOUR + HOUR);
+    assert_eq!(stages(&run), ["AwaitingApproval", "Granted"]);
+    assert_golden(ID, "request-lapsed", &run);
+}
+
+#[test]
+fn an_account_is_destroyed_when_its_time_is_over() {
+    let unsigned = json!({
+        "approved": false, "by": "operator", "decidedAt": "2026-01-02T03:04:05Z",
+    });
+    let consent = decision(true, "third-pair-of-eyes");
+    let events = approved(&[(APPROVAL.name(), unsigned), (APPROVAL.name(), consent)]);
+    let run = run(delete(), &events);
+    assert!(matches!(run.output(), Ok(RequestOutcome::Done { .. })));
+    assert_eq!(
+        calls(&run),
+        [
+            "describe-account",
+            "verify-request-decision",
+            "disable-account",
+            "purge-account"
+        ]
+    );
+    assert_eq!(run.clock, epoch() + HOUR + HOUR * 24 * 7);
+    assert_eq!(stages(&run), ["AwaitingApproval", "Acting", "Removing"]);
+    assert_golden(ID, "request-delete", &run);
+}
+
+#[test]
+fn an_objection_brings_the_account_back() {
+    // The requester's own, another's, and of one who had agreed.
+    for (by, golden) in [
+        ("admin", Some("request-delete-withdrawn")),
+        ("third-pair-of-eyes", None),
+        ("second-pair-of-eyes", None),
+    ] {
+        let run = run(
+            delete(),
+            &approved(&[(APPROVAL.name(), decision(false, by))]),
+        );
+        match run.output() {
+            Ok(RequestOutcome::Withdrawn { .. }) => assert_eq!(by, "admin"),
+            Ok(RequestOutcome::Rejected { decision, .. }) => assert_eq!(decision.by.as_str(), by),
+            other => panic!("it is stopped: {other:?}"),
+        }
+        assert_eq!(calls(&run).last(), Some(&"restore-account"));
+        if let Some(golden) = golden {
+            assert_golden(ID, golden, &run);
+        }
+    }
+}
+
+#[test]
+fn an_account_that_is_back_in_use_is_not_destroyed() {
+    let run = run_with(delete(), &approved(&[]), "inUse");
+    assert!(matches!(run.output(), Ok(RequestOutcome::Kept { .. })));
+}
+
+#[test]
+fn a_transfer_seals_first_and_then_takes_out_of_use() {
+    let act = json!({ "kind": "transfer", "to": "countersign-seal-key-1 x" });
+    let run = run(act, &approved(&[]));
+    let Ok(RequestOutcome::Done {
+        package: Some(package),
+        ..
+    }) = run.output()
+    else {
+        panic!("it is sealed: {run:?}");
+    };
+    assert_eq!(package.as_text(), PACKAGE);
+    assert_eq!(calls(&run)[2..], ["seal-account", "disable-account"]);
+    assert_golden(ID, "request-transfer", &run);
+}
+
+#[test]
+fn nothing_happens_without_consent() {
+    let forged = {
+        let mut decision = decision(true, "second-pair-of-eyes");
+        decision["signature"]["mac"] = json!("wrong");
+        decision
+    };
+    let own = decision(true, "admin");
+    let events = [(APPROVAL.name(), forged), (APPROVAL.name(), own)];
+    let expired = run(json!({ "kind": "export", "seconds": 60 }), &events);
+    assert!(matches!(
+        expired.output(),
+        Ok(RequestOutcome::Expired { .. })
+    ));
+    assert_eq!(
+        calls(&expired),
+        ["describe-account", "verify-request-decision"]
+    );
+    assert_golden(ID, "request-expired", &expired);
+    for (by, withdrawn) in [("admin", true), ("second-pair-of-eyes", false)] {
+        let refused = run(delete(), &[(APPROVAL.name(), decision(false, by))]);
+        match refused.output() {
+            Ok(RequestOutcome::Withdrawn { .. }) => assert!(withdrawn),
+            Ok(RequestOutcome::Rejected { .. }) => assert!(!withdrawn),
+            other => panic!("it is refused: {other:?}"),
+        }
+        assert_eq!(
+            calls(&refused),
+            ["describe-account", "verify-request-decision"]
+        );
+    }
+}
+
+#[test]
+fn what_is_no_request_or_has_no_account_does_nothing() {
+    let unknown = |_: &str, _: Value| Ok(json!({ "result": "unknown" }));
+    let hub = TestHub::new(register(Registry::new())).instance_id(ID);
+    let run = hub.run(&ACCOUNT_REQUEST, &request(delete()), unknown);
+    assert!(matches!(run.output(), Ok(RequestOutcome::Unavailable)));
+    let hub = TestHub::new(register(Registry::new())).instance_id(ACCOUNT);
+    let run = hub.run(&ACCOUNT_REQUEST, &request(delete()), unknown);
+    assert_eq!(run.status, TestStatus::Failed);
+    assert!(run.calls.is_empty());
+}

@@ -1,0 +1,66 @@
+//! Guarded accounts: those whose codes are read only with an approval.
+
+use std::collections::BTreeSet;
+
+use super::keys::{KeyError, KeyStore};
+
+impl KeyStore {
+    /// Sets whether an account's codes are read only with an approval.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Store`].
+    pub(super) fn guard(&self, account: &str, guarded: bool) -> Result<(), KeyError> {
+        let statement = if guarded {
+            "INSERT INTO guarded (account) VALUES (?1) ON CONFLICT DO NOTHING"
+        } else {
+            "DELETE FROM guarded WHERE account = ?1"
+        };
+        self.lock().execute(statement, [account])?;
+        Ok(())
+    }
+
+    /// Whether an account's codes are.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Store`].
+    pub(super) fn is_guarded(&self, account: &str) -> Result<bool, KeyError> {
+        let connection = self.lock();
+        let mut statement =
+            connection.prepare_cached("SELECT 1 FROM guarded WHERE account = ?1")?;
+        Ok(statement.exists([account])?)
+    }
+
+    /// Every such account.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Store`].
+    pub(super) fn guarded(&self) -> Result<BTreeSet<String>, KeyError> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached("SELECT account FROM guarded")?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_guarded_until_it_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.sqlite3");
+        let store = KeyStore::open(&path).unwrap();
+        assert!(!store.is_guarded("a").unwrap());
+        store.guard("a", true).unwrap();
+        store.guard("a", true).unwrap();
+        let other = KeyStore::open(&path).unwrap();
+        assert!(other.is_guarded("a").unwrap() && !other.is_guarded("b").unwrap());
+        assert_eq!(other.guarded().unwrap(), BTreeSet::from(["a".to_owned()]));
+        other.guard("a", false).unwrap();
+        assert!(!store.is_guarded("a").unwrap());
+    }
+}

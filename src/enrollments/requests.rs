@@ -1,0 +1,578 @@
+//! Requests on accounts: started, followed, decided and made use of through the task hub
+//! like enrollments.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound as _, Utc};
+use countersign_enrollment::account::TotpAccount;
+use countersign_enrollment::account_request::{
+    AccountRequest, Act, Asked, Claim, RequestOutcome, RequestProgress,
+};
+use countersign_enrollment::contract::{ACCOUNT_REQUEST, APPROVAL, CLAIM};
+use countersign_enrollment::decision::ApprovalDecision;
+use countersign_enrollment::ids::{CallerId, EnrollmentId, RequestId};
+use countersign_enrollment::request::Approval;
+use countersign_enrollment::sealed::{OtpauthText, Sealed};
+use durabletask::{ClientError, IdReuse, InstanceState, Status};
+use serde::Serialize;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::list::{Listed, Page};
+use super::{
+    Cursor, DECISION_SEEN, EnrollmentError, Enrollments, FIRST_LOOK, SLOWEST_LOOK, Seen, Staged,
+    hub, internal,
+};
+use crate::telemetry;
+
+/// How long a claim waits to be let through.
+const CLAIM_SEEN: Duration = Duration::from_secs(30);
+
+/// What to ask for.
+pub(crate) struct NewRequest<'a> {
+    pub(crate) account: EnrollmentId,
+    pub(crate) act: Act,
+    pub(crate) reason: Option<String>,
+    pub(crate) caller: &'a str,
+    pub(crate) idempotency_key: Option<&'a str>,
+}
+
+/// Which requests to list.
+pub(crate) struct RequestQuery {
+    /// Only those in this stage.
+    pub(crate) stage: Option<RequestStage>,
+    /// Only those on this account.
+    pub(crate) account: Option<EnrollmentId>,
+    /// Only those that this caller asked for.
+    pub(crate) only: Option<String>,
+    /// After the page that ended here.
+    pub(crate) cursor: Option<Cursor>,
+    /// How many at most.
+    pub(crate) limit: usize,
+}
+
+macro_rules! stages {
+    ($($(#[$doc:meta])* $stage:ident),+ $(,)?) => {
+        /// How far a request is, in one word.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+        pub(crate) enum RequestStage {
+            $($(#[$doc])* $stage),+
+        }
+
+        impl RequestStage {
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$stage),+];
+
+            /// The name in answers and parameters.
+            pub(crate) const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$stage => stringify!($stage)),+
+                }
+            }
+        }
+    };
+}
+
+stages! {
+    Pending,
+    AwaitingApproval,
+    /// The requester may read codes, or fetch the URI.
+    Granted,
+    Acting,
+    /// The account is out of use and will be destroyed.
+    Removing,
+    Done,
+    /// Granted, and not made use of.
+    Lapsed,
+    Rejected,
+    Withdrawn,
+    Expired,
+    /// Brought back into use before it was destroyed.
+    Kept,
+    /// The account is gone.
+    Unavailable,
+    Failed,
+    Terminated,
+}
+
+impl RequestStage {
+    /// The stage with this name, in any case.
+    pub(crate) fn named(text: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|stage| stage.as_str().eq_ignore_ascii_case(text))
+    }
+
+    /// The runtime status that an instance in this stage has.
+    const fn runtime_status(self) -> Status {
+        match self {
+            Self::Pending => Status::Pending,
+            Self::AwaitingApproval | Self::Granted | Self::Acting | Self::Removing => {
+                Status::Running
+            }
+            Self::Done
+            | Self::Lapsed
+            | Self::Rejected
+            | Self::Withdrawn
+            | Self::Expired
+            | Self::Kept
+            | Self::Unavailable => Status::Completed,
+            Self::Failed => Status::Failed,
+            Self::Terminated => Status::Terminated,
+        }
+    }
+
+    /// Whether nothing more will happen.
+    pub(crate) fn has_ended(self) -> bool {
+        !matches!(self.runtime_status(), Status::Pending | Status::Running)
+    }
+}
+
+/// A request at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestSnapshot {
+    pub(crate) id: RequestId,
+    pub(crate) account: EnrollmentId,
+    pub(crate) act: Act,
+    pub(crate) reason: Option<String>,
+    pub(crate) stage: RequestStage,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) last_updated_at: DateTime<Utc>,
+    pub(crate) requested_by: String,
+    /// How many people have to agree; 0 if none.
+    pub(crate) approvals_needed: u8,
+    /// Who has agreed so far.
+    pub(crate) approved_by: Vec<CallerId>,
+    /// Until when it waits for a decision.
+    pub(crate) deadline: Option<DateTime<Utc>>,
+    /// The last decision that counted.
+    pub(crate) decision: Option<ApprovalDecision>,
+    /// What was found in the vault and shown to approvers.
+    pub(crate) asked: Option<Asked>,
+    /// Until when what was granted can be made use of.
+    pub(crate) until: Option<DateTime<Utc>>,
+    /// When the account is destroyed.
+    pub(crate) removal_at: Option<DateTime<Utc>>,
+    /// The account, sealed for the installation that it was handed to.
+    pub(crate) package: Option<Sealed<OtpauthText>>,
+    claims: Vec<String>,
+    fingerprint: String,
+}
+
+impl RequestSnapshot {
+    fn just_started(id: &RequestId, request: &AccountRequest, now: DateTime<Utc>) -> Self {
+        Self {
+            id: id.clone(),
+            account: request.account.clone(),
+            act: request.act.clone(),
+            reason: request.reason.clone(),
+            stage: RequestStage::Pending,
+            created_at: now,
+            last_updated_at: now,
+            requested_by: request.requested_by.to_string(),
+            approvals_needed: match request.approval {
+                Approval::NotRequired => 0,
+                Approval::Required { approvals, .. } => approvals,
+            },
+            approved_by: Vec::new(),
+            deadline: None,
+            decision: None,
+            asked: None,
+            until: None,
+            removal_at: None,
+            package: None,
+            claims: Vec::new(),
+            fingerprint: request.fingerprint.clone(),
+        }
+    }
+
+    /// How many codes can still be read, if codes are what was granted.
+    pub(crate) fn reads_left(&self) -> Option<u32> {
+        let Act::Read { reads, .. } = self.act else {
+            return None;
+        };
+        let granted = self.stage == RequestStage::Granted;
+        let used = u32::try_from(self.claims.len()).unwrap_or(u32::MAX);
+        granted.then(|| reads.saturating_sub(used))
+    }
+
+    fn has_agreed(&self, caller: &str) -> bool {
+        self.approved_by.iter().any(|by| by.as_str() == caller)
+    }
+
+    fn agreed(&mut self, approvals: Vec<ApprovalDecision>) {
+        self.approved_by = approvals.iter().map(|it| it.by.clone()).collect();
+        self.decision = approvals.into_iter().next_back();
+    }
+
+    fn apply_progress(&mut self, progress: RequestProgress) {
+        match progress {
+            RequestProgress::AwaitingApproval {
+                asked,
+                deadline,
+                approved_by,
+            } => {
+                self.stage = RequestStage::AwaitingApproval;
+                self.asked = Some(asked);
+                self.deadline = Some(deadline);
+                self.approved_by = approved_by;
+            }
+            RequestProgress::Granted {
+                asked,
+                approvals,
+                until,
+                claims,
+            } => {
+                self.stage = RequestStage::Granted;
+                self.asked = Some(asked);
+                self.until = Some(until);
+                self.claims = claims;
+                self.agreed(approvals);
+            }
+            RequestProgress::Acting { asked, approvals } => {
+                self.stage = RequestStage::Acting;
+                self.asked = Some(asked);
+                self.agreed(approvals);
+            }
+            RequestProgress::Removing {
+                asked,
+                approvals,
+                at,
+            } => {
+                self.stage = RequestStage::Removing;
+                self.asked = Some(asked);
+                self.removal_at = Some(at);
+                self.agreed(approvals);
+            }
+        }
+    }
+
+    fn apply_outcome(&mut self, outcome: RequestOutcome) {
+        let (stage, asked) = match outcome {
+            RequestOutcome::Done {
+                asked,
+                approvals,
+                claims,
+                package,
+            } => {
+                self.claims = claims;
+                self.package = package;
+                self.agreed(approvals);
+                (RequestStage::Done, Some(asked))
+            }
+            RequestOutcome::Lapsed { asked, approvals } => {
+                self.agreed(approvals);
+                (RequestStage::Lapsed, Some(asked))
+            }
+            RequestOutcome::Rejected { asked, decision } => {
+                self.decision = Some(decision);
+                (RequestStage::Rejected, Some(asked))
+            }
+            RequestOutcome::Withdrawn { asked, decision } => {
+                self.decision = Some(decision);
+                (RequestStage::Withdrawn, Some(asked))
+            }
+            RequestOutcome::Expired { asked, deadline } => {
+                self.deadline = Some(deadline);
+                (RequestStage::Expired, Some(asked))
+            }
+            RequestOutcome::Kept { asked } => (RequestStage::Kept, Some(asked)),
+            RequestOutcome::Unavailable => (RequestStage::Unavailable, None),
+        };
+        self.stage = stage;
+        self.asked = asked;
+    }
+}
+
+impl Seen for RequestSnapshot {
+    fn read(state: &InstanceState) -> Option<Self> {
+        let id: RequestId = state.instance_id.parse().ok()?;
+        let request: AccountRequest = state.input().ok()?;
+        let created_at = state.created_at.unwrap_or_default();
+        let mut snapshot = Self {
+            last_updated_at: state.last_updated_at.unwrap_or(created_at),
+            ..Self::just_started(&id, &request, created_at)
+        };
+        match state.status {
+            Status::Completed => match state.output() {
+                Ok(outcome) => snapshot.apply_outcome(outcome),
+                // An output that this release does not understand is no success.
+                Err(_) => snapshot.stage = RequestStage::Failed,
+            },
+            Status::Failed => snapshot.stage = RequestStage::Failed,
+            Status::Terminated | Status::Canceled => snapshot.stage = RequestStage::Terminated,
+            _ => {
+                if let Ok(progress) = state.custom_status() {
+                    snapshot.apply_progress(progress);
+                }
+            }
+        }
+        Some(snapshot)
+    }
+
+    fn requested_by(&self) -> &str {
+        &self.requested_by
+    }
+
+    fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+}
+
+impl Staged for RequestSnapshot {
+    type Stage = RequestStage;
+
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
+    fn stage(&self) -> RequestStage {
+        self.stage
+    }
+
+    fn has_ended(&self) -> bool {
+        self.stage.has_ended()
+    }
+}
+
+impl Enrollments {
+    /// Starts a request, or finds the one that the same caller started with the same
+    /// idempotency key for the same.
+    pub(crate) async fn start_request(
+        &self,
+        new: NewRequest<'_>,
+    ) -> Result<RequestSnapshot, EnrollmentError> {
+        let caller: CallerId = new.caller.parse().map_err(internal)?;
+        let id = match new.idempotency_key {
+            None => RequestId::random(),
+            Some(key) => RequestId::from_uuid(self.uuid_for(b"request", new.caller, key)),
+        };
+        telemetry::about(&id);
+        let reason = new.reason.as_deref().unwrap_or_default();
+        let fingerprint = self.fingerprint(&[
+            b"request",
+            new.account.as_str().as_bytes(),
+            new.act.terms().as_bytes(),
+            reason.as_bytes(),
+        ]);
+        let request = AccountRequest {
+            account: new.account,
+            act: new.act,
+            reason: new.reason,
+            approval: self.required(self.policy.request_approvals),
+            requested_by: caller,
+            fingerprint,
+        };
+        let started = self
+            .client
+            .start(&ACCOUNT_REQUEST, &request)
+            .instance_id(id.to_string())
+            .reuse(IdReuse::Never)
+            .tag("requestedBy", new.caller)
+            .send()
+            .await;
+        match started {
+            Ok(_) => {
+                tracing::info!(instance_id = %id, kind = request.act.kind(), "request started");
+                Ok(RequestSnapshot::just_started(
+                    &id,
+                    &request,
+                    self.clock.now(),
+                ))
+            }
+            Err(ClientError::AlreadyExists { .. }) => {
+                self.repeated(id.as_str(), &request.fingerprint).await
+            }
+            Err(error) => Err(hub(error)),
+        }
+    }
+
+    /// The request as it is, if there is one and `only`, if given, asked for it.
+    pub(crate) async fn get_request(
+        &self,
+        id: &RequestId,
+        only: Option<&str>,
+    ) -> Result<RequestSnapshot, EnrollmentError> {
+        self.look(id.as_str(), only).await.map_err(unknown)
+    }
+
+    /// Waits until the request is in another stage, has ended, or `time` is over.
+    pub(crate) async fn follow_request(
+        &self,
+        snapshot: RequestSnapshot,
+        time: Duration,
+    ) -> Result<RequestSnapshot, EnrollmentError> {
+        let since = snapshot.stage;
+        self.until_past(snapshot, since, time).await
+    }
+
+    /// One page of requests, newest first.
+    pub(crate) async fn list_requests(
+        &self,
+        query: RequestQuery,
+    ) -> Result<Page<RequestSnapshot>, EnrollmentError> {
+        let RequestQuery {
+            stage,
+            account,
+            only,
+            ..
+        } = query;
+        let listed = Listed {
+            prefix: "request-",
+            statuses: stage.map(|s| vec![s.runtime_status()]).unwrap_or_default(),
+            filtered: stage.is_some() || account.is_some() || only.is_some(),
+        };
+        self.page(
+            &listed,
+            query.cursor,
+            query.limit,
+            |request: &RequestSnapshot| {
+                stage.is_none_or(|stage| request.stage == stage)
+                    && account.as_ref().is_none_or(|id| request.account == *id)
+                    && only
+                        .as_ref()
+                        .is_none_or(|caller| request.requested_by == *caller)
+            },
+        )
+        .await
+    }
+
+    /// Decides on a request that waits for it, or stops one that can still be undone, as
+    /// `caller`. The requester may only stop it.
+    pub(crate) async fn decide_request(
+        &self,
+        id: &RequestId,
+        caller: &str,
+        approved: bool,
+        comment: Option<String>,
+    ) -> Result<RequestSnapshot, EnrollmentError> {
+        let snapshot = self.get_request(id, None).await?;
+        match snapshot.stage {
+            RequestStage::AwaitingApproval => {}
+            RequestStage::Granted | RequestStage::Removing if !approved => {}
+            RequestStage::Expired => return Err(EnrollmentError::ApprovalExpired),
+            RequestStage::Pending | RequestStage::Acting => {
+                return Err(EnrollmentError::NotAwaiting);
+            }
+            _ if snapshot.decision.is_some() => return Err(EnrollmentError::AlreadyDecided),
+            _ => return Err(EnrollmentError::NotAwaiting),
+        }
+        // The orchestration ignores such a decision too; here the caller is told.
+        if approved && snapshot.requested_by == caller {
+            return Err(EnrollmentError::SelfApproval);
+        }
+        if approved && snapshot.has_agreed(caller) {
+            return Err(EnrollmentError::AlreadyDecided);
+        }
+        let decision = ApprovalDecision {
+            approved,
+            by: caller.parse().map_err(internal)?,
+            comment,
+            decided_at: self.clock.now().trunc_subsecs(3),
+        };
+        let asked = snapshot
+            .asked
+            .as_ref()
+            .ok_or(EnrollmentError::NotAwaiting)?;
+        let signed = self
+            .decisions
+            .sign_request(id, decision, asked)
+            .map_err(internal)?;
+        self.client
+            .raise_event(id.as_str(), &APPROVAL, &signed)
+            .await
+            .map_err(hub)
+            .map_err(unknown)?;
+        tracing::info!(instance_id = %id, approved, "decision sent");
+        let since = snapshot.stage;
+        // Waits a moment until it has arrived, so that whoever comes next finds it.
+        self.request_until(snapshot, DECISION_SEEN, |latest| {
+            latest.stage != since || (approved && latest.has_agreed(caller))
+        })
+        .await
+    }
+
+    /// Takes one use of what a request has granted to `caller`; when this returns, it is
+    /// the caller's and nobody else has it.
+    pub(crate) async fn claim(
+        &self,
+        id: &RequestId,
+        caller: &str,
+    ) -> Result<RequestSnapshot, EnrollmentError> {
+        let snapshot = self.get_request(id, Some(caller)).await?;
+        if snapshot.stage != RequestStage::Granted {
+            return Err(EnrollmentError::NotGranted);
+        }
+        let claim = Claim {
+            id: Uuid::new_v4().simple().to_string(),
+        };
+        self.client
+            .raise_event(id.as_str(), &CLAIM, &claim)
+            .await
+            .map_err(hub)
+            .map_err(unknown)?;
+        let latest = self
+            .request_until(snapshot, CLAIM_SEEN, |latest| {
+                latest.claims.contains(&claim.id) || latest.has_ended()
+            })
+            .await?;
+        if latest.claims.contains(&claim.id) {
+            Ok(latest)
+        } else {
+            Err(EnrollmentError::NotGranted)
+        }
+    }
+
+    /// Whether an account has the secret that was shown when the request was approved.
+    pub(crate) fn is_what_was_approved(
+        &self,
+        request: &RequestSnapshot,
+        account: &TotpAccount,
+    ) -> bool {
+        let found = self.decisions.fingerprint(account);
+        let approved = request.asked.as_ref().map(|asked| &asked.fingerprint);
+        found.is_ok_and(|found| Some(&found) == approved)
+    }
+
+    /// Looks at a request until it is as wanted, or `time` is over.
+    async fn request_until(
+        &self,
+        snapshot: RequestSnapshot,
+        time: Duration,
+        wanted: impl Fn(&RequestSnapshot) -> bool,
+    ) -> Result<RequestSnapshot, EnrollmentError> {
+        let until = Instant::now() + time;
+        let mut latest = snapshot;
+        let mut pause = FIRST_LOOK;
+        while !wanted(&latest) && Instant::now() < until {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(SLOWEST_LOOK);
+            latest = self.get_request(&latest.id, None).await?;
+        }
+        Ok(latest)
+    }
+}
+
+/// What is unknown here is a request.
+fn unknown(error: EnrollmentError) -> EnrollmentError {
+    match error {
+        EnrollmentError::Unknown => EnrollmentError::RequestUnknown,
+        error => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_have_one_name_each() {
+        for stage in RequestStage::ALL {
+            assert_eq!(
+                RequestStage::named(&stage.as_str().to_lowercase()),
+                Some(*stage)
+            );
+        }
+        assert_eq!(RequestStage::named("nowhere"), None);
+    }
+}
