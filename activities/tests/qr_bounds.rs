@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::Cursor;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use countersign_activities::picture::{
     self, PictureFormat, PictureProblem, ReadLimits, shrink_to_fit, shrink_within,
@@ -63,17 +63,17 @@ fn texts(bytes: &[u8]) -> Vec<String> {
 fn a_picture_of_a_hundred_megapixels_is_refused_before_it_is_decoded() {
     let bomb = encoded(&DynamicImage::new_luma8(10_000, 10_000), ImageFormat::Png);
     assert!(bomb.len() < 1_000_000);
-    let start = Instant::now();
+    // Whoever decoded it would find that most of it is missing.
+    let bomb = &bomb[..200];
     let refusal = PictureProblem::TooLarge {
         width: 10_000,
         height: 10_000,
     };
-    assert_eq!(picture::inspect(&bomb), Err(refusal));
+    assert_eq!(picture::inspect(bomb), Err(refusal));
     assert_eq!(
-        qr::read_codes(&bomb, &ReadLimits::default()).err(),
+        qr::read_codes(bomb, &ReadLimits::default()).err(),
         Some(refusal)
     );
-    assert!(start.elapsed() < Duration::from_millis(500));
 }
 
 #[test]

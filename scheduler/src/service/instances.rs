@@ -341,5 +341,5 @@ fn grpc_timeout(metadata: &tonic::metadata::MetadataMap) -> Option<Duration> {
         "n" => Duration::from_nanos(value),
         _ => return None,
     };
-    Some(timeout.saturating_sub((timeout / 10).min(Duration::from_millis(50))))
+    Some(timeout.saturating_sub((timeout / 10).min(Duration::from_millis(500))))
 }
