@@ -61,6 +61,8 @@ pub enum Command {
     Key(KeyArgs),
     /// Tell whether a front door is ready, for health checks of containers
     Health(ServerArgs),
+    /// Print the description of the HTTP API (OpenAPI 3.1) as JSON
+    Openapi,
     /// Check the settings
     Config(ConfigArgs),
 }

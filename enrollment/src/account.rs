@@ -21,6 +21,7 @@ const NAMELESS: &str = "Account";
 
 /// The hash function of an account's codes (RFC 6238 section 1.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Algorithm {
     /// HMAC-SHA-1, what nearly everybody uses.
     #[default]
@@ -332,6 +333,7 @@ pub(crate) fn is_unprintable(c: char) -> bool {
 /// readable in the scheduler's history, in the vault's list and in logs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AccountPreview {
     /// Who the account is with.
     #[serde(default, skip_serializing_if = "Option::is_none")]

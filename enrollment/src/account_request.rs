@@ -22,6 +22,7 @@ pub const MAX_READS: u32 = 50;
     rename_all = "camelCase",
     rename_all_fields = "camelCase"
 )]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Act {
     /// Let the requester read its codes, a number of times and for a time.
     Read {

@@ -24,10 +24,12 @@ pub const MAX_APPROVALS: u8 = 10;
 /// A payload whose comment is too long is refused when it is read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ApprovalDecision {
     /// Whether the secret may be stored.
     pub approved: bool,
     /// Who decided.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub by: CallerId,
     /// Why, at most [`MAX_COMMENT_CHARS`] characters.
     #[serde(

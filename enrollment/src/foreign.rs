@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// What a text is that was taken for an account, read from a QR code or pasted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum ForeignKind {
     /// Access to a wireless network.
     Wifi,

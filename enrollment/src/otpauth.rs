@@ -44,6 +44,7 @@ pub struct Parsed {
     rename_all = "camelCase",
     rename_all_fields = "camelCase"
 )]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Warning {
     /// The secret has fewer than 128 bits, less than RFC 4226 demands.
     WeakSecret {
@@ -53,6 +54,7 @@ pub enum Warning {
     /// The label names another issuer than the parameter, which counts.
     IssuerMismatch {
         /// The one in the label.
+        #[cfg_attr(feature = "schema", schema(rename = "labelIssuer"))]
         label_issuer: String,
     },
     /// The issuer is given more than once; the first counts.

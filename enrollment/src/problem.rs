@@ -279,6 +279,18 @@ mod tests {
     }
 
     #[test]
+    fn every_code_is_listed() {
+        let unknown = serde_json::from_str::<InputProblem>(r#"{"code": "nothing"}"#);
+        // The error names every code that there is.
+        let error = unknown.unwrap_err().to_string();
+        let known: Vec<&str> = error.split('`').skip(1).step_by(2).collect();
+        let now = known.into_iter().filter(|code| {
+            !["nothing", "migration-unsupported", "steam-unsupported"].contains(code)
+        });
+        assert_eq!(now.collect::<Vec<_>>(), InputProblem::CODES, "{error}");
+    }
+
+    #[test]
     fn the_code_is_the_tag_in_json() {
         for problem in [
             InputProblem::QrNotFound {

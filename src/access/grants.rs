@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::identity::{Group, Identity};
 use super::keys::{KeyError, KeyStore, json_list};
@@ -13,7 +14,7 @@ use super::oidc::is_oidc_id;
 pub(crate) const MAX_GRANTEE: usize = 64;
 
 /// To whom an account is granted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Grantee {
     /// The caller with this id.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use super::role::Roles;
 
@@ -14,7 +15,7 @@ const MAX_GROUP_CHARS: usize = 128;
 /// The name of a group of callers: of API keys by how they were made, of others by what
 /// their issuer says. 1 to 128 characters, none of them a control character, and no space
 /// at either end.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(transparent)]
 pub struct Group(String);
 

@@ -6,12 +6,13 @@ use std::net::IpAddr;
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize, Serializer};
+use utoipa::ToSchema;
 
 /// The longest reason that is kept, in characters.
 const MAX_REASON: usize = 200;
 
 /// What somebody did, or tried to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 #[value(rename_all = "kebab-case")]
 pub enum Action {
@@ -111,7 +112,7 @@ impl fmt::Display for Action {
 }
 
 /// Whether it was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// It was, or was accepted.
@@ -140,7 +141,7 @@ impl Outcome {
 pub struct Subject(pub String);
 
 /// What is to be recorded: an entry without its place in the chain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
     /// When, to the millisecond.
@@ -152,9 +153,11 @@ pub struct Event {
     pub caller: String,
     /// From which address, as seen by the server; none for local commands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub from: Option<IpAddr>,
     /// To what: an enrollment's or account's id, or a key's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub subject: Option<Subject>,
     /// Whether it was done.
     pub outcome: Outcome,
@@ -212,7 +215,7 @@ fn millis<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S
 }
 
 /// An event in its place: `sequence` counts from 1 without gaps.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
     /// Its place in the record.

@@ -101,6 +101,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Grant(args) => grant::run(args.command),
         Command::Key(args) => key::run(args.command),
         Command::Health(args) => health::run(args).await,
+        Command::Openapi => output::document(&crate::http::openapi().map_err(Fault::failed)?),
         Command::Config(args) => match args.command {
             ConfigCommand::Check(args) => config::check(load(&args.settings)?, args.json).await,
         },

@@ -54,7 +54,7 @@ pub(crate) struct RequestQuery {
 macro_rules! stages {
     ($($(#[$doc:meta])* $stage:ident),+ $(,)?) => {
         /// How far a request is, in one word.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
         pub(crate) enum RequestStage {
             $($(#[$doc])* $stage),+
         }

@@ -11,11 +11,12 @@ use countersign_enrollment::progress::Progress;
 use countersign_enrollment::request::{Approval, EnrollmentRequest};
 use durabletask::{InstanceState, Status};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Seen, Staged};
 
 /// How far an enrollment is, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) enum Stage {
     Pending,
     Decoding,

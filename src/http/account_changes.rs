@@ -9,23 +9,27 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use countersign_enrollment::account::Labels;
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use super::FrontDoor;
-use super::accounts::{account_id, account_response, readable};
-use super::auth::{Administer, Caller, Read};
+use super::accounts::{AccountPath, account_id, account_response, readable};
+use super::auth::{Administer, Caller, Permission as _, Read};
 use super::body::{JsonBody, Wiped};
+use super::codes::Code;
 use super::enrollments::no_store;
 use super::error::ApiError;
 use super::observe;
+use super::views::AccountView;
 use crate::audit::Action;
 use crate::tokens::from_vault;
 use crate::verify::Verdict;
 
 /// New names and rules; a member that is left out stays as it is, and `"issuer": null`
 /// removes it.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RenameBody {
+    #[schema(value_type = Option<String>)]
     #[serde(default, deserialize_with = "present")]
     issuer: Option<Option<String>>,
     account_name: Option<String>,
@@ -38,7 +42,23 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<S
     Option::<String>::deserialize(deserializer).map(Some)
 }
 
-/// `PATCH /api/accounts/{id}`.
+/// What a change of an account can be answered with.
+const CHANGE: [Code; 2] = [Code::AccountUnknown, Code::VaultUnavailable];
+
+/// Changes an account's names and rules
+///
+/// A member that is left out stays as it is; `"issuer": null` removes the issuer.
+#[utoipa::path(
+    patch, path = "/api/accounts/{id}", tag = "accounts", operation_id = "renameAccount",
+    params(AccountPath),
+    request_body = RenameBody,
+    responses((status = OK, description = "The account as it is now", body = AccountView)),
+    extensions(
+        ("x-roles" = json!(Administer::ROLES)),
+        ("x-problems" = json!(CHANGE)),
+        ("x-input" = json!(["label-malformed", "label-too-long"])),
+    ),
+)]
 pub(super) async fn rename(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
@@ -70,7 +90,15 @@ pub(super) async fn rename(
     account_response(&door, &record)
 }
 
-/// `DELETE /api/accounts/{id}`: out of use at once; it can be restored.
+/// Removes an account
+///
+/// It is out of use at once and can be restored.
+#[utoipa::path(
+    delete, path = "/api/accounts/{id}", tag = "accounts", operation_id = "deleteAccount",
+    params(AccountPath),
+    responses((status = NO_CONTENT, description = "It is out of use")),
+    extensions(("x-roles" = json!(Administer::ROLES)), ("x-problems" = json!(CHANGE))),
+)]
 pub(super) async fn delete(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
@@ -81,7 +109,13 @@ pub(super) async fn delete(
     Ok(no_store(StatusCode::NO_CONTENT.into_response()))
 }
 
-/// `POST /api/accounts/{id}/restore`.
+/// Restores a removed account
+#[utoipa::path(
+    post, path = "/api/accounts/{id}/restore", tag = "accounts", operation_id = "restoreAccount",
+    params(AccountPath),
+    responses((status = OK, description = "It is in use again", body = AccountView)),
+    extensions(("x-roles" = json!(Administer::ROLES)), ("x-problems" = json!(CHANGE))),
+)]
 pub(super) async fn restore(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
@@ -92,20 +126,36 @@ pub(super) async fn restore(
     account_response(&door, &record)
 }
 
-#[derive(Deserialize)]
+/// A code to check; spaces and hyphens in it do not count.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VerifyBody {
+    #[schema(value_type = String)]
     token: Wiped,
 }
 
-#[derive(Serialize)]
+/// What a check found.
+#[derive(Serialize, ToSchema)]
 struct VerifyView {
+    /// Whether it is right, and was not accepted before.
     valid: bool,
     /// Time steps that the code's clock is ahead of ours (negative: behind).
     #[serde(skip_serializing_if = "Option::is_none")]
     drift: Option<i64>,
+    /// Why it is not valid: `wrong` or `already-used`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
+    reason: Option<Reason>,
+}
+
+/// Why a code is not valid.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schema(as = VerifyReason)]
+enum Reason {
+    /// It is not this account's code now.
+    Wrong,
+    /// It, or a later one, was accepted before.
+    AlreadyUsed,
 }
 
 /// Checks a code of an account that the caller may read.
@@ -125,7 +175,21 @@ pub(super) async fn verdict(
     Ok(checked)
 }
 
-/// `POST /api/accounts/{id}/verify`: whether a code is right, each at most once.
+/// Checks a code that somebody was given
+///
+/// A code is right one time step early or late, and accepted once: neither it nor an earlier one is
+/// accepted again, also after a restart. Too many wrong codes for an account by one caller end in
+/// 429.
+#[utoipa::path(
+    post, path = "/api/accounts/{id}/verify", tag = "codes", operation_id = "verifyCode",
+    params(AccountPath),
+    request_body = VerifyBody,
+    responses((status = OK, description = "Whether it is valid", body = VerifyView)),
+    extensions(
+        ("x-roles" = json!(Read::ROLES)),
+        ("x-problems" = json!([Code::AccountUnknown, Code::VaultUnavailable, Code::TooManyAttempts])),
+    ),
+)]
 pub(super) async fn verify(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Read>,
@@ -141,12 +205,12 @@ pub(super) async fn verify(
         Verdict::Wrong => VerifyView {
             valid: false,
             drift: None,
-            reason: Some("wrong"),
+            reason: Some(Reason::Wrong),
         },
         Verdict::Used => VerifyView {
             valid: false,
             drift: None,
-            reason: Some("already-used"),
+            reason: Some(Reason::AlreadyUsed),
         },
     };
     Ok(no_store(Json(view).into_response()))

@@ -11,18 +11,22 @@ use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
 use countersign_activities::vault::{AccountRecord, VaultError};
 use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::problem::InputProblem;
 use futures_util::{StreamExt as _, stream};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::FrontDoor;
-use super::auth::{Caller, Enroll, Read};
-use super::body::UploadBody;
+use super::auth::{Caller, Enroll, Permission as _, Read};
+use super::body::{JsonUpload, UploadBody, UploadForm};
+use super::codes::Code;
 use super::enrollments::{
-    StartQuery, accepted_response, idempotency_key, limit, no_store, parameters,
+    IdempotencyKey, START, StartQuery, accepted_response, limit, no_store, parameters,
 };
 use super::error::ApiError;
-use super::views::{AccountPage, AccountView, BatchItem, TokenView};
+use super::views::{
+    AccountPage, AccountView, Batch, BatchItem, CreatedView, StartedView, TokenView,
+};
 use crate::enrollments::{NewEnrollment, Stage};
 use crate::telemetry;
 use crate::tokens::from_vault;
@@ -38,16 +42,57 @@ const MAX_VALIDITY: i64 = 60;
 /// How many accounts are read from the vault at once.
 const READS_AT_ONCE: usize = 8;
 
-/// `POST /api/accounts`: enrolls and waits.
+/// An account's id in a path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "read as text, so that what is no id is unknown")]
+pub(super) struct AccountPath {
+    /// The account's id, which is its enrollment's.
+    #[param(example = "totp-00000000-0000-4000-8000-000000000000")]
+    id: String,
+}
+
+/// Enrolls an account and waits for the end
+///
+/// It waits 30 seconds; what takes longer, or needs approval, is answered as
+/// `POST /api/enrollments` does.
+#[utoipa::path(
+    post, path = "/api/accounts", tag = "accounts", operation_id = "createAccount",
+    params(StartQuery, IdempotencyKey),
+    request_body(description = "An otpauth URI or a picture of a QR code, of at most 10 MiB", content(
+        (JsonUpload = "application/json"),
+        (UploadForm = "multipart/form-data"),
+        (String = "text/plain"),
+        ("image/*"),
+        ("application/octet-stream"),
+    )),
+    responses(
+        (
+            status = CREATED, description = "The account is enrolled", body = CreatedView<'static>,
+            headers(("location" = String, description = "Where the account is")),
+        ),
+        (
+            status = ACCEPTED, description = "The enrollment runs", body = StartedView,
+            headers(
+            ("location" = String, description = "Where the status is"),
+            ("retry-after" = u32, description = "In how many seconds to ask"),
+        ),
+        ),
+    ),
+    extensions(
+        ("x-roles" = json!(Enroll::ROLES)),
+        ("x-problems" = json!([START.as_slice(), &[Code::EnrollmentFailed, Code::NotEnrolled]].concat())),
+        ("x-input" = json!(InputProblem::CODES.as_slice())),
+    ),
+)]
 pub(super) async fn create(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Enroll>,
     query: Result<Query<StartQuery>, axum::extract::rejection::QueryRejection>,
-    headers: HeaderMap,
+    IdempotencyKey(key): IdempotencyKey,
     UploadBody(upload): UploadBody,
 ) -> Result<Response, ApiError> {
     let approval_asked = parameters(query)?.approval_asked()?;
-    let key = idempotency_key(&headers)?;
     let accepted = door.intake.accept(upload).await?;
     let started = door
         .enrollments
@@ -67,12 +112,7 @@ pub(super) async fn create(
     };
     match (snapshot.stage, &snapshot.preview, snapshot.problem.clone()) {
         (Stage::Enrolled, Some(preview), _) => {
-            let body = json!({
-                "message": "Account added",
-                "secretName": snapshot.id.to_string(),
-                "accountName": preview.account_name,
-                "issuer": preview.issuer,
-            });
+            let body = CreatedView::new(&snapshot.id, preview);
             let mut response = (StatusCode::CREATED, Json(body)).into_response();
             if let Ok(location) = HeaderValue::from_str(&format!("/api/accounts/{}", snapshot.id)) {
                 response.headers_mut().insert(header::LOCATION, location);
@@ -86,14 +126,31 @@ pub(super) async fn create(
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListParameters {
+    /// Only accounts whose issuer or name has this in it, in any case.
+    #[param(max_length = 200)]
     search: Option<String>,
+    /// The `next` of the page before.
     cursor: Option<String>,
+    /// How many accounts at most.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
 }
 
-/// `GET /api/accounts`.
+/// Lists accounts
+///
+/// By issuer and name; a caller that reads only granted accounts sees those, all at once.
+#[utoipa::path(
+    get, path = "/api/accounts", tag = "accounts", operation_id = "listAccounts",
+    params(ListParameters),
+    responses((status = OK, description = "A page of accounts", body = AccountPage)),
+    extensions(
+        ("x-roles" = json!(Read::ROLES)),
+        ("x-problems" = json!([Code::InvalidParameter, Code::VaultUnavailable])),
+    ),
+)]
 pub(super) async fn list(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Read>,
@@ -212,7 +269,18 @@ pub(super) fn take_read(
     }
 }
 
-/// `GET /api/accounts/{id}`.
+/// Shows an account
+///
+/// What it is called and how its codes are made; never its secret.
+#[utoipa::path(
+    get, path = "/api/accounts/{id}", tag = "accounts", operation_id = "getAccount",
+    params(AccountPath),
+    responses((status = OK, description = "The account", body = AccountView)),
+    extensions(
+        ("x-roles" = json!(Read::ROLES)),
+        ("x-problems" = json!([Code::AccountUnknown, Code::VaultUnavailable])),
+    ),
+)]
 pub(super) async fn get(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Read>,
@@ -226,7 +294,53 @@ pub(super) async fn get(
     account_response(&door, &record)
 }
 
-/// `GET /api/accounts/{id}/token`.
+/// How a code is asked for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "read by hand, beside ids that may repeat")]
+struct CodeParameters {
+    /// How many seconds the code has to be good for.
+    #[param(rename = "minValidity", maximum = 60, default = 0)]
+    min_validity: Option<u32>,
+    /// When the present code is not good for that long: `wait` for one that is, or be given
+    /// the `next` at once, whose time begins at `validFrom`.
+    #[param(rename = "whenShort", inline)]
+    when_short: Option<WhenShort>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase", default = "wait")]
+#[expect(dead_code, reason = "named in a parameter")]
+enum WhenShort {
+    Wait,
+    Next,
+}
+
+/// What reading a code can be answered with.
+const READ: [Code; 5] = [
+    Code::AccountUnknown,
+    Code::ApprovalNeeded,
+    Code::AuditUnavailable,
+    Code::InvalidParameter,
+    Code::VaultUnavailable,
+];
+
+/// Reads an account's code
+#[utoipa::path(
+    get, path = "/api/accounts/{id}/token", tag = "codes", operation_id = "readCode",
+    params(AccountPath, CodeParameters, IfNoneMatch),
+    responses(
+        (
+            status = OK, description = "The code, with detail", body = TokenView,
+            headers(("etag" = String, description = "Names the code's time step")),
+        ),
+        (
+            status = NOT_MODIFIED, description = "It is the code that `If-None-Match` names",
+            headers(("etag" = String, description = "Names the code's time step")),
+        ),
+    ),
+    extensions(("x-roles" = json!(Read::ROLES)), ("x-problems" = json!(READ))),
+)]
 pub(super) async fn token(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Read>,
@@ -239,7 +353,39 @@ pub(super) async fn token(
     code(&door, &caller, &id, &wanted, &headers).await
 }
 
-/// `GET /api/tokens?id=`, with one id or several.
+/// The header `If-None-Match`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "read by hand, since it may repeat")]
+struct IfNoneMatch {
+    /// An earlier answer's `ETag`: the code is not given again while it is the same.
+    #[param(rename = "If-None-Match")]
+    if_none_match: Option<String>,
+}
+
+/// Reads codes by a query
+///
+/// With one id an answer of its own, with several a list: each a code or the problem with it.
+#[utoipa::path(
+    get, path = "/api/tokens", tag = "codes", operation_id = "readCodes",
+    params(
+        ("id" = Vec<String>, Query, description = "An account's id, at most 500 times", min_items = 1, max_items = 500),
+        ("detail" = Option<bool>, Query, description = "Whether to tell more than `token` and `timeRemaining`"),
+        CodeParameters,
+        IfNoneMatch,
+    ),
+    responses(
+        (
+            status = OK, description = "The code, or the codes", body = inline(Codes),
+            headers(("etag" = Option<String>, description = "Names a single code's time step")),
+        ),
+        (
+            status = NOT_MODIFIED, description = "It is the code that `If-None-Match` names",
+            headers(("etag" = String, description = "Names the code's time step")),
+        ),
+    ),
+    extensions(("x-roles" = json!(Read::ROLES)), ("x-problems" = json!(READ))),
+)]
 pub(super) async fn token_by_query(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Read>,
@@ -261,6 +407,15 @@ pub(super) async fn token_by_query(
         }),
         _ => Ok(batch(&door, &caller, asked, &wanted).await),
     }
+}
+
+/// One code or several.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "what an answer is one of")]
+enum Codes {
+    One(TokenView),
+    Several(Batch),
 }
 
 /// The values of `id` in a query.
@@ -288,7 +443,14 @@ impl Wanted {
         };
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match (name.as_ref(), value.as_ref()) {
-                ("detail", value) => wanted.detailed = matches!(value, "true" | "1"),
+                ("detail", "true" | "1") => wanted.detailed = true,
+                ("detail", "false" | "0" | "") => wanted.detailed = false,
+                ("detail", _) => {
+                    return Err(ApiError::InvalidParameter {
+                        name: "detail",
+                        detail: "`true` or `false`".to_owned(),
+                    });
+                }
                 ("minValidity", value) => {
                     let seconds = value
                         .parse()
@@ -374,7 +536,7 @@ async fn batch(
         .buffered(READS_AT_ONCE)
         .collect()
         .await;
-    no_store(Json(json!({ "tokens": tokens })).into_response())
+    no_store(Json(Batch { tokens }).into_response())
 }
 
 pub(super) fn account_id(text: &str) -> Result<EnrollmentId, ApiError> {

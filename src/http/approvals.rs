@@ -6,19 +6,25 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use countersign_enrollment::decision::MAX_COMMENT_CHARS;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::FrontDoor;
-use super::auth::{Caller, Decide};
+use super::auth::{Caller, Decide, Permission as _};
 use super::body::JsonBody;
-use super::enrollments::{accepted_response, enrollment_id};
+use super::codes::Code;
+use super::enrollments::{EnrollmentPath, accepted_response, enrollment_id};
 use super::error::ApiError;
 use super::observe;
+use super::views::StartedView;
 use crate::audit::Action;
 
-#[derive(Deserialize)]
+/// A decision.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DecisionBody {
     approved: bool,
+    /// Why, for those who read the record later.
+    #[schema(max_length = 500)]
     comment: Option<String>,
 }
 
@@ -59,6 +65,28 @@ pub(super) fn short_text(
     Ok(text)
 }
 
+/// Approves or rejects an enrollment
+///
+/// Nobody decides on their own. A decision counts once.
+#[utoipa::path(
+    post, path = "/api/enrollments/{id}/approval", tag = "enrollments", operation_id = "decide",
+    params(EnrollmentPath),
+    request_body = DecisionBody,
+    responses((
+        status = ACCEPTED, description = "The decision is taken; the enrollment goes on", body = StartedView,
+        headers(
+            ("location" = String, description = "Where its status is"),
+            ("retry-after" = u32, description = "In how many seconds to ask"),
+        ),
+    )),
+    extensions(
+        ("x-roles" = json!(Decide::ROLES)),
+        ("x-problems" = json!([
+            Code::AlreadyDecided, Code::ApprovalExpired, Code::EnrollmentUnknown, Code::HubUnavailable,
+            Code::InvalidParameter, Code::NotAwaitingApproval, Code::SelfApprovalForbidden,
+        ])),
+    ),
+)]
 pub(super) async fn decide(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Decide>,

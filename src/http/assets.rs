@@ -43,9 +43,24 @@ files! {
         "work.js" "worker.js";
 }
 
+/// Path, type and text of each file of the page that shows the API's description.
+const REFERENCE: [(&str, &str, &str); 3] = [
+    ("/docs", HTML, include_str!("reference/index.html")),
+    (
+        "/docs/reference.css",
+        CSS,
+        include_str!("reference/reference.css"),
+    ),
+    (
+        "/docs/reference.js",
+        SCRIPT,
+        include_str!("reference/reference.js"),
+    ),
+];
+
 /// A path for every file; the page itself is at `/`, and at `/login` for links with a token.
 pub(super) fn router() -> Router<Arc<FrontDoor>> {
-    FILES
+    let page = FILES
         .iter()
         .fold(Router::new(), |router, &(name, kind, text)| {
             let serve = move || async move { file(kind, text) };
@@ -53,7 +68,10 @@ pub(super) fn router() -> Router<Arc<FrontDoor>> {
                 "index.html" => router.route("/", get(serve)).route("/login", get(serve)),
                 _ => router.route(&format!("/{name}"), get(serve)),
             }
-        })
+        });
+    REFERENCE.iter().fold(page, |router, &(path, kind, text)| {
+        router.route(path, get(move || async move { file(kind, text) }))
+    })
 }
 
 fn file(kind: &'static str, text: &'static str) -> Response {
@@ -121,7 +139,7 @@ mod tests {
             assert!(!page.contains(inline), "{inline}");
         }
         assert_eq!(page.matches("<script").count(), 1);
-        for (name, kind, text) in FILES {
+        for (name, kind, text) in FILES.iter().chain(&REFERENCE) {
             for unsafe_way in [
                 "innerHTML",
                 "outerHTML",

@@ -8,27 +8,64 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::FrontDoor;
-use super::auth::{Administer, Caller};
+use super::auth::{Administer, Caller, Permission as _};
+use super::codes::Code;
 use super::enrollments::{limit, no_store, parameters};
 use super::error::ApiError;
 use crate::audit::{Action, AuditQuery, Entry, cef, json_line};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct AuditParameters {
+    /// Only what this caller did.
     caller: Option<String>,
+    /// Only what was done to this: an enrollment's or account's id, or a key's name.
     subject: Option<String>,
+    /// Only this.
+    #[param(value_type = Option<Action>)]
     action: Option<String>,
+    /// Not before this time.
+    #[param(value_type = Option<DateTime<Utc>>)]
     since: Option<String>,
+    /// Before this time.
+    #[param(value_type = Option<DateTime<Utc>>)]
     until: Option<String>,
+    /// `oldest` first, unless `newest` is asked for.
+    #[param(inline, value_type = Option<Order>)]
     order: Option<String>,
+    /// The `next` of the page before.
+    #[param(pattern = "^[0-9]{1,18}$")]
     cursor: Option<String>,
+    /// How many entries at most.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
+    /// `json`, or a line for each entry as `jsonl` or `cef` (Common Event Format).
+    #[param(inline, value_type = Option<Format>)]
     format: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "named in a parameter")]
+enum Order {
+    Oldest,
+    Newest,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "named in a parameter")]
+enum Format {
+    Json,
+    Jsonl,
+    Cef,
+}
+
+/// A page of the record.
+#[derive(Serialize, ToSchema)]
 struct AuditPage {
     entries: Vec<Entry>,
     /// The cursor of the page after this one, if this one is full.
@@ -36,7 +73,19 @@ struct AuditPage {
     next: Option<String>,
 }
 
-/// `GET /api/audit`.
+/// Reads the audit record
+///
+/// Who did what, when and from where. Reading it is recorded too.
+#[utoipa::path(
+    get, path = "/api/audit", tag = "operations", operation_id = "readAudit",
+    params(AuditParameters),
+    responses((status = OK, description = "Entries", content(
+        (AuditPage = "application/json"),
+        (String = "application/x-ndjson"),
+        (String = "text/plain"),
+    ))),
+    extensions(("x-roles" = json!(Administer::ROLES)), ("x-problems" = json!([Code::InvalidParameter]))),
+)]
 pub(super) async fn list(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,

@@ -8,18 +8,19 @@ use axum::extract::{FromRequestParts, Query, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::FrontDoor;
+use super::enrollments::no_store;
 use super::error::ApiError;
 use super::observe;
 use crate::access::{Access, COOKIE, Group, Identity, LIFETIME, Role, Roles};
 
 /// The header for keys on Azure Functions.
-const FUNCTIONS_KEY: &str = "x-functions-key";
+pub(super) const FUNCTIONS_KEY: &str = "x-functions-key";
 /// The header of HashiCorp Vault's clients.
-const VAULT_TOKEN: &str = "x-vault-token";
+pub(super) const VAULT_TOKEN: &str = "x-vault-token";
 
 /// A kind of thing to do, and the roles that may.
 pub(crate) trait Permission: Send + Sync + 'static {
@@ -212,7 +213,17 @@ fn local_name(headers: &HeaderMap) -> bool {
             .is_ok_and(|ip| ip.is_loopback())
 }
 
-/// `POST /api/session`: a cookie for the caller, which has shown a token or key.
+/// Logs a browser in
+///
+/// A cookie for the caller, which has shown a token or key.
+#[utoipa::path(
+    post, path = "/api/session", tag = "session", operation_id = "logIn",
+    responses((
+        status = OK, description = "Who the caller is", body = WhoView<'static>,
+        headers(("set-cookie" = Option<String>, description = "The session; none while access control is off")),
+    )),
+    extensions(("x-roles" = json!(Known::ROLES))),
+)]
 pub(super) async fn log_in(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Known>,
@@ -226,37 +237,63 @@ pub(super) async fn log_in(
     Ok(response)
 }
 
-/// `GET /api/session`: who the caller is.
+/// Says who calls
+#[utoipa::path(
+    get, path = "/api/session", tag = "session", operation_id = "whoAmI",
+    responses((status = OK, description = "Who the caller is", body = WhoView<'static>)),
+    extensions(("x-roles" = json!(Known::ROLES))),
+)]
 pub(super) async fn session(caller: Caller<Known>) -> Response {
     whoami(&caller)
 }
 
-/// `DELETE /api/session`: forgets the cookie.
+/// Logs a browser out
+///
+/// The browser forgets its cookie. It needs no caller.
+#[utoipa::path(
+    delete, path = "/api/session", tag = "session", operation_id = "logOut",
+    responses((
+        status = NO_CONTENT, description = "Logged out",
+        headers(("set-cookie" = String, description = "An empty session that is over")),
+    )),
+)]
 pub(super) async fn log_out() -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     set_cookie(&mut response, "", 0);
     response
 }
 
+/// Who a caller is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct WhoView<'a> {
+    /// Under this its requests, decisions and records are kept.
+    caller: &'a str,
+    /// What people call it.
+    display_name: &'a str,
+    /// The role that says most, for those who expect one; null if it has none.
+    #[schema(required)]
+    role: Option<Role>,
+    #[schema(value_type = Vec<Role>)]
+    roles: Roles,
+    groups: &'a [Group],
+    /// Whether it reads only the accounts that were granted to it.
+    granted_only: bool,
+}
+
 fn whoami(caller: &Caller<Known>) -> Response {
     let roles = caller.roles();
-    // The one that says most, for those who expect one.
-    let role = [Role::Admin, Role::Approver, Role::Enroller, Role::Reader]
-        .into_iter()
-        .find(|role| roles.contains(*role));
-    let who = json!({
-        "caller": caller.id(),
-        "displayName": caller.display_name(),
-        "role": role,
-        "roles": roles,
-        "groups": caller.groups(),
-        "grantedOnly": Access::is_limited(caller.identity()),
-    });
-    let mut response = Json(who).into_response();
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    let who = WhoView {
+        caller: caller.id(),
+        display_name: caller.display_name(),
+        role: [Role::Admin, Role::Approver, Role::Enroller, Role::Reader]
+            .into_iter()
+            .find(|role| roles.contains(*role)),
+        roles,
+        groups: caller.groups(),
+        granted_only: Access::is_limited(caller.identity()),
+    };
+    no_store(Json(who).into_response())
 }
 
 fn set_cookie(response: &mut Response, value: &str, seconds: i64) {

@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::FrontDoor;
@@ -48,11 +49,42 @@ impl Drop for Wiped {
     }
 }
 
-#[derive(Deserialize)]
+/// What to enroll: exactly one of the two.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct JsonUpload {
+#[schema(min_properties = 1, max_properties = 1)]
+pub(super) struct JsonUpload {
+    /// An `otpauth://` URI.
+    #[schema(value_type = Option<String>, example = "otpauth://totp/Example:alice?secret=JBSWY3DPEHPK3PXP&issuer=Example")]
     uri: Option<Wiped>,
+    /// A picture of a QR code, in base64 or as a `data:` URL.
+    #[schema(value_type = Option<String>)]
     image: Option<Wiped>,
+}
+
+/// What to enroll: exactly one of these.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "forms are read field by field")]
+pub(super) struct UploadForm {
+    /// A picture of a QR code.
+    #[schema(value_type = Option<String>, format = Binary)]
+    image: Option<Vec<u8>>,
+    /// The same.
+    #[schema(value_type = Option<String>, format = Binary)]
+    file: Option<Vec<u8>>,
+    /// An `otpauth://` URI.
+    uri: Option<String>,
+}
+
+/// Files to import.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "forms are read field by field")]
+pub(super) struct ImportForm {
+    /// Exports of other programs, lists of URIs, pictures of QR codes.
+    #[schema(value_type = Vec<String>, format = Binary)]
+    file: Vec<Vec<u8>>,
+    /// For an encrypted export.
+    password: Option<String>,
 }
 
 impl FromRequest<Arc<FrontDoor>> for UploadBody {

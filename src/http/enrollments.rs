@@ -5,17 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::problem::InputProblem;
 use futures_util::stream;
 use serde::Deserialize;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::{ObjectBuilder, Required, Type};
+use utoipa::{IntoParams, ToSchema};
 
 use super::FrontDoor;
-use super::auth::{Caller, Enroll, Follow};
-use super::body::UploadBody;
+use super::auth::{Caller, Enroll, Follow, Permission as _};
+use super::body::{JsonUpload, UploadBody, UploadForm};
+use super::codes::Code;
 use super::error::ApiError;
 use super::views::{EnrollmentPage, EnrollmentView, StartedView, status_path};
 use crate::enrollments::{Cursor, EnrollmentError, ListQuery, NewEnrollment, Snapshot, Stage};
@@ -23,6 +29,8 @@ use crate::telemetry;
 
 /// The longest that a status request may ask to wait, in seconds.
 const LONGEST_WAIT: u64 = 60;
+/// The header that names a request for its repetitions.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// How long a stream of changes lives before the browser has to connect again.
 const LONGEST_STREAM: Duration = Duration::from_secs(15 * 60);
 /// How many enrollments or accounts a page has unless asked for less or more.
@@ -30,9 +38,37 @@ pub(super) const DEFAULT_LIMIT: usize = 50;
 /// How many it has at most.
 pub(super) const MAX_LIMIT: usize = 200;
 
-#[derive(Deserialize)]
+/// What a start can be answered with, besides what is wrong with the upload.
+pub(super) const START: [Code; 4] = [
+    Code::HubUnavailable,
+    Code::IdempotencyKeyReused,
+    Code::InvalidParameter,
+    Code::UnsupportedMediaType,
+];
+
+/// An enrollment's id in a path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "read as text, so that what is no id is unknown")]
+pub(super) struct EnrollmentPath {
+    /// The enrollment's id.
+    #[param(example = "totp-00000000-0000-4000-8000-000000000000")]
+    id: String,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct StartQuery {
+    /// Whether somebody else has to agree; a rule of the server may demand it anyway.
+    #[param(inline, value_type = Option<ApprovalParameter>)]
     approval: Option<String>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "named in a parameter")]
+pub(super) enum ApprovalParameter {
+    Required,
 }
 
 impl StartQuery {
@@ -53,16 +89,43 @@ pub(super) fn approval_parameter(text: Option<&str>) -> Result<bool, ApiError> {
     }
 }
 
-/// `POST /api/enrollments`.
+/// Starts an enrollment
+///
+/// A repeated request with the same `Idempotency-Key` and body is the same enrollment.
+#[utoipa::path(
+    post, path = "/api/enrollments", tag = "enrollments", operation_id = "startEnrollment",
+    params(StartQuery, IdempotencyKey),
+    request_body(description = "An otpauth URI or a picture of a QR code, of at most 10 MiB", content(
+        (JsonUpload = "application/json"),
+        (UploadForm = "multipart/form-data"),
+        (String = "text/plain"),
+        ("image/*"),
+        ("application/octet-stream"),
+    )),
+    responses(
+        (
+            status = ACCEPTED, description = "The enrollment runs", body = StartedView,
+            headers(
+            ("location" = String, description = "Where the status is"),
+            ("retry-after" = u32, description = "In how many seconds to ask"),
+        ),
+        ),
+        (status = OK, description = "An earlier request has started it, and it has ended", body = EnrollmentView),
+    ),
+    extensions(
+        ("x-roles" = json!(Enroll::ROLES)),
+        ("x-problems" = json!(START)),
+        ("x-input" = json!(InputProblem::CODES.as_slice())),
+    ),
+)]
 pub(super) async fn start(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Enroll>,
     query: Result<Query<StartQuery>, axum::extract::rejection::QueryRejection>,
-    headers: HeaderMap,
+    IdempotencyKey(key): IdempotencyKey,
     UploadBody(upload): UploadBody,
 ) -> Result<Response, ApiError> {
     let approval_asked = parameters(query)?.approval_asked()?;
-    let key = idempotency_key(&headers)?;
     let accepted = door.intake.accept(upload).await?;
     let snapshot = door
         .enrollments
@@ -119,13 +182,39 @@ pub(super) fn no_store(mut response: Response) -> Response {
     response
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct StatusQuery {
+    /// For how many seconds to wait for another stage.
+    #[param(value_type = Option<u32>, maximum = 60, default = 0)]
     wait: Option<String>,
+    /// Another stage than this; without it, than the present one.
+    #[param(value_type = Option<Stage>)]
     since: Option<String>,
 }
 
-/// `GET /api/enrollments/{id}`.
+/// Shows an enrollment
+///
+/// It waits for the next stage if asked to. With `Accept: text/event-stream` every stage from the
+/// present one to the end is an event named `status` whose data is the JSON of this answer.
+#[utoipa::path(
+    get, path = "/api/enrollments/{id}", tag = "enrollments", operation_id = "getEnrollment",
+    params(EnrollmentPath, StatusQuery),
+    responses(
+        (status = OK, description = "It has ended, however that was; or the stream of events", content(
+            (EnrollmentView = "application/json"),
+            (String = "text/event-stream"),
+        )),
+        (
+            status = ACCEPTED, description = "It runs", body = EnrollmentView,
+            headers(("retry-after" = u32, description = "In how many seconds to ask again")),
+        ),
+    ),
+    extensions(
+        ("x-roles" = json!(Follow::ROLES)),
+        ("x-problems" = json!([Code::EnrollmentUnknown, Code::HubUnavailable, Code::InvalidParameter])),
+    ),
+)]
 pub(super) async fn status(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Follow>,
@@ -201,14 +290,31 @@ fn changes(
     Sse::new(events).keep_alive(KeepAlive::default())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListParameters {
+    /// Only those in this stage.
+    #[param(value_type = Option<Stage>)]
     stage: Option<String>,
+    /// The `next` of the page before.
     cursor: Option<String>,
+    /// How many enrollments at most.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
 }
 
-/// `GET /api/enrollments`.
+/// Lists enrollments
+///
+/// Newest first; an enroller sees its own.
+#[utoipa::path(
+    get, path = "/api/enrollments", tag = "enrollments", operation_id = "listEnrollments",
+    params(ListParameters),
+    responses((status = OK, description = "A page of enrollments", body = EnrollmentPage)),
+    extensions(
+        ("x-roles" = json!(Follow::ROLES)),
+        ("x-problems" = json!([Code::HubUnavailable, Code::InvalidParameter])),
+    ),
+)]
 pub(super) async fn list(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Follow>,
@@ -240,7 +346,26 @@ pub(super) async fn list(
     Ok(no_store(Json(view).into_response()))
 }
 
-/// `DELETE /api/enrollments/{id}` and `POST /api/enrollments/{id}/terminate`.
+/// What ending something that runs can be answered with.
+pub(super) const TERMINATE: [Code; 3] = [
+    Code::AlreadyEnded,
+    Code::EnrollmentUnknown,
+    Code::HubUnavailable,
+];
+
+/// Ends an enrollment that runs
+#[utoipa::path(
+    delete, path = "/api/enrollments/{id}", tag = "enrollments", operation_id = "terminateEnrollment",
+    params(EnrollmentPath),
+    responses((
+        status = ACCEPTED, description = "It is told to end", body = StartedView,
+        headers(
+        ("location" = String, description = "Where the status is"),
+        ("retry-after" = u32, description = "In how many seconds to ask"),
+        ),
+    )),
+    extensions(("x-roles" = json!(Enroll::ROLES)), ("x-problems" = json!(TERMINATE))),
+)]
 pub(super) async fn terminate(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Enroll>,
@@ -253,6 +378,28 @@ pub(super) async fn terminate(
     }
     door.enrollments.terminate(id.as_str(), caller.id()).await?;
     Ok(accepted_response(&snapshot))
+}
+
+/// Ends an enrollment that runs, for clients that only post
+#[utoipa::path(
+    post, path = "/api/enrollments/{id}/terminate", tag = "enrollments",
+    operation_id = "terminateEnrollmentByPost",
+    params(EnrollmentPath),
+    responses((
+        status = ACCEPTED, description = "It is told to end", body = StartedView,
+        headers(
+        ("location" = String, description = "Where the status is"),
+        ("retry-after" = u32, description = "In how many seconds to ask"),
+        ),
+    )),
+    extensions(("x-roles" = json!(Enroll::ROLES)), ("x-problems" = json!(TERMINATE))),
+)]
+pub(super) async fn terminate_by_post(
+    door: State<Arc<FrontDoor>>,
+    caller: Caller<Enroll>,
+    id: Path<String>,
+) -> Result<Response, ApiError> {
+    terminate(door, caller, id).await
 }
 
 /// How long a status request asks to wait.
@@ -320,10 +467,35 @@ fn stage_parameter(name: &'static str, text: Option<&str>) -> Result<Option<Stag
 
 /// The `Idempotency-Key` header: one visible ASCII text of up to 255 characters, with
 /// or without the quotes of a structured field.
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get("idempotency-key") else {
-        return Ok(None);
-    };
+pub(super) struct IdempotencyKey(pub(super) Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let value = parts.headers.get(IDEMPOTENCY_KEY);
+        value.map(idempotency_key).transpose().map(Self)
+    }
+}
+
+impl IntoParams for IdempotencyKey {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^[!-~]{1,255}$"));
+        let parameter = ParameterBuilder::new()
+            .name("Idempotency-Key")
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some(
+                "A text that this caller uses for this request alone, so that it can be sent again",
+            ))
+            .schema(Some(text));
+        vec![parameter.build()]
+    }
+}
+
+fn idempotency_key(value: &HeaderValue) -> Result<String, ApiError> {
     let wrong = || ApiError::InvalidParameter {
         name: "Idempotency-Key",
         detail: "a text of 1 to 255 visible ASCII characters".to_owned(),
@@ -335,7 +507,7 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Api
         .unwrap_or(text);
     let fits = (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     if fits {
-        Ok(Some(text.to_owned()))
+        Ok(text.to_owned())
     } else {
         Err(wrong())
     }

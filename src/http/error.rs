@@ -10,7 +10,9 @@ use countersign_enrollment::foreign::ForeignKind;
 use countersign_enrollment::problem::InputProblem;
 use serde::Serialize;
 use thiserror::Error;
+use utoipa::ToSchema;
 
+use super::codes::Code;
 use super::observe::{self, Shape};
 use crate::access::KeyError;
 use crate::enrollments::{EnrollmentError, Stage};
@@ -89,28 +91,37 @@ pub(crate) enum ApiError {
 }
 
 /// The public shape of a problem (RFC 9457 section 3.1) with our extensions.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Problem {
+pub(super) struct Problem {
+    /// `urn:countersign:problem:` and the code.
     r#type: String,
+    /// The same for every problem with this code.
     title: String,
+    /// The status of the answer.
     status: u16,
+    /// What was wrong and what to do, for a person.
     detail: String,
     /// Names this occurrence: the request's id, as in the log.
     instance: String,
+    /// What programs tell problems apart by.
     code: String,
+    /// What to do about an upload.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_step: Option<String>,
     /// What was sent instead of an account, where that is the problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<ForeignKind>,
-    // The page that this API is compatible with reads these two.
+    /// The title, for pages written against `POST /api/accounts` and `GET /api/tokens` of
+    /// the program whose API these two are compatible with.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// The detail, for the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<String>,
     /// What clients of HashiCorp Vault read.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
     errors: Option<[String; 1]>,
 }
 
@@ -124,11 +135,11 @@ struct Row {
     kind: Option<ForeignKind>,
 }
 
-fn row(status: StatusCode, code: &'static str, title: &str, detail: impl Into<String>) -> Row {
+fn row(code: Code, detail: impl Into<String>) -> Row {
     Row {
-        status,
-        code,
-        title: title.to_owned(),
+        status: code.status(),
+        code: code.as_str(),
+        title: code.title().to_owned(),
         detail: detail.into(),
         next_step: None,
         kind: None,
@@ -137,9 +148,12 @@ fn row(status: StatusCode, code: &'static str, title: &str, detail: impl Into<St
 
 fn input_row(status: StatusCode, code: &'static str, problem: &InputProblem) -> Row {
     Row {
+        status,
+        code,
+        title: problem.title().to_owned(),
+        detail: problem.detail(),
         next_step: Some(problem.next_step()),
         kind: problem.foreign_kind(),
-        ..row(status, code, problem.title(), problem.detail())
     }
 }
 
@@ -155,152 +169,109 @@ impl ApiError {
     }
 
     fn row(&self) -> Row {
-        use StatusCode as S;
         match self {
             Self::Unauthenticated => row(
-                S::UNAUTHORIZED,
-                "unauthenticated",
-                "Who is calling?",
+                Code::Unauthenticated,
                 "Send a token or API key as `Authorization: Bearer ...`, or log in with the link \
                  that the server printed when it started.",
             ),
             Self::Forbidden { needs } => row(
-                S::FORBIDDEN,
-                "role-missing",
-                "Not allowed",
+                Code::RoleMissing,
                 format!("This needs the role {needs}. Ask the administrator for such a key."),
             ),
             Self::CrossSite => row(
-                S::FORBIDDEN,
-                "cross-site",
-                "Request from another site",
+                Code::CrossSite,
                 "A page of another site made this request. Use this server's own page, or send a \
                  token or key instead of the cookie.",
             ),
             Self::NoSuchPath => row(
-                S::NOT_FOUND,
-                "no-such-path",
-                "No such path",
+                Code::NoSuchPath,
                 "Nothing is served at this path. The API begins at /api/enrollments.",
             ),
             Self::CodeUsed => row(
-                S::BAD_REQUEST,
-                "code-used",
-                "The code was used already",
+                Code::AlreadyUsed,
                 "Each code is accepted once; wait for the next one.",
             ),
             Self::MethodNotAllowed => row(
-                S::METHOD_NOT_ALLOWED,
-                "method-not-allowed",
-                "Method not allowed",
+                Code::MethodNotAllowed,
                 "This path exists, but not for this method; see the Allow header.",
             ),
-            Self::InvalidJson { detail } => row(
-                S::BAD_REQUEST,
-                "invalid-json",
-                "The body is not the JSON that is expected here",
-                detail.as_str(),
-            ),
+            Self::InvalidJson { detail } => row(Code::InvalidJson, detail.as_str()),
             Self::EmptyBody => row(
-                S::BAD_REQUEST,
-                "empty-body",
-                "The body is empty",
+                Code::EmptyBody,
                 "Send JSON {\"uri\": \"otpauth://...\"}, or a picture as the body or as the form \
                  field `image`.",
             ),
             Self::UnreadableBody => row(
-                S::BAD_REQUEST,
-                "unreadable-body",
-                "The body could not be read",
+                Code::UnreadableBody,
                 "The body ended early or is not the form that its Content-Type promises. Send it \
                  again.",
             ),
             Self::UnsupportedMediaType => row(
-                S::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-media-type",
-                "Unsupported content type",
+                Code::UnsupportedMediaType,
                 "Send application/json, an image/* type, application/octet-stream or \
                  multipart/form-data.",
             ),
             Self::BodyTooLarge => row(
-                S::PAYLOAD_TOO_LARGE,
-                "payload-too-large",
-                "The body is too large",
+                Code::PayloadTooLarge,
                 format!(
                     "A body has at most {} MiB. Crop the picture to the code, or save it smaller.",
                     intake::MAX_BODY / (1024 * 1024)
                 ),
             ),
-            Self::InvalidParameter { name, detail } => row(
-                S::BAD_REQUEST,
-                "invalid-parameter",
-                "A parameter cannot be used",
-                format!("`{name}`: {detail}"),
-            ),
-            Self::Input(problem) => input_row(S::UNPROCESSABLE_ENTITY, problem.code(), problem),
-            Self::UnsupportedPicture(problem) => {
-                input_row(S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", problem)
+            Self::InvalidParameter { name, detail } => {
+                row(Code::InvalidParameter, format!("`{name}`: {detail}"))
             }
+            Self::Input(problem) => {
+                input_row(StatusCode::UNPROCESSABLE_ENTITY, problem.code(), problem)
+            }
+            Self::UnsupportedPicture(problem) => input_row(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                Code::UnsupportedMediaType.as_str(),
+                problem,
+            ),
             Self::PictureTooLarge(problem) => {
-                input_row(S::PAYLOAD_TOO_LARGE, problem.code(), problem)
+                input_row(StatusCode::PAYLOAD_TOO_LARGE, problem.code(), problem)
             }
             Self::AccountUnknown => row(
-                S::NOT_FOUND,
-                "account-unknown",
-                "No such account",
+                Code::AccountUnknown,
                 "There is no account with this id. An account's id is its enrollment's, and it \
                  exists once the enrollment has ended as Enrolled.",
             ),
             Self::KeyNameTaken => row(
-                S::CONFLICT,
-                "key-name-taken",
-                "There is a key with this name",
+                Code::KeyNameTaken,
                 "A key with this name is in use or was revoked. Names are never used twice, so \
                  that the record tells callers apart; choose another.",
             ),
             Self::KeyUnknown => row(
-                S::NOT_FOUND,
-                "key-unknown",
-                "No such key",
+                Code::KeyUnknown,
                 "There is no API key with this name. See /api/keys.",
             ),
             Self::KeyNotLimited => row(
-                S::CONFLICT,
-                "key-not-limited",
-                "The key reads every account",
+                Code::KeyNotLimited,
                 "Only to a key that was made with `grantedOnly` can single accounts be granted.",
             ),
             Self::GrantUnknown => row(
-                S::NOT_FOUND,
-                "grant-unknown",
-                "No such grant",
+                Code::GrantUnknown,
                 "This account is not granted to this caller or group. See /api/grants.",
             ),
             Self::ApprovalNeeded => row(
-                S::FORBIDDEN,
-                "approval-needed",
-                "This needs an approval",
+                Code::ApprovalNeeded,
                 "Codes of this account are read only after somebody else has agreed. Ask with \
                  POST /api/accounts/{id}/requests and {\"kind\": \"read\"}.",
             ),
             Self::AccountChanged => row(
-                S::CONFLICT,
-                "account-changed",
-                "The account is not what was approved",
+                Code::AccountChanged,
                 "Another secret is kept under this id than when the request was approved. Ask \
                  again.",
             ),
             Self::EnrollmentFailed => row(
-                S::INTERNAL_SERVER_ERROR,
-                "enrollment-failed",
-                "The enrollment failed",
+                Code::EnrollmentFailed,
                 "The server could not do its part. Nothing is wrong with what you sent; the \
                  operator finds the cause in the task hub's history. Try again later.",
             ),
             Self::NotEnrolled { stage } => row(
-                S::CONFLICT,
-                "not-enrolled",
-                "The account was not enrolled",
+                Code::NotEnrolled,
                 format!(
                     "The enrollment ended as {}. See its status.",
                     stage.as_str()
@@ -308,41 +279,29 @@ impl ApiError {
             ),
             Self::Enrollment(error) => enrollment_row(error),
             Self::VaultUnavailable(_) => row(
-                S::SERVICE_UNAVAILABLE,
-                "vault-unavailable",
-                "The vault does not answer",
+                Code::VaultUnavailable,
                 "Codes and accounts cannot be read at the moment. Try again shortly.",
             ),
             Self::TooManyAttempts { .. } => row(
-                S::TOO_MANY_REQUESTS,
-                "too-many-attempts",
-                "Too many wrong codes",
+                Code::TooManyAttempts,
                 "Too many codes for this account were wrong. Wait as long as Retry-After says, \
                  and check the clock of whoever makes the codes.",
             ),
             Self::AuditUnavailable => row(
-                S::SERVICE_UNAVAILABLE,
-                "audit-unavailable",
-                "The audit record cannot be written",
+                Code::AuditUnavailable,
                 "A code is given out only when that can be recorded. The operator finds the \
                  cause in the server's log; a full disk is the usual one.",
             ),
             Self::Busy => row(
-                S::SERVICE_UNAVAILABLE,
-                "busy",
-                "Too many requests at once",
+                Code::Busy,
                 "The server is working at its limit. Try again in a second.",
             ),
             Self::Timeout => row(
-                S::SERVICE_UNAVAILABLE,
-                "timeout",
-                "The request took too long",
+                Code::Timeout,
                 "The server gave up on this request. Try again.",
             ),
             Self::Internal(_) | Self::Panicked => row(
-                S::INTERNAL_SERVER_ERROR,
-                "internal",
-                "Something failed inside the server",
+                Code::Internal,
                 "The cause is in the server's log under this request's id.",
             ),
         }
@@ -350,74 +309,51 @@ impl ApiError {
 }
 
 fn enrollment_row(error: &EnrollmentError) -> Row {
-    use StatusCode as S;
     match error {
         EnrollmentError::Unknown => row(
-            S::NOT_FOUND,
-            "enrollment-unknown",
-            "No such enrollment",
+            Code::EnrollmentUnknown,
             "There is no enrollment with this id, or it is somebody else's.",
         ),
         EnrollmentError::KeyReused => row(
-            S::UNPROCESSABLE_ENTITY,
-            "idempotency-key-reused",
-            "The Idempotency-Key was used for something else",
+            Code::IdempotencyKeyReused,
             "An earlier request with this key had another body. Use a new key for a new request.",
         ),
         EnrollmentError::SelfApproval => row(
-            S::FORBIDDEN,
-            "self-approval-forbidden",
-            "Nobody decides on their own enrollment",
+            Code::SelfApprovalForbidden,
             "You asked for this enrollment, so somebody else with the role approver has to decide.",
         ),
         EnrollmentError::NotAwaiting => row(
-            S::CONFLICT,
-            "not-awaiting-approval",
-            "It does not wait for approval",
+            Code::NotAwaitingApproval,
             "The enrollment has not come to its approval, or none was asked for.",
         ),
         EnrollmentError::AlreadyDecided => row(
-            S::CONFLICT,
-            "already-decided",
-            "It is decided already",
+            Code::AlreadyDecided,
             "Somebody decided on this enrollment before. See its status.",
         ),
         EnrollmentError::ApprovalExpired => row(
-            S::CONFLICT,
-            "approval-expired",
-            "The time for a decision is over",
+            Code::ApprovalExpired,
             "Nobody decided in time, so the enrollment ended. Enroll the account again.",
         ),
         EnrollmentError::AlreadyEnded => row(
-            S::CONFLICT,
-            "already-ended",
-            "It has ended already",
+            Code::AlreadyEnded,
             "An enrollment that has ended cannot be terminated. See its status.",
         ),
         EnrollmentError::RequestUnknown => row(
-            S::NOT_FOUND,
-            "request-unknown",
-            "No such request",
+            Code::RequestUnknown,
             "There is no request with this id, or it is somebody else's.",
         ),
         EnrollmentError::NotGranted => row(
-            S::CONFLICT,
-            "not-granted",
-            "Nothing is granted",
+            Code::NotGranted,
             "The request is not granted yet, or what it granted is used up or over. See its \
              status, or ask again.",
         ),
         EnrollmentError::HubUnavailable(_) => row(
-            S::SERVICE_UNAVAILABLE,
-            "hub-unavailable",
-            "The task hub does not answer",
+            Code::HubUnavailable,
             "Enrollments cannot be started or seen at the moment; codes still can. Try again \
              shortly, with the same Idempotency-Key if you sent one.",
         ),
         EnrollmentError::Internal(_) => row(
-            S::INTERNAL_SERVER_ERROR,
-            "internal",
-            "Something failed inside the server",
+            Code::Internal,
             "The cause is in the server's log under this request's id.",
         ),
     }

@@ -8,10 +8,12 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::accounts::account_id;
-use super::auth::{Administer, Caller};
+use super::auth::{Administer, Caller, Permission as _};
 use super::body::JsonBody;
+use super::codes::Code;
 use super::enrollments::{no_store, parameters};
 use super::error::ApiError;
 use super::keys::{on_disk, refuse_past};
@@ -20,15 +22,17 @@ use super::{FrontDoor, observe};
 use crate::access::{Access, Grant, Grantee, Group, MAX_GRANTEE};
 use crate::tokens::from_vault;
 
-#[derive(Serialize)]
+/// Every grant there is.
+#[derive(Serialize, ToSchema)]
 struct GrantList {
     grants: Vec<GrantView>,
 }
 
 /// One account that a caller or a group may read.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct GrantView {
+    /// To which caller or group.
     #[serde(flatten)]
     to: Grantee,
     account: String,
@@ -53,7 +57,7 @@ impl From<Grant> for GrantView {
 }
 
 /// An account to grant, to a caller or to a group.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct NewGrantBody {
     caller: Option<String>,
@@ -62,18 +66,31 @@ pub(super) struct NewGrantBody {
     /// Until when; for ever if left out.
     until: Option<DateTime<Utc>>,
     /// How many codes may be read; as many as wanted if left out.
+    #[schema(minimum = 1)]
     reads: Option<u32>,
 }
 
 /// Which grant to take back.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct GrantParameters {
+    /// From which caller; either this or `group`.
     caller: Option<String>,
+    /// From which group.
     group: Option<String>,
+    /// Which account.
+    #[param(required, value_type = String)]
     account: Option<String>,
 }
 
-/// `GET /api/grants`: every one, used up and past ones too.
+/// Lists grants
+///
+/// Used up and past ones too.
+#[utoipa::path(
+    get, path = "/api/grants", tag = "operations", operation_id = "listGrants",
+    responses((status = OK, description = "The grants", body = GrantList)),
+    extensions(("x-roles" = json!(Administer::ROLES))),
+)]
 pub(super) async fn list(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
@@ -83,8 +100,21 @@ pub(super) async fn list(
     Ok(no_store(Json(GrantList { grants }).into_response()))
 }
 
-/// `POST /api/grants`: lets a caller or a group read an account, in place of what was
-/// granted before.
+/// Grants an account
+///
+/// A caller or a group may read it, in place of what was granted before.
+#[utoipa::path(
+    post, path = "/api/grants", tag = "operations", operation_id = "grant",
+    request_body = NewGrantBody,
+    responses((status = CREATED, description = "It is granted", body = GrantView)),
+    extensions(
+        ("x-roles" = json!(Administer::ROLES)),
+        ("x-problems" = json!([
+            Code::AccountUnknown, Code::InvalidParameter, Code::KeyUnknown, Code::KeyNotLimited,
+            Code::VaultUnavailable,
+        ])),
+    ),
+)]
 pub(super) async fn add(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
@@ -116,7 +146,16 @@ pub(super) async fn add(
     Ok(no_store((StatusCode::CREATED, view).into_response()))
 }
 
-/// `DELETE /api/grants?account=&caller=` or `&group=`: takes a grant back.
+/// Takes a grant back
+#[utoipa::path(
+    delete, path = "/api/grants", tag = "operations", operation_id = "withdraw",
+    params(GrantParameters),
+    responses((status = NO_CONTENT, description = "It is taken back")),
+    extensions(
+        ("x-roles" = json!(Administer::ROLES)),
+        ("x-problems" = json!([Code::AccountUnknown, Code::GrantUnknown, Code::InvalidParameter])),
+    ),
+)]
 pub(super) async fn remove(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,

@@ -4,19 +4,24 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
+use countersign_enrollment::account::AccountPreview;
 use countersign_enrollment::ids::ImportId;
-use countersign_enrollment::import::job::{ImportProgress, ImportedAccount};
+use countersign_enrollment::import::job::{ImportProgress, ImportResult, ImportedAccount};
+use countersign_enrollment::problem::InputProblem;
 use durabletask::Status;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::FrontDoor;
-use super::auth::{Caller, Enroll, Follow};
-use super::body::ImportBody;
+use super::auth::{Caller, Enroll, Follow, Permission as _};
+use super::body::{ImportBody, ImportForm};
+use super::codes::Code;
 use super::enrollments::{
-    approval_parameter, idempotency_key, no_store, parameters, wait_parameter,
+    ApprovalParameter, IdempotencyKey, START, TERMINATE, approval_parameter, no_store, parameters,
+    wait_parameter,
 };
 use super::error::ApiError;
 use super::views::{ProblemView, WarningView, moment};
@@ -26,20 +31,65 @@ use crate::telemetry;
 /// The highest position that can be picked.
 const MAX_POSITION: u32 = 10_000;
 
-#[derive(Deserialize)]
+/// An import's id in a path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "read as text, so that what is no id is unknown")]
+struct ImportPath {
+    /// The import's id.
+    #[param(example = "import-00000000-0000-4000-8000-000000000000")]
+    id: String,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct StartQuery {
+    /// Whether somebody else has to agree to each account.
+    #[param(inline, value_type = Option<ApprovalParameter>)]
     approval: Option<String>,
+    /// Whether only to tell what would be done.
     #[serde(rename = "dryRun")]
+    #[param(value_type = Option<bool>, default = false)]
     dry_run: Option<String>,
+    /// Which accounts to enroll, by position counted from 1, such as `1,3-5`; all if not given.
+    #[param(pattern = "^[1-9][0-9]{0,3}(,[1-9][0-9]{0,3})*$")]
     pick: Option<String>,
 }
 
-/// `POST /api/imports`.
+/// Starts an import
+///
+/// One file as the body, or several as the form fields `file`; what a file is shows its content.
+#[utoipa::path(
+    post, path = "/api/imports", tag = "imports", operation_id = "startImport",
+    params(StartQuery, IdempotencyKey),
+    request_body(description = "Files of at most 10 MiB together", content(
+        (ImportForm = "multipart/form-data"),
+        ("application/octet-stream"),
+        ("application/json"),
+        (String = "text/plain"),
+        ("image/*"),
+    )),
+    responses(
+        (
+            status = ACCEPTED, description = "The import runs", body = ImportView,
+            headers(
+            ("location" = String, description = "Where the status is"),
+            ("retry-after" = u32, description = "In how many seconds to ask"),
+        ),
+        ),
+        (status = OK, description = "An earlier request has started it, and it has ended", body = ImportView),
+    ),
+    extensions(
+        ("x-roles" = json!(Enroll::ROLES)),
+        ("x-problems" = json!(START)),
+        ("x-input" = json!(InputProblem::CODES.as_slice())),
+    ),
+)]
 pub(super) async fn start(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Enroll>,
     query: Result<Query<StartQuery>, axum::extract::rejection::QueryRejection>,
-    headers: HeaderMap,
+    IdempotencyKey(key): IdempotencyKey,
     ImportBody(upload): ImportBody,
 ) -> Result<Response, ApiError> {
     let query = parameters(query)?;
@@ -55,7 +105,6 @@ pub(super) async fn start(
         }
     };
     let pick = query.pick.as_deref().map(positions).transpose()?;
-    let key = idempotency_key(&headers)?;
     let material = door.intake.accept_import(upload).await?;
     let snapshot = door
         .enrollments
@@ -95,12 +144,33 @@ fn positions(text: &str) -> Result<Vec<u32>, ApiError> {
     Ok(positions)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct StatusQuery {
+    /// For how many seconds to wait for a change.
+    #[param(value_type = Option<u32>, maximum = 60, default = 0)]
     wait: Option<String>,
 }
 
-/// `GET /api/imports/{id}`.
+/// Shows an import
+#[utoipa::path(
+    get, path = "/api/imports/{id}", tag = "imports", operation_id = "getImport",
+    params(ImportPath, StatusQuery),
+    responses(
+        (status = OK, description = "It has ended, however that was", body = ImportView),
+        (
+            status = ACCEPTED, description = "It runs", body = ImportView,
+            headers(
+            ("location" = String, description = "Where the status is"),
+            ("retry-after" = u32, description = "In how many seconds to ask"),
+        ),
+        ),
+    ),
+    extensions(
+        ("x-roles" = json!(Follow::ROLES)),
+        ("x-problems" = json!([Code::EnrollmentUnknown, Code::HubUnavailable, Code::InvalidParameter])),
+    ),
+)]
 pub(super) async fn status(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Follow>,
@@ -120,7 +190,19 @@ pub(super) async fn status(
     Ok(response(&latest))
 }
 
-/// `DELETE /api/imports/{id}`.
+/// Ends an import that runs, with the enrollments that it waits for
+#[utoipa::path(
+    delete, path = "/api/imports/{id}", tag = "imports", operation_id = "terminateImport",
+    params(ImportPath),
+    responses((
+        status = ACCEPTED, description = "It is told to end", body = ImportView,
+        headers(
+        ("location" = String, description = "Where the status is"),
+        ("retry-after" = u32, description = "In how many seconds to ask"),
+        ),
+    )),
+    extensions(("x-roles" = json!(Enroll::ROLES)), ("x-problems" = json!(TERMINATE))),
+)]
 pub(super) async fn terminate(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Enroll>,
@@ -133,6 +215,28 @@ pub(super) async fn terminate(
     }
     door.enrollments.terminate(id.as_str(), caller.id()).await?;
     Ok(response(&snapshot))
+}
+
+/// Ends an import that runs, for clients that only post
+#[utoipa::path(
+    post, path = "/api/imports/{id}/terminate", tag = "imports",
+    operation_id = "terminateImportByPost",
+    params(ImportPath),
+    responses((
+        status = ACCEPTED, description = "It is told to end", body = ImportView,
+        headers(
+        ("location" = String, description = "Where the status is"),
+        ("retry-after" = u32, description = "In how many seconds to ask"),
+        ),
+    )),
+    extensions(("x-roles" = json!(Enroll::ROLES)), ("x-problems" = json!(TERMINATE))),
+)]
+pub(super) async fn terminate_by_post(
+    door: State<Arc<FrontDoor>>,
+    caller: Caller<Enroll>,
+    id: Path<String>,
+) -> Result<Response, ApiError> {
+    terminate(door, caller, id).await
 }
 
 /// The id in a path; what cannot be one is as unknown as one that is not used.
@@ -161,11 +265,11 @@ fn path(snapshot: &ImportSnapshot) -> String {
 }
 
 /// An import.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ImportView {
     id: String,
-    stage: &'static str,
+    stage: ImportStage,
     status_query_get_uri: String,
     terminate_post_uri: String,
     dry_run: bool,
@@ -180,22 +284,52 @@ struct ImportView {
     #[serde(skip_serializing_if = "Option::is_none")]
     accounts: Option<Vec<AccountView>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     problems: Vec<SourceProblemView>,
 }
 
-#[derive(Serialize)]
+/// How far an import is, in one word.
+#[derive(Serialize, ToSchema)]
+enum ImportStage {
+    Pending,
+    Reading,
+    Planning,
+    Importing,
+    Done,
+    Failed,
+    Terminated,
+}
+
+/// How many accounts it is about.
+#[derive(Serialize, ToSchema)]
 struct ProgressView {
     total: u32,
     started: u32,
     ended: u32,
 }
 
-#[derive(Serialize)]
+/// What became of one account.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ImportedAccountView)]
 struct AccountView {
-    #[serde(flatten)]
-    account: ImportedAccount,
+    /// Its position, counted from 1.
+    position: u32,
+    /// What it is called where it comes from.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    name: String,
+    /// Its enrollment, and its name in the vault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preview: Option<AccountPreview>,
+    result: ImportResult,
+    /// The position of the first, if it is repeated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeats: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     warnings: Vec<WarningView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<ProblemView>,
@@ -203,8 +337,10 @@ struct AccountView {
     status_query_get_uri: Option<String>,
 }
 
-#[derive(Serialize)]
+/// What is wrong with the sources, apart from single accounts.
+#[derive(Serialize, ToSchema)]
 struct SourceProblemView {
+    /// Which source, counted from 1; none if it is about all of them together.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<u32>,
     #[serde(flatten)]
@@ -254,32 +390,32 @@ impl ImportView {
 impl AccountView {
     fn new(account: &ImportedAccount) -> Self {
         Self {
+            position: account.position,
+            name: account.name.clone(),
+            id: account.id.as_ref().map(ToString::to_string),
+            preview: account.preview.clone(),
+            result: account.result,
+            repeats: account.repeats,
             warnings: account.warnings.iter().map(WarningView::new).collect(),
             problem: account.problem.as_ref().map(ProblemView::new),
             status_query_get_uri: account
                 .id
                 .as_ref()
                 .map(|id| format!("/api/enrollments/{id}")),
-            // What is shown in another form above.
-            account: ImportedAccount {
-                warnings: Vec::new(),
-                problem: None,
-                ..account.clone()
-            },
         }
     }
 }
 
-fn stage(snapshot: &ImportSnapshot) -> &'static str {
+fn stage(snapshot: &ImportSnapshot) -> ImportStage {
     match snapshot.status {
-        Status::Completed => "Done",
-        Status::Failed => "Failed",
-        Status::Terminated | Status::Canceled => "Terminated",
+        Status::Completed => ImportStage::Done,
+        Status::Failed => ImportStage::Failed,
+        Status::Terminated | Status::Canceled => ImportStage::Terminated,
         _ => match snapshot.progress {
-            None => "Pending",
-            Some(ImportProgress::Reading) => "Reading",
-            Some(ImportProgress::Planning) => "Planning",
-            Some(ImportProgress::Importing { .. }) => "Importing",
+            None => ImportStage::Pending,
+            Some(ImportProgress::Reading) => ImportStage::Reading,
+            Some(ImportProgress::Planning) => ImportStage::Planning,
+            Some(ImportProgress::Importing { .. }) => ImportStage::Importing,
         },
     }
 }

@@ -8,28 +8,31 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
 
-use super::auth::{Administer, Caller};
+use super::auth::{Administer, Caller, Permission as _};
 use super::body::JsonBody;
+use super::codes::Code;
 use super::enrollments::no_store;
 use super::error::ApiError;
 use super::views::{maybe_moment, moment};
 use super::{FrontDoor, observe};
 use crate::access::{Access, Group, KeyError, KeyRecord, NewKey, Role};
 
-#[derive(Serialize)]
+/// Every key there is or was.
+#[derive(Serialize, ToSchema)]
 struct KeyList {
     keys: Vec<KeyView>,
 }
 
 /// A key: whose it is and what became of it, nothing that opens anything.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct KeyView {
     name: String,
     role: Role,
     groups: Vec<Group>,
+    /// Whether it reads only the accounts that were granted to it.
     granted_only: bool,
     #[serde(serialize_with = "moment")]
     created_at: DateTime<Utc>,
@@ -66,7 +69,7 @@ impl From<KeyRecord> for KeyView {
 }
 
 /// A key to make.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct NewKeyBody {
     /// The caller's name: 1 to 64 of `A-Z a-z 0-9 . _ @ -`, never used before.
@@ -74,6 +77,7 @@ pub(super) struct NewKeyBody {
     role: Role,
     /// The groups that the key is in, at most 32.
     #[serde(default)]
+    #[schema(max_items = 32)]
     groups: Vec<Group>,
     /// Whether it reads only the accounts that are granted to it; for readers only.
     #[serde(default)]
@@ -83,14 +87,29 @@ pub(super) struct NewKeyBody {
 }
 
 /// A new key, with what opens the door: shown this once.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct NewKeyView<'a> {
     #[serde(flatten)]
     record: KeyView,
     key: &'a str,
 }
 
-/// `GET /api/keys`.
+/// A key that has stopped to work.
+#[derive(Serialize, ToSchema)]
+struct RevokedView {
+    name: String,
+    /// Always true.
+    revoked: bool,
+}
+
+/// Lists API keys
+///
+/// Whose they are and what became of them, revoked ones too; nothing that opens anything.
+#[utoipa::path(
+    get, path = "/api/keys", tag = "operations", operation_id = "listKeys",
+    responses((status = OK, description = "The keys", body = KeyList)),
+    extensions(("x-roles" = json!(Administer::ROLES))),
+)]
 pub(super) async fn list(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
@@ -100,7 +119,18 @@ pub(super) async fn list(
     Ok(no_store(Json(KeyList { keys }).into_response()))
 }
 
-/// `POST /api/keys`: makes a key and shows it, this once.
+/// Makes an API key
+///
+/// It is shown this once.
+#[utoipa::path(
+    post, path = "/api/keys", tag = "operations", operation_id = "createKey",
+    request_body = NewKeyBody,
+    responses((
+        status = CREATED, description = "The key", body = NewKeyView<'static>,
+        headers(("location" = String, description = "Where it is revoked")),
+    )),
+    extensions(("x-roles" = json!(Administer::ROLES)), ("x-problems" = json!([Code::InvalidParameter, Code::KeyNameTaken]))),
+)]
 pub(super) async fn create(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
@@ -129,8 +159,25 @@ pub(super) async fn create(
     Ok(no_store(response))
 }
 
-/// `DELETE /api/keys/{name}`: makes a key stop to work, from the next request on. Its name
-/// is never used again, so it stays in the list.
+/// A key's name in a path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "read as text, so that what is no name is unknown")]
+struct KeyPath {
+    /// The key's name.
+    name: String,
+}
+
+/// Revokes an API key
+///
+/// It stops to work from the next request on. Its name is never used again, so it stays in the
+/// list.
+#[utoipa::path(
+    delete, path = "/api/keys/{name}", tag = "operations", operation_id = "revokeKey",
+    params(KeyPath),
+    responses((status = OK, description = "It works no more", body = RevokedView)),
+    extensions(("x-roles" = json!(Administer::ROLES)), ("x-problems" = json!([Code::KeyUnknown]))),
+)]
 pub(super) async fn revoke(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
@@ -140,8 +187,11 @@ pub(super) async fn revoke(
     let revoked = name.clone();
     on_disk(&door, move |access| access.revoke_key(&revoked, now)).await?;
     observe::note(|facts| facts.subject = Some(name.clone()));
-    let body = json!({"name": name, "revoked": true});
-    Ok(no_store(Json(body).into_response()))
+    let view = RevokedView {
+        name,
+        revoked: true,
+    };
+    Ok(no_store(Json(view).into_response()))
 }
 
 /// Does what waits for the disk on a thread for such work.

@@ -8,6 +8,7 @@ mod audit;
 mod audited;
 mod auth;
 mod body;
+mod codes;
 mod drain;
 mod enrollments;
 mod error;
@@ -16,6 +17,7 @@ mod health;
 mod imports;
 mod keys;
 mod observe;
+mod openapi;
 mod request_views;
 mod requests;
 mod system;
@@ -28,11 +30,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, post};
 use countersign_activities::vault::SecretVault;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::access::Access;
 use crate::audit::Audit;
@@ -44,6 +47,7 @@ use crate::tokens::Tokens;
 use crate::verify::Verifier;
 use error::ApiError;
 
+pub use openapi::document as openapi;
 pub(crate) use system::Surroundings;
 
 /// How many requests are answered at once; more are asked to come back. Polls that
@@ -93,69 +97,48 @@ impl FrontDoor {
     }
 }
 
+/// Every path of the API, each with the description that its handler gives.
+fn described() -> OpenApiRouter<Arc<FrontDoor>> {
+    OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(openapi::describe))
+        .routes(routes!(auth::session, auth::log_in, auth::log_out))
+        .routes(routes!(enrollments::list, enrollments::start))
+        .routes(routes!(enrollments::status, enrollments::terminate))
+        .routes(routes!(enrollments::terminate_by_post))
+        .routes(routes!(approvals::decide))
+        .routes(routes!(imports::start))
+        .routes(routes!(imports::status, imports::terminate))
+        .routes(routes!(imports::terminate_by_post))
+        .routes(routes!(accounts::list, accounts::create))
+        .routes(routes!(
+            accounts::get,
+            account_changes::rename,
+            account_changes::delete
+        ))
+        .routes(routes!(account_changes::restore))
+        .routes(routes!(account_changes::verify))
+        .routes(routes!(accounts::token))
+        .routes(routes!(accounts::token_by_query))
+        .routes(routes!(requests::start))
+        .routes(routes!(requests::list))
+        .routes(routes!(requests::status, requests::cancel))
+        .routes(routes!(requests::decide))
+        .routes(routes!(requests::code))
+        .routes(routes!(requests::export))
+        .routes(routes!(vault_paths::read, vault_paths::check))
+        .routes(routes!(audit::list))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(grants::list, grants::add, grants::remove))
+        .routes(routes!(system::system))
+}
+
 /// Every path of the front door.
 pub fn router(door: Arc<FrontDoor>) -> Router {
-    Router::new()
-        .merge(assets::router())
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route(
-            "/api/session",
-            get(auth::session).post(auth::log_in).delete(auth::log_out),
-        )
-        .route(
-            "/api/enrollments",
-            get(enrollments::list).post(enrollments::start),
-        )
-        .route(
-            "/api/enrollments/{id}",
-            get(enrollments::status).merge(delete(enrollments::terminate)),
-        )
-        .route(
-            "/api/enrollments/{id}/terminate",
-            post(enrollments::terminate),
-        )
-        .route("/api/enrollments/{id}/approval", post(approvals::decide))
-        .route("/api/imports", post(imports::start))
-        .route(
-            "/api/imports/{id}",
-            get(imports::status).merge(delete(imports::terminate)),
-        )
-        .route("/api/imports/{id}/terminate", post(imports::terminate))
-        .route("/api/accounts", get(accounts::list).post(accounts::create))
-        .route(
-            "/api/accounts/{id}",
-            get(accounts::get)
-                .patch(account_changes::rename)
-                .delete(account_changes::delete),
-        )
-        .route("/api/accounts/{id}/restore", post(account_changes::restore))
-        .route("/api/accounts/{id}/verify", post(account_changes::verify))
-        .route("/api/accounts/{id}/token", get(accounts::token))
-        .route("/api/accounts/{id}/requests", post(requests::start))
-        .route("/api/requests", get(requests::list))
-        .route(
-            "/api/requests/{id}",
-            get(requests::status).merge(delete(requests::cancel)),
-        )
-        .route("/api/requests/{id}/approval", post(requests::decide))
-        .route("/api/requests/{id}/code", post(requests::code))
-        .route("/api/requests/{id}/export", post(requests::export))
-        .route("/api/tokens", get(accounts::token_by_query))
-        .route(
-            "/v1/totp/code/{id}",
-            get(vault_paths::read)
-                .post(vault_paths::check)
-                .put(vault_paths::check),
-        )
-        .route("/api/audit", get(audit::list))
-        .route("/api/keys", get(keys::list).post(keys::create))
-        .route("/api/keys/{name}", delete(keys::revoke))
-        .route(
-            "/api/grants",
-            get(grants::list).post(grants::add).delete(grants::remove),
-        )
-        .route("/api/system", get(system::system))
+    let (api, _) = described().split_for_parts();
+    api.merge(assets::router())
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(CatchPanicLayer::custom(panicked))

@@ -1,7 +1,7 @@
 //! The public JSON of requests.
 
 use chrono::{DateTime, Utc};
-use countersign_enrollment::account::{AccountPreview, TotpAccount};
+use countersign_enrollment::account::{AccountPreview, Algorithm, TotpAccount};
 use countersign_enrollment::account_request::Act;
 use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::ids::CallerId;
@@ -9,13 +9,14 @@ use qrcode::QrCode;
 use qrcode::render::svg;
 use qrcode::types::QrError;
 use serde::Serialize;
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::views::{maybe_moment, moment};
 use crate::enrollments::{RequestSnapshot, RequestStage};
 
 /// A request.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RequestView {
     id: String,
@@ -55,20 +56,49 @@ pub(super) struct RequestView {
     use_post_uri: Option<String>,
 }
 
-#[derive(Serialize)]
+/// Which account it is about; what it is called and how its codes are made once that was
+/// looked up.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AccountPart {
     id: String,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    preview: Option<AccountPreview>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label_issuer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    algorithm: Option<Algorithm>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digits: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    period: Option<u32>,
 }
 
-#[derive(Serialize)]
+impl AccountPart {
+    fn new(id: String, preview: Option<&AccountPreview>) -> Self {
+        Self {
+            id,
+            issuer: preview.and_then(|it| it.issuer.clone()),
+            account_name: preview.map(|it| it.account_name.clone()),
+            label_issuer: preview.and_then(|it| it.label_issuer.clone()),
+            algorithm: preview.map(|it| it.algorithm),
+            digits: preview.map(|it| it.digits),
+            period: preview.map(|it| it.period),
+        }
+    }
+}
+
+/// Whether and by whom it has to be approved.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = RequestApproval)]
 struct ApprovalPart {
     required: bool,
     /// How many people have to agree.
     needed: u8,
+    #[schema(value_type = Vec<String>)]
     approved_by: Vec<CallerId>,
     #[serde(
         skip_serializing_if = "Option::is_none",
@@ -92,10 +122,10 @@ impl RequestView {
             id: snapshot.id.to_string(),
             stage: snapshot.stage,
             act: snapshot.act.clone(),
-            account: AccountPart {
-                id: snapshot.account.to_string(),
-                preview: snapshot.asked.as_ref().map(|asked| asked.preview.clone()),
-            },
+            account: AccountPart::new(
+                snapshot.account.to_string(),
+                snapshot.asked.as_ref().map(|asked| &asked.preview),
+            ),
             requested_by: snapshot.requested_by.clone(),
             reason: snapshot.reason.clone(),
             created_at: snapshot.created_at,
@@ -124,7 +154,7 @@ impl RequestView {
 }
 
 /// A page of requests.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RequestPage {
     pub(super) requests: Vec<RequestView>,
@@ -133,14 +163,17 @@ pub(super) struct RequestPage {
 }
 
 /// An account's secret, on its way out.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ExportView {
     id: String,
     #[serde(flatten)]
     preview: AccountPreview,
+    /// Its `otpauth://` URI.
+    #[schema(value_type = String)]
     uri: Zeroizing<String>,
     /// The same as a QR code, an SVG picture.
+    #[schema(value_type = String)]
     qr_svg: Zeroizing<String>,
 }
 

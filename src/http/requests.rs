@@ -5,20 +5,22 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
 use countersign_enrollment::account_request::{Act, MAX_READS, MAX_REASON_CHARS};
 use countersign_enrollment::ids::{EnrollmentId, RequestId};
 use countersign_enrollment::sealed::SealKey;
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::FrontDoor;
-use super::accounts::readable;
+use super::accounts::{AccountPath, readable};
 use super::approvals::{DecisionBody, short_text};
 use super::auth::{Administer, Caller, Decide, Known, Permission as _, Read};
 use super::body::JsonBody;
-use super::enrollments::{idempotency_key, limit, no_store, parameters, wait_parameter};
+use super::codes::Code;
+use super::enrollments::{IdempotencyKey, limit, no_store, parameters, wait_parameter};
 use super::error::ApiError;
 use super::observe;
 use super::request_views::{ExportView, RequestPage, RequestView};
@@ -36,17 +38,41 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 /// What to do with an account. Which members belong to which kind says `kind`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RequestBody {
+    #[schema(inline, value_type = Kind)]
     kind: String,
+    /// Why, for those who decide.
+    #[schema(max_length = 500)]
     reason: Option<String>,
     /// `read`: how many codes.
+    #[schema(minimum = 1, maximum = 50)]
     reads: Option<u32>,
     /// `read` and `export`: for how long, in seconds; `delete`: how much later.
+    #[schema(maximum = 7_776_000)]
     seconds: Option<u64>,
     /// `transfer`: the other installation's key.
     to: Option<String>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "named in a body")]
+enum Kind {
+    Read,
+    Export,
+    Transfer,
+    Delete,
+}
+
+/// A request's id in a path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "read as text, so that what is no id is unknown")]
+struct RequestPath {
+    /// The request's id.
+    id: String,
 }
 
 impl RequestBody {
@@ -124,12 +150,38 @@ fn within<N: PartialOrd + std::fmt::Display>(
     Ok(number)
 }
 
-/// `POST /api/accounts/{id}/requests`.
+/// Asks to do something with an account
+///
+/// Reading codes, exporting its URI, handing it to another installation or destroying it: each
+/// happens once somebody else has agreed, where the server's rules say so. All but reading are for
+/// administrators.
+#[utoipa::path(
+    post, path = "/api/accounts/{id}/requests", tag = "requests", operation_id = "startRequest",
+    params(AccountPath, IdempotencyKey),
+    request_body = RequestBody,
+    responses(
+        (
+            status = ACCEPTED, description = "The request runs", body = RequestView,
+            headers(
+            ("location" = String, description = "Where the status is"),
+            ("retry-after" = u32, description = "In how many seconds to ask"),
+        ),
+        ),
+        (status = OK, description = "An earlier request has started it, and it has ended", body = RequestView),
+    ),
+    extensions(
+        ("x-roles" = json!(Read::ROLES)),
+        ("x-problems" = json!([
+            Code::AccountUnknown, Code::HubUnavailable, Code::IdempotencyKeyReused, Code::InvalidParameter,
+            Code::VaultUnavailable,
+        ])),
+    ),
+)]
 pub(super) async fn start(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Read>,
     Path(id): Path<String>,
-    headers: HeaderMap,
+    IdempotencyKey(key): IdempotencyKey,
     JsonBody(body): JsonBody<RequestBody>,
 ) -> Result<Response, ApiError> {
     let act = body.act()?;
@@ -153,7 +205,6 @@ pub(super) async fn start(
     if record.deleted_at.is_some() {
         return Err(ApiError::AccountUnknown);
     }
-    let key = idempotency_key(&headers)?;
     let snapshot = door
         .enrollments
         .start_request(NewRequest {
@@ -167,12 +218,35 @@ pub(super) async fn start(
     Ok(response(&snapshot))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct StatusQuery {
+    /// For how many seconds to wait for another stage.
+    #[param(value_type = Option<u32>, maximum = 60, default = 0)]
     wait: Option<String>,
 }
 
-/// `GET /api/requests/{id}`.
+/// Shows a request
+///
+/// Its requester sees it, and those who decide.
+#[utoipa::path(
+    get, path = "/api/requests/{id}", tag = "requests", operation_id = "getRequest",
+    params(RequestPath, StatusQuery),
+    responses(
+        (status = OK, description = "It has ended, however that was", body = RequestView),
+        (
+            status = ACCEPTED, description = "It runs", body = RequestView,
+            headers(
+            ("location" = String, description = "Where the status is"),
+            ("retry-after" = u32, description = "In how many seconds to ask"),
+        ),
+        ),
+    ),
+    extensions(
+        ("x-roles" = json!(Known::ROLES)),
+        ("x-problems" = json!([Code::HubUnavailable, Code::InvalidParameter, Code::RequestUnknown])),
+    ),
+)]
 pub(super) async fn status(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Known>,
@@ -192,15 +266,34 @@ pub(super) async fn status(
     Ok(response(&latest))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListParameters {
+    /// Only those in this stage.
+    #[param(value_type = Option<RequestStage>)]
     stage: Option<String>,
+    /// Only those about this account.
+    #[param(pattern = "^totp-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
     account: Option<String>,
+    /// The `next` of the page before.
     cursor: Option<String>,
+    /// How many requests at most.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
 }
 
-/// `GET /api/requests`.
+/// Lists requests
+///
+/// Newest first; those who do not decide see their own.
+#[utoipa::path(
+    get, path = "/api/requests", tag = "requests", operation_id = "listRequests",
+    params(ListParameters),
+    responses((status = OK, description = "A page of requests", body = RequestPage)),
+    extensions(
+        ("x-roles" = json!(Known::ROLES)),
+        ("x-problems" = json!([Code::HubUnavailable, Code::InvalidParameter])),
+    ),
+)]
 pub(super) async fn list(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Known>,
@@ -256,7 +349,28 @@ pub(super) async fn list(
     Ok(no_store(Json(view).into_response()))
 }
 
-/// `POST /api/requests/{id}/approval`.
+/// Approves or rejects a request
+///
+/// Nobody decides on their own. A decision counts once.
+#[utoipa::path(
+    post, path = "/api/requests/{id}/approval", tag = "requests", operation_id = "decideRequest",
+    params(RequestPath),
+    request_body = DecisionBody,
+    responses((
+        status = ACCEPTED, description = "The decision is taken; the request goes on", body = RequestView,
+        headers(
+        ("location" = String, description = "Where the status is"),
+        ("retry-after" = u32, description = "In how many seconds to ask"),
+        ),
+    )),
+    extensions(
+        ("x-roles" = json!(Decide::ROLES)),
+        ("x-problems" = json!([
+            Code::AlreadyDecided, Code::ApprovalExpired, Code::HubUnavailable, Code::InvalidParameter,
+            Code::NotAwaitingApproval, Code::RequestUnknown, Code::SelfApprovalForbidden,
+        ])),
+    ),
+)]
 pub(super) async fn decide(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Decide>,
@@ -272,7 +386,27 @@ pub(super) async fn decide(
     Ok(accepted(&snapshot))
 }
 
-/// `DELETE /api/requests/{id}`: takes a request back, and undoes what can be undone.
+/// Takes a request back
+///
+/// What can be undone is undone.
+#[utoipa::path(
+    delete, path = "/api/requests/{id}", tag = "requests", operation_id = "cancelRequest",
+    params(RequestPath),
+    responses((
+        status = ACCEPTED, description = "It is told to end", body = RequestView,
+        headers(
+        ("location" = String, description = "Where the status is"),
+        ("retry-after" = u32, description = "In how many seconds to ask"),
+        ),
+    )),
+    extensions(
+        ("x-roles" = json!(Known::ROLES)),
+        ("x-problems" = json!([
+            Code::AlreadyDecided, Code::AlreadyEnded, Code::ApprovalExpired, Code::HubUnavailable,
+            Code::NotAwaitingApproval, Code::RequestUnknown, Code::SelfApprovalForbidden,
+        ])),
+    ),
+)]
 pub(super) async fn cancel(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Known>,
@@ -293,7 +427,15 @@ pub(super) async fn cancel(
     Ok(accepted(&snapshot))
 }
 
-/// `POST /api/requests/{id}/code`: uses one of the granted reads.
+/// Reads a code that a request has granted
+///
+/// It uses one of the granted reads.
+#[utoipa::path(
+    post, path = "/api/requests/{id}/code", tag = "requests", operation_id = "readGrantedCode",
+    params(RequestPath),
+    responses((status = OK, description = "The code, with detail", body = TokenView)),
+    extensions(("x-roles" = json!(Read::ROLES)), ("x-problems" = json!(USE))),
+)]
 pub(super) async fn code(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Read>,
@@ -307,7 +449,18 @@ pub(super) async fn code(
     Ok(no_store(Json(TokenView::new(token, true)).into_response()))
 }
 
-/// `POST /api/requests/{id}/export`: the account's URI and QR code, once.
+/// Reads the URI that a request has granted
+///
+/// The account's URI and QR code, once.
+#[utoipa::path(
+    post, path = "/api/requests/{id}/export", tag = "requests", operation_id = "export",
+    params(RequestPath),
+    responses((status = OK, description = "The account with its secret", body = ExportView)),
+    extensions(
+        ("x-roles" = json!(Administer::ROLES)),
+        ("x-problems" = json!([USE.as_slice(), &[Code::AccountChanged]].concat())),
+    ),
+)]
 pub(super) async fn export(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Administer>,
@@ -325,6 +478,16 @@ pub(super) async fn export(
     let view = ExportView::new(&request, &account).map_err(|e| ApiError::Internal(Box::new(e)))?;
     Ok(no_store(Json(view).into_response()))
 }
+
+/// What making use of a request can be answered with.
+const USE: [Code; 6] = [
+    Code::AccountUnknown,
+    Code::AuditUnavailable,
+    Code::HubUnavailable,
+    Code::NotGranted,
+    Code::RequestUnknown,
+    Code::VaultUnavailable,
+];
 
 /// Takes one use of what a request of this kind has granted to the caller.
 async fn granted<P>(

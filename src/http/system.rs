@@ -7,9 +7,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::FrontDoor;
-use super::auth::{Administer, Caller};
+use super::auth::{Administer, Caller, Permission as _};
 use super::enrollments::no_store;
 use super::views::moment;
 
@@ -21,18 +22,27 @@ pub(crate) struct Surroundings {
     pub(crate) instance_link: Option<String>,
 }
 
-#[derive(Serialize)]
+/// What surrounds the front door.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SystemView<'a> {
+    /// The program's version.
     version: &'static str,
     #[serde(serialize_with = "moment")]
     server_time: DateTime<Utc>,
+    /// The task hub's name.
     task_hub: &'a str,
+    /// Where the task hub's dashboard shows an instance, with `{id}` in the place of its id.
     #[serde(skip_serializing_if = "Option::is_none")]
     instance_link: Option<&'a str>,
 }
 
-/// `GET /api/system`.
+/// Says what surrounds the server
+#[utoipa::path(
+    get, path = "/api/system", tag = "operations", operation_id = "system",
+    responses((status = OK, description = "Version, time and task hub", body = SystemView<'static>)),
+    extensions(("x-roles" = json!(Administer::ROLES))),
+)]
 pub(super) async fn system(State(door): State<Arc<FrontDoor>>, _: Caller<Administer>) -> Response {
     let view = SystemView {
         version: env!("CARGO_PKG_VERSION"),

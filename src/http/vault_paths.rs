@@ -11,27 +11,38 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::FrontDoor;
 use super::account_changes::verdict;
-use super::accounts::{readable, take_read};
-use super::auth::{Caller, Read};
+use super::accounts::{AccountPath, readable, take_read};
+use super::auth::{Caller, Permission as _, Read};
 use super::body::{JsonBody, Wiped};
+use super::codes::Code as Problem;
 use super::enrollments::no_store;
 use super::error::ApiError;
 use super::observe;
 use crate::verify::Verdict;
 
 /// What Vault wraps around every answer. Nothing here is leased.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Envelope<T> {
     request_id: String,
+    /// Always empty.
     lease_id: &'static str,
+    /// Always false.
     renewable: bool,
+    /// Always 0.
     lease_duration: u32,
     data: T,
+    /// Always null.
+    #[schema(value_type = serde_json::Value)]
     wrap_info: Option<()>,
+    /// Always null.
+    #[schema(value_type = serde_json::Value)]
     warnings: Option<()>,
+    /// Always null.
+    #[schema(value_type = serde_json::Value)]
     auth: Option<()>,
 }
 
@@ -51,23 +62,38 @@ impl<T: Serialize> Envelope<T> {
     }
 }
 
-#[derive(Serialize)]
+/// A code.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VaultCode)]
 struct Code {
     code: String,
 }
 
-#[derive(Serialize)]
+/// Whether a code is right.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VaultValid)]
 struct Valid {
     valid: bool,
 }
 
 /// A code to check. Vault ignores other members, so they are ignored here.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = VaultCodeBody)]
 pub(super) struct CodeBody {
+    #[schema(value_type = String)]
     code: Wiped,
 }
 
-/// `GET /v1/totp/code/{id}`: the code that is shown now.
+/// Reads a code, for clients of HashiCorp Vault
+#[utoipa::path(
+    get, path = "/v1/totp/code/{id}", tag = "vault", operation_id = "vaultReadCode",
+    params(AccountPath),
+    responses((status = OK, description = "The code that is shown now", body = Envelope<Code>)),
+    extensions(
+        ("x-roles" = json!(Read::ROLES)),
+        ("x-problems" = json!([Problem::AccountUnknown, Problem::ApprovalNeeded, Problem::VaultUnavailable, Problem::AuditUnavailable])),
+    ),
+)]
 pub(super) async fn read(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Read>,
@@ -79,8 +105,24 @@ pub(super) async fn read(
     Ok(Envelope::around(Code { code: token.token }))
 }
 
-/// `POST` or `PUT /v1/totp/code/{id}`: whether a code is right. Vault refuses one that was
-/// used already.
+/// What checking a code can be answered with.
+const CHECK: [Problem; 4] = [
+    Problem::AccountUnknown,
+    Problem::VaultUnavailable,
+    Problem::TooManyAttempts,
+    Problem::AlreadyUsed,
+];
+
+/// Checks a code, for clients of HashiCorp Vault
+///
+/// Like Vault, it refuses a code that was used already.
+#[utoipa::path(
+    method(post, put), path = "/v1/totp/code/{id}", tag = "vault", operation_id = "vaultCheckCode",
+    params(AccountPath),
+    request_body = CodeBody,
+    responses((status = OK, description = "Whether it is right", body = Envelope<Valid>)),
+    extensions(("x-roles" = json!(Read::ROLES)), ("x-problems" = json!(CHECK))),
+)]
 pub(super) async fn check(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Read>,

@@ -5,11 +5,12 @@ use countersign_activities::vault::AccountRecord;
 use countersign_enrollment::account::AccountPreview;
 use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::foreign::ForeignKind;
-use countersign_enrollment::ids::CallerId;
+use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::otpauth::Warning;
 use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::region::Region;
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::error::{ApiError, problem_type};
 use crate::enrollments::{Snapshot, Stage};
@@ -17,7 +18,7 @@ use crate::tokens::Token;
 
 /// Answer to a start: where to go on (the links that Durable Functions gives, relative
 /// and without keys in them).
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StartedView {
     id: String,
@@ -46,7 +47,7 @@ pub(super) fn status_path(snapshot: &Snapshot) -> String {
 }
 
 /// An enrollment.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EnrollmentView {
     id: String,
@@ -60,6 +61,7 @@ pub(super) struct EnrollmentView {
     #[serde(skip_serializing_if = "Option::is_none")]
     preview: Option<AccountPreview>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     warnings: Vec<WarningView>,
     approval: ApprovalView,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +71,7 @@ pub(super) struct EnrollmentView {
 }
 
 /// Something odd about what was enrolled, with a sentence for a person.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WarningView {
     #[serde(flatten)]
@@ -86,7 +88,8 @@ impl WarningView {
     }
 }
 
-#[derive(Serialize)]
+/// Whether and by whom it has to be approved.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ApprovalView {
     required: bool,
@@ -94,6 +97,7 @@ struct ApprovalView {
     #[serde(skip_serializing_if = "Option::is_none")]
     needed: Option<u8>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Option<Vec<String>>)]
     approved_by: Vec<CallerId>,
     #[serde(
         skip_serializing_if = "Option::is_none",
@@ -105,7 +109,7 @@ struct ApprovalView {
 }
 
 /// What is wrong with an upload, as an enrollment or an import tells it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ProblemView {
     r#type: String,
@@ -116,13 +120,19 @@ pub(super) struct ProblemView {
     next_step: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<ForeignKind>,
+    /// How the picture was tried to be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     tried: Vec<String>,
+    /// Where codes, or what looks like some, are in the picture: four corners each, in
+    /// ten-thousandths of its width and height.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false, value_type = Vec<Vec<Vec<u16>>>)]
     regions: Vec<Region>,
 }
 
-#[derive(Serialize)]
+/// Where the account is.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AccountLink {
     id: String,
@@ -179,7 +189,7 @@ impl ProblemView {
 }
 
 /// A page of enrollments.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EnrollmentPage {
     pub(super) enrollments: Vec<EnrollmentView>,
@@ -188,7 +198,7 @@ pub(super) struct EnrollmentPage {
 }
 
 /// An account: what it is called and how its codes are made, not its secret.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AccountView {
     id: String,
@@ -199,6 +209,7 @@ pub(super) struct AccountView {
     token_href: String,
     /// Whether its codes are read with an approval only.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
     read_approval: bool,
 }
 
@@ -216,7 +227,7 @@ impl AccountView {
 }
 
 /// A page of accounts.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AccountPage {
     pub(super) accounts: Vec<AccountView>,
@@ -224,44 +235,54 @@ pub(super) struct AccountPage {
     pub(super) next: Option<String>,
 }
 
-/// A code.
-#[derive(Serialize)]
+/// A code. What follows `vaultStaleSeconds` is there where detail is given.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TokenView {
+    /// The digits, leading zeros kept; five characters for Steam Guard.
     token: String,
+    /// Seconds until it is shown no more.
     time_remaining: u32,
     /// Seconds since the vault was last asked, while it does not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     vault_stale_seconds: Option<u64>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    detail: Option<TokenDetail>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct TokenDetail {
-    period: u32,
-    digits: usize,
-    next_token: String,
-    #[serde(serialize_with = "moment")]
-    valid_from: DateTime<Utc>,
-    #[serde(serialize_with = "moment")]
-    valid_until: DateTime<Utc>,
-    #[serde(serialize_with = "moment")]
-    server_time: DateTime<Utc>,
+    /// Seconds that a code is shown for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    period: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digits: Option<usize>,
+    /// The code that is shown after this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_token: Option<String>,
+    /// When this code's time begins: in the future, where the next one was asked for.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "maybe_moment"
+    )]
+    valid_from: Option<DateTime<Utc>>,
+    /// When it ends.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "maybe_moment"
+    )]
+    valid_until: Option<DateTime<Utc>>,
+    /// The server's clock.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "maybe_moment"
+    )]
+    server_time: Option<DateTime<Utc>>,
 }
 
 impl TokenView {
     pub(super) fn new(token: Token, detailed: bool) -> Self {
         Self {
-            detail: detailed.then_some(TokenDetail {
-                period: token.period,
-                digits: token.token.len(),
-                next_token: token.next_token,
-                valid_from: token.valid_from,
-                valid_until: token.valid_until,
-                server_time: token.server_time,
-            }),
+            period: detailed.then_some(token.period),
+            digits: detailed.then_some(token.token.len()),
+            next_token: detailed.then_some(token.next_token),
+            valid_from: detailed.then_some(token.valid_from),
+            valid_until: detailed.then_some(token.valid_until),
+            server_time: detailed.then_some(token.server_time),
             token: token.token,
             time_remaining: token.time_remaining,
             vault_stale_seconds: token.vault_stale.map(|age| age.as_secs()),
@@ -269,31 +290,62 @@ impl TokenView {
     }
 }
 
-/// One of several codes.
-#[derive(Serialize)]
-pub(super) struct BatchItem {
-    id: String,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    token: Option<TokenView>,
-    /// The code of the problem, as in an answer of its own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<&'static str>,
+/// Several codes, in the order in which they were asked for.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Batch {
+    pub(super) tokens: Vec<BatchItem>,
+}
+
+/// One of several codes, or the problem with it.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum BatchItem {
+    /// A code.
+    Code {
+        id: String,
+        #[serde(flatten)]
+        token: Box<TokenView>,
+    },
+    /// No code.
+    Problem {
+        id: String,
+        /// The code of the problem, as in an answer of its own.
+        problem: &'static str,
+    },
 }
 
 impl BatchItem {
     pub(super) fn code(id: String, token: Token) -> Self {
-        Self {
-            id,
-            token: Some(TokenView::new(token, true)),
-            problem: None,
-        }
+        let token = Box::new(TokenView::new(token, true));
+        Self::Code { id, token }
     }
 
     pub(super) fn problem(id: String, error: &ApiError) -> Self {
+        let problem = error.code();
+        Self::Problem { id, problem }
+    }
+}
+
+/// What `POST /api/accounts` has enrolled.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CreatedView<'a> {
+    message: &'static str,
+    /// The account's id.
+    secret_name: String,
+    account_name: &'a str,
+    /// Null if there is none.
+    #[schema(required)]
+    issuer: Option<&'a str>,
+}
+
+impl<'a> CreatedView<'a> {
+    pub(super) fn new(id: &EnrollmentId, preview: &'a AccountPreview) -> Self {
         Self {
-            id,
-            token: None,
-            problem: Some(error.code()),
+            message: "Account added",
+            secret_name: id.to_string(),
+            account_name: &preview.account_name,
+            issuer: preview.issuer.as_deref(),
         }
     }
 }

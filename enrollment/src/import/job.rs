@@ -172,6 +172,7 @@ pub struct ImportedAccount {
 /// How it ended with one account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum ImportResult {
     /// It would be enrolled (dry run only).
     New,

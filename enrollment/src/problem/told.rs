@@ -7,6 +7,45 @@ const SEND_THE_CODE: &str = "Send a PNG or JPEG picture of the QR code that the 
 const COPY_AGAIN: &str = "Copy it again from the service's set-up page, completely.";
 
 impl InputProblem {
+    /// Every code that [`InputProblem::code`] knows.
+    pub const CODES: [&'static str; 35] = [
+        "qr-not-found",
+        "qr-not-otpauth",
+        "several-accounts",
+        "google-export",
+        "google-export-malformed",
+        "export-parts-missing",
+        "import-unknown",
+        "import-malformed",
+        "import-encrypted",
+        "import-password-missing",
+        "import-password-wrong",
+        "import-empty",
+        "import-too-many",
+        "image-empty",
+        "image-unsupported",
+        "image-unreadable",
+        "image-too-large",
+        "image-too-many-bytes",
+        "image-too-small",
+        "image-time-limit",
+        "not-otpauth",
+        "otpauth-malformed",
+        "otpauth-too-long",
+        "hotp-unsupported",
+        "type-unsupported",
+        "secret-missing",
+        "secret-not-base32",
+        "secret-truncated",
+        "secret-too-long",
+        "algorithm-unsupported",
+        "digits-unsupported",
+        "period-unsupported",
+        "params-conflict",
+        "label-malformed",
+        "label-too-long",
+    ];
+
     /// The stable name of the problem, for programs.
     #[must_use]
     pub const fn code(&self) -> &'static str {

@@ -1,0 +1,89 @@
+//! The codes of problems: what programs tell one problem from another by.
+
+use axum::http::StatusCode;
+use serde::{Serialize, Serializer};
+
+macro_rules! codes {
+    ($($name:ident: $status:ident, $text:literal, $title:literal;)+) => {
+        /// Which problem it is. A code never changes its name, status or meaning.
+        ///
+        /// Those of unusable uploads are
+        /// [`InputProblem::CODES`](countersign_enrollment::problem::InputProblem::CODES).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Code {
+            $($name,)+
+        }
+
+        impl Code {
+            /// Every code.
+            pub(super) const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The name in answers.
+            pub(super) const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)+
+                }
+            }
+
+            /// The status that it is answered with.
+            pub(super) const fn status(self) -> StatusCode {
+                match self {
+                    $(Self::$name => StatusCode::$status,)+
+                }
+            }
+
+            /// A few words for a heading.
+            pub(super) const fn title(self) -> &'static str {
+                match self {
+                    $(Self::$name => $title,)+
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    Unauthenticated: UNAUTHORIZED, "unauthenticated", "Who is calling?";
+    RoleMissing: FORBIDDEN, "role-missing", "Not allowed";
+    CrossSite: FORBIDDEN, "cross-site", "Request from another site";
+    NoSuchPath: NOT_FOUND, "no-such-path", "No such path";
+    AlreadyUsed: BAD_REQUEST, "code-used", "The code was used already";
+    MethodNotAllowed: METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed";
+    InvalidJson: BAD_REQUEST, "invalid-json", "The body is not the JSON that is expected here";
+    EmptyBody: BAD_REQUEST, "empty-body", "The body is empty";
+    UnreadableBody: BAD_REQUEST, "unreadable-body", "The body could not be read";
+    UnsupportedMediaType: UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported content type";
+    PayloadTooLarge: PAYLOAD_TOO_LARGE, "payload-too-large", "The body is too large";
+    InvalidParameter: BAD_REQUEST, "invalid-parameter", "A parameter cannot be used";
+    AccountUnknown: NOT_FOUND, "account-unknown", "No such account";
+    KeyNameTaken: CONFLICT, "key-name-taken", "There is a key with this name";
+    KeyUnknown: NOT_FOUND, "key-unknown", "No such key";
+    KeyNotLimited: CONFLICT, "key-not-limited", "The key reads every account";
+    GrantUnknown: NOT_FOUND, "grant-unknown", "No such grant";
+    ApprovalNeeded: FORBIDDEN, "approval-needed", "This needs an approval";
+    AccountChanged: CONFLICT, "account-changed", "The account is not what was approved";
+    RequestUnknown: NOT_FOUND, "request-unknown", "No such request";
+    NotGranted: CONFLICT, "not-granted", "Nothing is granted";
+    EnrollmentFailed: INTERNAL_SERVER_ERROR, "enrollment-failed", "The enrollment failed";
+    NotEnrolled: CONFLICT, "not-enrolled", "The account was not enrolled";
+    VaultUnavailable: SERVICE_UNAVAILABLE, "vault-unavailable", "The vault does not answer";
+    TooManyAttempts: TOO_MANY_REQUESTS, "too-many-attempts", "Too many wrong codes";
+    AuditUnavailable: SERVICE_UNAVAILABLE, "audit-unavailable", "The audit record cannot be written";
+    Busy: SERVICE_UNAVAILABLE, "busy", "Too many requests at once";
+    Timeout: SERVICE_UNAVAILABLE, "timeout", "The request took too long";
+    Internal: INTERNAL_SERVER_ERROR, "internal", "Something failed inside the server";
+    EnrollmentUnknown: NOT_FOUND, "enrollment-unknown", "No such enrollment";
+    IdempotencyKeyReused: UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The Idempotency-Key was used for something else";
+    SelfApprovalForbidden: FORBIDDEN, "self-approval-forbidden", "Nobody decides on their own enrollment";
+    NotAwaitingApproval: CONFLICT, "not-awaiting-approval", "It does not wait for approval";
+    AlreadyDecided: CONFLICT, "already-decided", "It is decided already";
+    ApprovalExpired: CONFLICT, "approval-expired", "The time for a decision is over";
+    AlreadyEnded: CONFLICT, "already-ended", "It has ended already";
+    HubUnavailable: SERVICE_UNAVAILABLE, "hub-unavailable", "The task hub does not answer";
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}

@@ -1,0 +1,387 @@
+//! The description of the API (OpenAPI 3.1): what each handler says of itself, and what
+//! holds for all of them.
+//!
+//! A handler says which callers it takes by the extension `x-roles`, and which problems
+//! it answers with by `x-problems`, those of uploads by `x-input`. Security requirements and the answers with problems are made from these.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use countersign_enrollment::problem::InputProblem;
+use serde_json::{Map, Value, json};
+use utoipa::OpenApi;
+
+use super::auth::{FUNCTIONS_KEY, VAULT_TOKEN};
+use super::codes::Code;
+use super::error::{ApiError, Problem};
+use crate::access::{COOKIE, Role};
+
+/// What an operation answers in any case.
+const ALWAYS: [Code; 3] = [Code::Busy, Code::Timeout, Code::Internal];
+/// What an operation answers when it takes a body.
+const BODY: [Code; 5] = [
+    Code::EmptyBody,
+    Code::InvalidJson,
+    Code::PayloadTooLarge,
+    Code::UnreadableBody,
+    Code::UnsupportedMediaType,
+];
+/// Problems with an upload that are answered otherwise than as content that cannot be
+/// processed.
+const TOO_LARGE: [&str; 2] = ["image-too-large", "image-too-many-bytes"];
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Countersign",
+        description = "A server-side TOTP authenticator for teams and automation, with durable \
+            enrollment and approval.\n\nErrors are RFC 9457 problems whose `code` never changes. \
+            Links in answers are relative and hold no keys. A start answers 202 with `Location` \
+            and `Retry-After` while the enrollment runs, and its status answers 200 once it has \
+            ended, however it ended. The scopes of a security requirement are the roles that may.",
+    ),
+    components(schemas(Problem)),
+    tags(
+        (name = "enrollments", description = "Putting an account's secret into the vault, with approval where it is asked for"),
+        (name = "imports", description = "Many accounts from files and pictures at once"),
+        (name = "accounts", description = "What is in the vault"),
+        (name = "requests", description = "Doing with an account what somebody else has to agree to"),
+        (name = "codes", description = "Reading and checking codes"),
+        (name = "vault", description = "Codes as HashiCorp Vault's TOTP engine has them"),
+        (name = "session", description = "Who calls"),
+        (name = "operations", description = "For administrators and monitoring"),
+    ),
+)]
+struct Frame;
+
+/// What the description begins with.
+pub(super) fn frame() -> utoipa::openapi::OpenApi {
+    Frame::openapi()
+}
+
+/// The description of the program's API, as JSON.
+static DOCUMENT: LazyLock<Result<String, String>> = LazyLock::new(|| {
+    document()
+        .and_then(|document| serde_json::to_string_pretty(&document))
+        .map_err(|error| error.to_string())
+});
+
+/// The description of the program's API.
+///
+/// # Errors
+///
+/// When it is no JSON, which no description of handlers leads to.
+pub fn document() -> Result<Value, serde_json::Error> {
+    let mut document = serde_json::to_value(super::described().into_openapi())?;
+    complete(&mut document);
+    Ok(document)
+}
+
+/// Describes this API
+///
+/// The document that you are reading (OpenAPI 3.1). It needs no caller.
+#[utoipa::path(
+    get, path = "/api/openapi.json", tag = "operations", operation_id = "describe",
+    responses((status = OK, description = "This document", body = Value)),
+)]
+pub(super) async fn describe() -> Result<Response, ApiError> {
+    let text = DOCUMENT
+        .as_deref()
+        .map_err(|error| ApiError::Internal(error.as_str().into()))?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        // Always asked for again: a newer program has a newer API.
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    Ok((headers, text).into_response())
+}
+
+fn complete(document: &mut Value) {
+    let mut names = BTreeSet::new();
+    let paths = document["paths"].as_object_mut();
+    for (path, item) in paths.into_iter().flatten() {
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            let Some(operation) = operation.as_object_mut() else {
+                continue;
+            };
+            complete_operation(path, operation);
+            // A handler of several methods says its name once.
+            if let Some(Value::String(name)) = operation.get_mut("operationId")
+                && !names.insert(name.clone())
+            {
+                name.push_str("By");
+                name.push_str(&method[..1].to_uppercase());
+                name.push_str(&method[1..]);
+            }
+        }
+    }
+    let asked = reachable(document, "requestBody");
+    let components = &mut document["components"];
+    components["securitySchemes"] = security_schemes();
+    components["headers"] = json!({
+        "RequestId": {
+            "description": "The request's id, as in the log; the caller's own if it sent one of \
+                8 to 64 letters, digits and hyphens.",
+            "required": true,
+            "schema": {"type": "string"},
+        },
+        "RetryAfter": {
+            "description": "In how many seconds to ask again.",
+            "required": true,
+            "schema": {"type": "integer", "minimum": 1},
+        },
+        "WwwAuthenticate": {
+            "description": "How to say who calls.",
+            "required": true,
+            "schema": {"type": "string"},
+        },
+    });
+    let schemas = components["schemas"].as_object_mut();
+    for (name, schema) in schemas.into_iter().flatten() {
+        if name == "Problem" || name == "ProblemView" {
+            let codes: Vec<Value> = Code::ALL.iter().map(|code| json!(code)).collect();
+            let input = InputProblem::CODES.iter().map(|code| json!(code));
+            schema["properties"]["code"]["enum"] = codes.into_iter().chain(input).collect();
+        }
+        if !asked.contains(name) {
+            forbid_null(schema);
+        }
+    }
+}
+
+fn complete_operation(path: &str, operation: &mut Map<String, Value>) {
+    let roles = operation.remove("x-roles");
+    let listed = operation.remove("x-problems");
+    let input = operation.remove("x-input");
+    let mut problems: Vec<(StatusCode, String, Option<&str>)> = Vec::new();
+    let listed = listed.iter().flat_map(|codes| codes.as_array());
+    for code in listed.flatten().filter_map(Value::as_str) {
+        let known = Code::ALL.iter().find(|known| known.as_str() == code);
+        problems.extend(known.map(of_code));
+    }
+    problems.extend(ALWAYS.iter().map(of_code));
+    if operation.contains_key("requestBody") {
+        problems.extend(BODY.iter().map(of_code));
+    }
+    let input = input.iter().flat_map(|codes| codes.as_array());
+    for code in input.flatten().filter_map(Value::as_str) {
+        let status = match TOO_LARGE.contains(&code) {
+            true => StatusCode::PAYLOAD_TOO_LARGE,
+            false => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        problems.push((status, code.to_owned(), None));
+    }
+    if let Some(roles) = roles {
+        problems.push(of_code(&Code::Unauthenticated));
+        problems.push(of_code(&Code::CrossSite));
+        if roles
+            .as_array()
+            .is_some_and(|roles| roles.len() < Role::ALL.len())
+        {
+            problems.push(of_code(&Code::RoleMissing));
+        }
+        let schemes = security_schemes();
+        let schemes = schemes.as_object().into_iter().flatten();
+        operation.insert(
+            "security".to_owned(),
+            schemes.map(|(name, _)| json!({ name: roles })).collect(),
+        );
+    }
+    let parameters = operation.get_mut("parameters");
+    if let Some(parameters) = parameters.and_then(Value::as_array_mut) {
+        // A path's parameter is seen in the handler's arguments too, without a word on it.
+        parameters.retain(|parameter| parameter.get("description").is_some());
+        for parameter in parameters {
+            parameter.get_mut("schema").map(without_null);
+        }
+    }
+    let Some(responses) = operation.get_mut("responses") else {
+        return;
+    };
+    // Vault's clients look for errors in nothing else.
+    let kind = match path.starts_with("/v1/") {
+        true => "application/json",
+        false => "application/problem+json",
+    };
+    for (status, code, title) in problems {
+        let response = &mut responses[status.as_str()];
+        if response.is_null() {
+            *response = json!({
+                "description": "",
+                "content": {kind: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+                "x-problems": [],
+            });
+            if status == StatusCode::UNAUTHORIZED {
+                response["headers"]["WWW-Authenticate"] = header_ref("WwwAuthenticate");
+            }
+            if matches!(
+                status,
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+            ) {
+                response["headers"]["Retry-After"] = header_ref("RetryAfter");
+            }
+        }
+        if let (Some(title), Some(text)) = (title, response["description"].as_str()) {
+            let joint = if text.is_empty() { "" } else { "; " };
+            response["description"] = json!(format!("{text}{joint}`{code}`: {title}"));
+        }
+        if let Some(codes) = response["x-problems"].as_array_mut()
+            && !codes.contains(&json!(code))
+        {
+            codes.push(json!(code));
+        }
+    }
+    for response in responses
+        .as_object_mut()
+        .into_iter()
+        .flat_map(Map::values_mut)
+    {
+        if response["description"] == "" {
+            response["description"] = json!("The upload cannot be used; `code` says why");
+        }
+        let headers = response["headers"].as_object_mut();
+        for header in headers.into_iter().flat_map(Map::values_mut) {
+            header.get_mut("schema").map(without_null);
+        }
+        response["headers"]["X-Request-Id"] = header_ref("RequestId");
+    }
+}
+
+fn of_code(code: &Code) -> (StatusCode, String, Option<&'static str>) {
+    (code.status(), code.as_str().to_owned(), Some(code.title()))
+}
+
+fn header_ref(name: &str) -> Value {
+    json!({"$ref": format!("#/components/headers/{name}")})
+}
+
+fn security_schemes() -> Value {
+    let key = "An API key or the administrator's token";
+    json!({
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": key,
+        },
+        "functionsKey": {
+            "type": "apiKey",
+            "in": "header",
+            "name": FUNCTIONS_KEY,
+            "description": format!("{key}, as on Azure Functions"),
+        },
+        "code": {
+            "type": "apiKey",
+            "in": "query",
+            "name": "code",
+            "description": format!("{key}, as on Azure Functions; addresses end up in logs, so prefer a header"),
+        },
+        "vaultToken": {
+            "type": "apiKey",
+            "in": "header",
+            "name": VAULT_TOKEN,
+            "description": format!("{key}, as clients of HashiCorp Vault send it"),
+        },
+        "session": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": COOKIE,
+            "description": "The cookie that `POST /api/session` sets. It changes things only from \
+                the server's own page.",
+        },
+    })
+}
+
+/// The names of the schemas that are referred to below members with this name, or by
+/// schemas that are.
+fn reachable(document: &Value, member: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut queue = Vec::new();
+    under(&document["paths"], member, &mut queue);
+    while let Some(value) = queue.pop() {
+        let mut names = Vec::new();
+        references(value, &mut names);
+        for name in names {
+            if found.insert(name.to_owned()) {
+                queue.push(&document["components"]["schemas"][name]);
+            }
+        }
+    }
+    found
+}
+
+/// Every value of a member with this name.
+fn under<'a>(value: &'a Value, member: &str, found: &mut Vec<&'a Value>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                if name == member {
+                    found.push(value);
+                } else {
+                    under(value, member, found);
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|v| under(v, member, found)),
+        _ => {}
+    }
+}
+
+fn references<'a>(value: &'a Value, names: &mut Vec<&'a str>) {
+    let mut found = Vec::new();
+    under(value, "$ref", &mut found);
+    names.extend(
+        found
+            .into_iter()
+            .filter_map(Value::as_str)
+            .filter_map(|text| text.strip_prefix("#/components/schemas/")),
+    );
+}
+
+/// What we answer leaves a member out instead of saying null.
+fn forbid_null(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            let required: BTreeSet<String> = members
+                .get("required")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(|name| name.as_str().map(str::to_owned))
+                .collect();
+            if let Some(properties) = members.get_mut("properties").and_then(Value::as_object_mut) {
+                for (name, property) in properties {
+                    if !required.contains(name) {
+                        without_null(property);
+                    }
+                }
+            }
+            members.values_mut().for_each(forbid_null);
+        }
+        Value::Array(values) => values.iter_mut().for_each(forbid_null),
+        _ => {}
+    }
+}
+
+fn without_null(property: &mut Value) {
+    if let Some(types) = property.get_mut("type").filter(|types| types.is_array()) {
+        let mut left = types.as_array().cloned().unwrap_or_default();
+        left.retain(|name| name != "null");
+        if let [only] = left.as_slice() {
+            *types = only.clone();
+        }
+    }
+    let Some(members) = property.as_object_mut() else {
+        return;
+    };
+    let Some(Value::Array(mut options)) = members.remove("oneOf") else {
+        return;
+    };
+    options.retain(|option| option["type"] != "null");
+    if let [Value::Object(only)] = options.as_slice() {
+        members.extend(only.clone());
+    } else {
+        members.insert("oneOf".to_owned(), Value::Array(options));
+    }
+}

@@ -1,0 +1,149 @@
+//! The description of the API: committed, complete and true to the router.
+//!
+//! After a wanted change, `UPDATE_GOLDEN=1 cargo test --test openapi` writes the committed
+//! file anew.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+const COMMITTED: &str = "docs/openapi.json";
+
+fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(here(path)).unwrap()
+}
+
+fn described() -> Value {
+    countersign::http::openapi().unwrap()
+}
+
+/// Every operation with its path and method.
+fn operations(document: &Value) -> Vec<(String, &Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    paths
+        .iter()
+        .flat_map(|(path, item)| {
+            let methods = item.as_object().unwrap().iter();
+            methods.map(move |(method, operation)| {
+                (format!("{} {path}", method.to_uppercase()), operation)
+            })
+        })
+        .collect()
+}
+
+#[test]
+fn the_committed_description_is_the_programs() {
+    let described = described();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let text = serde_json::to_string_pretty(&described).unwrap();
+        fs::write(here(COMMITTED), text + "\n").unwrap();
+    }
+    let committed: Value = serde_json::from_str(&read(COMMITTED)).unwrap();
+    assert!(
+        committed == described,
+        "{COMMITTED} is another: UPDATE_GOLDEN=1 cargo test --test openapi"
+    );
+}
+
+#[test]
+fn every_operation_is_described_whole() {
+    let document = described();
+    assert_eq!(document["openapi"], "3.1.0");
+    let mut names = BTreeSet::new();
+    for (name, operation) in operations(&document) {
+        for member in ["summary", "operationId"] {
+            let text = operation[member].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "{name} has no {member}");
+        }
+        assert!(names.insert(operation["operationId"].to_string()), "{name}");
+        assert_eq!(operation["tags"].as_array().unwrap().len(), 1, "{name}");
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let text = parameter["description"].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "{name}: {parameter}");
+        }
+        let placeholders = name.matches('{').count();
+        let parameters = operation["parameters"].as_array();
+        let in_path = parameters
+            .into_iter()
+            .flatten()
+            .filter(|p| p["in"] == "path");
+        assert_eq!(in_path.count(), placeholders, "{name}");
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let text = response["description"].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "{name}: {status}");
+        }
+    }
+}
+
+#[test]
+fn only_these_need_no_caller() {
+    let document = described();
+    let open: Vec<String> = operations(&document)
+        .into_iter()
+        .filter(|(_, operation)| operation.get("security").is_none())
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(
+        open,
+        [
+            "GET /api/openapi.json",
+            "DELETE /api/session",
+            "GET /healthz",
+            "GET /readyz",
+        ]
+    );
+}
+
+/// A path that is added past the description is not in it.
+#[test]
+fn every_path_of_the_api_is_described() {
+    for entry in fs::read_dir(here("src/http")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|kind| kind != "rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let added = [".route(", ".route_service(", ".nest(", ".nest_service("];
+        for (number, line) in text.lines().enumerate() {
+            assert!(
+                name == "assets.rs" || !added.iter().any(|way| line.contains(way)),
+                "{name}:{}: a handler has #[utoipa::path(...)] and is added by routes!(...)",
+                number + 1
+            );
+        }
+    }
+}
+
+#[test]
+fn references_lead_somewhere() {
+    fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    match value.as_str() {
+                        Some(target) if name == "$ref" => found.push(target),
+                        _ => references(value, found),
+                    }
+                }
+            }
+            Value::Array(values) => values.iter().for_each(|v| references(v, found)),
+            _ => {}
+        }
+    }
+    let document = described();
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(found.len() > 50, "{}", found.len());
+    for target in found {
+        let pointer = target.strip_prefix('#').expect(target);
+        assert!(document.pointer(pointer).is_some(), "{target}");
+    }
+}
