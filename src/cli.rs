@@ -59,6 +59,9 @@ pub enum Command {
     Grant(GrantArgs),
     /// Make, list and revoke API keys in the data folder; a running server notices at once
     Key(KeyArgs),
+    /// Give agents tools to list accounts and get codes, by the Model Context Protocol on
+    /// standard input and output
+    Mcp(McpArgs),
     /// Tell whether a front door is ready, for health checks of containers
     Health(ServerArgs),
     /// Print the description of the HTTP API (OpenAPI 3.1) as JSON
@@ -319,6 +322,14 @@ pub enum GrantCommand {
         #[command(flatten)]
         place: KeyPlace,
     },
+}
+
+/// `mcp`.
+#[derive(Debug, Args)]
+pub struct McpArgs {
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
 }
 
 /// `audit`.

@@ -24,6 +24,8 @@ pub(crate) use vault::TracedVault;
 /// Whose log lines a collector gets: those of our own crates. What the libraries
 /// underneath say about sending would itself be sent, and so on for ever.
 const OURS: [&str; 2] = ["countersign", "durabletask"];
+/// Lines that never appear: a library that prints whole messages, in which codes are.
+const NEVER: &str = "rmcp=off";
 /// Which fields of the surrounding spans a log record carries.
 const SPAN_FIELDS: [&str; 3] = ["instance_id", "request_id", "caller"];
 
@@ -86,6 +88,10 @@ fn subscribe(config: &LogConfig, collected: Option<&SdkLoggerProvider>) {
     // Config has already checked the filter, so the fallback is never taken in
     // practice; it keeps a mistake here from costing the logs altogether.
     let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = match NEVER.parse() {
+        Ok(never) => filter.add_directive(never),
+        Err(_) => filter,
+    };
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match config.format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),

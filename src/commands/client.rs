@@ -12,6 +12,7 @@ use super::{Exit, Fault};
 use crate::cli::ServerArgs;
 use crate::config::{ClientEnvironment, DEFAULT_DATA_DIR, DEFAULT_LISTEN};
 use crate::data_dir::DataDir;
+use crate::problem;
 
 /// Longer than the longest poll.
 const TIMEOUT: Duration = Duration::from_secs(90);
@@ -123,22 +124,9 @@ impl Refusal {
 
     /// What the server said, for a person.
     pub(super) fn sentence(&self) -> String {
-        let part = |name: &str| self.problem[name].as_str().map(clean);
-        let said: Vec<String> = ["title", "detail", "nextStep"]
-            .into_iter()
-            .filter_map(part)
-            .map(|text| {
-                if text.ends_with(['.', '?', '!']) {
-                    text
-                } else {
-                    format!("{text}.")
-                }
-            })
-            .collect();
-        if said.is_empty() {
-            return format!("the server answered {}", self.status);
-        }
-        said.join(" ")
+        problem::sentence(&self.problem)
+            .map(|said| clean(&said))
+            .unwrap_or_else(|| format!("the server answered {}", self.status))
     }
 }
 

@@ -10,6 +10,7 @@ mod health;
 mod import;
 mod key;
 mod list;
+mod mcp;
 mod output;
 mod scheduler;
 mod serve;
@@ -100,6 +101,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Audit(args) => audit::run(args.command),
         Command::Grant(args) => grant::run(args.command),
         Command::Key(args) => key::run(args.command),
+        Command::Mcp(args) => mcp::run(args).await,
         Command::Health(args) => health::run(args).await,
         Command::Openapi => output::document(&crate::http::openapi().map_err(Fault::failed)?),
         Command::Config(args) => match args.command {

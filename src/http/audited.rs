@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
@@ -16,8 +16,19 @@ use super::error::ApiError;
 use super::observe;
 use crate::audit::{Action, Event, Outcome};
 
-/// The header in which a caller may say why.
-const REASON: &str = "countersign-reason";
+/// The header in which a caller may say why, as UTF-8.
+const REASON: HeaderName = HeaderName::from_static("countersign-reason");
+
+/// The header that says why, if the text can be one: its control characters, line breaks
+/// too, become spaces.
+pub(crate) fn reason_header(text: &str) -> Option<(HeaderName, HeaderValue)> {
+    let line: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let value = HeaderValue::from_bytes(line.trim().as_bytes()).ok()?;
+    (!value.is_empty()).then_some((REASON, value))
+}
 
 /// The middleware.
 pub(super) async fn audited(
@@ -93,7 +104,7 @@ impl About {
             subjects: subjects(route, request),
             from: peer.map(|ConnectInfo(address)| address.ip()),
             reason: reason
-                .and_then(|value| value.to_str().ok())
+                .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
                 .map(str::to_owned),
         })
     }

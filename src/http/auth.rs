@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{FromRequestParts, Query, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -21,6 +21,13 @@ use crate::access::{Access, COOKIE, Group, Identity, LIFETIME, Role, Roles};
 pub(super) const FUNCTIONS_KEY: &str = "x-functions-key";
 /// The header of HashiCorp Vault's clients.
 pub(super) const VAULT_TOKEN: &str = "x-vault-token";
+/// The headers that can say who calls.
+pub(super) const CREDENTIALS: [HeaderName; 4] = [
+    header::AUTHORIZATION,
+    HeaderName::from_static(FUNCTIONS_KEY),
+    HeaderName::from_static(VAULT_TOKEN),
+    header::COOKIE,
+];
 
 /// A kind of thing to do, and the roles that may.
 pub(crate) trait Permission: Send + Sync + 'static {
@@ -168,8 +175,18 @@ fn presented(parts: &Parts) -> Option<zeroize::Zeroizing<String>> {
     if let Some(value) = text(FUNCTIONS_KEY).or_else(|| text(VAULT_TOKEN)) {
         return Some(value.to_owned().into());
     }
-    let query = Query::<CodeQuery>::try_from_uri(&parts.uri).ok()?;
-    query.0.code.map(Into::into)
+    code_in_query(&parts.uri).map(Into::into)
+}
+
+fn code_in_query(uri: &Uri) -> Option<String> {
+    let query = Query::<CodeQuery>::try_from_uri(uri).ok()?;
+    query.0.code
+}
+
+/// The key in a request's query as the header that does the same.
+pub(super) fn key_in_query(parts: &Parts) -> Option<(HeaderName, HeaderValue)> {
+    let value = HeaderValue::from_str(&code_in_query(&parts.uri)?).ok()?;
+    Some((HeaderName::from_static(FUNCTIONS_KEY), value))
 }
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {
@@ -184,7 +201,7 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 
 /// Whether this server's own page made the request, or, if `or_no_page`, something
 /// that is no page at all.
-fn from_own_page(headers: &HeaderMap, or_no_page: bool) -> bool {
+pub(super) fn from_own_page(headers: &HeaderMap, or_no_page: bool) -> bool {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
     if let Some(site) = text("sec-fetch-site") {
         return site == "same-origin" || (or_no_page && site == "none");

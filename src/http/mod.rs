@@ -16,6 +16,7 @@ mod grants;
 mod health;
 mod imports;
 mod keys;
+mod mcp;
 mod observe;
 mod openapi;
 mod request_views;
@@ -47,6 +48,7 @@ use crate::tokens::Tokens;
 use crate::verify::Verifier;
 use error::ApiError;
 
+pub(crate) use audited::reason_header;
 pub use openapi::document as openapi;
 pub(crate) use system::Surroundings;
 
@@ -138,20 +140,27 @@ fn described() -> OpenApiRouter<Arc<FrontDoor>> {
 /// Every path of the front door.
 pub fn router(door: Arc<FrontDoor>) -> Router {
     let (api, _) = described().split_for_parts();
-    api.merge(assets::router())
+    let routes = api.merge(assets::router());
+    let api = surrounded(&door, routes.clone());
+    surrounded(&door, routes.merge(mcp::router(&door, api)))
+}
+
+/// Routes with all that surrounds a request.
+fn surrounded(door: &Arc<FrontDoor>, routes: Router<Arc<FrontDoor>>) -> Router {
+    routes
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(drain::drain))
         .layer(middleware::from_fn_with_state(
-            Arc::clone(&door),
+            Arc::clone(door),
             audited::audited,
         ))
         .layer(middleware::from_fn_with_state(
-            Arc::clone(&door),
+            Arc::clone(door),
             observe::observe,
         ))
-        .with_state(door)
+        .with_state(Arc::clone(door))
 }
 
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {

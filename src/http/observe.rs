@@ -20,7 +20,7 @@ use crate::telemetry::spans::{self, Span, Told};
 /// poll, shorter than what proxies put up with.
 const TIMEOUT: Duration = Duration::from_secs(75);
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const HEADERS: [(HeaderName, &str); 4] = [
     (

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use countersign_enrollment::ids::EnrollmentId;
 use opentelemetry::global::{self, BoxedTracer};
 use opentelemetry::trace::{
@@ -195,10 +195,27 @@ fn caller(headers: &HeaderMap) -> Option<SpanContext> {
     context.is_valid().then_some(context)
 }
 
+/// The span under way as a header, for a request that is made on its behalf.
+pub(crate) fn traceparent() -> Option<(HeaderName, HeaderValue)> {
+    TRACER.get()?;
+    let current = Context::current();
+    let span = current.span();
+    let context = span.span_context();
+    if !context.is_valid() {
+        return None;
+    }
+    let flags = context.trace_flags().to_u8();
+    let text = format!(
+        "00-{}-{}-{flags:02x}",
+        context.trace_id(),
+        context.span_id()
+    );
+    let value = HeaderValue::from_str(&text).ok()?;
+    Some((HeaderName::from_static(TRACEPARENT), value))
+}
+
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";

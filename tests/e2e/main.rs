@@ -15,6 +15,7 @@ mod crash;
 mod enrollment;
 mod imports;
 mod leak;
+mod mcp;
 mod metrics;
 mod oversize;
 mod requests;

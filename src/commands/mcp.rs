@@ -1,0 +1,52 @@
+//! `countersign mcp`: the tools for agents on standard input and output, as a client of a
+//! server.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rmcp::ServiceExt as _;
+use rmcp::model::Extensions;
+use tokio_util::sync::CancellationToken;
+
+use super::client::Api;
+use super::{Fault as Failure, Outcome};
+use crate::cli::McpArgs;
+use crate::http::reason_header;
+use crate::mcp::{Backend, Call, Fault, Reply, Tools};
+
+pub(super) async fn run(args: McpArgs) -> Outcome {
+    let api: Arc<dyn Backend> = Arc::new(Api::find(&args.server)?);
+    let stop = CancellationToken::new();
+    let _stops = stop.clone().drop_guard();
+    let service = Tools::new(api, stop)
+        .serve(rmcp::transport::stdio())
+        .await
+        .map_err(Failure::failed)?;
+    // Until whoever started this closes standard input.
+    service.waiting().await.map_err(Failure::failed)?;
+    Ok(())
+}
+
+#[async_trait]
+impl Backend for Api {
+    async fn call(&self, _: &Extensions, call: Call) -> Result<Reply, Fault> {
+        let said = |failure: Failure| Fault(failure.message.unwrap_or_default());
+        let mut request = self.request(call.method, &call.path).map_err(said)?;
+        if let Some(body) = &call.body {
+            request = request.json(body);
+        }
+        if let Some((name, value)) = call.reason.as_deref().and_then(reason_header) {
+            request = request.header(name, value);
+        }
+        match self.try_send(request).await.map_err(said)? {
+            Ok(body) => Ok(Reply {
+                status: reqwest::StatusCode::OK,
+                body,
+            }),
+            Err(refusal) => Ok(Reply {
+                status: refusal.status,
+                body: refusal.problem,
+            }),
+        }
+    }
+}

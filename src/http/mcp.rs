@@ -1,0 +1,167 @@
+//! `/mcp`: tools for agents by the Model Context Protocol, over streamable HTTP.
+//!
+//! Every message is a request of its own with its own credentials; there are no sessions
+//! that somebody could take over, that would pile up or that would have to be ended. What
+//! a tool does is requests to this very API, inside the process, as the caller of the
+//! message: they pass the same checks and limits and leave the same entries in the record.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, FromRequestParts as _, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use rmcp::model::Extensions;
+use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::FrontDoor;
+use super::audited::reason_header;
+use super::auth::{self, Caller, Known};
+use super::error::ApiError;
+use super::observe;
+use crate::mcp::{Backend, Call, Fault, Reply, Tools};
+use crate::telemetry::spans;
+
+/// The longest message, in bytes: a tool's arguments are short.
+const MAX_MESSAGE: usize = 64 * 1024;
+/// The longest answer of the API that is read, in bytes.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
+
+/// The endpoint, whose tools call `api`.
+pub(super) fn router(door: &Arc<FrontDoor>, api: Router) -> Router<Arc<FrontDoor>> {
+    let stop = door.stop.clone();
+    let tools = Tools::new(Arc::new(Inside { api }), stop.clone());
+    let service = StreamableHttpService::new(
+        move || Ok(tools.clone()),
+        Arc::new(NeverSessionManager::default()),
+        settings(stop),
+    );
+    Router::new()
+        .route_service("/mcp", service)
+        .route_layer(middleware::from_fn_with_state(Arc::clone(door), admit))
+}
+
+fn settings(stop: CancellationToken) -> StreamableHttpServerConfig {
+    StreamableHttpServerConfig::default()
+        .with_legacy_session_mode(false)
+        .with_json_response(true)
+        .with_max_request_body_bytes(MAX_MESSAGE)
+        .with_cancellation_token(stop)
+        // Who calls from where was checked by `admit`, which knows this server's name as
+        // the caller sees it and that without credentials only this machine comes in.
+        .disable_allowed_hosts()
+}
+
+/// Lets a message in: from no other site's page, and from a known caller.
+async fn admit(
+    State(door): State<Arc<FrontDoor>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    if !auth::from_own_page(&parts.headers, true) {
+        return Err(ApiError::CrossSite);
+    }
+    Caller::<Known>::from_request_parts(&mut parts, &door).await?;
+    let onward = Onward::take(&mut parts);
+    parts.extensions.insert(onward);
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+/// What goes from a message to the requests that its tool makes.
+#[derive(Clone)]
+struct Onward {
+    headers: HeaderMap,
+    peer: Option<ConnectInfo<SocketAddr>>,
+}
+
+impl Onward {
+    /// Takes credentials out of a message, so that whoever handles it further does not
+    /// have them, and copies what tells where it came from.
+    fn take(parts: &mut Parts) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.extend(auth::key_in_query(parts));
+        // A key may be in the query.
+        if let Ok(path) = parts.uri.path().parse::<Uri>() {
+            parts.uri = path;
+        }
+        for name in auth::CREDENTIALS {
+            if let Some(value) = parts.headers.remove(&name) {
+                headers.insert(name, value);
+            }
+        }
+        for name in [
+            header::HOST,
+            header::ORIGIN,
+            HeaderName::from_static("sec-fetch-site"),
+        ] {
+            if let Some(value) = parts.headers.get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        // One id in the log and the record, and one trace, for message and requests.
+        if let Ok(id) = HeaderValue::from_str(&observe::current().0) {
+            headers.insert(observe::REQUEST_ID, id);
+        }
+        headers.extend(spans::traceparent());
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        Self {
+            headers,
+            peer: peer.copied(),
+        }
+    }
+}
+
+/// The API of this process.
+struct Inside {
+    api: Router,
+}
+
+#[async_trait]
+impl Backend for Inside {
+    async fn call(&self, extensions: &Extensions, call: Call) -> Result<Reply, Fault> {
+        let broken = || Fault("The server could not do that. Try again.".to_owned());
+        let parts = extensions.get::<Parts>().ok_or_else(broken)?;
+        let onward = parts.extensions.get::<Onward>().ok_or_else(broken)?;
+        let body = match &call.body {
+            Some(body) => Body::from(body.to_string()),
+            None => Body::empty(),
+        };
+        let mut request = Request::builder()
+            .method(call.method)
+            .uri(call.path)
+            .body(body)
+            .map_err(|_| broken())?;
+        *request.headers_mut() = onward.headers.clone();
+        if call.body.is_some() {
+            let json = HeaderValue::from_static("application/json");
+            request.headers_mut().insert(header::CONTENT_TYPE, json);
+        }
+        let reason = call.reason.as_deref().and_then(reason_header);
+        request.headers_mut().extend(reason);
+        if let Some(peer) = onward.peer {
+            request.extensions_mut().insert(peer);
+        }
+        let response = match self.api.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let (head, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, MAX_ANSWER)
+            .await
+            .map_err(|_| broken())?;
+        Ok(Reply {
+            status: head.status,
+            body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! What tools take and give. The comments are what an agent reads about them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Which accounts to list.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ListAccounts {
+    /// Only accounts whose issuer or account name contains this, in any case.
+    pub(crate) search: Option<String>,
+    /// The `next` of the page before.
+    pub(crate) cursor: Option<String>,
+    /// The most accounts on the page.
+    #[schemars(range(min = 1, max = 200))]
+    pub(crate) limit: Option<u16>,
+}
+
+/// A page of accounts.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Accounts {
+    /// The accounts that the caller may see, by issuer and account name.
+    pub(crate) accounts: Vec<Account>,
+    /// The cursor of the page after this one, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
+}
+
+/// An account: what it is called and how its codes look.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Account {
+    /// The account's id, which the other tools take.
+    pub(crate) id: String,
+    /// The service that the codes are for.
+    pub(crate) issuer: Option<String>,
+    /// The user's name at that service.
+    pub(crate) account_name: String,
+    /// How many characters a code has.
+    pub(crate) digits: u32,
+    /// Seconds that a code is shown for.
+    pub(crate) period: u32,
+    /// Whether a person has to agree to each reading: then request_code_with_approval is
+    /// the only way.
+    #[serde(default)]
+    pub(crate) read_approval: bool,
+}
+
+/// Which code to get.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct GetCode {
+    /// The account's id, from list_accounts.
+    pub(crate) account: String,
+    /// For how many seconds from now the code has to be good. If the present one is not,
+    /// the tool waits for the next.
+    #[schemars(range(min = 0, max = 60))]
+    pub(crate) min_validity: Option<u16>,
+    /// What the code is for; kept in the audit record.
+    #[schemars(length(max = 200))]
+    pub(crate) reason: Option<String>,
+}
+
+/// A code.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Code {
+    /// The code. Keep leading zeros.
+    pub(crate) token: String,
+    /// Seconds until another code takes its place.
+    #[serde(alias = "timeRemaining")]
+    pub(crate) seconds_remaining: u32,
+    /// When it began to be valid (RFC 3339).
+    pub(crate) valid_from: String,
+    /// When it stops to be valid (RFC 3339).
+    pub(crate) valid_until: String,
+    /// The server's clock (RFC 3339).
+    pub(crate) server_time: String,
+}
+
+/// Which code to ask for, or which earlier request to look after.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RequestCode {
+    /// To ask: the account's id, from list_accounts.
+    pub(crate) account: Option<String>,
+    /// To ask: what the code is for. The approver reads it.
+    #[schemars(length(max = 200))]
+    pub(crate) reason: Option<String>,
+    /// To look after an earlier request: the `requestId` that this tool gave.
+    pub(crate) request_id: Option<String>,
+    /// How many seconds to wait for a decision in this call.
+    #[schemars(range(min = 0, max = 50))]
+    pub(crate) wait_seconds: Option<u16>,
+}
+
+/// How far a request for a code is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum RequestStatus {
+    /// Somebody agreed; the code is there.
+    Granted,
+    /// Nobody has decided yet: call again with the `requestId`.
+    Waiting,
+}
+
+/// A request for a code, and the code if it was granted.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RequestedCode {
+    /// How far it is.
+    pub(crate) status: RequestStatus,
+    /// The request's id, to call again with.
+    pub(crate) request_id: String,
+    /// The code, once the request is granted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<Code>,
+    /// Until when somebody may decide (RFC 3339), while nobody has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deadline: Option<String>,
+}

@@ -1,0 +1,328 @@
+//! The tools.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rmcp::handler::server::router::tool::ToolRouter;
+use rmcp::handler::server::wrapper::Parameters;
+use rmcp::model::{Implementation, ProgressNotificationParam, ServerCapabilities, ServerConfig};
+use rmcp::service::RequestContext;
+use rmcp::{Json, RoleServer, ServerHandler, tool, tool_handler, tool_router};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::backend::{Backend, Call, Fault};
+use super::shapes::{
+    Accounts, Code, GetCode, ListAccounts, RequestCode, RequestStatus, RequestedCode,
+};
+
+/// What an agent is told about all of this.
+const INSTRUCTIONS: &str = "\
+One-time codes (TOTP) of accounts that somebody enrolled. Find an account with \
+list_accounts, then get its code with get_code right before it is typed in: a code is good \
+for seconds, and every reading is recorded. Say in `reason` what it is for. Where an account \
+needs a person's approval, use request_code_with_approval. Secrets cannot be read.";
+
+/// How long a decision is waited for in one call unless the caller says otherwise, and
+/// at most: below the minute after which many clients give up.
+const WAIT: (u16, u16) = (45, 50);
+/// How often the caller hears that the waiting goes on.
+const PROGRESS: Duration = Duration::from_secs(5);
+/// How soon the API is asked again if it answered sooner than it was asked to.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The tools, for as many sessions as there are.
+#[derive(Clone)]
+pub(crate) struct Tools {
+    api: Arc<dyn Backend>,
+    /// Ends what waits.
+    stop: CancellationToken,
+    tool_router: ToolRouter<Self>,
+}
+
+#[tool_router]
+impl Tools {
+    pub(crate) fn new(api: Arc<dyn Backend>, stop: CancellationToken) -> Self {
+        Self {
+            api,
+            stop,
+            tool_router: Self::tool_router(),
+        }
+    }
+
+    /// List the accounts whose codes you may see, or search them. Never returns a code.
+    #[tool(annotations(
+        title = "List accounts",
+        read_only_hint = true,
+        open_world_hint = false
+    ))]
+    async fn list_accounts(
+        &self,
+        Parameters(asked): Parameters<ListAccounts>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<Json<Accounts>, Fault> {
+        let limit = asked.limit.map(|limit| limit.to_string());
+        let path = with_query(
+            "/api/accounts",
+            &[
+                ("search", asked.search.as_deref()),
+                ("cursor", asked.cursor.as_deref()),
+                ("limit", limit.as_deref()),
+            ],
+        );
+        self.ask(&context, Call::get(path)).await.map(Json)
+    }
+
+    /// Get the present one-time code of an account. Each call is recorded.
+    #[tool(annotations(title = "Get a code", read_only_hint = true, open_world_hint = false))]
+    async fn get_code(
+        &self,
+        Parameters(asked): Parameters<GetCode>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<Json<Code>, Fault> {
+        let validity = asked.min_validity.map(|seconds| seconds.to_string());
+        let path = with_query(
+            &format!("/api/accounts/{}/token", segment(&asked.account)),
+            &[("minValidity", validity.as_deref())],
+        );
+        let call = Call {
+            reason: asked.reason,
+            ..Call::get(path)
+        };
+        self.ask(&context, call).await.map(Json)
+    }
+
+    /// Ask a person to let you have one code of an account, and wait for the answer. Give
+    /// `account` and `reason` to ask. If nobody has decided when the call returns, its
+    /// status is `waiting`: call again with the `requestId` alone.
+    #[tool(annotations(
+        title = "Request a code with approval",
+        destructive_hint = false,
+        idempotent_hint = false,
+        open_world_hint = false
+    ))]
+    async fn request_code_with_approval(
+        &self,
+        Parameters(asked): Parameters<RequestCode>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<Json<RequestedCode>, Fault> {
+        let wait = asked.wait_seconds.unwrap_or(WAIT.0);
+        if wait > WAIT.1 {
+            return Err(Fault(format!(
+                "waitSeconds is a number from 0 to {}.",
+                WAIT.1
+            )));
+        }
+        let request = match (asked.request_id, asked.account) {
+            (Some(id), None) => self.look(&context, &id, 0).await?,
+            (None, Some(account)) => {
+                let reason = asked.reason.unwrap_or_default();
+                if reason.trim().is_empty() {
+                    return Err(Fault(
+                        "Say in `reason` what the code is for: the approver reads it.".to_owned(),
+                    ));
+                }
+                let path = format!("/api/accounts/{}/requests", segment(&account));
+                let body = json!({ "kind": "read", "reason": reason });
+                self.ask(&context, Call::post(path, Some(body))).await?
+            }
+            _ => {
+                return Err(Fault(
+                    "Give `account` and `reason` to ask for a code, or `requestId` alone to \
+                     look after an earlier request."
+                        .to_owned(),
+                ));
+            }
+        };
+        let request = self
+            .decided(&context, request, Duration::from_secs(wait.into()))
+            .await?;
+        self.redeem(&context, &request).await.map(Json)
+    }
+}
+
+impl Tools {
+    /// Follows a request until somebody has decided or the time is up.
+    async fn decided(
+        &self,
+        context: &RequestContext<RoleServer>,
+        mut request: Value,
+        wait: Duration,
+    ) -> Result<Value, Fault> {
+        let begun = Instant::now();
+        let until = begun + wait;
+        while waits(&request) && Instant::now() < until {
+            let id = text(&request, "id");
+            let asked = Instant::now();
+            let slice = PROGRESS.min(until - asked);
+            tokio::select! {
+                latest = self.look(context, &id, slice.as_secs().max(1)) => request = latest?,
+                () = self.stop.cancelled() => break,
+                () = context.ct.cancelled() => break,
+            }
+            if !waits(&request) {
+                break;
+            }
+            tell_progress(context, begun.elapsed(), wait).await;
+            // An API that answers at once all the time is not asked all the time.
+            tokio::select! {
+                () = tokio::time::sleep_until(until.min(asked + PAUSE)) => {}
+                () = self.stop.cancelled() => break,
+                () = context.ct.cancelled() => break,
+            }
+        }
+        Ok(request)
+    }
+
+    /// The code of a request that was granted.
+    async fn redeem(
+        &self,
+        context: &RequestContext<RoleServer>,
+        request: &Value,
+    ) -> Result<RequestedCode, Fault> {
+        let id = text(request, "id");
+        if waits(request) {
+            let deadline = &request["approval"]["deadline"];
+            return Ok(RequestedCode {
+                status: RequestStatus::Waiting,
+                request_id: id,
+                code: None,
+                deadline: deadline.as_str().map(str::to_owned),
+            });
+        }
+        if request["stage"] != "Granted" {
+            return Err(ended(request));
+        }
+        let path = format!("/api/requests/{}/code", segment(&id));
+        let code = self.ask(context, Call::post(path, None)).await?;
+        Ok(RequestedCode {
+            status: RequestStatus::Granted,
+            request_id: id,
+            code: Some(code),
+            deadline: None,
+        })
+    }
+
+    async fn look(
+        &self,
+        context: &RequestContext<RoleServer>,
+        id: &str,
+        seconds: u64,
+    ) -> Result<Value, Fault> {
+        let path = format!("/api/requests/{}?wait={seconds}", segment(id));
+        self.ask(context, Call::get(path)).await
+    }
+
+    /// Calls the API; an answer that is no success is a fault.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        context: &RequestContext<RoleServer>,
+        call: Call,
+    ) -> Result<T, Fault> {
+        let reply = self.api.call(&context.extensions, call).await?;
+        if !reply.status.is_success() {
+            return Err(Fault::refused(&reply));
+        }
+        serde_json::from_value(reply.body)
+            .map_err(|_| Fault("The server's answer is not what was expected of it.".to_owned()))
+    }
+}
+
+#[tool_handler(router = self.tool_router)]
+impl ServerHandler for Tools {
+    fn get_info(&self) -> ServerConfig {
+        let mut info = ServerConfig::new(ServerCapabilities::builder().enable_tools().build());
+        info.server_info = Implementation::new("countersign", env!("CARGO_PKG_VERSION"));
+        info.instructions = Some(INSTRUCTIONS.to_owned());
+        info
+    }
+}
+
+/// Whether a request still waits for somebody to decide.
+fn waits(request: &Value) -> bool {
+    matches!(
+        request["stage"].as_str(),
+        Some("Pending" | "AwaitingApproval")
+    )
+}
+
+/// Why there is no code, for a request that has ended.
+fn ended(request: &Value) -> Fault {
+    let decision = &request["approval"]["decision"];
+    let comment = decision["comment"].as_str().unwrap_or_default();
+    let said = match request["stage"].as_str().unwrap_or_default() {
+        "Rejected" if comment.is_empty() => "It was refused.".to_owned(),
+        "Rejected" => format!("It was refused: {comment}"),
+        "Expired" => "Nobody decided in time. Ask again if it is still needed.".to_owned(),
+        "Done" => "Its code was given already. Ask again for another.".to_owned(),
+        "Lapsed" => "It was granted, and not used in time. Ask again.".to_owned(),
+        other => format!("It ended as {other}."),
+    };
+    Fault(format!("There is no code for this request. {said}"))
+}
+
+/// Tells a caller that wants to know that the waiting goes on.
+async fn tell_progress(context: &RequestContext<RoleServer>, waited: Duration, wait: Duration) {
+    let Some(token) = context.meta.get_progress_token() else {
+        return;
+    };
+    let progress = ProgressNotificationParam::new(token, waited.as_secs_f64())
+        .with_total(wait.as_secs_f64())
+        .with_message("Waiting for somebody to approve");
+    // Who has gone does not need to hear it.
+    let _ = context.peer.notify_progress(progress).await;
+}
+
+fn text(request: &Value, name: &str) -> String {
+    request[name].as_str().unwrap_or_default().to_owned()
+}
+
+/// `text` as one segment of a path.
+fn segment(text: &str) -> String {
+    // Whatever an agent takes for an id stays below the path that it belongs to.
+    url::form_urlencoded::byte_serialize(text.as_bytes())
+        .collect::<String>()
+        .replace('+', "%20")
+        .replace('.', "%2E")
+}
+
+/// `path` with those parameters that have a value.
+fn with_query(path: &str, parameters: &[(&str, Option<&str>)]) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in parameters {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    match query.finish() {
+        query if query.is_empty() => path.to_owned(),
+        query => format!("{path}?{query}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_agent_writes_stays_where_it_belongs() {
+        assert_eq!(segment("totp-1"), "totp-1");
+        assert_eq!(segment("../audit?x=1 #"), "%2E%2E%2Faudit%3Fx%3D1%20%23");
+        assert_eq!(with_query("/a", &[("b", None)]), "/a");
+        let query = [("b", Some("x&c=1")), ("d", Some("2"))];
+        assert_eq!(with_query("/a", &query), "/a?b=x%26c%3D1&d=2");
+    }
+
+    #[test]
+    fn how_a_request_ended_is_told_in_words() {
+        let told = |request: Value| ended(&request).0;
+        let refused =
+            json!({"stage": "Rejected", "approval": {"decision": {"comment": "not now"}}});
+        assert!(told(refused).ends_with("It was refused: not now"));
+        assert!(told(json!({"stage": "Withdrawn"})).ends_with("It ended as Withdrawn."));
+        assert!(waits(&json!({"stage": "AwaitingApproval"})));
+        assert!(!waits(&json!({"stage": "Granted"})));
+    }
+}
