@@ -46,23 +46,35 @@ impl Service {
         let hub = self.hub(&request).await?;
         let request = request.into_inner();
         // Some clients send an empty cursor for the first page.
-        let after = request
+        let cursor = request
             .last_instance_key
-            .filter(|cursor| !cursor.is_empty())
-            .map(|cursor| read_cursor(&cursor).ok_or_else(wrong_cursor))
-            .transpose()?;
-        let filter = ListFilter {
+            .filter(|cursor| !cursor.is_empty());
+        let mut filter = ListFilter {
             statuses: request.runtime_status,
             completed_from_us: request.completed_time_from.as_ref().map(micros),
             completed_to_us: request.completed_time_to.as_ref().map(micros),
-            after,
+            after: None,
             limit: page_size(request.page_size),
         };
-        let (instance_ids, next) = self
+        let page = self
             .store
-            .read(move |conn| store::list(conn, hub, &filter))
+            .read(move |conn| {
+                if let Some(cursor) = &cursor {
+                    // Clients that want to go on after the last page, which has no
+                    // cursor, name the last instance that they were given.
+                    filter.after = match read_cursor(cursor) {
+                        None => store::completion_of(conn, hub, cursor)?,
+                        after => after,
+                    };
+                    if filter.after.is_none() {
+                        return Ok(None);
+                    }
+                }
+                store::list(conn, hub, &filter).map(Some)
+            })
             .await
             .map_err(status)?;
+        let (instance_ids, next) = page.ok_or_else(wrong_cursor)?;
         Ok(ListInstanceIdsResponse {
             instance_ids,
             last_instance_key: next.map(|next| write_cursor(&next)),
@@ -82,12 +94,13 @@ fn read_place(text: &str) -> Option<Place> {
     })
 }
 
+/// Begins with what no instance's id begins with, so that the two are told apart.
 fn write_cursor(cursor: &ListCursor) -> String {
-    format!("{}|{}", cursor.completed_us, cursor.id)
+    format!("@{}|{}", cursor.completed_us, cursor.id)
 }
 
 fn read_cursor(text: &str) -> Option<ListCursor> {
-    let (completed_us, id) = text.split_once('|')?;
+    let (completed_us, id) = text.strip_prefix('@')?.split_once('|')?;
     Some(ListCursor {
         completed_us: completed_us.parse().ok()?,
         id: id.to_owned(),

@@ -1,7 +1,7 @@
 //! Ended instances by the time of their completion.
 
-use rusqlite::Connection;
 use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::StoreError;
 
@@ -80,6 +80,23 @@ pub(crate) fn list(
     found.truncate(filter.limit);
     let next = found.last().cloned().filter(|_| more);
     Ok((found.into_iter().map(|entry| entry.id).collect(), next))
+}
+
+/// Where an ended instance stands in the list.
+pub(crate) fn completion_of(
+    conn: &Connection,
+    hub: i64,
+    id: &str,
+) -> Result<Option<ListCursor>, StoreError> {
+    let completed_us = conn
+        .prepare_cached("SELECT completed_us FROM instances WHERE hub = ? AND id = ?")?
+        .query_row((hub, id), |row| row.get::<_, Option<i64>>(0))
+        .optional()?
+        .flatten();
+    Ok(completed_us.map(|completed_us| ListCursor {
+        completed_us,
+        id: id.to_owned(),
+    }))
 }
 
 #[cfg(test)]

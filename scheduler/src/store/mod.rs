@@ -39,7 +39,7 @@ pub(crate) use browse::{Cursor, CursorValue, Narrow, Sort, browse, names};
 pub(crate) use entities::{EntityBatch, EntityHeader};
 pub(crate) use entity_queries::{EntityFilter, entities, entity, entity_batch};
 pub(crate) use instances::{Start, micros, timestamp};
-pub(crate) use list::{ListCursor, ListFilter, list};
+pub(crate) use list::{ListCursor, ListFilter, completion_of, list};
 pub(crate) use old::first_end;
 pub(crate) use pending::{Pending, PendingActivity};
 pub(crate) use purge::PurgeFilter;

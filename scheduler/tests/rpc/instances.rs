@@ -187,11 +187,37 @@ async fn ended_instances_are_listed_by_completion() {
         ..Default::default()
     };
     assert_eq!(list(&hub, late).await.unwrap().0, ["a", "b"]);
-    let wrong = ListInstanceIdsRequest {
-        last_instance_key: Some("nonsense".into()),
-        ..Default::default()
-    };
-    assert_eq!(list(&hub, wrong).await, Err(Code::InvalidArgument));
+    // Nothing of the sort, and an instance that has not ended.
+    for wrong in ["nonsense", "live"] {
+        let wrong = ListInstanceIdsRequest {
+            last_instance_key: Some(wrong.into()),
+            ..Default::default()
+        };
+        assert_eq!(list(&hub, wrong).await, Err(Code::InvalidArgument));
+    }
+}
+
+/// Some clients go on after the last page with the last id that it had.
+#[tokio::test]
+async fn a_list_goes_on_after_an_instance() {
+    let hub = Hub::memory().await;
+    let mut worker = hub.worker().await;
+    // An id that could be a cursor, but for where it begins.
+    for id in ["a", "1700000000000000|b", "c"] {
+        run(&hub, &mut worker, id, OrchestrationStatus::Completed).await;
+        hub.clock.advance(Duration::from_secs(1));
+    }
+    for (id, rest) in [
+        ("a", &["1700000000000000|b", "c"][..]),
+        ("1700000000000000|b", &["c"]),
+        ("c", &[]),
+    ] {
+        let after = ListInstanceIdsRequest {
+            last_instance_key: Some(id.into()),
+            ..Default::default()
+        };
+        assert_eq!(list(&hub, after).await.unwrap().0, rest);
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,155 @@
+//! The store, with what the model asks of it.
+
+use chrono::{DateTime, Utc};
+use durabletask_proto::{
+    ActivityRequest, ExecutionStartedEvent, HistoryEvent, OrchestrationInstance,
+};
+use prost::Message as _;
+use rusqlite::Connection;
+
+use super::HUB;
+use super::operations::Actions;
+use crate::store::instances::{Start, timestamp};
+use crate::store::writer::{Counters, Tx};
+use crate::store::{FinishedTurn, StoreError, inbox, pending, schema, state};
+
+/// The store, driven as the writer thread drives it.
+pub(super) struct Sql {
+    folder: tempfile::TempDir,
+    pub(super) conn: Connection,
+    ids: Counters,
+    pub(super) now: DateTime<Utc>,
+    executions: u64,
+}
+
+impl Sql {
+    pub(super) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let conn = Self::connect(&folder);
+        schema::ensure_hubs(&conn, &["default".to_owned()]).unwrap();
+        let ids = pending::counters(&conn).unwrap();
+        Self {
+            folder,
+            conn,
+            ids,
+            now: DateTime::<Utc>::from_timestamp(1_700_000_000, 0).unwrap(),
+            executions: 0,
+        }
+    }
+
+    pub(super) fn connect(folder: &tempfile::TempDir) -> Connection {
+        let conn = schema::open_file(&folder.path().join("model.sqlite3")).unwrap();
+        // What is compared here is content; flushes have tests of their own.
+        conn.pragma_update(None, "synchronous", "OFF").unwrap();
+        conn
+    }
+
+    pub(super) fn reopen(&mut self) {
+        let conn = Self::connect(&self.folder);
+        self.conn = conn;
+        self.ids = pending::counters(&self.conn).unwrap();
+    }
+
+    pub(super) fn write<T>(
+        &mut self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.conn.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut tx = Tx {
+            conn: &self.conn,
+            notes: Vec::new(),
+            now: self.now,
+            ids: &mut self.ids,
+        };
+        let outcome = work(&mut tx);
+        let end = if outcome.is_ok() {
+            "COMMIT"
+        } else {
+            "ROLLBACK"
+        };
+        self.conn.execute_batch(end).unwrap();
+        outcome
+    }
+
+    pub(super) fn execution(&mut self) -> String {
+        self.executions += 1;
+        format!("e{}", self.executions)
+    }
+
+    pub(super) fn start(&mut self, id: &str, delay: u8, tagged: bool) -> bool {
+        let started = ExecutionStartedEvent {
+            name: "Hello".to_owned(),
+            orchestration_instance: Some(OrchestrationInstance {
+                instance_id: id.to_owned(),
+                execution_id: Some(self.execution()),
+            }),
+            scheduled_start_timestamp: (delay > 0)
+                .then(|| timestamp(self.now + chrono::TimeDelta::seconds(delay.into()))),
+            tags: tagged
+                .then(|| ("colour".to_owned(), "red".to_owned()))
+                .into_iter()
+                .collect(),
+            ..Default::default()
+        };
+        let start = Start {
+            hub: HUB,
+            started,
+            policy: None,
+            parent_key: None,
+        };
+        self.write(|tx| tx.start(&start)).is_ok()
+    }
+
+    pub(super) fn turn(&mut self, id: &str, take: usize, actions: &Actions) {
+        let next_execution_id = self.execution();
+        let now = self.now;
+        self.write(|tx| {
+            let slim = tx.slim_by_id(HUB, id)?.unwrap();
+            let key = slim.header.key;
+            let events: Vec<(i64, HistoryEvent)> = inbox(tx.conn, key, usize::MAX)?
+                .into_iter()
+                .take(take)
+                .collect();
+            tx.complete_turn(FinishedTurn {
+                key,
+                execution_id: slim.header.execution_id,
+                through: events.last().unwrap().0,
+                delivered: events.into_iter().map(|(_, event)| event).collect(),
+                response: actions.response(now),
+                next_execution_id: next_execution_id.clone(),
+                max_history: u64::MAX,
+            })
+        })
+        .unwrap();
+    }
+
+    /// The rows of activities that wait, in order: id, instance key, request.
+    pub(super) fn activities(&self) -> Vec<(i64, i64, ActivityRequest)> {
+        let mut select = self
+            .conn
+            .prepare("SELECT id, instance, request FROM activities ORDER BY id")
+            .unwrap();
+        let rows = select
+            .query_map([], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get::<_, Vec<u8>>(2)?))
+            })
+            .unwrap();
+        rows.map(|row| {
+            let (id, instance, bytes) = row.unwrap();
+            (id, instance, ActivityRequest::decode(&*bytes).unwrap())
+        })
+        .collect()
+    }
+
+    /// Those of them that their instance waits for still: instance and task.
+    pub(super) fn awaited(&self) -> Vec<(String, i32)> {
+        self.activities()
+            .into_iter()
+            .filter_map(|(_, _, request)| {
+                let of = request.orchestration_instance?;
+                let (_, state) = state(&self.conn, HUB, &of.instance_id, false).unwrap()?;
+                (state.execution_id == of.execution_id).then_some((of.instance_id, request.task_id))
+            })
+            .collect()
+    }
+}
