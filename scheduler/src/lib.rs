@@ -16,6 +16,7 @@ mod metrics;
 mod operations;
 mod policy;
 mod private;
+mod reload;
 mod retention;
 mod scheduler;
 mod service;

@@ -21,6 +21,8 @@ use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
+use crate::reload::{FileError, FromFiles};
+
 /// How long a peer may take to agree on a connection.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How many peers may do so at once; further ones wait in the system's queue.
@@ -30,10 +32,22 @@ const READY: usize = 64;
 /// How long to wait after the system could not hand over a connection.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// A certificate chain with its key. The files are read once: a change counts from the
-/// next start.
+/// What the two files hold, in words.
+const CERTIFICATE: &str = "a certificate";
+const KEY: &str = "a private key";
+
+/// A certificate chain with its key. Files that change are read again within a second of
+/// the next connection, which gets the new certificate; open connections go on as they are.
+/// Where the changed files cannot be used (as while only one of the two is there), what was
+/// read before stays, and the log says why.
 #[derive(Clone)]
-pub struct Tls(Arc<ServerConfig>);
+pub struct Tls(Arc<FromFiles<Configs, TlsError>>);
+
+/// One chain and key, for what is spoken inside.
+struct Configs {
+    grpc: Arc<ServerConfig>,
+    http: Arc<ServerConfig>,
+}
 
 /// Why certificate and key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +65,16 @@ pub enum TlsError {
     /// The two do not fit each other, or are of a kind that is not supported.
     #[error("the certificate and the key cannot be used: {0}")]
     Unusable(rustls::Error),
+}
+
+impl FileError for TlsError {
+    fn unreadable(at: usize, path: &Path, source: io::Error) -> Self {
+        Self::Pem {
+            what: if at == 0 { CERTIFICATE } else { KEY },
+            path: path.to_owned(),
+            source: pem::Error::Io(source),
+        }
+    }
 }
 
 /// Which protocol is spoken inside.
@@ -74,40 +98,24 @@ impl Tls {
     /// # Errors
     /// [`TlsError`] where a file cannot be read or the two do not fit.
     pub fn from_files(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let failed = |what, path: &Path| {
-            let path = path.to_owned();
-            move |source| TlsError::Pem { what, path, source }
-        };
-        let chain = CertificateDer::pem_file_iter(certificate)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .and_then(|chain| {
-                if chain.is_empty() {
-                    return Err(pem::Error::NoItemsFound);
-                }
-                Ok(chain)
-            })
-            .map_err(failed("a certificate", certificate))?;
-        let key = PrivateKeyDer::from_pem_file(key).map_err(failed("a private key", key))?;
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .and_then(|config| config.with_no_client_auth().with_single_cert(chain, key))
-            .map_err(TlsError::Unusable)?;
-        Ok(Self(Arc::new(config)))
+        let files = vec![certificate.to_owned(), key.to_owned()];
+        let (certificate, key) = (certificate.to_owned(), key.to_owned());
+        FromFiles::read(files, move |contents| {
+            let [chain, private] = contents else {
+                return Err(TlsError::Unusable(rustls::Error::NoCertificatesPresented));
+            };
+            Configs::parse((&certificate, chain), (&key, private))
+        })
+        .map(|configs| Self(Arc::new(configs)))
     }
 
     /// Takes over a listener. Must be called inside a tokio runtime; the task that this
     /// starts ends with the returned value.
     #[must_use]
     pub fn listen(&self, listener: TcpListener, inside: Inside) -> TlsListener {
-        let mut config = (*self.0).clone();
-        config.alpn_protocols = match inside {
-            Inside::Grpc => vec![b"h2".to_vec()],
-            Inside::Http => vec![b"http/1.1".to_vec()],
-        };
         let address = listener.local_addr();
         let (sender, ready) = mpsc::channel(READY);
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        let task = tokio::spawn(accept(listener, acceptor, sender)).abort_handle();
+        let task = tokio::spawn(accept(listener, self.clone(), inside, sender)).abort_handle();
         TlsListener {
             ready,
             address,
@@ -116,13 +124,54 @@ impl Tls {
     }
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, ready: mpsc::Sender<Connection>) {
+impl Configs {
+    fn parse(certificate: (&Path, &[u8]), key: (&Path, &[u8])) -> Result<Self, TlsError> {
+        let failed = |what, path: &Path| {
+            let path = path.to_owned();
+            move |source| TlsError::Pem { what, path, source }
+        };
+        let (path, content) = certificate;
+        let chain = CertificateDer::pem_slice_iter(content)
+            .collect::<Result<Vec<_>, _>>()
+            .and_then(|chain| {
+                if chain.is_empty() {
+                    return Err(pem::Error::NoItemsFound);
+                }
+                Ok(chain)
+            })
+            .map_err(failed(CERTIFICATE, path))?;
+        let (path, content) = key;
+        let key = PrivateKeyDer::from_pem_slice(content).map_err(failed(KEY, path))?;
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(|config| config.with_no_client_auth().with_single_cert(chain, key))
+            .map_err(TlsError::Unusable)?;
+        let speaking = |protocol: &[u8]| {
+            let mut config = config.clone();
+            config.alpn_protocols = vec![protocol.to_vec()];
+            Arc::new(config)
+        };
+        Ok(Self {
+            grpc: speaking(b"h2"),
+            http: speaking(b"http/1.1"),
+        })
+    }
+
+    fn acceptor(&self, inside: Inside) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(match inside {
+            Inside::Grpc => &self.grpc,
+            Inside::Http => &self.http,
+        }))
+    }
+}
+
+async fn accept(listener: TcpListener, tls: Tls, inside: Inside, ready: mpsc::Sender<Connection>) {
     let mut handshakes = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept(), if handshakes.len() < HANDSHAKES => match accepted {
                 Ok((stream, peer)) => {
-                    let acceptor = acceptor.clone();
+                    let acceptor = tls.0.current().acceptor(inside);
                     handshakes.spawn(async move { (shake_hands(stream, &acceptor).await, peer) });
                 }
                 Err(error) => {

@@ -4,7 +4,9 @@
 mod support;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use durabletask_proto::{GetWorkItemsRequest, work_item};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use support::*;
 use tonic::Code;
@@ -28,12 +30,38 @@ fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
     (certificate, key)
 }
 
+/// Over a connection of its own that trusts this certificate alone.
+async fn connect(process: &Process, pem: &[u8]) -> Option<Client> {
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+    let channel = Channel::from_shared(process.grpc.clone())
+        .unwrap()
+        .tls_config(tls)
+        .unwrap();
+    channel.connect().await.ok().map(Client::new)
+}
+
+/// The status of the dashboard's first page, likewise.
+async fn page(process: &Process, pem: &[u8], token: &str) -> Option<u16> {
+    let http = reqwest::Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(pem).unwrap()])
+        .build()
+        .unwrap();
+    let answer = http.get(&process.http).bearer_auth(token).send().await;
+    answer.ok().map(|answer| answer.status().as_u16())
+}
+
+fn with_token<T>(message: T, token: &str) -> tonic::Request<T> {
+    let mut request = to_hub("default", message);
+    let value = format!("Bearer {token}").parse().unwrap();
+    request.metadata_mut().insert("authorization", value);
+    request
+}
+
 async fn hello(client: &Client, token: Option<&str>) -> Result<(), Code> {
-    let mut request = to_hub("default", ());
-    if let Some(token) = token {
-        let value = format!("Bearer {token}").parse().unwrap();
-        request.metadata_mut().insert("authorization", value);
-    }
+    let request = match token {
+        Some(token) => with_token((), token),
+        None => to_hub("default", ()),
+    };
     let answer = client.clone().hello(request).await;
     answer.map(|_| ()).map_err(|status| status.code())
 }
@@ -90,15 +118,7 @@ async fn both_doors_speak_tls() {
         ],
     );
     let pem = std::fs::read(&certificate).unwrap();
-    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&pem));
-    let channel = Channel::from_shared(process.grpc.clone())
-        .unwrap()
-        .tls_config(tls)
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
-    let client = Client::new(channel);
+    let client = connect(&process, &pem).await.unwrap();
     assert!(process.grpc.starts_with("https://"), "{}", process.grpc);
     assert_eq!(start(&client, "default", "a").await.unwrap(), "a");
     assert!(exists(&client, "default", "a").await);
@@ -124,6 +144,68 @@ async fn both_doors_speak_tls() {
     assert_ne!(code, Ok(()));
     // It still stops when asked to, with a connection open.
     assert!(process.terminate().success());
+}
+
+#[tokio::test]
+async fn files_that_change_are_in_use_before_long_and_streams_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = token_file(folder.path());
+    let (cert_file, key_file) = certificate(folder.path());
+    let process = Process::start(
+        folder.path(),
+        &[
+            "--token-file",
+            tokens.to_str().unwrap(),
+            "--tls-cert",
+            cert_file.to_str().unwrap(),
+            "--tls-key",
+            key_file.to_str().unwrap(),
+        ],
+    );
+    let old = std::fs::read(&cert_file).unwrap();
+    let before = connect(&process, &old).await.unwrap();
+    let ask = with_token(GetWorkItemsRequest::default(), TOKEN);
+    let mut stream = before
+        .clone()
+        .get_work_items(ask)
+        .await
+        .unwrap()
+        .into_inner();
+
+    certificate(folder.path());
+    let new = std::fs::read(&cert_file).unwrap();
+    let token = TOKEN.replace('8', "9");
+    std::fs::write(&tokens, &token).unwrap();
+    let begun = Instant::now();
+    let after = loop {
+        // Each attempt is a connection, and so has the files looked at.
+        if let Some(client) = connect(&process, &new).await
+            && hello(&client, Some(&token)).await.is_ok()
+            && page(&process, &new, &token).await == Some(200)
+        {
+            break client;
+        }
+        assert!(begun.elapsed() < PATIENCE, "the new files are in use");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(connect(&process, &old).await.is_none(), "none of before");
+    assert_eq!(page(&process, &old, &token).await, None);
+    assert_eq!(page(&process, &new, TOKEN).await, Some(401));
+    for client in [&before, &after] {
+        assert_eq!(hello(client, Some(TOKEN)).await, Err(Code::Unauthenticated));
+        assert_eq!(hello(client, Some(&token)).await, Ok(()));
+    }
+
+    // The stream of before is still a worker's.
+    let start = with_token(new_instance("a"), &token);
+    after.clone().start_instance(start).await.unwrap();
+    let turn = loop {
+        let item = stream.message().await.unwrap().unwrap();
+        if let Some(work_item::Request::OrchestratorRequest(turn)) = item.request {
+            break turn;
+        }
+    };
+    assert_eq!(turn.instance_id, "a");
 }
 
 #[test]

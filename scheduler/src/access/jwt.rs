@@ -12,7 +12,7 @@ use lru::LruCache;
 use serde::Deserialize;
 
 use super::tokens::digest;
-use super::{AccessError, read};
+use super::{AccessError, text};
 
 /// How far the clocks of whoever signs and of this machine may be apart, in seconds.
 const LEEWAY: u64 = 60;
@@ -60,10 +60,11 @@ impl std::fmt::Debug for JwtCheck {
 }
 
 impl JwtCheck {
-    pub(super) fn read(rules: &JwtRules) -> Result<Self, AccessError> {
-        let text = read(&rules.keys)?;
+    /// What the file of keys says.
+    pub(super) fn parse(rules: &JwtRules, content: &[u8]) -> Result<Self, AccessError> {
+        let text = text(&rules.keys, content)?;
         let keys = if text.trim_start().starts_with('{') {
-            key_set(&text)
+            key_set(text)
         } else {
             pem(text.as_bytes())
         }

@@ -15,14 +15,17 @@ use jwt::JwtCheck;
 pub use jwt::JwtRules;
 use tokens::Tokens;
 
+use crate::reload::{FileError, FromFiles};
+
 /// What a caller has to present. [`Access::default`] lets anyone in.
 ///
-/// With tokens and JSON Web Tokens both set, either is enough. Files are read once: a
-/// change counts from the next start.
+/// With tokens and JSON Web Tokens both set, either is enough. Files that change are read
+/// again within a second of the next call; where they cannot be used then, what was read
+/// before holds on, and the log says why.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    tokens: Option<Arc<Tokens>>,
-    jwt: Option<Arc<JwtCheck>>,
+    tokens: Option<Arc<FromFiles<Tokens, AccessError>>>,
+    jwt: Option<Arc<FromFiles<JwtCheck, AccessError>>>,
 }
 
 /// Why a file that says who may call cannot be used.
@@ -83,7 +86,10 @@ impl Access {
     /// # Errors
     /// [`AccessError`] where the file cannot be read or holds something else.
     pub fn with_token_file(mut self, path: &Path) -> Result<Self, AccessError> {
-        self.tokens = Some(Arc::new(Tokens::read(path)?));
+        let files = vec![path.to_owned()];
+        let path = path.to_owned();
+        let tokens = FromFiles::read(files, move |contents| Tokens::parse(&path, only(contents)))?;
+        self.tokens = Some(Arc::new(tokens));
         Ok(self)
     }
 
@@ -92,7 +98,12 @@ impl Access {
     /// # Errors
     /// [`AccessError`] where the file of keys cannot be read or holds none.
     pub fn with_jwt(mut self, rules: &JwtRules) -> Result<Self, AccessError> {
-        self.jwt = Some(Arc::new(JwtCheck::read(rules)?));
+        let files = vec![rules.keys.clone()];
+        let rules = rules.clone();
+        let keys = FromFiles::read(files, move |contents| {
+            JwtCheck::parse(&rules, only(contents))
+        })?;
+        self.jwt = Some(Arc::new(keys));
         Ok(self)
     }
 
@@ -108,8 +119,9 @@ impl Access {
             return Ok(());
         }
         let token = authorization.and_then(presented).ok_or(Refused::Missing)?;
-        let known = self.tokens.as_ref().is_some_and(|t| t.know(&token));
-        if known || self.jwt.as_ref().is_some_and(|jwt| jwt.accepts(&token)) {
+        let known = |tokens: &Arc<FromFiles<Tokens, _>>| tokens.current().know(&token);
+        let accepted = |jwt: &Arc<FromFiles<JwtCheck, _>>| jwt.current().accepts(&token);
+        if self.tokens.as_ref().is_some_and(known) || self.jwt.as_ref().is_some_and(accepted) {
             Ok(())
         } else {
             Err(Refused::Wrong)
@@ -134,10 +146,25 @@ fn presented(header: &str) -> Option<String> {
     None
 }
 
-fn read(path: &Path) -> Result<String, AccessError> {
-    std::fs::read_to_string(path).map_err(|source| AccessError::Read {
-        path: path.to_owned(),
-        source,
+impl FileError for AccessError {
+    fn unreadable(_: usize, path: &Path, source: std::io::Error) -> Self {
+        Self::Read {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+/// The content of the one file.
+fn only(contents: &[Vec<u8>]) -> &[u8] {
+    contents.first().map_or(&[], Vec::as_slice)
+}
+
+/// The content of a file that must be text.
+fn text<'a>(path: &Path, content: &'a [u8]) -> Result<&'a str, AccessError> {
+    std::str::from_utf8(content).map_err(|error| {
+        let source = std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+        AccessError::unreadable(0, path, source)
     })
 }
 

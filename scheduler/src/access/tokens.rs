@@ -5,7 +5,7 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::{AccessError, read};
+use super::{AccessError, text};
 
 /// The fewest characters of a token. 32 hexadecimal digits are 128 bits.
 pub(super) const SHORTEST: usize = 32;
@@ -16,9 +16,10 @@ pub(super) const SHORTEST: usize = 32;
 pub(super) struct Tokens(Vec<[u8; 32]>);
 
 impl Tokens {
-    pub(super) fn read(path: &Path) -> Result<Self, AccessError> {
+    /// What the file at `path` says.
+    pub(super) fn parse(path: &Path, content: &[u8]) -> Result<Self, AccessError> {
         let mut digests = Vec::new();
-        for (at, line) in read(path)?.lines().enumerate() {
+        for (at, line) in text(path, content)?.lines().enumerate() {
             let token = line.trim();
             if token.is_empty() || token.starts_with('#') {
                 continue;

@@ -185,13 +185,17 @@ pub fn to_hub<T>(hub: &str, message: T) -> Request<T> {
     request
 }
 
-pub async fn start(client: &Client, hub: &str, id: &str) -> Result<String, Status> {
-    let start = CreateInstanceRequest {
+pub fn new_instance(id: &str) -> CreateInstanceRequest {
+    CreateInstanceRequest {
         instance_id: id.to_owned(),
         name: "Hello".to_owned(),
         ..Default::default()
-    };
-    let answer = client.clone().start_instance(to_hub(hub, start)).await?;
+    }
+}
+
+pub async fn start(client: &Client, hub: &str, id: &str) -> Result<String, Status> {
+    let start = to_hub(hub, new_instance(id));
+    let answer = client.clone().start_instance(start).await?;
     Ok(answer.into_inner().instance_id)
 }
 

@@ -1,0 +1,220 @@
+//! Values made of files, and made anew when the files have changed.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+
+/// How often the files are looked at, at most: when somebody asks for the value.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What can be said of files that cannot be used.
+pub(crate) trait FileError: std::error::Error {
+    /// The system did not hand over a file, the n-th of several from 0.
+    fn unreadable(at: usize, path: &Path, source: std::io::Error) -> Self;
+}
+
+type Make<T, E> = dyn Fn(&[Vec<u8>]) -> Result<T, E> + Send + Sync;
+
+/// A value made of the contents of files.
+///
+/// Contents are compared, not times: those are too coarse to tell a file that was written
+/// twice, and the files are small. What cannot be used changes nothing: what was read
+/// last stays, and the log says why.
+pub(crate) struct FromFiles<T, E> {
+    paths: Vec<PathBuf>,
+    make: Box<Make<T, E>>,
+    current: RwLock<Arc<T>>,
+    looked: Mutex<Looked>,
+}
+
+struct Looked {
+    at: Instant,
+    /// Of the contents that the value was made of.
+    digest: [u8; 32],
+    /// Why the contents of now are not in use; told once.
+    problem: Option<String>,
+}
+
+impl<T, E> std::fmt::Debug for FromFiles<T, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FromFiles")
+            .field("paths", &self.paths)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T, E: FileError> FromFiles<T, E> {
+    /// Reads the files; `make` gets their contents in this order.
+    pub(crate) fn read(
+        paths: Vec<PathBuf>,
+        make: impl Fn(&[Vec<u8>]) -> Result<T, E> + Send + Sync + 'static,
+    ) -> Result<Self, E> {
+        let contents = contents(&paths)?;
+        let value = make(&contents)?;
+        Ok(Self {
+            paths,
+            make: Box::new(make),
+            current: RwLock::new(Arc::new(value)),
+            looked: Mutex::new(Looked {
+                at: Instant::now(),
+                digest: digest(&contents),
+                problem: None,
+            }),
+        })
+    }
+
+    /// The value of now. Looks at the files where that was not done just before; they are
+    /// small and on a local disk, so that this is no matter for another thread.
+    pub(crate) fn current(&self) -> Arc<T> {
+        // Whoever comes while another one looks takes what is there.
+        if let Some(mut looked) = free(&self.looked)
+            && looked.at.elapsed() >= PAUSE
+        {
+            self.look(&mut looked);
+        }
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current)
+    }
+
+    fn look(&self, looked: &mut Looked) {
+        looked.at = Instant::now();
+        let changed = contents(&self.paths).and_then(|contents| {
+            let digest = digest(&contents);
+            if digest == looked.digest {
+                return Ok(None);
+            }
+            (self.make)(&contents).map(|value| Some((digest, value)))
+        });
+        match changed {
+            Ok(None) => looked.problem = None,
+            Ok(Some((digest, value))) => {
+                looked.digest = digest;
+                looked.problem = None;
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+                tracing::info!(files = ?self.paths, "changed files are in use");
+            }
+            Err(error) => {
+                let problem = error.to_string();
+                if looked.problem.as_ref() != Some(&problem) {
+                    tracing::warn!(
+                        problem,
+                        "changed files cannot be used; what was read before stays in use"
+                    );
+                    looked.problem = Some(problem);
+                }
+            }
+        }
+    }
+}
+
+fn free(looked: &Mutex<Looked>) -> Option<MutexGuard<'_, Looked>> {
+    match looked.try_lock() {
+        Ok(looked) => Some(looked),
+        Err(TryLockError::Poisoned(looked)) => Some(looked.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+fn contents<E: FileError>(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, E> {
+    paths
+        .iter()
+        .enumerate()
+        .map(|(at, path)| std::fs::read(path).map_err(|source| E::unreadable(at, path, source)))
+        .collect()
+}
+
+fn digest(contents: &[Vec<u8>]) -> [u8; 32] {
+    let mut all = Sha256::new();
+    for content in contents {
+        // With the lengths, so that what moves from one file to the next is seen.
+        all.update(content.len().to_be_bytes());
+        all.update(content);
+    }
+    all.finalize().into()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, thiserror::Error)]
+    enum Problem {
+        #[error("unreadable")]
+        Unreadable,
+        #[error("not alike")]
+        Unlike,
+    }
+
+    impl FileError for Problem {
+        fn unreadable(_: usize, _: &Path, _: std::io::Error) -> Self {
+            Self::Unreadable
+        }
+    }
+
+    /// Both files must say the same.
+    fn open(paths: &[PathBuf]) -> Result<FromFiles<String, Problem>, Problem> {
+        FromFiles::read(paths.to_vec(), |contents| {
+            if contents[0] != contents[1] {
+                return Err(Problem::Unlike);
+            }
+            Ok(String::from_utf8_lossy(&contents[0]).into_owned())
+        })
+    }
+
+    /// Looks at once.
+    fn look(value: &FromFiles<String, Problem>) -> (String, Option<String>) {
+        let mut looked = value.looked.lock().unwrap();
+        value.look(&mut looked);
+        let problem = looked.problem.clone();
+        (value.current.read().unwrap().to_string(), problem)
+    }
+
+    #[test]
+    fn a_change_is_taken_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["a", "b"].map(|name| folder.path().join(name));
+        assert_eq!(open(&paths).unwrap_err(), Problem::Unreadable);
+        let write = |at: usize, text: &str| std::fs::write(&paths[at], text).unwrap();
+        write(0, "one");
+        write(1, "two");
+        assert_eq!(open(&paths).unwrap_err(), Problem::Unlike);
+        write(1, "one");
+        let value = open(&paths).unwrap();
+        assert_eq!(look(&value), ("one".to_owned(), None));
+
+        write(0, "two");
+        let unlike = Some(Problem::Unlike.to_string());
+        assert_eq!(look(&value), ("one".to_owned(), unlike));
+        write(1, "two");
+        assert_eq!(look(&value), ("two".to_owned(), None));
+
+        std::fs::remove_file(&paths[0]).unwrap();
+        let unreadable = Some(Problem::Unreadable.to_string());
+        assert_eq!(look(&value), ("two".to_owned(), unreadable));
+        write(0, "two");
+        assert_eq!(look(&value), ("two".to_owned(), None));
+    }
+
+    #[test]
+    fn whoever_asks_gets_what_the_files_say_before_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["a", "b"].map(|name| folder.path().join(name));
+        for path in &paths {
+            std::fs::write(path, "one").unwrap();
+        }
+        let value = open(&paths).unwrap();
+        let before = value.current();
+        for path in &paths {
+            std::fs::write(path, "two").unwrap();
+        }
+        let begun = Instant::now();
+        while *value.current() != "two" {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it is noticed");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(*before, "one", "who has the old one keeps it");
+    }
+}
