@@ -1,5 +1,5 @@
-//! A disk that is full, refuses writes or is read-only: clear errors, nothing that was
-//! acknowledged is lost, and work goes on once there is room.
+//! A disk that is full, refuses writes or is or turns read-only: clear errors, nothing that
+//! was acknowledged is lost, and work goes on once it can.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,8 +9,9 @@
 
 mod support;
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
@@ -56,10 +57,8 @@ impl Drop for Disk {
 
 async fn start_large(client: &Client, id: &str) -> Result<(), Status> {
     let start = CreateInstanceRequest {
-        instance_id: id.to_owned(),
-        name: "Hello".to_owned(),
         input: Some("x".repeat(INPUT)),
-        ..Default::default()
+        ..new_instance(id)
     };
     let mut client = client.clone();
     client.start_instance(to_hub("default", start)).await?;
@@ -117,26 +116,29 @@ async fn complete(client: &Client, token: &str) -> Result<(), Status> {
     Ok(())
 }
 
+fn is_clear(refused: &Status, code: Code) {
+    assert_eq!(refused.code(), code, "{refused:?}");
+    for says in ["disk", "nothing was written"] {
+        assert!(refused.message().contains(says), "{refused:?}");
+    }
+}
+
 /// Everything that holds while no write gets through, and again once it does.
-async fn refuses_and_recovers(
+async fn refuses_and_recovers<T>(
     process: Process,
     folder: &Path,
     code: Code,
-    make_room: impl FnOnce(&Process),
+    take_away: impl FnOnce(&Process) -> T,
+    make_room: impl FnOnce(&Process, T),
 ) {
     let client = process.client();
     let (stream, token) = hold_a_turn(&client).await;
+    start(&client, "default", "first").await.unwrap();
+    let taken = take_away(&process);
     let (acknowledged, refused) = fill(&client).await;
-    assert!(!acknowledged.is_empty(), "some room was there");
-    assert_eq!(refused.code(), code, "{refused:?}");
-    assert!(refused.message().contains("disk"), "{refused:?}");
-    assert!(
-        refused.message().contains("nothing was written"),
-        "{refused:?}"
-    );
+    is_clear(&refused, code);
     // A worker is told too, and keeps what it holds.
-    let told = complete(&client, &token).await.unwrap_err();
-    assert_eq!(told.code(), code, "{told:?}");
+    is_clear(&complete(&client, &token).await.unwrap_err(), code);
     // What is left has room for the small write of a health check now and then.
     let mut asked = 0;
     let said = loop {
@@ -153,7 +155,7 @@ async fn refuses_and_recovers(
         assert!(exists(&client, "default", id).await, "{id}");
     }
 
-    make_room(&process);
+    make_room(&process, taken);
     let begun = Instant::now();
     while let Err(status) = start_large(&client, "after").await {
         assert!(begun.elapsed() < PATIENCE, "writes go on: {status:?}");
@@ -168,7 +170,7 @@ async fn refuses_and_recovers(
     for id in acknowledged
         .iter()
         .map(String::as_str)
-        .chain(["held", "after"])
+        .chain(["held", "first", "after"])
     {
         assert!(exists(&client, "default", id).await, "{id}");
     }
@@ -183,8 +185,8 @@ async fn a_full_disk_is_told_and_work_goes_on_once_there_is_room() {
     let (data, ballast) = (disk.0.join("data"), disk.0.join("ballast"));
     std::fs::write(&ballast, vec![1; 4 << 20]).unwrap();
     let process = Process::start(&data, &[]);
-    let make_room = |_: &Process| std::fs::remove_file(&ballast).unwrap();
-    refuses_and_recovers(process, &data, Code::ResourceExhausted, make_room).await;
+    let make_room = |_: &Process, ()| std::fs::remove_file(&ballast).unwrap();
+    refuses_and_recovers(process, &data, Code::ResourceExhausted, |_| (), make_room).await;
 }
 
 #[tokio::test]
@@ -197,12 +199,165 @@ async fn a_disk_that_takes_no_write_is_told_and_work_goes_on_once_it_does() {
     let data = folder.path().join("data");
     // Files may have 2 MiB: a write beyond that fails as on a disk that has a fault.
     let process = Process::start_limited(&data, 2 << 20);
-    let make_room = |process: &Process| {
+    let make_room = |process: &Process, ()| {
         let pid = process.id().to_string();
         let lift = ["--pid", &pid, "--fsize=unlimited"];
         assert!(ran(Command::new("prlimit").args(lift)));
     };
-    refuses_and_recovers(process, &data, Code::Unavailable, make_room).await;
+    refuses_and_recovers(process, &data, Code::Unavailable, |_| (), make_room).await;
+}
+
+/// Has the system answer a process's writes to a file as a read-only disk does.
+struct ReadOnly {
+    strace: Child,
+    /// Kept open, for strace ends once nobody listens.
+    _said: BufReader<ChildStderr>,
+}
+
+impl ReadOnly {
+    /// Nothing where this user may not do so.
+    fn of(process: &Process, file: &Path) -> Option<Self> {
+        let mut strace = Command::new("strace")
+            .args(["-f", "-o", "/dev/null", "-e", "trace=write,pwrite64"])
+            .args(["-e", "inject=write,pwrite64:error=EROFS", "-P"])
+            .arg(file)
+            .args(["-p", &process.id().to_string()])
+            .stderr(Stdio::piped())
+            .spawn()
+            .ok()?;
+        let mut said = BufReader::new(strace.stderr.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        if line.contains("attached") {
+            return Some(Self {
+                strace,
+                _said: said,
+            });
+        }
+        strace.wait().unwrap();
+        None
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        // Asked, it lets go of the process.
+        ran(Command::new("kill").args(["-INT", &self.strace.id().to_string()]));
+        let _ = self.strace.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_is_read_only_for_a_while_is_told_and_work_goes_on_once_it_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let file = data.join("scheduler.sqlite3-wal");
+    let process = Process::start(&data, &[]);
+    if ReadOnly::of(&process, &file).is_none() {
+        println!("skipped: there is no strace that may have system calls of others fail");
+        return;
+    }
+    let take_away = |process: &Process| ReadOnly::of(process, &file).unwrap();
+    let make_room = |_: &Process, read_only: ReadOnly| drop(read_only);
+    refuses_and_recovers(process, &data, Code::Unavailable, take_away, make_room).await;
+}
+
+/// A small ext4 disk in a file, that turns read-only as on an error of the device.
+struct Failing {
+    image: PathBuf,
+    at: PathBuf,
+}
+
+impl Failing {
+    fn of(folder: &Path) -> Option<Self> {
+        let disk = Self {
+            image: folder.join("image"),
+            at: folder.join("failing"),
+        };
+        std::fs::create_dir(&disk.at).unwrap();
+        let image = std::fs::File::create(&disk.image).unwrap();
+        image.set_len(64 << 20).unwrap();
+        let made = ran(Command::new("mkfs.ext4")
+            .args(["-q", "-F"])
+            .arg(&disk.image));
+        if made && disk.mount() && disk.trigger().is_some() {
+            return Some(disk);
+        }
+        println!("skipped: this user, or this system, has no disk that can be made to fail");
+        None
+    }
+
+    fn mount(&self) -> bool {
+        let mount = ["-t", "ext4", "-o", "loop,errors=remount-ro"];
+        ran(Command::new("mount")
+            .args(mount)
+            .arg(&self.image)
+            .arg(&self.at))
+    }
+
+    fn unmount(&self) {
+        ran(Command::new("umount").arg(&self.at));
+    }
+
+    /// Where the file system is told that it has an error.
+    fn trigger(&self) -> Option<PathBuf> {
+        let mounts = std::fs::read_to_string("/proc/mounts").ok()?;
+        let at = self.at.to_str()?;
+        let line = mounts
+            .lines()
+            .find(|line| line.split(' ').nth(1) == Some(at))?;
+        let device = line.split(' ').next()?.strip_prefix("/dev/")?;
+        let trigger = Path::new("/sys/fs/ext4")
+            .join(device)
+            .join("trigger_fs_error");
+        trigger.exists().then_some(trigger)
+    }
+
+    fn fail(&self) {
+        std::fs::write(self.trigger().unwrap(), "test").unwrap();
+    }
+}
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        ran(Command::new("umount").arg("-l").arg(&self.at));
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_turns_read_only_is_told_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = Failing::of(folder.path()) else {
+        return;
+    };
+    let data = disk.at.join("data");
+    let process = Process::start(&data, &[]);
+    let client = process.client();
+    let (_stream, token) = hold_a_turn(&client).await;
+    start_large(&client, "before").await.unwrap();
+    disk.fail();
+    is_clear(
+        &start_large(&client, "while").await.unwrap_err(),
+        Code::Unavailable,
+    );
+    is_clear(
+        &complete(&client, &token).await.unwrap_err(),
+        Code::Unavailable,
+    );
+    let (health, said) = http_as(&process.http, None, "/healthz").await;
+    assert_eq!(health, 503, "{said}");
+    assert!(exists(&client, "default", "before").await, "it still reads");
+    process.kill();
+
+    // Mounted anew, as after somebody has mended it.
+    disk.unmount();
+    assert!(disk.mount());
+    let process = Process::start(&data, &[]);
+    let client = process.client();
+    for (id, there) in [("held", true), ("before", true), ("while", false)] {
+        assert_eq!(exists(&client, "default", id).await, there, "{id}");
+    }
+    start_large(&client, "after").await.unwrap();
 }
 
 #[tokio::test]

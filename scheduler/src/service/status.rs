@@ -24,7 +24,7 @@ pub(crate) fn status(error: StoreError) -> Status {
             Some(rusqlite::ErrorCode::SystemIoFailure) => {
                 tracing::error!(%error, "the scheduler's disk failed");
                 Status::unavailable(
-                    "the scheduler's disk did not take a write, or a read failed; nothing was written. See the scheduler's log and retry",
+                    "the scheduler's disk did not take a write, or a read failed; nothing was written. It may have turned read-only, or have a fault: see what the system says of it, and retry",
                 )
             }
             Some(rusqlite::ErrorCode::ReadOnly) => Status::unavailable(
