@@ -66,6 +66,89 @@ async fn a_history_that_outgrows_its_limit_fails_the_orchestration() {
 }
 
 #[tokio::test]
+async fn a_turn_that_is_read_back_is_no_larger_than_any_other() {
+    const EVENTS: usize = 5;
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::folder(folder.path()).await;
+    hub.start("a").await;
+    for _ in 0..EVENTS {
+        let raise = RaiseEventRequest {
+            instance_id: "a".into(),
+            name: "go".into(),
+            input: Some("x".repeat(700_000)),
+        };
+        hub.client.clone().raise_event(raise).await.unwrap();
+    }
+    // Nothing of it is in memory after this.
+    hub.crash().await;
+    let hub = Hub::folder(folder.path()).await;
+    let mut worker = hub.worker().await;
+    let mut raised = 0;
+    while raised < EVENTS {
+        let (token, turn) = worker.turn().await;
+        let events = turn.new_events.iter();
+        let bytes: usize = events.map(prost::Message::encoded_len).sum();
+        assert!(bytes < 1 << 20, "{bytes}");
+        let kinds = kinds(&turn.new_events);
+        raised += kinds.iter().filter(|kind| **kind == "EventRaised").count();
+        worker.answer(&token, vec![]).await.unwrap();
+    }
+    assert_eq!(raised, EVENTS);
+}
+
+#[tokio::test]
+async fn a_failure_that_is_too_large_is_told_as_one() {
+    let hub = Hub::with(|config| config.max_payload_bytes = 1000).await;
+    let mut worker = hub.worker().await;
+    hub.start("a").await;
+    let (token, _) = worker.turn().await;
+    worker
+        .answer(&token, vec![(0, call("step"))])
+        .await
+        .unwrap();
+    let (token, activity) = worker.activity().await;
+    let failure = || {
+        Some(TaskFailureDetails {
+            error_type: "Trouble".into(),
+            error_message: "x".repeat(2000),
+            ..Default::default()
+        })
+    };
+    let failed = ActivityResponse {
+        instance_id: activity.orchestration_instance.unwrap().instance_id,
+        task_id: activity.task_id,
+        failure_details: failure(),
+        completion_token: token,
+        ..Default::default()
+    };
+    hub.client
+        .clone()
+        .complete_activity_task(failed)
+        .await
+        .unwrap();
+    let (token, turn) = worker.turn().await;
+    let Some(history_event::EventType::TaskFailed(told)) = &turn.new_events[1].event_type else {
+        panic!("{:?}", turn.new_events)
+    };
+    let told = told.failure_details.as_ref().unwrap();
+    assert_eq!(told.error_type, "PayloadTooLarge");
+    assert!(
+        told.error_message.contains("failure"),
+        "{}",
+        told.error_message
+    );
+
+    let end = Action::CompleteOrchestration(CompleteOrchestrationAction {
+        orchestration_status: OrchestrationStatus::Failed as i32,
+        failure_details: failure(),
+        ..Default::default()
+    });
+    worker.answer(&token, vec![(1, end)]).await.unwrap();
+    let state = hub.get("a").await.unwrap();
+    assert_eq!(state.failure_details.unwrap().error_type, "PayloadTooLarge");
+}
+
+#[tokio::test]
 async fn an_orchestration_that_ends_or_begins_anew_in_time_is_not_bounded() {
     let hub = Hub::with(|config| config.max_history_bytes = 10_000).await;
     let mut worker = hub.worker().await;

@@ -29,6 +29,7 @@ use crate::policy::ActivityPolicy;
 use crate::store::{Committed, EntityBatch, EntityHeader, Header, Note, Pending, timestamp};
 pub(crate) use chunks::{Added, Chunks, Incomplete};
 use state::State;
+pub(crate) use state::{TURN_BYTES, TURN_EVENTS};
 pub(crate) use waiters::Waiters;
 pub(crate) use workers::{Caller, WorkerView};
 

@@ -31,7 +31,7 @@ pub(super) const STICKY: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 pub(super) const BUFFER_BYTES: usize = 64 * 1024 * 1024;
 /// How many events one turn is given at most, and how many bytes of them.
 pub(crate) const TURN_EVENTS: usize = 1000;
-pub(super) const TURN_BYTES: usize = 1024 * 1024;
+pub(crate) const TURN_BYTES: usize = 1024 * 1024;
 /// The largest window a worker gets, whatever it asks for.
 pub(super) const MAX_WINDOW: usize = 4096;
 

@@ -14,12 +14,15 @@ use durabletask_proto::{
 };
 use durabletask_scheduler_core::{event, failed, travels_alone};
 use futures_util::{StreamExt, stream};
+use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
 use super::entities::EntityForm;
 use super::{Answers, Service, invalid, status};
-use crate::dispatch::{Added, Assignment, Caller, Chunks, Claim, Incomplete, Settled};
+use crate::dispatch::{
+    Added, Assignment, Caller, Chunks, Claim, Incomplete, Settled, TURN_BYTES, TURN_EVENTS,
+};
 use crate::scheduler::MAX_MESSAGE;
 use crate::store::{self, ActivityAnswer, FinishedTurn, StoreError, Tx};
 
@@ -29,8 +32,6 @@ const CONTINUES_FROM: &str = "durabletask.continuesFrom";
 const INLINE_BYTES: usize = 1024 * 1024;
 /// The largest message that a gRPC client takes by default in most languages.
 const COMMON_CLIENT_BYTES: usize = 4 * 1024 * 1024;
-/// How many events a turn is given when they are read from the store.
-const STORED_EVENTS: usize = 1000;
 /// How many items of one stream are prepared at once.
 const PREPARED: usize = 16;
 
@@ -177,7 +178,7 @@ impl Service {
             None => {
                 let mut read = self
                     .store
-                    .read(move |conn| store::inbox(conn, key, STORED_EVENTS))
+                    .read(move |conn| store::inbox_start(conn, key, TURN_EVENTS, TURN_BYTES))
                     .await?;
                 let alone = read.iter().position(|(_, event)| travels_alone(event));
                 read.truncate(alone.map_or(read.len(), |at| at.max(1)));
@@ -317,14 +318,16 @@ impl Service {
             Claim::Claimed(claimed) => claimed,
             other => return already(other),
         };
+        let limit = self.config.max_payload_bytes;
         let answer = match (response.failure_details, response.result) {
+            (Some(details), _) if details.encoded_len() > limit => {
+                let size = details.encoded_len();
+                ActivityAnswer::Failed(too_large("activity's failure", size, limit))
+            }
             (Some(details), _) => ActivityAnswer::Failed(details),
-            (None, Some(result)) if result.len() > self.config.max_payload_bytes => {
-                ActivityAnswer::Failed(too_large(
-                    "activity's result",
-                    result.len(),
-                    self.config.max_payload_bytes,
-                ))
+            (None, Some(result)) if result.len() > limit => {
+                let size = result.len();
+                ActivityAnswer::Failed(too_large("activity's result", size, limit))
             }
             (None, result) => ActivityAnswer::Completed(result),
         };
@@ -382,7 +385,10 @@ impl Service {
                 Some(Action::ScheduleTask(task)) => size(&task.input),
                 Some(Action::CreateSubOrchestration(child)) => size(&child.input),
                 Some(Action::SendEvent(send)) => size(&send.data),
-                Some(Action::CompleteOrchestration(done)) => size(&done.result),
+                Some(Action::CompleteOrchestration(done)) => {
+                    let failure = done.failure_details.as_ref();
+                    size(&done.result).max(failure.map_or(0, |failure| failure.encoded_len()))
+                }
                 Some(Action::TerminateOrchestration(terminate)) => size(&terminate.reason),
                 Some(Action::SendEntityMessage(message)) => match &message.entity_message_type {
                     Some(EntityMessageType::EntityOperationCalled(call)) => size(&call.input),

@@ -43,7 +43,7 @@ pub(crate) use list::{ListCursor, ListFilter, completion_of, list};
 pub(crate) use old::first_end;
 pub(crate) use pending::{Pending, PendingActivity};
 pub(crate) use purge::PurgeFilter;
-pub(crate) use query::{Place, StateFilter, history_page, inbox, query, state};
+pub(crate) use query::{Place, StateFilter, history_page, inbox, inbox_start, query, state};
 pub(crate) use summary::{hub_names, status_counts};
 pub(crate) use turns::FinishedTurn;
 pub(crate) use writer::{Committed, Tx, Writer};
@@ -135,7 +135,7 @@ pub(crate) enum StoreError {
     #[error("there is no instance {0:?} in this task hub")]
     NotFound(String),
     #[error(
-        "there is already an instance {0:?} in this task hub, and the start does not allow replacing it"
+        "an orchestration instance already exists with the id {0:?} in this task hub, and the start does not allow replacing it"
     )]
     AlreadyExists(String),
     #[error(
@@ -231,20 +231,45 @@ impl Store {
                     .map_err(|_| StoreError::Closed)?;
                 let idle = Arc::clone(idle);
                 let reading = tokio::task::spawn_blocking(move || {
-                    let taken = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-                    let Some(conn) = taken else {
-                        return Err(StoreError::Closed);
-                    };
-                    let result = work(&conn);
-                    idle.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(conn);
+                    // Before its permit, so that whoever gets that finds it.
+                    let lent = Lent::take(idle)?;
+                    let result = lent
+                        .conn
+                        .as_ref()
+                        .map_or(Err(StoreError::Closed), &mut work);
+                    drop(lent);
                     drop(permit);
                     result
                 });
                 reading.await.map_err(|_| StoreError::Closed)?
             }
         }
+    }
+}
+
+/// A reader out of the pool, which gets it back however the reading ends.
+struct Lent {
+    idle: Arc<Mutex<Vec<Connection>>>,
+    conn: Option<Connection>,
+}
+
+impl Lent {
+    fn take(idle: Arc<Mutex<Vec<Connection>>>) -> Result<Self, StoreError> {
+        let conn = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match conn {
+            Some(conn) => Ok(Self {
+                idle,
+                conn: Some(conn),
+            }),
+            None => Err(StoreError::Closed),
+        }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.extend(self.conn.take());
     }
 }
 
@@ -259,4 +284,29 @@ fn explain(conn: &Connection, sql: &str, values: Vec<rusqlite::types::Value>) ->
         })
         .unwrap();
     steps.collect::<Result<Vec<_>, _>>().unwrap().join("\n")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+
+    impl Committed for Nobody {
+        fn committed(&self, _: Vec<Note>) {}
+    }
+
+    #[tokio::test]
+    async fn a_reading_that_panics_takes_no_connection_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = SchedulerConfig::new(Storage::Directory(folder.path().to_owned()));
+        let (store, _) = Store::open(&config, Arc::new(Nobody), Arc::default()).unwrap();
+        for _ in 0..=config.read_connections {
+            let lost = store.read(|_| -> Result<(), _> { panic!("a fault of the test's") });
+            assert!(lost.await.is_err());
+        }
+        let hubs = store.read(hub_names).await.unwrap();
+        assert_eq!(hubs.len(), 1);
+    }
 }

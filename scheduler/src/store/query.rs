@@ -247,13 +247,28 @@ pub(crate) fn inbox(
     key: i64,
     limit: usize,
 ) -> Result<Vec<(i64, HistoryEvent)>, StoreError> {
+    inbox_start(conn, key, limit, usize::MAX)
+}
+
+/// The same, no more than so many bytes of them, but the first in any case.
+pub(crate) fn inbox_start(
+    conn: &Connection,
+    key: i64,
+    limit: usize,
+    max_bytes: usize,
+) -> Result<Vec<(i64, HistoryEvent)>, StoreError> {
     let mut statement = conn
         .prepare_cached("SELECT seq, event FROM inbox WHERE instance = ?1 ORDER BY seq LIMIT ?2")?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut rows = statement.query((key, limit))?;
     let mut events = Vec::new();
+    let mut size = 0_usize;
     while let Some(row) = rows.next()? {
         let bytes: Vec<u8> = row.get(1)?;
+        size = size.saturating_add(bytes.len());
+        if size > max_bytes && !events.is_empty() {
+            break;
+        }
         events.push((row.get(0)?, HistoryEvent::decode(&*bytes)?));
     }
     Ok(events)

@@ -382,6 +382,12 @@ async fn errors_carry_their_reason() {
         ..Default::default()
     };
     let error = hub.client.clone().start_instance(start).await.unwrap_err();
+    // Words that the Go SDK's own tests look for.
+    assert!(
+        error
+            .message()
+            .contains("orchestration instance already exists")
+    );
     assert_eq!(
         reason(error),
         (Code::AlreadyExists, "DUPLICATE_INSTANCE".to_owned())
