@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::access::{Access, KeyStore, secret};
+use crate::access::{Access, KeyStore, Oidc, secret};
 use crate::audit::{AUDIT_DATABASE, AUDIT_SENT, Audit, Shipper};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
@@ -299,7 +299,8 @@ impl Running {
                 },
             ));
         }
-        let mut access = Access::new(&admin_token, store, &server_key);
+        let oidc = self.launch_oidc(config, &clock)?;
+        let mut access = Access::new(&admin_token, store, &server_key).with_oidc(oidc);
         if config.auth == AuthMode::None {
             access = access.open_to_all();
         }
@@ -352,6 +353,29 @@ impl Running {
             },
         ));
         Ok(())
+    }
+
+    /// What recognises callers by an issuer's tokens, and the task that fetches its keys.
+    fn launch_oidc(
+        &mut self,
+        config: &Config,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Option<Arc<Oidc>>, AppError> {
+        let Some(settings) = config.oidc.clone() else {
+            return Ok(None);
+        };
+        let oidc = Arc::new(Oidc::new(settings)?);
+        let (refreshed, clock) = (Arc::clone(&oidc), Arc::clone(clock));
+        self.parts.push(Part::spawn(
+            "issuer's keys",
+            HTTP_DRAIN,
+            &self.failed,
+            async move |stop| {
+                refreshed.refresh_until(&*clock, &stop).await;
+                Ok(())
+            },
+        ));
+        Ok(Some(oidc))
     }
 
     async fn launch_metrics(

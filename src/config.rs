@@ -7,6 +7,7 @@ mod azure;
 mod check;
 mod client;
 mod file;
+mod oidc;
 mod otlp;
 mod settings;
 
@@ -17,6 +18,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 use zeroize::Zeroizing;
+
+use crate::access::OidcSettings;
 
 pub use azure::AzureConfig;
 pub(crate) use client::ClientEnvironment;
@@ -88,6 +91,8 @@ pub struct Config {
     pub dashboard_approvals: bool,
     /// Whether callers have to say who they are.
     pub auth: AuthMode,
+    /// Whose tokens are taken besides our own keys, and what their claims mean.
+    pub oidc: Option<OidcSettings>,
     /// The task hub's name.
     pub task_hub: String,
     /// The task hub to connect to, for parts that do not bring their own.
@@ -118,6 +123,7 @@ impl fmt::Debug for Config {
             .field("request_approvals", &self.request_approvals)
             .field("dashboard_approvals", &self.dashboard_approvals)
             .field("auth", &self.auth)
+            .field("oidc", &self.oidc)
             .field("task_hub", &self.task_hub)
             .field("azure", &self.azure)
             .field("otlp", &self.otlp)
@@ -144,6 +150,7 @@ impl Config {
             request_approvals: 1,
             dashboard_approvals: false,
             auth: AuthMode::Token,
+            oidc: None,
             task_hub: "default".to_owned(),
             connection_string: None,
             azure: AzureConfig::default(),

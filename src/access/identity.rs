@@ -85,6 +85,8 @@ pub(super) enum Subject {
     Admin,
     /// The API key with this id.
     Key(String),
+    /// A token of an issuer, which has to be presented each time.
+    Token,
     /// Nothing, since access control is off.
     Open,
 }

@@ -11,14 +11,18 @@ pub mod secret;
 mod session;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use thiserror::Error;
 use zeroize::Zeroizing;
 
 pub(crate) use grants::MAX_GRANTEE;
 pub use grants::{Grant, Grantee};
 pub use identity::{Group, Identity, NotAGroup};
 pub use keys::{KeyError, KeyRecord, KeyStore, NewKey};
+pub use oidc::{IssuerError, MappedRole, OidcSettings, TokenProblem};
+pub(crate) use oidc::{Oidc, OidcError};
 pub use role::{Role, Roles, UnknownRole};
 pub(crate) use session::{COOKIE, LIFETIME};
 
@@ -32,10 +36,22 @@ pub const ANONYMOUS_NAME: &str = "anonymous";
 
 /// Recognises callers.
 pub struct Access {
-    open: bool,
     admin_hash: [u8; 32],
+    admin: Arc<Identity>,
+    /// Who everybody is while access control is off.
+    anonymous: Option<Arc<Identity>>,
     keys: KeyStore,
     sessions: Sessions,
+    oidc: Option<Arc<Oidc>>,
+}
+
+/// Why it cannot be said who a caller is.
+#[derive(Debug, Error)]
+pub(crate) enum AuthError {
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
 }
 
 impl Access {
@@ -45,36 +61,48 @@ impl Access {
     pub fn new(admin_token: &str, keys: KeyStore, server_key: &[u8; 32]) -> Self {
         let admin_hash = secret::hash(admin_token);
         Self {
-            open: false,
             admin_hash,
+            admin: Arc::new(all_powerful(ADMIN_NAME, Subject::Admin)),
+            anonymous: None,
             keys,
             sessions: Sessions::new(server_key, &admin_hash),
+            oidc: None,
         }
     }
 
     /// Lets everybody do everything. Only for an address that no other machine can reach.
     #[must_use]
     pub fn open_to_all(mut self) -> Self {
-        self.open = true;
+        self.anonymous = Some(Arc::new(all_powerful(ANONYMOUS_NAME, Subject::Open)));
+        self
+    }
+
+    /// Recognises callers by the tokens of an issuer too.
+    #[must_use]
+    pub(crate) fn with_oidc(mut self, oidc: Option<Arc<Oidc>>) -> Self {
+        self.oidc = oidc;
         self
     }
 
     /// Who everybody is while access control is off.
-    pub(crate) fn anonymous(&self) -> Option<Identity> {
-        self.open
-            .then(|| all_powerful(ANONYMOUS_NAME, Subject::Open))
+    pub(crate) fn anonymous(&self) -> Option<Arc<Identity>> {
+        self.anonymous.clone()
     }
 
     /// Who presents `credential`, a token or key; nobody if it is unknown or revoked.
-    pub(crate) fn authenticate(
+    pub(crate) async fn authenticate(
         &self,
         credential: &str,
         now: DateTime<Utc>,
-    ) -> Result<Option<Identity>, KeyError> {
+    ) -> Result<Option<Arc<Identity>>, AuthError> {
         if secret::same(&secret::hash(credential), &self.admin_hash) {
-            return Ok(Some(all_powerful(ADMIN_NAME, Subject::Admin)));
+            return Ok(Some(Arc::clone(&self.admin)));
         }
-        Ok(self.keys.verify(credential, now)?.map(holder))
+        if let Some(oidc) = self.oidc.as_ref().filter(|_| Oidc::is_token(credential)) {
+            return Ok(Some(oidc.check(credential, now).await?));
+        }
+        let record = self.keys.verify(credential, now)?;
+        Ok(record.map(holder).map(Arc::new))
     }
 
     /// Who presents the session cookie `value`; nobody if it ended or its key was revoked.
@@ -82,11 +110,14 @@ impl Access {
         &self,
         value: &str,
         now: DateTime<Utc>,
-    ) -> Result<Option<Identity>, KeyError> {
+    ) -> Result<Option<Arc<Identity>>, KeyError> {
         match self.sessions.check(value, now) {
-            Some(Subject::Admin) => Ok(Some(all_powerful(ADMIN_NAME, Subject::Admin))),
-            Some(Subject::Key(id)) => Ok(self.keys.active(&id, now)?.map(holder)),
-            Some(Subject::Open) | None => Ok(None),
+            Some(Subject::Admin) => Ok(Some(Arc::clone(&self.admin))),
+            Some(Subject::Key(id)) => {
+                let record = self.keys.active(&id, now)?;
+                Ok(record.map(holder).map(Arc::new))
+            }
+            Some(Subject::Token | Subject::Open) | None => Ok(None),
         }
     }
 
@@ -177,7 +208,8 @@ impl Access {
         self.keys.withdraw(from, account)
     }
 
-    /// The session cookie's value for a caller; none while access control is off.
+    /// The session cookie's value for a caller; none while access control is off, and for
+    /// those who present a token of an issuer: a session would outlive it.
     pub(crate) fn session(&self, identity: &Identity, now: DateTime<Utc>) -> Option<String> {
         self.sessions.issue(&identity.subject, now)
     }

@@ -36,7 +36,7 @@ impl Sessions {
         let who = match subject {
             Subject::Admin => format!("a.{}", BASE64URL_NOPAD.encode(&self.admin)),
             Subject::Key(id) => format!("k.{id}"),
-            Subject::Open => return None,
+            Subject::Token | Subject::Open => return None,
         };
         let body = format!("{who}.{}", (now + LIFETIME).timestamp());
         let mac = secret::mac(&self.key, &[body.as_bytes()]);

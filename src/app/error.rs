@@ -8,7 +8,7 @@ use durabletask::{ConnectionError, WorkerError};
 use durabletask_scheduler::{OpenError, ServeError};
 use thiserror::Error;
 
-use crate::access::KeyError;
+use crate::access::{IssuerError, KeyError};
 use crate::audit::AuditError;
 use crate::data_dir::DataDirError;
 
@@ -92,6 +92,9 @@ pub enum AppError {
         /// What is wrong with it.
         source: sealed::KeyError,
     },
+    /// The client for the issuer of callers' tokens cannot be set up.
+    #[error(transparent)]
+    Issuer(#[from] IssuerError),
     /// The network failed underneath a listener.
     #[error("a listener failed: {0}")]
     Io(#[from] std::io::Error),

@@ -95,6 +95,15 @@ fn effective(config: &Config) -> Value {
         } else {
             "in the data folder"
         },
+        "oidc-issuer": config
+            .oidc
+            .as_ref()
+            .map_or("none: no tokens of an issuer", |oidc| oidc.issuer_text.as_str()),
+        "oidc-audience": config
+            .oidc
+            .as_ref()
+            .map(|oidc| oidc.audiences.join(", "))
+            .unwrap_or_default(),
         "task-hub": config.task_hub,
         "connection-string": config
             .connection_string

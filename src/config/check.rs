@@ -114,6 +114,7 @@ impl Settings {
             Some("none") => config.auth = AuthMode::None,
             Some(_) => problems.push("auth is token or none".to_owned()),
         }
+        config.oidc = self.check_oidc(problems);
         if config.auth == AuthMode::None && !config.listen.ip().is_loopback() {
             problems.push(format!(
                 "auth none would let the whole network read codes: {} is not a loopback address; \

@@ -44,6 +44,36 @@ pub struct Settings {
     /// token, or none on a loopback address [env: COUNTERSIGN_AUTH] [default: token]
     #[arg(long, value_name = "MODE")]
     pub auth: Option<String>,
+    /// OpenID Connect issuer whose tokens (JWT) are taken as callers, as its claim iss says it [env: COUNTERSIGN_OIDC_ISSUER]
+    #[arg(long, value_name = "URL")]
+    pub oidc_issuer: Option<String>,
+    /// What a token has to be for, as its claim aud says it; several with commas between [env: COUNTERSIGN_OIDC_AUDIENCE]
+    #[arg(long, value_name = "LIST")]
+    pub oidc_audience: Option<String>,
+    /// Where the issuer's keys are, if not where its discovery document says [env: COUNTERSIGN_OIDC_JWKS_URL]
+    #[arg(long, value_name = "URL")]
+    pub oidc_jwks_url: Option<String>,
+    /// PEM file with certificates to trust for the issuer, besides the system's [env: COUNTERSIGN_OIDC_CA_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub oidc_ca_file: Option<String>,
+    /// Claim that tells callers apart for ever [env: COUNTERSIGN_OIDC_SUBJECT_CLAIM] [default: sub]
+    #[arg(long, value_name = "NAME")]
+    pub oidc_subject_claim: Option<String>,
+    /// Claim with the name that people know a caller by [env: COUNTERSIGN_OIDC_NAME_CLAIM] [default: preferred_username]
+    #[arg(long, value_name = "NAME")]
+    pub oidc_name_claim: Option<String>,
+    /// Claim with the caller's roles; a dot leads to a member of a claim [env: COUNTERSIGN_OIDC_ROLES_CLAIM] [default: roles]
+    #[arg(long, value_name = "NAME")]
+    pub oidc_roles_claim: Option<String>,
+    /// Claim with the caller's groups [env: COUNTERSIGN_OIDC_GROUPS_CLAIM] [default: groups]
+    #[arg(long, value_name = "NAME")]
+    pub oidc_groups_claim: Option<String>,
+    /// Which values of that claim stand for which role, as VALUE=ROLE with commas between; roles are enroller, approver, reader, granted-reader and admin [env: COUNTERSIGN_OIDC_ROLE_MAP] [default: their names]
+    #[arg(long, value_name = "LIST")]
+    pub oidc_role_map: Option<String>,
+    /// How long the issuer's keys are used while it does not answer [env: COUNTERSIGN_OIDC_MAX_STALE] [default: 24h]
+    #[arg(long, value_name = "TIME")]
+    pub oidc_max_stale: Option<String>,
     /// Name of the task hub [env: COUNTERSIGN_TASK_HUB] [default: default]
     #[arg(long, value_name = "NAME")]
     pub task_hub: Option<String>,
@@ -144,6 +174,7 @@ impl Settings {
             hub_endpoint: var("COUNTERSIGN_HUB_ENDPOINT").or_else(|| var("DTS_ENDPOINT")),
             ..Self::default()
         };
+        settings.oidc_from_environment(&var);
         settings.azure_from_environment(&var, problems);
         settings
     }
@@ -180,6 +211,16 @@ impl Settings {
             request_approvals,
             dashboard_approvals,
             auth,
+            oidc_issuer,
+            oidc_audience,
+            oidc_jwks_url,
+            oidc_ca_file,
+            oidc_subject_claim,
+            oidc_name_claim,
+            oidc_roles_claim,
+            oidc_groups_claim,
+            oidc_role_map,
+            oidc_max_stale,
             task_hub,
             connection_string,
             hub_endpoint,

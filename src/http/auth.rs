@@ -76,7 +76,7 @@ permission!(
 /// A caller that may do `P`. Being one is the only proof of it that handlers get,
 /// and taking one from a request is the only way to make it.
 pub(crate) struct Caller<P> {
-    identity: Identity,
+    identity: Arc<Identity>,
     permission: PhantomData<fn() -> P>,
 }
 
@@ -119,7 +119,9 @@ impl<P: Permission> FromRequestParts<Arc<FrontDoor>> for Caller<P> {
         parts: &mut Parts,
         door: &Arc<FrontDoor>,
     ) -> Result<Self, ApiError> {
-        let identity = identify(parts, door)?.ok_or(ApiError::Unauthenticated)?;
+        let identity = identify(parts, door)
+            .await?
+            .ok_or(ApiError::Unauthenticated)?;
         tracing::Span::current().record("caller", identity.id.as_str());
         observe::note(|facts| facts.caller = Some(identity.id.clone()));
         if !identity.roles.any_of(P::ROLES) {
@@ -137,11 +139,12 @@ struct CodeQuery {
     code: Option<String>,
 }
 
-fn identify(parts: &Parts, door: &FrontDoor) -> Result<Option<Identity>, ApiError> {
+async fn identify(parts: &Parts, door: &FrontDoor) -> Result<Option<Arc<Identity>>, ApiError> {
     // What is presented counts, even if it is wrong: falling back to a weaker proof
     // would hide the mistake.
     if let Some(credential) = presented(parts) {
-        return Ok(door.access.authenticate(&credential, door.clock.now())?);
+        let now = door.clock.now();
+        return Ok(door.access.authenticate(&credential, now).await?);
     }
     let headers = &parts.headers;
     let changes = !matches!(parts.method, Method::GET | Method::HEAD);

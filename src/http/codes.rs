@@ -44,6 +44,11 @@ macro_rules! codes {
 
 codes! {
     Unauthenticated: UNAUTHORIZED, "unauthenticated", "Who is calling?";
+    TokenExpired: UNAUTHORIZED, "token-expired", "The token has expired";
+    TokenNotYetValid: UNAUTHORIZED, "token-not-yet-valid", "The token is not valid yet";
+    TokenAudience: UNAUTHORIZED, "token-audience", "The token is for something else";
+    TokenInvalid: UNAUTHORIZED, "token-invalid", "The token was refused";
+    IssuerUnavailable: SERVICE_UNAVAILABLE, "issuer-unavailable", "The issuer of the token does not answer";
     RoleMissing: FORBIDDEN, "role-missing", "Not allowed";
     CrossSite: FORBIDDEN, "cross-site", "Request from another site";
     NoSuchPath: NOT_FOUND, "no-such-path", "No such path";

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::codes::Code;
 use super::observe::{self, Shape};
-use crate::access::KeyError;
+use crate::access::{AuthError, IssuerError, KeyError, OidcError, TokenProblem};
 use crate::enrollments::{EnrollmentError, Stage};
 use crate::intake::{self, IntakeError};
 use crate::tokens::TokenError;
@@ -26,6 +26,10 @@ use crate::verify::VerifyError;
 pub(crate) enum ApiError {
     #[error("no caller")]
     Unauthenticated,
+    #[error("the token was refused: {0}")]
+    Token(TokenProblem),
+    #[error("the issuer's keys cannot be had")]
+    IssuerUnavailable(#[source] IssuerError),
     #[error("the caller lacks a role")]
     Forbidden { needs: &'static str },
     #[error("a request from another site")]
@@ -174,6 +178,24 @@ impl ApiError {
                 Code::Unauthenticated,
                 "Send a token or API key as `Authorization: Bearer ...`, or log in with the link \
                  that the server printed when it started.",
+            ),
+            Self::Token(problem) => row(
+                match problem {
+                    TokenProblem::Expired => Code::TokenExpired,
+                    TokenProblem::NotYet => Code::TokenNotYetValid,
+                    TokenProblem::Audience => Code::TokenAudience,
+                    TokenProblem::Form
+                    | TokenProblem::Algorithm
+                    | TokenProblem::Signature
+                    | TokenProblem::Issuer
+                    | TokenProblem::Claim(_) => Code::TokenInvalid,
+                },
+                format!("The token was refused: {problem}. Get a new one and send that."),
+            ),
+            Self::IssuerUnavailable(_) => row(
+                Code::IssuerUnavailable,
+                "The token cannot be checked, because its issuer's keys cannot be had at the \
+                 moment. API keys work. Try again shortly.",
             ),
             Self::Forbidden { needs } => row(
                 Code::RoleMissing,
@@ -393,9 +415,13 @@ impl IntoResponse for ApiError {
         );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if row.status == StatusCode::UNAUTHORIZED {
+            // RFC 6750 section 3: an error only where a token was sent.
             headers.insert(
                 header::WWW_AUTHENTICATE,
-                HeaderValue::from_static("Bearer realm=\"countersign\""),
+                HeaderValue::from_static(match self {
+                    Self::Token(_) => "Bearer realm=\"countersign\", error=\"invalid_token\"",
+                    _ => "Bearer realm=\"countersign\"",
+                }),
             );
         }
         let retry_after = match self {
@@ -442,6 +468,19 @@ impl From<KeyError> for ApiError {
             KeyError::Store(_) | KeyError::File(_) | KeyError::Newer(_) | KeyError::Random(_) => {
                 Self::Internal(Box::new(error))
             }
+        }
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Keys(error) => error.into(),
+            AuthError::Oidc(OidcError::Token(problem)) => {
+                tracing::debug!(%problem, "a token was refused");
+                Self::Token(problem)
+            }
+            AuthError::Oidc(OidcError::Issuer(error)) => Self::IssuerUnavailable(error),
         }
     }
 }

@@ -16,10 +16,22 @@ use utoipa::OpenApi;
 use super::auth::{FUNCTIONS_KEY, VAULT_TOKEN};
 use super::codes::Code;
 use super::error::{ApiError, Problem};
-use crate::access::{COOKIE, Role};
+use crate::access::COOKIE;
 
 /// What an operation answers in any case.
 const ALWAYS: [Code; 3] = [Code::Busy, Code::Timeout, Code::Internal];
+/// What an operation answers that needs a caller. One without any role is known, and may
+/// nothing.
+const CALLER: [Code; 8] = [
+    Code::Unauthenticated,
+    Code::TokenExpired,
+    Code::TokenNotYetValid,
+    Code::TokenAudience,
+    Code::TokenInvalid,
+    Code::IssuerUnavailable,
+    Code::CrossSite,
+    Code::RoleMissing,
+];
 /// What an operation answers when it takes a body.
 const BODY: [Code; 5] = [
     Code::EmptyBody,
@@ -174,14 +186,7 @@ fn complete_operation(path: &str, operation: &mut Map<String, Value>) {
         problems.push((status, code.to_owned(), None));
     }
     if let Some(roles) = roles {
-        problems.push(of_code(&Code::Unauthenticated));
-        problems.push(of_code(&Code::CrossSite));
-        if roles
-            .as_array()
-            .is_some_and(|roles| roles.len() < Role::ALL.len())
-        {
-            problems.push(of_code(&Code::RoleMissing));
-        }
+        problems.extend(CALLER.iter().map(of_code));
         let schemes = security_schemes();
         let schemes = schemes.as_object().into_iter().flatten();
         operation.insert(

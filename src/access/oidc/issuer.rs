@@ -1,0 +1,168 @@
+//! Asking an issuer for its keys.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use thiserror::Error;
+use url::Url;
+
+use super::OidcSettings;
+
+/// Where the discovery document is, below the issuer (OpenID Connect Discovery 1.0
+/// section 4).
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+/// How long an answer may take, from the connection on.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The largest document that is read, in bytes.
+const MAX_DOCUMENT: usize = 1024 * 1024;
+
+/// Why an issuer's keys cannot be had.
+#[derive(Debug, Error)]
+pub enum IssuerError {
+    /// The client for it cannot be set up.
+    #[error("the client for the issuer cannot be set up: {0}")]
+    Client(String),
+    /// The certificates to trust cannot be read.
+    #[error("oidc-ca-file {} cannot be used: {reason}", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It does not answer, or not what was asked for.
+    #[error("{url} does not answer as an issuer does: {reason}")]
+    Answer {
+        /// What was asked.
+        url: Url,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+    /// The discovery document is somebody else's.
+    #[error("the discovery document says that it is of {0:?}, which is not the configured issuer")]
+    Other(String),
+    /// The place that the discovery document names cannot be asked safely.
+    #[error("the issuer's keys are at {0:?}, which is not an https:// address")]
+    Place(String),
+    /// There is no key that could check a signature.
+    #[error("the issuer publishes no RSA, EC or Ed25519 key for signatures")]
+    NoKeys,
+    /// It was asked a moment ago, and is not asked again so soon.
+    #[error("the issuer was asked a moment ago")]
+    Resting,
+}
+
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
+    jwks_uri: String,
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    keys: Vec<Value>,
+}
+
+/// Where an issuer is asked for its keys.
+pub(super) struct Issuer {
+    http: reqwest::Client,
+    name: String,
+    discovery: Result<Url, Url>,
+}
+
+impl Issuer {
+    pub(super) fn new(settings: &OidcSettings) -> Result<Self, IssuerError> {
+        let mut http = reqwest::Client::builder()
+            .timeout(PATIENCE)
+            .connect_timeout(PATIENCE)
+            // Another place would have to be trusted as much.
+            .redirect(reqwest::redirect::Policy::none());
+        if settings.issuer.scheme() == "http" {
+            // On this machine, which no proxy is between.
+            http = http.no_proxy();
+        }
+        if let Some(path) = &settings.ca_file {
+            let failed = |reason: String| IssuerError::CaFile {
+                path: path.clone(),
+                reason,
+            };
+            let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+                .map_err(|error| failed(error.to_string()))?;
+            if certificates.is_empty() {
+                return Err(failed("it holds no certificate in PEM form".to_owned()));
+            }
+            http = http.tls_certs_merge(certificates);
+        }
+        let discovery = match &settings.jwks_url {
+            Some(keys) => Err(keys.clone()),
+            None => {
+                let mut url = settings.issuer.clone();
+                let path = format!("{}{DISCOVERY}", url.path().trim_end_matches('/'));
+                url.set_path(&path);
+                Ok(url)
+            }
+        };
+        Ok(Self {
+            http: http
+                .build()
+                .map_err(|error| IssuerError::Client(error.to_string()))?,
+            name: settings.issuer_text.clone(),
+            discovery,
+        })
+    }
+
+    /// The issuer's present keys, as it says them.
+    pub(super) async fn keys(&self) -> Result<Vec<Value>, IssuerError> {
+        let place = match &self.discovery {
+            Err(keys) => keys.clone(),
+            Ok(discovery) => self.discover(discovery).await?,
+        };
+        let keys: Keys = self.document(&place).await?;
+        Ok(keys.keys)
+    }
+
+    async fn discover(&self, url: &Url) -> Result<Url, IssuerError> {
+        let said: Discovery = self.document(url).await?;
+        if said.issuer != self.name {
+            return Err(IssuerError::Other(said.issuer));
+        }
+        let place: Url = said
+            .jwks_uri
+            .parse()
+            .map_err(|_| IssuerError::Place(said.jwks_uri.clone()))?;
+        // Without encryption only where the issuer itself is without: on this machine.
+        let safe =
+            place.scheme() == "https" || (url.scheme() == "http" && place.origin() == url.origin());
+        if safe {
+            Ok(place)
+        } else {
+            Err(IssuerError::Place(said.jwks_uri))
+        }
+    }
+
+    async fn document<T: DeserializeOwned>(&self, url: &Url) -> Result<T, IssuerError> {
+        let wrong = |reason: String| IssuerError::Answer {
+            url: url.clone(),
+            reason,
+        };
+        let failed = |error: reqwest::Error| wrong(error.without_url().to_string());
+        let answer = self.http.get(url.clone()).send().await.map_err(failed)?;
+        if !answer.status().is_success() {
+            return Err(wrong(format!("status {}", answer.status().as_u16())));
+        }
+        let mut body = answer.bytes_stream();
+        let mut text = Vec::new();
+        while let Some(part) = body.next().await {
+            text.extend_from_slice(&part.map_err(failed)?);
+            if text.len() > MAX_DOCUMENT {
+                return Err(wrong("more than a mebibyte".to_owned()));
+            }
+        }
+        serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))
+    }
+}

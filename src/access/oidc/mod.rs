@@ -1,0 +1,297 @@
+//! Callers that an OpenID Connect issuer vouches for: by JSON Web Tokens (RFC 7519) that
+//! it has signed with keys it publishes (RFC 7517).
+//!
+//! Nothing in a token counts before its signature has been checked. Which algorithm that
+//! takes is the key's business, not the token's: a shared secret is no key here, and
+//! neither is none.
+
+mod claims;
+mod issuer;
+mod keys;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use jsonwebtoken::errors::{Error as JwtError, ErrorKind};
+use jsonwebtoken::{Header, Validation, decode, decode_header};
+use lru::LruCache;
+use serde_json::{Map, Value};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::identity::Identity;
+use super::role::Role;
+use super::secret;
+use claims::Claims;
+use issuer::Issuer;
+use keys::{IssuerKeys, Key};
+
+pub use issuer::IssuerError;
+
+/// What the ids of such callers begin with. No API key's name has a colon.
+const PREFIX: &str = "oidc:";
+/// The longest token that is looked at, in bytes.
+const MAX_TOKEN: usize = 16 * 1024;
+/// How far the clocks of issuer and server may be apart.
+const LEEWAY: TimeDelta = TimeDelta::seconds(60);
+/// How many accepted tokens are remembered, so that not each request checks a signature.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// Whether an id is that of a caller of an issuer.
+pub(super) fn is_oidc_id(id: &str) -> bool {
+    id.starts_with(PREFIX)
+}
+
+/// Whose tokens are taken, and what their claims mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OidcSettings {
+    /// The issuer: what the claim `iss` must say, and where its keys are found.
+    pub issuer: Url,
+    /// The same, letter for letter as it was configured: `iss` is compared with this.
+    pub issuer_text: String,
+    /// What the claim `aud` must name at least one of.
+    pub audiences: Vec<String>,
+    /// Where the issuer's keys are, if not where its discovery document says.
+    pub jwks_url: Option<Url>,
+    /// PEM file with certificates to trust for the issuer, besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The claim that tells callers apart for ever.
+    pub subject_claim: String,
+    /// The claim with a name for people.
+    pub name_claim: String,
+    /// The claim with roles.
+    pub roles_claim: String,
+    /// The claim with groups.
+    pub groups_claim: String,
+    /// Which values of the roles claim stand for which role.
+    pub roles: Vec<(String, MappedRole)>,
+    /// How long the issuer's keys are used while it does not answer.
+    pub max_stale: TimeDelta,
+}
+
+/// What a value of the roles claim stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MappedRole {
+    /// The role.
+    Whole(Role),
+    /// The role reader, of granted accounts only.
+    GrantedReader,
+}
+
+impl MappedRole {
+    /// The names that claims have unless something else is configured.
+    pub const NAMES: [(&'static str, Self); 5] = [
+        ("enroller", Self::Whole(Role::Enroller)),
+        ("approver", Self::Whole(Role::Approver)),
+        ("reader", Self::Whole(Role::Reader)),
+        ("granted-reader", Self::GrantedReader),
+        ("admin", Self::Whole(Role::Admin)),
+    ];
+}
+
+/// Why a token was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TokenProblem {
+    /// It is no signed JSON Web Token, or of a kind that logs nobody in.
+    #[error("it is not a signed JSON Web Token of the kind that is expected")]
+    Form,
+    /// It is signed in a way that is not accepted.
+    #[error("it is not signed with an accepted algorithm")]
+    Algorithm,
+    /// None of the issuer's keys has signed it.
+    #[error("it is not signed with a key of the issuer")]
+    Signature,
+    /// It comes from somebody else.
+    #[error("it comes from another issuer")]
+    Issuer,
+    /// It is meant for something else.
+    #[error("it is meant for another audience")]
+    Audience,
+    /// Its time is over.
+    #[error("it has expired")]
+    Expired,
+    /// Its time has not come.
+    #[error("it is not valid yet")]
+    NotYet,
+    /// A claim is missing or is not what it has to be.
+    #[error("its claim `{0}` is missing or unusable")]
+    Claim(String),
+}
+
+/// Why nobody can say whether a token is good, or that it is not.
+#[derive(Debug, Error)]
+pub(crate) enum OidcError {
+    #[error("the token was refused: {0}")]
+    Token(#[from] TokenProblem),
+    #[error("the issuer's keys cannot be had")]
+    Issuer(#[from] IssuerError),
+}
+
+/// Recognises callers by their tokens.
+pub(crate) struct Oidc {
+    settings: OidcSettings,
+    keys: IssuerKeys,
+    rules: Validation,
+    /// By the token's digest.
+    accepted: Mutex<LruCache<[u8; 32], Accepted>>,
+}
+
+/// A token that was accepted, and for how long that holds.
+#[derive(Clone)]
+struct Accepted {
+    identity: Arc<Identity>,
+    until: DateTime<Utc>,
+    /// The keys it was checked with: other keys mean another check.
+    generation: u64,
+}
+
+impl Oidc {
+    /// # Errors
+    ///
+    /// [`IssuerError::Client`] when the client for the issuer cannot be set up.
+    pub(crate) fn new(settings: OidcSettings) -> Result<Self, IssuerError> {
+        let issuer = Issuer::new(&settings)?;
+        let mut rules = Validation::default();
+        rules.set_issuer(&[&settings.issuer_text]);
+        rules.set_audience(&settings.audiences);
+        rules.set_required_spec_claims(&["exp", "iss", "aud"]);
+        // Times are compared with the clock that everything here goes by.
+        rules.validate_exp = false;
+        rules.validate_nbf = false;
+        Ok(Self {
+            keys: IssuerKeys::new(issuer, settings.max_stale),
+            rules,
+            accepted: Mutex::new(LruCache::new(REMEMBERED)),
+            settings,
+        })
+    }
+
+    /// Whether a credential looks like a token at all.
+    pub(crate) fn is_token(credential: &str) -> bool {
+        // {" in base64, which every header begins with.
+        credential.starts_with("ey") && credential.bytes().filter(|b| *b == b'.').count() == 2
+    }
+
+    /// Fetches the issuer's keys now and then until `stop` is cancelled, so that requests
+    /// need not wait for it.
+    pub(crate) async fn refresh_until(
+        &self,
+        clock: &dyn crate::clock::Clock,
+        stop: &CancellationToken,
+    ) {
+        self.keys.refresh_until(clock, stop).await;
+    }
+
+    /// Who presents `token` at `now`.
+    pub(crate) async fn check(
+        &self,
+        token: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<Identity>, OidcError> {
+        if token.len() > MAX_TOKEN {
+            return Err(TokenProblem::Form.into());
+        }
+        let digest = secret::hash(token);
+        let known = self.accepted().get(&digest).cloned();
+        if let Some(known) = known
+            && known.generation == self.keys.generation(now)
+        {
+            return if now < known.until {
+                Ok(known.identity)
+            } else {
+                Err(TokenProblem::Expired.into())
+            };
+        }
+        let header = decode_header(token).map_err(|error| form(&error))?;
+        if !is_for_callers(&header) {
+            return Err(TokenProblem::Form.into());
+        }
+        let (claims, generation) = self.signed_claims(token, &header, now).await?;
+        let (identity, until) = Claims::new(&claims, &self.settings).read(now)?;
+        let accepted = Accepted {
+            identity: Arc::new(identity),
+            until,
+            generation,
+        };
+        self.accepted().put(digest, accepted.clone());
+        Ok(accepted.identity)
+    }
+
+    /// The claims of a token that one of the issuer's keys has signed, and the generation
+    /// of the keys. Keys that nobody has heard of may be new: then the issuer is asked.
+    async fn signed_claims(
+        &self,
+        token: &str,
+        header: &Header,
+        now: DateTime<Utc>,
+    ) -> Result<(Map<String, Value>, u64), OidcError> {
+        let keys = self.keys.at(now).await?;
+        if let Some(claims) = self.try_keys(keys.fitting(header), token, header)? {
+            return Ok((claims, keys.generation));
+        }
+        let newer = self.keys.newer_than(keys.generation, now).await;
+        if let Some(newer) = newer
+            && let Some(claims) = self.try_keys(newer.fitting(header), token, header)?
+        {
+            return Ok((claims, newer.generation));
+        }
+        Err(TokenProblem::Signature.into())
+    }
+
+    /// None if no key has signed the token.
+    fn try_keys<'a>(
+        &self,
+        keys: impl Iterator<Item = &'a Key>,
+        token: &str,
+        header: &Header,
+    ) -> Result<Option<Map<String, Value>>, TokenProblem> {
+        for key in keys {
+            let mut rules = self.rules.clone();
+            rules.algorithms = vec![header.alg];
+            match decode::<Map<String, Value>>(token, &key.key, &rules) {
+                Ok(token) => return Ok(Some(token.claims)),
+                Err(error) => match error.kind() {
+                    ErrorKind::InvalidSignature => {}
+                    ErrorKind::InvalidAudience => return Err(TokenProblem::Audience),
+                    ErrorKind::InvalidIssuer => return Err(TokenProblem::Issuer),
+                    ErrorKind::MissingRequiredClaim(claim) => {
+                        return Err(TokenProblem::Claim(claim.clone()));
+                    }
+                    // A key that cannot be used with this token has not signed it.
+                    _ => tracing::debug!(%error, "a key does not fit a token"),
+                },
+            }
+        }
+        Ok(None)
+    }
+
+    fn accepted(&self) -> MutexGuard<'_, LruCache<[u8; 32], Accepted>> {
+        // Nothing that a panic could leave half done.
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a header is one of a token that says who calls (RFC 9068 section 2.1 for
+/// access tokens) and asks for nothing that is not understood here (RFC 7515 section
+/// 4.1.11).
+fn is_for_callers(header: &Header) -> bool {
+    let kind = header.typ.as_deref().map(str::to_ascii_lowercase);
+    let fits = matches!(
+        kind.as_deref(),
+        None | Some("jwt" | "at+jwt" | "application/at+jwt")
+    );
+    fits && header.crit.is_none() && header.enc.is_none() && header.zip.is_none()
+}
+
+/// What is wrong with a header that cannot be read.
+fn form(error: &JwtError) -> TokenProblem {
+    match error.kind() {
+        // The only member of a header with a fixed list of words is its algorithm; `none`
+        // is not on it.
+        ErrorKind::Json(error) if error.is_data() => TokenProblem::Algorithm,
+        _ => TokenProblem::Form,
+    }
+}

@@ -1,0 +1,6 @@
+//! The front door as strangers, issuers and bad networks meet it, through real sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod issuer;
+mod oidc;
+mod server;
