@@ -317,7 +317,8 @@ impl Running {
                 unsigned_counts: config.dashboard_approvals,
             },
             Arc::clone(&clock),
-        );
+        )
+        .proving_all(config.require_proof);
         self.http_addr = Some(address);
         self.admin_token = Some(admin_token);
         let own = self

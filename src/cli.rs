@@ -221,6 +221,12 @@ pub struct ListArgs {
     /// Only accounts whose issuer or name contains this
     #[arg(long, value_name = "TEXT", conflicts_with = "enrollments")]
     pub search: Option<String>,
+    /// Only accounts of this group
+    #[arg(long, value_name = "NAME", conflicts_with = "enrollments")]
+    pub group: Option<String>,
+    /// Only accounts with this tag
+    #[arg(long, value_name = "TAG", conflicts_with = "enrollments")]
+    pub tag: Option<String>,
     /// Which server, and as whom.
     #[command(flatten)]
     pub server: ServerArgs,

@@ -83,6 +83,9 @@ pub struct Config {
     pub approval_timeout: Duration,
     /// Whether every enrollment needs a decision, asked for or not.
     pub require_approval: bool,
+    /// Whether whoever enrolls an account has to prove it before it is in use, asked for
+    /// or not. Imported accounts are in use already.
+    pub require_proof: bool,
     /// How many people have to agree where approval is needed: 1 to 10.
     pub approvals: u8,
     /// How many people have to agree to a request on an account: 0 to 10.
@@ -119,6 +122,7 @@ impl fmt::Debug for Config {
             .field("instance_link", &self.instance_link)
             .field("approval_timeout", &self.approval_timeout)
             .field("require_approval", &self.require_approval)
+            .field("require_proof", &self.require_proof)
             .field("approvals", &self.approvals)
             .field("request_approvals", &self.request_approvals)
             .field("dashboard_approvals", &self.dashboard_approvals)
@@ -146,6 +150,7 @@ impl Config {
             instance_link: None,
             approval_timeout: Duration::from_secs(72 * 3600),
             require_approval: false,
+            require_proof: false,
             approvals: 1,
             request_approvals: 1,
             dashboard_approvals: false,

@@ -71,6 +71,7 @@ pub(crate) struct NewEnrollment<'a> {
     pub(crate) accepted: Accepted,
     pub(crate) caller: &'a str,
     pub(crate) approval_asked: bool,
+    pub(crate) proof_asked: bool,
     pub(crate) idempotency_key: Option<&'a str>,
 }
 
@@ -100,6 +101,7 @@ pub(crate) struct Enrollments {
     idempotency: Zeroizing<[u8; 32]>,
     decisions: DecisionKey,
     policy: ApprovalPolicy,
+    prove_all: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -136,8 +138,15 @@ impl Enrollments {
             idempotency: Zeroizing::new(secret::mac(server_key, &[label])),
             decisions,
             policy,
+            prove_all: false,
             clock,
         }
+    }
+
+    /// Whether every enrolled account has to be proved before it is in use.
+    pub(crate) fn proving_all(mut self, all: bool) -> Self {
+        self.prove_all = all;
+        self
     }
 
     /// Starts an enrollment, or finds the one that the same caller started with the
@@ -147,7 +156,12 @@ impl Enrollments {
         let id = self.id_for(new.caller, new.idempotency_key);
         telemetry::about(&id);
         let approval = self.approval(new.approval_asked);
-        let asked: &[u8] = if new.approval_asked { b"approval" } else { b"" };
+        let asked: &[u8] = match (new.approval_asked, new.proof_asked) {
+            (false, false) => b"",
+            (true, false) => b"approval",
+            (false, true) => b"proof",
+            (true, true) => b"approval, proof",
+        };
         let fingerprint = match &new.accepted {
             Accepted::Uri(text) => self.fingerprint(&[b"uri", text.as_bytes(), asked]),
             Accepted::Image { original, .. } => self.fingerprint(&[b"image", original, asked]),
@@ -168,6 +182,7 @@ impl Enrollments {
             source,
             approval,
             requested_by: caller,
+            prove: new.proof_asked || self.prove_all,
             fingerprint,
         };
         let started = self

@@ -7,16 +7,24 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use countersign_activities::totp;
 use countersign_activities::vault::{Reading, SecretVault, VaultError};
-use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::account::TotpAccount;
+use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use thiserror::Error;
 
+use crate::access::secret;
 use crate::clock::Clock;
+
+/// For how many steps two codes count as a proof, from when the second one began: long
+/// enough for whoever has the other service's page open beside this one.
+const PROOF_STEPS: u64 = 20;
 
 /// Why there is no code.
 #[derive(Debug, Error)]
 pub(crate) enum TokenError {
     #[error("no such account")]
     Unknown,
+    #[error("the account is not proved yet")]
+    Pending,
     #[error("the vault does not answer")]
     Unavailable(#[source] Box<dyn StdError + Send + Sync>),
     #[error("the code could not be made")]
@@ -63,6 +71,9 @@ impl Tokens {
         validity: TimeDelta,
     ) -> Result<Token, TokenError> {
         let reading = self.vault.read_for_code(id).await.map_err(from_vault)?;
+        if reading.pending_for.is_some() {
+            return Err(TokenError::Pending);
+        }
         // Read after the vault has answered, however long that took, and only once:
         // code and time left always belong together.
         let now = self.clock.now();
@@ -72,6 +83,59 @@ impl Tokens {
         }
         shown_at(&reading, present.valid_until, now)
     }
+
+    /// The account `id`, which has to be proved, if it still has to.
+    pub(crate) async fn pending(&self, id: &EnrollmentId) -> Result<Option<Pending>, TokenError> {
+        let reading = self.vault.read_for_code(id).await.map_err(from_vault)?;
+        let now = self.clock.now();
+        Ok(reading
+            .pending_for
+            .clone()
+            .map(|by| Pending { by, reading, now }))
+    }
+}
+
+/// An account that is not proved yet, at one moment.
+pub(crate) struct Pending {
+    /// Who has to prove it.
+    pub(crate) by: CallerId,
+    reading: Reading,
+    now: DateTime<Utc>,
+}
+
+impl Pending {
+    /// The present code with the one after it, to be given to the other service.
+    pub(crate) fn code(&self) -> Result<Token, TokenError> {
+        shown_at(&self.reading, self.now, self.now)
+    }
+
+    /// Whether these are the account's codes of two consecutive steps, of which the second
+    /// has begun, and not longer than [`PROOF_STEPS`] ago.
+    pub(crate) fn is_proved_by(&self, first: &str, second: &str) -> Result<bool, TokenError> {
+        let account = &self.reading.account;
+        let period = u64::from(account.parameters().period());
+        let now = u64::try_from(self.now.timestamp()).unwrap_or(0);
+        let is = |moment: u64, code: &str| -> Result<bool, TokenError> {
+            let shown = code_at(account, moment)?.token;
+            Ok(secret::same(shown.as_bytes(), code.as_bytes()))
+        };
+        for steps in 0..PROOF_STEPS {
+            let Some(later) = now.checked_sub(steps * period) else {
+                break;
+            };
+            let Some(earlier) = later.checked_sub(period) else {
+                break;
+            };
+            if is(earlier, first)? && is(later, second)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn code_at(account: &TotpAccount, seconds: u64) -> Result<totp::Code, TokenError> {
+    totp::code_at(account, seconds).map_err(|error| TokenError::Internal(Box::new(error)))
 }
 
 fn shown_at(
@@ -81,9 +145,8 @@ fn shown_at(
 ) -> Result<Token, TokenError> {
     let account = &reading.account;
     let seconds = u64::try_from(moment.timestamp()).unwrap_or(0);
-    let code = totp::code_at(account, seconds).map_err(|e| TokenError::Internal(Box::new(e)))?;
-    let next =
-        totp::code_at(account, code.valid_until).map_err(|e| TokenError::Internal(Box::new(e)))?;
+    let code = code_at(account, seconds)?;
+    let next = code_at(account, code.valid_until)?;
     let time = |seconds: u64| {
         i64::try_from(seconds)
             .ok()

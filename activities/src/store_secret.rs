@@ -18,7 +18,11 @@ impl Activities {
             .keys
             .open(&input.enrollment, &input.account)
             .map_err(|error| Failure::from(error).permanent())?;
-        match self.vault.store(&input.enrollment, &account).await {
+        match self
+            .vault
+            .store_for(&input.enrollment, &account, input.pending_for.as_ref())
+            .await
+        {
             Ok(stored) => {
                 tracing::info!(instance_id = %input.enrollment, ?stored, "secret stored");
                 Ok(SecretStored {

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use countersign_activities::vault::{
-    AccountPage, AccountRecord, CacheSettings, CachedVault, SecretVault, Stored, VaultError,
+    AccountPage, AccountRecord, CacheSettings, CachedVault, Change, Filter, Reading, SecretVault,
+    Stored, VaultError,
 };
-use countersign_enrollment::account::{Labels, TotpAccount};
-use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::account::TotpAccount;
+use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use tokio::sync::Notify;
 
 /// A vault that counts reads, answers when it is let, and can be down.
@@ -35,11 +36,16 @@ impl Slow {
 
 #[async_trait]
 impl SecretVault for Slow {
-    async fn store(&self, _: &EnrollmentId, _: &TotpAccount) -> Result<Stored, VaultError> {
+    async fn store_for(
+        &self,
+        _: &EnrollmentId,
+        _: &TotpAccount,
+        _: Option<&CallerId>,
+    ) -> Result<Stored, VaultError> {
         Ok(Stored::Created)
     }
 
-    async fn read(&self, id: &EnrollmentId) -> Result<TotpAccount, VaultError> {
+    async fn read_for_code(&self, id: &EnrollmentId) -> Result<Reading, VaultError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         if self.held.load(Ordering::SeqCst) {
             self.go.notified().await;
@@ -52,23 +58,27 @@ impl SecretVault for Slow {
         if self.gone.load(Ordering::SeqCst) {
             return Err(VaultError::Deleted);
         }
-        Ok(promises::account("ACME", id.as_str(), "JBSWY3DPEHPK3PXP"))
+        Ok(Reading {
+            account: promises::account("ACME", id.as_str(), "JBSWY3DPEHPK3PXP"),
+            pending_for: None,
+            stale: None,
+        })
     }
 
     async fn describe(&self, _: &EnrollmentId) -> Result<AccountRecord, VaultError> {
         Err(VaultError::NotFound)
     }
 
-    async fn list(
+    async fn list_by(
         &self,
-        _: Option<&str>,
+        _: &Filter,
         _: Option<&str>,
         _: usize,
     ) -> Result<AccountPage, VaultError> {
         Err(VaultError::NotFound)
     }
 
-    async fn rename(&self, _: &EnrollmentId, _: &Labels) -> Result<AccountRecord, VaultError> {
+    async fn change(&self, _: &EnrollmentId, _: &Change) -> Result<AccountRecord, VaultError> {
         Err(VaultError::NotFound)
     }
 

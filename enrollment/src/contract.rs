@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::account::{AccountPreview, TotpAccount};
 use crate::account_request::{AccountRequest, Asked, Claim, RequestOutcome};
 use crate::decision::RaisedDecision;
-use crate::ids::{EnrollmentId, ImportId, RequestId};
+use crate::ids::{CallerId, EnrollmentId, ImportId, RequestId};
 use crate::import::ImportList;
 use crate::import::job::{ImportOutcome, ImportRequest, PlannedAccount};
 use crate::otpauth::Warning;
@@ -164,6 +164,10 @@ pub struct StoreSecret {
     pub enrollment: EnrollmentId,
     /// The account.
     pub account: Sealed<TotpAccount>,
+    /// Who has to prove with the other service that its codes are accepted before
+    /// anybody gets them. Nobody has to if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_for: Option<CallerId>,
 }
 
 /// The output of [`STORE_SECRET`]: the secret is in the vault under this name.

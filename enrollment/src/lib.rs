@@ -7,6 +7,7 @@ pub mod account;
 pub mod account_request;
 pub mod contract;
 pub mod decision;
+pub mod filing;
 pub mod foreign;
 pub mod google_export;
 pub mod ids;

@@ -15,6 +15,10 @@ pub struct EnrollmentRequest {
     pub approval: Approval,
     /// Who asks. They cannot approve it.
     pub requested_by: CallerId,
+    /// Whether the requester has to prove with the other service that the account's
+    /// codes are accepted before anybody gets them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prove: bool,
     /// A keyed hash of what was uploaded, made by the front door. It tells a repeated
     /// request from another one under the same idempotency key.
     pub fingerprint: String,

@@ -84,7 +84,7 @@ pub async fn enroll(
                 warnings: warnings.clone(),
                 account: account.clone(),
                 fingerprint,
-                requested_by: request.requested_by,
+                requested_by: request.requested_by.clone(),
             };
             let terms = Terms {
                 deadline_seconds,
@@ -107,6 +107,7 @@ pub async fn enroll(
     let input = StoreSecret {
         enrollment,
         account,
+        pending_for: request.prove.then_some(request.requested_by),
     };
     let stored = ctx
         .call_activity_with(&STORE_SECRET, &input, retried(policy::STORE))

@@ -90,6 +90,8 @@ pub async fn import(
         source: Source::Uri(uri),
         approval: request.approval,
         requested_by: request.requested_by.clone(),
+        // What is imported was in use before.
+        prove: false,
         fingerprint: request.fingerprint.clone(),
     };
     let progress = |started: usize, ended: usize| ImportProgress::Importing {

@@ -32,6 +32,10 @@ pub enum Action {
     VerifyCode,
     /// Called an account something else.
     Rename,
+    /// Put an account into another group, or under other tags.
+    File,
+    /// Said that another service accepts an account's codes.
+    Prove,
     /// Took an account out of use.
     Delete,
     /// Brought a deleted account back.
@@ -77,6 +81,8 @@ impl Action {
             Self::ReadCode => "read-code",
             Self::VerifyCode => "verify-code",
             Self::Rename => "rename",
+            Self::File => "file",
+            Self::Prove => "prove",
             Self::Delete => "delete",
             Self::Restore => "restore",
             Self::LogIn => "log-in",

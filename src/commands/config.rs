@@ -87,6 +87,7 @@ fn effective(config: &Config) -> Value {
             .unwrap_or("the dashboard of this process"),
         "approval-timeout": seconds(config.approval_timeout),
         "require-approval": config.require_approval,
+        "require-proof": config.require_proof,
         "approvals": config.approvals,
         "request-approvals": config.request_approvals,
         "auth": auth,

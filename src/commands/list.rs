@@ -19,9 +19,14 @@ pub(super) async fn run(args: ListArgs) -> Outcome {
             "enrollments",
         )
     } else {
-        let search = args.search.as_deref().unwrap_or_default();
+        let asked = |text: &Option<String>| encode(text.as_deref().unwrap_or_default());
         (
-            format!("/api/accounts?limit={LIMIT}&search={}", encode(search)),
+            format!(
+                "/api/accounts?limit={LIMIT}&search={}&group={}&tag={}",
+                asked(&args.search),
+                asked(&args.group),
+                asked(&args.tag)
+            ),
             "accounts",
         )
     };
@@ -52,6 +57,17 @@ fn row_line(row: &Value, enrollment: bool) -> String {
             text(row, "createdAt")
         )
     } else {
-        format!("{id}  {}", account_label(row))
+        let tags = row["tags"].as_array().map_or(&[][..], Vec::as_slice);
+        let filed = [&row["group"]].into_iter().chain(tags);
+        let filed: Vec<&str> = filed.filter_map(Value::as_str).collect();
+        let filed = match filed.as_slice() {
+            [] => String::new(),
+            some => format!("  [{}]", some.join(", ")),
+        };
+        let pending = match row["state"].as_str() {
+            Some("pending") => "  (not proved yet)",
+            _ => "",
+        };
+        format!("{id}  {}{filed}{pending}", account_label(row))
     }
 }

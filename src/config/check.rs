@@ -77,6 +77,7 @@ impl Settings {
 
     fn check_approvals(&self, config: &mut Config, problems: &mut Vec<String>) {
         config.require_approval = self.require_approval.unwrap_or(false);
+        config.require_proof = self.require_proof.unwrap_or(false);
         config.dashboard_approvals = self.dashboard_approvals.unwrap_or(false);
         match self.approvals {
             None => {}

@@ -32,6 +32,9 @@ pub struct Settings {
     /// Make every enrollment wait for a decision, asked for or not [env: COUNTERSIGN_REQUIRE_APPROVAL=true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub require_approval: Option<bool>,
+    /// Make every enrolled account wait for the proof that its codes are accepted, asked for or not [env: COUNTERSIGN_REQUIRE_PROOF=true]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub require_proof: Option<bool>,
     /// How many people other than the requester have to agree, 1 to 10 [env: COUNTERSIGN_APPROVALS] [default: 1]
     #[arg(long, value_name = "NUMBER")]
     pub approvals: Option<u8>,
@@ -138,6 +141,7 @@ impl Settings {
             })
         };
         let require_approval = switch("COUNTERSIGN_REQUIRE_APPROVAL");
+        let require_proof = switch("COUNTERSIGN_REQUIRE_PROOF");
         let dashboard_approvals = switch("COUNTERSIGN_DASHBOARD_APPROVALS");
         let mut count = |name: &str, range: &str| {
             var(name).and_then(|value| {
@@ -160,6 +164,7 @@ impl Settings {
             instance_link: var("COUNTERSIGN_INSTANCE_LINK"),
             approval_timeout: var("COUNTERSIGN_APPROVAL_TIMEOUT"),
             require_approval,
+            require_proof,
             approvals,
             request_approvals,
             dashboard_approvals,
@@ -207,6 +212,7 @@ impl Settings {
             instance_link,
             approval_timeout,
             require_approval,
+            require_proof,
             approvals,
             request_approvals,
             dashboard_approvals,

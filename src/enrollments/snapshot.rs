@@ -107,6 +107,8 @@ pub(crate) struct Snapshot {
     pub(crate) last_updated_at: DateTime<Utc>,
     pub(crate) requested_by: String,
     pub(crate) approval_required: bool,
+    /// Whether the account has to be proved before it is in use.
+    pub(crate) proof_required: bool,
     /// How many people have to agree; 0 if none.
     pub(crate) approvals_needed: u8,
     /// Who has agreed while more have to.
@@ -136,6 +138,7 @@ impl Snapshot {
             last_updated_at: now,
             requested_by: request.requested_by.to_string(),
             approval_required: matches!(request.approval, Approval::Required { .. }),
+            proof_required: request.prove,
             approvals_needed: match request.approval {
                 Approval::NotRequired => 0,
                 Approval::Required { approvals, .. } => approvals,

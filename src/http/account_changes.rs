@@ -1,4 +1,4 @@
-//! `/api/accounts/{id}`: renaming, removing and restoring an account, and checking a
+//! `/api/accounts/{id}`: renaming, filing, removing and restoring an account, and checking a
 //! code that somebody else was given.
 
 use std::sync::Arc;
@@ -7,7 +7,9 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use countersign_activities::vault::{Change, VaultError};
 use countersign_enrollment::account::Labels;
+use countersign_enrollment::filing::Filing;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
@@ -21,18 +23,24 @@ use super::error::ApiError;
 use super::observe;
 use super::views::AccountView;
 use crate::audit::Action;
-use crate::tokens::from_vault;
+use crate::tokens::{TokenError, from_vault};
 use crate::verify::Verdict;
 
-/// New names and rules; a member that is left out stays as it is, and `"issuer": null`
-/// removes it.
+/// New names, another group, other tags, other rules; a member that is left out stays as
+/// it is, and `null` removes an issuer or group.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct RenameBody {
+pub(super) struct ChangeBody {
     #[schema(value_type = Option<String>)]
     #[serde(default, deserialize_with = "present")]
     issuer: Option<Option<String>>,
     account_name: Option<String>,
+    /// At most 64 characters.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, deserialize_with = "present")]
+    group: Option<Option<String>>,
+    /// At most ten, each of at most 24 characters without a comma.
+    tags: Option<Vec<String>>,
     /// Whether codes are read with an approval only.
     read_approval: Option<bool>,
 }
@@ -45,49 +53,75 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<S
 /// What a change of an account can be answered with.
 const CHANGE: [Code; 2] = [Code::AccountUnknown, Code::VaultUnavailable];
 
-/// Changes an account's names and rules
+/// Changes an account's names, group, tags and rules
 ///
-/// A member that is left out stays as it is; `"issuer": null` removes the issuer.
+/// A member that is left out stays as it is; `"issuer": null` removes the issuer, and
+/// `"group": null` the group. All of it is changed at once.
 #[utoipa::path(
-    patch, path = "/api/accounts/{id}", tag = "accounts", operation_id = "renameAccount",
+    patch, path = "/api/accounts/{id}", tag = "accounts", operation_id = "changeAccount",
     params(AccountPath),
-    request_body = RenameBody,
+    request_body = ChangeBody,
     responses((status = OK, description = "The account as it is now", body = AccountView)),
     extensions(
         ("x-roles" = json!(Administer::ROLES)),
-        ("x-problems" = json!(CHANGE)),
+        ("x-problems" = json!([Code::AccountUnknown, Code::InvalidParameter, Code::VaultUnavailable])),
         ("x-input" = json!(["label-malformed", "label-too-long"])),
     ),
 )]
-pub(super) async fn rename(
+pub(super) async fn change(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
     Path(id): Path<String>,
-    JsonBody(body): JsonBody<RenameBody>,
+    JsonBody(body): JsonBody<ChangeBody>,
 ) -> Result<Response, ApiError> {
     let id = account_id(&id)?;
     let before = door.vault.describe(&id).await.map_err(from_vault)?;
     if before.deleted_at.is_some() {
         return Err(ApiError::AccountUnknown);
     }
-    let issuer = match &body.issuer {
-        Some(issuer) => issuer.as_deref(),
-        None => before.preview.issuer.as_deref(),
-    };
-    let name = body
-        .account_name
-        .as_deref()
-        .unwrap_or(&before.preview.account_name);
-    let labels = Labels::new(issuer, name).map_err(ApiError::Input)?;
+    let mut change = Change::default();
+    if body.issuer.is_some() || body.account_name.is_some() {
+        let issuer = match &body.issuer {
+            Some(issuer) => issuer.as_deref(),
+            None => before.preview.issuer.as_deref(),
+        };
+        let name = body.account_name.as_deref();
+        let name = name.unwrap_or(&before.preview.account_name);
+        change.labels = Some(Labels::new(issuer, name).map_err(ApiError::Input)?);
+    } else if body.group.is_some() || body.tags.is_some() {
+        observe::note(|facts| facts.action = Some(Action::File));
+    }
+    if body.group.is_some() || body.tags.is_some() {
+        let group = match &body.group {
+            Some(group) => group.as_deref(),
+            None => before.filing.group(),
+        };
+        let tags = body.tags.as_deref();
+        let tags = tags.unwrap_or(before.filing.tags());
+        let filing = Filing::new(group, tags).map_err(|error| unfit(error.to_string()))?;
+        change.filing = Some(filing);
+    }
     if let Some(guarded) = body.read_approval {
         observe::note(|facts| facts.action = Some(Action::Guard));
         door.access.guard(id.as_str(), guarded)?;
     }
-    let record = match (&body.issuer, &body.account_name) {
-        (None, None) => before,
-        _ => door.vault.rename(&id, &labels).await.map_err(from_vault)?,
-    };
+    if change == Change::default() {
+        return account_response(&door, &before);
+    }
+    let record = door.vault.change(&id, &change).await;
+    let record = record.map_err(|error| match error {
+        VaultError::Full { reason } => unfit(reason.to_owned()),
+        error => from_vault(error).into(),
+    })?;
     account_response(&door, &record)
+}
+
+/// A group and tags that an account cannot have.
+const fn unfit(detail: String) -> ApiError {
+    ApiError::InvalidParameter {
+        name: "group, tags",
+        detail,
+    }
 }
 
 /// Removes an account
@@ -166,11 +200,14 @@ pub(super) async fn verdict(
     code: &str,
 ) -> Result<Verdict, ApiError> {
     let id = readable(door, caller, id)?;
-    let account = door.vault.read(&id).await.map_err(from_vault)?;
+    let reading = door.vault.read_for_code(&id).await.map_err(from_vault)?;
+    if reading.pending_for.is_some() {
+        return Err(TokenError::Pending.into());
+    }
     let now = door.clock.now();
     let checked = door
         .verifier
-        .check(&id, &account, caller.id(), code, now)
+        .check(&id, &reading.account, caller.id(), code, now)
         .await?;
     Ok(checked)
 }
@@ -187,7 +224,7 @@ pub(super) async fn verdict(
     responses((status = OK, description = "Whether it is valid", body = VerifyView)),
     extensions(
         ("x-roles" = json!(Read::ROLES)),
-        ("x-problems" = json!([Code::AccountUnknown, Code::VaultUnavailable, Code::TooManyAttempts])),
+        ("x-problems" = json!([Code::AccountPending, Code::AccountUnknown, Code::VaultUnavailable, Code::TooManyAttempts])),
     ),
 )]
 pub(super) async fn verify(

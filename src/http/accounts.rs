@@ -9,7 +9,8 @@ use axum::extract::{Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
-use countersign_activities::vault::{AccountRecord, VaultError};
+use countersign_activities::vault::order::Place;
+use countersign_activities::vault::{AccountRecord, Filter, VaultError};
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::problem::InputProblem;
 use futures_util::{StreamExt as _, stream};
@@ -92,7 +93,8 @@ pub(super) async fn create(
     IdempotencyKey(key): IdempotencyKey,
     UploadBody(upload): UploadBody,
 ) -> Result<Response, ApiError> {
-    let approval_asked = parameters(query)?.approval_asked()?;
+    let query = parameters(query)?;
+    let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
     let accepted = door.intake.accept(upload).await?;
     let started = door
         .enrollments
@@ -100,6 +102,7 @@ pub(super) async fn create(
             accepted,
             caller: caller.id(),
             approval_asked,
+            proof_asked,
             idempotency_key: key.as_deref(),
         })
         .await?;
@@ -112,7 +115,7 @@ pub(super) async fn create(
     };
     match (snapshot.stage, &snapshot.preview, snapshot.problem.clone()) {
         (Stage::Enrolled, Some(preview), _) => {
-            let body = CreatedView::new(&snapshot.id, preview);
+            let body = CreatedView::new(&snapshot.id, preview, snapshot.proof_required);
             let mut response = (StatusCode::CREATED, Json(body)).into_response();
             if let Ok(location) = HeaderValue::from_str(&format!("/api/accounts/{}", snapshot.id)) {
                 response.headers_mut().insert(header::LOCATION, location);
@@ -132,6 +135,12 @@ pub(super) struct ListParameters {
     /// Only accounts whose issuer or name has this in it, in any case.
     #[param(max_length = 200)]
     search: Option<String>,
+    /// Only accounts of this group, in any case.
+    #[param(max_length = 200)]
+    group: Option<String>,
+    /// Only accounts with this tag, in any case.
+    #[param(max_length = 200)]
+    tag: Option<String>,
     /// The `next` of the page before.
     cursor: Option<String>,
     /// How many accounts at most.
@@ -157,20 +166,18 @@ pub(super) async fn list(
     query: Result<Query<ListParameters>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, ApiError> {
     let query = parameters(query)?;
-    let search = query.search.as_deref().filter(|text| !text.is_empty());
-    if search.is_some_and(|text| text.len() > MAX_SEARCH) {
-        return Err(ApiError::InvalidParameter {
-            name: "search",
-            detail: format!("at most {MAX_SEARCH} bytes"),
-        });
-    }
+    let filter = Filter {
+        search: sought("search", query.search)?,
+        group: sought("group", query.group)?,
+        tag: sought("tag", query.tag)?,
+    };
     if let Some(granted) = door.access.readable(caller.identity(), door.clock.now())? {
-        return granted_page(&door, granted, search).await;
+        return granted_page(&door, granted, &filter).await;
     }
     let cursor = query.cursor.as_deref().filter(|text| !text.is_empty());
     let page = door
         .vault
-        .list(search, cursor, limit(query.limit.as_deref())?)
+        .list_by(&filter, cursor, limit(query.limit.as_deref())?)
         .await
         .map_err(from_vault)?;
     let view = AccountPage {
@@ -180,11 +187,22 @@ pub(super) async fn list(
     Ok(no_store(Json(view).into_response()))
 }
 
+/// What to look for, if anything.
+fn sought(name: &'static str, text: Option<String>) -> Result<Option<String>, ApiError> {
+    match text.filter(|text| !text.is_empty()) {
+        Some(text) if text.len() > MAX_SEARCH => Err(ApiError::InvalidParameter {
+            name,
+            detail: format!("at most {MAX_SEARCH} bytes"),
+        }),
+        text => Ok(text),
+    }
+}
+
 /// The accounts that were granted to a caller: few enough for one page.
 async fn granted_page(
     door: &FrontDoor,
     granted: Vec<String>,
-    search: Option<&str>,
+    filter: &Filter,
 ) -> Result<Response, ApiError> {
     let ids = granted.into_iter().filter_map(|id| id.parse().ok());
     let mut found = stream::iter(ids)
@@ -193,24 +211,15 @@ async fn granted_page(
     let mut records = Vec::new();
     while let Some(record) = found.next().await {
         match record {
-            Ok(record) if record.deleted_at.is_none() => records.push(record),
+            Ok(record) if record.deleted_at.is_none() && filter.lets_through(&record) => {
+                records.push(record);
+            }
             // A grant may outlive its account.
             Ok(_) | Err(VaultError::NotFound) => {}
             Err(error) => return Err(from_vault(error).into()),
         }
     }
-    let key = |record: &AccountRecord| {
-        let preview = &record.preview;
-        let issuer = preview.issuer.as_deref().unwrap_or_default();
-        (issuer.to_lowercase(), preview.account_name.to_lowercase())
-    };
-    if let Some(search) = search.map(str::to_lowercase) {
-        records.retain(|record| {
-            let (issuer, name) = key(record);
-            issuer.contains(&search) || name.contains(&search)
-        });
-    }
-    records.sort_by_cached_key(key);
+    records.sort_by_cached_key(Place::of);
     let view = AccountPage {
         accounts: views(door, &records)?,
         next: None,
@@ -317,7 +326,8 @@ enum WhenShort {
 }
 
 /// What reading a code can be answered with.
-const READ: [Code; 5] = [
+const READ: [Code; 6] = [
+    Code::AccountPending,
     Code::AccountUnknown,
     Code::ApprovalNeeded,
     Code::AuditUnavailable,

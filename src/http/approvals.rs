@@ -99,5 +99,6 @@ pub(super) async fn decide(
         .enrollments
         .decide(&id, caller.id(), approved, comment)
         .await?;
+    door.inbox.look_again().await;
     Ok(accepted_response(&snapshot))
 }

@@ -127,9 +127,14 @@ fn action(method: &Method, route: &str) -> Option<Action> {
         | ("POST", "/api/enrollments/{id}/terminate" | "/api/imports/{id}/terminate") => {
             Action::Terminate
         }
-        ("GET" | "HEAD", "/api/tokens" | "/api/accounts/{id}/token" | "/v1/totp/code/{id}") => {
-            Action::ReadCode
-        }
+        (
+            "GET" | "HEAD",
+            "/api/tokens"
+            | "/api/accounts/{id}/token"
+            | "/api/accounts/{id}/proof"
+            | "/v1/totp/code/{id}",
+        ) => Action::ReadCode,
+        ("POST", "/api/accounts/{id}/proof") => Action::Prove,
         ("POST", "/api/accounts/{id}/verify") | ("POST" | "PUT", "/v1/totp/code/{id}") => {
             Action::VerifyCode
         }

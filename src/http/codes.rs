@@ -61,6 +61,9 @@ codes! {
     PayloadTooLarge: PAYLOAD_TOO_LARGE, "payload-too-large", "The body is too large";
     InvalidParameter: BAD_REQUEST, "invalid-parameter", "A parameter cannot be used";
     AccountUnknown: NOT_FOUND, "account-unknown", "No such account";
+    AccountPending: CONFLICT, "account-pending", "The account is not in use yet";
+    AlreadyProved: CONFLICT, "already-proved", "The account is in use already";
+    ProofWrong: UNPROCESSABLE_ENTITY, "proof-wrong", "These codes prove nothing";
     KeyNameTaken: CONFLICT, "key-name-taken", "There is a key with this name";
     KeyUnknown: NOT_FOUND, "key-unknown", "No such key";
     KeyNotLimited: CONFLICT, "key-not-limited", "The key reads every account";

@@ -62,6 +62,10 @@ pub(super) struct StartQuery {
     /// Whether somebody else has to agree; a rule of the server may demand it anyway.
     #[param(inline, value_type = Option<ApprovalParameter>)]
     approval: Option<String>,
+    /// Whether the account has to be proved before it is in use; a rule of the server may
+    /// demand it anyway.
+    #[param(inline, value_type = Option<ApprovalParameter>)]
+    proof: Option<String>,
 }
 
 #[derive(ToSchema)]
@@ -75,15 +79,23 @@ impl StartQuery {
     pub(super) fn approval_asked(&self) -> Result<bool, ApiError> {
         approval_parameter(self.approval.as_deref())
     }
+
+    pub(super) fn proof_asked(&self) -> Result<bool, ApiError> {
+        required_parameter("proof", self.proof.as_deref())
+    }
 }
 
 /// Whether the parameter `approval` asks for one.
 pub(super) fn approval_parameter(text: Option<&str>) -> Result<bool, ApiError> {
+    required_parameter("approval", text)
+}
+
+fn required_parameter(name: &'static str, text: Option<&str>) -> Result<bool, ApiError> {
     match text {
         None | Some("") => Ok(false),
         Some("required") => Ok(true),
         Some(_) => Err(ApiError::InvalidParameter {
-            name: "approval",
+            name,
             detail: "the only value is `required`".to_owned(),
         }),
     }
@@ -125,7 +137,8 @@ pub(super) async fn start(
     IdempotencyKey(key): IdempotencyKey,
     UploadBody(upload): UploadBody,
 ) -> Result<Response, ApiError> {
-    let approval_asked = parameters(query)?.approval_asked()?;
+    let query = parameters(query)?;
+    let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
     let accepted = door.intake.accept(upload).await?;
     let snapshot = door
         .enrollments
@@ -133,6 +146,7 @@ pub(super) async fn start(
             accepted,
             caller: caller.id(),
             approval_asked,
+            proof_asked,
             idempotency_key: key.as_deref(),
         })
         .await?;
@@ -227,11 +241,7 @@ pub(super) async fn status(
     let wait = wait_parameter(query.wait.as_deref())?;
     let since = stage_parameter("since", query.since.as_deref())?;
     let snapshot = door.enrollments.get(&id, caller.sees_only()).await?;
-    let streamed = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .any(|v| v.to_str().is_ok_and(|v| v.contains("text/event-stream")));
-    if streamed {
+    if accepts_events(&headers) {
         return Ok(no_store(changes(door, snapshot).into_response()));
     }
     let since = since.unwrap_or(snapshot.stage);
@@ -243,6 +253,16 @@ pub(super) async fn status(
         () = door.stop.cancelled() => snapshot,
     };
     Ok(status_response(&latest))
+}
+
+/// Whether a caller wants a stream of events instead of one answer.
+pub(super) fn accepts_events(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(header::ACCEPT).iter();
+    accepted.any(|value| {
+        value
+            .to_str()
+            .is_ok_and(|text| text.contains("text/event-stream"))
+    })
 }
 
 /// Every stage from the present one to the end, as server-sent events named `status`.

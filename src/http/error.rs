@@ -72,6 +72,12 @@ pub(crate) enum ApiError {
     ApprovalNeeded,
     #[error("the account is not what was approved")]
     AccountChanged,
+    #[error("the account is not proved yet")]
+    AccountPending,
+    #[error("the account is proved already")]
+    AlreadyProved,
+    #[error("the codes prove nothing")]
+    ProofWrong,
     #[error("enrollment failed")]
     EnrollmentFailed,
     #[error("the enrollment ended as {}", .stage.as_str())]
@@ -287,6 +293,20 @@ impl ApiError {
                 "Another secret is kept under this id than when the request was approved. Ask \
                  again.",
             ),
+            Self::AccountPending => row(
+                Code::AccountPending,
+                "Whoever enrolled it has to prove first that the other service accepts two of \
+                 its codes: see /api/accounts/{id}/proof.",
+            ),
+            Self::AlreadyProved => row(
+                Code::AlreadyProved,
+                "There is nothing to prove; its codes are at /api/accounts/{id}/token.",
+            ),
+            Self::ProofWrong => row(
+                Code::ProofWrong,
+                "Send the codes of two consecutive steps that the other service has accepted, \
+                 once the second one's time has begun and within twenty steps.",
+            ),
             Self::EnrollmentFailed => row(
                 Code::EnrollmentFailed,
                 "The server could not do its part. Nothing is wrong with what you sent; the \
@@ -489,6 +509,7 @@ impl From<TokenError> for ApiError {
     fn from(error: TokenError) -> Self {
         match error {
             TokenError::Unknown => Self::AccountUnknown,
+            TokenError::Pending => Self::AccountPending,
             TokenError::Unavailable(source) => Self::VaultUnavailable(source),
             TokenError::Internal(source) => Self::Internal(source),
         }

@@ -15,10 +15,12 @@ mod error;
 mod grants;
 mod health;
 mod imports;
+mod inbox;
 mod keys;
 mod mcp;
 mod observe;
 mod openapi;
+mod proof;
 mod request_views;
 mod requests;
 mod system;
@@ -47,6 +49,7 @@ use crate::metrics::Metrics;
 use crate::tokens::Tokens;
 use crate::verify::Verifier;
 use error::ApiError;
+use inbox::Inbox;
 
 pub(crate) use audited::reason_header;
 pub use openapi::document as openapi;
@@ -61,6 +64,7 @@ pub struct FrontDoor {
     access: Access,
     enrollments: Enrollments,
     intake: Intake,
+    inbox: Inbox,
     tokens: Tokens,
     verifier: Verifier,
     audit: Audit,
@@ -86,6 +90,7 @@ impl FrontDoor {
             access,
             enrollments,
             intake: Intake::new(),
+            inbox: Inbox::new(),
             tokens: Tokens::new(Arc::clone(&vault), Arc::clone(&clock)),
             verifier,
             audit,
@@ -110,16 +115,18 @@ fn described() -> OpenApiRouter<Arc<FrontDoor>> {
         .routes(routes!(enrollments::status, enrollments::terminate))
         .routes(routes!(enrollments::terminate_by_post))
         .routes(routes!(approvals::decide))
+        .routes(routes!(inbox::waiting))
         .routes(routes!(imports::start))
         .routes(routes!(imports::status, imports::terminate))
         .routes(routes!(imports::terminate_by_post))
         .routes(routes!(accounts::list, accounts::create))
         .routes(routes!(
             accounts::get,
-            account_changes::rename,
+            account_changes::change,
             account_changes::delete
         ))
         .routes(routes!(account_changes::restore))
+        .routes(routes!(proof::codes, proof::prove))
         .routes(routes!(account_changes::verify))
         .routes(routes!(accounts::token))
         .routes(routes!(accounts::token_by_query))

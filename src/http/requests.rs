@@ -383,6 +383,7 @@ pub(super) async fn decide(
         .enrollments
         .decide_request(&id, caller.id(), approved, comment)
         .await?;
+    door.inbox.look_again().await;
     Ok(accepted(&snapshot))
 }
 
@@ -424,6 +425,7 @@ pub(super) async fn cancel(
         .enrollments
         .decide_request(&id, caller.id(), false, None)
         .await?;
+    door.inbox.look_again().await;
     Ok(accepted(&snapshot))
 }
 
@@ -434,7 +436,10 @@ pub(super) async fn cancel(
     post, path = "/api/requests/{id}/code", tag = "requests", operation_id = "readGrantedCode",
     params(RequestPath),
     responses((status = OK, description = "The code, with detail", body = TokenView)),
-    extensions(("x-roles" = json!(Read::ROLES)), ("x-problems" = json!(USE))),
+    extensions(
+        ("x-roles" = json!(Read::ROLES)),
+        ("x-problems" = json!([USE.as_slice(), &[Code::AccountPending]].concat())),
+    ),
 )]
 pub(super) async fn code(
     State(door): State<Arc<FrontDoor>>,

@@ -91,7 +91,7 @@ pub(super) struct CodeBody {
     responses((status = OK, description = "The code that is shown now", body = Envelope<Code>)),
     extensions(
         ("x-roles" = json!(Read::ROLES)),
-        ("x-problems" = json!([Problem::AccountUnknown, Problem::ApprovalNeeded, Problem::VaultUnavailable, Problem::AuditUnavailable])),
+        ("x-problems" = json!([Problem::AccountPending, Problem::AccountUnknown, Problem::ApprovalNeeded, Problem::VaultUnavailable, Problem::AuditUnavailable])),
     ),
 )]
 pub(super) async fn read(
@@ -106,7 +106,8 @@ pub(super) async fn read(
 }
 
 /// What checking a code can be answered with.
-const CHECK: [Problem; 4] = [
+const CHECK: [Problem; 5] = [
+    Problem::AccountPending,
     Problem::AccountUnknown,
     Problem::VaultUnavailable,
     Problem::TooManyAttempts,

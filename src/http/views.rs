@@ -58,6 +58,10 @@ pub(super) struct EnrollmentView {
     #[serde(serialize_with = "moment")]
     last_updated_at: DateTime<Utc>,
     requested_by: String,
+    /// Whether the account has to be proved before it is in use.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    proof_required: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     preview: Option<AccountPreview>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -155,6 +159,7 @@ impl EnrollmentView {
             created_at: snapshot.created_at,
             last_updated_at: snapshot.last_updated_at,
             requested_by: snapshot.requested_by.clone(),
+            proof_required: snapshot.proof_required,
             preview: snapshot.preview.clone(),
             warnings: snapshot.warnings.iter().map(WarningView::new).collect(),
             approval: ApprovalView {
@@ -204,6 +209,14 @@ pub(super) struct AccountView {
     id: String,
     #[serde(flatten)]
     preview: AccountPreview,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
+    tags: Vec<String>,
+    state: AccountState,
+    /// Who has to prove it, while it is pending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pending_for: Option<CallerId>,
     #[serde(serialize_with = "moment")]
     created_at: DateTime<Utc>,
     token_href: String,
@@ -213,6 +226,22 @@ pub(super) struct AccountView {
     read_approval: bool,
 }
 
+/// Whether an account's codes are given out.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum AccountState {
+    /// They are.
+    Active,
+    /// Not before it is proved that the other service accepts them.
+    Pending,
+}
+
+impl AccountState {
+    pub(super) const fn of(pending: bool) -> Self {
+        if pending { Self::Pending } else { Self::Active }
+    }
+}
+
 impl AccountView {
     pub(super) fn new(record: &AccountRecord, read_approval: bool) -> Self {
         let id = record.id.to_string();
@@ -220,6 +249,10 @@ impl AccountView {
             token_href: format!("/api/accounts/{id}/token"),
             id,
             preview: record.preview.clone(),
+            group: record.filing.group().map(str::to_owned),
+            tags: record.filing.tags().to_vec(),
+            state: AccountState::of(record.pending_for.is_some()),
+            pending_for: record.pending_for.clone(),
             created_at: record.created_at,
             read_approval,
         }
@@ -337,15 +370,19 @@ pub(super) struct CreatedView<'a> {
     /// Null if there is none.
     #[schema(required)]
     issuer: Option<&'a str>,
+    /// There if the account has to be proved before it is in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<AccountState>,
 }
 
 impl<'a> CreatedView<'a> {
-    pub(super) fn new(id: &EnrollmentId, preview: &'a AccountPreview) -> Self {
+    pub(super) fn new(id: &EnrollmentId, preview: &'a AccountPreview, pending: bool) -> Self {
         Self {
             message: "Account added",
             secret_name: id.to_string(),
             account_name: &preview.account_name,
             issuer: preview.issuer.as_deref(),
+            state: pending.then_some(AccountState::Pending),
         }
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use countersign_activities::vault::{
-    AccountPage, AccountRecord, Reading, SecretVault, Stored, VaultError,
+    AccountPage, AccountRecord, Change, Filter, Reading, SecretVault, Stored, VaultError,
 };
-use countersign_enrollment::account::{Labels, TotpAccount};
-use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::account::TotpAccount;
+use countersign_enrollment::ids::{CallerId, EnrollmentId};
 
 use super::spans::{Span, Told};
 
@@ -45,6 +45,7 @@ const fn kind(error: &VaultError) -> &'static str {
         VaultError::NotFound => "not-found",
         VaultError::Deleted => "deleted",
         VaultError::Conflict => "conflict",
+        VaultError::Full { .. } => "full",
         VaultError::InvalidCursor => "invalid-cursor",
         VaultError::Unavailable { .. } => "unavailable",
         VaultError::Corrupt { .. } => "corrupt",
@@ -54,8 +55,14 @@ const fn kind(error: &VaultError) -> &'static str {
 
 #[async_trait]
 impl SecretVault for TracedVault {
-    async fn store(&self, id: &EnrollmentId, account: &TotpAccount) -> Result<Stored, VaultError> {
-        traced("store", Some(id), self.vault.store(id, account)).await
+    async fn store_for(
+        &self,
+        id: &EnrollmentId,
+        account: &TotpAccount,
+        pending_for: Option<&CallerId>,
+    ) -> Result<Stored, VaultError> {
+        let call = self.vault.store_for(id, account, pending_for);
+        traced("store", Some(id), call).await
     }
 
     async fn read(&self, id: &EnrollmentId) -> Result<TotpAccount, VaultError> {
@@ -70,21 +77,21 @@ impl SecretVault for TracedVault {
         traced("describe", Some(id), self.vault.describe(id)).await
     }
 
-    async fn list(
+    async fn list_by(
         &self,
-        search: Option<&str>,
+        filter: &Filter,
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<AccountPage, VaultError> {
-        traced("list", None, self.vault.list(search, cursor, limit)).await
+        traced("list", None, self.vault.list_by(filter, cursor, limit)).await
     }
 
-    async fn rename(
+    async fn change(
         &self,
         id: &EnrollmentId,
-        labels: &Labels,
+        change: &Change,
     ) -> Result<AccountRecord, VaultError> {
-        traced("rename", Some(id), self.vault.rename(id, labels)).await
+        traced("change", Some(id), self.vault.change(id, change)).await
     }
 
     async fn delete(&self, id: &EnrollmentId) -> Result<(), VaultError> {

@@ -12,15 +12,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use countersign_enrollment::account::{Labels, TotpAccount};
-use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::account::TotpAccount;
+use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use lru::LruCache;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::{AccountPage, AccountRecord, Reading, SecretVault, Stored, VaultError};
+use super::{AccountPage, AccountRecord, Change, Filter, Reading, SecretVault, Stored, VaultError};
 
 /// How long the vault is waited for where what was read before would do.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -80,7 +80,7 @@ struct Kept {
 }
 
 struct Entry {
-    account: Arc<TotpAccount>,
+    reading: Arc<Reading>,
     read_at: Instant,
 }
 
@@ -92,7 +92,7 @@ struct Counters {
     stale: AtomicU64,
 }
 
-type Flight = BoxFuture<'static, Result<Arc<TotpAccount>, Arc<VaultError>>>;
+type Flight = BoxFuture<'static, Result<Arc<Reading>, Arc<VaultError>>>;
 
 /// The error of a read that several waited for.
 #[derive(Debug, Error)]
@@ -149,17 +149,17 @@ impl CachedVault {
     }
 
     /// The account if it is kept, and for how long it has been.
-    fn look(&self, id: &EnrollmentId) -> Option<(Arc<TotpAccount>, Duration)> {
+    fn look(&self, id: &EnrollmentId) -> Option<(Arc<Reading>, Duration)> {
         let mut kept = self.kept();
         if kept.swept.elapsed() > self.age {
             kept.sweep(self.age + self.stale);
         }
         let entry = kept.accounts.get(id)?;
-        Some((Arc::clone(&entry.account), entry.read_at.elapsed()))
+        Some((Arc::clone(&entry.reading), entry.read_at.elapsed()))
     }
 
     /// What may be served while the vault does not answer.
-    fn stand_in(&self, id: &EnrollmentId) -> Option<(Arc<TotpAccount>, Duration)> {
+    fn stand_in(&self, id: &EnrollmentId) -> Option<(Arc<Reading>, Duration)> {
         self.look(id)
             .filter(|(_, age)| *age < self.age + self.stale)
     }
@@ -177,7 +177,7 @@ impl CachedVault {
     }
 
     /// Reads from the vault, together with whoever asks for the same.
-    async fn fetch(&self, id: &EnrollmentId) -> Result<Arc<TotpAccount>, VaultError> {
+    async fn fetch(&self, id: &EnrollmentId) -> Result<Arc<Reading>, VaultError> {
         let epoch = self.kept().epoch;
         let (flight, first) = self.board(id);
         if first {
@@ -198,18 +198,18 @@ impl CachedVault {
             }
         }
         match landed {
-            Ok(account) => {
+            Ok(reading) => {
                 let mut kept = self.kept();
                 if kept.epoch == epoch {
                     kept.accounts.put(
                         id.clone(),
                         Entry {
-                            account: Arc::clone(&account),
+                            reading: Arc::clone(&reading),
                             read_at: Instant::now(),
                         },
                     );
                 }
-                Ok(account)
+                Ok(reading)
             }
             Err(error) => {
                 if matches!(*error, VaultError::NotFound | VaultError::Deleted) {
@@ -229,12 +229,26 @@ impl CachedVault {
             return (flight, false);
         }
         let (vault, wanted) = (Arc::clone(&self.vault), id.clone());
-        let flight = async move { vault.read(&wanted).await.map(Arc::new).map_err(Arc::new) };
+        let flight = async move {
+            let read = vault.read_for_code(&wanted).await;
+            read.map(Arc::new).map_err(Arc::new)
+        };
         let flight = flight.boxed().shared();
         if let Some(weak) = flight.downgrade() {
             flights.insert(id.clone(), weak);
         }
         (flight, true)
+    }
+
+    /// What is kept, or else what the vault has.
+    async fn fresh(&self, id: &EnrollmentId) -> Result<Arc<Reading>, VaultError> {
+        if let Some((reading, age)) = self.look(id)
+            && age < self.age
+        {
+            self.counters.hits.fetch_add(1, Ordering::Relaxed);
+            return Ok(reading);
+        }
+        self.fetch(id).await
     }
 
     async fn changing<T>(
@@ -270,6 +284,7 @@ fn repeat(error: Arc<VaultError>) -> VaultError {
         VaultError::NotFound => VaultError::NotFound,
         VaultError::Deleted => VaultError::Deleted,
         VaultError::Conflict => VaultError::Conflict,
+        VaultError::Full { reason } => VaultError::Full { reason },
         VaultError::InvalidCursor => VaultError::InvalidCursor,
         VaultError::Corrupt { reason } => VaultError::Corrupt { reason },
         VaultError::Denied { reason } => VaultError::Denied {
@@ -286,23 +301,22 @@ fn repeat(error: Arc<VaultError>) -> VaultError {
 
 #[async_trait]
 impl SecretVault for CachedVault {
-    async fn store(&self, id: &EnrollmentId, account: &TotpAccount) -> Result<Stored, VaultError> {
-        self.changing(id, self.vault.store(id, account)).await
+    async fn store_for(
+        &self,
+        id: &EnrollmentId,
+        account: &TotpAccount,
+        pending_for: Option<&CallerId>,
+    ) -> Result<Stored, VaultError> {
+        self.changing(id, self.vault.store_for(id, account, pending_for))
+            .await
     }
 
     async fn read(&self, id: &EnrollmentId) -> Result<TotpAccount, VaultError> {
-        if let Some((account, age)) = self.look(id)
-            && age < self.age
-        {
-            self.counters.hits.fetch_add(1, Ordering::Relaxed);
-            return Ok(TotpAccount::clone(&account));
-        }
-        let account = self.fetch(id).await?;
-        Ok(TotpAccount::clone(&account))
+        Ok(self.fresh(id).await?.account.clone())
     }
 
     async fn read_for_code(&self, id: &EnrollmentId) -> Result<Reading, VaultError> {
-        let fresh = self.read(id);
+        let fresh = self.fresh(id);
         let read = if self.stand_in(id).is_some() {
             match tokio::time::timeout(PATIENCE, fresh).await {
                 Ok(read) => read,
@@ -314,17 +328,14 @@ impl SecretVault for CachedVault {
             fresh.await
         };
         match read {
-            Ok(account) => Ok(Reading {
-                account,
-                stale: None,
-            }),
+            Ok(reading) => Ok(Reading::clone(&reading)),
             Err(error @ VaultError::Unavailable { .. }) => {
                 // Looked at once more: it may have been changed in the meantime.
-                let (account, age) = self.stand_in(id).ok_or(error)?;
+                let (reading, age) = self.stand_in(id).ok_or(error)?;
                 self.counters.stale.fetch_add(1, Ordering::Relaxed);
                 Ok(Reading {
-                    account: TotpAccount::clone(&account),
                     stale: Some(age),
+                    ..Reading::clone(&reading)
                 })
             }
             Err(error) => Err(error),
@@ -335,21 +346,21 @@ impl SecretVault for CachedVault {
         self.vault.describe(id).await
     }
 
-    async fn list(
+    async fn list_by(
         &self,
-        search: Option<&str>,
+        filter: &Filter,
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<AccountPage, VaultError> {
-        self.vault.list(search, cursor, limit).await
+        self.vault.list_by(filter, cursor, limit).await
     }
 
-    async fn rename(
+    async fn change(
         &self,
         id: &EnrollmentId,
-        labels: &Labels,
+        change: &Change,
     ) -> Result<AccountRecord, VaultError> {
-        self.changing(id, self.vault.rename(id, labels)).await
+        self.changing(id, self.vault.change(id, change)).await
     }
 
     async fn delete(&self, id: &EnrollmentId) -> Result<(), VaultError> {

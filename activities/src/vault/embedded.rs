@@ -13,9 +13,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use countersign_enrollment::account::{
-    AccountPreview, Algorithm, CodeParameters, Labels, TotpAccount, TotpSecret,
+    AccountPreview, Algorithm, CodeParameters, TotpAccount, TotpSecret,
 };
-use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::filing::Filing;
+use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension as _, Row, Transaction, TransactionBehavior, params,
 };
@@ -26,7 +27,9 @@ use super::crypter::{Crypter, CrypterError, Encrypted};
 use super::key_file::{self, KeyFileError};
 use super::order::{self, Place};
 use super::schema::{self, Opened};
-use super::{AccountPage, AccountRecord, MAX_PAGE, SecretVault, Stored, VaultError};
+use super::{
+    AccountPage, AccountRecord, Change, Filter, MAX_PAGE, Reading, SecretVault, Stored, VaultError,
+};
 
 const DATABASE: &str = "vault.sqlite3";
 const KEY_FILE: &str = "vault.key";
@@ -173,8 +176,14 @@ impl EmbeddedVault {
 
 #[async_trait]
 impl SecretVault for EmbeddedVault {
-    async fn store(&self, id: &EnrollmentId, account: &TotpAccount) -> Result<Stored, VaultError> {
+    async fn store_for(
+        &self,
+        id: &EnrollmentId,
+        account: &TotpAccount,
+        pending_for: Option<&CallerId>,
+    ) -> Result<Stored, VaultError> {
         let (id, account, crypter) = (id.clone(), account.clone(), Arc::clone(&self.crypter));
+        let pending_for = pending_for.cloned();
         self.write(move |transaction| {
             if let Some(row) = find(transaction, &id)? {
                 if row.record.deleted_at.is_some() {
@@ -192,20 +201,24 @@ impl SecretVault for EmbeddedVault {
             if is_purged(transaction, &id)? {
                 return Err(VaultError::Deleted);
             }
-            insert(transaction, &id, &account, &crypter)?;
+            insert(transaction, &id, &account, pending_for.as_ref(), &crypter)?;
             Ok(Stored::Created)
         })
         .await
     }
 
-    async fn read(&self, id: &EnrollmentId) -> Result<TotpAccount, VaultError> {
+    async fn read_for_code(&self, id: &EnrollmentId) -> Result<Reading, VaultError> {
         let (id, crypter) = (id.clone(), Arc::clone(&self.crypter));
         self.look(move |connection| {
             let row = find(connection, &id)?.ok_or(VaultError::NotFound)?;
             if row.record.deleted_at.is_some() {
                 return Err(VaultError::Deleted);
             }
-            row.account(&crypter)
+            Ok(Reading {
+                account: row.account(&crypter)?,
+                pending_for: row.record.pending_for,
+                stale: None,
+            })
         })
         .await
     }
@@ -219,35 +232,42 @@ impl SecretVault for EmbeddedVault {
         .await
     }
 
-    async fn list(
+    async fn list_by(
         &self,
-        search: Option<&str>,
+        filter: &Filter,
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<AccountPage, VaultError> {
-        let search = search.unwrap_or_default().to_lowercase();
+        let filter = filter.clone();
         let after = cursor.map(Place::from_cursor).transpose()?;
         let limit = limit.clamp(1, MAX_PAGE);
-        self.look(move |connection| page(connection, &search, after, limit))
+        self.look(move |connection| page(connection, &filter, after, limit))
             .await
     }
 
-    async fn rename(
+    async fn change(
         &self,
         id: &EnrollmentId,
-        labels: &Labels,
+        change: &Change,
     ) -> Result<AccountRecord, VaultError> {
-        let (id, labels) = (id.clone(), labels.clone());
+        let (id, change) = (id.clone(), change.clone());
         self.write(move |transaction| {
             let row = find(transaction, &id)?.ok_or(VaultError::NotFound)?;
             if row.record.deleted_at.is_some() {
                 return Err(VaultError::Deleted);
             }
+            let labels = match change.labels {
+                Some(labels) => labels,
+                None => row.record.preview.labels().map_err(|_| spoilt_column())?,
+            };
+            let filing = change.filing.unwrap_or(row.record.filing);
+            let pending_for = row.record.pending_for.filter(|_| !change.proved);
             let (issuer_key, name_key) = order::keys(labels.issuer(), labels.account_name());
             transaction
                 .prepare_cached(
                     "UPDATE accounts SET issuer = ?2, account_name = ?3, issuer_key = ?4,
-                     name_key = ?5, updated_at = ?6, label_issuer = ?7 WHERE id = ?1",
+                     name_key = ?5, updated_at = ?6, label_issuer = ?7, group_name = ?8,
+                     tags = ?9, pending_for = ?10 WHERE id = ?1",
                 )
                 .and_then(|mut statement| {
                     statement.execute(params![
@@ -258,6 +278,9 @@ impl SecretVault for EmbeddedVault {
                         name_key,
                         Utc::now().timestamp_micros(),
                         labels.label_issuer(),
+                        filing.group(),
+                        filing.joined_tags(),
+                        pending_for.as_ref().map(CallerId::as_str),
                     ])
                 })
                 .map_err(from_sqlite)?;
@@ -347,6 +370,7 @@ fn insert(
     transaction: &Transaction<'_>,
     id: &EnrollmentId,
     account: &TotpAccount,
+    pending_for: Option<&CallerId>,
     crypter: &Crypter,
 ) -> Result<(), VaultError> {
     let parameters = account.parameters();
@@ -358,8 +382,9 @@ fn insert(
     transaction
         .prepare_cached(
             "INSERT INTO accounts (id, issuer, account_name, issuer_key, name_key, algorithm,
-             digits, period, key_id, nonce, ciphertext, created_at, updated_at, label_issuer)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13)",
+             digits, period, key_id, nonce, ciphertext, created_at, updated_at, label_issuer,
+             pending_for)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?14)",
         )
         .and_then(|mut statement| {
             statement.execute(params![
@@ -376,6 +401,7 @@ fn insert(
                 encrypted.ciphertext,
                 now,
                 account.labels().label_issuer(),
+                pending_for.map(CallerId::as_str),
             ])
         })
         .map_err(from_sqlite)?;
@@ -383,7 +409,8 @@ fn insert(
 }
 
 const COLUMNS: &str = "id, issuer, account_name, algorithm, digits, period, created_at, \
-                       updated_at, deleted_at, key_id, nonce, ciphertext, label_issuer";
+                       updated_at, deleted_at, key_id, nonce, ciphertext, label_issuer, \
+                       group_name, tags, pending_for";
 
 fn find(connection: &Connection, id: &EnrollmentId) -> Result<Option<AccountRow>, VaultError> {
     connection
@@ -398,9 +425,7 @@ fn find(connection: &Connection, id: &EnrollmentId) -> Result<Option<AccountRow>
 }
 
 fn read_row(row: &Row<'_>) -> Result<AccountRow, VaultError> {
-    let corrupt = || VaultError::Corrupt {
-        reason: "a column holds what it never should",
-    };
+    let corrupt = spoilt_column;
     let moment = |micros: i64| DateTime::from_timestamp_micros(micros).ok_or_else(corrupt);
     let id: String = row.get(0).map_err(from_sqlite)?;
     let algorithm: String = row.get(3).map_err(from_sqlite)?;
@@ -409,6 +434,9 @@ fn read_row(row: &Row<'_>) -> Result<AccountRow, VaultError> {
         .find(|known| known.as_str() == algorithm)
         .ok_or_else(corrupt)?;
     let deleted_at: Option<i64> = row.get(8).map_err(from_sqlite)?;
+    let group: Option<String> = row.get(13).map_err(from_sqlite)?;
+    let tags: String = row.get(14).map_err(from_sqlite)?;
+    let pending_for: Option<String> = row.get(15).map_err(from_sqlite)?;
     Ok(AccountRow {
         record: AccountRecord {
             id: id.parse().map_err(|_| corrupt())?,
@@ -420,6 +448,10 @@ fn read_row(row: &Row<'_>) -> Result<AccountRow, VaultError> {
                 digits: row.get(4).map_err(from_sqlite)?,
                 period: row.get(5).map_err(from_sqlite)?,
             },
+            filing: Filing::read(group.as_deref(), &tags),
+            pending_for: pending_for
+                .map(|name| name.parse().map_err(|_| corrupt()))
+                .transpose()?,
             created_at: moment(row.get(6).map_err(from_sqlite)?)?,
             updated_at: moment(row.get(7).map_err(from_sqlite)?)?,
             deleted_at: deleted_at.map(moment).transpose()?,
@@ -474,7 +506,7 @@ fn key_ids(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
 
 fn page(
     connection: &Connection,
-    search: &str,
+    filter: &Filter,
     after: Option<Place>,
     limit: usize,
 ) -> Result<AccountPage, VaultError> {
@@ -489,25 +521,29 @@ fn page(
             "SELECT {COLUMNS} FROM accounts
              WHERE deleted_at IS NULL AND (issuer_key, name_key, id) > (?1, ?2, ?3)
                AND (?4 = '' OR instr(issuer_key, ?4) > 0 OR instr(name_key, ?4) > 0)
-             ORDER BY issuer_key, name_key, id LIMIT ?5"
+             ORDER BY issuer_key, name_key, id"
         ))
         .map_err(from_sqlite)?;
-    // One more than fits tells whether there is another page.
-    let wanted = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let search = filter.search.as_deref().unwrap_or_default().to_lowercase();
     let rows = statement
         .query_map(
-            params![after.issuer_key, after.name_key, after.id, search, wanted],
+            params![after.issuer_key, after.name_key, after.id, search],
             |row| Ok(read_row(row)),
         )
         .map_err(from_sqlite)?;
     let mut accounts = Vec::with_capacity(limit);
     let mut more = false;
+    // Rows are made as they are asked for, in the index's order: no more than needed.
     for row in rows {
+        let record = row.map_err(from_sqlite)??.record;
+        if !filter.lets_through(&record) {
+            continue;
+        }
         if accounts.len() == limit {
             more = true;
             break;
         }
-        accounts.push(row.map_err(from_sqlite)??.record);
+        accounts.push(record);
     }
     Ok(AccountPage {
         next: accounts
@@ -532,6 +568,12 @@ async fn blocking<T: Send + 'static>(
         })
 }
 
+const fn spoilt_column() -> VaultError {
+    VaultError::Corrupt {
+        reason: "a column holds what it never should",
+    }
+}
+
 /// What an error of SQLite means to somebody who uses the vault.
 fn from_sqlite(error: rusqlite::Error) -> VaultError {
     match error.sqlite_error_code() {
@@ -548,9 +590,7 @@ fn from_sqlite(error: rusqlite::Error) -> VaultError {
                 | rusqlite::Error::InvalidColumnType(..)
         ) =>
         {
-            VaultError::Corrupt {
-                reason: "a column holds what it never should",
-            }
+            spoilt_column()
         }
         _ => VaultError::Unavailable {
             source: Box::new(error),

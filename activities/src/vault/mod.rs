@@ -13,7 +13,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use countersign_enrollment::account::{AccountPreview, Labels, TotpAccount};
-use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::filing::Filing;
+use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use thiserror::Error;
 
 pub use cached::{CacheCounts, CacheSettings, CachedVault};
@@ -32,16 +33,31 @@ pub const MAX_PAGE: usize = 500;
 /// Cancel safety: a call whose future is dropped may still be carried out.
 #[async_trait]
 pub trait SecretVault: Send + Sync {
-    /// Keeps `account` under `id`. Once it has returned, exactly this secret is there.
+    /// Keeps `account` under `id`. Once it has returned, exactly this secret is there;
+    /// with `pending_for`, it is noted that this caller has to prove it first.
     ///
     /// Storing the same secret with the same parameters again changes nothing, whatever
-    /// the account is called by now, and tells so.
+    /// the account is called and whether it is proved by now, and tells so.
     ///
     /// # Errors
     ///
     /// [`VaultError::Conflict`] when another secret, or other parameters, are kept under
     /// `id`; they stay. [`VaultError::Deleted`] when the account was deleted or purged.
-    async fn store(&self, id: &EnrollmentId, account: &TotpAccount) -> Result<Stored, VaultError>;
+    async fn store_for(
+        &self,
+        id: &EnrollmentId,
+        account: &TotpAccount,
+        pending_for: Option<&CallerId>,
+    ) -> Result<Stored, VaultError>;
+
+    /// As [`SecretVault::store_for`], for an account that is in use at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`SecretVault::store_for`].
+    async fn store(&self, id: &EnrollmentId, account: &TotpAccount) -> Result<Stored, VaultError> {
+        self.store_for(id, account, None).await
+    }
 
     /// The account with its secret. Needs no permission to list.
     ///
@@ -50,21 +66,18 @@ pub trait SecretVault: Send + Sync {
     /// [`VaultError::NotFound`] when there never was one or it was purged,
     /// [`VaultError::Deleted`] when it was deleted and can be recovered,
     /// [`VaultError::Corrupt`] when what is kept is not what was stored.
-    async fn read(&self, id: &EnrollmentId) -> Result<TotpAccount, VaultError>;
+    async fn read(&self, id: &EnrollmentId) -> Result<TotpAccount, VaultError> {
+        Ok(self.read_for_code(id).await?.account)
+    }
 
-    /// As [`SecretVault::read`], to make a code now. A vault with a cache may give what it
-    /// had before it became unreachable, and then says so.
+    /// As [`SecretVault::read`], to make a code now, and whether that may be given out. A
+    /// vault with a cache may give what it had before it became unreachable, and then
+    /// says so.
     ///
     /// # Errors
     ///
     /// As [`SecretVault::read`].
-    async fn read_for_code(&self, id: &EnrollmentId) -> Result<Reading, VaultError> {
-        let account = self.read(id).await?;
-        Ok(Reading {
-            account,
-            stale: None,
-        })
-    }
+    async fn read_for_code(&self, id: &EnrollmentId) -> Result<Reading, VaultError>;
 
     /// What is known of the account without its secret; also of a deleted one.
     ///
@@ -75,26 +88,61 @@ pub trait SecretVault: Send + Sync {
 
     /// A page of at most `limit` accounts (1 to [`MAX_PAGE`]; more is taken as that),
     /// deleted ones left out, by issuer and then account name, without regard to case.
-    /// With `search`, only those whose issuer or account name contains it, in any case.
-    /// `cursor` is the `next` of the page before.
+    /// Only those that `filter` lets through. `cursor` is the `next` of the page before.
     ///
     /// # Errors
     ///
     /// [`VaultError::InvalidCursor`] when `cursor` was no page's `next`.
+    async fn list_by(
+        &self,
+        filter: &Filter,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<AccountPage, VaultError>;
+
+    /// As [`SecretVault::list_by`], with `search` as the only filter.
+    ///
+    /// # Errors
+    ///
+    /// As [`SecretVault::list_by`].
     async fn list(
         &self,
         search: Option<&str>,
         cursor: Option<&str>,
         limit: usize,
-    ) -> Result<AccountPage, VaultError>;
+    ) -> Result<AccountPage, VaultError> {
+        let filter = Filter {
+            search: search.map(str::to_owned),
+            ..Filter::default()
+        };
+        self.list_by(&filter, cursor, limit).await
+    }
 
-    /// Calls the account something else. Its codes stay the same.
+    /// Changes what is known of the account, all of it at once. Its codes stay the same.
     ///
     /// # Errors
     ///
-    /// As [`SecretVault::read`].
-    async fn rename(&self, id: &EnrollmentId, labels: &Labels)
+    /// As [`SecretVault::read`], and [`VaultError::Full`] when the vault has no room for
+    /// the account's group and tags.
+    async fn change(&self, id: &EnrollmentId, change: &Change)
     -> Result<AccountRecord, VaultError>;
+
+    /// Calls the account something else.
+    ///
+    /// # Errors
+    ///
+    /// As [`SecretVault::change`].
+    async fn rename(
+        &self,
+        id: &EnrollmentId,
+        labels: &Labels,
+    ) -> Result<AccountRecord, VaultError> {
+        let change = Change {
+            labels: Some(labels.clone()),
+            ..Change::default()
+        };
+        self.change(id, &change).await
+    }
 
     /// Takes the account out of use: it is not read or listed any more, and can be
     /// recovered. Deleting a deleted one changes nothing.
@@ -135,8 +183,33 @@ pub trait SecretVault: Send + Sync {
 pub struct Reading {
     /// The account with its secret.
     pub account: TotpAccount,
+    /// Who has to prove the account before anybody else gets its codes, if it is not
+    /// proved yet.
+    pub pending_for: Option<CallerId>,
     /// How long ago this was read, if the vault could not be asked now.
     pub stale: Option<Duration>,
+}
+
+/// Which accounts to list. What is not said lets everything through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Part of the issuer or account name, in any case.
+    pub search: Option<String>,
+    /// The group, in any case.
+    pub group: Option<String>,
+    /// A tag, in any case.
+    pub tag: Option<String>,
+}
+
+/// What to change about an account. What is not said stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// What it is called.
+    pub labels: Option<Labels>,
+    /// Where it belongs.
+    pub filing: Option<Filing>,
+    /// Whether it is proved now.
+    pub proved: bool,
 }
 
 /// What storing has changed.
@@ -155,9 +228,13 @@ pub struct AccountRecord {
     pub id: EnrollmentId,
     /// What it is called and how its codes look.
     pub preview: AccountPreview,
+    /// Where it belongs.
+    pub filing: Filing,
+    /// Who has to prove it, if it is not proved yet.
+    pub pending_for: Option<CallerId>,
     /// When it was stored.
     pub created_at: DateTime<Utc>,
-    /// When it was last renamed, deleted or recovered, or stored.
+    /// When it was last changed, deleted or recovered, or stored.
     pub updated_at: DateTime<Utc>,
     /// When it was deleted, if it was.
     pub deleted_at: Option<DateTime<Utc>>,
@@ -184,6 +261,12 @@ pub enum VaultError {
     /// What is there contradicts what was asked for.
     #[error("the vault already keeps something else under this id")]
     Conflict,
+    /// The vault keeps only so much about an account.
+    #[error("the vault has no room for that: {reason}")]
+    Full {
+        /// What the bound is.
+        reason: &'static str,
+    },
     /// The text is not a cursor of this vault.
     #[error("the cursor is not one that this vault gave out; begin with the first page")]
     InvalidCursor,

@@ -1,9 +1,8 @@
 //! The order of a vault's list, its cursors and its search: the same in every vault.
 
-use countersign_enrollment::account::AccountPreview;
 use data_encoding::BASE64URL_NOPAD;
 
-use super::{AccountPage, AccountRecord, MAX_PAGE, VaultError};
+use super::{AccountPage, AccountRecord, Filter, MAX_PAGE, VaultError};
 
 /// A place in the list's order: by issuer, then account name, then id, labels without
 /// regard to case.
@@ -75,16 +74,15 @@ pub fn keys(issuer: Option<&str>, account_name: &str) -> (String, String) {
 /// [`VaultError::InvalidCursor`] when `cursor` was no page's `next`.
 pub fn page(
     records: &[AccountRecord],
-    search: Option<&str>,
+    filter: &Filter,
     cursor: Option<&str>,
     limit: usize,
 ) -> Result<AccountPage, VaultError> {
     let after = cursor.map(Place::from_cursor).transpose()?;
-    let search = search.unwrap_or_default().to_lowercase();
     let limit = limit.clamp(1, MAX_PAGE);
     let mut found = records
         .iter()
-        .filter(|record| matches(&record.preview, &search))
+        .filter(|record| filter.lets_through(record))
         .filter(|record| {
             after
                 .as_ref()
@@ -101,10 +99,27 @@ pub fn page(
     })
 }
 
-fn matches(preview: &AccountPreview, search: &str) -> bool {
-    if search.is_empty() {
-        return true;
+impl Filter {
+    /// Whether an account is among those to list.
+    #[must_use]
+    pub fn lets_through(&self, record: &AccountRecord) -> bool {
+        let AccountRecord {
+            preview, filing, ..
+        } = record;
+        self.finds(preview.issuer.as_deref(), &preview.account_name)
+            && self
+                .group
+                .as_deref()
+                .is_none_or(|group| filing.is_in(group))
+            && self.tag.as_deref().is_none_or(|tag| filing.has(tag))
     }
-    let (issuer_key, name_key) = keys(preview.issuer.as_deref(), &preview.account_name);
-    issuer_key.contains(search) || name_key.contains(search)
+
+    fn finds(&self, issuer: Option<&str>, account_name: &str) -> bool {
+        let search = self.search.as_deref().unwrap_or_default().to_lowercase();
+        if search.is_empty() {
+            return true;
+        }
+        let (issuer_key, name_key) = keys(issuer, account_name);
+        issuer_key.contains(&search) || name_key.contains(&search)
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 /// The version of the tables below. Kept in the file's `user_version`.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 /// Marks the file as ours: "CSVT".
 const APPLICATION_ID: i64 = 0x4353_5654;
 /// How long to wait for another process that writes.
@@ -36,7 +36,12 @@ CREATE TABLE accounts (
     -- Microseconds of Unix time.
     created_at   INTEGER NOT NULL,
     updated_at   INTEGER NOT NULL,
-    deleted_at   INTEGER
+    deleted_at   INTEGER,
+    group_name   TEXT,
+    -- Separated by commas.
+    tags         TEXT NOT NULL DEFAULT '',
+    -- Who has to prove the account before it is in use.
+    pending_for  TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX accounts_in_order ON accounts (issuer_key, name_key, id) WHERE deleted_at IS NULL;
 -- Ids that are not used again.
@@ -46,8 +51,14 @@ CREATE TABLE purged (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// From the tables of version 1 to those above.
+/// From the tables of version 1 to those of version 2.
 const FROM_1: &str = "ALTER TABLE accounts ADD COLUMN label_issuer TEXT;";
+/// From there to those above.
+const FROM_2: &str = "
+ALTER TABLE accounts ADD COLUMN group_name TEXT;
+ALTER TABLE accounts ADD COLUMN tags TEXT NOT NULL DEFAULT '';
+ALTER TABLE accounts ADD COLUMN pending_for TEXT;
+";
 
 /// What a file is, once it is open.
 pub(super) enum Opened {
@@ -94,7 +105,11 @@ pub(super) fn open(path: &Path) -> Result<Opened, rusqlite::Error> {
             transaction.execute_batch(TABLES)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         }
-        1 => transaction.execute_batch(FROM_1)?,
+        1 => {
+            transaction.execute_batch(FROM_1)?;
+            transaction.execute_batch(FROM_2)?;
+        }
+        2 => transaction.execute_batch(FROM_2)?,
         _ => {}
     }
     transaction.pragma_update(None, "user_version", VERSION)?;
@@ -132,35 +147,51 @@ fn write_ahead(connection: &Connection) -> Result<(), rusqlite::Error> {
 mod tests {
     use super::*;
 
+    /// The columns that came with a version, as they stand in today's tables.
+    const SINCE_2: &str = "    label_issuer TEXT,\n";
+    const SINCE_3: &str = ",
+    group_name   TEXT,
+    -- Separated by commas.
+    tags         TEXT NOT NULL DEFAULT '',
+    -- Who has to prove the account before it is in use.
+    pending_for  TEXT";
+
     #[test]
-    fn a_file_of_the_first_version_gets_todays_tables() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("vault.sqlite3");
-        let old = Connection::open(&path).unwrap();
-        let tables = TABLES.replace("    label_issuer TEXT,\n", "");
-        assert_ne!(tables, TABLES);
-        old.execute_batch(&tables).unwrap();
-        old.pragma_update(None, "application_id", APPLICATION_ID)
-            .unwrap();
-        old.pragma_update(None, "user_version", 1).unwrap();
-        old.execute_batch(
-            "INSERT INTO accounts VALUES
-             ('a', 'Ex', 'x', 'ex', 'x', 'SHA1', 6, 30, 'k', x'', x'', 1, 1, NULL)",
-        )
-        .unwrap();
-        drop(old);
-        // Twice: the second finds today's.
-        for _ in 0..2 {
-            let Opened::Ready(connection) = open(&path).unwrap() else {
-                panic!("it is ours");
-            };
-            let kept: (String, Option<String>) = connection
-                .query_row("SELECT id, label_issuer FROM accounts", [], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })
+    fn a_file_of_an_earlier_version_gets_todays_tables() {
+        for (number, missing) in [(1, &[SINCE_2, SINCE_3][..]), (2, &[SINCE_3])] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("vault.sqlite3");
+            let old = Connection::open(&path).unwrap();
+            let tables = missing.iter().fold(TABLES.to_owned(), |tables, columns| {
+                assert!(tables.contains(columns), "{columns}");
+                tables.replace(columns, "")
+            });
+            old.execute_batch(&tables).unwrap();
+            old.pragma_update(None, "application_id", APPLICATION_ID)
                 .unwrap();
-            assert_eq!(kept, ("a".to_owned(), None));
-            assert_eq!(version(&connection).unwrap(), VERSION);
+            old.pragma_update(None, "user_version", number).unwrap();
+            old.execute_batch(
+                "INSERT INTO accounts (id, issuer, account_name, issuer_key, name_key, algorithm,
+                 digits, period, key_id, nonce, ciphertext, created_at, updated_at)
+                 VALUES ('a', 'Ex', 'x', 'ex', 'x', 'SHA1', 6, 30, 'k', x'', x'', 1, 1)",
+            )
+            .unwrap();
+            drop(old);
+            // Twice: the second finds today's.
+            for _ in 0..2 {
+                let Opened::Ready(connection) = open(&path).unwrap() else {
+                    panic!("it is ours");
+                };
+                let kept: (String, Option<String>, String, Option<String>) = connection
+                    .query_row(
+                        "SELECT id, label_issuer, tags, pending_for FROM accounts",
+                        [],
+                        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+                    )
+                    .unwrap();
+                assert_eq!(kept, ("a".to_owned(), None, String::new(), None));
+                assert_eq!(version(&connection).unwrap(), VERSION);
+            }
         }
     }
 }

@@ -3,9 +3,10 @@
 
 #![allow(dead_code, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-use countersign_activities::vault::{SecretVault, Stored, VaultError};
+use countersign_activities::vault::{Change, Filter, SecretVault, Stored, VaultError};
 use countersign_enrollment::account::{Labels, TotpAccount};
-use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::filing::Filing;
+use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::otpauth;
 
 /// An account called `issuer:name`.
@@ -25,6 +26,8 @@ pub(crate) async fn keeps(vault: &dyn SecretVault) {
     deleting_can_be_undone(vault).await;
     purging_is_for_ever(vault).await;
     lists_are_ordered_paged_and_searched(vault).await;
+    accounts_are_filed_and_found_by_group_and_tag(vault).await;
+    an_account_is_pending_until_it_is_proved(vault).await;
     vault.check().await.unwrap();
 }
 
@@ -37,6 +40,7 @@ async fn storing_twice_stores_once(vault: &dyn SecretVault) {
     assert_eq!(vault.read(&id).await.unwrap(), kept);
     let reading = vault.read_for_code(&id).await.unwrap();
     assert_eq!((reading.account, reading.stale), (kept.clone(), None));
+    assert_eq!(reading.pending_for, None);
     let record = vault.describe(&id).await.unwrap();
     assert_eq!((record.id.clone(), record.preview), (id, kept.preview()));
     assert_eq!(record.deleted_at, None);
@@ -169,4 +173,107 @@ async fn lists_are_ordered_paged_and_searched(vault: &dyn SecretVault) {
     assert_eq!(page.next, None);
     let wrong = vault.list(None, Some("no cursor"), 1).await;
     assert!(matches!(wrong, Err(VaultError::InvalidCursor)), "{wrong:?}");
+}
+
+async fn accounts_are_filed_and_found_by_group_and_tag(vault: &dyn SecretVault) {
+    let mark = EnrollmentId::random().to_string().replace("totp-", "g");
+    let mut ids = Vec::new();
+    for (name, group, tags) in [
+        ("a", Some(mark.as_str()), &["red", "blue"][..]),
+        ("b", Some(mark.as_str()), &["red"]),
+        ("c", None, &["Red"]),
+        ("d", None, &[]),
+    ] {
+        let id = EnrollmentId::random();
+        let account = account(&mark, name, SECRET);
+        vault.store(&id, &account).await.unwrap();
+        let before = vault.describe(&id).await.unwrap();
+        assert_eq!(
+            (before.filing, before.pending_for),
+            (Filing::default(), None)
+        );
+        let filing = Filing::new(group, tags).unwrap();
+        let change = Change {
+            filing: Some(filing.clone()),
+            ..Change::default()
+        };
+        let record = vault.change(&id, &change).await.unwrap();
+        assert_eq!(
+            (&record.filing, record.preview),
+            (&filing, account.preview())
+        );
+        ids.push(id);
+    }
+    let labels = Labels::new(Some(&mark), "renamed").unwrap();
+    let renamed = vault.rename(&ids[0], &labels).await.unwrap();
+    assert_eq!(renamed.filing.tags(), ["blue", "red"]);
+
+    let found = async |group: Option<&str>, tag: Option<&str>| {
+        let filter = Filter {
+            search: Some(mark.clone()),
+            group: group.map(str::to_owned),
+            tag: tag.map(str::to_owned),
+        };
+        let mut names = Vec::new();
+        let mut cursor = None;
+        loop {
+            let page = vault.list_by(&filter, cursor.as_deref(), 1).await.unwrap();
+            names.extend(page.accounts.into_iter().map(|a| a.preview.account_name));
+            cursor = page.next;
+            if cursor.is_none() {
+                return names;
+            }
+        }
+    };
+    assert_eq!(found(None, None).await, ["b", "c", "d", "renamed"]);
+    assert_eq!(found(None, Some("RED")).await, ["b", "c", "renamed"]);
+    assert_eq!(
+        found(Some(&mark.to_uppercase()), None).await,
+        ["b", "renamed"]
+    );
+    assert_eq!(found(Some(&mark), Some("blue")).await, ["renamed"]);
+    assert_eq!(found(Some("another"), None).await, [""; 0]);
+
+    let emptied = Change {
+        filing: Some(Filing::default()),
+        ..Change::default()
+    };
+    let record = vault.change(&ids[0], &emptied).await.unwrap();
+    assert_eq!(record.filing, Filing::default());
+    assert_eq!(record.preview.account_name, "renamed");
+}
+
+async fn an_account_is_pending_until_it_is_proved(vault: &dyn SecretVault) {
+    let id = EnrollmentId::random();
+    let kept = account("ACME", "pending", SECRET);
+    let asked: CallerId = "ann".parse().unwrap();
+    let stored = vault.store_for(&id, &kept, Some(&asked)).await.unwrap();
+    assert_eq!(stored, Stored::Created);
+    let pending = async || {
+        let described = vault.describe(&id).await.unwrap().pending_for;
+        let reading = vault.read_for_code(&id).await.unwrap();
+        assert_eq!(
+            (&reading.pending_for, &reading.account),
+            (&described, &kept)
+        );
+        described
+    };
+    assert_eq!(pending().await, Some(asked.clone()));
+    // Another change, or another try to store it, proves nothing.
+    vault.rename(&id, kept.labels()).await.unwrap();
+    vault.store(&id, &kept).await.unwrap();
+    assert_eq!(pending().await, Some(asked.clone()));
+    vault.delete(&id).await.unwrap();
+    vault.recover(&id).await.unwrap();
+    assert_eq!(pending().await, Some(asked.clone()));
+
+    let proved = Change {
+        proved: true,
+        ..Change::default()
+    };
+    assert_eq!(vault.change(&id, &proved).await.unwrap().pending_for, None);
+    assert_eq!(pending().await, None);
+    // A retry of the activity comes too late to undo that.
+    let again = vault.store_for(&id, &kept, Some(&asked)).await.unwrap();
+    assert_eq!((again, pending().await), (Stored::AlreadyThere, None));
 }

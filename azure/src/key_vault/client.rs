@@ -48,7 +48,7 @@ const SET: Operation = Operation {
     action: "Microsoft.KeyVault/vaults/secrets/setSecret/action",
 };
 const UPDATE: Operation = Operation {
-    name: "rename a secret",
+    name: "change a secret",
     action: "Microsoft.KeyVault/vaults/secrets/update/action",
 };
 const DELETE: Operation = Operation {

@@ -8,11 +8,12 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use countersign_activities::vault::{AccountRecord, VaultError};
+use countersign_activities::vault::{AccountRecord, Change, VaultError};
 use countersign_enrollment::account::{
     AccountPreview, Algorithm, CodeParameters, Labels, TotpAccount, TotpSecret,
 };
-use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::filing::Filing;
+use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::otpauth;
 use data_encoding::BASE32_NOPAD;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,13 @@ const LABEL_ISSUER: &str = "labelIssuer";
 const ALGORITHM: &str = "algorithm";
 const DIGITS: &str = "digits";
 const PERIOD: &str = "period";
+const GROUP: &str = "group";
+const TAGS: &str = "tags";
+/// Who has to prove the account; there is no such tag once it is proved.
+const PENDING_FOR: &str = "pendingFor";
+/// How many tags a secret has at most (Key Vault, "About Azure Key Vault secrets"). An
+/// account has at most twelve of its own.
+const MOST_TAGS: usize = 15;
 
 /// The version of the value's JSON.
 const VERSION: u32 = 1;
@@ -126,7 +134,11 @@ pub(super) fn value(account: &TotpAccount) -> Option<Zeroizing<String>> {
 }
 
 /// The tags that are kept for `account`. Everybody who may list secrets can read them.
-pub(super) fn tags(id: &EnrollmentId, account: &TotpAccount) -> Tags {
+pub(super) fn tags(
+    id: &EnrollmentId,
+    account: &TotpAccount,
+    pending_for: Option<&CallerId>,
+) -> Tags {
     let parameters = account.parameters();
     let mut tags = Tags::from([
         (TYPE.to_owned(), TYPE_ACCOUNT.to_owned()),
@@ -140,21 +152,48 @@ pub(super) fn tags(id: &EnrollmentId, account: &TotpAccount) -> Tags {
         (PERIOD.to_owned(), parameters.period().to_string()),
     ]);
     label(&mut tags, account.labels());
+    set(&mut tags, PENDING_FOR, pending_for.map(CallerId::as_str));
     tags
 }
 
-/// Sets what an account is called, and leaves other tags alone.
-pub(super) fn label(tags: &mut Tags, labels: &Labels) {
-    tags.insert(ACCOUNT_NAME.to_owned(), labels.account_name().to_owned());
-    for (tag, text) in [
-        (ISSUER, labels.issuer()),
-        (LABEL_ISSUER, labels.label_issuer()),
-    ] {
-        match text {
-            Some(text) => tags.insert(tag.to_owned(), text.to_owned()),
-            None => tags.remove(tag),
-        };
+/// Changes what is known of an account, and leaves other tags alone.
+pub(super) fn change(tags: &mut Tags, change: &Change) -> Result<(), VaultError> {
+    if let Some(labels) = &change.labels {
+        label(tags, labels);
     }
+    if let Some(filing) = &change.filing {
+        let joined = filing.joined_tags();
+        set(tags, GROUP, filing.group());
+        set(
+            tags,
+            TAGS,
+            Some(joined.as_str()).filter(|text| !text.is_empty()),
+        );
+    }
+    if change.proved {
+        set(tags, PENDING_FOR, None);
+    }
+    if tags.len() > MOST_TAGS {
+        return Err(VaultError::Full {
+            reason: "a secret of Key Vault has at most 15 tags, and other programs have put \
+                     some on this one",
+        });
+    }
+    Ok(())
+}
+
+/// Sets what an account is called.
+fn label(tags: &mut Tags, labels: &Labels) {
+    set(tags, ACCOUNT_NAME, Some(labels.account_name()));
+    set(tags, ISSUER, labels.issuer());
+    set(tags, LABEL_ISSUER, labels.label_issuer());
+}
+
+fn set(tags: &mut Tags, name: &str, text: Option<&str>) {
+    match text {
+        Some(text) => tags.insert(name.to_owned(), text.to_owned()),
+        None => tags.remove(name),
+    };
 }
 
 /// The tags of a purged account's name.
@@ -219,6 +258,19 @@ impl Metadata {
             .map_err(|_| spoilt_tags())
     }
 
+    /// Where the account belongs.
+    fn filing(&self) -> Filing {
+        let text = |name| self.tags.get(name).map(String::as_str);
+        Filing::read(text(GROUP), text(TAGS).unwrap_or_default())
+    }
+
+    /// Who has to prove the account, if it is not proved yet.
+    pub(super) fn pending_for(&self) -> Result<Option<CallerId>, VaultError> {
+        let name = self.tags.get(PENDING_FOR);
+        name.map(|name| name.parse().map_err(|_| spoilt_tags()))
+            .transpose()
+    }
+
     /// What lists show of the account.
     pub(super) fn record(&self, id: &EnrollmentId) -> Result<AccountRecord, VaultError> {
         let parameters = self.parameters()?;
@@ -238,6 +290,8 @@ impl Metadata {
                 digits: parameters.digits(),
                 period: parameters.period(),
             },
+            filing: self.filing(),
+            pending_for: self.pending_for()?,
             created_at: created,
             updated_at: self.deleted.or(self.updated).unwrap_or(created),
             deleted_at: self.deleted,
@@ -342,7 +396,7 @@ mod tests {
         ] {
             let account = account(uri);
             let metadata = Metadata {
-                tags: tags(&id, &account),
+                tags: tags(&id, &account, None),
                 ..Metadata::default()
             };
             assert_eq!(metadata.kind(&id), Kind::Enrolled);
@@ -427,11 +481,15 @@ mod tests {
     }
 
     #[test]
-    fn renaming_leaves_other_tags_alone() {
+    fn changing_leaves_other_tags_alone() {
         let account = account("otpauth://totp/ACME:ann?secret=JBSWY3DPEHPK3PXP&issuer=ACME");
-        let mut tags = tags(&EnrollmentId::random(), &account);
+        let mut tags = tags(&EnrollmentId::random(), &account, None);
         tags.insert("team".to_owned(), "red".to_owned());
-        label(&mut tags, &Labels::new(None, "bob").unwrap());
+        let renaming = Change {
+            labels: Some(Labels::new(None, "bob").unwrap()),
+            ..Change::default()
+        };
+        change(&mut tags, &renaming).unwrap();
         let renamed = Metadata {
             tags,
             ..Metadata::default()
@@ -439,5 +497,35 @@ mod tests {
         let read = renamed.account(&value(&account).unwrap()).unwrap();
         assert_eq!((read.issuer(), read.account_name()), (None, "bob"));
         assert_eq!(renamed.tags["team"], "red");
+    }
+
+    #[test]
+    fn everything_about_an_account_fits_into_the_tags_of_a_secret() {
+        let uri = "otpauth://totp/Other:ann?secret=JBSWY3DPEHPK3PXP&issuer=ACME";
+        let asked: CallerId = "ann".parse().unwrap();
+        let mut tags = tags(&EnrollmentId::random(), &account(uri), Some(&asked));
+        let filing = Filing::new(Some("Payments"), ["a", "b"]).unwrap();
+        let filed = Change {
+            filing: Some(filing.clone()),
+            ..Change::default()
+        };
+        for number in 0..3 {
+            tags.insert(format!("theirs{number}"), String::new());
+        }
+        change(&mut tags, &filed).unwrap();
+        assert_eq!(tags.len(), MOST_TAGS);
+        tags.insert("one more".to_owned(), String::new());
+        let refused = change(&mut tags.clone(), &filed);
+        assert!(
+            matches!(refused, Err(VaultError::Full { .. })),
+            "{refused:?}"
+        );
+
+        let metadata = Metadata {
+            tags,
+            ..Metadata::default()
+        };
+        let record = metadata.record(&EnrollmentId::random()).unwrap();
+        assert_eq!((record.filing, record.pending_for), (filing, Some(asked)));
     }
 }

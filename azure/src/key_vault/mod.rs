@@ -19,10 +19,10 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use countersign_activities::vault::{
-    AccountPage, AccountRecord, SecretVault, Stored, VaultError, order,
+    AccountPage, AccountRecord, Change, Filter, Reading, SecretVault, Stored, VaultError, order,
 };
-use countersign_enrollment::account::{Labels, TotpAccount};
-use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::account::TotpAccount;
+use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -192,7 +192,12 @@ impl KeyVault {
 
 #[async_trait]
 impl SecretVault for KeyVault {
-    async fn store(&self, id: &EnrollmentId, account: &TotpAccount) -> Result<Stored, VaultError> {
+    async fn store_for(
+        &self,
+        id: &EnrollmentId,
+        account: &TotpAccount,
+        pending_for: Option<&CallerId>,
+    ) -> Result<Stored, VaultError> {
         let name = secret_name(id)?;
         let value = entry::value(account).ok_or(VaultError::Corrupt {
             reason: "the account cannot be written as JSON",
@@ -204,7 +209,7 @@ impl SecretVault for KeyVault {
             if let Some(stored) = self.before_storing(id, &name, account).await? {
                 return Ok(stored);
             }
-            let tags = entry::tags(id, account);
+            let tags = entry::tags(id, account, pending_for);
             let error = match self.client.set_once(&name, &value, tags, true).await {
                 Ok(metadata) => {
                     self.directory.put(metadata.record(id)?).await;
@@ -229,11 +234,15 @@ impl SecretVault for KeyVault {
         }
     }
 
-    async fn read(&self, id: &EnrollmentId) -> Result<TotpAccount, VaultError> {
+    async fn read_for_code(&self, id: &EnrollmentId) -> Result<Reading, VaultError> {
         let name = secret_name(id)?;
         match self.client.get(&name).await {
             Ok((metadata, value)) => match metadata.kind(id) {
-                Kind::Enrolled | Kind::Adopted => metadata.account(&value),
+                Kind::Enrolled | Kind::Adopted => Ok(Reading {
+                    account: metadata.account(&value)?,
+                    pending_for: metadata.pending_for()?,
+                    stale: None,
+                }),
                 Kind::Purged => Err(VaultError::NotFound),
                 Kind::Foreign => Err(foreign()),
             },
@@ -258,30 +267,30 @@ impl SecretVault for KeyVault {
         self.find(id).await?.record(id)
     }
 
-    async fn list(
+    async fn list_by(
         &self,
-        search: Option<&str>,
+        filter: &Filter,
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<AccountPage, VaultError> {
         let accounts = self.directory.accounts(&self.client).await?;
-        order::page(&accounts, search, cursor, limit)
+        order::page(&accounts, filter, cursor, limit)
     }
 
-    async fn rename(
+    async fn change(
         &self,
         id: &EnrollmentId,
-        labels: &Labels,
+        change: &Change,
     ) -> Result<AccountRecord, VaultError> {
         let mut metadata = self.find(id).await?;
         if metadata.deleted.is_some() {
             return Err(VaultError::Deleted);
         }
         let name = secret_name(id)?;
-        entry::label(&mut metadata.tags, labels);
+        entry::change(&mut metadata.tags, change)?;
         let version = metadata.version.as_deref();
-        let renamed = self.client.set_tags(&name, version, &metadata.tags).await?;
-        let record = renamed.record(id)?;
+        let changed = self.client.set_tags(&name, version, &metadata.tags).await?;
+        let record = changed.record(id)?;
         self.directory.put(record.clone()).await;
         Ok(record)
     }

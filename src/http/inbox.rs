@@ -1,0 +1,237 @@
+//! `GET /api/approvals`: what waits for a decision, once or as a stream of events.
+//!
+//! However many watch, the task hub is asked once: an answer is kept for as long as
+//! nobody needs a newer one.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse as _, Response};
+use data_encoding::HEXLOWER;
+use futures_util::stream::{self, Stream};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+use utoipa::{IntoParams, ToSchema};
+
+use super::FrontDoor;
+use super::auth::{Caller, Decide, Permission as _};
+use super::codes::Code;
+use super::enrollments::{accepts_events, no_store};
+use super::error::ApiError;
+use super::request_views::RequestView;
+use super::views::EnrollmentView;
+use crate::enrollments::{ListQuery, RequestQuery, RequestStage, Stage};
+
+/// How many of each kind are told at a time; the others show as these are decided.
+const LIMIT: usize = 50;
+/// How often those who watch look again.
+const LOOK: Duration = Duration::from_secs(1);
+/// How old an answer may be that another one has got.
+const FRESH: Duration = Duration::from_millis(800);
+/// How many may watch at once; others ask from time to time.
+const MOST_STREAMS: usize = 256;
+/// How long a stream lives. The browser connects again by itself, and is let in only if
+/// its caller still may.
+const LONGEST_STREAM: Duration = Duration::from_secs(60);
+/// How soon a browser connects again.
+const RECONNECT: Duration = Duration::from_millis(500);
+/// How often an idle stream says that it is there, for proxies that drop silent ones.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// What waits for a decision, as it was last seen.
+pub(super) struct Inbox {
+    kept: Mutex<Option<Kept>>,
+    changed: watch::Sender<()>,
+    streams: Arc<Semaphore>,
+}
+
+struct Kept {
+    at: Instant,
+    waiting: Arc<Waiting>,
+}
+
+/// An answer and what tells it from another one.
+struct Waiting {
+    tag: String,
+    json: String,
+}
+
+/// What waits for a decision.
+#[derive(Serialize, ToSchema)]
+struct WaitingView {
+    /// The one that expires first comes first.
+    enrollments: Vec<EnrollmentView>,
+    /// The same of requests to do something with an account.
+    requests: Vec<RequestView>,
+    /// Whether there are others.
+    more: bool,
+}
+
+impl Inbox {
+    pub(super) fn new() -> Self {
+        Self {
+            kept: Mutex::new(None),
+            changed: watch::Sender::new(()),
+            streams: Arc::new(Semaphore::new(MOST_STREAMS)),
+        }
+    }
+
+    /// Makes everybody look again now.
+    pub(super) async fn look_again(&self) {
+        *self.kept.lock().await = None;
+        self.changed.send_replace(());
+    }
+
+    /// What waits. Whoever asks while somebody looks gets the same answer.
+    async fn latest(&self, door: &FrontDoor) -> Result<Arc<Waiting>, ApiError> {
+        let mut kept = self.kept.lock().await;
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.at.elapsed() < FRESH) {
+            return Ok(Arc::clone(&kept.waiting));
+        }
+        let waiting = Arc::new(look(door).await?);
+        *kept = Some(Kept {
+            at: Instant::now(),
+            waiting: Arc::clone(&waiting),
+        });
+        Ok(waiting)
+    }
+}
+
+async fn look(door: &FrontDoor) -> Result<Waiting, ApiError> {
+    let page = door
+        .enrollments
+        .list(ListQuery {
+            stage: Some(Stage::AwaitingApproval),
+            only: None,
+            cursor: None,
+            limit: LIMIT,
+        })
+        .await?;
+    let requests = door
+        .enrollments
+        .list_requests(RequestQuery {
+            stage: Some(RequestStage::AwaitingApproval),
+            account: None,
+            only: None,
+            cursor: None,
+            limit: LIMIT,
+        })
+        .await?;
+    let enrollments = page.items.iter().rev();
+    let view = WaitingView {
+        enrollments: enrollments.map(EnrollmentView::new).collect(),
+        requests: requests.items.iter().rev().map(RequestView::new).collect(),
+        more: page.next.is_some() || requests.next.is_some(),
+    };
+    let json = serde_json::to_string(&view).map_err(|error| ApiError::Internal(error.into()))?;
+    Ok(Waiting {
+        tag: HEXLOWER.encode(&Sha256::digest(&json)[..16]),
+        json,
+    })
+}
+
+/// The `id` of the last event that was received.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(
+    dead_code,
+    reason = "read from the headers where a stream is asked for"
+)]
+struct LastEventId {
+    /// The `id` of the last event that was received: what is unchanged since is not told.
+    #[param(rename = "Last-Event-ID")]
+    last_event_id: Option<String>,
+}
+
+/// Shows what waits for a decision
+///
+/// Enrollments and requests, oldest first; with `Accept: text/event-stream` as a stream of
+/// events named `approvals`, each the whole list, whenever it changes. A stream lives for a
+/// minute; connect again with `Last-Event-ID`.
+#[utoipa::path(
+    get, path = "/api/approvals", tag = "enrollments", operation_id = "listApprovals",
+    params(LastEventId),
+    responses((status = OK, description = "What waits; or the stream of events", content(
+        (WaitingView = "application/json"),
+        (String = "text/event-stream"),
+    ))),
+    extensions(
+        ("x-roles" = json!(Decide::ROLES)),
+        ("x-problems" = json!([Code::HubUnavailable])),
+    ),
+)]
+pub(super) async fn waiting(
+    State(door): State<Arc<FrontDoor>>,
+    _: Caller<Decide>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    if accepts_events(&headers) {
+        let permit = Arc::clone(&door.inbox.streams).try_acquire_owned();
+        let permit = permit.map_err(|_| ApiError::Busy)?;
+        let known = headers
+            .get("last-event-id")
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let events = changes(door, known, permit);
+        let keep_alive = KeepAlive::new().interval(HEARTBEAT);
+        let response = Sse::new(events).keep_alive(keep_alive).into_response();
+        return Ok(no_store(response));
+    }
+    let waiting = door.inbox.latest(&door).await?;
+    let mut response = waiting.json.clone().into_response();
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    Ok(no_store(response))
+}
+
+/// What waits, again whenever it is something else than what `known` names, as events
+/// named `approvals`. Ends when its time is over, the server stops, or the hub is away.
+fn changes(
+    door: Arc<FrontDoor>,
+    known: Option<String>,
+    permit: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<Event, Infallible>> {
+    struct Watch {
+        door: Arc<FrontDoor>,
+        known: Option<String>,
+        changed: watch::Receiver<()>,
+        until: Instant,
+        _permit: OwnedSemaphorePermit,
+    }
+    let changed = door.inbox.changed.subscribe();
+    let watch = Watch {
+        door,
+        known,
+        changed,
+        until: Instant::now() + LONGEST_STREAM,
+        _permit: permit,
+    };
+    stream::unfold(watch, async |mut watch| {
+        loop {
+            let waiting = watch.door.inbox.latest(&watch.door).await.ok()?;
+            if watch.known.as_ref() != Some(&waiting.tag) {
+                watch.known = Some(waiting.tag.clone());
+                let event = Event::default()
+                    .event("approvals")
+                    .retry(RECONNECT)
+                    .id(waiting.tag.as_str())
+                    .data(waiting.json.as_str());
+                return Some((Ok(event), watch));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                _ = watch.changed.changed() => {}
+                () = tokio::time::sleep_until(watch.until) => return None,
+                () = watch.door.stop.cancelled() => return None,
+            }
+        }
+    })
+}

@@ -1,0 +1,143 @@
+//! What waits for a decision, as a stream of events.
+
+use reqwest::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{App, Caller, PATIENCE};
+
+/// A stream of events that is open.
+struct Watching {
+    response: Response,
+    rest: String,
+}
+
+/// An event: its id and its data.
+type Told = (String, Value);
+
+impl Watching {
+    async fn open(caller: &Caller, last_event_id: Option<&str>) -> Self {
+        let mut request = caller
+            .request(Method::GET, "/api/approvals")
+            .header("accept", "text/event-stream");
+        if let Some(id) = last_event_id {
+            request = request.header("last-event-id", id);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self {
+            response,
+            rest: String::new(),
+        }
+    }
+
+    /// The next event; nothing once the server has ended the stream.
+    async fn next(&mut self) -> Option<Told> {
+        let read = async {
+            loop {
+                if let Some((block, rest)) = self.rest.split_once("\n\n") {
+                    let (block, rest) = (block.to_owned(), rest.to_owned());
+                    self.rest = rest;
+                    let line = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
+                    // A comment is a heartbeat.
+                    if let (Some(id), Some(data)) = (line("id: "), line("data: ")) {
+                        assert_eq!(line("event: "), Some("approvals"));
+                        return Some((id.to_owned(), serde_json::from_str(data).unwrap()));
+                    }
+                    continue;
+                }
+                let bytes = self.response.chunk().await.unwrap()?;
+                self.rest.push_str(std::str::from_utf8(&bytes).unwrap());
+            }
+        };
+        tokio::time::timeout(PATIENCE, read).await.unwrap()
+    }
+
+    /// The event that tells of these accounts and no others.
+    async fn until(&mut self, names: &[&str]) -> Told {
+        loop {
+            let (id, told) = self.next().await.expect("the stream goes on");
+            let waiting = told["enrollments"].as_array().unwrap().iter();
+            let waiting = waiting.map(|each| each["preview"]["accountName"].as_str().unwrap());
+            if waiting.eq(names.iter().copied()) {
+                return (id, told);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn those_who_decide_see_at_once_what_waits() {
+    let mut app = App::start().await;
+    let asking = app.new_caller("asking", "enroller");
+    let deciding = app.new_caller("deciding", "approver");
+    asking
+        .get("/api/approvals")
+        .await
+        .assert_problem(403, "role-missing");
+    let none = deciding.get("/api/approvals").await;
+    assert_eq!(
+        none.body,
+        json!({"enrollments": [], "requests": [], "more": false})
+    );
+
+    let mut watching = Watching::open(&deciding, None).await;
+    watching.until(&[]).await;
+    let first = asking
+        .enroll("otpauth://totp/first?secret=2FASTEST", true)
+        .await;
+    let (_, told) = watching.until(&["first"]).await;
+    assert_eq!(told["enrollments"][0]["requestedBy"], "asking");
+    assert!(told["enrollments"][0]["approval"]["deadline"].is_string());
+    asking
+        .enroll("otpauth://totp/second?secret=2FASTEST", true)
+        .await;
+    watching.until(&["first", "second"]).await;
+    let decided = deciding.decide(&first, false, "not ours").await;
+    assert_eq!(decided.status, StatusCode::ACCEPTED);
+    let (id, _) = watching.until(&["second"]).await;
+
+    // Who connects again is told what is new, and not what they know.
+    let mut again = Watching::open(&deciding, Some(&id)).await;
+    asking
+        .enroll("otpauth://totp/third?secret=2FASTEST", true)
+        .await;
+    let (_, told) = again.next().await.expect("what is new");
+    assert_eq!(told["enrollments"].as_array().unwrap().len(), 2, "{told}");
+
+    // A server that stops ends the streams, and does not wait for those who watch.
+    let stopped = app.stop();
+    let ended = async {
+        while watching.next().await.is_some() {}
+        while again.next().await.is_some() {}
+    };
+    let (code, ()) = tokio::join!(stopped, ended);
+    assert_eq!(code, Some(0));
+}
+
+#[tokio::test]
+async fn requests_on_accounts_are_among_what_waits() {
+    let app = App::start().await;
+    let (admin, deciding) = (app.admin(), app.new_caller("deciding", "approver"));
+    let id = admin
+        .enroll("otpauth://totp/kept?secret=2FASTEST", false)
+        .await;
+    assert_eq!(admin.ended(&id).await.body["stage"], "Enrolled");
+    let mut watching = Watching::open(&deciding, None).await;
+    let (_, told) = watching.until(&[]).await;
+    assert_eq!(told["requests"], json!([]));
+    let body = json!({"kind": "export", "reason": "moving house"});
+    let path = format!("/api/accounts/{id}/requests");
+    let asked = admin.post(&path, &body).await;
+    assert_eq!(asked.status, StatusCode::ACCEPTED, "{asked:?}");
+    let (_, told) = watching.next().await.expect("the request");
+    let request = &told["requests"][0];
+    assert_eq!(request["kind"], "export", "{told}");
+    assert_eq!(request["reason"], "moving house");
+    assert_eq!(request["account"]["accountName"], "kept");
+    let path = request["approvalPostUri"].as_str().unwrap();
+    let decided = deciding.post(path, &json!({"approved": false})).await;
+    assert_eq!(decided.status, StatusCode::ACCEPTED, "{decided:?}");
+    let (_, told) = watching.next().await.expect("that it is decided");
+    assert_eq!(told["requests"], json!([]));
+}
