@@ -1,4 +1,4 @@
-// Renaming an account, and removing it with a way back.
+// Changing what an account is called and where it belongs, and removing it with a way back.
 
 import { call } from "./api.js";
 import { field, h } from "./dom.js";
@@ -9,20 +9,30 @@ import { t } from "./text.js";
 const words = t.accounts;
 const path = (id) => `/api/accounts/${id}`;
 
-/** Asks for new names; `changed` gets the account as it is then. */
-export function rename({ account }, changed) {
+/** Tags as somebody types them. */
+const typedTags = (text) => text.split(",").map((tag) => tag.trim()).filter(Boolean);
+
+/** Asks for names, group and tags; `groups` are those that there are, and `changed` gets the account as it is then. */
+export function edit({ account }, groups, changed) {
   return ask({
-    title: words.renameOf(title(account)),
+    title: words.editOf(title(account)),
     body: [
       field(words.issuer, h("input", { name: "issuer", value: account.issuer ?? "", maxlength: 256, autocomplete: "off" })),
       field(words.accountName, h("input", { name: "accountName", value: account.accountName, maxlength: 256, required: true, autocomplete: "off" })),
+      field(words.group, h("input", { name: "group", value: account.group ?? "", maxlength: 64, list: "groups", autocomplete: "off" })),
+      h("datalist", { id: "groups" }, groups.map((name) => h("option", { value: name }))),
+      field(words.tags, h("input", { name: "tags", value: account.tags.join(", "), autocomplete: "off" }), words.tagsHint),
+      h("label", { class: "check" }, h("input", { type: "checkbox", name: "readApproval", checked: account.readApproval }), h("span", {}, words.guard)),
     ],
     yes: words.save,
-    run: async ({ issuer, accountName }) => {
-      const body = { issuer: issuer.trim() || null, accountName: accountName.trim() };
-      const renamed = await call("PATCH", path(account.id), { body });
-      changed(renamed);
-      toast(words.renamed(title(renamed)));
+    run: async ({ issuer, accountName, group, tags, readApproval }) => {
+      const now = { issuer: issuer.trim() || null, accountName: accountName.trim(), group: group.trim() || null, tags: typedTags(tags), readApproval: readApproval === "on" };
+      const was = { ...account, issuer: account.issuer ?? null, group: account.group ?? null };
+      // Only what was changed, so that the record says what was.
+      const body = Object.fromEntries(Object.entries(now).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(was[name])));
+      const saved = await call("PATCH", path(account.id), { body });
+      changed(saved);
+      toast(words.saved(title(saved)));
     },
   });
 }

@@ -20,12 +20,18 @@ export class AccountRow {
   #revealed = 0;
   #shown = "";
 
-  /** `changes` has the functions `rename` and `remove`, or is undefined for who may do neither. */
-  constructor(account, { codes, hidden, changes }) {
+  /**
+   * `changes` has the functions `edit` and `remove`, or is undefined for who may do neither;
+   * `prove` is for accounts that wait to be proved, `request` for what takes an approval, and
+   * `pick` gets a group or tag.
+   */
+  constructor(account, { codes, hidden, changes, prove, request, pick }) {
     this.account = account;
     this.codes = codes;
     this.hidden = hidden;
     this.near = false;
+    this.prove = prove;
+    this.pick = pick;
     this.digits = h("bdi", { class: "digits", dir: "ltr" });
     this.label = h("span", { class: "unseen" });
     this.next = h("span", { class: "next", "aria-hidden": "true" });
@@ -35,39 +41,53 @@ export class AccountRow {
       svg("svg", { viewBox: "0 0 36 36" }, svg("circle", { class: "track", cx: 18, cy: 18, r: RADIUS }), this.arc), this.left);
     this.names = h("span", { class: "names" });
     this.button = h("button", { type: "button", class: "code", click: () => this.touch() }, this.label, " ", this.digits);
-    this.buttons = [this.button];
+    this.filed = h("span", { class: "filed" });
+    this.fixed = [this.button];
     const action = (label, key, run) => {
       const button = h("button", { type: "button", class: "plain", "data-key": `${key}-${account.id}`, click: () => run(this) }, label);
-      this.buttons.push(button);
+      this.fixed.push(button);
       return button;
     };
-    this.renaming = changes && action(words.rename, "rename", changes.rename);
+    this.editing = changes && action(words.edit, "edit", changes.edit);
+    this.request = request;
+    this.asking = action(words.ask, "ask", request);
     this.removing = changes && action(words.remove, "remove", changes.remove);
     this.changes = changes;
     this.element = h("li", { class: "account", "data-id": account.id },
-      this.names, h("span", { class: "secret" }, this.button, this.next, this.ring),
-      changes && h("span", { class: "changes" }, this.renaming, this.removing));
-    this.rename(account);
+      this.names, this.filed, h("span", { class: "secret" }, this.button, this.next, this.ring),
+      h("span", { class: "changes" }, this.editing, this.asking, this.removing));
+    this.update(account);
     this.active(false);
     this.#paint(undefined, 0);
   }
 
-  rename(account) {
+  update(account) {
     this.account = account;
+    this.pending = account.state === "pending";
+    this.guarded = account.readApproval;
+    this.closed = this.pending || this.guarded;
     this.title = title(account);
-    this.sought = plain(`${account.issuer ?? ""} ${account.accountName}`);
+    this.sought = plain([account.issuer, account.accountName, account.group, ...account.tags].filter(Boolean).join(" "));
     const first = account.issuer ?? account.accountName;
     fill(this.names,
       h("span", { class: "initial", "aria-hidden": "true" }, [...first][0]?.toUpperCase() ?? "?"),
       h("span", { class: "text" }, h("strong", {}, h("bdi", {}, first)), h("bdi", { class: "name", title: parameters(account) }, account.issuer ? account.accountName : "")));
-    this.renaming?.setAttribute("aria-label", words.renameOf(this.title));
+    this.editing?.setAttribute("aria-label", words.editOf(this.title));
     this.removing?.setAttribute("aria-label", words.removeOf(this.title));
+    this.asking.setAttribute("aria-label", words.askOf(this.title));
+    const chip = (kind, name) => h("button", { type: "button", class: `chip ${kind}`, tabindex: -1, title: words.only[kind](name), "data-key": `${kind}-${name}-${account.id}`, click: () => this.pick(`${kind}:${name}`) }, h("bdi", {}, name));
+    const chips = [account.group && chip("group", account.group), ...account.tags.map((tag) => chip("tag", tag))].filter(Boolean);
+    fill(this.filed, chips);
+    this.buttons = [this.fixed[0], ...chips, ...this.fixed.slice(1)];
+    this.active(this.isActive);
     this.#shown = "";
+    this.#follow();
     this.#paint(this.#code, performance.now());
   }
 
   /** Whether its buttons are reached with the tabulator: those of one row are. */
   active(active) {
+    this.isActive = active;
     for (const button of this.buttons) button.tabIndex = active ? 0 : -1;
   }
 
@@ -84,7 +104,7 @@ export class AccountRow {
   }
 
   #follow() {
-    if (this.near && (!this.hidden || this.#revealed)) {
+    if (this.near && !this.closed && (!this.hidden || this.#revealed)) {
       this.codes.want(this.account.id, (code, now) => this.#told(code, now), this.hidden);
     } else {
       this.codes.leave(this.account.id);
@@ -105,15 +125,16 @@ export class AccountRow {
   }
 
   #paint(code, now) {
-    const covered = this.hidden && !this.#revealed;
+    const covered = this.hidden && !this.#revealed && !this.closed;
     const token = code?.token;
     const left = token ? Math.max(0, code.until - now) : 0;
-    const shown = covered ? "\u2022\u2022\u2022\u00a0\u2022\u2022\u2022" : token ? grouped(token) : "\u2013\u00a0\u2013\u00a0\u2013";
+    const shown = this.pending ? words.pending : this.guarded ? words.guarded : covered ? "\u2022\u2022\u2022\u00a0\u2022\u2022\u2022" : token ? grouped(token) : "\u2013\u00a0\u2013\u00a0\u2013";
     if (shown !== this.#shown) {
       this.#shown = shown;
       this.digits.textContent = shown;
-      this.label.textContent = covered ? words.reveal(this.title) : words.copy(this.title);
+      this.label.textContent = this.pending ? words.proveOf(this.title) : this.guarded ? words.askOf(this.title) : covered ? words.reveal(this.title) : words.copy(this.title);
       this.button.classList.toggle("covered", covered);
+      this.button.classList.toggle("pending", this.closed);
       this.button.title = code?.stale === undefined ? "" : words.stale;
     }
     const seconds = token && !covered ? String(Math.max(1, Math.ceil(left / 1000))) : "";
@@ -134,8 +155,16 @@ export class AccountRow {
     say(words.soonOver(this.title));
   }
 
-  /** Shows a covered code, copies one that is shown. */
+  /** Proves an account that waits for it, asks for one that takes an approval, shows a covered code, copies one that is shown. */
   touch() {
+    if (this.pending) {
+      this.prove(this);
+      return;
+    }
+    if (this.guarded) {
+      this.request(this);
+      return;
+    }
     if (this.hidden && !this.#revealed) {
       this.#revealed = Infinity;
       this.#follow();

@@ -6,6 +6,9 @@ import { AccountRow } from "./account-row.js";
 import { Codes } from "./codes.js";
 import { field, fill, h, say } from "./dom.js";
 import { plain } from "./format.js";
+import { toast } from "./notice.js";
+import { prove } from "./proof.js";
+import { request } from "./requests.js";
 import { language, t } from "./text.js";
 
 const words = t.accounts;
@@ -18,6 +21,7 @@ const collator = new Intl.Collator(language, { sensitivity: "base", numeric: tru
 const by = {
   issuer: (a, b) => collator.compare(a.issuer ?? a.accountName, b.issuer ?? b.accountName) || collator.compare(a.accountName, b.accountName),
   name: (a, b) => collator.compare(a.accountName, b.accountName) || collator.compare(a.issuer ?? "", b.issuer ?? ""),
+  group: (a, b) => Number(!a.group) - Number(!b.group) || collator.compare(a.group ?? "", b.group ?? "") || by.issuer(a, b),
   newest: (a, b) => b.createdAt.localeCompare(a.createdAt),
 };
 
@@ -35,9 +39,10 @@ export function show(main, { session, may }) {
   let closed = false;
   let saying;
   const hidden = () => hide.checked;
+  const kinds = may("admin") ? ["read", "export", "delete"] : ["read"];
 
   const search = h("input", { type: "search", id: "search", autocomplete: "off", spellcheck: "false", "aria-keyshortcuts": "/", input: () => filter() });
-  const sort = h("select", { change: () => {
+  const sort = h("select", { id: "sort", change: () => {
     preference.set("sort", sort.value);
     arrange();
   } }, Object.entries(words.sorts).map(([key, label]) => h("option", { value: key }, label)));
@@ -48,6 +53,8 @@ export function show(main, { session, may }) {
     preference.set(hiding, String(hide.checked));
     for (const row of rows.values()) row.hide(hide.checked);
   } });
+  // All accounts, or those of one group, with one tag, or that wait to be proved.
+  const only = h("select", { id: "only", change: () => filter() });
   const count = h("p", { class: "faint", id: "count" });
   const list = h("ul", { class: "accounts", "aria-label": words.list, keydown: keys });
   const none = h("p", { class: "faint", hidden: true });
@@ -57,7 +64,7 @@ export function show(main, { session, may }) {
       event.preventDefault();
       focus(visible()[0]);
     } },
-    field(words.search, search), field(words.sort, sort), h("label", { class: "check" }, hide, h("span", {}, words.hide))),
+    field(words.search, search), field(words.show, only), field(words.sort, sort), h("label", { class: "check" }, hide, h("span", {}, words.hide))),
     count, none, list, h("p", { class: "faint keys" }, words.keys));
 
   const watch = new IntersectionObserver((seen) => {
@@ -65,19 +72,12 @@ export function show(main, { session, may }) {
   }, { rootMargin: MARGIN });
 
   const change = may("admin") ? {
-    rename: (row) => changes.rename(row, (account) => {
-      row.rename(account);
+    edit: (row) => changes.edit(row, names("group"), (account) => {
+      row.update(account);
       arrange();
     }),
     remove: (row) => changes.remove(row, {
-      gone: () => {
-        const shown = visible();
-        const next = shown[shown.indexOf(row) + 1] ?? shown[shown.indexOf(row) - 1];
-        drop(row.account.id);
-        arrange();
-        if (next) focus(next);
-        else search.focus();
-      },
+      gone: () => leave(row),
       back: (account) => {
         put(account);
         arrange();
@@ -86,13 +86,84 @@ export function show(main, { session, may }) {
     }),
   } : undefined;
 
+  function leave(row) {
+    const shown = visible();
+    const next = shown[shown.indexOf(row) + 1] ?? shown[shown.indexOf(row) - 1];
+    drop(row.account.id);
+    arrange();
+    if (next) focus(next);
+    else search.focus();
+  }
+
+  function proving(row) {
+    const { pendingFor } = row.account;
+    if (!may("admin") && !(may("enroller") && pendingFor === session.caller)) {
+      toast(words.provedBy(pendingFor));
+      return;
+    }
+    prove(row.account, {
+      proved: (account) => {
+        row.update(account);
+        toast(words.proved(row.title));
+        arrange();
+      },
+      gone: () => {
+        toast(words.removed(row.title));
+        leave(row);
+      },
+    });
+  }
+
+  /** Shows the accounts of a group or tag only, or all again. */
+  function pick(value) {
+    only.value = only.value === value ? "" : value;
+    filter();
+  }
+
+  /** The groups or tags that there are. */
+  function names(kind) {
+    const found = new Map();
+    for (const { account } of rows.values()) {
+      for (const name of kind === "group" ? [account.group].filter(Boolean) : account.tags) {
+        if (!found.has(plain(name))) found.set(plain(name), name);
+      }
+    }
+    return [...found.values()].sort(collator.compare);
+  }
+
+  /** Offers what there is to choose from. */
+  function offer() {
+    const chosen = only.value;
+    const options = (kind) => names(kind).map((name) => h("option", { value: `${kind}:${name}` }, name));
+    const groups = options("group");
+    const tags = options("tag");
+    const pending = [...rows.values()].some((row) => row.pending);
+    const offered = ["", ...[...groups, ...tags].map((option) => option.value), pending && "pending"].join("\n");
+    if (only.dataset.offered === offered) return;
+    only.dataset.offered = offered;
+    fill(only, h("option", { value: "" }, words.all),
+      groups.length > 0 && h("optgroup", { label: words.groups }, groups),
+      tags.length > 0 && h("optgroup", { label: words.tags }, tags),
+      pending && h("option", { value: "pending" }, words.pending));
+    only.value = [...only.options].some((option) => option.value === chosen) ? chosen : "";
+  }
+
+  /** Whether an account is among those that are to be shown. */
+  function chosen({ account, pending }) {
+    const [kind, ...rest] = only.value.split(":");
+    const name = plain(rest.join(":"));
+    if (kind === "group") return plain(account.group ?? "") === name;
+    if (kind === "tag") return account.tags.some((tag) => plain(tag) === name);
+    return kind !== "pending" || pending;
+  }
+
   function put(account) {
     const known = rows.get(account.id);
     if (known) {
-      if (JSON.stringify(known.account) !== JSON.stringify(account)) known.rename(account);
+      if (JSON.stringify(known.account) !== JSON.stringify(account)) known.update(account);
       return;
     }
-    const row = new AccountRow(account, { codes, hidden: hidden(), changes: change });
+    const row = new AccountRow(account, { codes, hidden: hidden(), changes: change, prove: proving, request: (row) => request(row.account, kinds), pick });
     rows.set(account.id, row);
   }
 
@@ -107,6 +178,7 @@ export function show(main, { session, may }) {
 
   /** Puts the rows in order; those that stand right are not touched. */
   function arrange() {
+    offer();
     const compare = by[sort.value] ?? by.issuer;
     order = [...rows.values()].sort((a, b) => compare(a.account, b.account) || a.account.id.localeCompare(b.account.id));
     let at = list.firstElementChild;
@@ -126,7 +198,7 @@ export function show(main, { session, may }) {
     const sought = plain(search.value).split(/\s+/).filter(Boolean);
     let shown = 0;
     for (const row of order) {
-      const found = sought.every((word) => row.sought.includes(word));
+      const found = chosen(row) && sought.every((word) => row.sought.includes(word));
       if (row.element.hidden === found) row.element.hidden = !found;
       if (found) shown += 1;
     }
@@ -169,7 +241,7 @@ export function show(main, { session, may }) {
       PageUp: () => focus(shown[Math.max(at - 10, 0)]),
       ArrowRight: () => beside(across),
       ArrowLeft: () => beside(-across),
-      F2: () => row.changes?.rename(row),
+      F2: () => row.changes?.edit(row),
       Delete: () => row.changes?.remove(row),
     };
     if (!ways[event.key]) return;

@@ -25,9 +25,10 @@ export function show(main) {
   const works = new Set();
   const list = h("ul", { class: "works", "aria-label": words.works });
   const approval = h("input", { type: "checkbox", name: "approval" });
+  const proof = h("input", { type: "checkbox", name: "proof" });
 
   function begin(name, run) {
-    const work = new Work(name, { approval: approval.checked, added: () => {} });
+    const work = new Work(name, { approval: approval.checked, proof: proof.checked, added: () => {} });
     works.add(work);
     list.prepend(work.element);
     void run(work);
@@ -63,6 +64,7 @@ export function show(main) {
 
   fill(main, h("h1", {}, words.title),
     h("label", { class: "check" }, approval, h("span", {}, words.approval)),
+    h("label", { class: "check" }, proof, h("span", {}, words.proof, " ", h("small", {}, words.proofHint))),
     drop, byHand(link), list);
 
   const over = (event) => {

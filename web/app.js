@@ -15,7 +15,7 @@ const VIEWS = [
   { name: "accounts", module: accounts, roles: ["reader"] },
   { name: "add", module: add, roles: ["enroller"] },
   { name: "approvals", module: approvals, roles: ["approver"] },
-  { name: "operations", module: operations, roles: ["enroller", "approver"] },
+  { name: "operations", module: operations, roles: ["reader", "enroller", "approver"] },
 ];
 /** How often the number of what waits for approval is looked up, in milliseconds. */
 const COUNT_MS = 15_000;
@@ -28,7 +28,7 @@ let view;
 let timer;
 let waiting = "";
 
-const may = (...roles) => session.role === "admin" || roles.includes(session.role);
+const may = (...roles) => session.roles.includes("admin") || roles.some((role) => session.roles.includes(role));
 const mine = () => VIEWS.filter((each) => may(...each.roles));
 
 function go(hash) {
@@ -69,7 +69,7 @@ function header(chosen) {
     session && h("nav", { "aria-label": t.navigation }, h("ul", {}, mine().map((each) => h("li", {},
       h("a", { href: `#/${each.name}`, "data-key": `to-${each.name}`, "aria-current": each === chosen && "page" },
         t.views[each.name], each.module === approvals && h("span", { id: "waiting" })))))),
-    session && h("p", { class: "caller" }, h("span", {}, t.who(session.caller, session.role)), " ",
+    session && h("p", { class: "caller" }, h("span", {}, t.who(session.displayName, session.roles)), " ",
       session.caller !== "anonymous" && h("button", { type: "button", class: "plain", click: logOut }, t.logOut)));
   counted(waiting);
 }

@@ -1,20 +1,41 @@
 // What waits for a decision, and deciding it.
 
 import { call, clockOffset, get } from "./api.js";
-import { field, fill, h, say } from "./dom.js";
-import { fromNow, parameters, time, title } from "./format.js";
+import { field, fill, h, say, untouched } from "./dom.js";
+import { duration, fromNow, parameters, time, title } from "./format.js";
 import { toast } from "./notice.js";
 import { t } from "./text.js";
 
 const words = t.approvals;
-/** How many are shown at a time. */
-const LIMIT = 50;
+const PATH = "/api/approvals";
 const MAX_COMMENT = 500;
+/** How often is asked where there is no stream, in milliseconds. */
+const ASK_MS = 2000;
+
+/** Enrollments and requests in one list, what waits for longest first. */
+const everything = ({ enrollments, requests }) => [...enrollments.map(enrollmentShown), ...requests.map(requestShown)]
+  .sort((a, b) => a.createdAt.localeCompare(b.createdAt));
+
+function number(waiting) {
+  const count = waiting.enrollments.length + waiting.requests.length;
+  return waiting.more ? `${count}+` : String(count || "");
+}
+
+/** An enrollment as a card shows it. */
+function enrollmentShown(enrollment) {
+  const { preview = {} } = enrollment;
+  return { ...enrollment, path: `/api/enrollments/${enrollment.id}/approval`, name: title(preview), preview };
+}
+
+/** A request on an account, likewise. */
+function requestShown(request) {
+  const name = title(request.account) || request.account.id;
+  return { ...request, path: request.approvalPostUri, name: t.requests.titleOf[request.kind](name), preview: request.account, what: t.requests.what[request.kind](request, duration) };
+}
 
 /** How many wait, as the navigation shows it. */
 export async function count() {
-  const { enrollments, next } = await get("/api/enrollments", { stage: "AwaitingApproval", limit: LIMIT });
-  return next ? `${LIMIT}+` : String(enrollments.length || "");
+  return number(await get(PATH));
 }
 
 export function show(main, { session, refresh, counted }) {
@@ -24,37 +45,70 @@ export function show(main, { session, refresh, counted }) {
   const more = h("p", { class: "faint", hidden: true }, words.more);
   fill(main, h("h1", {}, words.title), none, list, more);
 
-  function put(enrollment) {
-    let card = cards.get(enrollment.id);
+  function put(item) {
+    let card = cards.get(item.id);
     if (!card) {
       card = new Card(session.caller, refresh);
-      cards.set(enrollment.id, card);
+      cards.set(item.id, card);
       list.append(card.element);
     }
-    card.update(enrollment);
+    card.update(item);
   }
+
+  function update(waiting) {
+    const items = everything(waiting);
+    const there = new Set(items.map((item) => item.id));
+    for (const [id, card] of cards) {
+      if (there.has(id)) continue;
+      card.element.remove();
+      cards.delete(id);
+    }
+    for (const item of items) put(item);
+    none.hidden = cards.size > 0;
+    more.hidden = !waiting.more;
+    counted(number(waiting));
+  }
+
+  // The server tells what changes. A browser has few connections to one server, so this one is
+  // open only while somebody looks; without it, the view asks from time to time.
+  let source;
+  const streams = () => source?.readyState === EventSource.OPEN;
+
+  function listen() {
+    if (document.visibilityState !== "visible" || (source && source.readyState !== EventSource.CLOSED)) return;
+    source = new EventSource(PATH);
+    source.addEventListener("approvals", async ({ data }) => {
+      await untouched();
+      update(JSON.parse(data));
+    });
+    // It connects again by itself; asking tells whether the server is there at all.
+    source.addEventListener("error", () => void refresh());
+  }
+
+  function hush() {
+    source?.close();
+    source = undefined;
+  }
+  const looked = () => (document.visibilityState === "visible" ? listen() : hush());
+  document.addEventListener("visibilitychange", looked);
 
   return {
     title: words.title,
-    every: 2000,
+    get every() {
+      return streams() ? 0 : ASK_MS;
+    },
     async refresh() {
-      const page = await get("/api/enrollments", { stage: "AwaitingApproval", limit: LIMIT });
-      const there = new Set(page.enrollments.map((enrollment) => enrollment.id));
-      for (const [id, card] of cards) {
-        if (there.has(id)) continue;
-        card.element.remove();
-        cards.delete(id);
-      }
-      // Oldest first: it expires first.
-      for (const enrollment of page.enrollments.reverse()) put(enrollment);
-      none.hidden = cards.size > 0;
-      more.hidden = !page.next;
-      counted(page.next ? `${LIMIT}+` : String(cards.size || ""));
+      listen();
+      update(await get(PATH));
+    },
+    close() {
+      document.removeEventListener("visibilitychange", looked);
+      hush();
     },
   };
 }
 
-/** One enrollment. Its comment and focus stay while what is around them is brought up to date. */
+/** One enrollment or request. Its comment and focus stay while what is around them is brought up to date. */
 class Card {
   #told = "";
 
@@ -72,27 +126,28 @@ class Card {
     this.element = h("li", { class: "card" }, this.heading, this.facts, this.notes, this.form);
   }
 
-  update(enrollment) {
-    this.enrollment = enrollment;
-    const { approval, preview = {} } = enrollment;
-    const told = JSON.stringify([enrollment, fromNow(approval.deadline ?? enrollment.createdAt, clockOffset)]);
+  update(item) {
+    this.item = item;
+    const { approval, preview, name } = item;
+    const told = JSON.stringify([item, fromNow(approval.deadline ?? item.createdAt, clockOffset)]);
     if (told === this.#told) return;
     this.#told = told;
-    const name = title(preview);
     const fact = (label, ...values) => h("div", {}, h("dt", {}, label), h("dd", {}, values));
     fill(this.heading, h("bdi", {}, name));
     fill(this.facts,
+      item.what && fact(words.what, item.what),
       fact(words.issuer, h("bdi", {}, preview.issuer ?? words.noIssuer)),
-      fact(words.account, h("bdi", {}, preview.accountName)),
-      fact(words.codes, parameters(preview)),
-      fact(words.askedBy, h("bdi", {}, enrollment.requestedBy)),
-      fact(words.askedAt, time(enrollment.createdAt)),
+      fact(words.account, h("bdi", {}, preview.accountName ?? preview.id)),
+      preview.digits && fact(words.codes, parameters(preview)),
+      fact(words.askedBy, h("bdi", {}, item.requestedBy)),
+      fact(words.askedAt, time(item.createdAt)),
+      item.reason && fact(words.reason, h("bdi", {}, item.reason)),
       approval.deadline && fact(words.deadline, time(approval.deadline), h("br"), fromNow(approval.deadline, clockOffset)));
-    const own = enrollment.requestedBy === this.me;
+    const own = item.requestedBy === this.me;
     const voted = (approval.approvedBy ?? []).includes(this.me);
     fill(this.notes,
-      (enrollment.warnings ?? []).map((warning) => h("p", { class: "complaint" }, warning.detail)),
-      approval.needed && h("p", {}, words.agreed(approval.approvedBy ?? [], approval.needed)),
+      (item.warnings ?? []).map((warning) => h("p", { class: "complaint" }, warning.detail)),
+      approval.needed > 1 && h("p", {}, words.agreed(approval.approvedBy ?? [], approval.needed)),
       own && h("p", { class: "faint" }, words.own),
       voted && h("p", { class: "faint" }, words.voted));
     this.form.hidden = own || voted;
@@ -101,11 +156,11 @@ class Card {
   }
 
   async #decide(approved) {
-    const name = title(this.enrollment.preview);
+    const { name, path } = this.item;
     this.approve.disabled = this.refuse.disabled = true;
     this.complaint.textContent = "";
     try {
-      await call("POST", `/api/enrollments/${this.enrollment.id}/approval`, { body: { approved, comment: this.comment.value } });
+      await call("POST", path, { body: { approved, comment: this.comment.value } });
       toast(approved ? words.approved(name) : words.refused(name));
       // What had the focus goes away.
       document.getElementById("main").focus({ preventScroll: true });

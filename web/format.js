@@ -22,6 +22,12 @@ export function fromNow(text, offset = 0) {
   return distance.format(Math.round(seconds / size), unit);
 }
 
+/** How long a number of seconds is, in its largest unit. */
+export function duration(seconds) {
+  const [unit, size] = UNITS.find(([, size]) => seconds >= size) ?? UNITS.at(-1);
+  return new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long", maximumFractionDigits: 1 }).format(seconds / size);
+}
+
 /** A time in the reader's zone; the exact one in UTC is its title. */
 export function time(text, shown) {
   return text ? h("time", { datetime: text, title: text }, shown ?? moment.format(new Date(text))) : "";

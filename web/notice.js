@@ -27,9 +27,9 @@ export function trouble(problem) {
 
 /**
  * A question in a dialog. `run` gets the form's values and may throw, which is shown in the
- * dialog; answers whether it was run.
+ * dialog; answers whether it was run. Without `cancel` there is one button only.
  */
-export function ask({ title, body = [], yes, danger = false, run }) {
+export function ask({ title, body = [], yes, danger = false, cancel = true, run }) {
   return new Promise((settle) => {
     let done = false;
     const complaint = h("p", { class: "complaint", role: "alert", hidden: true });
@@ -48,7 +48,7 @@ export function ask({ title, body = [], yes, danger = false, run }) {
       submit.disabled = false;
     } },
     h("h2", { id: "question" }, title), body, complaint,
-    h("div", { class: "buttons" }, submit, h("button", { type: "button", click: () => dialog.close() }, t.cancel)));
+    h("div", { class: "buttons" }, submit, cancel && h("button", { type: "button", click: () => dialog.close() }, t.cancel)));
     const dialog = h("dialog", { "aria-labelledby": "question", close: () => {
       dialog.remove();
       settle(done);

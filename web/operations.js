@@ -1,10 +1,12 @@
-// What runs and has run: enrollments, who did what, keys, and how the server is.
+// What runs and has run: enrollments, who did what, keys and grants, and how the server is.
 
 import { call, clockOffset, get } from "./api.js";
 import { field, fill, h, table } from "./dom.js";
 import { ENDED } from "./follow.js";
-import { fromNow, time, title } from "./format.js";
+import { time, title } from "./format.js";
+import { grants, keys } from "./keys.js";
 import { ask } from "./notice.js";
+import { requests } from "./requests.js";
 import { t } from "./text.js";
 
 const words = t.operations;
@@ -13,10 +15,12 @@ const AUDIT_LIMIT = 100;
 /** A browser whose clock is off by more than this is told so, in milliseconds. */
 const CLOCK_MS = 5000;
 
-const PARTS = { enrollments, record, keys, health };
+const PARTS = { enrollments, requests, record, keys, grants, health };
+/** The roles that have a part; administrators have all. */
+const ROLES = { enrollments: ["enroller", "approver"], requests: ["reader", "enroller", "approver"] };
 
 export function show(main, context) {
-  const parts = context.may("admin") ? Object.keys(PARTS) : ["enrollments"];
+  const parts = Object.keys(PARTS).filter((name) => context.may(...(ROLES[name] ?? [])));
   const part = parts.includes(context.path[0]) ? context.path[0] : parts[0];
   const body = h("div");
   fill(main, h("h1", {}, words.title),
@@ -129,26 +133,6 @@ function record(body, { refresh }) {
         String(entry.sequence), time(entry.at), h("bdi", {}, entry.caller), words.actions[entry.action] ?? entry.action,
         h("span", { class: "id" }, entry.subject), h("span", { class: `badge ${entry.outcome === "done" ? "good" : "bad"}` }, words.outcomes[entry.outcome] ?? entry.outcome),
         [entry.reason, entry.problem, entry.from].filter(Boolean).join(" · "),
-      ])));
-    },
-  };
-}
-
-function keys(body) {
-  const list = h("div");
-  fill(body, h("p", { class: "faint" }, words.keysHow), list);
-  const state = (key) => {
-    if (key.revokedAt) return words.revoked(fromNow(key.revokedAt, clockOffset));
-    if (!key.expiresAt) return words.active;
-    const left = fromNow(key.expiresAt, clockOffset);
-    return Date.parse(key.expiresAt) <= Date.now() + clockOffset ? words.expired(left) : words.expires(left);
-  };
-  return {
-    every: 30_000,
-    async refresh() {
-      const { keys } = await get("/api/keys");
-      fill(list, keys.length === 0 ? h("p", { class: "faint" }, words.noKeys) : table(words.parts.keys, words.keyHeads, keys.map((key) => [
-        h("bdi", {}, key.name), key.grantedOnly ? words.granted(key.role) : key.role, time(key.createdAt), key.lastUsedAt ? time(key.lastUsedAt) : words.never, state(key),
       ])));
     },
   };

@@ -6,10 +6,11 @@ import { follow, unbroken } from "./follow.js";
 import { fromNow, title } from "./format.js";
 import { picks } from "./picks.js";
 import { picture } from "./picture.js";
+import { Proof } from "./proof.js";
 import { t } from "./text.js";
 
 const words = t.add;
-const STEPS = ["sending", "Decoding", "Validating", "AwaitingApproval", "Storing"];
+const STEPS = ["sending", "Decoding", "Validating", "AwaitingApproval", "Storing", "Proving"];
 /** What a picture turns out to be when it has more than one account can be made of. */
 const MANY = new Set(["several-accounts", "google-export", "export-parts-missing"]);
 const PASSWORD = new Set(["import-password-missing", "import-password-wrong"]);
@@ -24,9 +25,12 @@ export class Work {
   #stage;
   #name;
 
-  /** `approval` is whether somebody else is asked. */
-  constructor(name, { approval, added }) {
+  #proof;
+
+  /** `approval` is whether somebody else is asked, `proof` whether the account has to be proved. */
+  constructor(name, { approval, proof, added }) {
     this.approval = approval;
+    this.proof = proof;
     this.added = added;
     this.status = h("p", { class: "stage" });
     this.steps = h("ol", { class: "steps", hidden: true });
@@ -43,6 +47,7 @@ export class Work {
 
   stop() {
     this.#ending.abort();
+    this.#proof?.stop();
   }
 
   #say(text) {
@@ -54,8 +59,11 @@ export class Work {
   #step(stage) {
     if (stage === "Pending") stage = "Decoding";
     const at = stage === "Enrolled" ? STEPS.length : STEPS.indexOf(stage);
-    if (at < 0) return;
-    const shown = STEPS.filter((step) => this.skipped !== step && (step !== "AwaitingApproval" || this.approval));
+    if (at < 0) {
+      this.steps.hidden = true;
+      return;
+    }
+    const shown = STEPS.filter((step) => this.skipped !== step && (step !== "AwaitingApproval" || this.approval) && (step !== "Proving" || this.proof));
     this.steps.hidden = false;
     fill(this.steps, shown.map((step) => h("li", {
       class: STEPS.indexOf(step) < at && "done",
@@ -98,7 +106,8 @@ export class Work {
     return this.#try(async () => {
       this.#step("sending");
       this.#say(words.stages.sending);
-      const sending = { body, headers: { ...headers, "idempotency-key": key() }, query: { approval: this.approval ? "required" : "" } };
+      const query = { approval: this.approval ? "required" : "", proof: this.proof ? "required" : "" };
+      const sending = { body, headers: { ...headers, "idempotency-key": key() }, query };
       const started = await unbroken(() => call("POST", "/api/enrollments", sending), this.#ending.signal);
       const ended = await follow(started.id, (state) => this.#told(state), this.#ending.signal);
       if (ended?.stage === "Invalid") await invalid(ended.problem ?? {});
@@ -107,12 +116,14 @@ export class Work {
 
   #told(state) {
     this.approval ||= state.approval.required;
-    if (this.#stage !== state.stage) {
-      this.#stage = state.stage;
-      this.#step(state.stage);
+    this.proof ||= state.proofRequired;
+    const stage = state.stage === "Enrolled" && this.proof ? "Proving" : state.stage;
+    if (this.#stage !== stage) {
+      this.#stage = stage;
+      this.#step(stage);
     }
     if (state.preview) this.#name = title(state.preview);
-    this.#say([this.#name, words.stages[state.stage] ?? state.stage].filter(Boolean).join(": "));
+    this.#tell(stage);
     if (state.stage === "Invalid") return;
     const { deadline, decision } = state.approval;
     const waits = state.stage === "AwaitingApproval";
@@ -121,8 +132,23 @@ export class Work {
       waits && deadline && h("p", { class: "faint" }, words.until(fromNow(deadline))),
       state.stage === "Rejected" && decision && h("p", {}, words.refusedBy(decision.by, decision.comment)),
       waits && h("button", { type: "button", "data-key": "end", click: () => this.#try(() => call("DELETE", `/api/enrollments/${state.id}`)) }, words.end),
-      state.stage === "Enrolled" && h("p", {}, h("a", { href: "#/accounts" }, words.seeCode)));
+      stage === "Enrolled" && h("p", {}, h("a", { href: "#/accounts" }, words.seeCode)));
+    if (stage === "Proving") this.#prove(state.id);
     if (state.stage === "Enrolled") this.added();
+  }
+
+  #tell(stage) {
+    this.#say([this.#name, words.stages[stage] ?? stage].filter(Boolean).join(": "));
+  }
+
+  #prove(id) {
+    const end = (stage) => () => {
+      this.#step(stage);
+      this.#tell(stage);
+      fill(this.body, stage === "Enrolled" && h("p", {}, h("a", { href: "#/accounts" }, words.seeCode)));
+    };
+    this.#proof = new Proof(id, { proved: end("Enrolled"), gone: end("Unproved") });
+    this.body.append(this.#proof.element);
   }
 
   /** Files with any number of accounts: first read, then those that were picked are added. */

@@ -26,6 +26,8 @@ HERE = pathlib.Path(__file__).resolve().parents[2]
 TOKEN = HERE / "docs/pictures/test-token.png"
 CORPUS = HERE / "activities/tests/data/qr/gen"
 BY_SERVICE = ["apple", "Äther", "Banana", "zebra"]
+EXPORT = HERE / "enrollment/tests/data/import/aegis-encrypted.json"
+PASSWORD = "correct horse"
 SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 
 
@@ -196,12 +198,12 @@ def accounts(page, server, ids):
     page.until(lambda _: page.order() == ["Äther"], "search without accents")
     search.send_keys(Keys.ESCAPE)
     page.until(lambda _: len(page.order()) == 4, "Escape empties the search")
-    Select(page.one("form select")).select_by_visible_text("newest first")
+    Select(page.one("#sort")).select_by_visible_text("newest first")
     page.until(lambda _: page.order() == ["zebra", "Banana", "apple", "Äther"], "newest first")
-    Select(page.one("form select")).select_by_visible_text("service")
+    Select(page.one("#sort")).select_by_visible_text("service")
     page.until(lambda _: page.order() == BY_SERVICE, "by service")
 
-    page.in_row("zebra", "[data-key^=rename]")
+    page.in_row("zebra", "[data-key^=edit]")
     issuer = page.one("dialog input[name=issuer]")
     issuer.clear()
     issuer.send_keys("Aardvark")
@@ -260,7 +262,7 @@ def accounts_by_keyboard(page, server, ids):
     in_row("apple")
     # The rows are one stop of the tabulator, with a stop for each button.
     page.keys(Keys.ARROW_RIGHT)
-    page.until(lambda _: page.focused("textContent") == "Rename", "the arrows reach a row's buttons")
+    page.until(lambda _: page.focused("textContent") == "Edit", "the arrows reach a row's buttons")
 
 
 def hidden_until_touched(page, server, ids):
@@ -310,6 +312,64 @@ def restarted(page, server, ids):
     server.start()
     page.until(lambda _: not page.one_text("#link").strip() or not page.all("#link")[0].is_displayed(), "the page recovers by itself")
     page.shows_the_servers_code(server, "Banana", ids["Banana"])
+
+
+def picked(page, css, text):
+    """Chooses in a list what is there now."""
+    def found(_):
+        Select(page.one(css)).select_by_visible_text(text)
+        return True
+    page.until(found, f"{text} in {css}")
+
+
+def filled(page, css, text):
+    field = page.one(css)
+    field.clear()
+    field.send_keys(text)
+
+
+def groups_and_tags(page, server, ids):
+    page.enter(server, server.token)
+    chips = lambda name: [chip.text for chip in page.row(name).find_elements("css selector", ".chip")]
+    everything = ["Aardvark", "apple", "Äther", "Banana"]
+    page.until(lambda _: page.order() == everything, "all accounts")
+    page.in_row("Banana", "[data-key^=edit]")
+    filled(page, "dialog input[name=group]", "Payments")
+    filled(page, "dialog input[name=tags]", "prod, eu ,PROD")
+    page.button("Save", "dialog")
+    page.until(lambda _: chips("Banana") == ["Payments", "eu", "prod"], "what was typed, once each")
+    page.in_row("Banana", ".chip.group")
+    page.until(lambda _: page.order() == ["Banana"], "one group")
+    page.in_row("Banana", ".chip.group")
+    page.until(lambda _: page.order() == everything, "all again")
+
+    # By keyboard alone: tagged, looked for, filtered.
+    search = page.one("#search")
+    search.send_keys("apple", Keys.ARROW_DOWN)
+    page.until(lambda _: "apple" in page.script("return document.activeElement.closest('li')?.textContent ?? ''"), "the focus is at apple")
+    page.keys(Keys.F2)
+    page.one("dialog input[name=tags]")
+    page.tab_to("document.activeElement.name === 'tags'", "the tags")
+    page.keys("prod, us", Keys.ENTER)
+    page.until(lambda _: chips("apple") == ["prod", "us"], "tagged")
+    page.until(lambda _: not page.all("dialog"), "the dialog is closed")
+    page.keys(Keys.ARROW_RIGHT)
+    page.until(lambda _: page.focused("textContent") == "prod", "the arrows reach a row's tags")
+    page.one("#search").clear()
+    page.until(lambda _: len(page.order()) == 4, "all again")
+    page.tab_to("document.activeElement.id === 'only'", "what is shown")
+    page.keys("prod")
+    page.until(lambda _: page.order() == ["apple", "Banana"], "with one tag")
+    page.says("#count", "2 of 4 accounts")
+    picked(page, "#only", "all")
+    page.one("#search").send_keys("payments")
+    page.until(lambda _: page.order() == ["Banana"], "found by its group")
+    page.one("#search").send_keys(Keys.ESCAPE)
+    picked(page, "#sort", "group")
+    page.until(lambda _: page.order()[0] == "Banana", "groups first")
+    picked(page, "#sort", "service")
+    found = server.call("GET", "/api/accounts?tag=PROD")["accounts"]
+    assert {account["issuer"] for account in found} == {"apple", "Banana"}, found
 
 
 # Adding accounts.
@@ -397,6 +457,82 @@ def adding(page, server):
     page.click(".work a", "See its code")
     page.says(".account", "bare secret")
     assert SECRET not in page.script("return document.documentElement.outerHTML")
+
+
+def encrypted_export(page, server):
+    """An export under a password, which is asked for and may be wrong; by keyboard alone, too."""
+    page.enter(server, server.token)
+    page.open("#/add")
+    choose(page, EXPORT)
+    added(page, "password")
+    page.one("input[name=export-password]").send_keys("wrong")
+    page.button("Open")
+    added(page, "does not open with this password")
+    # What has the focus is the password, so that it can be typed again at once.
+    page.until(lambda _: page.focused("name") == "export-password" and page.focused("value") == "", "the password is asked for again")
+    page.keys(PASSWORD, Keys.ENTER)
+    added(page, "Which accounts are to be added?")
+    page.until(lambda _: page.focused("type") == "checkbox", "the focus is at the first account")
+    page.tab_to("document.activeElement.textContent.startsWith('Add ')", "adding")
+    page.keys(Keys.ENTER)
+    added(page, "added.")
+    assert PASSWORD not in page.script("return document.documentElement.outerHTML")
+
+
+# Proving.
+
+def accept(page, press):
+    """Waits until both codes count and says that they were accepted."""
+    page.until(lambda _: page.all("[data-key^=proved-]")[0].is_enabled(), "both codes count")
+    shown = ["".join(code.text.split()) for code in page.all(".proof .digits")]
+    assert len(shown) == 2 and all(code.isdigit() for code in shown), shown
+    press()
+
+
+def proving(page, server):
+    page.enter(server, server.token)
+    page.open("#/add")
+    link = lambda name: f"otpauth://totp/Proof:{name}?secret={SECRET}&issuer=Proof&period=10"
+    page.click("label.check", "Prove it")
+    page.click("summary", "Type it by hand")
+    page.one("input[name=link]").send_keys(link("mouse"), Keys.ENTER)
+    added(page, "Proof mouse: It is stored and waits to be proved.")
+    pending = lambda: {account["accountName"]: account for account in server.call("GET", "/api/accounts?search=proof")["accounts"]}
+    assert pending()["mouse"]["state"] == "pending"
+    accept(page, lambda: page.button("Both were accepted"))
+    added(page, "Proof mouse: It is added.")
+    assert pending()["mouse"]["state"] == "active"
+
+    # By keyboard alone.
+    page.script("document.activeElement.blur()")
+    page.tab_to("document.activeElement.name === 'link'", "the link")
+    page.keys(link("keys"), Keys.ENTER)
+    added(page, "Proof keys: It is stored and waits to be proved.")
+
+    def press():
+        page.tab_to("document.activeElement.textContent === 'Both were accepted'", "that both were accepted")
+        page.keys(Keys.ENTER)
+    accept(page, press)
+    added(page, "Proof keys: It is added.")
+
+    page.one("input[name=link]").send_keys(link("refused"), Keys.ENTER)
+    added(page, "Proof refused: It is stored and waits to be proved.")
+    page.button("They were refused")
+    added(page, "Proof refused: It is taken away again")
+    assert "refused" not in pending()
+
+    # Later, from the list.
+    server.call("POST", "/api/accounts?proof=required", {"uri": link("later")})
+    page.click("nav a", "Accounts")
+    page.until(lambda _: "to be proved" in page.row("later").text, "it waits to be proved")
+    picked(page, "#only", "to be proved")
+    page.until(lambda _: len(page.order()) == 1, "those that wait")
+    page.in_row("later", ".code")
+    page.says("dialog h2", "Prove Proof later")
+    accept(page, lambda: page.button("Both were accepted", "dialog"))
+    page.says("#toast", "Proof later is in use.")
+    picked(page, "#only", "all")
+    page.shows_the_servers_code(server, "later", pending()["later"]["id"])
 
 
 def adding_by_keyboard(page, server):
@@ -515,20 +651,166 @@ def operations(page, server):
     page.says("dd", "agrees with the server's")
 
 
+def keys_and_grants(page, server, ids):
+    """By mouse: a key is made and shown once, lent an account, and revoked."""
+    page.enter(server, server.token)
+    page.open("#/operations/keys")
+    page.button("Make a key")
+    page.one("dialog input[name=name]").send_keys("robot")
+    page.click("dialog label.check", "Only accounts that are granted to it")
+    page.button("Make a key", "dialog")
+    page.says("dialog h2", "The key robot")
+    key = page.one("input[name=new-key]").get_attribute("value")
+    page.button("Copy", "dialog")
+    page.until(lambda _: page.clipboard() == key, "the key is in the clipboard")
+    page.button("I have kept it", "dialog")
+    page.says("td", "reader, of granted accounts")
+    assert key not in page.script("return document.documentElement.outerHTML")
+    assert server.call("GET", "/api/accounts", token=key)["accounts"] == []
+
+    page.click(".tabs a", "Grants")
+    page.says("main", "Nothing is granted.")
+    page.button("Grant an account")
+    page.one("dialog input[name=to]").send_keys("robot")
+    picked(page, "dialog select[name=account]", "Banana bea@example.com")
+    page.one("dialog input[name=reads]").send_keys("3")
+    page.button("Grant an account", "dialog")
+    page.says("td", "Banana bea@example.com")
+    page.says("td", "3")
+    assert [account["id"] for account in server.call("GET", "/api/accounts", token=key)["accounts"]] == [ids["Banana"]]
+    page.button("Take back")
+    page.says("dialog h2", "Take Banana bea@example.com back from robot?")
+    page.button("Take back", "dialog")
+    page.says("main", "Nothing is granted.")
+    page.click(".tabs a", "Keys")
+    page.click("[data-key=revoke-robot]")
+    page.button("Revoke", "dialog")
+    page.says("td", "revoked")
+    try:
+        server.call("GET", "/api/accounts", token=key)
+        raise AssertionError("a revoked key works")
+    except urllib.error.HTTPError as error:
+        assert error.code == 401, error
+
+    # By keyboard alone.
+    page.script("document.activeElement.blur()")
+    page.tab_to("document.activeElement.textContent === 'Make a key'", "making a key")
+    page.keys(Keys.ENTER)
+    page.until(lambda _: page.focused("name") == "name", "the name of the key")
+    page.keys("typed", Keys.ENTER)
+    page.says("dialog h2", "The key typed")
+    page.tab_to("document.activeElement.textContent === 'I have kept it'", "the end")
+    page.keys(Keys.ENTER)
+    page.until(lambda _: not page.all("dialog"), "the dialog is closed")
+    page.says("td", "typed")
+    page.tab_to("document.activeElement.dataset.key === 'revoke-typed'", "revoking it")
+    page.keys(Keys.ENTER)
+    page.says("dialog h2", "Revoke the key typed?")
+    page.keys(Keys.ESCAPE)
+    page.until(lambda _: not page.all("dialog"), "the dialog is closed")
+    # For the pictures.
+    server.key("night-shift", "reader", "--granted-only")
+    for name, reads in (("apple", 5), ("Banana", None)):
+        server.call("POST", "/api/grants", {"caller": "night-shift", "account": ids[name], "reads": reads})
+    page.click(".tabs a", "Grants")
+    page.tab_to("document.activeElement.textContent === 'Grant an account'", "granting")
+    page.keys(Keys.ENTER)
+    page.one("dialog input[name=to]")
+    page.keys(Keys.ESCAPE)
+    page.until(lambda _: not page.all("dialog"), "the dialog is closed")
+    page.says("td", "night-shift")
+    page.tab_to("(document.activeElement.dataset.key ?? '').startsWith('withdraw-night-shift')", "taking it back")
+
+
 def each_role_sees_its_own(page, server):
     page.enter(server, server.key("starter", "enroller"))
     page.says("h1", "Add accounts")
     page.until(lambda _: [a.text for a in page.all("#header nav a")] == ["Add", "Operations"], "an enroller's views")
     page.click("nav a", "Operations")
     page.says("main", "There is nothing.")
-    assert not page.all(".tabs")
+    assert [tab.text for tab in page.all(".tabs a")] == ["Enrollments", "Requests"]
     page.enter(server, server.key("looker", "reader", "--granted-only"))
     page.says("main", "There are no accounts yet.")
-    page.until(lambda _: [a.text for a in page.all("#header nav a")] == ["Accounts"], "a reader's view")
+    page.until(lambda _: [a.text for a in page.all("#header nav a")] == ["Accounts", "Operations"], "a reader's views")
     assert page.one("label.check input").is_selected(), "who has few reads does not spend them by looking"
     assert not page.all("[data-key^=remove]")
     page.open("#/operations")
-    page.says("h1", "Accounts")
+    page.says("main", "Nothing was asked for.")
+    assert not page.all(".tabs")
+
+
+def requests(page, server, other, ids):
+    """What takes a second person: asked for and used by one, decided by another."""
+    page.enter(server, server.token)
+    other.enter(server, server.key("request-approver", "approver"))
+    other.says("h1", "Approvals")
+    page.in_row("Banana", "[data-key^=ask]")
+    page.says("dialog h2", "Ask for something with Banana bea@example.com")
+    picked(page, "dialog select[name=kind]", "export")
+    page.one("dialog input[name=reason]").send_keys("moving house")
+    page.button("Ask for it", "dialog")
+    page.says("#toast", "Export Banana bea@example.com")
+    other.says(".card h2", "Export Banana bea@example.com")
+    for fact in ("Hand its secret to the one who asks, once, within 1 hour", "admin", "moving house"):
+        other.says(".card dl", fact)
+    other.button("Approve")
+    other.says("#toast", "is approved.")
+    page.click("nav a", "Operations")
+    page.click(".tabs a", "Requests")
+    page.says(".badge", "granted")
+    page.button("Fetch it")
+    page.until(lambda _: page.one("input[name=exported]").get_attribute("value").startswith("otpauth://totp/Banana"), "the link")
+    page.until(lambda _: page.script("return document.querySelector('.code-picture').naturalWidth") > 0, "the QR code is shown")
+    page.button("Close it", "dialog")
+    page.says(".badge", "done")
+    assert SECRET not in page.script("return document.documentElement.outerHTML")
+
+    # By keyboard alone, on both sides.
+    page.open("#/accounts")
+    search = page.one("#search")
+    search.send_keys("Aardvark", Keys.ARROW_DOWN)
+    page.until(lambda _: "Aardvark" in page.script("return document.activeElement.closest('li')?.textContent ?? ''"), "the focus is at Aardvark")
+    for _ in range(10):
+        page.keys(Keys.ARROW_RIGHT)
+        if page.focused("textContent") == "Ask":
+            break
+    page.keys(Keys.ENTER)
+    page.until(lambda _: page.focused("name") == "kind", "what is asked for")
+    page.keys("delete")
+    page.until(lambda _: page.focused("value") == "delete", "deletion for good")
+    page.tab_to("document.activeElement.name === 'reason'", "the reason")
+    page.keys("left the company", Keys.ENTER)
+    page.says("#toast", "for good")
+    other.says(".card h2", "Delete Aardvark")
+    other.script("document.activeElement.blur()")
+    other.tab_to("document.activeElement.tagName === 'TEXTAREA'", "the comment")
+    other.keys("still needed")
+    other.tab_to("document.activeElement.textContent === 'Refuse'", "refusing")
+    other.keys(Keys.ENTER)
+    other.says("#toast", "is refused.")
+    page.open("#/operations/requests")
+    page.says("td", "Refused by request-approver: still needed")
+
+    # Codes that are read with an approval only.
+    page.open("#/accounts")
+    page.in_row("apple", "[data-key^=edit]")
+    page.click("dialog label.check", "with an approval only")
+    page.button("Save", "dialog")
+    page.until(lambda _: "with an approval" in page.row("apple").text, "no code without an approval")
+    page.in_row("apple", ".code")
+    page.button("Ask for it", "dialog")
+    other.says(".card h2", "Read codes of apple")
+    other.button("Approve")
+    page.open("#/operations/requests")
+    page.button("Read a code")
+    page.until(lambda _: "".join(page.one("dialog .digits").text.split()).isdigit(), "a code")
+    page.button("Close it", "dialog")
+    server.call("PATCH", f"/api/accounts/{ids['apple']}", {"readApproval": False})
+    # Taken back by whoever asked.
+    server.call("POST", f"/api/accounts/{ids['apple']}/requests", {"kind": "read"})
+    page.button("Take back")
+    page.button("Take back", "dialog")
+    page.says(".badge", "taken back")
 
 
 def expired(page, program, folder):
@@ -547,8 +829,8 @@ def expired(page, program, folder):
 # The page as such.
 
 VIEWS = [("#/accounts", "Accounts", ".account", "accounts"), ("#/add", "Add accounts", ".drop", "add"), ("#/approvals", "Approvals", ".card", "approvals"),
-         ("#/operations", "Operations", "tbody tr", "operations"), ("#/operations/record", "Operations", "tbody tr", "record"),
-         ("#/operations/keys", "Operations", "tbody tr", "keys"), ("#/operations/health", "Operations", ".card .badge", "health")]
+         ("#/operations", "Operations", "tbody tr", "operations"), ("#/operations/requests", "Operations", "tbody tr", "requests"), ("#/operations/record", "Operations", "tbody tr", "record"),
+         ("#/operations/keys", "Operations", "tbody tr", "keys"), ("#/operations/grants", "Operations", "tbody tr", "grants"), ("#/operations/health", "Operations", ".card .badge", "health")]
 
 
 def every_view(page):
@@ -566,6 +848,8 @@ def seen(page, server, axe):
     """Light and dark, on a desk and on a phone, with no barrier that axe-core finds."""
     other = server.key("colleague", "enroller")
     server.call("POST", "/api/enrollments?approval=required", {"uri": f"otpauth://totp/Bank:audit?secret={SECRET}&issuer=Bank"}, other)
+    account = server.call("GET", "/api/accounts?search=banana")["accounts"][0]["id"]
+    server.call("POST", f"/api/accounts/{account}/requests", {"kind": "read", "reads": 2, "reason": "release tonight"}, server.key("release-team", "reader"))
     page.enter(server, server.token)
     source = axe.read_text() if axe else None
     if source:
@@ -584,10 +868,15 @@ def seen(page, server, axe):
                     choose(page, CORPUS / "four-grid.png")
                     page.until(lambda _: page.all(".picks li"), "accounts to pick from")
                 assert page.width() <= page.script("return innerWidth"), f"{name} is too wide"
-                if name in ("accounts", "add", "approvals", "operations"):
-                    page.picture(f"{name}-{screen}-{scheme}")
+                page.picture(f"{name}-{screen}-{scheme}")
                 if source:
                     page.without_barriers(source, f"{name}, {screen}, {scheme}")
+            page.button("Log out", "#header")
+            page.says("h1", "Log in")
+            page.picture(f"login-{screen}-{scheme}")
+            if source:
+                page.without_barriers(source, f"login, {screen}, {scheme}")
+            page.enter(server, server.token)
     page.size()
     page.media()
     if source:
@@ -711,8 +1000,8 @@ def main():
 
     try:
         page, other = person("page"), person("page")
-        steps = [(logging_in, []), *((step, [ids]) for step in (accounts, accounts_by_keyboard, hidden_until_touched, with_a_wrong_clock, restarted)),
-                 (adding, []), (adding_by_keyboard, []), (approvals, [other]), (approved_across_a_restart, [other]), (operations, []), (each_role_sees_its_own, []),
+        steps = [(logging_in, []), *((step, [ids]) for step in (accounts, accounts_by_keyboard, groups_and_tags, hidden_until_touched, with_a_wrong_clock, restarted)),
+                 (adding, []), (adding_by_keyboard, []), (encrypted_export, []), (proving, []), (approvals, [other]), (approved_across_a_restart, [other]), (operations, []), (requests, [other, ids]), (keys_and_grants, [ids]), (each_role_sees_its_own, []),
                  (seen, [options.axe]), (narrow_wide_and_from_right_to_left, []), (without_its_server, [ids]), (strict, []), (with_many, [])]
         for step, more in steps:
             if options.only and step.__name__ not in options.only:

@@ -1,12 +1,22 @@
 // Builds elements. Text is always text: nothing here makes markup of a string.
 
+const SVG = "http://www.w3.org/2000/svg";
+
 /** An element with attributes (functions become listeners) and children. */
 export function h(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
+  return dress(document.createElement(tag), attributes, children);
+}
+
+/** The same for the shapes of a drawing. */
+export function svg(tag, attributes = {}, ...children) {
+  return dress(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function dress(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === undefined || value === null || value === false) continue;
     if (typeof value === "function") element.addEventListener(name, value);
-    else if (name === "value") element.value = value;
+    else if (name === "value" || name === "checked") element[name] = value;
     else element.setAttribute(name, value === true ? "" : value);
   }
   append(element, children);
@@ -54,17 +64,24 @@ export function untouched() {
   return held;
 }
 
-/** Tells something to everybody, those who listen to the page too. */
+/** Tells something to those who listen to the page; others see it for themselves. */
 export function say(text) {
   document.getElementById("said").textContent = text;
 }
 
-/** A table. Cells are labelled for narrow screens, where rows become cards. */
+/** A label with its control. */
+export function field(label, control, hint) {
+  return h("label", { class: "field" }, h("span", {}, label), control, hint && h("small", {}, hint));
+}
+
+/**
+ * A table. Cells are labelled for narrow screens, where rows become cards. A head is a text, or
+ * `{ label, cell }` with a cell of its own.
+ */
 export function table(caption, heads, rows) {
-  const labels = heads.map((head) => (typeof head === "string" ? head : head.label));
+  const plain = (head) => typeof head === "string";
   return h("table", {},
-    h("caption", { class: "hidden" }, caption),
-    h("thead", {}, h("tr", {}, heads.map((head) => (typeof head === "string" ? h("th", { scope: "col" }, head) : head.cell)))),
-    h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell, n) => h("td", { "data-label": labels[n] }, cell))))),
-  );
+    h("caption", { class: "unseen" }, caption),
+    h("thead", {}, h("tr", {}, heads.map((head) => (plain(head) ? h("th", { scope: "col" }, head) : head.cell)))),
+    h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell, n) => h("td", { "data-label": plain(heads[n]) ? heads[n] : heads[n].label }, cell))))));
 }
