@@ -27,7 +27,7 @@ export function edit({ account }, groups, changed) {
     yes: words.save,
     run: async ({ issuer, accountName, group, tags, readApproval }) => {
       const now = { issuer: issuer.trim() || null, accountName: accountName.trim(), group: group.trim() || null, tags: typedTags(tags), readApproval: readApproval === "on" };
-      const was = { ...account, issuer: account.issuer ?? null, group: account.group ?? null };
+      const was = { ...account, issuer: account.issuer ?? null, group: account.group ?? null, readApproval: account.readApproval ?? false };
       // Only what was changed, so that the record says what was.
       const body = Object.fromEntries(Object.entries(now).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(was[name])));
       const saved = await call("PATCH", path(account.id), { body });

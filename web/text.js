@@ -306,8 +306,8 @@ export const t = {
     forEver: "for ever",
     asMany: "any number",
     withdraw: "Take back",
-    withdrawOf: (account, to) => `Take ${account} back from ${to}`,
-    withdrawTitle: (account, to) => `Take ${account} back from ${to}?`,
+    withdrawOf: (account, to) => `Take back ${account} from ${to}`,
+    withdrawTitle: (account, to) => `Take back ${account} from ${to}?`,
   },
 
   operations: {

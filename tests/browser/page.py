@@ -355,7 +355,7 @@ def groups_and_tags(page, server, ids):
     page.until(lambda _: not page.all("dialog"), "the dialog is closed")
     page.keys(Keys.ARROW_RIGHT)
     page.until(lambda _: page.focused("textContent") == "prod", "the arrows reach a row's tags")
-    page.one("#search").clear()
+    page.one("#search").send_keys(Keys.ESCAPE)
     page.until(lambda _: len(page.order()) == 4, "all again")
     page.tab_to("document.activeElement.id === 'only'", "what is shown")
     page.keys("prod")
@@ -679,7 +679,7 @@ def keys_and_grants(page, server, ids):
     page.says("td", "3")
     assert [account["id"] for account in server.call("GET", "/api/accounts", token=key)["accounts"]] == [ids["Banana"]]
     page.button("Take back")
-    page.says("dialog h2", "Take Banana bea@example.com back from robot?")
+    page.says("dialog h2", "Take back Banana bea@example.com from robot?")
     page.button("Take back", "dialog")
     page.says("main", "Nothing is granted.")
     page.click(".tabs a", "Keys")
@@ -808,6 +808,7 @@ def requests(page, server, other, ids):
     server.call("PATCH", f"/api/accounts/{ids['apple']}", {"readApproval": False})
     # Taken back by whoever asked.
     server.call("POST", f"/api/accounts/{ids['apple']}/requests", {"kind": "read"})
+    page.says(".badge", "waits for approval")
     page.button("Take back")
     page.button("Take back", "dialog")
     page.says(".badge", "taken back")
