@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 const COMMITTED: &str = "docs/openapi.json";
+const DOCUMENT: &str = "docs/API.md";
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -101,6 +102,9 @@ fn only_these_need_no_caller() {
     );
 }
 
+/// The page's files, and the endpoint of another protocol that has its own description.
+const BESIDE: [&str; 2] = ["assets.rs", "mcp.rs"];
+
 /// A path that is added past the description is not in it.
 #[test]
 fn every_path_of_the_api_is_described() {
@@ -114,12 +118,45 @@ fn every_path_of_the_api_is_described() {
         let added = [".route(", ".route_service(", ".nest(", ".nest_service("];
         for (number, line) in text.lines().enumerate() {
             assert!(
-                name == "assets.rs" || !added.iter().any(|way| line.contains(way)),
+                BESIDE.contains(&name) || !added.iter().any(|way| line.contains(way)),
                 "{name}:{}: a handler has #[utoipa::path(...)] and is added by routes!(...)",
                 number + 1
             );
         }
     }
+}
+
+#[test]
+fn every_problem_is_in_the_documents_table() {
+    const TABLE: &str = "| Code | Status | Means |\n| --- | --- | --- |\n";
+    let document = described();
+    let rows: String = document["x-problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| {
+            let text = |member: &str| problem[member].as_str().unwrap().to_owned();
+            format!(
+                "| `{}` | {} | {} |\n",
+                text("code"),
+                problem["status"],
+                text("title")
+            )
+        })
+        .collect();
+    let text = read(DOCUMENT);
+    let (before, table) = text.split_once(TABLE).unwrap();
+    let end = table.find("\n\n").unwrap() + 1;
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let text = format!("{before}{TABLE}{rows}{}", &table[end..]);
+        fs::write(here(DOCUMENT), text).unwrap();
+        return;
+    }
+    assert_eq!(
+        table[..end],
+        rows,
+        "UPDATE_GOLDEN=1 cargo test --test openapi"
+    );
 }
 
 #[test]

@@ -179,7 +179,13 @@ pub(super) async fn list(
         .vault
         .list_by(&filter, cursor, limit(query.limit.as_deref())?)
         .await
-        .map_err(from_vault)?;
+        .map_err(|error| match error {
+            VaultError::InvalidCursor => ApiError::InvalidParameter {
+                name: "cursor",
+                detail: "use the `next` of an earlier page".to_owned(),
+            },
+            error => from_vault(error).into(),
+        })?;
     let view = AccountPage {
         accounts: views(&door, &page.accounts)?,
         next: page.next,
@@ -431,7 +437,7 @@ enum Codes {
 /// The values of `id` in a query.
 pub(super) fn ids(query: &str) -> impl Iterator<Item = String> {
     url::form_urlencoded::parse(query.as_bytes())
-        .filter(|(name, value)| name == "id" && !value.is_empty())
+        .filter(|(name, _)| name == "id")
         .map(|(_, value)| value.into_owned())
 }
 
@@ -461,6 +467,7 @@ impl Wanted {
                         detail: "`true` or `false`".to_owned(),
                     });
                 }
+                ("minValidity", "") => wanted.validity = TimeDelta::zero(),
                 ("minValidity", value) => {
                     let seconds = value
                         .parse()
@@ -472,7 +479,7 @@ impl Wanted {
                         })?;
                     wanted.validity = TimeDelta::seconds(seconds);
                 }
-                ("whenShort", "wait") => wanted.wait = true,
+                ("whenShort", "wait" | "") => wanted.wait = true,
                 ("whenShort", "next") => wanted.wait = false,
                 ("whenShort", _) => {
                     return Err(ApiError::InvalidParameter {

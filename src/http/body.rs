@@ -55,10 +55,10 @@ impl Drop for Wiped {
 #[schema(min_properties = 1, max_properties = 1)]
 pub(super) struct JsonUpload {
     /// An `otpauth://` URI.
-    #[schema(value_type = Option<String>, example = "otpauth://totp/Example:alice?secret=JBSWY3DPEHPK3PXP&issuer=Example")]
+    #[schema(value_type = String, required = false, example = "otpauth://totp/Example:alice?secret=JBSWY3DPEHPK3PXP&issuer=Example")]
     uri: Option<Wiped>,
     /// A picture of a QR code, in base64 or as a `data:` URL.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = String, required = false)]
     image: Option<Wiped>,
 }
 

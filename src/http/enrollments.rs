@@ -158,7 +158,12 @@ pub(super) async fn start(
 
 /// 202 with the links of an enrollment that runs.
 pub(super) fn accepted_response(snapshot: &Snapshot) -> Response {
-    let mut response = (StatusCode::ACCEPTED, Json(StartedView::new(snapshot))).into_response();
+    running(snapshot, Json(StartedView::new(snapshot)))
+}
+
+/// 202 with where and when to ask again.
+fn running(snapshot: &Snapshot, body: impl IntoResponse) -> Response {
+    let mut response = (StatusCode::ACCEPTED, body).into_response();
     if let Ok(location) = HeaderValue::from_str(&status_path(snapshot)) {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -171,9 +176,7 @@ fn status_response(snapshot: &Snapshot) -> Response {
     if snapshot.stage.has_ended() {
         return no_store(view.into_response());
     }
-    let mut response = (StatusCode::ACCEPTED, view).into_response();
-    retry_after(&mut response, snapshot.stage);
-    no_store(response)
+    running(snapshot, view)
 }
 
 /// A machine is done within the second; a person takes longer.
@@ -221,7 +224,10 @@ pub(super) struct StatusQuery {
         )),
         (
             status = ACCEPTED, description = "It runs", body = EnrollmentView,
-            headers(("retry-after" = u32, description = "In how many seconds to ask again")),
+            headers(
+                ("location" = String, description = "Where the status is"),
+                ("retry-after" = u32, description = "In how many seconds to ask"),
+            ),
         ),
     ),
     extensions(

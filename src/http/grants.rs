@@ -60,7 +60,9 @@ impl From<Grant> for GrantView {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct NewGrantBody {
+    #[schema(max_length = 64)]
     caller: Option<String>,
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
     group: Option<Group>,
     account: String,
     /// Until when; for ever if left out.
@@ -77,6 +79,7 @@ pub(super) struct GrantParameters {
     /// From which caller; either this or `group`.
     caller: Option<String>,
     /// From which group.
+    #[param(min_length = 1, max_length = 128)]
     group: Option<String>,
     /// Which account.
     #[param(required, value_type = String)]
@@ -162,12 +165,13 @@ pub(super) async fn remove(
     query: Result<Query<GrantParameters>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, ApiError> {
     let query = parameters(query)?;
-    let group = query.group.map(|text| text.parse::<Group>()).transpose();
+    let group = query.group.filter(|text| !text.is_empty());
+    let group = group.map(|text| text.parse::<Group>()).transpose();
     let group = group.map_err(|error| ApiError::InvalidParameter {
         name: "group",
         detail: error.to_string(),
     })?;
-    let from = grantee(query.caller, group)?;
+    let from = grantee(query.caller.filter(|text| !text.is_empty()), group)?;
     let account = account_id(query.account.as_deref().unwrap_or_default())?;
     note(account.as_str(), &format!("from {from}"));
     let (gone, id) = (from, account.to_string());

@@ -104,7 +104,12 @@ pub(super) async fn start(
             });
         }
     };
-    let pick = query.pick.as_deref().map(positions).transpose()?;
+    let pick = query
+        .pick
+        .as_deref()
+        .filter(|text| !text.is_empty())
+        .map(positions)
+        .transpose()?;
     let material = door.intake.accept_import(upload).await?;
     let snapshot = door
         .enrollments

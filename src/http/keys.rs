@@ -73,6 +73,7 @@ impl From<KeyRecord> for KeyView {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct NewKeyBody {
     /// The caller's name: 1 to 64 of `A-Z a-z 0-9 . _ @ -`, never used before.
+    #[schema(pattern = "^[A-Za-z0-9._@-]{1,64}$")]
     name: String,
     role: Role,
     /// The groups that the key is in, at most 32.

@@ -130,6 +130,7 @@ fn complete(document: &mut Value) {
         }
     }
     let asked = reachable(document, "requestBody");
+    document["x-problems"] = problems();
     let components = &mut document["components"];
     components["securitySchemes"] = security_schemes();
     components["headers"] = json!({
@@ -138,6 +139,12 @@ fn complete(document: &mut Value) {
                 8 to 64 letters, digits and hyphens.",
             "required": true,
             "schema": {"type": "string"},
+        },
+        "CacheControl": {
+            "description": "`no-store`: what is answered is this moment's and this caller's. The \
+                description itself may be kept and has to be asked for again.",
+            "required": true,
+            "schema": {"type": "string", "enum": ["no-store", "no-cache"]},
         },
         "RetryAfter": {
             "description": "In how many seconds to ask again.",
@@ -161,6 +168,15 @@ fn complete(document: &mut Value) {
             forbid_null(schema);
         }
     }
+}
+
+/// Every problem that is not one of an upload.
+fn problems() -> Value {
+    let problems = Code::ALL.iter().map(|code| {
+        let status = code.status().as_u16();
+        json!({"code": code, "status": status, "title": code.title()})
+    });
+    problems.collect()
 }
 
 fn complete_operation(path: &str, operation: &mut Map<String, Value>) {
@@ -200,7 +216,16 @@ fn complete_operation(path: &str, operation: &mut Map<String, Value>) {
         parameters.retain(|parameter| parameter.get("description").is_some());
         for parameter in parameters {
             parameter.get_mut("schema").map(without_null);
+            // A field of a form that was left empty is as none.
+            if parameter["in"] == "query" && parameter["required"] == false {
+                parameter["allowEmptyValue"] = json!(true);
+            }
         }
+    }
+    if let Some(body) = operation.get_mut("requestBody")
+        && let Some(text) = body.pointer_mut("/content/text~1plain/schema")
+    {
+        text["minLength"] = json!(1);
     }
     let Some(responses) = operation.get_mut("responses") else {
         return;
@@ -251,6 +276,7 @@ fn complete_operation(path: &str, operation: &mut Map<String, Value>) {
             header.get_mut("schema").map(without_null);
         }
         response["headers"]["X-Request-Id"] = header_ref("RequestId");
+        response["headers"]["Cache-Control"] = header_ref("CacheControl");
     }
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+mod described;
 mod support;
 
 mod accounts;
@@ -17,6 +18,7 @@ mod filing;
 mod imports;
 mod inbox;
 mod leak;
+mod matrix;
 mod mcp;
 mod metrics;
 mod oversize;

@@ -11,6 +11,8 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::described::assert_described;
+
 /// The example of the seed project: secret `2FASTEST`, issuer `2FAS`.
 pub(crate) const SEED_URI: &str = "otpauth://totp/Test%20Token?secret=2FASTEST&issuer=2FAS";
 
@@ -354,9 +356,13 @@ impl Caller {
         }
     }
 
-    /// Sends a request; an answer that is not JSON is a JSON string.
+    /// Sends a request and checks that the answer is a described one; one that is not JSON
+    /// is a JSON string.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
-        let response = request.send().await.expect("the server answers");
+        let (http, request) = request.build_split();
+        let request = request.unwrap();
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = http.execute(request).await.expect("the server answers");
         let status = response.status();
         let headers = response.headers().clone();
         let content_type = headers
@@ -370,12 +376,14 @@ impl Caller {
             .unwrap()
             .push(format!("{headers:?}\n{text}"));
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Answer {
+        let answer = Answer {
             status,
             content_type,
             headers,
             body,
-        }
+        };
+        assert_described(&method, &path, &answer);
+        answer
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
