@@ -11,6 +11,26 @@ use utoipa::ToSchema;
 /// The longest reason that is kept, in characters.
 const MAX_REASON: usize = 200;
 
+/// What stands in a reason in place of a word that looks like a secret.
+const WITHHELD: &str = "[withheld]";
+/// The least characters of base32 in a row that are taken for a secret: 80 bits.
+const SECRET_CHARS: usize = 16;
+
+/// Whether a word is an otpauth URI or has something in it like a secret in base32. An
+/// ordinary word that long in capitals is a price worth paying.
+fn like_secret(word: &str) -> bool {
+    let mut run = 0;
+    let base32 = word.bytes().any(|byte| {
+        run = if matches!(byte, b'A'..=b'Z' | b'2'..=b'7') {
+            run + 1
+        } else {
+            0
+        };
+        run >= SECRET_CHARS
+    });
+    base32 || word.to_ascii_lowercase().contains("otpauth")
+}
+
 /// What somebody did, or tried to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -202,10 +222,15 @@ impl Event {
         self
     }
 
-    /// The same with a reason, cut to what is kept.
+    /// The same with a reason, cut to what is kept. Words in it that look like a secret
+    /// are left out: this record may not hold one, whoever writes it into the wrong place.
     #[must_use]
     pub fn because(mut self, reason: &str) -> Self {
-        let short: String = reason.trim().chars().take(MAX_REASON).collect();
+        let words: Vec<&str> = reason
+            .split_whitespace()
+            .map(|word| if like_secret(word) { WITHHELD } else { word })
+            .collect();
+        let short: String = words.join(" ").chars().take(MAX_REASON).collect();
         self.reason = (!short.is_empty()).then_some(short);
         self
     }
@@ -231,4 +256,32 @@ pub struct Entry {
     pub event: Event,
     /// The chain up to here, in hexadecimal.
     pub hash: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_keeps_words_and_withholds_what_looks_like_a_secret() {
+        let because = |reason: &str| {
+            Event::new(Action::ReadCode, "ci", DateTime::UNIX_EPOCH)
+                .because(reason)
+                .reason
+        };
+        for (said, kept) in [
+            (
+                "deploy  of INC-12345,\nurgent",
+                "deploy of INC-12345, urgent",
+            ),
+            ("for JBSWY3DPEHPK3PXP now", "for [withheld] now"),
+            ("secret=JBSWY3DPEHPK3PXP", "[withheld]"),
+            ("see otpauth://totp/x?secret=me", "see [withheld]"),
+            ("RELEASE 2026 in PRODUCTION", "RELEASE 2026 in PRODUCTION"),
+        ] {
+            assert_eq!(because(said).as_deref(), Some(kept));
+        }
+        assert_eq!(because(" \n "), None);
+        assert_eq!(because(&"x ".repeat(300)).map(|kept| kept.len()), Some(200));
+    }
 }

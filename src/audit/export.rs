@@ -72,9 +72,9 @@ mod tests {
     #[test]
     fn a_reason_cannot_forge_a_field_or_a_line() {
         let at = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
-        let event = Event::new(Action::ReadCode, "ci", at)
+        let event = Event::new(Action::ReadCode, "ci\nCEF:0|x", at)
             .to("totp-1")
-            .because("deploy\nCEF:0|x suser=root \\");
+            .because("deploy suser=root \\");
         let entry = Entry {
             sequence: 7,
             event,
@@ -84,8 +84,8 @@ mod tests {
             cef(&entry),
             format!(
                 "CEF:0|Countersign|countersign|{}|read-code|read-code|3|rt=1700000000000 \
-                 externalId=7 suser=ci outcome=done duid=totp-1 \
-                 msg=deploy\\nCEF:0|x suser\\=root \\\\ chain=ab",
+                 externalId=7 suser=ci\\nCEF:0|x outcome=done duid=totp-1 \
+                 msg=deploy suser\\=root \\\\ chain=ab",
                 env!("CARGO_PKG_VERSION")
             )
         );

@@ -116,7 +116,7 @@ pub(crate) async fn observe(
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
     let span = tracing::info_span!(
         "request",
-        method = %method,
+        method = spans::known(&method),
         route,
         request_id = context.id,
         caller = tracing::field::Empty,

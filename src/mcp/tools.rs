@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rmcp::handler::server::common::schema_for_type;
 use rmcp::handler::server::router::tool::ToolRouter;
-use rmcp::handler::server::wrapper::Parameters;
-use rmcp::model::{Implementation, ProgressNotificationParam, ServerCapabilities, ServerConfig};
+use rmcp::model::{
+    Implementation, JsonObject, ProgressNotificationParam, ServerCapabilities, ServerConfig,
+};
 use rmcp::service::RequestContext;
 use rmcp::{Json, RoleServer, ServerHandler, tool, tool_handler, tool_router};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -53,16 +56,17 @@ impl Tools {
     }
 
     /// List the accounts whose codes you may see, or search them. Never returns a code.
-    #[tool(annotations(
+    #[tool(input_schema = schema_for_type::<ListAccounts>(), annotations(
         title = "List accounts",
         read_only_hint = true,
         open_world_hint = false
     ))]
     async fn list_accounts(
         &self,
-        Parameters(asked): Parameters<ListAccounts>,
+        arguments: JsonObject,
         context: RequestContext<RoleServer>,
     ) -> Result<Json<Accounts>, Fault> {
+        let asked: ListAccounts = read(arguments)?;
         let limit = asked.limit.map(|limit| limit.to_string());
         let path = with_query(
             "/api/accounts",
@@ -76,12 +80,13 @@ impl Tools {
     }
 
     /// Get the present one-time code of an account. Each call is recorded.
-    #[tool(annotations(title = "Get a code", read_only_hint = true, open_world_hint = false))]
+    #[tool(input_schema = schema_for_type::<GetCode>(), annotations(title = "Get a code", read_only_hint = true, open_world_hint = false))]
     async fn get_code(
         &self,
-        Parameters(asked): Parameters<GetCode>,
+        arguments: JsonObject,
         context: RequestContext<RoleServer>,
     ) -> Result<Json<Code>, Fault> {
+        let asked: GetCode = read(arguments)?;
         let validity = asked.min_validity.map(|seconds| seconds.to_string());
         let path = with_query(
             &format!("/api/accounts/{}/token", segment(&asked.account)),
@@ -97,7 +102,7 @@ impl Tools {
     /// Ask a person to let you have one code of an account, and wait for the answer. Give
     /// `account` and `reason` to ask. If nobody has decided when the call returns, its
     /// status is `waiting`: call again with the `requestId` alone.
-    #[tool(annotations(
+    #[tool(input_schema = schema_for_type::<RequestCode>(), annotations(
         title = "Request a code with approval",
         destructive_hint = false,
         idempotent_hint = false,
@@ -105,9 +110,10 @@ impl Tools {
     ))]
     async fn request_code_with_approval(
         &self,
-        Parameters(asked): Parameters<RequestCode>,
+        arguments: JsonObject,
         context: RequestContext<RoleServer>,
     ) -> Result<Json<RequestedCode>, Fault> {
+        let asked: RequestCode = read(arguments)?;
         let wait = asked.wait_seconds.unwrap_or(WAIT.0);
         if wait > WAIT.1 {
             return Err(Fault(format!(
@@ -238,6 +244,24 @@ impl ServerHandler for Tools {
         info.instructions = Some(INSTRUCTIONS.to_owned());
         info
     }
+}
+
+/// A tool's arguments. What is wrong with them is told without repeating any of it: it
+/// could be a secret in the wrong place.
+fn read<T: DeserializeOwned + JsonSchema + 'static>(arguments: JsonObject) -> Result<T, Fault> {
+    serde_json::from_value(Value::Object(arguments)).map_err(|_| {
+        let schema = schema_for_type::<T>();
+        let names: Vec<&str> = schema
+            .get("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flat_map(|properties| properties.keys().map(String::as_str))
+            .collect();
+        Fault(format!(
+            "The arguments do not fit the tool's input schema. It takes {} and nothing else.",
+            names.join(", ")
+        ))
+    })
 }
 
 /// Whether a request still waits for somebody to decide.

@@ -71,7 +71,7 @@ impl From<Told<'_>> for KeyValue {
 }
 
 /// A method's name; a caller can make one up, which is not repeated.
-fn known(method: &Method) -> &'static str {
+pub(crate) fn known(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",

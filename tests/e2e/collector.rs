@@ -20,6 +20,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
@@ -114,11 +115,15 @@ impl Collector {
         told(&resource.attributes)["service.name"].clone()
     }
 
-    /// All that came, as text: what a search for something would go through.
-    pub(crate) fn text(&self) -> String {
+    /// All that came, as it came.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let traces = self.kept.traces.lock().unwrap();
         let logs = self.kept.logs.lock().unwrap();
-        format!("{traces:?}\n{logs:?}")
+        let traces = traces.iter().map(Message::encode_to_vec);
+        traces
+            .chain(logs.iter().map(Message::encode_to_vec))
+            .flatten()
+            .collect()
     }
 
     /// Waits until so many audit entries have come.

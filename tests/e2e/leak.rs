@@ -5,27 +5,51 @@ use std::path::Path;
 
 use data_encoding::{BASE32_NOPAD, BASE64, BASE64URL, HEXLOWER, HEXUPPER};
 use memchr::memmem::Finder;
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 
+use crate::collector::Collector;
 use crate::support::{App, Caller, PATIENCE, png, qr_png};
 
 /// The planted secret, in base32: nothing else looks like it.
 const MARKER: &str = "LEAKMARKERSECRETLEAKMARKERSECRET";
 
+/// A way to write bytes down.
+type Encoding = fn(&[u8]) -> Vec<u8>;
+
+/// Ways in which each byte is written by itself, so that a text's middle is a part of it.
+const BYTE_BY_BYTE: [Encoding; 7] = [
+    <[u8]>::to_vec,
+    |bytes| HEXLOWER.encode(bytes).into_bytes(),
+    |bytes| HEXUPPER.encode(bytes).into_bytes(),
+    // As `{:?}` prints bytes, and as it prints a byte string.
+    |bytes| format!("{bytes:?}").trim_matches(['[', ']']).into(),
+    |bytes| bytes.escape_ascii().to_string().into_bytes(),
+    // In an address, and as UTF-16.
+    |bytes| {
+        url::form_urlencoded::byte_serialize(bytes)
+            .collect::<String>()
+            .into_bytes()
+    },
+    |bytes| bytes.iter().flat_map(|&byte| [byte, 0]).collect(),
+];
+/// Ways that write three bytes together.
+const IN_THREES: [Encoding; 2] = [
+    |bytes| BASE64.encode(bytes).into_bytes(),
+    |bytes| BASE64URL.encode(bytes).into_bytes(),
+];
+
 /// What to look for: each form that the marker could have been copied in.
 fn needles(secret: &[u8]) -> Vec<Vec<u8>> {
-    let mut needles = vec![secret.to_vec()];
-    for hex in [HEXLOWER.encode(secret), HEXUPPER.encode(secret)] {
-        needles.push(hex.into_bytes());
-    }
-    for encoding in [&BASE64, &BASE64URL] {
+    let mut needles: Vec<Vec<u8>> = BYTE_BY_BYTE.iter().map(|encode| encode(secret)).collect();
+    for encode in IN_THREES {
         for offset in 0..3 {
             // Inside a longer text, base64 depends on where the secret begins.
             let mut padded = vec![0; offset];
             padded.extend_from_slice(secret);
-            let text = encoding.encode(&padded);
-            let text = text.trim_end_matches('=').as_bytes();
+            let text = encode(&padded);
+            let text = text.strip_suffix(b"=").unwrap_or(&text);
+            let text = text.strip_suffix(b"=").unwrap_or(text);
             // The first and last group mix in the neighbours.
             needles.push(text[4..text.len() - 4].to_vec());
         }
@@ -255,16 +279,127 @@ async fn walk_the_failed_paths(app: &App, uri: &str) {
     assert_eq!(outcome(&admin, &failed).await, "Failed");
 }
 
+/// Somebody who knows the secret and writes it where it does not belong.
+async fn walk_the_headers(app: &App, uri: &str, good: &str) {
+    let admin = app.admin();
+    let request = |path: &str| admin.request(Method::GET, path);
+    let read = request(&format!("/api/tokens?id={good}"))
+        .header(
+            "countersign-reason",
+            format!("because of {uri} and {MARKER}"),
+        )
+        .header("tracestate", format!("leak={MARKER}"))
+        .header("baggage", format!("leak={MARKER}"))
+        .header("traceparent", MARKER);
+    assert_eq!(admin.send(read).await.status, StatusCode::OK);
+    let made_up = Method::from_bytes(MARKER.as_bytes()).unwrap();
+    let made_up = admin.request(made_up, "/api/accounts");
+    assert!(admin.send(made_up).await.status.is_client_error());
+    let nobody = app.caller(Some(MARKER));
+    nobody
+        .get("/api/accounts")
+        .await
+        .assert_problem(401, "unauthenticated");
+}
+
+/// Tools for agents, with the secret in every argument.
+async fn walk_the_tools(app: &App, uri: &str, good: &str) {
+    let admin = app.admin();
+    let tool = async |name: &str, arguments: serde_json::Value| {
+        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": { "name": name, "arguments": arguments } });
+        let request = admin
+            .request(Method::POST, "/mcp")
+            .header("accept", "application/json, text/event-stream")
+            .json(&message);
+        let answer = admin.send(request).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        assert!(answer.body["result"].is_object(), "{answer:?}");
+        answer.body["result"]["isError"] == true
+    };
+    assert!(!tool("list_accounts", json!({ "search": "leak" })).await);
+    assert!(!tool("get_code", json!({ "account": good, "reason": uri })).await);
+    for (name, arguments) in [
+        ("list_accounts", json!({ "limit": uri })),
+        ("list_accounts", json!({ MARKER: 1 })),
+        ("get_code", json!({ "account": MARKER })),
+        ("get_code", json!({ "account": uri, "minValidity": uri })),
+        ("request_code_with_approval", json!({ "requestId": MARKER })),
+        (
+            "request_code_with_approval",
+            json!({ "account": uri, "reason": "x" }),
+        ),
+    ] {
+        assert!(tool(name, arguments.clone()).await, "{name} {arguments}");
+    }
+}
+
+/// Requests on an account, each done to its end: read, exported, destroyed. Only who
+/// exports it gets to see it.
+async fn walk_the_requests(app: &App, uri: &str, search: &mut Search) {
+    let admin = app.admin();
+    let approver = app.new_caller("fourth-pair-of-eyes", "approver");
+    let account = admin
+        .enroll(&uri.replace("Leak:test", "Leak:leaving"), false)
+        .await;
+    assert_eq!(outcome(&admin, &account).await, "Enrolled");
+    for (kind, more, useful) in [
+        ("read", json!({}), Some("code")),
+        ("export", json!({}), Some("export")),
+        ("delete", json!({ "seconds": 0 }), None),
+    ] {
+        let mut body = json!({ "kind": kind, "reason": "moving house" });
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let path = format!("/api/accounts/{account}/requests");
+        let asked = admin.post(&path, &body).await;
+        assert_eq!(asked.status, StatusCode::ACCEPTED, "{asked:?}");
+        let request = format!("/api/requests/{}", asked.id());
+        let stage = async |reached: &[&str]| {
+            let begun = std::time::Instant::now();
+            loop {
+                let answer = admin.get(&format!("{request}?wait=1")).await;
+                let stage = answer.body["stage"].as_str().unwrap_or_default();
+                if reached.contains(&stage) {
+                    return;
+                }
+                assert!(begun.elapsed() < PATIENCE, "{answer:?}");
+            }
+        };
+        stage(&["AwaitingApproval"]).await;
+        let agreed = json!({ "approved": true, "comment": "yes" });
+        let agreed = approver.post(&format!("{request}/approval"), &agreed).await;
+        assert_eq!(agreed.status, StatusCode::ACCEPTED, "{agreed:?}");
+        if let Some(useful) = useful {
+            stage(&["Granted"]).await;
+            let used = admin.request(Method::POST, &format!("{request}/{useful}"));
+            // Not among the answers that are searched: this one may hold it, once.
+            let used = used.send().await.unwrap();
+            assert_eq!(used.status(), StatusCode::OK);
+            let used = used.bytes().await.unwrap();
+            assert_eq!(search.found(&used).is_some(), kind == "export");
+        }
+        stage(&["Done"]).await;
+    }
+    search.places += 1;
+}
+
 #[tokio::test]
 async fn a_planted_secret_is_found_nowhere() {
     let uri = format!("otpauth://totp/Leak:test?secret={MARKER}&issuer=Leak");
     let picture = qr_png(&uri);
     let mut search = Search::new(&picture);
-    let mut app = App::start().await;
+    let collector = Collector::start().await;
+    let url = collector.url();
+    let mut app = App::start_with(&["--otlp-endpoint", &url]).await;
     let good = walk_the_good_paths(&app, &uri, &picture).await;
     walk_the_imports(&app, &uri).await;
     walk_the_refused_paths(&app, &uri).await;
     walk_the_malformed_paths(&app, &uri).await;
+    walk_the_headers(&app, &uri, &good).await;
+    walk_the_tools(&app, &uri, &good).await;
+    walk_the_requests(&app, &uri, &mut search).await;
     walk_the_failed_paths(&app, &uri).await;
 
     // Crashed: killed with enrollments under way; what a thief of the disk would find.
@@ -294,10 +429,15 @@ async fn a_planted_secret_is_found_nowhere() {
     );
     search.in_text("the dashboard", dashboard.as_bytes());
     search.in_text("the metrics", app.metrics().await.as_bytes());
+    let scheduler = app.scheduler_metrics().await;
+    search.in_text("the scheduler's metrics", scheduler.as_bytes());
+    let exported = app.command(&["audit", "export", "--format", "cef"]);
+    search.in_text("the exported record", &exported.stdout);
     app.stop().await;
 
     // Expired.
-    app.launch_with(&["--approval-timeout", "1s"]).await;
+    app.launch_with(&["--approval-timeout", "1s", "--otlp-endpoint", &url])
+        .await;
     let admin = app.admin();
     let expired = admin.enroll(&uri, true).await;
     assert_eq!(outcome(&admin, &expired).await, "Expired");
@@ -308,6 +448,12 @@ async fn a_planted_secret_is_found_nowhere() {
     assert!(logs.contains(&good), "logs name the enrollment");
     search.in_text("the answers", app.answers().join("\n").as_bytes());
     search.in_files(&app, "after the last stop");
+    let collected = collector.bytes();
+    for came in ["vault store", "secret stored", "countersign.audit"] {
+        let came = Finder::new(came).find(&collected);
+        assert!(came.is_some(), "spans, logs and the record were collected");
+    }
+    search.in_text("what a collector got", &collected);
     assert!(search.places > 20, "only {} places", search.places);
 }
 
@@ -327,14 +473,8 @@ fn the_search_would_find_it() {
             let mut text = before.as_bytes().to_vec();
             text.extend_from_slice(copied);
             text.extend_from_slice(b" and after");
-            for copy in [
-                text.clone(),
-                HEXLOWER.encode(&text).into_bytes(),
-                HEXUPPER.encode(&text).into_bytes(),
-                BASE64.encode(&text).into_bytes(),
-                BASE64URL.encode(&text).into_bytes(),
-            ] {
-                assert!(search.found(&copy).is_some(), "{before:?}");
+            for (at, encode) in BYTE_BY_BYTE.iter().chain(&IN_THREES).enumerate() {
+                assert!(search.found(&encode(&text)).is_some(), "{at} {before:?}");
             }
         }
     }

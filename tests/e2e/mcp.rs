@@ -144,7 +144,12 @@ async fn an_agent_gets_the_codes_that_its_key_may_read_and_no_others() {
     .await;
     assert!(refused(&mistaken).contains("minValidity"), "{mistaken:?}");
     let misspelt = call(&told, "get_code", json!({ "acount": id })).await;
-    assert!(refused(&misspelt).contains("acount"), "{misspelt:?}");
+    let misspelt = refused(&misspelt);
+    assert!(
+        misspelt.contains("It takes account, minValidity, reason"),
+        "{misspelt}"
+    );
+    assert!(!misspelt.contains("acount"), "{misspelt}");
 
     let made = app.command(&[
         "key",
