@@ -25,9 +25,11 @@ use super::enrollments::{
     IdempotencyKey, START, StartQuery, accepted_response, limit, no_store, parameters,
 };
 use super::error::ApiError;
+use super::observe::{self, Exception};
 use super::views::{
     AccountPage, AccountView, Batch, BatchItem, CreatedView, StartedView, TokenView,
 };
+use crate::audit::Outcome;
 use crate::enrollments::{NewEnrollment, Stage};
 use crate::telemetry;
 use crate::tokens::from_vault;
@@ -543,11 +545,23 @@ async fn batch(
                 let id = readable(door, caller, &text)?;
                 let token = door.tokens.lasting(&id, wanted.validity).await?;
                 take_read(door, caller, &id)?;
-                Ok(token)
+                Ok::<_, ApiError>(token)
             };
             match token.await {
                 Ok(token) => BatchItem::code(text, token),
-                Err(error) => BatchItem::problem(text, &error),
+                Err(error) => {
+                    observe::note(|facts| {
+                        facts.exceptions.push(Exception {
+                            subject: text.clone(),
+                            problem: error.code(),
+                            outcome: match error.is_ours() {
+                                true => Outcome::Failed,
+                                false => Outcome::Refused,
+                            },
+                        });
+                    });
+                    BatchItem::problem(text, &error)
+                }
             }
         })
         .buffered(READS_AT_ONCE)

@@ -8,12 +8,13 @@ use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use futures_util::future;
 
 use countersign_enrollment::ids::{EnrollmentId, ImportId, RequestId};
 
 use super::FrontDoor;
 use super::error::ApiError;
-use super::observe;
+use super::observe::{self, Exception};
 use crate::audit::{Action, Event, Outcome};
 
 /// The header in which a caller may say why, as UTF-8.
@@ -39,6 +40,17 @@ pub(super) async fn audited(
     let Some(about) = About::of(&request) else {
         return next.run(request).await;
     };
+    if request.method().is_safe() {
+        return recorded(door, about, request, next).await;
+    }
+    // A caller who hangs up in the middle of a change may not keep it out of the record.
+    observe::kept_up(recorded(door, about, request, next))
+        .await
+        .unwrap_or_else(|_| ApiError::Panicked.into_response())
+}
+
+/// Answers a request and records it before the answer goes out.
+async fn recorded(door: Arc<FrontDoor>, about: About, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let facts = observe::facts();
     // Who is nobody was told so, and left a line in the log; a record that strangers
@@ -71,17 +83,30 @@ pub(super) async fn audited(
         0 => vec![event],
         _ => subjects
             .into_iter()
-            .map(|subject| event.clone().to(subject))
+            .map(|subject| except(event.clone().to(subject), &facts.exceptions))
             .collect(),
     };
-    for event in events {
-        // The writer has logged why.
-        let hands_out = matches!(action, Action::ReadCode | Action::Export);
-        if door.audit.record(event).await.is_err() && hands_out {
-            return ApiError::AuditUnavailable.into_response();
-        }
+    // All at once, so that they go into one transaction.
+    let written = future::join_all(events.into_iter().map(|event| door.audit.record(event))).await;
+    // The writer has logged why.
+    let hands_out = matches!(action, Action::ReadCode | Action::Export);
+    if hands_out && written.iter().any(Result::is_err) {
+        return ApiError::AuditUnavailable.into_response();
     }
     response
+}
+
+/// The event as it was for its own subject, if that was not done with the others.
+fn except(mut event: Event, exceptions: &[Exception]) -> Event {
+    let own = |exception: &&Exception| {
+        let subject = event.subject.as_ref();
+        subject.is_some_and(|subject| subject.0 == short(&exception.subject))
+    };
+    if let Some(exception) = exceptions.iter().find(own) {
+        event.outcome = exception.outcome;
+        event.problem = Some(exception.problem.to_owned());
+    }
+    event
 }
 
 /// What a request is about, as far as it says itself.

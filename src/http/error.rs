@@ -178,6 +178,11 @@ impl ApiError {
         self.row().code
     }
 
+    /// Whether it is the server that could not, not the caller who may not.
+    pub(super) fn is_ours(&self) -> bool {
+        self.row().status.is_server_error()
+    }
+
     fn row(&self) -> Row {
         match self {
             Self::Unauthenticated => row(

@@ -8,12 +8,13 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use opentelemetry::context::FutureExt as _;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::FrontDoor;
 use super::error::ApiError;
-use crate::audit::Action;
+use crate::audit::{Action, Outcome};
 use crate::telemetry::spans::{self, Span, Told};
 
 /// How long a request may take until its answer begins. Longer than the longest
@@ -55,6 +56,17 @@ pub(super) struct Facts {
     pub(super) subject: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) problem: Option<&'static str>,
+    /// What was not done of a request for several things that was answered all the same.
+    pub(super) exceptions: Vec<Exception>,
+}
+
+/// One of several things that a request asked for and that was not done.
+#[derive(Clone, Debug)]
+pub(super) struct Exception {
+    /// To what, as the caller wrote it.
+    pub(super) subject: String,
+    pub(super) problem: &'static str,
+    pub(super) outcome: Outcome,
 }
 
 #[derive(Clone)]
@@ -94,6 +106,19 @@ pub(super) fn note(change: impl FnOnce(&mut Facts)) {
 /// What has been noted so far.
 pub(super) fn facts() -> Facts {
     CONTEXT.try_with(Context::known).unwrap_or_default()
+}
+
+/// The same work in a task of its own, which goes on when nobody waits for its end any
+/// more; for the same request, in its span and its trace.
+pub(super) async fn kept_up<F>(work: F) -> Result<F::Output, tokio::task::JoinError>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    let work = work.in_current_span().with_current_context();
+    match CONTEXT.try_with(Clone::clone) {
+        Ok(context) => tokio::spawn(CONTEXT.scope(context, work)).await,
+        Err(_) => tokio::spawn(work).await,
+    }
 }
 
 /// The middleware.

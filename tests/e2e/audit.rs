@@ -1,9 +1,11 @@
 //! Who did what is recorded, and a record that was changed is noticed.
 
+use std::time::{Duration, Instant};
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{App, SEED_URI};
+use crate::support::{App, PATIENCE, SEED_URI};
 
 #[tokio::test]
 async fn every_reading_and_changing_is_recorded_with_who_and_why() {
@@ -211,4 +213,61 @@ async fn a_code_that_cannot_be_recorded_is_not_given() {
     breaker.execute_batch("DROP TRIGGER full").unwrap();
     let answer = admin.get(&format!("/api/tokens?id={id}")).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+}
+
+#[tokio::test]
+async fn of_several_codes_each_is_recorded_as_it_was() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let id = admin.enroll(SEED_URI, false).await;
+    admin.ended(&id).await;
+    let nowhere = "totp-00000000-0000-4000-8000-000000000000";
+    let codes = admin
+        .get(&format!(
+            "/api/tokens?id={id}&id={nowhere}&id=JBSWY3DPEHPK3PXP"
+        ))
+        .await;
+    assert_eq!(codes.status, StatusCode::OK, "{codes:?}");
+    assert!(codes.body["tokens"][0]["token"].is_string(), "{codes:?}");
+    let record = admin.get("/api/audit?action=read-code").await;
+    let told: Vec<Value> = record.body["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| json!([entry["subject"], entry["outcome"], entry["problem"]]))
+        .collect();
+    assert_eq!(
+        Value::Array(told),
+        json!([
+            [id, "done", null],
+            [nowhere, "refused", "account-unknown"],
+            ["unknown", "refused", "account-unknown"],
+        ])
+    );
+}
+
+#[tokio::test]
+async fn who_hangs_up_in_the_middle_of_a_change_is_recorded_all_the_same() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let id = admin.enroll(SEED_URI, false).await;
+    admin.ended(&id).await;
+    // Somebody else writes, so that the change takes longer than its caller waits.
+    let vault = rusqlite::Connection::open(app.data_dir().join("vault.sqlite3")).unwrap();
+    vault.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let hurried = admin
+        .request(Method::DELETE, &format!("/api/accounts/{id}"))
+        .timeout(Duration::from_secs(1));
+    assert!(hurried.send().await.unwrap_err().is_timeout());
+    vault.execute_batch("COMMIT").unwrap();
+    let begun = Instant::now();
+    loop {
+        let record = admin.get("/api/audit?action=delete").await;
+        if let Some(entry) = record.body["entries"].as_array().unwrap().first() {
+            assert_eq!(entry["subject"], id, "{record:?}");
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it was not recorded");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
