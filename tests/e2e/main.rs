@@ -4,6 +4,9 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod described;
+#[path = "../door/issuer.rs"]
+#[allow(dead_code, reason = "the tests of the front door use the rest of it")]
+mod issuer;
 mod support;
 
 mod accounts;

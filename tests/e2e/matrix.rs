@@ -4,17 +4,20 @@ use std::collections::BTreeSet;
 
 use chrono::{TimeDelta, Utc};
 use countersign::access::{KeyStore, NewKey, Role};
+use jsonwebtoken::Algorithm;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::described::DESCRIPTION;
+use crate::issuer::{AUDIENCE, Issuer, SigningKey};
 use crate::support::{App, Caller, PATIENCE, SEED_URI};
 
 /// One operation: its name in the description, the path and body to send, and the status
 /// that each known caller gets.
 ///
 /// `{account}`, `{enrollment}` and `{request}` are new ones for each caller, of an enrolled
-/// account, by the enroller and by the reader; `{kept}` is an account for all of them,
+/// account, by the enroller and by the reader; `{pending}` is a new account of the
+/// enroller's that waits to be proved, `{kept}` an account for all of them,
 /// `{deleted}` a new one that is deleted, `{import}` one of the enroller's that has ended,
 /// and `{key}` the name of a new key.
 struct Row {
@@ -74,6 +77,8 @@ const TABLE: &[Row] = &[
     send("POST /api/enrollments/{id}/approval", "/api/enrollments/{enrollment}/approval", APPROVE,
                                                                           [403, 202, 403, 202, 403]),
 
+    row("GET /api/approvals", "/api/approvals",                           [403, 200, 403, 200, 403]),
+
     send("POST /api/imports", "/api/imports", SEED_URI,                        [202, 403, 403, 202, 202]),
     row("GET /api/imports/{id}", "/api/imports/{import}",                 [200, 200, 403, 200, 404]),
     row("DELETE /api/imports/{id}", "/api/imports/{import}",              [409, 403, 403, 409, 404]),
@@ -88,6 +93,9 @@ const TABLE: &[Row] = &[
     row("DELETE /api/accounts/{id}", "/api/accounts/{account}",           [403, 403, 403, 204, 403]),
     row("POST /api/accounts/{id}/restore", "/api/accounts/{deleted}/restore",
                                                                           [403, 403, 403, 200, 403]),
+    row("GET /api/accounts/{id}/proof", "/api/accounts/{pending}/proof",  [200, 403, 403, 200, 404]),
+    send("POST /api/accounts/{id}/proof", "/api/accounts/{pending}/proof", r#"{"accepted": false}"#,
+                                                                          [204, 403, 403, 204, 404]),
     send("POST /api/accounts/{id}/verify", "/api/accounts/{kept}/verify", r#"{"token": "none"}"#,
                                                                           [403, 403, 200, 200, 404]),
     row("GET /api/accounts/{id}/token", "/api/accounts/{kept}/token",     [403, 403, 200, 200, 404]),
@@ -169,8 +177,8 @@ struct World {
 }
 
 impl World {
-    async fn new() -> Self {
-        let app = App::start().await;
+    async fn new(args: &[&str]) -> Self {
+        let app = App::start_with(args).await;
         let admin = app.admin();
         let enroller = app.new_caller("enroller", "enroller");
         let kept = enrolled(&admin).await;
@@ -218,6 +226,12 @@ impl World {
                 204
             );
             text = text.replace("{deleted}", &id);
+        }
+        if text.contains("{pending}") {
+            let asked = json!({ "uri": SEED_URI });
+            let path = "/api/accounts?proof=required";
+            let answer = self.enroller.post(path, &asked).await;
+            text = text.replace("{pending}", answer.body["secretName"].as_str().unwrap());
         }
         if text.contains("{enrollment}") {
             let id = self.enroller.enroll(SEED_URI, true).await;
@@ -267,7 +281,7 @@ async fn ask(caller: &Caller, row: &Row, path: &str, body: Option<&str>) -> (u16
 
 #[tokio::test]
 async fn every_operation_answers_every_caller_as_the_table_says() {
-    let mut world = World::new().await;
+    let mut world = World::new(&[]).await;
     let approver = world.app.new_caller("approver", "approver");
     let admin = world.app.new_caller("boss", "admin");
     let other_enroller = world.app.new_caller("other-enroller", "enroller");
@@ -303,8 +317,24 @@ async fn every_operation_answers_every_caller_as_the_table_says() {
 
 #[tokio::test]
 async fn nobody_gets_in_without_a_key_that_works() {
-    let mut world = World::new().await;
     let now = Utc::now();
+    let signer = SigningKey::new("1", Algorithm::ES256);
+    let issuer = Issuer::start(&[&signer]).await;
+    let name = issuer.name();
+    let args = ["--oidc-issuer", &name, "--oidc-audience", AUDIENCE];
+    let mut world = World::new(&args).await;
+    let token = |by: &SigningKey, audience: &str, expires: TimeDelta| {
+        by.sign(&json!({
+            "iss": name, "aud": audience, "sub": "mallory", "roles": ["admin"],
+            "iat": (now - TimeDelta::hours(2)).timestamp(), "exp": (now + expires).timestamp(),
+        }))
+    };
+    let hour = TimeDelta::hours(1);
+    let good = world.app.caller(Some(&token(&signer, AUDIENCE, hour)));
+    assert_eq!(good.get("/api/keys").await.status, 200);
+    let elsewhere = token(&signer, "api://something-else", hour);
+    let over = token(&signer, AUDIENCE, -hour);
+    let forged = token(&SigningKey::new("1", Algorithm::ES256), AUDIENCE, hour);
     let expired = world.key(NewKey {
         expires_at: Some(now - TimeDelta::seconds(1)),
         ..NewKey::new("expired", Role::Admin)
@@ -312,9 +342,6 @@ async fn nobody_gets_in_without_a_key_that_works() {
     let revoked = world.key(NewKey::new("revoked", Role::Admin));
     world.keys.revoke("revoked", now).unwrap();
     let cut = world.app.admin_token();
-    // Header and claims of a token that some other issuer has signed.
-    let foreign = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwi\
-                   YXVkIjoic29tZXRoaW5nLWVsc2UiLCJzdWIiOiJtYWxsb3J5Iiwicm9sZXMiOlsiYWRtaW4iXX0.AAAA";
     let callers = [
         ("no key", None),
         ("an empty key", Some("")),
@@ -322,7 +349,9 @@ async fn nobody_gets_in_without_a_key_that_works() {
         ("a key cut short", Some(&cut[..cut.len() - 1])),
         ("an expired key", Some(&*expired)),
         ("a revoked key", Some(&*revoked)),
-        ("a token of another issuer", Some(foreign)),
+        ("a token for another audience", Some(&*elsewhere)),
+        ("an expired token", Some(&*over)),
+        ("a token that somebody else has signed", Some(&*forged)),
     ];
     let open: BTreeSet<String> = described()
         .into_iter()
@@ -331,6 +360,7 @@ async fn nobody_gets_in_without_a_key_that_works() {
         .collect();
     let enrollment = world.fill("{enrollment}").await;
     let request = world.fill("{request}").await;
+    let pending = world.fill("{pending}").await;
     let mut wrong = Vec::new();
     // Another protocol with a description of its own.
     let beside = [send("POST /mcp", "/mcp", "{}", [200; 5])];
@@ -339,6 +369,7 @@ async fn nobody_gets_in_without_a_key_that_works() {
         let fill = |text: &str| {
             text.replace("{enrollment}", &enrollment)
                 .replace("{request}", &request)
+                .replace("{pending}", &pending)
                 .replace("{import}", &world.import)
                 .replace("{account}", &world.kept)
                 .replace("{deleted}", &world.kept)
