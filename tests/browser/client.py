@@ -1,8 +1,10 @@
 """A page that was written for other servers' `POST /api/accounts` and `GET /api/tokens`, set to
-this one by its base URL and a bearer header, in a real browser. Run by tests/browser/run."""
+this one by its base URL and a bearer header, and the page that shows the API's description, in a
+real browser. Run by tests/browser/run."""
 
 import argparse
 import http.server
+import json
 import pathlib
 import tempfile
 import threading
@@ -66,6 +68,19 @@ def paste(page, text):
     """, text)
 
 
+def described(page, server):
+    """The page at /docs shows every operation, finds one, and loads nothing that it may not."""
+    described = json.load(urllib.request.urlopen(f"{server.http}/api/openapi.json"))
+    operations = sum(len(item) for item in described["paths"].values())
+    page.browser.get(f"{server.http}/docs#verifyCode")
+    page.until(lambda _: len(page.all("main details")) == operations, "every operation")
+    assert page.script("return document.getElementById('verifyCode').open")
+    page.says("#verifyCode", "429")
+    page.one("#find").send_keys("verifycode")
+    page.until(lambda _: [e.get_attribute("id") for e in page.all("main details") if e.is_displayed()] == ["verifyCode"], "one")
+    page.no_complaints()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--program", required=True)
@@ -92,6 +107,8 @@ def main():
         assert page.one_text("#error") == ""
         page.no_complaints(["422 (Unprocessable"])
         print("ok a client from elsewhere", flush=True)
+        described(page, server)
+        print("ok the description", flush=True)
     finally:
         browser.quit()
         running.shutdown()
