@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use countersign_activities::Activities;
 use countersign_activities::vault::SecretVault;
+use countersign_activities::webhook::Webhook;
 use countersign_azure::Identity;
 use countersign_enrollment::decision::DecisionKey;
 use countersign_enrollment::sealed::SealKey;
@@ -36,6 +37,8 @@ use parts::{Keys, Part, bind};
 pub(crate) const ACCESS_DATABASE: &str = "access.sqlite3";
 /// The front door's own secret key, in the data folder.
 pub(crate) const SERVER_KEY: &str = "server.key";
+/// The key that notices are signed with, in the data folder.
+const WEBHOOK_SECRET: &str = "webhook-secret";
 
 /// How long requests may take to finish once a stop was asked for.
 const HTTP_DRAIN: Duration = Duration::from_secs(10);
@@ -180,7 +183,8 @@ impl Running {
             let seal = ring.seal_key().clone();
             if parts.worker() {
                 let decisions = decision_key(&server_key);
-                let activities = Activities::new(ring, decisions, Arc::clone(&vault));
+                let activities = Activities::new(ring, decisions, Arc::clone(&vault))
+                    .with_webhook(self.webhook(config)?);
                 self.launch_worker(&connection, activities, &metrics)?;
             }
             if let Some(listener) = http {
@@ -245,6 +249,23 @@ impl Running {
             (None, None) => return Err(AppError::NoTaskHub),
         };
         Ok(Connection::parse(&text)?)
+    }
+
+    /// Where the worker sends notices.
+    fn webhook(&self, config: &Config) -> Result<Option<Webhook>, AppError> {
+        let Some(settings) = &config.webhook else {
+            return Ok(None);
+        };
+        let key = match &settings.secret_file {
+            Some(path) => std::path::absolute(path)
+                .ok()
+                .and_then(|path| self.data.read_secret(path).transpose())
+                .ok_or_else(|| AppError::WebhookSecret(path.clone()))??,
+            None => self
+                .data
+                .secret_file(WEBHOOK_SECRET, || secret::random_token("cs_hook_"))?,
+        };
+        Ok(Some(Webhook::new(&settings.url, key)?))
     }
 
     fn launch_worker(
@@ -314,6 +335,9 @@ impl Running {
                 always: config.require_approval,
                 approvals: config.approvals,
                 request_approvals: config.request_approvals,
+                from: config.approvers.clone(),
+                reminders: config.approval_reminders.clone(),
+                notify: config.webhook.is_some(),
                 unsigned_counts: config.dashboard_approvals,
             },
             Arc::clone(&clock),

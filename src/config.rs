@@ -54,6 +54,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// Who is told of decisions. Checked.
+#[derive(Clone)]
+pub struct WebhookConfig {
+    /// The address; it may hold a key.
+    pub url: Zeroizing<String>,
+    /// The file with the key that notices are signed with; one in the data folder if none.
+    pub secret_file: Option<PathBuf>,
+}
+
 /// What is logged and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
@@ -90,6 +99,12 @@ pub struct Config {
     pub approvals: u8,
     /// How many people have to agree to a request on an account: 0 to 10.
     pub request_approvals: u8,
+    /// The groups whose members have to agree; everybody who may decide if none.
+    pub approvers: Vec<String>,
+    /// When to remind of a decision that is waited for, counted from its request.
+    pub approval_reminders: Vec<Duration>,
+    /// Who is told of what waits for a decision and how it ends, if anybody.
+    pub webhook: Option<WebhookConfig>,
     /// Whether a decision counts that was raised past the front door.
     pub dashboard_approvals: bool,
     /// Whether callers have to say who they are.
@@ -125,6 +140,9 @@ impl fmt::Debug for Config {
             .field("require_proof", &self.require_proof)
             .field("approvals", &self.approvals)
             .field("request_approvals", &self.request_approvals)
+            .field("approvers", &self.approvers)
+            .field("approval_reminders", &self.approval_reminders)
+            .field("webhook", &self.webhook.is_some())
             .field("dashboard_approvals", &self.dashboard_approvals)
             .field("auth", &self.auth)
             .field("oidc", &self.oidc)
@@ -153,6 +171,9 @@ impl Config {
             require_proof: false,
             approvals: 1,
             request_approvals: 1,
+            approvers: Vec::new(),
+            approval_reminders: Vec::new(),
+            webhook: None,
             dashboard_approvals: false,
             auth: AuthMode::Token,
             oidc: None,

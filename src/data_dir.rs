@@ -233,7 +233,17 @@ impl DataDir {
         }
     }
 
-    fn read_secret(&self, name: &str) -> Result<Option<Zeroizing<String>>, DataDirError> {
+    /// The text of the secret file `name`, or of one elsewhere if that is a whole path;
+    /// none if it is not there or empty.
+    ///
+    /// # Errors
+    ///
+    /// [`DataDirError::Exposed`] when other users can read the file,
+    /// [`DataDirError::Io`] when it cannot be read.
+    pub fn read_secret(
+        &self,
+        name: impl AsRef<Path>,
+    ) -> Result<Option<Zeroizing<String>>, DataDirError> {
         let path = self.path.join(name);
         let failed = |source| DataDirError::Io {
             action: "read",

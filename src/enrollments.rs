@@ -10,7 +10,7 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::SubsecRound as _;
+use chrono::{DateTime, SubsecRound as _, Utc};
 use countersign_enrollment::contract::{APPROVAL, ENROLL};
 use countersign_enrollment::decision::{ApprovalDecision, DecisionKey, Shown};
 use countersign_enrollment::ids::{CallerId, EnrollmentId, uuid_of};
@@ -22,7 +22,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use crate::access::secret;
+use crate::access::{Group, secret};
 use crate::clock::Clock;
 use crate::intake::Accepted;
 use crate::telemetry;
@@ -56,6 +56,8 @@ pub(crate) enum EnrollmentError {
     ApprovalExpired,
     #[error("already ended")]
     AlreadyEnded,
+    #[error("the caller is in none of the groups that are asked")]
+    NotAsked,
     #[error("no such request")]
     RequestUnknown,
     #[error("nothing is granted by the request, or no longer")]
@@ -73,6 +75,41 @@ pub(crate) struct NewEnrollment<'a> {
     pub(crate) approval_asked: bool,
     pub(crate) proof_asked: bool,
     pub(crate) idempotency_key: Option<&'a str>,
+}
+
+/// Somebody who decides.
+#[derive(Clone, Copy)]
+pub(crate) struct Decider<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) groups: &'a [Group],
+}
+
+impl Decider<'_> {
+    /// Its decision now. Only members of the groups in `from` may agree, if there are any.
+    fn decision(
+        self,
+        approved: bool,
+        comment: Option<String>,
+        from: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<ApprovalDecision, EnrollmentError> {
+        let groups: Vec<String> = self
+            .groups
+            .iter()
+            .map(|group| group.as_str().to_owned())
+            .filter(|group| from.contains(group))
+            .collect();
+        if approved && !from.is_empty() && groups.is_empty() {
+            return Err(EnrollmentError::NotAsked);
+        }
+        Ok(ApprovalDecision {
+            approved,
+            by: self.id.parse().map_err(internal)?,
+            comment,
+            decided_at: now.trunc_subsecs(3),
+            groups,
+        })
+    }
 }
 
 /// What can be read from the state of an instance.
@@ -106,7 +143,7 @@ pub(crate) struct Enrollments {
 }
 
 /// What an enrollment that needs approval needs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ApprovalPolicy {
     /// How long it waits.
     pub(crate) timeout: Duration,
@@ -116,6 +153,12 @@ pub(crate) struct ApprovalPolicy {
     pub(crate) approvals: u8,
     /// How many people have to agree to a request on an account; nobody has to if 0.
     pub(crate) request_approvals: u8,
+    /// The groups whose members have to agree; everybody who may decide if none.
+    pub(crate) from: Vec<String>,
+    /// When to remind of it, counted from its start.
+    pub(crate) reminders: Vec<Duration>,
+    /// Whether there is somebody to tell.
+    pub(crate) notify: bool,
     /// Whether a decision counts that was raised past the front door.
     pub(crate) unsigned_counts: bool,
 }
@@ -304,14 +347,15 @@ impl Enrollments {
         }
     }
 
-    /// Decides on an enrollment that waits for it, as `caller`.
+    /// Decides on an enrollment that waits for it.
     pub(crate) async fn decide(
         &self,
         id: &EnrollmentId,
-        caller: &str,
+        decider: Decider<'_>,
         approved: bool,
         comment: Option<String>,
     ) -> Result<Snapshot, EnrollmentError> {
+        let caller = decider.id;
         let snapshot = self.get(id, None).await?;
         match snapshot.stage {
             Stage::AwaitingApproval => {}
@@ -335,12 +379,8 @@ impl Enrollments {
         if snapshot.has_agreed(caller) {
             return Err(EnrollmentError::AlreadyDecided);
         }
-        let decision = ApprovalDecision {
-            approved,
-            by: caller.parse().map_err(internal)?,
-            comment,
-            decided_at: self.clock.now().trunc_subsecs(3),
-        };
+        let now = self.clock.now();
+        let decision = decider.decision(approved, comment, &snapshot.approvers, now)?;
         let preview = snapshot.preview.as_ref();
         let shown = Shown {
             preview: preview.ok_or(EnrollmentError::NotAwaiting)?,
@@ -410,6 +450,14 @@ impl Enrollments {
             deadline_seconds: self.policy.timeout.as_secs(),
             approvals,
             signed: !self.policy.unsigned_counts,
+            from: self.policy.from.clone(),
+            reminder_seconds: self
+                .policy
+                .reminders
+                .iter()
+                .map(Duration::as_secs)
+                .collect(),
+            notify: self.policy.notify,
         }
     }
 

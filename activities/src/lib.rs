@@ -10,20 +10,23 @@ pub mod totp;
 mod validate_otpauth;
 pub mod vault;
 mod verify_decision;
+pub mod webhook;
 
 use std::sync::Arc;
 
 use countersign_enrollment::contract::{
     DECODE_QR, DESCRIBE_ACCOUNT, DISABLE_ACCOUNT, PLAN_IMPORT, PURGE_ACCOUNT, READ_CODES,
-    RESTORE_ACCOUNT, SEAL_ACCOUNT, STORE_SECRET, VALIDATE_URI, VERIFY_DECISION,
+    RESTORE_ACCOUNT, SEAL_ACCOUNT, SEND_NOTICE, STORE_SECRET, VALIDATE_URI, VERIFY_DECISION,
     VERIFY_REQUEST_DECISION,
 };
 use countersign_enrollment::decision::DecisionKey;
+use countersign_enrollment::notice::NoticeSent;
 use countersign_enrollment::sealed::OpenKeyring;
 use durabletask_core::{Failure, Registry};
 use tokio::sync::Semaphore;
 
 use crate::vault::SecretVault;
+use crate::webhook::Webhook;
 
 /// Pictures decoded at once. Each may take hundreds of megabytes and a core.
 const MAX_DECODES: usize = 2;
@@ -35,6 +38,7 @@ pub struct Activities {
     decisions: DecisionKey,
     vault: Arc<dyn SecretVault>,
     decodes: Arc<Semaphore>,
+    webhook: Option<Webhook>,
 }
 
 impl Activities {
@@ -47,7 +51,15 @@ impl Activities {
             decisions,
             vault,
             decodes: Arc::new(Semaphore::new(MAX_DECODES)),
+            webhook: None,
         }
+    }
+
+    /// The same, sending notices to `webhook`.
+    #[must_use]
+    pub fn with_webhook(mut self, webhook: Option<Webhook>) -> Self {
+        self.webhook = webhook;
+        self
     }
 
     /// Adds the activities to what a worker can run.
@@ -56,7 +68,17 @@ impl Activities {
         let (decode, validate, store) = (self.clone(), self.clone(), self.clone());
         let (read, plan) = (self.clone(), self.clone());
         let verify = plan.clone();
+        let webhook = self.webhook.clone();
         self.register_requests(registry)
+            .activity(&SEND_NOTICE, move |_, notice| {
+                let webhook = webhook.clone();
+                async move {
+                    match webhook {
+                        Some(webhook) => webhook.send(&notice).await,
+                        None => Ok(NoticeSent::Nobody),
+                    }
+                }
+            })
             .activity(&DECODE_QR, move |_, input| {
                 let activities = decode.clone();
                 async move { activities.decode_qr(input).await }

@@ -9,6 +9,7 @@ use crate::decision::RaisedDecision;
 use crate::ids::{CallerId, EnrollmentId, ImportId, RequestId};
 use crate::import::ImportList;
 use crate::import::job::{ImportOutcome, ImportRequest, PlannedAccount};
+use crate::notice::{Notice, NoticeSent};
 use crate::otpauth::Warning;
 use crate::outcome::EnrollmentOutcome;
 use crate::problem::InputProblem;
@@ -72,6 +73,13 @@ pub const RESTORE_ACCOUNT: Activity<AccountRef, AccountState> = Activity::new("r
 
 /// Destroys an account that is out of use.
 pub const PURGE_ACCOUNT: Activity<AccountRef, AccountState> = Activity::new("purge-account");
+
+/// Tells others what is waited for and how it ended, with patience of its own: nothing
+/// else waits for it.
+pub const NOTIFY: Orchestration<Notice, NoticeSent> = Orchestration::new("notify");
+
+/// Sends a notice to where the worker's settings say.
+pub const SEND_NOTICE: Activity<Notice, NoticeSent> = Activity::new("send-notice");
 
 /// The input of [`DECODE_QR`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,15 +18,19 @@ pub use key::{DecisionKey, DecisionKeyError, Shown};
 pub const MAX_COMMENT_CHARS: usize = 500;
 /// The most people that can be asked to agree to one enrollment.
 pub const MAX_APPROVALS: u8 = 10;
+/// The most groups that can be asked.
+pub const MAX_APPROVER_GROUPS: usize = 10;
+/// The most reminders of one decision.
+pub const MAX_REMINDERS: usize = 10;
 
-/// A decision on an enrollment.
+/// A decision on an enrollment or a request.
 ///
 /// A payload whose comment is too long is refused when it is read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ApprovalDecision {
-    /// Whether the secret may be stored.
+    /// Whether it may be done.
     pub approved: bool,
     /// Who decided.
     #[cfg_attr(feature = "schema", schema(value_type = String))]
@@ -40,6 +44,9 @@ pub struct ApprovalDecision {
     pub comment: Option<String>,
     /// When.
     pub decided_at: DateTime<Utc>,
+    /// For which of the groups that were asked, where groups were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
 }
 
 /// A decision as it is raised: with the signature of the front door, or without one

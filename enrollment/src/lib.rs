@@ -12,6 +12,7 @@ pub mod foreign;
 pub mod google_export;
 pub mod ids;
 pub mod import;
+pub mod notice;
 pub mod otpauth;
 pub mod outcome;
 pub mod problem;

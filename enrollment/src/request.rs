@@ -35,7 +35,7 @@ pub enum Source {
 }
 
 /// Whether somebody else has to agree before the secret is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Approval {
     /// Nobody has to.
@@ -51,7 +51,37 @@ pub enum Approval {
         /// releases before signatures do not ask for them.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         signed: bool,
+        /// The groups whose members have to agree; anybody who may decide if none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        from: Vec<String>,
+        /// After how many seconds each to remind of it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        reminder_seconds: Vec<u64>,
+        /// Whether to tell others what is waited for and how it ends. Where to, the
+        /// worker knows.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        notify: bool,
     },
+}
+
+impl Approval {
+    /// How many people have to agree; 0 if nobody has to.
+    #[must_use]
+    pub const fn needed(&self) -> u8 {
+        match self {
+            Self::NotRequired => 0,
+            Self::Required { approvals, .. } => *approvals,
+        }
+    }
+
+    /// The groups whose members have to; anybody who may decide if none.
+    #[must_use]
+    pub fn from(&self) -> &[String] {
+        match self {
+            Self::NotRequired => &[],
+            Self::Required { from, .. } => from,
+        }
+    }
 }
 
 const fn one() -> u8 {

@@ -11,12 +11,13 @@ use countersign_enrollment::contract::{
 };
 use countersign_enrollment::decision::{ApprovalDecision, RaisedDecision};
 use countersign_enrollment::ids::{CallerId, RequestId};
-use countersign_enrollment::request::Approval;
+use countersign_enrollment::notice::NoticeEvent;
 use durabletask_core::{Activity, Either, Failure, OrchestrationContext, select};
 use serde::Serialize;
 
 use crate::approval::{Decision, Question, Terms, after, await_decision, counted};
 use crate::enroll::retried;
+use crate::notify::{self, Told};
 use crate::policy;
 
 /// Does something with an account, once enough people have agreed. For as long as it can
@@ -49,7 +50,6 @@ pub async fn account_request(
         DescribedAccount::Unknown => return Ok(RequestOutcome::Unavailable),
     };
     let mut run = Run {
-        ctx,
         asked: Asked {
             account: account.account.clone(),
             act: request.act,
@@ -59,25 +59,14 @@ pub async fn account_request(
             reason: request.reason,
         },
         account,
-        terms: Terms {
-            deadline_seconds: 0,
-            approvals: 0,
-            signed: true,
-        },
+        deadline: ctx.current_utc(),
+        terms: Terms::of(request.approval),
         approvals: Vec::new(),
+        ctx,
     };
-    if let Approval::Required {
-        deadline_seconds,
-        approvals,
-        signed,
-    } = request.approval
-    {
-        run.terms = Terms {
-            deadline_seconds,
-            approvals,
-            signed,
-        };
-        match await_decision(&run.ctx, &run, run.terms).await? {
+    if let Some(terms) = run.terms.clone() {
+        run.deadline = after(&run.ctx, terms.deadline_seconds);
+        match await_decision(&run.ctx, &run, &terms).await? {
             Decision::Approved(decisions) => run.approvals = decisions,
             Decision::Rejected(decision) => return Ok(run.refused(decision)),
             Decision::Expired(deadline) => {
@@ -99,7 +88,9 @@ struct Run {
     ctx: OrchestrationContext,
     account: AccountRef,
     asked: Asked,
-    terms: Terms,
+    terms: Option<Terms>,
+    /// When it is, or was, too late for a decision.
+    deadline: DateTime<Utc>,
     approvals: Vec<ApprovalDecision>,
 }
 
@@ -233,7 +224,22 @@ impl Run {
         if raised.as_ref().is_ok_and(|raised| raised.decision.approved) {
             return Ok(None);
         }
-        counted(&self.ctx, self, self.terms, &self.approvals, raised).await
+        // What nobody had to agree to can be taken back by a signed decision only.
+        let alone = Terms::of_nobody();
+        let terms = self.terms.as_ref().unwrap_or(&alone);
+        let refusal = counted(&self.ctx, self, terms, &self.approvals, raised).await?;
+        if let Some(refusal) = &refusal {
+            notify::tell(
+                &self.ctx,
+                self.told(),
+                terms,
+                NoticeEvent::Stopped,
+                self.deadline,
+                &self.approvals,
+                Some(refusal),
+            );
+        }
+        Ok(refusal)
     }
 
     fn refused(self, decision: ApprovalDecision) -> RequestOutcome {
@@ -260,6 +266,15 @@ impl Question for Run {
             asked: self.asked.clone(),
             deadline,
             approved_by: agreed.iter().map(|decision| decision.by.clone()).collect(),
+        }
+    }
+
+    fn told(&self) -> Told<'_> {
+        Told {
+            kind: self.asked.act.kind(),
+            preview: &self.asked.preview,
+            requested_by: &self.asked.requested_by,
+            reason: self.asked.reason.as_deref(),
         }
     }
 

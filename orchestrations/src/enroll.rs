@@ -11,12 +11,13 @@ use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::otpauth::Warning;
 use countersign_enrollment::outcome::EnrollmentOutcome;
 use countersign_enrollment::progress::Progress;
-use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
+use countersign_enrollment::request::{EnrollmentRequest, Source};
 use countersign_enrollment::sealed::Sealed;
 use durabletask_core::{Failure, OrchestrationContext, RetryPolicy, TaskOptions};
 use serde::Serialize;
 
 use crate::approval::{Decision, Question, Terms, await_decision};
+use crate::notify::Told;
 use crate::policy;
 
 /// Enrolls one account: decode the picture (if it is one), check the URI, wait for an
@@ -71,13 +72,9 @@ pub async fn enroll(
         ValidatedUri::Invalid { problem } => return Ok(EnrollmentOutcome::Invalid { problem }),
     };
 
-    let mut approvals = match request.approval {
-        Approval::NotRequired => Vec::new(),
-        Approval::Required {
-            deadline_seconds,
-            approvals,
-            signed,
-        } => {
+    let mut approvals = match Terms::of(request.approval) {
+        None => Vec::new(),
+        Some(terms) => {
             let asked = Asked {
                 enrollment: enrollment.clone(),
                 preview: preview.clone(),
@@ -86,12 +83,7 @@ pub async fn enroll(
                 fingerprint,
                 requested_by: request.requested_by.clone(),
             };
-            let terms = Terms {
-                deadline_seconds,
-                approvals,
-                signed,
-            };
-            match await_decision(&ctx, &asked, terms).await? {
+            match await_decision(&ctx, &asked, &terms).await? {
                 Decision::Approved(decisions) => decisions,
                 Decision::Rejected(decision) => {
                     return Ok(EnrollmentOutcome::Rejected { preview, decision });
@@ -148,6 +140,15 @@ impl Question for Asked {
             deadline,
             fingerprint: self.fingerprint.clone(),
             approved_by: agreed.iter().map(|decision| decision.by.clone()).collect(),
+        }
+    }
+
+    fn told(&self) -> Told<'_> {
+        Told {
+            kind: "enroll",
+            preview: &self.preview,
+            requested_by: &self.requested_by,
+            reason: None,
         }
     }
 

@@ -88,7 +88,7 @@ pub async fn import(
 
     let ask = |uri| EnrollmentRequest {
         source: Source::Uri(uri),
-        approval: request.approval,
+        approval: request.approval.clone(),
         requested_by: request.requested_by.clone(),
         // What is imported was in use before.
         prove: false,

@@ -7,14 +7,16 @@ mod account_request;
 mod approval;
 mod enroll;
 mod import;
+mod notify;
 pub mod policy;
 
-use countersign_enrollment::contract::{ACCOUNT_REQUEST, ENROLL, IMPORT};
+use countersign_enrollment::contract::{ACCOUNT_REQUEST, ENROLL, IMPORT, NOTIFY};
 use durabletask_core::Registry;
 
 pub use account_request::account_request;
 pub use enroll::enroll;
 pub use import::import;
+pub use notify::notify;
 
 /// Adds the orchestrations of this package to what a worker can run.
 #[must_use]
@@ -23,4 +25,5 @@ pub fn register(registry: Registry) -> Registry {
         .orchestration(&ENROLL, enroll)
         .orchestration(&IMPORT, import)
         .orchestration(&ACCOUNT_REQUEST, account_request)
+        .orchestration(&NOTIFY, notify)
 }

@@ -25,6 +25,17 @@ pub const STORE: RetryPolicy = RetryPolicy {
     retry_if: None,
 };
 
+/// Whom a notice is for may be away for a while: about two hours of patience (2, 4, 8 …
+/// 600, 600 … seconds).
+pub const NOTIFY: RetryPolicy = RetryPolicy {
+    max_attempts: 20,
+    first_interval: Duration::from_secs(2),
+    backoff: 2.0,
+    max_interval: Some(Duration::from_secs(600)),
+    timeout: None,
+    retry_if: None,
+};
+
 /// How many enrollments an import starts at once, and how long it pauses after them:
 /// 100 in ten seconds, a third of what Key Vault creates in that time (service limits).
 pub const IMPORT_BURST: usize = 10;

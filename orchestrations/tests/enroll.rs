@@ -16,7 +16,7 @@ use countersign_enrollment::contract::{APPROVAL, ENROLL};
 use countersign_enrollment::outcome::EnrollmentOutcome;
 use countersign_enrollment::request::EnrollmentRequest;
 use countersign_orchestrations::register;
-use durabletask_core::testing::{TestHub, TestRun, TestStatus};
+use durabletask_core::testing::{TestHub, TestRun, TestStatus, epoch};
 use durabletask_core::{Failure, HistoryPayload, Registry};
 use serde_json::{Value, json};
 
@@ -327,4 +327,39 @@ fn only_signed_decisions_count_where_signatures_are_asked_for() {
         "the unsigned, the requester's own and the repeated one are not even checked"
     );
     assert_golden("approved-by-two", &run);
+}
+
+#[test]
+fn others_are_told_and_reminded_and_their_silence_delays_nothing() {
+    let approval = json!({ "required": {
+        "deadlineSeconds": 4 * 3_600,
+        "from": ["ops"],
+        "reminderSeconds": [7_200, 3_600, 7_200, 14_400],
+        "notify": true,
+    } });
+    let mut told = Vec::new();
+    let mut outsider = decision(true, "outsider");
+    outsider["groups"] = json!(["sales"]);
+    let mut insider = decision(true, "insider");
+    insider["groups"] = json!(["ops"]);
+    let hub = raise(hub(), HOUR * 5 / 2, &outsider);
+    let hub = raise(hub, HOUR * 3, &insider);
+    let run = hub.run(
+        &ENROLL,
+        &request(uri(), approval),
+        |activity, input| match activity {
+            "send-notice" => {
+                told.push(input["event"].as_str().unwrap().to_owned());
+                Err(Failure::new("Unreachable", "nobody is there").permanent())
+            }
+            other => works(other, input),
+        },
+    );
+    let Ok(EnrollmentOutcome::Enrolled { approval, .. }) = run.output() else {
+        panic!("it is enrolled: {run:?}");
+    };
+    assert_eq!(approval.unwrap().by.as_str(), "insider");
+    assert_eq!(run.clock, epoch() + HOUR * 3);
+    assert_golden("notified", &run);
+    assert_eq!(told[..3], ["requested", "reminder", "reminder"]);
 }

@@ -1,8 +1,10 @@
 //! Why the product cannot start or ended by itself.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use countersign_activities::vault::OpenError as VaultError;
+use countersign_activities::webhook::WebhookError;
 use countersign_enrollment::sealed;
 use durabletask::{ConnectionError, WorkerError};
 use durabletask_scheduler::{OpenError, ServeError};
@@ -15,6 +17,15 @@ use crate::data_dir::DataDirError;
 /// Why the product cannot start or ended by itself.
 #[derive(Debug, Error)]
 pub enum AppError {
+    /// There is no key for the webhook where the settings say.
+    #[error(
+        "{} holds no key: write a random text of 20 characters or more into it, readable for its \
+         owner only", .0.display()
+    )]
+    WebhookSecret(PathBuf),
+    /// The webhook cannot be used.
+    #[error("the webhook cannot be used: {0}")]
+    Webhook(#[from] WebhookError),
     /// The data folder cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),

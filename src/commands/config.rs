@@ -90,6 +90,22 @@ fn effective(config: &Config) -> Value {
         "require-proof": config.require_proof,
         "approvals": config.approvals,
         "request-approvals": config.request_approvals,
+        "approvers": if config.approvers.is_empty() {
+            "anybody with the role approver".to_owned()
+        } else {
+            config.approvers.join(",")
+        },
+        "approval-reminders": config
+            .approval_reminders
+            .iter()
+            .map(|time| seconds(*time))
+            .collect::<Vec<_>>()
+            .join(","),
+        "webhook-url": if config.webhook.is_some() {
+            "set (hidden)"
+        } else {
+            "none"
+        },
         "auth": auth,
         "admin-token": if config.admin_token.is_some() {
             "set (hidden)"

@@ -1,16 +1,18 @@
 //! From settings as written to a configuration that can be used.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use countersign_enrollment::decision::MAX_APPROVALS;
+use countersign_activities::webhook;
+use countersign_enrollment::decision::{MAX_APPROVALS, MAX_APPROVER_GROUPS, MAX_REMINDERS};
 use zeroize::Zeroizing;
 
 use super::{
     AuthMode, Config, DEFAULT_DASHBOARD_LISTEN, DEFAULT_DATA_DIR, DEFAULT_LISTEN,
-    DEFAULT_SCHEDULER_LISTEN, LogFormat, Settings,
+    DEFAULT_SCHEDULER_LISTEN, LogFormat, Settings, WebhookConfig,
 };
+use crate::access::Group;
 use crate::duration;
 
 impl Settings {
@@ -25,6 +27,8 @@ impl Settings {
         let mut config = Config::embedded(Path::new(data_dir));
         self.check_listeners(&mut config, problems);
         self.check_approvals(&mut config, problems);
+        self.check_approvers(&mut config, problems);
+        self.check_webhook(&mut config, problems);
         self.check_callers(admin_token, &mut config, problems);
         if let Some(name) = &self.task_hub {
             let fits = (1..=64).contains(&name.len())
@@ -104,6 +108,51 @@ impl Settings {
         }
     }
 
+    fn check_approvers(&self, config: &mut Config, problems: &mut Vec<String>) {
+        for name in list(self.approvers.as_deref()) {
+            match name.parse::<Group>() {
+                Ok(group) => config.approvers.push(group.to_string()),
+                Err(reason) => problems.push(format!("approvers: {reason}, not {name:?}")),
+            }
+        }
+        if config.approvers.len() > MAX_APPROVER_GROUPS {
+            problems.push(format!("approvers: at most {MAX_APPROVER_GROUPS} groups"));
+        }
+        for text in list(self.approval_reminders.as_deref()) {
+            match duration::parse(text) {
+                Ok(time) if time >= Duration::from_secs(1) => config.approval_reminders.push(time),
+                Ok(_) => problems.push(format!(
+                    "approval-reminders: at least 1s each, not {text:?}"
+                )),
+                Err(reason) => problems.push(format!("approval-reminders: {reason}, not {text:?}")),
+            }
+        }
+        if config.approval_reminders.len() > MAX_REMINDERS {
+            problems.push(format!("approval-reminders: at most {MAX_REMINDERS} times"));
+        }
+    }
+
+    fn check_webhook(&self, config: &mut Config, problems: &mut Vec<String>) {
+        let secret_file = self.webhook_secret_file.as_ref().map(PathBuf::from);
+        match &self.webhook_url {
+            None if secret_file.is_some() => problems.push(
+                "webhook-secret-file is of no use without webhook-url; set both or none".to_owned(),
+            ),
+            None if !config.approval_reminders.is_empty() => problems
+                .push("approval-reminders need somebody to remind; set webhook-url".to_owned()),
+            None => {}
+            Some(url) => match webhook::check_address(url) {
+                Ok(_) => {
+                    config.webhook = Some(WebhookConfig {
+                        url: Zeroizing::new(url.clone()),
+                        secret_file,
+                    });
+                }
+                Err(reason) => problems.push(format!("webhook-url: {reason}")),
+            },
+        }
+    }
+
     fn check_callers(
         &self,
         admin_token: Option<Zeroizing<String>>,
@@ -148,6 +197,14 @@ impl Settings {
             config.log.filter.clone_from(filter);
         }
     }
+}
+
+/// The parts of a list that commas separate; none of nothing.
+fn list(text: Option<&str>) -> impl Iterator<Item = &str> {
+    text.unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
 }
 
 fn address(name: &str, text: &str, problems: &mut Vec<String>) -> Option<SocketAddr> {

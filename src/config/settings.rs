@@ -41,6 +41,19 @@ pub struct Settings {
     /// How many people have to agree to a request to read, export, transfer or delete an account, 0 to 10; 0 is nobody [env: COUNTERSIGN_REQUEST_APPROVALS] [default: 1]
     #[arg(long, value_name = "NUMBER")]
     pub request_approvals: Option<u8>,
+    /// Groups, separated by commas, whose members have to agree [env: COUNTERSIGN_APPROVERS] [default: anybody with the role approver]
+    #[arg(long, value_name = "GROUPS")]
+    pub approvers: Option<String>,
+    /// When to remind of a decision that is waited for, counted from its request, such as 4h,24h [env: COUNTERSIGN_APPROVAL_REMINDERS] [default: never]
+    #[arg(long, value_name = "TIMES")]
+    pub approval_reminders: Option<String>,
+    /// Address that is told of what waits for a decision and how it ends; the variable keeps it out of the process list [env: COUNTERSIGN_WEBHOOK_URL]
+    #[allow(rustdoc::bare_urls, reason = "the help shows the text as it is")]
+    #[arg(long, value_name = "URL")]
+    pub webhook_url: Option<String>,
+    /// File with the key that notices are signed with [env: COUNTERSIGN_WEBHOOK_SECRET_FILE] [default: webhook-secret in the data folder]
+    #[arg(long, value_name = "FILE")]
+    pub webhook_secret_file: Option<String>,
     /// Let decisions count that nobody has signed, such as events raised on the scheduler's dashboard [env: COUNTERSIGN_DASHBOARD_APPROVALS=true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub dashboard_approvals: Option<bool>,
@@ -167,6 +180,10 @@ impl Settings {
             require_proof,
             approvals,
             request_approvals,
+            approvers: var("COUNTERSIGN_APPROVERS"),
+            approval_reminders: var("COUNTERSIGN_APPROVAL_REMINDERS"),
+            webhook_url: var("COUNTERSIGN_WEBHOOK_URL"),
+            webhook_secret_file: var("COUNTERSIGN_WEBHOOK_SECRET_FILE"),
             dashboard_approvals,
             auth: var("COUNTERSIGN_AUTH"),
             task_hub: var("COUNTERSIGN_TASK_HUB"),
@@ -215,6 +232,10 @@ impl Settings {
             require_proof,
             approvals,
             request_approvals,
+            approvers,
+            approval_reminders,
+            webhook_url,
+            webhook_secret_file,
             dashboard_approvals,
             auth,
             oidc_issuer,

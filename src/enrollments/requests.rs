@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::{DateTime, Utc};
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::account_request::{
     AccountRequest, Act, Asked, Claim, RequestOutcome, RequestProgress,
@@ -11,7 +11,6 @@ use countersign_enrollment::account_request::{
 use countersign_enrollment::contract::{ACCOUNT_REQUEST, APPROVAL, CLAIM};
 use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::ids::{CallerId, EnrollmentId, RequestId};
-use countersign_enrollment::request::Approval;
 use countersign_enrollment::sealed::{OtpauthText, Sealed};
 use durabletask::{ClientError, IdReuse, InstanceState, Status};
 use serde::Serialize;
@@ -20,8 +19,8 @@ use uuid::Uuid;
 
 use super::list::{Listed, Page};
 use super::{
-    Cursor, DECISION_SEEN, EnrollmentError, Enrollments, FIRST_LOOK, SLOWEST_LOOK, Seen, Staged,
-    hub, internal,
+    Cursor, DECISION_SEEN, Decider, EnrollmentError, Enrollments, FIRST_LOOK, SLOWEST_LOOK, Seen,
+    Staged, hub, internal,
 };
 use crate::telemetry;
 
@@ -141,6 +140,8 @@ pub(crate) struct RequestSnapshot {
     pub(crate) requested_by: String,
     /// How many people have to agree; 0 if none.
     pub(crate) approvals_needed: u8,
+    /// The groups whose members have to; anybody who may decide if none.
+    pub(crate) approvers: Vec<String>,
     /// Who has agreed so far.
     pub(crate) approved_by: Vec<CallerId>,
     /// Until when it waits for a decision.
@@ -170,10 +171,8 @@ impl RequestSnapshot {
             created_at: now,
             last_updated_at: now,
             requested_by: request.requested_by.to_string(),
-            approvals_needed: match request.approval {
-                Approval::NotRequired => 0,
-                Approval::Required { approvals, .. } => approvals,
-            },
+            approvals_needed: request.approval.needed(),
+            approvers: request.approval.from().to_vec(),
             approved_by: Vec::new(),
             deadline: None,
             decision: None,
@@ -437,15 +436,16 @@ impl Enrollments {
         .await
     }
 
-    /// Decides on a request that waits for it, or stops one that can still be undone, as
-    /// `caller`. The requester may only stop it.
+    /// Decides on a request that waits for it, or stops one that can still be undone. The
+    /// requester may only stop it.
     pub(crate) async fn decide_request(
         &self,
         id: &RequestId,
-        caller: &str,
+        decider: Decider<'_>,
         approved: bool,
         comment: Option<String>,
     ) -> Result<RequestSnapshot, EnrollmentError> {
+        let caller = decider.id;
         let snapshot = self.get_request(id, None).await?;
         match snapshot.stage {
             RequestStage::AwaitingApproval => {}
@@ -464,12 +464,8 @@ impl Enrollments {
         if approved && snapshot.has_agreed(caller) {
             return Err(EnrollmentError::AlreadyDecided);
         }
-        let decision = ApprovalDecision {
-            approved,
-            by: caller.parse().map_err(internal)?,
-            comment,
-            decided_at: self.clock.now().trunc_subsecs(3),
-        };
+        let now = self.clock.now();
+        let decision = decider.decision(approved, comment, &snapshot.approvers, now)?;
         let asked = snapshot
             .asked
             .as_ref()

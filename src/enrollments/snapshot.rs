@@ -111,6 +111,8 @@ pub(crate) struct Snapshot {
     pub(crate) proof_required: bool,
     /// How many people have to agree; 0 if none.
     pub(crate) approvals_needed: u8,
+    /// The groups whose members have to; anybody who may decide if none.
+    pub(crate) approvers: Vec<String>,
     /// Who has agreed while more have to.
     pub(crate) approved_by: Vec<CallerId>,
     pub(crate) deadline: Option<DateTime<Utc>>,
@@ -139,10 +141,8 @@ impl Snapshot {
             requested_by: request.requested_by.to_string(),
             approval_required: matches!(request.approval, Approval::Required { .. }),
             proof_required: request.prove,
-            approvals_needed: match request.approval {
-                Approval::NotRequired => 0,
-                Approval::Required { approvals, .. } => approvals,
-            },
+            approvals_needed: request.approval.needed(),
+            approvers: request.approval.from().to_vec(),
             approved_by: Vec::new(),
             deadline: None,
             decision: None,

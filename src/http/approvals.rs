@@ -82,8 +82,9 @@ pub(super) fn short_text(
     extensions(
         ("x-roles" = json!(Decide::ROLES)),
         ("x-problems" = json!([
-            Code::AlreadyDecided, Code::ApprovalExpired, Code::EnrollmentUnknown, Code::HubUnavailable,
-            Code::InvalidParameter, Code::NotAwaitingApproval, Code::SelfApprovalForbidden,
+            Code::AlreadyDecided, Code::ApprovalExpired, Code::ApproverGroupMissing,
+            Code::EnrollmentUnknown, Code::HubUnavailable, Code::InvalidParameter,
+            Code::NotAwaitingApproval, Code::SelfApprovalForbidden,
         ])),
     ),
 )]
@@ -97,7 +98,7 @@ pub(super) async fn decide(
     let (approved, comment) = body.read()?;
     let snapshot = door
         .enrollments
-        .decide(&id, caller.id(), approved, comment)
+        .decide(&id, caller.decider(), approved, comment)
         .await?;
     door.inbox.look_again().await;
     Ok(accepted_response(&snapshot))

@@ -16,6 +16,7 @@ use super::enrollments::no_store;
 use super::error::ApiError;
 use super::observe;
 use crate::access::{Access, COOKIE, Group, Identity, LIFETIME, Role, Roles};
+use crate::enrollments::Decider;
 
 /// The header for keys on Azure Functions.
 pub(super) const FUNCTIONS_KEY: &str = "x-functions-key";
@@ -99,6 +100,14 @@ impl<P> Caller<P> {
     /// The groups it is in.
     pub(crate) fn groups(&self) -> &[Group] {
         &self.identity.groups
+    }
+
+    /// The caller as somebody who decides.
+    pub(crate) fn decider(&self) -> Decider<'_> {
+        Decider {
+            id: self.id(),
+            groups: self.groups(),
+        }
     }
 
     pub(crate) fn identity(&self) -> &Identity {

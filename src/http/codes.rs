@@ -83,6 +83,7 @@ codes! {
     EnrollmentUnknown: NOT_FOUND, "enrollment-unknown", "No such enrollment";
     IdempotencyKeyReused: UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The Idempotency-Key was used for something else";
     SelfApprovalForbidden: FORBIDDEN, "self-approval-forbidden", "Nobody decides on their own enrollment";
+    ApproverGroupMissing: FORBIDDEN, "approver-group-missing", "Somebody else is asked";
     NotAwaitingApproval: CONFLICT, "not-awaiting-approval", "It does not wait for approval";
     AlreadyDecided: CONFLICT, "already-decided", "It is decided already";
     ApprovalExpired: CONFLICT, "approval-expired", "The time for a decision is over";

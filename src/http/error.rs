@@ -385,6 +385,10 @@ fn enrollment_row(error: &EnrollmentError) -> Row {
             Code::AlreadyEnded,
             "An enrollment that has ended cannot be terminated. See its status.",
         ),
+        EnrollmentError::NotAsked => row(
+            Code::ApproverGroupMissing,
+            "Only members of certain groups can agree to this; its status names them.",
+        ),
         EnrollmentError::RequestUnknown => row(
             Code::RequestUnknown,
             "There is no request with this id, or it is somebody else's.",

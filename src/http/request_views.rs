@@ -98,6 +98,10 @@ struct ApprovalPart {
     required: bool,
     /// How many people have to agree.
     needed: u8,
+    /// The groups whose members have to, where it is not for anybody.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    from: Vec<String>,
     #[schema(value_type = Vec<String>)]
     approved_by: Vec<CallerId>,
     #[serde(
@@ -133,6 +137,7 @@ impl RequestView {
             approval: ApprovalPart {
                 required: snapshot.approvals_needed > 0,
                 needed: snapshot.approvals_needed,
+                from: snapshot.approvers.clone(),
                 approved_by: snapshot.approved_by.clone(),
                 deadline: snapshot.deadline,
                 decision: snapshot.decision.clone(),

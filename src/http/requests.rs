@@ -366,8 +366,9 @@ pub(super) async fn list(
     extensions(
         ("x-roles" = json!(Decide::ROLES)),
         ("x-problems" = json!([
-            Code::AlreadyDecided, Code::ApprovalExpired, Code::HubUnavailable, Code::InvalidParameter,
-            Code::NotAwaitingApproval, Code::RequestUnknown, Code::SelfApprovalForbidden,
+            Code::AlreadyDecided, Code::ApprovalExpired, Code::ApproverGroupMissing, Code::HubUnavailable,
+            Code::InvalidParameter, Code::NotAwaitingApproval, Code::RequestUnknown,
+            Code::SelfApprovalForbidden,
         ])),
     ),
 )]
@@ -381,7 +382,7 @@ pub(super) async fn decide(
     let (approved, comment) = body.read()?;
     let snapshot = door
         .enrollments
-        .decide_request(&id, caller.id(), approved, comment)
+        .decide_request(&id, caller.decider(), approved, comment)
         .await?;
     door.inbox.look_again().await;
     Ok(accepted(&snapshot))
@@ -423,7 +424,7 @@ pub(super) async fn cancel(
     }
     let snapshot = door
         .enrollments
-        .decide_request(&id, caller.id(), false, None)
+        .decide_request(&id, caller.decider(), false, None)
         .await?;
     door.inbox.look_again().await;
     Ok(accepted(&snapshot))

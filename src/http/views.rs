@@ -100,6 +100,10 @@ struct ApprovalView {
     /// How many people have to agree, if more than one.
     #[serde(skip_serializing_if = "Option::is_none")]
     needed: Option<u8>,
+    /// The groups whose members have to, where it is not for anybody.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    from: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Option<Vec<String>>)]
     approved_by: Vec<CallerId>,
@@ -165,6 +169,7 @@ impl EnrollmentView {
             approval: ApprovalView {
                 required: snapshot.approval_required,
                 needed: Some(snapshot.approvals_needed).filter(|needed| *needed > 1),
+                from: snapshot.approvers.clone(),
                 approved_by: match snapshot.approvals_needed {
                     0 | 1 => Vec::new(),
                     _ => snapshot.approved_by.clone(),

@@ -30,3 +30,4 @@ mod requests;
 mod shapes;
 mod telemetry;
 mod tracing;
+mod webhook;

@@ -61,7 +61,7 @@ impl DecisionKey {
     ///
     /// [`DecisionKeyError::Key`].
     pub fn fingerprint(&self, account: &TotpAccount) -> Result<String, DecisionKeyError> {
-        let mac = self.mac(&[FINGERPRINT, account.secret().expose()])?;
+        let mac = self.mac([FINGERPRINT, account.secret().expose()])?;
         Ok(HEXLOWER.encode(&mac.finalize().into_bytes()[..FINGERPRINT_BYTES]))
     }
 
@@ -136,21 +136,29 @@ impl DecisionKey {
         let preview = shown.preview;
         // Field by field, so that a member that a later release adds to what is shown
         // does not make its front door and an older worker disagree.
-        self.mac(&[
+        let digits = [preview.digits];
+        let period = preview.period.to_be_bytes();
+        let (comment, issuer) = (
+            optional(decision.comment.as_deref()),
+            optional(preview.issuer.as_deref()),
+        );
+        let moment = moment(decision);
+        let parts: [&[u8]; 13] = [
             SIGNATURE,
             enrollment.as_str().as_bytes(),
             word(decision),
             decision.by.as_str().as_bytes(),
-            optional(decision.comment.as_deref()).as_bytes(),
-            moment(decision).as_bytes(),
+            comment.as_bytes(),
+            moment.as_bytes(),
             nonce.as_bytes(),
-            optional(preview.issuer.as_deref()).as_bytes(),
+            issuer.as_bytes(),
             preview.account_name.as_bytes(),
             preview.algorithm.as_str().as_bytes(),
-            &[preview.digits],
-            &preview.period.to_be_bytes(),
+            &digits,
+            &period,
             shown.fingerprint.as_bytes(),
-        ])
+        ];
+        self.mac(parts.into_iter().chain(groups(decision)))
     }
 
     fn request_signature(
@@ -161,29 +169,42 @@ impl DecisionKey {
         asked: &Asked,
     ) -> Result<Hmac<Sha256>, DecisionKeyError> {
         let preview = &asked.preview;
-        self.mac(&[
+        let terms = asked.act.terms();
+        let digits = [preview.digits];
+        let period = preview.period.to_be_bytes();
+        let (comment, issuer, reason) = (
+            optional(decision.comment.as_deref()),
+            optional(preview.issuer.as_deref()),
+            optional(asked.reason.as_deref()),
+        );
+        let moment = moment(decision);
+        let parts: [&[u8]; 17] = [
             REQUEST_SIGNATURE,
             request.as_str().as_bytes(),
             word(decision),
             decision.by.as_str().as_bytes(),
-            optional(decision.comment.as_deref()).as_bytes(),
-            moment(decision).as_bytes(),
+            comment.as_bytes(),
+            moment.as_bytes(),
             nonce.as_bytes(),
             asked.account.as_str().as_bytes(),
-            asked.act.terms().as_bytes(),
+            terms.as_bytes(),
             asked.requested_by.as_str().as_bytes(),
-            optional(asked.reason.as_deref()).as_bytes(),
-            optional(preview.issuer.as_deref()).as_bytes(),
+            reason.as_bytes(),
+            issuer.as_bytes(),
             preview.account_name.as_bytes(),
             preview.algorithm.as_str().as_bytes(),
-            &[preview.digits],
-            &preview.period.to_be_bytes(),
+            &digits,
+            &period,
             asked.fingerprint.as_bytes(),
-        ])
+        ];
+        self.mac(parts.into_iter().chain(groups(decision)))
     }
 
     /// Over length-prefixed parts, so that no two lists of parts give the same input.
-    fn mac(&self, parts: &[&[u8]]) -> Result<Hmac<Sha256>, DecisionKeyError> {
+    fn mac<'a>(
+        &self,
+        parts: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Hmac<Sha256>, DecisionKeyError> {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&*self.0).map_err(|_| DecisionKeyError::Key)?;
         for part in parts {
@@ -241,6 +262,11 @@ fn optional(text: Option<&str>) -> String {
     }
 }
 
+/// The groups that a decision was made for: none says what releases before groups said.
+fn groups(decision: &ApprovalDecision) -> impl Iterator<Item = &[u8]> {
+    decision.groups.iter().map(String::as_bytes)
+}
+
 fn moment(decision: &ApprovalDecision) -> String {
     decision
         .decided_at
@@ -272,6 +298,7 @@ mod tests {
             by: "second-pair-of-eyes".parse().unwrap(),
             comment: Some("seen".to_owned()),
             decided_at: "2026-01-02T03:04:05.678Z".parse().unwrap(),
+            groups: Vec::new(),
         }
     }
 
@@ -302,6 +329,7 @@ mod tests {
         assert!(!changed(|d| d.decision.by = "mallory".parse().unwrap()));
         assert!(!changed(|d| d.decision.comment = None));
         assert!(!changed(|d| d.decision.decided_at = DateTime::UNIX_EPOCH));
+        assert!(!changed(|d| d.decision.groups.push("ops".to_owned())));
         assert!(!changed(|d| d.signature = None));
         assert!(!changed(|d| d.signature.as_mut().unwrap().nonce.push('0')));
         assert!(!changed(|d| d.signature.as_mut().unwrap().mac.clear()));

@@ -1,0 +1,258 @@
+//! `send-notice`: a signed HTTP request for every notice.
+//!
+//! The body has a `text` for people, as chat programs take it, and the same in fields for
+//! machines. The header `Countersign-Signature` is `t=SECONDS,v1=HEX`: the HMAC-SHA256 (RFC
+//! 2104) of the seconds, a dot and the body, under the webhook's key. `Countersign-Delivery`
+//! is the same however often a notice is sent.
+
+mod body;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use countersign_enrollment::notice::{Notice, NoticeSent};
+use data_encoding::HEXLOWER;
+use durabletask_core::Failure;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use reqwest::header::{CONTENT_TYPE, HeaderName};
+use reqwest::redirect::Policy;
+use reqwest::{Client, StatusCode};
+use sha2::Sha256;
+use thiserror::Error;
+use url::{Host, Url};
+use zeroize::Zeroizing;
+
+/// How long a receiver may take to be reached.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long it may take until its answer begins.
+const ANSWER: Duration = Duration::from_secs(10);
+/// The largest body, in bytes. The parts of a notice are bounded, so none is larger.
+const MAX_BODY: usize = 64 * 1024;
+
+const SIGNATURE: HeaderName = HeaderName::from_static("countersign-signature");
+const DELIVERY: HeaderName = HeaderName::from_static("countersign-delivery");
+
+/// Why a webhook cannot be used.
+#[derive(Debug, Error)]
+pub enum WebhookError {
+    /// The address is none that notices are sent to. It is not repeated: such addresses
+    /// often hold a key.
+    #[error(
+        "a webhook's address begins with https://, or with http:// and names this machine, and \
+         has no user name in it"
+    )]
+    Address,
+    /// The HTTP client cannot be made.
+    #[error("the webhook's HTTP client cannot be made")]
+    Client(#[source] reqwest::Error),
+}
+
+/// Why a notice was not taken.
+#[derive(Debug, Error)]
+enum NotTaken {
+    #[error("the webhook cannot be reached")]
+    Unreachable(#[source] reqwest::Error),
+    #[error("the webhook did not answer in time")]
+    Late,
+    #[error("the webhook answered {0}")]
+    Refused(StatusCode),
+    #[error("the notice is too large to be sent")]
+    TooLarge,
+    #[error("the webhook's key cannot be used")]
+    Key,
+}
+
+/// Where notices are sent to. `Debug` does not show the address, which may hold a key.
+#[derive(Clone)]
+pub struct Webhook {
+    client: Client,
+    address: Url,
+    key: Arc<Zeroizing<String>>,
+}
+
+impl Webhook {
+    /// Sends to `address`, signed with the text `key`.
+    ///
+    /// Redirects are not followed: an answer of somebody else must not choose whom this
+    /// process talks to.
+    ///
+    /// # Errors
+    ///
+    /// [`WebhookError`].
+    pub fn new(address: &str, key: Zeroizing<String>) -> Result<Self, WebhookError> {
+        let client = Client::builder()
+            .connect_timeout(CONNECT)
+            .timeout(ANSWER)
+            .redirect(Policy::none())
+            .build()
+            .map_err(WebhookError::Client)?;
+        Ok(Self {
+            client,
+            address: check_address(address)?,
+            key: Arc::new(key),
+        })
+    }
+
+    /// Sends a notice once.
+    ///
+    /// # Errors
+    ///
+    /// Retriable unless the receiver has said that it will never take this notice.
+    pub(crate) async fn send(&self, notice: &Notice) -> Result<NoticeSent, Failure> {
+        match self.try_send(notice).await {
+            Ok(()) => {
+                tracing::info!(
+                    instance_id = notice.about,
+                    delivery = notice.id,
+                    event = notice.event.as_str(),
+                    "notice delivered"
+                );
+                Ok(NoticeSent::Delivered)
+            }
+            Err(error) => {
+                let final_word = is_final(&error);
+                tracing::warn!(
+                    instance_id = notice.about,
+                    delivery = notice.id,
+                    event = notice.event.as_str(),
+                    retriable = !final_word,
+                    %error,
+                    "notice not delivered"
+                );
+                let failure = Failure::from(error);
+                Err(if final_word {
+                    failure.permanent()
+                } else {
+                    failure
+                })
+            }
+        }
+    }
+
+    async fn try_send(&self, notice: &Notice) -> Result<(), NotTaken> {
+        let body = body::of(notice).to_string();
+        if body.len() > MAX_BODY {
+            return Err(NotTaken::TooLarge);
+        }
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let answer = self
+            .client
+            .post(self.address.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header(SIGNATURE, self.sign(now, &body)?)
+            .header(DELIVERY, &notice.id)
+            .body(body)
+            .send()
+            .await
+            .map_err(|error| {
+                if error.is_timeout() {
+                    NotTaken::Late
+                } else {
+                    // The address may hold a key.
+                    NotTaken::Unreachable(error.without_url())
+                }
+            })?;
+        // Nothing of the answer but its status matters, so nothing else is read.
+        let status = answer.status();
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(NotTaken::Refused(status))
+        }
+    }
+
+    fn sign(&self, seconds: u64, body: &str) -> Result<String, NotTaken> {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.key.as_bytes()).map_err(|_| NotTaken::Key)?;
+        mac.update(format!("{seconds}.{body}").as_bytes());
+        let mac = HEXLOWER.encode(&mac.finalize().into_bytes());
+        Ok(format!("t={seconds},v1={mac}"))
+    }
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Webhook(redacted)")
+    }
+}
+
+/// Checks that notices may be sent to an address: encrypted, or to this machine.
+///
+/// # Errors
+///
+/// [`WebhookError::Address`].
+pub fn check_address(text: &str) -> Result<Url, WebhookError> {
+    let address = Url::parse(text).map_err(|_| WebhookError::Address)?;
+    let here = match address.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => return Err(WebhookError::Address),
+    };
+    let safe = address.scheme() == "https" || (address.scheme() == "http" && here);
+    let anonymous = address.username().is_empty() && address.password().is_none();
+    if safe && anonymous {
+        Ok(address)
+    } else {
+        Err(WebhookError::Address)
+    }
+}
+
+/// Whether sending the same again cannot help.
+fn is_final(error: &NotTaken) -> bool {
+    match error {
+        NotTaken::Refused(status) => matches!(
+            *status,
+            StatusCode::BAD_REQUEST
+                | StatusCode::GONE
+                | StatusCode::PAYLOAD_TOO_LARGE
+                | StatusCode::UNPROCESSABLE_ENTITY
+        ),
+        NotTaken::TooLarge | NotTaken::Key => true,
+        NotTaken::Unreachable(_) | NotTaken::Late => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notices_go_out_encrypted_or_not_at_all() {
+        for right in [
+            "https://hooks.example/services/T0/B0/xyz",
+            "http://127.0.0.1:8080/hook",
+            "http://localhost/hook",
+            "http://[::1]:1/",
+        ] {
+            assert!(check_address(right).is_ok(), "{right}");
+        }
+        for wrong in [
+            "",
+            "hooks.example",
+            "http://hooks.example/x",
+            "http://10.0.0.1/",
+            "ftp://127.0.0.1/",
+            "https://user:secret@hooks.example/",
+            "file:///etc/passwd",
+        ] {
+            let error = check_address(wrong).unwrap_err();
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+
+    /// The MAC of the same text under the same key, made with another program:
+    /// `printf '1700000000.{}' | openssl dgst -sha256 -hmac key`.
+    #[test]
+    fn a_signature_is_over_the_time_and_the_body() {
+        let webhook = Webhook::new("https://x.example", "key".to_owned().into()).unwrap();
+        assert_eq!(
+            webhook.sign(1_700_000_000, "{}").unwrap(),
+            "t=1700000000,v1=9d713ed406bb7076d4123f0dc2c39d2df5c654ed4b0cd56b52c8b4c940bd63ae"
+        );
+        assert!(!format!("{webhook:?}").contains("x.example"));
+    }
+}
