@@ -6,6 +6,7 @@
 //! whoever keeps them elsewhere whether one is missing or there twice.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -83,11 +84,13 @@ impl Shipper {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let sent = AtomicU64::new(self.mark.read());
         let mut wait = RETRY.0;
+        // Begins once, so that trying again at the end does not make the end later.
+        let mut overdue = pin!(overdue(&stop));
         loop {
             let stopping = stop.is_cancelled();
             let outcome = tokio::select! {
                 outcome = self.send_all(&sent) => outcome,
-                () = overdue(&stop) => Err(Unsent::Late),
+                () = &mut overdue => Err(Unsent::Late),
             };
             if stopping || matches!(outcome, Err(Unsent::Late)) {
                 if outcome.is_err() {
