@@ -101,6 +101,9 @@ fn describe(state: &Value, stage: &str) {
         output::line(&format!("  {word}  by {}{comment}", text(decision, "by")));
     }
     match stage {
+        "Enrolled" if state["proofRequired"].as_bool() == Some(true) => output::note(&format!(
+            "Its codes are given out once it is proved: on the page, or at /api/accounts/{id}/proof"
+        )),
         "Enrolled" => output::note(&format!("Next: countersign token {id}")),
         "Invalid" => {
             let problem = &state["problem"];

@@ -532,6 +532,8 @@ def proving(page, server):
     accept(page, lambda: page.button("Both were accepted", "dialog"))
     page.says("#toast", "Proof later is in use.")
     picked(page, "#only", "all")
+    # Only what is in view gets codes.
+    page.one("#search").send_keys("later")
     page.shows_the_servers_code(server, "later", pending()["later"]["id"])
 
 

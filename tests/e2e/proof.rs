@@ -117,6 +117,9 @@ async fn a_code_whose_time_has_not_come_proves_nothing() {
     let admin = app.admin();
     // Asked for or not, with steps of a day.
     let uri = "otpauth://totp/Day?secret=2FASTEST&period=86400";
+    let output = app.command(&["enroll", uri, "--idempotency-key", "day"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("once it is proved"), "{told}");
     let id = enrolled(&admin, uri, "").await;
     let proof = format!("/api/accounts/{id}/proof");
     let codes = admin.get(&proof).await.body;
