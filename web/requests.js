@@ -54,7 +54,7 @@ export function requests(body, { session, refresh }) {
     reason,
     stage === "Granted" && words.until(fromNow(until, clockOffset), readsLeft),
     stage === "Removing" && words.removal(fromNow(removalAt, clockOffset)),
-    approval.decision && (approval.decision.approved ? t.operations.approvedBy : t.operations.refusedBy)(approval.decision.by, approval.decision.comment),
+    stage !== "Withdrawn" && approval.decision && (approval.decision.approved ? t.operations.approvedBy : t.operations.refusedBy)(approval.decision.by, approval.decision.comment),
   ].filter(Boolean).join(" ");
 
   /** Uses what was granted and shows it until the dialog is closed. */
