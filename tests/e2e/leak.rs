@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::collector::Collector;
 use crate::support::{App, Caller, PATIENCE, png, qr_png};
+use crate::webhook::{Mood, Receiver};
 
 /// The planted secret, in base32: nothing else looks like it.
 const MARKER: &str = "LEAKMARKERSECRETLEAKMARKERSECRET";
@@ -392,7 +393,11 @@ async fn a_planted_secret_is_found_nowhere() {
     let mut search = Search::new(&picture);
     let collector = Collector::start().await;
     let url = collector.url();
-    let mut app = App::start_with(&["--otlp-endpoint", &url]).await;
+    // The address of a webhook is a secret too: who knows that of a chat room may write there.
+    let (receiver, hook) = Receiver::start(&[Mood::Fails]).await;
+    let hook = format!("http://{hook}/hook?key={MARKER}");
+    let outward = ["--otlp-endpoint", &url, "--webhook-url", &hook];
+    let mut app = App::start_with(&outward).await;
     let good = walk_the_good_paths(&app, &uri, &picture).await;
     walk_the_imports(&app, &uri).await;
     walk_the_refused_paths(&app, &uri).await;
@@ -436,7 +441,8 @@ async fn a_planted_secret_is_found_nowhere() {
     app.stop().await;
 
     // Expired.
-    app.launch_with(&["--approval-timeout", "1s", "--otlp-endpoint", &url])
+    let [first, second, third, fourth] = outward;
+    app.launch_with(&["--approval-timeout", "1s", first, second, third, fourth])
         .await;
     let admin = app.admin();
     let expired = admin.enroll(&uri, true).await;
@@ -454,6 +460,9 @@ async fn a_planted_secret_is_found_nowhere() {
         assert!(came.is_some(), "spans, logs and the record were collected");
     }
     search.in_text("what a collector got", &collected);
+    let notices = receiver.text();
+    assert!(notices.contains("Leak"), "the webhook was told: {notices}");
+    search.in_text("what a webhook was told", notices.as_bytes());
     assert!(search.places > 20, "only {} places", search.places);
 }
 

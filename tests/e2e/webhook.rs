@@ -19,7 +19,7 @@ use crate::support::{App, Caller, PATIENCE, SEED_URI};
 
 /// What a receiver does with the next notice.
 #[derive(Clone, Copy)]
-enum Mood {
+pub(crate) enum Mood {
     Takes,
     Fails,
     Stalls,
@@ -28,7 +28,7 @@ enum Mood {
 
 /// A receiver of notices, as somebody would run one.
 #[derive(Clone, Default)]
-struct Receiver {
+pub(crate) struct Receiver {
     moods: Arc<Mutex<Vec<Mood>>>,
     got: Arc<Mutex<Vec<(HeaderMap, String)>>>,
     trapped: Arc<Mutex<usize>>,
@@ -36,7 +36,7 @@ struct Receiver {
 
 impl Receiver {
     /// Starts one that is in these moods first, and then takes everything.
-    async fn start(moods: &[Mood]) -> (Self, SocketAddr) {
+    pub(crate) async fn start(moods: &[Mood]) -> (Self, SocketAddr) {
         let receiver = Self::default();
         receiver.moods.lock().unwrap().extend(moods.iter().rev());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -55,6 +55,12 @@ impl Receiver {
         got.iter()
             .map(|(headers, body)| (headers.clone(), serde_json::from_str(body).unwrap()))
             .collect()
+    }
+
+    /// Every body so far.
+    pub(crate) fn text(&self) -> String {
+        let got = self.got.lock().unwrap();
+        got.iter().map(|(_, body)| body.as_str()).collect()
     }
 
     /// Waits until this many requests have come.
