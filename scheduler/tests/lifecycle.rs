@@ -640,3 +640,23 @@ async fn unconsumed_events_come_again() {
         ["OrchestratorStarted", "EventRaised"]
     );
 }
+
+#[tokio::test]
+async fn events_are_numbered_as_by_the_hosted_service() {
+    let hub = Hub::memory().await;
+    let mut worker = hub.worker().await;
+    hub.start("a").await;
+    let (token, turn) = worker.turn().await;
+    let numbers = |events: &[HistoryEvent]| -> Vec<i32> {
+        events.iter().map(|event| event.event_id).collect()
+    };
+    assert_eq!(
+        kinds(&turn.new_events),
+        ["OrchestratorStarted", "ExecutionStarted"]
+    );
+    assert_eq!(numbers(&turn.new_events), [-1, 0]);
+    let again = complete(OrchestrationStatus::ContinuedAsNew, "1");
+    worker.answer(&token, vec![(1, again)]).await.unwrap();
+    let (_, turn) = worker.turn().await;
+    assert_eq!(numbers(&turn.new_events), [-1, 0], "a later execution, too");
+}

@@ -106,6 +106,10 @@ pub fn survives_continue_as_new(event: &EventType) -> bool {
     )
 }
 
+/// The number of the first event of an execution, as in histories of the hosted service;
+/// other events that record no action have -1.
+pub const STARTED_ID: i32 = 0;
+
 /// A history event with the given id and time.
 #[must_use]
 pub fn event(event_id: i32, timestamp: Timestamp, event_type: EventType) -> HistoryEvent {

@@ -18,7 +18,8 @@ pub use entity::{
     apply_batch, canonical_entity_id, entity_name, is_entity_id, operations_done,
 };
 pub use instance::{
-    Delivery, DropReason, Instance, accept, event, is_terminal, survives_continue_as_new,
+    Delivery, DropReason, Instance, STARTED_ID, accept, event, is_terminal,
+    survives_continue_as_new,
 };
 pub use reuse::{Reuse, ReuseRefusal, check_policy, decide};
 pub use rewind::travels_alone;

@@ -15,7 +15,7 @@ use prost_types::Timestamp;
 
 use crate::effects::{ChildStart, Effects, Message, NextExecution, TimerSet};
 use crate::rewind::rewind;
-use crate::{Instance, entity, event, is_terminal};
+use crate::{Instance, STARTED_ID, entity, event, is_terminal};
 
 /// A turn that a worker has finished.
 #[derive(Clone, Debug)]
@@ -397,7 +397,7 @@ fn continue_as_new(
         tags: old.tags.clone(),
         ..ExecutionStartedEvent::default()
     };
-    let mut inbox = vec![event(-1, now, EventType::ExecutionStarted(started))];
+    let mut inbox = vec![event(STARTED_ID, now, EventType::ExecutionStarted(started))];
     inbox.extend(done.carryover_events);
     let (to_self, to_others) = std::mem::take(&mut effects.messages)
         .into_iter()

@@ -6,7 +6,7 @@ use durabletask_proto::{
     ExecutionStartedEvent, HistoryEvent, OrchestrationIdReusePolicy, OrchestrationStatus,
 };
 use durabletask_scheduler_core::{
-    Delivery, Reuse, accept, decide, event, is_terminal, parent_message,
+    Delivery, Reuse, STARTED_ID, accept, decide, event, is_terminal, parent_message,
 };
 use prost::Message;
 use prost_types::Timestamp;
@@ -137,7 +137,11 @@ impl Tx<'_> {
         self.changed(start.hub, &identity.instance_id);
         self.deliver(
             slim,
-            vec![event(-1, now, EventType::ExecutionStarted(started.clone()))],
+            vec![event(
+                STARTED_ID,
+                now,
+                EventType::ExecutionStarted(started.clone()),
+            )],
         )
     }
 
