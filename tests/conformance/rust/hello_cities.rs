@@ -1,8 +1,9 @@
 //! Hello-cities with our SDK against a scheduler that runs already, and how long it took.
 //!
-//! Arguments: how many instances, and the connection string of an empty task hub. Prints the
-//! seconds from the first start to the last completion, and nothing else. Never fails on time,
-//! only when an instance is lost or wrong. `hello_cities.sh` runs it against every backend.
+//! Arguments: how many instances, the connection string of an empty task hub, and how many starts
+//! and waits are under way at once. Prints the seconds from the first start to the last completion,
+//! and nothing else. Never fails on time, only when an instance is lost or wrong. `hello_cities.sh`
+//! runs it against every backend.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -25,9 +26,6 @@ const CITIES: [&str; 5] = ["Tokyo", "Seattle", "London", "Amsterdam", "Nairobi"]
 
 /// Instances that run before the clock does.
 const WARM_UP: usize = 20;
-/// Starts and waits under way at once, as in `hello_cities.py`. The Python package's backend has
-/// ten threads for all calls, and a wait keeps one.
-const IN_FLIGHT: usize = 4;
 /// Longer than any machine takes.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -45,10 +43,13 @@ async fn main() {
     let mut arguments = std::env::args()
         .skip(1)
         .filter(|argument| !argument.starts_with("--"));
-    let (Some(instances), Some(connection)) = (arguments.next(), arguments.next()) else {
-        println!("hello_cities: needs a number of instances and a connection string");
+    let (Some(instances), Some(connection), Some(in_flight)) =
+        (arguments.next(), arguments.next(), arguments.next())
+    else {
+        println!("hello_cities: needs instances, a connection string and a number of calls");
         return;
     };
+    let in_flight = in_flight.parse().expect("a number of calls");
     let instances = instances.parse().expect("a number of instances");
     let connection = Connection::parse(&connection).expect("a connection string");
     let registry = Registry::new()
@@ -64,9 +65,9 @@ async fn main() {
     let working = tokio::spawn(worker.run(stop.clone()));
     let client = Client::new(&connection).unwrap();
 
-    run(&client, WARM_UP).await;
+    run(&client, WARM_UP, in_flight).await;
     let begun = Instant::now();
-    run(&client, instances).await;
+    run(&client, instances, in_flight).await;
     println!("{:.3}", begun.elapsed().as_secs_f64());
 
     stop.cancel();
@@ -74,15 +75,15 @@ async fn main() {
 }
 
 /// Starts all instances, then waits for all of them.
-async fn run(client: &Client, instances: usize) {
+async fn run(client: &Client, instances: usize, in_flight: usize) {
     let started: Vec<String> = futures_util::stream::iter(0..instances)
         .map(|_| async { client.start(&HELLO_CITIES, &()).send().await.unwrap() })
-        .buffer_unordered(IN_FLIGHT)
+        .buffer_unordered(in_flight)
         .collect()
         .await;
     let finished = futures_util::stream::iter(&started)
         .map(|id| expect_greetings(client, id))
-        .buffer_unordered(IN_FLIGHT)
+        .buffer_unordered(in_flight)
         .count()
         .await;
     assert_eq!(finished, instances, "no instance is lost");
