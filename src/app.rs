@@ -1,6 +1,7 @@
 //! The composition root: from checked settings to parts that run and stop together.
 
 mod error;
+mod listen;
 mod parts;
 
 use std::net::SocketAddr;
@@ -25,12 +26,13 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
 use crate::data_dir::{Addresses, DataDir, DataDirLock};
 use crate::enrollments::{ApprovalPolicy, Enrollments};
-use crate::http::{self, FrontDoor, Surroundings};
+use crate::http::{self, FrontDoor, Guard, Surroundings};
 use crate::metrics::{self, Metrics, RemoteVault};
 use crate::telemetry::{TracedVault, spans};
 use crate::verify::{VERIFY_DATABASE, Verifier};
 
 pub use error::AppError;
+use listen::{Certificate, Listen};
 use parts::{Keys, Part, bind};
 
 /// The database with API keys, in the data folder.
@@ -90,6 +92,7 @@ pub struct Running {
     /// The last one stops first.
     parts: Vec<Part>,
     failed: CancellationToken,
+    tls: bool,
     data: DataDir,
     wrote_addresses: bool,
     _lock: Option<DataDirLock>,
@@ -127,6 +130,7 @@ impl Running {
             admin_token: None,
             parts: Vec::new(),
             failed: CancellationToken::new(),
+            tls: false,
             data,
             wrote_addresses: false,
             _lock: lock,
@@ -188,11 +192,16 @@ impl Running {
                 self.launch_worker(&connection, activities, &metrics)?;
             }
             if let Some(listener) = http {
+                let tls = match config.tls.clone() {
+                    Some(files) => Some(Certificate::open(files).await?),
+                    None => None,
+                };
+                self.tls = tls.is_some();
                 self.launch_front_door(
                     config,
                     &connection,
                     (seal, server_key, vault),
-                    listener,
+                    (listener, tls),
                     (clock, Arc::clone(&metrics)),
                 )?;
             }
@@ -291,7 +300,7 @@ impl Running {
         config: &Config,
         connection: &Connection,
         (seal, server_key, vault): (SealKey, Zeroizing<[u8; 32]>, Arc<dyn SecretVault>),
-        listener: TcpListener,
+        (listener, tls): (TcpListener, Option<Certificate>),
         (clock, metrics): (Arc<dyn Clock>, Arc<Metrics>),
     ) -> Result<(), AppError> {
         let address = listener.local_addr()?;
@@ -351,6 +360,15 @@ impl Running {
         let surroundings = Surroundings {
             task_hub: connection.task_hub().to_owned(),
             instance_link: config.instance_link.clone().or(own),
+            guard: Guard::new(&config.limits, config.trusted_proxies.clone()),
+            body_timeout: config.limits.body_timeout,
+            cors_origins: config.cors_origins.clone(),
+            tls: config.tls.is_some(),
+        };
+        let listen = Listen {
+            limits: config.limits.clone(),
+            proxies: config.trusted_proxies.clone(),
+            tls,
         };
         let failed = self.failed.clone();
         self.parts.push(Part::spawn(
@@ -369,7 +387,8 @@ impl Running {
                     surroundings,
                     stop.clone(),
                 );
-                let served = parts::serve_http(listener, http::router(Arc::new(door)), stop).await;
+                let router = http::router(Arc::new(door));
+                let served = listen.serve(listener, router, stop).await;
                 // The door is gone with its queue, so the writer ends once it is empty.
                 audit_writer
                     .await
@@ -420,10 +439,18 @@ impl Running {
         Ok(())
     }
 
+    /// Where the front door answers, as a URL.
+    #[must_use]
+    pub fn server_url(&self) -> Option<String> {
+        let scheme = if self.tls { "https" } else { "http" };
+        self.http_addr
+            .map(|address| format!("{scheme}://{address}"))
+    }
+
     /// Tells programs beside this one where everything is, once it is there.
     fn write_addresses(&mut self) -> Result<(), AppError> {
         let url = |address: Option<SocketAddr>| address.map(|a| format!("http://{a}"));
-        let Some(server) = url(self.http_addr) else {
+        let Some(server) = self.server_url() else {
             return Ok(());
         };
         self.data.write_addresses(&Addresses {

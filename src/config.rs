@@ -6,6 +6,7 @@
 mod azure;
 mod check;
 mod client;
+mod exposure;
 mod file;
 mod oidc;
 mod otlp;
@@ -23,6 +24,7 @@ use crate::access::OidcSettings;
 
 pub use azure::AzureConfig;
 pub(crate) use client::ClientEnvironment;
+pub use exposure::{Limits, Networks, TlsFiles};
 pub use otlp::OtlpConfig;
 pub use settings::Settings;
 
@@ -109,6 +111,14 @@ pub struct Config {
     pub dashboard_approvals: bool,
     /// Whether callers have to say who they are.
     pub auth: AuthMode,
+    /// How much is taken from one caller, one address and all of them.
+    pub limits: Limits,
+    /// Certificate and key of the front door; without, it speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Proxies that are believed who they speak for.
+    pub trusted_proxies: Networks,
+    /// Origins whose pages may call the API in browsers.
+    pub cors_origins: Vec<String>,
     /// Whose tokens are taken besides our own keys, and what their claims mean.
     pub oidc: Option<OidcSettings>,
     /// The task hub's name.
@@ -145,6 +155,10 @@ impl fmt::Debug for Config {
             .field("webhook", &self.webhook.is_some())
             .field("dashboard_approvals", &self.dashboard_approvals)
             .field("auth", &self.auth)
+            .field("limits", &self.limits)
+            .field("tls", &self.tls)
+            .field("trusted_proxies", &self.trusted_proxies)
+            .field("cors_origins", &self.cors_origins)
             .field("oidc", &self.oidc)
             .field("task_hub", &self.task_hub)
             .field("azure", &self.azure)
@@ -176,6 +190,10 @@ impl Config {
             webhook: None,
             dashboard_approvals: false,
             auth: AuthMode::Token,
+            limits: Limits::default(),
+            tls: None,
+            trusted_proxies: Networks::default(),
+            cors_origins: Vec::new(),
             oidc: None,
             task_hub: "default".to_owned(),
             connection_string: None,

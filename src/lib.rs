@@ -13,6 +13,7 @@ pub mod config;
 pub mod data_dir;
 pub mod duration;
 mod enrollments;
+pub mod hardening;
 pub mod http;
 mod intake;
 mod mcp;

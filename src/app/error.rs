@@ -106,6 +106,16 @@ pub enum AppError {
     /// The client for the issuer of callers' tokens cannot be set up.
     #[error(transparent)]
     Issuer(#[from] IssuerError),
+    /// Certificate or key cannot be used.
+    #[error("{} and {} cannot be used for TLS: {source}", certificate.display(), key.display())]
+    Tls {
+        /// The file with the certificate.
+        certificate: PathBuf,
+        /// The file with the key.
+        key: PathBuf,
+        /// What is wrong.
+        source: std::io::Error,
+    },
     /// The network failed underneath a listener.
     #[error("a listener failed: {0}")]
     Io(#[from] std::io::Error),

@@ -10,6 +10,7 @@ use crate::app::{Parts, Running};
 use crate::clock::SystemClock;
 use crate::config::{AuthMode, Config};
 use crate::data_dir::DataDir;
+use crate::hardening;
 use crate::shutdown;
 use crate::telemetry::Telemetry;
 
@@ -38,6 +39,7 @@ async fn run(config: Config, parts: Parts, json: bool) -> Outcome {
 }
 
 async fn serve(config: Config, parts: Parts, json: bool) -> Outcome {
+    hardening::harden();
     let stop = shutdown::on_signal().map_err(Fault::failed)?;
     let running = Running::start_parts(config.clone(), parts, Arc::new(SystemClock))
         .await
@@ -53,7 +55,7 @@ async fn serve(config: Config, parts: Parts, json: bool) -> Outcome {
 fn announce_json(running: &Running) -> Outcome {
     let url = |address: Option<std::net::SocketAddr>| address.map(|a| format!("http://{a}"));
     output::document(&json!({
-        "server": url(running.http_addr),
+        "server": running.server_url(),
         "scheduler": url(running.scheduler_addr),
         "dashboard": url(running.dashboard_addr),
         "metrics": url(running.metrics_addr),
@@ -62,13 +64,13 @@ fn announce_json(running: &Running) -> Outcome {
 }
 
 fn announce(config: &Config, running: &Running) {
-    if let Some(address) = running.http_addr {
-        output::line(&format!("Countersign is ready at http://{address}"));
+    if let Some(server) = running.server_url() {
+        output::line(&format!("Countersign is ready at {server}"));
     } else {
         output::line("Countersign is ready");
     }
-    if let (Some(address), Some(token)) = (running.http_addr, &running.admin_token) {
-        announce_front_door(config, address, token);
+    if let (Some(server), Some(token)) = (running.server_url(), &running.admin_token) {
+        announce_front_door(config, &server, token);
     }
     if let Some(address) = running.dashboard_addr {
         output::line(&format!("  Dashboard   http://{address}"));
@@ -82,12 +84,12 @@ fn announce(config: &Config, running: &Running) {
             config.task_hub
         ));
     }
-    if let Some(address) = running.http_addr {
-        announce_first_step(config, address);
+    if let Some(server) = running.server_url() {
+        announce_first_step(config, &server);
     }
 }
 
-fn announce_front_door(config: &Config, address: std::net::SocketAddr, token: &str) {
+fn announce_front_door(config: &Config, server: &str, token: &str) {
     if config.auth == AuthMode::None {
         output::line("  Access      everybody on this machine may do everything (--auth none)");
         return;
@@ -97,14 +99,12 @@ fn announce_front_door(config: &Config, address: std::net::SocketAddr, token: &s
         return;
     }
     // The token is in the fragment, which browsers send to nobody.
-    output::line(&format!(
-        "  Log in      http://{address}/login#token={token}"
-    ));
+    output::line(&format!("  Log in      {server}/login#token={token}"));
     let file = DataDir::at(&config.data_dir).admin_token_path();
     output::line(&format!("  Token file  {}", file.display()));
 }
 
-fn announce_first_step(config: &Config, address: std::net::SocketAddr) {
+fn announce_first_step(config: &Config, server: &str) {
     let credential = match (config.auth, &config.admin_token) {
         (AuthMode::None, _) => String::new(),
         (AuthMode::Token, Some(_)) => {
@@ -117,6 +117,6 @@ fn announce_first_step(config: &Config, address: std::net::SocketAddr) {
     };
     output::line("Try it:");
     output::line(&format!(
-        "  curl{credential} -H 'content-type: application/json' -d '{{\"uri\":\"otpauth://totp/Test%20Token?secret=2FASTEST&issuer=2FAS\"}}' http://{address}/api/accounts"
+        "  curl{credential} -H 'content-type: application/json' -d '{{\"uri\":\"otpauth://totp/Test%20Token?secret=2FASTEST&issuer=2FAS\"}}' {server}/api/accounts"
     ));
 }

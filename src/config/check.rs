@@ -165,6 +165,10 @@ impl Settings {
             Some(_) => problems.push("auth is token or none".to_owned()),
         }
         config.oidc = self.check_oidc(problems);
+        config.limits = self.check_limits(problems);
+        config.tls = self.check_tls(problems);
+        config.trusted_proxies = self.check_proxies(problems);
+        config.cors_origins = self.check_origins(problems);
         if config.auth == AuthMode::None && !config.listen.ip().is_loopback() {
             problems.push(format!(
                 "auth none would let the whole network read codes: {} is not a loopback address; \

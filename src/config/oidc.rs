@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use url::{Host, Url};
 
 use super::Settings;
+use super::exposure::items;
 use crate::access::{MappedRole, OidcSettings};
 use crate::duration;
 
@@ -121,13 +122,6 @@ impl Settings {
         }
         map
     }
-}
-
-/// What stands between commas.
-fn items(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
 }
 
 /// An https:// address, or an http:// one of this machine: whoever can change the keys on

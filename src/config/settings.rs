@@ -60,6 +60,39 @@ pub struct Settings {
     /// token, or none on a loopback address [env: COUNTERSIGN_AUTH] [default: token]
     #[arg(long, value_name = "MODE")]
     pub auth: Option<String>,
+    /// Connections of the front door at once [env: COUNTERSIGN_MAX_CONNECTIONS] [default: 10000]
+    #[arg(long, value_name = "NUMBER")]
+    pub max_connections: Option<String>,
+    /// Connections at once from one address [env: COUNTERSIGN_MAX_CONNECTIONS_PER_ADDRESS] [default: 1000]
+    #[arg(long, value_name = "NUMBER")]
+    pub max_connections_per_address: Option<String>,
+    /// Requests a second from one address in the long run, and twice as many at once, or none [env: COUNTERSIGN_RATE_PER_ADDRESS] [default: 2000]
+    #[arg(long, value_name = "NUMBER|none")]
+    pub rate_per_address: Option<String>,
+    /// Requests a second of one caller in the long run, and twice as many at once, or none [env: COUNTERSIGN_RATE_PER_CALLER] [default: 1000]
+    #[arg(long, value_name = "NUMBER|none")]
+    pub rate_per_caller: Option<String>,
+    /// Requests of one caller that are answered at once [env: COUNTERSIGN_CONCURRENCY_PER_CALLER] [default: 256]
+    #[arg(long, value_name = "NUMBER")]
+    pub concurrency_per_caller: Option<String>,
+    /// How long the headers of a request, and a TLS handshake, may take [env: COUNTERSIGN_HEADER_TIMEOUT] [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub header_timeout: Option<String>,
+    /// How long a client may neither send more of a body nor take more of an answer [env: COUNTERSIGN_BODY_TIMEOUT] [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub body_timeout: Option<String>,
+    /// PEM file with the certificate that the front door shows, and those above it; taken up anew when it changes [env: COUNTERSIGN_TLS_CERTIFICATE]
+    #[arg(long, value_name = "FILE")]
+    pub tls_certificate: Option<String>,
+    /// PEM file with the key of that certificate [env: COUNTERSIGN_TLS_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<String>,
+    /// Addresses of proxies whose X-Forwarded-For or Forwarded is believed, such as 10.0.0.0/8, with commas between [env: COUNTERSIGN_TRUSTED_PROXIES]
+    #[arg(long, value_name = "LIST")]
+    pub trusted_proxies: Option<String>,
+    /// Origins whose pages may call the API, such as https://app.example, with commas between [env: COUNTERSIGN_CORS_ORIGINS]
+    #[arg(long, value_name = "LIST")]
+    pub cors_origins: Option<String>,
     /// OpenID Connect issuer whose tokens (JWT) are taken as callers, as its claim iss says it [env: COUNTERSIGN_OIDC_ISSUER]
     #[arg(long, value_name = "URL")]
     pub oidc_issuer: Option<String>,
@@ -196,6 +229,7 @@ impl Settings {
             hub_endpoint: var("COUNTERSIGN_HUB_ENDPOINT").or_else(|| var("DTS_ENDPOINT")),
             ..Self::default()
         };
+        settings.exposure_from_environment(&var);
         settings.oidc_from_environment(&var);
         settings.azure_from_environment(&var, problems);
         settings
@@ -238,6 +272,17 @@ impl Settings {
             webhook_secret_file,
             dashboard_approvals,
             auth,
+            max_connections,
+            max_connections_per_address,
+            rate_per_address,
+            rate_per_caller,
+            concurrency_per_caller,
+            header_timeout,
+            body_timeout,
+            tls_certificate,
+            tls_key,
+            trusted_proxies,
+            cors_origins,
             oidc_issuer,
             oidc_audience,
             oidc_jwks_url,

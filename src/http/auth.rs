@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::FrontDoor;
 use super::enrollments::no_store;
 use super::error::ApiError;
+use super::limits::Slot;
 use super::observe;
 use crate::access::{Access, COOKIE, Group, Identity, LIFETIME, Role, Roles};
 use crate::enrollments::Decider;
@@ -78,6 +79,8 @@ permission!(
 /// and taking one from a request is the only way to make it.
 pub(crate) struct Caller<P> {
     identity: Arc<Identity>,
+    /// Counts among the caller's requests while this is there.
+    _slot: Slot,
     permission: PhantomData<fn() -> P>,
 }
 
@@ -133,11 +136,13 @@ impl<P: Permission> FromRequestParts<Arc<FrontDoor>> for Caller<P> {
             .ok_or(ApiError::Unauthenticated)?;
         tracing::Span::current().record("caller", identity.id.as_str());
         observe::note(|facts| facts.caller = Some(identity.id.clone()));
+        let slot = door.surroundings.guard.admit(&identity.id)?;
         if !identity.roles.any_of(P::ROLES) {
             return Err(ApiError::Forbidden { needs: P::NEEDS });
         }
         Ok(Self {
             identity,
+            _slot: slot,
             permission: PhantomData,
         })
     }
@@ -261,7 +266,7 @@ pub(super) async fn log_in(
     let mut response = whoami(&caller);
     if let Some(value) = door.access.session(caller.identity(), now) {
         tracing::info!(caller = caller.id(), "logged in");
-        set_cookie(&mut response, &value, LIFETIME.num_seconds());
+        set_cookie(&door, &mut response, &value, LIFETIME.num_seconds());
     }
     Ok(response)
 }
@@ -286,9 +291,9 @@ pub(super) async fn session(caller: Caller<Known>) -> Response {
         headers(("set-cookie" = String, description = "An empty session that is over")),
     )),
 )]
-pub(super) async fn log_out() -> Response {
+pub(super) async fn log_out(State(door): State<Arc<FrontDoor>>) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
-    set_cookie(&mut response, "", 0);
+    set_cookie(&door, &mut response, "", 0);
     response
 }
 
@@ -325,8 +330,14 @@ fn whoami(caller: &Caller<Known>) -> Response {
     no_store(Json(who).into_response())
 }
 
-fn set_cookie(response: &mut Response, value: &str, seconds: i64) {
-    let cookie = format!("{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict");
+fn set_cookie(door: &FrontDoor, response: &mut Response, value: &str, seconds: i64) {
+    let secure = if door.surroundings.tls {
+        "; Secure"
+    } else {
+        ""
+    };
+    let cookie =
+        format!("{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }

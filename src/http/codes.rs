@@ -75,6 +75,7 @@ codes! {
     EnrollmentFailed: INTERNAL_SERVER_ERROR, "enrollment-failed", "The enrollment failed";
     NotEnrolled: CONFLICT, "not-enrolled", "The account was not enrolled";
     VaultUnavailable: SERVICE_UNAVAILABLE, "vault-unavailable", "The vault does not answer";
+    RateLimited: TOO_MANY_REQUESTS, "rate-limited", "Too many requests";
     TooManyAttempts: TOO_MANY_REQUESTS, "too-many-attempts", "Too many wrong codes";
     AuditUnavailable: SERVICE_UNAVAILABLE, "audit-unavailable", "The audit record cannot be written";
     Busy: SERVICE_UNAVAILABLE, "busy", "Too many requests at once";

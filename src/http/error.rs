@@ -86,6 +86,8 @@ pub(crate) enum ApiError {
     Enrollment(EnrollmentError),
     #[error("the vault does not answer")]
     VaultUnavailable(#[source] Box<dyn StdError + Send + Sync>),
+    #[error("too many requests")]
+    RateLimited { retry_after: u64 },
     #[error("too many wrong codes")]
     TooManyAttempts { retry_after: u64 },
     #[error("the audit record cannot be written")]
@@ -329,6 +331,11 @@ impl ApiError {
                 Code::VaultUnavailable,
                 "Codes and accounts cannot be read at the moment. Try again shortly.",
             ),
+            Self::RateLimited { .. } => row(
+                Code::RateLimited,
+                "This caller or address asks for more than one may. Wait as long as Retry-After \
+                 says, and ask less often or for several codes at a time.",
+            ),
             Self::TooManyAttempts { .. } => row(
                 Code::TooManyAttempts,
                 "Too many codes for this account were wrong. Wait as long as Retry-After says, \
@@ -454,7 +461,9 @@ impl IntoResponse for ApiError {
             );
         }
         let retry_after = match self {
-            Self::TooManyAttempts { retry_after } => Some(retry_after),
+            Self::TooManyAttempts { retry_after } | Self::RateLimited { retry_after } => {
+                Some(retry_after)
+            }
             _ if row.status == StatusCode::SERVICE_UNAVAILABLE => Some(1),
             _ => None,
         };

@@ -17,6 +17,7 @@ mod health;
 mod imports;
 mod inbox;
 mod keys;
+mod limits;
 mod mcp;
 mod observe;
 mod openapi;
@@ -29,14 +30,18 @@ mod views;
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use countersign_activities::vault::SecretVault;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::CorsLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -52,6 +57,7 @@ use error::ApiError;
 use inbox::Inbox;
 
 pub(crate) use audited::reason_header;
+pub(crate) use limits::{Guard, network_of};
 pub use openapi::document as openapi;
 pub(crate) use system::Surroundings;
 
@@ -149,7 +155,53 @@ pub fn router(door: Arc<FrontDoor>) -> Router {
     let (api, _) = described().split_for_parts();
     let routes = api.merge(assets::router());
     let api = surrounded(&door, routes.clone());
-    surrounded(&door, routes.merge(mcp::router(&door, api)))
+    let outside = surrounded(&door, routes.merge(mcp::router(&door, api)))
+        .layer(RequestBodyTimeoutLayer::new(door.surroundings.body_timeout))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&door),
+            limits::guard,
+        ));
+    match cors(&door.surroundings.cors_origins) {
+        Some(cors) => outside.layer(cors),
+        None => outside,
+    }
+}
+
+/// What tells browsers that pages of these origins may call: with a token or key of their
+/// own, never with this server's cookie. None where there are no such origins.
+fn cors(origins: &[String]) -> Option<CorsLayer> {
+    if origins.is_empty() {
+        return None;
+    }
+    let origins = origins.iter().filter_map(|origin| origin.parse().ok());
+    let methods = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+    ];
+    let asked = [
+        header::AUTHORIZATION,
+        header::CONTENT_TYPE,
+        header::IF_NONE_MATCH,
+        HeaderName::from_static("idempotency-key"),
+        HeaderName::from_static("countersign-reason"),
+        HeaderName::from_static("x-functions-key"),
+    ];
+    let told = [
+        header::ETAG,
+        header::LOCATION,
+        header::RETRY_AFTER,
+        HeaderName::from_static("x-request-id"),
+    ];
+    let cors = CorsLayer::new()
+        .allow_origin(origins.collect::<Vec<HeaderValue>>())
+        .allow_methods(methods)
+        .allow_headers(asked)
+        .expose_headers(told)
+        .max_age(Duration::from_secs(600));
+    Some(cors)
 }
 
 /// Routes with all that surrounds a request.

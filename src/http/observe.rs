@@ -23,6 +23,9 @@ const TIMEOUT: Duration = Duration::from_secs(75);
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Browsers come back by HTTPS only, for a year.
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
 const HEADERS: [(HeaderName, &str); 5] = [
     // What the API answers is this moment's and this caller's.
     (header::CACHE_CONTROL, "no-store"),
@@ -176,6 +179,9 @@ pub(crate) async fn observe(
     span.in_scope(|| tracing::debug!(status, milliseconds, "answered"));
 
     let headers = response.headers_mut();
+    if door.surroundings.tls {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
+    }
     for (name, value) in HEADERS {
         headers
             .entry(name)

@@ -19,7 +19,7 @@ use super::error::{ApiError, Problem};
 use crate::access::COOKIE;
 
 /// What an operation answers in any case.
-const ALWAYS: [Code; 3] = [Code::Busy, Code::Timeout, Code::Internal];
+const ALWAYS: [Code; 4] = [Code::Busy, Code::RateLimited, Code::Timeout, Code::Internal];
 /// What an operation answers that needs a caller. One without any role is known, and may
 /// nothing.
 const CALLER: [Code; 8] = [

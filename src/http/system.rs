@@ -1,6 +1,7 @@
 //! `/api/system`: what surrounds the front door, for administrators.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -9,10 +10,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::FrontDoor;
 use super::auth::{Administer, Caller, Permission as _};
 use super::enrollments::no_store;
 use super::views::moment;
+use super::{FrontDoor, Guard};
 
 /// What surrounds the front door.
 pub(crate) struct Surroundings {
@@ -20,6 +21,14 @@ pub(crate) struct Surroundings {
     pub(crate) task_hub: String,
     /// Where its dashboard shows an instance, with `{id}` in the place of the id.
     pub(crate) instance_link: Option<String>,
+    /// What everybody may ask for.
+    pub(crate) guard: Guard,
+    /// How long a client may leave a body where it is.
+    pub(crate) body_timeout: Duration,
+    /// Origins whose pages may call.
+    pub(crate) cors_origins: Vec<String>,
+    /// Whether callers come by HTTPS.
+    pub(crate) tls: bool,
 }
 
 /// What surrounds the front door.

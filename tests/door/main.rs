@@ -1,6 +1,8 @@
 //! The front door as strangers, issuers and bad networks meet it, through real sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod exposure;
 mod issuer;
+mod limits;
 mod oidc;
 mod server;

@@ -34,7 +34,7 @@ impl Server {
             .await
             .unwrap();
         Self {
-            base: format!("http://{}", running.http_addr.unwrap()),
+            base: running.server_url().unwrap(),
             admin: running.admin_token.as_ref().unwrap().to_string(),
             running,
             folder,
@@ -74,6 +74,11 @@ impl Server {
     pub(crate) async fn get(&self, path: &str, token: &str) -> Response {
         let request = self.request(Method::GET, path).bearer_auth(token);
         request.send().await.unwrap()
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.running.http_addr.unwrap()
     }
 
     pub(crate) async fn stop(self) {

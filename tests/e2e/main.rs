@@ -18,6 +18,7 @@ mod command_line;
 mod crash;
 mod enrollment;
 mod filing;
+mod hardening;
 mod imports;
 mod inbox;
 mod leak;

@@ -1,0 +1,318 @@
+//! The front door's listener: how many may come in, how slow they may be, and TLS.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum_server::accept::Accept;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use axum_server::{Handle, Server};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::AppError;
+use crate::config::{Limits, Networks, TlsFiles};
+
+/// How much of a request's headers is kept, in bytes; more is answered with 431.
+const MAX_HEADERS: usize = 64 * 1024;
+/// How many requests a connection with HTTP/2 carries at once.
+const MAX_STREAMS: u32 = 128;
+/// How often the files with certificate and key are looked at.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// How long requests may take to finish once a stop was asked for, before their
+/// connections are cut: sooner than the part that they belong to.
+const LAST_ANSWERS: Duration = Duration::from_secs(9);
+
+/// What a listener lets in.
+pub(super) struct Listen {
+    pub(super) limits: Limits,
+    pub(super) proxies: Networks,
+    pub(super) tls: Option<Certificate>,
+}
+
+impl Listen {
+    /// Answers requests until told to stop; then finishes those under way.
+    pub(super) async fn serve(
+        self,
+        listener: TcpListener,
+        router: Router,
+        stop: CancellationToken,
+    ) -> Result<(), AppError> {
+        let timeout = self.limits.header_timeout;
+        let handle = Handle::new();
+        let mut server = Server::<SocketAddr>::from_listener(listener)
+            .handle(handle.clone())
+            .first_request_timeout(timeout)
+            .accept_error_handler(|peer, error| {
+                tracing::debug!(?peer, %error, "a connection was not taken");
+            });
+        let http = server.http_builder();
+        http.http1()
+            .header_read_timeout(timeout)
+            .max_buf_size(MAX_HEADERS);
+        http.http2()
+            .max_header_list_size(MAX_HEADERS as u32)
+            .max_concurrent_streams(MAX_STREAMS)
+            .keep_alive_interval(timeout)
+            .keep_alive_timeout(timeout);
+        let gate = Gate(Arc::new(Inside {
+            limits: self.limits,
+            proxies: self.proxies,
+            open: Mutex::default(),
+        }));
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let served = async {
+            match &self.tls {
+                None => server.acceptor(gate).serve(service).await,
+                Some(certificate) => {
+                    let acceptor = RustlsAcceptor::new(certificate.config.clone())
+                        .handshake_timeout(timeout)
+                        .acceptor(gate);
+                    server.acceptor(acceptor).serve(service).await
+                }
+            }
+        };
+        let watched = async {
+            match &self.tls {
+                Some(certificate) => certificate.watch().await,
+                None => std::future::pending().await,
+            }
+        };
+        let stopping = async {
+            stop.cancelled().await;
+            handle.graceful_shutdown(Some(LAST_ANSWERS));
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            served = served => Ok(served?),
+            () = watched => Ok(()),
+            () = stopping => Ok(()),
+        }
+    }
+}
+
+/// Certificate and key from files, taken up anew when these change.
+pub(super) struct Certificate {
+    files: TlsFiles,
+    config: RustlsConfig,
+    read: Pem,
+}
+
+type Pem = (Vec<u8>, zeroize::Zeroizing<Vec<u8>>);
+
+impl Certificate {
+    /// # Errors
+    ///
+    /// [`AppError::Tls`] when the files cannot be read or do not belong together.
+    pub(super) async fn open(files: TlsFiles) -> Result<Self, AppError> {
+        let wrong = |source| AppError::Tls {
+            certificate: files.certificate.clone(),
+            key: files.key.clone(),
+            source,
+        };
+        let read = Self::read(&files).await.map_err(wrong)?;
+        let config = RustlsConfig::from_pem(read.0.clone(), read.1.to_vec())
+            .await
+            .map_err(wrong)?;
+        Ok(Self {
+            files,
+            config,
+            read,
+        })
+    }
+
+    async fn read(files: &TlsFiles) -> io::Result<Pem> {
+        let certificate = tokio::fs::read(&files.certificate).await?;
+        let key = tokio::fs::read(&files.key).await?;
+        Ok((certificate, key.into()))
+    }
+
+    /// Takes up files that have changed. Two that do not belong together, as while they
+    /// are being replaced, change nothing.
+    async fn watch(&self) {
+        let mut known = self.read.clone();
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            let Ok(read) = Self::read(&self.files).await else {
+                continue;
+            };
+            if read == known {
+                continue;
+            }
+            let (certificate, key) = read.clone();
+            match self.config.reload_from_pem(certificate, key.to_vec()).await {
+                Ok(()) => tracing::info!("took up a new certificate"),
+                Err(error) => {
+                    tracing::warn!(%error, "the certificate has changed, but cannot be used");
+                }
+            }
+            known = read;
+        }
+    }
+}
+
+/// Lets connections in until there are too many, at all or from one address.
+#[derive(Clone)]
+struct Gate(Arc<Inside>);
+
+struct Inside {
+    limits: Limits,
+    proxies: Networks,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+impl Inside {
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // Two numbers, neither of which a panic leaves half changed.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gate {
+    fn admit(&self, peer: SocketAddr) -> io::Result<Pass> {
+        let address = crate::http::network_of(peer.ip());
+        let limits = &self.0.limits;
+        let proxy = self.0.proxies.contain(peer.ip());
+        let mut open = self.0.open();
+        if open.all >= limits.connections {
+            return Err(io::Error::other("too many connections"));
+        }
+        let from_there = open.by_address.entry(address).or_default();
+        if *from_there >= limits.connections_per_address && !proxy {
+            return Err(io::Error::other("too many connections from there"));
+        }
+        *from_there += 1;
+        open.all += 1;
+        Ok(Pass {
+            inside: Arc::clone(&self.0),
+            address,
+        })
+    }
+}
+
+/// One connection that was let in, until it is dropped.
+struct Pass {
+    inside: Arc<Inside>,
+    address: IpAddr,
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        let mut open = self.inside.open();
+        open.all -= 1;
+        if let Some(from_there) = open.by_address.get_mut(&self.address) {
+            *from_there -= 1;
+            if *from_there == 0 {
+                open.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+impl<S> Accept<TcpStream, S> for Gate {
+    type Stream = Guarded;
+    type Service = S;
+    type Future = std::future::Ready<io::Result<(Guarded, S)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let guarded = stream.peer_addr().and_then(|peer| {
+            let pass = self.admit(peer)?;
+            // Answers are small; waiting to fill a packet only delays them.
+            stream.set_nodelay(true)?;
+            Ok(Guarded {
+                stream,
+                patience: self.0.limits.body_timeout,
+                stuck: None,
+                _pass: pass,
+            })
+        });
+        std::future::ready(guarded.map(|guarded| (guarded, service)))
+    }
+}
+
+/// A connection whose other end may not keep an answer waiting for ever.
+struct Guarded {
+    stream: TcpStream,
+    patience: Duration,
+    /// Ends the connection, while what is written is not taken.
+    stuck: Option<Pin<Box<Sleep>>>,
+    _pass: Pass,
+}
+
+impl Guarded {
+    fn written<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stuck = self
+            .stuck
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        stuck
+            .as_mut()
+            .poll(context)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.written(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.written(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.written(context, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.written(context, shut)
+    }
+}

@@ -1,0 +1,214 @@
+//! How much one address and one caller may ask for, and who an address really is.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+use super::FrontDoor;
+use super::error::ApiError;
+use crate::config::{Limits, Networks};
+
+/// After how many requests those are forgotten who have not come for a while.
+const FORGET_AFTER: usize = 10_000;
+/// The header in which proxies name those who they speak for.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// What everybody may ask for.
+pub(crate) struct Guard {
+    proxies: Networks,
+    addresses: Option<Rate>,
+    callers: Option<Rate>,
+    at_once: usize,
+    busy: Arc<Mutex<HashMap<u64, usize>>>,
+    keys: RandomState,
+}
+
+/// A number of requests a second for each of many, who are told apart by a hash.
+struct Rate {
+    limiter: DefaultKeyedRateLimiter<u64>,
+    checked: AtomicUsize,
+}
+
+impl Rate {
+    fn new(a_second: NonZeroU32) -> Self {
+        let burst = a_second.saturating_add(a_second.get());
+        Self {
+            limiter: RateLimiter::keyed(Quota::per_second(a_second).allow_burst(burst)),
+            checked: AtomicUsize::new(0),
+        }
+    }
+
+    fn check(&self, key: u64) -> Result<(), Duration> {
+        if self.checked.fetch_add(1, Ordering::Relaxed) % FORGET_AFTER == FORGET_AFTER - 1 {
+            self.limiter.retain_recent();
+        }
+        self.limiter
+            .check_key(&key)
+            .map_err(|later| later.wait_time_from(DefaultClock::default().now()))
+    }
+}
+
+/// One request of a caller that is being answered, until it is dropped.
+pub(super) struct Slot {
+    busy: Arc<Mutex<HashMap<u64, usize>>>,
+    caller: u64,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut busy = lock(&self.busy);
+        if let Some(count) = busy.get_mut(&self.caller) {
+            *count -= 1;
+            if *count == 0 {
+                busy.remove(&self.caller);
+            }
+        }
+    }
+}
+
+fn lock(busy: &Mutex<HashMap<u64, usize>>) -> MutexGuard<'_, HashMap<u64, usize>> {
+    // Numbers, none of which a panic leaves half changed.
+    busy.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Guard {
+    pub(crate) fn new(limits: &Limits, proxies: Networks) -> Self {
+        Self {
+            proxies,
+            addresses: limits.rate_per_address.map(Rate::new),
+            callers: limits.rate_per_caller.map(Rate::new),
+            at_once: limits.concurrency_per_caller,
+            busy: Arc::default(),
+            keys: RandomState::new(),
+        }
+    }
+
+    /// Lets one more request of a caller in.
+    pub(super) fn admit(&self, caller: &str) -> Result<Slot, ApiError> {
+        let caller = self.keys.hash_one(caller);
+        if let Some(rate) = &self.callers {
+            rate.check(caller).map_err(limited)?;
+        }
+        let mut busy = lock(&self.busy);
+        let count = busy.entry(caller).or_default();
+        if *count >= self.at_once {
+            return Err(limited(Duration::from_secs(1)));
+        }
+        *count += 1;
+        Ok(Slot {
+            busy: Arc::clone(&self.busy),
+            caller,
+        })
+    }
+
+    /// Who a request comes from: the other end of the connection, or, if that is a
+    /// trusted proxy, whom it speaks for.
+    fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> SocketAddr {
+        if !self.proxies.contain(peer.ip()) {
+            return peer;
+        }
+        let named = forwarded(headers);
+        // The last proxy wrote the last name. Names before one that no proxy of ours has
+        // written could be anybody's.
+        let mut client = peer.ip();
+        for name in named.iter().rev() {
+            let Some(address) = address(name) else { break };
+            client = address;
+            if !self.proxies.contain(address) {
+                break;
+            }
+        }
+        if client == peer.ip() {
+            peer
+        } else {
+            SocketAddr::new(client, 0)
+        }
+    }
+}
+
+fn limited(wait: Duration) -> ApiError {
+    let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    ApiError::RateLimited {
+        retry_after: whole.max(1),
+    }
+}
+
+/// The middleware for all that comes from outside: finds out who it is and whether that
+/// is too much. Health is told to everybody at any time.
+pub(super) async fn guard(
+    State(door): State<Arc<FrontDoor>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if matches!(request.uri().path(), "/healthz" | "/readyz") {
+        return next.run(request).await;
+    }
+    let guard = &door.surroundings.guard;
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    if let Some(ConnectInfo(peer)) = peer.copied() {
+        let client = guard.client(peer, request.headers());
+        request.extensions_mut().insert(ConnectInfo(client));
+        let key = guard.keys.hash_one(network_of(client.ip()));
+        if let Some(rate) = &guard.addresses
+            && let Err(wait) = rate.check(key)
+        {
+            return limited(wait).into_response();
+        }
+    }
+    next.run(request).await
+}
+
+/// What counts as one address: with IPv6 the network of 64 bits that a customer gets.
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        v4 => v4,
+    }
+}
+
+/// The names that proxies have written, the client's first: those of `X-Forwarded-For`,
+/// or, without it, of `Forwarded` (RFC 7239).
+fn forwarded(headers: &HeaderMap) -> Vec<&str> {
+    let texts = |name: &str| {
+        let values = headers.get_all(name).into_iter();
+        let texts = values.map(|value| value.to_str().unwrap_or_default());
+        texts.flat_map(|text| text.split(',')).collect::<Vec<_>>()
+    };
+    if headers.contains_key(FORWARDED_FOR) {
+        return texts(FORWARDED_FOR);
+    }
+    let name = |element: &'_ str| -> Option<usize> {
+        let lower = element.to_ascii_lowercase();
+        lower.find("for=").map(|at| at + "for=".len())
+    };
+    texts(header::FORWARDED.as_str())
+        .into_iter()
+        .map(|element| {
+            let rest = name(element).map_or("", |at| &element[at..]);
+            rest.split(';').next().unwrap_or_default()
+        })
+        .collect()
+}
+
+/// An address as proxies write it: with or without a port, quotes and brackets.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim().trim_matches('"');
+    let parsed = text
+        .parse()
+        .or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()));
+    parsed
+        .or_else(|_| text.trim_matches(['[', ']']).parse())
+        .ok()
+        .map(|address: IpAddr| address.to_canonical())
+}

@@ -1,0 +1,209 @@
+//! Certificates, proxies, and pages of other origins.
+
+use std::path::Path;
+use std::time::Duration;
+
+use countersign::config::{Config, Settings, TlsFiles};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use reqwest::{Certificate, Client, Method, StatusCode};
+use serde_json::Value;
+
+use crate::server::Server;
+
+/// Only a failure waits this long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Writes a new certificate with its key, and answers a client that trusts nothing else.
+fn certify(folder: &Path) -> (TlsFiles, Client) {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let files = TlsFiles {
+        certificate: folder.join("certificate.pem"),
+        key: folder.join("key.pem"),
+    };
+    std::fs::write(&files.certificate, cert.pem()).unwrap();
+    std::fs::write(&files.key, signing_key.serialize_pem()).unwrap();
+    let trusted = Certificate::from_pem(cert.pem().as_bytes()).unwrap();
+    let client = Client::builder()
+        .no_proxy()
+        .tls_certs_only([trusted])
+        .build()
+        .unwrap();
+    (files, client)
+}
+
+#[tokio::test]
+async fn a_certificate_is_shown_and_taken_up_anew_when_its_files_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, first) = certify(folder.path());
+    let server = Server::start_with(|config| config.tls = Some(files)).await;
+    let base = format!("https://localhost:{}", server.address().port());
+    let login = first.post(format!("{base}/api/session"));
+    let login = login.bearer_auth(&server.admin).send().await.unwrap();
+    assert_eq!(login.status(), StatusCode::OK);
+    assert!(login.headers().contains_key("strict-transport-security"));
+    let cookie = login.headers()["set-cookie"].to_str().unwrap();
+    assert!(cookie.ends_with("; Secure"), "{cookie}");
+
+    let (_, second) = certify(folder.path());
+    let health = format!("{base}/healthz");
+    assert!(!server.base.contains("http://"));
+    tokio::time::timeout(PATIENCE, async {
+        while second.get(&health).send().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .expect("the new certificate is shown");
+    // Connections from before go on.
+    assert_eq!(
+        first.get(&health).send().await.unwrap().status(),
+        StatusCode::OK
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn files_that_are_no_certificate_are_told_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, _) = certify(folder.path());
+    std::fs::write(&files.key, "not a key").unwrap();
+    let mut config = Config::embedded(&folder.path().join("data"));
+    config.tls = Some(files);
+    let error = countersign::app::Running::start(config)
+        .await
+        .err()
+        .unwrap();
+    assert!(error.to_string().contains("key.pem"), "{error}");
+}
+
+fn checked(settings: &Settings) -> Config {
+    Config::resolve(settings, |_| None).unwrap()
+}
+
+/// Whom the record says that codes were asked from, last first.
+async fn recorded(server: &Server, forwarded: &[(&str, &str)]) -> Value {
+    let path = "/api/tokens?id=totp-00000000-0000-4000-8000-000000000000";
+    let mut request = server.request(Method::GET, path).bearer_auth(&server.admin);
+    for (name, value) in forwarded {
+        request = request.header(*name, *value);
+    }
+    assert_eq!(
+        request.send().await.unwrap().status(),
+        StatusCode::NOT_FOUND
+    );
+    let page = server
+        .get(
+            "/api/audit?action=read-code&order=newest&limit=1",
+            &server.admin,
+        )
+        .await;
+    let page: Value = page.json().await.unwrap();
+    page["entries"][0]["from"].clone()
+}
+
+#[tokio::test]
+async fn only_trusted_proxies_are_believed_whom_they_speak_for() {
+    let plain = Server::start_with(|_| ()).await;
+    let claimed = [("x-forwarded-for", "203.0.113.9")];
+    assert_eq!(recorded(&plain, &claimed).await, "127.0.0.1");
+    plain.stop().await;
+
+    let trusting = Settings {
+        trusted_proxies: Some("127.0.0.0/8, 10.0.0.0/8".to_owned()),
+        ..Settings::default()
+    };
+    let server = Server::start_with(|config| {
+        config.trusted_proxies = checked(&trusting).trusted_proxies;
+    })
+    .await;
+    let cases: [(&[(&str, &str)], &str); 8] = [
+        (&[], "127.0.0.1"),
+        (&claimed, "203.0.113.9"),
+        // What the client itself wrote before the proxy did counts for nothing.
+        (
+            &[("x-forwarded-for", "198.51.100.1, 203.0.113.9")],
+            "203.0.113.9",
+        ),
+        (
+            &[("x-forwarded-for", "203.0.113.9, 10.1.2.3")],
+            "203.0.113.9",
+        ),
+        (
+            &[
+                ("x-forwarded-for", "198.51.100.1"),
+                ("x-forwarded-for", "203.0.113.9:4711"),
+            ],
+            "203.0.113.9",
+        ),
+        (&[("x-forwarded-for", "198.51.100.1, unknown")], "127.0.0.1"),
+        (
+            &[(
+                "forwarded",
+                "for=198.51.100.1, For=\"[2001:db8::1]:4711\";proto=https",
+            )],
+            "2001:db8::1",
+        ),
+        (&[("forwarded", "proto=https")], "127.0.0.1"),
+    ];
+    for (headers, expected) in cases {
+        assert_eq!(recorded(&server, headers).await, expected, "{headers:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_call_only_where_that_is_configured() {
+    let ask = async |server: &Server, method: Method, origin: &str| {
+        let request = server.request(method, "/api/enrollments");
+        request
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header(
+                "access-control-request-headers",
+                "authorization,idempotency-key",
+            )
+            .bearer_auth(&server.admin)
+            .send()
+            .await
+            .unwrap()
+    };
+    let allowed = "access-control-allow-origin";
+    let plain = Server::start_with(|_| ()).await;
+    for method in [Method::GET, Method::OPTIONS] {
+        let answer = ask(&plain, method, "https://app.example").await;
+        assert!(answer.headers().get(allowed).is_none());
+    }
+    plain.stop().await;
+
+    let settings = Settings {
+        cors_origins: Some("https://app.example".to_owned()),
+        ..Settings::default()
+    };
+    let server = Server::start_with(|config| {
+        config.cors_origins = checked(&settings).cors_origins;
+    })
+    .await;
+    let answer = ask(&server, Method::OPTIONS, "https://app.example").await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()[allowed], "https://app.example");
+    let headers = answer.headers()["access-control-allow-headers"]
+        .to_str()
+        .unwrap();
+    assert!(headers.contains("idempotency-key"), "{headers}");
+    // Never with the cookie.
+    assert!(
+        answer
+            .headers()
+            .get("access-control-allow-credentials")
+            .is_none()
+    );
+    let answer = ask(&server, Method::GET, "https://app.example").await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()[allowed], "https://app.example");
+    for method in [Method::GET, Method::OPTIONS] {
+        let answer = ask(&server, method, "https://evil.example").await;
+        assert!(answer.headers().get(allowed).is_none());
+    }
+    server.stop().await;
+}
