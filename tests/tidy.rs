@@ -185,6 +185,34 @@ fn every_test_that_the_table_of_faults_names_exists() {
 }
 
 #[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document =
+        std::fs::read_to_string(root.join("docs/SECURITY.md")).expect("the document is there");
+    let rows = document
+        .lines()
+        .skip_while(|line| *line != "| Claim | Test |")
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let mut named = 0;
+    for row in rows {
+        let (file, name) = row
+            .trim_end_matches(" |")
+            .rsplit_once("| `")
+            .and_then(|(_, test)| test.strip_suffix('`')?.split_once(": "))
+            .unwrap_or_else(|| panic!("a row names no test: {row}"));
+        let code = std::fs::read_to_string(root.join(file))
+            .unwrap_or_else(|error| panic!("{file} cannot be read: {error}"));
+        assert!(
+            code.contains(&format!("fn {name}(")),
+            "{file} has no test {name}"
+        );
+        named += 1;
+    }
+    assert!(named > 20, "only {named} rows were found");
+}
+
+#[test]
 fn orchestrations_here_obey_the_bans_that_the_sdk_advises() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let bans = |file: &str| {
