@@ -48,7 +48,7 @@ export function show(main, { session, refresh, counted }) {
   function put(item) {
     let card = cards.get(item.id);
     if (!card) {
-      card = new Card(session.caller, refresh);
+      card = new Card(session, refresh);
       cards.set(item.id, card);
       list.append(card.element);
     }
@@ -112,8 +112,9 @@ export function show(main, { session, refresh, counted }) {
 class Card {
   #told = "";
 
-  constructor(me, refresh) {
-    this.me = me;
+  constructor({ caller, groups = [] }, refresh) {
+    this.me = caller;
+    this.groups = groups;
     this.refresh = refresh;
     this.heading = h("h2");
     this.facts = h("dl");
@@ -141,16 +142,19 @@ class Card {
       preview.digits && fact(words.codes, parameters(preview)),
       fact(words.askedBy, h("bdi", {}, item.requestedBy)),
       fact(words.askedAt, time(item.createdAt)),
+      approval.from && fact(words.from, h("bdi", {}, approval.from.join(", "))),
       item.reason && fact(words.reason, h("bdi", {}, item.reason)),
       approval.deadline && fact(words.deadline, time(approval.deadline), h("br"), fromNow(approval.deadline, clockOffset)));
     const own = item.requestedBy === this.me;
+    const others = Boolean(approval.from) && !approval.from.some((group) => this.groups.includes(group));
     const voted = (approval.approvedBy ?? []).includes(this.me);
     fill(this.notes,
       (item.warnings ?? []).map((warning) => h("p", { class: "complaint" }, warning.detail)),
       approval.needed > 1 && h("p", {}, words.agreed(approval.approvedBy ?? [], approval.needed)),
       own && h("p", { class: "faint" }, words.own),
+      !own && others && h("p", { class: "faint" }, words.others),
       voted && h("p", { class: "faint" }, words.voted));
-    this.form.hidden = own || voted;
+    this.form.hidden = own || voted || others;
     this.approve.setAttribute("aria-label", words.approveOf(name));
     this.refuse.setAttribute("aria-label", words.refuseOf(name));
   }

@@ -187,6 +187,8 @@ export const t = {
     askedAt: "Asked for",
     deadline: "Expires",
     agreed: (by, needed) => `${by.length} of ${needed} have agreed${by.length ? `: ${by.join(", ")}` : ""}.`,
+    from: "Decided by members of",
+    others: "You are in none of these groups: somebody who is has to decide.",
     own: "You asked for this yourself: somebody else has to decide.",
     voted: "You have agreed; others still have to.",
     comment: "Comment (kept with the decision)",
