@@ -71,7 +71,7 @@ pub(super) async fn codes(
 pub(super) struct ProofBody {
     accepted: bool,
     /// Needed if they were accepted.
-    #[schema(value_type = Option<[String; 2]>)]
+    #[schema(value_type = Option<Vec<String>>, min_items = 2, max_items = 2)]
     codes: Option<[Wiped; 2]>,
 }
 
