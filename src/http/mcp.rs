@@ -61,14 +61,20 @@ fn settings(stop: CancellationToken) -> StreamableHttpServerConfig {
         .disable_allowed_hosts()
 }
 
-/// Lets a message in: from no other site's page, and from a known caller.
+/// Lets a message in: from no other site's page but those of origins that may call, and
+/// from a known caller.
 async fn admit(
     State(door): State<Arc<FrontDoor>>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     let (mut parts, body) = request.into_parts();
-    if !auth::from_own_page(&parts.headers, true) {
+    let origin = parts.headers.get(header::ORIGIN);
+    let invited = origin.is_some_and(|origin| {
+        let mut origins = door.surroundings.cors_origins.iter();
+        origins.any(|invited| invited.as_bytes() == origin.as_bytes())
+    });
+    if !invited && !auth::from_own_page(&parts.headers, true) {
         return Err(ApiError::CrossSite);
     }
     Caller::<Known>::from_request_parts(&mut parts, &door).await?;

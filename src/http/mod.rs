@@ -188,6 +188,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         HeaderName::from_static("idempotency-key"),
         HeaderName::from_static("countersign-reason"),
         HeaderName::from_static("x-functions-key"),
+        HeaderName::from_static("mcp-protocol-version"),
     ];
     let told = [
         header::ETAG,

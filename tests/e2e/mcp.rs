@@ -250,6 +250,16 @@ async fn only_known_callers_and_no_other_sites_come_in() {
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{answer:?}");
     app.stop().await;
 
+    // Pages of some sites may come in, with a key, if the settings say so.
+    app.launch_with(&["--cors-origins", "https://app.example"])
+        .await;
+    let admin = app.admin();
+    let invited = post(&admin).header("origin", "https://app.example");
+    assert_eq!(admin.send(invited).await.status, StatusCode::OK);
+    let other = post(&admin).header("origin", "https://evil.example");
+    admin.send(other).await.assert_problem(403, "cross-site");
+    app.stop().await;
+
     // Without access control a page under another name of this machine is another site.
     app.launch_with(&["--auth", "none"]).await;
     let nobody = app.caller(None);
