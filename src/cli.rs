@@ -47,9 +47,9 @@ pub enum Command {
     Status(StatusArgs),
     /// Print an account's present code
     Token(TokenArgs),
-    /// Approve an enrollment that waits for it
+    /// Approve an enrollment or a request that waits for it
     Approve(DecideArgs),
-    /// Reject an enrollment that waits for approval
+    /// Reject an enrollment or a request that waits for approval
     Reject(DecideArgs),
     /// List accounts, or enrollments with --enrollments
     List(ListArgs),
@@ -199,7 +199,7 @@ pub struct TokenArgs {
 /// `approve` and `reject`.
 #[derive(Debug, Args)]
 pub struct DecideArgs {
-    /// The enrollment's id
+    /// The enrollment's or request's id
     pub id: String,
     /// Why; kept with the enrollment
     #[arg(long, value_name = "TEXT")]

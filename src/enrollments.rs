@@ -15,7 +15,7 @@ use countersign_enrollment::contract::{APPROVAL, ENROLL};
 use countersign_enrollment::decision::{ApprovalDecision, DecisionKey, Shown};
 use countersign_enrollment::ids::{CallerId, EnrollmentId, uuid_of};
 use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
-use countersign_enrollment::sealed::{ImageBytes, OtpauthText, SealKey};
+use countersign_enrollment::sealed::{ImageBytes, OtpauthText, SealKey, Sealed};
 use data_encoding::HEXLOWER;
 use durabletask::{Client, ClientError, IdReuse, InstanceState, Payloads, Recursive};
 use thiserror::Error;
@@ -221,11 +221,50 @@ impl Enrollments {
                     .map_err(internal)?,
             ),
         };
+        self.begin(id, source, approval, new.proof_asked, fingerprint, caller)
+            .await
+    }
+
+    /// Takes over an account that another installation has sealed for this one, under the
+    /// id that it has there.
+    pub(crate) async fn receive(
+        &self,
+        id: EnrollmentId,
+        package: Sealed<OtpauthText>,
+        caller: &str,
+    ) -> Result<Snapshot, EnrollmentError> {
+        telemetry::about(&id);
+        let caller: CallerId = caller.parse().map_err(internal)?;
+        let fingerprint = self.fingerprint(&[b"transfer", package.as_text().as_bytes()]);
+        let (source, approval) = (Source::Uri(package), self.approval(false));
+        self.begin(id, source, approval, false, fingerprint, caller)
+            .await
+    }
+
+    /// Whether this installation's worker can open a package.
+    pub(crate) fn is_for_us(&self, package: &Sealed<OtpauthText>) -> bool {
+        package.key_id() == self.seal.id()
+    }
+
+    /// The key that others seal packages for this installation with. It is public.
+    pub(crate) fn seal_key(&self) -> String {
+        self.seal.to_text()
+    }
+
+    async fn begin(
+        &self,
+        id: EnrollmentId,
+        source: Source,
+        approval: Approval,
+        proof_asked: bool,
+        fingerprint: String,
+        caller: CallerId,
+    ) -> Result<Snapshot, EnrollmentError> {
         let request = EnrollmentRequest {
             source,
             approval,
-            requested_by: caller,
-            prove: new.proof_asked || self.prove_all,
+            requested_by: caller.clone(),
+            prove: proof_asked || self.prove_all,
             fingerprint,
         };
         let started = self
@@ -233,7 +272,7 @@ impl Enrollments {
             .start(&ENROLL, &request)
             .instance_id(id.to_string())
             .reuse(IdReuse::Never)
-            .tag("requestedBy", new.caller)
+            .tag("requestedBy", caller.as_str())
             .send()
             .await;
         match started {

@@ -10,7 +10,12 @@ use crate::cli::DecideArgs;
 
 pub(super) async fn run(args: DecideArgs, approved: bool) -> Outcome {
     let api = Api::find(&args.server)?;
-    let path = format!("/api/enrollments/{}/approval", encode(&args.id));
+    let family = if args.id.starts_with("request-") {
+        "requests"
+    } else {
+        "enrollments"
+    };
+    let path = format!("/api/{family}/{}/approval", encode(&args.id));
     let request = api
         .request(Method::POST, &path)?
         .json(&json!({"approved": approved, "comment": args.comment}));

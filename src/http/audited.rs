@@ -137,7 +137,7 @@ impl About {
 
 fn action(method: &Method, route: &str) -> Option<Action> {
     Some(match (method.as_str(), route) {
-        ("POST", "/api/enrollments" | "/api/accounts") => Action::Enroll,
+        ("POST", "/api/enrollments" | "/api/accounts" | "/api/transfers") => Action::Enroll,
         ("POST", "/api/imports") => Action::Import,
         // The handler says which, once it has read the body.
         ("POST", "/api/enrollments/{id}/approval" | "/api/requests/{id}/approval") => {

@@ -171,7 +171,7 @@ fn running(snapshot: &Snapshot, body: impl IntoResponse) -> Response {
     no_store(response)
 }
 
-fn status_response(snapshot: &Snapshot) -> Response {
+pub(super) fn status_response(snapshot: &Snapshot) -> Response {
     let view = Json(EnrollmentView::new(snapshot));
     if snapshot.stage.has_ended() {
         return no_store(view.into_response());

@@ -25,6 +25,7 @@ mod proof;
 mod request_views;
 mod requests;
 mod system;
+mod transfers;
 mod vault_paths;
 mod views;
 
@@ -122,6 +123,7 @@ fn described() -> OpenApiRouter<Arc<FrontDoor>> {
         .routes(routes!(enrollments::terminate_by_post))
         .routes(routes!(approvals::decide))
         .routes(routes!(inbox::waiting))
+        .routes(routes!(transfers::receive))
         .routes(routes!(imports::start))
         .routes(routes!(imports::status, imports::terminate))
         .routes(routes!(imports::terminate_by_post))

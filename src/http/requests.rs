@@ -128,8 +128,8 @@ impl RequestBody {
             .map(|key| key.to_text())
             .map_err(|_| ApiError::InvalidParameter {
                 name: "to",
-                detail: "the sealing key of the other installation: countersign-seal-key-1 and 43 \
-                         characters"
+                detail: "the sealing key of the other installation, `sealKey` in its GET \
+                         /api/system: countersign-seal-key-1 and 43 characters"
                     .to_owned(),
             })
     }

@@ -44,6 +44,8 @@ struct SystemView<'a> {
     /// Where the task hub's dashboard shows an instance, with `{id}` in the place of its id.
     #[serde(skip_serializing_if = "Option::is_none")]
     instance_link: Option<&'a str>,
+    /// The public key that other installations seal accounts for this one with.
+    seal_key: String,
 }
 
 /// Says what surrounds the server
@@ -58,6 +60,7 @@ pub(super) async fn system(State(door): State<Arc<FrontDoor>>, _: Caller<Adminis
         server_time: door.clock.now(),
         task_hub: &door.surroundings.task_hub,
         instance_link: door.surroundings.instance_link.as_deref(),
+        seal_key: door.enrollments.seal_key(),
     };
     no_store(Json(view).into_response())
 }

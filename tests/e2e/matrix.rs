@@ -109,6 +109,8 @@ const TABLE: &[Row] = &[
 
     send("POST /api/accounts/{id}/requests", "/api/accounts/{kept}/requests", r#"{"kind": "read"}"#,
                                                                           [403, 403, 202, 202, 404]),
+    send("POST /api/transfers", "/api/transfers", r#"{"id": "{kept}", "package": "none"}"#,
+                                                                          [400, 403, 403, 400, 400]),
     row("GET /api/requests", "/api/requests",                             [200, 200, 200, 200, 200]),
     row("GET /api/requests/{id}", "/api/requests/{request}",              [404, 202, 202, 202, 404]),
     row("DELETE /api/requests/{id}", "/api/requests/{request}",           [404, 202, 202, 202, 404]),

@@ -319,3 +319,35 @@ async fn an_account_is_out_of_use_at_once_and_destroyed_later_unless_somebody_ob
         .await
         .assert_problem(404, "account-unknown");
 }
+
+#[tokio::test]
+async fn an_account_moves_to_the_installation_that_it_was_sealed_for() {
+    let (here, there) = (App::start().await, App::start().await);
+    let (admin, receiver) = (here.admin(), there.admin());
+    let approver = here.new_caller("second-pair-of-eyes", "approver");
+    let account = enrolled(&admin).await;
+    let system = receiver.get("/api/system").await;
+    let body = json!({ "kind": "transfer", "to": system.body["sealKey"] });
+    let id = approved(&admin, &approver, &account, body).await;
+    let done = until(&admin, &id, "Done").await;
+    admin
+        .get(&format!("/api/accounts/{account}/token"))
+        .await
+        .assert_problem(404, "account-unknown");
+
+    let package = json!({ "id": account, "package": done.body["package"] });
+    admin
+        .post("/api/transfers", &package)
+        .await
+        .assert_problem(400, "invalid-parameter");
+    let taken = receiver.post("/api/transfers", &package).await;
+    assert_eq!(taken.status, StatusCode::ACCEPTED, "{taken:?}");
+    assert_eq!(taken.id(), account);
+    assert_eq!(receiver.ended(&account).await.body["stage"], "Enrolled");
+    let again = receiver.post("/api/transfers", &package).await;
+    assert_eq!(again.status, StatusCode::OK, "{again:?}");
+    let token = receiver
+        .get(&format!("/api/accounts/{account}/token"))
+        .await;
+    assert_eq!(token.status, StatusCode::OK, "{token:?}");
+}

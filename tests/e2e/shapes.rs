@@ -186,6 +186,9 @@ async fn enrollments_accounts_and_codes() {
     let (address, path) = link.split_once("/#/").unwrap();
     assert!(address.starts_with("http://127.0.0.1:"), "{address}");
     system.body["instanceLink"] = json!(format!("[dashboard]/#/{path}"));
+    let key = system.body["sealKey"].as_str().unwrap();
+    assert!(key.starts_with("countersign-seal-key-1 "), "{key}");
+    system.body["sealKey"] = json!("[key]");
     golden!(masks, "system", system);
 }
 

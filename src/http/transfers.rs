@@ -1,0 +1,75 @@
+//! `/api/transfers`: taking over an account that another installation has sealed for this one.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::sealed::{OtpauthText, Sealed};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::FrontDoor;
+use super::auth::{Caller, Enroll, Permission as _};
+use super::body::JsonBody;
+use super::codes::Code;
+use super::enrollments::{accepted_response, status_response};
+use super::error::ApiError;
+use super::views::{EnrollmentView, StartedView};
+
+/// What a request of the kind `transfer` has ended with at the other installation.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TransferBody {
+    /// The account's id there, which it keeps here.
+    id: String,
+    /// The request's `package`.
+    package: String,
+}
+
+/// Takes over an account of another installation
+///
+/// It is enrolled under its id, as if its URI had been sent, with an approval where the server's
+/// rules ask for one.
+#[utoipa::path(
+    post, path = "/api/transfers", tag = "requests", operation_id = "receiveTransfer",
+    request_body = TransferBody,
+    responses(
+        (
+            status = ACCEPTED, description = "The enrollment runs", body = StartedView,
+            headers(
+            ("location" = String, description = "Where the status is"),
+            ("retry-after" = u32, description = "In how many seconds to ask"),
+        ),
+        ),
+        (status = OK, description = "It was taken over before, and that has ended", body = EnrollmentView),
+    ),
+    extensions(
+        ("x-roles" = json!(Enroll::ROLES)),
+        ("x-problems" = json!([Code::HubUnavailable, Code::IdempotencyKeyReused, Code::InvalidParameter])),
+    ),
+)]
+pub(super) async fn receive(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Enroll>,
+    JsonBody(body): JsonBody<TransferBody>,
+) -> Result<Response, ApiError> {
+    let id: EnrollmentId = body.id.parse().map_err(|_| ApiError::InvalidParameter {
+        name: "id",
+        detail: "the account's id at the other installation, such as totp-...".to_owned(),
+    })?;
+    let wrong = || ApiError::InvalidParameter {
+        name: "package",
+        detail: "it is not sealed for this installation; its key is `sealKey` in GET /api/system"
+            .to_owned(),
+    };
+    let package = Sealed::<OtpauthText>::from_text(body.package).map_err(|_| wrong())?;
+    if !door.enrollments.is_for_us(&package) {
+        return Err(wrong());
+    }
+    let snapshot = door.enrollments.receive(id, package, caller.id()).await?;
+    if snapshot.stage.has_ended() {
+        return Ok(status_response(&snapshot));
+    }
+    Ok(accepted_response(&snapshot))
+}
