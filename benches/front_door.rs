@@ -1,0 +1,273 @@
+//! The front door under load, through real sockets.
+//!
+//! - *codes*: `GET /api/tokens` with an API key, over kept connections, beside an axum
+//!   handler that answers a constant of the same length; in turns, and the ratio.
+//! - *enrollments*: N of `POST /api/accounts`, each from the URI to the stored account, 50
+//!   in flight: the times that half and 99 of 100 take, and the memory.
+//! - *slow*: N connections that never finish their headers, and what they cost somebody who
+//!   asks for codes meanwhile.
+//!
+//! ```text
+//! cargo bench --bench front_door -- [codes] [enrollments] [slow] [--scale 1.0]
+//! ```
+//!
+//! Without a name all three run. Client and server share this process and its cores, for
+//! both sides of the ratio. It never fails on time, only when an answer is wrong.
+
+#![allow(clippy::print_stdout, clippy::expect_used)]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use axum::routing::get;
+use axum::{Json, Router};
+use chrono::Utc;
+use countersign::access::{KeyStore, NewKey, Role};
+use countersign::app::Running;
+use countersign::config::Config;
+use futures_util::{StreamExt as _, stream};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// Connections that ask for codes.
+const CONNECTIONS: usize = 32;
+/// How long each side is asked in a turn.
+const TURN: Duration = Duration::from_secs(3);
+const TURNS: usize = 3;
+const ENROLLMENTS: f64 = 1_000.0;
+const IN_FLIGHT: usize = 50;
+const SLOW: f64 = 10_000.0;
+/// How many slow connections come from one address.
+const SLOW_FROM_ONE: usize = 500;
+
+#[tokio::main]
+async fn main() {
+    countersign::hardening::harden();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let scale = arguments
+        .iter()
+        .position(|argument| argument == "--scale")
+        .and_then(|at| arguments.get(at + 1))
+        .map_or(1.0, |text| text.parse().expect("--scale takes a number"));
+    let names = ["codes", "enrollments", "slow"];
+    let named = |name: &str| arguments.iter().any(|argument| argument == name);
+    let all = !names.iter().any(|name| named(name));
+    let door = Door::open().await;
+    if all || named("codes") {
+        codes(&door).await;
+    }
+    if all || named("enrollments") {
+        enrollments(&door, scaled(ENROLLMENTS, scale)).await;
+    }
+    if all || named("slow") {
+        slow(&door, scaled(SLOW, scale)).await;
+    }
+    door.running.stop().await.expect("it stops");
+}
+
+fn scaled(number: f64, scale: f64) -> usize {
+    (number * scale).max(1.0) as usize
+}
+
+/// A whole server without bounds on rates.
+struct Door {
+    running: Running,
+    address: SocketAddr,
+    /// What asks for the code of an account.
+    request: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Door {
+    async fn open() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut config = Config::embedded(&folder.path().join("data"));
+        config.limits.rate_per_address = None;
+        config.limits.rate_per_caller = None;
+        config.limits.connections = 100_000;
+        config.limits.header_timeout = Duration::from_secs(3_600);
+        let running = Running::start(config).await.expect("it starts");
+        let address = running.http_addr.expect("a front door");
+        let keys = KeyStore::open(&folder.path().join("data/access.sqlite3"));
+        let keys = keys.expect("the keys are there");
+        let (_, key) = keys
+            .create(NewKey::new("load", Role::Reader), Utc::now())
+            .expect("a key");
+        let mut door = Self {
+            running,
+            address,
+            request: String::new(),
+            _folder: folder,
+        };
+        let account = door.enroll(&reqwest::Client::new()).await;
+        door.request = format!(
+            "GET /api/tokens?id={account} HTTP/1.1\r\nHost: {address}\r\n\
+             Authorization: Bearer {}\r\n\r\n",
+            key.as_str()
+        );
+        door
+    }
+
+    /// Enrolls an account and answers its id.
+    async fn enroll(&self, client: &reqwest::Client) -> String {
+        let token = self.running.admin_token.as_ref().expect("a token");
+        let uri = "otpauth://totp/load?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Bench";
+        let created = client
+            .post(format!("http://{}/api/accounts", self.address))
+            .bearer_auth(token.as_str())
+            .json(&json!({ "uri": uri }))
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(created.status(), 201, "an account");
+        let created: Value = created.json().await.expect("JSON");
+        created["secretName"].as_str().expect("an id").to_owned()
+    }
+}
+
+async fn codes(door: &Door) {
+    let constant = async || Json(json!({"token": "123456", "timeRemaining": 17}));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let there = listener.local_addr().expect("an address");
+    let router = Router::new().route("/api/tokens", get(constant));
+    let served = tokio::spawn(async move { axum::serve(listener, router).await });
+    let (mut ours, mut constants) = (Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        constants.push(rate(there, &door.request).await);
+        ours.push(rate(door.address, &door.request).await);
+    }
+    served.abort();
+    let (ours, constant) = (middle(&mut ours), middle(&mut constants));
+    println!(
+        "codes: {ours:.0} a second, a constant {constant:.0} a second, ratio {:.2}",
+        ours / constant
+    );
+}
+
+/// Requests a second over kept connections.
+async fn rate(address: SocketAddr, request: &str) -> f64 {
+    let begun = Instant::now();
+    let end = begun + TURN;
+    let asking = (0..CONNECTIONS).map(|_| {
+        let request = request.to_owned();
+        tokio::spawn(async move {
+            let mut stream = TcpStream::connect(address).await.expect("a connection");
+            stream.set_nodelay(true).expect("a socket");
+            let (mut buffer, mut answered) = (Vec::with_capacity(4096), 0_u32);
+            while Instant::now() < end {
+                ask(&mut stream, &request, &mut buffer).await;
+                answered += 1;
+            }
+            answered
+        })
+    });
+    let mut answered = 0;
+    for task in asking.collect::<Vec<_>>() {
+        answered += task.await.expect("it asks to the end");
+    }
+    f64::from(answered) / begun.elapsed().as_secs_f64()
+}
+
+/// Sends a request and reads the answer, which has to be a good one.
+async fn ask(stream: &mut TcpStream, request: &str, buffer: &mut Vec<u8>) {
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("it is sent");
+    buffer.clear();
+    loop {
+        let read = stream.read_buf(buffer).await.expect("it is answered");
+        assert_ne!(read, 0, "it is answered");
+        let text = std::str::from_utf8(buffer).expect("text");
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        assert!(head.starts_with("HTTP/1.1 200"), "{text}");
+        let length = head
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+            .and_then(|(_, length)| length.parse::<usize>().ok());
+        if body.len() >= length.expect("a length") {
+            return;
+        }
+    }
+}
+
+async fn enrollments(door: &Door, number: usize) {
+    let client = reqwest::Client::new();
+    let before = resident();
+    let begun = Instant::now();
+    let mut times: Vec<f64> = stream::iter(0..number)
+        .map(async |_| {
+            let begun = Instant::now();
+            door.enroll(&client).await;
+            begun.elapsed().as_secs_f64() * 1_000.0
+        })
+        .buffer_unordered(IN_FLIGHT)
+        .collect()
+        .await;
+    let all = begun.elapsed().as_secs_f64();
+    let (half, most) = (middle(&mut times), share(&mut times, 0.99));
+    println!(
+        "enrollments: {number} in {all:.1} s, {IN_FLIGHT} in flight, p50 {half:.0} ms, \
+         p99 {most:.0} ms, memory {before} -> {} MiB",
+        resident()
+    );
+}
+
+async fn slow(door: &Door, number: usize) {
+    let (before, before_most) = latency(door).await;
+    let mut slow = Vec::with_capacity(number);
+    for at in 0..number {
+        let from = Ipv4Addr::new(127, 1, 0, 1 + (at / SLOW_FROM_ONE) as u8);
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((from, 0).into()).expect("an address");
+        let mut stream = socket.connect(door.address).await.expect("a connection");
+        let begun = b"GET /healthz HTTP/1.1\r\nX-Slow: ";
+        stream.write_all(begun).await.expect("it is sent");
+        slow.push(stream);
+    }
+    let (during, during_most) = latency(door).await;
+    println!(
+        "slow: {number} connections, codes p50 {before:.2} -> {during:.2} ms, \
+         p99 {before_most:.2} -> {during_most:.2} ms, memory {} MiB",
+        resident()
+    );
+}
+
+/// How long codes take that are asked for one after the other, in milliseconds.
+async fn latency(door: &Door) -> (f64, f64) {
+    let mut stream = TcpStream::connect(door.address)
+        .await
+        .expect("a connection");
+    stream.set_nodelay(true).expect("a socket");
+    let mut buffer = Vec::new();
+    let mut times = Vec::new();
+    for _ in 0..2_000 {
+        let begun = Instant::now();
+        ask(&mut stream, &door.request, &mut buffer).await;
+        times.push(begun.elapsed().as_secs_f64() * 1_000.0);
+    }
+    (middle(&mut times), share(&mut times, 0.99))
+}
+
+fn middle(numbers: &mut [f64]) -> f64 {
+    share(numbers, 0.5)
+}
+
+/// The number below which this share of them is.
+fn share(numbers: &mut [f64], share: f64) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    let at = (numbers.len() as f64 * share) as usize;
+    numbers[at.min(numbers.len() - 1)]
+}
+
+/// Memory of this process, in MiB; 0 where the system does not tell.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) / 1024
+}
