@@ -22,6 +22,7 @@ use super::views::{EnrollmentView, StartedView};
 #[serde(deny_unknown_fields)]
 pub(super) struct TransferBody {
     /// The account's id there, which it keeps here.
+    #[schema(pattern = "^totp-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
     id: String,
     /// The request's `package`.
     package: String,

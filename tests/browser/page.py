@@ -516,11 +516,15 @@ def proving(page, server):
     accept(page, press)
     added(page, "Proof keys: It is added.")
 
-    page.one("input[name=link]").send_keys(link("refused"), Keys.ENTER)
-    added(page, "Proof refused: It is stored and waits to be proved.")
-    page.button("They were refused")
-    added(page, "Proof refused: It is taken away again")
-    assert "refused" not in pending()
+    def by_keyboard():
+        page.tab_to("document.activeElement.textContent === 'They were refused'", "that they were refused")
+        page.keys(Keys.ENTER)
+    for name, press in (("refused", lambda: page.button("They were refused")), ("refused-by-keys", by_keyboard)):
+        page.one("input[name=link]").send_keys(link(name), Keys.ENTER)
+        added(page, f"Proof {name}: It is stored and waits to be proved.")
+        press()
+        added(page, f"Proof {name}: It is taken away again")
+        assert name not in pending()
 
     # Later, from the list.
     server.call("POST", "/api/accounts?proof=required", {"uri": link("later")})
@@ -536,6 +540,19 @@ def proving(page, server):
     # Only what is in view gets codes.
     page.one("#search").send_keys("later")
     page.shows_the_servers_code(server, "later", pending()["later"]["id"])
+
+    # The same by keyboard alone.
+    server.call("POST", "/api/accounts?proof=required", {"uri": link("at-leisure")})
+    page.open("#/accounts")
+    page.one("#search").send_keys("at-leisure")
+    page.until(lambda _: len(page.order()) == 1 and "to be proved" in page.row("at-leisure").text, "it waits to be proved")
+    page.one("#search").send_keys(Keys.ARROW_DOWN)
+    page.until(lambda _: "at-leisure" in page.script("return document.activeElement.closest('li')?.textContent ?? ''"), "the focus is there")
+    page.keys(Keys.ENTER)
+    page.says("dialog h2", "Prove Proof at-leisure")
+    accept(page, press)
+    page.says("#toast", "Proof at-leisure is in use.")
+    assert pending()["at-leisure"]["state"] == "active"
 
 
 def adding_by_keyboard(page, server):
@@ -711,6 +728,7 @@ def keys_and_grants(page, server, ids):
     page.says("dialog h2", "Revoke the key typed?")
     page.keys(Keys.ESCAPE)
     page.until(lambda _: not page.all("dialog"), "the dialog is closed")
+    server.key("looker-at-night", "reader", "--granted-only")
     # For the pictures.
     server.key("night-shift", "reader", "--granted-only")
     for name, reads in (("apple", 5), ("Banana", None)):
@@ -718,11 +736,23 @@ def keys_and_grants(page, server, ids):
     page.click(".tabs a", "Grants")
     page.tab_to("document.activeElement.textContent === 'Grant an account'", "granting")
     page.keys(Keys.ENTER)
-    page.one("dialog input[name=to]")
-    page.keys(Keys.ESCAPE)
-    page.until(lambda _: not page.all("dialog"), "the dialog is closed")
+    page.until(lambda _: page.focused("name") == "to", "to whom")
+    page.keys("looker-at-night")
+    page.tab_to("document.activeElement.name === 'account'", "the account")
+    page.keys("Aardvark")
+    page.until(lambda _: "Aardvark" in page.focused("selectedOptions[0].textContent"), "the account is picked")
+    page.tab_to("document.activeElement.name === 'reads'", "how often")
+    page.keys("2", Keys.ENTER)
+    granted = lambda: [row.text for row in page.all("tbody tr") if "looker-at-night" in row.text]
+    page.until(lambda _: len(granted()) == 1 and "Aardvark" in granted()[0], "it is granted")
+    page.script("document.activeElement.blur()")
+    page.tab_to("(document.activeElement.dataset.key ?? '').startsWith('withdraw-looker-at-night')", "taking it back")
+    page.keys(Keys.ENTER)
+    page.says("dialog h2", "Take back Aardvark")
+    page.tab_to("document.activeElement.textContent === 'Take back'", "that it is meant") if page.focused("textContent") != "Take back" else None
+    page.keys(Keys.ENTER)
+    page.until(lambda _: not page.all("dialog") and not granted(), "it is taken back")
     page.says("td", "night-shift")
-    page.tab_to("(document.activeElement.dataset.key ?? '').startsWith('withdraw-night-shift')", "taking it back")
 
 
 def each_role_sees_its_own(page, server):
