@@ -543,8 +543,7 @@ def proving(page, server):
 
     # The same by keyboard alone.
     server.call("POST", "/api/accounts?proof=required", {"uri": link("at-leisure")})
-    page.open("#/accounts")
-    page.one("#search").send_keys("at-leisure")
+    filled(page, "#search", "at-leisure")
     page.until(lambda _: len(page.order()) == 1 and "to be proved" in page.row("at-leisure").text, "it waits to be proved")
     page.one("#search").send_keys(Keys.ARROW_DOWN)
     page.until(lambda _: "at-leisure" in page.script("return document.activeElement.closest('li')?.textContent ?? ''"), "the focus is there")
