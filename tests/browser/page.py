@@ -519,10 +519,10 @@ def proving(page, server):
     def by_keyboard():
         page.tab_to("document.activeElement.textContent === 'They were refused'", "that they were refused")
         page.keys(Keys.ENTER)
-    for name, press in (("refused", lambda: page.button("They were refused")), ("refused-by-keys", by_keyboard)):
+    for name, refuse in (("refused", lambda: page.button("They were refused")), ("refused-by-keys", by_keyboard)):
         page.one("input[name=link]").send_keys(link(name), Keys.ENTER)
         added(page, f"Proof {name}: It is stored and waits to be proved.")
-        press()
+        refuse()
         added(page, f"Proof {name}: It is taken away again")
         assert name not in pending()
 
