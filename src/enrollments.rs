@@ -17,7 +17,7 @@ use countersign_enrollment::ids::{CallerId, EnrollmentId, uuid_of};
 use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
 use countersign_enrollment::sealed::{ImageBytes, OtpauthText, SealKey, Sealed};
 use data_encoding::HEXLOWER;
-use durabletask::{Client, ClientError, IdReuse, InstanceState, Payloads, Recursive};
+use durabletask::{Client, ClientError, IdReuse, InstanceState, Payloads, Recursive, StartRequest};
 use thiserror::Error;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -267,22 +267,39 @@ impl Enrollments {
             prove: proof_asked || self.prove_all,
             fingerprint,
         };
-        let started = self
-            .client
-            .start(&ENROLL, &request)
-            .instance_id(id.to_string())
+        let start = self.client.start(&ENROLL, &request);
+        self.start_once(
+            start,
+            id.as_str(),
+            caller.as_str(),
+            &request.fingerprint,
+            || {
+                tracing::info!(instance_id = %id, "enrollment started");
+                Snapshot::just_started(&id, &request, self.clock.now())
+            },
+        )
+        .await
+    }
+
+    /// Starts the instance `id` for `caller`, or yields what a request with the same
+    /// fingerprint has started under that id.
+    async fn start_once<S: Seen>(
+        &self,
+        start: StartRequest,
+        id: &str,
+        caller: &str,
+        fingerprint: &str,
+        just_started: impl FnOnce() -> S,
+    ) -> Result<S, EnrollmentError> {
+        let started = start
+            .instance_id(id)
             .reuse(IdReuse::Never)
-            .tag("requestedBy", caller.as_str())
+            .tag("requestedBy", caller)
             .send()
             .await;
         match started {
-            Ok(_) => {
-                tracing::info!(instance_id = %id, "enrollment started");
-                Ok(Snapshot::just_started(&id, &request, self.clock.now()))
-            }
-            Err(ClientError::AlreadyExists { .. }) => {
-                self.repeated(id.as_str(), &request.fingerprint).await
-            }
+            Ok(_) => Ok(just_started()),
+            Err(ClientError::AlreadyExists { .. }) => self.repeated(id, fingerprint).await,
             Err(error) => Err(hub(error)),
         }
     }

@@ -10,7 +10,7 @@ use countersign_enrollment::import::job::{
 };
 use countersign_enrollment::request::Approval;
 use countersign_enrollment::sealed::{ImageBytes, ImportKey};
-use durabletask::{ClientError, IdReuse, InstanceState, Payloads, Status};
+use durabletask::{ClientError, InstanceState, Payloads, Status};
 use tokio::time::Instant;
 
 use super::{EnrollmentError, Enrollments, Seen, hub, internal};
@@ -144,28 +144,12 @@ impl Enrollments {
             requested_by: caller,
             fingerprint,
         };
-        let started = self
-            .client
-            .start(&IMPORT, &request)
-            .instance_id(id.to_string())
-            .reuse(IdReuse::Never)
-            .tag("requestedBy", new.caller)
-            .send()
-            .await;
-        match started {
-            Ok(_) => {
-                tracing::info!(instance_id = %id, "import started");
-                Ok(ImportSnapshot::just_started(
-                    &id,
-                    &request,
-                    self.clock.now(),
-                ))
-            }
-            Err(ClientError::AlreadyExists { .. }) => {
-                self.repeated(id.as_str(), &request.fingerprint).await
-            }
-            Err(error) => Err(hub(error)),
-        }
+        let start = self.client.start(&IMPORT, &request);
+        self.start_once(start, id.as_str(), new.caller, &request.fingerprint, || {
+            tracing::info!(instance_id = %id, "import started");
+            ImportSnapshot::just_started(&id, &request, self.clock.now())
+        })
+        .await
     }
 
     /// The import as it is, if there is one and `only`, if given, asked for it.

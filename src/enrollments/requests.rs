@@ -12,7 +12,7 @@ use countersign_enrollment::contract::{ACCOUNT_REQUEST, APPROVAL, CLAIM};
 use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::ids::{CallerId, EnrollmentId, RequestId};
 use countersign_enrollment::sealed::{OtpauthText, Sealed};
-use durabletask::{ClientError, IdReuse, InstanceState, Status};
+use durabletask::{InstanceState, Status};
 use serde::Serialize;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -362,28 +362,12 @@ impl Enrollments {
             requested_by: caller,
             fingerprint,
         };
-        let started = self
-            .client
-            .start(&ACCOUNT_REQUEST, &request)
-            .instance_id(id.to_string())
-            .reuse(IdReuse::Never)
-            .tag("requestedBy", new.caller)
-            .send()
-            .await;
-        match started {
-            Ok(_) => {
-                tracing::info!(instance_id = %id, kind = request.act.kind(), "request started");
-                Ok(RequestSnapshot::just_started(
-                    &id,
-                    &request,
-                    self.clock.now(),
-                ))
-            }
-            Err(ClientError::AlreadyExists { .. }) => {
-                self.repeated(id.as_str(), &request.fingerprint).await
-            }
-            Err(error) => Err(hub(error)),
-        }
+        let start = self.client.start(&ACCOUNT_REQUEST, &request);
+        self.start_once(start, id.as_str(), new.caller, &request.fingerprint, || {
+            tracing::info!(instance_id = %id, kind = request.act.kind(), "request started");
+            RequestSnapshot::just_started(&id, &request, self.clock.now())
+        })
+        .await
     }
 
     /// The request as it is, if there is one and `only`, if given, asked for it.
