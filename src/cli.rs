@@ -1,5 +1,7 @@
 //! The command line as typed.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::access::{Group, Role};
@@ -11,9 +13,9 @@ Exit codes:
   0  done
   1  something failed; standard error says what and what to try
   2  the command line or a setting is wrong
-  3  the enrollment ended otherwise than enrolled (invalid, rejected, expired, failed, terminated)
-  4  the enrollment still runs, or waits for approval
-  5  no such enrollment or account
+  3  the enrollment or request ended otherwise than asked for (invalid, rejected, expired, failed, terminated)
+  4  the enrollment or request still runs, or waits for approval
+  5  no such enrollment, account or request
   6  not allowed";
 
 /// A server-side TOTP authenticator for teams and automation, with durable
@@ -43,16 +45,36 @@ pub enum Command {
     /// Enroll many accounts from other programs' exports, lists of URIs and QR pictures
     #[command(after_help = EXIT_CODES)]
     Import(ImportArgs),
-    /// Show an enrollment
+    /// Show an enrollment or a request, or follow it
+    #[command(after_help = EXIT_CODES)]
     Status(StatusArgs),
-    /// Print an account's present code
+    /// Print an account's present code, or one that a request has granted
     Token(TokenArgs),
     /// Approve an enrollment or a request that waits for it
     Approve(DecideArgs),
     /// Reject an enrollment or a request that waits for approval
     Reject(DecideArgs),
-    /// List accounts, or enrollments with --enrollments
+    /// End an enrollment or import that runs, take a request back, or stop a removal
+    Cancel(OneArgs),
+    /// List accounts, enrollments with --enrollments, or requests with --requests
     List(ListArgs),
+    /// Ask to read codes of an account, or to export, transfer or delete it, once somebody else
+    /// agrees
+    Request(RequestArgs),
+    /// Write down what a request lets out: an account's URI or QR code, once, or the package for
+    /// another installation
+    Export(ExportArgs),
+    /// Take over an account that another installation has handed over
+    #[command(after_help = EXIT_CODES)]
+    Receive(ReceiveArgs),
+    /// Print the key with which other installations hand accounts over to this one
+    SealKey(ServerArgs),
+    /// Take an account out of use; `restore` undoes it
+    Remove(OneArgs),
+    /// Bring an account back into use
+    Restore(OneArgs),
+    /// Let codes of an account be read only with a request that somebody else has agreed to
+    Guard(GuardArgs),
     /// Check and export the record of who did what, in the data folder
     Audit(AuditArgs),
     /// Say which accounts callers with granted accounts only may read, until when and how often
@@ -176,11 +198,14 @@ pub struct ImportArgs {
 /// `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// The enrollment's id, such as totp-0f8b...
+    /// The enrollment's or request's id, such as totp-0f8b... or request-2c41...
     pub id: String,
-    /// Wait for the end, or until approval is needed
+    /// Wait for the end, or until it depends on a person or on a date
     #[arg(long)]
     pub wait: bool,
+    /// Wait for people and dates too: until it has ended, or what was asked for is granted
+    #[arg(long)]
+    pub follow: bool,
     /// Which server, and as whom.
     #[command(flatten)]
     pub server: ServerArgs,
@@ -189,7 +214,8 @@ pub struct StatusArgs {
 /// `token`.
 #[derive(Debug, Args)]
 pub struct TokenArgs {
-    /// The account's id, which is its enrollment's
+    /// The account's id, which is its enrollment's, or the id of a request to read it, which is
+    /// one of the reads that it grants
     pub id: String,
     /// Which server, and as whom.
     #[command(flatten)]
@@ -213,20 +239,170 @@ pub struct DecideArgs {
 #[derive(Debug, Args)]
 pub struct ListArgs {
     /// List enrollments, newest first, instead of accounts
-    #[arg(long)]
+    #[arg(long, group = "running")]
     pub enrollments: bool,
-    /// Only enrollments in this stage, such as AwaitingApproval
-    #[arg(long, value_name = "STAGE", requires = "enrollments")]
+    /// List requests on accounts, newest first, instead of accounts
+    #[arg(long, group = "running")]
+    pub requests: bool,
+    /// Only enrollments or requests in this stage, such as AwaitingApproval
+    #[arg(long, value_name = "STAGE", requires = "running")]
     pub stage: Option<String>,
+    /// Only requests on this account
+    #[arg(long, value_name = "ID", requires = "requests")]
+    pub account: Option<String>,
     /// Only accounts whose issuer or name contains this
-    #[arg(long, value_name = "TEXT", conflicts_with = "enrollments")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "running")]
     pub search: Option<String>,
     /// Only accounts of this group
-    #[arg(long, value_name = "NAME", conflicts_with = "enrollments")]
+    #[arg(long, value_name = "NAME", conflicts_with = "running")]
     pub group: Option<String>,
     /// Only accounts with this tag
-    #[arg(long, value_name = "TAG", conflicts_with = "enrollments")]
+    #[arg(long, value_name = "TAG", conflicts_with = "running")]
     pub tag: Option<String>,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `request`.
+#[derive(Debug, Args)]
+pub struct RequestArgs {
+    /// What to ask for.
+    #[command(subcommand)]
+    pub command: RequestCommand,
+}
+
+/// What to ask for.
+#[derive(Debug, Subcommand)]
+pub enum RequestCommand {
+    /// Ask to read an account's codes for a while, which `token` then does
+    #[command(after_help = EXIT_CODES)]
+    Read {
+        /// How many codes, 1 to 50 [default: 1]
+        #[arg(long, value_name = "NUMBER")]
+        reads: Option<u32>,
+        /// For how long once somebody has agreed, such as 1h [default: 15m]
+        #[arg(long = "for", value_name = "TIME")]
+        time: Option<String>,
+        /// What all kinds have.
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+    /// Ask for an account's URI and QR code, once, which `export` then writes down
+    #[command(after_help = EXIT_CODES)]
+    Export {
+        /// For how long once somebody has agreed, such as 1h [default: 1h]
+        #[arg(long = "for", value_name = "TIME")]
+        time: Option<String>,
+        /// What all kinds have.
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+    /// Ask to seal an account for another installation and take it out of use here; `export` then
+    /// writes the package down
+    #[command(after_help = EXIT_CODES)]
+    Transfer {
+        /// What `countersign seal-key` prints there
+        #[arg(long, value_name = "KEY")]
+        to: String,
+        /// What all kinds have.
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+    /// Ask to delete an account for good: out of use at once, and destroyed later unless somebody
+    /// stops it with `cancel`
+    #[command(after_help = EXIT_CODES)]
+    Delete {
+        /// How long after somebody has agreed, such as 30d [default: 7d]
+        #[arg(long, value_name = "TIME")]
+        after: Option<String>,
+        /// As soon as somebody has agreed: nobody can stop it then
+        #[arg(long, conflicts_with = "after")]
+        now: bool,
+        /// What all kinds have.
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+}
+
+/// What every kind of `request` takes.
+#[derive(Debug, Args)]
+pub struct AskArgs {
+    /// The account's id
+    pub account: String,
+    /// Why, for those who decide
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Do not wait: print the id and exit with code 4
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Repeat safely: the same key never asks twice
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The request's id
+    pub id: String,
+    /// How an account is written down [default: uri]
+    #[arg(long, value_enum)]
+    pub format: Option<ExportFormat>,
+    /// New file that only its owner can read, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// How an account that leaves is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// Its otpauth:// URI.
+    Uri,
+    /// A QR code drawn with characters, to be scanned from a terminal.
+    Qr,
+    /// The QR code as a picture.
+    Svg,
+}
+
+/// `receive`.
+#[derive(Debug, Args)]
+pub struct ReceiveArgs {
+    /// What `countersign export` wrote of the transfer; - is standard input
+    #[arg(value_name = "FILE|-")]
+    pub source: String,
+    /// Do not wait: print the id and exit with code 4
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `guard`.
+#[derive(Debug, Args)]
+pub struct GuardArgs {
+    /// The account's id
+    pub id: String,
+    /// Let them be read without one again
+    #[arg(long)]
+    pub off: bool,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// Commands on one thing.
+#[derive(Debug, Args)]
+pub struct OneArgs {
+    /// Its id
+    pub id: String,
     /// Which server, and as whom.
     #[command(flatten)]
     pub server: ServerArgs,

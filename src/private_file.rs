@@ -22,3 +22,16 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
         .mode(0o600)
         .open(path)
 }
+
+/// Makes a new file for its owner only, to be written.
+///
+/// # Errors
+///
+/// What the operating system says; [`io::ErrorKind::AlreadyExists`] where there is one.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+}

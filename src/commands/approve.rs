@@ -4,18 +4,13 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::Outcome;
-use super::client::{Api, encode};
+use super::client::{Api, path_of};
 use super::output;
 use crate::cli::DecideArgs;
 
 pub(super) async fn run(args: DecideArgs, approved: bool) -> Outcome {
     let api = Api::find(&args.server)?;
-    let family = if args.id.starts_with("request-") {
-        "requests"
-    } else {
-        "enrollments"
-    };
-    let path = format!("/api/{family}/{}/approval", encode(&args.id));
+    let path = format!("{}/approval", path_of(&args.id));
     let request = api
         .request(Method::POST, &path)?
         .json(&json!({"approved": approved, "comment": args.comment}));

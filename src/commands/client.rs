@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -87,12 +88,30 @@ impl Api {
         self.try_send(request).await?.map_err(Refusal::into_fault)
     }
 
+    /// As [`Api::send`], for an answer of a known form.
+    pub(super) async fn send_as<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<T, Fault> {
+        read(self.answer(request).await?)
+            .await?
+            .map_err(Refusal::into_fault)
+    }
+
     /// As [`Api::send`], with a refusal to look at.
     pub(super) async fn try_send(
         &self,
         request: RequestBuilder,
     ) -> Result<Result<Value, Refusal>, Fault> {
-        let response = request.send().await.map_err(|error| {
+        let response = self.answer(request).await?;
+        if response.status() == StatusCode::NO_CONTENT {
+            return Ok(Ok(Value::Null));
+        }
+        read(response).await
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Response, Fault> {
+        request.send().await.map_err(|error| {
             let reason = if error.is_timeout() {
                 "it did not answer in time"
             } else {
@@ -102,13 +121,17 @@ impl Api {
                 Exit::Failed,
                 format!("cannot reach the server at {}: {reason}", self.base),
             )
-        })?;
-        read(response).await
+        })
     }
 
     /// Fetches `path`.
     pub(super) async fn get(&self, path: &str) -> Result<Value, Fault> {
         self.send(self.request(Method::GET, path)?).await
+    }
+
+    /// Posts to `path` without a body.
+    pub(super) async fn post(&self, path: &str) -> Result<Value, Fault> {
+        self.send(self.request(Method::POST, path)?).await
     }
 }
 
@@ -130,21 +153,21 @@ impl Refusal {
     }
 }
 
-async fn read(response: Response) -> Result<Result<Value, Refusal>, Fault> {
+async fn read<T: DeserializeOwned>(response: Response) -> Result<Result<T, Refusal>, Fault> {
     let status = response.status();
     let body = response.bytes().await.map_err(Fault::failed)?;
-    let value = serde_json::from_slice(&body);
     if status.is_success() {
-        return Ok(Ok(value.map_err(|_| {
+        let value = serde_json::from_slice(&body).map_err(|_| {
             Fault::new(
                 Exit::Failed,
-                "the server's answer is not JSON: is it countersign?",
+                "the server's answer is not as expected: is it countersign, of this version?",
             )
-        })?));
+        })?;
+        return Ok(Ok(value));
     }
     Ok(Err(Refusal {
         status,
-        problem: value.unwrap_or(Value::Null),
+        problem: serde_json::from_slice(&body).unwrap_or(Value::Null),
     }))
 }
 
@@ -159,6 +182,23 @@ pub(super) fn encode(text: &str) -> String {
         }
     }
     encoded
+}
+
+/// Whether an id is a request's, and not an enrollment's or account's.
+pub(super) fn is_request(id: &str) -> bool {
+    id.starts_with("request-")
+}
+
+/// Where what has this id is followed, decided and ended.
+pub(super) fn path_of(id: &str) -> String {
+    let family = if is_request(id) {
+        "requests"
+    } else if id.starts_with("import-") {
+        "imports"
+    } else {
+        "enrollments"
+    };
+    format!("/api/{family}/{}", encode(id))
 }
 
 /// The data folder that the flag, the environment or the default names.

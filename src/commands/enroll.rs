@@ -1,13 +1,11 @@
 //! `countersign enroll`: uploads a picture or a URI and follows it to the end.
 
-use std::io::Read as _;
-
 use reqwest::Method;
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::client::Api;
-use super::{Exit, Fault, Outcome, output, status};
+use super::{Exit, Fault, Outcome, input, output, status};
 use crate::cli::{ApprovalArg, EnrollArgs};
 use crate::intake::MAX_BODY;
 
@@ -42,14 +40,9 @@ pub(super) async fn run(args: EnrollArgs) -> Outcome {
     };
     let id = started["id"].as_str().unwrap_or_default().to_owned();
     if args.no_wait && !status::has_ended(&started) {
-        if args.server.json {
-            output::document(&started)?;
-        } else {
-            output::line(&id);
-        }
-        return Err(Fault::quiet(Exit::StillRunning));
+        return status::started(&started, args.server.json);
     }
-    let ended = status::wait(&api, &id, started).await?;
+    let ended = status::wait(&api, &id, started, false).await?;
     status::report(&ended, args.server.json)
 }
 
@@ -62,27 +55,7 @@ fn read_source(source: &str) -> Result<Input, Fault> {
     if looks_like_uri(source.as_bytes()) {
         return Ok(Input::Uri(Zeroizing::new(source.to_owned())));
     }
-    let mut bytes = Zeroizing::new(Vec::new());
-    let limit = MAX_BODY as u64 + 1;
-    if source == "-" {
-        std::io::stdin()
-            .lock()
-            .take(limit)
-            .read_to_end(&mut bytes)
-            .map_err(|error| {
-                Fault::new(Exit::Failed, format!("cannot read standard input: {error}"))
-            })?;
-    } else {
-        std::fs::File::open(source)
-            .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-            .map_err(|error| Fault::new(Exit::Failed, format!("cannot read {source}: {error}")))?;
-    }
-    if bytes.is_empty() {
-        return Err(Fault::new(
-            Exit::Usage,
-            "there is nothing to enroll: the input is empty",
-        ));
-    }
+    let bytes = input::read(source, MAX_BODY as u64 + 1)?;
     if bytes.len() > MAX_BODY {
         return Err(Fault::new(
             Exit::NotEnrolled,

@@ -1,17 +1,15 @@
 //! `countersign import`: sends files and pictures with accounts, and tells what became of
 //! each.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use reqwest::Method;
 use reqwest::multipart::{Form, Part};
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 use super::client::{Api, encode};
 use super::output::{self, Progress, account_label, text};
-use super::{Exit, Fault, Outcome};
+use super::{Exit, Fault, Outcome, input};
 use crate::cli::{ApprovalArg, ImportArgs};
 use crate::intake::MAX_BODY;
 
@@ -23,7 +21,7 @@ pub(super) async fn run(args: ImportArgs) -> Outcome {
     let mut form = Form::new();
     let mut bytes = 0;
     for file in &args.files {
-        let content = read(file, MAX_BODY as u64 + 1)?;
+        let content = input::read(file, MAX_BODY as u64 + 1)?;
         bytes += content.len();
         let name = Path::new(file)
             .file_name()
@@ -41,7 +39,7 @@ pub(super) async fn run(args: ImportArgs) -> Outcome {
         ));
     }
     if let Some(file) = &args.password_file {
-        let password = read(file, 4_096)?;
+        let password = input::read(file, 4_096)?;
         let password = std::str::from_utf8(&password)
             .map_err(|_| Fault::new(Exit::Usage, format!("{file}: the password is not text")))?;
         form = form.text(
@@ -81,20 +79,6 @@ pub(super) async fn run(args: ImportArgs) -> Outcome {
         wait(&api, started).await?
     };
     report(&state, args.server.json)
-}
-
-fn read(file: &str, limit: u64) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    let mut bytes = Zeroizing::new(Vec::new());
-    let result = if file == "-" {
-        std::io::stdin().lock().take(limit).read_to_end(&mut bytes)
-    } else {
-        std::fs::File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes))
-    };
-    result.map_err(|error| Fault::new(Exit::Failed, format!("cannot read {file}: {error}")))?;
-    if bytes.is_empty() {
-        return Err(Fault::new(Exit::Usage, format!("{file} is empty")));
-    }
-    Ok(bytes)
 }
 
 /// Follows an import until it has ended, or nothing but people's decisions is missing.

@@ -1,4 +1,4 @@
-//! `countersign list`: accounts, or enrollments.
+//! `countersign list`: accounts, enrollments or requests.
 
 use serde_json::Value;
 
@@ -12,14 +12,20 @@ const LIMIT: usize = 200;
 
 pub(super) async fn run(args: ListArgs) -> Outcome {
     let api = Api::find(&args.server)?;
+    let asked = |text: &Option<String>| encode(text.as_deref().unwrap_or_default());
     let (path, member) = if args.enrollments {
-        let stage = args.stage.as_deref().unwrap_or_default();
+        let stage = asked(&args.stage);
         (
-            format!("/api/enrollments?limit={LIMIT}&stage={}", encode(stage)),
+            format!("/api/enrollments?limit={LIMIT}&stage={stage}"),
             "enrollments",
         )
+    } else if args.requests {
+        let (stage, account) = (asked(&args.stage), asked(&args.account));
+        (
+            format!("/api/requests?limit={LIMIT}&stage={stage}&account={account}"),
+            "requests",
+        )
     } else {
-        let asked = |text: &Option<String>| encode(text.as_deref().unwrap_or_default());
         (
             format!(
                 "/api/accounts?limit={LIMIT}&search={}&group={}&tag={}",
@@ -36,7 +42,7 @@ pub(super) async fn run(args: ListArgs) -> Outcome {
     }
     let rows = page[member].as_array().map_or(&[][..], Vec::as_slice);
     for row in rows {
-        output::line(&row_line(row, args.enrollments));
+        output::line(&row_line(row, member));
     }
     if rows.is_empty() {
         output::note(&format!("No {member}."));
@@ -47,27 +53,42 @@ pub(super) async fn run(args: ListArgs) -> Outcome {
     Ok(())
 }
 
-fn row_line(row: &Value, enrollment: bool) -> String {
+fn row_line(row: &Value, member: &str) -> String {
     let id = text(row, "id");
-    if enrollment {
-        let label = account_label(&row["preview"]);
+    let started = || {
         format!(
-            "{id}  {:<16}  {}  {label}",
+            "{id}  {:<16}  {}",
             text(row, "stage"),
             text(row, "createdAt")
         )
-    } else {
-        let tags = row["tags"].as_array().map_or(&[][..], Vec::as_slice);
-        let filed = [&row["group"]].into_iter().chain(tags);
-        let filed: Vec<&str> = filed.filter_map(Value::as_str).collect();
-        let filed = match filed.as_slice() {
-            [] => String::new(),
-            some => format!("  [{}]", some.join(", ")),
-        };
-        let pending = match row["state"].as_str() {
-            Some("pending") => "  (not proved yet)",
-            _ => "",
-        };
-        format!("{id}  {}{filed}{pending}", account_label(row))
+    };
+    match member {
+        "enrollments" => format!("{}  {}", started(), account_label(&row["preview"])),
+        "requests" => {
+            let account = &row["account"];
+            format!(
+                "{}  {:<8}  {}  {}",
+                started(),
+                text(row, "kind"),
+                text(account, "id"),
+                account_label(account)
+            )
+        }
+        _ => account_line(row, &id),
     }
+}
+
+fn account_line(row: &Value, id: &str) -> String {
+    let tags = row["tags"].as_array().map_or(&[][..], Vec::as_slice);
+    let filed = [&row["group"]].into_iter().chain(tags);
+    let filed: Vec<&str> = filed.filter_map(Value::as_str).collect();
+    let filed = match filed.as_slice() {
+        [] => String::new(),
+        some => format!("  [{}]", some.join(", ")),
+    };
+    let pending = match row["state"].as_str() {
+        Some("pending") => "  (not proved yet)",
+        _ => "",
+    };
+    format!("{id}  {}{filed}{pending}", account_label(row))
 }

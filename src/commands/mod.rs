@@ -1,17 +1,23 @@
 //! One module for each command, and what they share: how they end and how they print.
 
+mod account;
 mod approve;
 mod audit;
+mod cancel;
 mod client;
 mod config;
 mod enroll;
+mod export;
 mod grant;
 mod health;
 mod import;
+mod input;
 mod key;
 mod list;
 mod mcp;
 mod output;
+mod receive;
+mod request;
 mod scheduler;
 mod serve;
 mod status;
@@ -97,7 +103,15 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Token(args) => token::run(args).await,
         Command::Approve(args) => approve::run(args, true).await,
         Command::Reject(args) => approve::run(args, false).await,
+        Command::Cancel(args) => cancel::run(args).await,
         Command::List(args) => list::run(args).await,
+        Command::Request(args) => request::run(args.command).await,
+        Command::Export(args) => export::run(args).await,
+        Command::Receive(args) => receive::run(args).await,
+        Command::SealKey(args) => receive::seal_key(args).await,
+        Command::Remove(args) => account::remove(args).await,
+        Command::Restore(args) => account::restore(args).await,
+        Command::Guard(args) => account::guard(args).await,
         Command::Audit(args) => audit::run(args.command),
         Command::Grant(args) => grant::run(args.command),
         Command::Key(args) => key::run(args.command),

@@ -1,10 +1,10 @@
-//! `countersign status`: shows an enrollment, now or at its end.
+//! `countersign status`: shows an enrollment or a request, now or at its end.
 
 use serde_json::Value;
 
-use super::client::{Api, encode};
+use super::client::{Api, is_request, path_of};
 use super::output::{self, Progress, account_label, text};
-use super::{Exit, Fault, Outcome};
+use super::{Exit, Fault, Outcome, request};
 use crate::cli::StatusArgs;
 
 const ENDED: [&str; 6] = [
@@ -21,28 +21,46 @@ const POLL: u32 = 30;
 
 pub(super) async fn run(args: StatusArgs) -> Outcome {
     let api = Api::find(&args.server)?;
-    let mut state = api.get(&path(&args.id)).await?;
-    if args.wait {
-        state = wait(&api, &args.id, state).await?;
+    let mut state = api.get(&path_of(&args.id)).await?;
+    let waits = args.wait || args.follow;
+    if is_request(&args.id) {
+        if waits {
+            state = request::wait(&api, state, args.follow).await?;
+        }
+        return request::report(&state, args.server.json);
+    }
+    if waits {
+        state = wait(&api, &args.id, state, args.follow).await?;
     }
     report(&state, args.server.json)
 }
 
-/// Follows an enrollment until it has ended or waits for a person.
-pub(super) async fn wait(api: &Api, id: &str, state: Value) -> Result<Value, Fault> {
+/// Follows an enrollment until it has ended; or, unless people are waited for too, until it
+/// waits for one.
+pub(super) async fn wait(api: &Api, id: &str, state: Value, follow: bool) -> Result<Value, Fault> {
     let mut progress = Progress::new();
     let mut state = state;
     loop {
         let stage = text(&state, "stage");
         progress.show(words(&stage));
-        if (ENDED.contains(&stage.as_str()) || stage == AWAITING) && state["createdAt"].is_string()
-        {
+        let settled = ENDED.contains(&stage.as_str()) || (stage == AWAITING && !follow);
+        if settled && state["createdAt"].is_string() {
             progress.end();
             return Ok(state);
         }
-        let poll = format!("{}?wait={POLL}&since={stage}", path(id));
+        let poll = format!("{}?wait={POLL}&since={stage}", path_of(id));
         state = api.get(&poll).await.inspect_err(|_| progress.end())?;
     }
+}
+
+/// Prints what was started and is not waited for.
+pub(super) fn started(state: &Value, json: bool) -> Outcome {
+    if json {
+        output::document(state)?;
+    } else {
+        output::line(&text(state, "id"));
+    }
+    Err(Fault::quiet(Exit::StillRunning))
 }
 
 /// Prints an enrollment and ends with the exit code that belongs to its stage.
@@ -67,10 +85,6 @@ pub(super) fn has_ended(state: &Value) -> bool {
     ENDED.contains(&state["stage"].as_str().unwrap_or_default())
 }
 
-fn path(id: &str) -> String {
-    format!("/api/enrollments/{}", encode(id))
-}
-
 fn describe(state: &Value, stage: &str) {
     let id = text(state, "id");
     output::line(&format!("{id}  {stage}"));
@@ -85,21 +99,7 @@ fn describe(state: &Value, stage: &str) {
     if !asked_by.is_empty() {
         output::line(&format!("  asked by  {asked_by}"));
     }
-    let decision = &state["approval"]["decision"];
-    if decision.is_object() {
-        let word = if decision["approved"].as_bool() == Some(true) {
-            "approved"
-        } else {
-            "rejected"
-        };
-        let comment = text(decision, "comment");
-        let comment = if comment.is_empty() {
-            String::new()
-        } else {
-            format!(": {comment}")
-        };
-        output::line(&format!("  {word}  by {}{comment}", text(decision, "by")));
-    }
+    describe_decision(&state["approval"]["decision"]);
     match stage {
         "Enrolled" if state["proofRequired"].as_bool() == Some(true) => output::note(&format!(
             "Its codes are given out once it is proved: on the page, or at /api/accounts/{id}/proof"
@@ -121,6 +121,25 @@ fn describe(state: &Value, stage: &str) {
         }
         _ => {}
     }
+}
+
+/// Who decided, and why, if anybody has.
+pub(super) fn describe_decision(decision: &Value) {
+    if !decision.is_object() {
+        return;
+    }
+    let word = if decision["approved"].as_bool() == Some(true) {
+        "approved"
+    } else {
+        "rejected"
+    };
+    let comment = text(decision, "comment");
+    let comment = if comment.is_empty() {
+        String::new()
+    } else {
+        format!(": {comment}")
+    };
+    output::line(&format!("  {word}  by {}{comment}", text(decision, "by")));
 }
 
 fn words(stage: &str) -> &'static str {

@@ -27,6 +27,7 @@ mod mcp;
 mod metrics;
 mod oversize;
 mod proof;
+mod request_commands;
 mod requests;
 mod shapes;
 mod telemetry;

@@ -1,0 +1,19 @@
+//! `countersign cancel`: ends what runs, and takes back what was asked for.
+
+use reqwest::Method;
+
+use super::Outcome;
+use super::client::{Api, path_of};
+use super::output::{self, text};
+use crate::cli::OneArgs;
+
+pub(super) async fn run(args: OneArgs) -> Outcome {
+    let api = Api::find(&args.server)?;
+    let request = api.request(Method::DELETE, &path_of(&args.id))?;
+    let state = api.send(request).await?;
+    if args.server.json {
+        return output::document(&state);
+    }
+    output::line(&format!("{}  cancelled", text(&state, "id")));
+    Ok(())
+}

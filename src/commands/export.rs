@@ -1,0 +1,181 @@
+//! `countersign export`: writes down what a request lets out, to a file of its owner's or to
+//! standard output, and nowhere else.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
+
+use super::client::{Api, is_request, path_of};
+use super::output::{self, text};
+use super::receive::Package;
+use super::request::{exit, kind, stage};
+use super::{Exit, Fault, Outcome};
+use crate::cli::{ExportArgs, ExportFormat};
+use crate::{hardening, private_file};
+
+pub(super) async fn run(args: ExportArgs) -> Outcome {
+    // A secret passes through this process.
+    hardening::harden();
+    if !is_request(&args.id) {
+        return Err(Fault::new(
+            Exit::Usage,
+            "an account leaves with a request only: ask with `countersign request export ID`, \
+             and give the request's id here",
+        ));
+    }
+    let api = Api::find(&args.server)?;
+    let request = api.get(&path_of(&args.id)).await?;
+    let stage = stage(&request);
+    match (kind(&request), stage.as_str()) {
+        ("export", "Granted") => hand_out(&api, &args, &request).await,
+        ("transfer", "Done") => hand_over(&args, &request),
+        ("export" | "transfer", _) => Err(Fault::new(
+            exit(&stage).unwrap_or(Exit::Failed),
+            format!("the request is {stage}: there is nothing to write down"),
+        )),
+        (kind, _) => Err(Fault::new(
+            Exit::Usage,
+            format!("a request of the kind {kind} lets nothing out that could be written down"),
+        )),
+    }
+}
+
+/// What is given once for a request of the kind `export`.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Handed {
+    uri: Zeroizing<String>,
+    qr_svg: Zeroizing<String>,
+    /// The account's id and labels, for --json.
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+async fn hand_out(api: &Api, args: &ExportArgs, request: &Value) -> Outcome {
+    let format = args.format.unwrap_or(ExportFormat::Uri);
+    // It is given once: where it goes is made sure of before.
+    let target = Target::open(args.output.as_deref())?;
+    let path = format!("{}/export", path_of(&args.id));
+    let handed: Handed = match api.send_as(api.request(Method::POST, &path)?).await {
+        Ok(handed) => handed,
+        Err(fault) => {
+            target.discard();
+            return Err(fault);
+        }
+    };
+    let document = match (format, &target) {
+        (_, Target::Screen) if args.server.json => {
+            Zeroizing::new(serde_json::to_string_pretty(&handed).map_err(Fault::failed)?)
+        }
+        (ExportFormat::Uri, _) => handed.uri,
+        (ExportFormat::Svg, _) => handed.qr_svg,
+        (ExportFormat::Qr, _) => drawn(&handed.uri)?,
+    };
+    target.write(&document).map_err(|error| {
+        Fault::new(
+            Exit::Failed,
+            format!("cannot write what was given out, and it is given once: {error}. Ask again"),
+        )
+    })?;
+    tell(args, request)
+}
+
+fn hand_over(args: &ExportArgs, request: &Value) -> Outcome {
+    if args.format.is_some() {
+        return Err(Fault::new(
+            Exit::Usage,
+            "--format: the package of a transfer is written down in one way only",
+        ));
+    }
+    let package = Package {
+        id: text(&request["account"], "id"),
+        package: text(request, "package"),
+    };
+    let document = serde_json::to_string_pretty(&package).map_err(Fault::failed)?;
+    Target::open(args.output.as_deref())?
+        .write(&document)
+        .map_err(|error| Fault::new(Exit::Failed, format!("cannot write the package: {error}")))?;
+    tell(args, request)
+}
+
+/// Says what is in the file, which is no result where that is on standard output itself.
+fn tell(args: &ExportArgs, request: &Value) -> Outcome {
+    let Some(file) = &args.output else {
+        return Ok(());
+    };
+    let account = text(&request["account"], "id");
+    let file = file.display().to_string();
+    if args.server.json {
+        return output::document(&json!({"id": args.id, "account": account, "file": file}));
+    }
+    output::line(&format!("{account}  written to {file}"));
+    Ok(())
+}
+
+/// The URI as a QR code of characters: light on dark, as terminals are.
+fn drawn(uri: &str) -> Result<Zeroizing<String>, Fault> {
+    let code = QrCode::new(uri).map_err(Fault::failed)?;
+    let picture = code
+        .render::<Dense1x2>()
+        .dark_color(Dense1x2::Light)
+        .light_color(Dense1x2::Dark)
+        .build();
+    Ok(Zeroizing::new(picture))
+}
+
+/// Where it is written.
+enum Target<'a> {
+    Screen,
+    New { file: File, path: &'a Path },
+}
+
+impl<'a> Target<'a> {
+    fn open(output: Option<&'a Path>) -> Result<Self, Fault> {
+        let Some(path) = output else {
+            return Ok(Self::Screen);
+        };
+        match private_file::create(path) {
+            Ok(file) => Ok(Self::New { file, path }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Fault::new(
+                Exit::Usage,
+                format!(
+                    "--output: {} is there already: name a new file",
+                    path.display()
+                ),
+            )),
+            Err(error) => Err(Fault::new(
+                Exit::Failed,
+                format!("cannot make {}: {error}", path.display()),
+            )),
+        }
+    }
+
+    fn write(self, text: &str) -> io::Result<()> {
+        match self {
+            Self::Screen => {
+                let mut out = io::stdout().lock();
+                writeln!(out, "{text}")?;
+                out.flush()
+            }
+            Self::New { mut file, .. } => {
+                writeln!(file, "{text}")?;
+                file.sync_all()
+            }
+        }
+    }
+
+    /// Leaves no empty file behind.
+    fn discard(self) {
+        if let Self::New { path, .. } = self {
+            // It is empty: one that stays is untidy and no more.
+            let _ = fs::remove_file(path);
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! `countersign request`: asks to do something with an account, and follows what was asked
+//! for.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::client::{Api, encode, path_of};
+use super::output::{self, Progress, account_label, text};
+use super::{Exit, Fault, Outcome, status};
+use crate::cli::{AskArgs, RequestCommand};
+use crate::duration;
+
+/// How long one poll waits at the server, in seconds.
+const POLL: u32 = 30;
+
+pub(super) async fn run(command: RequestCommand) -> Outcome {
+    let (wish, args) = wish(command)?;
+    let api = Api::find(&args.server)?;
+    let path = format!("/api/accounts/{}/requests", encode(&args.account));
+    let mut request = api.request(Method::POST, &path)?.json(&wish);
+    if let Some(key) = &args.idempotency_key {
+        request = request.header("idempotency-key", key);
+    }
+    let started = api.send(request).await?;
+    if args.no_wait && !is_settled(&stage(&started), true) {
+        return status::started(&started, args.server.json);
+    }
+    let state = wait(&api, started, false).await?;
+    report(&state, args.server.json)
+}
+
+/// What is sent, and what every kind takes.
+fn wish(command: RequestCommand) -> Result<(Value, AskArgs), Fault> {
+    let (mut wish, args) = match command {
+        RequestCommand::Read { reads, time, ask } => (
+            json!({"kind": "read", "reads": reads, "seconds": seconds("for", time)?}),
+            ask,
+        ),
+        RequestCommand::Export { time, ask } => (
+            json!({"kind": "export", "seconds": seconds("for", time)?}),
+            ask,
+        ),
+        RequestCommand::Transfer { to, ask } => (json!({"kind": "transfer", "to": to}), ask),
+        RequestCommand::Delete { after, now, ask } => {
+            let seconds = if now {
+                Some(0)
+            } else {
+                seconds("after", after)?
+            };
+            (json!({"kind": "delete", "seconds": seconds}), ask)
+        }
+    };
+    wish["reason"] = json!(args.reason);
+    Ok((wish, args))
+}
+
+/// A length of time in whole seconds, which is what requests are made of.
+fn seconds(flag: &str, text: Option<String>) -> Result<Option<u64>, Fault> {
+    let Some(text) = text else { return Ok(None) };
+    let wrong = |reason: &str| Fault::new(Exit::Usage, format!("--{flag}: {reason}, not {text:?}"));
+    let time = duration::parse(&text).map_err(|reason| wrong(&reason))?;
+    if time.subsec_nanos() != 0 {
+        return Err(wrong("write whole seconds"));
+    }
+    Ok(Some(time.as_secs()))
+}
+
+/// Follows a request until it has ended or is granted; or, unless people and dates are
+/// waited for too, until it depends on those.
+pub(super) async fn wait(api: &Api, state: Value, follow: bool) -> Result<Value, Fault> {
+    let mut progress = Progress::new();
+    let mut state = state;
+    let poll = format!("{}?wait={POLL}", path_of(&text(&state, "id")));
+    loop {
+        let stage = stage(&state);
+        if is_settled(&stage, follow) {
+            progress.end();
+            return Ok(state);
+        }
+        progress.show(words(&stage));
+        state = api.get(&poll).await.inspect_err(|_| progress.end())?;
+    }
+}
+
+/// Prints a request and ends with the exit code that belongs to its stage.
+pub(super) fn report(state: &Value, json: bool) -> Outcome {
+    let stage = stage(state);
+    if json {
+        output::document(state)?;
+    } else {
+        describe(state, &stage);
+    }
+    match exit(&stage) {
+        None => Ok(()),
+        Some(exit) => Err(Fault::quiet(exit)),
+    }
+}
+
+/// With which code a command on a request in this stage ends; none if all is well.
+pub(super) fn exit(stage: &str) -> Option<Exit> {
+    match stage {
+        "Granted" | "Done" => None,
+        "Pending" | "AwaitingApproval" | "Acting" | "Removing" => Some(Exit::StillRunning),
+        _ => Some(Exit::NotEnrolled),
+    }
+}
+
+/// `read`, `export`, `transfer` or `delete`.
+pub(super) fn kind(state: &Value) -> &str {
+    state["kind"].as_str().unwrap_or_default()
+}
+
+pub(super) fn stage(state: &Value) -> String {
+    text(state, "stage")
+}
+
+/// Whether there is nothing more to wait for.
+fn is_settled(stage: &str, follow: bool) -> bool {
+    match stage {
+        "Pending" | "Acting" => false,
+        "AwaitingApproval" | "Removing" => !follow,
+        _ => true,
+    }
+}
+
+fn words(stage: &str) -> &'static str {
+    match stage {
+        "Pending" => "waiting for a worker",
+        "AwaitingApproval" => "waiting for approval",
+        "Removing" => "waiting for its date",
+        _ => "doing it",
+    }
+}
+
+fn describe(state: &Value, stage: &str) {
+    let id = text(state, "id");
+    let account = &state["account"];
+    let label = account_label(account);
+    output::line(&format!("{id}  {stage}"));
+    output::line(format!("  account   {}  {label}", text(account, "id")).trim_end());
+    output::line(&format!("  wish      {}", terms(state)));
+    output::line(&format!("  asked by  {}", text(state, "requestedBy")));
+    for (member, title) in [
+        ("reason", "reason"),
+        ("until", "until"),
+        ("removalAt", "removal"),
+    ] {
+        let said = text(state, member);
+        if !said.is_empty() {
+            output::line(&format!("  {title:<8}  {said}"));
+        }
+    }
+    if let Some(reads) = state["readsLeft"].as_u64() {
+        output::line(&format!("  reads     {reads} left"));
+    }
+    status::describe_decision(&state["approval"]["decision"]);
+    match (stage, kind(state)) {
+        ("AwaitingApproval", _) => output::note(&format!(
+            "Somebody else has to agree until {}: countersign approve {id}",
+            text(&state["approval"], "deadline")
+        )),
+        ("Granted", "read") => output::note(&format!("Next: countersign token {id}")),
+        ("Granted", _) => output::note(&format!("Next: countersign export {id} --output FILE")),
+        ("Removing", _) => output::note(&format!(
+            "It is out of use, and destroyed then unless somebody stops it: countersign cancel {id}"
+        )),
+        ("Done", "transfer") => output::note(&format!(
+            "Next: countersign export {id} --output FILE here, countersign receive FILE there"
+        )),
+        _ => {}
+    }
+}
+
+/// What is asked for, in a few words.
+fn terms(state: &Value) -> String {
+    let time = span(state["seconds"].as_u64().unwrap_or_default());
+    match kind(state) {
+        "read" => format!("read {} codes within {time}", state["reads"]),
+        "export" => format!("export it within {time}"),
+        "transfer" => format!("transfer it to {}", text(state, "to")),
+        "delete" => format!("delete it after {time}"),
+        _ => text(state, "kind"),
+    }
+}
+
+/// A length of time in the largest unit that it is a whole number of.
+fn span(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let whole = units
+        .into_iter()
+        .find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit));
+    match whole {
+        Some((unit, name)) => format!("{}{name}", seconds / unit),
+        None => format!("{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_whole_seconds_both_ways() {
+        for (text, read) in [("15m", 900), ("7d", 604_800), ("1h30m", 5_400)] {
+            assert_eq!(seconds("for", Some(text.to_owned())).unwrap(), Some(read));
+        }
+        assert_eq!(seconds("for", None).unwrap(), None);
+        for text in ["250ms", "1500ms", "0s", "soon"] {
+            let wrong = seconds("after", Some(text.to_owned())).unwrap_err();
+            assert_eq!(wrong.exit, Exit::Usage);
+            assert!(wrong.message.unwrap().contains("--after"), "{text}");
+        }
+        for (seconds, text) in [(0, "0s"), (900, "15m"), (604_800, "7d"), (5_401, "5401s")] {
+            assert_eq!(span(seconds), text);
+        }
+    }
+}
