@@ -17,7 +17,10 @@ use countersign_enrollment::ids::{CallerId, EnrollmentId, uuid_of};
 use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
 use countersign_enrollment::sealed::{ImageBytes, OtpauthText, SealKey, Sealed};
 use data_encoding::HEXLOWER;
-use durabletask::{Client, ClientError, IdReuse, InstanceState, Payloads, Recursive, StartRequest};
+use durabletask::{
+    Client, ClientError, IdReuse, InstanceState, Payloads, Recursive, StartRequest, Status,
+};
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -120,6 +123,26 @@ trait Seen: Sized {
     fn requested_by(&self) -> &str;
     /// The keyed hash of what was asked for.
     fn fingerprint(&self) -> &str;
+}
+
+/// How far an instance says that it is.
+enum Said<P, O> {
+    /// It has said nothing yet, or nothing that this release understands.
+    Nothing,
+    Progress(P),
+    Outcome(O),
+    /// Also with an outcome that this release does not understand: that is no success.
+    Failed,
+    Terminated,
+}
+
+fn said<P: DeserializeOwned, O: DeserializeOwned>(state: &InstanceState) -> Said<P, O> {
+    match state.status {
+        Status::Completed => state.output().map_or(Said::Failed, Said::Outcome),
+        Status::Failed => Said::Failed,
+        Status::Terminated | Status::Canceled => Said::Terminated,
+        _ => state.custom_status().map_or(Said::Nothing, Said::Progress),
+    }
 }
 
 /// What can be followed from stage to stage.
@@ -432,7 +455,7 @@ impl Enrollments {
         if snapshot.requested_by == caller {
             return Err(EnrollmentError::SelfApproval);
         }
-        if snapshot.has_agreed(caller) {
+        if approved && snapshot.has_agreed(caller) {
             return Err(EnrollmentError::AlreadyDecided);
         }
         let now = self.clock.now();
@@ -448,25 +471,27 @@ impl Enrollments {
             .await
             .map_err(hub)?;
         tracing::info!(instance_id = %id, approved, "decision sent");
-        self.until_seen(snapshot, caller).await
+        // Waits a moment until it has arrived, so that whoever comes next finds it.
+        self.until(snapshot, DECISION_SEEN, |latest: &Snapshot| {
+            latest.stage != Stage::AwaitingApproval || (approved && latest.has_agreed(caller))
+        })
+        .await
     }
 
-    /// Waits a moment until a decision has arrived, so that whoever comes next finds it.
-    async fn until_seen(
+    /// Looks at something until it is as wanted, or `time` is over.
+    async fn until<S: Staged>(
         &self,
-        snapshot: Snapshot,
-        caller: &str,
-    ) -> Result<Snapshot, EnrollmentError> {
-        let until = Instant::now() + DECISION_SEEN;
-        let mut latest = snapshot;
+        seen: S,
+        time: Duration,
+        wanted: impl Fn(&S) -> bool,
+    ) -> Result<S, EnrollmentError> {
+        let until = Instant::now() + time;
+        let mut latest = seen;
         let mut pause = FIRST_LOOK;
-        while latest.stage == Stage::AwaitingApproval
-            && !latest.has_agreed(caller)
-            && Instant::now() < until
-        {
+        while !wanted(&latest) && Instant::now() < until {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(SLOWEST_LOOK);
-            latest = self.get(&latest.id, None).await?;
+            latest = self.look(latest.id(), None).await?;
         }
         Ok(latest)
     }

@@ -74,7 +74,7 @@ pub(crate) trait Question {
     /// Who asked. They cannot approve it.
     fn requested_by(&self) -> &CallerId;
 
-    /// Whether it can be taken back: by who asked, and by somebody who agreed before.
+    /// Whether who asked can take it back by refusing it.
     fn can_be_taken_back(&self) -> bool;
 
     /// The status to show while it waits.
@@ -96,9 +96,9 @@ pub(crate) trait Question {
 /// told and reminded, if that is asked for.
 ///
 /// An event that cannot be read, that nobody vouches for, that carries the requester's
-/// own consent or that of somebody in none of the groups that are asked, or that comes
-/// from somebody who has agreed already counts for nothing: anybody who can reach the
-/// task hub could have raised it. It stays in the history.
+/// own consent, that of somebody in none of the groups that are asked or a second one of
+/// somebody who has agreed already counts for nothing: anybody who can reach the task hub
+/// could have raised it. It stays in the history. Whoever has agreed can still refuse.
 pub(crate) async fn await_decision(
     ctx: &OrchestrationContext,
     question: &impl Question,
@@ -220,7 +220,7 @@ pub(crate) async fn counted(
     let takes_back = !decision.approved && question.can_be_taken_back();
     if decision.by == *question.requested_by() && !takes_back {
         tracing::warn!("ignored a decision by the requester");
-    } else if agreed.iter().any(|earlier| earlier.by == decision.by) && !takes_back {
+    } else if decision.approved && agreed.iter().any(|earlier| earlier.by == decision.by) {
         tracing::warn!("ignored a second decision by the same approver");
     } else if decision.approved && !is_asked(terms, decision) {
         tracing::warn!("ignored the consent of somebody who is in none of the groups");

@@ -14,13 +14,12 @@ use countersign_enrollment::ids::{CallerId, EnrollmentId, RequestId};
 use countersign_enrollment::sealed::{OtpauthText, Sealed};
 use durabletask::{InstanceState, Status};
 use serde::Serialize;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::list::{Listed, Page};
 use super::{
-    Cursor, DECISION_SEEN, Decider, EnrollmentError, Enrollments, FIRST_LOOK, SLOWEST_LOOK, Seen,
-    Staged, hub, internal,
+    Cursor, DECISION_SEEN, Decider, EnrollmentError, Enrollments, Said, Seen, Staged, hub,
+    internal, said,
 };
 use crate::telemetry;
 
@@ -292,19 +291,12 @@ impl Seen for RequestSnapshot {
             last_updated_at: state.last_updated_at.unwrap_or(created_at),
             ..Self::just_started(&id, &request, created_at)
         };
-        match state.status {
-            Status::Completed => match state.output() {
-                Ok(outcome) => snapshot.apply_outcome(outcome),
-                // An output that this release does not understand is no success.
-                Err(_) => snapshot.stage = RequestStage::Failed,
-            },
-            Status::Failed => snapshot.stage = RequestStage::Failed,
-            Status::Terminated | Status::Canceled => snapshot.stage = RequestStage::Terminated,
-            _ => {
-                if let Ok(progress) = state.custom_status() {
-                    snapshot.apply_progress(progress);
-                }
-            }
+        match said(state) {
+            Said::Nothing => {}
+            Said::Progress(progress) => snapshot.apply_progress(progress),
+            Said::Outcome(outcome) => snapshot.apply_outcome(outcome),
+            Said::Failed => snapshot.stage = RequestStage::Failed,
+            Said::Terminated => snapshot.stage = RequestStage::Terminated,
         }
         Some(snapshot)
     }
@@ -466,10 +458,11 @@ impl Enrollments {
         tracing::info!(instance_id = %id, approved, "decision sent");
         let since = snapshot.stage;
         // Waits a moment until it has arrived, so that whoever comes next finds it.
-        self.request_until(snapshot, DECISION_SEEN, |latest| {
+        self.until(snapshot, DECISION_SEEN, |latest: &RequestSnapshot| {
             latest.stage != since || (approved && latest.has_agreed(caller))
         })
         .await
+        .map_err(unknown)
     }
 
     /// Takes one use of what a request has granted to `caller`; when this returns, it is
@@ -492,10 +485,11 @@ impl Enrollments {
             .map_err(hub)
             .map_err(unknown)?;
         let latest = self
-            .request_until(snapshot, CLAIM_SEEN, |latest| {
+            .until(snapshot, CLAIM_SEEN, |latest: &RequestSnapshot| {
                 latest.claims.contains(&claim.id) || latest.has_ended()
             })
-            .await?;
+            .await
+            .map_err(unknown)?;
         if latest.claims.contains(&claim.id) {
             Ok(latest)
         } else {
@@ -512,24 +506,6 @@ impl Enrollments {
         let found = self.decisions.fingerprint(account);
         let approved = request.asked.as_ref().map(|asked| &asked.fingerprint);
         found.is_ok_and(|found| Some(&found) == approved)
-    }
-
-    /// Looks at a request until it is as wanted, or `time` is over.
-    async fn request_until(
-        &self,
-        snapshot: RequestSnapshot,
-        time: Duration,
-        wanted: impl Fn(&RequestSnapshot) -> bool,
-    ) -> Result<RequestSnapshot, EnrollmentError> {
-        let until = Instant::now() + time;
-        let mut latest = snapshot;
-        let mut pause = FIRST_LOOK;
-        while !wanted(&latest) && Instant::now() < until {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(SLOWEST_LOOK);
-            latest = self.get_request(&latest.id, None).await?;
-        }
-        Ok(latest)
     }
 }
 

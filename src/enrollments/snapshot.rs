@@ -13,7 +13,7 @@ use durabletask::{InstanceState, Status};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Seen, Staged};
+use super::{Said, Seen, Staged, said};
 
 /// How far an enrollment is, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -229,19 +229,12 @@ impl Seen for Snapshot {
             last_updated_at: state.last_updated_at.unwrap_or(created_at),
             ..Self::just_started(&id, &request, created_at)
         };
-        match state.status {
-            Status::Completed => match state.output() {
-                Ok(outcome) => snapshot.apply_outcome(outcome),
-                // An output that this release does not understand is no success.
-                Err(_) => snapshot.stage = Stage::Failed,
-            },
-            Status::Failed => snapshot.stage = Stage::Failed,
-            Status::Terminated | Status::Canceled => snapshot.stage = Stage::Terminated,
-            _ => {
-                if let Ok(progress) = state.custom_status() {
-                    snapshot.apply_progress(progress);
-                }
-            }
+        match said(state) {
+            Said::Nothing => {}
+            Said::Progress(progress) => snapshot.apply_progress(progress),
+            Said::Outcome(outcome) => snapshot.apply_outcome(outcome),
+            Said::Failed => snapshot.stage = Stage::Failed,
+            Said::Terminated => snapshot.stage = Stage::Terminated,
         }
         Some(snapshot)
     }

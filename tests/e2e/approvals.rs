@@ -105,4 +105,14 @@ async fn several_have_to_agree_and_one_refusal_is_enough() {
     let ended = admin.ended(&id).await;
     assert_eq!(ended.body["stage"], "Rejected", "{ended:?}");
     assert_eq!(ended.body["approval"]["decision"]["by"], "second");
+
+    // Whoever has agreed can think better of it for as long as others are asked.
+    let id = admin.enroll(SEED_URI, true).await;
+    first.until_stage(&id, "AwaitingApproval").await;
+    first.decide(&id, true, "").await;
+    let refused = first.decide(&id, false, "not any more").await;
+    assert_eq!(refused.status, 202, "{refused:?}");
+    let ended = admin.ended(&id).await;
+    assert_eq!(ended.body["stage"], "Rejected", "{ended:?}");
+    assert_eq!(ended.body["approval"]["decision"]["by"], "first");
 }
