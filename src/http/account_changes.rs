@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use countersign_activities::vault::{Change, VaultError};
@@ -21,6 +21,7 @@ use super::codes::Code;
 use super::enrollments::no_store;
 use super::error::ApiError;
 use super::observe;
+use super::path::Path;
 use super::views::AccountView;
 use crate::audit::Action;
 use crate::tokens::{TokenError, from_vault};

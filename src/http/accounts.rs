@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, RawQuery, State};
+use axum::extract::{Query, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
@@ -23,12 +23,15 @@ use super::body::{JsonUpload, UploadBody, UploadForm};
 use super::codes::Code;
 use super::enrollments::{
     IdempotencyKey, START, StartQuery, accepted_response, limit, no_store, parameters,
+    unless_stopped,
 };
 use super::error::ApiError;
 use super::observe::{self, Exception};
+use super::path::Path;
 use super::views::{
     AccountPage, AccountView, Batch, BatchItem, CreatedView, StartedView, TokenView,
 };
+use crate::access::Role;
 use crate::audit::Outcome;
 use crate::enrollments::{NewEnrollment, Stage};
 use crate::telemetry;
@@ -111,10 +114,8 @@ pub(super) async fn create(
     if started.approval_required && !started.stage.has_ended() {
         return Ok(accepted_response(&started));
     }
-    let snapshot = tokio::select! {
-        settled = door.enrollments.settle(started.clone(), PATIENCE) => settled?,
-        () = door.stop.cancelled() => started,
-    };
+    let settling = door.enrollments.settle(started.clone(), PATIENCE);
+    let snapshot = unless_stopped(&door, started, settling).await?;
     match (snapshot.stage, &snapshot.preview, snapshot.problem.clone()) {
         (Stage::Enrolled, Some(preview), _) => {
             let body = CreatedView::new(&snapshot.id, preview, snapshot.proof_required);
@@ -288,7 +289,8 @@ pub(super) fn take_read(
 
 /// Shows an account
 ///
-/// What it is called and how its codes are made; never its secret.
+/// What it is called and how its codes are made; never its secret. One that was removed is seen by
+/// administrators alone, who can restore it.
 #[utoipa::path(
     get, path = "/api/accounts/{id}", tag = "accounts", operation_id = "getAccount",
     params(AccountPath),
@@ -303,11 +305,11 @@ pub(super) async fn get(
     caller: Caller<Read>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let record = door
-        .vault
-        .describe(&readable(&door, &caller, &id)?)
-        .await
-        .map_err(from_vault)?;
+    let id = readable(&door, &caller, &id)?;
+    let record = door.vault.describe(&id).await.map_err(from_vault)?;
+    if record.deleted_at.is_some() && !caller.roles().contains(Role::Admin) {
+        return Err(ApiError::AccountUnknown);
+    }
     account_response(&door, &record)
 }
 

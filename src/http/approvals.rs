@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use countersign_enrollment::decision::MAX_COMMENT_CHARS;
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use super::codes::Code;
 use super::enrollments::{EnrollmentPath, accepted_response, enrollment_id};
 use super::error::ApiError;
 use super::observe;
+use super::path::Path;
 use super::views::StartedView;
 use crate::audit::Action;
 
@@ -67,7 +68,7 @@ pub(super) fn short_text(
 
 /// Approves or rejects an enrollment
 ///
-/// Nobody decides on their own. A decision counts once.
+/// Nobody decides on what they asked for, and nobody agrees twice; one refusal is enough.
 #[utoipa::path(
     post, path = "/api/enrollments/{id}/approval", tag = "enrollments", operation_id = "decide",
     params(EnrollmentPath),

@@ -72,15 +72,16 @@ permission!(
 );
 permission!(
     /// Anything that every known caller may do.
-    Known, [Enroller, Approver, Reader, Admin], "any"
+    Known, [Enroller, Approver, Reader, Admin], "enroller, approver, reader or admin"
 );
 
 /// A caller that may do `P`. Being one is the only proof of it that handlers get,
 /// and taking one from a request is the only way to make it.
 pub(crate) struct Caller<P> {
     identity: Arc<Identity>,
-    /// Counts among the caller's requests while this is there.
-    _slot: Slot,
+    /// Counts among the caller's requests while this is there; none if the request is a
+    /// part of one that counts.
+    slot: Option<Slot>,
     permission: PhantomData<fn() -> P>,
 }
 
@@ -117,12 +118,22 @@ impl<P> Caller<P> {
         &self.identity
     }
 
+    /// What counts among the caller's requests for as long as it is there.
+    pub(super) fn into_slot(self) -> Option<Slot> {
+        self.slot
+    }
+
     /// Whose enrollments the caller sees: its own only, unless it decides on others'.
     pub(crate) fn sees_only(&self) -> Option<&str> {
         let sees_all = self.roles().any_of(&[Role::Approver, Role::Admin]);
         (!sees_all).then_some(self.id())
     }
 }
+
+/// Tells of a request, as an extension of it, that the server makes it of itself for one of
+/// the same caller's that counts already.
+#[derive(Clone, Copy)]
+pub(super) struct PartOfCounted;
 
 impl<P: Permission> FromRequestParts<Arc<FrontDoor>> for Caller<P> {
     type Rejection = ApiError;
@@ -136,13 +147,16 @@ impl<P: Permission> FromRequestParts<Arc<FrontDoor>> for Caller<P> {
             .ok_or(ApiError::Unauthenticated)?;
         tracing::Span::current().record("caller", identity.id.as_str());
         observe::note(|facts| facts.caller = Some(identity.id.clone()));
-        let slot = door.surroundings.guard.admit(&identity.id)?;
+        let slot = match parts.extensions.get::<PartOfCounted>() {
+            Some(PartOfCounted) => None,
+            None => Some(door.surroundings.guard.admit(&identity.id)?),
+        };
         if !identity.roles.any_of(P::ROLES) {
             return Err(ApiError::Forbidden { needs: P::NEEDS });
         }
         Ok(Self {
             identity,
-            _slot: slot,
+            slot,
             permission: PhantomData,
         })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Multipart, Request};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -17,6 +17,67 @@ use crate::intake::{ImportUpload, MAX_BODY, Upload};
 
 /// How deep a multipart form is searched for the field that counts.
 const MAX_FIELDS: usize = 16;
+
+/// What the body of a request has to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Expected {
+    /// A small JSON document.
+    Json,
+    /// A URI or a picture to enroll.
+    Upload,
+    /// Files to import.
+    Files,
+}
+
+impl Expected {
+    /// The most bytes.
+    pub(super) const fn most(self) -> usize {
+        match self {
+            Self::Json => MAX_JSON,
+            Self::Upload | Self::Files => MAX_BODY,
+        }
+    }
+
+    /// What to send, for whoever has sent nothing.
+    pub(super) const fn what(self) -> &'static str {
+        match self {
+            Self::Json => "Send a JSON document; /docs tells its members.",
+            Self::Upload => {
+                "Send JSON {\"uri\": \"otpauth://...\"}, or a picture as the body or as the form \
+                 field `image`."
+            }
+            Self::Files => "Send a file as the body, or files as the form fields `file`.",
+        }
+    }
+
+    /// Which types it may have.
+    pub(super) const fn types(self) -> &'static str {
+        match self {
+            Self::Json => "Send application/json.",
+            Self::Upload => {
+                "Send application/json, an image/* type, application/octet-stream or \
+                 multipart/form-data."
+            }
+            Self::Files => "Send a file with a type of its own, or multipart/form-data.",
+        }
+    }
+
+    /// How much is too much, and what to do instead.
+    pub(super) fn bound(self) -> String {
+        let kib = self.most() / 1024;
+        match self {
+            Self::Json => format!("A body has at most {kib} KiB here."),
+            Self::Upload => format!(
+                "A body has at most {} MiB. Crop the picture to the code, or save it smaller.",
+                kib / 1024
+            ),
+            Self::Files => format!(
+                "Files have at most {} MiB together. Import them one after the other.",
+                kib / 1024
+            ),
+        }
+    }
+}
 
 /// An upload in a request's body: JSON `{uri}` or `{image}`, a picture, or a form
 /// with one of the fields `image`, `file` and `uri`.
@@ -94,17 +155,17 @@ impl FromRequest<Arc<FrontDoor>> for UploadBody {
         let kind = media_type(&request);
         let upload = match kind.as_deref() {
             Some("multipart/form-data") => from_form(request, door).await?,
-            Some("application/json") => from_json(&read(request, MAX_BODY).await?)?,
+            Some("application/json") => from_json(&read(request, Expected::Upload).await?)?,
             // curl --data says this unless told otherwise.
             Some("application/x-www-form-urlencoded") => {
-                return Err(ApiError::UnsupportedMediaType);
+                return Err(ApiError::UnsupportedMediaType(Expected::Upload));
             }
             Some(kind) if kind.starts_with("image/") || kind == "application/octet-stream" => {
-                Upload::image(&read(request, MAX_BODY).await?)
+                Upload::image(&read(request, Expected::Upload).await?)
             }
-            Some("text/plain") => from_text(&read(request, MAX_BODY).await?)?,
+            Some("text/plain") => from_text(&read(request, Expected::Upload).await?)?,
             None => {
-                let bytes = read(request, MAX_BODY).await?;
+                let bytes = read(request, Expected::Upload).await?;
                 match bytes.first() {
                     Some(b'{') => from_json(&bytes)?,
                     _ => Upload::image(&bytes),
@@ -112,8 +173,8 @@ impl FromRequest<Arc<FrontDoor>> for UploadBody {
             }
             Some(_) => {
                 // An empty body of any type is told so: that is the likelier mistake.
-                read(request, MAX_BODY).await?;
-                return Err(ApiError::UnsupportedMediaType);
+                read(request, Expected::Upload).await?;
+                return Err(ApiError::UnsupportedMediaType(Expected::Upload));
             }
         };
         Ok(Self(upload))
@@ -128,11 +189,11 @@ impl FromRequest<Arc<FrontDoor>> for ImportBody {
             Some("multipart/form-data") => files_from_form(request, door).await?,
             // curl --data says this unless told otherwise.
             Some("application/x-www-form-urlencoded") => {
-                return Err(ApiError::UnsupportedMediaType);
+                return Err(ApiError::UnsupportedMediaType(Expected::Files));
             }
             // What a file is shows its content.
             _ => ImportUpload {
-                files: vec![read(request, MAX_BODY).await?],
+                files: vec![read(request, Expected::Files).await?],
                 password: None,
             },
         };
@@ -146,33 +207,43 @@ impl<T: DeserializeOwned> FromRequest<Arc<FrontDoor>> for JsonBody<T> {
     async fn from_request(request: Request, _: &Arc<FrontDoor>) -> Result<Self, ApiError> {
         match media_type(&request).as_deref() {
             None | Some("application/json") => {}
-            Some(_) => return Err(ApiError::UnsupportedMediaType),
+            Some(_) => return Err(ApiError::UnsupportedMediaType(Expected::Json)),
         }
-        let bytes = read(request, MAX_JSON).await?;
+        let bytes = read(request, Expected::Json).await?;
         parse(&bytes).map(Self)
     }
 }
 
 fn media_type(request: &Request) -> Option<String> {
-    let value = request.headers().get(header::CONTENT_TYPE)?;
+    type_of(request.headers())
+}
+
+/// Whether a body is said to be JSON, a problem included.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    type_of(headers)
+        .is_some_and(|kind| kind == "application/json" || kind == "application/problem+json")
+}
+
+fn type_of(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?;
     let text = value.to_str().ok()?;
     let kind = text.split(';').next().unwrap_or(text).trim();
     Some(kind.to_ascii_lowercase())
 }
 
 /// The whole body, refused before it is read if its length is known to be too much.
-async fn read(request: Request, limit: usize) -> Result<Zeroizing<Vec<u8>>, ApiError> {
-    refuse_too_long(&request, limit)?;
-    let limited = axum::body::to_bytes(request.into_body(), limit).await;
+async fn read(request: Request, expected: Expected) -> Result<Zeroizing<Vec<u8>>, ApiError> {
+    refuse_too_long(&request, expected)?;
+    let limited = axum::body::to_bytes(request.into_body(), expected.most()).await;
     let bytes: Bytes = limited.map_err(|error| {
         if is_length_limit(&error) {
-            ApiError::BodyTooLarge
+            ApiError::BodyTooLarge(expected)
         } else {
             ApiError::UnreadableBody
         }
     })?;
     if bytes.is_empty() {
-        return Err(ApiError::EmptyBody);
+        return Err(ApiError::EmptyBody(expected));
     }
     Ok(wiped(bytes))
 }
@@ -186,14 +257,14 @@ fn wiped(bytes: Bytes) -> Zeroizing<Vec<u8>> {
     copy
 }
 
-fn refuse_too_long(request: &Request, limit: usize) -> Result<(), ApiError> {
+fn refuse_too_long(request: &Request, expected: Expected) -> Result<(), ApiError> {
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.parse::<u64>().ok());
     match announced {
-        Some(length) if length > limit as u64 => Err(ApiError::BodyTooLarge),
+        Some(length) if length > expected.most() as u64 => Err(ApiError::BodyTooLarge(expected)),
         _ => Ok(()),
     }
 }
@@ -212,12 +283,11 @@ fn is_length_limit(error: &axum::Error) -> bool {
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(bytes).map_err(|error| {
         use serde_json::error::Category;
-        // The error's own text can quote the body, which may hold a secret.
         let what = match error.classify() {
-            Category::Syntax => "It is not valid JSON",
-            Category::Eof => "It ends too early",
-            Category::Data => "A member is missing, unknown or of the wrong type",
-            Category::Io => "It could not be read",
+            Category::Syntax => "It is not valid JSON".to_owned(),
+            Category::Eof => "It ends too early".to_owned(),
+            Category::Data => unfit(&error.to_string()),
+            Category::Io => "It could not be read".to_owned(),
         };
         ApiError::InvalidJson {
             detail: format!(
@@ -227,6 +297,25 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
             ),
         }
     })
+}
+
+/// What of an error about a member can be told. Its text can quote the body, which may
+/// hold a secret; what was expected comes last in it and from the server alone.
+fn unfit(error: &str) -> String {
+    let text = error
+        .rsplit_once(" at line ")
+        .map_or(error, |(text, _)| text);
+    let missing = text.strip_prefix("missing field ");
+    match (missing, text.rsplit_once(", expected ")) {
+        (Some(name), _) => format!("The member {name} is missing"),
+        (None, Some((what, expected))) if what.starts_with("unknown field ") => {
+            format!("There is a member that is not taken here; it may be {expected}")
+        }
+        (None, Some((_, expected))) => {
+            format!("A member has a value that is not taken; it has to be {expected}")
+        }
+        (None, None) => "A member is missing, unknown or of the wrong type".to_owned(),
+    }
 }
 
 fn from_json(bytes: &[u8]) -> Result<Upload, ApiError> {
@@ -266,23 +355,31 @@ fn base64(text: &str) -> Result<Zeroizing<Vec<u8>>, ApiError> {
 }
 
 /// A form within the limit of a body.
-async fn open_form(request: Request, door: &Arc<FrontDoor>) -> Result<Multipart, ApiError> {
-    refuse_too_long(&request, MAX_BODY)?;
+async fn open_form(
+    request: Request,
+    door: &Arc<FrontDoor>,
+    expected: Expected,
+) -> Result<Multipart, ApiError> {
+    refuse_too_long(&request, expected)?;
     // axum's default limit is smaller than ours; its own extension raises it.
     let (parts, body) = request.into_parts();
-    let body = Body::new(http_body_util::Limited::new(body, MAX_BODY));
+    let body = Body::new(http_body_util::Limited::new(body, expected.most()));
     let mut request = Request::from_parts(parts, body);
-    axum::extract::DefaultBodyLimit::max(MAX_BODY).apply(&mut request);
+    axum::extract::DefaultBodyLimit::max(expected.most()).apply(&mut request);
     Multipart::from_request(request, door)
         .await
         .map_err(|_| ApiError::UnreadableBody)
 }
 
-fn unreadable(error: axum::extract::multipart::MultipartError) -> ApiError {
-    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        ApiError::BodyTooLarge
-    } else {
-        ApiError::UnreadableBody
+fn unreadable(
+    expected: Expected,
+) -> impl Fn(axum::extract::multipart::MultipartError) -> ApiError + Copy {
+    move |error| {
+        if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            ApiError::BodyTooLarge(expected)
+        } else {
+            ApiError::UnreadableBody
+        }
     }
 }
 
@@ -290,7 +387,8 @@ async fn files_from_form(
     request: Request,
     door: &Arc<FrontDoor>,
 ) -> Result<ImportUpload, ApiError> {
-    let mut form = open_form(request, door).await?;
+    let unreadable = unreadable(Expected::Files);
+    let mut form = open_form(request, door, Expected::Files).await?;
     let mut upload = ImportUpload::default();
     for _ in 0..MAX_FIELDS {
         let Some(field) = form.next_field().await.map_err(unreadable)? else {
@@ -312,13 +410,14 @@ async fn files_from_form(
         }
     }
     if upload.files.is_empty() {
-        return Err(ApiError::EmptyBody);
+        return Err(ApiError::EmptyBody(Expected::Files));
     }
     Ok(upload)
 }
 
 async fn from_form(request: Request, door: &Arc<FrontDoor>) -> Result<Upload, ApiError> {
-    let mut form = open_form(request, door).await?;
+    let unreadable = unreadable(Expected::Upload);
+    let mut form = open_form(request, door, Expected::Upload).await?;
     for _ in 0..MAX_FIELDS {
         let Some(field) = form.next_field().await.map_err(unreadable)? else {
             break;
@@ -342,7 +441,7 @@ async fn from_form(request: Request, door: &Arc<FrontDoor>) -> Result<Upload, Ap
             _ => {}
         }
     }
-    Err(ApiError::EmptyBody)
+    Err(ApiError::EmptyBody(Expected::Upload))
 }
 
 #[cfg(test)]
@@ -372,5 +471,47 @@ mod tests {
             panic!("accepted");
         };
         assert!(!detail.contains("JBSW"), "{detail}");
+    }
+
+    #[test]
+    fn what_a_member_has_to_be_is_told_and_never_what_it_is() {
+        let table = [
+            (r#"{}"#, "The member `token` is missing"),
+            (
+                r#"{"token": "1", "JBSWY3DP, expected x": 1}"#,
+                "There is a member that is not taken here; it may be `token` or `kind`",
+            ),
+            (
+                r#"{"token": ["JBSWY3DP"], "kind": "first"}"#,
+                "A member has a value that is not taken; it has to be a string",
+            ),
+            (
+                r#"{"token": "1", "kind": "JBSWY3DP, expected JBSWY3DP"}"#,
+                "A member has a value that is not taken; it has to be `first` or `second`",
+            ),
+        ];
+        for (body, told) in table {
+            let error = parse::<Sample>(body.as_bytes()).err();
+            let Some(ApiError::InvalidJson { detail }) = error else {
+                panic!("accepted: {body}");
+            };
+            assert!(detail.starts_with(told), "{body}: {detail}");
+            assert!(!detail.contains("JBSW"), "{body}: {detail}");
+        }
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only whether it can be read is of interest")]
+    struct Sample {
+        token: String,
+        kind: Kind,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Kind {
+        First,
+        Second,
     }
 }

@@ -54,6 +54,7 @@ codes! {
     NoSuchPath: NOT_FOUND, "no-such-path", "No such path";
     AlreadyUsed: BAD_REQUEST, "code-used", "The code was used already";
     MethodNotAllowed: METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed";
+    NotAcceptable: NOT_ACCEPTABLE, "not-acceptable", "No answer of that kind";
     InvalidJson: BAD_REQUEST, "invalid-json", "The body is not the JSON that is expected here";
     EmptyBody: BAD_REQUEST, "empty-body", "The body is empty";
     UnreadableBody: BAD_REQUEST, "unreadable-body", "The body could not be read";
@@ -83,7 +84,7 @@ codes! {
     Internal: INTERNAL_SERVER_ERROR, "internal", "Something failed inside the server";
     EnrollmentUnknown: NOT_FOUND, "enrollment-unknown", "No such enrollment";
     IdempotencyKeyReused: UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The Idempotency-Key was used for something else";
-    SelfApprovalForbidden: FORBIDDEN, "self-approval-forbidden", "Nobody decides on their own enrollment";
+    SelfApprovalForbidden: FORBIDDEN, "self-approval-forbidden", "Nobody decides on what they asked for";
     ApproverGroupMissing: FORBIDDEN, "approver-group-missing", "Somebody else is asked";
     NotAwaitingApproval: CONFLICT, "not-awaiting-approval", "It does not wait for approval";
     AlreadyDecided: CONFLICT, "already-decided", "It is decided already";

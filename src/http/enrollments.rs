@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::extract::{FromRequestParts, Query, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -23,6 +23,7 @@ use super::auth::{Caller, Enroll, Follow, Permission as _};
 use super::body::{JsonUpload, UploadBody, UploadForm};
 use super::codes::Code;
 use super::error::ApiError;
+use super::path::Path;
 use super::views::{EnrollmentPage, EnrollmentView, StartedView, status_path};
 use crate::enrollments::{Cursor, EnrollmentError, ListQuery, NewEnrollment, Snapshot, Stage};
 use crate::telemetry;
@@ -252,13 +253,21 @@ pub(super) async fn status(
     }
     let since = since.unwrap_or(snapshot.stage);
     let following = door.enrollments.follow(snapshot.clone(), since, wait);
-    let latest = tokio::select! {
-        latest = following => latest?,
-        // A server that stops answers with what it knows instead of making its
-        // shutdown wait for the poll.
-        () = door.stop.cancelled() => snapshot,
-    };
+    let latest = unless_stopped(&door, snapshot, following).await?;
     Ok(status_response(&latest))
+}
+
+/// What comes of following something, or, when the server stops, what is known of it
+/// already: its shutdown does not wait for polls.
+pub(super) async fn unless_stopped<S>(
+    door: &FrontDoor,
+    known: S,
+    following: impl Future<Output = Result<S, EnrollmentError>>,
+) -> Result<S, EnrollmentError> {
+    tokio::select! {
+        latest = following => latest,
+        () = door.stop.cancelled() => Ok(known),
+    }
 }
 
 /// Whether a caller wants a stream of events instead of one answer.
@@ -499,8 +508,13 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let value = parts.headers.get(IDEMPOTENCY_KEY);
-        value.map(idempotency_key).transpose().map(Self)
+        let mut values = parts.headers.get_all(IDEMPOTENCY_KEY).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Ok(Self(None)),
+            (Some(value), None) => idempotency_key(value).map(|key| Self(Some(key))),
+            // Which of them would count is anybody's guess.
+            (Some(_), Some(_)) => Err(unusable_key()),
+        }
     }
 }
 
@@ -522,11 +536,7 @@ impl IntoParams for IdempotencyKey {
 }
 
 fn idempotency_key(value: &HeaderValue) -> Result<String, ApiError> {
-    let wrong = || ApiError::InvalidParameter {
-        name: "Idempotency-Key",
-        detail: "a text of 1 to 255 visible ASCII characters".to_owned(),
-    };
-    let text = value.to_str().map_err(|_| wrong())?.trim();
+    let text = value.to_str().map_err(|_| unusable_key())?.trim();
     let text = text
         .strip_prefix('"')
         .and_then(|t| t.strip_suffix('"'))
@@ -535,6 +545,13 @@ fn idempotency_key(value: &HeaderValue) -> Result<String, ApiError> {
     if fits {
         Ok(text.to_owned())
     } else {
-        Err(wrong())
+        Err(unusable_key())
+    }
+}
+
+fn unusable_key() -> ApiError {
+    ApiError::InvalidParameter {
+        name: "Idempotency-Key",
+        detail: "one text of 1 to 255 visible ASCII characters".to_owned(),
     }
 }

@@ -12,11 +12,12 @@ use serde::Serialize;
 use thiserror::Error;
 use utoipa::ToSchema;
 
+use super::body::Expected;
 use super::codes::Code;
 use super::observe::{self, Shape};
 use crate::access::{AuthError, IssuerError, KeyError, OidcError, TokenProblem};
 use crate::enrollments::{EnrollmentError, Stage};
-use crate::intake::{self, IntakeError};
+use crate::intake::IntakeError;
 use crate::tokens::TokenError;
 use crate::verify::VerifyError;
 
@@ -43,13 +44,15 @@ pub(crate) enum ApiError {
     #[error("invalid JSON")]
     InvalidJson { detail: String },
     #[error("empty body")]
-    EmptyBody,
+    EmptyBody(Expected),
     #[error("unreadable body")]
     UnreadableBody,
+    #[error("an answer of a kind that is not given")]
+    NotAcceptable,
     #[error("unsupported content type")]
-    UnsupportedMediaType,
+    UnsupportedMediaType(Expected),
     #[error("body too large")]
-    BodyTooLarge,
+    BodyTooLarge(Expected),
     #[error("invalid parameter {name}")]
     InvalidParameter { name: &'static str, detail: String },
     #[error("input refused: {}", .0.code())]
@@ -232,28 +235,20 @@ impl ApiError {
                 "This path exists, but not for this method; see the Allow header.",
             ),
             Self::InvalidJson { detail } => row(Code::InvalidJson, detail.as_str()),
-            Self::EmptyBody => row(
-                Code::EmptyBody,
-                "Send JSON {\"uri\": \"otpauth://...\"}, or a picture as the body or as the form \
-                 field `image`.",
-            ),
+            Self::EmptyBody(expected) => row(Code::EmptyBody, expected.what()),
             Self::UnreadableBody => row(
                 Code::UnreadableBody,
                 "The body ended early or is not the form that its Content-Type promises. Send it \
                  again.",
             ),
-            Self::UnsupportedMediaType => row(
-                Code::UnsupportedMediaType,
-                "Send application/json, an image/* type, application/octet-stream or \
-                 multipart/form-data.",
+            Self::NotAcceptable => row(
+                Code::NotAcceptable,
+                "Send `Accept: application/json, text/event-stream`.",
             ),
-            Self::BodyTooLarge => row(
-                Code::PayloadTooLarge,
-                format!(
-                    "A body has at most {} MiB. Crop the picture to the code, or save it smaller.",
-                    intake::MAX_BODY / (1024 * 1024)
-                ),
-            ),
+            Self::UnsupportedMediaType(expected) => {
+                row(Code::UnsupportedMediaType, expected.types())
+            }
+            Self::BodyTooLarge(expected) => row(Code::PayloadTooLarge, expected.bound()),
             Self::InvalidParameter { name, detail } => {
                 row(Code::InvalidParameter, format!("`{name}`: {detail}"))
             }
@@ -374,19 +369,19 @@ fn enrollment_row(error: &EnrollmentError) -> Row {
         ),
         EnrollmentError::SelfApproval => row(
             Code::SelfApprovalForbidden,
-            "You asked for this enrollment, so somebody else with the role approver has to decide.",
+            "You asked for this yourself, so somebody else with the role approver has to decide.",
         ),
         EnrollmentError::NotAwaiting => row(
             Code::NotAwaitingApproval,
-            "The enrollment has not come to its approval, or none was asked for.",
+            "It has not come to its approval, or none was asked for. See its status.",
         ),
         EnrollmentError::AlreadyDecided => row(
             Code::AlreadyDecided,
-            "Somebody decided on this enrollment before. See its status.",
+            "It was decided before, or you have agreed to it already. See its status.",
         ),
         EnrollmentError::ApprovalExpired => row(
             Code::ApprovalExpired,
-            "Nobody decided in time, so the enrollment ended. Enroll the account again.",
+            "Nobody decided in time, so it ended. Whoever asked for it can ask again.",
         ),
         EnrollmentError::AlreadyEnded => row(
             Code::AlreadyEnded,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
@@ -21,9 +21,10 @@ use super::body::{ImportBody, ImportForm};
 use super::codes::Code;
 use super::enrollments::{
     ApprovalParameter, IdempotencyKey, START, TERMINATE, approval_parameter, no_store, parameters,
-    wait_parameter,
+    unless_stopped, wait_parameter,
 };
 use super::error::ApiError;
+use super::path::Path;
 use super::views::{ProblemView, WarningView, moment};
 use crate::enrollments::{EnrollmentError, ImportSnapshot, NewImport};
 use crate::telemetry;
@@ -188,10 +189,7 @@ pub(super) async fn status(
         .get_import(&import_id(&id)?, caller.sees_only())
         .await?;
     let following = door.enrollments.follow_import(snapshot.clone(), wait);
-    let latest = tokio::select! {
-        latest = following => latest?,
-        () = door.stop.cancelled() => snapshot,
-    };
+    let latest = unless_stopped(&door, snapshot, following).await?;
     Ok(response(&latest))
 }
 

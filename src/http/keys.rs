@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
@@ -15,6 +15,7 @@ use super::body::JsonBody;
 use super::codes::Code;
 use super::enrollments::no_store;
 use super::error::ApiError;
+use super::path::Path;
 use super::views::{maybe_moment, moment};
 use super::{FrontDoor, observe};
 use crate::access::{Access, Group, KeyError, KeyRecord, NewKey, Role};

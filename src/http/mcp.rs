@@ -13,9 +13,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts as _, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use rmcp::model::Extensions;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -25,14 +25,14 @@ use tower::ServiceExt as _;
 
 use super::FrontDoor;
 use super::audited::reason_header;
-use super::auth::{self, Caller, Known};
+use super::auth::{self, Caller, Known, PartOfCounted};
+use super::body::{self, Expected};
 use super::error::ApiError;
+use super::limits::Slot;
 use super::observe;
 use crate::mcp::{Backend, Call, Fault, Reply, Tools};
 use crate::telemetry::spans;
 
-/// The longest message, in bytes: a tool's arguments are short.
-const MAX_MESSAGE: usize = 64 * 1024;
 /// The longest answer of the API that is read, in bytes.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
@@ -54,7 +54,7 @@ fn settings(stop: CancellationToken) -> StreamableHttpServerConfig {
     StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
-        .with_max_request_body_bytes(MAX_MESSAGE)
+        .with_max_request_body_bytes(Expected::Json.most())
         .with_cancellation_token(stop)
         // Who calls from where was checked by `admit`, which knows this server's name as
         // the caller sees it and that without credentials only this machine comes in.
@@ -77,10 +77,54 @@ async fn admit(
     if !invited && !auth::from_own_page(&parts.headers, true) {
         return Err(ApiError::CrossSite);
     }
-    Caller::<Known>::from_request_parts(&mut parts, &door).await?;
-    let onward = Onward::take(&mut parts);
+    let caller = Caller::<Known>::from_request_parts(&mut parts, &door).await?;
+    let onward = Onward::take(&mut parts, caller.into_slot());
     parts.extensions.insert(onward);
-    Ok(next.run(Request::from_parts(parts, body)).await)
+    take_anything(&mut parts.headers);
+    let json = body::is_json(&parts.headers);
+    let response = next.run(Request::from_parts(parts, body)).await;
+    Ok(explained(response, json))
+}
+
+/// Whoever takes anything also takes the two kinds of answers that a client has to name.
+fn take_anything(headers: &mut HeaderMap) {
+    let anything = HeaderValue::from_static("*/*");
+    if headers
+        .get(header::ACCEPT)
+        .is_none_or(|accepted| accepted == anything)
+    {
+        let both = HeaderValue::from_static("application/json, text/event-stream");
+        headers.insert(header::ACCEPT, both);
+    }
+}
+
+/// A refusal of the protocol's library that is only words, as a problem like any other;
+/// `json` is whether the message said that it is JSON.
+fn explained(response: Response, json: bool) -> Response {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    if !is_error || body::is_json(response.headers()) {
+        return response;
+    }
+    let no_message = || ApiError::InvalidJson {
+        detail: "It is no message of the Model Context Protocol that is taken here.".to_owned(),
+    };
+    let error = match status {
+        StatusCode::METHOD_NOT_ALLOWED => ApiError::MethodNotAllowed,
+        StatusCode::NOT_ACCEPTABLE => ApiError::NotAcceptable,
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::BodyTooLarge(Expected::Json),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE if !json => {
+            ApiError::UnsupportedMediaType(Expected::Json)
+        }
+        status if status.is_client_error() => no_message(),
+        _ => ApiError::Internal("the library of the protocol failed".into()),
+    };
+    let mut explained = error.into_response();
+    if let Some(allowed) = response.headers().get(header::ALLOW) {
+        let headers = explained.headers_mut();
+        headers.insert(header::ALLOW, allowed.clone());
+    }
+    explained
 }
 
 /// What goes from a message to the requests that its tool makes.
@@ -88,12 +132,14 @@ async fn admit(
 struct Onward {
     headers: HeaderMap,
     peer: Option<ConnectInfo<SocketAddr>>,
+    /// The message counts among the caller's requests for as long as it is answered.
+    _slot: Option<Arc<Slot>>,
 }
 
 impl Onward {
     /// Takes credentials out of a message, so that whoever handles it further does not
     /// have them, and copies what tells where it came from.
-    fn take(parts: &mut Parts) -> Self {
+    fn take(parts: &mut Parts, slot: Option<Slot>) -> Self {
         let mut headers = HeaderMap::new();
         headers.extend(auth::key_in_query(parts));
         // A key may be in the query.
@@ -123,6 +169,7 @@ impl Onward {
         Self {
             headers,
             peer: peer.copied(),
+            _slot: slot.map(Arc::new),
         }
     }
 }
@@ -154,6 +201,7 @@ impl Backend for Inside {
         }
         let reason = call.reason.as_deref().and_then(reason_header);
         request.headers_mut().extend(reason);
+        request.extensions_mut().insert(PartOfCounted);
         if let Some(peer) = onward.peer {
             request.extensions_mut().insert(peer);
         }

@@ -21,6 +21,7 @@ mod limits;
 mod mcp;
 mod observe;
 mod openapi;
+mod path;
 mod proof;
 mod request_views;
 mod requests;

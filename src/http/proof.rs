@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use countersign_activities::vault::Change;
@@ -24,6 +24,7 @@ use super::codes::Code;
 use super::enrollments::no_store;
 use super::error::ApiError;
 use super::observe;
+use super::path::Path;
 use super::views::{AccountView, TokenView};
 use crate::access::Role;
 use crate::audit::Action;

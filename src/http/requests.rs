@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
@@ -20,9 +20,12 @@ use super::approvals::{DecisionBody, short_text};
 use super::auth::{Administer, Caller, Decide, Known, Permission as _, Read};
 use super::body::JsonBody;
 use super::codes::Code;
-use super::enrollments::{IdempotencyKey, limit, no_store, parameters, wait_parameter};
+use super::enrollments::{
+    IdempotencyKey, limit, no_store, parameters, unless_stopped, wait_parameter,
+};
 use super::error::ApiError;
 use super::observe;
+use super::path::Path;
 use super::request_views::{ExportView, RequestPage, RequestView};
 use super::views::TokenView;
 use crate::access::Role;
@@ -259,10 +262,7 @@ pub(super) async fn status(
         .get_request(&request_id(&id)?, caller.sees_only())
         .await?;
     let following = door.enrollments.follow_request(snapshot.clone(), wait);
-    let latest = tokio::select! {
-        latest = following => latest?,
-        () = door.stop.cancelled() => snapshot,
-    };
+    let latest = unless_stopped(&door, snapshot, following).await?;
     Ok(response(&latest))
 }
 
@@ -351,7 +351,7 @@ pub(super) async fn list(
 
 /// Approves or rejects a request
 ///
-/// Nobody decides on their own. A decision counts once.
+/// Nobody decides on what they asked for, and nobody agrees twice; one refusal is enough.
 #[utoipa::path(
     post, path = "/api/requests/{id}/approval", tag = "requests", operation_id = "decideRequest",
     params(RequestPath),

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,7 @@ use super::codes::Code as Problem;
 use super::enrollments::no_store;
 use super::error::ApiError;
 use super::observe;
+use super::path::Path;
 use crate::verify::Verdict;
 
 /// What Vault wraps around every answer. Nothing here is leased.

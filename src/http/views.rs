@@ -239,11 +239,23 @@ pub(super) enum AccountState {
     Active,
     /// Not before it is proved that the other service accepts them.
     Pending,
+    /// Not while it is removed; it can be restored until it is destroyed.
+    Removed,
 }
 
 impl AccountState {
-    pub(super) const fn of(pending: bool) -> Self {
-        if pending { Self::Pending } else { Self::Active }
+    const fn of(record: &AccountRecord) -> Self {
+        match record {
+            AccountRecord {
+                deleted_at: Some(_),
+                ..
+            } => Self::Removed,
+            AccountRecord {
+                pending_for: Some(_),
+                ..
+            } => Self::Pending,
+            _ => Self::Active,
+        }
     }
 }
 
@@ -256,7 +268,7 @@ impl AccountView {
             preview: record.preview.clone(),
             group: record.filing.group().map(str::to_owned),
             tags: record.filing.tags().to_vec(),
-            state: AccountState::of(record.pending_for.is_some()),
+            state: AccountState::of(record),
             pending_for: record.pending_for.clone(),
             created_at: record.created_at,
             read_approval,

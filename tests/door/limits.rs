@@ -188,6 +188,25 @@ async fn one_caller_who_asks_too_often_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn a_tool_that_an_agent_calls_counts_once() {
+    let server = limited(|limits| limits.rate_per_caller = NonZeroU32::new(1)).await;
+    let call = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": { "name": "list_accounts", "arguments": {} },
+    });
+    // Two requests at once are allowed; a tool makes one of its own for each message.
+    for _ in 0..2 {
+        let request = server.request(Method::POST, "/mcp").json(&call);
+        let request = request.header("accept", "application/json, text/event-stream");
+        let answer = request.bearer_auth(&server.admin).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let answer: Value = answer.json().await.unwrap();
+        assert_eq!(answer["result"]["isError"], false, "{answer}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn one_address_that_asks_too_often_learns_of_health_still() {
     let server = limited(|limits| limits.rate_per_address = NonZeroU32::new(1)).await;
     let asked = (0..50).map(|_| server.get("/api/accounts", "nobody"));

@@ -50,15 +50,17 @@ async fn an_account_is_renamed_removed_and_restored_by_administrators_only() {
 
     let removed = admin.delete(&path).await;
     assert_eq!(removed.status, StatusCode::NO_CONTENT);
-    for gone in [path.clone(), format!("{path}/token")] {
-        let answer = admin.get(&gone).await;
-        if gone == path {
-            // What is known of it stays known to administrators, so that it can be restored.
-            assert!(answer.status.is_success() || answer.status == StatusCode::NOT_FOUND);
-        } else {
-            answer.assert_problem(404, "account-unknown");
-        }
-    }
+    admin
+        .get(&format!("{path}/token"))
+        .await
+        .assert_problem(404, "account-unknown");
+    // What is known of it stays known to administrators, so that it can be restored.
+    let seen = admin.get(&path).await;
+    assert_eq!(seen.body["state"], "removed", "{seen:?}");
+    reader
+        .get(&path)
+        .await
+        .assert_problem(404, "account-unknown");
     patch(&json!({"accountName": "y"}))
         .await
         .assert_problem(404, "account-unknown");
@@ -67,6 +69,8 @@ async fn an_account_is_renamed_removed_and_restored_by_administrators_only() {
     let restored = admin.post(&format!("{path}/restore"), &json!({})).await;
     assert_eq!(restored.status, StatusCode::OK, "{restored:?}");
     assert_eq!(restored.body["accountName"], "deploy bot");
+    assert_eq!(restored.body["state"], "active");
+    assert_eq!(reader.get(&path).await.body["state"], "active");
     assert_eq!(
         admin.get(&format!("{path}/token")).await.status,
         StatusCode::OK

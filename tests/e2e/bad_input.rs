@@ -161,12 +161,40 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
         .await
         .assert_problem(415, "unsupported-media-type");
 
+    // What to send instead is told for what is wanted there.
+    let grants = async |kind: &str, body: Vec<u8>| {
+        let answer = admin.post_bytes("/api/grants", kind, body).await;
+        answer.body["detail"].as_str().unwrap().to_owned()
+    };
+    let detail = grants("text/csv", b"account,caller".to_vec()).await;
+    assert_eq!(detail, "Send application/json.");
+    let detail = grants("application/json", Vec::new()).await;
+    assert!(detail.contains("JSON document"), "{detail}");
+    let detail = grants("application/json", vec![b' '; 100_000]).await;
+    assert!(detail.contains("64 KiB"), "{detail}");
+    let detail = grants("application/json", br#"{"caller": "x"}"#.to_vec()).await;
+    assert!(detail.contains("`account` is missing"), "{detail}");
+    let detail = grants("application/json", br#"{"acount": "x"}"#.to_vec()).await;
+    assert!(detail.contains("may be one of `caller`"), "{detail}");
+
+    // One name for a request, not two.
+    let named_twice = admin
+        .request(Method::POST, "/api/enrollments")
+        .header("idempotency-key", "first")
+        .header("idempotency-key", "second")
+        .json(&json!({ "uri": SEED_URI }));
+    admin
+        .send(named_twice)
+        .await
+        .assert_problem(400, "invalid-parameter");
+
     // Ids, paths and methods.
     for id in [
         "totp-00000000-0000-4000-8000-000000000000",
         "nonsense",
         "..%2f..%2fetc%2fpasswd",
         "a%00b",
+        "not%fftext",
     ] {
         admin
             .get(&format!("/api/enrollments/{id}"))

@@ -236,18 +236,31 @@ async fn only_known_callers_and_no_other_sites_come_in() {
             .request(method, "/mcp")
             .header("accept", "text/event-stream");
         let answer = admin.send(request).await;
-        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{answer:?}");
+        assert_eq!(answer.headers["allow"], "POST", "{answer:?}");
+        answer.assert_problem(405, "method-not-allowed");
     }
-    let long = json!({ "jsonrpc": "2.0", "id": 1, "method": "x".repeat(100_000) });
-    let answer = admin
-        .send(
-            admin
-                .request(Method::POST, "/mcp")
-                .header("accept", "application/json, text/event-stream")
-                .json(&long),
-        )
-        .await;
-    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{answer:?}");
+    // What is no message is told so as everywhere else.
+    let long = format!(
+        r#"{{"jsonrpc": "2.0", "id": 1, "method": "{}"}}"#,
+        "x".repeat(100_000)
+    );
+    let both = "application/json, text/event-stream";
+    for (accept, kind, body, status, code) in [
+        (both, "application/json", &*long, 413, "payload-too-large"),
+        (both, "application/json", "{", 400, "invalid-json"),
+        (both, "application/json", "{}", 400, "invalid-json"),
+        (both, "application/json", "", 400, "invalid-json"),
+        (both, "text/xml", "<a/>", 415, "unsupported-media-type"),
+        ("text/html", "application/json", "{}", 406, "not-acceptable"),
+    ] {
+        let request = admin.request(Method::POST, "/mcp").header("accept", accept);
+        let request = request.header("content-type", kind).body(body.to_owned());
+        admin.send(request).await.assert_problem(status, code);
+    }
+    // A client that takes anything takes that kind of answer too.
+    let request = admin.request(Method::POST, "/mcp").json(&message);
+    let answer = admin.send(request.header("accept", "*/*")).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     app.stop().await;
 
     // Pages of some sites may come in, with a key, if the settings say so.
