@@ -1,4 +1,5 @@
-//! What is left of a request's body when its answer is ready.
+//! How a request and its connection end: what is left of a body when its answer is ready,
+//! and that no more may be asked on a connection of a server that stops.
 //!
 //! A server that answers and closes while the client still writes resets the
 //! connection, and many clients then report the reset instead of the answer. So the
@@ -6,16 +7,19 @@
 //! too much is told so. Past the bound the connection is closed all the same.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody as _};
-use axum::extract::Request;
-use axum::http::header;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Version, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::{Stream, StreamExt as _};
 use tokio::sync::oneshot;
+
+use super::FrontDoor;
 
 /// How many bytes are thrown away at most.
 const MOST: usize = 256 * 1024 * 1024;
@@ -23,7 +27,24 @@ const MOST: usize = 256 * 1024 * 1024;
 const LONGEST: Duration = Duration::from_secs(20);
 
 /// The middleware.
-pub(super) async fn drain(request: Request, next: Next) -> Response {
+pub(super) async fn drain(
+    State(door): State<Arc<FrontDoor>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let tells = request.version() < Version::HTTP_2;
+    let mut response = answered(request, next).await;
+    // Polls are answered in the moment of a stop, before their connection knows of it: a
+    // client that is not told would ask again on a connection that is closed. HTTP/2 has
+    // its own way to say so.
+    if tells && door.stop.is_cancelled() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
+}
+
+async fn answered(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
     }

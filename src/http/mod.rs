@@ -214,7 +214,10 @@ fn surrounded(door: &Arc<FrontDoor>, routes: Router<Arc<FrontDoor>>) -> Router {
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(drain::drain))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(door),
+            drain::drain,
+        ))
         .layer(middleware::from_fn_with_state(
             Arc::clone(door),
             audited::audited,

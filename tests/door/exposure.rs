@@ -11,10 +11,10 @@ use serde_json::Value;
 use crate::server::Server;
 
 /// Only a failure waits this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Writes a new certificate with its key, and answers a client that trusts nothing else.
-fn certify(folder: &Path) -> (TlsFiles, Client) {
+pub(crate) fn certify(folder: &Path) -> (TlsFiles, Client) {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let files = TlsFiles {

@@ -1,6 +1,7 @@
 //! The front door as strangers, issuers and bad networks meet it, through real sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod drain;
 mod exposure;
 mod issuer;
 mod limits;
