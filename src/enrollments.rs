@@ -49,6 +49,8 @@ pub(crate) enum EnrollmentError {
     Unknown,
     #[error("the idempotency key was used for something else")]
     KeyReused,
+    #[error("the id is in use")]
+    IdTaken,
     #[error("the requester may not decide")]
     SelfApproval,
     #[error("not awaiting approval")]
@@ -244,12 +246,13 @@ impl Enrollments {
                     .map_err(internal)?,
             ),
         };
-        self.begin(id, source, approval, new.proof_asked, fingerprint, caller)
-            .await
+        let request = self.request(source, approval, new.proof_asked, fingerprint, caller);
+        self.begin(&id, &request, IdReuse::Never).await
     }
 
     /// Takes over an account that another installation has sealed for this one, under the
-    /// id that it has there.
+    /// id that it has there. A try of the same caller that came to nothing, with a damaged
+    /// package for one, is no obstacle.
     pub(crate) async fn receive(
         &self,
         id: EnrollmentId,
@@ -260,8 +263,24 @@ impl Enrollments {
         let caller: CallerId = caller.parse().map_err(internal)?;
         let fingerprint = self.fingerprint(&[b"transfer", package.as_text().as_bytes()]);
         let (source, approval) = (Source::Uri(package), self.approval(false));
-        self.begin(id, source, approval, false, fingerprint, caller)
-            .await
+        let request = self.request(source, approval, false, fingerprint, caller);
+        let earlier = match self.begin(&id, &request, IdReuse::Never).await {
+            Err(EnrollmentError::KeyReused) => match self.get(&id, None).await {
+                Ok(other) if other.came_to_nothing_for(&request.requested_by) => other,
+                Ok(_) | Err(EnrollmentError::Unknown) => return Err(EnrollmentError::IdTaken),
+                Err(error) => return Err(error),
+            },
+            began => began?,
+        };
+        if !earlier.came_to_nothing_for(&request.requested_by) {
+            return Ok(earlier);
+        }
+        let ended = vec![Status::Completed, Status::Failed, Status::Terminated];
+        let again = self.begin(&id, &request, IdReuse::Statuses(ended)).await;
+        again.map_err(|error| match error {
+            EnrollmentError::KeyReused => EnrollmentError::IdTaken,
+            error => error,
+        })
     }
 
     /// Whether this installation's worker can open a package.
@@ -274,33 +293,35 @@ impl Enrollments {
         self.seal.to_text()
     }
 
-    async fn begin(
+    fn request(
         &self,
-        id: EnrollmentId,
         source: Source,
         approval: Approval,
         proof_asked: bool,
         fingerprint: String,
-        caller: CallerId,
-    ) -> Result<Snapshot, EnrollmentError> {
-        let request = EnrollmentRequest {
+        requested_by: CallerId,
+    ) -> EnrollmentRequest {
+        EnrollmentRequest {
             source,
             approval,
-            requested_by: caller.clone(),
+            requested_by,
             prove: proof_asked || self.prove_all,
             fingerprint,
-        };
-        let start = self.client.start(&ENROLL, &request);
-        self.start_once(
-            start,
-            id.as_str(),
-            caller.as_str(),
-            &request.fingerprint,
-            || {
-                tracing::info!(instance_id = %id, "enrollment started");
-                Snapshot::just_started(&id, &request, self.clock.now())
-            },
-        )
+        }
+    }
+
+    async fn begin(
+        &self,
+        id: &EnrollmentId,
+        request: &EnrollmentRequest,
+        reuse: IdReuse,
+    ) -> Result<Snapshot, EnrollmentError> {
+        let start = self.client.start(&ENROLL, request).reuse(reuse);
+        let (caller, fingerprint) = (request.requested_by.as_str(), &request.fingerprint);
+        self.start_once(start, id.as_str(), caller, fingerprint, || {
+            tracing::info!(instance_id = %id, "enrollment started");
+            Snapshot::just_started(id, request, self.clock.now())
+        })
         .await
     }
 
@@ -316,7 +337,6 @@ impl Enrollments {
     ) -> Result<S, EnrollmentError> {
         let started = start
             .instance_id(id)
-            .reuse(IdReuse::Never)
             .tag("requestedBy", caller)
             .send()
             .await;

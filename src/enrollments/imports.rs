@@ -10,7 +10,7 @@ use countersign_enrollment::import::job::{
 };
 use countersign_enrollment::request::Approval;
 use countersign_enrollment::sealed::{ImageBytes, ImportKey};
-use durabletask::{ClientError, InstanceState, Payloads, Status};
+use durabletask::{ClientError, IdReuse, InstanceState, Payloads, Status};
 use tokio::time::Instant;
 
 use super::{EnrollmentError, Enrollments, Seen, hub, internal};
@@ -144,7 +144,7 @@ impl Enrollments {
             requested_by: caller,
             fingerprint,
         };
-        let start = self.client.start(&IMPORT, &request);
+        let start = self.client.start(&IMPORT, &request).reuse(IdReuse::Never);
         self.start_once(start, id.as_str(), new.caller, &request.fingerprint, || {
             tracing::info!(instance_id = %id, "import started");
             ImportSnapshot::just_started(&id, &request, self.clock.now())

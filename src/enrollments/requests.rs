@@ -12,7 +12,7 @@ use countersign_enrollment::contract::{ACCOUNT_REQUEST, APPROVAL, CLAIM};
 use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::ids::{CallerId, EnrollmentId, RequestId};
 use countersign_enrollment::sealed::{OtpauthText, Sealed};
-use durabletask::{InstanceState, Status};
+use durabletask::{IdReuse, InstanceState, Status};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -354,7 +354,10 @@ impl Enrollments {
             requested_by: caller,
             fingerprint,
         };
-        let start = self.client.start(&ACCOUNT_REQUEST, &request);
+        let start = self
+            .client
+            .start(&ACCOUNT_REQUEST, &request)
+            .reuse(IdReuse::Never);
         self.start_once(start, id.as_str(), new.caller, &request.fingerprint, || {
             tracing::info!(instance_id = %id, kind = request.act.kind(), "request started");
             RequestSnapshot::just_started(&id, &request, self.clock.now())

@@ -154,6 +154,13 @@ impl Snapshot {
         }
     }
 
+    /// Whether this caller asked for it and it has ended without an account.
+    pub(super) fn came_to_nothing_for(&self, caller: &CallerId) -> bool {
+        self.stage.has_ended()
+            && self.stage != Stage::Enrolled
+            && self.requested_by == caller.as_str()
+    }
+
     /// Whether this caller has agreed to it already.
     pub(super) fn has_agreed(&self, caller: &str) -> bool {
         self.approved_by.iter().any(|by| by.as_str() == caller)

@@ -84,6 +84,7 @@ codes! {
     Internal: INTERNAL_SERVER_ERROR, "internal", "Something failed inside the server";
     EnrollmentUnknown: NOT_FOUND, "enrollment-unknown", "No such enrollment";
     IdempotencyKeyReused: UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The Idempotency-Key was used for something else";
+    IdTaken: CONFLICT, "id-taken", "The id is in use";
     SelfApprovalForbidden: FORBIDDEN, "self-approval-forbidden", "Nobody decides on what they asked for";
     ApproverGroupMissing: FORBIDDEN, "approver-group-missing", "Somebody else is asked";
     NotAwaitingApproval: CONFLICT, "not-awaiting-approval", "It does not wait for approval";

@@ -361,11 +361,16 @@ fn enrollment_row(error: &EnrollmentError) -> Row {
     match error {
         EnrollmentError::Unknown => row(
             Code::EnrollmentUnknown,
-            "There is no enrollment with this id, or it is somebody else's.",
+            "There is no enrollment or import with this id, or it is somebody else's.",
         ),
         EnrollmentError::KeyReused => row(
             Code::IdempotencyKeyReused,
             "An earlier request with this key had another body. Use a new key for a new request.",
+        ),
+        EnrollmentError::IdTaken => row(
+            Code::IdTaken,
+            "Something else was enrolled, or is being enrolled, under this id here. An account \
+             that was here before is restored, not taken over.",
         ),
         EnrollmentError::SelfApproval => row(
             Code::SelfApprovalForbidden,
@@ -385,7 +390,7 @@ fn enrollment_row(error: &EnrollmentError) -> Row {
         ),
         EnrollmentError::AlreadyEnded => row(
             Code::AlreadyEnded,
-            "An enrollment that has ended cannot be terminated. See its status.",
+            "What has ended cannot be ended again. See its status.",
         ),
         EnrollmentError::NotAsked => row(
             Code::ApproverGroupMissing,

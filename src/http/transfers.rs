@@ -31,7 +31,7 @@ pub(super) struct TransferBody {
 /// Takes over an account of another installation
 ///
 /// It is enrolled under its id, as if its URI had been sent, with an approval where the server's
-/// rules ask for one.
+/// rules ask for one. After a try that failed it can be sent again.
 #[utoipa::path(
     post, path = "/api/transfers", tag = "requests", operation_id = "receiveTransfer",
     request_body = TransferBody,
@@ -47,7 +47,7 @@ pub(super) struct TransferBody {
     ),
     extensions(
         ("x-roles" = json!(Enroll::ROLES)),
-        ("x-problems" = json!([Code::HubUnavailable, Code::IdempotencyKeyReused, Code::InvalidParameter])),
+        ("x-problems" = json!([Code::HubUnavailable, Code::IdTaken, Code::InvalidParameter])),
     ),
 )]
 pub(super) async fn receive(

@@ -340,12 +340,25 @@ async fn an_account_moves_to_the_installation_that_it_was_sealed_for() {
         .post("/api/transfers", &package)
         .await
         .assert_problem(400, "invalid-parameter");
+    // A damaged package does not keep the whole one out.
+    let text = done.body["package"].as_str().unwrap();
+    let (whole, rest) = text.split_at(text.len() - 20);
+    let other = if rest.starts_with('A') { 'B' } else { 'A' };
+    let damaged = format!("{whole}{other}{}", &rest[1..]);
+    let damaged = json!({ "id": account, "package": damaged });
+    let answer = receiver.post("/api/transfers", &damaged).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    assert_eq!(receiver.ended(&account).await.body["stage"], "Failed");
     let taken = receiver.post("/api/transfers", &package).await;
     assert_eq!(taken.status, StatusCode::ACCEPTED, "{taken:?}");
     assert_eq!(taken.id(), account);
     assert_eq!(receiver.ended(&account).await.body["stage"], "Enrolled");
     let again = receiver.post("/api/transfers", &package).await;
     assert_eq!(again.status, StatusCode::OK, "{again:?}");
+    receiver
+        .post("/api/transfers", &damaged)
+        .await
+        .assert_problem(409, "id-taken");
     let token = receiver
         .get(&format!("/api/accounts/{account}/token"))
         .await;
