@@ -115,6 +115,18 @@ impl Collector {
         told(&resource.attributes)["service.name"].clone()
     }
 
+    /// The name of the service that a span came from.
+    pub(crate) fn service_of(&self, span: &Span) -> String {
+        let requests = self.kept.traces.lock().unwrap();
+        let mut resources = requests.iter().flat_map(|r| &r.resource_spans);
+        let from = resources.find(|resource| {
+            let mut spans = resource.scope_spans.iter().flat_map(|scope| &scope.spans);
+            spans.any(|other| other.span_id == span.span_id)
+        });
+        let resource = from.and_then(|from| from.resource.as_ref()).unwrap();
+        told(&resource.attributes)["service.name"].clone()
+    }
+
     /// All that came, as it came.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let traces = self.kept.traces.lock().unwrap();

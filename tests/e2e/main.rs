@@ -10,6 +10,7 @@ mod issuer;
 mod support;
 
 mod accounts;
+mod apart;
 mod approvals;
 mod audit;
 mod bad_input;

@@ -2,15 +2,18 @@
 //! it and the audit record; and that nobody waits for one that does not answer.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::task;
 
+use crate::apart::Apart;
 use crate::collector::{Collector, told};
-use crate::support::{App, SEED_URI};
+use crate::support::{App, PATIENCE, SEED_URI};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
@@ -34,6 +37,38 @@ impl Trace {
         let first = first.unwrap_or_else(|| panic!("no {kind:?} {name} in {:?}", self.names()));
         assert!(found.next().is_none(), "{name} twice in {:?}", self.names());
         first
+    }
+
+    /// Asserts that each step of an enrollment is in it, below the one that it belongs to; the
+    /// first and the last.
+    fn is_one_from_request_to_vault(&self) -> (&Span, &Span) {
+        let request = self.one("POST /api/enrollments", SpanKind::Server);
+        assert_eq!(hex(&request.parent_span_id), CALLER);
+        let start = self.one("create_orchestration:enroll", SpanKind::Producer);
+        let orchestration = self.one("orchestration:enroll", SpanKind::Server);
+        let call = self.one("activity:store-secret", SpanKind::Client);
+        let activity = self.one("activity:store-secret", SpanKind::Server);
+        let vault = self.one("vault store", SpanKind::Client);
+        for (parent, child) in [
+            (request, start),
+            (start, orchestration),
+            (orchestration, call),
+            (call, activity),
+            (activity, vault),
+        ] {
+            assert_eq!(
+                child.parent_span_id, parent.span_id,
+                "{} is below {}",
+                child.name, parent.name
+            );
+        }
+        // Nothing of the trace hangs in the air.
+        for span in &self.0 {
+            let parent = hex(&span.parent_span_id);
+            let known = |other: &Span| hex(&other.span_id) == parent;
+            assert!(parent == CALLER || self.0.iter().any(known), "{span:?}");
+        }
+        (request, vault)
     }
 
     fn names(&self) -> Vec<(&str, SpanKind)> {
@@ -64,32 +99,7 @@ async fn an_enrollment_is_one_trace_from_the_request_to_the_vault() {
 
     assert_eq!(collector.service(), "countersign");
     let trace = Trace::of(&collector, TRACE);
-    let request = trace.one("POST /api/enrollments", SpanKind::Server);
-    assert_eq!(hex(&request.parent_span_id), CALLER);
-    let start = trace.one("create_orchestration:enroll", SpanKind::Producer);
-    let orchestration = trace.one("orchestration:enroll", SpanKind::Server);
-    let call = trace.one("activity:store-secret", SpanKind::Client);
-    let activity = trace.one("activity:store-secret", SpanKind::Server);
-    let vault = trace.one("vault store", SpanKind::Client);
-    for (parent, child) in [
-        (request, start),
-        (start, orchestration),
-        (orchestration, call),
-        (call, activity),
-        (activity, vault),
-    ] {
-        assert_eq!(
-            child.parent_span_id, parent.span_id,
-            "{} is below {}",
-            child.name, parent.name
-        );
-    }
-    // Nothing of the trace hangs in the air.
-    for span in &trace.0 {
-        let parent = hex(&span.parent_span_id);
-        let known = |other: &Span| hex(&other.span_id) == parent;
-        assert!(parent == CALLER || trace.0.iter().any(known), "{span:?}");
-    }
+    let (request, vault) = trace.is_one_from_request_to_vault();
     let attributes = told(&request.attributes);
     assert_eq!(attributes["http.route"], "/api/enrollments");
     assert_eq!(attributes["http.response.status_code"], "202");
@@ -104,6 +114,38 @@ async fn an_enrollment_is_one_trace_from_the_request_to_the_vault() {
     for message in ["enrollment started", "secret stored"] {
         let line = in_trace(message).unwrap_or_else(|| panic!("{message} is in the trace"));
         assert_eq!(told(&line.attributes)["instance_id"], id, "{line:?}");
+    }
+}
+
+#[tokio::test]
+async fn it_is_one_trace_too_when_front_door_worker_and_scheduler_are_processes_of_their_own() {
+    let collector = Collector::start().await;
+    let url = collector.url();
+    let apart = task::spawn_blocking(move || Apart::start(&["--otlp-endpoint", &url]));
+    let apart = apart.await.unwrap();
+    let request = apart
+        .request(Method::POST, "/api/enrollments")
+        .header("traceparent", format!("00-{TRACE}-{CALLER}-01"))
+        .json(&json!({ "uri": SEED_URI }));
+    let started: Value = request.send().await.unwrap().json().await.unwrap();
+    let path = started["statusQueryGetUri"].as_str().unwrap();
+    let begun = Instant::now();
+    loop {
+        let poll = apart.request(Method::GET, &format!("{path}?wait=1"));
+        let state: Value = poll.send().await.unwrap().json().await.unwrap();
+        if state["stage"] == "Enrolled" {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{state}");
+    }
+    apart.stop().await;
+
+    let trace = Trace::of(&collector, TRACE);
+    trace.is_one_from_request_to_vault();
+    for span in &trace.0 {
+        let own = span.name.starts_with("POST") || span.name.starts_with("create_orchestration");
+        let process = if own { "front-door" } else { "worker" };
+        assert_eq!(collector.service_of(span), process, "{}", span.name);
     }
 }
 

@@ -1,0 +1,131 @@
+//! Front door, worker and scheduler as processes of their own on one data folder.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use reqwest::Method;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{BINARY, PATIENCE};
+
+/// An installation in three processes, each under its own name for collectors.
+pub(crate) struct Apart {
+    folder: TempDir,
+    scheduler: Part,
+    worker: Part,
+    front_door: Part,
+    http: reqwest::Client,
+}
+
+impl Apart {
+    /// Starts all three; `outward` goes to front door and worker.
+    pub(crate) fn start(outward: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let scheduler = [
+            "scheduler",
+            "--listen",
+            "127.0.0.1:0",
+            "--dashboard",
+            "none",
+        ];
+        let scheduler = Part::start(&data, &scheduler);
+        let url = scheduler.said["scheduler"].as_str().unwrap();
+        let hub = format!("Endpoint={url};TaskHub=default;Authentication=None");
+        let connected = [&["--connection-string", &hub], outward].concat();
+        let worker = Part::start(&data, &[&["worker"], &connected[..]].concat());
+        let listening = ["front-door", "--listen", "127.0.0.1:0"];
+        let front_door = Part::start(&data, &[&listening, &connected[..]].concat());
+        Self {
+            folder,
+            scheduler,
+            worker,
+            front_door,
+            http: reqwest::Client::builder()
+                .timeout(PATIENCE)
+                .build()
+                .unwrap(),
+        }
+    }
+
+    /// A request by the administrator.
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let server = self.front_door.said["server"].as_str().unwrap();
+        let token = std::fs::read_to_string(self.folder.path().join("data/admin-token")).unwrap();
+        self.http
+            .request(method, format!("{server}{path}"))
+            .bearer_auth(token.trim())
+    }
+
+    /// Ends all three in turn, each when it has sent what it had.
+    pub(crate) async fn stop(self) {
+        for part in [self.front_door, self.worker, self.scheduler] {
+            part.stop().await;
+        }
+    }
+}
+
+/// One process, and what it has said of itself.
+struct Part {
+    child: Child,
+    said: Value,
+    log: PathBuf,
+}
+
+impl Part {
+    fn start(data: &Path, args: &[&str]) -> Self {
+        let log = data.with_file_name(format!("{}.log", args[0]));
+        let mut child = Command::new(BINARY)
+            .args(args)
+            .args(["--json", "--data-dir"])
+            .arg(data)
+            .env("OTEL_SERVICE_NAME", args[0])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut said = String::new();
+        let said = loop {
+            if let Ok(said) = serde_json::from_str(&said) {
+                break said;
+            }
+            let read = lines.read_line(&mut said).unwrap();
+            assert_ne!(read, 0, "{args:?} ends at its start: {}", text(&log));
+        };
+        // It says nothing more, and must not wait for somebody to read it.
+        std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
+        Self { child, said, log }
+    }
+
+    async fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(told.success());
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            let log = || text(&self.log);
+            assert!(begun.elapsed() < PATIENCE, "it does not stop: {}", log());
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        };
+        assert_eq!(status.code(), Some(0), "{}", text(&self.log));
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn text(log: &Path) -> String {
+    std::fs::read_to_string(log).unwrap_or_default()
+}
