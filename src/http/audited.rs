@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future;
+use percent_encoding::percent_decode_str;
 
 use countersign_enrollment::ids::{EnrollmentId, ImportId, RequestId};
 
@@ -79,11 +80,12 @@ async fn recorded(door: Arc<FrontDoor>, about: About, request: Request, next: Ne
     if subjects.is_empty() {
         subjects.extend(created(response.headers()));
     }
+    let mut exceptions = facts.exceptions;
     let events = match subjects.len() {
         0 => vec![event],
         _ => subjects
             .into_iter()
-            .map(|subject| except(event.clone().to(subject), &facts.exceptions))
+            .map(|subject| except(event.clone().to(subject), &mut exceptions))
             .collect(),
     };
     // All at once, so that they go into one transaction.
@@ -96,13 +98,15 @@ async fn recorded(door: Arc<FrontDoor>, about: About, request: Request, next: Ne
     response
 }
 
-/// The event as it was for its own subject, if that was not done with the others.
-fn except(mut event: Event, exceptions: &[Exception]) -> Event {
-    let own = |exception: &&Exception| {
+/// The event as it was for its own subject, if that was not done with the others. Each
+/// exception is for one event: of a subject that is there twice, one may have been done.
+fn except(mut event: Event, exceptions: &mut Vec<Exception>) -> Event {
+    let own = |exception: &Exception| {
         let subject = event.subject.as_ref();
         subject.is_some_and(|subject| subject.0 == short(&exception.subject))
     };
-    if let Some(exception) = exceptions.iter().find(own) {
+    if let Some(at) = exceptions.iter().position(own) {
+        let exception = exceptions.swap_remove(at);
         event.outcome = exception.outcome;
         event.problem = Some(exception.problem.to_owned());
     }
@@ -181,7 +185,7 @@ fn subjects(route: &str, request: &Request) -> Vec<String> {
     let uri = request.uri();
     let mut parts = route.split('/').zip(uri.path().split('/'));
     if let Some((_, id)) = parts.find(|(name, _)| *name == "{id}") {
-        return vec![short(id)];
+        return vec![short(&percent_decode_str(id).decode_utf8_lossy())];
     }
     if route != "/api/tokens" {
         return Vec::new();

@@ -247,6 +247,47 @@ async fn of_several_codes_each_is_recorded_as_it_was() {
 }
 
 #[tokio::test]
+async fn no_spelling_of_an_id_keeps_it_out_of_the_record() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let id = admin.enroll(SEED_URI, false).await;
+    admin.ended(&id).await;
+    let spelled = id.replacen('t', "%74", 1);
+    for path in [
+        format!("/api/accounts/{spelled}/token"),
+        format!("/v1/totp/code/{spelled}"),
+        format!("/api/tokens?id={spelled}"),
+    ] {
+        assert_eq!(admin.get(&path).await.status, StatusCode::OK, "{path}");
+    }
+    // Twice in one request, with one reading left: one of the two was given.
+    let key = json!({ "name": "bot", "role": "reader", "grantedOnly": true });
+    let key = admin.post("/api/keys", &key).await;
+    let limited = app.caller(Some(key.body["key"].as_str().unwrap()));
+    let grant = json!({ "account": id, "caller": "bot", "reads": 1 });
+    admin.post("/api/grants", &grant).await;
+    let both = limited.get(&format!("/api/tokens?id={id}&id={id}")).await;
+    let given = |answer: &Value| answer["token"].is_string();
+    let tokens = both.body["tokens"].as_array().unwrap();
+    assert_eq!(tokens.iter().filter(|answer| given(answer)).count(), 1);
+
+    let record = admin.get("/api/audit?action=read-code").await;
+    let told: Vec<Value> = record.body["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| json!([entry["caller"], entry["subject"], entry["outcome"]]))
+        .collect();
+    let of = |caller: &str, outcome: &str| {
+        let wanted = json!([caller, id, outcome]);
+        told.iter().filter(|entry| **entry == wanted).count()
+    };
+    assert_eq!(of("admin", "done"), 3, "{told:?}");
+    assert_eq!(of("bot", "done"), 1, "{told:?}");
+    assert_eq!(of("bot", "refused"), 1, "{told:?}");
+}
+
+#[tokio::test]
 async fn who_hangs_up_in_the_middle_of_a_change_is_recorded_all_the_same() {
     let app = App::start().await;
     let admin = app.admin();
