@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use durabletask::worker::{ConnectionStatus, WorkerBuilder, WorkerStatus};
 use durabletask::{
-    Activity, ActivityContext, Client, ClientError, Event, Failure, Orchestration, Registry,
-    Worker, WorkerError,
+    Activity, ActivityContext, Client, ClientError, Connection, Event, Failure, Orchestration,
+    Payloads, Registry, Worker, WorkerError,
 };
 use durabletask_proto as proto;
 use fake::items::activity;
 use fake::{Fake, SOON};
 use proto::work_item::Request as Item;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -163,6 +165,48 @@ async fn a_client_of_a_scheduler_that_is_not_there_says_so_and_works_once_it_is(
     assert!(matches!(error, ClientError::Unavailable(_)), "{error:?}");
     fake.restart().await;
     start().await.unwrap();
+}
+
+/// A scheduler that greets, takes a call in and is gone; answers how many calls it took.
+async fn gone_with_every_call(listener: TcpListener, taken: watch::Sender<u32>) {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const PREFACE: usize = 24;
+    const HEADERS: u8 = 1;
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(&SETTINGS).await.unwrap();
+        stream.read_exact(&mut [0; PREFACE]).await.unwrap();
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.unwrap();
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut frame = vec![0; usize::try_from(length).unwrap()];
+            stream.read_exact(&mut frame).await.unwrap();
+            if head[3] == HEADERS {
+                break;
+            }
+        }
+        taken.send_modify(|calls| *calls += 1);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_under_a_call_is_an_unavailable_scheduler() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (taken, calls) = watch::channel(0);
+    tokio::spawn(gone_with_every_call(listener, taken));
+    let client = Client::new(&Connection::insecure(&address, "hub").unwrap()).unwrap();
+    let start = client.start(&STORY, &String::new()).send().await;
+    assert!(
+        matches!(start, Err(ClientError::Unavailable(_))),
+        "{start:?}"
+    );
+    // It may have been done, so it is the caller's to repeat it.
+    assert_eq!(*calls.borrow(), 1);
+    let read = client.get("abc", Payloads::Omit).await;
+    assert!(matches!(read, Err(ClientError::Unavailable(_))), "{read:?}");
+    assert!(*calls.borrow() > 2, "a read is repeated");
 }
 
 #[tokio::test]

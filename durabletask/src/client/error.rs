@@ -1,8 +1,9 @@
 //! What a client call can end with instead of its result.
 
+use std::error::Error as _;
 use std::time::Duration;
 
-use tonic::{Code, Status};
+use tonic::{Code, Status, TimeoutExpired};
 
 use crate::payloads::PayloadStoreError;
 
@@ -68,7 +69,8 @@ pub enum ClientError {
     /// The caller is not known or may not do that.
     #[error("the scheduler does not let this caller do that: {0}")]
     Denied(String),
-    /// The scheduler cannot be reached.
+    /// The scheduler cannot be reached, or the connection broke before it answered: what
+    /// was asked for may have been done.
     #[error(
         "the scheduler cannot be reached: {0}; is it running at the endpoint of the connection string?"
     )]
@@ -96,7 +98,7 @@ impl ClientError {
     /// The one table from gRPC status codes.
     pub(crate) fn from_status(status: &Status, instance_id: Option<&str>) -> Self {
         let message = status.message().to_owned();
-        match status.code() {
+        match code_of(status) {
             Code::AlreadyExists => Self::AlreadyExists {
                 instance_id: instance_id.unwrap_or_default().to_owned(),
             },
@@ -118,4 +120,30 @@ impl ClientError {
             },
         }
     }
+}
+
+/// The code that a call ended with, as gRPC has it. When a connection breaks under a call,
+/// the transport calls that unknown, or cancelled where the call was not sent yet; gRPC
+/// says that the peer is unavailable then.
+pub(crate) fn code_of(status: &Status) -> Code {
+    match status.code() {
+        Code::Unknown | Code::Cancelled if broke(status) => Code::Unavailable,
+        code => code,
+    }
+}
+
+/// Whether something has gone wrong on this side, and not because time ran out.
+fn broke(status: &Status) -> bool {
+    // An answer has no cause.
+    let Some(cause) = status.source() else {
+        return false;
+    };
+    let mut next = Some(cause);
+    while let Some(cause) = next {
+        if cause.is::<TimeoutExpired>() {
+            return false;
+        }
+        next = cause.source();
+    }
+    true
 }

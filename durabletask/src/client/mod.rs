@@ -26,6 +26,7 @@ use crate::payloads::{HasPayloads, LargePayloads};
 pub use commands::{Recursive, RestartAs};
 pub use entities::{EntitiesCleaned, EntityCleaning, EntityQuery, EntityState};
 pub use error::ClientError;
+use error::code_of;
 pub use export::ExportedInstance;
 pub use ids::{InstanceIdPage, InstanceIdQuery};
 pub use purge::{PurgeFilter, Purged};
@@ -224,7 +225,7 @@ impl Client {
         let mut attempt = 1;
         loop {
             match call(self.service.clone()).await {
-                Err(status) if status.code() == Code::Unavailable && attempt < READ_ATTEMPTS => {
+                Err(status) if code_of(&status) == Code::Unavailable && attempt < READ_ATTEMPTS => {
                     tokio::time::sleep(backoff).await;
                     backoff = (backoff * 2).min(READ_BACKOFF_MAX);
                     attempt += 1;
@@ -278,7 +279,7 @@ impl Client {
                         tokio::time::sleep(READ_BACKOFF_MIN.min(remaining)).await;
                     }
                 }
-                Err(status) if status.code() == Code::Unavailable => {
+                Err(status) if code_of(&status) == Code::Unavailable => {
                     unavailable += 1;
                     if unavailable >= READ_ATTEMPTS {
                         return Err(ClientError::from_status(&status, Some(instance_id)));
