@@ -28,7 +28,6 @@ use zeroize::Zeroizing;
 use crate::access::{Group, secret};
 use crate::clock::Clock;
 use crate::intake::Accepted;
-use crate::telemetry;
 
 pub(crate) use imports::{ImportSnapshot, NewImport};
 pub(crate) use list::{Cursor, ListQuery};
@@ -75,11 +74,12 @@ pub(crate) enum EnrollmentError {
 
 /// What to enroll and how.
 pub(crate) struct NewEnrollment<'a> {
+    /// By [`Enrollments::id_for`].
+    pub(crate) id: EnrollmentId,
     pub(crate) accepted: Accepted,
     pub(crate) caller: &'a str,
     pub(crate) approval_asked: bool,
     pub(crate) proof_asked: bool,
-    pub(crate) idempotency_key: Option<&'a str>,
 }
 
 /// Somebody who decides.
@@ -217,12 +217,20 @@ impl Enrollments {
         self
     }
 
+    /// The id of the enrollment that a caller starts: with an idempotency key the same
+    /// each time, known before anything is started.
+    pub(crate) fn id_for(&self, caller: &str, idempotency_key: Option<&str>) -> EnrollmentId {
+        match idempotency_key {
+            None => EnrollmentId::random(),
+            Some(key) => EnrollmentId::from_uuid(self.uuid_for(b"id", caller, key)),
+        }
+    }
+
     /// Starts an enrollment, or finds the one that the same caller started with the
-    /// same idempotency key and body.
+    /// same id and body.
     pub(crate) async fn start(&self, new: NewEnrollment<'_>) -> Result<Snapshot, EnrollmentError> {
         let caller: CallerId = new.caller.parse().map_err(internal)?;
-        let id = self.id_for(new.caller, new.idempotency_key);
-        telemetry::about(&id);
+        let id = new.id;
         let approval = self.approval(new.approval_asked);
         let asked: &[u8] = match (new.approval_asked, new.proof_asked) {
             (false, false) => b"",
@@ -259,7 +267,6 @@ impl Enrollments {
         package: Sealed<OtpauthText>,
         caller: &str,
     ) -> Result<Snapshot, EnrollmentError> {
-        telemetry::about(&id);
         let caller: CallerId = caller.parse().map_err(internal)?;
         let fingerprint = self.fingerprint(&[b"transfer", package.as_text().as_bytes()]);
         let (source, approval) = (Source::Uri(package), self.approval(false));
@@ -559,13 +566,6 @@ impl Enrollments {
                 .map(Duration::as_secs)
                 .collect(),
             notify: self.policy.notify,
-        }
-    }
-
-    fn id_for(&self, caller: &str, idempotency_key: Option<&str>) -> EnrollmentId {
-        match idempotency_key {
-            None => EnrollmentId::random(),
-            Some(key) => EnrollmentId::from_uuid(self.uuid_for(b"id", caller, key)),
         }
     }
 

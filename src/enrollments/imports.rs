@@ -16,16 +16,16 @@ use tokio::time::Instant;
 use super::{EnrollmentError, Enrollments, Seen, hub, internal};
 use crate::access::secret;
 use crate::intake::ImportMaterial;
-use crate::telemetry;
 
 /// What to import and how.
 pub(crate) struct NewImport<'a> {
+    /// By [`Enrollments::import_id_for`].
+    pub(crate) id: ImportId,
     pub(crate) material: Vec<ImportMaterial>,
     pub(crate) pick: Option<Vec<u32>>,
     pub(crate) dry_run: bool,
     pub(crate) caller: &'a str,
     pub(crate) approval_asked: bool,
-    pub(crate) idempotency_key: Option<&'a str>,
 }
 
 /// An import at one moment.
@@ -99,18 +99,23 @@ impl Seen for ImportSnapshot {
 }
 
 impl Enrollments {
-    /// Starts an import, or finds the one that the same caller started with the same
-    /// idempotency key and files.
+    /// The id of the import that a caller starts: with an idempotency key the same each
+    /// time.
+    pub(crate) fn import_id_for(&self, caller: &str, idempotency_key: Option<&str>) -> ImportId {
+        match idempotency_key {
+            None => ImportId::random(),
+            Some(key) => ImportId::from_uuid(self.uuid_for(b"import", caller, key)),
+        }
+    }
+
+    /// Starts an import, or finds the one that the same caller started with the same id
+    /// and files.
     pub(crate) async fn start_import(
         &self,
         new: NewImport<'_>,
     ) -> Result<ImportSnapshot, EnrollmentError> {
         let caller: CallerId = new.caller.parse().map_err(internal)?;
-        let id = match new.idempotency_key {
-            None => ImportId::random(),
-            Some(key) => ImportId::from_uuid(self.uuid_for(b"import", new.caller, key)),
-        };
-        telemetry::about(&id);
+        let id = new.id;
         let picked = format!("{:?}", new.pick);
         let mut parts: Vec<&[u8]> = vec![
             b"import",

@@ -101,14 +101,16 @@ pub(super) async fn create(
     let query = parameters(query)?;
     let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
     let accepted = door.intake.accept(upload).await?;
+    let id = door.enrollments.id_for(caller.id(), key.as_deref());
+    observe::about(&id);
     let started = door
         .enrollments
         .start(NewEnrollment {
+            id,
             accepted,
             caller: caller.id(),
             approval_asked,
             proof_asked,
-            idempotency_key: key.as_deref(),
         })
         .await?;
     if started.approval_required && !started.stage.has_ended() {

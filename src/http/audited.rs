@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future;
@@ -76,9 +76,6 @@ async fn recorded(door: Arc<FrontDoor>, about: About, request: Request, next: Ne
     let mut subjects = about.subjects;
     if let Some(subject) = facts.subject {
         subjects = vec![subject];
-    }
-    if subjects.is_empty() {
-        subjects.extend(created(response.headers()));
     }
     let mut exceptions = facts.exceptions;
     let events = match subjects.len() {
@@ -193,12 +190,6 @@ fn subjects(route: &str, request: &Request) -> Vec<String> {
     super::accounts::ids(uri.query().unwrap_or_default())
         .map(|id| short(&id))
         .collect()
-}
-
-/// The enrollment or account that an answer points to.
-fn created(headers: &HeaderMap) -> Option<String> {
-    let location = headers.get(header::LOCATION)?.to_str().ok()?;
-    location.rsplit('/').next().map(short)
 }
 
 /// A caller can put anything where an id belongs; what is none is not repeated, for it

@@ -23,6 +23,7 @@ use super::auth::{Caller, Enroll, Follow, Permission as _};
 use super::body::{JsonUpload, UploadBody, UploadForm};
 use super::codes::Code;
 use super::error::ApiError;
+use super::observe;
 use super::path::Path;
 use super::views::{EnrollmentPage, EnrollmentView, StartedView, status_path};
 use crate::enrollments::{Cursor, EnrollmentError, ListQuery, NewEnrollment, Snapshot, Stage};
@@ -141,14 +142,16 @@ pub(super) async fn start(
     let query = parameters(query)?;
     let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
     let accepted = door.intake.accept(upload).await?;
+    let id = door.enrollments.id_for(caller.id(), key.as_deref());
+    observe::about(&id);
     let snapshot = door
         .enrollments
         .start(NewEnrollment {
+            id,
             accepted,
             caller: caller.id(),
             approval_asked,
             proof_asked,
-            idempotency_key: key.as_deref(),
         })
         .await?;
     if snapshot.stage.has_ended() {

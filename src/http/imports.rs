@@ -24,6 +24,7 @@ use super::enrollments::{
     unless_stopped, wait_parameter,
 };
 use super::error::ApiError;
+use super::observe;
 use super::path::Path;
 use super::views::{ProblemView, WarningView, moment};
 use crate::enrollments::{EnrollmentError, ImportSnapshot, NewImport};
@@ -112,15 +113,17 @@ pub(super) async fn start(
         .map(positions)
         .transpose()?;
     let material = door.intake.accept_import(upload).await?;
+    let id = door.enrollments.import_id_for(caller.id(), key.as_deref());
+    observe::about(&id);
     let snapshot = door
         .enrollments
         .start_import(NewImport {
+            id,
             material,
             pick,
             dry_run,
             caller: caller.id(),
             approval_asked,
-            idempotency_key: key.as_deref(),
         })
         .await?;
     Ok(response(&snapshot))

@@ -1,6 +1,7 @@
 //! What surrounds every request: its id, its span and log line, the limits on
 //! time and number, and the headers that every answer has.
 
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use uuid::Uuid;
 use super::FrontDoor;
 use super::error::ApiError;
 use crate::audit::{Action, Outcome};
+use crate::telemetry;
 use crate::telemetry::spans::{self, Span, Told};
 
 /// How long a request may take until its answer begins. Longer than the longest
@@ -104,6 +106,13 @@ pub(super) fn note(change: impl FnOnce(&mut Facts)) {
         let mut facts = context.facts.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut facts);
     });
+}
+
+/// Notes which enrollment or import the request starts, as soon as that is known: from
+/// here on every log line names it, and so does the audit record, however it is answered.
+pub(super) fn about(id: &impl Display) {
+    telemetry::about(id);
+    note(|facts| facts.subject = Some(id.to_string()));
 }
 
 /// What has been noted so far.

@@ -15,6 +15,7 @@ use super::body::JsonBody;
 use super::codes::Code;
 use super::enrollments::{accepted_response, status_response};
 use super::error::ApiError;
+use super::observe;
 use super::views::{EnrollmentView, StartedView};
 
 /// What a request of the kind `transfer` has ended with at the other installation.
@@ -68,6 +69,7 @@ pub(super) async fn receive(
     if !door.enrollments.is_for_us(&package) {
         return Err(wrong());
     }
+    observe::about(&id);
     let snapshot = door.enrollments.receive(id, package, caller.id()).await?;
     if snapshot.stage.has_ended() {
         return Ok(status_response(&snapshot));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{App, PATIENCE, SEED_URI};
+use crate::support::{App, PATIENCE, SEED_URI, png};
 
 #[tokio::test]
 async fn every_reading_and_changing_is_recorded_with_who_and_why() {
@@ -311,4 +311,44 @@ async fn who_hangs_up_in_the_middle_of_a_change_is_recorded_all_the_same() {
         assert!(begun.elapsed() < PATIENCE, "it was not recorded");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn a_start_is_recorded_with_its_enrollment_however_it_is_answered() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let start = || {
+        admin
+            .request(Method::POST, "/api/enrollments")
+            .header("idempotency-key", "\"once\"")
+            .json(&json!({ "uri": SEED_URI }))
+    };
+    let id = admin.send(start()).await.id();
+    admin.ended(&id).await;
+    // It has ended, so the answer is the status, which says nothing of where it is.
+    let again = admin.send(start()).await;
+    assert_eq!(again.status, StatusCode::OK, "{again:?}");
+    let nothing = png(&image::GrayImage::new(80, 80).into());
+    admin
+        .post_bytes("/api/accounts", "image/png", nothing)
+        .await
+        .assert_problem(422, "qr-not-found");
+
+    let record = admin.get("/api/audit?action=enroll").await;
+    let entries = record.body["entries"].as_array().unwrap();
+    let told: Vec<Value> = entries
+        .iter()
+        .map(|entry| json!([entry["subject"], entry["outcome"], entry["problem"]]))
+        .collect();
+    let invalid = told[2][0].as_str().expect("it has an enrollment");
+    assert_eq!(
+        Value::Array(told.clone()),
+        json!([
+            [id, "done", null],
+            [id, "done", null],
+            [invalid, "refused", "qr-not-found"],
+        ])
+    );
+    let state = admin.get(&format!("/api/enrollments/{invalid}")).await;
+    assert_eq!(state.body["stage"], "Invalid", "{state:?}");
 }
