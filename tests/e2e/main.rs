@@ -7,6 +7,7 @@ mod described;
 #[path = "../door/issuer.rs"]
 #[allow(dead_code, reason = "the tests of the front door use the rest of it")]
 mod issuer;
+mod pictures;
 mod support;
 
 mod accounts;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::described::assert_described;
+pub(crate) use crate::pictures::{png, qr_png};
 
 /// The example of the seed project: secret `2FASTEST`, issuer `2FAS`.
 pub(crate) const SEED_URI: &str = "otpauth://totp/Test%20Token?secret=2FASTEST&issuer=2FAS";
@@ -481,25 +482,6 @@ impl Answer {
             );
         }
     }
-}
-
-/// A QR picture of a text, as PNG.
-pub(crate) fn qr_png(text: &str) -> Vec<u8> {
-    let code = qrcode::QrCode::new(text).unwrap();
-    let picture = code
-        .render::<image::Luma<u8>>()
-        .module_dimensions(6, 6)
-        .build();
-    png(&image::DynamicImage::ImageLuma8(picture))
-}
-
-/// A picture as PNG.
-pub(crate) fn png(picture: &image::DynamicImage) -> Vec<u8> {
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    picture
-        .write_to(&mut bytes, image::ImageFormat::Png)
-        .unwrap();
-    bytes.into_inner()
 }
 
 /// Seconds since the Unix epoch.

@@ -1,0 +1,287 @@
+//! The three processes of an installation on one data folder, and their kills.
+
+use std::fs::{self, File, OpenOptions};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+
+use crate::PATIENCE;
+use crate::relay::Relay;
+
+/// How much of a process's log is shown when something is wrong.
+const SHOWN_LOG: usize = 6_000;
+/// Of so many kills of a process, one hits it while it starts.
+const AMID_START: u64 = 4;
+
+/// Which process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Scheduler,
+    Worker,
+    FrontDoor,
+}
+
+impl Part {
+    pub(crate) const ALL: [Self; 3] = [Self::Scheduler, Self::Worker, Self::FrontDoor];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Scheduler => "scheduler",
+            Self::Worker => "worker",
+            Self::FrontDoor => "front-door",
+        }
+    }
+
+    /// The longest that it lives and that it is gone. A worker that has lost its
+    /// scheduler waits about a second before it tries again, so the scheduler has to
+    /// live longer than that for some work to be done.
+    const fn longest(self) -> (Duration, Duration) {
+        match self {
+            Self::Scheduler => (Duration::from_millis(4_000), Duration::from_millis(400)),
+            Self::Worker | Self::FrontDoor => {
+                (Duration::from_millis(2_500), Duration::from_millis(250))
+            }
+        }
+    }
+}
+
+/// A data folder, shared by three processes, and the addresses at which they are found.
+pub(crate) struct Installation {
+    folder: TempDir,
+    hub: Relay,
+    pub(crate) door: Relay,
+}
+
+impl Installation {
+    pub(crate) async fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            hub: Relay::open().await,
+            door: Relay::open().await,
+        }
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A command of the program on the data folder, with no settings but its arguments.
+    fn program(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(self.data())
+            .env_clear()
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
+        let output = self.program(arguments).output().await.unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        output
+    }
+
+    /// Makes an API key.
+    pub(crate) async fn key(&self, name: &str, role: &str) -> String {
+        let arguments = ["key", "create", name, "--role", role, "--json"];
+        let output = self.run(&arguments).await;
+        let key: Value = serde_json::from_slice(&output.stdout).unwrap();
+        key["key"].as_str().unwrap().to_owned()
+    }
+
+    fn log(&self, part: Part) -> PathBuf {
+        self.folder.path().join(format!("{}.log", part.name()))
+    }
+
+    /// The end of what each process has logged.
+    fn logs(&self) -> String {
+        Part::ALL
+            .map(|part| {
+                let bytes = fs::read(self.log(part)).unwrap_or_default();
+                let shown = bytes.len().saturating_sub(SHOWN_LOG);
+                let text = String::from_utf8_lossy(&bytes[shown..]).into_owned();
+                format!("== {}\n{text}\n", part.name())
+            })
+            .concat()
+    }
+
+    /// Starts a process, which may or may not get as far as to listen.
+    fn spawn(&self, part: Part) -> Child {
+        let log: File = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log(part))
+            .unwrap();
+        let hub = format!(
+            "Endpoint={};TaskHub=default;Authentication=None",
+            self.hub.url()
+        );
+        let mut command = self.program(&[part.name(), "--json", "--log", "info"]);
+        match part {
+            Part::Scheduler => {
+                command.args(["--listen", "127.0.0.1:0", "--dashboard", "none"]);
+            }
+            Part::Worker => {
+                command.args(["--connection-string", &hub]);
+            }
+            Part::FrontDoor => {
+                command.args(["--connection-string", &hub]);
+                command.args(["--listen", "127.0.0.1:0"]);
+                // All callers are this test.
+                command.args(["--rate-per-address", "none", "--rate-per-caller", "none"]);
+            }
+        }
+        command
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the program starts")
+    }
+
+    /// Starts a process and waits until it says that it is ready.
+    async fn start(&self, part: Part) -> Child {
+        let mut child = self.spawn(part);
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut said = String::new();
+        let reading = async {
+            while serde_json::from_str::<Value>(&said).is_err() {
+                let read = lines.read_line(&mut said).await.unwrap();
+                assert_ne!(read, 0, "{part:?} ends at its start");
+            }
+        };
+        let ready = tokio::time::timeout(PATIENCE, reading).await;
+        assert!(ready.is_ok(), "{part:?} is not ready");
+        // The pipe is read to its end, so that the process never waits for it.
+        tokio::spawn(async move { lines.read_to_end(&mut Vec::new()).await });
+        let said: Value = serde_json::from_str(&said).unwrap();
+        match part {
+            Part::Scheduler => self.hub.lead_to(Some(address(&said["scheduler"]))),
+            Part::FrontDoor => self.door.lead_to(Some(address(&said["server"]))),
+            Part::Worker => {}
+        }
+        child
+    }
+
+    async fn kill(&self, part: Part, child: &mut Child) {
+        let ended = child.try_wait().unwrap();
+        assert_eq!(ended, None, "{part:?} ended by itself");
+        match part {
+            Part::Scheduler => self.hub.lead_to(None),
+            Part::FrontDoor => self.door.lead_to(None),
+            Part::Worker => {}
+        }
+        child.kill().await.unwrap();
+    }
+}
+
+impl Drop for Installation {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}", self.logs());
+        }
+    }
+}
+
+fn address(url: &Value) -> SocketAddr {
+    let url = url.as_str().expect("it says where it listens");
+    url.trim_start_matches("http://").parse().unwrap()
+}
+
+/// What a process went through.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Fate {
+    pub(crate) kills: u64,
+    pub(crate) amid_start: u64,
+    /// The most memory that any of its lives had, in MiB; 0 where the system does not tell.
+    pub(crate) memory: u64,
+}
+
+/// One process and its lives.
+pub(crate) struct Lives<'a> {
+    part: Part,
+    installation: &'a Installation,
+    random: StdRng,
+    child: Child,
+    pub(crate) fate: Fate,
+}
+
+impl<'a> Lives<'a> {
+    pub(crate) async fn begin(installation: &'a Installation, part: Part, seed: u64) -> Self {
+        Self {
+            part,
+            installation,
+            random: StdRng::seed_from_u64(seed ^ (part as u64 + 1) << 32),
+            child: installation.start(part).await,
+            fate: Fate::default(),
+        }
+    }
+
+    /// Kills it so many times, at moments that the seed says, and starts it again each
+    /// time; counts each kill for those who go by it.
+    pub(crate) async fn be_killed(&mut self, kills: u64, counted: &watch::Sender<u64>) {
+        let (part, at) = (self.part, self.installation);
+        let (life, gap) = part.longest();
+        while self.fate.kills < kills {
+            self.pause(life).await;
+            self.fate.memory = self.fate.memory.max(memory(&self.child));
+            at.kill(part, &mut self.child).await;
+            self.killed(counted);
+            self.pause(gap).await;
+            if self.fate.kills % AMID_START == AMID_START - 1 && self.fate.kills < kills {
+                let mut child = at.spawn(part);
+                self.pause(Duration::from_millis(150)).await;
+                child.kill().await.unwrap();
+                self.fate.amid_start += 1;
+                self.killed(counted);
+            }
+            self.child = at.start(part).await;
+        }
+    }
+
+    fn killed(&mut self, counted: &watch::Sender<u64>) {
+        self.fate.kills += 1;
+        counted.send_modify(|kills| *kills += 1);
+    }
+
+    async fn pause(&mut self, longest: Duration) {
+        let longest = u64::try_from(longest.as_millis()).unwrap();
+        let pause = Duration::from_millis(self.random.random_range(0..=longest));
+        tokio::time::sleep(pause).await;
+    }
+
+    /// Asks it to stop, which it does in an orderly way.
+    pub(crate) async fn stop(mut self) -> Fate {
+        self.fate.memory = self.fate.memory.max(memory(&self.child));
+        let id = self.child.id().expect("it runs").to_string();
+        let asked = Command::new("kill").args(["-TERM", &id]).status().await;
+        assert!(asked.unwrap().success());
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let code = ended.expect("it stops when asked to").unwrap().code();
+        assert_eq!(code, Some(0), "{:?} stops cleanly", self.part);
+        self.fate
+    }
+}
+
+/// The most memory that a process has had, in MiB.
+fn memory(child: &Child) -> u64 {
+    let status = child.id().map(|id| format!("/proc/{id}/status"));
+    let text = status
+        .and_then(|path| fs::read_to_string(path).ok())
+        .unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) / 1024
+}
