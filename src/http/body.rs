@@ -90,6 +90,10 @@ pub(super) struct ImportBody(pub(super) ImportUpload);
 /// A JSON body of at most [`MAX_JSON`] bytes.
 pub(super) struct JsonBody<T>(pub(super) T);
 
+/// The same, whatever type it is said to have: Vault's clients, and curl as Vault's
+/// documents use it, say something else or nothing.
+pub(super) struct UntypedJsonBody<T>(pub(super) T);
+
 /// The largest JSON body where no picture is expected.
 const MAX_JSON: usize = 64 * 1024;
 
@@ -209,9 +213,21 @@ impl<T: DeserializeOwned> FromRequest<Arc<FrontDoor>> for JsonBody<T> {
             None | Some("application/json") => {}
             Some(_) => return Err(ApiError::UnsupportedMediaType(Expected::Json)),
         }
-        let bytes = read(request, Expected::Json).await?;
-        parse(&bytes).map(Self)
+        json(request).await.map(Self)
     }
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<FrontDoor>> for UntypedJsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &Arc<FrontDoor>) -> Result<Self, ApiError> {
+        json(request).await.map(Self)
+    }
+}
+
+async fn json<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
+    let bytes = read(request, Expected::Json).await?;
+    parse(&bytes)
 }
 
 fn media_type(request: &Request) -> Option<String> {
@@ -308,8 +324,8 @@ fn unfit(error: &str) -> String {
     let missing = text.strip_prefix("missing field ");
     match (missing, text.rsplit_once(", expected ")) {
         (Some(name), _) => format!("The member {name} is missing"),
-        (None, Some((what, expected))) if what.starts_with("unknown field ") => {
-            format!("There is a member that is not taken here; it may be {expected}")
+        (None, Some((what, names))) if what.starts_with("unknown field ") => {
+            format!("There is a member that is not taken here; it may be {names}")
         }
         (None, Some((_, expected))) => {
             format!("A member has a value that is not taken; it has to be {expected}")

@@ -14,6 +14,7 @@ use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::problem::InputProblem;
 use futures_util::stream;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::{ObjectBuilder, Required, Type};
 use utoipa::{IntoParams, ToSchema};
@@ -59,6 +60,8 @@ pub(super) struct EnrollmentPath {
 }
 
 #[derive(Deserialize, IntoParams)]
+// A misspelt `approval` would be none.
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct StartQuery {
     /// Whether somebody else has to agree; a rule of the server may demand it anyway.
@@ -68,6 +71,10 @@ pub(super) struct StartQuery {
     /// demand it anyway.
     #[param(inline, value_type = Option<ApprovalParameter>)]
     proof: Option<String>,
+    /// Who calls, for whom the address is the only place to say it.
+    #[serde(rename = "code")]
+    #[param(ignore)]
+    _code: Option<IgnoredAny>,
 }
 
 #[derive(ToSchema)]
@@ -469,9 +476,20 @@ pub(super) fn parameters<T>(
 ) -> Result<T, ApiError> {
     query
         .map(|Query(parameters)| parameters)
-        .map_err(|_| ApiError::InvalidParameter {
-            name: "query",
-            detail: "the part after `?` cannot be read, or a parameter is there twice".to_owned(),
+        .map_err(|rejection| {
+            // What was sent is not repeated; what could be sent comes last, and from the
+            // server alone.
+            let text = rejection.body_text();
+            let detail = match text.rsplit_once(", expected ") {
+                Some((what, names)) if what.contains("unknown field ") => {
+                    format!("there is a parameter that is not known here; it may be {names}")
+                }
+                _ => "the part after `?` cannot be read, or a parameter is there twice".to_owned(),
+            };
+            ApiError::InvalidParameter {
+                name: "query",
+                detail,
+            }
         })
 }
 

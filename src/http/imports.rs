@@ -12,6 +12,7 @@ use countersign_enrollment::ids::ImportId;
 use countersign_enrollment::import::job::{ImportProgress, ImportResult, ImportedAccount};
 use countersign_enrollment::problem::InputProblem;
 use durabletask::Status;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -44,6 +45,8 @@ struct ImportPath {
 }
 
 #[derive(Deserialize, IntoParams)]
+// A misspelt `dryRun` would enroll.
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct StartQuery {
     /// Whether somebody else has to agree to each account.
@@ -56,6 +59,10 @@ pub(super) struct StartQuery {
     /// Which accounts to enroll, by position counted from 1, such as `1,3-5`; all if not given.
     #[param(pattern = "^[1-9][0-9]{0,3}(,[1-9][0-9]{0,3})*$")]
     pick: Option<String>,
+    /// Who calls, for whom the address is the only place to say it.
+    #[serde(rename = "code")]
+    #[param(ignore)]
+    _code: Option<IgnoredAny>,
 }
 
 /// Starts an import

@@ -145,6 +145,7 @@ fn described() -> OpenApiRouter<Arc<FrontDoor>> {
         .routes(routes!(requests::decide))
         .routes(routes!(requests::code))
         .routes(routes!(requests::export))
+        .routes(routes!(vault_paths::look_up_self))
         .routes(routes!(vault_paths::read, vault_paths::check))
         .routes(routes!(audit::list))
         .routes(routes!(keys::list, keys::create))

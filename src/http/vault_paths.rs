@@ -1,8 +1,8 @@
-//! `/v1/totp/code/{id}`: reading and checking codes as HashiCorp Vault's TOTP engine has
-//! them, so that its clients work here by another base URL. What is called a key there is
+//! `/v1/…`: reading and checking codes as HashiCorp Vault's TOTP engine has them, and what
+//! its clients ask first to see whether their token is good, so that its clients work here by another base URL. What is called a key there is
 //! an account here, named by its id; the token is one of our API keys.
 //!
-//! Source: the API documentation of Vault's TOTP secrets engine.
+//! Source: the API documentation of Vault's TOTP secrets engine and token method.
 
 use std::sync::Arc;
 
@@ -16,13 +16,14 @@ use utoipa::ToSchema;
 use super::FrontDoor;
 use super::account_changes::verdict;
 use super::accounts::{AccountPath, readable, take_read};
-use super::auth::{Caller, Permission as _, Read};
-use super::body::{JsonBody, Wiped};
+use super::auth::{Caller, Known, Permission as _, Read};
+use super::body::{UntypedJsonBody, Wiped};
 use super::codes::Code as Problem;
 use super::enrollments::no_store;
 use super::error::ApiError;
 use super::observe;
 use super::path::Path;
+use crate::access::Roles;
 use crate::verify::Verdict;
 
 /// What Vault wraps around every answer. Nothing here is leased.
@@ -85,6 +86,38 @@ pub(super) struct CodeBody {
     code: Wiped,
 }
 
+/// Who a token is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VaultToken)]
+struct Token<'a> {
+    /// What people call the caller.
+    display_name: &'a str,
+    /// Its roles.
+    #[schema(value_type = Vec<crate::access::Role>)]
+    policies: Roles,
+    /// Always false.
+    renewable: bool,
+    /// Always 0: it does not end by an agreement with the client.
+    ttl: u32,
+}
+
+/// Says who calls, for clients of HashiCorp Vault
+///
+/// Clients ask this first, to see whether their token is good.
+#[utoipa::path(
+    get, path = "/v1/auth/token/lookup-self", tag = "vault", operation_id = "vaultLookUpSelf",
+    responses((status = OK, description = "Who the caller is", body = Envelope<Token<'static>>)),
+    extensions(("x-roles" = json!(Known::ROLES))),
+)]
+pub(super) async fn look_up_self(caller: Caller<Known>) -> Response {
+    Envelope::around(Token {
+        display_name: caller.display_name(),
+        policies: caller.roles(),
+        renewable: false,
+        ttl: 0,
+    })
+}
+
 /// Reads a code, for clients of HashiCorp Vault
 #[utoipa::path(
     get, path = "/v1/totp/code/{id}", tag = "vault", operation_id = "vaultReadCode",
@@ -129,7 +162,7 @@ pub(super) async fn check(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Read>,
     Path(id): Path<String>,
-    JsonBody(body): JsonBody<CodeBody>,
+    UntypedJsonBody(body): UntypedJsonBody<CodeBody>,
 ) -> Result<Response, ApiError> {
     match verdict(&door, &caller, &id, body.code.as_str()).await? {
         Verdict::Valid { .. } => Ok(Envelope::around(Valid { valid: true })),

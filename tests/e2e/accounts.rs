@@ -244,6 +244,11 @@ async fn clients_of_hashicorp_vault_read_and_check_codes() {
             .header("x-vault-token", key)
             .header("x-vault-request", "true")
     };
+    // Many ask first whether their token is good.
+    let who = client(Method::GET, "/v1/auth/token/lookup-self");
+    let who = nobody.send(who).await;
+    assert_eq!(who.body["data"]["display_name"], "vault-client", "{who:?}");
+    assert_eq!(who.body["data"]["policies"], json!(["reader"]));
     let read = nobody.send(client(Method::GET, &path)).await;
     assert_eq!(read.status, StatusCode::OK, "{read:?}");
     let code = read.body["data"]["code"].as_str().unwrap().to_owned();
@@ -253,7 +258,10 @@ async fn clients_of_hashicorp_vault_read_and_check_codes() {
 
     let check = async |method: Method, code: &str| {
         let body = json!({ "code": code }).to_string();
-        nobody.send(client(method, &path).body(body)).await
+        // As curl says it, if nobody tells it otherwise.
+        let form = "application/x-www-form-urlencoded";
+        let request = client(method, &path).header("content-type", form);
+        nobody.send(request.body(body)).await
     };
     let wrong = if code == "000000" { "000001" } else { "000000" };
     let checked = check(Method::POST, wrong).await;

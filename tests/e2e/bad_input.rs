@@ -177,6 +177,18 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
     let detail = grants("application/json", br#"{"acount": "x"}"#.to_vec()).await;
     assert!(detail.contains("may be one of `caller`"), "{detail}");
 
+    // What would be done otherwise than somebody meant is not done at all.
+    for path in [
+        "/api/enrollments?aproval=required",
+        "/api/accounts?prove=required",
+        "/api/imports?dryrun=true",
+    ] {
+        let answer = admin.post(path, &json!({ "uri": SEED_URI })).await;
+        answer.assert_problem(400, "invalid-parameter");
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(detail.contains("it may be one of `approval`"), "{detail}");
+    }
+
     // One name for a request, not two.
     let named_twice = admin
         .request(Method::POST, "/api/enrollments")

@@ -100,6 +100,7 @@ const TABLE: &[Row] = &[
                                                                           [403, 403, 200, 200, 404]),
     row("GET /api/accounts/{id}/token", "/api/accounts/{kept}/token",     [403, 403, 200, 200, 404]),
     row("GET /api/tokens", "/api/tokens?id={kept}",                       [403, 403, 200, 200, 404]),
+    row("GET /v1/auth/token/lookup-self", "/v1/auth/token/lookup-self",   [200, 200, 200, 200, 200]),
     row("GET /v1/totp/code/{id}", "/v1/totp/code/{kept}",                 [403, 403, 200, 200, 404]),
     send("POST /v1/totp/code/{id}", "/v1/totp/code/{kept}", WRONG_CODE,   [403, 403, 200, 200, 404]),
     send("PUT /v1/totp/code/{id}", "/v1/totp/code/{kept}", WRONG_CODE,    [403, 403, 200, 200, 404]),
