@@ -47,6 +47,17 @@ pub enum AuthMode {
     None,
 }
 
+/// Whether the process keeps its memory out of swap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockMemory {
+    /// Where the system lets it for as much as it will ever need.
+    Auto,
+    /// It does, or does not start.
+    On,
+    /// It does not.
+    Off,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -129,6 +140,8 @@ pub struct Config {
     pub azure: AzureConfig,
     /// The administrator's token, if it is given instead of made.
     pub admin_token: Option<Zeroizing<String>>,
+    /// Whether memory is kept out of swap.
+    pub lock_memory: LockMemory,
     /// What is logged and how.
     pub log: LogConfig,
     /// Where traces and logs are sent, if anywhere.
@@ -162,6 +175,7 @@ impl fmt::Debug for Config {
             .field("oidc", &self.oidc)
             .field("task_hub", &self.task_hub)
             .field("azure", &self.azure)
+            .field("lock_memory", &self.lock_memory)
             .field("otlp", &self.otlp)
             .finish_non_exhaustive()
     }
@@ -199,6 +213,7 @@ impl Config {
             connection_string: None,
             azure: AzureConfig::default(),
             admin_token: None,
+            lock_memory: LockMemory::Auto,
             log: LogConfig {
                 format: LogFormat::Text,
                 filter: "info".to_owned(),

@@ -1,6 +1,9 @@
 //! What a process that holds secrets asks of the operating system.
 
+use std::io;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use thiserror::Error;
 
 /// Forbids core dumps and reading the process's memory by others of the same user, and
 /// takes as many file descriptors as it may. Where the system does not let it, that is
@@ -27,4 +30,65 @@ pub fn harden() {
     if let Err(error) = setrlimit(Resource::Nofile, all) {
         tracing::warn!(%error, "the limit on open files cannot be raised");
     }
+}
+
+/// Why memory is not kept out of swap.
+#[derive(Debug, Error)]
+pub enum NotLocked {
+    /// The process may lock a part of its memory only, and would fail for want of memory once
+    /// it needs more.
+    #[error(
+        "this process may lock {bytes} bytes of memory; let it lock any number (systemd: \
+         LimitMEMLOCK=infinity, containers: --ulimit memlock=-1), or give it CAP_IPC_LOCK"
+    )]
+    Limited {
+        /// How much it may lock.
+        bytes: u64,
+    },
+    /// The system does not do it.
+    #[error("the system does not lock memory: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Keeps all memory of this process, present and future, out of swap: each page from the
+/// moment that it is used. Only where the process may lock as much as it will ever need;
+/// under a limit, whatever asks for memory beyond it would fail.
+///
+/// # Errors
+///
+/// [`NotLocked`], and then nothing is locked.
+#[cfg(target_os = "linux")]
+pub fn lock_memory() -> Result<(), NotLocked> {
+    use rustix::io::Errno;
+    use rustix::mm::{MlockAllFlags, mlockall};
+
+    let before = getrlimit(Resource::Memlock);
+    let limit = |current| {
+        let maximum = before.maximum;
+        setrlimit(Resource::Memlock, Rlimit { current, maximum }).map_err(io::Error::from)
+    };
+    let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    let Some(bytes) = before.maximum else {
+        limit(None)?;
+        return Ok(mlockall(all).map_err(io::Error::from)?);
+    };
+    // Whom no limit holds (CAP_IPC_LOCK) may lock under a limit of nothing too, and nobody
+    // else may: the one way to tell that is also right inside of user namespaces.
+    limit(Some(0))?;
+    let locked = mlockall(all);
+    limit(before.current)?;
+    locked.map_err(|error| match error {
+        Errno::PERM => NotLocked::Limited { bytes },
+        error => NotLocked::System(error.into()),
+    })
+}
+
+/// Memory is locked on Linux only.
+///
+/// # Errors
+///
+/// Always [`NotLocked::System`].
+#[cfg(not(target_os = "linux"))]
+pub fn lock_memory() -> Result<(), NotLocked> {
+    Err(NotLocked::System(io::ErrorKind::Unsupported.into()))
 }

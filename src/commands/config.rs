@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::output;
 use super::{Exit, Fault, Outcome};
-use crate::config::{AuthMode, Config, OtlpConfig};
+use crate::config::{AuthMode, Config, LockMemory, OtlpConfig};
 
 /// How long each may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -135,6 +135,11 @@ fn effective(config: &Config) -> Value {
         "token-cache-age": seconds(azure.cache.age),
         "token-cache-size": azure.cache.entries,
         "token-max-stale": seconds(azure.cache.stale),
+        "lock-memory": match config.lock_memory {
+            LockMemory::Auto => "auto",
+            LockMemory::On => "on",
+            LockMemory::Off => "off",
+        },
         "log": config.log.filter,
         "otlp-endpoint": otlp(&config.otlp),
     })

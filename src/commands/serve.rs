@@ -8,7 +8,7 @@ use super::output;
 use super::{Exit, Fault, Outcome};
 use crate::app::{Parts, Running};
 use crate::clock::SystemClock;
-use crate::config::{AuthMode, Config};
+use crate::config::{AuthMode, Config, LockMemory};
 use crate::data_dir::DataDir;
 use crate::hardening;
 use crate::shutdown;
@@ -40,6 +40,7 @@ async fn run(config: Config, parts: Parts, json: bool) -> Outcome {
 
 async fn serve(config: Config, parts: Parts, json: bool) -> Outcome {
     hardening::harden();
+    keep_out_of_swap(config.lock_memory)?;
     let stop = shutdown::on_signal().map_err(Fault::failed)?;
     let running = Running::start_parts(config.clone(), parts, Arc::new(SystemClock))
         .await
@@ -50,6 +51,24 @@ async fn serve(config: Config, parts: Parts, json: bool) -> Outcome {
         announce(&config, &running);
     }
     running.run_until(stop).await.map_err(Fault::failed)
+}
+
+/// Before any secret is read.
+fn keep_out_of_swap(wish: LockMemory) -> Outcome {
+    if wish == LockMemory::Off {
+        return Ok(());
+    }
+    match hardening::lock_memory() {
+        Ok(()) => Ok(()),
+        Err(error) if wish == LockMemory::Auto => {
+            tracing::info!(%error, "memory may be swapped out");
+            Ok(())
+        }
+        Err(error) => Err(Fault::new(
+            Exit::Failed,
+            format!("--lock-memory on: {error}"),
+        )),
+    }
 }
 
 fn announce_json(running: &Running) -> Outcome {

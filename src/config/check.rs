@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{
     AuthMode, Config, DEFAULT_DASHBOARD_LISTEN, DEFAULT_DATA_DIR, DEFAULT_LISTEN,
-    DEFAULT_SCHEDULER_LISTEN, LogFormat, Settings, WebhookConfig,
+    DEFAULT_SCHEDULER_LISTEN, LockMemory, LogFormat, Settings, WebhookConfig,
 };
 use crate::access::Group;
 use crate::duration;
@@ -44,7 +44,7 @@ impl Settings {
         config.connection_string = self.hub(&config, problems);
         config.otlp = self.check_otlp(&environment, problems);
         config.azure = self.check_azure(environment, config.connection_string.as_deref(), problems);
-        self.check_log(&mut config, problems);
+        self.check_process(&mut config, problems);
         config
     }
 
@@ -188,7 +188,13 @@ impl Settings {
         }
     }
 
-    fn check_log(&self, config: &mut Config, problems: &mut Vec<String>) {
+    fn check_process(&self, config: &mut Config, problems: &mut Vec<String>) {
+        match self.lock_memory.as_deref() {
+            None | Some("auto") => {}
+            Some("on") => config.lock_memory = LockMemory::On,
+            Some("off") => config.lock_memory = LockMemory::Off,
+            Some(_) => problems.push("lock-memory is auto, on or off".to_owned()),
+        }
         match self.log_format.as_deref() {
             None | Some("text") => {}
             Some("json") => config.log.format = LogFormat::Json,

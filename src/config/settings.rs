@@ -157,6 +157,9 @@ pub struct Settings {
     /// How much older it may be while Key Vault does not answer; 0s means never [env: COUNTERSIGN_TOKEN_MAX_STALE] [default: 0s]
     #[arg(long, value_name = "TIME")]
     pub token_max_stale: Option<String>,
+    /// Whether memory is kept out of swap: auto where the system lets it, on to refuse to start otherwise, or off [env: COUNTERSIGN_LOCK_MEMORY] [default: auto]
+    #[arg(long, value_name = "MODE")]
+    pub lock_memory: Option<String>,
     /// text or json [env: COUNTERSIGN_LOG_FORMAT] [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -222,6 +225,7 @@ impl Settings {
             task_hub: var("COUNTERSIGN_TASK_HUB"),
             connection_string: var("COUNTERSIGN_CONNECTION_STRING")
                 .or_else(|| var("DTS_CONNECTION_STRING")),
+            lock_memory: var("COUNTERSIGN_LOCK_MEMORY"),
             log_format: var("COUNTERSIGN_LOG_FORMAT"),
             log: var("COUNTERSIGN_LOG"),
             otlp_endpoint: var("COUNTERSIGN_OTLP_ENDPOINT")
@@ -304,6 +308,7 @@ impl Settings {
             token_cache_age,
             token_cache_size,
             token_max_stale,
+            lock_memory,
             log_format,
             log,
             otlp_endpoint,

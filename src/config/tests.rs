@@ -47,11 +47,12 @@ fn all_problems_are_reported_together() {
         instance_link: Some("javascript:alert('{id}')".to_owned()),
         approval_timeout: Some("soon".to_owned()),
         auth: Some("maybe".to_owned()),
+        lock_memory: Some("always".to_owned()),
         log_format: Some("xml".to_owned()),
         ..Settings::default()
     };
     let error = resolve(flags, &[("COUNTERSIGN_ADMIN_TOKEN", "short")]).unwrap_err();
-    assert_eq!(error.problems.len(), 7, "{error}");
+    assert_eq!(error.problems.len(), 8, "{error}");
     assert!(!error.to_string().contains("short\""));
 }
 
