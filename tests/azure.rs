@@ -320,6 +320,16 @@ async fn enrollments_outlast_a_vault_that_misbehaves() {
         1
     );
     assert_eq!(server.counted("countersign_vault_cache_entries").await, 1);
+    // Each of those that the README promises.
+    let readme = include_str!("../README.md");
+    let promised: Vec<&str> = readme
+        .split('`')
+        .filter(|word| word.starts_with("vault_cache_") || word.starts_with("key_vault_"))
+        .collect();
+    assert_eq!(promised.len(), 8, "{promised:?}");
+    for name in promised {
+        server.counted(&format!("countersign_{name}")).await;
+    }
 }
 
 #[tokio::test]

@@ -1,20 +1,28 @@
-//! The README tells the whole command line, and nothing that is not there.
+//! The README tells the whole command line, and docs/AUDIT.md the whole record, and neither
+//! anything that is not there.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clap::CommandFactory as _;
+use clap::{CommandFactory as _, ValueEnum as _};
+use countersign::audit::Action;
 use countersign::cli::Cli;
 use countersign::config::{Config, Settings};
 
 const README: &str = include_str!("../README.md");
+const AUDIT: &str = include_str!("../docs/AUDIT.md");
 
-/// The rows of the table under `heading` whose header starts with `first`, as cells.
+/// The rows of the README's table under `heading` whose header starts with `first`, as cells.
 fn table(heading: &str, first: &str) -> Vec<Vec<String>> {
-    let section = README
+    table_of(README, heading, first)
+}
+
+/// The same of another document.
+fn table_of(document: &str, heading: &str, first: &str) -> Vec<Vec<String>> {
+    let section = document
         .split("\n## ")
         .find(|section| section.starts_with(heading))
-        .unwrap_or_else(|| panic!("the README has a section {heading:?}"));
+        .unwrap_or_else(|| panic!("there is a section {heading:?}"));
     let rows: Vec<Vec<String>> = section
         .lines()
         .skip_while(|line| !line.starts_with(&format!("| {first}")))
@@ -125,4 +133,29 @@ fn the_exit_codes_are_those_of_the_help() {
         .map(|(code, meaning)| (code.to_owned(), meaning.to_owned()))
         .collect();
     assert_eq!(told, exist);
+}
+
+/// What stands between backticks in the first column of a table of docs/AUDIT.md.
+fn recorded(heading: &str, first: &str) -> BTreeSet<String> {
+    let rows = table_of(AUDIT, heading, first);
+    let names = rows.iter().flat_map(|row| code(&row[0]));
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_action_and_field_of_the_audit_record_is_told() {
+    let actions: BTreeSet<String> = Action::value_variants()
+        .iter()
+        .map(|action| action.as_str().to_owned())
+        .collect();
+    assert_eq!(recorded("What is recorded", "Action"), actions);
+
+    let description = countersign::http::openapi().unwrap();
+    let schemas = &description["components"]["schemas"];
+    let fields: BTreeSet<String> = [&schemas["Event"], &schemas["Entry"]["allOf"][1]]
+        .into_iter()
+        .flat_map(|schema| schema["properties"].as_object().unwrap().keys())
+        .cloned()
+        .collect();
+    assert_eq!(recorded("Read it", "Field"), fields);
 }
