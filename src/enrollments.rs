@@ -52,6 +52,8 @@ pub(crate) enum EnrollmentError {
     IdTaken,
     #[error("the requester may not decide")]
     SelfApproval,
+    #[error("the key that decides and the one that asked are from one hand")]
+    OneHand,
     #[error("not awaiting approval")]
     NotAwaiting,
     #[error("already decided")]

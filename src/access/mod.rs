@@ -2,6 +2,7 @@
 
 mod grants;
 mod guarded;
+mod hands;
 mod identity;
 mod keys;
 mod oidc;
@@ -179,13 +180,27 @@ impl Access {
         self.keys.list()
     }
 
-    /// Makes a key; see [`KeyStore::create`].
+    /// Makes a key for the caller `maker`; see [`KeyStore::create`].
     pub(crate) fn create_key(
         &self,
+        maker: &str,
         new: NewKey,
         now: DateTime<Utc>,
     ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
-        self.keys.create(new, now)
+        let (record, key) = self.keys.create(new, now)?;
+        if let Err(error) = self.keys.note_maker(&record.name, maker) {
+            // A key of which nobody knows where it came from would be taken for somebody's
+            // own.
+            self.keys.revoke(&record.name, now)?;
+            return Err(error);
+        }
+        Ok((record, key))
+    }
+
+    /// Whether one caller could be the other, since one made the other's key or somebody
+    /// made both.
+    pub(crate) fn from_one_hand(&self, one: &str, other: &str) -> Result<bool, KeyError> {
+        Ok(self.keys.hand(one)? == self.keys.hand(other)?)
     }
 
     /// Makes a key stop to work; see [`KeyStore::revoke`].

@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::keys::KeyError;
 
 /// Each step from one version, kept in the database itself, to the next.
-pub(super) const STEPS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+pub(super) const STEPS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 const VERSION_1: &str = "
 CREATE TABLE keys (
@@ -56,6 +56,14 @@ ALTER TABLE grants_by_name RENAME TO grants;
 const VERSION_4: &str = "
 CREATE TABLE guarded (
     account TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+";
+
+/// Which caller made the key of a caller.
+const VERSION_5: &str = "
+CREATE TABLE makers (
+    name  TEXT PRIMARY KEY,
+    maker TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 ";
 

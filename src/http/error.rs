@@ -376,6 +376,12 @@ fn enrollment_row(error: &EnrollmentError) -> Row {
             Code::SelfApprovalForbidden,
             "You asked for this yourself, so somebody else with the role approver has to decide.",
         ),
+        EnrollmentError::OneHand => row(
+            Code::SelfApprovalForbidden,
+            "Whoever asked has made your key, or one person has made both of your keys. Somebody \
+             else has to agree: with a key that `countersign key create` or another \
+             administrator made, or a token of the issuer.",
+        ),
         EnrollmentError::NotAwaiting => row(
             Code::NotAwaitingApproval,
             "It has not come to its approval, or none was asked for. See its status.",

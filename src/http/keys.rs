@@ -123,7 +123,8 @@ pub(super) async fn list(
 
 /// Makes an API key
 ///
-/// It is shown this once.
+/// It is shown this once. Who asks for an export, a transfer or a removal cannot have it approved
+/// with a key of their own making.
 #[utoipa::path(
     post, path = "/api/keys", tag = "operations", operation_id = "createKey",
     request_body = NewKeyBody,
@@ -135,7 +136,7 @@ pub(super) async fn list(
 )]
 pub(super) async fn create(
     State(door): State<Arc<FrontDoor>>,
-    _: Caller<Administer>,
+    caller: Caller<Administer>,
     JsonBody(body): JsonBody<NewKeyBody>,
 ) -> Result<Response, ApiError> {
     let now = door.clock.now();
@@ -147,7 +148,8 @@ pub(super) async fn create(
         granted_only: body.granted_only,
         groups: body.groups,
     };
-    let (record, key) = on_disk(&door, move |access| access.create_key(new, now)).await?;
+    let maker = caller.id().to_owned();
+    let (record, key) = on_disk(&door, move |access| access.create_key(&maker, new, now)).await?;
     observe::note(|facts| facts.subject = Some(record.name.clone()));
     let location = HeaderValue::from_str(&format!("/api/keys/{}", record.name));
     let view = NewKeyView {

@@ -24,6 +24,7 @@ use super::enrollments::{
     IdempotencyKey, limit, no_store, parameters, unless_stopped, wait_parameter,
 };
 use super::error::ApiError;
+use super::keys::on_disk;
 use super::observe;
 use super::path::Path;
 use super::request_views::{ExportView, RequestPage, RequestView};
@@ -380,12 +381,35 @@ pub(super) async fn decide(
 ) -> Result<Response, ApiError> {
     let id = request_id(&id)?;
     let (approved, comment) = body.read()?;
+    if approved {
+        refuse_one_hand(&door, &caller, &id).await?;
+    }
     let snapshot = door
         .enrollments
         .decide_request(&id, caller.decider(), approved, comment)
         .await?;
     door.inbox.look_again().await;
     Ok(accepted(&snapshot))
+}
+
+/// Refuses a decision by which one person would agree with themselves: on what takes a secret
+/// out, with a key that came from the same hand as that of whoever asked. What is only read can
+/// be read by administrators anyway, who can lift the rule.
+async fn refuse_one_hand(
+    door: &Arc<FrontDoor>,
+    caller: &Caller<Decide>,
+    id: &RequestId,
+) -> Result<(), ApiError> {
+    let request = door.enrollments.get_request(id, None).await?;
+    if matches!(request.act, Act::Read { .. }) || request.requested_by == caller.id() {
+        return Ok(());
+    }
+    let decides = caller.id().to_owned();
+    let asked = request.requested_by;
+    if on_disk(door, move |access| access.from_one_hand(&asked, &decides)).await? {
+        return Err(EnrollmentError::OneHand.into());
+    }
+    Ok(())
 }
 
 /// Takes a request back

@@ -213,6 +213,35 @@ async fn nobody_grants_their_own_wish_and_no_event_from_elsewhere_does() {
 }
 
 #[tokio::test]
+async fn a_key_of_ones_own_making_agrees_to_nothing() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let account = enrolled(&admin).await;
+    let made = async |maker: &Caller, name: &str, role: &str| {
+        let key = json!({ "name": name, "role": role });
+        let key = maker.post("/api/keys", &key).await;
+        app.caller(Some(key.body["key"].as_str().unwrap()))
+    };
+    let second_self = made(&admin, "second-self", "admin").await;
+    let third_self = made(&second_self, "third-self", "approver").await;
+    let other = app.new_caller("second-pair-of-eyes", "approver");
+    for asker in [&admin, &second_self] {
+        let id = ask(asker, &account, json!({ "kind": "export" })).await;
+        until(asker, &id, "AwaitingApproval").await;
+        for decider in [&admin, &second_self, &third_self] {
+            decide(decider, &id, true)
+                .await
+                .assert_problem(403, "self-approval-forbidden");
+        }
+        decide(&other, &id, true).await;
+        until(asker, &id, "Granted").await;
+        // What was agreed to can be taken back by anybody who decides.
+        decide(&third_self, &id, false).await;
+        until(asker, &id, "Rejected").await;
+    }
+}
+
+#[tokio::test]
 async fn what_may_not_be_seen_or_asked_for_is_refused() {
     let app = App::start().await;
     let admin = app.admin();
