@@ -199,7 +199,7 @@ impl Access {
 
     /// Whether one caller could be the other, since one made the other's key or somebody
     /// made both.
-    pub(crate) fn from_one_hand(&self, one: &str, other: &str) -> Result<bool, KeyError> {
+    pub(crate) fn of_one_hand(&self, one: &str, other: &str) -> Result<bool, KeyError> {
         Ok(self.keys.hand(one)? == self.keys.hand(other)?)
     }
 

@@ -406,7 +406,7 @@ async fn refuse_one_hand(
     }
     let decides = caller.id().to_owned();
     let asked = request.requested_by;
-    if on_disk(door, move |access| access.from_one_hand(&asked, &decides)).await? {
+    if on_disk(door, move |access| access.of_one_hand(&asked, &decides)).await? {
         return Err(EnrollmentError::OneHand.into());
     }
     Ok(())
