@@ -1,9 +1,11 @@
 //! The data folder: where it is, who may read it, and the small files in it.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -16,6 +18,8 @@ use crate::private_file;
 const ADDRESSES: &str = "serve.json";
 /// Held for as long as a process owns the folder's task hub.
 const LOCK: &str = "serve.lock";
+/// How old a temporary file is that no process can still be writing.
+const ABANDONED: Duration = Duration::from_secs(3_600);
 /// The token that the administrator logs in with.
 const ADMIN_TOKEN: &str = "admin-token";
 
@@ -82,7 +86,8 @@ pub struct Addresses {
 }
 
 impl DataDir {
-    /// The folder at `path`, made with mode 0700 if it is not there.
+    /// The folder at `path`, made with mode 0700 if it is not there, and without what
+    /// processes that were killed while they wrote a file have left behind.
     ///
     /// # Errors
     ///
@@ -97,9 +102,24 @@ impl DataDir {
                 path: path.to_owned(),
                 source,
             })?;
-        Ok(Self {
-            path: path.to_owned(),
-        })
+        let data = Self::at(path);
+        data.sweep();
+        Ok(data)
+    }
+
+    /// Removes temporary files that nobody writes any more: there may be a key in them. One
+    /// that cannot be removed now is left to the next start.
+    fn sweep(&self) {
+        let files = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        for file in files.filter(|file| is_temporary(&file.file_name())) {
+            let modified = file.metadata().and_then(|about| about.modified());
+            let age = modified.ok().and_then(|at| at.elapsed().ok());
+            if age.is_some_and(|age| age > ABANDONED)
+                && let Err(error) = fs::remove_file(file.path())
+            {
+                tracing::warn!(path = %file.path().display(), %error, "cannot remove a temporary file");
+            }
+        }
     }
 
     /// The folder at `path`, whether or not it exists: for reading what is there.
@@ -292,6 +312,19 @@ impl DataDir {
     }
 }
 
+/// Whether a file has a name as [`DataDir::temporary`] and the vault make them:
+/// `.NAME.TAG.tmp`, with a tag of hexadecimal digits.
+fn is_temporary(name: &OsStr) -> bool {
+    let tag = name
+        .to_str()
+        .and_then(|name| name.strip_prefix('.')?.strip_suffix(".tmp"))
+        .and_then(|name| name.rsplit_once('.'))
+        .map(|(_, tag)| tag.as_bytes());
+    tag.is_some_and(|tag| {
+        matches!(tag.len(), 16 | 32) && tag.iter().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
 fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .create_new(true)
@@ -335,6 +368,30 @@ mod tests {
             data.admin_token(),
             Err(DataDirError::Exposed(path)) if path == data.admin_token_path()
         ));
+    }
+
+    #[test]
+    fn what_a_killed_process_was_writing_is_removed_once_it_is_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let tag = "0123456789abcdef";
+        let (new, old, other) = (
+            format!(".seal.key.{tag}.tmp"),
+            format!(".vault.key.{tag}{tag}.tmp"),
+            ".somebody-elses.tmp".to_owned(),
+        );
+        for name in [&new, &old, &other] {
+            let file = File::create(folder.path().join(name)).unwrap();
+            if name != &new {
+                let then = std::time::SystemTime::now() - 2 * ABANDONED;
+                file.set_modified(then).unwrap();
+            }
+        }
+        DataDir::create(folder.path()).unwrap();
+        let there = |name: &str| folder.path().join(name).exists();
+        assert_eq!(
+            [there(&new), there(&old), there(&other)],
+            [true, false, true]
+        );
     }
 
     #[test]

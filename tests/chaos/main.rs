@@ -73,14 +73,14 @@ async fn survive(settings: Settings) {
     let approver = at.key(APPROVER, "approver").await;
     let reader = at.key("dashboard-wall", "reader").await;
     let load = Load::new(at.door.url(), enroller, approver);
+    let (counted, counting) = watch::channel(0);
     // Together: each makes what is not there yet.
     let (mut scheduler, mut worker, mut door) = tokio::join!(
-        Lives::begin(&at, Part::Scheduler, seed),
-        Lives::begin(&at, Part::Worker, seed),
-        Lives::begin(&at, Part::FrontDoor, seed),
+        Lives::begin(&at, Part::Scheduler, seed, &counted),
+        Lives::begin(&at, Part::Worker, seed, &counted),
+        Lives::begin(&at, Part::FrontDoor, seed, &counted),
     );
 
-    let (counted, counting) = watch::channel(0);
     let all_kills = kills * Part::ALL.len() as u64;
     let enrolling = stream::iter(0..enrollments)
         .map(|number| {
@@ -92,9 +92,9 @@ async fn survive(settings: Settings) {
         .collect::<Vec<Ended>>();
     let (ended, (), (), ()) = tokio::join!(
         enrolling,
-        scheduler.be_killed(kills, &counted),
-        worker.be_killed(kills, &counted),
-        door.be_killed(kills, &counted),
+        scheduler.be_killed(kills),
+        worker.be_killed(kills),
+        door.be_killed(kills),
     );
     let took = begun.elapsed();
 

@@ -21,6 +21,8 @@ use crate::relay::Relay;
 const SHOWN_LOG: usize = 6_000;
 /// Of so many kills of a process, one hits it while it starts.
 const AMID_START: u64 = 4;
+/// How far into its start at most. One that is ready sooner is killed all the same.
+const LONGEST_START: Duration = Duration::from_millis(150);
 
 /// Which process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,46 +216,62 @@ pub(crate) struct Lives<'a> {
     part: Part,
     installation: &'a Installation,
     random: StdRng,
+    /// How many kills of all processes there have been.
+    counted: &'a watch::Sender<u64>,
     child: Child,
-    pub(crate) fate: Fate,
+    fate: Fate,
 }
 
 impl<'a> Lives<'a> {
-    pub(crate) async fn begin(installation: &'a Installation, part: Part, seed: u64) -> Self {
-        Self {
+    /// Starts it for the first time, kills it amid that, and starts it again.
+    pub(crate) async fn begin(
+        installation: &'a Installation,
+        part: Part,
+        seed: u64,
+        counted: &'a watch::Sender<u64>,
+    ) -> Self {
+        let mut lives = Self {
             part,
             installation,
             random: StdRng::seed_from_u64(seed ^ (part as u64 + 1) << 32),
-            child: installation.start(part).await,
+            counted,
+            child: installation.spawn(part),
             fate: Fate::default(),
-        }
+        };
+        lives.be_killed_amid_start().await;
+        lives.child = installation.start(part).await;
+        lives
     }
 
-    /// Kills it so many times, at moments that the seed says, and starts it again each
-    /// time; counts each kill for those who go by it.
-    pub(crate) async fn be_killed(&mut self, kills: u64, counted: &watch::Sender<u64>) {
+    /// Kills it until there have been so many kills, at moments that the seed says, and
+    /// starts it again each time.
+    pub(crate) async fn be_killed(&mut self, kills: u64) {
         let (part, at) = (self.part, self.installation);
         let (life, gap) = part.longest();
         while self.fate.kills < kills {
             self.pause(life).await;
             self.fate.memory = self.fate.memory.max(memory(&self.child));
             at.kill(part, &mut self.child).await;
-            self.killed(counted);
+            self.killed();
             self.pause(gap).await;
-            if self.fate.kills % AMID_START == AMID_START - 1 && self.fate.kills < kills {
-                let mut child = at.spawn(part);
-                self.pause(Duration::from_millis(150)).await;
-                child.kill().await.unwrap();
-                self.fate.amid_start += 1;
-                self.killed(counted);
+            if self.fate.kills < kills && self.fate.kills.is_multiple_of(AMID_START) {
+                self.child = at.spawn(part);
+                self.be_killed_amid_start().await;
             }
             self.child = at.start(part).await;
         }
     }
 
-    fn killed(&mut self, counted: &watch::Sender<u64>) {
+    async fn be_killed_amid_start(&mut self) {
+        self.pause(LONGEST_START).await;
+        self.child.kill().await.unwrap();
+        self.fate.amid_start += 1;
+        self.killed();
+    }
+
+    fn killed(&mut self) {
         self.fate.kills += 1;
-        counted.send_modify(|kills| *kills += 1);
+        self.counted.send_modify(|kills| *kills += 1);
     }
 
     async fn pause(&mut self, longest: Duration) {
