@@ -14,7 +14,7 @@ mod ship;
 mod store;
 mod writer;
 
-pub use entry::{Action, Entry, Event, Outcome, Subject};
+pub use entry::{Action, Entry, Event, Outcome, Subject, without_secrets};
 pub use export::{cef, json_line};
 pub(crate) use ship::Shipper;
 pub use store::{AuditError, AuditQuery, AuditStore, Verdict};

@@ -31,6 +31,21 @@ fn like_secret(word: &str) -> bool {
     base32 || word.to_ascii_lowercase().contains("otpauth")
 }
 
+/// A text for people without the words in it that look like a secret.
+#[must_use]
+pub fn without_secrets(text: &str) -> String {
+    text.split_inclusive(char::is_whitespace)
+        .map(|word| {
+            let end = word.trim_end().len();
+            if like_secret(word) {
+                format!("{WITHHELD}{}", &word[end..])
+            } else {
+                word.to_owned()
+            }
+        })
+        .collect()
+}
+
 /// What somebody did, or tried to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -226,10 +241,8 @@ impl Event {
     /// are left out: this record may not hold one, whoever writes it into the wrong place.
     #[must_use]
     pub fn because(mut self, reason: &str) -> Self {
-        let words: Vec<&str> = reason
-            .split_whitespace()
-            .map(|word| if like_secret(word) { WITHHELD } else { word })
-            .collect();
+        let reason = without_secrets(reason);
+        let words: Vec<&str> = reason.split_whitespace().collect();
         let short: String = words.join(" ").chars().take(MAX_REASON).collect();
         self.reason = (!short.is_empty()).then_some(short);
         self
@@ -281,6 +294,9 @@ mod tests {
         ] {
             assert_eq!(because(said).as_deref(), Some(kept));
         }
+        let lines = "first\n\tthen JBSWY3DPEHPK3PXP\r\nat last ";
+        let kept = "first\n\tthen [withheld]\r\nat last ";
+        assert_eq!(without_secrets(lines), kept);
         assert_eq!(because(" \n "), None);
         assert_eq!(because(&"x ".repeat(300)).map(|kept| kept.len()), Some(200));
     }

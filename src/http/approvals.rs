@@ -17,7 +17,7 @@ use super::error::ApiError;
 use super::observe;
 use super::path::Path;
 use super::views::StartedView;
-use crate::audit::Action;
+use crate::audit::{Action, without_secrets};
 
 /// A decision.
 #[derive(Deserialize, ToSchema)]
@@ -45,14 +45,15 @@ impl DecisionBody {
     }
 }
 
-/// A text for people, trimmed; none if it is empty.
+/// A text for people, trimmed; none if it is empty. It is kept in a history and shown: what
+/// looks like a secret in it, since somebody pasted the wrong thing, is not.
 pub(super) fn short_text(
     name: &'static str,
     text: Option<String>,
     most: usize,
 ) -> Result<Option<String>, ApiError> {
     let text = text
-        .map(|text| text.trim().to_owned())
+        .map(|text| without_secrets(text.trim()))
         .filter(|text| !text.is_empty());
     if text
         .as_ref()

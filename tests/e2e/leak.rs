@@ -244,7 +244,9 @@ async fn walk_the_refused_paths(app: &App, uri: &str) {
     }
     let refused = admin.enroll(uri, true).await;
     approver.until_stage(&refused, "AwaitingApproval").await;
-    approver.decide(&refused, false, "no").await;
+    approver
+        .decide(&refused, false, &format!("no: {uri}, {MARKER}"))
+        .await;
     assert_eq!(outcome(&admin, &refused).await, "Rejected");
     let terminated = admin.enroll(uri, true).await;
     admin

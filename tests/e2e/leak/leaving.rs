@@ -47,11 +47,15 @@ impl<'a> Terminal<'a> {
     /// Asks for something, has it agreed to and follows it; answers the request's id.
     #[track_caller]
     fn ask(&mut self, stage: &str, args: &[&str]) -> String {
-        let asking = [&["request"], args, &["--reason", "moving house", "--json"]].concat();
+        // What is pasted where words belong is kept by nobody.
+        let reason = format!("moving house with {MARKER}");
+        let asking = [&["request"], args, &["--reason", &reason, "--json"]].concat();
         let asked: Value = serde_json::from_slice(&self.run(4, &asking)).unwrap();
         let id = asked["id"].as_str().unwrap().to_owned();
         let key = self.approver.token().unwrap().to_owned();
-        self.run(0, &["approve", &id, "--token", &key]);
+        let comment = format!("seen otpauth://totp/x?secret={MARKER}");
+        let agreeing = ["approve", &id, "--token", &key, "--comment", &comment];
+        self.run(0, &agreeing);
         let waits = if stage == "Removing" {
             (4, "--wait")
         } else {
