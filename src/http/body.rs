@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Multipart, Request};
+use axum::extract::multipart::{Multipart, MultipartError};
+use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD};
 use serde::Deserialize;
@@ -15,8 +16,8 @@ use super::FrontDoor;
 use super::error::ApiError;
 use crate::intake::{ImportUpload, MAX_BODY, Upload};
 
-/// How deep a multipart form is searched for the field that counts.
-const MAX_FIELDS: usize = 16;
+/// The most fields of a form.
+const MAX_FIELDS: usize = 64;
 
 /// What the body of a request has to be.
 #[derive(Clone, Copy, Debug)]
@@ -346,8 +347,7 @@ fn from_json(bytes: &[u8]) -> Result<Upload, ApiError> {
 }
 
 fn from_text(bytes: &[u8]) -> Result<Upload, ApiError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| ApiError::UnreadableBody)?;
-    Ok(Upload::uri(text.trim()))
+    Ok(Upload::uri(text_of(bytes)?.trim()))
 }
 
 /// The bytes of a base64 text in any of its alphabets, or of a `data:` URL.
@@ -370,32 +370,66 @@ fn base64(text: &str) -> Result<Zeroizing<Vec<u8>>, ApiError> {
         })
 }
 
-/// A form within the limit of a body.
-async fn open_form(
-    request: Request,
-    door: &Arc<FrontDoor>,
+/// The fields of a form within the limit of a body, one after the other.
+struct Form {
+    fields: Multipart,
     expected: Expected,
-) -> Result<Multipart, ApiError> {
-    refuse_too_long(&request, expected)?;
-    // axum's default limit is smaller than ours; its own extension raises it.
-    let (parts, body) = request.into_parts();
-    let body = Body::new(http_body_util::Limited::new(body, expected.most()));
-    let mut request = Request::from_parts(parts, body);
-    axum::extract::DefaultBodyLimit::max(expected.most()).apply(&mut request);
-    Multipart::from_request(request, door)
-        .await
-        .map_err(|_| ApiError::UnreadableBody)
+    read: usize,
 }
 
-fn unreadable(
-    expected: Expected,
-) -> impl Fn(axum::extract::multipart::MultipartError) -> ApiError + Copy {
-    move |error| {
-        if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            ApiError::BodyTooLarge(expected)
-        } else {
-            ApiError::UnreadableBody
+impl Form {
+    async fn open(
+        request: Request,
+        door: &Arc<FrontDoor>,
+        expected: Expected,
+    ) -> Result<Self, ApiError> {
+        refuse_too_long(&request, expected)?;
+        // axum's default limit is smaller than ours; its own extension raises it.
+        let (parts, body) = request.into_parts();
+        let body = Body::new(http_body_util::Limited::new(body, expected.most()));
+        let mut request = Request::from_parts(parts, body);
+        axum::extract::DefaultBodyLimit::max(expected.most()).apply(&mut request);
+        let fields = Multipart::from_request(request, door)
+            .await
+            .map_err(|_| ApiError::UnreadableBody)?;
+        Ok(Self {
+            fields,
+            expected,
+            read: 0,
+        })
+    }
+
+    /// The next field's name and content.
+    async fn next(&mut self) -> Result<Option<(String, Zeroizing<Vec<u8>>)>, ApiError> {
+        let expected = self.expected;
+        let unreadable = |error: MultipartError| {
+            if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                ApiError::BodyTooLarge(expected)
+            } else {
+                ApiError::UnreadableBody
+            }
+        };
+        let Some(field) = self.fields.next_field().await.map_err(unreadable)? else {
+            return Ok(None);
+        };
+        self.read += 1;
+        if self.read > MAX_FIELDS {
+            return Err(unfit_form(format!(
+                "at most {MAX_FIELDS} fields; send the others after these"
+            )));
         }
+        let name = field.name().unwrap_or_default().to_owned();
+        let content = wiped(field.bytes().await.map_err(unreadable)?);
+        Ok(Some((name, content)))
+    }
+}
+
+/// A form that is not taken: doing only what is understood of it could be less than was
+/// meant, or more.
+const fn unfit_form(detail: String) -> ApiError {
+    ApiError::InvalidParameter {
+        name: "form",
+        detail,
     }
 }
 
@@ -403,26 +437,23 @@ async fn files_from_form(
     request: Request,
     door: &Arc<FrontDoor>,
 ) -> Result<ImportUpload, ApiError> {
-    let unreadable = unreadable(Expected::Files);
-    let mut form = open_form(request, door, Expected::Files).await?;
+    let mut form = Form::open(request, door, Expected::Files).await?;
     let mut upload = ImportUpload::default();
-    for _ in 0..MAX_FIELDS {
-        let Some(field) = form.next_field().await.map_err(unreadable)? else {
-            break;
-        };
-        let name = field.name().unwrap_or_default().to_owned();
+    while let Some((name, content)) = form.next().await? {
         match name.as_str() {
-            "file" | "image" | "uri" => {
-                let bytes = wiped(field.bytes().await.map_err(unreadable)?);
-                if !bytes.is_empty() {
-                    upload.files.push(bytes);
-                }
-            }
+            "file" | "image" | "uri" if content.is_empty() => {}
+            "file" | "image" | "uri" => upload.files.push(content),
             "password" => {
-                let text = Zeroizing::new(field.text().await.map_err(unreadable)?);
-                upload.password = Some(text).filter(|text| !text.is_empty());
+                let text = text_of(&content)?;
+                upload.password = Some(text.to_owned().into()).filter(|_| !text.is_empty());
             }
-            _ => {}
+            _ => {
+                return Err(unfit_form(
+                    "its fields are `file` and `password`; how to import goes into the address, \
+                     such as ?dryRun=true"
+                        .to_owned(),
+                ));
+            }
         }
     }
     if upload.files.is_empty() {
@@ -432,32 +463,35 @@ async fn files_from_form(
 }
 
 async fn from_form(request: Request, door: &Arc<FrontDoor>) -> Result<Upload, ApiError> {
-    let unreadable = unreadable(Expected::Upload);
-    let mut form = open_form(request, door, Expected::Upload).await?;
-    for _ in 0..MAX_FIELDS {
-        let Some(field) = form.next_field().await.map_err(unreadable)? else {
-            break;
+    let mut form = Form::open(request, door, Expected::Upload).await?;
+    let mut found = None;
+    while let Some((name, content)) = form.next().await? {
+        let upload = match name.as_str() {
+            "image" | "file" if content.is_empty() => continue,
+            "image" | "file" => Upload::image(&content),
+            "uri" => match text_of(&content)?.trim() {
+                "" => continue,
+                text => Upload::uri(text),
+            },
+            _ => {
+                return Err(unfit_form(
+                    "its field is `image`, `file` or `uri`; how to enroll goes into the address, \
+                     such as ?approval=required"
+                        .to_owned(),
+                ));
+            }
         };
-        let name = field.name().unwrap_or_default().to_owned();
-        match name.as_str() {
-            "image" | "file" => {
-                let bytes = wiped(field.bytes().await.map_err(unreadable)?);
-                if bytes.is_empty() {
-                    continue;
-                }
-                return Ok(Upload::image(&bytes));
-            }
-            "uri" => {
-                let text = Zeroizing::new(field.text().await.map_err(unreadable)?);
-                if text.trim().is_empty() {
-                    continue;
-                }
-                return Ok(Upload::uri(text.trim()));
-            }
-            _ => {}
+        if found.replace(upload).is_some() {
+            return Err(unfit_form(
+                "one account is enrolled at a time; send several to /api/imports".to_owned(),
+            ));
         }
     }
-    Err(ApiError::EmptyBody(Expected::Upload))
+    found.ok_or(ApiError::EmptyBody(Expected::Upload))
+}
+
+fn text_of(content: &[u8]) -> Result<&str, ApiError> {
+    std::str::from_utf8(content).map_err(|_| ApiError::UnreadableBody)
 }
 
 #[cfg(test)]

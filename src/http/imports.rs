@@ -71,7 +71,7 @@ pub(super) struct StartQuery {
 #[utoipa::path(
     post, path = "/api/imports", tag = "imports", operation_id = "startImport",
     params(StartQuery, IdempotencyKey),
-    request_body(description = "Files of at most 10 MiB together", content(
+    request_body(description = "At most 64 files of at most 10 MiB together", content(
         (ImportForm = "multipart/form-data"),
         ("application/octet-stream"),
         ("application/json"),

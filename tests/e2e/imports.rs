@@ -416,3 +416,34 @@ async fn an_import_goes_on_after_a_crash_and_enrolls_each_account_once() {
     );
     assert_eq!(json!(count(&admin).await), json!(40));
 }
+
+#[tokio::test]
+async fn no_file_and_no_wish_of_a_form_is_passed_over() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let uri =
+        |name: usize| format!("otpauth://totp/Many:{name}?secret=JBSWY3DPEHPK3PXP&issuer=Many");
+    let files = |count| (0..count).map(|name| uri(name).into_bytes()).collect();
+    let planned = import(&admin, "?dryRun=true", files(40)).await;
+    assert_eq!(planned.body["accounts"].as_array().unwrap().len(), 40);
+
+    let send = async |path: &str, form: reqwest::multipart::Form| {
+        let request = admin.request(Method::POST, path).multipart(form);
+        admin.send(request).await
+    };
+    let text = |name: &'static str, text: String| reqwest::multipart::Form::new().text(name, text);
+    for (path, form) in [
+        ("/api/imports", form(files(65))),
+        ("/api/imports", form(files(1)).text("dryRun", "true")),
+        (
+            "/api/enrollments",
+            text("uri", uri(0)).text("approval", "required"),
+        ),
+        ("/api/enrollments", text("uri", uri(0)).text("uri", uri(1))),
+    ] {
+        send(path, form)
+            .await
+            .assert_problem(400, "invalid-parameter");
+    }
+    assert_eq!(count(&admin).await, 0);
+}
