@@ -1,7 +1,10 @@
 //! The front door under load, through real sockets.
 //!
 //! - *codes*: `GET /api/tokens` with an API key, over kept connections, beside an axum
-//!   handler that answers a constant of the same length; in turns, and the ratio.
+//!   handler that answers a constant of the same length; in turns, and the ratio. Asked by
+//!   `wrk` where that is installed, and else, or too, by a client in this process. Then the
+//!   same over a thousand accounts, of which the first reading in each time step is an
+//!   entry of the audit record, and with a key that reads only what was granted to it.
 //! - *enrollments*: N of `POST /api/accounts`, each from the URI to the stored account, 50
 //!   in flight: the times that half and 99 of 100 take, and the memory.
 //! - *slow*: N connections that never finish their headers, and what they cost somebody who
@@ -11,8 +14,8 @@
 //! cargo bench --bench front_door -- [codes] [enrollments] [slow] [--scale 1.0]
 //! ```
 //!
-//! Without a name all three run. Client and server share this process and its cores, for
-//! both sides of the ratio. It never fails on time, only when an answer is wrong.
+//! Without a name all three run. Client and server share the cores, for both sides of the
+//! ratio. It never fails on time, only when an answer is wrong.
 
 #![allow(clippy::print_stdout, clippy::expect_used)]
 
@@ -22,7 +25,7 @@ use std::time::{Duration, Instant};
 use axum::routing::get;
 use axum::{Json, Router};
 use chrono::Utc;
-use countersign::access::{KeyStore, NewKey, Role};
+use countersign::access::{Grant, Grantee, KeyStore, NewKey, Role};
 use countersign::app::Running;
 use countersign::config::Config;
 use futures_util::{StreamExt as _, stream};
@@ -30,11 +33,17 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Connections that ask for codes.
 const CONNECTIONS: usize = 32;
 /// How long each side is asked in a turn.
 const TURN: Duration = Duration::from_secs(3);
 const TURNS: usize = 3;
+/// Accounts whose codes are asked for in turn.
+const MANY: usize = 1_000;
 const ENROLLMENTS: f64 = 1_000.0;
 const IN_FLIGHT: usize = 50;
 const SLOW: f64 = 10_000.0;
@@ -74,8 +83,10 @@ fn scaled(number: f64, scale: f64) -> usize {
 struct Door {
     running: Running,
     address: SocketAddr,
-    /// What asks for the code of an account.
-    request: String,
+    /// The account that is asked for, and the keys that ask.
+    account: String,
+    reader: String,
+    granted: String,
     _folder: tempfile::TempDir,
 }
 
@@ -83,6 +94,9 @@ impl Door {
     async fn open() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut config = Config::embedded(&folder.path().join("data"));
+        // As in production: spans are made for log lines, of which none appear.
+        config.log.filter = "info,countersign_activities=warn,durabletask_scheduler=warn".into();
+        countersign::telemetry::init(&config.log);
         config.limits.rate_per_address = None;
         config.limits.rate_per_caller = None;
         config.limits.connections = 100_000;
@@ -91,22 +105,41 @@ impl Door {
         let address = running.http_addr.expect("a front door");
         let keys = KeyStore::open(&folder.path().join("data/access.sqlite3"));
         let keys = keys.expect("the keys are there");
-        let (_, key) = keys
-            .create(NewKey::new("load", Role::Reader), Utc::now())
-            .expect("a key");
+        let key = |new: NewKey| {
+            let (_, key) = keys.create(new, Utc::now()).expect("a key");
+            key.to_string()
+        };
+        let reader = key(NewKey::new("load", Role::Reader));
+        let granted = key(NewKey {
+            granted_only: true,
+            ..NewKey::new("granted", Role::Reader)
+        });
         let mut door = Self {
             running,
             address,
-            request: String::new(),
+            account: String::new(),
+            reader,
+            granted,
             _folder: folder,
         };
-        let account = door.enroll(&reqwest::Client::new()).await;
-        door.request = format!(
-            "GET /api/tokens?id={account} HTTP/1.1\r\nHost: {address}\r\n\
-             Authorization: Bearer {}\r\n\r\n",
-            key.as_str()
-        );
+        door.account = door.enroll(&reqwest::Client::new()).await;
+        keys.grant(&Grant {
+            to: Grantee::Caller("granted".to_owned()),
+            account: door.account.clone(),
+            until: None,
+            reads_left: None,
+        })
+        .expect("a grant");
         door
+    }
+
+    /// What asks for the code of an account with a key.
+    fn request(&self, account: &str, key: &str) -> String {
+        format!(
+            "GET /api/tokens?id={account} HTTP/1.1\r\nHost: {}\r\n\
+             Authorization: Bearer {key}\r\n\r\n",
+            self.address
+        )
     }
 
     /// Enrolls an account and answers its id.
@@ -132,31 +165,86 @@ async fn codes(door: &Door) {
     let there = listener.local_addr().expect("an address");
     let router = Router::new().route("/api/tokens", get(constant));
     let served = tokio::spawn(async move { axum::serve(listener, router).await });
-    let (mut ours, mut constants) = (Vec::new(), Vec::new());
-    for _ in 0..TURNS {
-        constants.push(rate(there, &door.request).await);
-        ours.push(rate(door.address, &door.request).await);
+    let path = |at: SocketAddr| format!("http://{at}/api/tokens?id={}", door.account);
+    if wrk(&path(there), &door.reader, Duration::from_millis(500)).is_some() {
+        let ask = async |at: SocketAddr| {
+            let (url, key) = (path(at), door.reader.clone());
+            let asked = tokio::task::spawn_blocking(move || wrk(&url, &key, TURN));
+            asked.await.expect("it asks").expect("wrk answers")
+        };
+        compare("one account, by wrk", || ask(there), || ask(door.address)).await;
+    }
+    let one = [door.request(&door.account, &door.reader)];
+    let granted = [door.request(&door.account, &door.granted)];
+    let client = reqwest::Client::new();
+    let many: Vec<String> = stream::iter(0..MANY)
+        .map(async |_| door.request(&door.enroll(&client).await, &door.reader))
+        .buffer_unordered(IN_FLIGHT)
+        .collect()
+        .await;
+    for (name, requests) in [
+        ("one account", one.as_slice()),
+        ("one account that was granted", &granted),
+        ("a thousand accounts", &many),
+    ] {
+        compare(
+            name,
+            || rate(there, requests),
+            || rate(door.address, requests),
+        )
+        .await;
     }
     served.abort();
+}
+
+/// Asks a constant and the front door in turns.
+async fn compare(name: &str, constant: impl AsyncFn() -> f64, door: impl AsyncFn() -> f64) {
+    let (mut ours, mut constants) = (Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        constants.push(constant().await);
+        ours.push(door().await);
+    }
     let (ours, constant) = (middle(&mut ours), middle(&mut constants));
     println!(
-        "codes: {ours:.0} a second, a constant {constant:.0} a second, ratio {:.2}",
+        "codes: {name}: {ours:.0} a second, a constant {constant:.0} a second, ratio {:.2}",
         ours / constant
     );
 }
 
+/// Requests a second as `wrk` counts them; none where that is not installed.
+fn wrk(url: &str, key: &str, time: Duration) -> Option<f64> {
+    let output = std::process::Command::new("wrk")
+        .args(["--threads", "1", "--connections"])
+        .arg(CONNECTIONS.to_string())
+        .args(["--duration", &format!("{}s", time.as_secs().max(1))])
+        .args(["--header", &format!("Authorization: Bearer {key}"), url])
+        .output()
+        .ok()?;
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(!told.contains("Non-2xx"), "{told}");
+    let line = told
+        .lines()
+        .find_map(|line| line.strip_prefix("Requests/sec:"));
+    line?.trim().parse().ok()
+}
+
 /// Requests a second over kept connections.
-async fn rate(address: SocketAddr, request: &str) -> f64 {
+async fn rate(address: SocketAddr, requests: &[String]) -> f64 {
     let begun = Instant::now();
     let end = begun + TURN;
-    let asking = (0..CONNECTIONS).map(|_| {
-        let request = request.to_owned();
+    let asking = (0..CONNECTIONS).map(|at| {
+        let mut requests = requests.to_owned();
+        let length = requests.len();
+        requests.rotate_left(at * length / CONNECTIONS);
         tokio::spawn(async move {
             let mut stream = TcpStream::connect(address).await.expect("a connection");
             stream.set_nodelay(true).expect("a socket");
             let (mut buffer, mut answered) = (Vec::with_capacity(4096), 0_u32);
-            while Instant::now() < end {
-                ask(&mut stream, &request, &mut buffer).await;
+            for request in requests.iter().cycle() {
+                if Instant::now() >= end {
+                    break;
+                }
+                ask(&mut stream, request, &mut buffer).await;
                 answered += 1;
             }
             answered
@@ -243,11 +331,12 @@ async fn latency(door: &Door) -> (f64, f64) {
         .await
         .expect("a connection");
     stream.set_nodelay(true).expect("a socket");
+    let request = door.request(&door.account, &door.reader);
     let mut buffer = Vec::new();
     let mut times = Vec::new();
     for _ in 0..2_000 {
         let begun = Instant::now();
-        ask(&mut stream, &door.request, &mut buffer).await;
+        ask(&mut stream, &request, &mut buffer).await;
         times.push(begun.elapsed().as_secs_f64() * 1_000.0);
     }
     (middle(&mut times), share(&mut times, 0.99))

@@ -27,7 +27,7 @@ use crate::config::{AuthMode, Config};
 use crate::data_dir::{Addresses, DataDir, DataDirLock};
 use crate::enrollments::{ApprovalPolicy, Enrollments};
 use crate::http::{self, FrontDoor, Guard, Surroundings};
-use crate::metrics::{self, Metrics, RemoteVault};
+use crate::metrics::{self, Metrics};
 use crate::telemetry::{TracedVault, spans};
 use crate::verify::{VERIFY_DATABASE, Verifier};
 
@@ -165,25 +165,24 @@ impl Running {
                 ring,
                 vault,
                 server_key,
-                remote,
+                counts,
             } = Keys::open(&self.data, &config.azure, identity).await?;
             let vault = if spans::are_made() {
                 Arc::new(TracedVault::new(vault))
             } else {
                 vault
             };
-            let metrics = Arc::new(Metrics::new(remote.clone()));
-            if let Some(RemoteVault { cache, .. }) = remote {
-                self.parts.push(Part::spawn(
-                    "vault cache",
-                    HTTP_DRAIN,
-                    &self.failed,
-                    async move |stop| {
-                        cache.sweep_until(stop.cancelled()).await;
-                        Ok(())
-                    },
-                ));
-            }
+            let cache = Arc::clone(&counts.cache);
+            let metrics = Arc::new(Metrics::new(counts));
+            self.parts.push(Part::spawn(
+                "vault cache",
+                HTTP_DRAIN,
+                &self.failed,
+                async move |stop| {
+                    cache.sweep_until(stop.cancelled()).await;
+                    Ok(())
+                },
+            ));
             let seal = ring.seal_key().clone();
             if parts.worker() {
                 let decisions = decision_key(&server_key);
@@ -314,6 +313,7 @@ impl Running {
         let (audit, audit_writer) = Audit::open(
             self.data.path().join(AUDIT_DATABASE),
             &*self.data.secret_key(SERVER_KEY)?,
+            Arc::clone(&clock),
         )?;
         if let Some(endpoint) = &config.otlp.logs {
             let mark = self.data.path().join(AUDIT_SENT);

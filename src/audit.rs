@@ -10,6 +10,7 @@
 
 mod entry;
 mod export;
+mod repeats;
 mod ship;
 mod store;
 mod writer;

@@ -39,8 +39,6 @@ pub(crate) struct Token {
     pub(crate) time_remaining: u32,
     /// Seconds that a code is shown for.
     pub(crate) period: u32,
-    /// The code that is shown after this one.
-    pub(crate) next_token: String,
     /// When this code's time began.
     pub(crate) valid_from: DateTime<Utc>,
     /// When it ends.
@@ -49,6 +47,18 @@ pub(crate) struct Token {
     pub(crate) server_time: DateTime<Utc>,
     /// How long ago the vault was asked for the account, if it does not answer now.
     pub(crate) vault_stale: Option<Duration>,
+    reading: Arc<Reading>,
+    /// When this code's time ends, as Unix time.
+    next_at: u64,
+}
+
+impl Token {
+    /// The code that is shown after this one; none after the last moment that there is a
+    /// code for.
+    pub(crate) fn next_token(&self) -> Option<String> {
+        let next = totp::code_at(&self.reading.account, self.next_at).ok()?;
+        Some(next.token)
+    }
 }
 
 /// Makes codes.
@@ -99,7 +109,7 @@ impl Tokens {
 pub(crate) struct Pending {
     /// Who has to prove it.
     pub(crate) by: CallerId,
-    reading: Reading,
+    reading: Arc<Reading>,
     now: DateTime<Utc>,
 }
 
@@ -139,14 +149,14 @@ fn code_at(account: &TotpAccount, seconds: u64) -> Result<totp::Code, TokenError
 }
 
 fn shown_at(
-    reading: &Reading,
+    reading: &Arc<Reading>,
     moment: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Token, TokenError> {
-    let account = &reading.account;
     let seconds = u64::try_from(moment.timestamp()).unwrap_or(0);
-    let code = code_at(account, seconds)?;
-    let next = code_at(account, code.valid_until)?;
+    let code = reading
+        .code_at(seconds)
+        .map_err(|error| TokenError::Internal(Box::new(error)))?;
     let time = |seconds: u64| {
         i64::try_from(seconds)
             .ok()
@@ -159,9 +169,10 @@ fn shown_at(
         time_remaining: remaining(code.valid_until, now),
         period: code.period,
         token: code.token,
-        next_token: next.token,
         server_time: now,
         vault_stale: reading.stale,
+        reading: Arc::clone(reading),
+        next_at: code.valid_until,
     })
 }
 

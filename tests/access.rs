@@ -626,6 +626,40 @@ async fn what_is_wrong_is_a_problem_and_never_a_crash() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn a_key_that_another_process_revokes_is_taken_no_more() {
+    let server = Server::start().await;
+    let key = server.key("ci", Role::Reader);
+    // As the command does it, on a connection of its own.
+    let keys = server.keys();
+    let ask = async |key: &str| {
+        let request = server.request(Method::GET, "/api/session").bearer_auth(key);
+        request.send().await.unwrap().status()
+    };
+    // More than once, so that the server has it in memory.
+    for _ in 0..3 {
+        assert_eq!(ask(&key).await, StatusCode::OK);
+    }
+    keys.revoke("ci", chrono::Utc::now()).unwrap();
+    assert_eq!(ask(&key).await, StatusCode::UNAUTHORIZED);
+
+    let ends = chrono::Utc::now() + chrono::TimeDelta::seconds(2);
+    let new = NewKey {
+        expires_at: Some(ends),
+        ..NewKey::new("brief", Role::Reader)
+    };
+    let (_, brief) = keys.create(new, chrono::Utc::now()).unwrap();
+    while ask(&brief).await == StatusCode::OK {
+        assert!(chrono::Utc::now() < ends + chrono::TimeDelta::seconds(20));
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(
+        chrono::Utc::now() >= ends - chrono::TimeDelta::seconds(1),
+        "to the second"
+    );
+    server.stop().await;
+}
+
 fn session_cookie(response: &Response) -> String {
     let set = response.headers()["set-cookie"].to_str().unwrap();
     set.split(';').next().unwrap().to_owned()

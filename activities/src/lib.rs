@@ -1,6 +1,7 @@
 //! The side effects of an enrollment: reading pictures, checking URIs, storing secrets.
 
 mod account_request;
+pub mod database_stamp;
 mod decode_qr;
 pub mod picture;
 mod plan_import;

@@ -19,6 +19,20 @@ pub struct Code {
     pub valid_until: u64,
 }
 
+impl Code {
+    /// The same code at another moment, if it is still shown then.
+    pub(crate) fn still_at(&self, unix_seconds: u64) -> Option<Self> {
+        if !(self.valid_from..self.valid_until).contains(&unix_seconds) {
+            return None;
+        }
+        let time_remaining = u32::try_from(self.valid_until - unix_seconds).ok()?;
+        Some(Self {
+            time_remaining,
+            ..self.clone()
+        })
+    }
+}
+
 /// No code can be made for that moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("no code can be made for a moment that far in the future")]

@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use countersign_activities::database_stamp::NOTICED_WITHIN;
+use countersign_activities::totp;
 use countersign_activities::vault::{
-    AccountPage, AccountRecord, CacheSettings, CachedVault, Change, Filter, Reading, SecretVault,
-    Stored, VaultError,
+    AccountPage, AccountRecord, CacheSettings, CachedVault, Change, EmbeddedVault, Filter, Reading,
+    SecretVault, Stored, VaultError,
 };
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
@@ -45,7 +47,7 @@ impl SecretVault for Slow {
         Ok(Stored::Created)
     }
 
-    async fn read_for_code(&self, id: &EnrollmentId) -> Result<Reading, VaultError> {
+    async fn read_for_code(&self, id: &EnrollmentId) -> Result<Arc<Reading>, VaultError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         if self.held.load(Ordering::SeqCst) {
             self.go.notified().await;
@@ -58,11 +60,8 @@ impl SecretVault for Slow {
         if self.gone.load(Ordering::SeqCst) {
             return Err(VaultError::Deleted);
         }
-        Ok(Reading {
-            account: promises::account("ACME", id.as_str(), "JBSWY3DPEHPK3PXP"),
-            pending_for: None,
-            stale: None,
-        })
+        let account = promises::account("ACME", id.as_str(), "JBSWY3DPEHPK3PXP");
+        Ok(Arc::new(Reading::new(account, None)))
     }
 
     async fn describe(&self, _: &EnrollmentId) -> Result<AccountRecord, VaultError> {
@@ -316,4 +315,40 @@ async fn without_the_setting_an_absent_vault_is_an_error() {
         matches!(read, Err(VaultError::Unavailable { .. })),
         "{read:?}"
     );
+}
+
+#[tokio::test]
+async fn what_another_process_changes_in_the_same_folder_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = Arc::new(EmbeddedVault::open(folder.path()).unwrap());
+    let other = EmbeddedVault::open(folder.path()).unwrap();
+    let cache = CachedVault::new(own, CacheSettings::default());
+    let account = promises::account("ACME", "alice", "JBSWY3DPEHPK3PXP");
+    let id = EnrollmentId::random();
+    other.store(&id, &account).await.unwrap();
+    for round in 1..=3 {
+        assert_eq!(cache.read(&id).await.unwrap(), account);
+        assert_eq!(cache.read_for_code(&id).await.unwrap().account, account);
+        assert_eq!(cache.counts().hits, round, "{:?}", cache.counts());
+        other.delete(&id).await.unwrap();
+        tokio::time::sleep(NOTICED_WITHIN).await;
+        let read = cache.read_for_code(&id).await;
+        assert!(matches!(read, Err(VaultError::Deleted)), "{read:?}");
+        other.recover(&id).await.unwrap();
+        tokio::time::sleep(NOTICED_WITHIN).await;
+    }
+    assert_eq!(cache.counts().entries, 0);
+}
+
+#[test]
+fn a_code_that_was_made_is_given_again_only_while_it_is_shown() {
+    let account = promises::account("ACME", "alice", "JBSWY3DPEHPK3PXP");
+    let reading = Reading::new(account.clone(), None);
+    // Forwards, backwards, and across the ends of time steps.
+    for seconds in [59, 59, 60, 89, 90, 31, 30, 29, 0, 1_111_111_109, 60] {
+        let made = totp::code_at(&account, seconds).unwrap();
+        assert!(reading.code_at(seconds).unwrap() == made, "at {seconds}");
+    }
+    assert!(reading.code_at(u64::MAX).is_err());
+    assert!(!format!("{reading:?}").contains(&totp::code_at(&account, 60).unwrap().token));
 }

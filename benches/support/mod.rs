@@ -7,6 +7,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+/// As in the programs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A scheduler and a worker that run until [`System::stop`].
 pub(crate) struct System {
     pub(crate) client: Client,

@@ -56,6 +56,17 @@ pub struct Grant {
     pub reads_left: Option<u32>,
 }
 
+/// What a caller was granted when it wanted to read a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Nothing: it may not.
+    Nothing,
+    /// As many readings as it likes.
+    Uncounted,
+    /// One of a number of readings.
+    Counted,
+}
+
 /// Which grants are a caller's own or its groups', and hold at a moment. The parameters:
 /// the caller's id, its groups as a JSON list, and the moment.
 const HOLDING: &str = "
@@ -173,24 +184,34 @@ impl KeyStore {
         Ok(statement.exists(params![caller.id, groups, now.timestamp(), account])?)
     }
 
-    /// Takes one read from one of a caller's grants; whether there was one left. What
-    /// costs nothing is used first, then what is the caller's own.
+    /// Takes one read from one of a caller's grants. What costs nothing is used first, then
+    /// what is the caller's own.
     pub(super) fn take_read(
         &self,
         caller: &Identity,
         account: &str,
         now: DateTime<Utc>,
-    ) -> Result<bool, KeyError> {
+    ) -> Result<Taken, KeyError> {
         let connection = self.lock();
+        let groups = json_list(&caller.groups);
+        let parameters = params![caller.id, groups, now.timestamp(), account];
+        // Nothing is written, and no flush waited for, where nothing is counted.
+        let mut uncounted = connection.prepare_cached(&format!(
+            "SELECT 1 FROM grants WHERE {HOLDING} AND account = ?4 AND reads_left IS NULL"
+        ))?;
+        if uncounted.exists(parameters)? {
+            return Ok(Taken::Uncounted);
+        }
         let mut statement = connection.prepare_cached(&format!(
             "UPDATE grants SET reads_left = reads_left - 1 WHERE id = (
                  SELECT id FROM grants WHERE {HOLDING} AND account = ?4
-                 ORDER BY reads_left IS NOT NULL, kind LIMIT 1
+                 ORDER BY kind LIMIT 1
              )"
         ))?;
-        let groups = json_list(&caller.groups);
-        let changed = statement.execute(params![caller.id, groups, now.timestamp(), account])?;
-        Ok(changed > 0)
+        Ok(match statement.execute(parameters)? {
+            0 => Taken::Nothing,
+            _ => Taken::Counted,
+        })
     }
 }
 
@@ -273,7 +294,8 @@ mod tests {
         let reader = caller("bot", &[]);
         let take = |account: &str, at| {
             let may = store.may_read(&reader, account, at).unwrap();
-            assert_eq!(store.take_read(&reader, account, at).unwrap(), may);
+            let taken = store.take_read(&reader, account, at).unwrap();
+            assert_eq!(taken != Taken::Nothing, may);
             may
         };
         assert!(take("always", now) && take("always", end));
@@ -295,7 +317,8 @@ mod tests {
         let own = || Grantee::Caller("oidc:1".to_owned());
         store.grant(&grant(ops(), "both", None, Some(2))).unwrap();
         store.grant(&grant(own(), "both", None, Some(1))).unwrap();
-        let take = |reader: &Identity| store.take_read(reader, "both", now).unwrap();
+        let take =
+            |reader: &Identity| store.take_read(reader, "both", now).unwrap() != Taken::Nothing;
         let (one, two) = (caller("oidc:1", &["x", "ops"]), caller("oidc:2", &["ops"]));
         // A caller whose id is a group's name is not in that group.
         let neither = [caller("ops", &[]), caller("oidc:3", &["oidc:1"])];

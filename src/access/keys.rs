@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use countersign_activities::database_stamp::{DatabaseStamp, NOTICED_WITHIN};
 use data_encoding::HEXLOWER;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::Serialize;
@@ -129,6 +130,7 @@ impl NewKey {
 /// The keys of one data folder.
 pub struct KeyStore {
     connection: Mutex<Connection>,
+    stamp: DatabaseStamp,
 }
 
 impl KeyStore {
@@ -146,6 +148,7 @@ impl KeyStore {
         schema::bring_up(&mut connection)?;
         Ok(Self {
             connection: Mutex::new(connection),
+            stamp: DatabaseStamp::open(path)?,
         })
     }
 
@@ -224,8 +227,8 @@ impl KeyStore {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Makes the key of the caller `name` stop to work, from the next request on.
-    /// Revoking twice changes nothing.
+    /// Makes the key of the caller `name` stop to work: when this has returned, no server
+    /// that uses the same database takes it any more. Revoking twice changes nothing.
     ///
     /// # Errors
     ///
@@ -235,16 +238,19 @@ impl KeyStore {
             "UPDATE keys SET revoked_at = coalesce(revoked_at, ?2) WHERE name = ?1",
             params![name, now.trunc_subsecs(0).to_rfc3339()],
         )?;
+        self.changed();
         if changed == 0 {
             return Err(KeyError::Unknown(name.to_owned()));
         }
         Ok(())
     }
 
-    /// The record of the key `text`, unless it is unknown, revoked or over.
+    /// The record of the key `text`, whose hash is given, unless it is unknown, revoked or
+    /// over.
     pub(super) fn verify(
         &self,
         text: &str,
+        hash: &[u8; 32],
         now: DateTime<Utc>,
     ) -> Result<Option<KeyRecord>, KeyError> {
         let Some((id, _)) = text.strip_prefix("cs_").and_then(|t| t.split_once('_')) else {
@@ -260,7 +266,7 @@ impl KeyStore {
             })
             .optional()?;
         let Some(record) = found
-            .and_then(|(record, hash)| secret::same(&hash, &secret::hash(text)).then_some(record))
+            .and_then(|(record, kept)| secret::same(&kept, hash).then_some(record))
             .filter(|record| record.works_at(now))
         else {
             return Ok(None);
@@ -287,6 +293,18 @@ impl KeyStore {
         Ok(Some(record))
     }
 
+    /// Another number once keys or guarded accounts may have changed.
+    pub(super) fn stamp(&self) -> u64 {
+        self.stamp.now()
+    }
+
+    /// To be called when less is allowed than before. When it has returned, nobody goes by
+    /// what was, also no other process.
+    pub(super) fn changed(&self) {
+        self.stamp.touch();
+        std::thread::sleep(NOTICED_WITHIN);
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic while the lock is held leaves no half-made change behind: every
         // statement is its own transaction.
@@ -299,6 +317,17 @@ impl KeyStore {
 impl KeyRecord {
     fn works_at(&self, now: DateTime<Utc>) -> bool {
         self.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// Until when a use of the key, read for one at `now`, is answered the same and has
+    /// not to be noted.
+    pub(super) fn known_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let noted = match self.last_used_at {
+            Some(last) if now - last < USE_NOTED => last,
+            _ => now,
+        };
+        let next = noted + USE_NOTED;
+        self.expires_at.map_or(next, |end| next.min(end))
     }
 }
 
@@ -374,18 +403,26 @@ mod tests {
         (folder, store)
     }
 
+    fn verify(
+        store: &KeyStore,
+        text: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<KeyRecord>, KeyError> {
+        store.verify(text, &secret::hash(text), now)
+    }
+
     #[test]
     fn a_key_works_until_it_is_revoked_also_from_another_process() {
         let (folder, store) = store();
         let (record, key) = store
             .create(NewKey::new("ci", Role::Enroller), Utc::now())
             .unwrap();
-        assert_eq!(store.verify(&key, Utc::now()).unwrap(), Some(record));
+        assert_eq!(verify(&store, &key, Utc::now()).unwrap(), Some(record));
 
         let other = KeyStore::open(&folder.path().join("access.sqlite3")).unwrap();
         other.revoke("ci", Utc::now()).unwrap();
         other.revoke("ci", Utc::now()).unwrap();
-        assert_eq!(store.verify(&key, Utc::now()).unwrap(), None);
+        assert_eq!(verify(&store, &key, Utc::now()).unwrap(), None);
         assert!(store.list().unwrap()[0].revoked_at.is_some());
         assert!(matches!(
             store.create(NewKey::new("ci", Role::Reader), Utc::now()),
@@ -408,7 +445,7 @@ mod tests {
             &key[..key.len() - 1],
             &forged,
         ] {
-            assert_eq!(store.verify(text, Utc::now()).unwrap(), None, "{text}");
+            assert_eq!(verify(&store, text, Utc::now()).unwrap(), None, "{text}");
         }
         for name in ["", "admin", "Anonymous", "a b", "ä", &"x".repeat(65)] {
             assert!(matches!(
@@ -430,7 +467,7 @@ mod tests {
         assert_eq!(store.list().unwrap()[0].last_used_at, None);
         for (minutes, works, noted) in [(5, true, 5), (59, true, 59), (60, false, 59)] {
             let then = now + TimeDelta::minutes(minutes);
-            assert_eq!(store.verify(&key, then).unwrap().is_some(), works);
+            assert_eq!(verify(&store, &key, then).unwrap().is_some(), works);
             assert_eq!(store.active(&record.id, then).unwrap().is_some(), works);
             let used = store.list().unwrap()[0].last_used_at;
             assert_eq!(used, Some(now + TimeDelta::minutes(noted)));
@@ -451,7 +488,7 @@ mod tests {
         let (record, key) = make("ci", &["ops", "Team \"Zwei\"", "ops"]).unwrap();
         let expected: Vec<Group> = groups(&["Team \"Zwei\"", "ops"]);
         assert_eq!(record.groups, expected);
-        assert_eq!(store.verify(&key, Utc::now()).unwrap(), Some(record));
+        assert_eq!(verify(&store, &key, Utc::now()).unwrap(), Some(record));
         let many: Vec<String> = (0..=MAX_GROUPS).map(|n| n.to_string()).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert!(matches!(make("x", &many), Err(KeyError::TooManyGroups)));
@@ -473,7 +510,7 @@ mod tests {
         .unwrap();
         drop(old);
         let store = KeyStore::open(&path).unwrap();
-        let record = store.verify(&key, Utc::now()).unwrap().unwrap();
+        let record = verify(&store, &key, Utc::now()).unwrap().unwrap();
         assert_eq!((record.name.as_str(), record.granted_only), ("ci", false));
         drop(store);
         let newer = Connection::open(&path).unwrap();

@@ -6,6 +6,7 @@ mod hands;
 mod identity;
 mod keys;
 mod oidc;
+mod recall;
 mod role;
 mod schema;
 pub mod secret;
@@ -18,8 +19,8 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-pub(crate) use grants::MAX_GRANTEE;
 pub use grants::{Grant, Grantee};
+pub(crate) use grants::{MAX_GRANTEE, Taken};
 pub use identity::{Group, Identity, NotAGroup};
 pub use keys::{KeyError, KeyRecord, KeyStore, NewKey};
 pub use oidc::{IssuerError, MappedRole, OidcSettings, TokenProblem};
@@ -28,6 +29,7 @@ pub use role::{Role, Roles, UnknownRole};
 pub(crate) use session::{COOKIE, LIFETIME};
 
 use identity::Subject;
+use recall::Recall;
 use session::Sessions;
 
 /// The administrator's name as a caller.
@@ -42,6 +44,7 @@ pub struct Access {
     /// Who everybody is while access control is off.
     anonymous: Option<Arc<Identity>>,
     keys: KeyStore,
+    recall: Recall,
     sessions: Sessions,
     oidc: Option<Arc<Oidc>>,
 }
@@ -66,6 +69,7 @@ impl Access {
             admin: Arc::new(all_powerful(ADMIN_NAME, Subject::Admin)),
             anonymous: None,
             keys,
+            recall: Recall::default(),
             sessions: Sessions::new(server_key, &admin_hash),
             oidc: None,
         }
@@ -96,14 +100,24 @@ impl Access {
         credential: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<Arc<Identity>>, AuthError> {
-        if secret::same(&secret::hash(credential), &self.admin_hash) {
+        let hash = secret::hash(credential);
+        if secret::same(&hash, &self.admin_hash) {
             return Ok(Some(Arc::clone(&self.admin)));
         }
         if let Some(oidc) = self.oidc.as_ref().filter(|_| Oidc::is_token(credential)) {
             return Ok(Some(oidc.check(credential, now).await?));
         }
-        let record = self.keys.verify(credential, now)?;
-        Ok(record.map(holder).map(Arc::new))
+        let stamp = self.keys.stamp();
+        if let Some(identity) = self.recall.caller(stamp, &hash, now) {
+            return Ok(Some(identity));
+        }
+        let Some(record) = self.keys.verify(credential, &hash, now)? else {
+            return Ok(None);
+        };
+        let until = record.known_until(now);
+        let identity = Arc::new(holder(record));
+        self.recall.remember(stamp, hash, &identity, until);
+        Ok(Some(identity))
     }
 
     /// Who presents the session cookie `value`; nobody if it ended or its key was revoked.
@@ -145,24 +159,29 @@ impl Access {
         Ok(!caller.granted_only || self.keys.may_read(caller, account, now)?)
     }
 
-    /// Takes one read of an account from what a caller was granted; whether it may.
+    /// Takes one read of an account from what a caller was granted.
     pub(crate) fn take_read(
         &self,
         caller: &Identity,
         account: &str,
         now: DateTime<Utc>,
-    ) -> Result<bool, KeyError> {
-        Ok(!caller.granted_only || self.keys.take_read(caller, account, now)?)
+    ) -> Result<Taken, KeyError> {
+        if caller.granted_only {
+            self.keys.take_read(caller, account, now)
+        } else {
+            Ok(Taken::Uncounted)
+        }
     }
 
     /// Whether an account's codes are read with an approval only.
     pub(crate) fn is_guarded(&self, account: &str) -> Result<bool, KeyError> {
-        self.keys.is_guarded(account)
+        Ok(self.guarded()?.contains(account))
     }
 
     /// All such accounts.
-    pub(crate) fn guarded(&self) -> Result<BTreeSet<String>, KeyError> {
-        self.keys.guarded()
+    pub(crate) fn guarded(&self) -> Result<Arc<BTreeSet<String>>, KeyError> {
+        let stamp = self.keys.stamp();
+        self.recall.guarded(stamp, || self.keys.guarded())
     }
 
     /// Sets whether an account's codes are read with an approval only.

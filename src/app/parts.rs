@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::serve::ListenerExt as _;
-use countersign_activities::vault::{CachedVault, EmbeddedVault, SecretVault, VaultError};
+use countersign_activities::vault::{
+    CacheSettings, CachedVault, EmbeddedVault, SecretVault, VaultError,
+};
 use countersign_azure::{Identity, KeyVault, KeyVaultSettings};
 use countersign_enrollment::sealed::{OpenKey, OpenKeyring};
 use tokio::net::TcpListener;
@@ -18,7 +20,7 @@ use super::{AppError, SERVER_KEY};
 use crate::access::secret::{self, RandomUnavailable};
 use crate::config::AzureConfig;
 use crate::data_dir::DataDir;
-use crate::metrics::RemoteVault;
+use crate::metrics::VaultCounts;
 
 /// The key pair for sealed values, in the data folder.
 const SEAL_KEY: &str = "seal.key";
@@ -95,8 +97,8 @@ pub(super) struct Keys {
     pub(super) vault: Arc<dyn SecretVault>,
     /// The front door's own secret key.
     pub(super) server_key: Zeroizing<[u8; 32]>,
-    /// The vault and its cache, where it is far away.
-    pub(super) remote: Option<RemoteVault>,
+    /// The cache inside of `vault`, and what is behind it.
+    pub(super) counts: VaultCounts,
 }
 
 impl Keys {
@@ -108,11 +110,11 @@ impl Keys {
     ) -> Result<Self, AppError> {
         match &azure.key_vault {
             Some(settings) => Self::from_key_vault(settings, azure, identity).await,
-            None => Self::from_folder(data).await,
+            None => Self::from_folder(data, azure.cache).await,
         }
     }
 
-    async fn from_folder(data: &DataDir) -> Result<Self, AppError> {
+    async fn from_folder(data: &DataDir, cache: CacheSettings) -> Result<Self, AppError> {
         let data = data.clone();
         blocking(move || {
             let text = data.secret_file(SEAL_KEY, || {
@@ -123,12 +125,13 @@ impl Keys {
                 place: data.path().join(SEAL_KEY).display().to_string(),
                 source,
             })?;
-            Ok(Self {
+            let vault = Arc::new(EmbeddedVault::open(data.path())?);
+            Ok(Self::cached(
                 ring,
-                vault: Arc::new(EmbeddedVault::open(data.path())?),
-                server_key: data.secret_key(SERVER_KEY)?,
-                remote: None,
-            })
+                data.secret_key(SERVER_KEY)?,
+                CachedVault::new(vault, cache),
+                None,
+            ))
         })
         .await?
     }
@@ -167,16 +170,23 @@ impl Keys {
         let server_key = secret::key_from_hex(&text)
             .ok_or_else(|| AppError::ServerKey(place(SHARED_SERVER_KEY)))?;
         let vault = Arc::new(vault);
-        let cache = Arc::new(CachedVault::new(
-            Arc::<KeyVault>::clone(&vault),
-            azure.cache,
-        ));
-        Ok(Self {
+        let cache = CachedVault::new(Arc::<KeyVault>::clone(&vault), azure.cache);
+        Ok(Self::cached(ring, server_key, cache, Some(vault)))
+    }
+
+    fn cached(
+        ring: OpenKeyring,
+        server_key: Zeroizing<[u8; 32]>,
+        cache: CachedVault,
+        remote: Option<Arc<KeyVault>>,
+    ) -> Self {
+        let cache = Arc::new(cache);
+        Self {
             ring,
             vault: Arc::<CachedVault>::clone(&cache),
             server_key,
-            remote: Some(RemoteVault { vault, cache }),
-        })
+            counts: VaultCounts { cache, remote },
+        }
     }
 }
 

@@ -211,6 +211,10 @@ pub struct Event {
     /// The request, as in the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// For how many more readings of the same code this stands, the last of which was at
+    /// this time; none for the first one, which has an entry of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<u64>,
 }
 
 impl Event {
@@ -227,6 +231,7 @@ impl Event {
             problem: None,
             reason: None,
             request_id: None,
+            repeats: None,
         }
     }
 

@@ -30,12 +30,14 @@ pub fn cef(entry: &Entry) -> String {
         action = event.action,
     );
     let from = event.from.map(|address| address.to_string());
+    let repeats = event.repeats.map(|times| times.to_string());
     let fields = [
         ("src", from.as_deref()),
         ("duid", event.subject.as_ref().map(|s| s.0.as_str())),
         ("reason", event.problem.as_deref()),
         ("msg", event.reason.as_deref()),
         ("requestId", event.request_id.as_deref()),
+        ("cnt", repeats.as_deref()),
         ("chain", Some(entry.hash.as_str())),
     ];
     for (name, text) in fields {

@@ -184,6 +184,10 @@ impl Shipper {
             ("countersign.audit.reason", event.reason.as_deref()),
             ("countersign.request_id", event.request_id.as_deref()),
         ];
+        if let Some(repeats) = event.repeats {
+            let repeats = i64::try_from(repeats).unwrap_or(i64::MAX);
+            record.add_attribute("countersign.audit.repeats", repeats);
+        }
         for (name, text) in texts {
             if let Some(text) = text {
                 record.add_attribute(Key::from_static_str(name), text.to_owned());

@@ -2,25 +2,42 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::entry::{Entry, Event};
+use super::repeats::Repeats;
 use super::store::{AuditError, AuditQuery, AuditStore};
+use crate::clock::Clock;
 
 /// How many events may wait to be written; whoever has more waits with them.
 const WAITING: usize = 1024;
 /// How many are written in one transaction.
 const BATCH: usize = 256;
 
-type Waiting = (Event, oneshot::Sender<Result<(), Arc<AuditError>>>);
+/// How many entries of readings that were repeated are kept while they cannot be written.
+const MOST_LATE: usize = 10_000;
+/// How often is looked for codes that were read again and whose time is over.
+const LOOK: Duration = Duration::from_secs(1);
+
+struct Waiting {
+    event: Event,
+    /// When another code is shown, if it is the reading of one.
+    until: Option<DateTime<Utc>>,
+    done: oneshot::Sender<Result<(), Arc<AuditError>>>,
+}
 
 /// The record as a server uses it. Clones write to the same one; when the last is
 /// gone, what waits is written and the task ends.
 #[derive(Clone)]
 pub(crate) struct Audit {
     queue: mpsc::Sender<Waiting>,
+    repeats: Arc<Repeats>,
     reader: AuditReader,
 }
 
@@ -32,19 +49,29 @@ pub(crate) struct AuditReader {
 }
 
 impl Audit {
-    /// Opens the record and starts the task that writes it. Blocks for the opening.
+    /// Opens the record and starts the task that writes it, which tells by `clock` whether
+    /// a code's time is over. Blocks for the opening.
     pub(crate) fn open(
         path: PathBuf,
         server_key: &[u8; 32],
+        clock: Arc<dyn Clock>,
     ) -> Result<(Self, JoinHandle<()>), AuditError> {
         let store = AuditStore::open(&path, server_key)?;
         let reader = AuditStore::open(&path, server_key)?;
         let (queue, waiting) = mpsc::channel(WAITING);
         let appended = Arc::new(Notify::new());
-        let tell = Arc::clone(&appended);
-        let task = tokio::task::spawn_blocking(move || write(store, waiting, &tell));
+        let repeats = Arc::new(Repeats::default());
+        let writer = Writer {
+            store,
+            repeats: Arc::clone(&repeats),
+            clock,
+            appended: Arc::clone(&appended),
+        };
+        let runtime = Handle::current();
+        let task = tokio::task::spawn_blocking(move || writer.run(waiting, &runtime));
         let audit = Self {
             queue,
+            repeats,
             reader: AuditReader {
                 store: Arc::new(Mutex::new(reader)),
                 appended,
@@ -55,9 +82,32 @@ impl Audit {
 
     /// Records an event. When it has returned, the entry survives this process.
     pub(crate) async fn record(&self, event: Event) -> Result<(), Arc<AuditError>> {
+        self.write(event, None).await
+    }
+
+    /// Records that a code, which is shown until `until`, was read. When it has returned,
+    /// the entry of this or of an earlier reading of the same code by the same caller
+    /// survives this process; see [`Repeats`].
+    pub(crate) async fn record_reading(
+        &self,
+        event: Event,
+        until: DateTime<Utc>,
+    ) -> Result<(), Arc<AuditError>> {
+        if self.repeats.again(&event, until) {
+            return Ok(());
+        }
+        self.write(event, Some(until)).await
+    }
+
+    async fn write(
+        &self,
+        event: Event,
+        until: Option<DateTime<Utc>>,
+    ) -> Result<(), Arc<AuditError>> {
         let (done, written) = oneshot::channel();
         let closed = || Arc::new(AuditError::Closed);
-        self.queue.send((event, done)).await.map_err(|_| closed())?;
+        let waiting = Waiting { event, until, done };
+        self.queue.send(waiting).await.map_err(|_| closed())?;
         written.await.map_err(|_| closed())?
     }
 
@@ -91,25 +141,144 @@ impl AuditReader {
     }
 }
 
-fn write(mut store: AuditStore, mut waiting: mpsc::Receiver<Waiting>, appended: &Notify) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while let Some(first) = waiting.blocking_recv() {
-        batch.push(first);
-        while batch.len() < BATCH
-            && let Ok(next) = waiting.try_recv()
-        {
-            batch.push(next);
+/// What the task that writes has.
+struct Writer {
+    store: AuditStore,
+    repeats: Arc<Repeats>,
+    clock: Arc<dyn Clock>,
+    appended: Arc<Notify>,
+}
+
+impl Writer {
+    fn run(mut self, mut waiting: mpsc::Receiver<Waiting>, runtime: &Handle) {
+        let mut batch = Vec::with_capacity(BATCH);
+        // Of codes that were read again: kept until they are written.
+        let mut repeated = Vec::new();
+        let mut looked = Instant::now();
+        loop {
+            let open = match self.next(&mut waiting, runtime) {
+                Next::Event(first) => {
+                    batch.push(first);
+                    true
+                }
+                Next::Nothing => true,
+                Next::Closed => false,
+            };
+            while batch.len() < BATCH
+                && let Ok(next) = waiting.try_recv()
+            {
+                batch.push(next);
+            }
+            if !open || looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                let now = open.then(|| self.clock.now());
+                repeated.append(&mut self.repeats.take(now));
+            }
+            self.append(&mut batch, &mut repeated);
+            if !open {
+                return;
+            }
         }
-        let written = store
-            .append(batch.iter().map(|(event, _)| event))
+    }
+
+    /// Waits for the next event, but not for long while codes are followed.
+    fn next(&self, waiting: &mut mpsc::Receiver<Waiting>, runtime: &Handle) -> Next {
+        let received = if self.repeats.is_empty() {
+            waiting.blocking_recv()
+        } else {
+            let next = runtime.block_on(async { timeout(LOOK, waiting.recv()).await });
+            match next {
+                Ok(received) => received,
+                Err(_) => return Next::Nothing,
+            }
+        };
+        received.map_or(Next::Closed, Next::Event)
+    }
+
+    fn append(&mut self, batch: &mut Vec<Waiting>, repeated: &mut Vec<Event>) {
+        if batch.is_empty() && repeated.is_empty() {
+            return;
+        }
+        let events = batch.iter().map(|waiting| &waiting.event);
+        let written = self
+            .store
+            .append(events.chain(repeated.iter()))
             .map_err(Arc::new);
-        if let Err(error) = &written {
-            tracing::error!(%error, entries = batch.len(), "the audit record was not written");
+        match &written {
+            Ok(()) => repeated.clear(),
+            Err(error) => {
+                let entries = batch.len() + repeated.len();
+                tracing::error!(%error, entries, "the audit record was not written");
+                repeated.truncate(MOST_LATE);
+            }
         }
-        appended.notify_one();
-        for (_, done) in batch.drain(..) {
+        self.appended.notify_one();
+        for Waiting { event, until, done } in batch.drain(..) {
+            if let (Ok(()), Some(until)) = (&written, until) {
+                self.repeats.follow(event, until);
+            }
             // Whoever gave up waiting has its entry all the same.
             let _ = done.send(written.clone());
         }
+    }
+}
+
+enum Next {
+    Event(Waiting),
+    /// For a while.
+    Nothing,
+    /// Nobody is left who could send one.
+    Closed,
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::audit::Action;
+    use crate::clock::ManualClock;
+
+    #[tokio::test]
+    async fn readings_are_told_when_the_codes_time_is_over_and_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.sqlite3");
+        let start = DateTime::UNIX_EPOCH;
+        let clock = ManualClock::new(start);
+        let (audit, task) = Audit::open(path.clone(), &[7; 32], Arc::new(clock.clone())).unwrap();
+        let until = start + TimeDelta::seconds(30);
+        let reading = |seconds| {
+            let at = start + TimeDelta::seconds(seconds);
+            Event::new(Action::ReadCode, "ci", at).to("totp-1")
+        };
+        let told = |entries: Vec<Entry>| -> Vec<(i64, Option<u64>)> {
+            let told = entries.iter().map(|entry| &entry.event);
+            told.map(|event| (event.at.timestamp(), event.repeats))
+                .collect()
+        };
+        let all = || AuditQuery {
+            limit: 10,
+            ..AuditQuery::default()
+        };
+        for second in 0..3 {
+            audit.record_reading(reading(second), until).await.unwrap();
+        }
+        assert_eq!(told(audit.query(all()).await.unwrap()), [(0, None)]);
+        clock.set(until);
+        let reader = audit.reader();
+        while told(reader.query(all()).await.unwrap()).len() < 2 {
+            reader.appended().await;
+        }
+
+        let next = until + TimeDelta::seconds(30);
+        for second in 30..32 {
+            audit.record_reading(reading(second), next).await.unwrap();
+        }
+        drop(audit);
+        task.await.unwrap();
+        let store = AuditStore::open(&path, &[7; 32]).unwrap();
+        let entries = told(store.query(&all()).unwrap());
+        let expected = [(0, None), (2, Some(2)), (30, None), (31, Some(1))];
+        assert_eq!(entries, expected);
     }
 }

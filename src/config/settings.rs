@@ -148,10 +148,10 @@ pub struct Settings {
     /// Identity for Key Vault and task hub: default, production, development, environment, workload-identity, managed-identity, azure-cli, azure-developer-cli or unsigned [env: COUNTERSIGN_AZURE_IDENTITY or AZURE_TOKEN_CREDENTIALS] [default: default]
     #[arg(long, value_name = "NAME")]
     pub azure_identity: Option<String>,
-    /// How old an account from Key Vault may be to make a code without asking again; 0s asks always [env: COUNTERSIGN_TOKEN_CACHE_AGE] [default: 60s]
+    /// How old an account in memory may be to make a code without asking the vault again; 0s asks always [env: COUNTERSIGN_TOKEN_CACHE_AGE] [default: 60s]
     #[arg(long, value_name = "TIME")]
     pub token_cache_age: Option<String>,
-    /// The most accounts from Key Vault that are kept in memory [env: COUNTERSIGN_TOKEN_CACHE_SIZE] [default: 10000]
+    /// The most accounts that are kept in memory [env: COUNTERSIGN_TOKEN_CACHE_SIZE] [default: 10000]
     #[arg(long, value_name = "NUMBER")]
     pub token_cache_size: Option<usize>,
     /// How much older it may be while Key Vault does not answer; 0s means never [env: COUNTERSIGN_TOKEN_MAX_STALE] [default: 0s]

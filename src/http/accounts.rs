@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::{Query, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use countersign_activities::vault::order::Place;
 use countersign_activities::vault::{AccountRecord, Filter, VaultError};
 use countersign_enrollment::ids::EnrollmentId;
@@ -31,7 +31,7 @@ use super::path::Path;
 use super::views::{
     AccountPage, AccountView, Batch, BatchItem, CreatedView, StartedView, TokenView,
 };
-use crate::access::Role;
+use crate::access::{Role, Taken};
 use crate::audit::Outcome;
 use crate::enrollments::{NewEnrollment, Stage};
 use crate::telemetry;
@@ -271,21 +271,26 @@ pub(super) fn readable(
     }
 }
 
-/// Takes the read that an answer with a code is from what the caller was granted. Where
-/// codes are read with an approval only, there is none to take.
+/// Takes the read that an answer with a code, which is shown until `until`, is from what
+/// the caller was granted. Where codes are read with an approval only, there is none to
+/// take.
 pub(super) fn take_read(
     door: &FrontDoor,
     caller: &Caller<Read>,
     id: &EnrollmentId,
+    until: DateTime<Utc>,
 ) -> Result<(), ApiError> {
     if door.access.is_guarded(id.as_str())? {
         return Err(ApiError::ApprovalNeeded);
     }
     let now = door.clock.now();
-    if door.access.take_read(caller.identity(), id.as_str(), now)? {
-        Ok(())
-    } else {
-        Err(ApiError::AccountUnknown)
+    match door.access.take_read(caller.identity(), id.as_str(), now)? {
+        Taken::Nothing => Err(ApiError::AccountUnknown),
+        Taken::Counted => Ok(()),
+        Taken::Uncounted => {
+            observe::note(|facts| facts.code_until = Some(until));
+            Ok(())
+        }
     }
 }
 
@@ -527,7 +532,7 @@ async fn code(
     let mut response = if known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        take_read(door, caller, id)?;
+        take_read(door, caller, id, token.valid_until)?;
         Json(TokenView::new(token, wanted.detailed || !wanted.wait)).into_response()
     };
     if let Ok(tag) = HeaderValue::from_str(&tag) {
@@ -548,7 +553,7 @@ async fn batch(
             let token = async {
                 let id = readable(door, caller, &text)?;
                 let token = door.tokens.lasting(&id, wanted.validity).await?;
-                take_read(door, caller, &id)?;
+                take_read(door, caller, &id, token.valid_until)?;
                 Ok::<_, ApiError>(token)
             };
             match token.await {

@@ -4,9 +4,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method};
-use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future;
 use percent_encoding::percent_decode_str;
@@ -32,14 +31,17 @@ pub(crate) fn reason_header(text: &str) -> Option<(HeaderName, HeaderValue)> {
     (!value.is_empty()).then_some((REASON, value))
 }
 
-/// The middleware.
-pub(super) async fn audited(
-    State(door): State<Arc<FrontDoor>>,
+/// Answers a request by `next`, and records it if it is one of those.
+pub(super) async fn audited<F>(
+    door: Arc<FrontDoor>,
     request: Request,
-    next: Next,
-) -> Response {
+    next: impl FnOnce(Request) -> F + Send + 'static,
+) -> Response
+where
+    F: Future<Output = Response> + Send + 'static,
+{
     let Some(about) = About::of(&request) else {
-        return next.run(request).await;
+        return next(request).await;
     };
     if request.method().is_safe() {
         return recorded(door, about, request, next).await;
@@ -51,8 +53,16 @@ pub(super) async fn audited(
 }
 
 /// Answers a request and records it before the answer goes out.
-async fn recorded(door: Arc<FrontDoor>, about: About, request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
+async fn recorded<F>(
+    door: Arc<FrontDoor>,
+    about: About,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response
+where
+    F: Future<Output = Response>,
+{
+    let response = next(request).await;
     let facts = observe::facts();
     // Who is nobody was told so, and left a line in the log; a record that strangers
     // could fill would be worth less.
@@ -60,7 +70,7 @@ async fn recorded(door: Arc<FrontDoor>, about: About, request: Request, next: Ne
         return response;
     };
     let action = facts.action.unwrap_or(about.action);
-    let mut event = Event::new(action, &caller, door.clock.now());
+    let mut event = Event::new(action, &caller.id, door.clock.now());
     event.from = about.from;
     event.problem = facts.problem.map(str::to_owned);
     event.outcome = match response.status().as_u16() {
@@ -85,11 +95,20 @@ async fn recorded(door: Arc<FrontDoor>, about: About, request: Request, next: Ne
             .map(|subject| except(event.clone().to(subject), &mut exceptions))
             .collect(),
     };
-    // All at once, so that they go into one transaction.
-    let written = future::join_all(events.into_iter().map(|event| door.audit.record(event))).await;
+    let written = match (<[Event; 1]>::try_from(events), facts.code_until) {
+        (Ok([event]), Some(until)) if event.outcome == Outcome::Done => {
+            door.audit.record_reading(event, until).await
+        }
+        (Ok([event]), _) => door.audit.record(event).await,
+        // All at once, so that they go into one transaction.
+        (Err(events), _) => {
+            let written = events.into_iter().map(|event| door.audit.record(event));
+            future::join_all(written).await.into_iter().collect()
+        }
+    };
     // The writer has logged why.
     let hands_out = matches!(action, Action::ReadCode | Action::Export);
-    if hands_out && written.iter().any(Result::is_err) {
+    if hands_out && written.is_err() {
         return ApiError::AuditUnavailable.into_response();
     }
     response

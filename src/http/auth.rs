@@ -146,7 +146,7 @@ impl<P: Permission> FromRequestParts<Arc<FrontDoor>> for Caller<P> {
             .await?
             .ok_or(ApiError::Unauthenticated)?;
         tracing::Span::current().record("caller", identity.id.as_str());
-        observe::note(|facts| facts.caller = Some(identity.id.clone()));
+        observe::note(|facts| facts.caller = Some(Arc::clone(&identity)));
         let slot = match parts.extensions.get::<PartOfCounted>() {
             Some(PartOfCounted) => None,
             None => Some(door.surroundings.guard.admit(&identity.id)?),

@@ -7,14 +7,12 @@
 //! too much is told so. Past the bound the connection is closed all the same.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody as _};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderValue, Version, header};
-use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::{Stream, StreamExt as _};
 use tokio::sync::oneshot;
@@ -26,12 +24,15 @@ const MOST: usize = 256 * 1024 * 1024;
 /// For how long at most.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// The middleware.
-pub(super) async fn drain(
-    State(door): State<Arc<FrontDoor>>,
+/// Answers a request by `next`, and reads what that has left of its body.
+pub(super) async fn drain<F>(
+    door: &FrontDoor,
     request: Request,
-    next: Next,
-) -> Response {
+    next: impl FnOnce(Request) -> F,
+) -> Response
+where
+    F: Future<Output = Response>,
+{
     let tells = request.version() < Version::HTTP_2;
     let mut response = answered(request, next).await;
     // Polls are answered in the moment of a stop, before their connection knows of it: a
@@ -44,9 +45,12 @@ pub(super) async fn drain(
     response
 }
 
-async fn answered(request: Request, next: Next) -> Response {
+async fn answered<F>(request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     if request.body().is_end_stream() {
-        return next.run(request).await;
+        return next(request).await;
     }
     let asks_first = request.headers().contains_key(header::EXPECT);
     let (give_back, given_back) = oneshot::channel();
@@ -59,7 +63,7 @@ async fn answered(request: Request, next: Next) -> Response {
             give_back: Some(give_back),
         })
     });
-    let response = next.run(request).await;
+    let response = next(request).await;
     let mut given_back = given_back;
     if let Ok(rest) = given_back.try_recv() {
         // Reading is what tells a client that asks first to send: leave that one be.

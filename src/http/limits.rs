@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use tower_http::timeout::TimeoutBody;
 
 use super::FrontDoor;
 use super::error::ApiError;
@@ -144,29 +144,29 @@ fn limited(wait: Duration) -> ApiError {
     }
 }
 
-/// The middleware for all that comes from outside: finds out who it is and whether that
-/// is too much. Health is told to everybody at any time.
-pub(super) async fn guard(
-    State(door): State<Arc<FrontDoor>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+/// Finds out who a request that comes from outside is from, refuses it if that is too much,
+/// and bounds how slow its body may be. Health is told to everybody at any time.
+pub(super) fn admit(door: &FrontDoor, mut request: Request) -> Result<Request, ApiError> {
     if matches!(request.uri().path(), "/healthz" | "/readyz") {
-        return next.run(request).await;
+        return Ok(request);
     }
     let guard = &door.surroundings.guard;
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     if let Some(ConnectInfo(peer)) = peer.copied() {
         let client = guard.client(peer, request.headers());
-        request.extensions_mut().insert(ConnectInfo(client));
+        if client != peer {
+            request.extensions_mut().insert(ConnectInfo(client));
+        }
         let key = guard.keys.hash_one(network_of(client.ip()));
-        if let Some(rate) = &guard.addresses
-            && let Err(wait) = rate.check(key)
-        {
-            return limited(wait).into_response();
+        if let Some(rate) = &guard.addresses {
+            rate.check(key).map_err(limited)?;
         }
     }
-    next.run(request).await
+    if request.body().is_end_stream() {
+        return Ok(request);
+    }
+    let patience = door.surroundings.body_timeout;
+    Ok(request.map(|body| Body::new(TimeoutBody::new(patience, body))))
 }
 
 /// What counts as one address: with IPv6 the network of 64 bits that a customer gets.

@@ -30,20 +30,20 @@ mod transfers;
 mod vault_paths;
 mod views;
 
-use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::middleware;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use countersign_activities::vault::SecretVault;
+use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
-use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -158,13 +158,8 @@ fn described() -> OpenApiRouter<Arc<FrontDoor>> {
 pub fn router(door: Arc<FrontDoor>) -> Router {
     let (api, _) = described().split_for_parts();
     let routes = api.merge(assets::router());
-    let api = surrounded(&door, routes.clone());
-    let outside = surrounded(&door, routes.merge(mcp::router(&door, api)))
-        .layer(RequestBodyTimeoutLayer::new(door.surroundings.body_timeout))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&door),
-            limits::guard,
-        ));
+    let api = surrounded(&door, From::Inside, routes.clone());
+    let outside = surrounded(&door, From::Outside, routes.merge(mcp::router(&door, api)));
     match cors(&door.surroundings.cors_origins) {
         Some(cors) => outside.layer(cors),
         None => outside,
@@ -209,27 +204,56 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
     Some(cors)
 }
 
+/// Where requests come from.
+#[derive(Clone, Copy)]
+enum From {
+    /// Over a socket.
+    Outside,
+    /// From this process, on behalf of a request that came from outside.
+    Inside,
+}
+
 /// Routes with all that surrounds a request.
-fn surrounded(door: &Arc<FrontDoor>, routes: Router<Arc<FrontDoor>>) -> Router {
+fn surrounded(door: &Arc<FrontDoor>, from: From, routes: Router<Arc<FrontDoor>>) -> Router {
     routes
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(
-            Arc::clone(door),
-            drain::drain,
-        ))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(door),
-            audited::audited,
-        ))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(door),
-            observe::observe,
+            (Arc::clone(door), from),
+            surround,
         ))
         .with_state(Arc::clone(door))
 }
 
-fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
-    ApiError::Panicked.into_response()
+/// The one middleware: who comes in, what is told about it, what is recorded, and what is
+/// left to do when the answer is there. One layer and not one for each, since a layer of
+/// axum copies all that is inside it for every request.
+async fn surround(
+    State((door, from)): State<(Arc<FrontDoor>, From)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let request = match from {
+        From::Inside => request,
+        From::Outside => match limits::admit(&door, request) {
+            Ok(request) => request,
+            Err(refused) => return refused.into_response(),
+        },
+    };
+    let kept = Arc::clone(&door);
+    let answer = async move |request| {
+        drain::drain(&kept, request, |request| unbroken(next.run(request))).await
+    };
+    observe::observe(&door, request, |request| {
+        audited::audited(Arc::clone(&door), request, answer)
+    })
+    .await
+}
+
+/// The answer, also where making it panicked.
+async fn unbroken(answer: impl Future<Output = Response>) -> Response {
+    AssertUnwindSafe(answer)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| ApiError::Panicked.into_response())
 }

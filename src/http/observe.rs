@@ -5,16 +5,17 @@ use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, Utc};
 use opentelemetry::context::FutureExt as _;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::FrontDoor;
 use super::error::ApiError;
+use crate::access::Identity;
 use crate::audit::{Action, Outcome};
 use crate::telemetry;
 use crate::telemetry::spans::{self, Span, Told};
@@ -55,12 +56,14 @@ pub(crate) enum Shape {
 /// What is learned about a request while it is answered, for the audit record.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
-    pub(super) caller: Option<String>,
+    pub(super) caller: Option<Arc<Identity>>,
     pub(super) action: Option<Action>,
     /// What it was done to, where the path does not say it.
     pub(super) subject: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) problem: Option<&'static str>,
+    /// Until when the code is shown that was read, where reading it again is no more.
+    pub(super) code_until: Option<DateTime<Utc>>,
     /// What was not done of a request for several things that was answered all the same.
     pub(super) exceptions: Vec<Exception>,
 }
@@ -133,12 +136,15 @@ where
     }
 }
 
-/// The middleware.
-pub(crate) async fn observe(
-    State(door): State<Arc<FrontDoor>>,
+/// Answers a request by `next`, with all that is told about it.
+pub(super) async fn observe<F>(
+    door: &FrontDoor,
     request: Request,
-    next: Next,
-) -> Response {
+    next: impl FnOnce(Request) -> F,
+) -> Response
+where
+    F: Future<Output = Response>,
+{
     let started = Instant::now();
     let context = Context {
         id: request_id(&request),
@@ -147,10 +153,8 @@ pub(crate) async fn observe(
     };
     let method = request.method().clone();
     // The matched path, never the query: keys may be in it.
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
     let span = tracing::info_span!(
         "request",
         method = spans::known(&method),
@@ -159,12 +163,12 @@ pub(crate) async fn observe(
         caller = tracing::field::Empty,
         instance_id = tracing::field::Empty,
     );
-    let trace = Span::request(&method, &route, &context.id, request.headers());
+    let trace = Span::request(&method, route, &context.id, request.headers());
     let answer = async {
         let Ok(_permit) = door.requests.try_acquire() else {
             return ApiError::Busy.into_response();
         };
-        tokio::time::timeout(TIMEOUT, next.run(request))
+        tokio::time::timeout(TIMEOUT, next(request))
             .await
             .unwrap_or_else(|_| ApiError::Timeout.into_response())
     };
@@ -178,11 +182,11 @@ pub(crate) async fn observe(
     if spans::are_made()
         && let Some(caller) = context.known().caller
     {
-        trace.tell(Told::Caller(&caller));
+        trace.tell(Told::Caller(&caller.id));
     }
     let took = started.elapsed();
     door.metrics
-        .answered(&method, &route, response.status(), took);
+        .answered(&method, matched.as_ref(), response.status(), took);
     let milliseconds = took.as_secs_f64() * 1000.0;
     let status = response.status().as_u16();
     span.in_scope(|| tracing::debug!(status, milliseconds, "answered"));

@@ -329,7 +329,7 @@ impl TokenView {
         Self {
             period: detailed.then_some(token.period),
             digits: detailed.then_some(token.token.len()),
-            next_token: detailed.then_some(token.next_token),
+            next_token: detailed.then(|| token.next_token()).flatten(),
             valid_from: detailed.then_some(token.valid_from),
             valid_until: detailed.then_some(token.valid_until),
             server_time: detailed.then_some(token.server_time),

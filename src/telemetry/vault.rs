@@ -69,7 +69,7 @@ impl SecretVault for TracedVault {
         traced("read", Some(id), self.vault.read(id)).await
     }
 
-    async fn read_for_code(&self, id: &EnrollmentId) -> Result<Reading, VaultError> {
+    async fn read_for_code(&self, id: &EnrollmentId) -> Result<Arc<Reading>, VaultError> {
         traced("read_for_code", Some(id), self.vault.read_for_code(id)).await
     }
 
@@ -108,5 +108,9 @@ impl SecretVault for TracedVault {
 
     async fn check(&self) -> Result<(), VaultError> {
         traced("check", None, self.vault.check()).await
+    }
+
+    fn stamp(&self) -> u64 {
+        self.vault.stamp()
     }
 }

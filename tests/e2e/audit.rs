@@ -196,6 +196,50 @@ async fn every_reading_and_changing_is_recorded_with_who_and_why() {
 }
 
 #[tokio::test]
+async fn a_code_that_is_read_again_is_counted() {
+    const READINGS: u64 = 40;
+    let mut app = App::start().await;
+    let enroller = app.new_caller("build-server", "enroller");
+    let reader = app.new_caller("dashboard-wall", "reader");
+    let id = enroller.enroll(SEED_URI, false).await;
+    enroller.ended(&id).await;
+    for _ in 0..READINGS {
+        let read = reader.get(&format!("/api/tokens?id={id}")).await;
+        assert_eq!(read.status, StatusCode::OK, "{read:?}");
+    }
+    let page = app.admin().get("/api/audit?action=read-code").await;
+    let first = &page.body["entries"][0];
+    assert_eq!(
+        (&first["caller"], &first["repeats"]),
+        (&json!("dashboard-wall"), &Value::Null),
+        "the first one is there before its code is given: {page:?}"
+    );
+
+    // The end of the server is the end of counting.
+    assert_eq!(app.stop().await, Some(0), "{}", app.logs());
+    let exported = app.command(&["audit", "export"]);
+    let exported = String::from_utf8(exported.stdout).unwrap();
+    let entries: Vec<Value> = exported
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|entry: &Value| entry["action"] == "read-code")
+        .collect();
+    assert!(entries.iter().all(|entry| entry["subject"] == json!(id)));
+    let repeats = |entry: &Value| entry["repeats"].as_u64();
+    let told: u64 = entries
+        .iter()
+        .map(|entry| repeats(entry).unwrap_or(1))
+        .sum();
+    assert_eq!(told, READINGS, "{exported}");
+    // However slow this is, some of them were within one time step.
+    assert!(
+        entries.iter().any(|entry| repeats(entry).is_some()),
+        "{exported}"
+    );
+    assert!(app.command(&["audit", "verify"]).status.success());
+}
+
+#[tokio::test]
 async fn a_code_that_cannot_be_recorded_is_not_given() {
     let app = App::start().await;
     let admin = app.admin();
@@ -258,7 +302,11 @@ async fn no_spelling_of_an_id_keeps_it_out_of_the_record() {
         format!("/v1/totp/code/{spelled}"),
         format!("/api/tokens?id={spelled}"),
     ] {
-        assert_eq!(admin.get(&path).await.status, StatusCode::OK, "{path}");
+        // For a reason of its own, so that none is counted as another's repetition.
+        let request = admin
+            .request(Method::GET, &path)
+            .header("countersign-reason", &path);
+        assert_eq!(admin.send(request).await.status, StatusCode::OK, "{path}");
     }
     // Twice in one request, with one reading left: one of the two was given.
     let key = json!({ "name": "bot", "role": "reader", "grantedOnly": true });

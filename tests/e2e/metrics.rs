@@ -108,10 +108,10 @@ async fn every_metric_is_documented_and_no_other() {
     let (remote, own): (BTreeSet<_>, BTreeSet<_>) =
         of_front_door_and_worker().into_iter().partition(|name| {
             let name = name.trim_start_matches("countersign_");
-            name.starts_with("vault_cache_") || name.starts_with("key_vault_")
+            name.starts_with("key_vault_")
         });
     assert_eq!(names(&app.metrics().await), own);
-    assert_eq!(remote.len(), 8, "{remote:?}");
+    assert_eq!(remote.len(), 3, "{remote:?}");
     assert_eq!(names(&app.scheduler_metrics().await), of_scheduler());
 }
 

@@ -74,6 +74,8 @@ pub struct CachedVault {
 
 struct Kept {
     accounts: LruCache<EnrollmentId, Entry>,
+    /// The vault's stamp when it was last asked.
+    stamp: u64,
     /// Counts changes. What was read before one is not kept after it.
     epoch: u64,
     swept: Instant,
@@ -110,6 +112,7 @@ impl CachedVault {
             stale: settings.stale,
             kept: Mutex::new(Kept {
                 accounts: LruCache::new(entries),
+                stamp: 0,
                 epoch: 0,
                 swept: Instant::now(),
             }),
@@ -144,8 +147,23 @@ impl CachedVault {
         }
     }
 
+    /// What is kept, without what somebody else may have changed.
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        let stamp = self.vault.stamp();
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        // Stamps grow; another thread may have taken a later one.
+        if kept.stamp < stamp {
+            kept.stamp = stamp;
+            kept.epoch += 1;
+            kept.accounts.clear();
+            // Who asks from now on does not join a read from before.
+            self.flights().clear();
+        }
+        kept
+    }
+
+    fn flights(&self) -> MutexGuard<'_, HashMap<EnrollmentId, WeakShared<Flight>>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The account if it is kept, and for how long it has been.
@@ -168,12 +186,8 @@ impl CachedVault {
         let mut kept = self.kept();
         kept.epoch += 1;
         kept.accounts.pop(id);
-        drop(kept);
         // Who asks from now on does not join a read from before.
-        self.flights
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(id);
+        self.flights().remove(id);
     }
 
     /// Reads from the vault, together with whoever asks for the same.
@@ -187,7 +201,7 @@ impl CachedVault {
         }
         let landed = flight.clone().await;
         if first {
-            let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut flights = self.flights();
             // After a change, another one may be there.
             let ours = flights
                 .get(id)
@@ -222,7 +236,7 @@ impl CachedVault {
 
     /// The read that is under way, or a new one and `true`.
     fn board(&self, id: &EnrollmentId) -> (Shared<Flight>, bool) {
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flights = self.flights();
         // Those that everybody has given up on go away with the last who waited.
         flights.retain(|_, flight| flight.upgrade().is_some());
         if let Some(flight) = flights.get(id).and_then(WeakShared::upgrade) {
@@ -231,7 +245,7 @@ impl CachedVault {
         let (vault, wanted) = (Arc::clone(&self.vault), id.clone());
         let flight = async move {
             let read = vault.read_for_code(&wanted).await;
-            read.map(Arc::new).map_err(Arc::new)
+            read.map_err(Arc::new)
         };
         let flight = flight.boxed().shared();
         if let Some(weak) = flight.downgrade() {
@@ -240,15 +254,11 @@ impl CachedVault {
         (flight, true)
     }
 
-    /// What is kept, or else what the vault has.
-    async fn fresh(&self, id: &EnrollmentId) -> Result<Arc<Reading>, VaultError> {
-        if let Some((reading, age)) = self.look(id)
-            && age < self.age
-        {
-            self.counters.hits.fetch_add(1, Ordering::Relaxed);
-            return Ok(reading);
-        }
-        self.fetch(id).await
+    /// What is kept and not too old.
+    fn hit(&self, id: &EnrollmentId) -> Option<Arc<Reading>> {
+        let (reading, _) = self.look(id).filter(|(_, age)| *age < self.age)?;
+        self.counters.hits.fetch_add(1, Ordering::Relaxed);
+        Some(reading)
     }
 
     async fn changing<T>(
@@ -312,11 +322,18 @@ impl SecretVault for CachedVault {
     }
 
     async fn read(&self, id: &EnrollmentId) -> Result<TotpAccount, VaultError> {
-        Ok(self.fresh(id).await?.account.clone())
+        let reading = match self.hit(id) {
+            Some(reading) => reading,
+            None => self.fetch(id).await?,
+        };
+        Ok(reading.account.clone())
     }
 
-    async fn read_for_code(&self, id: &EnrollmentId) -> Result<Reading, VaultError> {
-        let fresh = self.fresh(id);
+    async fn read_for_code(&self, id: &EnrollmentId) -> Result<Arc<Reading>, VaultError> {
+        if let Some(reading) = self.hit(id) {
+            return Ok(reading);
+        }
+        let fresh = self.fetch(id);
         let read = if self.stand_in(id).is_some() {
             match tokio::time::timeout(PATIENCE, fresh).await {
                 Ok(read) => read,
@@ -328,15 +345,15 @@ impl SecretVault for CachedVault {
             fresh.await
         };
         match read {
-            Ok(reading) => Ok(Reading::clone(&reading)),
+            Ok(reading) => Ok(reading),
             Err(error @ VaultError::Unavailable { .. }) => {
                 // Looked at once more: it may have been changed in the meantime.
                 let (reading, age) = self.stand_in(id).ok_or(error)?;
                 self.counters.stale.fetch_add(1, Ordering::Relaxed);
-                Ok(Reading {
+                Ok(Arc::new(Reading {
                     stale: Some(age),
                     ..Reading::clone(&reading)
-                })
+                }))
             }
             Err(error) => Err(error),
         }
@@ -377,5 +394,9 @@ impl SecretVault for CachedVault {
 
     async fn check(&self) -> Result<(), VaultError> {
         self.vault.check().await
+    }
+
+    fn stamp(&self) -> u64 {
+        self.vault.stamp()
     }
 }

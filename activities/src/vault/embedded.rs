@@ -23,6 +23,8 @@ use rusqlite::{
 use thiserror::Error;
 use tokio::sync::Mutex;
 
+use crate::database_stamp::DatabaseStamp;
+
 use super::crypter::{Crypter, CrypterError, Encrypted};
 use super::key_file::{self, KeyFileError};
 use super::order::{self, Place};
@@ -89,6 +91,7 @@ pub struct EmbeddedVault {
     // Each is used by one blocking task at a time. Reading does not wait for writing.
     writer: Arc<Mutex<Connection>>,
     reader: Arc<Mutex<Connection>>,
+    stamp: Arc<DatabaseStamp>,
 }
 
 impl EmbeddedVault {
@@ -117,6 +120,7 @@ impl EmbeddedVault {
         };
         let writer = open()?;
         let reader = open()?;
+        let stamp = DatabaseStamp::open(&path).map_err(failed)?;
         let used: Vec<String> = key_ids(&writer).map_err(failed)?;
 
         let key_path = folder.join(KEY_FILE);
@@ -143,6 +147,7 @@ impl EmbeddedVault {
             crypter: Arc::new(crypter),
             writer: Arc::new(Mutex::new(writer)),
             reader: Arc::new(Mutex::new(reader)),
+            stamp: Arc::new(stamp),
         })
     }
 
@@ -207,20 +212,21 @@ impl SecretVault for EmbeddedVault {
         .await
     }
 
-    async fn read_for_code(&self, id: &EnrollmentId) -> Result<Reading, VaultError> {
+    async fn read_for_code(&self, id: &EnrollmentId) -> Result<Arc<Reading>, VaultError> {
         let (id, crypter) = (id.clone(), Arc::clone(&self.crypter));
         self.look(move |connection| {
             let row = find(connection, &id)?.ok_or(VaultError::NotFound)?;
             if row.record.deleted_at.is_some() {
                 return Err(VaultError::Deleted);
             }
-            Ok(Reading {
-                account: row.account(&crypter)?,
-                pending_for: row.record.pending_for,
-                stale: None,
-            })
+            let account = row.account(&crypter)?;
+            Ok(Arc::new(Reading::new(account, row.record.pending_for)))
         })
         .await
+    }
+
+    fn stamp(&self) -> u64 {
+        self.stamp.now()
     }
 
     async fn describe(&self, id: &EnrollmentId) -> Result<AccountRecord, VaultError> {

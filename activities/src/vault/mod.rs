@@ -8,6 +8,8 @@ pub mod order;
 mod schema;
 
 use std::error::Error as StdError;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +18,8 @@ use countersign_enrollment::account::{AccountPreview, Labels, TotpAccount};
 use countersign_enrollment::filing::Filing;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use thiserror::Error;
+
+use crate::totp::{self, Code, CodeError};
 
 pub use cached::{CacheCounts, CacheSettings, CachedVault};
 pub use embedded::{EmbeddedVault, OpenError};
@@ -67,7 +71,7 @@ pub trait SecretVault: Send + Sync {
     /// [`VaultError::Deleted`] when it was deleted and can be recovered,
     /// [`VaultError::Corrupt`] when what is kept is not what was stored.
     async fn read(&self, id: &EnrollmentId) -> Result<TotpAccount, VaultError> {
-        Ok(self.read_for_code(id).await?.account)
+        Ok(self.read_for_code(id).await?.account.clone())
     }
 
     /// As [`SecretVault::read`], to make a code now, and whether that may be given out. A
@@ -77,7 +81,14 @@ pub trait SecretVault: Send + Sync {
     /// # Errors
     ///
     /// As [`SecretVault::read`].
-    async fn read_for_code(&self, id: &EnrollmentId) -> Result<Reading, VaultError>;
+    async fn read_for_code(&self, id: &EnrollmentId) -> Result<Arc<Reading>, VaultError>;
+
+    /// A number that is another one once somebody may have changed something in the vault
+    /// without this object: what was read before is not kept after it. It is cheap, and
+    /// always the same where that cannot be known.
+    fn stamp(&self) -> u64 {
+        0
+    }
 
     /// What is known of the account without its secret; also of a deleted one.
     ///
@@ -188,7 +199,61 @@ pub struct Reading {
     pub pending_for: Option<CallerId>,
     /// How long ago this was read, if the vault could not be asked now.
     pub stale: Option<Duration>,
+    /// The code that was last made, which is the answer for as long as it is shown.
+    made: Made,
 }
+
+impl Reading {
+    /// What the vault says now.
+    #[must_use]
+    pub const fn new(account: TotpAccount, pending_for: Option<CallerId>) -> Self {
+        Self {
+            account,
+            pending_for,
+            stale: None,
+            made: Made(Mutex::new(None)),
+        }
+    }
+
+    /// The account's code at `unix_seconds`, as [`totp::code_at`] makes it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn code_at(&self, unix_seconds: u64) -> Result<Code, CodeError> {
+        // Replaced as a whole or not at all.
+        let mut made = self.made.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(code) = made.as_ref().and_then(|code| code.still_at(unix_seconds)) {
+            return Ok(code);
+        }
+        let code = totp::code_at(&self.account, unix_seconds)?;
+        *made = Some(code.clone());
+        Ok(code)
+    }
+}
+
+/// A code that was made, which is nothing to compare and not to be shown.
+struct Made(Mutex<Option<Code>>);
+
+impl Clone for Made {
+    fn clone(&self) -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl fmt::Debug for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("_")
+    }
+}
+
+impl PartialEq for Made {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Made {}
 
 /// Which accounts to list. What is not said lets everything through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -39,7 +39,7 @@ async fn storing_twice_stores_once(vault: &dyn SecretVault) {
     assert_eq!(vault.store(&id, &kept).await.unwrap(), Stored::AlreadyThere);
     assert_eq!(vault.read(&id).await.unwrap(), kept);
     let reading = vault.read_for_code(&id).await.unwrap();
-    assert_eq!((reading.account, reading.stale), (kept.clone(), None));
+    assert_eq!((&reading.account, reading.stale), (&kept, None));
     assert_eq!(reading.pending_for, None);
     let record = vault.describe(&id).await.unwrap();
     assert_eq!((record.id.clone(), record.preview), (id, kept.preview()));

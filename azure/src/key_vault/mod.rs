@@ -234,15 +234,14 @@ impl SecretVault for KeyVault {
         }
     }
 
-    async fn read_for_code(&self, id: &EnrollmentId) -> Result<Reading, VaultError> {
+    async fn read_for_code(&self, id: &EnrollmentId) -> Result<Arc<Reading>, VaultError> {
         let name = secret_name(id)?;
         match self.client.get(&name).await {
             Ok((metadata, value)) => match metadata.kind(id) {
-                Kind::Enrolled | Kind::Adopted => Ok(Reading {
-                    account: metadata.account(&value)?,
-                    pending_for: metadata.pending_for()?,
-                    stale: None,
-                }),
+                Kind::Enrolled | Kind::Adopted => Ok(Arc::new(Reading::new(
+                    metadata.account(&value)?,
+                    metadata.pending_for()?,
+                ))),
                 Kind::Purged => Err(VaultError::NotFound),
                 Kind::Foreign => Err(foreign()),
             },

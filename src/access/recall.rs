@@ -1,0 +1,95 @@
+//! What was read of keys and guarded accounts, kept until anybody changes them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+
+use super::identity::Identity;
+
+/// How many keys are remembered at most.
+const MOST: usize = 4_096;
+
+/// A memory of what a database said, by the stamp that it had before it was asked
+/// ([`DatabaseStamp`](countersign_activities::database_stamp::DatabaseStamp)).
+#[derive(Default)]
+pub(super) struct Recall {
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    stamp: u64,
+    /// By the hash of the key.
+    callers: HashMap<[u8; 32], Recalled>,
+    guarded: Option<Arc<BTreeSet<String>>>,
+}
+
+struct Recalled {
+    identity: Arc<Identity>,
+    until: DateTime<Utc>,
+}
+
+impl Recall {
+    /// What is known at `stamp`: nothing, if that is a new one.
+    fn at(&self, stamp: u64) -> MutexGuard<'_, Known> {
+        // Each change is one assignment, so a panic leaves nothing half done.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.stamp < stamp {
+            *known = Known {
+                stamp,
+                ..Known::default()
+            };
+        }
+        known
+    }
+
+    /// Whose key has this hash, if that is known at `stamp` and holds at `now`.
+    pub(super) fn caller(
+        &self,
+        stamp: u64,
+        hash: &[u8; 32],
+        now: DateTime<Utc>,
+    ) -> Option<Arc<Identity>> {
+        let known = self.at(stamp);
+        let recalled = known.callers.get(hash)?;
+        (now < recalled.until).then(|| Arc::clone(&recalled.identity))
+    }
+
+    /// Remembers until when the key with this hash is known to be somebody's, as read
+    /// after `stamp` was taken.
+    pub(super) fn remember(
+        &self,
+        stamp: u64,
+        hash: [u8; 32],
+        identity: &Arc<Identity>,
+        until: DateTime<Utc>,
+    ) {
+        let mut known = self.at(stamp);
+        if known.stamp != stamp {
+            return;
+        }
+        if known.callers.len() >= MOST {
+            known.callers.clear();
+        }
+        let identity = Arc::clone(identity);
+        known.callers.insert(hash, Recalled { identity, until });
+    }
+
+    /// The guarded accounts, read by `read` unless they are known at `stamp`.
+    pub(super) fn guarded<E>(
+        &self,
+        stamp: u64,
+        read: impl FnOnce() -> Result<BTreeSet<String>, E>,
+    ) -> Result<Arc<BTreeSet<String>>, E> {
+        if let Some(guarded) = &self.at(stamp).guarded {
+            return Ok(Arc::clone(guarded));
+        }
+        let guarded = Arc::new(read()?);
+        let mut known = self.at(stamp);
+        if known.stamp == stamp {
+            known.guarded = Some(Arc::clone(&guarded));
+        }
+        Ok(guarded)
+    }
+}
