@@ -172,7 +172,8 @@ async fn identify(parts: &Parts, door: &FrontDoor) -> Result<Option<Arc<Identity
     // would hide the mistake.
     if let Some(credential) = presented(parts) {
         let now = door.clock.now();
-        return Ok(door.access.authenticate(&credential, now).await?);
+        let identity = door.access.authenticate(&credential, now).await?;
+        return identity.map(Some).ok_or(ApiError::CredentialUnknown);
     }
     let headers = &parts.headers;
     let changes = !matches!(parts.method, Method::GET | Method::HEAD);

@@ -27,6 +27,8 @@ use crate::verify::VerifyError;
 pub(crate) enum ApiError {
     #[error("no caller")]
     Unauthenticated,
+    #[error("nobody has the key that was sent")]
+    CredentialUnknown,
     #[error("the token was refused: {0}")]
     Token(TokenProblem),
     #[error("the issuer's keys cannot be had")]
@@ -194,6 +196,11 @@ impl ApiError {
                 Code::Unauthenticated,
                 "Send a token or API key as `Authorization: Bearer ...`, or log in with the link \
                  that the server printed when it started.",
+            ),
+            Self::CredentialUnknown => row(
+                Code::Unauthenticated,
+                "Nobody has the key or token that was sent, or it was revoked or has expired. Check \
+                 that all of it was sent, or ask the administrator for a new one.",
             ),
             Self::Token(problem) => row(
                 match problem {
@@ -461,7 +468,9 @@ impl IntoResponse for ApiError {
             headers.insert(
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static(match self {
-                    Self::Token(_) => "Bearer realm=\"countersign\", error=\"invalid_token\"",
+                    Self::Token(_) | Self::CredentialUnknown => {
+                        "Bearer realm=\"countersign\", error=\"invalid_token\""
+                    }
                     _ => "Bearer realm=\"countersign\"",
                 }),
             );

@@ -175,8 +175,7 @@ async fn a_token_is_taken_from_its_issuer_alone_and_each_fault_has_its_words() {
     for (what, token, expected) in table {
         let refused = server.get("/api/accounts", &token).await;
         let challenge = refused.headers()["www-authenticate"].to_str().unwrap();
-        let names_token = challenge.contains("error=\"invalid_token\"");
-        assert_eq!(names_token, expected != "unauthenticated", "{what}");
+        assert!(challenge.contains("error=\"invalid_token\""), "{what}");
         assert_eq!(code(refused).await, (401, expected.to_owned()), "{what}");
     }
     assert_eq!(

@@ -259,7 +259,11 @@ async fn callers_without_the_right_to_are_refused() {
         for (method, path) in &paths {
             let answer = stranger.send(stranger.request(method.clone(), path)).await;
             answer.assert_problem(401, "unauthenticated");
-            assert!(answer.headers.contains_key("www-authenticate"));
+            // Whoever sent something is told that it was that.
+            let challenge = answer.headers["www-authenticate"].to_str().unwrap();
+            assert_eq!(challenge.contains("invalid_token"), token.is_some());
+            let detail = answer.body["detail"].as_str().unwrap();
+            assert_eq!(detail.contains("was sent"), token.is_some(), "{detail}");
         }
     }
 
