@@ -1,14 +1,14 @@
 //! Talking to a server's front door.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::output::clean;
+use super::output::{Progress, clean};
 use super::{Exit, Fault};
 use crate::cli::ServerArgs;
 use crate::config::{ClientEnvironment, DEFAULT_DATA_DIR, DEFAULT_LISTEN};
@@ -17,6 +17,10 @@ use crate::problem;
 
 /// Longer than the longest poll.
 const TIMEOUT: Duration = Duration::from_secs(90);
+/// How long a server may be away from those who follow something.
+const AWAY: Duration = Duration::from_secs(600);
+/// How long they wait before they ask it again: at first, and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
 /// A server's front door, and as whom to knock.
 pub(super) struct Api {
@@ -121,12 +125,38 @@ impl Api {
                 Exit::Failed,
                 format!("cannot reach the server at {}: {reason}", self.base),
             )
+            .passing()
         })
     }
 
     /// Fetches `path`.
     pub(super) async fn get(&self, path: &str) -> Result<Value, Fault> {
         self.send(self.request(Method::GET, path)?).await
+    }
+
+    /// Fetches `path` of something that is followed, with a query that waits for a change. It
+    /// goes on while the server is away or busy, so that is waited for, and what it is then is
+    /// told at once.
+    pub(super) async fn follow(
+        &self,
+        path: &str,
+        query: &str,
+        progress: &mut Progress,
+    ) -> Result<Value, Fault> {
+        let mut asked = format!("{path}?{query}");
+        let begun = Instant::now();
+        let mut pause = PAUSES.0;
+        loop {
+            let fault = match self.get(&asked).await {
+                Err(fault) if fault.passing && begun.elapsed() < AWAY => fault,
+                outcome => return outcome.inspect_err(|_| progress.end()),
+            };
+            let said = fault.message.unwrap_or_default();
+            progress.show(&format!("{said}; trying again"));
+            path.clone_into(&mut asked);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
     }
 
     /// Posts to `path` without a body.
@@ -142,7 +172,11 @@ impl Refusal {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::NotAllowed,
             _ => Exit::Failed,
         };
-        Fault::new(exit, self.sentence())
+        let fault = Fault::new(exit, self.sentence());
+        match self.status.as_u16() {
+            429 | 502..=504 => fault.passing(),
+            _ => fault,
+        }
     }
 
     /// What the server said, for a person.
@@ -155,7 +189,8 @@ impl Refusal {
 
 async fn read<T: DeserializeOwned>(response: Response) -> Result<Result<T, Refusal>, Fault> {
     let status = response.status();
-    let body = response.bytes().await.map_err(Fault::failed)?;
+    let body = response.bytes().await;
+    let body = body.map_err(|error| Fault::failed(error).passing())?;
     if status.is_success() {
         let value = serde_json::from_slice(&body).map_err(|_| {
             Fault::new(

@@ -88,10 +88,8 @@ async fn wait(api: &Api, state: Value) -> Result<Value, Fault> {
     let path = format!("/api/imports/{}", encode(&text(&state, "id")));
     while !has_ended(&state) && !waits_for_people(&state) {
         progress.show(&words(&state));
-        state = api
-            .get(&format!("{path}?wait={POLL}"))
-            .await
-            .inspect_err(|_| progress.end())?;
+        let query = format!("wait={POLL}");
+        state = api.follow(&path, &query, &mut progress).await?;
     }
     progress.end();
     Ok(state)

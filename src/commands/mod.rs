@@ -47,6 +47,8 @@ struct Fault {
     exit: Exit,
     /// What happened and what to try; none when all is said already.
     message: Option<String>,
+    /// Whether the same may work a little later.
+    passing: bool,
 }
 
 type Outcome = Result<(), Fault>;
@@ -56,7 +58,14 @@ impl Fault {
         Self {
             exit,
             message: Some(message.into()),
+            passing: false,
         }
+    }
+
+    /// The same, which may work a little later.
+    const fn passing(mut self) -> Self {
+        self.passing = true;
+        self
     }
 
     fn failed(error: impl std::fmt::Display) -> Self {
@@ -68,6 +77,7 @@ impl Fault {
         Self {
             exit,
             message: None,
+            passing: false,
         }
     }
 }

@@ -58,33 +58,37 @@ pub(super) fn account_label(value: &Value) -> String {
 /// for each change.
 pub(super) struct Progress {
     rewrites: bool,
-    shown: bool,
+    /// What is shown now; nothing at first.
+    shown: String,
 }
 
 impl Progress {
     pub(super) fn new() -> Self {
         Self {
             rewrites: io::stderr().is_terminal(),
-            shown: false,
+            shown: String::new(),
         }
     }
 
     pub(super) fn show(&mut self, text: &str) {
+        if self.shown == text {
+            return;
+        }
         let mut out = io::stderr().lock();
         let _ = if self.rewrites {
             write!(out, "\r\x1b[K{text}").and_then(|()| out.flush())
         } else {
             writeln!(out, "{text}")
         };
-        self.shown = true;
+        text.clone_into(&mut self.shown);
     }
 
     /// Leaves the terminal's line empty for what comes next.
     pub(super) fn end(&mut self) {
-        if self.rewrites && self.shown {
+        if self.rewrites && !self.shown.is_empty() {
             let _ = write!(io::stderr().lock(), "\r\x1b[K");
         }
-        self.shown = false;
+        self.shown.clear();
     }
 }
 

@@ -70,7 +70,7 @@ fn seconds(flag: &str, text: Option<String>) -> Result<Option<u64>, Fault> {
 pub(super) async fn wait(api: &Api, state: Value, follow: bool) -> Result<Value, Fault> {
     let mut progress = Progress::new();
     let mut state = state;
-    let poll = format!("{}?wait={POLL}", path_of(&text(&state, "id")));
+    let path = path_of(&text(&state, "id"));
     loop {
         let stage = stage(&state);
         if is_settled(&stage, follow) {
@@ -78,7 +78,8 @@ pub(super) async fn wait(api: &Api, state: Value, follow: bool) -> Result<Value,
             return Ok(state);
         }
         progress.show(words(&stage));
-        state = api.get(&poll).await.inspect_err(|_| progress.end())?;
+        let query = format!("wait={POLL}&since={stage}");
+        state = api.follow(&path, &query, &mut progress).await?;
     }
 }
 

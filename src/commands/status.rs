@@ -48,8 +48,8 @@ pub(super) async fn wait(api: &Api, id: &str, state: Value, follow: bool) -> Res
             progress.end();
             return Ok(state);
         }
-        let poll = format!("{}?wait={POLL}&since={stage}", path_of(id));
-        state = api.get(&poll).await.inspect_err(|_| progress.end())?;
+        let query = format!("wait={POLL}&since={stage}");
+        state = api.follow(&path_of(id), &query, &mut progress).await?;
     }
 }
 

@@ -374,13 +374,13 @@ impl Enrollments {
         self.look(id.as_str(), only).await.map_err(unknown)
     }
 
-    /// Waits until the request is in another stage, has ended, or `time` is over.
+    /// Waits until the request is in another stage than `since`, has ended, or `time` is over.
     pub(crate) async fn follow_request(
         &self,
         snapshot: RequestSnapshot,
+        since: RequestStage,
         time: Duration,
     ) -> Result<RequestSnapshot, EnrollmentError> {
-        let since = snapshot.stage;
         self.until_past(snapshot, since, time).await
     }
 

@@ -228,6 +228,9 @@ pub(super) struct StatusQuery {
     /// For how many seconds to wait for another stage.
     #[param(value_type = Option<u32>, maximum = 60, default = 0)]
     wait: Option<String>,
+    /// Another stage than this; without it, than the present one.
+    #[param(value_type = Option<RequestStage>)]
+    since: Option<String>,
 }
 
 /// Shows a request
@@ -257,12 +260,17 @@ pub(super) async fn status(
     Path(id): Path<String>,
     query: Result<Query<StatusQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, ApiError> {
-    let wait = wait_parameter(parameters(query)?.wait.as_deref())?;
+    let query = parameters(query)?;
+    let wait = wait_parameter(query.wait.as_deref())?;
+    let since = stage_parameter("since", query.since.as_deref())?;
     let snapshot = door
         .enrollments
         .get_request(&request_id(&id)?, caller.sees_only())
         .await?;
-    let following = door.enrollments.follow_request(snapshot.clone(), wait);
+    let since = since.unwrap_or(snapshot.stage);
+    let following = door
+        .enrollments
+        .follow_request(snapshot.clone(), since, wait);
     let latest = unless_stopped(&door, snapshot, following).await?;
     Ok(response(&latest))
 }
@@ -302,19 +310,7 @@ pub(super) async fn list(
 ) -> Result<Response, ApiError> {
     let query = parameters(query)?;
     let text = |value: &Option<String>| value.clone().filter(|text| !text.is_empty());
-    let stage = match text(&query.stage) {
-        None => None,
-        Some(name) => Some(RequestStage::named(&name).ok_or_else(|| {
-            let names: Vec<_> = RequestStage::ALL
-                .iter()
-                .map(|stage| stage.as_str())
-                .collect();
-            ApiError::InvalidParameter {
-                name: "stage",
-                detail: format!("one of {}", names.join(", ")),
-            }
-        })?),
-    };
+    let stage = stage_parameter("stage", query.stage.as_deref())?;
     let account: Option<EnrollmentId> = match text(&query.account) {
         None => None,
         Some(id) => Some(id.parse().map_err(|_| ApiError::InvalidParameter {
@@ -545,6 +541,23 @@ async fn granted<P>(
         return Err(ApiError::AccountUnknown);
     }
     Ok(door.enrollments.claim(&id, caller.id()).await?)
+}
+
+fn stage_parameter(
+    name: &'static str,
+    text: Option<&str>,
+) -> Result<Option<RequestStage>, ApiError> {
+    match text {
+        None | Some("") => Ok(None),
+        Some(text) => RequestStage::named(text).map(Some).ok_or_else(|| {
+            let stages = RequestStage::ALL.iter();
+            let names: Vec<_> = stages.map(|stage| stage.as_str()).collect();
+            ApiError::InvalidParameter {
+                name,
+                detail: format!("one of {}", names.join(", ")),
+            }
+        }),
+    }
 }
 
 /// The id in a path; what cannot be one is as unknown as one that is not used.

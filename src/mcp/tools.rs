@@ -122,7 +122,10 @@ impl Tools {
             )));
         }
         let request = match (asked.request_id, asked.account) {
-            (Some(id), None) => self.look(&context, &id, 0).await?,
+            (Some(id), None) => {
+                let path = format!("/api/requests/{}", segment(&id));
+                self.ask(&context, Call::get(path)).await?
+            }
             (None, Some(account)) => {
                 let reason = asked.reason.unwrap_or_default();
                 if reason.trim().is_empty() {
@@ -160,11 +163,12 @@ impl Tools {
         let begun = Instant::now();
         let until = begun + wait;
         while waits(&request) && Instant::now() < until {
-            let id = text(&request, "id");
             let asked = Instant::now();
             let slice = PROGRESS.min(until - asked);
             tokio::select! {
-                latest = self.look(context, &id, slice.as_secs().max(1)) => request = latest?,
+                latest = self.changed(context, &request, slice.as_secs().max(1)) => {
+                    request = latest?;
+                }
                 () = self.stop.cancelled() => break,
                 () = context.ct.cancelled() => break,
             }
@@ -211,13 +215,18 @@ impl Tools {
         })
     }
 
-    async fn look(
+    /// The request when its stage has changed, or as it is after so many seconds.
+    async fn changed(
         &self,
         context: &RequestContext<RoleServer>,
-        id: &str,
+        request: &Value,
         seconds: u64,
     ) -> Result<Value, Fault> {
-        let path = format!("/api/requests/{}?wait={seconds}", segment(id));
+        let (id, since) = (text(request, "id"), text(request, "stage"));
+        let path = format!(
+            "/api/requests/{}?wait={seconds}&since={since}",
+            segment(&id)
+        );
         self.ask(context, Call::get(path)).await
     }
 

@@ -29,6 +29,8 @@ mod mcp;
 mod metrics;
 mod oversize;
 mod proof;
+#[path = "../chaos/relay.rs"]
+mod relay;
 mod request_commands;
 mod requests;
 mod shapes;

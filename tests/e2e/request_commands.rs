@@ -3,12 +3,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use image::{GrayImage, Luma};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::support::{App, Caller, SEED_URI, png};
+use crate::relay::Relay;
+use crate::support::{App, BINARY, Caller, PATIENCE, SEED_URI, png};
 
 /// The secret in [`SEED_URI`].
 const SECRET: &str = "2FASTEST";
@@ -141,6 +143,12 @@ async fn a_lease_is_taken_back_and_what_is_wrong_is_told() {
     assert_eq!(request, again);
     place.agree(&request);
     assert_eq!(place.followed(0, &request), "Granted");
+    // Another stage than one that is over is there at once.
+    let (admin, path) = (place.app.admin(), format!("/api/requests/{request}"));
+    let waits = format!("{path}?wait=60&since=AwaitingApproval");
+    assert_eq!(admin.get(&waits).await.body["stage"], "Granted");
+    let nowhere = admin.get(&format!("{path}?since=nowhere")).await;
+    nowhere.assert_problem(400, "invalid-parameter");
     place.run(0, &["cancel", &request]);
     assert_eq!(place.followed(3, &request), "Withdrawn");
     place.run(1, &["cancel", &request]);
@@ -302,4 +310,46 @@ async fn an_enrollment_that_waits_is_cancelled() {
     place.run(4, &["status", &id, "--wait"]);
     place.run(0, &["cancel", &id]);
     assert_eq!(place.followed(3, &id), "Terminated");
+}
+
+#[tokio::test]
+async fn following_outlasts_a_server_that_is_away() {
+    let mut place = Place::start().await;
+    let relay = Relay::open().await;
+    relay.lead_to(place.app.address().parse().ok());
+    let request = place.asked("read", &[]);
+    let mut following = tokio::process::Command::new(BINARY)
+        .args(["status", &request, "--follow", "--json"])
+        .args(["--server", &relay.url()])
+        .args(["--token", &place.app.admin_token()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(following.stderr.take().unwrap()).lines();
+    let mut until_said = async |what: &str| {
+        let said = async {
+            while let Some(line) = said.next_line().await.unwrap() {
+                if line.contains(what) {
+                    return;
+                }
+            }
+            panic!("it ends before it says: {what}");
+        };
+        let said = tokio::time::timeout(PATIENCE, said).await;
+        said.unwrap_or_else(|_| panic!("it does not say: {what}"));
+    };
+    until_said("waiting for approval").await;
+    relay.lead_to(None);
+    place.app.kill();
+    until_said("trying again").await;
+    place.app.launch().await;
+    relay.lead_to(place.app.address().parse().ok());
+    until_said("waiting for approval").await;
+    place.agree(&request);
+    let ended = tokio::time::timeout(PATIENCE, following.wait_with_output()).await;
+    let ended = ended.expect("it ends").unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(json_of(&ended)["stage"], "Granted");
 }
