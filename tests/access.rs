@@ -627,7 +627,7 @@ async fn what_is_wrong_is_a_problem_and_never_a_crash() {
 }
 
 #[tokio::test]
-async fn a_key_that_another_process_revokes_is_taken_no_more() {
+async fn what_another_process_takes_back_is_worth_nothing_at_once() {
     let server = Server::start().await;
     let key = server.key("ci", Role::Reader);
     // As the command does it, on a connection of its own.
@@ -642,6 +642,36 @@ async fn a_key_that_another_process_revokes_is_taken_no_more() {
     }
     keys.revoke("ci", chrono::Utc::now()).unwrap();
     assert_eq!(ask(&key).await, StatusCode::UNAUTHORIZED);
+
+    let account = server.account().await;
+    let granted = server.granted_reader("bot", "ops");
+    let read = async || {
+        let path = format!("/api/tokens?id={account}");
+        server.status(Method::GET, &path, &granted).await
+    };
+    let grant = |to: &Grantee, reads_left: Option<u32>| Grant {
+        to: to.clone(),
+        account: account.clone(),
+        until: None,
+        reads_left,
+    };
+    for to in [
+        Grantee::Caller("bot".to_owned()),
+        Grantee::Group("ops".parse().unwrap()),
+    ] {
+        keys.grant(&grant(&to, None)).unwrap();
+        for _ in 0..3 {
+            assert_eq!(read().await, StatusCode::OK, "{to}");
+        }
+        // In the place of one that counts nothing, one that does.
+        keys.grant(&grant(&to, Some(1))).unwrap();
+        assert_eq!(read().await, StatusCode::OK, "{to}");
+        assert_eq!(read().await, StatusCode::NOT_FOUND, "{to}");
+        keys.grant(&grant(&to, None)).unwrap();
+        assert_eq!(read().await, StatusCode::OK, "{to}");
+        assert!(keys.withdraw(&to, &account).unwrap());
+        assert_eq!(read().await, StatusCode::NOT_FOUND, "{to}");
+    }
 
     let ends = chrono::Utc::now() + chrono::TimeDelta::seconds(2);
     let new = NewKey {

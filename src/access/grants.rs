@@ -101,6 +101,8 @@ impl KeyStore {
                 grant.reads_left
             ],
         )?;
+        drop(connection);
+        self.changed();
         Ok(())
     }
 
@@ -115,6 +117,7 @@ impl KeyStore {
             "DELETE FROM grants WHERE kind = ?1 AND grantee = ?2 AND account = ?3",
             [kind, grantee, account],
         )?;
+        self.changed();
         Ok(changed > 0)
     }
 
@@ -184,6 +187,30 @@ impl KeyStore {
         Ok(statement.exists(params![caller.id, groups, now.timestamp(), account])?)
     }
 
+    /// Until when a caller may read an account as often as it likes; none if it may not.
+    pub(super) fn free_until(
+        &self,
+        caller: &Identity,
+        account: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, KeyError> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT until FROM grants WHERE {HOLDING} AND account = ?4 AND reads_left IS NULL
+             ORDER BY until IS NOT NULL, until DESC LIMIT 1"
+        ))?;
+        let groups = json_list(&caller.groups);
+        let parameters = params![caller.id, groups, now.timestamp(), account];
+        let until: Option<Option<i64>> = statement
+            .query_row(parameters, |row| row.get(0))
+            .optional()?;
+        Ok(until.map(|until| {
+            until
+                .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+                .unwrap_or(DateTime::<Utc>::MAX_UTC)
+        }))
+    }
+
     /// Takes one read from one of a caller's grants. What costs nothing is used first, then
     /// what is the caller's own.
     pub(super) fn take_read(
@@ -192,19 +219,17 @@ impl KeyStore {
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<Taken, KeyError> {
+        // Nothing is written, and no flush waited for, where nothing is counted.
+        if self.free_until(caller, account, now)?.is_some() {
+            return Ok(Taken::Uncounted);
+        }
         let connection = self.lock();
         let groups = json_list(&caller.groups);
         let parameters = params![caller.id, groups, now.timestamp(), account];
-        // Nothing is written, and no flush waited for, where nothing is counted.
-        let mut uncounted = connection.prepare_cached(&format!(
-            "SELECT 1 FROM grants WHERE {HOLDING} AND account = ?4 AND reads_left IS NULL"
-        ))?;
-        if uncounted.exists(parameters)? {
-            return Ok(Taken::Uncounted);
-        }
         let mut statement = connection.prepare_cached(&format!(
             "UPDATE grants SET reads_left = reads_left - 1 WHERE id = (
-                 SELECT id FROM grants WHERE {HOLDING} AND account = ?4
+                 SELECT id FROM grants
+                 WHERE {HOLDING} AND account = ?4 AND reads_left IS NOT NULL
                  ORDER BY kind LIMIT 1
              )"
         ))?;

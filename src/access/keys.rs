@@ -293,7 +293,7 @@ impl KeyStore {
         Ok(Some(record))
     }
 
-    /// Another number once keys or guarded accounts may have changed.
+    /// Another number once keys, grants or guarded accounts may have changed.
     pub(super) fn stamp(&self) -> u64 {
         self.stamp.now()
     }

@@ -156,7 +156,28 @@ impl Access {
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError> {
-        Ok(!caller.granted_only || self.keys.may_read(caller, account, now)?)
+        Ok(self.reads_freely(caller, account, now)? || self.keys.may_read(caller, account, now)?)
+    }
+
+    /// Whether a caller may read an account at `now` as often as it likes.
+    fn reads_freely(
+        &self,
+        caller: &Identity,
+        account: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, KeyError> {
+        if !caller.granted_only {
+            return Ok(true);
+        }
+        let stamp = self.keys.stamp();
+        if self.recall.reads_freely(stamp, caller, account, now) {
+            return Ok(true);
+        }
+        let Some(until) = self.keys.free_until(caller, account, now)? else {
+            return Ok(false);
+        };
+        self.recall.let_read(stamp, caller, account, until);
+        Ok(true)
     }
 
     /// Takes one read of an account from what a caller was granted.
@@ -166,10 +187,10 @@ impl Access {
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<Taken, KeyError> {
-        if caller.granted_only {
-            self.keys.take_read(caller, account, now)
-        } else {
+        if self.reads_freely(caller, account, now)? {
             Ok(Taken::Uncounted)
+        } else {
+            self.keys.take_read(caller, account, now)
         }
     }
 

@@ -1,13 +1,14 @@
-//! What was read of keys and guarded accounts, kept until anybody changes them.
+//! What was read of keys, grants and guarded accounts, kept until anybody changes them.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 
-use super::identity::Identity;
+use super::identity::{Group, Identity};
 
-/// How many keys are remembered at most.
+/// How many keys, and how many grants, are remembered at most.
 const MOST: usize = 4_096;
 
 /// A memory of what a database said, by the stamp that it had before it was asked
@@ -15,6 +16,7 @@ const MOST: usize = 4_096;
 #[derive(Default)]
 pub(super) struct Recall {
     known: Mutex<Known>,
+    hashes: RandomState,
 }
 
 #[derive(Default)]
@@ -22,11 +24,22 @@ struct Known {
     stamp: u64,
     /// By the hash of the key.
     callers: HashMap<[u8; 32], Recalled>,
+    /// By the hash of caller and account.
+    free: HashMap<u64, Free>,
     guarded: Option<Arc<BTreeSet<String>>>,
 }
 
 struct Recalled {
     identity: Arc<Identity>,
+    until: DateTime<Utc>,
+}
+
+/// An account that a caller may read as often as it likes.
+struct Free {
+    caller: String,
+    /// Another token of the same caller may put it into others.
+    groups: Vec<Group>,
+    account: String,
     until: DateTime<Utc>,
 }
 
@@ -74,6 +87,51 @@ impl Recall {
         }
         let identity = Arc::clone(identity);
         known.callers.insert(hash, Recalled { identity, until });
+    }
+
+    /// Whether it is known at `stamp` that a caller may read an account at `now` as often as
+    /// it likes.
+    pub(super) fn reads_freely(
+        &self,
+        stamp: u64,
+        caller: &Identity,
+        account: &str,
+        now: DateTime<Utc>,
+    ) -> bool {
+        let hash = self.hashes.hash_one((&caller.id, account));
+        let known = self.at(stamp);
+        // Two may have one hash.
+        known.free.get(&hash).is_some_and(|free| {
+            free.caller == caller.id
+                && free.groups == caller.groups
+                && free.account == account
+                && now < free.until
+        })
+    }
+
+    /// Remembers until when a caller may do that, as read after `stamp` was taken.
+    pub(super) fn let_read(
+        &self,
+        stamp: u64,
+        caller: &Identity,
+        account: &str,
+        until: DateTime<Utc>,
+    ) {
+        let hash = self.hashes.hash_one((&caller.id, account));
+        let mut known = self.at(stamp);
+        if known.stamp != stamp {
+            return;
+        }
+        if known.free.len() >= MOST {
+            known.free.clear();
+        }
+        let free = Free {
+            caller: caller.id.clone(),
+            groups: caller.groups.clone(),
+            account: account.to_owned(),
+            until,
+        };
+        known.free.insert(hash, free);
     }
 
     /// The guarded accounts, read by `read` unless they are known at `stamp`.
