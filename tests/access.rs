@@ -665,6 +665,12 @@ async fn what_another_process_takes_back_is_worth_nothing_at_once() {
         }
         // In the place of one that counts nothing, one that does.
         keys.grant(&grant(&to, Some(1))).unwrap();
+        // Whoever asks without wanting the code takes none.
+        let path = format!("/api/tokens?id={account}");
+        for _ in 0..2 {
+            let asked = server.status(Method::HEAD, &path, &granted).await;
+            assert_eq!(asked, StatusCode::OK, "{to}");
+        }
         assert_eq!(read().await, StatusCode::OK, "{to}");
         assert_eq!(read().await, StatusCode::NOT_FOUND, "{to}");
         keys.grant(&grant(&to, None)).unwrap();

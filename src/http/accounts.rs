@@ -284,6 +284,9 @@ pub(super) fn take_read(
         return Err(ApiError::ApprovalNeeded);
     }
     let now = door.clock.now();
+    if caller.gets_no_body() {
+        return Ok(());
+    }
     match door.access.take_read(caller.identity(), id.as_str(), now)? {
         Taken::Nothing => Err(ApiError::AccountUnknown),
         Taken::Counted => Ok(()),
@@ -462,13 +465,25 @@ struct Wanted {
 }
 
 impl Wanted {
+    /// Parameters of which a second value would contradict the first.
+    const ONCE: [&str; 3] = ["detail", "minValidity", "whenShort"];
+
     fn read(query: &str) -> Result<Self, ApiError> {
         let mut wanted = Self {
             detailed: false,
             validity: TimeDelta::zero(),
             wait: true,
         };
+        let mut seen = [false; Self::ONCE.len()];
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            for (once, seen) in Self::ONCE.into_iter().zip(&mut seen) {
+                if name == once && std::mem::replace(seen, true) {
+                    return Err(ApiError::InvalidParameter {
+                        name: once,
+                        detail: "only once".to_owned(),
+                    });
+                }
+            }
             match (name.as_ref(), value.as_ref()) {
                 ("detail", "true" | "1") => wanted.detailed = true,
                 ("detail", "false" | "0" | "") => wanted.detailed = false,
@@ -522,20 +537,22 @@ async fn code(
             () = door.stop.cancelled() => {}
         }
     }
-    let tag = format!("W/\"{}\"", token.valid_from.timestamp());
+    let tag = format!("\"{}\"", token.valid_from.timestamp());
+    // Weakly compared, and `*` is any (RFC 9110, section 13.1.2).
     let known = headers
         .get_all(header::IF_NONE_MATCH)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .any(|value| value.trim() == tag);
+        .map(str::trim)
+        .any(|value| value == "*" || value.strip_prefix("W/").unwrap_or(value) == tag);
     let mut response = if known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         take_read(door, caller, id, token.valid_until)?;
         Json(TokenView::new(token, wanted.detailed || !wanted.wait)).into_response()
     };
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
+    if let Ok(tag) = HeaderValue::from_str(&format!("W/{tag}")) {
         response.headers_mut().insert(header::ETAG, tag);
     }
     Ok(no_store(response))

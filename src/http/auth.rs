@@ -82,6 +82,8 @@ pub(crate) struct Caller<P> {
     /// Counts among the caller's requests while this is there; none if the request is a
     /// part of one that counts.
     slot: Option<Slot>,
+    /// Whether it asked by HEAD.
+    without_body: bool,
     permission: PhantomData<fn() -> P>,
 }
 
@@ -112,6 +114,11 @@ impl<P> Caller<P> {
             id: self.id(),
             groups: self.groups(),
         }
+    }
+
+    /// Whether what it asked for is left out of the answer.
+    pub(crate) const fn gets_no_body(&self) -> bool {
+        self.without_body
     }
 
     pub(crate) fn identity(&self) -> &Identity {
@@ -157,6 +164,7 @@ impl<P: Permission> FromRequestParts<Arc<FrontDoor>> for Caller<P> {
         Ok(Self {
             identity,
             slot,
+            without_body: parts.method == Method::HEAD,
             permission: PhantomData,
         })
     }

@@ -87,11 +87,21 @@ async fn codes_for_automation() {
 
     // The same step has the same tag.
     let first = admin.get(&format!("/api/tokens?id={slow}")).await;
-    let tag = first.headers["etag"].clone();
-    let request = admin
-        .request(Method::GET, &format!("/api/tokens?id={slow}"))
-        .header("if-none-match", tag);
-    assert_eq!(admin.send(request).await.status, StatusCode::NOT_MODIFIED);
+    let tag = first.headers["etag"].to_str().unwrap();
+    let strong = tag.strip_prefix("W/").unwrap();
+    for (given, status) in [
+        (tag, StatusCode::NOT_MODIFIED),
+        (strong, StatusCode::NOT_MODIFIED),
+        (&format!("\"1\", {tag}"), StatusCode::NOT_MODIFIED),
+        ("*", StatusCode::NOT_MODIFIED),
+        ("W/\"1\"", StatusCode::OK),
+        (strong.trim_matches('"'), StatusCode::OK),
+    ] {
+        let request = admin
+            .request(Method::GET, &format!("/api/tokens?id={slow}"))
+            .header("if-none-match", given);
+        assert_eq!(admin.send(request).await.status, status, "{given}");
+    }
 
     // A period of one second never lasts two: the next code is given early.
     let next = admin
@@ -119,6 +129,8 @@ async fn codes_for_automation() {
         format!("/api/tokens?id={slow}&minValidity=-1"),
         format!("/api/tokens?id={slow}&minValidity=many"),
         format!("/api/tokens?id={slow}&whenShort=never"),
+        format!("/api/tokens?id={slow}&minValidity=1&minValidity=30"),
+        format!("/api/tokens?id={slow}&whenShort=next&whenShort=next"),
         format!("/api/tokens?{}", "id=totp-a&".repeat(501)),
     ] {
         admin
