@@ -272,7 +272,10 @@ impl Enrollments {
         let caller: CallerId = caller.parse().map_err(internal)?;
         let fingerprint = self.fingerprint(&[b"transfer", package.as_text().as_bytes()]);
         let (source, approval) = (Source::Uri(package), self.approval(false));
-        let request = self.request(source, approval, false, fingerprint, caller);
+        let request = EnrollmentRequest {
+            received: true,
+            ..self.request(source, approval, false, fingerprint, caller)
+        };
         let earlier = match self.begin(&id, &request, IdReuse::Never).await {
             Err(EnrollmentError::KeyReused) => match self.get(&id, None).await {
                 Ok(other) if other.came_to_nothing_for(&request.requested_by) => other,
@@ -315,6 +318,7 @@ impl Enrollments {
             approval,
             requested_by,
             prove: proof_asked || self.prove_all,
+            received: false,
             fingerprint,
         }
     }

@@ -73,6 +73,42 @@ impl ImportMaterial {
     }
 }
 
+/// Files that passed the door.
+pub(crate) struct AcceptedImport {
+    pub(crate) material: Vec<ImportMaterial>,
+    /// How many accounts are in them, unless there is a picture: a worker reads that.
+    accounts: Option<usize>,
+}
+
+impl AcceptedImport {
+    fn new(material: Vec<ImportMaterial>) -> Self {
+        let lists: Option<Vec<&ImportList>> = material
+            .iter()
+            .map(|material| match material {
+                ImportMaterial::List { list, .. } => Some(list),
+                ImportMaterial::Image { .. } => None,
+            })
+            .collect();
+        let count = |lists: Vec<&ImportList>| {
+            let entries = lists.into_iter().flat_map(|list| &list.entries);
+            import::expand(entries).0.len()
+        };
+        Self {
+            accounts: lists.map(count),
+            material,
+        }
+    }
+
+    /// Refuses to pick positions that no account has, where that can be told.
+    pub(crate) fn check_pick(&self, pick: &[u32]) -> Result<(), IntakeError> {
+        let count = self.accounts;
+        match count.and_then(|count| import::not_there(pick, count)) {
+            Some(problem) => Err(IntakeError::Problem(problem)),
+            None => Ok(()),
+        }
+    }
+}
+
 /// An upload that passed the door: worth an enrollment, and small enough for one message.
 pub(crate) enum Accepted {
     /// An otpauth URI that parses.
@@ -133,14 +169,15 @@ impl Intake {
     pub(crate) async fn accept_import(
         &self,
         upload: ImportUpload,
-    ) -> Result<Vec<ImportMaterial>, IntakeError> {
+    ) -> Result<AcceptedImport, IntakeError> {
         let permit = self.turn().await?;
         let work = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let share = sealed::max_plaintext_for_cap() / upload.files.len().max(1);
             let password = upload.password.as_ref().map(|text| text.as_str());
             let files = upload.files.into_iter();
-            files.map(|file| material(file, password, share)).collect()
+            let material = files.map(|file| material(file, password, share));
+            Ok(AcceptedImport::new(material.collect::<Result<_, _>>()?))
         });
         work.await.map_err(|e| IntakeError::Internal(Box::new(e)))?
     }

@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 
 use countersign_enrollment::contract::{ImportPlan, PlanImport};
-use countersign_enrollment::google_export::{self, ExportPart};
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::import::job::{PlannedAccount, PlannedStep};
-use countersign_enrollment::import::{self, ImportEntry};
-use countersign_enrollment::otpauth::{self, Parsed};
+use countersign_enrollment::import::{self, Found, ImportList};
+use countersign_enrollment::otpauth::Parsed;
 use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::sealed::{ImportKey, OtpauthText};
 use durabletask_core::Failure;
@@ -18,12 +17,6 @@ use crate::vault::VaultError;
 
 /// The largest plan, in bytes of JSON; it is one message of at most 1 MiB.
 const MAX_PLAN_BYTES: usize = 900_000;
-
-/// An account that was found, with its name there.
-struct Found {
-    name: String,
-    parsed: Result<Parsed, InputProblem>,
-}
 
 impl Activities {
     /// Reads the accounts of an import, gathers exports of several parts, and compares
@@ -36,12 +29,12 @@ impl Activities {
     pub(crate) async fn plan_import(&self, input: &PlanImport) -> Result<ImportPlan, Failure> {
         let closed = |error| Failure::from(error).permanent();
         let key = self.keys.open(&input.import, &input.key).map_err(closed)?;
-        let mut entries = Vec::new();
-        for list in &input.lists {
-            let list = self.keys.open(&input.import, list).map_err(closed)?;
-            entries.extend(list.entries);
-        }
-        let (found, mut problems) = expand(entries);
+        let lists = input.lists.iter();
+        let lists: Vec<ImportList> = lists
+            .map(|list| self.keys.open(&input.import, list).map_err(closed))
+            .collect::<Result<_, _>>()?;
+        let (found, mut problems) = import::expand(lists.iter().flat_map(|list| &list.entries));
+        drop(lists);
         if found.len() > import::MAX_ACCOUNTS {
             return Ok(too_many());
         }
@@ -112,39 +105,4 @@ fn too_many() -> ImportPlan {
         accounts: Vec::new(),
         problems: vec![import::too_many()],
     }
-}
-
-/// Every account of the entries, those of exports last; what is missing of an export is
-/// a problem.
-fn expand(entries: Vec<ImportEntry>) -> (Vec<Found>, Vec<InputProblem>) {
-    let mut parts = Vec::new();
-    let mut found = Vec::new();
-    for ImportEntry { name, content } in entries {
-        let parsed = match content {
-            Ok(text) if google_export::is_export(&text) => match ExportPart::parse(&text) {
-                Ok(part) => {
-                    parts.push(part);
-                    continue;
-                }
-                Err(problem) => Err(problem),
-            },
-            Ok(text) => otpauth::parse(&text),
-            Err(problem) => Err(problem),
-        };
-        found.push(Found { name, parsed });
-    }
-    let mut problems = Vec::new();
-    for export in google_export::gather(parts) {
-        if !export.missing.is_empty() {
-            problems.push(InputProblem::ExportPartsMissing {
-                of: export.of,
-                missing: export.missing,
-            });
-        }
-        found.extend(export.accounts.into_iter().map(|account| Found {
-            name: account.name,
-            parsed: account.parsed,
-        }));
-    }
-    (found, problems)
 }

@@ -2,6 +2,8 @@
 
 use countersign_enrollment::contract::{ValidateUri, ValidatedUri};
 use countersign_enrollment::otpauth;
+use countersign_enrollment::problem::InputProblem;
+use countersign_enrollment::sealed::OpenError;
 use durabletask_core::Failure;
 
 use crate::{Activities, totp};
@@ -11,12 +13,17 @@ impl Activities {
     ///
     /// # Errors
     ///
-    /// Permanent when the envelope does not open.
+    /// Permanent when the envelope does not open. Where another installation has closed it,
+    /// that is a result instead: what was sent is damaged, or for another account.
     pub(crate) fn validate_uri(&self, input: &ValidateUri) -> Result<ValidatedUri, Failure> {
-        let text = self
-            .keys
-            .open(&input.enrollment, &input.uri)
-            .map_err(|error| Failure::from(error).permanent())?;
+        let text = match self.keys.open(&input.enrollment, &input.uri) {
+            Ok(text) => text,
+            Err(OpenError::DoesNotOpen) if input.received => {
+                let problem = InputProblem::PackageUnreadable;
+                return Ok(ValidatedUri::Invalid { problem });
+            }
+            Err(error) => return Err(Failure::from(error).permanent()),
+        };
         let parsed = match otpauth::parse(text.expose()) {
             Ok(parsed) => parsed,
             Err(problem) => return Ok(ValidatedUri::Invalid { problem }),

@@ -115,6 +115,10 @@ pub struct ValidateUri {
     pub enrollment: EnrollmentId,
     /// The URI.
     pub uri: Sealed<OtpauthText>,
+    /// Whether another installation has sealed it. That it does not open is then a
+    /// problem of what was sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub received: bool,
 }
 
 /// The output of [`VALIDATE_URI`].

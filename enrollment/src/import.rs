@@ -6,6 +6,7 @@
 
 mod aegis;
 mod bitwarden;
+mod found;
 pub mod job;
 mod key_vault;
 mod two_fas;
@@ -21,6 +22,8 @@ use crate::google_export;
 use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem};
 use crate::sealed::Sealable;
+
+pub use found::{Found, expand, not_there};
 
 /// The most accounts that are imported at once.
 pub const MAX_ACCOUNTS: usize = 500;

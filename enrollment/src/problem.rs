@@ -78,6 +78,15 @@ pub enum InputProblem {
         /// The most that are taken at once.
         limit: u32,
     },
+    /// Accounts were picked that are not in it.
+    PickNotThere {
+        /// How many accounts are.
+        count: u32,
+        /// Which are not, by their position counted from 1.
+        missing: Vec<u32>,
+    },
+    /// What another installation has sealed does not open.
+    PackageUnreadable,
     /// There are no bytes.
     ImageEmpty,
     /// It is a picture of a kind that is not read, or no picture.
@@ -321,6 +330,10 @@ mod tests {
             },
             InputProblem::ImportEncrypted {
                 format: ImportFormat::TwoFas,
+            },
+            InputProblem::PickNotThere {
+                count: 2,
+                missing: vec![3, 7],
             },
             InputProblem::NotOtpauth {
                 kind: ForeignKind::BareSecret,

@@ -19,6 +19,9 @@ pub struct EnrollmentRequest {
     /// codes are accepted before anybody gets them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub prove: bool,
+    /// Whether another installation has sealed the source, and somebody sent it as it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub received: bool,
     /// A keyed hash of what was uploaded, made by the front door. It tells a repeated
     /// request from another one under the same idempotency key.
     pub fingerprint: String,

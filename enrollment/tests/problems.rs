@@ -95,6 +95,11 @@ fn all() -> Vec<InputProblem> {
         P::ImportPasswordWrong,
         P::ImportEmpty,
         P::ImportTooMany { limit: 500 },
+        P::PickNotThere {
+            count: 3,
+            missing: vec![5, 7, 8, 9],
+        },
+        P::PackageUnreadable,
     ]
 }
 
@@ -137,6 +142,8 @@ fn place(problem: &InputProblem) -> usize {
         P::ImportPasswordWrong => 32,
         P::ImportEmpty => 33,
         P::ImportTooMany { .. } => 34,
+        P::PickNotThere { .. } => 35,
+        P::PackageUnreadable => 36,
     }
 }
 
@@ -205,7 +212,7 @@ fn the_document_has_every_problem_as_it_is_told() {
     let text = format!(
         "# Problems with what was sent
 
-Each has a stable code, a sentence that says what is wrong and one that says what to do. The answer to a request has them as `code`, `detail` and `nextStep` (the `type` is `urn:countersign:problem:` and the code); an enrollment that ended as `Invalid`, and an account of an import, have them in `problem`. Numbers and names below are examples.
+Each has a stable code, a sentence that says what is wrong and one that says what to do. The answer to a request has them as `code`, `detail` and `nextStep` (the `type` is `urn:countersign:problem:` and the code); an enrollment that ended as `Invalid`, and an account of an import, have them in `problem`, an import as a whole in `problems`. Numbers and names below are examples.
 
 {TABLE}{rows}
 `qr-not-found` also has `tried`, the attempts that were made, and like `qr-not-otpauth` and `several-accounts` it may have `regions`: the four corners of each code, or of what looks like one, in ten-thousandths of the picture's width and height as it is seen, clockwise from the code's own top left.

@@ -60,6 +60,7 @@ pub async fn enroll(
     let input = ValidateUri {
         enrollment: enrollment.clone(),
         uri,
+        received: request.received,
     };
     let validated = ctx.call_activity_with(&VALIDATE_URI, &input, retried(policy::READ));
     let (preview, warnings, account, fingerprint) = match validated.await? {

@@ -4,6 +4,7 @@ use countersign_enrollment::contract::{
     CodesRead, ENROLL, IMPORT, PLAN_IMPORT, PlanImport, READ_CODES, ReadCodes,
 };
 use countersign_enrollment::ids::{EnrollmentId, ImportId};
+use countersign_enrollment::import;
 use countersign_enrollment::import::job::{
     ImportOutcome, ImportProgress, ImportRequest, ImportResult, ImportSource, ImportedAccount,
     PlannedAccount, PlannedStep, SourceProblem,
@@ -67,7 +68,10 @@ pub async fn import(
     let plan = ctx
         .call_activity_with(&PLAN_IMPORT, &input, retried(policy::STORE))
         .await?;
-    problems.extend(plan.problems.into_iter().map(|problem| SourceProblem {
+    let pick = request.pick.as_deref();
+    let not_there = pick.and_then(|pick| import::not_there(pick, plan.accounts.len()));
+    let of_all = plan.problems.into_iter().chain(not_there);
+    problems.extend(of_all.map(|problem| SourceProblem {
         source: None,
         problem,
     }));
@@ -92,6 +96,7 @@ pub async fn import(
         requested_by: request.requested_by.clone(),
         // What is imported was in use before.
         prove: false,
+        received: false,
         fingerprint: request.fingerprint.clone(),
     };
     let progress = |started: usize, ended: usize| ImportProgress::Importing {

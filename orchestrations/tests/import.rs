@@ -148,6 +148,11 @@ fn a_dry_run_and_what_was_not_picked_start_nothing() {
         results(&picked),
         [ImportResult::NotPicked, ImportResult::Enrolled]
     );
+    let problems = &picked.output().unwrap().problems;
+    assert_eq!(
+        serde_json::to_value(problems).unwrap(),
+        json!([{ "problem": { "code": "pick-not-there", "count": 2, "missing": [9] } }])
+    );
 }
 
 #[test]

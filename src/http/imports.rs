@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use countersign_enrollment::account::AccountPreview;
 use countersign_enrollment::ids::ImportId;
+use countersign_enrollment::import::MAX_ACCOUNTS;
 use countersign_enrollment::import::job::{ImportProgress, ImportResult, ImportedAccount};
 use countersign_enrollment::problem::InputProblem;
 use durabletask::Status;
@@ -31,8 +32,8 @@ use super::views::{ProblemView, WarningView, moment};
 use crate::enrollments::{EnrollmentError, ImportSnapshot, NewImport};
 use crate::telemetry;
 
-/// The highest position that can be picked.
-const MAX_POSITION: u32 = 10_000;
+/// The highest position that an account can have.
+const MAX_POSITION: u32 = MAX_ACCOUNTS as u32;
 
 /// An import's id in a path.
 #[derive(IntoParams)]
@@ -57,7 +58,9 @@ pub(super) struct StartQuery {
     #[param(value_type = Option<bool>, default = false)]
     dry_run: Option<String>,
     /// Which accounts to enroll, by position counted from 1, such as `1,3-5`; all if not given.
-    #[param(pattern = "^[1-9][0-9]{0,3}(,[1-9][0-9]{0,3})*$")]
+    /// Positions that no account has are refused, or told among `problems` where pictures have
+    /// to be read first.
+    #[param(pattern = "^[1-9][0-9]{0,2}(,[1-9][0-9]{0,2})*$")]
     pick: Option<String>,
     /// Who calls, for whom the address is the only place to say it.
     #[serde(rename = "code")]
@@ -119,14 +122,15 @@ pub(super) async fn start(
         .filter(|text| !text.is_empty())
         .map(positions)
         .transpose()?;
-    let material = door.intake.accept_import(upload).await?;
+    let accepted = door.intake.accept_import(upload).await?;
+    accepted.check_pick(pick.as_deref().unwrap_or_default())?;
     let id = door.enrollments.import_id_for(caller.id(), key.as_deref());
     observe::about(&id);
     let snapshot = door
         .enrollments
         .start_import(NewImport {
             id,
-            material,
+            material: accepted.material,
             pick,
             dry_run,
             caller: caller.id(),
@@ -441,7 +445,7 @@ mod tests {
     fn positions_are_lists_of_ranges() {
         assert_eq!(positions("1").unwrap(), [1]);
         assert_eq!(positions("5,1-3, 2").unwrap(), [1, 2, 3, 5]);
-        for wrong in ["", "0", "a", "1-", "-1", "1,,2", "10001", "1-4294967295"] {
+        for wrong in ["", "0", "a", "1-", "-1", "1,,2", "501", "1-4294967295"] {
             assert!(positions(wrong).is_err(), "{wrong}");
         }
     }

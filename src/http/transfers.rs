@@ -32,7 +32,8 @@ pub(super) struct TransferBody {
 /// Takes over an account of another installation
 ///
 /// It is enrolled under its id, as if its URI had been sent, with an approval where the server's
-/// rules ask for one. After a try that failed it can be sent again.
+/// rules ask for one. A package that does not open ends as `Invalid`, with the problem
+/// `package-unreadable`. After a try that came to nothing it can be sent again.
 #[utoipa::path(
     post, path = "/api/transfers", tag = "requests", operation_id = "receiveTransfer",
     request_body = TransferBody,

@@ -203,6 +203,61 @@ async fn one_bad_account_or_picture_takes_no_other_with_it() {
 }
 
 #[tokio::test]
+async fn what_is_picked_and_not_there_is_told() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let uri = |name: &str| format!("otpauth://totp/{name}?secret={SECRET}");
+    let list = format!("{}\n{}\n", uri("a"), export(&["Two:b", "Two:c"], [1, 0]));
+
+    // Files tell at once how many accounts they have: nothing is started.
+    for query in ["?pick=1,4-6", "?pick=4-6&dryRun=true"] {
+        let path = format!("/api/imports{query}");
+        let body = list.clone().into_bytes();
+        let refused = admin.post_bytes(&path, "text/plain", body).await;
+        refused.assert_problem(422, "pick-not-there");
+        let detail = refused.body["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("4-6") && detail.ends_with("number 3."),
+            "{detail}"
+        );
+    }
+    admin
+        .post_bytes("/api/imports?pick=501", "text/plain", list.clone().into())
+        .await
+        .assert_problem(400, "invalid-parameter");
+    assert_eq!(count(&admin).await, 0);
+    let file = app.folder().join("list.txt");
+    std::fs::write(&file, &list).unwrap();
+    let refused = app.command(&["import", file.to_str().unwrap(), "--pick", "4"]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(told.contains("Number 4 was picked"), "{told}");
+
+    // A picture has to be read first: what is there is enrolled, and what is not is told.
+    let picture = qr_png(&uri("d"));
+    let answer = import(&admin, "?pick=2,5,7", vec![list.into_bytes(), picture]).await;
+    let told: Vec<String> = results(&answer)
+        .into_iter()
+        .map(|(_, result)| result)
+        .collect();
+    assert_eq!(
+        told,
+        ["not-picked", "enrolled", "not-picked", "not-picked"],
+        "{answer:?}"
+    );
+    let problems = answer.body["problems"].as_array().unwrap();
+    assert_eq!(problems.len(), 1, "{answer:?}");
+    assert_eq!(problems[0]["code"], "pick-not-there", "{answer:?}");
+    assert_eq!(problems[0]["source"], Value::Null, "{answer:?}");
+    let detail = problems[0]["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("5, 7") && detail.ends_with("number 4."),
+        "{detail}"
+    );
+    assert_eq!(count(&admin).await, 1);
+}
+
+#[tokio::test]
 async fn other_programs_exports_from_the_command_line() {
     let app = App::start().await;
     let data = concat!(env!("CARGO_MANIFEST_DIR"), "/enrollment/tests/data/import");

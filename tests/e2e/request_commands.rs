@@ -263,6 +263,23 @@ async fn an_account_moves_from_one_installation_to_another() {
     let own = here.run(1, &["receive", &package]);
     assert!(String::from_utf8_lossy(&own.stderr).contains("not sealed for this installation"));
 
+    // A damaged one is told as such, and keeps the whole one out no more than it came in.
+    let mut damaged: Value = serde_json::from_slice(&fs::read(&package).unwrap()).unwrap();
+    let text = damaged["package"].as_str().unwrap();
+    let (rest, last) = text.split_at(text.len() - 4);
+    let other = if last == "AAAA" { "BBBB" } else { "AAAA" };
+    damaged["package"] = format!("{rest}{other}").into();
+    let file = here.file("damaged.json");
+    fs::write(&file, damaged.to_string()).unwrap();
+    let refused = there.command(&["receive", &file]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    let told = format!(
+        "{}{}",
+        String::from_utf8_lossy(&refused.stdout),
+        String::from_utf8_lossy(&refused.stderr)
+    );
+    assert!(told.contains("The package does not open"), "{told}");
+
     for _ in 0..2 {
         let received = there.command(&["receive", &package, "--json"]);
         assert_eq!(received.status.code(), Some(0), "{received:?}");

@@ -349,6 +349,16 @@ async fn an_account_is_out_of_use_at_once_and_destroyed_later_unless_somebody_ob
         .assert_problem(404, "account-unknown");
 }
 
+/// That an enrollment has ended since its package does not open, with words of what to do.
+fn assert_told_of_package(ended: &Answer) {
+    assert_eq!(ended.body["stage"], "Invalid", "{ended:?}");
+    let problem = &ended.body["problem"];
+    assert_eq!(problem["code"], "package-unreadable", "{ended:?}");
+    for words in ["detail", "nextStep"] {
+        assert!(problem[words].as_str().unwrap().len() > 20, "{ended:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_account_moves_to_the_installation_that_it_was_sealed_for() {
     let (here, there) = (App::start().await, App::start().await);
@@ -377,7 +387,16 @@ async fn an_account_moves_to_the_installation_that_it_was_sealed_for() {
     let damaged = json!({ "id": account, "package": damaged });
     let answer = receiver.post("/api/transfers", &damaged).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
-    assert_eq!(receiver.ended(&account).await.body["stage"], "Failed");
+    assert_told_of_package(&receiver.ended(&account).await);
+    // Neither does it open under another account's id.
+    let other = account.replace("totp-", "");
+    let (first, rest) = other.split_at(1);
+    let first = if first == "0" { "1" } else { "0" };
+    let other = format!("totp-{first}{rest}");
+    let mixed_up = json!({ "id": other, "package": text });
+    let answer = receiver.post("/api/transfers", &mixed_up).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    assert_told_of_package(&receiver.ended(&other).await);
     let taken = receiver.post("/api/transfers", &package).await;
     assert_eq!(taken.status, StatusCode::ACCEPTED, "{taken:?}");
     assert_eq!(taken.id(), account);

@@ -8,7 +8,7 @@ const COPY_AGAIN: &str = "Copy it again from the service's set-up page, complete
 
 impl InputProblem {
     /// Every code that [`InputProblem::code`] knows.
-    pub const CODES: [&'static str; 35] = [
+    pub const CODES: [&'static str; 37] = [
         "qr-not-found",
         "qr-not-otpauth",
         "several-accounts",
@@ -22,6 +22,8 @@ impl InputProblem {
         "import-password-wrong",
         "import-empty",
         "import-too-many",
+        "pick-not-there",
+        "package-unreadable",
         "image-empty",
         "image-unsupported",
         "image-unreadable",
@@ -63,6 +65,8 @@ impl InputProblem {
             Self::ImportPasswordWrong => "import-password-wrong",
             Self::ImportEmpty => "import-empty",
             Self::ImportTooMany { .. } => "import-too-many",
+            Self::PickNotThere { .. } => "pick-not-there",
+            Self::PackageUnreadable => "package-unreadable",
             Self::ImageEmpty => "image-empty",
             Self::ImageUnsupported { .. } => "image-unsupported",
             Self::ImageUnreadable => "image-unreadable",
@@ -105,6 +109,8 @@ impl InputProblem {
             Self::ImportPasswordWrong => "Wrong password",
             Self::ImportEmpty => "Nothing to import",
             Self::ImportTooMany { .. } => "Too many accounts at once",
+            Self::PickNotThere { .. } => "Picked accounts are not there",
+            Self::PackageUnreadable => "Unreadable package",
             Self::ImageEmpty => "Empty picture",
             Self::ImageUnsupported { .. } => "Unsupported picture format",
             Self::ImageUnreadable => "Damaged picture",
@@ -177,6 +183,14 @@ impl InputProblem {
             Self::ImportEmpty => "There is no account in what was sent.".to_owned(),
             Self::ImportTooMany { limit } => {
                 format!("There are more than {limit} accounts in what was sent.")
+            }
+            Self::PickNotThere { count, missing } => format!(
+                "Number {} was picked, and the last account in what was sent is number {count}.",
+                ranges(missing)
+            ),
+            Self::PackageUnreadable => {
+                "The package does not open: it is damaged or incomplete, or for another account than this id's."
+                    .to_owned()
             }
             Self::ImageEmpty => "The upload holds no picture: it is empty.".to_owned(),
             Self::ImageUnsupported { format } => {
@@ -282,6 +296,12 @@ impl InputProblem {
                 "Send a file or picture that has accounts with time-based codes."
             }
             Self::ImportTooMany { .. } => "Send the accounts in several parts.",
+            Self::PickNotThere { .. } => {
+                "Do a dry run without picking, and pick by the positions that it shows."
+            }
+            Self::PackageUnreadable => {
+                "Send it again, whole and with the id that it came with; if that is no use, have the account restored where it comes from and handed over again."
+            }
             Self::ImageUnreadable => "Send the picture again, or save it as PNG first.",
             Self::ImageTooLarge { .. }
             | Self::ImageTooManyBytes { .. }
@@ -317,4 +337,17 @@ impl InputProblem {
         }
         .to_owned()
     }
+}
+
+/// Ascending numbers for people: `2, 5-7`.
+fn ranges(numbers: &[u32]) -> String {
+    let runs = numbers.chunk_by(|one, next| one.checked_add(1) == Some(*next));
+    let told: Vec<String> = runs
+        .filter_map(|run| match run {
+            [] => None,
+            [one] => Some(one.to_string()),
+            [first, .., last] => Some(format!("{first}-{last}")),
+        })
+        .collect();
+    told.join(", ")
 }

@@ -1,0 +1,63 @@
+//! From entries to accounts, and what is there of what was picked.
+
+use super::ImportEntry;
+use crate::google_export::{self, ExportPart};
+use crate::otpauth::{self, Parsed};
+use crate::problem::InputProblem;
+
+/// An account of an import, with its name where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Public metadata, may be empty.
+    pub name: String,
+    /// The account, or why it cannot be enrolled.
+    pub parsed: Result<Parsed, InputProblem>,
+}
+
+/// Every account of the entries, those of exports last; what is missing of an export is
+/// a problem. An account's place in it, counted from 1, is its position in the import.
+#[must_use]
+pub fn expand<'a>(
+    entries: impl IntoIterator<Item = &'a ImportEntry>,
+) -> (Vec<Found>, Vec<InputProblem>) {
+    let mut parts = Vec::new();
+    let mut found = Vec::new();
+    for ImportEntry { name, content } in entries {
+        let parsed = match content {
+            Ok(text) if google_export::is_export(text) => match ExportPart::parse(text) {
+                Ok(part) => {
+                    parts.push(part);
+                    continue;
+                }
+                Err(problem) => Err(problem),
+            },
+            Ok(text) => otpauth::parse(text),
+            Err(problem) => Err(problem.clone()),
+        };
+        let name = name.clone();
+        found.push(Found { name, parsed });
+    }
+    let mut problems = Vec::new();
+    for export in google_export::gather(parts) {
+        if !export.missing.is_empty() {
+            problems.push(InputProblem::ExportPartsMissing {
+                of: export.of,
+                missing: export.missing,
+            });
+        }
+        found.extend(export.accounts.into_iter().map(|account| Found {
+            name: account.name,
+            parsed: account.parsed,
+        }));
+    }
+    (found, problems)
+}
+
+/// That positions were picked, in ascending order, which none of `count` accounts has. Where
+/// there is no account at all, that is the problem, and this is none.
+#[must_use]
+pub fn not_there(pick: &[u32], count: usize) -> Option<InputProblem> {
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    let missing: Vec<u32> = pick.iter().copied().filter(|it| *it > count).collect();
+    (count > 0 && !missing.is_empty()).then_some(InputProblem::PickNotThere { count, missing })
+}
