@@ -20,6 +20,7 @@
 #![allow(clippy::print_stdout, clippy::expect_used)]
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use axum::routing::get;
@@ -30,8 +31,9 @@ use countersign::app::Running;
 use countersign::config::Config;
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::process::Command;
 
 /// As in the program.
 #[global_allocator]
@@ -47,6 +49,11 @@ const MANY: usize = 1_000;
 const ENROLLMENTS: f64 = 1_000.0;
 const IN_FLIGHT: usize = 50;
 const SLOW: f64 = 10_000.0;
+/// The argument of the process that has the slow connections, so that neither side runs out
+/// of file descriptors.
+const BE_SLOW: &str = "be-slow";
+/// What it says once it has them.
+const READY: &str = "ready";
 /// How many slow connections come from one address.
 const SLOW_FROM_ONE: usize = 500;
 
@@ -54,6 +61,11 @@ const SLOW_FROM_ONE: usize = 500;
 async fn main() {
     countersign::hardening::harden();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [name, address, number] = arguments.as_slice()
+        && name == BE_SLOW
+    {
+        return be_slow(address, number).await;
+    }
     let scale = arguments
         .iter()
         .position(|argument| argument == "--scale")
@@ -307,22 +319,42 @@ async fn enrollments(door: &Door, number: usize) {
 
 async fn slow(door: &Door, number: usize) {
     let (before, before_most) = latency(door).await;
-    let mut slow = Vec::with_capacity(number);
-    for at in 0..number {
-        let from = Ipv4Addr::new(127, 1, 0, 1 + (at / SLOW_FROM_ONE) as u8);
-        let socket = TcpSocket::new_v4().expect("a socket");
-        socket.bind((from, 0).into()).expect("an address");
-        let mut stream = socket.connect(door.address).await.expect("a connection");
-        let begun = b"GET /healthz HTTP/1.1\r\nX-Slow: ";
-        stream.write_all(begun).await.expect("it is sent");
-        slow.push(stream);
-    }
+    let mut slow = Command::new(std::env::current_exe().expect("this program"))
+        .args([BE_SLOW, &door.address.to_string(), &number.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("another process");
+    let told = BufReader::new(slow.stdout.take().expect("its words"));
+    let told = told.lines().next_line().await.expect("it tells something");
+    assert_eq!(told.as_deref(), Some(READY), "it has its connections");
     let (during, during_most) = latency(door).await;
     println!(
         "slow: {number} connections, codes p50 {before:.2} -> {during:.2} ms, \
          p99 {before_most:.2} -> {during_most:.2} ms, memory {} MiB",
         resident()
     );
+}
+
+/// Has slow connections until standard input ends.
+async fn be_slow(address: &str, number: &str) {
+    let address: SocketAddr = address.parse().expect("an address");
+    let number: usize = number.parse().expect("a number");
+    let mut slow = Vec::with_capacity(number);
+    for at in 0..number {
+        let from = Ipv4Addr::new(127, 1, 0, 1 + (at / SLOW_FROM_ONE) as u8);
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((from, 0).into()).expect("an address");
+        let mut stream = socket.connect(address).await.expect("a connection");
+        let begun = b"GET /healthz HTTP/1.1\r\nX-Slow: ";
+        stream.write_all(begun).await.expect("it is sent");
+        slow.push(stream);
+    }
+    println!("{READY}");
+    tokio::io::stdin()
+        .read_to_end(&mut Vec::new())
+        .await
+        .expect("it is told to end");
 }
 
 /// How long codes take that are asked for one after the other, in milliseconds.
