@@ -206,7 +206,7 @@ fn subjects(route: &str, request: &Request) -> Vec<String> {
     if route != "/api/tokens" {
         return Vec::new();
     }
-    super::accounts::ids(uri.query().unwrap_or_default())
+    super::tokens::ids(uri.query().unwrap_or_default())
         .map(|id| short(&id))
         .collect()
 }

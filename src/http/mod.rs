@@ -26,6 +26,7 @@ mod proof;
 mod request_views;
 mod requests;
 mod system;
+mod tokens;
 mod transfers;
 mod vault_paths;
 mod views;
@@ -137,8 +138,8 @@ fn described() -> OpenApiRouter<Arc<FrontDoor>> {
         .routes(routes!(account_changes::restore))
         .routes(routes!(proof::codes, proof::prove))
         .routes(routes!(account_changes::verify))
-        .routes(routes!(accounts::token))
-        .routes(routes!(accounts::token_by_query))
+        .routes(routes!(tokens::token))
+        .routes(routes!(tokens::token_by_query))
         .routes(routes!(requests::start))
         .routes(routes!(requests::list))
         .routes(routes!(requests::status, requests::cancel))

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::FrontDoor;
 use super::account_changes::verdict;
-use super::accounts::{AccountPath, readable, take_read};
+use super::accounts::{AccountPath, readable};
 use super::auth::{Caller, Known, Permission as _, Read};
 use super::body::{UntypedJsonBody, Wiped};
 use super::codes::Code as Problem;
@@ -23,6 +23,7 @@ use super::enrollments::no_store;
 use super::error::ApiError;
 use super::observe;
 use super::path::Path;
+use super::tokens::take_read;
 use crate::access::Roles;
 use crate::verify::Verdict;
 
