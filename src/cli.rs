@@ -1,12 +1,19 @@
 //! The command line as typed.
 
-use std::path::PathBuf;
+mod operators;
+mod requests;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::access::{Group, Role};
-use crate::audit::Action;
 use crate::config::Settings;
+
+pub use operators::{
+    AuditArgs, AuditCommand, AuditFormat, ConfigArgs, ConfigCommand, GrantArgs, GrantCommand,
+    KeyArgs, KeyCommand, KeyPlace,
+};
+pub use requests::{
+    AskArgs, ExportArgs, ExportFormat, GuardArgs, ReceiveArgs, RequestArgs, RequestCommand,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -264,140 +271,6 @@ pub struct ListArgs {
     pub server: ServerArgs,
 }
 
-/// `request`.
-#[derive(Debug, Args)]
-pub struct RequestArgs {
-    /// What to ask for.
-    #[command(subcommand)]
-    pub command: RequestCommand,
-}
-
-/// What to ask for.
-#[derive(Debug, Subcommand)]
-pub enum RequestCommand {
-    /// Ask to read an account's codes for a while, which `token` then does
-    #[command(after_help = EXIT_CODES)]
-    Read {
-        /// How many codes, 1 to 50 [default: 1]
-        #[arg(long, value_name = "NUMBER")]
-        reads: Option<u32>,
-        /// For how long once somebody has agreed, such as 1h [default: 15m]
-        #[arg(long = "for", value_name = "TIME")]
-        time: Option<String>,
-        /// What all kinds have.
-        #[command(flatten)]
-        ask: AskArgs,
-    },
-    /// Ask for an account's URI and QR code, once, which `export` then writes down
-    #[command(after_help = EXIT_CODES)]
-    Export {
-        /// For how long once somebody has agreed, such as 1h [default: 1h]
-        #[arg(long = "for", value_name = "TIME")]
-        time: Option<String>,
-        /// What all kinds have.
-        #[command(flatten)]
-        ask: AskArgs,
-    },
-    /// Ask to seal an account for another installation and take it out of use here; `export` then
-    /// writes the package down
-    #[command(after_help = EXIT_CODES)]
-    Transfer {
-        /// What `countersign seal-key` prints there
-        #[arg(long, value_name = "KEY")]
-        to: String,
-        /// What all kinds have.
-        #[command(flatten)]
-        ask: AskArgs,
-    },
-    /// Ask to delete an account for good: out of use at once, and destroyed later unless somebody
-    /// stops it with `cancel`
-    #[command(after_help = EXIT_CODES)]
-    Delete {
-        /// How long after somebody has agreed, such as 30d [default: 7d]
-        #[arg(long, value_name = "TIME")]
-        after: Option<String>,
-        /// As soon as somebody has agreed: nobody can stop it then
-        #[arg(long, conflicts_with = "after")]
-        now: bool,
-        /// What all kinds have.
-        #[command(flatten)]
-        ask: AskArgs,
-    },
-}
-
-/// What every kind of `request` takes.
-#[derive(Debug, Args)]
-pub struct AskArgs {
-    /// The account's id
-    pub account: String,
-    /// Why, for those who decide
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-    /// Do not wait: print the id and exit with code 4
-    #[arg(long)]
-    pub no_wait: bool,
-    /// Repeat safely: the same key never asks twice
-    #[arg(long, value_name = "KEY")]
-    pub idempotency_key: Option<String>,
-    /// Which server, and as whom.
-    #[command(flatten)]
-    pub server: ServerArgs,
-}
-
-/// `export`.
-#[derive(Debug, Args)]
-pub struct ExportArgs {
-    /// The request's id
-    pub id: String,
-    /// How an account is written down [default: uri]
-    #[arg(long, value_enum)]
-    pub format: Option<ExportFormat>,
-    /// New file that only its owner can read, instead of standard output
-    #[arg(long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Which server, and as whom.
-    #[command(flatten)]
-    pub server: ServerArgs,
-}
-
-/// How an account that leaves is written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ExportFormat {
-    /// Its otpauth:// URI.
-    Uri,
-    /// A QR code drawn with characters, to be scanned from a terminal.
-    Qr,
-    /// The QR code as a picture.
-    Svg,
-}
-
-/// `receive`.
-#[derive(Debug, Args)]
-pub struct ReceiveArgs {
-    /// What `countersign export` wrote of the transfer; - is standard input
-    #[arg(value_name = "FILE|-")]
-    pub source: String,
-    /// Do not wait: print the id and exit with code 4
-    #[arg(long)]
-    pub no_wait: bool,
-    /// Which server, and as whom.
-    #[command(flatten)]
-    pub server: ServerArgs,
-}
-
-/// `guard`.
-#[derive(Debug, Args)]
-pub struct GuardArgs {
-    /// The account's id
-    pub id: String,
-    /// Let them be read without one again
-    #[arg(long)]
-    pub off: bool,
-    /// Which server, and as whom.
-    #[command(flatten)]
-    pub server: ServerArgs,
-}
-
 /// Commands on one thing.
 #[derive(Debug, Args)]
 pub struct OneArgs {
@@ -408,186 +281,12 @@ pub struct OneArgs {
     pub server: ServerArgs,
 }
 
-/// `key`.
-#[derive(Debug, Args)]
-pub struct KeyArgs {
-    /// What to do with keys.
-    #[command(subcommand)]
-    pub command: KeyCommand,
-}
-
-/// What to do with keys.
-#[derive(Debug, Subcommand)]
-pub enum KeyCommand {
-    /// Make a key for a caller and print it once
-    Create {
-        /// The caller's name, kept with what it starts and decides
-        name: String,
-        /// What it may do
-        #[arg(long, value_enum)]
-        role: Role,
-        /// How long it works, such as 30d [default: until it is revoked]
-        #[arg(long, value_name = "TIME")]
-        expires: Option<String>,
-        /// Let it read only the accounts that `countersign grant add` grants to it or its groups
-        #[arg(long)]
-        granted_only: bool,
-        /// Put it into a group, for approvals and grants; may be repeated
-        #[arg(long = "group", value_name = "GROUP")]
-        groups: Vec<Group>,
-        /// Where the keys are.
-        #[command(flatten)]
-        place: KeyPlace,
-    },
-    /// List the keys, without their secrets
-    List {
-        /// Where the keys are.
-        #[command(flatten)]
-        place: KeyPlace,
-    },
-    /// Make a key stop to work
-    Revoke {
-        /// The caller's name
-        name: String,
-        /// Where the keys are.
-        #[command(flatten)]
-        place: KeyPlace,
-    },
-}
-
-/// `grant`.
-#[derive(Debug, Args)]
-pub struct GrantArgs {
-    /// What to do with grants.
-    #[command(subcommand)]
-    pub command: GrantCommand,
-}
-
-/// What to do with grants.
-#[derive(Debug, Subcommand)]
-pub enum GrantCommand {
-    /// Let a caller or a group read an account, in place of what it was granted before
-    Add {
-        /// The caller's name, or the group's with --group
-        name: String,
-        /// The account's id
-        account: String,
-        /// For how long, such as 8h [default: for ever]
-        #[arg(long = "for", value_name = "TIME")]
-        time: Option<String>,
-        /// How many codes it may read [default: as many as it wants]
-        #[arg(long, value_name = "NUMBER")]
-        reads: Option<u32>,
-        /// NAME is a group: all callers in it share the grant and its reads
-        #[arg(long)]
-        group: bool,
-        /// Where the keys are.
-        #[command(flatten)]
-        place: KeyPlace,
-    },
-    /// List what is granted to whom
-    List {
-        /// Where the keys are.
-        #[command(flatten)]
-        place: KeyPlace,
-    },
-    /// Take a grant back
-    Remove {
-        /// The caller's name, or the group's with --group
-        name: String,
-        /// The account's id
-        account: String,
-        /// NAME is a group
-        #[arg(long)]
-        group: bool,
-        /// Where the keys are.
-        #[command(flatten)]
-        place: KeyPlace,
-    },
-}
-
 /// `mcp`.
 #[derive(Debug, Args)]
 pub struct McpArgs {
     /// Which server, and as whom.
     #[command(flatten)]
     pub server: ServerArgs,
-}
-
-/// `audit`.
-#[derive(Debug, Args)]
-pub struct AuditArgs {
-    /// What to do with the record.
-    #[command(subcommand)]
-    pub command: AuditCommand,
-}
-
-/// What to do with the audit record.
-#[derive(Debug, Subcommand)]
-pub enum AuditCommand {
-    /// Check that nobody has changed the record, and print its head: keep that elsewhere to
-    /// notice entries cut off its end
-    Verify {
-        /// Where the record is.
-        #[command(flatten)]
-        place: KeyPlace,
-    },
-    /// Print the record's entries, oldest first, one a line
-    Export {
-        /// How a line looks
-        #[arg(long, value_enum, default_value_t = AuditFormat::Jsonl)]
-        format: AuditFormat,
-        /// Only what this caller did
-        #[arg(long, value_name = "NAME")]
-        caller: Option<String>,
-        /// Only what was done to this account, enrollment or key
-        #[arg(long, value_name = "ID")]
-        subject: Option<String>,
-        /// Only this kind
-        #[arg(long, value_enum)]
-        action: Option<Action>,
-        /// Only entries after this place
-        #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
-        after: u64,
-        /// Where the record is.
-        #[command(flatten)]
-        place: KeyPlace,
-    },
-}
-
-/// How a line of an export looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum AuditFormat {
-    /// JSON, one document a line.
-    Jsonl,
-    /// Common Event Format, version 0.
-    Cef,
-}
-
-/// `config`.
-#[derive(Debug, Args)]
-pub struct ConfigArgs {
-    /// What to do with the settings.
-    #[command(subcommand)]
-    pub command: ConfigCommand,
-}
-
-/// What to do with the settings.
-#[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
-    /// Show what the settings come to, without secrets, and try task hub and vault
-    Check(ServeArgs),
-}
-
-/// Where the keys are.
-#[derive(Debug, Args)]
-pub struct KeyPlace {
-    /// Data folder of the server [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: Option<String>,
-    /// Print one JSON document on standard output
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[cfg(test)]

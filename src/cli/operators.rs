@@ -1,0 +1,181 @@
+//! Commands on the data folder: keys, grants, the audit record and the settings.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::ServeArgs;
+use crate::access::{Group, Role};
+use crate::audit::Action;
+
+/// `key`.
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    /// What to do with keys.
+    #[command(subcommand)]
+    pub command: KeyCommand,
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key for a caller and print it once
+    Create {
+        /// The caller's name, kept with what it starts and decides
+        name: String,
+        /// What it may do
+        #[arg(long, value_enum)]
+        role: Role,
+        /// How long it works, such as 30d [default: until it is revoked]
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
+        /// Let it read only the accounts that `countersign grant add` grants to it or its groups
+        #[arg(long)]
+        granted_only: bool,
+        /// Put it into a group, for approvals and grants; may be repeated
+        #[arg(long = "group", value_name = "GROUP")]
+        groups: Vec<Group>,
+        /// Where the keys are.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+    /// List the keys, without their secrets
+    List {
+        /// Where the keys are.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+    /// Make a key stop to work
+    Revoke {
+        /// The caller's name
+        name: String,
+        /// Where the keys are.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+}
+
+/// `grant`.
+#[derive(Debug, Args)]
+pub struct GrantArgs {
+    /// What to do with grants.
+    #[command(subcommand)]
+    pub command: GrantCommand,
+}
+
+/// What to do with grants.
+#[derive(Debug, Subcommand)]
+pub enum GrantCommand {
+    /// Let a caller or a group read an account, in place of what it was granted before
+    Add {
+        /// The caller's name, or the group's with --group
+        name: String,
+        /// The account's id
+        account: String,
+        /// For how long, such as 8h [default: for ever]
+        #[arg(long = "for", value_name = "TIME")]
+        time: Option<String>,
+        /// How many codes it may read [default: as many as it wants]
+        #[arg(long, value_name = "NUMBER")]
+        reads: Option<u32>,
+        /// NAME is a group: all callers in it share the grant and its reads
+        #[arg(long)]
+        group: bool,
+        /// Where the keys are.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+    /// List what is granted to whom
+    List {
+        /// Where the keys are.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+    /// Take a grant back
+    Remove {
+        /// The caller's name, or the group's with --group
+        name: String,
+        /// The account's id
+        account: String,
+        /// NAME is a group
+        #[arg(long)]
+        group: bool,
+        /// Where the keys are.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+}
+
+/// `audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// What to do with the record.
+    #[command(subcommand)]
+    pub command: AuditCommand,
+}
+
+/// What to do with the audit record.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Check that nobody has changed the record, and print its head: keep that elsewhere to
+    /// notice entries cut off its end
+    Verify {
+        /// Where the record is.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+    /// Print the record's entries, oldest first, one a line
+    Export {
+        /// How a line looks
+        #[arg(long, value_enum, default_value_t = AuditFormat::Jsonl)]
+        format: AuditFormat,
+        /// Only what this caller did
+        #[arg(long, value_name = "NAME")]
+        caller: Option<String>,
+        /// Only what was done to this account, enrollment or key
+        #[arg(long, value_name = "ID")]
+        subject: Option<String>,
+        /// Only this kind
+        #[arg(long, value_enum)]
+        action: Option<Action>,
+        /// Only entries after this place
+        #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
+        after: u64,
+        /// Where the record is.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+}
+
+/// How a line of an export looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AuditFormat {
+    /// JSON, one document a line.
+    Jsonl,
+    /// Common Event Format, version 0.
+    Cef,
+}
+
+/// `config`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// What to do with the settings.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// What to do with the settings.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Show what the settings come to, without secrets, and try task hub and vault
+    Check(ServeArgs),
+}
+
+/// Where the keys are.
+#[derive(Debug, Args)]
+pub struct KeyPlace {
+    /// Data folder of the server [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// Print one JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
+}
