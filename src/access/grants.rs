@@ -211,18 +211,14 @@ impl KeyStore {
         }))
     }
 
-    /// Takes one read from one of a caller's grants. What costs nothing is used first, then
-    /// what is the caller's own.
-    pub(super) fn take_read(
+    /// Takes one read from one of a caller's grants that count, first from the caller's own;
+    /// whether there was one left.
+    pub(super) fn take_counted(
         &self,
         caller: &Identity,
         account: &str,
         now: DateTime<Utc>,
-    ) -> Result<Taken, KeyError> {
-        // Nothing is written, and no flush waited for, where nothing is counted.
-        if self.free_until(caller, account, now)?.is_some() {
-            return Ok(Taken::Uncounted);
-        }
+    ) -> Result<bool, KeyError> {
         let connection = self.lock();
         let groups = json_list(&caller.groups);
         let parameters = params![caller.id, groups, now.timestamp(), account];
@@ -233,10 +229,7 @@ impl KeyStore {
                  ORDER BY kind LIMIT 1
              )"
         ))?;
-        Ok(match statement.execute(parameters)? {
-            0 => Taken::Nothing,
-            _ => Taken::Counted,
-        })
+        Ok(statement.execute(parameters)? > 0)
     }
 }
 
@@ -299,6 +292,12 @@ mod tests {
         }
     }
 
+    /// As a code is read: what costs nothing is used first.
+    fn take_read(store: &KeyStore, reader: &Identity, account: &str, at: DateTime<Utc>) -> bool {
+        let free = store.free_until(reader, account, at).unwrap().is_some();
+        free || store.take_counted(reader, account, at).unwrap()
+    }
+
     #[test]
     fn a_grant_ends_by_time_or_by_use() {
         let (_folder, store) = store();
@@ -319,8 +318,7 @@ mod tests {
         let reader = caller("bot", &[]);
         let take = |account: &str, at| {
             let may = store.may_read(&reader, account, at).unwrap();
-            let taken = store.take_read(&reader, account, at).unwrap();
-            assert_eq!(taken != Taken::Nothing, may);
+            assert_eq!(take_read(&store, &reader, account, at), may);
             may
         };
         assert!(take("always", now) && take("always", end));
@@ -342,8 +340,7 @@ mod tests {
         let own = || Grantee::Caller("oidc:1".to_owned());
         store.grant(&grant(ops(), "both", None, Some(2))).unwrap();
         store.grant(&grant(own(), "both", None, Some(1))).unwrap();
-        let take =
-            |reader: &Identity| store.take_read(reader, "both", now).unwrap() != Taken::Nothing;
+        let take = |reader: &Identity| take_read(&store, reader, "both", now);
         let (one, two) = (caller("oidc:1", &["x", "ops"]), caller("oidc:2", &["ops"]));
         // A caller whose id is a group's name is not in that group.
         let neither = [caller("ops", &[]), caller("oidc:3", &["oidc:1"])];

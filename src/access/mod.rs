@@ -180,7 +180,8 @@ impl Access {
         Ok(true)
     }
 
-    /// Takes one read of an account from what a caller was granted.
+    /// Takes one read of an account from what a caller was granted. Nothing is written, and
+    /// no flush waited for, where nothing is counted.
     pub(crate) fn take_read(
         &self,
         caller: &Identity,
@@ -189,8 +190,10 @@ impl Access {
     ) -> Result<Taken, KeyError> {
         if self.reads_freely(caller, account, now)? {
             Ok(Taken::Uncounted)
+        } else if self.keys.take_counted(caller, account, now)? {
+            Ok(Taken::Counted)
         } else {
-            self.keys.take_read(caller, account, now)
+            Ok(Taken::Nothing)
         }
     }
 
