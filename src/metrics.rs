@@ -28,6 +28,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::audit::{Action, Outcome};
+use crate::telemetry::spans;
 
 const CONTENT_TYPE: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -140,15 +141,9 @@ impl Metrics {
         status: StatusCode,
         took: Duration,
     ) {
-        // Anybody can invent a method.
-        let method = match *method {
-            Method::GET => "GET",
-            Method::HEAD => "HEAD",
-            Method::POST => "POST",
-            Method::PUT => "PUT",
-            Method::PATCH => "PATCH",
-            Method::DELETE => "DELETE",
-            _ => "other",
+        let method = match spans::known(method) {
+            "OPTIONS" | "_OTHER" => "other",
+            known => known,
         };
         let method = ("method", Word::Name(method));
         let route = route.map_or(Word::Name("unmatched"), |path| Word::Route(path.clone()));
