@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use countersign_activities::totp;
+use countersign_activities::totp::{self, CodeError};
 use countersign_activities::vault::{Reading, SecretVault, VaultError};
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
@@ -145,7 +145,11 @@ impl Pending {
 }
 
 fn code_at(account: &TotpAccount, seconds: u64) -> Result<totp::Code, TokenError> {
-    totp::code_at(account, seconds).map_err(|error| TokenError::Internal(Box::new(error)))
+    totp::code_at(account, seconds).map_err(not_made)
+}
+
+fn not_made(error: CodeError) -> TokenError {
+    TokenError::Internal(Box::new(error))
 }
 
 fn shown_at(
@@ -154,9 +158,7 @@ fn shown_at(
     now: DateTime<Utc>,
 ) -> Result<Token, TokenError> {
     let seconds = u64::try_from(moment.timestamp()).unwrap_or(0);
-    let code = reading
-        .code_at(seconds)
-        .map_err(|error| TokenError::Internal(Box::new(error)))?;
+    let code = reading.code_at(seconds).map_err(not_made)?;
     let time = |seconds: u64| {
         i64::try_from(seconds)
             .ok()

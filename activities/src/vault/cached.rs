@@ -352,7 +352,7 @@ impl SecretVault for CachedVault {
                 self.counters.stale.fetch_add(1, Ordering::Relaxed);
                 Ok(Arc::new(Reading {
                     stale: Some(age),
-                    ..Reading::clone(&reading)
+                    ..Reading::new(reading.account.clone(), reading.pending_for.clone())
                 }))
             }
             Err(error) => Err(error),

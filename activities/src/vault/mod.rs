@@ -8,7 +8,6 @@ pub mod order;
 mod schema;
 
 use std::error::Error as StdError;
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -190,7 +189,7 @@ pub trait SecretVault: Send + Sync {
 }
 
 /// An account, and how sure the vault is of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Reading {
     /// The account with its secret.
     pub account: TotpAccount,
@@ -200,7 +199,7 @@ pub struct Reading {
     /// How long ago this was read, if the vault could not be asked now.
     pub stale: Option<Duration>,
     /// The code that was last made, which is the answer for as long as it is shown.
-    made: Made,
+    made: Mutex<Option<Code>>,
 }
 
 impl Reading {
@@ -211,7 +210,7 @@ impl Reading {
             account,
             pending_for,
             stale: None,
-            made: Made(Mutex::new(None)),
+            made: Mutex::new(None),
         }
     }
 
@@ -222,7 +221,7 @@ impl Reading {
     /// As there.
     pub fn code_at(&self, unix_seconds: u64) -> Result<Code, CodeError> {
         // Replaced as a whole or not at all.
-        let mut made = self.made.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(code) = made.as_ref().and_then(|code| code.still_at(unix_seconds)) {
             return Ok(code);
         }
@@ -231,29 +230,6 @@ impl Reading {
         Ok(code)
     }
 }
-
-/// A code that was made, which is nothing to compare and not to be shown.
-struct Made(Mutex<Option<Code>>);
-
-impl Clone for Made {
-    fn clone(&self) -> Self {
-        Self(Mutex::new(None))
-    }
-}
-
-impl fmt::Debug for Made {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("_")
-    }
-}
-
-impl PartialEq for Made {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Made {}
 
 /// Which accounts to list. What is not said lets everything through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
