@@ -73,39 +73,23 @@ impl ImportMaterial {
     }
 }
 
-/// Files that passed the door.
-pub(crate) struct AcceptedImport {
-    pub(crate) material: Vec<ImportMaterial>,
-    /// How many accounts are in them, unless there is a picture: a worker reads that.
-    accounts: Option<usize>,
-}
-
-impl AcceptedImport {
-    fn new(material: Vec<ImportMaterial>) -> Self {
-        let lists: Option<Vec<&ImportList>> = material
-            .iter()
-            .map(|material| match material {
-                ImportMaterial::List { list, .. } => Some(list),
-                ImportMaterial::Image { .. } => None,
-            })
-            .collect();
-        let count = |lists: Vec<&ImportList>| {
-            let entries = lists.into_iter().flat_map(|list| &list.entries);
-            import::expand(entries).0.len()
-        };
-        Self {
-            accounts: lists.map(count),
-            material,
-        }
-    }
-
-    /// Refuses to pick positions that no account has, where that can be told.
-    pub(crate) fn check_pick(&self, pick: &[u32]) -> Result<(), IntakeError> {
-        let count = self.accounts;
-        match count.and_then(|count| import::not_there(pick, count)) {
-            Some(problem) => Err(IntakeError::Problem(problem)),
-            None => Ok(()),
-        }
+/// Refuses to pick positions that no account has, where that can be told: what is in a
+/// picture a worker reads.
+fn check_pick(material: &[ImportMaterial], pick: &[u32]) -> Result<(), IntakeError> {
+    let lists: Option<Vec<&ImportList>> = material
+        .iter()
+        .map(|material| match material {
+            ImportMaterial::List { list, .. } => Some(list),
+            ImportMaterial::Image { .. } => None,
+        })
+        .collect();
+    let count = |lists: Vec<&ImportList>| {
+        let entries = lists.into_iter().flat_map(|list| &list.entries);
+        import::expand(entries).0.len()
+    };
+    match lists.and_then(|lists| import::not_there(pick, count(lists))) {
+        Some(problem) => Err(IntakeError::Problem(problem)),
+        None => Ok(()),
     }
 }
 
@@ -165,11 +149,13 @@ impl Intake {
         }
     }
 
-    /// Reads files and makes pictures fit, all of them into one message together.
+    /// Reads files and makes pictures fit, all of them into one message together. Refuses a
+    /// `pick` of what is not in them.
     pub(crate) async fn accept_import(
         &self,
         upload: ImportUpload,
-    ) -> Result<AcceptedImport, IntakeError> {
+        pick: Option<Vec<u32>>,
+    ) -> Result<Vec<ImportMaterial>, IntakeError> {
         let permit = self.turn().await?;
         let work = tokio::task::spawn_blocking(move || {
             let _permit = permit;
@@ -177,7 +163,11 @@ impl Intake {
             let password = upload.password.as_ref().map(|text| text.as_str());
             let files = upload.files.into_iter();
             let material = files.map(|file| material(file, password, share));
-            Ok(AcceptedImport::new(material.collect::<Result<_, _>>()?))
+            let material: Vec<_> = material.collect::<Result<_, _>>()?;
+            if let Some(pick) = pick {
+                check_pick(&material, &pick)?;
+            }
+            Ok(material)
         });
         work.await.map_err(|e| IntakeError::Internal(Box::new(e)))?
     }

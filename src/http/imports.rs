@@ -122,15 +122,14 @@ pub(super) async fn start(
         .filter(|text| !text.is_empty())
         .map(positions)
         .transpose()?;
-    let accepted = door.intake.accept_import(upload).await?;
-    accepted.check_pick(pick.as_deref().unwrap_or_default())?;
+    let material = door.intake.accept_import(upload, pick.clone()).await?;
     let id = door.enrollments.import_id_for(caller.id(), key.as_deref());
     observe::about(&id);
     let snapshot = door
         .enrollments
         .start_import(NewImport {
             id,
-            material: accepted.material,
+            material,
             pick,
             dry_run,
             caller: caller.id(),
