@@ -224,6 +224,12 @@ pub(super) fn is_request(id: &str) -> bool {
     id.starts_with("request-")
 }
 
+/// The query of a poll that the server answers once the stage is another than `stage`, or
+/// after half a minute.
+pub(super) fn another_than(stage: &str) -> String {
+    format!("wait=30&since={stage}")
+}
+
 /// Where what has this id is followed, decided and ended.
 pub(super) fn path_of(id: &str) -> String {
     let family = if is_request(id) {

@@ -4,14 +4,11 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{Api, encode, path_of};
+use super::client::{Api, another_than, encode, path_of};
 use super::output::{self, Progress, account_label, text};
 use super::{Exit, Fault, Outcome, status};
 use crate::cli::{AskArgs, RequestCommand};
 use crate::duration;
-
-/// How long one poll waits at the server, in seconds.
-const POLL: u32 = 30;
 
 pub(super) async fn run(command: RequestCommand) -> Outcome {
     let (wish, args) = wish(command)?;
@@ -78,7 +75,7 @@ pub(super) async fn wait(api: &Api, state: Value, follow: bool) -> Result<Value,
             return Ok(state);
         }
         progress.show(words(&stage));
-        let query = format!("wait={POLL}&since={stage}");
+        let query = another_than(&stage);
         state = api.follow(&path, &query, &mut progress).await?;
     }
 }

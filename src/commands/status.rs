@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::client::{Api, is_request, path_of};
+use super::client::{Api, another_than, is_request, path_of};
 use super::output::{self, Progress, account_label, text};
 use super::{Exit, Fault, Outcome, request};
 use crate::cli::StatusArgs;
@@ -16,8 +16,6 @@ const ENDED: [&str; 6] = [
     "Terminated",
 ];
 const AWAITING: &str = "AwaitingApproval";
-/// How long one poll waits at the server, in seconds.
-const POLL: u32 = 30;
 
 pub(super) async fn run(args: StatusArgs) -> Outcome {
     let api = Api::find(&args.server)?;
@@ -48,7 +46,7 @@ pub(super) async fn wait(api: &Api, id: &str, state: Value, follow: bool) -> Res
             progress.end();
             return Ok(state);
         }
-        let query = format!("wait={POLL}&since={stage}");
+        let query = another_than(&stage);
         state = api.follow(&path_of(id), &query, &mut progress).await?;
     }
 }
