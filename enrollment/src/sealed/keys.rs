@@ -220,6 +220,10 @@ impl OpenKeyring {
         self.first.seal_key()
     }
 
+    pub(super) const fn first(&self) -> &OpenKey {
+        &self.first
+    }
+
     pub(super) fn find(&self, id: &str) -> Option<&OpenKey> {
         std::iter::once(&self.first)
             .chain(&self.others)
