@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use countersign_authority::{Notify, Permit};
 use countersign_enrollment::notice::{Notice, NoticeSent};
 use data_encoding::HEXLOWER;
 use durabletask_core::Failure;
@@ -99,7 +100,11 @@ impl Webhook {
     /// # Errors
     ///
     /// Retriable unless the receiver has said that it will never take this notice.
-    pub(crate) async fn send(&self, notice: &Notice) -> Result<NoticeSent, Failure> {
+    pub(crate) async fn send(
+        &self,
+        _permit: &Permit<Notify>,
+        notice: &Notice,
+    ) -> Result<NoticeSent, Failure> {
         match self.try_send(notice).await {
             Ok(()) => {
                 tracing::info!(
