@@ -91,13 +91,17 @@ impl DoorKeys {
             place.wait_for(FINGERPRINT, patience),
         )?;
         let seal = SealingKeys::new(place, &public)?;
-        if let Place::KeyVault(vault) = place {
-            vault.check_folder(data).await?;
-        }
+        let check_folder = async {
+            match place {
+                Place::KeyVault(vault) => vault.check_folder(data).await,
+                Place::Folder(_) => Ok(()),
+            }
+        };
+        let (server, ()) = tokio::try_join!(place.random_key(SERVER), check_folder)?;
         Ok(Self {
             seal: Followed::new(place.clone(), SEAL_PUBLIC, public, seal),
             fingerprint: place.bytes(FINGERPRINT, &fingerprint)?,
-            server: place.random_key(SERVER).await?,
+            server,
         })
     }
 }
@@ -124,23 +128,10 @@ impl WorkerKeys {
     }
 
     async fn open_ring(place: &Place) -> Result<OpenKeyring, KeyMaterialError> {
-        // A new key must not hide that the old one is lost. Looked at in this order: a worker
-        // that starts beside this one publishes last.
-        if place.read(SEAL).await?.is_none()
-            && place.read(SEAL_PUBLIC).await?.is_some()
-            && place.read(SEAL).await?.is_none()
-        {
-            return Err(KeyMaterialError::PrivateHalfMissing {
-                private: place.of(SEAL),
-                public: place.of(SEAL_PUBLIC),
-            });
-        }
-        let text = place
-            .read_or_make(SEAL, || {
-                let key = OpenKey::generate().map_err(|_| RandomUnavailable)?;
-                Ok(key.to_text())
-            })
-            .await?;
+        let text = match place.read(SEAL).await? {
+            Some(text) => text,
+            None => Self::make_ring(place).await?,
+        };
         let ring = OpenKeyring::from_text(&text).map_err(|source| KeyMaterialError::Seal {
             place: place.of(SEAL),
             source,
@@ -156,6 +147,22 @@ impl WorkerKeys {
         }
         Ok(ring)
     }
+
+    async fn make_ring(place: &Place) -> Result<Zeroizing<String>, KeyMaterialError> {
+        // A new key must not hide that the old one is lost. Looked at again after that, since
+        // a worker that starts beside this one makes both, the private half first.
+        if place.read(SEAL_PUBLIC).await?.is_some() && place.read(SEAL).await?.is_none() {
+            return Err(KeyMaterialError::PrivateHalfMissing {
+                private: place.of(SEAL),
+                public: place.of(SEAL_PUBLIC),
+            });
+        }
+        let make = || {
+            let key = OpenKey::generate().map_err(|_| RandomUnavailable)?;
+            Ok(key.to_text())
+        };
+        place.read_or_make(SEAL, make).await
+    }
 }
 
 impl Place {
@@ -169,6 +176,3 @@ impl Place {
         secret::key_from_hex(text).ok_or_else(|| KeyMaterialError::NotHexadecimal(self.of(name)))
     }
 }
-
-#[cfg(test)]
-mod tests;
