@@ -13,7 +13,6 @@ use countersign_activities::vault::SecretVault;
 use countersign_activities::webhook::Webhook;
 use countersign_azure::Identity;
 use countersign_enrollment::decision::DecisionKey;
-use countersign_enrollment::sealed::SealKey;
 use durabletask::{Client, Connection, Worker};
 use durabletask_scheduler::{Scheduler, SchedulerConfig, Storage};
 use tokio::net::TcpListener;
@@ -27,18 +26,19 @@ use crate::config::{AuthMode, Config};
 use crate::data_dir::{Addresses, DataDir, DataDirLock};
 use crate::enrollments::{ApprovalPolicy, Enrollments};
 use crate::http::{self, FrontDoor, Guard, Surroundings};
+use crate::keys::{self, DoorKeys, Place, WorkerKeys};
 use crate::metrics::{self, Metrics};
 use crate::telemetry::{TracedVault, spans};
 use crate::verify::{VERIFY_DATABASE, Verifier};
 
 pub use error::AppError;
 use listen::{Certificate, Listen};
-use parts::{Keys, Part, bind};
+use parts::{Part, Vault, bind};
 
 /// The database with API keys, in the data folder.
 pub(crate) const ACCESS_DATABASE: &str = "access.sqlite3";
 /// The front door's own secret key, in the data folder.
-pub(crate) const SERVER_KEY: &str = "server.key";
+pub(crate) const SERVER_KEY: &str = keys::SERVER.file;
 /// The key that notices are signed with, in the data folder.
 const WEBHOOK_SECRET: &str = "webhook-secret";
 
@@ -161,12 +161,13 @@ impl Running {
         if parts.front_door() || parts.worker() {
             let identity = Identity::new(&config.azure.identity);
             let connection = self.connection(config)?.with_credential(identity.clone());
-            let Keys {
-                ring,
-                vault,
-                server_key,
-                counts,
-            } = Keys::open(&self.data, &config.azure, identity).await?;
+            let place = Place::new(&self.data, &config.azure, &identity)?;
+            // A front door waits for its worker before it makes anything.
+            let waited = match parts.worker() {
+                true => None,
+                false => Some(DoorKeys::open(&place, &self.data, config.worker_wait).await?),
+            };
+            let Vault { vault, counts } = Vault::open(&self.data, &config.azure, identity).await?;
             let vault = if spans::are_made() {
                 Arc::new(TracedVault::new(vault))
             } else {
@@ -183,10 +184,10 @@ impl Running {
                     Ok(())
                 },
             ));
-            let seal = ring.seal_key().clone();
             if parts.worker() {
-                let decisions = decision_key(&server_key);
-                let activities = Activities::new(ring, decisions, Arc::clone(&vault))
+                let keys = WorkerKeys::open(&place).await?;
+                let decisions = DecisionKey::new(keys.fingerprint);
+                let activities = Activities::new(keys.ring, decisions, Arc::clone(&vault))
                     .with_webhook(self.webhook(config)?);
                 self.launch_worker(&connection, activities, &metrics)?;
             }
@@ -196,10 +197,14 @@ impl Running {
                     None => None,
                 };
                 self.tls = tls.is_some();
+                let keys = match waited {
+                    Some(keys) => keys,
+                    None => DoorKeys::open(&place, &self.data, config.worker_wait).await?,
+                };
                 self.launch_front_door(
                     config,
                     &connection,
-                    (seal, server_key, vault),
+                    (keys, vault),
                     (listener, tls),
                     (clock, Arc::clone(&metrics)),
                 )?;
@@ -298,7 +303,7 @@ impl Running {
         &mut self,
         config: &Config,
         connection: &Connection,
-        (seal, server_key, vault): (SealKey, Zeroizing<[u8; 32]>, Arc<dyn SecretVault>),
+        (keys, vault): (DoorKeys, Arc<dyn SecretVault>),
         (listener, tls): (TcpListener, Option<Certificate>),
         (clock, metrics): (Arc<dyn Clock>, Arc<Metrics>),
     ) -> Result<(), AppError> {
@@ -330,15 +335,25 @@ impl Running {
             ));
         }
         let oidc = self.launch_oidc(config, &clock)?;
-        let mut access = Access::new(&admin_token, store, &server_key).with_oidc(oidc);
+        let seal = keys.seal.value();
+        self.parts.push(Part::spawn(
+            "sealing key",
+            HTTP_DRAIN,
+            &self.failed,
+            async move |stop| {
+                keys.seal.until(stop).await;
+                Ok(())
+            },
+        ));
+        let mut access = Access::new(&admin_token, store, &keys.server).with_oidc(oidc);
         if config.auth == AuthMode::None {
             access = access.open_to_all();
         }
         let enrollments = Enrollments::new(
             Client::new(connection)?,
             seal,
-            &server_key,
-            decision_key(&server_key),
+            &keys.server,
+            DecisionKey::new(keys.fingerprint),
             ApprovalPolicy {
                 timeout: config.approval_timeout,
                 always: config.require_approval,
@@ -496,13 +511,6 @@ impl Running {
         }
         outcome
     }
-}
-
-/// The key that the front door signs decisions with and the worker checks them with:
-/// derived from the one secret that both have, wherever they run.
-fn decision_key(server_key: &[u8; 32]) -> DecisionKey {
-    let label: &[u8] = b"countersign decision key v1";
-    DecisionKey::new(Zeroizing::new(secret::mac(server_key, &[label])))
 }
 
 impl Drop for Running {

@@ -23,7 +23,8 @@ Exit codes:
   3  the enrollment or request ended otherwise than asked for (invalid, rejected, expired, failed, terminated)
   4  the enrollment or request still runs, or waits for approval
   5  no such enrollment, account or request
-  6  not allowed";
+  6  not allowed
+  7  a front door has waited in vain for a worker to make the keys that it needs";
 
 /// A server-side TOTP authenticator for teams and automation, with durable
 /// enrollment and approval.

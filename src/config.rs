@@ -140,6 +140,8 @@ pub struct Config {
     pub azure: AzureConfig,
     /// The administrator's token, if it is given instead of made.
     pub admin_token: Option<Zeroizing<String>>,
+    /// How long a front door waits when it starts for a worker to make the keys that it needs.
+    pub worker_wait: Duration,
     /// Whether memory is kept out of swap.
     pub lock_memory: LockMemory,
     /// What is logged and how.
@@ -175,6 +177,7 @@ impl fmt::Debug for Config {
             .field("oidc", &self.oidc)
             .field("task_hub", &self.task_hub)
             .field("azure", &self.azure)
+            .field("worker_wait", &self.worker_wait)
             .field("lock_memory", &self.lock_memory)
             .field("otlp", &self.otlp)
             .finish_non_exhaustive()
@@ -213,6 +216,7 @@ impl Config {
             connection_string: None,
             azure: AzureConfig::default(),
             admin_token: None,
+            worker_wait: Duration::from_secs(30),
             lock_memory: LockMemory::Auto,
             log: LogConfig {
                 format: LogFormat::Text,

@@ -204,6 +204,26 @@ impl DataDir {
             })
     }
 
+    /// Writes the secret file `name`, in place of what it held. Others see the whole of the one
+    /// or of the other.
+    ///
+    /// # Errors
+    ///
+    /// [`DataDirError::Io`] when it cannot be written.
+    pub fn replace_secret_file(&self, name: &str, text: &str) -> Result<(), DataDirError> {
+        let path = self.path.join(name);
+        let failed = |source| DataDirError::Io {
+            action: "write",
+            path: path.clone(),
+            source,
+        };
+        let temporary = self.temporary(name)?;
+        let mut line = Zeroizing::new(text.as_bytes().to_vec());
+        line.push(b'\n');
+        write_private(&temporary, &line).map_err(failed)?;
+        fs::rename(&temporary, &path).map_err(failed)
+    }
+
     /// Thirty-two secret bytes kept as hexadecimal text in the file `name`.
     ///
     /// # Errors

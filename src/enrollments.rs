@@ -15,7 +15,7 @@ use countersign_enrollment::contract::{APPROVAL, ENROLL};
 use countersign_enrollment::decision::{ApprovalDecision, DecisionKey, Shown};
 use countersign_enrollment::ids::{CallerId, EnrollmentId, uuid_of};
 use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
-use countersign_enrollment::sealed::{ImageBytes, OtpauthText, SealKey, Sealed};
+use countersign_enrollment::sealed::{ImageBytes, OtpauthText, Sealed};
 use data_encoding::HEXLOWER;
 use durabletask::{
     Client, ClientError, IdReuse, InstanceState, Payloads, Recursive, StartRequest, Status,
@@ -28,6 +28,7 @@ use zeroize::Zeroizing;
 use crate::access::{Group, secret};
 use crate::clock::Clock;
 use crate::intake::Accepted;
+use crate::keys::SealingKeys;
 
 pub(crate) use imports::{ImportSnapshot, NewImport};
 pub(crate) use list::{Cursor, ListQuery};
@@ -161,7 +162,7 @@ trait Staged: Seen {
 /// Starts, follows, decides and ends enrollments.
 pub(crate) struct Enrollments {
     client: Client,
-    seal: SealKey,
+    seal: SealingKeys,
     idempotency: Zeroizing<[u8; 32]>,
     decisions: DecisionKey,
     policy: ApprovalPolicy,
@@ -195,7 +196,7 @@ impl Enrollments {
     /// fingerprints of bodies are derived from it.
     pub(crate) fn new(
         client: Client,
-        seal: SealKey,
+        seal: SealingKeys,
         server_key: &[u8; 32],
         decisions: DecisionKey,
         policy: ApprovalPolicy,
@@ -297,7 +298,7 @@ impl Enrollments {
 
     /// Whether this installation's worker can open a package.
     pub(crate) fn is_for_us(&self, package: &Sealed<OtpauthText>) -> bool {
-        package.key_id() == self.seal.id()
+        self.seal.opens(package.key_id())
     }
 
     /// The key that others seal packages for this installation with. It is public.

@@ -17,7 +17,7 @@ use crate::ids::{EnrollmentId, ImportId};
 pub use envelope::{
     Kept, MAX_SEALED_BYTES, MalformedEnvelope, OpenError, SealError, Sealed, max_plaintext_for_cap,
 };
-pub use keys::{KeyError, OpenKey, OpenKeyring, SealKey};
+pub use keys::{KeyError, OpenKey, OpenKeyring, SealKey, SealKeyring};
 pub use plaintext::{ImageBytes, ImportKey, OtpauthText};
 
 /// A plaintext that can be put into an envelope.

@@ -130,11 +130,19 @@ fn effective(config: &Config) -> Value {
             || "none: the vault in the data folder".to_owned(),
             |vault| vault.address.to_string(),
         ),
+        "keys-vault": azure.keys_vault.as_ref().map_or_else(
+            || match azure.key_vault {
+                Some(_) => "the vault of the accounts".to_owned(),
+                None => "none: the keys in the data folder".to_owned(),
+            },
+            |vault| vault.address.to_string(),
+        ),
         "key-vault-emulator": azure.key_vault.as_ref().is_some_and(|vault| vault.emulator),
         "azure-identity": azure.identity.selection.as_str(),
         "token-cache-age": seconds(azure.cache.age),
         "token-cache-size": azure.cache.entries,
         "token-max-stale": seconds(azure.cache.stale),
+        "worker-wait": seconds(config.worker_wait),
         "lock-memory": match config.lock_memory {
             LockMemory::Auto => "auto",
             LockMemory::On => "on",

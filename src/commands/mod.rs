@@ -39,6 +39,7 @@ enum Exit {
     StillRunning = 4,
     NotFound = 5,
     NotAllowed = 6,
+    NoWorker = 7,
 }
 
 /// Why a command did not do what it was told: for people, on standard error.

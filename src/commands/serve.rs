@@ -6,11 +6,12 @@ use serde_json::json;
 
 use super::output;
 use super::{Exit, Fault, Outcome};
-use crate::app::{Parts, Running};
+use crate::app::{AppError, Parts, Running};
 use crate::clock::SystemClock;
 use crate::config::{AuthMode, Config, LockMemory};
 use crate::data_dir::DataDir;
 use crate::hardening;
+use crate::keys::KeyMaterialError;
 use crate::shutdown;
 use crate::telemetry::Telemetry;
 
@@ -42,15 +43,27 @@ async fn serve(config: Config, parts: Parts, json: bool) -> Outcome {
     hardening::harden();
     keep_out_of_swap(config.lock_memory)?;
     let stop = shutdown::on_signal().map_err(Fault::failed)?;
-    let running = Running::start_parts(config.clone(), parts, Arc::new(SystemClock))
-        .await
-        .map_err(Fault::failed)?;
+    let starting = Running::start_parts(config.clone(), parts, Arc::new(SystemClock));
+    let running = tokio::select! {
+        started = starting => started.map_err(not_started)?,
+        // It may be waiting for a worker.
+        () = stop.cancelled() => return Ok(()),
+    };
     if json {
         announce_json(&running)?;
     } else {
         announce(&config, &running);
     }
     running.run_until(stop).await.map_err(Fault::failed)
+}
+
+/// A front door without a worker has an exit code of its own: that one is worth a restart.
+fn not_started(error: AppError) -> Fault {
+    let exit = match error {
+        AppError::KeyMaterial(KeyMaterialError::NoWorker { .. }) => Exit::NoWorker,
+        _ => Exit::Failed,
+    };
+    Fault::new(exit, error.to_string())
 }
 
 /// Before any secret is read.

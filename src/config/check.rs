@@ -15,6 +15,9 @@ use super::{
 use crate::access::Group;
 use crate::duration;
 
+/// The longest that a front door waits for a worker.
+const LONGEST_WORKER_WAIT: Duration = Duration::from_secs(3_600);
+
 impl Settings {
     /// Checks every setting; what is wrong with any is added to `problems`.
     pub(super) fn check(
@@ -194,6 +197,15 @@ impl Settings {
             Some("on") => config.lock_memory = LockMemory::On,
             Some("off") => config.lock_memory = LockMemory::Off,
             Some(_) => problems.push("lock-memory is auto, on or off".to_owned()),
+        }
+        match self.worker_wait.as_deref() {
+            None => {}
+            Some("0" | "0s") => config.worker_wait = Duration::ZERO,
+            Some(text) => match duration::parse(text) {
+                Ok(time) if time <= LONGEST_WORKER_WAIT => config.worker_wait = time,
+                Ok(_) => problems.push(format!("worker-wait must be at most 1h, not {text:?}")),
+                Err(reason) => problems.push(format!("worker-wait: {reason}, not {text:?}")),
+            },
         }
         match self.log_format.as_deref() {
             None | Some("text") => {}

@@ -136,6 +136,9 @@ pub struct Settings {
     /// Name or https URL of the Azure Key Vault that keeps the accounts, instead of the data folder [env: COUNTERSIGN_KEY_VAULT, KEY_VAULT_URL or KEY_VAULT_NAME]
     #[arg(long, value_name = "NAME|URL")]
     pub key_vault: Option<String>,
+    /// Name or https URL of the Azure Key Vault that keeps the installation's own keys, apart from the accounts [env: COUNTERSIGN_KEYS_VAULT] [default: the vault of --key-vault]
+    #[arg(long, value_name = "NAME|URL")]
+    pub keys_vault: Option<String>,
     /// The vault is an emulator: take its challenge for its own host [env: KEY_VAULT_EMULATOR=true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub key_vault_emulator: Option<bool>,
@@ -157,6 +160,9 @@ pub struct Settings {
     /// How much older it may be while Key Vault does not answer; 0s means never [env: COUNTERSIGN_TOKEN_MAX_STALE] [default: 0s]
     #[arg(long, value_name = "TIME")]
     pub token_max_stale: Option<String>,
+    /// How long a front door waits when it starts for a worker to make the keys that it needs; 0s does not wait [env: COUNTERSIGN_WORKER_WAIT] [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub worker_wait: Option<String>,
     /// Whether memory is kept out of swap: auto where the system lets it, on to refuse to start otherwise, or off [env: COUNTERSIGN_LOCK_MEMORY] [default: auto]
     #[arg(long, value_name = "MODE")]
     pub lock_memory: Option<String>,
@@ -225,6 +231,7 @@ impl Settings {
             task_hub: var("COUNTERSIGN_TASK_HUB"),
             connection_string: var("COUNTERSIGN_CONNECTION_STRING")
                 .or_else(|| var("DTS_CONNECTION_STRING")),
+            worker_wait: var("COUNTERSIGN_WORKER_WAIT"),
             lock_memory: var("COUNTERSIGN_LOCK_MEMORY"),
             log_format: var("COUNTERSIGN_LOG_FORMAT"),
             log: var("COUNTERSIGN_LOG"),
@@ -301,6 +308,7 @@ impl Settings {
             connection_string,
             hub_endpoint,
             key_vault,
+            keys_vault,
             key_vault_emulator,
             key_vault_ca_file,
             key_vault_api_version,
@@ -308,6 +316,7 @@ impl Settings {
             token_cache_age,
             token_cache_size,
             token_max_stale,
+            worker_wait,
             lock_memory,
             log_format,
             log,
