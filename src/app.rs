@@ -8,11 +8,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_activities::Activities;
+use countersign_activities::{Activities, Authority};
 use countersign_activities::vault::SecretVault;
 use countersign_activities::webhook::Webhook;
 use countersign_azure::Identity;
-use countersign_enrollment::decision::DecisionKey;
+use countersign_enrollment::fingerprint::FingerprintKey;
+use countersign_ledger::SqliteLedger;
 use durabletask::{Client, Connection, Worker};
 use durabletask_scheduler::{Scheduler, SchedulerConfig, Storage};
 use tokio::net::TcpListener;
@@ -27,6 +28,7 @@ use crate::data_dir::{Addresses, DataDir, DataDirLock};
 use crate::enrollments::{ApprovalPolicy, Enrollments};
 use crate::http::{self, FrontDoor, Guard, Surroundings};
 use crate::keys::{self, DoorKeys, Place, WorkerKeys};
+use crate::mandates::{DoorMandateKeys, Mandates};
 use crate::metrics::{self, Metrics};
 use crate::telemetry::{TracedVault, spans};
 use crate::verify::{VERIFY_DATABASE, Verifier};
@@ -173,6 +175,8 @@ impl Running {
             } else {
                 vault
             };
+            let folder = self.data.path().to_owned();
+            let ledger = parts::blocking(move || SqliteLedger::open(&folder)).await??;
             let cache = Arc::clone(&counts.cache);
             let metrics = Arc::new(Metrics::new(counts));
             self.parts.push(Part::spawn(
@@ -186,8 +190,13 @@ impl Running {
             ));
             if parts.worker() {
                 let keys = WorkerKeys::open(&place).await?;
-                let decisions = DecisionKey::new(keys.fingerprint);
-                let activities = Activities::new(keys.ring, decisions, Arc::clone(&vault))
+                let authority = Authority::new(
+                    Arc::new(ledger.clone()),
+                    Arc::new(keys.checks.clone()),
+                );
+                let fingerprints = FingerprintKey::new(keys.fingerprint);
+                let vault = Arc::clone(&vault);
+                let activities = Activities::new(authority, keys.ring, fingerprints, vault)
                     .with_webhook(self.webhook(config)?);
                 self.launch_worker(&connection, activities, &metrics)?;
             }
@@ -204,7 +213,7 @@ impl Running {
                 self.launch_front_door(
                     config,
                     &connection,
-                    (keys, vault),
+                    (keys, vault, ledger),
                     (listener, tls),
                     (clock, Arc::clone(&metrics)),
                 )?;
@@ -353,7 +362,16 @@ impl Running {
             Client::new(connection)?,
             seal,
             &keys.server,
-            DecisionKey::new(keys.fingerprint),
+            Mandates::new(
+                Arc::new(ledger),
+                DoorMandateKeys {
+                    signs: keys.mandates.value(),
+                    checks: keys.checks.clone(),
+                },
+                FingerprintKey::new(keys.fingerprint),
+                &keys.server,
+                Arc::clone(&clock),
+            ),
             ApprovalPolicy {
                 timeout: config.approval_timeout,
                 always: config.require_approval,
@@ -362,7 +380,6 @@ impl Running {
                 from: config.approvers.clone(),
                 reminders: config.approval_reminders.clone(),
                 notify: config.webhook.is_some(),
-                unsigned_counts: config.dashboard_approvals,
             },
             Arc::clone(&clock),
         )

@@ -10,10 +10,12 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use countersign_authority::{MandatedAct, Refusal, Terms, shown};
 use countersign_enrollment::contract::{APPROVAL, ENROLL};
-use countersign_enrollment::decision::{ApprovalDecision, DecisionKey, Shown};
+use countersign_enrollment::decision::{ApprovalDecision, RaisedDecision};
 use countersign_enrollment::ids::{CallerId, EnrollmentId, uuid_of};
+use countersign_enrollment::mandate::{Digest, SignedMandate};
 use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
 use countersign_enrollment::sealed::{ImageBytes, OtpauthText, Sealed};
 use data_encoding::HEXLOWER;
@@ -29,10 +31,11 @@ use crate::access::{Group, secret};
 use crate::clock::Clock;
 use crate::intake::Accepted;
 use crate::keys::SealingKeys;
+use crate::mandates::{self, MandateError, Mandates, Verdict};
 
 pub(crate) use imports::{ImportSnapshot, NewImport};
 pub(crate) use list::{Cursor, ListQuery};
-pub(crate) use requests::{NewRequest, RequestQuery, RequestSnapshot, RequestStage};
+pub(crate) use requests::{Mandated, NewRequest, RequestQuery, RequestSnapshot, RequestStage};
 pub(crate) use snapshot::{Snapshot, Stage};
 
 /// How often a followed enrollment is looked at: quickly at first, when steps take
@@ -69,6 +72,12 @@ pub(crate) enum EnrollmentError {
     RequestUnknown,
     #[error("nothing is granted by the request, or no longer")]
     NotGranted,
+    #[error("another secret than the approved one is in the vault")]
+    AccountChanged,
+    #[error("not permitted: {0}")]
+    Refused(#[source] Refusal),
+    #[error("the ledger does not answer")]
+    LedgerUnavailable(#[source] Box<dyn StdError + Send + Sync>),
     #[error("the task hub does not answer")]
     HubUnavailable(#[source] Box<dyn StdError + Send + Sync>),
     #[error("the enrollment could not be handled")]
@@ -80,44 +89,26 @@ pub(crate) struct NewEnrollment<'a> {
     /// By [`Enrollments::id_for`].
     pub(crate) id: EnrollmentId,
     pub(crate) accepted: Accepted,
-    pub(crate) caller: &'a str,
+    pub(crate) caller: Requester<'a>,
     pub(crate) approval_asked: bool,
     pub(crate) proof_asked: bool,
 }
 
-/// Somebody who decides.
+/// Someone who asks for something.
+#[derive(Clone, Copy)]
+pub(crate) struct Requester<'a> {
+    pub(crate) id: &'a str,
+    /// From whose hand its credential comes, as [`Access`](crate::access::Access) says.
+    pub(crate) hand: &'a str,
+}
+
+/// Someone who decides.
 #[derive(Clone, Copy)]
 pub(crate) struct Decider<'a> {
     pub(crate) id: &'a str,
+    /// See [`Requester::hand`].
+    pub(crate) hand: &'a str,
     pub(crate) groups: &'a [Group],
-}
-
-impl Decider<'_> {
-    /// Its decision now. Only members of the groups in `from` may agree, if there are any.
-    fn decision(
-        self,
-        approved: bool,
-        comment: Option<String>,
-        from: &[String],
-        now: DateTime<Utc>,
-    ) -> Result<ApprovalDecision, EnrollmentError> {
-        let groups: Vec<String> = self
-            .groups
-            .iter()
-            .map(|group| group.as_str().to_owned())
-            .filter(|group| from.contains(group))
-            .collect();
-        if approved && !from.is_empty() && groups.is_empty() {
-            return Err(EnrollmentError::NotAsked);
-        }
-        Ok(ApprovalDecision {
-            approved,
-            by: self.id.parse().map_err(internal)?,
-            comment,
-            decided_at: now.trunc_subsecs(3),
-            groups,
-        })
-    }
 }
 
 /// What can be read from the state of an instance.
@@ -164,7 +155,7 @@ pub(crate) struct Enrollments {
     client: Client,
     seal: SealingKeys,
     idempotency: Zeroizing<[u8; 32]>,
-    decisions: DecisionKey,
+    mandates: Mandates,
     policy: ApprovalPolicy,
     prove_all: bool,
     clock: Arc<dyn Clock>,
@@ -187,8 +178,43 @@ pub(crate) struct ApprovalPolicy {
     pub(crate) reminders: Vec<Duration>,
     /// Whether there is somebody to tell.
     pub(crate) notify: bool,
-    /// Whether a decision counts that was raised past the front door.
-    pub(crate) unsigned_counts: bool,
+}
+
+impl ApprovalPolicy {
+    /// The rules in words, as mandates carry them for people.
+    fn in_words(&self, prove_all: bool) -> String {
+        let from = match self.from.as_slice() {
+            [] => "anyone who may decide".to_owned(),
+            groups => groups.join(", "),
+        };
+        format!(
+            "enrollments: approval {}, by {} of {from}; requests: by {} of {from}; proof {}",
+            if self.always { "always" } else { "where asked for" },
+            self.approvals,
+            self.request_approvals,
+            if prove_all { "always" } else { "where asked for" },
+        )
+    }
+}
+
+/// What to start, before it is signed.
+struct Draft {
+    source: Source,
+    approval: Approval,
+    prove: bool,
+    received: bool,
+    /// The keyed hash of what was asked for.
+    fingerprint: String,
+}
+
+/// An instance that is to be started under a mandate.
+struct Starting<'a> {
+    start: StartRequest,
+    id: &'a str,
+    caller: &'a str,
+    /// The keyed hash of what was asked for.
+    fingerprint: &'a str,
+    mandate: &'a SignedMandate,
 }
 
 impl Enrollments {
@@ -198,7 +224,7 @@ impl Enrollments {
         client: Client,
         seal: SealingKeys,
         server_key: &[u8; 32],
-        decisions: DecisionKey,
+        mandates: Mandates,
         policy: ApprovalPolicy,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -207,7 +233,7 @@ impl Enrollments {
             client,
             seal,
             idempotency: Zeroizing::new(secret::mac(server_key, &[label])),
-            decisions,
+            mandates,
             policy,
             prove_all: false,
             clock,
@@ -232,7 +258,6 @@ impl Enrollments {
     /// Starts an enrollment, or finds the one that the same caller started with the
     /// same id and body.
     pub(crate) async fn start(&self, new: NewEnrollment<'_>) -> Result<Snapshot, EnrollmentError> {
-        let caller: CallerId = new.caller.parse().map_err(internal)?;
         let id = new.id;
         let approval = self.approval(new.approval_asked);
         let asked: &[u8] = match (new.approval_asked, new.proof_asked) {
@@ -257,8 +282,14 @@ impl Enrollments {
                     .map_err(internal)?,
             ),
         };
-        let request = self.request(source, approval, new.proof_asked, fingerprint, caller);
-        self.begin(&id, &request, IdReuse::Never).await
+        let draft = Draft {
+            source,
+            approval,
+            prove: new.proof_asked || self.prove_all,
+            received: false,
+            fingerprint,
+        };
+        self.begin(&id, &draft, new.caller, IdReuse::Never).await
     }
 
     /// Takes over an account that another installation has sealed for this one, under the
@@ -268,28 +299,30 @@ impl Enrollments {
         &self,
         id: EnrollmentId,
         package: Sealed<OtpauthText>,
-        caller: &str,
+        caller: Requester<'_>,
     ) -> Result<Snapshot, EnrollmentError> {
-        let caller: CallerId = caller.parse().map_err(internal)?;
-        let fingerprint = self.fingerprint(&[b"transfer", package.as_text().as_bytes()]);
-        let (source, approval) = (Source::Uri(package), self.approval(false));
-        let request = EnrollmentRequest {
+        let draft = Draft {
+            fingerprint: self.fingerprint(&[b"transfer", package.as_text().as_bytes()]),
+            source: Source::Uri(package),
+            approval: self.approval(false),
+            prove: self.prove_all,
             received: true,
-            ..self.request(source, approval, false, fingerprint, caller)
         };
-        let earlier = match self.begin(&id, &request, IdReuse::Never).await {
+        let by: CallerId = caller.id.parse().map_err(internal)?;
+        let earlier = match self.begin(&id, &draft, caller, IdReuse::Never).await {
             Err(EnrollmentError::KeyReused) => match self.get(&id, None).await {
-                Ok(other) if other.came_to_nothing_for(&request.requested_by) => other,
+                Ok(other) if other.came_to_nothing_for(&by) => other,
                 Ok(_) | Err(EnrollmentError::Unknown) => return Err(EnrollmentError::IdTaken),
                 Err(error) => return Err(error),
             },
             began => began?,
         };
-        if !earlier.came_to_nothing_for(&request.requested_by) {
+        if !earlier.came_to_nothing_for(&by) {
             return Ok(earlier);
         }
         let ended = vec![Status::Completed, Status::Failed, Status::Terminated];
-        let again = self.begin(&id, &request, IdReuse::Statuses(ended)).await;
+        let reuse = IdReuse::Statuses(ended);
+        let again = self.begin(&id, &draft, caller, reuse).await;
         again.map_err(|error| match error {
             EnrollmentError::KeyReused => EnrollmentError::IdTaken,
             error => error,
@@ -306,57 +339,114 @@ impl Enrollments {
         self.seal.to_text()
     }
 
-    fn request(
-        &self,
-        source: Source,
-        approval: Approval,
-        proof_asked: bool,
-        fingerprint: String,
-        requested_by: CallerId,
-    ) -> EnrollmentRequest {
-        EnrollmentRequest {
-            source,
-            approval,
-            requested_by,
-            prove: proof_asked || self.prove_all,
-            received: false,
-            fingerprint,
-        }
-    }
-
+    /// Signs the draft and starts it.
     async fn begin(
         &self,
         id: &EnrollmentId,
-        request: &EnrollmentRequest,
+        draft: &Draft,
+        caller: Requester<'_>,
         reuse: IdReuse,
     ) -> Result<Snapshot, EnrollmentError> {
-        let start = self.client.start(&ENROLL, request).reuse(reuse);
-        let (caller, fingerprint) = (request.requested_by.as_str(), &request.fingerprint);
-        self.start_once(start, id.as_str(), caller, fingerprint, || {
+        let source = match &draft.source {
+            Source::Image(image) => image.digest(),
+            Source::Uri(uri) => uri.digest(),
+            // Only a worker plans, in an import.
+            Source::Planned(_) => return Err(EnrollmentError::Unknown),
+        };
+        let act = MandatedAct::Enroll {
+            source,
+            prove: draft.prove,
+            received: draft.received,
+        };
+        let mandate = self
+            .accept(id.as_str(), act, &draft.approval, caller, None)
+            .await?;
+        let request = EnrollmentRequest {
+            mandate: mandate.clone(),
+            source: draft.source.clone(),
+            approval: draft.approval.clone(),
+            requested_by: caller.id.parse().map_err(internal)?,
+            prove: draft.prove,
+            received: draft.received,
+            fingerprint: draft.fingerprint.clone(),
+        };
+        let starting = Starting {
+            start: self.client.start(&ENROLL, &request).reuse(reuse),
+            id: id.as_str(),
+            caller: caller.id,
+            fingerprint: &request.fingerprint,
+            mandate: &mandate,
+        };
+        self.start_once(starting, || {
             tracing::info!(instance_id = %id, "enrollment started");
-            Snapshot::just_started(id, request, self.clock.now())
+            Snapshot::just_started(id, &request, self.clock.now())
         })
         .await
     }
 
-    /// Starts the instance `id` for `caller`, or yields what a request with the same
-    /// fingerprint has started under that id.
+    /// Signs what is accepted and writes it down in the ledger.
+    async fn accept(
+        &self,
+        id: &str,
+        act: MandatedAct,
+        approval: &Approval,
+        caller: Requester<'_>,
+        reason: Option<String>,
+    ) -> Result<SignedMandate, EnrollmentError> {
+        let at = self.clock.now();
+        let accepted = mandates::Accepted {
+            id: id.to_owned(),
+            act,
+            terms: self.terms(approval, at),
+            requested_by: caller.id.parse().map_err(internal)?,
+            hand: self.mandates.hand(caller.hand),
+            reason,
+            policy: self.policy.in_words(self.prove_all),
+            at,
+        };
+        Ok(self.mandates.accept(accepted).await?)
+    }
+
+    /// What is signed of an approval.
+    fn terms(&self, approval: &Approval, at: DateTime<Utc>) -> Terms {
+        let deadline = TimeDelta::from_std(self.policy.timeout)
+            .ok()
+            .and_then(|time| at.checked_add_signed(time))
+            .unwrap_or(DateTime::<Utc>::MAX_UTC);
+        Terms {
+            needed: approval.needed(),
+            from: approval.from().to_vec(),
+            deadline,
+            notify: matches!(approval, Approval::Required { notify: true, .. }),
+        }
+    }
+
+    /// Starts an instance under a mandate, or yields what a request with the same
+    /// fingerprint has started under its id.
     async fn start_once<S: Seen>(
         &self,
-        start: StartRequest,
-        id: &str,
-        caller: &str,
-        fingerprint: &str,
+        starting: Starting<'_>,
         just_started: impl FnOnce() -> S,
     ) -> Result<S, EnrollmentError> {
-        let started = start
-            .instance_id(id)
-            .tag("requestedBy", caller)
-            .send()
-            .await;
+        let Starting {
+            start,
+            id,
+            caller,
+            fingerprint,
+            mandate,
+        } = starting;
+        let start = start.instance_id(id).tag("requestedBy", caller);
+        // The mandate is on disk before anything is acknowledged.
+        let (started, settled) = tokio::join!(start.send(), self.mandates.settle());
         match started {
-            Ok(_) => Ok(just_started()),
-            Err(ClientError::AlreadyExists { .. }) => self.repeated(id, fingerprint).await,
+            Ok(_) => {
+                settled?;
+                Ok(just_started())
+            }
+            Err(ClientError::AlreadyExists { .. }) => {
+                self.mandates.never_began(mandate).await?;
+                self.repeated(id, fingerprint).await
+            }
             Err(error) => Err(hub(error)),
         }
     }
@@ -485,31 +575,70 @@ impl Enrollments {
             }
             _ => return Err(EnrollmentError::NotAwaiting),
         }
-        // The orchestration ignores such a decision too; here the caller is told.
-        if snapshot.requested_by == caller {
-            return Err(EnrollmentError::SelfApproval);
-        }
         if approved && snapshot.has_agreed(caller) {
             return Err(EnrollmentError::AlreadyDecided);
         }
-        let now = self.clock.now();
-        let decision = decider.decision(approved, comment, &snapshot.approvers, now)?;
         let preview = snapshot.preview.as_ref();
-        let shown = Shown {
-            preview: preview.ok_or(EnrollmentError::NotAwaiting)?,
-            fingerprint: &snapshot.secret_fingerprint,
-        };
-        let signed = self.decisions.sign(id, decision, shown).map_err(internal)?;
-        self.client
-            .raise_event(id.as_str(), &APPROVAL, &signed)
-            .await
-            .map_err(hub)?;
-        tracing::info!(instance_id = %id, approved, "decision sent");
+        let preview = preview.ok_or(EnrollmentError::NotAwaiting)?;
+        // What the task hub shows is signed with the decision: the worker compares it with
+        // the very account.
+        let shown = shown(preview, &snapshot.secret_fingerprint);
+        let verdict = self.verdict(decider, approved, comment, &snapshot.approvers, shown)?;
+        self.raise(&snapshot.mandate, id.as_str(), verdict).await?;
         // Waits a moment until it has arrived, so that whoever comes next finds it.
         self.until(snapshot, DECISION_SEEN, |latest: &Snapshot| {
             latest.stage != Stage::AwaitingApproval || (approved && latest.has_agreed(caller))
         })
         .await
+    }
+
+    /// What somebody decides. Of its groups those count that are asked.
+    fn verdict(
+        &self,
+        decider: Decider<'_>,
+        approved: bool,
+        comment: Option<String>,
+        from: &[String],
+        shown: Digest,
+    ) -> Result<Verdict, EnrollmentError> {
+        let groups = decider.groups.iter();
+        Ok(Verdict {
+            approved,
+            by: decider.id.parse().map_err(internal)?,
+            hand: self.mandates.hand(decider.hand),
+            groups: groups
+                .map(|group| group.as_str().to_owned())
+                .filter(|group| from.contains(group))
+                .collect(),
+            comment,
+            shown,
+        })
+    }
+
+    /// Signs and records a decision, then tells the orchestration of it.
+    async fn raise(
+        &self,
+        mandate: &SignedMandate,
+        about: &str,
+        verdict: Verdict,
+    ) -> Result<(), EnrollmentError> {
+        let signed = self.mandates.decide(mandate, about, &verdict).await?;
+        let raised = RaisedDecision {
+            decision: ApprovalDecision {
+                approved: verdict.approved,
+                by: verdict.by,
+                comment: verdict.comment,
+                decided_at: self.clock.now().trunc_subsecs(3),
+                groups: verdict.groups,
+            },
+            signed,
+        };
+        self.client
+            .raise_event(about, &APPROVAL, &raised)
+            .await
+            .map_err(hub)?;
+        tracing::info!(instance_id = %about, approved = verdict.approved, "decision sent");
+        Ok(())
     }
 
     /// Looks at something until it is as wanted, or `time` is over.
@@ -531,8 +660,22 @@ impl Enrollments {
     }
 
     /// Ends an enrollment, or an import with the enrollments that it waits for, that
-    /// still runs.
-    pub(crate) async fn terminate(&self, id: &str, caller: &str) -> Result<(), EnrollmentError> {
+    /// still runs. Nothing is done under its mandate from now on, whatever the task hub does.
+    pub(crate) async fn terminate(
+        &self,
+        id: &str,
+        mandate: &SignedMandate,
+        caller: &str,
+    ) -> Result<(), EnrollmentError> {
+        match self.mandates.withdraw(mandate, id).await {
+            Ok(()) => {}
+            // It has none, or it has ended there already: the task hub may still think that
+            // it runs.
+            Err(MandateError::Refused(refusal)) => {
+                tracing::info!(instance_id = %id, %refusal, "nothing to withdraw");
+            }
+            Err(error) => return Err(error.into()),
+        }
         let reason = format!("terminated by {caller}");
         self.client
             .terminate(id, &reason, Recursive::Yes)
@@ -564,7 +707,6 @@ impl Enrollments {
         Approval::Required {
             deadline_seconds: self.policy.timeout.as_secs(),
             approvals,
-            signed: !self.policy.unsigned_counts,
             from: self.policy.from.clone(),
             reminder_seconds: self
                 .policy
@@ -601,5 +743,37 @@ fn hub(error: ClientError) -> EnrollmentError {
         | ClientError::Cancelled(_)
         | ClientError::Timeout { .. }) => EnrollmentError::HubUnavailable(Box::new(error)),
         error => EnrollmentError::Internal(Box::new(error)),
+    }
+}
+
+impl From<MandateError> for EnrollmentError {
+    fn from(error: MandateError) -> Self {
+        match error {
+            MandateError::Refused(refusal) => refusal.into(),
+            MandateError::Ledger(error) => Self::LedgerUnavailable(Box::new(error)),
+            error => internal(error),
+        }
+    }
+}
+
+impl From<Refusal> for EnrollmentError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::OwnRequest => Self::SelfApproval,
+            Refusal::OneHand => Self::OneHand,
+            Refusal::NotAsked => Self::NotAsked,
+            Refusal::NotAwaiting => Self::NotAwaiting,
+            Refusal::TooLate => Self::ApprovalExpired,
+            Refusal::AlreadyDecided | Refusal::Objected | Refusal::Ended(_) => {
+                Self::AlreadyDecided
+            }
+            Refusal::NotApproved { .. }
+            | Refusal::UsedUp
+            | Refusal::Lapsed
+            | Refusal::NotCovered => Self::NotGranted,
+            Refusal::OtherCaller => Self::RequestUnknown,
+            Refusal::OtherSecret => Self::AccountChanged,
+            refusal => Self::Refused(refusal),
+        }
     }
 }

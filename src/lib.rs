@@ -17,6 +17,7 @@ pub mod hardening;
 pub mod http;
 mod intake;
 pub mod keys;
+mod mandates;
 mod mcp;
 mod metrics;
 mod private_file;

@@ -240,10 +240,10 @@ impl Access {
         Ok((record, key))
     }
 
-    /// Whether one caller could be the other, since one made the other's key or somebody
-    /// made both.
-    pub(crate) fn of_one_hand(&self, one: &str, other: &str) -> Result<bool, KeyError> {
-        Ok(self.keys.hand(one)? == self.keys.hand(other)?)
+    /// From whose hand a caller's credential comes: the one who made its key over HTTP, or the
+    /// one who made theirs, and so on. Callers of one hand may be one person.
+    pub(crate) fn hand(&self, caller: &str) -> Result<String, KeyError> {
+        self.keys.hand(caller)
     }
 
     /// Makes a key stop to work; see [`KeyStore::revoke`].

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use countersign_activities::vault::OpenError as VaultError;
 use countersign_activities::webhook::WebhookError;
+use countersign_ledger::LedgerError;
 use durabletask::{ConnectionError, WorkerError};
 use durabletask_scheduler::{OpenError, ServeError};
 use thiserror::Error;
@@ -32,6 +33,9 @@ pub enum AppError {
     /// The API keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// The audit record cannot be used.
     #[error(transparent)]
     Audit(#[from] AuditError),

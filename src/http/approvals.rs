@@ -16,6 +16,7 @@ use super::enrollments::{EnrollmentPath, accepted_response, enrollment_id};
 use super::error::ApiError;
 use super::observe;
 use super::path::Path;
+use super::requests::hand_of;
 use super::views::StartedView;
 use crate::audit::{Action, without_secrets};
 
@@ -86,7 +87,8 @@ pub(super) fn short_text(
         ("x-problems" = json!([
             Code::AlreadyDecided, Code::ApprovalExpired, Code::ApproverGroupMissing,
             Code::EnrollmentUnknown, Code::HubUnavailable, Code::InvalidParameter,
-            Code::NotAwaitingApproval, Code::SelfApprovalForbidden,
+            Code::LedgerUnavailable, Code::MandateRefused, Code::NotAwaitingApproval,
+            Code::SelfApprovalForbidden,
         ])),
     ),
 )]
@@ -98,9 +100,10 @@ pub(super) async fn decide(
 ) -> Result<Response, ApiError> {
     let id = enrollment_id(&id)?;
     let (approved, comment) = body.read()?;
+    let hand = hand_of(&door, &caller).await?;
     let snapshot = door
         .enrollments
-        .decide(&id, caller.decider(), approved, comment)
+        .decide(&id, caller.decider(&hand), approved, comment)
         .await?;
     door.inbox.look_again().await;
     Ok(accepted_response(&snapshot))

@@ -17,7 +17,7 @@ use super::error::ApiError;
 use super::limits::Slot;
 use super::observe;
 use crate::access::{Access, COOKIE, Group, Identity, LIFETIME, Role, Roles};
-use crate::enrollments::Decider;
+use crate::enrollments::{Decider, Requester};
 
 /// The header for keys on Azure Functions.
 pub(super) const FUNCTIONS_KEY: &str = "x-functions-key";
@@ -109,10 +109,19 @@ impl<P> Caller<P> {
     }
 
     /// The caller as somebody who decides.
-    pub(crate) fn decider(&self) -> Decider<'_> {
+    pub(crate) fn decider<'a>(&'a self, hand: &'a str) -> Decider<'a> {
         Decider {
             id: self.id(),
+            hand,
             groups: self.groups(),
+        }
+    }
+
+    /// The caller as somebody who asks for something.
+    pub(crate) fn requester<'a>(&'a self, hand: &'a str) -> Requester<'a> {
+        Requester {
+            id: self.id(),
+            hand,
         }
     }
 

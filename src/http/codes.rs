@@ -91,6 +91,8 @@ codes! {
     AlreadyDecided: CONFLICT, "already-decided", "It is decided already";
     ApprovalExpired: CONFLICT, "approval-expired", "The time for a decision is over";
     AlreadyEnded: CONFLICT, "already-ended", "It has ended already";
+    MandateRefused: CONFLICT, "mandate-refused", "What was accepted cannot be checked";
+    LedgerUnavailable: SERVICE_UNAVAILABLE, "ledger-unavailable", "The ledger does not answer";
     HubUnavailable: SERVICE_UNAVAILABLE, "hub-unavailable", "The task hub does not answer";
 }
 

@@ -75,8 +75,6 @@ pub(crate) enum ApiError {
     GrantUnknown,
     #[error("codes of the account are read with an approval")]
     ApprovalNeeded,
-    #[error("the account is not what was approved")]
-    AccountChanged,
     #[error("the account is not proved yet")]
     AccountPending,
     #[error("the account is proved already")]
@@ -417,6 +415,21 @@ fn enrollment_row(error: &EnrollmentError) -> Row {
             Code::NotGranted,
             "The request is not granted yet, or what it granted is used up or over. See its \
              status, or ask again.",
+        ),
+        EnrollmentError::AccountChanged => row(
+            Code::AccountChanged,
+            "Another secret is kept under the account's id than the one that was approved. Ask \
+             again.",
+        ),
+        EnrollmentError::Refused(_) => row(
+            Code::MandateRefused,
+            "What was accepted cannot be checked against this server's ledger and keys. If it was \
+             started before an update, or before the ledger was replaced, submit it again.",
+        ),
+        EnrollmentError::LedgerUnavailable(_) => row(
+            Code::LedgerUnavailable,
+            "Nothing can be accepted, decided or given out while the ledger cannot be written. \
+             The operator finds the cause in the server's log; a full disk is the usual one.",
         ),
         EnrollmentError::HubUnavailable(_) => row(
             Code::HubUnavailable,
