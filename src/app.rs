@@ -312,7 +312,7 @@ impl Running {
         &mut self,
         config: &Config,
         connection: &Connection,
-        (keys, vault): (DoorKeys, Arc<dyn SecretVault>),
+        (keys, vault, ledger): (DoorKeys, Arc<dyn SecretVault>, SqliteLedger),
         (listener, tls): (TcpListener, Option<Certificate>),
         (clock, metrics): (Arc<dyn Clock>, Arc<Metrics>),
     ) -> Result<(), AppError> {
