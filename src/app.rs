@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_activities::{Activities, Authority};
 use countersign_activities::vault::SecretVault;
 use countersign_activities::webhook::Webhook;
+use countersign_activities::{Activities, Authority};
 use countersign_azure::Identity;
 use countersign_enrollment::fingerprint::FingerprintKey;
 use countersign_ledger::SqliteLedger;
@@ -190,10 +190,9 @@ impl Running {
             ));
             if parts.worker() {
                 let keys = WorkerKeys::open(&place).await?;
-                let authority = Authority::new(
-                    Arc::new(ledger.clone()),
-                    Arc::new(keys.checks.clone()),
-                );
+                let authority =
+                    Authority::new(Arc::new(ledger.clone()), Arc::new(keys.checks.clone()));
+                self.follow("mandate keys", |stop| keys.checks.until(stop));
                 let fingerprints = FingerprintKey::new(keys.fingerprint);
                 let vault = Arc::clone(&vault);
                 let activities = Activities::new(authority, keys.ring, fingerprints, vault)
@@ -345,15 +344,11 @@ impl Running {
         }
         let oidc = self.launch_oidc(config, &clock)?;
         let seal = keys.seal.value();
-        self.parts.push(Part::spawn(
-            "sealing key",
-            HTTP_DRAIN,
-            &self.failed,
-            async move |stop| {
-                keys.seal.until(stop).await;
-                Ok(())
-            },
-        ));
+        self.follow("sealing key", |stop| keys.seal.until(stop));
+        let signs = keys.mandates.value();
+        self.follow("mandate key", |stop| keys.mandates.until(stop));
+        let checks = keys.checks.clone();
+        self.follow("checking keys", |stop| checks.until(stop));
         let mut access = Access::new(&admin_token, store, &keys.server).with_oidc(oidc);
         if config.auth == AuthMode::None {
             access = access.open_to_all();
@@ -365,7 +360,7 @@ impl Running {
             Mandates::new(
                 Arc::new(ledger),
                 DoorMandateKeys {
-                    signs: keys.mandates.value(),
+                    signs,
                     checks: keys.checks.clone(),
                 },
                 FingerprintKey::new(keys.fingerprint),
@@ -429,6 +424,21 @@ impl Running {
             },
         ));
         Ok(())
+    }
+
+    /// Follows a key that another process may replace.
+    fn follow<F>(&mut self, name: &'static str, until: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let part = Part::spawn(name, HTTP_DRAIN, &self.failed, |stop| {
+            let until = until(stop);
+            async move {
+                until.await;
+                Ok(())
+            }
+        });
+        self.parts.push(part);
     }
 
     /// What recognises callers by an issuer's tokens, and the task that fetches its keys.

@@ -9,7 +9,7 @@ use crate::config::Settings;
 
 pub use operators::{
     AuditArgs, AuditCommand, AuditFormat, ConfigArgs, ConfigCommand, GrantArgs, GrantCommand,
-    KeyArgs, KeyCommand, KeyPlace,
+    KeyArgs, KeyCommand, KeyPlace, MandateKeyArgs, MandateKeyCommand,
 };
 pub use requests::{
     AskArgs, ExportArgs, ExportFormat, GuardArgs, ReceiveArgs, RequestArgs, RequestCommand,
@@ -89,6 +89,8 @@ pub enum Command {
     Grant(GrantArgs),
     /// Make, list and revoke API keys in the data folder; a running server notices at once
     Key(KeyArgs),
+    /// Rotate, retire and list the keys that a front door signs mandates with; running parts notice
+    MandateKey(Box<MandateKeyArgs>),
     /// Give agents tools to list accounts and get codes, by the Model Context Protocol on
     /// standard input and output
     Mcp(McpArgs),

@@ -189,10 +189,18 @@ impl ApprovalPolicy {
         };
         format!(
             "enrollments: approval {}, by {} of {from}; requests: by {} of {from}; proof {}",
-            if self.always { "always" } else { "where asked for" },
+            if self.always {
+                "always"
+            } else {
+                "where asked for"
+            },
             self.approvals,
             self.request_approvals,
-            if prove_all { "always" } else { "where asked for" },
+            if prove_all {
+                "always"
+            } else {
+                "where asked for"
+            },
         )
     }
 }
@@ -764,9 +772,7 @@ impl From<Refusal> for EnrollmentError {
             Refusal::NotAsked => Self::NotAsked,
             Refusal::NotAwaiting => Self::NotAwaiting,
             Refusal::TooLate => Self::ApprovalExpired,
-            Refusal::AlreadyDecided | Refusal::Objected | Refusal::Ended(_) => {
-                Self::AlreadyDecided
-            }
+            Refusal::AlreadyDecided | Refusal::Objected | Refusal::Ended(_) => Self::AlreadyDecided,
             Refusal::NotApproved { .. }
             | Refusal::UsedUp
             | Refusal::Lapsed

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use chrono::{DateTime, SubsecRound as _, Utc};
 use countersign_activities::CheckingKeySource as _;
 use countersign_authority::{
-    Case, CheckingKeys, Decide, Decision, DeedName, Holdings, KeyProblem, MandatedAct,
-    Mandate, Matter, Permit, Refusal, Release, RunId, SigningKeys, Terms, VERSION, Withdraw, judge,
+    Case, CheckingKeys, Decide, Decision, DeedName, Holdings, KeyProblem, Mandate, MandatedAct,
+    Matter, Permit, Refusal, Release, RunId, SigningKeys, Terms, VERSION, Withdraw, judge,
 };
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::fingerprint::{FingerprintKey, FingerprintKeyError};
@@ -185,15 +185,6 @@ impl Mandates {
         };
         let mandate = self.keys.checking().read_mandate(&registered.mandate)?;
         Ok(Some((registered.mandate, mandate)))
-    }
-
-    /// What the ledger holds of a matter under a mandate that is authentic.
-    pub(crate) async fn held(
-        &self,
-        signed: &SignedMandate,
-        about: &str,
-    ) -> Result<Holdings, MandateError> {
-        Ok(self.holdings(signed, about).await?.0)
     }
 
     /// Signs and records a decision that counts. One that the same caller has made before in

@@ -197,7 +197,7 @@ impl SigningKeys {
 }
 
 /// The public halves of the keys that count, and of those that count no longer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckingKeys {
     keys: Vec<CheckingKey>,
 }

@@ -4,9 +4,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use countersign_authority::{
-    Case, CheckingKeys, Decide, Decision, DeedName, Describe, Disable, Holdings, LedgerId,
-    Mandate, MandatedAct, Notify, Open, Plan, Purge, Refusal, Release, Restore, RunId, Seal,
-    SigningKey, SigningKeys, Status, Store, Terms, Use, VERSION, Withdraw, judge, shown,
+    Case, CheckingKeys, Decide, Decision, DeedName, Describe, Disable, Holdings, LedgerId, Mandate,
+    MandatedAct, Notify, Open, Plan, Purge, Refusal, Release, Restore, RunId, Seal, SigningKey,
+    SigningKeys, Status, Store, Terms, Use, VERSION, Withdraw, judge, shown,
 };
 use countersign_enrollment::account::AccountPreview;
 use countersign_enrollment::account_request::Act;
@@ -175,7 +175,10 @@ impl World {
             .collect();
         let some = |which: &[bool]| -> Vec<SignedDecision> {
             let pairs = signed.iter().zip(which);
-            pairs.filter(|(_, is)| **is).map(|(it, _)| it.clone()).collect()
+            pairs
+                .filter(|(_, is)| **is)
+                .map(|(it, _)| it.clone())
+                .collect()
         };
         let (evidence, decisions) = (some(&self.handed), some(&self.recorded));
         let holdings = Holdings {
@@ -263,7 +266,10 @@ fn what_enough_distinct_people_agreed_to_is_permitted() {
     let two = World::enrollment(2).decided(true, "bob");
     assert!(not_approved(two.store()));
     assert_eq!(two.decided(true, "carol").store(), Ok(()));
-    assert_eq!(World::request(export(), 1).decided(true, "bob").release(), Ok(()));
+    assert_eq!(
+        World::request(export(), 1).decided(true, "bob").release(),
+        Ok(())
+    );
 }
 
 #[test]
@@ -283,7 +289,9 @@ fn one_hand_counts_once() {
 
 #[test]
 fn an_objection_stands() {
-    let world = World::enrollment(1).decided(true, "bob").decided(false, "carol");
+    let world = World::enrollment(1)
+        .decided(true, "bob")
+        .decided(false, "carol");
     assert_eq!(world.store(), Err(Refusal::Objected));
     let mut refused = World::enrollment(1).decided(true, "bob");
     refused.status = Some(Status::Refused);
@@ -361,7 +369,9 @@ fn a_mandate_counts_with_its_ledger_key_and_version_only() {
     assert_eq!(newer.store(), Err(Refusal::OtherVersion { version }));
     let mut retired = World::enrollment(0);
     let id = retired.keys.first().id().to_owned();
-    retired.checking = keys(2).checking().merged(retired.checking.retiring(&id).unwrap());
+    retired.checking = keys(2)
+        .checking()
+        .merged(retired.checking.retiring(&id).unwrap());
     assert_eq!(retired.store(), Err(Refusal::RetiredKey { key: id }));
     let mut elsewhere = World::enrollment(0);
     elsewhere.checking = keys(2).checking();
@@ -369,7 +379,10 @@ fn a_mandate_counts_with_its_ledger_key_and_version_only() {
     let none = World::enrollment(0);
     none.judged(|case| {
         let empty = SignedMandate::default();
-        let case = Case { mandate: &empty, ..case };
+        let case = Case {
+            mandate: &empty,
+            ..case
+        };
         assert_eq!(judge(case, Withdraw).unwrap_err(), Refusal::NoMandate);
     });
 }
@@ -427,7 +440,10 @@ fn decisions_are_signed_in_time_once_and_by_those_who_are_asked() {
     late.mandate.terms.deadline = start() + TimeDelta::minutes(4);
     assert_eq!(decide(&late, true, "bob"), Err(Refusal::TooLate));
     assert_eq!(decide(&late, false, "bob"), Err(Refusal::TooLate));
-    assert_eq!(decide(&World::enrollment(0), true, "bob"), Err(Refusal::NotAwaiting));
+    assert_eq!(
+        decide(&World::enrollment(0), true, "bob"),
+        Err(Refusal::NotAwaiting)
+    );
     // The requester takes a request back.
     assert_eq!(decide(&World::request(delete(), 1), false, "alice"), Ok(()));
 }
@@ -445,13 +461,22 @@ fn notices_are_about_what_has_happened() {
     let open = World::request(export(), 1);
     assert_eq!(notify(&open, NoticeEvent::Requested), Ok(()));
     assert!(not_approved(notify(&open, NoticeEvent::Decided)));
-    assert_eq!(notify(&open, NoticeEvent::Stopped), Err(Refusal::NotObjected));
+    assert_eq!(
+        notify(&open, NoticeEvent::Stopped),
+        Err(Refusal::NotObjected)
+    );
     let agreed = open.clone().decided(true, "bob");
     assert_eq!(notify(&agreed, NoticeEvent::Decided), Ok(()));
-    assert_eq!(notify(&agreed, NoticeEvent::Expired), Err(Refusal::AlreadyDecided));
+    assert_eq!(
+        notify(&agreed, NoticeEvent::Expired),
+        Err(Refusal::AlreadyDecided)
+    );
     let mut silent = open;
     silent.mandate.terms.notify = false;
-    assert_eq!(notify(&silent, NoticeEvent::Requested), Err(Refusal::NotCovered));
+    assert_eq!(
+        notify(&silent, NoticeEvent::Requested),
+        Err(Refusal::NotCovered)
+    );
 }
 
 #[test]
@@ -483,7 +508,9 @@ fn tampered(kind: usize, text: &str, number: i64) -> World {
         5 => decision(&mut world, &|it| it.mandate = Digest::of(text.as_bytes())),
         6 => decision(&mut world, &|it| it.shown = Digest::of(text.as_bytes())),
         7 => decision(&mut world, &|it| it.ledger = ledger(9)),
-        8 => decision(&mut world, &|it| it.decided_at = start() - TimeDelta::seconds(1 + number)),
+        8 => decision(&mut world, &|it| {
+            it.decided_at = start() - TimeDelta::seconds(1 + number)
+        }),
         9 => decision(&mut world, &|it| {
             it.decided_at = start() + TimeDelta::hours(1) + TimeDelta::seconds(1 + number);
         }),

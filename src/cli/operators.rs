@@ -154,6 +154,32 @@ pub enum AuditFormat {
     Cef,
 }
 
+/// `mandate-key`.
+#[derive(Debug, Args)]
+pub struct MandateKeyArgs {
+    /// What to do with mandate keys.
+    #[command(subcommand)]
+    pub command: MandateKeyCommand,
+}
+
+/// What to do with mandate keys.
+#[derive(Debug, Subcommand)]
+pub enum MandateKeyCommand {
+    /// Make a new key and sign with it from now on; what the one before it has signed counts
+    /// until that is retired
+    Rotate(ServeArgs),
+    /// Let nothing count any more that a key has signed, whatever is under way
+    Retire {
+        /// The key's id
+        id: String,
+        /// Where the keys are.
+        #[command(flatten)]
+        args: ServeArgs,
+    },
+    /// List the keys
+    List(ServeArgs),
+}
+
 /// `config`.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {

@@ -397,8 +397,7 @@ impl Enrollments {
         id: &RequestId,
         only: Option<&str>,
     ) -> Result<RequestSnapshot, EnrollmentError> {
-        let mut snapshot: RequestSnapshot =
-            self.look(id.as_str(), only).await.map_err(unknown)?;
+        let mut snapshot: RequestSnapshot = self.look(id.as_str(), only).await.map_err(unknown)?;
         self.check(&mut snapshot).await?;
         Ok(snapshot)
     }
@@ -454,18 +453,18 @@ impl Enrollments {
         };
         let mut page = self
             .page(
-            &listed,
-            query.cursor,
-            query.limit,
-            |request: &RequestSnapshot| {
-                stage.is_none_or(|stage| request.stage == stage)
-                    && account.as_ref().is_none_or(|id| request.account == *id)
-                    && only
-                        .as_ref()
-                        .is_none_or(|caller| request.requested_by == *caller)
-            },
-        )
-        .await?;
+                &listed,
+                query.cursor,
+                query.limit,
+                |request: &RequestSnapshot| {
+                    stage.is_none_or(|stage| request.stage == stage)
+                        && account.as_ref().is_none_or(|id| request.account == *id)
+                        && only
+                            .as_ref()
+                            .is_none_or(|caller| request.requested_by == *caller)
+                },
+            )
+            .await?;
         for request in &mut page.items {
             self.check(request).await?;
         }
@@ -511,8 +510,7 @@ impl Enrollments {
             return Err(EnrollmentError::RequestUnknown);
         };
         let shown = shown(preview, fingerprint);
-        let verdict =
-            self.verdict(decider, approved, comment, &mandate.terms.from, shown)?;
+        let verdict = self.verdict(decider, approved, comment, &mandate.terms.from, shown)?;
         self.raise(&signed, id.as_str(), verdict)
             .await
             .map_err(unknown)?;

@@ -295,11 +295,6 @@ impl ApiError {
                 "Codes of this account are read only after somebody else has agreed. Ask with \
                  POST /api/accounts/{id}/requests and {\"kind\": \"read\"}.",
             ),
-            Self::AccountChanged => row(
-                Code::AccountChanged,
-                "Another secret is kept under this id than when the request was approved. Ask \
-                 again.",
-            ),
             Self::AccountPending => row(
                 Code::AccountPending,
                 "Whoever enrolled it has to prove first that the other service accepts two of \

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use countersign_activities::vault::VaultError;
+use countersign_authority::KeyProblem;
 use countersign_enrollment::sealed;
 use thiserror::Error;
 
@@ -30,6 +31,39 @@ pub enum KeyMaterialError {
         /// What is wrong with it.
         source: sealed::KeyError,
     },
+    /// It is not the text of mandate keys.
+    #[error("{place} cannot be used: {problem}")]
+    Mandate {
+        /// The file or the secret.
+        place: String,
+        /// What is wrong with it.
+        problem: KeyProblem,
+    },
+    /// The key that mandates would be signed with is retired.
+    #[error(
+        "the key {id} in {place} is retired, so nothing that it signs would count: run \
+         `countersign mandate-key rotate`"
+    )]
+    SignsRetired {
+        /// The file or the secret.
+        place: String,
+        /// The key's id.
+        id: String,
+    },
+    /// No front door has made mandate keys.
+    #[error("{0} is not there: a front door makes it when it starts for the first time")]
+    NoMandateKey(String),
+    /// The key that signs cannot be retired.
+    #[error("{0} is the key that signs: run `countersign mandate-key rotate` first")]
+    SignsStill(String),
+    /// There is no mandate key with this id.
+    #[error(
+        "there is no mandate key {0}; `countersign mandate-key list` shows those that there are"
+    )]
+    NoSuchMandateKey(String),
+    /// The system has no random numbers to give.
+    #[error("the system's random number source failed")]
+    Random,
     /// It is not 32 bytes in hexadecimal.
     #[error("{0} cannot be used: expected 64 hexadecimal digits")]
     NotHexadecimal(String),

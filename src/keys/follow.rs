@@ -9,7 +9,11 @@ use super::{KeyMaterialError, Name, Place};
 pub(crate) trait Replace {
     /// Uses `text` from now on, and returns what to call it in the log. Text that cannot be
     /// used changes nothing.
-    fn replace(&self, place: &Place, text: &str) -> Result<String, KeyMaterialError>;
+    fn replace(
+        &self,
+        place: &Place,
+        text: &str,
+    ) -> impl Future<Output = Result<String, KeyMaterialError>> + Send;
 }
 
 /// A key and where it came from.
@@ -20,7 +24,7 @@ pub(crate) struct Followed<T> {
     value: T,
 }
 
-impl<T: Replace + Clone> Followed<T> {
+impl<T: Replace + Clone + Sync> Followed<T> {
     pub(super) const fn new(place: Place, name: Name, text: Zeroizing<String>, value: T) -> Self {
         Self {
             place,
@@ -64,7 +68,7 @@ impl<T: Replace + Clone> Followed<T> {
         if *text == *self.text {
             return Ok(());
         }
-        let key = self.value.replace(&self.place, &text);
+        let key = self.value.replace(&self.place, &text).await;
         let key = key.map_err(|error| error.to_string())?;
         tracing::info!(
             place = self.place.of(self.name),

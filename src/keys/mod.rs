@@ -5,6 +5,8 @@
 //! | seal key, private half | – | makes and reads |
 //! | seal key, public half | reads | publishes |
 //! | fingerprint key | reads | makes and reads |
+//! | mandate key, private half | makes and reads | – |
+//! | mandate keys, public halves | publishes | reads |
 //! | server key | makes and reads | – |
 //! | the installation's id, in Key Vault | makes and reads | – |
 //!
@@ -14,6 +16,7 @@
 mod error;
 mod follow;
 mod installation;
+mod mandate;
 mod place;
 mod seal;
 
@@ -27,6 +30,7 @@ use crate::data_dir::DataDir;
 
 pub use error::KeyMaterialError;
 pub(crate) use follow::Followed;
+pub(crate) use mandate::{MandateChecks, MandateKeyFile, MandateKeys, State};
 pub(crate) use place::Place;
 pub(crate) use seal::SealingKeys;
 
@@ -68,6 +72,10 @@ pub(crate) const SERVER: Name = Name {
 pub(crate) struct DoorKeys {
     /// What values are sealed with, now and after the worker has published another key.
     pub(crate) seal: Followed<SealingKeys>,
+    /// What mandates are signed with, now and after the key was rotated.
+    pub(crate) mandates: Followed<MandateKeys>,
+    /// What mandates are checked with.
+    pub(crate) checks: MandateChecks,
     /// The key that sessions, ids and the like are derived from.
     pub(crate) server: Zeroizing<[u8; 32]>,
     /// The key under which secrets get fingerprints.
@@ -97,8 +105,14 @@ impl DoorKeys {
                 Place::Folder(_) => Ok(()),
             }
         };
-        let (server, ()) = tokio::try_join!(place.random_key(SERVER), check_folder)?;
+        let ((), (text, mandates), server) = tokio::try_join!(
+            check_folder,
+            MandateKeys::open(place),
+            place.random_key(SERVER)
+        )?;
         Ok(Self {
+            mandates: Followed::new(place.clone(), mandate::MANDATE, text, mandates),
+            checks: MandateChecks::open(place).await?,
             seal: Followed::new(place.clone(), SEAL_PUBLIC, public, seal),
             fingerprint: place.bytes(FINGERPRINT, &fingerprint)?,
             server,
@@ -112,6 +126,8 @@ pub(crate) struct WorkerKeys {
     pub(crate) ring: OpenKeyring,
     /// The key under which secrets get fingerprints.
     pub(crate) fingerprint: Zeroizing<[u8; 32]>,
+    /// What mandates are checked with.
+    pub(crate) checks: MandateChecks,
 }
 
 impl WorkerKeys {
@@ -122,9 +138,16 @@ impl WorkerKeys {
     ///
     /// [`KeyMaterialError`], which says what to do.
     pub(crate) async fn open(place: &Place) -> Result<Self, KeyMaterialError> {
-        let (ring, fingerprint) =
-            tokio::try_join!(Self::open_ring(place), place.random_key(FINGERPRINT))?;
-        Ok(Self { ring, fingerprint })
+        let (ring, fingerprint, checks) = tokio::try_join!(
+            Self::open_ring(place),
+            place.random_key(FINGERPRINT),
+            MandateChecks::open(place),
+        )?;
+        Ok(Self {
+            ring,
+            fingerprint,
+            checks,
+        })
     }
 
     async fn open_ring(place: &Place) -> Result<OpenKeyring, KeyMaterialError> {

@@ -124,6 +124,21 @@ impl Place {
         }
     }
 
+    /// Puts `text` in the place of a key, for whoever reads it next.
+    pub(super) async fn replace(
+        &self,
+        name: Name,
+        text: &Zeroizing<String>,
+    ) -> Result<(), KeyMaterialError> {
+        match self {
+            Self::Folder(data) => {
+                let text = text.clone();
+                in_folder(data, move |data| data.replace_secret_file(name.file, &text)).await
+            }
+            Self::KeyVault(vault) => vault.rotate(name, text).await,
+        }
+    }
+
     /// Makes `text` what others read under this name. Tells whether it was something else
     /// before.
     pub(super) async fn publish(&self, name: Name, text: &str) -> Result<bool, KeyMaterialError> {

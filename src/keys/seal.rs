@@ -51,7 +51,7 @@ impl SealingKeys {
 }
 
 impl Replace for SealingKeys {
-    fn replace(&self, place: &Place, text: &str) -> Result<String, KeyMaterialError> {
+    async fn replace(&self, place: &Place, text: &str) -> Result<String, KeyMaterialError> {
         let ring = parse(place, text)?;
         let id = ring.first().id().to_owned();
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
