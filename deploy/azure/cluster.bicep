@@ -5,7 +5,7 @@ param name string
 param networkName string
 param nodesId string
 param nodeSize string
-param operatorAddresses array
+param allowed array
 
 // Network Contributor.
 var joins = subscriptionResourceId(
@@ -39,7 +39,7 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2024-05-01' = {
     dnsPrefix: name
     disableLocalAccounts: true
     aadProfile: { managed: true, enableAzureRBAC: true }
-    apiServerAccessProfile: { authorizedIPRanges: operatorAddresses }
+    apiServerAccessProfile: { authorizedIPRanges: allowed }
     agentPoolProfiles: [
       { name: 'nodes', mode: 'System', count: 2, vmSize: nodeSize, vnetSubnetID: nodesId }
     ]

@@ -50,6 +50,9 @@ module network 'network.bicep' = {
   params: { location: location, name: name }
 }
 
+// The cluster's own address, and the operators'.
+var allowed = concat(['${network.outputs.egressAddress}/32'], operatorAddresses)
+
 module accounts 'vault.bicep' = {
   name: 'accounts'
   params: {
@@ -93,7 +96,7 @@ module scheduler 'scheduler.bicep' = {
     name: '${name}-dts-${suffix}'
     hub: hub
     sku: schedulerSku
-    allowlist: concat(['${network.outputs.egressAddress}/32'], operatorAddresses)
+    allowlist: allowed
     principals: [
       frontDoorIdentity.properties.principalId
       workerIdentity.properties.principalId
@@ -109,7 +112,7 @@ module cluster 'cluster.bicep' = {
     networkName: network.outputs.networkName
     nodesId: network.outputs.nodesId
     nodeSize: nodeSize
-    operatorAddresses: operatorAddresses
+    allowed: allowed
   }
 }
 
