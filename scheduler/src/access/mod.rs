@@ -3,17 +3,23 @@
 
 mod doors;
 mod jwt;
+mod login;
+mod tickets;
 mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use data_encoding::BASE64;
 
-pub(crate) use doors::{Doorkeeper, ask};
+pub(crate) use doors::{Asking, Doorkeeper, ask};
 use jwt::JwtCheck;
 pub use jwt::JwtRules;
-use tokens::Tokens;
+pub(crate) use login::routes as login_routes;
+use tickets::Logins;
+pub use tickets::{TICKET_LIFE, TicketError, login_path};
+use tokens::{Known, Tokens};
 
 use crate::reload::{FileError, FromFiles};
 
@@ -24,8 +30,11 @@ use crate::reload::{FileError, FromFiles};
 /// before holds on, and the log says why.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    tokens: Option<Arc<FromFiles<Tokens, AccessError>>>,
+    tokens: Vec<Arc<FromFiles<Tokens, AccessError>>>,
     jwt: Option<Arc<FromFiles<JwtCheck, AccessError>>>,
+    /// Where a caller finds a token.
+    place: Option<Arc<str>>,
+    logins: Option<Arc<Logins>>,
 }
 
 /// Why a file that says who may call cannot be used.
@@ -89,8 +98,24 @@ impl Access {
         let files = vec![path.to_owned()];
         let path = path.to_owned();
         let tokens = FromFiles::read(files, move |contents| Tokens::parse(&path, only(contents)))?;
-        self.tokens = Some(Arc::new(tokens));
+        self.tokens.push(Arc::new(tokens));
         Ok(self)
+    }
+
+    /// Says to callers who present nothing good where they find a token, in a sentence.
+    #[must_use]
+    pub fn found_at(mut self, place: &str) -> Self {
+        self.place = Some(place.into());
+        self
+    }
+
+    /// Lets browsers into the dashboard by one-time tickets, which whoever has a token of a
+    /// token file makes with [`login_path`], instead of asking people for the token itself.
+    /// `how` tells a browser without a ticket how people get one, in a sentence or two.
+    #[must_use]
+    pub fn with_tickets(mut self, how: &str) -> Self {
+        self.logins = Some(Arc::new(Logins::new(how, SystemTime::now())));
+        self
     }
 
     /// Also lets in whoever presents a JSON Web Token that follows these rules.
@@ -110,7 +135,7 @@ impl Access {
     /// Whether callers have to present anything.
     #[must_use]
     pub fn asks(&self) -> bool {
-        self.tokens.is_some() || self.jwt.is_some()
+        !self.tokens.is_empty() || self.jwt.is_some()
     }
 
     /// Lets a caller in who presents this `authorization` header, or refuses.
@@ -121,11 +146,30 @@ impl Access {
         let token = authorization.and_then(presented).ok_or(Refused::Missing)?;
         let known = |tokens: &Arc<FromFiles<Tokens, _>>| tokens.current().know(&token);
         let accepted = |jwt: &Arc<FromFiles<JwtCheck, _>>| jwt.current().accepts(&token);
-        if self.tokens.as_ref().is_some_and(known) || self.jwt.as_ref().is_some_and(accepted) {
+        // One that is not known may have been written just now.
+        let just_now = |tokens: &Arc<FromFiles<Tokens, _>>| tokens.newest().know(&token);
+        if self.tokens.iter().any(known)
+            || self.jwt.as_ref().is_some_and(accepted)
+            || self.tokens.iter().any(just_now)
+        {
             Ok(())
         } else {
             Err(Refused::Wrong)
         }
+    }
+
+    /// What a caller is told who is not let in.
+    pub(crate) fn explain(&self, refused: Refused) -> String {
+        match &self.place {
+            Some(place) => format!("{refused}; {place}"),
+            None => refused.to_string(),
+        }
+    }
+
+    /// Every token of every file, as it is kept.
+    fn known(&self) -> Vec<Known> {
+        let of = |tokens: &Arc<FromFiles<Tokens, _>>| tokens.current().0.clone();
+        self.tokens.iter().flat_map(of).collect()
     }
 }
 
