@@ -186,8 +186,6 @@ pub(crate) struct ApprovalPolicy {
     pub(crate) reminders: Vec<Duration>,
     /// Whether there is somebody to tell.
     pub(crate) notify: bool,
-    /// Whether a decision counts that was raised past the front door.
-    pub(crate) unsigned_counts: bool,
 }
 
 impl Enrollments {
@@ -563,7 +561,7 @@ impl Enrollments {
         Approval::Required {
             deadline_seconds: self.policy.timeout.as_secs(),
             approvals,
-            signed: !self.policy.unsigned_counts,
+            signed: true,
             from: self.policy.from.clone(),
             reminder_seconds: self
                 .policy

@@ -15,6 +15,7 @@ pub mod duration;
 mod enrollments;
 pub mod hardening;
 pub mod http;
+pub mod hub;
 mod intake;
 mod mcp;
 mod metrics;

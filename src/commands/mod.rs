@@ -6,6 +6,7 @@ mod audit;
 mod cancel;
 mod client;
 mod config;
+mod dashboard;
 mod enroll;
 mod export;
 mod grant;
@@ -126,6 +127,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Grant(args) => grant::run(args.command),
         Command::Key(args) => key::run(args.command),
         Command::Mcp(args) => mcp::run(args).await,
+        Command::Dashboard(args) => dashboard::run(args).await,
         Command::Health(args) => health::run(args).await,
         Command::Openapi => output::document(&crate::http::openapi().map_err(Fault::failed)?),
         Command::Config(args) => match args.command {

@@ -230,11 +230,11 @@ fn other_machines_are_let_in_only_where_something_guards_the_door() {
         certificate.to_str().unwrap(),
         key.to_str().unwrap(),
     );
-    for guard in [
-        &["--token-file", tokens][..],
-        &["--tls-cert", certificate, "--tls-key", key],
-        &["--allow-remote"],
-    ] {
+    // A certificate says who the scheduler is, not who calls.
+    let encrypted = ["--tls-cert", certificate, "--tls-key", key];
+    let refused = output(&[&everywhere[..], &encrypted].concat());
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+    for guard in [&["--token-file", tokens][..], &["--allow-remote"]] {
         let arguments = [&everywhere[..], guard].concat();
         let process = Process::try_start(&data, &arguments).unwrap();
         assert!(process.grpc.contains("0.0.0.0"), "{}", process.grpc);

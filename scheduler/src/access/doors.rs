@@ -12,7 +12,8 @@ use tonic::service::Interceptor;
 use super::{Access, login};
 
 const BEARER: &str = "Bearer realm=\"durabletask-scheduler\"";
-const BASIC: &str = "Basic realm=\"durabletask-scheduler: any name, the token as password\", charset=\"UTF-8\"";
+const BASIC: &str =
+    "Basic realm=\"durabletask-scheduler: any name, the token as password\", charset=\"UTF-8\"";
 
 /// Asks each gRPC call, of whichever service and method.
 #[derive(Clone)]

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use axum::Router;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -45,7 +46,7 @@ async fn log_in(
     State(asking): State<Asking>,
     method: Method,
     headers: HeaderMap,
-    wanted: Option<Query<Wanted>>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Response {
     let Some(logins) = &asking.access.logins else {
         return StatusCode::NOT_FOUND.into_response();
@@ -54,7 +55,7 @@ async fn log_in(
     if method == Method::HEAD || headers.contains_key("sec-purpose") {
         return page(None, &logins.how);
     }
-    let Some(Query(wanted)) = wanted.filter(|wanted| !wanted.ticket.is_empty()) else {
+    let Some(Query(wanted)) = wanted.ok().filter(|wanted| !wanted.ticket.is_empty()) else {
         return page(None, &logins.how);
     };
     match logins.redeem(&wanted.ticket, &asking.access.known(), SystemTime::now()) {
