@@ -8,6 +8,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
+use crate::apart::Apart;
 use crate::support::{App, PATIENCE, SEED_URI};
 
 const PROTOCOL: &str = include_str!("../../durabletask/proto/proto/orchestrator_service.proto");
@@ -432,15 +433,79 @@ async fn the_command_prints_a_link_that_opens_the_dashboard() {
     assert_eq!(answer.status(), 200);
     let page = answer.text().await.unwrap();
     assert!(page.contains("/#/hubs/default/instances/totp-1"), "{page}");
+}
 
-    let without = App::start_with(&["--dashboard-listen", "none"]).await;
-    without
-        .admin()
-        .post("/api/dashboard/tickets", &json!({}))
+#[tokio::test]
+async fn three_processes_on_one_folder_find_the_token_and_the_dashboard() {
+    let apart = Apart::start_with("127.0.0.1:0", &[]);
+    let enroll = apart.request(Method::POST, "/api/enrollments");
+    let started = enroll
+        .json(&json!({ "uri": SEED_URI }))
+        .send()
         .await
-        .assert_problem(404, "no-dashboard");
-    let refused = without.command(&["dashboard"]);
-    assert_eq!(refused.status.code(), Some(5), "{refused:?}");
+        .unwrap();
+    let started: Value = started.json().await.unwrap();
+    let path = format!(
+        "/api/enrollments/{}?wait=30",
+        started["id"].as_str().unwrap()
+    );
+    let ended = apart.request(Method::GET, &path).send().await.unwrap();
+    assert_eq!(ended.json::<Value>().await.unwrap()["stage"], "Enrolled");
+    // What the scheduler says of itself is what others connect with.
+    let said = apart.scheduler_said()["connectionString"].as_str().unwrap();
+    let file = apart.data_dir().join("hub-token");
+    let file = file.to_str().unwrap();
+    assert!(
+        said.ends_with(&format!("Authentication=Token;TokenFile={file}")),
+        "{said}"
+    );
+    let connection = durabletask::Connection::parse(said).unwrap();
+    durabletask::Client::new(&connection)
+        .unwrap()
+        .hello()
+        .await
+        .unwrap();
+    let stranger = durabletask::Connection::insecure(connection.endpoint(), "default").unwrap();
+    let stranger = durabletask::Client::new(&stranger).unwrap();
+    assert!(stranger.hello().await.is_err());
+
+    // The front door makes tickets for the other process's dashboard.
+    let made = apart
+        .request(Method::POST, "/api/dashboard/tickets")
+        .send()
+        .await
+        .unwrap();
+    let made: Value = made.json().await.unwrap();
+    let url = made["url"].as_str().unwrap();
+    assert!(url.starts_with(apart.dashboard()), "{url}");
+    let browser = Browser::new();
+    let session = cookie(&browser.ask("GET", url, &[]).await);
+    let hubs = format!("{}/api/hubs", apart.dashboard());
+    assert_eq!(browser.ask("GET", &hubs, &[]).await.status(), 401);
+    let known = browser.ask("GET", &hubs, &[("cookie", &session)]).await;
+    assert_eq!(known.status(), 200);
+    apart.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_dashboard_there_is_no_link_to_one() {
+    let apart = Apart::start(&[]);
+    let none = apart
+        .request(Method::POST, "/api/dashboard/tickets")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(none.status(), 404);
+    let said: Value = none.json().await.unwrap();
+    assert_eq!(said["code"], "no-dashboard", "{said}");
+    let system = apart
+        .request(Method::GET, "/api/system")
+        .send()
+        .await
+        .unwrap();
+    let system: Value = system.json().await.unwrap();
+    assert_eq!(system["dashboardTickets"], false, "{system}");
+    apart.stop().await;
 }
 
 #[tokio::test]

@@ -20,11 +20,17 @@ const BASIC: &str =
 pub(crate) struct Doorkeeper(pub(crate) Access);
 
 impl Interceptor for Doorkeeper {
-    fn call(&mut self, request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
         let header = request.metadata().get("authorization");
         match self.0.admits(header.and_then(|value| value.to_str().ok())) {
-            Ok(()) => Ok(request),
-            Err(refused) => Err(Status::unauthenticated(self.0.explain(refused))),
+            Ok(pass) => {
+                request.extensions_mut().insert(pass);
+                Ok(request)
+            }
+            Err(refused) => {
+                self.0.refusals.note("gRPC", request.remote_addr());
+                Err(Status::unauthenticated(self.0.explain(refused)))
+            }
         }
     }
 }
@@ -43,10 +49,11 @@ pub(crate) async fn ask(State(asking): State<Asking>, request: Request, next: Ne
     let access = &asking.access;
     let header = request.headers().get(header::AUTHORIZATION);
     let refused = match access.admits(header.and_then(|value| value.to_str().ok())) {
-        Ok(()) => return next.run(request).await,
+        Ok(_) => return next.run(request).await,
         Err(refused) => refused,
     };
     let Some(logins) = &access.logins else {
+        access.refusals.note("dashboard", None);
         let mut refusal = unauthorized(&access.explain(refused));
         let headers = refusal.headers_mut();
         headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(BASIC));
@@ -59,6 +66,7 @@ pub(crate) async fn ask(State(asking): State<Asking>, request: Request, next: Ne
     {
         return next.run(request).await;
     }
+    access.refusals.note("dashboard", None);
     if wants_page(request.headers()) {
         return login::page(None, &logins.how);
     }

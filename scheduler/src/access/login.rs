@@ -61,7 +61,8 @@ async fn log_in(
     match logins.redeem(&wanted.ticket, &asking.access.known(), SystemTime::now()) {
         Ok(secret) => welcome(&secret, asking.tls, &wanted.to),
         Err(refused) => {
-            tracing::info!(reason = %refused, "a ticket for the dashboard was refused");
+            tracing::debug!(reason = %refused, "a ticket for the dashboard was refused");
+            asking.access.refusals.note("login", None);
             page(Some(&refused.to_string()), &logins.how)
         }
     }

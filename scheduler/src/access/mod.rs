@@ -4,12 +4,13 @@
 mod doors;
 mod jwt;
 mod login;
+mod refusals;
 mod tickets;
 mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use data_encoding::BASE64;
 
@@ -17,9 +18,10 @@ pub(crate) use doors::{Asking, Doorkeeper, ask};
 use jwt::JwtCheck;
 pub use jwt::JwtRules;
 pub(crate) use login::routes as login_routes;
+use refusals::Refusals;
 use tickets::Logins;
 pub use tickets::{TICKET_LIFE, TicketError, login_path};
-use tokens::{Known, Tokens};
+use tokens::{Known, Tokens, digest};
 
 use crate::reload::{FileError, FromFiles};
 
@@ -35,6 +37,7 @@ pub struct Access {
     /// Where a caller finds a token.
     place: Option<Arc<str>>,
     logins: Option<Arc<Logins>>,
+    refusals: Arc<Refusals>,
 }
 
 /// Why a file that says who may call cannot be used.
@@ -78,6 +81,13 @@ pub enum AccessError {
         reason: String,
     },
 }
+
+/// What let a caller in: a token of a file, by its digest, or something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pass(Option<[u8; 32]>);
+
+/// How often a stream that a token opened looks whether it still is one.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why a caller is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -139,22 +149,33 @@ impl Access {
     }
 
     /// Lets a caller in who presents this `authorization` header, or refuses.
-    pub(crate) fn admits(&self, authorization: Option<&str>) -> Result<(), Refused> {
+    pub(crate) fn admits(&self, authorization: Option<&str>) -> Result<Pass, Refused> {
         if !self.asks() {
-            return Ok(());
+            return Ok(Pass(None));
         }
         let token = authorization.and_then(presented).ok_or(Refused::Missing)?;
         let known = |tokens: &Arc<FromFiles<Tokens, _>>| tokens.current().know(&token);
         let accepted = |jwt: &Arc<FromFiles<JwtCheck, _>>| jwt.current().accepts(&token);
         // One that is not known may have been written just now.
         let just_now = |tokens: &Arc<FromFiles<Tokens, _>>| tokens.newest().know(&token);
-        if self.tokens.iter().any(known)
-            || self.jwt.as_ref().is_some_and(accepted)
-            || self.tokens.iter().any(just_now)
-        {
-            Ok(())
+        if self.tokens.iter().any(known) {
+            Ok(Pass(Some(digest(&token))))
+        } else if self.jwt.as_ref().is_some_and(accepted) {
+            Ok(Pass(None))
+        } else if self.tokens.iter().any(just_now) {
+            Ok(Pass(Some(digest(&token))))
         } else {
             Err(Refused::Wrong)
+        }
+    }
+
+    /// Comes back once the token that let a caller in is in no file any more.
+    pub(crate) async fn revoked(&self, pass: Pass) {
+        let Pass(Some(token)) = pass else {
+            return std::future::pending().await;
+        };
+        while self.known().iter().any(|known| known.digest == token) {
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
@@ -241,14 +262,15 @@ mod tests {
         let access = Access::default().with_token_file(&file).unwrap();
         assert!(access.asks());
         for token in [&old, &new] {
-            assert_eq!(access.admits(Some(&format!("Bearer {token}"))), Ok(()));
+            let pass = access.admits(Some(&format!("Bearer {token}")));
+            assert_eq!(pass, Ok(Pass(Some(digest(token)))));
         }
         assert_eq!(access.admits(None), Err(Refused::Missing));
         for wrong in ["# two", "", &old[1..]] {
             let header = format!("Bearer {wrong}");
             assert_eq!(access.admits(Some(&header)), Err(Refused::Wrong));
         }
-        assert_eq!(Access::default().admits(None), Ok(()));
+        assert_eq!(Access::default().admits(None), Ok(Pass(None)));
     }
 
     #[test]
