@@ -5,6 +5,7 @@ mod listen;
 mod parts;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use crate::config::{AuthMode, Config};
 use crate::data_dir::{Addresses, DataDir, DataDirLock};
 use crate::enrollments::{ApprovalPolicy, Enrollments};
 use crate::http::{self, FrontDoor, Guard, Surroundings};
+use crate::hub::{self, Dashboard};
 use crate::keys::{self, DoorKeys, Place, WorkerKeys};
 use crate::mandates::{DoorMandateKeys, Mandates};
 use crate::metrics::{self, Metrics};
@@ -85,6 +87,8 @@ pub struct Running {
     pub http_addr: Option<SocketAddr>,
     /// Where the embedded scheduler answers.
     pub scheduler_addr: Option<SocketAddr>,
+    /// The file with the token that the embedded scheduler asks for.
+    pub hub_token_file: Option<PathBuf>,
     /// Where the dashboard answers.
     pub dashboard_addr: Option<SocketAddr>,
     /// Where metrics are told.
@@ -127,6 +131,7 @@ impl Running {
         let mut running = Self {
             http_addr: None,
             scheduler_addr: None,
+            hub_token_file: None,
             dashboard_addr: None,
             metrics_addr: None,
             admin_token: None,
@@ -233,10 +238,13 @@ impl Running {
             Some(address) => Some(bind("--dashboard-listen", address).await?),
             None => None,
         };
+        let token_file = hub::token_file(&self.data)?;
         let settings = SchedulerConfig {
             default_hub: config.task_hub.clone(),
+            access: hub::access(&token_file)?,
             ..SchedulerConfig::new(Storage::Directory(self.data.path().to_owned()))
         };
+        self.hub_token_file = Some(token_file);
         let scheduler = parts::blocking(move || Scheduler::open(settings)).await??;
         self.scheduler_addr = Some(grpc.local_addr()?);
         let served = scheduler.clone();
@@ -261,15 +269,14 @@ impl Running {
 
     /// The embedded task hub of this process, or the one that the settings name.
     fn connection(&self, config: &Config) -> Result<Connection, AppError> {
-        let text = match (self.scheduler_addr, &config.connection_string) {
-            (Some(address), _) => format!(
-                "Endpoint=http://{address};TaskHub={};Authentication=None",
-                config.task_hub
-            ),
-            (None, Some(text)) => text.clone(),
+        let connection = match (self.scheduler_addr, &config.connection_string) {
+            (Some(address), _) => {
+                Connection::insecure(&format!("http://{address}"), &config.task_hub)?
+            }
+            (None, Some(text)) => Connection::parse(text)?,
             (None, None) => return Err(AppError::NoTaskHub),
         };
-        Ok(Connection::parse(&text)?)
+        Ok(hub::presenting(&self.data, connection)?)
     }
 
     /// Where the worker sends notices.
@@ -381,12 +388,11 @@ impl Running {
         .proving_all(config.require_proof);
         self.http_addr = Some(address);
         self.admin_token = Some(admin_token);
-        let own = self
-            .dashboard_addr
-            .map(|a| format!("http://{a}/#/hubs/{}/instances/{{id}}", config.task_hub));
+        let own = self.dashboard_addr.map(|a| format!("http://{a}"));
         let surroundings = Surroundings {
             task_hub: connection.task_hub().to_owned(),
-            instance_link: config.instance_link.clone().or(own),
+            instance_link: config.instance_link.clone(),
+            dashboard: Dashboard::new(&self.data, own, connection.task_hub()),
             guard: Guard::new(&config.limits, config.trusted_proxies.clone()),
             body_timeout: config.limits.body_timeout,
             cors_origins: config.cors_origins.clone(),

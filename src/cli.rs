@@ -94,6 +94,8 @@ pub enum Command {
     /// Give agents tools to list accounts and get codes, by the Model Context Protocol on
     /// standard input and output
     Mcp(McpArgs),
+    /// Print a link that opens the task hub's dashboard in a browser, once and within a minute
+    Dashboard(DashboardArgs),
     /// Tell whether a front door is ready, for health checks of containers
     Health(ServerArgs),
     /// Print the description of the HTTP API (OpenAPI 3.1) as JSON
@@ -279,6 +281,20 @@ pub struct ListArgs {
 pub struct OneArgs {
     /// Its id
     pub id: String,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `dashboard`.
+#[derive(Debug, Args)]
+pub struct DashboardArgs {
+    /// Open it at this instance, such as totp-0f8b... [default: the list of instances]
+    #[arg(value_name = "ID")]
+    pub instance: Option<String>,
+    /// Task hub whose instances it shows, where no front door runs on the data folder
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub task_hub: String,
     /// Which server, and as whom.
     #[command(flatten)]
     pub server: ServerArgs,

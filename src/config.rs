@@ -118,8 +118,6 @@ pub struct Config {
     pub approval_reminders: Vec<Duration>,
     /// Who is told of what waits for a decision and how it ends, if anybody.
     pub webhook: Option<WebhookConfig>,
-    /// Whether a decision counts that was raised past the front door.
-    pub dashboard_approvals: bool,
     /// Whether callers have to say who they are.
     pub auth: AuthMode,
     /// How much is taken from one caller, one address and all of them.
@@ -168,7 +166,6 @@ impl fmt::Debug for Config {
             .field("approvers", &self.approvers)
             .field("approval_reminders", &self.approval_reminders)
             .field("webhook", &self.webhook.is_some())
-            .field("dashboard_approvals", &self.dashboard_approvals)
             .field("auth", &self.auth)
             .field("limits", &self.limits)
             .field("tls", &self.tls)
@@ -205,7 +202,6 @@ impl Config {
             approvers: Vec::new(),
             approval_reminders: Vec::new(),
             webhook: None,
-            dashboard_approvals: false,
             auth: AuthMode::Token,
             limits: Limits::default(),
             tls: None,

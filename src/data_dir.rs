@@ -244,14 +244,23 @@ impl DataDir {
     ///
     /// [`DataDirError::Io`] when the file cannot be written.
     pub fn write_addresses(&self, addresses: &Addresses) -> Result<(), DataDirError> {
-        let path = self.path.join(ADDRESSES);
+        self.replace(ADDRESSES, addresses)
+    }
+
+    /// Writes down what the file `name` says from now on, as JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`DataDirError::Io`] when the file cannot be written.
+    pub(crate) fn replace(&self, name: &str, says: &impl Serialize) -> Result<(), DataDirError> {
+        let path = self.path.join(name);
         let failed = |source| DataDirError::Io {
             action: "write",
             path: path.clone(),
             source,
         };
-        let text = serde_json::to_vec_pretty(addresses).map_err(|e| failed(e.into()))?;
-        let temporary = self.temporary(ADDRESSES)?;
+        let text = serde_json::to_vec_pretty(says).map_err(|e| failed(e.into()))?;
+        let temporary = self.temporary(name)?;
         write_private(&temporary, &text).map_err(failed)?;
         fs::rename(&temporary, &path).map_err(failed)
     }

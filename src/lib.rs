@@ -15,6 +15,7 @@ pub mod duration;
 mod enrollments;
 pub mod hardening;
 pub mod http;
+pub mod hub;
 mod intake;
 pub mod keys;
 mod mandates;

@@ -354,6 +354,7 @@ export const t = {
       "request-transfer": "Asked for a transfer",
       "request-delete": "Asked to delete for good",
       "cancel-request": "Took a request back",
+      "open-dashboard": "Opened the scheduler's dashboard",
     },
     outcomes: { done: "done", refused: "refused", failed: "failed" },
     enrollmentHeads: ["Started", "Account", "Asked for by", "Stage", "Outcome", "Actions"],

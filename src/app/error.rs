@@ -7,7 +7,7 @@ use countersign_activities::vault::OpenError as VaultError;
 use countersign_activities::webhook::WebhookError;
 use countersign_ledger::LedgerError;
 use durabletask::{ConnectionError, WorkerError};
-use durabletask_scheduler::{OpenError, ServeError};
+use durabletask_scheduler::{AccessError, OpenError, ServeError};
 use thiserror::Error;
 
 use crate::access::{IssuerError, KeyError};
@@ -67,7 +67,7 @@ pub enum AppError {
     },
     /// A single part was started without saying where the task hub is.
     #[error(
-        "say which task hub to use, with --connection-string or COUNTERSIGN_CONNECTION_STRING, for example \"Endpoint=http://127.0.0.1:8080;TaskHub=default;Authentication=None\""
+        "say which task hub to use, with --connection-string or COUNTERSIGN_CONNECTION_STRING, for example \"Endpoint=http://127.0.0.1:8080;TaskHub=default;Authentication=None\" for a scheduler on this machine"
     )]
     NoTaskHub,
     /// The connection string cannot be used.
@@ -76,6 +76,9 @@ pub enum AppError {
     /// The worker failed.
     #[error("the worker failed: {0}")]
     Worker(#[from] WorkerError),
+    /// The token that the embedded scheduler asks for cannot be used.
+    #[error("the task hub's token cannot be used: {0}")]
+    HubToken(#[from] AccessError),
     /// The embedded scheduler's data cannot be opened.
     #[error(transparent)]
     Scheduler(#[from] OpenError),

@@ -101,6 +101,8 @@ pub enum Action {
     Guard,
     /// Read this record.
     ReadAudit,
+    /// Was given a link that opens the task hub's dashboard.
+    OpenDashboard,
 }
 
 impl Action {
@@ -133,6 +135,7 @@ impl Action {
             Self::Export => "export",
             Self::Guard => "guard",
             Self::ReadAudit => "read-audit",
+            Self::OpenDashboard => "open-dashboard",
         }
     }
 

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use super::output;
 use super::{Exit, Fault, Outcome};
 use crate::config::{AuthMode, Config, LockMemory, OtlpConfig};
+use crate::data_dir::DataDir;
+use crate::hub::{self, HUB_TOKEN};
 
 /// How long each may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -173,6 +175,12 @@ async fn try_hub(config: &Config, identity: &Identity) -> Tried {
     let connection = Connection::parse(text)
         .map_err(|error| chain(&error))?
         .with_credential(identity.clone());
+    let data = DataDir::at(&config.data_dir);
+    // A check makes nothing: without a token there is none to present.
+    let connection = match data.read_secret(HUB_TOKEN).map_err(|error| chain(&error))? {
+        Some(_) => hub::presenting(&data, connection).map_err(|error| chain(&error))?,
+        None => connection,
+    };
     let client = Client::new(&connection).map_err(|error| chain(&error))?;
     match tokio::time::timeout(PATIENCE, client.hello()).await {
         Ok(Ok(())) => Ok(format!(

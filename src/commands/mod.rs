@@ -6,6 +6,7 @@ mod audit;
 mod cancel;
 mod client;
 mod config;
+mod dashboard;
 mod enroll;
 mod export;
 mod grant;
@@ -129,6 +130,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Key(args) => key::run(args.command),
         Command::MandateKey(args) => mandate_key::run(args.command).await,
         Command::Mcp(args) => mcp::run(args).await,
+        Command::Dashboard(args) => dashboard::run(args).await,
         Command::Health(args) => health::run(args).await,
         Command::Openapi => output::document(&crate::http::openapi().map_err(Fault::failed)?),
         Command::Config(args) => match args.command {

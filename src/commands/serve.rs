@@ -89,6 +89,7 @@ fn announce_json(running: &Running) -> Outcome {
     output::document(&json!({
         "server": running.server_url(),
         "scheduler": url(running.scheduler_addr),
+        "hubTokenFile": running.hub_token_file,
         "dashboard": url(running.dashboard_addr),
         "metrics": url(running.metrics_addr),
         "pid": std::process::id(),
@@ -105,15 +106,18 @@ fn announce(config: &Config, running: &Running) {
         announce_front_door(config, &server, token);
     }
     if let Some(address) = running.dashboard_addr {
-        output::line(&format!("  Dashboard   http://{address}"));
+        output::line(&format!(
+            "  Dashboard   http://{address} (`countersign dashboard` prints a link that opens it)"
+        ));
     }
     if let Some(address) = running.metrics_addr {
         output::line(&format!("  Metrics     http://{address}/metrics"));
     }
-    if let Some(address) = running.scheduler_addr {
+    if let (Some(address), Some(token_file)) = (running.scheduler_addr, &running.hub_token_file) {
         output::line(&format!(
-            "  Task hub    Endpoint=http://{address};TaskHub={};Authentication=None",
-            config.task_hub
+            "  Task hub    Endpoint=http://{address};TaskHub={};Authentication=Token;TokenFile={}",
+            config.task_hub,
+            token_file.display()
         ));
     }
     if let Some(server) = running.server_url() {

@@ -17,6 +17,10 @@ use crate::duration;
 
 /// The longest that a front door waits for a worker.
 const LONGEST_WORKER_WAIT: Duration = Duration::from_secs(3_600);
+/// What is said to those who still set it, by flag, variable or file.
+const DASHBOARD_APPROVALS_REMOVED: &str = "dashboard-approvals (COUNTERSIGN_DASHBOARD_APPROVALS) \
+     was removed: decisions must be signed; approve on the page or with `countersign approve`, and \
+     take the setting out";
 
 impl Settings {
     /// Checks every setting; what is wrong with any is added to `problems`.
@@ -85,7 +89,9 @@ impl Settings {
     fn check_approvals(&self, config: &mut Config, problems: &mut Vec<String>) {
         config.require_approval = self.require_approval.unwrap_or(false);
         config.require_proof = self.require_proof.unwrap_or(false);
-        config.dashboard_approvals = self.dashboard_approvals.unwrap_or(false);
+        if self.dashboard_approvals.is_some() {
+            problems.push(DASHBOARD_APPROVALS_REMOVED.to_owned());
+        }
         match self.approvals {
             None => {}
             Some(number @ 1..=MAX_APPROVALS) => config.approvals = number,
@@ -244,8 +250,9 @@ fn loopback(name: &str, text: &str, problems: &mut Vec<String>) -> Option<Socket
     let address = address(name, text, problems)?;
     if !address.ip().is_loopback() {
         problems.push(format!(
-            "{name}: {address} can be reached from other machines, and this part asks nobody who \
-             they are; use a loopback address such as 127.0.0.1:{}",
+            "{name}: {address} can be reached from other machines, and this part speaks without \
+             encryption; use a loopback address such as 127.0.0.1:{}, or run `countersign \
+             scheduler` with a certificate",
             address.port()
         ));
         return None;

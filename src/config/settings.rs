@@ -1,5 +1,7 @@
 //! Settings as written: by flags, by the environment, in a file, and one over the other.
 
+use serde::Deserialize as _;
+
 /// Settings as somebody wrote them, unchecked; what is absent is left to the next layer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -54,9 +56,10 @@ pub struct Settings {
     /// File with the key that notices are signed with [env: COUNTERSIGN_WEBHOOK_SECRET_FILE] [default: webhook-secret in the data folder]
     #[arg(long, value_name = "FILE")]
     pub webhook_secret_file: Option<String>,
-    /// Let decisions count that nobody has signed, such as events raised on the scheduler's dashboard [env: COUNTERSIGN_DASHBOARD_APPROVALS=true]
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    pub dashboard_approvals: Option<bool>,
+    /// Removed, and refused whatever it says: decisions must be signed.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, hide = true)]
+    #[serde(default, deserialize_with = "anything")]
+    pub dashboard_approvals: Option<String>,
     /// token, or none on a loopback address [env: COUNTERSIGN_AUTH] [default: token]
     #[arg(long, value_name = "MODE")]
     pub auth: Option<String>,
@@ -197,7 +200,6 @@ impl Settings {
         };
         let require_approval = switch("COUNTERSIGN_REQUIRE_APPROVAL");
         let require_proof = switch("COUNTERSIGN_REQUIRE_PROOF");
-        let dashboard_approvals = switch("COUNTERSIGN_DASHBOARD_APPROVALS");
         let mut count = |name: &str, range: &str| {
             var(name).and_then(|value| {
                 let number = value.parse().ok();
@@ -226,7 +228,8 @@ impl Settings {
             approval_reminders: var("COUNTERSIGN_APPROVAL_REMINDERS"),
             webhook_url: var("COUNTERSIGN_WEBHOOK_URL"),
             webhook_secret_file: var("COUNTERSIGN_WEBHOOK_SECRET_FILE"),
-            dashboard_approvals,
+            // Set to nothing too: whoever sets it expects something of it.
+            dashboard_approvals: environment("COUNTERSIGN_DASHBOARD_APPROVALS"),
             auth: var("COUNTERSIGN_AUTH"),
             task_hub: var("COUNTERSIGN_TASK_HUB"),
             connection_string: var("COUNTERSIGN_CONNECTION_STRING")
@@ -323,4 +326,9 @@ impl Settings {
             otlp_endpoint,
         }
     }
+}
+
+/// A value of any kind, of a setting that is refused whatever it says.
+fn anything<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    serde::de::IgnoredAny::deserialize(from).map(|_| Some(String::new()))
 }

@@ -192,6 +192,7 @@ fn action(method: &Method, route: &str) -> Option<Action> {
         ("POST", "/api/grants") => Action::Grant,
         ("DELETE", "/api/grants") => Action::Withdraw,
         ("GET" | "HEAD", "/api/audit") => Action::ReadAudit,
+        ("POST", "/api/dashboard/tickets") => Action::OpenDashboard,
         _ => return None,
     })
 }

@@ -68,6 +68,7 @@ codes! {
     KeyNameTaken: CONFLICT, "key-name-taken", "There is a key with this name";
     KeyUnknown: NOT_FOUND, "key-unknown", "No such key";
     KeyNotLimited: CONFLICT, "key-not-limited", "The key reads every account";
+    NoDashboard: NOT_FOUND, "no-dashboard", "No dashboard of this installation runs";
     GrantUnknown: NOT_FOUND, "grant-unknown", "No such grant";
     ApprovalNeeded: FORBIDDEN, "approval-needed", "This needs an approval";
     AccountChanged: CONFLICT, "account-changed", "The account is not what was approved";

@@ -73,6 +73,8 @@ pub(crate) enum ApiError {
     KeyNotLimited,
     #[error("no such grant")]
     GrantUnknown,
+    #[error("no dashboard runs")]
+    NoDashboard,
     #[error("codes of the account are read with an approval")]
     ApprovalNeeded,
     #[error("the account is not proved yet")]
@@ -289,6 +291,11 @@ impl ApiError {
             Self::GrantUnknown => row(
                 Code::GrantUnknown,
                 "This account is not granted to this caller or group. See /api/grants.",
+            ),
+            Self::NoDashboard => row(
+                Code::NoDashboard,
+                "No scheduler with a dashboard runs on this server's data folder. Start one with \
+                 --dashboard-listen, or open the task hub's own dashboard where it is.",
             ),
             Self::ApprovalNeeded => row(
                 Code::ApprovalNeeded,

@@ -9,6 +9,7 @@ mod audited;
 mod auth;
 mod body;
 mod codes;
+mod dashboard;
 mod drain;
 mod enrollments;
 mod error;
@@ -153,6 +154,7 @@ fn described() -> OpenApiRouter<Arc<FrontDoor>> {
         .routes(routes!(keys::revoke))
         .routes(routes!(grants::list, grants::add, grants::remove))
         .routes(routes!(system::system))
+        .routes(routes!(dashboard::open))
 }
 
 /// Every path of the front door.

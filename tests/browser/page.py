@@ -654,8 +654,20 @@ def operations(page, server):
     Select(page.one(".bar select")).select_by_visible_text("any")
     link = page.until(lambda _: page.all("td a")[0].get_attribute("href"), "a link to the instance")
     assert link.startswith(server.dashboard + "/#/hubs/default/instances/totp-"), link
-    with urllib.request.urlopen(server.dashboard + "/api/hubs/default/instances/" + link.rsplit("/", 1)[1], timeout=PATIENCE) as answer:
-        assert json.load(answer)["instance"]["id"] == link.rsplit("/", 1)[1]
+    # The dashboard asks who calls; the page has a link made that logs in once.
+    try:
+        urllib.request.urlopen(server.dashboard + "/api/hubs", timeout=PATIENCE)
+        raise AssertionError("the dashboard asks nobody")
+    except urllib.error.HTTPError as refused:
+        assert refused.code == 401, refused
+    here = page.browser.current_window_handle
+    page.all("td a")[0].click()
+    page.until(lambda _: len(page.browser.window_handles) == 2, "the dashboard in a tab of its own")
+    page.browser.switch_to.window(page.browser.window_handles[1])
+    page.until(lambda _: link.rsplit("/", 1)[1] in page.one("main").text, "the instance, logged in")
+    assert "ticket" not in page.browser.current_url, page.browser.current_url
+    page.browser.close()
+    page.browser.switch_to.window(here)
 
     page.click(".tabs a", "Record")
     page.says("td", "Read a code")

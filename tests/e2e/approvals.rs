@@ -58,21 +58,6 @@ async fn an_event_raised_past_the_front_door_is_kept_and_ignored() {
 }
 
 #[tokio::test]
-async fn decisions_from_the_dashboard_count_where_the_configuration_says_so() {
-    let app = App::start_with(&["--dashboard-approvals"]).await;
-    let admin = app.admin();
-    let id = admin.enroll(SEED_URI, true).await;
-    admin.until_stage(&id, "AwaitingApproval").await;
-    app.task_hub()
-        .raise_event(&id, &APPROVAL, &claimed("operator"))
-        .await
-        .unwrap();
-    let ended = admin.ended(&id).await;
-    assert_eq!(ended.body["stage"], "Enrolled", "{ended:?}");
-    assert_eq!(ended.body["approval"]["decision"]["by"], "operator");
-}
-
-#[tokio::test]
 async fn several_have_to_agree_and_one_refusal_is_enough() {
     let app = App::start_with(&["--approvals", "2"]).await;
     let admin = app.admin();

@@ -21,6 +21,7 @@ mod crash;
 mod enrollment;
 mod filing;
 mod hardening;
+mod hub;
 mod imports;
 mod inbox;
 mod leak;

@@ -120,6 +120,7 @@ const TABLE: &[Row] = &[
 
     row("GET /api/audit", "/api/audit",                                   [403, 403, 403, 200, 403]),
     row("GET /api/system", "/api/system",                                 [403, 403, 403, 200, 403]),
+    row("POST /api/dashboard/tickets", "/api/dashboard/tickets",          [403, 403, 403, 201, 403]),
     row("GET /api/keys", "/api/keys",                                     [403, 403, 403, 200, 403]),
     send("POST /api/keys", "/api/keys", r#"{"name": "made", "role": "reader"}"#,
                                                                           [403, 403, 403, 201, 403]),

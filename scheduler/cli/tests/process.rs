@@ -93,9 +93,10 @@ async fn the_dashboard_is_not_served_under_a_foreign_name() {
         let (status, text) = http_as(&process.http, host, "/").await;
         assert_eq!(status, expected, "{host:?}: {text}");
     }
-    // A supervisor may use any name: there is nothing to steal.
-    let (status, _) = http_as(&process.http, Some("evil.example"), "/healthz").await;
-    assert_eq!(status, 200);
+    for path in ["/healthz", "/metrics", "/api/hubs"] {
+        let (status, _) = http_as(&process.http, Some("evil.example"), path).await;
+        assert_eq!(status, 403, "{path}");
+    }
 }
 
 #[tokio::test]
