@@ -1,21 +1,21 @@
 //! Enrollments as the front door sees them: started, followed, decided and ended
 //! through the task hub. There is no other record of them here.
 
+mod decide;
+mod error;
 mod imports;
 mod list;
 mod requests;
 mod snapshot;
 
-use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use countersign_authority::{MandatedAct, Refusal, Terms, shown};
-use countersign_enrollment::contract::{APPROVAL, ENROLL};
-use countersign_enrollment::decision::{ApprovalDecision, RaisedDecision};
+use chrono::{DateTime, TimeDelta, Utc};
+use countersign_authority::{MandatedAct, Terms};
+use countersign_enrollment::contract::ENROLL;
 use countersign_enrollment::ids::{CallerId, EnrollmentId, uuid_of};
-use countersign_enrollment::mandate::{Digest, SignedMandate};
+use countersign_enrollment::mandate::SignedMandate;
 use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
 use countersign_enrollment::sealed::{ImageBytes, OtpauthText, Sealed};
 use data_encoding::HEXLOWER;
@@ -23,7 +23,6 @@ use durabletask::{
     Client, ClientError, IdReuse, InstanceState, Payloads, Recursive, StartRequest, Status,
 };
 use serde::de::DeserializeOwned;
-use thiserror::Error;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -31,8 +30,10 @@ use crate::access::{Group, secret};
 use crate::clock::Clock;
 use crate::intake::Accepted;
 use crate::keys::SealingKeys;
-use crate::mandates::{self, MandateError, Mandates, Verdict};
+use crate::mandates::{self, MandateError, Mandates};
+use error::{hub, internal};
 
+pub(crate) use error::EnrollmentError;
 pub(crate) use imports::{ImportSnapshot, NewImport};
 pub(crate) use list::{Cursor, ListQuery};
 pub(crate) use requests::{Mandated, NewRequest, RequestQuery, RequestSnapshot, RequestStage};
@@ -44,45 +45,6 @@ const FIRST_LOOK: Duration = Duration::from_millis(10);
 const SLOWEST_LOOK: Duration = Duration::from_millis(500);
 /// How long a decision waits to see that it was taken.
 const DECISION_SEEN: Duration = Duration::from_secs(2);
-
-/// Why an enrollment cannot be started, seen or changed.
-#[derive(Debug, Error)]
-pub(crate) enum EnrollmentError {
-    #[error("no such enrollment")]
-    Unknown,
-    #[error("the idempotency key was used for something else")]
-    KeyReused,
-    #[error("the id is in use")]
-    IdTaken,
-    #[error("the requester may not decide")]
-    SelfApproval,
-    #[error("the key that decides and the one that asked are from one hand")]
-    OneHand,
-    #[error("not awaiting approval")]
-    NotAwaiting,
-    #[error("already decided")]
-    AlreadyDecided,
-    #[error("the time for a decision is over")]
-    ApprovalExpired,
-    #[error("already ended")]
-    AlreadyEnded,
-    #[error("the caller is in none of the groups that are asked")]
-    NotAsked,
-    #[error("no such request")]
-    RequestUnknown,
-    #[error("nothing is granted by the request, or no longer")]
-    NotGranted,
-    #[error("another secret than the approved one is in the vault")]
-    AccountChanged,
-    #[error("not permitted: {0}")]
-    Refused(#[source] Refusal),
-    #[error("the ledger does not answer")]
-    LedgerUnavailable(#[source] Box<dyn StdError + Send + Sync>),
-    #[error("the task hub does not answer")]
-    HubUnavailable(#[source] Box<dyn StdError + Send + Sync>),
-    #[error("the enrollment could not be handled")]
-    Internal(#[source] Box<dyn StdError + Send + Sync>),
-}
 
 /// What to enroll and how.
 pub(crate) struct NewEnrollment<'a> {
@@ -558,97 +520,6 @@ impl Enrollments {
         }
     }
 
-    /// Decides on an enrollment that waits for it.
-    pub(crate) async fn decide(
-        &self,
-        id: &EnrollmentId,
-        decider: Decider<'_>,
-        approved: bool,
-        comment: Option<String>,
-    ) -> Result<Snapshot, EnrollmentError> {
-        let caller = decider.id;
-        let snapshot = self.get(id, None).await?;
-        match snapshot.stage {
-            Stage::AwaitingApproval => {}
-            Stage::Expired => return Err(EnrollmentError::ApprovalExpired),
-            Stage::Pending | Stage::Decoding | Stage::Validating => {
-                return Err(EnrollmentError::NotAwaiting);
-            }
-            _ if snapshot.decision.is_some() || snapshot.stage == Stage::Storing => {
-                return Err(if snapshot.approval_required {
-                    EnrollmentError::AlreadyDecided
-                } else {
-                    EnrollmentError::NotAwaiting
-                });
-            }
-            _ => return Err(EnrollmentError::NotAwaiting),
-        }
-        if approved && snapshot.has_agreed(caller) {
-            return Err(EnrollmentError::AlreadyDecided);
-        }
-        let preview = snapshot.preview.as_ref();
-        let preview = preview.ok_or(EnrollmentError::NotAwaiting)?;
-        // What the task hub shows is signed with the decision: the worker compares it with
-        // the very account.
-        let shown = shown(preview, &snapshot.secret_fingerprint);
-        let verdict = self.verdict(decider, approved, comment, &snapshot.approvers, shown)?;
-        self.raise(&snapshot.mandate, id.as_str(), verdict).await?;
-        // Waits a moment until it has arrived, so that whoever comes next finds it.
-        self.until(snapshot, DECISION_SEEN, |latest: &Snapshot| {
-            latest.stage != Stage::AwaitingApproval || (approved && latest.has_agreed(caller))
-        })
-        .await
-    }
-
-    /// What somebody decides. Of its groups those count that are asked.
-    fn verdict(
-        &self,
-        decider: Decider<'_>,
-        approved: bool,
-        comment: Option<String>,
-        from: &[String],
-        shown: Digest,
-    ) -> Result<Verdict, EnrollmentError> {
-        let groups = decider.groups.iter();
-        Ok(Verdict {
-            approved,
-            by: decider.id.parse().map_err(internal)?,
-            hand: self.mandates.hand(decider.hand),
-            groups: groups
-                .map(|group| group.as_str().to_owned())
-                .filter(|group| from.contains(group))
-                .collect(),
-            comment,
-            shown,
-        })
-    }
-
-    /// Signs and records a decision, then tells the orchestration of it.
-    async fn raise(
-        &self,
-        mandate: &SignedMandate,
-        about: &str,
-        verdict: Verdict,
-    ) -> Result<(), EnrollmentError> {
-        let signed = self.mandates.decide(mandate, about, &verdict).await?;
-        let raised = RaisedDecision {
-            decision: ApprovalDecision {
-                approved: verdict.approved,
-                by: verdict.by,
-                comment: verdict.comment,
-                decided_at: self.clock.now().trunc_subsecs(3),
-                groups: verdict.groups,
-            },
-            signed,
-        };
-        self.client
-            .raise_event(about, &APPROVAL, &raised)
-            .await
-            .map_err(hub)?;
-        tracing::info!(instance_id = %about, approved = verdict.approved, "decision sent");
-        Ok(())
-    }
-
     /// Looks at something until it is as wanted, or `time` is over.
     async fn until<S: Staged>(
         &self,
@@ -736,50 +607,5 @@ impl Enrollments {
         let mut all: Vec<&[u8]> = vec![b"body"];
         all.extend_from_slice(parts);
         HEXLOWER.encode(&secret::mac(&self.idempotency, &all))
-    }
-}
-
-fn internal(error: impl StdError + Send + Sync + 'static) -> EnrollmentError {
-    EnrollmentError::Internal(Box::new(error))
-}
-
-fn hub(error: ClientError) -> EnrollmentError {
-    match error {
-        ClientError::NotFound { .. } => EnrollmentError::Unknown,
-        error @ (ClientError::Unavailable(_)
-        | ClientError::DeadlineExceeded(_)
-        | ClientError::Cancelled(_)
-        | ClientError::Timeout { .. }) => EnrollmentError::HubUnavailable(Box::new(error)),
-        error => EnrollmentError::Internal(Box::new(error)),
-    }
-}
-
-impl From<MandateError> for EnrollmentError {
-    fn from(error: MandateError) -> Self {
-        match error {
-            MandateError::Refused(refusal) => refusal.into(),
-            MandateError::Ledger(error) => Self::LedgerUnavailable(Box::new(error)),
-            error => internal(error),
-        }
-    }
-}
-
-impl From<Refusal> for EnrollmentError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::OwnRequest => Self::SelfApproval,
-            Refusal::OneHand => Self::OneHand,
-            Refusal::NotAsked => Self::NotAsked,
-            Refusal::NotAwaiting => Self::NotAwaiting,
-            Refusal::TooLate => Self::ApprovalExpired,
-            Refusal::AlreadyDecided | Refusal::Objected | Refusal::Ended(_) => Self::AlreadyDecided,
-            Refusal::NotApproved { .. }
-            | Refusal::UsedUp
-            | Refusal::Lapsed
-            | Refusal::NotCovered => Self::NotGranted,
-            Refusal::OtherCaller => Self::RequestUnknown,
-            Refusal::OtherSecret => Self::AccountChanged,
-            refusal => Self::Refused(refusal),
-        }
     }
 }
