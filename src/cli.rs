@@ -88,6 +88,8 @@ pub enum Command {
     Grant(GrantArgs),
     /// Make, list and revoke API keys in the data folder; a running server notices at once
     Key(KeyArgs),
+    /// Print a link that logs a browser in, once and within ten minutes
+    LoginLink(ServerArgs),
     /// Give agents tools to list accounts and get codes, by the Model Context Protocol on
     /// standard input and output
     Mcp(McpArgs),

@@ -23,9 +23,17 @@ struct Kept {
 
 /// The codes that are good now.
 #[derive(Default)]
-pub(super) struct LoginCodes(Mutex<VecDeque<Kept>>);
+pub(crate) struct LoginCodes(Mutex<VecDeque<Kept>>);
 
 impl LoginCodes {
+    /// A new code for the administrator.
+    pub(crate) fn for_administrator(
+        &self,
+        now: DateTime<Utc>,
+    ) -> Result<Zeroizing<String>, RandomUnavailable> {
+        self.issue(&Subject::Admin, now)
+    }
+
     /// A new code for a caller, of 256 random bits.
     pub(super) fn issue(
         &self,

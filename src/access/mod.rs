@@ -27,11 +27,10 @@ pub use keys::{KeyError, KeyRecord, KeyStore, NewKey};
 pub use oidc::{IssuerError, MappedRole, OidcSettings, TokenProblem};
 pub(crate) use oidc::{Oidc, OidcError};
 pub use role::{Role, Roles, UnknownRole};
-pub(crate) use login::CODE_LIFETIME;
+pub(crate) use login::{CODE_LIFETIME, LoginCodes};
 pub(crate) use session::{COOKIE, HOST_COOKIE, LIFETIME};
 
 use identity::Subject;
-use login::LoginCodes;
 use recall::Recall;
 use session::Sessions;
 
@@ -49,7 +48,7 @@ pub struct Access {
     keys: KeyStore,
     recall: Recall,
     sessions: Sessions,
-    login_codes: LoginCodes,
+    login_codes: Arc<LoginCodes>,
     oidc: Option<Arc<Oidc>>,
 }
 
@@ -75,7 +74,7 @@ impl Access {
             keys,
             recall: Recall::default(),
             sessions: Sessions::new(server_key, &admin_hash),
-            login_codes: LoginCodes::default(),
+            login_codes: Arc::default(),
             oidc: None,
         }
     }
@@ -183,12 +182,9 @@ impl Access {
         }
     }
 
-    /// The same for the administrator.
-    pub(crate) fn administrators_login_code(
-        &self,
-        now: DateTime<Utc>,
-    ) -> Result<Option<Zeroizing<String>>, secret::RandomUnavailable> {
-        self.login_code(&self.admin, now)
+    /// What makes login codes for the administrator.
+    pub(crate) fn login_codes(&self) -> Arc<LoginCodes> {
+        Arc::clone(&self.login_codes)
     }
 
     /// Whom a login code is for; nobody if it was used, its time is over, or the key was

@@ -14,6 +14,7 @@ mod import;
 mod input;
 mod key;
 mod list;
+mod login_link;
 mod mcp;
 mod output;
 mod receive;
@@ -125,6 +126,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Audit(args) => audit::run(args.command),
         Command::Grant(args) => grant::run(args.command),
         Command::Key(args) => key::run(args.command),
+        Command::LoginLink(args) => login_link::run(args).await,
         Command::Mcp(args) => mcp::run(args).await,
         Command::Health(args) => health::run(args).await,
         Command::Openapi => output::document(&crate::http::openapi().map_err(Fault::failed)?),
