@@ -25,6 +25,9 @@ const GONE = -1;
 /** Problems with which the page no longer shows who is logged in, beside a missing session. */
 const OTHERS = new Set(["session-changed", "session-ambiguous"]);
 
+/** What is asked while nobody is shown; anything else would be asked for whoever is logged in. */
+const NOBODYS = new Set(["/api/session", "/healthz"]);
+
 /** The server's clock minus this browser's, in milliseconds; known to about a second. */
 export let clockOffset;
 
@@ -45,8 +48,9 @@ export function shows(caller) {
 async function ask(path, { headers = {}, signal, ...options }, run) {
   const mine = showing.signal;
   const gone = () => {
-    if (mine.aborted) throw new Problem(GONE, { detail: t.gone });
+    if (mine.aborted || (shown === undefined && !NOBODYS.has(path))) throw new Problem(GONE, { detail: t.gone });
   };
+  gone();
   let answer;
   try {
     answer = await fetch(path, {

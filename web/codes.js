@@ -94,8 +94,9 @@ export class Codes {
       }
       if ((!code || now >= (code.again ?? code.until)) && !this.#asking.has(id)) due.push(id);
       if (code && now >= code.until) {
+        if (code.over) this.#known.set(id, { problem: code.over, until: Infinity });
+        else this.#known.delete(id);
         code = undefined;
-        this.#known.delete(id);
       }
       told(code, now);
     }
@@ -135,8 +136,9 @@ export class Codes {
 
   #failed({ id, problem }, now) {
     const code = this.#known.get(id);
+    const again = PASSING.has(problem) ? now + RETRY_MS : Infinity;
     // What is known already stays true until its time is over.
-    if (code?.token && now < code.until) this.#known.set(id, { ...code, again: now + RETRY_MS });
-    else this.#known.set(id, { problem, until: PASSING.has(problem) ? now + RETRY_MS : Infinity });
+    if (code?.token && now < code.until) this.#known.set(id, { ...code, again, over: again === Infinity && problem });
+    else this.#known.set(id, { problem, until: again });
   }
 }

@@ -4,6 +4,10 @@
 const SHELL = "shell-2";
 /** How long the server may take before what is kept is shown, in milliseconds. */
 const PATIENCE_MS = 3000;
+/** For how long after that it is not waited for again, in milliseconds: one page is many files. */
+const HANGS_MS = 10_000;
+let hung = -Infinity;
+
 /** The addresses that show the page. */
 const PAGES = new Set(["/", "/login"]);
 const FILE = /^\/[a-z-]+\.(js|css|svg|webmanifest)$/;
@@ -34,9 +38,11 @@ async function file(path) {
   if (!kept) return asked;
   // It may fail long after what is kept was shown.
   asked.catch(() => {});
+  if (performance.now() - hung < HANGS_MS) return kept;
   const late = new Promise((done) => setTimeout(done, PATIENCE_MS));
   try {
     const answer = await Promise.race([asked, late]);
+    if (!answer) hung = performance.now();
     return answer && (isOurs(path, answer) || elsewhere(path, answer)) ? answer : kept;
   } catch {
     return kept;

@@ -179,7 +179,7 @@ def from_elsewhere(page, server, elsewhere, account):
     page.open("")
     page.says(".caller", "admin, admin")
     # An opener keeps no handle.
-    page.browser.get(elsewhere.page("/opener", f'<button onclick="other = open(\'{server.http}/\')">go</button>'))
+    page.browser.get(elsewhere.page("/opener", f'<button onclick="window.other = window.open(\'{server.http}/\')">go</button>'))
     first = page.browser.current_window_handle
     page.click("button")
     page.until(lambda b: len(b.window_handles) == 2, "another window")
@@ -193,10 +193,10 @@ def from_elsewhere(page, server, elsewhere, account):
 def tossed(page, server, elsewhere, account):
     """Cookies that another program on this host puts beside ours make nobody act for another, and
     lock nobody out."""
-    victim, before = server.key("tossed", "enroller"), server.call("GET", "/api/enrollments")["enrollments"]
+    other = server.key("tossed", "enroller")
     for value, where in [("junk", "/api"), ("junk", "/api/accounts"), ("own", "/api"), ("own", "/")]:
         if value == "own":
-            page.enter(server, victim)
+            page.enter(server, other)
             value = next(cookie["value"] for cookie in page.browser.get_cookies() if cookie["name"] == "countersign_session")
         page.enter(server, server.token)
         page.says(".account", "Kept")
@@ -206,12 +206,11 @@ def tossed(page, server, elsewhere, account):
         page.browser.get(elsewhere.page("/toss", **{"set-cookie": tossed}))
         page.browser.close()
         page.browser.switch_to.window(first)
-        # The open page still shows the administrator: what is done there is not done as another.
-        page.script("document.querySelector('#header a[href=\"#/add\"]').click()")
-        if page.all("input[name=link]"):
-            page.click("summary", "Type it by hand")
-            with contextlib.suppress(Exception):
-                page.all("input[name=link]")[0].send_keys(f"otpauth://totp/Tossed?secret={SECRET}", Keys.ENTER)
+        # The open page shows the administrator: what is asked for there is not done as another.
+        page.browser.execute_async_script("""
+            const [uri, done] = arguments;
+            import("/api.js").then(({ call }) => call("POST", "/api/enrollments", { body: { uri } })).then(done, (problem) => done(problem.message));""",
+            f"otpauth://totp/Tossed?secret={SECRET}")
         page.says("h1", "Log in")
         assert "Kept" not in page.script("return document.body.textContent")
         mine = [each for each in server.call("GET", "/api/enrollments")["enrollments"] if each["requestedBy"] == "tossed"]
@@ -324,7 +323,7 @@ def worker(page, server):
         page.browser.execute_script("setTimeout(() => location.href = arguments[0])", f"{server.http}/")
         page.until(lambda b: b.find_elements("css selector", "#skip") and page.script("return document.readyState") != "loading", "the kept page")
         took = time.monotonic() - begun
-        assert took < 30, took
+        assert took < 10, took
         print(f"the kept page of a server that hangs after {took:.1f} s")
     finally:
         os.kill(server.process.pid, signal.SIGCONT)
@@ -417,7 +416,7 @@ def main():
     except Exception:
         browser.save_screenshot(str(folder / "failed.png"))
         print(f"the page when it failed: {folder}/failed.png", flush=True)
-        print(browser.find_element("css selector", "body").text[:3000], flush=True)
+        print(browser.page_source[:3000], flush=True)
         print(browser.get_log("browser"), flush=True)
         raise
     finally:
