@@ -148,7 +148,8 @@ resource frontDoor 'Microsoft.App/containerApps@2024-03-01' = {
     environmentId: environment.id
     configuration: {
       activeRevisionsMode: 'Single'
-      ingress: { external: true, targetPort: 7071, allowInsecure: false }
+      // A browser's session is kept by the replica that it logged in to.
+      ingress: { external: true, targetPort: 7071, allowInsecure: false, stickySessions: { affinity: 'sticky' } }
       registries: [for server in registries: { server: server, identity: frontDoorIdentity.id }]
       secrets: [{ name: 'admin-token', value: adminToken }]
     }
@@ -165,6 +166,8 @@ resource frontDoor 'Microsoft.App/containerApps@2024-03-01' = {
             { name: 'KEY_VAULT_URL', value: vault.outputs.url }
             { name: 'COUNTERSIGN_TOKEN_MAX_STALE', value: '10m' }
             { name: 'COUNTERSIGN_ADMIN_TOKEN', secretRef: 'admin-token' }
+            // The ingress of Container Apps, which ends TLS and says so.
+            { name: 'COUNTERSIGN_TRUSTED_PROXIES', value: '100.100.0.0/16' }
           ]
           probes: [
             { type: 'Liveness', httpGet: { path: '/healthz', port: 7071 }, periodSeconds: 10 }

@@ -24,10 +24,10 @@ pub use grants::{Grant, Grantee};
 pub(crate) use grants::{MAX_GRANTEE, Taken};
 pub use identity::{Group, Identity, NotAGroup};
 pub use keys::{KeyError, KeyRecord, KeyStore, NewKey};
+pub(crate) use login::{CODE_LIFETIME, LoginCodes};
 pub use oidc::{IssuerError, MappedRole, OidcSettings, TokenProblem};
 pub(crate) use oidc::{Oidc, OidcError};
 pub use role::{Role, Roles, UnknownRole};
-pub(crate) use login::{CODE_LIFETIME, LoginCodes};
 pub(crate) use session::{COOKIE, HOST_COOKIE, LIFETIME};
 
 use identity::Subject;

@@ -10,7 +10,9 @@ use crate::cli::ServerArgs;
 pub(super) async fn run(args: ServerArgs) -> Outcome {
     let api = Api::find(&args)?;
     let made = api.post("/api/login-links").await?;
-    let path = made["link"].as_str().filter(|path| path.starts_with("/login#"));
+    let path = made["link"]
+        .as_str()
+        .filter(|path| path.starts_with("/login#"));
     let path = path.ok_or_else(|| {
         Fault::failed("the server's answer is not as expected: is it countersign, of this version?")
     })?;

@@ -117,7 +117,10 @@ fn announce_front_door(config: &Config, running: &Running) {
     // A log or a journal is no place for what opens the door, not even once.
     let link = std::io::stdout().is_terminal();
     match link.then(|| running.login_link()).flatten() {
-        Some(link) => output::line(&format!("  Log in      {}  (once; for another: countersign login-link)", link.as_str())),
+        Some(link) => output::line(&format!(
+            "  Log in      {}  (once; for another: countersign login-link)",
+            link.as_str()
+        )),
         None => output::line(&format!(
             "  Log in      countersign login-link --data-dir '{}'",
             config.data_dir.display()

@@ -360,8 +360,14 @@ mod tests {
         let fetched = |site| ("sec-fetch-site", site);
         let table: [(&[(&'static str, &'static str)], Provenance); 14] = [
             (&[fetched("same-origin")], Own),
-            (&[fetched("same-origin"), ("origin", "http://evil"), host], Own),
-            (&[fetched("same-site"), ("origin", "http://h:1"), host], Other),
+            (
+                &[fetched("same-origin"), ("origin", "http://evil"), host],
+                Own,
+            ),
+            (
+                &[fetched("same-site"), ("origin", "http://h:1"), host],
+                Other,
+            ),
             (&[fetched("cross-site")], Other),
             (&[fetched("same-origin"), fetched("cross-site")], Other),
             (&[fetched("none")], Typed),
@@ -369,7 +375,10 @@ mod tests {
             (&[("origin", "http://h:2"), host], Other),
             (&[("origin", "http://h:1")], Other),
             (&[("origin", "null"), host], Other),
-            (&[("origin", "http://h:1"), ("referer", "http://evil/"), host], Own),
+            (
+                &[("origin", "http://h:1"), ("referer", "http://evil/"), host],
+                Own,
+            ),
             (&[("referer", "http://evil/h:1"), host], Other),
             (&[("referer", "http://h:1/docs"), host], Unsaid),
             (&[host], Unsaid),

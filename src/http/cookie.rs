@@ -283,7 +283,12 @@ mod tests {
         assert_eq!(folders("/a;b/c"), ["/"]);
         let host = headers("host", &[b"sign.team.example:7071"]);
         assert_eq!(parents(&host), ["sign.team.example", "team.example"]);
-        for host in [b"127.0.0.1:7071".as_slice(), b"[::1]:1", b"localhost", b"a;b.c"] {
+        for host in [
+            b"127.0.0.1:7071".as_slice(),
+            b"[::1]:1",
+            b"localhost",
+            b"a;b.c",
+        ] {
             let mut map = HeaderMap::new();
             map.insert("host", HeaderValue::from_bytes(host).unwrap());
             assert!(parents(&map).is_empty(), "{host:?}");
@@ -305,7 +310,11 @@ mod tests {
             ("x-forwarded-proto", "HTTPS, http", true),
             ("x-forwarded-proto", "http, https", false),
             ("forwarded", "for=192.0.2.1;proto=https", true),
-            ("forwarded", "for=192.0.2.1;Proto=\"https\", proto=http", true),
+            (
+                "forwarded",
+                "for=192.0.2.1;Proto=\"https\", proto=http",
+                true,
+            ),
             ("forwarded", "for=192.0.2.1", false),
             ("x-forwarded-for", "192.0.2.1", false),
         ] {

@@ -26,7 +26,9 @@ async fn a_session_is_made_from_the_own_page_only() {
     let key = server.key("r", Role::Reader);
     let post = |path: &str| {
         let request = server.request(Method::POST, path);
-        request.header("content-type", "application/json").body("{}")
+        request
+            .header("content-type", "application/json")
+            .body("{}")
     };
     // By a key in the address, from anywhere.
     for from in [OWN, ("sec-fetch-site", "cross-site"), ("accept", "*/*")] {
@@ -172,7 +174,10 @@ async fn a_session_is_replaced_only_where_the_request_says_whose() {
     // The same caller again is no other; what is over is nobody's.
     let again = log_in(&key, &enrollers, json!({})).await;
     assert_eq!(again.status(), 200);
-    assert_eq!(log_in(&server.admin, &admins, json!({})).await.status(), 200);
+    assert_eq!(
+        log_in(&server.admin, &admins, json!({})).await.status(),
+        200
+    );
     server.stop().await;
 }
 
@@ -229,7 +234,10 @@ async fn two_cookies_of_the_name_are_refused_and_taken_away() {
     let junk = "countersign_session=junk";
     let host = "__Host-countersign_session=junk";
     for beside in [attackers.as_str(), junk, host, victims.as_str()] {
-        for sent in [format!("{beside}; {victims}"), format!("{victims};{beside}")] {
+        for sent in [
+            format!("{beside}; {victims}"),
+            format!("{victims};{beside}"),
+        ] {
             let response = ask(Method::GET, &path, &sent).await;
             let gone = cookies(&response);
             // Wherever another program has put one that this request sends.
@@ -242,7 +250,9 @@ async fn two_cookies_of_the_name_are_refused_and_taken_away() {
     }
     assert_eq!(server.told("action=read-code").await, Vec::<Value>::new());
     // A token is no cookie: what is beside it does not matter.
-    let request = server.request(Method::GET, &path).bearer_auth(&server.admin);
+    let request = server
+        .request(Method::GET, &path)
+        .bearer_auth(&server.admin);
     let request = request.header("cookie", format!("{junk}; {victims}"));
     assert_eq!(request.send().await.unwrap().status(), 200);
     // Alone, junk is nobody, is taken away, and is not in the way of logging in.
@@ -312,8 +322,19 @@ async fn a_link_logs_in_once_and_as_whoever_asked_for_it() {
 #[tokio::test]
 async fn every_answer_has_the_headers_that_keep_other_origins_out() {
     let server = Server::start().await;
-    let paths = ["/", "/login", "/app.js", "/docs", "/healthz", "/readyz", "/api/session"];
-    for path in paths.into_iter().chain(["/api/openapi.json", "/mcp", "/nowhere"]) {
+    let paths = [
+        "/",
+        "/login",
+        "/app.js",
+        "/docs",
+        "/healthz",
+        "/readyz",
+        "/api/session",
+    ];
+    for path in paths
+        .into_iter()
+        .chain(["/api/openapi.json", "/mcp", "/nowhere"])
+    {
         for method in [Method::GET, Method::PUT] {
             let request = server.request(method.clone(), path);
             let response = request.send().await.unwrap();

@@ -115,7 +115,11 @@ async fn a_trusted_proxy_says_that_the_browser_came_by_tls() {
         ("forwarded", "for=203.0.113.9;proto=https", true),
         ("x-forwarded-for", "203.0.113.9", false),
     ] {
-        assert_eq!(log_in(&server, name, value).await, by_tls, "{name}: {value}");
+        assert_eq!(
+            log_in(&server, name, value).await,
+            by_tls,
+            "{name}: {value}"
+        );
     }
     server.stop().await;
 }
