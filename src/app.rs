@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::access::{Access, KeyStore, Oidc, secret};
+use crate::access::{Access, KeyStore, LoginCodes, Oidc, secret};
 use crate::audit::{AUDIT_DATABASE, AUDIT_SENT, Audit, Shipper};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
@@ -95,6 +95,8 @@ pub struct Running {
     pub metrics_addr: Option<SocketAddr>,
     /// The administrator's token.
     pub admin_token: Option<Zeroizing<String>>,
+    /// What makes links that log in; none where nobody has to.
+    login: Option<(Arc<LoginCodes>, Arc<dyn Clock>)>,
     /// The last one stops first.
     parts: Vec<Part>,
     failed: CancellationToken,
@@ -135,6 +137,7 @@ impl Running {
             dashboard_addr: None,
             metrics_addr: None,
             admin_token: None,
+            login: None,
             parts: Vec::new(),
             failed: CancellationToken::new(),
             tls: false,
@@ -359,6 +362,8 @@ impl Running {
         let mut access = Access::new(&admin_token, store, &keys.server).with_oidc(oidc);
         if config.auth == AuthMode::None {
             access = access.open_to_all();
+        } else {
+            self.login = Some((access.login_codes(), Arc::clone(&clock)));
         }
         let enrollments = Enrollments::new(
             Client::new(connection)?,
@@ -493,6 +498,17 @@ impl Running {
         let scheme = if self.tls { "https" } else { "http" };
         self.http_addr
             .map(|address| format!("{scheme}://{address}"))
+    }
+
+    /// A link that logs one browser in as the administrator, once and soon; none while access
+    /// control is off, and without a front door.
+    #[must_use]
+    pub fn login_link(&self) -> Option<Zeroizing<String>> {
+        let (codes, clock) = self.login.as_ref()?;
+        // Without random numbers there is none; `countersign login-link` says why.
+        let code = codes.for_administrator(clock.now()).ok()?;
+        let link = format!("{}{}", self.server_url()?, http::login_link(&code));
+        Some(Zeroizing::new(link))
     }
 
     /// Tells programs beside this one where everything is, once it is there.

@@ -91,6 +91,8 @@ pub enum Command {
     Key(KeyArgs),
     /// Rotate, retire and list the keys that a front door signs mandates with; running parts notice
     MandateKey(Box<MandateKeyArgs>),
+    /// Print a link that logs a browser in, once and within ten minutes
+    LoginLink(ServerArgs),
     /// Give agents tools to list accounts and get codes, by the Model Context Protocol on
     /// standard input and output
     Mcp(McpArgs),

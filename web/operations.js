@@ -3,7 +3,7 @@
 import { call, clockOffset, get } from "./api.js";
 import { field, fill, h, table } from "./dom.js";
 import { ENDED } from "./follow.js";
-import { time, title } from "./format.js";
+import { decided, said, time, title } from "./format.js";
 import { grants, keys } from "./keys.js";
 import { ask, trouble } from "./notice.js";
 import { requests } from "./requests.js";
@@ -93,10 +93,7 @@ function enrollments(body, { session, may, refresh }) {
   const list = h("div");
   fill(body, h("div", { class: "bar" }, field(words.stage, stage)), list, paging.element);
 
-  const outcome = ({ approval, problem }) => [
-    problem?.detail,
-    approval.decision && (approval.decision.approved ? words.approvedBy : words.refusedBy)(approval.decision.by, approval.decision.comment),
-  ].filter(Boolean).join(" ");
+  const outcome = ({ approval, problem }) => [problem?.detail && h("p", {}, problem.detail), decided(approval.decision)];
 
   function actions(enrollment) {
     const own = may("admin") || enrollment.requestedBy === session.caller;
@@ -150,7 +147,7 @@ function record(body, { refresh }) {
       fill(list, page.entries.length === 0 ? h("p", { class: "faint" }, words.none) : table(words.parts.record, words.recordHeads, page.entries.map((entry) => [
         String(entry.sequence), time(entry.at), h("bdi", {}, entry.caller), words.actions[entry.action] ?? entry.action,
         h("span", { class: "id" }, entry.subject), h("span", { class: `badge ${entry.outcome === "done" ? "good" : "bad"}` }, words.outcomes[entry.outcome] ?? entry.outcome),
-        [entry.reason, entry.problem, entry.from].filter(Boolean).join(" · "),
+        [entry.reason && said(words.why, entry.reason), h("p", {}, [entry.problem, entry.from].filter(Boolean).join(" · "))],
       ])));
     },
   };

@@ -5,6 +5,7 @@ mod guarded;
 mod hands;
 mod identity;
 mod keys;
+mod login;
 mod oidc;
 mod recall;
 mod role;
@@ -23,10 +24,11 @@ pub use grants::{Grant, Grantee};
 pub(crate) use grants::{MAX_GRANTEE, Taken};
 pub use identity::{Group, Identity, NotAGroup};
 pub use keys::{KeyError, KeyRecord, KeyStore, NewKey};
+pub(crate) use login::{CODE_LIFETIME, LoginCodes};
 pub use oidc::{IssuerError, MappedRole, OidcSettings, TokenProblem};
 pub(crate) use oidc::{Oidc, OidcError};
 pub use role::{Role, Roles, UnknownRole};
-pub(crate) use session::{COOKIE, LIFETIME};
+pub(crate) use session::{COOKIE, HOST_COOKIE, LIFETIME};
 
 use identity::Subject;
 use recall::Recall;
@@ -46,6 +48,7 @@ pub struct Access {
     keys: KeyStore,
     recall: Recall,
     sessions: Sessions,
+    login_codes: Arc<LoginCodes>,
     oidc: Option<Arc<Oidc>>,
 }
 
@@ -71,6 +74,7 @@ impl Access {
             keys,
             recall: Recall::default(),
             sessions: Sessions::new(server_key, &admin_hash),
+            login_codes: Arc::default(),
             oidc: None,
         }
     }
@@ -120,20 +124,85 @@ impl Access {
         Ok(Some(identity))
     }
 
-    /// Who presents the session cookie `value`; nobody if it ended or its key was revoked.
+    /// Who presents the session cookie `value`; nobody if the session has ended or its key
+    /// was revoked.
     pub(crate) fn resume(
         &self,
         value: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<Arc<Identity>>, KeyError> {
-        match self.sessions.check(value, now) {
-            Some(Subject::Admin) => Ok(Some(Arc::clone(&self.admin))),
-            Some(Subject::Key(id)) => {
-                let record = self.keys.active(&id, now)?;
+        match self.sessions.check(&self.keys, value, now)? {
+            Some(subject) => self.still(&subject, now),
+            None => Ok(None),
+        }
+    }
+
+    /// The caller as it is now; nobody if its key was revoked meanwhile, and for those who
+    /// have to present something each time.
+    fn still(
+        &self,
+        subject: &Subject,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Arc<Identity>>, KeyError> {
+        match subject {
+            Subject::Admin => Ok(Some(Arc::clone(&self.admin))),
+            Subject::Key(id) => {
+                let record = self.keys.active(id, now)?;
                 Ok(record.map(holder).map(Arc::new))
             }
-            Some(Subject::Token | Subject::Open) | None => Ok(None),
+            Subject::Token | Subject::Open => Ok(None),
         }
+    }
+
+    /// Ends the session of a cookie: no server on the same folder takes it any more. Answers
+    /// whose it was, if it was worth something until now.
+    pub(crate) fn end_session(
+        &self,
+        value: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Arc<Identity>>, KeyError> {
+        match self.sessions.end(&self.keys, value, now)? {
+            Some(subject) => self.still(&subject, now),
+            None => Ok(None),
+        }
+    }
+
+    /// A code that logs a browser in as a caller, once and soon; none for callers who have
+    /// no sessions.
+    pub(crate) fn login_code(
+        &self,
+        identity: &Identity,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Zeroizing<String>>, secret::RandomUnavailable> {
+        match identity.subject {
+            Subject::Token | Subject::Open => Ok(None),
+            Subject::Admin | Subject::Key(_) => {
+                self.login_codes.issue(&identity.subject, now).map(Some)
+            }
+        }
+    }
+
+    /// What makes login codes for the administrator.
+    pub(crate) fn login_codes(&self) -> Arc<LoginCodes> {
+        Arc::clone(&self.login_codes)
+    }
+
+    /// Whom a login code is for; nobody if it was used, its time is over, or the key was
+    /// revoked.
+    pub(crate) fn whose_login_code(
+        &self,
+        code: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Arc<Identity>>, KeyError> {
+        match self.login_codes.whose(code, now) {
+            Some(subject) => self.still(&subject, now),
+            None => Ok(None),
+        }
+    }
+
+    /// Uses a login code up; whether it was good until now.
+    pub(crate) fn redeem_login_code(&self, code: &str, now: DateTime<Utc>) -> bool {
+        self.login_codes.redeem(code, now)
     }
 
     /// The accounts that a caller may read at `now`; none said means all.
@@ -266,10 +335,14 @@ impl Access {
         self.keys.withdraw(from, account)
     }
 
-    /// The session cookie's value for a caller; none while access control is off, and for
-    /// those who present a token of an issuer: a session would outlive it.
-    pub(crate) fn session(&self, identity: &Identity, now: DateTime<Utc>) -> Option<String> {
-        self.sessions.issue(&identity.subject, now)
+    /// Begins a session: the cookie's value for a caller; none while access control is off,
+    /// and for those who present a token of an issuer: a session would outlive it.
+    pub(crate) fn session(
+        &self,
+        identity: &Identity,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>, KeyError> {
+        self.sessions.issue(&self.keys, &identity.subject, now)
     }
 }
 

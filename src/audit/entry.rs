@@ -77,6 +77,10 @@ pub enum Action {
     Restore,
     /// Opened a browser session.
     LogIn,
+    /// Ended one's own browser session.
+    LogOut,
+    /// Made a link that logs a browser in.
+    MakeLoginLink,
     /// Made an API key.
     CreateKey,
     /// Made an API key stop to work.
@@ -123,6 +127,8 @@ impl Action {
             Self::Delete => "delete",
             Self::Restore => "restore",
             Self::LogIn => "log-in",
+            Self::LogOut => "log-out",
+            Self::MakeLoginLink => "make-login-link",
             Self::CreateKey => "create-key",
             Self::RevokeKey => "revoke-key",
             Self::Grant => "grant",

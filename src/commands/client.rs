@@ -77,9 +77,14 @@ impl Api {
         Ok(Self { http, base, token })
     }
 
+    /// The address of `path` at the server.
+    pub(super) fn address(&self, path: &str) -> Result<Url, Fault> {
+        self.base.join(path).map_err(Fault::failed)
+    }
+
     /// A request to `path`, which may have a query.
     pub(super) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Fault> {
-        let url = self.base.join(path).map_err(Fault::failed)?;
+        let url = self.address(path)?;
         let mut request = self.http.request(method, url);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.as_str());

@@ -16,6 +16,7 @@ mod input;
 mod key;
 mod list;
 mod mandate_key;
+mod login_link;
 mod mcp;
 mod output;
 mod receive;
@@ -129,6 +130,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Grant(args) => grant::run(args.command),
         Command::Key(args) => key::run(args.command),
         Command::MandateKey(args) => mandate_key::run(args.command).await,
+        Command::LoginLink(args) => login_link::run(args).await,
         Command::Mcp(args) => mcp::run(args).await,
         Command::Dashboard(args) => dashboard::run(args).await,
         Command::Health(args) => health::run(args).await,

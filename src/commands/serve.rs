@@ -1,5 +1,6 @@
 //! `countersign serve` and the single parts: start, say where, run until told to stop.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -102,8 +103,8 @@ fn announce(config: &Config, running: &Running) {
     } else {
         output::line("Countersign is ready");
     }
-    if let (Some(server), Some(token)) = (running.server_url(), &running.admin_token) {
-        announce_front_door(config, &server, token);
+    if running.server_url().is_some() {
+        announce_front_door(config, running);
     }
     if let Some(address) = running.dashboard_addr {
         output::line(&format!(
@@ -125,17 +126,27 @@ fn announce(config: &Config, running: &Running) {
     }
 }
 
-fn announce_front_door(config: &Config, server: &str, token: &str) {
+fn announce_front_door(config: &Config, running: &Running) {
     if config.auth == AuthMode::None {
         output::line("  Access      everybody on this machine may do everything (--auth none)");
         return;
+    }
+    // A log or a journal is no place for what opens the door, not even once.
+    let link = std::io::stdout().is_terminal();
+    match link.then(|| running.login_link()).flatten() {
+        Some(link) => output::line(&format!(
+            "  Log in      {}  (once; for another: countersign login-link)",
+            link.as_str()
+        )),
+        None => output::line(&format!(
+            "  Log in      countersign login-link --data-dir '{}'",
+            config.data_dir.display()
+        )),
     }
     if config.admin_token.is_some() {
         output::line("  Token       from COUNTERSIGN_ADMIN_TOKEN");
         return;
     }
-    // The token is in the fragment, which browsers send to nobody.
-    output::line(&format!("  Log in      {server}/login#token={token}"));
     let file = DataDir::at(&config.data_dir).admin_token_path();
     output::line(&format!("  Token file  {}", file.display()));
 }

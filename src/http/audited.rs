@@ -187,6 +187,8 @@ fn action(method: &Method, route: &str) -> Option<Action> {
         ("DELETE", "/api/accounts/{id}") => Action::Delete,
         ("POST", "/api/accounts/{id}/restore") => Action::Restore,
         ("POST", "/api/session") => Action::LogIn,
+        ("DELETE", "/api/session") => Action::LogOut,
+        ("POST", "/api/login-links") => Action::MakeLoginLink,
         ("POST", "/api/keys") => Action::CreateKey,
         ("DELETE", "/api/keys/{name}") => Action::RevokeKey,
         ("POST", "/api/grants") => Action::Grant,

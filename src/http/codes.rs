@@ -51,6 +51,11 @@ codes! {
     IssuerUnavailable: SERVICE_UNAVAILABLE, "issuer-unavailable", "The issuer of the token does not answer";
     RoleMissing: FORBIDDEN, "role-missing", "Not allowed";
     CrossSite: FORBIDDEN, "cross-site", "Request from another site";
+    LoginCodeOver: UNAUTHORIZED, "login-code-over", "The link was used or is over";
+    SessionAmbiguous: UNAUTHORIZED, "session-ambiguous", "More than one session";
+    SessionChanged: CONFLICT, "session-changed", "The browser is logged in as another caller";
+    SessionOfAnother: CONFLICT, "session-of-another", "Another caller is logged in";
+    NoSessionForCaller: CONFLICT, "no-session-for-caller", "This caller has no sessions";
     NoSuchPath: NOT_FOUND, "no-such-path", "No such path";
     AlreadyUsed: BAD_REQUEST, "code-used", "The code was used already";
     MethodNotAllowed: METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed";

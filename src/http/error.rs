@@ -37,6 +37,18 @@ pub(crate) enum ApiError {
     Forbidden { needs: &'static str },
     #[error("a request from another site")]
     CrossSite,
+    #[error("a session is for this server's own page")]
+    SessionElsewhere,
+    #[error("the login code was used or is over")]
+    LoginCodeOver,
+    #[error("more than one session cookie")]
+    SessionAmbiguous,
+    #[error("the page shows another caller than is logged in")]
+    SessionChanged,
+    #[error("{caller} is logged in")]
+    SessionOfAnother { caller: String },
+    #[error("the caller has no sessions")]
+    NoSessionForCaller,
     #[error("no such path")]
     NoSuchPath,
     #[error("the code was used already")]
@@ -194,8 +206,8 @@ impl ApiError {
         match self {
             Self::Unauthenticated => row(
                 Code::Unauthenticated,
-                "Send a token or API key as `Authorization: Bearer ...`, or log in with the link \
-                 that the server printed when it started.",
+                "Send a token or API key as `Authorization: Bearer ...`, or log in on this \
+                 server's page: `countersign login-link` prints a link for it.",
             ),
             Self::CredentialUnknown => row(
                 Code::Unauthenticated,
@@ -226,8 +238,41 @@ impl ApiError {
             ),
             Self::CrossSite => row(
                 Code::CrossSite,
-                "A page of another site made this request. Use this server's own page, or send a \
-                 token or key instead of the cookie.",
+                "A cookie counts only in requests of this server's own page, and this one came \
+                 from elsewhere. Use the page, or send a token or key instead of the cookie.",
+            ),
+            Self::SessionElsewhere => row(
+                Code::CrossSite,
+                "Only this server's own page opens sessions. Programs need none: send the token or \
+                 key with each request.",
+            ),
+            Self::LoginCodeOver => row(
+                Code::LoginCodeOver,
+                "A link logs in once, and only for ten minutes. Get a new one with `countersign \
+                 login-link`, or paste a token or key.",
+            ),
+            Self::SessionAmbiguous => row(
+                Code::SessionAmbiguous,
+                "The browser sent more than one session cookie, so another program on this host or \
+                 site has set one. All of them are removed now: log in again.",
+            ),
+            Self::SessionChanged => row(
+                Code::SessionChanged,
+                "The browser is now logged in as another caller than the page shows. Nothing was \
+                 done. Log in again.",
+            ),
+            Self::SessionOfAnother { caller } => row(
+                Code::SessionOfAnother,
+                format!(
+                    "This browser is logged in as {caller}. Log out first, or name that caller in \
+                     `replace`."
+                ),
+            ),
+            Self::NoSessionForCaller => row(
+                Code::NoSessionForCaller,
+                "Links log in callers with a key or the administrator's token only. A token of an \
+                 issuer is sent with each request; while access control is off, no login is \
+                 needed.",
             ),
             Self::NoSuchPath => row(
                 Code::NoSuchPath,

@@ -94,6 +94,11 @@ impl Guard {
         }
     }
 
+    /// Whether what comes from an address is a trusted proxy's.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        self.proxies.contain(address)
+    }
+
     /// Lets one more request of a caller in.
     pub(super) fn admit(&self, caller: &str) -> Result<Slot, ApiError> {
         let caller = self.keys.hash_one(caller);

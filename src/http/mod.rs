@@ -10,7 +10,9 @@ mod auth;
 mod body;
 mod codes;
 mod dashboard;
+mod cookie;
 mod drain;
+mod dress;
 mod enrollments;
 mod error;
 mod grants;
@@ -26,6 +28,7 @@ mod path;
 mod proof;
 mod request_views;
 mod requests;
+mod session;
 mod system;
 mod tokens;
 mod transfers;
@@ -57,12 +60,14 @@ use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::tokens::Tokens;
 use crate::verify::Verifier;
+use cookie::ByTls;
 use error::ApiError;
 use inbox::Inbox;
 
 pub(crate) use audited::reason_header;
 pub(crate) use limits::{Guard, network_of};
 pub use openapi::document as openapi;
+pub(crate) use session::login_link;
 pub(crate) use system::Surroundings;
 
 /// How many requests are answered at once; more are asked to come back. Polls that
@@ -114,13 +119,20 @@ impl FrontDoor {
     }
 }
 
+/// Gives an answer of another listener the headers that the front door's have.
+pub(crate) async fn dressed(mut response: Response) -> Response {
+    dress::dress(&mut response, ByTls(false));
+    response
+}
+
 /// Every path of the API, each with the description that its handler gives.
 fn described() -> OpenApiRouter<Arc<FrontDoor>> {
     OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(openapi::describe))
-        .routes(routes!(auth::session, auth::log_in, auth::log_out))
+        .routes(routes!(session::session, session::log_in, session::log_out))
+        .routes(routes!(session::make_link))
         .routes(routes!(enrollments::list, enrollments::start))
         .routes(routes!(enrollments::status, enrollments::terminate))
         .routes(routes!(enrollments::terminate_by_post))
@@ -238,10 +250,19 @@ async fn surround(
 ) -> Response {
     let request = match from {
         From::Inside => request,
-        From::Outside => match limits::admit(&door, request) {
-            Ok(request) => request,
-            Err(refused) => return refused.into_response(),
-        },
+        From::Outside => {
+            let by_tls = ByTls::of(&door, &request);
+            let mut request = request;
+            request.extensions_mut().insert(by_tls);
+            match limits::admit(&door, request) {
+                Ok(request) => request,
+                Err(refused) => {
+                    let mut response = refused.into_response();
+                    dress::dress(&mut response, by_tls);
+                    return response;
+                }
+            }
+        }
     };
     let kept = Arc::clone(&door);
     let answer = async move |request| {

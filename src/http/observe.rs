@@ -1,5 +1,5 @@
-//! What surrounds every request: its id, its span and log line, the limits on
-//! time and number, and the headers that every answer has.
+//! What surrounds every request: its id, its span and log line, and the limits on
+//! time and number.
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +13,8 @@ use opentelemetry::context::FutureExt as _;
 use tracing::Instrument as _;
 
 use super::FrontDoor;
+use super::cookie::ByTls;
+use super::dress::dress;
 use super::error::ApiError;
 use crate::access::Identity;
 use crate::audit::{Action, Outcome};
@@ -24,21 +26,6 @@ use crate::telemetry::spans::{self, Span, Told};
 const TIMEOUT: Duration = Duration::from_secs(75);
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Browsers come back by HTTPS only, for a year.
-const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
-
-const HEADERS: [(HeaderName, &str); 5] = [
-    // What the API answers is this moment's and this caller's.
-    (header::CACHE_CONTROL, "no-store"),
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; frame-ancestors 'none'",
-    ),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::REFERRER_POLICY, "no-referrer"),
-    (header::X_FRAME_OPTIONS, "DENY"),
-];
 
 /// Which members an error's body has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +50,8 @@ pub(super) struct Facts {
     pub(super) problem: Option<&'static str>,
     /// Until when the code is shown that was read, where reading it again is no more.
     pub(super) code_until: Option<DateTime<Utc>>,
+    /// What the browser is to do with the session's cookies.
+    pub(super) cookies: Vec<HeaderValue>,
     /// What was not done of a request for several things that was answered all the same.
     pub(super) exceptions: Vec<Exception>,
 }
@@ -150,6 +139,8 @@ where
         shape: shape(&request),
         facts: Arc::default(),
     };
+    let by_tls = request.extensions().get().copied();
+    let by_tls = by_tls.unwrap_or(ByTls(door.surroundings.tls));
     let method = request.method().clone();
     // The matched path, never the query: keys may be in it.
     let matched = request.extensions().get::<MatchedPath>().cloned();
@@ -190,14 +181,10 @@ where
     let status = response.status().as_u16();
     span.in_scope(|| tracing::debug!(status, milliseconds, "answered"));
 
+    dress(&mut response, by_tls);
     let headers = response.headers_mut();
-    if door.surroundings.tls {
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
-    }
-    for (name, value) in HEADERS {
-        headers
-            .entry(name)
-            .or_insert(HeaderValue::from_static(value));
+    for cookie in context.known().cookies {
+        headers.append(header::SET_COOKIE, cookie);
     }
     if let Ok(value) = HeaderValue::from_str(&context.id) {
         headers.insert(REQUEST_ID, value);

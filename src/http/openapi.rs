@@ -22,7 +22,7 @@ use crate::access::COOKIE;
 const ALWAYS: [Code; 4] = [Code::Busy, Code::RateLimited, Code::Timeout, Code::Internal];
 /// What an operation answers that needs a caller. One without any role is known, and may
 /// nothing.
-const CALLER: [Code; 8] = [
+const CALLER: [Code; 10] = [
     Code::Unauthenticated,
     Code::TokenExpired,
     Code::TokenNotYetValid,
@@ -30,6 +30,8 @@ const CALLER: [Code; 8] = [
     Code::TokenInvalid,
     Code::IssuerUnavailable,
     Code::CrossSite,
+    Code::SessionAmbiguous,
+    Code::SessionChanged,
     Code::RoleMissing,
 ];
 /// What an operation answers when it takes a body.
@@ -318,8 +320,8 @@ fn security_schemes() -> Value {
             "type": "apiKey",
             "in": "cookie",
             "name": COOKIE,
-            "description": "The cookie that `POST /api/session` sets. It changes things only from \
-                the server's own page.",
+            "description": "The cookie that `POST /api/session` sets; by TLS its name begins with \
+                `__Host-`. It counts only in requests of the server's own page.",
         },
     })
 }

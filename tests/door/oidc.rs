@@ -78,6 +78,8 @@ async fn a_token_is_taken_from_its_issuer_alone_and_each_fault_has_its_words() {
     // A token is proof for one request; no session outlives it.
     let login = server.request(Method::POST, "/api/session");
     let login = login
+        .header("sec-fetch-site", "same-origin")
+        .json(&json!({}))
         .bearer_auth(keys[0].sign(&reader))
         .send()
         .await
