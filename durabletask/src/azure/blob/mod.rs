@@ -282,7 +282,7 @@ fn connect(
             max_total_elapsed: Duration::seconds(30),
             ..ExponentialRetryOptions::default()
         }),
-        ..ClientOptions::default()
+        ..direct().map_err(BlobSettingsError::Client)?
     };
     let mut opened = url.clone();
     let mut credential = None;
