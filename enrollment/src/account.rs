@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use crate::otpauth;
 use crate::problem::InputProblem;
 use crate::sealed::Sealable;
+use crate::text::clean;
 
 /// The longest issuer and the longest account name, in characters. Key Vault keeps
 /// at least that much in a tag.
@@ -311,22 +312,6 @@ impl TotpAccount {
     pub fn to_uri(&self) -> Zeroizing<String> {
         otpauth::export(self)
     }
-}
-
-/// Without control characters, without marks that change the direction of writing
-/// (they could make a label look like another one to an approver), and trimmed.
-pub(crate) fn clean(text: &str) -> String {
-    let kept: String = text.chars().filter(|c| !is_unprintable(*c)).collect();
-    kept.trim().to_owned()
-}
-
-pub(crate) fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{061c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}'
-        )
 }
 
 /// What may be shown of an account: everything but the secret. It is public metadata,
