@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, Query, State};
+use axum::extract::{FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::FrontDoor;
+use super::arrival::{self, Arrival, Gone, Place};
 use super::enrollments::no_store;
 use super::error::ApiError;
-use super::limits::Slot;
-use super::observe;
+use super::names;
+use super::refusals::public_part;
 use crate::access::{Access, COOKIE, Group, Identity, LIFETIME, Role, Roles};
 use crate::enrollments::Decider;
 
@@ -79,9 +80,11 @@ permission!(
 /// and taking one from a request is the only way to make it.
 pub(crate) struct Caller<P> {
     identity: Arc<Identity>,
+    arrival: Arc<Arrival>,
+    gone: Option<Gone>,
     /// Counts among the caller's requests while this is there; none if the request is a
     /// part of one that counts.
-    slot: Option<Slot>,
+    _place: Option<Arc<Place>>,
     /// Whether it asked by HEAD.
     without_body: bool,
     permission: PhantomData<fn() -> P>,
@@ -125,9 +128,27 @@ impl<P> Caller<P> {
         &self.identity
     }
 
-    /// What counts among the caller's requests for as long as it is there.
-    pub(super) fn into_slot(self) -> Option<Slot> {
-        self.slot
+    /// Refuses to go on if the caller may no longer: to be asked after every wait, before
+    /// anything is given or done.
+    pub(super) async fn again(&self) -> Result<(), ApiError> {
+        self.arrival.again().await
+    }
+
+    /// What comes of work, for as long as the caller waits for it; then the caller may
+    /// still have it, or there is a reason why not.
+    pub(super) async fn unless_gone<T, E>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, ApiError>
+    where
+        ApiError: std::convert::From<E>,
+    {
+        let done = match &self.gone {
+            Some(gone) => gone.unless(work).await??,
+            None => work.await?,
+        };
+        self.again().await?;
+        Ok(done)
     }
 
     /// Whose enrollments the caller sees: its own only, unless it decides on others'.
@@ -137,33 +158,21 @@ impl<P> Caller<P> {
     }
 }
 
-/// Tells of a request, as an extension of it, that the server makes it of itself for one of
-/// the same caller's that counts already.
-#[derive(Clone, Copy)]
-pub(super) struct PartOfCounted;
-
 impl<P: Permission> FromRequestParts<Arc<FrontDoor>> for Caller<P> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        door: &Arc<FrontDoor>,
-    ) -> Result<Self, ApiError> {
-        let identity = identify(parts, door)
-            .await?
-            .ok_or(ApiError::Unauthenticated)?;
-        tracing::Span::current().record("caller", identity.id.as_str());
-        observe::note(|facts| facts.caller = Some(Arc::clone(&identity)));
-        let slot = match parts.extensions.get::<PartOfCounted>() {
-            Some(PartOfCounted) => None,
-            None => Some(door.surroundings.guard.admit(&identity.id)?),
-        };
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<FrontDoor>) -> Result<Self, ApiError> {
+        // Every request that comes to a handler has been through the middleware.
+        let arrival = Arrival::of(&parts.extensions).ok_or(ApiError::Unauthenticated)?;
+        let identity = arrival.identity()?;
         if !identity.roles.any_of(P::ROLES) {
             return Err(ApiError::Forbidden { needs: P::NEEDS });
         }
         Ok(Self {
             identity,
-            slot,
+            gone: Gone::of(&parts.extensions),
+            _place: arrival::place(&parts.extensions),
+            arrival,
             without_body: parts.method == Method::HEAD,
             permission: PhantomData,
         })
@@ -175,7 +184,18 @@ struct CodeQuery {
     code: Option<String>,
 }
 
-async fn identify(parts: &Parts, door: &FrontDoor) -> Result<Option<Arc<Identity>>, ApiError> {
+/// Whether it may take a while to find out who calls, since the issuer of a token has to be
+/// asked or a signature checked.
+pub(super) fn waits_for_issuer(parts: &Parts, door: &FrontDoor) -> bool {
+    presented(parts)
+        .is_some_and(|credential| door.access.is_new_token(&credential, door.clock.now()))
+}
+
+/// Who calls; nobody if nothing is presented that could say so.
+pub(super) async fn identify(
+    parts: &Parts,
+    door: &FrontDoor,
+) -> Result<Option<Arc<Identity>>, ApiError> {
     // What is presented counts, even if it is wrong: falling back to a weaker proof
     // would hide the mistake.
     if let Some(credential) = presented(parts) {
@@ -187,6 +207,9 @@ async fn identify(parts: &Parts, door: &FrontDoor) -> Result<Option<Arc<Identity
     let changes = !matches!(parts.method, Method::GET | Method::HEAD);
     if let Some(cookie) = cookie(headers) {
         let identity = door.access.resume(cookie, door.clock.now())?;
+        if identity.is_some() && !door.surroundings.names.are_meant_by(parts) {
+            return Err(ApiError::UnknownName);
+        }
         if identity.is_some() && changes && !from_own_page(headers, false) {
             return Err(ApiError::CrossSite);
         }
@@ -197,7 +220,7 @@ async fn identify(parts: &Parts, door: &FrontDoor) -> Result<Option<Arc<Identity
     let anonymous = door.access.anonymous();
     // Without access control a browser on this machine could be led here by any page,
     // also under another name that resolves to this machine.
-    if anonymous.is_some() && !(from_own_page(headers, true) && local_name(headers)) {
+    if anonymous.is_some() && !(from_own_page(headers, true) && is_local(names::host_of(parts))) {
         return Err(ApiError::CrossSite);
     }
     Ok(anonymous)
@@ -216,6 +239,21 @@ fn presented(parts: &Parts) -> Option<zeroize::Zeroizing<String>> {
         return Some(value.to_owned().into());
     }
     code_in_query(&parts.uri).map(Into::into)
+}
+
+/// The public part of the key that a request was made with, whether it is right or not.
+pub(super) fn key_tried(request: &Request) -> Option<String> {
+    let texts = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
+    let bearer = texts(header::AUTHORIZATION.as_str()).and_then(|v| v.split_once(' '));
+    let tried = bearer
+        .map(|(_, token)| token.trim())
+        .or_else(|| texts(FUNCTIONS_KEY))
+        .or_else(|| texts(VAULT_TOKEN));
+    let in_query = tried
+        .is_none()
+        .then(|| code_in_query(request.uri()))
+        .flatten();
+    public_part(tried.or(in_query.as_deref())?).map(str::to_owned)
 }
 
 fn code_in_query(uri: &Uri) -> Option<String> {
@@ -255,8 +293,9 @@ pub(super) fn from_own_page(headers: &HeaderMap, or_no_page: bool) -> bool {
     }
 }
 
-fn local_name(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST).and_then(|v| v.to_str().ok()) else {
+/// Whether a name is one of this machine's; no browser leaves it out.
+fn is_local(host: Option<&str>) -> bool {
+    let Some(host) = host else {
         return true;
     };
     let name = match host.rsplit_once(':') {
@@ -407,14 +446,10 @@ mod tests {
     #[test]
     fn only_names_of_this_machine_are_local() {
         for host in ["localhost:7071", "127.0.0.1", "127.0.0.1:1", "[::1]:7071"] {
-            let mut map = HeaderMap::new();
-            map.insert(header::HOST, HeaderValue::from_static(host));
-            assert!(local_name(&map), "{host}");
+            assert!(is_local(Some(host)), "{host}");
         }
         for host in ["evil.example:7071", "10.0.0.1", "localhost.evil.example"] {
-            let mut map = HeaderMap::new();
-            map.insert(header::HOST, HeaderValue::from_static(host));
-            assert!(!local_name(&map), "{host}");
+            assert!(!is_local(Some(host)), "{host}");
         }
     }
 }

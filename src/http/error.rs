@@ -37,6 +37,8 @@ pub(crate) enum ApiError {
     Forbidden { needs: &'static str },
     #[error("a request from another site")]
     CrossSite,
+    #[error("a cookie under a name that is not this server's")]
+    UnknownName,
     #[error("no such path")]
     NoSuchPath,
     #[error("the code was used already")]
@@ -228,6 +230,12 @@ impl ApiError {
                 Code::CrossSite,
                 "A page of another site made this request. Use this server's own page, or send a \
                  token or key instead of the cookie.",
+            ),
+            Self::UnknownName => row(
+                Code::CrossSite,
+                "This server does not know the name that it was called by. Open its page by a \
+                 name that it knows, or tell it this one with --public-url. A token or key counts \
+                 under any name.",
             ),
             Self::NoSuchPath => row(
                 Code::NoSuchPath,

@@ -28,7 +28,7 @@ use super::keys::on_disk;
 use super::observe;
 use super::path::Path;
 use super::request_views::{ExportView, RequestPage, RequestView};
-use super::views::TokenView;
+use super::views::{Alone, TokenView};
 use crate::access::Role;
 use crate::audit::Action;
 use crate::enrollments::{
@@ -472,7 +472,9 @@ pub(super) async fn code(
         .tokens
         .lasting(&request.account, TimeDelta::zero())
         .await?;
-    Ok(no_store(Json(TokenView::new(token, true)).into_response()))
+    Ok(no_store(
+        Json(TokenView::new(token, true, Alone::Yes)).into_response(),
+    ))
 }
 
 /// Reads the URI that a request has granted
