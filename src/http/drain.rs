@@ -26,8 +26,8 @@ pub(super) enum Patience {
     Long,
     /// What is on its way already. Nobody knows who sends it.
     Moment,
-    /// Nothing: there is too much of it.
-    None,
+    /// What has arrived already: there is too much of it.
+    Arrived,
 }
 
 impl Patience {
@@ -36,7 +36,7 @@ impl Patience {
         match self {
             Self::Long => (256 * 1024 * 1024, Duration::from_secs(20)),
             Self::Moment => (64 * 1024, Duration::from_millis(500)),
-            Self::None => (0, Duration::ZERO),
+            Self::Arrived => (64 * 1024, Duration::ZERO),
         }
     }
 }
@@ -96,7 +96,7 @@ where
     if let Ok(rest) = given_back.try_recv() {
         // Reading is what tells a client that asks first to send: leave that one be.
         let (most, longest) = patience.bounds();
-        let reads = patience != Patience::None && (rest.begun || !asks_first);
+        let reads = rest.begun || !asks_first;
         let discarded = reads.then(|| tokio::time::timeout(longest, discard(rest.body, most)));
         let all = match discarded {
             Some(discarded) => discarded.await.unwrap_or(false),

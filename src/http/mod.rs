@@ -281,7 +281,7 @@ async fn admitted(door: &Arc<FrontDoor>, from: From, mut request: Request, next:
     let admitted = match admitted {
         Ok(admitted) => admitted,
         Err(refused) => {
-            return drain::drain(door, request, drain::Patience::None, async |_| {
+            return drain::drain(door, request, drain::Patience::Arrived, async |_| {
                 refused.into_response()
             })
             .await;
