@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::text::clean;
+use crate::account::clean;
 
 /// The longest name of a group, in UTF-16 code units.
 pub const MAX_GROUP_CHARS: usize = 64;

@@ -18,12 +18,11 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::account::MAX_LABEL_CHARS;
+use crate::account::{MAX_LABEL_CHARS, clean};
 use crate::google_export;
 use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem};
 use crate::sealed::Sealable;
-use crate::text::clean;
 
 pub use budget::{Budget, Canceller, Cost, Exceeded};
 pub use found::{Found, expand, not_there};

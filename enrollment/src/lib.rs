@@ -20,4 +20,3 @@ pub mod progress;
 pub mod region;
 pub mod request;
 pub mod sealed;
-pub mod text;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
 use clap::ValueEnum;
-use countersign_enrollment::text::one_line;
+use countersign_enrollment::account::one_line;
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 

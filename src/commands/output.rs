@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use countersign_enrollment::text::is_unprintable;
+use countersign_enrollment::account::is_unprintable;
 use serde_json::Value;
 
 use super::Fault;

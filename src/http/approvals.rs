@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use countersign_enrollment::account::one_line;
 use countersign_enrollment::decision::MAX_COMMENT_CHARS;
-use countersign_enrollment::text::one_line;
 use serde::Deserialize;
 use utoipa::ToSchema;
 

@@ -18,13 +18,15 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::sync::oneshot;
 
 use super::FrontDoor;
+use crate::intake::MAX_BODY;
 
 /// How much of what is left of a body is read and thrown away.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
     /// As much as a caller may send by mistake.
     Long,
-    /// What is on its way already. Nobody knows who sends it.
+    /// As much as comes in a moment: enough that somebody whose key has expired is told so,
+    /// and not more, since nobody knows who sends it.
     Moment,
     /// What has arrived already: there is too much of it.
     Arrived,
@@ -35,7 +37,7 @@ impl Patience {
     const fn bounds(self) -> (usize, Duration) {
         match self {
             Self::Long => (256 * 1024 * 1024, Duration::from_secs(20)),
-            Self::Moment => (64 * 1024, Duration::from_millis(500)),
+            Self::Moment => (MAX_BODY + MAX_BODY / 4, Duration::from_secs(1)),
             Self::Arrived => (64 * 1024, Duration::ZERO),
         }
     }

@@ -1,6 +1,6 @@
 //! What tools take and give. The comments are what an agent reads about them.
 
-use countersign_enrollment::text::one_line;
+use countersign_enrollment::account::one_line;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 

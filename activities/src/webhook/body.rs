@@ -1,7 +1,7 @@
 //! What a webhook is told, for people and for machines.
 
+use countersign_enrollment::account::is_unprintable;
 use countersign_enrollment::notice::{Notice, NoticeEvent};
-use countersign_enrollment::text::is_unprintable;
 use serde_json::{Value, json};
 
 /// The body of a notice's request.

@@ -2,8 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 
+use crate::account::{clean, is_unprintable};
 use crate::problem::InputProblem;
-use crate::text::{clean, is_unprintable};
 
 /// What label and issuer parameter say together.
 pub(super) struct Label {

@@ -1,7 +1,7 @@
 //! From a token's claims to a caller.
 
 use chrono::{DateTime, Utc};
-use countersign_enrollment::text::clean;
+use countersign_enrollment::account::clean;
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Map, Value};
 
