@@ -312,7 +312,6 @@ fn build(source: Source, settings: &IdentitySettings) -> Result<Arc<dyn TokenCre
                 credential_options: ClientAssertionCredentialOptions {
                     client_options: direct()?,
                 },
-                ..WorkloadIdentityCredentialOptions::default()
             }))
             .map_err(failed)?
         }
@@ -320,7 +319,6 @@ fn build(source: Source, settings: &IdentitySettings) -> Result<Arc<dyn TokenCre
             ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
                 user_assigned_id: settings.client_id.clone().map(UserAssignedId::ClientId),
                 client_options: direct()?,
-                ..ManagedIdentityCredentialOptions::default()
             }))
             .map_err(failed)?
         }
