@@ -25,6 +25,7 @@ use futures_util::TryStreamExt as _;
 use uuid::Uuid;
 
 use super::causes::in_one_line;
+use super::transport::direct;
 use crate::payloads::{PayloadStore, PayloadStoreError};
 use account::{Access, Account};
 
