@@ -27,7 +27,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
 use crate::data_dir::{Addresses, DataDir, DataDirLock};
 use crate::enrollments::{ApprovalPolicy, Enrollments};
-use crate::http::{self, FrontDoor, Guard, Surroundings};
+use crate::http::{self, FrontDoor, Guard, OwnNames, Surroundings};
 use crate::hub::{self, Dashboard};
 use crate::keys::{self, DoorKeys, Place, WorkerKeys};
 use crate::mandates::{DoorMandateKeys, Mandates};
@@ -401,6 +401,7 @@ impl Running {
             guard: Guard::new(&config.limits, config.trusted_proxies.clone()),
             body_timeout: config.limits.body_timeout,
             cors_origins: config.cors_origins.clone(),
+            names: OwnNames::new(address.ip(), &config.public_urls),
             tls: config.tls.is_some(),
         };
         let listen = Listen {
@@ -425,8 +426,16 @@ impl Running {
                     surroundings,
                     stop.clone(),
                 );
-                let router = http::router(Arc::new(door));
-                let served = listen.serve(listener, router, stop).await;
+                let door = Arc::new(door);
+                let router = http::router(Arc::clone(&door));
+                let served = tokio::select! {
+                    served = listen.serve(listener, router, stop.clone()) => served,
+                    () = async {
+                        door.watch().await;
+                        std::future::pending().await
+                    } => Ok(()),
+                };
+                drop(door);
                 // The door is gone with its queue, so the writer ends once it is empty.
                 audit_writer
                     .await

@@ -128,6 +128,8 @@ pub struct Config {
     pub trusted_proxies: Networks,
     /// Origins whose pages may call the API in browsers.
     pub cors_origins: Vec<String>,
+    /// Addresses that browsers reach the front door by, besides this machine's.
+    pub public_urls: Vec<url::Url>,
     /// Whose tokens are taken besides our own keys, and what their claims mean.
     pub oidc: Option<OidcSettings>,
     /// The task hub's name.
@@ -171,6 +173,7 @@ impl fmt::Debug for Config {
             .field("tls", &self.tls)
             .field("trusted_proxies", &self.trusted_proxies)
             .field("cors_origins", &self.cors_origins)
+            .field("public_urls", &self.public_urls)
             .field("oidc", &self.oidc)
             .field("task_hub", &self.task_hub)
             .field("azure", &self.azure)
@@ -207,6 +210,7 @@ impl Config {
             tls: None,
             trusted_proxies: Networks::default(),
             cors_origins: Vec::new(),
+            public_urls: Vec::new(),
             oidc: None,
             task_hub: "default".to_owned(),
             connection_string: None,

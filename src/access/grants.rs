@@ -62,7 +62,10 @@ pub(crate) enum Taken {
     /// Nothing: it may not.
     Nothing,
     /// As many readings as it likes.
-    Uncounted,
+    Uncounted {
+        /// Whether that is for a time only.
+        ends: bool,
+    },
     /// One of a number of readings.
     Counted,
 }
@@ -207,7 +210,7 @@ impl KeyStore {
         Ok(until.map(|until| {
             until
                 .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
-                .unwrap_or(DateTime::<Utc>::MAX_UTC)
+                .unwrap_or(super::NEVER)
         }))
     }
 

@@ -39,6 +39,9 @@ pub const ADMIN_NAME: &str = "admin";
 /// The name of every caller while access control is off.
 pub const ANONYMOUS_NAME: &str = "anonymous";
 
+/// The end of what does not end.
+const NEVER: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
+
 /// Recognises callers.
 pub struct Access {
     admin_hash: [u8; 32],
@@ -122,6 +125,13 @@ impl Access {
         let identity = Arc::new(holder(record));
         self.recall.remember(stamp, hash, &identity, until);
         Ok(Some(identity))
+    }
+
+    /// Whether `credential` is a token of an issuer that was not seen before: to check it
+    /// takes a signature, and perhaps the issuer.
+    pub(crate) fn is_new_token(&self, credential: &str, now: DateTime<Utc>) -> bool {
+        let oidc = self.oidc.as_ref().filter(|_| Oidc::is_token(credential));
+        oidc.is_some_and(|oidc| !oidc.has_accepted(credential, now))
     }
 
     /// Who presents the session cookie `value`; nobody if the session has ended or its key
@@ -225,28 +235,30 @@ impl Access {
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError> {
-        Ok(self.reads_freely(caller, account, now)? || self.keys.may_read(caller, account, now)?)
+        Ok(self.reads_freely(caller, account, now)?.is_some()
+            || self.keys.may_read(caller, account, now)?)
     }
 
-    /// Whether a caller may read an account at `now` as often as it likes.
+    /// Until when a caller may read an account as often as it likes; none if it may not.
     fn reads_freely(
         &self,
         caller: &Identity,
         account: &str,
         now: DateTime<Utc>,
-    ) -> Result<bool, KeyError> {
+    ) -> Result<Option<DateTime<Utc>>, KeyError> {
         if !caller.granted_only {
-            return Ok(true);
+            return Ok(Some(NEVER));
         }
         let stamp = self.keys.stamp();
-        if self.recall.reads_freely(stamp, caller, account, now) {
-            return Ok(true);
+        let recalled = self.recall.reads_freely(stamp, caller, account, now);
+        if recalled.is_some() {
+            return Ok(recalled);
         }
-        let Some(until) = self.keys.free_until(caller, account, now)? else {
-            return Ok(false);
-        };
-        self.recall.let_read(stamp, caller, account, until);
-        Ok(true)
+        let until = self.keys.free_until(caller, account, now)?;
+        if let Some(until) = until {
+            self.recall.let_read(stamp, caller, account, until);
+        }
+        Ok(until)
     }
 
     /// Takes one read of an account from what a caller was granted. Nothing is written, and
@@ -257,8 +269,9 @@ impl Access {
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<Taken, KeyError> {
-        if self.reads_freely(caller, account, now)? {
-            Ok(Taken::Uncounted)
+        if let Some(until) = self.reads_freely(caller, account, now)? {
+            let ends = until != NEVER;
+            Ok(Taken::Uncounted { ends })
         } else if self.keys.take_counted(caller, account, now)? {
             Ok(Taken::Counted)
         } else {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
 use clap::ValueEnum;
+use countersign_enrollment::account::one_line;
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
@@ -255,7 +256,7 @@ impl Event {
     /// are left out: this record may not hold one, whoever writes it into the wrong place.
     #[must_use]
     pub fn because(mut self, reason: &str) -> Self {
-        let reason = without_secrets(reason);
+        let reason = without_secrets(&one_line(reason));
         let words: Vec<&str> = reason.split_whitespace().collect();
         let short: String = words.join(" ").chars().take(MAX_REASON).collect();
         self.reason = (!short.is_empty()).then_some(short);

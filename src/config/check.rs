@@ -178,6 +178,7 @@ impl Settings {
         config.tls = self.check_tls(problems);
         config.trusted_proxies = self.check_proxies(problems);
         config.cors_origins = self.check_origins(problems);
+        config.public_urls = self.check_public_urls(problems);
         if config.auth == AuthMode::None && !config.listen.ip().is_loopback() {
             problems.push(format!(
                 "auth none would let the whole network read codes: {} is not a loopback address; \

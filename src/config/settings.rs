@@ -96,6 +96,9 @@ pub struct Settings {
     /// Origins whose pages may call the API, such as https://app.example, with commas between [env: COUNTERSIGN_CORS_ORIGINS]
     #[arg(long, value_name = "LIST")]
     pub cors_origins: Option<String>,
+    /// Addresses that browsers reach the front door by, such as https://codes.example, with commas between: the page's cookie counts under these, localhost and the address to listen on [env: COUNTERSIGN_PUBLIC_URL]
+    #[arg(long, value_name = "LIST")]
+    pub public_url: Option<String>,
     /// OpenID Connect issuer whose tokens (JWT) are taken as callers, as its claim iss says it [env: COUNTERSIGN_OIDC_ISSUER]
     #[arg(long, value_name = "URL")]
     pub oidc_issuer: Option<String>,
@@ -297,6 +300,7 @@ impl Settings {
             tls_key,
             trusted_proxies,
             cors_origins,
+            public_url,
             oidc_issuer,
             oidc_audience,
             oidc_jwks_url,

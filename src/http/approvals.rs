@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use countersign_enrollment::account::one_line;
 use countersign_enrollment::decision::MAX_COMMENT_CHARS;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -46,7 +47,7 @@ impl DecisionBody {
     }
 }
 
-/// A text for people, trimmed; none if it is empty. It is kept in a history and shown: what
+/// A text for people, on one line and cleaned as names are; none if it is empty. It is kept in a history and shown: what
 /// looks like a secret in it, since somebody pasted the wrong thing, is not.
 pub(super) fn short_text(
     name: &'static str,
@@ -54,7 +55,7 @@ pub(super) fn short_text(
     most: usize,
 ) -> Result<Option<String>, ApiError> {
     let text = text
-        .map(|text| without_secrets(text.trim()))
+        .map(|text| without_secrets(&one_line(&text)))
         .filter(|text| !text.is_empty());
     if text
         .as_ref()

@@ -3,16 +3,17 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use serde::Deserialize;
 
 use super::FrontDoor;
+use super::arrival::{self, Arrival, Gone, Place};
 use super::cookie::{self, ByTls, Sent};
 use super::error::ApiError;
-use super::limits::Slot;
-use super::{observe, session};
+use super::refusals::public_part;
+use super::{names, observe, session};
 use crate::access::{Group, Identity, Role, Roles};
 use crate::enrollments::{Decider, Requester};
 
@@ -79,9 +80,11 @@ permission!(
 /// and taking one from a request is the only way to make it.
 pub(crate) struct Caller<P> {
     identity: Arc<Identity>,
+    arrival: Arc<Arrival>,
+    gone: Option<Gone>,
     /// Counts among the caller's requests while this is there; none if the request is a
     /// part of one that counts.
-    slot: Option<Slot>,
+    _place: Option<Arc<Place>>,
     /// Whether it asked by HEAD.
     without_body: bool,
     permission: PhantomData<fn() -> P>,
@@ -134,9 +137,27 @@ impl<P> Caller<P> {
         &self.identity
     }
 
-    /// What counts among the caller's requests for as long as it is there.
-    pub(super) fn into_slot(self) -> Option<Slot> {
-        self.slot
+    /// Refuses to go on if the caller may no longer: to be asked after every wait, before
+    /// anything is given or done.
+    pub(super) async fn again(&self) -> Result<(), ApiError> {
+        self.arrival.again().await
+    }
+
+    /// What comes of work, for as long as the caller waits for it; then the caller may
+    /// still have it, or there is a reason why not.
+    pub(super) async fn unless_gone<T, E>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, ApiError>
+    where
+        ApiError: std::convert::From<E>,
+    {
+        let done = match &self.gone {
+            Some(gone) => gone.unless(work).await??,
+            None => work.await?,
+        };
+        self.again().await?;
+        Ok(done)
     }
 
     /// Whose enrollments the caller sees: its own only, unless it decides on others'.
@@ -146,46 +167,41 @@ impl<P> Caller<P> {
     }
 }
 
-/// Tells of a request, as an extension of it, that the server makes it of itself for one of
-/// the same caller's that counts already.
-#[derive(Clone, Copy)]
-pub(super) struct PartOfCounted;
-
 impl<P: Permission> FromRequestParts<Arc<FrontDoor>> for Caller<P> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        door: &Arc<FrontDoor>,
-    ) -> Result<Self, ApiError> {
-        let identity = identify(parts, door)
-            .await?
-            .ok_or(ApiError::Unauthenticated)?;
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<FrontDoor>) -> Result<Self, ApiError> {
+        // Every request that comes to a handler has been through the middleware.
+        let arrival = Arrival::of(&parts.extensions).ok_or(ApiError::Unauthenticated)?;
+        let identity = arrival.identity()?;
         session::shows(&parts.headers, &identity)?;
-        Self::of(identity, parts, door)
+        Self::known(identity, arrival, parts)
     }
 }
 
 impl<P: Permission> Caller<P> {
-    /// A caller who was recognised as `identity`, if it may do this and does not ask for too
-    /// much.
-    pub(super) fn of(
-        identity: Arc<Identity>,
-        parts: &Parts,
-        door: &FrontDoor,
-    ) -> Result<Self, ApiError> {
+    /// A caller who was recognised as `identity` by something in the request itself, such as
+    /// the code of a link, if it may do this.
+    pub(super) fn of(identity: Arc<Identity>, parts: &Parts) -> Result<Self, ApiError> {
         tracing::Span::current().record("caller", identity.id.as_str());
         observe::note(|facts| facts.caller = Some(Arc::clone(&identity)));
-        let slot = match parts.extensions.get::<PartOfCounted>() {
-            Some(PartOfCounted) => None,
-            None => Some(door.surroundings.guard.admit(&identity.id)?),
-        };
+        let arrival = Arrival::of(&parts.extensions).ok_or(ApiError::Unauthenticated)?;
+        Self::known(identity, arrival, parts)
+    }
+
+    fn known(
+        identity: Arc<Identity>,
+        arrival: Arc<Arrival>,
+        parts: &Parts,
+    ) -> Result<Self, ApiError> {
         if !identity.roles.any_of(P::ROLES) {
             return Err(ApiError::Forbidden { needs: P::NEEDS });
         }
         Ok(Self {
             identity,
-            slot,
+            gone: Gone::of(&parts.extensions),
+            _place: arrival::place(&parts.extensions),
+            arrival,
             without_body: parts.method == Method::HEAD,
             permission: PhantomData,
         })
@@ -210,7 +226,18 @@ pub(super) async fn shown(
     identity.map(Some).ok_or(ApiError::CredentialUnknown)
 }
 
-async fn identify(parts: &Parts, door: &FrontDoor) -> Result<Option<Arc<Identity>>, ApiError> {
+/// Whether it may take a while to find out who calls, since the issuer of a token has to be
+/// asked or a signature checked.
+pub(super) fn waits_for_issuer(parts: &Parts, door: &FrontDoor) -> bool {
+    presented(parts)
+        .is_some_and(|credential| door.access.is_new_token(&credential, door.clock.now()))
+}
+
+/// Who calls; nobody if nothing is presented that could say so.
+pub(super) async fn identify(
+    parts: &Parts,
+    door: &FrontDoor,
+) -> Result<Option<Arc<Identity>>, ApiError> {
     // What is presented counts, even if it is wrong: falling back to a weaker proof
     // would hide the mistake.
     if let Some(identity) = shown(parts, door).await? {
@@ -222,7 +249,8 @@ async fn identify(parts: &Parts, door: &FrontDoor) -> Result<Option<Arc<Identity
     let anonymous = door.access.anonymous();
     // Without access control a browser on this machine could be led here by any page,
     // also under another name that resolves to this machine.
-    if anonymous.is_some() && !(from_own_page(&parts.headers, true) && local_name(&parts.headers)) {
+    let headers = &parts.headers;
+    if anonymous.is_some() && !(from_own_page(headers, true) && is_local(names::host_of(parts))) {
         return Err(ApiError::CrossSite);
     }
     Ok(anonymous)
@@ -250,6 +278,9 @@ fn logged_in(parts: &Parts, door: &FrontDoor) -> Result<Option<Arc<Identity>>, A
         }
         return Ok(None);
     };
+    if !door.surroundings.names.are_meant_by(parts) {
+        return Err(ApiError::UnknownName);
+    }
     let is_own = match from {
         Provenance::Own => true,
         // Browsers that say nothing where a reading comes from: no page elsewhere can send
@@ -277,6 +308,21 @@ fn presented(parts: &Parts) -> Option<zeroize::Zeroizing<String>> {
         return Some(value.to_owned().into());
     }
     code_in_query(&parts.uri).map(Into::into)
+}
+
+/// The public part of the key that a request was made with, whether it is right or not.
+pub(super) fn key_tried(request: &Request) -> Option<String> {
+    let texts = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
+    let bearer = texts(header::AUTHORIZATION.as_str()).and_then(|v| v.split_once(' '));
+    let tried = bearer
+        .map(|(_, token)| token.trim())
+        .or_else(|| texts(FUNCTIONS_KEY))
+        .or_else(|| texts(VAULT_TOKEN));
+    let in_query = tried
+        .is_none()
+        .then(|| code_in_query(request.uri()))
+        .flatten();
+    public_part(tried.or(in_query.as_deref())?).map(str::to_owned)
 }
 
 pub(super) fn code_in_query(uri: &Uri) -> Option<String> {
@@ -343,8 +389,9 @@ pub(super) fn from_own_page(headers: &HeaderMap, or_no_page: bool) -> bool {
     }
 }
 
-fn local_name(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST).and_then(|v| v.to_str().ok()) else {
+/// Whether a name is one of this machine's; no browser leaves it out.
+fn is_local(host: Option<&str>) -> bool {
+    let Some(host) = host else {
         return true;
     };
     let name = match host.rsplit_once(':') {
@@ -404,14 +451,10 @@ mod tests {
     #[test]
     fn only_names_of_this_machine_are_local() {
         for host in ["localhost:7071", "127.0.0.1", "127.0.0.1:1", "[::1]:7071"] {
-            let mut map = HeaderMap::new();
-            map.insert(header::HOST, HeaderValue::from_static(host));
-            assert!(local_name(&map), "{host}");
+            assert!(is_local(Some(host)), "{host}");
         }
         for host in ["evil.example:7071", "10.0.0.1", "localhost.evil.example"] {
-            let mut map = HeaderMap::new();
-            map.insert(header::HOST, HeaderValue::from_static(host));
-            assert!(!local_name(&map), "{host}");
+            assert!(!is_local(Some(host)), "{host}");
         }
     }
 }

@@ -150,7 +150,8 @@ pub(super) async fn start(
 ) -> Result<Response, ApiError> {
     let query = parameters(query)?;
     let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
-    let accepted = door.intake.accept(upload).await?;
+    let accepting = door.intake.accept(caller.id(), upload);
+    let accepted = caller.unless_gone(accepting).await?;
     let id = door.enrollments.id_for(caller.id(), key.as_deref());
     observe::about(&id);
     let hand = hand_of(&door, &caller).await?;

@@ -49,6 +49,8 @@ pub(crate) enum ApiError {
     SessionOfAnother { caller: String },
     #[error("the caller has no sessions")]
     NoSessionForCaller,
+    #[error("a cookie under a name that is not this server's")]
+    UnknownName,
     #[error("no such path")]
     NoSuchPath,
     #[error("the code was used already")]
@@ -273,6 +275,12 @@ impl ApiError {
                 "Links log in callers with a key or the administrator's token only. A token of an \
                  issuer is sent with each request; while access control is off, no login is \
                  needed.",
+            ),
+            Self::UnknownName => row(
+                Code::CrossSite,
+                "This server does not know the name that it was called by. Open its page by a \
+                 name that it knows, or tell it this one with --public-url. A token or key counts \
+                 under any name.",
             ),
             Self::NoSuchPath => row(
                 Code::NoSuchPath,

@@ -123,7 +123,8 @@ pub(super) async fn start(
         .filter(|text| !text.is_empty())
         .map(positions)
         .transpose()?;
-    let material = door.intake.accept_import(upload, pick.clone()).await?;
+    let reading = door.intake.accept_import(caller.id(), upload, pick.clone());
+    let material = caller.unless_gone(reading).await?;
     let id = door.enrollments.import_id_for(caller.id(), key.as_deref());
     observe::about(&id);
     let hand = hand_of(&door, &caller).await?;

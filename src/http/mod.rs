@@ -3,14 +3,15 @@
 mod account_changes;
 mod accounts;
 mod approvals;
+mod arrival;
 mod assets;
 mod audit;
 mod audited;
 mod auth;
 mod body;
 mod codes;
-mod dashboard;
 mod cookie;
+mod dashboard;
 mod drain;
 mod dress;
 mod enrollments;
@@ -22,10 +23,12 @@ mod inbox;
 mod keys;
 mod limits;
 mod mcp;
+mod names;
 mod observe;
 mod openapi;
 mod path;
 mod proof;
+mod refusals;
 mod request_views;
 mod requests;
 mod session;
@@ -60,18 +63,22 @@ use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::tokens::Tokens;
 use crate::verify::Verifier;
+use arrival::Admitted;
 use cookie::ByTls;
 use error::ApiError;
+use health::LastAnswers;
 use inbox::Inbox;
+use refusals::Refusals;
 
 pub(crate) use audited::reason_header;
 pub(crate) use limits::{Guard, network_of};
+pub(crate) use names::OwnNames;
 pub use openapi::document as openapi;
 pub(crate) use session::login_link;
 pub(crate) use system::Surroundings;
 
-/// How many requests are answered at once; more are asked to come back. Polls that
-/// wait count too.
+/// How many requests of callers are answered at once; more are asked to come back. Polls
+/// that wait and streams count too, requests without a caller and health do not.
 const REQUESTS_AT_ONCE: usize = 2_048;
 
 /// What handlers work with.
@@ -87,7 +94,9 @@ pub struct FrontDoor {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     surroundings: Surroundings,
-    requests: Semaphore,
+    requests: Arc<Semaphore>,
+    refusals: Refusals,
+    last_answers: LastAnswers,
     stop: CancellationToken,
 }
 
@@ -113,7 +122,9 @@ impl FrontDoor {
             clock,
             metrics,
             surroundings,
-            requests: Semaphore::new(REQUESTS_AT_ONCE),
+            requests: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)),
+            refusals: Refusals::default(),
+            last_answers: LastAnswers::default(),
             stop,
         }
     }
@@ -123,6 +134,13 @@ impl FrontDoor {
 pub(crate) async fn dressed(mut response: Response) -> Response {
     dress::dress(&mut response, ByTls(false));
     response
+}
+
+impl FrontDoor {
+    /// What goes on beside the requests, until the server stops.
+    pub(crate) async fn watch(&self) {
+        self.refusals.tell_until(&self.stop).await;
+    }
 }
 
 /// Every path of the API, each with the description that its handler gives.
@@ -248,30 +266,59 @@ async fn surround(
     request: Request,
     next: Next,
 ) -> Response {
-    let request = match from {
+    let mut request = match from {
         From::Inside => request,
         From::Outside => {
+            // Before the address becomes that of the client that a proxy speaks for.
             let by_tls = ByTls::of(&door, &request);
-            let mut request = request;
+            let mut request = limits::receive(&door, request);
             request.extensions_mut().insert(by_tls);
-            match limits::admit(&door, request) {
-                Ok(request) => request,
-                Err(refused) => {
-                    let mut response = refused.into_response();
-                    dress::dress(&mut response, by_tls);
-                    return response;
-                }
-            }
+            request
         }
     };
+    // Dropped with this future, when the answer is there or nobody waits for it any more.
+    let _waits = arrival::waits(&mut request);
     let kept = Arc::clone(&door);
-    let answer = async move |request| {
-        drain::drain(&kept, request, |request| unbroken(next.run(request))).await
-    };
+    let answer = async move |request| admitted(&kept, from, request, next).await;
     observe::observe(&door, request, |request| {
         audited::audited(Arc::clone(&door), request, answer)
     })
     .await
+}
+
+/// The answer to a request that is let in, or why it is not.
+async fn admitted(door: &Arc<FrontDoor>, from: From, mut request: Request, next: Next) -> Response {
+    if limits::is_health(&request) {
+        return drain::drain(door, request, drain::Patience::Moment, async |request| {
+            unbroken(next.run(request)).await
+        })
+        .await;
+    }
+    let admitted = match from {
+        From::Inside => Admitted::from_inside(door, &mut request).await,
+        From::Outside => Admitted::from_outside(door, &mut request).await,
+    };
+    let admitted = match admitted {
+        Ok(admitted) => admitted,
+        Err(refused) => {
+            return drain::drain(door, request, drain::Patience::Arrived, async |_| {
+                refused.into_response()
+            })
+            .await;
+        }
+    };
+    let patience = match admitted.is_known() {
+        true => drain::Patience::Long,
+        false => drain::Patience::Moment,
+    };
+    let response = drain::drain(door, request, patience, async |request| {
+        let response = unbroken(next.run(request)).await;
+        let response = admitted.still(response).await;
+        admitted.answered(&response);
+        response
+    })
+    .await;
+    admitted.holding(response)
 }
 
 /// The answer, also where making it panicked.

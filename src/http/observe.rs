@@ -13,9 +13,12 @@ use opentelemetry::context::FutureExt as _;
 use tracing::Instrument as _;
 
 use super::FrontDoor;
+use super::auth;
 use super::cookie::ByTls;
 use super::dress::dress;
 use super::error::ApiError;
+use super::limits;
+use super::refusals::Refusal;
 use crate::access::Identity;
 use crate::audit::{Action, Outcome};
 use crate::telemetry;
@@ -142,6 +145,8 @@ where
     let by_tls = request.extensions().get().copied();
     let by_tls = by_tls.unwrap_or(ByTls(door.surroundings.tls));
     let method = request.method().clone();
+    let from = limits::client_of(&request);
+    let tried = auth::key_tried(&request);
     // The matched path, never the query: keys may be in it.
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
@@ -155,9 +160,6 @@ where
     );
     let trace = Span::request(&method, route, &context.id, request.headers());
     let answer = async {
-        let Ok(_permit) = door.requests.try_acquire() else {
-            return ApiError::Busy.into_response();
-        };
         tokio::time::timeout(TIMEOUT, next(request))
             .await
             .unwrap_or_else(|_| ApiError::Timeout.into_response())
@@ -169,6 +171,20 @@ where
         )
         .await;
     trace.answered(response.status());
+    if matches!(response.status().as_u16(), 401 | 403 | 429) {
+        let known = context.known();
+        let caller = known.caller.as_ref().map(|caller| caller.id.as_str());
+        let refusal = Refusal {
+            status: response.status(),
+            from,
+            route,
+            who: caller.or(tried.as_deref()),
+        };
+        span.in_scope(|| {
+            door.refusals
+                .note(&refusal, known.problem.unwrap_or("refused"))
+        });
+    }
     if spans::are_made()
         && let Some(caller) = context.known().caller
     {

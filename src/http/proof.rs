@@ -25,7 +25,7 @@ use super::enrollments::no_store;
 use super::error::ApiError;
 use super::observe;
 use super::path::Path;
-use super::views::{AccountView, TokenView};
+use super::views::{AccountView, Alone, TokenView};
 use crate::access::Role;
 use crate::audit::Action;
 use crate::tokens::{Pending, from_vault};
@@ -62,7 +62,7 @@ pub(super) async fn codes(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let (_, pending) = pending(&door, &caller, &id).await?;
-    let view = TokenView::new(pending.code()?, true);
+    let view = TokenView::new(pending.code()?, true, Alone::No);
     Ok(no_store(Json(view).into_response()))
 }
 

@@ -28,7 +28,7 @@ use super::keys::on_disk;
 use super::observe;
 use super::path::Path;
 use super::request_views::{ExportView, RequestPage, RequestView};
-use super::views::TokenView;
+use super::views::{Alone, TokenView};
 use crate::access::{Role, Taken};
 use crate::audit::Action;
 use crate::enrollments::{
@@ -480,7 +480,9 @@ pub(super) async fn code(
         }
     }
     // One code: the next one would be another use.
-    Ok(no_store(Json(TokenView::new(token, false)).into_response()))
+    Ok(no_store(
+        Json(TokenView::new(token, true, Alone::Yes)).into_response(),
+    ))
 }
 
 /// Reads the URI that a request has granted

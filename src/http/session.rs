@@ -99,7 +99,7 @@ pub(super) async fn log_in(
     if from != Provenance::Own {
         return Err(ApiError::SessionElsewhere);
     }
-    let caller = Caller::<Known>::of(identity, &parts, &door)?;
+    let caller = Caller::<Known>::of(identity, &parts)?;
     let by_tls = ByTls::noted(&door, &parts);
     let former = former(&door, &caller, &parts, replace.as_deref())?;
     if let Some(code) = &code

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::auth::{Administer, Caller, Permission as _};
 use super::enrollments::no_store;
 use super::views::moment;
-use super::{FrontDoor, Guard};
+use super::{FrontDoor, Guard, OwnNames};
 use crate::hub::Dashboard;
 
 /// What surrounds the front door.
@@ -30,6 +30,8 @@ pub(crate) struct Surroundings {
     pub(crate) body_timeout: Duration,
     /// Origins whose pages may call.
     pub(crate) cors_origins: Vec<String>,
+    /// What browsers may call this server.
+    pub(crate) names: OwnNames,
     /// Whether callers come by HTTPS.
     pub(crate) tls: bool,
 }

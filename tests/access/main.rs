@@ -95,6 +95,49 @@ async fn a_key_is_taken_in_every_usual_place_and_stops_when_revoked() {
 }
 
 #[tokio::test]
+async fn a_cookie_counts_under_own_names_only() {
+    let server = Server::start_with(|config| {
+        config.public_urls = vec!["https://codes.example".parse().unwrap()];
+    })
+    .await;
+    let login = server
+        .request(Method::POST, "/api/session")
+        .header("sec-fetch-site", "same-origin")
+        .json(&json!({}))
+        .bearer_auth(&server.admin);
+    let cookie = session_cookie(&login.send().await.unwrap());
+    let port = server.base.rsplit(':').next().unwrap();
+    let ask = async |host: &str, with: (&str, &str)| {
+        let request = server
+            .request(Method::POST, "/api/enrollments")
+            .header("host", host)
+            .header("origin", format!("http://{host}"))
+            .header("sec-fetch-site", "same-origin")
+            .header(with.0, with.1)
+            .json(&json!({"uri": URI}));
+        request.send().await.unwrap().status().as_u16()
+    };
+    for own in ["localhost", "127.0.0.1", "[::1]"] {
+        let host = format!("{own}:{port}");
+        assert_eq!(ask(&host, ("cookie", &cookie)).await, 202, "{host}");
+    }
+    assert_eq!(ask("codes.example", ("cookie", &cookie)).await, 202);
+    let evil = format!("evil.example:{port}");
+    for host in [
+        evil.as_str(),
+        "localhost.evil.example",
+        "10.0.0.1",
+        "codes.example.evil",
+    ] {
+        assert_eq!(ask(host, ("cookie", &cookie)).await, 403, "{host}");
+    }
+    // Nobody can make a browser send a key.
+    let key = format!("Bearer {}", server.admin);
+    assert_eq!(ask(&evil, ("authorization", &key)).await, 202);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn without_access_control_other_sites_are_kept_out_still() {
     let server = Server::start_with(|config| config.auth = AuthMode::None).await;
     let get = |name: &str, value: &str| {

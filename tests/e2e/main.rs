@@ -35,6 +35,7 @@ mod relay;
 mod request_commands;
 mod requests;
 mod shapes;
+mod strangers;
 mod telemetry;
 mod tracing;
 mod webhook;

@@ -27,6 +27,7 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_countersign");
 pub(crate) struct App {
     folder: TempDir,
     extra_args: Vec<String>,
+    environment: Vec<(String, String)>,
     server: Option<Child>,
     runs: usize,
     base: String,
@@ -63,9 +64,18 @@ impl App {
 
     /// Starts a server with more arguments on a new data folder.
     pub(crate) async fn start_with(extra_args: &[&str]) -> Self {
+        Self::start_under(&[], extra_args).await
+    }
+
+    /// The same with more variables in its environment.
+    pub(crate) async fn start_under(environment: &[(&str, &str)], extra_args: &[&str]) -> Self {
+        let variables = environment.iter();
         let mut app = Self {
             folder: tempfile::tempdir().unwrap(),
             extra_args: extra_args.iter().map(|&arg| arg.to_owned()).collect(),
+            environment: variables
+                .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             server: None,
             runs: 0,
             base: String::new(),
@@ -104,6 +114,7 @@ impl App {
             .arg("--data-dir")
             .arg(self.data_dir())
             .args(&self.extra_args)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env_remove("RUST_BACKTRACE")
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
