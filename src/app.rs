@@ -27,6 +27,7 @@ use crate::config::{AuthMode, Config};
 use crate::data_dir::{Addresses, DataDir, DataDirLock};
 use crate::enrollments::{ApprovalPolicy, Enrollments};
 use crate::http::{self, FrontDoor, Guard, Surroundings};
+use crate::local_proof::LocalProof;
 use crate::metrics::{self, Metrics};
 use crate::telemetry::{TracedVault, spans};
 use crate::verify::{VERIFY_DATABASE, Verifier};
@@ -310,9 +311,10 @@ impl Running {
         let store = KeyStore::open(&self.data.path().join(ACCESS_DATABASE))?;
         let verifier = Verifier::open(&self.data.path().join(VERIFY_DATABASE))
             .map_err(|error| AppError::Verify(error.to_string()))?;
+        let folder_key = self.data.secret_key(SERVER_KEY)?;
         let (audit, audit_writer) = Audit::open(
             self.data.path().join(AUDIT_DATABASE),
-            &*self.data.secret_key(SERVER_KEY)?,
+            &folder_key,
             Arc::clone(&clock),
         )?;
         if let Some(endpoint) = &config.otlp.logs {
@@ -364,6 +366,7 @@ impl Running {
             body_timeout: config.limits.body_timeout,
             cors_origins: config.cors_origins.clone(),
             tls: config.tls.is_some(),
+            proof: LocalProof::new(&folder_key),
         };
         let listen = Listen {
             limits: config.limits.clone(),

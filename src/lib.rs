@@ -16,6 +16,7 @@ mod enrollments;
 pub mod hardening;
 pub mod http;
 mod intake;
+mod local_proof;
 mod mcp;
 mod metrics;
 mod private_file;

@@ -8,6 +8,8 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
+use super::change::{FieldChange, MAX_CHANGES, misleads};
+
 /// The longest reason that is kept, in characters.
 const MAX_REASON: usize = 200;
 
@@ -77,9 +79,11 @@ pub enum Action {
     Restore,
     /// Opened a browser session.
     LogIn,
+    /// Ended a browser session.
+    LogOut,
     /// Made an API key.
     CreateKey,
-    /// Made an API key stop to work.
+    /// Revoked an API key.
     RevokeKey,
     /// Let a key read an account.
     Grant,
@@ -101,6 +105,20 @@ pub enum Action {
     Guard,
     /// Read this record.
     ReadAudit,
+    /// Let the record go on although entries that it had are missing.
+    AcceptLoss,
+    /// A worker stored an account's secret.
+    Store,
+    /// A worker sealed an account for another installation.
+    Seal,
+    /// A worker took an account out of use.
+    Disable,
+    /// A worker destroyed an account.
+    Purge,
+    /// A worker sent a notice.
+    Notify,
+    /// A worker did something else; the reason begins with what.
+    Work,
 }
 
 impl Action {
@@ -121,6 +139,7 @@ impl Action {
             Self::Delete => "delete",
             Self::Restore => "restore",
             Self::LogIn => "log-in",
+            Self::LogOut => "log-out",
             Self::CreateKey => "create-key",
             Self::RevokeKey => "revoke-key",
             Self::Grant => "grant",
@@ -133,6 +152,13 @@ impl Action {
             Self::Export => "export",
             Self::Guard => "guard",
             Self::ReadAudit => "read-audit",
+            Self::AcceptLoss => "accept-loss",
+            Self::Store => "store",
+            Self::Seal => "seal",
+            Self::Disable => "disable",
+            Self::Purge => "purge",
+            Self::Notify => "notify",
+            Self::Work => "work",
         }
     }
 
@@ -190,7 +216,8 @@ pub struct Event {
     pub at: DateTime<Utc>,
     /// What.
     pub action: Action,
-    /// Who: a caller's name, or `local` for commands on the data folder.
+    /// Who: a caller's name; `local` for commands on the data folder, `worker` for a
+    /// worker, `system` for the server itself.
     pub caller: String,
     /// From which address, as seen by the server; none for local commands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -215,6 +242,15 @@ pub struct Event {
     /// this time; none for the first one, which has an entry of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<u64>,
+    /// What was changed, with the values before and after; at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<FieldChange>,
+    /// The enrollment or request for which a worker did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// The place in the workers' journal from which it was copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<u64>,
 }
 
 impl Event {
@@ -232,7 +268,18 @@ impl Event {
             reason: None,
             request_id: None,
             repeats: None,
+            changes: Vec::new(),
+            instance: None,
+            journal: None,
         }
+    }
+
+    /// The same, with what it changed.
+    #[must_use]
+    pub fn changing(mut self, changes: Vec<FieldChange>) -> Self {
+        self.changes = changes;
+        self.changes.truncate(MAX_CHANGES);
+        self
     }
 
     /// The same, done to something.
@@ -248,7 +295,11 @@ impl Event {
     pub fn because(mut self, reason: &str) -> Self {
         let reason = without_secrets(reason);
         let words: Vec<&str> = reason.split_whitespace().collect();
-        let short: String = words.join(" ").chars().take(MAX_REASON).collect();
+        let words = words.join(" ");
+        let shown = words
+            .chars()
+            .map(|c| if misleads(c) { '\u{fffd}' } else { c });
+        let short: String = shown.take(MAX_REASON).collect();
         self.reason = (!short.is_empty()).then_some(short);
         self
     }

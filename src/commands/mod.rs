@@ -39,6 +39,10 @@ enum Exit {
     StillRunning = 4,
     NotFound = 5,
     NotAllowed = 6,
+    /// The audit log lacks entries that it had.
+    RecordIncomplete = 7,
+    /// What listens at the server's address is another program.
+    NotOurServer = 8,
 }
 
 /// Why a command did not do what it was told: for people, on standard error.

@@ -14,6 +14,7 @@ mod enrollments;
 mod error;
 mod grants;
 mod health;
+mod hello;
 mod imports;
 mod inbox;
 mod keys;
@@ -28,6 +29,7 @@ mod requests;
 mod system;
 mod tokens;
 mod transfers;
+mod turns;
 mod vault_paths;
 mod views;
 
@@ -58,8 +60,10 @@ use crate::tokens::Tokens;
 use crate::verify::Verifier;
 use error::ApiError;
 use inbox::Inbox;
+use turns::Turns;
 
 pub(crate) use audited::reason_header;
+pub(crate) use hello::LocalEnd;
 pub(crate) use limits::{Guard, network_of};
 pub use openapi::document as openapi;
 pub(crate) use system::Surroundings;
@@ -82,6 +86,7 @@ pub struct FrontDoor {
     metrics: Arc<Metrics>,
     surroundings: Surroundings,
     requests: Semaphore,
+    turns: Turns,
     stop: CancellationToken,
 }
 
@@ -108,6 +113,7 @@ impl FrontDoor {
             metrics,
             surroundings,
             requests: Semaphore::new(REQUESTS_AT_ONCE),
+            turns: Turns::new(),
             stop,
         }
     }
@@ -160,7 +166,8 @@ pub fn router(door: Arc<FrontDoor>) -> Router {
     let (api, _) = described().split_for_parts();
     let routes = api.merge(assets::router());
     let api = surrounded(&door, From::Inside, routes.clone());
-    let outside = surrounded(&door, From::Outside, routes.merge(mcp::router(&door, api)));
+    let outside = routes.merge(mcp::router(&door, api)).merge(hello::router());
+    let outside = surrounded(&door, From::Outside, outside);
     match cors(&door.surroundings.cors_origins) {
         Some(cors) => outside.layer(cors),
         None => outside,

@@ -14,6 +14,7 @@ use super::auth::{Administer, Caller, Permission as _};
 use super::enrollments::no_store;
 use super::views::moment;
 use super::{FrontDoor, Guard};
+use crate::local_proof::LocalProof;
 
 /// What surrounds the front door.
 pub(crate) struct Surroundings {
@@ -29,6 +30,8 @@ pub(crate) struct Surroundings {
     pub(crate) cors_origins: Vec<String>,
     /// Whether callers come by HTTPS.
     pub(crate) tls: bool,
+    /// What shows commands on the data folder that this is its server.
+    pub(crate) proof: LocalProof,
 }
 
 /// What surrounds the front door.
