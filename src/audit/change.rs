@@ -16,8 +16,10 @@ pub struct FieldChange {
     /// What: a member's name in the API, such as `readApproval`.
     pub field: String,
     /// Its value before; null if it had none.
+    #[schema(required)]
     pub from: Option<String>,
     /// Its value after; null if it has none now.
+    #[schema(required)]
     pub to: Option<String>,
 }
 

@@ -159,6 +159,13 @@ impl HeadFile {
         }
     }
 
+    /// The same in another run of the machine.
+    #[cfg(test)]
+    pub(super) fn in_boot(mut self, boot: &str) -> Self {
+        boot.clone_into(&mut self.boot);
+        self
+    }
+
     /// In which run of the machine this is.
     pub(super) fn boot(&self) -> &str {
         &self.boot

@@ -46,8 +46,8 @@ where
     if request.method().is_safe() {
         return recorded(door, about, request, next).await;
     }
-    // What could not be recorded is not done.
-    if door.audit.is_incomplete().await {
+    // What could not be recorded is not done; but a session may end at any time.
+    if about.action != Action::LogOut && door.audit.is_incomplete().await {
         return ApiError::AuditUnavailable.into_response();
     }
     // A caller who hangs up in the middle of a change may not keep it out of the record.
@@ -182,6 +182,12 @@ impl About {
                 .map(str::to_owned),
         })
     }
+}
+
+/// Whether an operation changes something and is recorded: where it cannot be, it is refused.
+pub(super) fn is_recorded_change(method: &Method, route: &str) -> bool {
+    let action = action(method, route).filter(|action| *action != Action::LogOut);
+    !method.is_safe() && action.is_some()
 }
 
 fn action(method: &Method, route: &str) -> Option<Action> {

@@ -327,3 +327,34 @@ fn a_record_of_the_release_before_gets_a_head() {
     assert!(matches!(verdict(&path), Verdict::Intact(head) if head.sequence == 3));
     assert_eq!(again(&path).unwrap().query(&all()).unwrap().len(), 3);
 }
+
+#[test]
+fn what_a_power_failure_took_is_recorded_and_nothing_more_is_excused() {
+    for (flushed, ends, excused) in [(2, 3, true), (2, 2, true), (2, 1, false)] {
+        let (folder, mut store) = store();
+        let path = folder.path().join("audit.sqlite3");
+        // As it was noted in a run of the machine that is over.
+        store.head = store.head.clone().in_boot("the-run-before");
+        store.append(&events(flushed)).unwrap();
+        store.flush().unwrap();
+        store.append(&events(3)).unwrap();
+        drop(store);
+        cut(&path, ends);
+        // Nobody is there to excuse it where only is looked.
+        assert!(matches!(verdict(&path), Verdict::Incomplete(_)));
+        match again(&path) {
+            Ok(store) if excused => {
+                let entries = store.query(&all()).unwrap();
+                let last = &entries.last().unwrap().event;
+                assert_eq!(last.action, Action::AcceptLoss);
+                assert_eq!(last.caller, SYSTEM);
+                assert!(last.changes[0].from.as_deref().unwrap().starts_with("5:"));
+                assert!(matches!(verdict(&path), Verdict::Intact(_)));
+            }
+            outcome => {
+                assert!(!excused, "{ends}");
+                assert_lost(outcome, &Loss::Cut { ends: 1, noted: 5 });
+            }
+        }
+    }
+}
