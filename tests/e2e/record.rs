@@ -179,7 +179,8 @@ async fn a_log_that_lost_entries_is_noticed_and_not_gone_on_with() {
     let cut = |sequence: u32| {
         let thief = rusqlite::Connection::open(&database).unwrap();
         let delete = format!(
-            "DROP TRIGGER entries_are_not_deleted; DELETE FROM entries WHERE sequence > {sequence}"
+            "DROP TRIGGER IF EXISTS entries_are_not_deleted;
+             DELETE FROM entries WHERE sequence > {sequence}"
         );
         thief.execute_batch(&delete).unwrap();
     };
