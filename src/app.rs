@@ -30,6 +30,7 @@ use crate::enrollments::{ApprovalPolicy, Enrollments};
 use crate::http::{self, FrontDoor, Guard, OwnNames, Surroundings};
 use crate::hub::{self, Dashboard};
 use crate::keys::{self, DoorKeys, Place, WorkerKeys};
+use crate::local_proof::LocalProof;
 use crate::mandates::{DoorMandateKeys, Mandates};
 use crate::metrics::{self, Metrics};
 use crate::telemetry::{TracedVault, spans};
@@ -333,9 +334,10 @@ impl Running {
         let store = KeyStore::open(&self.data.path().join(ACCESS_DATABASE))?;
         let verifier = Verifier::open(&self.data.path().join(VERIFY_DATABASE))
             .map_err(|error| AppError::Verify(error.to_string()))?;
+        let folder_key = self.data.secret_key(SERVER_KEY)?;
         let (audit, audit_writer) = Audit::open(
             self.data.path().join(AUDIT_DATABASE),
-            &*self.data.secret_key(SERVER_KEY)?,
+            &folder_key,
             Arc::clone(&clock),
         )?;
         if let Some(endpoint) = &config.otlp.logs {
@@ -403,6 +405,7 @@ impl Running {
             cors_origins: config.cors_origins.clone(),
             names: OwnNames::new(address.ip(), &config.public_urls),
             tls: config.tls.is_some(),
+            proof: LocalProof::new(&folder_key),
         };
         let listen = Listen {
             limits: config.limits.clone(),

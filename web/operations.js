@@ -145,12 +145,18 @@ function record(body, { refresh }) {
       });
       paging.shown(page.next);
       fill(list, page.entries.length === 0 ? h("p", { class: "faint" }, words.none) : table(words.parts.record, words.recordHeads, page.entries.map((entry) => [
-        String(entry.sequence), time(entry.at), h("bdi", {}, entry.caller), words.actions[entry.action] ?? entry.action,
+        String(entry.sequence), time(entry.at), h("bdi", {}, entry.caller), [words.actions[entry.action] ?? entry.action, changes(entry)],
         h("span", { class: "id" }, entry.subject), h("span", { class: `badge ${entry.outcome === "done" ? "good" : "bad"}` }, words.outcomes[entry.outcome] ?? entry.outcome),
         [entry.reason && said(words.why, entry.reason), h("p", {}, [entry.problem, entry.from].filter(Boolean).join(" · "))],
       ])));
     },
   };
+}
+
+/** What an entry of the record says was changed: each thing with its value before and after. */
+function changes({ changes = [] }) {
+  const value = (text) => h("bdi", {}, text ?? words.noValue);
+  return changes.length > 0 && h("ul", { class: "faint" }, changes.map(({ field, from, to }) => h("li", {}, h("bdi", {}, field), ": ", value(from), " → ", value(to))));
 }
 
 function health(body) {

@@ -21,7 +21,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 pub use grants::{Grant, Grantee};
-pub(crate) use grants::{MAX_GRANTEE, Taken};
+pub(crate) use grants::{MAX_GRANTEE, Taken, grant_change};
 pub use identity::{Group, Identity, NotAGroup};
 pub use keys::{KeyError, KeyRecord, KeyStore, NewKey};
 pub(crate) use login::{CODE_LIFETIME, LoginCodes};
@@ -290,8 +290,9 @@ impl Access {
         self.recall.guarded(stamp, || self.keys.guarded())
     }
 
-    /// Sets whether an account's codes are read with an approval only.
-    pub(crate) fn guard(&self, account: &str, guarded: bool) -> Result<(), KeyError> {
+    /// Sets whether an account's codes are read with an approval only; whether they were
+    /// before.
+    pub(crate) fn guard(&self, account: &str, guarded: bool) -> Result<bool, KeyError> {
         self.keys.guard(account, guarded)
     }
 
@@ -328,8 +329,8 @@ impl Access {
         self.keys.hand(caller)
     }
 
-    /// Makes a key stop to work; see [`KeyStore::revoke`].
-    pub(crate) fn revoke_key(&self, name: &str, now: DateTime<Utc>) -> Result<(), KeyError> {
+    /// Revokes a key; see [`KeyStore::revoke`].
+    pub(crate) fn revoke_key(&self, name: &str, now: DateTime<Utc>) -> Result<KeyRecord, KeyError> {
         self.keys.revoke(name, now)
     }
 
@@ -339,13 +340,17 @@ impl Access {
     }
 
     /// Grants an account; see [`KeyStore::grant`].
-    pub(crate) fn grant(&self, grant: &Grant) -> Result<(), KeyError> {
+    pub(crate) fn grant(&self, grant: &Grant) -> Result<Option<Grant>, KeyError> {
         self.keys.grant(grant)
     }
 
     /// Takes a grant back; see [`KeyStore::withdraw`].
-    pub(crate) fn withdraw(&self, from: &Grantee, account: &str) -> Result<bool, KeyError> {
-        self.keys.withdraw(from, account)
+    pub(crate) fn withdraw(
+        &self,
+        from: &Grantee,
+        account: &str,
+    ) -> Result<Option<Grant>, KeyError> {
+        self.keys.take_back(from, account)
     }
 
     /// Begins a session: the cookie's value for a caller; none while access control is off,

@@ -42,7 +42,12 @@ enum Exit {
     StillRunning = 4,
     NotFound = 5,
     NotAllowed = 6,
-    NoWorker = 7,
+    /// The audit log lacks entries that it had.
+    RecordIncomplete = 7,
+    /// What listens at the server's address is another program.
+    NotOurServer = 8,
+    /// A front door has waited in vain for a worker's keys.
+    NoWorker = 9,
 }
 
 /// Why a command did not do what it was told: for people, on standard error.

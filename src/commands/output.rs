@@ -24,6 +24,14 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// Warns that a secret was given as an argument, without repeating it.
+pub(super) fn exposed(argument: &str, instead: &str) {
+    complain(&format!(
+        "warning: other users of this machine can read {argument} in the process list while this \
+         runs; use {instead} instead"
+    ));
+}
+
 /// Tells what went wrong.
 pub(super) fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "countersign: {text}");

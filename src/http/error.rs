@@ -398,8 +398,9 @@ impl ApiError {
             ),
             Self::AuditUnavailable => row(
                 Code::AuditUnavailable,
-                "A code is given out only when that can be recorded. The operator finds the \
-                 cause in the server's log; a full disk is the usual one.",
+                "A code is given out, and something changed, only when that can be recorded. The \
+                 operator finds the cause in the server's log: a full disk, or an audit log that \
+                 has lost entries.",
             ),
             Self::Busy => row(
                 Code::Busy,

@@ -18,6 +18,7 @@ mod enrollments;
 mod error;
 mod grants;
 mod health;
+mod hello;
 mod imports;
 mod inbox;
 mod keys;
@@ -35,6 +36,7 @@ mod session;
 mod system;
 mod tokens;
 mod transfers;
+mod turns;
 mod vault_paths;
 mod views;
 
@@ -69,8 +71,10 @@ use error::ApiError;
 use health::LastAnswers;
 use inbox::Inbox;
 use refusals::Refusals;
+use turns::Turns;
 
 pub(crate) use audited::reason_header;
+pub(crate) use hello::LocalEnd;
 pub(crate) use limits::{Guard, network_of};
 pub(crate) use names::OwnNames;
 pub use openapi::document as openapi;
@@ -97,6 +101,7 @@ pub struct FrontDoor {
     requests: Arc<Semaphore>,
     refusals: Refusals,
     last_answers: LastAnswers,
+    turns: Turns,
     stop: CancellationToken,
 }
 
@@ -125,6 +130,7 @@ impl FrontDoor {
             requests: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)),
             refusals: Refusals::default(),
             last_answers: LastAnswers::default(),
+            turns: Turns::new(),
             stop,
         }
     }
@@ -192,7 +198,8 @@ pub fn router(door: Arc<FrontDoor>) -> Router {
     let (api, _) = described().split_for_parts();
     let routes = api.merge(assets::router());
     let api = surrounded(&door, From::Inside, routes.clone());
-    let outside = surrounded(&door, From::Outside, routes.merge(mcp::router(&door, api)));
+    let outside = routes.merge(mcp::router(&door, api)).merge(hello::router());
+    let outside = surrounded(&door, From::Outside, outside);
     match cors(&door.surroundings.cors_origins) {
         Some(cors) => outside.layer(cors),
         None => outside,

@@ -20,7 +20,7 @@ use super::error::ApiError;
 use super::limits;
 use super::refusals::Refusal;
 use crate::access::Identity;
-use crate::audit::{Action, Outcome};
+use crate::audit::{Action, FieldChange, Outcome};
 use crate::telemetry;
 use crate::telemetry::spans::{self, Span, Told};
 
@@ -57,6 +57,19 @@ pub(super) struct Facts {
     pub(super) cookies: Vec<HeaderValue>,
     /// What was not done of a request for several things that was answered all the same.
     pub(super) exceptions: Vec<Exception>,
+    /// What a request for one thing has changed.
+    pub(super) changes: Vec<FieldChange>,
+    /// What a request has done that may do several things to its subject: each is an entry.
+    pub(super) deeds: Vec<Deed>,
+    /// What was asked for, in words, where the caller gives no reason.
+    pub(super) wish: Option<String>,
+}
+
+/// One of several things that a request has done to its subject.
+#[derive(Clone, Debug)]
+pub(super) struct Deed {
+    pub(super) action: Action,
+    pub(super) changes: Vec<FieldChange>,
 }
 
 /// One of several things that a request asked for and that was not done.
@@ -100,6 +113,11 @@ pub(super) fn note(change: impl FnOnce(&mut Facts)) {
         let mut facts = context.facts.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut facts);
     });
+}
+
+/// Notes what the request has changed, if it is one for one thing.
+pub(super) fn changed(changes: Vec<FieldChange>) {
+    note(|facts| facts.changes = changes);
 }
 
 /// Notes which enrollment or import the request starts, as soon as that is known: from

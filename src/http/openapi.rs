@@ -7,12 +7,13 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use countersign_enrollment::problem::InputProblem;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
+use super::audited;
 use super::auth::{FUNCTIONS_KEY, VAULT_TOKEN};
 use super::codes::Code;
 use super::error::{ApiError, Problem};
@@ -120,7 +121,9 @@ fn complete(document: &mut Value) {
             let Some(operation) = operation.as_object_mut() else {
                 continue;
             };
-            complete_operation(path, operation);
+            let recorded = Method::from_bytes(method.to_uppercase().as_bytes())
+                .is_ok_and(|method| audited::is_recorded_change(&method, path));
+            complete_operation(path, recorded, operation);
             // A handler of several methods says its name once.
             if let Some(Value::String(name)) = operation.get_mut("operationId")
                 && !names.insert(name.clone())
@@ -181,7 +184,7 @@ fn problems() -> Value {
     problems.collect()
 }
 
-fn complete_operation(path: &str, operation: &mut Map<String, Value>) {
+fn complete_operation(path: &str, recorded: bool, operation: &mut Map<String, Value>) {
     let roles = operation.remove("x-roles");
     let listed = operation.remove("x-problems");
     let input = operation.remove("x-input");
@@ -192,6 +195,10 @@ fn complete_operation(path: &str, operation: &mut Map<String, Value>) {
         problems.extend(known.map(of_code));
     }
     problems.extend(ALWAYS.iter().map(of_code));
+    let unrecorded = Code::AuditUnavailable.as_str();
+    if recorded && !problems.iter().any(|(_, code, _)| code == unrecorded) {
+        problems.push(of_code(&Code::AuditUnavailable));
+    }
     if operation.contains_key("requestBody") {
         problems.extend(BODY.iter().map(of_code));
     }

@@ -15,6 +15,7 @@ use super::enrollments::no_store;
 use super::views::moment;
 use super::{FrontDoor, Guard, OwnNames};
 use crate::hub::Dashboard;
+use crate::local_proof::LocalProof;
 
 /// What surrounds the front door.
 pub(crate) struct Surroundings {
@@ -34,6 +35,8 @@ pub(crate) struct Surroundings {
     pub(crate) names: OwnNames,
     /// Whether callers come by HTTPS.
     pub(crate) tls: bool,
+    /// What shows commands on the data folder that this is its server.
+    pub(crate) proof: LocalProof,
 }
 
 /// What surrounds the front door.

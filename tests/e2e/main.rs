@@ -25,11 +25,13 @@ mod hub;
 mod imports;
 mod inbox;
 mod leak;
+mod local_server;
 mod matrix;
 mod mcp;
 mod metrics;
 mod oversize;
 mod proof;
+mod record;
 #[path = "../chaos/relay.rs"]
 mod relay;
 mod request_commands;

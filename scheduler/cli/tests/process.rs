@@ -30,7 +30,11 @@ fn what_it_keeps_is_its_owners_only() {
     std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
     for data in [made.as_path(), folder.path()] {
         let process = Process::start(data, &[]);
-        for name in ["scheduler.sqlite3", "scheduler.sqlite3-wal"] {
+        for name in [
+            "scheduler.sqlite3",
+            "scheduler.sqlite3-wal",
+            "scheduler.lock",
+        ] {
             let mode = std::fs::metadata(data.join(name)).unwrap().permissions();
             assert_eq!(mode.mode() & 0o777, 0o600, "{name}");
         }
