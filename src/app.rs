@@ -1,6 +1,7 @@
 //! The composition root: from checked settings to parts that run and stop together.
 
 mod error;
+mod journal;
 mod listen;
 mod parts;
 
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::access::{Access, KeyStore, LoginCodes, Oidc, secret};
-use crate::audit::{AUDIT_DATABASE, AUDIT_SENT, Audit, Shipper};
+use crate::audit::{AUDIT_DATABASE, AUDIT_SENT, Audit, Ingester, Shipper};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
 use crate::data_dir::{Addresses, DataDir, DataDirLock};
@@ -37,6 +38,7 @@ use crate::telemetry::{TracedVault, spans};
 use crate::verify::{VERIFY_DATABASE, Verifier};
 
 pub use error::AppError;
+use journal::LedgerJournal;
 use listen::{Certificate, Listen};
 use parts::{Part, Vault, bind};
 
@@ -354,6 +356,7 @@ impl Running {
                 },
             ));
         }
+        self.launch_ingester(&folder_key, ledger.clone())?;
         let oidc = self.launch_oidc(config, &clock)?;
         let seal = keys.seal.value();
         self.follow("sealing key", |stop| keys.seal.until(stop));
@@ -462,6 +465,27 @@ impl Running {
             }
         });
         self.parts.push(part);
+    }
+
+    /// The task that copies what workers did from the ledger's journal into the audit log.
+    fn launch_ingester(
+        &mut self,
+        folder_key: &[u8; 32],
+        ledger: SqliteLedger,
+    ) -> Result<(), AppError> {
+        let path = self.data.path().join(AUDIT_DATABASE);
+        let journal = Arc::new(LedgerJournal(ledger));
+        let ingester = Ingester::open(&path, folder_key, journal, Arc::default())?;
+        self.parts.push(Part::spawn(
+            "journal",
+            SHIPPING_DRAIN,
+            &self.failed,
+            async move |stop| {
+                ingester.run(stop).await;
+                Ok(())
+            },
+        ));
+        Ok(())
     }
 
     /// What recognises callers by an issuer's tokens, and the task that fetches its keys.

@@ -136,7 +136,6 @@ impl Authority {
         account: Option<String>,
         refusal: Refusal,
     ) -> Failure {
-        let reason = format!("{}: {refusal}", refusal.code());
         let (listed, more) = self.count_refusal();
         if listed {
             tracing::warn!(
@@ -152,8 +151,8 @@ impl Authority {
                 action: action.to_owned(),
                 outcome: Outcome::Refused,
                 reason: Some(match more {
-                    0 => reason,
-                    more => format!("{reason} (and {more} more refusals before)"),
+                    0 => refusal.code().to_owned(),
+                    more => format!("{}, after {more} more refusals", refusal.code()),
                 }),
             };
             if let Err(error) = self.ledger.note(entry).await {

@@ -180,7 +180,7 @@ impl Inner {
         let list = parse(&self.place, text)?;
         if *self.list() != list {
             let keys = list.ids().count();
-            tracing::info!(
+            tracing::debug!(
                 place = self.place.of(MANDATE_PUBLIC),
                 keys,
                 "mandate keys read"
