@@ -15,9 +15,11 @@ const WORKER: [&str; 5] = [
     "vault.sqlite3",
 ];
 /// What a front door makes.
-const FRONT_DOOR: [&str; 5] = [
+const FRONT_DOOR: [&str; 7] = [
     "access.sqlite3",
     "audit.sqlite3",
+    "mandate.key",
+    "mandate.pub",
     "serve.json",
     "server.key",
     "verify.sqlite3",
@@ -118,9 +120,12 @@ async fn neither_part_needs_what_is_the_others_alone() {
     assert_eq!(front_door.stop().await, Some(0));
 
     std::fs::rename(&away, data.join("seal.key")).unwrap();
-    std::fs::rename(data.join("server.key"), &away).unwrap();
+    for file in ["server.key", "mandate.key"] {
+        std::fs::remove_file(data.join(file)).unwrap();
+    }
     let _second = at.run("worker").await;
     assert!(!data.join("server.key").exists());
+    assert!(!data.join("mandate.key").exists());
 }
 
 #[tokio::test]

@@ -44,6 +44,11 @@ impl Installation {
         self.folder.path().join("data")
     }
 
+    /// Runs a command on the data folder to its end, and returns what it prints.
+    pub(crate) async fn tell(&self, words: &str) -> Value {
+        printed(&mut program(words, &self.data())).await
+    }
+
     /// The command for a worker or front door on the data folder.
     pub(crate) fn command(&self, part: &str) -> Command {
         let mut command = program(part, &self.data());
@@ -80,16 +85,24 @@ pub(crate) fn files(folder: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// The program, with no settings but those given here.
-pub(crate) fn program(part: &str, data: &Path) -> Command {
+/// The program with a command of one or more words, and no settings but those given here.
+pub(crate) fn program(words: &str, data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
     command
         .env_clear()
-        .args([part, "--json", "--data-dir"])
+        .args(words.split(' '))
+        .args(["--json", "--data-dir"])
         .arg(data)
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command
+}
+
+/// Runs a command to its end, and returns what it prints.
+pub(crate) async fn printed(command: &mut Command) -> Value {
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// A process that is ready, or that tries to get so.
