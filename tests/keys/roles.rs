@@ -246,6 +246,31 @@ async fn the_roles_of_the_templates_are_enough_and_each_part_uses_only_its_own_k
     assert_eq!(left, [0; 4]);
 }
 
+#[test]
+fn the_templates_keep_keys_apart_and_the_vaults_off_the_public_network() {
+    for role in ["frontDoorOwns", "frontDoorReads"] {
+        assert!(!table(role).contains(&"countersign-seal-key".to_owned()));
+    }
+    for role in ["workerOwns", "workerReads"] {
+        for key in ["countersign-mandate-key", "countersign-server-key"] {
+            assert!(!table(role).contains(&key.to_owned()));
+        }
+    }
+    let front_door = table("frontDoorOnAccounts").join(" ");
+    assert!(!front_door.contains("setSecret"), "{front_door}");
+    assert!(!front_door.contains("purge"), "{front_door}");
+
+    let vault = include_str!("../../deploy/azure/vault.bicep");
+    assert!(vault.contains("publicNetworkAccess: 'Disabled'"));
+    assert!(vault.contains("networkAcls: { defaultAction: 'Deny', bypass: 'None' }"));
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/azure");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let file = file.unwrap().path();
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(!text.contains("0.0.0.0"), "{}", file.display());
+    }
+}
+
 #[tokio::test]
 async fn a_front_door_with_another_folder_does_not_start_until_it_is_told_to() {
     let azure = Azure::start().await;
