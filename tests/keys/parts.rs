@@ -51,7 +51,12 @@ impl Installation {
 
     /// The command for a worker or front door on the data folder.
     pub(crate) fn command(&self, part: &str) -> Command {
-        let mut command = program(part, &self.data());
+        self.command_on(part, &self.data())
+    }
+
+    /// The same on another folder.
+    pub(crate) fn command_on(&self, part: &str, data: &Path) -> Command {
+        let mut command = program(part, data);
         command
             .args(["--connection-string", &self.hub])
             .env("COUNTERSIGN_ADMIN_TOKEN", ADMIN);
