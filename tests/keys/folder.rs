@@ -7,8 +7,9 @@ use reqwest::{Method, StatusCode};
 use crate::parts::{Installation, Part, files, program};
 
 /// What a worker makes.
-const WORKER: [&str; 5] = [
+const WORKER: [&str; 6] = [
     "fingerprint.key",
+    "ledger.sqlite3",
     "seal.key",
     "seal.pub",
     "vault.key",

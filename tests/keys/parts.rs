@@ -49,6 +49,12 @@ impl Installation {
         printed(&mut program(words, &self.data())).await
     }
 
+    /// A key that is of another hand than the administrator's, since it is made on the machine.
+    pub(crate) async fn approver(&self) -> String {
+        let made = "key create second-pair-of-eyes --role approver";
+        self.tell(made).await["key"].as_str().unwrap().to_owned()
+    }
+
     /// The command for a worker or front door on the data folder.
     pub(crate) fn command(&self, part: &str) -> Command {
         self.command_on(part, &self.data())
@@ -235,14 +241,6 @@ impl Part {
         self.until_stage("enrollments", &id, "AwaitingApproval")
             .await;
         id
-    }
-
-    /// Makes an API key.
-    pub(crate) async fn key(&self, name: &str, role: &str) -> String {
-        let body = Some(json!({"name": name, "role": role}));
-        let (status, made) = self.call(Method::POST, "/api/keys", body).await;
-        assert_eq!(status, StatusCode::CREATED, "{made}");
-        made["key"].as_str().unwrap().to_owned()
     }
 
     /// Waits until an enrollment or request is at this stage, and returns what is said of it.

@@ -187,8 +187,7 @@ async fn the_roles_of_the_templates_are_enough_and_each_part_uses_only_its_own_k
         assert!(status.is_success(), "{path}: {status} {answer}");
     }
     // By the hand of somebody other than the requester.
-    let key = "key create approver --role approver";
-    let approver = azure.at.tell(key).await["key"].as_str().unwrap().to_owned();
+    let approver = azure.at.approver().await;
     let to = OpenKey::generate().unwrap().seal_key().to_text();
     let transfer = json!({"kind": "transfer", "to": to});
     let done = request(&front_door, &approver, &first, transfer).await;
@@ -340,5 +339,6 @@ async fn a_vault_for_both_works_and_is_warned_of() {
         .env("NO_PROXY", "*");
     let worker = at.run_as(command, "worker").await;
     assert!(worker.log().contains("--keys-vault"), "{}", worker.log());
-    assert_eq!(at.files(), BTreeSet::new());
+    // No key is in the folder.
+    assert_eq!(at.files(), BTreeSet::from(["ledger.sqlite3".to_owned()]));
 }

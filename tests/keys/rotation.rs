@@ -42,7 +42,7 @@ async fn a_front_door_seals_with_another_key_once_a_worker_has_published_it() {
     front_door.enroll().await;
 
     // What was sealed before still opens.
-    let approver = front_door.key("second-pair-of-eyes", "approver").await;
+    let approver = at.approver().await;
     let (status, decided) = front_door
         .call_as(
             &approver,

@@ -337,6 +337,9 @@ mod tests {
         assert_eq!(malformed, KeyError::Malformed { line: 5 });
         assert_eq!(SealKeyring::from_text("#").unwrap_err(), KeyError::Empty);
         let many = (ring.seal_key().to_text() + "\n").repeat(MAX_KEYS + 1);
-        assert_eq!(SealKeyring::from_text(&many).unwrap_err(), KeyError::TooMany);
+        assert_eq!(
+            SealKeyring::from_text(&many).unwrap_err(),
+            KeyError::TooMany
+        );
     }
 }
