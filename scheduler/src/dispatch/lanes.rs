@@ -131,8 +131,9 @@ impl<T> Lanes<T> {
     }
 }
 
-/// What a worker takes. No filters at all take everything; with filters a kind takes
-/// exactly what it lists, so an empty list takes nothing.
+/// What a worker takes. No filters at all take everything, and so does a message whose
+/// lists are all empty: that is how the .NET SDK says that it has none. Where any list
+/// has something, each kind takes exactly what it lists, so an empty list takes nothing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Filters {
     turns: Option<Vec<(String, Vec<String>)>>,
@@ -150,6 +151,9 @@ impl Filters {
         else {
             return Self::default();
         };
+        if orchestrations.is_empty() && activities.is_empty() && entities.is_empty() {
+            return Self::default();
+        }
         Self {
             turns: Some(
                 orchestrations
