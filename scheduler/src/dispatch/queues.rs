@@ -8,6 +8,7 @@ use durabletask_proto::{ActivityRequest, HistoryEvent};
 use prost::Message;
 
 use super::lanes::Lane;
+use super::setbacks::Item;
 use super::state::{ActivityItem, BUFFER_BYTES, Held, Lease, Slot, State, Sticky};
 use crate::metrics::Kind;
 use crate::store::{After, Header, PendingActivity};
@@ -81,6 +82,7 @@ impl State {
         };
         slot.header = Arc::clone(&header);
         let lease_id = slot.lease.take();
+        self.setbacks.forget(Item::Turn(key));
         if let Some(lease) = lease_id.and_then(|id| self.leases.remove(&id)) {
             if let Held::Turn {
                 events: Some(events),
@@ -161,6 +163,7 @@ impl State {
     }
 
     pub(super) fn drop_slot(&mut self, key: i64) {
+        self.setbacks.forget(Item::Turn(key));
         if let Some(slot) = self.slots.remove(&key) {
             self.buffered -= drained_size(&slot.events).min(self.buffered);
         }
@@ -178,8 +181,11 @@ impl State {
         }
         let header = Arc::clone(&slot.header);
         let preferred = self.sticky.get(&key).map(|sticky| sticky.stream);
-        match self.stream_for(header.hub, preferred, |s| {
-            s.free_turns > 0 && s.filters.turn(&header.name, header.version.as_deref())
+        let waits = self.setbacks.waits(Item::Turn(key));
+        match self.stream_for(header.hub, preferred, |id, s| {
+            s.free_turns > 0
+                && s.filters.turn(&header.name, header.version.as_deref())
+                && waits.open_to(id)
         }) {
             Some(stream) => self.assign_turn(stream, key, Duration::ZERO),
             None => {
@@ -188,7 +194,7 @@ impl State {
                 slot_queued(&mut self.slots, key);
                 let hub = self.hubs.entry(header.hub).or_default();
                 let lane = Lane::turn(&header.name, header.version.as_deref());
-                hub.turns.push(lane, key);
+                hub.turns.push(lane, waits, key);
             }
         }
     }
@@ -204,8 +210,9 @@ impl State {
             self.pump_activities_of(hub);
             return;
         }
-        match self.stream_for(hub, None, |s| {
-            s.free_activities > 0 && s.filters.activity(&item.lane)
+        let waits = self.setbacks.waits(Item::Activity(item.id));
+        match self.stream_for(hub, None, |id, s| {
+            s.free_activities > 0 && s.filters.activity(&item.lane) && waits.open_to(id)
         }) {
             Some(stream) => self.assign_activity(stream, hub, item, Duration::ZERO),
             None => self.queue_activity(hub, item),
@@ -214,8 +221,9 @@ impl State {
 
     pub(super) fn queue_activity(&mut self, hub: i64, item: ActivityItem) {
         self.meter(hub, Kind::Activity);
+        let waits = self.setbacks.waits(Item::Activity(item.id));
         let queues = self.hubs.entry(hub).or_default();
-        queues.activities.push(item.lane.clone(), item);
+        queues.activities.push(item.lane.clone(), waits, item);
     }
 
     /// Fills the free windows of all streams of a hub with activities, those with most

@@ -1,6 +1,6 @@
 //! Task hubs: made, looked up, deleted.
 
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::writer::Tx;
 use super::{Note, StoreError};
@@ -84,10 +84,14 @@ impl Tx<'_> {
 
     /// Refuses a hub that has been deleted since its name was looked up.
     pub(crate) fn check_hub(&self, hub: i64) -> Result<(), StoreError> {
-        self.conn
-            .prepare_cached("SELECT 1 FROM hubs WHERE id = ?1")?
-            .query_row([hub], |_| Ok(()))
-            .optional()?
-            .ok_or_else(|| StoreError::NoHub(format!("number {hub}")))
+        check_hub(self.conn, hub)
     }
+}
+
+/// Refuses a hub that has been deleted since its name was looked up.
+pub(crate) fn check_hub(conn: &Connection, hub: i64) -> Result<(), StoreError> {
+    conn.prepare_cached("SELECT 1 FROM hubs WHERE id = ?1")?
+        .query_row([hub], |_| Ok(()))
+        .optional()?
+        .ok_or_else(|| StoreError::NoHub(format!("number {hub}")))
 }

@@ -38,12 +38,15 @@ pub(crate) use activities::ActivityAnswer;
 pub(crate) use browse::{Cursor, CursorValue, Narrow, Sort, browse, names};
 pub(crate) use entities::{EntityBatch, EntityHeader};
 pub(crate) use entity_queries::{EntityFilter, entities, entity, entity_batch};
+pub(crate) use hubs::check_hub;
 pub(crate) use instances::{Start, micros, timestamp};
 pub(crate) use list::{ListCursor, ListFilter, completion_of, list};
 pub(crate) use old::first_end;
 pub(crate) use pending::{Pending, PendingActivity};
 pub(crate) use purge::PurgeFilter;
-pub(crate) use query::{Place, StateFilter, history_page, inbox, inbox_start, query, state};
+pub(crate) use query::{
+    Place, StateFilter, history_bytes, history_page, inbox, inbox_start, query, state,
+};
 pub(crate) use summary::{hub_names, status_counts};
 pub(crate) use turns::FinishedTurn;
 pub(crate) use writer::{Committed, Tx, Writer};
@@ -64,6 +67,8 @@ pub(crate) struct Header {
     pub(crate) name: String,
     pub(crate) version: Option<String>,
     pub(crate) has_history: bool,
+    /// How many turns the execution has had, about.
+    pub(crate) turns: i64,
     pub(crate) span: Option<OrchestrationTraceContext>,
 }
 
@@ -148,6 +153,8 @@ pub(crate) enum StoreError {
     TooManyHubs(usize),
     #[error("{0}")]
     InvalidState(String),
+    #[error(transparent)]
+    Reuse(#[from] durabletask_scheduler_core::ReuseRefusal),
     #[error(
         "the work item is gone: it was completed, abandoned, or its instance was replaced or purged"
     )]

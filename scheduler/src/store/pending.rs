@@ -51,6 +51,7 @@ pub(crate) fn load(conn: &Connection) -> Result<Pending, OpenError> {
             name: row.get(4)?,
             version: row.get(5)?,
             has_history: row.get::<_, i64>(6)? > 0,
+            turns: row.get(6)?,
             span: span.and_then(|bytes| Message::decode(&*bytes).ok()),
         };
         instances.push((header, row.get(8)?));

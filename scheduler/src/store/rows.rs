@@ -44,6 +44,7 @@ fn slim(row: &Row<'_>) -> rusqlite::Result<Slim> {
             name: row.get(4)?,
             version: row.get(5)?,
             has_history: row.get::<_, i64>(8)? > 0,
+            turns: row.get(8)?,
             span: span.and_then(|bytes| Message::decode(&*bytes).ok()),
         },
         status: status(row.get(6)?),

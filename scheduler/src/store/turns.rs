@@ -155,6 +155,7 @@ impl Tx<'_> {
             name: instance.name.clone(),
             version: instance.version.clone(),
             has_history: next_seq > 0,
+            turns: next_seq,
             span: instance.span.clone(),
         });
         let after = match (effects.ended, &effects.next, &effects.rewound) {
