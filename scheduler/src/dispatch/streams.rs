@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use durabletask_proto::{GetWorkItemsRequest, HistoryEvent, WorkerCapability};
-use durabletask_scheduler_core::travels_alone;
+use durabletask_scheduler_core::{ends_turn, travels_alone};
 use prost::Message;
 use tokio::sync::mpsc;
 
@@ -162,11 +162,13 @@ impl State {
                 break;
             };
             // The instance may have ended or been replaced while it was queued.
-            if self
-                .slots
-                .get(&key)
-                .is_some_and(|slot| slot.queued && slot.lease.is_none())
-            {
+            let Some(slot) = self.slots.get_mut(&key) else {
+                continue;
+            };
+            if slot.paused {
+                // It is queued again once it is resumed.
+                slot.queued = false;
+            } else if slot.queued && slot.lease.is_none() {
                 self.assign_turn(stream_id, key, waited);
             }
         }
@@ -303,8 +305,8 @@ fn take_turn(
     let mut size = 0;
     while let Some((_, event)) = events.front() {
         let len = event.encoded_len();
-        let alone = travels_alone(event);
-        if alone && !taken.is_empty() {
+        let last = ends_turn(event);
+        if travels_alone(event) && !taken.is_empty() {
             break;
         }
         if taken.len() >= TURN_EVENTS || (size > 0 && size + len > TURN_BYTES) {
@@ -312,7 +314,7 @@ fn take_turn(
         }
         size += len;
         taken.extend(events.pop_front());
-        if alone {
+        if last {
             break;
         }
     }

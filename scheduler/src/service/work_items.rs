@@ -12,7 +12,7 @@ use durabletask_proto::{
     OrchestratorAction, OrchestratorEntityParameters, OrchestratorRequest, OrchestratorResponse,
     OrchestratorStartedEvent, TaskFailureDetails, WorkItem, WorkerCapability, work_item,
 };
-use durabletask_scheduler_core::{event, failed, travels_alone};
+use durabletask_scheduler_core::{ends_turn, event, failed, travels_alone};
 use futures_util::{StreamExt, stream};
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
@@ -180,8 +180,14 @@ impl Service {
                     .store
                     .read(move |conn| store::inbox_start(conn, key, TURN_EVENTS, TURN_BYTES))
                     .await?;
-                let alone = read.iter().position(|(_, event)| travels_alone(event));
-                read.truncate(alone.map_or(read.len(), |at| at.max(1)));
+                let last = read
+                    .iter()
+                    .enumerate()
+                    .find(|(_, (_, event))| ends_turn(event));
+                if let Some((at, (_, event))) = last {
+                    let before = at > 0 && travels_alone(event);
+                    read.truncate(if before { at } else { at + 1 });
+                }
                 let read = Arc::new(read);
                 self.dispatch.loaded_turn(lease, &read);
                 read
