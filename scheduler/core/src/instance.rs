@@ -106,6 +106,18 @@ pub fn survives_continue_as_new(event: &EventType) -> bool {
     )
 }
 
+/// Whether an instance is suspended after these events; `None` where none of them says.
+pub fn suspension_after<'a>(events: impl IntoIterator<Item = &'a HistoryEvent>) -> Option<bool> {
+    events
+        .into_iter()
+        .filter_map(|event| match event.event_type {
+            Some(EventType::ExecutionSuspended(_)) => Some(true),
+            Some(EventType::ExecutionResumed(_)) => Some(false),
+            _ => None,
+        })
+        .last()
+}
+
 /// The number of the first event of an execution, as in histories of the hosted service;
 /// other events that record no action have -1.
 pub const STARTED_ID: i32 = 0;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
 use durabletask_proto::*;
-use durabletask_scheduler_core::{Effects, Instance, Turn, apply_turn, event};
+use durabletask_scheduler_core::{Effects, Instance, Turn, Waiting, apply_turn, event};
 use history_event::EventType;
 use proptest::prelude::*;
 use prost_types::Timestamp;
@@ -56,6 +56,7 @@ fn run(instance: Instance, delivered: Vec<EventType>, actions: Vec<(i32, Action)
         delivered: events,
         response,
         now: NOW,
+        waiting: Waiting::default(),
         next_execution_id: "e2".into(),
     })
 }

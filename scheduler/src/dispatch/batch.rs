@@ -2,7 +2,7 @@
 
 use durabletask_proto::HistoryEvent;
 use durabletask_proto::history_event::EventType;
-use durabletask_scheduler_core::travels_alone;
+use durabletask_scheduler_core::{ends_turn, travels_alone};
 use prost::Message;
 
 use crate::store::Header;
@@ -42,10 +42,9 @@ impl Batch {
     /// Whether the turn is given this event too; the first one in any case.
     pub(crate) fn takes(&mut self, event: &HistoryEvent) -> bool {
         let size = event.encoded_len();
-        let alone = travels_alone(event);
         let raised = matches!(event.event_type, Some(EventType::EventRaised(_)));
         let full = self.closed
-            || alone
+            || travels_alone(event)
             || self.count >= TURN_EVENTS
             || self.bytes + size > TURN_BYTES
             || (raised && self.raised >= self.most_raised);
@@ -55,7 +54,7 @@ impl Batch {
         self.count += 1;
         self.bytes += size;
         self.raised += usize::from(raised);
-        self.closed = alone;
+        self.closed = ends_turn(event);
         true
     }
 

@@ -37,10 +37,14 @@ impl State {
         self.withdraw(hub, activities);
     }
 
-    /// The turn of an instance that is out is taken back: its completion finds nothing.
-    pub(super) fn turn_revoked(&mut self, key: i64) {
+    /// The turn of an instance that is out is taken back: its completion finds nothing,
+    /// or is answered like a repeat where it is `void`.
+    pub(super) fn turn_revoked(&mut self, key: i64, void: bool) {
         let lease = self.slots.get_mut(&key).and_then(|slot| slot.lease.take());
         if let Some(lease) = lease {
+            if void {
+                self.applied.put(lease, ());
+            }
             self.revoke(lease);
         }
     }

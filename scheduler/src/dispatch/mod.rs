@@ -163,8 +163,8 @@ impl Dispatch {
     /// Queues what was pending at start.
     pub(crate) fn restore(&self, pending: Pending) {
         let mut state = self.lock();
-        for (header, last_seq) in pending.instances {
-            state.stored_events(header, last_seq);
+        for instance in pending.instances {
+            state.stored_events(instance);
         }
         for activity in pending.activities {
             state.stored_activity(activity);
@@ -412,7 +412,8 @@ impl Committed for Dispatch {
                     header,
                     events,
                     replace,
-                } => state.events(header, events, replace),
+                    paused,
+                } => state.events(header, events, replace, paused),
                 Note::TurnApplied {
                     key,
                     through,
@@ -438,7 +439,7 @@ impl Committed for Dispatch {
                     changed.push((hub, instance_id));
                 }
                 Note::Withdrawn { hub, activities } => state.withdraw(hub, &activities),
-                Note::TurnRevoked { key } => state.turn_revoked(key),
+                Note::TurnRevoked { key, void } => state.turn_revoked(key, void),
                 Note::HubGone { hub } => {
                     state.hub_gone(hub);
                     gone.push(hub);

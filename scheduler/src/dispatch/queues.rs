@@ -11,16 +11,17 @@ use super::lanes::Lane;
 use super::setbacks::Item;
 use super::state::{ActivityItem, BUFFER_BYTES, Held, Lease, Slot, State, Sticky};
 use crate::metrics::Kind;
-use crate::store::{After, Header, PendingActivity};
+use crate::store::{After, Header, PendingActivity, PendingInstance};
 
 impl State {
-    pub(super) fn stored_events(&mut self, header: Header, last_seq: i64) {
-        let key = header.key;
+    pub(super) fn stored_events(&mut self, instance: PendingInstance) {
+        let key = instance.header.key;
         let slot = Slot {
-            header: Arc::new(header),
+            header: Arc::new(instance.header),
             events: VecDeque::new(),
             stored: true,
-            last_seq,
+            paused: instance.paused,
+            last_seq: instance.last_seq,
             lease: None,
             queued: false,
         };
@@ -33,6 +34,7 @@ impl State {
         header: Arc<Header>,
         events: Vec<(i64, HistoryEvent)>,
         replace: bool,
+        paused: bool,
     ) {
         if self.gone.hub(header.hub) {
             return;
@@ -42,10 +44,12 @@ impl State {
             header: Arc::clone(&header),
             events: VecDeque::new(),
             stored: false,
+            paused,
             last_seq: 0,
             lease: None,
             queued: false,
         });
+        slot.paused = paused;
         if slot.lease.is_none() {
             slot.header = header;
         }
@@ -81,6 +85,8 @@ impl State {
             return;
         };
         slot.header = Arc::clone(&header);
+        // It has begun, if it had not before.
+        slot.paused = false;
         let lease_id = slot.lease.take();
         self.setbacks.forget(Item::Turn(key));
         if let Some(lease) = lease_id.and_then(|id| self.leases.remove(&id)) {
@@ -176,7 +182,8 @@ impl State {
         let Some(slot) = self.slots.get_mut(&key) else {
             return;
         };
-        if slot.lease.is_some() || slot.queued || (slot.events.is_empty() && !slot.stored) {
+        let nothing = slot.events.is_empty() && !slot.stored;
+        if slot.lease.is_some() || slot.queued || slot.paused || nothing {
             return;
         }
         let header = Arc::clone(&slot.header);

@@ -40,6 +40,8 @@ pub(super) struct Slot {
     pub(super) events: VecDeque<(i64, HistoryEvent)>,
     /// The events are in the store only.
     pub(super) stored: bool,
+    /// No worker is given a turn of it for now.
+    pub(super) paused: bool,
     pub(super) last_seq: i64,
     pub(super) lease: Option<u64>,
     pub(super) queued: bool,

@@ -165,11 +165,13 @@ impl State {
                 break;
             };
             // The instance may have ended or been replaced while it was queued.
-            if self
-                .slots
-                .get(&key)
-                .is_some_and(|slot| slot.queued && slot.lease.is_none())
-            {
+            let Some(slot) = self.slots.get_mut(&key) else {
+                continue;
+            };
+            if slot.paused {
+                // It is queued again once it is resumed.
+                slot.queued = false;
+            } else if slot.queued && slot.lease.is_none() {
                 self.assign_turn(stream_id, key, waited);
             }
         }

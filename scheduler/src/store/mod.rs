@@ -21,6 +21,7 @@ mod rows;
 mod scheduled;
 mod schema;
 mod summary;
+mod suspend;
 mod tags;
 mod terminate;
 mod timers;
@@ -42,7 +43,7 @@ pub(crate) use hubs::check_hub;
 pub(crate) use instances::{Start, micros, timestamp};
 pub(crate) use list::{ListCursor, ListFilter, completion_of, list};
 pub(crate) use old::first_end;
-pub(crate) use pending::{Pending, PendingActivity};
+pub(crate) use pending::{Pending, PendingActivity, PendingInstance};
 pub(crate) use purge::PurgeFilter;
 pub(crate) use query::{
     Place, StateFilter, history_bytes, history_page, inbox, inbox_start, query, state,
@@ -88,11 +89,13 @@ pub(crate) enum After {
 /// What a commit changed, for dispatch and waiters.
 #[derive(Debug)]
 pub(crate) enum Note {
-    /// Events were added to an inbox; with `replace` they are now all of it.
+    /// Events were added to an inbox; with `replace` they are now all of it. While it is
+    /// `paused` none of them is handed out.
     Events {
         header: Arc<Header>,
         events: Vec<(i64, HistoryEvent)>,
         replace: bool,
+        paused: bool,
     },
     /// A turn was committed; events up to `through` are history.
     TurnApplied {
@@ -128,8 +131,9 @@ pub(crate) enum Note {
     },
     /// Activities of an instance that goes on are not to be run any more.
     Withdrawn { hub: i64, activities: Vec<i64> },
-    /// The turn of an instance that is out, if one is, will not be applied.
-    TurnRevoked { key: i64 },
+    /// The turn of an instance that is out, if one is, will not be applied. Its completion
+    /// is answered as if it had been, where it is `void`, and else with an error.
+    TurnRevoked { key: i64, void: bool },
     /// A task hub is no more; what was in it goes, instance by instance.
     HubGone { hub: i64 },
 }

@@ -17,12 +17,22 @@ pub(crate) struct Slim {
     pub(crate) held: bool,
 }
 
+impl Slim {
+    /// Whether workers are kept from it: it is suspended, and none of them has a history
+    /// of its present execution, so no code has to learn of that yet.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.status == OrchestrationStatus::Suspended && !self.header.has_history
+    }
+}
+
 /// All of an instance but its payloads.
 pub(crate) struct Full {
     pub(crate) hub: i64,
     pub(crate) next_seq: i64,
     pub(crate) history_bytes: u64,
     pub(crate) instance: Instance,
+    /// The termination that was acknowledged and has not ended it yet.
+    pub(crate) terminated: Option<HistoryEvent>,
 }
 
 const SLIM: &str =
@@ -70,13 +80,14 @@ impl Tx<'_> {
     pub(crate) fn full(&self, key: i64) -> Result<Option<Full>, StoreError> {
         let mut select = self.conn.prepare_cached(
             "SELECT hub, next_seq, id, execution_id, name, version, status, custom_status, details, span,
-                    terminate_children, history_bytes
+                    terminate_children, history_bytes, terminated
              FROM instances WHERE key = ?1",
         )?;
         let found = select
             .query_row([key], |row| {
                 let details: Vec<u8> = row.get(8)?;
                 let span: Option<Vec<u8>> = row.get(9)?;
+                let terminated: Option<Vec<u8>> = row.get(12)?;
                 let full = Full {
                     hub: row.get(0)?,
                     next_seq: row.get(1)?,
@@ -96,13 +107,17 @@ impl Tx<'_> {
                         output: None,
                         failure: None,
                     },
+                    terminated: None,
                 };
-                Ok((full, details))
+                Ok((full, details, terminated))
             })
             .optional()?;
-        let Some((mut full, details)) = found else {
+        let Some((mut full, details, terminated)) = found else {
             return Ok(None);
         };
+        full.terminated = terminated
+            .map(|bytes| HistoryEvent::decode(&*bytes))
+            .transpose()?;
         let details = ExecutionStartedEvent::decode(&*details)?;
         full.instance.tags = details.tags;
         full.instance.parent = details.parent_instance;
@@ -136,22 +151,26 @@ impl Tx<'_> {
         events: Vec<HistoryEvent>,
     ) -> Result<(), StoreError> {
         let pushed = self.push_inbox(to.header.key, events)?;
+        let paused = to.is_paused();
         if !to.held {
             // Events that come together are delivered together.
             if let Some(Note::Events {
                 header,
                 events,
                 replace: false,
+                paused: known,
             }) = self.notes.last_mut()
                 && **header == to.header
             {
                 events.extend(pushed);
+                *known = paused;
                 return Ok(());
             }
             self.notes.push(Note::Events {
                 header: Arc::new(to.header),
                 events: pushed,
                 replace: false,
+                paused,
             });
         }
         Ok(())

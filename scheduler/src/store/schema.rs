@@ -13,7 +13,7 @@ pub(crate) const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 
 /// The steps from each schema version to the next, the first from an empty file. A
 /// step that has been released is never edited: a change is one more step.
-const STEPS: [&str; 7] = [
+const STEPS: [&str; 8] = [
     TABLES,
     ENTITIES,
     INDEXES,
@@ -21,6 +21,7 @@ const STEPS: [&str; 7] = [
     super::tags::TABLES,
     super::old::INDEX,
     HISTORY_BYTES,
+    COMMANDS,
 ];
 
 /// Large payloads have a table of their own, so that a turn's update of the small
@@ -121,6 +122,13 @@ const HISTORY_BYTES: &str = "
 ALTER TABLE instances ADD COLUMN history_bytes INTEGER NOT NULL DEFAULT 0;
 UPDATE instances SET history_bytes =
     (SELECT coalesce(sum(length(events)), 0) FROM history WHERE instance = key);
+";
+
+/// What has been acknowledged and not yet been given to a worker: the termination, and the
+/// status that a suspended instance goes back to, which is RUNNING where none is kept.
+const COMMANDS: &str = "
+ALTER TABLE instances ADD COLUMN terminated BLOB;
+ALTER TABLE instances ADD COLUMN resumes_to INTEGER;
 ";
 
 /// Makes the data folder where it is missing, for its owner only.

@@ -6,7 +6,8 @@ use durabletask_proto::{
     CompleteOrchestrationAction, ExecutionTerminatedEvent, HistoryEvent, OrchestrationStatus,
     OrchestratorAction, OrchestratorResponse, OrchestratorStartedEvent,
 };
-use durabletask_scheduler_core::{Turn, apply_turn, event, is_terminal};
+use durabletask_scheduler_core::{Turn, Waiting, apply_turn, event, is_terminal};
+use prost::Message;
 
 use super::instances::timestamp;
 use super::rows::Slim;
@@ -32,7 +33,7 @@ impl Tx<'_> {
                         recurse: false,
                     });
                     let terminated = event(-1, timestamp(self.now), terminated);
-                    self.end_now(slim, terminated)?;
+                    self.end_now(slim, terminated, false)?;
                 }
                 Some(_) | None => left.push(id.clone()),
             }
@@ -40,19 +41,52 @@ impl Tx<'_> {
         Ok(left)
     }
 
-    /// Ends a live instance as TERMINATED in place of its next turn, without a worker: one
-    /// that still waits for its scheduled start, which no worker has seen, or any other
-    /// by a client's wish. A turn that is out is taken back.
+    /// Terminates a live instance: at once where its present execution has not begun, for
+    /// no worker may ever take it, and else with a worker's turn.
+    pub(super) fn tell_to_end(
+        &mut self,
+        slim: Slim,
+        terminated: HistoryEvent,
+    ) -> Result<(), StoreError> {
+        if !slim.header.has_history {
+            return self.end_now(slim, terminated, true);
+        }
+        let key = slim.header.key;
+        let known: Option<Vec<u8>> = self
+            .conn
+            .prepare_cached("SELECT terminated FROM instances WHERE key = ?1")?
+            .query_row([key], |row| row.get(0))?;
+        // The first one counts, but the children end where any of them asks for that.
+        let mut kept = match known {
+            Some(bytes) => HistoryEvent::decode(&*bytes)?,
+            None => terminated.clone(),
+        };
+        if let (
+            Some(EventType::ExecutionTerminated(kept)),
+            Some(EventType::ExecutionTerminated(terminated)),
+        ) = (&mut kept.event_type, &terminated.event_type)
+        {
+            kept.recurse |= terminated.recurse;
+        }
+        self.conn
+            .prepare_cached("UPDATE instances SET terminated = ?2 WHERE key = ?1")?
+            .execute((key, kept.encode_to_vec()))?;
+        self.deliver(slim, vec![terminated])
+    }
+
+    /// Ends a live instance as TERMINATED in place of its next turn, without a worker. A
+    /// turn that is out is taken back; `void` says what its completion is answered.
     pub(super) fn end_now(
         &mut self,
         slim: Slim,
         terminated: HistoryEvent,
+        void: bool,
     ) -> Result<(), StoreError> {
         let key = slim.header.key;
         let Some(full) = self.full(key)? else {
             return Ok(());
         };
-        self.notes.push(Note::TurnRevoked { key });
+        self.notes.push(Note::TurnRevoked { key, void });
         let now = timestamp(self.now);
         let before = full.instance.status;
         let result = match &terminated.event_type {
@@ -75,9 +109,11 @@ impl Tx<'_> {
                 .map(|(_, event)| event),
         );
         delivered.push(terminated);
+        let custom_status = full.instance.custom_status.clone();
         let effects = apply_turn(Turn {
             instance: full.instance,
             delivered,
+            waiting: Waiting::default(),
             response: OrchestratorResponse {
                 actions: vec![OrchestratorAction {
                     id: 0,
@@ -85,6 +121,7 @@ impl Tx<'_> {
                         complete,
                     )),
                 }],
+                custom_status,
                 ..OrchestratorResponse::default()
             },
             now,

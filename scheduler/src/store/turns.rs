@@ -9,7 +9,8 @@ use durabletask_proto::{
     OrchestratorResponse, SubOrchestrationInstanceFailedEvent, TaskFailureDetails,
 };
 use durabletask_scheduler_core::{
-    ChildStart, Effects, Turn, apply_turn, event, failed, is_terminal, survives_continue_as_new,
+    ChildStart, Effects, Turn, Waiting, apply_turn, event, failed, is_terminal,
+    survives_continue_as_new, suspension_after,
 };
 use prost::Message;
 
@@ -45,7 +46,11 @@ fn bound_history(size: u64, turn: &mut FinishedTurn) {
             Some(Action::CompleteOrchestration(_) | Action::RewindOrchestration(_))
         )
     });
-    if last || size.saturating_add(added) <= turn.max_history {
+    let terminated = turn
+        .delivered
+        .iter()
+        .any(|event| matches!(event.event_type, Some(EventType::ExecutionTerminated(_))));
+    if last || terminated || size.saturating_add(added) <= turn.max_history {
         return;
     }
     let details = TaskFailureDetails {
@@ -73,9 +78,18 @@ impl Tx<'_> {
         }
         let before = full.instance.status;
         bound_history(full.history_bytes, &mut turn);
+        // A turn that says nothing of suspension leaves it as the status has it.
+        let suspended = match suspension_after(&turn.delivered) {
+            Some(_) => self.suspension_waiting(turn.key, turn.through)?,
+            None => None,
+        };
         let effects = apply_turn(Turn {
             instance: full.instance,
             delivered: turn.delivered,
+            waiting: Waiting {
+                terminated: full.terminated,
+                suspended,
+            },
             response: turn.response,
             now: timestamp(self.now),
             next_execution_id: turn.next_execution_id,
@@ -130,7 +144,8 @@ impl Tx<'_> {
             .prepare_cached(
                 "UPDATE instances SET execution_id = ?2, version = ?3, status = ?4, held = 0, next_seq = ?5,
                      updated_us = ?6, completed_us = ?7, custom_status = ?8, span = ?9, terminate_children = ?10,
-                     history_bytes = ?11 + iif(?12, 0, history_bytes)
+                     history_bytes = ?11 + iif(?12, 0, history_bytes), resumes_to = NULL,
+                     terminated = iif(?13, NULL, terminated)
                  WHERE key = ?1",
             )?
             .execute(rusqlite::params![
@@ -146,6 +161,7 @@ impl Tx<'_> {
                 instance.terminate_children,
                 i64::try_from(grows_by).unwrap_or(i64::MAX),
                 anew,
+                effects.ended,
             ])?;
         let header = Arc::new(Header {
             hub,
@@ -175,7 +191,8 @@ impl Tx<'_> {
         }
 
         if let Some(next) = effects.next {
-            self.begin_execution(&header, next.inbox)?;
+            let paused = instance.status == OrchestrationStatus::Suspended;
+            self.begin_execution(&header, next.inbox, paused)?;
         }
         if effects.ended {
             self.conn
@@ -216,7 +233,7 @@ impl Tx<'_> {
             self.go_on_rewound(&header, rewound)?;
         }
         if effects.terminate_children {
-            self.terminate_children(key)?;
+            self.terminate_children(key, instance.output.as_ref())?;
         }
         Ok(())
     }
@@ -226,6 +243,7 @@ impl Tx<'_> {
         &mut self,
         header: &Arc<Header>,
         inbox: Vec<HistoryEvent>,
+        paused: bool,
     ) -> Result<(), StoreError> {
         let key = header.key;
         let late = super::query::inbox(self.conn, key, usize::MAX)?;
@@ -258,6 +276,7 @@ impl Tx<'_> {
             header: Arc::clone(header),
             events,
             replace: true,
+            paused,
         });
         Ok(())
     }
@@ -322,7 +341,8 @@ impl Tx<'_> {
         })
     }
 
-    fn terminate_children(&mut self, key: i64) -> Result<(), StoreError> {
+    /// Terminates the children that still run, for the reason that ended their parent.
+    fn terminate_children(&mut self, key: i64, reason: Option<&String>) -> Result<(), StoreError> {
         let children: Vec<i64> = self
             .conn
             .prepare_cached("SELECT key FROM instances WHERE parent_key = ?1")?
@@ -333,7 +353,7 @@ impl Tx<'_> {
                 continue;
             };
             let terminated = ExecutionTerminatedEvent {
-                input: None,
+                input: reason.cloned(),
                 recurse: true,
             };
             let event = event(
