@@ -11,7 +11,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::access::Doorkeeper;
-use crate::dispatch::{Dispatch, pace, setbacks, timers};
+use crate::dispatch::{Dispatch, pace, setbacks, timers, untaken};
 use crate::metrics::Commits;
 use crate::service::Service;
 use crate::store::{Committed, Store};
@@ -89,6 +89,7 @@ impl Scheduler {
             Arc::clone(&self.config.clock),
             ending.clone(),
         ));
+        tokio::spawn(untaken::run(Arc::clone(&self.dispatch), ending.clone()));
         tokio::spawn(setbacks::run(Arc::clone(&self.dispatch), ending.clone()));
         if self.config.retention != Retention::default() {
             tokio::spawn(retention::run(

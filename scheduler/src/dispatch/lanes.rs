@@ -134,7 +134,11 @@ impl<T> Lanes<T> {
     /// Each lane with how many items wait in it and since when.
     pub(super) fn waiting(&self) -> impl Iterator<Item = (&Lane, usize, Instant)> {
         self.lanes.iter().filter_map(|(lane, items)| {
-            let since = items.iter().map(|waiting| waiting.since).min()?;
+            // Items that were kept back have waited longer than their arrival here tells.
+            let since = match lane.kept_back {
+                None => items.front()?.since,
+                Some(_) => items.iter().map(|waiting| waiting.since).min()?,
+            };
             Some((lane, items.len(), since))
         })
     }

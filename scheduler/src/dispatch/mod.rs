@@ -14,6 +14,7 @@ pub(crate) mod setbacks;
 mod state;
 mod streams;
 pub(crate) mod timers;
+pub(crate) mod untaken;
 mod waiters;
 mod workers;
 
@@ -32,6 +33,7 @@ use crate::store::{Committed, EntityBatch, EntityHeader, Header, Note, Pending, 
 pub(crate) use batch::{Batch, TURN_BYTES, TURN_EVENTS};
 pub(crate) use chunks::{Added, Chunks, Incomplete};
 pub(crate) use setbacks::Why;
+pub(crate) use untaken::Untaken;
 use state::State;
 pub(crate) use waiters::Waiters;
 pub(crate) use workers::{Caller, WorkerView};
@@ -321,6 +323,11 @@ impl Dispatch {
         self.lock().loads()
     }
 
+    /// Work that nobody takes, of one task hub or of all.
+    pub(crate) fn untaken(&self, hub: Option<i64>) -> Vec<Untaken> {
+        self.lock().untaken(hub)
+    }
+
     /// The workers of a hub, the one that has been there longest first.
     pub(crate) fn workers(&self, hub: i64) -> Vec<WorkerView> {
         self.lock().workers(hub)
@@ -414,6 +421,12 @@ impl Committed for Dispatch {
                     replace,
                     paused,
                 } => state.events(header, events, replace, paused),
+                Note::Renewed {
+                    header,
+                    events,
+                    dropped,
+                    paused,
+                } => state.renewed(header, events, &dropped, paused),
                 Note::TurnApplied {
                     key,
                     through,

@@ -73,6 +73,54 @@ impl State {
         self.ready(key);
     }
 
+    /// A new execution begins with these events, ahead of what waits already.
+    pub(super) fn renewed(
+        &mut self,
+        header: Arc<Header>,
+        events: Vec<(i64, HistoryEvent)>,
+        dropped: &[i64],
+        paused: bool,
+    ) {
+        if self.gone.hub(header.hub) {
+            return;
+        }
+        let key = header.key;
+        // Where nothing is known of the instance, all is read back.
+        let slot = self.slots.entry(key).or_insert_with(|| Slot {
+            header: Arc::clone(&header),
+            events: VecDeque::new(),
+            stored: true,
+            paused,
+            last_seq: 0,
+            lease: None,
+            queued: false,
+        });
+        slot.header = header;
+        slot.paused = paused;
+        if !dropped.is_empty() {
+            let before = drained_size(&slot.events);
+            slot.events.retain(|(seq, _)| !dropped.contains(seq));
+            self.buffered -= (before - drained_size(&slot.events)).min(self.buffered);
+        }
+        if let Some((last, _)) = events.last() {
+            slot.last_seq = slot.last_seq.max(*last);
+        }
+        if !slot.stored {
+            let size: usize = events.iter().map(|(_, event)| event.encoded_len()).sum();
+            if self.buffered + size > BUFFER_BYTES {
+                self.buffered -= drained_size(&slot.events).min(self.buffered);
+                slot.events.clear();
+                slot.stored = true;
+            } else {
+                self.buffered += size;
+                for event in events.into_iter().rev() {
+                    slot.events.push_front(event);
+                }
+            }
+        }
+        self.ready(key);
+    }
+
     pub(super) fn turn_applied(
         &mut self,
         key: i64,
@@ -80,7 +128,7 @@ impl State {
         header: Arc<Header>,
         after: After,
     ) {
-        let anew = matches!(after, After::Anew | After::Ended);
+        let ended = after == After::Ended;
         let Some(slot) = self.slots.get_mut(&key) else {
             return;
         };
@@ -103,9 +151,7 @@ impl State {
                 }
             }
             let idle = slot.events.is_empty() && (!slot.stored || slot.last_seq <= through);
-            // A new execution gets its whole inbox with the next report; what waits here
-            // is part of that.
-            if idle || anew {
+            if ended || (idle && after != After::Anew) {
                 self.drop_slot(key);
             }
             self.meter(lease.hub, Kind::Orchestration)
@@ -127,9 +173,12 @@ impl State {
                     );
                 }
             }
-            self.ready(key);
+            // A new execution begins with the next report.
+            if after != After::Anew {
+                self.ready(key);
+            }
             self.free(&lease);
-        } else if anew {
+        } else if ended {
             self.drop_slot(key);
         }
     }

@@ -207,6 +207,7 @@ impl State {
         };
         let mut keys: Vec<(i64, Kind)> = self.meters.keys().copied().collect();
         keys.sort_unstable();
+        let untaken = self.untaken(None);
         keys.into_iter()
             .filter_map(|(hub, kind)| {
                 Some(Load {
@@ -214,6 +215,11 @@ impl State {
                     kind,
                     queued: queued(hub, kind),
                     held: held.get(&(hub, kind)).copied().unwrap_or(0),
+                    untaken: untaken
+                        .iter()
+                        .filter(|one| one.hub == hub && one.kind == kind)
+                        .map(|one| one.count)
+                        .sum(),
                     meter: Arc::clone(self.meters.get(&(hub, kind))?),
                 })
             })

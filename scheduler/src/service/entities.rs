@@ -12,7 +12,7 @@ use durabletask_proto::{
     work_item,
 };
 use durabletask_scheduler_core::{
-    EntityMessage, OperationMessage, canonical_entity_id, entity_name, event,
+    EntityMessage, OperationMessage, canonical_entity_id, entity_name, event, without_mark,
 };
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
@@ -222,18 +222,21 @@ impl Service {
             operations = batch.operations.len(),
             "entity batch handed out"
         );
-        let operations = batch.operations.iter().map(|(_, event)| event);
+        let operations = batch.operations.iter();
+        let operations = operations.map(|(_, event)| without_mark(event.clone()));
         Ok(Some(match form {
             EntityForm::V2 => work_item::Request::EntityRequestV2(EntityRequest {
                 instance_id: header.id.clone(),
                 execution_id: String::new(),
                 entity_state: batch.state.clone(),
-                operation_requests: operations.cloned().collect(),
+                operation_requests: operations.collect(),
             }),
             EntityForm::V1 => work_item::Request::EntityRequest(EntityBatchRequest {
                 instance_id: header.id.clone(),
                 entity_state: batch.state.clone(),
-                operations: operations.filter_map(operation_request).collect(),
+                operations: operations
+                    .filter_map(|event| operation_request(&event))
+                    .collect(),
                 properties: HashMap::new(),
             }),
         }))

@@ -71,13 +71,13 @@ impl Tx<'_> {
         for (key, id) in &instances {
             self.remove(hub, *key, id)?;
         }
-        let entities: Vec<String> = self
+        let entities: Vec<i64> = self
             .conn
-            .prepare_cached("SELECT id FROM entities WHERE hub = ?1 LIMIT ?2")?
+            .prepare_cached("SELECT key FROM entities WHERE hub = ?1 LIMIT ?2")?
             .query_map((hub, limit), |row| row.get(0))?
             .collect::<Result<_, _>>()?;
-        for id in &entities {
-            self.purge_entity(hub, id)?;
+        for key in &entities {
+            self.delete_entity(*key)?;
         }
         Ok(!instances.is_empty() || !entities.is_empty())
     }

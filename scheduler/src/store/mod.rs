@@ -5,6 +5,7 @@ mod browse;
 mod entities;
 #[cfg(test)]
 mod entity_model;
+mod entity_purge;
 mod entity_queries;
 mod hubs;
 mod instances;
@@ -15,6 +16,7 @@ mod old;
 mod pending;
 mod purge;
 mod query;
+mod renew;
 mod restart;
 mod rewind;
 mod rows;
@@ -78,7 +80,7 @@ pub(crate) struct Header {
 pub(crate) enum After {
     /// Its execution goes on.
     GoesOn,
-    /// A new execution begins; its inbox is reported next.
+    /// A new execution begins; what is ahead of its inbox is reported next.
     Anew,
     /// It goes on from another history than the one that the turn was given.
     Rewound,
@@ -95,6 +97,14 @@ pub(crate) enum Note {
         header: Arc<Header>,
         events: Vec<(i64, HistoryEvent)>,
         replace: bool,
+        paused: bool,
+    },
+    /// A new execution begins with these events, ahead of what is in the inbox; those with
+    /// the numbers `dropped` are no more in it.
+    Renewed {
+        header: Arc<Header>,
+        events: Vec<(i64, HistoryEvent)>,
+        dropped: Vec<i64>,
         paused: bool,
     },
     /// A turn was committed; events up to `through` are history.

@@ -125,25 +125,6 @@ impl Tx<'_> {
         Ok(Some(full))
     }
 
-    /// Adds events to an inbox and returns them with their numbers.
-    pub(crate) fn push_inbox(
-        &mut self,
-        key: i64,
-        events: impl IntoIterator<Item = HistoryEvent>,
-    ) -> Result<Vec<(i64, HistoryEvent)>, StoreError> {
-        let mut insert = self
-            .conn
-            .prepare_cached("INSERT INTO inbox (instance, seq, event) VALUES (?1, ?2, ?3)")?;
-        let mut pushed = Vec::new();
-        for event in events {
-            self.ids.inbox += 1;
-            let seq = self.ids.inbox;
-            insert.execute((key, seq, event.encode_to_vec()))?;
-            pushed.push((seq, event));
-        }
-        Ok(pushed)
-    }
-
     /// Delivers to a live instance: durable now, handed to dispatch after the commit.
     pub(crate) fn deliver(
         &mut self,

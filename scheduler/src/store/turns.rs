@@ -10,7 +10,7 @@ use durabletask_proto::{
 };
 use durabletask_scheduler_core::{
     ChildStart, Effects, Turn, Waiting, apply_turn, event, failed, is_terminal,
-    survives_continue_as_new, suspension_after,
+    suspension_after,
 };
 use prost::Message;
 
@@ -235,49 +235,6 @@ impl Tx<'_> {
         if effects.terminate_children {
             self.terminate_children(key, instance.output.as_ref())?;
         }
-        Ok(())
-    }
-
-    /// Continue-as-new: the old history and timers go, what came from outside stays, in order.
-    fn begin_execution(
-        &mut self,
-        header: &Arc<Header>,
-        inbox: Vec<HistoryEvent>,
-        paused: bool,
-    ) -> Result<(), StoreError> {
-        let key = header.key;
-        let late = super::query::inbox(self.conn, key, usize::MAX)?;
-        self.conn
-            .prepare_cached("DELETE FROM history WHERE instance = ?1")?
-            .execute([key])?;
-        self.conn
-            .prepare_cached("DELETE FROM timers WHERE instance = ?1")?
-            .execute([key])?;
-        self.conn
-            .prepare_cached("DELETE FROM inbox WHERE instance = ?1")?
-            .execute([key])?;
-        let input = inbox.iter().find_map(|event| match &event.event_type {
-            Some(EventType::ExecutionStarted(started)) => started.input.clone(),
-            _ => None,
-        });
-        self.conn
-            .prepare_cached(
-                "UPDATE payloads SET input = ?2, output = NULL, failure = NULL WHERE instance = ?1",
-            )?
-            .execute((key, input))?;
-        let stays = late.into_iter().map(|(_, event)| event).filter(|event| {
-            event
-                .event_type
-                .as_ref()
-                .is_some_and(survives_continue_as_new)
-        });
-        let events = self.push_inbox(key, inbox.into_iter().chain(stays))?;
-        self.notes.push(Note::Events {
-            header: Arc::clone(header),
-            events,
-            replace: true,
-            paused,
-        });
         Ok(())
     }
 
