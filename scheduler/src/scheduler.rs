@@ -170,8 +170,9 @@ impl Scheduler {
         dashboard::router(service).merge(self.operations())
     }
 
-    /// `GET /healthz`, which answers 200 while writes get through, and `GET /metrics` for
-    /// Prometheus (OpenMetrics text). Only the latter asks who calls.
+    /// `GET /healthz`, which answers 200 while writes get through, `GET /readyz`, which
+    /// does so until a stop, and `GET /metrics` for Prometheus (OpenMetrics text). Only
+    /// the last one asks who calls.
     pub fn operations(&self) -> axum::Router {
         operations::router(
             self.store.clone(),

@@ -10,9 +10,10 @@ use durabletask_proto::operation_action::OperationActionType;
 use durabletask_proto::operation_result::ResultType;
 use durabletask_proto::send_entity_message_action::EntityMessageType;
 use durabletask_proto::{
-    EntityBatchResult, EntityLockGrantedEvent, EntityLockRequestedEvent, EntityOperationCalledEvent,
-    EntityOperationCompletedEvent, EntityOperationFailedEvent, EntityOperationSignaledEvent,
-    HistoryEvent, SendSignalAction, StartNewOrchestrationAction, TaskFailureDetails,
+    EntityBatchResult, EntityLockGrantedEvent, EntityLockRequestedEvent,
+    EntityOperationCalledEvent, EntityOperationCompletedEvent, EntityOperationFailedEvent,
+    EntityOperationSignaledEvent, HistoryEvent, SendSignalAction, StartNewOrchestrationAction,
+    TaskFailureDetails,
 };
 use prost_types::Timestamp;
 

@@ -116,7 +116,8 @@ fn request(
             target_instance_id: Some(MARK.to_owned()),
         };
         if entity_id.is_none() {
-            read.answers.push(failed_call(call, invalid_id(target), now));
+            read.answers
+                .push(failed_call(call, invalid_id(target), now));
             return Ok(read);
         }
         EventType::EntityOperationCalled(call)

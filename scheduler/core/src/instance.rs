@@ -24,6 +24,8 @@ pub struct Instance {
     pub status: OrchestrationStatus,
     /// The custom status, JSON text, as the last turn set it.
     pub custom_status: Option<String>,
+    /// The custom status was set by an earlier execution, and stays until this one sets it.
+    pub status_carried: bool,
     /// Labels given at the start.
     pub tags: HashMap<String, String>,
     /// The orchestration that started this one as its child.

@@ -61,7 +61,11 @@ pub fn apply_turn(turn: Turn) -> Effects {
         .iter()
         .chain(&waiting.terminated)
         .any(asks_for_children);
-    instance.custom_status = response.custom_status;
+    // A worker names the custom status in each turn once its execution has set one.
+    if response.custom_status.is_some() || !instance.status_carried {
+        instance.custom_status = response.custom_status;
+        instance.status_carried = false;
+    }
     let given = delivered.len();
     if response.orchestration_trace_context.is_some() {
         instance.span = response.orchestration_trace_context;
@@ -488,6 +492,7 @@ fn continue_as_new(
     effects.timers.clear();
     effects.instance.execution_id = next_execution_id;
     effects.instance.version = version;
+    effects.instance.status_carried = effects.instance.custom_status.is_some();
     effects.next = Some(NextExecution { inbox });
 }
 

@@ -37,6 +37,7 @@ fn turn(message: EntityMessageType) -> Effects {
             version: None,
             status: OrchestrationStatus::Running,
             custom_status: None,
+            status_carried: false,
             tags: HashMap::new(),
             parent: None,
             parent_trace: None,

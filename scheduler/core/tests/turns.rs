@@ -23,6 +23,7 @@ fn instance() -> Instance {
         version: Some("1.0".into()),
         status: OrchestrationStatus::Pending,
         custom_status: None,
+        status_carried: false,
         tags: HashMap::from([("k".to_owned(), "v".to_owned())]),
         parent: None,
         parent_trace: None,

@@ -33,8 +33,8 @@ use crate::store::{Committed, EntityBatch, EntityHeader, Header, Note, Pending, 
 pub(crate) use batch::{Batch, TURN_BYTES, TURN_EVENTS};
 pub(crate) use chunks::{Added, Chunks, Incomplete};
 pub(crate) use setbacks::Why;
-pub(crate) use untaken::Untaken;
 use state::State;
+pub(crate) use untaken::Untaken;
 pub(crate) use waiters::Waiters;
 pub(crate) use workers::{Caller, WorkerView};
 

@@ -98,15 +98,17 @@ impl State {
         }
         found
             .into_iter()
-            .map(|((hub, kind, name, version, reason), (count, since))| Untaken {
-                hub,
-                kind,
-                name,
-                version,
-                reason,
-                count,
-                waited: now.saturating_duration_since(since),
-            })
+            .map(
+                |((hub, kind, name, version, reason), (count, since))| Untaken {
+                    hub,
+                    kind,
+                    name,
+                    version,
+                    reason,
+                    count,
+                    waited: now.saturating_duration_since(since),
+                },
+            )
             .collect()
     }
 }

@@ -267,7 +267,10 @@ impl Tx<'_> {
     /// Brings a queue to rest: grants the lock that is at its head, tells dispatch
     /// whether an operation can run, and forgets an entity of which nothing is left.
     /// Returns the lock request that goes on to its next entity.
-    pub(super) fn settle_entity(&mut self, mut entity: Entity) -> Result<Option<EntityMessage>, StoreError> {
+    pub(super) fn settle_entity(
+        &mut self,
+        mut entity: Entity,
+    ) -> Result<Option<EntityMessage>, StoreError> {
         let key = entity.header.key;
         let hub = entity.header.hub;
         let mut next = None;

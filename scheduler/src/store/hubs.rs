@@ -6,11 +6,14 @@ use super::writer::Tx;
 use super::{Note, StoreError};
 
 impl Tx<'_> {
-    /// The number of a task hub, if there is one of that name.
+    /// The number of a task hub, if there is one of that name. Case makes no difference,
+    /// as on Azure; of two that an earlier version made, the one that is spelled so.
     pub(crate) fn hub_named(&self, name: &str) -> Result<Option<i64>, StoreError> {
         Ok(self
             .conn
-            .prepare_cached("SELECT id FROM hubs WHERE name = ?1")?
+            .prepare_cached(
+                "SELECT id FROM hubs WHERE name = ?1 COLLATE NOCASE ORDER BY name <> ?1, id LIMIT 1",
+            )?
             .query_row([name], |row| row.get(0))
             .optional()?)
     }

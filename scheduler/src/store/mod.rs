@@ -10,6 +10,7 @@ mod entity_queries;
 mod hubs;
 mod instances;
 mod list;
+pub(crate) mod log_mark;
 #[cfg(test)]
 mod model;
 mod old;

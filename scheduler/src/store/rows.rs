@@ -80,7 +80,7 @@ impl Tx<'_> {
     pub(crate) fn full(&self, key: i64) -> Result<Option<Full>, StoreError> {
         let mut select = self.conn.prepare_cached(
             "SELECT hub, next_seq, id, execution_id, name, version, status, custom_status, details, span,
-                    terminate_children, history_bytes, terminated
+                    terminate_children, history_bytes, terminated, status_carried
              FROM instances WHERE key = ?1",
         )?;
         let found = select
@@ -99,6 +99,7 @@ impl Tx<'_> {
                         version: row.get(5)?,
                         status: status(row.get(6)?),
                         custom_status: row.get(7)?,
+                        status_carried: row.get(13)?,
                         tags: Default::default(),
                         parent: None,
                         parent_trace: None,

@@ -13,7 +13,7 @@ pub(crate) const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 
 /// The steps from each schema version to the next, the first from an empty file. A
 /// step that has been released is never edited: a change is one more step.
-const STEPS: [&str; 9] = [
+const STEPS: [&str; 10] = [
     TABLES,
     ENTITIES,
     INDEXES,
@@ -23,6 +23,7 @@ const STEPS: [&str; 9] = [
     HISTORY_BYTES,
     COMMANDS,
     super::renew::STEP,
+    super::log_mark::STEP,
 ];
 
 /// Large payloads have a table of their own, so that a turn's update of the small
@@ -99,7 +100,10 @@ CREATE INDEX instances_by_name ON instances (hub, name, created_us);
 
 /// Makes task hubs that are not there yet.
 pub(crate) fn ensure_hubs(conn: &Connection, names: &[String]) -> Result<(), OpenError> {
-    let mut insert = conn.prepare("INSERT OR IGNORE INTO hubs (name) VALUES (?1)")?;
+    let mut insert = conn.prepare(
+        "INSERT INTO hubs (name) SELECT ?1
+         WHERE NOT EXISTS (SELECT 1 FROM hubs WHERE name = ?1 COLLATE NOCASE)",
+    )?;
     for name in names {
         insert.execute([name])?;
     }
@@ -165,6 +169,7 @@ pub(crate) fn lock(folder: &Path) -> Result<File, OpenError> {
 /// Opens the writing connection of a file and brings its tables up to date.
 pub(crate) fn open_file(file: &Path) -> Result<Connection, OpenError> {
     make_private(file)?;
+    super::log_mark::check(file)?;
     let conn = Connection::open(file)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;

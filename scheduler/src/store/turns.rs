@@ -9,8 +9,7 @@ use durabletask_proto::{
     OrchestratorResponse, SubOrchestrationInstanceFailedEvent, TaskFailureDetails,
 };
 use durabletask_scheduler_core::{
-    ChildStart, Effects, Turn, Waiting, apply_turn, event, failed, is_terminal,
-    suspension_after,
+    ChildStart, Effects, Turn, Waiting, apply_turn, event, failed, is_terminal, suspension_after,
 };
 use prost::Message;
 
@@ -145,7 +144,7 @@ impl Tx<'_> {
                 "UPDATE instances SET execution_id = ?2, version = ?3, status = ?4, held = 0, next_seq = ?5,
                      updated_us = ?6, completed_us = ?7, custom_status = ?8, span = ?9, terminate_children = ?10,
                      history_bytes = ?11 + iif(?12, 0, history_bytes), resumes_to = NULL,
-                     terminated = iif(?13, NULL, terminated)
+                     terminated = iif(?13, NULL, terminated), status_carried = ?14
                  WHERE key = ?1",
             )?
             .execute(rusqlite::params![
@@ -162,6 +161,7 @@ impl Tx<'_> {
                 i64::try_from(grows_by).unwrap_or(i64::MAX),
                 anew,
                 effects.ended,
+                instance.status_carried,
             ])?;
         let header = Arc::new(Header {
             hub,

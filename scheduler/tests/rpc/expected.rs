@@ -72,8 +72,11 @@ async fn an_instance_that_does_not_exist_yet_is_waited_for() {
     let started =
         tokio::spawn(async move { client.wait_for_instance_start(get("later", false)).await });
     let mut client = hub.client.clone();
-    let ended =
-        tokio::spawn(async move { client.wait_for_instance_completion(get("later", true)).await });
+    let ended = tokio::spawn(async move {
+        client
+            .wait_for_instance_completion(get("later", true))
+            .await
+    });
     // Both calls are known to wait once a third one on the same connection was answered
     // after it had waited as long as it may.
     let mut short = tonic::Request::new(get("never", false));
@@ -92,8 +95,9 @@ async fn an_instance_that_does_not_exist_yet_is_waited_for() {
     );
     // What no instance can be called will not come.
     let wrong = "x".repeat(101);
-    let refused = hub.client.clone().wait_for_instance_start(get(&wrong, false));
-    assert_eq!(refused.await.unwrap_err().code(), Code::InvalidArgument);
+    let mut client = hub.client.clone();
+    let refused = client.wait_for_instance_start(get(&wrong, false)).await;
+    assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
 }
 
 #[tokio::test]
@@ -353,4 +357,43 @@ async fn a_purged_entity_leaves_nobody_waiting() {
     };
     let late = hub.client.clone().complete_entity_task(late).await;
     assert_eq!(late.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_custom_status_goes_with_an_instance_that_continues_as_new() {
+    let hub = Hub::memory().await;
+    let mut worker = hub.worker().await;
+    hub.start("a").await;
+    let status = async |worker: &mut Worker, status: Option<&str>, action: Option<Action>| {
+        let (token, _) = worker.turn().await;
+        let response = OrchestratorResponse {
+            completion_token: token,
+            custom_status: status.map(str::to_owned),
+            actions: action
+                .map(|action| OrchestratorAction {
+                    id: 0,
+                    orchestrator_action_type: Some(action),
+                })
+                .into_iter()
+                .collect(),
+            ..OrchestratorResponse::default()
+        };
+        worker.respond(response).await.unwrap();
+        hub.get("a").await.unwrap().custom_status
+    };
+    let again = || complete(OrchestrationStatus::ContinuedAsNew, "1");
+    let set = Some("\"one\"".to_owned());
+    assert_eq!(
+        status(&mut worker, Some("\"one\""), Some(again())).await,
+        set
+    );
+    // The new execution sets none, in this turn and the next, and continues as new again.
+    assert_eq!(status(&mut worker, None, None).await, set);
+    hub.raise("a", "go").await.unwrap();
+    assert_eq!(status(&mut worker, None, Some(again())).await, set);
+    // It sets one, and takes it back.
+    let two = Some("\"two\"".to_owned());
+    assert_eq!(status(&mut worker, Some("\"two\""), None).await, two);
+    hub.raise("a", "go").await.unwrap();
+    assert_eq!(status(&mut worker, None, None).await, None);
 }

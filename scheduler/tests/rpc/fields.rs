@@ -249,13 +249,19 @@ async fn clients_other_requests_are_refused_one_over_the_limit() {
         let mut codes = Vec::new();
         let name = text(NAME + bytes);
         let payload = text(PAYLOAD + bytes);
-        let answer = client.raise_event(raise(name.clone(), "1".to_owned())).await;
+        let answer = client
+            .raise_event(raise(name.clone(), "1".to_owned()))
+            .await;
         codes.push(answer.err().map(|error| error.code()));
-        let answer = client.raise_event(raise("e".to_owned(), payload.clone())).await;
+        let answer = client
+            .raise_event(raise("e".to_owned(), payload.clone()))
+            .await;
         codes.push(answer.err().map(|error| error.code()));
         let answer = client.signal_entity(signal(name, "1".to_owned())).await;
         codes.push(answer.err().map(|error| error.code()));
-        let answer = client.signal_entity(signal("o".to_owned(), payload.clone())).await;
+        let answer = client
+            .signal_entity(signal("o".to_owned(), payload.clone()))
+            .await;
         codes.push(answer.err().map(|error| error.code()));
         let suspend = SuspendRequest {
             instance_id: "a".to_owned(),
@@ -301,8 +307,8 @@ async fn an_action_over_its_limit_fails_the_orchestration() {
                 ),
                 false => assert_eq!(failure, None, "{field}"),
             }
+            drain(&hub, &mut worker).await;
         }
-        drain(&hub, &mut worker).await;
     }
 }
 
@@ -315,7 +321,10 @@ async fn drain(hub: &Hub, worker: &mut Worker) {
             work_item::Request::OrchestratorRequest(turn) => {
                 let end = turn.instance_id == "end";
                 let actions = vec![(0, done("1"))];
-                worker.answer(&item.completion_token, actions).await.unwrap();
+                worker
+                    .answer(&item.completion_token, actions)
+                    .await
+                    .unwrap();
                 if end {
                     return;
                 }

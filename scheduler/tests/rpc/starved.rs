@@ -121,12 +121,8 @@ async fn a_silent_worker_is_noticed() {
             .build()
             .unwrap();
         let stream = runtime.block_on(async {
-            let mut client =
-                task_hub_sidecar_service_client::TaskHubSidecarServiceClient::connect(format!(
-                    "http://{address}"
-                ))
-                .await
-                .unwrap();
+            let channel = tonic::transport::Channel::from_shared(format!("http://{address}"));
+            let mut client = Client::new(channel.unwrap().connect_lazy());
             let mut stream = client
                 .get_work_items(GetWorkItemsRequest::default())
                 .await

@@ -174,9 +174,7 @@ impl Hub {
     ) -> Worker {
         let mut request = Request::new(request);
         for (name, value) in headers {
-            request
-                .metadata_mut()
-                .insert(*name, value.parse().unwrap());
+            request.metadata_mut().insert(*name, value.parse().unwrap());
         }
         request
             .metadata_mut()
