@@ -619,14 +619,13 @@ impl State {
     pub(crate) fn take_actions(&mut self) -> Vec<OrchestratorAction> {
         let mut actions: Vec<OrchestratorAction> =
             std::mem::take(&mut self.pending).into_values().collect();
-        let Some(completion) = &mut self.completion else {
+        let Some(completion) = self.completion.as_mut().filter(|end| !end.recorded) else {
             return actions;
         };
-        if completion.recorded {
-            return actions;
-        }
         completion.recorded = true;
         let continuation = completion.continuation.take();
+        let (id, status) = (completion.id, completion.status);
+        let (result, failure) = (completion.result.clone(), completion.failure.clone());
         let (new_version, keep_events) =
             continuation.map_or((None, false), |next| (next.new_version, next.keep_events));
         let carryover = if keep_events {
@@ -635,11 +634,11 @@ impl State {
             Vec::new()
         };
         actions.push(OrchestratorAction {
-            id: completion.id,
+            id,
             kind: ActionKind::Complete {
-                status: completion.status,
-                result: completion.result.clone(),
-                failure: completion.failure.clone(),
+                status,
+                result,
+                failure,
                 new_version,
                 carryover,
             },
