@@ -129,4 +129,33 @@ impl Tx<'_> {
         });
         self.apply(key, full.hub, full.next_seq, before, i64::MAX, effects)
     }
+
+    /// Terminates the children of instances that ended with them, for the reason that ended
+    /// their parent. A child that ends at once adds its own children: they are gone through
+    /// here, however deep they are.
+    pub(super) fn terminate_children(&mut self) -> Result<(), StoreError> {
+        if std::mem::replace(&mut self.parents.taken, true) {
+            return Ok(());
+        }
+        while let Some((parent, reason)) = self.parents.waiting.pop() {
+            let children: Vec<i64> = self
+                .conn
+                .prepare_cached("SELECT key FROM instances WHERE parent_key = ?1")?
+                .query_map([parent], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            for child in children {
+                let Some(slim) = self.slim_by_key(child)? else {
+                    continue;
+                };
+                let terminated = EventType::ExecutionTerminated(ExecutionTerminatedEvent {
+                    input: reason.clone(),
+                    recurse: true,
+                });
+                let event = event(-1, timestamp(self.now), terminated);
+                self.send_to(slim, None, event)?;
+            }
+        }
+        self.parents.taken = false;
+        Ok(())
+    }
 }
