@@ -337,3 +337,31 @@ async fn children_are_terminated_for_the_reason_of_their_parent() {
     worker.answer(&token, vec![(0, again())]).await.unwrap();
     is_terminated(&hub, "begun").await;
 }
+
+#[tokio::test]
+async fn what_ends_at_once_keeps_its_custom_status() {
+    let hub = Hub::memory().await;
+    let mut worker = hub.worker().await;
+    hub.start("a").await;
+    let (completion_token, _) = worker.turn().await;
+    let response = OrchestratorResponse {
+        completion_token,
+        custom_status: Some("\"halfway\"".into()),
+        ..Default::default()
+    };
+    worker.respond(response).await.unwrap();
+    let end = SkipGracefulOrchestrationTerminationsRequest {
+        instance_batch: Some(InstanceBatch {
+            instance_ids: vec!["a".into()],
+        }),
+        reason: Some("\"enough\"".into()),
+    };
+    let mut client = hub.client.clone();
+    client
+        .skip_graceful_orchestration_terminations(end)
+        .await
+        .unwrap();
+    is_terminated(&hub, "a").await;
+    let state = hub.get("a").await.unwrap();
+    assert_eq!(state.custom_status.as_deref(), Some("\"halfway\""));
+}

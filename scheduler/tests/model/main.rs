@@ -2,7 +2,8 @@
 //! batched at random, through the service itself, with raw stubs for workers. What comes
 //! out must be what the reference allows, after each step.
 //!
-//! `MODEL_CASES` sets how many cases are tried, `MODEL_SEED` with which one it begins:
+//! `MODEL_CASES` sets how many cases are tried, `MODEL_SEED` with which one it begins,
+//! `MODEL_SHORTEN` for how many seconds a case that fails is made shorter:
 //!
 //! ```console
 //! $ MODEL_CASES=1000000 cargo test --release -p durabletask-scheduler --test model -- --nocapture
@@ -26,7 +27,7 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use case::Case;
 use operations::{Op, Random, ops};
@@ -35,8 +36,8 @@ use tokio::task::JoinSet;
 
 /// How many cases run side by side.
 const WIDTH: usize = 32;
-/// How many attempts are spent on making a case that fails shorter.
-const SHRINKS: usize = 300;
+/// How long a case that fails is made shorter.
+const SHORTEN: u64 = 30;
 
 fn setting(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
@@ -80,9 +81,10 @@ async fn the_service_does_what_the_reference_allows() {
 
 /// Leaves out steps while the case still fails.
 async fn shorten(client: &Client, mut ops: Vec<Op>, mut wrong: String) -> (Vec<Op>, String) {
+    let deadline = Instant::now() + Duration::from_secs(setting("MODEL_SHORTEN", SHORTEN));
     let mut attempts = 0;
     let mut at = ops.len();
-    while at > 0 && attempts < SHRINKS {
+    while at > 0 && Instant::now() < deadline {
         at -= 1;
         attempts += 1;
         let mut fewer = ops.clone();
