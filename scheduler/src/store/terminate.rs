@@ -6,7 +6,7 @@ use durabletask_proto::{
     CompleteOrchestrationAction, ExecutionTerminatedEvent, HistoryEvent, OrchestrationStatus,
     OrchestratorAction, OrchestratorResponse, OrchestratorStartedEvent,
 };
-use durabletask_scheduler_core::{Turn, Waiting, apply_turn, event, is_terminal};
+use durabletask_scheduler_core::{Turn, Waiting, apply_turn, event, is_terminal, travels_alone};
 use prost::Message;
 
 use super::instances::timestamp;
@@ -41,14 +41,14 @@ impl Tx<'_> {
         Ok(left)
     }
 
-    /// Terminates a live instance: at once where its present execution has not begun, for
-    /// no worker may ever take it, and else with a worker's turn.
+    /// Terminates a live instance: at once where its present execution has not begun, or is
+    /// still to be rewound, for no worker may ever take it, and else with a worker's turn.
     pub(super) fn tell_to_end(
         &mut self,
         slim: Slim,
         terminated: HistoryEvent,
     ) -> Result<(), StoreError> {
-        if !slim.header.has_history {
+        if !slim.header.has_history || self.is_to_be_rewound(slim.header.key)? {
             return self.end_now(slim, terminated, true);
         }
         let key = slim.header.key;
@@ -72,6 +72,11 @@ impl Tx<'_> {
             .prepare_cached("UPDATE instances SET terminated = ?2 WHERE key = ?1")?
             .execute((key, kept.encode_to_vec()))?;
         self.deliver(slim, vec![terminated])
+    }
+
+    fn is_to_be_rewound(&self, key: i64) -> Result<bool, StoreError> {
+        let next = super::query::inbox(self.conn, key, 1)?;
+        Ok(next.first().is_some_and(|(_, event)| travels_alone(event)))
     }
 
     /// Ends a live instance as TERMINATED in place of its next turn, without a worker. A

@@ -160,7 +160,8 @@ impl Instance {
         if self.end.is_some() {
             return false;
         }
-        if self.begun {
+        let next = self.out.iter().flatten().chain(&self.queue).next();
+        if self.begun && next != Some(&Item::Rewound) {
             self.queue.push_back(terminated);
             return false;
         }
