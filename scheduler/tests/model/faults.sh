@@ -10,9 +10,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 [ $# -gt 0 ] || set -- "$here"/faults/*.patch
 export MODEL_CASES=${MODEL_CASES:-3000} MODEL_SHORTEN=0 RUST_BACKTRACE=0
-# The copy is always at the same place, so that only what a fault touches is built again.
+# The copy is always at the same place, and shares what is built of others' code.
 copy=$root/target/faults/copy
-export CARGO_TARGET_DIR=$root/target/faults/build
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 rm -rf "$copy"
 mkdir -p "$copy"
 (cd "$root" && git ls-files -z --cached --others --exclude-standard |

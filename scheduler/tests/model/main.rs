@@ -50,7 +50,7 @@ fn setting(name: &str, default: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_service_does_what_the_reference_allows() {
-    let cases = setting("MODEL_CASES", 2000);
+    let cases = setting("MODEL_CASES", 3000);
     let first = setting("MODEL_SEED", 1);
     let hub = Hub::memory().await;
     let next = Arc::new(AtomicU64::new(first));
