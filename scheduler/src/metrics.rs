@@ -123,6 +123,8 @@ pub(crate) struct Load {
     pub(crate) kind: Kind,
     /// Items that wait for a worker.
     pub(crate) queued: usize,
+    /// Items of these that no connected worker takes.
+    pub(crate) untaken: usize,
     /// Items that workers hold.
     pub(crate) held: usize,
     pub(crate) meter: Arc<Meter>,
@@ -242,6 +244,16 @@ impl Collector for Snapshot {
             ("work_items_held", "Work items that workers hold now", None),
             MetricType::Gauge,
             |load| gauge(load.held),
+        )?;
+        self.per_load(
+            to,
+            (
+                "work_items_untaken",
+                "Work items that wait because no connected worker takes them",
+                None,
+            ),
+            MetricType::Gauge,
+            |load| gauge(load.untaken),
         )?;
         self.encode_hubs(to)?;
         encode_commits(&self.commits, to)

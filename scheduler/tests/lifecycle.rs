@@ -579,7 +579,7 @@ async fn the_same_stream_goes_on_without_history_and_others_read_it() {
         capabilities: vec![WorkerCapability::HistoryStreaming as i32],
         ..Default::default()
     };
-    let mut first = hub.worker_with(capable(), "default").await;
+    let mut first = hub.worker_that(capable(), "default", CONTINUES).await;
     hub.start("a").await;
     let (token, _) = first.turn().await;
     first.answer(&token, vec![]).await.unwrap();
@@ -606,9 +606,30 @@ async fn the_same_stream_goes_on_without_history_and_others_read_it() {
         kinds(&chunk.events),
         ["OrchestratorStarted", "ExecutionStarted"]
     );
-    let mut second = hub.worker_with(capable(), "default").await;
+    let mut second = hub.worker_that(capable(), "default", CONTINUES).await;
     drop(first);
     let (_, turn) = second.turn().await;
+    assert!(!turn.requires_history_streaming && turn.properties.is_empty());
+    assert_eq!(
+        kinds(&turn.past_events),
+        ["OrchestratorStarted", "ExecutionStarted"]
+    );
+}
+
+#[tokio::test]
+async fn a_worker_that_did_not_announce_continuation_gets_the_past_each_time() {
+    // As the .NET worker: it can stream, and reads the past that comes with the turn.
+    let hub = Hub::memory().await;
+    let request = GetWorkItemsRequest {
+        capabilities: vec![WorkerCapability::HistoryStreaming as i32],
+        ..Default::default()
+    };
+    let mut worker = hub.worker_with(request, "default").await;
+    hub.start("a").await;
+    let (token, _) = worker.turn().await;
+    worker.answer(&token, vec![]).await.unwrap();
+    hub.raise("a", "one").await.unwrap();
+    let (_, turn) = worker.turn().await;
     assert!(!turn.requires_history_streaming && turn.properties.is_empty());
     assert_eq!(
         kinds(&turn.past_events),

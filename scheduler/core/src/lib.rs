@@ -8,6 +8,7 @@
 mod batch;
 mod effects;
 mod entity;
+mod event_form;
 mod instance;
 mod reuse;
 mod rewind;
@@ -17,7 +18,8 @@ pub use batch::{ends_turn, travels_alone};
 pub use effects::{ChildStart, Effects, Message, NextExecution, Rewound, TimerSet};
 pub use entity::{
     Batch, BatchEffects, Caller, EntityMessage, LockRequest, Locked, OperationMessage, after_lock,
-    apply_batch, canonical_entity_id, entity_name, is_entity_id, operations_done,
+    apply_batch, canonical_entity_id, entity_name, failed_call, is_entity_id, operations_done,
+    without_mark,
 };
 pub use instance::{
     Delivery, DropReason, Instance, STARTED_ID, accept, event, is_terminal,

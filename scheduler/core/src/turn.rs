@@ -7,7 +7,7 @@ use durabletask_proto::{
     ActivityRequest, CompleteOrchestrationAction, CreateSubOrchestrationAction, EventRaisedEvent,
     EventSentEvent, ExecutionCompletedEvent, ExecutionStartedEvent, ExecutionTerminatedEvent,
     HistoryEvent, OrchestrationInstance, OrchestrationStatus, OrchestratorResponse,
-    ParentInstanceInfo, SubOrchestrationInstanceCompletedEvent,
+    ParentInstanceInfo, SendEventAction, SubOrchestrationInstanceCompletedEvent,
     SubOrchestrationInstanceCreatedEvent, SubOrchestrationInstanceFailedEvent, TaskFailureDetails,
     TaskScheduledEvent, TimerCreatedEvent, TimerFiredEvent,
 };
@@ -15,7 +15,7 @@ use prost_types::Timestamp;
 
 use crate::effects::{ChildStart, Effects, Message, NextExecution, TimerSet};
 use crate::rewind::rewind;
-use crate::{Instance, STARTED_ID, entity, event, is_terminal, suspension_after};
+use crate::{Instance, STARTED_ID, entity, event, event_form, is_terminal, suspension_after};
 
 /// A turn that a worker has finished.
 #[derive(Clone, Debug)]
@@ -258,6 +258,12 @@ fn act(
                 .push(event(id, now, EventType::TimerCreated(created)));
         }
         Action::SendEvent(send) => {
+            let for_entity = match event_form::read(&effects.instance, &send, now) {
+                Some(read) if entity::is_entity_id(target_of(&send)) => {
+                    Some(read.map_err(|what| unsupported(&what))?)
+                }
+                _ => None,
+            };
             let target = send.instance.unwrap_or_default();
             let raised = EventRaisedEvent {
                 name: send.name.clone(),
@@ -271,6 +277,11 @@ fn act(
             effects
                 .history
                 .push(event(id, now, EventType::EventSent(sent)));
+            if let Some(read) = for_entity {
+                effects.messages.extend(read.answers);
+                effects.entity_messages.extend(read.messages);
+                return Ok(());
+            }
             effects.messages.push(Message {
                 instance_id: target.instance_id,
                 // An event to an instance reaches whichever execution runs when it arrives.
@@ -300,6 +311,12 @@ fn act(
         Action::RewindOrchestration(_) | Action::CompleteOrchestration(_) => {}
     }
     Ok(())
+}
+
+fn target_of(send: &SendEventAction) -> &str {
+    send.instance
+        .as_ref()
+        .map_or("", |target| &target.instance_id)
 }
 
 fn start_child(

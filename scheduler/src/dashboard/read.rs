@@ -289,8 +289,26 @@ pub(super) async fn workers(
         .map(|load| json!({"kind": load.kind.name(), "queued": load.queued, "held": load.held}))
         .collect();
     let now: DateTime<Utc> = dashboard.service.config.clock.now();
+    let untaken: Vec<Value> = dashboard
+        .service
+        .dispatch
+        .untaken(Some(hub))
+        .into_iter()
+        .map(|one| {
+            let since = now - chrono::TimeDelta::from_std(one.waited).unwrap_or_default();
+            json!({
+                "kind": one.kind.name(),
+                "name": one.name,
+                "version": one.version,
+                "count": one.count,
+                "since": since.to_rfc3339_opts(SecondsFormat::Millis, true),
+                "reason": one.reason.text(),
+            })
+        })
+        .collect();
     Ok(Json(json!({
         "workers": workers,
+        "untaken": untaken,
         "queues": loads,
         "now": now.to_rfc3339_opts(SecondsFormat::Millis, true),
     })))

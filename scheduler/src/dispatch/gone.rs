@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::setbacks::Item;
 use super::state::{Held, State};
 
 /// What must not be handed out although it may still be queued.
@@ -53,6 +54,9 @@ impl State {
         if activities.is_empty() || self.gone.hub(hub) {
             return;
         }
+        for id in activities {
+            self.setbacks.forget(Item::Activity(*id));
+        }
         let mut queued: HashSet<i64> = activities.iter().copied().collect();
         let held: Vec<u64> = self
             .leases
@@ -87,10 +91,19 @@ impl State {
         self.meters.retain(|(each, _), _| *each != hub);
         // The end of its channel ends the stream.
         self.streams.retain(|_, stream| stream.hub != hub);
-        self.leases
-            .retain(|_, lease| lease.hub != hub || lease.completing);
+        let Self {
+            leases, setbacks, ..
+        } = self;
+        leases.retain(|_, lease| {
+            let stays = lease.hub != hub || lease.completing;
+            if !stays {
+                setbacks.forget(lease.held.item());
+            }
+            stays
+        });
         if let Some(mut queues) = self.hubs.remove(&hub) {
             for item in queues.activities.drain() {
+                self.setbacks.forget(Item::Activity(item.id));
                 self.gone.activities.remove(&item.id);
                 self.unbuffer(&item);
             }
@@ -105,6 +118,15 @@ impl State {
             self.sticky.pop(&key);
             self.drop_slot(key);
         }
-        self.entities.retain(|_, slot| slot.header.hub != hub);
+        let Self {
+            entities, setbacks, ..
+        } = self;
+        entities.retain(|key, slot| {
+            let stays = slot.header.hub != hub;
+            if !stays {
+                setbacks.forget(Item::Entity(*key));
+            }
+            stays
+        });
     }
 }

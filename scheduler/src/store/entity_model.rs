@@ -244,7 +244,7 @@ impl Stored {
 
     fn runnable(&self, entity: usize) -> Vec<usize> {
         self.key(entity)
-            .and_then(|key| entity_batch(&self.conn, key).unwrap())
+            .and_then(|key| entity_batch(&self.conn, key, usize::MAX).unwrap())
             .map_or_else(Vec::new, |batch| ids(&batch))
     }
 
@@ -351,7 +351,7 @@ proptest! {
                         continue;
                     }
                     let key = stored.key(entity).unwrap();
-                    let batch = entity_batch(&stored.conn, key).unwrap().unwrap();
+                    let batch = entity_batch(&stored.conn, key, usize::MAX).unwrap().unwrap();
                     prop_assert_eq!(ids(&batch), runnable.clone());
                     model.entities[entity].out = Some(runnable);
                     stored.out.insert(entity, (key, batch));

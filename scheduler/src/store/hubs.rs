@@ -1,6 +1,6 @@
 //! Task hubs: made, looked up, deleted.
 
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::writer::Tx;
 use super::{Note, StoreError};
@@ -71,23 +71,27 @@ impl Tx<'_> {
         for (key, id) in &instances {
             self.remove(hub, *key, id)?;
         }
-        let entities: Vec<String> = self
+        let entities: Vec<i64> = self
             .conn
-            .prepare_cached("SELECT id FROM entities WHERE hub = ?1 LIMIT ?2")?
+            .prepare_cached("SELECT key FROM entities WHERE hub = ?1 LIMIT ?2")?
             .query_map((hub, limit), |row| row.get(0))?
             .collect::<Result<_, _>>()?;
-        for id in &entities {
-            self.purge_entity(hub, id)?;
+        for key in &entities {
+            self.delete_entity(*key)?;
         }
         Ok(!instances.is_empty() || !entities.is_empty())
     }
 
     /// Refuses a hub that has been deleted since its name was looked up.
     pub(crate) fn check_hub(&self, hub: i64) -> Result<(), StoreError> {
-        self.conn
-            .prepare_cached("SELECT 1 FROM hubs WHERE id = ?1")?
-            .query_row([hub], |_| Ok(()))
-            .optional()?
-            .ok_or_else(|| StoreError::NoHub(format!("number {hub}")))
+        check_hub(self.conn, hub)
     }
+}
+
+/// Refuses a hub that has been deleted since its name was looked up.
+pub(crate) fn check_hub(conn: &Connection, hub: i64) -> Result<(), StoreError> {
+    conn.prepare_cached("SELECT 1 FROM hubs WHERE id = ?1")?
+        .query_row([hub], |_| Ok(()))
+        .optional()?
+        .ok_or_else(|| StoreError::NoHub(format!("number {hub}")))
 }

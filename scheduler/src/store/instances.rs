@@ -6,7 +6,7 @@ use durabletask_proto::{
     ExecutionStartedEvent, HistoryEvent, OrchestrationIdReusePolicy, OrchestrationStatus,
 };
 use durabletask_scheduler_core::{
-    Delivery, Reuse, STARTED_ID, accept, decide, event, is_terminal, parent_message,
+    Delivery, Reuse, ReuseRefusal, STARTED_ID, accept, decide, event, is_terminal, parent_message,
 };
 use prost::Message;
 use prost_types::Timestamp;
@@ -61,6 +61,9 @@ impl Tx<'_> {
             start.policy.as_ref(),
         ) {
             Reuse::AlreadyExists => return Err(StoreError::AlreadyExists(id)),
+            Reuse::Contradiction => {
+                return Err(StoreError::Reuse(ReuseRefusal::LiveWithoutTerminated));
+            }
             Reuse::Ignore => return Ok(()),
             Reuse::Create => {}
             Reuse::Replace => {

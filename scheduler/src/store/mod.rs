@@ -5,6 +5,7 @@ mod browse;
 mod entities;
 #[cfg(test)]
 mod entity_model;
+mod entity_purge;
 mod entity_queries;
 mod hubs;
 mod instances;
@@ -15,6 +16,7 @@ mod old;
 mod pending;
 mod purge;
 mod query;
+mod renew;
 mod restart;
 mod rewind;
 mod rows;
@@ -39,12 +41,15 @@ pub(crate) use activities::ActivityAnswer;
 pub(crate) use browse::{Cursor, CursorValue, Narrow, Sort, browse, names};
 pub(crate) use entities::{EntityBatch, EntityHeader};
 pub(crate) use entity_queries::{EntityFilter, entities, entity, entity_batch};
+pub(crate) use hubs::check_hub;
 pub(crate) use instances::{Start, micros, timestamp};
 pub(crate) use list::{ListCursor, ListFilter, completion_of, list};
 pub(crate) use old::first_end;
 pub(crate) use pending::{Pending, PendingActivity, PendingInstance};
 pub(crate) use purge::PurgeFilter;
-pub(crate) use query::{Place, StateFilter, history_page, inbox, inbox_start, query, state};
+pub(crate) use query::{
+    Place, StateFilter, history_bytes, history_page, inbox, inbox_start, query, state,
+};
 pub(crate) use summary::{hub_names, status_counts};
 pub(crate) use turns::FinishedTurn;
 pub(crate) use writer::{Committed, Tx, Writer};
@@ -65,6 +70,8 @@ pub(crate) struct Header {
     pub(crate) name: String,
     pub(crate) version: Option<String>,
     pub(crate) has_history: bool,
+    /// How many turns the execution has had, about.
+    pub(crate) turns: i64,
     pub(crate) span: Option<OrchestrationTraceContext>,
 }
 
@@ -73,7 +80,7 @@ pub(crate) struct Header {
 pub(crate) enum After {
     /// Its execution goes on.
     GoesOn,
-    /// A new execution begins; its inbox is reported next.
+    /// A new execution begins; what is ahead of its inbox is reported next.
     Anew,
     /// It goes on from another history than the one that the turn was given.
     Rewound,
@@ -90,6 +97,14 @@ pub(crate) enum Note {
         header: Arc<Header>,
         events: Vec<(i64, HistoryEvent)>,
         replace: bool,
+        paused: bool,
+    },
+    /// A new execution begins with these events, ahead of what is in the inbox; those with
+    /// the numbers `dropped` are no more in it.
+    Renewed {
+        header: Arc<Header>,
+        events: Vec<(i64, HistoryEvent)>,
+        dropped: Vec<i64>,
         paused: bool,
     },
     /// A turn was committed; events up to `through` are history.
@@ -152,6 +167,8 @@ pub(crate) enum StoreError {
     TooManyHubs(usize),
     #[error("{0}")]
     InvalidState(String),
+    #[error(transparent)]
+    Reuse(#[from] durabletask_scheduler_core::ReuseRefusal),
     #[error(
         "the work item is gone: it was completed, abandoned, or its instance was replaced or purged"
     )]

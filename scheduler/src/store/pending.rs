@@ -62,6 +62,7 @@ pub(crate) fn load(conn: &Connection) -> Result<Pending, OpenError> {
             name: row.get(4)?,
             version: row.get(5)?,
             has_history: row.get::<_, i64>(6)? > 0,
+            turns: row.get(6)?,
             span: span.and_then(|bytes| Message::decode(&*bytes).ok()),
         };
         let last_seq = row.get(8)?;
@@ -149,7 +150,8 @@ pub(crate) fn counters(conn: &Connection) -> Result<Counters, OpenError> {
             .max(max(
                 "SELECT coalesce(max(parent_key), 0) FROM instances WHERE parent_key IS NOT NULL",
             )?),
-        inbox: max("SELECT coalesce(max(seq), 0) FROM inbox")?
+        // An inbox's numbers have a lowest bit of their own meaning.
+        inbox: (max("SELECT coalesce(max(seq), 0) FROM inbox")? >> 1)
             .max(max("SELECT coalesce(max(seq), 0) FROM entity_inbox")?),
         activity: max("SELECT coalesce(max(id), 0) FROM activities")?,
         timer: max("SELECT coalesce(max(id), 0) FROM timers")?,
@@ -184,7 +186,7 @@ mod tests {
         conn.execute_batch(
             "INSERT INTO hubs (id, name) VALUES (1, 'kept');
              INSERT INTO instances SELECT column1, column2, 'a', 'e', 'Hello', NULL, 0, 0, 0, 1, 1,
-                 NULL, NULL, NULL, NULL, x'', NULL, 0, 0, NULL, NULL FROM (VALUES (10, 1), (20, 2));
+                 NULL, NULL, NULL, NULL, x'', NULL, 0, 0, NULL, NULL, 0 FROM (VALUES (10, 1), (20, 2));
              INSERT INTO payloads (instance) VALUES (10), (20);
              INSERT INTO history VALUES (10, 0, x''), (20, 0, x'');
              INSERT INTO inbox VALUES (10, 1, x''), (20, 2, x'');

@@ -54,6 +54,7 @@ fn slim(row: &Row<'_>) -> rusqlite::Result<Slim> {
             name: row.get(4)?,
             version: row.get(5)?,
             has_history: row.get::<_, i64>(8)? > 0,
+            turns: row.get(8)?,
             span: span.and_then(|bytes| Message::decode(&*bytes).ok()),
         },
         status: status(row.get(6)?),
@@ -122,25 +123,6 @@ impl Tx<'_> {
         full.instance.parent = details.parent_instance;
         full.instance.parent_trace = details.parent_trace_context;
         Ok(Some(full))
-    }
-
-    /// Adds events to an inbox and returns them with their numbers.
-    pub(crate) fn push_inbox(
-        &mut self,
-        key: i64,
-        events: impl IntoIterator<Item = HistoryEvent>,
-    ) -> Result<Vec<(i64, HistoryEvent)>, StoreError> {
-        let mut insert = self
-            .conn
-            .prepare_cached("INSERT INTO inbox (instance, seq, event) VALUES (?1, ?2, ?3)")?;
-        let mut pushed = Vec::new();
-        for event in events {
-            self.ids.inbox += 1;
-            let seq = self.ids.inbox;
-            insert.execute((key, seq, event.encode_to_vec()))?;
-            pushed.push((seq, event));
-        }
-        Ok(pushed)
     }
 
     /// Delivers to a live instance: durable now, handed to dispatch after the commit.

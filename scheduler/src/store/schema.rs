@@ -13,7 +13,7 @@ pub(crate) const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 
 /// The steps from each schema version to the next, the first from an empty file. A
 /// step that has been released is never edited: a change is one more step.
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 9] = [
     TABLES,
     ENTITIES,
     INDEXES,
@@ -22,6 +22,7 @@ const STEPS: [&str; 8] = [
     super::old::INDEX,
     HISTORY_BYTES,
     COMMANDS,
+    super::renew::STEP,
 ];
 
 /// Large payloads have a table of their own, so that a turn's update of the small
@@ -219,6 +220,7 @@ fn migrate(conn: &Connection) -> Result<(), OpenError> {
             .execute_batch(&format!("BEGIN IMMEDIATE; {step}"))
             .and_then(|()| match *step {
                 super::tags::TABLES => super::tags::backfill(conn),
+                super::renew::STEP => super::renew::renumber(conn),
                 _ => Ok(()),
             })
             .and_then(|()| {

@@ -10,7 +10,7 @@ use durabletask_proto::{
 };
 use durabletask_scheduler_core::{
     ChildStart, Effects, Turn, Waiting, apply_turn, event, failed, is_terminal,
-    survives_continue_as_new, suspension_after,
+    suspension_after,
 };
 use prost::Message;
 
@@ -171,6 +171,7 @@ impl Tx<'_> {
             name: instance.name.clone(),
             version: instance.version.clone(),
             has_history: next_seq > 0,
+            turns: next_seq,
             span: instance.span.clone(),
         });
         let after = match (effects.ended, &effects.next, &effects.rewound) {
@@ -236,49 +237,6 @@ impl Tx<'_> {
             self.parents.waiting.push((key, reason));
             self.terminate_children()?;
         }
-        Ok(())
-    }
-
-    /// Continue-as-new: the old history and timers go, what came from outside stays, in order.
-    fn begin_execution(
-        &mut self,
-        header: &Arc<Header>,
-        inbox: Vec<HistoryEvent>,
-        paused: bool,
-    ) -> Result<(), StoreError> {
-        let key = header.key;
-        let late = super::query::inbox(self.conn, key, usize::MAX)?;
-        self.conn
-            .prepare_cached("DELETE FROM history WHERE instance = ?1")?
-            .execute([key])?;
-        self.conn
-            .prepare_cached("DELETE FROM timers WHERE instance = ?1")?
-            .execute([key])?;
-        self.conn
-            .prepare_cached("DELETE FROM inbox WHERE instance = ?1")?
-            .execute([key])?;
-        let input = inbox.iter().find_map(|event| match &event.event_type {
-            Some(EventType::ExecutionStarted(started)) => started.input.clone(),
-            _ => None,
-        });
-        self.conn
-            .prepare_cached(
-                "UPDATE payloads SET input = ?2, output = NULL, failure = NULL WHERE instance = ?1",
-            )?
-            .execute((key, input))?;
-        let stays = late.into_iter().map(|(_, event)| event).filter(|event| {
-            event
-                .event_type
-                .as_ref()
-                .is_some_and(survives_continue_as_new)
-        });
-        let events = self.push_inbox(key, inbox.into_iter().chain(stays))?;
-        self.notes.push(Note::Events {
-            header: Arc::clone(header),
-            events,
-            replace: true,
-            paused,
-        });
         Ok(())
     }
 
