@@ -16,7 +16,7 @@ use rusqlite::Connection;
 
 use super::instances::Start;
 use super::pending::counters;
-use super::writer::{Counters, Tx};
+use super::writer::{Counters, Parents, Tx};
 use super::{EntityBatch, Note, entity_batch, inbox, schema};
 
 const HUB: i64 = 1;
@@ -202,6 +202,7 @@ impl Stored {
             notes: Vec::new(),
             now: DateTime::<Utc>::UNIX_EPOCH,
             ids: &mut self.ids,
+            parents: Parents::default(),
         };
         work(&mut tx);
         for note in tx.notes {

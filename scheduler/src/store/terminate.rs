@@ -6,7 +6,7 @@ use durabletask_proto::{
     CompleteOrchestrationAction, ExecutionTerminatedEvent, HistoryEvent, OrchestrationStatus,
     OrchestratorAction, OrchestratorResponse, OrchestratorStartedEvent,
 };
-use durabletask_scheduler_core::{Turn, Waiting, apply_turn, event, is_terminal};
+use durabletask_scheduler_core::{Turn, Waiting, apply_turn, event, is_terminal, travels_alone};
 use prost::Message;
 
 use super::instances::timestamp;
@@ -41,14 +41,14 @@ impl Tx<'_> {
         Ok(left)
     }
 
-    /// Terminates a live instance: at once where its present execution has not begun, for
-    /// no worker may ever take it, and else with a worker's turn.
+    /// Terminates a live instance: at once where its present execution has not begun, or is
+    /// still to be rewound, for no worker may ever take it, and else with a worker's turn.
     pub(super) fn tell_to_end(
         &mut self,
         slim: Slim,
         terminated: HistoryEvent,
     ) -> Result<(), StoreError> {
-        if !slim.header.has_history {
+        if !slim.header.has_history || self.is_to_be_rewound(slim.header.key)? {
             return self.end_now(slim, terminated, true);
         }
         let key = slim.header.key;
@@ -72,6 +72,11 @@ impl Tx<'_> {
             .prepare_cached("UPDATE instances SET terminated = ?2 WHERE key = ?1")?
             .execute((key, kept.encode_to_vec()))?;
         self.deliver(slim, vec![terminated])
+    }
+
+    fn is_to_be_rewound(&self, key: i64) -> Result<bool, StoreError> {
+        let next = super::query::inbox(self.conn, key, 1)?;
+        Ok(next.first().is_some_and(|(_, event)| travels_alone(event)))
     }
 
     /// Ends a live instance as TERMINATED in place of its next turn, without a worker. A
@@ -128,5 +133,34 @@ impl Tx<'_> {
             next_execution_id: String::new(),
         });
         self.apply(key, full.hub, full.next_seq, before, i64::MAX, effects)
+    }
+
+    /// Terminates the children of instances that ended with them, for the reason that ended
+    /// their parent. A child that ends at once adds its own children: they are gone through
+    /// here, however deep they are.
+    pub(super) fn terminate_children(&mut self) -> Result<(), StoreError> {
+        if std::mem::replace(&mut self.parents.taken, true) {
+            return Ok(());
+        }
+        while let Some((parent, reason)) = self.parents.waiting.pop() {
+            let children: Vec<i64> = self
+                .conn
+                .prepare_cached("SELECT key FROM instances WHERE parent_key = ?1")?
+                .query_map([parent], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            for child in children {
+                let Some(slim) = self.slim_by_key(child)? else {
+                    continue;
+                };
+                let terminated = EventType::ExecutionTerminated(ExecutionTerminatedEvent {
+                    input: reason.clone(),
+                    recurse: true,
+                });
+                let event = event(-1, timestamp(self.now), terminated);
+                self.send_to(slim, None, event)?;
+            }
+        }
+        self.parents.taken = false;
+        Ok(())
     }
 }

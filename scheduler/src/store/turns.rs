@@ -5,8 +5,8 @@ use std::sync::Arc;
 use durabletask_proto::history_event::EventType;
 use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
 use durabletask_proto::{
-    ExecutionTerminatedEvent, HistoryChunk, HistoryEvent, OrchestrationStatus, OrchestratorAction,
-    OrchestratorResponse, SubOrchestrationInstanceFailedEvent, TaskFailureDetails,
+    HistoryChunk, HistoryEvent, OrchestrationStatus, OrchestratorAction, OrchestratorResponse,
+    SubOrchestrationInstanceFailedEvent, TaskFailureDetails,
 };
 use durabletask_scheduler_core::{
     ChildStart, Effects, Turn, Waiting, apply_turn, event, failed, is_terminal, suspension_after,
@@ -233,7 +233,9 @@ impl Tx<'_> {
             self.go_on_rewound(&header, rewound)?;
         }
         if effects.terminate_children {
-            self.terminate_children(key, instance.output.as_ref())?;
+            let reason = instance.output.clone();
+            self.parents.waiting.push((key, reason));
+            self.terminate_children()?;
         }
         Ok(())
     }
@@ -296,30 +298,5 @@ impl Tx<'_> {
             policy: None,
             parent_key: Some(parent.key),
         })
-    }
-
-    /// Terminates the children that still run, for the reason that ended their parent.
-    fn terminate_children(&mut self, key: i64, reason: Option<&String>) -> Result<(), StoreError> {
-        let children: Vec<i64> = self
-            .conn
-            .prepare_cached("SELECT key FROM instances WHERE parent_key = ?1")?
-            .query_map([key], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        for child in children {
-            let Some(slim) = self.slim_by_key(child)? else {
-                continue;
-            };
-            let terminated = ExecutionTerminatedEvent {
-                input: reason.cloned(),
-                recurse: true,
-            };
-            let event = event(
-                -1,
-                timestamp(self.now),
-                EventType::ExecutionTerminated(terminated),
-            );
-            self.send_to(slim, None, event)?;
-        }
-        Ok(())
     }
 }

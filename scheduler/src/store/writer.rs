@@ -41,6 +41,16 @@ pub(crate) struct Tx<'a> {
     pub(crate) notes: Vec<Note>,
     pub(crate) now: DateTime<Utc>,
     pub(crate) ids: &'a mut Counters,
+    /// Instances whose children are to be terminated.
+    pub(crate) parents: Parents,
+}
+
+/// Instances that ended with their children, and for which reason.
+#[derive(Debug, Default)]
+pub(crate) struct Parents {
+    pub(crate) waiting: Vec<(i64, Option<String>)>,
+    /// Whether somebody further up goes through them.
+    pub(crate) taken: bool,
 }
 
 impl Tx<'_> {
@@ -232,6 +242,7 @@ fn transact(
         notes: Vec::new(),
         now: clock.now(),
         ids: counters,
+        parents: Parents::default(),
     };
     let outcome = jobs
         .iter_mut()
