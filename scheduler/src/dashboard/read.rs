@@ -26,8 +26,13 @@ impl Dashboard {
     /// The number of a task hub that exists.
     pub(super) async fn hub(&self, name: &str) -> Result<i64, Problem> {
         let hubs = self.service.store.read(hub_names).await?;
-        hubs.into_iter()
-            .find_map(|(id, each)| (each == name).then_some(id))
+        let exact = hubs.iter().find(|(_, each)| *each == name);
+        exact
+            .or_else(|| {
+                hubs.iter()
+                    .find(|(_, each)| each.eq_ignore_ascii_case(name))
+            })
+            .map(|(id, _)| *id)
             .ok_or_else(|| Problem::not_found("task hub"))
     }
 }
@@ -54,7 +59,8 @@ pub(super) async fn hubs(State(dashboard): State<Dashboard>) -> Result<Json<Valu
             json!({"name": name, "instances": by_status, "workers": workers})
         })
         .collect();
-    Ok(Json(json!({"hubs": hubs})))
+    let trouble = dashboard.service.store.writer.disk().trouble();
+    Ok(Json(json!({"hubs": hubs, "trouble": trouble})))
 }
 
 /// The names of a hub's orchestrations, to choose from.
@@ -289,8 +295,26 @@ pub(super) async fn workers(
         .map(|load| json!({"kind": load.kind.name(), "queued": load.queued, "held": load.held}))
         .collect();
     let now: DateTime<Utc> = dashboard.service.config.clock.now();
+    let untaken: Vec<Value> = dashboard
+        .service
+        .dispatch
+        .untaken(Some(hub))
+        .into_iter()
+        .map(|one| {
+            let since = now - chrono::TimeDelta::from_std(one.waited).unwrap_or_default();
+            json!({
+                "kind": one.kind.name(),
+                "name": one.name,
+                "version": one.version,
+                "count": one.count,
+                "since": since.to_rfc3339_opts(SecondsFormat::Millis, true),
+                "reason": one.reason.text(),
+            })
+        })
+        .collect();
     Ok(Json(json!({
         "workers": workers,
+        "untaken": untaken,
         "queues": loads,
         "now": now.to_rfc3339_opts(SecondsFormat::Millis, true),
     })))
