@@ -85,6 +85,9 @@ pub(crate) use system::Surroundings;
 /// that wait and streams count too, requests without a caller and health do not.
 const REQUESTS_AT_ONCE: usize = 2_048;
 
+/// How long a request without a caller may take, its body included.
+const STRANGERS_TIME: Duration = Duration::from_secs(5);
+
 /// What handlers work with.
 pub struct FrontDoor {
     access: Access,
@@ -319,7 +322,14 @@ async fn admitted(door: &Arc<FrontDoor>, from: From, mut request: Request, next:
         false => drain::Patience::Moment,
     };
     let response = drain::drain(door, request, patience, async |request| {
-        let response = unbroken(next.run(request)).await;
+        let answering = unbroken(next.run(request));
+        let response = match admitted.is_known() {
+            true => answering.await,
+            // The only thing that takes a while is what has not arrived of its body.
+            false => tokio::time::timeout(STRANGERS_TIME, answering)
+                .await
+                .unwrap_or_else(|_| ApiError::UnreadableBody.into_response()),
+        };
         let response = admitted.still(response).await;
         admitted.answered(&response);
         response

@@ -12,7 +12,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::Frame;
 use hyper::client::conn::http2;
-use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST};
 use hyper::{Method, Request};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use reqwest::StatusCode;
@@ -45,7 +45,7 @@ fn stranger(kind: usize, base: &str) -> Request<Body> {
         let uri = format!("{base}{path}");
         Request::builder().method(method).uri(uri).header(HOST, "x")
     };
-    let request = match kind % 10 {
+    let request = match kind % 11 {
         0 => to(Method::POST, "/api/enrollments")
             .header(CONTENT_LENGTH, 1000)
             .body(endless(b"")),
@@ -65,6 +65,10 @@ fn stranger(kind: usize, base: &str) -> Request<Body> {
             .body(endless(b"")),
         7 => to(Method::GET, "/").body(Empty::new().boxed_unsync()),
         8 => to(Method::DELETE, "/api/session").body(endless(b"x")),
+        9 => to(Method::POST, "/api/session")
+            .header("sec-fetch-site", "same-origin")
+            .header(CONTENT_TYPE, "application/json")
+            .body(endless(b"{")),
         _ => to(Method::POST, "/healthz").body(endless(b"x")),
     };
     request.unwrap()
@@ -161,9 +165,14 @@ async fn a_strangers_connection_ends_soon_though_its_body_does_not() {
         "POST /api/enrollments HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
         "POST /mcp HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{",
         "GET /api/accounts HTTP/1.1\r\nHost: x\r\nx-functions-key: y\r\nContent-Length: 9\r\n\r\n",
-        "POST /api/session?code=x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n",
+        "POST /api/session HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n",
     ].map(ask))
     .await;
+    // This one's body may say who it is; so it is awaited, and not for long.
+    let log_in = "POST /api/session HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: same-origin\r\n\
+                  Content-Type: application/json\r\nContent-Length: 9\r\n\r\n";
+    let answer = ask(log_in).await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     for answer in answers {
         assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
         assert!(answer.contains("connection: close"), "{answer}");

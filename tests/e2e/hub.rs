@@ -141,9 +141,6 @@ const ROUTES: [(&str, &str); 16] = [
     ("POST", "/api/hubs/default/instances/x/raise-event"),
 ];
 
-/// What a browser says of a request by the page itself.
-const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
-
 struct Browser(reqwest::Client);
 
 impl Browser {
@@ -168,6 +165,9 @@ impl Browser {
         request.send().await.unwrap()
     }
 }
+
+/// As a server's own page asks it.
+const OWN_PAGE: (&str, &str) = ("sec-fetch-site", "same-origin");
 
 /// The cookie that an answer sets, as it is sent back.
 fn cookie(answer: &reqwest::Response) -> String {
@@ -364,20 +364,22 @@ async fn the_cookies_of_front_door_and_dashboard_are_worth_nothing_at_the_other(
         .ask(
             "POST",
             &format!("{front}/api/session"),
-            &[("authorization", &bearer), OWN],
+            &[("authorization", &bearer), OWN_PAGE],
         )
         .await;
-    // The ones before it take older cookies away.
-    let ours = entered.headers().get_all("set-cookie").iter().next_back();
-    let ours = ours.unwrap().to_str().unwrap();
-    let ours = ours.split(';').next().unwrap().to_owned();
+    // Others take away what could be sent beside it.
+    let ours = entered.headers().get_all("set-cookie").iter();
+    let ours = ours.map(|set| set.to_str().unwrap());
+    let ours = ours.filter(|set| set.contains("Max-Age=43200")).next_back();
+    let ours = ours.unwrap().split(';').next().unwrap().to_owned();
     let theirs = cookie(&browser.ask("GET", &ticket(&app, "").await, &[]).await);
     let renamed = |cookie: &str, like: &str| {
         let (name, _) = like.split_once('=').unwrap();
         format!("{name}={}", cookie.split_once('=').unwrap().1)
     };
     let asks = async |url: String, cookie: &str| {
-        let answer = browser.ask("GET", &url, &[("cookie", cookie), OWN]).await;
+        let with = [("cookie", cookie), OWN_PAGE];
+        let answer = browser.ask("GET", &url, &with).await;
         answer.status().as_u16()
     };
     let (system, hubs) = (
