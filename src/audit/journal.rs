@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::change::misleads;
-use super::entry::{Action, Event, Outcome};
+use super::entry::{Action, Event, Outcome, without_secrets};
 use super::error::AuditError;
 use super::store::{AuditStore, place};
 
@@ -59,7 +59,7 @@ pub struct JournalEntry {
     pub instance: String,
     /// The account, where there is one.
     pub account: Option<String>,
-    /// What: `store`, `seal`, `disable`, `restore`, `purge`, `notice` or another code.
+    /// What: `store`, `seal`, `disable`, `restore`, `purge`, `notify` or another code.
     pub action: String,
     /// Whether it was done.
     pub outcome: JournalOutcome,
@@ -87,7 +87,7 @@ impl JournalEntry {
             "disable" => Action::Disable,
             "restore" => Action::Restore,
             "purge" => Action::Purge,
-            "notice" => Action::Notify,
+            "notify" => Action::Notify,
             _ => Action::Work,
         };
         let mut event = Event::new(action, &name(&self.by), self.at);
@@ -112,8 +112,9 @@ impl JournalEntry {
     }
 }
 
-/// A name as it is kept.
+/// A name as it is kept. That of an instance may be any text that somebody gave to the hub.
 fn name(text: &str) -> String {
+    let text = without_secrets(text);
     let shown = text
         .chars()
         .map(|c| if misleads(c) { '\u{fffd}' } else { c });
@@ -368,7 +369,7 @@ mod tests {
         // One that had read the same entries before the other wrote them.
         let entries = journal.after(0, 10).unwrap();
         assert!(second.store.copy("journal-1", 0, &entries).is_err());
-        journal.add("purge", JournalOutcome::Done, None);
+        journal.add("notify", JournalOutcome::Done, None);
         second.copy().unwrap();
         first.copy().unwrap();
         assert_eq!(
@@ -377,7 +378,7 @@ mod tests {
                 "1 worker store done |",
                 "2 worker seal refused mandate-unknown|",
                 "3 worker work refused |describe no such mandate",
-                "4 worker purge done |",
+                "4 worker notify done |",
             ]
         );
         assert!(matches!(

@@ -147,5 +147,9 @@ async fn dispatch(command: Command) -> Outcome {
 }
 
 fn load(settings: &Settings) -> Result<Config, Fault> {
+    // The address of a webhook is often all that it takes to write to the people behind it.
+    if settings.webhook_url.is_some() {
+        output::exposed("--webhook-url", "COUNTERSIGN_WEBHOOK_URL or --config FILE");
+    }
     Config::load(settings).map_err(|error| Fault::new(Exit::Usage, error.to_string()))
 }

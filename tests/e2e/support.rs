@@ -459,6 +459,20 @@ impl Caller {
             .await
     }
 
+    /// Waits until the audit log tells that a worker stored an account; for administrators.
+    pub(crate) async fn until_stored(&self, account: &str) {
+        let begun = Instant::now();
+        let query = format!("/api/audit?caller=worker&action=store&subject={account}");
+        loop {
+            let page = self.get(&query).await;
+            if page.body["entries"][0].is_object() {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it is not recorded: {page:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Follows an enrollment until it is at a stage.
     pub(crate) async fn until_stage(&self, id: &str, stage: &str) -> Answer {
         self.until(id, |answer| answer.body["stage"] == stage).await

@@ -200,18 +200,21 @@ async fn a_collector_that_never_answers_slows_nothing_and_gets_the_audit_record_
     app.launch_with(&["--otlp-endpoint", &collector.url()])
         .await;
     // The key was made by a command that is no server and sends nothing by itself.
-    collector.until_audit(3).await;
+    collector.until_audit(4).await;
     app.stop().await;
     app.launch_with(&["--otlp-endpoint", &collector.url()])
         .await;
     app.admin().get(&format!("/api/tokens?id={id}")).await;
-    collector.until_audit(4).await;
+    collector.until_audit(5).await;
 
     let exported = app.command(&["audit", "export"]);
     let exported = String::from_utf8(exported.stdout).unwrap();
     let record: Vec<BTreeMap<String, String>> = exported.lines().map(entry).collect();
-    assert_eq!(record.len(), 4, "{exported}");
-    assert_eq!(record[2]["countersign.audit.reason"], "nightly deploy");
+    // The key, the enrollment, what the worker did for it, and two readings.
+    assert_eq!(record.len(), 5, "{exported}");
+    let reason = |entry: &BTreeMap<_, _>| entry.get("countersign.audit.reason").cloned();
+    let reasons: Vec<String> = record.iter().filter_map(reason).collect();
+    assert_eq!(reasons, ["nightly deploy"]);
     assert_eq!(collector.audit(), record);
 }
 
@@ -230,6 +233,8 @@ fn entry(line: &str) -> BTreeMap<String, String> {
         ("reason", "countersign.audit.reason"),
         ("requestId", "countersign.request_id"),
         ("changes", "countersign.audit.changes"),
+        ("instance", "countersign.audit.instance"),
+        ("journal", "countersign.audit.journal"),
     ]
     .into_iter()
     .filter_map(|(from, to)| match &entry[from] {
