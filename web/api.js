@@ -77,7 +77,10 @@ async function read(answer) {
   try {
     return text ? JSON.parse(text) : {};
   } catch {
-    return { detail: t.answered(answer.status) };
+    const body = { detail: t.answered(answer.status) };
+    // Another program at this address: what it says is no answer to what was asked.
+    if (answer.ok) throw new Problem(answer.status, body);
+    return body;
   }
 }
 

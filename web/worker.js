@@ -32,6 +32,7 @@ async function file(path) {
   const kept = await shell.match(path);
   // By its path alone: an address that somebody opened can have a code after its #.
   const asked = fetch(path, { cache: "no-cache", credentials: "omit" }).then(async (answer) => {
+    hung = -Infinity;
     if (isOurs(path, answer)) await shell.put(path, answer.clone());
     return answer;
   });

@@ -60,6 +60,10 @@ def pack(ctx: task.OrchestrationContext, item):
     return result
 
 
+def spill(_: task.OrchestrationContext, length):
+    raise ValueError("x" * length)
+
+
 def counter(ctx: dt_entities.EntityContext, amount):
     ctx.set_state(ctx.get_state(int, 0) + amount)
 
@@ -228,6 +232,54 @@ def on_a_phone_and_in_the_dark(page):
     page.media()
 
 
+def any_name(page, client):
+    """Names and messages that anybody can give: each is opened, and none makes the page wide or
+    turns what is around it."""
+    names = [".", "..", "=", "=.", "a/b?c#d", "long-" + "x" * 90, "\u202eturned"]
+    for name in names:
+        client.schedule_new_orchestration(pack, input="unicorn", instance_id=name)
+        client.wait_for_orchestration_completion(name, timeout=PATIENCE)
+    client.schedule_new_orchestration("n" * 60_000, instance_id="named")
+    client.schedule_new_orchestration(spill, input=65_000, instance_id="wide")
+    client.wait_for_orchestration_completion("wide", timeout=PATIENCE)
+    page.open("#/hubs/default")
+    for name in names:
+        link = "a[data-key=\"" + name.replace("\u202e", "\\202e ") + "\"]"
+        page.until(lambda _: page.script("return document.querySelector(arguments[0])?.click() === undefined && location.hash.includes('/instances/')", link), f"a click on {name[:20]!r}")
+        page.says("h1", name.replace("\u202e", "\ufffd")[:50])
+        page.says(".badge", "FAILED")
+        assert page.width() <= page.script("return innerWidth"), name
+        page.browser.back()
+        page.says("h1", "Instances")
+    tallest = page.script("return Math.max(...[...document.querySelectorAll('tbody tr')].map((row) => row.offsetHeight))")
+    assert tallest < 250, tallest
+    page.open("#/hubs/default/instances/wide")
+    page.says(".failure", "xxxxx")
+    assert page.width() <= page.script("return innerWidth"), page.width()
+    assert "\u202e" not in page.script("return document.body.textContent")
+
+
+def many_tabs(page):
+    """What nobody sees keeps no connection, so that one more tab can still load."""
+    first = page.browser.current_window_handle
+    see = """Object.defineProperty(document, "visibilityState", { get: () => arguments_0, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));"""
+    for _ in range(7):
+        page.browser.switch_to.new_window("tab")
+        page.browser.set_page_load_timeout(PATIENCE)
+        page.open("#/hubs/default")
+        page.says("td", "order-1")
+        # Without a screen every tab counts as seen.
+        page.script(see.replace("arguments_0", "'hidden'"))
+    page.script(see.replace("arguments_0", "'visible'"))
+    page.until(lambda _: page.one_text("#live") == "live", "told about changes again")
+    for handle in page.browser.window_handles:
+        if handle != first:
+            page.browser.switch_to.window(handle)
+            page.browser.close()
+    page.browser.switch_to.window(first)
+
+
 def with_many(page, scheduler):
     slowest = {}
     for query in ["", "status=COMPLETED", "status=RUNNING,FAILED", "name=many", "prefix=many-09", "sort=name", "sort=-id",
@@ -271,7 +323,7 @@ def main():
     scheduler = Scheduler(options.program, folder)
 
     work = dt_worker.TaskHubGrpcWorker(host_address=scheduler.grpc)
-    for orchestrator in (order, pack):
+    for orchestrator in (order, pack, spill):
         work.add_orchestrator(orchestrator)
     for activity in (charge, reserve):
         work.add_activity(activity)
@@ -292,6 +344,10 @@ def main():
         for step in (hubs_and_list, one_instance, by_keyboard, entities, workers, operations, on_a_phone_and_in_the_dark):
             step(page)
             print("ok", step.__name__, flush=True)
+        any_name(page, client)
+        print("ok any_name", flush=True)
+        many_tabs(page)
+        print("ok many_tabs", flush=True)
         # Looked for on purpose, after a purge.
         page.no_complaints(["404 (Not Found)"])
         restart(page, scheduler)
