@@ -227,7 +227,8 @@ fn adopt(
 ) {
     let said = connection.authentication();
     let kind = said.kind;
-    if kind == AuthenticationKind::None {
+    // A token from a file is the hub's own: it says nothing of who this is to Azure.
+    if matches!(kind, AuthenticationKind::None | AuthenticationKind::Token) {
         return;
     }
     if let Err(error) = identity.adopt(said) {

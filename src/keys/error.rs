@@ -70,9 +70,9 @@ pub enum KeyMaterialError {
     NotHexadecimal(String),
     /// No worker has made what a front door needs.
     #[error(
-        "{missing} is not there, and {} s of waiting did not change that. A worker makes it when it \
+        "{missing} is not there, and {waited:?} of waiting did not change that. A worker makes it when it \
          starts: start `countersign worker` with the same data folder or Key Vault first, or let \
-         the front door wait longer with --worker-wait", waited.as_secs()
+         the front door wait longer with --worker-wait"
     )]
     NoWorker {
         /// The file or the secret.

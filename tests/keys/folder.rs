@@ -16,8 +16,9 @@ const WORKER: [&str; 6] = [
     "vault.sqlite3",
 ];
 /// What a front door makes.
-const FRONT_DOOR: [&str; 8] = [
+const FRONT_DOOR: [&str; 9] = [
     "access.sqlite3",
+    "audit-head",
     "audit.sqlite3",
     "installation.id",
     "mandate.key",
@@ -27,7 +28,7 @@ const FRONT_DOOR: [&str; 8] = [
     "verify.sqlite3",
 ];
 /// What the scheduler makes.
-const SCHEDULER: [&str; 2] = ["scheduler.lock", "scheduler.sqlite3"];
+const SCHEDULER: [&str; 3] = ["hub-token", "scheduler.lock", "scheduler.sqlite3"];
 
 fn names(lists: &[&[&str]]) -> BTreeSet<String> {
     lists
@@ -41,7 +42,11 @@ fn names(lists: &[&[&str]]) -> BTreeSet<String> {
 #[tokio::test]
 async fn each_part_makes_its_own_files_and_no_others() {
     let at = Installation::start().await;
-    assert_eq!(files(&at.folder.path().join("hub")), names(&[&SCHEDULER]));
+    let alone: &[&str] = &["hub.json"];
+    assert_eq!(
+        files(&at.folder.path().join("hub")),
+        names(&[&SCHEDULER, alone])
+    );
 
     let mut worker = at.run("worker").await;
     assert_eq!(at.files(), names(&[&WORKER]));
@@ -77,7 +82,7 @@ async fn a_front_door_without_a_worker_makes_nothing_and_says_what_to_do() {
     let mut command = at.command("front-door");
     command.args(["--worker-wait", "300ms"]);
     let mut front_door = Part::spawn(command, at.folder.path(), "front-door");
-    assert_eq!(front_door.ended().await, Some(7), "{}", front_door.log());
+    assert_eq!(front_door.ended().await, Some(9), "{}", front_door.log());
     assert_eq!(at.files(), BTreeSet::new());
     let log = front_door.log();
     assert!(log.contains("start `countersign worker`"), "{log}");

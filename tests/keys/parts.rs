@@ -32,7 +32,8 @@ impl Installation {
         command.args(["--listen", "127.0.0.1:0", "--dashboard", "none"]);
         let scheduler = Part::start(command, folder.path(), "scheduler").await;
         let url = scheduler.said["scheduler"].as_str().unwrap();
-        let hub = format!("Endpoint={url};TaskHub=default;Authentication=None");
+        let token = data.join("hub-token").display().to_string();
+        let hub = format!("Endpoint={url};TaskHub=default;Authentication=Token;TokenFile={token}");
         Self {
             folder,
             hub,
@@ -65,6 +66,7 @@ impl Installation {
         let mut command = program(part, data);
         command
             .args(["--connection-string", &self.hub])
+            .args(["--log", "info,countersign=debug"])
             .env("COUNTERSIGN_ADMIN_TOKEN", ADMIN);
         if part == "front-door" {
             command.args(["--listen", "127.0.0.1:0"]);
