@@ -18,7 +18,7 @@ use tonic::{Request, Status};
 
 use super::bounds::{bound_turn, failing};
 use super::entities::EntityForm;
-use super::sizes::{item_too_large, max_receive, too_large};
+use super::sizes::{Takes, item_too_large, too_large};
 use super::{Answers, Service, invalid, status};
 use crate::dispatch::{
     Added, Assignment, Batch, Caller, Chunks, Claim, ClaimedTurn, Incomplete, Settled, TURN_BYTES,
@@ -38,7 +38,7 @@ const PREPARED: usize = 16;
 
 /// What a stream's worker takes.
 #[derive(Clone, Copy)]
-struct Takes {
+struct Intake {
     hub: i64,
     streaming: bool,
     entity_form: EntityForm,
@@ -47,7 +47,7 @@ struct Takes {
 
 /// What became of an assignment.
 enum Filled {
-    Request(work_item::Request),
+    Request(Box<work_item::Request>),
     /// There is nothing left to do.
     Gone,
     /// The history does not fit, and the worker cannot stream it: the bytes of all.
@@ -62,9 +62,9 @@ impl Service {
         let hub = self.hub(&request).await?;
         let entity_form = EntityForm::of(request.metadata())?;
         let caller = Caller::of(request.metadata());
-        let max_bytes = max_receive(request.metadata(), self.config.max_message_bytes)?;
+        let max_bytes = Takes::of(request.metadata(), self.config.max_message_bytes)?.bytes();
         let request = request.into_inner();
-        let takes = Takes {
+        let takes = Intake {
             hub,
             streaming: request
                 .capabilities
@@ -136,7 +136,7 @@ impl Service {
 
     /// Makes a work item of an assignment, reading what is not in memory. One that the
     /// stream's worker cannot receive goes to another one, or fails with the reason.
-    async fn prepare(&self, assignment: Assignment, takes: Takes) -> Option<WorkItem> {
+    async fn prepare(&self, assignment: Assignment, takes: Intake) -> Option<WorkItem> {
         let lease = match &assignment {
             Assignment::Turn { lease, .. }
             | Assignment::Activity { lease, .. }
@@ -146,7 +146,7 @@ impl Service {
             Ok(Filled::Request(request)) => {
                 let item = WorkItem {
                     completion_token: self.dispatch.token(lease),
-                    request: Some(request),
+                    request: Some(*request),
                 };
                 let size = item.encoded_len();
                 if size > takes.max_bytes {
@@ -179,7 +179,7 @@ impl Service {
     }
 
     /// What is to become of an item that its worker cannot receive.
-    async fn refuse(&self, lease: u64, what: &str, size: usize, takes: Takes) {
+    async fn refuse(&self, lease: u64, what: &str, size: usize, takes: Intake) {
         if self.dispatch.pass_on(lease, size) {
             return;
         }
@@ -214,7 +214,7 @@ impl Service {
         }
     }
 
-    async fn fill(&self, assignment: Assignment, takes: Takes) -> Result<Filled, StoreError> {
+    async fn fill(&self, assignment: Assignment, takes: Intake) -> Result<Filled, StoreError> {
         let (lease, header, started, events, continues) = match assignment {
             Assignment::Turn {
                 lease,
@@ -235,14 +235,15 @@ impl Service {
                         request
                     }
                 };
-                return Ok(Filled::Request(work_item::Request::ActivityRequest(
-                    (*request).clone(),
-                )));
+                let request = work_item::Request::ActivityRequest((*request).clone());
+                return Ok(Filled::Request(Box::new(request)));
             }
             Assignment::Entity { lease, header } => {
                 let room = takes.max_bytes.saturating_sub(ENVELOPE);
                 let filled = self.fill_entity(lease, &header, takes.entity_form, room);
-                return Ok(filled.await?.map_or(Filled::Gone, Filled::Request));
+                return Ok(filled
+                    .await?
+                    .map_or(Filled::Gone, |request| Filled::Request(Box::new(request))));
             }
         };
         let key = header.key;
@@ -313,9 +314,8 @@ impl Service {
                 }
             }
         }
-        Ok(Filled::Request(work_item::Request::OrchestratorRequest(
-            request,
-        )))
+        let request = work_item::Request::OrchestratorRequest(request);
+        Ok(Filled::Request(Box::new(request)))
     }
 
     #[allow(deprecated)]
