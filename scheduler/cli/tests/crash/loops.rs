@@ -24,85 +24,89 @@ pub(crate) struct Told {
     pub(crate) terminated: bool,
 }
 
+/// One thing that a client does with a loop.
+enum Step {
+    Suspend,
+    Resume,
+    Raise(String),
+    Terminate,
+}
+
 impl Load {
     /// Gives a loop events, suspends and resumes it in between, and ends it.
     pub(crate) async fn drive(&self, client: &mut Client, id: &str) {
         for step in 0..6 {
             if step == 2 {
-                self.until_done(client, id, async |client: &mut Client| {
-                    let message = SuspendRequest {
-                        instance_id: id.to_owned(),
-                        reason: None,
-                    };
-                    let message = to_hub("default", message);
-                    client.suspend_instance(message).await.map(drop)
-                })
-                .await;
+                self.until_done(client, id, || Step::Suspend).await;
             }
             if step == 4 {
-                self.until_done(client, id, async |client: &mut Client| {
-                    let message = ResumeRequest {
-                        instance_id: id.to_owned(),
-                        reason: None,
-                    };
-                    client
-                        .resume_instance(to_hub("default", message))
-                        .await
-                        .map(drop)
-                })
-                .await;
+                self.until_done(client, id, || Step::Resume).await;
             }
             // Whether an unanswered event arrived is not known, so each try is another one.
-            let payload = self
-                .until_done(client, id, async |client: &mut Client| {
-                    let payload = self.number().to_string();
-                    raise(client, id, &payload).await.map(|()| payload)
-                })
+            let raised = self
+                .until_done(client, id, || Step::Raise(self.number().to_string()))
                 .await;
-            let mut acknowledged = self.acknowledged.lock().unwrap();
-            let told = acknowledged.loops.entry(id.to_owned()).or_default();
-            told.raised.push(payload);
+            if let Step::Raise(payload) = raised {
+                let mut acknowledged = self.acknowledged.lock().unwrap();
+                let told = acknowledged.loops.entry(id.to_owned()).or_default();
+                told.raised.push(payload);
+            }
         }
         if self.number() % 2 == 0 {
-            self.until_done(client, id, async |client: &mut Client| {
-                raise(client, id, STOP).await
-            })
-            .await;
+            self.until_done(client, id, || Step::Raise(STOP.to_owned()))
+                .await;
             return;
         }
-        self.until_done(client, id, async |client: &mut Client| {
-            let message = TerminateRequest {
-                instance_id: id.to_owned(),
-                output: Some(REASON.to_owned()),
-                recursive: false,
-            };
-            client
-                .terminate_instance(to_hub("default", message))
-                .await
-                .map(drop)
-        })
-        .await;
+        self.until_done(client, id, || Step::Terminate).await;
         let mut acknowledged = self.acknowledged.lock().unwrap();
         let told = acknowledged.loops.entry(id.to_owned()).or_default();
         told.terminated = true;
     }
 
-    /// Tries again until it is acknowledged.
-    async fn until_done<T>(
-        &self,
-        client: &mut Client,
-        id: &str,
-        work: impl AsyncFn(&mut Client) -> Result<T, tonic::Status>,
-    ) -> T {
+    /// Tries again, each time with a step of its own, until one is acknowledged.
+    async fn until_done(&self, client: &mut Client, id: &str, next: impl Fn() -> Step) -> Step {
         loop {
-            match work(client).await {
-                Ok(done) => return done,
+            let step = next();
+            match take(client, id, &step).await {
+                Ok(()) => return step,
                 Err(status) => {
                     assert_ne!(status.code(), Code::NotFound, "{id} was acknowledged");
                     tokio::time::sleep(AGAIN).await;
                     *client = self.client();
                 }
             }
+        }
+    }
+}
+
+async fn take(client: &mut Client, id: &str, step: &Step) -> Result<(), tonic::Status> {
+    let instance_id = id.to_owned();
+    match step {
+        Step::Suspend => {
+            let message = SuspendRequest {
+                instance_id,
+                reason: None,
+            };
+            let message = to_hub("default", message);
+            client.suspend_instance(message).await.map(drop)
+        }
+        Step::Resume => {
+            let message = ResumeRequest {
+                instance_id,
+                reason: None,
+            };
+            let message = to_hub("default", message);
+            client.resume_instance(message).await.map(drop)
+        }
+        Step::Raise(payload) => raise(client, id, payload).await,
+        Step::Terminate => {
+            let message = TerminateRequest {
+                instance_id,
+                output: Some(REASON.to_owned()),
+                recursive: false,
+            };
+            let message = to_hub("default", message);
+            client.terminate_instance(message).await.map(drop)
         }
     }
 }
