@@ -18,7 +18,7 @@ use tonic::{Request, Status};
 
 use super::bounds::{bound_turn, failing};
 use super::entities::EntityForm;
-use super::sizes::{item_too_large, max_receive, too_large};
+use super::sizes::{Takes, item_too_large, too_large};
 use super::{Answers, Service, invalid, status};
 use crate::access::{Access, Pass};
 use crate::dispatch::{
@@ -47,7 +47,7 @@ async fn no_longer_good(access: &Access, pass: Option<Pass>) {
 
 /// What a stream's worker takes.
 #[derive(Clone, Copy)]
-struct Takes {
+struct Intake {
     hub: i64,
     streaming: bool,
     entity_form: EntityForm,
@@ -56,7 +56,7 @@ struct Takes {
 
 /// What became of an assignment.
 enum Filled {
-    Request(work_item::Request),
+    Request(Box<work_item::Request>),
     /// There is nothing left to do.
     Gone,
     /// The history does not fit, and the worker cannot stream it: the bytes of all.
@@ -73,9 +73,9 @@ impl Service {
         let caller = Caller::of(request.metadata());
         let access = self.config.access.clone();
         let pass = request.extensions().get::<Pass>().copied();
-        let max_bytes = max_receive(request.metadata(), self.config.max_message_bytes)?;
+        let max_bytes = Takes::of(request.metadata(), self.config.max_message_bytes)?.bytes();
         let request = request.into_inner();
-        let takes = Takes {
+        let takes = Intake {
             hub,
             streaming: request
                 .capabilities
@@ -155,7 +155,7 @@ impl Service {
 
     /// Makes a work item of an assignment, reading what is not in memory. One that the
     /// stream's worker cannot receive goes to another one, or fails with the reason.
-    async fn prepare(&self, assignment: Assignment, takes: Takes) -> Option<WorkItem> {
+    async fn prepare(&self, assignment: Assignment, takes: Intake) -> Option<WorkItem> {
         let lease = match &assignment {
             Assignment::Turn { lease, .. }
             | Assignment::Activity { lease, .. }
@@ -165,7 +165,7 @@ impl Service {
             Ok(Filled::Request(request)) => {
                 let item = WorkItem {
                     completion_token: self.dispatch.token(lease),
-                    request: Some(request),
+                    request: Some(*request),
                 };
                 let size = item.encoded_len();
                 if size > takes.max_bytes {
@@ -198,7 +198,7 @@ impl Service {
     }
 
     /// What is to become of an item that its worker cannot receive.
-    async fn refuse(&self, lease: u64, what: &str, size: usize, takes: Takes) {
+    async fn refuse(&self, lease: u64, what: &str, size: usize, takes: Intake) {
         if self.dispatch.pass_on(lease, size) {
             return;
         }
@@ -233,7 +233,7 @@ impl Service {
         }
     }
 
-    async fn fill(&self, assignment: Assignment, takes: Takes) -> Result<Filled, StoreError> {
+    async fn fill(&self, assignment: Assignment, takes: Intake) -> Result<Filled, StoreError> {
         let (lease, header, started, events, continues) = match assignment {
             Assignment::Turn {
                 lease,
@@ -254,14 +254,15 @@ impl Service {
                         request
                     }
                 };
-                return Ok(Filled::Request(work_item::Request::ActivityRequest(
-                    (*request).clone(),
-                )));
+                let request = work_item::Request::ActivityRequest((*request).clone());
+                return Ok(Filled::Request(Box::new(request)));
             }
             Assignment::Entity { lease, header } => {
                 let room = takes.max_bytes.saturating_sub(ENVELOPE);
                 let filled = self.fill_entity(lease, &header, takes.entity_form, room);
-                return Ok(filled.await?.map_or(Filled::Gone, Filled::Request));
+                return Ok(filled
+                    .await?
+                    .map_or(Filled::Gone, |request| Filled::Request(Box::new(request))));
             }
         };
         let key = header.key;
@@ -332,9 +333,8 @@ impl Service {
                 }
             }
         }
-        Ok(Filled::Request(work_item::Request::OrchestratorRequest(
-            request,
-        )))
+        let request = work_item::Request::OrchestratorRequest(request);
+        Ok(Filled::Request(Box::new(request)))
     }
 
     #[allow(deprecated)]
