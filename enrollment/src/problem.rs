@@ -130,6 +130,13 @@ pub enum InputProblem {
         /// The most bytes that are taken.
         limit: u32,
     },
+    /// There is other text around the URI, or another one.
+    OtpauthNotAlone,
+    /// The bytes are no text in an encoding that is read.
+    TextUndecodable {
+        /// What they look like instead.
+        encoding: String,
+    },
     /// It is for counter-based codes.
     HotpUnsupported,
     /// It is for neither TOTP nor HOTP, nor Steam Guard.
@@ -162,6 +169,11 @@ pub enum InputProblem {
     PeriodUnsupported,
     /// A parameter contradicts another value of it, or the rest of the URI.
     ParamsConflict {
+        /// Which one.
+        parameter: Parameter,
+    },
+    /// A parameter is recognisably meant and not understood.
+    ParamDamaged {
         /// Which one.
         parameter: Parameter,
     },
@@ -204,7 +216,7 @@ impl ImportFormat {
     }
 }
 
-/// A parameter of an otpauth URI whose value decides which codes come out.
+/// A parameter of an otpauth URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Parameter {
@@ -216,6 +228,10 @@ pub enum Parameter {
     Digits,
     /// `period`
     Period,
+    /// `encoder`
+    Encoder,
+    /// `issuer`
+    Issuer,
 }
 
 impl Parameter {
@@ -227,6 +243,8 @@ impl Parameter {
             Self::Algorithm => "algorithm",
             Self::Digits => "digits",
             Self::Period => "period",
+            Self::Encoder => "encoder",
+            Self::Issuer => "issuer",
         }
     }
 }

@@ -8,7 +8,7 @@ const COPY_AGAIN: &str = "Copy it again from the service's set-up page, complete
 
 impl InputProblem {
     /// Every code that [`InputProblem::code`] knows.
-    pub const CODES: [&'static str; 37] = [
+    pub const CODES: [&'static str; 40] = [
         "qr-not-found",
         "qr-not-otpauth",
         "several-accounts",
@@ -34,6 +34,8 @@ impl InputProblem {
         "not-otpauth",
         "otpauth-malformed",
         "otpauth-too-long",
+        "otpauth-not-alone",
+        "text-undecodable",
         "hotp-unsupported",
         "type-unsupported",
         "secret-missing",
@@ -44,6 +46,7 @@ impl InputProblem {
         "digits-unsupported",
         "period-unsupported",
         "params-conflict",
+        "param-damaged",
         "label-malformed",
         "label-too-long",
     ];
@@ -77,6 +80,8 @@ impl InputProblem {
             Self::NotOtpauth { .. } => "not-otpauth",
             Self::OtpauthMalformed => "otpauth-malformed",
             Self::OtpauthTooLong { .. } => "otpauth-too-long",
+            Self::OtpauthNotAlone => "otpauth-not-alone",
+            Self::TextUndecodable { .. } => "text-undecodable",
             Self::HotpUnsupported => "hotp-unsupported",
             Self::TypeUnsupported => "type-unsupported",
             Self::SecretMissing => "secret-missing",
@@ -87,6 +92,7 @@ impl InputProblem {
             Self::DigitsUnsupported => "digits-unsupported",
             Self::PeriodUnsupported => "period-unsupported",
             Self::ParamsConflict { .. } => "params-conflict",
+            Self::ParamDamaged { .. } => "param-damaged",
             Self::LabelMalformed => "label-malformed",
             Self::LabelTooLong { .. } => "label-too-long",
         }
@@ -120,6 +126,8 @@ impl InputProblem {
             Self::NotOtpauth { .. } => "Not an otpauth URI",
             Self::OtpauthMalformed => "Malformed otpauth URI",
             Self::OtpauthTooLong { .. } => "Otpauth URI too long",
+            Self::OtpauthNotAlone => "Text around the otpauth URI",
+            Self::TextUndecodable { .. } => "Unknown text encoding",
             Self::HotpUnsupported => "Counter-based codes are not supported",
             Self::TypeUnsupported => "Unknown kind of code",
             Self::SecretMissing => "Secret missing",
@@ -130,6 +138,7 @@ impl InputProblem {
             Self::DigitsUnsupported => "Unsupported number of digits",
             Self::PeriodUnsupported => "Unsupported period",
             Self::ParamsConflict { .. } => "Contradicting parameters",
+            Self::ParamDamaged { .. } => "Damaged parameter",
             Self::LabelMalformed => "Unreadable label",
             Self::LabelTooLong { .. } => "Label too long",
         }
@@ -219,6 +228,12 @@ impl InputProblem {
             Self::OtpauthTooLong { limit } => {
                 format!("The text has more than {limit} bytes, longer than any otpauth URI.")
             }
+            Self::OtpauthNotAlone => {
+                "There is other text around the otpauth URI, or a second URI.".to_owned()
+            }
+            Self::TextUndecodable { encoding } => {
+                format!("It is not text in UTF-8 or UTF-16 but {encoding}.")
+            }
             Self::HotpUnsupported => {
                 "The URI is for counter-based codes (hotp); only time-based ones (totp) are supported."
                     .to_owned()
@@ -249,6 +264,10 @@ impl InputProblem {
             }
             Self::ParamsConflict { parameter } => format!(
                 "The parameter {} is given more than once with different values, or contradicts the rest of the URI.",
+                parameter.as_str()
+            ),
+            Self::ParamDamaged { parameter } => format!(
+                "The parameter {} is there but damaged: its name, its value or what separates it from the others.",
                 parameter.as_str()
             ),
             Self::LabelMalformed => {
@@ -310,6 +329,10 @@ impl InputProblem {
             Self::NotOtpauth { kind } => kind
                 .next_step()
                 .unwrap_or("Send the whole text of the QR code; it begins with otpauth://totp/."),
+            Self::OtpauthNotAlone => {
+                "Send the URI alone, from otpauth:// to its end; several go into an import, one a line."
+            }
+            Self::TextUndecodable { .. } => "Save the text as UTF-8 and send it again.",
             Self::HotpUnsupported | Self::TypeUnsupported => {
                 "Set the service up again with time-based codes (TOTP), if it offers them."
             }
@@ -322,7 +345,8 @@ impl InputProblem {
             | Self::SecretNotBase32 { .. }
             | Self::SecretTruncated
             | Self::SecretTooLong { .. }
-            | Self::ParamsConflict { .. } => COPY_AGAIN,
+            | Self::ParamsConflict { .. }
+            | Self::ParamDamaged { .. } => COPY_AGAIN,
             Self::AlgorithmUnsupported { .. } => {
                 "Set the service up again with SHA1, SHA256 or SHA512, if it offers a choice."
             }
