@@ -71,7 +71,7 @@ fn steam_is_named_explicitly() {
         "otpauth://totp/gordon?secret={S}&issuer=Steam&period=30&digits=6&encoder=steam",
         "otpauth://totp/Steam:gordon?secret={S}&issuer=Steam&steam",
         "otpauth://totp/Steam:gordon?secret={S}&digits=5",
-        "otpauth://totp/gordon?secret={S}&issuer=store.steampowered.com&digits=5",
+        "otpauth://totp/gordon?secret={S}&issuer=Steam%20Guard&digits=5",
         "otpauth://totp/gordon?secret={S}&issuer=STEAM&algorithm=SHA1&digits=5&period=30",
         "otpauth://totp/gordon?secret={S}&issuer=Steam&type=steam",
         "otpauth://steam/Steam:gordon?secret={S}&digits=6",

@@ -122,7 +122,10 @@ pub(super) async fn start(
         .filter(|text| !text.is_empty())
         .map(positions)
         .transpose()?;
-    let material = door.intake.accept_import(upload, pick.clone()).await?;
+    let material = door
+        .intake
+        .accept_import(caller.id(), upload, pick.clone())
+        .await?;
     let id = door.enrollments.import_id_for(caller.id(), key.as_deref());
     observe::about(&id);
     let snapshot = door
