@@ -15,6 +15,7 @@ mod wrapping;
 mod write;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::account::{Algorithm, CodeParameters, Labels, TotpAccount};
 use crate::foreign::ForeignKind;
@@ -198,6 +199,16 @@ pub fn is_meant(text: &str) -> bool {
         || lower.contains("otpauth%")
         || lower.contains("otpauth-migration")
         || lower.trim_start().starts_with("steam://")
+}
+
+/// Whether an issuer is called as Steam is.
+pub(crate) fn is_steam_name(issuer: &str) -> bool {
+    steam::is_named(Some(issuer), "")
+}
+
+/// Without entities of HTML and XML, which belong to a page and not to a URI in it.
+pub(crate) fn without_markup(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(escapes::markup(text).unwrap_or_else(|| text.to_owned()))
 }
 
 /// Reads a URI with a `#`, where `before` precedes it and `after` follows it.

@@ -44,6 +44,8 @@ pub fn expand<'a>(
                 of: export.of,
                 missing: export.missing,
             });
+        } else if export.unsure {
+            problems.push(InputProblem::ExportPartsUnsure { of: export.of });
         }
         found.extend(export.accounts.into_iter().map(|account| Found {
             name: account.name,

@@ -88,7 +88,7 @@ fn hex(byte: u8) -> Option<u8> {
 }
 
 /// Entities of HTML and XML, by name and by number.
-fn markup(text: &str) -> Option<String> {
+pub(super) fn markup(text: &str) -> Option<String> {
     let mut undone = String::with_capacity(text.len());
     let mut rest = text;
     let mut found = false;
