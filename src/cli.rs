@@ -14,10 +14,10 @@ pub use operators::{
     AuditArgs, AuditCommand, AuditFormat, ConfigArgs, ConfigCommand, GrantArgs, GrantCommand,
     KeyArgs, KeyCommand, KeyPlace,
 };
-pub(crate) use wrong::looks_secret;
 pub use requests::{
     AskArgs, ExportArgs, ExportFormat, GuardArgs, ReceiveArgs, RequestArgs, RequestCommand,
 };
+pub(crate) use wrong::looks_secret;
 
 const EXIT_CODES: &str = "\
 Exit codes:

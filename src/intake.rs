@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use countersign_activities::picture::{self, PictureProblem, ReadLimits};
-use countersign_enrollment::import::{self, Budget, ImportFile, ImportList};
 use countersign_enrollment::foreign::ForeignKind;
+use countersign_enrollment::import::{self, Budget, ImportFile, ImportList};
 use countersign_enrollment::otpauth;
 use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::sealed::{self, Sealable as _};
@@ -57,8 +57,11 @@ impl Upload {
             picture::inspect(&bytes),
             Err(PictureProblem::Unsupported { .. })
         );
+        if !unsupported {
+            return Self::Image(bytes);
+        }
         match text::decode(&bytes) {
-            Ok(text) if unsupported && is_for_enrolling(&text) => Self::Uri(text),
+            Ok(text) if is_for_enrolling(&text) => Self::Uri(text),
             _ => Self::Image(bytes),
         }
     }
@@ -357,10 +360,7 @@ fn is_nearly_text(bytes: &[u8]) -> bool {
 
 /// Makes everything small enough to fit one message together: lists stay as they are, and
 /// pictures share what is left.
-fn fit(
-    files: Vec<ImportMaterial>,
-    budget: &Budget,
-) -> Result<Vec<ImportMaterial>, IntakeError> {
+fn fit(files: Vec<ImportMaterial>, budget: &Budget) -> Result<Vec<ImportMaterial>, IntakeError> {
     let too_many = || IntakeError::Problem(import::too_many());
     let mut left = sealed::max_plaintext_for_cap();
     let mut pictures = 0;

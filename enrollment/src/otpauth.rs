@@ -100,7 +100,8 @@ impl Parsed {
             let secret = self.account.secret().clone();
             self.account = TotpAccount::new(labels, parameters, secret);
         }
-        self.warnings.retain(|warning| *warning != Warning::MaybeSteam);
+        self.warnings
+            .retain(|warning| *warning != Warning::MaybeSteam);
         Ok(self)
     }
 }
@@ -201,6 +202,11 @@ pub fn is_meant(text: &str) -> bool {
         || lower.trim_start().starts_with("steam://")
 }
 
+/// A text without what plainly surrounds it.
+pub(crate) fn unwrapped(text: &str) -> Result<Zeroizing<String>, InputProblem> {
+    wrapping::unwrap(text).map(|unwrapped| unwrapped.text)
+}
+
 /// Whether an issuer is called as Steam is.
 pub(crate) fn is_steam_name(issuer: &str) -> bool {
     steam::is_named(Some(issuer), "")
@@ -226,7 +232,9 @@ fn read_with_fragment(before: &str, after: &str, whole: &str) -> Result<Parsed, 
     let ours = parsed.account.parameters();
     let differing = [
         (
-            fragment.secret.is_some_and(|it| it.secret != *parsed.account.secret()),
+            fragment
+                .secret
+                .is_some_and(|it| it.secret != *parsed.account.secret()),
             Parameter::Secret,
         ),
         (
@@ -286,7 +294,10 @@ fn read(rest: &str) -> Result<Parsed, InputProblem> {
 /// The account that the parts say together.
 fn account(label: label::Label, query: query::Query) -> Result<Parsed, InputProblem> {
     let named_steam = steam::is_named(label.issuer.as_deref(), &label.account_name)
-        || label.other_issuer.as_deref().is_some_and(|issuer| steam::is_named(Some(issuer), ""));
+        || label
+            .other_issuer
+            .as_deref()
+            .is_some_and(|issuer| steam::is_named(Some(issuer), ""));
     let five = query.digits == Some(CodeParameters::STEAM.digits());
     let parameters = if query.steam || five && named_steam {
         steam::parameters(query.algorithm, query.digits, query.period)?
@@ -366,7 +377,7 @@ pub struct Fields<'a> {
 pub fn from_fields(fields: &Fields<'_>) -> Result<Parsed, InputProblem> {
     let steam = match fields.kind {
         "" => false,
-        kind => is_steam(kind)?,
+        kind => is_steam(kind.trim())?,
     };
     let secret = secret::read(fields.secret)?.ok_or(InputProblem::SecretMissing)?;
     let query = query::Query {

@@ -192,38 +192,38 @@ pub fn is_grouping(c: char) -> bool {
         || is_invisible(c)
         || is_dash(c)
         || matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}')
-        || matches!(c, '\u{2800}' | '\u{3164}' | '\u{115f}' | '\u{1160}' | '\u{ffa0}')
+        || matches!(
+            c,
+            '\u{2800}' | '\u{3164}' | '\u{115f}' | '\u{1160}' | '\u{ffa0}'
+        )
 }
 
 /// Dashes, hyphens and minus signs.
 const fn is_dash(c: char) -> bool {
     matches!(
         c,
-        '-' | '\u{58a}'
-            | '\u{5be}'
-            | '\u{1400}'
-            | '\u{1806}'
-            | '\u{2010}'..='\u{2015}'
-            | '\u{2043}'
-            | '\u{2053}'
-            | '\u{207b}'
-            | '\u{208b}'
-            | '\u{2212}'
-            | '\u{2e17}'
-            | '\u{2e1a}'
-            | '\u{2e3a}'
-            | '\u{2e3b}'
-            | '\u{2e40}'
-            | '\u{2e5d}'
-            | '\u{301c}'
-            | '\u{3030}'
-            | '\u{30a0}'
-            | '\u{fe31}'
-            | '\u{fe32}'
-            | '\u{fe58}'
-            | '\u{fe63}'
-            | '\u{ff0d}'
-            | '\u{10ead}'
+        '-' | '\u{58a}' | '\u{5be}' | '\u{1400}' | '\u{1806}' | '\u{2010}'
+            ..='\u{2015}'
+                | '\u{2043}'
+                | '\u{2053}'
+                | '\u{207b}'
+                | '\u{208b}'
+                | '\u{2212}'
+                | '\u{2e17}'
+                | '\u{2e1a}'
+                | '\u{2e3a}'
+                | '\u{2e3b}'
+                | '\u{2e40}'
+                | '\u{2e5d}'
+                | '\u{301c}'
+                | '\u{3030}'
+                | '\u{30a0}'
+                | '\u{fe31}'
+                | '\u{fe32}'
+                | '\u{fe58}'
+                | '\u{fe63}'
+                | '\u{ff0d}'
+                | '\u{10ead}'
     )
 }
 
@@ -286,8 +286,16 @@ mod tests {
             assert_eq!(decode(&bytes).unwrap().as_str(), text, "{bytes:?}");
         }
         assert_eq!(decode(b"").unwrap().as_str(), "");
-        assert_eq!(password(b"\xef\xbb\xbf pass word \r\n").unwrap().as_str(), " pass word ");
-        assert_eq!(password(&utf16_of("\u{feff}p\u{e4}ss\n", false)).unwrap().as_str(), "p\u{e4}ss");
+        assert_eq!(
+            password(b"\xef\xbb\xbf pass word \r\n").unwrap().as_str(),
+            " pass word "
+        );
+        assert_eq!(
+            password(&utf16_of("\u{feff}p\u{e4}ss\n", false))
+                .unwrap()
+                .as_str(),
+            "p\u{e4}ss"
+        );
     }
 
     #[test]
@@ -306,7 +314,10 @@ mod tests {
 
     #[test]
     fn what_groups_a_secret_is_no_part_of_it() {
-        for c in "\u{a0}\u{202f}\u{3000}\u{200b}\u{200d}\u{2013}\u{2212}\u{5be}\u{30a0}\u{feff}\r\n\t -".chars() {
+        for c in
+            "\u{a0}\u{202f}\u{3000}\u{200b}\u{200d}\u{2013}\u{2212}\u{5be}\u{30a0}\u{feff}\r\n\t -"
+                .chars()
+        {
             assert!(is_grouping(c), "{c:?}");
         }
         for c in "A7=_.*".chars() {

@@ -87,13 +87,17 @@ fn escapes_of_the_whole_are_undone_and_said() {
         escaped(&whole),
         escaped(&escaped(&whole)),
         escaped(&whole).replace("%3A", "%3a").replace("%2F", "%2f"),
-        whole.replace('?', "%3F").replace('=', "%3D").replace('&', "%26"),
+        whole
+            .replace('?', "%3F")
+            .replace('=', "%3D")
+            .replace('&', "%26"),
         whole.replace('=', "%3D").replace('&', "%26"),
         whole.replace('=', "=3D"),
         whole.replace('=', "=3D").replace("&issuer", "&iss=\r\nuer"),
         format!("\"{}\"", whole.replace('&', "&amp;")),
     ] {
-        let parsed = otpauth::parse(&text).unwrap_or_else(|problem| panic!("{text:?}: {problem:?}"));
+        let parsed =
+            otpauth::parse(&text).unwrap_or_else(|problem| panic!("{text:?}: {problem:?}"));
         assert_eq!(parsed.account, meant(), "{text:?}");
         assert_eq!(parsed.warnings, [Warning::EscapesUndone], "{text:?}");
     }
@@ -114,10 +118,15 @@ fn a_parameter_that_is_meant_and_not_understood_is_refused_by_name() {
         ("otpauth://totp/a?secret={S}&peroid=60", P::Period),
         ("otpauth://totp/a?secret={S}&interval=60", P::Period),
         ("otpauth://totp/a?secret={S}&step=60", P::Period),
-        ("otpauth://totp/a?secret={S}&algor ithm=SHA256", P::Algorithm),
+        (
+            "otpauth://totp/a?secret={S}&algor ithm=SHA256",
+            P::Algorithm,
+        ),
         ("otpauth://totp/a?secret={S}&algoritm=SHA256", P::Algorithm),
         ("otpauth://totp/a?secret={S}&algo=SHA256", P::Algorithm),
         ("otpauth://totp/a?secret={S}&hash=SHA256", P::Algorithm),
+        ("otpauth://totp/a?secret={S}&mode=SHA-256", P::Algorithm),
+        ("otpauth://totp/a?secret={S}&hmac=HmacSHA512", P::Algorithm),
         ("otpauth://totp/a?secret={S}&digit=8", P::Digits),
         ("otpauth://totp/a?secret={S}&digits[]=8", P::Digits),
         ("otpauth://totp/a?secret={S}&d%D1%96gits=8", P::Digits),
@@ -130,13 +139,19 @@ fn a_parameter_that_is_meant_and_not_understood_is_refused_by_name() {
         ("otpauth://totp/a?secret={S};digits=8;period=60", P::Digits),
         ("otpauth://totp/a?secret={S}&issuer=b,period=60", P::Period),
         ("otpauth://totp/a?secret={S}&issuer=b digits=8", P::Digits),
-        ("otpauth://totp/a?secret={S}&issuer=b|algorithm=SHA512", P::Algorithm),
+        (
+            "otpauth://totp/a?secret={S}&issuer=b|algorithm=SHA512",
+            P::Algorithm,
+        ),
         ("otpauth://totp/a?secret={S}\u{ff06}digits=8", P::Digits),
         ("otpauth://totp/a?secret={S}&digits\u{ff1d}8", P::Digits),
         ("otpauth://totp/a?secret={S}&\u{ff44}igits=8", P::Digits),
         ("otpauth://totp/a?secret={S}digits=8", P::Digits),
         ("otpauth://totp/a?issuer=b%26digits=8&secret={S}", P::Digits),
-        ("otpauth://totp/a:b?issuer=a%26digits%3D8&secret={S}", P::Digits),
+        (
+            "otpauth://totp/a:b?issuer=a%26digits%3D8&secret={S}",
+            P::Digits,
+        ),
         ("otpauth://totp/a?issuer=bsecret={S}&digits=8", P::Secret),
         ("otpauth://totp/a?secret={S}&image=x?digits=8", P::Digits),
         ("otpauth://totp/a&digits=8?secret={S}", P::Digits),
@@ -181,12 +196,30 @@ fn a_parameter_that_is_meant_and_not_understood_is_refused_by_name() {
         );
     }
     for (template, problem) in [
-        ("otpauth://totp/a?secret={S}&digits=8\"", InputProblem::DigitsUnsupported),
-        ("otpauth://totp/a?secret={S}&digits=8.", InputProblem::DigitsUnsupported),
-        ("otpauth://totp/a?secret={S}&period=60s", InputProblem::PeriodUnsupported),
-        ("otpauth://totp/a?secret={S}&encoder=other", InputProblem::TypeUnsupported),
-        ("otpauth://totp/a?secret={S}&type=hotp", InputProblem::HotpUnsupported),
-        ("otpauth://totp/a?secret={S}&2step_salt=20", InputProblem::TypeUnsupported),
+        (
+            "otpauth://totp/a?secret={S}&digits=8\"",
+            InputProblem::DigitsUnsupported,
+        ),
+        (
+            "otpauth://totp/a?secret={S}&digits=8.",
+            InputProblem::DigitsUnsupported,
+        ),
+        (
+            "otpauth://totp/a?secret={S}&period=60s",
+            InputProblem::PeriodUnsupported,
+        ),
+        (
+            "otpauth://totp/a?secret={S}&encoder=other",
+            InputProblem::TypeUnsupported,
+        ),
+        (
+            "otpauth://totp/a?secret={S}&type=hotp",
+            InputProblem::HotpUnsupported,
+        ),
+        (
+            "otpauth://totp/a?secret={S}&2step_salt=20",
+            InputProblem::TypeUnsupported,
+        ),
     ] {
         assert_eq!(refused(template), problem, "{template}");
     }
@@ -201,7 +234,11 @@ fn a_parameter_that_is_meant_and_not_understood_is_refused_by_name() {
         "&digits=6&period=30&algorithm=SHA1&type=totp&encoding=base32",
     ] {
         let parsed = parsed(&format!("otpauth://totp/a?secret={{S}}{more}"));
-        assert_eq!(parsed.account.parameters(), CodeParameters::default(), "{more}");
+        assert_eq!(
+            parsed.account.parameters(),
+            CodeParameters::default(),
+            "{more}"
+        );
     }
 }
 
@@ -239,7 +276,8 @@ fn wrapping_is_taken_off_where_it_is_plain() {
         format!("http://example.com/qr/{escaped}"),
         format!("https://example.com/#text={escaped}"),
     ] {
-        let parsed = otpauth::parse(&text).unwrap_or_else(|problem| panic!("{text:?}: {problem:?}"));
+        let parsed =
+            otpauth::parse(&text).unwrap_or_else(|problem| panic!("{text:?}: {problem:?}"));
         assert_eq!(parsed.account, meant(), "{text:?}");
     }
     for text in [
@@ -264,14 +302,41 @@ fn wrapping_is_taken_off_where_it_is_plain() {
 fn a_secret_is_read_however_it_is_grouped() {
     let expected = parsed("otpauth://totp/a?secret={S}").account;
     for mark in [
-        "\n", "\r\n", "\t", " ", "\u{a0}", "\u{202f}", "\u{2009}", "\u{3000}", "\u{200b}", "\u{200d}",
-        "\u{2060}", "\u{feff}", "\u{ad}", "-", "\u{2010}", "\u{2011}", "\u{2013}", "\u{2014}",
-        "\u{2212}", "\u{ff0d}", "\u{5be}", "\u{30a0}", "\u{202a}", "\u{85}", "%0D%0A", "%C2%A0",
-        "%E2%80%93", "%E2%80%8B", "+", "%20",
+        "\n",
+        "\r\n",
+        "\t",
+        " ",
+        "\u{a0}",
+        "\u{202f}",
+        "\u{2009}",
+        "\u{3000}",
+        "\u{200b}",
+        "\u{200d}",
+        "\u{2060}",
+        "\u{feff}",
+        "\u{ad}",
+        "-",
+        "\u{2010}",
+        "\u{2011}",
+        "\u{2013}",
+        "\u{2014}",
+        "\u{2212}",
+        "\u{ff0d}",
+        "\u{5be}",
+        "\u{30a0}",
+        "\u{202a}",
+        "\u{85}",
+        "%0D%0A",
+        "%C2%A0",
+        "%E2%80%93",
+        "%E2%80%8B",
+        "+",
+        "%20",
     ] {
         let secret = format!("{}{mark}{}{mark}", &SECRET[..5], &SECRET[5..]);
         let text = format!("otpauth://totp/a?secret={secret}");
-        let parsed = otpauth::parse(&text).unwrap_or_else(|problem| panic!("{text:?}: {problem:?}"));
+        let parsed =
+            otpauth::parse(&text).unwrap_or_else(|problem| panic!("{text:?}: {problem:?}"));
         assert_eq!(parsed.account, expected, "{text:?}");
     }
     // Letters of another script are never guessed.
@@ -325,11 +390,19 @@ fn written(account: &TotpAccount, writer: usize) -> String {
             escape(issuer)
         ),
         _ => {
-            let (digits, encoder) = if steam { (6, "&encoder=steam") } else { (digits, "") };
+            let (digits, encoder) = if steam {
+                (6, "&encoder=steam")
+            } else {
+                (digits, "")
+            };
             format!(
                 "otpauth://totp/{label}?secret={secret}&period={period}&digits={digits}&issuer={}{encoder}{}",
                 escape(issuer),
-                if algorithm == "SHA1" { String::new() } else { format!("&algorithm={algorithm}") }
+                if algorithm == "SHA1" {
+                    String::new()
+                } else {
+                    format!("&algorithm={algorithm}")
+                }
             )
         }
     }
@@ -347,7 +420,11 @@ fn accounts() -> impl Strategy<Value = TotpAccount> {
             |(algorithm, digits, period)| CodeParameters::new(algorithm, digits, period).unwrap()
         ),
     ];
-    let name = prop_oneof!["[A-Za-z][A-Za-z ]{0,11}[a-z]", "[a-z]{1,8}@[a-z]{1,8}\\.com", "\\PC{1,10}"];
+    let name = prop_oneof![
+        "[A-Za-z][A-Za-z ]{0,11}[a-z]",
+        "[a-z]{1,8}@[a-z]{1,8}\\.com",
+        "\\PC{1,10}"
+    ];
     let secret = prop::collection::vec(any::<u8>(), 10..40);
     (name.clone(), name, parameters, secret).prop_map(|(issuer, name, parameters, secret)| {
         let labels = Labels::new(Some(&format!("I{issuer}")), &format!("n{name}")).unwrap();
@@ -359,10 +436,10 @@ fn accounts() -> impl Strategy<Value = TotpAccount> {
 /// What becomes of a separator.
 fn damages() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
-        "", " ", "\n", "\r\n", "\t", ";", ",", "|", "+", "x", "0", "&&", "==", "??", "::", "//", "&", "=", "?",
-        "#", ":", "/", "%26", "%3D", "%3F", "%3A", "%2F", "%23", "&amp;", "amp;", "&amp", "\u{ff06}",
-        "\u{ff1d}", "\u{ff1f}", "\u{200b}", "\u{a0}", "%", "%0A", "\\", "\\u0026", "& ", " &", "= ",
-        " =", "\"", "-", "_", ".", "$", "\u{2013}",
+        "", " ", "\n", "\r\n", "\t", ";", ",", "|", "+", "x", "0", "&&", "==", "??", "::", "//",
+        "&", "=", "?", "#", ":", "/", "%26", "%3D", "%3F", "%3A", "%2F", "%23", "&amp;", "amp;",
+        "&amp", "\u{ff06}", "\u{ff1d}", "\u{ff1f}", "\u{200b}", "\u{a0}", "%", "%0A", "\\",
+        "\\u0026", "& ", " &", "= ", " =", "\"", "-", "_", ".", "$", "\u{2013}",
     ])
 }
 

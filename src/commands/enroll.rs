@@ -135,7 +135,10 @@ mod tests {
         ] {
             let message = source(words).err().and_then(|fault| fault.message);
             let message = message.unwrap_or_default();
-            assert!(message.contains("looks like a secret"), "{words:?}: {message}");
+            assert!(
+                message.contains("looks like a secret"),
+                "{words:?}: {message}"
+            );
             for word in words {
                 assert!(!message.contains(word), "{words:?}: {message}");
             }

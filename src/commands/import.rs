@@ -47,7 +47,11 @@ pub(super) async fn run(args: ImportArgs) -> Outcome {
             ),
         ));
     }
-    let password = args.password_file.as_deref().map(input::password).transpose()?;
+    let password = args
+        .password_file
+        .as_deref()
+        .map(input::password)
+        .transpose()?;
     if let Some(password) = &password {
         form = form.text("password", password.as_str().to_owned());
     }

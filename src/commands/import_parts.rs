@@ -2,8 +2,8 @@
 
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::import::{Budget, ImportEntry, ImportFile, MAX_ACCOUNTS};
-use countersign_enrollment::{google_export, otpauth};
 use countersign_enrollment::problem::InputProblem;
+use countersign_enrollment::{google_export, otpauth};
 use reqwest::Method;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -116,9 +116,11 @@ impl Whole {
     fn add(&mut self, part: &[Found], ended: &Value) {
         let before = self.accounts.len();
         self.ids.extend(ended["id"].as_str().map(ToOwned::to_owned));
-        self.stages.extend(ended["stage"].as_str().map(ToOwned::to_owned));
+        self.stages
+            .extend(ended["stage"].as_str().map(ToOwned::to_owned));
         self.approval_required |= ended["approvalRequired"] == true;
-        self.problems.extend(ended["problems"].as_array().into_iter().flatten().cloned());
+        self.problems
+            .extend(ended["problems"].as_array().into_iter().flatten().cloned());
         let mut answers = ended["accounts"].as_array().into_iter().flatten();
         for found in part {
             let mut account = match &found.account {
@@ -159,6 +161,9 @@ impl Whole {
 /// Where the account of a part is that was sent as the one at `position`, counted from 1.
 fn place(part: &[Found], position: u64) -> Option<usize> {
     let index = usize::try_from(position.checked_sub(1)?).ok()?;
-    let sent = part.iter().enumerate().filter(|(_, found)| found.account.is_ok());
+    let sent = part
+        .iter()
+        .enumerate()
+        .filter(|(_, found)| found.account.is_ok());
     sent.map(|(at, _)| at + 1).nth(index)
 }

@@ -105,7 +105,9 @@ impl StartQuery {
         match self.kind.as_deref() {
             None | Some("") => Ok(upload),
             Some("steam") => upload.into_steam()?.ok_or_else(|| {
-                invalid("it goes with a URI; for a picture, copy the text of its code and send that")
+                invalid(
+                    "it goes with a URI; for a picture, copy the text of its code and send that",
+                )
             }),
             Some(_) => Err(invalid("the only value is `steam`")),
         }

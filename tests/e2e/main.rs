@@ -23,6 +23,7 @@ mod filing;
 mod hardening;
 mod imports;
 mod inbox;
+mod intake;
 mod leak;
 mod matrix;
 mod mcp;

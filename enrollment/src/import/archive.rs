@@ -88,6 +88,10 @@ pub(super) fn read_zip(
 ) -> Result<ImportFile, InputProblem> {
     nesting.deeper()?;
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|_| MALFORMED)?;
+    if listed(bytes).is_some_and(|listed| listed != archive.len()) {
+        // Of files with the same name only one would be read.
+        return Err(MALFORMED);
+    }
     nesting.files = nesting
         .files
         .checked_sub(archive.len())
@@ -99,6 +103,19 @@ pub(super) fn read_zip(
     }
     nesting.depth -= 1;
     whole.into_file()
+}
+
+/// How many files an archive says that it has, in the record at its end; nothing if there are
+/// more than that record can say.
+fn listed(bytes: &[u8]) -> Option<usize> {
+    const RECORD: usize = 22;
+    let last = bytes.len().checked_sub(RECORD)?;
+    let first = last.saturating_sub(usize::from(u16::MAX));
+    let at = (first..=last)
+        .rev()
+        .find(|at| bytes[*at..].starts_with(b"PK\x05\x06"))?;
+    let count = u16::from_le_bytes([bytes[at + 10], bytes[at + 11]]);
+    (count != u16::MAX).then_some(usize::from(count))
 }
 
 #[derive(Default)]
@@ -134,10 +151,11 @@ impl Contents {
             Ok(file) => {
                 self.formats.push(file.format);
                 self.entries.extend(file.list.entries);
-                self.pictures.extend(file.pictures.into_iter().map(|picture| ImportPicture {
-                    name: display_name(&name),
-                    ..picture
-                }));
+                self.pictures
+                    .extend(file.pictures.into_iter().map(|picture| ImportPicture {
+                        name: display_name(&name),
+                        ..picture
+                    }));
                 if self.entries.len() > MAX_ENTRIES || self.pictures.len() > MAX_PICTURES {
                     return Err(super::too_many());
                 }

@@ -74,7 +74,11 @@ pub(super) fn read(text: &str, opening: &Opening<'_>) -> Result<Vec<ImportEntry>
         None => {
             let validation = outline.validation.as_deref();
             let fits = validation.is_some_and(|value| open(value, &keys).is_some());
-            return Err(if fits { malformed(FORMAT) } else { wrong(FORMAT) });
+            return Err(if fits {
+                malformed(FORMAT)
+            } else {
+                wrong(FORMAT)
+            });
         }
     };
     let text = std::str::from_utf8(&opened).map_err(|_| malformed(FORMAT))?;
@@ -122,8 +126,7 @@ fn derive(
 
 /// One block of HKDF's second step, which is all that a key of 256 bits takes.
 fn expand(key: &Key, purpose: &[u8]) -> Result<Key, InputProblem> {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(key.as_slice()).map_err(|_| malformed(FORMAT))?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_slice()).map_err(|_| malformed(FORMAT))?;
     mac.update(purpose);
     mac.update(&[1]);
     Ok(Zeroizing::new(mac.finalize().into_bytes().into()))

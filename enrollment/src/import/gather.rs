@@ -12,8 +12,7 @@ use crate::otpauth;
 use crate::problem::InputProblem;
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
-    let Texts(found) =
-        serde_json::from_str(text).map_err(|_| InputProblem::ImportUnknown)?;
+    let Texts(found) = serde_json::from_str(text).map_err(|_| InputProblem::ImportUnknown)?;
     if found.is_empty() {
         return Err(InputProblem::ImportUnknown);
     }

@@ -110,7 +110,9 @@ impl Item<'_> {
             return Ok(zeroize::Zeroizing::new(written.to_owned()));
         }
         // A login to Steam is told by its issuer, whatever the item is called.
-        let steam = account.issuer().filter(|issuer| otpauth::is_steam_name(issuer));
+        let steam = account
+            .issuer()
+            .filter(|issuer| otpauth::is_steam_name(issuer));
         let labels = labels.with_label_issuer(steam);
         let renamed = TotpAccount::new(labels, account.parameters(), account.secret().clone());
         Ok(renamed.to_uri())

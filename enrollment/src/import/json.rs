@@ -94,7 +94,10 @@ fn read_object(
         F::SteamMaFile
     } else if inside("accounts", &["vaults"]) {
         F::OnePassword
-    } else if inside("accounts", &["issuername", "originalissuername", "accountid"]) {
+    } else if inside(
+        "accounts",
+        &["issuername", "originalissuername", "accountid"],
+    ) {
         F::LastPassAuthenticator
     } else if has(&["vaults"]) {
         F::ProtonPass

@@ -11,14 +11,22 @@ pub(super) fn name(bytes: &[u8]) -> Option<&'static str> {
         (b"BZh", "a bzip2 archive"),
         (b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
         (b"SQLite format 3\0", "an SQLite database"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an older document of Microsoft Office"),
-        (b"-----BEGIN PGP MESSAGE", "a message that is encrypted with PGP"),
+        (
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+            "an older document of Microsoft Office",
+        ),
+        (
+            b"-----BEGIN PGP MESSAGE",
+            "a message that is encrypted with PGP",
+        ),
         (b"age-encryption.org/", "a file that is encrypted with age"),
         (b"Salted__", "a file that is encrypted with OpenSSL"),
         (b"bplist00", "a property list of Apple"),
         (b"\x7fELF", "a program"),
     ];
-    let known = BEGINNINGS.iter().find(|(start, _)| bytes.starts_with(start));
+    let known = BEGINNINGS
+        .iter()
+        .find(|(start, _)| bytes.starts_with(start));
     if let Some((_, name)) = known {
         return Some(name);
     }

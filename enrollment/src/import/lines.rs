@@ -20,7 +20,7 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
         }
         let last = found.last_mut().filter(|_| goes_on);
         match last {
-            Some(last) if is_rest(line) => {
+            Some(last) if last.len() <= otpauth::MAX_URI_BYTES && is_rest(line) => {
                 let mut whole = Zeroizing::new(String::with_capacity(last.len() + line.len()));
                 whole.push_str(last);
                 whole.push_str(line);

@@ -62,8 +62,16 @@ fn entry(member: &Member<Listed>, format: ImportFormat) -> ImportEntry {
             .unwrap_or_default()
             .to_owned()
     };
-    let issuer = first([&listed.issuer, &listed.issuer_name, &listed.original_issuer_name]);
-    let account_name = first([&listed.account, &listed.user_name, &listed.original_user_name]);
+    let issuer = first([
+        &listed.issuer,
+        &listed.issuer_name,
+        &listed.original_issuer_name,
+    ]);
+    let account_name = first([
+        &listed.account,
+        &listed.user_name,
+        &listed.original_user_name,
+    ]);
     let kind = listed.r#type.as_deref().unwrap_or_default();
     // OTPClient makes Steam's codes for everything whose issuer is called so.
     let is_steam = format == ImportFormat::OtpClient && issuer.eq_ignore_ascii_case("steam");

@@ -74,8 +74,7 @@ impl<'a> Opening<'a> {
     ) -> Result<Key, InputProblem> {
         self.bounded(salt, Cost::argon2(kib, passes), passes, format)?;
         let kib = u32::try_from(kib).map_err(|_| malformed(format))?;
-        let params =
-            Params::new(kib, passes, lanes, Some(32)).map_err(|_| malformed(format))?;
+        let params = Params::new(kib, passes, lanes, Some(32)).map_err(|_| malformed(format))?;
         let mut key = Key::default();
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into(password, salt, &mut *key)

@@ -15,22 +15,53 @@ pub(super) fn is_document(text: &str) -> bool {
     let head: String = text.chars().take(2_048).collect();
     let head = head.to_ascii_lowercase();
     text.starts_with('<')
-        && ["<html", "<!doctype html", "<body", "<table", "<a ", "<img", "<p>", "<div", "<ul"]
-            .iter()
-            .any(|tag| head.contains(tag))
+        && [
+            "<html",
+            "<!doctype html",
+            "<body",
+            "<table",
+            "<a ",
+            "<img",
+            "<p>",
+            "<div",
+            "<ul",
+        ]
+        .iter()
+        .any(|tag| head.contains(tag))
 }
 
 pub(super) fn read(text: &str) -> Result<(Vec<ImportEntry>, Vec<ImportPicture>), InputProblem> {
-    let mut uris: Vec<Zeroizing<String>> = Vec::new();
     let lower = text.to_ascii_lowercase();
-    for (at, _) in lower.match_indices("otpauth") {
-        let end = text[at..].find(|c: char| c.is_whitespace() || "\"'<>`".contains(c));
-        let found = &text[at..end.map_or(text.len(), |end| at + end)];
+    let uris = uris(text, &lower)?;
+    if !uris.is_empty() {
+        let entries = uris.iter().map(|uri| ImportEntry::text(uri)).collect();
+        return Ok((entries, Vec::new()));
+    }
+    let pictures = pictures(text, &lower)?;
+    if pictures.is_empty() {
+        return Err(InputProblem::ImportUnknown);
+    }
+    Ok((Vec::new(), pictures))
+}
+
+/// The URIs in a page, each once where a link's address and its text are one.
+fn uris(text: &str, lower: &str) -> Result<Vec<Zeroizing<String>>, InputProblem> {
+    let mut uris: Vec<Zeroizing<String>> = Vec::new();
+    let mut from = 0;
+    while let Some(at) = lower[from..].find("otpauth").map(|at| from + at) {
+        let mut most = text.len().min(at + otpauth::MAX_URI_BYTES + 1);
+        while !text.is_char_boundary(most) {
+            most -= 1;
+        }
+        let window = &text[at..most];
+        let ends = |c: char| c.is_whitespace() || "\"'<>`".contains(c);
+        let found = &window[..window.find(ends).unwrap_or(window.len())];
+        from = at + "otpauth".len();
         if !otpauth::is_meant(found) {
             continue;
         }
+        from = from.max(at + found.len());
         let plain = otpauth::without_markup(found);
-        // A link's address and its text are one.
         if uris.last().is_none_or(|last| *last != plain) {
             uris.push(plain);
         }
@@ -38,20 +69,24 @@ pub(super) fn read(text: &str) -> Result<(Vec<ImportEntry>, Vec<ImportPicture>),
             return Err(super::too_many());
         }
     }
-    let entries: Vec<ImportEntry> = uris.iter().map(|uri| ImportEntry::text(uri)).collect();
-    if !entries.is_empty() {
-        return Ok((entries, Vec::new()));
-    }
+    Ok(uris)
+}
+
+/// The pictures inside of a page.
+fn pictures(text: &str, lower: &str) -> Result<Vec<ImportPicture>, InputProblem> {
+    const MARK: &str = ";base64,";
     let mut pictures = Vec::new();
-    for (at, _) in lower.match_indices(PICTURE) {
-        let Some((_, data)) = text[at..].split_once(";base64,") else {
+    let mut from = 0;
+    while let Some(at) = lower[from..].find(PICTURE).map(|at| from + at) {
+        let ends = |c: char| "\"'<>)".contains(c);
+        from = at + PICTURE.len();
+        let end = text[from..].find(ends).map_or(text.len(), |end| from + end);
+        let Some((_, data)) = text[at..end].split_once(MARK) else {
+            from = end;
             continue;
         };
-        let end = data.find(|c: char| "\"'<>)".contains(c));
-        let data = &data[..end.unwrap_or(data.len())];
-        let Some(bytes) = base64(data) else {
-            return Err(InputProblem::ImageUnreadable);
-        };
+        from = end;
+        let bytes = base64(data).ok_or(InputProblem::ImageUnreadable)?;
         pictures.push(ImportPicture {
             name: String::new(),
             bytes,
@@ -60,8 +95,5 @@ pub(super) fn read(text: &str) -> Result<(Vec<ImportEntry>, Vec<ImportPicture>),
             return Err(super::too_many());
         }
     }
-    if pictures.is_empty() {
-        return Err(InputProblem::ImportUnknown);
-    }
-    Ok((entries, pictures))
+    Ok(pictures)
 }

@@ -66,7 +66,9 @@ fn entry(member: &Member<Entry>) -> Option<ImportEntry> {
         .unwrap_or_default();
     let metadata = data.metadata.as_ref();
     let item = Item {
-        title: metadata.and_then(|it| it.name.as_deref()).unwrap_or_default(),
+        title: metadata
+            .and_then(|it| it.name.as_deref())
+            .unwrap_or_default(),
         account_name: &account_name,
         code: content.totp_uri.expose(),
     };

@@ -57,7 +57,9 @@ pub(super) fn open(bytes: &[u8], opening: &Opening<'_>) -> Result<Vec<ImportEntr
         let key = opening.argon2id(password, &salt, ARGON2, FORMAT)?;
         gcm(&*key, &nonce, &sealed, b"")
     } else {
-        let rest = bytes.strip_prefix(EARLIER_HEADER).ok_or(malformed(FORMAT))?;
+        let rest = bytes
+            .strip_prefix(EARLIER_HEADER)
+            .ok_or(malformed(FORMAT))?;
         let (salt, rest) = part(rest, 20)?;
         let (iv, sealed) = part(&rest, 16)?;
         let key = opening.pbkdf2_sha1(password, &salt, EARLIER_ROUNDS, FORMAT)?;

@@ -11,23 +11,67 @@ use crate::problem::{ImportFormat, InputProblem};
 
 /// Names of columns, letters and digits only, those that say most first.
 const CODES: [&str; 30] = [
-    "otpauth", "otpurl", "otpuri", "otpauthurl", "otpauthuri", "totpurl", "totpuri", "totpurl",
-    "logintotp", "totp", "totpauth", "otp", "otpsecret", "totpsecret", "totpkey", "otpkey",
-    "totpseed", "2fa", "2fasecret", "twofactor", "twofactorsecret", "twofa", "mfa", "mfasecret",
-    "authenticatorkey", "authenticator", "onetimepassword", "onetimecode", "secret", "seed",
+    "otpauth",
+    "otpurl",
+    "otpuri",
+    "otpauthurl",
+    "otpauthuri",
+    "totpurl",
+    "totpuri",
+    "totpurl",
+    "logintotp",
+    "totp",
+    "totpauth",
+    "otp",
+    "otpsecret",
+    "totpsecret",
+    "totpkey",
+    "otpkey",
+    "totpseed",
+    "2fa",
+    "2fasecret",
+    "twofactor",
+    "twofactorsecret",
+    "twofa",
+    "mfa",
+    "mfasecret",
+    "authenticatorkey",
+    "authenticator",
+    "onetimepassword",
+    "onetimecode",
+    "secret",
+    "seed",
 ];
 const TITLES: [&str; 10] = [
-    "title", "name", "service", "servicename", "issuer", "site", "sitename", "website", "app",
+    "title",
+    "name",
+    "service",
+    "servicename",
+    "issuer",
+    "site",
+    "sitename",
+    "website",
+    "app",
     "accountname",
 ];
 const USERS: [&str; 9] = [
-    "username", "loginusername", "user", "login", "userid", "email", "account", "label",
+    "username",
+    "loginusername",
+    "user",
+    "login",
+    "userid",
+    "email",
+    "account",
+    "label",
     "username2",
 ];
 const ALGORITHMS: [&str; 4] = ["algorithm", "algo", "hash", "hashalgorithm"];
 const DIGITS: [&str; 4] = ["digits", "digit", "length", "otplength"];
 const PERIODS: [&str; 5] = ["period", "interval", "step", "timestep", "timer"];
 const KINDS: [&str; 4] = ["otptype", "tokentype", "kind", "type"];
+
+/// The most columns of a table.
+const MAX_COLUMNS: usize = 256;
 
 struct Columns {
     codes: Vec<usize>,
@@ -49,9 +93,7 @@ pub(super) fn is_named(text: &str) -> bool {
 }
 
 /// Reads a table; nothing if a text is none.
-pub(super) fn read(
-    text: &str,
-) -> Option<Result<(ImportFormat, Vec<ImportEntry>), InputProblem>> {
+pub(super) fn read(text: &str) -> Option<Result<(ImportFormat, Vec<ImportEntry>), InputProblem>> {
     let first = text.lines().next()?;
     let delimiter = [b',', b';', b'\t', b'|']
         .into_iter()
@@ -65,14 +107,14 @@ pub(super) fn read(
         .from_reader(text.as_bytes());
     let mut rows = reader.records();
     let head = rows.next()?.ok()?;
-    let names: Vec<String> = head.iter().map(folded).collect();
+    let names: Vec<String> = head.iter().take(MAX_COLUMNS).map(folded).collect();
     let mut columns = Columns::of(&names);
     let body: Vec<Result<StringRecord, csv::Error>> = rows.take(MAX_ENTRIES + 1).collect();
     let has_head = !head.iter().any(otpauth::is_meant);
     if columns.codes.is_empty() {
         // A table without names: the column that holds URIs.
         let all = || std::iter::once(&head).chain(body.iter().flatten());
-        let width = all().map(StringRecord::len).max()?;
+        let width = all().map(StringRecord::len).max()?.min(MAX_COLUMNS);
         let holds = |at: &usize| {
             let mut cells = all().filter_map(|row| row.get(*at));
             cells.any(|cell| otpauth::is_meant(cell.get(..20).unwrap_or(cell)))

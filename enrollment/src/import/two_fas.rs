@@ -59,7 +59,11 @@ pub(super) fn read(text: &str, opening: &Opening<'_>) -> Result<Vec<ImportEntry>
                 Some(opened) => opened?.is_some(),
                 None => false,
             };
-            return Err(if fits { malformed(FORMAT) } else { wrong(FORMAT) });
+            return Err(if fits {
+                malformed(FORMAT)
+            } else {
+                wrong(FORMAT)
+            });
         }
     };
     let services: Vec<Member<Service>> =

@@ -63,5 +63,8 @@ fn entry(member: &Member<Account>) -> Option<ImportEntry> {
         digits: account.digits.0,
         period: account.period.0,
     };
-    Some(ImportEntry::fields(&joined_name(issuer, account_name), &fields))
+    Some(ImportEntry::fields(
+        &joined_name(issuer, account_name),
+        &fields,
+    ))
 }

@@ -16,7 +16,7 @@ const NAMES: [(&str, Parameter); 6] = [
     ("issuer", Parameter::Issuer),
 ];
 /// What others call them.
-const SYNONYMS: [(&str, Parameter); 20] = [
+const SYNONYMS: [(&str, Parameter); 25] = [
     ("algo", Parameter::Algorithm),
     ("alg", Parameter::Algorithm),
     ("hash", Parameter::Algorithm),
@@ -24,6 +24,8 @@ const SYNONYMS: [(&str, Parameter); 20] = [
     ("hashfunction", Parameter::Algorithm),
     ("digest", Parameter::Algorithm),
     ("hmac", Parameter::Algorithm),
+    ("sha", Parameter::Algorithm),
+    ("mac", Parameter::Algorithm),
     ("digit", Parameter::Digits),
     ("length", Parameter::Digits),
     ("otplength", Parameter::Digits),
@@ -34,6 +36,9 @@ const SYNONYMS: [(&str, Parameter); 20] = [
     ("timer", Parameter::Period),
     ("stepsize", Parameter::Period),
     ("seconds", Parameter::Period),
+    ("refresh", Parameter::Period),
+    ("duration", Parameter::Period),
+    ("validity", Parameter::Period),
     ("key", Parameter::Secret),
     ("seed", Parameter::Secret),
     ("iss", Parameter::Issuer),
@@ -55,7 +60,17 @@ pub(super) fn meant(name: &str) -> Option<Parameter> {
             folded.len().abs_diff(known.len()) <= most && distance(&folded, known) <= most
         })
     };
-    known.or_else(synonym).or_else(near).map(|(_, meant)| *meant)
+    known
+        .or_else(synonym)
+        .or_else(near)
+        .map(|(_, meant)| *meant)
+}
+
+/// Which parameter a value means whose name says nothing: that of a hash function.
+pub(super) fn meant_by_value(value: &str) -> Option<Parameter> {
+    let folded = folded_value(value);
+    let name = folded.strip_prefix("hmac").unwrap_or(&folded);
+    matches!(name, "sha1" | "sha256" | "sha512").then_some(Parameter::Algorithm)
 }
 
 /// Which parameter a text without an equals sign means: a name that was cut off at the end

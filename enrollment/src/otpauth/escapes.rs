@@ -140,7 +140,9 @@ fn entity(text: &str) -> Option<(char, usize)> {
             char::from_u32(value)?
         }
         None => {
-            let known = NAMES.iter().find(|(name, _)| body.eq_ignore_ascii_case(name));
+            let known = NAMES
+                .iter()
+                .find(|(name, _)| body.eq_ignore_ascii_case(name));
             known?.1
         }
     };

@@ -122,9 +122,9 @@ fn without_wrapping(given: &str) -> Result<Option<Zeroizing<String>>, InputProbl
         return Err(InputProblem::OtpauthNotAlone);
     };
     let (inner, left_over) = (&rest[..end], &rest[end..]);
-    let only_marks = left_over
-        .chars()
-        .all(|c| c.is_whitespace() || "\"'`<>()[]{}*,;.\u{201d}\u{201c}\u{2019}\u{bb}\u{300d}".contains(c));
+    let only_marks = left_over.chars().all(|c| {
+        c.is_whitespace() || "\"'`<>()[]{}*,;.\u{201d}\u{201c}\u{2019}\u{bb}\u{300d}".contains(c)
+    });
     if !(only_marks || is_markup && start_of_uri(&left_over.to_ascii_lowercase()).is_none()) {
         return Err(InputProblem::OtpauthNotAlone);
     }
@@ -159,9 +159,15 @@ fn start_of_steam(lower: &str) -> Option<usize> {
 
 /// Whether a text in front of a URI only names or marks it.
 fn is_plain_key(key: &str) -> bool {
-    let plain = |c: char| c.is_alphanumeric() || " \t_-.:=*#>|/!&;,+\\\u{2022}\u{b7}\u{2013}\u{2014}".contains(c);
+    let plain = |c: char| {
+        c.is_alphanumeric() || " \t_-.:=*#>|/!&;,+\\\u{2022}\u{b7}\u{2013}\u{2014}".contains(c)
+    };
     let opens = |c: char| ")]}".contains(c) || PAIRS.iter().any(|(opener, _)| *opener == c);
-    let name_only = key.trim_end().chars().next_back().is_some_and(char::is_alphanumeric);
+    let name_only = key
+        .trim_end()
+        .chars()
+        .next_back()
+        .is_some_and(char::is_alphanumeric);
     key.len() <= MAX_KEY
         && !key.contains("//")
         && key.chars().all(|c| plain(c) || opens(c))
@@ -233,7 +239,11 @@ fn joined(given: &str) -> Result<String, InputProblem> {
     // A line that was wrapped may be indented.
     let mut kept = String::with_capacity(given.len());
     for (number, line) in given.lines().enumerate() {
-        let line = if number == 0 { line.trim_end() } else { line.trim() };
+        let line = if number == 0 {
+            line.trim_end()
+        } else {
+            line.trim()
+        };
         kept.extend(line.chars().filter(|c| !matches!(c, '\r' | '\t')));
     }
     Ok(kept)

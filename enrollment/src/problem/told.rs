@@ -1,7 +1,7 @@
 //! How problems are told: a code for programs, sentences for people.
 
-use super::InputProblem;
 use super::ImportFormat;
+use super::InputProblem;
 use crate::foreign::ForeignKind;
 
 const SEND_THE_CODE: &str = "Send a PNG or JPEG picture of the QR code that the service shows when you set up an authenticator app.";
@@ -365,7 +365,9 @@ impl InputProblem {
             Self::ImportEmpty => {
                 "Send a file or picture that has accounts with time-based codes."
             }
-            Self::ImportTooMany { .. } => "Send the accounts in several parts.",
+            Self::ImportTooMany { .. } => {
+                "Use countersign import, which sends lists and exports in several parts by itself, or send at most that many at once."
+            }
             Self::ImportTooCostly { .. } => {
                 "Send the files one at a time; if it is one file only, export it without a password or with the program's usual settings."
             }
