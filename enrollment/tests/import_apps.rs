@@ -151,7 +151,7 @@ fn password_managers() {
     let alice = ("GitHub: alice", github("GitHub:alice"));
     let me = ("Bank: me", bank());
     let gordon = ("Steam: gordon", steam());
-    check("proton-pass.json", F::ProtonPass, &[alice.clone()]);
+    check("proton-pass.json", F::ProtonPass, std::slice::from_ref(&alice));
     check(
         "bitwarden.csv",
         F::Bitwarden,
@@ -192,7 +192,7 @@ fn password_managers() {
         &[("github.com (alice): alice", apple), ("bank: me", bank())],
     );
     check("dashlane.csv", F::Dashlane, &[alice.clone(), me.clone()]);
-    check("dashlane-earlier.csv", F::Dashlane, &[alice.clone()]);
+    check("dashlane-earlier.csv", F::Dashlane, std::slice::from_ref(&alice));
     check("enpass.json", F::Enpass, &[alice.clone(), me.clone()]);
     check(
         "table.csv",
