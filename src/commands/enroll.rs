@@ -13,6 +13,12 @@ use crate::cli::{ApprovalArg, EnrollArgs, KindArg};
 use crate::intake::MAX_BODY;
 
 pub(super) async fn run(args: EnrollArgs) -> Outcome {
+    if args.source == ["-"] && args.server.token_file.as_deref() == Some("-") {
+        return Err(Fault::new(
+            Exit::Usage,
+            "standard input cannot be both the picture or URI and the token",
+        ));
+    }
     let api = Api::find(&args.server)?;
     let source = read_source(&args.source)?;
     let mut query = Vec::new();
@@ -73,6 +79,10 @@ fn read_source(words: &[String]) -> Result<Input, Fault> {
         ));
     };
     if otpauth::is_meant(source) {
+        output::exposed(
+            "a URI with its secret",
+            "-, which reads it from standard input,",
+        );
         return Ok(Input::Uri(Zeroizing::new(source.to_owned())));
     }
     let bytes = input::read(source, MAX_BODY as u64 + 1)?;

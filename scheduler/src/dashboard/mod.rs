@@ -6,7 +6,7 @@
 
 mod assets;
 mod entities;
-mod guard;
+pub(crate) mod guard;
 mod json;
 mod live;
 mod operate;
@@ -22,7 +22,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
-use crate::access::ask;
+use crate::access::{Asking, ask, login_routes};
 use crate::service::Service;
 
 /// How many pages are kept up to date at once; further ones ask again now and then.
@@ -42,7 +42,10 @@ struct Dashboard {
 
 /// Pages and API as one router.
 pub(crate) fn router(service: Service) -> Router {
-    let access = service.config.access.clone();
+    let asking = Asking {
+        access: service.config.access.clone(),
+        tls: service.config.tls.is_some(),
+    };
     let hosts: Arc<[String]> = service.config.dashboard_hosts.clone().into();
     // A JSON string may spell each byte of a payload in six characters.
     let body = service
@@ -74,7 +77,8 @@ pub(crate) fn router(service: Service) -> Router {
         });
     assets::router()
         .nest("/api", api)
-        .layer(middleware::from_fn_with_state(access, ask))
+        .layer(middleware::from_fn_with_state(asking.clone(), ask))
+        .merge(login_routes(&asking))
         .layer(middleware::map_response(headers))
         .layer(middleware::from_fn_with_state(hosts, guard::guard))
 }

@@ -20,6 +20,7 @@ use tonic::{Request, Status};
 
 use super::entities::EntityForm;
 use super::{Answers, Service, invalid, status};
+use crate::access::{Access, Pass};
 use crate::dispatch::{
     Added, Assignment, Caller, Chunks, Claim, Incomplete, Settled, TURN_BYTES, TURN_EVENTS,
 };
@@ -35,6 +36,14 @@ const COMMON_CLIENT_BYTES: usize = 4 * 1024 * 1024;
 /// How many items of one stream are prepared at once.
 const PREPARED: usize = 16;
 
+/// Comes back once whoever opened a stream would not be let in again.
+async fn no_longer_good(access: &Access, pass: Option<Pass>) {
+    match pass {
+        Some(pass) => access.revoked(pass).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Service {
     pub(super) async fn work_items(
         &self,
@@ -43,6 +52,8 @@ impl Service {
         let hub = self.hub(&request).await?;
         let entity_form = EntityForm::of(request.metadata())?;
         let caller = Caller::of(request.metadata());
+        let access = self.config.access.clone();
+        let pass = request.extensions().get::<Pass>().copied();
         let request = request.into_inner();
         let streaming = request
             .capabilities
@@ -88,10 +99,17 @@ impl Service {
         });
         let ending = self.ending.clone();
         let deleted = over.clone();
-        let last = stream::once(async move { deleted.is_cancelled() }).filter_map(|deleted| {
+        let revoked = CancellationToken::new();
+        let shut_out = revoked.clone();
+        let last = stream::once(async move {
+            if shut_out.is_cancelled() {
+                let reason = "the token that opened this stream is accepted no more; open it again with one that is";
+                return Some(Err(Status::unauthenticated(reason)));
+            }
             let error = StoreError::NoHub("this worker's".to_owned());
-            std::future::ready(deleted.then(|| Err(status(error))))
-        });
+            deleted.is_cancelled().then(|| Err(status(error)))
+        })
+        .filter_map(std::future::ready);
         let answers = stream::select(items, pings)
             .map(move |item| {
                 // The stream owns its leases: when it is dropped they go back.
@@ -102,6 +120,7 @@ impl Service {
                 tokio::select! {
                     () = ending.cancelled() => {}
                     () = over.cancelled() => {}
+                    () = no_longer_good(&access, pass) => revoked.cancel(),
                 }
             })
             .chain(last);
