@@ -151,7 +151,11 @@ fn password_managers() {
     let alice = ("GitHub: alice", github("GitHub:alice"));
     let me = ("Bank: me", bank());
     let gordon = ("Steam: gordon", steam());
-    check("proton-pass.json", F::ProtonPass, std::slice::from_ref(&alice));
+    check(
+        "proton-pass.json",
+        F::ProtonPass,
+        std::slice::from_ref(&alice),
+    );
     check(
         "bitwarden.csv",
         F::Bitwarden,
@@ -192,7 +196,11 @@ fn password_managers() {
         &[("github.com (alice): alice", apple), ("bank: me", bank())],
     );
     check("dashlane.csv", F::Dashlane, &[alice.clone(), me.clone()]);
-    check("dashlane-earlier.csv", F::Dashlane, std::slice::from_ref(&alice));
+    check(
+        "dashlane-earlier.csv",
+        F::Dashlane,
+        std::slice::from_ref(&alice),
+    );
     check("enpass.json", F::Enpass, &[alice.clone(), me.clone()]);
     check(
         "table.csv",

@@ -98,6 +98,42 @@ fn two_thousand_accounts_of_mixed_kinds_are_all_there_or_named() {
 }
 
 #[test]
+fn documents_of_unknown_programs_are_searched_for_accounts() {
+    let documents = [
+        // A browser's extension keeps accounts under hashes.
+        json!({"0a1b": {"account": "alice", "issuer": "GitHub", "secret": SECRET, "type": "totp", "digits": 6, "period": 30, "index": 0, "encrypted": false}}),
+        json!({"records": [{"title": "x", "custom_fields": {"$oneTimeCode": format!("otpauth://totp/GitHub:alice?secret={SECRET}&issuer=GitHub")}}]}),
+        json!({"uri": format!("otpauth://totp/GitHub:alice?secret={SECRET}&issuer=GitHub")}),
+        json!([{"x": [{"Service": "GitHub", "Label": "alice", "Secret": SECRET, "Time-Step": "30"}]}]),
+    ];
+    for document in documents {
+        let file = ImportFile::read(document.to_string().as_bytes(), None).unwrap();
+        let (found, _) = expand(&file.list.entries);
+        assert_eq!(found.len(), 1, "{document}");
+        let parsed = found[0].parsed.as_ref().unwrap();
+        assert_eq!(
+            *parsed.account.to_uri(),
+            format!("otpauth://totp/GitHub:alice?secret={SECRET}&issuer=GitHub")
+        );
+    }
+    // Another program's secrets are no accounts, and nothing is taken for a usual value.
+    for document in [
+        json!({"client_id": "x", "secret": SECRET}),
+        json!({"client_id": "x", "client_secret": SECRET, "issuer": "https://login.example"}),
+        json!({"a": [1, 2, {"b": null}]}),
+    ] {
+        let read = ImportFile::read(document.to_string().as_bytes(), None);
+        assert_eq!(read, Err(InputProblem::ImportUnknown), "{document}");
+    }
+    let odd = json!({"issuer": "x", "secret": SECRET, "digits": [8]});
+    let file = ImportFile::read(odd.to_string().as_bytes(), None).unwrap();
+    assert_eq!(
+        file.list.entries[0].content,
+        Err(InputProblem::DigitsUnsupported)
+    );
+}
+
+#[test]
 fn files_with_the_same_name_in_an_archive_are_not_dropped_in_silence() {
     let one = zip(&[
         ("a.txt", b"otpauth://totp/a?secret=MFRGGZDF"),

@@ -247,6 +247,52 @@ async fn files_of_all_kinds_are_imported_or_named() {
         );
         no_secret(&ended);
     }
+    // Codes as pictures: in a web page, and in an archive.
+    let code = |name: &str| {
+        crate::support::qr_png(&format!(
+            "otpauth://totp/{name}?secret={SECRET}&issuer=Pictures"
+        ))
+    };
+    let tag = |name: &str| {
+        let png = data_encoding::BASE64.encode(&code(name));
+        format!("<td><img src=\"data:image/png;base64,{png}\"></td>")
+    };
+    let page = format!(
+        "<!DOCTYPE html><html><table>{}{}</table></html>",
+        tag("a"),
+        tag("b")
+    );
+    let answer = admin
+        .post_bytes("/api/imports?dryRun=true", "text/html", page.into_bytes())
+        .await;
+    let ended = admin
+        .get(&format!("/api/imports/{}?wait=10", answer.id()))
+        .await;
+    let names: Vec<&str> = ended.body["accounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|account| account["preview"]["accountName"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["a", "b"], "{ended:?}");
+    // A code that is escaped is read like a text that is.
+    let escaped = format!("otpauth://totp/a?secret={SECRET}&amp;digits=8");
+    let answer = admin
+        .post_bytes(
+            "/api/enrollments",
+            "image/png",
+            crate::support::qr_png(&escaped),
+        )
+        .await;
+    let ended = admin.ended(&answer.id()).await;
+    assert_eq!(ended.body["preview"]["digits"], 8, "{ended:?}");
+    let steam = crate::support::qr_png(&format!("steam://{SECRET}"));
+    let answer = admin
+        .post_bytes("/api/enrollments", "image/png", steam)
+        .await;
+    let ended = admin.ended(&answer.id()).await;
+    assert_eq!(ended.body["preview"]["digits"], 5, "{ended:?}");
+
     let answer = import("stratum-encrypted.stratum", None).await;
     answer.assert_problem(422, "import-password-missing");
     assert!(
