@@ -95,6 +95,8 @@ fn escapes_of_the_whole_are_undone_and_said() {
         whole.replace('=', "=3D"),
         whole.replace('=', "=3D").replace("&issuer", "&iss=\r\nuer"),
         format!("\"{}\"", whole.replace('&', "&amp;")),
+        format!("&quot;{}&quot;", whole.replace('&', "&amp;")),
+        format!("&lt;{}&gt;", whole.replace('&', "&amp;")),
     ] {
         let parsed =
             otpauth::parse(&text).unwrap_or_else(|problem| panic!("{text:?}: {problem:?}"));

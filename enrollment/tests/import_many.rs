@@ -134,6 +134,22 @@ fn documents_of_unknown_programs_are_searched_for_accounts() {
 }
 
 #[test]
+fn columns_without_names_are_not_taken_for_names() {
+    let row = |name: &str| {
+        format!("hunter2,x,otpauth://totp/GitHub:{name}?secret={SECRET}&issuer=GitHub\n")
+    };
+    let table = format!("{}{}", row("alice"), row("bob"));
+    let file = ImportFile::read(table.as_bytes(), None).unwrap();
+    let (found, _) = expand(&file.list.entries);
+    let names: Vec<&str> = found
+        .iter()
+        .map(|found| found.parsed.as_ref().unwrap().account.account_name())
+        .collect();
+    assert_eq!(names, ["alice", "bob"]);
+    assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
+}
+
+#[test]
 fn files_with_the_same_name_in_an_archive_are_not_dropped_in_silence() {
     let one = zip(&[
         ("a.txt", b"otpauth://totp/a?secret=MFRGGZDF"),

@@ -29,7 +29,6 @@ pub(super) async fn run(args: ImportArgs) -> Outcome {
         let (content, name) = if is_uri {
             (Zeroizing::new(file.as_bytes().to_vec()), None)
         } else {
-            input::refuse_secret(std::slice::from_ref(file))?;
             let name = Path::new(file).file_name();
             (input::read(file, MAX_BODY as u64 + 1)?, name)
         };

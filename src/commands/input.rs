@@ -49,6 +49,9 @@ pub(super) fn password(file: &str) -> Result<Zeroizing<String>, Fault> {
 /// The content of a file, or of standard input if it is called `-`: at most `limit` bytes of
 /// it, and at least one.
 pub(super) fn read(file: &str, limit: u64) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    if file != "-" {
+        refuse_secret(&[file.to_owned()])?;
+    }
     let mut bytes = Zeroizing::new(Vec::new());
     let (name, result) = if file == "-" {
         let input = std::io::stdin().lock().take(limit).read_to_end(&mut bytes);

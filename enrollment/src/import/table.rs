@@ -125,7 +125,9 @@ pub(super) fn read(text: &str) -> Option<Result<(ImportFormat, Vec<ImportEntry>)
             return known.then_some(Err(InputProblem::ImportEmpty));
         }
         if !has_head {
-            columns.title = columns.title.or_else(|| (0..width).find(|at| !holds(at)));
+            // What the other columns are is not said; one can be a password.
+            columns.title = None;
+            columns.user = None;
         }
     }
     if body.len() > MAX_ENTRIES {

@@ -55,7 +55,13 @@ pub(super) fn unwrap(given: &str) -> Result<Unwrapped, InputProblem> {
     drop(Zeroizing::new(visible));
     let mut escaped = false;
     for _ in 0..MAX_LAYERS {
-        if let Some(inner) = without_wrapping(&current)? {
+        if current.starts_with('&')
+            && let Some(inner) = escapes::undo(&current)
+        {
+            // The quotes around it are escaped as well.
+            current = inner;
+            escaped = true;
+        } else if let Some(inner) = without_wrapping(&current)? {
             current = inner;
         } else if let Some(inner) = escapes::undo(&current) {
             current = inner;
