@@ -2,6 +2,9 @@
 
 mod operators;
 mod requests;
+mod wrong;
+
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -14,6 +17,7 @@ pub use operators::{
 pub use requests::{
     AskArgs, ExportArgs, ExportFormat, GuardArgs, ReceiveArgs, RequestArgs, RequestCommand,
 };
+pub(crate) use wrong::looks_secret;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -36,6 +40,18 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    ///
+    /// How the process ends: help was asked for, or the command line is wrong, which is said
+    /// without repeating what looks like a secret.
+    pub fn from_arguments() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| wrong::tell(&error))
+    }
 }
 
 /// What to do.
@@ -164,13 +180,23 @@ pub enum ApprovalArg {
     Required,
 }
 
+/// Which codes an account gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KindArg {
+    /// Steam Guard's: five letters and digits.
+    Steam,
+}
+
 /// `enroll`.
 #[derive(Debug, Args)]
 pub struct EnrollArgs {
     /// Picture file, otpauth:// URI, or - to read either from standard input; others on this machine
     /// can read a URI in the process list, so give it by - or in a file
-    #[arg(value_name = "FILE|URI|-")]
-    pub source: String,
+    #[arg(value_name = "FILE|URI|-", required = true)]
+    pub source: Vec<String>,
+    /// Which codes the account gives, where its URI does not say it: Steam's own URIs don't
+    #[arg(long, value_enum)]
+    pub kind: Option<KindArg>,
     /// Ask for approval by another caller
     #[arg(long, value_enum)]
     pub approval: Option<ApprovalArg>,
@@ -188,9 +214,9 @@ pub struct EnrollArgs {
 /// `import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// Files: lists of otpauth:// URIs, exports of Aegis, 2FAS or Bitwarden, Key Vault entries,
-    /// pictures of QR codes (all parts of a Google Authenticator export together); - is standard
-    /// input
+    /// Files: lists of otpauth:// URIs, exports of authenticator apps and password managers
+    /// (docs/IMPORT.md lists them), Key Vault entries, pictures of QR codes (all parts of a Google
+    /// Authenticator export together), ZIP archives of these; - is standard input
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<String>,
     /// Only tell what would be done

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use countersign_activities::picture::{self, PictureProblem, ReadLimits};
+use countersign_enrollment::foreign::ForeignKind;
 use countersign_enrollment::import::{self, Budget, ImportFile, ImportList};
 use countersign_enrollment::otpauth;
 use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::sealed::{self, Sealable as _};
+use countersign_enrollment::text;
 use thiserror::Error;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
@@ -45,6 +47,52 @@ impl Upload {
     pub(crate) fn image(bytes: &[u8]) -> Self {
         Self::Image(Zeroizing::new(bytes.to_vec()))
     }
+
+    /// The same, as a text where bytes that were taken for a picture plainly are one.
+    fn sorted(self) -> Self {
+        let Self::Image(bytes) = self else {
+            return self;
+        };
+        let unsupported = matches!(
+            picture::inspect(&bytes),
+            Err(PictureProblem::Unsupported { .. })
+        );
+        if !unsupported {
+            return Self::Image(bytes);
+        }
+        match text::decode(&bytes) {
+            Ok(text) if is_for_enrolling(&text) => Self::Uri(text),
+            _ => Self::Image(bytes),
+        }
+    }
+
+    /// The same account with the codes of Steam, whatever its URI says; a bare secret is
+    /// one, too.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be enrolled, or is of another kind. A picture is `None`: it has yet to be
+    /// read.
+    pub(crate) fn into_steam(self) -> Result<Option<Self>, IntakeError> {
+        let Self::Uri(given) = self.sorted() else {
+            return Ok(None);
+        };
+        let bare = matches!(ForeignKind::of(&given), ForeignKind::BareSecret);
+        let parsed = if bare {
+            otpauth::parse(&Zeroizing::new(format!("steam://{}", given.as_str())))
+        } else {
+            otpauth::parse(&given)
+        };
+        let steam = parsed
+            .and_then(otpauth::Parsed::into_steam)
+            .map_err(IntakeError::Problem)?;
+        Ok(Some(Self::Uri(steam.account.to_uri())))
+    }
+}
+
+/// Whether a text is one that is enrolled, or was meant to be.
+fn is_for_enrolling(text: &str) -> bool {
+    otpauth::is_meant(text) || matches!(ForeignKind::of(text), ForeignKind::BareSecret)
 }
 
 /// Files to import, unchecked and in clear. Wiped when dropped.
@@ -157,7 +205,7 @@ impl Intake {
         caller: &str,
         upload: Upload,
     ) -> Result<Accepted, IntakeError> {
-        match upload {
+        match upload.sorted() {
             Upload::Uri(text) => {
                 otpauth::parse(&text).map_err(IntakeError::Problem)?;
                 Ok(Accepted::Uri(text))
@@ -179,11 +227,12 @@ impl Intake {
         let _canceller = budget.canceller();
         let work = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let share = sealed::max_plaintext_for_cap() / upload.files.len().max(1);
             let password = upload.password.as_ref().map(|text| text.as_str());
-            let files = upload.files.into_iter();
-            let material = files.map(|file| material(file, password, share, &budget));
-            let material: Vec<_> = material.collect::<Result<_, _>>()?;
+            let mut files = Vec::new();
+            for file in upload.files {
+                files.extend(sort(file, password, &budget)?);
+            }
+            let material = fit(files, &budget)?;
             if let Some(pick) = pick {
                 check_pick(&material, &pick)?;
             }
@@ -264,29 +313,75 @@ fn shrink(original: &[u8], cap: usize, budget: &Budget) -> Result<Vec<u8>, Intak
     })
 }
 
-/// One file of an import: a picture by its first bytes, otherwise a text.
-fn material(
+/// What one file of an import is: a picture by its first bytes, otherwise a text or an
+/// archive, which can hold pictures.
+fn sort(
     original: Zeroizing<Vec<u8>>,
     password: Option<&str>,
-    share: usize,
     budget: &Budget,
-) -> Result<ImportMaterial, IntakeError> {
-    match picture::inspect(&original) {
-        Ok(_) => {
+) -> Result<Vec<ImportMaterial>, IntakeError> {
+    let image = |bytes: Zeroizing<Vec<u8>>| ImportMaterial::Image {
+        bytes: bytes.clone(),
+        original: bytes,
+    };
+    let problem = match picture::inspect(&original) {
+        Ok(_) => return Ok(vec![image(original)]),
+        Err(problem) => problem,
+    };
+    if !matches!(problem, PictureProblem::Unsupported { .. }) {
+        return Err(refuse(&problem));
+    }
+    let file = match ImportFile::read_within(&original, password, budget) {
+        Ok(file) => file,
+        // What is no text is more likely meant as a picture.
+        Err(InputProblem::TextUndecodable { .. }) if !is_nearly_text(&original) => {
+            return Err(refuse(&problem));
+        }
+        Err(problem) => return Err(IntakeError::Problem(problem)),
+    };
+    let mut material: Vec<ImportMaterial> = file
+        .pictures
+        .into_iter()
+        .map(|picture| image(picture.bytes))
+        .collect();
+    if !file.list.entries.is_empty() {
+        let list = file.list;
+        material.insert(0, ImportMaterial::List { list, original });
+    }
+    Ok(material)
+}
+
+/// Whether bytes are a text in an older encoding: few of them are not ASCII, and none begins
+/// a kind of file that is known.
+fn is_nearly_text(bytes: &[u8]) -> bool {
+    let control = |byte: &u8| *byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r');
+    !bytes.iter().any(control) && !bytes.starts_with(b"%PDF")
+}
+
+/// Makes everything small enough to fit one message together: lists stay as they are, and
+/// pictures share what is left.
+fn fit(files: Vec<ImportMaterial>, budget: &Budget) -> Result<Vec<ImportMaterial>, IntakeError> {
+    let too_many = || IntakeError::Problem(import::too_many());
+    let mut left = sealed::max_plaintext_for_cap();
+    let mut pictures = 0;
+    for file in &files {
+        match file {
+            ImportMaterial::Image { .. } => pictures += 1,
+            ImportMaterial::List { list, .. } => {
+                let size = list.to_plaintext().len();
+                left = left.checked_sub(size).ok_or_else(too_many)?;
+            }
+        }
+    }
+    let share = left / pictures.max(1);
+    let fitted = files.into_iter().map(|file| match file {
+        ImportMaterial::Image { original, .. } => {
             let bytes = Zeroizing::new(shrink(&original, share, budget)?);
             Ok(ImportMaterial::Image { bytes, original })
         }
-        Err(PictureProblem::Unsupported { .. }) if std::str::from_utf8(&original).is_ok() => {
-            let file = ImportFile::read_within(&original, password, budget)
-                .map_err(IntakeError::Problem)?;
-            if file.list.to_plaintext().len() > share {
-                return Err(IntakeError::Problem(import::too_many()));
-            }
-            let list = file.list;
-            Ok(ImportMaterial::List { list, original })
-        }
-        Err(problem) => Err(refuse(&problem)),
-    }
+        list @ ImportMaterial::List { .. } => Ok(list),
+    });
+    fitted.collect()
 }
 
 fn refuse(problem: &PictureProblem) -> IntakeError {

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 /// Requests allocate much and briefly, in which it is far ahead of the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    countersign::commands::run(countersign::cli::Cli::parse())
+    match countersign::cli::Cli::from_arguments() {
+        Ok(cli) => countersign::commands::run(cli),
+        Err(exit) => exit,
+    }
 }

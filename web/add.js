@@ -9,7 +9,7 @@ import { Work } from "./work.js";
 const words = t.add;
 /** What files can be; anything else is refused by the server, in words. */
 const ACCEPT = "image/*,.json,.txt,.csv,.aegis,.2fas,text/plain,application/json";
-const LINK = /^\s*otpauth(-migration)?:/i;
+const LINK = /otpauth(-migration)?(:|%)|^\s*steam:\/\//i;
 
 /** How many accounts are named in a question. */
 const MOST_NAMED = 10;
@@ -64,7 +64,7 @@ export function show(main) {
   /** One URI becomes an enrollment; a list of them, or an export, is read first. */
   function link(text, name) {
     const trimmed = text.trim();
-    if (/\s/.test(trimmed) || /^otpauth-migration:/i.test(trimmed)) begin(name, (work) => work.files([new File([trimmed], name, { type: "text/plain" })]));
+    if (/\s/.test(trimmed) || /otpauth-migration/i.test(trimmed)) begin(name, (work) => work.files([new File([trimmed], name, { type: "text/plain" })]));
     else begin(name, (work) => work.uri(trimmed));
   }
 

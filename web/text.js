@@ -95,7 +95,7 @@ export const t = {
     drop: "Drop or paste QR codes and exports here",
     choose: "Choose files",
     camera: "Use the camera",
-    what: "Pictures with any number of QR codes, all parts of a Google Authenticator export together, exports of Aegis, 2FAS and Bitwarden, lists of otpauth:// links.",
+    what: "Pictures with any number of QR codes, all parts of a Google Authenticator export together, exports of authenticator apps and password managers, tables, ZIP archives, lists of otpauth:// links.",
     byHand: "Type it by hand",
     link: "Link or secret",
     linkHint: "otpauth://totp/…, or the secret that the service shows under its QR code",

@@ -4,6 +4,7 @@ use countersign_enrollment::contract::{CodesRead, DecodeQr, DecodedQr, ReadCodes
 use countersign_enrollment::foreign::ForeignKind;
 use countersign_enrollment::google_export;
 use countersign_enrollment::import::{ImportEntry, ImportList};
+use countersign_enrollment::otpauth;
 use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::sealed::{ImageBytes, OtpauthText};
 use durabletask_core::Failure;
@@ -73,7 +74,7 @@ impl Activities {
         let entries: Vec<ImportEntry> = reading
             .payloads
             .iter()
-            .filter(|payload| payload.is_otpauth())
+            .filter(|payload| is_account(payload))
             .map(|payload| ImportEntry::text(payload.expose()))
             .collect();
         if entries.is_empty() {
@@ -101,9 +102,14 @@ impl Activities {
     }
 }
 
+/// Whether a code is an account or an export, however it is wrapped or escaped.
+fn is_account(payload: &Payload) -> bool {
+    payload.is_otpauth() || otpauth::is_meant(payload.expose())
+}
+
 /// The only account among the codes of a picture.
 fn choose(reading: Reading) -> Result<Payload, InputProblem> {
-    let accounts = || reading.payloads.iter().filter(|it| it.is_otpauth());
+    let accounts = || reading.payloads.iter().filter(|it| is_account(it));
     if accounts().any(|it| google_export::is_export(it.expose())) {
         return Err(InputProblem::GoogleExport);
     }

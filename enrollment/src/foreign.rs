@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::text;
+
 /// What a text is that was taken for an account, read from a QR code or pasted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -88,7 +90,7 @@ impl ForeignKind {
     /// Tells the kind of a text.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let text = text.trim_start();
+        let text = text::trim(text);
         // Only the beginning matters, and it is ASCII.
         let start: String = text
             .chars()
@@ -144,17 +146,12 @@ impl ForeignKind {
     }
 }
 
-/// Whether a text is nothing but base32 of the length that services show.
+/// Whether a text is nothing but base32 of the length that services show, however it is
+/// grouped. Words in small letters are none.
 fn is_bare_secret(text: &str) -> bool {
-    let mut letters = 0;
-    for byte in text.trim().bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'2'..=b'7' => letters += 1,
-            b' ' | b'-' | b'=' => {}
-            _ => return false,
-        }
-    }
-    letters >= SHORTEST_SHOWN_SECRET && text.bytes().any(|byte| byte.is_ascii_digit())
+    let has_digit = text.bytes().any(|byte| byte.is_ascii_digit());
+    let is_capital = !text.bytes().any(|byte| byte.is_ascii_lowercase());
+    (has_digit || is_capital) && text::may_be_secret(text, SHORTEST_SHOWN_SECRET)
 }
 
 #[cfg(test)]

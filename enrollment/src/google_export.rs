@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use data_encoding::{BASE32_NOPAD, BASE64_NOPAD};
 use prost::Message as _;
+use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::otpauth::{self, Fields, MAX_URI_BYTES, Parsed};
@@ -27,6 +28,8 @@ pub struct ExportPart {
     of: u32,
     /// Which one this is, counted from 0.
     index: u32,
+    /// Of its bytes, to tell the same part from another one.
+    digest: [u8; 32],
     accounts: Vec<ExportedAccount>,
 }
 
@@ -75,6 +78,7 @@ impl ExportPart {
             batch: payload.batch_id,
             of: of.unsigned_abs(),
             index: payload.batch_index.unsigned_abs(),
+            digest: Sha256::digest(&*bytes).into(),
             accounts: payload.accounts.into_iter().map(read_account).collect(),
         })
     }
@@ -87,12 +91,19 @@ pub struct Export {
     pub of: u32,
     /// Which are missing, counted from 1.
     pub missing: Vec<u32>,
+    /// Whether nothing tells which parts belong together: they have no id, so that parts of
+    /// different exports look like those of one.
+    pub unsure: bool,
     /// The accounts of the parts that are there, in the export's order.
     pub accounts: Vec<ExportedAccount>,
 }
 
 /// Puts parts together, in whatever order they came; a part that came twice counts once.
 /// Exports are in the order in which their first part came.
+///
+/// Parts of different exports can have the same id, or none. A second part at the same place
+/// that says something else is one of another export; so as many of each place are expected
+/// as there are of the most frequent.
 #[must_use]
 pub fn gather(parts: Vec<ExportPart>) -> Vec<Export> {
     let mut batches: Vec<Batch> = Vec::new();
@@ -100,41 +111,63 @@ pub fn gather(parts: Vec<ExportPart>) -> Vec<Export> {
         let same = |batch: &&mut Batch| batch.id == part.batch && batch.of == part.of;
         match batches.iter_mut().find(same) {
             Some(batch) => batch.add(part),
-            None => batches.push(Batch {
-                id: part.batch,
-                of: part.of,
-                parts: BTreeMap::from([(part.index, part.accounts)]),
-            }),
+            None => {
+                let mut batch = Batch {
+                    id: part.batch,
+                    of: part.of,
+                    parts: BTreeMap::new(),
+                };
+                batch.add(part);
+                batches.push(batch);
+            }
         }
     }
-    batches
-        .into_iter()
-        .map(|Batch { of, parts, .. }| Export {
-            of,
-            missing: (0..of)
-                .filter(|index| !parts.contains_key(index))
-                .map(|index| index + 1)
-                .collect(),
-            accounts: parts.into_values().flatten().collect(),
-        })
-        .collect()
+    batches.into_iter().map(Batch::export).collect()
 }
 
 struct Batch {
     id: i32,
     of: u32,
-    parts: BTreeMap<u32, Vec<ExportedAccount>>,
+    /// At each place, the parts that differ.
+    parts: BTreeMap<u32, Vec<Part>>,
+}
+
+struct Part {
+    digest: [u8; 32],
+    accounts: Vec<ExportedAccount>,
 }
 
 impl Batch {
     fn add(&mut self, part: ExportPart) {
-        match self.parts.get_mut(&part.index) {
-            // Exports of one part may leave their id out; theirs is not the same part.
-            Some(known) if self.of == 1 => known.extend(part.accounts),
-            Some(_) => {}
-            None => {
-                self.parts.insert(part.index, part.accounts);
-            }
+        let place = self.parts.entry(part.index).or_default();
+        if !place.iter().any(|known| known.digest == part.digest) {
+            place.push(Part {
+                digest: part.digest,
+                accounts: part.accounts,
+            });
+        }
+    }
+
+    fn export(self) -> Export {
+        let expected = self.parts.values().map(Vec::len).max().unwrap_or_default();
+        let count = |index: &u32| self.parts.get(index).map_or(0, Vec::len);
+        let missing = if self.of == 1 {
+            Vec::new()
+        } else {
+            let short = (0..self.of).filter(|index| count(index) < expected);
+            short.map(|index| index + 1).collect()
+        };
+        let unsure = self.of > 1 && (self.id == 0 || expected > 1);
+        Export {
+            of: self.of,
+            missing,
+            unsure,
+            accounts: self
+                .parts
+                .into_values()
+                .flatten()
+                .flat_map(|part| part.accounts)
+                .collect(),
         }
     }
 }

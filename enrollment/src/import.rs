@@ -5,30 +5,59 @@
 //! One entry that cannot be read takes no other with it.
 
 mod aegis;
+mod and_otp;
+mod archive;
 mod bitwarden;
 mod budget;
+mod dashlane;
+mod enpass;
+mod ente;
 mod found;
+mod free_otp_plus;
+mod gather;
+mod item;
 pub mod job;
+mod json;
+mod keepass;
 mod key_vault;
+mod kinds;
+mod lines;
+mod listed;
+mod one_password;
+mod opening;
+mod page;
+mod proton_authenticator;
+mod proton_pass;
+mod shapes;
+mod steam_mafile;
+mod stratum;
+mod table;
 mod two_fas;
+mod two_fauth;
 
 use std::fmt;
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::account::{MAX_LABEL_CHARS, clean};
-use crate::google_export;
 use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem};
 use crate::sealed::Sealable;
+use archive::Nesting;
+use opening::Opening;
+use shapes::SecretText;
 
 pub use budget::{Budget, Canceller, Cost, Exceeded};
 pub use found::{Found, expand, not_there};
 
 /// The most accounts that are imported at once.
 pub const MAX_ACCOUNTS: usize = 500;
+
+/// The most entries that are read out of one file, to be imported in several parts.
+pub const MAX_ENTRIES: usize = 5_000;
+/// The most pictures that a file may hold.
+pub const MAX_PICTURES: usize = 64;
 
 /// What is to be imported, in order. Holds secrets: wiped when dropped, silent in `Debug`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,13 +105,33 @@ impl fmt::Debug for ImportEntry {
     }
 }
 
+/// A picture in a file: of an archive, or of a web page.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ImportPicture {
+    /// What it is called there; may be empty.
+    pub name: String,
+    /// The picture, not looked at.
+    pub bytes: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for ImportPicture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImportPicture")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A file that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportFile {
     /// What it is.
     pub format: ImportFormat,
-    /// What is in it, at least one entry.
+    /// What is in it.
     pub list: ImportList,
+    /// Pictures in it, whose codes have yet to be read. Without any, the list has at least
+    /// one entry.
+    pub pictures: Vec<ImportPicture>,
 }
 
 impl ImportFile {
@@ -108,23 +157,136 @@ impl ImportFile {
         password: Option<&str>,
         budget: &Budget,
     ) -> Result<Self, InputProblem> {
-        budget.check()?;
-        let text = std::str::from_utf8(bytes).map_err(|_| InputProblem::ImportUnknown)?;
-        let text = text.trim_start_matches('\u{feff}').trim();
-        let (format, entries) = if text.starts_with(['{', '[']) {
-            read_json(text, password, budget)?
-        } else {
-            (ImportFormat::UriList, read_lines(text)?)
-        };
-        if entries.is_empty() {
-            return Err(InputProblem::ImportEmpty);
-        }
-        if entries.len() > MAX_ACCOUNTS {
+        let file = Self::read_all(bytes, password, budget)?;
+        if file.list.entries.len() > MAX_ACCOUNTS {
             return Err(too_many());
         }
-        let list = ImportList { entries };
-        Ok(Self { format, list })
+        Ok(file)
     }
+
+    /// As [`Self::read_within`], also with more accounts than are imported at once, up to
+    /// [`MAX_ENTRIES`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read_within`].
+    pub fn read_all(
+        bytes: &[u8],
+        password: Option<&str>,
+        budget: &Budget,
+    ) -> Result<Self, InputProblem> {
+        let opening = Opening { password, budget };
+        Self::read_nested(bytes, &opening, &mut Nesting::new())
+    }
+
+    /// Reads a file that may be one of an archive.
+    fn read_nested(
+        bytes: &[u8],
+        opening: &Opening<'_>,
+        nesting: &mut Nesting,
+    ) -> Result<Self, InputProblem> {
+        opening.budget.check()?;
+        if archive::is_zip(bytes) {
+            return archive::read_zip(bytes, opening, nesting);
+        }
+        if archive::is_gzip(bytes) {
+            return archive::read_gzip(bytes, opening, nesting);
+        }
+        let file = Self::read_single(bytes, opening)?;
+        if file.list.entries.is_empty() && file.pictures.is_empty() {
+            return Err(InputProblem::ImportEmpty);
+        }
+        if file.list.entries.len() > MAX_ENTRIES {
+            return Err(too_many());
+        }
+        Ok(file)
+    }
+
+    fn read_single(bytes: &[u8], opening: &Opening<'_>) -> Result<Self, InputProblem> {
+        let of = |(format, entries): (ImportFormat, Vec<ImportEntry>)| Self {
+            format,
+            list: ImportList { entries },
+            pictures: Vec::new(),
+        };
+        if stratum::is_encrypted(bytes) {
+            return Ok(of((ImportFormat::Stratum, stratum::open(bytes, opening)?)));
+        }
+        if bytes.starts_with(b"OTPClient") {
+            return Err(InputProblem::ImportEncrypted {
+                format: ImportFormat::OtpClient,
+            });
+        }
+        if let Some(what) = kinds::name(bytes) {
+            return Err(InputProblem::ImportUnsupported {
+                what: what.to_owned(),
+            });
+        }
+        if is_picture(bytes) {
+            let picture = ImportPicture {
+                name: String::new(),
+                bytes: Zeroizing::new(bytes.to_vec()),
+            };
+            return Ok(Self {
+                format: ImportFormat::Pictures,
+                list: ImportList::default(),
+                pictures: vec![picture],
+            });
+        }
+        let text = match crate::text::decode(bytes) {
+            Ok(text) => text,
+            Err(unknown) => return Ok(of(Self::binary(bytes, opening, unknown)?)),
+        };
+        let text = crate::text::trim(&text);
+        if text.starts_with(['{', '[']) && (json::is_document(text) || !text.contains("otpauth")) {
+            return json::read(text, opening).map(of);
+        }
+        if keepass::is_document(text) {
+            return Ok(of((ImportFormat::KeePass, keepass::read(text)?)));
+        }
+        if page::is_document(text) {
+            let (entries, pictures) = page::read(text)?;
+            return Ok(Self {
+                pictures,
+                ..of((ImportFormat::Page, entries))
+            });
+        }
+        let is_table = table::is_named(text) || !text.lines().any(lines::begins_with_uri);
+        if is_table && let Some(table) = table::read(text) {
+            return table.map(of);
+        }
+        Ok(of((ImportFormat::UriList, lines::read(text)?)))
+    }
+
+    /// What is no text.
+    fn binary(
+        bytes: &[u8],
+        opening: &Opening<'_>,
+        unknown: crate::text::UnknownEncoding,
+    ) -> Result<(ImportFormat, Vec<ImportEntry>), InputProblem> {
+        if and_otp::may_be_encrypted(bytes) {
+            return Ok((ImportFormat::AndOtp, and_otp::open(bytes, opening)?));
+        }
+        if let Some(read) = and_otp::try_earlier(bytes, opening) {
+            return Ok((ImportFormat::AndOtp, read?));
+        }
+        Err(unknown.into())
+    }
+}
+
+/// Whether bytes begin as a picture of a usual kind does.
+fn is_picture(bytes: &[u8]) -> bool {
+    const BEGINNINGS: [&[u8]; 8] = [
+        b"\x89PNG",
+        b"\xff\xd8\xff",
+        b"GIF8",
+        b"RIFF",
+        b"II*\0",
+        b"MM\0*",
+        b"P6\n",
+        b"P5\n",
+    ];
+    BEGINNINGS.iter().any(|start| bytes.starts_with(start))
+        || bytes.starts_with(b"BM") && bytes.get(6..10) == Some(&[0; 4])
 }
 
 /// That there are more accounts than [`MAX_ACCOUNTS`].
@@ -150,114 +312,18 @@ fn joined_name(issuer: &str, account_name: &str) -> String {
     }
 }
 
-/// One URI a line; empty lines and those that begin with `#` don't count. A text without
-/// any URI is no such list.
-fn read_lines(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let entries: Vec<ImportEntry> = lines
-        .take(MAX_ACCOUNTS + 1)
-        .map(ImportEntry::text)
-        .collect();
-    let is_uri = |entry: &ImportEntry| entry.content.as_ref().is_ok_and(|text| is_otpauth(text));
-    if entries.iter().any(is_uri) || entries.is_empty() {
-        Ok(entries)
-    } else {
-        Err(InputProblem::ImportUnknown)
+/// An entry that could not be read.
+fn damaged(format: ImportFormat) -> ImportEntry {
+    ImportEntry {
+        name: String::new(),
+        content: Err(InputProblem::ImportMalformed { format }),
     }
-}
-
-/// Whether a text begins as an account's URI or an export's.
-fn is_otpauth(text: &str) -> bool {
-    google_export::is_export(text)
-        || text
-            .get(..8)
-            .is_some_and(|head| head.eq_ignore_ascii_case("otpauth:"))
-}
-
-/// Tells which program has written a JSON document by the members that it has.
-#[derive(Deserialize)]
-struct Probe {
-    header: Option<IgnoredAny>,
-    db: Option<IgnoredAny>,
-    services: Option<IgnoredAny>,
-    #[serde(rename = "servicesEncrypted")]
-    services_encrypted: Option<IgnoredAny>,
-    items: Option<IgnoredAny>,
-    encrypted: Option<bool>,
-    #[serde(rename = "encKeyValidation_DO_NOT_EDIT")]
-    bitwarden_key: Option<IgnoredAny>,
-    id: Option<IgnoredAny>,
-    value: Option<IgnoredAny>,
-}
-
-fn read_json(
-    text: &str,
-    password: Option<&str>,
-    budget: &Budget,
-) -> Result<(ImportFormat, Vec<ImportEntry>), InputProblem> {
-    if text.starts_with('[') {
-        if let Ok(uris) = serde_json::from_str::<Vec<SecretText>>(text) {
-            let entries = uris.iter().map(|uri| ImportEntry::text(uri.expose()));
-            return Ok((ImportFormat::UriList, entries.collect()));
-        }
-        return Ok((ImportFormat::KeyVault, key_vault::read_array(text)?));
-    }
-    let probe: Probe = serde_json::from_str(text).map_err(|_| InputProblem::ImportUnknown)?;
-    if probe.db.is_some() && probe.header.is_some() {
-        return Ok((ImportFormat::Aegis, aegis::read(text, password, budget)?));
-    }
-    if probe.services_encrypted.is_some() {
-        return Err(InputProblem::ImportEncrypted {
-            format: ImportFormat::TwoFas,
-        });
-    }
-    if probe.services.is_some() {
-        return Ok((ImportFormat::TwoFas, two_fas::read(text)?));
-    }
-    if probe.encrypted == Some(true) || probe.bitwarden_key.is_some() {
-        return Err(InputProblem::ImportEncrypted {
-            format: ImportFormat::Bitwarden,
-        });
-    }
-    if probe.items.is_some() {
-        return Ok((ImportFormat::Bitwarden, bitwarden::read(text)?));
-    }
-    if probe.id.is_some() && probe.value.is_some() {
-        return Ok((ImportFormat::KeyVault, key_vault::read_one(text)?));
-    }
-    Err(InputProblem::ImportUnknown)
 }
 
 /// A document of a known kind.
 fn parse<'a, T: Deserialize<'a>>(text: &'a str, format: ImportFormat) -> Result<T, InputProblem> {
     // The error's own text can quote the document.
     serde_json::from_str(text).map_err(|_| InputProblem::ImportMalformed { format })
-}
-
-/// Text that is wiped when it is dropped; empty where a document has none.
-#[derive(Default, Deserialize)]
-#[serde(from = "Option<String>")]
-struct SecretText(String);
-
-impl SecretText {
-    fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<Option<String>> for SecretText {
-    fn from(text: Option<String>) -> Self {
-        Self(text.unwrap_or_default())
-    }
-}
-
-impl Drop for SecretText {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
 }
 
 /// The form in an envelope.

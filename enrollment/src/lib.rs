@@ -22,3 +22,4 @@ pub mod progress;
 pub mod region;
 pub mod request;
 pub mod sealed;
+pub mod text;

@@ -5,12 +5,17 @@
 //! merely spelled differently is accepted, with a [`Warning`] where it matters.
 //! Problems never repeat the input.
 
+mod damage;
+mod escapes;
 mod label;
 mod query;
 mod secret;
+mod steam;
+mod wrapping;
 mod write;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::account::{Algorithm, CodeParameters, Labels, TotpAccount};
 use crate::foreign::ForeignKind;
@@ -71,6 +76,34 @@ pub enum Warning {
     FragmentIgnored,
     /// Control characters were taken out of the labels.
     CleanedLabel,
+    /// Another program had escaped the whole URI; the escapes were undone.
+    EscapesUndone,
+    /// It names Steam, which accepts no codes of digits only.
+    MaybeSteam,
+}
+
+impl Parsed {
+    /// The same account with Steam Guard's codes, which the person knows it to be for.
+    ///
+    /// # Errors
+    ///
+    /// [`InputProblem::ParamsConflict`] where it says something that Steam's codes are not.
+    pub fn into_steam(mut self) -> Result<Self, InputProblem> {
+        let given = self.account.parameters();
+        if !given.is_steam() {
+            let parameters = steam::parameters(
+                Some(given.algorithm()),
+                Some(given.digits()),
+                Some(given.period()),
+            )?;
+            let labels = self.account.labels().clone();
+            let secret = self.account.secret().clone();
+            self.account = TotpAccount::new(labels, parameters, secret);
+        }
+        self.warnings
+            .retain(|warning| *warning != Warning::MaybeSteam);
+        Ok(self)
+    }
 }
 
 impl Warning {
@@ -98,11 +131,22 @@ impl Warning {
             }
             Self::FragmentIgnored => "What follows the # was left out.".to_owned(),
             Self::CleanedLabel => "Control characters were taken out of the names.".to_owned(),
+            Self::EscapesUndone => {
+                "The URI was escaped as a whole, as in HTML, JSON or a web address; the escapes were undone."
+                    .to_owned()
+            }
+            Self::MaybeSteam => {
+                "The account gives 6 digits, and Steam itself accepts only its own codes of 5 letters and digits: if it is for a login to Steam, enroll it again as one of Steam (kind=steam, or --kind steam)."
+                    .to_owned()
+            }
         }
     }
 }
 
-/// Reads an otpauth URI of type `totp` or `steam`.
+/// Reads an otpauth URI of type `totp` or `steam`, or Steam's own `steam://` and a secret.
+///
+/// Line ends and tabs are dropped, as browsers do; what plainly surrounds the URI is taken
+/// off, and escapes that were applied to the whole are undone.
 ///
 /// # Errors
 ///
@@ -122,35 +166,93 @@ pub fn parse(text: &str) -> Result<Parsed, InputProblem> {
             limit: u32::try_from(MAX_URI_BYTES).unwrap_or(u32::MAX),
         });
     }
-    let text = text.trim();
-    let rest = after_scheme(text)?;
-    match rest.split_once('#') {
-        None => read(rest),
-        Some((before, _)) => read_with_fragment(before, rest),
+    let unwrapped = wrapping::unwrap(text)?;
+    let text = unwrapped.text.as_str();
+    if let Some(secret) = steam::after_scheme(text) {
+        return steam::read(secret);
     }
+    let rest = after_scheme(text)?;
+    let mut parsed = match rest.split_once('#') {
+        None => read(rest),
+        Some((before, after)) => read_with_fragment(before, after, rest),
+    }?;
+    let names = [parsed.account.issuer(), Some(parsed.account.account_name())];
+    let hidden = names.into_iter().flatten().find_map(damage::hidden_in);
+    if let Some(parameter) = hidden {
+        // Names can be like that, where they are written consistently.
+        let labels = parsed.account.labels();
+        if labels.label_issuer().is_some() || *parsed.account.to_uri() != *text {
+            return Err(InputProblem::ParamDamaged { parameter });
+        }
+    }
+    if unwrapped.escaped {
+        parsed.warnings.push(Warning::EscapesUndone);
+    }
+    Ok(parsed)
 }
 
-/// Reads a URI with a `#`, where the part in front of it ends with `before`.
+/// Whether a text is meant to be a URI, or Google Authenticator's export, however it is
+/// wrapped or escaped.
+#[must_use]
+pub fn is_meant(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    lower.contains("otpauth:")
+        || lower.contains("otpauth%")
+        || lower.contains("otpauth-migration")
+        || lower.trim_start().starts_with("steam://")
+}
+
+/// A text without what plainly surrounds it.
+pub(crate) fn unwrapped(text: &str) -> Result<Zeroizing<String>, InputProblem> {
+    wrapping::unwrap(text).map(|unwrapped| unwrapped.text)
+}
+
+/// Whether an issuer is called as Steam is.
+pub(crate) fn is_steam_name(issuer: &str) -> bool {
+    steam::is_named(Some(issuer), "")
+}
+
+/// Without entities of HTML and XML, which belong to a page and not to a URI in it.
+pub(crate) fn without_markup(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(escapes::markup(text).unwrap_or_else(|| text.to_owned()))
+}
+
+/// Reads a URI with a `#`, where `before` precedes it and `after` follows it.
 ///
 /// It begins a fragment, which says nothing, unless no secret precedes it: then it
 /// stands in a name for itself (guests in Azure are called `...#EXT#@...`). Where the
 /// fragment would change the codes if it were part of the URI, nobody can tell.
-fn read_with_fragment(before: &str, whole: &str) -> Result<Parsed, InputProblem> {
+fn read_with_fragment(before: &str, after: &str, whole: &str) -> Result<Parsed, InputProblem> {
     let parsed = read(before);
     if matches!(parsed, Err(InputProblem::SecretMissing)) {
         return read(whole);
     }
     let mut parsed = parsed?;
-    if let Ok(literal) = read(whole) {
-        let (ours, theirs) = (parsed.account.parameters(), literal.account.parameters());
-        let differing = [
-            (ours.algorithm() != theirs.algorithm(), Parameter::Algorithm),
-            (ours.digits() != theirs.digits(), Parameter::Digits),
-            (ours.period() != theirs.period(), Parameter::Period),
-        ];
-        if let Some((_, parameter)) = differing.into_iter().find(|(differs, _)| *differs) {
-            return Err(conflict(parameter));
-        }
+    let fragment = query::read(after)?;
+    let ours = parsed.account.parameters();
+    let differing = [
+        (
+            fragment
+                .secret
+                .is_some_and(|it| it.secret != *parsed.account.secret()),
+            Parameter::Secret,
+        ),
+        (
+            fragment.algorithm.is_some_and(|it| it != ours.algorithm()),
+            Parameter::Algorithm,
+        ),
+        (
+            fragment.digits.is_some_and(|it| it != ours.digits()),
+            Parameter::Digits,
+        ),
+        (
+            fragment.period.is_some_and(|it| it != ours.period()),
+            Parameter::Period,
+        ),
+        (fragment.steam && !ours.is_steam(), Parameter::Encoder),
+    ];
+    if let Some((_, parameter)) = differing.into_iter().find(|(differs, _)| *differs) {
+        return Err(conflict(parameter));
     }
     parsed.warnings.push(Warning::FragmentIgnored);
     Ok(parsed)
@@ -178,6 +280,9 @@ fn read(rest: &str) -> Result<Parsed, InputProblem> {
     let (kind, label) = path.split_once('/').unwrap_or((path, ""));
     let steam = is_steam(kind)?;
     let mut query = query::read(query)?;
+    if let Some(parameter) = damage::hidden_in(label) {
+        return Err(InputProblem::ParamDamaged { parameter });
+    }
     query.steam |= steam;
     let label = label::read(label, query.issuer.as_deref());
     if query.secret.is_none() {
@@ -188,17 +293,21 @@ fn read(rest: &str) -> Result<Parsed, InputProblem> {
 
 /// The account that the parts say together.
 fn account(label: label::Label, query: query::Query) -> Result<Parsed, InputProblem> {
-    let parameters = if query.steam {
-        steam_parameters(&query)?
+    let named_steam = steam::is_named(label.issuer.as_deref(), &label.account_name)
+        || label
+            .other_issuer
+            .as_deref()
+            .is_some_and(|issuer| steam::is_named(Some(issuer), ""));
+    let five = query.digits == Some(CodeParameters::STEAM.digits());
+    let parameters = if query.steam || five && named_steam {
+        steam::parameters(query.algorithm, query.digits, query.period)?
+    } else if five {
+        // Five digits without Steam's name are nobody's codes.
+        return Err(InputProblem::DigitsUnsupported);
     } else {
-        let digits = query.digits.unwrap_or(6);
-        if digits == CodeParameters::STEAM.digits() {
-            // Five digits without Steam's name are nobody's codes.
-            return Err(InputProblem::DigitsUnsupported);
-        }
         CodeParameters::new(
             query.algorithm.unwrap_or(Algorithm::Sha1),
-            digits,
+            query.digits.unwrap_or(6),
             query.period.unwrap_or(30),
         )?
     };
@@ -232,6 +341,10 @@ fn account(label: label::Label, query: query::Query) -> Result<Parsed, InputProb
     );
     note(query.folded_names, Warning::FoldedNames);
     note(label.cleaned, Warning::CleanedLabel);
+    note(
+        named_steam && parameters == CodeParameters::default(),
+        Warning::MaybeSteam,
+    );
 
     let account = TotpAccount::new(labels, parameters, secret.secret);
     Ok(Parsed { account, warnings })
@@ -264,7 +377,7 @@ pub struct Fields<'a> {
 pub fn from_fields(fields: &Fields<'_>) -> Result<Parsed, InputProblem> {
     let steam = match fields.kind {
         "" => false,
-        kind => is_steam(kind)?,
+        kind => is_steam(kind.trim())?,
     };
     let secret = secret::read(fields.secret)?.ok_or(InputProblem::SecretMissing)?;
     let query = query::Query {
@@ -295,21 +408,6 @@ fn is_steam(kind: &str) -> Result<bool, InputProblem> {
         "" => Err(InputProblem::OtpauthMalformed),
         _ => Err(InputProblem::TypeUnsupported),
     }
-}
-
-/// Steam's codes are always made the same way; parameters may only say so.
-fn steam_parameters(query: &query::Query) -> Result<CodeParameters, InputProblem> {
-    let steam = CodeParameters::STEAM;
-    if query.algorithm.is_some_and(|it| it != steam.algorithm()) {
-        return Err(conflict(Parameter::Algorithm));
-    }
-    if query.digits.is_some_and(|it| it != steam.digits()) {
-        return Err(conflict(Parameter::Digits));
-    }
-    if query.period.is_some_and(|it| it != steam.period()) {
-        return Err(conflict(Parameter::Period));
-    }
-    Ok(steam)
 }
 
 /// That a parameter contradicts itself or the rest of the URI.

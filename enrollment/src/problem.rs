@@ -56,6 +56,12 @@ pub enum InputProblem {
         /// Which are missing, counted from 1 as the app shows them.
         missing: Vec<u32>,
     },
+    /// Exports of Google Authenticator have several QR codes, and nothing tells which belong
+    /// together.
+    ExportPartsUnsure {
+        /// How many codes each has.
+        of: u32,
+    },
     /// A file to import is of no kind that is known.
     ImportUnknown,
     /// A file to import begins like a known kind and cannot be read.
@@ -69,9 +75,33 @@ pub enum InputProblem {
         format: ImportFormat,
     },
     /// A file to import is encrypted, and no password came with it.
-    ImportPasswordMissing,
+    ImportPasswordMissing {
+        /// The kind; earlier releases did not say it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        format: Option<ImportFormat>,
+    },
     /// A file to import does not open with the password.
-    ImportPasswordWrong,
+    ImportPasswordWrong {
+        /// The kind; earlier releases did not say it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        format: Option<ImportFormat>,
+    },
+    /// A file to import is known and not read.
+    ImportUnsupported {
+        /// What it is.
+        what: String,
+    },
+    /// A list names secrets and does not have them.
+    ImportValuesMissing,
+    /// More is in archives than is taken out of them.
+    ArchiveTooLarge {
+        /// The most files.
+        files: u32,
+        /// The most bytes that come out.
+        bytes: u64,
+        /// How deep archives may stand in one another.
+        depth: u32,
+    },
     /// There is no account in it.
     ImportEmpty,
     /// There are too many accounts in it.
@@ -136,6 +166,13 @@ pub enum InputProblem {
         /// The most bytes that are taken.
         limit: u32,
     },
+    /// There is other text around the URI, or another one.
+    OtpauthNotAlone,
+    /// The bytes are no text in an encoding that is read.
+    TextUndecodable {
+        /// What they look like instead.
+        encoding: String,
+    },
     /// It is for counter-based codes.
     HotpUnsupported,
     /// It is for neither TOTP nor HOTP, nor Steam Guard.
@@ -171,6 +208,11 @@ pub enum InputProblem {
         /// Which one.
         parameter: Parameter,
     },
+    /// A parameter is recognisably meant and not understood.
+    ParamDamaged {
+        /// Which one.
+        parameter: Parameter,
+    },
     /// Issuer or account name is not text.
     LabelMalformed,
     /// Issuer or account name is too long.
@@ -188,12 +230,55 @@ pub enum ImportFormat {
     UriList,
     /// A vault of Aegis Authenticator, plain or encrypted.
     Aegis,
-    /// A backup of 2FAS.
+    /// A backup of 2FAS, plain or encrypted.
     TwoFas,
-    /// Bitwarden's JSON.
+    /// Bitwarden's JSON, plain or protected, or its CSV.
     Bitwarden,
     /// Secrets of a Key Vault as `az keyvault secret show` prints them.
     KeyVault,
+    /// 2FAuth's JSON.
+    #[serde(rename = "2fauth")]
+    TwoFAuth,
+    /// An export of Proton Authenticator, plain or encrypted.
+    ProtonAuthenticator,
+    /// Proton Pass's JSON or CSV.
+    ProtonPass,
+    /// An encrypted export of Ente Auth.
+    Ente,
+    /// FreeOTP+'s JSON.
+    FreeOtpPlus,
+    /// A backup of Stratum, plain or encrypted.
+    Stratum,
+    /// A backup of andOTP, plain or encrypted.
+    AndOtp,
+    /// Raivo OTP's JSON, or the ZIP archive with it.
+    Raivo,
+    /// OTPClient's JSON.
+    OtpClient,
+    /// LastPass Authenticator's JSON.
+    LastPassAuthenticator,
+    /// A maFile of Steam Desktop Authenticator.
+    SteamMaFile,
+    /// 1Password's 1PUX archive or CSV.
+    #[serde(rename = "1password")]
+    OnePassword,
+    /// KeePass's XML, or KeePassXC's XML or CSV.
+    #[serde(rename = "keepass")]
+    KeePass,
+    /// Apple Passwords' CSV.
+    ApplePasswords,
+    /// Dashlane's JSON or CSV.
+    Dashlane,
+    /// Enpass's JSON.
+    Enpass,
+    /// A table (CSV) with a column of codes.
+    Table,
+    /// A web page with codes.
+    Page,
+    /// Pictures of QR codes.
+    Pictures,
+    /// An archive of several files.
+    Archive,
 }
 
 impl ImportFormat {
@@ -206,11 +291,31 @@ impl ImportFormat {
             Self::TwoFas => "a backup of 2FAS",
             Self::Bitwarden => "an export of Bitwarden",
             Self::KeyVault => "a list of Key Vault entries",
+            Self::TwoFAuth => "an export of 2FAuth",
+            Self::ProtonAuthenticator => "an export of Proton Authenticator",
+            Self::ProtonPass => "an export of Proton Pass",
+            Self::Ente => "an export of Ente Auth",
+            Self::FreeOtpPlus => "an export of FreeOTP+",
+            Self::Stratum => "a backup of Stratum",
+            Self::AndOtp => "a backup of andOTP",
+            Self::Raivo => "an export of Raivo OTP",
+            Self::OtpClient => "an export of OTPClient",
+            Self::LastPassAuthenticator => "an export of LastPass Authenticator",
+            Self::SteamMaFile => "a maFile of Steam Desktop Authenticator",
+            Self::OnePassword => "an export of 1Password",
+            Self::KeePass => "an export of KeePass or KeePassXC",
+            Self::ApplePasswords => "an export of Apple Passwords",
+            Self::Dashlane => "an export of Dashlane",
+            Self::Enpass => "an export of Enpass",
+            Self::Table => "a table",
+            Self::Page => "a web page",
+            Self::Pictures => "a picture",
+            Self::Archive => "an archive",
         }
     }
 }
 
-/// A parameter of an otpauth URI whose value decides which codes come out.
+/// A parameter of an otpauth URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Parameter {
@@ -222,6 +327,10 @@ pub enum Parameter {
     Digits,
     /// `period`
     Period,
+    /// `encoder`
+    Encoder,
+    /// `issuer`
+    Issuer,
 }
 
 impl Parameter {
@@ -233,6 +342,8 @@ impl Parameter {
             Self::Algorithm => "algorithm",
             Self::Digits => "digits",
             Self::Period => "period",
+            Self::Encoder => "encoder",
+            Self::Issuer => "issuer",
         }
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use countersign_enrollment::google_export::{Export, ExportPart, gather, is_export};
+use countersign_enrollment::import::{ImportEntry, expand};
 use countersign_enrollment::problem::InputProblem;
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use proptest::prelude::*;
@@ -237,6 +238,70 @@ fn parts_come_in_any_order_and_missing_ones_are_named() {
     assert_eq!(both.len(), 2);
     assert_eq!(both[0].missing, [2]);
     assert_eq!(both[1].missing, [] as [u32; 0]);
+}
+
+#[test]
+fn parts_without_an_id_never_count_as_those_of_another_export() {
+    let part =
+        |name: &'static str, index: i64| uri(&[entry(name, "I", [1, 1, 2, 0])], [2, index, 0]);
+    let [first, second] = [part("a1", 0), part("a2", 1)];
+    let [other_first, other_second] = [part("b1", 0), part("b2", 1)];
+    for (texts, accounts, missing) in [
+        // Four parts are two exports, and none of their accounts is lost.
+        (
+            vec![&first, &second, &other_first, &other_second],
+            4,
+            &[][..],
+        ),
+        (vec![&first, &other_first, &second, &first], 3, &[2][..]),
+        (vec![&first, &other_first], 2, &[2]),
+        (vec![&second, &other_second, &second], 2, &[1]),
+        (vec![&first], 1, &[2]),
+        // One part of each looks like one export; nobody can tell.
+        (vec![&first, &other_second], 2, &[]),
+    ] {
+        let texts: Vec<&str> = texts.into_iter().map(String::as_str).collect();
+        let exports = gathered(&texts);
+        assert_eq!(exports.len(), 1);
+        assert_eq!(exports[0].accounts.len(), accounts, "{texts:?}");
+        assert_eq!(exports[0].missing, missing, "{texts:?}");
+        assert!(exports[0].unsure, "{texts:?}");
+    }
+    let entries: Vec<ImportEntry> = [&first, &other_second]
+        .map(|it| ImportEntry::text(it))
+        .into();
+    let (found, problems) = expand(&entries);
+    assert_eq!(found.len(), 2);
+    assert_eq!(problems, [InputProblem::ExportPartsUnsure { of: 2 }]);
+    // The same id twice is no proof either.
+    let same = |name: &'static str| uri(&[entry(name, "I", [1, 1, 2, 0])], [2, 0, 9]);
+    let (one, other) = (same("c"), same("d"));
+    let exports = gathered(&[&one, &other]);
+    assert_eq!(
+        (exports[0].accounts.len(), exports[0].missing.as_slice()),
+        (2, &[2][..])
+    );
+}
+
+#[test]
+fn what_surrounds_an_export_is_taken_off() {
+    let text = uri(&[entry("a", "I", [1, 1, 2, 0])], [1, 0, 7]);
+    for wrapped in [
+        format!("\"{text}\""),
+        format!("<{text}>"),
+        format!("- {text}"),
+        text.replace("%3D", "%3d\r\n"),
+        percent_encoding::utf8_percent_encode(&text, percent_encoding::NON_ALPHANUMERIC)
+            .to_string(),
+    ] {
+        let (found, problems) = expand(&[ImportEntry::text(&wrapped)]);
+        assert_eq!(problems, [], "{wrapped}");
+        assert!(
+            found.iter().all(|it| it.parsed.is_ok()),
+            "{wrapped}: {found:?}"
+        );
+        assert_eq!(found.len(), 1, "{wrapped}");
+    }
 }
 
 #[test]

@@ -81,8 +81,18 @@ fn aegis_plain_and_encrypted() {
     );
     let encrypted = data("aegis-encrypted.json");
     for (password, problem) in [
-        (None, InputProblem::ImportPasswordMissing),
-        (Some("wrong horse"), InputProblem::ImportPasswordWrong),
+        (
+            None,
+            InputProblem::ImportPasswordMissing {
+                format: Some(ImportFormat::Aegis),
+            },
+        ),
+        (
+            Some("wrong horse"),
+            InputProblem::ImportPasswordWrong {
+                format: Some(ImportFormat::Aegis),
+            },
+        ),
     ] {
         assert_eq!(ImportFile::read(&encrypted, password), Err(problem));
     }
@@ -139,12 +149,6 @@ fn two_fas() {
             ("Counter", "hotp-unsupported".to_owned()),
         ],
     );
-    assert_eq!(
-        ImportFile::read(&data("2fas-encrypted.json"), None),
-        Err(InputProblem::ImportEncrypted {
-            format: ImportFormat::TwoFas
-        })
-    );
 }
 
 #[test]
@@ -170,7 +174,7 @@ fn bitwarden() {
         ],
     );
     for encrypted in [
-        r#"{"encrypted": true, "passwordProtected": true, "salt": "x", "data": "y"}"#,
+        r#"{"encrypted": true, "passwordProtected": false, "salt": "x", "data": "y"}"#,
         r#"{"encrypted": true, "encKeyValidation_DO_NOT_EDIT": "x", "items": []}"#,
     ] {
         assert_eq!(
@@ -254,7 +258,11 @@ fn lists_of_uris() {
     }
     assert_eq!(
         ImportFile::read(b"\xff\xfe", None),
-        Err(InputProblem::ImportUnknown)
+        Err(InputProblem::ImportEmpty)
+    );
+    assert_eq!(
+        ImportFile::read(b"caf\xe9 and more", None).map_err(|problem| problem.code()),
+        Err("text-undecodable")
     );
 }
 

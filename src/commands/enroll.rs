@@ -1,16 +1,19 @@
 //! `countersign enroll`: uploads a picture or a URI and follows it to the end.
 
+use countersign_enrollment::foreign::ForeignKind;
+use countersign_enrollment::otpauth;
+use countersign_enrollment::text;
 use reqwest::Method;
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::client::Api;
 use super::{Exit, Fault, Outcome, input, output, status};
-use crate::cli::{ApprovalArg, EnrollArgs};
+use crate::cli::{ApprovalArg, EnrollArgs, KindArg};
 use crate::intake::MAX_BODY;
 
 pub(super) async fn run(args: EnrollArgs) -> Outcome {
-    if args.source == "-" && args.server.token_file.as_deref() == Some("-") {
+    if args.source == ["-"] && args.server.token_file.as_deref() == Some("-") {
         return Err(Fault::new(
             Exit::Usage,
             "standard input cannot be both the picture or URI and the token",
@@ -18,10 +21,15 @@ pub(super) async fn run(args: EnrollArgs) -> Outcome {
     }
     let api = Api::find(&args.server)?;
     let source = read_source(&args.source)?;
-    let path = match args.approval {
-        Some(ApprovalArg::Required) => "/api/enrollments?approval=required",
-        None => "/api/enrollments",
-    };
+    let mut query = Vec::new();
+    if args.approval == Some(ApprovalArg::Required) {
+        query.push("approval=required");
+    }
+    if args.kind == Some(KindArg::Steam) {
+        query.push("kind=steam");
+    }
+    let path = format!("/api/enrollments?{}", query.join("&"));
+    let path = path.trim_end_matches('?');
     let mut request = api.request(Method::POST, path)?;
     if let Some(key) = &args.idempotency_key {
         request = request.header("idempotency-key", key);
@@ -57,8 +65,20 @@ enum Input {
     Picture(Zeroizing<Vec<u8>>),
 }
 
-fn read_source(source: &str) -> Result<Input, Fault> {
-    if looks_like_uri(source.as_bytes()) {
+fn read_source(words: &[String]) -> Result<Input, Fault> {
+    input::refuse_secret(words).or_else(|fault| match words {
+        // A URI is one, too.
+        [source] if otpauth::is_meant(source) => Ok(()),
+        _ => Err(fault),
+    })?;
+    let [source] = words else {
+        return Err(Fault::new(
+            Exit::Usage,
+            "one account is enrolled at a time: quote a URI or a name with spaces, or send several \
+             with `countersign import`",
+        ));
+    };
+    if otpauth::is_meant(source) {
         output::exposed(
             "a URI with its secret",
             "-, which reads it from standard input,",
@@ -75,32 +95,63 @@ fn read_source(source: &str) -> Result<Input, Fault> {
             ),
         ));
     }
-    match std::str::from_utf8(&bytes) {
-        Ok(text) if looks_like_uri(text.trim().as_bytes()) => {
-            Ok(Input::Uri(Zeroizing::new(text.trim().to_owned())))
+    // What a text is that is no URI, the server tells.
+    match text::decode(&bytes) {
+        Ok(text) if otpauth::is_meant(&text) || is_bare_secret(&text) => {
+            Ok(Input::Uri(Zeroizing::new(text::trim(&text).to_owned())))
         }
         _ => Ok(Input::Picture(bytes)),
     }
 }
 
-fn looks_like_uri(bytes: &[u8]) -> bool {
-    bytes.len() > 8 && bytes[..7].eq_ignore_ascii_case(b"otpauth") && bytes.contains(&b':')
+fn is_bare_secret(text: &str) -> bool {
+    matches!(ForeignKind::of(text), ForeignKind::BareSecret)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn source(words: &[&str]) -> Result<Input, Fault> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        read_source(&words)
+    }
+
     #[test]
     fn a_uri_is_told_from_a_file() {
         for uri in [
             "otpauth://totp/a?secret=MY",
             "OTPAUTH-MIGRATION://offline?data=x",
+            "steam://GEZDGNBVGY3TQOJQ",
+            "\"otpauth://totp/a?secret=MY\"",
+            "otpauth%3A%2F%2Ftotp%2Fa%3Fsecret%3DMY",
         ] {
-            assert!(looks_like_uri(uri.as_bytes()), "{uri}");
+            assert!(matches!(source(&[uri]), Ok(Input::Uri(_))), "{uri}");
         }
-        for file in ["otpauth.png", "./otpauth", "-", "photo.jpg"] {
-            assert!(!looks_like_uri(file.as_bytes()), "{file}");
+        for file in ["otpauth.png", "./otpauth", "photo.jpg"] {
+            let fault = source(&[file]).err().map(|fault| fault.exit);
+            assert_eq!(fault, Some(Exit::Failed), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_named_and_not_repeated() {
+        for words in [
+            &["GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"][..],
+            &["gezdgnbvgy3tqojq"],
+            &["GEZD GNBV GY3T QOJQ"],
+            &["gezd", "gnbv", "gy3t", "qojq"],
+            &["GEZD-GNBV-GY3T-QOJQ"],
+        ] {
+            let message = source(words).err().and_then(|fault| fault.message);
+            let message = message.unwrap_or_default();
+            assert!(
+                message.contains("looks like a secret"),
+                "{words:?}: {message}"
+            );
+            for word in words {
+                assert!(!message.contains(word), "{words:?}: {message}");
+            }
         }
     }
 }

@@ -3,11 +3,14 @@
 
 use std::path::Path;
 
+use countersign_enrollment::otpauth;
 use reqwest::Method;
 use reqwest::multipart::{Form, Part};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::client::{Api, encode};
+use super::import_parts::Parts;
 use super::output::{self, Progress, account_label, text};
 use super::{Exit, Fault, Outcome, input};
 use crate::cli::{ApprovalArg, ImportArgs};
@@ -19,17 +22,22 @@ const POLL: u32 = 10;
 pub(super) async fn run(args: ImportArgs) -> Outcome {
     let api = Api::find(&args.server)?;
     let mut form = Form::new();
-    let mut bytes = 0;
+    let mut contents = Vec::new();
     for file in &args.files {
-        let content = input::read(file, MAX_BODY as u64 + 1)?;
-        bytes += content.len();
-        let name = Path::new(file)
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
+        // A URI in place of a file is one account.
+        let is_uri = otpauth::is_meant(file) && !Path::new(file).exists();
+        let (content, name) = if is_uri {
+            (Zeroizing::new(file.as_bytes().to_vec()), None)
+        } else {
+            let name = Path::new(file).file_name();
+            (input::read(file, MAX_BODY as u64 + 1)?, name)
+        };
+        let name = name.map(|name| name.to_string_lossy().into_owned());
         let part = Part::bytes(content.to_vec()).file_name(name.unwrap_or_default());
         form = form.part("file", part);
+        contents.push(content);
     }
-    if bytes > MAX_BODY {
+    if contents.iter().map(|content| content.len()).sum::<usize>() > MAX_BODY {
         return Err(Fault::new(
             Exit::NotEnrolled,
             format!(
@@ -38,14 +46,13 @@ pub(super) async fn run(args: ImportArgs) -> Outcome {
             ),
         ));
     }
-    if let Some(file) = &args.password_file {
-        let password = input::read(file, 4_096)?;
-        let password = std::str::from_utf8(&password)
-            .map_err(|_| Fault::new(Exit::Usage, format!("{file}: the password is not text")))?;
-        form = form.text(
-            "password",
-            password.trim_end_matches(['\r', '\n']).to_owned(),
-        );
+    let password = args
+        .password_file
+        .as_deref()
+        .map(input::password)
+        .transpose()?;
+    if let Some(password) = &password {
+        form = form.text("password", password.as_str().to_owned());
     }
     let mut query = Vec::new();
     if args.dry_run {
@@ -64,6 +71,13 @@ pub(super) async fn run(args: ImportArgs) -> Outcome {
     }
     let started = match api.try_send(request).await? {
         Ok(started) => started,
+        Err(refusal) if refusal.problem["code"] == "import-too-many" && args.pick.is_none() => {
+            let password = password.as_ref().map(|text| text.as_str());
+            match Parts::of(&contents, password) {
+                Some(parts) => return parts.import(&api, &args, &path).await,
+                None => return Err(Fault::new(Exit::NotEnrolled, refusal.sentence())),
+            }
+        }
         Err(refusal) if matches!(refusal.status.as_u16(), 413 | 415 | 422) => {
             if args.server.json {
                 output::document(&refusal.problem)?;
@@ -82,7 +96,7 @@ pub(super) async fn run(args: ImportArgs) -> Outcome {
 }
 
 /// Follows an import until it has ended, or nothing but people's decisions is missing.
-async fn wait(api: &Api, state: Value) -> Result<Value, Fault> {
+pub(super) async fn wait(api: &Api, state: Value) -> Result<Value, Fault> {
     let mut progress = Progress::new();
     let mut state = state;
     let path = format!("/api/imports/{}", encode(&text(&state, "id")));
@@ -122,7 +136,7 @@ fn words(state: &Value) -> String {
     }
 }
 
-fn report(state: &Value, json: bool) -> Outcome {
+pub(super) fn report(state: &Value, json: bool) -> Outcome {
     if json {
         output::document(state)?;
     } else {

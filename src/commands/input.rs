@@ -1,14 +1,57 @@
 //! What commands read.
 
 use std::io::Read as _;
+use std::path::Path;
 
+use countersign_enrollment::text;
 use zeroize::Zeroizing;
 
 use super::{Exit, Fault};
+use crate::cli::looks_secret;
+
+/// Refuses what was typed in place of a file's name and looks like a secret, without
+/// repeating it. What exists under such a name is a file.
+pub(super) fn refuse_secret(words: &[String]) -> Result<(), Fault> {
+    let whole = words.concat();
+    if words.iter().any(|word| Path::new(word).exists()) || !looks_secret(&whole) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        Exit::Usage,
+        "this looks like a secret, and not like a file or a URI: write it as \
+         otpauth://totp/NAME?secret=THE-SECRET&issuer=SERVICE, best on standard input (-), which \
+         keeps it out of the shell's history and the process list",
+    ))
+}
+
+/// A password in a file, or on standard input if it is called `-`. Neither is repeated: people
+/// type the password itself in place of the file's name.
+pub(super) fn password(file: &str) -> Result<Zeroizing<String>, Fault> {
+    if file != "-" && !Path::new(file).exists() {
+        return Err(Fault::new(
+            Exit::Usage,
+            "there is no such password file: --password-file takes the name of a file with the \
+             password in it, not the password",
+        ));
+    }
+    let bytes = read(file, 4_096)?;
+    text::password(&bytes).map_err(|unknown| {
+        Fault::new(
+            Exit::Usage,
+            format!(
+                "the password file is not text in UTF-8 or UTF-16 but {}",
+                unknown.looks_like
+            ),
+        )
+    })
+}
 
 /// The content of a file, or of standard input if it is called `-`: at most `limit` bytes of
 /// it, and at least one.
 pub(super) fn read(file: &str, limit: u64) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    if file != "-" {
+        refuse_secret(&[file.to_owned()])?;
+    }
     let mut bytes = Zeroizing::new(Vec::new());
     let (name, result) = if file == "-" {
         let input = std::io::stdin().lock().take(limit).read_to_end(&mut bytes);

@@ -12,6 +12,7 @@ mod export;
 mod grant;
 mod health;
 mod import;
+mod import_parts;
 mod input;
 mod key;
 mod list;
@@ -88,6 +89,14 @@ impl Fault {
             message: None,
             passing: false,
         }
+    }
+}
+
+/// What is printed before there is a command.
+pub(crate) mod print {
+    /// An error that is whole already, on standard error.
+    pub(crate) fn error(text: &str) {
+        super::output::note(text.trim_end());
     }
 }
 

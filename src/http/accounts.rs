@@ -92,6 +92,7 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     let query = parameters(query)?;
     let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
+    let upload = query.with_kind(upload)?;
     let accepting = door.intake.accept(caller.id(), upload);
     let accepted = caller.unless_gone(accepting).await?;
     let id = door.enrollments.id_for(caller.id(), key.as_deref());

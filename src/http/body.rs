@@ -6,6 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::multipart::{Multipart, MultipartError};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
+use countersign_enrollment::text::{self, UnknownEncoding};
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -173,8 +174,8 @@ impl FromRequest<Arc<FrontDoor>> for UploadBody {
             Some("text/plain") => from_text(&read(request, Expected::Upload).await?)?,
             None => {
                 let bytes = read(request, Expected::Upload).await?;
-                match bytes.first() {
-                    Some(b'{') => from_json(&bytes)?,
+                match text::decode(&bytes) {
+                    Ok(text) if text.trim_start().starts_with('{') => from_json(&bytes)?,
                     _ => Upload::image(&bytes),
                 }
             }
@@ -305,7 +306,13 @@ fn is_length_limit(error: &axum::Error) -> bool {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(bytes).map_err(|error| {
+    let text = text::decode(bytes).map_err(|unknown| ApiError::InvalidJson {
+        detail: format!(
+            "It is not text in UTF-8 or UTF-16 but {}.",
+            unknown.looks_like
+        ),
+    })?;
+    serde_json::from_str(&text).map_err(|error| {
         use serde_json::error::Category;
         let what = match error.classify() {
             Category::Syntax => "It is not valid JSON".to_owned(),
@@ -354,7 +361,7 @@ fn from_json(bytes: &[u8]) -> Result<Upload, ApiError> {
 }
 
 fn from_text(bytes: &[u8]) -> Result<Upload, ApiError> {
-    Ok(Upload::uri(text_of(bytes)?.trim()))
+    Ok(Upload::uri(text::trim(&text_of(bytes)?)))
 }
 
 /// The bytes of a base64 text in any of its alphabets, or of a `data:` URL.
@@ -451,8 +458,8 @@ async fn files_from_form(
             "file" | "image" | "uri" if content.is_empty() => {}
             "file" | "image" | "uri" => upload.files.push(content),
             "password" => {
-                let text = text_of(&content)?;
-                upload.password = Some(text.to_owned().into()).filter(|_| !text.is_empty());
+                let text = text::password(&content).map_err(undecodable)?;
+                upload.password = Some(text).filter(|text| !text.is_empty());
             }
             _ => {
                 return Err(unfit_form(
@@ -476,7 +483,7 @@ async fn from_form(request: Request, door: &Arc<FrontDoor>) -> Result<Upload, Ap
         let upload = match name.as_str() {
             "image" | "file" if content.is_empty() => continue,
             "image" | "file" => Upload::image(&content),
-            "uri" => match text_of(&content)?.trim() {
+            "uri" => match text::trim(&text_of(&content)?) {
                 "" => continue,
                 text => Upload::uri(text),
             },
@@ -497,8 +504,12 @@ async fn from_form(request: Request, door: &Arc<FrontDoor>) -> Result<Upload, Ap
     found.ok_or(ApiError::EmptyBody(Expected::Upload))
 }
 
-fn text_of(content: &[u8]) -> Result<&str, ApiError> {
-    std::str::from_utf8(content).map_err(|_| ApiError::UnreadableBody)
+fn text_of(content: &[u8]) -> Result<Zeroizing<String>, ApiError> {
+    text::decode(content).map_err(undecodable)
+}
+
+fn undecodable(unknown: UnknownEncoding) -> ApiError {
+    ApiError::Input(unknown.into())
 }
 
 #[cfg(test)]

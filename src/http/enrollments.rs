@@ -29,6 +29,7 @@ use super::path::Path;
 use super::requests::hand_of;
 use super::views::{EnrollmentPage, EnrollmentView, StartedView, status_path};
 use crate::enrollments::{Cursor, EnrollmentError, ListQuery, NewEnrollment, Snapshot, Stage};
+use crate::intake::Upload;
 use crate::telemetry;
 
 /// The longest that a status request may ask to wait, in seconds.
@@ -73,6 +74,9 @@ pub(super) struct StartQuery {
     /// demand it anyway.
     #[param(inline, value_type = Option<ApprovalParameter>)]
     proof: Option<String>,
+    /// Which codes the account gives, where its URI does not say it: Steam's own URIs don't.
+    #[param(inline, value_type = Option<KindParameter>)]
+    kind: Option<String>,
     /// Who calls, for whom the address is the only place to say it.
     #[serde(rename = "code")]
     #[param(ignore)]
@@ -86,7 +90,31 @@ pub(super) enum ApprovalParameter {
     Required,
 }
 
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "named in a parameter")]
+pub(super) enum KindParameter {
+    Steam,
+}
+
 impl StartQuery {
+    /// What was sent, with the kind of codes that the caller says.
+    pub(super) fn with_kind(&self, upload: Upload) -> Result<Upload, ApiError> {
+        let invalid = |detail: &str| ApiError::InvalidParameter {
+            name: "kind",
+            detail: detail.to_owned(),
+        };
+        match self.kind.as_deref() {
+            None | Some("") => Ok(upload),
+            Some("steam") => upload.into_steam()?.ok_or_else(|| {
+                invalid(
+                    "it goes with a URI; for a picture, copy the text of its code and send that",
+                )
+            }),
+            Some(_) => Err(invalid("the only value is `steam`")),
+        }
+    }
+
     pub(super) fn approval_asked(&self) -> Result<bool, ApiError> {
         approval_parameter(self.approval.as_deref())
     }
@@ -150,6 +178,7 @@ pub(super) async fn start(
 ) -> Result<Response, ApiError> {
     let query = parameters(query)?;
     let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
+    let upload = query.with_kind(upload)?;
     let accepting = door.intake.accept(caller.id(), upload);
     let accepted = caller.unless_gone(accepting).await?;
     let id = door.enrollments.id_for(caller.id(), key.as_deref());

@@ -24,6 +24,7 @@ mod hardening;
 mod hub;
 mod imports;
 mod inbox;
+mod intake;
 mod leak;
 mod local_server;
 mod matrix;

@@ -11,7 +11,9 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::budget::MAX_SALT;
-use super::{Budget, Cost, ImportEntry, SecretText, joined_name, parse};
+use super::opening::{Opening, wrong};
+use super::shapes::{Member, Number, SecretText};
+use super::{Cost, ImportEntry, damaged, joined_name, parse};
 use crate::otpauth::Fields;
 use crate::problem::{ImportFormat, InputProblem};
 
@@ -63,7 +65,7 @@ struct Slot {
 
 #[derive(Deserialize)]
 struct Database {
-    entries: Vec<Entry>,
+    entries: Vec<Member<Entry>>,
 }
 
 #[derive(Deserialize)]
@@ -79,22 +81,20 @@ struct Info {
     #[serde(default)]
     secret: SecretText,
     algo: Option<String>,
-    digits: Option<u64>,
-    period: Option<u64>,
+    #[serde(default)]
+    digits: Number,
+    #[serde(default)]
+    period: Number,
 }
 
-pub(super) fn read(
-    text: &str,
-    password: Option<&str>,
-    budget: &Budget,
-) -> Result<Vec<ImportEntry>, InputProblem> {
+pub(super) fn read(text: &str, opening: &Opening<'_>) -> Result<Vec<ImportEntry>, InputProblem> {
     let outline: Outline = parse(text, ImportFormat::Aegis)?;
     let database: Database = match (&outline.header.slots, &outline.header.params) {
         (Some(slots), Some(params)) => {
-            let password = password.ok_or(InputProblem::ImportPasswordMissing)?;
+            let password = opening.password(ImportFormat::Aegis)?;
             let vault: Encrypted = parse(text, ImportFormat::Aegis)?;
             let encrypted = BASE64.decode(vault.db.as_bytes()).map_err(|_| MALFORMED)?;
-            let master = master_key(slots, password, budget)?;
+            let master = master_key(slots, password, opening)?;
             // A slot has opened, so the password is right.
             let database = open(&master, params, &encrypted)?.ok_or(MALFORMED)?;
             serde_json::from_slice(&database).map_err(|_| MALFORMED)?
@@ -108,7 +108,10 @@ pub(super) fn read(
     Ok(database.entries.iter().map(entry).collect())
 }
 
-fn entry(entry: &Entry) -> ImportEntry {
+fn entry(member: &Member<Entry>) -> ImportEntry {
+    let Member::Read(entry) = member else {
+        return damaged(ImportFormat::Aegis);
+    };
     let issuer = entry.issuer.as_deref().unwrap_or_default();
     let account_name = entry.name.as_deref().unwrap_or_default();
     let fields = Fields {
@@ -117,8 +120,8 @@ fn entry(entry: &Entry) -> ImportEntry {
         account_name,
         secret: entry.info.secret.expose(),
         algorithm: entry.info.algo.as_deref().unwrap_or_default(),
-        digits: entry.info.digits,
-        period: entry.info.period,
+        digits: entry.info.digits.0,
+        period: entry.info.period.0,
     };
     ImportEntry::fields(&joined_name(issuer, account_name), &fields)
 }
@@ -127,7 +130,7 @@ fn entry(entry: &Entry) -> ImportEntry {
 fn master_key(
     slots: &[Slot],
     password: &str,
-    budget: &Budget,
+    opening: &Opening<'_>,
 ) -> Result<Zeroizing<Vec<u8>>, InputProblem> {
     let of_passwords = || slots.iter().filter(|slot| slot.r#type == PASSWORD_SLOT);
     if of_passwords().next().is_none() {
@@ -140,18 +143,18 @@ fn master_key(
         let (Some(key), Some(params)) = (&slot.key, &slot.key_params) else {
             return Err(MALFORMED);
         };
-        let derived = derive(slot, password, budget)?;
+        let derived = derive(slot, password, opening)?;
         if let Some(master) = open(derived.as_slice(), params, &hex(key)?)? {
             return Ok(master);
         }
     }
-    Err(InputProblem::ImportPasswordWrong)
+    Err(wrong(ImportFormat::Aegis))
 }
 
 fn derive(
     slot: &Slot,
     password: &str,
-    budget: &Budget,
+    opening: &Opening<'_>,
 ) -> Result<Zeroizing<[u8; 32]>, InputProblem> {
     let (Some(n), Some(r), Some(p), Some(salt)) = (slot.n, slot.r, slot.p, &slot.salt) else {
         return Err(MALFORMED);
@@ -160,7 +163,7 @@ fn derive(
     if !n.is_power_of_two() || n < 2 || salt.len() > MAX_SALT {
         return Err(MALFORMED);
     }
-    budget.spend(Cost::scrypt(n, r, p))?;
+    opening.budget.spend(Cost::scrypt(n, r, p))?;
     let log_n = u8::try_from(n.trailing_zeros()).map_err(|_| MALFORMED)?;
     let params = scrypt::Params::new(log_n, r, p).map_err(|_| MALFORMED)?;
     let mut key = Zeroizing::new([0; 32]);

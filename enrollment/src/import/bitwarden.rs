@@ -1,18 +1,32 @@
-//! Bitwarden's JSON export, not encrypted. Items without a TOTP field are no accounts.
+//! Bitwarden's JSON export, plain or protected with a password. Items without a TOTP field
+//! are no accounts.
+//!
+//! A protected one is AES-256-CBC with HMAC-SHA-256 under two keys, which HKDF makes of what
+//! PBKDF2 or Argon2id make of the password. A value that is encrypted the same way tells a
+//! wrong password from damage.
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
-use super::{ImportEntry, SecretText, display_name, is_otpauth, joined_name, parse};
-use crate::otpauth::Fields;
+use super::item::Item;
+use super::opening::{Key, Opening, base64, cbc, malformed, wrong};
+use super::shapes::{Member, SecretText};
+use super::{ImportEntry, damaged, parse};
 use crate::problem::{ImportFormat, InputProblem};
+
+const FORMAT: ImportFormat = ImportFormat::Bitwarden;
+/// How a value begins that is encrypted as described above.
+const ENCRYPTION: &str = "2.";
 
 #[derive(Deserialize)]
 struct Export {
-    items: Vec<Item>,
+    items: Vec<Member<Entry>>,
 }
 
 #[derive(Deserialize)]
-struct Item {
+struct Entry {
     name: Option<String>,
     login: Option<Login>,
 }
@@ -24,37 +38,107 @@ struct Login {
     totp: SecretText,
 }
 
-pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
-    let export: Export = parse(text, ImportFormat::Bitwarden)?;
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Outline {
+    encrypted: Option<bool>,
+    password_protected: Option<bool>,
+    #[serde(rename = "encKeyValidation_DO_NOT_EDIT")]
+    validation: Option<String>,
+    salt: Option<String>,
+    kdf_type: Option<u32>,
+    kdf_iterations: Option<u32>,
+    /// In MiB.
+    kdf_memory: Option<u32>,
+    kdf_parallelism: Option<u32>,
+    data: Option<String>,
+}
+
+pub(super) fn read(text: &str, opening: &Opening<'_>) -> Result<Vec<ImportEntry>, InputProblem> {
+    let outline: Outline = parse(text, FORMAT)?;
+    if outline.encrypted != Some(true) && outline.validation.is_none() {
+        return plain(text);
+    }
+    if outline.password_protected != Some(true) {
+        // Only the account that has exported it opens it.
+        return Err(InputProblem::ImportEncrypted { format: FORMAT });
+    }
+    let password = opening.password(FORMAT)?;
+    let (Some(data), Some(salt)) = (&outline.data, &outline.salt) else {
+        return Err(malformed(FORMAT));
+    };
+    let key = derive(&outline, password, salt, opening)?;
+    let keys = (expand(&key, b"enc")?, expand(&key, b"mac")?);
+    let opened = match open(data, &keys) {
+        Some(opened) => opened,
+        None => {
+            let validation = outline.validation.as_deref();
+            let fits = validation.is_some_and(|value| open(value, &keys).is_some());
+            return Err(if fits {
+                malformed(FORMAT)
+            } else {
+                wrong(FORMAT)
+            });
+        }
+    };
+    let text = std::str::from_utf8(&opened).map_err(|_| malformed(FORMAT))?;
+    plain(text)
+}
+
+fn plain(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
+    let export: Export = parse(text, FORMAT)?;
     Ok(export.items.iter().filter_map(entry).collect())
 }
 
-fn entry(item: &Item) -> Option<ImportEntry> {
-    let login = item.login.as_ref()?;
-    let totp = login.totp.expose().trim();
-    if totp.is_empty() {
-        return None;
-    }
-    let issuer = item.name.as_deref().unwrap_or_default();
-    let account_name = login.username.as_deref().unwrap_or_default();
-    let name = joined_name(issuer, account_name);
-    // The field holds a URI, a bare secret, or a secret of Steam's.
-    if is_otpauth(totp) {
-        return Some(ImportEntry {
-            name: display_name(&name),
-            ..ImportEntry::text(totp)
-        });
-    }
-    let steam = totp
-        .get(..8)
-        .filter(|head| head.eq_ignore_ascii_case("steam://"))
-        .map(|head| &totp[head.len()..]);
-    let fields = Fields {
-        kind: if steam.is_some() { "steam" } else { "totp" },
-        issuer,
-        account_name,
-        secret: steam.unwrap_or(totp),
-        ..Fields::default()
+fn entry(member: &Member<Entry>) -> Option<ImportEntry> {
+    let Member::Read(entry) = member else {
+        return Some(damaged(FORMAT));
     };
-    Some(ImportEntry::fields(&name, &fields))
+    let login = entry.login.as_ref()?;
+    let item = Item {
+        title: entry.name.as_deref().unwrap_or_default(),
+        account_name: login.username.as_deref().unwrap_or_default(),
+        code: login.totp.expose(),
+    };
+    item.entry()
+}
+
+fn derive(
+    outline: &Outline,
+    password: &str,
+    salt: &str,
+    opening: &Opening<'_>,
+) -> Result<Key, InputProblem> {
+    let rounds = outline.kdf_iterations.ok_or(malformed(FORMAT))?;
+    match outline.kdf_type {
+        Some(0) => opening.pbkdf2_sha256(password.as_bytes(), salt.as_bytes(), rounds, FORMAT),
+        Some(1) => {
+            let (Some(mib), Some(lanes)) = (outline.kdf_memory, outline.kdf_parallelism) else {
+                return Err(malformed(FORMAT));
+            };
+            let salt = Sha256::digest(salt.as_bytes());
+            let cost = (u64::from(mib) * 1024, rounds, lanes);
+            opening.argon2id(password.as_bytes(), &salt, cost, FORMAT)
+        }
+        _ => Err(malformed(FORMAT)),
+    }
+}
+
+/// One block of HKDF's second step, which is all that a key of 256 bits takes.
+fn expand(key: &Key, purpose: &[u8]) -> Result<Key, InputProblem> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_slice()).map_err(|_| malformed(FORMAT))?;
+    mac.update(purpose);
+    mac.update(&[1]);
+    Ok(Zeroizing::new(mac.finalize().into_bytes().into()))
+}
+
+/// Opens `2.iv|ciphertext|mac`; nothing if the keys are others.
+fn open(value: &str, (key, mac_key): &(Key, Key)) -> Option<Zeroizing<Vec<u8>>> {
+    let mut parts = value.strip_prefix(ENCRYPTION)?.split('|').map(base64);
+    let (iv, ciphertext, tag) = (parts.next()??, parts.next()??, parts.next()??);
+    let mut mac = Hmac::<Sha256>::new_from_slice(mac_key.as_slice()).ok()?;
+    mac.update(&iv);
+    mac.update(&ciphertext);
+    mac.verify_slice(&tag).ok()?;
+    cbc(key.as_slice(), &iv, &ciphertext)
 }

@@ -24,15 +24,21 @@ pub fn expand<'a>(
     let mut found = Vec::new();
     for ImportEntry { name, content } in entries {
         let parsed = match content {
-            Ok(text) if google_export::is_export(text) => match ExportPart::parse(text) {
-                Ok(part) => {
-                    parts.push(part);
-                    continue;
-                }
-                Err(problem) => Err(problem),
-            },
             Ok(text) => otpauth::parse(text),
             Err(problem) => Err(problem.clone()),
+        };
+        // What surrounded the export's text is taken off as it is from a URI.
+        let parsed = match (parsed, content) {
+            (Err(InputProblem::GoogleExport), Ok(text)) => {
+                match otpauth::unwrapped(text).and_then(|text| ExportPart::parse(&text)) {
+                    Ok(part) => {
+                        parts.push(part);
+                        continue;
+                    }
+                    Err(problem) => Err(problem),
+                }
+            }
+            (parsed, _) => parsed,
         };
         let name = name.clone();
         found.push(Found { name, parsed });
@@ -44,6 +50,8 @@ pub fn expand<'a>(
                 of: export.of,
                 missing: export.missing,
             });
+        } else if export.unsure {
+            problems.push(InputProblem::ExportPartsUnsure { of: export.of });
         }
         found.extend(export.accounts.into_iter().map(|account| Found {
             name: account.name,

@@ -1,13 +1,22 @@
-//! TOTP secrets of a Key Vault, as `az keyvault secret show` prints one; several in an
-//! array. The name is `totp-<uuid>` or the tag `type` is `totp-secret`, the value is
-//! base32, and the tags `accountName` and `issuer` say what it is called. Other secrets
-//! are not looked at.
+//! Secrets of a Key Vault as `az keyvault secret show` prints them: one, several in an array,
+//! or several in a row. An account's name is `totp-<uuid>` or its tag `type` is
+//! `totp-secret`, its value is base32, and the tags `accountName` and `issuer` say what it is
+//! called; or its value is an otpauth URI. Other secrets are not looked at.
 
 use serde::Deserialize;
 
-use super::{ImportEntry, SecretText, display_name, is_otpauth, joined_name, parse};
-use crate::otpauth::Fields;
+use super::item::Item;
+use super::shapes::SecretText;
+use super::{ImportEntry, display_name, joined_name};
+use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem};
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Document {
+    Several(Vec<Secret>),
+    One(Box<Secret>),
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,13 +36,24 @@ struct Tags {
     r#type: Option<String>,
 }
 
-pub(super) fn read_one(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
-    let secret: Secret = parse(text, ImportFormat::KeyVault)?;
-    Ok(entry(&secret).into_iter().collect())
-}
-
-pub(super) fn read_array(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
-    let secrets: Vec<Secret> = parse(text, ImportFormat::KeyVault)?;
+pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
+    let mut secrets = Vec::new();
+    for document in serde_json::Deserializer::from_str(text).into_iter::<Document>() {
+        match document {
+            Ok(Document::Several(several)) => secrets.extend(several),
+            Ok(Document::One(one)) => secrets.push(*one),
+            // The error's own text can quote the document.
+            Err(_) => {
+                return Err(InputProblem::ImportMalformed {
+                    format: ImportFormat::KeyVault,
+                });
+            }
+        }
+    }
+    let is_empty = |secret: &Secret| secret.value.expose().is_empty();
+    if !secrets.is_empty() && secrets.iter().all(is_empty) {
+        return Err(InputProblem::ImportValuesMissing);
+    }
     Ok(secrets.iter().filter_map(entry).collect())
 }
 
@@ -49,7 +69,10 @@ fn entry(secret: &Secret) -> Option<ImportEntry> {
         .name
         .as_deref()
         .or_else(|| name_in(secret.id.as_deref()?));
-    let ours = tag(|tags| &tags.r#type) == Some("totp-secret")
+    let value = crate::text::trim(secret.value.expose());
+    let is_uri = otpauth::is_meant(value);
+    let ours = is_uri
+        || tag(|tags| &tags.r#type) == Some("totp-secret")
         || secret_name.is_some_and(|name| name.starts_with("totp-"));
     if !ours {
         return None;
@@ -60,11 +83,16 @@ fn entry(secret: &Secret) -> Option<ImportEntry> {
         name if name.is_empty() => secret_name.unwrap_or_default().to_owned(),
         name => name,
     };
-    let value = secret.value.expose().trim();
-    if is_otpauth(value) {
+    if is_uri {
+        let item = Item {
+            title: issuer,
+            account_name,
+            code: value,
+        };
+        let entry = item.entry()?;
         return Some(ImportEntry {
             name: display_name(&name),
-            ..ImportEntry::text(value)
+            ..entry
         });
     }
     let fields = Fields {

@@ -1,14 +1,25 @@
-//! Backups of 2FAS (`*.2fas`), not encrypted.
+//! Backups of 2FAS (`*.2fas`), plain or encrypted: AES-256-GCM under a key that PBKDF2 makes
+//! of the password. A reference that is encrypted the same way tells a wrong password from
+//! damage.
 
 use serde::Deserialize;
 
-use super::{ImportEntry, SecretText, joined_name, parse};
+use super::opening::{Opening, base64, gcm, malformed, wrong};
+use super::shapes::{Member, Number, SecretText};
+use super::{ImportEntry, damaged, joined_name, parse};
 use crate::otpauth::Fields;
 use crate::problem::{ImportFormat, InputProblem};
 
+const FORMAT: ImportFormat = ImportFormat::TwoFas;
+const ROUNDS: u32 = 10_000;
+
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Backup {
-    services: Vec<Service>,
+    #[serde(default)]
+    services: Vec<Member<Service>>,
+    services_encrypted: Option<String>,
+    reference: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -27,34 +38,74 @@ struct Otp {
     label: Option<String>,
     issuer: Option<String>,
     algorithm: Option<String>,
-    digits: Option<u64>,
-    period: Option<u64>,
+    #[serde(default)]
+    digits: Number,
+    #[serde(default)]
+    period: Number,
     token_type: Option<String>,
 }
 
-pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
-    let backup: Backup = parse(text, ImportFormat::TwoFas)?;
-    Ok(backup.services.iter().map(entry).collect())
+pub(super) fn read(text: &str, opening: &Opening<'_>) -> Result<Vec<ImportEntry>, InputProblem> {
+    let backup: Backup = parse(text, FORMAT)?;
+    let Some(sealed) = backup.services_encrypted.filter(|text| !text.is_empty()) else {
+        return Ok(backup.services.iter().map(entry).collect());
+    };
+    let password = opening.password(FORMAT)?;
+    let opened = match open(&sealed, password, opening)? {
+        Some(opened) => opened,
+        None => {
+            let reference = backup.reference.as_deref();
+            let fits = match reference.map(|sealed| open(sealed, password, opening)) {
+                Some(opened) => opened?.is_some(),
+                None => false,
+            };
+            return Err(if fits {
+                malformed(FORMAT)
+            } else {
+                wrong(FORMAT)
+            });
+        }
+    };
+    let services: Vec<Member<Service>> =
+        serde_json::from_slice(&opened).map_err(|_| malformed(FORMAT))?;
+    Ok(services.iter().map(entry).collect())
 }
 
-fn entry(service: &Service) -> ImportEntry {
+/// Opens `ciphertext:salt:nonce`; nothing if the key is another one.
+fn open(
+    sealed: &str,
+    password: &str,
+    opening: &Opening<'_>,
+) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, InputProblem> {
+    let mut parts = sealed.split(':').map(base64);
+    let mut next = || parts.next().flatten().ok_or(malformed(FORMAT));
+    let (ciphertext, salt, nonce) = (next()?, next()?, next()?);
+    let key = opening.pbkdf2_sha256(password.as_bytes(), &salt, ROUNDS, FORMAT)?;
+    Ok(gcm(&*key, &nonce, &ciphertext, b""))
+}
+
+fn entry(member: &Member<Service>) -> ImportEntry {
+    let Member::Read(service) = member else {
+        return damaged(FORMAT);
+    };
     let otp = &service.otp;
     let said = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
-    // The name of a service is what the user sees; the issuer is what its code said.
-    let issuer = said(&otp.issuer)
-        .or_else(|| said(&service.name))
+    // The name of a service is what the person sees; the issuer is what its code said.
+    let issuer = said(&service.name)
+        .or_else(|| said(&otp.issuer))
         .unwrap_or_default();
     let account_name = said(&otp.account)
         .or_else(|| said(&otp.label))
         .unwrap_or_default();
+    let kind = otp.token_type.as_deref().unwrap_or_default();
     let fields = Fields {
-        kind: otp.token_type.as_deref().unwrap_or_default(),
+        kind,
         issuer: &issuer,
         account_name: &account_name,
         secret: service.secret.expose(),
         algorithm: otp.algorithm.as_deref().unwrap_or_default(),
-        digits: otp.digits,
-        period: otp.period,
+        digits: otp.digits.0,
+        period: otp.period.0,
     };
     ImportEntry::fields(&joined_name(&issuer, &account_name), &fields)
 }

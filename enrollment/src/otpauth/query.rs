@@ -1,15 +1,16 @@
-//! The parameters. Decoded here and not by a URL library: those silently drop tabs
-//! and line ends, and turn bytes that are no UTF-8 into replacement characters.
+//! The parameters. Decoded here and not by a URL library: those turn bytes that are no UTF-8
+//! into replacement characters.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
-use super::conflict;
 use super::secret::{self, ReadSecret};
+use super::{conflict, damage};
 use crate::account::Algorithm;
 use crate::problem::{InputProblem, Parameter};
+use crate::text;
 
 /// What the parameters say, each checked by itself.
 #[derive(Default)]
@@ -26,37 +27,70 @@ pub(super) struct Query {
     pub(super) folded_names: bool,
 }
 
-const KNOWN: [&str; 6] = [
-    "secret",
-    "issuer",
-    "algorithm",
-    "digits",
-    "period",
-    "encoder",
+const KNOWN: [(&str, Parameter); 6] = [
+    ("secret", Parameter::Secret),
+    ("issuer", Parameter::Issuer),
+    ("algorithm", Parameter::Algorithm),
+    ("digits", Parameter::Digits),
+    ("period", Parameter::Period),
+    ("encoder", Parameter::Encoder),
 ];
 
+/// Reads the parameters. What is meant to be one and is not understood is refused: its usual
+/// value instead would give wrong codes.
 pub(super) fn read(text: &str) -> Result<Query, InputProblem> {
+    if is_ambiguous_mail(text) {
+        return Err(damaged(Parameter::Secret));
+    }
     let mut query = Query::default();
-    for pair in text.split('&') {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        // A name that does not decode is none of ours.
-        let Ok(name) = percent_decode_str(name).decode_utf8() else {
-            continue;
+    let mut pairs = text.split('&').peekable();
+    while let Some(pair) = pairs.next() {
+        let last = pairs.peek().is_none();
+        let (name, value) = match pair.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (pair, None),
         };
-        let folded = name.to_ascii_lowercase();
-        if !KNOWN.contains(&folded.as_str()) {
-            continue;
+        if let Some(parameter) = value.and_then(damage::hidden_in) {
+            return Err(damaged(parameter));
         }
-        query.folded_names |= folded != name;
-        query.take(&folded, value)?;
+        let decoded = percent_decode_str(name).decode_utf8_lossy();
+        let visible: String = decoded.chars().filter(|c| !is_unseen(*c)).collect();
+        let folded = visible.to_ascii_lowercase();
+        let known = KNOWN.iter().find(|(known, _)| folded == *known);
+        match (known, value) {
+            (Some((_, parameter)), Some(value)) => {
+                query.folded_names |= folded != visible;
+                query.take(*parameter, value)?;
+            }
+            (Some((_, parameter)), None) => return Err(damaged(*parameter)),
+            (None, value) => query.unknown(&folded, &visible, value, last)?,
+        }
     }
     Ok(query)
 }
 
+/// Whether the only parameter is a secret that begins with `3D`, as in mail's encoding, and
+/// has a usual length only without it: nobody can tell which one is meant.
+fn is_ambiguous_mail(text: &str) -> bool {
+    let alone = text.matches('=').count() == 1;
+    let secret = text.trim().to_ascii_lowercase();
+    let value = secret.strip_prefix("secret=3d").unwrap_or_default();
+    alone && value.len() >= 16 && value.len().is_multiple_of(8)
+}
+
+fn damaged(parameter: Parameter) -> InputProblem {
+    InputProblem::ParamDamaged { parameter }
+}
+
+/// Whether a character shows nothing, joiners included: names have none.
+fn is_unseen(c: char) -> bool {
+    text::is_invisible(c) || matches!(c, '\u{200c}' | '\u{200d}')
+}
+
 impl Query {
-    fn take(&mut self, name: &str, encoded: &str) -> Result<(), InputProblem> {
-        match name {
-            "secret" => {
+    fn take(&mut self, parameter: Parameter, encoded: &str) -> Result<(), InputProblem> {
+        match parameter {
+            Parameter::Secret => {
                 let value = Zeroizing::new(
                     decode(encoded)
                         .map_err(|_| InputProblem::SecretNotBase32 { lookalike: false })?,
@@ -65,7 +99,7 @@ impl Query {
                     same(&mut self.secret, read, Parameter::Secret)?;
                 }
             }
-            "issuer" => {
+            Parameter::Issuer => {
                 let value = decode(encoded).map_err(|_| InputProblem::LabelMalformed)?;
                 let value = value.trim();
                 match &self.issuer {
@@ -74,34 +108,81 @@ impl Query {
                     Some(first) => self.repeated_issuer |= first != value,
                 }
             }
-            "algorithm" => {
-                if let Some(value) = plain(encoded) {
-                    same(
-                        &mut self.algorithm,
-                        algorithm(&value)?,
-                        Parameter::Algorithm,
-                    )?;
-                }
+            Parameter::Algorithm => {
+                let read = algorithm(&plain(encoded, parameter)?)?;
+                same(&mut self.algorithm, read, parameter)?;
             }
-            "digits" => {
-                if let Some(value) = plain(encoded) {
-                    let digits = number(&value)
-                        .and_then(|digits| u8::try_from(digits).ok())
-                        .filter(|digits| (5..=8).contains(digits))
-                        .ok_or(InputProblem::DigitsUnsupported)?;
-                    same(&mut self.digits, digits, Parameter::Digits)?;
-                }
+            Parameter::Digits => {
+                let digits = number(&plain(encoded, parameter)?)
+                    .and_then(|digits| u8::try_from(digits).ok())
+                    .filter(|digits| (5..=8).contains(digits))
+                    .ok_or(InputProblem::DigitsUnsupported)?;
+                same(&mut self.digits, digits, parameter)?;
             }
-            "period" => {
-                if let Some(value) = plain(encoded) {
-                    let period = number(&value).ok_or(InputProblem::PeriodUnsupported)?;
-                    same(&mut self.period, period, Parameter::Period)?;
-                }
+            Parameter::Period => {
+                let value = plain(encoded, parameter)?;
+                let period = number(&value).ok_or(InputProblem::PeriodUnsupported)?;
+                same(&mut self.period, period, parameter)?;
             }
-            // An encoder is named for Steam's codes only.
-            _ => self.steam |= plain(encoded).is_some_and(|e| e.eq_ignore_ascii_case("steam")),
+            Parameter::Encoder => {
+                let value = plain(encoded, parameter)?;
+                if !value.eq_ignore_ascii_case("steam") {
+                    // An encoder is named for Steam's codes only.
+                    return Err(InputProblem::TypeUnsupported);
+                }
+                self.steam = true;
+            }
         }
         Ok(())
+    }
+
+    /// A parameter whose name is none of the known ones: left out, unless it decides which
+    /// codes come out, or one that does is recognisably meant.
+    fn unknown(
+        &mut self,
+        folded: &str,
+        visible: &str,
+        value: Option<&str>,
+        last: bool,
+    ) -> Result<(), InputProblem> {
+        let said = || {
+            let value = decode(value.unwrap_or_default()).unwrap_or_default();
+            value.trim().to_ascii_lowercase()
+        };
+        match folded {
+            // Stratum marks Steam's codes so.
+            "steam" => {
+                self.steam |= !matches!(said().as_str(), "false" | "0" | "no");
+                return Ok(());
+            }
+            "type" | "kind" | "tokentype" => {
+                return match said().as_str() {
+                    "" | "totp" => Ok(()),
+                    "steam" => {
+                        self.steam = true;
+                        Ok(())
+                    }
+                    "hotp" => Err(InputProblem::HotpUnsupported),
+                    _ => Err(InputProblem::TypeUnsupported),
+                };
+            }
+            // The secret is another encoding's then, or only a part of it.
+            "encoding" | "secretencoding" | "otpkeyformat" => {
+                let base32 = said().is_empty() || said() == "base32";
+                return if base32 {
+                    Ok(())
+                } else {
+                    Err(damaged(Parameter::Secret))
+                };
+            }
+            name if name.starts_with("2step") => return Err(InputProblem::TypeUnsupported),
+            _ => {}
+        }
+        let meant = match value {
+            Some(_) => damage::meant(folded).or_else(|| damage::meant_by_value(&said())),
+            None => damage::meant_alone(visible, last),
+        };
+        meant.map_or(Ok(()), |parameter| Err(damaged(parameter)))
     }
 }
 
@@ -131,12 +212,15 @@ fn decode(encoded: &str) -> Result<String, std::str::Utf8Error> {
         .map(Cow::into_owned)
 }
 
-/// A parameter that is a word or a number; nothing if it is empty. One that does not
-/// decode stays as it is, and is refused for what it says.
-fn plain(encoded: &str) -> Option<String> {
+/// A parameter that is a word or a number. An empty one was meant to say something. One that
+/// does not decode stays as it is, and is refused for what it says.
+fn plain(encoded: &str, parameter: Parameter) -> Result<String, InputProblem> {
     let value = decode(encoded).unwrap_or_else(|_| encoded.to_owned());
-    let value = value.trim();
-    (!value.is_empty()).then(|| value.to_owned())
+    let visible: String = value.chars().filter(|c| !is_unseen(*c)).collect();
+    match visible.trim() {
+        "" => Err(damaged(parameter)),
+        value => Ok(value.to_owned()),
+    }
 }
 
 fn number(text: &str) -> Option<u32> {
@@ -170,7 +254,7 @@ fn algorithm(text: &str) -> Result<Algorithm, InputProblem> {
 
 /// Whether a text looks like a hash function's name, fit to be repeated in a problem.
 /// Problems do not repeat the input otherwise: what stands here can be a misplaced
-/// secret, and none of those is as short as this or begins like this.
+/// secret, and none of those is as short as this or is spelled like this.
 fn is_hash_name(text: &str) -> bool {
     const FAMILIES: [&str; 10] = [
         "SHA",
@@ -184,7 +268,7 @@ fn is_hash_name(text: &str) -> bool {
         "TIGER",
         "GOST",
     ];
-    let word = text.len() <= 7 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let word = text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
     let member = FAMILIES.iter().any(|family| {
         text.strip_prefix(family).is_some_and(|rest| {
             rest.len() <= 7

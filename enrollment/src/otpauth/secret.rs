@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 
 use crate::account::TotpSecret;
 use crate::problem::InputProblem;
+use crate::text;
 
 /// The longest secret, in characters of base32.
 const MAX_SECRET_CHARS: usize = 1_024;
@@ -28,16 +29,15 @@ pub(crate) fn too_long() -> InputProblem {
     }
 }
 
-/// Reads base32 in either case, with spaces, tabs and hyphens anywhere and padding at
-/// the end; nothing if no character is left.
-pub(super) fn read(text: &str) -> Result<Option<ReadSecret>, InputProblem> {
-    // The exact capacity, so that no copy stays behind when it grows.
-    let mut folded = Zeroizing::new(Vec::with_capacity(text.len()));
-    folded.extend(
-        text.bytes()
-            .filter(|byte| !matches!(byte, b' ' | b'\t' | b'-'))
-            .map(|byte| byte.to_ascii_uppercase()),
-    );
+/// Reads base32 in either case, with white space, dashes and invisible characters of any
+/// script anywhere and padding at the end; nothing if no character is left.
+pub(super) fn read(given: &str) -> Result<Option<ReadSecret>, InputProblem> {
+    // The capacity that suffices, so that no copy stays behind when it grows.
+    let mut folded = Zeroizing::new(Vec::with_capacity(given.len()));
+    for c in given.chars().filter(|c| !text::is_grouping(*c)) {
+        // Another letter is another secret, so none is guessed.
+        folded.push(u8::try_from(c).unwrap_or(b'?').to_ascii_uppercase());
+    }
     while folded.last() == Some(&b'=') {
         folded.pop();
     }

@@ -1,5 +1,6 @@
 //! How problems are told: a code for programs, sentences for people.
 
+use super::ImportFormat;
 use super::InputProblem;
 use crate::foreign::ForeignKind;
 
@@ -8,18 +9,22 @@ const COPY_AGAIN: &str = "Copy it again from the service's set-up page, complete
 
 impl InputProblem {
     /// Every code that [`InputProblem::code`] knows.
-    pub const CODES: [&'static str; 38] = [
+    pub const CODES: [&'static str; 45] = [
         "qr-not-found",
         "qr-not-otpauth",
         "several-accounts",
         "google-export",
         "google-export-malformed",
         "export-parts-missing",
+        "export-parts-unsure",
         "import-unknown",
         "import-malformed",
         "import-encrypted",
         "import-password-missing",
         "import-password-wrong",
+        "import-unsupported",
+        "import-values-missing",
+        "archive-too-large",
         "import-empty",
         "import-too-many",
         "import-too-costly",
@@ -35,6 +40,8 @@ impl InputProblem {
         "not-otpauth",
         "otpauth-malformed",
         "otpauth-too-long",
+        "otpauth-not-alone",
+        "text-undecodable",
         "hotp-unsupported",
         "type-unsupported",
         "secret-missing",
@@ -45,6 +52,7 @@ impl InputProblem {
         "digits-unsupported",
         "period-unsupported",
         "params-conflict",
+        "param-damaged",
         "label-malformed",
         "label-too-long",
     ];
@@ -59,11 +67,15 @@ impl InputProblem {
             Self::GoogleExport => "google-export",
             Self::GoogleExportMalformed => "google-export-malformed",
             Self::ExportPartsMissing { .. } => "export-parts-missing",
+            Self::ExportPartsUnsure { .. } => "export-parts-unsure",
             Self::ImportUnknown => "import-unknown",
             Self::ImportMalformed { .. } => "import-malformed",
             Self::ImportEncrypted { .. } => "import-encrypted",
-            Self::ImportPasswordMissing => "import-password-missing",
-            Self::ImportPasswordWrong => "import-password-wrong",
+            Self::ImportPasswordMissing { .. } => "import-password-missing",
+            Self::ImportPasswordWrong { .. } => "import-password-wrong",
+            Self::ImportUnsupported { .. } => "import-unsupported",
+            Self::ImportValuesMissing => "import-values-missing",
+            Self::ArchiveTooLarge { .. } => "archive-too-large",
             Self::ImportEmpty => "import-empty",
             Self::ImportTooMany { .. } => "import-too-many",
             Self::ImportTooCostly { .. } => "import-too-costly",
@@ -79,6 +91,8 @@ impl InputProblem {
             Self::NotOtpauth { .. } => "not-otpauth",
             Self::OtpauthMalformed => "otpauth-malformed",
             Self::OtpauthTooLong { .. } => "otpauth-too-long",
+            Self::OtpauthNotAlone => "otpauth-not-alone",
+            Self::TextUndecodable { .. } => "text-undecodable",
             Self::HotpUnsupported => "hotp-unsupported",
             Self::TypeUnsupported => "type-unsupported",
             Self::SecretMissing => "secret-missing",
@@ -89,6 +103,7 @@ impl InputProblem {
             Self::DigitsUnsupported => "digits-unsupported",
             Self::PeriodUnsupported => "period-unsupported",
             Self::ParamsConflict { .. } => "params-conflict",
+            Self::ParamDamaged { .. } => "param-damaged",
             Self::LabelMalformed => "label-malformed",
             Self::LabelTooLong { .. } => "label-too-long",
         }
@@ -104,11 +119,15 @@ impl InputProblem {
             Self::GoogleExport => "Google Authenticator export",
             Self::GoogleExportMalformed => "Unreadable Google Authenticator export",
             Self::ExportPartsMissing { .. } => "Parts of the export are missing",
+            Self::ExportPartsUnsure { .. } => "Parts of the export may be missing",
             Self::ImportUnknown => "Unknown kind of file",
             Self::ImportMalformed { .. } => "Unreadable export file",
             Self::ImportEncrypted { .. } => "Encrypted export file",
-            Self::ImportPasswordMissing => "Password missing",
-            Self::ImportPasswordWrong => "Wrong password",
+            Self::ImportPasswordMissing { .. } => "Password missing",
+            Self::ImportPasswordWrong { .. } => "Wrong password",
+            Self::ImportUnsupported { .. } => "Unsupported kind of file",
+            Self::ImportValuesMissing => "Values missing",
+            Self::ArchiveTooLarge { .. } => "Archive too large",
             Self::ImportEmpty => "Nothing to import",
             Self::ImportTooMany { .. } => "Too many accounts at once",
             Self::ImportTooCostly { .. } => "Import too costly",
@@ -123,6 +142,8 @@ impl InputProblem {
             Self::NotOtpauth { .. } => "Not an otpauth URI",
             Self::OtpauthMalformed => "Malformed otpauth URI",
             Self::OtpauthTooLong { .. } => "Otpauth URI too long",
+            Self::OtpauthNotAlone => "Text around the otpauth URI",
+            Self::TextUndecodable { .. } => "Unknown text encoding",
             Self::HotpUnsupported => "Counter-based codes are not supported",
             Self::TypeUnsupported => "Unknown kind of code",
             Self::SecretMissing => "Secret missing",
@@ -133,6 +154,7 @@ impl InputProblem {
             Self::DigitsUnsupported => "Unsupported number of digits",
             Self::PeriodUnsupported => "Unsupported period",
             Self::ParamsConflict { .. } => "Contradicting parameters",
+            Self::ParamDamaged { .. } => "Damaged parameter",
             Self::LabelMalformed => "Unreadable label",
             Self::LabelTooLong { .. } => "Label too long",
         }
@@ -167,8 +189,11 @@ impl InputProblem {
                     list.join(", ")
                 )
             }
+            Self::ExportPartsUnsure { of } => format!(
+                "These QR codes are of exports that have {of} each, and they do not say which belong together: parts of different exports can look like a whole one."
+            ),
             Self::ImportUnknown => {
-                "The file is none of those that can be imported: a list of otpauth URIs, an export of Aegis, 2FAS or Bitwarden, or Key Vault entries."
+                "The file is none of those that can be imported: a list of otpauth URIs, a picture of QR codes, or an export of a known authenticator app or password manager."
                     .to_owned()
             }
             Self::ImportMalformed { format } => {
@@ -177,12 +202,29 @@ impl InputProblem {
             Self::ImportEncrypted { format } => {
                 format!("The file is {}, encrypted in a way that is not read here.", format.words())
             }
-            Self::ImportPasswordMissing => {
-                "The file is encrypted with a password.".to_owned()
+            Self::ImportPasswordMissing { format } => format!(
+                "The file is {}, encrypted with a password.",
+                format.map_or("an export", ImportFormat::words)
+            ),
+            Self::ImportPasswordWrong { format } => format!(
+                "The file is {}, and does not open with this password, or is damaged.",
+                format.map_or("an export", ImportFormat::words)
+            ),
+            Self::ImportUnsupported { what } => {
+                format!("The file is {what}, which is not read here.")
             }
-            Self::ImportPasswordWrong => {
-                "The file does not open with this password, or is damaged.".to_owned()
+            Self::ImportValuesMissing => {
+                "The file lists secrets of a Key Vault without their values, as az keyvault secret list prints it."
+                    .to_owned()
             }
+            Self::ArchiveTooLarge {
+                files,
+                bytes,
+                depth,
+            } => format!(
+                "The archive holds more than {files} files or {} MiB, or archives that are more than {depth} deep in one another.",
+                bytes / (1024 * 1024)
+            ),
             Self::ImportEmpty => "There is no account in what was sent.".to_owned(),
             Self::ImportTooMany { limit } => {
                 format!("There are more than {limit} accounts in what was sent.")
@@ -225,6 +267,12 @@ impl InputProblem {
             Self::OtpauthTooLong { limit } => {
                 format!("The text has more than {limit} bytes, longer than any otpauth URI.")
             }
+            Self::OtpauthNotAlone => {
+                "There is other text around the otpauth URI, or a second URI.".to_owned()
+            }
+            Self::TextUndecodable { encoding } => {
+                format!("It is not text in UTF-8 or UTF-16 but {encoding}.")
+            }
             Self::HotpUnsupported => {
                 "The URI is for counter-based codes (hotp); only time-based ones (totp) are supported."
                     .to_owned()
@@ -257,6 +305,10 @@ impl InputProblem {
                 "The parameter {} is given more than once with different values, or contradicts the rest of the URI.",
                 parameter.as_str()
             ),
+            Self::ParamDamaged { parameter } => format!(
+                "The parameter {} is there but damaged: its name, its value or what separates it from the others.",
+                parameter.as_str()
+            ),
             Self::LabelMalformed => {
                 "The issuer or the account name is not text in UTF-8.".to_owned()
             }
@@ -287,21 +339,35 @@ impl InputProblem {
             Self::ExportPartsMissing { .. } => {
                 "Send all the QR codes of the export together; accounts that are there already are not added twice."
             }
+            Self::ExportPartsUnsure { .. } => {
+                "Compare the number of accounts with the app's, and send the QR codes of one export at a time."
+            }
             Self::ImportUnknown => {
-                "Export the accounts as one of these, or write one otpauth:// URI a line."
+                "Export the accounts as one of those in docs/IMPORT.md, or write one otpauth:// URI a line."
             }
             Self::ImportMalformed { .. } => "Export the accounts again and send the whole file.",
             Self::ImportEncrypted { .. } => {
                 "Export the accounts again without encryption, and delete that file afterwards."
             }
-            Self::ImportPasswordMissing => {
+            Self::ImportUnsupported { .. } => {
+                "Unpack or decrypt it and send the files in it, or export the accounts in another format (docs/IMPORT.md lists them)."
+            }
+            Self::ImportValuesMissing => {
+                "Send what az keyvault secret show prints for each of them, one after the other in one file."
+            }
+            Self::ArchiveTooLarge { .. } => {
+                "Unpack it and send the files with accounts, in several parts."
+            }
+            Self::ImportPasswordMissing { .. } => {
                 "Send the export's password along: --password-file FILE, or the form field `password`."
             }
-            Self::ImportPasswordWrong => "Check the password that the export was made with.",
+            Self::ImportPasswordWrong { .. } => "Check the password that the export was made with.",
             Self::ImportEmpty => {
                 "Send a file or picture that has accounts with time-based codes."
             }
-            Self::ImportTooMany { .. } => "Send the accounts in several parts.",
+            Self::ImportTooMany { .. } => {
+                "Use countersign import, which sends lists and exports in several parts by itself, or send at most that many at once."
+            }
             Self::ImportTooCostly { .. } => {
                 "Send the files one at a time; if it is one file only, export it without a password or with the program's usual settings."
             }
@@ -319,6 +385,10 @@ impl InputProblem {
             Self::NotOtpauth { kind } => kind
                 .next_step()
                 .unwrap_or("Send the whole text of the QR code; it begins with otpauth://totp/."),
+            Self::OtpauthNotAlone => {
+                "Send the URI alone, from otpauth:// to its end; several go into an import, one a line."
+            }
+            Self::TextUndecodable { .. } => "Save the text as UTF-8 and send it again.",
             Self::HotpUnsupported | Self::TypeUnsupported => {
                 "Set the service up again with time-based codes (TOTP), if it offers them."
             }
@@ -331,7 +401,8 @@ impl InputProblem {
             | Self::SecretNotBase32 { .. }
             | Self::SecretTruncated
             | Self::SecretTooLong { .. }
-            | Self::ParamsConflict { .. } => COPY_AGAIN,
+            | Self::ParamsConflict { .. }
+            | Self::ParamDamaged { .. } => COPY_AGAIN,
             Self::AlgorithmUnsupported { .. } => {
                 "Set the service up again with SHA1, SHA256 or SHA512, if it offers a choice."
             }

@@ -1,0 +1,275 @@
+//! ZIP archives and gzip files of anything that can be imported. Each file in one is read as
+//! if it had been sent by itself; one that cannot be read is named, and takes no other with
+//! it.
+
+use std::io::Cursor;
+
+use flate2::read::MultiGzDecoder;
+use zeroize::Zeroizing;
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use super::opening::Opening;
+use super::{Cost, ImportEntry, ImportFile, ImportList, ImportPicture, MAX_ENTRIES};
+use super::{MAX_PICTURES, display_name};
+use crate::problem::{ImportFormat, InputProblem};
+
+/// The most bytes that come out of one upload's archives together.
+const MAX_UNPACKED: u64 = 64 * 1024 * 1024;
+/// The most files in them together.
+const MAX_FILES: usize = 4_096;
+/// How deep archives may stand in one another.
+const MAX_DEPTH: usize = 3;
+const BUFFER: usize = 64 * 1024;
+
+/// How far into archives one file is, and what is left of the bounds.
+pub(super) struct Nesting {
+    depth: usize,
+    bytes: u64,
+    files: usize,
+}
+
+impl Nesting {
+    pub(super) const fn new() -> Self {
+        Self {
+            depth: 0,
+            bytes: MAX_UNPACKED,
+            files: MAX_FILES,
+        }
+    }
+
+    fn deeper(&mut self) -> Result<(), InputProblem> {
+        if self.depth == MAX_DEPTH {
+            return Err(too_much());
+        }
+        self.depth += 1;
+        Ok(())
+    }
+}
+
+fn too_much() -> InputProblem {
+    InputProblem::ArchiveTooLarge {
+        files: u32::try_from(MAX_FILES).unwrap_or(u32::MAX),
+        bytes: MAX_UNPACKED,
+        depth: u32::try_from(MAX_DEPTH).unwrap_or(u32::MAX),
+    }
+}
+
+const MALFORMED: InputProblem = InputProblem::ImportMalformed {
+    format: ImportFormat::Archive,
+};
+
+pub(super) fn is_zip(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06")
+}
+
+pub(super) fn is_gzip(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\x1f\x8b\x08")
+}
+
+/// Reads the one file in a gzip file.
+pub(super) fn read_gzip(
+    bytes: &[u8],
+    opening: &Opening<'_>,
+    nesting: &mut Nesting,
+) -> Result<ImportFile, InputProblem> {
+    nesting.deeper()?;
+    let inner = unpack(&mut MultiGzDecoder::new(bytes), opening, nesting)?;
+    let file = ImportFile::read_nested(&inner, opening, nesting);
+    nesting.depth -= 1;
+    file
+}
+
+/// Reads every file in a ZIP archive.
+pub(super) fn read_zip(
+    bytes: &[u8],
+    opening: &Opening<'_>,
+    nesting: &mut Nesting,
+) -> Result<ImportFile, InputProblem> {
+    nesting.deeper()?;
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|_| MALFORMED)?;
+    if listed(bytes).is_some_and(|listed| listed != archive.len()) {
+        // Of files with the same name only one would be read.
+        return Err(MALFORMED);
+    }
+    nesting.files = nesting
+        .files
+        .checked_sub(archive.len())
+        .ok_or_else(too_much)?;
+    let mut whole = Contents::default();
+    for index in 0..archive.len() {
+        opening.budget.check()?;
+        whole.add(&mut archive, index, opening, nesting)?;
+    }
+    nesting.depth -= 1;
+    whole.into_file()
+}
+
+/// How many files an archive says that it has, in the record at its end; nothing if there are
+/// more than that record can say.
+fn listed(bytes: &[u8]) -> Option<usize> {
+    const RECORD: usize = 22;
+    let last = bytes.len().checked_sub(RECORD)?;
+    let first = last.saturating_sub(usize::from(u16::MAX));
+    let at = (first..=last)
+        .rev()
+        .find(|at| bytes[*at..].starts_with(b"PK\x05\x06"))?;
+    let count = u16::from_le_bytes([bytes[at + 10], bytes[at + 11]]);
+    (count != u16::MAX).then_some(usize::from(count))
+}
+
+#[derive(Default)]
+struct Contents {
+    formats: Vec<ImportFormat>,
+    entries: Vec<ImportEntry>,
+    pictures: Vec<ImportPicture>,
+    /// The first problem of a file as a whole.
+    problem: Option<InputProblem>,
+}
+
+impl Contents {
+    fn add(
+        &mut self,
+        archive: &mut ZipArchive<Cursor<&[u8]>>,
+        index: usize,
+        opening: &Opening<'_>,
+        nesting: &mut Nesting,
+    ) -> Result<(), InputProblem> {
+        let (name, is_encrypted) = {
+            let file = archive.by_index_raw(index).map_err(|_| MALFORMED)?;
+            let name = String::from_utf8_lossy(file.name_raw()).into_owned();
+            if file.is_dir() || is_by_the_way(&name) {
+                return Ok(());
+            }
+            (name, file.encrypted())
+        };
+        let inner = match inner(archive, index, (&name, is_encrypted), opening, nesting) {
+            Ok(inner) => inner,
+            Err(problem) => return self.report(&name, problem),
+        };
+        match ImportFile::read_nested(&inner, opening, nesting) {
+            Ok(file) => {
+                self.formats.push(file.format);
+                self.entries.extend(file.list.entries);
+                self.pictures
+                    .extend(file.pictures.into_iter().map(|picture| ImportPicture {
+                        name: display_name(&name),
+                        ..picture
+                    }));
+                if self.entries.len() > MAX_ENTRIES || self.pictures.len() > MAX_PICTURES {
+                    return Err(super::too_many());
+                }
+                Ok(())
+            }
+            // There is nothing in it that could be lost.
+            Err(InputProblem::ImportEmpty) => Ok(()),
+            Err(problem) => self.report(&name, problem),
+        }
+    }
+
+    /// Keeps a file's problem under its name, unless it ends everything: a bound that is
+    /// reached, or a password that is asked for.
+    fn report(&mut self, name: &str, problem: InputProblem) -> Result<(), InputProblem> {
+        match problem {
+            InputProblem::ImportPasswordMissing { .. }
+            | InputProblem::ImportTooCostly { .. }
+            | InputProblem::ImportTooMany { .. }
+            | InputProblem::ArchiveTooLarge { .. } => return Err(problem),
+            _ => {}
+        }
+        self.problem.get_or_insert_with(|| problem.clone());
+        self.entries.push(ImportEntry {
+            name: display_name(name),
+            content: Err(problem),
+        });
+        Ok(())
+    }
+
+    fn into_file(self) -> Result<ImportFile, InputProblem> {
+        if self.formats.is_empty() {
+            // Nothing was read: the first reason says more than a list of them.
+            return Err(self.problem.unwrap_or(InputProblem::ImportEmpty));
+        }
+        let format = match self.formats.as_slice() {
+            [format] => *format,
+            _ => ImportFormat::Archive,
+        };
+        Ok(ImportFile {
+            format,
+            list: ImportList {
+                entries: self.entries,
+            },
+            pictures: self.pictures,
+        })
+    }
+}
+
+/// What one file of an archive holds.
+fn inner(
+    archive: &mut ZipArchive<Cursor<&[u8]>>,
+    index: usize,
+    (name, is_encrypted): (&str, bool),
+    opening: &Opening<'_>,
+    nesting: &mut Nesting,
+) -> Result<Zeroizing<Vec<u8>>, InputProblem> {
+    let format = if name.to_ascii_lowercase().contains("raivo") {
+        ImportFormat::Raivo
+    } else {
+        ImportFormat::Archive
+    };
+    let opened = if is_encrypted {
+        let password = opening.password(format)?;
+        // A thousand rounds of PBKDF2 with SHA-1 and 66 bytes of keys.
+        opening.budget.spend(Cost::pbkdf2(1_000, 4))?;
+        archive.by_index_decrypt(index, password.as_bytes())
+    } else {
+        archive.by_index(index)
+    };
+    match opened {
+        Ok(mut file) => unpack(&mut file, opening, nesting).map_err(|problem| match problem {
+            // A password of the old kind fits one time in 256 by chance.
+            InputProblem::ImportMalformed { .. } => InputProblem::ImportMalformed { format },
+            problem => problem,
+        }),
+        Err(ZipError::InvalidPassword) => Err(InputProblem::ImportPasswordWrong {
+            format: Some(format),
+        }),
+        Err(ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_)) => {
+            Err(InputProblem::ImportUnsupported {
+                what: "a file in an archive that is packed or encrypted in an unusual way"
+                    .to_owned(),
+            })
+        }
+        Err(_) => Err(MALFORMED),
+    }
+}
+
+/// Everything that comes out, within the bounds.
+fn unpack(
+    packed: &mut dyn std::io::Read,
+    opening: &Opening<'_>,
+    nesting: &mut Nesting,
+) -> Result<Zeroizing<Vec<u8>>, InputProblem> {
+    let mut unpacked = Zeroizing::new(Vec::new());
+    let mut buffer = Zeroizing::new(vec![0_u8; BUFFER]);
+    loop {
+        let read = packed.read(&mut buffer).map_err(|_| MALFORMED)?;
+        if read == 0 {
+            return Ok(unpacked);
+        }
+        let length = u64::try_from(read).unwrap_or(u64::MAX);
+        nesting.bytes = nesting.bytes.checked_sub(length).ok_or_else(too_much)?;
+        opening.budget.spend(Cost::bytes(length))?;
+        unpacked.extend_from_slice(&buffer[..read]);
+    }
+}
+
+/// What archives hold beside what is exported.
+fn is_by_the_way(name: &str) -> bool {
+    let file = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    name.starts_with("__MACOSX/")
+        || matches!(file, ".DS_Store" | "Thumbs.db" | "desktop.ini")
+        // 1Password's archive: what wrote it, and files that were attached to items.
+        || name == "export.attributes"
+        || name.starts_with("files/")
+}

@@ -1,0 +1,82 @@
+//! FreeOTP+'s JSON export. Secrets are lists of signed bytes.
+
+use data_encoding::BASE32_NOPAD;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::shapes::{Member, Number};
+use super::{ImportEntry, damaged, joined_name, parse};
+use crate::otpauth::Fields;
+use crate::problem::{ImportFormat, InputProblem};
+
+const FORMAT: ImportFormat = ImportFormat::FreeOtpPlus;
+
+#[derive(Deserialize)]
+struct Export {
+    tokens: Vec<Member<Token>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Token {
+    r#type: Option<String>,
+    algo: Option<String>,
+    #[serde(default)]
+    digits: Number,
+    #[serde(default)]
+    period: Number,
+    issuer_ext: Option<String>,
+    issuer_int: Option<String>,
+    /// What the person has changed it to.
+    issuer_alt: Option<String>,
+    label: Option<String>,
+    label_alt: Option<String>,
+    secret: Vec<i16>,
+}
+
+pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
+    let export: Export = parse(text, FORMAT)?;
+    Ok(export.tokens.iter().map(entry).collect())
+}
+
+fn entry(member: &Member<Token>) -> ImportEntry {
+    let Member::Read(token) = member else {
+        return damaged(FORMAT);
+    };
+    let said = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
+    let issuer = said(&token.issuer_alt)
+        .or_else(|| said(&token.issuer_ext))
+        .or_else(|| said(&token.issuer_int))
+        .unwrap_or_default();
+    let account_name = said(&token.label_alt)
+        .or_else(|| said(&token.label))
+        .unwrap_or_default();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(token.secret.len()));
+    for byte in &token.secret {
+        let Some(byte) = i8::try_from(*byte)
+            .map(i8::cast_unsigned)
+            .ok()
+            .or_else(|| u8::try_from(*byte).ok())
+        else {
+            return damaged(FORMAT);
+        };
+        bytes.push(byte);
+    }
+    let secret = Zeroizing::new(BASE32_NOPAD.encode(&bytes));
+    let kind = token.r#type.as_deref().unwrap_or_default();
+    // The app makes Steam's codes for everything whose issuer is called so.
+    let is_steam = kind.eq_ignore_ascii_case("totp")
+        && [&token.issuer_ext, &token.issuer_int]
+            .iter()
+            .any(|issuer| issuer.as_deref() == Some("Steam"));
+    let fields = Fields {
+        kind: if is_steam { "steam" } else { kind },
+        issuer: &issuer,
+        account_name: &account_name,
+        secret: &secret,
+        algorithm: token.algo.as_deref().unwrap_or_default(),
+        digits: token.digits.0,
+        period: token.period.0,
+    };
+    ImportEntry::fields(&joined_name(&issuer, &account_name), &fields)
+}

@@ -1,0 +1,203 @@
+//! KeePass's XML, as KeePass and KeePassXC write it, not encrypted. The codes of KeePass
+//! itself, of KeePassXC, and of the plugins KeeOtp and TrayTOTP stand in fields of their own.
+//! Earlier states of an entry are not looked at.
+
+use std::collections::BTreeMap;
+
+use data_encoding::{BASE32_NOPAD, HEXLOWER_PERMISSIVE};
+use quick_xml::Reader;
+use quick_xml::events::Event;
+use zeroize::Zeroizing;
+
+use super::item::Item;
+use super::opening::{base64, malformed};
+use super::shapes::number_in;
+use super::{ImportEntry, MAX_ENTRIES, display_name, joined_name};
+use crate::otpauth::Fields;
+use crate::problem::{ImportFormat, InputProblem};
+
+const FORMAT: ImportFormat = ImportFormat::KeePass;
+/// How deep groups may stand in one another.
+const MAX_DEPTH: usize = 64;
+
+type Entry = BTreeMap<String, Zeroizing<String>>;
+
+pub(super) fn is_document(text: &str) -> bool {
+    text.get(..text.len().min(1_024))
+        .unwrap_or(text)
+        .contains("<KeePassFile")
+}
+
+pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
+    let mut reader = Reader::from_str(text);
+    let mut path: Vec<String> = Vec::new();
+    let mut found = Vec::new();
+    let (mut entry, mut key) = (Entry::new(), String::new());
+    let mut value = Zeroizing::new(String::new());
+    loop {
+        // The error's own text can quote the document.
+        match reader.read_event().map_err(|_| malformed(FORMAT))? {
+            Event::Eof if path.is_empty() => break,
+            Event::Eof => return Err(malformed(FORMAT)),
+            Event::Start(tag) => {
+                let name = String::from_utf8_lossy(tag.local_name().as_ref()).into_owned();
+                match name.as_str() {
+                    "Entry" if !in_history(&path) => entry = Entry::new(),
+                    "Key" => key.clear(),
+                    "Value" => value = Zeroizing::new(String::new()),
+                    _ => {}
+                }
+                path.push(name);
+                if path.len() > MAX_DEPTH {
+                    return Err(malformed(FORMAT));
+                }
+            }
+            Event::End(_) => {
+                let name = path.pop().unwrap_or_default();
+                if in_history(&path) || name == "History" {
+                    continue;
+                }
+                match name.as_str() {
+                    "String" => {
+                        let value = std::mem::take(&mut *value);
+                        entry.insert(std::mem::take(&mut key), Zeroizing::new(value));
+                    }
+                    "Entry" => found.extend(code(&std::mem::take(&mut entry))),
+                    _ => {}
+                }
+                if found.len() > MAX_ENTRIES {
+                    return Err(super::too_many());
+                }
+            }
+            Event::Text(text) if !in_history(&path) => {
+                let text = text.decode().map_err(|_| malformed(FORMAT))?;
+                add(&path, &text, &mut key, &mut value);
+            }
+            Event::CData(text) if !in_history(&path) => {
+                let text = text.decode().map_err(|_| malformed(FORMAT))?;
+                add(&path, &text, &mut key, &mut value);
+            }
+            Event::GeneralRef(reference) if !in_history(&path) => {
+                let character = match reference.resolve_char_ref() {
+                    Ok(Some(character)) => character.to_string(),
+                    _ => {
+                        let name = reference.decode().map_err(|_| malformed(FORMAT))?;
+                        quick_xml::escape::resolve_predefined_entity(&name)
+                            .ok_or(malformed(FORMAT))?
+                            .to_owned()
+                    }
+                };
+                add(&path, &character, &mut key, &mut value);
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+fn in_history(path: &[String]) -> bool {
+    path.iter().any(|name| name == "History")
+}
+
+/// Adds text to the key or the value that is open.
+fn add(path: &[String], text: &str, key: &mut String, value: &mut Zeroizing<String>) {
+    match path {
+        [.., parent, last] if parent == "String" && last == "Key" => key.push_str(text),
+        [.., parent, last] if parent == "String" && last == "Value" => value.push_str(text),
+        _ => {}
+    }
+}
+
+/// The account of an entry; nothing if it has no code.
+fn code(entry: &Entry) -> Option<ImportEntry> {
+    let field = |name: &str| {
+        let found = entry.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found
+            .map(|(_, value)| value.trim())
+            .filter(|value| !value.is_empty())
+    };
+    let title = field("Title").unwrap_or_default();
+    let account_name = field("UserName").unwrap_or_default();
+    if let Some(code) = field("otp") {
+        let item = Item {
+            title,
+            account_name,
+            code,
+        };
+        return item.entry();
+    }
+    let name = joined_name(title, account_name);
+    let fields = Fields {
+        issuer: title,
+        account_name,
+        ..Fields::default()
+    };
+    if let Some(secret) = own_secret(entry) {
+        let algorithm = field("TimeOtp-Algorithm").unwrap_or_default();
+        return Some(match secret {
+            Ok(secret) => ImportEntry::fields(
+                &name,
+                &Fields {
+                    secret: &secret,
+                    algorithm,
+                    digits: field("TimeOtp-Length").and_then(number_in),
+                    period: field("TimeOtp-Period").and_then(number_in),
+                    ..fields
+                },
+            ),
+            Err(problem) => ImportEntry {
+                name: display_name(&name),
+                content: Err(problem),
+            },
+        });
+    }
+    if let Some(secret) = field("TOTP Seed") {
+        // Seconds and digits, or `S` for Steam.
+        let settings = field("TOTP Settings").unwrap_or("30;6");
+        let mut parts = settings.split(';').map(str::trim);
+        let period = parts.next().and_then(number_in);
+        let length = parts.next().unwrap_or_default();
+        let is_steam = length.eq_ignore_ascii_case("s");
+        return Some(ImportEntry::fields(
+            &name,
+            &Fields {
+                kind: if is_steam { "steam" } else { "totp" },
+                secret,
+                digits: if is_steam { None } else { number_in(length) },
+                period,
+                ..fields
+            },
+        ));
+    }
+    let counted = entry.keys().any(|key| key.starts_with("HmacOtp-Secret"));
+    counted.then(|| ImportEntry {
+        name: display_name(&name),
+        content: Err(InputProblem::HotpUnsupported),
+    })
+}
+
+/// The secret in KeePass's own fields, in base32.
+fn own_secret(entry: &Entry) -> Option<Result<Zeroizing<String>, InputProblem>> {
+    let field = |name: &str| {
+        let value = entry.get(name).map(|value| value.trim());
+        value.filter(|value| !value.is_empty())
+    };
+    if let Some(secret) = field("TimeOtp-Secret-Base32") {
+        return Some(Ok(Zeroizing::new(secret.to_owned())));
+    }
+    let bytes = if let Some(text) = field("TimeOtp-Secret") {
+        Some(Zeroizing::new(text.as_bytes().to_vec()))
+    } else if let Some(hex) = field("TimeOtp-Secret-Hex") {
+        let compact: String = hex.chars().filter(char::is_ascii_hexdigit).collect();
+        let bytes = HEXLOWER_PERMISSIVE.decode(compact.as_bytes()).ok();
+        bytes.map(Zeroizing::new)
+    } else {
+        base64(field("TimeOtp-Secret-Base64")?)
+    };
+    let not_read = InputProblem::SecretNotBase32 { lookalike: false };
+    Some(
+        bytes
+            .map(|bytes| Zeroizing::new(BASE32_NOPAD.encode(&bytes)))
+            .ok_or(not_read),
+    )
+}

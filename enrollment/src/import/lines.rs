@@ -1,0 +1,64 @@
+//! Lists of URIs, one a line. Mail programs and terminals break lines: what plainly goes on
+//! in the next line is put together again.
+
+use zeroize::Zeroizing;
+
+use super::{ImportEntry, MAX_ENTRIES};
+use crate::otpauth;
+use crate::problem::InputProblem;
+
+/// Reads a list; empty lines and those that begin with `#` don't count. A text without any
+/// URI is no such list.
+pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
+    let mut found: Vec<Zeroizing<String>> = Vec::new();
+    let mut goes_on = false;
+    for line in text.lines() {
+        let line = crate::text::trim(line);
+        if line.is_empty() || line.starts_with('#') {
+            goes_on = false;
+            continue;
+        }
+        let last = found.last_mut().filter(|_| goes_on);
+        match last {
+            Some(last) if last.len() <= otpauth::MAX_URI_BYTES && is_rest(line) => {
+                let mut whole = Zeroizing::new(String::with_capacity(last.len() + line.len()));
+                whole.push_str(last);
+                whole.push_str(line);
+                *last = whole;
+            }
+            _ => {
+                goes_on = otpauth::is_meant(line);
+                found.push(Zeroizing::new(line.to_owned()));
+            }
+        }
+        if found.len() > MAX_ENTRIES {
+            return Err(super::too_many());
+        }
+    }
+    if found.is_empty() || found.iter().any(|line| otpauth::is_meant(line)) {
+        Ok(found.iter().map(|line| ImportEntry::text(line)).collect())
+    } else {
+        Err(InputProblem::ImportUnknown)
+    }
+}
+
+/// Whether a line is a URI but for marks or a key in front of it, and no row of a table.
+pub(super) fn begins_with_uri(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    let marked = line.trim_start_matches(|c: char| !c.is_alphanumeric());
+    let at = ["otpauth", "steam://"]
+        .iter()
+        .filter_map(|scheme| marked.find(scheme))
+        .min();
+    at.is_some_and(|at| !marked[..at].contains([',', ';', '\t', '|']))
+}
+
+/// Whether a line that follows a URI is the rest of it: no words of their own, and what only
+/// parameters, secrets and numbers are made of.
+fn is_rest(line: &str) -> bool {
+    let is_code = |c: char| c.is_ascii_digit() || matches!(c, '=' | '&' | '%');
+    let is_capitals = line.bytes().all(|byte| byte.is_ascii_uppercase());
+    !otpauth::is_meant(line)
+        && !line.contains(char::is_whitespace)
+        && (line.contains(is_code) || is_capitals)
+}

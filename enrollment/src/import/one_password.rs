@@ -1,0 +1,110 @@
+//! 1Password's `export.data`, the document in its 1PUX archive.
+
+use serde::Deserialize;
+
+use super::item::Item;
+use super::shapes::{Member, SecretText};
+use super::{ImportEntry, damaged, parse};
+use crate::problem::{ImportFormat, InputProblem};
+
+const FORMAT: ImportFormat = ImportFormat::OnePassword;
+
+#[derive(Deserialize)]
+struct Export {
+    accounts: Vec<Account>,
+}
+
+#[derive(Deserialize)]
+struct Account {
+    #[serde(default)]
+    vaults: Vec<Vault>,
+}
+
+#[derive(Deserialize)]
+struct Vault {
+    #[serde(default)]
+    items: Vec<Member<Entry>>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    overview: Option<Overview>,
+    details: Option<Details>,
+}
+
+#[derive(Deserialize)]
+struct Overview {
+    title: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Details {
+    #[serde(default)]
+    login_fields: Vec<LoginField>,
+    #[serde(default)]
+    sections: Vec<Section>,
+}
+
+#[derive(Deserialize)]
+struct LoginField {
+    value: Option<String>,
+    designation: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Section {
+    #[serde(default)]
+    fields: Vec<Member<Field>>,
+}
+
+#[derive(Deserialize)]
+struct Field {
+    value: Value,
+}
+
+/// Of the kinds of values only this one matters.
+#[derive(Deserialize)]
+struct Value {
+    #[serde(default)]
+    totp: SecretText,
+}
+
+pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
+    let export: Export = parse(text, FORMAT)?;
+    let vaults = export.accounts.iter().flat_map(|account| &account.vaults);
+    Ok(vaults
+        .flat_map(|vault| &vault.items)
+        .flat_map(entries)
+        .collect())
+}
+
+/// An item can have several codes.
+fn entries(member: &Member<Entry>) -> Vec<ImportEntry> {
+    let Member::Read(entry) = member else {
+        return vec![damaged(FORMAT)];
+    };
+    let Some(details) = &entry.details else {
+        return Vec::new();
+    };
+    let overview = entry.overview.as_ref();
+    let title = overview.and_then(|it| it.title.as_deref());
+    let user = details
+        .login_fields
+        .iter()
+        .find(|field| field.designation.as_deref() == Some("username"))
+        .and_then(|field| field.value.as_deref());
+    let fields = details.sections.iter().flat_map(|section| &section.fields);
+    fields
+        .filter_map(|field| match field {
+            Member::Read(field) => Item {
+                title: title.unwrap_or_default(),
+                account_name: user.unwrap_or_default(),
+                code: field.value.totp.expose(),
+            }
+            .entry(),
+            // Another kind of value.
+            Member::Damaged(_) => None,
+        })
+        .collect()
+}

@@ -1,0 +1,229 @@
+//! Tables (CSV) with a column of codes: of Bitwarden, 1Password, KeePassXC, Apple Passwords,
+//! Dashlane, LastPass, Proton Pass, and any other that names its columns plainly.
+
+use csv::{ReaderBuilder, StringRecord, Trim};
+
+use super::item::Item;
+use super::shapes::number_in;
+use super::{ImportEntry, MAX_ENTRIES, damaged, joined_name};
+use crate::otpauth::{self, Fields};
+use crate::problem::{ImportFormat, InputProblem};
+
+/// Names of columns, letters and digits only, those that say most first.
+const CODES: [&str; 30] = [
+    "otpauth",
+    "otpurl",
+    "otpuri",
+    "otpauthurl",
+    "otpauthuri",
+    "totpurl",
+    "totpuri",
+    "totpurl",
+    "logintotp",
+    "totp",
+    "totpauth",
+    "otp",
+    "otpsecret",
+    "totpsecret",
+    "totpkey",
+    "otpkey",
+    "totpseed",
+    "2fa",
+    "2fasecret",
+    "twofactor",
+    "twofactorsecret",
+    "twofa",
+    "mfa",
+    "mfasecret",
+    "authenticatorkey",
+    "authenticator",
+    "onetimepassword",
+    "onetimecode",
+    "secret",
+    "seed",
+];
+const TITLES: [&str; 10] = [
+    "title",
+    "name",
+    "service",
+    "servicename",
+    "issuer",
+    "site",
+    "sitename",
+    "website",
+    "app",
+    "accountname",
+];
+const USERS: [&str; 9] = [
+    "username",
+    "loginusername",
+    "user",
+    "login",
+    "userid",
+    "email",
+    "account",
+    "label",
+    "username2",
+];
+const ALGORITHMS: [&str; 4] = ["algorithm", "algo", "hash", "hashalgorithm"];
+const DIGITS: [&str; 4] = ["digits", "digit", "length", "otplength"];
+const PERIODS: [&str; 5] = ["period", "interval", "step", "timestep", "timer"];
+const KINDS: [&str; 4] = ["otptype", "tokentype", "kind", "type"];
+
+/// The most columns of a table.
+const MAX_COLUMNS: usize = 256;
+
+struct Columns {
+    codes: Vec<usize>,
+    title: Option<usize>,
+    user: Option<usize>,
+    algorithm: Option<usize>,
+    digits: Option<usize>,
+    period: Option<usize>,
+    kind: Option<usize>,
+}
+
+/// Whether the first line names a column of codes.
+pub(super) fn is_named(text: &str) -> bool {
+    let first = text.lines().next().unwrap_or_default();
+    let mut names = first.split([',', ';', '\t', '|']).map(folded);
+    first.contains([',', ';', '\t', '|'])
+        && !otpauth::is_meant(first)
+        && names.any(|name| CODES.contains(&name.as_str()))
+}
+
+/// Reads a table; nothing if a text is none.
+pub(super) fn read(text: &str) -> Option<Result<(ImportFormat, Vec<ImportEntry>), InputProblem>> {
+    let first = text.lines().next()?;
+    let delimiter = [b',', b';', b'\t', b'|']
+        .into_iter()
+        .max_by_key(|mark| first.bytes().filter(|byte| byte == mark).count())
+        .filter(|mark| first.as_bytes().contains(mark))?;
+    let mut reader = ReaderBuilder::new()
+        .delimiter(delimiter)
+        .has_headers(false)
+        .flexible(true)
+        .trim(Trim::All)
+        .from_reader(text.as_bytes());
+    let mut rows = reader.records();
+    let head = rows.next()?.ok()?;
+    let names: Vec<String> = head.iter().take(MAX_COLUMNS).map(folded).collect();
+    let mut columns = Columns::of(&names);
+    let body: Vec<Result<StringRecord, csv::Error>> = rows.take(MAX_ENTRIES + 1).collect();
+    let has_head = !head.iter().any(otpauth::is_meant);
+    if columns.codes.is_empty() {
+        // A table without names: the column that holds URIs.
+        let all = || std::iter::once(&head).chain(body.iter().flatten());
+        let width = all().map(StringRecord::len).max()?.min(MAX_COLUMNS);
+        let holds = |at: &usize| {
+            let mut cells = all().filter_map(|row| row.get(*at));
+            cells.any(|cell| otpauth::is_meant(cell.get(..20).unwrap_or(cell)))
+        };
+        columns.codes = (0..width).filter(holds).collect();
+        if columns.codes.is_empty() {
+            let known = columns.user.is_some() || columns.title.is_some();
+            return known.then_some(Err(InputProblem::ImportEmpty));
+        }
+        if !has_head {
+            // What the other columns are is not said; one can be a password.
+            columns.title = None;
+            columns.user = None;
+        }
+    }
+    if body.len() > MAX_ENTRIES {
+        return Some(Err(super::too_many()));
+    }
+    let format = format_of(&names);
+    let first = (!has_head).then_some(Ok(&head));
+    let rows = first.into_iter().chain(body.iter().map(Result::as_ref));
+    let entries = rows.filter_map(|row| match row {
+        Ok(row) => columns.entry(row),
+        Err(_) => Some(damaged(format)),
+    });
+    Some(Ok((format, entries.collect())))
+}
+
+impl Columns {
+    fn of(names: &[String]) -> Self {
+        let find = |wanted: &[&str]| {
+            let known = wanted.iter();
+            let mut places = known.filter_map(|name| names.iter().position(|it| it == name));
+            places.next()
+        };
+        let mut codes: Vec<usize> = Vec::new();
+        for name in CODES {
+            let places = names.iter().enumerate().filter(|(_, it)| *it == name);
+            codes.extend(places.map(|(at, _)| at));
+        }
+        codes.dedup();
+        let algorithm = find(&ALGORITHMS);
+        Self {
+            title: find(&TITLES),
+            user: find(&USERS),
+            digits: find(&DIGITS),
+            period: find(&PERIODS),
+            // Password managers call the kind of an item so.
+            kind: find(&KINDS).filter(|at| {
+                names[*at] != "type" || algorithm.is_some() || find(&DIGITS).is_some()
+            }),
+            algorithm,
+            codes,
+        }
+    }
+
+    fn entry(&self, row: &StringRecord) -> Option<ImportEntry> {
+        let cell = |at: Option<usize>| at.and_then(|at| row.get(at)).unwrap_or_default();
+        let codes = self.codes.iter().filter_map(|at| row.get(*at));
+        let code = codes.map(crate::text::trim).find(|code| !code.is_empty())?;
+        let (title, user) = (cell(self.title), cell(self.user));
+        let said = [self.algorithm, self.digits, self.period, self.kind]
+            .iter()
+            .any(|at| !cell(*at).is_empty());
+        if otpauth::is_meant(code) || !said {
+            let item = Item {
+                title,
+                account_name: user,
+                code,
+            };
+            return item.entry();
+        }
+        let fields = Fields {
+            kind: cell(self.kind),
+            issuer: title,
+            account_name: user,
+            secret: code,
+            algorithm: cell(self.algorithm),
+            digits: number_in(cell(self.digits)),
+            period: number_in(cell(self.period)),
+        };
+        Some(ImportEntry::fields(&joined_name(title, user), &fields))
+    }
+}
+
+/// Letters and digits only, in lower case.
+fn folded(name: &str) -> String {
+    name.chars()
+        .filter(|c| c.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// Which program has named the columns so.
+fn format_of(names: &[String]) -> ImportFormat {
+    let has = |name: &str| names.iter().any(|it| it == name);
+    if has("logintotp") {
+        ImportFormat::Bitwarden
+    } else if has("otpauth") && (has("archived") || has("favorite")) {
+        ImportFormat::OnePassword
+    } else if has("otpauth") && has("title") && has("notes") {
+        ImportFormat::ApplePasswords
+    } else if has("totp") && has("group") && has("title") {
+        ImportFormat::KeePass
+    } else if has("otpsecret") || has("otpurl") {
+        ImportFormat::Dashlane
+    } else if has("totp") && has("vault") {
+        ImportFormat::ProtonPass
+    } else {
+        ImportFormat::Table
+    }
+}

@@ -1,0 +1,256 @@
+//! What surrounds and covers a URI where people copy it from: quotes, brackets, list marks,
+//! a key in front of it, a web address that carries it; line ends; and escapes that another
+//! program applied to the whole.
+//!
+//! Wrapping is taken off only where it is plain. What is left over then is refused, because
+//! it could be a part of the URI or a second one.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+use zeroize::Zeroizing;
+
+use super::escapes;
+use crate::foreign::ForeignKind;
+use crate::problem::InputProblem;
+use crate::text;
+
+/// How many layers of wrapping and escapes are taken off.
+const MAX_LAYERS: usize = 6;
+/// The longest text in front of a URI that is taken for its name.
+const MAX_KEY: usize = 64;
+/// How the texts begin that are looked for.
+const SCHEMES: [&str; 4] = ["otpauth://", "otpauth-migration:", "otpauth:", "otpauth%"];
+/// What opens and closes a wrapping.
+const PAIRS: [(char, &str); 13] = [
+    ('"', "\""),
+    ('\'', "'"),
+    ('`', "`"),
+    ('<', ">"),
+    ('(', ")"),
+    ('[', "]"),
+    ('{', "}"),
+    ('\u{201c}', "\u{201d}"),
+    ('\u{201e}', "\u{201c}"),
+    ('\u{2018}', "\u{2019}"),
+    ('\u{ab}', "\u{bb}"),
+    ('\u{300c}', "\u{300d}"),
+    ('*', "*"),
+];
+
+/// A URI without what surrounded it.
+pub(super) struct Unwrapped {
+    pub(super) text: Zeroizing<String>,
+    /// Whether another program had escaped the whole.
+    pub(super) escaped: bool,
+}
+
+/// Takes off what plainly surrounds a URI.
+pub(super) fn unwrap(given: &str) -> Result<Unwrapped, InputProblem> {
+    let visible: String = given
+        .chars()
+        .filter(|c| !text::is_invisible(*c) || *c == '\u{ad}')
+        .collect();
+    let mut current = Zeroizing::new(text::trim(&visible).to_owned());
+    drop(Zeroizing::new(visible));
+    let mut escaped = false;
+    for _ in 0..MAX_LAYERS {
+        if current.starts_with('&')
+            && let Some(inner) = escapes::undo(&current)
+        {
+            // The quotes around it are escaped as well.
+            current = inner;
+            escaped = true;
+        } else if let Some(inner) = without_wrapping(&current)? {
+            current = inner;
+        } else if let Some(inner) = escapes::undo(&current) {
+            current = inner;
+            escaped = true;
+        } else {
+            break;
+        }
+    }
+    let text = Zeroizing::new(joined(&current)?);
+    // Line ends can stand in the middle of an escape.
+    let text = match escapes::undo(&text) {
+        Some(inner) => {
+            escaped = true;
+            inner
+        }
+        None => text,
+    };
+    Ok(Unwrapped { text, escaped })
+}
+
+/// Without one layer of wrapping; nothing if there is none.
+fn without_wrapping(given: &str) -> Result<Option<Zeroizing<String>>, InputProblem> {
+    let lower = given.to_ascii_lowercase();
+    if lower.starts_with("http://") || lower.starts_with("https://") {
+        return in_web_address(given).map(Some);
+    }
+    if let Some(rest) = lower.strip_prefix("apple-otpauth:") {
+        // Apple's own scheme, which opens its Passwords app; some write it before the whole.
+        let rest = &given[given.len() - rest.len()..];
+        let inner = if rest.to_ascii_lowercase().starts_with("otpauth:") {
+            rest.to_owned()
+        } else {
+            format!("otpauth:{rest}")
+        };
+        return Ok(Some(Zeroizing::new(inner)));
+    }
+    let Some(at) = start_of_uri(&lower).or_else(|| start_of_steam(&lower)) else {
+        return Ok(None);
+    };
+    if at == 0 {
+        return Ok(None);
+    }
+    let (key, rest) = given.split_at(at);
+    if !is_plain_key(key) {
+        return Err(InputProblem::OtpauthNotAlone);
+    }
+    let rest = rest.trim_end();
+    let opened = key.trim_end_matches('\\').chars().next_back();
+    let closer = opened.and_then(|opener| {
+        let pair = PAIRS.iter().find(|(opens, _)| *opens == opener);
+        pair.map(|(_, closes)| *closes)
+    });
+    let Some(closer) = closer else {
+        return Ok(Some(Zeroizing::new(rest.to_owned())));
+    };
+    let is_markup = key.contains('<') && opened != Some('<');
+    let end = if is_markup {
+        rest.find(closer)
+    } else {
+        rest.rfind(closer)
+    };
+    let Some(end) = end else {
+        // It was opened and is not closed: it could have been cut off.
+        return Err(InputProblem::OtpauthNotAlone);
+    };
+    let (inner, left_over) = (&rest[..end], &rest[end..]);
+    let only_marks = left_over.chars().all(|c| {
+        c.is_whitespace() || "\"'`<>()[]{}*,;.\u{201d}\u{201c}\u{2019}\u{bb}\u{300d}".contains(c)
+    });
+    if !(only_marks || is_markup && start_of_uri(&left_over.to_ascii_lowercase()).is_none()) {
+        return Err(InputProblem::OtpauthNotAlone);
+    }
+    let inner = inner.trim_end_matches(['\\', ']', '*']);
+    Ok(Some(Zeroizing::new(inner.to_owned())))
+}
+
+/// Where a URI begins in a text in lower case.
+fn start_of_uri(lower: &str) -> Option<usize> {
+    let (at, _) = lower.match_indices("otpauth").find(|(at, word)| {
+        let after = &lower[at + word.len()..];
+        let scheme = ["-migration:", "-migration%", "%"]
+            .iter()
+            .any(|more| after.starts_with(more))
+            || after
+                .strip_prefix(':')
+                .is_some_and(|rest| !rest.starts_with(char::is_whitespace));
+        let before = lower[..*at].chars().next_back();
+        scheme && before.is_none_or(|c| !c.is_ascii_alphanumeric())
+    })?;
+    // Apple's form of it is taken off in its own place.
+    Some(lower[..at].strip_suffix("apple-").map_or(at, str::len))
+}
+
+fn start_of_steam(lower: &str) -> Option<usize> {
+    let at = lower.find("steam://")?;
+    let before = lower[..at].chars().next_back();
+    before
+        .is_none_or(|c| !c.is_ascii_alphanumeric() && c != '-')
+        .then_some(at)
+}
+
+/// Whether a text in front of a URI only names or marks it.
+fn is_plain_key(key: &str) -> bool {
+    let plain = |c: char| {
+        c.is_alphanumeric() || " \t_-.:=*#>|/!&;,+\\\u{2022}\u{b7}\u{2013}\u{2014}".contains(c)
+    };
+    let opens = |c: char| ")]}".contains(c) || PAIRS.iter().any(|(opener, _)| *opener == c);
+    let name_only = key
+        .trim_end()
+        .chars()
+        .next_back()
+        .is_some_and(char::is_alphanumeric);
+    key.len() <= MAX_KEY
+        && !key.contains("//")
+        && key.chars().all(|c| plain(c) || opens(c))
+        // A word directly in front of it would be another scheme.
+        && (!name_only || key.ends_with([' ', '\t']))
+}
+
+/// The URI that a web address carries in a parameter, or as the last part of its path.
+fn in_web_address(address: &str) -> Result<Zeroizing<String>, InputProblem> {
+    let foreign = || InputProblem::NotOtpauth {
+        kind: ForeignKind::of(address),
+    };
+    let (path, query) = address.split_once(['?', '#']).unwrap_or((address, ""));
+    let decoded = |value: &str| {
+        percent_decode_str(value)
+            .decode_utf8()
+            .ok()
+            .map(Cow::into_owned)
+    };
+    let carries = |text: &String| {
+        let lower = text.trim_start().to_ascii_lowercase();
+        SCHEMES.iter().any(|scheme| lower.starts_with(scheme))
+    };
+    let mut found: Option<(usize, String)> = None;
+    let pairs: Vec<&str> = query.split(['&', '#']).collect();
+    for (at, pair) in pairs.iter().enumerate() {
+        let value = pair.split_once('=').map_or(*pair, |(_, value)| value);
+        let Some(text) = decoded(value).filter(carries) else {
+            continue;
+        };
+        if found.replace((at, text)).is_some() {
+            return Err(InputProblem::OtpauthNotAlone);
+        }
+    }
+    if let Some((at, text)) = found {
+        // Not escaped, so that nobody can tell which parameters belong to it.
+        let torn = pairs[at + 1..].iter().any(|pair| {
+            let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
+            super::damage::meant(&name.replace("amp;", "")).is_some()
+        });
+        return if torn {
+            Err(InputProblem::OtpauthNotAlone)
+        } else {
+            Ok(Zeroizing::new(text))
+        };
+    }
+    let last = path.rsplit('/').next().unwrap_or_default();
+    match decoded(last).filter(carries) {
+        Some(text) if query.is_empty() => Ok(Zeroizing::new(text)),
+        _ => Err(foreign()),
+    }
+}
+
+/// Without line ends and tabs, which browsers drop; refused where other text follows in
+/// lines of its own.
+fn joined(given: &str) -> Result<String, InputProblem> {
+    let given = given.trim();
+    let lower = given.to_ascii_lowercase();
+    if lower.starts_with("otpauth") {
+        let second = SCHEMES
+            .iter()
+            .any(|scheme| scheme.len() > 8 && lower[1..].contains(scheme));
+        let mut lines = given.lines().skip(1).map(str::trim);
+        let stray = lines.any(|line| line.is_empty() || line.contains([' ', '\u{a0}']));
+        if second || stray {
+            return Err(InputProblem::OtpauthNotAlone);
+        }
+    }
+    // A line that was wrapped may be indented.
+    let mut kept = String::with_capacity(given.len());
+    for (number, line) in given.lines().enumerate() {
+        let line = if number == 0 {
+            line.trim_end()
+        } else {
+            line.trim()
+        };
+        kept.extend(line.chars().filter(|c| !matches!(c, '\r' | '\t')));
+    }
+    Ok(kept)
+}

@@ -1,0 +1,102 @@
+//! A command line that is wrong. What people type instead of a file's name can be a secret,
+//! which no message repeats.
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use countersign_enrollment::otpauth;
+use countersign_enrollment::text;
+
+use crate::commands::print;
+
+/// What stands for a word that is not repeated.
+const HIDDEN: &str = "\u{2026}";
+/// Secrets that services show are at least this long, in characters of base32.
+const SHORTEST_SECRET: usize = 16;
+
+/// Tells what is wrong, or the help that was asked for.
+pub(super) fn tell(error: &clap::Error) -> ExitCode {
+    let told = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
+    if told {
+        // Without colours where standard output is no terminal.
+        return match error.print() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+    let arguments = std::env::args_os().skip(1);
+    let words = arguments.map(|word| word.to_string_lossy().into_owned());
+    print::error(&without_secrets(&error.render().to_string(), words));
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// A message without the words of a command line that look like secrets.
+fn without_secrets(message: &str, words: impl Iterator<Item = String>) -> String {
+    let mut message = message.to_owned();
+    for word in words {
+        let value = word
+            .split_once('=')
+            .map_or(word.as_str(), |(_, value)| value);
+        for secret in [word.as_str(), value] {
+            if looks_secret(secret) {
+                message = message.replace(secret, HIDDEN);
+            }
+        }
+    }
+    message
+}
+
+/// Whether a word is a secret, a part of one that was written in groups, or a URI with one.
+pub(crate) fn looks_secret(word: &str) -> bool {
+    let lower = word.to_ascii_lowercase();
+    if otpauth::is_meant(word) || lower.contains("secret=") || lower.starts_with("steam://") {
+        return true;
+    }
+    let has_digit = word.bytes().any(|byte| byte.is_ascii_digit());
+    let is_capital = !word.bytes().any(|byte| byte.is_ascii_lowercase());
+    text::may_be_secret(word, SHORTEST_SECRET)
+        || text::may_be_secret(word, 4) && is_capital
+        || text::may_be_secret(word, 8) && has_digit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_looks_like_a_secret_is_told_from_words() {
+        for secret in [
+            "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+            "gezdgnbvgy3tqojq",
+            "GEZD",
+            "gezd gnbv gy3t qojq",
+            "otpauth://totp/a?secret=MFRGG",
+            "steam://GEZDGNBV",
+            "secret=MFRGG",
+        ] {
+            assert!(looks_secret(secret), "{secret}");
+        }
+        for word in [
+            "transfer",
+            "enroll",
+            "photo.png",
+            "./GEZDGNBV.png",
+            "-",
+            "token",
+            "--json",
+            "totp-1",
+            "receive",
+        ] {
+            assert!(!looks_secret(word), "{word}");
+        }
+        let message = "unexpected argument 'GNBV' found; usage: countersign enroll";
+        let words = ["enroll", "GNBV"].map(ToOwned::to_owned).into_iter();
+        assert_eq!(
+            without_secrets(message, words),
+            "unexpected argument '\u{2026}' found; usage: countersign enroll"
+        );
+    }
+}

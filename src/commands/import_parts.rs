@@ -1,0 +1,169 @@
+//! More accounts than one import takes: sent in several, told as one.
+
+use countersign_enrollment::account::TotpAccount;
+use countersign_enrollment::import::{Budget, ImportEntry, ImportFile, MAX_ACCOUNTS};
+use countersign_enrollment::problem::InputProblem;
+use countersign_enrollment::{google_export, otpauth};
+use reqwest::Method;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::client::Api;
+use super::{Exit, Fault, Outcome, import, output};
+use crate::cli::ImportArgs;
+
+/// The accounts of some files, in order.
+pub(super) struct Parts {
+    accounts: Vec<Found>,
+}
+
+struct Found {
+    /// What it is called where it comes from; may be empty.
+    name: String,
+    account: Result<TotpAccount, InputProblem>,
+}
+
+impl Parts {
+    /// Reads the files here. Nothing if they hold what only the server reads or puts
+    /// together: pictures, and exports that come in several parts.
+    pub(super) fn of(contents: &[Zeroizing<Vec<u8>>], password: Option<&str>) -> Option<Self> {
+        let budget = Budget::new();
+        let mut accounts = Vec::new();
+        for content in contents {
+            let file = ImportFile::read_all(content, password, &budget).ok()?;
+            if !file.pictures.is_empty() {
+                return None;
+            }
+            for ImportEntry { name, content } in file.list.entries {
+                let account = match content {
+                    Ok(text) if google_export::is_export(&text) => return None,
+                    Ok(text) => otpauth::parse(&text).map(|parsed| parsed.account),
+                    Err(problem) => Err(problem),
+                };
+                accounts.push(Found { name, account });
+            }
+        }
+        Some(Self { accounts })
+    }
+
+    /// Imports one part after the other, waits for each, and tells of all together.
+    pub(super) async fn import(&self, api: &Api, args: &ImportArgs, path: &str) -> Outcome {
+        if args.no_wait {
+            return Err(Fault::new(
+                Exit::Usage,
+                format!(
+                    "more than {MAX_ACCOUNTS} accounts are imported in several parts, one after \
+                     the other, which --no-wait does not do"
+                ),
+            ));
+        }
+        let count = self.accounts.len();
+        output::note(&format!(
+            "{count} accounts are more than one import takes; they are imported in several parts."
+        ));
+        let mut whole = Whole::default();
+        for (number, part) in (1..).zip(self.accounts.chunks(MAX_ACCOUNTS)) {
+            let text = list(part);
+            let ended = if text.is_empty() {
+                json!({"accounts": []})
+            } else {
+                let mut request = api
+                    .request(Method::POST, path)?
+                    .header("content-type", "text/plain")
+                    .body(text.as_bytes().to_vec());
+                if let Some(key) = &args.idempotency_key {
+                    request = request.header("idempotency-key", format!("{key}-{number}"));
+                }
+                match api.try_send(request).await? {
+                    Ok(started) => import::wait(api, started).await?,
+                    Err(refusal) => return Err(refusal.into_fault()),
+                }
+            };
+            whole.add(part, &ended);
+        }
+        import::report(&whole.state(args.dry_run), args.server.json)
+    }
+}
+
+/// The accounts of a part that can be enrolled, one URI a line.
+fn list(part: &[Found]) -> Zeroizing<String> {
+    let uris: Vec<_> = part
+        .iter()
+        .filter_map(|found| found.account.as_ref().ok())
+        .map(TotpAccount::to_uri)
+        .collect();
+    let mut text = Zeroizing::new(String::with_capacity(
+        uris.iter().map(|uri| uri.len() + 1).sum(),
+    ));
+    for uri in &uris {
+        text.push_str(uri);
+        text.push('\n');
+    }
+    text
+}
+
+/// What became of all parts.
+#[derive(Default)]
+struct Whole {
+    ids: Vec<String>,
+    stages: Vec<String>,
+    approval_required: bool,
+    accounts: Vec<Value>,
+    problems: Vec<Value>,
+}
+
+impl Whole {
+    fn add(&mut self, part: &[Found], ended: &Value) {
+        let before = self.accounts.len();
+        self.ids.extend(ended["id"].as_str().map(ToOwned::to_owned));
+        self.stages
+            .extend(ended["stage"].as_str().map(ToOwned::to_owned));
+        self.approval_required |= ended["approvalRequired"] == true;
+        self.problems
+            .extend(ended["problems"].as_array().into_iter().flatten().cloned());
+        let mut answers = ended["accounts"].as_array().into_iter().flatten();
+        for found in part {
+            let mut account = match &found.account {
+                Ok(_) => answers.next().cloned().unwrap_or_else(|| json!({})),
+                Err(problem) => json!({
+                    "result": "invalid",
+                    "problem": {
+                        "code": problem.code(),
+                        "detail": problem.detail(),
+                        "nextStep": problem.next_step(),
+                    },
+                }),
+            };
+            account["position"] = json!(self.accounts.len() + 1);
+            if let Some(of) = account["repeats"].as_u64() {
+                account["repeats"] = json!(place(part, of).map(|at| before + at));
+            }
+            if !found.name.is_empty() {
+                account["name"] = json!(found.name);
+            }
+            self.accounts.push(account);
+        }
+    }
+
+    fn state(self, dry_run: bool) -> Value {
+        let ended_otherwise = self.stages.iter().find(|stage| *stage != "Done");
+        json!({
+            "id": self.ids.join(" "),
+            "stage": ended_otherwise.map_or("Done", String::as_str),
+            "dryRun": dry_run,
+            "approvalRequired": self.approval_required,
+            "accounts": self.accounts,
+            "problems": self.problems,
+        })
+    }
+}
+
+/// Where the account of a part is that was sent as the one at `position`, counted from 1.
+fn place(part: &[Found], position: u64) -> Option<usize> {
+    let index = usize::try_from(position.checked_sub(1)?).ok()?;
+    let sent = part
+        .iter()
+        .enumerate()
+        .filter(|(_, found)| found.account.is_ok());
+    sent.map(|(at, _)| at + 1).nth(index)
+}
