@@ -11,6 +11,7 @@ mod pictures;
 mod support;
 
 mod accounts;
+mod adversary;
 mod apart;
 mod approvals;
 mod audit;
@@ -21,6 +22,7 @@ mod crash;
 mod enrollment;
 mod filing;
 mod hardening;
+mod hostile_hub;
 mod hub;
 mod imports;
 mod inbox;
