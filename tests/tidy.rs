@@ -104,7 +104,7 @@ fn assert_uses_only(graph: &Graph, package: &str, allowed: &[&str]) {
 #[test]
 fn packages_use_only_the_packages_below_them() {
     let graph = Graph::load();
-    let rules: [(&str, &[&str]); 10] = [
+    let rules: [(&str, &[&str]); 12] = [
         ("durabletask-proto", &[]),
         ("durabletask-core", &["durabletask-proto"]),
         ("durabletask", &["durabletask-core", "durabletask-proto"]),
@@ -121,7 +121,17 @@ fn packages_use_only_the_packages_below_them() {
         ),
         (
             "countersign-activities",
-            &["countersign-enrollment", "durabletask-core"],
+            &[
+                "countersign-authority",
+                "countersign-enrollment",
+                "countersign-ledger",
+                "durabletask-core",
+            ],
+        ),
+        ("countersign-authority", &["countersign-enrollment"]),
+        (
+            "countersign-ledger",
+            &["countersign-authority", "countersign-enrollment"],
         ),
         (
             "countersign-azure",
@@ -143,6 +153,7 @@ fn the_pure_cores_have_no_runtime_network_or_database() {
     for package in [
         "durabletask-core",
         "durabletask-scheduler-core",
+        "countersign-authority",
         "countersign-orchestrations",
     ] {
         let reached = graph.all_but_through(package, "durabletask-proto");
