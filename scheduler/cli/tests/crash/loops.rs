@@ -24,79 +24,51 @@ pub(crate) struct Told {
     pub(crate) terminated: bool,
 }
 
+/// A command to a loop.
+#[derive(Clone, Copy)]
+enum Command {
+    /// An event of its own number.
+    Item,
+    Stop,
+    Suspend,
+    Resume,
+    Terminate,
+}
+
 impl Load {
     /// Gives a loop events, suspends and resumes it in between, and ends it.
     pub(crate) async fn drive(&self, client: &mut Client, id: &str) {
         for step in 0..6 {
-            if step == 2 {
-                self.until_done(client, id, async |client: &mut Client| {
-                    let message = SuspendRequest {
-                        instance_id: id.to_owned(),
-                        reason: None,
-                    };
-                    let message = to_hub("default", message);
-                    client.suspend_instance(message).await.map(drop)
-                })
-                .await;
+            match step {
+                2 => drop(self.tell(client, id, Command::Suspend).await),
+                4 => drop(self.tell(client, id, Command::Resume).await),
+                _ => {}
             }
-            if step == 4 {
-                self.until_done(client, id, async |client: &mut Client| {
-                    let message = ResumeRequest {
-                        instance_id: id.to_owned(),
-                        reason: None,
-                    };
-                    client
-                        .resume_instance(to_hub("default", message))
-                        .await
-                        .map(drop)
-                })
-                .await;
-            }
-            // Whether an unanswered event arrived is not known, so each try is another one.
-            let payload = self
-                .until_done(client, id, async |client: &mut Client| {
-                    let payload = self.number().to_string();
-                    raise(client, id, &payload).await.map(|()| payload)
-                })
-                .await;
+            let payload = self.tell(client, id, Command::Item).await;
             let mut acknowledged = self.acknowledged.lock().unwrap();
             let told = acknowledged.loops.entry(id.to_owned()).or_default();
             told.raised.push(payload);
         }
-        if self.number() % 2 == 0 {
-            self.until_done(client, id, async |client: &mut Client| {
-                raise(client, id, STOP).await
-            })
-            .await;
+        if self.number().is_multiple_of(2) {
+            self.tell(client, id, Command::Stop).await;
             return;
         }
-        self.until_done(client, id, async |client: &mut Client| {
-            let message = TerminateRequest {
-                instance_id: id.to_owned(),
-                output: Some(REASON.to_owned()),
-                recursive: false,
-            };
-            client
-                .terminate_instance(to_hub("default", message))
-                .await
-                .map(drop)
-        })
-        .await;
+        self.tell(client, id, Command::Terminate).await;
         let mut acknowledged = self.acknowledged.lock().unwrap();
         let told = acknowledged.loops.entry(id.to_owned()).or_default();
         told.terminated = true;
     }
 
-    /// Tries again until it is acknowledged.
-    async fn until_done<T>(
-        &self,
-        client: &mut Client,
-        id: &str,
-        work: impl AsyncFn(&mut Client) -> Result<T, tonic::Status>,
-    ) -> T {
+    /// Tries again until it is acknowledged; returns the payload of the try that was.
+    async fn tell(&self, client: &mut Client, id: &str, command: Command) -> String {
         loop {
-            match work(client).await {
-                Ok(done) => return done,
+            // Whether an unanswered event arrived is not known, so each try is another one.
+            let payload = match command {
+                Command::Stop => STOP.to_owned(),
+                _ => self.number().to_string(),
+            };
+            match send(client, id, command, &payload).await {
+                Ok(()) => return payload,
                 Err(status) => {
                     assert_ne!(status.code(), Code::NotFound, "{id} was acknowledged");
                     tokio::time::sleep(AGAIN).await;
@@ -107,16 +79,48 @@ impl Load {
     }
 }
 
-async fn raise(client: &mut Client, id: &str, payload: &str) -> Result<(), tonic::Status> {
-    let message = RaiseEventRequest {
-        instance_id: id.to_owned(),
-        name: "item".to_owned(),
-        input: Some(payload.to_owned()),
-    };
-    client
-        .raise_event(to_hub("default", message))
-        .await
-        .map(drop)
+async fn send(
+    client: &mut Client,
+    id: &str,
+    command: Command,
+    payload: &str,
+) -> Result<(), tonic::Status> {
+    let instance_id = id.to_owned();
+    match command {
+        Command::Item | Command::Stop => {
+            let message = RaiseEventRequest {
+                instance_id,
+                name: "item".to_owned(),
+                input: Some(payload.to_owned()),
+            };
+            client.raise_event(to_hub("default", message)).await?;
+        }
+        Command::Suspend => {
+            let message = SuspendRequest {
+                instance_id,
+                reason: None,
+            };
+            client.suspend_instance(to_hub("default", message)).await?;
+        }
+        Command::Resume => {
+            let message = ResumeRequest {
+                instance_id,
+                reason: None,
+            };
+            client.resume_instance(to_hub("default", message)).await?;
+        }
+        Command::Terminate => {
+            let message = TerminateRequest {
+                instance_id,
+                output: Some(REASON.to_owned()),
+                recursive: false,
+            };
+            client
+                .terminate_instance(to_hub("default", message))
+                .await?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes the first event that no suspension holds back, as SDKs do, and continues as new
