@@ -7,7 +7,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --release --locked --bin countersign \
     && install -D target/release/countersign /out/countersign \
-    && install -d -o 65532 -g 65532 /out/data
+    && install -d -m 0700 -o 65532 -g 65532 /out/data
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 LABEL org.opencontainers.image.title="Countersign" \

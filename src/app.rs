@@ -1,44 +1,51 @@
 //! The composition root: from checked settings to parts that run and stop together.
 
 mod error;
+mod journal;
 mod listen;
 mod parts;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_activities::Activities;
 use countersign_activities::vault::SecretVault;
 use countersign_activities::webhook::Webhook;
+use countersign_activities::{Activities, Authority};
 use countersign_azure::Identity;
-use countersign_enrollment::decision::DecisionKey;
-use countersign_enrollment::sealed::SealKey;
+use countersign_enrollment::fingerprint::FingerprintKey;
+use countersign_ledger::SqliteLedger;
 use durabletask::{Client, Connection, Worker};
 use durabletask_scheduler::{Scheduler, SchedulerConfig, Storage};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::access::{Access, KeyStore, Oidc, secret};
-use crate::audit::{AUDIT_DATABASE, AUDIT_SENT, Audit, Shipper};
+use crate::access::{Access, KeyStore, LoginCodes, Oidc, secret};
+use crate::audit::{AUDIT_DATABASE, AUDIT_SENT, Audit, Ingester, Shipper};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
 use crate::data_dir::{Addresses, DataDir, DataDirLock};
 use crate::enrollments::{ApprovalPolicy, Enrollments};
-use crate::http::{self, FrontDoor, Guard, Surroundings};
+use crate::http::{self, FrontDoor, Guard, OwnNames, Surroundings};
+use crate::hub::{self, Dashboard};
+use crate::keys::{self, DoorKeys, Place, WorkerKeys};
+use crate::local_proof::LocalProof;
+use crate::mandates::{DoorMandateKeys, Mandates};
 use crate::metrics::{self, Metrics};
 use crate::telemetry::{TracedVault, spans};
 use crate::verify::{VERIFY_DATABASE, Verifier};
 
 pub use error::AppError;
+use journal::LedgerJournal;
 use listen::{Certificate, Listen};
-use parts::{Keys, Part, bind};
+use parts::{Part, Vault, bind};
 
 /// The database with API keys, in the data folder.
 pub(crate) const ACCESS_DATABASE: &str = "access.sqlite3";
 /// The front door's own secret key, in the data folder.
-pub(crate) const SERVER_KEY: &str = "server.key";
+pub(crate) const SERVER_KEY: &str = keys::SERVER.file;
 /// The key that notices are signed with, in the data folder.
 const WEBHOOK_SECRET: &str = "webhook-secret";
 
@@ -83,12 +90,16 @@ pub struct Running {
     pub http_addr: Option<SocketAddr>,
     /// Where the embedded scheduler answers.
     pub scheduler_addr: Option<SocketAddr>,
+    /// The file with the token that the embedded scheduler asks for.
+    pub hub_token_file: Option<PathBuf>,
     /// Where the dashboard answers.
     pub dashboard_addr: Option<SocketAddr>,
     /// Where metrics are told.
     pub metrics_addr: Option<SocketAddr>,
     /// The administrator's token.
     pub admin_token: Option<Zeroizing<String>>,
+    /// What makes links that log in; none where nobody has to.
+    login: Option<(Arc<LoginCodes>, Arc<dyn Clock>)>,
     /// The last one stops first.
     parts: Vec<Part>,
     failed: CancellationToken,
@@ -125,9 +136,11 @@ impl Running {
         let mut running = Self {
             http_addr: None,
             scheduler_addr: None,
+            hub_token_file: None,
             dashboard_addr: None,
             metrics_addr: None,
             admin_token: None,
+            login: None,
             parts: Vec::new(),
             failed: CancellationToken::new(),
             tls: false,
@@ -161,17 +174,27 @@ impl Running {
         if parts.front_door() || parts.worker() {
             let identity = Identity::new(&config.azure.identity);
             let connection = self.connection(config)?.with_credential(identity.clone());
-            let Keys {
-                ring,
+            let place = Place::new(&self.data, &config.azure, &identity)?;
+            // A front door waits for its worker before it makes anything.
+            let waited = match parts.worker() {
+                true => None,
+                false => Some(DoorKeys::open(&place, &self.data, config.worker_wait).await?),
+            };
+            let Vault {
                 vault,
-                server_key,
                 counts,
-            } = Keys::open(&self.data, &config.azure, identity).await?;
+                embedded,
+            } = Vault::open(&self.data, &config.azure, identity).await?;
+            if let Some(embedded) = embedded.filter(|_| parts.front_door()) {
+                keys::check_embedded(&self.data, &embedded).await?;
+            }
             let vault = if spans::are_made() {
                 Arc::new(TracedVault::new(vault))
             } else {
                 vault
             };
+            let folder = self.data.path().to_owned();
+            let ledger = parts::blocking(move || SqliteLedger::open(&folder)).await??;
             let cache = Arc::clone(&counts.cache);
             let metrics = Arc::new(Metrics::new(counts));
             self.parts.push(Part::spawn(
@@ -183,10 +206,14 @@ impl Running {
                     Ok(())
                 },
             ));
-            let seal = ring.seal_key().clone();
             if parts.worker() {
-                let decisions = decision_key(&server_key);
-                let activities = Activities::new(ring, decisions, Arc::clone(&vault))
+                let keys = WorkerKeys::open(&place).await?;
+                let authority =
+                    Authority::new(Arc::new(ledger.clone()), Arc::new(keys.checks.clone()));
+                self.follow("mandate keys", |stop| keys.checks.until(stop));
+                let fingerprints = FingerprintKey::new(keys.fingerprint);
+                let vault = Arc::clone(&vault);
+                let activities = Activities::new(authority, keys.ring, fingerprints, vault)
                     .with_webhook(self.webhook(config)?);
                 self.launch_worker(&connection, activities, &metrics)?;
             }
@@ -196,10 +223,14 @@ impl Running {
                     None => None,
                 };
                 self.tls = tls.is_some();
+                let keys = match waited {
+                    Some(keys) => keys,
+                    None => DoorKeys::open(&place, &self.data, config.worker_wait).await?,
+                };
                 self.launch_front_door(
                     config,
                     &connection,
-                    (seal, server_key, vault),
+                    (keys, vault, ledger),
                     (listener, tls),
                     (clock, Arc::clone(&metrics)),
                 )?;
@@ -220,10 +251,13 @@ impl Running {
             Some(address) => Some(bind("--dashboard-listen", address).await?),
             None => None,
         };
+        let token_file = hub::token_file(&self.data)?;
         let settings = SchedulerConfig {
             default_hub: config.task_hub.clone(),
+            access: hub::access(&token_file)?,
             ..SchedulerConfig::new(Storage::Directory(self.data.path().to_owned()))
         };
+        self.hub_token_file = Some(token_file);
         let scheduler = parts::blocking(move || Scheduler::open(settings)).await??;
         self.scheduler_addr = Some(grpc.local_addr()?);
         let served = scheduler.clone();
@@ -248,15 +282,14 @@ impl Running {
 
     /// The embedded task hub of this process, or the one that the settings name.
     fn connection(&self, config: &Config) -> Result<Connection, AppError> {
-        let text = match (self.scheduler_addr, &config.connection_string) {
-            (Some(address), _) => format!(
-                "Endpoint=http://{address};TaskHub={};Authentication=None",
-                config.task_hub
-            ),
-            (None, Some(text)) => text.clone(),
+        let connection = match (self.scheduler_addr, &config.connection_string) {
+            (Some(address), _) => {
+                Connection::insecure(&format!("http://{address}"), &config.task_hub)?
+            }
+            (None, Some(text)) => Connection::parse(text)?,
             (None, None) => return Err(AppError::NoTaskHub),
         };
-        Ok(Connection::parse(&text)?)
+        Ok(hub::presenting(&self.data, connection)?)
     }
 
     /// Where the worker sends notices.
@@ -298,7 +331,7 @@ impl Running {
         &mut self,
         config: &Config,
         connection: &Connection,
-        (seal, server_key, vault): (SealKey, Zeroizing<[u8; 32]>, Arc<dyn SecretVault>),
+        (keys, vault, ledger): (DoorKeys, Arc<dyn SecretVault>, SqliteLedger),
         (listener, tls): (TcpListener, Option<Certificate>),
         (clock, metrics): (Arc<dyn Clock>, Arc<Metrics>),
     ) -> Result<(), AppError> {
@@ -310,9 +343,10 @@ impl Running {
         let store = KeyStore::open(&self.data.path().join(ACCESS_DATABASE))?;
         let verifier = Verifier::open(&self.data.path().join(VERIFY_DATABASE))
             .map_err(|error| AppError::Verify(error.to_string()))?;
+        let folder_key = self.data.secret_key(SERVER_KEY)?;
         let (audit, audit_writer) = Audit::open(
             self.data.path().join(AUDIT_DATABASE),
-            &*self.data.secret_key(SERVER_KEY)?,
+            &folder_key,
             Arc::clone(&clock),
         )?;
         if let Some(endpoint) = &config.otlp.logs {
@@ -329,16 +363,34 @@ impl Running {
                 },
             ));
         }
+        self.launch_ingester(&folder_key, ledger.clone())?;
         let oidc = self.launch_oidc(config, &clock)?;
-        let mut access = Access::new(&admin_token, store, &server_key).with_oidc(oidc);
+        let seal = keys.seal.value();
+        self.follow("sealing key", |stop| keys.seal.until(stop));
+        let signs = keys.mandates.value();
+        self.follow("mandate key", |stop| keys.mandates.until(stop));
+        let checks = keys.checks.clone();
+        self.follow("checking keys", |stop| checks.until(stop));
+        let mut access = Access::new(&admin_token, store, &keys.server).with_oidc(oidc);
         if config.auth == AuthMode::None {
             access = access.open_to_all();
+        } else {
+            self.login = Some((access.login_codes(), Arc::clone(&clock)));
         }
         let enrollments = Enrollments::new(
             Client::new(connection)?,
             seal,
-            &server_key,
-            decision_key(&server_key),
+            &keys.server,
+            Mandates::new(
+                Arc::new(ledger),
+                DoorMandateKeys {
+                    signs,
+                    checks: keys.checks.clone(),
+                },
+                FingerprintKey::new(keys.fingerprint),
+                &keys.server,
+                Arc::clone(&clock),
+            ),
             ApprovalPolicy {
                 timeout: config.approval_timeout,
                 always: config.require_approval,
@@ -347,23 +399,23 @@ impl Running {
                 from: config.approvers.clone(),
                 reminders: config.approval_reminders.clone(),
                 notify: config.webhook.is_some(),
-                unsigned_counts: config.dashboard_approvals,
             },
             Arc::clone(&clock),
         )
         .proving_all(config.require_proof);
         self.http_addr = Some(address);
         self.admin_token = Some(admin_token);
-        let own = self
-            .dashboard_addr
-            .map(|a| format!("http://{a}/#/hubs/{}/instances/{{id}}", config.task_hub));
+        let own = self.dashboard_addr.map(|a| format!("http://{a}"));
         let surroundings = Surroundings {
             task_hub: connection.task_hub().to_owned(),
-            instance_link: config.instance_link.clone().or(own),
+            instance_link: config.instance_link.clone(),
+            dashboard: Dashboard::new(&self.data, own, connection.task_hub()),
             guard: Guard::new(&config.limits, config.trusted_proxies.clone()),
             body_timeout: config.limits.body_timeout,
             cors_origins: config.cors_origins.clone(),
+            names: OwnNames::new(address.ip(), &config.public_urls),
             tls: config.tls.is_some(),
+            proof: LocalProof::new(&folder_key),
         };
         let listen = Listen {
             limits: config.limits.clone(),
@@ -387,13 +439,57 @@ impl Running {
                     surroundings,
                     stop.clone(),
                 );
-                let router = http::router(Arc::new(door));
-                let served = listen.serve(listener, router, stop).await;
+                let door = Arc::new(door);
+                let router = http::router(Arc::clone(&door));
+                let served = tokio::select! {
+                    served = listen.serve(listener, router, stop.clone()) => served,
+                    () = async {
+                        door.watch().await;
+                        std::future::pending().await
+                    } => Ok(()),
+                };
+                drop(door);
                 // The door is gone with its queue, so the writer ends once it is empty.
                 audit_writer
                     .await
                     .map_err(|_| AppError::Lost("audit record"))?;
                 served
+            },
+        ));
+        Ok(())
+    }
+
+    /// Follows a key that another process may replace.
+    fn follow<F>(&mut self, name: &'static str, until: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let part = Part::spawn(name, HTTP_DRAIN, &self.failed, |stop| {
+            let until = until(stop);
+            async move {
+                until.await;
+                Ok(())
+            }
+        });
+        self.parts.push(part);
+    }
+
+    /// The task that copies what workers did from the ledger's journal into the audit log.
+    fn launch_ingester(
+        &mut self,
+        folder_key: &[u8; 32],
+        ledger: SqliteLedger,
+    ) -> Result<(), AppError> {
+        let path = self.data.path().join(AUDIT_DATABASE);
+        let journal = Arc::new(LedgerJournal(ledger));
+        let ingester = Ingester::open(&path, folder_key, journal, Arc::default())?;
+        self.parts.push(Part::spawn(
+            "journal",
+            SHIPPING_DRAIN,
+            &self.failed,
+            async move |stop| {
+                ingester.run(stop).await;
+                Ok(())
             },
         ));
         Ok(())
@@ -447,6 +543,17 @@ impl Running {
             .map(|address| format!("{scheme}://{address}"))
     }
 
+    /// A link that logs one browser in as the administrator, once and soon; none while access
+    /// control is off, and without a front door.
+    #[must_use]
+    pub fn login_link(&self) -> Option<Zeroizing<String>> {
+        let (codes, clock) = self.login.as_ref()?;
+        // Without random numbers there is none; `countersign login-link` says why.
+        let code = codes.for_administrator(clock.now()).ok()?;
+        let link = format!("{}{}", self.server_url()?, http::login_link(&code));
+        Some(Zeroizing::new(link))
+    }
+
     /// Tells programs beside this one where everything is, once it is there.
     fn write_addresses(&mut self) -> Result<(), AppError> {
         let url = |address: Option<SocketAddr>| address.map(|a| format!("http://{a}"));
@@ -496,13 +603,6 @@ impl Running {
         }
         outcome
     }
-}
-
-/// The key that the front door signs decisions with and the worker checks them with:
-/// derived from the one secret that both have, wherever they run.
-fn decision_key(server_key: &[u8; 32]) -> DecisionKey {
-    let label: &[u8] = b"countersign decision key v1";
-    DecisionKey::new(Zeroizing::new(secret::mac(server_key, &[label])))
 }
 
 impl Drop for Running {

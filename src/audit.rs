@@ -4,21 +4,30 @@
 //! The record holds names, ids and reasons, never a code or a secret. It is a database
 //! of its own in the data folder, written by one task that puts many entries into one
 //! transaction. The chain is keyed (HMAC-SHA256) with a key derived from the server's,
-//! so that whoever can write the file but not read the key cannot make a chain that
-//! holds. Cutting entries off its end leaves a valid, shorter chain: who wants to notice
-//! that keeps the head that `countersign audit verify` prints somewhere else.
+//! so that nobody who can write the file but not read the key can make a chain that
+//! holds. Cutting entries off its end leaves a valid, shorter chain, so the end is noted a
+//! second time, in a file beside the database.
 
+mod change;
 mod entry;
+mod error;
 mod export;
+mod head;
+mod journal;
 mod repeats;
 mod ship;
 mod store;
 mod writer;
 
+pub use change::FieldChange;
+pub(crate) use change::{Changes, listed};
 pub use entry::{Action, Entry, Event, Outcome, Subject, without_secrets};
+pub use error::{AuditError, Loss, Verdict};
 pub use export::{cef, json_line};
+pub use head::{AUDIT_HEAD, Head};
+pub use journal::{Ingester, Journal, JournalEntry, JournalError, JournalOutcome};
 pub(crate) use ship::Shipper;
-pub use store::{AuditError, AuditQuery, AuditStore, Verdict};
+pub use store::{AuditQuery, AuditStore};
 pub(crate) use writer::Audit;
 
 /// The database's name in the data folder.

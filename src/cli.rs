@@ -9,7 +9,7 @@ use crate::config::Settings;
 
 pub use operators::{
     AuditArgs, AuditCommand, AuditFormat, ConfigArgs, ConfigCommand, GrantArgs, GrantCommand,
-    KeyArgs, KeyCommand, KeyPlace,
+    KeyArgs, KeyCommand, KeyPlace, MandateKeyArgs, MandateKeyCommand,
 };
 pub use requests::{
     AskArgs, ExportArgs, ExportFormat, GuardArgs, ReceiveArgs, RequestArgs, RequestCommand,
@@ -22,8 +22,11 @@ Exit codes:
   2  the command line or a setting is wrong
   3  the enrollment or request ended otherwise than asked for (invalid, rejected, expired, failed, terminated)
   4  the enrollment or request still runs, or waits for approval
-  5  no such enrollment, account or request
-  6  not allowed";
+  5  no such enrollment, account, request or audit log
+  6  not allowed
+  7  the audit log lacks entries that it had
+  8  what listens at the server's address is not the server of this data folder
+  9  a front door has waited in vain for a worker to make the keys that it needs";
 
 /// A server-side TOTP authenticator for teams and automation, with durable
 /// enrollment and approval.
@@ -83,14 +86,21 @@ pub enum Command {
     /// Let codes of an account be read only with a request that somebody else has agreed to
     Guard(GuardArgs),
     /// Check and export the record of who did what, in the data folder
+    #[command(after_help = EXIT_CODES)]
     Audit(AuditArgs),
     /// Say which accounts callers with granted accounts only may read, until when and how often
     Grant(GrantArgs),
     /// Make, list and revoke API keys in the data folder; a running server notices at once
     Key(KeyArgs),
+    /// Rotate, retire and list the keys that a front door signs mandates with; running parts notice
+    MandateKey(Box<MandateKeyArgs>),
+    /// Print a link that logs a browser in, once and within ten minutes
+    LoginLink(ServerArgs),
     /// Give agents tools to list accounts and get codes, by the Model Context Protocol on
     /// standard input and output
     Mcp(McpArgs),
+    /// Print a link that opens the task hub's dashboard in a browser, once and within a minute
+    Dashboard(DashboardArgs),
     /// Tell whether a front door is ready, for health checks of containers
     Health(ServerArgs),
     /// Print the description of the HTTP API (OpenAPI 3.1) as JSON
@@ -131,10 +141,14 @@ pub struct ServerArgs {
     /// Base URL of the front door [env: COUNTERSIGN_SERVER] [default: the server that runs on the data folder]
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,
-    /// Token or key to present; others on this machine can see it in the process list, so prefer
-    /// the variable [env: COUNTERSIGN_TOKEN] [default: the data folder's admin-token]
+    /// Token or key to present; others on this machine can read it in the process list, so prefer
+    /// --token-file or the variable [env: COUNTERSIGN_TOKEN] [default: the data folder's
+    /// admin-token]
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
+    /// File with the token or key to present, readable for its owner only; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    pub token_file: Option<String>,
     /// Folder in which a server runs [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
@@ -153,8 +167,8 @@ pub enum ApprovalArg {
 /// `enroll`.
 #[derive(Debug, Args)]
 pub struct EnrollArgs {
-    /// Picture file, otpauth:// URI, or - to read either from standard input, which keeps a URI
-    /// out of the shell's history and the process list
+    /// Picture file, otpauth:// URI, or - to read either from standard input; others on this machine
+    /// can read a URI in the process list, so give it by - or in a file
     #[arg(value_name = "FILE|URI|-")]
     pub source: String,
     /// Ask for approval by another caller
@@ -276,6 +290,20 @@ pub struct ListArgs {
 pub struct OneArgs {
     /// Its id
     pub id: String,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `dashboard`.
+#[derive(Debug, Args)]
+pub struct DashboardArgs {
+    /// Open it at this instance, such as totp-0f8b... [default: the list of instances]
+    #[arg(value_name = "ID")]
+    pub instance: Option<String>,
+    /// Task hub whose instances it shows, where no front door runs on the data folder
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub task_hub: String,
     /// Which server, and as whom.
     #[command(flatten)]
     pub server: ServerArgs,

@@ -118,8 +118,6 @@ pub struct Config {
     pub approval_reminders: Vec<Duration>,
     /// Who is told of what waits for a decision and how it ends, if anybody.
     pub webhook: Option<WebhookConfig>,
-    /// Whether a decision counts that was raised past the front door.
-    pub dashboard_approvals: bool,
     /// Whether callers have to say who they are.
     pub auth: AuthMode,
     /// How much is taken from one caller, one address and all of them.
@@ -130,6 +128,8 @@ pub struct Config {
     pub trusted_proxies: Networks,
     /// Origins whose pages may call the API in browsers.
     pub cors_origins: Vec<String>,
+    /// Addresses that browsers reach the front door by, besides this machine's.
+    pub public_urls: Vec<url::Url>,
     /// Whose tokens are taken besides our own keys, and what their claims mean.
     pub oidc: Option<OidcSettings>,
     /// The task hub's name.
@@ -140,6 +140,8 @@ pub struct Config {
     pub azure: AzureConfig,
     /// The administrator's token, if it is given instead of made.
     pub admin_token: Option<Zeroizing<String>>,
+    /// How long a front door waits when it starts for a worker to make the keys that it needs.
+    pub worker_wait: Duration,
     /// Whether memory is kept out of swap.
     pub lock_memory: LockMemory,
     /// What is logged and how.
@@ -166,15 +168,16 @@ impl fmt::Debug for Config {
             .field("approvers", &self.approvers)
             .field("approval_reminders", &self.approval_reminders)
             .field("webhook", &self.webhook.is_some())
-            .field("dashboard_approvals", &self.dashboard_approvals)
             .field("auth", &self.auth)
             .field("limits", &self.limits)
             .field("tls", &self.tls)
             .field("trusted_proxies", &self.trusted_proxies)
             .field("cors_origins", &self.cors_origins)
+            .field("public_urls", &self.public_urls)
             .field("oidc", &self.oidc)
             .field("task_hub", &self.task_hub)
             .field("azure", &self.azure)
+            .field("worker_wait", &self.worker_wait)
             .field("lock_memory", &self.lock_memory)
             .field("otlp", &self.otlp)
             .finish_non_exhaustive()
@@ -202,17 +205,18 @@ impl Config {
             approvers: Vec::new(),
             approval_reminders: Vec::new(),
             webhook: None,
-            dashboard_approvals: false,
             auth: AuthMode::Token,
             limits: Limits::default(),
             tls: None,
             trusted_proxies: Networks::default(),
             cors_origins: Vec::new(),
+            public_urls: Vec::new(),
             oidc: None,
             task_hub: "default".to_owned(),
             connection_string: None,
             azure: AzureConfig::default(),
             admin_token: None,
+            worker_wait: Duration::from_secs(30),
             lock_memory: LockMemory::Auto,
             log: LogConfig {
                 format: LogFormat::Text,

@@ -3,7 +3,9 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,6 +44,19 @@ pub enum DataDirError {
     /// Another process runs on this folder.
     #[error("another countersign already runs on {}: stop it, or choose another folder with --data-dir", .0.display())]
     InUse(PathBuf),
+    /// Others can write the folder, or a file in it.
+    #[error("other users can write {}: run `chmod go-w '{}'` and, if they might have changed something in the folder, check it first", .0.display(), .0.display())]
+    Writable(PathBuf),
+    /// The folder, or a file in it, belongs to another user.
+    #[error("{} belongs to another user (uid {owner}), who can change it: run `chown {own} '{}'`, or choose another folder with --data-dir", path.display(), path.display())]
+    Foreign {
+        /// The folder or file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// As whom this process runs.
+        own: u32,
+    },
     /// A file does not hold what it should.
     #[error("{} does not hold what it should: {reason}", path.display())]
     Malformed {
@@ -91,7 +106,7 @@ impl DataDir {
     ///
     /// # Errors
     ///
-    /// [`DataDirError::Io`] when it cannot be made.
+    /// [`DataDirError::Io`] when it cannot be made, and as [`DataDir::open`].
     pub fn create(path: &Path) -> Result<Self, DataDirError> {
         fs::DirBuilder::new()
             .recursive(true)
@@ -102,9 +117,41 @@ impl DataDir {
                 path: path.to_owned(),
                 source,
             })?;
-        let data = Self::at(path);
+        let data = Self::open(path)?;
         data.sweep();
         Ok(data)
+    }
+
+    /// The folder at `path`, which is there, and in which nobody else can change anything:
+    /// who can write a database or put another one into its place decides who may do what.
+    ///
+    /// # Errors
+    ///
+    /// [`DataDirError::Writable`] and [`DataDirError::Foreign`] when somebody else can write
+    /// there, [`DataDirError::Io`] when the folder cannot be read.
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        let failed = |source| DataDirError::Io {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        };
+        refuse_shared(path, &fs::metadata(path).map_err(failed)?)?;
+        for file in fs::read_dir(path).map_err(failed)? {
+            let file = file.map_err(failed)?.path();
+            // Where a link leads to counts. What has gone meanwhile can no longer be used.
+            match fs::metadata(&file) {
+                Ok(about) => refuse_shared(&file, &about)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => {
+                    return Err(DataDirError::Io {
+                        action: "read",
+                        path: file,
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(Self::at(path))
     }
 
     /// Removes temporary files that nobody writes any more: there may be a key in them. One
@@ -122,7 +169,8 @@ impl DataDir {
         }
     }
 
-    /// The folder at `path`, whether or not it exists: for reading what is there.
+    /// The folder at `path`, whether or not it exists and unchecked: for reading what is no
+    /// secret.
     #[must_use]
     pub fn at(path: &Path) -> Self {
         Self {
@@ -174,10 +222,32 @@ impl DataDir {
         self.secret_file(ADMIN_TOKEN, || secret::random_token("cs_admin_"))
     }
 
-    /// The administrator's token if there is one that this user can read.
-    #[must_use]
-    pub fn existing_admin_token(&self) -> Option<Zeroizing<String>> {
-        self.read_secret(ADMIN_TOKEN).ok().flatten()
+    /// The administrator's token if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataDir::read_secret`].
+    pub fn existing_admin_token(&self) -> Result<Option<Zeroizing<String>>, DataDirError> {
+        self.read_secret(ADMIN_TOKEN)
+    }
+
+    /// The key in the file `name` as [`DataDir::secret_key`] keeps it, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataDir::read_secret`], and [`DataDirError::Malformed`].
+    pub fn existing_key(&self, name: &str) -> Result<Option<Zeroizing<[u8; 32]>>, DataDirError> {
+        let Some(text) = self.read_secret(name)? else {
+            return Ok(None);
+        };
+        self.key(name, &text).map(Some)
+    }
+
+    fn key(&self, name: &str, text: &str) -> Result<Zeroizing<[u8; 32]>, DataDirError> {
+        secret::key_from_hex(text).ok_or_else(|| DataDirError::Malformed {
+            path: self.path.join(name),
+            reason: "expected 64 hexadecimal digits",
+        })
     }
 
     /// The text of the secret file `name`, which `make` writes if there is none. Of
@@ -204,6 +274,26 @@ impl DataDir {
             })
     }
 
+    /// Writes the secret file `name`, in place of what it held. Others see the whole of the one
+    /// or of the other.
+    ///
+    /// # Errors
+    ///
+    /// [`DataDirError::Io`] when it cannot be written.
+    pub fn replace_secret_file(&self, name: &str, text: &str) -> Result<(), DataDirError> {
+        let path = self.path.join(name);
+        let failed = |source| DataDirError::Io {
+            action: "write",
+            path: path.clone(),
+            source,
+        };
+        let temporary = self.temporary(name)?;
+        let mut line = Zeroizing::new(text.as_bytes().to_vec());
+        line.push(b'\n');
+        write_private(&temporary, &line).map_err(failed)?;
+        fs::rename(&temporary, &path).map_err(failed)
+    }
+
     /// Thirty-two secret bytes kept as hexadecimal text in the file `name`.
     ///
     /// # Errors
@@ -212,10 +302,7 @@ impl DataDir {
     /// anything else.
     pub fn secret_key(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, DataDirError> {
         let text = self.secret_file(name, secret::random_hex)?;
-        secret::key_from_hex(&text).ok_or_else(|| DataDirError::Malformed {
-            path: self.path.join(name),
-            reason: "expected 64 hexadecimal digits",
-        })
+        self.key(name, &text)
     }
 
     /// Writes down where the server listens.
@@ -224,14 +311,23 @@ impl DataDir {
     ///
     /// [`DataDirError::Io`] when the file cannot be written.
     pub fn write_addresses(&self, addresses: &Addresses) -> Result<(), DataDirError> {
-        let path = self.path.join(ADDRESSES);
+        self.replace(ADDRESSES, addresses)
+    }
+
+    /// Writes down what the file `name` says from now on, as JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`DataDirError::Io`] when the file cannot be written.
+    pub(crate) fn replace(&self, name: &str, says: &impl Serialize) -> Result<(), DataDirError> {
+        let path = self.path.join(name);
         let failed = |source| DataDirError::Io {
             action: "write",
             path: path.clone(),
             source,
         };
-        let text = serde_json::to_vec_pretty(addresses).map_err(|e| failed(e.into()))?;
-        let temporary = self.temporary(ADDRESSES)?;
+        let text = serde_json::to_vec_pretty(says).map_err(|e| failed(e.into()))?;
+        let temporary = self.temporary(name)?;
         write_private(&temporary, &text).map_err(failed)?;
         fs::rename(&temporary, &path).map_err(failed)
     }
@@ -312,6 +408,24 @@ impl DataDir {
     }
 }
 
+/// Refuses what somebody other than this process's user, and root, can change.
+fn refuse_shared(path: &Path, about: &fs::Metadata) -> Result<(), DataDirError> {
+    let own = rustix::process::geteuid().as_raw();
+    if about.uid() != own && about.uid() != 0 {
+        return Err(DataDirError::Foreign {
+            path: path.to_owned(),
+            owner: about.uid(),
+            own,
+        });
+    }
+    // Devices are in no one's way, and sockets are asked whom they let in.
+    let counts = about.is_dir() || about.is_file();
+    if counts && about.permissions().mode() & 0o022 != 0 {
+        return Err(DataDirError::Writable(path.to_owned()));
+    }
+    Ok(())
+}
+
 /// Whether a file has a name as [`DataDir::temporary`] and the vault make them:
 /// `.NAME.TAG.tmp`, with a tag of hexadecimal digits.
 fn is_temporary(name: &OsStr) -> bool {
@@ -368,6 +482,36 @@ mod tests {
             data.admin_token(),
             Err(DataDirError::Exposed(path)) if path == data.admin_token_path()
         ));
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_is_refused_and_so_is_one_with_such_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        DataDir::create(&path).unwrap();
+        let database = path.join("access.sqlite3");
+        File::create(&database).unwrap();
+        let set = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for (place, usual) in [(&path, 0o755), (&database, 0o644)] {
+            for wrong in [0o020, 0o002] {
+                set(place, usual | wrong);
+                for refused in [DataDir::create(&path), DataDir::open(&path)] {
+                    let error = refused.unwrap_err();
+                    assert!(
+                        matches!(&error, DataDirError::Writable(named) if named == place),
+                        "{error}"
+                    );
+                    let advice = format!("chmod go-w '{}'", place.display());
+                    assert!(error.to_string().contains(&advice), "{error}");
+                }
+                set(place, usual);
+            }
+            DataDir::create(&path).unwrap();
+        }
+        assert!(DataDir::open(&folder.path().join("nowhere")).is_err());
+        assert!(!folder.path().join("nowhere").exists());
     }
 
     #[test]

@@ -1,37 +1,42 @@
 //! Enrollments as the front door sees them: started, followed, decided and ended
 //! through the task hub. There is no other record of them here.
 
+mod decide;
+mod error;
 mod imports;
 mod list;
 mod requests;
 mod snapshot;
 
-use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound as _, Utc};
-use countersign_enrollment::contract::{APPROVAL, ENROLL};
-use countersign_enrollment::decision::{ApprovalDecision, DecisionKey, Shown};
+use chrono::{DateTime, TimeDelta, Utc};
+use countersign_authority::{MandatedAct, Terms};
+use countersign_enrollment::contract::ENROLL;
 use countersign_enrollment::ids::{CallerId, EnrollmentId, uuid_of};
+use countersign_enrollment::mandate::SignedMandate;
 use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
-use countersign_enrollment::sealed::{ImageBytes, OtpauthText, SealKey, Sealed};
+use countersign_enrollment::sealed::{ImageBytes, OtpauthText, Sealed};
 use data_encoding::HEXLOWER;
 use durabletask::{
     Client, ClientError, IdReuse, InstanceState, Payloads, Recursive, StartRequest, Status,
 };
 use serde::de::DeserializeOwned;
-use thiserror::Error;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::access::{Group, secret};
 use crate::clock::Clock;
 use crate::intake::Accepted;
+use crate::keys::SealingKeys;
+use crate::mandates::{self, MandateError, Mandates};
+use error::{hub, internal};
 
+pub(crate) use error::EnrollmentError;
 pub(crate) use imports::{ImportSnapshot, NewImport};
 pub(crate) use list::{Cursor, ListQuery};
-pub(crate) use requests::{NewRequest, RequestQuery, RequestSnapshot, RequestStage};
+pub(crate) use requests::{Mandated, NewRequest, RequestQuery, RequestSnapshot, RequestStage};
 pub(crate) use snapshot::{Snapshot, Stage};
 
 /// How often a followed enrollment is looked at: quickly at first, when steps take
@@ -41,82 +46,31 @@ const SLOWEST_LOOK: Duration = Duration::from_millis(500);
 /// How long a decision waits to see that it was taken.
 const DECISION_SEEN: Duration = Duration::from_secs(2);
 
-/// Why an enrollment cannot be started, seen or changed.
-#[derive(Debug, Error)]
-pub(crate) enum EnrollmentError {
-    #[error("no such enrollment")]
-    Unknown,
-    #[error("the idempotency key was used for something else")]
-    KeyReused,
-    #[error("the id is in use")]
-    IdTaken,
-    #[error("the requester may not decide")]
-    SelfApproval,
-    #[error("the key that decides and the one that asked are from one hand")]
-    OneHand,
-    #[error("not awaiting approval")]
-    NotAwaiting,
-    #[error("already decided")]
-    AlreadyDecided,
-    #[error("the time for a decision is over")]
-    ApprovalExpired,
-    #[error("already ended")]
-    AlreadyEnded,
-    #[error("the caller is in none of the groups that are asked")]
-    NotAsked,
-    #[error("no such request")]
-    RequestUnknown,
-    #[error("nothing is granted by the request, or no longer")]
-    NotGranted,
-    #[error("the task hub does not answer")]
-    HubUnavailable(#[source] Box<dyn StdError + Send + Sync>),
-    #[error("the enrollment could not be handled")]
-    Internal(#[source] Box<dyn StdError + Send + Sync>),
-}
-
 /// What to enroll and how.
 pub(crate) struct NewEnrollment<'a> {
     /// By [`Enrollments::id_for`].
     pub(crate) id: EnrollmentId,
     pub(crate) accepted: Accepted,
-    pub(crate) caller: &'a str,
+    pub(crate) caller: Requester<'a>,
     pub(crate) approval_asked: bool,
     pub(crate) proof_asked: bool,
 }
 
-/// Somebody who decides.
+/// Someone who asks for something.
+#[derive(Clone, Copy)]
+pub(crate) struct Requester<'a> {
+    pub(crate) id: &'a str,
+    /// From whose hand its credential comes, as [`Access`](crate::access::Access) says.
+    pub(crate) hand: &'a str,
+}
+
+/// Someone who decides.
 #[derive(Clone, Copy)]
 pub(crate) struct Decider<'a> {
     pub(crate) id: &'a str,
+    /// See [`Requester::hand`].
+    pub(crate) hand: &'a str,
     pub(crate) groups: &'a [Group],
-}
-
-impl Decider<'_> {
-    /// Its decision now. Only members of the groups in `from` may agree, if there are any.
-    fn decision(
-        self,
-        approved: bool,
-        comment: Option<String>,
-        from: &[String],
-        now: DateTime<Utc>,
-    ) -> Result<ApprovalDecision, EnrollmentError> {
-        let groups: Vec<String> = self
-            .groups
-            .iter()
-            .map(|group| group.as_str().to_owned())
-            .filter(|group| from.contains(group))
-            .collect();
-        if approved && !from.is_empty() && groups.is_empty() {
-            return Err(EnrollmentError::NotAsked);
-        }
-        Ok(ApprovalDecision {
-            approved,
-            by: self.id.parse().map_err(internal)?,
-            comment,
-            decided_at: now.trunc_subsecs(3),
-            groups,
-        })
-    }
 }
 
 /// What can be read from the state of an instance.
@@ -161,9 +115,9 @@ trait Staged: Seen {
 /// Starts, follows, decides and ends enrollments.
 pub(crate) struct Enrollments {
     client: Client,
-    seal: SealKey,
+    seal: SealingKeys,
     idempotency: Zeroizing<[u8; 32]>,
-    decisions: DecisionKey,
+    mandates: Mandates,
     policy: ApprovalPolicy,
     prove_all: bool,
     clock: Arc<dyn Clock>,
@@ -186,8 +140,51 @@ pub(crate) struct ApprovalPolicy {
     pub(crate) reminders: Vec<Duration>,
     /// Whether there is somebody to tell.
     pub(crate) notify: bool,
-    /// Whether a decision counts that was raised past the front door.
-    pub(crate) unsigned_counts: bool,
+}
+
+impl ApprovalPolicy {
+    /// The rules in words, as mandates carry them for people.
+    fn in_words(&self, prove_all: bool) -> String {
+        let from = match self.from.as_slice() {
+            [] => "anyone who may decide".to_owned(),
+            groups => groups.join(", "),
+        };
+        format!(
+            "enrollments: approval {}, by {} of {from}; requests: by {} of {from}; proof {}",
+            if self.always {
+                "always"
+            } else {
+                "where asked for"
+            },
+            self.approvals,
+            self.request_approvals,
+            if prove_all {
+                "always"
+            } else {
+                "where asked for"
+            },
+        )
+    }
+}
+
+/// What to start, before it is signed.
+struct Draft {
+    source: Source,
+    approval: Approval,
+    prove: bool,
+    received: bool,
+    /// The keyed hash of what was asked for.
+    fingerprint: String,
+}
+
+/// An instance that is to be started under a mandate.
+struct Starting<'a> {
+    start: StartRequest,
+    id: &'a str,
+    caller: &'a str,
+    /// The keyed hash of what was asked for.
+    fingerprint: &'a str,
+    mandate: &'a SignedMandate,
 }
 
 impl Enrollments {
@@ -195,9 +192,9 @@ impl Enrollments {
     /// fingerprints of bodies are derived from it.
     pub(crate) fn new(
         client: Client,
-        seal: SealKey,
+        seal: SealingKeys,
         server_key: &[u8; 32],
-        decisions: DecisionKey,
+        mandates: Mandates,
         policy: ApprovalPolicy,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -206,7 +203,7 @@ impl Enrollments {
             client,
             seal,
             idempotency: Zeroizing::new(secret::mac(server_key, &[label])),
-            decisions,
+            mandates,
             policy,
             prove_all: false,
             clock,
@@ -231,7 +228,6 @@ impl Enrollments {
     /// Starts an enrollment, or finds the one that the same caller started with the
     /// same id and body.
     pub(crate) async fn start(&self, new: NewEnrollment<'_>) -> Result<Snapshot, EnrollmentError> {
-        let caller: CallerId = new.caller.parse().map_err(internal)?;
         let id = new.id;
         let approval = self.approval(new.approval_asked);
         let asked: &[u8] = match (new.approval_asked, new.proof_asked) {
@@ -256,8 +252,14 @@ impl Enrollments {
                     .map_err(internal)?,
             ),
         };
-        let request = self.request(source, approval, new.proof_asked, fingerprint, caller);
-        self.begin(&id, &request, IdReuse::Never).await
+        let draft = Draft {
+            source,
+            approval,
+            prove: new.proof_asked || self.prove_all,
+            received: false,
+            fingerprint,
+        };
+        self.begin(&id, &draft, new.caller, IdReuse::Never).await
     }
 
     /// Takes over an account that another installation has sealed for this one, under the
@@ -267,28 +269,30 @@ impl Enrollments {
         &self,
         id: EnrollmentId,
         package: Sealed<OtpauthText>,
-        caller: &str,
+        caller: Requester<'_>,
     ) -> Result<Snapshot, EnrollmentError> {
-        let caller: CallerId = caller.parse().map_err(internal)?;
-        let fingerprint = self.fingerprint(&[b"transfer", package.as_text().as_bytes()]);
-        let (source, approval) = (Source::Uri(package), self.approval(false));
-        let request = EnrollmentRequest {
+        let draft = Draft {
+            fingerprint: self.fingerprint(&[b"transfer", package.as_text().as_bytes()]),
+            source: Source::Uri(package),
+            approval: self.approval(false),
+            prove: self.prove_all,
             received: true,
-            ..self.request(source, approval, false, fingerprint, caller)
         };
-        let earlier = match self.begin(&id, &request, IdReuse::Never).await {
+        let by: CallerId = caller.id.parse().map_err(internal)?;
+        let earlier = match self.begin(&id, &draft, caller, IdReuse::Never).await {
             Err(EnrollmentError::KeyReused) => match self.get(&id, None).await {
-                Ok(other) if other.came_to_nothing_for(&request.requested_by) => other,
+                Ok(other) if other.came_to_nothing_for(&by) => other,
                 Ok(_) | Err(EnrollmentError::Unknown) => return Err(EnrollmentError::IdTaken),
                 Err(error) => return Err(error),
             },
             began => began?,
         };
-        if !earlier.came_to_nothing_for(&request.requested_by) {
+        if !earlier.came_to_nothing_for(&by) {
             return Ok(earlier);
         }
         let ended = vec![Status::Completed, Status::Failed, Status::Terminated];
-        let again = self.begin(&id, &request, IdReuse::Statuses(ended)).await;
+        let reuse = IdReuse::Statuses(ended);
+        let again = self.begin(&id, &draft, caller, reuse).await;
         again.map_err(|error| match error {
             EnrollmentError::KeyReused => EnrollmentError::IdTaken,
             error => error,
@@ -297,7 +301,7 @@ impl Enrollments {
 
     /// Whether this installation's worker can open a package.
     pub(crate) fn is_for_us(&self, package: &Sealed<OtpauthText>) -> bool {
-        package.key_id() == self.seal.id()
+        self.seal.opens(package.key_id())
     }
 
     /// The key that others seal packages for this installation with. It is public.
@@ -305,57 +309,114 @@ impl Enrollments {
         self.seal.to_text()
     }
 
-    fn request(
-        &self,
-        source: Source,
-        approval: Approval,
-        proof_asked: bool,
-        fingerprint: String,
-        requested_by: CallerId,
-    ) -> EnrollmentRequest {
-        EnrollmentRequest {
-            source,
-            approval,
-            requested_by,
-            prove: proof_asked || self.prove_all,
-            received: false,
-            fingerprint,
-        }
-    }
-
+    /// Signs the draft and starts it.
     async fn begin(
         &self,
         id: &EnrollmentId,
-        request: &EnrollmentRequest,
+        draft: &Draft,
+        caller: Requester<'_>,
         reuse: IdReuse,
     ) -> Result<Snapshot, EnrollmentError> {
-        let start = self.client.start(&ENROLL, request).reuse(reuse);
-        let (caller, fingerprint) = (request.requested_by.as_str(), &request.fingerprint);
-        self.start_once(start, id.as_str(), caller, fingerprint, || {
+        let source = match &draft.source {
+            Source::Image(image) => image.digest(),
+            Source::Uri(uri) => uri.digest(),
+            // Only a worker plans, in an import.
+            Source::Planned(_) => return Err(EnrollmentError::Unknown),
+        };
+        let act = MandatedAct::Enroll {
+            source,
+            prove: draft.prove,
+            received: draft.received,
+        };
+        let mandate = self
+            .accept(id.as_str(), act, &draft.approval, caller, None)
+            .await?;
+        let request = EnrollmentRequest {
+            mandate: mandate.clone(),
+            source: draft.source.clone(),
+            approval: draft.approval.clone(),
+            requested_by: caller.id.parse().map_err(internal)?,
+            prove: draft.prove,
+            received: draft.received,
+            fingerprint: draft.fingerprint.clone(),
+        };
+        let starting = Starting {
+            start: self.client.start(&ENROLL, &request).reuse(reuse),
+            id: id.as_str(),
+            caller: caller.id,
+            fingerprint: &request.fingerprint,
+            mandate: &mandate,
+        };
+        self.start_once(starting, || {
             tracing::info!(instance_id = %id, "enrollment started");
-            Snapshot::just_started(id, request, self.clock.now())
+            Snapshot::just_started(id, &request, self.clock.now())
         })
         .await
     }
 
-    /// Starts the instance `id` for `caller`, or yields what a request with the same
-    /// fingerprint has started under that id.
+    /// Signs what is accepted and writes it down in the ledger.
+    async fn accept(
+        &self,
+        id: &str,
+        act: MandatedAct,
+        approval: &Approval,
+        caller: Requester<'_>,
+        reason: Option<String>,
+    ) -> Result<SignedMandate, EnrollmentError> {
+        let at = self.clock.now();
+        let accepted = mandates::Accepted {
+            id: id.to_owned(),
+            act,
+            terms: self.terms(approval, at),
+            requested_by: caller.id.parse().map_err(internal)?,
+            hand: self.mandates.hand(caller.hand),
+            reason,
+            policy: self.policy.in_words(self.prove_all),
+            at,
+        };
+        Ok(self.mandates.accept(accepted).await?)
+    }
+
+    /// What is signed of an approval.
+    fn terms(&self, approval: &Approval, at: DateTime<Utc>) -> Terms {
+        let deadline = TimeDelta::from_std(self.policy.timeout)
+            .ok()
+            .and_then(|time| at.checked_add_signed(time))
+            .unwrap_or(DateTime::<Utc>::MAX_UTC);
+        Terms {
+            needed: approval.needed(),
+            from: approval.from().to_vec(),
+            deadline,
+            notify: matches!(approval, Approval::Required { notify: true, .. }),
+        }
+    }
+
+    /// Starts an instance under a mandate, or yields what a request with the same
+    /// fingerprint has started under its id.
     async fn start_once<S: Seen>(
         &self,
-        start: StartRequest,
-        id: &str,
-        caller: &str,
-        fingerprint: &str,
+        starting: Starting<'_>,
         just_started: impl FnOnce() -> S,
     ) -> Result<S, EnrollmentError> {
-        let started = start
-            .instance_id(id)
-            .tag("requestedBy", caller)
-            .send()
-            .await;
+        let Starting {
+            start,
+            id,
+            caller,
+            fingerprint,
+            mandate,
+        } = starting;
+        let start = start.instance_id(id).tag("requestedBy", caller);
+        // The mandate is on disk before anything is acknowledged.
+        let (started, settled) = tokio::join!(start.send(), self.mandates.settle());
         match started {
-            Ok(_) => Ok(just_started()),
-            Err(ClientError::AlreadyExists { .. }) => self.repeated(id, fingerprint).await,
+            Ok(_) => {
+                settled?;
+                Ok(just_started())
+            }
+            Err(ClientError::AlreadyExists { .. }) => {
+                self.mandates.never_began(mandate).await?;
+                self.repeated(id, fingerprint).await
+            }
             Err(error) => Err(hub(error)),
         }
     }
@@ -459,58 +520,6 @@ impl Enrollments {
         }
     }
 
-    /// Decides on an enrollment that waits for it.
-    pub(crate) async fn decide(
-        &self,
-        id: &EnrollmentId,
-        decider: Decider<'_>,
-        approved: bool,
-        comment: Option<String>,
-    ) -> Result<Snapshot, EnrollmentError> {
-        let caller = decider.id;
-        let snapshot = self.get(id, None).await?;
-        match snapshot.stage {
-            Stage::AwaitingApproval => {}
-            Stage::Expired => return Err(EnrollmentError::ApprovalExpired),
-            Stage::Pending | Stage::Decoding | Stage::Validating => {
-                return Err(EnrollmentError::NotAwaiting);
-            }
-            _ if snapshot.decision.is_some() || snapshot.stage == Stage::Storing => {
-                return Err(if snapshot.approval_required {
-                    EnrollmentError::AlreadyDecided
-                } else {
-                    EnrollmentError::NotAwaiting
-                });
-            }
-            _ => return Err(EnrollmentError::NotAwaiting),
-        }
-        // The orchestration ignores such a decision too; here the caller is told.
-        if snapshot.requested_by == caller {
-            return Err(EnrollmentError::SelfApproval);
-        }
-        if approved && snapshot.has_agreed(caller) {
-            return Err(EnrollmentError::AlreadyDecided);
-        }
-        let now = self.clock.now();
-        let decision = decider.decision(approved, comment, &snapshot.approvers, now)?;
-        let preview = snapshot.preview.as_ref();
-        let shown = Shown {
-            preview: preview.ok_or(EnrollmentError::NotAwaiting)?,
-            fingerprint: &snapshot.secret_fingerprint,
-        };
-        let signed = self.decisions.sign(id, decision, shown).map_err(internal)?;
-        self.client
-            .raise_event(id.as_str(), &APPROVAL, &signed)
-            .await
-            .map_err(hub)?;
-        tracing::info!(instance_id = %id, approved, "decision sent");
-        // Waits a moment until it has arrived, so that whoever comes next finds it.
-        self.until(snapshot, DECISION_SEEN, |latest: &Snapshot| {
-            latest.stage != Stage::AwaitingApproval || (approved && latest.has_agreed(caller))
-        })
-        .await
-    }
-
     /// Looks at something until it is as wanted, or `time` is over.
     async fn until<S: Staged>(
         &self,
@@ -530,8 +539,22 @@ impl Enrollments {
     }
 
     /// Ends an enrollment, or an import with the enrollments that it waits for, that
-    /// still runs.
-    pub(crate) async fn terminate(&self, id: &str, caller: &str) -> Result<(), EnrollmentError> {
+    /// still runs. Nothing is done under its mandate from now on, whatever the task hub does.
+    pub(crate) async fn terminate(
+        &self,
+        id: &str,
+        mandate: &SignedMandate,
+        caller: &str,
+    ) -> Result<(), EnrollmentError> {
+        match self.mandates.withdraw(mandate, id).await {
+            Ok(()) => {}
+            // It has none, or it has ended there already: the task hub may still think that
+            // it runs.
+            Err(MandateError::Refused(refusal)) => {
+                tracing::info!(instance_id = %id, %refusal, "nothing to withdraw");
+            }
+            Err(error) => return Err(error.into()),
+        }
         let reason = format!("terminated by {caller}");
         self.client
             .terminate(id, &reason, Recursive::Yes)
@@ -563,7 +586,6 @@ impl Enrollments {
         Approval::Required {
             deadline_seconds: self.policy.timeout.as_secs(),
             approvals,
-            signed: !self.policy.unsigned_counts,
             from: self.policy.from.clone(),
             reminder_seconds: self
                 .policy
@@ -585,20 +607,5 @@ impl Enrollments {
         let mut all: Vec<&[u8]> = vec![b"body"];
         all.extend_from_slice(parts);
         HEXLOWER.encode(&secret::mac(&self.idempotency, &all))
-    }
-}
-
-fn internal(error: impl StdError + Send + Sync + 'static) -> EnrollmentError {
-    EnrollmentError::Internal(Box::new(error))
-}
-
-fn hub(error: ClientError) -> EnrollmentError {
-    match error {
-        ClientError::NotFound { .. } => EnrollmentError::Unknown,
-        error @ (ClientError::Unavailable(_)
-        | ClientError::DeadlineExceeded(_)
-        | ClientError::Cancelled(_)
-        | ClientError::Timeout { .. }) => EnrollmentError::HubUnavailable(Box::new(error)),
-        error => EnrollmentError::Internal(Box::new(error)),
     }
 }

@@ -1,23 +1,28 @@
 //! From what somebody uploaded to what may enter the system: checked at once,
 //! scaled down to fit one message.
 
+use std::collections::HashMap;
 use std::error::Error as StdError;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use countersign_activities::picture::{self, PictureProblem, ReadLimits};
-use countersign_enrollment::import::{self, ImportFile, ImportList};
+use countersign_enrollment::import::{self, Budget, ImportFile, ImportList};
 use countersign_enrollment::otpauth;
 use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::sealed::{self, Sealable as _};
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
 /// The largest body that is read, in bytes.
 pub(crate) const MAX_BODY: usize = 10 * 1024 * 1024;
 /// How many pictures are worked on at once: decoded, each can take tens of megabytes.
 const PICTURES_AT_ONCE: usize = 4;
+/// How many of them may be one caller's.
+const PICTURES_OF_ONE_CALLER: usize = 2;
+/// From how many callers on those are forgotten who have nothing under way.
+const REMEMBERED_CALLERS: usize = 1_000;
 /// How long making a picture fit may take, in the reading deadlines of [`ReadLimits`]: it is
 /// read again for every size that is tried.
 const SHRINKING: u32 = 3;
@@ -129,40 +134,55 @@ pub(crate) enum IntakeError {
 /// Checks uploads, a bounded number of pictures at a time.
 pub(crate) struct Intake {
     pictures: Arc<Semaphore>,
+    callers: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+/// One place of an [`Intake`], until it is dropped.
+struct Turn {
+    _of_caller: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
 }
 
 impl Intake {
     pub(crate) fn new() -> Self {
         Self {
             pictures: Arc::new(Semaphore::new(PICTURES_AT_ONCE)),
+            callers: Mutex::default(),
         }
     }
 
     /// Refuses what can be seen at once to be of no use, and makes the rest fit.
-    pub(crate) async fn accept(&self, upload: Upload) -> Result<Accepted, IntakeError> {
+    pub(crate) async fn accept(
+        &self,
+        caller: &str,
+        upload: Upload,
+    ) -> Result<Accepted, IntakeError> {
         match upload {
             Upload::Uri(text) => {
                 otpauth::parse(&text).map_err(IntakeError::Problem)?;
                 Ok(Accepted::Uri(text))
             }
-            Upload::Image(original) => self.accept_picture(original).await,
+            Upload::Image(original) => self.accept_picture(caller, original).await,
         }
     }
 
     /// Reads files and makes pictures fit, all of them into one message together. Refuses a
-    /// `pick` of what is not in them.
+    /// `pick` of what is not in them. The work ends with the one who waits for it.
     pub(crate) async fn accept_import(
         &self,
+        caller: &str,
         upload: ImportUpload,
         pick: Option<Vec<u32>>,
     ) -> Result<Vec<ImportMaterial>, IntakeError> {
-        let permit = self.turn().await?;
+        let turn = self.turn(caller).await?;
+        let budget = Budget::new();
+        let _canceller = budget.canceller();
         let work = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _turn = turn;
             let share = sealed::max_plaintext_for_cap() / upload.files.len().max(1);
             let password = upload.password.as_ref().map(|text| text.as_str());
             let files = upload.files.into_iter();
-            let material = files.map(|file| material(file, password, share));
+            let material = files.map(|file| material(file, password, share, &budget));
             let material: Vec<_> = material.collect::<Result<_, _>>()?;
             if let Some(pick) = pick {
                 check_pick(&material, &pick)?;
@@ -172,15 +192,36 @@ impl Intake {
         work.await.map_err(|e| IntakeError::Internal(Box::new(e)))?
     }
 
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, IntakeError> {
-        let turn = tokio::time::timeout(TURN, Arc::clone(&self.pictures).acquire_owned());
-        match turn.await {
-            Ok(Ok(permit)) => Ok(permit),
+    /// A place to work, first among the caller's own and then among all, so that nobody who
+    /// sends much keeps others waiting.
+    async fn turn(&self, caller: &str) -> Result<Turn, IntakeError> {
+        let of_caller = self.of_caller(caller).acquire_owned();
+        let of_all = Arc::clone(&self.pictures).acquire_owned();
+        let both = async { Ok::<_, AcquireError>((of_caller.await?, of_all.await?)) };
+        match tokio::time::timeout(TURN, both).await {
+            Ok(Ok((of_caller, of_all))) => Ok(Turn {
+                _of_caller: of_caller,
+                _of_all: of_all,
+            }),
             _ => Err(IntakeError::Busy),
         }
     }
 
-    async fn accept_picture(&self, original: Zeroizing<Vec<u8>>) -> Result<Accepted, IntakeError> {
+    fn of_caller(&self, caller: &str) -> Arc<Semaphore> {
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        if callers.len() >= REMEMBERED_CALLERS {
+            // Permits and those who wait for one keep their semaphore.
+            callers.retain(|_, places| Arc::strong_count(places) > 1);
+        }
+        let places = callers.entry(caller.to_owned());
+        Arc::clone(places.or_insert_with(|| Arc::new(Semaphore::new(PICTURES_OF_ONE_CALLER))))
+    }
+
+    async fn accept_picture(
+        &self,
+        caller: &str,
+        original: Zeroizing<Vec<u8>>,
+    ) -> Result<Accepted, IntakeError> {
         picture::inspect(&original).map_err(|problem| refuse(&problem))?;
         let cap = sealed::max_plaintext_for_cap();
         if original.len() <= cap {
@@ -189,14 +230,16 @@ impl Intake {
                 original,
             });
         }
-        let permit = self.turn().await?;
+        let turn = self.turn(caller).await?;
+        let budget = Budget::new();
+        let _canceller = budget.canceller();
         let work = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            let shrunk = shrink(&original, cap);
+            let _turn = turn;
+            let shrunk = shrink(&original, cap, &budget);
             (shrunk, original)
         });
         let (shrunk, original) = work.await.map_err(|e| IntakeError::Internal(Box::new(e)))?;
-        let bytes = shrunk.map_err(|problem| refuse(&problem))?;
+        let bytes = shrunk?;
         Ok(Accepted::Image {
             bytes: Zeroizing::new(bytes),
             original,
@@ -205,13 +248,20 @@ impl Intake {
 }
 
 /// Makes a picture no larger than `cap` bytes.
-fn shrink(original: &[u8], cap: usize) -> Result<Vec<u8>, PictureProblem> {
+fn shrink(original: &[u8], cap: usize, budget: &Budget) -> Result<Vec<u8>, IntakeError> {
+    budget.check().map_err(IntakeError::Problem)?;
     let limits = ReadLimits::default();
     let patient = ReadLimits {
-        deadline: limits.deadline * SHRINKING,
+        deadline: (limits.deadline * SHRINKING).min(budget.time_left()),
         ..limits
     };
-    picture::shrink_within(original, cap, &patient)
+    picture::shrink_within(original, cap, &patient).map_err(|problem| {
+        // Short of time, a picture fails for another reason than its own.
+        match budget.check() {
+            Ok(()) => refuse(&problem),
+            Err(over) => IntakeError::Problem(over),
+        }
+    })
 }
 
 /// One file of an import: a picture by its first bytes, otherwise a text.
@@ -219,15 +269,16 @@ fn material(
     original: Zeroizing<Vec<u8>>,
     password: Option<&str>,
     share: usize,
+    budget: &Budget,
 ) -> Result<ImportMaterial, IntakeError> {
     match picture::inspect(&original) {
         Ok(_) => {
-            let bytes = shrink(&original, share).map_err(|e| refuse(&e))?;
-            let bytes = Zeroizing::new(bytes);
+            let bytes = Zeroizing::new(shrink(&original, share, budget)?);
             Ok(ImportMaterial::Image { bytes, original })
         }
         Err(PictureProblem::Unsupported { .. }) if std::str::from_utf8(&original).is_ok() => {
-            let file = ImportFile::read(&original, password).map_err(IntakeError::Problem)?;
+            let file = ImportFile::read_within(&original, password, budget)
+                .map_err(IntakeError::Problem)?;
             if file.list.to_plaintext().len() > share {
                 return Err(IntakeError::Problem(import::too_many()));
             }

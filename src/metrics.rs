@@ -198,6 +198,7 @@ impl Metrics {
 pub(crate) fn router(metrics: Arc<Metrics>) -> Router {
     Router::new()
         .route("/metrics", get(tell))
+        .layer(axum::middleware::map_response(crate::http::dressed))
         .with_state(metrics)
 }
 

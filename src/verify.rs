@@ -24,6 +24,12 @@ pub(crate) const VERIFY_DATABASE: &str = "verify.sqlite3";
 const WINDOW: [i64; 3] = [0, -1, 1];
 /// How many wrong codes an account takes from one caller within [`MEMORY`].
 const MOST_WRONG: usize = 5;
+/// How many it takes from all callers together until each of them has one try instead.
+///
+/// Several keys of one hand would otherwise have as many guesses more. Only somebody who was
+/// wrong is kept waiting, so that nobody can lock others out; what that leaves to many keys
+/// is one guess for each within [`MEMORY`].
+const MOST_WRONG_OF_ALL: usize = 10;
 /// How long a wrong code counts.
 const MEMORY: TimeDelta = TimeDelta::minutes(5);
 /// For how many pairs of account and caller wrong codes are remembered.
@@ -61,7 +67,40 @@ type Pair = (EnrollmentId, String);
 /// Checks codes and remembers, for each account, the last time step it has accepted.
 pub(crate) struct Verifier {
     accepted: Arc<Mutex<Connection>>,
-    wrong: Mutex<LruCache<Pair, VecDeque<DateTime<Utc>>>>,
+    wrong: Mutex<Wrong>,
+}
+
+/// When wrong codes were tried.
+struct Wrong {
+    by_caller: LruCache<Pair, VecDeque<DateTime<Utc>>>,
+    /// The last ones, whoever tried them.
+    by_account: LruCache<EnrollmentId, VecDeque<DateTime<Utc>>>,
+}
+
+impl Wrong {
+    fn note(&mut self, pair: Pair, now: DateTime<Utc>) {
+        let account = pair.0.clone();
+        let of_account = self.by_account.get_or_insert_mut(account, VecDeque::new);
+        if of_account.len() >= MOST_WRONG_OF_ALL {
+            of_account.pop_front();
+        }
+        of_account.push_back(now);
+        let of_caller = self.by_caller.get_or_insert_mut(pair, VecDeque::new);
+        of_caller.push_back(now);
+    }
+
+    /// How many codes a caller may get wrong now.
+    fn most(&mut self, account: &EnrollmentId, now: DateTime<Utc>) -> usize {
+        let Some(times) = self.by_account.get_mut(account) else {
+            return MOST_WRONG;
+        };
+        times.retain(|time| now - *time < MEMORY);
+        if times.len() < MOST_WRONG_OF_ALL {
+            MOST_WRONG
+        } else {
+            1
+        }
+    }
 }
 
 impl Verifier {
@@ -80,7 +119,10 @@ impl Verifier {
         )?;
         Ok(Self {
             accepted: Arc::new(Mutex::new(connection)),
-            wrong: Mutex::new(LruCache::new(PAIRS)),
+            wrong: Mutex::new(Wrong {
+                by_caller: LruCache::new(PAIRS),
+                by_account: LruCache::new(PAIRS),
+            }),
         })
     }
 
@@ -105,10 +147,10 @@ impl Verifier {
         let mut wrong = guard(&self.wrong);
         match verdict {
             Verdict::Valid { .. } => {
-                wrong.pop(&pair);
+                wrong.by_caller.pop(&pair);
             }
             Verdict::Wrong | Verdict::Used => {
-                wrong.get_or_insert_mut(pair, VecDeque::new).push_back(now);
+                wrong.note(pair, now);
             }
         }
         Ok(verdict)
@@ -117,9 +159,10 @@ impl Verifier {
     /// Seconds until the next try, if there were too many.
     fn locked_out(&self, pair: &Pair, now: DateTime<Utc>) -> Option<u64> {
         let mut wrong = guard(&self.wrong);
-        let times = wrong.get_mut(pair)?;
+        let most = wrong.most(&pair.0, now);
+        let times = wrong.by_caller.get_mut(pair)?;
         times.retain(|time| now - *time < MEMORY);
-        if times.len() < MOST_WRONG {
+        if times.len() < most {
             return None;
         }
         let free_at = *times.front()? + MEMORY;
@@ -250,6 +293,32 @@ mod tests {
         assert_eq!(verdict, Verdict::Valid { drift: 0 });
         let later = now + 300;
         let verdict = check("guesser", &code(later), later).await.unwrap();
+        assert_eq!(verdict, Verdict::Valid { drift: 0 });
+    }
+
+    #[tokio::test]
+    async fn more_keys_are_not_as_many_guesses_more_and_lock_nobody_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let verifier = Verifier::open(&folder.path().join("verify.sqlite3")).unwrap();
+        let id = EnrollmentId::random();
+        let now = 1_111_111_109;
+        let check = async |caller: &str, code: &str| {
+            verifier.check(&id, &account(), caller, code, at(now)).await
+        };
+        let mut judged = 0;
+        for key in 0..8 {
+            for _ in 0..MOST_WRONG {
+                judged += usize::from(check(&format!("key-{key}"), "00000000").await.is_ok());
+            }
+        }
+        // Two keys have all their guesses, the six others have one.
+        assert_eq!(judged, MOST_WRONG_OF_ALL + 6);
+        // Somebody who was wrong once waits, others do not.
+        assert!(matches!(
+            check("key-7", &code(now)).await,
+            Err(VerifyError::TooManyWrong { .. })
+        ));
+        let verdict = check("honest", &code(now)).await.unwrap();
         assert_eq!(verdict, Verdict::Valid { drift: 0 });
     }
 }

@@ -132,6 +132,34 @@ fn from_a_uri_to_a_code() {
 }
 
 #[test]
+fn what_a_server_says_where_nobody_looks_opens_nothing() {
+    let server = Server::start();
+    let token = std::fs::read_to_string(server.data.join("admin-token")).unwrap();
+    let said = server.said.join("\n");
+    assert!(
+        !said.contains(token.trim()) && !said.contains("#"),
+        "{said}"
+    );
+    assert!(said.contains("countersign login-link --data-dir"), "{said}");
+    let link = |arguments: &[&str]| {
+        let made = server.run(arguments);
+        assert_code(&made, 0);
+        assert!(!stdout(&made).contains(token.trim()));
+        stdout(&made)
+    };
+    let base = server.said[0].rsplit(' ').next().unwrap();
+    let (one, other) = (link(&["login-link"]), link(&["login-link"]));
+    for link in [&one, &other] {
+        assert!(link.starts_with(&format!("{base}/login#code=")), "{link}");
+    }
+    assert_ne!(one, other);
+    let told: Value = serde_json::from_str(&link(&["login-link", "--json"])).unwrap();
+    assert!(told["link"].as_str().unwrap().starts_with(base), "{told}");
+    let key = server.key("r", "reader");
+    assert_code(&server.run_as(&key, &["login-link"]), 6);
+}
+
+#[test]
 fn from_a_picture_to_a_code() {
     let server = Server::start();
     let code = qrcode::QrCode::new(URI).unwrap();

@@ -102,8 +102,9 @@ fn only_these_need_no_caller() {
     );
 }
 
-/// The page's files, and the endpoint of another protocol that has its own description.
-const BESIDE: [&str; 2] = ["assets.rs", "mcp.rs"];
+/// The page's files, the endpoint of another protocol that has its own description, and what
+/// commands on the same machine ask.
+const BESIDE: [&str; 3] = ["assets.rs", "hello.rs", "mcp.rs"];
 
 /// A path that is added past the description is not in it.
 #[test]

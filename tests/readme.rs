@@ -56,17 +56,15 @@ fn every_setting_is_in_the_configuration_table_with_its_variable_and_default() {
             Some((flag.split(' ').next()?, row))
         })
         .collect();
-    let exist: BTreeSet<&str> = command
-        .get_arguments()
-        .filter_map(clap::Arg::get_long)
-        .collect();
+    let shown = || command.get_arguments().filter(|each| !each.is_hide_set());
+    let exist: BTreeSet<&str> = shown().filter_map(clap::Arg::get_long).collect();
     assert_eq!(
         told.keys().copied().collect::<BTreeSet<_>>(),
         exist,
         "the README's flags and the program's"
     );
 
-    for argument in command.get_arguments() {
+    for argument in shown() {
         let flag = argument.get_long().unwrap();
         let help = argument.get_help().unwrap().to_string();
         let row = told[flag];

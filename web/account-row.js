@@ -3,6 +3,7 @@
 import { fill, h, say, svg } from "./dom.js";
 import { grouped, parameters, plain, title } from "./format.js";
 import { toast } from "./notice.js";
+import { copyCode } from "./secret.js";
 import { t } from "./text.js";
 
 const words = t.accounts;
@@ -178,9 +179,7 @@ export class AccountRow {
       toast(words.noCode);
       return;
     }
-    try {
-      await navigator.clipboard.writeText(this.#code.token);
-    } catch {
+    if (!await copyCode(this.#code.token, this.#code.until - performance.now())) {
       // Not allowed, or not to be had where the page came without TLS.
       getSelection().selectAllChildren(this.digits);
       toast(words.cannotCopy);

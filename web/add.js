@@ -1,6 +1,8 @@
 // Adding accounts: by pasting, dropping, choosing or photographing, or by hand.
 
 import { field, fill, h } from "./dom.js";
+import { title } from "./format.js";
+import { ask } from "./notice.js";
 import { t } from "./text.js";
 import { Work } from "./work.js";
 
@@ -8,6 +10,9 @@ const words = t.add;
 /** What files can be; anything else is refused by the server, in words. */
 const ACCEPT = "image/*,.json,.txt,.csv,.aegis,.2fas,text/plain,application/json";
 const LINK = /^\s*otpauth(-migration)?:/i;
+
+/** How many accounts are named in a question. */
+const MOST_NAMED = 10;
 
 /** What was pasted or dropped on another view, for the one that is shown next. */
 let waiting;
@@ -19,6 +24,11 @@ export function offer(transfer) {
   if (files.length === 0 && !LINK.test(text)) return false;
   waiting = { files, text };
   return true;
+}
+
+/** Whatever was brought and not looked at yet goes with whoever brought it. */
+export function forget() {
+  waiting = undefined;
 }
 
 export function show(main) {
@@ -37,7 +47,18 @@ export function show(main) {
   function take({ files, text }) {
     if (files.length === 1 && files[0].type.startsWith("image/")) begin(words.files([files[0].name]), (work) => work.picture(files[0]));
     else if (files.length > 0) begin(words.files(files.map((file) => file.name)), (work) => work.files(files));
-    else if (LINK.test(text)) link(text, words.pasted);
+    else if (LINK.test(text)) void asked(text);
+  }
+
+  /** Text that was pasted or dropped may be anybody's: it is added once somebody has seen what. */
+  function asked(text) {
+    const links = text.split(/\s+/).filter((word) => LINK.test(word));
+    return ask({
+      title: words.askTitle(links.length),
+      body: h("ul", {}, links.slice(0, MOST_NAMED).map((word) => h("li", {}, h("bdi", {}, named(word)))), links.length > MOST_NAMED && h("li", {}, "…")),
+      yes: words.submit,
+      run: () => link(text, words.pasted),
+    });
   }
 
   /** One URI becomes an enrollment; a list of them, or an export, is read first. */
@@ -93,6 +114,20 @@ export function show(main) {
       for (const work of works) work.stop();
     },
   };
+}
+
+/** What the account of a link is called, without anything else that is in it. */
+function named(link) {
+  try {
+    const { pathname, searchParams } = new URL(link);
+    const [first, ...rest] = decodeURIComponent(pathname.replace(/^\//, "")).split(":");
+    const accountName = (rest.length > 0 ? rest.join(":") : first).trim();
+    const issuer = searchParams.get("issuer") ?? (rest.length > 0 ? first : undefined);
+    if (/^otpauth:/i.test(link)) return title({ issuer, accountName }) || words.unnamed;
+  } catch {
+    // The server says what is wrong with it.
+  }
+  return words.unnamed;
 }
 
 /** A form for a link, or for a secret with what belongs to it. */

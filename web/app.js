@@ -2,12 +2,13 @@
 
 import * as accounts from "./accounts.js";
 import * as add from "./add.js";
-import { Problem, call, get, link, pause } from "./api.js";
+import { Problem, call, link, pause, shows } from "./api.js";
 import * as approvals from "./approvals.js";
 import { fill, h, say } from "./dom.js";
 import * as login from "./login.js";
-import { toast } from "./notice.js";
+import { dismiss, toast } from "./notice.js";
 import * as operations from "./operations.js";
+import { forget } from "./secret.js";
 import { direction, language, t } from "./text.js";
 
 /** Each view with its address and the roles that have it; an administrator has all. */
@@ -20,6 +21,10 @@ const VIEWS = [
 /** How often the number of what waits for approval is looked up, in milliseconds. */
 const COUNT_MS = 15_000;
 
+const SESSION = "/api/session";
+
+/** Tells the other tabs that somebody has logged in or out. */
+const tabs = "BroadcastChannel" in window ? new BroadcastChannel("session") : undefined;
 const main = document.getElementById("main");
 const banner = document.getElementById("link");
 const trouble = h("p", { class: "complaint", role: "alert", hidden: true });
@@ -36,12 +41,13 @@ function go(hash) {
   else location.hash = hash;
 }
 
-function open() {
+/** Shows the view that the address names, or the form to log in, with what there is to be said. */
+function open(said) {
   const first = view === undefined;
   view?.close?.();
   clearTimeout(timer);
   if (!session) {
-    view = login.show(main, { entered });
+    view = login.show(main, { entered, said });
     document.title = `${view.title} · ${t.name}`;
     header();
     return;
@@ -112,28 +118,46 @@ async function refresh() {
 }
 
 function complain(error) {
-  // The banner says so already, and that this is looked after.
-  if (error.status === 0) return;
+  // The banner says so already, and that this is looked after; or nobody is there any more.
+  if (error.status <= 0) return;
   trouble.textContent = error instanceof Problem ? error.message : t.failed(error.message);
   trouble.hidden = false;
   if (!(error instanceof Problem)) console.error(error);
 }
 
+/** Somebody has logged in, here; whatever there was is the former one's. */
 function entered(who) {
+  clean();
   session = who;
-  go(location.hash || "#/");
+  shows(who.caller);
+  open();
   void count();
+  tabs?.postMessage("changed");
 }
 
 async function logOut() {
-  await call("DELETE", "/api/session").catch(complain);
+  await call("DELETE", SESSION).catch(complain);
   leave();
+  tabs?.postMessage("changed");
 }
 
-function leave() {
+/** Nobody is here any more: nothing that was shown, asked for or begun stays. */
+function leave(problem) {
   if (!session && view) return;
+  clean();
+  open(problem?.body.code === "unauthenticated" ? undefined : problem?.message);
+}
+
+function clean() {
+  view?.close?.();
+  view = view && {};
   session = undefined;
-  open();
+  waiting = "";
+  shows(undefined);
+  add.forget();
+  dismiss();
+  forget();
+  fill(main);
 }
 
 // The server may be restarted at any time; the page waits for it.
@@ -156,17 +180,51 @@ link.addEventListener("back", () => {
   if (session) void refresh();
   else void begin();
 });
-link.addEventListener("signed-out", leave);
+link.addEventListener("signed-out", ({ detail }) => leave(detail));
+tabs?.addEventListener("message", () => {
+  // Being told that it is no longer so is enough; who is not logged in may be by now.
+  if (session) void call("GET", SESSION).catch(() => {});
+  else void begin();
+});
 
-async function begin(token) {
+/** Who is logged in; then, with a link, whoever it is for. */
+async function begin(offer) {
+  let said;
   try {
-    session = token ? await login.logIn(token) : await get("/api/session");
+    const who = await call("GET", SESSION, { refusals: { signedOut: true } });
+    if (session?.caller !== who.caller) clean();
+    session = who;
+    shows(who.caller);
   } catch (problem) {
-    session = undefined;
-    if (token) toast(problem.message);
+    if (problem.body?.code === "session-ambiguous") said = problem.message;
   }
-  open();
+  if (!offer || session) open(said);
+  if (offer) await follow(offer);
   void count();
+}
+
+/** Logs in by the code of a link. */
+async function follow({ kind, text }) {
+  let said = t.login.noToken;
+  if (kind === "code") {
+    try {
+      const who = await login.logIn({ code: text });
+      if (who) return entered(who);
+      said = undefined;
+    } catch (problem) {
+      said = problem.message;
+    }
+  }
+  if (session) toast(said ?? t.login.kept);
+  else open(said);
+  return undefined;
+}
+
+/** What a link brought in the address, which it leaves before anything else happens. */
+function brought() {
+  const found = location.hash.match(/^#(code|token)=(.*)$/s);
+  if (found || location.pathname !== "/") history.replaceState(null, "", "/");
+  return found ? { kind: found[1], text: found[2] } : undefined;
 }
 
 document.documentElement.lang = language;
@@ -175,7 +233,11 @@ const skip = document.getElementById("skip");
 skip.textContent = t.skip;
 skip.addEventListener("click", () => main.focus());
 document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && session && refresh());
-window.addEventListener("hashchange", open);
+window.addEventListener("hashchange", () => {
+  const offer = brought();
+  if (offer) void follow(offer);
+  else open();
+});
 
 setInterval(count, COUNT_MS);
 
@@ -193,10 +255,7 @@ document.addEventListener("drop", (event) => {
   offered(event, event.dataTransfer);
 });
 
-const token = location.hash.match(/^#token=(.+)$/)?.[1];
-// The token leaves the address bar and the history before anything else happens.
-if (location.pathname !== "/" || token) history.replaceState(null, "", "/");
-void begin(token && decodeURIComponent(token));
+void begin(brought());
 
 if ("serviceWorker" in navigator) {
   const worker = "/worker.js";

@@ -1,6 +1,6 @@
 // What waits for a decision, and deciding it.
 
-import { call, clockOffset, get } from "./api.js";
+import { call, clockOffset, get, pause, stream } from "./api.js";
 import { field, fill, h, say, untouched } from "./dom.js";
 import { duration, fromNow, parameters, time, title } from "./format.js";
 import { toast } from "./notice.js";
@@ -11,6 +11,8 @@ const PATH = "/api/approvals";
 const MAX_COMMENT = 500;
 /** How often is asked where there is no stream, in milliseconds. */
 const ASK_MS = 2000;
+/** How soon a stream that has ended is asked for again, in milliseconds. */
+const AGAIN_MS = 500;
 
 /** Enrollments and requests in one list, what waits for longest first. */
 const everything = ({ enrollments, requests }) => [...enrollments.map(enrollmentShown), ...requests.map(requestShown)]
@@ -72,24 +74,36 @@ export function show(main, { session, refresh, counted }) {
   // The server tells what changes. A browser has few connections to one server, so this one is
   // open only while somebody looks; without it, the view asks from time to time.
   let source;
-  const streams = () => source?.readyState === EventSource.OPEN;
+  let last;
+  let closed = false;
+  const streams = () => Boolean(source?.open);
 
-  function listen() {
-    if (document.visibilityState !== "visible" || (source && source.readyState !== EventSource.CLOSED)) return;
-    source = new EventSource(PATH);
-    source.addEventListener("approvals", async ({ data }) => {
-      await untouched();
-      update(JSON.parse(data));
-    });
-    // It connects again by itself; asking tells whether the server is there at all.
-    source.addEventListener("error", () => void refresh());
+  async function listen() {
+    if (closed || source || document.visibilityState !== "visible") return;
+    const ending = new AbortController();
+    const mine = { ending, open: false };
+    source = mine;
+    try {
+      await stream(PATH, { after: last, signal: ending.signal, opened: () => (mine.open = true) }, async (waiting, id) => {
+        await untouched();
+        if (ending.signal.aborted) return;
+        last = id;
+        update(waiting);
+      });
+    } catch {
+      // Asking tells whether it is the server or the session.
+    }
+    if (source !== mine) return;
+    source = undefined;
+    if (!ending.signal.aborted) await pause(AGAIN_MS);
+    if (!closed) void refresh();
   }
 
   function hush() {
-    source?.close();
+    source?.ending.abort();
     source = undefined;
   }
-  const looked = () => (document.visibilityState === "visible" ? listen() : hush());
+  const looked = () => void (document.visibilityState === "visible" ? listen() : hush());
   document.addEventListener("visibilitychange", looked);
 
   return {
@@ -98,10 +112,12 @@ export function show(main, { session, refresh, counted }) {
       return streams() ? 0 : ASK_MS;
     },
     async refresh() {
-      listen();
-      update(await get(PATH));
+      void listen();
+      const waiting = await get(PATH);
+      if (!closed) update(waiting);
     },
     close() {
+      closed = true;
       document.removeEventListener("visibilitychange", looked);
       hush();
     },

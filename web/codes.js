@@ -11,6 +11,11 @@ const GATHER_MS = 40;
 const AFTER_MS = 80;
 /** How long a failure is left alone, in milliseconds. */
 const RETRY_MS = 2000;
+/**
+ * Failures after which asking again helps. Any other lasts until the account is looked at anew,
+ * such as a lease that is used up: asking again would only fill the record.
+ */
+const PASSING = new Set(["unreachable", "vault-unavailable", "audit-unavailable", "rate-limited", "busy", "timeout", "internal"]);
 /** A jump between the two clocks by this much, in milliseconds, means that the machine slept. */
 const SLEPT_MS = 2000;
 const TICK_MS = 200;
@@ -33,7 +38,9 @@ export class Codes {
     this.#ticking = setInterval(() => this.#tick(), TICK_MS);
     this.visible = () => {
       this.#known.clear();
-      this.#tick();
+      // A tab that nobody sees shows no code, from this moment on.
+      if (document.visibilityState === "visible") this.#tick();
+      else for (const { told, once } of [...this.#wanted.values()]) told(undefined, once ? Infinity : performance.now());
     };
     document.addEventListener("visibilitychange", this.visible);
   }
@@ -52,6 +59,7 @@ export class Codes {
    */
   want(id, told, once = false) {
     this.#wanted.set(id, { told, once });
+    if (this.#known.get(id)?.problem) this.#known.delete(id);
     const code = this.#known.get(id);
     if (code) told(code, performance.now());
     this.#gathering ??= setTimeout(() => this.#tick(), GATHER_MS);
@@ -86,8 +94,9 @@ export class Codes {
       }
       if ((!code || now >= (code.again ?? code.until)) && !this.#asking.has(id)) due.push(id);
       if (code && now >= code.until) {
+        if (code.over) this.#known.set(id, { problem: code.over, until: Infinity });
+        else this.#known.delete(id);
         code = undefined;
-        this.#known.delete(id);
       }
       told(code, now);
     }
@@ -110,7 +119,7 @@ export class Codes {
     const anchor = (asked + now) / 2;
     for (const answer of answers) {
       this.#asking.delete(answer.id);
-      if (!this.#wanted.has(answer.id)) continue;
+      if (!this.#wanted.has(answer.id) || document.visibilityState !== "visible") continue;
       if (answer.problem) this.#failed(answer, now);
       else {
         this.#known.set(answer.id, {
@@ -127,8 +136,9 @@ export class Codes {
 
   #failed({ id, problem }, now) {
     const code = this.#known.get(id);
+    const again = PASSING.has(problem) ? now + RETRY_MS : Infinity;
     // What is known already stays true until its time is over.
-    if (code?.token && now < code.until) this.#known.set(id, { ...code, again: now + RETRY_MS });
-    else this.#known.set(id, { problem, until: now + RETRY_MS });
+    if (code?.token && now < code.until) this.#known.set(id, { ...code, again, over: again === Infinity && problem });
+    else this.#known.set(id, { problem, until: again });
   }
 }

@@ -1,6 +1,6 @@
 // An enrollment from now to its end, as the server tells it, also across its restarts.
 
-import { Problem, get, pause } from "./api.js";
+import { Problem, get, pause, stream } from "./api.js";
 
 export const ENDED = new Set(["Enrolled", "Invalid", "Rejected", "Expired", "Failed", "Terminated"]);
 
@@ -37,22 +37,20 @@ export async function unbroken(ask, signal) {
 }
 
 /** The server's own stream of changes, until it says that a person has to decide, or stops. */
-function streamed(path, told, signal) {
+async function streamed(path, told, signal) {
+  const enough = new AbortController();
   streams += 1;
-  return new Promise((done) => {
-    const source = new EventSource(path);
-    const end = () => {
-      source.close();
-      streams -= 1;
-      signal.removeEventListener("abort", end);
-      done();
-    };
-    signal.addEventListener("abort", end);
-    source.addEventListener("error", end);
-    source.addEventListener("status", ({ data }) => {
-      const state = JSON.parse(data);
+  try {
+    await stream(path, { signal: AbortSignal.any([signal, enough.signal]) }, (state) => {
+      if (enough.signal.aborted) return;
       told(state);
-      if (ENDED.has(state.stage) || state.stage === "AwaitingApproval") end();
+      if (ENDED.has(state.stage) || state.stage === "AwaitingApproval") enough.abort();
     });
-  });
+  } catch (problem) {
+    // Whether it is the server or the session, asking tells.
+    if (!(problem instanceof Problem)) throw problem;
+    await pause(ASK_MS / 2);
+  } finally {
+    streams -= 1;
+  }
 }

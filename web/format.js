@@ -33,6 +33,15 @@ export function time(text, shown) {
   return text ? h("time", { datetime: text, title: text }, shown ?? moment.format(new Date(text))) : "";
 }
 
+/** What somebody wrote, apart from all that the page says itself and in no other's direction. */
+export const said = (label, text) => h("p", { class: "said" }, h("span", { class: "faint" }, label), " ", h("bdi", {}, text));
+
+/** Who decided how, and what they wrote; nothing before that. */
+export const decided = (decision) => decision && [
+  h("p", {}, decision.approved ? t.operations.approvedBy : t.operations.refusedBy, " ", h("bdi", {}, decision.by)),
+  decision.comment && said(t.operations.comment, decision.comment),
+];
+
 /** What an account is called, in one line. */
 export function title({ issuer, accountName } = {}) {
   return issuer ? `${issuer} ${accountName}` : (accountName ?? "");

@@ -3,7 +3,8 @@
 import { call, clockOffset, get } from "./api.js";
 import { field, fill, h, table } from "./dom.js";
 import { fromNow, time, title } from "./format.js";
-import { ask, toast } from "./notice.js";
+import { ask, present } from "./notice.js";
+import { copyable, forget } from "./secret.js";
 import { t } from "./text.js";
 
 const words = t.keys;
@@ -57,17 +58,8 @@ export function keys(body, { refresh }) {
 
   /** Shows a new key, which nobody can be shown again. */
   function once({ name, key }) {
-    const shown = h("input", { name: "new-key", value: key, readonly: true, class: "id", focus: () => shown.select() });
-    const copy = h("button", { type: "button", click: async () => {
-      try {
-        await navigator.clipboard.writeText(key);
-        toast(words.copied);
-      } catch {
-        shown.select();
-        toast(t.accounts.cannotCopy);
-      }
-    } }, words.copy);
-    return ask({ title: words.madeTitle(name), body: [h("p", {}, words.once), field(words.key, shown), copy], yes: words.kept, cancel: false, run: () => {} });
+    const body = [h("p", {}, words.once), copyable(key, { label: words.key, done: words.copied })];
+    return present({ title: words.madeTitle(name), body, yes: words.kept, gone: forget });
   }
 
   const revoke = async (key) => {

@@ -19,8 +19,21 @@ export function toast(text, action) {
   if (!action) timer = setTimeout(done, SHOWN_MS);
 }
 
+/** Takes every dialog and notice away: they are for whoever is shown, and for nobody after. */
+export function dismiss() {
+  clearTimeout(timer);
+  fill(document.getElementById("toast"));
+  fill(document.getElementById("said"));
+  for (const dialog of document.querySelectorAll("dialog")) {
+    dialog.close();
+    dialog.remove();
+  }
+}
+
 /** What went wrong, as a notice. */
 export function trouble(problem) {
+  // Nobody is there any more who wants to know.
+  if (problem.status < 0) return;
   toast(problem.message);
   if (problem.status === undefined) console.error(problem);
 }
@@ -53,6 +66,23 @@ export function ask({ title, body = [], yes, danger = false, cancel = true, run 
       dialog.remove();
       settle(done);
     } }, form);
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+/**
+ * Shows something until it is closed, in no form: browsers remember what is in one. `gone` is
+ * called when it is closed.
+ */
+export function present({ title, body, yes, gone = () => {} }) {
+  return new Promise((settle) => {
+    const close = h("button", { type: "button", class: "main", click: () => dialog.close() }, yes);
+    const dialog = h("dialog", { "aria-labelledby": "presented", close: () => {
+      gone(dialog);
+      dialog.remove();
+      settle();
+    } }, h("h2", { id: "presented" }, title), body, h("div", { class: "buttons" }, close));
     document.body.append(dialog);
     dialog.showModal();
   });

@@ -3,9 +3,9 @@
 import { call, clockOffset, get } from "./api.js";
 import { field, fill, h, table } from "./dom.js";
 import { ENDED } from "./follow.js";
-import { time, title } from "./format.js";
+import { decided, said, time, title } from "./format.js";
 import { grants, keys } from "./keys.js";
-import { ask } from "./notice.js";
+import { ask, trouble } from "./notice.js";
 import { requests } from "./requests.js";
 import { t } from "./text.js";
 
@@ -28,6 +28,24 @@ export function show(main, context) {
       h("a", { href: `#/operations/${name}`, "aria-current": name === part && "page" }, words.parts[name]))))),
     body);
   return { title: `${words.parts[part]} · ${words.title}`, ...PARTS[part](body, context) };
+}
+
+/** A link to the scheduler's dashboard; `system` says where that is and how it lets browsers in. */
+function toDashboard(system, href, instance, label) {
+  return h("a", { href, target: "_blank", rel: "noreferrer", "data-key": `dashboard-${instance ?? ""}`, click: (event) => {
+    if (!system.dashboardTickets) return;
+    event.preventDefault();
+    // By the click itself: no answer that comes later may open a tab.
+    const tab = window.open("", "_blank");
+    call("POST", "/api/dashboard/tickets", { query: { instance } }).then(({ url }) => {
+      if (!tab) return location.assign(url);
+      tab.opener = null;
+      tab.location.replace(url);
+    }).catch((problem) => {
+      tab?.close();
+      trouble(problem);
+    });
+  } }, label);
 }
 
 /** Pages that were gone through, so that one can go back. */
@@ -66,7 +84,7 @@ function badge(stage) {
 }
 
 function enrollments(body, { session, may, refresh }) {
-  let link;
+  let system;
   const stage = h("select", { change: () => {
     paging.reset();
     void refresh();
@@ -75,15 +93,12 @@ function enrollments(body, { session, may, refresh }) {
   const list = h("div");
   fill(body, h("div", { class: "bar" }, field(words.stage, stage)), list, paging.element);
 
-  const outcome = ({ approval, problem }) => [
-    problem?.detail,
-    approval.decision && (approval.decision.approved ? words.approvedBy : words.refusedBy)(approval.decision.by, approval.decision.comment),
-  ].filter(Boolean).join(" ");
+  const outcome = ({ approval, problem }) => [problem?.detail && h("p", {}, problem.detail), decided(approval.decision)];
 
   function actions(enrollment) {
     const own = may("admin") || enrollment.requestedBy === session.caller;
     return [
-      link && h("a", { href: link.replace("{id}", encodeURIComponent(enrollment.id)), target: "_blank", rel: "noreferrer", "data-key": `instance-${enrollment.id}` }, words.instance),
+      system?.instanceLink && toDashboard(system, system.instanceLink.replace("{id}", encodeURIComponent(enrollment.id)), enrollment.id, words.instance),
       " ",
       own && may("enroller") && !ENDED.has(enrollment.stage) && h("button", { type: "button", class: "plain", "data-key": `end-${enrollment.id}`, click: () => end(enrollment) }, words.end),
     ];
@@ -102,7 +117,7 @@ function enrollments(body, { session, may, refresh }) {
   return {
     every: 3000,
     async refresh() {
-      if (link === undefined && may("admin")) link = (await get("/api/system")).instanceLink ?? "";
+      if (system === undefined && may("admin")) system = await get("/api/system");
       const page = await get("/api/enrollments", { stage: stage.value, cursor: paging.cursor(), limit: LIMIT });
       paging.shown(page.next);
       fill(list, page.enrollments.length === 0 ? h("p", { class: "faint" }, words.none) : table(words.parts.enrollments, words.enrollmentHeads, page.enrollments.map((each) => [
@@ -130,12 +145,18 @@ function record(body, { refresh }) {
       });
       paging.shown(page.next);
       fill(list, page.entries.length === 0 ? h("p", { class: "faint" }, words.none) : table(words.parts.record, words.recordHeads, page.entries.map((entry) => [
-        String(entry.sequence), time(entry.at), h("bdi", {}, entry.caller), words.actions[entry.action] ?? entry.action,
+        String(entry.sequence), time(entry.at), h("bdi", {}, entry.caller), [words.actions[entry.action] ?? entry.action, changes(entry)],
         h("span", { class: "id" }, entry.subject), h("span", { class: `badge ${entry.outcome === "done" ? "good" : "bad"}` }, words.outcomes[entry.outcome] ?? entry.outcome),
-        [entry.reason, entry.problem, entry.from].filter(Boolean).join(" · "),
+        [entry.reason && said(words.why, entry.reason), h("p", {}, [entry.problem, entry.from].filter(Boolean).join(" · "))],
       ])));
     },
   };
+}
+
+/** What an entry of the record says was changed: each thing with its value before and after. */
+function changes({ changes = [] }) {
+  const value = (text) => h("bdi", {}, text ?? words.noValue);
+  return changes.length > 0 && h("ul", { class: "faint" }, changes.map(({ field, from, to }) => h("li", {}, h("bdi", {}, field), ": ", value(from), " → ", value(to))));
 }
 
 function health(body) {
@@ -155,7 +176,7 @@ function health(body) {
         fact(words.version, system.version),
         fact(words.serverTime, time(system.serverTime)),
         fact(words.clock, words.offset(off)),
-        fact(words.dashboard, system.instanceLink ? h("a", { href: system.instanceLink.split("/instances/")[0], target: "_blank", rel: "noreferrer" }, words.open) : words.noDashboard)),
+        fact(words.dashboard, system.instanceLink ? toDashboard(system, system.instanceLink.split("/instances/")[0], undefined, words.open) : words.noDashboard)),
       Math.abs(clockOffset) > CLOCK_MS && h("p", { class: "complaint" }, words.clockWrong)));
     },
   };

@@ -3,6 +3,7 @@
 import { call, get, pause } from "./api.js";
 import { fill, h, say } from "./dom.js";
 import { grouped, title } from "./format.js";
+import { forget, secret } from "./secret.js";
 import { t } from "./text.js";
 
 const words = t.proof;
@@ -50,7 +51,8 @@ export class Proof {
     const now = performance.now();
     const until = (asked + now) / 2 + Date.parse(code.validUntil) - Date.parse(code.serverTime);
     const shown = (number, begun) => h("li", {}, h("span", { class: "faint" }, words.number[number]), " ",
-      h("bdi", { class: `digits${begun ? "" : " early"}`, dir: "ltr" }, grouped(codes[number])));
+      secret(grouped(codes[number]), { tag: "bdi", class: `digits${begun ? "" : " early"}`, dir: "ltr" }));
+    forget(this.list);
     fill(this.list, shown(0, true), shown(1, false));
     for (;;) {
       const left = until + AFTER_MS - performance.now();
@@ -60,6 +62,7 @@ export class Proof {
       if (this.wait.textContent !== text) this.wait.textContent = text;
       await pause(Math.min(TICK_MS, left));
     }
+    forget(this.list);
     fill(this.list, shown(0, true), shown(1, true));
     this.wait.textContent = words.both;
     say(words.both);
@@ -84,6 +87,7 @@ export class Proof {
   stop() {
     this.#closed = true;
     this.#codes = [];
+    forget(this.list);
   }
 }
 

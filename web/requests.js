@@ -2,8 +2,9 @@
 
 import { call, clockOffset, get } from "./api.js";
 import { field, fill, h, table } from "./dom.js";
-import { duration, fromNow, grouped, time, title } from "./format.js";
-import { ask, toast, trouble } from "./notice.js";
+import { decided, duration, fromNow, grouped, said, time, title } from "./format.js";
+import { ask, present, toast, trouble } from "./notice.js";
+import { copyable, covered, forget, secret } from "./secret.js";
 import { t } from "./text.js";
 
 const words = t.requests;
@@ -51,11 +52,11 @@ export function requests(body, { session, refresh }) {
   const name = ({ account }) => title(account) || account.id;
 
   const outcome = ({ approval, until, readsLeft, removalAt, reason, stage }) => [
-    reason,
-    stage === "Granted" && words.until(fromNow(until, clockOffset), readsLeft),
-    stage === "Removing" && words.removal(fromNow(removalAt, clockOffset)),
-    stage !== "Withdrawn" && approval.decision && (approval.decision.approved ? t.operations.approvedBy : t.operations.refusedBy)(approval.decision.by, approval.decision.comment),
-  ].filter(Boolean).join(" ");
+    reason && said(t.operations.why, reason),
+    stage === "Granted" && h("p", {}, words.until(fromNow(until, clockOffset), readsLeft)),
+    stage === "Removing" && h("p", {}, words.removal(fromNow(removalAt, clockOffset))),
+    stage !== "Withdrawn" && decided(approval.decision),
+  ];
 
   /** Uses what was granted and shows it until the dialog is closed. */
   async function use(item) {
@@ -67,18 +68,21 @@ export function requests(body, { session, refresh }) {
       void refresh();
       return;
     }
+    const until = Date.parse(got.validUntil) - (clockOffset ?? 0);
     const shown = item.kind === "read"
-      ? [h("p", {}, h("bdi", { class: "digits", dir: "ltr" }, grouped(got.token))), h("p", { class: "faint" }, words.codeUntil(fromNow(got.validUntil, clockOffset)))]
+      ? [h("p", {}, secret(grouped(got.token), { tag: "bdi", until, class: "digits", dir: "ltr" })), h("p", { class: "faint" }, words.codeUntil(fromNow(got.validUntil, clockOffset)))]
       : exported(got);
-    await ask({ title: words.titleOf[item.kind](name(item)), body: shown, yes: words.seen, cancel: false, run: () => {} });
+    await present({ title: words.titleOf[item.kind](name(item)), body: shown, yes: words.seen, gone: forget });
     void refresh();
   }
 
   function exported({ uri, qrSvg }) {
     const address = URL.createObjectURL(new Blob([qrSvg], { type: "image/svg+xml" }));
-    const forget = () => URL.revokeObjectURL(address);
-    const shown = h("input", { value: uri, readonly: true, class: "id", name: "exported", focus: () => shown.select() });
-    return [h("p", {}, words.onlyNow), h("img", { class: "code-picture", src: address, alt: words.picture, load: forget, error: forget }), field(words.uri, shown)];
+    const revoke = () => URL.revokeObjectURL(address);
+    return [
+      h("p", {}, words.onlyNow), covered(h("img", { class: "code-picture", src: address, alt: words.picture, load: revoke, error: revoke })),
+      copyable(uri, { label: words.uri, done: words.copied }),
+    ];
   }
 
   async function end(item) {

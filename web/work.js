@@ -3,7 +3,7 @@
 import { call, get, pause } from "./api.js";
 import { fill, h, say } from "./dom.js";
 import { follow, unbroken } from "./follow.js";
-import { fromNow, title } from "./format.js";
+import { decided, fromNow, title } from "./format.js";
 import { picks } from "./picks.js";
 import { picture } from "./picture.js";
 import { Proof } from "./proof.js";
@@ -130,7 +130,7 @@ export class Work {
     fill(this.body,
       (state.warnings ?? []).map((warning) => h("p", { class: "faint" }, warning.detail)),
       waits && deadline && h("p", { class: "faint" }, words.until(fromNow(deadline))),
-      state.stage === "Rejected" && decision && h("p", {}, words.refusedBy(decision.by, decision.comment)),
+      state.stage === "Rejected" && decided(decision),
       waits && h("button", { type: "button", "data-key": "end", click: () => this.#try(() => call("DELETE", `/api/enrollments/${state.id}`)) }, words.end),
       stage === "Enrolled" && h("p", {}, h("a", { href: "#/accounts" }, words.seeCode)));
     if (stage === "Proving") this.#prove(state.id);

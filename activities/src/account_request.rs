@@ -1,97 +1,98 @@
-//! The activities of a request: describing an account, believing a decision on it, sealing
-//! it for somebody else, and taking it out of use, back or away.
+//! The activities of a request: describing an account, sealing it for somebody else, and
+//! taking it out of use, back or away. Each judges the mandate and the decisions by itself.
 
 use std::error::Error as _;
 
-use countersign_enrollment::contract::{
-    AccountRef, AccountState, DescribedAccount, SealAccount, SealedAccount, VerifiedDecision,
-    VerifyRequestDecision,
-};
+use countersign_authority::{Describe, Disable, MandatedAct, Permit, Purge, Restore, Seal, Status};
+use countersign_enrollment::account_request::Act;
+use countersign_enrollment::contract::{AccountRef, AccountState, DescribedAccount, SealedAccount};
 use countersign_enrollment::ids::RequestId;
-use countersign_enrollment::sealed::{OtpauthText, SealKey};
+use countersign_enrollment::sealed::Sealed;
 use durabletask_core::Failure;
 
 use crate::Activities;
+use crate::authority::Standing;
+use crate::permitted::seal_for;
 use crate::vault::VaultError;
 
 impl Activities {
-    /// What the vault has under an id.
+    /// What the vault has of the mandate's account.
     ///
     /// # Errors
     ///
-    /// Retriable while the vault does not answer, permanent otherwise.
+    /// Permanent when it is not permitted; retriable while the vault or the ledger does not
+    /// answer; permanent otherwise.
     pub(crate) async fn describe_account(
         &self,
         input: &AccountRef,
     ) -> Result<DescribedAccount, Failure> {
-        match self.vault.read(&input.account).await {
+        let standing = self.standing("describe", input).await?;
+        let permit = standing.permit("describe", &[], Describe).await?;
+        match self.vault.read(&permit).await {
             Ok(account) => Ok(DescribedAccount::Found {
                 preview: account.preview(),
-                fingerprint: self.decisions.fingerprint(&account)?,
+                fingerprint: self.fingerprints.fingerprint(&account)?,
             }),
             Err(VaultError::NotFound | VaultError::Deleted) => Ok(DescribedAccount::Unknown),
             Err(error) => Err(failure(&input.request, "describe", error)),
         }
     }
 
-    /// Checks the signature over a decision and over what will be done.
-    pub(crate) fn verify_request_decision(
-        &self,
-        input: &VerifyRequestDecision,
-    ) -> VerifiedDecision {
-        let VerifyRequestDecision {
-            request,
-            asked,
-            decision,
-        } = input;
-        if self.decisions.has_signed_request(request, decision, asked) {
-            return VerifiedDecision::Authentic;
-        }
-        tracing::warn!(
-            instance_id = %request,
-            claimed_by = %decision.decision.by,
-            "a decision that the front door has not signed is ignored"
-        );
-        VerifiedDecision::Forged
-    }
-
-    /// Seals the account that was approved for another installation. It opens there for
-    /// the account's id only.
+    /// Seals the account that was approved for the installation that the mandate names. It
+    /// opens there for the account's id only.
     ///
     /// # Errors
     ///
-    /// Permanent when the key is none, or when another secret than the approved one is
-    /// kept under the id; retriable while the vault does not answer.
-    pub(crate) async fn seal_account(&self, input: &SealAccount) -> Result<SealedAccount, Failure> {
-        let key =
-            SealKey::from_text(&input.to).map_err(|error| Failure::from(error).permanent())?;
-        let account = match self.vault.read(&input.account).await {
+    /// Permanent when it is not permitted, or when another secret than the approved one is
+    /// kept under the id; retriable while the vault or the ledger does not answer.
+    pub(crate) async fn seal_account(&self, input: &AccountRef) -> Result<SealedAccount, Failure> {
+        let standing = self.standing("seal", input).await?;
+        let (permit, started) = standing.begin("seal", &input.decisions, Seal).await?;
+        if let Some(Some(package)) = started.done_before() {
+            let package = Sealed::from_text(package.to_owned())
+                .map_err(|error| Failure::from(error).permanent())?;
+            return Ok(SealedAccount::Sealed { package });
+        }
+        let account = match self.vault.read_to_seal(&permit).await {
             Ok(account) => account,
             Err(VaultError::NotFound | VaultError::Deleted) => return Ok(SealedAccount::Unknown),
             Err(error) => return Err(failure(&input.request, "seal", error)),
         };
-        if self.decisions.fingerprint(&account)? != input.fingerprint {
+        if Some(self.fingerprints.fingerprint(&account)?.as_str()) != approved(&permit) {
             let error = VaultError::Conflict;
             return Err(failure(&input.request, "seal", error));
         }
-        let text = OtpauthText::new(account.to_uri());
-        Ok(SealedAccount::Sealed {
-            package: key.seal(&input.account, &text)?,
-        })
+        let package = seal_for(&permit, &account)?;
+        // Kept, so that it is handed out as it was made, whatever a task hub says it was.
+        started.finish(Some(package.as_text()), None).await?;
+        Ok(SealedAccount::Sealed { package })
     }
 
-    /// Takes an account out of use. Doing it again changes nothing.
+    /// Takes the mandate's account out of use. Doing it again changes nothing.
     ///
     /// # Errors
     ///
-    /// Retriable while the vault does not answer, permanent otherwise.
+    /// As [`Activities::describe_account`].
     pub(crate) async fn disable_account(
         &self,
         input: &AccountRef,
     ) -> Result<AccountState, Failure> {
-        match self.vault.delete(&input.account).await {
+        let standing = self.standing("disable", input).await?;
+        let (permit, started) = standing.begin("disable", &input.decisions, Disable).await?;
+        if started.done_before().is_some() {
+            return Ok(AccountState::Disabled);
+        }
+        let ends = match &permit.mandate().act {
+            MandatedAct::Request {
+                act: Act::Transfer { .. },
+                ..
+            } => Some(Status::Done),
+            _ => None,
+        };
+        match self.vault.disable(&permit).await {
             Ok(()) => {
-                tracing::info!(instance_id = %input.request, account = %input.account, "account out of use");
+                started.finish(None, ends).await?;
+                tracing::info!(instance_id = %input.request, "account out of use");
                 Ok(AccountState::Disabled)
             }
             Err(VaultError::NotFound) => Ok(AccountState::Gone),
@@ -99,18 +100,24 @@ impl Activities {
         }
     }
 
-    /// Brings an account back into use. Doing it again changes nothing.
+    /// Brings the mandate's account back into use. Doing it again changes nothing.
     ///
     /// # Errors
     ///
-    /// As [`Activities::disable_account`].
+    /// As [`Activities::describe_account`].
     pub(crate) async fn restore_account(
         &self,
         input: &AccountRef,
     ) -> Result<AccountState, Failure> {
-        match self.vault.recover(&input.account).await {
+        let standing = self.standing("restore", input).await?;
+        let (permit, started) = standing.begin("restore", &input.decisions, Restore).await?;
+        if started.done_before().is_some() {
+            return Ok(AccountState::InUse);
+        }
+        match self.vault.restore(&permit).await {
             Ok(_) => {
-                tracing::info!(instance_id = %input.request, account = %input.account, "account back in use");
+                started.finish(None, None).await?;
+                tracing::info!(instance_id = %input.request, "account back in use");
                 Ok(AccountState::InUse)
             }
             Err(VaultError::NotFound) => Ok(AccountState::Gone),
@@ -118,21 +125,46 @@ impl Activities {
         }
     }
 
-    /// Destroys an account that is out of use. One that somebody has brought back stays.
+    /// Destroys the mandate's account, which is out of use. One that somebody has brought
+    /// back stays.
     ///
     /// # Errors
     ///
-    /// As [`Activities::disable_account`].
+    /// As [`Activities::describe_account`]; retriable while it is too early.
     pub(crate) async fn purge_account(&self, input: &AccountRef) -> Result<AccountState, Failure> {
-        match self.vault.purge(&input.account).await {
+        let standing = self.standing("purge", input).await?;
+        let (permit, started) = standing.begin("purge", &input.decisions, Purge).await?;
+        if started.done_before().is_some() {
+            return Ok(AccountState::Gone);
+        }
+        match self.vault.purge(&permit).await {
             Ok(()) => {
-                tracing::info!(instance_id = %input.request, account = %input.account, "account destroyed");
+                started.finish(None, Some(Status::Done)).await?;
+                tracing::info!(instance_id = %input.request, "account destroyed");
                 Ok(AccountState::Gone)
             }
             Err(VaultError::NotFound) => Ok(AccountState::Gone),
             Err(VaultError::Conflict) => Ok(AccountState::InUse),
             Err(error) => Err(failure(&input.request, "purge", error)),
         }
+    }
+
+    async fn standing<'a>(
+        &'a self,
+        action: &'static str,
+        input: &'a AccountRef,
+    ) -> Result<Standing<'a>, Failure> {
+        self.authority
+            .look(action, &input.mandate, input.request.as_str())
+            .await
+    }
+}
+
+/// What tells the secret that was approved from any other.
+fn approved(permit: &Permit<Seal>) -> Option<&str> {
+    match &permit.mandate().act {
+        MandatedAct::Request { fingerprint, .. } => Some(fingerprint),
+        MandatedAct::Enroll { .. } | MandatedAct::Import { .. } => None,
     }
 }
 

@@ -17,11 +17,20 @@ impl Activities {
     ///
     /// # Errors
     ///
-    /// Permanent when the envelope does not open; retriable when the decoder could not run.
+    /// Permanent when it is not permitted or the envelope does not open; retriable when the
+    /// decoder could not run.
     pub(crate) async fn decode_qr(&self, input: DecodeQr) -> Result<DecodedQr, Failure> {
+        let mandate = input.mandate.digest();
+        let permit = self
+            .permit_open(
+                &input.mandate,
+                input.enrollment.as_str(),
+                Some(input.image.digest()),
+            )
+            .await?;
         let image = self
             .keys
-            .open(&input.enrollment, &input.image)
+            .open(&permit, &input.enrollment, &input.image)
             .map_err(|error| Failure::from(error).permanent())?;
         let reading = match self.read(image).await? {
             Ok(reading) => reading,
@@ -30,10 +39,11 @@ impl Activities {
         match choose(reading) {
             Err(problem) => Ok(DecodedQr::Invalid { problem }),
             Ok(payload) => Ok(DecodedQr::Found {
-                uri: self
-                    .keys
-                    .seal_key()
-                    .seal(&input.enrollment, &OtpauthText::new(payload.into_text()))?,
+                uri: self.keys.keep(
+                    &mandate,
+                    &input.enrollment,
+                    &OtpauthText::new(payload.into_text()),
+                )?,
             }),
         }
     }
@@ -44,9 +54,17 @@ impl Activities {
     ///
     /// As [`Activities::decode_qr`].
     pub(crate) async fn read_codes(&self, input: ReadCodes) -> Result<CodesRead, Failure> {
+        let mandate = input.mandate.digest();
+        let permit = self
+            .permit_open(
+                &input.mandate,
+                input.import.as_str(),
+                Some(input.image.digest()),
+            )
+            .await?;
         let image = self
             .keys
-            .open(&input.import, &input.image)
+            .open(&permit, &input.import, &input.image)
             .map_err(|error| Failure::from(error).permanent())?;
         let reading = match self.read(image).await? {
             Ok(reading) => reading,
@@ -66,8 +84,7 @@ impl Activities {
         Ok(CodesRead::Found {
             list: self
                 .keys
-                .seal_key()
-                .seal(&input.import, &ImportList { entries })?,
+                .keep(&mandate, &input.import, &ImportList { entries })?,
         })
     }
 

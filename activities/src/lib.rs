@@ -1,11 +1,14 @@
 //! The side effects of an enrollment: reading pictures, checking URIs, storing secrets.
 
 mod account_request;
+mod authority;
 pub mod database_stamp;
 mod decode_qr;
+mod permitted;
 pub mod picture;
 mod plan_import;
 pub mod qr;
+mod send_notice;
 mod store_secret;
 pub mod totp;
 mod validate_otpauth;
@@ -15,42 +18,53 @@ pub mod webhook;
 
 use std::sync::Arc;
 
+use countersign_authority::{Open, Permit};
 use countersign_enrollment::contract::{
     DECODE_QR, DESCRIBE_ACCOUNT, DISABLE_ACCOUNT, PLAN_IMPORT, PURGE_ACCOUNT, READ_CODES,
     RESTORE_ACCOUNT, SEAL_ACCOUNT, SEND_NOTICE, STORE_SECRET, VALIDATE_URI, VERIFY_DECISION,
-    VERIFY_REQUEST_DECISION,
 };
-use countersign_enrollment::decision::DecisionKey;
-use countersign_enrollment::notice::NoticeSent;
+use countersign_enrollment::fingerprint::FingerprintKey;
+use countersign_enrollment::mandate::{Digest, SignedMandate};
 use countersign_enrollment::sealed::OpenKeyring;
 use durabletask_core::{Failure, Registry};
 use tokio::sync::Semaphore;
 
+use crate::permitted::{PermittedKeys, PermittedVault};
 use crate::vault::SecretVault;
 use crate::webhook::Webhook;
+
+pub use authority::{Authority, CheckingKeySource};
 
 /// Pictures decoded at once. Each may take hundreds of megabytes and a core.
 const MAX_DECODES: usize = 2;
 
-/// What the activities work with: the keys that open sealed values, and the vault.
+/// What the activities work with: the authority that they ask, and, behind its permits, the
+/// keys that open sealed values and the vault.
 #[derive(Clone)]
 pub struct Activities {
-    keys: Arc<OpenKeyring>,
-    decisions: DecisionKey,
-    vault: Arc<dyn SecretVault>,
+    authority: Authority,
+    keys: PermittedKeys,
+    fingerprints: FingerprintKey,
+    vault: PermittedVault,
     decodes: Arc<Semaphore>,
     webhook: Option<Webhook>,
 }
 
 impl Activities {
-    /// Activities that open what was sealed for `keys`, believe decisions signed with
-    /// `decisions`, and store into `vault`.
+    /// Activities that ask `authority`, open what was sealed for `keys`, name secrets with
+    /// `fingerprints`, and store into `vault`.
     #[must_use]
-    pub fn new(keys: OpenKeyring, decisions: DecisionKey, vault: Arc<dyn SecretVault>) -> Self {
+    pub fn new(
+        authority: Authority,
+        keys: OpenKeyring,
+        fingerprints: FingerprintKey,
+        vault: Arc<dyn SecretVault>,
+    ) -> Self {
         Self {
-            keys: Arc::new(keys),
-            decisions,
-            vault,
+            authority,
+            keys: PermittedKeys::new(keys),
+            fingerprints,
+            vault: PermittedVault::new(vault),
             decodes: Arc::new(Semaphore::new(MAX_DECODES)),
             webhook: None,
         }
@@ -69,16 +83,11 @@ impl Activities {
         let (decode, validate, store) = (self.clone(), self.clone(), self.clone());
         let (read, plan) = (self.clone(), self.clone());
         let verify = plan.clone();
-        let webhook = self.webhook.clone();
+        let notice = self.clone();
         self.register_requests(registry)
-            .activity(&SEND_NOTICE, move |_, notice| {
-                let webhook = webhook.clone();
-                async move {
-                    match webhook {
-                        Some(webhook) => webhook.send(&notice).await,
-                        None => Ok(NoticeSent::Nobody),
-                    }
-                }
+            .activity(&SEND_NOTICE, move |_, input| {
+                let activities = notice.clone();
+                async move { activities.send_notice(&input).await }
             })
             .activity(&DECODE_QR, move |_, input| {
                 let activities = decode.clone();
@@ -86,11 +95,11 @@ impl Activities {
             })
             .activity(&VALIDATE_URI, move |_, input| {
                 let activities = validate.clone();
-                async move { activities.validate_uri(&input) }
+                async move { activities.validate_uri(&input).await }
             })
             .activity(&VERIFY_DECISION, move |_, input| {
                 let activities = verify.clone();
-                async move { activities.verify_decision(&input) }
+                async move { activities.verify_decision(&input).await }
             })
             .activity(&STORE_SECRET, move |_, input| {
                 let activities = store.clone();
@@ -106,18 +115,25 @@ impl Activities {
             })
     }
 
+    /// The permit to open what was sealed, or kept by a worker if there is no `source`.
+    async fn permit_open(
+        &self,
+        mandate: &SignedMandate,
+        about: &str,
+        source: Option<Digest>,
+    ) -> Result<Permit<Open>, Failure> {
+        let standing = self.authority.look("open", mandate, about).await?;
+        standing.permit("open", &[], Open { source }).await
+    }
+
     /// The activities of requests.
     fn register_requests(self, registry: Registry) -> Registry {
-        let (describe, verify, seal) = (self.clone(), self.clone(), self.clone());
+        let (describe, seal) = (self.clone(), self.clone());
         let (disable, restore, purge) = (self.clone(), self.clone(), self);
         registry
             .activity(&DESCRIBE_ACCOUNT, move |_, input| {
                 let activities = describe.clone();
                 async move { activities.describe_account(&input).await }
-            })
-            .activity(&VERIFY_REQUEST_DECISION, move |_, input| {
-                let activities = verify.clone();
-                async move { Ok::<_, Failure>(activities.verify_request_decision(&input)) }
             })
             .activity(&SEAL_ACCOUNT, move |_, input| {
                 let activities = seal.clone();

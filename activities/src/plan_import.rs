@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use countersign_enrollment::contract::{ImportPlan, PlanImport};
+use countersign_authority::{Mandate, MandatedAct, Open, Permit, Plan};
+use countersign_enrollment::contract::{ImportPlan, ListSource, PlanImport};
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::import::job::{PlannedAccount, PlannedStep};
 use countersign_enrollment::import::{self, Found, ImportList};
+use countersign_enrollment::mandate::Digest;
 use countersign_enrollment::otpauth::Parsed;
 use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::sealed::{ImportKey, OtpauthText};
@@ -15,6 +17,7 @@ use durabletask_core::Failure;
 use crate::Activities;
 use crate::vault::VaultError;
 
+const ACTION: &str = "plan-import";
 /// The largest plan, in bytes of JSON; it is one message of at most 1 MiB.
 const MAX_PLAN_BYTES: usize = 900_000;
 
@@ -24,15 +27,34 @@ impl Activities {
     ///
     /// # Errors
     ///
-    /// Permanent when an envelope does not open; retriable while the vault does not
-    /// answer.
+    /// Permanent when it is not permitted or an envelope does not open; retriable while the
+    /// vault or the ledger does not answer.
     pub(crate) async fn plan_import(&self, input: &PlanImport) -> Result<ImportPlan, Failure> {
         let closed = |error| Failure::from(error).permanent();
-        let key = self.keys.open(&input.import, &input.key).map_err(closed)?;
-        let lists = input.lists.iter();
-        let lists: Vec<ImportList> = lists
-            .map(|list| self.keys.open(&input.import, list).map_err(closed))
-            .collect::<Result<_, _>>()?;
+        let about = input.import.as_str();
+        let standing = self.authority.look(ACTION, &input.mandate, about).await?;
+        let permit = standing.permit(ACTION, &[], Plan).await?;
+        let open = async |source| standing.permit(ACTION, &[], Open { source }).await;
+        let sent = open(Some(input.key.digest())).await?;
+        let key = self
+            .keys
+            .open(&sent, &input.import, &input.key)
+            .map_err(closed)?;
+        let mut lists: Vec<ImportList> = Vec::new();
+        for list in &input.lists {
+            lists.push(match list {
+                ListSource::Sent(list) => {
+                    let sent = open(Some(list.digest())).await?;
+                    self.keys.open(&sent, &input.import, list).map_err(closed)?
+                }
+                ListSource::Read(list) => {
+                    let kept = open(None).await?;
+                    self.keys
+                        .open_kept(&kept, &standing.digest(), &input.import, list)
+                        .map_err(closed)?
+                }
+            });
+        }
         let (found, mut problems) = import::expand(lists.iter().flat_map(|list| &list.entries));
         drop(lists);
         if found.len() > import::MAX_ACCOUNTS {
@@ -41,23 +63,42 @@ impl Activities {
         if found.is_empty() && problems.is_empty() && !input.lists.is_empty() {
             problems.push(InputProblem::ImportEmpty);
         }
+        let planning = Planning {
+            wanted: Wanted::of(permit.mandate()),
+            mandate: standing.digest(),
+            permit: &permit,
+            key,
+        };
         let mut seen = BTreeMap::new();
         let mut accounts = Vec::new();
         for (position, found) in (1..).zip(found) {
-            accounts.push(self.plan_account(position, found, &key, &mut seen).await?);
+            accounts.push(
+                self.plan_account(&planning, position, found, &mut seen)
+                    .await?,
+            );
         }
         let plan = ImportPlan { accounts, problems };
         if serde_json::to_vec(&plan)?.len() > MAX_PLAN_BYTES {
             return Ok(too_many());
         }
+        // Only what is written down here may be stored under the import's mandate.
+        let enrolled: Vec<EnrollmentId> = plan
+            .accounts
+            .iter()
+            .filter_map(|planned| match &planned.step {
+                PlannedStep::Enroll { id, .. } => Some(id.clone()),
+                _ => None,
+            })
+            .collect();
+        self.authority.plan(&permit, &enrolled).await?;
         Ok(plan)
     }
 
     async fn plan_account(
         &self,
+        planning: &Planning<'_>,
         position: u32,
         found: Found,
-        key: &ImportKey,
         seen: &mut BTreeMap<EnrollmentId, u32>,
     ) -> Result<PlannedAccount, Failure> {
         let Parsed { account, warnings } = match found.parsed {
@@ -71,21 +112,22 @@ impl Activities {
                 });
             }
         };
-        let id = EnrollmentId::derived(key, &account);
+        let id = EnrollmentId::derived(&planning.key, &account);
         let step = match seen.get(&id) {
             Some(of) => PlannedStep::Repeated { of: *of },
-            None => match self.vault.describe(&id).await {
+            None => match self.vault.describe(planning.permit, &id).await {
                 Ok(record) if record.deleted_at.is_some() => {
                     PlannedStep::Deleted { id: id.clone() }
                 }
                 Ok(_) => PlannedStep::AlreadyThere { id: id.clone() },
-                Err(VaultError::NotFound) => PlannedStep::Enroll {
-                    uri: self
-                        .keys
-                        .seal_key()
-                        .seal(&id, &OtpauthText::new(account.to_uri()))?,
-                    id: id.clone(),
-                },
+                Err(VaultError::NotFound) if planning.wanted.has(position) => {
+                    let text = OtpauthText::new(account.to_uri());
+                    PlannedStep::Enroll {
+                        uri: self.keys.keep(&planning.mandate, &id, &text)?,
+                        id: id.clone(),
+                    }
+                }
+                Err(VaultError::NotFound) => PlannedStep::Left { id: id.clone() },
                 Err(error) if error.is_retriable() => return Err(error.into()),
                 Err(error) => return Err(Failure::from(error).permanent()),
             },
@@ -97,6 +139,46 @@ impl Activities {
             warnings,
             step,
         })
+    }
+}
+
+/// What the accounts of an import are planned with.
+struct Planning<'a> {
+    permit: &'a Permit<Plan>,
+    wanted: Wanted,
+    /// The digest of the import's mandate.
+    mandate: Digest,
+    key: ImportKey,
+}
+
+/// Which accounts the mandate lets an import enroll, by position from 1.
+enum Wanted {
+    None,
+    All,
+    Some(Vec<u32>),
+}
+
+impl Wanted {
+    fn of(mandate: &Mandate) -> Self {
+        match &mandate.act {
+            MandatedAct::Import {
+                dry_run: false,
+                pick,
+                ..
+            } => match pick {
+                Some(pick) => Self::Some(pick.clone()),
+                None => Self::All,
+            },
+            _ => Self::None,
+        }
+    }
+
+    fn has(&self, position: u32) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Some(positions) => positions.contains(&position),
+        }
     }
 }
 

@@ -1,44 +1,93 @@
-//! `verify-decision`: whether a decision is the front door's.
+//! `verify-decision`: whether a decision counts, so that the orchestration can go on.
 
+use countersign_authority::{Decision, MandatedAct, Open, shown};
+use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::contract::{VerifiedDecision, VerifyDecision};
-use countersign_enrollment::decision::Shown;
+use countersign_enrollment::decision::ApprovalDecision;
+use countersign_enrollment::mandate::Digest;
+use countersign_enrollment::sealed::Kept;
 use durabletask_core::Failure;
 
 use crate::Activities;
+use crate::authority::Standing;
+
+const ACTION: &str = "verify-decision";
 
 impl Activities {
-    /// Checks the signature over the decision and over what the account shows.
+    /// Says whether a front door has signed and recorded a decision on exactly this.
     ///
-    /// The account is opened for that: the signature is compared with the very secret
-    /// that would be stored, not with what anybody says about it.
+    /// Its answer is nobody's proof: what acts on the decision gets the signed text and
+    /// judges it by itself.
     ///
     /// # Errors
     ///
-    /// Permanent when the envelope does not open.
-    pub(crate) fn verify_decision(
+    /// Permanent when the mandate does not hold or the envelope does not open; retriable
+    /// while the ledger does not answer.
+    pub(crate) async fn verify_decision(
         &self,
         input: &VerifyDecision,
     ) -> Result<VerifiedDecision, Failure> {
+        let standing = self
+            .authority
+            .look(ACTION, &input.mandate, &input.about)
+            .await?;
+        let (shown, _) = self
+            .what_was_shown(ACTION, &standing, &input.about, input.account.as_ref())
+            .await?;
+        match standing.examine(&input.decision, &shown) {
+            Ok(decision) => Ok(VerifiedDecision::Authentic {
+                decision: as_told(decision),
+            }),
+            Err(refusal) => {
+                tracing::warn!(
+                    instance_id = %input.about.escape_debug(),
+                    refusal = refusal.code(),
+                    "a decision that does not count is ignored: {refusal}"
+                );
+                Ok(VerifiedDecision::Forged)
+            }
+        }
+    }
+
+    /// The digest of what deciders are shown, and the account that would be stored, where
+    /// there is one: computed from the very account, not from what anybody says about it.
+    pub(crate) async fn what_was_shown(
+        &self,
+        action: &'static str,
+        standing: &Standing<'_>,
+        about: &str,
+        kept: Option<&Kept<TotpAccount>>,
+    ) -> Result<(Digest, Option<TotpAccount>), Failure> {
+        if let MandatedAct::Request {
+            preview,
+            fingerprint,
+            ..
+        } = &standing.mandate().act
+        {
+            return Ok((shown(preview, fingerprint), None));
+        }
+        let missing = || Failure::new("NoAccount", "there is no account to decide on").permanent();
+        let kept = kept.ok_or_else(missing)?;
+        let enrollment: countersign_enrollment::ids::EnrollmentId = about
+            .parse()
+            .map_err(|error| Failure::from(error).permanent())?;
+        let permit = standing.permit(action, &[], Open { source: None }).await?;
         let account = self
             .keys
-            .open(&input.enrollment, &input.account)
+            .open_kept(&permit, &standing.digest(), &enrollment, kept)
             .map_err(|error| Failure::from(error).permanent())?;
-        let fingerprint = self.decisions.fingerprint(&account)?;
-        let shown = Shown {
-            preview: &account.preview(),
-            fingerprint: &fingerprint,
-        };
-        let signed = self
-            .decisions
-            .has_signed(&input.enrollment, &input.decision, shown);
-        if signed {
-            return Ok(VerifiedDecision::Authentic);
-        }
-        tracing::warn!(
-            instance_id = %input.enrollment,
-            claimed_by = %input.decision.decision.by,
-            "a decision that the front door has not signed is ignored"
-        );
-        Ok(VerifiedDecision::Forged)
+        let fingerprint = self.fingerprints.fingerprint(&account)?;
+        Ok((shown(&account.preview(), &fingerprint), Some(account)))
+    }
+}
+
+/// A decision as people are told of it.
+pub(crate) fn as_told(decision: Decision) -> ApprovalDecision {
+    ApprovalDecision {
+        approved: decision.approved,
+        by: decision.by,
+        comment: decision.comment,
+        decided_at: decision.decided_at,
+        groups: decision.groups,
     }
 }

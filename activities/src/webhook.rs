@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use countersign_authority::{Notify, Permit};
 use countersign_enrollment::notice::{Notice, NoticeSent};
 use data_encoding::HEXLOWER;
 use durabletask_core::Failure;
@@ -82,6 +83,8 @@ impl Webhook {
     /// [`WebhookError`].
     pub fn new(address: &str, key: Zeroizing<String>) -> Result<Self, WebhookError> {
         let client = Client::builder()
+            // Whatever the environment says: a proxy would read what goes to this machine.
+            .no_proxy()
             .connect_timeout(CONNECT)
             .timeout(ANSWER)
             .redirect(Policy::none())
@@ -99,7 +102,11 @@ impl Webhook {
     /// # Errors
     ///
     /// Retriable unless the receiver has said that it will never take this notice.
-    pub(crate) async fn send(&self, notice: &Notice) -> Result<NoticeSent, Failure> {
+    pub(crate) async fn send(
+        &self,
+        _permit: &Permit<Notify>,
+        notice: &Notice,
+    ) -> Result<NoticeSent, Failure> {
         match self.try_send(notice).await {
             Ok(()) => {
                 tracing::info!(

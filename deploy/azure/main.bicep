@@ -1,32 +1,29 @@
-// Countersign on Azure Container Apps: front door and worker with an identity each, Key Vault
-// for accounts and shared keys, the Durable Task Scheduler as the task hub.
+// Azure for Countersign: a Key Vault for accounts and one for keys, both on private addresses, the
+// Durable Task Scheduler, an identity for each part, and a Kubernetes cluster for
+// deploy/kubernetes/countersign.yaml to run in.
 targetScope = 'resourceGroup'
 
 @description('Where everything is.')
 param location string = resourceGroup().location
 
-@description('What names begin with: 3 to 11 lower-case letters and digits.')
+@description('What names begin with: 3 to 8 lower-case letters and digits.')
 @minLength(3)
-@maxLength(11)
+@maxLength(8)
 param name string = 'totp'
 
-@description('The image, as built from the Dockerfile and pushed to a registry.')
-param image string
-
-@description('The registry of the image, if the identities may pull from it without a password.')
-param registry string = ''
-
-@description('The administrator\'s token: at least 20 random characters.')
-@secure()
-@minLength(20)
-param adminToken string
+@description('Networks of operators, such as 203.0.113.7/32: who may reach the cluster\'s API and the scheduler (its dashboard) besides the cluster itself. Nobody else may.')
+@minLength(1)
+param operatorAddresses array
 
 @description('Consumption or Dedicated.')
 @allowed(['Consumption', 'Dedicated'])
 param schedulerSku string = 'Consumption'
 
-@description('Addresses that may reach the scheduler. An empty list would let nobody in.')
-param schedulerAllowlist array = ['0.0.0.0/0']
+@description('The size of the cluster\'s nodes.')
+param nodeSize string = 'Standard_D2s_v5'
+
+@description('Whether not even the worker may destroy an account before 90 days are over. Requests to delete one for good then end as Failed: the account stays out of use, and Key Vault destroys it later by itself.')
+param purgeProtection bool = false
 
 var suffix = uniqueString(resourceGroup().id)
 var hub = 'default'
@@ -35,20 +32,6 @@ resource logs 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
   name: '${name}-logs-${suffix}'
   location: location
   properties: { sku: { name: 'PerGB2018' }, retentionInDays: 30 }
-}
-
-resource environment 'Microsoft.App/managedEnvironments@2024-03-01' = {
-  name: '${name}-env'
-  location: location
-  properties: {
-    appLogsConfiguration: {
-      destination: 'log-analytics'
-      logAnalyticsConfiguration: {
-        customerId: logs.properties.customerId
-        sharedKey: logs.listKeys().primarySharedKey
-      }
-    }
-  }
 }
 
 // One identity for each part, so that each may do only what it has to.
@@ -62,12 +45,45 @@ resource workerIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-0
   location: location
 }
 
-module vault 'vault.bicep' = {
-  name: 'vault'
+module network 'network.bicep' = {
+  name: 'network'
+  params: { location: location, name: name }
+}
+
+// The cluster's own address, and the operators'.
+var allowed = concat(['${network.outputs.egressAddress}/32'], operatorAddresses)
+
+module accounts 'vault.bicep' = {
+  name: 'accounts'
   params: {
     location: location
-    name: take('${name}-${suffix}', 24)
+    name: take('${name}-a-${suffix}', 24)
     logsId: logs.id
+    subnetId: network.outputs.endpointsId
+    zoneId: network.outputs.zoneId
+    purgeProtection: purgeProtection
+  }
+}
+
+module keys 'vault.bicep' = {
+  name: 'keys'
+  params: {
+    location: location
+    name: take('${name}-k-${suffix}', 24)
+    logsId: logs.id
+    subnetId: network.outputs.endpointsId
+    zoneId: network.outputs.zoneId
+    // Without its keys an installation is lost.
+    purgeProtection: true
+  }
+}
+
+module roles 'roles.bicep' = {
+  name: 'roles'
+  params: {
+    name: name
+    accountsVault: accounts.outputs.name
+    keysVault: keys.outputs.name
     frontDoorPrincipal: frontDoorIdentity.properties.principalId
     workerPrincipal: workerIdentity.properties.principalId
   }
@@ -80,7 +96,7 @@ module scheduler 'scheduler.bicep' = {
     name: '${name}-dts-${suffix}'
     hub: hub
     sku: schedulerSku
-    allowlist: schedulerAllowlist
+    allowlist: allowed
     principals: [
       frontDoorIdentity.properties.principalId
       workerIdentity.properties.principalId
@@ -88,101 +104,42 @@ module scheduler 'scheduler.bicep' = {
   }
 }
 
-var registries = empty(registry) ? [] : [registry]
-
-resource worker 'Microsoft.App/containerApps@2024-03-01' = {
-  name: '${name}-worker'
-  location: location
-  identity: { type: 'UserAssigned', userAssignedIdentities: { '${workerIdentity.id}': {} } }
-  properties: {
-    environmentId: environment.id
-    configuration: {
-      activeRevisionsMode: 'Single'
-      registries: [for server in registries: { server: server, identity: workerIdentity.id }]
-    }
-    template: {
-      terminationGracePeriodSeconds: 60
-      containers: [
-        {
-          name: 'worker'
-          image: image
-          args: ['worker']
-          resources: { cpu: json('1.0'), memory: '2Gi' }
-          env: [
-            { name: 'DTS_CONNECTION_STRING', value: 'Endpoint=${scheduler.outputs.endpoint};TaskHub=${hub};Authentication=ManagedIdentity;ClientID=${workerIdentity.properties.clientId}' }
-            { name: 'KEY_VAULT_URL', value: vault.outputs.url }
-          ]
-          volumeMounts: [{ volumeName: 'data', mountPath: '/data' }]
-        }
-      ]
-      volumes: [{ name: 'data', storageType: 'EmptyDir' }]
-      scale: {
-        minReplicas: 1
-        maxReplicas: 10
-        rules: [for kind in ['Orchestration', 'Activity']: {
-          name: 'dts-${toLower(kind)}'
-          custom: {
-            type: 'azure-durabletask-scheduler'
-            identity: workerIdentity.id
-            metadata: {
-              endpoint: scheduler.outputs.endpoint
-              taskhubName: hub
-              workItemType: kind
-              maxConcurrentWorkItemsCount: '10'
-            }
-          }
-        }]
-      }
-    }
+module cluster 'cluster.bicep' = {
+  name: 'cluster'
+  params: {
+    location: location
+    name: name
+    networkName: network.outputs.networkName
+    nodesId: network.outputs.nodesId
+    nodeSize: nodeSize
+    allowed: allowed
   }
 }
 
-resource frontDoor 'Microsoft.App/containerApps@2024-03-01' = {
-  name: '${name}-front-door'
-  location: location
-  tags: { 'azd-service-name': 'front-door' }
-  identity: { type: 'UserAssigned', userAssignedIdentities: { '${frontDoorIdentity.id}': {} } }
-  // The worker makes the keys that both share.
-  dependsOn: [worker]
+// Whoever has the token of the service account is the part, and nobody else.
+resource frontDoorIs 'Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials@2023-01-31' = {
+  parent: frontDoorIdentity
+  name: 'cluster'
   properties: {
-    environmentId: environment.id
-    configuration: {
-      activeRevisionsMode: 'Single'
-      ingress: { external: true, targetPort: 7071, allowInsecure: false }
-      registries: [for server in registries: { server: server, identity: frontDoorIdentity.id }]
-      secrets: [{ name: 'admin-token', value: adminToken }]
-    }
-    template: {
-      terminationGracePeriodSeconds: 30
-      containers: [
-        {
-          name: 'front-door'
-          image: image
-          args: ['front-door']
-          resources: { cpu: json('0.5'), memory: '1Gi' }
-          env: [
-            { name: 'DTS_CONNECTION_STRING', value: 'Endpoint=${scheduler.outputs.endpoint};TaskHub=${hub};Authentication=ManagedIdentity;ClientID=${frontDoorIdentity.properties.clientId}' }
-            { name: 'KEY_VAULT_URL', value: vault.outputs.url }
-            { name: 'COUNTERSIGN_TOKEN_MAX_STALE', value: '10m' }
-            { name: 'COUNTERSIGN_ADMIN_TOKEN', secretRef: 'admin-token' }
-          ]
-          probes: [
-            { type: 'Liveness', httpGet: { path: '/healthz', port: 7071 }, periodSeconds: 10 }
-            { type: 'Readiness', httpGet: { path: '/readyz', port: 7071 }, periodSeconds: 10, timeoutSeconds: 5 }
-          ]
-          volumeMounts: [{ volumeName: 'data', mountPath: '/data' }]
-        }
-      ]
-      volumes: [{ name: 'data', storageType: 'EmptyDir' }]
-      scale: {
-        minReplicas: 2
-        maxReplicas: 10
-        rules: [{ name: 'http', http: { metadata: { concurrentRequests: '200' } } }]
-      }
-    }
+    issuer: cluster.outputs.issuer
+    subject: 'system:serviceaccount:countersign:front-door'
+    audiences: ['api://AzureADTokenExchange']
   }
 }
 
-output url string = 'https://${frontDoor.properties.configuration.ingress.fqdn}'
-output keyVault string = vault.outputs.url
-output taskHub string = 'Endpoint=${scheduler.outputs.endpoint};TaskHub=${hub};Authentication=DefaultAzure'
+resource workerIs 'Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials@2023-01-31' = {
+  parent: workerIdentity
+  name: 'cluster'
+  properties: {
+    issuer: cluster.outputs.issuer
+    subject: 'system:serviceaccount:countersign:worker'
+    audiences: ['api://AzureADTokenExchange']
+  }
+}
+
+output clusterName string = cluster.outputs.name
+output frontDoorClientId string = frontDoorIdentity.properties.clientId
+output workerClientId string = workerIdentity.properties.clientId
+output accountsVault string = accounts.outputs.url
+output keysVault string = keys.outputs.url
+output taskHub string = 'Endpoint=${scheduler.outputs.endpoint};TaskHub=${hub};Authentication=WorkloadIdentity'

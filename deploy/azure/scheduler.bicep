@@ -16,7 +16,7 @@ resource scheduler 'Microsoft.DurableTask/schedulers@2025-11-01' = {
   name: name
   location: location
   properties: {
-    // An empty list denies everybody, whatever their roles.
+    // Nobody else gets in, whatever their roles.
     ipAllowlist: allowlist
     sku: sku == 'Dedicated' ? { name: sku, capacity: 1 } : { name: sku }
   }

@@ -1,10 +1,12 @@
-// Key Vault with RBAC and purge protection, and two roles that hold no more than each part
-// needs. Nobody may purge.
+// A Key Vault with RBAC that answers on a private address only.
 param location string
 param name string
 param logsId string
-param frontDoorPrincipal string
-param workerPrincipal string
+param subnetId string
+param zoneId string
+
+@description('Whether nothing in it can be destroyed before its time. It cannot be switched off again.')
+param purgeProtection bool
 
 resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
   name: name
@@ -15,7 +17,10 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
     enableRbacAuthorization: true
     enableSoftDelete: true
     softDeleteRetentionInDays: 90
-    enablePurgeProtection: true
+    // `false` is refused by the service.
+    enablePurgeProtection: purgeProtection ? true : null
+    publicNetworkAccess: 'Disabled'
+    networkAcls: { defaultAction: 'Deny', bypass: 'None' }
   }
 }
 
@@ -28,72 +33,26 @@ resource audit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   }
 }
 
-// Reads codes' secrets; renames, deletes and recovers accounts. Makes none.
-resource frontDoorRole 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
-  name: guid(resourceGroup().id, 'countersign front door')
+resource endpoint 'Microsoft.Network/privateEndpoints@2023-11-01' = {
+  name: '${name}-endpoint'
+  location: location
   properties: {
-    roleName: 'Countersign front door (${name})'
-    description: 'Read, rename, delete and recover TOTP accounts'
-    type: 'CustomRole'
-    assignableScopes: [resourceGroup().id]
-    permissions: [
+    subnet: { id: subnetId }
+    privateLinkServiceConnections: [
       {
-        actions: []
-        notActions: []
-        dataActions: [
-          'Microsoft.KeyVault/vaults/secrets/getSecret/action'
-          'Microsoft.KeyVault/vaults/secrets/readMetadata/action'
-          'Microsoft.KeyVault/vaults/secrets/update/action'
-          'Microsoft.KeyVault/vaults/secrets/delete'
-          'Microsoft.KeyVault/vaults/secrets/recover/action'
-        ]
-        notDataActions: []
+        name: 'vault'
+        properties: { privateLinkServiceId: vault.id, groupIds: ['vault'] }
       }
     ]
   }
-}
 
-// Makes accounts and the shared keys, and reads the latter.
-resource workerRole 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
-  name: guid(resourceGroup().id, 'countersign worker')
-  properties: {
-    roleName: 'Countersign worker (${name})'
-    description: 'Store TOTP accounts'
-    type: 'CustomRole'
-    assignableScopes: [resourceGroup().id]
-    permissions: [
-      {
-        actions: []
-        notActions: []
-        dataActions: [
-          'Microsoft.KeyVault/vaults/secrets/getSecret/action'
-          'Microsoft.KeyVault/vaults/secrets/setSecret/action'
-          'Microsoft.KeyVault/vaults/secrets/readMetadata/action'
-        ]
-        notDataActions: []
-      }
-    ]
+  resource zone 'privateDnsZoneGroups' = {
+    name: 'default'
+    properties: {
+      privateDnsZoneConfigs: [{ name: 'vault', properties: { privateDnsZoneId: zoneId } }]
+    }
   }
 }
 
-resource frontDoorMay 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(vault.id, frontDoorPrincipal, 'front door')
-  scope: vault
-  properties: {
-    principalId: frontDoorPrincipal
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: frontDoorRole.id
-  }
-}
-
-resource workerMay 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(vault.id, workerPrincipal, 'worker')
-  scope: vault
-  properties: {
-    principalId: workerPrincipal
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: workerRole.id
-  }
-}
-
+output name string = vault.name
 output url string = vault.properties.vaultUri

@@ -11,24 +11,36 @@ use tonic::transport::channel::ResponseFuture;
 
 use crate::connection::Headers;
 use crate::credential::Credential;
+use crate::token_file::TokenFile;
 
-/// Adds the headers, and a token where the connection has a credential.
+/// What calls present.
+#[derive(Clone, Debug)]
+pub(crate) enum Proof {
+    /// Nothing.
+    None,
+    /// A static token.
+    File(TokenFile),
+    /// A token that somebody is asked for now and then.
+    Asked(Credential),
+}
+
+/// Adds the headers, and a token where the connection has one.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     channel: Channel,
     headers: Headers,
-    credential: Option<Credential>,
+    proof: Proof,
 }
 
 type Answer = http::Response<Body>;
 type Sent = MapErr<ResponseFuture, fn(tonic::transport::Error) -> StdError>;
 
 impl Caller {
-    pub(crate) fn new(channel: Channel, headers: Headers, credential: Option<Credential>) -> Self {
+    pub(crate) fn new(channel: Channel, headers: Headers, proof: Proof) -> Self {
         Self {
             channel,
             headers,
-            credential,
+            proof,
         }
     }
 }
@@ -49,8 +61,14 @@ impl Service<http::Request<Body>> for Caller {
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         self.headers.add_to(request.headers_mut());
-        let Some(credential) = self.credential.clone() else {
-            return Either::Left(send(&mut self.channel, request));
+        let credential = match &self.proof {
+            Proof::None => return Either::Left(send(&mut self.channel, request)),
+            Proof::File(file) => {
+                let headers = request.headers_mut();
+                headers.insert(http::header::AUTHORIZATION, file.header());
+                return Either::Left(send(&mut self.channel, request));
+            }
+            Proof::Asked(credential) => credential.clone(),
         };
         // The one that is ready goes along; its clone is made ready for the next call.
         let next = self.channel.clone();

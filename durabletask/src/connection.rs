@@ -1,16 +1,19 @@
 //! Where a task hub is and how to speak to it.
 
 use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use durabletask_proto::task_hub_sidecar_service_client::TaskHubSidecarServiceClient;
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Uri};
 use uuid::Uuid;
 
-use crate::caller::Caller;
+use crate::caller::{Caller, Proof};
 use crate::credential::{Credential, TokenProvider};
+use crate::token_file::{TokenFile, TokenFileFault};
 
 /// The largest message that is sent or taken. The default of most gRPC stacks,
 /// 4 MiB, is too small for a work item with a long history.
@@ -28,6 +31,12 @@ pub(crate) type Service = TaskHubSidecarServiceClient<Caller>;
 /// The form is that of the Durable Task Scheduler:
 /// `Endpoint=<uri>;TaskHub=<name>;Authentication=<kind>` with the optional keys
 /// `ClientID`, `TenantId`, `TokenFilePath` and `AdditionallyAllowedTenants`.
+///
+/// `Authentication=Token;TokenFile=<path>` presents a static token, as
+/// `durabletask-scheduler --token-file` asks for: the first one in the file, which only its
+/// owner may read and which is read again when it changes. It goes to an `https://`
+/// endpoint, or by `http://` to this machine only (`127.0.0.0/8`, `[::1]`, and `localhost`,
+/// which stands for `127.0.0.1`).
 ///
 /// ```
 /// use durabletask::{AuthenticationKind, Connection};
@@ -68,6 +77,8 @@ pub struct Authentication {
     pub tenant_id: Option<String>,
     /// The file with the workload identity's federated token.
     pub token_file_path: Option<String>,
+    /// The file with the static token of [`AuthenticationKind::Token`].
+    pub token_file: Option<PathBuf>,
     /// Further tenants for which tokens may be acquired.
     pub additionally_allowed_tenants: Vec<String>,
 }
@@ -90,6 +101,8 @@ pub struct Authentication {
 pub enum AuthenticationKind {
     /// No token; plain HTTP is allowed. The emulator and local schedulers.
     None,
+    /// A static token in a file.
+    Token,
     DefaultAzure,
     ManagedIdentity,
     WorkloadIdentity,
@@ -121,7 +134,7 @@ pub enum ConnectionError {
     },
     /// A key is not known.
     #[error(
-        "the connection string has the unknown key '{key}'; known are Endpoint, TaskHub, Authentication, ClientID, TenantId, TokenFilePath and AdditionallyAllowedTenants"
+        "the connection string has the unknown key '{key}'; known are Endpoint, TaskHub, Authentication, TokenFile, ClientID, TenantId, TokenFilePath and AdditionallyAllowedTenants"
     )]
     UnknownKey {
         /// The key as given.
@@ -135,7 +148,7 @@ pub enum ConnectionError {
     },
     /// The authentication kind is not known.
     #[error(
-        "'{kind}' is not a known kind of authentication; use None for the emulator or a local scheduler"
+        "'{kind}' is not a known kind of authentication; use None for the emulator or a scheduler that asks for nothing, Token for one that asks for a token"
     )]
     UnknownAuthentication {
         /// The kind as given.
@@ -154,9 +167,22 @@ pub enum ConnectionError {
     NoCredential(AuthenticationKind),
     /// A token would be sent in clear over the network.
     #[error(
-        "a token may not be sent to an http:// endpoint; use https://, or Authentication=None with the emulator or a local scheduler"
+        "a token may not be sent to an http:// endpoint; use https:// (Authentication=Token may also use http:// on this machine: 127.0.0.1, [::1] or localhost), or Authentication=None with the emulator or a local scheduler"
     )]
     TokenInClear,
+    /// The connection string names a token file, and another kind of authentication.
+    #[error(
+        "TokenFile belongs to Authentication=Token, not to {0:?} (a workload identity's file is TokenFilePath)"
+    )]
+    NeedlessTokenFile(AuthenticationKind),
+    /// There is no token in the token file.
+    #[error("the token file {} {fault}", path.display())]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: TokenFileFault,
+    },
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),
@@ -182,6 +208,7 @@ impl Connection {
         let mut client_id = None;
         let mut tenant_id = None;
         let mut token_file_path = None;
+        let mut token_file = None;
         let mut tenants = Vec::new();
         for (index, segment) in text.split(';').enumerate() {
             let segment = segment.trim();
@@ -201,6 +228,7 @@ impl Connection {
                 "clientid" => client_id = value,
                 "tenantid" => tenant_id = value,
                 "tokenfilepath" => token_file_path = value,
+                "tokenfile" => token_file = value.map(PathBuf::from),
                 "additionallyallowedtenants" => {
                     tenants = value
                         .unwrap_or_default()
@@ -228,6 +256,7 @@ impl Connection {
                 client_id,
                 tenant_id,
                 token_file_path,
+                token_file,
                 additionally_allowed_tenants: tenants,
             },
         )
@@ -247,6 +276,7 @@ impl Connection {
                 client_id: None,
                 tenant_id: None,
                 token_file_path: None,
+                token_file: None,
                 additionally_allowed_tenants: Vec::new(),
             },
         )
@@ -262,12 +292,21 @@ impl Connection {
         } else {
             format!("https://{endpoint}")
         };
-        let uri =
-            tonic::transport::Uri::from_str(&endpoint).map_err(|_| ConnectionError::Endpoint)?;
+        let uri = Uri::from_str(&endpoint).map_err(|_| ConnectionError::Endpoint)?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
             return Err(ConnectionError::Endpoint);
         }
         header(task_hub).ok_or(ConnectionError::TaskHub)?;
+        match (authentication.kind, &authentication.token_file) {
+            (AuthenticationKind::Token, None) => {
+                return Err(ConnectionError::Missing { key: "TokenFile" });
+            }
+            (AuthenticationKind::Token, Some(_)) if in_clear(&uri) && !is_this_machine(&uri) => {
+                return Err(ConnectionError::TokenInClear);
+            }
+            (AuthenticationKind::Token, _) | (_, None) => {}
+            (kind, Some(_)) => return Err(ConnectionError::NeedlessTokenFile(kind)),
+        }
         Ok(Self {
             endpoint,
             task_hub: task_hub.to_owned(),
@@ -275,6 +314,60 @@ impl Connection {
             credential: None,
             trusted: None,
         })
+    }
+
+    /// Presents the first token in the file at `path`, as `Authentication=Token` does: for a
+    /// path that a connection string cannot hold, and for programs that find the file by
+    /// themselves.
+    ///
+    /// ```
+    /// use durabletask::{Connection, ConnectionError};
+    ///
+    /// let near = Connection::insecure("http://127.0.0.1:8080", "hub")?;
+    /// near.with_token_file("hub-token")?;
+    /// let far = Connection::insecure("http://hub.example:8080", "hub")?;
+    /// assert_eq!(far.with_token_file("hub-token"), Err(ConnectionError::TokenInClear));
+    /// # Ok::<(), ConnectionError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectionError::TokenInClear`] where the endpoint is an `http://` address of
+    /// another machine.
+    pub fn with_token_file(self, path: impl Into<PathBuf>) -> Result<Self, ConnectionError> {
+        let connected = Self::new(
+            &self.endpoint,
+            &self.task_hub,
+            Authentication {
+                kind: AuthenticationKind::Token,
+                token_file: Some(path.into()),
+                ..self.authentication
+            },
+        )?;
+        Ok(Self {
+            credential: self.credential,
+            trusted: self.trusted,
+            ..connected
+        })
+    }
+
+    /// Whether the endpoint is on this machine by its name: a loopback address or
+    /// `localhost`.
+    ///
+    /// ```
+    /// use durabletask::Connection;
+    ///
+    /// for near in ["http://127.0.0.1:8080", "http://[::1]:8080", "http://localhost:8080"] {
+    ///     assert!(Connection::insecure(near, "hub")?.is_local());
+    /// }
+    /// for far in ["http://hub:8080", "http://127.0.0.1.example", "http://127.0.0.1@hub"] {
+    ///     assert!(!Connection::insecure(far, "hub")?.is_local());
+    /// }
+    /// # Ok::<(), durabletask::ConnectionError>(())
+    /// ```
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        Uri::from_str(&self.endpoint).is_ok_and(|uri| is_this_machine(&uri))
     }
 
     /// Asks `provider` for the tokens that the task hub wants to see.
@@ -312,31 +405,61 @@ impl Connection {
 
     /// Refuses what cannot work.
     pub(crate) fn check_supported(&self) -> Result<(), ConnectionError> {
-        let kind = self.authentication.kind;
-        if kind == AuthenticationKind::None {
-            return Ok(());
+        self.proof().map(drop)
+    }
+
+    /// What calls present.
+    fn proof(&self) -> Result<Proof, ConnectionError> {
+        match self.authentication.kind {
+            // A credential is not asked: emulators want no token.
+            AuthenticationKind::None => Ok(Proof::None),
+            AuthenticationKind::Token => {
+                let path = self.authentication.token_file.as_deref();
+                let path = path.ok_or(ConnectionError::Missing { key: "TokenFile" })?;
+                let file = TokenFile::open(path).map_err(|fault| ConnectionError::TokenFile {
+                    path: path.to_owned(),
+                    fault,
+                })?;
+                Ok(Proof::File(file))
+            }
+            kind => {
+                let credential = self.credential.clone();
+                let credential = credential.ok_or(ConnectionError::NoCredential(kind))?;
+                let uri = Uri::from_str(&self.endpoint);
+                if in_clear(&uri.map_err(|_| ConnectionError::Endpoint)?) {
+                    return Err(ConnectionError::TokenInClear);
+                }
+                Ok(Proof::Asked(credential))
+            }
         }
-        if self.credential.is_none() {
-            return Err(ConnectionError::NoCredential(kind));
+    }
+
+    /// The address that is connected to. A token that goes unencrypted to `localhost` goes
+    /// to 127.0.0.1, whatever a resolver says of that name.
+    fn dialed(&self) -> String {
+        let local = Uri::from_str(&self.endpoint).ok().filter(|uri| {
+            self.authentication.kind == AuthenticationKind::Token
+                && in_clear(uri)
+                && uri.host().is_some_and(is_localhost)
+        });
+        match local {
+            Some(uri) => format!("http://127.0.0.1:{}", uri.port_u16().unwrap_or(80)),
+            None => self.endpoint.clone(),
         }
-        if self.endpoint.starts_with("http://") {
-            return Err(ConnectionError::TokenInClear);
-        }
-        Ok(())
     }
 
     /// A client on a channel of its own, which connects when it is first used.
     pub(crate) fn service(&self, headers: Headers) -> Result<Service, ConnectionError> {
-        self.check_supported()?;
+        let proof = self.proof()?;
         // The channel spawns its connection task at once.
         tokio::runtime::Handle::try_current().map_err(|_| ConnectionError::NoRuntime)?;
-        let mut endpoint = Endpoint::from_shared(self.endpoint.clone())
+        let mut endpoint = Endpoint::from_shared(self.dialed())
             .map_err(|_| ConnectionError::Endpoint)?
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-        if self.endpoint.starts_with("https://") {
+        if !in_clear(endpoint.uri()) {
             let mut tls = ClientTlsConfig::new().with_native_roots();
             if let Some(pem) = &self.trusted {
                 tls = tls.ca_certificate(Certificate::from_pem(pem));
@@ -345,12 +468,7 @@ impl Connection {
                 .tls_config(tls)
                 .map_err(|error| ConnectionError::Tls(error.to_string()))?;
         }
-        // With `None` a credential is not asked: emulators want no token.
-        let credential = match self.authentication.kind {
-            AuthenticationKind::None => None,
-            _ => self.credential.clone(),
-        };
-        let caller = Caller::new(endpoint.connect_lazy(), headers, credential);
+        let caller = Caller::new(endpoint.connect_lazy(), headers, proof);
         Ok(TaskHubSidecarServiceClient::new(caller)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
@@ -363,6 +481,7 @@ impl FromStr for AuthenticationKind {
     fn from_str(text: &str) -> Result<Self, ConnectionError> {
         Ok(match text.to_ascii_lowercase().as_str() {
             "none" => Self::None,
+            "token" => Self::Token,
             "defaultazure" => Self::DefaultAzure,
             "managedidentity" => Self::ManagedIdentity,
             "workloadidentity" => Self::WorkloadIdentity,
@@ -439,6 +558,27 @@ impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Headers").finish_non_exhaustive()
     }
+}
+
+/// Whether nothing on the way is encrypted. Schemes are compared as they are parsed, in
+/// lower case.
+fn in_clear(uri: &Uri) -> bool {
+    uri.scheme_str() != Some("https")
+}
+
+/// Whether an address is this machine's by its name. What is not written as an IP address
+/// is none, so that no resolver is asked and no shorthand is understood.
+fn is_this_machine(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default();
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    is_localhost(host) || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn is_localhost(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
 }
 
 fn header(text: &str) -> Option<HeaderValue> {

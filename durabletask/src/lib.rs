@@ -9,6 +9,7 @@ mod credential;
 mod payloads;
 pub mod schedules;
 mod spans;
+mod token_file;
 pub mod worker;
 
 pub use client::{
@@ -31,4 +32,5 @@ pub use durabletask_core::{
 pub use payloads::{InMemoryPayloadStore, LargePayloads, PayloadStore, PayloadStoreError};
 #[cfg(feature = "opentelemetry-sdk")]
 pub use spans::SpanIds;
+pub use token_file::TokenFileFault;
 pub use worker::{Worker, WorkerBuilder, WorkerError};

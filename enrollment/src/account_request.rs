@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::account::AccountPreview;
 use crate::decision::ApprovalDecision;
 use crate::ids::{CallerId, EnrollmentId};
+use crate::mandate::SignedMandate;
 use crate::request::Approval;
 use crate::sealed::{OtpauthText, Sealed};
 
@@ -62,8 +63,7 @@ impl Act {
         }
     }
 
-    /// All of it in one text that no other act has, for signatures. Never change the text
-    /// of a kind that has been released.
+    /// All of it in one text that no other act has, to compare repeated requests by.
     #[must_use]
     pub fn terms(&self) -> String {
         let kind = self.kind();
@@ -79,6 +79,10 @@ impl Act {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AccountRequest {
+    /// What the front door has accepted, signed; see
+    /// [`EnrollmentRequest::mandate`](crate::request::EnrollmentRequest::mandate).
+    #[serde(default)]
+    pub mandate: SignedMandate,
     /// The account.
     pub account: EnrollmentId,
     /// What is to be done with it.
@@ -107,7 +111,7 @@ pub struct Asked {
     /// What may be shown of it.
     pub preview: AccountPreview,
     /// What tells its secret from any other, see
-    /// [`DecisionKey::fingerprint`](crate::decision::DecisionKey::fingerprint).
+    /// [`FingerprintKey`](crate::fingerprint::FingerprintKey).
     pub fingerprint: String,
     /// Who asks.
     pub requested_by: CallerId,

@@ -4,17 +4,18 @@ use durabletask_core::{Activity, Event, Orchestration};
 use serde::{Deserialize, Serialize};
 
 use crate::account::{AccountPreview, TotpAccount};
-use crate::account_request::{AccountRequest, Asked, Claim, RequestOutcome};
-use crate::decision::RaisedDecision;
-use crate::ids::{CallerId, EnrollmentId, ImportId, RequestId};
+use crate::account_request::{AccountRequest, Claim, RequestOutcome};
+use crate::decision::{ApprovalDecision, RaisedDecision};
+use crate::ids::{EnrollmentId, ImportId, RequestId};
 use crate::import::ImportList;
 use crate::import::job::{ImportOutcome, ImportRequest, PlannedAccount};
-use crate::notice::{Notice, NoticeSent};
+use crate::mandate::{SignedDecision, SignedMandate};
+use crate::notice::{NoticeEvent, NoticeSent};
 use crate::otpauth::Warning;
 use crate::outcome::EnrollmentOutcome;
 use crate::problem::InputProblem;
 use crate::request::EnrollmentRequest;
-use crate::sealed::{ImageBytes, ImportKey, OtpauthText, Sealed};
+use crate::sealed::{ImageBytes, ImportKey, Kept, OtpauthText, Sealed};
 
 /// One enrollment from upload to stored secret. Its instance id is the enrollment id.
 pub const ENROLL: Orchestration<EnrollmentRequest, EnrollmentOutcome> =
@@ -42,7 +43,8 @@ pub const PLAN_IMPORT: Activity<PlanImport, ImportPlan> = Activity::new("plan-im
 /// Somebody's decision on an enrollment that awaits it.
 pub const APPROVAL: Event<RaisedDecision> = Event::new("approval");
 
-/// Checks that the front door has signed a decision, after it had shown this account.
+/// Says whether a decision counts, so that the orchestration can go on. What acts on it
+/// judges by itself.
 pub const VERIFY_DECISION: Activity<VerifyDecision, VerifiedDecision> =
     Activity::new("verify-decision");
 
@@ -58,12 +60,8 @@ pub const CLAIM: Event<Claim> = Event::new("claim");
 pub const DESCRIBE_ACCOUNT: Activity<AccountRef, DescribedAccount> =
     Activity::new("describe-account");
 
-/// Checks that the front door has signed a decision on a request.
-pub const VERIFY_REQUEST_DECISION: Activity<VerifyRequestDecision, VerifiedDecision> =
-    Activity::new("verify-request-decision");
-
 /// Seals an account for another installation.
-pub const SEAL_ACCOUNT: Activity<SealAccount, SealedAccount> = Activity::new("seal-account");
+pub const SEAL_ACCOUNT: Activity<AccountRef, SealedAccount> = Activity::new("seal-account");
 
 /// Takes an account out of use.
 pub const DISABLE_ACCOUNT: Activity<AccountRef, AccountState> = Activity::new("disable-account");
@@ -76,15 +74,18 @@ pub const PURGE_ACCOUNT: Activity<AccountRef, AccountState> = Activity::new("pur
 
 /// Tells others what is waited for and how it ended, with patience of its own: nothing
 /// else waits for it.
-pub const NOTIFY: Orchestration<Notice, NoticeSent> = Orchestration::new("notify");
+pub const NOTIFY: Orchestration<SendNotice, NoticeSent> = Orchestration::new("notify");
 
 /// Sends a notice to where the worker's settings say.
-pub const SEND_NOTICE: Activity<Notice, NoticeSent> = Activity::new("send-notice");
+pub const SEND_NOTICE: Activity<SendNotice, NoticeSent> = Activity::new("send-notice");
 
 /// The input of [`DECODE_QR`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DecodeQr {
+    /// By which mandate.
+    #[serde(default)]
+    pub mandate: SignedMandate,
     /// The enrollment that the picture was sealed for.
     pub enrollment: EnrollmentId,
     /// The picture.
@@ -98,7 +99,7 @@ pub enum DecodedQr {
     /// The picture holds exactly one otpauth URI.
     Found {
         /// The URI, not yet checked.
-        uri: Sealed<OtpauthText>,
+        uri: Kept<OtpauthText>,
     },
     /// It does not.
     Invalid {
@@ -111,14 +112,23 @@ pub enum DecodedQr {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ValidateUri {
+    /// By which mandate.
+    #[serde(default)]
+    pub mandate: SignedMandate,
     /// The enrollment that the URI was sealed for.
     pub enrollment: EnrollmentId,
     /// The URI.
-    pub uri: Sealed<OtpauthText>,
-    /// Whether another installation has sealed it. That it does not open is then a
-    /// problem of what was sent.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub received: bool,
+    pub uri: UriSource,
+}
+
+/// Where a URI comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum UriSource {
+    /// It was sent, and the mandate names it.
+    Sent(Sealed<OtpauthText>),
+    /// A worker has read it in what was sent.
+    Read(Kept<OtpauthText>),
 }
 
 /// The output of [`VALIDATE_URI`].
@@ -133,9 +143,9 @@ pub enum ValidatedUri {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<Warning>,
         /// All of it.
-        account: Sealed<TotpAccount>,
+        account: Kept<TotpAccount>,
         /// What tells its secret from any other, see
-        /// [`DecisionKey::fingerprint`](crate::decision::DecisionKey::fingerprint).
+        /// [`FingerprintKey`](crate::fingerprint::FingerprintKey).
         #[serde(default, skip_serializing_if = "String::is_empty")]
         fingerprint: String,
     },
@@ -150,21 +160,28 @@ pub enum ValidatedUri {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VerifyDecision {
-    /// The enrollment that is decided on.
-    pub enrollment: EnrollmentId,
-    /// The account that would be stored.
-    pub account: Sealed<TotpAccount>,
+    /// By which mandate.
+    #[serde(default)]
+    pub mandate: SignedMandate,
+    /// The enrollment or request that is decided on.
+    pub about: String,
+    /// The account that would be stored, for an enrollment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Kept<TotpAccount>>,
     /// What was raised.
-    pub decision: RaisedDecision,
+    pub decision: SignedDecision,
 }
 
 /// The output of [`VERIFY_DECISION`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "camelCase")]
 pub enum VerifiedDecision {
-    /// The front door has signed it.
-    Authentic,
-    /// It has not, or for something else.
+    /// The front door has signed and recorded it, on exactly this.
+    Authentic {
+        /// What it says.
+        decision: ApprovalDecision,
+    },
+    /// It has not.
     Forged,
 }
 
@@ -172,14 +189,16 @@ pub enum VerifiedDecision {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StoreSecret {
+    /// By which mandate.
+    #[serde(default)]
+    pub mandate: SignedMandate,
     /// The enrollment that the account was sealed for; the secret's name in the vault.
     pub enrollment: EnrollmentId,
     /// The account.
-    pub account: Sealed<TotpAccount>,
-    /// Who has to prove with the other service that its codes are accepted before
-    /// anybody gets them. Nobody has to if none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pending_for: Option<CallerId>,
+    pub account: Kept<TotpAccount>,
+    /// Who has agreed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<SignedDecision>,
 }
 
 /// The output of [`STORE_SECRET`]: the secret is in the vault under this name.
@@ -194,6 +213,9 @@ pub struct SecretStored {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReadCodes {
+    /// By which mandate.
+    #[serde(default)]
+    pub mandate: SignedMandate,
     /// The import that the picture was sealed for.
     pub import: ImportId,
     /// The picture.
@@ -207,7 +229,7 @@ pub enum CodesRead {
     /// The picture holds accounts or exports.
     Found {
         /// What the codes say, each once, from top to bottom.
-        list: Sealed<ImportList>,
+        list: Kept<ImportList>,
     },
     /// It does not.
     Invalid {
@@ -220,12 +242,25 @@ pub enum CodesRead {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanImport {
+    /// By which mandate.
+    #[serde(default)]
+    pub mandate: SignedMandate,
     /// The import that everything was sealed for.
     pub import: ImportId,
     /// What was read from the sources, in their order.
-    pub lists: Vec<Sealed<ImportList>>,
+    pub lists: Vec<ListSource>,
     /// What the accounts' ids are derived with.
     pub key: Sealed<ImportKey>,
+}
+
+/// Where a list of accounts comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ListSource {
+    /// A file that was sent was read as it, and the mandate names it.
+    Sent(Sealed<ImportList>),
+    /// A worker has read it in a picture that was sent.
+    Read(Kept<ImportList>),
 }
 
 /// The output of [`PLAN_IMPORT`].
@@ -243,10 +278,14 @@ pub struct ImportPlan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AccountRef {
-    /// The request that it is done for.
+    /// By which mandate.
+    #[serde(default)]
+    pub mandate: SignedMandate,
+    /// The request that it is done for. Which account it is, the mandate says.
     pub request: RequestId,
-    /// The account.
-    pub account: EnrollmentId,
+    /// Who has agreed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<SignedDecision>,
 }
 
 /// The output of [`DESCRIBE_ACCOUNT`].
@@ -258,37 +297,11 @@ pub enum DescribedAccount {
         /// What may be shown of it.
         preview: AccountPreview,
         /// What tells its secret from any other, see
-        /// [`DecisionKey::fingerprint`](crate::decision::DecisionKey::fingerprint).
+        /// [`FingerprintKey`](crate::fingerprint::FingerprintKey).
         fingerprint: String,
     },
     /// There is none, or it was deleted.
     Unknown,
-}
-
-/// The input of [`VERIFY_REQUEST_DECISION`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VerifyRequestDecision {
-    /// The request that is decided on.
-    pub request: RequestId,
-    /// What will be done, and what approvers were shown.
-    pub asked: Asked,
-    /// What was raised.
-    pub decision: RaisedDecision,
-}
-
-/// The input of [`SEAL_ACCOUNT`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SealAccount {
-    /// The request that it is done for.
-    pub request: RequestId,
-    /// The account.
-    pub account: EnrollmentId,
-    /// The fingerprint of the secret that was approved.
-    pub fingerprint: String,
-    /// The other installation's key.
-    pub to: String,
 }
 
 /// The output of [`SEAL_ACCOUNT`].
@@ -314,4 +327,27 @@ pub enum AccountState {
     Disabled,
     /// There is none, or no longer.
     Gone,
+}
+
+/// The input of [`NOTIFY`] and [`SEND_NOTICE`]: what is to be told. The notice itself is made
+/// of the mandate and the decisions by who sends it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SendNotice {
+    /// By which mandate.
+    #[serde(default)]
+    pub mandate: SignedMandate,
+    /// The enrollment or request.
+    pub about: String,
+    /// Why others are told.
+    pub event: NoticeEvent,
+    /// Which reminder, from 0; 0 for everything else.
+    #[serde(default)]
+    pub number: u8,
+    /// The account that would be stored, for an enrollment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Kept<TotpAccount>>,
+    /// Who has decided so far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<SignedDecision>,
 }

@@ -1,18 +1,14 @@
-//! What an approver decided: the payload of the approval event, and the signature that
-//! makes it one.
+//! What an approver decided: the payload of the approval event.
 //!
 //! Anybody who can reach the task hub can raise an event. So the front door, which has
-//! authenticated the approver, signs the decision together with the enrollment and a
-//! digest of what the approver was shown, and an activity checks that before it counts.
-
-mod key;
+//! authenticated the approver, signs the decision, and what acts on it checks the signed
+//! text; what stands beside it is for people who look at the history.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::CallerId;
-
-pub use key::{DecisionKey, DecisionKeyError, Shown};
+use crate::mandate::SignedDecision;
 
 /// The longest comment, in characters.
 pub const MAX_COMMENT_CHARS: usize = 500;
@@ -49,25 +45,16 @@ pub struct ApprovalDecision {
     pub groups: Vec<String>,
 }
 
-/// A decision as it is raised: with the signature of the front door, or without one
-/// when somebody else raised it.
+/// A decision as it is raised: with what the front door has signed, or without it when
+/// something else raised it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RaisedDecision {
     /// What is claimed to be decided.
     #[serde(flatten)]
     pub decision: ApprovalDecision,
-    /// Proof of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signature: Option<Signature>,
-}
-
-/// The front door's signature under a decision.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Signature {
-    /// Random, in hexadecimal: no two signatures are the same.
-    pub nonce: String,
-    /// The HMAC-SHA256 (RFC 2104), in hexadecimal.
-    pub mac: String,
+    /// What was decided, signed.
+    #[serde(default, skip_serializing_if = "SignedDecision::is_empty")]
+    pub signed: SignedDecision,
 }
 
 fn short_comment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

@@ -6,6 +6,7 @@
 
 mod aegis;
 mod bitwarden;
+mod budget;
 mod found;
 pub mod job;
 mod key_vault;
@@ -23,6 +24,7 @@ use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem};
 use crate::sealed::Sealable;
 
+pub use budget::{Budget, Canceller, Cost, Exceeded};
 pub use found::{Found, expand, not_there};
 
 /// The most accounts that are imported at once.
@@ -84,18 +86,33 @@ pub struct ImportFile {
 }
 
 impl ImportFile {
-    /// Reads a file of any known kind, told by its content. `password` opens an encrypted
-    /// one. Blocks for as long as the password's derivation takes, a second or so.
+    /// Reads a file that comes alone, with a budget of its own. See [`Self::read_within`].
     ///
     /// # Errors
     ///
-    /// A problem of the file as a whole: its kind, encryption or size. Problems of single
-    /// entries are in the list.
+    /// As [`Self::read_within`].
     pub fn read(bytes: &[u8], password: Option<&str>) -> Result<Self, InputProblem> {
+        Self::read_within(bytes, password, &Budget::new())
+    }
+
+    /// Reads a file of any known kind, told by its content. `password` opens an encrypted
+    /// one. Blocks for as long as the password's derivation takes, which `budget` bounds
+    /// for all files of a request together.
+    ///
+    /// # Errors
+    ///
+    /// A problem of the file as a whole: its kind, encryption or size, or what it costs.
+    /// Problems of single entries are in the list.
+    pub fn read_within(
+        bytes: &[u8],
+        password: Option<&str>,
+        budget: &Budget,
+    ) -> Result<Self, InputProblem> {
+        budget.check()?;
         let text = std::str::from_utf8(bytes).map_err(|_| InputProblem::ImportUnknown)?;
         let text = text.trim_start_matches('\u{feff}').trim();
         let (format, entries) = if text.starts_with(['{', '[']) {
-            read_json(text, password)?
+            read_json(text, password, budget)?
         } else {
             (ImportFormat::UriList, read_lines(text)?)
         };
@@ -179,6 +196,7 @@ struct Probe {
 fn read_json(
     text: &str,
     password: Option<&str>,
+    budget: &Budget,
 ) -> Result<(ImportFormat, Vec<ImportEntry>), InputProblem> {
     if text.starts_with('[') {
         if let Ok(uris) = serde_json::from_str::<Vec<SecretText>>(text) {
@@ -189,7 +207,7 @@ fn read_json(
     }
     let probe: Probe = serde_json::from_str(text).map_err(|_| InputProblem::ImportUnknown)?;
     if probe.db.is_some() && probe.header.is_some() {
-        return Ok((ImportFormat::Aegis, aegis::read(text, password)?));
+        return Ok((ImportFormat::Aegis, aegis::read(text, password, budget)?));
     }
     if probe.services_encrypted.is_some() {
         return Err(InputProblem::ImportEncrypted {

@@ -5,6 +5,7 @@ mod told;
 use serde::{Deserialize, Serialize};
 
 use crate::foreign::ForeignKind;
+use crate::import::Exceeded;
 use crate::region::Region;
 
 /// Why an upload cannot be enrolled, with what to tell the person who sent it.
@@ -77,6 +78,11 @@ pub enum InputProblem {
     ImportTooMany {
         /// The most that are taken at once.
         limit: u32,
+    },
+    /// Opening or reading it would take too much.
+    ImportTooCostly {
+        /// Of what.
+        exceeded: Exceeded,
     },
     /// Accounts were picked that are not in it.
     PickNotThere {
@@ -330,6 +336,9 @@ mod tests {
             },
             InputProblem::ImportEncrypted {
                 format: ImportFormat::TwoFas,
+            },
+            InputProblem::ImportTooCostly {
+                exceeded: Exceeded::Work,
             },
             InputProblem::PickNotThere {
                 count: 2,

@@ -3,12 +3,19 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::CallerId;
-use crate::sealed::{ImageBytes, OtpauthText, Sealed};
+use crate::mandate::SignedMandate;
+use crate::sealed::{ImageBytes, Kept, OtpauthText, Sealed};
 
 /// One request to enroll an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EnrollmentRequest {
+    /// What the front door has accepted, signed; for an account of an import, the import's.
+    /// The rest of this says the same for the orchestration and for people who look at the
+    /// history, and is believed by nobody who acts on it. Empty in what releases before
+    /// mandates have started.
+    #[serde(default)]
+    pub mandate: SignedMandate,
     /// Where the account comes from.
     pub source: Source,
     /// Whether somebody else has to agree.
@@ -35,6 +42,8 @@ pub enum Source {
     Image(Sealed<ImageBytes>),
     /// A text that should be an otpauth URI.
     Uri(Sealed<OtpauthText>),
+    /// The URI of an account that a worker has found in an import.
+    Planned(Kept<OtpauthText>),
 }
 
 /// Whether somebody else has to agree before the secret is stored.
@@ -50,10 +59,6 @@ pub enum Approval {
         /// How many different people have to agree; one refusal is enough against it.
         #[serde(default = "one", skip_serializing_if = "is_one")]
         approvals: u8,
-        /// Whether only decisions that the front door has signed count. Requests of
-        /// releases before signatures do not ask for them.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        signed: bool,
         /// The groups whose members have to agree; anybody who may decide if none.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         from: Vec<String>,

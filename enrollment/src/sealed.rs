@@ -15,9 +15,9 @@ use zeroize::Zeroizing;
 use crate::ids::{EnrollmentId, ImportId};
 
 pub use envelope::{
-    MAX_SEALED_BYTES, MalformedEnvelope, OpenError, SealError, Sealed, max_plaintext_for_cap,
+    Kept, MAX_SEALED_BYTES, MalformedEnvelope, OpenError, SealError, Sealed, max_plaintext_for_cap,
 };
-pub use keys::{KeyError, OpenKey, OpenKeyring, SealKey};
+pub use keys::{KeyError, OpenKey, OpenKeyring, SealKey, SealKeyring};
 pub use plaintext::{ImageBytes, ImportKey, OtpauthText};
 
 /// A plaintext that can be put into an envelope.

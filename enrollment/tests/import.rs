@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use countersign_enrollment::import::{ImportEntry, ImportFile, ImportList, MAX_ACCOUNTS};
+use countersign_enrollment::import::{
+    Budget, Cost, Exceeded, ImportEntry, ImportFile, ImportList, MAX_ACCOUNTS,
+};
 use countersign_enrollment::otpauth;
 use countersign_enrollment::problem::{ImportFormat, InputProblem};
 use countersign_enrollment::sealed::Sealable as _;
@@ -90,18 +92,26 @@ fn aegis_plain_and_encrypted() {
     let malformed = InputProblem::ImportMalformed {
         format: ImportFormat::Aegis,
     };
-    for (what, with) in [
-        ("\"n\": 4096", "\"n\": 4294967296"),
-        ("\"n\": 4096", "\"n\": 4095"),
-        ("\"r\": 8", "\"r\": 65536"),
-        ("\"db\": \"", "\"db\": \"AAAA"),
-        ("\"p\": 1", "\"p\": 4000000000"),
+    let costly = |exceeded| InputProblem::ImportTooCostly { exceeded };
+    let long_salt = format!("\"salt\": \"{}", "00".repeat(2_000));
+    for (what, with, problem) in [
+        ("\"n\": 4096", "\"n\": 4294967296", costly(Exceeded::Memory)),
+        ("\"n\": 4096", "\"n\": 4095", malformed.clone()),
+        ("\"n\": 4096", "\"n\": 0", malformed.clone()),
+        ("\"n\": 4096", "\"n\": 1", malformed.clone()),
+        ("\"r\": 8", "\"r\": 65536", costly(Exceeded::Memory)),
+        ("\"r\": 8", "\"r\": 0", malformed.clone()),
+        ("\"db\": \"", "\"db\": \"AAAA", malformed.clone()),
+        ("\"p\": 1", "\"p\": 4000000000", costly(Exceeded::Memory)),
+        ("\"p\": 1", "\"p\": 4000", costly(Exceeded::Work)),
+        ("\"p\": 1", "\"p\": 0", malformed.clone()),
+        ("\"salt\": \"", &long_salt, malformed.clone()),
     ] {
         let damaged = text.replace(what, with);
         assert_ne!(damaged, text, "{what}");
         assert_eq!(
             ImportFile::read(damaged.as_bytes(), Some("correct horse")),
-            Err(malformed.clone()),
+            Err(problem),
             "{with}"
         );
     }
@@ -309,4 +319,22 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn one_budget_is_for_all_files_of_a_request() {
+    let encrypted = data("aegis-encrypted.json");
+    let over = |exceeded| Err(InputProblem::ImportTooCostly { exceeded });
+    let budget = Budget::new();
+    while budget.spend(Cost::bytes(1 << 28)).is_ok() {}
+    while budget.spend(Cost::bytes(1 << 24)).is_ok() {}
+    let read = |bytes: &[u8]| ImportFile::read_within(bytes, Some("wrong"), &budget);
+    // Less than 16 MiB are left; a try at the file goes twice over 4 MiB.
+    let answers: Vec<_> = (0..3).map(|_| read(&encrypted)).collect();
+    assert_eq!(answers.last(), Some(&over(Exceeded::Work)), "{answers:?}");
+    // What costs nothing is still read, until nobody waits for it any more.
+    let plain = b"otpauth://totp/a?secret=JBSWY3DPEHPK3PXP";
+    assert!(read(plain).is_ok());
+    drop(budget.canceller());
+    assert_eq!(read(plain), over(Exceeded::Time));
 }

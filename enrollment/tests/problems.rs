@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use countersign_enrollment::foreign::ForeignKind;
+use countersign_enrollment::import::Exceeded;
 use countersign_enrollment::problem::{ImportFormat, InputProblem, Parameter};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PROBLEMS.md");
@@ -100,6 +101,9 @@ fn all() -> Vec<InputProblem> {
             missing: vec![5, 7, 8, 9],
         },
         P::PackageUnreadable,
+        P::ImportTooCostly {
+            exceeded: Exceeded::Work,
+        },
     ]
 }
 
@@ -144,6 +148,7 @@ fn place(problem: &InputProblem) -> usize {
         P::ImportTooMany { .. } => 34,
         P::PickNotThere { .. } => 35,
         P::PackageUnreadable => 36,
+        P::ImportTooCostly { .. } => 37,
     }
 }
 

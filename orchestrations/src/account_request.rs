@@ -1,24 +1,27 @@
 //! One request on an account that is in the vault: look it up, wait for an approval, do it.
 
 use chrono::{DateTime, Utc};
+use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::account_request::{
     AccountRequest, Act, Asked, RequestOutcome, RequestProgress,
 };
 use countersign_enrollment::contract::{
     APPROVAL, AccountRef, AccountState, CLAIM, DESCRIBE_ACCOUNT, DISABLE_ACCOUNT, DescribedAccount,
-    PURGE_ACCOUNT, RESTORE_ACCOUNT, SEAL_ACCOUNT, SealAccount, SealedAccount,
-    VERIFY_REQUEST_DECISION, VerifiedDecision, VerifyRequestDecision,
+    PURGE_ACCOUNT, RESTORE_ACCOUNT, SEAL_ACCOUNT, SealedAccount,
 };
 use countersign_enrollment::decision::{ApprovalDecision, RaisedDecision};
 use countersign_enrollment::ids::{CallerId, RequestId};
+use countersign_enrollment::mandate::SignedMandate;
 use countersign_enrollment::notice::NoticeEvent;
+use countersign_enrollment::sealed::Kept;
 use durabletask_core::{Activity, Either, Failure, OrchestrationContext, select};
 use serde::Serialize;
 
-use crate::approval::{Decision, Question, Terms, after, await_decision, counted};
+use crate::approval::{
+    Counted, Decision, Question, Terms, after, await_decision, counted, said, signed,
+};
 use crate::enroll::retried;
-use crate::notify::{self, Told};
-use crate::policy;
+use crate::{notify, policy, without_mandate};
 
 /// Does something with an account, once enough people have agreed. For as long as it can
 /// be undone, one who decides against it stops it and brings things back.
@@ -37,9 +40,13 @@ pub async fn account_request(
         .instance_id()
         .parse()
         .map_err(|error| Failure::from(error).permanent())?;
+    if request.mandate.is_empty() {
+        return Err(without_mandate());
+    }
     let account = AccountRef {
+        mandate: request.mandate,
         request: id,
-        account: request.account,
+        decisions: Vec::new(),
     };
     let described = ctx.call_activity_with(&DESCRIBE_ACCOUNT, &account, retried(policy::STORE));
     let (preview, fingerprint) = match described.await? {
@@ -51,7 +58,7 @@ pub async fn account_request(
     };
     let mut run = Run {
         asked: Asked {
-            account: account.account.clone(),
+            account: request.account,
             act: request.act,
             preview,
             fingerprint,
@@ -59,15 +66,16 @@ pub async fn account_request(
             reason: request.reason,
         },
         account,
-        deadline: ctx.current_utc(),
         terms: Terms::of(request.approval),
         approvals: Vec::new(),
         ctx,
     };
     if let Some(terms) = run.terms.clone() {
-        run.deadline = after(&run.ctx, terms.deadline_seconds);
         match await_decision(&run.ctx, &run, &terms).await? {
-            Decision::Approved(decisions) => run.approvals = decisions,
+            Decision::Approved(decisions) => {
+                run.account.decisions = signed(&decisions);
+                run.approvals = decisions;
+            }
             Decision::Rejected(decision) => return Ok(run.refused(decision)),
             Decision::Expired(deadline) => {
                 let asked = run.asked;
@@ -78,7 +86,7 @@ pub async fn account_request(
     match run.asked.act.clone() {
         Act::Read { reads, seconds } => run.grant(reads, seconds).await,
         Act::Export { seconds } => run.grant(1, seconds).await,
-        Act::Transfer { to } => run.transfer(to).await,
+        Act::Transfer { .. } => run.transfer().await,
         Act::Delete { seconds } => run.delete(seconds).await,
     }
 }
@@ -89,9 +97,7 @@ struct Run {
     account: AccountRef,
     asked: Asked,
     terms: Option<Terms>,
-    /// When it is, or was, too late for a decision.
-    deadline: DateTime<Utc>,
-    approvals: Vec<ApprovalDecision>,
+    approvals: Vec<Counted>,
 }
 
 impl Run {
@@ -105,7 +111,7 @@ impl Run {
         while claims.len() < usize::try_from(most).unwrap_or(usize::MAX) {
             self.ctx.set_custom_status(&RequestProgress::Granted {
                 asked: self.asked.clone(),
-                approvals: self.approvals.clone(),
+                approvals: said(&self.approvals),
                 until,
                 claims: claims.clone(),
             })?;
@@ -131,32 +137,26 @@ impl Run {
         if claims.is_empty() {
             return Ok(RequestOutcome::Lapsed {
                 asked: self.asked,
-                approvals: self.approvals,
+                approvals: said(&self.approvals),
             });
         }
         Ok(RequestOutcome::Done {
             asked: self.asked,
-            approvals: self.approvals,
+            approvals: said(&self.approvals),
             claims,
             package: None,
         })
     }
 
-    /// Seals the account for `to`, then takes it out of use here.
-    async fn transfer(self, to: String) -> Result<RequestOutcome, Failure> {
+    /// Seals the account for the other installation, then takes it out of use here.
+    async fn transfer(self) -> Result<RequestOutcome, Failure> {
         self.ctx.set_custom_status(&RequestProgress::Acting {
             asked: self.asked.clone(),
-            approvals: self.approvals.clone(),
+            approvals: said(&self.approvals),
         })?;
-        let input = SealAccount {
-            request: self.account.request.clone(),
-            account: self.account.account.clone(),
-            fingerprint: self.asked.fingerprint.clone(),
-            to,
-        };
-        let sealed = self
-            .ctx
-            .call_activity_with(&SEAL_ACCOUNT, &input, retried(policy::STORE));
+        let sealed =
+            self.ctx
+                .call_activity_with(&SEAL_ACCOUNT, &self.account, retried(policy::STORE));
         let package = match sealed.await? {
             SealedAccount::Sealed { package } => package,
             SealedAccount::Unknown => return Ok(RequestOutcome::Unavailable),
@@ -164,7 +164,7 @@ impl Run {
         self.change(&DISABLE_ACCOUNT).await?;
         Ok(RequestOutcome::Done {
             asked: self.asked,
-            approvals: self.approvals,
+            approvals: said(&self.approvals),
             claims: Vec::new(),
             package: Some(package),
         })
@@ -175,7 +175,7 @@ impl Run {
     async fn delete(self, seconds: u64) -> Result<RequestOutcome, Failure> {
         self.ctx.set_custom_status(&RequestProgress::Acting {
             asked: self.asked.clone(),
-            approvals: self.approvals.clone(),
+            approvals: said(&self.approvals),
         })?;
         if self.change(&DISABLE_ACCOUNT).await? == AccountState::Gone {
             return Ok(RequestOutcome::Unavailable);
@@ -184,7 +184,7 @@ impl Run {
         let mut due = self.ctx.create_timer_at(at);
         self.ctx.set_custom_status(&RequestProgress::Removing {
             asked: self.asked.clone(),
-            approvals: self.approvals.clone(),
+            approvals: said(&self.approvals),
             at,
         })?;
         while let Either::Left(raised) = select(self.ctx.wait_for_event(&APPROVAL), &mut due).await
@@ -199,7 +199,7 @@ impl Run {
             AccountState::InUse | AccountState::Disabled => Ok(RequestOutcome::Kept { asked }),
             AccountState::Gone => Ok(RequestOutcome::Done {
                 asked,
-                approvals: self.approvals,
+                approvals: said(&self.approvals),
                 claims: Vec::new(),
                 package: None,
             }),
@@ -229,17 +229,11 @@ impl Run {
         let terms = self.terms.as_ref().unwrap_or(&alone);
         let refusal = counted(&self.ctx, self, terms, &self.approvals, raised).await?;
         if let Some(refusal) = &refusal {
-            notify::tell(
-                &self.ctx,
-                self.told(),
-                terms,
-                NoticeEvent::Stopped,
-                self.deadline,
-                &self.approvals,
-                Some(refusal),
-            );
+            let mut decisions = signed(&self.approvals);
+            decisions.push(refusal.signed.clone());
+            notify::tell(&self.ctx, self, terms, NoticeEvent::Stopped, 0, decisions);
         }
-        Ok(refusal)
+        Ok(refusal.map(|it| it.decision))
     }
 
     fn refused(self, decision: ApprovalDecision) -> RequestOutcome {
@@ -261,35 +255,19 @@ impl Question for Run {
         true
     }
 
-    fn status(&self, deadline: DateTime<Utc>, agreed: &[ApprovalDecision]) -> impl Serialize {
+    fn status(&self, deadline: DateTime<Utc>, agreed: &[Counted]) -> impl Serialize {
         RequestProgress::AwaitingApproval {
             asked: self.asked.clone(),
             deadline,
-            approved_by: agreed.iter().map(|decision| decision.by.clone()).collect(),
+            approved_by: agreed.iter().map(|it| it.decision.by.clone()).collect(),
         }
     }
 
-    fn told(&self) -> Told<'_> {
-        Told {
-            kind: self.asked.act.kind(),
-            preview: &self.asked.preview,
-            requested_by: &self.asked.requested_by,
-            reason: self.asked.reason.as_deref(),
-        }
+    fn mandate(&self) -> &SignedMandate {
+        &self.account.mandate
     }
 
-    async fn is_signed(
-        &self,
-        ctx: &OrchestrationContext,
-        raised: &RaisedDecision,
-    ) -> Result<bool, Failure> {
-        let input = VerifyRequestDecision {
-            request: self.account.request.clone(),
-            asked: self.asked.clone(),
-            decision: raised.clone(),
-        };
-        let verified =
-            ctx.call_activity_with(&VERIFY_REQUEST_DECISION, &input, retried(policy::READ));
-        Ok(verified.await? == VerifiedDecision::Authentic)
+    fn account(&self) -> Option<&Kept<TotpAccount>> {
+        None
     }
 }

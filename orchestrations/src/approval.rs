@@ -3,23 +3,46 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use countersign_enrollment::contract::APPROVAL;
+use countersign_enrollment::account::TotpAccount;
+use countersign_enrollment::contract::{
+    APPROVAL, VERIFY_DECISION, VerifiedDecision, VerifyDecision,
+};
 use countersign_enrollment::decision::{ApprovalDecision, RaisedDecision};
 use countersign_enrollment::ids::CallerId;
+use countersign_enrollment::mandate::{SignedDecision, SignedMandate};
 use countersign_enrollment::notice::NoticeEvent;
 use countersign_enrollment::request::Approval;
+use countersign_enrollment::sealed::Kept;
 use durabletask_core::{Either, Failure, OrchestrationContext, TaskError, Timer, select};
 use serde::Serialize;
 
-use crate::notify::{self, Told};
+use crate::enroll::retried;
+use crate::{notify, policy};
 
 /// How the waiting ended.
 pub(crate) enum Decision {
     /// Everybody who had to has agreed, in this order.
-    Approved(Vec<ApprovalDecision>),
+    Approved(Vec<Counted>),
     Rejected(ApprovalDecision),
     /// Not enough agreed before this instant.
     Expired(DateTime<Utc>),
+}
+
+/// A decision that counts: what it says, and the signed text that proves it.
+#[derive(Clone)]
+pub(crate) struct Counted {
+    pub(crate) decision: ApprovalDecision,
+    pub(crate) signed: SignedDecision,
+}
+
+/// What the decisions say.
+pub(crate) fn said(counted: &[Counted]) -> Vec<ApprovalDecision> {
+    counted.iter().map(|it| it.decision.clone()).collect()
+}
+
+/// What proves the decisions.
+pub(crate) fn signed(counted: &[Counted]) -> Vec<SignedDecision> {
+    counted.iter().map(|it| it.signed.clone()).collect()
 }
 
 /// How many have to agree, until when, and what makes a decision count.
@@ -27,7 +50,6 @@ pub(crate) enum Decision {
 pub(crate) struct Terms {
     pub(crate) deadline_seconds: u64,
     pub(crate) approvals: u8,
-    pub(crate) signed: bool,
     pub(crate) from: Vec<String>,
     pub(crate) reminder_seconds: Vec<u64>,
     pub(crate) notify: bool,
@@ -39,7 +61,6 @@ impl Terms {
         Self {
             deadline_seconds: 0,
             approvals: 0,
-            signed: true,
             from: Vec::new(),
             reminder_seconds: Vec::new(),
             notify: false,
@@ -53,14 +74,12 @@ impl Terms {
             Approval::Required {
                 deadline_seconds,
                 approvals,
-                signed,
                 from,
                 reminder_seconds,
                 notify,
             } => Some(Self {
                 deadline_seconds,
                 approvals,
-                signed,
                 from,
                 reminder_seconds,
                 notify,
@@ -78,22 +97,21 @@ pub(crate) trait Question {
     fn can_be_taken_back(&self) -> bool;
 
     /// The status to show while it waits.
-    fn status(&self, deadline: DateTime<Utc>, agreed: &[ApprovalDecision]) -> impl Serialize;
+    fn status(&self, deadline: DateTime<Utc>, agreed: &[Counted]) -> impl Serialize;
 
-    /// What others are told of it.
-    fn told(&self) -> Told<'_>;
+    /// What the front door has accepted.
+    fn mandate(&self) -> &SignedMandate;
 
-    /// Whether the front door has signed a decision on exactly this.
-    async fn is_signed(
-        &self,
-        ctx: &OrchestrationContext,
-        raised: &RaisedDecision,
-    ) -> Result<bool, Failure>;
+    /// The account that would be stored, for an enrollment.
+    fn account(&self) -> Option<&Kept<TotpAccount>>;
 }
 
 /// Shows what is to be approved and waits until enough people other than the requester
 /// have agreed, one of them has refused, or the deadline has passed. Meanwhile, others are
-/// told and reminded, if that is asked for.
+/// notified and reminded, if that is asked for.
+///
+/// This decides the order of things only: what acts on the outcome gets the signed decisions
+/// and judges them by itself.
 ///
 /// An event that cannot be read, that nobody vouches for, that carries the requester's
 /// own consent, that of somebody in none of the groups that are asked or a second one of
@@ -107,43 +125,41 @@ pub(crate) async fn await_decision(
     let deadline = after(ctx, terms.deadline_seconds);
     let mut expired = ctx.create_timer_at(deadline);
     let mut reminders = Reminders::new(ctx, terms, deadline);
-    let mut agreed: Vec<ApprovalDecision> = Vec::new();
-    let tell = |event, agreed: &[ApprovalDecision], decision: Option<&ApprovalDecision>| {
-        notify::tell(
-            ctx,
-            question.told(),
-            terms,
-            event,
-            deadline,
-            agreed,
-            decision,
-        );
+    let mut agreed: Vec<Counted> = Vec::new();
+    let mut reminded = 0;
+    let tell = |event, number, decisions| {
+        notify::tell(ctx, question, terms, event, number, decisions);
     };
     ctx.set_custom_status(&question.status(deadline, &agreed))?;
-    tell(NoticeEvent::Requested, &agreed, None);
+    tell(NoticeEvent::Requested, 0, signed(&agreed));
     loop {
         let raised = match next(ctx, &mut expired, &mut reminders).await {
             Next::Raised(raised) => raised,
             Next::Reminder => {
                 reminders.go_on(ctx);
-                tell(NoticeEvent::Reminder, &agreed, None);
+                tell(NoticeEvent::Reminder, reminded, signed(&agreed));
+                reminded = reminded.saturating_add(1);
                 continue;
             }
             Next::Expired => {
-                tell(NoticeEvent::Expired, &agreed, None);
+                tell(NoticeEvent::Expired, 0, signed(&agreed));
                 return Ok(Decision::Expired(deadline));
             }
         };
-        let Some(decision) = counted(ctx, question, terms, &agreed, raised).await? else {
+        let Some(one) = counted(ctx, question, terms, &agreed, raised).await? else {
             continue;
         };
-        if !decision.approved {
-            tell(NoticeEvent::Decided, &agreed, Some(&decision));
-            return Ok(Decision::Rejected(decision));
+        let approved = one.decision.approved;
+        agreed.push(one);
+        if !approved {
+            tell(NoticeEvent::Decided, 0, signed(&agreed));
+            let last = agreed.pop().map(|it| it.decision);
+            return last
+                .map(Decision::Rejected)
+                .ok_or_else(|| Failure::new("Approval", "a decision was lost").permanent());
         }
-        agreed.push(decision);
         if agreed.len() >= usize::from(terms.approvals) {
-            tell(NoticeEvent::Decided, &agreed, agreed.last());
+            tell(NoticeEvent::Decided, 0, signed(&agreed));
             return Ok(Decision::Approved(agreed));
         }
         ctx.set_custom_status(&question.status(deadline, &agreed))?;
@@ -206,28 +222,40 @@ pub(crate) async fn counted(
     ctx: &OrchestrationContext,
     question: &impl Question,
     terms: &Terms,
-    agreed: &[ApprovalDecision],
+    agreed: &[Counted],
     raised: Result<RaisedDecision, TaskError>,
-) -> Result<Option<ApprovalDecision>, Failure> {
-    let raised = match raised {
-        Ok(raised) => raised,
+) -> Result<Option<Counted>, Failure> {
+    let signed = match raised {
+        Ok(raised) => raised.signed,
         Err(error) => {
             tracing::warn!(%error, "ignored an approval event");
             return Ok(None);
         }
     };
-    let RaisedDecision { decision, .. } = &raised;
+    if signed.is_empty() {
+        tracing::warn!("ignored a decision that no front door has signed");
+        return Ok(None);
+    }
+    let input = VerifyDecision {
+        mandate: question.mandate().clone(),
+        about: ctx.instance_id().to_owned(),
+        account: question.account().cloned(),
+        decision: signed.clone(),
+    };
+    let verified = ctx.call_activity_with(&VERIFY_DECISION, &input, retried(policy::READ));
+    let VerifiedDecision::Authentic { decision } = verified.await? else {
+        tracing::warn!("ignored a decision that does not count");
+        return Ok(None);
+    };
     let takes_back = !decision.approved && question.can_be_taken_back();
     if decision.by == *question.requested_by() && !takes_back {
         tracing::warn!("ignored a decision by the requester");
-    } else if decision.approved && agreed.iter().any(|earlier| earlier.by == decision.by) {
+    } else if decision.approved && agreed.iter().any(|it| it.decision.by == decision.by) {
         tracing::warn!("ignored a second decision by the same approver");
-    } else if decision.approved && !is_asked(terms, decision) {
-        tracing::warn!("ignored the consent of somebody who is in none of the groups");
-    } else if is_authentic(ctx, question, terms, &raised).await? {
-        return Ok(Some(raised.decision));
+    } else if decision.approved && !is_asked(terms, &decision) {
+        tracing::warn!("ignored the approval of someone in none of the groups");
     } else {
-        tracing::warn!("ignored a decision that nobody vouches for");
+        return Ok(Some(Counted { decision, signed }));
     }
     Ok(None)
 }
@@ -239,21 +267,6 @@ fn is_asked(terms: &Terms, decision: &ApprovalDecision) -> bool {
             .groups
             .iter()
             .any(|group| terms.from.contains(group))
-}
-
-async fn is_authentic(
-    ctx: &OrchestrationContext,
-    question: &impl Question,
-    terms: &Terms,
-    raised: &RaisedDecision,
-) -> Result<bool, Failure> {
-    if !terms.signed {
-        return Ok(true);
-    }
-    if raised.signature.is_none() {
-        return Ok(false);
-    }
-    question.is_signed(ctx, raised).await
 }
 
 /// The instant that is this many seconds after the replay clock's present one.

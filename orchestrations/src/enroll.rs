@@ -3,22 +3,21 @@
 use chrono::{DateTime, Utc};
 use countersign_enrollment::account::{AccountPreview, TotpAccount};
 use countersign_enrollment::contract::{
-    DECODE_QR, DecodeQr, DecodedQr, STORE_SECRET, StoreSecret, VALIDATE_URI, VERIFY_DECISION,
-    ValidateUri, ValidatedUri, VerifiedDecision, VerifyDecision,
+    DECODE_QR, DecodeQr, DecodedQr, STORE_SECRET, StoreSecret, UriSource, VALIDATE_URI,
+    ValidateUri, ValidatedUri,
 };
-use countersign_enrollment::decision::{ApprovalDecision, RaisedDecision};
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
+use countersign_enrollment::mandate::SignedMandate;
 use countersign_enrollment::otpauth::Warning;
 use countersign_enrollment::outcome::EnrollmentOutcome;
 use countersign_enrollment::progress::Progress;
 use countersign_enrollment::request::{EnrollmentRequest, Source};
-use countersign_enrollment::sealed::Sealed;
+use countersign_enrollment::sealed::Kept;
 use durabletask_core::{Failure, OrchestrationContext, RetryPolicy, TaskOptions};
 use serde::Serialize;
 
-use crate::approval::{Decision, Question, Terms, await_decision};
-use crate::notify::Told;
-use crate::policy;
+use crate::approval::{Counted, Decision, Question, Terms, await_decision, said, signed};
+use crate::{policy, without_mandate};
 
 /// Enrolls one account: decode the picture (if it is one), check the URI, wait for an
 /// approval (if one is asked for), store the secret.
@@ -38,17 +37,24 @@ pub async fn enroll(
         .parse()
         .map_err(|error| Failure::from(error).permanent())?;
 
+    let mandate = request.mandate;
+    if mandate.is_empty() {
+        return Err(without_mandate());
+    }
+
     let uri = match request.source {
-        Source::Uri(uri) => uri,
+        Source::Uri(uri) => UriSource::Sent(uri),
+        Source::Planned(uri) => UriSource::Read(uri),
         Source::Image(image) => {
             ctx.set_custom_status(&Progress::Decoding)?;
             let input = DecodeQr {
+                mandate: mandate.clone(),
                 enrollment: enrollment.clone(),
                 image,
             };
             let decoded = ctx.call_activity_with(&DECODE_QR, &input, retried(policy::READ));
             match decoded.await? {
-                DecodedQr::Found { uri } => uri,
+                DecodedQr::Found { uri } => UriSource::Read(uri),
                 DecodedQr::Invalid { problem } => {
                     return Ok(EnrollmentOutcome::Invalid { problem });
                 }
@@ -58,9 +64,9 @@ pub async fn enroll(
 
     ctx.set_custom_status(&Progress::Validating)?;
     let input = ValidateUri {
+        mandate: mandate.clone(),
         enrollment: enrollment.clone(),
         uri,
-        received: request.received,
     };
     let validated = ctx.call_activity_with(&VALIDATE_URI, &input, retried(policy::READ));
     let (preview, warnings, account, fingerprint) = match validated.await? {
@@ -73,11 +79,11 @@ pub async fn enroll(
         ValidatedUri::Invalid { problem } => return Ok(EnrollmentOutcome::Invalid { problem }),
     };
 
-    let mut approvals = match Terms::of(request.approval) {
+    let approvals = match Terms::of(request.approval) {
         None => Vec::new(),
         Some(terms) => {
             let asked = Asked {
-                enrollment: enrollment.clone(),
+                mandate: mandate.clone(),
                 preview: preview.clone(),
                 warnings: warnings.clone(),
                 account: account.clone(),
@@ -98,13 +104,15 @@ pub async fn enroll(
 
     ctx.set_custom_status(&Progress::Storing)?;
     let input = StoreSecret {
+        mandate,
         enrollment,
         account,
-        pending_for: request.prove.then_some(request.requested_by),
+        decisions: signed(&approvals),
     };
     let stored = ctx
         .call_activity_with(&STORE_SECRET, &input, retried(policy::STORE))
         .await?;
+    let mut approvals = said(&approvals);
     Ok(EnrollmentOutcome::Enrolled {
         id: stored.id,
         preview,
@@ -116,10 +124,10 @@ pub async fn enroll(
 
 /// What is decided on.
 struct Asked {
-    enrollment: EnrollmentId,
+    mandate: SignedMandate,
     preview: AccountPreview,
     warnings: Vec<Warning>,
-    account: Sealed<TotpAccount>,
+    account: Kept<TotpAccount>,
     fingerprint: String,
     requested_by: CallerId,
 }
@@ -133,38 +141,23 @@ impl Question for Asked {
         false
     }
 
-    fn status(&self, deadline: DateTime<Utc>, agreed: &[ApprovalDecision]) -> impl Serialize {
+    fn status(&self, deadline: DateTime<Utc>, agreed: &[Counted]) -> impl Serialize {
         Progress::AwaitingApproval {
             preview: self.preview.clone(),
             warnings: self.warnings.clone(),
             requested_by: self.requested_by.clone(),
             deadline,
             fingerprint: self.fingerprint.clone(),
-            approved_by: agreed.iter().map(|decision| decision.by.clone()).collect(),
+            approved_by: agreed.iter().map(|it| it.decision.by.clone()).collect(),
         }
     }
 
-    fn told(&self) -> Told<'_> {
-        Told {
-            kind: "enroll",
-            preview: &self.preview,
-            requested_by: &self.requested_by,
-            reason: None,
-        }
+    fn mandate(&self) -> &SignedMandate {
+        &self.mandate
     }
 
-    async fn is_signed(
-        &self,
-        ctx: &OrchestrationContext,
-        raised: &RaisedDecision,
-    ) -> Result<bool, Failure> {
-        let input = VerifyDecision {
-            enrollment: self.enrollment.clone(),
-            account: self.account.clone(),
-            decision: raised.clone(),
-        };
-        let verified = ctx.call_activity_with(&VERIFY_DECISION, &input, retried(policy::READ));
-        Ok(verified.await? == VerifiedDecision::Authentic)
+    fn account(&self) -> Option<&Kept<TotpAccount>> {
+        Some(&self.account)
     }
 }
 

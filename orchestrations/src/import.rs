@@ -1,7 +1,7 @@
 //! Many accounts at once: read, plan, then one enrollment for each.
 
 use countersign_enrollment::contract::{
-    CodesRead, ENROLL, IMPORT, PLAN_IMPORT, PlanImport, READ_CODES, ReadCodes,
+    CodesRead, ENROLL, IMPORT, ListSource, PLAN_IMPORT, PlanImport, READ_CODES, ReadCodes,
 };
 use countersign_enrollment::ids::{EnrollmentId, ImportId};
 use countersign_enrollment::import;
@@ -11,11 +11,11 @@ use countersign_enrollment::import::job::{
 };
 use countersign_enrollment::outcome::EnrollmentOutcome;
 use countersign_enrollment::request::{EnrollmentRequest, Source};
-use countersign_enrollment::sealed::{OtpauthText, Sealed};
+use countersign_enrollment::sealed::{Kept, OtpauthText};
 use durabletask_core::{Failure, OrchestrationContext, SubOrchestrationOptions, Task, TaskError};
 
 use crate::enroll::retried;
-use crate::policy;
+use crate::{policy, without_mandate};
 
 /// Imports accounts: reads the pictures, plans, and enrolls each account that is new in a
 /// sub-orchestration of its own, paced. What is wrong with one account or one picture
@@ -33,6 +33,10 @@ pub async fn import(
         .parse()
         .map_err(|error| Failure::from(error).permanent())?;
     debug_assert_eq!(ctx.name(), IMPORT.name());
+    let mandate = request.mandate;
+    if mandate.is_empty() {
+        return Err(without_mandate());
+    }
 
     ctx.set_custom_status(&ImportProgress::Reading)?;
     let mut problems = Vec::new();
@@ -40,18 +44,19 @@ pub async fn import(
     for (number, source) in (1..).zip(request.sources) {
         let image = match source {
             ImportSource::List(list) => {
-                lists.push(list);
+                lists.push(ListSource::Sent(list));
                 continue;
             }
             ImportSource::Image(image) => image,
         };
         let input = ReadCodes {
+            mandate: mandate.clone(),
             import: import.clone(),
             image,
         };
         let read = ctx.call_activity_with(&READ_CODES, &input, retried(policy::READ));
         match read.await? {
-            CodesRead::Found { list } => lists.push(list),
+            CodesRead::Found { list } => lists.push(ListSource::Read(list)),
             CodesRead::Invalid { problem } => problems.push(SourceProblem {
                 source: Some(number),
                 problem,
@@ -61,6 +66,7 @@ pub async fn import(
 
     ctx.set_custom_status(&ImportProgress::Planning)?;
     let input = PlanImport {
+        mandate: mandate.clone(),
         import,
         lists,
         key: request.key,
@@ -91,7 +97,8 @@ pub async fn import(
     }
 
     let ask = |uri| EnrollmentRequest {
-        source: Source::Uri(uri),
+        mandate: mandate.clone(),
+        source: Source::Planned(uri),
         approval: request.approval.clone(),
         requested_by: request.requested_by.clone(),
         // What is imported was in use before.
@@ -141,7 +148,7 @@ fn settle(
     position: u32,
     planned: PlannedAccount,
     picked: bool,
-) -> (ImportedAccount, Option<(EnrollmentId, Sealed<OtpauthText>)>) {
+) -> (ImportedAccount, Option<(EnrollmentId, Kept<OtpauthText>)>) {
     let mut account = ImportedAccount {
         position,
         name: planned.name,
@@ -159,6 +166,12 @@ fn settle(
                 return (account, Some((id, uri)));
             }
             account.result = ImportResult::NotPicked;
+        }
+        PlannedStep::Left { id } => {
+            account.id = Some(id);
+            if !picked {
+                account.result = ImportResult::NotPicked;
+            }
         }
         PlannedStep::AlreadyThere { id } => {
             account.id = Some(id);

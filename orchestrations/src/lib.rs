@@ -11,7 +11,7 @@ mod notify;
 pub mod policy;
 
 use countersign_enrollment::contract::{ACCOUNT_REQUEST, ENROLL, IMPORT, NOTIFY};
-use durabletask_core::Registry;
+use durabletask_core::{Failure, Registry};
 
 pub use account_request::account_request;
 pub use enroll::enroll;
@@ -26,4 +26,14 @@ pub fn register(registry: Registry) -> Registry {
         .orchestration(&IMPORT, import)
         .orchestration(&ACCOUNT_REQUEST, account_request)
         .orchestration(&NOTIFY, notify)
+}
+
+/// What ends an instance that nobody has a mandate for: one of a release before mandates, or
+/// one that something other than a front door has started.
+fn without_mandate() -> Failure {
+    Failure::new(
+        "NoMandate",
+        "no front door has signed this; if an earlier release started it, submit it again",
+    )
+    .permanent()
 }

@@ -1,71 +1,51 @@
 //! Telling others: each notice is a sub-orchestration that nothing waits for, so that a
 //! receiver that is away delays no decision.
 
-use chrono::{DateTime, Utc};
-use countersign_enrollment::account::AccountPreview;
-use countersign_enrollment::contract::{NOTIFY, SEND_NOTICE};
-use countersign_enrollment::decision::ApprovalDecision;
-use countersign_enrollment::ids::CallerId;
-use countersign_enrollment::notice::{Notice, NoticeEvent, NoticeSent};
+use countersign_enrollment::contract::{NOTIFY, SEND_NOTICE, SendNotice};
+use countersign_enrollment::mandate::SignedDecision;
+use countersign_enrollment::notice::{NoticeEvent, NoticeSent};
 use durabletask_core::{Failure, OrchestrationContext, SubOrchestrationOptions};
 
-use crate::approval::Terms;
+use crate::approval::{Question, Terms};
 use crate::enroll::retried;
 use crate::policy;
-
-/// What others are told of something that is decided on.
-pub(crate) struct Told<'a> {
-    pub(crate) kind: &'static str,
-    pub(crate) preview: &'a AccountPreview,
-    pub(crate) requested_by: &'a CallerId,
-    pub(crate) reason: Option<&'a str>,
-}
 
 /// Sends one notice for as long as it takes, within the bounds of the policy.
 ///
 /// # Errors
 ///
 /// When nobody has taken it in that time.
-pub async fn notify(ctx: OrchestrationContext, notice: Notice) -> Result<NoticeSent, Failure> {
+pub async fn notify(ctx: OrchestrationContext, notice: SendNotice) -> Result<NoticeSent, Failure> {
     let sent = ctx.call_activity_with(&SEND_NOTICE, &notice, retried(policy::NOTIFY));
     Ok(sent.await?)
 }
 
-/// Starts a notice, if others are to be told at all.
+/// Starts a notice, if anybody is to be notified at all.
 pub(crate) fn tell(
     ctx: &OrchestrationContext,
-    told: Told<'_>,
+    question: &impl Question,
     terms: &Terms,
     event: NoticeEvent,
-    deadline: DateTime<Utc>,
-    agreed: &[ApprovalDecision],
-    decision: Option<&ApprovalDecision>,
+    number: u8,
+    decisions: Vec<SignedDecision>,
 ) {
     if !terms.notify {
         return;
     }
-    let at = ctx.current_utc();
     let about = ctx.instance_id();
-    // The same on every replay, and of its own for each reminder.
+    // The same on every replay, and its own for each reminder.
     let id = format!(
         "notice-{about}-{}-{}",
         event.as_str(),
-        at.timestamp_millis()
+        ctx.current_utc().timestamp_millis()
     );
-    let notice = Notice {
-        id: id.clone(),
-        event,
-        at,
+    let notice = SendNotice {
+        mandate: question.mandate().clone(),
         about: about.to_owned(),
-        kind: told.kind.to_owned(),
-        preview: told.preview.clone(),
-        requested_by: told.requested_by.clone(),
-        reason: told.reason.map(str::to_owned),
-        deadline,
-        needed: terms.approvals,
-        from: terms.from.clone(),
-        approved_by: agreed.iter().map(|decision| decision.by.clone()).collect(),
-        decision: decision.cloned(),
+        event,
+        number,
+        account: question.account().cloned(),
+        decisions,
     };
     let options = SubOrchestrationOptions {
         instance_id: Some(id),

@@ -24,10 +24,11 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 fn request(act: Value) -> AccountRequest {
     serde_json::from_value(json!({
+        "mandate": "signed",
         "account": ACCOUNT,
         "act": act,
         "reason": "a new phone",
-        "approval": { "required": { "deadlineSeconds": 72 * 3_600, "signed": true } },
+        "approval": { "required": { "deadlineSeconds": 72 * 3_600 } },
         "requestedBy": "admin",
         "fingerprint": "f",
     }))
@@ -43,12 +44,19 @@ fn delete() -> Value {
 }
 
 fn decision(approved: bool, by: &str) -> Value {
-    json!({
-        "approved": approved,
-        "by": by,
-        "decidedAt": "2026-01-02T03:04:05Z",
-        "signature": { "nonce": "n", "mac": "right" },
-    })
+    let mut decision =
+        json!({ "approved": approved, "by": by, "decidedAt": "2026-01-02T03:04:05Z" });
+    // Stands for the signed text: the worker says what it says.
+    decision["signed"] = json!(decision.to_string());
+    decision
+}
+
+/// What the worker says of a decision: what its signed text says, if that is one.
+fn verified(input: &Value) -> Value {
+    match serde_json::from_str::<Value>(input["decision"].as_str().unwrap()) {
+        Ok(decision) => json!({ "result": "authentic", "decision": decision }),
+        Err(_) => json!({ "result": "forged" }),
+    }
 }
 
 fn claim(id: &str) -> Value {
@@ -67,7 +75,13 @@ fn run_with(act: Value, events: &[(&str, Value)], purged: &str) -> TestRun<Reque
         hub = hub.raise_event_json(HOUR * hour, event, Some(payload.to_string()));
     }
     let activities = move |activity: &str, input: Value| -> Result<Value, Failure> {
-        assert_eq!(input["request"], ID, "{activity} knows its request");
+        let about = if activity == "verify-decision" {
+            "about"
+        } else {
+            "request"
+        };
+        assert_eq!(input[about], ID, "{activity} knows its request");
+        assert_eq!(input["mandate"], "signed", "{activity} gets the mandate");
         Ok(match activity {
             "describe-account" => json!({
                 "result": "found",
@@ -80,13 +94,7 @@ fn run_with(act: Value, events: &[(&str, Value)], purged: &str) -> TestRun<Reque
                 },
                 "fingerprint": "00ff",
             }),
-            "verify-request-decision" => {
-                assert_eq!(input["asked"]["fingerprint"], "00ff");
-                match input["decision"]["signature"]["mac"].as_str() {
-                    Some("right") => json!({ "result": "authentic" }),
-                    _ => json!({ "result": "forged" }),
-                }
-            }
+            "verify-decision" => verified(&input),
             "seal-account" => json!({ "result": "sealed", "package": PACKAGE }),
             "disable-account" => json!({ "state": "disabled" }),
             "restore-account" => json!({ "state": "inUse" }),
@@ -128,7 +136,7 @@ fn a_lease_ends_when_it_is_used_up() {
     ]) {
         hub = hub.raise_event_json(at_once, event, Some(payload.to_string()));
     }
-    let run = hub.run(&ACCOUNT_REQUEST, &request(read(2)), |activity, _| {
+    let run = hub.run(&ACCOUNT_REQUEST, &request(read(2)), |activity, input| {
         Ok(match activity {
             "describe-account" => json!({
                 "result": "found",
@@ -137,7 +145,7 @@ fn a_lease_ends_when_it_is_used_up() {
                 },
                 "fingerprint": "00ff",
             }),
-            _ => json!({ "result": "authentic" }),
+            _ => verified(&input),
         })
     });
     let Ok(RequestOutcome::Done {
@@ -173,7 +181,7 @@ fn an_account_is_destroyed_when_its_time_is_over() {
         calls(&run),
         [
             "describe-account",
-            "verify-request-decision",
+            "verify-decision",
             "disable-account",
             "purge-account"
         ]
@@ -233,7 +241,7 @@ fn a_transfer_seals_first_and_then_takes_out_of_use() {
 fn nothing_happens_without_consent() {
     let forged = {
         let mut decision = decision(true, "second-pair-of-eyes");
-        decision["signature"]["mac"] = json!("wrong");
+        decision["signed"] = json!("forged");
         decision
     };
     let own = decision(true, "admin");
@@ -245,7 +253,7 @@ fn nothing_happens_without_consent() {
     ));
     assert_eq!(
         calls(&expired),
-        ["describe-account", "verify-request-decision"]
+        ["describe-account", "verify-decision", "verify-decision"]
     );
     assert_golden(ID, "request-expired", &expired);
     for (by, withdrawn) in [("admin", true), ("second-pair-of-eyes", false)] {
@@ -255,10 +263,7 @@ fn nothing_happens_without_consent() {
             Ok(RequestOutcome::Rejected { .. }) => assert!(!withdrawn),
             other => panic!("it is refused: {other:?}"),
         }
-        assert_eq!(
-            calls(&refused),
-            ["describe-account", "verify-request-decision"]
-        );
+        assert_eq!(calls(&refused), ["describe-account", "verify-decision"]);
     }
 }
 

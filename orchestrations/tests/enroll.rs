@@ -23,10 +23,13 @@ use serde_json::{Value, json};
 const ID: &str = "totp-5f0c3b1e-9a53-4d5e-8f2a-2b6f6f1a7c11";
 const SEALED: &str =
     "s1.0011223344556677.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAA";
+const KEPT: &str =
+    "k1.0011223344556677.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAA";
 const HOUR: Duration = Duration::from_secs(3_600);
 
 fn request(source: Value, approval: Value) -> EnrollmentRequest {
     serde_json::from_value(json!({
+        "mandate": "signed",
         "source": source,
         "approval": approval,
         "requestedBy": "build-server",
@@ -52,7 +55,11 @@ fn required() -> Value {
 }
 
 fn decision(approved: bool, by: &str) -> Value {
-    json!({ "approved": approved, "by": by, "decidedAt": "2026-01-02T03:04:05Z" })
+    let mut decision =
+        json!({ "approved": approved, "by": by, "decidedAt": "2026-01-02T03:04:05Z" });
+    // Stands for the signed text: the worker says what it says.
+    decision["signed"] = json!(decision.to_string());
+    decision
 }
 
 fn hub() -> TestHub {
@@ -63,11 +70,25 @@ fn raise(hub: TestHub, after: Duration, payload: &Value) -> TestHub {
     hub.raise_event_json(after, APPROVAL.name(), Some(payload.to_string()))
 }
 
+/// What the worker says of a decision: what its signed text says, if that is one.
+fn verified(input: &Value) -> Value {
+    match serde_json::from_str::<Value>(input["decision"].as_str().unwrap()) {
+        Ok(decision) => json!({ "result": "authentic", "decision": decision }),
+        Err(_) => json!({ "result": "forged" }),
+    }
+}
+
 /// Activities that do what they should.
 fn works(activity: &str, input: Value) -> Result<Value, Failure> {
-    assert_eq!(input["enrollment"], ID, "{activity} knows its enrollment");
+    let about = if activity == "verify-decision" {
+        "about"
+    } else {
+        "enrollment"
+    };
+    assert_eq!(input[about], ID, "{activity} knows its enrollment");
+    assert_eq!(input["mandate"], "signed", "{activity} gets the mandate");
     match activity {
-        "decode-qr" => Ok(json!({ "result": "found", "uri": SEALED })),
+        "decode-qr" => Ok(json!({ "result": "found", "uri": KEPT })),
         "validate-uri" => Ok(json!({
             "result": "valid",
             "preview": {
@@ -77,8 +98,9 @@ fn works(activity: &str, input: Value) -> Result<Value, Failure> {
                 "digits": 6,
                 "period": 30,
             },
-            "account": SEALED,
+            "account": KEPT,
         })),
+        "verify-decision" => Ok(verified(&input)),
         "store-secret" => Ok(json!({ "id": ID })),
         other => panic!("there is no activity {other}"),
     }
@@ -172,7 +194,7 @@ fn a_refusal_stores_nothing() {
         run.output(),
         Ok(EnrollmentOutcome::Rejected { .. })
     ));
-    assert_eq!(calls(&run), ["validate-uri"]);
+    assert_eq!(calls(&run), ["validate-uri", "verify-decision"]);
     assert_golden("rejected", &run);
 }
 
@@ -277,33 +299,36 @@ fn an_instance_that_is_no_enrollment_is_refused() {
 }
 
 #[test]
-fn only_signed_decisions_count_where_signatures_are_asked_for() {
-    let signed = |by: &str, approved: bool, mac: &str| {
+fn only_signed_decisions_count() {
+    let forged = |by: &str, approved: bool| {
         let mut decision = decision(approved, by);
-        decision["signature"] = json!({ "nonce": "n", "mac": mac });
+        decision["signed"] = json!("forged");
         decision
     };
-    let approval =
-        json!({ "required": { "deadlineSeconds": 72 * 3_600, "approvals": 2, "signed": true } });
-    let activities = |activity: &str, input: Value| match activity {
-        "verify-decision" => Ok(match input["decision"]["signature"]["mac"].as_str() {
-            Some("right") => json!({ "result": "authentic" }),
-            _ => json!({ "result": "forged" }),
-        }),
-        other => works(other, input),
+    let unsigned = {
+        let mut decision = decision(false, "operator");
+        decision.as_object_mut().unwrap().remove("signed");
+        decision
     };
+    // What stands beside the signed text is nobody's decision.
+    let renamed = {
+        let mut decision = decision(true, "build-server");
+        decision["by"] = json!("third");
+        decision
+    };
+    let approval = json!({ "required": { "deadlineSeconds": 72 * 3_600, "approvals": 2 } });
     let mut hub = hub();
     for (hour, raised) in (1..).zip([
-        decision(false, "operator"),
-        signed("mallory", false, "wrong"),
-        signed("build-server", true, "right"),
-        signed("first", true, "right"),
-        signed("first", true, "right"),
-        signed("second", true, "right"),
+        unsigned,
+        forged("mallory", false),
+        renamed,
+        decision(true, "first"),
+        decision(true, "first"),
+        decision(true, "second"),
     ]) {
         hub = raise(hub, HOUR * hour, &raised);
     }
-    let run = hub.run(&ENROLL, &request(uri(), approval), activities);
+    let run = hub.run(&ENROLL, &request(uri(), approval), works);
     let Ok(EnrollmentOutcome::Enrolled {
         approval: Some(last),
         earlier_approvals,
@@ -322,9 +347,17 @@ fn only_signed_decisions_count_where_signatures_are_asked_for() {
             "verify-decision",
             "verify-decision",
             "verify-decision",
+            "verify-decision",
+            "verify-decision",
             "store-secret"
         ],
-        "the unsigned, the requester's own and the repeated one are not even checked"
+        "the unsigned one is not even checked"
+    );
+    let evidence = &run.calls.last().unwrap().1["decisions"];
+    assert_eq!(
+        evidence.as_array().unwrap().len(),
+        2,
+        "who stores gets the proofs"
     );
     assert_golden("approved-by-two", &run);
 }
@@ -340,8 +373,10 @@ fn others_are_told_and_reminded_and_their_silence_delays_nothing() {
     let mut told = Vec::new();
     let mut outsider = decision(true, "outsider");
     outsider["groups"] = json!(["sales"]);
+    outsider["signed"] = json!(outsider.to_string());
     let mut insider = decision(true, "insider");
     insider["groups"] = json!(["ops"]);
+    insider["signed"] = json!(insider.to_string());
     let hub = raise(hub(), HOUR * 5 / 2, &outsider);
     let hub = raise(hub, HOUR * 3, &insider);
     let run = hub.run(

@@ -19,11 +19,14 @@ use golden::assert_golden;
 use serde_json::{Value, json};
 
 const ID: &str = "import-5f0c3b1e-9a53-4d5e-8f2a-2b6f6f1a7c11";
+const KEPT: &str =
+    "k1.0011223344556677.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAA";
 const SEALED: &str =
     "s1.0011223344556677.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAA";
 
 fn request(sources: Value, more: Value) -> ImportRequest {
     let mut request = json!({
+        "mandate": "signed",
         "sources": sources,
         "key": SEALED,
         "approval": "notRequired",
@@ -47,7 +50,7 @@ fn preview(number: u32) -> Value {
 fn new(number: u32) -> Value {
     json!({
         "preview": preview(number),
-        "step": { "plan": "enroll", "id": id(number), "uri": SEALED },
+        "step": { "plan": "enroll", "id": id(number), "uri": KEPT },
     })
 }
 
@@ -73,7 +76,7 @@ fn run(request: &ImportRequest, plan: Value) -> TestRun<ImportOutcome> {
             if number == 3 {
                 return Err(Failure::new("Broken", "the envelope does not open").permanent());
             }
-            Ok(json!({ "result": "valid", "preview": preview(number), "account": SEALED }))
+            Ok(json!({ "result": "valid", "preview": preview(number), "account": KEPT }))
         }
         "store-secret" => Ok(json!({ "id": input["enrollment"] })),
         other => panic!("there is no activity {other}"),

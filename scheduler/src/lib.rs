@@ -23,7 +23,7 @@ mod service;
 mod store;
 mod tls;
 
-pub use access::{Access, AccessError, JwtRules};
+pub use access::{Access, AccessError, JwtRules, TICKET_LIFE, TicketError, login_path};
 pub use backup::{BackupError, BackupReport, backup};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{SchedulerConfig, Storage};

@@ -11,7 +11,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use durabletask_proto::OrchestrationStatus;
 
-use crate::access::{Access, ask};
+use crate::SchedulerConfig;
+use crate::access::{Asking, ask};
+use crate::dashboard::guard;
 use crate::dispatch::Dispatch;
 use crate::metrics::{self, CONTENT_TYPE, Commits, Snapshot};
 use crate::store::{Store, StoreError, hub_names, status_counts};
@@ -26,18 +28,24 @@ struct Operations {
     commits: Arc<Commits>,
 }
 
-/// `/healthz` and `/readyz`, for anyone, and `/metrics`.
+/// `/healthz` and `/readyz`, for anyone, and `/metrics`; neither is told to another site's page.
 pub(crate) fn router(
     store: Store,
     dispatch: Arc<Dispatch>,
     commits: Arc<Commits>,
-    access: Access,
+    config: &SchedulerConfig,
 ) -> Router {
+    let asking = Asking {
+        access: config.access.clone(),
+        tls: config.tls.is_some(),
+    };
+    let hosts: Arc<[String]> = config.dashboard_hosts.clone().into();
     Router::new()
         .route("/metrics", get(prometheus))
-        .layer(middleware::from_fn_with_state(access, ask))
+        .layer(middleware::from_fn_with_state(asking, ask))
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
+        .layer(middleware::from_fn_with_state(hosts, guard::guard))
         .with_state(Operations {
             store,
             dispatch,

@@ -13,6 +13,15 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
+/// Opens a file for writing, and makes it if it is not there. What is in it stays.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
 /// Makes a folder and those that it is in, where they are missing.
 pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();

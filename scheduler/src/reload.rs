@@ -8,6 +8,9 @@ use sha2::{Digest as _, Sha256};
 
 /// How often the files are looked at, at most: when somebody asks for the value.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The same where the value of before did not do. Whoever asks so may be a stranger, so
+/// this is bounded too.
+const SHORT_PAUSE: Duration = Duration::from_millis(20);
 
 /// What can be said of files that cannot be used.
 pub(crate) trait FileError: std::error::Error {
@@ -68,9 +71,19 @@ impl<T, E: FileError> FromFiles<T, E> {
     /// The value of now. Looks at the files where that was not done just before; they are
     /// small and on a local disk, so that this is no matter for another thread.
     pub(crate) fn current(&self) -> Arc<T> {
+        self.after(PAUSE)
+    }
+
+    /// The same for whom [`FromFiles::current`] did not do: the files may have changed
+    /// since they were looked at.
+    pub(crate) fn newest(&self) -> Arc<T> {
+        self.after(SHORT_PAUSE)
+    }
+
+    fn after(&self, pause: Duration) -> Arc<T> {
         // Whoever comes while another one looks takes what is there.
         if let Some(mut looked) = free(&self.looked)
-            && looked.at.elapsed() >= PAUSE
+            && looked.at.elapsed() >= pause
         {
             self.look(&mut looked);
         }

@@ -6,7 +6,7 @@ use durabletask_proto::task_hub_sidecar_service_server::TaskHubSidecarServiceSer
 use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::service::interceptor::InterceptedService;
+use tonic::service::InterceptorLayer;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
@@ -106,8 +106,10 @@ impl Scheduler {
         if let Ok(address) = listener.local_addr() {
             tracing::info!(%address, "the scheduler is ready");
         }
-        let rpc = InterceptedService::new(rpc, Doorkeeper(self.config.access.clone()));
+        // Around everything on this port, so that no service and no path is forgotten.
+        let asked = InterceptorLayer::new(Doorkeeper(self.config.access.clone()));
         let router = Server::builder()
+            .layer(asked)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_concurrent_streams(MAX_STREAMS)
@@ -178,7 +180,7 @@ impl Scheduler {
             self.store.clone(),
             Arc::clone(&self.dispatch),
             Arc::clone(&self.commits),
-            self.config.access.clone(),
+            &self.config,
         )
     }
 }

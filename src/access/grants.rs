@@ -1,14 +1,15 @@
 //! Grants: which accounts callers who read only granted ones may read, until when and
 //! how often.
 
-use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use chrono::{DateTime, SecondsFormat, Utc};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::identity::{Group, Identity};
 use super::keys::{KeyError, KeyStore, json_list};
 use super::oidc::is_oidc_id;
+use crate::audit::{Changes, FieldChange};
 
 /// The longest id of a caller to grant an account to, in bytes.
 pub(crate) const MAX_GRANTEE: usize = 64;
@@ -62,7 +63,10 @@ pub(crate) enum Taken {
     /// Nothing: it may not.
     Nothing,
     /// As many readings as it likes.
-    Uncounted,
+    Uncounted {
+        /// Whether that is for a time only.
+        ends: bool,
+    },
     /// One of a number of readings.
     Counted,
 }
@@ -75,19 +79,23 @@ const HOLDING: &str = "
     AND (until IS NULL OR until > ?3) AND (reads_left IS NULL OR reads_left > 0)";
 
 impl KeyStore {
-    /// Lets a caller or a group read an account, in place of what was granted before.
+    /// Lets a caller or a group read an account, in place of what was granted before, which
+    /// is the answer.
     ///
     /// # Errors
     ///
     /// [`KeyError::Unknown`] for a caller that is neither a key nor one of another issuer,
     /// [`KeyError::NotLimited`] when the key reads every account anyway, or
     /// [`KeyError::Store`].
-    pub fn grant(&self, grant: &Grant) -> Result<(), KeyError> {
-        let connection = self.lock();
+    pub fn grant(&self, grant: &Grant) -> Result<Option<Grant>, KeyError> {
+        let mut connection = self.lock();
+        // Immediate, so that what is replaced is what the answer says.
+        let connection = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if let Grantee::Caller(id) = &grant.to {
             refuse_needless(&connection, id)?;
         }
         let (kind, grantee) = grant.to.columns();
+        let before = find(&connection, &grant.to, &grant.account)?;
         connection.execute(
             "INSERT INTO grants (kind, grantee, account, until, reads_left)
              VALUES (?1, ?2, ?3, ?4, ?5)
@@ -101,9 +109,9 @@ impl KeyStore {
                 grant.reads_left
             ],
         )?;
-        drop(connection);
+        connection.commit()?;
         self.changed();
-        Ok(())
+        Ok(before)
     }
 
     /// Takes a grant back; whether there was one.
@@ -112,13 +120,31 @@ impl KeyStore {
     ///
     /// [`KeyError::Store`].
     pub fn withdraw(&self, from: &Grantee, account: &str) -> Result<bool, KeyError> {
+        Ok(self.take_back(from, account)?.is_some())
+    }
+
+    /// Takes a grant back, which is the answer; none if there was none.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Store`].
+    pub(crate) fn take_back(
+        &self,
+        from: &Grantee,
+        account: &str,
+    ) -> Result<Option<Grant>, KeyError> {
         let (kind, grantee) = from.columns();
-        let changed = self.lock().execute(
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let before = find(&transaction, from, account)?;
+        transaction.execute(
             "DELETE FROM grants WHERE kind = ?1 AND grantee = ?2 AND account = ?3",
             [kind, grantee, account],
         )?;
+        transaction.commit()?;
+        drop(connection);
         self.changed();
-        Ok(changed > 0)
+        Ok(before)
     }
 
     /// Every grant, used up and past ones too, by grantee and account.
@@ -207,7 +233,7 @@ impl KeyStore {
         Ok(until.map(|until| {
             until
                 .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
-                .unwrap_or(DateTime::<Utc>::MAX_UTC)
+                .unwrap_or(super::NEVER)
         }))
     }
 
@@ -231,6 +257,52 @@ impl KeyStore {
         ))?;
         Ok(statement.execute(parameters)? > 0)
     }
+}
+
+/// What is granted to somebody on an account.
+fn find(connection: &Connection, to: &Grantee, account: &str) -> rusqlite::Result<Option<Grant>> {
+    let (kind, grantee) = to.columns();
+    connection
+        .query_row(
+            "SELECT until, reads_left FROM grants
+             WHERE kind = ?1 AND grantee = ?2 AND account = ?3",
+            [kind, grantee, account],
+            |row| {
+                let until: Option<i64> = row.get(0)?;
+                Ok(Grant {
+                    to: to.clone(),
+                    account: account.to_owned(),
+                    until: until.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
+                    reads_left: row.get(1)?,
+                })
+            },
+        )
+        .optional()
+}
+
+/// What became of a grant, for the audit record.
+pub(crate) fn grant_change(before: Option<&Grant>, after: Option<&Grant>) -> Vec<FieldChange> {
+    let Some(grant) = after.or(before) else {
+        return Vec::new();
+    };
+    let terms = |grant: &Grant| {
+        let until = match grant.until {
+            Some(at) => format!("until {}", at.to_rfc3339_opts(SecondsFormat::Secs, true)),
+            None => "no end".to_owned(),
+        };
+        match grant.reads_left {
+            Some(reads) => format!("{until}, {reads} reads"),
+            None => until,
+        }
+    };
+    let (before, after) = (before.map(terms), after.map(terms));
+    Changes::default()
+        .note(
+            &format!("grant to {}", grant.to),
+            before.as_deref(),
+            after.as_deref(),
+        )
+        .list()
 }
 
 /// Refuses to grant an account to a key that is not there or reads every account.
@@ -309,7 +381,8 @@ mod tests {
         store.create(new, now).unwrap();
         let bot = || Grantee::Caller("bot".to_owned());
         let end = now + TimeDelta::hours(1);
-        store.grant(&grant(bot(), "always", None, None)).unwrap();
+        let before = store.grant(&grant(bot(), "always", None, None)).unwrap();
+        assert_eq!(before, None);
         store.grant(&grant(bot(), "twice", None, Some(2))).unwrap();
         store
             .grant(&grant(bot(), "briefly", Some(end), None))
@@ -327,7 +400,8 @@ mod tests {
         assert!(!take("never", now));
         assert_eq!(store.granted(&reader, now).unwrap(), ["always", "briefly"]);
         assert_eq!(store.granted(&reader, end).unwrap(), ["always"]);
-        assert!(store.withdraw(&bot(), "always").unwrap());
+        let gone = store.take_back(&bot(), "always").unwrap();
+        assert_eq!(gone, Some(grant(bot(), "always", None, None)));
         assert!(!store.withdraw(&bot(), "always").unwrap());
         assert!(!take("always", now));
     }

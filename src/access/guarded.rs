@@ -5,20 +5,21 @@ use std::collections::BTreeSet;
 use super::keys::{KeyError, KeyStore};
 
 impl KeyStore {
-    /// Sets whether an account's codes are read only with an approval.
+    /// Sets whether an account's codes are read only with an approval; whether they were
+    /// before.
     ///
     /// # Errors
     ///
     /// [`KeyError::Store`].
-    pub(super) fn guard(&self, account: &str, guarded: bool) -> Result<(), KeyError> {
+    pub(super) fn guard(&self, account: &str, guarded: bool) -> Result<bool, KeyError> {
         let statement = if guarded {
             "INSERT INTO guarded (account) VALUES (?1) ON CONFLICT DO NOTHING"
         } else {
             "DELETE FROM guarded WHERE account = ?1"
         };
-        self.lock().execute(statement, [account])?;
+        let changed = self.lock().execute(statement, [account])? > 0;
         self.changed();
-        Ok(())
+        Ok(guarded != changed)
     }
 
     /// Every such account.
@@ -45,11 +46,12 @@ mod tests {
         let store = KeyStore::open(&path).unwrap();
         let guarded = |store: &KeyStore| store.guarded().unwrap();
         assert!(guarded(&store).is_empty());
-        store.guard("a", true).unwrap();
-        store.guard("a", true).unwrap();
+        assert!(!store.guard("a", true).unwrap());
+        assert!(store.guard("a", true).unwrap());
         let other = KeyStore::open(&path).unwrap();
         assert_eq!(guarded(&other), BTreeSet::from(["a".to_owned()]));
-        other.guard("a", false).unwrap();
+        assert!(other.guard("a", false).unwrap());
+        assert!(!other.guard("a", false).unwrap());
         assert!(guarded(&store).is_empty());
     }
 }

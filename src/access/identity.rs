@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use countersign_enrollment::account::is_unprintable;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
@@ -27,6 +28,12 @@ impl Group {
     }
 }
 
+impl AsRef<str> for Group {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -36,8 +43,8 @@ impl fmt::Display for Group {
 /// A text cannot be a group's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
-    "a group's name has 1 to {MAX_GROUP_CHARS} characters, no control characters, and no space \
-     at either end"
+    "a group's name has 1 to {MAX_GROUP_CHARS} characters, no control characters or invisible ones, \
+     and no space at either end"
 )]
 pub struct NotAGroup;
 
@@ -47,7 +54,7 @@ impl FromStr for Group {
     fn from_str(text: &str) -> Result<Self, NotAGroup> {
         let fits = (1..=MAX_GROUP_CHARS).contains(&text.chars().count())
             && text.trim() == text
-            && !text.chars().any(char::is_control);
+            && !text.chars().any(is_unprintable);
         fits.then(|| Self(text.to_owned())).ok_or(NotAGroup)
     }
 }

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
 use countersign_activities::database_stamp::{DatabaseStamp, NOTICED_WITHIN};
 use data_encoding::HEXLOWER;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use serde::Serialize;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::identity::Group;
 use super::role::Role;
 use super::{schema, secret};
+use crate::audit::{Changes, FieldChange, listed};
 use crate::private_file;
 
 /// How long one process waits for another to finish writing.
@@ -25,7 +26,14 @@ const MAX_NAME: usize = 64;
 /// How many groups a key can be in.
 const MAX_GROUPS: usize = 32;
 /// Names that callers without a key have.
-const RESERVED: [&str; 2] = [super::ADMIN_NAME, super::ANONYMOUS_NAME];
+const RESERVED: [&str; 5] = [
+    super::ADMIN_NAME,
+    super::ANONYMOUS_NAME,
+    // Nobody may pass for these in the audit log.
+    "local",
+    "system",
+    "worker",
+];
 /// How exactly the last use of a key is kept: writing each one down would cost a flush
 /// for every request.
 const USE_NOTED: TimeDelta = TimeDelta::minutes(1);
@@ -66,7 +74,7 @@ pub enum KeyError {
     TooManyGroups,
     /// The name cannot be used.
     #[error(
-        "a key's name has 1 to 64 of the characters A-Z a-z 0-9 . _ @ - and is not 'admin' or 'anonymous'"
+        "a key's name has 1 to 64 of the characters A-Z a-z 0-9 . _ @ - and is none of 'admin', 'anonymous', 'local', 'system' and 'worker'"
     )]
     BadName,
     /// The system has no random numbers to give.
@@ -227,22 +235,31 @@ impl KeyStore {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Makes the key of the caller `name` stop to work: when this has returned, no server
-    /// that uses the same database takes it any more. Revoking twice changes nothing.
+    /// Revokes the key of the caller `name`: when this has returned, no server that uses
+    /// the same database takes it any more. Revoking twice changes nothing. Answers what
+    /// the key was before.
     ///
     /// # Errors
     ///
     /// [`KeyError::Unknown`] or [`KeyError::Store`].
-    pub fn revoke(&self, name: &str, now: DateTime<Utc>) -> Result<(), KeyError> {
-        let changed = self.lock().execute(
+    pub fn revoke(&self, name: &str, now: DateTime<Utc>) -> Result<KeyRecord, KeyError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let before = transaction
+            .query_row(
+                &format!("SELECT {COLUMNS} FROM keys WHERE name = ?1"),
+                [name],
+                read_record,
+            )
+            .optional()?;
+        transaction.execute(
             "UPDATE keys SET revoked_at = coalesce(revoked_at, ?2) WHERE name = ?1",
             params![name, now.trunc_subsecs(0).to_rfc3339()],
         )?;
+        transaction.commit()?;
+        drop(connection);
         self.changed();
-        if changed == 0 {
-            return Err(KeyError::Unknown(name.to_owned()));
-        }
-        Ok(())
+        before.ok_or_else(|| KeyError::Unknown(name.to_owned()))
     }
 
     /// The record of the key `text`, whose hash is given, unless it is unknown, revoked or
@@ -315,6 +332,33 @@ impl KeyStore {
 }
 
 impl KeyRecord {
+    /// What making the key has changed, for the audit record.
+    pub(crate) fn made(&self) -> Vec<FieldChange> {
+        let groups = listed(&self.groups);
+        let expires = self
+            .expires_at
+            .map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
+        let only = self.granted_only.then_some("true");
+        Changes::default()
+            .note("role", None, Some(self.role.as_str()))
+            .note("groups", None, groups.as_deref())
+            .note("grantedOnly", None, only)
+            .note("expiresAt", None, expires.as_deref())
+            .list()
+    }
+
+    /// What revoking the key has changed, which was as this says before.
+    pub(crate) fn revoked(&self, now: DateTime<Utc>) -> Vec<FieldChange> {
+        let was = match self.revoked_at {
+            Some(_) => "revoked",
+            None if self.works_at(now) => "active",
+            None => "expired",
+        };
+        Changes::default()
+            .note("state", Some(was), Some("revoked"))
+            .list()
+    }
+
     fn works_at(&self, now: DateTime<Utc>) -> bool {
         self.expires_at.is_none_or(|end| now < end)
     }

@@ -5,6 +5,7 @@ mod guarded;
 mod hands;
 mod identity;
 mod keys;
+mod login;
 mod oidc;
 mod recall;
 mod role;
@@ -20,13 +21,14 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 pub use grants::{Grant, Grantee};
-pub(crate) use grants::{MAX_GRANTEE, Taken};
+pub(crate) use grants::{MAX_GRANTEE, Taken, grant_change};
 pub use identity::{Group, Identity, NotAGroup};
 pub use keys::{KeyError, KeyRecord, KeyStore, NewKey};
+pub(crate) use login::{CODE_LIFETIME, LoginCodes};
 pub use oidc::{IssuerError, MappedRole, OidcSettings, TokenProblem};
 pub(crate) use oidc::{Oidc, OidcError};
 pub use role::{Role, Roles, UnknownRole};
-pub(crate) use session::{COOKIE, LIFETIME};
+pub(crate) use session::{COOKIE, HOST_COOKIE, LIFETIME};
 
 use identity::Subject;
 use recall::Recall;
@@ -37,6 +39,9 @@ pub const ADMIN_NAME: &str = "admin";
 /// The name of every caller while access control is off.
 pub const ANONYMOUS_NAME: &str = "anonymous";
 
+/// The end of what does not end.
+const NEVER: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
+
 /// Recognises callers.
 pub struct Access {
     admin_hash: [u8; 32],
@@ -46,6 +51,7 @@ pub struct Access {
     keys: KeyStore,
     recall: Recall,
     sessions: Sessions,
+    login_codes: Arc<LoginCodes>,
     oidc: Option<Arc<Oidc>>,
 }
 
@@ -71,6 +77,7 @@ impl Access {
             keys,
             recall: Recall::default(),
             sessions: Sessions::new(server_key, &admin_hash),
+            login_codes: Arc::default(),
             oidc: None,
         }
     }
@@ -120,20 +127,92 @@ impl Access {
         Ok(Some(identity))
     }
 
-    /// Who presents the session cookie `value`; nobody if it ended or its key was revoked.
+    /// Whether `credential` is a token of an issuer that was not seen before: to check it
+    /// takes a signature, and perhaps the issuer.
+    pub(crate) fn is_new_token(&self, credential: &str, now: DateTime<Utc>) -> bool {
+        let oidc = self.oidc.as_ref().filter(|_| Oidc::is_token(credential));
+        oidc.is_some_and(|oidc| !oidc.has_accepted(credential, now))
+    }
+
+    /// Who presents the session cookie `value`; nobody if the session has ended or its key
+    /// was revoked.
     pub(crate) fn resume(
         &self,
         value: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<Arc<Identity>>, KeyError> {
-        match self.sessions.check(value, now) {
-            Some(Subject::Admin) => Ok(Some(Arc::clone(&self.admin))),
-            Some(Subject::Key(id)) => {
-                let record = self.keys.active(&id, now)?;
+        match self.sessions.check(&self.keys, value, now)? {
+            Some(subject) => self.still(&subject, now),
+            None => Ok(None),
+        }
+    }
+
+    /// The caller as it is now; nobody if its key was revoked meanwhile, and for those who
+    /// have to present something each time.
+    fn still(
+        &self,
+        subject: &Subject,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Arc<Identity>>, KeyError> {
+        match subject {
+            Subject::Admin => Ok(Some(Arc::clone(&self.admin))),
+            Subject::Key(id) => {
+                let record = self.keys.active(id, now)?;
                 Ok(record.map(holder).map(Arc::new))
             }
-            Some(Subject::Token | Subject::Open) | None => Ok(None),
+            Subject::Token | Subject::Open => Ok(None),
         }
+    }
+
+    /// Ends the session of a cookie: no server on the same folder takes it any more. Answers
+    /// whose it was, if it was worth something until now.
+    pub(crate) fn end_session(
+        &self,
+        value: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Arc<Identity>>, KeyError> {
+        match self.sessions.end(&self.keys, value, now)? {
+            Some(subject) => self.still(&subject, now),
+            None => Ok(None),
+        }
+    }
+
+    /// A code that logs a browser in as a caller, once and soon; none for callers who have
+    /// no sessions.
+    pub(crate) fn login_code(
+        &self,
+        identity: &Identity,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Zeroizing<String>>, secret::RandomUnavailable> {
+        match identity.subject {
+            Subject::Token | Subject::Open => Ok(None),
+            Subject::Admin | Subject::Key(_) => {
+                self.login_codes.issue(&identity.subject, now).map(Some)
+            }
+        }
+    }
+
+    /// What makes login codes for the administrator.
+    pub(crate) fn login_codes(&self) -> Arc<LoginCodes> {
+        Arc::clone(&self.login_codes)
+    }
+
+    /// Whom a login code is for; nobody if it was used, its time is over, or the key was
+    /// revoked.
+    pub(crate) fn whose_login_code(
+        &self,
+        code: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Arc<Identity>>, KeyError> {
+        match self.login_codes.whose(code, now) {
+            Some(subject) => self.still(&subject, now),
+            None => Ok(None),
+        }
+    }
+
+    /// Uses a login code up; whether it was good until now.
+    pub(crate) fn redeem_login_code(&self, code: &str, now: DateTime<Utc>) -> bool {
+        self.login_codes.redeem(code, now)
     }
 
     /// The accounts that a caller may read at `now`; none said means all.
@@ -156,28 +235,30 @@ impl Access {
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError> {
-        Ok(self.reads_freely(caller, account, now)? || self.keys.may_read(caller, account, now)?)
+        Ok(self.reads_freely(caller, account, now)?.is_some()
+            || self.keys.may_read(caller, account, now)?)
     }
 
-    /// Whether a caller may read an account at `now` as often as it likes.
+    /// Until when a caller may read an account as often as it likes; none if it may not.
     fn reads_freely(
         &self,
         caller: &Identity,
         account: &str,
         now: DateTime<Utc>,
-    ) -> Result<bool, KeyError> {
+    ) -> Result<Option<DateTime<Utc>>, KeyError> {
         if !caller.granted_only {
-            return Ok(true);
+            return Ok(Some(NEVER));
         }
         let stamp = self.keys.stamp();
-        if self.recall.reads_freely(stamp, caller, account, now) {
-            return Ok(true);
+        let recalled = self.recall.reads_freely(stamp, caller, account, now);
+        if recalled.is_some() {
+            return Ok(recalled);
         }
-        let Some(until) = self.keys.free_until(caller, account, now)? else {
-            return Ok(false);
-        };
-        self.recall.let_read(stamp, caller, account, until);
-        Ok(true)
+        let until = self.keys.free_until(caller, account, now)?;
+        if let Some(until) = until {
+            self.recall.let_read(stamp, caller, account, until);
+        }
+        Ok(until)
     }
 
     /// Takes one read of an account from what a caller was granted. Nothing is written, and
@@ -188,8 +269,9 @@ impl Access {
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<Taken, KeyError> {
-        if self.reads_freely(caller, account, now)? {
-            Ok(Taken::Uncounted)
+        if let Some(until) = self.reads_freely(caller, account, now)? {
+            let ends = until != NEVER;
+            Ok(Taken::Uncounted { ends })
         } else if self.keys.take_counted(caller, account, now)? {
             Ok(Taken::Counted)
         } else {
@@ -208,8 +290,9 @@ impl Access {
         self.recall.guarded(stamp, || self.keys.guarded())
     }
 
-    /// Sets whether an account's codes are read with an approval only.
-    pub(crate) fn guard(&self, account: &str, guarded: bool) -> Result<(), KeyError> {
+    /// Sets whether an account's codes are read with an approval only; whether they were
+    /// before.
+    pub(crate) fn guard(&self, account: &str, guarded: bool) -> Result<bool, KeyError> {
         self.keys.guard(account, guarded)
     }
 
@@ -240,14 +323,14 @@ impl Access {
         Ok((record, key))
     }
 
-    /// Whether one caller could be the other, since one made the other's key or somebody
-    /// made both.
-    pub(crate) fn of_one_hand(&self, one: &str, other: &str) -> Result<bool, KeyError> {
-        Ok(self.keys.hand(one)? == self.keys.hand(other)?)
+    /// From whose hand a caller's credential comes: the one who made its key over HTTP, or the
+    /// one who made theirs, and so on. Callers of one hand may be one person.
+    pub(crate) fn hand(&self, caller: &str) -> Result<String, KeyError> {
+        self.keys.hand(caller)
     }
 
-    /// Makes a key stop to work; see [`KeyStore::revoke`].
-    pub(crate) fn revoke_key(&self, name: &str, now: DateTime<Utc>) -> Result<(), KeyError> {
+    /// Revokes a key; see [`KeyStore::revoke`].
+    pub(crate) fn revoke_key(&self, name: &str, now: DateTime<Utc>) -> Result<KeyRecord, KeyError> {
         self.keys.revoke(name, now)
     }
 
@@ -257,19 +340,27 @@ impl Access {
     }
 
     /// Grants an account; see [`KeyStore::grant`].
-    pub(crate) fn grant(&self, grant: &Grant) -> Result<(), KeyError> {
+    pub(crate) fn grant(&self, grant: &Grant) -> Result<Option<Grant>, KeyError> {
         self.keys.grant(grant)
     }
 
     /// Takes a grant back; see [`KeyStore::withdraw`].
-    pub(crate) fn withdraw(&self, from: &Grantee, account: &str) -> Result<bool, KeyError> {
-        self.keys.withdraw(from, account)
+    pub(crate) fn withdraw(
+        &self,
+        from: &Grantee,
+        account: &str,
+    ) -> Result<Option<Grant>, KeyError> {
+        self.keys.take_back(from, account)
     }
 
-    /// The session cookie's value for a caller; none while access control is off, and for
-    /// those who present a token of an issuer: a session would outlive it.
-    pub(crate) fn session(&self, identity: &Identity, now: DateTime<Utc>) -> Option<String> {
-        self.sessions.issue(&identity.subject, now)
+    /// Begins a session: the cookie's value for a caller; none while access control is off,
+    /// and for those who present a token of an issuer: a session would outlive it.
+    pub(crate) fn session(
+        &self,
+        identity: &Identity,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>, KeyError> {
+        self.sessions.issue(&self.keys, &identity.subject, now)
     }
 }
 

@@ -89,24 +89,24 @@ impl Recall {
         known.callers.insert(hash, Recalled { identity, until });
     }
 
-    /// Whether it is known at `stamp` that a caller may read an account at `now` as often as
-    /// it likes.
+    /// Until when a caller may read an account as often as it likes, if that is known at
+    /// `stamp` and holds at `now`.
     pub(super) fn reads_freely(
         &self,
         stamp: u64,
         caller: &Identity,
         account: &str,
         now: DateTime<Utc>,
-    ) -> bool {
+    ) -> Option<DateTime<Utc>> {
         let hash = self.hashes.hash_one((&caller.id, account));
         let known = self.at(stamp);
         // Two may have one hash.
-        known.free.get(&hash).is_some_and(|free| {
-            free.caller == caller.id
-                && free.groups == caller.groups
-                && free.account == account
-                && now < free.until
-        })
+        let free = known.free.get(&hash)?;
+        let holds = free.caller == caller.id
+            && free.groups == caller.groups
+            && free.account == account
+            && now < free.until;
+        holds.then_some(free.until)
     }
 
     /// Remembers until when a caller may do that, as read after `stamp` was taken.

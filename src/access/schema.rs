@@ -5,7 +5,9 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::keys::KeyError;
 
 /// Each step from one version, kept in the database itself, to the next.
-pub(super) const STEPS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
+pub(super) const STEPS: [&str; 6] = [
+    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6,
+];
 
 const VERSION_1: &str = "
 CREATE TABLE keys (
@@ -65,6 +67,19 @@ CREATE TABLE makers (
     name  TEXT PRIMARY KEY,
     maker TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+/// Browser sessions that have not ended.
+const VERSION_6: &str = "
+CREATE TABLE sessions (
+    -- The SHA-256 of the session's id, so that a copy of this file opens no session.
+    id      BLOB PRIMARY KEY,
+    -- Who is logged in: the administrator, or the key with this id.
+    subject TEXT NOT NULL,
+    -- Unix seconds.
+    until   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_of ON sessions (subject, until);
 ";
 
 /// Makes the tables, or brings those of an older release up to date.

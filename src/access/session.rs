@@ -1,17 +1,31 @@
-//! Browser sessions: a signed cookie that names the caller and ends by itself.
+//! Browser sessions: a signed cookie that names the caller, ends by itself, and is worth
+//! something only as long as the server keeps its session.
 
 use chrono::{DateTime, Duration, Utc};
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use rusqlite::TransactionBehavior;
 
 use super::identity::Subject;
+use super::keys::{KeyError, KeyStore};
 use super::secret;
 
-/// The cookie's name.
+/// The cookie's name where the page comes without TLS.
 pub(crate) const COOKIE: &str = "countersign_session";
+/// Its name where the page comes by TLS: browsers take it from this host only.
+pub(crate) const HOST_COOKIE: &str = "__Host-countersign_session";
 /// How long a session lasts.
 pub(crate) const LIFETIME: Duration = Duration::hours(12);
 
-const LABEL: &[u8] = b"countersign session v1";
+/// How many sessions one caller has at most; one more ends the oldest.
+const MOST_SESSIONS: u32 = 64;
+
+const LABEL: &[u8] = b"countersign session v2";
+
+/// What a cookie that this server signed says.
+pub(super) struct Named {
+    pub(super) subject: Subject,
+    id: [u8; 32],
+}
 
 /// Signs and checks session cookies.
 pub(super) struct Sessions {
@@ -31,38 +45,121 @@ impl Sessions {
         Self { key, admin }
     }
 
-    /// The cookie's value for a caller who logged in at `now`.
-    pub(super) fn issue(&self, subject: &Subject, now: DateTime<Utc>) -> Option<String> {
+    /// Begins a session for a caller who logged in at `now`: the cookie's value, or none for
+    /// callers who have no sessions.
+    pub(super) fn issue(
+        &self,
+        store: &KeyStore,
+        subject: &Subject,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>, KeyError> {
         let who = match subject {
             Subject::Admin => format!("a.{}", BASE64URL_NOPAD.encode(&self.admin)),
             Subject::Key(id) => format!("k.{id}"),
-            Subject::Token | Subject::Open => return None,
+            Subject::Token | Subject::Open => return Ok(None),
         };
-        let body = format!("{who}.{}", (now + LIFETIME).timestamp());
+        let id = HEXLOWER.encode(secret::random_bytes::<16>()?.as_slice());
+        let until = (now + LIFETIME).timestamp();
+        store.begin_session(&secret::hash(&id), &who, until, now.timestamp())?;
+        let body = format!("{who}.{id}.{until}");
         let mac = secret::mac(&self.key, &[body.as_bytes()]);
-        Some(format!("{body}.{}", BASE64URL_NOPAD.encode(&mac)))
+        Ok(Some(format!("{body}.{}", BASE64URL_NOPAD.encode(&mac))))
     }
 
-    /// Who the cookie is for, unless it is forged, stale or made for another token.
-    pub(super) fn check(&self, value: &str, now: DateTime<Utc>) -> Option<Subject> {
+    /// Who the cookie is for, unless it is forged, over, ended or made for another token.
+    pub(super) fn check(
+        &self,
+        store: &KeyStore,
+        value: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Subject>, KeyError> {
+        let Some(named) = self.read(value, now) else {
+            return Ok(None);
+        };
+        let is_kept = store.has_session(&named.id, now.timestamp())?;
+        Ok(is_kept.then_some(named.subject))
+    }
+
+    /// Ends the session that the cookie is for: no server on the same folder takes it any
+    /// more. Answers whom it was for, if it was still worth something.
+    pub(super) fn end(
+        &self,
+        store: &KeyStore,
+        value: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Subject>, KeyError> {
+        let Some(named) = self.read(value, now) else {
+            return Ok(None);
+        };
+        let ended = store.end_session(&named.id)?;
+        Ok(ended.then_some(named.subject))
+    }
+
+    fn read(&self, value: &str, now: DateTime<Utc>) -> Option<Named> {
         let (body, mac) = value.rsplit_once('.')?;
         let mac = BASE64URL_NOPAD.decode(mac.as_bytes()).ok()?;
         if !secret::same(&mac, &secret::mac(&self.key, &[body.as_bytes()])) {
             return None;
         }
         let mut parts = body.split('.');
-        let (kind, who, expiry) = (parts.next()?, parts.next()?, parts.next()?);
+        let (kind, who) = (parts.next()?, parts.next()?);
+        let (id, expiry) = (parts.next()?, parts.next()?);
         if expiry.parse::<i64>().ok()? <= now.timestamp() {
             return None;
         }
-        match kind {
+        let subject = match kind {
             "a" => {
                 let mark = BASE64URL_NOPAD.decode(who.as_bytes()).ok()?;
                 secret::same(&mark, &self.admin).then_some(Subject::Admin)
             }
             "k" => Some(Subject::Key(who.to_owned())),
             _ => None,
-        }
+        };
+        Some(Named {
+            subject: subject?,
+            id: secret::hash(id),
+        })
+    }
+}
+
+impl KeyStore {
+    fn begin_session(
+        &self,
+        id: &[u8; 32],
+        who: &str,
+        until: i64,
+        now: i64,
+    ) -> Result<(), KeyError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute("DELETE FROM sessions WHERE until <= ?1", [now])?;
+        transaction.execute(
+            "DELETE FROM sessions WHERE id IN (
+                 SELECT id FROM sessions WHERE subject = ?1
+                 ORDER BY until DESC LIMIT -1 OFFSET ?2
+             )",
+            (who, MOST_SESSIONS - 1),
+        )?;
+        transaction.execute(
+            "INSERT INTO sessions (id, subject, until) VALUES (?1, ?2, ?3)",
+            (id, who, until),
+        )?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn has_session(&self, id: &[u8; 32], now: i64) -> Result<bool, KeyError> {
+        let connection = self.lock();
+        let mut statement =
+            connection.prepare_cached("SELECT 1 FROM sessions WHERE id = ?1 AND until > ?2")?;
+        Ok(statement.exists((id, now))?)
+    }
+
+    fn end_session(&self, id: &[u8; 32]) -> Result<bool, KeyError> {
+        let ended = self
+            .lock()
+            .execute("DELETE FROM sessions WHERE id = ?1", [id])?;
+        Ok(ended > 0)
     }
 }
 
@@ -70,39 +167,83 @@ impl Sessions {
 mod tests {
     use super::*;
 
+    fn store() -> (tempfile::TempDir, KeyStore) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = KeyStore::open(&folder.path().join("access.sqlite3")).unwrap();
+        (folder, store)
+    }
+
     #[test]
     fn a_session_ends_and_cannot_be_changed() {
+        let (_folder, store) = store();
         let sessions = Sessions::new(&[1; 32], &[2; 32]);
         let now = Utc::now();
         let key = Subject::Key("0123456789ab".to_owned());
-        let cookie = sessions.issue(&key, now).unwrap();
-        assert_eq!(sessions.check(&cookie, now), Some(key.clone()));
-        assert_eq!(sessions.check(&cookie, now + LIFETIME), None);
+        let cookie = sessions.issue(&store, &key, now).unwrap().unwrap();
+        let check = |sessions: &Sessions, text: &str, now| {
+            let subject = sessions.check(&store, text, now);
+            subject.unwrap()
+        };
+        assert_eq!(check(&sessions, &cookie, now), Some(key.clone()));
+        assert_eq!(check(&sessions, &cookie, now + LIFETIME), None);
 
         let forged = cookie.replacen("0123456789ab", "aaaaaaaaaaaa", 1);
-        assert_eq!(sessions.check(&forged, now), None);
+        assert_eq!(check(&sessions, &forged, now), None);
         let elsewhere = Sessions::new(&[3; 32], &[2; 32]);
-        assert_eq!(elsewhere.check(&cookie, now), None);
-        for text in ["", ".", "a.b.c", "k.0123456789ab.99999999999."] {
-            assert_eq!(sessions.check(text, now), None, "{text}");
+        assert_eq!(check(&elsewhere, &cookie, now), None);
+        for text in ["", ".", "a.b.c", "k.0123456789ab.00.99999999999."] {
+            assert_eq!(check(&sessions, text, now), None, "{text}");
         }
     }
 
     #[test]
     fn another_admin_token_ends_the_admins_sessions() {
+        let (_folder, store) = store();
         let now = Utc::now();
-        let cookie = Sessions::new(&[1; 32], &[2; 32])
-            .issue(&Subject::Admin, now)
-            .unwrap();
-        assert!(
-            Sessions::new(&[1; 32], &[2; 32])
-                .check(&cookie, now)
-                .is_some()
+        let (one, other) = (
+            Sessions::new(&[1; 32], &[2; 32]),
+            Sessions::new(&[1; 32], &[9; 32]),
         );
-        assert!(
-            Sessions::new(&[1; 32], &[9; 32])
-                .check(&cookie, now)
-                .is_none()
+        let cookie = one.issue(&store, &Subject::Admin, now).unwrap().unwrap();
+        assert!(one.check(&store, &cookie, now).unwrap().is_some());
+        assert!(other.check(&store, &cookie, now).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_session_that_was_ended_stays_ended_and_the_others_go_on() {
+        let (folder, store) = store();
+        let sessions = Sessions::new(&[1; 32], &[2; 32]);
+        let now = Utc::now();
+        let issue = || sessions.issue(&store, &Subject::Admin, now).unwrap();
+        let (first, second) = (issue().unwrap(), issue().unwrap());
+        assert_eq!(
+            sessions.end(&store, &first, now).unwrap(),
+            Some(Subject::Admin)
         );
+        assert_eq!(sessions.end(&store, &first, now).unwrap(), None);
+        drop(store);
+        let reopened = KeyStore::open(&folder.path().join("access.sqlite3")).unwrap();
+        assert_eq!(sessions.check(&reopened, &first, now).unwrap(), None);
+        assert!(sessions.check(&reopened, &second, now).unwrap().is_some());
+    }
+
+    #[test]
+    fn one_session_too_many_ends_the_callers_oldest() {
+        let (_folder, store) = store();
+        let sessions = Sessions::new(&[1; 32], &[2; 32]);
+        let now = Utc::now();
+        let other = Subject::Key("0123456789ab".to_owned());
+        let others = sessions.issue(&store, &other, now).unwrap().unwrap();
+        let cookies: Vec<String> = (0..=MOST_SESSIONS)
+            .map(|n| {
+                let then = now + Duration::seconds(n.into());
+                let cookie = sessions.issue(&store, &Subject::Admin, then).unwrap();
+                cookie.unwrap()
+            })
+            .collect();
+        let is_kept = |cookie: &str| sessions.check(&store, cookie, now).unwrap().is_some();
+        assert!(!is_kept(&cookies[0]));
+        assert!(cookies[1..].iter().all(|cookie| is_kept(cookie)));
+        assert!(is_kept(&others));
     }
 }

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 
 use countersign_activities::vault::OpenError as VaultError;
 use countersign_activities::webhook::WebhookError;
-use countersign_enrollment::sealed;
+use countersign_ledger::LedgerError;
 use durabletask::{ConnectionError, WorkerError};
-use durabletask_scheduler::{OpenError, ServeError};
+use durabletask_scheduler::{AccessError, OpenError, ServeError};
 use thiserror::Error;
 
 use crate::access::{IssuerError, KeyError};
 use crate::audit::AuditError;
 use crate::data_dir::DataDirError;
+use crate::keys::KeyMaterialError;
 
 /// Why the product cannot start or ended by itself.
 #[derive(Debug, Error)]
@@ -32,6 +33,9 @@ pub enum AppError {
     /// The API keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// The audit record cannot be used.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -63,7 +67,7 @@ pub enum AppError {
     },
     /// A single part was started without saying where the task hub is.
     #[error(
-        "say which task hub to use, with --connection-string or COUNTERSIGN_CONNECTION_STRING, for example \"Endpoint=http://127.0.0.1:8080;TaskHub=default;Authentication=None\""
+        "say which task hub to use, with --connection-string or COUNTERSIGN_CONNECTION_STRING, for example \"Endpoint=http://127.0.0.1:8080;TaskHub=default;Authentication=None\" for a scheduler on this machine"
     )]
     NoTaskHub,
     /// The connection string cannot be used.
@@ -72,6 +76,9 @@ pub enum AppError {
     /// The worker failed.
     #[error("the worker failed: {0}")]
     Worker(#[from] WorkerError),
+    /// The token that the embedded scheduler asks for cannot be used.
+    #[error("the task hub's token cannot be used: {0}")]
+    HubToken(#[from] AccessError),
     /// The embedded scheduler's data cannot be opened.
     #[error(transparent)]
     Scheduler(#[from] OpenError),
@@ -84,25 +91,9 @@ pub enum AppError {
     /// The client for Key Vault cannot be set up.
     #[error(transparent)]
     KeyVault(#[from] countersign_azure::SettingsError),
-    /// A key that all processes share cannot be had from Key Vault.
-    #[error("{place} cannot be read: {}", chain(source))]
-    SharedKey {
-        /// Which one.
-        place: String,
-        /// What the vault said.
-        source: countersign_activities::vault::VaultError,
-    },
-    /// The front door's key is no key.
-    #[error("{0} cannot be used: expected 64 hexadecimal digits")]
-    ServerKey(String),
-    /// The key pair for sealed values cannot be used.
-    #[error("{place} cannot be used: {source}")]
-    SealKey {
-        /// The file or the secret.
-        place: String,
-        /// What is wrong with it.
-        source: sealed::KeyError,
-    },
+    /// A key of the installation cannot be opened.
+    #[error(transparent)]
+    KeyMaterial(#[from] KeyMaterialError),
     /// The client for the issuer of callers' tokens cannot be set up.
     #[error(transparent)]
     Issuer(#[from] IssuerError),
@@ -122,16 +113,4 @@ pub enum AppError {
     /// A part panicked or was lost.
     #[error("the {0} ended unexpectedly; the log says more")]
     Lost(&'static str),
-}
-
-/// An error and its causes in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
+use axum::middleware::AddExtension;
+use axum::{Extension, Router};
 use axum_server::accept::Accept;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
@@ -16,9 +17,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
+use tower::Layer as _;
 
 use super::AppError;
 use crate::config::{Limits, Networks, TlsFiles};
+use crate::http::LocalEnd;
 
 /// How much of a request's headers is kept, in bytes; more is answered with 431.
 const MAX_HEADERS: usize = 64 * 1024;
@@ -224,22 +227,24 @@ impl Drop for Pass {
 
 impl<S> Accept<TcpStream, S> for Gate {
     type Stream = Guarded;
-    type Service = S;
-    type Future = std::future::Ready<io::Result<(Guarded, S)>>;
+    type Service = AddExtension<S, LocalEnd>;
+    type Future = std::future::Ready<io::Result<(Guarded, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let guarded = stream.peer_addr().and_then(|peer| {
             let pass = self.admit(peer)?;
+            let end = LocalEnd(stream.local_addr()?);
             // Answers are small; waiting to fill a packet only delays them.
             stream.set_nodelay(true)?;
-            Ok(Guarded {
+            let guarded = Guarded {
                 stream,
                 patience: self.0.limits.body_timeout,
                 stuck: None,
                 _pass: pass,
-            })
+            };
+            Ok((guarded, Extension(end).layer(service)))
         });
-        std::future::ready(guarded.map(|guarded| (guarded, service)))
+        std::future::ready(guarded)
     }
 }
 

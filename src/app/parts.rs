@@ -6,27 +6,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::serve::ListenerExt as _;
-use countersign_activities::vault::{
-    CacheSettings, CachedVault, EmbeddedVault, SecretVault, VaultError,
-};
-use countersign_azure::{Identity, KeyVault, KeyVaultSettings};
-use countersign_enrollment::sealed::{OpenKey, OpenKeyring};
+use countersign_activities::vault::{CachedVault, EmbeddedVault, SecretVault};
+use countersign_azure::{Identity, KeyVault};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
-use super::{AppError, SERVER_KEY};
-use crate::access::secret::{self, RandomUnavailable};
+use super::AppError;
 use crate::config::AzureConfig;
 use crate::data_dir::DataDir;
 use crate::metrics::VaultCounts;
-
-/// The key pair for sealed values, in the data folder.
-const SEAL_KEY: &str = "seal.key";
-/// The same in Key Vault, for all processes of an installation.
-const SHARED_SEAL_KEY: &str = "countersign-seal-key";
-const SHARED_SERVER_KEY: &str = "countersign-server-key";
 
 /// One running part.
 pub(super) struct Part {
@@ -91,102 +80,41 @@ impl Part {
     }
 }
 
-/// Keys and vault: of the data folder, or of the Key Vault that the settings name.
-pub(super) struct Keys {
-    pub(super) ring: OpenKeyring,
+/// The vault with the accounts: in the data folder, or the Key Vault that the settings name.
+pub(super) struct Vault {
     pub(super) vault: Arc<dyn SecretVault>,
-    /// The front door's own secret key.
-    pub(super) server_key: Zeroizing<[u8; 32]>,
     /// The cache inside of `vault`, and what is behind it.
     pub(super) counts: VaultCounts,
+    /// What is behind it, if that is in the data folder.
+    pub(super) embedded: Option<EmbeddedVault>,
 }
 
-impl Keys {
-    /// Opens what the settings name, and makes what is not there yet.
+impl Vault {
+    /// Opens it, and makes one in the data folder if none is there yet.
     pub(super) async fn open(
         data: &DataDir,
         azure: &AzureConfig,
         identity: Identity,
     ) -> Result<Self, AppError> {
-        match &azure.key_vault {
-            Some(settings) => Self::from_key_vault(settings, azure, identity).await,
-            None => Self::from_folder(data, azure.cache).await,
-        }
-    }
-
-    async fn from_folder(data: &DataDir, cache: CacheSettings) -> Result<Self, AppError> {
-        let data = data.clone();
-        blocking(move || {
-            let text = data.secret_file(SEAL_KEY, || {
-                let key = OpenKey::generate().map_err(|_| RandomUnavailable)?;
-                Ok(key.to_text())
-            })?;
-            let ring = OpenKeyring::from_text(&text).map_err(|source| AppError::SealKey {
-                place: data.path().join(SEAL_KEY).display().to_string(),
-                source,
-            })?;
-            let vault = Arc::new(EmbeddedVault::open(data.path())?);
-            Ok(Self::cached(
-                ring,
-                data.secret_key(SERVER_KEY)?,
-                CachedVault::new(vault, cache),
-                None,
-            ))
-        })
-        .await?
-    }
-
-    /// Key Vault keeps the keys too: several front doors and workers have to agree on
-    /// them, and share no folder.
-    async fn from_key_vault(
-        settings: &KeyVaultSettings,
-        azure: &AzureConfig,
-        identity: Identity,
-    ) -> Result<Self, AppError> {
-        let vault = KeyVault::new(settings, identity)?;
-        let place = |name: &str| format!("the secret {name} of {}", settings.address);
-        let failed = |name: &'static str| {
-            let place = place(name);
-            move |source| AppError::SharedKey { place, source }
+        let (cache, remote, embedded) = match &azure.key_vault {
+            Some(settings) => {
+                let vault = Arc::new(KeyVault::new(settings, identity)?);
+                let cache = CachedVault::new(Arc::<KeyVault>::clone(&vault), azure.cache);
+                (cache, Some(vault), None)
+            }
+            None => {
+                let data = data.clone();
+                let vault = blocking(move || EmbeddedVault::open(data.path())).await??;
+                let cache = CachedVault::new(Arc::new(vault.clone()), azure.cache);
+                (cache, None, Some(vault))
+            }
         };
-        let none = |error: RandomUnavailable| VaultError::Unavailable {
-            source: Box::new(error),
-        };
-        let text = vault
-            .shared_secret(SHARED_SEAL_KEY, || {
-                let key = OpenKey::generate().map_err(|_| none(RandomUnavailable))?;
-                Ok(key.to_text())
-            })
-            .await
-            .map_err(failed(SHARED_SEAL_KEY))?;
-        let ring = OpenKeyring::from_text(&text).map_err(|source| AppError::SealKey {
-            place: place(SHARED_SEAL_KEY),
-            source,
-        })?;
-        let text = vault
-            .shared_secret(SHARED_SERVER_KEY, || secret::random_hex().map_err(none))
-            .await
-            .map_err(failed(SHARED_SERVER_KEY))?;
-        let server_key = secret::key_from_hex(&text)
-            .ok_or_else(|| AppError::ServerKey(place(SHARED_SERVER_KEY)))?;
-        let vault = Arc::new(vault);
-        let cache = CachedVault::new(Arc::<KeyVault>::clone(&vault), azure.cache);
-        Ok(Self::cached(ring, server_key, cache, Some(vault)))
-    }
-
-    fn cached(
-        ring: OpenKeyring,
-        server_key: Zeroizing<[u8; 32]>,
-        cache: CachedVault,
-        remote: Option<Arc<KeyVault>>,
-    ) -> Self {
         let cache = Arc::new(cache);
-        Self {
-            ring,
+        Ok(Self {
             vault: Arc::<CachedVault>::clone(&cache),
-            server_key,
             counts: VaultCounts { cache, remote },
-        }
+            embedded,
+        })
     }
 }
 

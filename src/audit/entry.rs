@@ -5,8 +5,11 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
 use clap::ValueEnum;
+use countersign_enrollment::account::one_line;
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
+
+use super::change::{FieldChange, MAX_CHANGES, misleads};
 
 /// The longest reason that is kept, in characters.
 const MAX_REASON: usize = 200;
@@ -77,9 +80,13 @@ pub enum Action {
     Restore,
     /// Opened a browser session.
     LogIn,
+    /// Ended one's own browser session.
+    LogOut,
+    /// Made a link that logs a browser in.
+    MakeLoginLink,
     /// Made an API key.
     CreateKey,
-    /// Made an API key stop to work.
+    /// Revoked an API key.
     RevokeKey,
     /// Let a key read an account.
     Grant,
@@ -101,6 +108,22 @@ pub enum Action {
     Guard,
     /// Read this record.
     ReadAudit,
+    /// Was given a link that opens the task hub's dashboard.
+    OpenDashboard,
+    /// Let the record go on although entries that it had are missing.
+    AcceptLoss,
+    /// A worker stored an account's secret.
+    Store,
+    /// A worker sealed an account for another installation.
+    Seal,
+    /// A worker took an account out of use.
+    Disable,
+    /// A worker destroyed an account.
+    Purge,
+    /// A worker sent a notice.
+    Notify,
+    /// A worker did something else; the reason begins with what.
+    Work,
 }
 
 impl Action {
@@ -121,6 +144,8 @@ impl Action {
             Self::Delete => "delete",
             Self::Restore => "restore",
             Self::LogIn => "log-in",
+            Self::LogOut => "log-out",
+            Self::MakeLoginLink => "make-login-link",
             Self::CreateKey => "create-key",
             Self::RevokeKey => "revoke-key",
             Self::Grant => "grant",
@@ -133,6 +158,14 @@ impl Action {
             Self::Export => "export",
             Self::Guard => "guard",
             Self::ReadAudit => "read-audit",
+            Self::OpenDashboard => "open-dashboard",
+            Self::AcceptLoss => "accept-loss",
+            Self::Store => "store",
+            Self::Seal => "seal",
+            Self::Disable => "disable",
+            Self::Purge => "purge",
+            Self::Notify => "notify",
+            Self::Work => "work",
         }
     }
 
@@ -190,7 +223,8 @@ pub struct Event {
     pub at: DateTime<Utc>,
     /// What.
     pub action: Action,
-    /// Who: a caller's name, or `local` for commands on the data folder.
+    /// Who: a caller's name; `local` for commands on the data folder, `worker` for a
+    /// worker, `system` for the server itself.
     pub caller: String,
     /// From which address, as seen by the server; none for local commands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -215,6 +249,15 @@ pub struct Event {
     /// this time; none for the first one, which has an entry of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<u64>,
+    /// What was changed, with the values before and after; at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<FieldChange>,
+    /// The enrollment or request for which a worker did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// The place in the workers' journal from which it was copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<u64>,
 }
 
 impl Event {
@@ -232,7 +275,18 @@ impl Event {
             reason: None,
             request_id: None,
             repeats: None,
+            changes: Vec::new(),
+            instance: None,
+            journal: None,
         }
+    }
+
+    /// The same, with what it changed.
+    #[must_use]
+    pub fn changing(mut self, changes: Vec<FieldChange>) -> Self {
+        self.changes = changes;
+        self.changes.truncate(MAX_CHANGES);
+        self
     }
 
     /// The same, done to something.
@@ -246,9 +300,13 @@ impl Event {
     /// are left out: this record may not hold one, whoever writes it into the wrong place.
     #[must_use]
     pub fn because(mut self, reason: &str) -> Self {
-        let reason = without_secrets(reason);
+        let reason = without_secrets(&one_line(reason));
         let words: Vec<&str> = reason.split_whitespace().collect();
-        let short: String = words.join(" ").chars().take(MAX_REASON).collect();
+        let words = words.join(" ");
+        let shown = words
+            .chars()
+            .map(|c| if misleads(c) { '\u{fffd}' } else { c });
+        let short: String = shown.take(MAX_REASON).collect();
         self.reason = (!short.is_empty()).then_some(short);
         self
     }

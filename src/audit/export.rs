@@ -1,6 +1,6 @@
 //! Entries as lines for other systems.
 
-use super::entry::{Entry, Outcome};
+use super::entry::{Entry, Event, Outcome};
 
 /// An entry as one line of JSON, without a line break.
 ///
@@ -31,6 +31,8 @@ pub fn cef(entry: &Entry) -> String {
     );
     let from = event.from.map(|address| address.to_string());
     let repeats = event.repeats.map(|times| times.to_string());
+    let journal = event.journal.map(|place| place.to_string());
+    let changes = changes_text(event);
     let fields = [
         ("src", from.as_deref()),
         ("duid", event.subject.as_ref().map(|s| s.0.as_str())),
@@ -38,6 +40,9 @@ pub fn cef(entry: &Entry) -> String {
         ("msg", event.reason.as_deref()),
         ("requestId", event.request_id.as_deref()),
         ("cnt", repeats.as_deref()),
+        ("changes", changes.as_deref()),
+        ("instance", event.instance.as_deref()),
+        ("journal", journal.as_deref()),
         ("chain", Some(entry.hash.as_str())),
     ];
     for (name, text) in fields {
@@ -46,6 +51,15 @@ pub fn cef(entry: &Entry) -> String {
         }
     }
     line
+}
+
+/// An event's changes as one text, which is JSON so that no value can pass for another
+/// field; none if there are none.
+pub(super) fn changes_text(event: &Event) -> Option<String> {
+    if event.changes.is_empty() {
+        return None;
+    }
+    serde_json::to_string(&event.changes).ok()
 }
 
 /// A value of an extension field: `\`, `=` and line breaks are escaped.
@@ -69,7 +83,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::audit::{Action, Event};
+    use crate::audit::{Action, FieldChange};
 
     #[test]
     fn a_reason_cannot_forge_a_field_or_a_line() {
@@ -92,5 +106,33 @@ mod tests {
             )
         );
         assert!(!json_line(&entry).unwrap().contains('\n'));
+    }
+
+    #[test]
+    fn every_export_shows_what_was_changed() {
+        let at = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        let mut event = Event::new(Action::Guard, "admin", at)
+            .to("totp-1")
+            .changing(vec![
+                FieldChange::flag("readApproval", true, false),
+                FieldChange::new("group", None, Some("a=b\" c")),
+            ]);
+        event.instance = Some("request-1".to_owned());
+        event.journal = Some(9);
+        let entry = Entry {
+            sequence: 7,
+            event,
+            hash: "ab".to_owned(),
+        };
+        assert_eq!(
+            json_line(&entry).unwrap(),
+            r#"{"sequence":7,"at":"2023-11-14T22:13:20.000Z","action":"guard","caller":"admin","subject":"totp-1","outcome":"done","changes":[{"field":"readApproval","from":"true","to":"false"},{"field":"group","from":null,"to":"a=b\" c"}],"instance":"request-1","journal":9,"hash":"ab"}"#
+        );
+        let line = cef(&entry);
+        let (_, extension) = line.split_once(" duid=totp-1 ").unwrap();
+        assert_eq!(
+            extension,
+            r#"changes=[{"field":"readApproval","from":"true","to":"false"},{"field":"group","from":null,"to":"a\=b\\" c"}] instance=request-1 journal=9 chain=ab"#
+        );
     }
 }

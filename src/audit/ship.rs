@@ -20,7 +20,9 @@ use opentelemetry_sdk::logs::{
 use tokio_util::sync::CancellationToken;
 
 use super::entry::{Entry, Outcome};
-use super::store::{AuditError, AuditQuery};
+use super::error::AuditError;
+use super::export::changes_text;
+use super::store::AuditQuery;
 use super::writer::AuditReader;
 use crate::private_file;
 use crate::telemetry::otlp;
@@ -170,6 +172,7 @@ impl Shipper {
         let sequence = i64::try_from(entry.sequence).unwrap_or(i64::MAX);
         record.add_attribute("countersign.audit.sequence", sequence);
         let from = event.from.map(|address| address.to_string());
+        let changes = changes_text(event);
         let texts = [
             ("countersign.audit.action", Some(event.action.as_str())),
             ("countersign.audit.outcome", Some(event.outcome.as_str())),
@@ -183,10 +186,16 @@ impl Shipper {
             ("error.type", event.problem.as_deref()),
             ("countersign.audit.reason", event.reason.as_deref()),
             ("countersign.request_id", event.request_id.as_deref()),
+            ("countersign.audit.changes", changes.as_deref()),
+            ("countersign.audit.instance", event.instance.as_deref()),
         ];
         if let Some(repeats) = event.repeats {
             let repeats = i64::try_from(repeats).unwrap_or(i64::MAX);
             record.add_attribute("countersign.audit.repeats", repeats);
+        }
+        if let Some(place) = event.journal {
+            let place = i64::try_from(place).unwrap_or(i64::MAX);
+            record.add_attribute("countersign.audit.journal", place);
         }
         for (name, text) in texts {
             if let Some(text) = text {

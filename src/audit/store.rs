@@ -1,20 +1,26 @@
 //! The record's file: SQLite, appended to by transactions, never changed.
 
-use std::path::Path;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use data_encoding::HEXLOWER;
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
-use thiserror::Error;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 use zeroize::Zeroizing;
 
+use super::change::FieldChange;
 use super::entry::{Action, Entry, Event, written};
+use super::error::{AuditError, Loss, Verdict};
+use super::head::{AUDIT_HEAD, Found, Head, HeadFile, Note};
 use crate::access::secret;
 use crate::private_file;
 
 /// The version of the tables below.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
+/// Who does what a server does by itself.
+const SYSTEM: &str = "system";
 /// How long one process waits for another to finish writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const LABEL: &[u8] = b"countersign audit v1";
@@ -39,30 +45,14 @@ CREATE TRIGGER entries_are_not_deleted BEFORE DELETE ON entries
     BEGIN SELECT RAISE(ABORT, 'the audit record is append-only'); END;
 ";
 
-/// Why the record cannot be written or read.
-#[derive(Debug, Error)]
-pub enum AuditError {
-    /// The database refused.
-    #[error("the audit record cannot be used: {0}")]
-    Store(#[from] rusqlite::Error),
-    /// The database's file cannot be made or opened.
-    #[error("the audit record cannot be opened: {0}")]
-    File(#[source] std::io::Error),
-    /// The database was written by a later release.
-    #[error(
-        "the audit record has version {0}, which is newer than this program: use the newer program"
-    )]
-    Newer(i64),
-    /// An entry cannot be written as JSON, or what is there is none.
-    #[error("entry {sequence} of the audit record cannot be read; see `countersign audit verify`")]
-    Unreadable {
-        /// The entry's place.
-        sequence: u64,
-    },
-    /// The writer is gone: the server is stopping.
-    #[error("the audit record is closed")]
-    Closed,
-}
+/// Since version 2, which also says that the head is noted beside the database.
+const MARKS: &str = "
+CREATE TABLE marks (
+    -- From which journal entries were copied, and up to which of its places.
+    journal  TEXT PRIMARY KEY,
+    sequence INTEGER NOT NULL
+) STRICT;
+";
 
 /// Which entries are asked for; nothing set but a limit means the first ones.
 #[derive(Clone, Debug, Default)]
@@ -85,60 +75,204 @@ pub struct AuditQuery {
     pub limit: usize,
 }
 
-/// What a check of the whole chain has found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Every entry is as it was written.
-    Intact {
-        /// How many there are.
-        entries: u64,
-        /// The chain's end, in hexadecimal.
-        head: String,
-    },
-    /// This entry, or one before it, was changed, removed or put in.
-    Broken {
-        /// The first place where the chain does not hold.
-        sequence: u64,
-    },
-}
-
 /// The record of one data folder.
 pub struct AuditStore {
     connection: Connection,
     key: Zeroizing<[u8; 32]>,
+    path: PathBuf,
+    head: HeadFile,
+    /// What this process knows of the head by itself.
+    known: Option<Note>,
 }
 
 impl AuditStore {
-    /// Opens the record at `path`, which is made if it is not there. Its key is derived
-    /// from `server_key`. Blocks.
+    /// Opens the record at `path` to be written, and makes it if there never was one. Its
+    /// key is derived from `server_key`. Blocks.
     ///
     /// # Errors
     ///
-    /// [`AuditError`], whose text says what to do.
+    /// [`AuditError`], whose text says what to do; [`AuditError::Incomplete`] when entries
+    /// are missing.
     pub fn open(path: &Path, server_key: &[u8; 32]) -> Result<Self, AuditError> {
+        let head = HeadFile::beside(path, server_key);
+        if !path.try_exists().map_err(AuditError::File)?
+            && let Found::Note(note) = head.read().map_err(AuditError::File)?
+            && note.head.sequence > 0
+            && !note.lost_at_restart(0, head.boot())
+        {
+            return Err(Loss::of(0, &note.head).into());
+        }
+        let mut store = Self::make(path, server_key)?;
+        store.begin()?;
+        Ok(store)
+    }
+
+    /// Opens the record at `path` to be read, and makes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::Nothing`] when there never was one, [`AuditError::Incomplete`] when
+    /// only its head is left.
+    pub fn open_existing(path: &Path, server_key: &[u8; 32]) -> Result<Self, AuditError> {
+        let head = HeadFile::beside(path, server_key);
+        let nothing = || AuditError::Nothing(path.parent().unwrap_or(path).to_owned());
+        let lost = || match head.read().map_err(AuditError::File)? {
+            Found::Nothing => Err(nothing()),
+            Found::Garbage => Err(Loss::HeadUnreadable.into()),
+            Found::Note(note) if note.head.sequence == 0 => Err(nothing()),
+            Found::Note(note) => Err(Loss::of(0, &note.head).into()),
+        };
+        match path.metadata() {
+            Ok(about) if about.len() == 0 => return lost(),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return lost(),
+            Err(error) => return Err(AuditError::File(error)),
+        }
+        // To be read only, but SQLite has to be able to put away what a process that was
+        // killed has left beside the database.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        match version(&connection)? {
+            0 => return lost(),
+            1 | SCHEMA_VERSION => {}
+            newer => return Err(AuditError::Newer(newer)),
+        }
+        Ok(Self {
+            connection,
+            key: key_of(server_key),
+            path: path.to_owned(),
+            head,
+            known: None,
+        })
+    }
+
+    /// Lets a record go on from where it ends now, although entries that it had are
+    /// missing, and records that with `reason`. Answers what was missing.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::NothingLost`] when nothing is missing, [`AuditError::Nothing`] when
+    /// there never was a record.
+    pub fn accept_loss(
+        path: &Path,
+        server_key: &[u8; 32],
+        event: Event,
+    ) -> Result<Loss, AuditError> {
+        if let Err(error @ AuditError::Nothing(_)) = Self::open_existing(path, server_key) {
+            return Err(error);
+        }
+        let mut store = Self::make(path, server_key)?;
+        let transaction = store
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let found = store.head.read().map_err(AuditError::File)?;
+        let before = version(&transaction)?;
+        if before == 0 {
+            transaction.execute_batch(TABLES)?;
+        }
+        let end = end(&transaction, &store.key)?;
+        let loss = match &found {
+            Found::Nothing if before == SCHEMA_VERSION => Some(Loss::HeadMissing),
+            Found::Nothing => None,
+            Found::Garbage => Some(Loss::HeadUnreadable),
+            Found::Note(note) => missing(&transaction, &end, &note.head)?,
+        };
+        let loss = loss.ok_or(AuditError::NothingLost)?;
+        let (noted, losses) = match found {
+            Found::Note(note) => (Some(note.head), note.losses + 1),
+            Found::Nothing | Found::Garbage => (None, 1),
+        };
+        upgrade(&transaction, before)?;
+        let event = event.changing(head_change(noted.as_ref(), &end));
+        let end = append(&transaction, &store.key, end, [&event])?;
+        transaction.commit()?;
+        store
+            .head
+            .write(&end, losses)
+            .and_then(|_| store.syncing(end.sequence).run())
+            .map_err(AuditError::File)?;
+        Ok(loss)
+    }
+
+    /// The database, with neither tables nor any check.
+    fn make(path: &Path, server_key: &[u8; 32]) -> Result<Self, AuditError> {
         private_file::open(path).map_err(AuditError::File)?;
-        let mut connection = Connection::open(path)?;
+        let connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // What is committed survives the process; the last moments may be lost with the
         // machine's power, and only they: the chain stays whole.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let version: i64 =
-            transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        match version {
-            0 => {
-                transaction.execute_batch(TABLES)?;
-                transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-            }
-            SCHEMA_VERSION => {}
-            newer => return Err(AuditError::Newer(newer)),
-        }
-        transaction.commit()?;
         Ok(Self {
             connection,
-            key: Zeroizing::new(secret::mac(server_key, &[LABEL])),
+            key: key_of(server_key),
+            path: path.to_owned(),
+            head: HeadFile::beside(path, server_key),
+            known: None,
         })
+    }
+
+    /// Makes what a new record needs, brings up one of an earlier release, and checks that
+    /// the record goes as far as its head says.
+    fn begin(&mut self) -> Result<(), AuditError> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let before = version(&transaction)?;
+        if before > SCHEMA_VERSION {
+            return Err(AuditError::Newer(before));
+        }
+        let found = self.head.read().map_err(AuditError::File)?;
+        if before == 0 {
+            transaction.execute_batch(TABLES)?;
+        }
+        let mut end = end(&transaction, &self.key)?;
+        let mut losses = 0;
+        let is_first = found == Found::Nothing;
+        match found {
+            Found::Garbage => return Err(Loss::HeadUnreadable.into()),
+            Found::Nothing if before == SCHEMA_VERSION => return Err(Loss::HeadMissing.into()),
+            Found::Nothing => {
+                upgrade(&transaction, before)?;
+                if end.sequence > 0 {
+                    let event = Event::new(Action::AcceptLoss, SYSTEM, Utc::now())
+                        .because("an earlier release noted no head")
+                        .changing(head_change(None, &end));
+                    end = append(&transaction, &self.key, end, [&event])?;
+                }
+            }
+            Found::Note(note) => {
+                losses = note.losses;
+                upgrade(&transaction, before)?;
+                if let Some(loss) = missing(&transaction, &end, &note.head)? {
+                    let cut = matches!(loss, Loss::Cut { .. } | Loss::Emptied { .. });
+                    if !cut || !note.lost_at_restart(end.sequence, self.head.boot()) {
+                        return Err(loss.into());
+                    }
+                    tracing::warn!(%loss, "the machine stopped before all was on the disk");
+                    let event = Event::new(Action::AcceptLoss, SYSTEM, Utc::now())
+                        .because("the machine stopped before they were on the disk")
+                        .changing(head_change(Some(&note.head), &end));
+                    end = append(&transaction, &self.key, end, [&event])?;
+                    losses += 1;
+                }
+            }
+        }
+        if is_first {
+            // Before the tables say that there is a head.
+            let beginning = Head {
+                sequence: 0,
+                hash: beginning(&self.key),
+            };
+            self.head
+                .write(&beginning, losses)
+                .map_err(AuditError::File)?;
+        }
+        transaction.commit()?;
+        let note = self.head.write(&end, losses).map_err(AuditError::File)?;
+        self.known = Some(note);
+        Ok(())
     }
 
     /// Appends events in their order, all or none.
@@ -150,25 +284,84 @@ impl AuditStore {
         &mut self,
         events: impl IntoIterator<Item = &'a Event>,
     ) -> Result<(), AuditError> {
+        self.append_with(events, |_| Ok(()))
+    }
+
+    /// As [`AuditStore::append`], and does something else in the same transaction.
+    pub(super) fn append_with<'a>(
+        &mut self,
+        events: impl IntoIterator<Item = &'a Event>,
+        also: impl FnOnce(&Connection) -> Result<(), AuditError>,
+    ) -> Result<(), AuditError> {
         // Immediate, so that two processes cannot both continue from the same end.
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let (mut sequence, mut hash) = end(&transaction, &self.key)?;
-        {
-            let mut insert = transaction.prepare_cached(
-                "INSERT INTO entries (sequence, event, hash) VALUES (?1, ?2, ?3)",
-            )?;
-            for event in events {
-                sequence += 1;
-                let text = serde_json::to_string(event)
-                    .map_err(|_| AuditError::Unreadable { sequence })?;
-                hash = link(&self.key, &hash, sequence, &text);
-                insert.execute(params![place(sequence), text, hash])?;
+        let end = end(&transaction, &self.key)?;
+        let losses = check(&transaction, &end, &self.head, self.known.as_ref())?;
+        also(&transaction)?;
+        let end = append(&transaction, &self.key, end, events)?;
+        transaction.commit()?;
+        match self.head.write(&end, losses) {
+            Ok(note) => self.known = Some(note),
+            // The entries are there. A note that lags says less, and never anything wrong.
+            Err(error) => {
+                tracing::error!(%error, "the audit log's head cannot be noted in {AUDIT_HEAD}");
             }
         }
-        transaction.commit()?;
         Ok(())
+    }
+
+    /// Checks that the record goes as far as its head says.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::Incomplete`].
+    pub(super) fn check(&mut self) -> Result<(), AuditError> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let end = end(&transaction, &self.key)?;
+        check(&transaction, &end, &self.head, self.known.as_ref())?;
+        Ok(())
+    }
+
+    /// What brings all that was appended so far to the disk; nothing if it is there.
+    pub(super) fn unflushed(&self) -> Option<Syncing> {
+        let note = self.known.as_ref()?;
+        (note.durable < note.head.sequence).then(|| self.syncing(note.head.sequence))
+    }
+
+    /// Notes that what [`Syncing`] said is on the disk.
+    pub(super) fn flushed(&mut self, sequence: u64) {
+        if let Some(note) = &mut self.known {
+            note.durable = note.durable.max(sequence);
+        }
+    }
+
+    /// Waits until all that was appended so far is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::File`].
+    pub fn flush(&mut self) -> Result<(), AuditError> {
+        if let Some(syncing) = self.unflushed() {
+            let sequence = syncing.run().map_err(AuditError::File)?;
+            self.flushed(sequence);
+        }
+        Ok(())
+    }
+
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    fn syncing(&self, sequence: u64) -> Syncing {
+        Syncing {
+            database: self.path.clone(),
+            head: self.head.clone(),
+            sequence,
+        }
     }
 
     /// The entries that a query asks for, in its order.
@@ -215,35 +408,183 @@ impl AuditStore {
         Ok(entries)
     }
 
-    /// Follows the whole chain.
+    /// Follows the whole chain, and compares its end with the head that is noted beside it
+    /// and, if given, with one that was `kept` elsewhere.
     ///
     /// # Errors
     ///
     /// [`AuditError::Store`] when the file cannot be read.
-    pub fn verify(&self) -> Result<Verdict, AuditError> {
+    pub fn verify(&self, kept: Option<&Head>) -> Result<Verdict, AuditError> {
+        // Before the entries: those that are appended meanwhile are none too few.
+        let found = self.head.read().map_err(AuditError::File)?;
+        let mut places: Vec<&Head> = kept.into_iter().collect();
+        if let Found::Note(note) = &found {
+            places.push(&note.head);
+        }
         let mut statement = self
             .connection
             .prepare("SELECT sequence, event, hash FROM entries ORDER BY sequence")?;
         let mut rows = statement.query([])?;
-        let mut sequence = 0;
-        let mut hash = beginning(&self.key);
+        let mut end = Head {
+            sequence: 0,
+            hash: beginning(&self.key),
+        };
+        let differs = |end: &Head| {
+            let here = |place: &&&Head| place.sequence == end.sequence;
+            places
+                .iter()
+                .filter(here)
+                .any(|place| !secret::same(&place.hash, &end.hash))
+        };
+        let mut differing = differs(&end).then_some(0);
         while let Some(row) = rows.next()? {
-            sequence += 1;
+            end.sequence += 1;
             let text: String = row.get(1)?;
-            hash = link(&self.key, &hash, sequence, &text);
+            end.hash = link(&self.key, &end.hash, end.sequence, &text);
             let written: Vec<u8> = row.get(2)?;
-            if row.get::<_, i64>(0)? != place(sequence) || !secret::same(&hash, &written) {
-                return Ok(Verdict::Broken { sequence });
+            if row.get::<_, i64>(0)? != place(end.sequence) || !secret::same(&end.hash, &written) {
+                return Ok(Verdict::Broken {
+                    sequence: end.sequence,
+                });
+            }
+            if differs(&end) {
+                differing.get_or_insert(end.sequence);
             }
         }
-        Ok(Verdict::Intact {
-            entries: sequence,
-            head: HEXLOWER.encode(&hash),
+        let furthest = places.iter().max_by_key(|place| place.sequence);
+        let loss = match (differing, &found) {
+            (Some(sequence), _) => Some(Loss::Other { sequence }),
+            (None, Found::Garbage) => Some(Loss::HeadUnreadable),
+            (None, Found::Nothing) => Some(Loss::HeadMissing),
+            (None, Found::Note(_)) => furthest
+                .filter(|place| place.sequence > end.sequence)
+                .map(|place| Loss::of(end.sequence, place)),
+        };
+        Ok(match loss {
+            Some(loss) => Verdict::Incomplete(loss),
+            None => Verdict::Intact(end),
         })
     }
 }
 
-fn place(sequence: u64) -> i64 {
+/// Brings what was appended to the disk.
+pub(super) struct Syncing {
+    database: PathBuf,
+    head: HeadFile,
+    sequence: u64,
+}
+
+impl Syncing {
+    /// Does it. Blocks. Answers up to which entry it is there.
+    pub(super) fn run(self) -> io::Result<u64> {
+        let mut log = self.database.clone().into_os_string();
+        log.push("-wal");
+        match File::open(&log) {
+            Ok(file) => file.sync_data()?,
+            // All of it is in the database, and was brought there for good.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        File::open(&self.database)?.sync_data()?;
+        self.head.flush(self.sequence)?;
+        Ok(self.sequence)
+    }
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Brings tables of version 0, which were just made, or 1 up to what they are now.
+fn upgrade(transaction: &Connection, before: i64) -> rusqlite::Result<()> {
+    if before < SCHEMA_VERSION {
+        transaction.execute_batch(MARKS)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    }
+    Ok(())
+}
+
+fn key_of(server_key: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+    Zeroizing::new(secret::mac(server_key, &[LABEL]))
+}
+
+/// Appends events after `end`; the new end.
+fn append<'a>(
+    transaction: &Connection,
+    key: &[u8; 32],
+    mut end: Head,
+    events: impl IntoIterator<Item = &'a Event>,
+) -> Result<Head, AuditError> {
+    let mut insert = transaction
+        .prepare_cached("INSERT INTO entries (sequence, event, hash) VALUES (?1, ?2, ?3)")?;
+    for event in events {
+        end.sequence += 1;
+        let sequence = end.sequence;
+        let text = serde_json::to_string(event).map_err(|_| AuditError::Unreadable { sequence })?;
+        end.hash = link(key, &end.hash, sequence, &text);
+        insert.execute(params![place(sequence), text, end.hash])?;
+    }
+    Ok(end)
+}
+
+/// Checks that a record that ends at `end` goes as far as its head says; answers how many
+/// losses were accepted. What this process `known`s itself counts as the file does.
+fn check(
+    transaction: &Connection,
+    end: &Head,
+    file: &HeadFile,
+    known: Option<&Note>,
+) -> Result<u64, AuditError> {
+    let noted = match (file.read().map_err(AuditError::File)?, known) {
+        (Found::Note(note), Some(known)) if known.is_newer(&note) => known.clone(),
+        (Found::Note(note), _) => note,
+        // Somebody took it away under this process, which writes it again.
+        (Found::Nothing | Found::Garbage, Some(known)) => known.clone(),
+        (Found::Nothing, None) => return Err(Loss::HeadMissing.into()),
+        (Found::Garbage, None) => return Err(Loss::HeadUnreadable.into()),
+    };
+    match missing(transaction, end, &noted.head)? {
+        None => Ok(noted.losses),
+        Some(loss) => Err(loss.into()),
+    }
+}
+
+/// What a record that ends at `end` lacks of what was noted.
+fn missing(transaction: &Connection, end: &Head, noted: &Head) -> Result<Option<Loss>, AuditError> {
+    if noted.sequence > end.sequence {
+        return Ok(Some(Loss::of(end.sequence, noted)));
+    }
+    let there = if noted.sequence == end.sequence {
+        Some(end.hash.to_vec())
+    } else if noted.sequence == 0 {
+        // Every chain begins the same.
+        return Ok(None);
+    } else {
+        transaction
+            .query_row(
+                "SELECT hash FROM entries WHERE sequence = ?1",
+                [place(noted.sequence)],
+                |row| row.get::<_, Vec<u8>>(0),
+            )
+            .optional()?
+    };
+    let same = there.is_some_and(|hash| secret::same(&hash, &noted.hash));
+    Ok((!same).then_some(Loss::Other {
+        sequence: noted.sequence,
+    }))
+}
+
+/// How an accepted loss changed the head.
+fn head_change(noted: Option<&Head>, end: &Head) -> Vec<FieldChange> {
+    let noted = noted.map(Head::to_string);
+    vec![FieldChange::new(
+        "head",
+        noted.as_deref(),
+        Some(&end.to_string()),
+    )]
+}
+
+pub(super) fn place(sequence: u64) -> i64 {
     i64::try_from(sequence).unwrap_or(i64::MAX)
 }
 
@@ -256,7 +597,7 @@ fn link(key: &[u8; 32], before: &[u8; 32], sequence: u64, event: &str) -> [u8; 3
 }
 
 /// Where the chain ends: the last place, 0 if there is none, and its hash.
-fn end(connection: &Connection, key: &[u8; 32]) -> Result<(u64, [u8; 32]), AuditError> {
+fn end(connection: &Connection, key: &[u8; 32]) -> Result<Head, AuditError> {
     let last = connection
         .query_row(
             "SELECT sequence, hash FROM entries ORDER BY sequence DESC LIMIT 1",
@@ -265,144 +606,17 @@ fn end(connection: &Connection, key: &[u8; 32]) -> Result<(u64, [u8; 32]), Audit
         )
         .optional()?;
     let Some((sequence, written)) = last else {
-        return Ok((0, beginning(key)));
+        return Ok(Head {
+            sequence: 0,
+            hash: beginning(key),
+        });
     };
     let sequence = u64::try_from(sequence).unwrap_or(0);
     let hash = written
         .try_into()
         .map_err(|_| AuditError::Unreadable { sequence })?;
-    Ok((sequence, hash))
+    Ok(Head { sequence, hash })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn store() -> (tempfile::TempDir, AuditStore) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = AuditStore::open(&folder.path().join("audit.sqlite3"), &[7; 32]).unwrap();
-        (folder, store)
-    }
-
-    fn events(count: usize) -> Vec<Event> {
-        (0..count)
-            .map(|n| {
-                Event::new(Action::ReadCode, &format!("caller-{}", n % 2), Utc::now()).to("totp-1")
-            })
-            .collect()
-    }
-
-    fn all() -> AuditQuery {
-        AuditQuery {
-            limit: 100,
-            ..AuditQuery::default()
-        }
-    }
-
-    #[test]
-    fn two_processes_write_one_chain() {
-        let (folder, mut store) = store();
-        let mut other = AuditStore::open(&folder.path().join("audit.sqlite3"), &[7; 32]).unwrap();
-        for event in events(6).iter().enumerate() {
-            let into = if event.0 % 2 == 0 {
-                &mut store
-            } else {
-                &mut other
-            };
-            into.append([event.1]).unwrap();
-        }
-        let entries = store.query(&all()).unwrap();
-        assert_eq!(
-            entries.iter().map(|e| e.sequence).collect::<Vec<_>>(),
-            [1, 2, 3, 4, 5, 6]
-        );
-        let Verdict::Intact { entries: 6, head } = store.verify().unwrap() else {
-            panic!("not intact");
-        };
-        assert_eq!(head, entries[5].hash);
-        let theirs = AuditQuery {
-            caller: Some("caller-1".to_owned()),
-            after: Some(2),
-            ..all()
-        };
-        let sequences = |query: &AuditQuery| -> Vec<u64> {
-            let found = store.query(query).unwrap();
-            found.iter().map(|e| e.sequence).collect()
-        };
-        assert_eq!(sequences(&theirs), [4, 6]);
-        let newest = AuditQuery {
-            newest_first: true,
-            after: None,
-            limit: 2,
-            ..theirs
-        };
-        let before = AuditQuery {
-            after: Some(6),
-            ..newest.clone()
-        };
-        assert_eq!(sequences(&newest), [6, 4]);
-        assert_eq!(sequences(&before), [4, 2]);
-    }
-
-    #[test]
-    fn every_change_is_seen() {
-        for (change, at) in [
-            (
-                "UPDATE entries SET event = replace(event, 'caller-0', 'caller-1') WHERE sequence = 3",
-                3,
-            ),
-            (
-                "UPDATE entries SET hash = zeroblob(32) WHERE sequence = 5",
-                5,
-            ),
-            ("DELETE FROM entries WHERE sequence = 2", 2),
-            ("UPDATE entries SET sequence = 9 WHERE sequence = 6", 6),
-        ] {
-            let (folder, mut store) = store();
-            store.append(&events(6)).unwrap();
-            let thief = Connection::open(folder.path().join("audit.sqlite3")).unwrap();
-            thief.execute_batch(change).expect_err("it is append-only");
-            thief
-                .execute_batch(
-                    "DROP TRIGGER entries_are_not_changed; DROP TRIGGER entries_are_not_deleted",
-                )
-                .unwrap();
-            thief.execute_batch(change).unwrap();
-            assert_eq!(
-                store.verify().unwrap(),
-                Verdict::Broken { sequence: at },
-                "{change}"
-            );
-        }
-    }
-
-    #[test]
-    fn another_key_makes_another_chain() {
-        let (folder, mut store) = store();
-        store.append(&events(1)).unwrap();
-        let other = AuditStore::open(&folder.path().join("audit.sqlite3"), &[8; 32]).unwrap();
-        assert_eq!(other.verify().unwrap(), Verdict::Broken { sequence: 1 });
-    }
-
-    #[test]
-    fn times_bound_a_query() {
-        let (_folder, mut store) = store();
-        let at = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
-        for moment in [
-            "2026-01-01T00:00:00Z",
-            "2026-01-01T00:00:00.500Z",
-            "2026-01-02T00:00:00Z",
-        ] {
-            store
-                .append([&Event::new(Action::Enroll, "ci", at(moment))])
-                .unwrap();
-        }
-        let query = AuditQuery {
-            since: Some(at("2026-01-01T00:00:00.500Z")),
-            until: Some(at("2026-01-02T00:00:00Z")),
-            ..all()
-        };
-        let found = store.query(&query).unwrap();
-        assert_eq!(found.iter().map(|e| e.sequence).collect::<Vec<_>>(), [2]);
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! The one task of a server that writes the record.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,11 +9,13 @@ use chrono::{DateTime, Utc};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::entry::{Entry, Event};
+use super::error::AuditError;
 use super::repeats::Repeats;
-use super::store::{AuditError, AuditQuery, AuditStore};
+use super::store::{AuditQuery, AuditStore};
 use crate::clock::Clock;
 
 /// How many events may wait to be written; whoever has more waits with them.
@@ -22,7 +25,8 @@ const BATCH: usize = 256;
 
 /// How many entries of readings that were repeated are kept while they cannot be written.
 const MOST_LATE: usize = 10_000;
-/// How often is looked for codes that were read again and whose time is over.
+/// How often codes that were read again and whose time is over are looked for, and how
+/// often what was written is brought to the disk.
 const LOOK: Duration = Duration::from_secs(1);
 
 struct Waiting {
@@ -39,6 +43,8 @@ pub(crate) struct Audit {
     queue: mpsc::Sender<Waiting>,
     repeats: Arc<Repeats>,
     reader: AuditReader,
+    /// Whether entries were found to be missing when the last ones were to be written.
+    incomplete: Arc<AtomicBool>,
 }
 
 /// The record for those who only read it. Having one keeps nothing open.
@@ -61,11 +67,15 @@ impl Audit {
         let (queue, waiting) = mpsc::channel(WAITING);
         let appended = Arc::new(Notify::new());
         let repeats = Arc::new(Repeats::default());
+        let incomplete = Arc::new(AtomicBool::new(false));
         let writer = Writer {
             store,
             repeats: Arc::clone(&repeats),
             clock,
             appended: Arc::clone(&appended),
+            incomplete: Arc::clone(&incomplete),
+            flushing: None,
+            flushed: Instant::now(),
         };
         let runtime = Handle::current();
         let task = tokio::task::spawn_blocking(move || writer.run(waiting, &runtime));
@@ -76,6 +86,7 @@ impl Audit {
                 store: Arc::new(Mutex::new(reader)),
                 appended,
             },
+            incomplete,
         };
         Ok((audit, task))
     }
@@ -111,6 +122,18 @@ impl Audit {
         written.await.map_err(|_| closed())?
     }
 
+    /// Whether entries are missing, so that nothing more may be written: to be asked before
+    /// something is changed that has to be recorded. Only what was seen when the last
+    /// entries were to be written counts, so it costs nothing while all is well.
+    pub(crate) async fn is_incomplete(&self) -> bool {
+        if !self.incomplete.load(Ordering::Relaxed) {
+            return false;
+        }
+        let still = self.reader.with(|store| store.check()).await.is_err();
+        self.incomplete.store(still, Ordering::Relaxed);
+        still
+    }
+
     /// The entries that a query asks for.
     pub(crate) async fn query(&self, query: AuditQuery) -> Result<Vec<Entry>, AuditError> {
         self.reader.query(query).await
@@ -125,11 +148,18 @@ impl Audit {
 impl AuditReader {
     /// The entries that a query asks for.
     pub(crate) async fn query(&self, query: AuditQuery) -> Result<Vec<Entry>, AuditError> {
+        self.with(move |store| store.query(&query)).await
+    }
+
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut AuditStore) -> Result<T, AuditError> + Send + 'static,
+    ) -> Result<T, AuditError> {
         let store = Arc::clone(&self.store);
         tokio::task::spawn_blocking(move || {
             // Reading changes nothing that a panic could leave half done.
-            let store = store.lock().unwrap_or_else(PoisonError::into_inner);
-            store.query(&query)
+            let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&mut store)
         })
         .await
         .map_err(|_| AuditError::Closed)?
@@ -147,6 +177,11 @@ struct Writer {
     repeats: Arc<Repeats>,
     clock: Arc<dyn Clock>,
     appended: Arc<Notify>,
+    incomplete: Arc<AtomicBool>,
+    /// What brings entries to the disk, on a thread of its own: nobody waits for it.
+    flushing: Option<JoinHandle<std::io::Result<u64>>>,
+    /// When that was last begun.
+    flushed: Instant,
 }
 
 impl Writer {
@@ -157,12 +192,12 @@ impl Writer {
         let mut looked = Instant::now();
         loop {
             let open = match self.next(&mut waiting, runtime) {
-                Next::Event(first) => {
+                Ok(Some(first)) => {
                     batch.push(first);
                     true
                 }
-                Next::Nothing => true,
-                Next::Closed => false,
+                Ok(None) => false,
+                Err(_) => true,
             };
             while batch.len() < BATCH
                 && let Ok(next) = waiting.try_recv()
@@ -176,23 +211,64 @@ impl Writer {
             }
             self.append(&mut batch, &mut repeated);
             if !open {
+                self.last_flush(runtime);
                 return;
             }
+            self.flush(runtime);
         }
     }
 
-    /// Waits for the next event, but not for long while codes are followed.
-    fn next(&self, waiting: &mut mpsc::Receiver<Waiting>, runtime: &Handle) -> Next {
-        let received = if self.repeats.is_empty() {
-            waiting.blocking_recv()
-        } else {
-            let next = runtime.block_on(async { timeout(LOOK, waiting.recv()).await });
-            match next {
-                Ok(received) => received,
-                Err(_) => return Next::Nothing,
+    /// Begins to bring to the disk what is not there yet, at most once in [`LOOK`] and one
+    /// at a time.
+    fn flush(&mut self, runtime: &Handle) {
+        if self.flushed.elapsed() < LOOK {
+            return;
+        }
+        match self.flushing.take() {
+            Some(task) if !task.is_finished() => {
+                self.flushing = Some(task);
+                return;
             }
-        };
-        received.map_or(Next::Closed, Next::Event)
+            Some(task) => self.note_flush(runtime.block_on(task)),
+            None => {}
+        }
+        if let Some(syncing) = self.store.unflushed() {
+            self.flushed = Instant::now();
+            self.flushing = Some(runtime.spawn_blocking(move || syncing.run()));
+        }
+    }
+
+    fn last_flush(&mut self, runtime: &Handle) {
+        if let Some(task) = self.flushing.take() {
+            self.note_flush(runtime.block_on(task));
+        }
+        if let Err(error) = self.store.flush() {
+            tracing::error!(%error, "the audit log's last entries may not be on the disk");
+        }
+    }
+
+    fn note_flush(&mut self, ended: Result<std::io::Result<u64>, tokio::task::JoinError>) {
+        match ended {
+            Ok(Ok(sequence)) => self.store.flushed(sequence),
+            Ok(Err(error)) => tracing::error!(%error, "the audit log cannot be flushed"),
+            // The runtime ends; the last flush does all.
+            Err(_) => {}
+        }
+    }
+
+    /// Waits for the next event, but not for long while codes are followed or entries are
+    /// not on the disk. None if nobody is left who could send one.
+    fn next(
+        &self,
+        waiting: &mut mpsc::Receiver<Waiting>,
+        runtime: &Handle,
+    ) -> Result<Option<Waiting>, Elapsed> {
+        let idle =
+            self.repeats.is_empty() && self.flushing.is_none() && self.store.unflushed().is_none();
+        if idle {
+            return Ok(waiting.blocking_recv());
+        }
+        runtime.block_on(async { timeout(LOOK, waiting.recv()).await })
     }
 
     fn append(&mut self, batch: &mut Vec<Waiting>, repeated: &mut Vec<Event>) {
@@ -204,6 +280,9 @@ impl Writer {
             .store
             .append(events.chain(repeated.iter()))
             .map_err(Arc::new);
+        let lacks = |error: &Arc<AuditError>| matches!(**error, AuditError::Incomplete(_));
+        let incomplete = written.as_ref().is_err_and(lacks);
+        self.incomplete.store(incomplete, Ordering::Relaxed);
         match &written {
             Ok(()) => repeated.clear(),
             Err(error) => {
@@ -221,14 +300,6 @@ impl Writer {
             let _ = done.send(written.clone());
         }
     }
-}
-
-enum Next {
-    Event(Waiting),
-    /// For a while.
-    Nothing,
-    /// Nobody is left who could send one.
-    Closed,
 }
 
 #[cfg(test)]

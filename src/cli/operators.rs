@@ -43,7 +43,7 @@ pub enum KeyCommand {
         #[command(flatten)]
         place: KeyPlace,
     },
-    /// Make a key stop to work
+    /// Revoke a key
     Revoke {
         /// The caller's name
         name: String,
@@ -115,9 +115,22 @@ pub struct AuditArgs {
 /// What to do with the audit record.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Check that nobody has changed the record, and print its head: keep that elsewhere to
-    /// notice entries cut off its end
+    /// Check that nobody has changed the record or cut off its end, and print its head; makes and
+    /// changes nothing
     Verify {
+        /// A head that was printed before and kept elsewhere: the record has to have that entry
+        #[arg(long, value_name = "SEQUENCE:HASH")]
+        head: Option<String>,
+        /// Where the record is.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+    /// Let a record go on from where it ends now, although entries that it had are missing; that is
+    /// recorded
+    AcceptLoss {
+        /// Why it may go on without them
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
         /// Where the record is.
         #[command(flatten)]
         place: KeyPlace,
@@ -152,6 +165,32 @@ pub enum AuditFormat {
     Jsonl,
     /// Common Event Format, version 0.
     Cef,
+}
+
+/// `mandate-key`.
+#[derive(Debug, Args)]
+pub struct MandateKeyArgs {
+    /// What to do with mandate keys.
+    #[command(subcommand)]
+    pub command: MandateKeyCommand,
+}
+
+/// What to do with mandate keys.
+#[derive(Debug, Subcommand)]
+pub enum MandateKeyCommand {
+    /// Make a new key and sign with it from now on; what the one before it has signed counts
+    /// until that is retired
+    Rotate(ServeArgs),
+    /// Let nothing count any more that a key has signed, whatever is under way
+    Retire {
+        /// The key's id
+        id: String,
+        /// Where the keys are.
+        #[command(flatten)]
+        args: ServeArgs,
+    },
+    /// List the keys
+    List(ServeArgs),
 }
 
 /// `config`.

@@ -1,16 +1,19 @@
 //! `countersign audit`: the record of who did what, read from the data folder.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use chrono::Utc;
+use data_encoding::HEXLOWER;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::client::data_dir;
 use super::output;
 use super::{Exit, Fault, Outcome};
 use crate::app::SERVER_KEY;
 use crate::audit::{
-    AUDIT_DATABASE, AuditError, AuditQuery, AuditStore, Event, Verdict, cef, json_line,
+    AUDIT_DATABASE, AUDIT_HEAD, Action, AuditError, AuditQuery, AuditStore, Event, Head, Verdict,
+    cef, json_line,
 };
 use crate::cli::{AuditCommand, AuditFormat, KeyPlace};
 use crate::config::ClientEnvironment;
@@ -24,7 +27,8 @@ pub(super) const LOCAL: &str = "local";
 
 pub(super) fn run(command: AuditCommand) -> Outcome {
     match command {
-        AuditCommand::Verify { place } => verify(&place),
+        AuditCommand::Verify { head, place } => verify(head.as_deref(), &place),
+        AuditCommand::AcceptLoss { reason, place } => accept_loss(&reason, &place),
         AuditCommand::Export {
             format,
             caller,
@@ -46,32 +50,77 @@ pub(super) fn run(command: AuditCommand) -> Outcome {
     }
 }
 
-fn verify(place: &KeyPlace) -> Outcome {
-    let store = open(place)?;
-    match store.verify().map_err(fault)? {
-        Verdict::Intact { entries, head } => {
+fn verify(head: Option<&str>, place: &KeyPlace) -> Outcome {
+    let kept = head
+        .map(|text| {
+            Head::parse(text).ok_or_else(|| {
+                Fault::new(
+                    Exit::Usage,
+                    "--head: write it as SEQUENCE:HASH, as `audit verify` prints it",
+                )
+            })
+        })
+        .transpose()?;
+    let checked = open(place).and_then(|store| store.verify(kept.as_ref()).map_err(fault));
+    let (problem, fault) = match checked {
+        Ok(Verdict::Intact(head)) => {
             if place.json {
-                return output::document(
-                    &json!({"intact": true, "entries": entries, "head": head}),
-                );
+                return output::document(&json!({
+                    "intact": true,
+                    "entries": head.sequence,
+                    "head": HEXLOWER.encode(&head.hash),
+                }));
             }
-            output::line(&format!("intact  {entries} entries  head {head}"));
-            Ok(())
+            output::line(&format!("intact  {} entries  head {head}", head.sequence));
+            return Ok(());
         }
-        Verdict::Broken { sequence } => {
-            if place.json {
-                output::document(&json!({"intact": false, "brokenAt": sequence}))?;
-                return Err(Fault::quiet(Exit::Failed));
-            }
-            Err(Fault::new(
+        Ok(Verdict::Broken { sequence }) => (
+            json!({"intact": false, "problem": "changed", "brokenAt": sequence}),
+            Fault::new(
                 Exit::Failed,
                 format!(
                     "the audit record does not hold from entry {sequence} on: it was changed, or \
                      {SERVER_KEY} is not the one that it was written with"
                 ),
-            ))
+            ),
+        ),
+        Ok(Verdict::Incomplete(loss)) => (
+            json!({"intact": false, "problem": loss.code()}),
+            fault(AuditError::Incomplete(loss)),
+        ),
+        Err(fault) => {
+            let problem = match fault.exit {
+                Exit::RecordIncomplete => "incomplete",
+                Exit::NotFound => "nothing-here",
+                _ => "unreadable",
+            };
+            let detail = fault.message.as_deref().unwrap_or_default();
+            let problem = json!({"intact": false, "problem": problem, "detail": detail});
+            (problem, fault)
         }
+    };
+    if place.json {
+        output::document(&problem)?;
+        return Err(Fault::quiet(fault.exit));
     }
+    Err(fault)
+}
+
+fn accept_loss(reason: &str, place: &KeyPlace) -> Outcome {
+    if reason.trim().is_empty() {
+        return Err(Fault::new(
+            Exit::Usage,
+            "--reason: say why the audit log may go on without what is missing",
+        ));
+    }
+    let (path, key) = existing(place)?;
+    let event = Event::new(Action::AcceptLoss, LOCAL, Utc::now()).because(reason);
+    let loss = AuditStore::accept_loss(&path, &key, event).map_err(fault)?;
+    if place.json {
+        return output::document(&json!({"accepted": loss.code(), "detail": loss.to_string()}));
+    }
+    output::line(&format!("accepted: {loss}"));
+    Ok(())
 }
 
 fn export(store: &AuditStore, mut query: AuditQuery, format: AuditFormat) -> Outcome {
@@ -91,23 +140,63 @@ fn export(store: &AuditStore, mut query: AuditQuery, format: AuditFormat) -> Out
     }
 }
 
-/// Records what a command on the data folder has done.
-pub(super) fn record(place: &KeyPlace, event: &Event) -> Outcome {
-    open(place)?.append([event]).map_err(fault)
+/// The record for a command that changes something in the data folder. It is opened before
+/// that, so that what could not be recorded is not done.
+pub(super) struct Recorder(AuditStore);
+
+impl Recorder {
+    pub(super) fn open(place: &KeyPlace) -> Result<Self, Fault> {
+        let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
+        let data = DataDir::create(&folder).map_err(Fault::failed)?;
+        let key = data.secret_key(SERVER_KEY).map_err(Fault::failed)?;
+        let store = AuditStore::open(&data.path().join(AUDIT_DATABASE), &key).map_err(fault)?;
+        Ok(Self(store))
+    }
+
+    /// Records what a command has done.
+    pub(super) fn record(mut self, event: &Event) -> Outcome {
+        self.0.append([event]).map_err(fault)?;
+        self.0.flush().map_err(fault)
+    }
 }
 
 /// Something that a command does now.
-pub(super) fn local(action: crate::audit::Action, subject: &str) -> Event {
+pub(super) fn local(action: Action, subject: &str) -> Event {
     Event::new(action, LOCAL, Utc::now()).to(subject)
 }
 
+/// The record to be read. Makes nothing.
 fn open(place: &KeyPlace) -> Result<AuditStore, Fault> {
+    let (path, key) = existing(place)?;
+    AuditStore::open_existing(&path, &key).map_err(fault)
+}
+
+/// Where the record is or was, and the server's key. Makes nothing.
+fn existing(place: &KeyPlace) -> Result<(PathBuf, Zeroizing<[u8; 32]>), Fault> {
     let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
-    let data = DataDir::create(Path::new(&folder)).map_err(Fault::failed)?;
-    let key = data.secret_key(SERVER_KEY).map_err(Fault::failed)?;
-    AuditStore::open(&data.path().join(AUDIT_DATABASE), &key).map_err(fault)
+    let path = folder.join(AUDIT_DATABASE);
+    if !folder.try_exists().map_err(Fault::failed)? {
+        return Err(fault(AuditError::Nothing(folder)));
+    }
+    let data = DataDir::open(&folder).map_err(Fault::failed)?;
+    match data.existing_key(SERVER_KEY).map_err(Fault::failed)? {
+        Some(key) => Ok((path, key)),
+        None if path.exists() || folder.join(AUDIT_HEAD).exists() => Err(Fault::new(
+            Exit::Failed,
+            format!(
+                "{SERVER_KEY} is missing in {}: without it the audit log cannot be checked",
+                folder.display()
+            ),
+        )),
+        None => Err(fault(AuditError::Nothing(folder))),
+    }
 }
 
 fn fault(error: AuditError) -> Fault {
-    Fault::failed(error)
+    let exit = match error {
+        AuditError::Nothing(_) => Exit::NotFound,
+        AuditError::Incomplete(_) => Exit::RecordIncomplete,
+        _ => Exit::Failed,
+    };
+    Fault::new(exit, error.to_string())
 }

@@ -1,22 +1,31 @@
 //! Talking to a server's front door.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::output::{Progress, clean};
-use super::{Exit, Fault};
+use super::output::{self, Progress, clean};
+use super::{Exit, Fault, input};
+use crate::app::SERVER_KEY;
 use crate::cli::ServerArgs;
 use crate::config::{ClientEnvironment, DEFAULT_DATA_DIR, DEFAULT_LISTEN};
 use crate::data_dir::DataDir;
+use crate::local_proof::{self, LocalProof, Nonce};
 use crate::problem;
 
 /// Longer than the longest poll.
 const TIMEOUT: Duration = Duration::from_secs(90);
+/// How long a server may take to prove who it is.
+const HELLO: Duration = Duration::from_secs(10);
+/// The longest such proof that is read, in bytes.
+const MAX_HELLO: usize = 4096;
+/// The longest token that is read from standard input, in bytes.
+const MAX_TOKEN: u64 = 16 * 1024;
 /// How long a server may be away from those who follow something.
 const AWAY: Duration = Duration::from_secs(600);
 /// How long they wait before they ask it again: at first, and at most.
@@ -27,6 +36,17 @@ pub(super) struct Api {
     http: reqwest::Client,
     base: Url,
     token: Option<Zeroizing<String>>,
+    proof: Proof,
+}
+
+/// What a server has to show before it is shown a token.
+enum Proof {
+    /// Nothing: who runs the command has named it and the token.
+    Nothing,
+    /// That it is the server of this data folder.
+    OfFolder(PathBuf, LocalProof),
+    /// The same, but no server has ever run on this folder.
+    OfNone(PathBuf),
 }
 
 /// What the server said to a request that it did not do.
@@ -42,11 +62,50 @@ impl Api {
     pub(super) fn find(args: &ServerArgs) -> Result<Self, Fault> {
         let environment = ClientEnvironment::read();
         let folder = data_dir(args.data_dir.as_deref(), &environment);
-        let data = DataDir::at(&folder);
-        let base = args
-            .server
-            .clone()
-            .or(environment.server)
+        let given = given_token(args)?.or(environment.token);
+        let named = args.server.clone().or(environment.server);
+        let is_named = named.is_some();
+        let mut api = Self::at(named, &folder)?;
+        if is_named && given.is_some() {
+            if api.base.scheme() == "http" && !is_local(&api.base) {
+                return Err(Fault::new(
+                    Exit::Usage,
+                    "--server: a token is shown to another machine over https:// only, since \
+                     others can read it on the way",
+                ));
+            }
+            api.token = given;
+            return Ok(api);
+        }
+        if !folder.exists() {
+            api.proof = Proof::OfNone(folder);
+            api.token = given;
+            return Ok(api);
+        }
+        let data = DataDir::open(&folder).map_err(Fault::failed)?;
+        // The folder's token belongs to the server on this machine and goes to no other.
+        api.token = match given {
+            None if is_local(&api.base) => data.existing_admin_token().map_err(Fault::failed)?,
+            given => given,
+        };
+        api.proof = match data.existing_key(SERVER_KEY).map_err(Fault::failed)? {
+            Some(key) => Proof::OfFolder(folder, LocalProof::new(&key)),
+            None => Proof::OfNone(folder),
+        };
+        Ok(api)
+    }
+
+    /// The same without a token, for what everybody may ask.
+    pub(super) fn find_open(args: &ServerArgs) -> Result<Self, Fault> {
+        let environment = ClientEnvironment::read();
+        let folder = data_dir(args.data_dir.as_deref(), &environment);
+        Self::at(args.server.clone().or(environment.server), &folder)
+    }
+
+    /// The server at this base URL, or that of the data folder.
+    fn at(named: Option<String>, folder: &Path) -> Result<Self, Fault> {
+        let data = DataDir::at(folder);
+        let base = named
             .or_else(|| data.addresses().map(|addresses| addresses.server))
             .unwrap_or_else(|| format!("http://{DEFAULT_LISTEN}"));
         let base = Url::parse(&base).map_err(|_| {
@@ -61,30 +120,32 @@ impl Api {
                 "--server: write a base URL that begins with http:// or https://",
             ));
         }
-        let token = args
-            .token
-            .clone()
-            .map(Zeroizing::new)
-            .or(environment.token)
-            // The folder's token belongs to the server on this machine and goes to no other.
-            .or_else(|| is_local(&base).then(|| data.existing_admin_token())?);
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(Fault::failed)?;
-        Ok(Self { http, base, token })
+            .redirect(reqwest::redirect::Policy::none());
+        if base.host_str() == Some("localhost") {
+            // One address, so that a proof is for where the token goes.
+            let port = base.port_or_known_default().unwrap_or_default();
+            http = http.resolve("localhost", (Ipv4Addr::LOCALHOST, port).into());
+        }
+        Ok(Self {
+            http: http.build().map_err(Fault::failed)?,
+            base,
+            token: None,
+            proof: Proof::Nothing,
+        })
+    }
+
+    /// The address of `path` at the server.
+    pub(super) fn address(&self, path: &str) -> Result<Url, Fault> {
+        self.base.join(path).map_err(Fault::failed)
     }
 
     /// A request to `path`, which may have a query.
     pub(super) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Fault> {
-        let url = self.base.join(path).map_err(Fault::failed)?;
-        let mut request = self.http.request(method, url);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token.as_str());
-        }
-        Ok(request)
+        let url = self.address(path)?;
+        Ok(self.http.request(method, url))
     }
 
     /// Sends a request; the answer's JSON, or why there is none.
@@ -115,6 +176,66 @@ impl Api {
     }
 
     async fn answer(&self, request: RequestBuilder) -> Result<Response, Fault> {
+        let request = match &self.token {
+            // Each time: the server may have ended, and another program be in its place.
+            Some(token) => {
+                self.recognise().await?;
+                request.bearer_auth(token.as_str())
+            }
+            None => request,
+        };
+        self.sent(request).await
+    }
+
+    /// Makes sure that what listens is the server of the data folder.
+    async fn recognise(&self) -> Result<(), Fault> {
+        let (folder, proof) = match &self.proof {
+            Proof::Nothing => return Ok(()),
+            Proof::OfFolder(folder, proof) => (folder, Some(proof)),
+            Proof::OfNone(folder) => (folder, None),
+        };
+        let nonce = Nonce::draw().map_err(Fault::failed)?;
+        let question = self
+            .request(Method::POST, local_proof::PATH)?
+            .timeout(HELLO)
+            .json(&json!({"nonce": nonce.to_text()}));
+        let answer = self.sent(question).await?;
+        let address = self.base.authority();
+        let folder = folder.display();
+        let Some(proof) = proof else {
+            return Err(Fault::new(
+                Exit::NotOurServer,
+                format!(
+                    "no server has run on the data folder {folder}, so what listens at {address} \
+                     cannot prove that it is yours and was shown no token: name the folder with \
+                     --data-dir, or the server with --server and its token with --token-file"
+                ),
+            ));
+        };
+        if matches!(answer.status().as_u16(), 429 | 502..=504) {
+            let busy = format!("the server at {address} is busy");
+            return Err(Fault::new(Exit::Failed, busy).passing());
+        }
+        let (end, tls) = (answer.remote_addr(), self.base.scheme() == "https");
+        let said: Value = match answer.status() {
+            StatusCode::OK => read_bounded(answer).await,
+            _ => Value::Null,
+        };
+        let said = said["proof"].as_str().unwrap_or_default();
+        if end.is_some_and(|end| proof.holds(tls, end, &nonce, said)) {
+            return Ok(());
+        }
+        Err(Fault::new(
+            Exit::NotOurServer,
+            format!(
+                "something else listens at {address}: it is not the server of the data folder \
+                 {folder}, or is one of an earlier version, and was shown no token. Stop it, or \
+                 start the server elsewhere with --listen"
+            ),
+        ))
+    }
+
+    async fn sent(&self, request: RequestBuilder) -> Result<Response, Fault> {
         request.send().await.map_err(|error| {
             let reason = if error.is_timeout() {
                 "it did not answer in time"
@@ -185,6 +306,45 @@ impl Refusal {
             .map(|said| clean(&said))
             .unwrap_or_else(|| format!("the server answered {}", self.status))
     }
+}
+
+/// The token that the flags give, and a warning where others can read it.
+fn given_token(args: &ServerArgs) -> Result<Option<Zeroizing<String>>, Fault> {
+    if let Some(token) = &args.token {
+        output::exposed(
+            "--token",
+            "--token-file FILE or the variable COUNTERSIGN_TOKEN",
+        );
+        return Ok(Some(Zeroizing::new(token.clone())));
+    }
+    let Some(file) = &args.token_file else {
+        return Ok(None);
+    };
+    let token = if file == "-" {
+        let bytes = input::read(file, MAX_TOKEN)?;
+        let text = String::from_utf8(bytes.to_vec()).unwrap_or_default();
+        Some(Zeroizing::new(text.trim().to_owned())).filter(|token| !token.is_empty())
+    } else {
+        let path = std::path::absolute(file).map_err(Fault::failed)?;
+        let read = DataDir::at(Path::new("/")).read_secret(&path);
+        let there = path.try_exists().map_err(Fault::failed)?;
+        read.map_err(Fault::failed)?.filter(|_| there)
+    };
+    token
+        .map(Some)
+        .ok_or_else(|| Fault::new(Exit::Usage, "--token-file: there is no token in that file"))
+}
+
+/// The short answer of something that may be any program; null if it is anything else.
+async fn read_bounded(mut answer: Response) -> Value {
+    let mut body = Vec::new();
+    while let Ok(Some(part)) = answer.chunk().await {
+        body.extend_from_slice(&part);
+        if body.len() > MAX_HELLO {
+            return Value::Null;
+        }
+    }
+    serde_json::from_slice(&body).unwrap_or(Value::Null)
 }
 
 async fn read<T: DeserializeOwned>(response: Response) -> Result<Result<T, Refusal>, Fault> {

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use super::output;
 use super::{Exit, Fault, Outcome};
 use crate::config::{AuthMode, Config, LockMemory, OtlpConfig};
+use crate::data_dir::DataDir;
+use crate::hub::{self, HUB_TOKEN};
 
 /// How long each may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -130,11 +132,19 @@ fn effective(config: &Config) -> Value {
             || "none: the vault in the data folder".to_owned(),
             |vault| vault.address.to_string(),
         ),
+        "keys-vault": azure.keys_vault.as_ref().map_or_else(
+            || match azure.key_vault {
+                Some(_) => "the vault of the accounts".to_owned(),
+                None => "none: the keys in the data folder".to_owned(),
+            },
+            |vault| vault.address.to_string(),
+        ),
         "key-vault-emulator": azure.key_vault.as_ref().is_some_and(|vault| vault.emulator),
         "azure-identity": azure.identity.selection.as_str(),
         "token-cache-age": seconds(azure.cache.age),
         "token-cache-size": azure.cache.entries,
         "token-max-stale": seconds(azure.cache.stale),
+        "worker-wait": seconds(config.worker_wait),
         "lock-memory": match config.lock_memory {
             LockMemory::Auto => "auto",
             LockMemory::On => "on",
@@ -165,6 +175,12 @@ async fn try_hub(config: &Config, identity: &Identity) -> Tried {
     let connection = Connection::parse(text)
         .map_err(|error| chain(&error))?
         .with_credential(identity.clone());
+    let data = DataDir::at(&config.data_dir);
+    // A check makes nothing: without a token there is none to present.
+    let connection = match data.read_secret(HUB_TOKEN).map_err(|error| chain(&error))? {
+        Some(_) => hub::presenting(&data, connection).map_err(|error| chain(&error))?,
+        None => connection,
+    };
     let client = Client::new(&connection).map_err(|error| chain(&error))?;
     match tokio::time::timeout(PATIENCE, client.hello()).await {
         Ok(Ok(())) => Ok(format!(

@@ -10,6 +10,12 @@ use crate::cli::{ApprovalArg, EnrollArgs};
 use crate::intake::MAX_BODY;
 
 pub(super) async fn run(args: EnrollArgs) -> Outcome {
+    if args.source == "-" && args.server.token_file.as_deref() == Some("-") {
+        return Err(Fault::new(
+            Exit::Usage,
+            "standard input cannot be both the picture or URI and the token",
+        ));
+    }
     let api = Api::find(&args.server)?;
     let source = read_source(&args.source)?;
     let path = match args.approval {
@@ -53,6 +59,10 @@ enum Input {
 
 fn read_source(source: &str) -> Result<Input, Fault> {
     if looks_like_uri(source.as_bytes()) {
+        output::exposed(
+            "a URI with its secret",
+            "-, which reads it from standard input,",
+        );
         return Ok(Input::Uri(Zeroizing::new(source.to_owned())));
     }
     let bytes = input::read(source, MAX_BODY as u64 + 1)?;

@@ -4,9 +4,10 @@ use chrono::{SecondsFormat, Utc};
 use countersign_enrollment::ids::EnrollmentId;
 use serde_json::json;
 
+use super::audit::{self, Recorder};
 use super::key::{fault, from_now, open};
-use super::{Exit, Fault, Outcome, audit, output};
-use crate::access::{Grant, Grantee, NotAGroup};
+use super::{Exit, Fault, Outcome, output};
+use crate::access::{Grant, Grantee, NotAGroup, grant_change};
 use crate::audit::Action;
 use crate::cli::GrantCommand;
 
@@ -30,9 +31,12 @@ pub(super) fn run(command: GrantCommand) -> Outcome {
                 until,
                 reads_left: reads,
             };
-            open(&place)?.grant(&grant).map_err(fault)?;
-            let event = audit::local(Action::Grant, account.as_str()).because(&describe(&grant));
-            audit::record(&place, &event)?;
+            let recorder = Recorder::open(&place)?;
+            let before = open(&place)?.grant(&grant).map_err(fault)?;
+            let event = audit::local(Action::Grant, account.as_str())
+                .because(&describe(&grant))
+                .changing(grant_change(before.as_ref(), Some(&grant)));
+            recorder.record(&event)?;
             if place.json {
                 return output::document(&json!({ "grant": grant }));
             }
@@ -57,18 +61,20 @@ pub(super) fn run(command: GrantCommand) -> Outcome {
         } => {
             let account = id(&account)?;
             let from = grantee(name, group)?;
-            if !open(&place)?
-                .withdraw(&from, account.as_str())
+            let recorder = Recorder::open(&place)?;
+            let before = open(&place)?
+                .take_back(&from, account.as_str())
                 .map_err(fault)?
-            {
-                return Err(Fault::new(
-                    Exit::NotFound,
-                    format!("{account} is not granted to {from}: see `countersign grant list`"),
-                ));
-            }
-            let event =
-                audit::local(Action::Withdraw, account.as_str()).because(&format!("from {from}"));
-            audit::record(&place, &event)?;
+                .ok_or_else(|| {
+                    Fault::new(
+                        Exit::NotFound,
+                        format!("{account} is not granted to {from}: see `countersign grant list`"),
+                    )
+                })?;
+            let event = audit::local(Action::Withdraw, account.as_str())
+                .because(&format!("from {from}"))
+                .changing(grant_change(Some(&before), None));
+            recorder.record(&event)?;
             if place.json {
                 return output::document(
                     &json!({"from": from, "account": account.as_str(), "removed": true}),

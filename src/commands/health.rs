@@ -9,7 +9,7 @@ use super::{Exit, Fault, Outcome};
 use crate::cli::ServerArgs;
 
 pub(super) async fn run(args: ServerArgs) -> Outcome {
-    let api = Api::find(&args)?;
+    let api = Api::find_open(&args)?;
     let request = api.request(Method::GET, "/readyz")?;
     let (ready, answer) = match api.try_send(request).await? {
         Ok(answer) => (true, answer),

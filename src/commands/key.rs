@@ -1,11 +1,9 @@
 //! `countersign key`: callers other than the administrator.
 
-use std::path::Path;
-
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{json, to_value};
 
-use super::audit;
+use super::audit::{self, Recorder};
 use super::client::data_dir;
 use super::output;
 use super::{Exit, Fault, Outcome};
@@ -36,8 +34,9 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
                 groups,
                 ..NewKey::new(&name, role)
             };
+            let recorder = Recorder::open(&place)?;
             let (record, key) = open(&place)?.create(new, now).map_err(fault)?;
-            audit::record(&place, &audit::local(Action::CreateKey, &name))?;
+            recorder.record(&audit::local(Action::CreateKey, &name).changing(record.made()))?;
             if place.json {
                 let mut document = to_value(record).map_err(Fault::failed)?;
                 document["key"] = json!(key.as_str());
@@ -81,8 +80,10 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
             Ok(())
         }
         KeyCommand::Revoke { name, place } => {
-            open(&place)?.revoke(&name, Utc::now()).map_err(fault)?;
-            audit::record(&place, &audit::local(Action::RevokeKey, &name))?;
+            let (recorder, now) = (Recorder::open(&place)?, Utc::now());
+            let before = open(&place)?.revoke(&name, now).map_err(fault)?;
+            let revoked = audit::local(Action::RevokeKey, &name).changing(before.revoked(now));
+            recorder.record(&revoked)?;
             if place.json {
                 return output::document(&json!({"name": name, "revoked": true}));
             }
@@ -104,7 +105,7 @@ pub(super) fn from_now(flag: &str, text: &str, now: DateTime<Utc>) -> Result<Dat
 
 pub(super) fn open(place: &KeyPlace) -> Result<KeyStore, Fault> {
     let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
-    let data = DataDir::create(Path::new(&folder)).map_err(Fault::failed)?;
+    let data = DataDir::create(&folder).map_err(Fault::failed)?;
     KeyStore::open(&data.path().join(ACCESS_DATABASE)).map_err(fault)
 }
 

@@ -6,6 +6,7 @@ mod audit;
 mod cancel;
 mod client;
 mod config;
+mod dashboard;
 mod enroll;
 mod export;
 mod grant;
@@ -14,6 +15,8 @@ mod import;
 mod input;
 mod key;
 mod list;
+mod login_link;
+mod mandate_key;
 mod mcp;
 mod output;
 mod receive;
@@ -39,6 +42,12 @@ enum Exit {
     StillRunning = 4,
     NotFound = 5,
     NotAllowed = 6,
+    /// The audit log lacks entries that it had.
+    RecordIncomplete = 7,
+    /// What listens at the server's address is another program.
+    NotOurServer = 8,
+    /// A front door has waited in vain for a worker's keys.
+    NoWorker = 9,
 }
 
 /// Why a command did not do what it was told: for people, on standard error.
@@ -125,7 +134,10 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Audit(args) => audit::run(args.command),
         Command::Grant(args) => grant::run(args.command),
         Command::Key(args) => key::run(args.command),
+        Command::MandateKey(args) => mandate_key::run(args.command).await,
+        Command::LoginLink(args) => login_link::run(args).await,
         Command::Mcp(args) => mcp::run(args).await,
+        Command::Dashboard(args) => dashboard::run(args).await,
         Command::Health(args) => health::run(args).await,
         Command::Openapi => output::document(&crate::http::openapi().map_err(Fault::failed)?),
         Command::Config(args) => match args.command {

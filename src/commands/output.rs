@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use countersign_enrollment::account::is_unprintable;
 use serde_json::Value;
 
 use super::Fault;
@@ -23,6 +24,14 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// Warns that a secret was given as an argument, without repeating it.
+pub(super) fn exposed(argument: &str, instead: &str) {
+    complain(&format!(
+        "warning: other users of this machine can read {argument} in the process list while this \
+         runs; use {instead} instead"
+    ));
+}
+
 /// Tells what went wrong.
 pub(super) fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "countersign: {text}");
@@ -32,10 +41,7 @@ pub(super) fn complain(text: &str) {
 /// may have made, and control characters can rewrite what a person sees.
 pub(super) fn clean(text: &str) -> String {
     text.chars()
-        .map(|c| {
-            let tricks = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            if c.is_control() || tricks { '\u{fffd}' } else { c }
-        })
+        .map(|c| if is_unprintable(c) { '\u{fffd}' } else { c })
         .collect()
 }
 

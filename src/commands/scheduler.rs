@@ -6,7 +6,7 @@ use super::{Exit, Fault, Outcome};
 use crate::cli::SchedulerArgs;
 use crate::config::{LogFormat, Settings};
 use crate::data_dir::DataDir;
-use crate::{shutdown, telemetry};
+use crate::{hub, shutdown, telemetry};
 
 pub(super) async fn run(args: SchedulerArgs) -> Outcome {
     let config = super::load(&Settings {
@@ -22,9 +22,10 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
     let weaker = Weaker {
         listen: config.scheduler_listen,
         dashboard: config.dashboard_listen,
-        data_dir: config.data_dir,
+        data_dir: config.data_dir.clone(),
         task_hub: config.task_hub,
         log: config.log.filter.clone(),
+        asks: true,
     };
     let settings = ServeSettings::resolve(args.serve, &weaker).map_err(fault)?;
     let mut log = config.log;
@@ -33,12 +34,35 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
         log.format = LogFormat::Json;
     }
     telemetry::init(&log);
-    if let durabletask_scheduler::Storage::Directory(folder) = &settings.scheduler.storage {
-        // Payloads are in there: only its owner may enter.
-        DataDir::create(folder).map_err(Fault::failed)?;
-    }
+    // Payloads and the token are in there: only its owner may enter. A scheduler in memory
+    // has its token there too.
+    let folder = match &settings.scheduler.storage {
+        durabletask_scheduler::Storage::Directory(folder) => folder,
+        durabletask_scheduler::Storage::Memory => &config.data_dir,
+    };
+    let data = DataDir::create(folder).map_err(Fault::failed)?;
+    let token_file = hub::token_file(&data).map_err(Fault::failed)?;
+    let settings = settings.ask_for(&token_file, hub::PLACE, hub::HOW);
     let stop = shutdown::on_signal().map_err(Fault::failed)?;
-    cli::serve(settings, stop).await.map_err(fault)
+    let _forgotten = Forgotten(data.clone());
+    let ready = |at: &cli::Listening| {
+        // Links to the dashboard are missed where it cannot be written; all else works.
+        if let Err(error) = hub::write_addresses(&data, at) {
+            tracing::warn!(%error, "others on this data folder do not find the dashboard");
+        }
+    };
+    cli::serve(settings.map_err(fault)?, ready, stop)
+        .await
+        .map_err(fault)
+}
+
+/// Takes the address file away when the scheduler ends in any way but a kill.
+struct Forgotten(DataDir);
+
+impl Drop for Forgotten {
+    fn drop(&mut self) {
+        hub::remove_addresses(&self.0);
+    }
 }
 
 fn fault(error: CliError) -> Fault {

@@ -1,16 +1,18 @@
 //! `countersign serve` and the single parts: start, say where, run until told to stop.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use serde_json::json;
 
 use super::output;
 use super::{Exit, Fault, Outcome};
-use crate::app::{Parts, Running};
+use crate::app::{AppError, Parts, Running};
 use crate::clock::SystemClock;
 use crate::config::{AuthMode, Config, LockMemory};
 use crate::data_dir::DataDir;
 use crate::hardening;
+use crate::keys::KeyMaterialError;
 use crate::shutdown;
 use crate::telemetry::Telemetry;
 
@@ -42,15 +44,27 @@ async fn serve(config: Config, parts: Parts, json: bool) -> Outcome {
     hardening::harden();
     keep_out_of_swap(config.lock_memory)?;
     let stop = shutdown::on_signal().map_err(Fault::failed)?;
-    let running = Running::start_parts(config.clone(), parts, Arc::new(SystemClock))
-        .await
-        .map_err(Fault::failed)?;
+    let starting = Running::start_parts(config.clone(), parts, Arc::new(SystemClock));
+    let running = tokio::select! {
+        started = starting => started.map_err(not_started)?,
+        // It may be waiting for a worker.
+        () = stop.cancelled() => return Ok(()),
+    };
     if json {
         announce_json(&running)?;
     } else {
         announce(&config, &running);
     }
     running.run_until(stop).await.map_err(Fault::failed)
+}
+
+/// A front door without a worker has an exit code of its own: that one is worth a restart.
+fn not_started(error: AppError) -> Fault {
+    let exit = match error {
+        AppError::KeyMaterial(KeyMaterialError::NoWorker { .. }) => Exit::NoWorker,
+        _ => Exit::Failed,
+    };
+    Fault::new(exit, error.to_string())
 }
 
 /// Before any secret is read.
@@ -76,6 +90,7 @@ fn announce_json(running: &Running) -> Outcome {
     output::document(&json!({
         "server": running.server_url(),
         "scheduler": url(running.scheduler_addr),
+        "hubTokenFile": running.hub_token_file,
         "dashboard": url(running.dashboard_addr),
         "metrics": url(running.metrics_addr),
         "pid": std::process::id(),
@@ -88,19 +103,22 @@ fn announce(config: &Config, running: &Running) {
     } else {
         output::line("Countersign is ready");
     }
-    if let (Some(server), Some(token)) = (running.server_url(), &running.admin_token) {
-        announce_front_door(config, &server, token);
+    if running.server_url().is_some() {
+        announce_front_door(config, running);
     }
     if let Some(address) = running.dashboard_addr {
-        output::line(&format!("  Dashboard   http://{address}"));
+        output::line(&format!(
+            "  Dashboard   http://{address} (`countersign dashboard` prints a link that opens it)"
+        ));
     }
     if let Some(address) = running.metrics_addr {
         output::line(&format!("  Metrics     http://{address}/metrics"));
     }
-    if let Some(address) = running.scheduler_addr {
+    if let (Some(address), Some(token_file)) = (running.scheduler_addr, &running.hub_token_file) {
         output::line(&format!(
-            "  Task hub    Endpoint=http://{address};TaskHub={};Authentication=None",
-            config.task_hub
+            "  Task hub    Endpoint=http://{address};TaskHub={};Authentication=Token;TokenFile={}",
+            config.task_hub,
+            token_file.display()
         ));
     }
     if let Some(server) = running.server_url() {
@@ -108,17 +126,27 @@ fn announce(config: &Config, running: &Running) {
     }
 }
 
-fn announce_front_door(config: &Config, server: &str, token: &str) {
+fn announce_front_door(config: &Config, running: &Running) {
     if config.auth == AuthMode::None {
         output::line("  Access      everybody on this machine may do everything (--auth none)");
         return;
+    }
+    // A log or a journal is no place for what opens the door, not even once.
+    let link = std::io::stdout().is_terminal();
+    match link.then(|| running.login_link()).flatten() {
+        Some(link) => output::line(&format!(
+            "  Log in      {}  (once; for another: countersign login-link)",
+            link.as_str()
+        )),
+        None => output::line(&format!(
+            "  Log in      countersign login-link --data-dir '{}'",
+            config.data_dir.display()
+        )),
     }
     if config.admin_token.is_some() {
         output::line("  Token       from COUNTERSIGN_ADMIN_TOKEN");
         return;
     }
-    // The token is in the fragment, which browsers send to nobody.
-    output::line(&format!("  Log in      {server}/login#token={token}"));
     let file = DataDir::at(&config.data_dir).admin_token_path();
     output::line(&format!("  Token file  {}", file.display()));
 }

@@ -18,6 +18,9 @@ const MOST_CACHED: usize = 1_000_000;
 pub struct AzureConfig {
     /// The Key Vault that keeps the accounts, instead of the data folder.
     pub key_vault: Option<KeyVaultSettings>,
+    /// The Key Vault that keeps the installation's keys, if it is another one than the
+    /// accounts'.
+    pub keys_vault: Option<KeyVaultSettings>,
     /// Who this process is to Key Vault and to the task hub.
     pub identity: IdentitySettings,
     /// What is kept in memory of a Key Vault's accounts.
@@ -34,6 +37,7 @@ impl Settings {
         self.key_vault = var("COUNTERSIGN_KEY_VAULT")
             .or_else(|| var("KEY_VAULT_URL"))
             .or_else(|| var("KEY_VAULT_NAME"));
+        self.keys_vault = var("COUNTERSIGN_KEYS_VAULT");
         self.key_vault_emulator =
             var("KEY_VAULT_EMULATOR").and_then(|value| match value.as_str() {
                 "true" | "1" => Some(true),
@@ -117,6 +121,7 @@ impl Settings {
             identity.selection = named;
         }
         let key_vault = self.check_key_vault(problems);
+        let keys_vault = self.check_keys_vault(problems);
         let emulator = key_vault.as_ref().is_none_or(|vault| vault.emulator);
         if identity.selection == Selection::Unsigned && !emulator {
             problems.push(
@@ -127,6 +132,7 @@ impl Settings {
         }
         AzureConfig {
             key_vault,
+            keys_vault,
             identity,
             cache: self.check_cache(problems),
         }
@@ -146,6 +152,29 @@ impl Settings {
             }
             return None;
         };
+        self.vault_settings("key-vault", text, problems)
+    }
+
+    fn check_keys_vault(&self, problems: &mut Vec<String>) -> Option<KeyVaultSettings> {
+        let text = self.keys_vault.as_deref()?;
+        if self.key_vault.is_none() {
+            problems.push(
+                "keys-vault keeps the keys of an installation whose accounts are in a key vault, \
+                 but key-vault names none; set both or none"
+                    .to_owned(),
+            );
+            return None;
+        }
+        self.vault_settings("keys-vault", text, problems)
+    }
+
+    /// The vault with this name or URL, by the setting `name`.
+    fn vault_settings(
+        &self,
+        name: &str,
+        text: &str,
+        problems: &mut Vec<String>,
+    ) -> Option<KeyVaultSettings> {
         let address = if text.contains("://") {
             text.parse()
         } else {
@@ -159,7 +188,7 @@ impl Settings {
                 ..KeyVaultSettings::new(address)
             }),
             Err(error) => {
-                problems.push(format!("key-vault: {error}"));
+                problems.push(format!("{name}: {error}"));
                 None
             }
         }

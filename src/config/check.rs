@@ -15,6 +15,13 @@ use super::{
 use crate::access::Group;
 use crate::duration;
 
+/// The longest that a front door waits for a worker.
+const LONGEST_WORKER_WAIT: Duration = Duration::from_secs(3_600);
+/// What is said to those who still set it, by flag, variable or file.
+const DASHBOARD_APPROVALS_REMOVED: &str = "dashboard-approvals (COUNTERSIGN_DASHBOARD_APPROVALS) \
+     was removed: decisions must be signed; approve on the page or with `countersign approve`, and \
+     take the setting out";
+
 impl Settings {
     /// Checks every setting; what is wrong with any is added to `problems`.
     pub(super) fn check(
@@ -82,7 +89,9 @@ impl Settings {
     fn check_approvals(&self, config: &mut Config, problems: &mut Vec<String>) {
         config.require_approval = self.require_approval.unwrap_or(false);
         config.require_proof = self.require_proof.unwrap_or(false);
-        config.dashboard_approvals = self.dashboard_approvals.unwrap_or(false);
+        if self.dashboard_approvals.is_some() {
+            problems.push(DASHBOARD_APPROVALS_REMOVED.to_owned());
+        }
         match self.approvals {
             None => {}
             Some(number @ 1..=MAX_APPROVALS) => config.approvals = number,
@@ -169,6 +178,7 @@ impl Settings {
         config.tls = self.check_tls(problems);
         config.trusted_proxies = self.check_proxies(problems);
         config.cors_origins = self.check_origins(problems);
+        config.public_urls = self.check_public_urls(problems);
         if config.auth == AuthMode::None && !config.listen.ip().is_loopback() {
             problems.push(format!(
                 "auth none would let the whole network read codes: {} is not a loopback address; \
@@ -194,6 +204,15 @@ impl Settings {
             Some("on") => config.lock_memory = LockMemory::On,
             Some("off") => config.lock_memory = LockMemory::Off,
             Some(_) => problems.push("lock-memory is auto, on or off".to_owned()),
+        }
+        match self.worker_wait.as_deref() {
+            None => {}
+            Some("0" | "0s") => config.worker_wait = Duration::ZERO,
+            Some(text) => match duration::parse(text) {
+                Ok(time) if time <= LONGEST_WORKER_WAIT => config.worker_wait = time,
+                Ok(_) => problems.push(format!("worker-wait must be at most 1h, not {text:?}")),
+                Err(reason) => problems.push(format!("worker-wait: {reason}, not {text:?}")),
+            },
         }
         match self.log_format.as_deref() {
             None | Some("text") => {}
@@ -232,8 +251,9 @@ fn loopback(name: &str, text: &str, problems: &mut Vec<String>) -> Option<Socket
     let address = address(name, text, problems)?;
     if !address.ip().is_loopback() {
         problems.push(format!(
-            "{name}: {address} can be reached from other machines, and this part asks nobody who \
-             they are; use a loopback address such as 127.0.0.1:{}",
+            "{name}: {address} can be reached from other machines, and this part speaks without \
+             encryption; use a loopback address such as 127.0.0.1:{}, or run `countersign \
+             scheduler` with a certificate",
             address.port()
         ));
         return None;

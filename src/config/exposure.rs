@@ -103,6 +103,7 @@ impl Settings {
         self.tls_key = var("COUNTERSIGN_TLS_KEY");
         self.trusted_proxies = var("COUNTERSIGN_TRUSTED_PROXIES");
         self.cors_origins = var("COUNTERSIGN_CORS_ORIGINS");
+        self.public_url = var("COUNTERSIGN_PUBLIC_URL");
     }
 
     pub(super) fn check_limits(&self, problems: &mut Vec<String>) -> Limits {
@@ -194,6 +195,22 @@ impl Settings {
             ));
             Networks::default()
         })
+    }
+
+    pub(super) fn check_public_urls(&self, problems: &mut Vec<String>) -> Vec<url::Url> {
+        let mut urls = Vec::new();
+        for item in items(self.public_url.as_deref().unwrap_or_default()) {
+            match item.parse::<url::Url>() {
+                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+                    urls.push(url);
+                }
+                _ => problems.push(format!(
+                    "public-url: write an address as browsers show it, https://codes.example, not \
+                     {item:?}"
+                )),
+            }
+        }
+        urls
     }
 
     pub(super) fn check_origins(&self, problems: &mut Vec<String>) -> Vec<String> {

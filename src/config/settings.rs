@@ -1,5 +1,7 @@
 //! Settings as written: by flags, by the environment, in a file, and one over the other.
 
+use serde::Deserialize as _;
+
 /// Settings as somebody wrote them, unchecked; what is absent is left to the next layer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -54,9 +56,10 @@ pub struct Settings {
     /// File with the key that notices are signed with [env: COUNTERSIGN_WEBHOOK_SECRET_FILE] [default: webhook-secret in the data folder]
     #[arg(long, value_name = "FILE")]
     pub webhook_secret_file: Option<String>,
-    /// Let decisions count that nobody has signed, such as events raised on the scheduler's dashboard [env: COUNTERSIGN_DASHBOARD_APPROVALS=true]
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    pub dashboard_approvals: Option<bool>,
+    /// Removed, and refused whatever it says: decisions must be signed.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, hide = true)]
+    #[serde(default, deserialize_with = "anything")]
+    pub dashboard_approvals: Option<String>,
     /// token, or none on a loopback address [env: COUNTERSIGN_AUTH] [default: token]
     #[arg(long, value_name = "MODE")]
     pub auth: Option<String>,
@@ -93,6 +96,9 @@ pub struct Settings {
     /// Origins whose pages may call the API, such as https://app.example, with commas between [env: COUNTERSIGN_CORS_ORIGINS]
     #[arg(long, value_name = "LIST")]
     pub cors_origins: Option<String>,
+    /// Addresses that browsers reach the front door by, such as https://codes.example, with commas between: the page's cookie counts under these, localhost and the address to listen on [env: COUNTERSIGN_PUBLIC_URL]
+    #[arg(long, value_name = "LIST")]
+    pub public_url: Option<String>,
     /// OpenID Connect issuer whose tokens (JWT) are taken as callers, as its claim iss says it [env: COUNTERSIGN_OIDC_ISSUER]
     #[arg(long, value_name = "URL")]
     pub oidc_issuer: Option<String>,
@@ -136,6 +142,9 @@ pub struct Settings {
     /// Name or https URL of the Azure Key Vault that keeps the accounts, instead of the data folder [env: COUNTERSIGN_KEY_VAULT, KEY_VAULT_URL or KEY_VAULT_NAME]
     #[arg(long, value_name = "NAME|URL")]
     pub key_vault: Option<String>,
+    /// Name or https URL of the Azure Key Vault that keeps the installation's own keys, apart from the accounts [env: COUNTERSIGN_KEYS_VAULT] [default: the vault of --key-vault]
+    #[arg(long, value_name = "NAME|URL")]
+    pub keys_vault: Option<String>,
     /// The vault is an emulator: take its challenge for its own host [env: KEY_VAULT_EMULATOR=true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub key_vault_emulator: Option<bool>,
@@ -157,6 +166,9 @@ pub struct Settings {
     /// How much older it may be while Key Vault does not answer; 0s means never [env: COUNTERSIGN_TOKEN_MAX_STALE] [default: 0s]
     #[arg(long, value_name = "TIME")]
     pub token_max_stale: Option<String>,
+    /// How long a front door waits when it starts for a worker to make the keys that it needs; 0s does not wait [env: COUNTERSIGN_WORKER_WAIT] [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub worker_wait: Option<String>,
     /// Whether memory is kept out of swap: auto where the system lets it, on to refuse to start otherwise, or off [env: COUNTERSIGN_LOCK_MEMORY] [default: auto]
     #[arg(long, value_name = "MODE")]
     pub lock_memory: Option<String>,
@@ -191,7 +203,6 @@ impl Settings {
         };
         let require_approval = switch("COUNTERSIGN_REQUIRE_APPROVAL");
         let require_proof = switch("COUNTERSIGN_REQUIRE_PROOF");
-        let dashboard_approvals = switch("COUNTERSIGN_DASHBOARD_APPROVALS");
         let mut count = |name: &str, range: &str| {
             var(name).and_then(|value| {
                 let number = value.parse().ok();
@@ -220,11 +231,13 @@ impl Settings {
             approval_reminders: var("COUNTERSIGN_APPROVAL_REMINDERS"),
             webhook_url: var("COUNTERSIGN_WEBHOOK_URL"),
             webhook_secret_file: var("COUNTERSIGN_WEBHOOK_SECRET_FILE"),
-            dashboard_approvals,
+            // Set to nothing too: whoever sets it expects something of it.
+            dashboard_approvals: environment("COUNTERSIGN_DASHBOARD_APPROVALS"),
             auth: var("COUNTERSIGN_AUTH"),
             task_hub: var("COUNTERSIGN_TASK_HUB"),
             connection_string: var("COUNTERSIGN_CONNECTION_STRING")
                 .or_else(|| var("DTS_CONNECTION_STRING")),
+            worker_wait: var("COUNTERSIGN_WORKER_WAIT"),
             lock_memory: var("COUNTERSIGN_LOCK_MEMORY"),
             log_format: var("COUNTERSIGN_LOG_FORMAT"),
             log: var("COUNTERSIGN_LOG"),
@@ -287,6 +300,7 @@ impl Settings {
             tls_key,
             trusted_proxies,
             cors_origins,
+            public_url,
             oidc_issuer,
             oidc_audience,
             oidc_jwks_url,
@@ -301,6 +315,7 @@ impl Settings {
             connection_string,
             hub_endpoint,
             key_vault,
+            keys_vault,
             key_vault_emulator,
             key_vault_ca_file,
             key_vault_api_version,
@@ -308,10 +323,16 @@ impl Settings {
             token_cache_age,
             token_cache_size,
             token_max_stale,
+            worker_wait,
             lock_memory,
             log_format,
             log,
             otlp_endpoint,
         }
     }
+}
+
+/// A value of any kind, of a setting that is refused whatever it says.
+fn anything<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    serde::de::IgnoredAny::deserialize(from).map(|_| Some(String::new()))
 }

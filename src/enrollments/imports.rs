@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use countersign_authority::MandatedAct;
 use countersign_enrollment::contract::IMPORT;
-use countersign_enrollment::ids::{CallerId, ImportId};
+use countersign_enrollment::ids::ImportId;
 use countersign_enrollment::import::job::{
     ImportOutcome, ImportProgress, ImportRequest, ImportSource,
 };
+use countersign_enrollment::mandate::SignedMandate;
 use countersign_enrollment::request::Approval;
 use countersign_enrollment::sealed::{ImageBytes, ImportKey};
 use durabletask::{ClientError, IdReuse, InstanceState, Payloads, Status};
 use tokio::time::Instant;
 
-use super::{EnrollmentError, Enrollments, Seen, hub, internal};
+use super::{EnrollmentError, Enrollments, Requester, Seen, Starting, hub, internal};
 use crate::access::secret;
 use crate::intake::ImportMaterial;
 
@@ -24,7 +26,7 @@ pub(crate) struct NewImport<'a> {
     pub(crate) material: Vec<ImportMaterial>,
     pub(crate) pick: Option<Vec<u32>>,
     pub(crate) dry_run: bool,
-    pub(crate) caller: &'a str,
+    pub(crate) caller: Requester<'a>,
     pub(crate) approval_asked: bool,
 }
 
@@ -40,6 +42,8 @@ pub(crate) struct ImportSnapshot {
     pub(crate) dry_run: bool,
     pub(crate) progress: Option<ImportProgress>,
     pub(crate) outcome: Option<ImportOutcome>,
+    /// The mandate that the task hub shows: a claim, to be checked where it matters.
+    pub(crate) mandate: SignedMandate,
     fingerprint: String,
 }
 
@@ -55,6 +59,7 @@ impl ImportSnapshot {
             dry_run: request.dry_run,
             progress: None,
             outcome: None,
+            mandate: request.mandate.clone(),
             fingerprint: request.fingerprint.clone(),
         }
     }
@@ -114,7 +119,6 @@ impl Enrollments {
         &self,
         new: NewImport<'_>,
     ) -> Result<ImportSnapshot, EnrollmentError> {
-        let caller: CallerId = new.caller.parse().map_err(internal)?;
         let id = new.id;
         let picked = format!("{:?}", new.pick);
         let mut parts: Vec<&[u8]> = vec![
@@ -140,17 +144,41 @@ impl Enrollments {
             .collect::<Result<Vec<_>, _>>()
             .map_err(internal)?;
         let key = ImportKey::new(secret::mac(&self.idempotency, &[b"imported accounts"]));
+        let key = self.seal.seal(&id, &key).map_err(internal)?;
+        let approval = self.approval(new.approval_asked);
+        let act = MandatedAct::Import {
+            sources: sources
+                .iter()
+                .map(|source| match source {
+                    ImportSource::Image(image) => image.digest(),
+                    ImportSource::List(list) => list.digest(),
+                })
+                .collect(),
+            key: key.digest(),
+            pick: new.pick.clone(),
+            dry_run: new.dry_run,
+        };
+        let mandate = self
+            .accept(id.as_str(), act, &approval, new.caller, None)
+            .await?;
         let request = ImportRequest {
+            mandate: mandate.clone(),
             sources,
-            key: self.seal.seal(&id, &key).map_err(internal)?,
+            key,
             pick: new.pick,
             dry_run: new.dry_run,
-            approval: self.approval(new.approval_asked),
-            requested_by: caller,
+            approval,
+            requested_by: new.caller.id.parse().map_err(internal)?,
             fingerprint,
         };
-        let start = self.client.start(&IMPORT, &request).reuse(IdReuse::Never);
-        self.start_once(start, id.as_str(), new.caller, &request.fingerprint, || {
+        let starting = Starting {
+            start: self.client.start(&IMPORT, &request).reuse(IdReuse::Never),
+            id: id.as_str(),
+            caller: new.caller.id,
+            fingerprint: &request.fingerprint,
+            mandate: &mandate,
+        };
+        self.start_once(starting, || {
             tracing::info!(instance_id = %id, "import started");
             ImportSnapshot::just_started(&id, &request, self.clock.now())
         })

@@ -4,13 +4,15 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use countersign_authority::{MandatedAct, Permit, Release, shown};
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::account_request::{
     AccountRequest, Act, Asked, Claim, RequestOutcome, RequestProgress,
 };
-use countersign_enrollment::contract::{ACCOUNT_REQUEST, APPROVAL, CLAIM};
+use countersign_enrollment::contract::{ACCOUNT_REQUEST, CLAIM};
 use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::ids::{CallerId, EnrollmentId, RequestId};
+use countersign_enrollment::mandate::SignedMandate;
 use countersign_enrollment::sealed::{OtpauthText, Sealed};
 use durabletask::{IdReuse, InstanceState, Status};
 use serde::Serialize;
@@ -18,20 +20,20 @@ use uuid::Uuid;
 
 use super::list::{Listed, Page};
 use super::{
-    Cursor, DECISION_SEEN, Decider, EnrollmentError, Enrollments, Said, Seen, Staged, hub,
-    internal, said,
+    Cursor, DECISION_SEEN, Decider, EnrollmentError, Enrollments, Requester, Said, Seen, Staged,
+    Starting, hub, internal, said,
 };
+use crate::mandates::MandateError;
 use crate::telemetry;
-
-/// How long a claim waits to be let through.
-const CLAIM_SEEN: Duration = Duration::from_secs(30);
 
 /// What to ask for.
 pub(crate) struct NewRequest<'a> {
-    pub(crate) account: EnrollmentId,
+    pub(crate) id: EnrollmentId,
+    /// The account as the vault has it.
+    pub(crate) account: &'a TotpAccount,
     pub(crate) act: Act,
     pub(crate) reason: Option<String>,
-    pub(crate) caller: &'a str,
+    pub(crate) caller: Requester<'a>,
     pub(crate) idempotency_key: Option<&'a str>,
 }
 
@@ -155,6 +157,10 @@ pub(crate) struct RequestSnapshot {
     pub(crate) removal_at: Option<DateTime<Utc>>,
     /// The account, sealed for the installation that it was handed to.
     pub(crate) package: Option<Sealed<OtpauthText>>,
+    /// The mandate that the task hub shows: a claim, to be checked where it matters.
+    pub(crate) mandate: SignedMandate,
+    /// How many times it was made use of, where the ledger was asked.
+    used: Option<usize>,
     claims: Vec<String>,
     fingerprint: String,
 }
@@ -179,6 +185,8 @@ impl RequestSnapshot {
             until: None,
             removal_at: None,
             package: None,
+            mandate: request.mandate.clone(),
+            used: None,
             claims: Vec::new(),
             fingerprint: request.fingerprint.clone(),
         }
@@ -190,7 +198,8 @@ impl RequestSnapshot {
             return None;
         };
         let granted = self.stage == RequestStage::Granted;
-        let used = u32::try_from(self.claims.len()).unwrap_or(u32::MAX);
+        let used = self.used.unwrap_or(self.claims.len());
+        let used = u32::try_from(used).unwrap_or(u32::MAX);
         granted.then(|| reads.saturating_sub(used))
     }
 
@@ -333,32 +342,49 @@ impl Enrollments {
         &self,
         new: NewRequest<'_>,
     ) -> Result<RequestSnapshot, EnrollmentError> {
-        let caller: CallerId = new.caller.parse().map_err(internal)?;
+        let caller = new.caller;
         let id = match new.idempotency_key {
             None => RequestId::random(),
-            Some(key) => RequestId::from_uuid(self.uuid_for(b"request", new.caller, key)),
+            Some(key) => RequestId::from_uuid(self.uuid_for(b"request", caller.id, key)),
         };
         telemetry::about(&id);
         let reason = new.reason.as_deref().unwrap_or_default();
         let fingerprint = self.fingerprint(&[
             b"request",
-            new.account.as_str().as_bytes(),
+            new.id.as_str().as_bytes(),
             new.act.terms().as_bytes(),
             reason.as_bytes(),
         ]);
+        let approval = self.required(self.policy.request_approvals);
+        let act = MandatedAct::Request {
+            account: new.id.clone(),
+            act: new.act.clone(),
+            preview: new.account.preview(),
+            fingerprint: self.mandates.fingerprint(new.account)?,
+        };
+        let mandate = self
+            .accept(id.as_str(), act, &approval, caller, new.reason.clone())
+            .await?;
         let request = AccountRequest {
-            account: new.account,
+            mandate: mandate.clone(),
+            account: new.id,
             act: new.act,
             reason: new.reason,
-            approval: self.required(self.policy.request_approvals),
-            requested_by: caller,
+            approval,
+            requested_by: caller.id.parse().map_err(internal)?,
             fingerprint,
         };
-        let start = self
-            .client
-            .start(&ACCOUNT_REQUEST, &request)
-            .reuse(IdReuse::Never);
-        self.start_once(start, id.as_str(), new.caller, &request.fingerprint, || {
+        let starting = Starting {
+            start: self
+                .client
+                .start(&ACCOUNT_REQUEST, &request)
+                .reuse(IdReuse::Never),
+            id: id.as_str(),
+            caller: caller.id,
+            fingerprint: &request.fingerprint,
+            mandate: &mandate,
+        };
+        self.start_once(starting, || {
             tracing::info!(instance_id = %id, kind = request.act.kind(), "request started");
             RequestSnapshot::just_started(&id, &request, self.clock.now())
         })
@@ -371,7 +397,30 @@ impl Enrollments {
         id: &RequestId,
         only: Option<&str>,
     ) -> Result<RequestSnapshot, EnrollmentError> {
-        self.look(id.as_str(), only).await.map_err(unknown)
+        let mut snapshot: RequestSnapshot = self.look(id.as_str(), only).await.map_err(unknown)?;
+        self.check(&mut snapshot).await?;
+        Ok(snapshot)
+    }
+
+    /// Replaces what the task hub says of uses and packages by what the ledger holds.
+    async fn check(&self, snapshot: &mut RequestSnapshot) -> Result<(), EnrollmentError> {
+        if snapshot.stage == RequestStage::Granted {
+            snapshot.used = Some(match self.mandates.releases(&snapshot.mandate).await {
+                Ok(used) => used,
+                Err(MandateError::Refused(_)) => usize::MAX,
+                Err(error) => return Err(error.into()),
+            });
+        }
+        if snapshot.package.take().is_some() {
+            let package = match self.mandates.package(&snapshot.mandate).await {
+                Ok(package) => package,
+                // The task hub shows one that no worker of ours has made.
+                Err(MandateError::Refused(_)) => None,
+                Err(error) => return Err(error.into()),
+            };
+            snapshot.package = package.and_then(|text| Sealed::from_text(text).ok());
+        }
+        Ok(())
     }
 
     /// Waits until the request is in another stage than `since`, has ended, or `time` is over.
@@ -381,7 +430,9 @@ impl Enrollments {
         since: RequestStage,
         time: Duration,
     ) -> Result<RequestSnapshot, EnrollmentError> {
-        self.until_past(snapshot, since, time).await
+        let mut latest = self.until_past(snapshot, since, time).await?;
+        self.check(&mut latest).await?;
+        Ok(latest)
     }
 
     /// One page of requests, newest first.
@@ -400,19 +451,24 @@ impl Enrollments {
             statuses: stage.map(|s| vec![s.runtime_status()]).unwrap_or_default(),
             filtered: stage.is_some() || account.is_some() || only.is_some(),
         };
-        self.page(
-            &listed,
-            query.cursor,
-            query.limit,
-            |request: &RequestSnapshot| {
-                stage.is_none_or(|stage| request.stage == stage)
-                    && account.as_ref().is_none_or(|id| request.account == *id)
-                    && only
-                        .as_ref()
-                        .is_none_or(|caller| request.requested_by == *caller)
-            },
-        )
-        .await
+        let mut page = self
+            .page(
+                &listed,
+                query.cursor,
+                query.limit,
+                |request: &RequestSnapshot| {
+                    stage.is_none_or(|stage| request.stage == stage)
+                        && account.as_ref().is_none_or(|id| request.account == *id)
+                        && only
+                            .as_ref()
+                            .is_none_or(|caller| request.requested_by == *caller)
+                },
+            )
+            .await?;
+        for request in &mut page.items {
+            self.check(request).await?;
+        }
+        Ok(page)
     }
 
     /// Decides on a request that waits for it, or stops one that can still be undone. The
@@ -436,80 +492,118 @@ impl Enrollments {
             _ if snapshot.decision.is_some() => return Err(EnrollmentError::AlreadyDecided),
             _ => return Err(EnrollmentError::NotAwaiting),
         }
-        // The orchestration ignores such a decision too; here the caller is told.
-        if approved && snapshot.requested_by == caller {
-            return Err(EnrollmentError::SelfApproval);
-        }
         if approved && snapshot.has_agreed(caller) {
             return Err(EnrollmentError::AlreadyDecided);
         }
-        let now = self.clock.now();
-        let decision = decider.decision(approved, comment, &snapshot.approvers, now)?;
-        let asked = snapshot
-            .asked
-            .as_ref()
-            .ok_or(EnrollmentError::NotAwaiting)?;
-        let signed = self
-            .decisions
-            .sign_request(id, decision, asked)
-            .map_err(internal)?;
-        self.client
-            .raise_event(id.as_str(), &APPROVAL, &signed)
+        // What is decided on is what the front door has signed, not what the task hub shows.
+        let (signed, mandate) = self
+            .mandates
+            .latest(id.as_str())
+            .await?
+            .ok_or(EnrollmentError::RequestUnknown)?;
+        let MandatedAct::Request {
+            preview,
+            fingerprint,
+            ..
+        } = &mandate.act
+        else {
+            return Err(EnrollmentError::RequestUnknown);
+        };
+        let shown = shown(preview, fingerprint);
+        let verdict = self.verdict(decider, approved, comment, &mandate.terms.from, shown)?;
+        self.raise(&signed, id.as_str(), verdict)
             .await
-            .map_err(hub)
             .map_err(unknown)?;
-        tracing::info!(instance_id = %id, approved, "decision sent");
         let since = snapshot.stage;
         // Waits a moment until it has arrived, so that whoever comes next finds it.
-        self.until(snapshot, DECISION_SEEN, |latest: &RequestSnapshot| {
-            latest.stage != since || (approved && latest.has_agreed(caller))
-        })
-        .await
-        .map_err(unknown)
-    }
-
-    /// Takes one use of what a request has granted to `caller`; when this returns, it is
-    /// the caller's and nobody else has it.
-    pub(crate) async fn claim(
-        &self,
-        id: &RequestId,
-        caller: &str,
-    ) -> Result<RequestSnapshot, EnrollmentError> {
-        let snapshot = self.get_request(id, Some(caller)).await?;
-        if snapshot.stage != RequestStage::Granted {
-            return Err(EnrollmentError::NotGranted);
-        }
-        let claim = Claim {
-            id: Uuid::new_v4().simple().to_string(),
-        };
-        self.client
-            .raise_event(id.as_str(), &CLAIM, &claim)
-            .await
-            .map_err(hub)
-            .map_err(unknown)?;
-        let latest = self
-            .until(snapshot, CLAIM_SEEN, |latest: &RequestSnapshot| {
-                latest.claims.contains(&claim.id) || latest.has_ended()
+        let mut latest = self
+            .until(snapshot, DECISION_SEEN, |latest: &RequestSnapshot| {
+                latest.stage != since || (approved && latest.has_agreed(caller))
             })
             .await
             .map_err(unknown)?;
-        if latest.claims.contains(&claim.id) {
-            Ok(latest)
-        } else {
-            Err(EnrollmentError::NotGranted)
-        }
+        self.check(&mut latest).await?;
+        Ok(latest)
     }
 
-    /// Whether an account has the secret that was shown when the request was approved.
-    pub(crate) fn is_what_was_approved(
+    /// What `caller` asked for by a request, as the front door has signed it.
+    pub(crate) async fn mandated(
         &self,
-        request: &RequestSnapshot,
-        account: &TotpAccount,
-    ) -> bool {
-        let found = self.decisions.fingerprint(account);
-        let approved = request.asked.as_ref().map(|asked| &asked.fingerprint);
-        found.is_ok_and(|found| Some(&found) == approved)
+        id: &RequestId,
+        caller: &str,
+    ) -> Result<Mandated, EnrollmentError> {
+        let (signed, mandate) = self
+            .mandates
+            .latest(id.as_str())
+            .await?
+            .ok_or(EnrollmentError::RequestUnknown)?;
+        let by_caller = mandate.requested_by.as_str() == caller;
+        let (MandatedAct::Request { account, act, .. }, true) = (mandate.act, by_caller) else {
+            return Err(EnrollmentError::RequestUnknown);
+        };
+        Ok(Mandated {
+            id: id.clone(),
+            signed,
+            account,
+            act,
+            reason: mandate.reason,
+            requested_by: mandate.requested_by,
+            approvals_needed: mandate.terms.needed,
+        })
     }
+
+    /// Takes one use of what a request has granted; when this returns, it is written down,
+    /// and the code or the URI of `account` may be given out once.
+    pub(crate) async fn claim(
+        &self,
+        request: &Mandated,
+        kind: &'static str,
+        account: &TotpAccount,
+    ) -> Result<Permit<Release>, EnrollmentError> {
+        let permit = self
+            .mandates
+            .release(&request.signed, &request.requested_by, kind, account)
+            .await
+            .map_err(EnrollmentError::from)
+            .map_err(|error| match error {
+                EnrollmentError::AlreadyDecided => EnrollmentError::NotGranted,
+                error => error,
+            })?;
+        // The orchestration shows it to those who look at the history; nothing depends on it.
+        let claim = Claim {
+            id: Uuid::new_v4().simple().to_string(),
+        };
+        if let Err(error) = self.tell_of_claim(&request.id, &claim).await {
+            tracing::warn!(instance_id = %request.id, %error, "the task hub has not heard of a use");
+        }
+        Ok(permit)
+    }
+
+    /// Waits a moment until the use has arrived, so that whoever looks next finds it.
+    async fn tell_of_claim(&self, id: &RequestId, claim: &Claim) -> Result<(), EnrollmentError> {
+        self.client
+            .raise_event(id.as_str(), &CLAIM, claim)
+            .await
+            .map_err(hub)?;
+        let snapshot = self.get_request(id, None).await?;
+        self.until(snapshot, DECISION_SEEN, |latest: &RequestSnapshot| {
+            latest.claims.contains(&claim.id) || latest.has_ended()
+        })
+        .await
+        .map(drop)
+    }
+}
+
+/// A request as the front door has signed it.
+pub(crate) struct Mandated {
+    pub(crate) id: RequestId,
+    signed: SignedMandate,
+    pub(crate) account: EnrollmentId,
+    pub(crate) act: Act,
+    pub(crate) reason: Option<String>,
+    requested_by: CallerId,
+    /// How many people had to agree; 0 if none.
+    pub(crate) approvals_needed: u8,
 }
 
 /// What is unknown here is a request.

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use countersign_activities::vault::{Change, VaultError};
+use countersign_activities::vault::{AccountRecord, Change, VaultError};
 use countersign_enrollment::account::Labels;
 use countersign_enrollment::filing::Filing;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -23,7 +23,7 @@ use super::error::ApiError;
 use super::observe;
 use super::path::Path;
 use super::views::AccountView;
-use crate::audit::Action;
+use crate::audit::{Action, Changes, listed};
 use crate::tokens::{TokenError, from_vault};
 use crate::verify::Verdict;
 
@@ -76,6 +76,7 @@ pub(super) async fn change(
     JsonBody(body): JsonBody<ChangeBody>,
 ) -> Result<Response, ApiError> {
     let id = account_id(&id)?;
+    let _turn = door.turns.of(&id).await;
     let before = door.vault.describe(&id).await.map_err(from_vault)?;
     if before.deleted_at.is_some() {
         return Err(ApiError::AccountUnknown);
@@ -89,8 +90,6 @@ pub(super) async fn change(
         let name = body.account_name.as_deref();
         let name = name.unwrap_or(&before.preview.account_name);
         change.labels = Some(Labels::new(issuer, name).map_err(ApiError::Input)?);
-    } else if body.group.is_some() || body.tags.is_some() {
-        observe::note(|facts| facts.action = Some(Action::File));
     }
     if body.group.is_some() || body.tags.is_some() {
         let group = match &body.group {
@@ -102,19 +101,78 @@ pub(super) async fn change(
         let filing = Filing::new(group, tags).map_err(|error| unfit(error.to_string()))?;
         change.filing = Some(filing);
     }
+    let mut record = before.clone();
+    if change != Change::default() {
+        if change.labels.is_none() {
+            observe::note(|facts| facts.action = Some(Action::File));
+        }
+        let changed = door.vault.change(&id, &change).await;
+        record = changed.map_err(|error| match error {
+            VaultError::Full { reason } => unfit(reason.to_owned()),
+            error => from_vault(error).into(),
+        })?;
+        note_labels(&before, &record);
+    }
     if let Some(guarded) = body.read_approval {
         observe::note(|facts| facts.action = Some(Action::Guard));
-        door.access.guard(id.as_str(), guarded)?;
+        let was = door.access.guard(id.as_str(), guarded)?;
+        note_done(
+            Action::Guard,
+            Changes::default().flag("readApproval", was, guarded),
+        );
     }
-    if change == Change::default() {
-        return account_response(&door, &before);
-    }
-    let record = door.vault.change(&id, &change).await;
-    let record = record.map_err(|error| match error {
-        VaultError::Full { reason } => unfit(reason.to_owned()),
-        error => from_vault(error).into(),
-    })?;
     account_response(&door, &record)
+}
+
+/// For the audit record: what an account was called and where it was filed, and what and
+/// where it is now.
+fn note_labels(before: &AccountRecord, after: &AccountRecord) {
+    let (old, new) = (&before.preview, &after.preview);
+    let names = Changes::default()
+        .note("issuer", old.issuer.as_deref(), new.issuer.as_deref())
+        .note(
+            "accountName",
+            Some(&old.account_name),
+            Some(&new.account_name),
+        );
+    note_done(Action::Rename, names);
+    let (old, new) = (&before.filing, &after.filing);
+    let (old_tags, new_tags) = (listed(old.tags()), listed(new.tags()));
+    let filing = Changes::default()
+        .note("group", old.group(), new.group())
+        .note("tags", old_tags.as_deref(), new_tags.as_deref());
+    note_done(Action::File, filing);
+}
+
+/// Notes something that was done, unless it changed nothing.
+fn note_done(action: Action, changes: Changes) {
+    let changes = changes.list();
+    if !changes.is_empty() {
+        observe::note(|facts| facts.deeds.push(observe::Deed { action, changes }));
+    }
+}
+
+/// For the audit record: that an account came into another state.
+pub(super) fn note_state(before: &AccountRecord, after: &str) {
+    let was = match (&before.deleted_at, &before.pending_for) {
+        (Some(_), _) => "removed",
+        (None, Some(_)) => "pending",
+        (None, None) => "active",
+    };
+    observe::changed(
+        Changes::default()
+            .note("state", Some(was), Some(after))
+            .list(),
+    );
+}
+
+/// The state of an account that was restored or proved.
+const fn state(record: &AccountRecord) -> &'static str {
+    if record.pending_for.is_some() {
+        "pending"
+    } else {
+        "active"
+    }
 }
 
 /// A group and tags that an account cannot have.
@@ -140,7 +198,10 @@ pub(super) async fn delete(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id = account_id(&id)?;
+    let _turn = door.turns.of(&id).await;
+    let before = door.vault.describe(&id).await.map_err(from_vault)?;
     door.vault.delete(&id).await.map_err(from_vault)?;
+    note_state(&before, "removed");
     Ok(no_store(StatusCode::NO_CONTENT.into_response()))
 }
 
@@ -157,7 +218,10 @@ pub(super) async fn restore(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id = account_id(&id)?;
+    let _turn = door.turns.of(&id).await;
+    let before = door.vault.describe(&id).await.map_err(from_vault)?;
     let record = door.vault.recover(&id).await.map_err(from_vault)?;
+    note_state(&before, state(&record));
     account_response(&door, &record)
 }
 
@@ -205,6 +269,9 @@ pub(super) async fn verdict(
     if reading.pending_for.is_some() {
         return Err(TokenError::Pending.into());
     }
+    // The vault may have taken its time.
+    caller.again().await?;
+    let id = readable(door, caller, id.as_str())?;
     let now = door.clock.now();
     let checked = door
         .verifier

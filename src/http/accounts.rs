@@ -26,6 +26,7 @@ use super::enrollments::{
 use super::error::ApiError;
 use super::observe;
 use super::path::Path;
+use super::requests::hand_of;
 use super::views::{AccountPage, AccountView, CreatedView, StartedView};
 use crate::access::Role;
 use crate::enrollments::{NewEnrollment, Stage};
@@ -91,15 +92,17 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     let query = parameters(query)?;
     let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
-    let accepted = door.intake.accept(upload).await?;
+    let accepting = door.intake.accept(caller.id(), upload);
+    let accepted = caller.unless_gone(accepting).await?;
     let id = door.enrollments.id_for(caller.id(), key.as_deref());
     observe::about(&id);
+    let hand = hand_of(&door, &caller).await?;
     let started = door
         .enrollments
         .start(NewEnrollment {
             id,
             accepted,
-            caller: caller.id(),
+            caller: caller.requester(&hand),
             approval_asked,
             proof_asked,
         })

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use countersign_enrollment::account::one_line;
 use countersign_enrollment::decision::MAX_COMMENT_CHARS;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -16,6 +17,7 @@ use super::enrollments::{EnrollmentPath, accepted_response, enrollment_id};
 use super::error::ApiError;
 use super::observe;
 use super::path::Path;
+use super::requests::hand_of;
 use super::views::StartedView;
 use crate::audit::{Action, without_secrets};
 
@@ -45,7 +47,7 @@ impl DecisionBody {
     }
 }
 
-/// A text for people, trimmed; none if it is empty. It is kept in a history and shown: what
+/// A text for people, on one line and cleaned as names are; none if it is empty. It is kept in a history and shown: what
 /// looks like a secret in it, since somebody pasted the wrong thing, is not.
 pub(super) fn short_text(
     name: &'static str,
@@ -53,7 +55,7 @@ pub(super) fn short_text(
     most: usize,
 ) -> Result<Option<String>, ApiError> {
     let text = text
-        .map(|text| without_secrets(text.trim()))
+        .map(|text| without_secrets(&one_line(&text)))
         .filter(|text| !text.is_empty());
     if text
         .as_ref()
@@ -86,7 +88,8 @@ pub(super) fn short_text(
         ("x-problems" = json!([
             Code::AlreadyDecided, Code::ApprovalExpired, Code::ApproverGroupMissing,
             Code::EnrollmentUnknown, Code::HubUnavailable, Code::InvalidParameter,
-            Code::NotAwaitingApproval, Code::SelfApprovalForbidden,
+            Code::LedgerUnavailable, Code::MandateRefused, Code::NotAwaitingApproval,
+            Code::SelfApprovalForbidden,
         ])),
     ),
 )]
@@ -98,9 +101,10 @@ pub(super) async fn decide(
 ) -> Result<Response, ApiError> {
     let id = enrollment_id(&id)?;
     let (approved, comment) = body.read()?;
+    let hand = hand_of(&door, &caller).await?;
     let snapshot = door
         .enrollments
-        .decide(&id, caller.decider(), approved, comment)
+        .decide(&id, caller.decider(&hand), approved, comment)
         .await?;
     door.inbox.look_again().await;
     Ok(accepted_response(&snapshot))

@@ -44,7 +44,7 @@ files! {
     MANIFEST: "manifest.webmanifest";
     SCRIPT: "account-changes.js" "account-row.js" "accounts.js" "add.js" "api.js" "app.js"
         "approvals.js" "codes.js"
-        "follow.js" "format.js" "keys.js" "login.js" "notice.js" "operations.js" "picks.js" "picture.js" "proof.js" "requests.js" "text.js"
+        "follow.js" "format.js" "keys.js" "login.js" "notice.js" "operations.js" "picks.js" "picture.js" "proof.js" "requests.js" "secret.js" "text.js"
         "work.js" "worker.js";
 }
 
@@ -63,7 +63,7 @@ const REFERENCE: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// A path for every file; the page itself is at `/`, and at `/login` for links with a token.
+/// A path for every file; the page itself is at `/`, and at `/login` for links that log in.
 pub(super) fn router() -> Router<Arc<FrontDoor>> {
     let page = FILES
         .iter()
@@ -136,6 +136,17 @@ mod tests {
             }
         }
         assert!(seen > 10, "only {seen} were found");
+    }
+
+    #[test]
+    fn every_request_says_whom_the_page_shows() {
+        let scripts = FILES.iter().filter(|(_, kind, _)| *kind == SCRIPT);
+        for (name, _, text) in scripts {
+            let asks = ["fetch(", "EventSource(", "XMLHttpRequest", "sendBeacon"];
+            let asks = asks.iter().any(|way| text.contains(way));
+            assert_eq!(asks, matches!(*name, "api.js" | "worker.js"), "{name}");
+        }
+        assert!(text("api.js").contains("\"x-countersign-caller\""));
     }
 
     #[test]

@@ -46,6 +46,10 @@ where
     if request.method().is_safe() {
         return recorded(door, about, request, next).await;
     }
+    // What could not be recorded is not done; but a session may end at any time.
+    if about.action != Action::LogOut && door.audit.is_incomplete().await {
+        return ApiError::AuditUnavailable.into_response();
+    }
     // A caller who hangs up in the middle of a change may not keep it out of the record.
     observe::kept_up(recorded(door, about, request, next))
         .await
@@ -80,8 +84,24 @@ where
     };
     door.metrics.acted(action, event.outcome);
     event.request_id = Some(observe::current().0);
-    if let Some(reason) = facts.reason.or(about.reason) {
+    if let Some(reason) = facts.reason.or(about.reason).or(facts.wish) {
         event = event.because(&reason);
+    }
+    let deeds = facts.deeds.into_iter().map(|deed| {
+        let mut done = event.clone().changing(deed.changes);
+        done.action = deed.action;
+        done.outcome = Outcome::Done;
+        done.problem = None;
+        done
+    });
+    let mut done: Vec<Event> = deeds.collect();
+    // Of what was not done there is an entry as well.
+    if done.is_empty() || event.outcome != Outcome::Done {
+        let changes = match event.outcome {
+            Outcome::Done => facts.changes,
+            _ => Vec::new(),
+        };
+        done.push(event.changing(changes));
     }
     let mut subjects = about.subjects;
     if let Some(subject) = facts.subject {
@@ -89,11 +109,20 @@ where
     }
     let mut exceptions = facts.exceptions;
     let events = match subjects.len() {
-        0 => vec![event],
+        0 => done,
         _ => subjects
             .into_iter()
-            .map(|subject| except(event.clone().to(subject), &mut exceptions))
+            .flat_map(|subject| {
+                done.iter()
+                    .cloned()
+                    .map(move |event| event.to(subject.clone()))
+            })
+            .map(|event| except(event, &mut exceptions))
             .collect(),
+    };
+    let action = match events.as_slice() {
+        [only] => only.action,
+        _ => action,
     };
     let written = match (<[Event; 1]>::try_from(events), facts.code_until) {
         (Ok([event]), Some(until)) if event.outcome == Outcome::Done => {
@@ -155,6 +184,12 @@ impl About {
     }
 }
 
+/// Whether an operation changes something and is recorded: where it cannot be, it is refused.
+pub(super) fn is_recorded_change(method: &Method, route: &str) -> bool {
+    let action = action(method, route).filter(|action| *action != Action::LogOut);
+    !method.is_safe() && action.is_some()
+}
+
 fn action(method: &Method, route: &str) -> Option<Action> {
     Some(match (method.as_str(), route) {
         ("POST", "/api/enrollments" | "/api/accounts" | "/api/transfers") => Action::Enroll,
@@ -187,11 +222,14 @@ fn action(method: &Method, route: &str) -> Option<Action> {
         ("DELETE", "/api/accounts/{id}") => Action::Delete,
         ("POST", "/api/accounts/{id}/restore") => Action::Restore,
         ("POST", "/api/session") => Action::LogIn,
+        ("DELETE", "/api/session") => Action::LogOut,
+        ("POST", "/api/login-links") => Action::MakeLoginLink,
         ("POST", "/api/keys") => Action::CreateKey,
         ("DELETE", "/api/keys/{name}") => Action::RevokeKey,
         ("POST", "/api/grants") => Action::Grant,
         ("DELETE", "/api/grants") => Action::Withdraw,
         ("GET" | "HEAD", "/api/audit") => Action::ReadAudit,
+        ("POST", "/api/dashboard/tickets") => Action::OpenDashboard,
         _ => return None,
     })
 }
@@ -218,4 +256,32 @@ fn short(id: &str) -> String {
         || id.parse::<ImportId>().is_ok()
         || id.parse::<RequestId>().is_ok();
     if known { id } else { "unknown" }.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Requests that change nothing which lasts, or are recorded as what they do.
+    const NOT_RECORDED: [(&str, &str); 0] = [];
+
+    #[test]
+    fn every_operation_that_changes_something_is_recorded() {
+        let description = super::super::openapi().unwrap();
+        let paths = description["paths"].as_object().unwrap();
+        let mut seen = 0;
+        for (path, operations) in paths {
+            for method in ["post", "put", "patch", "delete"] {
+                if operations.get(method).is_none() {
+                    continue;
+                }
+                seen += 1;
+                let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+                let known = NOT_RECORDED.contains(&(method.as_str(), path));
+                let recorded = action(&method, path).is_some();
+                assert_ne!(recorded, known, "{method} {path}");
+            }
+        }
+        assert!(seen > 20, "{seen}");
+    }
 }

@@ -3,26 +3,27 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{FromRequestParts, Query, State};
+use axum::extract::{FromRequestParts, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use serde::Deserialize;
 
 use super::FrontDoor;
-use super::enrollments::no_store;
+use super::arrival::{self, Arrival, Gone, Place};
+use super::cookie::{self, ByTls, Sent};
 use super::error::ApiError;
-use super::limits::Slot;
-use super::observe;
-use crate::access::{Access, COOKIE, Group, Identity, LIFETIME, Role, Roles};
-use crate::enrollments::Decider;
+use super::refusals::public_part;
+use super::{names, observe, session};
+use crate::access::{Group, Identity, Role, Roles};
+use crate::enrollments::{Decider, Requester};
 
 /// The header for keys on Azure Functions.
 pub(super) const FUNCTIONS_KEY: &str = "x-functions-key";
 /// The header of HashiCorp Vault's clients.
 pub(super) const VAULT_TOKEN: &str = "x-vault-token";
+/// The header in which the page says whom it shows: a request for somebody who is no longer
+/// logged in is refused, and not done as whoever is.
+pub(super) const SHOWN_CALLER: &str = "x-countersign-caller";
 /// The headers that can say who calls.
 pub(super) const CREDENTIALS: [HeaderName; 4] = [
     header::AUTHORIZATION,
@@ -79,9 +80,11 @@ permission!(
 /// and taking one from a request is the only way to make it.
 pub(crate) struct Caller<P> {
     identity: Arc<Identity>,
+    arrival: Arc<Arrival>,
+    gone: Option<Gone>,
     /// Counts among the caller's requests while this is there; none if the request is a
     /// part of one that counts.
-    slot: Option<Slot>,
+    _place: Option<Arc<Place>>,
     /// Whether it asked by HEAD.
     without_body: bool,
     permission: PhantomData<fn() -> P>,
@@ -109,10 +112,19 @@ impl<P> Caller<P> {
     }
 
     /// The caller as somebody who decides.
-    pub(crate) fn decider(&self) -> Decider<'_> {
+    pub(crate) fn decider<'a>(&'a self, hand: &'a str) -> Decider<'a> {
         Decider {
             id: self.id(),
+            hand,
             groups: self.groups(),
+        }
+    }
+
+    /// The caller as somebody who asks for something.
+    pub(crate) fn requester<'a>(&'a self, hand: &'a str) -> Requester<'a> {
+        Requester {
+            id: self.id(),
+            hand,
         }
     }
 
@@ -125,9 +137,27 @@ impl<P> Caller<P> {
         &self.identity
     }
 
-    /// What counts among the caller's requests for as long as it is there.
-    pub(super) fn into_slot(self) -> Option<Slot> {
-        self.slot
+    /// Refuses to go on if the caller may no longer: to be asked after every wait, before
+    /// anything is given or done.
+    pub(super) async fn again(&self) -> Result<(), ApiError> {
+        self.arrival.again().await
+    }
+
+    /// What comes of work, for as long as the caller waits for it; then the caller may
+    /// still have it, or there is a reason why not.
+    pub(super) async fn unless_gone<T, E>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, ApiError>
+    where
+        ApiError: std::convert::From<E>,
+    {
+        let done = match &self.gone {
+            Some(gone) => gone.unless(work).await??,
+            None => work.await?,
+        };
+        self.again().await?;
+        Ok(done)
     }
 
     /// Whose enrollments the caller sees: its own only, unless it decides on others'.
@@ -137,33 +167,41 @@ impl<P> Caller<P> {
     }
 }
 
-/// Tells of a request, as an extension of it, that the server makes it of itself for one of
-/// the same caller's that counts already.
-#[derive(Clone, Copy)]
-pub(super) struct PartOfCounted;
-
 impl<P: Permission> FromRequestParts<Arc<FrontDoor>> for Caller<P> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        door: &Arc<FrontDoor>,
-    ) -> Result<Self, ApiError> {
-        let identity = identify(parts, door)
-            .await?
-            .ok_or(ApiError::Unauthenticated)?;
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<FrontDoor>) -> Result<Self, ApiError> {
+        // Every request that comes to a handler has been through the middleware.
+        let arrival = Arrival::of(&parts.extensions).ok_or(ApiError::Unauthenticated)?;
+        let identity = arrival.identity()?;
+        session::shows(&parts.headers, &identity)?;
+        Self::known(identity, arrival, parts)
+    }
+}
+
+impl<P: Permission> Caller<P> {
+    /// A caller who was recognised as `identity` by something in the request itself, such as
+    /// the code of a link, if it may do this.
+    pub(super) fn of(identity: Arc<Identity>, parts: &Parts) -> Result<Self, ApiError> {
         tracing::Span::current().record("caller", identity.id.as_str());
         observe::note(|facts| facts.caller = Some(Arc::clone(&identity)));
-        let slot = match parts.extensions.get::<PartOfCounted>() {
-            Some(PartOfCounted) => None,
-            None => Some(door.surroundings.guard.admit(&identity.id)?),
-        };
+        let arrival = Arrival::of(&parts.extensions).ok_or(ApiError::Unauthenticated)?;
+        Self::known(identity, arrival, parts)
+    }
+
+    fn known(
+        identity: Arc<Identity>,
+        arrival: Arc<Arrival>,
+        parts: &Parts,
+    ) -> Result<Self, ApiError> {
         if !identity.roles.any_of(P::ROLES) {
             return Err(ApiError::Forbidden { needs: P::NEEDS });
         }
         Ok(Self {
             identity,
-            slot,
+            gone: Gone::of(&parts.extensions),
+            _place: arrival::place(&parts.extensions),
+            arrival,
             without_body: parts.method == Method::HEAD,
             permission: PhantomData,
         })
@@ -175,32 +213,86 @@ struct CodeQuery {
     code: Option<String>,
 }
 
-async fn identify(parts: &Parts, door: &FrontDoor) -> Result<Option<Arc<Identity>>, ApiError> {
+/// Who has shown a token or key; none if nothing was shown.
+pub(super) async fn shown(
+    parts: &Parts,
+    door: &FrontDoor,
+) -> Result<Option<Arc<Identity>>, ApiError> {
+    let Some(credential) = presented(parts) else {
+        return Ok(None);
+    };
+    let now = door.clock.now();
+    let identity = door.access.authenticate(&credential, now).await?;
+    identity.map(Some).ok_or(ApiError::CredentialUnknown)
+}
+
+/// Whether it may take a while to find out who calls, since the issuer of a token has to be
+/// asked or a signature checked.
+pub(super) fn waits_for_issuer(parts: &Parts, door: &FrontDoor) -> bool {
+    presented(parts)
+        .is_some_and(|credential| door.access.is_new_token(&credential, door.clock.now()))
+}
+
+/// Who calls; nobody if nothing is presented that could say so.
+pub(super) async fn identify(
+    parts: &Parts,
+    door: &FrontDoor,
+) -> Result<Option<Arc<Identity>>, ApiError> {
     // What is presented counts, even if it is wrong: falling back to a weaker proof
     // would hide the mistake.
-    if let Some(credential) = presented(parts) {
-        let now = door.clock.now();
-        let identity = door.access.authenticate(&credential, now).await?;
-        return identity.map(Some).ok_or(ApiError::CredentialUnknown);
+    if let Some(identity) = shown(parts, door).await? {
+        return Ok(Some(identity));
     }
-    let headers = &parts.headers;
-    let changes = !matches!(parts.method, Method::GET | Method::HEAD);
-    if let Some(cookie) = cookie(headers) {
-        let identity = door.access.resume(cookie, door.clock.now())?;
-        if identity.is_some() && changes && !from_own_page(headers, false) {
-            return Err(ApiError::CrossSite);
-        }
-        if identity.is_some() {
-            return Ok(identity);
-        }
+    if let Some(identity) = logged_in(parts, door)? {
+        return Ok(Some(identity));
     }
     let anonymous = door.access.anonymous();
     // Without access control a browser on this machine could be led here by any page,
     // also under another name that resolves to this machine.
-    if anonymous.is_some() && !(from_own_page(headers, true) && local_name(headers)) {
+    let headers = &parts.headers;
+    if anonymous.is_some() && !(from_own_page(headers, true) && is_local(names::host_of(parts))) {
         return Err(ApiError::CrossSite);
     }
     Ok(anonymous)
+}
+
+/// Whose session the request's cookie is for. With a cookie only requests of this server's
+/// own page count, readings included: a page elsewhere must neither change anything nor use
+/// up what can be read a few times.
+fn logged_in(parts: &Parts, door: &FrontDoor) -> Result<Option<Arc<Identity>>, ApiError> {
+    let headers = &parts.headers;
+    let by_tls = ByTls::noted(door, parts);
+    let from = same_origin(headers);
+    let value = match cookie::sent(headers, by_tls) {
+        Sent::Nothing => return Ok(None),
+        Sent::Several(_) if from == Provenance::Other => return Err(ApiError::CrossSite),
+        Sent::Several(_) => {
+            cookie::clear(by_tls, &parts.uri, headers);
+            return Err(ApiError::SessionAmbiguous);
+        }
+        Sent::One(value) => value,
+    };
+    let Some(identity) = door.access.resume(value, door.clock.now())? else {
+        if from != Provenance::Other {
+            cookie::clear_beside(by_tls, &parts.uri, headers);
+        }
+        return Ok(None);
+    };
+    if !door.surroundings.names.are_meant_by(parts) {
+        return Err(ApiError::UnknownName);
+    }
+    let is_own = match from {
+        Provenance::Own => true,
+        // Browsers that say nothing where a reading comes from: no page elsewhere can send
+        // this header without being asked first, and it would be refused.
+        Provenance::Unsaid => parts.method.is_safe() && headers.contains_key(SHOWN_CALLER),
+        Provenance::Typed | Provenance::Other => false,
+    };
+    if is_own {
+        Ok(Some(identity))
+    } else {
+        Err(ApiError::CrossSite)
+    }
 }
 
 fn presented(parts: &Parts) -> Option<zeroize::Zeroizing<String>> {
@@ -218,7 +310,22 @@ fn presented(parts: &Parts) -> Option<zeroize::Zeroizing<String>> {
     code_in_query(&parts.uri).map(Into::into)
 }
 
-fn code_in_query(uri: &Uri) -> Option<String> {
+/// The public part of the key that a request was made with, whether it is right or not.
+pub(super) fn key_tried(request: &Request) -> Option<String> {
+    let texts = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
+    let bearer = texts(header::AUTHORIZATION.as_str()).and_then(|v| v.split_once(' '));
+    let tried = bearer
+        .map(|(_, token)| token.trim())
+        .or_else(|| texts(FUNCTIONS_KEY))
+        .or_else(|| texts(VAULT_TOKEN));
+    let in_query = tried
+        .is_none()
+        .then(|| code_in_query(request.uri()))
+        .flatten();
+    public_part(tried.or(in_query.as_deref())?).map(str::to_owned)
+}
+
+pub(super) fn code_in_query(uri: &Uri) -> Option<String> {
     let query = Query::<CodeQuery>::try_from_uri(uri).ok()?;
     query.0.code
 }
@@ -229,34 +336,62 @@ pub(super) fn key_in_query(parts: &Parts) -> Option<(HeaderName, HeaderValue)> {
     Some((HeaderName::from_static(FUNCTIONS_KEY), value))
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == COOKIE).then_some(value))
+/// Where a request comes from, as far as a browser says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Provenance {
+    /// A page of this server's own origin.
+    Own,
+    /// A page of any other origin, also of the same site.
+    Other,
+    /// No page: somebody typed the address, or another program opened it.
+    Typed,
+    /// Nothing is said: no browser, or an old one.
+    Unsaid,
+}
+
+/// Whether a request comes from a page of this server's own origin. The one place that
+/// decides it.
+pub(super) fn same_origin(headers: &HeaderMap) -> Provenance {
+    let mut sites = headers.get_all("sec-fetch-site").iter().peekable();
+    if sites.peek().is_some() {
+        let all = |wanted: &str| {
+            let mut sites = headers.get_all("sec-fetch-site").iter();
+            sites.all(|site| site.as_bytes() == wanted.as_bytes())
+        };
+        return match () {
+            () if all("same-origin") => Provenance::Own,
+            () if all("none") => Provenance::Typed,
+            () => Provenance::Other,
+        };
+    }
+    let text = |name: HeaderName| headers.get(name).map(|v| v.to_str().unwrap_or_default());
+    let host = text(header::HOST);
+    let is_own = |address: &str| {
+        let from = address.split_once("://").map(|(_, rest)| rest);
+        let from = from.and_then(|rest| rest.split('/').next());
+        from.is_some() && from == host
+    };
+    match (text(header::ORIGIN), text(header::REFERER)) {
+        (Some(origin), _) if is_own(origin) => Provenance::Own,
+        (Some(_), _) => Provenance::Other,
+        (None, Some(page)) if !is_own(page) => Provenance::Other,
+        (None, _) => Provenance::Unsaid,
+    }
 }
 
 /// Whether this server's own page made the request, or, if `or_no_page`, something
 /// that is no page at all.
 pub(super) fn from_own_page(headers: &HeaderMap, or_no_page: bool) -> bool {
-    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
-    if let Some(site) = text("sec-fetch-site") {
-        return site == "same-origin" || (or_no_page && site == "none");
-    }
-    match (text("origin"), text("host")) {
-        (Some(origin), Some(host)) => origin
-            .split_once("://")
-            .is_some_and(|(_, from)| from == host),
-        (Some(_), None) => false,
-        (None, _) => or_no_page,
+    match same_origin(headers) {
+        Provenance::Own => true,
+        Provenance::Other => false,
+        Provenance::Typed | Provenance::Unsaid => or_no_page,
     }
 }
 
-fn local_name(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST).and_then(|v| v.to_str().ok()) else {
+/// Whether a name is one of this machine's; no browser leaves it out.
+fn is_local(host: Option<&str>) -> bool {
+    let Some(host) = host else {
         return true;
     };
     let name = match host.rsplit_once(':') {
@@ -270,151 +405,56 @@ fn local_name(headers: &HeaderMap) -> bool {
             .is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Logs a browser in
-///
-/// A cookie for the caller, which has shown a token or key.
-#[utoipa::path(
-    post, path = "/api/session", tag = "session", operation_id = "logIn",
-    responses((
-        status = OK, description = "Who the caller is", body = WhoView<'static>,
-        headers(("set-cookie" = Option<String>, description = "The session; none while access control is off")),
-    )),
-    extensions(("x-roles" = json!(Known::ROLES))),
-)]
-pub(super) async fn log_in(
-    State(door): State<Arc<FrontDoor>>,
-    caller: Caller<Known>,
-) -> Result<Response, ApiError> {
-    let now = door.clock.now();
-    let mut response = whoami(&caller);
-    if let Some(value) = door.access.session(caller.identity(), now) {
-        tracing::info!(caller = caller.id(), "logged in");
-        set_cookie(&door, &mut response, &value, LIFETIME.num_seconds());
-    }
-    Ok(response)
-}
-
-/// Says who calls
-#[utoipa::path(
-    get, path = "/api/session", tag = "session", operation_id = "whoAmI",
-    responses((status = OK, description = "Who the caller is", body = WhoView<'static>)),
-    extensions(("x-roles" = json!(Known::ROLES))),
-)]
-pub(super) async fn session(caller: Caller<Known>) -> Response {
-    whoami(&caller)
-}
-
-/// Logs a browser out
-///
-/// The browser forgets its cookie. It needs no caller.
-#[utoipa::path(
-    delete, path = "/api/session", tag = "session", operation_id = "logOut",
-    responses((
-        status = NO_CONTENT, description = "Logged out",
-        headers(("set-cookie" = String, description = "An empty session that is over")),
-    )),
-)]
-pub(super) async fn log_out(State(door): State<Arc<FrontDoor>>) -> Response {
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    set_cookie(&door, &mut response, "", 0);
-    response
-}
-
-/// Who a caller is.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct WhoView<'a> {
-    /// Under this its requests, decisions and records are kept.
-    caller: &'a str,
-    /// What people call it.
-    display_name: &'a str,
-    /// The role that says most, for those who expect one; null if it has none.
-    #[schema(required)]
-    role: Option<Role>,
-    #[schema(value_type = Vec<Role>)]
-    roles: Roles,
-    groups: &'a [Group],
-    /// Whether it reads only the accounts that were granted to it.
-    granted_only: bool,
-}
-
-fn whoami(caller: &Caller<Known>) -> Response {
-    let roles = caller.roles();
-    let who = WhoView {
-        caller: caller.id(),
-        display_name: caller.display_name(),
-        role: [Role::Admin, Role::Approver, Role::Enroller, Role::Reader]
-            .into_iter()
-            .find(|role| roles.contains(*role)),
-        roles,
-        groups: caller.groups(),
-        granted_only: Access::is_limited(caller.identity()),
-    };
-    no_store(Json(who).into_response())
-}
-
-fn set_cookie(door: &FrontDoor, response: &mut Response, value: &str, seconds: i64) {
-    let secure = if door.surroundings.tls {
-        "; Secure"
-    } else {
-        ""
-    };
-    let cookie =
-        format!("{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| {
-                (
-                    axum::http::HeaderName::from_static(name),
-                    HeaderValue::from_static(value),
-                )
-            })
-            .collect()
-    }
-
     #[test]
     fn other_sites_are_told_from_our_page_and_from_no_page() {
-        let own = headers(&[("sec-fetch-site", "same-origin")]);
-        let other = headers(&[("sec-fetch-site", "cross-site")]);
-        let typed = headers(&[("sec-fetch-site", "none")]);
-        let old_own = headers(&[("origin", "http://h:1"), ("host", "h:1")]);
-        let old_other = headers(&[("origin", "http://evil"), ("host", "h:1")]);
-        let curl = headers(&[("host", "h:1")]);
-        let table = [
-            (&own, true, true),
-            (&other, false, false),
-            (&typed, false, true),
-            (&old_own, true, true),
-            (&old_other, false, false),
-            (&curl, false, true),
+        use Provenance::{Other, Own, Typed, Unsaid};
+        let host = ("host", "h:1");
+        let fetched = |site| ("sec-fetch-site", site);
+        let table: [(&[(&'static str, &'static str)], Provenance); 14] = [
+            (&[fetched("same-origin")], Own),
+            (
+                &[fetched("same-origin"), ("origin", "http://evil"), host],
+                Own,
+            ),
+            (
+                &[fetched("same-site"), ("origin", "http://h:1"), host],
+                Other,
+            ),
+            (&[fetched("cross-site")], Other),
+            (&[fetched("same-origin"), fetched("cross-site")], Other),
+            (&[fetched("none")], Typed),
+            (&[("origin", "http://h:1"), host], Own),
+            (&[("origin", "http://h:2"), host], Other),
+            (&[("origin", "http://h:1")], Other),
+            (&[("origin", "null"), host], Other),
+            (
+                &[("origin", "http://h:1"), ("referer", "http://evil/"), host],
+                Own,
+            ),
+            (&[("referer", "http://evil/h:1"), host], Other),
+            (&[("referer", "http://h:1/docs"), host], Unsaid),
+            (&[host], Unsaid),
         ];
-        for (headers, page, anything) in table {
-            assert_eq!(from_own_page(headers, false), page, "{headers:?}");
-            assert_eq!(from_own_page(headers, true), anything, "{headers:?}");
+        for (sent, expected) in table {
+            let mut map = HeaderMap::new();
+            for (name, value) in sent {
+                map.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(same_origin(&map), expected, "{sent:?}");
         }
     }
 
     #[test]
     fn only_names_of_this_machine_are_local() {
         for host in ["localhost:7071", "127.0.0.1", "127.0.0.1:1", "[::1]:7071"] {
-            let mut map = HeaderMap::new();
-            map.insert(header::HOST, HeaderValue::from_static(host));
-            assert!(local_name(&map), "{host}");
+            assert!(is_local(Some(host)), "{host}");
         }
         for host in ["evil.example:7071", "10.0.0.1", "localhost.evil.example"] {
-            let mut map = HeaderMap::new();
-            map.insert(header::HOST, HeaderValue::from_static(host));
-            assert!(!local_name(&map), "{host}");
+            assert!(!is_local(Some(host)), "{host}");
         }
     }
 }

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::FrontDoor;
+use super::arrival::{self, Arrival};
 use super::error::ApiError;
 use crate::intake::{ImportUpload, MAX_BODY, Upload};
 
@@ -157,6 +158,7 @@ impl FromRequest<Arc<FrontDoor>> for UploadBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, door: &Arc<FrontDoor>) -> Result<Self, ApiError> {
+        let arrival = Arrival::of(request.extensions());
         let kind = media_type(&request);
         let upload = match kind.as_deref() {
             Some("multipart/form-data") => from_form(request, door).await?,
@@ -182,6 +184,7 @@ impl FromRequest<Arc<FrontDoor>> for UploadBody {
                 return Err(ApiError::UnsupportedMediaType(Expected::Upload));
             }
         };
+        arrival::again(arrival.as_ref()).await?;
         Ok(Self(upload))
     }
 }
@@ -190,6 +193,7 @@ impl FromRequest<Arc<FrontDoor>> for ImportBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, door: &Arc<FrontDoor>) -> Result<Self, ApiError> {
+        let arrival = Arrival::of(request.extensions());
         let upload = match media_type(&request).as_deref() {
             Some("multipart/form-data") => files_from_form(request, door).await?,
             // curl --data says this unless told otherwise.
@@ -202,6 +206,7 @@ impl FromRequest<Arc<FrontDoor>> for ImportBody {
                 password: None,
             },
         };
+        arrival::again(arrival.as_ref()).await?;
         Ok(Self(upload))
     }
 }
@@ -227,7 +232,9 @@ impl<T: DeserializeOwned> FromRequest<Arc<FrontDoor>> for UntypedJsonBody<T> {
 }
 
 async fn json<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
+    let arrival = Arrival::of(request.extensions());
     let bytes = read(request, Expected::Json).await?;
+    arrival::again(arrival.as_ref()).await?;
     parse(&bytes)
 }
 

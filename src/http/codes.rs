@@ -51,6 +51,11 @@ codes! {
     IssuerUnavailable: SERVICE_UNAVAILABLE, "issuer-unavailable", "The issuer of the token does not answer";
     RoleMissing: FORBIDDEN, "role-missing", "Not allowed";
     CrossSite: FORBIDDEN, "cross-site", "Request from another site";
+    LoginCodeOver: UNAUTHORIZED, "login-code-over", "The link was used or is over";
+    SessionAmbiguous: UNAUTHORIZED, "session-ambiguous", "More than one session";
+    SessionChanged: CONFLICT, "session-changed", "The browser is logged in as another caller";
+    SessionOfAnother: CONFLICT, "session-of-another", "Another caller is logged in";
+    NoSessionForCaller: CONFLICT, "no-session-for-caller", "This caller has no sessions";
     NoSuchPath: NOT_FOUND, "no-such-path", "No such path";
     AlreadyUsed: BAD_REQUEST, "code-used", "The code was used already";
     MethodNotAllowed: METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed";
@@ -68,6 +73,7 @@ codes! {
     KeyNameTaken: CONFLICT, "key-name-taken", "There is a key with this name";
     KeyUnknown: NOT_FOUND, "key-unknown", "No such key";
     KeyNotLimited: CONFLICT, "key-not-limited", "The key reads every account";
+    NoDashboard: NOT_FOUND, "no-dashboard", "No dashboard of this installation runs";
     GrantUnknown: NOT_FOUND, "grant-unknown", "No such grant";
     ApprovalNeeded: FORBIDDEN, "approval-needed", "This needs an approval";
     AccountChanged: CONFLICT, "account-changed", "The account is not what was approved";
@@ -91,6 +97,8 @@ codes! {
     AlreadyDecided: CONFLICT, "already-decided", "It is decided already";
     ApprovalExpired: CONFLICT, "approval-expired", "The time for a decision is over";
     AlreadyEnded: CONFLICT, "already-ended", "It has ended already";
+    MandateRefused: CONFLICT, "mandate-refused", "What was accepted cannot be checked";
+    LedgerUnavailable: SERVICE_UNAVAILABLE, "ledger-unavailable", "The ledger does not answer";
     HubUnavailable: SERVICE_UNAVAILABLE, "hub-unavailable", "The task hub does not answer";
 }
 

@@ -18,23 +18,48 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::sync::oneshot;
 
 use super::FrontDoor;
+use crate::intake::MAX_BODY;
 
-/// How many bytes are thrown away at most.
-const MOST: usize = 256 * 1024 * 1024;
-/// For how long at most.
-const LONGEST: Duration = Duration::from_secs(20);
+/// How much of what is left of a body is read and thrown away.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As much as a caller may send by mistake.
+    Long,
+    /// As much as comes in a moment: enough that somebody whose key has expired is told so,
+    /// and not more, since nobody knows who sends it.
+    Moment,
+    /// What has arrived already: there is too much of it.
+    Arrived,
+}
+
+impl Patience {
+    /// Bytes and time.
+    const fn bounds(self) -> (usize, Duration) {
+        match self {
+            Self::Long => (256 * 1024 * 1024, Duration::from_secs(20)),
+            Self::Moment => (MAX_BODY + MAX_BODY / 4, Duration::from_secs(1)),
+            Self::Arrived => (64 * 1024, Duration::ZERO),
+        }
+    }
+}
 
 /// Answers a request by `next`, and reads what that has left of its body.
 pub(super) async fn drain<F>(
     door: &FrontDoor,
     request: Request,
+    patience: Patience,
     next: impl FnOnce(Request) -> F,
 ) -> Response
 where
     F: Future<Output = Response>,
 {
     let tells = request.version() < Version::HTTP_2;
-    let mut response = answered(request, next).await;
+    let (mut response, all) = answered(request, patience, next).await;
+    // A body that goes on and on ends with its connection, or with its stream.
+    if tells && !all && patience != Patience::Long {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
     // Polls are answered in the moment of a stop, before their connection knows of it: a
     // client that is not told would ask again on a connection that is closed. HTTP/2 has
     // its own way to say so.
@@ -45,12 +70,17 @@ where
     response
 }
 
-async fn answered<F>(request: Request, next: impl FnOnce(Request) -> F) -> Response
+/// The answer, and whether there is nothing left of the body.
+async fn answered<F>(
+    request: Request,
+    patience: Patience,
+    next: impl FnOnce(Request) -> F,
+) -> (Response, bool)
 where
     F: Future<Output = Response>,
 {
     if request.body().is_end_stream() {
-        return next(request).await;
+        return (next(request).await, true);
     }
     let asks_first = request.headers().contains_key(header::EXPECT);
     let (give_back, given_back) = oneshot::channel();
@@ -67,22 +97,29 @@ where
     let mut given_back = given_back;
     if let Ok(rest) = given_back.try_recv() {
         // Reading is what tells a client that asks first to send: leave that one be.
-        if rest.begun || !asks_first {
-            // Whether the bound was met or the client has gone, the answer is the same.
-            let _ = tokio::time::timeout(LONGEST, discard(rest.body)).await;
-        }
+        let (most, longest) = patience.bounds();
+        let reads = rest.begun || !asks_first;
+        let discarded = reads.then(|| tokio::time::timeout(longest, discard(rest.body, most)));
+        let all = match discarded {
+            Some(discarded) => discarded.await.unwrap_or(false),
+            None => false,
+        };
+        return (response, all);
     }
-    response
+    (response, true)
 }
 
-async fn discard(mut body: BodyDataStream) {
+/// Whether that was all.
+async fn discard(mut body: BodyDataStream, most: usize) -> bool {
     let mut read = 0;
-    while let Some(Ok(bytes)) = body.next().await {
+    while let Some(part) = body.next().await {
+        let Ok(bytes) = part else { return false };
         read += bytes.len();
-        if read > MOST {
-            return;
+        if read > most {
+            return false;
         }
     }
+    true
 }
 
 struct Rest {

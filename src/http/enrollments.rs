@@ -26,6 +26,7 @@ use super::codes::Code;
 use super::error::ApiError;
 use super::observe;
 use super::path::Path;
+use super::requests::hand_of;
 use super::views::{EnrollmentPage, EnrollmentView, StartedView, status_path};
 use crate::enrollments::{Cursor, EnrollmentError, ListQuery, NewEnrollment, Snapshot, Stage};
 use crate::telemetry;
@@ -42,10 +43,11 @@ pub(super) const DEFAULT_LIMIT: usize = 50;
 pub(super) const MAX_LIMIT: usize = 200;
 
 /// What a start can be answered with, besides what is wrong with the upload.
-pub(super) const START: [Code; 4] = [
+pub(super) const START: [Code; 5] = [
     Code::HubUnavailable,
     Code::IdempotencyKeyReused,
     Code::InvalidParameter,
+    Code::LedgerUnavailable,
     Code::UnsupportedMediaType,
 ];
 
@@ -148,15 +150,17 @@ pub(super) async fn start(
 ) -> Result<Response, ApiError> {
     let query = parameters(query)?;
     let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
-    let accepted = door.intake.accept(upload).await?;
+    let accepting = door.intake.accept(caller.id(), upload);
+    let accepted = caller.unless_gone(accepting).await?;
     let id = door.enrollments.id_for(caller.id(), key.as_deref());
     observe::about(&id);
+    let hand = hand_of(&door, &caller).await?;
     let snapshot = door
         .enrollments
         .start(NewEnrollment {
             id,
             accepted,
-            caller: caller.id(),
+            caller: caller.requester(&hand),
             approval_asked,
             proof_asked,
         })
@@ -392,10 +396,11 @@ pub(super) async fn list(
 }
 
 /// What ending something that runs can be answered with.
-pub(super) const TERMINATE: [Code; 3] = [
+pub(super) const TERMINATE: [Code; 4] = [
     Code::AlreadyEnded,
     Code::EnrollmentUnknown,
     Code::HubUnavailable,
+    Code::LedgerUnavailable,
 ];
 
 /// Ends an enrollment that runs
@@ -421,7 +426,9 @@ pub(super) async fn terminate(
     if snapshot.stage.has_ended() {
         return Err(EnrollmentError::AlreadyEnded.into());
     }
-    door.enrollments.terminate(id.as_str(), caller.id()).await?;
+    door.enrollments
+        .terminate(id.as_str(), &snapshot.mandate, caller.id())
+        .await?;
     Ok(accepted_response(&snapshot))
 }
 

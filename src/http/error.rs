@@ -37,6 +37,20 @@ pub(crate) enum ApiError {
     Forbidden { needs: &'static str },
     #[error("a request from another site")]
     CrossSite,
+    #[error("a session is for this server's own page")]
+    SessionElsewhere,
+    #[error("the login code was used or is over")]
+    LoginCodeOver,
+    #[error("more than one session cookie")]
+    SessionAmbiguous,
+    #[error("the page shows another caller than is logged in")]
+    SessionChanged,
+    #[error("{caller} is logged in")]
+    SessionOfAnother { caller: String },
+    #[error("the caller has no sessions")]
+    NoSessionForCaller,
+    #[error("a cookie under a name that is not this server's")]
+    UnknownName,
     #[error("no such path")]
     NoSuchPath,
     #[error("the code was used already")]
@@ -73,10 +87,10 @@ pub(crate) enum ApiError {
     KeyNotLimited,
     #[error("no such grant")]
     GrantUnknown,
+    #[error("no dashboard runs")]
+    NoDashboard,
     #[error("codes of the account are read with an approval")]
     ApprovalNeeded,
-    #[error("the account is not what was approved")]
-    AccountChanged,
     #[error("the account is not proved yet")]
     AccountPending,
     #[error("the account is proved already")]
@@ -194,8 +208,8 @@ impl ApiError {
         match self {
             Self::Unauthenticated => row(
                 Code::Unauthenticated,
-                "Send a token or API key as `Authorization: Bearer ...`, or log in with the link \
-                 that the server printed when it started.",
+                "Send a token or API key as `Authorization: Bearer ...`, or log in on this \
+                 server's page: `countersign login-link` prints a link for it.",
             ),
             Self::CredentialUnknown => row(
                 Code::Unauthenticated,
@@ -226,8 +240,47 @@ impl ApiError {
             ),
             Self::CrossSite => row(
                 Code::CrossSite,
-                "A page of another site made this request. Use this server's own page, or send a \
-                 token or key instead of the cookie.",
+                "A cookie counts only in requests of this server's own page, and this one came \
+                 from elsewhere. Use the page, or send a token or key instead of the cookie.",
+            ),
+            Self::SessionElsewhere => row(
+                Code::CrossSite,
+                "Only this server's own page opens sessions. Programs need none: send the token or \
+                 key with each request.",
+            ),
+            Self::LoginCodeOver => row(
+                Code::LoginCodeOver,
+                "A link logs in once, and only for ten minutes. Get a new one with `countersign \
+                 login-link`, or paste a token or key.",
+            ),
+            Self::SessionAmbiguous => row(
+                Code::SessionAmbiguous,
+                "The browser sent more than one session cookie, so another program on this host or \
+                 site has set one. All of them are removed now: log in again.",
+            ),
+            Self::SessionChanged => row(
+                Code::SessionChanged,
+                "The browser is now logged in as another caller than the page shows. Nothing was \
+                 done. Log in again.",
+            ),
+            Self::SessionOfAnother { caller } => row(
+                Code::SessionOfAnother,
+                format!(
+                    "This browser is logged in as {caller}. Log out first, or name that caller in \
+                     `replace`."
+                ),
+            ),
+            Self::NoSessionForCaller => row(
+                Code::NoSessionForCaller,
+                "Links log in callers with a key or the administrator's token only. A token of an \
+                 issuer is sent with each request; while access control is off, no login is \
+                 needed.",
+            ),
+            Self::UnknownName => row(
+                Code::CrossSite,
+                "This server does not know the name that it was called by. Open its page by a \
+                 name that it knows, or tell it this one with --public-url. A token or key counts \
+                 under any name.",
             ),
             Self::NoSuchPath => row(
                 Code::NoSuchPath,
@@ -292,15 +345,15 @@ impl ApiError {
                 Code::GrantUnknown,
                 "This account is not granted to this caller or group. See /api/grants.",
             ),
+            Self::NoDashboard => row(
+                Code::NoDashboard,
+                "No scheduler with a dashboard runs on this server's data folder. Start one with \
+                 --dashboard-listen, or open the task hub's own dashboard where it is.",
+            ),
             Self::ApprovalNeeded => row(
                 Code::ApprovalNeeded,
                 "Codes of this account are read only after somebody else has agreed. Ask with \
                  POST /api/accounts/{id}/requests and {\"kind\": \"read\"}.",
-            ),
-            Self::AccountChanged => row(
-                Code::AccountChanged,
-                "Another secret is kept under this id than when the request was approved. Ask \
-                 again.",
             ),
             Self::AccountPending => row(
                 Code::AccountPending,
@@ -345,8 +398,9 @@ impl ApiError {
             ),
             Self::AuditUnavailable => row(
                 Code::AuditUnavailable,
-                "A code is given out only when that can be recorded. The operator finds the \
-                 cause in the server's log; a full disk is the usual one.",
+                "A code is given out, and something changed, only when that can be recorded. The \
+                 operator finds the cause in the server's log: a full disk, or an audit log that \
+                 has lost entries.",
             ),
             Self::Busy => row(
                 Code::Busy,
@@ -417,6 +471,21 @@ fn enrollment_row(error: &EnrollmentError) -> Row {
             Code::NotGranted,
             "The request is not granted yet, or what it granted is used up or over. See its \
              status, or ask again.",
+        ),
+        EnrollmentError::AccountChanged => row(
+            Code::AccountChanged,
+            "Another secret is kept under the account's id than the one that was approved. Ask \
+             again.",
+        ),
+        EnrollmentError::Refused(_) => row(
+            Code::MandateRefused,
+            "What was accepted cannot be checked against this server's ledger and keys. If it was \
+             started before an update, or before the ledger was replaced, submit it again.",
+        ),
+        EnrollmentError::LedgerUnavailable(_) => row(
+            Code::LedgerUnavailable,
+            "Nothing can be accepted, decided or given out while the ledger cannot be written. \
+             The operator finds the cause in the server's log; a full disk is the usual one.",
         ),
         EnrollmentError::HubUnavailable(_) => row(
             Code::HubUnavailable,

@@ -19,7 +19,7 @@ use super::error::ApiError;
 use super::keys::{on_disk, refuse_past};
 use super::views::maybe_moment;
 use super::{FrontDoor, observe};
-use crate::access::{Access, Grant, Grantee, Group, MAX_GRANTEE};
+use crate::access::{Access, Grant, Grantee, Group, MAX_GRANTEE, grant_change};
 use crate::tokens::from_vault;
 
 /// Every grant there is.
@@ -144,7 +144,8 @@ pub(super) async fn add(
         reads_left: body.reads,
     };
     let granted = grant.clone();
-    on_disk(&door, move |access| access.grant(&granted)).await?;
+    let before = on_disk(&door, move |access| access.grant(&granted)).await?;
+    observe::changed(grant_change(before.as_ref(), Some(&grant)));
     let view = Json(GrantView::from(grant));
     Ok(no_store((StatusCode::CREATED, view).into_response()))
 }
@@ -175,11 +176,10 @@ pub(super) async fn remove(
     let account = account_id(query.account.as_deref().unwrap_or_default())?;
     note(account.as_str(), &format!("from {from}"));
     let (gone, id) = (from, account.to_string());
-    if on_disk(&door, move |access| access.withdraw(&gone, &id)).await? {
-        Ok(no_store(StatusCode::NO_CONTENT.into_response()))
-    } else {
-        Err(ApiError::GrantUnknown)
-    }
+    let before = on_disk(&door, move |access| access.withdraw(&gone, &id)).await?;
+    let before = before.ok_or(ApiError::GrantUnknown)?;
+    observe::changed(grant_change(Some(&before), None));
+    Ok(no_store(StatusCode::NO_CONTENT.into_response()))
 }
 
 fn grantee(caller: Option<String>, group: Option<Group>) -> Result<Grantee, ApiError> {
@@ -197,7 +197,7 @@ fn grantee(caller: Option<String>, group: Option<Group>) -> Result<Grantee, ApiE
 fn note(account: &str, what: &str) {
     observe::note(|facts| {
         facts.subject = Some(account.to_owned());
-        facts.reason = Some(what.to_owned());
+        facts.wish = Some(what.to_owned());
     });
 }
 

@@ -8,6 +8,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::FrontDoor;
@@ -16,6 +18,34 @@ use super::error::Problem;
 
 /// How long a part may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// For how long an answer is kept: whoever asks often asks the parts no more often for it.
+const FRESH: Duration = Duration::from_millis(500);
+
+/// Which parts answered when they were last asked.
+#[derive(Default)]
+pub(super) struct LastAnswers {
+    last: Mutex<Option<(Instant, bool, bool)>>,
+}
+
+impl LastAnswers {
+    /// Whether the task hub and the vault answer. Whoever asks while they are being asked
+    /// gets the same answer.
+    async fn now(&self, door: &FrontDoor) -> (bool, bool) {
+        let mut last = self.last.lock().await;
+        if let Some((at, hub, vault)) = *last
+            && at.elapsed() < FRESH
+        {
+            return (hub, vault);
+        }
+        let hub = tokio::time::timeout(PATIENCE, door.enrollments.reachable());
+        let vault = tokio::time::timeout(PATIENCE, door.vault.check());
+        let (hub, vault) = tokio::join!(hub, vault);
+        let (hub, vault) = (matches!(hub, Ok(Ok(()))), matches!(vault, Ok(Ok(()))));
+        *last = Some((Instant::now(), hub, vault));
+        (hub, vault)
+    }
+}
 
 /// Whether something answers.
 #[derive(Clone, Copy, Serialize, ToSchema)]
@@ -77,11 +107,7 @@ pub(super) async fn live() -> Response {
     ),
 )]
 pub(super) async fn ready(State(door): State<Arc<FrontDoor>>) -> Response {
-    let hub = tokio::time::timeout(PATIENCE, door.enrollments.reachable());
-    let vault = tokio::time::timeout(PATIENCE, door.vault.check());
-    let (hub, vault) = tokio::join!(hub, vault);
-    let hub = matches!(hub, Ok(Ok(())));
-    let vault = matches!(vault, Ok(Ok(())));
+    let (hub, vault) = door.last_answers.now(&door).await;
     let status = if hub && vault {
         StatusCode::OK
     } else {

@@ -28,6 +28,7 @@ use super::enrollments::{
 use super::error::ApiError;
 use super::observe;
 use super::path::Path;
+use super::requests::hand_of;
 use super::views::{ProblemView, WarningView, moment};
 use crate::enrollments::{EnrollmentError, ImportSnapshot, NewImport};
 use crate::telemetry;
@@ -122,9 +123,11 @@ pub(super) async fn start(
         .filter(|text| !text.is_empty())
         .map(positions)
         .transpose()?;
-    let material = door.intake.accept_import(upload, pick.clone()).await?;
+    let reading = door.intake.accept_import(caller.id(), upload, pick.clone());
+    let material = caller.unless_gone(reading).await?;
     let id = door.enrollments.import_id_for(caller.id(), key.as_deref());
     observe::about(&id);
+    let hand = hand_of(&door, &caller).await?;
     let snapshot = door
         .enrollments
         .start_import(NewImport {
@@ -132,7 +135,7 @@ pub(super) async fn start(
             material,
             pick,
             dry_run,
-            caller: caller.id(),
+            caller: caller.requester(&hand),
             approval_asked,
         })
         .await?;
@@ -229,7 +232,9 @@ pub(super) async fn terminate(
     if snapshot.has_ended() {
         return Err(EnrollmentError::AlreadyEnded.into());
     }
-    door.enrollments.terminate(id.as_str(), caller.id()).await?;
+    door.enrollments
+        .terminate(id.as_str(), &snapshot.mandate, caller.id())
+        .await?;
     Ok(response(&snapshot))
 }
 

@@ -15,7 +15,7 @@ use data_encoding::HEXLOWER;
 use futures_util::stream::{self, Stream};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
@@ -34,8 +34,6 @@ const LIMIT: usize = 50;
 const LOOK: Duration = Duration::from_secs(1);
 /// How old an answer may be that another one has got.
 const FRESH: Duration = Duration::from_millis(800);
-/// How many may watch at once; others ask from time to time.
-const MOST_STREAMS: usize = 256;
 /// How long a stream lives. The browser connects again by itself, and is let in only if
 /// its caller still may.
 const LONGEST_STREAM: Duration = Duration::from_secs(60);
@@ -48,7 +46,6 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 pub(super) struct Inbox {
     kept: Mutex<Option<Kept>>,
     changed: watch::Sender<()>,
-    streams: Arc<Semaphore>,
 }
 
 struct Kept {
@@ -78,7 +75,6 @@ impl Inbox {
         Self {
             kept: Mutex::new(None),
             changed: watch::Sender::new(()),
-            streams: Arc::new(Semaphore::new(MOST_STREAMS)),
         }
     }
 
@@ -172,13 +168,11 @@ pub(super) async fn waiting(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     if accepts_events(&headers) {
-        let permit = Arc::clone(&door.inbox.streams).try_acquire_owned();
-        let permit = permit.map_err(|_| ApiError::Busy)?;
         let known = headers
             .get("last-event-id")
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned);
-        let events = changes(door, known, permit);
+        let events = changes(door, known);
         let keep_alive = KeepAlive::new().interval(HEARTBEAT);
         let response = Sse::new(events).keep_alive(keep_alive).into_response();
         return Ok(no_store(response));
@@ -197,14 +191,12 @@ pub(super) async fn waiting(
 fn changes(
     door: Arc<FrontDoor>,
     known: Option<String>,
-    permit: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     struct Watch {
         door: Arc<FrontDoor>,
         known: Option<String>,
         changed: watch::Receiver<()>,
         until: Instant,
-        _permit: OwnedSemaphorePermit,
     }
     let changed = door.inbox.changed.subscribe();
     let watch = Watch {
@@ -212,7 +204,6 @@ fn changes(
         known,
         changed,
         until: Instant::now() + LONGEST_STREAM,
-        _permit: permit,
     };
     stream::unfold(watch, async |mut watch| {
         loop {

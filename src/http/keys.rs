@@ -150,7 +150,10 @@ pub(super) async fn create(
     };
     let maker = caller.id().to_owned();
     let (record, key) = on_disk(&door, move |access| access.create_key(&maker, new, now)).await?;
-    observe::note(|facts| facts.subject = Some(record.name.clone()));
+    observe::note(|facts| {
+        facts.subject = Some(record.name.clone());
+        facts.changes = record.made();
+    });
     let location = HeaderValue::from_str(&format!("/api/keys/{}", record.name));
     let view = NewKeyView {
         record: record.into(),
@@ -189,8 +192,11 @@ pub(super) async fn revoke(
 ) -> Result<Response, ApiError> {
     let now = door.clock.now();
     let revoked = name.clone();
-    on_disk(&door, move |access| access.revoke_key(&revoked, now)).await?;
-    observe::note(|facts| facts.subject = Some(name.clone()));
+    let before = on_disk(&door, move |access| access.revoke_key(&revoked, now)).await?;
+    observe::note(|facts| {
+        facts.subject = Some(name.clone());
+        facts.changes = before.revoked(now);
+    });
     let view = RevokedView {
         name,
         revoked: true,

@@ -1,4 +1,9 @@
-//! How much one address and one caller may ask for, and who an address really is.
+//! How much one caller, and one address of strangers, may ask for, and who an address
+//! really is.
+//!
+//! Nothing that all share is held for a request without a caller: strangers have bounds of
+//! their own, for each address, and whoever is at that bound takes nothing from callers,
+//! from strangers elsewhere, or from health.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -21,6 +26,8 @@ use crate::config::{Limits, Networks};
 
 /// After how many requests those are forgotten who have not come for a while.
 const FORGET_AFTER: usize = 10_000;
+/// How many requests of strangers are answered at once for one address.
+const STRANGERS_AT_ONCE: usize = 128;
 /// The header in which proxies name those who they speak for.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
@@ -31,6 +38,7 @@ pub(crate) struct Guard {
     callers: Option<Rate>,
     at_once: usize,
     busy: Arc<Mutex<HashMap<u64, usize>>>,
+    strangers: Arc<Mutex<HashMap<u64, usize>>>,
     keys: RandomState,
 }
 
@@ -59,19 +67,36 @@ impl Rate {
     }
 }
 
-/// One request of a caller that is being answered, until it is dropped.
+/// One request of a caller, or of an address, that is being answered, until it is dropped.
 pub(super) struct Slot {
     busy: Arc<Mutex<HashMap<u64, usize>>>,
-    caller: u64,
+    whose: u64,
+}
+
+impl Slot {
+    /// One more of somebody's requests, unless `most` are being answered.
+    fn take(busy: &Arc<Mutex<HashMap<u64, usize>>>, whose: u64, most: usize) -> Option<Self> {
+        let mut counts = lock(busy);
+        let count = counts.entry(whose).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        drop(counts);
+        Some(Self {
+            busy: Arc::clone(busy),
+            whose,
+        })
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut busy = lock(&self.busy);
-        if let Some(count) = busy.get_mut(&self.caller) {
+        if let Some(count) = busy.get_mut(&self.whose) {
             *count -= 1;
             if *count == 0 {
-                busy.remove(&self.caller);
+                busy.remove(&self.whose);
             }
         }
     }
@@ -90,26 +115,34 @@ impl Guard {
             callers: limits.rate_per_caller.map(Rate::new),
             at_once: limits.concurrency_per_caller,
             busy: Arc::default(),
+            strangers: Arc::default(),
             keys: RandomState::new(),
         }
     }
 
+    /// Whether what comes from an address is a trusted proxy's.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        self.proxies.contain(address)
+    }
+
     /// Lets one more request of a caller in.
-    pub(super) fn admit(&self, caller: &str) -> Result<Slot, ApiError> {
+    pub(super) fn caller(&self, caller: &str) -> Result<Slot, ApiError> {
         let caller = self.keys.hash_one(caller);
         if let Some(rate) = &self.callers {
             rate.check(caller).map_err(limited)?;
         }
-        let mut busy = lock(&self.busy);
-        let count = busy.entry(caller).or_default();
-        if *count >= self.at_once {
-            return Err(limited(Duration::from_secs(1)));
+        let slot = Slot::take(&self.busy, caller, self.at_once);
+        slot.ok_or_else(|| limited(Duration::from_secs(1)))
+    }
+
+    /// Lets a request without a caller in, if its address has not too many.
+    pub(super) fn stranger(&self, client: Option<IpAddr>) -> Result<Slot, ApiError> {
+        let address = self.keys.hash_one(client.map(network_of));
+        if let Some(rate) = &self.addresses {
+            rate.check(address).map_err(limited)?;
         }
-        *count += 1;
-        Ok(Slot {
-            busy: Arc::clone(&self.busy),
-            caller,
-        })
+        let slot = Slot::take(&self.strangers, address, STRANGERS_AT_ONCE);
+        slot.ok_or_else(|| limited(Duration::from_secs(1)))
     }
 
     /// Who a request comes from: the other end of the connection, or, if that is a
@@ -144,12 +177,14 @@ fn limited(wait: Duration) -> ApiError {
     }
 }
 
-/// Finds out who a request that comes from outside is from, refuses it if that is too much,
-/// and bounds how slow its body may be. Health is told to everybody at any time.
-pub(super) fn admit(door: &FrontDoor, mut request: Request) -> Result<Request, ApiError> {
-    if matches!(request.uri().path(), "/healthz" | "/readyz") {
-        return Ok(request);
-    }
+/// Whether a request is one that is answered to everybody at any time, outside of all bounds.
+pub(super) fn is_health(request: &Request) -> bool {
+    matches!(request.uri().path(), "/healthz" | "/readyz")
+}
+
+/// Finds out which address a request that comes from outside is from, and bounds how slow
+/// its body may be.
+pub(super) fn receive(door: &FrontDoor, mut request: Request) -> Request {
     let guard = &door.surroundings.guard;
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     if let Some(ConnectInfo(peer)) = peer.copied() {
@@ -157,16 +192,18 @@ pub(super) fn admit(door: &FrontDoor, mut request: Request) -> Result<Request, A
         if client != peer {
             request.extensions_mut().insert(ConnectInfo(client));
         }
-        let key = guard.keys.hash_one(network_of(client.ip()));
-        if let Some(rate) = &guard.addresses {
-            rate.check(key).map_err(limited)?;
-        }
     }
     if request.body().is_end_stream() {
-        return Ok(request);
+        return request;
     }
     let patience = door.surroundings.body_timeout;
-    Ok(request.map(|body| Body::new(TimeoutBody::new(patience, body))))
+    request.map(|body| Body::new(TimeoutBody::new(patience, body)))
+}
+
+/// The address that a request was found to be from.
+pub(super) fn client_of(request: &Request) -> Option<IpAddr> {
+    let client = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    client.map(|ConnectInfo(client)| client.ip())
 }
 
 /// What counts as one address: with IPv6 the network of 64 bits that a customer gets.
@@ -211,4 +248,29 @@ fn address(text: &str) -> Option<IpAddr> {
         .or_else(|_| text.trim_matches(['[', ']']).parse())
         .ok()
         .map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_have_a_bound_for_each_address_that_counts_what_is_under_way() {
+        let guard = Guard::new(&Limits::default(), Networks::default());
+        let stranger = |address: String| guard.stranger(address.parse().ok());
+        // A customer has a network of 64 bits, and so many addresses in it.
+        let mut slots: Vec<Slot> = (0..STRANGERS_AT_ONCE)
+            .map(|n| stranger(format!("2001:db8::{n:x}")).unwrap())
+            .collect();
+        let refused = stranger("2001:db8::ffff:1".to_owned()).err();
+        assert!(matches!(refused, Some(ApiError::RateLimited { .. })));
+        for other in ["2001:db8:0:1::1", "192.0.2.1"] {
+            assert!(stranger(other.to_owned()).is_ok(), "{other}");
+        }
+        assert!(guard.caller("reader").is_ok());
+        slots.pop();
+        assert!(stranger("2001:db8::1".to_owned()).is_ok());
+        drop(slots);
+        assert!(lock(&guard.strangers).is_empty(), "nothing is kept of them");
+    }
 }

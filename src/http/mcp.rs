@@ -24,11 +24,11 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::FrontDoor;
+use super::arrival::{self, Place};
 use super::audited::reason_header;
-use super::auth::{self, Caller, Known, PartOfCounted};
+use super::auth::{self, Caller, Known};
 use super::body::{self, Expected};
 use super::error::ApiError;
-use super::limits::Slot;
 use super::observe;
 use crate::mcp::{Backend, Call, Fault, Reply, Tools};
 use crate::telemetry::spans;
@@ -77,8 +77,8 @@ async fn admit(
     if !invited && !auth::from_own_page(&parts.headers, true) {
         return Err(ApiError::CrossSite);
     }
-    let caller = Caller::<Known>::from_request_parts(&mut parts, &door).await?;
-    let onward = Onward::take(&mut parts, caller.into_slot());
+    Caller::<Known>::from_request_parts(&mut parts, &door).await?;
+    let onward = Onward::take(&mut parts);
     parts.extensions.insert(onward);
     take_anything(&mut parts.headers);
     let json = body::is_json(&parts.headers);
@@ -133,13 +133,13 @@ struct Onward {
     headers: HeaderMap,
     peer: Option<ConnectInfo<SocketAddr>>,
     /// The message counts among the caller's requests for as long as it is answered.
-    _slot: Option<Arc<Slot>>,
+    _place: Option<Arc<Place>>,
 }
 
 impl Onward {
     /// Takes credentials out of a message, so that whoever handles it further does not
     /// have them, and copies what tells where it came from.
-    fn take(parts: &mut Parts, slot: Option<Slot>) -> Self {
+    fn take(parts: &mut Parts) -> Self {
         let mut headers = HeaderMap::new();
         headers.extend(auth::key_in_query(parts));
         // A key may be in the query.
@@ -169,7 +169,7 @@ impl Onward {
         Self {
             headers,
             peer: peer.copied(),
-            _slot: slot.map(Arc::new),
+            _place: arrival::place(&parts.extensions),
         }
     }
 }
@@ -201,7 +201,6 @@ impl Backend for Inside {
         }
         let reason = call.reason.as_deref().and_then(reason_header);
         request.headers_mut().extend(reason);
-        request.extensions_mut().insert(PartOfCounted);
         if let Some(peer) = onward.peer {
             request.extensions_mut().insert(peer);
         }

@@ -3,31 +3,40 @@
 mod account_changes;
 mod accounts;
 mod approvals;
+mod arrival;
 mod assets;
 mod audit;
 mod audited;
 mod auth;
 mod body;
 mod codes;
+mod cookie;
+mod dashboard;
 mod drain;
+mod dress;
 mod enrollments;
 mod error;
 mod grants;
 mod health;
+mod hello;
 mod imports;
 mod inbox;
 mod keys;
 mod limits;
 mod mcp;
+mod names;
 mod observe;
 mod openapi;
 mod path;
 mod proof;
+mod refusals;
 mod request_views;
 mod requests;
+mod session;
 mod system;
 mod tokens;
 mod transfers;
+mod turns;
 mod vault_paths;
 mod views;
 
@@ -56,16 +65,24 @@ use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::tokens::Tokens;
 use crate::verify::Verifier;
+use arrival::Admitted;
+use cookie::ByTls;
 use error::ApiError;
+use health::LastAnswers;
 use inbox::Inbox;
+use refusals::Refusals;
+use turns::Turns;
 
 pub(crate) use audited::reason_header;
+pub(crate) use hello::LocalEnd;
 pub(crate) use limits::{Guard, network_of};
+pub(crate) use names::OwnNames;
 pub use openapi::document as openapi;
+pub(crate) use session::login_link;
 pub(crate) use system::Surroundings;
 
-/// How many requests are answered at once; more are asked to come back. Polls that
-/// wait count too.
+/// How many requests of callers are answered at once; more are asked to come back. Polls
+/// that wait and streams count too, requests without a caller and health do not.
 const REQUESTS_AT_ONCE: usize = 2_048;
 
 /// What handlers work with.
@@ -81,7 +98,10 @@ pub struct FrontDoor {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     surroundings: Surroundings,
-    requests: Semaphore,
+    requests: Arc<Semaphore>,
+    refusals: Refusals,
+    last_answers: LastAnswers,
+    turns: Turns,
     stop: CancellationToken,
 }
 
@@ -107,9 +127,25 @@ impl FrontDoor {
             clock,
             metrics,
             surroundings,
-            requests: Semaphore::new(REQUESTS_AT_ONCE),
+            requests: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)),
+            refusals: Refusals::default(),
+            last_answers: LastAnswers::default(),
+            turns: Turns::new(),
             stop,
         }
+    }
+}
+
+/// Gives an answer of another listener the headers that the front door's have.
+pub(crate) async fn dressed(mut response: Response) -> Response {
+    dress::dress(&mut response, ByTls(false));
+    response
+}
+
+impl FrontDoor {
+    /// What goes on beside the requests, until the server stops.
+    pub(crate) async fn watch(&self) {
+        self.refusals.tell_until(&self.stop).await;
     }
 }
 
@@ -119,7 +155,8 @@ fn described() -> OpenApiRouter<Arc<FrontDoor>> {
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(openapi::describe))
-        .routes(routes!(auth::session, auth::log_in, auth::log_out))
+        .routes(routes!(session::session, session::log_in, session::log_out))
+        .routes(routes!(session::make_link))
         .routes(routes!(enrollments::list, enrollments::start))
         .routes(routes!(enrollments::status, enrollments::terminate))
         .routes(routes!(enrollments::terminate_by_post))
@@ -153,6 +190,7 @@ fn described() -> OpenApiRouter<Arc<FrontDoor>> {
         .routes(routes!(keys::revoke))
         .routes(routes!(grants::list, grants::add, grants::remove))
         .routes(routes!(system::system))
+        .routes(routes!(dashboard::open))
 }
 
 /// Every path of the front door.
@@ -160,7 +198,8 @@ pub fn router(door: Arc<FrontDoor>) -> Router {
     let (api, _) = described().split_for_parts();
     let routes = api.merge(assets::router());
     let api = surrounded(&door, From::Inside, routes.clone());
-    let outside = surrounded(&door, From::Outside, routes.merge(mcp::router(&door, api)));
+    let outside = routes.merge(mcp::router(&door, api)).merge(hello::router());
+    let outside = surrounded(&door, From::Outside, outside);
     match cors(&door.surroundings.cors_origins) {
         Some(cors) => outside.layer(cors),
         None => outside,
@@ -234,21 +273,59 @@ async fn surround(
     request: Request,
     next: Next,
 ) -> Response {
-    let request = match from {
+    let mut request = match from {
         From::Inside => request,
-        From::Outside => match limits::admit(&door, request) {
-            Ok(request) => request,
-            Err(refused) => return refused.into_response(),
-        },
+        From::Outside => {
+            // Before the address becomes that of the client that a proxy speaks for.
+            let by_tls = ByTls::of(&door, &request);
+            let mut request = limits::receive(&door, request);
+            request.extensions_mut().insert(by_tls);
+            request
+        }
     };
+    // Dropped with this future, when the answer is there or nobody waits for it any more.
+    let _waits = arrival::waits(&mut request);
     let kept = Arc::clone(&door);
-    let answer = async move |request| {
-        drain::drain(&kept, request, |request| unbroken(next.run(request))).await
-    };
+    let answer = async move |request| admitted(&kept, from, request, next).await;
     observe::observe(&door, request, |request| {
         audited::audited(Arc::clone(&door), request, answer)
     })
     .await
+}
+
+/// The answer to a request that is let in, or why it is not.
+async fn admitted(door: &Arc<FrontDoor>, from: From, mut request: Request, next: Next) -> Response {
+    if limits::is_health(&request) {
+        return drain::drain(door, request, drain::Patience::Arrived, async |request| {
+            unbroken(next.run(request)).await
+        })
+        .await;
+    }
+    let admitted = match from {
+        From::Inside => Admitted::from_inside(door, &mut request).await,
+        From::Outside => Admitted::from_outside(door, &mut request).await,
+    };
+    let admitted = match admitted {
+        Ok(admitted) => admitted,
+        Err(refused) => {
+            return drain::drain(door, request, drain::Patience::Arrived, async |_| {
+                refused.into_response()
+            })
+            .await;
+        }
+    };
+    let patience = match admitted.is_known() {
+        true => drain::Patience::Long,
+        false => drain::Patience::Moment,
+    };
+    let response = drain::drain(door, request, patience, async |request| {
+        let response = unbroken(next.run(request)).await;
+        let response = admitted.still(response).await;
+        admitted.answered(&response);
+        response
+    })
+    .await;
+    admitted.holding(response)
 }
 
 /// The answer, also where making it panicked.

@@ -1,5 +1,5 @@
-//! What surrounds every request: its id, its span and log line, the limits on
-//! time and number, and the headers that every answer has.
+//! What surrounds every request: its id, its span and log line, and the limits on
+//! time and number.
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,9 +13,14 @@ use opentelemetry::context::FutureExt as _;
 use tracing::Instrument as _;
 
 use super::FrontDoor;
+use super::auth;
+use super::cookie::ByTls;
+use super::dress::dress;
 use super::error::ApiError;
+use super::limits;
+use super::refusals::Refusal;
 use crate::access::Identity;
-use crate::audit::{Action, Outcome};
+use crate::audit::{Action, FieldChange, Outcome};
 use crate::telemetry;
 use crate::telemetry::spans::{self, Span, Told};
 
@@ -24,21 +29,6 @@ use crate::telemetry::spans::{self, Span, Told};
 const TIMEOUT: Duration = Duration::from_secs(75);
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Browsers come back by HTTPS only, for a year.
-const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
-
-const HEADERS: [(HeaderName, &str); 5] = [
-    // What the API answers is this moment's and this caller's.
-    (header::CACHE_CONTROL, "no-store"),
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; frame-ancestors 'none'",
-    ),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::REFERRER_POLICY, "no-referrer"),
-    (header::X_FRAME_OPTIONS, "DENY"),
-];
 
 /// Which members an error's body has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +53,23 @@ pub(super) struct Facts {
     pub(super) problem: Option<&'static str>,
     /// Until when the code is shown that was read, where reading it again is no more.
     pub(super) code_until: Option<DateTime<Utc>>,
+    /// What the browser is to do with the session's cookies.
+    pub(super) cookies: Vec<HeaderValue>,
     /// What was not done of a request for several things that was answered all the same.
     pub(super) exceptions: Vec<Exception>,
+    /// What a request for one thing has changed.
+    pub(super) changes: Vec<FieldChange>,
+    /// What a request has done that may do several things to its subject: each is an entry.
+    pub(super) deeds: Vec<Deed>,
+    /// What was asked for, in words, where the caller gives no reason.
+    pub(super) wish: Option<String>,
+}
+
+/// One of several things that a request has done to its subject.
+#[derive(Clone, Debug)]
+pub(super) struct Deed {
+    pub(super) action: Action,
+    pub(super) changes: Vec<FieldChange>,
 }
 
 /// One of several things that a request asked for and that was not done.
@@ -110,6 +115,11 @@ pub(super) fn note(change: impl FnOnce(&mut Facts)) {
     });
 }
 
+/// Notes what the request has changed, if it is one for one thing.
+pub(super) fn changed(changes: Vec<FieldChange>) {
+    note(|facts| facts.changes = changes);
+}
+
 /// Notes which enrollment or import the request starts, as soon as that is known: from
 /// here on every log line names it, and so does the audit record, however it is answered.
 pub(super) fn about(id: &impl Display) {
@@ -150,7 +160,11 @@ where
         shape: shape(&request),
         facts: Arc::default(),
     };
+    let by_tls = request.extensions().get().copied();
+    let by_tls = by_tls.unwrap_or(ByTls(door.surroundings.tls));
     let method = request.method().clone();
+    let from = limits::client_of(&request);
+    let tried = auth::key_tried(&request);
     // The matched path, never the query: keys may be in it.
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
@@ -164,9 +178,6 @@ where
     );
     let trace = Span::request(&method, route, &context.id, request.headers());
     let answer = async {
-        let Ok(_permit) = door.requests.try_acquire() else {
-            return ApiError::Busy.into_response();
-        };
         tokio::time::timeout(TIMEOUT, next(request))
             .await
             .unwrap_or_else(|_| ApiError::Timeout.into_response())
@@ -178,6 +189,20 @@ where
         )
         .await;
     trace.answered(response.status());
+    if matches!(response.status().as_u16(), 401 | 403 | 429) {
+        let known = context.known();
+        let caller = known.caller.as_ref().map(|caller| caller.id.as_str());
+        let refusal = Refusal {
+            status: response.status(),
+            from,
+            route,
+            who: caller.or(tried.as_deref()),
+        };
+        span.in_scope(|| {
+            door.refusals
+                .note(&refusal, known.problem.unwrap_or("refused"))
+        });
+    }
     if spans::are_made()
         && let Some(caller) = context.known().caller
     {
@@ -190,14 +215,10 @@ where
     let status = response.status().as_u16();
     span.in_scope(|| tracing::debug!(status, milliseconds, "answered"));
 
+    dress(&mut response, by_tls);
     let headers = response.headers_mut();
-    if door.surroundings.tls {
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
-    }
-    for (name, value) in HEADERS {
-        headers
-            .entry(name)
-            .or_insert(HeaderValue::from_static(value));
+    for cookie in context.known().cookies {
+        headers.append(header::SET_COOKIE, cookie);
     }
     if let Ok(value) = HeaderValue::from_str(&context.id) {
         headers.insert(REQUEST_ID, value);

@@ -7,12 +7,13 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use countersign_enrollment::problem::InputProblem;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
+use super::audited;
 use super::auth::{FUNCTIONS_KEY, VAULT_TOKEN};
 use super::codes::Code;
 use super::error::{ApiError, Problem};
@@ -22,7 +23,7 @@ use crate::access::COOKIE;
 const ALWAYS: [Code; 4] = [Code::Busy, Code::RateLimited, Code::Timeout, Code::Internal];
 /// What an operation answers that needs a caller. One without any role is known, and may
 /// nothing.
-const CALLER: [Code; 8] = [
+const CALLER: [Code; 10] = [
     Code::Unauthenticated,
     Code::TokenExpired,
     Code::TokenNotYetValid,
@@ -30,6 +31,8 @@ const CALLER: [Code; 8] = [
     Code::TokenInvalid,
     Code::IssuerUnavailable,
     Code::CrossSite,
+    Code::SessionAmbiguous,
+    Code::SessionChanged,
     Code::RoleMissing,
 ];
 /// What an operation answers when it takes a body.
@@ -118,7 +121,9 @@ fn complete(document: &mut Value) {
             let Some(operation) = operation.as_object_mut() else {
                 continue;
             };
-            complete_operation(path, operation);
+            let recorded = Method::from_bytes(method.to_uppercase().as_bytes())
+                .is_ok_and(|method| audited::is_recorded_change(&method, path));
+            complete_operation(path, recorded, operation);
             // A handler of several methods says its name once.
             if let Some(Value::String(name)) = operation.get_mut("operationId")
                 && !names.insert(name.clone())
@@ -179,7 +184,7 @@ fn problems() -> Value {
     problems.collect()
 }
 
-fn complete_operation(path: &str, operation: &mut Map<String, Value>) {
+fn complete_operation(path: &str, recorded: bool, operation: &mut Map<String, Value>) {
     let roles = operation.remove("x-roles");
     let listed = operation.remove("x-problems");
     let input = operation.remove("x-input");
@@ -190,6 +195,10 @@ fn complete_operation(path: &str, operation: &mut Map<String, Value>) {
         problems.extend(known.map(of_code));
     }
     problems.extend(ALWAYS.iter().map(of_code));
+    let unrecorded = Code::AuditUnavailable.as_str();
+    if recorded && !problems.iter().any(|(_, code, _)| code == unrecorded) {
+        problems.push(of_code(&Code::AuditUnavailable));
+    }
     if operation.contains_key("requestBody") {
         problems.extend(BODY.iter().map(of_code));
     }
@@ -318,8 +327,8 @@ fn security_schemes() -> Value {
             "type": "apiKey",
             "in": "cookie",
             "name": COOKIE,
-            "description": "The cookie that `POST /api/session` sets. It changes things only from \
-                the server's own page.",
+            "description": "The cookie that `POST /api/session` sets; by TLS its name begins with \
+                `__Host-`. It counts only in requests of the server's own page.",
         },
     })
 }

@@ -25,9 +25,9 @@ use super::enrollments::no_store;
 use super::error::ApiError;
 use super::observe;
 use super::path::Path;
-use super::views::{AccountView, TokenView};
+use super::views::{AccountView, Alone, TokenView};
 use crate::access::Role;
-use crate::audit::Action;
+use crate::audit::{Action, FieldChange};
 use crate::tokens::{Pending, from_vault};
 
 /// What looking at the codes can be answered with.
@@ -62,7 +62,7 @@ pub(super) async fn codes(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let (_, pending) = pending(&door, &caller, &id).await?;
-    let view = TokenView::new(pending.code()?, true);
+    let view = TokenView::new(pending.code()?, true, Alone::No);
     Ok(no_store(Json(view).into_response()))
 }
 
@@ -101,6 +101,7 @@ pub(super) async fn prove(
     let (id, pending) = pending(&door, &caller, &id).await?;
     if !body.accepted {
         door.vault.delete(&id).await.map_err(from_vault)?;
+        observe::changed(vec![became("removed")]);
         return Ok(no_store(StatusCode::NO_CONTENT.into_response()));
     }
     let Some([first, second]) = &body.codes else {
@@ -117,7 +118,13 @@ pub(super) async fn prove(
         ..Change::default()
     };
     let record = door.vault.change(&id, &proved).await.map_err(from_vault)?;
+    observe::changed(vec![became("active")]);
     account_response(&door, &record)
+}
+
+/// What becomes of an account that was pending.
+fn became(state: &str) -> FieldChange {
+    FieldChange::new("state", Some("pending"), Some(state))
 }
 
 /// The account, for who may prove it; to others it is as unknown as one that is not there.
@@ -128,7 +135,10 @@ async fn pending(
 ) -> Result<(EnrollmentId, Pending), ApiError> {
     let id = account_id(text)?;
     let is_admin = caller.roles().any_of(&[Role::Admin]);
-    match door.tokens.pending(&id).await? {
+    let pending = door.tokens.pending(&id).await?;
+    // The vault may have taken its time.
+    caller.again().await?;
+    match pending {
         Some(pending) if is_admin || pending.by.as_str() == caller.id() => Ok((id, pending)),
         None if is_admin => Err(ApiError::AlreadyProved),
         Some(_) | None => Err(ApiError::AccountUnknown),

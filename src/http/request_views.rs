@@ -1,6 +1,7 @@
 //! The public JSON of requests.
 
 use chrono::{DateTime, Utc};
+use countersign_authority::{Permit, Release};
 use countersign_enrollment::account::{AccountPreview, Algorithm, TotpAccount};
 use countersign_enrollment::account_request::Act;
 use countersign_enrollment::decision::ApprovalDecision;
@@ -13,7 +14,7 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::views::{maybe_moment, moment};
-use crate::enrollments::{RequestSnapshot, RequestStage};
+use crate::enrollments::{Mandated, RequestSnapshot, RequestStage};
 
 /// A request.
 #[derive(Serialize, ToSchema)]
@@ -183,7 +184,12 @@ pub(super) struct ExportView {
 }
 
 impl ExportView {
-    pub(super) fn new(request: &RequestSnapshot, account: &TotpAccount) -> Result<Self, QrError> {
+    /// The account that a permit lets out.
+    pub(super) fn new(
+        _permit: &Permit<Release>,
+        request: &Mandated,
+        account: &TotpAccount,
+    ) -> Result<Self, QrError> {
         let uri = account.to_uri();
         let code = QrCode::new(uri.as_bytes())?;
         let picture = code

@@ -28,11 +28,11 @@ use super::keys::on_disk;
 use super::observe;
 use super::path::Path;
 use super::request_views::{ExportView, RequestPage, RequestView};
-use super::views::TokenView;
-use crate::access::Role;
+use super::views::{Alone, TokenView};
+use crate::access::{Role, Taken};
 use crate::audit::Action;
 use crate::enrollments::{
-    Cursor, EnrollmentError, NewRequest, RequestQuery, RequestSnapshot, RequestStage,
+    Cursor, EnrollmentError, Mandated, NewRequest, RequestQuery, RequestSnapshot, RequestStage,
 };
 use crate::telemetry;
 use crate::tokens::from_vault;
@@ -177,7 +177,7 @@ fn within<N: PartialOrd + std::fmt::Display>(
         ("x-roles" = json!(Read::ROLES)),
         ("x-problems" = json!([
             Code::AccountUnknown, Code::HubUnavailable, Code::IdempotencyKeyReused, Code::InvalidParameter,
-            Code::VaultUnavailable,
+            Code::LedgerUnavailable, Code::VaultUnavailable,
         ])),
     ),
 )]
@@ -205,17 +205,16 @@ pub(super) async fn start(
             needs: Administer::NEEDS,
         });
     }
-    let record = door.vault.describe(&account).await.map_err(from_vault)?;
-    if record.deleted_at.is_some() {
-        return Err(ApiError::AccountUnknown);
-    }
+    let found = door.vault.read(&account).await.map_err(from_vault)?;
+    let hand = hand_of(&door, &caller).await?;
     let snapshot = door
         .enrollments
         .start_request(NewRequest {
-            account,
+            id: account,
+            account: &found,
             act,
             reason,
-            caller: caller.id(),
+            caller: caller.requester(&hand),
             idempotency_key: key.as_deref(),
         })
         .await?;
@@ -251,7 +250,7 @@ pub(super) struct StatusQuery {
     ),
     extensions(
         ("x-roles" = json!(Known::ROLES)),
-        ("x-problems" = json!([Code::HubUnavailable, Code::InvalidParameter, Code::RequestUnknown])),
+        ("x-problems" = json!([Code::HubUnavailable, Code::InvalidParameter, Code::LedgerUnavailable, Code::RequestUnknown])),
     ),
 )]
 pub(super) async fn status(
@@ -300,7 +299,7 @@ pub(super) struct ListParameters {
     responses((status = OK, description = "A page of requests", body = RequestPage)),
     extensions(
         ("x-roles" = json!(Known::ROLES)),
-        ("x-problems" = json!([Code::HubUnavailable, Code::InvalidParameter])),
+        ("x-problems" = json!([Code::HubUnavailable, Code::InvalidParameter, Code::LedgerUnavailable])),
     ),
 )]
 pub(super) async fn list(
@@ -364,7 +363,8 @@ pub(super) async fn list(
         ("x-roles" = json!(Decide::ROLES)),
         ("x-problems" = json!([
             Code::AlreadyDecided, Code::ApprovalExpired, Code::ApproverGroupMissing, Code::HubUnavailable,
-            Code::InvalidParameter, Code::NotAwaitingApproval, Code::RequestUnknown,
+            Code::InvalidParameter, Code::LedgerUnavailable, Code::MandateRefused,
+            Code::NotAwaitingApproval, Code::RequestUnknown,
             Code::SelfApprovalForbidden,
         ])),
     ),
@@ -377,35 +377,23 @@ pub(super) async fn decide(
 ) -> Result<Response, ApiError> {
     let id = request_id(&id)?;
     let (approved, comment) = body.read()?;
-    if approved {
-        refuse_one_hand(&door, &caller, &id).await?;
-    }
+    let hand = hand_of(&door, &caller).await?;
     let snapshot = door
         .enrollments
-        .decide_request(&id, caller.decider(), approved, comment)
+        .decide_request(&id, caller.decider(&hand), approved, comment)
         .await?;
     door.inbox.look_again().await;
     Ok(accepted(&snapshot))
 }
 
-/// Refuses a decision by which one person would agree with themselves: on what takes a secret
-/// out, with a key that came from the same hand as that of whoever asked. What is only read can
-/// be read by administrators anyway, who can lift the rule.
-async fn refuse_one_hand(
+/// From whose hand the caller's credential comes: equal for credentials that one person may
+/// hold. It is signed into what the caller asks for and decides.
+pub(super) async fn hand_of<P>(
     door: &Arc<FrontDoor>,
-    caller: &Caller<Decide>,
-    id: &RequestId,
-) -> Result<(), ApiError> {
-    let request = door.enrollments.get_request(id, None).await?;
-    if matches!(request.act, Act::Read { .. }) || request.requested_by == caller.id() {
-        return Ok(());
-    }
-    let decides = caller.id().to_owned();
-    let asked = request.requested_by;
-    if on_disk(door, move |access| access.of_one_hand(&asked, &decides)).await? {
-        return Err(EnrollmentError::OneHand.into());
-    }
-    Ok(())
+    caller: &Caller<P>,
+) -> Result<String, ApiError> {
+    let id = caller.id().to_owned();
+    on_disk(door, move |access| access.hand(&id)).await
 }
 
 /// Takes a request back
@@ -425,7 +413,8 @@ async fn refuse_one_hand(
         ("x-roles" = json!(Known::ROLES)),
         ("x-problems" = json!([
             Code::AlreadyDecided, Code::AlreadyEnded, Code::ApprovalExpired, Code::HubUnavailable,
-            Code::NotAwaitingApproval, Code::RequestUnknown, Code::SelfApprovalForbidden,
+            Code::LedgerUnavailable, Code::MandateRefused, Code::NotAwaitingApproval,
+            Code::RequestUnknown, Code::SelfApprovalForbidden,
         ])),
     ),
 )]
@@ -442,9 +431,10 @@ pub(super) async fn cancel(
     if before.stage.has_ended() {
         return Err(EnrollmentError::AlreadyEnded.into());
     }
+    let hand = hand_of(&door, &caller).await?;
     let snapshot = door
         .enrollments
-        .decide_request(&id, caller.decider(), false, None)
+        .decide_request(&id, caller.decider(&hand), false, None)
         .await?;
     door.inbox.look_again().await;
     Ok(accepted(&snapshot))
@@ -468,11 +458,32 @@ pub(super) async fn code(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let request = granted(&door, &caller, &id, "read").await?;
+    // Which code it is, before it is written down that it was given.
     let token = door
         .tokens
         .lasting(&request.account, TimeDelta::zero())
         .await?;
-    Ok(no_store(Json(TokenView::new(token, true)).into_response()))
+    let account = door
+        .vault
+        .read(&request.account)
+        .await
+        .map_err(from_vault)?;
+    caller.again().await?;
+    door.enrollments.claim(&request, "read", &account).await?;
+    // What nobody had to agree to is a plain reading: it is taken from what is granted.
+    if request.approvals_needed == 0 {
+        let (caller, account) = (caller.identity(), request.account.as_str());
+        if matches!(
+            door.access.take_read(caller, account, door.clock.now())?,
+            Taken::Nothing
+        ) {
+            return Err(ApiError::AccountUnknown);
+        }
+    }
+    // One code: the next one would be another use.
+    Ok(no_store(
+        Json(TokenView::new(token, true, Alone::Yes)).into_response(),
+    ))
 }
 
 /// Reads the URI that a request has granted
@@ -498,49 +509,51 @@ pub(super) async fn export(
         .read(&request.account)
         .await
         .map_err(from_vault)?;
-    if !door.enrollments.is_what_was_approved(&request, &account) {
-        return Err(ApiError::AccountChanged);
-    }
-    let view = ExportView::new(&request, &account).map_err(|e| ApiError::Internal(Box::new(e)))?;
+    caller.again().await?;
+    let permit = door.enrollments.claim(&request, "export", &account).await?;
+    let view = ExportView::new(&permit, &request, &account)
+        .map_err(|e| ApiError::Internal(Box::new(e)))?;
     Ok(no_store(Json(view).into_response()))
 }
 
 /// What making use of a request can be answered with.
-const USE: [Code; 6] = [
+const USE: [Code; 7] = [
     Code::AccountUnknown,
     Code::AuditUnavailable,
-    Code::HubUnavailable,
+    Code::LedgerUnavailable,
+    Code::MandateRefused,
     Code::NotGranted,
     Code::RequestUnknown,
     Code::VaultUnavailable,
 ];
 
-/// Takes one use of what a request of this kind has granted to the caller.
+/// What a request of this kind has granted to the caller, as the front door has signed it.
+/// Whether it may still be used is judged where it is used.
 async fn granted<P>(
     door: &FrontDoor,
     caller: &Caller<P>,
     id: &str,
     kind: &str,
-) -> Result<RequestSnapshot, ApiError> {
+) -> Result<Mandated, ApiError> {
     let id = request_id(id)?;
-    let before = door.enrollments.get_request(&id, Some(caller.id())).await?;
+    let request = door.enrollments.mandated(&id, caller.id()).await?;
     observe::note(|facts| {
-        facts.subject = Some(before.account.to_string());
-        facts.reason = Some(match &before.reason {
+        facts.subject = Some(request.account.to_string());
+        facts.reason = Some(match &request.reason {
             Some(reason) => format!("{id}: {reason}"),
             None => id.to_string(),
         });
     });
-    if before.act.kind() != kind {
+    if request.act.kind() != kind {
         return Err(EnrollmentError::NotGranted.into());
     }
     // Somebody may have lost the account in the meantime.
     let now = door.clock.now();
-    let account = before.account.as_str();
+    let account = request.account.as_str();
     if !door.access.may_read(caller.identity(), account, now)? {
         return Err(ApiError::AccountUnknown);
     }
-    Ok(door.enrollments.claim(&id, caller.id()).await?)
+    Ok(request)
 }
 
 fn stage_parameter(

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use countersign_enrollment::ids::EnrollmentId;
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
@@ -20,9 +20,10 @@ use super::enrollments::no_store;
 use super::error::ApiError;
 use super::observe::{self, Exception};
 use super::path::Path;
-use super::views::{Batch, BatchItem, TokenView};
+use super::views::{Alone, Batch, BatchItem, TokenView};
 use crate::access::Taken;
 use crate::audit::Outcome;
+use crate::tokens::Token;
 
 /// How many codes are given at a time.
 const MAX_BATCH: usize = 500;
@@ -242,6 +243,7 @@ async fn code(
             // A server that stops answers at once, with the code whose time comes.
             () = door.stop.cancelled() => {}
         }
+        caller.again().await?;
     }
     let tag = format!("\"{}\"", token.valid_from.timestamp());
     // Weakly compared, and `*` is any (RFC 9110, section 13.1.2).
@@ -255,8 +257,9 @@ async fn code(
     let mut response = if known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        take_read(door, caller, id, token.valid_until)?;
-        Json(TokenView::new(token, wanted.detailed || !wanted.wait)).into_response()
+        let alone = take_read(door, caller, id, &token)?;
+        let detailed = wanted.detailed || !wanted.wait;
+        Json(TokenView::new(token, detailed, alone)).into_response()
     };
     if let Ok(tag) = HeaderValue::from_str(&format!("W/{tag}")) {
         response.headers_mut().insert(header::ETAG, tag);
@@ -276,11 +279,11 @@ async fn batch(
             let token = async {
                 let id = readable(door, caller, &text)?;
                 let token = door.tokens.lasting(&id, wanted.validity).await?;
-                take_read(door, caller, &id, token.valid_until)?;
-                Ok::<_, ApiError>(token)
+                let alone = take_read(door, caller, &id, &token)?;
+                Ok::<_, ApiError>((token, alone))
             };
             match token.await {
-                Ok(token) => BatchItem::code(text, token),
+                Ok((token, alone)) => BatchItem::code(text, token, alone),
                 Err(error) => {
                     observe::note(|facts| {
                         facts.exceptions.push(Exception {
@@ -302,28 +305,40 @@ async fn batch(
     no_store(Json(Batch { tokens }).into_response())
 }
 
-/// Takes the read that an answer with a code, which is shown until `until`, is from what
-/// the caller was granted. Where codes are read with an approval only, there is none to
-/// take.
+/// Takes the read that an answer with this code is from what the caller was granted, and
+/// says whether the code is all that it may be given. Where codes are read with an approval
+/// only, there is none to take.
 pub(super) fn take_read(
     door: &FrontDoor,
     caller: &Caller<Read>,
     id: &EnrollmentId,
-    until: DateTime<Utc>,
-) -> Result<(), ApiError> {
+    token: &Token,
+) -> Result<Alone, ApiError> {
     if door.access.is_guarded(id.as_str())? {
         return Err(ApiError::ApprovalNeeded);
     }
     let now = door.clock.now();
     if caller.gets_no_body() {
-        return Ok(());
+        return Ok(Alone::Yes);
     }
-    match door.access.take_read(caller.identity(), id.as_str(), now)? {
+    // A code whose time has not begun is read when it begins: what has ended by then gives
+    // nothing.
+    let at = now.max(token.valid_from);
+    let identity = caller.identity();
+    match door.access.take_read(identity, id.as_str(), at)? {
+        Taken::Nothing if door.access.may_read(identity, id.as_str(), now)? => {
+            Err(ApiError::InvalidParameter {
+                name: "minValidity",
+                detail: "what was granted ends before the time of such a code begins; ask for \
+                         the present code"
+                    .to_owned(),
+            })
+        }
         Taken::Nothing => Err(ApiError::AccountUnknown),
-        Taken::Counted => Ok(()),
-        Taken::Uncounted => {
-            observe::note(|facts| facts.code_until = Some(until));
-            Ok(())
+        Taken::Counted => Ok(Alone::Yes),
+        Taken::Uncounted { ends } => {
+            observe::note(|facts| facts.code_until = Some(token.valid_until));
+            Ok(if ends { Alone::Yes } else { Alone::No })
         }
     }
 }

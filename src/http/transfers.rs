@@ -16,6 +16,7 @@ use super::codes::Code;
 use super::enrollments::{accepted_response, status_response};
 use super::error::ApiError;
 use super::observe;
+use super::requests::hand_of;
 use super::views::{EnrollmentView, StartedView};
 
 /// What a request of the kind `transfer` has ended with at the other installation.
@@ -49,7 +50,7 @@ pub(super) struct TransferBody {
     ),
     extensions(
         ("x-roles" = json!(Enroll::ROLES)),
-        ("x-problems" = json!([Code::HubUnavailable, Code::IdTaken, Code::InvalidParameter])),
+        ("x-problems" = json!([Code::HubUnavailable, Code::IdTaken, Code::InvalidParameter, Code::LedgerUnavailable])),
     ),
 )]
 pub(super) async fn receive(
@@ -71,7 +72,9 @@ pub(super) async fn receive(
         return Err(wrong());
     }
     observe::about(&id);
-    let snapshot = door.enrollments.receive(id, package, caller.id()).await?;
+    let hand = hand_of(&door, &caller).await?;
+    let requester = caller.requester(&hand);
+    let snapshot = door.enrollments.receive(id, package, requester).await?;
     if snapshot.stage.has_ended() {
         return Ok(status_response(&snapshot));
     }

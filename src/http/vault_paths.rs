@@ -136,7 +136,7 @@ pub(super) async fn read(
 ) -> Result<Response, ApiError> {
     let id = readable(&door, &caller, &id)?;
     let token = door.tokens.lasting(&id, TimeDelta::zero()).await?;
-    take_read(&door, &caller, &id, token.valid_until)?;
+    take_read(&door, &caller, &id, &token)?;
     Ok(Envelope::around(Code { code: token.token }))
 }
 

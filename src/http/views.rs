@@ -301,7 +301,8 @@ pub(super) struct TokenView {
     period: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     digits: Option<usize>,
-    /// The code that is shown after this one.
+    /// The code that is shown after this one; left out where codes were granted for a time
+    /// or by number.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_token: Option<String>,
     /// When this code's time begins: in the future, where the next one was asked for.
@@ -324,12 +325,21 @@ pub(super) struct TokenView {
     server_time: Option<DateTime<Utc>>,
 }
 
+/// Whether a code is given without the one after it: to somebody who was granted a number
+/// of codes, or codes for a time only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Alone {
+    Yes,
+    No,
+}
+
 impl TokenView {
-    pub(super) fn new(token: Token, detailed: bool) -> Self {
+    pub(super) fn new(token: Token, detailed: bool, alone: Alone) -> Self {
+        let next = detailed && alone == Alone::No;
         Self {
             period: detailed.then_some(token.period),
             digits: detailed.then_some(token.token.len()),
-            next_token: detailed.then(|| token.next_token()).flatten(),
+            next_token: next.then(|| token.next_token()).flatten(),
             valid_from: detailed.then_some(token.valid_from),
             valid_until: detailed.then_some(token.valid_until),
             server_time: detailed.then_some(token.server_time),
@@ -365,8 +375,8 @@ pub(super) enum BatchItem {
 }
 
 impl BatchItem {
-    pub(super) fn code(id: String, token: Token) -> Self {
-        let token = Box::new(TokenView::new(token, true));
+    pub(super) fn code(id: String, token: Token, alone: Alone) -> Self {
+        let token = Box::new(TokenView::new(token, true, alone));
         Self::Code { id, token }
     }
 

@@ -3,10 +3,11 @@
 
 mod grants;
 mod server;
+mod sessions;
 
 use countersign::access::Role;
 use countersign::config::AuthMode;
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use server::{NOWHERE, Server, URI, problem};
@@ -77,13 +78,11 @@ async fn a_key_is_taken_in_every_usual_place_and_stops_when_revoked() {
     let query = server.request(Method::GET, &by_query).send().await.unwrap();
     assert_eq!(query.status(), 200);
 
-    let login = server
-        .request(Method::POST, "/api/session")
-        .bearer_auth(&key);
-    let cookie = session_cookie(&login.send().await.unwrap());
+    let cookie = server.log_in(&key).await;
     let with_cookie = || {
         server
             .request(Method::GET, "/api/accounts")
+            .header("sec-fetch-site", "same-origin")
             .header("cookie", &cookie)
     };
     assert_eq!(with_cookie().send().await.unwrap().status(), 200);
@@ -96,48 +95,40 @@ async fn a_key_is_taken_in_every_usual_place_and_stops_when_revoked() {
 }
 
 #[tokio::test]
-async fn a_cookie_changes_things_only_from_the_servers_own_page() {
-    let server = Server::start().await;
-    let login = server
-        .request(Method::POST, "/api/session")
-        .bearer_auth(&server.admin);
-    let response = login.send().await.unwrap();
-    let set = response.headers()["set-cookie"]
-        .to_str()
-        .unwrap()
-        .to_owned();
-    for attribute in ["HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=43200"] {
-        assert!(set.contains(attribute), "{set}");
-    }
-    let cookie = session_cookie(&response);
-    let post = |headers: &[(&str, &str)]| {
-        let mut request = server
+async fn a_cookie_counts_under_own_names_only() {
+    let server = Server::start_with(|config| {
+        config.public_urls = vec!["https://codes.example".parse().unwrap()];
+    })
+    .await;
+    let cookie = server.log_in(&server.admin).await;
+    let port = server.base.rsplit(':').next().unwrap();
+    let ask = async |host: &str, with: (&str, &str)| {
+        let request = server
             .request(Method::POST, "/api/enrollments")
-            .header("cookie", &cookie)
+            .header("host", host)
+            .header("origin", format!("http://{host}"))
+            .header("sec-fetch-site", "same-origin")
+            .header(with.0, with.1)
             .json(&json!({"uri": URI}));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        request.send()
+        request.send().await.unwrap().status().as_u16()
     };
-    let origin = server.base.clone();
-    let refused: [&[(&str, &str)]; 4] = [
-        &[],
-        &[("sec-fetch-site", "cross-site")],
-        &[("sec-fetch-site", "same-site")],
-        &[("origin", "http://evil.example")],
-    ];
-    for headers in refused {
-        let response = post(headers).await.unwrap();
-        assert_eq!(response.status(), 403, "{headers:?}");
-        assert_eq!(problem(response).await["code"], "cross-site");
+    for own in ["localhost", "127.0.0.1", "[::1]"] {
+        let host = format!("{own}:{port}");
+        assert_eq!(ask(&host, ("cookie", &cookie)).await, 202, "{host}");
     }
-    for headers in [
-        ("sec-fetch-site", "same-origin"),
-        ("origin", origin.as_str()),
+    assert_eq!(ask("codes.example", ("cookie", &cookie)).await, 202);
+    let evil = format!("evil.example:{port}");
+    for host in [
+        evil.as_str(),
+        "localhost.evil.example",
+        "10.0.0.1",
+        "codes.example.evil",
     ] {
-        assert_eq!(post(&[headers]).await.unwrap().status(), 202, "{headers:?}");
+        assert_eq!(ask(host, ("cookie", &cookie)).await, 403, "{host}");
     }
+    // Nobody can make a browser send a key.
+    let key = format!("Bearer {}", server.admin);
+    assert_eq!(ask(&evil, ("authorization", &key)).await, 202);
     server.stop().await;
 }
 
@@ -388,9 +379,4 @@ async fn what_is_wrong_is_a_problem_and_never_a_crash() {
         );
     }
     server.stop().await;
-}
-
-fn session_cookie(response: &Response) -> String {
-    let set = response.headers()["set-cookie"].to_str().unwrap();
-    set.split(';').next().unwrap().to_owned()
 }

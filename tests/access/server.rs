@@ -1,5 +1,7 @@
 //! A whole server with keys of every kind.
 
+use std::time::Duration;
+
 use countersign::access::{KeyStore, NewKey, Role};
 use countersign::app::Running;
 use countersign::config::Config;
@@ -7,6 +9,8 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
 pub(crate) const URI: &str = "otpauth://totp/Test%20Token?secret=2FASTEST&issuer=2FAS";
+/// Only a failure waits this long.
+const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const NOWHERE: &str = "totp-00000000-0000-4000-8000-000000000000";
 
 pub(crate) struct Server {
@@ -84,6 +88,20 @@ impl Server {
         self.http.request(method, format!("{}{path}", self.base))
     }
 
+    /// Asks for a session as the own page does, with this in the body.
+    pub(crate) fn session(&self, body: &Value) -> RequestBuilder {
+        let request = self.request(Method::POST, "/api/session");
+        request.header("sec-fetch-site", "same-origin").json(body)
+    }
+
+    /// Logs a browser in and answers its cookie, as browsers send it.
+    pub(crate) async fn log_in(&self, key: &str) -> String {
+        let request = self.session(&json!({})).bearer_auth(key);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        cookie(&response)
+    }
+
     pub(crate) async fn status(&self, method: Method, path: &str, key: &str) -> StatusCode {
         let mut request = self.request(method.clone(), path).bearer_auth(key);
         if method == Method::POST {
@@ -92,9 +110,47 @@ impl Server {
         request.send().await.unwrap().status()
     }
 
+    /// Another process on the same folder, after this one.
+    pub(crate) async fn restart(self) -> Self {
+        self.running.stop().await.unwrap();
+        let config = Config::embedded(&self.folder.path().join("data"));
+        let begun = std::time::Instant::now();
+        // The former one's database is closed a moment after its last task.
+        let running = loop {
+            match Running::start(config.clone()).await {
+                Ok(running) => break running,
+                Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        Self {
+            base: format!("http://{}", running.http_addr.unwrap()),
+            running,
+            ..self
+        }
+    }
+
     pub(crate) async fn stop(self) {
         self.running.stop().await.unwrap();
     }
+}
+
+/// Every cookie that an answer sets or takes away.
+pub(crate) fn cookies(response: &Response) -> Vec<String> {
+    let set = response.headers().get_all("set-cookie").iter();
+    set.map(|value| value.to_str().unwrap().to_owned())
+        .collect()
+}
+
+/// The one cookie that an answer sets, as browsers send it.
+pub(crate) fn cookie(response: &Response) -> String {
+    let set = cookies(response);
+    let set: Vec<&String> = set
+        .iter()
+        .filter(|cookie| !cookie.contains("Max-Age=0"))
+        .collect();
+    assert_eq!(set.len(), 1, "{set:?}");
+    set[0].split(';').next().unwrap().to_owned()
 }
 
 pub(crate) async fn problem(response: Response) -> Value {

@@ -12,8 +12,11 @@ PATIENCE = 60
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
 
 
-def chromium():
+def chromium(profile=None):
+    """A new browser; with `profile`, what it keeps is in that folder."""
     arguments = webdriver.ChromeOptions()
+    if profile:
+        arguments.add_argument(f"--user-data-dir={profile}")
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,900", "--lang=en-US"):
         arguments.add_argument(argument)
     arguments.set_capability("goog:loggingPrefs", {"browser": "ALL"})

@@ -1,6 +1,7 @@
 // Loads the compose files as `docker compose config` does, with the library that it is built
 // on, and checks what they promise: pinned images, ports on the loopback address only, our
-// own containers without privileges, and the numbers of the scaled-out set.
+// own containers without privileges, one front door that shares its data folder with its
+// workers, and the numbers of each set.
 package main
 
 import (
@@ -21,7 +22,7 @@ var sets = []struct {
 }{
 	{[]string{"docker-compose.yml"}, map[string]int{"front-door": 1, "worker": 1, "dts": 1}},
 	{[]string{"docker-compose.yml", "docker-compose.scheduler.yml"}, map[string]int{"front-door": 1, "worker": 1, "dts": 1}},
-	{[]string{"docker-compose.yml", "docker-compose.scale.yml"}, map[string]int{"front-door": 2, "worker": 3, "dts": 1}},
+	{[]string{"docker-compose.yml", "docker-compose.scale.yml"}, map[string]int{"front-door": 1, "worker": 3, "dts": 1}},
 }
 
 func main() {
@@ -38,10 +39,14 @@ func main() {
 		}
 		failed = failed || len(problems) > 0
 	}
+	for _, problem := range checkManifest(filepath.Join(root, "deploy/kubernetes/countersign.yaml")) {
+		fmt.Fprintf(os.Stderr, "the Kubernetes manifest: %s\n", problem)
+		failed = true
+	}
 	if failed {
 		os.Exit(1)
 	}
-	fmt.Printf("%d sets of compose files load and keep their promises\n", len(sets))
+	fmt.Printf("%d sets of compose files and the Kubernetes manifest load and keep their promises\n", len(sets))
 }
 
 func check(paths []string, replicas map[string]int) []string {
@@ -80,6 +85,9 @@ func check(paths []string, replicas map[string]int) []string {
 			say("runs with more rights than it needs")
 		}
 	}
+	if folder := dataVolume(project, "front-door"); folder == "" || folder != dataVolume(project, "worker") {
+		problems = append(problems, "front door and worker do not share a volume for their data")
+	}
 	for name, want := range replicas {
 		service, found := project.Services[name]
 		if !found || service.GetScale() != want {
@@ -87,4 +95,14 @@ func check(paths []string, replicas map[string]int) []string {
 		}
 	}
 	return problems
+}
+
+// The named volume that a service keeps its data in.
+func dataVolume(project *types.Project, name string) string {
+	for _, volume := range project.Services[name].Volumes {
+		if volume.Type == types.VolumeTypeVolume && volume.Target == "/data" {
+			return volume.Source
+		}
+	}
+	return ""
 }

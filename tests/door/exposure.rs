@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use countersign::config::{Config, Settings, TlsFiles};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use reqwest::{Certificate, Client, Method, StatusCode};
-use serde_json::Value;
+use reqwest::{Certificate, Client, Method, Response, StatusCode};
+use serde_json::{Value, json};
 
 use crate::server::Server;
 
@@ -39,11 +39,13 @@ async fn a_certificate_is_shown_and_taken_up_anew_when_its_files_change() {
     let server = Server::start_with(|config| config.tls = Some(files)).await;
     let base = format!("https://localhost:{}", server.address().port());
     let login = first.post(format!("{base}/api/session"));
-    let login = login.bearer_auth(&server.admin).send().await.unwrap();
+    let login = login
+        .header("sec-fetch-site", "same-origin")
+        .json(&json!({}))
+        .bearer_auth(&server.admin);
+    let login = login.send().await.unwrap();
     assert_eq!(login.status(), StatusCode::OK);
-    assert!(login.headers().contains_key("strict-transport-security"));
-    let cookie = login.headers()["set-cookie"].to_str().unwrap();
-    assert!(cookie.ends_with("; Secure"), "{cookie}");
+    assert!(is_by_tls(&login));
 
     let (_, second) = certify(folder.path());
     let health = format!("{base}/healthz");
@@ -60,6 +62,65 @@ async fn a_certificate_is_shown_and_taken_up_anew_when_its_files_change() {
         first.get(&health).send().await.unwrap().status(),
         StatusCode::OK
     );
+    server.stop().await;
+}
+
+/// Whether an answer that sets a session is one to a browser that came by TLS.
+fn is_by_tls(login: &Response) -> bool {
+    let hsts = login.headers().contains_key("strict-transport-security");
+    let set = login.headers().get_all("set-cookie").iter();
+    let set: Vec<&str> = set.map(|cookie| cookie.to_str().unwrap()).collect();
+    let set: Vec<&&str> = set
+        .iter()
+        .filter(|cookie| cookie.contains("Max-Age=43200"))
+        .collect();
+    let [cookie] = set.as_slice() else {
+        panic!("{set:?}");
+    };
+    let secure = cookie.starts_with("__Host-countersign_session=")
+        && cookie.contains("; Path=/;")
+        && cookie.ends_with("; Secure");
+    assert_eq!(hsts, secure, "{cookie}");
+    assert_eq!(secure, cookie.contains("Secure"), "{cookie}");
+    secure
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_says_that_the_browser_came_by_tls() {
+    let log_in = async |server: &Server, name: &str, value: &str| {
+        let request = server.request(Method::POST, "/api/session");
+        let request = request
+            .header("sec-fetch-site", "same-origin")
+            .header(name, value)
+            .json(&json!({}));
+        let answer = request.bearer_auth(&server.admin).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        is_by_tls(&answer)
+    };
+    let plain = Server::start_with(|_| ()).await;
+    assert!(!log_in(&plain, "x-forwarded-proto", "https").await);
+    plain.stop().await;
+
+    let trusting = Settings {
+        trusted_proxies: Some("127.0.0.0/8".to_owned()),
+        ..Settings::default()
+    };
+    let server = Server::start_with(|config| {
+        config.trusted_proxies = checked(&trusting).trusted_proxies;
+    })
+    .await;
+    for (name, value, by_tls) in [
+        ("x-forwarded-proto", "https", true),
+        ("x-forwarded-proto", "http", false),
+        ("forwarded", "for=203.0.113.9;proto=https", true),
+        ("x-forwarded-for", "203.0.113.9", false),
+    ] {
+        assert_eq!(
+            log_in(&server, name, value).await,
+            by_tls,
+            "{name}: {value}"
+        );
+    }
     server.stop().await;
 }
 

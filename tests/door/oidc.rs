@@ -78,6 +78,8 @@ async fn a_token_is_taken_from_its_issuer_alone_and_each_fault_has_its_words() {
     // A token is proof for one request; no session outlives it.
     let login = server.request(Method::POST, "/api/session");
     let login = login
+        .header("sec-fetch-site", "same-origin")
+        .json(&json!({}))
         .bearer_auth(keys[0].sign(&reader))
         .send()
         .await
@@ -133,6 +135,16 @@ async fn a_token_is_taken_from_its_issuer_alone_and_each_fault_has_its_words() {
         ("no expiry", changed("exp", Value::Null), "token-invalid"),
         ("no audience", changed("aud", Value::Null), "token-invalid"),
         ("no issuer", changed("iss", Value::Null), "token-invalid"),
+        (
+            "a list with the issuer",
+            changed("iss", json!([issuer.name()])),
+            "token-invalid",
+        ),
+        (
+            "a longer list",
+            changed("iss", json!(["https://a.example", issuer.name()])),
+            "token-invalid",
+        ),
         ("no subject", changed("sub", Value::Null), "token-invalid"),
         (
             "another's key of the same name",

@@ -23,6 +23,11 @@ pub(crate) struct Apart {
 impl Apart {
     /// Starts all three; `outward` goes to front door and worker.
     pub(crate) fn start(outward: &[&str]) -> Self {
+        Self::start_with("none", outward)
+    }
+
+    /// The same with a dashboard at this address.
+    pub(crate) fn start_with(dashboard: &str, outward: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         let scheduler = [
@@ -30,7 +35,7 @@ impl Apart {
             "--listen",
             "127.0.0.1:0",
             "--dashboard",
-            "none",
+            dashboard,
         ];
         let scheduler = Part::start(&data, &scheduler);
         let url = scheduler.said["scheduler"].as_str().unwrap();
@@ -49,6 +54,21 @@ impl Apart {
                 .build()
                 .unwrap(),
         }
+    }
+
+    /// Where the dashboard answers.
+    pub(crate) fn dashboard(&self) -> &str {
+        self.scheduler.said["dashboard"].as_str().unwrap()
+    }
+
+    /// The data folder.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// What the scheduler has said of itself.
+    pub(crate) fn scheduler_said(&self) -> &Value {
+        &self.scheduler.said
     }
 
     /// A request by the administrator.

@@ -7,6 +7,19 @@ use serde_json::json;
 use crate::support::{App, SEED_URI, png, qr_png};
 
 #[tokio::test]
+async fn a_comment_is_cleaned_as_names_are() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let approver = app.new_caller("approver", "approver");
+    let id = admin.enroll(SEED_URI, true).await;
+    admin.until_stage(&id, "AwaitingApproval").await;
+    let tricks = "\u{202e}looks\nright\u{200b}\u{7}\u{e0041} ";
+    approver.decide(&id, true, tricks).await;
+    let ended = admin.ended(&id).await;
+    assert_eq!(ended.body["approval"]["decision"]["comment"], "looks right");
+}
+
+#[tokio::test]
 async fn every_kind_of_bad_input_has_its_own_answer() {
     let app = App::start().await;
     let admin = app.admin();

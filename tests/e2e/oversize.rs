@@ -106,7 +106,7 @@ async fn a_body_over_the_limit_is_answered_to_whoever_writes_it_all() {
 async fn a_caller_without_a_token_is_told_so_before_anything_else() {
     let app = App::start().await;
     let (status, _, body) =
-        tokio::task::block_in_place(|| send_whole(&app, "wrong", "image/png", Framing::Length, 20));
+        tokio::task::block_in_place(|| send_whole(&app, "wrong", "image/png", Framing::Length, 2));
     assert_eq!(status, 401);
     assert_eq!(body["code"], "unauthenticated");
     assert_alive(&app).await;

@@ -27,6 +27,7 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_countersign");
 pub(crate) struct App {
     folder: TempDir,
     extra_args: Vec<String>,
+    environment: Vec<(String, String)>,
     server: Option<Child>,
     runs: usize,
     base: String,
@@ -63,9 +64,18 @@ impl App {
 
     /// Starts a server with more arguments on a new data folder.
     pub(crate) async fn start_with(extra_args: &[&str]) -> Self {
+        Self::start_under(&[], extra_args).await
+    }
+
+    /// The same with more variables in its environment.
+    pub(crate) async fn start_under(environment: &[(&str, &str)], extra_args: &[&str]) -> Self {
+        let variables = environment.iter();
         let mut app = Self {
             folder: tempfile::tempdir().unwrap(),
             extra_args: extra_args.iter().map(|&arg| arg.to_owned()).collect(),
+            environment: variables
+                .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             server: None,
             runs: 0,
             base: String::new(),
@@ -104,6 +114,7 @@ impl App {
             .arg("--data-dir")
             .arg(self.data_dir())
             .args(&self.extra_args)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env_remove("RUST_BACKTRACE")
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
@@ -149,19 +160,33 @@ impl App {
 
     /// What front door and worker tell Prometheus.
     pub(crate) async fn metrics(&self) -> String {
-        self.metrics_at(&self.metrics).await
+        let path = format!("{}/metrics", self.metrics);
+        let answer = self.http.get(path).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer.text().await.unwrap()
     }
 
     /// What the scheduler tells Prometheus.
     pub(crate) async fn scheduler_metrics(&self) -> String {
-        self.metrics_at(&self.dashboard).await
+        self.dashboard_page("/metrics").await
     }
 
-    async fn metrics_at(&self, address: &str) -> String {
-        let path = format!("{address}/metrics");
-        let answer = self.http.get(path).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK);
-        answer.text().await.unwrap()
+    /// Where the dashboard answers.
+    pub(crate) fn dashboard(&self) -> &str {
+        &self.dashboard
+    }
+
+    /// The token that task hub and dashboard ask for.
+    pub(crate) fn hub_token(&self) -> String {
+        let token = fs::read_to_string(self.data_dir().join("hub-token")).unwrap();
+        token.trim().to_owned()
+    }
+
+    /// Where the task hub answers.
+    pub(crate) fn hub_endpoint(&self) -> String {
+        let bound = fs::read(self.data_dir().join("serve.json")).unwrap();
+        let bound: Value = serde_json::from_slice(&bound).unwrap();
+        bound["scheduler"].as_str().unwrap().to_owned()
     }
 
     /// Waits until the server has logged something.
@@ -235,13 +260,12 @@ impl App {
         self.base.trim_start_matches("http://")
     }
 
-    /// A client of the task hub, as anybody on this machine can be one.
+    /// A client of the task hub, as whoever has its token can be one.
     pub(crate) fn task_hub(&self) -> durabletask::Client {
-        let bound = fs::read(self.data_dir().join("serve.json")).unwrap();
-        let bound: Value = serde_json::from_slice(&bound).unwrap();
         let text = format!(
-            "Endpoint={};TaskHub=default;Authentication=None",
-            bound["scheduler"].as_str().unwrap()
+            "Endpoint={};TaskHub=default;Authentication=Token;TokenFile={}",
+            self.hub_endpoint(),
+            self.data_dir().join("hub-token").display()
         );
         durabletask::Client::new(&durabletask::Connection::parse(&text).unwrap()).unwrap()
     }
@@ -304,7 +328,8 @@ impl App {
 
     async fn dashboard_page(&self, path: &str) -> String {
         let url = format!("{}{path}", self.dashboard);
-        let response = self.http.get(url).send().await.unwrap();
+        let request = self.http.get(url).bearer_auth(self.hub_token());
+        let response = request.send().await.unwrap();
         assert!(
             response.status().is_success(),
             "{path}: {}",

@@ -229,6 +229,7 @@ fn entry(line: &str) -> BTreeMap<String, String> {
         ("problem", "error.type"),
         ("reason", "countersign.audit.reason"),
         ("requestId", "countersign.request_id"),
+        ("changes", "countersign.audit.changes"),
     ]
     .into_iter()
     .filter_map(|(from, to)| match &entry[from] {

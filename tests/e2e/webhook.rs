@@ -185,6 +185,41 @@ async fn a_receiver_cannot_send_a_notice_elsewhere() {
 }
 
 #[tokio::test]
+async fn a_proxy_of_the_environment_gets_nothing() {
+    let proxy = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (receiver, address) = Receiver::start(&[]).await;
+    let (url, through) = (
+        format!("http://{address}/hook"),
+        format!("http://{}", proxy.local_addr().unwrap()),
+    );
+    let environment = [
+        ("HTTP_PROXY", through.as_str()),
+        ("http_proxy", &through),
+        ("HTTPS_PROXY", &through),
+        ("https_proxy", &through),
+        ("ALL_PROXY", &through),
+        ("all_proxy", &through),
+        ("NO_PROXY", ""),
+        ("no_proxy", ""),
+    ];
+    // The issuer is asked at the start; nobody has this name.
+    let issuer = [
+        "--oidc-issuer",
+        "https://issuer.invalid",
+        "--oidc-audience",
+        "x",
+    ];
+    let args = [["--webhook-url", url.as_str()].as_slice(), &issuer].concat();
+    let app = App::start_under(&environment, &args).await;
+    waiting(&app.admin()).await;
+    receiver.until(1).await;
+    app.until_logged("the issuer's keys cannot be fetched")
+        .await;
+    let called = tokio::time::timeout(Duration::from_millis(50), proxy.accept()).await;
+    assert!(called.is_err(), "somebody called the proxy: {called:?}");
+}
+
+#[tokio::test]
 async fn others_are_reminded_and_told_that_the_time_is_over() {
     let (receiver, address) = Receiver::start(&[]).await;
     let (app, key) = telling(

@@ -1,5 +1,6 @@
 //! What a webhook is told, for people and for machines.
 
+use countersign_enrollment::account::is_unprintable;
 use countersign_enrollment::notice::{Notice, NoticeEvent};
 use serde_json::{Value, json};
 
@@ -83,6 +84,7 @@ fn plain(text: &str) -> String {
             '<' => plain.push_str("&lt;"),
             '>' => plain.push_str("&gt;"),
             c if c.is_control() => plain.push(' '),
+            c if is_unprintable(c) => {}
             c => plain.push(c),
         }
     }

@@ -96,6 +96,8 @@ impl Client {
         identity: Identity,
     ) -> Result<Self, SettingsError> {
         let mut http = reqwest::Client::builder()
+            // Whatever the environment says: what is sent is for the vault alone.
+            .no_proxy()
             .connect_timeout(CONNECT)
             // Longer than any try, which is cut off by its own bound.
             .read_timeout(settings.limits.write_try)

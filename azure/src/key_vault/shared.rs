@@ -1,5 +1,5 @@
-//! Secrets that several processes of one installation share, kept in the vault beside
-//! the accounts.
+//! Secrets that the processes of one installation share: keys, and what they publish to each
+//! other.
 
 use std::time::Duration;
 
@@ -7,13 +7,17 @@ use chrono::{TimeDelta, Utc};
 use countersign_activities::vault::VaultError;
 use zeroize::Zeroizing;
 
-use super::KeyVault;
 use super::address::SecretName;
 use super::entry::{Metadata, Tags};
+use super::{KeyVault, KeyVaultError};
 
 const TYPE: &str = "type";
 /// Marks a version that a starting process made, unlike one that an operator put there.
 const FIRST: &str = "countersign-first";
+/// Marks a version that a command made to rotate the key.
+const ROTATED: &str = "countersign-rotated";
+/// Marks what a process says to others, such as the public half of a key.
+const PUBLISHED: &str = "countersign-published";
 
 /// Longer than the second to which Key Vault tells when a version was made.
 const SETTLE: Duration = Duration::from_millis(2_100);
@@ -36,23 +40,114 @@ impl KeyVault {
         name: &str,
         make: impl FnOnce() -> Result<Zeroizing<String>, VaultError>,
     ) -> Result<Zeroizing<String>, VaultError> {
-        let name = SecretName::new(name).ok_or(VaultError::NotFound)?;
-        let mut found = chosen(self.client.versions(&name).await?);
-        if found.is_none() {
-            let text = make()?;
-            let tags = Tags::from([(TYPE.to_owned(), FIRST.to_owned())]);
-            self.client.set_once(&name, &text, tags, true).await?;
-            tracing::info!(name = name.as_str(), "shared key made in Key Vault");
+        if let Some(text) = self.existing_secret(name).await? {
+            return Ok(text);
         }
-        if found.as_ref().is_none_or(is_contested) {
+        let text = make()?;
+        self.set_marked(name, &text, FIRST).await?;
+        tracing::info!(name, "shared key made in Key Vault");
+        self.existing_secret(name)
+            .await?
+            .ok_or(VaultError::NotFound)
+    }
+
+    /// The secret `name` as [`KeyVault::shared_secret`] gives it, without making it: nothing
+    /// if no process has made it yet.
+    ///
+    /// # Errors
+    ///
+    /// As reading any secret.
+    pub async fn existing_secret(
+        &self,
+        name: &str,
+    ) -> Result<Option<Zeroizing<String>>, VaultError> {
+        let name = secret_name(name)?;
+        let mut found = chosen(self.client.versions(&name).await?);
+        if found.as_ref().is_some_and(is_contested) {
             // Whoever was as fast has written by then, or is younger.
             tokio::time::sleep(SETTLE).await;
             found = chosen(self.client.versions(&name).await?);
         }
-        let version = found.and_then(|metadata| metadata.version);
-        let (_, value) = self.client.get_version(&name, version.as_deref()).await?;
-        Ok(value)
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        let version = found.version.as_deref();
+        let (_, value) = self.client.get_version(&name, version).await?;
+        Ok(Some(value))
     }
+
+    /// Whether there is a secret of this name, without reading it.
+    ///
+    /// # Errors
+    ///
+    /// As looking at any secret.
+    pub async fn has_secret(&self, name: &str) -> Result<bool, VaultError> {
+        let versions = self.client.versions(&secret_name(name)?).await?;
+        Ok(!versions.is_empty())
+    }
+
+    /// Puts a version of the secret `name` there that goes before those that processes made
+    /// when they started, as one that an operator puts there does.
+    ///
+    /// # Errors
+    ///
+    /// As storing any secret.
+    pub async fn rotate_secret(
+        &self,
+        name: &str,
+        text: &Zeroizing<String>,
+    ) -> Result<(), VaultError> {
+        self.set_marked(name, text, ROTATED).await
+    }
+
+    /// The secret `name` as its owner has published it last with
+    /// [`KeyVault::publish_secret`]: nothing if it has not.
+    ///
+    /// # Errors
+    ///
+    /// As reading any secret.
+    pub async fn published_secret(
+        &self,
+        name: &str,
+    ) -> Result<Option<Zeroizing<String>>, VaultError> {
+        match self.client.get(&secret_name(name)?).await {
+            Ok((_, value)) => Ok(Some(value)),
+            Err(KeyVaultError::NotFound) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Publishes `text` as the secret `name`: the latest version is what others read. Writes
+    /// none if the latest one says the same, and tells whether it wrote.
+    ///
+    /// # Errors
+    ///
+    /// As reading and storing any secret.
+    pub async fn publish_secret(&self, name: &str, text: &str) -> Result<bool, VaultError> {
+        let there = self.published_secret(name).await?;
+        if there.is_some_and(|there| there.as_str() == text) {
+            return Ok(false);
+        }
+        let text = Zeroizing::new(text.to_owned());
+        self.set_marked(name, &text, PUBLISHED).await?;
+        Ok(true)
+    }
+
+    async fn set_marked(
+        &self,
+        name: &str,
+        text: &Zeroizing<String>,
+        mark: &str,
+    ) -> Result<(), VaultError> {
+        let name = secret_name(name)?;
+        let tags = Tags::from([(TYPE.to_owned(), mark.to_owned())]);
+        self.client.set_once(&name, text, tags, true).await?;
+        Ok(())
+    }
+}
+
+fn secret_name(name: &str) -> Result<SecretName, VaultError> {
+    SecretName::new(name).ok_or(VaultError::NotFound)
 }
 
 /// Whether a version may not be the oldest for long, since others can be made in the

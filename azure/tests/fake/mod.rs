@@ -5,6 +5,7 @@
 
 #![allow(dead_code, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod roles;
 mod state;
 mod tls;
 
@@ -21,6 +22,8 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+#[allow(unused_imports, reason = "each test file uses its part")]
+pub(crate) use roles::Roles;
 #[allow(unused_imports, reason = "each test file uses its part")]
 pub(crate) use state::{Delays, Op, Vault};
 
@@ -65,6 +68,8 @@ struct Inner {
     seen: Mutex<Vec<Seen>>,
     plans: Mutex<Vec<Plan>>,
     resource: Mutex<String>,
+    /// Everybody may do everything if there are none.
+    roles: Mutex<Option<Roles>>,
     address: SocketAddr,
 }
 
@@ -88,6 +93,7 @@ impl FakeKeyVault {
             seen: Mutex::default(),
             plans: Mutex::default(),
             resource: Mutex::new("https://vault.azure.net".to_owned()),
+            roles: Mutex::default(),
             address,
         });
         let router = Router::new()
@@ -116,6 +122,11 @@ impl FakeKeyVault {
     /// The audience of the challenge.
     pub(crate) fn ask_for(&self, resource: &str) {
         *self.inner.resource.lock().unwrap() = resource.to_owned();
+    }
+
+    /// From now on identities may do what these roles say, and nothing else.
+    pub(crate) fn enforce(&self, roles: Roles) {
+        *self.inner.roles.lock().unwrap() = Some(roles);
     }
 
     /// Looks at or changes what is kept.
@@ -207,6 +218,14 @@ async fn answer(
         let rejected = std::mem::take(&mut inner.vault.lock().unwrap().reject_once);
         if token.is_none() || rejected {
             return challenge(&inner);
+        }
+        let roles = inner.roles.lock().unwrap();
+        let caller = token.as_deref().unwrap_or_default();
+        if roles
+            .as_ref()
+            .is_some_and(|roles| !roles.allow(caller, op, &name))
+        {
+            return problem(403, "Forbidden", "ForbiddenByRbac", None);
         }
         let base = format!("https://localhost:{}", inner.address.port());
         let mut vault = inner.vault.lock().unwrap();

@@ -10,6 +10,7 @@ mod blob;
 mod causes;
 #[cfg(feature = "azure")]
 mod identity;
+mod transport;
 
 #[cfg(feature = "azure-blob")]
 pub use blob::{BlobCompression, BlobPayloadStore, BlobSettingsError, BlobTokens};

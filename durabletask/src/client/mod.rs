@@ -133,8 +133,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError::Timeout`] after `timeout`, [`ClientError::NotFound`] if
-    /// there is no such instance.
+    /// [`ClientError::Timeout`] after `timeout`, which some schedulers also let pass for an
+    /// instance that does not exist yet; [`ClientError::NotFound`] if there is none.
     pub async fn wait_for_start(
         &self,
         instance_id: &str,
@@ -154,8 +154,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError::Timeout`] after `timeout`, [`ClientError::NotFound`] if
-    /// there is no such instance.
+    /// [`ClientError::Timeout`] after `timeout`, which some schedulers also let pass for an
+    /// instance that does not exist yet; [`ClientError::NotFound`] if there is none.
     pub async fn wait_for_completion(
         &self,
         instance_id: &str,

@@ -27,7 +27,7 @@ use super::ClientError;
 pub enum Payloads {
     /// It does.
     Include,
-    /// It does not.
+    /// It does not. Most schedulers leave out the custom status and the failure too.
     Omit,
 }
 

@@ -10,7 +10,8 @@ use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{ImportEntry, SecretText, joined_name, parse};
+use super::budget::MAX_SALT;
+use super::{Budget, Cost, ImportEntry, SecretText, joined_name, parse};
 use crate::otpauth::Fields;
 use crate::problem::{ImportFormat, InputProblem};
 
@@ -19,12 +20,6 @@ const MALFORMED: InputProblem = InputProblem::ImportMalformed {
 };
 /// The type of a slot that a password opens.
 const PASSWORD_SLOT: u32 = 1;
-/// The most slots that are tried.
-const MAX_SLOTS: usize = 8;
-/// The most memory that a password's derivation may take, in bytes. Aegis takes 32 MiB.
-const MAX_SCRYPT_BYTES: u64 = 256 * 1024 * 1024;
-/// The most rounds of that memory.
-const MAX_SCRYPT_P: u32 = 4;
 
 /// Which of the two it is.
 #[derive(Deserialize)]
@@ -88,14 +83,18 @@ struct Info {
     period: Option<u64>,
 }
 
-pub(super) fn read(text: &str, password: Option<&str>) -> Result<Vec<ImportEntry>, InputProblem> {
+pub(super) fn read(
+    text: &str,
+    password: Option<&str>,
+    budget: &Budget,
+) -> Result<Vec<ImportEntry>, InputProblem> {
     let outline: Outline = parse(text, ImportFormat::Aegis)?;
     let database: Database = match (&outline.header.slots, &outline.header.params) {
         (Some(slots), Some(params)) => {
             let password = password.ok_or(InputProblem::ImportPasswordMissing)?;
             let vault: Encrypted = parse(text, ImportFormat::Aegis)?;
             let encrypted = BASE64.decode(vault.db.as_bytes()).map_err(|_| MALFORMED)?;
-            let master = master_key(slots, password)?;
+            let master = master_key(slots, password, budget)?;
             // A slot has opened, so the password is right.
             let database = open(&master, params, &encrypted)?.ok_or(MALFORMED)?;
             serde_json::from_slice(&database).map_err(|_| MALFORMED)?
@@ -125,7 +124,11 @@ fn entry(entry: &Entry) -> ImportEntry {
 }
 
 /// The master key, from the first slot that the password opens.
-fn master_key(slots: &[Slot], password: &str) -> Result<Zeroizing<Vec<u8>>, InputProblem> {
+fn master_key(
+    slots: &[Slot],
+    password: &str,
+    budget: &Budget,
+) -> Result<Zeroizing<Vec<u8>>, InputProblem> {
     let of_passwords = || slots.iter().filter(|slot| slot.r#type == PASSWORD_SLOT);
     if of_passwords().next().is_none() {
         // Only a phone's fingerprint sensor opens it.
@@ -133,11 +136,11 @@ fn master_key(slots: &[Slot], password: &str) -> Result<Zeroizing<Vec<u8>>, Inpu
             format: ImportFormat::Aegis,
         });
     }
-    for slot in of_passwords().take(MAX_SLOTS) {
+    for slot in of_passwords() {
         let (Some(key), Some(params)) = (&slot.key, &slot.key_params) else {
             return Err(MALFORMED);
         };
-        let derived = derive(slot, password)?;
+        let derived = derive(slot, password, budget)?;
         if let Some(master) = open(derived.as_slice(), params, &hex(key)?)? {
             return Ok(master);
         }
@@ -145,24 +148,23 @@ fn master_key(slots: &[Slot], password: &str) -> Result<Zeroizing<Vec<u8>>, Inpu
     Err(InputProblem::ImportPasswordWrong)
 }
 
-fn derive(slot: &Slot, password: &str) -> Result<Zeroizing<[u8; 32]>, InputProblem> {
+fn derive(
+    slot: &Slot,
+    password: &str,
+    budget: &Budget,
+) -> Result<Zeroizing<[u8; 32]>, InputProblem> {
     let (Some(n), Some(r), Some(p), Some(salt)) = (slot.n, slot.r, slot.p, &slot.salt) else {
         return Err(MALFORMED);
     };
-    let memory = n
-        .checked_mul(u64::from(r))
-        .and_then(|nr| nr.checked_mul(128));
-    let bounded = n.is_power_of_two()
-        && n > 1
-        && memory.is_some_and(|bytes| bytes <= MAX_SCRYPT_BYTES)
-        && p <= MAX_SCRYPT_P;
-    if !bounded {
+    let salt = hex(salt)?;
+    if !n.is_power_of_two() || n < 2 || salt.len() > MAX_SALT {
         return Err(MALFORMED);
     }
+    budget.spend(Cost::scrypt(n, r, p))?;
     let log_n = u8::try_from(n.trailing_zeros()).map_err(|_| MALFORMED)?;
     let params = scrypt::Params::new(log_n, r, p).map_err(|_| MALFORMED)?;
     let mut key = Zeroizing::new([0; 32]);
-    scrypt::scrypt(password.as_bytes(), &hex(salt)?, &params, &mut *key).map_err(|_| MALFORMED)?;
+    scrypt::scrypt(password.as_bytes(), &salt, &params, &mut *key).map_err(|_| MALFORMED)?;
     Ok(key)
 }
 

@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::AccountPreview;
 use crate::ids::{CallerId, EnrollmentId};
+use crate::mandate::SignedMandate;
 use crate::otpauth::Warning;
 use crate::problem::InputProblem;
 use crate::request::Approval;
-use crate::sealed::{ImageBytes, ImportKey, OtpauthText, Sealed};
+use crate::sealed::{ImageBytes, ImportKey, Kept, OtpauthText, Sealed};
 
 use super::ImportList;
 
@@ -16,6 +17,10 @@ use super::ImportList;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImportRequest {
+    /// What the front door has accepted, signed; see
+    /// [`EnrollmentRequest::mandate`](crate::request::EnrollmentRequest::mandate).
+    #[serde(default)]
+    pub mandate: SignedMandate,
     /// Where the accounts come from.
     pub sources: Vec<ImportSource>,
     /// What the accounts' ids are derived with.
@@ -69,12 +74,17 @@ pub struct PlannedAccount {
     rename_all_fields = "camelCase"
 )]
 pub enum PlannedStep {
+    /// It is new, and was not picked or is not to be enrolled this time.
+    Left {
+        /// The name that it would have.
+        id: EnrollmentId,
+    },
     /// It is new: it will be enrolled.
     Enroll {
         /// Derived from the account, so that the same one is enrolled once.
         id: EnrollmentId,
-        /// Its URI, sealed for that enrollment.
-        uri: Sealed<OtpauthText>,
+        /// Its URI, kept for that enrollment.
+        uri: Kept<OtpauthText>,
     },
     /// The vault has it.
     AlreadyThere {

@@ -8,7 +8,7 @@ const COPY_AGAIN: &str = "Copy it again from the service's set-up page, complete
 
 impl InputProblem {
     /// Every code that [`InputProblem::code`] knows.
-    pub const CODES: [&'static str; 37] = [
+    pub const CODES: [&'static str; 38] = [
         "qr-not-found",
         "qr-not-otpauth",
         "several-accounts",
@@ -22,6 +22,7 @@ impl InputProblem {
         "import-password-wrong",
         "import-empty",
         "import-too-many",
+        "import-too-costly",
         "pick-not-there",
         "package-unreadable",
         "image-empty",
@@ -65,6 +66,7 @@ impl InputProblem {
             Self::ImportPasswordWrong => "import-password-wrong",
             Self::ImportEmpty => "import-empty",
             Self::ImportTooMany { .. } => "import-too-many",
+            Self::ImportTooCostly { .. } => "import-too-costly",
             Self::PickNotThere { .. } => "pick-not-there",
             Self::PackageUnreadable => "package-unreadable",
             Self::ImageEmpty => "image-empty",
@@ -109,6 +111,7 @@ impl InputProblem {
             Self::ImportPasswordWrong => "Wrong password",
             Self::ImportEmpty => "Nothing to import",
             Self::ImportTooMany { .. } => "Too many accounts at once",
+            Self::ImportTooCostly { .. } => "Import too costly",
             Self::PickNotThere { .. } => "Picked accounts are not there",
             Self::PackageUnreadable => "Unreadable package",
             Self::ImageEmpty => "Empty picture",
@@ -183,6 +186,9 @@ impl InputProblem {
             Self::ImportEmpty => "There is no account in what was sent.".to_owned(),
             Self::ImportTooMany { limit } => {
                 format!("There are more than {limit} accounts in what was sent.")
+            }
+            Self::ImportTooCostly { exceeded } => {
+                format!("Reading what was sent would take {}.", exceeded.words())
             }
             Self::PickNotThere { count, missing } => format!(
                 "Number {} was picked, and the last account in what was sent is number {count}.",
@@ -296,6 +302,9 @@ impl InputProblem {
                 "Send a file or picture that has accounts with time-based codes."
             }
             Self::ImportTooMany { .. } => "Send the accounts in several parts.",
+            Self::ImportTooCostly { .. } => {
+                "Send the files one at a time; if it is one file only, export it without a password or with the program's usual settings."
+            }
             Self::PickNotThere { .. } => {
                 "Do a dry run without picking, and pick by the positions that it shows."
             }

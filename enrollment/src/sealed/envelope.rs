@@ -17,8 +17,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::keys::{KEY_ID_CHARS, OpenKeyring, SealKey, is_key_id};
+use super::keys::{KEY_ID_CHARS, OpenKey, OpenKeyring, SealKey, is_key_id};
 use super::{Scope, Sealable};
+use crate::mandate::Digest;
 
 /// The largest sealed value, encoded, in bytes.
 ///
@@ -26,8 +27,11 @@ use super::{Scope, Sealable};
 /// is for the rest of the message that carries the value.
 pub const MAX_SEALED_BYTES: usize = 1_000_000;
 
-/// The envelope's version. Another one is another format.
+/// The version of an envelope that anybody with the public key can close. Another one is
+/// another format.
 const VERSION: &str = "s1";
+/// The version of an envelope that only a worker can close.
+const KEPT_VERSION: &str = "k1";
 /// An X25519 public key of 32 bytes in base64url.
 const ENC_CHARS: usize = 43;
 /// What ChaCha20-Poly1305 adds.
@@ -96,37 +100,51 @@ impl SealKey {
     /// [`SealError::TooLarge`] when the envelope would exceed [`MAX_SEALED_BYTES`];
     /// [`SealError::Random`] and [`SealError::UnusableKey`] as they say.
     pub fn seal<T: Sealable>(&self, scope: &impl Scope, value: &T) -> Result<Sealed<T>, SealError> {
-        let plaintext = value.to_plaintext();
-        if plaintext.len() > max_plaintext_for_cap() {
-            return Err(SealError::TooLarge {
-                bytes: plaintext.len(),
-            });
-        }
-        let mut rng = StdRng::try_from_rng(&mut SysRng).map_err(|_| SealError::Random)?;
-        let (encapsulated, ciphertext) =
-            single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-                &OpModeS::Base,
-                self.public(),
-                &info::<T>(self.id()),
-                &plaintext,
-                scope.scope().as_bytes(),
-                &mut rng,
-            )
-            .map_err(|_| SealError::UnusableKey)?;
-        let mut text =
-            String::with_capacity(HEADER_CHARS + BASE64URL_NOPAD.encode_len(ciphertext.len()));
-        text.push_str(VERSION);
-        text.push('.');
-        text.push_str(self.id());
-        text.push('.');
-        BASE64URL_NOPAD.encode_append(&encapsulated.to_bytes(), &mut text);
-        text.push('.');
-        BASE64URL_NOPAD.encode_append(&ciphertext, &mut text);
+        let mode = OpModeS::Base;
+        let text = close(VERSION, self, &mode, &info::<T>(self.id()), scope, value)?;
         Ok(Sealed {
             text,
             holds: PhantomData,
         })
     }
+}
+
+/// Closes an envelope of this version for the holder of `key`.
+fn close<T: Sealable>(
+    version: &str,
+    key: &SealKey,
+    mode: &OpModeS<'_, X25519HkdfSha256>,
+    info: &[u8],
+    scope: &impl Scope,
+    value: &T,
+) -> Result<String, SealError> {
+    let plaintext = value.to_plaintext();
+    if plaintext.len() > max_plaintext_for_cap() {
+        return Err(SealError::TooLarge {
+            bytes: plaintext.len(),
+        });
+    }
+    let mut rng = StdRng::try_from_rng(&mut SysRng).map_err(|_| SealError::Random)?;
+    let (encapsulated, ciphertext) =
+        single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+            mode,
+            key.public(),
+            info,
+            &plaintext,
+            scope.scope().as_bytes(),
+            &mut rng,
+        )
+        .map_err(|_| SealError::UnusableKey)?;
+    let mut text =
+        String::with_capacity(HEADER_CHARS + BASE64URL_NOPAD.encode_len(ciphertext.len()));
+    text.push_str(version);
+    text.push('.');
+    text.push_str(key.id());
+    text.push('.');
+    BASE64URL_NOPAD.encode_append(&encapsulated.to_bytes(), &mut text);
+    text.push('.');
+    BASE64URL_NOPAD.encode_append(&ciphertext, &mut text);
+    Ok(text)
 }
 
 impl OpenKeyring {
@@ -141,26 +159,57 @@ impl OpenKeyring {
         scope: &impl Scope,
         sealed: &Sealed<T>,
     ) -> Result<T, OpenError> {
-        let parts = Parts::of(&sealed.text).ok_or(OpenError::DoesNotOpen)?;
+        let parts = Parts::of(VERSION, &sealed.text).ok_or(OpenError::DoesNotOpen)?;
         let key = self.find(parts.key_id).ok_or(OpenError::UnknownKey)?;
-        let decode = |text: &str| {
-            BASE64URL_NOPAD
-                .decode(text.as_bytes())
-                .map_err(|_| OpenError::DoesNotOpen)
-        };
-        let encapsulated =
-            <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&decode(parts.encapsulated)?)
-                .map_err(|_| OpenError::DoesNotOpen)?;
-        let plaintext = single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-            &OpModeR::Base,
-            key.private(),
-            &encapsulated,
-            &info::<T>(key.id()),
-            &decode(parts.ciphertext)?,
-            scope.scope().as_bytes(),
-        )
-        .map_err(|_| OpenError::DoesNotOpen)?;
-        T::from_plaintext(Zeroizing::new(plaintext)).ok_or(OpenError::DoesNotOpen)
+        parts.open(key, &OpModeR::Base, &info::<T>(key.id()), scope)
+    }
+
+    /// Closes an envelope for the workers of this installation, which only they can close:
+    /// what an activity hands on through a task hub that is not trusted. It opens for
+    /// `scope`, and under `mandate` only.
+    ///
+    /// # Errors
+    ///
+    /// As [`SealKey::seal`].
+    pub fn keep<T: Sealable>(
+        &self,
+        scope: &impl Scope,
+        mandate: &Digest,
+        value: &T,
+    ) -> Result<Kept<T>, SealError> {
+        let key = self.first();
+        let public = key.seal_key().public();
+        let text = close(
+            KEPT_VERSION,
+            key.seal_key(),
+            // RFC 9180, section 5.1.3: that it opens proves who has closed it.
+            &OpModeS::Auth((key.private().clone(), public.clone())),
+            &kept_info::<T>(key.id(), mandate),
+            scope,
+            value,
+        )?;
+        Ok(Kept {
+            text,
+            holds: PhantomData,
+        })
+    }
+
+    /// Opens the envelope that a worker of this installation has closed for `scope` under
+    /// `mandate`.
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenKeyring::open`].
+    pub fn open_kept<T: Sealable>(
+        &self,
+        scope: &impl Scope,
+        mandate: &Digest,
+        kept: &Kept<T>,
+    ) -> Result<T, OpenError> {
+        let parts = Parts::of(KEPT_VERSION, &kept.text).ok_or(OpenError::DoesNotOpen)?;
+        let key = self.find(parts.key_id).ok_or(OpenError::UnknownKey)?;
+        let sender = OpModeR::Auth(key.seal_key().public().clone());
+        parts.open(key, &sender, &kept_info::<T>(key.id(), mandate), scope)
     }
 }
 
@@ -172,7 +221,7 @@ impl<T> Sealed<T> {
     /// [`MalformedEnvelope`] when it has another form or is larger than
     /// [`MAX_SEALED_BYTES`]. Whether it opens is another question.
     pub fn from_text(text: String) -> Result<Self, MalformedEnvelope> {
-        if text.len() > MAX_SEALED_BYTES || Parts::of(&text).is_none() {
+        if text.len() > MAX_SEALED_BYTES || Parts::of(VERSION, &text).is_none() {
             return Err(MalformedEnvelope);
         }
         Ok(Self {
@@ -190,7 +239,13 @@ impl<T> Sealed<T> {
     /// The id of the key that opens it.
     #[must_use]
     pub fn key_id(&self) -> &str {
-        Parts::of(&self.text).map_or("", |parts| parts.key_id)
+        Parts::of(VERSION, &self.text).map_or("", |parts| parts.key_id)
+    }
+
+    /// The digest of the envelope: what a mandate names it by.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.text.as_bytes())
     }
 }
 
@@ -202,9 +257,9 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn of(text: &'a str) -> Option<Self> {
+    fn of(version: &str, text: &'a str) -> Option<Self> {
         let mut fields = text.split('.');
-        if fields.next()? != VERSION {
+        if fields.next()? != version {
             return None;
         }
         let parts = Self {
@@ -224,6 +279,33 @@ impl<'a> Parts<'a> {
             && base64url(parts.ciphertext);
         whole.then_some(parts)
     }
+
+    fn open<T: Sealable>(
+        &self,
+        key: &OpenKey,
+        mode: &OpModeR<'_, X25519HkdfSha256>,
+        info: &[u8],
+        scope: &impl Scope,
+    ) -> Result<T, OpenError> {
+        let decode = |text: &str| {
+            BASE64URL_NOPAD
+                .decode(text.as_bytes())
+                .map_err(|_| OpenError::DoesNotOpen)
+        };
+        let encapsulated =
+            <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&decode(self.encapsulated)?)
+                .map_err(|_| OpenError::DoesNotOpen)?;
+        let plaintext = single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+            mode,
+            key.private(),
+            &encapsulated,
+            info,
+            &decode(self.ciphertext)?,
+            scope.scope().as_bytes(),
+        )
+        .map_err(|_| OpenError::DoesNotOpen)?;
+        T::from_plaintext(Zeroizing::new(plaintext)).ok_or(OpenError::DoesNotOpen)
+    }
 }
 
 /// What the key schedule is bound to: format, purpose and key.
@@ -231,37 +313,75 @@ fn info<T: Sealable>(key_id: &str) -> Vec<u8> {
     format!("countersign {VERSION} {} {key_id}", T::PURPOSE).into_bytes()
 }
 
-impl<T> Clone for Sealed<T> {
-    fn clone(&self) -> Self {
-        Self {
-            text: self.text.clone(),
-            holds: PhantomData,
+/// The same for what workers keep, bound to the mandate too.
+fn kept_info<T: Sealable>(key_id: &str, mandate: &Digest) -> Vec<u8> {
+    format!(
+        "countersign {KEPT_VERSION} {} {key_id} {mandate}",
+        T::PURPOSE
+    )
+    .into_bytes()
+}
+
+/// A `T` that a worker hands to a worker through the task hub: nobody else can read it, and
+/// nobody else can have made it.
+///
+/// As text, which is also its JSON form: `k1` and the same fields as [`Sealed`].
+pub struct Kept<T> {
+    text: String,
+    holds: PhantomData<fn() -> T>,
+}
+
+macro_rules! envelope {
+    ($name:ident, $version:ident) => {
+        impl<T> Clone for $name<T> {
+            fn clone(&self) -> Self {
+                Self {
+                    text: self.text.clone(),
+                    holds: PhantomData,
+                }
+            }
         }
-    }
+
+        impl<T> PartialEq for $name<T> {
+            fn eq(&self, other: &Self) -> bool {
+                self.text == other.text
+            }
+        }
+
+        impl<T> Eq for $name<T> {}
+
+        impl<T> fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let key_id = Parts::of($version, &self.text).map_or("", |parts| parts.key_id);
+                let bytes = self.text.len();
+                write!(
+                    f,
+                    concat!(stringify!($name), "({}, {} bytes)"),
+                    key_id, bytes
+                )
+            }
+        }
+
+        impl<T> Serialize for $name<T> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.text)
+            }
+        }
+
+        impl<'de, T> Deserialize<'de> for $name<T> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                if text.len() > MAX_SEALED_BYTES || Parts::of($version, &text).is_none() {
+                    return Err(serde::de::Error::custom(MalformedEnvelope));
+                }
+                Ok(Self {
+                    text,
+                    holds: PhantomData,
+                })
+            }
+        }
+    };
 }
 
-impl<T> PartialEq for Sealed<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-impl<T> Eq for Sealed<T> {}
-
-impl<T> fmt::Debug for Sealed<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sealed({}, {} bytes)", self.key_id(), self.text.len())
-    }
-}
-
-impl<T> Serialize for Sealed<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text)
-    }
-}
-
-impl<'de, T> Deserialize<'de> for Sealed<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::from_text(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
-    }
-}
+envelope!(Sealed, VERSION);
+envelope!(Kept, KEPT_VERSION);

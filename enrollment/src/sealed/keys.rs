@@ -187,11 +187,8 @@ impl OpenKeyring {
     /// any, [`KeyError::TooMany`] with more than 64.
     pub fn from_text(text: &str) -> Result<Self, KeyError> {
         let mut keys = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            if line.trim().is_empty() || line.trim_start().starts_with('#') {
-                continue;
-            }
-            let malformed = KeyError::Malformed { line: index + 1 };
+        for (number, line) in lines(text) {
+            let malformed = KeyError::Malformed { line: number };
             let bytes = field(line, OPEN_KEY_MARK).ok_or(malformed)?;
             let private = PrivateKey::from_bytes(&bytes).map_err(|_| malformed)?;
             keys.push(OpenKey::new(private));
@@ -220,11 +217,87 @@ impl OpenKeyring {
         self.first.seal_key()
     }
 
+    pub(super) const fn first(&self) -> &OpenKey {
+        &self.first
+    }
+
+    /// The public halves of all keys, in the same order.
+    #[must_use]
+    pub fn seal_keys(&self) -> SealKeyring {
+        SealKeyring {
+            first: self.first.seal.clone(),
+            others: self.others.iter().map(|key| key.seal.clone()).collect(),
+        }
+    }
+
     pub(super) fn find(&self, id: &str) -> Option<&OpenKey> {
         std::iter::once(&self.first)
             .chain(&self.others)
             .find(|key| key.id() == id)
     }
+}
+
+/// The public halves of a worker's key pairs, as it publishes them: the first closes
+/// envelopes, and the worker opens what was closed for any of them. Whoever holds it can
+/// open none.
+#[derive(Clone, Debug)]
+pub struct SealKeyring {
+    first: SealKey,
+    others: Vec<SealKey>,
+}
+
+impl SealKeyring {
+    /// The ring that [`SealKeyring::to_text`] gave this text for: one key a line; empty lines
+    /// and lines that begin with `#` don't count.
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenKeyring::from_text`].
+    pub fn from_text(text: &str) -> Result<Self, KeyError> {
+        let mut keys = Vec::new();
+        for (line, text) in lines(text) {
+            let key = SealKey::from_text(text).map_err(|_| KeyError::Malformed { line })?;
+            keys.push(key);
+            if keys.len() > MAX_KEYS {
+                return Err(KeyError::TooMany);
+            }
+        }
+        let mut keys = keys.into_iter();
+        Ok(Self {
+            first: keys.next().ok_or(KeyError::Empty)?,
+            others: keys.collect(),
+        })
+    }
+
+    /// The keys, one a line.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let lines: Vec<String> = self.keys().map(SealKey::to_text).collect();
+        lines.join("\n")
+    }
+
+    /// The key that closes envelopes now.
+    #[must_use]
+    pub fn first(&self) -> &SealKey {
+        &self.first
+    }
+
+    /// Whether the worker can open what was closed for the key with this id.
+    #[must_use]
+    pub fn has(&self, id: &str) -> bool {
+        self.keys().any(|key| key.id() == id)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &SealKey> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
+/// The lines of a key file that count, numbered from 1.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..)
+        .zip(text.lines())
+        .filter(|(_, line)| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
 }
 
 /// Whether a text can be a key's id.
@@ -240,4 +313,33 @@ fn field(line: &str, mark: &str) -> Option<Zeroizing<Vec<u8>>> {
     let encoded = line.trim().strip_prefix(mark)?.strip_prefix(' ')?;
     let bytes = BASE64URL_NOPAD.decode(encoded.as_bytes()).ok()?;
     Some(Zeroizing::new(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_worker_publishes_closes_with_its_first_key_and_knows_all() {
+        let (old, new) = (OpenKey::generate().unwrap(), OpenKey::generate().unwrap());
+        let ids = [new.id().to_owned(), old.id().to_owned()];
+        let ring = OpenKeyring::new(old).rotated(new);
+        let text = format!("# published\n\n{}\n", ring.seal_keys().to_text());
+        let published = SealKeyring::from_text(&text).unwrap();
+        assert_eq!(published.first().id(), ids[0]);
+        assert!(ids.iter().all(|id| published.has(id)));
+        assert!(!published.has("0123456789abcdef"));
+
+        // What a worker keeps to itself is not what it publishes.
+        let private = OpenKey::generate().unwrap().to_text();
+        let spoilt = format!("{text}{}", private.as_str());
+        let malformed = SealKeyring::from_text(&spoilt).unwrap_err();
+        assert_eq!(malformed, KeyError::Malformed { line: 5 });
+        assert_eq!(SealKeyring::from_text("#").unwrap_err(), KeyError::Empty);
+        let many = (ring.seal_key().to_text() + "\n").repeat(MAX_KEYS + 1);
+        assert_eq!(
+            SealKeyring::from_text(&many).unwrap_err(),
+            KeyError::TooMany
+        );
+    }
 }

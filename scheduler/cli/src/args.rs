@@ -142,7 +142,7 @@ pub struct ServeArgs {
         requires = "tls_cert"
     )]
     pub tls_key: Option<PathBuf>,
-    /// Allow addresses that other machines reach, without --token-file, --jwt-keys or --tls-cert.
+    /// Allow addresses that other machines reach, without --token-file or --jwt-keys.
     /// Anyone who gets there can read and change everything, so let only a private network get there
     #[arg(long, env = "DURABLETASK_ALLOW_REMOTE", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_remote: bool,

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 pub use args::{BackupArgs, Cli, Command, ServeArgs};
 pub use error::CliError;
-pub use serve::serve;
+pub use serve::{Listening, serve};
 pub use settings::{ServeSettings, Weaker};
 
 /// Where the stand-alone program keeps its data unless told otherwise.
@@ -49,7 +49,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
                 .map_err(CliError::Io)?;
             runtime.block_on(async {
                 let stop = serve::stop_signal().map_err(CliError::Io)?;
-                serve(settings, stop).await
+                serve(settings, |_| (), stop).await
             })
         }
     }

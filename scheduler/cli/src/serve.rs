@@ -10,13 +10,26 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{CliError, ServeSettings};
 
+/// Where a scheduler answers, as base URLs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// The gRPC service.
+    pub scheduler: String,
+    /// The dashboard, if there is one.
+    pub dashboard: Option<String>,
+}
+
 /// Runs a scheduler with its dashboard until `stop`. Once both listen, the addresses are
-/// printed to standard output. A stop hands out no more work, waits for what is out (up
+/// given to `ready` and then printed to standard output. A stop hands out no more work, waits for what is out (up
 /// to the drain time) and then closes.
 ///
 /// # Errors
 /// [`CliError`]: an address or the data folder cannot be used, or serving ended by itself.
-pub async fn serve(settings: ServeSettings, stop: CancellationToken) -> Result<(), CliError> {
+pub async fn serve(
+    settings: ServeSettings,
+    ready: impl FnOnce(&Listening),
+    stop: CancellationToken,
+) -> Result<(), CliError> {
     // Bound first: a port that is taken should be known before a database is touched.
     let grpc = bind("listen", settings.listen).await?;
     let dashboard = match settings.dashboard {
@@ -38,7 +51,22 @@ pub async fn serve(settings: ServeSettings, stop: CancellationToken) -> Result<(
     {
         warn_of_open_doors(&settings, address);
     }
-    announce(&settings, grpc_address, dashboard_address);
+    if !settings.scheduler.access.asks() && grpc_address.ip().is_loopback() {
+        tracing::info!(
+            "no credential is asked for: whoever can connect on this machine can read and change \
+             everything; it listens on loopback only; use --token-file to ask for a token"
+        );
+    }
+    let scheme = match settings.scheduler.tls {
+        Some(_) => "https",
+        None => "http",
+    };
+    let listening = Listening {
+        scheduler: format!("{scheme}://{grpc_address}"),
+        dashboard: dashboard_address.map(|address| format!("{scheme}://{address}")),
+    };
+    ready(&listening);
+    announce(&settings, &listening);
 
     // The pages outlive the drain, so that one can watch it.
     let drained = CancellationToken::new();
@@ -110,26 +138,27 @@ async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, Cl
         })
 }
 
-fn announce(settings: &ServeSettings, grpc: SocketAddr, dashboard: Option<SocketAddr>) {
+fn announce(settings: &ServeSettings, listening: &Listening) {
+    let Listening {
+        scheduler,
+        dashboard,
+    } = listening;
     let hub = &settings.scheduler.default_hub;
-    let scheme = match settings.scheduler.tls {
-        Some(_) => "https",
-        None => "http",
+    let authentication = match &settings.token_file {
+        Some(path) => format!("Token;TokenFile={}", path.display()),
+        None => "None".to_owned(),
     };
-    let connection = format!("Endpoint={scheme}://{grpc};TaskHub={hub};Authentication=None");
+    let connection = format!("Endpoint={scheduler};TaskHub={hub};Authentication={authentication}");
     let text = if settings.json {
         serde_json::json!({
-            "scheduler": format!("{scheme}://{grpc}"),
-            "dashboard": dashboard.map(|address| format!("{scheme}://{address}")),
+            "scheduler": scheduler,
+            "dashboard": dashboard,
             "connectionString": connection,
             "pid": std::process::id(),
         })
         .to_string()
     } else {
-        let dashboard = match dashboard {
-            Some(address) => format!("{scheme}://{address}"),
-            None => "none".to_owned(),
-        };
+        let dashboard = dashboard.as_deref().unwrap_or("none");
         let data = match &settings.scheduler.storage {
             Storage::Directory(folder) => folder.display().to_string(),
             Storage::Memory => "in memory; gone when this process ends".to_owned(),

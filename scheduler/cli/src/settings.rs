@@ -1,7 +1,7 @@
 //! From what was typed to checked settings.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use durabletask_scheduler::{Access, ActivityPolicy, JwtRules, SchedulerConfig, Storage, Tls};
@@ -22,6 +22,9 @@ pub struct Weaker {
     pub task_hub: String,
     /// Which log lines appear.
     pub log: String,
+    /// Whether callers are asked for a token in any case: the program adds one to the
+    /// settings ([`ServeSettings::ask_for`]).
+    pub asks: bool,
 }
 
 impl Weaker {
@@ -34,6 +37,7 @@ impl Weaker {
             data_dir: PathBuf::from(DEFAULT_DATA_DIR),
             task_hub: "default".to_owned(),
             log: "info".to_owned(),
+            asks: false,
         }
     }
 }
@@ -53,9 +57,25 @@ pub struct ServeSettings {
     pub log_json: bool,
     /// Whether the addresses are printed as one JSON document.
     pub json: bool,
+    /// The file with the token that clients on this machine present, if they have to.
+    pub token_file: Option<PathBuf>,
 }
 
 impl ServeSettings {
+    /// Asks callers for a token of the file `path` too, and lets browsers log in to the
+    /// dashboard by tickets. `place` says to callers where the token is found, `how` to
+    /// people how they get a ticket.
+    ///
+    /// # Errors
+    /// [`CliError::Settings`] where the file cannot be used.
+    pub fn ask_for(mut self, path: &Path, place: &str, how: &str) -> Result<Self, CliError> {
+        let access = self.scheduler.access.with_token_file(path);
+        let access = access.map_err(|error| CliError::Settings(error.to_string()))?;
+        self.scheduler.access = access.found_at(place).with_tickets(how);
+        self.token_file = Some(path.to_owned());
+        Ok(self)
+    }
+
     /// Checks what was typed.
     ///
     /// # Errors
@@ -63,7 +83,9 @@ impl ServeSettings {
     pub fn resolve(args: ServeArgs, weaker: &Weaker) -> Result<Self, CliError> {
         let mut problems = Vec::new();
         let (access, tls) = doors(&args, &mut problems);
-        let guarded = access.asks() || tls.is_some() || args.allow_remote;
+        // A token of the program's own is meant for this machine: it may leave it encrypted.
+        let own = weaker.asks && tls.is_some();
+        let guarded = access.asks() || own || args.allow_remote;
         let mut place = |flag: &str, text: Option<&str>, default: SocketAddr| {
             let Some(text) = text else { return default };
             match address(text) {
@@ -144,6 +166,7 @@ impl ServeSettings {
             log,
             log_json: args.log_json,
             json: args.json,
+            token_file: args.token_file,
         })
     }
 }

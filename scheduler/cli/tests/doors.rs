@@ -3,7 +3,9 @@
 
 mod support;
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use durabletask_proto::{GetWorkItemsRequest, work_item};
@@ -147,7 +149,7 @@ async fn both_doors_speak_tls() {
 }
 
 #[tokio::test]
-async fn files_that_change_are_in_use_before_long_and_streams_go_on() {
+async fn files_that_change_are_in_use_before_long_and_a_stream_ends_with_its_token() {
     let folder = tempfile::tempdir().unwrap();
     let tokens = token_file(folder.path());
     let (cert_file, key_file) = certificate(folder.path());
@@ -196,9 +198,26 @@ async fn files_that_change_are_in_use_before_long_and_streams_go_on() {
         assert_eq!(hello(client, Some(&token)).await, Ok(()));
     }
 
-    // The stream of before is still a worker's.
+    // What the old token has opened ends, and takes no work along.
+    let ended = loop {
+        match tokio::time::timeout(PATIENCE, stream.message())
+            .await
+            .unwrap()
+        {
+            Ok(item) => assert!(item.is_some(), "the end says why"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(ended.code(), Code::Unauthenticated, "{ended}");
     let start = with_token(new_instance("a"), &token);
     after.clone().start_instance(start).await.unwrap();
+    let ask = with_token(GetWorkItemsRequest::default(), &token);
+    let mut stream = after
+        .clone()
+        .get_work_items(ask)
+        .await
+        .unwrap()
+        .into_inner();
     let turn = loop {
         let item = stream.message().await.unwrap().unwrap();
         if let Some(work_item::Request::OrchestratorRequest(turn)) = item.request {
@@ -230,11 +249,11 @@ fn other_machines_are_let_in_only_where_something_guards_the_door() {
         certificate.to_str().unwrap(),
         key.to_str().unwrap(),
     );
-    for guard in [
-        &["--token-file", tokens][..],
-        &["--tls-cert", certificate, "--tls-key", key],
-        &["--allow-remote"],
-    ] {
+    // A certificate says who the scheduler is, not who calls.
+    let encrypted = ["--tls-cert", certificate, "--tls-key", key];
+    let refused = output(&[&everywhere[..], &encrypted].concat());
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+    for guard in [&["--token-file", tokens][..], &["--allow-remote"]] {
         let arguments = [&everywhere[..], guard].concat();
         let process = Process::try_start(&data, &arguments).unwrap();
         assert!(process.grpc.contains("0.0.0.0"), "{}", process.grpc);
@@ -291,4 +310,42 @@ fn files_that_cannot_be_used_are_told_at_once() {
         let said = stderr(&refused);
         assert!(said.contains(says), "{arguments:?}: {said}");
     }
+}
+
+/// What a scheduler logs until it is ready.
+fn log_of_a_start(arguments: &[&str]) -> String {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_durabletask-scheduler"))
+        .args(["--memory", "--listen", "127.0.0.1:0", "--dashboard", "none"])
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut log = String::new();
+    for line in lines {
+        log.push_str(&line.unwrap());
+        log.push('\n');
+        if log.contains("the scheduler is ready") {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    log
+}
+
+#[test]
+fn a_scheduler_that_asks_for_nothing_says_so_when_it_starts() {
+    const SAYS: &str = "no credential is asked for";
+    let open = log_of_a_start(&[]);
+    assert!(
+        open.contains(SAYS) && open.contains("--token-file"),
+        "{open}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = token_file(folder.path());
+    let asking = log_of_a_start(&["--token-file", tokens.to_str().unwrap()]);
+    assert!(asking.contains("the scheduler is ready"), "{asking}");
+    assert!(!asking.contains(SAYS), "{asking}");
 }

@@ -30,7 +30,11 @@ fn what_it_keeps_is_its_owners_only() {
     std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
     for data in [made.as_path(), folder.path()] {
         let process = Process::start(data, &[]);
-        for name in ["scheduler.sqlite3", "scheduler.sqlite3-wal"] {
+        for name in [
+            "scheduler.sqlite3",
+            "scheduler.sqlite3-wal",
+            "scheduler.lock",
+        ] {
             let mode = std::fs::metadata(data.join(name)).unwrap().permissions();
             assert_eq!(mode.mode() & 0o777, 0o600, "{name}");
         }
@@ -93,9 +97,10 @@ async fn the_dashboard_is_not_served_under_a_foreign_name() {
         let (status, text) = http_as(&process.http, host, "/").await;
         assert_eq!(status, expected, "{host:?}: {text}");
     }
-    // A supervisor may use any name: there is nothing to steal.
-    let (status, _) = http_as(&process.http, Some("evil.example"), "/healthz").await;
-    assert_eq!(status, 200);
+    for path in ["/healthz", "/metrics", "/api/hubs"] {
+        let (status, _) = http_as(&process.http, Some("evil.example"), path).await;
+        assert_eq!(status, 403, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -126,11 +126,13 @@ pub fn after_lock(mut request: LockRequest, now: Timestamp) -> Locked {
     if request.position < request.lock_set.len() {
         return Locked::Next(request);
     }
-    let granted = event_form::grant(&request.critical_section_id).unwrap_or_else(|| {
-        EventType::EntityLockGranted(EntityLockGrantedEvent {
-            critical_section_id: request.critical_section_id,
-        })
-    });
+    let critical_section_id = request.critical_section_id;
+    let granted = match event_form::grant(&critical_section_id) {
+        Some(raised) => raised,
+        None => EventType::EntityLockGranted(EntityLockGrantedEvent {
+            critical_section_id,
+        }),
+    };
     Locked::Granted(Box::new(Message {
         instance_id: request.caller.instance_id,
         execution_id: Some(request.caller.execution_id),

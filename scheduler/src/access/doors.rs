@@ -9,41 +9,82 @@ use serde_json::json;
 use tonic::Status;
 use tonic::service::Interceptor;
 
-use super::Access;
+use super::{Access, login};
 
-/// Asks each gRPC call.
+const BEARER: &str = "Bearer realm=\"durabletask-scheduler\"";
+const BASIC: &str =
+    "Basic realm=\"durabletask-scheduler: any name, the token as password\", charset=\"UTF-8\"";
+
+/// Asks each gRPC call, of whichever service and method.
 #[derive(Clone)]
 pub(crate) struct Doorkeeper(pub(crate) Access);
 
 impl Interceptor for Doorkeeper {
-    fn call(&mut self, request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
         let header = request.metadata().get("authorization");
         match self.0.admits(header.and_then(|value| value.to_str().ok())) {
-            Ok(()) => Ok(request),
-            Err(refused) => Err(Status::unauthenticated(refused.to_string())),
+            Ok(pass) => {
+                request.extensions_mut().insert(pass);
+                Ok(request)
+            }
+            Err(refused) => {
+                self.0.refusals.note("gRPC", request.remote_addr());
+                Err(Status::unauthenticated(self.0.explain(refused)))
+            }
         }
     }
 }
 
-/// Asks each HTTP request. A browser asks its user: any name, and the token as password.
-pub(crate) async fn ask(State(access): State<Access>, request: Request, next: Next) -> Response {
+/// How HTTP requests are asked.
+#[derive(Clone)]
+pub(crate) struct Asking {
+    pub(crate) access: Access,
+    /// Whether browsers come by HTTPS.
+    pub(crate) tls: bool,
+}
+
+/// Asks each HTTP request. Where there are no tickets, a browser asks its user: any name,
+/// and the token as password.
+pub(crate) async fn ask(State(asking): State<Asking>, request: Request, next: Next) -> Response {
+    let access = &asking.access;
     let header = request.headers().get(header::AUTHORIZATION);
-    match access.admits(header.and_then(|value| value.to_str().ok())) {
-        Ok(()) => next.run(request).await,
-        Err(refused) => {
-            let mut headers = HeaderMap::new();
-            for challenge in [
-                "Bearer realm=\"durabletask-scheduler\"",
-                "Basic realm=\"durabletask-scheduler: any name, the token as password\", charset=\"UTF-8\"",
-            ] {
-                headers.append(
-                    header::WWW_AUTHENTICATE,
-                    HeaderValue::from_static(challenge),
-                );
-            }
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            let body = Json(json!({"error": refused.to_string()}));
-            (StatusCode::UNAUTHORIZED, headers, body).into_response()
-        }
+    let refused = match access.admits(header.and_then(|value| value.to_str().ok())) {
+        Ok(_) => return next.run(request).await,
+        Err(refused) => refused,
+    };
+    let Some(logins) = &access.logins else {
+        access.refusals.note("dashboard", None);
+        let mut refusal = unauthorized(&access.explain(refused));
+        let headers = refusal.headers_mut();
+        headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(BASIC));
+        return refusal;
+    };
+    // Whoever presents a token is judged by it.
+    if header.is_none()
+        && login::session_of(&request, asking.tls)
+            .is_some_and(|secret| logins.know(&secret, &access.known()))
+    {
+        return next.run(request).await;
     }
+    access.refusals.note("dashboard", None);
+    if wants_page(request.headers()) {
+        return login::page(None, &logins.how);
+    }
+    unauthorized(&access.explain(refused))
+}
+
+fn unauthorized(reason: &str) -> Response {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(BEARER));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let body = Json(json!({"error": reason}));
+    (StatusCode::UNAUTHORIZED, headers, body).into_response()
+}
+
+/// Whether it is a person who waits for an answer.
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT);
+    accepted
+        .and_then(|kinds| kinds.to_str().ok())
+        .is_some_and(|kinds| kinds.contains("text/html"))
 }

@@ -3,17 +3,25 @@
 
 mod doors;
 mod jwt;
+mod login;
+mod refusals;
+mod tickets;
 mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use data_encoding::BASE64;
 
-pub(crate) use doors::{Doorkeeper, ask};
+pub(crate) use doors::{Asking, Doorkeeper, ask};
 use jwt::JwtCheck;
 pub use jwt::JwtRules;
-use tokens::Tokens;
+pub(crate) use login::routes as login_routes;
+use refusals::Refusals;
+use tickets::Logins;
+pub use tickets::{TICKET_LIFE, TicketError, login_path};
+use tokens::{Known, Tokens, digest};
 
 use crate::reload::{FileError, FromFiles};
 
@@ -24,8 +32,12 @@ use crate::reload::{FileError, FromFiles};
 /// before holds on, and the log says why.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    tokens: Option<Arc<FromFiles<Tokens, AccessError>>>,
+    tokens: Vec<Arc<FromFiles<Tokens, AccessError>>>,
     jwt: Option<Arc<FromFiles<JwtCheck, AccessError>>>,
+    /// Where a caller finds a token.
+    place: Option<Arc<str>>,
+    logins: Option<Arc<Logins>>,
+    refusals: Arc<Refusals>,
 }
 
 /// Why a file that says who may call cannot be used.
@@ -70,6 +82,13 @@ pub enum AccessError {
     },
 }
 
+/// What let a caller in: a token of a file, by its digest, or something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pass(Option<[u8; 32]>);
+
+/// How often a stream that a token opened looks whether it still is one.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Why a caller is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
@@ -89,8 +108,24 @@ impl Access {
         let files = vec![path.to_owned()];
         let path = path.to_owned();
         let tokens = FromFiles::read(files, move |contents| Tokens::parse(&path, only(contents)))?;
-        self.tokens = Some(Arc::new(tokens));
+        self.tokens.push(Arc::new(tokens));
         Ok(self)
+    }
+
+    /// Says to callers who present nothing good where they find a token, in a sentence.
+    #[must_use]
+    pub fn found_at(mut self, place: &str) -> Self {
+        self.place = Some(place.into());
+        self
+    }
+
+    /// Lets browsers into the dashboard by one-time tickets, which whoever has a token of a
+    /// token file makes with [`login_path`], instead of asking people for the token itself.
+    /// `how` tells a browser without a ticket how people get one, in a sentence or two.
+    #[must_use]
+    pub fn with_tickets(mut self, how: &str) -> Self {
+        self.logins = Some(Arc::new(Logins::new(how, SystemTime::now())));
+        self
     }
 
     /// Also lets in whoever presents a JSON Web Token that follows these rules.
@@ -110,22 +145,52 @@ impl Access {
     /// Whether callers have to present anything.
     #[must_use]
     pub fn asks(&self) -> bool {
-        self.tokens.is_some() || self.jwt.is_some()
+        !self.tokens.is_empty() || self.jwt.is_some()
     }
 
     /// Lets a caller in who presents this `authorization` header, or refuses.
-    pub(crate) fn admits(&self, authorization: Option<&str>) -> Result<(), Refused> {
+    pub(crate) fn admits(&self, authorization: Option<&str>) -> Result<Pass, Refused> {
         if !self.asks() {
-            return Ok(());
+            return Ok(Pass(None));
         }
         let token = authorization.and_then(presented).ok_or(Refused::Missing)?;
         let known = |tokens: &Arc<FromFiles<Tokens, _>>| tokens.current().know(&token);
         let accepted = |jwt: &Arc<FromFiles<JwtCheck, _>>| jwt.current().accepts(&token);
-        if self.tokens.as_ref().is_some_and(known) || self.jwt.as_ref().is_some_and(accepted) {
-            Ok(())
+        // One that is not known may have been written just now.
+        let just_now = |tokens: &Arc<FromFiles<Tokens, _>>| tokens.newest().know(&token);
+        if self.tokens.iter().any(known) {
+            Ok(Pass(Some(digest(&token))))
+        } else if self.jwt.as_ref().is_some_and(accepted) {
+            Ok(Pass(None))
+        } else if self.tokens.iter().any(just_now) {
+            Ok(Pass(Some(digest(&token))))
         } else {
             Err(Refused::Wrong)
         }
+    }
+
+    /// Comes back once the token that let a caller in is in no file any more.
+    pub(crate) async fn revoked(&self, pass: Pass) {
+        let Pass(Some(token)) = pass else {
+            return std::future::pending().await;
+        };
+        while self.known().iter().any(|known| known.digest == token) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// What a caller is told who is not let in.
+    pub(crate) fn explain(&self, refused: Refused) -> String {
+        match &self.place {
+            Some(place) => format!("{refused}; {place}"),
+            None => refused.to_string(),
+        }
+    }
+
+    /// Every token of every file, as it is kept.
+    fn known(&self) -> Vec<Known> {
+        let of = |tokens: &Arc<FromFiles<Tokens, _>>| tokens.current().0.clone();
+        self.tokens.iter().flat_map(of).collect()
     }
 }
 
@@ -197,14 +262,15 @@ mod tests {
         let access = Access::default().with_token_file(&file).unwrap();
         assert!(access.asks());
         for token in [&old, &new] {
-            assert_eq!(access.admits(Some(&format!("Bearer {token}"))), Ok(()));
+            let pass = access.admits(Some(&format!("Bearer {token}")));
+            assert_eq!(pass, Ok(Pass(Some(digest(token)))));
         }
         assert_eq!(access.admits(None), Err(Refused::Missing));
         for wrong in ["# two", "", &old[1..]] {
             let header = format!("Bearer {wrong}");
             assert_eq!(access.admits(Some(&header)), Err(Refused::Wrong));
         }
-        assert_eq!(Access::default().admits(None), Ok(()));
+        assert_eq!(Access::default().admits(None), Ok(Pass(None)));
     }
 
     #[test]

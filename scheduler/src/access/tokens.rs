@@ -5,20 +5,36 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::{AccessError, text};
+use super::{AccessError, text, tickets};
 
 /// The fewest characters of a token. 32 hexadecimal digits are 128 bits.
 pub(super) const SHORTEST: usize = 32;
 
 /// Only digests are kept: what is compared says nothing about how much of a guess was
 /// right, and a dump of the memory lists no tokens.
-#[derive(Debug)]
-pub(super) struct Tokens(Vec<[u8; 32]>);
+pub(super) struct Tokens(pub(super) Vec<Known>);
+
+/// What is kept of a token.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub(super) digest: [u8; 32],
+    /// The key of the tickets that are made with it.
+    pub(super) tickets: [u8; 32],
+}
+
+impl Known {
+    pub(super) fn of(token: &str) -> Self {
+        Self {
+            digest: digest(token),
+            tickets: tickets::key_of(token),
+        }
+    }
+}
 
 impl Tokens {
     /// What the file at `path` says.
     pub(super) fn parse(path: &Path, content: &[u8]) -> Result<Self, AccessError> {
-        let mut digests = Vec::new();
+        let mut tokens = Vec::new();
         for (at, line) in text(path, content)?.lines().enumerate() {
             let token = line.trim();
             if token.is_empty() || token.starts_with('#') {
@@ -30,20 +46,20 @@ impl Tokens {
                     line: at + 1,
                 });
             }
-            digests.push(digest(token));
+            tokens.push(Known::of(token));
         }
-        if digests.is_empty() {
+        if tokens.is_empty() {
             return Err(AccessError::NoTokens {
                 path: path.to_owned(),
             });
         }
-        Ok(Self(digests))
+        Ok(Self(tokens))
     }
 
     pub(super) fn know(&self, token: &str) -> bool {
         let presented = digest(token);
         self.0.iter().fold(false, |known, each| {
-            known | bool::from(each.ct_eq(&presented))
+            known | bool::from(each.digest.ct_eq(&presented))
         })
     }
 }

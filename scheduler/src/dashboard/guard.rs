@@ -33,12 +33,14 @@ fn check(
     hosts: &[String],
 ) -> Result<(), &'static str> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let host = uri
-        .authority()
-        .map(|authority| authority.as_str())
-        .or_else(|| text(header::HOST.as_str()))
-        .ok_or("the request names no host")?;
-    if !may_be_ours(host, hosts) {
+    // A request line may name a host too, and there may be several headers: all count.
+    let mut named = Vec::new();
+    named.extend(uri.authority().map(|authority| authority.as_str()));
+    for header in headers.get_all(header::HOST) {
+        named.push(header.to_str().unwrap_or_default());
+    }
+    let host = *named.first().ok_or("the request names no host")?;
+    if !named.iter().all(|name| may_be_ours(name, hosts)) {
         return Err(
             "this dashboard is not served under that name; use an IP address or localhost, or start the scheduler with --dashboard-host",
         );
@@ -64,10 +66,17 @@ fn check(
 }
 
 fn may_be_ours(host: &str, hosts: &[String]) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(rest),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').unwrap_or(("", "")),
+        None => host
+            .find(':')
+            .map_or((host, ""), |colon| host.split_at(colon)),
     };
+    // Nothing else may stand behind the name: a user's name before an @ looks like one.
+    let port = port.strip_prefix(':').unwrap_or(port);
+    if !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return false;
+    }
     name.parse::<IpAddr>().is_ok()
         || name.eq_ignore_ascii_case("localhost")
         || hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name))
@@ -101,11 +110,33 @@ mod tests {
             "evil.example",
             "127.0.0.1.evil.example:8082",
             "localhost.evil.example",
+            "127.0.0.1:80@evil.example",
+            "127.0.0.1@evil.example",
+            "[::1]evil.example",
+            "[::1",
             "",
         ] {
             assert!(verdict(&Method::GET, &[("host", host)]).is_err(), "{host}");
         }
         assert!(verdict(&Method::GET, &[]).is_err());
+    }
+
+    #[test]
+    fn a_request_line_with_a_host_and_each_header_count() {
+        let ours = ("host", "127.0.0.1:8082");
+        let foreign = ("host", "evil.example");
+        let absolute = |line: &'static str, named: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in named {
+                headers.append(*name, value.parse().unwrap());
+            }
+            check(&Method::GET, &Uri::from_static(line), &headers, &[])
+        };
+        assert_eq!(absolute("http://127.0.0.1:8082/", &[ours]), Ok(()));
+        assert!(absolute("http://evil.example/", &[ours]).is_err());
+        assert!(absolute("http://127.0.0.1:8082/", &[foreign]).is_err());
+        assert!(absolute("/", &[ours, foreign]).is_err());
+        assert!(absolute("/", &[foreign, ours]).is_err());
     }
 
     #[test]

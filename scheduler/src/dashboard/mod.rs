@@ -6,10 +6,11 @@
 
 mod assets;
 mod entities;
-mod guard;
+pub(crate) mod guard;
 mod json;
 mod live;
 mod operate;
+mod path;
 mod problem;
 mod read;
 
@@ -22,7 +23,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
-use crate::access::ask;
+use crate::access::{Asking, ask, login_routes};
 use crate::service::Service;
 
 /// How many pages are kept up to date at once; further ones ask again now and then.
@@ -42,7 +43,10 @@ struct Dashboard {
 
 /// Pages and API as one router.
 pub(crate) fn router(service: Service) -> Router {
-    let access = service.config.access.clone();
+    let asking = Asking {
+        access: service.config.access.clone(),
+        tls: service.config.tls.is_some(),
+    };
     let hosts: Arc<[String]> = service.config.dashboard_hosts.clone().into();
     // A JSON string may spell each byte of a payload in six characters.
     let body = service
@@ -74,9 +78,11 @@ pub(crate) fn router(service: Service) -> Router {
         });
     assets::router()
         .nest("/api", api)
-        .layer(middleware::from_fn_with_state(access, ask))
-        .layer(middleware::map_response(headers))
+        .layer(middleware::from_fn_with_state(asking.clone(), ask))
+        .merge(login_routes(&asking))
         .layer(middleware::from_fn_with_state(hosts, guard::guard))
+        // Outermost, so that refusals have them too.
+        .layer(middleware::map_response(headers))
 }
 
 /// What the API tells is out of date at once, and may be confidential.
@@ -100,6 +106,11 @@ async fn headers(mut response: Response) -> Response {
     for (name, value) in [
         ("cross-origin-opener-policy", "same-origin"),
         ("cross-origin-resource-policy", "same-origin"),
+        ("x-frame-options", "DENY"),
+        (
+            "permissions-policy",
+            "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+        ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }

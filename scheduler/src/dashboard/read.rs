@@ -7,6 +7,7 @@ use durabletask_proto::OrchestrationStatus;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::path::Segment;
 use super::problem::Problem;
 use super::{Dashboard, json};
 use crate::operations::status_name;
@@ -66,7 +67,7 @@ pub(super) async fn hubs(State(dashboard): State<Dashboard>) -> Result<Json<Valu
 /// The names of a hub's orchestrations, to choose from.
 pub(super) async fn names_of(
     State(dashboard): State<Dashboard>,
-    Path(hub): Path<String>,
+    Path(Segment(hub)): Path<Segment>,
 ) -> Result<Json<Value>, Problem> {
     let hub = dashboard.hub(&hub).await?;
     let names = dashboard
@@ -103,7 +104,7 @@ pub(super) struct Asked {
 /// A page of instances.
 pub(super) async fn instances(
     State(dashboard): State<Dashboard>,
-    Path(hub): Path<String>,
+    Path(Segment(hub)): Path<Segment>,
     Query(asked): Query<Asked>,
 ) -> Result<Json<Value>, Problem> {
     let hub = dashboard.hub(&hub).await?;
@@ -205,7 +206,7 @@ fn cursor_text(cursor: &Cursor) -> String {
 /// turn has taken yet.
 pub(super) async fn instance(
     State(dashboard): State<Dashboard>,
-    Path((hub, id)): Path<(String, String)>,
+    Path((Segment(hub), Segment(id))): Path<(Segment, Segment)>,
 ) -> Result<Json<Value>, Problem> {
     let hub = dashboard.hub(&hub).await?;
     let found = dashboard
@@ -247,7 +248,7 @@ pub(super) struct From {
 /// A stretch of the current execution's history, whole turns, and where it goes on.
 pub(super) async fn history(
     State(dashboard): State<Dashboard>,
-    Path((hub, id)): Path<(String, String)>,
+    Path((Segment(hub), Segment(id))): Path<(Segment, Segment)>,
     Query(From { from }): Query<From>,
 ) -> Result<Json<Value>, Problem> {
     let hub = dashboard.hub(&hub).await?;
@@ -267,7 +268,7 @@ pub(super) async fn history(
 /// The workers that are connected to a hub.
 pub(super) async fn workers(
     State(dashboard): State<Dashboard>,
-    Path(hub): Path<String>,
+    Path(Segment(hub)): Path<Segment>,
 ) -> Result<Json<Value>, Problem> {
     let hub = dashboard.hub(&hub).await?;
     let workers: Vec<Value> = dashboard

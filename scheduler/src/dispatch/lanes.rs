@@ -98,7 +98,7 @@ impl<T> Lanes<T> {
         };
         self.lanes.entry(lane).or_default().push_back(Waiting {
             arrival: self.arrivals,
-            since: waits.since,
+            since: waits.since.unwrap_or_else(Instant::now),
             due: waits.due,
             item,
         });

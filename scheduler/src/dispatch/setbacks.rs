@@ -78,7 +78,7 @@ impl KeptBack {
         !self.from_all && !self.from.contains(&stream)
     }
 
-    pub(super) const fn from_all(&self) -> bool {
+    pub(super) const fn is_for_all(&self) -> bool {
         self.from_all
     }
 }
@@ -112,21 +112,12 @@ impl Default for Setbacks {
 }
 
 /// How an item waits in its queue.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Waits {
-    pub(super) since: Instant,
+    /// Since when, where not only from now on.
+    pub(super) since: Option<Instant>,
     pub(super) kept_back: Option<Arc<KeptBack>>,
     pub(super) due: Option<Instant>,
-}
-
-impl Default for Waits {
-    fn default() -> Self {
-        Self {
-            since: Instant::now(),
-            kept_back: None,
-            due: None,
-        }
-    }
 }
 
 impl Waits {
@@ -145,12 +136,15 @@ fn delay(level: u32) -> Duration {
 impl Setbacks {
     /// How an item that is to be handed out waits.
     pub(super) fn waits(&self, item: Item) -> Waits {
+        if self.items.is_empty() {
+            return Waits::default();
+        }
         let Some(setback) = self.items.get(&item) else {
             return Waits::default();
         };
         let (kept_back, due) = setback.waits.clone().unzip();
         Waits {
-            since: setback.since,
+            since: Some(setback.since),
             kept_back,
             due,
         }

@@ -130,7 +130,7 @@ fn reason(
         });
     }
     let kept = lane.kept_back.as_ref()?;
-    if kept.from_all() {
+    if kept.is_for_all() {
         return Some(Reason::Broken);
     }
     takers

@@ -18,9 +18,9 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
 use super::bounds::{bound_batch, failed_operation};
-use super::sizes::{Lengths, fits, max_receive};
+use super::sizes::{Lengths, Takes};
 use super::work_items::already;
-use super::{Service, invalid, page_bytes, status};
+use super::{Service, invalid, status};
 use crate::dispatch::{Claim, ClaimedEntity, Settled, Why};
 use crate::store::{self, EntityFilter, EntityHeader, StoreError, micros, timestamp};
 
@@ -114,7 +114,7 @@ impl Service {
         request: Request<GetEntityRequest>,
     ) -> Result<GetEntityResponse, Status> {
         let hub = self.hub(&request).await?;
-        let most = max_receive(request.metadata(), self.config.max_message_bytes)?;
+        let takes = Takes::of(request.metadata(), self.config.max_message_bytes)?;
         let request = request.into_inner();
         let id = check_entity_id(&request.instance_id)?;
         let entity = self
@@ -126,7 +126,7 @@ impl Service {
             exists: entity.is_some(),
             entity,
         };
-        fits(answer, most)
+        takes.fits(answer)
     }
 
     pub(super) async fn entities(
@@ -134,7 +134,7 @@ impl Service {
         request: Request<QueryEntitiesRequest>,
     ) -> Result<QueryEntitiesResponse, Status> {
         let hub = self.hub(&request).await?;
-        let most = max_receive(request.metadata(), self.config.max_message_bytes)?;
+        let takes = Takes::of(request.metadata(), self.config.max_message_bytes)?;
         let query = request.into_inner().query.unwrap_or_default();
         let after = cursor(query.continuation_token)?;
         let limit = match query.page_size.map(usize::try_from) {
@@ -154,7 +154,7 @@ impl Service {
         let page = self
             .store
             .read(move |conn| {
-                store::entities(conn, hub, &filter, after, (limit, page_bytes(most)), states)
+                store::entities(conn, hub, &filter, after, (limit, takes.page()), states)
             })
             .await
             .map_err(status)?;
@@ -162,7 +162,7 @@ impl Service {
             entities: page.entities,
             continuation_token: page.next.map(|next| next.to_string()),
         };
-        fits(answer, most)
+        takes.fits(answer)
     }
 
     pub(super) async fn clean_entities(

@@ -13,7 +13,7 @@ use durabletask_proto::{
 use durabletask_scheduler_core::{check_policy, is_terminal};
 use tonic::{Request, Status};
 
-use super::sizes::{Lengths, fits, max_receive};
+use super::sizes::{Lengths, Takes};
 use super::{Service, check_instance_id, invalid, status};
 use crate::store::{self, PurgeFilter, Start, StateFilter, micros};
 
@@ -150,7 +150,7 @@ impl Service {
         request: Request<GetInstanceRequest>,
     ) -> Result<GetInstanceResponse, Status> {
         let hub = self.hub(&request).await?;
-        let most = max_receive(request.metadata(), self.config.max_message_bytes)?;
+        let takes = Takes::of(request.metadata(), self.config.max_message_bytes)?;
         let request = request.into_inner();
         let state = self
             .state(hub, &request.instance_id, request.get_inputs_and_outputs)
@@ -159,7 +159,7 @@ impl Service {
             exists: state.is_some(),
             orchestration_state: state,
         };
-        fits(answer, most)
+        takes.fits(answer)
     }
 
     /// Waits until `done` holds for the status. Woken by commits; never polls. An instance
@@ -173,7 +173,7 @@ impl Service {
         let deadline = grpc_timeout(request.metadata())
             .unwrap_or(Duration::MAX)
             .min(self.config.max_wait);
-        let most = max_receive(request.metadata(), self.config.max_message_bytes)?;
+        let takes = Takes::of(request.metadata(), self.config.max_message_bytes)?;
         let hub = self.hub(&request).await?;
         let request = request.into_inner();
         let id = request.instance_id;
@@ -193,7 +193,7 @@ impl Service {
                                 exists: true,
                                 orchestration_state: Some(state),
                             };
-                            return fits(answer, most);
+                            return takes.fits(answer);
                         }
                     }
                     None if seen => return Err(status(store::StoreError::NotFound(id.clone()))),

@@ -6,8 +6,8 @@ use durabletask_proto::{
 use tonic::{Request, Status};
 
 use super::instances::bare;
-use super::sizes::{fits, max_receive};
-use super::{Service, page_bytes, page_size, status, wrong_cursor};
+use super::sizes::Takes;
+use super::{Service, page_size, status, wrong_cursor};
 use crate::store::{self, ListCursor, ListFilter, Place, StateFilter, micros};
 
 impl Service {
@@ -16,7 +16,7 @@ impl Service {
         request: Request<QueryInstancesRequest>,
     ) -> Result<QueryInstancesResponse, Status> {
         let hub = self.hub(&request).await?;
-        let most = max_receive(request.metadata(), self.config.max_message_bytes)?;
+        let takes = Takes::of(request.metadata(), self.config.max_message_bytes)?;
         let query = request.into_inner().query.unwrap_or_default();
         let after = match query.continuation_token.filter(|token| !token.is_empty()) {
             None => None,
@@ -33,14 +33,7 @@ impl Service {
         let page = self
             .store
             .read(move |conn| {
-                store::query(
-                    conn,
-                    hub,
-                    &filter,
-                    after,
-                    (limit, page_bytes(most)),
-                    payloads,
-                )
+                store::query(conn, hub, &filter, after, (limit, takes.page()), payloads)
             })
             .await
             .map_err(status)?;
@@ -52,7 +45,7 @@ impl Service {
             orchestration_state: states,
             continuation_token: page.next.map(write_place),
         };
-        fits(answer, most)
+        takes.fits(answer)
     }
 
     /// Ended instances in order of their completion.

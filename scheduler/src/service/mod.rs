@@ -90,12 +90,6 @@ fn page_size(asked: i32) -> usize {
     }
 }
 
-/// How many bytes of instances or entities a page has where the caller takes messages of
-/// `most` bytes. Less than that, so that what stands around them fits too.
-const fn page_bytes(most: usize) -> usize {
-    most - most / 64
-}
-
 fn wrong_cursor() -> Status {
     invalid("the continuation token is not one that this scheduler gave out")
 }

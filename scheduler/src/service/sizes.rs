@@ -43,57 +43,78 @@ pub(super) fn too_large(what: &str, size: usize, limit: usize) -> TaskFailureDet
 
 /// The failure of a work item that its worker cannot receive.
 pub(super) fn item_too_large(what: &str, size: usize, limit: usize) -> TaskFailureDetails {
+    let advice = match what {
+        "history" => "Continue the orchestration as new, or use a worker that streams histories.",
+        _ => "Pass a reference to the data instead.",
+    };
     TaskFailureDetails {
         error_type: "WorkItemTooLarge".to_owned(),
         error_message: format!(
-            "The {what} makes a message of {size} bytes, and no connected worker takes more than {limit}:              gRPC clients refuse more by default. {}",
-            match what {
-                "history" =>
-                    "Continue the orchestration as new, use a worker that streams histories, or raise the \
-                              worker's limit for received messages and the scheduler's --max-message with it.",
-                _ =>
-                    "Pass a reference to the data instead, or raise the worker's limit for received messages and \
-                      the scheduler's --max-message with it.",
-            }
+            "The {what} makes a message of {size} bytes, and no connected worker takes more than {limit}, as gRPC \
+             clients have it by default. {advice} A worker may also raise its limit for received messages, and the \
+             scheduler's --max-message with it."
         ),
         is_non_retriable: true,
         ..TaskFailureDetails::default()
     }
 }
 
-/// The largest message that the caller takes: as it says, else as most do.
-pub(super) fn max_receive(headers: &MetadataMap, common: usize) -> Result<usize, Status> {
-    let Some(value) = headers.get(MAX_RECEIVE_HEADER) else {
-        return Ok(common);
-    };
-    value
-        .to_str()
-        .ok()
-        .and_then(|text| text.parse::<usize>().ok())
-        .filter(|bytes| *bytes >= MIN_RECEIVE)
-        .map(|bytes| bytes.min(MAX_MESSAGE))
-        .ok_or_else(|| {
-            invalid(format!(
-                "the {MAX_RECEIVE_HEADER} header must be a number of bytes, {MIN_RECEIVE} at least"
-            ))
-        })
+/// How large a message the caller takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Takes {
+    /// What it says itself.
+    said: Option<usize>,
+    common: usize,
 }
 
-/// Refuses an answer that the caller cannot receive, with the reason that its own error
-/// would not have.
-pub(super) fn fits<T: Message>(answer: T, limit: usize) -> Result<T, Status> {
-    let size = answer.encoded_len();
-    if size <= limit {
-        return Ok(answer);
+impl Takes {
+    pub(super) fn of(headers: &MetadataMap, common: usize) -> Result<Self, Status> {
+        let said = match headers.get(MAX_RECEIVE_HEADER) {
+            None => None,
+            Some(value) => Some(
+                value
+                    .to_str()
+                    .ok()
+                    .and_then(|text| text.parse::<usize>().ok())
+                    .filter(|bytes| *bytes >= MIN_RECEIVE)
+                    .map(|bytes| bytes.min(MAX_MESSAGE))
+                    .ok_or_else(|| {
+                        invalid(format!(
+                            "the {MAX_RECEIVE_HEADER} header must be a number of bytes, {MIN_RECEIVE} at least"
+                        ))
+                    })?,
+            ),
+        };
+        Ok(Self { said, common })
     }
-    Err(Status::new(
-        Code::ResourceExhausted,
-        format!(
-            "the answer has {size} bytes, more than the {limit} that gRPC clients take by default; ask without inputs \
-             and outputs, read the history, which comes in pieces, or raise the client's limit and say so in the \
-             {MAX_RECEIVE_HEADER} header"
-        ),
-    ))
+
+    /// The largest message that may be sent unasked: as the caller says, else as most take.
+    pub(super) fn bytes(self) -> usize {
+        self.said.unwrap_or(self.common)
+    }
+
+    /// How many bytes of instances or entities a page has. Less than a message, so that
+    /// what stands around them fits too.
+    pub(super) fn page(self) -> usize {
+        let most = self.bytes();
+        most - most / 64
+    }
+
+    /// Refuses an answer that the caller cannot receive. One that did not say what it
+    /// takes may have raised its limit, and has an error of its own otherwise.
+    pub(super) fn fits<T: Message>(self, answer: T) -> Result<T, Status> {
+        let (size, limit) = (answer.encoded_len(), self.said.unwrap_or(MAX_MESSAGE));
+        if size <= limit {
+            return Ok(answer);
+        }
+        Err(Status::new(
+            Code::ResourceExhausted,
+            format!(
+                "the answer has {size} bytes, more than the {limit} that the caller takes; ask without inputs and \
+                 outputs, read the history, which comes in pieces, or take larger messages"
+            ),
+        ))
+    }
 }
 
 /// What is too long, by name, size and limit.

@@ -18,8 +18,9 @@ use tonic::{Request, Status};
 
 use super::bounds::{bound_turn, failing};
 use super::entities::EntityForm;
-use super::sizes::{item_too_large, max_receive, too_large};
+use super::sizes::{Takes, item_too_large, too_large};
 use super::{Answers, Service, invalid, status};
+use crate::access::{Access, Pass};
 use crate::dispatch::{
     Added, Assignment, Batch, Caller, Chunks, Claim, ClaimedTurn, Incomplete, Settled, TURN_BYTES,
     TURN_EVENTS, Why,
@@ -36,9 +37,17 @@ const ENVELOPE: usize = 1024;
 /// How many items of one stream are prepared at once.
 const PREPARED: usize = 16;
 
+/// Comes back once whoever opened a stream would not be let in again.
+async fn no_longer_good(access: &Access, pass: Option<Pass>) {
+    match pass {
+        Some(pass) => access.revoked(pass).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What a stream's worker takes.
 #[derive(Clone, Copy)]
-struct Takes {
+struct Intake {
     hub: i64,
     streaming: bool,
     entity_form: EntityForm,
@@ -47,7 +56,7 @@ struct Takes {
 
 /// What became of an assignment.
 enum Filled {
-    Request(work_item::Request),
+    Request(Box<work_item::Request>),
     /// There is nothing left to do.
     Gone,
     /// The history does not fit, and the worker cannot stream it: the bytes of all.
@@ -62,9 +71,11 @@ impl Service {
         let hub = self.hub(&request).await?;
         let entity_form = EntityForm::of(request.metadata())?;
         let caller = Caller::of(request.metadata());
-        let max_bytes = max_receive(request.metadata(), self.config.max_message_bytes)?;
+        let access = self.config.access.clone();
+        let pass = request.extensions().get::<Pass>().copied();
+        let max_bytes = Takes::of(request.metadata(), self.config.max_message_bytes)?.bytes();
         let request = request.into_inner();
-        let takes = Takes {
+        let takes = Intake {
             hub,
             streaming: request
                 .capabilities
@@ -114,10 +125,17 @@ impl Service {
         });
         let ending = self.ending.clone();
         let deleted = over.clone();
-        let last = stream::once(async move { deleted.is_cancelled() }).filter_map(|deleted| {
+        let revoked = CancellationToken::new();
+        let shut_out = revoked.clone();
+        let last = stream::once(async move {
+            if shut_out.is_cancelled() {
+                let reason = "the token that opened this stream is accepted no more; open it again with one that is";
+                return Some(Err(Status::unauthenticated(reason)));
+            }
             let error = StoreError::NoHub("this worker's".to_owned());
-            std::future::ready(deleted.then(|| Err(status(error))))
-        });
+            deleted.is_cancelled().then(|| Err(status(error)))
+        })
+        .filter_map(std::future::ready);
         let answers = stream::select(items, pings)
             .map(move |item| {
                 // The stream owns its leases: when it is dropped they go back.
@@ -128,6 +146,7 @@ impl Service {
                 tokio::select! {
                     () = ending.cancelled() => {}
                     () = over.cancelled() => {}
+                    () = no_longer_good(&access, pass) => revoked.cancel(),
                 }
             })
             .chain(last);
@@ -136,7 +155,7 @@ impl Service {
 
     /// Makes a work item of an assignment, reading what is not in memory. One that the
     /// stream's worker cannot receive goes to another one, or fails with the reason.
-    async fn prepare(&self, assignment: Assignment, takes: Takes) -> Option<WorkItem> {
+    async fn prepare(&self, assignment: Assignment, takes: Intake) -> Option<WorkItem> {
         let lease = match &assignment {
             Assignment::Turn { lease, .. }
             | Assignment::Activity { lease, .. }
@@ -146,7 +165,7 @@ impl Service {
             Ok(Filled::Request(request)) => {
                 let item = WorkItem {
                     completion_token: self.dispatch.token(lease),
-                    request: Some(request),
+                    request: Some(*request),
                 };
                 let size = item.encoded_len();
                 if size > takes.max_bytes {
@@ -179,7 +198,7 @@ impl Service {
     }
 
     /// What is to become of an item that its worker cannot receive.
-    async fn refuse(&self, lease: u64, what: &str, size: usize, takes: Takes) {
+    async fn refuse(&self, lease: u64, what: &str, size: usize, takes: Intake) {
         if self.dispatch.pass_on(lease, size) {
             return;
         }
@@ -214,7 +233,7 @@ impl Service {
         }
     }
 
-    async fn fill(&self, assignment: Assignment, takes: Takes) -> Result<Filled, StoreError> {
+    async fn fill(&self, assignment: Assignment, takes: Intake) -> Result<Filled, StoreError> {
         let (lease, header, started, events, continues) = match assignment {
             Assignment::Turn {
                 lease,
@@ -235,14 +254,15 @@ impl Service {
                         request
                     }
                 };
-                return Ok(Filled::Request(work_item::Request::ActivityRequest(
-                    (*request).clone(),
-                )));
+                let request = work_item::Request::ActivityRequest((*request).clone());
+                return Ok(Filled::Request(Box::new(request)));
             }
             Assignment::Entity { lease, header } => {
                 let room = takes.max_bytes.saturating_sub(ENVELOPE);
                 let filled = self.fill_entity(lease, &header, takes.entity_form, room);
-                return Ok(filled.await?.map_or(Filled::Gone, Filled::Request));
+                return Ok(filled
+                    .await?
+                    .map_or(Filled::Gone, |request| Filled::Request(Box::new(request))));
             }
         };
         let key = header.key;
@@ -313,9 +333,8 @@ impl Service {
                 }
             }
         }
-        Ok(Filled::Request(work_item::Request::OrchestratorRequest(
-            request,
-        )))
+        let request = work_item::Request::OrchestratorRequest(request);
+        Ok(Filled::Request(Box::new(request)))
     }
 
     #[allow(deprecated)]

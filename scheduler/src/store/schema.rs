@@ -151,12 +151,7 @@ pub(crate) fn lock(folder: &Path) -> Result<File, OpenError> {
         path: folder.to_owned(),
         source,
     };
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(folder.join("scheduler.lock"))
-        .map_err(failed)?;
+    let file = private::open(&folder.join("scheduler.lock")).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse {

@@ -10,9 +10,9 @@ use chrono::{DateTime, Utc};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::log_mark::InUse;
 use super::{Note, StoreError};
 use crate::clock::Clock;
-use super::log_mark::InUse;
 use crate::metrics::{Commits, Disk};
 
 /// How many waiting commands share one transaction.

@@ -225,7 +225,12 @@ async fn an_answer_that_the_caller_cannot_receive_says_so() {
         instance_id: "a".to_owned(),
         get_inputs_and_outputs: payloads,
     };
-    let refused = common(&hub).get_instance(get(true)).await.unwrap_err();
+    // One that says what it takes is told what to do; any other has an error of its own.
+    let mut small = tonic::Request::new(get(true));
+    small
+        .metadata_mut()
+        .insert("max-receive-bytes", "4194304".parse().unwrap());
+    let refused = common(&hub).get_instance(small).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert!(
         refused.message().contains("without inputs and outputs"),

@@ -1,6 +1,7 @@
 //! From a token's claims to a caller.
 
 use chrono::{DateTime, Utc};
+use countersign_enrollment::account::clean;
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Map, Value};
 
@@ -151,9 +152,8 @@ fn id(subject: &str) -> Option<String> {
 
 /// A name as it can be shown and logged.
 fn plain(text: &str) -> String {
-    let shown = text.chars().filter(|c| !c.is_control());
-    let shown: String = shown.take(MAX_NAME).collect();
-    shown.trim().to_owned()
+    let shown: String = clean(text).chars().take(MAX_NAME).collect();
+    shown.trim_end().to_owned()
 }
 
 #[cfg(test)]

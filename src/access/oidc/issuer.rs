@@ -77,14 +77,12 @@ pub(super) struct Issuer {
 impl Issuer {
     pub(super) fn new(settings: &OidcSettings) -> Result<Self, IssuerError> {
         let mut http = reqwest::Client::builder()
+            // Whatever the environment says: what is sent is for the issuer alone.
+            .no_proxy()
             .timeout(PATIENCE)
             .connect_timeout(PATIENCE)
             // Another place would have to be trusted as much.
             .redirect(reqwest::redirect::Policy::none());
-        if settings.issuer.scheme() == "http" {
-            // On this machine, which no proxy is between.
-            http = http.no_proxy();
-        }
         if let Some(path) = &settings.ca_file {
             let failed = |reason: String| IssuerError::CaFile {
                 path: path.clone(),

@@ -185,6 +185,13 @@ impl Oidc {
         self.keys.refresh_until(clock, stop).await;
     }
 
+    /// Whether `token` was accepted before, with the keys of today.
+    pub(crate) fn has_accepted(&self, token: &str, now: DateTime<Utc>) -> bool {
+        let digest = secret::hash(token);
+        let known = self.accepted().get(&digest).map(|known| known.generation);
+        known.is_some_and(|generation| generation == self.keys.generation(now))
+    }
+
     /// Who presents `token` at `now`.
     pub(crate) async fn check(
         &self,
@@ -210,6 +217,11 @@ impl Oidc {
             return Err(TokenProblem::Form.into());
         }
         let (claims, generation) = self.signed_claims(token, &header, now).await?;
+        // The library also takes a list that has the issuer in it.
+        let issuer = claims.get("iss").and_then(Value::as_str);
+        if issuer != Some(self.settings.issuer_text.as_str()) {
+            return Err(TokenProblem::Issuer.into());
+        }
         let (identity, until) = Claims::new(&claims, &self.settings).read(now)?;
         let accepted = Accepted {
             identity: Arc::new(identity),

@@ -25,6 +25,7 @@ use futures_util::TryStreamExt as _;
 use uuid::Uuid;
 
 use super::causes::in_one_line;
+use super::transport::direct;
 use crate::payloads::{PayloadStore, PayloadStoreError};
 use account::{Access, Account};
 
@@ -282,7 +283,7 @@ fn connect(
             max_total_elapsed: Duration::seconds(30),
             ..ExponentialRetryOptions::default()
         }),
-        ..ClientOptions::default()
+        ..direct().map_err(BlobSettingsError::Client)?
     };
     let mut opened = url.clone();
     let mut credential = None;

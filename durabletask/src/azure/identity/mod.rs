@@ -20,14 +20,16 @@ use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequest
 use azure_core::error::ErrorKind;
 use azure_core::time::OffsetDateTime;
 use azure_identity::{
-    AzureCliCredential, AzureDeveloperCliCredential, ClientSecretCredential,
-    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
-    WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+    AzureCliCredential, AzureDeveloperCliCredential, ClientAssertionCredentialOptions,
+    ClientSecretCredential, ClientSecretCredentialOptions, ManagedIdentityCredential,
+    ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
+    WorkloadIdentityCredentialOptions,
 };
 use thiserror::Error;
 use tokio::time::Instant;
 
 use super::causes::in_one_line;
+use super::transport::direct;
 use crate::connection::Connection;
 use crate::credential::{self, TokenFailure, TokenProvider};
 
@@ -293,7 +295,11 @@ fn build(source: Source, settings: &IdentitySettings) -> Result<Arc<dyn TokenCre
             };
             // The library keeps its own copy, which it does not wipe.
             let secret = Secret::new(secret.as_str().to_owned());
-            ClientSecretCredential::new(tenant, client.clone(), secret, None).map_err(failed)?
+            let options = ClientSecretCredentialOptions {
+                client_options: direct()?,
+            };
+            ClientSecretCredential::new(tenant, client.clone(), secret, Some(options))
+                .map_err(failed)?
         }
         Source::WorkloadIdentity => {
             if settings.token_file.is_none() {
@@ -303,14 +309,16 @@ fn build(source: Source, settings: &IdentitySettings) -> Result<Arc<dyn TokenCre
                 client_id: settings.client_id.clone(),
                 tenant_id: settings.tenant_id.clone(),
                 token_file_path: settings.token_file.clone(),
-                ..WorkloadIdentityCredentialOptions::default()
+                credential_options: ClientAssertionCredentialOptions {
+                    client_options: direct()?,
+                },
             }))
             .map_err(failed)?
         }
         Source::ManagedIdentity => {
             ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
                 user_assigned_id: settings.client_id.clone().map(UserAssignedId::ClientId),
-                ..ManagedIdentityCredentialOptions::default()
+                client_options: direct()?,
             }))
             .map_err(failed)?
         }

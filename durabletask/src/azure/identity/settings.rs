@@ -58,7 +58,8 @@ impl IdentitySettings {
         }
     }
 
-    /// Takes over what a connection string says; what it does not say stays.
+    /// Takes over what a connection string says; what it does not say stays. `None` and
+    /// `Token` say nothing of an identity.
     ///
     /// # Errors
     ///
@@ -66,7 +67,7 @@ impl IdentitySettings {
     /// nothing is changed.
     pub fn adopt(&mut self, said: &Authentication) -> Result<(), UnsupportedAuthentication> {
         self.selection = match said.kind {
-            AuthenticationKind::None => return Ok(()),
+            AuthenticationKind::None | AuthenticationKind::Token => return Ok(()),
             AuthenticationKind::DefaultAzure => Selection::Default,
             AuthenticationKind::ManagedIdentity => Selection::Only(Source::ManagedIdentity),
             AuthenticationKind::WorkloadIdentity => Selection::Only(Source::WorkloadIdentity),

@@ -24,14 +24,11 @@ pub(crate) struct Told {
     pub(crate) terminated: bool,
 }
 
-/// A command to a loop.
-#[derive(Clone, Copy)]
-enum Command {
-    /// An event of its own number.
-    Item,
-    Stop,
+/// One thing that a client does with a loop.
+enum Step {
     Suspend,
     Resume,
+    Raise(String),
     Terminate,
 }
 
@@ -39,36 +36,39 @@ impl Load {
     /// Gives a loop events, suspends and resumes it in between, and ends it.
     pub(crate) async fn drive(&self, client: &mut Client, id: &str) {
         for step in 0..6 {
-            match step {
-                2 => drop(self.tell(client, id, Command::Suspend).await),
-                4 => drop(self.tell(client, id, Command::Resume).await),
-                _ => {}
+            if step == 2 {
+                self.until_done(client, id, || Step::Suspend).await;
             }
-            let payload = self.tell(client, id, Command::Item).await;
-            let mut acknowledged = self.acknowledged.lock().unwrap();
-            let told = acknowledged.loops.entry(id.to_owned()).or_default();
-            told.raised.push(payload);
+            if step == 4 {
+                self.until_done(client, id, || Step::Resume).await;
+            }
+            // Whether an unanswered event arrived is not known, so each try is another one.
+            let raised = self
+                .until_done(client, id, || Step::Raise(self.number().to_string()))
+                .await;
+            if let Step::Raise(payload) = raised {
+                let mut acknowledged = self.acknowledged.lock().unwrap();
+                let told = acknowledged.loops.entry(id.to_owned()).or_default();
+                told.raised.push(payload);
+            }
         }
-        if self.number().is_multiple_of(2) {
-            self.tell(client, id, Command::Stop).await;
+        if self.number() % 2 == 0 {
+            self.until_done(client, id, || Step::Raise(STOP.to_owned()))
+                .await;
             return;
         }
-        self.tell(client, id, Command::Terminate).await;
+        self.until_done(client, id, || Step::Terminate).await;
         let mut acknowledged = self.acknowledged.lock().unwrap();
         let told = acknowledged.loops.entry(id.to_owned()).or_default();
         told.terminated = true;
     }
 
-    /// Tries again until it is acknowledged; returns the payload of the try that was.
-    async fn tell(&self, client: &mut Client, id: &str, command: Command) -> String {
+    /// Tries again, each time with a step of its own, until one is acknowledged.
+    async fn until_done(&self, client: &mut Client, id: &str, next: impl Fn() -> Step) -> Step {
         loop {
-            // Whether an unanswered event arrived is not known, so each try is another one.
-            let payload = match command {
-                Command::Stop => STOP.to_owned(),
-                _ => self.number().to_string(),
-            };
-            match send(client, id, command, &payload).await {
-                Ok(()) => return payload,
+            let step = next();
+            match take(client, id, &step).await {
+                Ok(()) => return step,
                 Err(status) => {
                     assert_ne!(status.code(), Code::NotFound, "{id} was acknowledged");
                     tokio::time::sleep(AGAIN).await;
@@ -79,48 +79,48 @@ impl Load {
     }
 }
 
-async fn send(
-    client: &mut Client,
-    id: &str,
-    command: Command,
-    payload: &str,
-) -> Result<(), tonic::Status> {
+async fn take(client: &mut Client, id: &str, step: &Step) -> Result<(), tonic::Status> {
     let instance_id = id.to_owned();
-    match command {
-        Command::Item | Command::Stop => {
-            let message = RaiseEventRequest {
-                instance_id,
-                name: "item".to_owned(),
-                input: Some(payload.to_owned()),
-            };
-            client.raise_event(to_hub("default", message)).await?;
-        }
-        Command::Suspend => {
+    match step {
+        Step::Suspend => {
             let message = SuspendRequest {
                 instance_id,
                 reason: None,
             };
-            client.suspend_instance(to_hub("default", message)).await?;
+            let message = to_hub("default", message);
+            client.suspend_instance(message).await.map(drop)
         }
-        Command::Resume => {
+        Step::Resume => {
             let message = ResumeRequest {
                 instance_id,
                 reason: None,
             };
-            client.resume_instance(to_hub("default", message)).await?;
+            let message = to_hub("default", message);
+            client.resume_instance(message).await.map(drop)
         }
-        Command::Terminate => {
+        Step::Raise(payload) => raise(client, id, payload).await,
+        Step::Terminate => {
             let message = TerminateRequest {
                 instance_id,
                 output: Some(REASON.to_owned()),
                 recursive: false,
             };
-            client
-                .terminate_instance(to_hub("default", message))
-                .await?;
+            let message = to_hub("default", message);
+            client.terminate_instance(message).await.map(drop)
         }
     }
-    Ok(())
+}
+
+async fn raise(client: &mut Client, id: &str, payload: &str) -> Result<(), tonic::Status> {
+    let message = RaiseEventRequest {
+        instance_id: id.to_owned(),
+        name: "item".to_owned(),
+        input: Some(payload.to_owned()),
+    };
+    client
+        .raise_event(to_hub("default", message))
+        .await
+        .map(drop)
 }
 
 /// Takes the first event that no suspension holds back, as SDKs do, and continues as new

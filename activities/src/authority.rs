@@ -1,0 +1,348 @@
+//! What the activities are permitted to do: nothing that comes from the task hub is believed.
+//!
+//! An activity looks a mandate up in the ledger, asks `authority` for a permit, and writes
+//! down what it does before it does it. What it may not do is refused for good, logged, and
+//! noted in the ledger's journal.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use countersign_authority::{
+    Case, CheckingKeys, Counted, Decision, Deed, Holdings, Mandate, MandatedAct, Matter, Permit,
+    Plan, Refusal, Status, examine, judge,
+};
+use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
+use countersign_ledger::{Begun, Finished, Ledger, LedgerError, NewEntry, Outcome};
+use durabletask_core::Failure;
+
+/// How often a deed is judged again because something was written meanwhile.
+const MAX_TRIES: usize = 8;
+/// How many refusals are noted and logged one by one in a [`WINDOW`]; more are counted.
+const MAX_NOTED: u32 = 30;
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Where the keys come from that mandates are checked with: the vault or the data folder,
+/// never the task hub.
+pub trait CheckingKeySource: Send + Sync {
+    /// The keys; looked up again, within bounds, where the one with the id `claimed` is not
+    /// among them.
+    fn keys(&self, claimed: Option<&str>) -> Arc<CheckingKeys>;
+}
+
+impl CheckingKeySource for CheckingKeys {
+    fn keys(&self, _claimed: Option<&str>) -> Arc<CheckingKeys> {
+        Arc::new(self.clone())
+    }
+}
+
+/// The ledger and the keys by which activities are permitted things. Clones are the same.
+#[derive(Clone)]
+pub struct Authority {
+    ledger: Arc<dyn Ledger>,
+    keys: Arc<dyn CheckingKeySource>,
+    noted: Arc<Mutex<Noted>>,
+}
+
+/// How many refusals were noted since a window began.
+struct Noted {
+    since: Instant,
+    count: u32,
+}
+
+/// A mandate that is authentic, with what the ledger holds of a matter under it.
+pub(crate) struct Standing<'a> {
+    authority: &'a Authority,
+    signed: &'a SignedMandate,
+    about: &'a str,
+    keys: Arc<CheckingKeys>,
+    mandate: Mandate,
+    holdings: Holdings,
+}
+
+impl Authority {
+    /// Looks in `ledger` and checks signatures by `keys`.
+    pub fn new(ledger: Arc<dyn Ledger>, keys: Arc<dyn CheckingKeySource>) -> Self {
+        Self {
+            ledger,
+            keys,
+            noted: Arc::new(Mutex::new(Noted {
+                since: Instant::now(),
+                count: 0,
+            })),
+        }
+    }
+
+    /// Writes down which accounts an import may enroll.
+    ///
+    /// # Errors
+    ///
+    /// Retriable while the ledger does not answer.
+    pub(crate) async fn plan(
+        &self,
+        permit: &Permit<Plan>,
+        accounts: &[EnrollmentId],
+    ) -> Result<(), Failure> {
+        self.ledger
+            .plan(permit, accounts)
+            .await
+            .map_err(ledger_failure)
+    }
+
+    /// What holds of `about` under a mandate. `action` names what is wanted, if it is
+    /// refused.
+    ///
+    /// # Errors
+    ///
+    /// Permanent when the mandate is none of ours; retriable while the ledger does not
+    /// answer, or does not know the mandate's key yet.
+    pub(crate) async fn look<'a>(
+        &'a self,
+        action: &'static str,
+        signed: &'a SignedMandate,
+        about: &'a str,
+    ) -> Result<Standing<'a>, Failure> {
+        let claimed = CheckingKeys::claimed_key(signed);
+        let keys = self.keys.keys(claimed.as_deref());
+        let mandate = match keys.read_mandate(signed) {
+            Ok(mandate) => mandate,
+            Err(refusal) => return Err(self.refused(action, about, None, refusal).await),
+        };
+        let matter = Matter {
+            run: mandate.run.clone(),
+            about: about.to_owned(),
+        };
+        let holdings = self
+            .ledger
+            .holdings(&matter)
+            .await
+            .map_err(ledger_failure)?;
+        Ok(Standing {
+            authority: self,
+            signed,
+            about,
+            keys,
+            mandate,
+            holdings,
+        })
+    }
+
+    /// A refusal as the failure of an activity, noted where operators and auditors look.
+    async fn refused(
+        &self,
+        action: &'static str,
+        about: &str,
+        account: Option<String>,
+        refusal: Refusal,
+    ) -> Failure {
+        let (listed, more) = self.count_refusal();
+        if listed {
+            tracing::warn!(
+                instance_id = %about.escape_debug(),
+                action,
+                refusal = refusal.code(),
+                "refused by authority: {refusal}"
+            );
+            let entry = NewEntry {
+                at: Utc::now(),
+                about: about.to_owned(),
+                account,
+                action: action.to_owned(),
+                outcome: Outcome::Refused,
+                reason: Some(match more {
+                    0 => refusal.code().to_owned(),
+                    more => format!("{}, after {more} more refusals", refusal.code()),
+                }),
+            };
+            if let Err(error) = self.ledger.note(entry).await {
+                tracing::error!(%error, "a refusal cannot be noted in the ledger");
+            }
+        }
+        // A key may be published, and a moment come, a little later.
+        let retriable = matches!(refusal, Refusal::UnknownKey { .. } | Refusal::TooEarly);
+        let failure = Failure::from(refusal);
+        if retriable {
+            failure
+        } else {
+            failure.permanent()
+        }
+    }
+
+    /// Whether a refusal is still listed by itself, and how many were not before it.
+    fn count_refusal(&self) -> (bool, u32) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut more = 0;
+        if noted.since.elapsed() > WINDOW {
+            more = noted.count.saturating_sub(MAX_NOTED);
+            noted.since = Instant::now();
+            noted.count = 0;
+        }
+        noted.count = noted.count.saturating_add(1);
+        (noted.count <= MAX_NOTED, more)
+    }
+}
+
+impl Standing<'_> {
+    pub(crate) const fn mandate(&self) -> &Mandate {
+        &self.mandate
+    }
+
+    /// The digest of the signed mandate.
+    pub(crate) fn digest(&self) -> Digest {
+        self.signed.digest()
+    }
+
+    fn case<'b>(&'b self, evidence: &'b [SignedDecision]) -> Case<'b> {
+        Case {
+            mandate: self.signed,
+            about: self.about,
+            evidence,
+            holdings: &self.holdings,
+            keys: &self.keys,
+            now: Utc::now(),
+        }
+    }
+
+    /// The permit for a deed.
+    ///
+    /// # Errors
+    ///
+    /// Permanent when it is refused; retriable when it is refused for now.
+    pub(crate) async fn permit<D: Deed>(
+        &self,
+        action: &'static str,
+        evidence: &[SignedDecision],
+        deed: D,
+    ) -> Result<Permit<D>, Failure> {
+        match judge(self.case(evidence), deed) {
+            Ok(permit) => Ok(permit),
+            Err(refusal) => {
+                let account = account_of(&self.mandate);
+                Err(self
+                    .authority
+                    .refused(action, self.about, account, refusal)
+                    .await)
+            }
+        }
+    }
+
+    /// What a decision says, if it counts on this matter.
+    pub(crate) fn examine(
+        &self,
+        signed: &SignedDecision,
+        shown: &Digest,
+    ) -> Result<Decision, Refusal> {
+        examine(self.case(&[]), signed, shown)
+    }
+
+    /// The permit for a deed that the ledger counts, with the deed begun there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Standing::permit`]; retriable while the ledger does not answer.
+    pub(crate) async fn begin<D: Deed + Clone>(
+        mut self,
+        action: &'static str,
+        evidence: &[SignedDecision],
+        deed: D,
+    ) -> Result<(Permit<D>, Started), Failure> {
+        for _ in 0..MAX_TRIES {
+            let permit = self.permit(action, evidence, deed.clone()).await?;
+            let Some(counted) = permit.counted() else {
+                return Err(Failure::new("Ledger", "the deed is not counted").permanent());
+            };
+            let ledger = &self.authority.ledger;
+            match ledger.begin(&counted, Utc::now()).await {
+                Ok(begun) => {
+                    let started = Started {
+                        ledger: Arc::clone(ledger),
+                        counted,
+                        begun,
+                        action,
+                        account: account_of(&self.mandate),
+                    };
+                    return Ok((permit, started));
+                }
+                Err(LedgerError::Stale) => {
+                    self.holdings = ledger
+                        .holdings(counted.matter())
+                        .await
+                        .map_err(ledger_failure)?;
+                }
+                Err(error) => return Err(ledger_failure(error)),
+            }
+        }
+        // Somebody keeps writing about the matter; a later try may find it at rest.
+        Err(ledger_failure(LedgerError::Stale))
+    }
+}
+
+/// A deed that is written down as begun.
+pub(crate) struct Started {
+    ledger: Arc<dyn Ledger>,
+    counted: Counted,
+    begun: Begun,
+    action: &'static str,
+    account: Option<String>,
+}
+
+impl Started {
+    /// What came of it, if it is done already and only the answer was lost.
+    pub(crate) fn done_before(&self) -> Option<Option<&str>> {
+        match &self.begun {
+            Begun::Before(before) if before.done_at.is_some() => Some(before.result.as_deref()),
+            Begun::Before(_) | Begun::Now => None,
+        }
+    }
+
+    /// Writes down that it is done.
+    ///
+    /// # Errors
+    ///
+    /// Retriable while the ledger does not answer.
+    pub(crate) async fn finish(
+        self,
+        result: Option<&str>,
+        status: Option<Status>,
+    ) -> Result<(), Failure> {
+        let now = Utc::now();
+        let about = self.counted.matter().about.clone();
+        let finished = Finished {
+            at: now,
+            result,
+            status,
+            entry: Some(NewEntry {
+                at: now,
+                account: self.account.or_else(|| Some(about.clone())),
+                about,
+                action: self.action.to_owned(),
+                outcome: Outcome::Done,
+                reason: None,
+            }),
+        };
+        self.ledger
+            .finish(&self.counted, finished)
+            .await
+            .map_err(ledger_failure)
+    }
+}
+
+/// The account that a mandate is about, if it says one.
+fn account_of(mandate: &Mandate) -> Option<String> {
+    match &mandate.act {
+        MandatedAct::Request { account, .. } => Some(account.to_string()),
+        MandatedAct::Enroll { .. } | MandatedAct::Import { .. } => None,
+    }
+}
+
+fn ledger_failure(error: LedgerError) -> Failure {
+    tracing::warn!(%error, "the ledger did not answer");
+    let lasting = matches!(error, LedgerError::OtherLedger | LedgerError::RunTaken);
+    let failure = Failure::from(error);
+    if lasting {
+        failure.permanent()
+    } else {
+        failure
+    }
+}

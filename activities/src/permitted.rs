@@ -1,0 +1,152 @@
+//! The vault and the keys as the activities have them: nothing is opened, changed, sealed or
+//! destroyed without a permit for exactly that.
+
+use std::sync::Arc;
+
+use countersign_authority::{
+    Describe, Disable, MandatedAct, Open, Permit, Plan, Purge, Restore, Seal, Store,
+};
+use countersign_enrollment::account::TotpAccount;
+use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::mandate::Digest;
+use countersign_enrollment::sealed::{
+    Kept, OpenError, OpenKeyring, OtpauthText, Scope, SealError, SealKey, Sealable, Sealed,
+};
+use durabletask_core::Failure;
+
+use crate::vault::{AccountRecord, SecretVault, Stored, VaultError};
+
+/// The vault, behind permits.
+#[derive(Clone)]
+pub(crate) struct PermittedVault(Arc<dyn SecretVault>);
+
+impl PermittedVault {
+    pub(crate) fn new(vault: Arc<dyn SecretVault>) -> Self {
+        Self(vault)
+    }
+
+    /// Stores an account under the id that the permit names, to be proved by the requester
+    /// where the mandate says so.
+    pub(crate) async fn store(
+        &self,
+        permit: &Permit<Store>,
+        account: &TotpAccount,
+    ) -> Result<Stored, VaultError> {
+        let mandate = permit.mandate();
+        let pending_for = match mandate.act {
+            MandatedAct::Enroll { prove: true, .. } => Some(&mandate.requested_by),
+            _ => None,
+        };
+        self.0
+            .store_for(&permit.deed().account, account, pending_for)
+            .await
+    }
+
+    /// What is known of an account that an import would enroll.
+    pub(crate) async fn describe(
+        &self,
+        _permit: &Permit<Plan>,
+        id: &EnrollmentId,
+    ) -> Result<AccountRecord, VaultError> {
+        self.0.describe(id).await
+    }
+
+    /// The mandate's account, to say what may be shown of it.
+    pub(crate) async fn read(&self, permit: &Permit<Describe>) -> Result<TotpAccount, VaultError> {
+        self.0.read(account(permit)?).await
+    }
+
+    /// The mandate's account, to seal it for another installation.
+    pub(crate) async fn read_to_seal(
+        &self,
+        permit: &Permit<Seal>,
+    ) -> Result<TotpAccount, VaultError> {
+        self.0.read(account(permit)?).await
+    }
+
+    pub(crate) async fn disable(&self, permit: &Permit<Disable>) -> Result<(), VaultError> {
+        self.0.delete(account(permit)?).await
+    }
+
+    pub(crate) async fn restore(
+        &self,
+        permit: &Permit<Restore>,
+    ) -> Result<AccountRecord, VaultError> {
+        self.0.recover(account(permit)?).await
+    }
+
+    pub(crate) async fn purge(&self, permit: &Permit<Purge>) -> Result<(), VaultError> {
+        self.0.purge(account(permit)?).await
+    }
+}
+
+/// The account that a mandate names. A deed on an account is permitted by no other mandate.
+fn account<D>(permit: &Permit<D>) -> Result<&EnrollmentId, VaultError> {
+    match &permit.mandate().act {
+        MandatedAct::Request { account, .. } => Ok(account),
+        MandatedAct::Enroll { .. } | MandatedAct::Import { .. } => Err(VaultError::NotFound),
+    }
+}
+
+/// The keys that open sealed values, behind permits.
+#[derive(Clone)]
+pub(crate) struct PermittedKeys(Arc<OpenKeyring>);
+
+impl PermittedKeys {
+    pub(crate) fn new(keys: OpenKeyring) -> Self {
+        Self(Arc::new(keys))
+    }
+
+    /// Opens what was sent: the permit names its digest.
+    pub(crate) fn open<T: Sealable>(
+        &self,
+        permit: &Permit<Open>,
+        scope: &impl Scope,
+        sealed: &Sealed<T>,
+    ) -> Result<T, OpenError> {
+        if permit.deed().source.as_ref() != Some(&sealed.digest()) {
+            return Err(OpenError::DoesNotOpen);
+        }
+        self.0.open(scope, sealed)
+    }
+
+    /// Opens what a worker has kept under the same mandate.
+    pub(crate) fn open_kept<T: Sealable>(
+        &self,
+        _permit: &Permit<Open>,
+        mandate: &Digest,
+        scope: &impl Scope,
+        kept: &Kept<T>,
+    ) -> Result<T, OpenError> {
+        self.0.open_kept(scope, mandate, kept)
+    }
+
+    /// Keeps a value for the next activity under the same mandate.
+    pub(crate) fn keep<T: Sealable>(
+        &self,
+        mandate: &Digest,
+        scope: &impl Scope,
+        value: &T,
+    ) -> Result<Kept<T>, SealError> {
+        self.0.keep(scope, mandate, value)
+    }
+}
+
+/// Seals an account for the installation that the mandate names.
+pub(crate) fn seal_for(
+    permit: &Permit<Seal>,
+    account: &TotpAccount,
+) -> Result<Sealed<OtpauthText>, Failure> {
+    use countersign_enrollment::account_request::Act;
+
+    let MandatedAct::Request {
+        account: id,
+        act: Act::Transfer { to },
+        ..
+    } = &permit.mandate().act
+    else {
+        return Err(Failure::new("Seal", "the mandate names nobody to seal for").permanent());
+    };
+    let key = SealKey::from_text(to).map_err(|error| Failure::from(error).permanent())?;
+    Ok(key.seal(id, &OtpauthText::new(account.to_uri()))?)
+}

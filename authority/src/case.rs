@@ -1,0 +1,122 @@
+//! What is judged, and the checks that come before every judgement.
+
+use chrono::{DateTime, Utc};
+use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
+
+use crate::decision::Decision;
+use crate::holdings::{Holdings, Matter, Status};
+use crate::judge::{Consents, consents};
+use crate::keys::CheckingKeys;
+use crate::mandate::{Mandate, MandatedAct};
+use crate::refusal::Refusal;
+
+/// Everything that a judgement rests on.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// What the front door has accepted, as it was handed over.
+    pub mandate: &'a SignedMandate,
+    /// What it is acted on: the enrollment, import or request.
+    pub about: &'a str,
+    /// The decisions that were handed over.
+    pub evidence: &'a [SignedDecision],
+    /// What the ledger holds of the run that the mandate names, and of `about`.
+    pub holdings: &'a Holdings,
+    /// What checks signatures.
+    pub keys: &'a CheckingKeys,
+    /// The moment.
+    pub now: DateTime<Utc>,
+}
+
+/// A case whose mandate is authentic, registered and for this matter.
+pub struct Checked<'a> {
+    pub(crate) case: Case<'a>,
+    pub(crate) mandate: Mandate,
+    pub(crate) digest: Digest,
+    pub(crate) status: Status,
+}
+
+impl<'a> Case<'a> {
+    /// Checks all that holds for every deed.
+    pub(crate) fn check(self) -> Result<Checked<'a>, Refusal> {
+        let mandate = self.keys.read_mandate(self.mandate)?;
+        if mandate.ledger != self.holdings.ledger {
+            return Err(Refusal::OtherLedger);
+        }
+        let digest = self.mandate.digest();
+        if self.holdings.mandate.as_ref() != Some(&digest) {
+            return Err(Refusal::Unregistered);
+        }
+        let within = matches!(mandate.act, MandatedAct::Import { .. });
+        if mandate.id != self.about && !within {
+            return Err(Refusal::OtherMatter);
+        }
+        // An import has as many matters as the worker has planned; others have one.
+        let status = self.holdings.status.ok_or(Refusal::OtherMatter)?;
+        Ok(Checked {
+            case: self,
+            mandate,
+            digest,
+            status,
+        })
+    }
+}
+
+impl Checked<'_> {
+    pub(crate) fn matter(&self) -> Matter {
+        Matter {
+            run: self.mandate.run.clone(),
+            about: self.case.about.to_owned(),
+        }
+    }
+
+    /// It is under way: nobody has ended it in any way.
+    pub(crate) fn open(&self) -> Result<(), Refusal> {
+        match self.status {
+            Status::Open if self.objection().is_some() => Err(Refusal::Objected),
+            Status::Open => Ok(()),
+            Status::Refused => Err(Refusal::Objected),
+            ended => Err(Refusal::Ended(ended)),
+        }
+    }
+
+    /// The first objection that the ledger holds. It stands, whoever agrees.
+    pub(crate) fn objection(&self) -> Option<Decision> {
+        self.recorded().find(|decision| !decision.approved)
+    }
+
+    /// The recorded decisions on this matter that a front door has signed.
+    fn recorded(&self) -> impl Iterator<Item = Decision> {
+        self.case
+            .holdings
+            .decisions
+            .iter()
+            .filter_map(|signed| self.case.keys.read_decision(signed).ok())
+            .filter(|decision| self.is_about_this(decision))
+    }
+
+    /// Whether a decision was made on this run of this matter, under this mandate.
+    pub(crate) fn is_about_this(&self, decision: &Decision) -> bool {
+        decision.ledger == self.mandate.ledger
+            && decision.run == self.mandate.run
+            && decision.about == self.case.about
+            && decision.mandate == self.digest
+    }
+
+    /// Enough people have agreed, by what was handed over and recorded, after `shown` was
+    /// shown. Since when that is so.
+    pub(crate) fn approved(&self, shown: &Digest) -> Result<DateTime<Utc>, Refusal> {
+        let Consents { counted, reason } = consents(self, self.case.evidence, shown);
+        let needed = self.mandate.terms.needed;
+        let Some(last) = usize::from(needed).checked_sub(1) else {
+            return Ok(self.mandate.issued_at);
+        };
+        match counted.get(last) {
+            Some(decision) => Ok(decision.decided_at),
+            None => Err(Refusal::NotApproved {
+                needed,
+                counted: u8::try_from(counted.len()).unwrap_or(u8::MAX),
+                reason,
+            }),
+        }
+    }
+}

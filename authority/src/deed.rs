@@ -1,0 +1,475 @@
+//! The deeds that a permit is for, and what each of them takes.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use countersign_enrollment::account_request::Act;
+use countersign_enrollment::ids::{CallerId, EnrollmentId};
+use countersign_enrollment::mandate::Digest;
+use countersign_enrollment::notice::NoticeEvent;
+
+use crate::case::Checked;
+use crate::decision::{Decision, shown};
+use crate::holdings::{DeedName, Status};
+use crate::judge::{consents, is_asked};
+use crate::mandate::{Mandate, MandatedAct};
+use crate::refusal::Refusal;
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// Something that may be done under a mandate.
+pub trait Deed: sealed::Sealed {
+    /// Whether the case permits it.
+    #[doc(hidden)]
+    fn judge(&self, checked: &Checked<'_>) -> Result<(), Refusal>;
+
+    /// What the ledger counts it as, and its name among those of its kind; nothing if it
+    /// does not count it.
+    fn counted_as(&self) -> Option<(DeedName, String)> {
+        None
+    }
+
+    /// How often it may be done.
+    fn limit(&self, _mandate: &Mandate) -> usize {
+        1
+    }
+}
+
+macro_rules! deeds {
+    ($($deed:ident),+ $(,)?) => {
+        $(impl sealed::Sealed for $deed {})+
+    };
+}
+deeds!(
+    Decide, Describe, Disable, Notify, Open, Plan, Purge, Release, Restore, Seal, Store, Withdraw
+);
+
+/// Opening what was sealed for an enrollment or import: to read it, not to keep it.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// The digest of what a front door has sealed; none for what a worker has kept, which
+    /// is bound to the mandate by itself.
+    pub source: Option<Digest>,
+}
+
+impl Deed for Open {
+    fn judge(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
+        // What a worker has kept is looked at after the end too: to answer again where an
+        // answer was lost, and to say in a notice what was refused.
+        if self.source.is_some() {
+            checked.open()?;
+        }
+        let named = |source: &Digest| match &checked.mandate.act {
+            MandatedAct::Enroll { source: only, .. } => only == source,
+            MandatedAct::Import { sources, key, .. } => {
+                (sources.contains(source) || key == source)
+                    && checked.case.about == checked.mandate.id
+            }
+            MandatedAct::Request { .. } => false,
+        };
+        match (&self.source, &checked.mandate.act) {
+            (_, MandatedAct::Request { .. }) => Err(Refusal::NotCovered),
+            (Some(source), _) if !named(source) => Err(Refusal::OtherSource),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Planning an import: which accounts are enrolled under which ids.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan;
+
+impl Deed for Plan {
+    fn judge(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
+        checked.open()?;
+        match checked.mandate.act {
+            MandatedAct::Import { .. } if checked.case.about == checked.mandate.id => Ok(()),
+            _ => Err(Refusal::NotCovered),
+        }
+    }
+}
+
+/// Putting an account into the vault.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// Under which id.
+    pub account: EnrollmentId,
+    /// What approvers must have been shown, by [`shown`], of the very account.
+    pub shown: Digest,
+}
+
+impl Deed for Store {
+    fn judge(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
+        if self.account.as_str() != checked.case.about {
+            return Err(Refusal::OtherMatter);
+        }
+        match &checked.mandate.act {
+            MandatedAct::Enroll { .. } => {}
+            MandatedAct::Import { dry_run: false, .. }
+                if checked.case.about != checked.mandate.id => {}
+            _ => return Err(Refusal::NotCovered),
+        }
+        if checked.case.holdings.done(DeedName::Store).is_some() {
+            return Ok(());
+        }
+        checked.open()?;
+        checked.approved(&self.shown).map(drop)
+    }
+
+    fn counted_as(&self) -> Option<(DeedName, String)> {
+        once(DeedName::Store)
+    }
+}
+
+/// Saying what the vault has under the mandate's account.
+#[derive(Clone, Copy, Debug)]
+pub struct Describe;
+
+impl Deed for Describe {
+    fn judge(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
+        request(&checked.mandate)?;
+        checked.open()
+    }
+}
+
+/// Sealing the mandate's account for the installation that it names.
+#[derive(Clone, Copy, Debug)]
+pub struct Seal;
+
+impl Deed for Seal {
+    fn judge(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
+        let asked = request(&checked.mandate)?;
+        if !matches!(asked.act, Act::Transfer { .. }) {
+            return Err(Refusal::NotCovered);
+        }
+        if checked.case.holdings.done(DeedName::Seal).is_some() {
+            return Ok(());
+        }
+        checked.open()?;
+        checked.approved(&asked.shown()).map(drop)
+    }
+
+    fn counted_as(&self) -> Option<(DeedName, String)> {
+        once(DeedName::Seal)
+    }
+}
+
+/// Taking the mandate's account out of use.
+#[derive(Clone, Copy, Debug)]
+pub struct Disable;
+
+impl Deed for Disable {
+    fn judge(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
+        let asked = request(&checked.mandate)?;
+        let holdings = checked.case.holdings;
+        match asked.act {
+            Act::Transfer { .. } if holdings.done(DeedName::Seal).is_none() => {
+                return Err(Refusal::TooEarly);
+            }
+            Act::Transfer { .. } | Act::Delete { .. } => {}
+            Act::Read { .. } | Act::Export { .. } => return Err(Refusal::NotCovered),
+        }
+        if holdings.done(DeedName::Disable).is_some() {
+            return Ok(());
+        }
+        checked.open()?;
+        checked.approved(&asked.shown()).map(drop)
+    }
+
+    fn counted_as(&self) -> Option<(DeedName, String)> {
+        once(DeedName::Disable)
+    }
+}
+
+/// Destroying the mandate's account.
+#[derive(Clone, Copy, Debug)]
+pub struct Purge;
+
+impl Deed for Purge {
+    fn judge(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
+        let asked = request(&checked.mandate)?;
+        let Act::Delete { seconds } = asked.act else {
+            return Err(Refusal::NotCovered);
+        };
+        let holdings = checked.case.holdings;
+        if holdings.done(DeedName::Purge).is_some() {
+            return Ok(());
+        }
+        checked.open()?;
+        checked.approved(&asked.shown())?;
+        let disabled = holdings.done(DeedName::Disable).and_then(|it| it.done_at);
+        let due = disabled.ok_or(Refusal::TooEarly)?;
+        if checked.case.now < after(due, *seconds) {
+            return Err(Refusal::TooEarly);
+        }
+        Ok(())
+    }
+
+    fn counted_as(&self) -> Option<(DeedName, String)> {
+        once(DeedName::Purge)
+    }
+}
+
+/// Bringing the mandate's account back into use, since somebody decided against its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Restore;
+
+impl Deed for Restore {
+    fn judge(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
+        let asked = request(&checked.mandate)?;
+        let holdings = checked.case.holdings;
+        if !matches!(asked.act, Act::Delete { .. })
+            || holdings.of(DeedName::Disable).is_none()
+            || holdings.of(DeedName::Purge).is_some()
+        {
+            return Err(Refusal::NotCovered);
+        }
+        match checked.status {
+            Status::Refused | Status::Withdrawn => Ok(()),
+            Status::Open if checked.objection().is_some() => Ok(()),
+            Status::Open | Status::Done => Err(Refusal::NotObjected),
+        }
+    }
+
+    fn counted_as(&self) -> Option<(DeedName, String)> {
+        once(DeedName::Restore)
+    }
+}
+
+/// Giving the requester a code or the URI of the mandate's account.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// Who wants it.
+    pub caller: CallerId,
+    /// The kind of request that is made use of: `read` or `export`.
+    pub kind: &'static str,
+    /// What tells the secret that the vault has from any other.
+    pub fingerprint: String,
+}
+
+impl Deed for Release {
+    fn judge(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
+        let asked = request(&checked.mandate)?;
+        if checked.mandate.requested_by != self.caller {
+            return Err(Refusal::OtherCaller);
+        }
+        let seconds = match asked.act {
+            Act::Read { seconds, .. } | Act::Export { seconds } => *seconds,
+            Act::Transfer { .. } | Act::Delete { .. } => return Err(Refusal::NotCovered),
+        };
+        if asked.act.kind() != self.kind {
+            return Err(Refusal::NotCovered);
+        }
+        if checked.case.holdings.count(DeedName::Release) >= self.limit(&checked.mandate) {
+            return Err(Refusal::UsedUp);
+        }
+        checked.open()?;
+        let since = checked.approved(&asked.shown())?;
+        if checked.case.now >= after(since, seconds) {
+            return Err(Refusal::Lapsed);
+        }
+        if *asked.fingerprint != self.fingerprint {
+            return Err(Refusal::OtherSecret);
+        }
+        Ok(())
+    }
+
+    fn counted_as(&self) -> Option<(DeedName, String)> {
+        Some((DeedName::Release, String::new()))
+    }
+
+    fn limit(&self, mandate: &Mandate) -> usize {
+        match &mandate.act {
+            MandatedAct::Request {
+                act: Act::Read { reads, .. },
+                ..
+            } => usize::try_from(*reads).unwrap_or(usize::MAX),
+            _ => 1,
+        }
+    }
+}
+
+/// Signing somebody's decision.
+#[derive(Clone, Debug)]
+pub struct Decide {
+    /// The decision, as it would be signed.
+    pub decision: Decision,
+}
+
+impl Deed for Decide {
+    fn judge(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
+        let decision = &self.decision;
+        let mandate = &checked.mandate;
+        if !checked.is_about_this(decision) {
+            return Err(Refusal::OtherMatter);
+        }
+        let own = decision.by == mandate.requested_by;
+        let may_take_back = matches!(mandate.act, MandatedAct::Request { .. });
+        if own && (decision.approved || !may_take_back) {
+            return Err(Refusal::OwnRequest);
+        }
+        match checked.status {
+            Status::Open => {}
+            Status::Done | Status::Refused => return Err(Refusal::AlreadyDecided),
+            ended @ Status::Withdrawn => return Err(Refusal::Ended(ended)),
+        }
+        if checked.objection().is_some() {
+            return Err(Refusal::AlreadyDecided);
+        }
+        if decision.approved {
+            self.consents(checked)
+        } else {
+            self.objects(checked)
+        }
+    }
+}
+
+impl Decide {
+    fn consents(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
+        let decision = &self.decision;
+        let terms = &checked.mandate.terms;
+        if terms.needed == 0 {
+            return Err(Refusal::NotAwaiting);
+        }
+        // Everything that was recorded is evidence here: nothing was left out by a hub.
+        let recorded = &checked.case.holdings.decisions;
+        let counted = consents(checked, recorded, &decision.shown).counted;
+        if counted.len() >= usize::from(terms.needed)
+            || counted.iter().any(|earlier| earlier.by == decision.by)
+        {
+            return Err(Refusal::AlreadyDecided);
+        }
+        if decision.decided_at > terms.deadline {
+            return Err(Refusal::TooLate);
+        }
+        if decision.decided_at < checked.mandate.issued_at {
+            return Err(Refusal::TooEarly);
+        }
+        let hands = counted.iter().map(|earlier| &earlier.hand);
+        if hands
+            .chain([&checked.mandate.hand])
+            .any(|hand| *hand == decision.hand)
+        {
+            return Err(Refusal::OneHand);
+        }
+        if !is_asked(&terms.from, decision) {
+            return Err(Refusal::NotAsked);
+        }
+        Ok(())
+    }
+
+    /// An objection counts for as long as it can change something.
+    fn objects(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
+        let holdings = checked.case.holdings;
+        let begun = |deed| holdings.of(deed).is_some();
+        match &checked.mandate.act {
+            MandatedAct::Enroll { .. } | MandatedAct::Import { .. } => {
+                if checked.mandate.terms.needed == 0 {
+                    return Err(Refusal::NotAwaiting);
+                }
+                if begun(DeedName::Store) {
+                    return Err(Refusal::AlreadyDecided);
+                }
+                if self.decision.decided_at > checked.mandate.terms.deadline {
+                    return Err(Refusal::TooLate);
+                }
+            }
+            MandatedAct::Request { .. } => {
+                if begun(DeedName::Seal) || begun(DeedName::Purge) {
+                    return Err(Refusal::AlreadyDecided);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ending what is under way: by its requester, or by an administrator.
+#[derive(Clone, Copy, Debug)]
+pub struct Withdraw;
+
+impl Deed for Withdraw {
+    fn judge(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
+        checked.open()
+    }
+}
+
+/// Sending others a notice.
+#[derive(Clone, Debug)]
+pub struct Notify {
+    /// Why they are told.
+    pub event: NoticeEvent,
+    /// The notice's name: each is delivered once.
+    pub name: String,
+    /// What deciders are shown, by [`shown`].
+    pub shown: Digest,
+}
+
+impl Deed for Notify {
+    fn judge(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
+        let terms = &checked.mandate.terms;
+        if !terms.notify {
+            return Err(Refusal::NotCovered);
+        }
+        let ended = matches!(checked.status, Status::Refused | Status::Withdrawn);
+        let objected = ended || checked.objection().is_some();
+        let approved = || checked.approved(&self.shown).map(drop);
+        match self.event {
+            NoticeEvent::Requested | NoticeEvent::Reminder if terms.needed == 0 => {
+                Err(Refusal::NotCovered)
+            }
+            NoticeEvent::Requested | NoticeEvent::Reminder => Ok(()),
+            NoticeEvent::Decided | NoticeEvent::Stopped if objected => Ok(()),
+            NoticeEvent::Decided => approved(),
+            NoticeEvent::Stopped => Err(Refusal::NotObjected),
+            NoticeEvent::Expired if objected || approved().is_ok() => Err(Refusal::AlreadyDecided),
+            NoticeEvent::Expired => Ok(()),
+        }
+    }
+
+    fn counted_as(&self) -> Option<(DeedName, String)> {
+        Some((DeedName::Notify, self.name.clone()))
+    }
+}
+
+/// What a mandate on an account in the vault says of it.
+struct Requested<'a> {
+    act: &'a Act,
+    preview: &'a countersign_enrollment::account::AccountPreview,
+    fingerprint: &'a str,
+}
+
+impl Requested<'_> {
+    fn shown(&self) -> Digest {
+        shown(self.preview, self.fingerprint)
+    }
+}
+
+fn request(mandate: &Mandate) -> Result<Requested<'_>, Refusal> {
+    match &mandate.act {
+        MandatedAct::Request {
+            act,
+            preview,
+            fingerprint,
+            ..
+        } => Ok(Requested {
+            act,
+            preview,
+            fingerprint,
+        }),
+        _ => Err(Refusal::NotCovered),
+    }
+}
+
+const fn once(deed: DeedName) -> Option<(DeedName, String)> {
+    Some((deed, String::new()))
+}
+
+/// That many seconds later; never, if that is beyond all times.
+fn after(moment: DateTime<Utc>, seconds: u64) -> DateTime<Utc> {
+    i64::try_from(seconds)
+        .ok()
+        .and_then(TimeDelta::try_seconds)
+        .and_then(|delta| moment.checked_add_signed(delta))
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+}

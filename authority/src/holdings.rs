@@ -1,0 +1,155 @@
+//! What the ledger holds of one matter: where the judgement looks that the task hub cannot
+//! reach.
+
+use chrono::{DateTime, Utc};
+use countersign_enrollment::mandate::{Digest, SignedDecision};
+
+use crate::mandate::{LedgerId, RunId};
+
+/// One thing that is judged by itself: a run of an enrollment or a request, or one account
+/// of an import.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Matter {
+    /// The run.
+    pub run: RunId,
+    /// The enrollment, import or request; for an account of an import, its enrollment.
+    pub about: String,
+}
+
+/// What became of a matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It is under way.
+    Open,
+    /// It was carried out.
+    Done,
+    /// Somebody decided against it.
+    Refused,
+    /// The requester took it back, somebody ended it, or it never began.
+    Withdrawn,
+}
+
+impl Status {
+    /// The word for it, as the ledger keeps it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
+    /// The status with this word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::Open, Self::Done, Self::Refused, Self::Withdrawn]
+            .into_iter()
+            .find(|status| status.as_str() == word)
+    }
+}
+
+/// What can be done once or a number of times: what the ledger counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DeedName {
+    /// A secret was put into the vault.
+    Store,
+    /// An account was sealed for another installation.
+    Seal,
+    /// An account was taken out of use.
+    Disable,
+    /// An account was brought back into use.
+    Restore,
+    /// An account was destroyed.
+    Purge,
+    /// A code or a URI was given out.
+    Release,
+    /// A notice was delivered.
+    Notify,
+}
+
+impl DeedName {
+    const ALL: [Self; 7] = [
+        Self::Store,
+        Self::Seal,
+        Self::Disable,
+        Self::Restore,
+        Self::Purge,
+        Self::Release,
+        Self::Notify,
+    ];
+
+    /// The word for it, as the ledger and the audit log keep it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Seal => "seal",
+            Self::Disable => "disable",
+            Self::Restore => "restore",
+            Self::Purge => "purge",
+            Self::Release => "release",
+            Self::Notify => "notify",
+        }
+    }
+
+    /// The deed with this word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|deed| deed.as_str() == word)
+    }
+}
+
+/// One use that was made of a mandate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// What was done.
+    pub deed: DeedName,
+    /// Which one, where there are several: the notice's name. Empty otherwise.
+    pub name: String,
+    /// When it was begun.
+    pub begun_at: DateTime<Utc>,
+    /// When it was done; none while it is under way.
+    pub done_at: Option<DateTime<Utc>>,
+    /// What came of it, where that is kept: the package of a [`DeedName::Seal`].
+    pub result: Option<String>,
+}
+
+/// What the ledger holds of one matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holdings {
+    /// Which ledger this is.
+    pub ledger: LedgerId,
+    /// The digest of the mandate that was registered for the run; none if there is none.
+    pub mandate: Option<Digest>,
+    /// What became of the matter; none if the mandate has no such matter.
+    pub status: Option<Status>,
+    /// Grows with whatever is written about the matter: what was judged on an older one is
+    /// judged again.
+    pub version: u64,
+    /// The decisions that were recorded, in that order.
+    pub decisions: Vec<SignedDecision>,
+    /// The uses that were recorded, in that order.
+    pub uses: Vec<Use>,
+}
+
+impl Holdings {
+    /// How often a deed was begun.
+    #[must_use]
+    pub fn count(&self, deed: DeedName) -> usize {
+        self.uses.iter().filter(|it| it.deed == deed).count()
+    }
+
+    /// The use that was begun of a deed that is done once.
+    #[must_use]
+    pub fn of(&self, deed: DeedName) -> Option<&Use> {
+        self.uses.iter().find(|it| it.deed == deed)
+    }
+
+    /// The use of a deed that is done once, if it is done.
+    #[must_use]
+    pub fn done(&self, deed: DeedName) -> Option<&Use> {
+        self.of(deed).filter(|it| it.done_at.is_some())
+    }
+}

@@ -1,0 +1,252 @@
+//! The judgement: the one function that both worker and front door ask.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use countersign_enrollment::mandate::{Digest, SignedDecision};
+
+use crate::case::{Case, Checked};
+use crate::decision::Decision;
+use crate::deed::Deed;
+use crate::holdings::{DeedName, Matter};
+use crate::mandate::Mandate;
+use crate::refusal::{Discounted, Refusal};
+
+/// The permission to do one deed. Nothing but [`judge`] makes one.
+///
+/// A deed that is counted has to be begun in the ledger with it, against the version that
+/// was judged, before it is done.
+pub struct Permit<D> {
+    deed: D,
+    mandate: Mandate,
+    matter: Matter,
+    version: u64,
+    repeats: bool,
+}
+
+impl<D> Permit<D> {
+    /// What is permitted.
+    pub const fn deed(&self) -> &D {
+        &self.deed
+    }
+
+    /// By which mandate.
+    pub const fn mandate(&self) -> &Mandate {
+        &self.mandate
+    }
+
+    /// On which matter.
+    pub const fn matter(&self) -> &Matter {
+        &self.matter
+    }
+
+    /// The version of the matter that was judged.
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether the ledger holds the deed as begun or done already: a repetition after a
+    /// crash or a lost answer, which takes nothing more.
+    pub const fn repeats(&self) -> bool {
+        self.repeats
+    }
+}
+
+impl<D: Deed> Permit<D> {
+    /// What the ledger counts it as; nothing if it does not count it.
+    pub fn counted(&self) -> Option<Counted> {
+        let (deed, name) = self.deed.counted_as()?;
+        Some(Counted {
+            matter: self.matter.clone(),
+            version: self.version,
+            deed,
+            name,
+            limit: self.deed.limit(&self.mandate),
+        })
+    }
+}
+
+/// A deed that was permitted, as the ledger counts it. It comes from a [`Permit`] only.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    matter: Matter,
+    version: u64,
+    deed: DeedName,
+    name: String,
+    limit: usize,
+}
+
+impl Counted {
+    /// On which matter.
+    #[must_use]
+    pub const fn matter(&self) -> &Matter {
+        &self.matter
+    }
+
+    /// The version of the matter that was judged.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// What is done.
+    #[must_use]
+    pub const fn deed(&self) -> DeedName {
+        self.deed
+    }
+
+    /// Its name among those of its kind; empty where there is one only.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How often it may be done.
+    #[must_use]
+    pub const fn limit(&self) -> usize {
+        self.limit
+    }
+}
+
+impl<D: fmt::Debug> fmt::Debug for Permit<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit")
+            .field("deed", &self.deed)
+            .field("about", &self.matter.about)
+            .field("repeats", &self.repeats)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a deed may be done.
+///
+/// It is total and reads nothing but its arguments: the same case has the same answer.
+///
+/// # Errors
+///
+/// [`Refusal`]: why not.
+pub fn judge<D: Deed>(case: Case<'_>, deed: D) -> Result<Permit<D>, Refusal> {
+    let checked = case.check()?;
+    deed.judge(&checked)?;
+    let repeats = match deed.counted_as() {
+        Some((kind, name)) => {
+            let mut uses = case.holdings.uses.iter();
+            deed.limit(&checked.mandate) == 1 && uses.any(|it| it.deed == kind && it.name == name)
+        }
+        None => false,
+    };
+    Ok(Permit {
+        deed,
+        matter: checked.matter(),
+        version: case.holdings.version,
+        mandate: checked.mandate,
+        repeats,
+    })
+}
+
+/// Which decisions count as consent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Consents {
+    /// Those that count, in the order of evidence.
+    pub(crate) counted: Vec<Decision>,
+    /// Why the first of the others does not.
+    pub(crate) reason: Option<Discounted>,
+}
+
+/// Counts the consents among `evidence`: signed by a front door, recorded in the ledger, on
+/// this run after `shown` was shown, in time, and from distinct hands among requester and
+/// deciders together.
+pub(crate) fn consents(
+    checked: &Checked<'_>,
+    evidence: &[SignedDecision],
+    shown: &Digest,
+) -> Consents {
+    let mandate = &checked.mandate;
+    let mut hands = BTreeSet::from([mandate.hand.clone()]);
+    let mut deciders = BTreeSet::from([mandate.requested_by.clone()]);
+    let mut nonces = BTreeSet::new();
+    let mut counted = Vec::new();
+    let mut reason = None;
+    for signed in evidence {
+        match consent(checked, signed, shown) {
+            Ok(decision) if !nonces.insert(decision.nonce.clone()) => {}
+            Ok(decision) if decision.by == mandate.requested_by => {
+                reason.get_or_insert(Discounted::OwnRequest);
+            }
+            Ok(decision) if hands.contains(&decision.hand) || deciders.contains(&decision.by) => {
+                reason.get_or_insert(Discounted::OneHand);
+            }
+            Ok(decision) => {
+                hands.insert(decision.hand.clone());
+                deciders.insert(decision.by.clone());
+                counted.push(decision);
+            }
+            Err(why) => {
+                reason.get_or_insert(why);
+            }
+        }
+    }
+    Consents { counted, reason }
+}
+
+/// The consent that a text is, apart from who else has agreed.
+fn consent(
+    checked: &Checked<'_>,
+    signed: &SignedDecision,
+    shown: &Digest,
+) -> Result<Decision, Discounted> {
+    let case = &checked.case;
+    let decision = case
+        .keys
+        .read_decision(signed)
+        .map_err(|_| Discounted::NotSigned)?;
+    if !decision.approved || !checked.is_about_this(&decision) || decision.shown != *shown {
+        return Err(Discounted::Elsewhere);
+    }
+    if !case.holdings.decisions.contains(signed) {
+        return Err(Discounted::NotRecorded);
+    }
+    let terms = &checked.mandate.terms;
+    let times = checked.mandate.issued_at..=terms.deadline;
+    if !times.contains(&decision.decided_at) {
+        return Err(Discounted::OutOfTime);
+    }
+    if !is_asked(&terms.from, &decision) {
+        return Err(Discounted::NotAsked);
+    }
+    Ok(decision)
+}
+
+/// Whether a decision was made for one of the groups that are asked.
+pub(crate) fn is_asked(from: &[String], decision: &Decision) -> bool {
+    from.is_empty() || decision.groups.iter().any(|group| from.contains(group))
+}
+
+/// What a recorded decision says, if it counts: whether it is one that a front door has
+/// signed on exactly this matter, and recorded.
+///
+/// # Errors
+///
+/// [`Refusal`] when the mandate itself does not hold, or the decision does not count.
+pub fn examine(
+    case: Case<'_>,
+    signed: &SignedDecision,
+    shown: &Digest,
+) -> Result<Decision, Refusal> {
+    let checked = case.check()?;
+    let decision = case.keys.read_decision(signed)?;
+    if decision.approved {
+        return consent(&checked, signed, shown).map_err(|reason| Refusal::NotApproved {
+            needed: checked.mandate.terms.needed,
+            counted: 0,
+            reason: Some(reason),
+        });
+    }
+    if !checked.is_about_this(&decision) {
+        return Err(Refusal::OtherMatter);
+    }
+    if !case.holdings.decisions.contains(signed) {
+        return Err(Refusal::Unregistered);
+    }
+    Ok(decision)
+}

@@ -1,0 +1,42 @@
+//! What may be done with an account, and why.
+//!
+//! The task hub, its database and its dashboard are not trusted: whatever stands in an
+//! orchestration's input, in an event or in an activity's result is somebody's claim. So the
+//! front door signs what it has accepted, a [`Mandate`], and what people decide, a
+//! [`Decision`]; and worker and front door ask this crate before they act on a secret:
+//!
+//! *(mandate, evidence, what the ledger holds, keys, now) → permit or refusal.*
+//!
+//! It is the house's third pure core. It reads no clock, no file and no socket, and it is
+//! total: every input has an answer. What releases, changes, seals, signs or sends takes a
+//! [`Permit`], which only [`judge`] makes.
+//!
+//! ```text
+//!  front door                       task hub                      worker
+//!  ──────────                       ────────                      ──────
+//!  Mandate ── sign ──▶ ledger
+//!        └──────────▶ carried along, believed by nobody ────────▶ judge ──▶ Permit ──▶ vault
+//!  Decision ─ sign ──▶ ledger ◀──────────── what is there ──────────┘
+//! ```
+
+mod case;
+mod decision;
+mod deed;
+mod holdings;
+mod judge;
+mod keys;
+mod mandate;
+mod refusal;
+mod token;
+
+pub use case::Case;
+pub use decision::{Decision, shown};
+pub use deed::{
+    Decide, Deed, Describe, Disable, Notify, Open, Plan, Purge, Release, Restore, Seal, Store,
+    Withdraw,
+};
+pub use holdings::{DeedName, Holdings, Matter, Status, Use};
+pub use judge::{Counted, Permit, examine, judge};
+pub use keys::{CheckingKeys, KeyProblem, SigningKey, SigningKeys};
+pub use mandate::{LedgerId, Mandate, MandatedAct, RunId, Terms, VERSION};
+pub use refusal::{Discounted, Refusal};

@@ -1,0 +1,259 @@
+//! How much work one request may cause while its files are read.
+//!
+//! A file says itself how costly it is to open: its header names the memory and the rounds
+//! of the derivation that makes a key of the password. All files of a request, all slots of
+//! a file and every format spend from one budget, and work ends with the request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::problem::InputProblem;
+
+const MIB: u64 = 1024 * 1024;
+
+/// The most memory that one derivation may take. Aegis takes 32 MiB, Stratum and Bitwarden
+/// 64 MiB, Ente 256 MiB.
+const MEMORY: u64 = 256 * MIB;
+/// The most work of a whole request, in bytes of memory that are gone over. One export of
+/// Ente (256 MiB, 16 times) and, with it, 8 slots of Aegis (32 MiB, twice) fit; so do 75 such
+/// slots without Ente's. A few seconds of one processor.
+const WORK: u64 = 4_864 * MIB;
+/// How long a whole request may be worked on: the work above on a slow machine, or some
+/// dozens of photographs.
+const TIME: Duration = Duration::from_secs(30);
+/// The longest salt that is taken, in bytes. Programs take 16 to 64; some derivations go over
+/// the salt once for every 32 bytes that they make.
+pub(super) const MAX_SALT: usize = 1024;
+/// What one round of HMAC costs, next to going over memory: both measured.
+const BYTES_A_ROUND: u64 = 512;
+
+/// What a derivation takes, as the header of a file names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    memory: u64,
+    work: u64,
+}
+
+impl Cost {
+    /// scrypt's parameters. It makes `p` blocks by PBKDF2, and for each of them fills its
+    /// memory and goes over it once more.
+    #[must_use]
+    pub const fn scrypt(n: u64, r: u32, p: u32) -> Self {
+        let block = 128 * r as u64;
+        let (filled, blocks) = (block.saturating_mul(n), block.saturating_mul(p as u64));
+        // PBKDF2 makes 32 bytes a round.
+        let made = (blocks / 32).saturating_mul(BYTES_A_ROUND);
+        let mixed = filled.saturating_mul(2).saturating_mul(p as u64);
+        Self {
+            memory: filled.saturating_add(blocks),
+            work: mixed.saturating_add(made),
+        }
+    }
+
+    /// Argon2's memory in KiB and how often it goes over it.
+    #[must_use]
+    pub const fn argon2(kib: u64, passes: u32) -> Self {
+        let memory = kib.saturating_mul(1024);
+        let work = memory.saturating_mul(passes as u64);
+        Self { memory, work }
+    }
+
+    /// PBKDF2's rounds, for a key of `blocks` outputs of its hash function.
+    #[must_use]
+    pub const fn pbkdf2(rounds: u64, blocks: u32) -> Self {
+        let work = rounds
+            .saturating_mul(blocks as u64)
+            .saturating_mul(BYTES_A_ROUND);
+        Self { memory: 0, work }
+    }
+
+    /// Bytes that are gone over once, such as those that come out of an archive.
+    #[must_use]
+    pub const fn bytes(count: u64) -> Self {
+        Self {
+            memory: 0,
+            work: count,
+        }
+    }
+}
+
+/// What there was too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exceeded {
+    /// The memory of one derivation.
+    Memory,
+    /// The work of all derivations together.
+    Work,
+    /// The time for everything together.
+    Time,
+}
+
+impl Exceeded {
+    /// As a member of a sentence, with the bound.
+    #[must_use]
+    pub fn words(self) -> String {
+        match self {
+            Self::Memory => format!(
+                "more memory than the {} MiB that one key may take",
+                MEMORY / MIB
+            ),
+            Self::Work => format!(
+                "more work than one import may cause: {} MiB of memory gone over, for all files and all their keys together",
+                WORK / MIB
+            ),
+            Self::Time => format!(
+                "more time than the {} seconds that one import may take",
+                TIME.as_secs()
+            ),
+        }
+    }
+}
+
+/// What is left for one request. Shared by everything that reads its files.
+#[derive(Debug)]
+pub struct Budget {
+    work: AtomicU64,
+    until: Instant,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Budget {
+    /// The budget of one request. Its time begins now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            work: AtomicU64::new(WORK),
+            until: Instant::now() + TIME,
+            cancelled: Arc::default(),
+        }
+    }
+
+    /// What ends the work when it is dropped, for whoever waits for the work's end.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        Canceller(Arc::clone(&self.cancelled))
+    }
+
+    /// Whether there is time left. To be asked wherever work can be given up.
+    ///
+    /// # Errors
+    ///
+    /// The time is over. Work that was cancelled is told the same, since nobody waits to
+    /// read it.
+    pub fn check(&self) -> Result<(), InputProblem> {
+        if self.cancelled.load(Ordering::Relaxed) || Instant::now() >= self.until {
+            return Err(exceeded(Exceeded::Time));
+        }
+        Ok(())
+    }
+
+    /// Takes the cost of a derivation, before it is begun.
+    ///
+    /// # Errors
+    ///
+    /// It is more than is left, or there is no time left.
+    pub fn spend(&self, cost: Cost) -> Result<(), InputProblem> {
+        self.check()?;
+        if cost.memory > MEMORY {
+            return Err(exceeded(Exceeded::Memory));
+        }
+        let take = |left: u64| left.checked_sub(cost.work);
+        let order = Ordering::Relaxed;
+        match self.work.fetch_update(order, order, take) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(exceeded(Exceeded::Work)),
+        }
+    }
+
+    /// How much time is left.
+    #[must_use]
+    pub fn time_left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+}
+
+const fn exceeded(exceeded: Exceeded) -> InputProblem {
+    InputProblem::ImportTooCostly { exceeded }
+}
+
+/// Cancels the work of a [`Budget`] when it is dropped.
+#[derive(Debug)]
+pub struct Canceller(Arc<AtomicBool>);
+
+impl Drop for Canceller {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which bound a budget refuses by, if it does.
+    fn refused(answer: Result<(), InputProblem>) -> Option<Exceeded> {
+        match answer {
+            Err(InputProblem::ImportTooCostly { exceeded }) => Some(exceeded),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn what_programs_write_fits_together() {
+        let budget = Budget::new();
+        for cost in [
+            Cost::argon2(256 * 1024, 16),
+            Cost::argon2(64 * 1024, 3),
+            Cost::pbkdf2(600_000, 1),
+        ] {
+            assert_eq!(refused(Budget::new().spend(cost)), None, "{cost:?}");
+        }
+        assert_eq!(budget.spend(Cost::argon2(256 * 1024, 16)), Ok(()));
+        for _ in 0..8 {
+            assert_eq!(budget.spend(Cost::scrypt(1 << 15, 8, 1)), Ok(()));
+        }
+    }
+
+    #[test]
+    fn every_bound_is_named_and_holds_for_all_together() {
+        let budget = Budget::new();
+        let huge = [
+            Cost::scrypt(1 << 30, 8, 1),
+            Cost::scrypt(u64::MAX, u32::MAX, u32::MAX),
+            Cost::scrypt(2, 1, 1 << 22),
+            Cost::argon2(u64::MAX, 1),
+        ];
+        for cost in huge {
+            let answer = refused(budget.spend(cost));
+            assert_eq!(answer, Some(Exceeded::Memory), "{cost:?}");
+        }
+        assert_eq!(
+            refused(budget.spend(Cost::pbkdf2(u64::MAX, 2))),
+            Some(Exceeded::Work)
+        );
+        let slot = Cost::scrypt(1 << 15, 8, 1);
+        let spent = (0..1_000).take_while(|_| budget.spend(slot).is_ok());
+        assert_eq!(spent.count(), 75);
+        assert_eq!(refused(budget.spend(slot)), Some(Exceeded::Work));
+    }
+
+    #[test]
+    fn work_that_nobody_waits_for_is_given_up() {
+        let budget = Budget::new();
+        let canceller = budget.canceller();
+        assert_eq!(budget.check(), Ok(()));
+        drop(canceller);
+        assert_eq!(refused(budget.check()), Some(Exceeded::Time));
+        assert_eq!(refused(budget.spend(Cost::bytes(1))), Some(Exceeded::Time));
+    }
+}

@@ -1,0 +1,70 @@
+//! Why the ledger cannot be used.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why the ledger cannot be used, and what to do.
+#[derive(Debug, Error)]
+pub enum LedgerError {
+    /// The operating system refused.
+    #[error("cannot make the ledger {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A later release has written it.
+    #[error(
+        "the ledger {} has schema {found}, which this release does not know; use a later release",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The schema that it has.
+        found: i64,
+    },
+    /// Another program has written it, or it is damaged.
+    #[error(
+        "{} is not a ledger of this program, or is damaged; restore it from a backup",
+        .0.display()
+    )]
+    Foreign(PathBuf),
+    /// There is no room on the disk.
+    #[error("the disk with the ledger is full; free some space")]
+    Full,
+    /// It does not answer.
+    #[error("the ledger cannot be read or written")]
+    Unavailable(#[source] rusqlite::Error),
+    /// What it holds does not have the form that this program writes.
+    #[error("an entry of the ledger does not have the form that this release writes")]
+    Malformed,
+    /// A mandate names another ledger.
+    #[error("the mandate names another ledger")]
+    OtherLedger,
+    /// Another mandate has the same run.
+    #[error("another mandate has the same run")]
+    RunTaken,
+    /// Something was written since it was judged.
+    #[error("something was written about the matter since it was judged")]
+    Stale,
+    /// The system has no random numbers to give.
+    #[error("the system's random number source failed")]
+    Random,
+    /// The thread that reads and writes is gone.
+    #[error("the ledger stopped")]
+    Stopped,
+}
+
+impl From<rusqlite::Error> for LedgerError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            _ => Self::Unavailable(error),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The ledger of authority: which mandates were accepted, what was decided on them, what use
+//! was made of them, and what became of each.
+//!
+//! It stands beside the history of progress, which the task hub keeps and can roll back,
+//! replay or lose. Front door and worker look here before they act, and write down here what
+//! they are about to do before they do it. [`SqliteLedger`] keeps it in the data folder.
+
+mod error;
+mod journal;
+mod schema;
+mod sqlite;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use countersign_authority::{
+    Counted, Decide, Holdings, LedgerId, Mandate, Matter, Permit, Plan, Status, Use,
+};
+use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::mandate::{SignedDecision, SignedMandate};
+
+pub use error::LedgerError;
+pub use journal::{JournalEntry, NewEntry, Outcome};
+pub use sqlite::{LEDGER_DATABASE, SqliteLedger};
+
+/// How a counted deed begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It is written down, for the first time.
+    Now,
+    /// It was begun before, and may have been done: after a crash, or for an answer that
+    /// was lost.
+    Before(Use),
+}
+
+/// A mandate that the ledger holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// The mandate.
+    pub mandate: SignedMandate,
+    /// What became of the matter that was asked for.
+    pub status: Status,
+}
+
+/// What every ledger promises.
+///
+/// Each method is one transaction. When it has returned `Ok`, what it wrote survives the end
+/// of the process; what [`Ledger::settle`], [`Ledger::record`], [`Ledger::withdraw`] and
+/// deeds other than storing and notices wrote survives the end of the machine too. What was
+/// written about a matter makes its version grow. A ledger that cannot answer says so; it
+/// never answers as if it held nothing.
+///
+/// Cancel safety: a call whose future is dropped may still be carried out.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// The random name of this ledger, which mandates name.
+    fn id(&self) -> &LedgerId;
+
+    /// Writes down a mandate, before anything is started under it.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::OtherLedger`] when it names another ledger, [`LedgerError::RunTaken`]
+    /// when another mandate has its run.
+    async fn register(&self, mandate: &Mandate, signed: &SignedMandate) -> Result<(), LedgerError>;
+
+    /// Returns once everything that was written before is on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    async fn settle(&self) -> Result<(), LedgerError>;
+
+    /// Adds the matters of an import: the accounts that it will enroll. Adding one again
+    /// changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    async fn plan(
+        &self,
+        permit: &Permit<Plan>,
+        accounts: &[EnrollmentId],
+    ) -> Result<(), LedgerError>;
+
+    /// What is held of a matter.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    async fn holdings(&self, matter: &Matter) -> Result<Holdings, LedgerError>;
+
+    /// The mandate that was registered last for an enrollment, import or request and was
+    /// not withdrawn since; the last one at all if all of them were.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    async fn latest(&self, about: &str) -> Result<Option<Registered>, LedgerError>;
+
+    /// Records a decision that was permitted and signed. An objection refuses the matter at
+    /// once and stands from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Stale`] when something was written about the matter since it was
+    /// judged: it has to be judged again.
+    async fn record(
+        &self,
+        permit: &Permit<Decide>,
+        signed: &SignedDecision,
+    ) -> Result<(), LedgerError>;
+
+    /// Ends a run that has not ended: all its matters that are open are withdrawn.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    async fn withdraw(&self, run: &Matter) -> Result<(), LedgerError>;
+
+    /// Writes down that a permitted deed is about to be done.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Stale`] when something was written about the matter since it was
+    /// judged: it has to be judged again.
+    async fn begin(&self, counted: &Counted, now: DateTime<Utc>) -> Result<Begun, LedgerError>;
+
+    /// Writes down that a deed is done, with what came of it, and what became of the matter
+    /// by that. `entry` goes into the journal. Doing it again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    async fn finish(&self, counted: &Counted, finished: Finished<'_>) -> Result<(), LedgerError>;
+
+    /// Adds an entry to the journal.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    async fn note(&self, entry: NewEntry) -> Result<(), LedgerError>;
+
+    /// The entries of the journal after the one with the number `after`, at most `limit`,
+    /// in order. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    fn journal_after(&self, after: u64, limit: usize) -> Result<Vec<JournalEntry>, LedgerError>;
+}
+
+/// How a deed was done.
+#[derive(Clone, Debug)]
+pub struct Finished<'a> {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What came of it, where that is kept.
+    pub result: Option<&'a str>,
+    /// What became of the matter, if that is another thing now.
+    pub status: Option<Status>,
+    /// What the journal says of it.
+    pub entry: Option<NewEntry>,
+}

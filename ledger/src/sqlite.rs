@@ -1,0 +1,527 @@
+//! The ledger in the data folder: SQLite, for several processes of one machine.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use countersign_authority::{
+    Counted, Decide, DeedName, Holdings, LedgerId, Mandate, Matter, Permit, Plan, Status, Use,
+};
+use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
+use rand::TryRng as _;
+use rand::rngs::SysRng;
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
+
+use crate::journal::{JournalEntry, NewEntry, Outcome};
+use crate::{Begun, Finished, Ledger, LedgerError, Registered, schema};
+
+/// The ledger's file, in the data folder.
+pub const LEDGER_DATABASE: &str = "ledger.sqlite3";
+
+/// A ledger in a folder on this machine. Clones use the same connections.
+#[derive(Clone)]
+pub struct SqliteLedger {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    id: LedgerId,
+    /// What is written survives the process: a mandate that is lost with the machine is
+    /// refused, never believed.
+    quick: Mutex<Connection>,
+    /// What is written survives the machine.
+    firm: Mutex<Connection>,
+    /// Reading does not wait for writing.
+    reader: Mutex<Connection>,
+}
+
+/// Which connection writes.
+#[derive(Clone, Copy)]
+enum Writes {
+    Quick,
+    Firm,
+}
+
+impl SqliteLedger {
+    /// Opens the ledger in `folder`, which must exist, and makes it on first use. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`], whose text says what to do.
+    pub fn open(folder: &Path) -> Result<Self, LedgerError> {
+        let path = folder.join(LEDGER_DATABASE);
+        schema::touch(&path).map_err(|source| LedgerError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let mut firm = schema::open(&path, "FULL")?;
+        let id = ledger_id(&mut firm)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                id,
+                quick: Mutex::new(schema::open(&path, "NORMAL")?),
+                firm: Mutex::new(firm),
+                reader: Mutex::new(schema::open(&path, "NORMAL")?),
+            }),
+        })
+    }
+
+    /// Runs one transaction on a thread for blocking work.
+    async fn write<T: Send + 'static>(
+        &self,
+        writes: Writes,
+        work: impl FnOnce(&Transaction<'_>, &Inner) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let inner = Arc::clone(&self.inner);
+        let written = tokio::task::spawn_blocking(move || {
+            let connection = match writes {
+                Writes::Quick => &inner.quick,
+                Writes::Firm => &inner.firm,
+            };
+            let mut connection = lock(connection);
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction, &inner)?;
+            transaction.commit()?;
+            Ok(value)
+        });
+        written.await.map_err(|_| LedgerError::Stopped)?
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>, &Inner) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let inner = Arc::clone(&self.inner);
+        let read = tokio::task::spawn_blocking(move || {
+            let mut connection = lock(&inner.reader);
+            // One transaction: all of it is of one moment.
+            let transaction = connection.transaction()?;
+            work(&transaction, &inner)
+        });
+        read.await.map_err(|_| LedgerError::Stopped)?
+    }
+}
+
+#[async_trait]
+impl Ledger for SqliteLedger {
+    fn id(&self) -> &LedgerId {
+        &self.inner.id
+    }
+
+    async fn register(&self, mandate: &Mandate, signed: &SignedMandate) -> Result<(), LedgerError> {
+        if mandate.ledger != self.inner.id {
+            return Err(LedgerError::OtherLedger);
+        }
+        let (mandate, signed) = (mandate.clone(), signed.clone());
+        self.write(Writes::Quick, move |transaction, _| {
+            let (run, digest) = (mandate.run.as_str(), signed.digest());
+            let known: Option<String> = transaction
+                .prepare_cached("SELECT digest FROM mandates WHERE run = ?1")?
+                .query_row([run], |row| row.get(0))
+                .optional()?;
+            match known {
+                Some(known) if known == digest.as_str() => return Ok(()),
+                Some(_) => return Err(LedgerError::RunTaken),
+                None => {}
+            }
+            transaction
+                .prepare_cached(
+                    "INSERT INTO mandates (run, id, token, digest, registered_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![
+                    run,
+                    mandate.id,
+                    signed.as_text(),
+                    digest.as_str(),
+                    millis(mandate.issued_at),
+                ])?;
+            add_matter(transaction, run, &mandate.id)
+        })
+        .await
+    }
+
+    async fn settle(&self) -> Result<(), LedgerError> {
+        // A commit on this connection flushes the log with all that was written before.
+        self.write(Writes::Firm, |transaction, _| {
+            transaction
+                .prepare_cached("UPDATE ledger SET id = id")?
+                .execute([])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn plan(
+        &self,
+        permit: &Permit<Plan>,
+        accounts: &[EnrollmentId],
+    ) -> Result<(), LedgerError> {
+        let run = permit.matter().run.clone();
+        let accounts = accounts.to_vec();
+        self.write(Writes::Quick, move |transaction, _| {
+            for account in &accounts {
+                add_matter(transaction, run.as_str(), account.as_str())?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn holdings(&self, matter: &Matter) -> Result<Holdings, LedgerError> {
+        let matter = matter.clone();
+        self.read(move |transaction, inner| holdings(transaction, &inner.id, &matter))
+            .await
+    }
+
+    async fn latest(&self, about: &str) -> Result<Option<Registered>, LedgerError> {
+        let about = about.to_owned();
+        self.read(move |transaction, _| {
+            let found: Option<(String, String)> = transaction
+                .prepare_cached(
+                    "SELECT mandates.token, matters.status
+                     FROM matters JOIN mandates ON mandates.run = matters.run
+                     WHERE matters.about = ?1
+                     ORDER BY matters.status = 'withdrawn', matters.number DESC LIMIT 1",
+                )?
+                .query_row([&about], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            found
+                .map(|(token, status)| {
+                    Ok(Registered {
+                        mandate: SignedMandate::from_text(token),
+                        status: Status::named(&status).ok_or(LedgerError::Malformed)?,
+                    })
+                })
+                .transpose()
+        })
+        .await
+    }
+
+    async fn record(
+        &self,
+        permit: &Permit<Decide>,
+        signed: &SignedDecision,
+    ) -> Result<(), LedgerError> {
+        let decision = permit.deed().decision.clone();
+        let by_requester = decision.by == permit.mandate().requested_by;
+        let (matter, version) = (permit.matter().clone(), permit.version());
+        let signed = signed.clone();
+        self.write(Writes::Firm, move |transaction, _| {
+            let number = unchanged(transaction, &matter, version)?;
+            transaction
+                .prepare_cached("INSERT INTO decisions (matter, nonce, token) VALUES (?1, ?2, ?3)")?
+                .execute(params![number, decision.nonce.as_str(), signed.as_text()])?;
+            let status = match (decision.approved, by_requester) {
+                (true, _) => None,
+                (false, true) => Some(Status::Withdrawn),
+                (false, false) => Some(Status::Refused),
+            };
+            changed(transaction, number, status)
+        })
+        .await
+    }
+
+    async fn withdraw(&self, matter: &Matter) -> Result<(), LedgerError> {
+        let matter = matter.clone();
+        self.write(Writes::Firm, move |transaction, _| {
+            // Ending the run ends every account of an import with it.
+            transaction
+                .prepare_cached(
+                    "UPDATE matters SET status = 'withdrawn', version = version + 1
+                     WHERE run = ?1 AND status = 'open'
+                     AND (about = ?2 OR EXISTS (
+                         SELECT 1 FROM mandates WHERE run = ?1 AND id = ?2
+                     ))",
+                )?
+                .execute([matter.run.as_str(), &matter.about])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn begin(&self, counted: &Counted, now: DateTime<Utc>) -> Result<Begun, LedgerError> {
+        let counted = counted.clone();
+        self.write(writes(counted.deed()), move |transaction, _| {
+            let matter = counted.matter();
+            let (deed, name) = (counted.deed(), counted.name());
+            let (number, version) = find(transaction, matter)?.ok_or(LedgerError::Stale)?;
+            if counted.limit() == 1
+                && let Some(before) = uses(transaction, number)?
+                    .into_iter()
+                    .find(|it| it.deed == deed && it.name == name)
+            {
+                return Ok(Begun::Before(before));
+            }
+            if version != counted.version() {
+                return Err(LedgerError::Stale);
+            }
+            transaction
+                .prepare_cached(
+                    "INSERT INTO uses (matter, deed, name, begun_at) VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![number, deed.as_str(), name, millis(now)])?;
+            changed(transaction, number, None)?;
+            Ok(Begun::Now)
+        })
+        .await
+    }
+
+    async fn finish(&self, counted: &Counted, finished: Finished<'_>) -> Result<(), LedgerError> {
+        let counted = counted.clone();
+        let Finished {
+            at,
+            result,
+            status,
+            entry,
+        } = finished;
+        let result = result.map(str::to_owned);
+        self.write(writes(counted.deed()), move |transaction, _| {
+            let (number, _) = find(transaction, counted.matter())?.ok_or(LedgerError::Malformed)?;
+            // The earliest that is not done yet: which of several it is makes no difference.
+            let done = transaction
+                .prepare_cached(
+                    "UPDATE uses SET done_at = ?4, result = ?5 WHERE number = (
+                         SELECT min(number) FROM uses
+                         WHERE matter = ?1 AND deed = ?2 AND name = ?3 AND done_at IS NULL
+                     )",
+                )?
+                .execute(params![
+                    number,
+                    counted.deed().as_str(),
+                    counted.name(),
+                    millis(at),
+                    result,
+                ])?;
+            if done == 0 {
+                return Ok(());
+            }
+            if let Some(entry) = entry {
+                add_entry(transaction, entry)?;
+            }
+            changed(transaction, number, status)
+        })
+        .await
+    }
+
+    async fn note(&self, entry: NewEntry) -> Result<(), LedgerError> {
+        self.write(Writes::Quick, move |transaction, _| {
+            add_entry(transaction, entry)
+        })
+        .await
+    }
+
+    fn journal_after(&self, after: u64, limit: usize) -> Result<Vec<JournalEntry>, LedgerError> {
+        let connection = lock(&self.inner.reader);
+        let mut statement = connection.prepare_cached(
+            "SELECT seq, at, about, account, action, outcome, reason FROM journal
+             WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        )?;
+        let (after, limit) = (
+            i64::try_from(after).unwrap_or(i64::MAX),
+            i64::try_from(limit).unwrap_or(i64::MAX),
+        );
+        let mut rows = statement.query([after, limit])?;
+        let mut entries = Vec::new();
+        while let Some(row) = rows.next()? {
+            entries.push(journal_entry(row)?);
+        }
+        Ok(entries)
+    }
+}
+
+/// A deed that lets something out or takes something away survives the machine before it is
+/// done. Storing and sending again do no harm.
+const fn writes(deed: DeedName) -> Writes {
+    match deed {
+        DeedName::Store | DeedName::Notify => Writes::Quick,
+        DeedName::Seal
+        | DeedName::Disable
+        | DeedName::Restore
+        | DeedName::Purge
+        | DeedName::Release => Writes::Firm,
+    }
+}
+
+/// The name of the ledger, made on first use.
+fn ledger_id(connection: &mut Connection) -> Result<LedgerId, LedgerError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let known: Option<String> = transaction
+        .query_row("SELECT id FROM ledger", [], |row| row.get(0))
+        .optional()?;
+    let id = match known {
+        Some(text) => text.parse().map_err(|_| LedgerError::Malformed)?,
+        None => {
+            let mut bytes = [0; 16];
+            SysRng
+                .try_fill_bytes(&mut bytes)
+                .map_err(|_| LedgerError::Random)?;
+            let id = LedgerId::from_bytes(bytes);
+            transaction.execute("INSERT INTO ledger (id) VALUES (?1)", [id.as_str()])?;
+            tracing::info!(ledger = %id, "a new ledger was made");
+            id
+        }
+    };
+    transaction.commit()?;
+    Ok(id)
+}
+
+fn add_matter(transaction: &Transaction<'_>, run: &str, about: &str) -> Result<(), LedgerError> {
+    transaction
+        .prepare_cached(
+            "INSERT OR IGNORE INTO matters (run, about, status, version)
+             VALUES (?1, ?2, 'open', 1)",
+        )?
+        .execute([run, about])?;
+    Ok(())
+}
+
+/// The number and version of a matter.
+fn find(transaction: &Transaction<'_>, matter: &Matter) -> Result<Option<(i64, u64)>, LedgerError> {
+    let found: Option<(i64, i64)> = transaction
+        .prepare_cached("SELECT number, version FROM matters WHERE run = ?1 AND about = ?2")?
+        .query_row([matter.run.as_str(), &matter.about], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    found
+        .map(|(number, version)| {
+            let version = u64::try_from(version).map_err(|_| LedgerError::Malformed)?;
+            Ok((number, version))
+        })
+        .transpose()
+}
+
+/// The number of a matter that has the version that was judged.
+fn unchanged(
+    transaction: &Transaction<'_>,
+    matter: &Matter,
+    judged: u64,
+) -> Result<i64, LedgerError> {
+    match find(transaction, matter)? {
+        Some((number, version)) if version == judged => Ok(number),
+        _ => Err(LedgerError::Stale),
+    }
+}
+
+fn changed(
+    transaction: &Transaction<'_>,
+    number: i64,
+    status: Option<Status>,
+) -> Result<(), LedgerError> {
+    transaction
+        .prepare_cached(
+            "UPDATE matters SET version = version + 1, status = coalesce(?2, status)
+             WHERE number = ?1",
+        )?
+        .execute(params![number, status.map(Status::as_str)])?;
+    Ok(())
+}
+
+fn holdings(
+    transaction: &Transaction<'_>,
+    ledger: &LedgerId,
+    matter: &Matter,
+) -> Result<Holdings, LedgerError> {
+    let digest: Option<String> = transaction
+        .prepare_cached("SELECT token FROM mandates WHERE run = ?1")?
+        .query_row([matter.run.as_str()], |row| row.get(0))
+        .optional()?;
+    let found: Option<(i64, String, i64)> = transaction
+        .prepare_cached(
+            "SELECT number, status, version FROM matters WHERE run = ?1 AND about = ?2",
+        )?
+        .query_row([matter.run.as_str(), &matter.about], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    let mut holdings = Holdings {
+        ledger: ledger.clone(),
+        mandate: digest.map(|token| Digest::of(token.as_bytes())),
+        status: None,
+        version: 0,
+        decisions: Vec::new(),
+        uses: Vec::new(),
+    };
+    if let Some((number, status, version)) = found {
+        holdings.status = Some(Status::named(&status).ok_or(LedgerError::Malformed)?);
+        holdings.version = u64::try_from(version).map_err(|_| LedgerError::Malformed)?;
+        holdings.decisions = transaction
+            .prepare_cached("SELECT token FROM decisions WHERE matter = ?1 ORDER BY number")?
+            .query_map([number], |row| row.get(0).map(SignedDecision::from_text))?
+            .collect::<Result<_, _>>()?;
+        holdings.uses = uses(transaction, number)?;
+    }
+    Ok(holdings)
+}
+
+fn uses(transaction: &Transaction<'_>, number: i64) -> Result<Vec<Use>, LedgerError> {
+    let mut statement = transaction.prepare_cached(
+        "SELECT deed, name, begun_at, done_at, result FROM uses
+         WHERE matter = ?1 ORDER BY number",
+    )?;
+    let mut rows = statement.query([number])?;
+    let mut uses = Vec::new();
+    while let Some(row) = rows.next()? {
+        let deed: String = row.get(0)?;
+        let done_at: Option<i64> = row.get(3)?;
+        uses.push(Use {
+            deed: DeedName::named(&deed).ok_or(LedgerError::Malformed)?,
+            name: row.get(1)?,
+            begun_at: moment(row.get(2)?)?,
+            done_at: done_at.map(moment).transpose()?,
+            result: row.get(4)?,
+        });
+    }
+    Ok(uses)
+}
+
+fn add_entry(transaction: &Transaction<'_>, entry: NewEntry) -> Result<(), LedgerError> {
+    let entry = entry.bounded();
+    transaction
+        .prepare_cached(
+            "INSERT INTO journal (at, about, account, action, outcome, reason)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            millis(entry.at),
+            entry.about,
+            entry.account,
+            entry.action,
+            entry.outcome.as_str(),
+            entry.reason,
+        ])?;
+    Ok(())
+}
+
+fn journal_entry(row: &Row<'_>) -> Result<JournalEntry, LedgerError> {
+    let seq: i64 = row.get(0)?;
+    let outcome: String = row.get(5)?;
+    Ok(JournalEntry {
+        seq: u64::try_from(seq).map_err(|_| LedgerError::Malformed)?,
+        entry: NewEntry {
+            at: moment(row.get(1)?)?,
+            about: row.get(2)?,
+            account: row.get(3)?,
+            action: row.get(4)?,
+            outcome: Outcome::named(&outcome).ok_or(LedgerError::Malformed)?,
+            reason: row.get(6)?,
+        },
+    })
+}
+
+const fn millis(at: DateTime<Utc>) -> i64 {
+    at.timestamp_millis()
+}
+
+fn moment(millis: i64) -> Result<DateTime<Utc>, LedgerError> {
+    DateTime::from_timestamp_millis(millis).ok_or(LedgerError::Malformed)
+}
+
+/// A panic while it was locked left a transaction that was rolled back, and nothing else.
+fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+    connection.lock().unwrap_or_else(PoisonError::into_inner)
+}

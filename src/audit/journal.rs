@@ -1,0 +1,421 @@
+//! What workers did, copied from their journal into the record: each entry once.
+//!
+//! A worker writes what it does to accounts, and what it refuses, into a journal that it
+//! shares with the front door. The front door copies that, so that one record tells all of
+//! it and its chain covers it. How far it has copied is kept in the record's database and
+//! changed in the transaction that appends the entries, so that a crash neither loses nor
+//! repeats one.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::change::misleads;
+use super::entry::{Action, Event, Outcome};
+use super::error::AuditError;
+use super::store::{AuditStore, place};
+
+/// How often the journal is looked at without being told to, and how long after a failure.
+const LOOK: Duration = Duration::from_secs(1);
+/// The longest pause after failures.
+const LONGEST: Duration = Duration::from_secs(60);
+/// How many entries are copied in one transaction.
+const BATCH: usize = 256;
+/// How many batches are copied before a stop is looked for.
+const BATCHES: usize = 64;
+/// The longest id or name from the journal that is kept, in characters.
+const MAX_NAME: usize = 128;
+
+/// A failure of a journal, in words.
+pub type JournalError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The journal that workers append to.
+pub trait Journal: Send + Sync + 'static {
+    /// What tells this journal from every other one, also from one that replaces it.
+    fn id(&self) -> String;
+
+    /// The entries after the place `seq`, in the order of their places, at most `limit`.
+    /// Places begin at 1 and only grow. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    fn after(&self, seq: u64, limit: usize) -> Result<Vec<JournalEntry>, JournalError>;
+}
+
+/// One thing that a worker did or refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalEntry {
+    /// Its place.
+    pub seq: u64,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The enrollment or request for which it was.
+    pub instance: String,
+    /// The account, where there is one.
+    pub account: Option<String>,
+    /// What: `store`, `seal`, `disable`, `restore`, `purge`, `notice` or another code.
+    pub action: String,
+    /// Whether it was done.
+    pub outcome: JournalOutcome,
+    /// Why it was refused, as a code, or a word about what was done.
+    pub reason: Option<String>,
+    /// Who did it: `worker`.
+    pub by: String,
+}
+
+/// Whether a worker did what it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JournalOutcome {
+    /// It did.
+    Done,
+    /// It refused.
+    Refused,
+}
+
+impl JournalEntry {
+    /// The same as an event of the record.
+    fn event(&self) -> Event {
+        let action = match self.action.as_str() {
+            "store" => Action::Store,
+            "seal" => Action::Seal,
+            "disable" => Action::Disable,
+            "restore" => Action::Restore,
+            "purge" => Action::Purge,
+            "notice" => Action::Notify,
+            _ => Action::Work,
+        };
+        let mut event = Event::new(action, &name(&self.by), self.at);
+        event.outcome = match self.outcome {
+            JournalOutcome::Done => Outcome::Done,
+            JournalOutcome::Refused => Outcome::Refused,
+        };
+        let said = self.reason.as_deref().unwrap_or_default();
+        if event.outcome == Outcome::Refused && is_code(said) {
+            event.problem = Some(said.to_owned());
+        }
+        let reason = match (action, event.problem.is_some()) {
+            (Action::Work, true) => name(&self.action),
+            (Action::Work, false) => format!("{} {said}", name(&self.action)),
+            (_, true) => String::new(),
+            (_, false) => said.to_owned(),
+        };
+        event = event.because(&reason);
+        event.instance = Some(name(&self.instance));
+        event.journal = Some(self.seq);
+        event.to(name(self.account.as_deref().unwrap_or(&self.instance)))
+    }
+}
+
+/// A name as it is kept.
+fn name(text: &str) -> String {
+    let shown = text
+        .chars()
+        .map(|c| if misleads(c) { '\u{fffd}' } else { c });
+    shown.take(MAX_NAME).collect()
+}
+
+/// Whether a text is a code and no sentence.
+fn is_code(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+impl AuditStore {
+    /// Up to which place the journal `id` was copied.
+    fn mark(&self, id: &str) -> Result<u64, AuditError> {
+        Ok(mark(self.connection(), id)?)
+    }
+
+    /// Appends entries of the journal `id` that come after `mark`.
+    fn copy(&mut self, id: &str, from: u64, entries: &[JournalEntry]) -> Result<(), AuditError> {
+        let mut last = from;
+        for entry in entries {
+            if entry.seq <= last {
+                let place = entry.seq;
+                return Err(AuditError::Journal(format!(
+                    "its entry {place} comes after entry {last}"
+                )));
+            }
+            last = entry.seq;
+        }
+        let events: Vec<Event> = entries.iter().map(JournalEntry::event).collect();
+        self.append_with(&events, |transaction| {
+            if mark(transaction, id)? != from {
+                // Nothing is appended, and the next look begins after what was copied.
+                let both = "another process copies it too".to_owned();
+                return Err(AuditError::Journal(both));
+            }
+            transaction.execute(
+                "INSERT INTO marks (journal, sequence) VALUES (?1, ?2)
+                 ON CONFLICT (journal) DO UPDATE SET sequence = excluded.sequence",
+                params![id, place(last)],
+            )?;
+            Ok(())
+        })
+    }
+}
+
+fn mark(connection: &Connection, id: &str) -> rusqlite::Result<u64> {
+    let mark: Option<i64> = connection
+        .query_row(
+            "SELECT sequence FROM marks WHERE journal = ?1",
+            [id],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(mark.and_then(|mark| u64::try_from(mark).ok()).unwrap_or(0))
+}
+
+/// The task that copies.
+pub struct Ingester {
+    inside: Arc<Mutex<Inside>>,
+    wake: Arc<Notify>,
+}
+
+struct Inside {
+    store: AuditStore,
+    journal: Arc<dyn Journal>,
+    id: String,
+    /// Whether the last entry that was copied was seen to be there still.
+    checked: bool,
+}
+
+impl Ingester {
+    /// Will copy `journal` into the record at `path`. Whoever appends to the journal in this
+    /// process may say so by `wake`. Blocks for the opening.
+    ///
+    /// # Errors
+    ///
+    /// As [`AuditStore::open`].
+    pub fn open(
+        path: &Path,
+        server_key: &[u8; 32],
+        journal: Arc<dyn Journal>,
+        wake: Arc<Notify>,
+    ) -> Result<Self, AuditError> {
+        let inside = Inside {
+            store: AuditStore::open(path, server_key)?,
+            id: journal.id(),
+            journal,
+            checked: false,
+        };
+        Ok(Self {
+            inside: Arc::new(Mutex::new(inside)),
+            wake,
+        })
+    }
+
+    /// Copies what is there and what comes, until told to stop; then what is there by then.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut wait = LOOK;
+        loop {
+            // Looked at first, so that what came before the stop is copied after it.
+            let stopping = stop.is_cancelled();
+            let inside = Arc::clone(&self.inside);
+            let copied = tokio::task::spawn_blocking(move || {
+                // A transaction is all that a panic could leave half done.
+                let mut inside = inside.lock().unwrap_or_else(PoisonError::into_inner);
+                inside.copy()
+            });
+            match copied.await {
+                Ok(Ok(())) => wait = LOOK,
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "what workers did was not copied into the audit log");
+                    wait = (wait * 2).min(LONGEST);
+                }
+                Err(error) => tracing::error!(%error, "copying what workers did has failed"),
+            }
+            if stopping {
+                return;
+            }
+            let told = async {
+                match wait {
+                    LOOK => self.wake.notified().await,
+                    // After a failure, news is no reason to try again sooner.
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = told => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+}
+
+impl Inside {
+    fn copy(&mut self) -> Result<(), AuditError> {
+        let read = |journal: &dyn Journal, after, limit| {
+            let entries = journal.after(after, limit);
+            entries.map_err(|error| AuditError::Journal(error.to_string()))
+        };
+        let mut mark = self.store.mark(&self.id)?;
+        if !self.checked && mark > 0 {
+            let last = read(&*self.journal, mark - 1, 1)?;
+            if last.first().is_none_or(|entry| entry.seq != mark) {
+                return Err(AuditError::Journal(format!(
+                    "it lacks entry {mark}, which was copied already: it was replaced by an \
+                     older copy"
+                )));
+            }
+        }
+        self.checked = true;
+        for _ in 0..BATCHES {
+            let entries = read(&*self.journal, mark, BATCH)?;
+            let Some(last) = entries.last() else { break };
+            self.store.copy(&self.id, mark, &entries)?;
+            mark = last.seq;
+            if entries.len() < BATCH {
+                break;
+            }
+        }
+        self.store.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{AUDIT_DATABASE, AuditQuery, Verdict};
+
+    /// A journal in memory, in place of the workers' database.
+    #[derive(Default)]
+    struct InMemory(Mutex<Vec<JournalEntry>>);
+
+    impl Journal for InMemory {
+        fn id(&self) -> String {
+            "journal-1".to_owned()
+        }
+
+        fn after(&self, seq: u64, limit: usize) -> Result<Vec<JournalEntry>, JournalError> {
+            let entries = self.0.lock().unwrap();
+            let after = entries.iter().filter(|entry| entry.seq > seq);
+            Ok(after.take(limit).cloned().collect())
+        }
+    }
+
+    impl InMemory {
+        fn add(&self, action: &str, outcome: JournalOutcome, reason: Option<&str>) {
+            let mut entries = self.0.lock().unwrap();
+            let seq = entries.len() as u64 + 1;
+            entries.push(JournalEntry {
+                seq,
+                at: DateTime::UNIX_EPOCH,
+                instance: "request-1".to_owned(),
+                account: Some("totp-1".to_owned()),
+                action: action.to_owned(),
+                outcome,
+                reason: reason.map(str::to_owned),
+                by: "worker".to_owned(),
+            });
+        }
+    }
+
+    fn store(folder: &Path) -> AuditStore {
+        AuditStore::open(&folder.join(AUDIT_DATABASE), &[7; 32]).unwrap()
+    }
+
+    fn told(store: &AuditStore) -> Vec<String> {
+        let all = AuditQuery {
+            limit: 1_000,
+            ..AuditQuery::default()
+        };
+        let entries = store.query(&all).unwrap();
+        let told = entries.iter().map(|entry| {
+            let event = &entry.event;
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            format!(
+                "{} {} {} {} {}|{}",
+                event.journal.unwrap(),
+                event.caller,
+                event.action,
+                event.outcome.as_str(),
+                text(&event.problem),
+                text(&event.reason),
+            )
+        });
+        told.collect()
+    }
+
+    fn inside(folder: &Path, journal: &Arc<InMemory>) -> Inside {
+        Inside {
+            store: store(folder),
+            journal: Arc::clone(journal) as Arc<dyn Journal>,
+            id: journal.id(),
+            checked: false,
+        }
+    }
+
+    #[test]
+    fn what_a_worker_did_and_refused_is_copied_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Arc::new(InMemory::default());
+        journal.add("store", JournalOutcome::Done, None);
+        journal.add("seal", JournalOutcome::Refused, Some("mandate-unknown"));
+        journal.add("describe", JournalOutcome::Refused, Some("no such mandate"));
+        let mut first = inside(folder.path(), &journal);
+        let mut second = inside(folder.path(), &journal);
+        first.copy().unwrap();
+        // One that had read the same entries before the other wrote them.
+        let entries = journal.after(0, 10).unwrap();
+        assert!(second.store.copy("journal-1", 0, &entries).is_err());
+        journal.add("purge", JournalOutcome::Done, None);
+        second.copy().unwrap();
+        first.copy().unwrap();
+        assert_eq!(
+            told(&first.store),
+            [
+                "1 worker store done |",
+                "2 worker seal refused mandate-unknown|",
+                "3 worker work refused |describe no such mandate",
+                "4 worker purge done |",
+            ]
+        );
+        assert!(matches!(
+            first.store.verify(None).unwrap(),
+            Verdict::Intact(head) if head.sequence == 4
+        ));
+    }
+
+    #[test]
+    fn a_journal_that_went_back_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Arc::new(InMemory::default());
+        journal.add("store", JournalOutcome::Done, None);
+        journal.add("purge", JournalOutcome::Done, None);
+        inside(folder.path(), &journal).copy().unwrap();
+        journal.0.lock().unwrap().pop();
+        let error = inside(folder.path(), &journal).copy().unwrap_err();
+        assert!(error.to_string().contains("lacks entry 2"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_task_copies_when_woken_and_once_more_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(AUDIT_DATABASE);
+        let journal = Arc::new(InMemory::default());
+        let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+        let shared = Arc::clone(&journal) as Arc<dyn Journal>;
+        let ingester = Ingester::open(&path, &[7; 32], shared, Arc::clone(&wake)).unwrap();
+        let task = tokio::spawn(ingester.run(stop.clone()));
+        journal.add("store", JournalOutcome::Done, None);
+        wake.notify_one();
+        let reader = store(folder.path());
+        while told(&reader).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+        journal.add("seal", JournalOutcome::Done, None);
+        task.await.unwrap();
+        assert_eq!(told(&reader).len(), 2);
+    }
+}

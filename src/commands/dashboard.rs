@@ -1,0 +1,57 @@
+//! `countersign dashboard`: a link that opens the task hub's dashboard once.
+
+use std::time::SystemTime;
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::client::{Api, data_dir, encode};
+use super::output::{self, text};
+use super::{Exit, Fault, Outcome};
+use crate::cli::DashboardArgs;
+use crate::config::ClientEnvironment;
+use crate::data_dir::DataDir;
+use crate::hub::{Dashboard, HUB_TOKEN};
+
+pub(super) async fn run(args: DashboardArgs) -> Outcome {
+    let url = match on_folder(&args)? {
+        Some(url) => url,
+        None => from_server(&args).await?,
+    };
+    if args.server.json {
+        return output::document(&json!({ "url": url }));
+    }
+    output::line(&url);
+    Ok(())
+}
+
+/// By a front door, which records who asked.
+async fn from_server(args: &DashboardArgs) -> Result<String, Fault> {
+    let api = Api::find(&args.server)?;
+    let mut path = "/api/dashboard/tickets".to_owned();
+    if let Some(id) = &args.instance {
+        path.push_str(&format!("?instance={}", encode(id)));
+    }
+    let ticket = api.send(api.request(Method::POST, &path)?).await?;
+    Ok(text(&ticket, "url"))
+}
+
+/// By the folder's own token, where a scheduler runs on the folder and no front door does.
+fn on_folder(args: &DashboardArgs) -> Result<Option<String>, Fault> {
+    let environment = ClientEnvironment::read();
+    let data = DataDir::at(&data_dir(args.server.data_dir.as_deref(), &environment));
+    let named = args.server.server.is_some() || environment.server.is_some();
+    if named || data.addresses().is_some() {
+        return Ok(None);
+    }
+    let dashboard = Dashboard::new(&data, None, &args.task_hub);
+    let link = dashboard.link(args.instance.as_deref(), SystemTime::now());
+    let link = link.map_err(Fault::failed)?;
+    match link {
+        None if dashboard.base().is_some() => Err(Fault::new(
+            Exit::Failed,
+            format!("there is no {HUB_TOKEN} in {}", data.path().display()),
+        )),
+        link => Ok(link),
+    }
+}

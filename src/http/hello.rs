@@ -1,0 +1,59 @@
+//! `POST /api/hello`: proves to commands on this machine that this is the server of their
+//! data folder. It is no part of the API, and only connections within this machine get an
+//! answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use axum::{Extension, Json, Router};
+use serde::{Deserialize, Serialize};
+
+use super::FrontDoor;
+use super::body::JsonBody;
+use super::enrollments::no_store;
+use super::error::ApiError;
+use crate::local_proof::{Nonce, PATH};
+
+/// The server's end of the connection that a request came by: an extension of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocalEnd(pub(crate) SocketAddr);
+
+/// What a command asks.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    /// 64 hexadecimal digits that were never used before.
+    nonce: String,
+}
+
+/// What the server answers.
+#[derive(Serialize)]
+struct Answer {
+    proof: String,
+}
+
+pub(super) fn router() -> Router<Arc<FrontDoor>> {
+    Router::new().route(PATH, post(hello))
+}
+
+async fn hello(
+    State(door): State<Arc<FrontDoor>>,
+    end: Option<Extension<LocalEnd>>,
+    JsonBody(question): JsonBody<Question>,
+) -> Result<Response, ApiError> {
+    // What comes in by a loopback address comes from this machine.
+    let end = end
+        .map(|Extension(LocalEnd(address))| address)
+        .filter(|address| address.ip().to_canonical().is_loopback())
+        .ok_or(ApiError::NoSuchPath)?;
+    let nonce = Nonce::parse(&question.nonce).ok_or_else(|| ApiError::InvalidParameter {
+        name: "nonce",
+        detail: "64 hexadecimal digits".to_owned(),
+    })?;
+    let surroundings = &door.surroundings;
+    let proof = surroundings.proof.prove(surroundings.tls, end, &nonce);
+    Ok(no_store(Json(Answer { proof }).into_response()))
+}

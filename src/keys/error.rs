@@ -1,0 +1,160 @@
+//! Why a key of the installation cannot be opened.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use countersign_activities::vault::VaultError;
+use countersign_authority::KeyProblem;
+use countersign_enrollment::sealed;
+use thiserror::Error;
+
+use crate::data_dir::DataDirError;
+
+/// Why a key of the installation cannot be opened, and what to do.
+#[derive(Debug, Error)]
+pub enum KeyMaterialError {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] DataDirError),
+    /// Key Vault did not answer, or not as asked.
+    #[error("{place} cannot be used: {}", chain(source))]
+    KeyVault {
+        /// Which secret.
+        place: String,
+        /// What the vault said.
+        source: VaultError,
+    },
+    /// It is not the text of a sealing key.
+    #[error("{place} cannot be used: {source}")]
+    Seal {
+        /// The file or the secret.
+        place: String,
+        /// What is wrong with it.
+        source: sealed::KeyError,
+    },
+    /// It is not the text of mandate keys.
+    #[error("{place} cannot be used: {problem}")]
+    Mandate {
+        /// The file or the secret.
+        place: String,
+        /// What is wrong with it.
+        problem: KeyProblem,
+    },
+    /// The key that mandates would be signed with is retired.
+    #[error(
+        "the key {id} in {place} is retired, so nothing that it signs would count: run \
+         `countersign mandate-key rotate`"
+    )]
+    SignsRetired {
+        /// The file or the secret.
+        place: String,
+        /// The key's id.
+        id: String,
+    },
+    /// No front door has made mandate keys.
+    #[error("{0} is not there: a front door makes it when it starts for the first time")]
+    NoMandateKey(String),
+    /// The key that signs cannot be retired.
+    #[error("{0} is the key that signs: run `countersign mandate-key rotate` first")]
+    SignsStill(String),
+    /// There is no mandate key with this id.
+    #[error(
+        "there is no mandate key {0}; `countersign mandate-key list` shows those that there are"
+    )]
+    NoSuchMandateKey(String),
+    /// The system has no random numbers to give.
+    #[error("the system's random number source failed")]
+    Random,
+    /// It is not 32 bytes in hexadecimal.
+    #[error("{0} cannot be used: expected 64 hexadecimal digits")]
+    NotHexadecimal(String),
+    /// No worker has made what a front door needs.
+    #[error(
+        "{missing} is not there, and {} s of waiting did not change that. A worker makes it when it \
+         starts: start `countersign worker` with the same data folder or Key Vault first, or let \
+         the front door wait longer with --worker-wait", waited.as_secs()
+    )]
+    NoWorker {
+        /// The file or the secret.
+        missing: String,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The public half of the seal key is there without the private one.
+    #[error(
+        "{public} is there, but {private} is not. Restore it from a backup: nothing else opens what \
+         was sealed for it. To give that up and start with a new key, remove {public}"
+    )]
+    PrivateHalfMissing {
+        /// The private half.
+        private: String,
+        /// The public half.
+        public: String,
+    },
+    /// The key is in the accounts' vault, and not yet in the one for keys.
+    #[error(
+        "{missing} is not there, but {found} is. Copy its value to the vault for keys and delete it \
+         in the accounts' vault; a new key would make what the old one protects useless"
+    )]
+    LeftBehind {
+        /// The secret in the vault for keys.
+        missing: String,
+        /// The secret in the accounts' vault.
+        found: String,
+    },
+    /// The vault in the data folder belongs to another one.
+    #[error(
+        "the vault in {folder} belongs to the data folder with the id {id}. A front door with \
+         another folder would know none of its rules, grants and keys and would answer what they \
+         forbid: start it with that folder, and run one front door only. If this folder is to take \
+         its place, write that id into {file}"
+    )]
+    ForeignVault {
+        /// The folder.
+        folder: String,
+        /// The file with the folder's id.
+        file: String,
+        /// The id of the folder that the vault belongs to.
+        id: String,
+    },
+    /// The folder's id is a link.
+    #[error("{} is a link to another file: a data folder has an id of its own; remove the link", .0.display())]
+    Linked(PathBuf),
+    /// The embedded vault does not answer.
+    #[error("{}", chain(source))]
+    Vault {
+        /// What it said.
+        source: VaultError,
+    },
+    /// The data folder is not the one of the installation whose keys are in the vault.
+    #[error(
+        "{folder} is not the data folder of this installation, by {secret}. A front door with \
+         another folder would know none of its rules, grants and keys and would answer what they \
+         forbid. Mount the folder that it had, and run one front door only. If that folder is lost, \
+         set the secret {name} to the text \"new\": the next folder that a front door starts with \
+         takes its place"
+    )]
+    OtherFolder {
+        /// The folder.
+        folder: String,
+        /// The secret with the installation's id, and its vault.
+        secret: String,
+        /// The name of the secret.
+        name: &'static str,
+    },
+    /// The process ends while it waits for the file system.
+    #[error("a key file could not be read or written: the process is ending")]
+    Ending,
+}
+
+/// An error and its causes in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

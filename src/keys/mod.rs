@@ -1,0 +1,202 @@
+//! The installation's keys: where they are kept, and which part of the program opens which.
+//!
+//! | Key | Front door | Worker |
+//! | --- | --- | --- |
+//! | seal key, private half | – | makes and reads |
+//! | seal key, public half | reads | publishes |
+//! | fingerprint key | reads | makes and reads |
+//! | mandate key, private half | makes and reads | – |
+//! | mandate keys, public halves | publishes | reads |
+//! | server key | makes and reads | – |
+//! | the data folder's id | makes and reads | – |
+//!
+//! What a part has no business with it neither reads nor makes, so that in Key Vault its
+//! identity needs no role on it.
+
+mod error;
+mod follow;
+mod installation;
+mod mandate;
+mod place;
+mod seal;
+
+use std::time::Duration;
+
+use countersign_enrollment::sealed::{OpenKey, OpenKeyring};
+use zeroize::Zeroizing;
+
+use crate::access::secret::{self, RandomUnavailable};
+use crate::data_dir::DataDir;
+
+pub use error::KeyMaterialError;
+pub(crate) use follow::Followed;
+pub(crate) use installation::check_embedded;
+pub(crate) use mandate::{MandateChecks, MandateKeyFile, MandateKeys, State};
+pub(crate) use place::Place;
+pub(crate) use seal::SealingKeys;
+
+/// What a key is called: as a file in the data folder, and as a secret in Key Vault.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name {
+    pub(crate) file: &'static str,
+    secret: &'static str,
+    /// Whether it is what one process tells others, who read its latest text.
+    published: bool,
+}
+
+/// The private half of the key that values are sealed for: the worker's alone.
+const SEAL: Name = Name {
+    file: "seal.key",
+    secret: "countersign-seal-key",
+    published: false,
+};
+/// Its public half, which the worker publishes.
+const SEAL_PUBLIC: Name = Name {
+    file: "seal.pub",
+    secret: "countersign-seal-key-public",
+    published: true,
+};
+/// The key under which secrets get fingerprints. The worker makes it; both have it.
+const FINGERPRINT: Name = Name {
+    file: "fingerprint.key",
+    secret: "countersign-fingerprint-key",
+    published: false,
+};
+/// The front door's own key.
+pub(crate) const SERVER: Name = Name {
+    file: "server.key",
+    secret: "countersign-server-key",
+    published: false,
+};
+
+/// What a front door opens. It can seal, and open nothing that is sealed.
+pub(crate) struct DoorKeys {
+    /// What values are sealed with, now and after the worker has published another key.
+    pub(crate) seal: Followed<SealingKeys>,
+    /// What mandates are signed with, now and after the key was rotated.
+    pub(crate) mandates: Followed<MandateKeys>,
+    /// What mandates are checked with.
+    pub(crate) checks: MandateChecks,
+    /// The key that sessions, ids and the like are derived from.
+    pub(crate) server: Zeroizing<[u8; 32]>,
+    /// The key under which secrets get fingerprints.
+    pub(crate) fingerprint: Zeroizing<[u8; 32]>,
+}
+
+impl DoorKeys {
+    /// Waits for what a worker makes, for so long at most, and makes what is the front door's
+    /// own. Makes nothing if it has waited in vain.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyMaterialError`], which says what to do.
+    pub(crate) async fn open(
+        place: &Place,
+        data: &DataDir,
+        patience: Duration,
+    ) -> Result<Self, KeyMaterialError> {
+        let (public, fingerprint) = tokio::try_join!(
+            place.wait_for(SEAL_PUBLIC, patience),
+            place.wait_for(FINGERPRINT, patience),
+        )?;
+        let seal = SealingKeys::new(place, &public)?;
+        let check_folder = async {
+            match place {
+                Place::KeyVault(vault) => vault.check_folder(data).await,
+                Place::Folder(_) => Ok(()),
+            }
+        };
+        let ((), (text, mandates), server) = tokio::try_join!(
+            check_folder,
+            MandateKeys::open(place),
+            place.random_key(SERVER)
+        )?;
+        Ok(Self {
+            mandates: Followed::new(place.clone(), mandate::MANDATE, text, mandates),
+            checks: MandateChecks::open(place).await?,
+            seal: Followed::new(place.clone(), SEAL_PUBLIC, public, seal),
+            fingerprint: place.bytes(FINGERPRINT, &fingerprint)?,
+            server,
+        })
+    }
+}
+
+/// What a worker opens.
+pub(crate) struct WorkerKeys {
+    /// What sealed values are opened with.
+    pub(crate) ring: OpenKeyring,
+    /// The key under which secrets get fingerprints.
+    pub(crate) fingerprint: Zeroizing<[u8; 32]>,
+    /// What mandates are checked with.
+    pub(crate) checks: MandateChecks,
+}
+
+impl WorkerKeys {
+    /// Opens the worker's keys, makes what is not there yet, and publishes the public half of
+    /// the seal key.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyMaterialError`], which says what to do.
+    pub(crate) async fn open(place: &Place) -> Result<Self, KeyMaterialError> {
+        let (ring, fingerprint, checks) = tokio::try_join!(
+            Self::open_ring(place),
+            place.random_key(FINGERPRINT),
+            MandateChecks::open(place),
+        )?;
+        Ok(Self {
+            ring,
+            fingerprint,
+            checks,
+        })
+    }
+
+    async fn open_ring(place: &Place) -> Result<OpenKeyring, KeyMaterialError> {
+        let text = match place.read(SEAL).await? {
+            Some(text) => text,
+            None => Self::make_ring(place).await?,
+        };
+        let ring = OpenKeyring::from_text(&text).map_err(|source| KeyMaterialError::Seal {
+            place: place.of(SEAL),
+            source,
+        })?;
+        if place
+            .publish(SEAL_PUBLIC, &ring.seal_keys().to_text())
+            .await?
+        {
+            tracing::info!(
+                key = ring.seal_key().id(),
+                "public half of the seal key published"
+            );
+        }
+        Ok(ring)
+    }
+
+    async fn make_ring(place: &Place) -> Result<Zeroizing<String>, KeyMaterialError> {
+        // A new key must not hide that the old one is lost. Looked at again after that, since
+        // a worker that starts beside this one makes both, the private half first.
+        if place.read(SEAL_PUBLIC).await?.is_some() && place.read(SEAL).await?.is_none() {
+            return Err(KeyMaterialError::PrivateHalfMissing {
+                private: place.of(SEAL),
+                public: place.of(SEAL_PUBLIC),
+            });
+        }
+        let make = || {
+            let key = OpenKey::generate().map_err(|_| RandomUnavailable)?;
+            Ok(key.to_text())
+        };
+        place.read_or_make(SEAL, make).await
+    }
+}
+
+impl Place {
+    /// A key of 32 random bytes, made if it is not there.
+    async fn random_key(&self, name: Name) -> Result<Zeroizing<[u8; 32]>, KeyMaterialError> {
+        let text = self.read_or_make(name, secret::random_hex).await?;
+        self.bytes(name, &text)
+    }
+
+    fn bytes(&self, name: Name, text: &str) -> Result<Zeroizing<[u8; 32]>, KeyMaterialError> {
+        secret::key_from_hex(text).ok_or_else(|| KeyMaterialError::NotHexadecimal(self.of(name)))
+    }
+}

@@ -1,0 +1,98 @@
+//! How the server of a data folder proves to commands on the same folder that it is that
+//! server, before one shows it a token.
+//!
+//! Ports above 1024 are anybody's: while the server is down, another user's program may
+//! listen where it did. So a command first asks what listens there for a proof: a MAC, under
+//! a key that is derived from the folder's `server.key`, over a number that the command has
+//! just drawn and over the address of the connection as the server's end has it. The command
+//! compares that address with the one that it has connected to, so a program elsewhere that
+//! passes the question on to the real server gets an answer that is worth nothing to it. The
+//! key serves for nothing else.
+
+use std::net::SocketAddr;
+
+use data_encoding::HEXLOWER;
+use zeroize::Zeroizing;
+
+use crate::access::secret::{self, RandomUnavailable};
+
+/// Where the server answers the question.
+pub(crate) const PATH: &str = "/api/hello";
+const KEY_LABEL: &[u8] = b"countersign local proof v1";
+/// What the proof is for.
+const PURPOSE: &[u8] = b"this is the server of the data folder";
+
+/// What a command draws for each question.
+pub(crate) struct Nonce([u8; 32]);
+
+impl Nonce {
+    pub(crate) fn draw() -> Result<Self, RandomUnavailable> {
+        Ok(Self(*secret::random_bytes::<32>()?))
+    }
+
+    /// None if the text is no nonce.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Some(Self(*secret::key_from_hex(text)?))
+    }
+
+    pub(crate) fn to_text(&self) -> String {
+        HEXLOWER.encode(&self.0)
+    }
+}
+
+/// What server and command share.
+pub(crate) struct LocalProof {
+    key: Zeroizing<[u8; 32]>,
+}
+
+impl LocalProof {
+    pub(crate) fn new(server_key: &[u8; 32]) -> Self {
+        Self {
+            key: Zeroizing::new(secret::mac(server_key, &[KEY_LABEL])),
+        }
+    }
+
+    /// The proof for a connection whose end at the server is `address`.
+    pub(crate) fn prove(&self, tls: bool, address: SocketAddr, nonce: &Nonce) -> String {
+        HEXLOWER.encode(&self.mac(tls, address, nonce))
+    }
+
+    /// Whether a text is that.
+    pub(crate) fn holds(&self, tls: bool, address: SocketAddr, nonce: &Nonce, text: &str) -> bool {
+        let proof = HEXLOWER.decode(text.as_bytes()).unwrap_or_default();
+        secret::same(&proof, &self.mac(tls, address, nonce))
+    }
+
+    fn mac(&self, tls: bool, address: SocketAddr, nonce: &Nonce) -> [u8; 32] {
+        let scheme: &[u8] = if tls { b"https" } else { b"http" };
+        // Without what only one end knows of an address (scope and flow of IPv6).
+        let place = SocketAddr::new(address.ip().to_canonical(), address.port()).to_string();
+        secret::mac(&self.key, &[PURPOSE, scheme, place.as_bytes(), &nonce.0])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_is_for_one_folder_one_address_and_one_question() {
+        let (proof, nonce) = (LocalProof::new(&[7; 32]), Nonce([1; 32]));
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let here = at("127.0.0.1:7071");
+        let given = proof.prove(false, here, &nonce);
+        assert!(proof.holds(false, here, &nonce, &given));
+        assert!(proof.holds(false, at("[::ffff:127.0.0.1]:7071"), &nonce, &given));
+        for other in ["127.0.0.1:7072", "127.0.0.2:7071", "[::1]:7071"] {
+            assert!(!proof.holds(false, at(other), &nonce, &given), "{other}");
+        }
+        assert!(!proof.holds(true, here, &nonce, &given));
+        assert!(!proof.holds(false, here, &Nonce([2; 32]), &given));
+        assert!(!LocalProof::new(&[8; 32]).holds(false, here, &nonce, &given));
+        for nothing in ["", "00", "no hexadecimal"] {
+            assert!(!proof.holds(false, here, &nonce, nothing), "{nothing}");
+        }
+        assert!(Nonce::parse(&nonce.to_text()).is_some_and(|read| read.0 == nonce.0));
+        assert!(Nonce::parse("7071").is_none());
+    }
+}

@@ -1,0 +1,334 @@
+//! What the front door accepts, signs and writes down before anything is started, and what it
+//! looks up before it gives anything out: the task hub is believed in neither.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, SubsecRound as _, Utc};
+use countersign_activities::CheckingKeySource as _;
+use countersign_authority::{
+    Case, CheckingKeys, Decide, Decision, DeedName, Holdings, KeyProblem, Mandate, MandatedAct,
+    Matter, Permit, Refusal, Release, RunId, SigningKeys, Terms, VERSION, Withdraw, judge,
+};
+use countersign_enrollment::account::TotpAccount;
+use countersign_enrollment::fingerprint::{FingerprintKey, FingerprintKeyError};
+use countersign_enrollment::ids::CallerId;
+use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
+use countersign_ledger::{Begun, Ledger, LedgerError};
+use data_encoding::HEXLOWER;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::access::secret;
+use crate::clock::Clock;
+use crate::keys::{MandateChecks, MandateKeys};
+
+/// How often something is judged again because the ledger was written meanwhile.
+const MAX_TRIES: usize = 8;
+/// How many bytes of a hand's name are kept.
+const HAND_BYTES: usize = 16;
+
+/// The keys of a front door, which are replaced and retired while it runs.
+pub(crate) struct DoorMandateKeys {
+    /// What it signs with.
+    pub(crate) signs: MandateKeys,
+    /// What it checks with.
+    pub(crate) checks: MandateChecks,
+}
+
+impl DoorMandateKeys {
+    fn signing(&self) -> Arc<SigningKeys> {
+        self.signs.signing()
+    }
+
+    fn checking(&self) -> Arc<CheckingKeys> {
+        self.checks.keys(None)
+    }
+}
+
+/// Why something is not signed, or not given out.
+#[derive(Debug, Error)]
+pub(crate) enum MandateError {
+    /// It is not permitted.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The ledger does not answer.
+    #[error("the ledger does not answer")]
+    Ledger(#[from] LedgerError),
+    /// A key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyProblem),
+    /// The key that secrets are named with cannot be used.
+    #[error(transparent)]
+    Fingerprint(#[from] FingerprintKeyError),
+    /// The system has no random numbers to give.
+    #[error("the system's random number source failed")]
+    Random,
+}
+
+/// What is to be accepted.
+pub(crate) struct Accepted {
+    /// The enrollment, import or request.
+    pub(crate) id: String,
+    pub(crate) act: MandatedAct,
+    pub(crate) terms: Terms,
+    pub(crate) requested_by: CallerId,
+    /// From whose hand, by [`Mandates::hand`].
+    pub(crate) hand: String,
+    pub(crate) reason: Option<String>,
+    /// The rules that are in force, in words.
+    pub(crate) policy: String,
+    pub(crate) at: DateTime<Utc>,
+}
+
+/// What somebody decides.
+pub(crate) struct Verdict {
+    pub(crate) approved: bool,
+    pub(crate) by: CallerId,
+    pub(crate) hand: String,
+    pub(crate) groups: Vec<String>,
+    pub(crate) comment: Option<String>,
+    /// What was shown, by [`countersign_authority::shown`].
+    pub(crate) shown: Digest,
+}
+
+/// The ledger and the keys of a front door.
+pub(crate) struct Mandates {
+    ledger: Arc<dyn Ledger>,
+    keys: DoorMandateKeys,
+    fingerprints: FingerprintKey,
+    hands: Zeroizing<[u8; 32]>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Mandates {
+    /// `server_key` is the front door's own key: the names of hands are derived from it.
+    pub(crate) fn new(
+        ledger: Arc<dyn Ledger>,
+        keys: DoorMandateKeys,
+        fingerprints: FingerprintKey,
+        server_key: &[u8; 32],
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let label: &[u8] = b"countersign hands v1";
+        Self {
+            ledger,
+            keys,
+            fingerprints,
+            hands: Zeroizing::new(secret::mac(server_key, &[label])),
+            clock,
+        }
+    }
+
+    /// The name under which a hand is signed: equal for equal hands, and without a meaning to
+    /// those who read it in a history.
+    pub(crate) fn hand(&self, hand: &str) -> String {
+        HEXLOWER.encode(&secret::mac(&self.hands, &[hand.as_bytes()])[..HAND_BYTES])
+    }
+
+    /// What tells an account's secret from any other.
+    pub(crate) fn fingerprint(&self, account: &TotpAccount) -> Result<String, MandateError> {
+        Ok(self.fingerprints.fingerprint(account)?)
+    }
+
+    /// Signs what is accepted, and writes it down. Before it is acknowledged,
+    /// [`Mandates::settle`] has to return.
+    pub(crate) async fn accept(&self, new: Accepted) -> Result<SignedMandate, MandateError> {
+        let mandate = Mandate {
+            v: VERSION,
+            ledger: self.ledger.id().clone(),
+            id: new.id,
+            run: random_run()?,
+            act: new.act,
+            terms: new.terms,
+            requested_by: new.requested_by,
+            hand: new.hand,
+            reason: new.reason,
+            policy: new.policy,
+            issued_at: new.at,
+        };
+        let signed = self.keys.signing().sign_mandate(&mandate)?;
+        self.ledger.register(&mandate, &signed).await?;
+        Ok(signed)
+    }
+
+    /// Returns once what was accepted is on disk.
+    pub(crate) async fn settle(&self) -> Result<(), MandateError> {
+        Ok(self.ledger.settle().await?)
+    }
+
+    /// Takes back a mandate that nothing was started under.
+    pub(crate) async fn never_began(&self, signed: &SignedMandate) -> Result<(), MandateError> {
+        let mandate = self.keys.checking().read_mandate(signed)?;
+        let (run, about) = (mandate.run, mandate.id);
+        Ok(self.ledger.withdraw(&Matter { run, about }).await?)
+    }
+
+    /// Ends what runs under a mandate: nothing is done under it from now on.
+    pub(crate) async fn withdraw(
+        &self,
+        signed: &SignedMandate,
+        about: &str,
+    ) -> Result<(), MandateError> {
+        let (holdings, keys) = self.holdings(signed, about).await?;
+        let case = self.case(signed, about, &[], &holdings, &keys);
+        let permit = judge(case, Withdraw)?;
+        Ok(self.ledger.withdraw(permit.matter()).await?)
+    }
+
+    /// The mandate that a request has, from the ledger.
+    pub(crate) async fn latest(
+        &self,
+        about: &str,
+    ) -> Result<Option<(SignedMandate, Mandate)>, MandateError> {
+        let Some(registered) = self.ledger.latest(about).await? else {
+            return Ok(None);
+        };
+        let mandate = self.keys.checking().read_mandate(&registered.mandate)?;
+        Ok(Some((registered.mandate, mandate)))
+    }
+
+    /// Signs and records a decision that counts. One that the same caller has made before in
+    /// the same way, and that may not have arrived, is returned as it was signed.
+    pub(crate) async fn decide(
+        &self,
+        signed: &SignedMandate,
+        about: &str,
+        verdict: &Verdict,
+    ) -> Result<SignedDecision, MandateError> {
+        for _ in 0..MAX_TRIES {
+            let (holdings, keys) = self.holdings(signed, about).await?;
+            let recorded = holdings.decisions.iter().find(|recorded| {
+                keys.read_decision(recorded).is_ok_and(|earlier| {
+                    earlier.by == verdict.by
+                        && earlier.approved == verdict.approved
+                        && earlier.shown == verdict.shown
+                })
+            });
+            if let Some(recorded) = recorded {
+                return Ok(recorded.clone());
+            }
+            let mandate = keys.read_mandate(signed)?;
+            let decision = Decision {
+                v: VERSION,
+                ledger: self.ledger.id().clone(),
+                run: mandate.run,
+                about: about.to_owned(),
+                mandate: signed.digest(),
+                shown: verdict.shown.clone(),
+                approved: verdict.approved,
+                by: verdict.by.clone(),
+                hand: verdict.hand.clone(),
+                groups: verdict.groups.clone(),
+                comment: verdict.comment.clone(),
+                decided_at: self.clock.now().trunc_subsecs(3),
+                nonce: random_run()?,
+            };
+            let case = self.case(signed, about, &[], &holdings, &keys);
+            let permit: Permit<Decide> = judge(case, Decide { decision })?;
+            let decision = self.keys.signing().sign_decision(&permit)?;
+            match self.ledger.record(&permit, &decision).await {
+                Ok(()) => return Ok(decision),
+                Err(LedgerError::Stale) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(LedgerError::Stale.into())
+    }
+
+    /// Takes one use of what a mandate grants to `caller`: when this returns, it is written
+    /// down, and the code or URI of `account` may be given out once.
+    pub(crate) async fn release(
+        &self,
+        signed: &SignedMandate,
+        caller: &CallerId,
+        kind: &'static str,
+        account: &TotpAccount,
+    ) -> Result<Permit<Release>, MandateError> {
+        let fingerprint = self.fingerprint(account)?;
+        let mandate = self.keys.checking().read_mandate(signed)?;
+        for _ in 0..MAX_TRIES {
+            let (holdings, keys) = self.holdings(signed, &mandate.id).await?;
+            let deed = Release {
+                caller: caller.clone(),
+                kind,
+                fingerprint: fingerprint.clone(),
+            };
+            // What was decided is in the ledger; the task hub need not hand it over.
+            let evidence = &holdings.decisions;
+            let permit = judge(
+                self.case(signed, &mandate.id, evidence, &holdings, &keys),
+                deed,
+            )?;
+            if permit.repeats() {
+                return Err(Refusal::UsedUp.into());
+            }
+            let Some(counted) = permit.counted() else {
+                return Err(Refusal::NotCovered.into());
+            };
+            match self.ledger.begin(&counted, self.clock.now()).await {
+                Ok(Begun::Now) => return Ok(permit),
+                Ok(Begun::Before(_)) => return Err(Refusal::UsedUp.into()),
+                Err(LedgerError::Stale) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(LedgerError::Stale.into())
+    }
+
+    /// How often a request was made use of.
+    pub(crate) async fn releases(&self, signed: &SignedMandate) -> Result<usize, MandateError> {
+        let mandate = self.keys.checking().read_mandate(signed)?;
+        let (holdings, _) = self.holdings(signed, &mandate.id).await?;
+        Ok(holdings.count(DeedName::Release))
+    }
+
+    /// The package that the worker has sealed for another installation under a mandate, as
+    /// it noted it in the ledger.
+    pub(crate) async fn package(
+        &self,
+        signed: &SignedMandate,
+    ) -> Result<Option<String>, MandateError> {
+        let mandate = self.keys.checking().read_mandate(signed)?;
+        let (holdings, _) = self.holdings(signed, &mandate.id).await?;
+        Ok(holdings
+            .done(DeedName::Seal)
+            .and_then(|sealed| sealed.result.clone()))
+    }
+
+    async fn holdings(
+        &self,
+        signed: &SignedMandate,
+        about: &str,
+    ) -> Result<(Holdings, Arc<CheckingKeys>), MandateError> {
+        let keys = self.keys.checking();
+        let mandate = keys.read_mandate(signed)?;
+        let matter = Matter {
+            run: mandate.run,
+            about: about.to_owned(),
+        };
+        Ok((self.ledger.holdings(&matter).await?, keys))
+    }
+
+    fn case<'a>(
+        &self,
+        mandate: &'a SignedMandate,
+        about: &'a str,
+        evidence: &'a [SignedDecision],
+        holdings: &'a Holdings,
+        keys: &'a CheckingKeys,
+    ) -> Case<'a> {
+        Case {
+            mandate,
+            about,
+            evidence,
+            holdings,
+            keys,
+            now: self.clock.now(),
+        }
+    }
+}
+
+fn random_run() -> Result<RunId, MandateError> {
+    let bytes = secret::random_bytes::<16>().map_err(|_| MandateError::Random)?;
+    Ok(RunId::from_bytes(*bytes))
+}

@@ -1,0 +1,12 @@
+//! Which part of an installation makes and reads which key, in a data folder and in a Key
+//! Vault, and what becomes of keys that are replaced or missing. The parts run as processes of
+//! their own, as they do outside.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../../azure/tests/fake/mod.rs"]
+mod fake;
+
+mod folder;
+mod parts;
+mod roles;
+mod rotation;
