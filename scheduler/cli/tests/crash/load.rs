@@ -70,7 +70,7 @@ impl Load {
                 client = self.client();
             }
             let number = self.number();
-            if number % 4 == 0 {
+            if number.is_multiple_of(4) {
                 let id = format!("l{number}");
                 if start_named(&client, &id, "Loop").await.is_ok() {
                     self.drive(&mut client, &id).await;

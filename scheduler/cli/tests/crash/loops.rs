@@ -52,7 +52,7 @@ impl Load {
                 told.raised.push(payload);
             }
         }
-        if self.number() % 2 == 0 {
+        if self.number().is_multiple_of(2) {
             self.until_done(client, id, || Step::Raise(STOP.to_owned()))
                 .await;
             return;
