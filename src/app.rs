@@ -180,7 +180,14 @@ impl Running {
                 true => None,
                 false => Some(DoorKeys::open(&place, &self.data, config.worker_wait).await?),
             };
-            let Vault { vault, counts } = Vault::open(&self.data, &config.azure, identity).await?;
+            let Vault {
+                vault,
+                counts,
+                embedded,
+            } = Vault::open(&self.data, &config.azure, identity).await?;
+            if let Some(embedded) = embedded.filter(|_| parts.front_door()) {
+                keys::check_embedded(&self.data, &embedded).await?;
+            }
             let vault = if spans::are_made() {
                 Arc::new(TracedVault::new(vault))
             } else {

@@ -372,6 +372,17 @@ async fn an_account_lives_its_whole_life_in_a_key_vault_that_is_not_ours() {
     let check = program(&folder).args(["config", "check"]).output().await;
     let check = check.unwrap();
     assert!(check.status.success(), "{check:?}");
+    // This folder takes the place of the one that was used before with the same vault.
+    let azure = countersign::config::Config::load(&countersign::config::Settings {
+        azure_identity: Some("managed-identity".to_owned()),
+        ..Default::default()
+    });
+    let azure = azure.unwrap().azure;
+    let identity = countersign_azure::Identity::new(&azure.identity);
+    let vault = countersign_azure::KeyVault::new(&azure.key_vault.unwrap(), identity).unwrap();
+    let new = "new".to_owned().into();
+    let rotated = vault.rotate_secret("countersign-installation", &new).await;
+    rotated.unwrap();
     let server = Server::start(program(&folder), &[]).await;
     let (status, enrolled) = server.enroll().await;
     assert_eq!(status, StatusCode::CREATED, "{enrolled}");

@@ -293,3 +293,34 @@ async fn a_process_that_comes_a_moment_later_waits_for_what_the_others_agree_on(
         .unwrap();
     assert_eq!(asked.await.unwrap().unwrap().as_str(), agreed.value);
 }
+
+#[tokio::test]
+async fn what_a_process_publishes_is_read_as_it_is_and_written_only_where_it_differs() {
+    const NAME: &str = "countersign-seal-key-public";
+    let fake = FakeKeyVault::start().await;
+    let vault = vault(&fake);
+    assert_eq!(vault.published_secret(NAME).await.unwrap(), None);
+    for (text, written) in [("one", true), ("one", false), ("two", true), ("one", true)] {
+        assert_eq!(vault.publish_secret(NAME, text).await.unwrap(), written);
+        let read = vault.published_secret(NAME).await.unwrap().unwrap();
+        assert_eq!(read.as_str(), text);
+    }
+    assert_eq!(fake.vault(|vault| vault.versions(NAME).len()), 3);
+}
+
+#[tokio::test]
+async fn a_key_is_found_without_being_made_and_rotated_by_a_later_version() {
+    const NAME: &str = "countersign-mandate-key";
+    let fake = FakeKeyVault::start().await;
+    let vault = vault(&fake);
+    assert_eq!(vault.existing_secret(NAME).await.unwrap(), None);
+    assert!(!vault.has_secret(NAME).await.unwrap());
+    assert_eq!(fake.count(Op::Set), 0);
+    let make = || Ok(zeroize::Zeroizing::new("first".to_owned()));
+    vault.shared_secret(NAME, make).await.unwrap();
+    assert!(vault.has_secret(NAME).await.unwrap());
+    let second = zeroize::Zeroizing::new("second".to_owned());
+    vault.rotate_secret(NAME, &second).await.unwrap();
+    let found = vault.existing_secret(NAME).await.unwrap();
+    assert_eq!(found, Some(second));
+}

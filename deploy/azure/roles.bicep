@@ -44,6 +44,8 @@ var reader = [
 // What each part makes and reads, and nobody else does.
 var frontDoorOwns = [
   'countersign-installation'
+  'countersign-mandate-key'
+  'countersign-mandate-keys'
   'countersign-server-key'
 ]
 var workerOwns = [
@@ -56,7 +58,9 @@ var frontDoorReads = [
   'countersign-fingerprint-key'
   'countersign-seal-key-public'
 ]
-var workerReads = []
+var workerReads = [
+  'countersign-mandate-keys'
+]
 
 resource accounts 'Microsoft.KeyVault/vaults@2023-07-01' existing = { name: accountsVault }
 resource keys 'Microsoft.KeyVault/vaults@2023-07-01' existing = { name: keysVault }

@@ -542,6 +542,10 @@ impl Headers {
             (HeaderName::from_static("taskhub"), &self.task_hub),
             (HeaderName::from_static("x-user-agent"), &self.user_agent),
             (HeaderName::from_static("workerid"), &self.worker_id),
+            (
+                HeaderName::from_static("max-receive-bytes"),
+                &Some(HeaderValue::from(MAX_MESSAGE_BYTES)),
+            ),
         ] {
             if let Some(value) = value {
                 headers.insert(name, value.clone());

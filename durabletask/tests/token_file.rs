@@ -5,6 +5,7 @@
 
 mod fake;
 
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use fake::Fake;
 
 fn write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }
 
 fn string(endpoint: &str, file: &Path) -> String {
@@ -94,7 +95,7 @@ async fn a_file_without_a_token_is_told_when_a_client_is_made() {
     std::fs::write(&file, [0xff, 0xfe]).unwrap();
     assert_eq!(fault(), TokenFileFault::NotAToken);
     write(&file, "secret-of-one-line\n");
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
     assert_eq!(fault(), TokenFileFault::Exposed);
     let said = Client::new(&connection).unwrap_err().to_string();
     assert!(said.contains("chmod 600"), "{said}");

@@ -8,7 +8,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::private;
-use crate::store::DATABASE;
+use crate::store::{DATABASE, log_mark};
 
 /// How often a copy that found the database busy is tried again, and after how long.
 const TRIES: u32 = 50;
@@ -139,6 +139,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), BackupError> {
     }
     // One file, without a log beside it.
     target.pragma_update(None, "journal_mode", "DELETE")?;
+    log_mark::clear_copy(&target)?;
     let verdict: String = target.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         return Err(BackupError::Damaged(verdict));

@@ -9,10 +9,17 @@ use crate::access::Access;
 use crate::clock::{Clock, SystemClock};
 use crate::policy::ActivityPolicy;
 use crate::retention::Retention;
+use crate::scheduler::MAX_MESSAGE;
+use crate::service::sizes::ROOM;
 use crate::tls::Tls;
 
 /// The longest name of a task hub, in bytes.
 pub(crate) const MAX_HUB_NAME: usize = 100;
+
+/// The largest message that gRPC clients take by default in most languages.
+const COMMON_MESSAGE: usize = 4 * 1024 * 1024;
+/// The most that `max_message_bytes` can be of use for.
+const MESSAGE_RANGE: std::ops::RangeInclusive<usize> = 64 * 1024..=MAX_MESSAGE;
 
 /// Where a scheduler keeps its task hubs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,14 +43,22 @@ pub struct SchedulerConfig {
     /// Whether a task hub is made when its name is first used. Default true; otherwise a
     /// call that names an unknown one is refused.
     pub dynamic_task_hubs: bool,
-    /// The largest single payload (input, output, event, custom status), in bytes. Default 4 MiB.
+    /// The largest single payload (input, output, event, custom status), in bytes. Default
+    /// 4 MiB less 128 KiB, which leaves room for what stands around it in a message.
     pub max_payload_bytes: usize,
+    /// The largest message that a client or worker takes that does not say what it takes,
+    /// in bytes. Default 4 MiB, as gRPC clients have it in most languages.
+    pub max_message_bytes: usize,
     /// How large an orchestration's history may become, in bytes; one that would outgrow
     /// this fails. Default 64 MiB, which is also the largest message: a worker that does
     /// not stream gets the whole history in one.
     pub max_history_bytes: u64,
     /// The most task hubs there may be at once; a call that would make one more is refused. Default 1,000.
     pub max_task_hubs: usize,
+    /// How long a connection may be silent before it is asked whether anybody is there,
+    /// and how long the answer may take. Default 5 seconds: what a frozen worker holds
+    /// goes to others within 10.
+    pub keepalive: Duration,
     /// How often each worker stream gets a `HealthPing`. Default 30 seconds.
     pub health_ping_interval: Duration,
     /// How many work items of a kind a worker stream holds at once when it names no number. Default 100.
@@ -85,6 +100,14 @@ impl SchedulerConfig {
     /// # Errors
     /// One sentence for people.
     pub fn check(&self) -> Result<(), String> {
+        if !MESSAGE_RANGE.contains(&self.max_message_bytes) {
+            return Err(format!(
+                "the largest message is from {} to {} bytes, unlike {}",
+                MESSAGE_RANGE.start(),
+                MESSAGE_RANGE.end(),
+                self.max_message_bytes
+            ));
+        }
         for name in self.hub_names() {
             let fits = (1..=MAX_HUB_NAME).contains(&name.len())
                 && name
@@ -116,9 +139,11 @@ impl Default for SchedulerConfig {
             default_hub: "default".to_owned(),
             task_hubs: Vec::new(),
             dynamic_task_hubs: true,
-            max_payload_bytes: 4 * 1024 * 1024,
+            max_payload_bytes: COMMON_MESSAGE - ROOM,
+            max_message_bytes: COMMON_MESSAGE,
             max_history_bytes: 64 * 1024 * 1024,
             max_task_hubs: 1000,
+            keepalive: Duration::from_secs(5),
             health_ping_interval: Duration::from_secs(30),
             default_window: 100,
             max_wait: Duration::from_secs(600),

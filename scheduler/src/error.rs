@@ -30,6 +30,16 @@ pub enum OpenError {
         /// The newest version this program knows.
         known: i64,
     },
+    /// The database was copied while a scheduler used it, without its log.
+    #[error(
+        "{path} was in use when it was copied or moved here, and its log {path}-wal is missing: what is in the log \
+         would be lost. Copy the log too, or better make the copy with `durabletask-scheduler backup`. If SQLite's own \
+         backup made this copy, it is whole: then run `UPDATE run SET open = 0` on it with sqlite3"
+    )]
+    LogMissing {
+        /// The database's file.
+        path: PathBuf,
+    },
     /// Another process has the database open for writing.
     #[error(
         "the scheduler's database in {path} is in use by another process; stop that one first or choose another folder"

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -90,6 +91,30 @@ pub(crate) struct Commits {
     batch: Histogram,
     took: Histogram,
     failed: Counter,
+    disk: AtomicU8,
+}
+
+/// What the disk did to the last write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Disk {
+    Works,
+    IsFull,
+    Fails,
+}
+
+impl Disk {
+    /// For people; nothing where it works.
+    pub(crate) const fn trouble(self) -> Option<&'static str> {
+        match self {
+            Self::Works => None,
+            Self::IsFull => Some(
+                "The scheduler's disk is full: nothing is written until there is room. Free some space; nothing has to be restarted.",
+            ),
+            Self::Fails => Some(
+                "The scheduler's disk takes no writes: see the scheduler's log and what the system says of the disk.",
+            ),
+        }
+    }
 }
 
 impl Default for Commits {
@@ -98,13 +123,35 @@ impl Default for Commits {
             batch: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
             took: Histogram::new(exponential_buckets(0.0001, 4.0, 9)),
             failed: Counter::default(),
+            disk: AtomicU8::new(0),
         }
     }
 }
 
 impl Commits {
+    /// What the disk did to the last write.
+    pub(crate) fn disk(&self) -> Disk {
+        match self.disk.load(Ordering::Relaxed) {
+            0 => Disk::Works,
+            1 => Disk::IsFull,
+            _ => Disk::Fails,
+        }
+    }
+
+    /// A write failed, perhaps for the disk's sake.
+    pub(crate) fn failed(&self, error: &rusqlite::Error) {
+        use rusqlite::ErrorCode as Code;
+        let disk = match error.sqlite_error_code() {
+            Some(Code::DiskFull) => 1,
+            Some(Code::SystemIoFailure | Code::ReadOnly | Code::CannotOpen) => 2,
+            _ => return,
+        };
+        self.disk.store(disk, Ordering::Relaxed);
+    }
+
     /// A transaction of so many commands is on disk.
     pub(crate) fn committed(&self, commands: usize, took: Duration) {
+        self.disk.store(0, Ordering::Relaxed);
         self.batch
             .observe(f64::from(u32::try_from(commands).unwrap_or(u32::MAX)));
         self.took.observe(took.as_secs_f64());
@@ -123,6 +170,8 @@ pub(crate) struct Load {
     pub(crate) kind: Kind,
     /// Items that wait for a worker.
     pub(crate) queued: usize,
+    /// Items of these that no connected worker takes.
+    pub(crate) untaken: usize,
     /// Items that workers hold.
     pub(crate) held: usize,
     pub(crate) meter: Arc<Meter>,
@@ -243,6 +292,16 @@ impl Collector for Snapshot {
             MetricType::Gauge,
             |load| gauge(load.held),
         )?;
+        self.per_load(
+            to,
+            (
+                "work_items_untaken",
+                "Work items that wait because no connected worker takes them",
+                None,
+            ),
+            MetricType::Gauge,
+            |load| gauge(load.untaken),
+        )?;
         self.encode_hubs(to)?;
         encode_commits(&self.commits, to)
     }
@@ -299,5 +358,12 @@ fn encode_commits(commits: &Commits, encoder: &mut DescriptorEncoder<'_>) -> fmt
         None,
         Counter::<u64>::TYPE,
     )?;
-    commits.failed.encode(failed)
+    commits.failed.encode(failed)?;
+    let disk = encoder.encode_descriptor(
+        "disk_failing",
+        "1 where the last write failed because the disk is full or takes no writes, else 0",
+        None,
+        MetricType::Gauge,
+    )?;
+    gauge(usize::from(commits.disk() != Disk::Works)).encode(disk)
 }

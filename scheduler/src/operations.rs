@@ -28,7 +28,7 @@ struct Operations {
     commits: Arc<Commits>,
 }
 
-/// `/healthz`, for anyone, and `/metrics`; neither is told to another site's page.
+/// `/healthz` and `/readyz`, for anyone, and `/metrics`; neither is told to another site's page.
 pub(crate) fn router(
     store: Store,
     dispatch: Arc<Dispatch>,
@@ -44,6 +44,7 @@ pub(crate) fn router(
         .route("/metrics", get(prometheus))
         .layer(middleware::from_fn_with_state(asking, ask))
         .route("/healthz", get(health))
+        .route("/readyz", get(ready))
         .layer(middleware::from_fn_with_state(hosts, guard::guard))
         .with_state(Operations {
             store,
@@ -68,6 +69,16 @@ async fn health(State(operations): State<Operations>) -> Response {
         ),
     };
     (status, [(header::CACHE_CONTROL, "no-store")], text).into_response()
+}
+
+/// Ready means healthy, and not about to stop.
+async fn ready(operations: State<Operations>) -> Response {
+    if operations.dispatch.ended.is_cancelled() {
+        let text = "the scheduler is stopping and hands out no more work\n";
+        let no_store = [(header::CACHE_CONTROL, "no-store")];
+        return (StatusCode::SERVICE_UNAVAILABLE, no_store, text).into_response();
+    }
+    health(operations).await
 }
 
 async fn prometheus(State(operations): State<Operations>) -> Response {

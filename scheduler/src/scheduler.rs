@@ -1,7 +1,6 @@
 //! The scheduler as one thing: open, serve, look at.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use durabletask_proto::task_hub_sidecar_service_server::TaskHubSidecarServiceServer;
 use futures_util::FutureExt as _;
@@ -12,7 +11,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::access::Doorkeeper;
-use crate::dispatch::{Dispatch, pace, timers};
+use crate::dispatch::{Dispatch, pace, setbacks, timers, untaken};
 use crate::metrics::Commits;
 use crate::service::Service;
 use crate::store::{Committed, Store};
@@ -90,6 +89,8 @@ impl Scheduler {
             Arc::clone(&self.config.clock),
             ending.clone(),
         ));
+        tokio::spawn(untaken::run(Arc::clone(&self.dispatch), ending.clone()));
+        tokio::spawn(setbacks::run(Arc::clone(&self.dispatch), ending.clone()));
         if self.config.retention != Retention::default() {
             tokio::spawn(retention::run(
                 self.store.clone(),
@@ -112,7 +113,9 @@ impl Scheduler {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_concurrent_streams(MAX_STREAMS)
-            .http2_keepalive_interval(Some(Duration::from_secs(60)))
+            // A worker that is frozen, or whose machine is gone, closes no connection.
+            .http2_keepalive_interval(Some(self.config.keepalive))
+            .http2_keepalive_timeout(Some(self.config.keepalive))
             .add_service(rpc);
         let end = ending.clone().cancelled_owned();
         let mut server = match &self.config.tls {
@@ -169,8 +172,9 @@ impl Scheduler {
         dashboard::router(service).merge(self.operations())
     }
 
-    /// `GET /healthz`, which answers 200 while writes get through, and `GET /metrics` for
-    /// Prometheus (OpenMetrics text). Only the latter asks who calls.
+    /// `GET /healthz`, which answers 200 while writes get through, `GET /readyz`, which
+    /// does so until a stop, and `GET /metrics` for Prometheus (OpenMetrics text). Only
+    /// the last one asks who calls.
     pub fn operations(&self) -> axum::Router {
         operations::router(
             self.store.clone(),

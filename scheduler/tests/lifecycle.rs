@@ -239,13 +239,6 @@ async fn waits_end_with_the_instance_or_the_deadline() {
         instance_id: id.into(),
         get_inputs_and_outputs: true,
     };
-    let missing = hub
-        .client
-        .clone()
-        .wait_for_instance_completion(wait("a"))
-        .await
-        .unwrap_err();
-    assert_eq!(missing.code(), Code::NotFound);
     hub.start("a").await;
     let mut late = tonic::Request::new(wait("a"));
     late.set_timeout(Duration::from_secs(4));
@@ -579,7 +572,7 @@ async fn the_same_stream_goes_on_without_history_and_others_read_it() {
         capabilities: vec![WorkerCapability::HistoryStreaming as i32],
         ..Default::default()
     };
-    let mut first = hub.worker_with(capable(), "default").await;
+    let mut first = hub.worker_that(capable(), "default", CONTINUES).await;
     hub.start("a").await;
     let (token, _) = first.turn().await;
     first.answer(&token, vec![]).await.unwrap();
@@ -606,9 +599,30 @@ async fn the_same_stream_goes_on_without_history_and_others_read_it() {
         kinds(&chunk.events),
         ["OrchestratorStarted", "ExecutionStarted"]
     );
-    let mut second = hub.worker_with(capable(), "default").await;
+    let mut second = hub.worker_that(capable(), "default", CONTINUES).await;
     drop(first);
     let (_, turn) = second.turn().await;
+    assert!(!turn.requires_history_streaming && turn.properties.is_empty());
+    assert_eq!(
+        kinds(&turn.past_events),
+        ["OrchestratorStarted", "ExecutionStarted"]
+    );
+}
+
+#[tokio::test]
+async fn a_worker_that_did_not_announce_continuation_gets_the_past_each_time() {
+    // As the .NET worker: it can stream, and reads the past that comes with the turn.
+    let hub = Hub::memory().await;
+    let request = GetWorkItemsRequest {
+        capabilities: vec![WorkerCapability::HistoryStreaming as i32],
+        ..Default::default()
+    };
+    let mut worker = hub.worker_with(request, "default").await;
+    hub.start("a").await;
+    let (token, _) = worker.turn().await;
+    worker.answer(&token, vec![]).await.unwrap();
+    hub.raise("a", "one").await.unwrap();
+    let (_, turn) = worker.turn().await;
     assert!(!turn.requires_history_streaming && turn.properties.is_empty());
     assert_eq!(
         kinds(&turn.past_events),

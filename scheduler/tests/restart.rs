@@ -108,3 +108,48 @@ async fn a_graceful_stop_returns() {
         .expect("an end")
         .unwrap();
 }
+
+/// Copies some files of a data folder into a new one, and opens that.
+fn open_copy(of: &std::path::Path, files: &[&str]) -> Result<Scheduler, OpenError> {
+    let copy = tempfile::tempdir().unwrap();
+    for file in files {
+        std::fs::copy(of.join(file), copy.path().join(file)).unwrap();
+    }
+    Scheduler::open(SchedulerConfig::new(Storage::Directory(
+        copy.path().to_owned(),
+    )))
+}
+
+#[tokio::test]
+async fn a_copy_without_its_log_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::folder(folder.path()).await;
+    hub.start("a").await;
+    let Err(refused) = open_copy(folder.path(), &["scheduler.sqlite3"]) else {
+        panic!("it was opened")
+    };
+    assert!(
+        matches!(refused, OpenError::LogMissing { .. }),
+        "{refused:?}"
+    );
+    assert!(refused.to_string().contains("backup"), "{refused}");
+    // Nothing was changed by looking at it.
+    open_copy(
+        folder.path(),
+        &["scheduler.sqlite3", "scheduler.sqlite3-wal"],
+    )
+    .unwrap();
+    let made = folder.path().join("made.sqlite3");
+    durabletask_scheduler::backup(folder.path(), &made).unwrap();
+    let restored = tempfile::tempdir().unwrap();
+    std::fs::copy(&made, restored.path().join("scheduler.sqlite3")).unwrap();
+    assert!(Hub::folder(restored.path()).await.get("a").await.is_some());
+    // A scheduler that was stopped leaves one file that is whole.
+    hub.crash().await;
+    drop(Hub::folder(folder.path()).await);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while open_copy(folder.path(), &["scheduler.sqlite3"]).is_err() {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::task::yield_now().await;
+    }
+}

@@ -21,7 +21,7 @@ async fn many_instances_of_sequential_activities_all_end() {
         max_concurrent_activity_work_items: 200,
         ..Default::default()
     };
-    let mut worker = hub.worker_with(request, "default").await;
+    let mut worker = hub.worker_that(request, "default", CONTINUES).await;
     let begun = Instant::now();
     let mut client = hub.client.clone();
     let starting = tokio::spawn(async move {

@@ -85,6 +85,8 @@ pub(super) struct Vault {
     pub(super) vault: Arc<dyn SecretVault>,
     /// The cache inside of `vault`, and what is behind it.
     pub(super) counts: VaultCounts,
+    /// What is behind it, if that is in the data folder.
+    pub(super) embedded: Option<EmbeddedVault>,
 }
 
 impl Vault {
@@ -94,22 +96,24 @@ impl Vault {
         azure: &AzureConfig,
         identity: Identity,
     ) -> Result<Self, AppError> {
-        let (cache, remote) = match &azure.key_vault {
+        let (cache, remote, embedded) = match &azure.key_vault {
             Some(settings) => {
                 let vault = Arc::new(KeyVault::new(settings, identity)?);
                 let cache = CachedVault::new(Arc::<KeyVault>::clone(&vault), azure.cache);
-                (cache, Some(vault))
+                (cache, Some(vault), None)
             }
             None => {
                 let data = data.clone();
                 let vault = blocking(move || EmbeddedVault::open(data.path())).await??;
-                (CachedVault::new(Arc::new(vault), azure.cache), None)
+                let cache = CachedVault::new(Arc::new(vault.clone()), azure.cache);
+                (cache, None, Some(vault))
             }
         };
         let cache = Arc::new(cache);
         Ok(Self {
             vault: Arc::<CachedVault>::clone(&cache),
             counts: VaultCounts { cache, remote },
+            embedded,
         })
     }
 }

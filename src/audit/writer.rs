@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::entry::{Entry, Event};
@@ -191,12 +192,12 @@ impl Writer {
         let mut looked = Instant::now();
         loop {
             let open = match self.next(&mut waiting, runtime) {
-                Next::Event(first) => {
+                Ok(Some(first)) => {
                     batch.push(first);
                     true
                 }
-                Next::Nothing => true,
-                Next::Closed => false,
+                Ok(None) => false,
+                Err(_) => true,
             };
             while batch.len() < BATCH
                 && let Ok(next) = waiting.try_recv()
@@ -256,20 +257,18 @@ impl Writer {
     }
 
     /// Waits for the next event, but not for long while codes are followed or entries are
-    /// not on the disk.
-    fn next(&self, waiting: &mut mpsc::Receiver<Waiting>, runtime: &Handle) -> Next {
+    /// not on the disk. None if nobody is left who could send one.
+    fn next(
+        &self,
+        waiting: &mut mpsc::Receiver<Waiting>,
+        runtime: &Handle,
+    ) -> Result<Option<Waiting>, Elapsed> {
         let idle =
             self.repeats.is_empty() && self.flushing.is_none() && self.store.unflushed().is_none();
-        let received = if idle {
-            waiting.blocking_recv()
-        } else {
-            let next = runtime.block_on(async { timeout(LOOK, waiting.recv()).await });
-            match next {
-                Ok(received) => received,
-                Err(_) => return Next::Nothing,
-            }
-        };
-        received.map_or(Next::Closed, Next::Event)
+        if idle {
+            return Ok(waiting.blocking_recv());
+        }
+        runtime.block_on(async { timeout(LOOK, waiting.recv()).await })
     }
 
     fn append(&mut self, batch: &mut Vec<Waiting>, repeated: &mut Vec<Event>) {
@@ -301,14 +300,6 @@ impl Writer {
             let _ = done.send(written.clone());
         }
     }
-}
-
-enum Next {
-    Event(Waiting),
-    /// For a while.
-    Nothing,
-    /// Nobody is left who could send one.
-    Closed,
 }
 
 #[cfg(test)]

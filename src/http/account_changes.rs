@@ -269,6 +269,9 @@ pub(super) async fn verdict(
     if reading.pending_for.is_some() {
         return Err(TokenError::Pending.into());
     }
+    // The vault may have taken its time.
+    caller.again().await?;
+    let id = readable(door, caller, id.as_str())?;
     let now = door.clock.now();
     let checked = door
         .verifier

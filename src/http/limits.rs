@@ -249,3 +249,28 @@ fn address(text: &str) -> Option<IpAddr> {
         .ok()
         .map(|address: IpAddr| address.to_canonical())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_have_a_bound_for_each_address_that_counts_what_is_under_way() {
+        let guard = Guard::new(&Limits::default(), Networks::default());
+        let stranger = |address: String| guard.stranger(address.parse().ok());
+        // A customer has a network of 64 bits, and so many addresses in it.
+        let mut slots: Vec<Slot> = (0..STRANGERS_AT_ONCE)
+            .map(|n| stranger(format!("2001:db8::{n:x}")).unwrap())
+            .collect();
+        let refused = stranger("2001:db8::ffff:1".to_owned()).err();
+        assert!(matches!(refused, Some(ApiError::RateLimited { .. })));
+        for other in ["2001:db8:0:1::1", "192.0.2.1"] {
+            assert!(stranger(other.to_owned()).is_ok(), "{other}");
+        }
+        assert!(guard.caller("reader").is_ok());
+        slots.pop();
+        assert!(stranger("2001:db8::1".to_owned()).is_ok());
+        drop(slots);
+        assert!(lock(&guard.strangers).is_empty(), "nothing is kept of them");
+    }
+}

@@ -296,7 +296,7 @@ async fn surround(
 /// The answer to a request that is let in, or why it is not.
 async fn admitted(door: &Arc<FrontDoor>, from: From, mut request: Request, next: Next) -> Response {
     if limits::is_health(&request) {
-        return drain::drain(door, request, drain::Patience::Moment, async |request| {
+        return drain::drain(door, request, drain::Patience::Arrived, async |request| {
             unbroken(next.run(request)).await
         })
         .await;

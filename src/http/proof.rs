@@ -135,7 +135,10 @@ async fn pending(
 ) -> Result<(EnrollmentId, Pending), ApiError> {
     let id = account_id(text)?;
     let is_admin = caller.roles().any_of(&[Role::Admin]);
-    match door.tokens.pending(&id).await? {
+    let pending = door.tokens.pending(&id).await?;
+    // The vault may have taken its time.
+    caller.again().await?;
+    match pending {
         Some(pending) if is_admin || pending.by.as_str() == caller.id() => Ok((id, pending)),
         None if is_admin => Err(ApiError::AlreadyProved),
         Some(_) | None => Err(ApiError::AccountUnknown),

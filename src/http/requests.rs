@@ -468,6 +468,7 @@ pub(super) async fn code(
         .read(&request.account)
         .await
         .map_err(from_vault)?;
+    caller.again().await?;
     door.enrollments.claim(&request, "read", &account).await?;
     // What nobody had to agree to is a plain reading: it is taken from what is granted.
     if request.approvals_needed == 0 {
@@ -508,6 +509,7 @@ pub(super) async fn export(
         .read(&request.account)
         .await
         .map_err(from_vault)?;
+    caller.again().await?;
     let permit = door.enrollments.claim(&request, "export", &account).await?;
     let view = ExportView::new(&permit, &request, &account)
         .map_err(|e| ApiError::Internal(Box::new(e)))?;

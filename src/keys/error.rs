@@ -1,5 +1,6 @@
 //! Why a key of the installation cannot be opened.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use countersign_activities::vault::VaultError;
@@ -100,6 +101,30 @@ pub enum KeyMaterialError {
         missing: String,
         /// The secret in the accounts' vault.
         found: String,
+    },
+    /// The vault in the data folder belongs to another one.
+    #[error(
+        "the vault in {folder} belongs to the data folder with the id {id}. A front door with \
+         another folder would know none of its rules, grants and keys and would answer what they \
+         forbid: start it with that folder, and run one front door only. If this folder is to take \
+         its place, write that id into {file}"
+    )]
+    ForeignVault {
+        /// The folder.
+        folder: String,
+        /// The file with the folder's id.
+        file: String,
+        /// The id of the folder that the vault belongs to.
+        id: String,
+    },
+    /// The folder's id is a link.
+    #[error("{} is a link to another file: a data folder has an id of its own; remove the link", .0.display())]
+    Linked(PathBuf),
+    /// The embedded vault does not answer.
+    #[error("{}", chain(source))]
+    Vault {
+        /// What it said.
+        source: VaultError,
     },
     /// The data folder is not the one of the installation whose keys are in the vault.
     #[error(

@@ -1,18 +1,59 @@
 //! One data folder for one installation: what a front door keeps in its folder (rules, keys of
 //! callers, codes that were used, the audit log) is nowhere else.
 //!
-//! A front door whose accounts are in a Key Vault could start with an empty folder and not
-//! notice that all of that is missing, or run beside another one that has a folder of its own:
-//! an account whose codes need an approval could then be read without one. So the folder and
-//! the vault for keys both hold the installation's id, and a front door starts only where they
-//! are the same.
+//! A front door could start with an empty folder and not notice that all of that is missing, or
+//! run beside another one that has a folder of its own: an account whose codes need an approval
+//! could then be read without one. So the folder holds a random id, and the place that keeps the
+//! accounts the same: the vault's database, or with Key Vault the vault for keys. A front door
+//! starts only where they agree.
 
+use countersign_activities::vault::EmbeddedVault;
 use zeroize::Zeroizing;
 
 use super::place::VaultPlace;
 use super::{KeyMaterialError, Name, Place};
 use crate::access::secret;
 use crate::data_dir::{DataDir, DataDirError};
+
+/// Checks that `data` is the folder that the vault in it belongs to: its database may be linked
+/// or mounted from another one.
+///
+/// # Errors
+///
+/// [`KeyMaterialError::ForeignVault`] when it is not.
+pub(crate) async fn check_embedded(
+    data: &DataDir,
+    vault: &EmbeddedVault,
+) -> Result<(), KeyMaterialError> {
+    let id = folder_id(data).await?;
+    let owner = vault.folder_id(&id).await;
+    let owner = owner.map_err(|source| KeyMaterialError::Vault { source })?;
+    if owner == *id {
+        return Ok(());
+    }
+    Err(KeyMaterialError::ForeignVault {
+        folder: data.path().display().to_string(),
+        file: data.path().join(INSTALLATION.file).display().to_string(),
+        id: owner,
+    })
+}
+
+/// The id in the folder, made if there is none.
+async fn folder_id(data: &DataDir) -> Result<Zeroizing<String>, KeyMaterialError> {
+    let place = Place::Folder(data.clone());
+    if let Some(id) = place.read(INSTALLATION).await? {
+        let file = data.path().join(INSTALLATION.file);
+        let about = std::fs::symlink_metadata(&file);
+        // A link would let it be the id of two folders.
+        if about.is_ok_and(|about| about.file_type().is_symlink()) {
+            return Err(KeyMaterialError::Linked(file));
+        }
+        return Ok(id);
+    }
+    let id = secret::random_hex().map_err(|_| DataDirError::Random)?;
+    place.publish(INSTALLATION, &id).await?;
+    Ok(id)
+}
 
 const INSTALLATION: Name = Name {
     file: "installation.id",
@@ -30,13 +71,15 @@ impl VaultPlace {
     ///
     /// [`KeyMaterialError::OtherFolder`] when it is not.
     pub(super) async fn check_folder(&self, data: &DataDir) -> Result<(), KeyMaterialError> {
-        let place = Place::Folder(data.clone());
-        let here = place.read(INSTALLATION).await?;
         let there = self.read(INSTALLATION).await?;
-        match (here, there) {
-            (Some(here), Some(there)) if *here == *there => Ok(()),
-            (here, Some(there)) if there.as_str() == NEW => {
-                let id = self.write_id(&place, here).await?;
+        let here = Place::Folder(data.clone()).read(INSTALLATION).await?;
+        if there.as_ref().is_some_and(|there| there.as_str() != NEW) && here.is_none() {
+            return Err(self.other_folder(data));
+        }
+        let id = folder_id(data).await?;
+        match there {
+            Some(there) if *there == *id => Ok(()),
+            Some(there) if there.as_str() == NEW => {
                 self.rotate(INSTALLATION, &id).await?;
                 tracing::warn!(
                     folder = %data.path().display(),
@@ -45,8 +88,7 @@ impl VaultPlace {
                 );
                 Ok(())
             }
-            (here, None) => {
-                let id = self.write_id(&place, here).await?;
+            None => {
                 let made = id.clone();
                 let agreed = self.make(INSTALLATION, move || Ok(made)).await?;
                 if *agreed == *id {
@@ -55,22 +97,8 @@ impl VaultPlace {
                 }
                 Err(self.other_folder(data))
             }
-            (_, Some(_)) => Err(self.other_folder(data)),
+            Some(_) => Err(self.other_folder(data)),
         }
-    }
-
-    /// The id in the folder, made if there is none.
-    async fn write_id(
-        &self,
-        folder: &Place,
-        here: Option<Zeroizing<String>>,
-    ) -> Result<Zeroizing<String>, KeyMaterialError> {
-        if let Some(here) = here {
-            return Ok(here);
-        }
-        let id = secret::random_hex().map_err(|_| DataDirError::Random)?;
-        folder.publish(INSTALLATION, &id).await?;
-        Ok(id)
     }
 
     fn other_folder(&self, data: &DataDir) -> KeyMaterialError {

@@ -8,7 +8,7 @@
 //! | mandate key, private half | makes and reads | – |
 //! | mandate keys, public halves | publishes | reads |
 //! | server key | makes and reads | – |
-//! | the installation's id, in Key Vault | makes and reads | – |
+//! | the data folder's id | makes and reads | – |
 //!
 //! What a part has no business with it neither reads nor makes, so that in Key Vault its
 //! identity needs no role on it.
@@ -30,6 +30,7 @@ use crate::data_dir::DataDir;
 
 pub use error::KeyMaterialError;
 pub(crate) use follow::Followed;
+pub(crate) use installation::check_embedded;
 pub(crate) use mandate::{MandateChecks, MandateKeyFile, MandateKeys, State};
 pub(crate) use place::Place;
 pub(crate) use seal::SealingKeys;

@@ -100,12 +100,7 @@ async fn a_cookie_counts_under_own_names_only() {
         config.public_urls = vec!["https://codes.example".parse().unwrap()];
     })
     .await;
-    let login = server
-        .request(Method::POST, "/api/session")
-        .header("sec-fetch-site", "same-origin")
-        .json(&json!({}))
-        .bearer_auth(&server.admin);
-    let cookie = session_cookie(&login.send().await.unwrap());
+    let cookie = server.log_in(&server.admin).await;
     let port = server.base.rsplit(':').next().unwrap();
     let ask = async |host: &str, with: (&str, &str)| {
         let request = server

@@ -39,10 +39,14 @@ func main() {
 		}
 		failed = failed || len(problems) > 0
 	}
+	for _, problem := range checkManifest(filepath.Join(root, "deploy/kubernetes/countersign.yaml")) {
+		fmt.Fprintf(os.Stderr, "the Kubernetes manifest: %s\n", problem)
+		failed = true
+	}
 	if failed {
 		os.Exit(1)
 	}
-	fmt.Printf("%d sets of compose files load and keep their promises\n", len(sets))
+	fmt.Printf("%d sets of compose files and the Kubernetes manifest load and keep their promises\n", len(sets))
 }
 
 func check(paths []string, replicas map[string]int) []string {

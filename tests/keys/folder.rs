@@ -7,17 +7,21 @@ use reqwest::{Method, StatusCode};
 use crate::parts::{Installation, Part, files, program};
 
 /// What a worker makes.
-const WORKER: [&str; 5] = [
+const WORKER: [&str; 6] = [
     "fingerprint.key",
+    "ledger.sqlite3",
     "seal.key",
     "seal.pub",
     "vault.key",
     "vault.sqlite3",
 ];
 /// What a front door makes.
-const FRONT_DOOR: [&str; 5] = [
+const FRONT_DOOR: [&str; 8] = [
     "access.sqlite3",
     "audit.sqlite3",
+    "installation.id",
+    "mandate.key",
+    "mandate.pub",
     "serve.json",
     "server.key",
     "verify.sqlite3",
@@ -118,9 +122,12 @@ async fn neither_part_needs_what_is_the_others_alone() {
     assert_eq!(front_door.stop().await, Some(0));
 
     std::fs::rename(&away, data.join("seal.key")).unwrap();
-    std::fs::rename(data.join("server.key"), &away).unwrap();
+    for file in ["server.key", "mandate.key"] {
+        std::fs::remove_file(data.join(file)).unwrap();
+    }
     let _second = at.run("worker").await;
     assert!(!data.join("server.key").exists());
+    assert!(!data.join("mandate.key").exists());
 }
 
 #[tokio::test]
@@ -153,4 +160,29 @@ async fn a_folder_of_an_earlier_release_gets_what_it_has_not() {
     assert_eq!(at.files(), names(&[&WORKER]));
     assert_eq!(std::fs::read(data.join("seal.key")).unwrap(), before);
     at.run("front-door").await;
+}
+
+/// As behind a load balancer, with a folder of its own and all that it needs linked in.
+#[tokio::test]
+async fn a_second_front_door_with_a_folder_of_its_own_does_not_start_on_the_same_vault() {
+    let at = Installation::start().await;
+    let _worker = at.run("worker").await;
+    let _front_door = at.run("front-door").await;
+    let (data, other) = (at.data(), at.folder.path().join("other"));
+    std::fs::create_dir(&other).unwrap();
+    for file in WORKER {
+        std::os::unix::fs::symlink(data.join(file), other.join(file)).unwrap();
+    }
+    let refused = async |reason: &str| {
+        let command = at.command_on("front-door", &other);
+        let mut second = Part::spawn(command, at.folder.path(), "second");
+        assert_eq!(second.ended().await, Some(1), "{}", second.log());
+        assert!(second.log().contains(reason), "{}", second.log());
+    };
+    refused("belongs to the data folder").await;
+    // Nor does the id of the first one help, as long as it is that one's file.
+    let id = other.join("installation.id");
+    std::fs::remove_file(&id).unwrap();
+    std::os::unix::fs::symlink(data.join("installation.id"), &id).unwrap();
+    refused("is a link").await;
 }

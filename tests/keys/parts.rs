@@ -44,9 +44,25 @@ impl Installation {
         self.folder.path().join("data")
     }
 
+    /// Runs a command on the data folder to its end, and returns what it prints.
+    pub(crate) async fn tell(&self, words: &str) -> Value {
+        printed(&mut program(words, &self.data())).await
+    }
+
+    /// A key that is of another hand than the administrator's, since it is made on the machine.
+    pub(crate) async fn approver(&self) -> String {
+        let made = "key create second-pair-of-eyes --role approver";
+        self.tell(made).await["key"].as_str().unwrap().to_owned()
+    }
+
     /// The command for a worker or front door on the data folder.
     pub(crate) fn command(&self, part: &str) -> Command {
-        let mut command = program(part, &self.data());
+        self.command_on(part, &self.data())
+    }
+
+    /// The same on another folder.
+    pub(crate) fn command_on(&self, part: &str, data: &Path) -> Command {
+        let mut command = program(part, data);
         command
             .args(["--connection-string", &self.hub])
             .env("COUNTERSIGN_ADMIN_TOKEN", ADMIN);
@@ -80,16 +96,24 @@ pub(crate) fn files(folder: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// The program, with no settings but those given here.
-pub(crate) fn program(part: &str, data: &Path) -> Command {
+/// The program with a command of one or more words, and no settings but those given here.
+pub(crate) fn program(words: &str, data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
     command
         .env_clear()
-        .args([part, "--json", "--data-dir"])
+        .args(words.split(' '))
+        .args(["--json", "--data-dir"])
         .arg(data)
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command
+}
+
+/// Runs a command to its end, and returns what it prints.
+pub(crate) async fn printed(command: &mut Command) -> Value {
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// A process that is ready, or that tries to get so.
@@ -217,14 +241,6 @@ impl Part {
         self.until_stage("enrollments", &id, "AwaitingApproval")
             .await;
         id
-    }
-
-    /// Makes an API key.
-    pub(crate) async fn key(&self, name: &str, role: &str) -> String {
-        let body = Some(json!({"name": name, "role": role}));
-        let (status, made) = self.call(Method::POST, "/api/keys", body).await;
-        assert_eq!(status, StatusCode::CREATED, "{made}");
-        made["key"].as_str().unwrap().to_owned()
     }
 
     /// Waits until an enrollment or request is at this stage, and returns what is said of it.

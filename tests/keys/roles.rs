@@ -12,7 +12,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::fake::{FakeKeyVault, Op, Roles};
-use crate::parts::{Installation, Part};
+use crate::parts::{Installation, Part, printed};
 
 const BICEP: &str = include_str!("../../deploy/azure/roles.bicep");
 const FRONT_DOOR: &str = "token-of-the-front-door";
@@ -187,7 +187,7 @@ async fn the_roles_of_the_templates_are_enough_and_each_part_uses_only_its_own_k
         assert!(status.is_success(), "{path}: {status} {answer}");
     }
     // By the hand of somebody other than the requester.
-    let approver = local_key(&azure).await;
+    let approver = azure.at.approver().await;
     let to = OpenKey::generate().unwrap().seal_key().to_text();
     let transfer = json!({"kind": "transfer", "to": to});
     let done = request(&front_door, &approver, &first, transfer).await;
@@ -195,6 +195,14 @@ async fn the_roles_of_the_templates_are_enough_and_each_part_uses_only_its_own_k
     let delete = json!({"kind": "delete", "seconds": 0});
     request(&front_door, &approver, &second, delete).await;
     assert!(azure.accounts.vault(|vault| !vault.is_deleted(&second)));
+    // An operator with the front door's role rotates its key.
+    let mut rotate = azure.command("mandate-key rotate");
+    let rotated = printed(&mut rotate).await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let list = printed(&mut azure.command("mandate-key list")).await;
+    assert_eq!(list["keys"][0], json!({"id": rotated, "state": "signs"}));
     assert_eq!(worker.stop().await, Some(0));
 
     // Exactly these, and what a part does with another's is refused besides.
@@ -203,6 +211,8 @@ async fn the_roles_of_the_templates_are_enough_and_each_part_uses_only_its_own_k
         set(&[
             ("countersign-fingerprint-key", &["get", "look"]),
             ("countersign-installation", &["get", "look", "set"]),
+            ("countersign-mandate-key", &["get", "look", "set"]),
+            ("countersign-mandate-keys", &["get", "set"]),
             ("countersign-seal-key-public", &["get"]),
             ("countersign-server-key", &["get", "look", "set"]),
         ])
@@ -211,13 +221,15 @@ async fn the_roles_of_the_templates_are_enough_and_each_part_uses_only_its_own_k
         Azure::done(&azure.keys, WORKER),
         set(&[
             ("countersign-fingerprint-key", &["get", "look", "set"]),
+            ("countersign-mandate-keys", &["get"]),
             ("countersign-seal-key", &["get", "look", "set"]),
             ("countersign-seal-key-public", &["get", "set"]),
         ])
     );
-    let looked = ["countersign-installation", "countersign-server-key"];
+    let looked = ["installation", "mandate-key", "server-key"];
+    let looked = looked.map(|name| format!("countersign-{name}"));
     let mut expected = set(&[("totp-*", &["get", "look", "update", "delete", "recover"])]);
-    expected.extend(looked.map(|name| (name.to_owned(), "look")));
+    expected.extend(looked.map(|name| (name, "look")));
     let mut done = Azure::done(&azure.accounts, FRONT_DOOR);
     done.remove(&(String::new(), "look"));
     assert_eq!(done, expected);
@@ -227,25 +239,35 @@ async fn the_roles_of_the_templates_are_enough_and_each_part_uses_only_its_own_k
     assert_eq!(Azure::done(&azure.accounts, WORKER), expected);
     // No key of the installation is in the vault that the front door may read whole.
     let left = azure.accounts.vault(|vault| {
-        let names = ["seal-key", "server-key", "fingerprint-key", "installation"];
+        let names = ["seal-key", "server-key", "fingerprint-key", "mandate-key"];
         names.map(|name| vault.versions(&format!("countersign-{name}")).len())
     });
     assert_eq!(left, [0; 4]);
 }
 
-/// A key that somebody on the machine makes, which is of nobody's hand but theirs.
-async fn local_key(azure: &Azure) -> String {
-    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_countersign"))
-        .env_clear()
-        .args(["key", "create", "approver", "--role", "approver", "--json"])
-        .arg("--data-dir")
-        .arg(azure.at.data())
-        .output()
-        .await
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let made: Value = serde_json::from_slice(&output.stdout).unwrap();
-    made["key"].as_str().unwrap().to_owned()
+#[test]
+fn the_templates_keep_keys_apart_and_the_vaults_off_the_public_network() {
+    for role in ["frontDoorOwns", "frontDoorReads"] {
+        assert!(!table(role).contains(&"countersign-seal-key".to_owned()));
+    }
+    for role in ["workerOwns", "workerReads"] {
+        for key in ["countersign-mandate-key", "countersign-server-key"] {
+            assert!(!table(role).contains(&key.to_owned()));
+        }
+    }
+    let front_door = table("frontDoorOnAccounts").join(" ");
+    assert!(!front_door.contains("setSecret"), "{front_door}");
+    assert!(!front_door.contains("purge"), "{front_door}");
+
+    let vault = include_str!("../../deploy/azure/vault.bicep");
+    assert!(vault.contains("publicNetworkAccess: 'Disabled'"));
+    assert!(vault.contains("networkAcls: { defaultAction: 'Deny', bypass: 'None' }"));
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/azure");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let file = file.unwrap().path();
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(!text.contains("0.0.0.0"), "{}", file.display());
+    }
 }
 
 #[tokio::test]
@@ -317,5 +339,6 @@ async fn a_vault_for_both_works_and_is_warned_of() {
         .env("NO_PROXY", "*");
     let worker = at.run_as(command, "worker").await;
     assert!(worker.log().contains("--keys-vault"), "{}", worker.log());
-    assert_eq!(at.files(), BTreeSet::new());
+    // No key is in the folder.
+    assert_eq!(at.files(), BTreeSet::from(["ledger.sqlite3".to_owned()]));
 }

@@ -42,7 +42,7 @@ async fn a_front_door_seals_with_another_key_once_a_worker_has_published_it() {
     front_door.enroll().await;
 
     // What was sealed before still opens.
-    let approver = front_door.key("second-pair-of-eyes", "approver").await;
+    let approver = at.approver().await;
     let (status, decided) = front_door
         .call_as(
             &approver,
@@ -71,4 +71,33 @@ async fn a_public_half_that_cannot_be_used_changes_nothing_and_is_logged() {
     assert!(front_door.log().contains("stays in use"));
     assert_eq!(sealing_key(&front_door).await, first);
     front_door.enroll().await;
+}
+
+#[tokio::test]
+async fn a_mandate_key_is_rotated_and_retired_while_both_parts_run() {
+    let at = Installation::start().await;
+    let worker = at.run("worker").await;
+    let front_door = at.run("front-door").await;
+    let list = at.tell("mandate-key list").await;
+    let first = list["keys"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(list["keys"][0]["state"], "signs", "{list}");
+
+    let rotated = at.tell("mandate-key rotate").await;
+    let second = rotated["id"].as_str().unwrap();
+    assert_ne!(second, first);
+    front_door.until_logged(second).await;
+    worker.until_logged("keys=2").await;
+    front_door.enroll().await;
+
+    at.tell(&format!("mandate-key retire {first}")).await;
+    let list = at.tell("mandate-key list").await;
+    let keys = json!([
+        {"id": second, "state": "signs"},
+        {"id": first, "state": "retired"},
+    ]);
+    assert_eq!(list["keys"], keys);
+    front_door.enroll().await;
+    // The private half is in no file any more; the front door has the new one from its own.
+    let private = std::fs::read_to_string(at.data().join("mandate.key")).unwrap();
+    assert_eq!(private.lines().count(), 1, "{}", private.lines().count());
 }

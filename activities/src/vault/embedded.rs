@@ -151,6 +151,31 @@ impl EmbeddedVault {
         })
     }
 
+    /// The id of the data folder that the vault belongs to: that of the first caller, which
+    /// gives its own as `id`.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Unavailable`] when the database does not answer.
+    pub async fn folder_id(&self, id: &str) -> Result<String, VaultError> {
+        let id = id.to_owned();
+        self.write(move |transaction| {
+            transaction
+                .execute_batch(
+                    "CREATE TABLE IF NOT EXISTS folder (
+                         only INTEGER PRIMARY KEY CHECK (only = 1),
+                         id   TEXT NOT NULL
+                     ) STRICT;",
+                )
+                .and_then(|()| {
+                    transaction.execute("INSERT OR IGNORE INTO folder VALUES (1, ?1)", [&id])
+                })
+                .and_then(|_| transaction.query_row("SELECT id FROM folder", [], |row| row.get(0)))
+                .map_err(from_sqlite)
+        })
+        .await
+    }
+
     /// Runs `work` in a transaction that is durable once this returns `Ok`.
     async fn write<T, F>(&self, work: F) -> Result<T, VaultError>
     where

@@ -624,6 +624,50 @@ fn continue_as_new_carries_unprocessed_events_over() {
 }
 
 #[test]
+fn continue_as_new_carries_over_what_a_suspension_holds_back() {
+    let registry = story(async |ctx, n| {
+        let event = ctx.wait_for_event(&GO).await?;
+        ctx.continue_as_new_with(
+            &(n + event),
+            ContinueOptions {
+                unprocessed_events: UnprocessedEvents::Keep,
+                new_version: None,
+            },
+        )
+    });
+    let suspended = || HistoryPayload::ExecutionSuspended { reason: None };
+    let resumed = || HistoryPayload::ExecutionResumed { reason: None };
+    let carried = |new: HistoryBuilder| {
+        let result = first_turn(&registry, new);
+        let ActionKind::Complete { carryover, .. } = result.actions.last().unwrap().kind.clone()
+        else {
+            panic!("not a completion");
+        };
+        carryover
+            .into_iter()
+            .map(|(_, input, _)| input.unwrap())
+            .collect::<Vec<_>>()
+    };
+    let behind = begin()
+        .event_raised("x", "0")
+        .event_raised("go", "1")
+        .event(-1, suspended())
+        .event_raised("go", "2")
+        .event_raised("go", "3");
+    assert_eq!(carried(behind.clone()), ["0", "2", "3"]);
+    let resumed = behind.event(-1, resumed()).event_raised("go", "4");
+    assert_eq!(carried(resumed), ["0", "2", "3", "4"]);
+    // The code continues with the first of those that were held back.
+    let before = begin()
+        .event(-1, suspended())
+        .event_raised("go", "1")
+        .event_raised("go", "2")
+        .event(-1, HistoryPayload::ExecutionResumed { reason: None })
+        .event_raised("go", "3");
+    assert_eq!(carried(before), ["2", "3"]);
+}
+
+#[test]
 fn a_termination_beats_an_uncommitted_continuation() {
     let registry = story(async |ctx, n| ctx.continue_as_new(&n));
     let new = begin().event(-1, HistoryPayload::ExecutionTerminated { output: None });

@@ -53,7 +53,7 @@ pub enum ClientError {
     #[error("the scheduler does not support that: {0}")]
     Unsupported(String),
     /// The wait ended before the instance got there.
-    #[error("the instance '{instance_id}' was not there yet after {waited:?}")]
+    #[error("waited {waited:?} for the instance '{instance_id}', which has not come that far yet")]
     Timeout {
         /// The id.
         instance_id: String,

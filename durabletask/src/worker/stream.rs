@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status, Streaming};
 
 use super::cache::ExecutionCache;
@@ -222,6 +223,10 @@ impl Intake {
                 .filters
                 .to_wire(&self.shared.registry, &self.options),
         };
+        let mut request = tonic::Request::new(request);
+        request
+            .metadata_mut()
+            .insert("history-continuation", MetadataValue::from_static("v1"));
         // Some servers send the headers with the first item only, so this may
         // wait as long as the stream may be silent.
         tokio::time::timeout(

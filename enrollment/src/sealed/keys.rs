@@ -314,3 +314,32 @@ fn field(line: &str, mark: &str) -> Option<Zeroizing<Vec<u8>>> {
     let bytes = BASE64URL_NOPAD.decode(encoded.as_bytes()).ok()?;
     Some(Zeroizing::new(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_worker_publishes_closes_with_its_first_key_and_knows_all() {
+        let (old, new) = (OpenKey::generate().unwrap(), OpenKey::generate().unwrap());
+        let ids = [new.id().to_owned(), old.id().to_owned()];
+        let ring = OpenKeyring::new(old).rotated(new);
+        let text = format!("# published\n\n{}\n", ring.seal_keys().to_text());
+        let published = SealKeyring::from_text(&text).unwrap();
+        assert_eq!(published.first().id(), ids[0]);
+        assert!(ids.iter().all(|id| published.has(id)));
+        assert!(!published.has("0123456789abcdef"));
+
+        // What a worker keeps to itself is not what it publishes.
+        let private = OpenKey::generate().unwrap().to_text();
+        let spoilt = format!("{text}{}", private.as_str());
+        let malformed = SealKeyring::from_text(&spoilt).unwrap_err();
+        assert_eq!(malformed, KeyError::Malformed { line: 5 });
+        assert_eq!(SealKeyring::from_text("#").unwrap_err(), KeyError::Empty);
+        let many = (ring.seal_key().to_text() + "\n").repeat(MAX_KEYS + 1);
+        assert_eq!(
+            SealKeyring::from_text(&many).unwrap_err(),
+            KeyError::TooMany
+        );
+    }
+}

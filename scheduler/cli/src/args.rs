@@ -81,9 +81,13 @@ pub struct ServeArgs {
     /// or d
     #[arg(long, value_name = "NAME:POLICY")]
     pub activity: Vec<String>,
-    /// The largest input, output, event or custom status, in bytes [default: 4194304]
+    /// The largest input, output, event or custom status, in bytes [default: 4063232]
     #[arg(long, value_name = "BYTES", env = "DURABLETASK_MAX_PAYLOAD")]
     pub max_payload: Option<usize>,
+    /// The largest message that clients and workers receive, in bytes, where they do not say it
+    /// themselves; raise it with their own limits [default: 4194304]
+    #[arg(long, value_name = "BYTES", env = "DURABLETASK_MAX_MESSAGE")]
+    pub max_message: Option<usize>,
     /// How large an orchestration's history may become before it fails, in bytes
     /// [default: 67108864]
     #[arg(long, value_name = "BYTES", env = "DURABLETASK_MAX_HISTORY")]

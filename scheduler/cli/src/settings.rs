@@ -140,6 +140,9 @@ impl ServeSettings {
         if let Some(bytes) = args.max_payload {
             scheduler.max_payload_bytes = bytes;
         }
+        if let Some(bytes) = args.max_message {
+            scheduler.max_message_bytes = bytes;
+        }
         if let Some(bytes) = args.max_history {
             scheduler.max_history_bytes = bytes;
         }

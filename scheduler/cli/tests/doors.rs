@@ -3,7 +3,9 @@
 
 mod support;
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use durabletask_proto::{GetWorkItemsRequest, work_item};
@@ -308,4 +310,42 @@ fn files_that_cannot_be_used_are_told_at_once() {
         let said = stderr(&refused);
         assert!(said.contains(says), "{arguments:?}: {said}");
     }
+}
+
+/// What a scheduler logs until it is ready.
+fn log_of_a_start(arguments: &[&str]) -> String {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_durabletask-scheduler"))
+        .args(["--memory", "--listen", "127.0.0.1:0", "--dashboard", "none"])
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut log = String::new();
+    for line in lines {
+        log.push_str(&line.unwrap());
+        log.push('\n');
+        if log.contains("the scheduler is ready") {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    log
+}
+
+#[test]
+fn a_scheduler_that_asks_for_nothing_says_so_when_it_starts() {
+    const SAYS: &str = "no credential is asked for";
+    let open = log_of_a_start(&[]);
+    assert!(
+        open.contains(SAYS) && open.contains("--token-file"),
+        "{open}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = token_file(folder.path());
+    let asking = log_of_a_start(&["--token-file", tokens.to_str().unwrap()]);
+    assert!(asking.contains("the scheduler is ready"), "{asking}");
+    assert!(!asking.contains(SAYS), "{asking}");
 }

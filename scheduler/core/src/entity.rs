@@ -11,13 +11,14 @@ use durabletask_proto::operation_result::ResultType;
 use durabletask_proto::send_entity_message_action::EntityMessageType;
 use durabletask_proto::{
     EntityBatchResult, EntityLockGrantedEvent, EntityLockRequestedEvent,
-    EntityOperationCompletedEvent, EntityOperationFailedEvent, EntityOperationSignaledEvent,
-    HistoryEvent, SendSignalAction, StartNewOrchestrationAction, TaskFailureDetails,
+    EntityOperationCalledEvent, EntityOperationCompletedEvent, EntityOperationFailedEvent,
+    EntityOperationSignaledEvent, HistoryEvent, SendSignalAction, StartNewOrchestrationAction,
+    TaskFailureDetails,
 };
 use prost_types::Timestamp;
 
 use crate::effects::Message;
-use crate::{Instance, event};
+use crate::{Instance, event, event_form};
 
 /// The longest entity id, in characters, as for instances.
 const MAX_ENTITY_ID: usize = 100;
@@ -125,16 +126,15 @@ pub fn after_lock(mut request: LockRequest, now: Timestamp) -> Locked {
     if request.position < request.lock_set.len() {
         return Locked::Next(request);
     }
+    let granted = event_form::grant(&request.critical_section_id).unwrap_or_else(|| {
+        EventType::EntityLockGranted(EntityLockGrantedEvent {
+            critical_section_id: request.critical_section_id,
+        })
+    });
     Locked::Granted(Box::new(Message {
         instance_id: request.caller.instance_id,
         execution_id: Some(request.caller.execution_id),
-        event: event(
-            -1,
-            now,
-            EventType::EntityLockGranted(EntityLockGrantedEvent {
-                critical_section_id: request.critical_section_id,
-            }),
-        ),
+        event: event(-1, now, granted),
     }))
 }
 
@@ -289,7 +289,7 @@ pub(crate) fn send(
     Ok(sent)
 }
 
-fn invalid_id(id: &str) -> TaskFailureDetails {
+pub(crate) fn invalid_id(id: &str) -> TaskFailureDetails {
     TaskFailureDetails {
         error_type: "InvalidEntityId".to_owned(),
         error_message: format!(
@@ -369,10 +369,6 @@ pub fn apply_batch(batch: Batch) -> BatchEffects {
         let Some(EventType::EntityOperationCalled(call)) = operation.event_type else {
             continue;
         };
-        let caller = Caller {
-            instance_id: call.parent_instance_id.unwrap_or_default(),
-            execution_id: call.parent_execution_id.unwrap_or_default(),
-        };
         let outcome = match result {
             Some(ResultType::Success(success)) => Ok(success.result),
             Some(ResultType::Failure(failure)) => {
@@ -380,9 +376,7 @@ pub fn apply_batch(batch: Batch) -> BatchEffects {
             }
             None => Err(whole.clone().unwrap_or_else(no_details)),
         };
-        effects
-            .replies
-            .push(reply(&caller, call.request_id, outcome, now));
+        effects.replies.push(answer(call, outcome, now));
     }
     if reported == 0 {
         // Nothing ran, so nothing can have changed.
@@ -419,6 +413,51 @@ fn signal_message(signal: SendSignalAction, now: Timestamp) -> Option<OperationM
     })
 }
 
+/// The answer to a call that cannot be carried out.
+#[must_use]
+pub fn failed_call(
+    call: EntityOperationCalledEvent,
+    details: TaskFailureDetails,
+    now: Timestamp,
+) -> Message {
+    answer(call, Err(details), now)
+}
+
+/// A call as a worker is given it.
+#[must_use]
+pub fn without_mark(mut operation: HistoryEvent) -> HistoryEvent {
+    if let Some(EventType::EntityOperationCalled(call)) = &mut operation.event_type {
+        call.target_instance_id = None;
+    }
+    operation
+}
+
+/// The answer to a stored call, in the form that its caller waits for.
+fn answer(
+    call: EntityOperationCalledEvent,
+    outcome: Result<Option<String>, TaskFailureDetails>,
+    now: Timestamp,
+) -> Message {
+    let caller = Caller {
+        instance_id: call.parent_instance_id.unwrap_or_default(),
+        execution_id: call.parent_execution_id.unwrap_or_default(),
+    };
+    if call.target_instance_id.as_deref() == Some(event_form::MARK) {
+        let answered = event_form::answer(call.request_id, outcome);
+        return to_caller(&caller, answered, now);
+    }
+    reply(&caller, call.request_id, outcome, now)
+}
+
+fn to_caller(caller: &Caller, event_type: EventType, now: Timestamp) -> Message {
+    Message {
+        instance_id: caller.instance_id.clone(),
+        // An empty id stands for a caller that did not name its execution.
+        execution_id: Some(caller.execution_id.clone()).filter(|id| !id.is_empty()),
+        event: event(-1, now, event_type),
+    }
+}
+
 /// The answer to a caller.
 fn reply(
     caller: &Caller,
@@ -436,12 +475,7 @@ fn reply(
             failure_details: Some(details),
         }),
     };
-    Message {
-        instance_id: caller.instance_id.clone(),
-        // An empty id stands for a caller that did not name its execution.
-        execution_id: Some(caller.execution_id.clone()).filter(|id| !id.is_empty()),
-        event: event(-1, now, event_type),
-    }
+    to_caller(caller, event_type, now)
 }
 
 fn no_details() -> TaskFailureDetails {

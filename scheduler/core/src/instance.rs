@@ -24,6 +24,8 @@ pub struct Instance {
     pub status: OrchestrationStatus,
     /// The custom status, JSON text, as the last turn set it.
     pub custom_status: Option<String>,
+    /// The custom status was set by an earlier execution, and stays until this one sets it.
+    pub status_carried: bool,
     /// Labels given at the start.
     pub tags: HashMap<String, String>,
     /// The orchestration that started this one as its child.
@@ -104,6 +106,18 @@ pub fn survives_continue_as_new(event: &EventType) -> bool {
             | EventType::ExecutionResumed(_)
             | EventType::GenericEvent(_)
     )
+}
+
+/// Whether an instance is suspended after these events; `None` where none of them says.
+pub fn suspension_after<'a>(events: impl IntoIterator<Item = &'a HistoryEvent>) -> Option<bool> {
+    events
+        .into_iter()
+        .filter_map(|event| match event.event_type {
+            Some(EventType::ExecutionSuspended(_)) => Some(true),
+            Some(EventType::ExecutionResumed(_)) => Some(false),
+            _ => None,
+        })
+        .last()
 }
 
 /// The number of the first event of an execution, as in histories of the hosted service;

@@ -5,22 +5,25 @@
 //! execution ids, and makes the effects durable in one transaction. The messages of
 //! the wire protocol are the vocabulary, because they are what is stored.
 
+mod batch;
 mod effects;
 mod entity;
+mod event_form;
 mod instance;
 mod reuse;
 mod rewind;
 mod turn;
 
+pub use batch::{ends_turn, travels_alone};
 pub use effects::{ChildStart, Effects, Message, NextExecution, Rewound, TimerSet};
 pub use entity::{
     Batch, BatchEffects, Caller, EntityMessage, LockRequest, Locked, OperationMessage, after_lock,
-    apply_batch, canonical_entity_id, entity_name, is_entity_id, operations_done,
+    apply_batch, canonical_entity_id, entity_name, failed_call, is_entity_id, operations_done,
+    without_mark,
 };
 pub use instance::{
     Delivery, DropReason, Instance, STARTED_ID, accept, event, is_terminal,
-    survives_continue_as_new,
+    survives_continue_as_new, suspension_after,
 };
 pub use reuse::{Reuse, ReuseRefusal, check_policy, decide};
-pub use rewind::travels_alone;
-pub use turn::{Turn, apply_turn, failed, parent_message};
+pub use turn::{Turn, Waiting, apply_turn, failed, parent_message};

@@ -15,12 +15,17 @@ pub enum Reuse {
     Ignore,
     /// The existing instance stays and the start is refused.
     AlreadyExists,
+    /// The existing instance is live and would have to be terminated first, which the
+    /// policy does not allow.
+    Contradiction,
 }
 
-/// A policy that contradicts itself.
+/// A policy that cannot be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReuseRefusal {
-    /// A live instance can only be replaced by terminating it first.
+    /// A live instance can only be replaced by terminating it first. A fault only where
+    /// the id belongs to a live instance: SDKs that turn round a list of statuses to keep
+    /// send such policies for ids that are free.
     // Begins with the hosted service's words, which tests of official SDKs look for.
     #[error(
         "Invalid reusable statuses: cannot exclude 'Terminated' while also allowing reuse of \
@@ -44,25 +49,27 @@ const LEGACY_TERMINATE: i32 = 2;
 /// Checks a policy by itself.
 ///
 /// # Errors
-/// When it lists a live status without TERMINATED, or something unknown.
+/// When it lists something unknown.
 pub fn check_policy(policy: Option<&OrchestrationIdReusePolicy>) -> Result<(), ReuseRefusal> {
     let Some(policy) = policy else { return Ok(()) };
-    let mut live = false;
-    let mut terminated = false;
     for &value in &policy.replaceable_status {
-        let status =
-            OrchestrationStatus::try_from(value).map_err(|_| ReuseRefusal::UnknownStatus(value))?;
-        live |= !is_terminal(status);
-        terminated |= status == OrchestrationStatus::Terminated;
+        OrchestrationStatus::try_from(value).map_err(|_| ReuseRefusal::UnknownStatus(value))?;
     }
     if !(0..=LEGACY_TERMINATE).contains(&policy.legacy_action) {
         return Err(ReuseRefusal::UnknownAction(policy.legacy_action));
     }
-    if live && !terminated && policy.legacy_action == 0 {
-        Err(ReuseRefusal::LiveWithoutTerminated)
-    } else {
-        Ok(())
-    }
+    Ok(())
+}
+
+/// Whether a policy would replace live instances although it does not list TERMINATED.
+fn contradicts_itself(policy: &OrchestrationIdReusePolicy) -> bool {
+    let mut listed = policy
+        .replaceable_status
+        .iter()
+        .filter_map(|&value| OrchestrationStatus::try_from(value).ok());
+    policy.legacy_action == 0
+        && listed.clone().any(|status| !is_terminal(status))
+        && listed.all(|status| status != OrchestrationStatus::Terminated)
 }
 
 /// Decides over a start, given the status of the instance that has the id now.
@@ -77,6 +84,9 @@ pub fn decide(
         (None, _) => Reuse::Create,
         (Some(status), None) if is_terminal(status) => Reuse::Replace,
         (Some(_), None) => Reuse::AlreadyExists,
+        (Some(status), Some(policy)) if !is_terminal(status) && contradicts_itself(policy) => {
+            Reuse::Contradiction
+        }
         (Some(status), Some(policy)) if policy.replaceable_status.contains(&(status as i32)) => {
             match policy.legacy_action {
                 LEGACY_IGNORE => Reuse::Ignore,
@@ -143,15 +153,20 @@ mod tests {
     }
 
     #[test]
-    fn live_statuses_need_terminated() {
+    fn live_statuses_need_terminated_where_the_instance_is_live() {
         assert_eq!(check_policy(None), Ok(()));
-        assert_eq!(
-            check_policy(Some(&policy(&[S::Running, S::Terminated]))),
-            Ok(())
-        );
-        assert_eq!(
-            check_policy(Some(&policy(&[S::Running]))),
-            Err(ReuseRefusal::LiveWithoutTerminated)
-        );
+        let whole = policy(&[S::Running, S::Terminated]);
+        assert_eq!(decide(Some(S::Running), Some(&whole)), Reuse::Replace);
+        let partial = policy(&[S::Running, S::Completed]);
+        assert_eq!(check_policy(Some(&partial)), Ok(()));
+        for (existing, wanted) in [
+            (None, Reuse::Create),
+            (Some(S::Completed), Reuse::Replace),
+            (Some(S::Failed), Reuse::AlreadyExists),
+            (Some(S::Running), Reuse::Contradiction),
+            (Some(S::Pending), Reuse::Contradiction),
+        ] {
+            assert_eq!(decide(existing, Some(&partial)), wanted, "{existing:?}");
+        }
     }
 }

@@ -13,13 +13,6 @@ use crate::effects::{ChildStart, Effects, Rewound, TimerSet};
 use crate::entity;
 use crate::turn::{activity, child_start, identity, timer_set, unsupported};
 
-/// Whether an event makes up a turn of its own: a worker answers the wish for a rewind
-/// with the new history and nothing else, so later events wait for that.
-#[must_use]
-pub fn travels_alone(event: &HistoryEvent) -> bool {
-    matches!(event.event_type, Some(EventType::ExecutionRewound(_)))
-}
-
 /// Turns the effects of a turn into those of a rewind. What the new history started and
 /// has no answer of is set going again, because the end of the failed execution dropped it.
 ///
@@ -59,7 +52,10 @@ pub(crate) fn rewind(
         .and_then(|identity| identity.execution_id)
         .filter(|id| !id.is_empty() && *id != instance.execution_id);
     instance.execution_id = named.unwrap_or_else(|| next_execution_id.to_owned());
-    instance.status = OrchestrationStatus::Running;
+    // A suspension that came since the request stands.
+    if instance.status != OrchestrationStatus::Suspended {
+        instance.status = OrchestrationStatus::Running;
+    }
     instance.output = None;
     instance.failure = None;
     instance.terminate_children = false;

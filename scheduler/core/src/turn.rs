@@ -7,7 +7,7 @@ use durabletask_proto::{
     ActivityRequest, CompleteOrchestrationAction, CreateSubOrchestrationAction, EventRaisedEvent,
     EventSentEvent, ExecutionCompletedEvent, ExecutionStartedEvent, ExecutionTerminatedEvent,
     HistoryEvent, OrchestrationInstance, OrchestrationStatus, OrchestratorResponse,
-    ParentInstanceInfo, SubOrchestrationInstanceCompletedEvent,
+    ParentInstanceInfo, SendEventAction, SubOrchestrationInstanceCompletedEvent,
     SubOrchestrationInstanceCreatedEvent, SubOrchestrationInstanceFailedEvent, TaskFailureDetails,
     TaskScheduledEvent, TimerCreatedEvent, TimerFiredEvent,
 };
@@ -15,7 +15,7 @@ use prost_types::Timestamp;
 
 use crate::effects::{ChildStart, Effects, Message, NextExecution, TimerSet};
 use crate::rewind::rewind;
-use crate::{Instance, STARTED_ID, entity, event, is_terminal};
+use crate::{Instance, STARTED_ID, entity, event, event_form, is_terminal, suspension_after};
 
 /// A turn that a worker has finished.
 #[derive(Clone, Debug)]
@@ -24,12 +24,23 @@ pub struct Turn {
     pub instance: Instance,
     /// What the worker was given and has consumed, `OrchestratorStarted` first.
     pub delivered: Vec<HistoryEvent>,
+    /// What has come since, as far as it bears on how the instance goes on.
+    pub waiting: Waiting,
     /// The worker's answer.
     pub response: OrchestratorResponse,
     /// When the turn is committed.
     pub now: Timestamp,
     /// The execution id to use if the orchestration continues as new.
     pub next_execution_id: String,
+}
+
+/// Commands that were acknowledged and that no worker has been given yet.
+#[derive(Clone, Debug, Default)]
+pub struct Waiting {
+    /// The first termination among them, which asks for the children where any does.
+    pub terminated: Option<HistoryEvent>,
+    /// Whether the instance is suspended after all of them; `None` where none says.
+    pub suspended: Option<bool>,
 }
 
 /// Works out the effects of a turn. Total: an action this scheduler cannot carry out
@@ -40,13 +51,22 @@ pub fn apply_turn(turn: Turn) -> Effects {
     let Turn {
         mut instance,
         delivered,
+        waiting,
         response,
         now,
         next_execution_id,
     } = turn;
-    instance.status = status_after(instance.status, &delivered);
-    instance.terminate_children |= delivered.iter().any(asks_for_children);
-    instance.custom_status = response.custom_status;
+    instance.status = status_after(instance.status, &delivered, waiting.suspended);
+    instance.terminate_children |= delivered
+        .iter()
+        .chain(&waiting.terminated)
+        .any(asks_for_children);
+    // A worker names the custom status in each turn once its execution has set one.
+    if response.custom_status.is_some() || !instance.status_carried {
+        instance.custom_status = response.custom_status;
+        instance.status_carried = false;
+    }
+    let given = delivered.len();
     if response.orchestration_trace_context.is_some() {
         instance.span = response.orchestration_trace_context;
     }
@@ -94,10 +114,46 @@ pub fn apply_turn(turn: Turn) -> Effects {
             }
         }
     }
-    if let Some((id, done)) = complete {
-        finish(&mut effects, id, done, now, next_execution_id);
+    let continues = |done: &CompleteOrchestrationAction| {
+        done.orchestration_status == OrchestrationStatus::ContinuedAsNew as i32
+    };
+    match complete {
+        Some((id, done)) if !continues(&done) => {
+            finish(&mut effects, id, done, now, next_execution_id);
+        }
+        // A termination that the worker was given and did not heed, or that was
+        // acknowledged before the instance continued as new, takes the answer's place.
+        goes_on => {
+            let delivered = effects.history.iter().take(given).find_map(termination);
+            let missed = waiting.terminated.filter(|_| goes_on.is_some());
+            let missed = missed.filter(|_| delivered.is_none());
+            let terminated = delivered.or_else(|| missed.as_ref().and_then(termination));
+            if let Some(output) = terminated.map(|terminated| terminated.input.clone()) {
+                // What the turn decided is taken back, as workers do that heed it.
+                effects.history.truncate(given);
+                effects.history.extend(missed);
+                terminate(&mut effects, output, now);
+            } else if let Some((_, done)) = goes_on {
+                continue_as_new(&mut effects, done, now, next_execution_id);
+            }
+        }
     }
     effects
+}
+
+/// Ends an instance as TERMINATED in place of what its worker decided.
+fn terminate(effects: &mut Effects, output: Option<String>, now: Timestamp) {
+    effects.activities.clear();
+    effects.timers.clear();
+    effects.children.clear();
+    effects.messages.clear();
+    effects.entity_messages.clear();
+    let done = CompleteOrchestrationAction {
+        orchestration_status: OrchestrationStatus::Terminated as i32,
+        result: output,
+        ..CompleteOrchestrationAction::default()
+    };
+    finish(effects, -1, done, now, String::new());
 }
 
 /// A child with this tag was started to be forgotten, as DurableTask.Core has it.
@@ -144,30 +200,32 @@ pub fn parent_message(instance: &Instance, now: Timestamp) -> Option<Message> {
     })
 }
 
-/// The status after a batch of delivered events, before the worker's actions.
-fn status_after(before: OrchestrationStatus, delivered: &[HistoryEvent]) -> OrchestrationStatus {
-    let start = if before == OrchestrationStatus::Pending {
-        OrchestrationStatus::Running
+/// The status after a batch of delivered events, before the worker's actions. It follows
+/// what has been acknowledged, whether a worker has been given it or not.
+fn status_after(
+    before: OrchestrationStatus,
+    delivered: &[HistoryEvent],
+    waiting: Option<bool>,
+) -> OrchestrationStatus {
+    let suspended = waiting
+        .or_else(|| suspension_after(delivered))
+        .unwrap_or(before == OrchestrationStatus::Suspended);
+    if suspended {
+        OrchestrationStatus::Suspended
     } else {
-        before
-    };
-    delivered
-        .iter()
-        .fold(start, |status, event| match &event.event_type {
-            Some(EventType::ExecutionSuspended(_)) => OrchestrationStatus::Suspended,
-            Some(EventType::ExecutionResumed(_)) => OrchestrationStatus::Running,
-            _ => status,
-        })
+        OrchestrationStatus::Running
+    }
+}
+
+fn termination(event: &HistoryEvent) -> Option<&ExecutionTerminatedEvent> {
+    match &event.event_type {
+        Some(EventType::ExecutionTerminated(terminated)) => Some(terminated),
+        _ => None,
+    }
 }
 
 fn asks_for_children(event: &HistoryEvent) -> bool {
-    matches!(
-        &event.event_type,
-        Some(EventType::ExecutionTerminated(ExecutionTerminatedEvent {
-            recurse: true,
-            ..
-        }))
-    )
+    termination(event).is_some_and(|terminated| terminated.recurse)
 }
 
 /// Carries out one action that is not the completion.
@@ -204,6 +262,12 @@ fn act(
                 .push(event(id, now, EventType::TimerCreated(created)));
         }
         Action::SendEvent(send) => {
+            let for_entity = match event_form::read(&effects.instance, &send, now) {
+                Some(read) if entity::is_entity_id(target_of(&send)) => {
+                    Some(read.map_err(|what| unsupported(&what))?)
+                }
+                _ => None,
+            };
             let target = send.instance.unwrap_or_default();
             let raised = EventRaisedEvent {
                 name: send.name.clone(),
@@ -217,6 +281,11 @@ fn act(
             effects
                 .history
                 .push(event(id, now, EventType::EventSent(sent)));
+            if let Some(read) = for_entity {
+                effects.messages.extend(read.answers);
+                effects.entity_messages.extend(read.messages);
+                return Ok(());
+            }
             effects.messages.push(Message {
                 instance_id: target.instance_id,
                 // An event to an instance reaches whichever execution runs when it arrives.
@@ -246,6 +315,12 @@ fn act(
         Action::RewindOrchestration(_) | Action::CompleteOrchestration(_) => {}
     }
     Ok(())
+}
+
+fn target_of(send: &SendEventAction) -> &str {
+    send.instance
+        .as_ref()
+        .map_or("", |target| &target.instance_id)
 }
 
 fn start_child(
@@ -404,12 +479,20 @@ fn continue_as_new(
         .partition(|m| m.instance_id == old.instance_id);
     let to_self: Vec<Message> = to_self;
     inbox.extend(to_self.into_iter().map(|message| message.event));
+    if suspension_after(&effects.history) == Some(true) {
+        // What the worker was given with its last event goes with the instance.
+        let suspended = effects
+            .history
+            .iter()
+            .rfind(|event| matches!(event.event_type, Some(EventType::ExecutionSuspended(_))));
+        inbox.extend(suspended.cloned());
+    }
     effects.messages = to_others;
     effects.history.clear();
     effects.timers.clear();
     effects.instance.execution_id = next_execution_id;
     effects.instance.version = version;
-    effects.instance.status = OrchestrationStatus::Running;
+    effects.instance.status_carried = effects.instance.custom_status.is_some();
     effects.next = Some(NextExecution { inbox });
 }
 

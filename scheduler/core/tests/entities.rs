@@ -11,7 +11,7 @@ use durabletask_proto::send_entity_message_action::EntityMessageType;
 use durabletask_proto::*;
 use durabletask_scheduler_core::{
     Batch, BatchEffects, Caller, Effects, EntityMessage, Instance, LockRequest, Locked, Turn,
-    after_lock, apply_batch, apply_turn, event,
+    Waiting, after_lock, apply_batch, apply_turn, event,
 };
 use proptest::prelude::*;
 use prost_types::Timestamp;
@@ -37,6 +37,7 @@ fn turn(message: EntityMessageType) -> Effects {
             version: None,
             status: OrchestrationStatus::Running,
             custom_status: None,
+            status_carried: false,
             tags: HashMap::new(),
             parent: None,
             parent_trace: None,
@@ -58,6 +59,7 @@ fn turn(message: EntityMessageType) -> Effects {
             ..Default::default()
         },
         now: NOW,
+        waiting: Waiting::default(),
         next_execution_id: "e2".into(),
     })
 }

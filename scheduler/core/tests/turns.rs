@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
 use durabletask_proto::*;
-use durabletask_scheduler_core::{Effects, Instance, Turn, apply_turn, event};
+use durabletask_scheduler_core::{Effects, Instance, Turn, Waiting, apply_turn, event};
 use history_event::EventType;
 use proptest::prelude::*;
 use prost_types::Timestamp;
@@ -23,6 +23,7 @@ fn instance() -> Instance {
         version: Some("1.0".into()),
         status: OrchestrationStatus::Pending,
         custom_status: None,
+        status_carried: false,
         tags: HashMap::from([("k".to_owned(), "v".to_owned())]),
         parent: None,
         parent_trace: None,
@@ -56,6 +57,7 @@ fn run(instance: Instance, delivered: Vec<EventType>, actions: Vec<(i32, Action)
         delivered: events,
         response,
         now: NOW,
+        waiting: Waiting::default(),
         next_execution_id: "e2".into(),
     })
 }

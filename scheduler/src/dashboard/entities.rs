@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::operate::{present, to_hub};
+use super::path::Segment;
 use super::problem::Problem;
 use super::{Dashboard, json};
 
@@ -31,7 +32,7 @@ pub(super) struct Asked {
 /// A page of entities, without their states.
 pub(super) async fn list(
     State(dashboard): State<Dashboard>,
-    Path(hub): Path<String>,
+    Path(Segment(hub)): Path<Segment>,
     Query(asked): Query<Asked>,
 ) -> Result<Json<Value>, Problem> {
     dashboard.hub(&hub).await?;
@@ -58,7 +59,7 @@ pub(super) async fn list(
 /// One entity with its state.
 pub(super) async fn one(
     State(dashboard): State<Dashboard>,
-    Path((hub, id)): Path<(String, String)>,
+    Path((Segment(hub), Segment(id))): Path<(Segment, Segment)>,
 ) -> Result<Json<Value>, Problem> {
     dashboard.hub(&hub).await?;
     let message = GetEntityRequest {
@@ -109,7 +110,7 @@ pub(super) struct Signal {
 /// Signals an entity, which is made where there is none.
 pub(super) async fn signal(
     State(dashboard): State<Dashboard>,
-    Path((hub, id)): Path<(String, String)>,
+    Path((Segment(hub), Segment(id))): Path<(Segment, Segment)>,
     signal: Result<Json<Signal>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Json(signal) = signal.map_err(|error| Problem::new(error.status(), error.body_text()))?;

@@ -10,6 +10,7 @@ pub(crate) mod guard;
 mod json;
 mod live;
 mod operate;
+mod path;
 mod problem;
 mod read;
 
@@ -79,8 +80,9 @@ pub(crate) fn router(service: Service) -> Router {
         .nest("/api", api)
         .layer(middleware::from_fn_with_state(asking.clone(), ask))
         .merge(login_routes(&asking))
-        .layer(middleware::map_response(headers))
         .layer(middleware::from_fn_with_state(hosts, guard::guard))
+        // Outermost, so that refusals have them too.
+        .layer(middleware::map_response(headers))
 }
 
 /// What the API tells is out of date at once, and may be confidential.
@@ -104,6 +106,11 @@ async fn headers(mut response: Response) -> Response {
     for (name, value) in [
         ("cross-origin-opener-policy", "same-origin"),
         ("cross-origin-resource-policy", "same-origin"),
+        ("x-frame-options", "DENY"),
+        (
+            "permissions-policy",
+            "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+        ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }

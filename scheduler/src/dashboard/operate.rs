@@ -17,6 +17,7 @@ use tonic::Request;
 use tonic::metadata::MetadataValue;
 
 use super::Dashboard;
+use super::path::Segment;
 use super::problem::Problem;
 use crate::store::timestamp;
 
@@ -49,7 +50,7 @@ pub(super) fn present<'de, D: serde::Deserializer<'de>>(
 /// `POST /api/hubs/{hub}/instances/{id}/{operation}`.
 pub(super) async fn operate(
     State(dashboard): State<Dashboard>,
-    Path((hub, id, operation)): Path<(String, String, String)>,
+    Path((Segment(hub), Segment(id), operation)): Path<(Segment, Segment, String)>,
     details: Result<Json<Details>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Json(details) = details.map_err(|error| Problem::new(error.status(), error.body_text()))?;

@@ -7,6 +7,7 @@ use durabletask_proto::OrchestrationStatus;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::path::Segment;
 use super::problem::Problem;
 use super::{Dashboard, json};
 use crate::operations::status_name;
@@ -26,8 +27,13 @@ impl Dashboard {
     /// The number of a task hub that exists.
     pub(super) async fn hub(&self, name: &str) -> Result<i64, Problem> {
         let hubs = self.service.store.read(hub_names).await?;
-        hubs.into_iter()
-            .find_map(|(id, each)| (each == name).then_some(id))
+        let exact = hubs.iter().find(|(_, each)| *each == name);
+        exact
+            .or_else(|| {
+                hubs.iter()
+                    .find(|(_, each)| each.eq_ignore_ascii_case(name))
+            })
+            .map(|(id, _)| *id)
             .ok_or_else(|| Problem::not_found("task hub"))
     }
 }
@@ -54,13 +60,14 @@ pub(super) async fn hubs(State(dashboard): State<Dashboard>) -> Result<Json<Valu
             json!({"name": name, "instances": by_status, "workers": workers})
         })
         .collect();
-    Ok(Json(json!({"hubs": hubs})))
+    let trouble = dashboard.service.store.writer.disk().trouble();
+    Ok(Json(json!({"hubs": hubs, "trouble": trouble})))
 }
 
 /// The names of a hub's orchestrations, to choose from.
 pub(super) async fn names_of(
     State(dashboard): State<Dashboard>,
-    Path(hub): Path<String>,
+    Path(Segment(hub)): Path<Segment>,
 ) -> Result<Json<Value>, Problem> {
     let hub = dashboard.hub(&hub).await?;
     let names = dashboard
@@ -97,7 +104,7 @@ pub(super) struct Asked {
 /// A page of instances.
 pub(super) async fn instances(
     State(dashboard): State<Dashboard>,
-    Path(hub): Path<String>,
+    Path(Segment(hub)): Path<Segment>,
     Query(asked): Query<Asked>,
 ) -> Result<Json<Value>, Problem> {
     let hub = dashboard.hub(&hub).await?;
@@ -199,7 +206,7 @@ fn cursor_text(cursor: &Cursor) -> String {
 /// turn has taken yet.
 pub(super) async fn instance(
     State(dashboard): State<Dashboard>,
-    Path((hub, id)): Path<(String, String)>,
+    Path((Segment(hub), Segment(id))): Path<(Segment, Segment)>,
 ) -> Result<Json<Value>, Problem> {
     let hub = dashboard.hub(&hub).await?;
     let found = dashboard
@@ -241,7 +248,7 @@ pub(super) struct From {
 /// A stretch of the current execution's history, whole turns, and where it goes on.
 pub(super) async fn history(
     State(dashboard): State<Dashboard>,
-    Path((hub, id)): Path<(String, String)>,
+    Path((Segment(hub), Segment(id))): Path<(Segment, Segment)>,
     Query(From { from }): Query<From>,
 ) -> Result<Json<Value>, Problem> {
     let hub = dashboard.hub(&hub).await?;
@@ -261,7 +268,7 @@ pub(super) async fn history(
 /// The workers that are connected to a hub.
 pub(super) async fn workers(
     State(dashboard): State<Dashboard>,
-    Path(hub): Path<String>,
+    Path(Segment(hub)): Path<Segment>,
 ) -> Result<Json<Value>, Problem> {
     let hub = dashboard.hub(&hub).await?;
     let workers: Vec<Value> = dashboard
@@ -289,8 +296,26 @@ pub(super) async fn workers(
         .map(|load| json!({"kind": load.kind.name(), "queued": load.queued, "held": load.held}))
         .collect();
     let now: DateTime<Utc> = dashboard.service.config.clock.now();
+    let untaken: Vec<Value> = dashboard
+        .service
+        .dispatch
+        .untaken(Some(hub))
+        .into_iter()
+        .map(|one| {
+            let since = now - chrono::TimeDelta::from_std(one.waited).unwrap_or_default();
+            json!({
+                "kind": one.kind.name(),
+                "name": one.name,
+                "version": one.version,
+                "count": one.count,
+                "since": since.to_rfc3339_opts(SecondsFormat::Millis, true),
+                "reason": one.reason.text(),
+            })
+        })
+        .collect();
     Ok(Json(json!({
         "workers": workers,
+        "untaken": untaken,
         "queues": loads,
         "now": now.to_rfc3339_opts(SecondsFormat::Millis, true),
     })))

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use durabletask_scheduler_core::entity_name;
 
 use super::lanes::Lane;
+use super::setbacks::Item;
 use super::state::{Held, Lease, State};
 use super::{Assignment, Claim, ClaimedEntity};
 use crate::metrics::Kind;
@@ -18,7 +19,7 @@ pub(super) struct EntitySlot {
     pub(super) header: Arc<EntityHeader>,
     runnable: bool,
     lease: Option<u64>,
-    queued: bool,
+    pub(super) queued: bool,
 }
 
 /// A batch that is out. It is absent until it has been read.
@@ -49,6 +50,7 @@ impl State {
     }
 
     pub(super) fn entity_gone(&mut self, key: i64) {
+        self.setbacks.forget(Item::Entity(key));
         self.entities.remove(&key);
     }
 
@@ -70,15 +72,16 @@ impl State {
         }
         let header = Arc::clone(&slot.header);
         let name = entity_name(&header.id);
-        match self.stream_for(header.hub, None, |stream| {
-            stream.free_entities > 0 && stream.filters.entity(name)
+        let waits = self.setbacks.waits(Item::Entity(key));
+        match self.stream_for(header.hub, None, |id, stream| {
+            stream.free_entities > 0 && stream.filters.entity(name) && waits.open_to(id)
         }) {
             Some(stream) => self.assign_entity(stream, key, Duration::ZERO),
             None => {
                 self.meter(header.hub, Kind::Entity);
                 slot_queued(self, key);
                 let hub = self.hubs.entry(header.hub).or_default();
-                hub.entities.push(Lane::named(name), key);
+                hub.entities.push(Lane::named(name), waits, key);
             }
         }
     }
@@ -113,6 +116,7 @@ impl State {
                 since: Instant::now(),
                 chunks: None,
                 completing: false,
+                bytes: 0,
             },
         );
         // As for turns, this only fails for a stream that is ending.
@@ -129,7 +133,9 @@ impl State {
             let Some(hub) = self.hubs.get_mut(&stream.hub) else {
                 break;
             };
-            let Some((key, waited)) = hub.entities.pop(|lane| stream.filters.entity(&lane.name))
+            let Some((key, waited)) = hub
+                .entities
+                .pop(|lane| stream.filters.entity(&lane.name) && lane.open_to(stream_id))
             else {
                 break;
             };

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::setbacks::Item;
 use super::state::{Held, State};
 
 /// What must not be handed out although it may still be queued.
@@ -36,10 +37,14 @@ impl State {
         self.withdraw(hub, activities);
     }
 
-    /// The turn of an instance that is out is taken back: its completion finds nothing.
-    pub(super) fn turn_revoked(&mut self, key: i64) {
+    /// The turn of an instance that is out is taken back: its completion finds nothing,
+    /// or is answered like a repeat where it is `void`.
+    pub(super) fn turn_revoked(&mut self, key: i64, void: bool) {
         let lease = self.slots.get_mut(&key).and_then(|slot| slot.lease.take());
         if let Some(lease) = lease {
+            if void {
+                self.applied.put(lease, ());
+            }
             self.revoke(lease);
         }
     }
@@ -48,6 +53,9 @@ impl State {
     pub(super) fn withdraw(&mut self, hub: i64, activities: &[i64]) {
         if activities.is_empty() || self.gone.hub(hub) {
             return;
+        }
+        for id in activities {
+            self.setbacks.forget(Item::Activity(*id));
         }
         let mut queued: HashSet<i64> = activities.iter().copied().collect();
         let held: Vec<u64> = self
@@ -83,10 +91,19 @@ impl State {
         self.meters.retain(|(each, _), _| *each != hub);
         // The end of its channel ends the stream.
         self.streams.retain(|_, stream| stream.hub != hub);
-        self.leases
-            .retain(|_, lease| lease.hub != hub || lease.completing);
+        let Self {
+            leases, setbacks, ..
+        } = self;
+        leases.retain(|_, lease| {
+            let stays = lease.hub != hub || lease.completing;
+            if !stays {
+                setbacks.forget(lease.held.item());
+            }
+            stays
+        });
         if let Some(mut queues) = self.hubs.remove(&hub) {
             for item in queues.activities.drain() {
+                self.setbacks.forget(Item::Activity(item.id));
                 self.gone.activities.remove(&item.id);
                 self.unbuffer(&item);
             }
@@ -101,6 +118,15 @@ impl State {
             self.sticky.pop(&key);
             self.drop_slot(key);
         }
-        self.entities.retain(|_, slot| slot.header.hub != hub);
+        let Self {
+            entities, setbacks, ..
+        } = self;
+        entities.retain(|key, slot| {
+            let stays = slot.header.hub != hub;
+            if !stays {
+                setbacks.forget(Item::Entity(*key));
+            }
+            stays
+        });
     }
 }

@@ -2,9 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use durabletask_proto::{GetWorkItemsRequest, WorkItemFilters};
+
+use super::setbacks::{KeptBack, Waits};
 
 /// What filters look at in a piece of work.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -15,6 +18,8 @@ pub(super) struct Lane {
     /// The version of the orchestration that wants it, where it was given none itself:
     /// most clients give activities none, and yet list versions for them in filters.
     pub(super) wanted_by: Option<String>,
+    /// Whom it is kept from for a while.
+    pub(super) kept_back: Option<Arc<KeptBack>>,
 }
 
 impl Lane {
@@ -45,7 +50,15 @@ impl Lane {
             name,
             version,
             wanted_by,
+            kept_back: None,
         }
+    }
+
+    /// Whether a stream may have what is in it now.
+    pub(super) fn open_to(&self, stream: u64) -> bool {
+        self.kept_back
+            .as_ref()
+            .is_none_or(|kept| kept.open_to(stream))
     }
 }
 
@@ -61,6 +74,7 @@ pub(super) struct Lanes<T> {
 struct Waiting<T> {
     arrival: u64,
     since: Instant,
+    due: Option<Instant>,
     item: T,
 }
 
@@ -75,14 +89,58 @@ impl<T> Default for Lanes<T> {
 }
 
 impl<T> Lanes<T> {
-    pub(super) fn push(&mut self, lane: Lane, item: T) {
+    pub(super) fn push(&mut self, lane: Lane, waits: Waits, item: T) {
         self.arrivals += 1;
         self.len += 1;
+        let lane = Lane {
+            kept_back: waits.kept_back,
+            ..lane
+        };
         self.lanes.entry(lane).or_default().push_back(Waiting {
             arrival: self.arrivals,
-            since: Instant::now(),
+            since: waits.since,
+            due: waits.due,
             item,
         });
+    }
+
+    /// Takes out what was kept back and is due. What waits in one lane is due in the
+    /// order of its arrival, since its delay is the same.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Vec<T> {
+        let mut found = Vec::new();
+        self.lanes.retain(|lane, items| {
+            if lane.kept_back.is_some() {
+                while items
+                    .front()
+                    .is_some_and(|waiting| waiting.due.is_none_or(|due| due <= now))
+                {
+                    found.extend(items.pop_front().map(|waiting| waiting.item));
+                }
+            }
+            !items.is_empty()
+        });
+        self.len -= found.len();
+        found
+    }
+
+    /// When the next item that is kept back is due.
+    pub(super) fn first_due(&self) -> Option<Instant> {
+        self.lanes
+            .values()
+            .filter_map(|items| items.front()?.due)
+            .min()
+    }
+
+    /// Each lane with how many items wait in it and since when.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&Lane, usize, Instant)> {
+        self.lanes.iter().filter_map(|(lane, items)| {
+            // Items that were kept back have waited longer than their arrival here tells.
+            let since = match lane.kept_back {
+                None => items.front()?.since,
+                Some(_) => items.iter().map(|waiting| waiting.since).min()?,
+            };
+            Some((lane, items.len(), since))
+        })
     }
 
     /// Takes all items out, in no order.
@@ -131,8 +189,9 @@ impl<T> Lanes<T> {
     }
 }
 
-/// What a worker takes. No filters at all take everything; with filters a kind takes
-/// exactly what it lists, so an empty list takes nothing.
+/// What a worker takes. No filters at all take everything, and so does a message whose
+/// lists are all empty: that is how the .NET SDK says that it has none. Where any list
+/// has something, each kind takes exactly what it lists, so an empty list takes nothing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Filters {
     turns: Option<Vec<(String, Vec<String>)>>,
@@ -150,6 +209,9 @@ impl Filters {
         else {
             return Self::default();
         };
+        if orchestrations.is_empty() && activities.is_empty() && entities.is_empty() {
+            return Self::default();
+        }
         Self {
             turns: Some(
                 orchestrations
@@ -230,9 +292,9 @@ mod tests {
     #[test]
     fn the_oldest_accepted_item_comes_first() {
         let mut lanes = Lanes::default();
-        lanes.push(Lane::named("a"), 1);
-        lanes.push(Lane::turn("b", Some("1")), 2);
-        lanes.push(Lane::named("a"), 3);
+        lanes.push(Lane::named("a"), Waits::default(), 1);
+        lanes.push(Lane::turn("b", Some("1")), Waits::default(), 2);
+        lanes.push(Lane::named("a"), Waits::default(), 3);
         assert_eq!(lanes.len(), 3);
         assert_eq!(lanes.pop(|lane| lane.name == "b").unwrap().0, 2);
         assert_eq!(lanes.pop(|_| true).unwrap().0, 1);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use durabletask_proto::ActivityRequest;
 use prost::Message;
 
+use super::setbacks::Why;
 use super::state::{ActivityItem, Held, Lease, State};
 use super::{Claim, ClaimedActivity, ClaimedTurn, Events, Settled};
 use crate::store::Header;
@@ -124,6 +125,7 @@ impl State {
                         .completed(lease.since.elapsed());
                     self.applied.put(id, ());
                 }
+                self.setbacks.forget(lease.held.item());
                 match &lease.held {
                     Held::Turn { header, .. } => {
                         let key = header.key;
@@ -147,7 +149,7 @@ impl State {
                 };
                 lease.completing = false;
                 if !self.streams.contains_key(&lease.stream) {
-                    self.give_back(None, id);
+                    self.give_back(None, id, Why::Lost);
                 }
             }
         }
@@ -167,7 +169,7 @@ impl State {
     }
 
     /// Requeues what a lease holds, undelivered events in front of later ones.
-    pub(super) fn give_back(&mut self, hub: Option<i64>, id: u64) -> bool {
+    pub(super) fn give_back(&mut self, hub: Option<i64>, id: u64, why: Why) -> bool {
         let mine = |lease: &Lease| !lease.completing && hub.is_none_or(|hub| hub == lease.hub);
         if !self.leases.get(&id).is_some_and(mine) {
             return false;
@@ -176,6 +178,7 @@ impl State {
             return false;
         };
         self.meter(lease.hub, lease.held.kind()).returned();
+        self.set_back(&lease, why);
         if let Held::Activity(item) = &lease.held {
             self.paces.came_back(lease.hub, &item.lane.name);
         }

@@ -2,6 +2,7 @@
 //! which reports each commit here. Nothing polls: an item is assigned the moment that
 //! it appears or that a window frees.
 
+mod batch;
 mod chunks;
 mod entities;
 mod gone;
@@ -9,9 +10,11 @@ mod lanes;
 mod leases;
 pub(crate) mod pace;
 mod queues;
+pub(crate) mod setbacks;
 mod state;
 mod streams;
 pub(crate) mod timers;
+pub(crate) mod untaken;
 mod waiters;
 mod workers;
 
@@ -27,9 +30,11 @@ use crate::clock::Clock;
 use crate::metrics::Load;
 use crate::policy::ActivityPolicy;
 use crate::store::{Committed, EntityBatch, EntityHeader, Header, Note, Pending, timestamp};
+pub(crate) use batch::{Batch, TURN_BYTES, TURN_EVENTS};
 pub(crate) use chunks::{Added, Chunks, Incomplete};
+pub(crate) use setbacks::Why;
 use state::State;
-pub(crate) use state::{TURN_BYTES, TURN_EVENTS};
+pub(crate) use untaken::Untaken;
 pub(crate) use waiters::Waiters;
 pub(crate) use workers::{Caller, WorkerView};
 
@@ -160,8 +165,8 @@ impl Dispatch {
     /// Queues what was pending at start.
     pub(crate) fn restore(&self, pending: Pending) {
         let mut state = self.lock();
-        for (header, last_seq) in pending.instances {
-            state.stored_events(header, last_seq);
+        for instance in pending.instances {
+            state.stored_events(instance);
         }
         for activity in pending.activities {
             state.stored_activity(activity);
@@ -179,9 +184,12 @@ impl Dispatch {
         hub: i64,
         request: &GetWorkItemsRequest,
         window: usize,
+        max_bytes: usize,
         caller: Caller,
     ) -> (StreamHandle, mpsc::Receiver<Assignment>) {
-        let (id, assignments) = self.lock().open_stream(hub, request, window, caller);
+        let (id, assignments) = self
+            .lock()
+            .open_stream(hub, request, window, max_bytes, caller);
         (
             StreamHandle {
                 dispatch: Arc::clone(self),
@@ -262,19 +270,32 @@ impl Dispatch {
         self.idle.notify_waiters();
     }
 
-    /// Gives an item back to its queue; `sticky` = false makes the next holder get the
-    /// whole history. False where nobody holds such a token.
-    pub(crate) fn abandon(&self, hub: i64, token: &str) -> bool {
+    /// Gives an item back to its queue; the next holder gets the whole history. False
+    /// where nobody holds such a token.
+    pub(crate) fn abandon(&self, hub: i64, token: &str, why: Why) -> bool {
         let given_back = self
             .lease(token)
-            .is_some_and(|lease| self.lock().give_back(Some(hub), lease));
+            .is_some_and(|lease| self.lock().give_back(Some(hub), lease, why));
         self.idle.notify_waiters();
         given_back
     }
 
     /// Gives an item back that could not be turned into a message.
     pub(crate) fn give_back(&self, lease: u64) {
-        self.lock().give_back(None, lease);
+        self.lock().give_back(None, lease, Why::Unread);
+    }
+
+    /// Records that an item goes out in a message of so many bytes.
+    pub(crate) fn sent(&self, lease: u64, bytes: usize) {
+        if bytes >= setbacks::SUSPECT_BYTES {
+            self.lock().sent(lease, bytes);
+        }
+    }
+
+    /// Gives an item, whose message has so many bytes and is too large for the stream
+    /// that has it, to another one. False where none takes it.
+    pub(crate) fn pass_on(&self, lease: u64, bytes: usize) -> bool {
+        self.lock().pass_on(lease, bytes)
     }
 
     /// Records what was read from the store for a lease.
@@ -300,6 +321,11 @@ impl Dispatch {
     /// Every kind of work of every hub that has seen some.
     pub(crate) fn loads(&self) -> Vec<Load> {
         self.lock().loads()
+    }
+
+    /// Work that nobody takes, of one task hub or of all.
+    pub(crate) fn untaken(&self, hub: Option<i64>) -> Vec<Untaken> {
+        self.lock().untaken(hub)
     }
 
     /// The workers of a hub, the one that has been there longest first.
@@ -385,6 +411,7 @@ impl Committed for Dispatch {
         }
         let mut state = self.lock();
         let mut changed = Vec::new();
+        let mut gone = Vec::new();
         let mut first_timer = i64::MAX;
         for note in notes {
             match note {
@@ -392,7 +419,14 @@ impl Committed for Dispatch {
                     header,
                     events,
                     replace,
-                } => state.events(header, events, replace),
+                    paused,
+                } => state.events(header, events, replace, paused),
+                Note::Renewed {
+                    header,
+                    events,
+                    dropped,
+                    paused,
+                } => state.renewed(header, events, &dropped, paused),
                 Note::TurnApplied {
                     key,
                     through,
@@ -418,8 +452,11 @@ impl Committed for Dispatch {
                     changed.push((hub, instance_id));
                 }
                 Note::Withdrawn { hub, activities } => state.withdraw(hub, &activities),
-                Note::TurnRevoked { key } => state.turn_revoked(key),
-                Note::HubGone { hub } => state.hub_gone(hub),
+                Note::TurnRevoked { key, void } => state.turn_revoked(key, void),
+                Note::HubGone { hub } => {
+                    state.hub_gone(hub);
+                    gone.push(hub);
+                }
             }
         }
         drop(state);
@@ -427,6 +464,9 @@ impl Committed for Dispatch {
         self.changes.send_replace(());
         for (hub, instance_id) in changed {
             self.waiters.notify(hub, instance_id);
+        }
+        for hub in gone {
+            self.waiters.notify_hub(hub);
         }
     }
 }

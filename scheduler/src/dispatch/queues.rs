@@ -8,18 +8,20 @@ use durabletask_proto::{ActivityRequest, HistoryEvent};
 use prost::Message;
 
 use super::lanes::Lane;
+use super::setbacks::Item;
 use super::state::{ActivityItem, BUFFER_BYTES, Held, Lease, Slot, State, Sticky};
 use crate::metrics::Kind;
-use crate::store::{After, Header, PendingActivity};
+use crate::store::{After, Header, PendingActivity, PendingInstance};
 
 impl State {
-    pub(super) fn stored_events(&mut self, header: Header, last_seq: i64) {
-        let key = header.key;
+    pub(super) fn stored_events(&mut self, instance: PendingInstance) {
+        let key = instance.header.key;
         let slot = Slot {
-            header: Arc::new(header),
+            header: Arc::new(instance.header),
             events: VecDeque::new(),
             stored: true,
-            last_seq,
+            paused: instance.paused,
+            last_seq: instance.last_seq,
             lease: None,
             queued: false,
         };
@@ -32,6 +34,7 @@ impl State {
         header: Arc<Header>,
         events: Vec<(i64, HistoryEvent)>,
         replace: bool,
+        paused: bool,
     ) {
         if self.gone.hub(header.hub) {
             return;
@@ -41,10 +44,12 @@ impl State {
             header: Arc::clone(&header),
             events: VecDeque::new(),
             stored: false,
+            paused,
             last_seq: 0,
             lease: None,
             queued: false,
         });
+        slot.paused = paused;
         if slot.lease.is_none() {
             slot.header = header;
         }
@@ -68,6 +73,54 @@ impl State {
         self.ready(key);
     }
 
+    /// A new execution begins with these events, ahead of what waits already.
+    pub(super) fn renewed(
+        &mut self,
+        header: Arc<Header>,
+        events: Vec<(i64, HistoryEvent)>,
+        dropped: &[i64],
+        paused: bool,
+    ) {
+        if self.gone.hub(header.hub) {
+            return;
+        }
+        let key = header.key;
+        // Where nothing is known of the instance, all is read back.
+        let slot = self.slots.entry(key).or_insert_with(|| Slot {
+            header: Arc::clone(&header),
+            events: VecDeque::new(),
+            stored: true,
+            paused,
+            last_seq: 0,
+            lease: None,
+            queued: false,
+        });
+        slot.header = header;
+        slot.paused = paused;
+        if !dropped.is_empty() {
+            let before = drained_size(&slot.events);
+            slot.events.retain(|(seq, _)| !dropped.contains(seq));
+            self.buffered -= (before - drained_size(&slot.events)).min(self.buffered);
+        }
+        if let Some((last, _)) = events.last() {
+            slot.last_seq = slot.last_seq.max(*last);
+        }
+        if !slot.stored {
+            let size: usize = events.iter().map(|(_, event)| event.encoded_len()).sum();
+            if self.buffered + size > BUFFER_BYTES {
+                self.buffered -= drained_size(&slot.events).min(self.buffered);
+                slot.events.clear();
+                slot.stored = true;
+            } else {
+                self.buffered += size;
+                for event in events.into_iter().rev() {
+                    slot.events.push_front(event);
+                }
+            }
+        }
+        self.ready(key);
+    }
+
     pub(super) fn turn_applied(
         &mut self,
         key: i64,
@@ -75,12 +128,15 @@ impl State {
         header: Arc<Header>,
         after: After,
     ) {
-        let anew = matches!(after, After::Anew | After::Ended);
+        let ended = after == After::Ended;
         let Some(slot) = self.slots.get_mut(&key) else {
             return;
         };
         slot.header = Arc::clone(&header);
+        // It has begun, if it had not before.
+        slot.paused = false;
         let lease_id = slot.lease.take();
+        self.setbacks.forget(Item::Turn(key));
         if let Some(lease) = lease_id.and_then(|id| self.leases.remove(&id)) {
             if let Held::Turn {
                 events: Some(events),
@@ -95,9 +151,7 @@ impl State {
                 }
             }
             let idle = slot.events.is_empty() && (!slot.stored || slot.last_seq <= through);
-            // A new execution gets its whole inbox with the next report; what waits here
-            // is part of that.
-            if idle || anew {
+            if ended || (idle && after != After::Anew) {
                 self.drop_slot(key);
             }
             self.meter(lease.hub, Kind::Orchestration)
@@ -119,9 +173,12 @@ impl State {
                     );
                 }
             }
-            self.ready(key);
+            // A new execution begins with the next report.
+            if after != After::Anew {
+                self.ready(key);
+            }
             self.free(&lease);
-        } else if anew {
+        } else if ended {
             self.drop_slot(key);
         }
     }
@@ -161,6 +218,7 @@ impl State {
     }
 
     pub(super) fn drop_slot(&mut self, key: i64) {
+        self.setbacks.forget(Item::Turn(key));
         if let Some(slot) = self.slots.remove(&key) {
             self.buffered -= drained_size(&slot.events).min(self.buffered);
         }
@@ -173,13 +231,17 @@ impl State {
         let Some(slot) = self.slots.get_mut(&key) else {
             return;
         };
-        if slot.lease.is_some() || slot.queued || (slot.events.is_empty() && !slot.stored) {
+        let nothing = slot.events.is_empty() && !slot.stored;
+        if slot.lease.is_some() || slot.queued || slot.paused || nothing {
             return;
         }
         let header = Arc::clone(&slot.header);
         let preferred = self.sticky.get(&key).map(|sticky| sticky.stream);
-        match self.stream_for(header.hub, preferred, |s| {
-            s.free_turns > 0 && s.filters.turn(&header.name, header.version.as_deref())
+        let waits = self.setbacks.waits(Item::Turn(key));
+        match self.stream_for(header.hub, preferred, |id, s| {
+            s.free_turns > 0
+                && s.filters.turn(&header.name, header.version.as_deref())
+                && waits.open_to(id)
         }) {
             Some(stream) => self.assign_turn(stream, key, Duration::ZERO),
             None => {
@@ -188,7 +250,7 @@ impl State {
                 slot_queued(&mut self.slots, key);
                 let hub = self.hubs.entry(header.hub).or_default();
                 let lane = Lane::turn(&header.name, header.version.as_deref());
-                hub.turns.push(lane, key);
+                hub.turns.push(lane, waits, key);
             }
         }
     }
@@ -204,8 +266,9 @@ impl State {
             self.pump_activities_of(hub);
             return;
         }
-        match self.stream_for(hub, None, |s| {
-            s.free_activities > 0 && s.filters.activity(&item.lane)
+        let waits = self.setbacks.waits(Item::Activity(item.id));
+        match self.stream_for(hub, None, |id, s| {
+            s.free_activities > 0 && s.filters.activity(&item.lane) && waits.open_to(id)
         }) {
             Some(stream) => self.assign_activity(stream, hub, item, Duration::ZERO),
             None => self.queue_activity(hub, item),
@@ -214,8 +277,9 @@ impl State {
 
     pub(super) fn queue_activity(&mut self, hub: i64, item: ActivityItem) {
         self.meter(hub, Kind::Activity);
+        let waits = self.setbacks.waits(Item::Activity(item.id));
         let queues = self.hubs.entry(hub).or_default();
-        queues.activities.push(item.lane.clone(), item);
+        queues.activities.push(item.lane.clone(), waits, item);
     }
 
     /// Fills the free windows of all streams of a hub with activities, those with most

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use durabletask_proto::{ActivityRequest, HistoryEvent};
+use durabletask_scheduler_core::entity_name;
 use lru::LruCache;
 use prost_types::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -16,6 +17,7 @@ use super::entities::{EntitySlot, HeldEntity};
 use super::gone::Gone;
 use super::lanes::{Filters, Lane, Lanes};
 use super::pace::Paces;
+use super::setbacks::Setbacks;
 use super::workers::{Caller, Share, WorkerView};
 use super::{Assignment, Events};
 use crate::clock::Clock;
@@ -29,9 +31,6 @@ pub(super) const APPLIED: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 pub(super) const STICKY: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 /// How many bytes of events and requests wait in memory; beyond, they are read back from the store.
 pub(super) const BUFFER_BYTES: usize = 64 * 1024 * 1024;
-/// How many events one turn is given at most, and how many bytes of them.
-pub(crate) const TURN_EVENTS: usize = 1000;
-pub(crate) const TURN_BYTES: usize = 1024 * 1024;
 /// The largest window a worker gets, whatever it asks for.
 pub(super) const MAX_WINDOW: usize = 4096;
 
@@ -41,6 +40,8 @@ pub(super) struct Slot {
     pub(super) events: VecDeque<(i64, HistoryEvent)>,
     /// The events are in the store only.
     pub(super) stored: bool,
+    /// No worker is given a turn of it for now.
+    pub(super) paused: bool,
     pub(super) last_seq: i64,
     pub(super) lease: Option<u64>,
     pub(super) queued: bool,
@@ -74,13 +75,20 @@ pub(super) struct Lease {
     /// What has come of a completion in chunks.
     pub(super) chunks: Option<Arc<Chunks>>,
     pub(super) completing: bool,
+    /// The size of a large message that it was sent in, else 0.
+    pub(super) bytes: usize,
 }
 
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) hub: i64,
     pub(super) sender: mpsc::Sender<Assignment>,
+    /// It can read a history besides the work item.
     pub(super) streaming: bool,
+    /// It may be given a turn without the past that it holds itself.
+    pub(super) continues: bool,
+    /// The largest message that it takes.
+    pub(super) max_bytes: usize,
     pub(super) filters: Filters,
     pub(super) caller: Caller,
     pub(super) since: DateTime<Utc>,
@@ -100,6 +108,15 @@ pub(super) struct Hub {
 }
 
 impl Held {
+    /// The name of the orchestration, activity or entity.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Turn { header, .. } => &header.name,
+            Self::Activity(item) => &item.lane.name,
+            Self::Entity(entity) => entity_name(&entity.header.id),
+        }
+    }
+
     pub(super) const fn kind(&self) -> Kind {
         match self {
             Self::Turn { .. } => Kind::Orchestration,
@@ -126,6 +143,7 @@ pub(super) struct State {
     pub(super) meters: HashMap<(i64, Kind), Arc<Meter>>,
     pub(super) gone: Gone,
     pub(super) paces: Paces,
+    pub(super) setbacks: Setbacks,
     pub(super) next_permit: watch::Sender<i64>,
     pub(super) applied: LruCache<u64, ()>,
     pub(super) sticky: LruCache<i64, Sticky>,
@@ -155,6 +173,7 @@ impl State {
             meters: HashMap::new(),
             gone: Gone::default(),
             paces: Paces::new(activities),
+            setbacks: Setbacks::default(),
             next_permit: watch::Sender::new(i64::MAX),
             applied: LruCache::new(APPLIED),
             sticky: LruCache::new(STICKY),
@@ -188,6 +207,7 @@ impl State {
         };
         let mut keys: Vec<(i64, Kind)> = self.meters.keys().copied().collect();
         keys.sort_unstable();
+        let untaken = self.untaken(None);
         keys.into_iter()
             .filter_map(|(hub, kind)| {
                 Some(Load {
@@ -195,6 +215,11 @@ impl State {
                     kind,
                     queued: queued(hub, kind),
                     held: held.get(&(hub, kind)).copied().unwrap_or(0),
+                    untaken: untaken
+                        .iter()
+                        .filter(|one| one.hub == hub && one.kind == kind)
+                        .map(|one| one.count)
+                        .sum(),
                     meter: Arc::clone(self.meters.get(&(hub, kind))?),
                 })
             })

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use durabletask_proto::{GetWorkItemsRequest, HistoryEvent, WorkerCapability};
-use durabletask_scheduler_core::travels_alone;
 use prost::Message;
 use tokio::sync::mpsc;
 
+use super::batch::Batch;
 use super::lanes::Filters;
 use super::pace::Turn;
-use super::state::{ActivityItem, Held, Lease, MAX_WINDOW, State, Stream, TURN_BYTES, TURN_EVENTS};
+use super::setbacks::{SUSPECT_BYTES, Why};
+use super::state::{ActivityItem, Held, Lease, MAX_WINDOW, State, Stream};
 use super::workers::Caller;
 use super::{Assignment, Events, turn_start};
 use crate::metrics::Kind;
+use crate::store::Header;
 
 impl State {
     /// The preferred stream if it can take the item, else the one with most room.
@@ -22,20 +24,20 @@ impl State {
         &self,
         hub: i64,
         preferred: Option<u64>,
-        takes: impl Fn(&Stream) -> bool,
+        takes: impl Fn(u64, &Stream) -> bool,
     ) -> Option<u64> {
         if self.closed {
             return None;
         }
-        let takes = |s: &Stream| s.hub == hub && takes(s);
+        let takes = |id: u64, s: &Stream| s.hub == hub && takes(id, s);
         if let Some(id) = preferred
-            && self.streams.get(&id).is_some_and(takes)
+            && self.streams.get(&id).is_some_and(|s| takes(id, s))
         {
             return Some(id);
         }
         self.streams
             .iter()
-            .filter(|(_, s)| takes(s))
+            .filter(|(id, s)| takes(**id, s))
             .max_by_key(|(id, s)| (s.free_turns + s.free_activities + s.free_entities, **id))
             .map(|(id, _)| *id)
     }
@@ -52,13 +54,13 @@ impl State {
         let events = if slot.stored {
             None
         } else {
-            Some(take_turn(&mut slot.events, &mut self.buffered))
+            Some(take_turn(&header, &mut slot.events, &mut self.buffered))
         };
         let continues = self
             .sticky
             .get(&key)
             .filter(|s| {
-                stream.streaming && s.stream == stream_id && s.execution_id == header.execution_id
+                stream.continues && s.stream == stream_id && s.execution_id == header.execution_id
             })
             .map(|s| s.lease);
         slot.lease = Some(lease);
@@ -83,6 +85,7 @@ impl State {
                 since: Instant::now(),
                 chunks: None,
                 completing: false,
+                bytes: 0,
             },
         );
         // The channel has room for the whole window; it only fails for a stream that
@@ -140,6 +143,7 @@ impl State {
                 since: Instant::now(),
                 chunks: None,
                 completing: false,
+                bytes: 0,
             },
         );
         let _ = stream.sender.try_send(assignment);
@@ -155,18 +159,19 @@ impl State {
             let Some(hub) = self.hubs.get_mut(&stream.hub) else {
                 break;
             };
-            let Some((key, waited)) = hub
-                .turns
-                .pop(|lane| stream.filters.turn(&lane.name, lane.version.as_deref()))
-            else {
+            let Some((key, waited)) = hub.turns.pop(|lane| {
+                stream.filters.turn(&lane.name, lane.version.as_deref()) && lane.open_to(stream_id)
+            }) else {
                 break;
             };
             // The instance may have ended or been replaced while it was queued.
-            if self
-                .slots
-                .get(&key)
-                .is_some_and(|slot| slot.queued && slot.lease.is_none())
-            {
+            let Some(slot) = self.slots.get_mut(&key) else {
+                continue;
+            };
+            if slot.paused {
+                // It is queued again once it is resumed.
+                slot.queued = false;
+            } else if slot.queued && slot.lease.is_none() {
                 self.assign_turn(stream_id, key, waited);
             }
         }
@@ -185,12 +190,13 @@ impl State {
                 break;
             };
             let found = if self.paces.is_empty() {
-                hub.activities.pop(|lane| stream.filters.activity(lane))
+                hub.activities
+                    .pop(|lane| stream.filters.activity(lane) && lane.open_to(stream_id))
             } else {
                 let now = self.clock.now().timestamp_micros();
                 let mut permit = i64::MAX;
                 let found = hub.activities.pop_first(|lane| {
-                    if !stream.filters.activity(lane) {
+                    if !stream.filters.activity(lane) || !lane.open_to(stream_id) {
                         return None;
                     }
                     match self.paces.turn(hub_id, &lane.name, now) {
@@ -227,6 +233,7 @@ impl State {
         hub: i64,
         request: &GetWorkItemsRequest,
         window: usize,
+        max_bytes: usize,
         caller: Caller,
     ) -> (u64, mpsc::Receiver<Assignment>) {
         let size = |asked: i32| match usize::try_from(asked) {
@@ -256,6 +263,8 @@ impl State {
                 hub,
                 sender,
                 streaming,
+                continues: streaming && caller.continues,
+                max_bytes,
                 filters,
                 caller,
                 since,
@@ -280,8 +289,19 @@ impl State {
             .map(|(lease, _)| *lease)
             .collect();
         held.sort_unstable();
-        for lease in held {
-            self.give_back(None, lease);
+        // A client that cannot receive a message ends its stream. Which one it was, nobody
+        // says: the largest one is the likeliest, and goes to the end of the queue.
+        let suspect = held
+            .iter()
+            .filter_map(|id| self.leases.get(id).map(|lease| (lease.bytes, *id)))
+            .filter(|(bytes, _)| *bytes >= SUSPECT_BYTES)
+            .max()
+            .map(|(_, id)| id);
+        for lease in held.into_iter().filter(|id| Some(*id) != suspect) {
+            self.give_back(None, lease, Why::Lost);
+        }
+        if let Some(suspect) = suspect {
+            self.give_back(None, suspect, Why::Suspected);
         }
     }
 
@@ -296,26 +316,18 @@ impl State {
 
 /// Takes the events of one turn, at least one if there is one.
 fn take_turn(
+    header: &Header,
     events: &mut VecDeque<(i64, HistoryEvent)>,
     buffered: &mut usize,
 ) -> Vec<(i64, HistoryEvent)> {
+    let mut batch = Batch::of(header);
     let mut taken = Vec::new();
-    let mut size = 0;
     while let Some((_, event)) = events.front() {
-        let len = event.encoded_len();
-        let alone = travels_alone(event);
-        if alone && !taken.is_empty() {
+        if !batch.takes(event) {
             break;
         }
-        if taken.len() >= TURN_EVENTS || (size > 0 && size + len > TURN_BYTES) {
-            break;
-        }
-        size += len;
         taken.extend(events.pop_front());
-        if alone {
-            break;
-        }
     }
-    *buffered -= size.min(*buffered);
+    *buffered -= batch.bytes().min(*buffered);
     taken
 }

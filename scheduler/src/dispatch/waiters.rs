@@ -33,6 +33,14 @@ impl Waiters {
         }
     }
 
+    /// Wakes everyone who waits for an instance of a task hub.
+    pub(crate) fn notify_hub(&self, hub: i64) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, changed) in waiting.iter().filter(|((each, _), _)| *each == hub) {
+            changed.notify_waiters();
+        }
+    }
+
     pub(crate) fn notify(&self, hub: i64, instance_id: String) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(changed) = waiting.get(&(hub, instance_id)) {

@@ -5,6 +5,9 @@ use chrono::{DateTime, Utc};
 /// The longest text that is kept of what a worker says about itself, in bytes.
 const MAX_TEXT: usize = 200;
 
+/// The header by which a worker announces our extension of the protocol.
+const CONTINUATION_HEADER: &str = "history-continuation";
+
 /// What a worker says about itself in the headers of its stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Caller {
@@ -12,6 +15,9 @@ pub(crate) struct Caller {
     pub(crate) worker_id: Option<String>,
     /// The header `x-user-agent`, else `user-agent`.
     pub(crate) agent: Option<String>,
+    /// The header `history-continuation: v1`: it knows turns that come without the past
+    /// because it holds the orchestration itself.
+    pub(crate) continues: bool,
 }
 
 impl Caller {
@@ -24,6 +30,7 @@ impl Caller {
         Self {
             worker_id: text("workerid"),
             agent: text("x-user-agent").or_else(|| text("user-agent")),
+            continues: text(CONTINUATION_HEADER).as_deref() == Some("v1"),
         }
     }
 }

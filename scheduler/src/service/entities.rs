@@ -4,25 +4,25 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use durabletask_proto::history_event::EventType;
-use durabletask_proto::operation_action::OperationActionType;
-use durabletask_proto::operation_result::ResultType;
 use durabletask_proto::{
     CleanEntityStorageRequest, CleanEntityStorageResponse, CompleteTaskResponse,
     EntityBatchRequest, EntityBatchResult, EntityOperationSignaledEvent, EntityRequest,
-    GetEntityRequest, GetEntityResponse, HistoryEvent, OperationRequest, OperationResult,
-    OperationResultFailure, QueryEntitiesRequest, QueryEntitiesResponse, SignalEntityRequest,
-    SignalEntityResponse, work_item,
+    GetEntityRequest, GetEntityResponse, HistoryEvent, OperationRequest, QueryEntitiesRequest,
+    QueryEntitiesResponse, SignalEntityRequest, SignalEntityResponse, TaskFailureDetails,
+    work_item,
 };
 use durabletask_scheduler_core::{
-    EntityMessage, OperationMessage, canonical_entity_id, entity_name, event,
+    EntityMessage, OperationMessage, canonical_entity_id, entity_name, event, without_mark,
 };
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
-use super::work_items::{already, too_large};
-use super::{Service, invalid, status};
-use crate::dispatch::{Claim, Settled};
-use crate::store::{self, EntityBatch, EntityFilter, EntityHeader, StoreError, micros, timestamp};
+use super::bounds::{bound_batch, failed_operation};
+use super::sizes::{Lengths, fits, max_receive};
+use super::work_items::already;
+use super::{Service, invalid, page_bytes, status};
+use crate::dispatch::{Claim, ClaimedEntity, Settled, Why};
+use crate::store::{self, EntityFilter, EntityHeader, StoreError, micros, timestamp};
 
 const DEFAULT_PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
@@ -66,7 +66,14 @@ impl Service {
         if signal.name.is_empty() {
             return Err(invalid("a signal needs the operation's name"));
         }
-        self.check_payload("input", signal.input.as_ref())?;
+        Lengths::default()
+            .name("operation's name", &signal.name)
+            .payload(
+                "input",
+                signal.input.as_ref(),
+                self.config.max_payload_bytes,
+            )
+            .check()?;
         // Workers read the id as a UUID.
         let request_id = match signal.request_id.as_str() {
             "" => uuid::Uuid::new_v4(),
@@ -107,6 +114,7 @@ impl Service {
         request: Request<GetEntityRequest>,
     ) -> Result<GetEntityResponse, Status> {
         let hub = self.hub(&request).await?;
+        let most = max_receive(request.metadata(), self.config.max_message_bytes)?;
         let request = request.into_inner();
         let id = check_entity_id(&request.instance_id)?;
         let entity = self
@@ -114,10 +122,11 @@ impl Service {
             .read(move |conn| store::entity(conn, hub, &id, request.include_state))
             .await
             .map_err(status)?;
-        Ok(GetEntityResponse {
+        let answer = GetEntityResponse {
             exists: entity.is_some(),
             entity,
-        })
+        };
+        fits(answer, most)
     }
 
     pub(super) async fn entities(
@@ -125,6 +134,7 @@ impl Service {
         request: Request<QueryEntitiesRequest>,
     ) -> Result<QueryEntitiesResponse, Status> {
         let hub = self.hub(&request).await?;
+        let most = max_receive(request.metadata(), self.config.max_message_bytes)?;
         let query = request.into_inner().query.unwrap_or_default();
         let after = cursor(query.continuation_token)?;
         let limit = match query.page_size.map(usize::try_from) {
@@ -143,13 +153,16 @@ impl Service {
         let states = query.include_state;
         let page = self
             .store
-            .read(move |conn| store::entities(conn, hub, &filter, after, limit, states))
+            .read(move |conn| {
+                store::entities(conn, hub, &filter, after, (limit, page_bytes(most)), states)
+            })
             .await
             .map_err(status)?;
-        Ok(QueryEntitiesResponse {
+        let answer = QueryEntitiesResponse {
             entities: page.entities,
             continuation_token: page.next.map(|next| next.to_string()),
-        })
+        };
+        fits(answer, most)
     }
 
     pub(super) async fn clean_entities(
@@ -165,7 +178,7 @@ impl Service {
         };
         let page = self
             .store
-            .read(move |conn| store::entities(conn, hub, &all, after, SWEEP, false))
+            .read(move |conn| store::entities(conn, hub, &all, after, (SWEEP, usize::MAX), false))
             .await
             .map_err(status)?;
         let ids: Vec<String> = page.entities.into_iter().map(|e| e.instance_id).collect();
@@ -192,11 +205,12 @@ impl Service {
         lease: u64,
         header: &EntityHeader,
         form: EntityForm,
+        room: usize,
     ) -> Result<Option<work_item::Request>, StoreError> {
         let key = header.key;
         let Some(batch) = self
             .store
-            .read(move |conn| store::entity_batch(conn, key))
+            .read(move |conn| store::entity_batch(conn, key, room))
             .await?
         else {
             return Ok(None);
@@ -208,18 +222,21 @@ impl Service {
             operations = batch.operations.len(),
             "entity batch handed out"
         );
-        let operations = batch.operations.iter().map(|(_, event)| event);
+        let operations = batch.operations.iter();
+        let operations = operations.map(|(_, event)| without_mark(event.clone()));
         Ok(Some(match form {
             EntityForm::V2 => work_item::Request::EntityRequestV2(EntityRequest {
                 instance_id: header.id.clone(),
                 execution_id: String::new(),
                 entity_state: batch.state.clone(),
-                operation_requests: operations.cloned().collect(),
+                operation_requests: operations.collect(),
             }),
             EntityForm::V1 => work_item::Request::EntityRequest(EntityBatchRequest {
                 instance_id: header.id.clone(),
                 entity_state: batch.state.clone(),
-                operations: operations.filter_map(operation_request).collect(),
+                operations: operations
+                    .filter_map(|event| operation_request(&event))
+                    .collect(),
                 properties: HashMap::new(),
             }),
         }))
@@ -252,10 +269,10 @@ impl Service {
         let nothing_done = result.results.is_empty() && result.failure_details.is_none();
         if result.requires_state || nothing_done {
             self.dispatch.settle(claimed.lease, Settled::NotApplied);
-            self.dispatch.abandon(hub, &token);
+            self.dispatch.abandon(hub, &token, Why::AsksAgain);
             return Ok(CompleteTaskResponse {});
         }
-        self.bound_batch(&mut result, &claimed.batch);
+        bound_batch(&mut result, &claimed.batch, self.config.max_payload_bytes);
         let batch = Arc::clone(&claimed.batch);
         self.commit(claimed.lease, move |tx| {
             tx.complete_batch(claimed.key, &batch, &result)
@@ -263,48 +280,22 @@ impl Service {
         .await
     }
 
-    /// A payload over the limit fails the operations and keeps the old state, because
-    /// refusing the completion would only bring the same batch again.
-    fn bound_batch(&self, result: &mut EntityBatchResult, batch: &EntityBatch) {
-        let size = |payload: &Option<String>| payload.as_ref().map_or(0, String::len);
-        let results = result
-            .results
-            .iter()
-            .map(|result| match &result.result_type {
-                Some(ResultType::Success(success)) => size(&success.result),
-                Some(ResultType::Failure(_)) | None => 0,
-            });
-        let actions = result
-            .actions
-            .iter()
-            .map(|action| match &action.operation_action_type {
-                Some(OperationActionType::SendSignal(signal)) => size(&signal.input),
-                Some(OperationActionType::StartNewOrchestration(start)) => size(&start.input),
-                None => 0,
-            });
-        let largest = results
-            .chain(actions)
-            .chain([size(&result.entity_state)])
-            .max()
-            .unwrap_or(0);
-        if largest <= self.config.max_payload_bytes {
-            return;
-        }
-        let details = too_large(
-            "largest payload of the entity's batch",
-            largest,
-            self.config.max_payload_bytes,
-        );
-        result.actions.clear();
-        result.entity_state = batch.state.clone();
-        for result in &mut result.results {
-            *result = OperationResult {
-                result_type: Some(ResultType::Failure(OperationResultFailure {
-                    failure_details: Some(details.clone()),
-                    ..OperationResultFailure::default()
-                })),
-            };
-        }
+    /// Fails the first operation of a batch that no worker can receive with the state.
+    pub(super) async fn fail_operation(
+        &self,
+        claimed: ClaimedEntity,
+        details: TaskFailureDetails,
+    ) -> Result<CompleteTaskResponse, Status> {
+        let result = EntityBatchResult {
+            results: vec![failed_operation(details)],
+            entity_state: claimed.batch.state.clone(),
+            ..EntityBatchResult::default()
+        };
+        let batch = Arc::clone(&claimed.batch);
+        self.commit(claimed.lease, move |tx| {
+            tx.complete_batch(claimed.key, &batch, &result)
+        })
+        .await
     }
 }
 

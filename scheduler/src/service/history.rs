@@ -1,7 +1,8 @@
 //! StreamInstanceHistory.
 
-use durabletask_proto::{HistoryChunk, StreamInstanceHistoryRequest};
-use futures_util::stream;
+use durabletask_proto::{HistoryChunk, HistoryEvent, StreamInstanceHistoryRequest};
+use futures_util::{TryStreamExt as _, stream};
+use prost::Message as _;
 use tonic::{Request, Status};
 
 use super::{Answers, Service, status};
@@ -49,7 +50,9 @@ impl Service {
         let chunks = stream::try_unfold(Some(0), move |from: Option<i64>| {
             let store = store.clone();
             async move {
-                let Some(from) = from else { return Ok(None) };
+                let Some(from) = from else {
+                    return Ok::<_, Status>(None);
+                };
                 let page = store
                     .read(move |conn| store::history_page(conn, key, from, CHUNK_BYTES))
                     .await
@@ -58,13 +61,30 @@ impl Service {
                     return Ok(None);
                 }
                 Ok(Some((
-                    HistoryChunk {
-                        events: page.events,
-                    },
+                    stream::iter(chunked(page.events).map(Ok)),
                     page.next,
                 )))
             }
         });
-        Ok(Box::pin(chunks))
+        Ok(Box::pin(chunks.try_flatten()))
     }
+}
+
+/// Events in pieces of about [`CHUNK_BYTES`]. A turn that asked for much is more than
+/// clients take in one message, and a single event never is.
+fn chunked(events: Vec<HistoryEvent>) -> impl Iterator<Item = HistoryChunk> {
+    let mut events = events.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let mut chunk = HistoryChunk {
+            events: vec![events.next()?],
+        };
+        let mut size = chunk.encoded_len();
+        while let Some(event) = events.next_if(|event| {
+            size += event.encoded_len();
+            size <= CHUNK_BYTES
+        }) {
+            chunk.events.push(event);
+        }
+        Some(chunk)
+    })
 }

@@ -15,6 +15,9 @@ use crate::store::StoreError;
 /// How many instances of a deleted hub one transaction removes.
 const CLEAR_STEP: u32 = 200;
 
+/// How many names are kept; others are looked up each time.
+const MOST_KNOWN: usize = 4096;
+
 /// The numbers of the task hubs that have been named so far.
 #[derive(Debug, Default)]
 pub(super) struct Known {
@@ -25,7 +28,8 @@ pub(super) struct Known {
 
 impl Known {
     fn add(&mut self, name: String, hub: i64) {
-        if !self.gone.contains(&hub) {
+        // Names differ in case, and there are many ways to write one.
+        if !self.gone.contains(&hub) && self.ids.len() < MOST_KNOWN {
             self.ids.insert(name, hub);
         }
     }

@@ -13,6 +13,7 @@ use durabletask_proto::{
 use durabletask_scheduler_core::{check_policy, is_terminal};
 use tonic::{Request, Status};
 
+use super::sizes::{Lengths, fits, max_receive};
 use super::{Service, check_instance_id, invalid, status};
 use crate::store::{self, PurgeFilter, Start, StateFilter, micros};
 
@@ -34,7 +35,17 @@ impl Service {
             start.instance_id = uuid::Uuid::new_v4().simple().to_string();
         }
         check_instance_id(&start.instance_id)?;
-        self.check_payload("input", start.input.as_ref())?;
+        Lengths::default()
+            .name("orchestration's name", &start.name)
+            .version(start.version.as_ref())
+            .id(
+                "execution's id",
+                start.execution_id.as_deref().unwrap_or_default(),
+            )
+            .tags(&start.tags)
+            .trace(start.parent_trace_context.as_ref())
+            .payload("input", start.input.as_ref(), self.config.max_payload_bytes)
+            .check()?;
         let policy = start.orchestration_id_reuse_policy;
         check_policy(policy.as_ref()).map_err(|refusal| invalid(refusal.to_string()))?;
         let instance_id = start.instance_id.clone();
@@ -120,10 +131,18 @@ impl Service {
         let id = id.to_owned();
         let found = self
             .store
-            .read(move |conn| store::state(conn, hub, &id, payloads))
+            .read(move |conn| {
+                store::check_hub(conn, hub)?;
+                store::state(conn, hub, &id, payloads)
+            })
             .await
             .map_err(status)?;
-        Ok(found.map(|(_, state)| state))
+        Ok(found.map(|(_, mut state)| {
+            if !payloads {
+                bare(&mut state);
+            }
+            state
+        }))
     }
 
     pub(super) async fn get(
@@ -131,17 +150,21 @@ impl Service {
         request: Request<GetInstanceRequest>,
     ) -> Result<GetInstanceResponse, Status> {
         let hub = self.hub(&request).await?;
+        let most = max_receive(request.metadata(), self.config.max_message_bytes)?;
         let request = request.into_inner();
         let state = self
             .state(hub, &request.instance_id, request.get_inputs_and_outputs)
             .await?;
-        Ok(GetInstanceResponse {
+        let answer = GetInstanceResponse {
             exists: state.is_some(),
             orchestration_state: state,
-        })
+        };
+        fits(answer, most)
     }
 
-    /// Waits until `done` holds for the status. Woken by commits; never polls.
+    /// Waits until `done` holds for the status. Woken by commits; never polls. An instance
+    /// that does not exist yet is waited for too: a client may ask for a child right after
+    /// it started the parent. One that goes while it is waited for is missing.
     pub(super) async fn wait(
         &self,
         request: Request<GetInstanceRequest>,
@@ -150,26 +173,32 @@ impl Service {
         let deadline = grpc_timeout(request.metadata())
             .unwrap_or(Duration::MAX)
             .min(self.config.max_wait);
+        let most = max_receive(request.metadata(), self.config.max_message_bytes)?;
         let hub = self.hub(&request).await?;
         let request = request.into_inner();
         let id = request.instance_id;
         let waiting = async {
             let waiter = self.dispatch.waiters.register(hub, &id);
+            let mut seen = false;
             loop {
                 let changed = waiter.changed.notified();
                 tokio::pin!(changed);
                 changed.as_mut().enable();
-                let state = self
-                    .state(hub, &id, request.get_inputs_and_outputs)
-                    .await?
-                    .ok_or_else(|| status(store::StoreError::NotFound(id.clone())))?;
-                if done(
-                    OrchestrationStatus::try_from(state.orchestration_status).unwrap_or_default(),
-                ) {
-                    return Ok(GetInstanceResponse {
-                        exists: true,
-                        orchestration_state: Some(state),
-                    });
+                match self.state(hub, &id, request.get_inputs_and_outputs).await? {
+                    Some(state) => {
+                        seen = true;
+                        let reached = OrchestrationStatus::try_from(state.orchestration_status);
+                        if done(reached.unwrap_or_default()) {
+                            let answer = GetInstanceResponse {
+                                exists: true,
+                                orchestration_state: Some(state),
+                            };
+                            return fits(answer, most);
+                        }
+                    }
+                    None if seen => return Err(status(store::StoreError::NotFound(id.clone()))),
+                    // What no instance can be called is not waited for.
+                    None => check_instance_id(&id)?,
                 }
                 changed.await;
             }
@@ -310,6 +339,13 @@ impl Service {
             purge.after = next;
         }
     }
+}
+
+/// Takes out of a state what is left out with inputs and outputs, as .NET's client says
+/// and its own server does.
+pub(super) fn bare(state: &mut OrchestrationState) {
+    state.custom_status = None;
+    state.failure_details = None;
 }
 
 fn batch_too_long() -> Status {

@@ -5,7 +5,9 @@ use durabletask_proto::{
 };
 use tonic::{Request, Status};
 
-use super::{Service, page_size, status, wrong_cursor};
+use super::instances::bare;
+use super::sizes::{fits, max_receive};
+use super::{Service, page_bytes, page_size, status, wrong_cursor};
 use crate::store::{self, ListCursor, ListFilter, Place, StateFilter, micros};
 
 impl Service {
@@ -14,6 +16,7 @@ impl Service {
         request: Request<QueryInstancesRequest>,
     ) -> Result<QueryInstancesResponse, Status> {
         let hub = self.hub(&request).await?;
+        let most = max_receive(request.metadata(), self.config.max_message_bytes)?;
         let query = request.into_inner().query.unwrap_or_default();
         let after = match query.continuation_token.filter(|token| !token.is_empty()) {
             None => None,
@@ -29,13 +32,27 @@ impl Service {
         let payloads = query.fetch_inputs_and_outputs;
         let page = self
             .store
-            .read(move |conn| store::query(conn, hub, &filter, after, limit, payloads))
+            .read(move |conn| {
+                store::query(
+                    conn,
+                    hub,
+                    &filter,
+                    after,
+                    (limit, page_bytes(most)),
+                    payloads,
+                )
+            })
             .await
             .map_err(status)?;
-        Ok(QueryInstancesResponse {
-            orchestration_state: page.states,
+        let mut states = page.states;
+        if !payloads {
+            states.iter_mut().for_each(bare);
+        }
+        let answer = QueryInstancesResponse {
+            orchestration_state: states,
             continuation_token: page.next.map(write_place),
-        })
+        };
+        fits(answer, most)
     }
 
     /// Ended instances in order of their completion.

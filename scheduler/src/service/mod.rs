@@ -1,11 +1,13 @@
 //! The gRPC service: RPC → checked request → store → answer.
 
+mod bounds;
 mod entities;
 mod history;
 mod hubs;
 mod instances;
 mod lists;
 mod rpc;
+pub(crate) mod sizes;
 mod status;
 mod work_items;
 
@@ -86,6 +88,12 @@ fn page_size(asked: i32) -> usize {
         Ok(0) | Err(_) => DEFAULT_PAGE,
         Ok(asked) => asked.min(MAX_PAGE),
     }
+}
+
+/// How many bytes of instances or entities a page has where the caller takes messages of
+/// `most` bytes. Less than that, so that what stands around them fits too.
+const fn page_bytes(most: usize) -> usize {
+    most - most / 64
 }
 
 fn wrong_cursor() -> Status {

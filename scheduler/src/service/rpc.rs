@@ -6,6 +6,7 @@ use durabletask_proto::*;
 use tonic::{Request, Response, Status};
 
 use super::instances::{has_ended, has_started};
+use super::sizes::Lengths;
 use super::{Answers, Service};
 
 #[tonic::async_trait]
@@ -93,6 +94,9 @@ impl TaskHubSidecarService for Service {
         request: Request<RaiseEventRequest>,
     ) -> Result<Response<RaiseEventResponse>, Status> {
         let message = request.get_ref().clone();
+        Lengths::default()
+            .name("event's name", &message.name)
+            .check()?;
         let event = EventType::EventRaised(EventRaisedEvent {
             name: message.name.clone(),
             input: message.input.clone(),

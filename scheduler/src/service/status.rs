@@ -14,6 +14,7 @@ pub(crate) fn status(error: StoreError) -> Status {
         StoreError::WorkItemGone => Status::not_found(message),
         StoreError::AlreadyExists(_) => because(Code::AlreadyExists, "DUPLICATE_INSTANCE", message),
         StoreError::InvalidState(_) => because(Code::FailedPrecondition, "INVALID_STATE", message),
+        StoreError::Reuse(_) => invalid(message),
         StoreError::TooManyHubs(_) => Status::resource_exhausted(message),
         StoreError::Corrupt(_) => Status::data_loss(message),
         StoreError::Closed => Status::unavailable(message),

@@ -5,24 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durabletask_proto::history_event::EventType;
-use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
-use durabletask_proto::send_entity_message_action::EntityMessageType;
 use durabletask_proto::{
     ActivityResponse, CompleteTaskResponse, GetWorkItemsRequest, HealthPing, HistoryEvent,
-    OrchestratorAction, OrchestratorEntityParameters, OrchestratorRequest, OrchestratorResponse,
-    OrchestratorStartedEvent, TaskFailureDetails, WorkItem, WorkerCapability, work_item,
+    OrchestratorEntityParameters, OrchestratorRequest, OrchestratorResponse,
+    OrchestratorStartedEvent, WorkItem, WorkerCapability, work_item,
 };
-use durabletask_scheduler_core::{event, failed, travels_alone};
+use durabletask_scheduler_core::event;
 use futures_util::{StreamExt, stream};
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
+use super::bounds::{bound_turn, failing};
 use super::entities::EntityForm;
+use super::sizes::{item_too_large, max_receive, too_large};
 use super::{Answers, Service, invalid, status};
 use crate::access::{Access, Pass};
 use crate::dispatch::{
-    Added, Assignment, Caller, Chunks, Claim, Incomplete, Settled, TURN_BYTES, TURN_EVENTS,
+    Added, Assignment, Batch, Caller, Chunks, Claim, ClaimedTurn, Incomplete, Settled, TURN_BYTES,
+    TURN_EVENTS, Why,
 };
 use crate::scheduler::MAX_MESSAGE;
 use crate::store::{self, ActivityAnswer, FinishedTurn, StoreError, Tx};
@@ -31,8 +32,8 @@ use crate::store::{self, ActivityAnswer, FinishedTurn, StoreError, Tx};
 const CONTINUES_FROM: &str = "durabletask.continuesFrom";
 /// The most history that is sent inside a work item to a worker that can also stream it.
 const INLINE_BYTES: usize = 1024 * 1024;
-/// The largest message that a gRPC client takes by default in most languages.
-const COMMON_CLIENT_BYTES: usize = 4 * 1024 * 1024;
+/// What a work item has around what it is made of: the token, lengths, flags.
+const ENVELOPE: usize = 1024;
 /// How many items of one stream are prepared at once.
 const PREPARED: usize = 16;
 
@@ -42,6 +43,24 @@ async fn no_longer_good(access: &Access, pass: Option<Pass>) {
         Some(pass) => access.revoked(pass).await,
         None => std::future::pending().await,
     }
+}
+
+/// What a stream's worker takes.
+#[derive(Clone, Copy)]
+struct Takes {
+    hub: i64,
+    streaming: bool,
+    entity_form: EntityForm,
+    max_bytes: usize,
+}
+
+/// What became of an assignment.
+enum Filled {
+    Request(work_item::Request),
+    /// There is nothing left to do.
+    Gone,
+    /// The history does not fit, and the worker cannot stream it: the bytes of all.
+    History(usize),
 }
 
 impl Service {
@@ -54,13 +73,20 @@ impl Service {
         let caller = Caller::of(request.metadata());
         let access = self.config.access.clone();
         let pass = request.extensions().get::<Pass>().copied();
+        let max_bytes = max_receive(request.metadata(), self.config.max_message_bytes)?;
         let request = request.into_inner();
-        let streaming = request
-            .capabilities
-            .contains(&(WorkerCapability::HistoryStreaming as i32));
-        let (handle, assignments) =
-            self.dispatch
-                .open_stream(hub, &request, self.config.default_window, caller);
+        let takes = Takes {
+            hub,
+            streaming: request
+                .capabilities
+                .contains(&(WorkerCapability::HistoryStreaming as i32)),
+            entity_form,
+            max_bytes,
+        };
+        let window = self.config.default_window;
+        let (handle, assignments) = self
+            .dispatch
+            .open_stream(hub, &request, window, max_bytes, caller);
         tracing::info!(task_hub = hub, "worker stream opened");
         let service = self.clone();
         // The dispatcher closes the channel when the task hub is deleted.
@@ -79,7 +105,7 @@ impl Service {
         let items = assignments
             .map(move |assignment| {
                 let service = service.clone();
-                async move { service.prepare(assignment, streaming, entity_form).await }
+                async move { service.prepare(assignment, takes).await }
             })
             .buffer_unordered(PREPARED)
             .filter_map(std::future::ready);
@@ -127,25 +153,39 @@ impl Service {
         Ok(Box::pin(answers))
     }
 
-    /// Makes a work item of an assignment, reading what is not in memory.
-    async fn prepare(
-        &self,
-        assignment: Assignment,
-        streaming: bool,
-        entity_form: EntityForm,
-    ) -> Option<WorkItem> {
+    /// Makes a work item of an assignment, reading what is not in memory. One that the
+    /// stream's worker cannot receive goes to another one, or fails with the reason.
+    async fn prepare(&self, assignment: Assignment, takes: Takes) -> Option<WorkItem> {
         let lease = match &assignment {
             Assignment::Turn { lease, .. }
             | Assignment::Activity { lease, .. }
             | Assignment::Entity { lease, .. } => *lease,
         };
-        match self.fill(assignment, streaming, entity_form).await {
-            Ok(Some(request)) => Some(WorkItem {
-                completion_token: self.dispatch.token(lease),
-                request: Some(request),
-            }),
-            Ok(None) => {
+        match self.fill(assignment, takes).await {
+            Ok(Filled::Request(request)) => {
+                let item = WorkItem {
+                    completion_token: self.dispatch.token(lease),
+                    request: Some(request),
+                };
+                let size = item.encoded_len();
+                if size > takes.max_bytes {
+                    let what = match &item.request {
+                        Some(work_item::Request::ActivityRequest(_)) => "activity's input",
+                        Some(work_item::Request::OrchestratorRequest(_)) => "turn's events",
+                        _ => "entity's state and the operation",
+                    };
+                    self.refuse(lease, what, size, takes).await;
+                    return None;
+                }
+                self.dispatch.sent(lease, size);
+                Some(item)
+            }
+            Ok(Filled::Gone) => {
                 self.dispatch.settle(lease, Settled::Gone);
+                None
+            }
+            Ok(Filled::History(size)) => {
+                self.refuse(lease, "history", size, takes).await;
                 None
             }
             Err(error) => {
@@ -157,12 +197,43 @@ impl Service {
         }
     }
 
-    async fn fill(
-        &self,
-        assignment: Assignment,
-        streaming: bool,
-        entity_form: EntityForm,
-    ) -> Result<Option<work_item::Request>, StoreError> {
+    /// What is to become of an item that its worker cannot receive.
+    async fn refuse(&self, lease: u64, what: &str, size: usize, takes: Takes) {
+        if self.dispatch.pass_on(lease, size) {
+            return;
+        }
+        let details = item_too_large(what, size, takes.max_bytes);
+        tracing::warn!(
+            bytes = size,
+            limit = takes.max_bytes,
+            "a work item is larger than any connected worker receives, and fails: {what}"
+        );
+        let token = self.dispatch.token(lease);
+        let hub = takes.hub;
+        let done = if let Claim::Claimed(claimed) = self.dispatch.claim_turn(hub, &token, "") {
+            let all = claimed.events.len();
+            let turn = self.finished(claimed, all, failing(details));
+            self.commit(lease, move |tx| tx.complete_turn(turn.clone()))
+                .await
+        } else if let Claim::Claimed(claimed) = self.dispatch.claim_activity(hub, &token, "", 0) {
+            let answer = ActivityAnswer::Failed(details);
+            self.commit(lease, move |tx| {
+                tx.complete_activity(claimed.id, claimed.instance, &claimed.request, &answer)
+            })
+            .await
+        } else if let Claim::Claimed(claimed) = self.dispatch.claim_entity(hub, &token) {
+            self.fail_operation(claimed, details).await
+        } else {
+            Ok(CompleteTaskResponse {})
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, "the failure could not be written; the item is tried again");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            self.dispatch.give_back(lease);
+        }
+    }
+
+    async fn fill(&self, assignment: Assignment, takes: Takes) -> Result<Filled, StoreError> {
         let (lease, header, started, events, continues) = match assignment {
             Assignment::Turn {
                 lease,
@@ -176,19 +247,21 @@ impl Service {
                     Some(request) => request,
                     None => {
                         let Some(request) = self.store.activity(id).await? else {
-                            return Ok(None);
+                            return Ok(Filled::Gone);
                         };
                         let request = Arc::new(request);
                         self.dispatch.loaded_activity(lease, &request);
                         request
                     }
                 };
-                return Ok(Some(work_item::Request::ActivityRequest(
+                return Ok(Filled::Request(work_item::Request::ActivityRequest(
                     (*request).clone(),
                 )));
             }
             Assignment::Entity { lease, header } => {
-                return self.fill_entity(lease, &header, entity_form).await;
+                let room = takes.max_bytes.saturating_sub(ENVELOPE);
+                let filled = self.fill_entity(lease, &header, takes.entity_form, room);
+                return Ok(filled.await?.map_or(Filled::Gone, Filled::Request));
             }
         };
         let key = header.key;
@@ -199,15 +272,16 @@ impl Service {
                     .store
                     .read(move |conn| store::inbox_start(conn, key, TURN_EVENTS, TURN_BYTES))
                     .await?;
-                let alone = read.iter().position(|(_, event)| travels_alone(event));
-                read.truncate(alone.map_or(read.len(), |at| at.max(1)));
+                let mut batch = Batch::of(&header);
+                let end = read.iter().position(|(_, event)| !batch.takes(event));
+                read.truncate(end.unwrap_or(read.len()));
                 let read = Arc::new(read);
                 self.dispatch.loaded_turn(lease, &read);
                 read
             }
         };
         if events.is_empty() {
-            return Ok(None);
+            return Ok(Filled::Gone);
         }
         let mut request = OrchestratorRequest {
             instance_id: header.instance_id.clone(),
@@ -233,27 +307,34 @@ impl Service {
                 request.requires_history_streaming = true;
                 request.properties = HashMap::from([(CONTINUES_FROM.to_owned(), token)]);
             } else {
-                let limit = if streaming { INLINE_BYTES } else { usize::MAX };
+                let room = takes
+                    .max_bytes
+                    .saturating_sub(request.encoded_len() + ENVELOPE);
+                let limit = match takes.streaming {
+                    true => room.min(INLINE_BYTES),
+                    false => room,
+                };
                 let page = self
                     .store
                     .read(move |conn| store::history_page(conn, key, 0, limit))
                     .await?;
-                if page.bytes > COMMON_CLIENT_BYTES {
-                    tracing::warn!(
-                        instance_id = header.instance_id,
-                        bytes = page.bytes,
-                        "the history is larger than the message that many workers take, and this one cannot stream it; \
-                         continue the orchestration as new, or raise the worker's limit for received messages"
-                    );
-                }
-                if page.next.is_some() {
+                let whole = page.next.is_none() && page.bytes <= limit;
+                if whole {
+                    request.past_events = page.events;
+                } else if takes.streaming {
                     request.requires_history_streaming = true;
                 } else {
-                    request.past_events = page.events;
+                    let bytes = self
+                        .store
+                        .read(move |conn| store::history_bytes(conn, key))
+                        .await?;
+                    return Ok(Filled::History(bytes.saturating_add(request.encoded_len())));
                 }
             }
         }
-        Ok(Some(work_item::Request::OrchestratorRequest(request)))
+        Ok(Filled::Request(work_item::Request::OrchestratorRequest(
+            request,
+        )))
     }
 
     #[allow(deprecated)]
@@ -278,7 +359,7 @@ impl Service {
         if response.requires_history {
             self.dispatch.settle(lease, Settled::NotApplied);
             let token = self.dispatch.token(lease);
-            self.dispatch.abandon(hub, &token);
+            self.dispatch.abandon(hub, &token, Why::AsksAgain);
             return Ok(CompleteTaskResponse {});
         }
         let mut response = match Chunks::complete(claimed.chunks.as_deref(), response) {
@@ -292,7 +373,19 @@ impl Service {
             }
         };
         let consumed = consumed(&claimed.events, response.num_events_processed);
-        self.bound_actions(&mut response);
+        bound_turn(&mut response, self.config.max_payload_bytes);
+        let turn = self.finished(claimed, consumed, response);
+        self.commit(lease, move |tx| tx.complete_turn(turn.clone()))
+            .await
+    }
+
+    /// A turn of which so many inbox entries were consumed.
+    fn finished(
+        &self,
+        claimed: ClaimedTurn,
+        consumed: usize,
+        response: OrchestratorResponse,
+    ) -> FinishedTurn {
         let mut delivered = vec![event(
             -1,
             claimed.started,
@@ -308,7 +401,7 @@ impl Service {
             Some((seq, _)) => *seq,
             None => claimed.events.first().map_or(0, |(seq, _)| seq - 1),
         };
-        let turn = FinishedTurn {
+        FinishedTurn {
             key: claimed.header.key,
             execution_id: claimed.header.execution_id.clone(),
             delivered,
@@ -316,9 +409,7 @@ impl Service {
             response,
             next_execution_id: uuid::Uuid::new_v4().simple().to_string(),
             max_history: self.config.max_history_bytes,
-        };
-        self.commit(lease, move |tx| tx.complete_turn(turn.clone()))
-            .await
+        }
     }
 
     pub(super) async fn complete_activity(
@@ -385,73 +476,11 @@ impl Service {
 
     pub(super) async fn abandon<T>(&self, request: &Request<T>, token: &str) -> Result<(), Status> {
         let hub = self.hub(request).await?;
-        if self.dispatch.abandon(hub, token) {
+        if self.dispatch.abandon(hub, token, Why::Abandoned) {
             Ok(())
         } else {
             Err(status(StoreError::WorkItemGone))
         }
-    }
-
-    /// A payload over the limit fails the orchestration, because refusing the
-    /// completion would only bring the same turn again.
-    fn bound_actions(&self, response: &mut OrchestratorResponse) {
-        let limit = self.config.max_payload_bytes;
-        let size = |payload: &Option<String>| payload.as_ref().map_or(0, String::len);
-        let largest = response
-            .actions
-            .iter()
-            .map(|action| match &action.orchestrator_action_type {
-                Some(Action::ScheduleTask(task)) => size(&task.input),
-                Some(Action::CreateSubOrchestration(child)) => size(&child.input),
-                Some(Action::SendEvent(send)) => size(&send.data),
-                Some(Action::CompleteOrchestration(done)) => {
-                    let failure = done.failure_details.as_ref();
-                    size(&done.result).max(failure.map_or(0, |failure| failure.encoded_len()))
-                }
-                Some(Action::TerminateOrchestration(terminate)) => size(&terminate.reason),
-                Some(Action::SendEntityMessage(message)) => match &message.entity_message_type {
-                    Some(EntityMessageType::EntityOperationCalled(call)) => size(&call.input),
-                    Some(EntityMessageType::EntityOperationSignaled(signal)) => size(&signal.input),
-                    Some(
-                        EntityMessageType::EntityLockRequested(_)
-                        | EntityMessageType::EntityUnlockSent(_),
-                    )
-                    | None => 0,
-                },
-                Some(Action::CreateTimer(_) | Action::RewindOrchestration(_)) | None => 0,
-            })
-            .chain([size(&response.custom_status)])
-            .max()
-            .unwrap_or(0);
-        if largest <= limit {
-            return;
-        }
-        *response = OrchestratorResponse {
-            num_events_processed: response.num_events_processed,
-            ..failing(too_large("largest payload of the turn", largest, limit))
-        };
-    }
-}
-
-/// A completion that fails the orchestration.
-fn failing(details: TaskFailureDetails) -> OrchestratorResponse {
-    OrchestratorResponse {
-        actions: vec![OrchestratorAction {
-            id: -1,
-            orchestrator_action_type: Some(Action::CompleteOrchestration(failed(details))),
-        }],
-        ..OrchestratorResponse::default()
-    }
-}
-
-pub(super) fn too_large(what: &str, size: usize, limit: usize) -> TaskFailureDetails {
-    TaskFailureDetails {
-        error_type: "PayloadTooLarge".to_owned(),
-        error_message: format!(
-            "The {what} has {size} bytes, over the scheduler's limit of {limit}; pass a reference to the data instead."
-        ),
-        is_non_retriable: true,
-        ..TaskFailureDetails::default()
     }
 }
 

@@ -14,7 +14,7 @@ use durabletask_proto::{
 };
 use durabletask_scheduler_core::{
     Batch, Caller, EntityMessage, LockRequest, Locked, OperationMessage, after_lock, apply_batch,
-    canonical_entity_id, is_entity_id, is_terminal, operations_done,
+    is_entity_id, is_terminal, operations_done,
 };
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -43,10 +43,10 @@ pub(crate) struct EntityBatch {
 }
 
 /// An entity's row without its state.
-struct Entity {
-    header: EntityHeader,
+pub(super) struct Entity {
+    pub(super) header: EntityHeader,
     has_state: bool,
-    lock: Option<(Caller, String)>,
+    pub(super) lock: Option<(Caller, String)>,
 }
 
 const COLUMNS: &str =
@@ -267,7 +267,10 @@ impl Tx<'_> {
     /// Brings a queue to rest: grants the lock that is at its head, tells dispatch
     /// whether an operation can run, and forgets an entity of which nothing is left.
     /// Returns the lock request that goes on to its next entity.
-    fn settle_entity(&mut self, mut entity: Entity) -> Result<Option<EntityMessage>, StoreError> {
+    pub(super) fn settle_entity(
+        &mut self,
+        mut entity: Entity,
+    ) -> Result<Option<EntityMessage>, StoreError> {
         let key = entity.header.key;
         let hub = entity.header.hub;
         let mut next = None;
@@ -372,7 +375,7 @@ impl Tx<'_> {
         )
     }
 
-    fn entity_by_id(&self, hub: i64, id: &str) -> Result<Option<Entity>, StoreError> {
+    pub(super) fn entity_by_id(&self, hub: i64, id: &str) -> Result<Option<Entity>, StoreError> {
         Ok(self
             .conn
             .prepare_cached(&format!("{COLUMNS} WHERE hub = ?1 AND id = ?2"))?
@@ -388,7 +391,7 @@ impl Tx<'_> {
             .optional()?)
     }
 
-    fn ensure_entity(&mut self, hub: i64, id: &str) -> Result<Entity, StoreError> {
+    pub(super) fn ensure_entity(&mut self, hub: i64, id: &str) -> Result<Entity, StoreError> {
         if let Some(entity) = self.entity_by_id(hub, id)? {
             return Ok(entity);
         }
@@ -410,7 +413,7 @@ impl Tx<'_> {
         })
     }
 
-    fn push_entity_inbox(
+    pub(super) fn push_entity_inbox(
         &mut self,
         key: i64,
         is_lock: bool,
@@ -560,26 +563,6 @@ impl Tx<'_> {
             .conn
             .prepare_cached("SELECT 1 FROM entities WHERE hub = ?1 AND locked_by = ?2")?
             .exists((hub, instance_id))?)
-    }
-
-    /// Deletes an entity with its queue; returns 1 if there was one.
-    pub(crate) fn purge_entity(&mut self, hub: i64, id: &str) -> Result<i32, StoreError> {
-        let Some(id) = canonical_entity_id(id) else {
-            return Ok(0);
-        };
-        let Some(entity) = self.entity_by_id(hub, &id)? else {
-            return Ok(0);
-        };
-        let key = entity.header.key;
-        for sql in [
-            "DELETE FROM entities WHERE key = ?1",
-            "DELETE FROM entity_inbox WHERE entity = ?1",
-            "DELETE FROM timers WHERE instance = ?1",
-        ] {
-            self.conn.prepare_cached(sql)?.execute([key])?;
-        }
-        self.notes.push(Note::EntityGone { key });
-        Ok(1)
     }
 
     /// One stretch of a sweep over the hub's entities: forgets those of which nothing is

@@ -16,7 +16,7 @@ use rusqlite::Connection;
 
 use super::instances::Start;
 use super::pending::counters;
-use super::writer::{Counters, Tx};
+use super::writer::{Counters, Parents, Tx};
 use super::{EntityBatch, Note, entity_batch, inbox, schema};
 
 const HUB: i64 = 1;
@@ -202,6 +202,7 @@ impl Stored {
             notes: Vec::new(),
             now: DateTime::<Utc>::UNIX_EPOCH,
             ids: &mut self.ids,
+            parents: Parents::default(),
         };
         work(&mut tx);
         for note in tx.notes {
@@ -243,7 +244,7 @@ impl Stored {
 
     fn runnable(&self, entity: usize) -> Vec<usize> {
         self.key(entity)
-            .and_then(|key| entity_batch(&self.conn, key).unwrap())
+            .and_then(|key| entity_batch(&self.conn, key, usize::MAX).unwrap())
             .map_or_else(Vec::new, |batch| ids(&batch))
     }
 
@@ -350,7 +351,7 @@ proptest! {
                         continue;
                     }
                     let key = stored.key(entity).unwrap();
-                    let batch = entity_batch(&stored.conn, key).unwrap().unwrap();
+                    let batch = entity_batch(&stored.conn, key, usize::MAX).unwrap().unwrap();
                     prop_assert_eq!(ids(&batch), runnable.clone());
                     model.entities[entity].out = Some(runnable);
                     stored.out.insert(entity, (key, batch));

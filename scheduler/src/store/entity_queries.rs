@@ -72,7 +72,7 @@ pub(crate) fn entities(
     hub: i64,
     filter: &EntityFilter,
     after: Option<i64>,
-    limit: usize,
+    (limit, max_bytes): (usize, usize),
     states: bool,
 ) -> Result<EntitySweep, StoreError> {
     let mut sql = format!("{} WHERE e.hub = ? AND e.key > ?", select(states));
@@ -98,25 +98,35 @@ pub(crate) fn entities(
         i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX),
     ));
     let mut statement = conn.prepare_cached(&sql)?;
-    let mut rows = statement
-        .query_map(rusqlite::params_from_iter(values), |row| read(row, states))?
-        .collect::<Result<Vec<_>, _>>()?;
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = if more {
-        rows.last().map(|(key, _)| *key)
-    } else {
-        None
-    };
+    let rows = statement.query_map(rusqlite::params_from_iter(values), |row| read(row, states))?;
+    let mut entities = Vec::new();
+    let (mut size, mut last) = (0_usize, None);
+    for row in rows {
+        let (key, metadata) = row?;
+        size = size.saturating_add(metadata.encoded_len());
+        if entities.len() >= limit || (size > max_bytes && !entities.is_empty()) {
+            return Ok(EntitySweep {
+                entities,
+                next: last,
+            });
+        }
+        entities.push(metadata);
+        last = Some(key);
+    }
     Ok(EntitySweep {
-        entities: rows.into_iter().map(|(_, metadata)| metadata).collect(),
-        next,
+        entities,
+        next: None,
     })
 }
 
 /// The operations that can run now, from the head of the queue; while an orchestration
-/// has the lock, only those it called.
-pub(crate) fn entity_batch(conn: &Connection, key: i64) -> Result<Option<EntityBatch>, StoreError> {
+/// has the lock, only those it called. No more than fit into `room` bytes with the state,
+/// but the first one in any case.
+pub(crate) fn entity_batch(
+    conn: &Connection,
+    key: i64,
+    room: usize,
+) -> Result<Option<EntityBatch>, StoreError> {
     let found: Option<(Option<String>, Option<String>)> = conn
         .prepare_cached("SELECT state, locked_by FROM entities WHERE key = ?1")?
         .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -132,10 +142,12 @@ pub(crate) fn entity_batch(conn: &Connection, key: i64) -> Result<Option<EntityB
     let mut rows = statement.query((key, &locked_by, limit))?;
     let mut operations = Vec::new();
     let mut size = 0;
+    let state_bytes = state.as_ref().map_or(0, String::len);
+    let most = room.saturating_sub(state_bytes).min(BATCH_BYTES);
     while let Some(row) = rows.next()? {
         let is_lock: bool = row.get(1)?;
         let bytes: Vec<u8> = row.get(2)?;
-        if is_lock || (size > 0 && size + bytes.len() > BATCH_BYTES) {
+        if is_lock || (size > 0 && size + bytes.len() > most) {
             break;
         }
         size += bytes.len();

@@ -1,16 +1,19 @@
 //! Task hubs: made, looked up, deleted.
 
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::writer::Tx;
 use super::{Note, StoreError};
 
 impl Tx<'_> {
-    /// The number of a task hub, if there is one of that name.
+    /// The number of a task hub, if there is one of that name. Case makes no difference,
+    /// as on Azure; of two that an earlier version made, the one that is spelled so.
     pub(crate) fn hub_named(&self, name: &str) -> Result<Option<i64>, StoreError> {
         Ok(self
             .conn
-            .prepare_cached("SELECT id FROM hubs WHERE name = ?1")?
+            .prepare_cached(
+                "SELECT id FROM hubs WHERE name = ?1 COLLATE NOCASE ORDER BY name <> ?1, id LIMIT 1",
+            )?
             .query_row([name], |row| row.get(0))
             .optional()?)
     }
@@ -71,23 +74,27 @@ impl Tx<'_> {
         for (key, id) in &instances {
             self.remove(hub, *key, id)?;
         }
-        let entities: Vec<String> = self
+        let entities: Vec<i64> = self
             .conn
-            .prepare_cached("SELECT id FROM entities WHERE hub = ?1 LIMIT ?2")?
+            .prepare_cached("SELECT key FROM entities WHERE hub = ?1 LIMIT ?2")?
             .query_map((hub, limit), |row| row.get(0))?
             .collect::<Result<_, _>>()?;
-        for id in &entities {
-            self.purge_entity(hub, id)?;
+        for key in &entities {
+            self.delete_entity(*key)?;
         }
         Ok(!instances.is_empty() || !entities.is_empty())
     }
 
     /// Refuses a hub that has been deleted since its name was looked up.
     pub(crate) fn check_hub(&self, hub: i64) -> Result<(), StoreError> {
-        self.conn
-            .prepare_cached("SELECT 1 FROM hubs WHERE id = ?1")?
-            .query_row([hub], |_| Ok(()))
-            .optional()?
-            .ok_or_else(|| StoreError::NoHub(format!("number {hub}")))
+        check_hub(self.conn, hub)
     }
+}
+
+/// Refuses a hub that has been deleted since its name was looked up.
+pub(crate) fn check_hub(conn: &Connection, hub: i64) -> Result<(), StoreError> {
+    conn.prepare_cached("SELECT 1 FROM hubs WHERE id = ?1")?
+        .query_row([hub], |_| Ok(()))
+        .optional()?
+        .ok_or_else(|| StoreError::NoHub(format!("number {hub}")))
 }

@@ -6,7 +6,7 @@ use durabletask_proto::{
     ExecutionStartedEvent, HistoryEvent, OrchestrationIdReusePolicy, OrchestrationStatus,
 };
 use durabletask_scheduler_core::{
-    Delivery, Reuse, STARTED_ID, accept, decide, event, is_terminal, parent_message,
+    Delivery, Reuse, ReuseRefusal, STARTED_ID, accept, decide, event, is_terminal, parent_message,
 };
 use prost::Message;
 use prost_types::Timestamp;
@@ -61,6 +61,9 @@ impl Tx<'_> {
             start.policy.as_ref(),
         ) {
             Reuse::AlreadyExists => return Err(StoreError::AlreadyExists(id)),
+            Reuse::Contradiction => {
+                return Err(StoreError::Reuse(ReuseRefusal::LiveWithoutTerminated));
+            }
             Reuse::Ignore => return Ok(()),
             Reuse::Create => {}
             Reuse::Replace => {
@@ -189,10 +192,10 @@ impl Tx<'_> {
             execution_id,
             event_type,
         ) {
-            Delivery::Accept => match (slim.held, event_type) {
-                (true, EventType::ExecutionTerminated(_)) => self.end_now(slim, event),
-                (_, EventType::ExecutionSuspended(_)) if self.is_suspended(&slim)? => Ok(()),
-                (_, EventType::ExecutionResumed(_)) if !self.is_suspended(&slim)? => Ok(()),
+            Delivery::Accept => match event_type {
+                EventType::ExecutionTerminated(_) => self.tell_to_end(slim, event),
+                EventType::ExecutionSuspended(_) => self.suspend(slim, event),
+                EventType::ExecutionResumed(_) => self.resume(slim, event),
                 _ => self.deliver(slim, vec![event]),
             },
             Delivery::Drop(reason) => {
@@ -204,22 +207,6 @@ impl Tx<'_> {
                 Ok(())
             }
         }
-    }
-
-    /// Whether the instance will be suspended once it has been given all that waits for
-    /// it. A second suspension is kept from workers: an official one buffers it with
-    /// the events it holds back, and never ends the turn that resumes.
-    fn is_suspended(&self, slim: &Slim) -> Result<bool, StoreError> {
-        let waiting = super::query::inbox(self.conn, slim.header.key, usize::MAX)?;
-        let last = waiting
-            .iter()
-            .rev()
-            .find_map(|(_, event)| match &event.event_type {
-                Some(EventType::ExecutionSuspended(_)) => Some(true),
-                Some(EventType::ExecutionResumed(_)) => Some(false),
-                _ => None,
-            });
-        Ok(last.unwrap_or(slim.status == OrchestrationStatus::Suspended))
     }
 
     pub(crate) fn remove(

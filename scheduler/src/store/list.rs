@@ -54,20 +54,20 @@ fn page(hub: i64, filter: &ListFilter) -> (String, Vec<Value>) {
         );
     }
     sql.push_str(" ORDER BY completed_us, id LIMIT ?");
-    values.push(Value::from(
-        i64::try_from(filter.limit.saturating_add(1)).unwrap_or(i64::MAX),
-    ));
+    values.push(Value::from(i64::try_from(filter.limit).unwrap_or(i64::MAX)));
     (sql, values)
 }
 
-/// The ids of one page, and where the next one goes on, if there is one.
+/// The ids of one page, and where the next one goes on. A page that has ids always says
+/// so, the last one too: .NET's export of histories stops at an empty page only, and
+/// takes a missing cursor for the beginning.
 pub(crate) fn list(
     conn: &Connection,
     hub: i64,
     filter: &ListFilter,
 ) -> Result<(Vec<String>, Option<ListCursor>), StoreError> {
     let (sql, values) = page(hub, filter);
-    let mut found = conn
+    let found = conn
         .prepare_cached(&sql)?
         .query_map(rusqlite::params_from_iter(values), |row| {
             Ok(ListCursor {
@@ -76,9 +76,7 @@ pub(crate) fn list(
             })
         })?
         .collect::<Result<Vec<_>, _>>()?;
-    let more = found.len() > filter.limit;
-    found.truncate(filter.limit);
-    let next = found.last().cloned().filter(|_| more);
+    let next = found.last().cloned();
     Ok((found.into_iter().map(|entry| entry.id).collect(), next))
 }
 

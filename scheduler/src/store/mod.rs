@@ -5,22 +5,26 @@ mod browse;
 mod entities;
 #[cfg(test)]
 mod entity_model;
+mod entity_purge;
 mod entity_queries;
 mod hubs;
 mod instances;
 mod list;
+pub(crate) mod log_mark;
 #[cfg(test)]
 mod model;
 mod old;
 mod pending;
 mod purge;
 mod query;
+mod renew;
 mod restart;
 mod rewind;
 mod rows;
 mod scheduled;
 mod schema;
 mod summary;
+mod suspend;
 mod tags;
 mod terminate;
 mod timers;
@@ -38,12 +42,15 @@ pub(crate) use activities::ActivityAnswer;
 pub(crate) use browse::{Cursor, CursorValue, Narrow, Sort, browse, names};
 pub(crate) use entities::{EntityBatch, EntityHeader};
 pub(crate) use entity_queries::{EntityFilter, entities, entity, entity_batch};
+pub(crate) use hubs::check_hub;
 pub(crate) use instances::{Start, micros, timestamp};
 pub(crate) use list::{ListCursor, ListFilter, completion_of, list};
 pub(crate) use old::first_end;
-pub(crate) use pending::{Pending, PendingActivity};
+pub(crate) use pending::{Pending, PendingActivity, PendingInstance};
 pub(crate) use purge::PurgeFilter;
-pub(crate) use query::{Place, StateFilter, history_page, inbox, inbox_start, query, state};
+pub(crate) use query::{
+    Place, StateFilter, history_bytes, history_page, inbox, inbox_start, query, state,
+};
 pub(crate) use summary::{hub_names, status_counts};
 pub(crate) use turns::FinishedTurn;
 pub(crate) use writer::{Committed, Tx, Writer};
@@ -64,6 +71,8 @@ pub(crate) struct Header {
     pub(crate) name: String,
     pub(crate) version: Option<String>,
     pub(crate) has_history: bool,
+    /// How many turns the execution has had, about.
+    pub(crate) turns: i64,
     pub(crate) span: Option<OrchestrationTraceContext>,
 }
 
@@ -72,7 +81,7 @@ pub(crate) struct Header {
 pub(crate) enum After {
     /// Its execution goes on.
     GoesOn,
-    /// A new execution begins; its inbox is reported next.
+    /// A new execution begins; what is ahead of its inbox is reported next.
     Anew,
     /// It goes on from another history than the one that the turn was given.
     Rewound,
@@ -83,11 +92,21 @@ pub(crate) enum After {
 /// What a commit changed, for dispatch and waiters.
 #[derive(Debug)]
 pub(crate) enum Note {
-    /// Events were added to an inbox; with `replace` they are now all of it.
+    /// Events were added to an inbox; with `replace` they are now all of it. While it is
+    /// `paused` none of them is handed out.
     Events {
         header: Arc<Header>,
         events: Vec<(i64, HistoryEvent)>,
         replace: bool,
+        paused: bool,
+    },
+    /// A new execution begins with these events, ahead of what is in the inbox; those with
+    /// the numbers `dropped` are no more in it.
+    Renewed {
+        header: Arc<Header>,
+        events: Vec<(i64, HistoryEvent)>,
+        dropped: Vec<i64>,
+        paused: bool,
     },
     /// A turn was committed; events up to `through` are history.
     TurnApplied {
@@ -123,8 +142,9 @@ pub(crate) enum Note {
     },
     /// Activities of an instance that goes on are not to be run any more.
     Withdrawn { hub: i64, activities: Vec<i64> },
-    /// The turn of an instance that is out, if one is, will not be applied.
-    TurnRevoked { key: i64 },
+    /// The turn of an instance that is out, if one is, will not be applied. Its completion
+    /// is answered as if it had been, where it is `void`, and else with an error.
+    TurnRevoked { key: i64, void: bool },
     /// A task hub is no more; what was in it goes, instance by instance.
     HubGone { hub: i64 },
 }
@@ -148,6 +168,8 @@ pub(crate) enum StoreError {
     TooManyHubs(usize),
     #[error("{0}")]
     InvalidState(String),
+    #[error(transparent)]
+    Reuse(#[from] durabletask_scheduler_core::ReuseRefusal),
     #[error(
         "the work item is gone: it was completed, abandoned, or its instance was replaced or purged"
     )]

@@ -4,6 +4,7 @@ use durabletask_proto::ActivityRequest;
 use prost::Message;
 use rusqlite::Connection;
 
+use super::rows::{Slim, status};
 use super::writer::Counters;
 use super::{EntityHeader, Header, StoreError};
 use crate::OpenError;
@@ -11,13 +12,23 @@ use crate::OpenError;
 /// All work to queue again at start. Payloads stay on disk until the work is handed out.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    /// Instances with events in their inbox, and the number of the last one.
-    pub(crate) instances: Vec<(Header, i64)>,
+    /// Instances with events in their inbox.
+    pub(crate) instances: Vec<PendingInstance>,
     pub(crate) activities: Vec<PendingActivity>,
     /// Entities with an operation that can run.
     pub(crate) entities: Vec<EntityHeader>,
     /// When the first timer is due.
     pub(crate) first_timer: Option<i64>,
+}
+
+/// An instance with events in its inbox.
+#[derive(Debug)]
+pub(crate) struct PendingInstance {
+    pub(crate) header: Header,
+    /// The number of the last event.
+    pub(crate) last_seq: i64,
+    /// Whether workers are kept from it.
+    pub(crate) paused: bool,
 }
 
 /// An activity that nobody has completed.
@@ -36,7 +47,7 @@ pub(crate) fn load(conn: &Connection) -> Result<Pending, OpenError> {
     clear_deleted_hubs(conn)?;
     let mut instances = Vec::new();
     let mut select = conn.prepare(
-        "SELECT i.hub, i.key, i.id, i.execution_id, i.name, i.version, i.next_seq, i.span, max(b.seq)
+        "SELECT i.hub, i.key, i.id, i.execution_id, i.name, i.version, i.next_seq, i.span, max(b.seq), i.status
          FROM inbox b JOIN instances i ON i.key = b.instance WHERE i.held = 0
          GROUP BY b.instance ORDER BY min(b.seq)",
     )?;
@@ -51,9 +62,20 @@ pub(crate) fn load(conn: &Connection) -> Result<Pending, OpenError> {
             name: row.get(4)?,
             version: row.get(5)?,
             has_history: row.get::<_, i64>(6)? > 0,
+            turns: row.get(6)?,
             span: span.and_then(|bytes| Message::decode(&*bytes).ok()),
         };
-        instances.push((header, row.get(8)?));
+        let last_seq = row.get(8)?;
+        let slim = Slim {
+            status: status(row.get(9)?),
+            held: false,
+            header,
+        };
+        instances.push(PendingInstance {
+            paused: slim.is_paused(),
+            header: slim.header,
+            last_seq,
+        });
     }
     let mut activities = Vec::new();
     // An activity of a purged instance has nobody left to hear its result.
@@ -128,7 +150,8 @@ pub(crate) fn counters(conn: &Connection) -> Result<Counters, OpenError> {
             .max(max(
                 "SELECT coalesce(max(parent_key), 0) FROM instances WHERE parent_key IS NOT NULL",
             )?),
-        inbox: max("SELECT coalesce(max(seq), 0) FROM inbox")?
+        // An inbox's numbers have a lowest bit of their own meaning.
+        inbox: (max("SELECT coalesce(max(seq), 0) FROM inbox")? >> 1)
             .max(max("SELECT coalesce(max(seq), 0) FROM entity_inbox")?),
         activity: max("SELECT coalesce(max(id), 0) FROM activities")?,
         timer: max("SELECT coalesce(max(id), 0) FROM timers")?,
@@ -163,7 +186,7 @@ mod tests {
         conn.execute_batch(
             "INSERT INTO hubs (id, name) VALUES (1, 'kept');
              INSERT INTO instances SELECT column1, column2, 'a', 'e', 'Hello', NULL, 0, 0, 0, 1, 1,
-                 NULL, NULL, NULL, NULL, x'', NULL, 0, 0 FROM (VALUES (10, 1), (20, 2));
+                 NULL, NULL, NULL, NULL, x'', NULL, 0, 0, NULL, NULL, 0 FROM (VALUES (10, 1), (20, 2));
              INSERT INTO payloads (instance) VALUES (10), (20);
              INSERT INTO history VALUES (10, 0, x''), (20, 0, x'');
              INSERT INTO inbox VALUES (10, 1, x''), (20, 2, x'');
@@ -174,7 +197,7 @@ mod tests {
         )
         .unwrap();
         let pending = load(&conn).unwrap();
-        let instances: Vec<i64> = pending.instances.iter().map(|(h, _)| h.key).collect();
+        let instances: Vec<i64> = pending.instances.iter().map(|i| i.header.key).collect();
         let activities: Vec<i64> = pending.activities.iter().map(|a| a.instance).collect();
         let entities: Vec<i64> = pending.entities.iter().map(|e| e.key).collect();
         assert_eq!(

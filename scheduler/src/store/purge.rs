@@ -60,7 +60,7 @@ impl Tx<'_> {
             hub,
             &purge.filter,
             purge.after,
-            purge.limit,
+            (purge.limit, usize::MAX),
             false,
         )?;
         let mut deleted = 0;

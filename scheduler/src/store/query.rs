@@ -176,13 +176,14 @@ fn page_of_keys(
     (sql, values)
 }
 
-/// One page of a hub's instances in order of creation, after the cursor `after`.
+/// One page of a hub's instances in order of creation, after the cursor `after`: so many
+/// and so many bytes at most, but one in any case.
 pub(crate) fn query(
     conn: &Connection,
     hub: i64,
     filter: &StateFilter,
     after: Option<Place>,
-    limit: usize,
+    (limit, max_bytes): (usize, usize),
     payloads: bool,
 ) -> Result<Page, StoreError> {
     let (keys, values) = page_of_keys(hub, filter, after, limit);
@@ -192,21 +193,24 @@ pub(crate) fn query(
          CROSS JOIN payloads p ON p.instance = i.key ORDER BY w.created_us, w.key",
         columns(payloads)
     );
-    let mut rows = conn
-        .prepare_cached(&sql)?
-        .query_map(rusqlite::params_from_iter(values), |row| {
-            let (key, state) = read_state(row, payloads)?;
-            let created_us = row.get("place")?;
-            Ok((Place { created_us, key }, state))
-        })?
-        .collect::<Result<Vec<_>, _>>()?;
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = rows.last().map(|(place, _)| *place).filter(|_| more);
-    Ok(Page {
-        states: rows.into_iter().map(|(_, state)| state).collect(),
-        next,
-    })
+    let mut statement = conn.prepare_cached(&sql)?;
+    let rows = statement.query_map(rusqlite::params_from_iter(values), |row| {
+        let (key, state) = read_state(row, payloads)?;
+        let created_us = row.get("place")?;
+        Ok((Place { created_us, key }, state))
+    })?;
+    let mut states = Vec::new();
+    let (mut size, mut last) = (0_usize, None);
+    for row in rows {
+        let (place, state) = row?;
+        size = size.saturating_add(state.encoded_len());
+        if states.len() >= limit || (size > max_bytes && !states.is_empty()) {
+            return Ok(Page { states, next: last });
+        }
+        states.push(state);
+        last = Some(place);
+    }
+    Ok(Page { states, next: None })
 }
 
 /// History from turn `from` on, whole turns, up to about `max_bytes`.
@@ -239,6 +243,15 @@ pub(crate) fn history_page(
         bytes: size,
         next: None,
     })
+}
+
+/// How many bytes an instance's history has.
+pub(crate) fn history_bytes(conn: &Connection, key: i64) -> Result<usize, StoreError> {
+    let bytes: Option<i64> = conn
+        .prepare_cached("SELECT history_bytes FROM instances WHERE key = ?1")?
+        .query_row([key], |row| row.get(0))
+        .optional()?;
+    Ok(usize::try_from(bytes.unwrap_or(0)).unwrap_or(0))
 }
 
 /// The first events of an inbox, with their numbers.

@@ -2,8 +2,8 @@
 
 use durabletask_proto::history_event::EventType;
 use durabletask_proto::{
-    ExecutionRewoundEvent, ExecutionStartedEvent, HistoryChunk, HistoryEvent, OrchestrationStatus,
-    OrchestratorStartedEvent, TaskFailureDetails,
+    ExecutionResumedEvent, ExecutionRewoundEvent, ExecutionStartedEvent, HistoryChunk,
+    HistoryEvent, OrchestrationStatus, OrchestratorStartedEvent, TaskFailureDetails,
 };
 use durabletask_scheduler_core::{
     ChildStart, EntityMessage, Rewound, event, is_terminal, parent_message,
@@ -68,6 +68,11 @@ impl Tx<'_> {
                 "UPDATE payloads SET output = NULL, failure = NULL WHERE instance = ?1",
             )?
             .execute([key])?;
+        if self.is_suspended_in_history(key)? {
+            // The suspension ended with the execution that had it.
+            let resumed = EventType::ExecutionResumed(ExecutionResumedEvent::default());
+            self.append_history(key, full.next_seq, event(-1, now, resumed))?;
+        }
         // What the failed execution left running has nobody to answer; what the new one
         // still wants of it is scheduled again.
         let activities = self.withdraw_activities(key)?;
@@ -89,6 +94,29 @@ impl Tx<'_> {
             slim,
             vec![event(-1, now, EventType::ExecutionRewound(rewound))],
         )
+    }
+
+    /// Adds an event to the history that belongs to no worker's turn.
+    fn append_history(
+        &mut self,
+        key: i64,
+        next_seq: i64,
+        event: HistoryEvent,
+    ) -> Result<(), StoreError> {
+        let chunk = HistoryChunk {
+            events: vec![event],
+        };
+        let bytes = chunk.encode_to_vec();
+        let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+        self.conn
+            .prepare_cached("INSERT INTO history (instance, seq, events) VALUES (?1, ?2, ?3)")?
+            .execute((key, next_seq, bytes))?;
+        self.conn
+            .prepare_cached(
+                "UPDATE instances SET next_seq = ?2, history_bytes = history_bytes + ?3 WHERE key = ?1",
+            )?
+            .execute((key, next_seq + 1, size))?;
+        Ok(())
     }
 
     /// Replaces an instance's whole history; returns the number of its next row.

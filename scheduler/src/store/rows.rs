@@ -17,12 +17,22 @@ pub(crate) struct Slim {
     pub(crate) held: bool,
 }
 
+impl Slim {
+    /// Whether workers are kept from it: it is suspended, and none of them has a history
+    /// of its present execution, so no code has to learn of that yet.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.status == OrchestrationStatus::Suspended && !self.header.has_history
+    }
+}
+
 /// All of an instance but its payloads.
 pub(crate) struct Full {
     pub(crate) hub: i64,
     pub(crate) next_seq: i64,
     pub(crate) history_bytes: u64,
     pub(crate) instance: Instance,
+    /// The termination that was acknowledged and has not ended it yet.
+    pub(crate) terminated: Option<HistoryEvent>,
 }
 
 const SLIM: &str =
@@ -44,6 +54,7 @@ fn slim(row: &Row<'_>) -> rusqlite::Result<Slim> {
             name: row.get(4)?,
             version: row.get(5)?,
             has_history: row.get::<_, i64>(8)? > 0,
+            turns: row.get(8)?,
             span: span.and_then(|bytes| Message::decode(&*bytes).ok()),
         },
         status: status(row.get(6)?),
@@ -69,13 +80,14 @@ impl Tx<'_> {
     pub(crate) fn full(&self, key: i64) -> Result<Option<Full>, StoreError> {
         let mut select = self.conn.prepare_cached(
             "SELECT hub, next_seq, id, execution_id, name, version, status, custom_status, details, span,
-                    terminate_children, history_bytes
+                    terminate_children, history_bytes, terminated, status_carried
              FROM instances WHERE key = ?1",
         )?;
         let found = select
             .query_row([key], |row| {
                 let details: Vec<u8> = row.get(8)?;
                 let span: Option<Vec<u8>> = row.get(9)?;
+                let terminated: Option<Vec<u8>> = row.get(12)?;
                 let full = Full {
                     hub: row.get(0)?,
                     next_seq: row.get(1)?,
@@ -87,6 +99,7 @@ impl Tx<'_> {
                         version: row.get(5)?,
                         status: status(row.get(6)?),
                         custom_status: row.get(7)?,
+                        status_carried: row.get(13)?,
                         tags: Default::default(),
                         parent: None,
                         parent_trace: None,
@@ -95,37 +108,22 @@ impl Tx<'_> {
                         output: None,
                         failure: None,
                     },
+                    terminated: None,
                 };
-                Ok((full, details))
+                Ok((full, details, terminated))
             })
             .optional()?;
-        let Some((mut full, details)) = found else {
+        let Some((mut full, details, terminated)) = found else {
             return Ok(None);
         };
+        full.terminated = terminated
+            .map(|bytes| HistoryEvent::decode(&*bytes))
+            .transpose()?;
         let details = ExecutionStartedEvent::decode(&*details)?;
         full.instance.tags = details.tags;
         full.instance.parent = details.parent_instance;
         full.instance.parent_trace = details.parent_trace_context;
         Ok(Some(full))
-    }
-
-    /// Adds events to an inbox and returns them with their numbers.
-    pub(crate) fn push_inbox(
-        &mut self,
-        key: i64,
-        events: impl IntoIterator<Item = HistoryEvent>,
-    ) -> Result<Vec<(i64, HistoryEvent)>, StoreError> {
-        let mut insert = self
-            .conn
-            .prepare_cached("INSERT INTO inbox (instance, seq, event) VALUES (?1, ?2, ?3)")?;
-        let mut pushed = Vec::new();
-        for event in events {
-            self.ids.inbox += 1;
-            let seq = self.ids.inbox;
-            insert.execute((key, seq, event.encode_to_vec()))?;
-            pushed.push((seq, event));
-        }
-        Ok(pushed)
     }
 
     /// Delivers to a live instance: durable now, handed to dispatch after the commit.
@@ -135,22 +133,26 @@ impl Tx<'_> {
         events: Vec<HistoryEvent>,
     ) -> Result<(), StoreError> {
         let pushed = self.push_inbox(to.header.key, events)?;
+        let paused = to.is_paused();
         if !to.held {
             // Events that come together are delivered together.
             if let Some(Note::Events {
                 header,
                 events,
                 replace: false,
+                paused: known,
             }) = self.notes.last_mut()
                 && **header == to.header
             {
                 events.extend(pushed);
+                *known = paused;
                 return Ok(());
             }
             self.notes.push(Note::Events {
                 header: Arc::new(to.header),
                 events: pushed,
                 replace: false,
+                paused,
             });
         }
         Ok(())

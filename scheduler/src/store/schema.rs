@@ -13,7 +13,7 @@ pub(crate) const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 
 /// The steps from each schema version to the next, the first from an empty file. A
 /// step that has been released is never edited: a change is one more step.
-const STEPS: [&str; 7] = [
+const STEPS: [&str; 10] = [
     TABLES,
     ENTITIES,
     INDEXES,
@@ -21,6 +21,9 @@ const STEPS: [&str; 7] = [
     super::tags::TABLES,
     super::old::INDEX,
     HISTORY_BYTES,
+    COMMANDS,
+    super::renew::STEP,
+    super::log_mark::STEP,
 ];
 
 /// Large payloads have a table of their own, so that a turn's update of the small
@@ -97,7 +100,10 @@ CREATE INDEX instances_by_name ON instances (hub, name, created_us);
 
 /// Makes task hubs that are not there yet.
 pub(crate) fn ensure_hubs(conn: &Connection, names: &[String]) -> Result<(), OpenError> {
-    let mut insert = conn.prepare("INSERT OR IGNORE INTO hubs (name) VALUES (?1)")?;
+    let mut insert = conn.prepare(
+        "INSERT INTO hubs (name) SELECT ?1
+         WHERE NOT EXISTS (SELECT 1 FROM hubs WHERE name = ?1 COLLATE NOCASE)",
+    )?;
     for name in names {
         insert.execute([name])?;
     }
@@ -121,6 +127,13 @@ const HISTORY_BYTES: &str = "
 ALTER TABLE instances ADD COLUMN history_bytes INTEGER NOT NULL DEFAULT 0;
 UPDATE instances SET history_bytes =
     (SELECT coalesce(sum(length(events)), 0) FROM history WHERE instance = key);
+";
+
+/// What has been acknowledged and not yet been given to a worker: the termination, and the
+/// status that a suspended instance goes back to, which is RUNNING where none is kept.
+const COMMANDS: &str = "
+ALTER TABLE instances ADD COLUMN terminated BLOB;
+ALTER TABLE instances ADD COLUMN resumes_to INTEGER;
 ";
 
 /// Makes the data folder where it is missing, for its owner only.
@@ -151,6 +164,7 @@ pub(crate) fn lock(folder: &Path) -> Result<File, OpenError> {
 /// Opens the writing connection of a file and brings its tables up to date.
 pub(crate) fn open_file(file: &Path) -> Result<Connection, OpenError> {
     make_private(file)?;
+    super::log_mark::check(file)?;
     let conn = Connection::open(file)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
@@ -206,6 +220,7 @@ fn migrate(conn: &Connection) -> Result<(), OpenError> {
             .execute_batch(&format!("BEGIN IMMEDIATE; {step}"))
             .and_then(|()| match *step {
                 super::tags::TABLES => super::tags::backfill(conn),
+                super::renew::STEP => super::renew::renumber(conn),
                 _ => Ok(()),
             })
             .and_then(|()| {

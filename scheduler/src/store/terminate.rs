@@ -6,7 +6,8 @@ use durabletask_proto::{
     CompleteOrchestrationAction, ExecutionTerminatedEvent, HistoryEvent, OrchestrationStatus,
     OrchestratorAction, OrchestratorResponse, OrchestratorStartedEvent,
 };
-use durabletask_scheduler_core::{Turn, apply_turn, event, is_terminal};
+use durabletask_scheduler_core::{Turn, Waiting, apply_turn, event, is_terminal, travels_alone};
+use prost::Message;
 
 use super::instances::timestamp;
 use super::rows::Slim;
@@ -32,7 +33,7 @@ impl Tx<'_> {
                         recurse: false,
                     });
                     let terminated = event(-1, timestamp(self.now), terminated);
-                    self.end_now(slim, terminated)?;
+                    self.end_now(slim, terminated, false)?;
                 }
                 Some(_) | None => left.push(id.clone()),
             }
@@ -40,19 +41,57 @@ impl Tx<'_> {
         Ok(left)
     }
 
-    /// Ends a live instance as TERMINATED in place of its next turn, without a worker: one
-    /// that still waits for its scheduled start, which no worker has seen, or any other
-    /// by a client's wish. A turn that is out is taken back.
+    /// Terminates a live instance: at once where its present execution has not begun, or is
+    /// still to be rewound, for no worker may ever take it, and else with a worker's turn.
+    pub(super) fn tell_to_end(
+        &mut self,
+        slim: Slim,
+        terminated: HistoryEvent,
+    ) -> Result<(), StoreError> {
+        if !slim.header.has_history || self.is_to_be_rewound(slim.header.key)? {
+            return self.end_now(slim, terminated, true);
+        }
+        let key = slim.header.key;
+        let known: Option<Vec<u8>> = self
+            .conn
+            .prepare_cached("SELECT terminated FROM instances WHERE key = ?1")?
+            .query_row([key], |row| row.get(0))?;
+        // The first one counts, but the children end where any of them asks for that.
+        let mut kept = match known {
+            Some(bytes) => HistoryEvent::decode(&*bytes)?,
+            None => terminated.clone(),
+        };
+        if let (
+            Some(EventType::ExecutionTerminated(kept)),
+            Some(EventType::ExecutionTerminated(terminated)),
+        ) = (&mut kept.event_type, &terminated.event_type)
+        {
+            kept.recurse |= terminated.recurse;
+        }
+        self.conn
+            .prepare_cached("UPDATE instances SET terminated = ?2 WHERE key = ?1")?
+            .execute((key, kept.encode_to_vec()))?;
+        self.deliver(slim, vec![terminated])
+    }
+
+    fn is_to_be_rewound(&self, key: i64) -> Result<bool, StoreError> {
+        let next = super::query::inbox(self.conn, key, 1)?;
+        Ok(next.first().is_some_and(|(_, event)| travels_alone(event)))
+    }
+
+    /// Ends a live instance as TERMINATED in place of its next turn, without a worker. A
+    /// turn that is out is taken back; `void` says what its completion is answered.
     pub(super) fn end_now(
         &mut self,
         slim: Slim,
         terminated: HistoryEvent,
+        void: bool,
     ) -> Result<(), StoreError> {
         let key = slim.header.key;
         let Some(full) = self.full(key)? else {
             return Ok(());
         };
-        self.notes.push(Note::TurnRevoked { key });
+        self.notes.push(Note::TurnRevoked { key, void });
         let now = timestamp(self.now);
         let before = full.instance.status;
         let result = match &terminated.event_type {
@@ -75,9 +114,11 @@ impl Tx<'_> {
                 .map(|(_, event)| event),
         );
         delivered.push(terminated);
+        let custom_status = full.instance.custom_status.clone();
         let effects = apply_turn(Turn {
             instance: full.instance,
             delivered,
+            waiting: Waiting::default(),
             response: OrchestratorResponse {
                 actions: vec![OrchestratorAction {
                     id: 0,
@@ -85,11 +126,41 @@ impl Tx<'_> {
                         complete,
                     )),
                 }],
+                custom_status,
                 ..OrchestratorResponse::default()
             },
             now,
             next_execution_id: String::new(),
         });
         self.apply(key, full.hub, full.next_seq, before, i64::MAX, effects)
+    }
+
+    /// Terminates the children of instances that ended with them, for the reason that ended
+    /// their parent. A child that ends at once adds its own children: they are gone through
+    /// here, however deep they are.
+    pub(super) fn terminate_children(&mut self) -> Result<(), StoreError> {
+        if std::mem::replace(&mut self.parents.taken, true) {
+            return Ok(());
+        }
+        while let Some((parent, reason)) = self.parents.waiting.pop() {
+            let children: Vec<i64> = self
+                .conn
+                .prepare_cached("SELECT key FROM instances WHERE parent_key = ?1")?
+                .query_map([parent], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            for child in children {
+                let Some(slim) = self.slim_by_key(child)? else {
+                    continue;
+                };
+                let terminated = EventType::ExecutionTerminated(ExecutionTerminatedEvent {
+                    input: reason.clone(),
+                    recurse: true,
+                });
+                let event = event(-1, timestamp(self.now), terminated);
+                self.send_to(slim, None, event)?;
+            }
+        }
+        self.parents.taken = false;
+        Ok(())
     }
 }

@@ -60,10 +60,12 @@ impl Tx<'_> {
                         .prepare_cached("UPDATE instances SET held = 0 WHERE key = ?1")?
                         .execute([instance])?;
                     let events = super::query::inbox(self.conn, instance, usize::MAX)?;
+                    let paused = slim.is_paused();
                     self.notes.push(Note::Events {
                         header: Arc::new(slim.header),
                         events,
                         replace: true,
+                        paused,
                     });
                 }
             }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use durabletask_proto::history_event::EventType;
 use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
 use durabletask_proto::{
-    ExecutionTerminatedEvent, HistoryChunk, HistoryEvent, OrchestrationStatus, OrchestratorAction,
-    OrchestratorResponse, SubOrchestrationInstanceFailedEvent, TaskFailureDetails,
+    HistoryChunk, HistoryEvent, OrchestrationStatus, OrchestratorAction, OrchestratorResponse,
+    SubOrchestrationInstanceFailedEvent, TaskFailureDetails,
 };
 use durabletask_scheduler_core::{
-    ChildStart, Effects, Turn, apply_turn, event, failed, is_terminal, survives_continue_as_new,
+    ChildStart, Effects, Turn, Waiting, apply_turn, event, failed, is_terminal, suspension_after,
 };
 use prost::Message;
 
@@ -45,7 +45,11 @@ fn bound_history(size: u64, turn: &mut FinishedTurn) {
             Some(Action::CompleteOrchestration(_) | Action::RewindOrchestration(_))
         )
     });
-    if last || size.saturating_add(added) <= turn.max_history {
+    let terminated = turn
+        .delivered
+        .iter()
+        .any(|event| matches!(event.event_type, Some(EventType::ExecutionTerminated(_))));
+    if last || terminated || size.saturating_add(added) <= turn.max_history {
         return;
     }
     let details = TaskFailureDetails {
@@ -73,9 +77,18 @@ impl Tx<'_> {
         }
         let before = full.instance.status;
         bound_history(full.history_bytes, &mut turn);
+        // A turn that says nothing of suspension leaves it as the status has it.
+        let suspended = match suspension_after(&turn.delivered) {
+            Some(_) => self.suspension_waiting(turn.key, turn.through)?,
+            None => None,
+        };
         let effects = apply_turn(Turn {
             instance: full.instance,
             delivered: turn.delivered,
+            waiting: Waiting {
+                terminated: full.terminated,
+                suspended,
+            },
             response: turn.response,
             now: timestamp(self.now),
             next_execution_id: turn.next_execution_id,
@@ -130,7 +143,8 @@ impl Tx<'_> {
             .prepare_cached(
                 "UPDATE instances SET execution_id = ?2, version = ?3, status = ?4, held = 0, next_seq = ?5,
                      updated_us = ?6, completed_us = ?7, custom_status = ?8, span = ?9, terminate_children = ?10,
-                     history_bytes = ?11 + iif(?12, 0, history_bytes)
+                     history_bytes = ?11 + iif(?12, 0, history_bytes), resumes_to = NULL,
+                     terminated = iif(?13, NULL, terminated), status_carried = ?14
                  WHERE key = ?1",
             )?
             .execute(rusqlite::params![
@@ -146,6 +160,8 @@ impl Tx<'_> {
                 instance.terminate_children,
                 i64::try_from(grows_by).unwrap_or(i64::MAX),
                 anew,
+                effects.ended,
+                instance.status_carried,
             ])?;
         let header = Arc::new(Header {
             hub,
@@ -155,6 +171,7 @@ impl Tx<'_> {
             name: instance.name.clone(),
             version: instance.version.clone(),
             has_history: next_seq > 0,
+            turns: next_seq,
             span: instance.span.clone(),
         });
         let after = match (effects.ended, &effects.next, &effects.rewound) {
@@ -174,7 +191,8 @@ impl Tx<'_> {
         }
 
         if let Some(next) = effects.next {
-            self.begin_execution(&header, next.inbox)?;
+            let paused = instance.status == OrchestrationStatus::Suspended;
+            self.begin_execution(&header, next.inbox, paused)?;
         }
         if effects.ended {
             self.conn
@@ -215,49 +233,10 @@ impl Tx<'_> {
             self.go_on_rewound(&header, rewound)?;
         }
         if effects.terminate_children {
-            self.terminate_children(key)?;
+            let reason = instance.output.clone();
+            self.parents.waiting.push((key, reason));
+            self.terminate_children()?;
         }
-        Ok(())
-    }
-
-    /// Continue-as-new: the old history and timers go, what came from outside stays, in order.
-    fn begin_execution(
-        &mut self,
-        header: &Arc<Header>,
-        inbox: Vec<HistoryEvent>,
-    ) -> Result<(), StoreError> {
-        let key = header.key;
-        let late = super::query::inbox(self.conn, key, usize::MAX)?;
-        self.conn
-            .prepare_cached("DELETE FROM history WHERE instance = ?1")?
-            .execute([key])?;
-        self.conn
-            .prepare_cached("DELETE FROM timers WHERE instance = ?1")?
-            .execute([key])?;
-        self.conn
-            .prepare_cached("DELETE FROM inbox WHERE instance = ?1")?
-            .execute([key])?;
-        let input = inbox.iter().find_map(|event| match &event.event_type {
-            Some(EventType::ExecutionStarted(started)) => started.input.clone(),
-            _ => None,
-        });
-        self.conn
-            .prepare_cached(
-                "UPDATE payloads SET input = ?2, output = NULL, failure = NULL WHERE instance = ?1",
-            )?
-            .execute((key, input))?;
-        let stays = late.into_iter().map(|(_, event)| event).filter(|event| {
-            event
-                .event_type
-                .as_ref()
-                .is_some_and(survives_continue_as_new)
-        });
-        let events = self.push_inbox(key, inbox.into_iter().chain(stays))?;
-        self.notes.push(Note::Events {
-            header: Arc::clone(header),
-            events,
-            replace: true,
-        });
         Ok(())
     }
 
@@ -319,29 +298,5 @@ impl Tx<'_> {
             policy: None,
             parent_key: Some(parent.key),
         })
-    }
-
-    fn terminate_children(&mut self, key: i64) -> Result<(), StoreError> {
-        let children: Vec<i64> = self
-            .conn
-            .prepare_cached("SELECT key FROM instances WHERE parent_key = ?1")?
-            .query_map([key], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        for child in children {
-            let Some(slim) = self.slim_by_key(child)? else {
-                continue;
-            };
-            let terminated = ExecutionTerminatedEvent {
-                input: None,
-                recurse: true,
-            };
-            let event = event(
-                -1,
-                timestamp(self.now),
-                EventType::ExecutionTerminated(terminated),
-            );
-            self.send_to(slim, None, event)?;
-        }
-        Ok(())
     }
 }

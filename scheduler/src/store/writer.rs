@@ -10,9 +10,10 @@ use chrono::{DateTime, Utc};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::log_mark::InUse;
 use super::{Note, StoreError};
 use crate::clock::Clock;
-use crate::metrics::Commits;
+use crate::metrics::{Commits, Disk};
 
 /// How many waiting commands share one transaction.
 const BATCH: usize = 512;
@@ -40,6 +41,16 @@ pub(crate) struct Tx<'a> {
     pub(crate) notes: Vec<Note>,
     pub(crate) now: DateTime<Utc>,
     pub(crate) ids: &'a mut Counters,
+    /// Instances whose children are to be terminated.
+    pub(crate) parents: Parents,
+}
+
+/// Instances that ended with their children, and for which reason.
+#[derive(Debug, Default)]
+pub(crate) struct Parents {
+    pub(crate) waiting: Vec<(i64, Option<String>)>,
+    /// Whether somebody further up goes through them.
+    pub(crate) taken: bool,
 }
 
 impl Tx<'_> {
@@ -99,6 +110,7 @@ where
 #[derive(Clone)]
 pub(crate) struct Writer {
     jobs: mpsc::Sender<Box<dyn Job>>,
+    commits: Arc<Commits>,
 }
 
 impl Writer {
@@ -112,13 +124,20 @@ impl Writer {
         commits: Arc<Commits>,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (jobs, waiting) = mpsc::channel(QUEUE);
+        let kept = Arc::clone(&commits);
         let thread = std::thread::Builder::new()
             .name("scheduler-writer".to_owned())
             .spawn(move || {
                 run(conn, counters, &*clock, &*committed, &commits, waiting);
                 drop(lock);
             })?;
-        Ok((Self { jobs }, thread))
+        Ok((
+            Self {
+                jobs,
+                commits: kept,
+            },
+            thread,
+        ))
     }
 
     /// Runs `work` in a transaction and returns once it is on disk. `work` may run
@@ -141,6 +160,11 @@ impl Writer {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// What the disk did to the last write.
+    pub(crate) fn disk(&self) -> Disk {
+        self.commits.disk()
+    }
+
     /// Ends when the thread has, which it does by itself only in a panic.
     pub(crate) async fn closed(&self) {
         self.jobs.closed().await;
@@ -155,6 +179,7 @@ fn run(
     commits: &Commits,
     mut waiting: mpsc::Receiver<Box<dyn Job>>,
 ) {
+    let _in_use = InUse::mark(&conn);
     let mut batch: Vec<Box<dyn Job>> = Vec::with_capacity(BATCH);
     while let Some(first) = waiting.blocking_recv() {
         batch.push(first);
@@ -173,6 +198,7 @@ fn run(
             }
             Err(error) if batch.len() == 1 => {
                 commits.rolled_back();
+                commits.failed(&error);
                 tracing::error!(%error, "a write failed and was rolled back");
                 batch
                     .drain(..)
@@ -194,6 +220,7 @@ fn run(
                         }
                         Err(error) => {
                             commits.rolled_back();
+                            commits.failed(&error);
                             job.finish(Err(StoreError::Sql(error)));
                         }
                     }
@@ -201,11 +228,6 @@ fn run(
             }
         }
     }
-    // Leaves a database that opens quickly; what is committed is safe without it.
-    if let Err(error) = conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
-        tracing::debug!(%error, "the last checkpoint was left to the next start");
-    }
-    drop(conn);
 }
 
 fn transact(
@@ -220,6 +242,7 @@ fn transact(
         notes: Vec::new(),
         now: clock.now(),
         ids: counters,
+        parents: Parents::default(),
     };
     let outcome = jobs
         .iter_mut()

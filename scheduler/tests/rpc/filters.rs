@@ -24,6 +24,14 @@ fn only(versions: &[&str]) -> GetWorkItemsRequest {
     }
 }
 
+/// One that sends filters with three empty lists, as .NET's does where it has none.
+fn without_filters() -> GetWorkItemsRequest {
+    GetWorkItemsRequest {
+        work_item_filters: Some(WorkItemFilters::default()),
+        ..GetWorkItemsRequest::default()
+    }
+}
+
 fn versioned(version: Option<&str>) -> Action {
     Action::ScheduleTask(ScheduleTaskAction {
         name: "step".to_owned(),
@@ -124,4 +132,47 @@ async fn an_activity_that_waits_is_matched_in_the_same_way_after_a_restart() {
     old.activity().await;
     start(&hub, "b", "2.0").await;
     assert_eq!(new.turn().await.1.instance_id, "b", "and nothing before it");
+}
+
+#[tokio::test]
+async fn filters_with_three_empty_lists_take_everything() {
+    let hub = Hub::memory().await;
+    let mut worker = hub.worker_with(without_filters(), "default").await;
+    start(&hub, "a", "1.0").await;
+    schedule(&mut worker, versioned(None)).await;
+    let (token, _) = worker.activity().await;
+    worker.finish(&token, "1").await.unwrap();
+    let (token, _) = worker.turn().await;
+    worker.answer(&token, vec![(1, done("1"))]).await.unwrap();
+    let signal = SignalEntityRequest {
+        instance_id: "@counter@a".to_owned(),
+        name: "add".to_owned(),
+        ..SignalEntityRequest::default()
+    };
+    hub.client.clone().signal_entity(signal).await.unwrap();
+    let item = worker.next().await;
+    assert!(
+        matches!(
+            item.request,
+            Some(work_item::Request::EntityRequestV2(_) | work_item::Request::EntityRequest(_))
+        ),
+        "{item:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_kind_without_a_filter_gets_nothing_where_another_kind_has_one() {
+    let hub = Hub::memory().await;
+    // It takes turns of `Hello` only.
+    let mut request = only(&[]);
+    if let Some(filters) = &mut request.work_item_filters {
+        filters.activities.clear();
+    }
+    let mut turns = hub.worker_with(request, "default").await;
+    start(&hub, "a", "1.0").await;
+    schedule(&mut turns, versioned(None)).await;
+    start(&hub, "b", "1.0").await;
+    assert_eq!(turns.turn().await.1.instance_id, "b", "no activity before");
+    let mut all = hub.worker_with(without_filters(), "default").await;
+    assert_eq!(all.activity().await.1.name, "step");
 }

@@ -132,3 +132,18 @@ async fn there_is_room_for_so_many_hubs() {
     delete(&hub, "one").await.unwrap();
     start(&hub, "three", "a").await.unwrap();
 }
+
+#[tokio::test]
+async fn names_that_differ_in_case_are_one_task_hub() {
+    let hub = Hub::memory().await;
+    start(&hub, "Orders", "a").await.unwrap();
+    assert!(exists(&hub, "orders", "a").await);
+    assert_eq!(
+        start(&hub, "ORDERS", "a").await,
+        Err(Code::AlreadyExists),
+        "it is the same one"
+    );
+    assert!(!exists(&hub, "orders2", "a").await);
+    delete(&hub, "oRdErS").await.unwrap();
+    assert!(!exists(&hub, "Orders", "a").await);
+}

@@ -1,11 +1,16 @@
 //! One RPC after another, as clients and workers see them over gRPC.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod backlog;
 mod chunks;
+mod expected;
+mod fields;
 mod filters;
 mod hubs;
 mod instances;
 mod rewind;
 mod rewind_entities;
+mod sizes;
+mod starved;
 #[path = "../support/mod.rs"]
 mod support;

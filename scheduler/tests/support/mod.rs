@@ -26,6 +26,9 @@ pub type Client = TaskHubSidecarServiceClient<Channel>;
 /// Long enough for a loaded machine; only a failing test waits it out.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How our SDK's workers announce that they go on from what they hold.
+pub const CONTINUES: &[(&str, &str)] = &[("history-continuation", "v1")];
+
 pub struct Hub {
     pub client: Client,
     pub clock: Arc<ManualClock>,
@@ -159,7 +162,20 @@ impl Hub {
     }
 
     pub async fn worker_with(&self, request: GetWorkItemsRequest, hub: &str) -> Worker {
+        self.worker_that(request, hub, &[]).await
+    }
+
+    /// A worker that says something about itself in headers.
+    pub async fn worker_that(
+        &self,
+        request: GetWorkItemsRequest,
+        hub: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Worker {
         let mut request = Request::new(request);
+        for (name, value) in headers {
+            request.metadata_mut().insert(*name, value.parse().unwrap());
+        }
         request
             .metadata_mut()
             .insert("taskhub", hub.parse().unwrap());
@@ -200,7 +216,7 @@ impl Hub {
 pub struct Worker {
     pub client: Client,
     pub stream: Streaming<WorkItem>,
-    hub: String,
+    pub hub: String,
 }
 
 impl Worker {
@@ -238,6 +254,19 @@ impl Worker {
             .metadata_mut()
             .insert("taskhub", self.hub.parse().unwrap());
         request
+    }
+
+    /// Gives a turn back.
+    pub async fn abandon(&self, token: &str) -> Result<(), Code> {
+        let request = self.request(AbandonOrchestrationTaskRequest {
+            completion_token: token.into(),
+        });
+        self.client
+            .clone()
+            .abandon_task_orchestrator_work_item(request)
+            .await
+            .map(|_| ())
+            .map_err(|s| s.code())
     }
 
     pub async fn answer(&self, token: &str, actions: Vec<(i32, Action)>) -> Result<(), Code> {

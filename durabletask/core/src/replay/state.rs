@@ -91,6 +91,9 @@ pub(crate) struct Continuation {
     pub(crate) keep_events: bool,
 }
 
+/// An event that goes on to the next execution: its name, input and time.
+type Carried = (String, Option<String>, Option<DateTime<Utc>>);
+
 /// How the execution ends.
 #[derive(Debug)]
 pub(crate) struct Completion {
@@ -600,40 +603,55 @@ impl State {
         });
     }
 
+    /// The external events that the code has not taken, in the order of arrival: those that
+    /// a suspension holds back came after the others.
+    fn take_unprocessed(&mut self) -> Vec<Carried> {
+        let held = std::mem::take(&mut self.held);
+        self.inbox
+            .take_unprocessed()
+            .into_iter()
+            .map(|raised| (raised.name, raised.input, raised.timestamp))
+            .chain(held.into_iter().filter_map(take_held))
+            .collect()
+    }
+
     /// What the turn decided, in program order, the end last.
     pub(crate) fn take_actions(&mut self) -> Vec<OrchestratorAction> {
         let mut actions: Vec<OrchestratorAction> =
             std::mem::take(&mut self.pending).into_values().collect();
-        let Some(completion) = &mut self.completion else {
+        let Some(completion) = self.completion.as_mut().filter(|end| !end.recorded) else {
             return actions;
         };
-        if completion.recorded {
-            return actions;
-        }
         completion.recorded = true;
         let continuation = completion.continuation.take();
+        let (id, status) = (completion.id, completion.status);
+        let (result, failure) = (completion.result.clone(), completion.failure.clone());
         let (new_version, keep_events) =
             continuation.map_or((None, false), |next| (next.new_version, next.keep_events));
         let carryover = if keep_events {
-            self.inbox
-                .take_unprocessed()
-                .into_iter()
-                .map(|raised| (raised.name, raised.input, raised.timestamp))
-                .collect()
+            self.take_unprocessed()
         } else {
             Vec::new()
         };
         actions.push(OrchestratorAction {
-            id: completion.id,
+            id,
             kind: ActionKind::Complete {
-                status: completion.status,
-                result: completion.result.clone(),
-                failure: completion.failure.clone(),
+                status,
+                result,
+                failure,
                 new_version,
                 carryover,
             },
         });
         actions
+    }
+}
+
+/// An external event among those that are held back.
+fn take_held(event: HistoryEvent) -> Option<Carried> {
+    match event.payload {
+        HistoryPayload::EventRaised { name, input } => Some((name, input, event.timestamp)),
+        _ => None,
     }
 }
 

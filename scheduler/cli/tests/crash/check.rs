@@ -7,6 +7,7 @@ use durabletask_proto::history_event::EventType as Event;
 use durabletask_proto::*;
 
 use super::load::{ACTIVITIES, Acknowledged};
+use super::loops::{REASON, Told};
 use super::support::*;
 
 /// How long everything may take to end once nobody kills any more.
@@ -17,6 +18,10 @@ const AGAIN: Duration = Duration::from_millis(50);
 pub(crate) async fn all_ends(client: &Client, acknowledged: &Acknowledged) {
     for id in &acknowledged.started {
         ended(client, id).await;
+    }
+    for (id, told) in &acknowledged.loops {
+        let state = at_end(client, id).await;
+        check_loop(id, told, &state);
     }
     let begun = tokio::time::Instant::now();
     for (entity, signals) in &acknowledged.signals {
@@ -109,7 +114,47 @@ async fn check_instance(client: &Client, acknowledged: &Acknowledged, id: &str) 
     }
 }
 
+fn check_loop(id: &str, told: &Told, state: &OrchestrationState) {
+    if told.terminated {
+        assert_eq!(
+            (state.orchestration_status, state.output.as_deref()),
+            (OrchestrationStatus::Terminated as i32, Some(REASON)),
+            "{id} was told to end"
+        );
+        return;
+    }
+    assert_eq!(
+        state.orchestration_status,
+        OrchestrationStatus::Completed as i32,
+        "{id}"
+    );
+    let taken = state.output.clone().unwrap_or_default();
+    let taken: Vec<&str> = taken.split_terminator(',').collect();
+    let once: BTreeSet<&&str> = taken.iter().collect();
+    assert_eq!(
+        once.len(),
+        taken.len(),
+        "{id} took an event twice: {taken:?}"
+    );
+    // Those that nobody was told of may be in between.
+    let accepted: Vec<&str> = taken
+        .into_iter()
+        .filter(|payload| told.raised.iter().any(|raised| raised == payload))
+        .collect();
+    assert_eq!(accepted, told.raised, "{id} takes its events in order");
+}
+
 async fn ended(client: &Client, id: &str) -> OrchestrationState {
+    let state = at_end(client, id).await;
+    assert_eq!(
+        state.orchestration_status,
+        OrchestrationStatus::Completed as i32,
+        "{id}: {state:?}"
+    );
+    state
+}
+
+async fn at_end(client: &Client, id: &str) -> OrchestrationState {
     let begun = tokio::time::Instant::now();
     loop {
         let get = GetInstanceRequest {
@@ -123,7 +168,7 @@ async fn ended(client: &Client, id: &str) -> OrchestrationState {
             .unwrap();
         let state = answer.into_inner().orchestration_state;
         let state = state.unwrap_or_else(|| panic!("{id} was acknowledged and is lost"));
-        if state.orchestration_status == OrchestrationStatus::Completed as i32 {
+        if state.completed_timestamp.is_some() {
             return state;
         }
         assert!(begun.elapsed() < SETTLE, "{id} ends: {state:?}");

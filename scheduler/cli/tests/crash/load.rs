@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
+use super::loops::{self, Told};
 use super::support::*;
 
 pub(crate) const ACTIVITIES: i32 = 3;
@@ -31,6 +32,8 @@ pub(crate) struct Acknowledged {
     pub(crate) results: BTreeMap<(String, i32), Vec<String>>,
     /// Entity → signals that were accepted.
     pub(crate) signals: BTreeMap<String, BTreeSet<String>>,
+    /// Loop → what it was told.
+    pub(crate) loops: BTreeMap<String, Told>,
 }
 
 /// What the load shares.
@@ -52,12 +55,12 @@ impl Load {
         Client::new(channel).max_decoding_message_size(64 << 20)
     }
 
-    fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Starts instances, raises an event to each, again until that is acknowledged, and
-    /// signals an entity.
+    /// Starts instances, raises an event to each, again until that is acknowledged,
+    /// signals an entity, and drives a loop now and then.
     pub(crate) async fn clients(self) {
         let mut client = self.client();
         let mut address = self.address.clone();
@@ -66,7 +69,17 @@ impl Load {
                 address.borrow_and_update();
                 client = self.client();
             }
-            let id = format!("i{}", self.number());
+            let number = self.number();
+            if number % 4 == 0 {
+                let id = format!("l{number}");
+                if start_named(&client, &id, "Loop").await.is_ok() {
+                    self.drive(&mut client, &id).await;
+                } else {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                continue;
+            }
+            let id = format!("i{number}");
             if start(&client, "default", &id).await.is_err() {
                 tokio::time::sleep(AGAIN).await;
                 continue;
@@ -219,11 +232,31 @@ fn append(completion_token: String, batch: EntityRequest) -> EntityBatchResult {
     }
 }
 
+fn is_loop(turn: &OrchestratorRequest) -> bool {
+    turn.instance_id.starts_with('l')
+}
+
+async fn start_named(client: &Client, id: &str, name: &str) -> Result<(), tonic::Status> {
+    let message = CreateInstanceRequest {
+        instance_id: id.to_owned(),
+        name: name.to_owned(),
+        ..Default::default()
+    };
+    let answer = client
+        .clone()
+        .start_instance(to_hub("default", message))
+        .await;
+    answer.map(drop)
+}
+
 /// The orchestrations. `Hello`: three activities one after the other, then a child and a
 /// timer side by side, then an event, then the end. `Child` ends at once. They decide
 /// from the history alone, as orchestrators do.
 fn decide(turn: &OrchestratorRequest) -> Vec<OrchestratorAction> {
     let (mut steps, mut results, mut waits, mut told) = (0, Vec::new(), 0, false);
+    if is_loop(turn) {
+        return loops::decide(turn);
+    }
     let mut name = String::new();
     for event in turn.past_events.iter().chain(&turn.new_events) {
         match &event.event_type {

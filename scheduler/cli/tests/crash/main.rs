@@ -16,6 +16,7 @@
 
 mod check;
 mod load;
+mod loops;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -102,7 +103,7 @@ async fn survive(kills: u64) {
     let acknowledged = load.acknowledged.lock().unwrap().clone();
     check::nothing_is_lost_or_doubled(&client, &acknowledged).await;
     println!(
-        "{kills} kills, {in_a_start} of them amid a start: {} instances, {} results, {} events and {} signals \
+        "{kills} kills, {in_a_start} of them amid a start: {} instances, {} results, {} events, {} signals and {} loops \
          were acknowledged, none lost or doubled",
         acknowledged.started.len(),
         acknowledged.results.len(),
@@ -112,6 +113,7 @@ async fn survive(kills: u64) {
             .values()
             .map(|ids| ids.len())
             .sum::<usize>(),
+        acknowledged.loops.len(),
     );
     assert!(!acknowledged.started.is_empty(), "the load did something");
 }

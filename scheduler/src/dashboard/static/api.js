@@ -36,5 +36,8 @@ export function post(path, body) {
   return call(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
 }
 
-export const hubPath = (hub) => `/hubs/${encodeURIComponent(hub)}`;
-export const instancePath = (hub, id) => `${hubPath(hub)}/instances/${encodeURIComponent(id)}`;
+/** A name as one part of a path; browsers fold dots away, however they are written. */
+export const segment = (name) => encodeURIComponent(/^(=|\.\.?$)/.test(name) ? `=${name}` : name);
+
+export const hubPath = (hub) => `/hubs/${segment(hub)}`;
+export const instancePath = (hub, id) => `${hubPath(hub)}/instances/${segment(id)}`;

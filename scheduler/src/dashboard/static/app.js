@@ -102,9 +102,12 @@ async function refresh() {
 
 // Changes are told by the scheduler; where that is not to be had, the page asks itself.
 let poll;
+let source;
 function listen() {
+  // A browser has few connections to one server: only what somebody sees keeps one.
+  if (document.visibilityState !== "visible" || (source && source.readyState !== EventSource.CLOSED)) return;
   const live = document.getElementById("live");
-  const source = new EventSource("/api/changes");
+  source = new EventSource("/api/changes");
   source.addEventListener("open", () => {
     clearInterval(poll);
     poll = undefined;
@@ -122,7 +125,14 @@ function listen() {
 }
 
 document.getElementById("skip").addEventListener("click", () => main.focus());
-document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && refresh());
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState !== "visible") {
+    source?.close();
+    return;
+  }
+  refresh();
+  listen();
+});
 window.addEventListener("hashchange", open);
 open();
 listen();

@@ -26,9 +26,15 @@ function dress(element, attributes, children) {
 function append(element, children) {
   for (const child of children.flat(Infinity)) {
     if (child === undefined || child === null || child === false) continue;
-    element.append(child instanceof Node ? child : String(child));
+    element.append(child instanceof Node ? child : harmless(String(child)));
   }
 }
+
+/**
+ * Text that says what it seems to say: characters that turn the direction of what is around
+ * them could show a name or a reason as another.
+ */
+export const harmless = (text) => text.replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 
 /** Puts new children in the place of the old ones; what has the focus keeps it by `data-key`. */
 export function fill(element, ...children) {

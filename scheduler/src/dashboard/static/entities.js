@@ -1,8 +1,8 @@
 // The entities of a hub, and one of them.
 
-import { get, hubPath } from "./api.js";
+import { get, hubPath, segment } from "./api.js";
 import { fill, h, say, table } from "./dom.js";
-import { box, time } from "./format.js";
+import { box, short, time } from "./format.js";
 import { signal } from "./operations.js";
 
 const place = (hub, id) => `#/hubs/${encodeURIComponent(hub)}/entities/${encodeURIComponent(id)}`;
@@ -36,7 +36,7 @@ export function show(main, { hub, query }, go) {
       fill(list, entities.length === 0
         ? h("p", { class: "empty" }, "No entity is like that.")
         : table("Entities", ["Entity", "Changed", "Operations that wait", "Locked by"], entities.map((each) => [
-          h("a", { class: "id", href: place(hub, each.id), "data-key": each.id }, each.id),
+          h("a", { class: "id", href: place(hub, each.id), "data-key": each.id }, short(each.id)),
           time(each.modified),
           each.waiting.toLocaleString(),
           holder(hub, each.lockedBy),
@@ -57,7 +57,7 @@ export const one = {
     return {
       title: id,
       async refresh() {
-        const { entity } = await get(`${hubPath(hub)}/entities/${encodeURIComponent(id)}`);
+        const { entity } = await get(`${hubPath(hub)}/entities/${segment(id)}`);
         fill(facts,
           h("dl", {},
             h("div", {}, h("dt", {}, "Changed"), h("dd", {}, time(entity.modified))),

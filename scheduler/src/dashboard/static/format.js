@@ -26,6 +26,15 @@ export function duration(ms) {
   return shown.slice(0, 2).join(" ");
 }
 
+/** How much of a name is shown where there are many, in characters. */
+const MOST_SHOWN = 120;
+
+/** A name that fits into a list; anybody can give one that fills it. */
+export function short(text) {
+  const characters = [...text.slice(0, 4 * MOST_SHOWN)];
+  return characters.length > MOST_SHOWN ? `${characters.slice(0, MOST_SHOWN).join("")}…` : text;
+}
+
 /** A payload: indented where it is JSON, else as it is. */
 export function payload(text) {
   try {

@@ -10,9 +10,9 @@ export function show(main) {
   return {
     title: "Task hubs",
     async refresh() {
-      const { hubs } = await get("/hubs");
+      const { hubs, trouble } = await get("/hubs");
       const statuses = STATUSES.filter((status) => hubs.some((hub) => hub.instances[status]));
-      fill(place, table(
+      fill(place, trouble && h("p", { class: "trouble", role: "alert" }, trouble), table(
         "Task hubs",
         ["Task hub", "Instances", ...statuses.map(word), "Workers"],
         hubs.map((hub) => {

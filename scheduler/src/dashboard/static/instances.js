@@ -3,7 +3,7 @@
 
 import { get, hubPath } from "./api.js";
 import { fill, h, say, table } from "./dom.js";
-import { STATUSES, badge, time } from "./format.js";
+import { STATUSES, badge, short, time } from "./format.js";
 
 const FIELDS = ["status", "name", "prefix", "tag", "from", "to"];
 
@@ -68,8 +68,8 @@ export function show(main, route, go) {
         ? h("p", { class: "empty" }, "No instance is like that.")
         : table("Instances", [head("id", "Instance"), head("name", "Orchestration"), "Status", head("created", "Created"), "Updated", "Tags"],
           instances.map((each) => [
-            h("a", { class: "id", href: `#/hubs/${encodeURIComponent(hub)}/instances/${encodeURIComponent(each.id)}`, "data-key": each.id }, each.id),
-            each.version ? `${each.name} ${each.version}` : each.name,
+            h("a", { class: "id", href: `#/hubs/${encodeURIComponent(hub)}/instances/${encodeURIComponent(each.id)}`, "data-key": each.id }, short(each.id)),
+            short(each.version ? `${each.name} ${each.version}` : each.name),
             badge(each.status),
             time(each.created),
             time(each.updated),
@@ -87,7 +87,7 @@ export function show(main, route, go) {
 export function tags(all, hub) {
   return h("span", { class: "tags" }, Object.entries(all).sort().map(([key, value]) => {
     const tag = `${key}=${value}`;
-    return h("a", { class: "tag", href: `#/hubs/${encodeURIComponent(hub)}?${new URLSearchParams({ tag })}`, "data-key": `tag ${tag}` }, tag);
+    return h("a", { class: "tag", href: `#/hubs/${encodeURIComponent(hub)}?${new URLSearchParams({ tag })}`, "data-key": `tag ${tag}` }, short(tag));
   }));
 }
 

@@ -1,6 +1,6 @@
 // What an operator does to an instance: a dialog says what will happen and asks for a yes.
 
-import { hubPath, instancePath, post } from "./api.js";
+import { hubPath, instancePath, post, segment } from "./api.js";
 import { h, say } from "./dom.js";
 import { ENDED } from "./format.js";
 
@@ -97,7 +97,7 @@ const SIGNAL = {
 
 /** The button that signals an entity. */
 export function signal(hub, id, then) {
-  const path = `${hubPath(hub)}/entities/${encodeURIComponent(id)}/signal`;
+  const path = `${hubPath(hub)}/entities/${segment(id)}/signal`;
   return h("button", { type: "button", "data-key": "operation signal", click: () => ask(path, id, SIGNAL, then) }, SIGNAL.label);
 }
 

@@ -10,10 +10,19 @@ export function show(main, { hub }) {
   return {
     title: `Workers of ${hub}`,
     async refresh() {
-      const { workers, queues, now } = await get(`${hubPath(hub)}/workers`);
+      const { workers, queues, untaken, now } = await get(`${hubPath(hub)}/workers`);
       fill(place,
         queues.length > 0 && table("Queues", ["Kind", "Waiting", "With workers"],
           queues.map((queue) => [queue.kind, queue.queued.toLocaleString(), queue.held.toLocaleString()])),
+        untaken.length > 0 && [
+          h("h2", {}, "Taken by no worker"),
+          table("Work that no worker takes", ["Kind", "Name", "Version", "Waiting", "Since", "Why"],
+            untaken.map((one) => [
+              one.kind, one.name, one.version ?? "", one.count.toLocaleString(),
+              h("span", {}, time(one.since), ` (${duration(new Date(now) - new Date(one.since))})`),
+              one.reason,
+            ])),
+        ],
         h("h2", {}, "Connected"),
         workers.length === 0
           ? h("p", { class: "empty" }, "No worker is connected to this task hub.")

@@ -100,8 +100,8 @@ impl Model {
         if ended(one.status) {
             return true;
         }
-        if one.held.is_some() && told == Told::Terminated {
-            // No worker has seen it, so it ends without one.
+        if one.history.is_empty() && told == Told::Terminated {
+            // Its execution has not begun, so it ends without a worker.
             one.history.append(&mut one.inbox);
             one.history
                 .extend([told, Told::Ended(Status::Terminated as i32)]);
@@ -123,7 +123,19 @@ impl Model {
         };
         one.status = Status::Running;
         let mut taken: Vec<Told> = one.inbox.drain(..take).collect();
+        let heeded = taken.contains(&Told::Terminated);
+        let missed = one.inbox.contains(&Told::Terminated);
         one.history.append(&mut taken);
+        if heeded && actions.end != End::Completes || missed && actions.end == End::ContinuesAsNew {
+            if !heeded {
+                one.history.push(Told::Terminated);
+            }
+            one.history.push(Told::Ended(Status::Terminated as i32));
+            one.status = Status::Terminated;
+            one.inbox.clear();
+            one.timers.clear();
+            return;
+        }
         for task in &actions.tasks {
             one.history.push(Told::Scheduled(*task));
             scheduled.push((id, one.execution, *task));

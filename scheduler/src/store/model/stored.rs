@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::HUB;
 use super::operations::Actions;
 use crate::store::instances::{Start, timestamp};
-use crate::store::writer::{Counters, Tx};
+use crate::store::writer::{Counters, Parents, Tx};
 use crate::store::{FinishedTurn, StoreError, inbox, pending, schema, state};
 
 /// The store, driven as the writer thread drives it.
@@ -60,6 +60,7 @@ impl Sql {
             notes: Vec::new(),
             now: self.now,
             ids: &mut self.ids,
+            parents: Parents::default(),
         };
         let outcome = work(&mut tx);
         let end = if outcome.is_ok() {

@@ -25,6 +25,9 @@ var features = []feature{
 	{"failures", failures},
 	{"suspend-resume", suspendResume},
 	{"terminate", terminate},
+	{"terminate-suspended", terminateSuspended},
+	{"untaken", untaken},
+	{"loop-commands", loopCommands},
 	{"terminate-recursive", terminateRecursive},
 	{"purge", purge},
 	{"purge-recursive", purgeRecursive},
@@ -389,6 +392,90 @@ func terminate(h *harness) {
 		state := h.end(id)
 		equal(state.RuntimeStatus, api.RUNTIME_STATUS_TERMINATED)
 		equal(state.SerializedOutput, `"enough"`)
+	})
+}
+
+func terminateSuspended(h *harness) {
+	h.worker(orchestrators{"waiter": waiter}, nil, func() {
+		id := h.start("waiter", nil)
+		h.started(id)
+		check(h.client.SuspendOrchestration(h.ctx, id, "hold on"))
+		h.untilStatus(id, api.RUNTIME_STATUS_SUSPENDED)
+		check(h.client.TerminateOrchestration(h.ctx, id))
+		equal(h.end(id).RuntimeStatus, api.RUNTIME_STATUS_TERMINATED)
+	})
+}
+
+func untaken(h *harness) {
+	id := h.start("nobody has this", nil)
+	for n := 0; n < 2; n++ {
+		check(h.client.SuspendOrchestration(h.ctx, id, ""))
+		equal(h.get(id).RuntimeStatus, api.RUNTIME_STATUS_SUSPENDED)
+		check(h.client.ResumeOrchestration(h.ctx, id, ""))
+		equal(h.get(id).RuntimeStatus, api.RUNTIME_STATUS_PENDING)
+	}
+	check(h.client.TerminateOrchestration(h.ctx, id, api.WithOutput("enough")))
+	state := h.end(id)
+	equal(state.RuntimeStatus, api.RUNTIME_STATUS_TERMINATED)
+	equal(state.SerializedOutput, `"enough"`)
+	check(h.client.PurgeOrchestrationState(h.ctx, id))
+}
+
+func loopCommands(h *harness) {
+	gatherer := func(ctx *task.OrchestrationContext) (any, error) {
+		var got []int
+		var item int
+		if err := ctx.GetInput(&got); err != nil {
+			return nil, err
+		}
+		if err := ctx.WaitForSingleEvent("item", -1).Await(&item); err != nil {
+			return nil, err
+		}
+		got = append(got, item)
+		if len(got) < 3 {
+			ctx.ContinueAsNew(got, task.WithKeepUnprocessedEvents())
+		}
+		return got, nil
+	}
+	busy := func(ctx *task.OrchestrationContext) (any, error) {
+		if err := ctx.WaitForSingleEvent("item", -1).Await(nil); err != nil {
+			return nil, err
+		}
+		ctx.ContinueAsNew(nil, task.WithKeepUnprocessedEvents())
+		return nil, nil
+	}
+	loops := orchestrators{"gatherer": gatherer, "busy": busy}
+	var id api.InstanceID
+	h.worker(loops, nil, func() {
+		id = h.start("gatherer", []int{})
+		h.started(id)
+	})
+	h.raise(id, "item", 1)
+	check(h.client.SuspendOrchestration(h.ctx, id, ""))
+	h.raise(id, "item", 2)
+	h.raise(id, "item", 3)
+	h.worker(loops, nil, func() {
+		h.staysOpen(id)
+		equal(h.get(id).RuntimeStatus, api.RUNTIME_STATUS_SUSPENDED)
+		check(h.client.ResumeOrchestration(h.ctx, id, ""))
+		equal(outputOf[[]int](h.end(id)), []int{1, 2, 3})
+
+		var all []api.InstanceID
+		for n := 0; n < 10; n++ {
+			all = append(all, h.start("busy", nil))
+		}
+		for _, each := range all {
+			for n := 0; n < 10; n++ {
+				h.raise(each, "item", n)
+			}
+			check(h.client.TerminateOrchestration(h.ctx, each, api.WithOutput("enough")))
+			h.raise(each, "item", 0)
+		}
+		for _, each := range all {
+			state := h.end(each)
+			equal(state.RuntimeStatus, api.RUNTIME_STATUS_TERMINATED)
+			equal(state.SerializedOutput, `"enough"`)
+		}
 	})
 }
 

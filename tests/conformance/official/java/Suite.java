@@ -42,6 +42,7 @@ public final class Suite {
     Harness.feature("suspend-resume", Suite::suspendResume);
     Harness.feature("terminate", Suite::terminate);
     Harness.feature("terminate-suspended", Suite::terminateSuspended);
+    Harness.feature("untaken", Suite::untaken);
     Harness.feature("purge", Suite::purge);
     Harness.feature("purge-filter", Suite::purgeFilter);
     Harness.feature("query", Suite::query);
@@ -361,6 +362,17 @@ public final class Suite {
               h.client.terminate(instance, null);
               Harness.equal(TERMINATED, h.end(instance).getRuntimeStatus());
             });
+  }
+
+  static void untaken(Harness h) throws Exception {
+    String instance = h.start("nobody has this", null);
+    h.client.suspendInstance(instance);
+    h.untilStatus(instance, SUSPENDED);
+    h.client.resumeInstance(instance);
+    h.untilStatus(instance, PENDING);
+    h.client.terminate(instance, "enough");
+    Harness.equal(TERMINATED, h.end(instance).getRuntimeStatus());
+    Harness.equal(1, h.client.purgeInstance(instance).getDeletedInstanceCount());
   }
 
   static void purge(Harness h) throws Exception {

@@ -304,6 +304,70 @@ feature("terminate-suspended", async (h) => {
   });
 });
 
+feature("untaken", async (h) => {
+  const instance = await h.start("nobody has this");
+  const status = async () => (await h.client.getOrchestrationState(instance)).runtimeStatus;
+  for (let n = 0; n < 2; n += 1) {
+    await h.client.suspendOrchestration(instance);
+    assert.equal(await status(), Status.SUSPENDED);
+    await h.client.resumeOrchestration(instance);
+    assert.equal(await status(), Status.PENDING);
+  }
+  await h.client.terminateOrchestration(instance, "enough");
+  const state = await h.end(instance);
+  assert.equal(state.runtimeStatus, Status.TERMINATED);
+  assert.equal(state.serializedOutput, '"enough"');
+  assert.equal((await h.client.purgeOrchestration(instance)).deletedInstanceCount, 1);
+});
+
+feature("loop-commands", async (h) => {
+  const orchestrators = {
+    async *gatherer(ctx, got) {
+      const next = [...got, yield ctx.waitForExternalEvent("item")];
+      if (next.length < 3) {
+        ctx.continueAsNew(next, true);
+        return undefined;
+      }
+      return next;
+    },
+    async *busy(ctx, count) {
+      yield ctx.waitForExternalEvent("item");
+      ctx.continueAsNew(count + 1, true);
+    },
+  };
+  const instance = await h.worker({ orchestrators }, async () => {
+    const id = await h.start("gatherer", []);
+    await h.started(id);
+    return id;
+  });
+  await h.client.raiseOrchestrationEvent(instance, "item", 1);
+  await h.client.suspendOrchestration(instance);
+  for (const n of [2, 3]) await h.client.raiseOrchestrationEvent(instance, "item", n);
+  await h.worker({ orchestrators }, async () => {
+    await until(
+      () => h.client.getOrchestrationState(instance),
+      (state) => state?.serializedInput === "[1]",
+    );
+    const state = await h.client.getOrchestrationState(instance);
+    assert.equal(state.runtimeStatus, Status.SUSPENDED);
+    await h.client.resumeOrchestration(instance);
+    assert.deepEqual(outputOf(await h.end(instance)), [1, 2, 3]);
+
+    const loops = [];
+    for (let n = 0; n < 10; n += 1) loops.push(await h.start("busy", 0));
+    for (const id of loops) {
+      for (let n = 0; n < 10; n += 1) await h.client.raiseOrchestrationEvent(id, "item", n);
+      await h.client.terminateOrchestration(id, "enough");
+      for (let n = 0; n < 3; n += 1) await h.client.raiseOrchestrationEvent(id, "item", n);
+    }
+    for (const id of loops) {
+      const end = await h.end(id);
+      assert.equal(end.runtimeStatus, Status.TERMINATED);
+      assert.equal(end.serializedOutput, '"enough"');
+    }
+  });
+});
+
 feature("terminate-recursive", async (h) => {
   await h.worker({ orchestrators: { family } }, async () => {
     let root = fresh("family");

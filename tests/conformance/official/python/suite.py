@@ -286,6 +286,61 @@ def terminate_suspended(h: Harness):
         equal(h.end(suspended).runtime_status, Status.TERMINATED)
 
 
+@feature("untaken")
+def untaken(h: Harness):
+    instance = h.start("nobody has this")
+    for _ in range(2):
+        h.client.suspend_orchestration(instance)
+        equal(h.client.get_orchestration_state(instance).runtime_status, Status.SUSPENDED)
+        h.client.resume_orchestration(instance)
+        equal(h.client.get_orchestration_state(instance).runtime_status, Status.PENDING)
+    h.client.terminate_orchestration(instance, output="enough")
+    state = h.client.get_orchestration_state(instance)
+    equal(state.runtime_status, Status.TERMINATED)
+    equal(state.get_output(), "enough")
+    equal(h.client.purge_orchestration(instance).deleted_instance_count, 1)
+
+
+@feature("loop-commands")
+def loop_commands(h: Harness):
+    def gatherer(ctx, got):
+        got.append((yield ctx.wait_for_external_event("item")))
+        if len(got) < 3:
+            ctx.continue_as_new(got, save_events=True)
+            return None
+        return got
+
+    def busy(ctx, count):
+        yield ctx.wait_for_external_event("item")
+        ctx.continue_as_new(count + 1, save_events=True)
+
+    with h.worker([gatherer]):
+        instance = h.start(gatherer, input=[])
+        h.client.wait_for_orchestration_start(instance, timeout=DEADLINE)
+    h.client.raise_orchestration_event(instance, "item", data=1)
+    h.client.suspend_orchestration(instance)
+    for n in (2, 3):
+        h.client.raise_orchestration_event(instance, "item", data=n)
+    with h.worker([gatherer, busy]):
+        until(lambda: h.client.get_orchestration_state(instance),
+              lambda state: state.serialized_input == "[1]")
+        equal(h.client.get_orchestration_state(instance).runtime_status, Status.SUSPENDED)
+        h.client.resume_orchestration(instance)
+        equal(h.end(instance).get_output(), [1, 2, 3])
+
+        loops = [h.start(busy, input=0) for _ in range(10)]
+        for instance in loops:
+            for n in range(10):
+                h.client.raise_orchestration_event(instance, "item", data=n)
+            h.client.terminate_orchestration(instance, output="enough")
+            for n in range(3):
+                h.client.raise_orchestration_event(instance, "item", data=n)
+        for instance in loops:
+            state = h.end(instance)
+            equal(state.runtime_status, Status.TERMINATED)
+            equal(state.get_output(), "enough")
+
+
 def family(ctx, depth):
     """A chain of sub-orchestrations whose last one waits for an event."""
     if depth == 0:

@@ -1,0 +1,41 @@
+//! Names in paths.
+
+use serde::{Deserialize, Deserializer};
+
+/// What a name begins with in a path where it could not stand as it is.
+const MARK: char = '=';
+
+/// A hub's or instance's name as one part of a path.
+///
+/// Browsers fold `.` and `..` away, however they are written, so these have a mark before
+/// them, and so has each name that begins with the mark.
+pub(super) struct Segment(pub(super) String);
+
+impl<'de> Deserialize<'de> for Segment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok(Self(match text.strip_prefix(MARK) {
+            Some(name) => name.to_owned(),
+            None => text,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_what_follows_the_mark() {
+        for (written, name) in [
+            ("a", "a"),
+            ("=.", "."),
+            ("=..", ".."),
+            ("==a", "=a"),
+            ("a=b", "a=b"),
+        ] {
+            let read: Segment = serde_json::from_value(written.into()).unwrap();
+            assert_eq!(read.0, name, "{written}");
+        }
+    }
+}

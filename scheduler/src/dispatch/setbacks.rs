@@ -1,0 +1,361 @@
+//! Items that came back uncompleted, and how long they are kept back.
+//!
+//! An item that a worker gives back goes to another worker at once, and to the same one
+//! only after a delay that doubles each time: a worker that wants nothing of it would
+//! otherwise be given it a thousand times a second. An item that its stream did not
+//! survive, again and again, is kept from all of them in the same way, so that one
+//! message that a client cannot receive does not hold up everything else.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use durabletask_scheduler_core::entity_name;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Dispatch;
+use super::state::{Held, Lease, State};
+
+/// The delay after the first time that an item is given back.
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+/// The longest delay.
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// How often an item comes back before the log says so.
+const TOLD_AT: u32 = 5;
+/// No client refuses messages smaller than this for their size.
+pub(super) const SUSPECT_BYTES: usize = 64 * 1024;
+
+/// An item of work, by the number of what it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Item {
+    Turn(i64),
+    Activity(i64),
+    Entity(i64),
+}
+
+impl Held {
+    pub(super) fn item(&self) -> Item {
+        match self {
+            Self::Turn { header, .. } => Item::Turn(header.key),
+            Self::Activity(item) => Item::Activity(item.id),
+            Self::Entity(entity) => Item::Entity(entity.header.key),
+        }
+    }
+}
+
+/// Why an item comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The worker wants the whole history, or the entity's state.
+    AsksAgain,
+    /// The worker gave it back.
+    Abandoned,
+    /// The worker takes no message of that size, another one does.
+    TooLarge,
+    /// Its stream ended.
+    Lost,
+    /// Its stream ended, and it was the largest item there.
+    Suspected,
+    /// It could not be read.
+    Unread,
+}
+
+/// From whom an item is kept until its delay is over. Part of its lane, so that items
+/// that wait for the same are found together, in the order in which they are due.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct KeptBack {
+    /// Streams that gave it back.
+    from: Vec<u64>,
+    /// All streams are meant.
+    from_all: bool,
+    level: u32,
+}
+
+impl KeptBack {
+    /// Whether a stream may have the item before the delay is over.
+    pub(super) fn open_to(&self, stream: u64) -> bool {
+        !self.from_all && !self.from.contains(&stream)
+    }
+
+    pub(super) const fn from_all(&self) -> bool {
+        self.from_all
+    }
+}
+
+/// What came of an item so far.
+#[derive(Debug)]
+struct Setback {
+    since: Instant,
+    /// Streams that gave it back and are still there.
+    by: Vec<u64>,
+    times: u32,
+    strikes: u32,
+    asked: bool,
+    waits: Option<(Arc<KeptBack>, Instant)>,
+}
+
+/// All items that came back and have not been completed since.
+#[derive(Debug)]
+pub(super) struct Setbacks {
+    items: HashMap<Item, Setback>,
+    next: watch::Sender<Option<Instant>>,
+}
+
+impl Default for Setbacks {
+    fn default() -> Self {
+        Self {
+            items: HashMap::new(),
+            next: watch::Sender::new(None),
+        }
+    }
+}
+
+/// How an item waits in its queue.
+#[derive(Clone, Debug)]
+pub(super) struct Waits {
+    pub(super) since: Instant,
+    pub(super) kept_back: Option<Arc<KeptBack>>,
+    pub(super) due: Option<Instant>,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            kept_back: None,
+            due: None,
+        }
+    }
+}
+
+impl Waits {
+    pub(super) fn open_to(&self, stream: u64) -> bool {
+        self.kept_back
+            .as_ref()
+            .is_none_or(|kept| kept.open_to(stream))
+    }
+}
+
+fn delay(level: u32) -> Duration {
+    let doublings = level.saturating_sub(1).min(16);
+    (FIRST_DELAY * (1 << doublings)).min(LONGEST_DELAY)
+}
+
+impl Setbacks {
+    /// How an item that is to be handed out waits.
+    pub(super) fn waits(&self, item: Item) -> Waits {
+        let Some(setback) = self.items.get(&item) else {
+            return Waits::default();
+        };
+        let (kept_back, due) = setback.waits.clone().unzip();
+        Waits {
+            since: setback.since,
+            kept_back,
+            due,
+        }
+    }
+
+    /// Nothing is known of the item any more: it is done, or gone.
+    pub(super) fn forget(&mut self, item: Item) {
+        if !self.items.is_empty() {
+            self.items.remove(&item);
+        }
+    }
+
+    /// The item's delay is over.
+    fn rested(&mut self, item: Item) {
+        if let Some(setback) = self.items.get_mut(&item) {
+            setback.waits = None;
+        }
+    }
+
+    /// Wakes the loop that hands out what has waited long enough.
+    fn wake_at(&self, due: Instant) {
+        self.next.send_if_modified(|next| {
+            let sooner = next.is_none_or(|next| due < next);
+            if sooner {
+                *next = Some(due);
+            }
+            sooner
+        });
+    }
+}
+
+impl State {
+    /// Records that a lease's item comes back.
+    pub(super) fn set_back(&mut self, lease: &Lease, why: Why) {
+        if matches!(why, Why::Lost | Why::Unread) {
+            return;
+        }
+        let now = Instant::now();
+        let item = lease.held.item();
+        let setback = self.setbacks.items.entry(item).or_insert_with(|| Setback {
+            since: lease.since,
+            by: Vec::new(),
+            times: 0,
+            strikes: 0,
+            asked: false,
+            waits: None,
+        });
+        setback
+            .by
+            .retain(|stream| self.streams.contains_key(stream));
+        if why == Why::AsksAgain && !setback.asked {
+            setback.asked = true;
+            return;
+        }
+        let level = if why == Why::Suspected {
+            setback.strikes += 1;
+            // Workers come and go: the first time proves nothing.
+            if setback.strikes == 1 {
+                return;
+            }
+            // Fewer tries, since each costs the worker all that it holds.
+            setback.strikes + 3
+        } else {
+            setback.times += 1;
+            if !setback.by.contains(&lease.stream) {
+                setback.by.push(lease.stream);
+                setback.by.sort_unstable();
+            }
+            setback.times
+        };
+        let kept_back = KeptBack {
+            from: setback.by.clone(),
+            from_all: why == Why::Suspected,
+            level,
+        };
+        let due = now + delay(level);
+        setback.waits = Some((Arc::new(kept_back), due));
+        if setback.times.max(setback.strikes) == TOLD_AT {
+            let name = lease.held.name();
+            let bytes = lease.bytes;
+            match why {
+                Why::Suspected => tracing::warn!(
+                    name,
+                    bytes,
+                    "each worker's stream ended while it held this work item, perhaps because the \
+                     worker cannot receive a message of that size; it is tried less and less often"
+                ),
+                _ => tracing::warn!(
+                    name,
+                    "workers give this work item back again and again; it is tried less and less often"
+                ),
+            }
+        }
+        self.setbacks.wake_at(due);
+    }
+
+    pub(super) fn sent(&mut self, lease: u64, bytes: usize) {
+        if let Some(lease) = self.leases.get_mut(&lease) {
+            lease.bytes = bytes;
+        }
+    }
+
+    pub(super) fn pass_on(&mut self, id: u64, bytes: usize) -> bool {
+        let Some(lease) = self.leases.get(&id) else {
+            return false;
+        };
+        let taken = self.streams.iter().any(|(id, stream)| {
+            let (wants, fits) = match &lease.held {
+                Held::Turn { header, .. } => (
+                    stream.filters.turn(&header.name, header.version.as_deref()),
+                    stream.streaming || stream.max_bytes >= bytes,
+                ),
+                Held::Activity(item) => (
+                    stream.filters.activity(&item.lane),
+                    stream.max_bytes >= bytes,
+                ),
+                Held::Entity(entity) => (
+                    stream.filters.entity(entity_name(&entity.header.id)),
+                    stream.max_bytes >= bytes,
+                ),
+            };
+            *id != lease.stream && stream.hub == lease.hub && wants && fits
+        });
+        taken && self.give_back(None, id, Why::TooLarge)
+    }
+
+    /// Hands out what has been kept back long enough.
+    fn release(&mut self) {
+        let now = Instant::now();
+        self.setbacks.next.send_replace(None);
+        let hubs: Vec<i64> = self.hubs.keys().copied().collect();
+        for hub in hubs {
+            let Some(queues) = self.hubs.get_mut(&hub) else {
+                continue;
+            };
+            let turns = queues.turns.pop_due(now);
+            let activities = queues.activities.pop_due(now);
+            let entities = queues.entities.pop_due(now);
+            for key in turns {
+                self.setbacks.rested(Item::Turn(key));
+                if let Some(slot) = self.slots.get_mut(&key) {
+                    slot.queued = false;
+                    self.ready(key);
+                }
+            }
+            for item in activities {
+                self.setbacks.rested(Item::Activity(item.id));
+                if self.gone.met(item.id) {
+                    self.unbuffer(&item);
+                } else {
+                    self.offer(hub, item);
+                }
+            }
+            for key in entities {
+                self.setbacks.rested(Item::Entity(key));
+                if let Some(slot) = self.entities.get_mut(&key) {
+                    slot.queued = false;
+                    self.entity_ready(key);
+                }
+            }
+        }
+        let next = self
+            .hubs
+            .values()
+            .filter_map(|hub| {
+                let turns = hub.turns.first_due().into_iter();
+                turns
+                    .chain(hub.activities.first_due())
+                    .chain(hub.entities.first_due())
+                    .min()
+            })
+            .min();
+        if let Some(next) = next {
+            self.setbacks.wake_at(next);
+        }
+    }
+}
+
+/// Hands out what was kept back, as soon as it may.
+pub(crate) async fn run(dispatch: Arc<Dispatch>, stop: CancellationToken) {
+    let mut next = dispatch.lock().setbacks.next.subscribe();
+    loop {
+        let due = *next.borrow_and_update();
+        let waited = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = waited => dispatch.lock().release(),
+            changed = next.changed() => if changed.is_err() { return },
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_a_bound() {
+        assert_eq!(delay(1), FIRST_DELAY);
+        assert_eq!(delay(2), 2 * FIRST_DELAY);
+        assert_eq!(delay(u32::MAX), LONGEST_DELAY);
+    }
+}

@@ -1,0 +1,172 @@
+//! Work that waits although workers have room: nobody takes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::Dispatch;
+use super::lanes::Lane;
+use super::state::{State, Stream};
+use crate::metrics::Kind;
+
+/// How long work waits before the log says that nobody takes it: workers need a moment
+/// to start.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often that is looked for.
+const EVERY: Duration = Duration::from_secs(1);
+/// How many kinds of work one look tells of at most.
+const TOLD_AT_ONCE: usize = 20;
+
+/// Why nobody takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reason {
+    NoWorker,
+    NoTaker,
+    GivenBack,
+    Broken,
+}
+
+impl Reason {
+    /// For people.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::NoWorker => "no worker is connected to this task hub",
+            Self::NoTaker => "no connected worker takes this name and version",
+            Self::GivenBack => {
+                "each worker that takes it gives it back; it is offered less and less often"
+            }
+            Self::Broken => {
+                "workers' streams end when they are sent it; it is offered less and less often"
+            }
+        }
+    }
+}
+
+/// Items of one name that nobody takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Untaken {
+    pub(crate) hub: i64,
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) version: Option<String>,
+    pub(crate) reason: Reason,
+    pub(crate) count: usize,
+    /// How long the first of them has been waiting.
+    pub(crate) waited: Duration,
+}
+
+type Key = (i64, Kind, String, Option<String>, Reason);
+
+impl State {
+    /// Work that nobody takes, of one task hub or of all.
+    pub(super) fn untaken(&self, only: Option<i64>) -> Vec<Untaken> {
+        let now = Instant::now();
+        let mut found: BTreeMap<Key, (usize, Instant)> = BTreeMap::new();
+        for (hub, queues) in &self.hubs {
+            if only.is_some_and(|only| only != *hub) {
+                continue;
+            }
+            let streams: Vec<(u64, &Stream)> = self
+                .streams
+                .iter()
+                .filter(|(_, stream)| stream.hub == *hub)
+                .map(|(id, stream)| (*id, stream))
+                .collect();
+            let turns = queues.turns.waiting().map(|(lane, count, since)| {
+                let takes = |s: &Stream| s.filters.turn(&lane.name, lane.version.as_deref());
+                let reason = reason(lane, &streams, takes);
+                (Kind::Orchestration, lane, count, since, reason)
+            });
+            let activities = queues.activities.waiting().map(|(lane, count, since)| {
+                let reason = reason(lane, &streams, |s| s.filters.activity(lane));
+                (Kind::Activity, lane, count, since, reason)
+            });
+            let entities = queues.entities.waiting().map(|(lane, count, since)| {
+                let reason = reason(lane, &streams, |s| s.filters.entity(&lane.name));
+                (Kind::Entity, lane, count, since, reason)
+            });
+            for (kind, lane, count, since, reason) in turns.chain(activities).chain(entities) {
+                let Some(reason) = reason else { continue };
+                let version = lane.version.clone().or_else(|| lane.wanted_by.clone());
+                let key = (*hub, kind, lane.name.clone(), version, reason);
+                let (sum, first) = found.entry(key).or_insert((0, since));
+                *sum += count;
+                *first = since.min(*first);
+            }
+        }
+        found
+            .into_iter()
+            .map(
+                |((hub, kind, name, version, reason), (count, since))| Untaken {
+                    hub,
+                    kind,
+                    name,
+                    version,
+                    reason,
+                    count,
+                    waited: now.saturating_duration_since(since),
+                },
+            )
+            .collect()
+    }
+}
+
+/// Why none of the streams takes what is in a lane; `None` where one does, when it has room.
+fn reason(
+    lane: &Lane,
+    streams: &[(u64, &Stream)],
+    takes: impl Fn(&Stream) -> bool,
+) -> Option<Reason> {
+    let mut takers = streams
+        .iter()
+        .filter(|(_, stream)| takes(stream))
+        .peekable();
+    if takers.peek().is_none() {
+        return Some(match streams.is_empty() {
+            true => Reason::NoWorker,
+            false => Reason::NoTaker,
+        });
+    }
+    let kept = lane.kept_back.as_ref()?;
+    if kept.from_all() {
+        return Some(Reason::Broken);
+    }
+    takers
+        .all(|(id, _)| !kept.open_to(*id))
+        .then_some(Reason::GivenBack)
+}
+
+/// Says in the log, once each, what nobody takes.
+pub(crate) async fn run(dispatch: Arc<Dispatch>, stop: CancellationToken) {
+    let mut told: BTreeSet<Key> = BTreeSet::new();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+        let mut still = BTreeSet::new();
+        let mut new = 0;
+        for one in dispatch.untaken(None) {
+            let key = (one.hub, one.kind, one.name, one.version, one.reason);
+            if told.contains(&key) {
+                still.insert(key);
+            } else if one.waited >= PATIENCE && new < TOLD_AT_ONCE {
+                new += 1;
+                let (hub, kind, name, version, reason) = &key;
+                tracing::warn!(
+                    task_hub = hub,
+                    kind = kind.name(),
+                    name,
+                    version,
+                    waiting = one.count,
+                    "work waits that nobody takes: {}",
+                    reason.text()
+                );
+                still.insert(key);
+            }
+        }
+        told = still;
+    }
+}

@@ -1,0 +1,211 @@
+//! What fits into one message, and how long names and the like may be.
+
+use std::collections::HashMap;
+
+use durabletask_proto::{TaskFailureDetails, TraceContext};
+use prost::Message;
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
+
+use super::invalid;
+use crate::scheduler::MAX_MESSAGE;
+
+/// The header by which a client or worker says how large a message it takes.
+const MAX_RECEIVE_HEADER: &str = "max-receive-bytes";
+/// The smallest such message.
+const MIN_RECEIVE: usize = 64 * 1024;
+/// What stands around a payload in its message: names, ids, tags, what is being traced.
+pub(crate) const ROOM: usize = 128 * 1024;
+/// The longest name of an orchestration, activity, event or operation, in bytes.
+const MAX_NAME: usize = 1024;
+/// The longest version, in bytes.
+const MAX_VERSION: usize = 256;
+/// The longest other id, such as an execution's, in bytes.
+const MAX_OTHER_ID: usize = 1024;
+/// How much an instance's tags may have in all, in bytes.
+const MAX_TAGS: usize = 32 * 1024;
+/// How much the ids of the entities that one request locks may have in all, in bytes.
+const MAX_LOCK_SET: usize = 64 * 1024;
+/// How much what is being traced may have, in bytes.
+const MAX_TRACE: usize = 8 * 1024;
+
+/// The failure of whoever made a payload that is too large.
+pub(super) fn too_large(what: &str, size: usize, limit: usize) -> TaskFailureDetails {
+    TaskFailureDetails {
+        error_type: "PayloadTooLarge".to_owned(),
+        error_message: format!(
+            "The {what} has {size} bytes, over the scheduler's limit of {limit}; pass a reference to the data instead."
+        ),
+        is_non_retriable: true,
+        ..TaskFailureDetails::default()
+    }
+}
+
+/// The failure of a work item that its worker cannot receive.
+pub(super) fn item_too_large(what: &str, size: usize, limit: usize) -> TaskFailureDetails {
+    TaskFailureDetails {
+        error_type: "WorkItemTooLarge".to_owned(),
+        error_message: format!(
+            "The {what} makes a message of {size} bytes, and no connected worker takes more than {limit}:              gRPC clients refuse more by default. {}",
+            match what {
+                "history" =>
+                    "Continue the orchestration as new, use a worker that streams histories, or raise the \
+                              worker's limit for received messages and the scheduler's --max-message with it.",
+                _ =>
+                    "Pass a reference to the data instead, or raise the worker's limit for received messages and \
+                      the scheduler's --max-message with it.",
+            }
+        ),
+        is_non_retriable: true,
+        ..TaskFailureDetails::default()
+    }
+}
+
+/// The largest message that the caller takes: as it says, else as most do.
+pub(super) fn max_receive(headers: &MetadataMap, common: usize) -> Result<usize, Status> {
+    let Some(value) = headers.get(MAX_RECEIVE_HEADER) else {
+        return Ok(common);
+    };
+    value
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse::<usize>().ok())
+        .filter(|bytes| *bytes >= MIN_RECEIVE)
+        .map(|bytes| bytes.min(MAX_MESSAGE))
+        .ok_or_else(|| {
+            invalid(format!(
+                "the {MAX_RECEIVE_HEADER} header must be a number of bytes, {MIN_RECEIVE} at least"
+            ))
+        })
+}
+
+/// Refuses an answer that the caller cannot receive, with the reason that its own error
+/// would not have.
+pub(super) fn fits<T: Message>(answer: T, limit: usize) -> Result<T, Status> {
+    let size = answer.encoded_len();
+    if size <= limit {
+        return Ok(answer);
+    }
+    Err(Status::new(
+        Code::ResourceExhausted,
+        format!(
+            "the answer has {size} bytes, more than the {limit} that gRPC clients take by default; ask without inputs \
+             and outputs, read the history, which comes in pieces, or raise the client's limit and say so in the \
+             {MAX_RECEIVE_HEADER} header"
+        ),
+    ))
+}
+
+/// What is too long, by name, size and limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TooLong {
+    pub(super) what: String,
+    pub(super) size: usize,
+    pub(super) limit: usize,
+    /// A payload, and no name or the like.
+    payload: bool,
+}
+
+impl TooLong {
+    /// How an orchestration or an operation fails for it.
+    pub(super) fn failure(&self) -> TaskFailureDetails {
+        if self.payload {
+            return too_large(&self.what, self.size, self.limit);
+        }
+        TaskFailureDetails {
+            error_type: "FieldTooLong".to_owned(),
+            error_message: format!(
+                "The {} has {} bytes, over the scheduler's limit of {}.",
+                self.what, self.size, self.limit
+            ),
+            is_non_retriable: true,
+            ..TaskFailureDetails::default()
+        }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let advice = match self.payload {
+            true => "; pass a reference to the data instead",
+            false => "",
+        };
+        invalid(format!(
+            "the {} has {} bytes, over the limit of {}{advice}",
+            self.what, self.size, self.limit
+        ))
+    }
+}
+
+/// Checks the parts of a request or an action, and keeps the first that is too long.
+#[derive(Debug, Default)]
+pub(super) struct Lengths(Option<TooLong>);
+
+impl Lengths {
+    fn part(mut self, what: &str, size: usize, limit: usize) -> Self {
+        if size > limit && self.0.is_none() {
+            self.0 = Some(TooLong {
+                what: what.to_owned(),
+                size,
+                limit,
+                payload: false,
+            });
+        }
+        self
+    }
+
+    pub(super) fn name(self, what: &str, name: &str) -> Self {
+        self.part(what, name.len(), MAX_NAME)
+    }
+
+    pub(super) fn version(self, version: Option<&String>) -> Self {
+        self.part("version", version.map_or(0, String::len), MAX_VERSION)
+    }
+
+    pub(super) fn id(self, what: &str, id: &str) -> Self {
+        self.part(what, id.len(), MAX_OTHER_ID)
+    }
+
+    pub(super) fn tags(self, tags: &HashMap<String, String>) -> Self {
+        let size = tags
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
+        self.part("tags' keys and values", size, MAX_TAGS)
+    }
+
+    pub(super) fn trace(self, trace: Option<&TraceContext>) -> Self {
+        let size = trace.map_or(0, Message::encoded_len);
+        self.part("trace context", size, MAX_TRACE)
+    }
+
+    pub(super) fn payload(self, what: &str, payload: Option<&String>, limit: usize) -> Self {
+        self.bytes(what, payload.map_or(0, String::len), limit)
+    }
+
+    /// A payload of several parts.
+    pub(super) fn bytes(self, what: &str, size: usize, limit: usize) -> Self {
+        let fitted = self.0.is_none();
+        let mut checked = self.part(what, size, limit);
+        if let Some(long) = checked.0.as_mut().filter(|_| fitted) {
+            long.payload = true;
+        }
+        checked
+    }
+
+    pub(super) fn lock_set(self, ids: &[String]) -> Self {
+        let size = ids.iter().map(String::len).sum();
+        self.part("lock set", size, MAX_LOCK_SET)
+    }
+
+    /// The first part that is too long.
+    pub(super) fn first(self) -> Option<TooLong> {
+        self.0
+    }
+
+    /// For a client's request.
+    pub(super) fn check(self) -> Result<(), Status> {
+        match self.0 {
+            Some(long) => Err(long.status()),
+            None => Ok(()),
+        }
+    }
+}

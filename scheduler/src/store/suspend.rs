@@ -1,0 +1,104 @@
+//! Suspending and resuming: the status follows at once, workers learn with their next turn.
+
+use durabletask_proto::{HistoryChunk, HistoryEvent, OrchestrationStatus};
+use durabletask_scheduler_core::suspension_after;
+use prost::Message;
+
+use super::StoreError;
+use super::instances::{micros, timestamp};
+use super::rows::Slim;
+use super::writer::Tx;
+
+impl Tx<'_> {
+    /// Suspends a live instance. A second suspension is kept from workers: an official
+    /// one buffers it with the events it holds back, and never ends the turn that resumes.
+    pub(super) fn suspend(
+        &mut self,
+        mut slim: Slim,
+        suspended: HistoryEvent,
+    ) -> Result<(), StoreError> {
+        if self.is_suspended(&slim)? {
+            return Ok(());
+        }
+        let resumes_to = match slim.status {
+            OrchestrationStatus::Pending => OrchestrationStatus::Pending,
+            _ => OrchestrationStatus::Running,
+        };
+        slim.status = OrchestrationStatus::Suspended;
+        self.conn
+            .prepare_cached(
+                "UPDATE instances SET status = ?2, resumes_to = ?3, updated_us = ?4 WHERE key = ?1",
+            )?
+            .execute((
+                slim.header.key,
+                slim.status as i32,
+                resumes_to as i32,
+                micros(&timestamp(self.now)),
+            ))?;
+        self.changed(slim.header.hub, &slim.header.instance_id);
+        self.deliver(slim, vec![suspended])
+    }
+
+    /// Resumes a suspended instance; any other lets it drop.
+    pub(super) fn resume(
+        &mut self,
+        mut slim: Slim,
+        resumed: HistoryEvent,
+    ) -> Result<(), StoreError> {
+        if !self.is_suspended(&slim)? {
+            return Ok(());
+        }
+        slim.status = OrchestrationStatus::Running;
+        self.conn
+            .prepare_cached(
+                "UPDATE instances SET status = coalesce(resumes_to, ?2), resumes_to = NULL, updated_us = ?3
+                 WHERE key = ?1",
+            )?
+            .execute((
+                slim.header.key,
+                slim.status as i32,
+                micros(&timestamp(self.now)),
+            ))?;
+        self.changed(slim.header.hub, &slim.header.instance_id);
+        self.deliver(slim, vec![resumed])
+    }
+
+    /// Whether the instance will be suspended once it has been given all that waits for it.
+    fn is_suspended(&self, slim: &Slim) -> Result<bool, StoreError> {
+        // An earlier version of this program changed the status with the worker's turn, so
+        // what waits says more where it says anything.
+        let waiting = self.suspension_waiting(slim.header.key, i64::MIN)?;
+        Ok(waiting.unwrap_or(slim.status == OrchestrationStatus::Suspended))
+    }
+
+    /// What the inbox says of suspension behind the event with the number `through`.
+    pub(super) fn suspension_waiting(
+        &self,
+        key: i64,
+        through: i64,
+    ) -> Result<Option<bool>, StoreError> {
+        let waiting = super::query::inbox(self.conn, key, usize::MAX)?;
+        Ok(suspension_after(
+            waiting
+                .iter()
+                .filter(|(seq, _)| *seq > through)
+                .map(|(_, event)| event),
+        ))
+    }
+
+    /// Whether the history leaves an instance suspended.
+    pub(super) fn is_suspended_in_history(&self, key: i64) -> Result<bool, StoreError> {
+        let mut select = self
+            .conn
+            .prepare_cached("SELECT events FROM history WHERE instance = ?1 ORDER BY seq DESC")?;
+        let mut rows = select.query([key])?;
+        while let Some(row) = rows.next()? {
+            let bytes: Vec<u8> = row.get(0)?;
+            let chunk = HistoryChunk::decode(&*bytes)?;
+            if let Some(suspended) = suspension_after(&chunk.events) {
+                return Ok(suspended);
+            }
+        }
+        Ok(false)
+    }
+}
