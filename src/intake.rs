@@ -37,6 +37,8 @@ pub(crate) enum Upload {
     Uri(Zeroizing<String>),
     /// Bytes that should be a picture.
     Image(Zeroizing<Vec<u8>>),
+    /// Bytes of a type that was not told: a picture, or a text.
+    Bytes(Zeroizing<Vec<u8>>),
 }
 
 impl Upload {
@@ -48,9 +50,13 @@ impl Upload {
         Self::Image(Zeroizing::new(bytes.to_vec()))
     }
 
-    /// The same, as a text where bytes that were taken for a picture plainly are one.
+    pub(crate) fn bytes(bytes: &[u8]) -> Self {
+        Self::Bytes(Zeroizing::new(bytes.to_vec()))
+    }
+
+    /// The same, as a text where bytes of no told type plainly are one, otherwise as a picture.
     fn sorted(self) -> Self {
-        let Self::Image(bytes) = self else {
+        let Self::Bytes(bytes) = self else {
             return self;
         };
         let unsupported = matches!(
@@ -210,7 +216,9 @@ impl Intake {
                 otpauth::parse(&text).map_err(IntakeError::Problem)?;
                 Ok(Accepted::Uri(text))
             }
-            Upload::Image(original) => self.accept_picture(caller, original).await,
+            Upload::Image(original) | Upload::Bytes(original) => {
+                self.accept_picture(caller, original).await
+            }
         }
     }
 

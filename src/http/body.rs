@@ -168,15 +168,18 @@ impl FromRequest<Arc<FrontDoor>> for UploadBody {
             Some("application/x-www-form-urlencoded") => {
                 return Err(ApiError::UnsupportedMediaType(Expected::Upload));
             }
-            Some(kind) if kind.starts_with("image/") || kind == "application/octet-stream" => {
+            Some(kind) if kind.starts_with("image/") => {
                 Upload::image(&read(request, Expected::Upload).await?)
+            }
+            Some("application/octet-stream") => {
+                Upload::bytes(&read(request, Expected::Upload).await?)
             }
             Some("text/plain") => from_text(&read(request, Expected::Upload).await?)?,
             None => {
                 let bytes = read(request, Expected::Upload).await?;
                 match text::decode(&bytes) {
                     Ok(text) if text.trim_start().starts_with('{') => from_json(&bytes)?,
-                    _ => Upload::image(&bytes),
+                    _ => Upload::bytes(&bytes),
                 }
             }
             Some(_) => {
@@ -482,7 +485,7 @@ async fn from_form(request: Request, door: &Arc<FrontDoor>) -> Result<Upload, Ap
     while let Some((name, content)) = form.next().await? {
         let upload = match name.as_str() {
             "image" | "file" if content.is_empty() => continue,
-            "image" | "file" => Upload::image(&content),
+            "image" | "file" => Upload::bytes(&content),
             "uri" => match text::trim(&text_of(&content)?) {
                 "" => continue,
                 text => Upload::uri(text),
