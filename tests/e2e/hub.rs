@@ -369,8 +369,8 @@ async fn the_cookies_of_front_door_and_dashboard_are_worth_nothing_at_the_other(
         .await;
     // Others take away what could be sent beside it.
     let ours = entered.headers().get_all("set-cookie").iter();
-    let ours = ours.map(|set| set.to_str().unwrap());
-    let ours = ours.filter(|set| set.contains("Max-Age=43200")).next_back();
+    let mut ours = ours.map(|set| set.to_str().unwrap());
+    let ours = ours.rfind(|set| set.contains("Max-Age=43200"));
     let ours = ours.unwrap().split(';').next().unwrap().to_owned();
     let theirs = cookie(&browser.ask("GET", &ticket(&app, "").await, &[]).await);
     let renamed = |cookie: &str, like: &str| {

@@ -32,7 +32,15 @@ async fn every_log_line_of_an_enrollment_names_it() {
     let admin = app.admin();
     let approver = app.new_caller("second-pair-of-eyes", "approver");
     // What the start says is about no enrollment; wait until all of it is said.
-    until_logged(&app, &["worker stream opened", "taking work items", "mandate keys read"]).await;
+    until_logged(
+        &app,
+        &[
+            "worker stream opened",
+            "taking work items",
+            "mandate keys read",
+        ],
+    )
+    .await;
     let before = app.logs().lines().count();
 
     // One enrollment, and nothing else that asks the server for anything.
