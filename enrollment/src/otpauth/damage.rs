@@ -48,8 +48,13 @@ const HARMLESS: [&str; 5] = ["issuerint", "issuerext", "issueralt", "labelalt", 
 
 /// Which parameter a name means that is none of the known names.
 pub(super) fn meant(name: &str) -> Option<Parameter> {
-    let folded = folded(name);
-    if folded.is_empty() || HARMLESS.contains(&folded.as_str()) {
+    foldings(name)
+        .iter()
+        .find_map(|folded| meant_folded(folded))
+}
+
+fn meant_folded(folded: &str) -> Option<Parameter> {
+    if folded.is_empty() || HARMLESS.contains(&folded) {
         return None;
     }
     let known = NAMES.iter().find(|(known, _)| folded.contains(known));
@@ -57,7 +62,7 @@ pub(super) fn meant(name: &str) -> Option<Parameter> {
     let near = || {
         NAMES.iter().find(|(known, _)| {
             let most = if known.len() > 7 { 2 } else { 1 };
-            folded.len().abs_diff(known.len()) <= most && distance(&folded, known) <= most
+            folded.len().abs_diff(known.len()) <= most && distance(folded, known) <= most
         })
     };
     known
@@ -106,23 +111,26 @@ pub(super) fn hidden_in(value: &str) -> Option<Parameter> {
             return None;
         }
         let before = value[..at].rsplit('=').next().unwrap_or_default();
-        let before = folded(before);
+        let before = foldings(before);
         NAMES
             .iter()
-            .find(|(known, _)| before.ends_with(known))
+            .find(|(known, _)| before.iter().any(|text| text.ends_with(known)))
             .map(|(_, parameter)| *parameter)
     })
 }
 
-/// Letters and digits only, in lower case, with what looks alike made the same.
-fn folded(name: &str) -> String {
+/// Letters and digits only, in lower case, with what looks alike made the same: as it is
+/// written, and with percent escapes resolved once and twice. Each may hide a name from the
+/// others.
+fn foldings(name: &str) -> [String; 3] {
     let once = percent_decode_str(name).decode_utf8_lossy();
     let twice = percent_decode_str(&once).decode_utf8_lossy();
-    twice
-        .chars()
-        .flat_map(char::to_lowercase)
-        .filter_map(letter)
-        .collect()
+    [name, &once, &twice].map(|text| {
+        text.chars()
+            .flat_map(char::to_lowercase)
+            .filter_map(letter)
+            .collect()
+    })
 }
 
 fn folded_value(text: &str) -> String {
