@@ -22,6 +22,7 @@ use countersign_authority::{Open, Permit};
 use countersign_enrollment::contract::{
     DECODE_QR, DESCRIBE_ACCOUNT, DISABLE_ACCOUNT, PLAN_IMPORT, PURGE_ACCOUNT, READ_CODES,
     RESTORE_ACCOUNT, SEAL_ACCOUNT, SEND_NOTICE, STORE_SECRET, VALIDATE_URI, VERIFY_DECISION,
+    VERIFY_REQUEST_DECISION,
 };
 use countersign_enrollment::fingerprint::FingerprintKey;
 use countersign_enrollment::mandate::{Digest, SignedMandate};
@@ -128,12 +129,16 @@ impl Activities {
 
     /// The activities of requests.
     fn register_requests(self, registry: Registry) -> Registry {
-        let (describe, seal) = (self.clone(), self.clone());
+        let (describe, verify, seal) = (self.clone(), self.clone(), self.clone());
         let (disable, restore, purge) = (self.clone(), self.clone(), self);
         registry
             .activity(&DESCRIBE_ACCOUNT, move |_, input| {
                 let activities = describe.clone();
                 async move { activities.describe_account(&input).await }
+            })
+            .activity(&VERIFY_REQUEST_DECISION, move |_, input| {
+                let activities = verify.clone();
+                async move { activities.verify_decision(&input).await }
             })
             .activity(&SEAL_ACCOUNT, move |_, input| {
                 let activities = seal.clone();

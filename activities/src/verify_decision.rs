@@ -36,7 +36,7 @@ impl Activities {
             .await?;
         match standing.examine(&input.decision, &shown) {
             Ok(decision) => Ok(VerifiedDecision::Authentic {
-                decision: as_told(decision),
+                decision: Some(as_told(decision)),
             }),
             Err(refusal) => {
                 tracing::warn!(

@@ -48,6 +48,11 @@ pub const APPROVAL: Event<RaisedDecision> = Event::new("approval");
 pub const VERIFY_DECISION: Activity<VerifyDecision, VerifiedDecision> =
     Activity::new("verify-decision");
 
+/// The same for a request. The two had different inputs in releases before mandates, whose
+/// histories name them.
+pub const VERIFY_REQUEST_DECISION: Activity<VerifyDecision, VerifiedDecision> =
+    Activity::new("verify-request-decision");
+
 /// Something that is to be done with an account, once it is approved. Its instance id is
 /// the request's id.
 pub const ACCOUNT_REQUEST: Orchestration<AccountRequest, RequestOutcome> =
@@ -178,8 +183,9 @@ pub struct VerifyDecision {
 pub enum VerifiedDecision {
     /// The front door has signed and recorded it, on exactly this.
     Authentic {
-        /// What it says.
-        decision: ApprovalDecision,
+        /// What it says; none in the histories of releases before mandates.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        decision: Option<ApprovalDecision>,
     },
     /// It has not.
     Forged,

@@ -55,7 +55,15 @@ pub struct RaisedDecision {
     /// What was decided, signed.
     #[serde(default, skip_serializing_if = "SignedDecision::is_empty")]
     pub signed: SignedDecision,
+    /// What releases before mandates raised instead. It counts for nothing; that it is there
+    /// tells how such an orchestration went on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<FormerSignature>,
 }
+
+/// The signature of a release before mandates. Its content is not looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerSignature {}
 
 fn short_comment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let comment = Option::<String>::deserialize(deserializer)?;

@@ -7,7 +7,8 @@ use countersign_enrollment::account_request::{
 };
 use countersign_enrollment::contract::{
     APPROVAL, AccountRef, AccountState, CLAIM, DESCRIBE_ACCOUNT, DISABLE_ACCOUNT, DescribedAccount,
-    PURGE_ACCOUNT, RESTORE_ACCOUNT, SEAL_ACCOUNT, SealedAccount,
+    PURGE_ACCOUNT, RESTORE_ACCOUNT, SEAL_ACCOUNT, SealedAccount, VERIFY_REQUEST_DECISION,
+    VerifiedDecision, VerifyDecision,
 };
 use countersign_enrollment::decision::{ApprovalDecision, RaisedDecision};
 use countersign_enrollment::ids::{CallerId, RequestId};
@@ -21,7 +22,7 @@ use crate::approval::{
     Counted, Decision, Question, Terms, after, await_decision, counted, said, signed,
 };
 use crate::enroll::retried;
-use crate::{notify, policy, without_mandate};
+use crate::{notify, policy};
 
 /// Does something with an account, once enough people have agreed. For as long as it can
 /// be undone, one who decides against it stops it and brings things back.
@@ -40,9 +41,6 @@ pub async fn account_request(
         .instance_id()
         .parse()
         .map_err(|error| Failure::from(error).permanent())?;
-    if request.mandate.is_empty() {
-        return Err(without_mandate());
-    }
     let account = AccountRef {
         mandate: request.mandate,
         request: id,
@@ -265,6 +263,10 @@ impl Question for Run {
 
     fn mandate(&self) -> &SignedMandate {
         &self.account.mandate
+    }
+
+    fn verification(&self) -> &'static Activity<VerifyDecision, VerifiedDecision> {
+        &VERIFY_REQUEST_DECISION
     }
 
     fn account(&self) -> Option<&Kept<TotpAccount>> {

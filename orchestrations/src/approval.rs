@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use countersign_enrollment::account::TotpAccount;
-use countersign_enrollment::contract::{
-    APPROVAL, VERIFY_DECISION, VerifiedDecision, VerifyDecision,
-};
+use countersign_enrollment::contract::{APPROVAL, VerifiedDecision, VerifyDecision};
 use countersign_enrollment::decision::{ApprovalDecision, RaisedDecision};
 use countersign_enrollment::ids::CallerId;
 use countersign_enrollment::mandate::{SignedDecision, SignedMandate};
 use countersign_enrollment::notice::NoticeEvent;
 use countersign_enrollment::request::Approval;
 use countersign_enrollment::sealed::Kept;
-use durabletask_core::{Either, Failure, OrchestrationContext, TaskError, Timer, select};
+use durabletask_core::{Activity, Either, Failure, OrchestrationContext, TaskError, Timer, select};
 use serde::Serialize;
 
 use crate::enroll::retried;
@@ -101,6 +99,9 @@ pub(crate) trait Question {
 
     /// What the front door has accepted.
     fn mandate(&self) -> &SignedMandate;
+
+    /// The activity that says whether a decision counts.
+    fn verification(&self) -> &'static Activity<VerifyDecision, VerifiedDecision>;
 
     /// The account that would be stored, for an enrollment.
     fn account(&self) -> Option<&Kept<TotpAccount>>;
@@ -225,14 +226,19 @@ pub(crate) async fn counted(
     agreed: &[Counted],
     raised: Result<RaisedDecision, TaskError>,
 ) -> Result<Option<Counted>, Failure> {
-    let signed = match raised {
-        Ok(raised) => raised.signed,
+    let raised = match raised {
+        Ok(raised) => raised,
         Err(error) => {
             tracing::warn!(%error, "ignored an approval event");
             return Ok(None);
         }
     };
-    if signed.is_empty() {
+    let former = question.mandate().is_empty();
+    if former && !was_checked(question, terms, agreed, &raised) {
+        return Ok(None);
+    }
+    let signed = raised.signed;
+    if !former && signed.is_empty() {
         tracing::warn!("ignored a decision that no front door has signed");
         return Ok(None);
     }
@@ -242,11 +248,12 @@ pub(crate) async fn counted(
         account: question.account().cloned(),
         decision: signed.clone(),
     };
-    let verified = ctx.call_activity_with(&VERIFY_DECISION, &input, retried(policy::READ));
+    let verified = ctx.call_activity_with(question.verification(), &input, retried(policy::READ));
     let VerifiedDecision::Authentic { decision } = verified.await? else {
         tracing::warn!("ignored a decision that does not count");
         return Ok(None);
     };
+    let decision = decision.unwrap_or(raised.decision);
     let takes_back = !decision.approved && question.can_be_taken_back();
     if decision.by == *question.requested_by() && !takes_back {
         tracing::warn!("ignored a decision by the requester");
@@ -258,6 +265,22 @@ pub(crate) async fn counted(
         return Ok(Some(Counted { decision, signed }));
     }
     Ok(None)
+}
+
+/// Whether a release before mandates had this decision checked: it looked at what is judged
+/// below first. Only for its histories, which have to replay.
+fn was_checked(
+    question: &impl Question,
+    terms: &Terms,
+    agreed: &[Counted],
+    raised: &RaisedDecision,
+) -> bool {
+    let decision = &raised.decision;
+    let takes_back = !decision.approved && question.can_be_taken_back();
+    let own = decision.by == *question.requested_by() && !takes_back;
+    let second = decision.approved && agreed.iter().any(|it| it.decision.by == decision.by);
+    let asked = !decision.approved || is_asked(terms, decision);
+    !own && !second && asked && raised.signature.is_some()
 }
 
 /// Whether a decision was made for one of the groups that are asked.

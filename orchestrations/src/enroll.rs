@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use countersign_enrollment::account::{AccountPreview, TotpAccount};
 use countersign_enrollment::contract::{
     DECODE_QR, DecodeQr, DecodedQr, STORE_SECRET, StoreSecret, UriSource, VALIDATE_URI,
-    ValidateUri, ValidatedUri,
+    VERIFY_DECISION, ValidateUri, ValidatedUri, VerifiedDecision, VerifyDecision,
 };
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::mandate::SignedMandate;
@@ -13,11 +13,11 @@ use countersign_enrollment::outcome::EnrollmentOutcome;
 use countersign_enrollment::progress::Progress;
 use countersign_enrollment::request::{EnrollmentRequest, Source};
 use countersign_enrollment::sealed::Kept;
-use durabletask_core::{Failure, OrchestrationContext, RetryPolicy, TaskOptions};
+use durabletask_core::{Activity, Failure, OrchestrationContext, RetryPolicy, TaskOptions};
 use serde::Serialize;
 
 use crate::approval::{Counted, Decision, Question, Terms, await_decision, said, signed};
-use crate::{policy, without_mandate};
+use crate::policy;
 
 /// Enrolls one account: decode the picture (if it is one), check the URI, wait for an
 /// approval (if one is asked for), store the secret.
@@ -38,9 +38,6 @@ pub async fn enroll(
         .map_err(|error| Failure::from(error).permanent())?;
 
     let mandate = request.mandate;
-    if mandate.is_empty() {
-        return Err(without_mandate());
-    }
 
     let uri = match request.source {
         Source::Uri(uri) => UriSource::Sent(uri),
@@ -154,6 +151,10 @@ impl Question for Asked {
 
     fn mandate(&self) -> &SignedMandate {
         &self.mandate
+    }
+
+    fn verification(&self) -> &'static Activity<VerifyDecision, VerifiedDecision> {
+        &VERIFY_DECISION
     }
 
     fn account(&self) -> Option<&Kept<TotpAccount>> {

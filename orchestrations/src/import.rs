@@ -15,7 +15,7 @@ use countersign_enrollment::sealed::{Kept, OtpauthText};
 use durabletask_core::{Failure, OrchestrationContext, SubOrchestrationOptions, Task, TaskError};
 
 use crate::enroll::retried;
-use crate::{policy, without_mandate};
+use crate::policy;
 
 /// Imports accounts: reads the pictures, plans, and enrolls each account that is new in a
 /// sub-orchestration of its own, paced. What is wrong with one account or one picture
@@ -34,9 +34,6 @@ pub async fn import(
         .map_err(|error| Failure::from(error).permanent())?;
     debug_assert_eq!(ctx.name(), IMPORT.name());
     let mandate = request.mandate;
-    if mandate.is_empty() {
-        return Err(without_mandate());
-    }
 
     ctx.set_custom_status(&ImportProgress::Reading)?;
     let mut problems = Vec::new();

@@ -1,7 +1,9 @@
 //! The stories of enrollments, imports and requests: deterministic code only.
 //!
 //! What is decided here is decided from inputs, results and the replay clock. The
-//! orchestration sees previews and sealed values, never a picture, a URI or a secret.
+//! orchestration sees previews and sealed values, never a picture, a URI or a secret. It
+//! carries mandates and signed decisions to the activities, which judge by themselves: what
+//! a release before mandates has started goes on to its next activity, which refuses it.
 
 mod account_request;
 mod approval;
@@ -11,7 +13,7 @@ mod notify;
 pub mod policy;
 
 use countersign_enrollment::contract::{ACCOUNT_REQUEST, ENROLL, IMPORT, NOTIFY};
-use durabletask_core::{Failure, Registry};
+use durabletask_core::Registry;
 
 pub use account_request::account_request;
 pub use enroll::enroll;
@@ -26,14 +28,4 @@ pub fn register(registry: Registry) -> Registry {
         .orchestration(&IMPORT, import)
         .orchestration(&ACCOUNT_REQUEST, account_request)
         .orchestration(&NOTIFY, notify)
-}
-
-/// What ends an instance that nobody has a mandate for: one of a release before mandates, or
-/// one that something other than a front door has started.
-fn without_mandate() -> Failure {
-    Failure::new(
-        "NoMandate",
-        "no front door has signed this; if an earlier release started it, submit it again",
-    )
-    .permanent()
 }

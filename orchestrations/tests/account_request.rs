@@ -75,7 +75,7 @@ fn run_with(act: Value, events: &[(&str, Value)], purged: &str) -> TestRun<Reque
         hub = hub.raise_event_json(HOUR * hour, event, Some(payload.to_string()));
     }
     let activities = move |activity: &str, input: Value| -> Result<Value, Failure> {
-        let about = if activity == "verify-decision" {
+        let about = if activity == "verify-request-decision" {
             "about"
         } else {
             "request"
@@ -94,7 +94,7 @@ fn run_with(act: Value, events: &[(&str, Value)], purged: &str) -> TestRun<Reque
                 },
                 "fingerprint": "00ff",
             }),
-            "verify-decision" => verified(&input),
+            "verify-request-decision" => verified(&input),
             "seal-account" => json!({ "result": "sealed", "package": PACKAGE }),
             "disable-account" => json!({ "state": "disabled" }),
             "restore-account" => json!({ "state": "inUse" }),
@@ -181,7 +181,7 @@ fn an_account_is_destroyed_when_its_time_is_over() {
         calls(&run),
         [
             "describe-account",
-            "verify-decision",
+            "verify-request-decision",
             "disable-account",
             "purge-account"
         ]
@@ -253,7 +253,11 @@ fn nothing_happens_without_consent() {
     ));
     assert_eq!(
         calls(&expired),
-        ["describe-account", "verify-decision", "verify-decision"]
+        [
+            "describe-account",
+            "verify-request-decision",
+            "verify-request-decision"
+        ]
     );
     assert_golden(ID, "request-expired", &expired);
     for (by, withdrawn) in [("admin", true), ("second-pair-of-eyes", false)] {
@@ -263,7 +267,10 @@ fn nothing_happens_without_consent() {
             Ok(RequestOutcome::Rejected { .. }) => assert!(!withdrawn),
             other => panic!("it is refused: {other:?}"),
         }
-        assert_eq!(calls(&refused), ["describe-account", "verify-decision"]);
+        assert_eq!(
+            calls(&refused),
+            ["describe-account", "verify-request-decision"]
+        );
     }
 }
 

@@ -398,3 +398,12 @@ fn others_are_told_and_reminded_and_their_silence_delays_nothing() {
     assert_golden("notified", &run);
     assert_eq!(told[..3], ["requested", "reminder", "reminder"]);
 }
+
+#[test]
+fn what_releases_before_mandates_have_started_replays() {
+    golden::assert_former_histories_replay(|name| match name {
+        name if name.starts_with("import") => "import-5f0c3b1e-9a53-4d5e-8f2a-2b6f6f1a7c11",
+        name if name.starts_with("request") => "request-5f0c3b1e-9a53-4d5e-8f2a-2b6f6f1a7c11",
+        _ => ID,
+    });
+}

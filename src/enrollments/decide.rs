@@ -94,6 +94,7 @@ impl Enrollments {
                 groups: verdict.groups,
             },
             signed,
+            signature: None,
         };
         self.client
             .raise_event(about, &APPROVAL, &raised)
