@@ -4,7 +4,7 @@
 
 use durabletask::{
     Activity, Client, Connection, Failure, IdReuse, Orchestration, OrchestrationContext, Payloads,
-    Registry, Status, Worker,
+    Recursive, Registry, Status, Worker,
 };
 use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -117,6 +117,16 @@ impl Adversary {
             .filter(|text| text.starts_with(beginning))
             .map(str::to_owned)
             .collect()
+    }
+
+    /// Ends an instance and removes it.
+    pub(crate) async fn forget(&self, id: &str) {
+        self.client.terminate(id, "", Recursive::No).await.unwrap();
+        self.client
+            .wait_for_completion(id, Payloads::Omit, PATIENCE)
+            .await
+            .unwrap();
+        self.client.purge(id, Recursive::No).await.unwrap();
     }
 
     pub(crate) async fn stop(self) {

@@ -372,6 +372,22 @@ async fn nothing_is_used_twice_whatever_is_restarted_replayed_or_purged() {
     until(&admin, &export, "AwaitingApproval").await;
     approve(&approver, &export, true).await;
     until(&admin, &export, "Granted").await;
+    // A copy of the hub's database as it is before anything was used.
+    let older = tempfile::tempdir().unwrap();
+    adversary.stop().await;
+    app.stop().await;
+    let copied: Vec<String> = std::fs::read_dir(app.data_dir())
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("scheduler.sqlite3"))
+        .collect();
+    for file in &copied {
+        std::fs::copy(app.data_dir().join(file), older.path().join(file)).unwrap();
+    }
+    app.launch().await;
+    let admin = app.admin();
+    let approver = app.with_token_of(&approver);
+    let adversary = Adversary::new(&connection(&app));
     let fetch = format!("/api/requests/{export}/export");
     assert_eq!(admin.post(&fetch, &json!({})).await.status, 200);
     until_ended(&admin, &export).await;
@@ -449,13 +465,23 @@ async fn nothing_is_used_twice_whatever_is_restarted_replayed_or_purged() {
     }
     spent(&admin).await;
 
-    // And after the end of the process.
+    // And after the end of the process, with a copy of the hub's database from before.
     adversary.stop().await;
     app.kill();
+    for suffix in ["", "-wal", "-shm"] {
+        let file = app.data_dir().join(format!("scheduler.sqlite3{suffix}"));
+        drop(std::fs::remove_file(file));
+    }
+    for file in &copied {
+        std::fs::copy(older.path().join(file), app.data_dir().join(file)).unwrap();
+    }
     app.launch().await;
     let admin = app.admin();
     let adversary = Adversary::new(&connection(&app));
+    // The hub thinks that nothing was fetched yet.
+    until(&admin, &export, "Granted").await;
     spent(&admin).await;
+    adversary.forget(&export).await;
     for (id, input) in [&export, &deletion].into_iter().zip(&inputs) {
         let outcome = adversary.start("account-request", id, input).await;
         assert!(outcome.is_err(), "{id}: {outcome:?}");

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{TimeDelta, Utc};
 use countersign::access::{KeyStore, NewKey, Role};
+use durabletask::Payloads;
 use jsonwebtoken::Algorithm;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -271,9 +272,25 @@ async fn enrolled(admin: &Caller) -> String {
 }
 
 async fn ask(caller: &Caller, row: &Row, path: &str, body: Option<&str>) -> (u16, Value) {
+    ask_with(caller, row, path, body, None).await
+}
+
+/// The same with a cookie.
+async fn ask_with(
+    caller: &Caller,
+    row: &Row,
+    path: &str,
+    body: Option<&str>,
+    cookie: Option<&str>,
+) -> (u16, Value) {
     let (method, _) = row.operation.split_once(' ').unwrap();
     let mut request = caller.request(Method::from_bytes(method.as_bytes()).unwrap(), path);
-    if row.operation == "POST /api/session" {
+    if let Some(cookie) = cookie {
+        request = request
+            .header("cookie", cookie)
+            .header("sec-fetch-site", "same-origin");
+    }
+    if row.operation == "POST /api/session" && cookie.is_none() {
         // For the own page only.
         request = request.header("sec-fetch-site", "same-origin");
     }
@@ -324,6 +341,15 @@ async fn every_operation_answers_every_caller_as_the_table_says() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The cookie of somebody who is logged in to the dashboard.
+async fn dashboard_cookie(app: &App) -> String {
+    let ticket = app.admin().post("/api/dashboard/tickets", &json!({})).await;
+    let url = ticket.body["url"].as_str().unwrap();
+    let entered = reqwest::Client::new().get(url).send().await.unwrap();
+    let set = entered.headers()["set-cookie"].to_str().unwrap();
+    set.split(';').next().unwrap().to_owned()
+}
+
 #[tokio::test]
 async fn nobody_gets_in_without_a_key_that_works() {
     let now = Utc::now();
@@ -351,6 +377,18 @@ async fn nobody_gets_in_without_a_key_that_works() {
     let revoked = world.key(NewKey::new("revoked", Role::Admin));
     world.keys.revoke("revoked", now).unwrap();
     let cut = world.app.admin_token();
+    // What those have who can use the task hub, read its database, or see its dashboard.
+    let hub_token = world.app.hub_token();
+    let enrollment = world.fill("{enrollment}").await;
+    let of_database = world.app.task_hub();
+    let stored = of_database.get(&enrollment, Payloads::Include).await;
+    let stored: Value = stored.unwrap().unwrap().input().unwrap();
+    let mandate = stored["mandate"].as_str().unwrap().to_owned();
+    let dashboard = dashboard_cookie(&world.app).await;
+    let renamed = format!(
+        "countersign_session={}",
+        dashboard.split_once('=').unwrap().1
+    );
     let callers = [
         ("no key", None),
         ("an empty key", Some("")),
@@ -361,13 +399,21 @@ async fn nobody_gets_in_without_a_key_that_works() {
         ("a token for another audience", Some(&*elsewhere)),
         ("an expired token", Some(&*over)),
         ("a token that somebody else has signed", Some(&*forged)),
+        ("the task hub's token", Some(&*hub_token)),
+        ("a mandate from the task hub's database", Some(&*mandate)),
+    ];
+    let cookies = [
+        ("the dashboard's cookie", dashboard.as_str()),
+        (
+            "the dashboard's cookie under another name",
+            renamed.as_str(),
+        ),
     ];
     let open: BTreeSet<String> = described()
         .into_iter()
         .filter(|(_, roles)| roles.is_none())
         .map(|(operation, _)| operation)
         .collect();
-    let enrollment = world.fill("{enrollment}").await;
     let request = world.fill("{request}").await;
     let pending = world.fill("{pending}").await;
     let mut wrong = Vec::new();
@@ -398,6 +444,15 @@ async fn nobody_gets_in_without_a_key_that_works() {
                     "{} with {name}: {status} instead of {expected}: {answer}",
                     row.operation
                 ));
+            }
+        }
+        for (name, cookie) in cookies {
+            let (nobody, path) = (world.app.caller(None), fill(row.path));
+            let body = row.body.map(fill);
+            let (status, answer) =
+                ask_with(&nobody, row, &path, body.as_deref(), Some(cookie)).await;
+            if status != 401 && !open.contains(row.operation) {
+                wrong.push(format!("{} with {name}: {status}: {answer}", row.operation));
             }
         }
     }
