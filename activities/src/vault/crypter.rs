@@ -134,3 +134,49 @@ impl Crypter {
             .find(|key| key.id == key_id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crypter(byte: u8) -> Crypter {
+        Crypter::new(vec![MasterKey::new(Zeroizing::new([byte; 32]))]).unwrap()
+    }
+
+    #[test]
+    fn what_was_encrypted_opens_in_its_place_and_with_its_key_only() {
+        let (crypter, other) = (crypter(1), crypter(2));
+        let mut encrypted = crypter.encrypt("here", b"secret").unwrap();
+        let opened = crypter.decrypt("here", &encrypted).unwrap();
+        assert_eq!(opened.as_slice(), b"secret");
+
+        let refused = |crypter: &Crypter, place: &str, encrypted: &Encrypted| {
+            crypter.decrypt(place, encrypted).unwrap_err()
+        };
+        assert_eq!(
+            refused(&crypter, "elsewhere", &encrypted),
+            CrypterError::DoesNotOpen
+        );
+        assert_eq!(
+            refused(&other, "here", &encrypted),
+            CrypterError::UnknownKey
+        );
+        for at in 0..encrypted.ciphertext.len() {
+            encrypted.ciphertext[at] ^= 1;
+            assert_eq!(
+                refused(&crypter, "here", &encrypted),
+                CrypterError::DoesNotOpen
+            );
+            encrypted.ciphertext[at] ^= 1;
+        }
+        // Another key's row that names this one.
+        let foreign = Encrypted {
+            key_id: encrypted.key_id,
+            ..other.encrypt("here", b"secret").unwrap()
+        };
+        assert_eq!(
+            refused(&crypter, "here", &foreign),
+            CrypterError::DoesNotOpen
+        );
+    }
+}

@@ -393,3 +393,65 @@ envelope!(Sealed, VERSION);
 // The histories of releases before mandates hold envelopes of the other version in these
 // places. They are read, so that such a history replays, and do not open.
 envelope!(Kept, KEPT_VERSION, VERSION);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::EnrollmentId;
+    use crate::sealed::{ImageBytes, OtpauthText};
+
+    fn ring() -> OpenKeyring {
+        OpenKeyring::new(OpenKey::generate().unwrap())
+    }
+
+    fn secret() -> OtpauthText {
+        OtpauthText::new(Zeroizing::new("otpauth://totp/a?secret=2FASTEST".to_owned()))
+    }
+
+    #[test]
+    fn a_sealed_value_opens_for_its_id_purpose_and_key_only() {
+        let (ring, other) = (ring(), ring());
+        let (id, elsewhere) = (EnrollmentId::random(), EnrollmentId::random());
+        let sealed = ring.seal_key().seal(&id, &secret()).unwrap();
+        assert_eq!(ring.open(&id, &sealed), Ok(secret()));
+
+        assert_eq!(ring.open(&elsewhere, &sealed), Err(OpenError::DoesNotOpen));
+        assert_eq!(other.open(&id, &sealed), Err(OpenError::UnknownKey));
+        let picture = Sealed::<ImageBytes>::from_text(sealed.text.clone()).unwrap();
+        assert_eq!(ring.open(&id, &picture), Err(OpenError::DoesNotOpen));
+        for at in 0..sealed.text.len() {
+            let mut changed = sealed.text.clone().into_bytes();
+            changed[at] = if changed[at] == b'0' { b'1' } else { b'0' };
+            let changed = String::from_utf8(changed).unwrap();
+            if let Ok(changed) = Sealed::<OtpauthText>::from_text(changed) {
+                assert!(ring.open(&id, &changed).is_err(), "changed at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_workers_keep_is_of_their_making_and_for_one_mandate() {
+        let ring = ring();
+        let id = EnrollmentId::random();
+        let (mandate, another) = (Digest::of(b"this one"), Digest::of(b"another"));
+        let kept = ring.keep(&id, &mandate, &secret()).unwrap();
+        assert_eq!(ring.open_kept(&id, &mandate, &kept), Ok(secret()));
+
+        let elsewhere = EnrollmentId::random();
+        for (scope, mandate) in [(&id, &another), (&elsewhere, &mandate)] {
+            let opened = ring.open_kept(scope, mandate, &kept);
+            assert_eq!(opened, Err(OpenError::DoesNotOpen));
+        }
+        // Somebody with the public half seals for the same id and says that a worker kept it.
+        let sealed = ring.seal_key().seal(&id, &secret()).unwrap();
+        let renamed = sealed.text.replacen(VERSION, KEPT_VERSION, 1);
+        for text in [renamed, sealed.text] {
+            let claimed = Kept::<OtpauthText> {
+                text,
+                holds: PhantomData,
+            };
+            let opened = ring.open_kept(&id, &mandate, &claimed);
+            assert_eq!(opened, Err(OpenError::DoesNotOpen));
+        }
+    }
+}
