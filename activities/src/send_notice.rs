@@ -13,7 +13,7 @@ use crate::Activities;
 use crate::authority::Standing;
 use crate::verify_decision::as_told;
 
-const ACTION: &str = "notice";
+const ACTION: &str = "notify";
 /// How much of a run's id is in a notice's.
 const RUN_CHARS: usize = 8;
 
