@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use countersign_authority::{MandatedAct, Permit, Release, shown};
+use countersign_authority::{Mandate, MandatedAct, Permit, Release, shown};
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::account_request::{
     AccountRequest, Act, Asked, Claim, RequestOutcome, RequestProgress,
@@ -201,6 +201,28 @@ impl RequestSnapshot {
         let used = self.used.unwrap_or(self.claims.len());
         let used = u32::try_from(used).unwrap_or(u32::MAX);
         granted.then(|| reads.saturating_sub(used))
+    }
+
+    /// What was asked for, as the front door has signed it.
+    fn as_signed(&mut self, mandate: Mandate) {
+        let MandatedAct::Request {
+            account,
+            act,
+            preview,
+            ..
+        } = mandate.act
+        else {
+            return;
+        };
+        self.account = account;
+        self.act = act;
+        self.reason = mandate.reason;
+        self.requested_by = mandate.requested_by.to_string();
+        self.approvals_needed = mandate.terms.needed;
+        self.approvers = mandate.terms.from;
+        if let Some(asked) = &mut self.asked {
+            asked.preview = preview;
+        }
     }
 
     fn has_agreed(&self, caller: &str) -> bool {
@@ -402,8 +424,15 @@ impl Enrollments {
         Ok(snapshot)
     }
 
-    /// Replaces what the task hub says of uses and packages by what the ledger holds.
+    /// Replaces what the task hub says of what was asked for, of uses and of packages by what
+    /// the ledger holds: people decide on what they are shown.
     async fn check(&self, snapshot: &mut RequestSnapshot) -> Result<(), EnrollmentError> {
+        match self.mandates.latest(snapshot.id.as_str()).await {
+            Ok(Some((_, mandate))) => snapshot.as_signed(mandate),
+            // Nobody can decide on it or make use of it.
+            Ok(None) | Err(MandateError::Refused(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
         if snapshot.stage == RequestStage::Granted {
             snapshot.used = Some(match self.mandates.releases(&snapshot.mandate).await {
                 Ok(used) => used,

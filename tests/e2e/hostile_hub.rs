@@ -8,7 +8,7 @@ use countersign_enrollment::contract::{APPROVAL, CLAIM};
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::sealed::{OpenKey, OtpauthText, SealKey};
 use countersign_ledger::{Ledger as _, Outcome, SqliteLedger};
-use durabletask::{Recursive, RestartAs};
+use durabletask::{Orchestration, Recursive, RestartAs};
 use serde_json::{Value, json};
 
 use crate::adversary::Adversary;
@@ -357,6 +357,42 @@ async fn no_orchestration_that_somebody_else_starts_does_anything() {
     let outcome = adversary.start("enroll", &refused, &again).await;
     assert!(outcome.is_err(), "{outcome:?}");
     assert_eq!(accounts(&app, &[&account, &refused]).await, before);
+    adversary.stop().await;
+}
+
+#[tokio::test]
+async fn an_approver_is_shown_what_was_signed_whatever_the_hub_says() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let approver = app.new_caller("second-pair-of-eyes", "approver");
+    let adversary = Adversary::new(&connection(&app));
+    let account = enrolled(&admin).await;
+    let other = enrolled(&admin).await;
+    let asked = json!({ "kind": "delete", "seconds": 3600, "reason": "it is over" });
+    let id = ask(&admin, &account, asked).await;
+    until(&admin, &id, "AwaitingApproval").await;
+
+    // The same instance again, with the real mandate under harmless words.
+    let mut input = adversary.input(&id).await;
+    adversary.forget(&id).await;
+    input["account"] = json!(other);
+    input["act"] = json!({ "kind": "read", "reads": 1, "seconds": 60 });
+    input["reason"] = json!("nightly deploy");
+    input["requestedBy"] = json!("build-server");
+    let orchestration = Orchestration::<Value, Value>::new("account-request");
+    let start = adversary.client.start(&orchestration, &input);
+    start.instance_id(&id).send().await.unwrap();
+
+    until(&approver, &id, "AwaitingApproval").await;
+    let shown = approver.get(&format!("/api/requests/{id}")).await.body;
+    let waiting = approver.get("/api/approvals").await.body;
+    for shown in [&shown, &waiting["requests"][0]] {
+        assert_eq!(shown["id"], id, "{shown}");
+        assert_eq!(shown["kind"], "delete", "{shown}");
+        assert_eq!(shown["account"]["id"], account, "{shown}");
+        assert_eq!(shown["reason"], "it is over", "{shown}");
+        assert_eq!(shown["requestedBy"], "admin", "{shown}");
+    }
     adversary.stop().await;
 }
 

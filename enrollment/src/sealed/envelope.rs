@@ -405,7 +405,9 @@ mod tests {
     }
 
     fn secret() -> OtpauthText {
-        OtpauthText::new(Zeroizing::new("otpauth://totp/a?secret=2FASTEST".to_owned()))
+        OtpauthText::new(Zeroizing::new(
+            "otpauth://totp/a?secret=2FASTEST".to_owned(),
+        ))
     }
 
     #[test]
