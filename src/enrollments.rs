@@ -5,6 +5,7 @@ mod decide;
 mod error;
 mod imports;
 mod list;
+mod request_snapshot;
 mod requests;
 mod snapshot;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use countersign_authority::{MandatedAct, Terms};
+use countersign_authority::{MandatedAct, Refusal, Terms};
 use countersign_enrollment::contract::ENROLL;
 use countersign_enrollment::ids::{CallerId, EnrollmentId, uuid_of};
 use countersign_enrollment::mandate::SignedMandate;
@@ -36,7 +37,8 @@ use error::{hub, internal};
 pub(crate) use error::EnrollmentError;
 pub(crate) use imports::{ImportSnapshot, NewImport};
 pub(crate) use list::{Cursor, ListQuery};
-pub(crate) use requests::{Mandated, NewRequest, RequestQuery, RequestSnapshot, RequestStage};
+pub(crate) use request_snapshot::{RequestSnapshot, RequestStage};
+pub(crate) use requests::{Mandated, NewRequest, RequestQuery};
 pub(crate) use snapshot::{Snapshot, Stage};
 
 /// How often a followed enrollment is looked at: quickly at first, when steps take
@@ -427,7 +429,30 @@ impl Enrollments {
         id: &EnrollmentId,
         only: Option<&str>,
     ) -> Result<Snapshot, EnrollmentError> {
-        self.look(id.as_str(), only).await
+        let mut snapshot = self.look(id.as_str(), only).await?;
+        self.check(&mut snapshot).await?;
+        match only {
+            Some(caller) if snapshot.requested_by != caller => Err(EnrollmentError::Unknown),
+            _ => Ok(snapshot),
+        }
+    }
+
+    /// Replaces what the task hub says of who asked, who has to agree and who did by what the
+    /// ledger holds: people decide by it. The preview is signed with each decision.
+    async fn check(&self, snapshot: &mut Snapshot) -> Result<(), EnrollmentError> {
+        let decided = !snapshot.approved_by.is_empty() || snapshot.decision.is_some();
+        if snapshot.stage != Stage::AwaitingApproval && !decided {
+            return Ok(());
+        }
+        let Some(standing) = self.mandates.standing(snapshot.id.as_str()).await? else {
+            return Ok(());
+        };
+        standing.correct(&mut snapshot.approved_by, &mut snapshot.decision);
+        let mandate = standing.mandate;
+        snapshot.approvals_needed = mandate.terms.needed;
+        snapshot.approvers = mandate.terms.from;
+        snapshot.requested_by = mandate.requested_by.to_string();
+        Ok(())
     }
 
     /// What an instance says, if it is of this kind and `only`, if given, asked for it.
@@ -463,7 +488,9 @@ impl Enrollments {
         since: Stage,
         time: Duration,
     ) -> Result<Snapshot, EnrollmentError> {
-        self.until_past(snapshot, since, time).await
+        let mut latest = self.until_past(snapshot, since, time).await?;
+        self.check(&mut latest).await?;
+        Ok(latest)
     }
 
     /// The same of anything that has stages.
@@ -540,14 +567,16 @@ impl Enrollments {
 
     /// Ends an enrollment, or an import with the enrollments that it waits for, that
     /// still runs. Nothing is done under its mandate from now on, whatever the task hub does.
+    /// With `only`, it is ended for this requester alone, as the ledger says.
     pub(crate) async fn terminate(
         &self,
         id: &str,
-        mandate: &SignedMandate,
+        only: Option<&str>,
         caller: &str,
     ) -> Result<(), EnrollmentError> {
-        match self.mandates.withdraw(mandate, id).await {
-            Ok(()) => {}
+        match self.withdraw(id, only).await {
+            Ok(true) => {}
+            Ok(false) => return Err(EnrollmentError::Unknown),
             // It has none, or it has ended there already: the task hub may still think that
             // it runs.
             Err(MandateError::Refused(refusal)) => {
@@ -562,6 +591,18 @@ impl Enrollments {
             .map_err(hub)?;
         tracing::info!(instance_id = %id, "termination sent");
         Ok(())
+    }
+
+    /// Withdraws what was accepted last as `id`; nothing if it is not this requester's.
+    async fn withdraw(&self, id: &str, only: Option<&str>) -> Result<bool, MandateError> {
+        let Some((signed, mandate)) = self.mandates.latest(id).await? else {
+            return Err(Refusal::NoMandate.into());
+        };
+        if only.is_some_and(|caller| mandate.requested_by.as_str() != caller) {
+            return Ok(false);
+        }
+        self.mandates.withdraw(&signed, id).await?;
+        Ok(true)
     }
 
     /// Whether the task hub answers.

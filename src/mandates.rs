@@ -1,6 +1,7 @@
 //! What the front door accepts, signs and writes down before anything is started, and what it
 //! looks up before it gives anything out: the task hub is believed in neither.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
@@ -10,6 +11,7 @@ use countersign_authority::{
     Matter, Permit, Refusal, Release, RunId, SigningKeys, Terms, VERSION, Withdraw, judge,
 };
 use countersign_enrollment::account::TotpAccount;
+use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::fingerprint::{FingerprintKey, FingerprintKeyError};
 use countersign_enrollment::ids::CallerId;
 use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
@@ -89,6 +91,32 @@ pub(crate) struct Verdict {
     pub(crate) comment: Option<String>,
     /// What was shown, by [`countersign_authority::shown`].
     pub(crate) shown: Digest,
+}
+
+/// What the ledger says of an enrollment or request.
+pub(crate) struct Standing {
+    pub(crate) mandate: Mandate,
+    /// How often it was made use of.
+    pub(crate) releases: usize,
+    /// The package that a worker has sealed by it for another installation.
+    pub(crate) package: Option<String>,
+    decisions: Vec<Decision>,
+}
+
+impl Standing {
+    /// Leaves of what the task hub shows what somebody has decided.
+    pub(crate) fn correct(
+        &self,
+        approved_by: &mut Vec<CallerId>,
+        decision: &mut Option<ApprovalDecision>,
+    ) {
+        let decided = |by: &CallerId, approved| {
+            let mut decisions = self.decisions.iter();
+            decisions.any(|it| it.by == *by && it.approved == approved)
+        };
+        approved_by.retain(|by| decided(by, true));
+        decision.take_if(|it| !decided(&it.by, it.approved));
+    }
 }
 
 /// The ledger and the keys of a front door.
@@ -235,6 +263,28 @@ impl Mandates {
         Err(LedgerError::Stale.into())
     }
 
+    /// Whether enough people have agreed to what was shown to all of them, by the ledger.
+    pub(crate) async fn agreed(
+        &self,
+        signed: &SignedMandate,
+        about: &str,
+    ) -> Result<bool, MandateError> {
+        let (holdings, keys) = self.holdings(signed, about).await?;
+        let mandate = keys.read_mandate(signed)?;
+        let mut hands: BTreeMap<Digest, BTreeSet<String>> = BTreeMap::new();
+        for decision in holdings.decisions {
+            let decision = keys.read_decision(&decision)?;
+            if decision.approved {
+                hands
+                    .entry(decision.shown)
+                    .or_default()
+                    .insert(decision.hand);
+            }
+        }
+        let needed = usize::from(mandate.terms.needed);
+        Ok(needed > 0 && hands.values().any(|hands| hands.len() >= needed))
+    }
+
     /// Takes one use of what a mandate grants to `caller`: when this returns, it is written
     /// down, and the code or URI of `account` may be given out once.
     pub(crate) async fn release(
@@ -275,24 +325,26 @@ impl Mandates {
         Err(LedgerError::Stale.into())
     }
 
-    /// How often a request was made use of.
-    pub(crate) async fn releases(&self, signed: &SignedMandate) -> Result<usize, MandateError> {
-        let mandate = self.keys.checking().read_mandate(signed)?;
-        let (holdings, _) = self.holdings(signed, &mandate.id).await?;
-        Ok(holdings.count(DeedName::Release))
-    }
-
-    /// The package that the worker has sealed for another installation under a mandate, as
-    /// it noted it in the ledger.
-    pub(crate) async fn package(
-        &self,
-        signed: &SignedMandate,
-    ) -> Result<Option<String>, MandateError> {
-        let mandate = self.keys.checking().read_mandate(signed)?;
-        let (holdings, _) = self.holdings(signed, &mandate.id).await?;
-        Ok(holdings
-            .done(DeedName::Seal)
-            .and_then(|sealed| sealed.result.clone()))
+    /// What the ledger says of an enrollment or request, whatever the task hub shows;
+    /// nothing if there is no mandate for it that counts.
+    pub(crate) async fn standing(&self, about: &str) -> Result<Option<Standing>, MandateError> {
+        let (signed, mandate) = match self.latest(about).await {
+            Ok(Some(found)) => found,
+            Ok(None) | Err(MandateError::Refused(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let (holdings, keys) = self.holdings(&signed, about).await?;
+        let decisions = holdings.decisions.iter();
+        Ok(Some(Standing {
+            decisions: decisions
+                .filter_map(|signed| keys.read_decision(signed).ok())
+                .collect(),
+            releases: holdings.count(DeedName::Release),
+            package: holdings
+                .done(DeedName::Seal)
+                .and_then(|sealed| sealed.result.clone()),
+            mandate,
+        }))
     }
 
     async fn holdings(

@@ -1,7 +1,7 @@
 //! Decisions: judged, signed and recorded, then told to the orchestration.
 
 use chrono::SubsecRound as _;
-use countersign_authority::shown;
+use countersign_authority::{MandatedAct, Refusal, shown};
 use countersign_enrollment::contract::APPROVAL;
 use countersign_enrollment::decision::{ApprovalDecision, RaisedDecision};
 use countersign_enrollment::ids::EnrollmentId;
@@ -20,24 +20,15 @@ impl Enrollments {
         approved: bool,
         comment: Option<String>,
     ) -> Result<Snapshot, EnrollmentError> {
+        if !approved {
+            return self.reject(id, decider, comment).await;
+        }
         let caller = decider.id;
         let snapshot = self.get(id, None).await?;
-        match snapshot.stage {
-            Stage::AwaitingApproval => {}
-            Stage::Expired => return Err(EnrollmentError::ApprovalExpired),
-            Stage::Pending | Stage::Decoding | Stage::Validating => {
-                return Err(EnrollmentError::NotAwaiting);
-            }
-            _ if snapshot.decision.is_some() || snapshot.stage == Stage::Storing => {
-                return Err(if snapshot.approval_required {
-                    EnrollmentError::AlreadyDecided
-                } else {
-                    EnrollmentError::NotAwaiting
-                });
-            }
-            _ => return Err(EnrollmentError::NotAwaiting),
+        if snapshot.stage != Stage::AwaitingApproval {
+            return Err(not_awaiting(&snapshot));
         }
-        if approved && snapshot.has_agreed(caller) {
+        if snapshot.has_agreed(caller) {
             return Err(EnrollmentError::AlreadyDecided);
         }
         let preview = snapshot.preview.as_ref();
@@ -45,13 +36,73 @@ impl Enrollments {
         // What the task hub shows is signed with the decision: the worker compares it with
         // the very account.
         let shown = shown(preview, &snapshot.secret_fingerprint);
-        let verdict = self.verdict(decider, approved, comment, &snapshot.approvers, shown)?;
-        self.raise(&snapshot.mandate, id.as_str(), verdict).await?;
+        let verdict = self.verdict(decider, true, comment, &snapshot.approvers, shown)?;
+        let (signed, _) = self
+            .mandates
+            .latest(id.as_str())
+            .await?
+            .ok_or(EnrollmentError::Refused(Refusal::NoMandate))?;
+        self.raise(&signed, id.as_str(), verdict).await?;
         // Waits a moment until it has arrived, so that whoever comes next finds it.
-        self.until(snapshot, DECISION_SEEN, |latest: &Snapshot| {
-            latest.stage != Stage::AwaitingApproval || (approved && latest.has_agreed(caller))
-        })
-        .await
+        let mut latest = self
+            .until(snapshot, DECISION_SEEN, |latest: &Snapshot| {
+                latest.stage != Stage::AwaitingApproval || latest.has_agreed(caller)
+            })
+            .await?;
+        self.check(&mut latest).await?;
+        Ok(latest)
+    }
+
+    async fn reject(
+        &self,
+        id: &EnrollmentId,
+        decider: Decider<'_>,
+        comment: Option<String>,
+    ) -> Result<Snapshot, EnrollmentError> {
+        let objection = self.object(id.as_str(), decider, comment, None).await;
+        let snapshot = self.get(id, None).await?;
+        if snapshot.stage.has_ended() {
+            return Err(not_awaiting(&snapshot));
+        }
+        self.tell(id.as_str(), objection?).await?;
+        let since = snapshot.stage;
+        let mut latest = self
+            .until(snapshot, DECISION_SEEN, |latest: &Snapshot| {
+                latest.stage != since
+            })
+            .await?;
+        self.check(&mut latest).await?;
+        Ok(latest)
+    }
+
+    /// Records an objection, whatever stage the task hub shows: one that lies cannot keep
+    /// it out. Nothing but the ledger is asked. With `only`, it counts for this requester
+    /// alone.
+    pub(super) async fn object(
+        &self,
+        about: &str,
+        decider: Decider<'_>,
+        comment: Option<String>,
+        only: Option<&str>,
+    ) -> Result<RaisedDecision, EnrollmentError> {
+        let (signed, mandate) = self
+            .mandates
+            .latest(about)
+            .await?
+            .ok_or(EnrollmentError::Refused(Refusal::NoMandate))?;
+        if only.is_some_and(|caller| mandate.requested_by.as_str() != caller) {
+            return Err(EnrollmentError::Unknown);
+        }
+        // What enough people agreed to is being stored. A request can be stopped for longer.
+        if !matches!(mandate.act, MandatedAct::Request { .. })
+            && self.mandates.agreed(&signed, about).await?
+        {
+            return Err(EnrollmentError::AlreadyDecided);
+        }
+        // An objection is to the whole matter, whatever was shown.
+        let shown = Digest::of_parts([]);
+        let verdict = self.verdict(decider, false, comment, &mandate.terms.from, shown)?;
+        self.sign(&signed, about, verdict).await
     }
 
     /// What somebody decides. Of its groups those count that are asked.
@@ -84,8 +135,18 @@ impl Enrollments {
         about: &str,
         verdict: Verdict,
     ) -> Result<(), EnrollmentError> {
+        let raised = self.sign(mandate, about, verdict).await?;
+        self.tell(about, raised).await
+    }
+
+    async fn sign(
+        &self,
+        mandate: &SignedMandate,
+        about: &str,
+        verdict: Verdict,
+    ) -> Result<RaisedDecision, EnrollmentError> {
         let signed = self.mandates.decide(mandate, about, &verdict).await?;
-        let raised = RaisedDecision {
+        Ok(RaisedDecision {
             decision: ApprovalDecision {
                 approved: verdict.approved,
                 by: verdict.by,
@@ -95,12 +156,35 @@ impl Enrollments {
             },
             signed,
             signature: None,
-        };
+        })
+    }
+
+    /// Tells the orchestration of a decision that is recorded.
+    pub(super) async fn tell(
+        &self,
+        about: &str,
+        raised: RaisedDecision,
+    ) -> Result<(), EnrollmentError> {
         self.client
             .raise_event(about, &APPROVAL, &raised)
             .await
             .map_err(hub)?;
-        tracing::info!(instance_id = %about, approved = verdict.approved, "decision sent");
+        let approved = raised.decision.approved;
+        tracing::info!(instance_id = %about, approved, "decision sent");
         Ok(())
+    }
+}
+
+/// Why an enrollment that does not wait for a decision cannot be decided on.
+fn not_awaiting(snapshot: &Snapshot) -> EnrollmentError {
+    match snapshot.stage {
+        Stage::Expired => EnrollmentError::ApprovalExpired,
+        Stage::Pending | Stage::Decoding | Stage::Validating => EnrollmentError::NotAwaiting,
+        _ if snapshot.approval_required
+            && (snapshot.decision.is_some() || snapshot.stage == Stage::Storing) =>
+        {
+            EnrollmentError::AlreadyDecided
+        }
+        _ => EnrollmentError::NotAwaiting,
     }
 }

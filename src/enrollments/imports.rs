@@ -9,7 +9,6 @@ use countersign_enrollment::ids::ImportId;
 use countersign_enrollment::import::job::{
     ImportOutcome, ImportProgress, ImportRequest, ImportSource,
 };
-use countersign_enrollment::mandate::SignedMandate;
 use countersign_enrollment::request::Approval;
 use countersign_enrollment::sealed::{ImageBytes, ImportKey};
 use durabletask::{ClientError, IdReuse, InstanceState, Payloads, Status};
@@ -42,8 +41,6 @@ pub(crate) struct ImportSnapshot {
     pub(crate) dry_run: bool,
     pub(crate) progress: Option<ImportProgress>,
     pub(crate) outcome: Option<ImportOutcome>,
-    /// The mandate that the task hub shows: a claim, to be checked where it matters.
-    pub(crate) mandate: SignedMandate,
     fingerprint: String,
 }
 
@@ -59,7 +56,6 @@ impl ImportSnapshot {
             dry_run: request.dry_run,
             progress: None,
             outcome: None,
-            mandate: request.mandate.clone(),
             fingerprint: request.fingerprint.clone(),
         }
     }

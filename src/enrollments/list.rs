@@ -85,13 +85,19 @@ impl Enrollments {
             statuses: stage.map(|s| vec![s.runtime_status()]).unwrap_or_default(),
             filtered: stage.is_some() || only.is_some(),
         };
-        self.page(&listed, query.cursor, query.limit, |snapshot: &Snapshot| {
-            stage.is_none_or(|stage| snapshot.stage == stage)
-                && only
-                    .as_ref()
-                    .is_none_or(|caller| &snapshot.requested_by == caller)
-        })
-        .await
+        let own = |snapshot: &Snapshot| {
+            only.as_ref()
+                .is_none_or(|caller| &snapshot.requested_by == caller)
+        };
+        let fits = |snapshot: &Snapshot| {
+            stage.is_none_or(|stage| snapshot.stage == stage) && own(snapshot)
+        };
+        let mut page = self.page(&listed, query.cursor, query.limit, fits).await?;
+        for snapshot in &mut page.items {
+            self.check(snapshot).await?;
+        }
+        page.items.retain(own);
+        Ok(page)
     }
 
     /// At most `limit` instances after `cursor` that `fits` takes, newest first.

@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 use countersign_enrollment::account::AccountPreview;
 use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
-use countersign_enrollment::mandate::SignedMandate;
 use countersign_enrollment::otpauth::Warning;
 use countersign_enrollment::outcome::EnrollmentOutcome;
 use countersign_enrollment::problem::InputProblem;
@@ -121,8 +120,6 @@ pub(crate) struct Snapshot {
     pub(crate) preview: Option<AccountPreview>,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) problem: Option<InputProblem>,
-    /// The mandate that the task hub shows: a claim, to be checked where it matters.
-    pub(crate) mandate: SignedMandate,
     pub(super) fingerprint: String,
     /// What tells the secret that is decided on from any other.
     pub(super) secret_fingerprint: String,
@@ -152,7 +149,6 @@ impl Snapshot {
             preview: None,
             warnings: Vec::new(),
             problem: None,
-            mandate: request.mandate.clone(),
             fingerprint: request.fingerprint.clone(),
             secret_fingerprint: String::new(),
         }

@@ -233,7 +233,7 @@ pub(super) async fn terminate(
         return Err(EnrollmentError::AlreadyEnded.into());
     }
     door.enrollments
-        .terminate(id.as_str(), &snapshot.mandate, caller.id())
+        .terminate(id.as_str(), caller.sees_only(), caller.id())
         .await?;
     Ok(response(&snapshot))
 }

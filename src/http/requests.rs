@@ -424,18 +424,12 @@ pub(super) async fn cancel(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id = request_id(&id)?;
-    let before = door
-        .enrollments
-        .get_request(&id, caller.sees_only())
-        .await?;
-    if before.stage.has_ended() {
-        return Err(EnrollmentError::AlreadyEnded.into());
-    }
     let hand = hand_of(&door, &caller).await?;
     let snapshot = door
         .enrollments
-        .decide_request(&id, caller.decider(&hand), false, None)
-        .await?;
+        .object_to_request(&id, caller.decider(&hand), None, caller.sees_only())
+        .await?
+        .ok_or(EnrollmentError::AlreadyEnded)?;
     door.inbox.look_again().await;
     Ok(accepted(&snapshot))
 }

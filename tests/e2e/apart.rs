@@ -9,14 +9,16 @@ use reqwest::Method;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{BINARY, PATIENCE};
+use crate::support::{BINARY, Caller, PATIENCE};
 
 /// An installation in three processes, each under its own name for collectors.
 pub(crate) struct Apart {
     folder: TempDir,
     scheduler: Part,
-    worker: Part,
+    worker: Option<Part>,
     front_door: Part,
+    /// What front door and worker are started with.
+    connected: Vec<String>,
     http: reqwest::Client,
 }
 
@@ -47,8 +49,9 @@ impl Apart {
         Self {
             folder,
             scheduler,
-            worker,
+            worker: Some(worker),
             front_door,
+            connected: connected.iter().map(|&arg| arg.to_owned()).collect(),
             http: reqwest::Client::builder()
                 .timeout(PATIENCE)
                 .build()
@@ -64,6 +67,57 @@ impl Apart {
     /// The data folder.
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// Ends the worker; everything else goes on.
+    pub(crate) async fn stop_worker(&mut self) {
+        self.worker.take().expect("the worker runs").stop().await;
+    }
+
+    /// Starts the worker again, on a data folder that may be another one.
+    pub(crate) fn start_worker(&mut self, data: &Path) {
+        let connected = self.connected.iter().map(String::as_str);
+        let args: Vec<&str> = std::iter::once("worker").chain(connected).collect();
+        self.worker = Some(Part::start(data, &args));
+    }
+
+    /// How whoever has the hub's token reaches the task hub.
+    pub(crate) fn hub(&self) -> String {
+        format!(
+            "Endpoint={};TaskHub=default;Authentication=Token;TokenFile={}",
+            self.scheduler.said["scheduler"].as_str().unwrap(),
+            self.data_dir().join("hub-token").display()
+        )
+    }
+
+    /// The administrator.
+    pub(crate) fn admin(&self) -> Caller {
+        let token = std::fs::read_to_string(self.data_dir().join("admin-token")).unwrap();
+        self.caller(token.trim())
+    }
+
+    /// A new caller with a role, made by `countersign key create`.
+    pub(crate) fn new_caller(&self, name: &str, role: &str) -> Caller {
+        let output = Command::new(BINARY)
+            .args(["key", "create", name, "--role", role, "--json"])
+            .arg("--data-dir")
+            .arg(self.data_dir())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let key: Value = serde_json::from_slice(&output.stdout).unwrap();
+        self.caller(key["key"].as_str().unwrap())
+    }
+
+    fn caller(&self, token: &str) -> Caller {
+        let server = self.front_door.said["server"].as_str().unwrap();
+        Caller::at(server.trim_end_matches('/'), token, self.http.clone())
+    }
+
+    /// What the worker has logged.
+    pub(crate) fn worker_log(&self) -> String {
+        text(&self.worker.as_ref().expect("the worker runs").log)
     }
 
     /// What the scheduler has said of itself.
@@ -82,9 +136,11 @@ impl Apart {
 
     /// Ends all three in turn, each when it has sent what it had.
     pub(crate) async fn stop(self) {
-        for part in [self.front_door, self.worker, self.scheduler] {
-            part.stop().await;
+        self.front_door.stop().await;
+        if let Some(worker) = self.worker {
+            worker.stop().await;
         }
+        self.scheduler.stop().await;
     }
 }
 

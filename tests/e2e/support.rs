@@ -369,6 +369,16 @@ impl Drop for App {
 }
 
 impl Caller {
+    /// Somebody with this token at the front door that answers at `base`.
+    pub(crate) fn at(base: &str, token: &str, http: reqwest::Client) -> Self {
+        Self {
+            base: base.to_owned(),
+            token: Some(token.to_owned()),
+            http,
+            answers: Arc::default(),
+        }
+    }
+
     /// The key that it calls with.
     pub(crate) fn token(&self) -> Option<&str> {
         self.token.as_deref()

@@ -1,0 +1,135 @@
+//! Several credentials of one person are one voice, and a lease of one code is one code.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, App, Caller, PATIENCE, SEED_URI};
+
+async fn enrolled(admin: &Caller) -> String {
+    let id = admin.enroll(SEED_URI, false).await;
+    assert_eq!(admin.ended(&id).await.body["stage"], "Enrolled");
+    id
+}
+
+/// A key that somebody makes over HTTP.
+async fn made(app: &App, maker: &Caller, body: &Value) -> Caller {
+    let key = maker.post("/api/keys", body).await;
+    assert_eq!(key.status, StatusCode::CREATED, "{key:?}");
+    app.caller(Some(key.body["key"].as_str().unwrap()))
+}
+
+async fn stage(caller: &Caller, path: &str, stage: &str) -> Answer {
+    let begun = std::time::Instant::now();
+    loop {
+        let answer = caller.get(&format!("{path}?wait=1")).await;
+        if answer.body["stage"] == stage {
+            return answer;
+        }
+        assert!(begun.elapsed() < PATIENCE, "never {stage}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn several_keys_of_one_person_agree_once() {
+    let app = App::start_with(&["--approvals", "2", "--request-approvals", "2"]).await;
+    let admin = app.admin();
+    let account = enrolled(&admin).await;
+    let asker = app.new_caller("asker", "admin");
+    let boss = app.new_caller("boss", "admin");
+    let other = app.new_caller("second-pair-of-eyes", "approver");
+    let key = |name: &str| json!({ "name": name, "role": "approver" });
+    let first = made(&app, &boss, &key("first-of-boss")).await;
+    let second = made(&app, &boss, &key("second-of-boss")).await;
+    let of_token = made(&app, &admin, &key("first-of-token")).await;
+    let also_of_token = made(&app, &admin, &key("second-of-token")).await;
+    let of_asker = made(&app, &asker, &key("of-asker")).await;
+
+    // By keys that one administrator made, with theirs and without; the same of the token
+    // that everything begins with, and of what it has made.
+    for voices in [
+        [&first, &second, &boss],
+        [&boss, &first, &second],
+        [&of_token, &also_of_token, &admin],
+        [&admin, &of_token, &also_of_token],
+    ] {
+        let request = asker
+            .post(
+                &format!("/api/accounts/{account}/requests"),
+                &json!({ "kind": "export" }),
+            )
+            .await
+            .id();
+        let enrollment = asker.enroll(SEED_URI, true).await;
+        for (path, goes_on) in [
+            (format!("/api/requests/{request}"), "Granted"),
+            (format!("/api/enrollments/{enrollment}"), "Enrolled"),
+        ] {
+            stage(&other, &path, "AwaitingApproval").await;
+            let approval = format!("{path}/approval");
+            let yes = json!({ "approved": true });
+            let own = of_asker.post(&approval, &yes).await;
+            own.assert_problem(403, "self-approval-forbidden");
+            let [one, same, also_the_same] = voices;
+            let counted = one.post(&approval, &yes).await;
+            assert_eq!(counted.status, StatusCode::ACCEPTED, "{counted:?}");
+            for again in [same, also_the_same] {
+                let refused = again.post(&approval, &yes).await;
+                refused.assert_problem(403, "self-approval-forbidden");
+            }
+            let waits = other.get(&path).await;
+            assert_eq!(waits.body["stage"], "AwaitingApproval", "{waits:?}");
+            let agreed = &waits.body["approval"]["approvedBy"];
+            assert_eq!(agreed.as_array().unwrap().len(), 1, "{waits:?}");
+            let agreed = other.post(&approval, &yes).await;
+            assert_eq!(agreed.status, StatusCode::ACCEPTED, "{agreed:?}");
+            stage(&other, &path, goes_on).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lease_of_one_read_is_one_code_where_nobody_has_to_agree() {
+    let app = App::start_with(&["--request-approvals", "0"]).await;
+    let admin = app.admin();
+    let account = enrolled(&admin).await;
+    let bot = json!({ "name": "bot", "role": "reader", "grantedOnly": true });
+    let bot = made(&app, &admin, &bot).await;
+    let lease = json!({ "caller": "bot", "account": account, "reads": 1 });
+    let requests = format!("/api/accounts/{account}/requests");
+    let read = json!({ "kind": "read", "reads": 50 });
+    let readings = [
+        format!("/api/accounts/{account}/token"),
+        format!("/api/tokens?id={account}"),
+        format!("/v1/totp/code/{account}"),
+    ];
+    // First by a request, then by a plain reading.
+    for by_request in [true, false] {
+        let granted = admin.post("/api/grants", &lease).await;
+        assert_eq!(granted.status, StatusCode::CREATED, "{granted:?}");
+        let request = bot.post(&requests, &read).await.id();
+        let request = format!("/api/requests/{request}");
+        stage(&bot, &request, "Granted").await;
+        let code = format!("{request}/code");
+        let given = if by_request {
+            bot.post(&code, &json!({})).await
+        } else {
+            bot.get(&readings[0]).await
+        };
+        assert_eq!(given.status, StatusCode::OK, "{given:?}");
+        assert!(given.body["token"].is_string(), "{given:?}");
+        assert!(given.body.get("nextToken").is_none(), "{given:?}");
+        for _ in 0..3 {
+            let more = bot.post(&code, &json!({})).await;
+            more.assert_problem(404, "account-unknown");
+        }
+        for path in &readings {
+            let more = bot.get(path).await;
+            assert_eq!(more.status, StatusCode::NOT_FOUND, "{more:?}");
+            assert!(!more.body.to_string().contains("\"token\""), "{more:?}");
+        }
+        let asked_again = bot.post(&requests, &read).await;
+        asked_again.assert_problem(404, "account-unknown");
+    }
+    let grants = admin.get("/api/grants").await;
+    assert_eq!(grants.body["grants"][0]["readsLeft"], 0, "{grants:?}");
+}

@@ -1,0 +1,405 @@
+//! A ledger that is missing, older, damaged, another one's or busy, and keys that are retired:
+//! nothing is done under what cannot be checked, it says what to do, and nothing is lost.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use durabletask::{Client, Connection, Payloads, Status};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::adversary::Adversary;
+use crate::apart::Apart;
+use crate::support::{Answer, App, BINARY, Caller, PATIENCE, SEED_URI};
+
+const LEDGER: &str = "ledger.sqlite3";
+
+async fn enrolled(admin: &Caller) -> String {
+    let id = admin.enroll(SEED_URI, false).await;
+    assert_eq!(admin.ended(&id).await.body["stage"], "Enrolled");
+    id
+}
+
+async fn ask(caller: &Caller, account: &str, body: Value) -> String {
+    let path = format!("/api/accounts/{account}/requests");
+    let answer = caller.post(&path, &body).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    answer.id()
+}
+
+async fn until(caller: &Caller, id: &str, stage: &str) -> Answer {
+    let begun = Instant::now();
+    let mut wait = 0;
+    loop {
+        let answer = caller.get(&format!("/api/requests/{id}?wait={wait}")).await;
+        if answer.body["stage"] == stage {
+            return answer;
+        }
+        let late = begun.elapsed() > PATIENCE;
+        assert!(!late, "it does not come to {stage}: {answer:?}");
+        wait = 1;
+    }
+}
+
+async fn approve(caller: &Caller, id: &str) -> Answer {
+    let path = format!("/api/requests/{id}/approval");
+    caller.post(&path, &json!({ "approved": true })).await
+}
+
+async fn use_it(caller: &Caller, id: &str, what: &str) -> Answer {
+    let path = format!("/api/requests/{id}/{what}");
+    caller.post(&path, &json!({})).await
+}
+
+/// That an answer says that something has to be submitted again.
+fn assert_to_submit_again(answer: &Answer) {
+    answer.assert_problem(409, "mandate-refused");
+    let detail = answer.body["detail"].as_str().unwrap();
+    assert!(detail.contains("submit it again"), "{answer:?}");
+}
+
+async fn assert_code(caller: &Caller, account: &str) {
+    let token = caller.get(&format!("/api/accounts/{account}/token")).await;
+    assert_eq!(token.status, StatusCode::OK, "{token:?}");
+}
+
+#[tokio::test]
+async fn what_a_retired_key_has_signed_has_to_be_submitted_again() {
+    let mut app = App::start().await;
+    let (admin, approver) = (
+        app.admin(),
+        app.new_caller("second-pair-of-eyes", "approver"),
+    );
+    let account = enrolled(&admin).await;
+    let waiting = admin.enroll(SEED_URI, true).await;
+    approver.until_stage(&waiting, "AwaitingApproval").await;
+    let asked = ask(&admin, &account, json!({ "kind": "export" })).await;
+    until(&admin, &asked, "AwaitingApproval").await;
+    let granted = ask(&admin, &account, json!({ "kind": "read", "reads": 9 })).await;
+    until(&admin, &granted, "AwaitingApproval").await;
+    approve(&approver, &granted).await;
+    until(&admin, &granted, "Granted").await;
+
+    assert_eq!(app.stop().await, Some(0));
+    let listed = app.command(&["mandate-key", "list", "--json"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let old = listed["keys"][0]["id"].as_str().unwrap().to_owned();
+    let retire = ["mandate-key", "retire", &old];
+    // The key that signs is not retired before there is another one.
+    assert!(!app.command(&retire).status.success());
+    assert!(app.command(&["mandate-key", "rotate"]).status.success());
+    app.launch().await;
+    let (admin, approver) = (app.with_token_of(&admin), app.with_token_of(&approver));
+    // What the key before has signed counts for as long as that is not retired.
+    assert_eq!(use_it(&admin, &granted, "code").await.status, 200);
+    assert_eq!(app.stop().await, Some(0));
+    assert!(app.command(&retire).status.success());
+    app.launch().await;
+    let (admin, approver) = (app.with_token_of(&admin), app.with_token_of(&approver));
+
+    assert_to_submit_again(&use_it(&admin, &granted, "code").await);
+    assert_to_submit_again(&approve(&approver, &asked).await);
+    assert_to_submit_again(&approver.decide(&waiting, true, "").await);
+    admin
+        .get(&format!("/api/accounts/{waiting}"))
+        .await
+        .assert_problem(404, "account-unknown");
+    assert_code(&admin, &account).await;
+    // Submitted again, it goes its way.
+    let again = admin.enroll(SEED_URI, true).await;
+    approver.until_stage(&again, "AwaitingApproval").await;
+    assert_eq!(approver.decide(&again, true, "").await.status, 202);
+    assert_eq!(admin.ended(&again).await.body["stage"], "Enrolled");
+}
+
+/// The files of the ledger, as they are.
+fn ledger_files(data: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    ["", "-wal", "-shm"]
+        .iter()
+        .map(|end| data.join(format!("{LEDGER}{end}")))
+        .filter_map(|path| Some((path.clone(), fs::read(path).ok()?)))
+        .collect()
+}
+
+fn remove_ledger(data: &Path) {
+    for (path, _) in ledger_files(data) {
+        fs::remove_file(path).unwrap();
+    }
+}
+
+fn restore_ledger(data: &Path, files: &[(PathBuf, Vec<u8>)]) {
+    remove_ledger(data);
+    for (path, bytes) in files {
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+/// What a server says that does not start on a data folder.
+fn refuses_to_start(data: &Path) -> String {
+    let mut child = Command::new(BINARY)
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--scheduler-listen",
+            "127.0.0.1:0",
+        ])
+        .args(["--dashboard-listen", "127.0.0.1:0", "--data-dir"])
+        .arg(data)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            panic!("it starts on a ledger that is none");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(!output.status.success());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_gone_older_or_damaged_gives_out_nothing_and_loses_nothing() {
+    let mut app = App::start().await;
+    let data = app.data_dir();
+    let (admin, approver) = (
+        app.admin(),
+        app.new_caller("second-pair-of-eyes", "approver"),
+    );
+    let account = enrolled(&admin).await;
+    assert_eq!(app.stop().await, Some(0));
+    let older = ledger_files(&data);
+    app.launch().await;
+    let (admin, approver) = (app.with_token_of(&admin), app.with_token_of(&approver));
+    let spent = ask(&admin, &account, json!({ "kind": "export" })).await;
+    until(&admin, &spent, "AwaitingApproval").await;
+    approve(&approver, &spent).await;
+    until(&admin, &spent, "Granted").await;
+    assert_eq!(use_it(&admin, &spent, "export").await.status, 200);
+    let granted = ask(&admin, &account, json!({ "kind": "read", "reads": 2 })).await;
+    until(&admin, &granted, "AwaitingApproval").await;
+    approve(&approver, &granted).await;
+    until(&admin, &granted, "Granted").await;
+    let waiting = admin.enroll(SEED_URI, true).await;
+    approver.until_stage(&waiting, "AwaitingApproval").await;
+    assert_eq!(app.stop().await, Some(0));
+    let right = ledger_files(&data);
+
+    // Deleted, so that a new one is made, and replaced by an older copy.
+    for put in [None, Some(&older)] {
+        match put {
+            None => remove_ledger(&data),
+            Some(files) => restore_ledger(&data, files),
+        }
+        app.launch().await;
+        let (admin, approver) = (app.with_token_of(&admin), app.with_token_of(&approver));
+        for (request, what) in [(&spent, "export"), (&granted, "code")] {
+            let answer = use_it(&admin, request, what).await;
+            answer.assert_problem(404, "request-unknown");
+        }
+        assert_to_submit_again(&approver.decide(&waiting, true, "").await);
+        assert_to_submit_again(&approver.decide(&waiting, false, "").await);
+        admin
+            .get(&format!("/api/accounts/{waiting}"))
+            .await
+            .assert_problem(404, "account-unknown");
+        assert_code(&admin, &account).await;
+        enrolled(&admin).await;
+        assert_eq!(app.stop().await, Some(0));
+    }
+
+    // What cannot be read as a ledger keeps the server from starting, and says what to do.
+    remove_ledger(&data);
+    let file = data.join(LEDGER);
+    fs::write(&file, vec![0x5a; 8192]).unwrap();
+    let said = refuses_to_start(&data);
+    assert!(
+        said.contains(LEDGER) && said.contains("restore it from a backup"),
+        "{said}"
+    );
+    assert_eq!(fs::read(&file).unwrap(), vec![0x5a; 8192]);
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    let said = refuses_to_start(&data);
+    assert!(said.contains(LEDGER), "{said}");
+    fs::remove_dir(&file).unwrap();
+
+    // With the right one nothing is lost, and nothing is had twice.
+    restore_ledger(&data, &right);
+    app.launch().await;
+    let (admin, approver) = (app.with_token_of(&admin), app.with_token_of(&approver));
+    use_it(&admin, &spent, "export")
+        .await
+        .assert_problem(409, "not-granted");
+    assert_eq!(use_it(&admin, &granted, "code").await.status, 200);
+    assert_eq!(approver.decide(&waiting, true, "").await.status, 202);
+    assert_eq!(admin.ended(&waiting).await.body["stage"], "Enrolled");
+}
+
+/// Everything of a data folder but its ledger.
+fn copy_without_ledger(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name();
+        let is_ledger = name.to_str().is_some_and(|name| name.starts_with(LEDGER));
+        if entry.file_type().unwrap().is_file() && !is_ledger {
+            fs::copy(entry.path(), to.join(name)).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_worker_with_another_ledger_refuses_and_says_why() {
+    let mut apart = Apart::start(&[]);
+    let (admin, approver) = (
+        apart.admin(),
+        apart.new_caller("second-pair-of-eyes", "approver"),
+    );
+    let account = enrolled(&admin).await;
+    apart.stop_worker().await;
+    let (right, other) = (apart.data_dir(), apart.data_dir().with_file_name("other"));
+    copy_without_ledger(&right, &other);
+    apart.start_worker(&other);
+    let hub = Client::new(&Connection::parse(&apart.hub()).unwrap()).unwrap();
+    let failure = async |id: &str| {
+        let state = hub.wait_for_completion(id, Payloads::Include, PATIENCE);
+        let state = state.await.unwrap();
+        assert_eq!(state.status, Status::Failed, "{state:?}");
+        state.failure.unwrap().to_string()
+    };
+    let enrollment = admin.enroll(SEED_URI, false).await;
+    let deletion = ask(&admin, &account, json!({ "kind": "delete", "seconds": 0 })).await;
+    for id in [&enrollment, &deletion] {
+        let why = failure(id).await;
+        assert!(why.contains("another ledger"), "{why}");
+        assert!(why.contains("share one data folder"), "{why}");
+    }
+    let shown = admin.get(&format!("/api/enrollments/{enrollment}")).await;
+    assert_eq!(shown.body["stage"], "Failed", "{shown:?}");
+    let refused = approve(&approver, &deletion).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT, "{refused:?}");
+    assert_code(&admin, &account).await;
+    assert!(
+        apart.worker_log().contains("other-ledger"),
+        "{}",
+        apart.worker_log()
+    );
+
+    apart.stop_worker().await;
+    apart.start_worker(&right);
+    let again = enrolled(&admin).await;
+    assert_code(&admin, &again).await;
+    assert_code(&admin, &account).await;
+    apart.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_earlier_release_has_started_ends_in_a_refusal() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let approver = app.new_caller("second-pair-of-eyes", "approver");
+    let account = enrolled(&admin).await;
+    let adversary = Adversary::new(&format!(
+        "Endpoint={};TaskHub=default;Authentication=Token;TokenFile={}",
+        app.hub_endpoint(),
+        app.data_dir().join("hub-token").display()
+    ));
+    let mut enrollment = adversary.input(&account).await;
+    enrollment
+        .as_object_mut()
+        .unwrap()
+        .remove("mandate")
+        .unwrap();
+    let request = json!({
+        "account": account, "act": { "kind": "delete", "seconds": 0 },
+        "approval": { "required": { "deadlineSeconds": 600 } }, "requestedBy": "admin",
+        "fingerprint": "f",
+    });
+    let import = json!({
+        "sources": [], "key": enrollment["source"]["uri"], "approval": "notRequired",
+        "requestedBy": "admin", "fingerprint": "f",
+    });
+    for (name, kind, id, input) in [
+        (
+            "enroll",
+            "enrollments",
+            "totp-00000000-0000-4000-8000-000000000001",
+            enrollment,
+        ),
+        (
+            "account-request",
+            "requests",
+            "request-00000000-0000-4000-8000-000000000001",
+            request,
+        ),
+        (
+            "import",
+            "imports",
+            "import-00000000-0000-4000-8000-000000000001",
+            import,
+        ),
+    ] {
+        let ended = adversary.start(name, id, &input).await;
+        let why = ended.expect_err("it is refused");
+        assert!(why.contains("submit it again"), "{name}: {why}");
+        let shown = admin.get(&format!("/api/{kind}/{id}")).await;
+        assert_eq!(shown.status, StatusCode::OK, "{shown:?}");
+        assert_eq!(shown.body["stage"], "Failed", "{shown:?}");
+    }
+    let refused = approver
+        .decide("totp-00000000-0000-4000-8000-000000000001", true, "")
+        .await;
+    assert_eq!(refused.status, StatusCode::CONFLICT, "{refused:?}");
+    assert_code(&admin, &account).await;
+    adversary.stop().await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_cannot_be_written_is_told_of_and_codes_are_served() {
+    let app = App::start().await;
+    let (admin, approver) = (
+        app.admin(),
+        app.new_caller("second-pair-of-eyes", "approver"),
+    );
+    let account = enrolled(&admin).await;
+    let waiting = admin.enroll(SEED_URI, true).await;
+    approver.until_stage(&waiting, "AwaitingApproval").await;
+    let granted = ask(&admin, &account, json!({ "kind": "export" })).await;
+    until(&admin, &granted, "AwaitingApproval").await;
+    approve(&approver, &granted).await;
+    until(&admin, &granted, "Granted").await;
+
+    // Somebody else writes, and does not come to an end.
+    let other = rusqlite::Connection::open(app.data_dir().join(LEDGER)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let start = json!({ "uri": SEED_URI });
+    let token = format!("/api/accounts/{account}/token");
+    let (started, decided, used, code) = tokio::join!(
+        admin.post("/api/enrollments", &start),
+        approver.decide(&waiting, true, ""),
+        use_it(&admin, &granted, "export"),
+        admin.get(&token),
+    );
+    for refused in [&started, &decided, &used] {
+        refused.assert_problem(503, "ledger-unavailable");
+        let detail = refused.body["detail"].as_str().unwrap();
+        assert!(detail.contains("the server's log"), "{refused:?}");
+        assert!(!refused.body.to_string().contains("otpauth"), "{refused:?}");
+    }
+    assert_eq!(code.status, StatusCode::OK, "{code:?}");
+    other.execute_batch("ROLLBACK").unwrap();
+    // Nothing was taken by what was refused.
+    assert_eq!(use_it(&admin, &granted, "export").await.status, 200);
+    assert_eq!(approver.decide(&waiting, true, "").await.status, 202);
+    assert_eq!(admin.ended(&waiting).await.body["stage"], "Enrolled");
+}
