@@ -276,7 +276,9 @@ pub(super) struct StatusQuery {
     ),
     extensions(
         ("x-roles" = json!(Follow::ROLES)),
-        ("x-problems" = json!([Code::EnrollmentUnknown, Code::HubUnavailable, Code::InvalidParameter])),
+        ("x-problems" = json!([
+            Code::EnrollmentUnknown, Code::HubUnavailable, Code::InvalidParameter, Code::LedgerUnavailable,
+        ])),
     ),
 )]
 pub(super) async fn status(
@@ -390,7 +392,7 @@ pub(super) struct ListParameters {
     responses((status = OK, description = "A page of enrollments", body = EnrollmentPage)),
     extensions(
         ("x-roles" = json!(Follow::ROLES)),
-        ("x-problems" = json!([Code::HubUnavailable, Code::InvalidParameter])),
+        ("x-problems" = json!([Code::HubUnavailable, Code::InvalidParameter, Code::LedgerUnavailable])),
     ),
 )]
 pub(super) async fn list(

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::sealed::{OpenKey, OtpauthText};
 use durabletask::{Client, Event, Failure, Orchestration, OrchestrationContext, Registry};
 use reqwest::{Method, StatusCode};
 use rusqlite::{Connection, OpenFlags};
@@ -95,12 +97,27 @@ fn assert_refused(answer: &Answer, why: &str) {
     }
 }
 
+/// That nobody is shown as having decided.
+fn assert_undecided(approval: &Value) {
+    assert!(approval.get("decision").is_none(), "{approval}");
+    let agreed = approval.get("approvedBy").and_then(Value::as_array);
+    assert!(agreed.is_none_or(Vec::is_empty), "{approval}");
+}
+
 #[tokio::test]
 async fn what_a_worker_says_of_a_request_gives_out_nothing() {
     let (apart, admin, approver, account) = house().await;
     let adversary = adversary(&apart);
     let reader = apart.new_caller("deploy-bot", "reader");
-    let to = &admin.get("/api/system").await.body["sealKey"];
+    let attacker = OpenKey::generate().unwrap();
+    let to = attacker.seal_key().to_text();
+    let sealed = attacker
+        .seal_key()
+        .seal(
+            &account.parse::<EnrollmentId>().unwrap(),
+            &OtpauthText::new(OTHER_URI.to_owned().into()),
+        )
+        .unwrap();
     let decision = json!({
         "approved": true, "by": "second-pair-of-eyes", "decidedAt": "2026-01-02T03:04:05Z",
     });
@@ -129,7 +146,7 @@ async fn what_a_worker_says_of_a_request_gives_out_nothing() {
         };
         let done = json!({
             "outcome": "Done", "asked": asked, "approvals": [decision], "claims": ["c"],
-            "package": "s1.00000000.AAAA",
+            "package": sealed,
         });
         for (stage, said) in [
             ("Acting", told("Acting", "at", NEVER)),
@@ -155,8 +172,7 @@ async fn what_a_worker_says_of_a_request_gives_out_nothing() {
             let listed = listed.body["requests"].as_array().unwrap();
             let listed = listed.iter().find(|it| it["id"] == id.as_str()).unwrap();
             for shown in [&shown.body, listed] {
-                assert_eq!(shown["approval"]["approvedBy"], json!([]), "{why}");
-                assert!(shown["approval"].get("decision").is_none(), "{why}");
+                assert_undecided(&shown["approval"]);
                 assert!(shown.get("package").is_none(), "{why}: {shown}");
                 assert_eq!(shown["kind"], kind, "{why}");
             }
@@ -281,9 +297,7 @@ async fn what_a_worker_says_of_an_enrollment_enrolls_nothing() {
     });
     lie(&adversary.client, &claimed, Lie::End(enrolled)).await;
     let shown = until(&admin, &format!("/api/enrollments/{claimed}"), "Enrolled").await;
-    let approval = &shown.body["approval"];
-    assert!(approval.get("decision").is_none(), "{shown:?}");
-    assert_eq!(approval["approvedBy"], json!([]), "{shown:?}");
+    assert_undecided(&shown.body["approval"]);
     let import = enroller
         .request(Method::POST, "/api/imports")
         .header("content-type", "text/plain")
@@ -322,7 +336,7 @@ async fn what_a_worker_says_of_an_enrollment_enrolls_nothing() {
     let path = format!("/api/enrollments/{waiting}");
     let shown = until(&approver, &path, "AwaitingApproval").await;
     assert_eq!(shown.body["requestedBy"], "build-server", "{shown:?}");
-    assert_eq!(shown.body["approval"]["approvedBy"], json!([]), "{shown:?}");
+    assert_undecided(&shown.body["approval"]);
     let deceived = approver.decide(&waiting, true, "harmless").await;
     assert_eq!(deceived.status, StatusCode::ACCEPTED, "{deceived:?}");
     assert_eq!(count(&data, "SELECT count(*) FROM decisions"), 1);
