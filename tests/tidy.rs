@@ -214,10 +214,9 @@ fn every_test_that_the_threat_model_names_exists() {
             let code = std::fs::read_to_string(root.join(file))
                 .unwrap_or_else(|error| panic!("{file} cannot be read: {error}"));
             let keyword = if file.ends_with(".py") { "def" } else { "fn" };
-            assert!(
-                code.contains(&format!("{keyword} {name}(")),
-                "{file} has no test {name}"
-            );
+            // A promise of several implementations is generic.
+            let there = ["(", "<"].map(|next| code.contains(&format!("{keyword} {name}{next}")));
+            assert!(there.contains(&true), "{file} has no test {name}");
             named += 1;
         }
     }
