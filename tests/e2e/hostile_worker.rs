@@ -3,9 +3,12 @@
 
 use std::path::Path;
 
+use countersign_enrollment::contract::APPROVAL;
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::sealed::{OpenKey, OtpauthText};
-use durabletask::{Client, Event, Failure, Orchestration, OrchestrationContext, Registry};
+use durabletask::{
+    Client, Event, Failure, Orchestration, OrchestrationContext, Payloads, Registry, Status,
+};
 use reqwest::{Method, StatusCode};
 use rusqlite::{Connection, OpenFlags};
 use serde::{Deserialize, Serialize};
@@ -367,18 +370,26 @@ async fn what_a_worker_says_of_an_enrollment_enrolls_nothing() {
     }
     assert_eq!(count(&data, "SELECT count(*) FROM decisions"), 1);
 
-    // The honest worker is back: the decision on something else counts for nothing.
-    adversary
-        .client
-        .raise_event(&waiting, &LIE, &Lie::Status(Value::Null))
-        .await
-        .unwrap();
+    // The honest worker is back, and gets the enrollment with what was decided: a decision on
+    // something else counts for nothing.
+    let signed = adversary.texts(&waiting, "eyJ").await;
+    let input = adversary.input(&waiting).await;
+    adversary.forget(&waiting).await;
     adversary.stop().await;
     apart.start_worker(&data);
     let hub = Client::new(&durabletask::Connection::parse(&apart.hub()).unwrap()).unwrap();
-    hub.raise_event(&waiting, &LIE, &Lie::Status(Value::Null))
-        .await
-        .unwrap();
+    let started = hub.start(&enroll, &input).instance_id(&waiting);
+    started.send().await.unwrap();
+    assert!(
+        signed.len() >= 2,
+        "the mandate and the decision: {signed:?}"
+    );
+    for text in signed {
+        let mut raised = decision.clone();
+        raised["signed"] = json!(text);
+        let raised = serde_json::from_value(raised).unwrap();
+        hub.raise_event(&waiting, &APPROVAL, &raised).await.unwrap();
+    }
     let begun = std::time::Instant::now();
     loop {
         let shown = approver.get(&path).await;
@@ -386,11 +397,9 @@ async fn what_a_worker_says_of_an_enrollment_enrolls_nothing() {
             assert_eq!(shown.body["stage"], "AwaitingApproval", "{shown:?}");
             break;
         }
-        assert!(
-            begun.elapsed() < PATIENCE,
-            "{shown:?}\n{}",
-            apart.worker_log()
-        );
+        let state = hub.get(&waiting, Payloads::Include).await.unwrap().unwrap();
+        let goes_on = state.status != Status::Failed && begun.elapsed() < PATIENCE;
+        assert!(goes_on, "{:?}\n{}", state.failure, apart.worker_log());
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     admin
