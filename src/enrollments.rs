@@ -430,10 +430,18 @@ impl Enrollments {
         only: Option<&str>,
     ) -> Result<Snapshot, EnrollmentError> {
         let mut snapshot = self.look(id.as_str(), only).await?;
+        self.belongs(id.as_str(), only).await?;
         self.check(&mut snapshot).await?;
+        Ok(snapshot)
+    }
+
+    /// That `only`, if given, asked for it: by the ledger, whatever the task hub says.
+    async fn belongs(&self, id: &str, only: Option<&str>) -> Result<(), EnrollmentError> {
         match only {
-            Some(caller) if snapshot.requested_by != caller => Err(EnrollmentError::Unknown),
-            _ => Ok(snapshot),
+            Some(caller) if !self.mandates.asked_by(id, caller).await? => {
+                Err(EnrollmentError::Unknown)
+            }
+            _ => Ok(()),
         }
     }
 

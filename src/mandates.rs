@@ -325,6 +325,16 @@ impl Mandates {
         Err(LedgerError::Stale.into())
     }
 
+    /// Whether a caller asked for an enrollment, import or request, by the ledger; of what it
+    /// does not know, the task hub is believed.
+    pub(crate) async fn asked_by(&self, about: &str, caller: &str) -> Result<bool, MandateError> {
+        match self.latest(about).await {
+            Ok(Some((_, mandate))) => Ok(mandate.requested_by.as_str() == caller),
+            Ok(None) | Err(MandateError::Refused(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What the ledger says of an enrollment or request, whatever the task hub shows;
     /// nothing if there is no mandate for it that counts.
     pub(crate) async fn standing(&self, about: &str) -> Result<Option<Standing>, MandateError> {

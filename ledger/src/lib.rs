@@ -117,7 +117,8 @@ pub trait Ledger: Send + Sync {
     /// [`LedgerError`].
     async fn withdraw(&self, run: &Matter) -> Result<(), LedgerError>;
 
-    /// Writes down that a permitted deed is about to be done.
+    /// Writes down that a permitted deed is about to be done. With the last code or URI that
+    /// may be given out, the matter is done.
     ///
     /// # Errors
     ///

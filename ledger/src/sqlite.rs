@@ -264,7 +264,15 @@ impl Ledger for SqliteLedger {
                     "INSERT INTO uses (matter, deed, name, begun_at) VALUES (?1, ?2, ?3, ?4)",
                 )?
                 .execute(params![number, deed.as_str(), name, millis(now)])?;
-            changed(transaction, number, None)?;
+            // What is given out has no end that is written down: the last one is the end.
+            let status = if deed == DeedName::Release {
+                let given = uses(transaction, number)?;
+                let given = given.iter().filter(|it| it.deed == deed).count();
+                (given >= counted.limit()).then_some(Status::Done)
+            } else {
+                None
+            };
+            changed(transaction, number, status)?;
             Ok(Begun::Now)
         })
         .await

@@ -229,6 +229,8 @@ async fn many_at_once_get_exactly_what_was_granted<H: Home>() {
     assert_eq!(ended.iter().filter(spent).count(), 50 - given, "{ended:?}");
     let held = one.held(&mandate, REQUEST).await;
     assert_eq!(held.count(DeedName::Release), given);
+    // All of it is used: it is done.
+    assert_eq!(held.status, Some(Status::Done));
 }
 
 async fn many_at_once_begin_a_single_deed_once<H: Home>() {

@@ -187,7 +187,9 @@ impl Enrollments {
         id: &ImportId,
         only: Option<&str>,
     ) -> Result<ImportSnapshot, EnrollmentError> {
-        self.look(id.as_str(), only).await
+        let snapshot = self.look(id.as_str(), only).await?;
+        self.belongs(id.as_str(), only).await?;
+        Ok(snapshot)
     }
 
     /// Waits until the import has ended, or `time` is over.

@@ -85,18 +85,23 @@ impl Enrollments {
             statuses: stage.map(|s| vec![s.runtime_status()]).unwrap_or_default(),
             filtered: stage.is_some() || only.is_some(),
         };
-        let own = |snapshot: &Snapshot| {
-            only.as_ref()
-                .is_none_or(|caller| &snapshot.requested_by == caller)
-        };
         let fits = |snapshot: &Snapshot| {
-            stage.is_none_or(|stage| snapshot.stage == stage) && own(snapshot)
+            stage.is_none_or(|stage| snapshot.stage == stage)
+                && only
+                    .as_ref()
+                    .is_none_or(|caller| &snapshot.requested_by == caller)
         };
         let mut page = self.page(&listed, query.cursor, query.limit, fits).await?;
-        for snapshot in &mut page.items {
-            self.check(snapshot).await?;
+        let mut items = Vec::with_capacity(page.items.len());
+        for mut snapshot in page.items {
+            match self.belongs(snapshot.id.as_str(), only.as_deref()).await {
+                Err(EnrollmentError::Unknown) => continue,
+                checked => checked?,
+            }
+            self.check(&mut snapshot).await?;
+            items.push(snapshot);
         }
-        page.items.retain(own);
+        page.items = items;
         Ok(page)
     }
 

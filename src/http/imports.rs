@@ -190,7 +190,9 @@ pub(super) struct StatusQuery {
     ),
     extensions(
         ("x-roles" = json!(Follow::ROLES)),
-        ("x-problems" = json!([Code::EnrollmentUnknown, Code::HubUnavailable, Code::InvalidParameter])),
+        ("x-problems" = json!([
+            Code::EnrollmentUnknown, Code::HubUnavailable, Code::InvalidParameter, Code::LedgerUnavailable,
+        ])),
     ),
 )]
 pub(super) async fn status(

@@ -2,6 +2,7 @@
 //! start anything, have any activity called with any input, read every history, and answer
 //! for orchestrations and activities if it gets to them first.
 
+use durabletask::worker::WorkItemFilters;
 use durabletask::{
     Activity, Client, Connection, Failure, IdReuse, Orchestration, OrchestrationContext, Payloads,
     Recursive, Registry, Status, Worker,
@@ -39,8 +40,10 @@ impl Adversary {
     /// One whose worker runs what is in `registry`.
     pub(crate) fn with(connection: &str, registry: Registry) -> Self {
         let connection = Connection::parse(connection).unwrap();
+        // What it has no code for goes to the honest worker, if there is one.
         let worker = Worker::builder(&connection)
             .registry(registry)
+            .work_item_filters(WorkItemFilters::Registered)
             .build()
             .unwrap();
         let stop = CancellationToken::new();

@@ -3,9 +3,14 @@
 
 use std::path::Path;
 
+use countersign_enrollment::contract::APPROVAL;
+use countersign_enrollment::decision::RaisedDecision;
 use countersign_enrollment::ids::EnrollmentId;
-use countersign_enrollment::sealed::{OpenKey, OtpauthText};
-use durabletask::{Client, Event, Failure, Orchestration, OrchestrationContext, Registry};
+use countersign_enrollment::sealed::{OpenKey, OtpauthText, Sealed};
+use durabletask::{
+    Activity, Client, Event, Failure, Orchestration, OrchestrationContext, Payloads, Registry,
+    Status,
+};
 use reqwest::{Method, StatusCode};
 use rusqlite::{Connection, OpenFlags};
 use serde::{Deserialize, Serialize};
@@ -206,6 +211,72 @@ async fn what_a_worker_says_of_a_request_gives_out_nothing() {
 }
 
 #[tokio::test]
+async fn activities_that_lie_to_the_products_own_orchestrations_give_out_nothing() {
+    let (apart, admin, _, account) = house().await;
+    let attacker = OpenKey::generate().unwrap();
+    let package = attacker
+        .seal_key()
+        .seal(
+            &account.parse::<EnrollmentId>().unwrap(),
+            &OtpauthText::new(OTHER_URI.to_owned().into()),
+        )
+        .unwrap();
+    let reading = adversary(&apart);
+    let kept = reading.texts(&account, "k1.").await.pop().unwrap();
+    reading.stop().await;
+    let adversary = Adversary::with(&apart.hub(), lying(&account, &package, &kept));
+    let claimed: RaisedDecision = serde_json::from_value(json!({
+        "approved": true, "by": "second-pair-of-eyes", "decidedAt": "2026-01-02T03:04:05Z",
+        "signed": "e30.e30.AAAA",
+    }))
+    .unwrap();
+    let agree = async |id: &str| {
+        let hub = &adversary.client;
+        hub.raise_event(id, &APPROVAL, &claimed).await.unwrap();
+    };
+    let to = attacker.seal_key().to_text();
+    for (act, stage) in [
+        (json!({ "kind": "read", "reads": 2 }), "Granted"),
+        (json!({ "kind": "export" }), "Granted"),
+        (json!({ "kind": "transfer", "to": to }), "Done"),
+        (json!({ "kind": "delete", "seconds": 0 }), "Done"),
+    ] {
+        let id = ask(&admin, &account, &act).await;
+        let path = format!("/api/requests/{id}");
+        until(&admin, &path, "AwaitingApproval").await;
+        agree(&id).await;
+        let shown = until(&admin, &path, stage).await;
+        assert_undecided(&shown.body["approval"]);
+        assert!(shown.body.get("package").is_none(), "{act}: {shown:?}");
+        for use_it in ["code", "export"] {
+            let used = admin.post(&format!("{path}/{use_it}"), &json!({})).await;
+            assert_refused(&used, stage);
+        }
+    }
+    let enrollment = admin.enroll(OTHER_URI, true).await;
+    let path = format!("/api/enrollments/{enrollment}");
+    until(&admin, &path, "AwaitingApproval").await;
+    agree(&enrollment).await;
+    let shown = until(&admin, &path, "Enrolled").await;
+    assert_undecided(&shown.body["approval"]);
+    for path in [
+        format!("/api/accounts/{enrollment}/token"),
+        format!("/api/tokens?id={enrollment}"),
+    ] {
+        assert_refused(&admin.get(&path).await, &path);
+    }
+    // The account is as it was.
+    let token = admin.get(&format!("/api/accounts/{account}/token")).await;
+    assert_eq!(token.status, StatusCode::OK, "{token:?}");
+    let data = apart.data_dir();
+    assert_eq!(count(&data, "SELECT count(*) FROM decisions"), 0);
+    let uses = "SELECT count(*) FROM uses WHERE deed <> 'store'";
+    assert_eq!(count(&data, uses), 0);
+    adversary.stop().await;
+    apart.stop().await;
+}
+
+#[tokio::test]
 async fn what_a_worker_says_of_a_request_keeps_no_objection_out() {
     let (mut apart, admin, approver, account) = house().await;
     let adversary = adversary(&apart);
@@ -367,18 +438,42 @@ async fn what_a_worker_says_of_an_enrollment_enrolls_nothing() {
     }
     assert_eq!(count(&data, "SELECT count(*) FROM decisions"), 1);
 
-    // The honest worker is back: the decision on something else counts for nothing.
-    adversary
-        .client
-        .raise_event(&waiting, &LIE, &Lie::Status(Value::Null))
-        .await
-        .unwrap();
+    // Shown as another's, it is not theirs to see or to end.
+    let mut input = adversary.input(invented).await;
+    input["requestedBy"] = json!("another-enroller");
+    let owned = enroller.enroll(OTHER_URI, false).await;
+    adversary.forget(&owned).await;
+    let started = adversary.client.start(&enroll, &input).instance_id(&owned);
+    started.send().await.unwrap();
+    let another = apart.new_caller("another-enroller", "enroller");
+    let path_of_owned = format!("/api/enrollments/{owned}");
+    let unknown = another.get(&path_of_owned).await;
+    unknown.assert_problem(404, "enrollment-unknown");
+    let unknown = another.delete(&path_of_owned).await;
+    unknown.assert_problem(404, "enrollment-unknown");
+    let listed = another.get("/api/enrollments").await;
+    assert_eq!(listed.body["enrollments"], json!([]), "{listed:?}");
+
+    // The honest worker is back, and gets the enrollment with what was decided: a decision on
+    // something else counts for nothing.
+    let signed = adversary.texts(&waiting, "eyJ").await;
+    let input = adversary.input(&waiting).await;
+    adversary.forget(&waiting).await;
     adversary.stop().await;
     apart.start_worker(&data);
     let hub = Client::new(&durabletask::Connection::parse(&apart.hub()).unwrap()).unwrap();
-    hub.raise_event(&waiting, &LIE, &Lie::Status(Value::Null))
-        .await
-        .unwrap();
+    let started = hub.start(&enroll, &input).instance_id(&waiting);
+    started.send().await.unwrap();
+    assert!(
+        signed.len() >= 2,
+        "the mandate and the decision: {signed:?}"
+    );
+    for text in signed {
+        let mut raised = decision.clone();
+        raised["signed"] = json!(text);
+        let raised = serde_json::from_value(raised).unwrap();
+        hub.raise_event(&waiting, &APPROVAL, &raised).await.unwrap();
+    }
     let begun = std::time::Instant::now();
     loop {
         let shown = approver.get(&path).await;
@@ -386,11 +481,9 @@ async fn what_a_worker_says_of_an_enrollment_enrolls_nothing() {
             assert_eq!(shown.body["stage"], "AwaitingApproval", "{shown:?}");
             break;
         }
-        assert!(
-            begun.elapsed() < PATIENCE,
-            "{shown:?}\n{}",
-            apart.worker_log()
-        );
+        let state = hub.get(&waiting, Payloads::Include).await.unwrap().unwrap();
+        let goes_on = state.status != Status::Failed && begun.elapsed() < PATIENCE;
+        assert!(goes_on, "{:?}\n{}", state.failure, apart.worker_log());
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     admin
@@ -409,4 +502,42 @@ async fn what_a_worker_says_of_an_enrollment_enrolls_nothing() {
         "third-pair-of-eyes"
     );
     apart.stop().await;
+}
+
+/// The product's own orchestrations, with activities that say whatever brings them on.
+fn lying(account: &str, package: &Sealed<OtpauthText>, kept: &str) -> Registry {
+    let decided = json!({
+        "approved": true, "by": "second-pair-of-eyes", "decidedAt": "2026-01-02T03:04:05Z",
+    });
+    let preview = json!({ "accountName": "test", "algorithm": "SHA1", "digits": 6, "period": 30 });
+    let registry = countersign_orchestrations::register(Registry::new());
+    [
+        (
+            "verify-decision",
+            json!({ "result": "authentic", "decision": decided }),
+        ),
+        (
+            "validate-uri",
+            json!({ "result": "valid", "preview": preview, "account": kept, "fingerprint": "f" }),
+        ),
+        ("store-secret", json!({ "id": account })),
+        (
+            "describe-account",
+            json!({ "result": "found", "preview": preview, "fingerprint": "f" }),
+        ),
+        (
+            "seal-account",
+            json!({ "result": "sealed", "package": package }),
+        ),
+        ("disable-account", json!({ "state": "disabled" })),
+        ("purge-account", json!({ "state": "gone" })),
+    ]
+    .into_iter()
+    .fold(registry, |registry, (name, answer)| {
+        let activity = Activity::<Value, Value>::new(name);
+        registry.activity(&activity, move |_, _| {
+            let answer = answer.clone();
+            async move { Ok(answer) }
+        })
+    })
 }
