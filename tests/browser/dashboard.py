@@ -239,7 +239,7 @@ def any_name(page, client):
     for name in names:
         client.schedule_new_orchestration(pack, input="unicorn", instance_id=name)
         client.wait_for_orchestration_completion(name, timeout=PATIENCE)
-    client.schedule_new_orchestration("n" * 60_000, instance_id="named")
+    client.schedule_new_orchestration("n" * 1_000, instance_id="named")
     client.schedule_new_orchestration(spill, input=65_000, instance_id="wide")
     client.wait_for_orchestration_completion("wide", timeout=PATIENCE)
     page.open("#/hubs/default")
