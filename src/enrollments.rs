@@ -292,6 +292,11 @@ impl Enrollments {
         if !earlier.came_to_nothing_for(&by) {
             return Ok(earlier);
         }
+        // Whatever the task hub makes of the earlier try, this one takes its place.
+        match self.withdraw(id.as_str(), None).await {
+            Ok(_) | Err(MandateError::Refused(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
         let ended = vec![Status::Completed, Status::Failed, Status::Terminated];
         let reuse = IdReuse::Statuses(ended);
         let again = self.begin(&id, &draft, caller, reuse).await;

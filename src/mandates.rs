@@ -18,6 +18,7 @@ use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
 use countersign_ledger::{Begun, Ledger, LedgerError};
 use data_encoding::HEXLOWER;
 use thiserror::Error;
+use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use crate::access::secret;
@@ -126,6 +127,9 @@ pub(crate) struct Mandates {
     fingerprints: FingerprintKey,
     hands: Zeroizing<[u8; 32]>,
     clock: Arc<dyn Clock>,
+    /// Held while a use is judged and written down, so that many uses of one request at once
+    /// wait for each other rather than judge again until they give up.
+    releasing: Mutex<()>,
 }
 
 impl Mandates {
@@ -144,6 +148,7 @@ impl Mandates {
             fingerprints,
             hands: Zeroizing::new(secret::mac(server_key, &[label])),
             clock,
+            releasing: Mutex::new(()),
         }
     }
 
@@ -296,6 +301,7 @@ impl Mandates {
     ) -> Result<Permit<Release>, MandateError> {
         let fingerprint = self.fingerprint(account)?;
         let mandate = self.keys.checking().read_mandate(signed)?;
+        let _one_at_a_time = self.releasing.lock().await;
         for _ in 0..MAX_TRIES {
             let (holdings, keys) = self.holdings(signed, &mandate.id).await?;
             let deed = Release {

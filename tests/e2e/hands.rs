@@ -130,6 +130,18 @@ async fn a_lease_of_one_read_is_one_code_where_nobody_has_to_agree() {
         let asked_again = bot.post(&requests, &read).await;
         asked_again.assert_problem(404, "account-unknown");
     }
+    // Many at once get what they asked for, and no more.
+    let read = json!({ "kind": "read", "reads": 30 });
+    let request = admin.post(&requests, &read).await.id();
+    stage(&admin, &format!("/api/requests/{request}"), "Granted").await;
+    let mut readings = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let (admin, code) = (admin.clone(), format!("/api/requests/{request}/code"));
+        readings.spawn(async move { admin.post(&code, &json!({})).await });
+    }
+    let readings = readings.join_all().await;
+    let with = |status| readings.iter().filter(|it| it.status == status).count();
+    assert_eq!((with(StatusCode::OK), with(StatusCode::CONFLICT)), (30, 10));
     let grants = admin.get("/api/grants").await;
     assert_eq!(grants.body["grants"][0]["readsLeft"], 0, "{grants:?}");
 }

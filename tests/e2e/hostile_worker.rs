@@ -513,6 +513,10 @@ fn lying(account: &str, package: &Sealed<OtpauthText>, kept: &str) -> Registry {
     let registry = countersign_orchestrations::register(Registry::new());
     [
         (
+            "verify-request-decision",
+            json!({ "result": "authentic", "decision": decided }),
+        ),
+        (
             "verify-decision",
             json!({ "result": "authentic", "decision": decided }),
         ),

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use durabletask::{Client, Connection, Payloads, Status};
+use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::sealed::{OtpauthText, SealKey};
+use durabletask::{Client, Connection, Payloads, Recursive, Status};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -402,4 +404,45 @@ async fn a_ledger_that_cannot_be_written_is_told_of_and_codes_are_served() {
     assert_eq!(use_it(&admin, &granted, "export").await.status, 200);
     assert_eq!(approver.decide(&waiting, true, "").await.status, 202);
     assert_eq!(admin.ended(&waiting).await.body["stage"], "Enrolled");
+}
+
+#[tokio::test]
+async fn a_new_try_takes_the_place_of_the_one_before() {
+    let app = App::start_with(&["--require-approval"]).await;
+    let (admin, approver) = (
+        app.admin(),
+        app.new_caller("second-pair-of-eyes", "approver"),
+    );
+    let key = admin.get("/api/system").await.body["sealKey"].clone();
+    let key = SealKey::from_text(key.as_str().unwrap()).unwrap();
+    let id = "totp-00000000-0000-4000-8000-000000000001";
+    let uri = OtpauthText::new(SEED_URI.to_owned().into());
+    let package = key
+        .seal(&id.parse::<EnrollmentId>().unwrap(), &uri)
+        .unwrap();
+    let package = json!({ "id": id, "package": package });
+    let adversary = Adversary::new(&format!(
+        "Endpoint={};TaskHub=default;Authentication=Token;TokenFile={}",
+        app.hub_endpoint(),
+        app.data_dir().join("hub-token").display()
+    ));
+    let send = async || {
+        let taken = admin.post("/api/transfers", &package).await;
+        assert_eq!(taken.status, StatusCode::ACCEPTED, "{taken:?}");
+        approver.until_stage(id, "AwaitingApproval").await;
+    };
+    send().await;
+    let first = adversary.input(id).await;
+    // Ended by somebody who has the hub, it is sent again, and somebody objects.
+    let ended = adversary.client.terminate(id, "", Recursive::No).await;
+    ended.unwrap();
+    assert_eq!(admin.ended(id).await.body["stage"], "Terminated");
+    send().await;
+    assert_ne!(adversary.input(id).await["mandate"], first["mandate"]);
+    assert_eq!(approver.decide(id, false, "not ours").await.status, 202);
+    assert_eq!(admin.ended(id).await.body["stage"], "Rejected");
+    // The first try does not come back.
+    let why = adversary.start("enroll", id, &first).await.unwrap_err();
+    assert!(why.contains("it has ended already"), "{why}");
+    adversary.stop().await;
 }
