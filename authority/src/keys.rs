@@ -4,14 +4,19 @@
 //! sign nothing. Each key is named by the first eight bytes of the SHA-256 of its public
 //! half, and every signed text names its key, so keys can be rotated while work is under way.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use countersign_enrollment::mandate::Digest;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::mandate::Mandate;
 
 /// What the text of a signing key begins with.
 const SIGNING_MARK: &str = "countersign-mandate-key-1";
@@ -188,6 +193,7 @@ impl SigningKeys {
                     retired: false,
                 })
                 .collect(),
+            seen: Seen::default(),
         }
     }
 
@@ -200,6 +206,46 @@ impl SigningKeys {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckingKeys {
     keys: Vec<CheckingKey>,
+    pub(crate) seen: Seen,
+}
+
+/// The mandates whose signatures these very keys have been found to hold: checking one again
+/// has the same result, and costs more than all the rest of a judgement. Bounded; other keys
+/// have none of it.
+#[derive(Clone, Default)]
+pub(crate) struct Seen(Arc<Mutex<HashMap<Digest, Mandate>>>);
+
+/// How many mandates are remembered; the next one starts over.
+const MAX_SEEN: usize = 1_024;
+
+impl Seen {
+    pub(crate) fn get(&self, digest: &Digest) -> Option<Mandate> {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(digest).cloned()
+    }
+
+    pub(crate) fn keep(&self, digest: Digest, mandate: &Mandate) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= MAX_SEEN {
+            seen.clear();
+        }
+        seen.insert(digest, mandate.clone());
+    }
+}
+
+impl PartialEq for Seen {
+    fn eq(&self, _: &Self) -> bool {
+        // What was seen is no part of what the keys are.
+        true
+    }
+}
+
+impl Eq for Seen {}
+
+impl fmt::Debug for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seen")
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -243,7 +289,10 @@ impl CheckingKeys {
         if keys.iter().all(|key| key.retired) {
             return Err(KeyProblem::Empty);
         }
-        Ok(Self { keys })
+        Ok(Self {
+            keys,
+            seen: Seen::default(),
+        })
     }
 
     /// The keys as text, one a line.
@@ -273,6 +322,8 @@ impl CheckingKeys {
     pub fn retiring(mut self, id: &str) -> Option<Self> {
         let key = self.keys.iter_mut().find(|key| key.id == id)?;
         key.retired = true;
+        // A mandate that it has signed counts no longer.
+        self.seen = Seen::default();
         Some(self)
     }
 
@@ -286,7 +337,10 @@ impl CheckingKeys {
                 None => keys.push(key),
             }
         }
-        Self { keys }
+        Self {
+            keys,
+            seen: Seen::default(),
+        }
     }
 
     pub(crate) fn find(&self, id: &str) -> Known {

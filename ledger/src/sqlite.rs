@@ -1,6 +1,7 @@
 //! The ledger in the data folder: SQLite, for several processes of one machine.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -35,6 +36,15 @@ struct Inner {
     firm: Mutex<Connection>,
     /// Reading does not wait for writing.
     reader: Mutex<Connection>,
+    flushes: Flushes,
+}
+
+/// One flush serves all who asked before it began.
+#[derive(Default)]
+struct Flushes {
+    turn: tokio::sync::Mutex<()>,
+    asked: AtomicU64,
+    served: AtomicU64,
 }
 
 /// Which connection writes.
@@ -64,6 +74,7 @@ impl SqliteLedger {
                 quick: Mutex::new(schema::open(&path, "NORMAL")?),
                 firm: Mutex::new(firm),
                 reader: Mutex::new(schema::open(&path, "NORMAL")?),
+                flushes: Flushes::default(),
             }),
         })
     }
@@ -145,6 +156,13 @@ impl Ledger for SqliteLedger {
     }
 
     async fn settle(&self) -> Result<(), LedgerError> {
+        let flushes = &self.inner.flushes;
+        let number = flushes.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let _turn = flushes.turn.lock().await;
+        if flushes.served.load(Ordering::SeqCst) >= number {
+            return Ok(());
+        }
+        let serves = flushes.asked.load(Ordering::SeqCst);
         // A commit on this connection flushes the log with all that was written before.
         self.write(Writes::Firm, |transaction, _| {
             transaction
@@ -152,7 +170,9 @@ impl Ledger for SqliteLedger {
                 .execute([])?;
             Ok(())
         })
-        .await
+        .await?;
+        flushes.served.store(serves, Ordering::SeqCst);
+        Ok(())
     }
 
     async fn plan(
