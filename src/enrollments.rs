@@ -395,6 +395,7 @@ impl Enrollments {
             from: approval.from().to_vec(),
             deadline,
             notify: matches!(approval, Approval::Required { notify: true, .. }),
+            reminders: u8::try_from(self.policy.reminders.len()).unwrap_or(u8::MAX),
         }
     }
 

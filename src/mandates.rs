@@ -356,8 +356,10 @@ impl Mandates {
                 .filter_map(|signed| keys.read_decision(signed).ok())
                 .collect(),
             releases: holdings.count(DeedName::Release),
+            // Handed over once the account is out of use here, and not before.
             package: holdings
-                .done(DeedName::Seal)
+                .done(DeedName::Disable)
+                .and_then(|_| holdings.done(DeedName::Seal))
                 .and_then(|sealed| sealed.result.clone()),
             mandate,
         }))

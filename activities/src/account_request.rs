@@ -33,7 +33,10 @@ impl Activities {
                 preview: account.preview(),
                 fingerprint: self.fingerprints.fingerprint(&account)?,
             }),
-            Err(VaultError::NotFound | VaultError::Deleted) => Ok(DescribedAccount::Unknown),
+            Err(VaultError::NotFound | VaultError::Deleted) => {
+                standing.end().await?;
+                Ok(DescribedAccount::Unknown)
+            }
             Err(error) => Err(failure(&input.request, "describe", error)),
         }
     }
@@ -55,10 +58,14 @@ impl Activities {
         }
         let account = match self.vault.read_to_seal(&permit).await {
             Ok(account) => account,
-            Err(VaultError::NotFound | VaultError::Deleted) => return Ok(SealedAccount::Unknown),
+            Err(VaultError::NotFound | VaultError::Deleted) => {
+                started.abandon().await?;
+                return Ok(SealedAccount::Unknown);
+            }
             Err(error) => return Err(failure(&input.request, "seal", error)),
         };
         if Some(self.fingerprints.fingerprint(&account)?.as_str()) != approved(&permit) {
+            started.abandon().await?;
             let error = VaultError::Conflict;
             return Err(failure(&input.request, "seal", error));
         }
@@ -95,7 +102,10 @@ impl Activities {
                 tracing::info!(instance_id = %input.request, "account out of use");
                 Ok(AccountState::Disabled)
             }
-            Err(VaultError::NotFound) => Ok(AccountState::Gone),
+            Err(VaultError::NotFound) => {
+                started.abandon().await?;
+                Ok(AccountState::Gone)
+            }
             Err(error) => Err(failure(&input.request, "disable", error)),
         }
     }
@@ -143,8 +153,15 @@ impl Activities {
                 tracing::info!(instance_id = %input.request, "account destroyed");
                 Ok(AccountState::Gone)
             }
-            Err(VaultError::NotFound) => Ok(AccountState::Gone),
-            Err(VaultError::Conflict) => Ok(AccountState::InUse),
+            Err(VaultError::NotFound) => {
+                started.abandon().await?;
+                Ok(AccountState::Gone)
+            }
+            // Somebody has brought it back: the removal is over, and is not taken up later.
+            Err(VaultError::Conflict) => {
+                started.abandon().await?;
+                Ok(AccountState::InUse)
+            }
             Err(error) => Err(failure(&input.request, "purge", error)),
         }
     }

@@ -188,6 +188,25 @@ impl Standing<'_> {
         &self.mandate
     }
 
+    /// The decisions that the ledger holds, in that order.
+    pub(crate) fn recorded(&self) -> Vec<SignedDecision> {
+        self.holdings.decisions.clone()
+    }
+
+    /// Ends the matter, since there is nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// Retriable while the ledger does not answer.
+    pub(crate) async fn end(&self) -> Result<(), Failure> {
+        let matter = Matter {
+            run: self.mandate.run.clone(),
+            about: self.about.to_owned(),
+        };
+        let ended = self.authority.ledger.withdraw(&matter).await;
+        ended.map_err(ledger_failure)
+    }
+
     /// The digest of the signed mandate.
     pub(crate) fn digest(&self) -> Digest {
         self.signed.digest()
@@ -294,6 +313,19 @@ impl Started {
             Begun::Before(before) if before.done_at.is_some() => Some(before.result.as_deref()),
             Begun::Before(_) | Begun::Now => None,
         }
+    }
+
+    /// Writes down that it will not be done, and ends the matter with it: what was found in
+    /// the vault leaves nothing to do, now or whenever a task hub asks again.
+    ///
+    /// # Errors
+    ///
+    /// Retriable while the ledger does not answer.
+    pub(crate) async fn abandon(self) -> Result<(), Failure> {
+        self.ledger
+            .withdraw(self.counted.matter())
+            .await
+            .map_err(ledger_failure)
     }
 
     /// Writes down that it is done.

@@ -4,6 +4,7 @@ use countersign_enrollment::contract::{CodesRead, DecodeQr, DecodedQr, ReadCodes
 use countersign_enrollment::foreign::ForeignKind;
 use countersign_enrollment::google_export;
 use countersign_enrollment::import::{ImportEntry, ImportList};
+use countersign_enrollment::mandate::Digest;
 use countersign_enrollment::otpauth;
 use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::sealed::{ImageBytes, OtpauthText};
@@ -55,7 +56,12 @@ impl Activities {
     ///
     /// As [`Activities::decode_qr`].
     pub(crate) async fn read_codes(&self, input: ReadCodes) -> Result<CodesRead, Failure> {
-        let mandate = input.mandate.digest();
+        // Bound to the picture too: lists cannot be swapped or left out in the plan.
+        let place = place_of(&input.mandate.digest(), &input.image.digest());
+        let list = |entries| {
+            let list = ImportList { entries };
+            self.keys.keep(&place, &input.import, &list)
+        };
         let permit = self
             .permit_open(
                 &input.mandate,
@@ -69,7 +75,10 @@ impl Activities {
             .map_err(|error| Failure::from(error).permanent())?;
         let reading = match self.read(image).await? {
             Ok(reading) => reading,
-            Err(problem) => return Ok(CodesRead::Invalid { problem }),
+            Err(problem) => {
+                let list = Some(list(Vec::new())?);
+                return Ok(CodesRead::Invalid { problem, list });
+            }
         };
         let entries: Vec<ImportEntry> = reading
             .payloads
@@ -80,12 +89,11 @@ impl Activities {
         if entries.is_empty() {
             return Ok(CodesRead::Invalid {
                 problem: without_account(reading),
+                list: Some(list(Vec::new())?),
             });
         }
         Ok(CodesRead::Found {
-            list: self
-                .keys
-                .keep(&mandate, &input.import, &ImportList { entries })?,
+            list: list(entries)?,
         })
     }
 
@@ -100,6 +108,11 @@ impl Activities {
         .await?;
         Ok(read.map_err(of_picture))
     }
+}
+
+/// What the list of one picture is kept under: the mandate, and which of its sources it is.
+pub(crate) fn place_of(mandate: &Digest, source: &Digest) -> Digest {
+    Digest::of_parts([mandate.as_str().as_bytes(), source.as_str().as_bytes()])
 }
 
 /// Whether a code is an account or an export, however it is wrapped or escaped.

@@ -11,10 +11,11 @@ use countersign_enrollment::import::{self, Found, ImportList};
 use countersign_enrollment::mandate::Digest;
 use countersign_enrollment::otpauth::Parsed;
 use countersign_enrollment::problem::InputProblem;
-use countersign_enrollment::sealed::{ImportKey, OtpauthText};
+use countersign_enrollment::sealed::{ImportKey, OpenError, OtpauthText};
 use durabletask_core::Failure;
 
 use crate::Activities;
+use crate::decode_qr::place_of;
 use crate::vault::VaultError;
 
 const ACTION: &str = "plan-import";
@@ -41,8 +42,17 @@ impl Activities {
             .open(&sent, &input.import, &input.key)
             .map_err(closed)?;
         let mut lists: Vec<ImportList> = Vec::new();
-        for list in &input.lists {
+        // Positions are counted over all of what was sent, in its order: what is left out or
+        // put elsewhere would let another account be taken for the one that was picked.
+        let sources = sources_of(permit.mandate());
+        if sources.len() != input.lists.len() {
+            return Err(closed(OpenError::DoesNotOpen));
+        }
+        for (list, source) in input.lists.iter().zip(sources) {
             lists.push(match list {
+                ListSource::Sent(list) if list.digest() != *source => {
+                    return Err(closed(OpenError::DoesNotOpen));
+                }
                 ListSource::Sent(list) => {
                     let sent = open(Some(list.digest())).await?;
                     self.keys.open(&sent, &input.import, list).map_err(closed)?
@@ -50,17 +60,26 @@ impl Activities {
                 ListSource::Read(list) => {
                     let kept = open(None).await?;
                     self.keys
-                        .open_kept(&kept, &standing.digest(), &input.import, list)
+                        .open_kept(
+                            &kept,
+                            &place_of(&standing.digest(), source),
+                            &input.import,
+                            list,
+                        )
                         .map_err(closed)?
                 }
             });
         }
         let (found, mut problems) = import::expand(lists.iter().flat_map(|list| &list.entries));
+        let mut read = input.lists.iter().zip(&lists);
+        let any = read.any(|(source, list)| {
+            matches!(source, ListSource::Sent(_)) || !list.entries.is_empty()
+        });
         drop(lists);
         if found.len() > import::MAX_ACCOUNTS {
             return Ok(too_many());
         }
-        if found.is_empty() && problems.is_empty() && !input.lists.is_empty() {
+        if found.is_empty() && problems.is_empty() && any {
             problems.push(InputProblem::ImportEmpty);
         }
         let planning = Planning {
@@ -179,6 +198,14 @@ impl Wanted {
             Self::All => true,
             Self::Some(positions) => positions.contains(&position),
         }
+    }
+}
+
+/// The digests of what was sent, in its order.
+fn sources_of(mandate: &Mandate) -> &[Digest] {
+    match &mandate.act {
+        MandatedAct::Import { sources, .. } => sources,
+        MandatedAct::Enroll { .. } | MandatedAct::Request { .. } => &[],
     }
 }
 

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use countersign_authority::{Decision, Mandate, MandatedAct, Notify};
 use countersign_enrollment::contract::SendNotice;
 use countersign_enrollment::decision::MAX_REMINDERS;
-use countersign_enrollment::mandate::Digest;
+use countersign_enrollment::mandate::{Digest, SignedDecision};
 use countersign_enrollment::notice::{Notice, NoticeEvent, NoticeSent};
 use durabletask_core::Failure;
 
@@ -41,13 +41,16 @@ impl Activities {
             (_, Some(account)) => account.preview(),
             (_, None) => return Ok(NoticeSent::Nobody),
         };
-        let decisions = authentic(&standing, input, &shown);
+        // What was decided is in the ledger, whatever a task hub hands over or leaves out.
+        let recorded = standing.recorded();
+        let decisions = authentic(&standing, &recorded, &shown);
         let deed = Notify {
             event: input.event,
             name,
+            number: input.number,
             shown,
         };
-        let (permit, started) = standing.begin(ACTION, &input.decisions, deed).await?;
+        let (permit, started) = standing.begin(ACTION, &recorded, deed).await?;
         if started.done_before().is_some() {
             return Ok(NoticeSent::Delivered);
         }
@@ -73,10 +76,13 @@ fn name(input: &SendNotice) -> Result<String, Failure> {
     })
 }
 
-/// The decisions that count, in the order in which they were handed over.
-fn authentic(standing: &Standing<'_>, input: &SendNotice, shown: &Digest) -> Vec<Decision> {
-    input
-        .decisions
+/// The recorded decisions that count, in their order.
+fn authentic(
+    standing: &Standing<'_>,
+    recorded: &[SignedDecision],
+    shown: &Digest,
+) -> Vec<Decision> {
+    recorded
         .iter()
         .filter_map(|signed| standing.examine(signed, shown).ok())
         .collect()
@@ -89,7 +95,12 @@ fn notice(
     decisions: Vec<Decision>,
 ) -> Notice {
     let by_decision = matches!(input.event, NoticeEvent::Decided | NoticeEvent::Stopped);
-    let decision = decisions.last().filter(|_| by_decision).cloned();
+    // An objection stands, whoever agreed before or after it.
+    let objection = decisions.iter().find(|decision| !decision.approved);
+    let decision = objection
+        .or(decisions.last())
+        .filter(|_| by_decision)
+        .cloned();
     let at: DateTime<Utc> = match (input.event, &decision) {
         (NoticeEvent::Requested, _) => mandate.issued_at,
         (NoticeEvent::Expired, _) => mandate.terms.deadline,

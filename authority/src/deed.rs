@@ -210,6 +210,10 @@ impl Deed for Purge {
     }
 }
 
+/// How long after an objection an account is brought back, in seconds: a day, in which a vault
+/// or a worker may be away.
+const RESTORED_WITHIN: u64 = 24 * 3_600;
+
 /// Bringing the mandate's account back into use, since somebody decided against its end.
 #[derive(Clone, Copy, Debug)]
 pub struct Restore;
@@ -224,11 +228,12 @@ impl Deed for Restore {
         {
             return Err(Refusal::NotCovered);
         }
-        match checked.status {
-            Status::Refused | Status::Withdrawn => Ok(()),
-            Status::Open if checked.objection().is_some() => Ok(()),
-            Status::Open | Status::Done => Err(Refusal::NotObjected),
+        // Whoever wants it back later brings it back by hand.
+        let objected = checked.objection().ok_or(Refusal::NotObjected)?;
+        if checked.case.now > after(objected.decided_at, RESTORED_WITHIN) {
+            return Err(Refusal::Lapsed);
         }
+        Ok(())
     }
 
     fn counted_as(&self) -> Option<(DeedName, String)> {
@@ -390,6 +395,13 @@ pub struct Withdraw;
 
 impl Deed for Withdraw {
     fn judge(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
+        // An import is planned and done while its accounts are still being enrolled.
+        let planned = matches!(checked.mandate.act, MandatedAct::Import { .. })
+            && checked.case.about == checked.mandate.id
+            && checked.status == Status::Done;
+        if planned {
+            return Ok(());
+        }
         checked.open()
     }
 }
@@ -401,6 +413,8 @@ pub struct Notify {
     pub event: NoticeEvent,
     /// The notice's name: each is delivered once.
     pub name: String,
+    /// Which reminder, from 0; 0 for everything else.
+    pub number: u8,
     /// What deciders are shown, by [`shown`].
     pub shown: Digest,
 }
@@ -418,11 +432,22 @@ impl Deed for Notify {
             NoticeEvent::Requested | NoticeEvent::Reminder if terms.needed == 0 => {
                 Err(Refusal::NotCovered)
             }
-            NoticeEvent::Requested | NoticeEvent::Reminder => Ok(()),
-            NoticeEvent::Decided | NoticeEvent::Stopped if objected => Ok(()),
+            NoticeEvent::Requested => Ok(()),
+            NoticeEvent::Reminder if self.number >= terms.reminders => Err(Refusal::NotCovered),
+            NoticeEvent::Reminder if checked.case.now > terms.deadline => Err(Refusal::TooLate),
+            NoticeEvent::Reminder => {
+                checked.open()?;
+                match approved() {
+                    Ok(()) => Err(Refusal::AlreadyDecided),
+                    Err(_) => Ok(()),
+                }
+            }
+            NoticeEvent::Decided if checked.objection().is_some() => Ok(()),
             NoticeEvent::Decided => approved(),
+            NoticeEvent::Stopped if checked.objection().is_some() => Ok(()),
             NoticeEvent::Stopped => Err(Refusal::NotObjected),
             NoticeEvent::Expired if objected || approved().is_ok() => Err(Refusal::AlreadyDecided),
+            NoticeEvent::Expired if checked.case.now < terms.deadline => Err(Refusal::TooEarly),
             NoticeEvent::Expired => Ok(()),
         }
     }

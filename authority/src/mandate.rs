@@ -172,8 +172,11 @@ pub struct Terms {
     pub from: Vec<String>,
     /// When it is too late for a decision.
     pub deadline: DateTime<Utc>,
-    /// Whether to tell others what is waited for and how it ends.
+    /// Whether to notify others of what is waited for and how it ends.
     pub notify: bool,
+    /// How many reminders may be sent meanwhile.
+    #[serde(default)]
+    pub reminders: u8,
 }
 
 impl Mandate {

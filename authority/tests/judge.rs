@@ -81,6 +81,7 @@ impl World {
                     from: Vec::new(),
                     deadline: start() + TimeDelta::hours(1),
                     notify: true,
+                    reminders: 2,
                 },
                 requested_by: "alice".parse().unwrap(),
                 hand: "hand-of-alice".to_owned(),
@@ -322,12 +323,15 @@ fn an_account_is_destroyed_only_when_its_time_has_come_and_nobody_objects() {
     let mut early = disabled.clone();
     early.now = start() + TimeDelta::minutes(6) + TimeDelta::seconds(59);
     assert_eq!(purge(&early), Err(Refusal::TooEarly));
-    let mut refused = disabled.clone();
+    let mut refused = disabled.clone().decided(false, "carol");
     refused.status = Some(Status::Refused);
     assert_eq!(purge(&refused), Err(Refusal::Objected));
     let restore = |world: &World| world.judged(|case| judge(case, Restore).map(drop));
     assert_eq!(restore(&refused), Ok(()));
     assert_eq!(restore(&disabled), Err(Refusal::NotObjected));
+    let mut late = refused.clone();
+    late.now = start() + TimeDelta::minutes(6) + TimeDelta::days(1);
+    assert_eq!(restore(&late), Err(Refusal::Lapsed));
     let destroyed = refused.used(DeedName::Purge, true);
     assert_eq!(restore(&destroyed), Err(Refusal::NotCovered));
 }
@@ -454,6 +458,7 @@ fn notices_are_about_what_has_happened() {
         let deed = Notify {
             event,
             name: "n".to_owned(),
+            number: 0,
             shown: shown(&preview(), FINGERPRINT),
         };
         world.judged(|case| judge(case, deed).map(drop))
@@ -470,6 +475,19 @@ fn notices_are_about_what_has_happened() {
     assert_eq!(
         notify(&agreed, NoticeEvent::Expired),
         Err(Refusal::AlreadyDecided)
+    );
+    assert_eq!(notify(&open, NoticeEvent::Expired), Err(Refusal::TooEarly));
+    let mut over = open.clone();
+    over.now = over.mandate.terms.deadline;
+    assert_eq!(notify(&over, NoticeEvent::Expired), Ok(()));
+    assert_eq!(notify(&open, NoticeEvent::Reminder), Ok(()));
+    let decided = NoticeEvent::Reminder;
+    assert_eq!(notify(&agreed, decided), Err(Refusal::AlreadyDecided));
+    let mut unasked = open.clone();
+    unasked.mandate.terms.reminders = 0;
+    assert_eq!(
+        notify(&unasked, NoticeEvent::Reminder),
+        Err(Refusal::NotCovered)
     );
     let mut silent = open;
     silent.mandate.terms.notify = false;

@@ -241,6 +241,9 @@ pub enum CodesRead {
     Invalid {
         /// Why.
         problem: InputProblem,
+        /// A list without accounts, which stands in its place when the import is planned.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        list: Option<Kept<ImportList>>,
     },
 }
 

@@ -71,7 +71,8 @@ pub trait Ledger: Send + Sync {
     async fn settle(&self) -> Result<(), LedgerError>;
 
     /// Adds the matters of an import: the accounts that it will enroll. Adding one again
-    /// changes nothing.
+    /// changes nothing. The import's own matter is done, and is planned no more, once there
+    /// is nothing to enroll or the first of them is stored.
     ///
     /// # Errors
     ///

@@ -186,6 +186,9 @@ impl Ledger for SqliteLedger {
             for account in &accounts {
                 add_matter(transaction, run.as_str(), account.as_str())?;
             }
+            if accounts.is_empty() {
+                close_plan(transaction, run.as_str())?;
+            }
             Ok(())
         })
         .await
@@ -330,6 +333,9 @@ impl Ledger for SqliteLedger {
             if let Some(entry) = entry {
                 add_entry(transaction, entry)?;
             }
+            if counted.deed() == DeedName::Store {
+                close_plan(transaction, counted.matter().run.as_str())?;
+            }
             changed(transaction, number, status)
         })
         .await
@@ -404,6 +410,18 @@ fn add_matter(transaction: &Transaction<'_>, run: &str, about: &str) -> Result<(
              VALUES (?1, ?2, 'open', 1)",
         )?
         .execute([run, about])?;
+    Ok(())
+}
+
+/// Ends the planning of an import, once something was stored under it or nothing is to be: a
+/// plan that is made again later would not be the one that was asked for.
+fn close_plan(transaction: &Transaction<'_>, run: &str) -> Result<(), LedgerError> {
+    transaction
+        .prepare_cached(
+            "UPDATE matters SET status = 'done', version = version + 1
+             WHERE run = ?1 AND status = 'open' AND about LIKE 'import-%'",
+        )?
+        .execute([run])?;
     Ok(())
 }
 

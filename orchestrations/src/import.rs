@@ -54,10 +54,13 @@ pub async fn import(
         let read = ctx.call_activity_with(&READ_CODES, &input, retried(policy::READ));
         match read.await? {
             CodesRead::Found { list } => lists.push(ListSource::Read(list)),
-            CodesRead::Invalid { problem } => problems.push(SourceProblem {
-                source: Some(number),
-                problem,
-            }),
+            CodesRead::Invalid { problem, list } => {
+                lists.extend(list.map(ListSource::Read));
+                problems.push(SourceProblem {
+                    source: Some(number),
+                    problem,
+                });
+            }
         }
     }
 

@@ -279,7 +279,13 @@ impl Enrollments {
         let objection = self.object(id.as_str(), decider, comment, only).await;
         let snapshot = self.get_request(id, only).await?;
         if snapshot.stage.has_ended() {
-            return Ok(None);
+            // It was cut off in the task hub, and what it had done can still be undone by hand:
+            // the objection is recorded and stands.
+            let cut_off = matches!(
+                snapshot.stage,
+                RequestStage::Terminated | RequestStage::Failed
+            );
+            return Ok((objection.is_ok() && cut_off).then_some(snapshot));
         }
         let raised = objection.map_err(unknown)?;
         self.tell(id.as_str(), raised).await.map_err(unknown)?;

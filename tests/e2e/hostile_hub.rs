@@ -537,3 +537,88 @@ async fn until_ended(caller: &Caller, id: &str) {
     }
     panic!("{id} does not end");
 }
+
+#[tokio::test]
+async fn what_ended_without_being_done_is_not_done_later() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let approver = app.new_caller("second-pair-of-eyes", "approver");
+    let adversary = Adversary::new(&connection(&app));
+    let account = enrolled(&admin).await;
+    let restore = format!("/api/accounts/{account}/restore");
+    let deletion = ask(&admin, &account, json!({ "kind": "delete", "seconds": 3 })).await;
+    until(&admin, &deletion, "AwaitingApproval").await;
+    approve(&approver, &deletion, true).await;
+    until(&admin, &deletion, "Removing").await;
+    assert_eq!(admin.post(&restore, &json!({})).await.status, 200);
+    until_ended(&admin, &deletion).await;
+    let kept = admin.get(&format!("/api/requests/{deletion}")).await;
+    assert_eq!(kept.body["stage"], "Kept", "{kept:?}");
+
+    // Taken out of use by hand, for another reason and recoverably.
+    let path = format!("/api/accounts/{account}");
+    assert_eq!(admin.delete(&path).await.status, 204);
+    let input = json!({
+        "mandate": adversary.input(&deletion).await["mandate"],
+        "request": deletion,
+        "decisions": adversary.texts(&deletion, "eyJ").await,
+    });
+    for activity in ["purge-account", "disable-account", "restore-account"] {
+        drop(adversary.call(activity, &input).await);
+        let there = admin.get(&path).await;
+        assert_eq!(there.body["state"], "removed", "{activity}: {there:?}");
+    }
+    assert_eq!(admin.post(&restore, &json!({})).await.status, 200);
+    adversary.stop().await;
+}
+
+#[tokio::test]
+async fn an_import_is_planned_from_all_that_was_sent_in_its_order() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let adversary = Adversary::new(&connection(&app));
+    let file = |uri: &str| reqwest::multipart::Part::text(uri.to_owned()).file_name("codes.txt");
+    let form = reqwest::multipart::Form::new()
+        .part("file", file(SEED_URI))
+        .part("file", file(OTHER_URI));
+    // Nothing is stored before somebody agrees, so the plan could be made again.
+    let request = admin
+        .request(
+            reqwest::Method::POST,
+            "/api/imports?pick=1&approval=required",
+        )
+        .multipart(form);
+    let import = admin.send(request).await;
+    assert_eq!(import.status, 202, "{import:?}");
+    let import = import.id();
+    let input = adversary.input(&import).await;
+    let lists: Vec<Value> = input["sources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|source| json!({ "sent": source["list"] }))
+        .collect();
+    assert_eq!(lists.len(), 2, "{input}");
+    let plan = |lists: &[&Value]| {
+        json!({
+            "mandate": input["mandate"], "import": import, "lists": lists, "key": input["key"],
+        })
+    };
+    for lists in [
+        vec![&lists[1]],
+        vec![&lists[1], &lists[0]],
+        vec![&lists[0], &lists[0]],
+        vec![],
+    ] {
+        let planned = adversary.call("plan-import", &plan(&lists)).await;
+        assert!(planned.is_err(), "{planned:?}");
+    }
+    let right = plan(&[&lists[0], &lists[1]]);
+    let planned = adversary.call("plan-import", &right).await.unwrap();
+    assert_eq!(
+        planned["accounts"][0]["step"]["plan"], "enroll",
+        "{planned}"
+    );
+    assert_eq!(planned["accounts"][1]["step"]["plan"], "left", "{planned}");
+    adversary.stop().await;
+}

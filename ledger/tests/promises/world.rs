@@ -64,6 +64,7 @@ impl World {
                 from: Vec::new(),
                 deadline: start() + TimeDelta::hours(1),
                 notify: false,
+                reminders: 0,
             },
             requested_by: "alice".parse().unwrap(),
             hand: "hand-of-alice".to_owned(),
