@@ -163,8 +163,7 @@ impl Mandates {
         Ok(self.fingerprints.fingerprint(account)?)
     }
 
-    /// Signs what is accepted, and writes it down. Before it is acknowledged,
-    /// [`Mandates::settle`] has to return.
+    /// Signs what is accepted, and writes it down. When this returns, it is on disk.
     pub(crate) async fn accept(&self, new: Accepted) -> Result<SignedMandate, MandateError> {
         let mandate = Mandate {
             v: VERSION,
@@ -182,11 +181,6 @@ impl Mandates {
         let signed = self.keys.signing().sign_mandate(&mandate)?;
         self.ledger.register(&mandate, &signed).await?;
         Ok(signed)
-    }
-
-    /// Returns once what was accepted is on disk.
-    pub(crate) async fn settle(&self) -> Result<(), MandateError> {
-        Ok(self.ledger.settle().await?)
     }
 
     /// Takes back a mandate that nothing was started under.

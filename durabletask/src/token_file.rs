@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tonic::codegen::http::HeaderValue;
 use zeroize::Zeroizing;
@@ -14,6 +14,10 @@ const MAX_FILE: u64 = 64 * 1024;
 /// A file that was written less than this before it was read is read again: another write
 /// may have left the same time behind.
 const TIME_GRAIN: Duration = Duration::from_secs(1);
+
+/// How often the file is looked at, at most: a busy worker presents the token thousands of
+/// times a second.
+const LOOKED_AT_EVERY: Duration = Duration::from_millis(100);
 
 /// Why there is no token in a token file.
 ///
@@ -49,6 +53,8 @@ pub(crate) struct TokenFile {
 }
 
 struct Kept {
+    /// When the file was looked at last.
+    looked: Instant,
     header: HeaderValue,
     stamp: Stamp,
     /// Why the file of now is not in use; logged once.
@@ -72,6 +78,7 @@ impl TokenFile {
         Ok(Self {
             path: path.into(),
             kept: Arc::new(Mutex::new(Kept {
+                looked: Instant::now(),
                 header,
                 stamp,
                 fault: None,
@@ -85,6 +92,10 @@ impl TokenFile {
     /// The file is small and local, so looking at it keeps no thread.
     pub(crate) fn header(&self) -> HeaderValue {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.looked.elapsed() < LOOKED_AT_EVERY {
+            return kept.header.clone();
+        }
+        kept.looked = Instant::now();
         let seen = std::fs::metadata(&self.path).map(|about| Stamp::of(&about));
         if seen.is_ok_and(|seen| !kept.stamp.fresh && seen == kept.stamp) {
             return kept.header.clone();
@@ -95,6 +106,7 @@ impl TokenFile {
                     tracing::info!(file = %self.path.display(), "the token file has changed; its token is in use");
                 }
                 *kept = Kept {
+                    looked: kept.looked,
                     header,
                     stamp,
                     fault: None,

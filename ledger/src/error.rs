@@ -40,6 +40,9 @@ pub enum LedgerError {
     /// It does not answer.
     #[error("the ledger cannot be read or written")]
     Unavailable(#[source] rusqlite::Error),
+    /// What was written together with something else was undone with it.
+    #[error("the ledger could not be written; what was to be written was undone")]
+    Undone,
     /// What it holds does not have the form that this program writes.
     #[error("an entry of the ledger does not have the form that this release writes")]
     Malformed,

@@ -9,6 +9,7 @@ mod error;
 mod journal;
 mod schema;
 mod sqlite;
+mod transactions;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -43,10 +44,10 @@ pub struct Registered {
 
 /// What every ledger promises.
 ///
-/// Each method is one transaction. When it has returned `Ok`, what it wrote survives the end
-/// of the process; what [`Ledger::settle`], [`Ledger::record`], [`Ledger::withdraw`] and
-/// deeds other than storing and notices wrote survives the end of the machine too. What was
-/// written about a matter makes its version grow. A ledger that cannot answer says so; it
+/// Each method has all of its effect or none. When it has returned `Ok`, what it wrote
+/// survives the end of the process; what [`Ledger::register`], [`Ledger::record`],
+/// [`Ledger::withdraw`] and deeds other than storing and notices wrote survives the end of
+/// the machine too. What was written about a matter makes its version grow. A ledger that cannot answer says so; it
 /// never answers as if it held nothing.
 ///
 /// Cancel safety: a call whose future is dropped may still be carried out.
@@ -62,13 +63,6 @@ pub trait Ledger: Send + Sync {
     /// [`LedgerError::OtherLedger`] when it names another ledger, [`LedgerError::RunTaken`]
     /// when another mandate has its run.
     async fn register(&self, mandate: &Mandate, signed: &SignedMandate) -> Result<(), LedgerError>;
-
-    /// Returns once everything that was written before is on disk.
-    ///
-    /// # Errors
-    ///
-    /// [`LedgerError`].
-    async fn settle(&self) -> Result<(), LedgerError>;
 
     /// Adds the matters of an import: the accounts that it will enroll. Adding one again
     /// changes nothing. The import's own matter is done, and is planned no more, once there

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 
 use crate::LedgerError;
@@ -13,19 +14,26 @@ use crate::LedgerError;
 /// Marks the file as a ledger of this program: `CSLG`.
 const APPLICATION: i64 = 0x4353_4c47;
 /// The schema that this release writes.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+/// How much of the file stays in memory at most, in KiB and negative as SQLite wants it.
+const CACHE: i64 = -16_384;
+/// After how many pages of 4 KiB the write-ahead log is written back.
+const WRITTEN_BACK_AFTER: i64 = 4_000;
+/// How many statements stay prepared: all that there are.
+const STATEMENTS: usize = 64;
 /// How long to wait for another process that writes.
 const BUSY: Duration = Duration::from_secs(5);
 
 const TABLES: &str = "
     CREATE TABLE ledger (id TEXT NOT NULL);
     CREATE TABLE mandates (
-        run TEXT NOT NULL PRIMARY KEY,
+        number INTEGER PRIMARY KEY,
+        run TEXT NOT NULL UNIQUE,
         id TEXT NOT NULL,
         token TEXT NOT NULL,
         digest TEXT NOT NULL,
         registered_at INTEGER NOT NULL
-    ) WITHOUT ROWID;
+    );
     CREATE TABLE matters (
         number INTEGER PRIMARY KEY,
         run TEXT NOT NULL REFERENCES mandates (run),
@@ -63,6 +71,23 @@ const TABLES: &str = "
     );
 ";
 
+/// Before version 2 the mandates were kept in the order of their runs, which are random: each
+/// new one touched pages all over the file.
+const FROM_1: &str = "
+    CREATE TABLE mandates_2 (
+        number INTEGER PRIMARY KEY,
+        run TEXT NOT NULL UNIQUE,
+        id TEXT NOT NULL,
+        token TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        registered_at INTEGER NOT NULL
+    );
+    INSERT INTO mandates_2 (run, id, token, digest, registered_at)
+        SELECT run, id, token, digest, registered_at FROM mandates ORDER BY registered_at;
+    DROP TABLE mandates;
+    ALTER TABLE mandates_2 RENAME TO mandates;
+";
+
 /// Makes the file, empty and for its owner only, if it is not there: SQLite would let others
 /// read it if the umask does.
 pub(crate) fn touch(path: &Path) -> io::Result<()> {
@@ -75,11 +100,13 @@ pub(crate) fn touch(path: &Path) -> io::Result<()> {
         .map(drop)
 }
 
-/// A connection to the ledger at `path`, with its tables. `synchronous` is `FULL` or
-/// `NORMAL`.
-pub(crate) fn open(path: &Path, synchronous: &str) -> Result<Connection, LedgerError> {
+/// A connection to the ledger at `path`, with its tables.
+pub(crate) fn open(path: &Path) -> Result<Connection, LedgerError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
+    // A statement stays prepared whatever values it is run with.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     let foreign = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             LedgerError::Foreign(path.to_owned())
@@ -89,8 +116,9 @@ pub(crate) fn open(path: &Path, synchronous: &str) -> Result<Connection, LedgerE
     connection
         .pragma_update(None, "journal_mode", "WAL")
         .map_err(foreign)?;
-    connection.pragma_update(None, "synchronous", synchronous)?;
-    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", CACHE)?;
+    connection.pragma_update(None, "wal_autocheckpoint", WRITTEN_BACK_AFTER)?;
     let transaction = connection
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
         .map_err(foreign)?;
@@ -108,6 +136,10 @@ pub(crate) fn open(path: &Path, synchronous: &str) -> Result<Connection, LedgerE
             transaction.pragma_update(None, "application_id", APPLICATION)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
         }
+        (APPLICATION, 1) => {
+            transaction.execute_batch(FROM_1)?;
+            transaction.pragma_update(None, "user_version", VERSION)?;
+        }
         (APPLICATION, VERSION) => {}
         (APPLICATION, found) if found > VERSION => {
             return Err(LedgerError::Newer {
@@ -118,5 +150,6 @@ pub(crate) fn open(path: &Path, synchronous: &str) -> Result<Connection, LedgerE
         _ => return Err(LedgerError::Foreign(path.to_owned())),
     }
     transaction.commit()?;
+    connection.pragma_update(None, "foreign_keys", true)?;
     Ok(connection)
 }

@@ -1,7 +1,6 @@
 //! The ledger in the data folder: SQLite, for several processes of one machine.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -13,15 +12,16 @@ use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
 use rand::TryRng as _;
 use rand::rngs::SysRng;
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
 use crate::journal::{JournalEntry, NewEntry, Outcome};
+use crate::transactions::{Needs, Transactions};
 use crate::{Begun, Finished, Ledger, LedgerError, Registered, schema};
 
 /// The ledger's file, in the data folder.
 pub const LEDGER_DATABASE: &str = "ledger.sqlite3";
 
-/// A ledger in a folder on this machine. Clones use the same connections.
+/// A ledger in a folder on this machine. Clones are the same.
 #[derive(Clone)]
 pub struct SqliteLedger {
     inner: Arc<Inner>,
@@ -29,29 +29,9 @@ pub struct SqliteLedger {
 
 struct Inner {
     id: LedgerId,
-    /// What is written survives the process: a mandate that is lost with the machine is
-    /// refused, never believed.
-    quick: Mutex<Connection>,
-    /// What is written survives the machine.
-    firm: Mutex<Connection>,
-    /// Reading does not wait for writing.
+    transactions: Transactions,
+    /// For those who read many entries of the journal and may block.
     reader: Mutex<Connection>,
-    flushes: Flushes,
-}
-
-/// One flush serves all who asked before it began.
-#[derive(Default)]
-struct Flushes {
-    turn: tokio::sync::Mutex<()>,
-    asked: AtomicU64,
-    served: AtomicU64,
-}
-
-/// Which connection writes.
-#[derive(Clone, Copy)]
-enum Writes {
-    Quick,
-    Firm,
 }
 
 impl SqliteLedger {
@@ -62,57 +42,30 @@ impl SqliteLedger {
     /// [`LedgerError`], whose text says what to do.
     pub fn open(folder: &Path) -> Result<Self, LedgerError> {
         let path = folder.join(LEDGER_DATABASE);
-        schema::touch(&path).map_err(|source| LedgerError::Io {
+        let refused = |source| LedgerError::Io {
             path: path.clone(),
             source,
-        })?;
-        let mut firm = schema::open(&path, "FULL")?;
-        let id = ledger_id(&mut firm)?;
+        };
+        schema::touch(&path).map_err(refused)?;
+        let mut connection = schema::open(&path)?;
+        let id = ledger_id(&mut connection)?;
+        let reader = Mutex::new(schema::open(&path)?);
+        let transactions = Transactions::start(connection).map_err(refused)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 id,
-                quick: Mutex::new(schema::open(&path, "NORMAL")?),
-                firm: Mutex::new(firm),
-                reader: Mutex::new(schema::open(&path, "NORMAL")?),
-                flushes: Flushes::default(),
+                transactions,
+                reader,
             }),
         })
     }
 
-    /// Runs one transaction on a thread for blocking work.
-    async fn write<T: Send + 'static>(
+    async fn run<T: Send + 'static>(
         &self,
-        writes: Writes,
-        work: impl FnOnce(&Transaction<'_>, &Inner) -> Result<T, LedgerError> + Send + 'static,
+        needs: Needs,
+        work: impl FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let inner = Arc::clone(&self.inner);
-        let written = tokio::task::spawn_blocking(move || {
-            let connection = match writes {
-                Writes::Quick => &inner.quick,
-                Writes::Firm => &inner.firm,
-            };
-            let mut connection = lock(connection);
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = work(&transaction, &inner)?;
-            transaction.commit()?;
-            Ok(value)
-        });
-        written.await.map_err(|_| LedgerError::Stopped)?
-    }
-
-    async fn read<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Transaction<'_>, &Inner) -> Result<T, LedgerError> + Send + 'static,
-    ) -> Result<T, LedgerError> {
-        let inner = Arc::clone(&self.inner);
-        let read = tokio::task::spawn_blocking(move || {
-            let mut connection = lock(&inner.reader);
-            // One transaction: all of it is of one moment.
-            let transaction = connection.transaction()?;
-            work(&transaction, &inner)
-        });
-        read.await.map_err(|_| LedgerError::Stopped)?
+        self.inner.transactions.run(needs, work).await
     }
 }
 
@@ -127,9 +80,9 @@ impl Ledger for SqliteLedger {
             return Err(LedgerError::OtherLedger);
         }
         let (mandate, signed) = (mandate.clone(), signed.clone());
-        self.write(Writes::Quick, move |transaction, _| {
+        self.run(Needs::Firm, move |connection| {
             let (run, digest) = (mandate.run.as_str(), signed.digest());
-            let known: Option<String> = transaction
+            let known: Option<String> = connection
                 .prepare_cached("SELECT digest FROM mandates WHERE run = ?1")?
                 .query_row([run], |row| row.get(0))
                 .optional()?;
@@ -138,7 +91,7 @@ impl Ledger for SqliteLedger {
                 Some(_) => return Err(LedgerError::RunTaken),
                 None => {}
             }
-            transaction
+            connection
                 .prepare_cached(
                     "INSERT INTO mandates (run, id, token, digest, registered_at)
                      VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -150,29 +103,9 @@ impl Ledger for SqliteLedger {
                     digest.as_str(),
                     millis(mandate.issued_at),
                 ])?;
-            add_matter(transaction, run, &mandate.id)
+            add_matter(connection, run, &mandate.id)
         })
         .await
-    }
-
-    async fn settle(&self) -> Result<(), LedgerError> {
-        let flushes = &self.inner.flushes;
-        let number = flushes.asked.fetch_add(1, Ordering::SeqCst) + 1;
-        let _turn = flushes.turn.lock().await;
-        if flushes.served.load(Ordering::SeqCst) >= number {
-            return Ok(());
-        }
-        let serves = flushes.asked.load(Ordering::SeqCst);
-        // A commit on this connection flushes the log with all that was written before.
-        self.write(Writes::Firm, |transaction, _| {
-            transaction
-                .prepare_cached("UPDATE ledger SET id = id")?
-                .execute([])?;
-            Ok(())
-        })
-        .await?;
-        flushes.served.store(serves, Ordering::SeqCst);
-        Ok(())
     }
 
     async fn plan(
@@ -182,12 +115,12 @@ impl Ledger for SqliteLedger {
     ) -> Result<(), LedgerError> {
         let run = permit.matter().run.clone();
         let accounts = accounts.to_vec();
-        self.write(Writes::Quick, move |transaction, _| {
+        self.run(Needs::Quick, move |connection| {
             for account in &accounts {
-                add_matter(transaction, run.as_str(), account.as_str())?;
+                add_matter(connection, run.as_str(), account.as_str())?;
             }
             if accounts.is_empty() {
-                close_plan(transaction, run.as_str())?;
+                close_plan(connection, run.as_str())?;
             }
             Ok(())
         })
@@ -195,15 +128,17 @@ impl Ledger for SqliteLedger {
     }
 
     async fn holdings(&self, matter: &Matter) -> Result<Holdings, LedgerError> {
-        let matter = matter.clone();
-        self.read(move |transaction, inner| holdings(transaction, &inner.id, &matter))
-            .await
+        let (ledger, matter) = (self.inner.id.clone(), matter.clone());
+        self.run(Needs::Reading, move |connection| {
+            holdings(connection, ledger, &matter)
+        })
+        .await
     }
 
     async fn latest(&self, about: &str) -> Result<Option<Registered>, LedgerError> {
         let about = about.to_owned();
-        self.read(move |transaction, _| {
-            let found: Option<(String, String)> = transaction
+        self.run(Needs::Reading, move |connection| {
+            let found: Option<(String, String)> = connection
                 .prepare_cached(
                     "SELECT mandates.token, matters.status
                      FROM matters JOIN mandates ON mandates.run = matters.run
@@ -233,9 +168,9 @@ impl Ledger for SqliteLedger {
         let by_requester = decision.by == permit.mandate().requested_by;
         let (matter, version) = (permit.matter().clone(), permit.version());
         let signed = signed.clone();
-        self.write(Writes::Firm, move |transaction, _| {
-            let number = unchanged(transaction, &matter, version)?;
-            transaction
+        self.run(Needs::Firm, move |connection| {
+            let number = unchanged(connection, &matter, version)?;
+            connection
                 .prepare_cached("INSERT INTO decisions (matter, nonce, token) VALUES (?1, ?2, ?3)")?
                 .execute(params![number, decision.nonce.as_str(), signed.as_text()])?;
             let status = match (decision.approved, by_requester) {
@@ -243,16 +178,16 @@ impl Ledger for SqliteLedger {
                 (false, true) => Some(Status::Withdrawn),
                 (false, false) => Some(Status::Refused),
             };
-            changed(transaction, number, status)
+            changed(connection, number, status)
         })
         .await
     }
 
     async fn withdraw(&self, matter: &Matter) -> Result<(), LedgerError> {
         let matter = matter.clone();
-        self.write(Writes::Firm, move |transaction, _| {
+        self.run(Needs::Firm, move |connection| {
             // Ending the run ends every account of an import with it.
-            transaction
+            connection
                 .prepare_cached(
                     "UPDATE matters SET status = 'withdrawn', version = version + 1
                      WHERE run = ?1 AND status = 'open'
@@ -268,12 +203,12 @@ impl Ledger for SqliteLedger {
 
     async fn begin(&self, counted: &Counted, now: DateTime<Utc>) -> Result<Begun, LedgerError> {
         let counted = counted.clone();
-        self.write(writes(counted.deed()), move |transaction, _| {
+        self.run(needs(counted.deed()), move |connection| {
             let matter = counted.matter();
             let (deed, name) = (counted.deed(), counted.name());
-            let (number, version) = find(transaction, matter)?.ok_or(LedgerError::Stale)?;
+            let (number, version) = find(connection, matter)?.ok_or(LedgerError::Stale)?;
             if counted.limit() == 1
-                && let Some(before) = uses(transaction, number)?
+                && let Some(before) = uses(connection, number)?
                     .into_iter()
                     .find(|it| it.deed == deed && it.name == name)
             {
@@ -282,20 +217,20 @@ impl Ledger for SqliteLedger {
             if version != counted.version() {
                 return Err(LedgerError::Stale);
             }
-            transaction
+            connection
                 .prepare_cached(
                     "INSERT INTO uses (matter, deed, name, begun_at) VALUES (?1, ?2, ?3, ?4)",
                 )?
                 .execute(params![number, deed.as_str(), name, millis(now)])?;
             // What is given out has no end that is written down: the last one is the end.
             let status = if deed == DeedName::Release {
-                let given = uses(transaction, number)?;
+                let given = uses(connection, number)?;
                 let given = given.iter().filter(|it| it.deed == deed).count();
                 (given >= counted.limit()).then_some(Status::Done)
             } else {
                 None
             };
-            changed(transaction, number, status)?;
+            changed(connection, number, status)?;
             Ok(Begun::Now)
         })
         .await
@@ -310,10 +245,10 @@ impl Ledger for SqliteLedger {
             entry,
         } = finished;
         let result = result.map(str::to_owned);
-        self.write(writes(counted.deed()), move |transaction, _| {
-            let (number, _) = find(transaction, counted.matter())?.ok_or(LedgerError::Malformed)?;
+        self.run(needs(counted.deed()), move |connection| {
+            let (number, _) = find(connection, counted.matter())?.ok_or(LedgerError::Malformed)?;
             // The earliest that is not done yet: which of several it is makes no difference.
-            let done = transaction
+            let done = connection
                 .prepare_cached(
                     "UPDATE uses SET done_at = ?4, result = ?5 WHERE number = (
                          SELECT min(number) FROM uses
@@ -331,21 +266,19 @@ impl Ledger for SqliteLedger {
                 return Ok(());
             }
             if let Some(entry) = entry {
-                add_entry(transaction, entry)?;
+                add_entry(connection, entry)?;
             }
             if counted.deed() == DeedName::Store {
-                close_plan(transaction, counted.matter().run.as_str())?;
+                close_plan(connection, counted.matter().run.as_str())?;
             }
-            changed(transaction, number, status)
+            changed(connection, number, status)
         })
         .await
     }
 
     async fn note(&self, entry: NewEntry) -> Result<(), LedgerError> {
-        self.write(Writes::Quick, move |transaction, _| {
-            add_entry(transaction, entry)
-        })
-        .await
+        self.run(Needs::Quick, move |connection| add_entry(connection, entry))
+            .await
     }
 
     fn journal_after(&self, after: u64, limit: usize) -> Result<Vec<JournalEntry>, LedgerError> {
@@ -369,14 +302,14 @@ impl Ledger for SqliteLedger {
 
 /// A deed that lets something out or takes something away survives the machine before it is
 /// done. Storing and sending again do no harm.
-const fn writes(deed: DeedName) -> Writes {
+const fn needs(deed: DeedName) -> Needs {
     match deed {
-        DeedName::Store | DeedName::Notify => Writes::Quick,
+        DeedName::Store | DeedName::Notify => Needs::Quick,
         DeedName::Seal
         | DeedName::Disable
         | DeedName::Restore
         | DeedName::Purge
-        | DeedName::Release => Writes::Firm,
+        | DeedName::Release => Needs::Firm,
     }
 }
 
@@ -403,8 +336,8 @@ fn ledger_id(connection: &mut Connection) -> Result<LedgerId, LedgerError> {
     Ok(id)
 }
 
-fn add_matter(transaction: &Transaction<'_>, run: &str, about: &str) -> Result<(), LedgerError> {
-    transaction
+fn add_matter(connection: &Connection, run: &str, about: &str) -> Result<(), LedgerError> {
+    connection
         .prepare_cached(
             "INSERT OR IGNORE INTO matters (run, about, status, version)
              VALUES (?1, ?2, 'open', 1)",
@@ -415,8 +348,8 @@ fn add_matter(transaction: &Transaction<'_>, run: &str, about: &str) -> Result<(
 
 /// Ends the planning of an import, once something was stored under it or nothing is to be: a
 /// plan that is made again later would not be the one that was asked for.
-fn close_plan(transaction: &Transaction<'_>, run: &str) -> Result<(), LedgerError> {
-    transaction
+fn close_plan(connection: &Connection, run: &str) -> Result<(), LedgerError> {
+    connection
         .prepare_cached(
             "UPDATE matters SET status = 'done', version = version + 1
              WHERE run = ?1 AND status = 'open' AND about LIKE 'import-%'",
@@ -426,8 +359,8 @@ fn close_plan(transaction: &Transaction<'_>, run: &str) -> Result<(), LedgerErro
 }
 
 /// The number and version of a matter.
-fn find(transaction: &Transaction<'_>, matter: &Matter) -> Result<Option<(i64, u64)>, LedgerError> {
-    let found: Option<(i64, i64)> = transaction
+fn find(connection: &Connection, matter: &Matter) -> Result<Option<(i64, u64)>, LedgerError> {
+    let found: Option<(i64, i64)> = connection
         .prepare_cached("SELECT number, version FROM matters WHERE run = ?1 AND about = ?2")?
         .query_row([matter.run.as_str(), &matter.about], |row| {
             Ok((row.get(0)?, row.get(1)?))
@@ -442,23 +375,19 @@ fn find(transaction: &Transaction<'_>, matter: &Matter) -> Result<Option<(i64, u
 }
 
 /// The number of a matter that has the version that was judged.
-fn unchanged(
-    transaction: &Transaction<'_>,
-    matter: &Matter,
-    judged: u64,
-) -> Result<i64, LedgerError> {
-    match find(transaction, matter)? {
+fn unchanged(connection: &Connection, matter: &Matter, judged: u64) -> Result<i64, LedgerError> {
+    match find(connection, matter)? {
         Some((number, version)) if version == judged => Ok(number),
         _ => Err(LedgerError::Stale),
     }
 }
 
 fn changed(
-    transaction: &Transaction<'_>,
+    connection: &Connection,
     number: i64,
     status: Option<Status>,
 ) -> Result<(), LedgerError> {
-    transaction
+    connection
         .prepare_cached(
             "UPDATE matters SET version = version + 1, status = coalesce(?2, status)
              WHERE number = ?1",
@@ -468,15 +397,15 @@ fn changed(
 }
 
 fn holdings(
-    transaction: &Transaction<'_>,
-    ledger: &LedgerId,
+    connection: &Connection,
+    ledger: LedgerId,
     matter: &Matter,
 ) -> Result<Holdings, LedgerError> {
-    let digest: Option<String> = transaction
+    let token: Option<String> = connection
         .prepare_cached("SELECT token FROM mandates WHERE run = ?1")?
         .query_row([matter.run.as_str()], |row| row.get(0))
         .optional()?;
-    let found: Option<(i64, String, i64)> = transaction
+    let found: Option<(i64, String, i64)> = connection
         .prepare_cached(
             "SELECT number, status, version FROM matters WHERE run = ?1 AND about = ?2",
         )?
@@ -485,8 +414,8 @@ fn holdings(
         })
         .optional()?;
     let mut holdings = Holdings {
-        ledger: ledger.clone(),
-        mandate: digest.map(|token| Digest::of(token.as_bytes())),
+        ledger,
+        mandate: token.map(|token| Digest::of(token.as_bytes())),
         status: None,
         version: 0,
         decisions: Vec::new(),
@@ -495,17 +424,17 @@ fn holdings(
     if let Some((number, status, version)) = found {
         holdings.status = Some(Status::named(&status).ok_or(LedgerError::Malformed)?);
         holdings.version = u64::try_from(version).map_err(|_| LedgerError::Malformed)?;
-        holdings.decisions = transaction
+        holdings.decisions = connection
             .prepare_cached("SELECT token FROM decisions WHERE matter = ?1 ORDER BY number")?
             .query_map([number], |row| row.get(0).map(SignedDecision::from_text))?
             .collect::<Result<_, _>>()?;
-        holdings.uses = uses(transaction, number)?;
+        holdings.uses = uses(connection, number)?;
     }
     Ok(holdings)
 }
 
-fn uses(transaction: &Transaction<'_>, number: i64) -> Result<Vec<Use>, LedgerError> {
-    let mut statement = transaction.prepare_cached(
+fn uses(connection: &Connection, number: i64) -> Result<Vec<Use>, LedgerError> {
+    let mut statement = connection.prepare_cached(
         "SELECT deed, name, begun_at, done_at, result FROM uses
          WHERE matter = ?1 ORDER BY number",
     )?;
@@ -525,9 +454,9 @@ fn uses(transaction: &Transaction<'_>, number: i64) -> Result<Vec<Use>, LedgerEr
     Ok(uses)
 }
 
-fn add_entry(transaction: &Transaction<'_>, entry: NewEntry) -> Result<(), LedgerError> {
+fn add_entry(connection: &Connection, entry: NewEntry) -> Result<(), LedgerError> {
     let entry = entry.bounded();
-    transaction
+    connection
         .prepare_cached(
             "INSERT INTO journal (at, about, account, action, outcome, reason)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

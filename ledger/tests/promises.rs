@@ -34,7 +34,6 @@ async fn a_mandate_is_written_down_once<H: Home>() {
     assert!(first.decisions.is_empty() && first.uses.is_empty());
     // Again, as after an answer that was lost.
     world.ledger.register(&mandate, &signed).await.unwrap();
-    world.ledger.settle().await.unwrap();
     assert_eq!(world.held(&mandate, ENROLLMENT).await, first);
 
     // Another one with its run, and one that names another ledger.

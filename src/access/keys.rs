@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
 use countersign_activities::database_stamp::{DatabaseStamp, NOTICED_WITHIN};
 use data_encoding::HEXLOWER;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use serde::Serialize;
 use thiserror::Error;
@@ -21,6 +22,8 @@ use crate::private_file;
 
 /// How long one process waits for another to finish writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many statements stay prepared: all that there are.
+const STATEMENTS: usize = 64;
 /// The longest name of a key, in characters.
 const MAX_NAME: usize = 64;
 /// How many groups a key can be in.
@@ -151,6 +154,9 @@ impl KeyStore {
         private_file::open(path).map_err(KeyError::File)?;
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        // A statement stays prepared whatever values it is run with.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         schema::bring_up(&mut connection)?;

@@ -325,8 +325,19 @@ impl Access {
 
     /// From whose hand a caller's credential comes: the one who made its key over HTTP, or the
     /// one who made theirs, and so on. Callers of one hand may be one person.
-    pub(crate) fn hand(&self, caller: &str) -> Result<String, KeyError> {
-        self.keys.hand(caller)
+    pub(crate) fn hand(&self, caller: &str) -> Result<Arc<str>, KeyError> {
+        let stamp = self.keys.stamp();
+        if let Some(hand) = self.recall.hand(stamp, caller) {
+            return Ok(hand);
+        }
+        let hand = self.keys.hand(caller)?.into();
+        self.recall.is_from(stamp, caller, &hand);
+        Ok(hand)
+    }
+
+    /// The same, if it is known without asking the database.
+    pub(crate) fn known_hand(&self, caller: &str) -> Option<Arc<str>> {
+        self.recall.hand(self.keys.stamp(), caller)
     }
 
     /// Revokes a key; see [`KeyStore::revoke`].

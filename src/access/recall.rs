@@ -27,6 +27,8 @@ struct Known {
     /// By the hash of caller and account.
     free: HashMap<u64, Free>,
     guarded: Option<Arc<BTreeSet<String>>>,
+    /// By the caller.
+    hands: HashMap<String, Arc<str>>,
 }
 
 struct Recalled {
@@ -132,6 +134,23 @@ impl Recall {
             until,
         };
         known.free.insert(hash, free);
+    }
+
+    /// From whose hand a caller comes, if that is known at `stamp`.
+    pub(super) fn hand(&self, stamp: u64, caller: &str) -> Option<Arc<str>> {
+        self.at(stamp).hands.get(caller).cloned()
+    }
+
+    /// Remembers from whose hand a caller comes, as read after `stamp` was taken.
+    pub(super) fn is_from(&self, stamp: u64, caller: &str, hand: &Arc<str>) {
+        let mut known = self.at(stamp);
+        if known.stamp != stamp {
+            return;
+        }
+        if known.hands.len() >= MOST {
+            known.hands.clear();
+        }
+        known.hands.insert(caller.to_owned(), Arc::clone(hand));
     }
 
     /// The guarded accounts, read by `read` unless they are known at `stamp`.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use data_encoding::HEXLOWER;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 use zeroize::Zeroizing;
 
@@ -200,6 +201,8 @@ impl AuditStore {
         private_file::open(path).map_err(AuditError::File)?;
         let connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        // A statement stays prepared whatever values it is run with.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // What is committed survives the process; the last moments may be lost with the
         // machine's power, and only they: the chain stays whole.

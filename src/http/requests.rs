@@ -391,7 +391,10 @@ pub(super) async fn decide(
 pub(super) async fn hand_of<P>(
     door: &Arc<FrontDoor>,
     caller: &Caller<P>,
-) -> Result<String, ApiError> {
+) -> Result<Arc<str>, ApiError> {
+    if let Some(hand) = door.access.known_hand(caller.id()) {
+        return Ok(hand);
+    }
     let id = caller.id().to_owned();
     on_disk(door, move |access| access.hand(&id)).await
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 /// The version of the tables below. Kept in the file's `user_version`.
@@ -85,6 +86,8 @@ pub(super) fn touch(path: &Path) -> io::Result<()> {
 pub(super) fn open(path: &Path) -> Result<Opened, rusqlite::Error> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
+    // A statement stays prepared whatever values it is run with.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     let application: i64 =
         connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version = version(&connection)?;

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use aes_gcm::aead::{Aead as _, Payload};
+use aes_gcm::{Aes256Gcm, Key, KeyInit as _, Nonce};
 use data_encoding::BASE64URL_NOPAD;
+use hkdf::Hkdf;
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
@@ -11,9 +14,10 @@ use hpke::{
     Deserializable as _, Kem, OpModeR, OpModeS, Serializable as _, single_shot_open,
     single_shot_seal_with_rng,
 };
-use rand::SeedableRng as _;
 use rand::rngs::{StdRng, SysRng};
+use rand::{SeedableRng as _, TryRng as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::Sha256;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -32,9 +36,11 @@ pub const MAX_SEALED_BYTES: usize = 1_000_000;
 const VERSION: &str = "s1";
 /// The version of an envelope that only a worker can close.
 const KEPT_VERSION: &str = "k1";
-/// An X25519 public key of 32 bytes in base64url.
+/// An X25519 public key, or the salt of what workers keep: 32 bytes in base64url.
 const ENC_CHARS: usize = 43;
-/// What ChaCha20-Poly1305 adds.
+/// How many random bytes make the key of what a worker keeps a new one each time.
+const SALT_BYTES: usize = 32;
+/// What ChaCha20-Poly1305 and AES-256-GCM add.
 const TAG_BYTES: usize = 16;
 /// Everything but the ciphertext: version, key id and encapsulated key, and three dots.
 const HEADER_CHARS: usize = VERSION.len() + 1 + KEY_ID_CHARS + 1 + ENC_CHARS + 1;
@@ -100,51 +106,47 @@ impl SealKey {
     /// [`SealError::TooLarge`] when the envelope would exceed [`MAX_SEALED_BYTES`];
     /// [`SealError::Random`] and [`SealError::UnusableKey`] as they say.
     pub fn seal<T: Sealable>(&self, scope: &impl Scope, value: &T) -> Result<Sealed<T>, SealError> {
-        let mode = OpModeS::Base;
-        let text = close(VERSION, self, &mode, &info::<T>(self.id()), scope, value)?;
+        let plaintext = plaintext_of(value)?;
+        let mut rng = StdRng::try_from_rng(&mut SysRng).map_err(|_| SealError::Random)?;
+        let (encapsulated, ciphertext) =
+            single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+                &OpModeS::Base,
+                self.public(),
+                &info::<T>(self.id()),
+                &plaintext,
+                scope.scope().as_bytes(),
+                &mut rng,
+            )
+            .map_err(|_| SealError::UnusableKey)?;
         Ok(Sealed {
-            text,
+            text: text(VERSION, self.id(), &encapsulated.to_bytes(), &ciphertext),
             holds: PhantomData,
         })
     }
 }
 
-/// Closes an envelope of this version for the holder of `key`.
-fn close<T: Sealable>(
-    version: &str,
-    key: &SealKey,
-    mode: &OpModeS<'_, X25519HkdfSha256>,
-    info: &[u8],
-    scope: &impl Scope,
-    value: &T,
-) -> Result<String, SealError> {
+/// What is closed in, if it fits into a message.
+fn plaintext_of<T: Sealable>(value: &T) -> Result<Zeroizing<Vec<u8>>, SealError> {
     let plaintext = value.to_plaintext();
-    if plaintext.len() > max_plaintext_for_cap() {
-        return Err(SealError::TooLarge {
-            bytes: plaintext.len(),
-        });
+    let bytes = plaintext.len();
+    if bytes > max_plaintext_for_cap() {
+        return Err(SealError::TooLarge { bytes });
     }
-    let mut rng = StdRng::try_from_rng(&mut SysRng).map_err(|_| SealError::Random)?;
-    let (encapsulated, ciphertext) =
-        single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-            mode,
-            key.public(),
-            info,
-            &plaintext,
-            scope.scope().as_bytes(),
-            &mut rng,
-        )
-        .map_err(|_| SealError::UnusableKey)?;
+    Ok(plaintext)
+}
+
+/// An envelope as text. `encapsulated` is what its key follows from.
+fn text(version: &str, key_id: &str, encapsulated: &[u8], ciphertext: &[u8]) -> String {
     let mut text =
         String::with_capacity(HEADER_CHARS + BASE64URL_NOPAD.encode_len(ciphertext.len()));
-    text.push_str(version);
+    for field in [version, key_id] {
+        text.push_str(field);
+        text.push('.');
+    }
+    BASE64URL_NOPAD.encode_append(encapsulated, &mut text);
     text.push('.');
-    text.push_str(key.id());
-    text.push('.');
-    BASE64URL_NOPAD.encode_append(&encapsulated.to_bytes(), &mut text);
-    text.push('.');
-    BASE64URL_NOPAD.encode_append(&ciphertext, &mut text);
-    Ok(text)
+    BASE64URL_NOPAD.encode_append(ciphertext, &mut text);
+    text
 }
 
 impl OpenKeyring {
@@ -161,7 +163,19 @@ impl OpenKeyring {
     ) -> Result<T, OpenError> {
         let parts = Parts::of(VERSION, &sealed.text).ok_or(OpenError::DoesNotOpen)?;
         let key = self.find(parts.key_id).ok_or(OpenError::UnknownKey)?;
-        parts.open(key, &OpModeR::Base, &info::<T>(key.id()), scope)
+        let (encapsulated, ciphertext) = parts.decode()?;
+        let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&encapsulated)
+            .map_err(|_| OpenError::DoesNotOpen)?;
+        let plaintext = single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+            &OpModeR::Base,
+            key.private(),
+            &encapsulated,
+            &info::<T>(key.id()),
+            &ciphertext,
+            scope.scope().as_bytes(),
+        )
+        .map_err(|_| OpenError::DoesNotOpen)?;
+        T::from_plaintext(Zeroizing::new(plaintext)).ok_or(OpenError::DoesNotOpen)
     }
 
     /// Closes an envelope for the workers of this installation, which only they can close:
@@ -178,18 +192,21 @@ impl OpenKeyring {
         value: &T,
     ) -> Result<Kept<T>, SealError> {
         let key = self.first();
-        let public = key.seal_key().public();
-        let text = close(
-            KEPT_VERSION,
-            key.seal_key(),
-            // RFC 9180, section 5.1.3: that it opens proves who has closed it.
-            &OpModeS::Auth((key.private().clone(), public.clone())),
-            &kept_info::<T>(key.id(), mandate),
-            scope,
-            value,
-        )?;
+        let plaintext = plaintext_of(value)?;
+        let mut salt = [0; SALT_BYTES];
+        SysRng
+            .try_fill_bytes(&mut salt)
+            .map_err(|_| SealError::Random)?;
+        let cipher = kept_cipher::<T>(key, mandate, &salt).map_err(|_| SealError::UnusableKey)?;
+        let payload = Payload {
+            msg: &plaintext,
+            aad: scope.scope().as_bytes(),
+        };
+        let ciphertext = cipher
+            .encrypt(&Nonce::default(), payload)
+            .map_err(|_| SealError::UnusableKey)?;
         Ok(Kept {
-            text,
+            text: text(KEPT_VERSION, key.id(), &salt, &ciphertext),
             holds: PhantomData,
         })
     }
@@ -208,8 +225,16 @@ impl OpenKeyring {
     ) -> Result<T, OpenError> {
         let parts = Parts::of(KEPT_VERSION, &kept.text).ok_or(OpenError::DoesNotOpen)?;
         let key = self.find(parts.key_id).ok_or(OpenError::UnknownKey)?;
-        let sender = OpModeR::Auth(key.seal_key().public().clone());
-        parts.open(key, &sender, &kept_info::<T>(key.id(), mandate), scope)
+        let (salt, ciphertext) = parts.decode()?;
+        let cipher = kept_cipher::<T>(key, mandate, &salt).map_err(|_| OpenError::DoesNotOpen)?;
+        let payload = Payload {
+            msg: &ciphertext,
+            aad: scope.scope().as_bytes(),
+        };
+        let plaintext = cipher
+            .decrypt(&Nonce::default(), payload)
+            .map_err(|_| OpenError::DoesNotOpen)?;
+        T::from_plaintext(Zeroizing::new(plaintext)).ok_or(OpenError::DoesNotOpen)
     }
 }
 
@@ -280,37 +305,35 @@ impl<'a> Parts<'a> {
         whole.then_some(parts)
     }
 
-    fn open<T: Sealable>(
-        &self,
-        key: &OpenKey,
-        mode: &OpModeR<'_, X25519HkdfSha256>,
-        info: &[u8],
-        scope: &impl Scope,
-    ) -> Result<T, OpenError> {
+    /// What the envelope's key follows from, and the ciphertext.
+    fn decode(&self) -> Result<(Vec<u8>, Vec<u8>), OpenError> {
         let decode = |text: &str| {
             BASE64URL_NOPAD
                 .decode(text.as_bytes())
                 .map_err(|_| OpenError::DoesNotOpen)
         };
-        let encapsulated =
-            <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&decode(self.encapsulated)?)
-                .map_err(|_| OpenError::DoesNotOpen)?;
-        let plaintext = single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-            mode,
-            key.private(),
-            &encapsulated,
-            info,
-            &decode(self.ciphertext)?,
-            scope.scope().as_bytes(),
-        )
-        .map_err(|_| OpenError::DoesNotOpen)?;
-        T::from_plaintext(Zeroizing::new(plaintext)).ok_or(OpenError::DoesNotOpen)
+        Ok((decode(self.encapsulated)?, decode(self.ciphertext)?))
     }
 }
 
 /// What the key schedule is bound to: format, purpose and key.
 fn info<T: Sealable>(key_id: &str) -> Vec<u8> {
     format!("countersign {VERSION} {} {key_id}", T::PURPOSE).into_bytes()
+}
+
+/// The cipher of one envelope that workers keep. Its key follows from the private half, which
+/// workers alone have, and a salt of its own (RFC 5869), so that no key ever has two messages
+/// and the nonce may be the same.
+fn kept_cipher<T: Sealable>(
+    key: &OpenKey,
+    mandate: &Digest,
+    salt: &[u8],
+) -> Result<Aes256Gcm, hkdf::InvalidLength> {
+    let mut derived = Zeroizing::new([0; 32]);
+    Hkdf::<Sha256>::new(Some(salt), &*key.private_bytes())
+        .expand(&kept_info::<T>(key.id(), mandate), &mut *derived)?;
+    let derived: &Key<Aes256Gcm> = (&*derived).into();
+    Ok(Aes256Gcm::new(derived))
 }
 
 /// The same for what workers keep, bound to the mandate too.

@@ -131,9 +131,7 @@ impl OpenKey {
     /// The key pair as one line of text, for a file that only its owner can read.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
-        let mut bytes = Zeroizing::new([0; 32]);
-        self.private.write_exact(&mut *bytes);
-        let key = Zeroizing::new(BASE64URL_NOPAD.encode(&*bytes));
+        let key = Zeroizing::new(BASE64URL_NOPAD.encode(&*self.private_bytes()));
         // The exact capacity, so that no copy stays behind when the text grows.
         let mut text = Zeroizing::new(String::with_capacity(OPEN_KEY_MARK.len() + 1 + key.len()));
         text.push_str(OPEN_KEY_MARK);
@@ -144,6 +142,13 @@ impl OpenKey {
 
     pub(super) fn private(&self) -> &PrivateKey {
         &self.private
+    }
+
+    /// The private half as bytes, to derive other keys from.
+    pub(super) fn private_bytes(&self) -> Zeroizing<[u8; 32]> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        self.private.write_exact(&mut *bytes);
+        bytes
     }
 
     fn new(private: PrivateKey) -> Self {

@@ -132,8 +132,12 @@ impl Service {
         let found = self
             .store
             .read(move |conn| {
-                store::check_hub(conn, hub)?;
-                store::state(conn, hub, &id, payloads)
+                let found = store::state(conn, hub, &id, payloads)?;
+                if found.is_none() {
+                    // What is there belongs to a hub that is.
+                    store::check_hub(conn, hub)?;
+                }
+                Ok(found)
             })
             .await
             .map_err(status)?;

@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{OpenError, private};
@@ -166,6 +167,7 @@ pub(crate) fn open_file(file: &Path) -> Result<Connection, OpenError> {
     make_private(file)?;
     super::log_mark::check(file)?;
     let conn = Connection::open(file)?;
+    keep_prepared(&conn)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "wal_autocheckpoint", 4000)?;
@@ -190,6 +192,7 @@ fn make_private(file: &Path) -> Result<(), OpenError> {
 /// Opens a database that lives in memory.
 pub(crate) fn open_memory() -> Result<Connection, OpenError> {
     let conn = Connection::open_in_memory()?;
+    keep_prepared(&conn)?;
     migrate(&conn)?;
     Ok(conn)
 }
@@ -201,7 +204,15 @@ pub(crate) fn open_reader(file: &Path) -> Result<Connection, OpenError> {
     conn.pragma_update(None, "cache_size", -8_192)?;
     conn.busy_timeout(std::time::Duration::from_secs(5))?;
     conn.set_prepared_statement_cache_capacity(32);
+    keep_prepared(&conn)?;
     Ok(conn)
+}
+
+/// Lets a statement stay prepared whatever values it is run with. SQLite would prepare some
+/// of them again for each value, to see whether another plan is better for it.
+fn keep_prepared(conn: &Connection) -> Result<(), OpenError> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 fn migrate(conn: &Connection) -> Result<(), OpenError> {
