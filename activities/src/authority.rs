@@ -203,8 +203,7 @@ impl Standing<'_> {
             run: self.mandate.run.clone(),
             about: self.about.to_owned(),
         };
-        let ended = self.authority.ledger.withdraw(&matter).await;
-        ended.map_err(ledger_failure)
+        end(&*self.authority.ledger, &matter).await
     }
 
     /// The digest of the signed mandate.
@@ -315,17 +314,14 @@ impl Started {
         }
     }
 
-    /// Writes down that it will not be done, and ends the matter with it: what was found in
-    /// the vault leaves nothing to do, now or whenever a task hub asks again.
+    /// Ends the matter: what was found in the vault leaves nothing to do, now or whenever a
+    /// task hub asks again.
     ///
     /// # Errors
     ///
     /// Retriable while the ledger does not answer.
-    pub(crate) async fn abandon(self) -> Result<(), Failure> {
-        self.ledger
-            .withdraw(self.counted.matter())
-            .await
-            .map_err(ledger_failure)
+    pub(crate) async fn end(self) -> Result<(), Failure> {
+        end(&*self.ledger, self.counted.matter()).await
     }
 
     /// Writes down that it is done.
@@ -358,6 +354,11 @@ impl Started {
             .await
             .map_err(ledger_failure)
     }
+}
+
+/// Ends a matter in the ledger: nothing is done about it from now on.
+async fn end(ledger: &dyn Ledger, matter: &Matter) -> Result<(), Failure> {
+    ledger.withdraw(matter).await.map_err(ledger_failure)
 }
 
 /// The account that a mandate is about, if it says one.

@@ -226,10 +226,8 @@ impl Run {
         let alone = Terms::of_nobody();
         let terms = self.terms.as_ref().unwrap_or(&alone);
         let refusal = counted(&self.ctx, self, terms, &self.approvals, raised).await?;
-        if let Some(refusal) = &refusal {
-            let mut decisions = signed(&self.approvals);
-            decisions.push(refusal.signed.clone());
-            notify::tell(&self.ctx, self, terms, NoticeEvent::Stopped, 0, decisions);
+        if refusal.is_some() {
+            notify::tell(&self.ctx, self, terms, NoticeEvent::Stopped, 0);
         }
         Ok(refusal.map(|it| it.decision))
     }

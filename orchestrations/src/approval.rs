@@ -128,22 +128,20 @@ pub(crate) async fn await_decision(
     let mut reminders = Reminders::new(ctx, terms, deadline);
     let mut agreed: Vec<Counted> = Vec::new();
     let mut reminded = 0;
-    let tell = |event, number, decisions| {
-        notify::tell(ctx, question, terms, event, number, decisions);
-    };
+    let tell = |event, number| notify::tell(ctx, question, terms, event, number);
     ctx.set_custom_status(&question.status(deadline, &agreed))?;
-    tell(NoticeEvent::Requested, 0, signed(&agreed));
+    tell(NoticeEvent::Requested, 0);
     loop {
         let raised = match next(ctx, &mut expired, &mut reminders).await {
             Next::Raised(raised) => raised,
             Next::Reminder => {
                 reminders.go_on(ctx);
-                tell(NoticeEvent::Reminder, reminded, signed(&agreed));
+                tell(NoticeEvent::Reminder, reminded);
                 reminded = reminded.saturating_add(1);
                 continue;
             }
             Next::Expired => {
-                tell(NoticeEvent::Expired, 0, signed(&agreed));
+                tell(NoticeEvent::Expired, 0);
                 return Ok(Decision::Expired(deadline));
             }
         };
@@ -153,14 +151,14 @@ pub(crate) async fn await_decision(
         let approved = one.decision.approved;
         agreed.push(one);
         if !approved {
-            tell(NoticeEvent::Decided, 0, signed(&agreed));
+            tell(NoticeEvent::Decided, 0);
             let last = agreed.pop().map(|it| it.decision);
             return last
                 .map(Decision::Rejected)
                 .ok_or_else(|| Failure::new("Approval", "a decision was lost").permanent());
         }
         if agreed.len() >= usize::from(terms.approvals) {
-            tell(NoticeEvent::Decided, 0, signed(&agreed));
+            tell(NoticeEvent::Decided, 0);
             return Ok(Decision::Approved(agreed));
         }
         ctx.set_custom_status(&question.status(deadline, &agreed))?;
