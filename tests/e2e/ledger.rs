@@ -17,6 +17,8 @@ use crate::apart::Apart;
 use crate::support::{Answer, App, BINARY, Caller, PATIENCE, SEED_URI};
 
 const LEDGER: &str = "ledger.sqlite3";
+/// Where a data folder notes which ledger is its own.
+const NOTE: &str = "installation.ledger";
 
 async fn enrolled(admin: &Caller) -> String {
     let id = admin.enroll(SEED_URI, false).await;
@@ -59,7 +61,7 @@ async fn use_it(caller: &Caller, id: &str, what: &str) -> Answer {
 fn assert_to_submit_again(answer: &Answer) {
     answer.assert_problem(409, "mandate-refused");
     let detail = answer.body["detail"].as_str().unwrap();
-    assert!(detail.contains("submit it again"), "{answer:?}");
+    assert!(detail.contains("ubmit it again"), "{answer:?}");
 }
 
 async fn assert_code(caller: &Caller, account: &str) {
@@ -91,7 +93,8 @@ async fn what_a_retired_key_has_signed_has_to_be_submitted_again() {
     let retire = ["mandate-key", "retire", &old];
     // The key that signs is not retired before there is another one.
     assert!(!app.command(&retire).status.success());
-    assert!(app.command(&["mandate-key", "rotate"]).status.success());
+    let rotated = app.command(&["mandate-key", "rotate", "--json"]);
+    let rotated: Value = serde_json::from_slice(&rotated.stdout).unwrap();
     app.launch().await;
     let (admin, approver) = (app.with_token_of(&admin), app.with_token_of(&approver));
     // What the key before has signed counts for as long as that is not retired.
@@ -101,6 +104,28 @@ async fn what_a_retired_key_has_signed_has_to_be_submitted_again() {
     app.launch().await;
     let (admin, approver) = (app.with_token_of(&admin), app.with_token_of(&approver));
 
+    // Both are in the record, by whom and which.
+    for (action, key) in [
+        ("rotate-mandate-key", rotated["id"].clone()),
+        ("retire-mandate-key", json!(old)),
+    ] {
+        let told = admin.get(&format!("/api/audit?action={action}")).await;
+        let entries = told.body["entries"].as_array().unwrap().clone();
+        assert_eq!(entries.len(), 1, "{told:?}");
+        assert_eq!(entries[0]["caller"], "local", "{told:?}");
+        assert_eq!(entries[0]["subject"], key, "{told:?}");
+    }
+    // It says which cause it is, what to do, and each once.
+    let said = app.command(&["approve", &asked]);
+    let said = String::from_utf8(said.stderr).unwrap();
+    for words in [
+        "What was accepted cannot be checked",
+        "was retired since",
+        "Submit it again",
+    ] {
+        assert_eq!(said.matches(words).count(), 1, "{said}");
+    }
+    assert!(said.contains(&old), "{said}");
     assert_to_submit_again(&use_it(&admin, &granted, "code").await);
     assert_to_submit_again(&approve(&approver, &asked).await);
     assert_to_submit_again(&approver.decide(&waiting, true, "").await);
@@ -135,6 +160,46 @@ fn restore_ledger(data: &Path, files: &[(PathBuf, Vec<u8>)]) {
     remove_ledger(data);
     for (path, bytes) in files {
         fs::write(path, bytes).unwrap();
+    }
+}
+
+fn accept_loss(app: &App, reason: &str) -> std::process::Output {
+    app.command(&["ledger", "accept-loss", "--reason", reason])
+}
+
+/// Takes the ledger away, which is noticed, and accepts that.
+fn lose_ledger(app: &App) {
+    let data = app.data_dir();
+    let nothing = accept_loss(app, "nothing is missing yet");
+    assert_eq!(nothing.status.code(), Some(5), "{nothing:?}");
+    remove_ledger(&data);
+    for empty in [false, true] {
+        if empty {
+            fs::write(data.join(LEDGER), "").unwrap();
+        }
+        let said = refuses_to_start(&data);
+        for words in [
+            "is missing",
+            LEDGER,
+            "backup",
+            "countersign ledger accept-loss",
+        ] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        let there = fs::read(data.join(LEDGER)).ok();
+        assert_eq!(there, empty.then(Vec::new), "nothing was made");
+    }
+    let unsaid = accept_loss(app, " ");
+    assert_eq!(unsaid.status.code(), Some(2), "{unsaid:?}");
+    assert!(accept_loss(app, "the disk is gone").status.success());
+    let told = app.command(&["audit", "export", "--action", "accept-loss"]);
+    let told = String::from_utf8(told.stdout).unwrap();
+    for words in [
+        "\"subject\":\"ledger\"",
+        "the disk is gone",
+        "\"caller\":\"local\"",
+    ] {
+        assert!(told.contains(words), "{told}");
     }
 }
 
@@ -195,10 +260,10 @@ async fn a_ledger_that_is_gone_older_or_damaged_gives_out_nothing_and_loses_noth
     assert_eq!(app.stop().await, Some(0));
     let right = ledger_files(&data);
 
-    // Deleted, so that a new one is made, and replaced by an older copy.
-    for put in [None, Some(&older)] {
+    // Replaced by an older copy, and lost, which somebody has to accept.
+    for put in [Some(&older), None] {
         match put {
-            None => remove_ledger(&data),
+            None => lose_ledger(&app),
             Some(files) => restore_ledger(&data, files),
         }
         app.launch().await;
@@ -234,8 +299,12 @@ async fn a_ledger_that_is_gone_older_or_damaged_gives_out_nothing_and_loses_noth
     assert!(said.contains(LEDGER), "{said}");
     fs::remove_dir(&file).unwrap();
 
-    // With the right one nothing is lost, and nothing is had twice.
+    // With the right one nothing is lost, and nothing is had twice. In the place of the one that
+    // was made meanwhile, it is another.
     restore_ledger(&data, &right);
+    let said = refuses_to_start(&data);
+    assert!(said.contains("is not the ledger that"), "{said}");
+    assert!(accept_loss(&app, "the right one is back").status.success());
     app.launch().await;
     let (admin, approver) = (app.with_token_of(&admin), app.with_token_of(&approver));
     use_it(&admin, &spent, "export")
@@ -253,11 +322,26 @@ fn copy_without_ledger(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name();
-        let is_ledger = name.to_str().is_some_and(|name| name.starts_with(LEDGER));
+        let is_ledger = name
+            .to_str()
+            .is_some_and(|name| name.starts_with(LEDGER) || name == NOTE);
         if entry.file_type().unwrap().is_file() && !is_ledger {
             fs::copy(entry.path(), to.join(name)).unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn a_folder_that_never_had_a_ledger_gets_one() {
+    let mut app = App::start().await;
+    let account = enrolled(&app.admin()).await;
+    assert_eq!(app.stop().await, Some(0));
+    // As an earlier release has left it.
+    remove_ledger(&app.data_dir());
+    fs::remove_file(app.data_dir().join(NOTE)).unwrap();
+    app.launch().await;
+    assert_code(&app.admin(), &account).await;
+    enrolled(&app.admin()).await;
 }
 
 #[tokio::test]
