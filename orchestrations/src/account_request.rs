@@ -19,7 +19,7 @@ use durabletask_core::{Activity, Either, Failure, OrchestrationContext, select};
 use serde::Serialize;
 
 use crate::approval::{
-    Counted, Decision, Question, Terms, after, await_decision, counted, said, signed,
+    Counted, Decision, Question, Terms, after, await_decision, counted, ignored, said, signed,
 };
 use crate::enroll::retried;
 use crate::{notify, policy};
@@ -119,8 +119,10 @@ impl Run {
                     claim = self.ctx.wait_for_event(&CLAIM);
                     match claimed {
                         Ok(claimed) if !claims.contains(&claimed.id) => claims.push(claimed.id),
-                        Ok(_) => tracing::warn!("ignored a repeated claim"),
-                        Err(error) => tracing::warn!(%error, "ignored a claim"),
+                        Ok(_) => ignored(&self.ctx, "a repeated claim"),
+                        Err(error) => {
+                            ignored(&self.ctx, &format!("a claim that cannot be read: {error}"));
+                        }
                     }
                 }
                 Either::Left(Either::Right(raised)) => {
