@@ -34,7 +34,12 @@ pub(crate) struct Adversary {
 impl Adversary {
     /// One whose worker runs its own orchestration only: activities go to the honest worker.
     pub(crate) fn new(connection: &str) -> Self {
-        Self::with(connection, Registry::new().orchestration(&CALL, call))
+        Self::also(connection, Registry::new())
+    }
+
+    /// One whose worker runs what is in `registry` too.
+    pub(crate) fn also(connection: &str, registry: Registry) -> Self {
+        Self::with(connection, registry.orchestration(&CALL, call))
     }
 
     /// One whose worker runs what is in `registry`.

@@ -43,6 +43,7 @@ mod relay;
 mod request_commands;
 mod requests;
 mod shapes;
+mod stands;
 mod strangers;
 mod telemetry;
 mod tracing;
