@@ -446,7 +446,7 @@ fn enrollment_row(error: &EnrollmentError) -> Row {
         ),
         EnrollmentError::NotAwaiting => row(
             Code::NotAwaitingApproval,
-            "It has not come to its approval yet, or none was asked for. See its status.",
+            "It has not come to its approval, or none was asked for. See its status.",
         ),
         EnrollmentError::AlreadyDecided => row(
             Code::AlreadyDecided,

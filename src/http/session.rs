@@ -62,11 +62,6 @@ pub(super) async fn log_in(
     if from == Provenance::Other {
         return Err(ApiError::CrossSite);
     }
-    // A name that resolves to this server may be somebody else's choice, and the page under it
-    // theirs.
-    if !door.surroundings.names.are_meant_by(&parts) {
-        return Err(ApiError::UnknownName);
-    }
     if auth::code_in_query(&parts.uri).is_some() {
         return Err(ApiError::InvalidParameter {
             name: "code",
@@ -104,6 +99,11 @@ pub(super) async fn log_in(
     };
     if from != Provenance::Own {
         return Err(ApiError::SessionElsewhere);
+    }
+    // A name that resolves to this server may be somebody else's choice, and the page under it
+    // theirs.
+    if !door.surroundings.names.are_meant_by(&parts) {
+        return Err(ApiError::UnknownName);
     }
     let caller = Caller::<Known>::of(identity, &parts)?;
     let by_tls = ByTls::noted(&door, &parts);

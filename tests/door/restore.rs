@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{TimeDelta, Utc};
+use chrono::{SubsecRound as _, TimeDelta, Utc};
 use countersign::access::{NewKey, Role};
 use countersign::clock::ManualClock;
 use reqwest::{Method, StatusCode};
@@ -39,7 +39,7 @@ async fn until(server: &Server, id: &str, stage: &str) {
 /// Asks for an account's end, agrees to it, and objects, all at a front door whose clock is
 /// this late; the worker's is right.
 async fn objected(late: TimeDelta) -> (Server, String, String) {
-    let clock = ManualClock::new(Utc::now() - late);
+    let clock = ManualClock::new((Utc::now() - late).trunc_subsecs(0));
     let server = Server::start_on(Arc::new(clock), |_| ()).await;
     let new = NewKey::new("second-pair-of-eyes", Role::Approver);
     let (_, approver) = server.keys().create(new, Utc::now() - late).unwrap();

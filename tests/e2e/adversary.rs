@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::PATIENCE;
+use crate::support::{App, PATIENCE};
 
 /// An orchestration of the adversary's: it has one activity called.
 const CALL: Orchestration<Call, Value> = Orchestration::new("adversary-calls");
@@ -35,6 +35,11 @@ impl Adversary {
     /// One whose worker runs its own orchestration only: activities go to the honest worker.
     pub(crate) fn new(connection: &str) -> Self {
         Self::also(connection, Registry::new())
+    }
+
+    /// The same with the token of a server's own task hub.
+    pub(crate) fn of(app: &App) -> Self {
+        Self::new(&app.hub_connection())
     }
 
     /// One whose worker runs what is in `registry` too.

@@ -14,48 +14,12 @@ use serde_json::{Value, json};
 
 use crate::adversary::Adversary;
 use crate::apart::Apart;
+use crate::asking::{ask, decide, enrolled, until, use_it};
 use crate::support::{Answer, App, BINARY, Caller, PATIENCE, SEED_URI};
 
 const LEDGER: &str = "ledger.sqlite3";
 /// Where a data folder notes which ledger is its own.
 const NOTE: &str = "installation.ledger";
-
-async fn enrolled(admin: &Caller) -> String {
-    let id = admin.enroll(SEED_URI, false).await;
-    assert_eq!(admin.ended(&id).await.body["stage"], "Enrolled");
-    id
-}
-
-async fn ask(caller: &Caller, account: &str, body: Value) -> String {
-    let path = format!("/api/accounts/{account}/requests");
-    let answer = caller.post(&path, &body).await;
-    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
-    answer.id()
-}
-
-async fn until(caller: &Caller, id: &str, stage: &str) -> Answer {
-    let begun = Instant::now();
-    let mut wait = 0;
-    loop {
-        let answer = caller.get(&format!("/api/requests/{id}?wait={wait}")).await;
-        if answer.body["stage"] == stage {
-            return answer;
-        }
-        let late = begun.elapsed() > PATIENCE;
-        assert!(!late, "it does not come to {stage}: {answer:?}");
-        wait = 1;
-    }
-}
-
-async fn approve(caller: &Caller, id: &str) -> Answer {
-    let path = format!("/api/requests/{id}/approval");
-    caller.post(&path, &json!({ "approved": true })).await
-}
-
-async fn use_it(caller: &Caller, id: &str, what: &str) -> Answer {
-    let path = format!("/api/requests/{id}/{what}");
-    caller.post(&path, &json!({})).await
-}
 
 /// That an answer says that something has to be submitted again.
 fn assert_to_submit_again(answer: &Answer) {
@@ -83,7 +47,7 @@ async fn what_a_retired_key_has_signed_has_to_be_submitted_again() {
     until(&admin, &asked, "AwaitingApproval").await;
     let granted = ask(&admin, &account, json!({ "kind": "read", "reads": 9 })).await;
     until(&admin, &granted, "AwaitingApproval").await;
-    approve(&approver, &granted).await;
+    decide(&approver, &granted, true).await;
     until(&admin, &granted, "Granted").await;
 
     assert_eq!(app.stop().await, Some(0));
@@ -127,7 +91,7 @@ async fn what_a_retired_key_has_signed_has_to_be_submitted_again() {
     }
     assert!(said.contains(&old), "{said}");
     assert_to_submit_again(&use_it(&admin, &granted, "code").await);
-    assert_to_submit_again(&approve(&approver, &asked).await);
+    assert_to_submit_again(&decide(&approver, &asked, true).await);
     assert_to_submit_again(&approver.decide(&waiting, true, "").await);
     admin
         .get(&format!("/api/accounts/{waiting}"))
@@ -248,12 +212,12 @@ async fn a_ledger_that_is_gone_older_or_damaged_gives_out_nothing_and_loses_noth
     let (admin, approver) = (app.with_token_of(&admin), app.with_token_of(&approver));
     let spent = ask(&admin, &account, json!({ "kind": "export" })).await;
     until(&admin, &spent, "AwaitingApproval").await;
-    approve(&approver, &spent).await;
+    decide(&approver, &spent, true).await;
     until(&admin, &spent, "Granted").await;
     assert_eq!(use_it(&admin, &spent, "export").await.status, 200);
     let granted = ask(&admin, &account, json!({ "kind": "read", "reads": 2 })).await;
     until(&admin, &granted, "AwaitingApproval").await;
-    approve(&approver, &granted).await;
+    decide(&approver, &granted, true).await;
     until(&admin, &granted, "Granted").await;
     let waiting = admin.enroll(SEED_URI, true).await;
     approver.until_stage(&waiting, "AwaitingApproval").await;
@@ -372,7 +336,7 @@ async fn a_worker_with_another_ledger_refuses_and_says_why() {
     }
     let shown = admin.get(&format!("/api/enrollments/{enrollment}")).await;
     assert_eq!(shown.body["stage"], "Failed", "{shown:?}");
-    let refused = approve(&approver, &deletion).await;
+    let refused = decide(&approver, &deletion, true).await;
     assert_eq!(refused.status, StatusCode::CONFLICT, "{refused:?}");
     assert_code(&admin, &account).await;
     assert!(
@@ -395,11 +359,7 @@ async fn what_an_earlier_release_has_started_ends_in_a_refusal() {
     let admin = app.admin();
     let approver = app.new_caller("second-pair-of-eyes", "approver");
     let account = enrolled(&admin).await;
-    let adversary = Adversary::new(&format!(
-        "Endpoint={};TaskHub=default;Authentication=Token;TokenFile={}",
-        app.hub_endpoint(),
-        app.data_dir().join("hub-token").display()
-    ));
+    let adversary = Adversary::of(&app);
     let mut enrollment = adversary.input(&account).await;
     enrollment
         .as_object_mut()
@@ -462,7 +422,7 @@ async fn a_ledger_that_cannot_be_written_is_told_of_and_codes_are_served() {
     approver.until_stage(&waiting, "AwaitingApproval").await;
     let granted = ask(&admin, &account, json!({ "kind": "export" })).await;
     until(&admin, &granted, "AwaitingApproval").await;
-    approve(&approver, &granted).await;
+    decide(&approver, &granted, true).await;
     until(&admin, &granted, "Granted").await;
 
     // Somebody else writes, and does not come to an end.
@@ -505,11 +465,7 @@ async fn a_new_try_takes_the_place_of_the_one_before() {
         .seal(&id.parse::<EnrollmentId>().unwrap(), &uri)
         .unwrap();
     let package = json!({ "id": id, "package": package });
-    let adversary = Adversary::new(&format!(
-        "Endpoint={};TaskHub=default;Authentication=Token;TokenFile={}",
-        app.hub_endpoint(),
-        app.data_dir().join("hub-token").display()
-    ));
+    let adversary = Adversary::of(&app);
     let send = async || {
         let taken = admin.post("/api/transfers", &package).await;
         assert_eq!(taken.status, StatusCode::ACCEPTED, "{taken:?}");

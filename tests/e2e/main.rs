@@ -14,6 +14,7 @@ mod accounts;
 mod adversary;
 mod apart;
 mod approvals;
+mod asking;
 mod audit;
 mod bad_input;
 mod collector;

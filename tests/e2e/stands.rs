@@ -10,7 +10,8 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::adversary::Adversary;
-use crate::support::{Answer, App, Caller, PATIENCE, SEED_URI};
+use crate::asking::{ask, decided, enrolled, until};
+use crate::support::{App, PATIENCE, SEED_URI};
 use crate::webhook::Receiver;
 
 /// An orchestration that ends as it is told to.
@@ -22,45 +23,11 @@ async fn puppet(ctx: OrchestrationContext, _input: Value) -> Result<Value, Failu
 }
 
 fn adversary(app: &App) -> Adversary {
-    let hub = format!(
-        "Endpoint={};TaskHub=default;Authentication=Token;TokenFile={}",
-        app.hub_endpoint(),
-        app.data_dir().join("hub-token").display()
-    );
     let says = Orchestration::<Value, Value>::new(PUPPET);
-    Adversary::also(&hub, Registry::new().orchestration(&says, puppet))
-}
-
-async fn enrolled(admin: &Caller) -> String {
-    let id = admin.enroll(SEED_URI, false).await;
-    assert_eq!(admin.ended(&id).await.body["stage"], "Enrolled");
-    id
-}
-
-async fn ask(caller: &Caller, account: &str, body: Value) -> String {
-    let path = format!("/api/accounts/{account}/requests");
-    let answer = caller.post(&path, &body).await;
-    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
-    answer.id()
-}
-
-async fn until(caller: &Caller, id: &str, stage: &str) -> Answer {
-    let begun = Instant::now();
-    loop {
-        let answer = caller.get(&format!("/api/requests/{id}?wait=1")).await;
-        if answer.body["stage"] == stage {
-            return answer;
-        }
-        let late = begun.elapsed() > PATIENCE;
-        assert!(!late, "it does not come to {stage}: {answer:?}");
-    }
-}
-
-async fn decide(caller: &Caller, id: &str, approved: bool) {
-    let path = format!("/api/requests/{id}/approval");
-    let body = json!({ "approved": approved, "comment": "seen" });
-    let answer = caller.post(&path, &body).await;
-    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    Adversary::also(
+        &app.hub_connection(),
+        Registry::new().orchestration(&says, puppet),
+    )
 }
 
 /// What an activity of a request is called with, as the history has it.
@@ -84,7 +51,7 @@ async fn a_transfer_that_found_no_account_is_over_and_not_carried_out_later() {
     let transfer = ask(&admin, &account, json!({ "kind": "transfer", "to": to })).await;
     until(&admin, &transfer, "AwaitingApproval").await;
     assert_eq!(admin.delete(&path).await.status, 204);
-    decide(&approver, &transfer, true).await;
+    decided(&approver, &transfer, true).await;
     until(&admin, &transfer, "Unavailable").await;
 
     // It is back, for another reason, and the hub has all that it had then.
@@ -118,7 +85,7 @@ async fn a_package_is_shown_once_the_account_is_out_of_use_and_not_before() {
     until(&admin, &transfer, "AwaitingApproval").await;
     // The approval is recorded, and the instance does not go on.
     adversary.client.suspend(&transfer, "").await.unwrap();
-    decide(&approver, &transfer, true).await;
+    decided(&approver, &transfer, true).await;
     let begun = Instant::now();
     let input = loop {
         let input = reference(&adversary, &transfer).await;
@@ -177,11 +144,11 @@ async fn a_notice_tells_what_the_ledger_holds_whatever_the_hub_leaves_out() {
     let account = enrolled(&admin).await;
     let export = ask(&admin, &account, json!({ "kind": "export" })).await;
     until(&admin, &export, "AwaitingApproval").await;
-    decide(&one, &export, true).await;
+    decided(&one, &export, true).await;
     receiver.until(1).await;
     // The instance hears nothing of the objection, so it is told to nobody.
     adversary.client.suspend(&export, "").await.unwrap();
-    decide(&other, &export, false).await;
+    decided(&other, &export, false).await;
 
     let mandate = adversary.input(&export).await["mandate"].clone();
     // As a hub would have it: approved, by the one only, or by nobody.
@@ -223,7 +190,7 @@ async fn an_objection_to_what_the_hub_has_cut_off_is_taken_and_stands() {
         .await
         .unwrap();
     until(&admin, &deletion, "Terminated").await;
-    decide(&one, &deletion, false).await;
+    decided(&one, &deletion, false).await;
 
     // Started once more, with a consent that comes after the objection.
     let outcome = adversary
@@ -259,6 +226,6 @@ async fn who_decides_at_once_is_heard_and_who_asked_is_told_why_not() {
     let path = format!("/api/requests/{request}/approval");
     let own = admin.post(&path, &json!({ "approved": true })).await;
     own.assert_problem(403, "self-approval-forbidden");
-    decide(&approver, &request, true).await;
+    decided(&approver, &request, true).await;
     until(&admin, &request, "Granted").await;
 }
