@@ -161,7 +161,10 @@ impl Run {
             SealedAccount::Sealed { package } => package,
             SealedAccount::Unknown => return Ok(RequestOutcome::Unavailable),
         };
-        self.change(&DISABLE_ACCOUNT).await?;
+        // Without that the package is handed to nobody.
+        if self.change(&DISABLE_ACCOUNT).await? == AccountState::Gone {
+            return Ok(RequestOutcome::Unavailable);
+        }
         Ok(RequestOutcome::Done {
             asked: self.asked,
             approvals: said(&self.approvals),
