@@ -31,6 +31,7 @@ use crate::enrollments::{ApprovalPolicy, Enrollments};
 use crate::http::{self, FrontDoor, Guard, OwnNames, Surroundings};
 use crate::hub::{self, Dashboard};
 use crate::keys::{self, DoorKeys, Place, WorkerKeys};
+use crate::ledger;
 use crate::local_proof::LocalProof;
 use crate::mandates::{DoorMandateKeys, Mandates};
 use crate::metrics::{self, Metrics};
@@ -193,8 +194,8 @@ impl Running {
             } else {
                 vault
             };
-            let folder = self.data.path().to_owned();
-            let ledger = parts::blocking(move || SqliteLedger::open(&folder)).await??;
+            let data = self.data.clone();
+            let ledger = parts::blocking(move || ledger::open(&data)).await??;
             let cache = Arc::clone(&counts.cache);
             let metrics = Arc::new(Metrics::new(counts));
             self.parts.push(Part::spawn(

@@ -12,7 +12,7 @@ use crate::config::Settings;
 
 pub use operators::{
     AuditArgs, AuditCommand, AuditFormat, ConfigArgs, ConfigCommand, GrantArgs, GrantCommand,
-    KeyArgs, KeyCommand, KeyPlace, MandateKeyArgs, MandateKeyCommand,
+    KeyArgs, KeyCommand, KeyPlace, LedgerArgs, LedgerCommand, MandateKeyArgs, MandateKeyCommand,
 };
 pub use requests::{
     AskArgs, ExportArgs, ExportFormat, GuardArgs, ReceiveArgs, RequestArgs, RequestCommand,
@@ -110,6 +110,8 @@ pub enum Command {
     Key(KeyArgs),
     /// Rotate, retire and list the keys that a front door signs mandates with; running parts notice
     MandateKey(Box<MandateKeyArgs>),
+    /// Go on after the ledger of the data folder was lost
+    Ledger(LedgerArgs),
     /// Print a link that logs a browser in, once and within ten minutes
     LoginLink(ServerArgs),
     /// Give agents tools to list accounts and get codes, by the Model Context Protocol on

@@ -49,9 +49,41 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
+/// Writes a time as [`parse`] reads it, in the largest units that fit.
+#[must_use]
+pub fn text(time: Duration) -> String {
+    let mut text = String::new();
+    let mut rest = time.as_millis();
+    for (unit, milliseconds) in [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+        ("ms", 1),
+    ] {
+        if rest >= milliseconds {
+            text.push_str(&format!("{}{unit}", rest / milliseconds));
+            rest %= milliseconds;
+        }
+    }
+    if text.is_empty() {
+        text.push_str("0s");
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_written_as_people_write_them() {
+        for written in ["3d", "1h30m", "45s", "30d", "1d1h1m1s1ms", "250ms"] {
+            assert_eq!(text(parse(written).unwrap()), written);
+        }
+        assert_eq!(text(parse("72h").unwrap()), "3d");
+        assert_eq!(text(Duration::ZERO), "0s");
+    }
 
     #[test]
     fn reads_what_people_write_and_nothing_else() {

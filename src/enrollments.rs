@@ -47,6 +47,8 @@ const FIRST_LOOK: Duration = Duration::from_millis(10);
 const SLOWEST_LOOK: Duration = Duration::from_millis(500);
 /// How long a decision waits to see that it was taken.
 const DECISION_SEEN: Duration = Duration::from_secs(2);
+/// How long a decision waits for what it is about to come to its approval.
+const EARLY: Duration = Duration::from_secs(5);
 
 /// What to enroll and how.
 pub(crate) struct NewEnrollment<'a> {

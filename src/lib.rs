@@ -18,6 +18,7 @@ pub mod http;
 pub mod hub;
 mod intake;
 pub mod keys;
+mod ledger;
 mod local_proof;
 mod mandates;
 mod mcp;

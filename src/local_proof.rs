@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::access::secret::{self, RandomUnavailable};
 
-/// Where the server answers the question.
+/// Where the server answers the question, which is in the query.
 pub(crate) const PATH: &str = "/api/hello";
 const KEY_LABEL: &[u8] = b"countersign local proof v1";
 /// What the proof is for.
@@ -37,6 +37,11 @@ impl Nonce {
 
     pub(crate) fn to_text(&self) -> String {
         HEXLOWER.encode(&self.0)
+    }
+
+    /// Where the server answers this question.
+    pub(crate) fn address(&self) -> String {
+        format!("{PATH}?nonce={}", self.to_text())
     }
 }
 

@@ -354,6 +354,8 @@ export const t = {
       "make-login-link": "Made a login link",
       "create-key": "Made a key",
       "revoke-key": "Revoked a key",
+      "rotate-mandate-key": "Made a new mandate key",
+      "retire-mandate-key": "Retired a mandate key",
       grant: "Granted",
       withdraw: "Took a grant back",
       "read-audit": "Read this record",

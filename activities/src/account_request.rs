@@ -59,13 +59,13 @@ impl Activities {
         let account = match self.vault.read_to_seal(&permit).await {
             Ok(account) => account,
             Err(VaultError::NotFound | VaultError::Deleted) => {
-                started.abandon().await?;
+                started.end().await?;
                 return Ok(SealedAccount::Unknown);
             }
             Err(error) => return Err(failure(&input.request, "seal", error)),
         };
         if Some(self.fingerprints.fingerprint(&account)?.as_str()) != approved(&permit) {
-            started.abandon().await?;
+            started.end().await?;
             let error = VaultError::Conflict;
             return Err(failure(&input.request, "seal", error));
         }
@@ -103,7 +103,7 @@ impl Activities {
                 Ok(AccountState::Disabled)
             }
             Err(VaultError::NotFound) => {
-                started.abandon().await?;
+                started.end().await?;
                 Ok(AccountState::Gone)
             }
             Err(error) => Err(failure(&input.request, "disable", error)),
@@ -154,12 +154,12 @@ impl Activities {
                 Ok(AccountState::Gone)
             }
             Err(VaultError::NotFound) => {
-                started.abandon().await?;
+                started.end().await?;
                 Ok(AccountState::Gone)
             }
             // Somebody has brought it back: the removal is over, and is not taken up later.
             Err(VaultError::Conflict) => {
-                started.abandon().await?;
+                started.end().await?;
                 Ok(AccountState::InUse)
             }
             Err(error) => Err(failure(&input.request, "purge", error)),

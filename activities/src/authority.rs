@@ -42,13 +42,30 @@ impl CheckingKeySource for CheckingKeys {
 pub struct Authority {
     ledger: Arc<dyn Ledger>,
     keys: Arc<dyn CheckingKeySource>,
-    noted: Arc<Mutex<Noted>>,
+    noted: Arc<Noted>,
+    ignored: Arc<Noted>,
 }
 
 /// How many refusals were noted since a window began.
-struct Noted {
-    since: Instant,
-    count: u32,
+struct Noted(Mutex<(Instant, u32)>);
+
+impl Noted {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new((Instant::now(), 0))))
+    }
+
+    /// How many were not listed before this one; none if this one is not either.
+    fn lists(&self) -> Option<u32> {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, count) = &mut *noted;
+        let mut more = 0;
+        if since.elapsed() > WINDOW {
+            more = count.saturating_sub(MAX_NOTED);
+            (*since, *count) = (Instant::now(), 0);
+        }
+        *count = count.saturating_add(1);
+        (*count <= MAX_NOTED).then_some(more)
+    }
 }
 
 /// A mandate that is authentic, with what the ledger holds of a matter under it.
@@ -67,10 +84,8 @@ impl Authority {
         Self {
             ledger,
             keys,
-            noted: Arc::new(Mutex::new(Noted {
-                since: Instant::now(),
-                count: 0,
-            })),
+            noted: Noted::new(),
+            ignored: Noted::new(),
         }
     }
 
@@ -136,8 +151,7 @@ impl Authority {
         account: Option<String>,
         refusal: Refusal,
     ) -> Failure {
-        let (listed, more) = self.count_refusal();
-        if listed {
+        if let Some(more) = self.noted.lists() {
             tracing::warn!(
                 instance_id = %about.escape_debug(),
                 action,
@@ -169,17 +183,17 @@ impl Authority {
         }
     }
 
-    /// Whether a refusal is still listed by itself, and how many were not before it.
-    fn count_refusal(&self) -> (bool, u32) {
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut more = 0;
-        if noted.since.elapsed() > WINDOW {
-            more = noted.count.saturating_sub(MAX_NOTED);
-            noted.since = Instant::now();
-            noted.count = 0;
+    /// Logs that a decision does not count. Whoever reaches the task hub can have any number of
+    /// them looked at.
+    pub(crate) fn ignored(&self, about: &str, refusal: &Refusal) {
+        if let Some(more) = self.ignored.lists() {
+            tracing::warn!(
+                instance_id = %about.escape_debug(),
+                refusal = refusal.code(),
+                more_before = more,
+                "a decision that does not count is ignored: {refusal}"
+            );
         }
-        noted.count = noted.count.saturating_add(1);
-        (noted.count <= MAX_NOTED, more)
     }
 }
 
@@ -203,8 +217,7 @@ impl Standing<'_> {
             run: self.mandate.run.clone(),
             about: self.about.to_owned(),
         };
-        let ended = self.authority.ledger.withdraw(&matter).await;
-        ended.map_err(ledger_failure)
+        end(&*self.authority.ledger, &matter).await
     }
 
     /// The digest of the signed mandate.
@@ -315,17 +328,14 @@ impl Started {
         }
     }
 
-    /// Writes down that it will not be done, and ends the matter with it: what was found in
-    /// the vault leaves nothing to do, now or whenever a task hub asks again.
+    /// Ends the matter: what was found in the vault leaves nothing to do, now or whenever a
+    /// task hub asks again.
     ///
     /// # Errors
     ///
     /// Retriable while the ledger does not answer.
-    pub(crate) async fn abandon(self) -> Result<(), Failure> {
-        self.ledger
-            .withdraw(self.counted.matter())
-            .await
-            .map_err(ledger_failure)
+    pub(crate) async fn end(self) -> Result<(), Failure> {
+        end(&*self.ledger, self.counted.matter()).await
     }
 
     /// Writes down that it is done.
@@ -360,6 +370,11 @@ impl Started {
     }
 }
 
+/// Ends a matter in the ledger: nothing is done about it from now on.
+async fn end(ledger: &dyn Ledger, matter: &Matter) -> Result<(), Failure> {
+    ledger.withdraw(matter).await.map_err(ledger_failure)
+}
+
 /// The account that a mandate is about, if it says one.
 fn account_of(mandate: &Mandate) -> Option<String> {
     match &mandate.act {
@@ -376,5 +391,21 @@ fn ledger_failure(error: LedgerError) -> Failure {
         failure.permanent()
     } else {
         failure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_are_listed_in_a_while_and_the_next_one_after_it_says_how_many_were_not() {
+        let noted = Noted::new();
+        let listed = (0..1_000).filter(|_| noted.lists() == Some(0)).count();
+        assert_eq!(listed, MAX_NOTED as usize);
+        let past = Instant::now().checked_sub(WINDOW * 2).unwrap();
+        noted.0.lock().unwrap().0 = past;
+        assert_eq!(noted.lists(), Some(1_000 - MAX_NOTED));
+        assert_eq!(noted.lists(), Some(0));
     }
 }

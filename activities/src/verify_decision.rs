@@ -39,11 +39,7 @@ impl Activities {
                 decision: Some(as_told(decision)),
             }),
             Err(refusal) => {
-                tracing::warn!(
-                    instance_id = %input.about.escape_debug(),
-                    refusal = refusal.code(),
-                    "a decision that does not count is ignored: {refusal}"
-                );
+                self.authority.ignored(&input.about, &refusal);
                 Ok(VerifiedDecision::Forged)
             }
         }

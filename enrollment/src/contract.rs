@@ -356,7 +356,4 @@ pub struct SendNotice {
     /// The account that would be stored, for an enrollment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<Kept<TotpAccount>>,
-    /// Who has decided so far.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub decisions: Vec<SignedDecision>,
 }

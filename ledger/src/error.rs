@@ -30,7 +30,8 @@ pub enum LedgerError {
     },
     /// Another program has written it, or it is damaged.
     #[error(
-        "{} is not a ledger of this program, or is damaged; restore it from a backup",
+        "{} is not a ledger of this program, or is damaged; restore it from a backup, or move it \
+         away if there is none",
         .0.display()
     )]
     Foreign(PathBuf),

@@ -19,7 +19,7 @@ use durabletask_core::{Activity, Either, Failure, OrchestrationContext, select};
 use serde::Serialize;
 
 use crate::approval::{
-    Counted, Decision, Question, Terms, after, await_decision, counted, said, signed,
+    Counted, Decision, Question, Terms, after, await_decision, counted, ignored, said, signed,
 };
 use crate::enroll::retried;
 use crate::{notify, policy};
@@ -119,8 +119,10 @@ impl Run {
                     claim = self.ctx.wait_for_event(&CLAIM);
                     match claimed {
                         Ok(claimed) if !claims.contains(&claimed.id) => claims.push(claimed.id),
-                        Ok(_) => tracing::warn!("ignored a repeated claim"),
-                        Err(error) => tracing::warn!(%error, "ignored a claim"),
+                        Ok(_) => ignored(&self.ctx, "a repeated claim"),
+                        Err(error) => {
+                            ignored(&self.ctx, &format!("a claim that cannot be read: {error}"));
+                        }
                     }
                 }
                 Either::Left(Either::Right(raised)) => {
@@ -159,7 +161,10 @@ impl Run {
             SealedAccount::Sealed { package } => package,
             SealedAccount::Unknown => return Ok(RequestOutcome::Unavailable),
         };
-        self.change(&DISABLE_ACCOUNT).await?;
+        // Without that the package is handed to nobody.
+        if self.change(&DISABLE_ACCOUNT).await? == AccountState::Gone {
+            return Ok(RequestOutcome::Unavailable);
+        }
         Ok(RequestOutcome::Done {
             asked: self.asked,
             approvals: said(&self.approvals),
@@ -226,10 +231,8 @@ impl Run {
         let alone = Terms::of_nobody();
         let terms = self.terms.as_ref().unwrap_or(&alone);
         let refusal = counted(&self.ctx, self, terms, &self.approvals, raised).await?;
-        if let Some(refusal) = &refusal {
-            let mut decisions = signed(&self.approvals);
-            decisions.push(refusal.signed.clone());
-            notify::tell(&self.ctx, self, terms, NoticeEvent::Stopped, 0, decisions);
+        if refusal.is_some() {
+            notify::tell(&self.ctx, self, terms, NoticeEvent::Stopped, 0);
         }
         Ok(refusal.map(|it| it.decision))
     }

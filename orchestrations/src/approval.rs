@@ -1,5 +1,6 @@
 //! Waiting for somebody's decision.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -128,22 +129,20 @@ pub(crate) async fn await_decision(
     let mut reminders = Reminders::new(ctx, terms, deadline);
     let mut agreed: Vec<Counted> = Vec::new();
     let mut reminded = 0;
-    let tell = |event, number, decisions| {
-        notify::tell(ctx, question, terms, event, number, decisions);
-    };
+    let tell = |event, number| notify::tell(ctx, question, terms, event, number);
     ctx.set_custom_status(&question.status(deadline, &agreed))?;
-    tell(NoticeEvent::Requested, 0, signed(&agreed));
+    tell(NoticeEvent::Requested, 0);
     loop {
         let raised = match next(ctx, &mut expired, &mut reminders).await {
             Next::Raised(raised) => raised,
             Next::Reminder => {
                 reminders.go_on(ctx);
-                tell(NoticeEvent::Reminder, reminded, signed(&agreed));
+                tell(NoticeEvent::Reminder, reminded);
                 reminded = reminded.saturating_add(1);
                 continue;
             }
             Next::Expired => {
-                tell(NoticeEvent::Expired, 0, signed(&agreed));
+                tell(NoticeEvent::Expired, 0);
                 return Ok(Decision::Expired(deadline));
             }
         };
@@ -153,14 +152,14 @@ pub(crate) async fn await_decision(
         let approved = one.decision.approved;
         agreed.push(one);
         if !approved {
-            tell(NoticeEvent::Decided, 0, signed(&agreed));
+            tell(NoticeEvent::Decided, 0);
             let last = agreed.pop().map(|it| it.decision);
             return last
                 .map(Decision::Rejected)
                 .ok_or_else(|| Failure::new("Approval", "a decision was lost").permanent());
         }
         if agreed.len() >= usize::from(terms.approvals) {
-            tell(NoticeEvent::Decided, 0, signed(&agreed));
+            tell(NoticeEvent::Decided, 0);
             return Ok(Decision::Approved(agreed));
         }
         ctx.set_custom_status(&question.status(deadline, &agreed))?;
@@ -229,7 +228,10 @@ pub(crate) async fn counted(
     let raised = match raised {
         Ok(raised) => raised,
         Err(error) => {
-            tracing::warn!(%error, "ignored an approval event");
+            ignored(
+                ctx,
+                &format!("an approval event that cannot be read: {error}"),
+            );
             return Ok(None);
         }
     };
@@ -239,7 +241,7 @@ pub(crate) async fn counted(
     }
     let signed = raised.signed;
     if !former && signed.is_empty() {
-        tracing::warn!("ignored a decision that no front door has signed");
+        ignored(ctx, "a decision that no front door has signed");
         return Ok(None);
     }
     let input = VerifyDecision {
@@ -250,21 +252,39 @@ pub(crate) async fn counted(
     };
     let verified = ctx.call_activity_with(question.verification(), &input, retried(policy::READ));
     let VerifiedDecision::Authentic { decision } = verified.await? else {
-        tracing::warn!("ignored a decision that does not count");
+        ignored(ctx, "a decision that does not count");
         return Ok(None);
     };
     let decision = decision.unwrap_or(raised.decision);
     let takes_back = !decision.approved && question.can_be_taken_back();
     if decision.by == *question.requested_by() && !takes_back {
-        tracing::warn!("ignored a decision by the requester");
+        ignored(ctx, "a decision by the requester");
     } else if decision.approved && agreed.iter().any(|it| it.decision.by == decision.by) {
-        tracing::warn!("ignored a second decision by the same approver");
+        ignored(ctx, "a second decision by the same approver");
     } else if decision.approved && !is_asked(terms, &decision) {
-        tracing::warn!("ignored the approval of someone in none of the groups");
+        ignored(ctx, "the approval of someone in none of the groups");
     } else {
         return Ok(Some(Counted { decision, signed }));
     }
     Ok(None)
+}
+
+/// How many events this process has ignored.
+static IGNORED: AtomicU64 = AtomicU64::new(0);
+/// How many of them are logged one by one; after that every second, fourth, eighth … is.
+const LOGGED: u64 = 30;
+
+/// Logs that an event was ignored. Anybody who can reach the task hub can raise any number of
+/// them, and a log that they fill is worth nothing.
+pub(crate) fn ignored(ctx: &OrchestrationContext, what: &str) {
+    if ctx.is_replaying() {
+        return;
+    }
+    let number = IGNORED.fetch_add(1, Ordering::Relaxed) + 1;
+    if number <= LOGGED || number.is_power_of_two() {
+        let instance_id = ctx.instance_id();
+        tracing::warn!(instance_id, number, "ignored {what}");
+    }
 }
 
 /// Whether a release before mandates had this decision checked: it looked at what is judged

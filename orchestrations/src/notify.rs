@@ -2,7 +2,6 @@
 //! receiver that is away delays no decision.
 
 use countersign_enrollment::contract::{NOTIFY, SEND_NOTICE, SendNotice};
-use countersign_enrollment::mandate::SignedDecision;
 use countersign_enrollment::notice::{NoticeEvent, NoticeSent};
 use durabletask_core::{Failure, OrchestrationContext, SubOrchestrationOptions};
 
@@ -27,7 +26,6 @@ pub(crate) fn tell(
     terms: &Terms,
     event: NoticeEvent,
     number: u8,
-    decisions: Vec<SignedDecision>,
 ) {
     if !terms.notify {
         return;
@@ -45,7 +43,6 @@ pub(crate) fn tell(
         event,
         number,
         account: question.account().cloned(),
-        decisions,
     };
     let options = SubOrchestrationOptions {
         instance_id: Some(id),

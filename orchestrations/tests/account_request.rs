@@ -65,11 +65,16 @@ fn claim(id: &str) -> Value {
 
 /// Runs a request while events are raised, each an hour after the one before.
 fn run(act: Value, events: &[(&str, Value)]) -> TestRun<RequestOutcome> {
-    run_with(act, events, "gone")
+    run_with(act, events, ("disabled", "gone"))
 }
 
-/// As [`run`], with what the vault has after the account was to be destroyed.
-fn run_with(act: Value, events: &[(&str, Value)], purged: &str) -> TestRun<RequestOutcome> {
+/// As [`run`], with what the vault has after the account was to be taken out of use, and after
+/// it was to be destroyed.
+fn run_with(
+    act: Value,
+    events: &[(&str, Value)],
+    (disabled, purged): (&str, &str),
+) -> TestRun<RequestOutcome> {
     let mut hub = TestHub::new(register(Registry::new())).instance_id(ID);
     for (hour, (event, payload)) in (1..).zip(events) {
         hub = hub.raise_event_json(HOUR * hour, event, Some(payload.to_string()));
@@ -96,7 +101,7 @@ fn run_with(act: Value, events: &[(&str, Value)], purged: &str) -> TestRun<Reque
             }),
             "verify-request-decision" => verified(&input),
             "seal-account" => json!({ "result": "sealed", "package": PACKAGE }),
-            "disable-account" => json!({ "state": "disabled" }),
+            "disable-account" => json!({ "state": disabled }),
             "restore-account" => json!({ "state": "inUse" }),
             "purge-account" => json!({ "state": purged }),
             other => panic!("there is no activity {other}"),
@@ -217,7 +222,7 @@ fn an_objection_brings_the_account_back() {
 
 #[test]
 fn an_account_that_is_back_in_use_is_not_destroyed() {
-    let run = run_with(delete(), &approved(&[]), "inUse");
+    let run = run_with(delete(), &approved(&[]), ("disabled", "inUse"));
     assert!(matches!(run.output(), Ok(RequestOutcome::Kept { .. })));
 }
 
@@ -235,6 +240,16 @@ fn a_transfer_seals_first_and_then_takes_out_of_use() {
     assert_eq!(package.as_text(), PACKAGE);
     assert_eq!(calls(&run)[2..], ["seal-account", "disable-account"]);
     assert_golden(ID, "request-transfer", &run);
+}
+
+#[test]
+fn a_transfer_of_what_is_gone_by_then_hands_over_nothing() {
+    let act = json!({ "kind": "transfer", "to": "countersign-seal-key-1 x" });
+    let run = run_with(act, &approved(&[]), ("gone", "gone"));
+    assert!(
+        matches!(run.output(), Ok(RequestOutcome::Unavailable)),
+        "{run:?}"
+    );
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use countersign_activities::vault::OpenError as VaultError;
 use countersign_activities::webhook::WebhookError;
-use countersign_ledger::LedgerError;
 use durabletask::{ConnectionError, WorkerError};
 use durabletask_scheduler::{AccessError, OpenError, ServeError};
 use thiserror::Error;
@@ -14,6 +13,7 @@ use crate::access::{IssuerError, KeyError};
 use crate::audit::AuditError;
 use crate::data_dir::DataDirError;
 use crate::keys::KeyMaterialError;
+use crate::ledger::LedgerOpenError;
 
 /// Why the product cannot start or ended by itself.
 #[derive(Debug, Error)]
@@ -35,7 +35,7 @@ pub enum AppError {
     Keys(#[from] KeyError),
     /// The ledger cannot be used.
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    Ledger(#[from] LedgerOpenError),
     /// The audit record cannot be used.
     #[error(transparent)]
     Audit(#[from] AuditError),

@@ -88,6 +88,10 @@ pub enum Action {
     CreateKey,
     /// Revoked an API key.
     RevokeKey,
+    /// Made a key that mandates are signed with from then on.
+    RotateMandateKey,
+    /// Let nothing count any more that a key has signed.
+    RetireMandateKey,
     /// Let a key read an account.
     Grant,
     /// Took that back.
@@ -148,6 +152,8 @@ impl Action {
             Self::MakeLoginLink => "make-login-link",
             Self::CreateKey => "create-key",
             Self::RevokeKey => "revoke-key",
+            Self::RotateMandateKey => "rotate-mandate-key",
+            Self::RetireMandateKey => "retire-mandate-key",
             Self::Grant => "grant",
             Self::Withdraw => "withdraw",
             Self::RequestRead => "request-read",

@@ -167,6 +167,29 @@ pub enum AuditFormat {
     Cef,
 }
 
+/// `ledger`.
+#[derive(Debug, Args)]
+pub struct LedgerArgs {
+    /// What to do with the ledger.
+    #[command(subcommand)]
+    pub command: LedgerCommand,
+}
+
+/// What to do with the ledger.
+#[derive(Debug, Subcommand)]
+pub enum LedgerCommand {
+    /// Let parts start although the folder's ledger is missing or another one: what was under way
+    /// is refused and has to be submitted again; that is recorded
+    AcceptLoss {
+        /// Why it may go on without it
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Where the ledger was.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+}
+
 /// `mandate-key`.
 #[derive(Debug, Args)]
 pub struct MandateKeyArgs {

@@ -147,7 +147,17 @@ pub(super) struct Recorder(AuditStore);
 impl Recorder {
     pub(super) fn open(place: &KeyPlace) -> Result<Self, Fault> {
         let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
-        let data = DataDir::create(&folder).map_err(Fault::failed)?;
+        Self::of(&DataDir::create(&folder).map_err(Fault::failed)?)
+    }
+
+    /// The record in a data folder, if there is one or should be.
+    pub(super) fn beside(data: &DataDir) -> Result<Option<Self>, Fault> {
+        let mut files = [AUDIT_DATABASE, AUDIT_HEAD].iter();
+        let there = files.any(|file| data.path().join(file).exists());
+        there.then(|| Self::of(data)).transpose()
+    }
+
+    fn of(data: &DataDir) -> Result<Self, Fault> {
         let key = data.secret_key(SERVER_KEY).map_err(Fault::failed)?;
         let store = AuditStore::open(&data.path().join(AUDIT_DATABASE), &key).map_err(fault)?;
         Ok(Self(store))

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::output::{self, Progress, clean};
@@ -15,7 +15,7 @@ use crate::app::SERVER_KEY;
 use crate::cli::ServerArgs;
 use crate::config::{ClientEnvironment, DEFAULT_DATA_DIR, DEFAULT_LISTEN};
 use crate::data_dir::DataDir;
-use crate::local_proof::{self, LocalProof, Nonce};
+use crate::local_proof::{LocalProof, Nonce};
 use crate::problem;
 
 /// Longer than the longest poll.
@@ -95,11 +95,21 @@ impl Api {
         Ok(api)
     }
 
-    /// The same without a token, for what everybody may ask.
+    /// The same without a token, for what everybody may ask. Only the server that the data
+    /// folder itself names has to prove that it is that one.
     pub(super) fn find_open(args: &ServerArgs) -> Result<Self, Fault> {
         let environment = ClientEnvironment::read();
         let folder = data_dir(args.data_dir.as_deref(), &environment);
-        Self::at(args.server.clone().or(environment.server), &folder)
+        let named = args.server.clone().or(environment.server);
+        let is_named = named.is_some();
+        let mut api = Self::at(named, &folder)?;
+        if !is_named
+            && is_local(&api.base)
+            && let Ok(Some(key)) = DataDir::at(&folder).existing_key(SERVER_KEY)
+        {
+            api.proof = Proof::OfFolder(folder, LocalProof::new(&key));
+        }
+        Ok(api)
     }
 
     /// The server at this base URL, or that of the data folder.
@@ -142,6 +152,11 @@ impl Api {
         self.base.join(path).map_err(Fault::failed)
     }
 
+    /// The host and port that it is asked at.
+    pub(super) fn authority(&self) -> &str {
+        self.base.authority()
+    }
+
     /// A request to `path`, which may have a query.
     pub(super) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Fault> {
         let url = self.address(path)?;
@@ -175,6 +190,13 @@ impl Api {
         read(response).await
     }
 
+    /// Whether a request succeeded, and the JSON of a short answer; null for anything else that
+    /// something may say.
+    pub(super) async fn asked(&self, request: RequestBuilder) -> Result<(bool, Value), Fault> {
+        let answer = self.answer(request).await?;
+        Ok((answer.status().is_success(), read_bounded(answer).await))
+    }
+
     async fn answer(&self, request: RequestBuilder) -> Result<Response, Fault> {
         let request = match &self.token {
             // Each time: the server may have ended, and another program be in its place.
@@ -187,18 +209,15 @@ impl Api {
         self.sent(request).await
     }
 
-    /// Makes sure that what listens is the server of the data folder.
-    async fn recognise(&self) -> Result<(), Fault> {
+    /// Makes sure that what listens is the server of the data folder, where it has to be.
+    pub(super) async fn recognise(&self) -> Result<(), Fault> {
         let (folder, proof) = match &self.proof {
             Proof::Nothing => return Ok(()),
             Proof::OfFolder(folder, proof) => (folder, Some(proof)),
             Proof::OfNone(folder) => (folder, None),
         };
         let nonce = Nonce::draw().map_err(Fault::failed)?;
-        let question = self
-            .request(Method::POST, local_proof::PATH)?
-            .timeout(HELLO)
-            .json(&json!({"nonce": nonce.to_text()}));
+        let question = self.request(Method::GET, &nonce.address())?.timeout(HELLO);
         let answer = self.sent(question).await?;
         let address = self.base.authority();
         let folder = folder.display();

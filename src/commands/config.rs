@@ -13,6 +13,7 @@ use super::output;
 use super::{Exit, Fault, Outcome};
 use crate::config::{AuthMode, Config, LockMemory, OtlpConfig};
 use crate::data_dir::DataDir;
+use crate::duration;
 use crate::hub::{self, HUB_TOKEN};
 
 /// How long each may take to answer.
@@ -72,7 +73,6 @@ fn effective(config: &Config) -> Value {
         AuthMode::Token => "token",
         AuthMode::None => "none",
     };
-    let seconds = |time: Duration| format!("{}s", time.as_secs());
     json!({
         "data-dir": config.data_dir.display().to_string(),
         "listen": config.listen.to_string(),
@@ -87,7 +87,7 @@ fn effective(config: &Config) -> Value {
             .instance_link
             .as_deref()
             .unwrap_or("the dashboard of this process"),
-        "approval-timeout": seconds(config.approval_timeout),
+        "approval-timeout": duration::text(config.approval_timeout),
         "require-approval": config.require_approval,
         "require-proof": config.require_proof,
         "approvals": config.approvals,
@@ -100,7 +100,7 @@ fn effective(config: &Config) -> Value {
         "approval-reminders": config
             .approval_reminders
             .iter()
-            .map(|time| seconds(*time))
+            .map(|time| duration::text(*time))
             .collect::<Vec<_>>()
             .join(","),
         "webhook-url": if config.webhook.is_some() {
@@ -141,10 +141,10 @@ fn effective(config: &Config) -> Value {
         ),
         "key-vault-emulator": azure.key_vault.as_ref().is_some_and(|vault| vault.emulator),
         "azure-identity": azure.identity.selection.as_str(),
-        "token-cache-age": seconds(azure.cache.age),
+        "token-cache-age": duration::text(azure.cache.age),
         "token-cache-size": azure.cache.entries,
-        "token-max-stale": seconds(azure.cache.stale),
-        "worker-wait": seconds(config.worker_wait),
+        "token-max-stale": duration::text(azure.cache.stale),
+        "worker-wait": duration::text(config.worker_wait),
         "lock-memory": match config.lock_memory {
             LockMemory::Auto => "auto",
             LockMemory::On => "on",

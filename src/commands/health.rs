@@ -2,21 +2,37 @@
 //! containers, whose images have no other program to ask with.
 
 use reqwest::Method;
+use serde_json::Value;
 
 use super::client::Api;
 use super::output::{self, text};
 use super::{Exit, Fault, Outcome};
 use crate::cli::ServerArgs;
+use crate::problem;
 
 pub(super) async fn run(args: ServerArgs) -> Outcome {
     let api = Api::find_open(&args)?;
     let request = api.request(Method::GET, "/readyz")?;
-    let (ready, answer) = match api.try_send(request).await? {
-        Ok(answer) => (true, answer),
-        Err(refusal) => (false, refusal.problem),
-    };
+    let (ready, answer) = api.asked(request).await?;
+    let refused = !ready && is_problem(&answer);
+    if !refused && !is_readiness(&answer, ready) {
+        return Err(Fault::new(
+            Exit::NotOurServer,
+            format!(
+                "something else answers at {}: it is no front door of Countersign. Name its address \
+                 with --server, or the server's folder with --data-dir",
+                api.authority()
+            ),
+        ));
+    }
+    api.recognise().await?;
     if args.json {
         output::document(&answer)?;
+    } else if refused {
+        return Err(Fault::new(
+            Exit::Failed,
+            problem::sentence(&answer).map_or_else(String::new, |said| output::clean(&said)),
+        ));
     } else {
         output::line(&format!(
             "task hub: {}, vault: {}",
@@ -28,5 +44,52 @@ pub(super) async fn run(args: ServerArgs) -> Outcome {
         Ok(())
     } else {
         Err(Fault::quiet(Exit::Failed))
+    }
+}
+
+/// Whether an answer is a problem that a front door tells.
+fn is_problem(answer: &Value) -> bool {
+    let kind = answer["type"].as_str().unwrap_or_default();
+    kind.starts_with("urn:countersign:problem:")
+}
+
+/// Whether an answer is what a front door says of itself, and says that it is ready only if it
+/// is.
+fn is_readiness(answer: &Value, ready: bool) -> bool {
+    let part = |name: &str| match answer[name].as_str() {
+        Some("ok") => Some(true),
+        Some("unreachable") => Some(false),
+        _ => None,
+    };
+    match (part("status"), part("hub"), part("vault")) {
+        (Some(status), Some(hub), Some(vault)) => status == ready && status == (hub && vault),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_front_door_says_whether_it_is_ready() {
+        let told = |status: &str, hub: &str, vault: &str| json!({"status": status, "hub": hub, "vault": vault});
+        assert!(is_readiness(&told("ok", "ok", "ok"), true));
+        assert!(is_readiness(
+            &told("unreachable", "ok", "unreachable"),
+            false
+        ));
+        for (answer, ready) in [
+            (json!({}), true),
+            (json!(null), false),
+            (json!({"status": "ok"}), true),
+            (told("ok", "ok", "ok"), false),
+            (told("ok", "ok", "unreachable"), true),
+            (told("UP", "UP", "UP"), true),
+        ] {
+            assert!(!is_readiness(&answer, ready), "{answer}");
+        }
     }
 }

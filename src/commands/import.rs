@@ -193,14 +193,25 @@ fn describe(state: &Value) {
         );
     } else if let Some(accounts) = state["accounts"].as_array() {
         let count = |result: &str| accounts.iter().filter(|it| it["result"] == result).count();
-        output::note(&format!(
-            "{} enrolled, {} there already, {} of {} otherwise",
+        output::note(&summary(
+            accounts.len(),
             count("enrolled"),
             count("already-there"),
-            accounts.len() - count("enrolled") - count("already-there"),
-            accounts.len()
         ));
     }
+}
+
+/// What became of so many accounts, in a sentence.
+fn summary(all: usize, enrolled: usize, there: usize) -> String {
+    let mut said = format!("{enrolled} of {all} enrolled");
+    if there > 0 {
+        said.push_str(&format!(", {there} there already"));
+    }
+    let rest = all.saturating_sub(enrolled + there);
+    if rest > 0 {
+        said.push_str(&format!(", {rest} not; the list says why"));
+    }
+    said
 }
 
 fn complain(problem: &Value) {
@@ -210,5 +221,20 @@ fn complain(problem: &Value) {
             text(problem, "detail"),
             text(problem, "nextStep")
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_tells_what_there_is_to_tell() {
+        assert_eq!(summary(1, 1, 0), "1 of 1 enrolled");
+        assert_eq!(summary(3, 0, 3), "0 of 3 enrolled, 3 there already");
+        assert_eq!(
+            summary(4, 1, 1),
+            "1 of 4 enrolled, 1 there already, 2 not; the list says why"
+        );
     }
 }

@@ -3,8 +3,10 @@
 use countersign_azure::Identity;
 use serde_json::json;
 
+use super::audit::{self, Recorder};
 use super::output;
 use super::{Exit, Fault, Outcome, load};
+use crate::audit::Action;
 use crate::cli::{MandateKeyCommand, ServeArgs};
 use crate::data_dir::DataDir;
 use crate::keys::{KeyMaterialError, MandateKeyFile, Place, State};
@@ -12,7 +14,10 @@ use crate::keys::{KeyMaterialError, MandateKeyFile, Place, State};
 pub(super) async fn run(command: MandateKeyCommand) -> Outcome {
     match command {
         MandateKeyCommand::Rotate(args) => {
-            let id = open(&args).await?.rotate().await.map_err(fault)?;
+            let (keys, data) = open(&args).await?;
+            let recorder = Recorder::beside(&data)?;
+            let id = keys.rotate().await.map_err(fault)?;
+            record(recorder, Action::RotateMandateKey, &id)?;
             if args.json {
                 return output::document(&json!({"id": id, "state": "signs"}));
             }
@@ -20,7 +25,10 @@ pub(super) async fn run(command: MandateKeyCommand) -> Outcome {
             Ok(())
         }
         MandateKeyCommand::Retire { id, args } => {
-            open(&args).await?.retire(&id).await.map_err(fault)?;
+            let (keys, data) = open(&args).await?;
+            let recorder = Recorder::beside(&data)?;
+            keys.retire(&id).await.map_err(fault)?;
+            record(recorder, Action::RetireMandateKey, &id)?;
             if args.json {
                 return output::document(&json!({"id": id, "state": "retired"}));
             }
@@ -28,7 +36,7 @@ pub(super) async fn run(command: MandateKeyCommand) -> Outcome {
             Ok(())
         }
         MandateKeyCommand::List(args) => {
-            let keys = open(&args).await?.list();
+            let keys = open(&args).await?.0.list();
             let word = |state| match state {
                 State::Signs => "signs",
                 State::Counts => "counts",
@@ -49,12 +57,24 @@ pub(super) async fn run(command: MandateKeyCommand) -> Outcome {
     }
 }
 
-async fn open(args: &ServeArgs) -> Result<MandateKeyFile, Fault> {
+/// Records what was done, unless the audit log is in another data folder.
+fn record(recorder: Option<Recorder>, action: Action, key: &str) -> Outcome {
+    match recorder {
+        Some(recorder) => recorder.record(&audit::local(action, key)),
+        None => Ok(()),
+    }
+}
+
+async fn open(args: &ServeArgs) -> Result<(MandateKeyFile, DataDir), Fault> {
     let config = load(&args.settings)?;
-    let data = DataDir::at(&config.data_dir);
+    let data = match config.data_dir.exists() {
+        true => DataDir::open(&config.data_dir).map_err(Fault::failed)?,
+        false => DataDir::at(&config.data_dir),
+    };
     let identity = Identity::new(&config.azure.identity);
     let place = Place::new(&data, &config.azure, &identity).map_err(Fault::failed)?;
-    MandateKeyFile::open(place).await.map_err(fault)
+    let keys = MandateKeyFile::open(place).await.map_err(fault)?;
+    Ok((keys, data))
 }
 
 fn fault(error: KeyMaterialError) -> Fault {

@@ -15,6 +15,7 @@ mod import;
 mod import_parts;
 mod input;
 mod key;
+mod ledger;
 mod list;
 mod login_link;
 mod mandate_key;
@@ -143,6 +144,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Audit(args) => audit::run(args.command),
         Command::Grant(args) => grant::run(args.command),
         Command::Key(args) => key::run(args.command),
+        Command::Ledger(args) => ledger::run(args.command),
         Command::MandateKey(args) => mandate_key::run(args.command).await,
         Command::LoginLink(args) => login_link::run(args).await,
         Command::Mcp(args) => mcp::run(args).await,

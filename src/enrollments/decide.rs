@@ -8,7 +8,7 @@ use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::mandate::{Digest, SignedMandate};
 
 use super::error::{hub, internal};
-use super::{DECISION_SEEN, Decider, EnrollmentError, Enrollments, Snapshot, Stage};
+use super::{DECISION_SEEN, Decider, EARLY, EnrollmentError, Enrollments, Snapshot, Stage};
 use crate::mandates::Verdict;
 
 impl Enrollments {
@@ -24,7 +24,17 @@ impl Enrollments {
             return self.reject(id, decider, comment).await;
         }
         let caller = decider.id;
-        let snapshot = self.get(id, None).await?;
+        let mut snapshot = self.get(id, None).await?;
+        if snapshot.approval_required && is_early(&snapshot) {
+            if snapshot.requested_by == caller {
+                return Err(EnrollmentError::SelfApproval);
+            }
+            // Who is as quick as this waits a moment rather than be sent away.
+            snapshot = self
+                .until(snapshot, EARLY, |latest| !is_early(latest))
+                .await?;
+            self.check(&mut snapshot).await?;
+        }
         if snapshot.stage != Stage::AwaitingApproval {
             return Err(not_awaiting(&snapshot));
         }
@@ -173,6 +183,14 @@ impl Enrollments {
         tracing::info!(instance_id = %about, approved, "decision sent");
         Ok(())
     }
+}
+
+/// Whether it has not come to its approval yet.
+const fn is_early(snapshot: &Snapshot) -> bool {
+    matches!(
+        snapshot.stage,
+        Stage::Pending | Stage::Decoding | Stage::Validating
+    )
 }
 
 /// Why an enrollment that does not wait for a decision cannot be decided on.

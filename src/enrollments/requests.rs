@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use super::list::{Listed, Page};
 use super::{
-    Cursor, DECISION_SEEN, Decider, EnrollmentError, Enrollments, RequestSnapshot, RequestStage,
-    Requester, Starting, hub, internal,
+    Cursor, DECISION_SEEN, Decider, EARLY, EnrollmentError, Enrollments, RequestSnapshot,
+    RequestStage, Requester, Starting, hub, internal,
 };
 use crate::telemetry;
 
@@ -228,7 +228,19 @@ impl Enrollments {
             };
         }
         let caller = decider.id;
-        let snapshot = self.get_request(id, None).await?;
+        let mut snapshot = self.get_request(id, None).await?;
+        if snapshot.stage == RequestStage::Pending && snapshot.approvals_needed > 0 {
+            if snapshot.requested_by == caller {
+                return Err(EnrollmentError::SelfApproval);
+            }
+            // Who is as quick as this waits a moment rather than be sent away.
+            snapshot = self
+                .until(snapshot, EARLY, |latest: &RequestSnapshot| {
+                    latest.stage != RequestStage::Pending
+                })
+                .await?;
+            self.check_request(&mut snapshot).await?;
+        }
         if snapshot.stage != RequestStage::AwaitingApproval {
             return Err(not_awaiting(&snapshot));
         }

@@ -12,7 +12,7 @@ use super::FrontDoor;
 use super::arrival::{self, Arrival, Gone, Place};
 use super::cookie::{self, ByTls, Sent};
 use super::error::ApiError;
-use super::refusals::public_part;
+use super::refusals::{Wrong, public_part};
 use super::{names, observe, session};
 use crate::access::{Group, Identity, Role, Roles};
 use crate::enrollments::{Decider, Requester};
@@ -222,8 +222,14 @@ pub(super) async fn shown(
         return Ok(None);
     };
     let now = door.clock.now();
-    let identity = door.access.authenticate(&credential, now).await?;
-    identity.map(Some).ok_or(ApiError::CredentialUnknown)
+    let found = door.access.authenticate(&credential, now).await;
+    let identity = found
+        .map_err(ApiError::from)
+        .and_then(|identity| identity.ok_or(ApiError::CredentialUnknown));
+    if let Err(ApiError::CredentialUnknown | ApiError::Token(_)) = &identity {
+        observe::note(|facts| facts.wrong = Some(Wrong::Key));
+    }
+    identity.map(Some)
 }
 
 /// Whether it may take a while to find out who calls, since the issuer of a token has to be
@@ -273,6 +279,7 @@ fn logged_in(parts: &Parts, door: &FrontDoor) -> Result<Option<Arc<Identity>>, A
         Sent::One(value) => value,
     };
     let Some(identity) = door.access.resume(value, door.clock.now())? else {
+        observe::note(|facts| facts.wrong = Some(Wrong::Session));
         if from != Provenance::Other {
             cookie::clear_beside(by_tls, &parts.uri, headers);
         }

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::body::Expected;
 use super::codes::Code;
+use super::mandate_problem;
 use super::observe::{self, Shape};
 use crate::access::{AuthError, IssuerError, KeyError, OidcError, TokenProblem};
 use crate::enrollments::{EnrollmentError, Stage};
@@ -477,11 +478,9 @@ fn enrollment_row(error: &EnrollmentError) -> Row {
             "Another secret is kept under the account's id than the one that was approved. Ask \
              again.",
         ),
-        EnrollmentError::Refused(_) => row(
-            Code::MandateRefused,
-            "What was accepted cannot be checked against this server's ledger and keys. If it was \
-             started before an update, or before the ledger was replaced, submit it again.",
-        ),
+        EnrollmentError::Refused(refusal) => {
+            row(Code::MandateRefused, mandate_problem::detail(refusal))
+        }
         EnrollmentError::LedgerUnavailable(_) => row(
             Code::LedgerUnavailable,
             "Nothing can be accepted, decided or given out while the ledger cannot be written. \

@@ -1,18 +1,19 @@
-//! `POST /api/hello`: proves to commands on this machine that this is the server of their
+//! `GET /api/hello`: proves to commands on this machine that this is the server of their
 //! data folder. It is no part of the API, and only connections within this machine get an
-//! answer.
+//! answer. It is answered at any time, as health is: nothing of it is awaited, so that nobody
+//! who keeps the server busy keeps commands from recognising it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::post;
+use axum::routing::get;
 use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
 
 use super::FrontDoor;
-use super::body::JsonBody;
 use super::enrollments::no_store;
 use super::error::ApiError;
 use crate::local_proof::{Nonce, PATH};
@@ -36,20 +37,22 @@ struct Answer {
 }
 
 pub(super) fn router() -> Router<Arc<FrontDoor>> {
-    Router::new().route(PATH, post(hello))
+    Router::new().route(PATH, get(hello))
 }
 
 async fn hello(
     State(door): State<Arc<FrontDoor>>,
     end: Option<Extension<LocalEnd>>,
-    JsonBody(question): JsonBody<Question>,
+    question: Result<Query<Question>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     // What comes in by a loopback address comes from this machine.
     let end = end
         .map(|Extension(LocalEnd(address))| address)
         .filter(|address| address.ip().to_canonical().is_loopback())
         .ok_or(ApiError::NoSuchPath)?;
-    let nonce = Nonce::parse(&question.nonce).ok_or_else(|| ApiError::InvalidParameter {
+    let question = question.ok();
+    let nonce = question.and_then(|Query(question)| Nonce::parse(&question.nonce));
+    let nonce = nonce.ok_or_else(|| ApiError::InvalidParameter {
         name: "nonce",
         detail: "64 hexadecimal digits".to_owned(),
     })?;

@@ -23,6 +23,7 @@ use tower_http::timeout::TimeoutBody;
 use super::FrontDoor;
 use super::error::ApiError;
 use crate::config::{Limits, Networks};
+use crate::local_proof;
 
 /// After how many requests those are forgotten who have not come for a while.
 const FORGET_AFTER: usize = 10_000;
@@ -177,9 +178,13 @@ fn limited(wait: Duration) -> ApiError {
     }
 }
 
-/// Whether a request is one that is answered to everybody at any time, outside of all bounds.
-pub(super) fn is_health(request: &Request) -> bool {
-    matches!(request.uri().path(), "/healthz" | "/readyz")
+/// Whether a request is answered to everybody at any time, outside of all bounds: health, and
+/// the proof that commands on this machine ask for. Nothing of its body is awaited.
+pub(super) fn is_unbounded(request: &Request) -> bool {
+    matches!(
+        request.uri().path(),
+        "/healthz" | "/readyz" | local_proof::PATH
+    )
 }
 
 /// Finds out which address a request that comes from outside is from, and bounds how slow

@@ -23,6 +23,7 @@ mod imports;
 mod inbox;
 mod keys;
 mod limits;
+mod mandate_problem;
 mod mcp;
 mod names;
 mod observe;
@@ -82,7 +83,8 @@ pub(crate) use session::login_link;
 pub(crate) use system::Surroundings;
 
 /// How many requests of callers are answered at once; more are asked to come back. Polls
-/// that wait and streams count too, requests without a caller and health do not.
+/// that wait and streams count too, requests without a caller and what is answered at any time do
+/// not.
 const REQUESTS_AT_ONCE: usize = 2_048;
 
 /// How long a request without a caller may take, its body included.
@@ -298,7 +300,7 @@ async fn surround(
 
 /// The answer to a request that is let in, or why it is not.
 async fn admitted(door: &Arc<FrontDoor>, from: From, mut request: Request, next: Next) -> Response {
-    if limits::is_health(&request) {
+    if limits::is_unbounded(&request) {
         return drain::drain(door, request, drain::Patience::Arrived, async |request| {
             unbroken(next.run(request)).await
         })

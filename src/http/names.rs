@@ -30,14 +30,14 @@ impl OwnNames {
 
     /// Whether a request names this server as it is called.
     pub(super) fn are_meant_by(&self, parts: &Parts) -> bool {
-        let Some(host) = host_of(parts) else {
-            // Browsers always say it.
-            return false;
-        };
-        let Ok(host) = host.parse::<Authority>() else {
-            return false;
-        };
-        self.contain(host.host())
+        let said = parts.headers.get_all(header::HOST).iter();
+        let said = said.map(|host| Authority::try_from(host.as_bytes()).ok());
+        let mut named = said
+            .chain(parts.uri.authority().cloned().map(Some))
+            .peekable();
+        // Browsers always say it, and once.
+        named.peek().is_some()
+            && named.all(|host| host.is_some_and(|host| self.contain(host.host())))
     }
 
     /// An address written in digits cannot be pointed elsewhere by anybody, so each counts

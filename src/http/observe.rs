@@ -18,7 +18,7 @@ use super::cookie::ByTls;
 use super::dress::dress;
 use super::error::ApiError;
 use super::limits;
-use super::refusals::Refusal;
+use super::refusals::{Refusal, Wrong};
 use crate::access::Identity;
 use crate::audit::{Action, FieldChange, Outcome};
 use crate::telemetry;
@@ -51,6 +51,8 @@ pub(super) struct Facts {
     pub(super) subject: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) problem: Option<&'static str>,
+    /// What was presented to say who calls, if it is wrong.
+    pub(super) wrong: Option<Wrong>,
     /// Until when the code is shown that was read, where reading it again is no more.
     pub(super) code_until: Option<DateTime<Utc>>,
     /// What the browser is to do with the session's cookies.
@@ -92,6 +94,11 @@ impl Context {
     fn known(&self) -> Facts {
         let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
         facts.clone()
+    }
+
+    fn wrong(&self) -> Option<Wrong> {
+        let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        facts.wrong
     }
 }
 
@@ -189,7 +196,10 @@ where
         )
         .await;
     trace.answered(response.status());
-    if matches!(response.status().as_u16(), 401 | 403 | 429) {
+    let refused = matches!(response.status().as_u16(), 401 | 403 | 429);
+    // Also where anybody is answered: how that is done may tell whether a guess was right. An
+    // old cookie comes with everything that a browser asks for.
+    if refused || context.wrong() == Some(Wrong::Key) {
         let known = context.known();
         let caller = known.caller.as_ref().map(|caller| caller.id.as_str());
         let refusal = Refusal {
@@ -197,6 +207,7 @@ where
             from,
             route,
             who: caller.or(tried.as_deref()),
+            wrong: known.wrong,
         };
         span.in_scope(|| {
             door.refusals

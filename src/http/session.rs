@@ -20,6 +20,7 @@ use super::codes::Code;
 use super::cookie::{self, ByTls};
 use super::enrollments::no_store;
 use super::error::ApiError;
+use super::refusals::Wrong;
 use super::views::moment;
 use super::{FrontDoor, observe};
 use crate::access::{Access, CODE_LIFETIME, Group, Identity, Role, Roles};
@@ -92,12 +93,17 @@ pub(super) async fn log_in(
         (Some(identity), None) => Arc::clone(identity),
         (None, Some(code)) => {
             let whose = door.access.whose_login_code(code.as_str(), now)?;
-            whose.ok_or(ApiError::LoginCodeOver)?
+            whose.ok_or_else(login_code_over)?
         }
         (None, None) => door.access.anonymous().ok_or(ApiError::Unauthenticated)?,
     };
     if from != Provenance::Own {
         return Err(ApiError::SessionElsewhere);
+    }
+    // A name that resolves to this server may be somebody else's choice, and the page under it
+    // theirs.
+    if !door.surroundings.names.are_meant_by(&parts) {
+        return Err(ApiError::UnknownName);
     }
     let caller = Caller::<Known>::of(identity, &parts)?;
     let by_tls = ByTls::noted(&door, &parts);
@@ -106,7 +112,7 @@ pub(super) async fn log_in(
         && !door.access.redeem_login_code(code.as_str(), now)
     {
         // Somebody else was faster.
-        return Err(ApiError::LoginCodeOver);
+        return Err(login_code_over());
     }
     let Some(value) = door.access.session(caller.identity(), now)? else {
         return Ok(whoami(&caller));
@@ -117,6 +123,12 @@ pub(super) async fn log_in(
     tracing::info!(caller = caller.id(), "logged in");
     cookie::set(&value, by_tls, &parts.uri, &parts.headers);
     Ok(whoami(&caller))
+}
+
+/// A code that logs nobody in.
+fn login_code_over() -> ApiError {
+    observe::note(|facts| facts.wrong = Some(Wrong::LoginCode));
+    ApiError::LoginCodeOver
 }
 
 /// The sessions that logging in ends: those that the browser has, if they are the same

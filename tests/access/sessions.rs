@@ -66,6 +66,60 @@ async fn a_session_is_made_from_the_own_page_only() {
 }
 
 #[tokio::test]
+async fn a_session_is_made_under_the_servers_own_names_only() {
+    let own = "https://codes.example".parse().unwrap();
+    let server = Server::start_with(|config| config.public_urls = vec![own]).await;
+    let link = server.request(Method::POST, "/api/login-links");
+    let link = link.bearer_auth(&server.admin).send().await.unwrap();
+    let link: Value = link.json().await.unwrap();
+    let (_, code) = link["link"].as_str().unwrap().split_once("code=").unwrap();
+    let port = server.base.rsplit(':').next().unwrap().to_owned();
+    let log_in = async |host: &str, header: (&str, &str), code: Option<&str>| {
+        let request = server.request(Method::POST, "/api/session");
+        let request = with(request, &[("host", host), header]);
+        let request = match code {
+            Some(code) => request.json(&json!({ "code": code })),
+            None => request.bearer_auth(&server.admin).json(&json!({})),
+        };
+        request.send().await.unwrap()
+    };
+    // A name that resolves to this server, with a page of that name.
+    for host in [
+        format!("evil.example:{port}"),
+        "evil.example".to_owned(),
+        format!("localhost.evil.example:{port}"),
+        format!("127.0.0.1.evil.example:{port}"),
+        format!("codes.example.evil.example:{port}"),
+        format!("10.0.0.1:{port}"),
+    ] {
+        let origin = format!("http://{host}");
+        for header in [OWN, ("origin", origin.as_str())] {
+            for code in [None, Some(code)] {
+                let response = log_in(&host, header, code).await;
+                assert!(cookies(&response).is_empty(), "{host} {header:?}");
+                let problem = refused(response, 403, "cross-site").await;
+                let detail = problem["detail"].as_str().unwrap();
+                assert!(detail.contains("--public-url"), "{detail}");
+            }
+        }
+    }
+    for host in [
+        format!("127.0.0.1:{port}"),
+        format!("localhost:{port}"),
+        format!("[::1]:{port}"),
+        "codes.example".to_owned(),
+    ] {
+        let response = log_in(&host, OWN, None).await;
+        assert_eq!(response.status(), 200, "{host}");
+        assert!(!cookies(&response).is_empty(), "{host}");
+    }
+    // The code was not used up by those who may not use it.
+    let response = log_in(&format!("127.0.0.1:{port}"), OWN, Some(code)).await;
+    assert_eq!(response.status(), 200);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_cookie_counts_only_in_requests_of_the_own_page() {
     let server = Server::start().await;
     let account = server.account().await;

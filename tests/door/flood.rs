@@ -46,7 +46,7 @@ fn stranger(kind: usize, base: &str) -> Request<Body> {
         let uri = format!("{base}{path}");
         Request::builder().method(method).uri(uri).header(HOST, "x")
     };
-    let request = match kind % 11 {
+    let request = match kind % 13 {
         0 => to(Method::POST, "/api/enrollments")
             .header(CONTENT_LENGTH, 1000)
             .body(endless(b"")),
@@ -70,7 +70,9 @@ fn stranger(kind: usize, base: &str) -> Request<Body> {
             .header("sec-fetch-site", "same-origin")
             .header(CONTENT_TYPE, "application/json")
             .body(endless(b"{")),
-        _ => to(Method::POST, "/healthz").body(endless(b"x")),
+        10 => to(Method::POST, "/healthz").body(endless(b"x")),
+        11 => to(Method::POST, "/api/hello").body(endless(b"{")),
+        _ => to(Method::GET, "/api/hello?nonce=x").body(endless(b"x")),
     };
     request.unwrap()
 }
@@ -115,6 +117,7 @@ async fn strangers_keep_neither_health_nor_a_caller_waiting() {
             }));
         }
     }
+    let hello = format!("/api/hello?nonce={}", "0a".repeat(32));
     timeout(PATIENCE, async {
         while held.load(Ordering::Relaxed) < CONNECTIONS * STREAMS {
             tokio::task::yield_now().await;
@@ -123,6 +126,8 @@ async fn strangers_keep_neither_health_nor_a_caller_waiting() {
             for (path, token) in [
                 ("/healthz", ""),
                 ("/readyz", ""),
+                // By which commands on this machine recognise the server.
+                (&hello, ""),
                 ("/api/accounts", key.as_str()),
                 ("/api/session", key.as_str()),
             ] {

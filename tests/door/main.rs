@@ -8,4 +8,5 @@ mod flood;
 mod issuer;
 mod limits;
 mod oidc;
+mod restore;
 mod server;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::PATIENCE;
+use crate::support::{App, PATIENCE};
 
 /// An orchestration of the adversary's: it has one activity called.
 const CALL: Orchestration<Call, Value> = Orchestration::new("adversary-calls");
@@ -34,7 +34,17 @@ pub(crate) struct Adversary {
 impl Adversary {
     /// One whose worker runs its own orchestration only: activities go to the honest worker.
     pub(crate) fn new(connection: &str) -> Self {
-        Self::with(connection, Registry::new().orchestration(&CALL, call))
+        Self::also(connection, Registry::new())
+    }
+
+    /// The same with the token of a server's own task hub.
+    pub(crate) fn of(app: &App) -> Self {
+        Self::new(&app.hub_connection())
+    }
+
+    /// One whose worker runs what is in `registry` too.
+    pub(crate) fn also(connection: &str, registry: Registry) -> Self {
+        Self::with(connection, registry.orchestration(&CALL, call))
     }
 
     /// One whose worker runs what is in `registry`.

@@ -3,13 +3,8 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
+use crate::asking::enrolled;
 use crate::support::{Answer, App, Caller, PATIENCE, SEED_URI};
-
-async fn enrolled(admin: &Caller) -> String {
-    let id = admin.enroll(SEED_URI, false).await;
-    assert_eq!(admin.ended(&id).await.body["stage"], "Enrolled");
-    id
-}
 
 /// A key that somebody makes over HTTP.
 async fn made(app: &App, maker: &Caller, body: &Value) -> Caller {

@@ -12,52 +12,10 @@ use durabletask::{Orchestration, Recursive, RestartAs};
 use serde_json::{Value, json};
 
 use crate::adversary::Adversary;
+use crate::asking::{ask, decided, enrolled, until};
 use crate::support::{App, Caller, SEED_URI};
 
 const OTHER_URI: &str = "otpauth://totp/ACME:a?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=ACME";
-
-fn connection(app: &App) -> String {
-    format!(
-        "Endpoint={};TaskHub=default;Authentication=Token;TokenFile={}",
-        app.hub_endpoint(),
-        app.data_dir().join("hub-token").display()
-    )
-}
-
-async fn enrolled(admin: &Caller) -> String {
-    let id = admin.enroll(SEED_URI, false).await;
-    assert_eq!(admin.ended(&id).await.body["stage"], "Enrolled");
-    id
-}
-
-async fn ask(caller: &Caller, account: &str, body: Value) -> String {
-    let path = format!("/api/accounts/{account}/requests");
-    let answer = caller.post(&path, &body).await;
-    assert_eq!(answer.status, 202, "{answer:?}");
-    answer.id()
-}
-
-async fn until(caller: &Caller, id: &str, stage: &str) {
-    for _ in 0..60 {
-        let answer = caller.get(&format!("/api/requests/{id}?wait=1")).await;
-        if answer.body["stage"] == stage {
-            return;
-        }
-        assert_eq!(
-            answer.status, 202,
-            "it does not come to {stage}: {answer:?}"
-        );
-    }
-    panic!("it does not come to {stage}");
-}
-
-async fn approve(caller: &Caller, id: &str, approved: bool) {
-    let body = json!({ "approved": approved, "comment": "seen" });
-    let answer = caller
-        .post(&format!("/api/requests/{id}/approval"), &body)
-        .await;
-    assert_eq!(answer.status, 202, "{answer:?}");
-}
 
 /// The accounts that the vault has, removed ones too.
 async fn accounts(app: &App, ids: &[&str]) -> BTreeMap<String, Value> {
@@ -113,7 +71,7 @@ async fn no_activity_acts_on_what_the_hub_hands_it() {
     let elsewhere = App::start().await;
     let admin = app.admin();
     let approver = app.new_caller("second-pair-of-eyes", "approver");
-    let adversary = Adversary::new(&connection(&app));
+    let adversary = Adversary::of(&app);
     let account = enrolled(&admin).await;
 
     // What an adversary finds in histories: real mandates, decisions and sealed values.
@@ -129,7 +87,7 @@ async fn no_activity_acts_on_what_the_hub_hands_it() {
     until(&admin, &deletion, "AwaitingApproval").await;
     let export = ask(&admin, &account, json!({ "kind": "export" })).await;
     until(&admin, &export, "AwaitingApproval").await;
-    approve(&approver, &export, true).await;
+    decided(&approver, &export, true).await;
     until(&admin, &export, "Granted").await;
     let transfer = {
         let system = elsewhere.admin().get("/api/system").await;
@@ -147,7 +105,7 @@ async fn no_activity_acts_on_what_the_hub_hands_it() {
     let own = mandate_of(&adversary, &waiting).await;
     let rejected = mandate_of(&adversary, &refused).await;
     let theirs = {
-        let other = Adversary::new(&connection(&elsewhere));
+        let other = Adversary::of(&elsewhere);
         let mandate = mandate_of(&other, &elsewhere_id).await;
         other.stop().await;
         mandate
@@ -302,7 +260,7 @@ async fn no_orchestration_that_somebody_else_starts_does_anything() {
     let app = App::start().await;
     let admin = app.admin();
     let approver = app.new_caller("second-pair-of-eyes", "approver");
-    let adversary = Adversary::new(&connection(&app));
+    let adversary = Adversary::of(&app);
     let account = enrolled(&admin).await;
     let refused = admin.enroll(OTHER_URI, true).await;
     approver.until_stage(&refused, "AwaitingApproval").await;
@@ -367,7 +325,7 @@ async fn an_approver_is_shown_what_was_signed_whatever_the_hub_says() {
     let app = App::start().await;
     let admin = app.admin();
     let approver = app.new_caller("second-pair-of-eyes", "approver");
-    let adversary = Adversary::new(&connection(&app));
+    let adversary = Adversary::of(&app);
     let account = enrolled(&admin).await;
     let other = enrolled(&admin).await;
     let asked = json!({ "kind": "delete", "seconds": 3600, "reason": "it is over" });
@@ -403,12 +361,12 @@ async fn nothing_is_used_twice_whatever_is_restarted_replayed_or_purged() {
     let mut app = App::start().await;
     let admin = app.admin();
     let approver = app.new_caller("second-pair-of-eyes", "approver");
-    let adversary = Adversary::new(&connection(&app));
+    let adversary = Adversary::of(&app);
     let account = enrolled(&admin).await;
 
     let export = ask(&admin, &account, json!({ "kind": "export" })).await;
     until(&admin, &export, "AwaitingApproval").await;
-    approve(&approver, &export, true).await;
+    decided(&approver, &export, true).await;
     until(&admin, &export, "Granted").await;
     // A copy of the hub's database as it is before anything was used.
     let older = tempfile::tempdir().unwrap();
@@ -425,7 +383,7 @@ async fn nothing_is_used_twice_whatever_is_restarted_replayed_or_purged() {
     app.launch().await;
     let admin = app.admin();
     let approver = app.with_token_of(&approver);
-    let adversary = Adversary::new(&connection(&app));
+    let adversary = Adversary::of(&app);
     let fetch = format!("/api/requests/{export}/export");
     assert_eq!(admin.post(&fetch, &json!({})).await.status, 200);
     until_ended(&admin, &export).await;
@@ -438,10 +396,10 @@ async fn nothing_is_used_twice_whatever_is_restarted_replayed_or_purged() {
     )
     .await;
     until(&admin, &deletion, "AwaitingApproval").await;
-    approve(&approver, &deletion, true).await;
+    decided(&approver, &deletion, true).await;
     until(&admin, &deletion, "Removing").await;
     let other = app.new_caller("third-pair-of-eyes", "approver");
-    approve(&other, &deletion, false).await;
+    decided(&other, &deletion, false).await;
     until_ended(&admin, &deletion).await;
     let in_use = admin.get(&format!("/api/accounts/{account}")).await;
     assert_eq!(in_use.body["state"], "active", "{in_use:?}");
@@ -515,7 +473,7 @@ async fn nothing_is_used_twice_whatever_is_restarted_replayed_or_purged() {
     }
     app.launch().await;
     let admin = app.admin();
-    let adversary = Adversary::new(&connection(&app));
+    let adversary = Adversary::of(&app);
     // The hub thinks that nothing was fetched yet.
     until(&admin, &export, "Granted").await;
     spent(&admin).await;
@@ -543,12 +501,12 @@ async fn what_ended_without_being_done_is_not_done_later() {
     let app = App::start().await;
     let admin = app.admin();
     let approver = app.new_caller("second-pair-of-eyes", "approver");
-    let adversary = Adversary::new(&connection(&app));
+    let adversary = Adversary::of(&app);
     let account = enrolled(&admin).await;
     let restore = format!("/api/accounts/{account}/restore");
     let deletion = ask(&admin, &account, json!({ "kind": "delete", "seconds": 3 })).await;
     until(&admin, &deletion, "AwaitingApproval").await;
-    approve(&approver, &deletion, true).await;
+    decided(&approver, &deletion, true).await;
     until(&admin, &deletion, "Removing").await;
     assert_eq!(admin.post(&restore, &json!({})).await.status, 200);
     until_ended(&admin, &deletion).await;
@@ -576,7 +534,7 @@ async fn what_ended_without_being_done_is_not_done_later() {
 async fn an_import_is_planned_from_all_that_was_sent_in_its_order() {
     let app = App::start().await;
     let admin = app.admin();
-    let adversary = Adversary::new(&connection(&app));
+    let adversary = Adversary::of(&app);
     let file = |uri: &str| reqwest::multipart::Part::text(uri.to_owned()).file_name("codes.txt");
     let form = reqwest::multipart::Form::new()
         .part("file", file(SEED_URI))

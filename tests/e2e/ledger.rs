@@ -14,52 +14,18 @@ use serde_json::{Value, json};
 
 use crate::adversary::Adversary;
 use crate::apart::Apart;
+use crate::asking::{ask, decide, enrolled, until, use_it};
 use crate::support::{Answer, App, BINARY, Caller, PATIENCE, SEED_URI};
 
 const LEDGER: &str = "ledger.sqlite3";
-
-async fn enrolled(admin: &Caller) -> String {
-    let id = admin.enroll(SEED_URI, false).await;
-    assert_eq!(admin.ended(&id).await.body["stage"], "Enrolled");
-    id
-}
-
-async fn ask(caller: &Caller, account: &str, body: Value) -> String {
-    let path = format!("/api/accounts/{account}/requests");
-    let answer = caller.post(&path, &body).await;
-    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
-    answer.id()
-}
-
-async fn until(caller: &Caller, id: &str, stage: &str) -> Answer {
-    let begun = Instant::now();
-    let mut wait = 0;
-    loop {
-        let answer = caller.get(&format!("/api/requests/{id}?wait={wait}")).await;
-        if answer.body["stage"] == stage {
-            return answer;
-        }
-        let late = begun.elapsed() > PATIENCE;
-        assert!(!late, "it does not come to {stage}: {answer:?}");
-        wait = 1;
-    }
-}
-
-async fn approve(caller: &Caller, id: &str) -> Answer {
-    let path = format!("/api/requests/{id}/approval");
-    caller.post(&path, &json!({ "approved": true })).await
-}
-
-async fn use_it(caller: &Caller, id: &str, what: &str) -> Answer {
-    let path = format!("/api/requests/{id}/{what}");
-    caller.post(&path, &json!({})).await
-}
+/// Where a data folder notes which ledger is its own.
+const NOTE: &str = "installation.ledger";
 
 /// That an answer says that something has to be submitted again.
 fn assert_to_submit_again(answer: &Answer) {
     answer.assert_problem(409, "mandate-refused");
     let detail = answer.body["detail"].as_str().unwrap();
-    assert!(detail.contains("submit it again"), "{answer:?}");
+    assert!(detail.contains("ubmit it again"), "{answer:?}");
 }
 
 async fn assert_code(caller: &Caller, account: &str) {
@@ -81,7 +47,7 @@ async fn what_a_retired_key_has_signed_has_to_be_submitted_again() {
     until(&admin, &asked, "AwaitingApproval").await;
     let granted = ask(&admin, &account, json!({ "kind": "read", "reads": 9 })).await;
     until(&admin, &granted, "AwaitingApproval").await;
-    approve(&approver, &granted).await;
+    decide(&approver, &granted, true).await;
     until(&admin, &granted, "Granted").await;
 
     assert_eq!(app.stop().await, Some(0));
@@ -91,7 +57,8 @@ async fn what_a_retired_key_has_signed_has_to_be_submitted_again() {
     let retire = ["mandate-key", "retire", &old];
     // The key that signs is not retired before there is another one.
     assert!(!app.command(&retire).status.success());
-    assert!(app.command(&["mandate-key", "rotate"]).status.success());
+    let rotated = app.command(&["mandate-key", "rotate", "--json"]);
+    let rotated: Value = serde_json::from_slice(&rotated.stdout).unwrap();
     app.launch().await;
     let (admin, approver) = (app.with_token_of(&admin), app.with_token_of(&approver));
     // What the key before has signed counts for as long as that is not retired.
@@ -101,8 +68,30 @@ async fn what_a_retired_key_has_signed_has_to_be_submitted_again() {
     app.launch().await;
     let (admin, approver) = (app.with_token_of(&admin), app.with_token_of(&approver));
 
+    // Both are in the record, by whom and which.
+    for (action, key) in [
+        ("rotate-mandate-key", rotated["id"].clone()),
+        ("retire-mandate-key", json!(old)),
+    ] {
+        let told = admin.get(&format!("/api/audit?action={action}")).await;
+        let entries = told.body["entries"].as_array().unwrap().clone();
+        assert_eq!(entries.len(), 1, "{told:?}");
+        assert_eq!(entries[0]["caller"], "local", "{told:?}");
+        assert_eq!(entries[0]["subject"], key, "{told:?}");
+    }
+    // It says which cause it is, what to do, and each once.
+    let said = app.command(&["approve", &asked]);
+    let said = String::from_utf8(said.stderr).unwrap();
+    for words in [
+        "What was accepted cannot be checked",
+        "was retired since",
+        "Submit it again",
+    ] {
+        assert_eq!(said.matches(words).count(), 1, "{said}");
+    }
+    assert!(said.contains(&old), "{said}");
     assert_to_submit_again(&use_it(&admin, &granted, "code").await);
-    assert_to_submit_again(&approve(&approver, &asked).await);
+    assert_to_submit_again(&decide(&approver, &asked, true).await);
     assert_to_submit_again(&approver.decide(&waiting, true, "").await);
     admin
         .get(&format!("/api/accounts/{waiting}"))
@@ -135,6 +124,46 @@ fn restore_ledger(data: &Path, files: &[(PathBuf, Vec<u8>)]) {
     remove_ledger(data);
     for (path, bytes) in files {
         fs::write(path, bytes).unwrap();
+    }
+}
+
+fn accept_loss(app: &App, reason: &str) -> std::process::Output {
+    app.command(&["ledger", "accept-loss", "--reason", reason])
+}
+
+/// Takes the ledger away, which is noticed, and accepts that.
+fn lose_ledger(app: &App) {
+    let data = app.data_dir();
+    let nothing = accept_loss(app, "nothing is missing yet");
+    assert_eq!(nothing.status.code(), Some(5), "{nothing:?}");
+    remove_ledger(&data);
+    for empty in [false, true] {
+        if empty {
+            fs::write(data.join(LEDGER), "").unwrap();
+        }
+        let said = refuses_to_start(&data);
+        for words in [
+            "is missing",
+            LEDGER,
+            "backup",
+            "countersign ledger accept-loss",
+        ] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        let there = fs::read(data.join(LEDGER)).ok();
+        assert_eq!(there, empty.then(Vec::new), "nothing was made");
+    }
+    let unsaid = accept_loss(app, " ");
+    assert_eq!(unsaid.status.code(), Some(2), "{unsaid:?}");
+    assert!(accept_loss(app, "the disk is gone").status.success());
+    let told = app.command(&["audit", "export", "--action", "accept-loss"]);
+    let told = String::from_utf8(told.stdout).unwrap();
+    for words in [
+        "\"subject\":\"ledger\"",
+        "the disk is gone",
+        "\"caller\":\"local\"",
+    ] {
+        assert!(told.contains(words), "{told}");
     }
 }
 
@@ -183,22 +212,22 @@ async fn a_ledger_that_is_gone_older_or_damaged_gives_out_nothing_and_loses_noth
     let (admin, approver) = (app.with_token_of(&admin), app.with_token_of(&approver));
     let spent = ask(&admin, &account, json!({ "kind": "export" })).await;
     until(&admin, &spent, "AwaitingApproval").await;
-    approve(&approver, &spent).await;
+    decide(&approver, &spent, true).await;
     until(&admin, &spent, "Granted").await;
     assert_eq!(use_it(&admin, &spent, "export").await.status, 200);
     let granted = ask(&admin, &account, json!({ "kind": "read", "reads": 2 })).await;
     until(&admin, &granted, "AwaitingApproval").await;
-    approve(&approver, &granted).await;
+    decide(&approver, &granted, true).await;
     until(&admin, &granted, "Granted").await;
     let waiting = admin.enroll(SEED_URI, true).await;
     approver.until_stage(&waiting, "AwaitingApproval").await;
     assert_eq!(app.stop().await, Some(0));
     let right = ledger_files(&data);
 
-    // Deleted, so that a new one is made, and replaced by an older copy.
-    for put in [None, Some(&older)] {
+    // Replaced by an older copy, and lost, which somebody has to accept.
+    for put in [Some(&older), None] {
         match put {
-            None => remove_ledger(&data),
+            None => lose_ledger(&app),
             Some(files) => restore_ledger(&data, files),
         }
         app.launch().await;
@@ -227,6 +256,9 @@ async fn a_ledger_that_is_gone_older_or_damaged_gives_out_nothing_and_loses_noth
         said.contains(LEDGER) && said.contains("restore it from a backup"),
         "{said}"
     );
+    // It may be mended yet, so it is not given up in passing.
+    let damaged = accept_loss(&app, "it is damaged");
+    assert_eq!(damaged.status.code(), Some(1), "{damaged:?}");
     assert_eq!(fs::read(&file).unwrap(), vec![0x5a; 8192]);
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
@@ -234,8 +266,12 @@ async fn a_ledger_that_is_gone_older_or_damaged_gives_out_nothing_and_loses_noth
     assert!(said.contains(LEDGER), "{said}");
     fs::remove_dir(&file).unwrap();
 
-    // With the right one nothing is lost, and nothing is had twice.
+    // With the right one nothing is lost, and nothing is had twice. In the place of the one that
+    // was made meanwhile, it is another.
     restore_ledger(&data, &right);
+    let said = refuses_to_start(&data);
+    assert!(said.contains("is not the ledger that"), "{said}");
+    assert!(accept_loss(&app, "the right one is back").status.success());
     app.launch().await;
     let (admin, approver) = (app.with_token_of(&admin), app.with_token_of(&approver));
     use_it(&admin, &spent, "export")
@@ -253,11 +289,26 @@ fn copy_without_ledger(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name();
-        let is_ledger = name.to_str().is_some_and(|name| name.starts_with(LEDGER));
+        let is_ledger = name
+            .to_str()
+            .is_some_and(|name| name.starts_with(LEDGER) || name == NOTE);
         if entry.file_type().unwrap().is_file() && !is_ledger {
             fs::copy(entry.path(), to.join(name)).unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn a_folder_that_never_had_a_ledger_gets_one() {
+    let mut app = App::start().await;
+    let account = enrolled(&app.admin()).await;
+    assert_eq!(app.stop().await, Some(0));
+    // As an earlier release has left it.
+    remove_ledger(&app.data_dir());
+    fs::remove_file(app.data_dir().join(NOTE)).unwrap();
+    app.launch().await;
+    assert_code(&app.admin(), &account).await;
+    enrolled(&app.admin()).await;
 }
 
 #[tokio::test]
@@ -288,7 +339,7 @@ async fn a_worker_with_another_ledger_refuses_and_says_why() {
     }
     let shown = admin.get(&format!("/api/enrollments/{enrollment}")).await;
     assert_eq!(shown.body["stage"], "Failed", "{shown:?}");
-    let refused = approve(&approver, &deletion).await;
+    let refused = decide(&approver, &deletion, true).await;
     assert_eq!(refused.status, StatusCode::CONFLICT, "{refused:?}");
     assert_code(&admin, &account).await;
     assert!(
@@ -311,11 +362,7 @@ async fn what_an_earlier_release_has_started_ends_in_a_refusal() {
     let admin = app.admin();
     let approver = app.new_caller("second-pair-of-eyes", "approver");
     let account = enrolled(&admin).await;
-    let adversary = Adversary::new(&format!(
-        "Endpoint={};TaskHub=default;Authentication=Token;TokenFile={}",
-        app.hub_endpoint(),
-        app.data_dir().join("hub-token").display()
-    ));
+    let adversary = Adversary::of(&app);
     let mut enrollment = adversary.input(&account).await;
     enrollment
         .as_object_mut()
@@ -378,7 +425,7 @@ async fn a_ledger_that_cannot_be_written_is_told_of_and_codes_are_served() {
     approver.until_stage(&waiting, "AwaitingApproval").await;
     let granted = ask(&admin, &account, json!({ "kind": "export" })).await;
     until(&admin, &granted, "AwaitingApproval").await;
-    approve(&approver, &granted).await;
+    decide(&approver, &granted, true).await;
     until(&admin, &granted, "Granted").await;
 
     // Somebody else writes, and does not come to an end.
@@ -421,11 +468,7 @@ async fn a_new_try_takes_the_place_of_the_one_before() {
         .seal(&id.parse::<EnrollmentId>().unwrap(), &uri)
         .unwrap();
     let package = json!({ "id": id, "package": package });
-    let adversary = Adversary::new(&format!(
-        "Endpoint={};TaskHub=default;Authentication=Token;TokenFile={}",
-        app.hub_endpoint(),
-        app.data_dir().join("hub-token").display()
-    ));
+    let adversary = Adversary::of(&app);
     let send = async || {
         let taken = admin.post("/api/transfers", &package).await;
         assert_eq!(taken.status, StatusCode::ACCEPTED, "{taken:?}");

@@ -1,18 +1,29 @@
 //! A command shows a token of the data folder to the server of that folder and to nothing else,
 //! and the folder is taken only if nobody else can write there.
 
+use std::convert::Infallible;
 use std::fs::{self, Permissions};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::Request;
+use hyper::body::Frame;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::relay::Relay;
-use crate::support::{App, BINARY, SEED_URI};
+use crate::support::{App, BINARY, PATIENCE, SEED_URI};
 
 /// What another program answers, whatever it is asked.
 const ANSWERS: [&str; 3] = [
@@ -86,7 +97,7 @@ async fn a_program_in_the_servers_place_is_shown_no_token() {
             let (output, heard) = beside(&listener, answer, command);
             assert_eq!(output.status.code(), Some(8), "{arguments:?}: {output:?}");
             let heard = String::from_utf8_lossy(&heard).into_owned();
-            assert!(heard.contains("POST /api/hello"), "{heard}");
+            assert!(heard.contains("GET /api/hello?nonce="), "{heard}");
             assert!(!heard.contains(&token), "{heard}");
             assert!(!heard.to_lowercase().contains("authorization"), "{heard}");
         }
@@ -132,8 +143,8 @@ async fn the_proof_is_for_this_machine_and_for_one_question() {
     let app = App::start().await;
     let stranger = app.caller(None);
     let ask = async |nonce: &str| {
-        let request = stranger.request(reqwest::Method::POST, "/api/hello");
-        let answer = request.json(&json!({ "nonce": nonce })).send().await;
+        let path = format!("/api/hello?nonce={nonce}");
+        let answer = stranger.request(reqwest::Method::GET, &path).send().await;
         let answer = answer.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
@@ -143,6 +154,108 @@ async fn the_proof_is_for_this_machine_and_for_one_question() {
     for wrong in ["", "0", "countersign", &"0".repeat(66)] {
         assert_eq!(ask(wrong).await.0, 400, "{wrong}");
     }
+}
+
+/// A body that begins and does not end.
+fn endless() -> UnsyncBoxBody<Bytes, Infallible> {
+    let first = stream::iter([Ok(Frame::data(Bytes::from_static(b"{")))]);
+    StreamBody::new(first.chain(stream::pending())).boxed_unsync()
+}
+
+/// Keeps every request of a connection unfinished, until `over`.
+async fn keep_busy(address: String, over: CancellationToken) {
+    let stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let (send, end) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(end);
+    let requests = (0..128).map(|number| {
+        let (mut send, address) = (send.clone(), address.clone());
+        async move {
+            loop {
+                // Both were answered only once their body was there, or a moment later.
+                let path = ["hello", "session"][number % 2];
+                let request = Request::post(format!("http://{address}/api/{path}"))
+                    .header("content-type", "application/json")
+                    .header("content-length", 1000)
+                    .header("sec-fetch-site", "same-origin")
+                    .body(endless())
+                    .unwrap();
+                if send.ready().await.is_err() || send.send_request(request).await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    let all = join_all(requests);
+    over.run_until_cancelled(all).await;
+}
+
+#[tokio::test]
+async fn commands_recognise_their_server_while_strangers_keep_it_busy() {
+    let app = App::start().await;
+    let over = CancellationToken::new();
+    let floods: Vec<_> = (0..17)
+        .map(|_| tokio::spawn(keep_busy(app.address().to_owned(), over.clone())))
+        .collect();
+    // No more strangers are let in from this machine.
+    let stranger = app.caller(None);
+    let begun = Instant::now();
+    loop {
+        let answer = stranger.request(reqwest::Method::GET, "/").send().await;
+        if answer.unwrap().status() == 429 {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it is not kept busy");
+    }
+    let data = app.data_dir();
+    let listed = tokio::task::spawn_blocking(move || {
+        let outputs = (0..3).map(|_| program(&data, &["list", "--json"]).output().unwrap());
+        outputs.collect::<Vec<_>>()
+    });
+    for output in listed.await.unwrap() {
+        assert!(output.status.success(), "{output:?}");
+    }
+    over.cancel();
+    for flood in floods {
+        flood.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn health_is_told_by_a_front_door_only() {
+    let mut app = App::start().await;
+    let health = app.command(&["health"]);
+    assert!(health.status.success(), "{health:?}");
+    let address = app.address().to_owned();
+    app.kill();
+    let gone = app.command(&["health"]);
+    assert_eq!(gone.status.code(), Some(1), "{gone:?}");
+    let listener = TcpListener::bind(&address).unwrap();
+    let others = [
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nready",
+        "HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"status\":\"ok\"}",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 302 Found\r\nlocation: /readyz/\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nbusy",
+    ];
+    for answer in ANSWERS.into_iter().chain(others) {
+        for arguments in [&["health"][..], &["health", "--json"]] {
+            let command = program(&app.data_dir(), arguments);
+            let (output, _) = beside(&listener, answer, command);
+            assert_eq!(output.status.code(), Some(8), "{answer}: {output:?}");
+            let said = String::from_utf8(output.stderr).unwrap();
+            let named = format!("something else answers at {address}");
+            assert!(said.contains(&named), "{answer}: {said}");
+        }
+    }
+    // Neither by one that says just what a front door would.
+    let ready = r#"{"status":"ok","hub":"ok","vault":"ok"}"#;
+    let length = ready.len();
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{ready}");
+    let command = program(&app.data_dir(), &["health"]);
+    let (output, _) = beside(&listener, &answer, command);
+    assert_eq!(output.status.code(), Some(8), "{output:?}");
 }
 
 #[tokio::test]

@@ -5,53 +5,8 @@ use countersign_enrollment::decision::RaisedDecision;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, App, Caller, PATIENCE, SEED_URI};
-
-/// Enrolls the example and answers its id.
-async fn enrolled(admin: &Caller) -> String {
-    let id = admin.enroll(SEED_URI, false).await;
-    assert_eq!(admin.ended(&id).await.body["stage"], "Enrolled");
-    id
-}
-
-/// Asks for something that is accepted; answers the request's id.
-async fn ask(caller: &Caller, account: &str, body: Value) -> String {
-    let answer = caller
-        .post(&format!("/api/accounts/{account}/requests"), &body)
-        .await;
-    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
-    assert_eq!(
-        answer.headers["location"],
-        format!("/api/requests/{}", answer.id()),
-    );
-    answer.id()
-}
-
-/// Follows a request until it is at a stage.
-async fn until(caller: &Caller, id: &str, stage: &str) -> Answer {
-    let begun = std::time::Instant::now();
-    let mut wait = 0;
-    loop {
-        let answer = caller.get(&format!("/api/requests/{id}?wait={wait}")).await;
-        if answer.body["stage"] == stage {
-            return answer;
-        }
-        assert!(
-            answer.status == StatusCode::ACCEPTED && begun.elapsed() < PATIENCE,
-            "it does not come to {stage}: {answer:?}"
-        );
-        wait = 1;
-    }
-}
-
-async fn decide(caller: &Caller, id: &str, approved: bool) -> Answer {
-    caller
-        .post(
-            &format!("/api/requests/{id}/approval"),
-            &json!({ "approved": approved, "comment": "seen" }),
-        )
-        .await
-}
+use crate::asking::{ask, decide, enrolled, until, use_it};
+use crate::support::{Answer, App, Caller};
 
 /// Asks for something, and has it approved.
 async fn approved(asker: &Caller, approver: &Caller, account: &str, body: Value) -> String {
@@ -60,12 +15,6 @@ async fn approved(asker: &Caller, approver: &Caller, account: &str, body: Value)
     let answer = decide(approver, &id, true).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
     id
-}
-
-async fn use_it(caller: &Caller, id: &str, what: &str) -> Answer {
-    caller
-        .post(&format!("/api/requests/{id}/{what}"), &json!({}))
-        .await
 }
 
 #[tokio::test]

@@ -70,6 +70,92 @@ async fn what_strangers_try_is_in_the_log_and_does_not_fill_it() {
     assert!(!app.logs().contains(&secret));
 }
 
+#[tokio::test]
+async fn a_wrong_credential_is_in_the_log_whatever_else_is_refused() {
+    let mut app = App::start().await;
+    let stranger = app.caller(None);
+    for _ in 0..40 {
+        let answer = stranger.get("/api/accounts").await;
+        answer.assert_problem(401, "unauthenticated");
+    }
+    let key = |id: &str| format!("cs_{id}_{}", "0123456789abcdef".repeat(4));
+    let ask = |method: Method, path: &str| stranger.request(method, path);
+    let tries = [
+        (
+            "0000000000a1",
+            ask(Method::GET, "/api/accounts").bearer_auth(key("0000000000a1")),
+        ),
+        (
+            "0000000000a2",
+            ask(Method::GET, "/api/accounts").header("x-functions-key", key("0000000000a2")),
+        ),
+        (
+            "0000000000a3",
+            ask(
+                Method::GET,
+                &format!("/api/accounts?code={}", key("0000000000a3")),
+            ),
+        ),
+        (
+            "0000000000a4",
+            ask(Method::GET, "/v1/auth/token/lookup-self")
+                .header("x-vault-token", key("0000000000a4")),
+        ),
+        (
+            "0000000000a5",
+            ask(Method::POST, "/mcp")
+                .bearer_auth(key("0000000000a5"))
+                .json(&json!({})),
+        ),
+        (
+            "0000000000a6",
+            ask(Method::POST, "/api/session")
+                .header("sec-fetch-site", "same-origin")
+                .bearer_auth(key("0000000000a6"))
+                .json(&json!({})),
+        ),
+        // Anybody gets this, so nothing is refused.
+        (
+            "0000000000a7",
+            ask(Method::GET, "/docs").bearer_auth(key("0000000000a7")),
+        ),
+        (
+            "wrong=\"session\"",
+            ask(Method::GET, "/api/accounts")
+                .header("sec-fetch-site", "same-origin")
+                .header("cookie", "countersign_session=k.0123456789ab.1.AAAA"),
+        ),
+        (
+            "wrong=\"login code\"",
+            ask(Method::POST, "/api/session")
+                .header("sec-fetch-site", "same-origin")
+                .json(&json!({ "code": "A".repeat(43) })),
+        ),
+    ];
+    for (told, request) in tries {
+        request.send().await.unwrap();
+        app.until_logged(told).await;
+        let logs = app.logs();
+        let line = logs.lines().find(|line| line.contains(told)).unwrap();
+        assert!(line.contains("wrong credential"), "{line}");
+        assert!(line.contains("from=\"127.0.0.1\""), "{line}");
+    }
+    // Bounded, and at the end it is told how many there were.
+    let begun = Instant::now();
+    for number in 0..100 {
+        let request = ask(Method::GET, "/api/accounts");
+        let request = request.bearer_auth(key(&format!("{number:012}")));
+        request.send().await.unwrap();
+    }
+    let windows = 2 + begun.elapsed().as_secs() as usize / 60;
+    let count = |app: &App, words: &str| app.logs().matches(words).count();
+    let listed = count(&app, "refused a request with a wrong credential");
+    assert!((9..=20 * windows).contains(&listed), "{listed}");
+    assert_eq!(app.stop().await, Some(0));
+    let summary = "refused more requests with wrong credentials within a minute";
+    assert!(count(&app, summary) >= 1, "{}", app.logs());
+}
+
 /// A vault of Aegis with `slots` of a password, each of which takes `n` and `p`.
 fn vault(slots: usize, n: u64, p: u64) -> Vec<u8> {
     let sealing = json!({ "nonce": "00".repeat(12), "tag": "00".repeat(16) });

@@ -260,14 +260,19 @@ impl App {
         self.base.trim_start_matches("http://")
     }
 
-    /// A client of the task hub, as whoever has its token can be one.
-    pub(crate) fn task_hub(&self) -> durabletask::Client {
-        let text = format!(
+    /// How whoever has the task hub's token reaches it.
+    pub(crate) fn hub_connection(&self) -> String {
+        format!(
             "Endpoint={};TaskHub=default;Authentication=Token;TokenFile={}",
             self.hub_endpoint(),
             self.data_dir().join("hub-token").display()
-        );
-        durabletask::Client::new(&durabletask::Connection::parse(&text).unwrap()).unwrap()
+        )
+    }
+
+    /// A client of the task hub, as whoever has its token can be one.
+    pub(crate) fn task_hub(&self) -> durabletask::Client {
+        let connection = durabletask::Connection::parse(&self.hub_connection());
+        durabletask::Client::new(&connection.unwrap()).unwrap()
     }
 
     /// The administrator's token.

@@ -64,7 +64,7 @@ impl Receiver {
     }
 
     /// Waits until this many requests have come.
-    async fn until(&self, count: usize) -> Vec<(HeaderMap, Value)> {
+    pub(crate) async fn until(&self, count: usize) -> Vec<(HeaderMap, Value)> {
         let begun = Instant::now();
         loop {
             let requests = self.requests();

@@ -7,8 +7,9 @@ use reqwest::{Method, StatusCode};
 use crate::parts::{Installation, Part, files, program};
 
 /// What a worker makes.
-const WORKER: [&str; 6] = [
+const WORKER: [&str; 7] = [
     "fingerprint.key",
+    "installation.ledger",
     "ledger.sqlite3",
     "seal.key",
     "seal.pub",

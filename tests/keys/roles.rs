@@ -340,5 +340,6 @@ async fn a_vault_for_both_works_and_is_warned_of() {
     let worker = at.run_as(command, "worker").await;
     assert!(worker.log().contains("--keys-vault"), "{}", worker.log());
     // No key is in the folder.
-    assert_eq!(at.files(), BTreeSet::from(["ledger.sqlite3".to_owned()]));
+    let ledger = ["installation.ledger", "ledger.sqlite3"].map(str::to_owned);
+    assert_eq!(at.files(), BTreeSet::from(ledger));
 }

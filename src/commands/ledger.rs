@@ -1,0 +1,49 @@
+//! `countersign ledger`: the ledger in the data folder.
+
+use serde_json::json;
+
+use super::audit::{self, Recorder};
+use super::client::data_dir;
+use super::output;
+use super::{Exit, Fault, Outcome};
+use crate::audit::Action;
+use crate::cli::{KeyPlace, LedgerCommand};
+use crate::config::ClientEnvironment;
+use crate::data_dir::DataDir;
+use crate::ledger;
+
+/// What the audit log calls it.
+const SUBJECT: &str = "ledger";
+
+pub(super) fn run(command: LedgerCommand) -> Outcome {
+    match command {
+        LedgerCommand::AcceptLoss { reason, place } => accept_loss(&reason, &place),
+    }
+}
+
+fn accept_loss(reason: &str, place: &KeyPlace) -> Outcome {
+    if reason.trim().is_empty() {
+        return Err(Fault::new(
+            Exit::Usage,
+            "--reason: say why the installation may go on without its ledger",
+        ));
+    }
+    let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
+    let data = DataDir::open(&folder).map_err(Fault::failed)?;
+    if ledger::loss(&data).map_err(Fault::failed)?.is_none() {
+        let nothing = format!("no ledger is missing in {}", folder.display());
+        return Err(Fault::new(Exit::NotFound, nothing));
+    }
+    let recorder = Recorder::beside(&data)?;
+    ledger::accept_loss(&data).map_err(Fault::failed)?;
+    if let Some(recorder) = recorder {
+        recorder.record(&audit::local(Action::AcceptLoss, SUBJECT).because(reason))?;
+    }
+    if place.json {
+        return output::document(&json!({"accepted": SUBJECT}));
+    }
+    output::line(
+        "accepted: parts start again; what was under way is refused and has to be submitted again",
+    );
+    Ok(())
+}
