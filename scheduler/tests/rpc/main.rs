@@ -12,5 +12,6 @@ mod rewind;
 mod rewind_entities;
 mod sizes;
 mod starved;
+mod states;
 #[path = "../support/mod.rs"]
 mod support;
