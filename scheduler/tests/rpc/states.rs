@@ -382,7 +382,7 @@ const STATES: [&str; 8] = [
 ];
 
 /// Says what the page would have to say.
-fn compare(heading: &str, rows: &[Vec<String>]) {
+pub(crate) fn compare(heading: &str, rows: &[Vec<String>]) {
     let lines = |rows: &[Vec<String>]| -> Vec<String> {
         rows.iter()
             .map(|row| format!("| {} |", row.join(" | ")))
