@@ -8,6 +8,7 @@ mod fields;
 mod filters;
 mod hubs;
 mod instances;
+mod latency;
 mod recorded;
 mod rewind;
 mod rewind_entities;
