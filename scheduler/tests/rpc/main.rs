@@ -3,11 +3,13 @@
 
 mod backlog;
 mod chunks;
+mod entity_states;
 mod expected;
 mod fields;
 mod filters;
 mod hubs;
 mod instances;
+mod late;
 mod latency;
 mod recorded;
 mod rewind;

@@ -22,7 +22,10 @@ pub(crate) fn name(code: Code) -> String {
 }
 
 /// The code, and for an answer what it says.
-fn cell<T>(answer: Result<Response<T>, Status>, says: impl FnOnce(&T) -> &'static str) -> String {
+pub(crate) fn cell<T>(
+    answer: Result<Response<T>, Status>,
+    says: impl FnOnce(&T) -> &'static str,
+) -> String {
     match answer {
         Ok(answer) => match says(answer.get_ref()) {
             "" => name(Code::Ok),
@@ -32,7 +35,7 @@ fn cell<T>(answer: Result<Response<T>, Status>, says: impl FnOnce(&T) -> &'stati
     }
 }
 
-fn code<T>(answer: Result<Response<T>, Status>) -> String {
+pub(crate) fn code<T>(answer: Result<Response<T>, Status>) -> String {
     cell(answer, |_| "")
 }
 
@@ -226,7 +229,7 @@ fn soon<T>(message: T) -> Request<T> {
     request
 }
 
-fn terminate(id: String) -> TerminateRequest {
+pub(crate) fn terminate(id: String) -> TerminateRequest {
     TerminateRequest {
         instance_id: id,
         output: None,
@@ -234,7 +237,7 @@ fn terminate(id: String) -> TerminateRequest {
     }
 }
 
-fn skip(id: String) -> SkipGracefulOrchestrationTerminationsRequest {
+pub(crate) fn skip(id: String) -> SkipGracefulOrchestrationTerminationsRequest {
     SkipGracefulOrchestrationTerminationsRequest {
         instance_batch: Some(InstanceBatch {
             instance_ids: vec![id],
@@ -243,7 +246,7 @@ fn skip(id: String) -> SkipGracefulOrchestrationTerminationsRequest {
     }
 }
 
-fn purge(id: String) -> PurgeInstancesRequest {
+pub(crate) fn purge(id: String) -> PurgeInstancesRequest {
     PurgeInstancesRequest {
         request: Some(purge_instances_request::Request::InstanceId(id)),
         ..PurgeInstancesRequest::default()
@@ -258,23 +261,23 @@ fn restart(id: String, restart_with_new_instance_id: bool) -> RestartInstanceReq
 }
 
 /// The orchestration that the worker of these tests takes, and one that it does not.
-const TAKEN: &str = "Taken";
+pub(crate) const TAKEN: &str = "Taken";
 const UNTAKEN: &str = "Untaken";
 
 /// A scheduler with a worker that is driven by hand.
-struct Bench {
-    hub: Hub,
-    worker: Worker,
+pub(crate) struct Bench {
+    pub(crate) hub: Hub,
+    pub(crate) worker: Worker,
 }
 
 impl Bench {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let hub = Hub::memory().await;
         let worker = worker(&hub, "default").await;
         Self { hub, worker }
     }
 
-    async fn start(&self, id: &str, orchestration: &str) {
+    pub(crate) async fn start(&self, id: &str, orchestration: &str) {
         let request = CreateInstanceRequest {
             instance_id: id.to_owned(),
             name: orchestration.to_owned(),
@@ -284,7 +287,7 @@ impl Bench {
     }
 
     /// The next turn of this instance. Turns of others are answered.
-    async fn turn(&mut self, id: &str) -> String {
+    pub(crate) async fn turn(&mut self, id: &str) -> String {
         loop {
             let (token, turn) = self.worker.turn().await;
             if turn.instance_id == id {
@@ -351,7 +354,7 @@ impl Bench {
     }
 }
 
-async fn worker(hub: &Hub, name: &str) -> Worker {
+pub(crate) async fn worker(hub: &Hub, name: &str) -> Worker {
     let filters = WorkItemFilters {
         orchestrations: vec![OrchestrationFilter {
             name: TAKEN.to_owned(),
@@ -438,291 +441,6 @@ async fn each_call_with_an_id_that_no_instance_has_answers_as_the_page_says() {
         rows.push(row);
     }
     compare("### Ids that no instance has", &rows);
-}
-
-type Late = fn(Client, String) -> BoxFuture<'static, String>;
-
-/// What a worker hands in, by the token of an item that it was given.
-const LATE: &[(&str, Late)] = &[
-    ("`CompleteOrchestratorTask`", |mut client, token| {
-        async move {
-            let response = OrchestratorResponse {
-                completion_token: token,
-                ..OrchestratorResponse::default()
-            };
-            code(client.complete_orchestrator_task(response).await)
-        }
-        .boxed()
-    }),
-    ("`AbandonTaskOrchestratorWorkItem`", |mut client, token| {
-        async move {
-            let request = AbandonOrchestrationTaskRequest {
-                completion_token: token,
-            };
-            code(client.abandon_task_orchestrator_work_item(request).await)
-        }
-        .boxed()
-    }),
-    ("`CompleteActivityTask`", |mut client, token| {
-        async move {
-            let response = ActivityResponse {
-                completion_token: token,
-                ..ActivityResponse::default()
-            };
-            code(client.complete_activity_task(response).await)
-        }
-        .boxed()
-    }),
-    ("`AbandonTaskActivityWorkItem`", |mut client, token| {
-        async move {
-            let request = AbandonActivityTaskRequest {
-                completion_token: token,
-            };
-            code(client.abandon_task_activity_work_item(request).await)
-        }
-        .boxed()
-    }),
-];
-
-const SINCE: [&str; 10] = [
-    "nothing",
-    "suspended",
-    "terminated",
-    "ended at once",
-    "purged",
-    "replaced",
-    "handed in before",
-    "given back before",
-    "its stream ended",
-    "task hub deleted",
-];
-
-/// Hands out what `rpc` completes, lets something happen, and gives the token.
-async fn out(rpc: &str, since: &str) -> (Bench, String) {
-    let mut bench = Bench::new().await;
-    let id = "a".to_owned();
-    bench.start(&id, TAKEN).await;
-    let token = bench.turn(&id).await;
-    let activity = rpc.contains("Activity");
-    let actions = match activity {
-        true => vec![(0, call("work"))],
-        false => vec![],
-    };
-    bench.worker.answer(&token, actions).await.unwrap();
-    let token = match activity {
-        true => bench.worker.activity().await.0,
-        false => {
-            bench.hub.raise(&id, "go").await.unwrap();
-            bench.turn(&id).await
-        }
-    };
-    let mut client = bench.hub.client.clone();
-    match since {
-        "suspended" => {
-            let suspend = SuspendRequest {
-                instance_id: id,
-                reason: None,
-            };
-            client.suspend_instance(suspend).await.unwrap();
-        }
-        "terminated" => {
-            client.terminate_instance(terminate(id)).await.unwrap();
-        }
-        "ended at once" | "purged" | "replaced" => {
-            let skip = skip(id.clone());
-            client
-                .skip_graceful_orchestration_terminations(skip)
-                .await
-                .unwrap();
-            match since {
-                "purged" => drop(client.purge_instances(purge(id)).await.unwrap()),
-                "replaced" => bench.start(&id, TAKEN).await,
-                _ => {}
-            }
-        }
-        "handed in before" | "given back before" => {
-            let before = match (since, activity) {
-                ("handed in before", false) => LATE[0],
-                ("handed in before", true) => LATE[2],
-                (_, false) => LATE[1],
-                (_, true) => LATE[3],
-            };
-            assert_eq!(before.1(client, token.clone()).await, "`OK`");
-        }
-        "its stream ended" => {
-            // It has ended for the scheduler once another one has the item.
-            bench.worker = worker(&bench.hub, "default").await;
-            bench.worker.next().await;
-        }
-        "task hub deleted" => {
-            let delete = DeleteTaskHubRequest {};
-            client.delete_task_hub(delete).await.unwrap();
-        }
-        _ => {}
-    }
-    (bench, token)
-}
-
-#[tokio::test]
-async fn what_is_handed_in_late_is_answered_as_the_page_says() {
-    let mut rows = Vec::new();
-    for (rpc, hand_in) in LATE {
-        let mut row = vec![(*rpc).to_owned()];
-        for since in SINCE {
-            let (bench, token) = out(rpc, since).await;
-            row.push(hand_in(bench.hub.client.clone(), token).await);
-        }
-        rows.push(row);
-    }
-    compare("### What is handed in late", &rows);
-}
-
-/// An entity of the tests that follow.
-const ENTITY: &str = "@e@k";
-
-type OnEntity = fn(Client) -> BoxFuture<'static, String>;
-
-const ON_ENTITIES: &[(&str, OnEntity)] = &[
-    ("`SignalEntity`", |mut client| {
-        async move { code(client.signal_entity(signal()).await) }.boxed()
-    }),
-    ("`GetEntity`", |mut client| {
-        async move {
-            cell(client.get_entity(entity()).await, |got| match got.exists {
-                true => "",
-                false => "`exists=false`",
-            })
-        }
-        .boxed()
-    }),
-    ("`QueryEntities`", |mut client| {
-        async move { query_entities(&mut client, false).await }.boxed()
-    }),
-    ("`QueryEntities` with `includeTransient`", |mut client| {
-        async move { query_entities(&mut client, true).await }.boxed()
-    }),
-    ("`PurgeInstances`", |mut client| {
-        async move {
-            cell(
-                client.purge_instances(purge(ENTITY.to_owned())).await,
-                |got| match got.deleted_instance_count {
-                    0 => "0 deleted",
-                    _ => "",
-                },
-            )
-        }
-        .boxed()
-    }),
-    ("`CleanEntityStorage`", |mut client| {
-        async move {
-            let request = CleanEntityStorageRequest {
-                remove_empty_entities: true,
-                release_orphaned_locks: true,
-                ..CleanEntityStorageRequest::default()
-            };
-            code(client.clean_entity_storage(request).await)
-        }
-        .boxed()
-    }),
-];
-
-async fn query_entities(client: &mut Client, include_transient: bool) -> String {
-    let query = QueryEntitiesRequest {
-        query: Some(EntityQuery {
-            include_transient,
-            ..EntityQuery::default()
-        }),
-    };
-    cell(client.query_entities(query).await, |got| {
-        match got.entities.is_empty() {
-            true => "not there",
-            false => "",
-        }
-    })
-}
-
-fn signal() -> SignalEntityRequest {
-    SignalEntityRequest {
-        instance_id: ENTITY.to_owned(),
-        name: "add".to_owned(),
-        ..SignalEntityRequest::default()
-    }
-}
-
-fn entity() -> GetEntityRequest {
-    GetEntityRequest {
-        instance_id: ENTITY.to_owned(),
-        include_state: true,
-    }
-}
-
-/// A scheduler whose entity is in a state.
-async fn entity_in(state: &str) -> Hub {
-    let hub = Hub::memory().await;
-    let mut worker = hub.worker().await;
-    let mut client = hub.client.clone();
-    if state == "none" {
-        return hub;
-    }
-    client.signal_entity(signal()).await.unwrap();
-    let item = worker.next().await;
-    if state == "its first signal runs" {
-        return hub;
-    }
-    let result = EntityBatchResult {
-        completion_token: item.completion_token,
-        results: vec![OperationResult::default()],
-        entity_state: (state != "emptied").then(|| "1".to_owned()),
-        ..EntityBatchResult::default()
-    };
-    client.complete_entity_task(result).await.unwrap();
-    match state {
-        "locked" => {
-            hub.start("holder").await;
-            let (token, _) = worker.turn().await;
-            let request = EntityLockRequestedEvent {
-                lock_set: vec![ENTITY.to_owned()],
-                critical_section_id: "c".to_owned(),
-                ..EntityLockRequestedEvent::default()
-            };
-            let lock = orchestrator_action::OrchestratorActionType::SendEntityMessage(
-                SendEntityMessageAction {
-                    entity_message_type: Some(
-                        send_entity_message_action::EntityMessageType::EntityLockRequested(request),
-                    ),
-                },
-            );
-            worker.answer(&token, vec![(0, lock)]).await.unwrap();
-            worker.turn().await;
-        }
-        "purged" => {
-            let purge = purge(ENTITY.to_owned());
-            client.purge_instances(purge).await.unwrap();
-        }
-        _ => {}
-    }
-    hub
-}
-
-#[tokio::test]
-async fn each_call_on_each_state_of_an_entity_answers_as_the_page_says() {
-    let mut rows = Vec::new();
-    for (rpc, call) in ON_ENTITIES {
-        let mut row = vec![(*rpc).to_owned()];
-        for state in [
-            "none",
-            "its first signal runs",
-            "with a state",
-            "locked",
-            "emptied",
-            "purged",
-        ] {
-            let hub = entity_in(state).await;
-            row.push(call(hub.client.clone()).await);
-        }
-        rows.push(row);
-    }
-    compare("### Entities", &rows);
 }
 
 #[test]
