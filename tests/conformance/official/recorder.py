@@ -159,7 +159,9 @@ class Recorder(grpc.GenericRpcHandler):
                 return
             kind = message_factory.GetMessageClass(known.input_type)
             for name, value in fields(kind.FromString(request)):
-                record.setdefault(name, value)
+                # Whether an operation fails is no default of its client.
+                if not name.startswith("results.failure"):
+                    record.setdefault(name, value)
 
     def write(self, sdk, out):
         lines = [(sdk, "(all)", "(headers)", ", ".join(sorted(self.headers)) or "none")]
