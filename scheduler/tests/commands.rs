@@ -365,3 +365,35 @@ async fn what_ends_at_once_keeps_its_custom_status() {
     let state = hub.get("a").await.unwrap();
     assert_eq!(state.custom_status.as_deref(), Some("\"halfway\""));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_turn_that_is_handed_in_while_its_instance_ends_is_no_error() {
+    let hub = Hub::memory().await;
+    let mut worker = hub.worker().await;
+    // Official workers take an error for the end of their stream.
+    for n in 0..100 {
+        let id = format!("i{n}");
+        hub.start(&id).await;
+        let (token, _) = worker.turn().await;
+        let end = TerminateRequest {
+            instance_id: id.clone(),
+            output: Some("\"enough\"".into()),
+            recursive: false,
+        };
+        let mut client = hub.client.clone();
+        let (ended, answered) = tokio::join!(
+            client.terminate_instance(end),
+            worker.answer(&token, vec![(0, done("1"))])
+        );
+        ended.unwrap();
+        assert_eq!(answered, Ok(()), "{id}");
+        let status = hub.status(&id).await;
+        assert!(
+            matches!(
+                status,
+                OrchestrationStatus::Terminated | OrchestrationStatus::Completed
+            ),
+            "{id}: {status:?}"
+        );
+    }
+}

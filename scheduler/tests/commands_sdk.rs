@@ -6,11 +6,13 @@ mod support;
 
 use std::time::Duration;
 
+use durabletask::worker::WorkItemFilters;
 use durabletask::{
-    Client, Connection, ContinueOptions, Event, Failure, Orchestration, OrchestrationContext,
-    Payloads, Recursive, Registry, Status, UnprocessedEvents, Worker,
+    Client, Connection, ContinueOptions, Entity, Event, Failure, Operation, Orchestration,
+    OrchestrationContext, Payloads, Recursive, Registry, Status, TaskError, UnprocessedEvents,
+    Worker,
 };
-use durabletask_proto::OrchestrationStatus;
+use durabletask_proto::{EntityQuery, OrchestrationStatus, QueryEntitiesRequest};
 use support::{Hub, PATIENCE};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -141,6 +143,111 @@ async fn busy_loops_are_suspended_and_end_under_load() {
     }
     while let Some(ended) = loops.join_next().await {
         ended.unwrap();
+    }
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
+
+const EATS: Orchestration<u32, ()> = Orchestration::new("eats");
+
+/// Takes one event in each of so many executions.
+async fn eat(ctx: OrchestrationContext, left: u32) -> Result<(), Failure> {
+    ctx.wait_for_event(&GO).await?;
+    let options = ContinueOptions {
+        unprocessed_events: UnprocessedEvents::Keep,
+        ..ContinueOptions::default()
+    };
+    match left {
+        1 => Ok(()),
+        _ => ctx.continue_as_new_with(&(left - 1), options),
+    }
+}
+
+/// How long a worker of ours takes for a backlog.
+async fn work_off(count: u32) -> Duration {
+    let hub = Hub::memory().await;
+    let (client, connection) = sdk(&hub);
+    let id = client.start(&EATS, &count).send().await.unwrap();
+    for n in 0..count {
+        client.raise_event(&id, &GO, &n).await.unwrap();
+    }
+    let worker = Worker::builder(&connection)
+        .registry(Registry::new().orchestration(&EATS, eat))
+        .build()
+        .unwrap();
+    let begun = std::time::Instant::now();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(worker.run(stop.clone()));
+    let end = client
+        .wait_for_completion(&id, Payloads::Omit, PATIENCE)
+        .await
+        .unwrap();
+    assert_eq!(end.status, Status::Completed);
+    let took = begun.elapsed();
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    took
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_costs_our_sdk_per_event() {
+    let few = work_off(100).await;
+    let many = work_off(400).await;
+    // Four times as many: four times the cost, with room for a busy machine.
+    assert!(many < 8 * few + Duration::from_secs(1), "{few:?}, {many:?}");
+}
+
+const SLOW: Entity<u32> = Entity::new("slow");
+const RUN: Operation<u32, (), ()> = Operation::new("run");
+const CALLS: Orchestration<(), String> = Orchestration::new("calls");
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_calls_an_entity_of_ours_is_answered_when_it_is_purged() {
+    let hub = Hub::memory().await;
+    let (client, connection) = sdk(&hub);
+    let registry = Registry::new().orchestration(&CALLS, async |ctx: OrchestrationContext, ()| {
+        match ctx.call_entity(&SLOW.id("k"), &RUN, &()).await {
+            Err(TaskError::Failed { details, .. }) => Ok(details.error_type.clone()),
+            other => Err(Failure::new("Unexpected", format!("{other:?}"))),
+        }
+    });
+    // Nobody takes the entity's work, so the calls wait.
+    let worker = Worker::builder(&connection)
+        .registry(registry)
+        .work_item_filters(WorkItemFilters::Registered)
+        .build()
+        .unwrap();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(worker.run(stop.clone()));
+    let mut callers = Vec::new();
+    for _ in 0..3 {
+        callers.push(client.start(&CALLS, &()).send().await.unwrap());
+    }
+    let query = QueryEntitiesRequest {
+        query: Some(EntityQuery {
+            include_transient: true,
+            ..EntityQuery::default()
+        }),
+    };
+    let waiting = async || {
+        let found = hub.client.clone().query_entities(query.clone()).await;
+        let found = found.unwrap().into_inner().entities;
+        found.first().map_or(0, |entity| entity.backlog_queue_size)
+    };
+    let all_wait = async {
+        while waiting().await < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, all_wait).await.unwrap();
+    let purged = client.purge("@slow@k", Recursive::No).await.unwrap();
+    assert_eq!(purged.deleted, 1);
+    for id in callers {
+        let end = client
+            .wait_for_completion(&id, Payloads::Include, PATIENCE)
+            .await
+            .unwrap();
+        assert_eq!(end.output::<String>().unwrap(), "EntityPurged");
     }
     stop.cancel();
     running.await.unwrap().unwrap();

@@ -572,3 +572,78 @@ async fn what_failed_is_rewound_and_what_ended_is_restarted() {
         Some("{\"city\":\"Tokyo\"}")
     );
 }
+
+#[tokio::test]
+async fn links_to_the_emulators_dashboard_lead_to_the_same_here() {
+    let hub = Hub::memory().await;
+    let dashboard = Dashboard::of(&hub).await;
+    let http = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap();
+    let local = "/subscriptions/local/schedulers/emulator/taskhubs";
+    let default = "/subscriptions/default/schedulers/default/taskhubs";
+    for (link, place) in [
+        (format!("{default}/my%20hub"), "/#/hubs/my%20hub"),
+        (
+            format!("{default}/hub?endpoint=http%3A%2F%2Flocalhost"),
+            "/#/hubs/hub",
+        ),
+        (format!("{default}/hub/"), "/#/hubs/hub"),
+        (format!("{local}/hub/orchestrations"), "/#/hubs/hub"),
+        (
+            format!("{local}/hub/orchestrations/a%2Fb"),
+            "/#/hubs/hub/instances/a%2Fb",
+        ),
+        (
+            format!("{local}/hub/orchestrations/a/history"),
+            "/#/hubs/hub/instances/a",
+        ),
+        (format!("{local}/hub/entities"), "/#/hubs/hub/entities"),
+        (
+            format!("{local}/hub/entities/@e@k"),
+            "/#/hubs/hub/entities/@e@k",
+        ),
+        (format!("{local}/hub/workers"), "/#/hubs/hub/workers"),
+        ("/taskhubs/hub".to_owned(), "/#/hubs/hub"),
+        (
+            "/?endpoint=http%3A%2F%2Fhere&taskhub=a%23b".to_owned(),
+            "/#/hubs/a%23b",
+        ),
+    ] {
+        let answer = http.get(format!("{}{link}", dashboard.base)).send();
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), 307, "{link}");
+        assert_eq!(answer.headers()["location"], place, "{link}");
+    }
+    for path in ["/?taskhub=", "/?endpoint=x", "/"] {
+        let answer = http.get(format!("{}{path}", dashboard.base)).send();
+        assert_eq!(answer.await.unwrap().status(), 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_task_hub_is_pinged_as_at_the_emulator() {
+    let dynamic = Hub::memory().await;
+    let fixed = Hub::with(|config| {
+        config.task_hubs = vec!["one".to_owned()];
+        config.dynamic_task_hubs = false;
+    })
+    .await;
+    for (hub, name, status) in [
+        (&dynamic, "default", 200),
+        (&dynamic, "not yet used", 200),
+        (&fixed, "one", 200),
+        (&fixed, "other", 404),
+    ] {
+        let dashboard = Dashboard::of(hub).await;
+        let ping = dashboard
+            .http
+            .get(format!("{}/api/v1/taskhubs/ping", dashboard.base))
+            .header("x-taskhub", name);
+        assert_eq!(ping.send().await.unwrap().status(), status, "{name}");
+    }
+    // Asking makes none.
+    let hubs = Dashboard::of(&dynamic).await.get("/api/hubs").await;
+    assert!(!hubs.to_string().contains("not yet used"), "{hubs}");
+}

@@ -1,10 +1,12 @@
 //! The files of the pages, built into the program.
 
 use axum::Router;
-use axum::extract::Path;
+use axum::extract::Query;
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+
+use super::links::{self, First};
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -36,18 +38,21 @@ const FILES: [(&str, &str, &str); 14] = [
     ("/workers.js", SCRIPT, include_str!("static/workers.js")),
 ];
 
-/// The files, and the deep link of the emulator's dashboard.
+/// The files; the first page may name a task hub.
 pub(super) fn router() -> Router {
     let files = FILES
         .iter()
         .fold(Router::new(), |router, &(path, kind, text)| {
-            router.route(path, get(move || async move { file(kind, text) }))
+            let page = move |asked: Query<First>| async move {
+                match asked.0.hub().filter(|_| path == "/") {
+                    Some(hub) => links::to_hub(&hub).into_response(),
+                    None => file(kind, text),
+                }
+            };
+            router.route(path, get(page))
         });
     files
-        .route(
-            "/subscriptions/{subscription}/schedulers/{scheduler}/taskhubs/{hub}/orchestrations",
-            get(deep_link),
-        )
+        .merge(links::router())
         .fallback(|| async { (StatusCode::NOT_FOUND, "There is no such page.\n") })
 }
 
@@ -58,18 +63,4 @@ fn file(kind: &'static str, text: &'static str) -> Response {
         (header::CACHE_CONTROL, "no-cache"),
     ];
     (headers, text).into_response()
-}
-
-/// Tools open the emulator's dashboard under this path.
-async fn deep_link(Path((_, _, hub)): Path<(String, String, String)>) -> Redirect {
-    let hub: String = hub
-        .bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
-        .collect();
-    Redirect::temporary(&format!("/#/hubs/{hub}"))
 }

@@ -8,6 +8,7 @@ mod assets;
 mod entities;
 pub(crate) mod guard;
 mod json;
+mod links;
 mod live;
 mod operate;
 mod path;
@@ -69,6 +70,7 @@ pub(crate) fn router(service: Service) -> Router {
         .route("/hubs/{hub}/entities/{id}", get(entities::one))
         .route("/hubs/{hub}/entities/{id}/signal", post(entities::signal))
         .route("/changes", get(live::changes))
+        .route("/v1/taskhubs/ping", get(links::ping))
         .fallback(problem::no_such_page)
         .layer(axum::extract::DefaultBodyLimit::max(body))
         .layer(middleware::map_response(not_stored))

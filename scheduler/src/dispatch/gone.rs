@@ -37,14 +37,10 @@ impl State {
         self.withdraw(hub, activities);
     }
 
-    /// The turn of an instance that is out is taken back: its completion finds nothing,
-    /// or is answered like a repeat where it is `void`.
-    pub(super) fn turn_revoked(&mut self, key: i64, void: bool) {
+    /// The turn of an instance that is out is taken back.
+    pub(super) fn turn_revoked(&mut self, key: i64) {
         let lease = self.slots.get_mut(&key).and_then(|slot| slot.lease.take());
         if let Some(lease) = lease {
-            if void {
-                self.applied.put(lease, ());
-            }
             self.revoke(lease);
         }
     }
@@ -75,10 +71,13 @@ impl State {
     }
 
     /// Ends a lease whose item is no more. One that is being completed ends with that.
+    /// What its worker hands in later is answered like a repeat: an official worker takes
+    /// an error for the end of its stream, and lets everything that it holds wait.
     pub(super) fn revoke(&mut self, id: u64) {
         if self.leases.get(&id).is_some_and(|lease| !lease.completing)
             && let Some(lease) = self.leases.remove(&id)
         {
+            self.applied.put(id, ());
             self.activity_back(&lease);
             self.free(&lease);
         }

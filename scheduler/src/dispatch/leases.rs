@@ -123,8 +123,10 @@ impl State {
                 if how == Settled::Applied {
                     self.meter(lease.hub, lease.held.kind())
                         .completed(lease.since.elapsed());
-                    self.applied.put(id, ());
                 }
+                // Where its item is no more, what was handed in is dropped like what is
+                // handed in later.
+                self.applied.put(id, ());
                 self.setbacks.forget(lease.held.item());
                 match &lease.held {
                     Held::Turn { header, .. } => {

@@ -273,9 +273,10 @@ impl Dispatch {
     /// Gives an item back to its queue; the next holder gets the whole history. False
     /// where nobody holds such a token.
     pub(crate) fn abandon(&self, hub: i64, token: &str, why: Why) -> bool {
-        let given_back = self
-            .lease(token)
-            .is_some_and(|lease| self.lock().give_back(Some(hub), lease, why));
+        let given_back = self.lease(token).is_some_and(|lease| {
+            let mut state = self.lock();
+            state.give_back(Some(hub), lease, why) || state.was_applied(lease)
+        });
         self.idle.notify_waiters();
         given_back
     }
@@ -452,7 +453,7 @@ impl Committed for Dispatch {
                     changed.push((hub, instance_id));
                 }
                 Note::Withdrawn { hub, activities } => state.withdraw(hub, &activities),
-                Note::TurnRevoked { key, void } => state.turn_revoked(key, void),
+                Note::TurnRevoked { key } => state.turn_revoked(key),
                 Note::HubGone { hub } => {
                     state.hub_gone(hub);
                     gone.push(hub);

@@ -471,7 +471,11 @@ impl Service {
         let outcome = writing
             .await
             .map_err(|_| Status::internal("the completion's task ended early; retry"))?;
-        outcome.map(|()| CompleteTaskResponse {}).map_err(status)
+        match outcome {
+            // Taken back while this was on its way.
+            Ok(()) | Err(StoreError::WorkItemGone) => Ok(CompleteTaskResponse {}),
+            Err(error) => Err(status(error)),
+        }
     }
 
     pub(super) async fn abandon<T>(&self, request: &Request<T>, token: &str) -> Result<(), Status> {

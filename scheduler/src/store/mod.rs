@@ -142,9 +142,8 @@ pub(crate) enum Note {
     },
     /// Activities of an instance that goes on are not to be run any more.
     Withdrawn { hub: i64, activities: Vec<i64> },
-    /// The turn of an instance that is out, if one is, will not be applied. Its completion
-    /// is answered as if it had been, where it is `void`, and else with an error.
-    TurnRevoked { key: i64, void: bool },
+    /// The turn of an instance that is out, if one is, will not be applied.
+    TurnRevoked { key: i64 },
     /// A task hub is no more; what was in it goes, instance by instance.
     HubGone { hub: i64 },
 }

@@ -33,7 +33,7 @@ impl Tx<'_> {
                         recurse: false,
                     });
                     let terminated = event(-1, timestamp(self.now), terminated);
-                    self.end_now(slim, terminated, false)?;
+                    self.end_now(slim, terminated)?;
                 }
                 Some(_) | None => left.push(id.clone()),
             }
@@ -49,7 +49,7 @@ impl Tx<'_> {
         terminated: HistoryEvent,
     ) -> Result<(), StoreError> {
         if !slim.header.has_history || self.is_to_be_rewound(slim.header.key)? {
-            return self.end_now(slim, terminated, true);
+            return self.end_now(slim, terminated);
         }
         let key = slim.header.key;
         let known: Option<Vec<u8>> = self
@@ -80,18 +80,17 @@ impl Tx<'_> {
     }
 
     /// Ends a live instance as TERMINATED in place of its next turn, without a worker. A
-    /// turn that is out is taken back; `void` says what its completion is answered.
+    /// turn that is out is taken back.
     pub(super) fn end_now(
         &mut self,
         slim: Slim,
         terminated: HistoryEvent,
-        void: bool,
     ) -> Result<(), StoreError> {
         let key = slim.header.key;
         let Some(full) = self.full(key)? else {
             return Ok(());
         };
-        self.notes.push(Note::TurnRevoked { key, void });
+        self.notes.push(Note::TurnRevoked { key });
         let now = timestamp(self.now);
         let before = full.instance.status;
         let result = match &terminated.event_type {

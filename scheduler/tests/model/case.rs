@@ -202,7 +202,7 @@ impl Case {
                 same("end now", answer.unterminated_instance_ids.is_empty(), ends)?;
                 if let Some(model) = model {
                     model.end_now(&reason);
-                    self.turn = None;
+                    self.void.extend(self.turn.take().map(|turn| turn.token));
                 }
                 Ok(())
             }

@@ -356,7 +356,7 @@ async fn a_purged_entity_leaves_nobody_waiting() {
         ..EntityBatchResult::default()
     };
     let late = hub.client.clone().complete_entity_task(late).await;
-    assert_eq!(late.unwrap_err().code(), Code::NotFound);
+    assert!(late.is_ok(), "dropped without an error");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ fn text(bytes: usize) -> String {
 
 /// The rows of the table that begins under this heading of the page, without its head:
 /// the cells of each, as they stand there.
-fn table(heading: &str) -> Vec<Vec<String>> {
+pub(crate) fn table(heading: &str) -> Vec<Vec<String>> {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/WIRE.md");
     let page = std::fs::read_to_string(page).unwrap();
     let (_, rest) = page.split_once(heading).expect("the heading");

@@ -163,3 +163,30 @@ stop_served() {
     wait "${started[@]}" 2>/dev/null || true
     started=()
 }
+
+# recorded SDK COMMAND...: runs a program that leaves optional fields alone, through a proxy that
+# records what it sends, and compares that with recorded.tsv. Needs the official Python package,
+# which knows the messages.
+recorded() {
+    local sdk=$1 out=$work/recorded-$1.tsv log
+    shift
+    python_environment
+    log=$(mktemp)
+    "$work/venv/bin/python" "$official/recorder.py" "$sdk" "$(
+        grep -oE '//[^;/]+' <<<"$CONFORMANCE_CONNECTION_STRING" | head -n 1 | cut -c3-
+    )" "$out" >"$log" &
+    local recorder=$! address=
+    for _ in $(seq 100); do
+        address=$(grep -oE 'http://.*' "$log") && break
+        kill -0 "$recorder" 2>/dev/null || break
+        sleep 0.1
+    done
+    rm -f "$log"
+    [ -n "$address" ] || die "the recorder did not start"
+    # shellcheck disable=SC2001
+    CONFORMANCE_CONNECTION_STRING=$(sed "s|Endpoint=[^;]*|Endpoint=$address|" \
+        <<<"$CONFORMANCE_CONNECTION_STRING") timeout 120 "$@" >&2 || true
+    kill "$recorder"
+    wait "$recorder" || true
+    "$work/venv/bin/python" "$official/recorder.py" --compare "$sdk" "$out"
+}

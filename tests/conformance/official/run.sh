@@ -7,6 +7,9 @@
 # says that it cannot.
 #   CONFORMANCE_CONNECTION_STRING  a scheduler that runs already; default: ours, started for each SDK
 #   CONFORMANCE_SCHEDULER          our binary; default: built by cargo
+#   CONFORMANCE_JAVA_SOURCE        a checkout of the Java SDK's repository, v1.9.0 or later, instead of
+#                                  what is on Maven Central
+#   CONFORMANCE_RECORD             1: puts what the clients send into recorded.tsv instead of comparing
 #   CONFORMANCE_WORK               where SDKs are installed; default: target/conformance
 #   CONFORMANCE_OPTIONAL           languages that may be left out, with a warning, where their SDK or
 #                                  toolchain cannot be installed; default: none
@@ -23,7 +26,8 @@ broken=0
 for language in "$@"; do
     case $language in
         python) columns=(python python-azuremanaged) ;;
-        js | go | java) columns=("$language") ;;
+        java) columns=("java${CONFORMANCE_JAVA_SOURCE:+-1.9}") ;;
+        js | go) columns=("$language") ;;
         *) die "no such language: $language (python, js, go, java)" ;;
     esac
     say "== official SDK: $language"

@@ -214,6 +214,9 @@ func endpoint() string {
 }
 
 func main() {
+	if onlyDefaults() {
+		return
+	}
 	only := map[string]bool{}
 	for _, name := range os.Args[1:] {
 		only[name] = true

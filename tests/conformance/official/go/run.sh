@@ -7,7 +7,10 @@ cd "$(dirname "$0")"
 source ../lib.sh
 
 go_module
-cp harness.go suite.go "$work/go/"
+cp ./*.go "$work/go/"
 (cd "$work/go" && go build -o suite .) >&2
 start_scheduler
 timeout 1200 "$work/go/suite" "$@"
+if [ $# = 0 ]; then
+    recorded go "$work/go/suite" defaults
+fi

@@ -28,6 +28,9 @@ final class Harness implements AutoCloseable {
   /** How long anything may take before the feature counts as broken. */
   static final Duration DEADLINE = Duration.ofSeconds(60);
 
+  /** The column of the table that this is. */
+  private static final String SDK = System.getenv().getOrDefault("CONFORMANCE_SDK", "java");
+
   /** Something that may throw. */
   interface Body {
     void run() throws Exception;
@@ -79,7 +82,7 @@ final class Harness implements AutoCloseable {
   final class Parts {
     // A worker does not close a channel that it was given, and would go on taking work.
     private final ManagedChannel own = connect();
-    private final DurableTaskGrpcWorkerBuilder builder =
+    final DurableTaskGrpcWorkerBuilder builder =
         new DurableTaskGrpcWorkerBuilder().grpcChannel(own);
 
     Parts orchestration(String name, TaskOrchestration code) {
@@ -253,7 +256,7 @@ final class Harness implements AutoCloseable {
             String detail = String.valueOf(problem.getMessage()).replaceAll("\\s+", " ");
             verdict = "fail\t" + detail.substring(0, Math.min(detail.length(), 200));
           }
-          System.out.println("RESULT\tjava\t" + name + "\t" + verdict);
+          System.out.println("RESULT\t" + SDK + "\t" + name + "\t" + verdict);
         });
   }
 }

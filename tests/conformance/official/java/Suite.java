@@ -51,6 +51,7 @@ public final class Suite {
     Harness.feature("large-payloads", Suite::largePayloads);
     Harness.feature("long-history", Suite::longHistory);
     Harness.feature("task-hubs", Suite::taskHubs);
+    More.find().features();
     Harness.runAll(only);
     // The SDK leaves threads behind.
     System.exit(0);

@@ -134,4 +134,6 @@ async function main(only) {
   process.exit(0);
 }
 
-module.exports = { DEADLINE, Harness, Status, feature, fresh, main, outputOf, sdk, sleep, until };
+module.exports = {
+  DEADLINE, Harness, Status, feature, fresh, main, outputOf, parseConnectionString, sdk, sleep, until,
+};

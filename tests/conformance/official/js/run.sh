@@ -7,6 +7,9 @@ cd "$(dirname "$0")"
 source ../lib.sh
 
 node_packages js . JavaScript
-cp harness.js suite.js "$work/js/"
+cp ./*.js "$work/js/"
 start_scheduler
 timeout 1200 node "$work/js/suite.js" "$@"
+if [ $# = 0 ]; then
+    recorded js node "$work/js/defaults.js"
+fi

@@ -3,7 +3,7 @@
 
 const assert = require("node:assert/strict");
 const {
-  DEADLINE, Harness, Status, feature, fresh, main, outputOf, sdk, until,
+  DEADLINE, Harness, Status, feature, fresh, main, outputOf, sdk, sleep, until,
 } = require("./harness.js");
 
 const { EntityInstanceId, RetryPolicy, TaskEntity, terminateOptions, whenAll, whenAny } = sdk;
@@ -662,6 +662,126 @@ feature("large-payloads", async (h) => {
     const big = "x".repeat(1_000_000);
     assert.ok((await h.output("carry", big)) === big, "the payload changed on the way");
   });
+});
+
+feature("too-large", async (h) => {
+  const orchestrators = {
+    async *grows(ctx) {
+      for (let n = 0; n < 8; n += 1) yield ctx.callActivity("seven");
+    },
+    async *length(_ctx, value) {
+      return value.length;
+    },
+  };
+  const activities = { seven: () => "x".repeat(700_000) };
+  await h.worker({ orchestrators, activities }, async () => {
+    // More than a client takes by default: it ends with its reason, and others go on.
+    const large = await h.start("grows");
+    for (let n = 0; n < 20; n += 1) assert.equal(await h.output("length", "small"), 5);
+    const state = await h.end(large);
+    assert.equal(state.runtimeStatus, Status.FAILED);
+    assert.equal(state.failureDetails.errorType, "WorkItemTooLarge");
+    const most = 4 * 1024 * 1024 - 128 * 1024;
+    const instance = await h.start("length", "x".repeat(most - 2));
+    const ended = await h.client.waitForOrchestrationCompletion(instance, false, DEADLINE);
+    assert.equal(ended.runtimeStatus, Status.COMPLETED);
+    await assert.rejects(h.start("length", "x".repeat(most)), /INVALID_ARGUMENT/);
+    // Pages hold no more than a client takes, however many instances it asks for.
+    const prefix = fresh("page");
+    for (let n = 0; n < 6; n += 1) {
+      await h.start("length", "x".repeat(1_000_000), { instanceId: `${prefix}-${n}` });
+    }
+    let found = 0;
+    const query = { instanceIdPrefix: prefix, fetchInputsAndOutputs: true };
+    for await (const each of h.client.getAllInstances(query)) {
+      found += Number(each.instanceId.startsWith(prefix));
+    }
+    assert.equal(found, 6);
+  });
+});
+
+feature("purged-entity", async (h) => {
+  class Slow extends TaskEntity {
+    initializeState() {
+      return 0;
+    }
+
+    async run() {
+      await sleep(1000);
+    }
+  }
+  const orchestrators = {
+    async *caller(ctx, key) {
+      try {
+        yield ctx.entities.callEntity(new EntityInstanceId("slow", key), "run");
+      } catch (error) {
+        return error.message;
+      }
+      return "answered";
+    },
+  };
+  await h.worker({ orchestrators, entities: { slow: () => new Slow() } }, async () => {
+    const key = fresh("purged");
+    const callers = [];
+    for (let n = 0; n < 3; n += 1) callers.push(await h.start("caller", key));
+    // The first call runs and the others wait.
+    await sleep(500);
+    const purged = await h.client.purgeOrchestration(`@slow@${key}`);
+    assert.equal(purged.deletedInstanceCount, 1);
+    for (const instance of callers) assert.match(outputOf(await h.end(instance)), /was purged/);
+  });
+});
+
+feature("rejected", async (h) => {
+  const versioning = {
+    version: "1",
+    defaultVersion: "1",
+    matchStrategy: VersionMatchStrategy.Strict,
+    failureStrategy: VersionFailureStrategy.Reject,
+  };
+  const orchestrators = { async *versioned() {} };
+  await h.worker({ orchestrators, versioning }, async () => {
+    const others = [];
+    for (let n = 0; n < 20; n += 1) {
+      others.push(await h.start("versioned", undefined, { version: "2" }));
+    }
+    // What is given back again and again keeps nothing else waiting.
+    const begun = Date.now();
+    for (let n = 0; n < 50; n += 1) {
+      const state = await h.run("versioned", undefined, { version: "1" });
+      assert.equal(state.runtimeStatus, Status.COMPLETED);
+    }
+    assert.ok(Date.now() - begun < 10_000, `${Date.now() - begun} ms`);
+    for (const instance of others) {
+      const state = await h.client.getOrchestrationState(instance);
+      assert.equal(state.runtimeStatus, Status.PENDING);
+      await h.client.terminateOrchestration(instance);
+      assert.equal((await h.end(instance)).runtimeStatus, Status.TERMINATED);
+    }
+  });
+});
+
+feature("backlog", async (h) => {
+  const orchestrators = {
+    async *eats(ctx, left) {
+      yield ctx.waitForExternalEvent("item");
+      if (left > 1) ctx.continueAsNew(left - 1, true);
+    },
+  };
+  const workOff = async (count) => {
+    const instance = await h.start("eats", count);
+    for (let n = 0; n < count; n += 1) await h.client.raiseOrchestrationEvent(instance, "item", n);
+    const begun = Date.now();
+    await h.worker({ orchestrators }, async () => {
+      assert.equal((await h.end(instance)).runtimeStatus, Status.COMPLETED);
+    });
+    return Date.now() - begun;
+  };
+  await workOff(10);
+  const few = await workOff(100);
+  const many = await workOff(400);
+  // Four times as many events: four times the cost, with room for a busy machine.
+  assert.ok(many < 8 * few + 1000, `${few} and ${many} ms`);
 });
 
 feature("long-history", async (h) => {

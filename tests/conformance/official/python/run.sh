@@ -9,3 +9,8 @@ source ../lib.sh
 python_environment
 start_scheduler
 timeout 1200 "$work/venv/bin/python" suite.py "$@"
+if [ $# = 0 ]; then
+    for package in python python-azuremanaged; do
+        recorded "$package" "$work/venv/bin/python" defaults.py "$package"
+    done
+fi

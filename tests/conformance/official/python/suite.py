@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+import time
 
 from durabletask import client, entities, task, worker
 from durabletask.entities import DurableEntity, EntityInstanceId
@@ -669,6 +670,104 @@ def large_payloads(h: Harness):
 
     with h.worker([carry], [echo]):
         equal(h.output(carry, input=big) == big, True)
+
+
+@feature("too-large")
+def too_large(h: Harness):
+    def seven(_ctx, _):
+        return "x" * 700_000
+
+    def grows(ctx, _):
+        for _ in range(8):
+            yield ctx.call_activity(seven)
+
+    def quick(ctx, value):
+        return len(value)
+
+    with h.worker([grows, quick], [seven]):
+        # More than a client takes by default: it ends with its reason, and others go on.
+        large = h.start(grows)
+        for _ in range(20):
+            equal(h.output(quick, input="small"), 5)
+        state = h.end(large)
+        equal(state.runtime_status, Status.FAILED)
+        equal(state.failure_details.error_type, "WorkItemTooLarge")
+        most = 4 * 1024 * 1024 - 128 * 1024
+        equal(h.output(quick, input="x" * (most - 2)), most - 2)
+        raises(lambda: h.start(quick, input="x" * most), containing="INVALID_ARGUMENT")
+        # Pages hold no more than a client takes, however many instances it asks for.
+        prefix = fresh("page")
+        for n in range(6):
+            h.start(quick, input="x" * 1_000_000, instance_id=f"{prefix}-{n}")
+        found = h.client.get_all_orchestration_states(client.OrchestrationQuery(
+            fetch_inputs_and_outputs=True))
+        equal(sum(state.instance_id.startswith(prefix) for state in found), 6)
+
+
+@feature("purged-entity")
+def purged_entity(h: Harness):
+    class Slow(DurableEntity):
+        def run(self, _=None):
+            time.sleep(1)
+
+    def caller(ctx, key):
+        try:
+            yield ctx.call_entity(EntityInstanceId("Slow", key), "run")
+        except Exception as error:
+            return str(error)
+        return "answered"
+
+    with h.worker([caller], entities=[Slow]):
+        key = fresh("purged")
+        callers = [h.start(caller, input=key) for _ in range(3)]
+        # The first call runs and the others wait.
+        time.sleep(0.5)
+        equal(h.client.purge_orchestration(f"@slow@{key}").deleted_instance_count, 1)
+        for instance in callers:
+            assert "was purged" in h.end(instance).get_output(), h.end(instance)
+
+
+@feature("rejected")
+def rejected(h: Harness):
+    def versioned(ctx, _):
+        return None
+
+    options = worker.VersioningOptions(
+        version="1", default_version="1", match_strategy=worker.VersionMatchStrategy.STRICT,
+        failure_strategy=worker.VersionFailureStrategy.REJECT)
+    with h.worker([versioned], setup=lambda w: w.use_versioning(options)):
+        others = [h.start(versioned, version="2") for _ in range(20)]
+        # What is given back again and again keeps nothing else waiting.
+        begun = time.monotonic()
+        for _ in range(50):
+            equal(h.run(versioned, version="1").runtime_status, Status.COMPLETED)
+        assert time.monotonic() - begun < 10, time.monotonic() - begun
+        for instance in others:
+            equal(h.client.get_orchestration_state(instance).runtime_status, Status.PENDING)
+            h.client.terminate_orchestration(instance)
+            equal(h.end(instance).runtime_status, Status.TERMINATED)
+
+
+@feature("backlog")
+def backlog(h: Harness):
+    def eats(ctx, left):
+        yield ctx.wait_for_external_event("item")
+        if left > 1:
+            ctx.continue_as_new(left - 1, save_events=True)
+
+    def work_off(count):
+        instance = h.start(eats, input=count)
+        for n in range(count):
+            h.client.raise_orchestration_event(instance, "item", data=n)
+        begun = time.monotonic()
+        with h.worker([eats]):
+            equal(h.end(instance).runtime_status, Status.COMPLETED)
+            return time.monotonic() - begun
+
+    work_off(10)
+    few, many = work_off(100), work_off(400)
+    # Four times as many events: four times the cost, with room for a busy machine.
+    assert many < 8 * few + 1, (few, many)
 
 
 @feature("long-history")
