@@ -53,7 +53,16 @@ pub async fn import(
         };
         let read = ctx.call_activity_with(&READ_CODES, &input, retried(policy::READ));
         match read.await? {
-            CodesRead::Found { list } => lists.push(ListSource::Read(list)),
+            CodesRead::Found {
+                list,
+                problems: unread,
+            } => {
+                lists.push(ListSource::Read(list));
+                problems.extend(unread.into_iter().map(|problem| SourceProblem {
+                    source: Some(number),
+                    problem,
+                }));
+            }
             CodesRead::Invalid { problem, list } => {
                 lists.extend(list.map(ListSource::Read));
                 problems.push(SourceProblem {
