@@ -8,6 +8,7 @@
 mod bits;
 mod cascade;
 mod fallback;
+mod headers;
 pub mod single;
 mod soft;
 mod symbols;

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::cascade::Text;
 use super::fallback::guarded;
-use super::unread;
+use super::{headers, unread};
 
 /// The largest patterns are kept: enough for a sheet of 400 codes.
 const MAX_PATTERNS: usize = 1_200;
@@ -218,9 +218,12 @@ pub(super) fn said_by(modules: &BitMatrix) -> Option<Said> {
     if split.count < 0 {
         return Some(Said::Whole(text));
     }
+    // What contradicts itself fits nowhere.
+    let is_clear = headers::count(modules).unwrap_or(1) == 1;
+    let of = u8::try_from(split.count).ok().filter(|_| is_clear);
     Some(Said::Part(CodePart {
         index: u8::try_from(split.index).ok()?,
-        of: u8::try_from(split.count).ok()?,
+        of: of.unwrap_or(0),
         parity: split.id.parse().ok()?,
         bytes: Zeroizing::new(decoded.content().bytes().to_vec()),
         text,
