@@ -27,7 +27,7 @@ const PICTURES_OF_ONE_CALLER: usize = 2;
 const REMEMBERED_CALLERS: usize = 1_000;
 /// How long making a picture fit may take, in the reading deadlines of [`ReadLimits`]: it is
 /// read again for every size that is tried.
-const SHRINKING: u32 = 3;
+const SHRINKING: u32 = 5;
 /// How long an upload waits for its turn.
 const TURN: Duration = Duration::from_secs(10);
 

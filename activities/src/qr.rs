@@ -135,10 +135,10 @@ pub fn read_codes(bytes: &[u8], limits: &ReadLimits) -> Result<Vec<Payload>, Pic
     examine(bytes, limits).map(|reading| reading.payloads)
 }
 
-/// Reads every QR code of a decoded picture, as [`read_codes`] does, until the deadline.
+/// Reads every QR code of a decoded picture, as [`examine`] does, until the deadline.
 #[must_use]
-pub fn read_picture(picture: &Picture, deadline: Instant) -> Vec<Payload> {
-    cascade::read(picture, deadline).payloads
+pub fn read_picture(picture: &Picture, deadline: Instant) -> Reading {
+    cascade::read(picture, deadline)
 }
 
 #[cfg(test)]
