@@ -20,8 +20,10 @@ fn examine(picture: &GrayImage) -> Reading {
 }
 
 fn uri(number: usize) -> String {
-    format!("otpauth://totp/Service{number}:alice?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQO{number:02}&issuer=Service{number}")
-        .replace(['0', '1', '8', '9'], "A")
+    let letter = char::from(b'A' + number as u8);
+    format!(
+        "otpauth://totp/Service-{letter}:alice?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJ{letter}&issuer=Service-{letter}"
+    )
 }
 
 /// A code with its border.
@@ -81,7 +83,7 @@ const SPOILED: [Spoiled; 24] = [
         let mut noisy = it.clone();
         for pixel in noisy.pixels_mut() {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            if state >> 24 < 40 {
+            if state >> 24 < 100 {
                 *pixel = Luma([255 - pixel[0]]);
             }
         }
@@ -158,7 +160,13 @@ fn the_one_that_was_not_read_is_told_with_its_place() {
         for (count, columns, at) in [(2, 2, 0), (2, 1, 1), (6, 3, 4), (6, 2, 0)] {
             let page = page(count, columns, at, spoil);
             let reading = examine(&page);
-            assert_eq!(reading.payloads.len(), count - 1, "{name}, {at} of {count}");
+            if reading.payloads.len() != count - 1 {
+                missed.push(format!(
+                    "{name}, {at} of {count}: {} read",
+                    reading.payloads.len()
+                ));
+                continue;
+            }
             let rows = count.div_ceil(columns);
             let middle = [(at % columns, columns), (at / columns, rows)]
                 .map(|(place, places)| (2 * place + 1) as f64 / (2 * places) as f64 * 10_000.0);
