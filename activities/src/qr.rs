@@ -9,6 +9,7 @@ mod bits;
 mod cascade;
 mod fallback;
 mod headers;
+mod refine;
 pub mod single;
 mod soft;
 mod symbols;

@@ -8,7 +8,7 @@ use countersign_enrollment::region::{self, Region};
 use zeroize::Zeroizing;
 
 use super::symbols::{self, Said, Symbol, Symbols};
-use super::{Payload, Reading, bits, fallback, soft};
+use super::{Payload, Reading, bits, fallback, refine, soft};
 use crate::picture::{Picture, Plane};
 
 /// One attempt of the cascade, named for error reports and measurements.
@@ -30,6 +30,8 @@ pub enum Step {
     Channels,
     /// Sharpened: soft pictures.
     Sharpened,
+    /// One code at a time, on a grid that bends with it, and with its blur taken back.
+    Refined,
     /// A second decoder that finds patterns by flood filling.
     Quircs,
     /// A third decoder.
@@ -37,11 +39,12 @@ pub enum Step {
 }
 
 impl Step {
-    const ORDER: [Self; 10] = [
+    const ORDER: [Self; 11] = [
         Self::Native,
         Self::Otsu,
         Self::OnBlack,
         Self::Half,
+        Self::Refined,
         Self::Blurred,
         Self::Double,
         Self::Channels,
@@ -62,6 +65,7 @@ impl fmt::Display for Step {
             Self::Double => "double",
             Self::Channels => "channels",
             Self::Sharpened => "sharpened",
+            Self::Refined => "refined",
             Self::Quircs => "quircs",
             Self::Rqrr => "rqrr",
         })
@@ -87,6 +91,9 @@ const SECOND_LOOK: Duration = Duration::from_millis(100);
 
 /// Places that have more of the smaller one than this in common are those of one code.
 const SAME: f32 = 0.3;
+
+/// Codes that are looked at more closely, at most.
+const MAX_REFINED: usize = 8;
 
 /// After this step a picture is done in which other codes were read and no finder pattern is left
 /// over: the steps up to here show codes of other contrast and size.
@@ -118,6 +125,7 @@ pub(super) fn read(picture: &Picture, deadline: Instant) -> Reading {
         let cut_short = symbols.cut_short;
         known.add(seen.note(symbols), step);
         seen.candidates.retain(|it| known.is_unread(it));
+        seen.located.retain(|it| known.is_unread(&it.region()));
         // What is too much at full size may be looked at whole at half of it.
         seen.cut_short = cut_short;
         let settled = left < 3 && seen.candidates.is_empty() && known.is_whole();
@@ -268,6 +276,7 @@ impl Scan<'_> {
             Step::Otsu => self.symbols(bits::otsu(self.plane)),
             Step::OnBlack => self.on_black(),
             Step::Half => self.local(&self.plane.halved()),
+            Step::Refined => self.refined(seen),
             Step::Blurred => self.filtered(Plane::blurred),
             Step::Double => self.double(),
             Step::Channels => self.channels(),
@@ -275,6 +284,33 @@ impl Scan<'_> {
             Step::Quircs => fallback::quircs(self.plane, self.deadline),
             Step::Rqrr => fallback::rqrr(self.plane, seen, self.deadline),
         }
+    }
+
+    /// Looks at what earlier attempts have located and not read.
+    fn refined(&self, seen: &Symbols) -> Symbols {
+        let mut found = Symbols::default();
+        let mut done: Vec<Region> = Vec::new();
+        for located in &seen.located {
+            if Instant::now() >= self.deadline || done.len() >= MAX_REFINED {
+                break;
+            }
+            let region = located.region();
+            if found
+                .read
+                .iter()
+                .any(|it: &Symbol| it.region.is_some_and(|it| it.overlap(&region) > SAME))
+            {
+                continue;
+            }
+            if let Some(said) = refine::read(self.plane, located) {
+                found.read.push(Symbol {
+                    said,
+                    region: Some(region),
+                });
+            }
+            done.push(region);
+        }
+        found
     }
 
     fn native(&self) -> Symbols {

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::cascade::Text;
 use super::fallback::guarded;
+use super::refine::Located;
 use super::{headers, unread};
 
 /// The largest patterns are kept: enough for a sheet of 400 codes.
@@ -28,6 +29,9 @@ const MAX_PATTERN_RUNS: usize = 20_000;
 
 /// Finder patterns that are left over and looked at one by one, at most.
 const MAX_LEFT_OVER: usize = 120;
+
+/// Codes that are looked at more closely after one attempt, at most.
+const MAX_LOCATED: usize = 4;
 
 /// What the modules of one code say.
 pub(super) enum Said {
@@ -59,6 +63,8 @@ pub(super) struct Symbols {
     pub(super) read: Vec<Symbol>,
     /// Where there are others.
     pub(super) candidates: Vec<Region>,
+    /// Those of them that may be read by looking more closely.
+    pub(super) located: Vec<Located>,
     /// Finder patterns seen, before any bound; `usize::MAX` if there were too many to look for.
     pub(super) patterns: usize,
     /// Runs of black and white that look like a finder pattern.
@@ -88,6 +94,7 @@ impl Symbols {
     pub(super) fn absorb(&mut self, other: Self) {
         self.read.extend(other.read);
         self.candidates.extend(other.candidates);
+        self.located.extend(other.located);
         self.patterns = self.patterns.max(other.patterns);
         self.runs = self.runs.max(other.runs);
         self.unread = self.unread.max(other.unread);
@@ -98,9 +105,12 @@ impl Symbols {
 /// Reads every code, dark on light and then light on dark, until the deadline.
 pub(super) fn read(mut bits: BitMatrix, deadline: Instant) -> Symbols {
     let mut found = read_polarity(&bits, deadline);
+    found.located.truncate(MAX_LOCATED);
     if Instant::now() < deadline {
         bits.flip_self();
-        let flipped = read_polarity(&bits, deadline);
+        let mut flipped = read_polarity(&bits, deadline);
+        flipped.located.truncate(MAX_LOCATED);
+        flipped.located.iter_mut().for_each(|it| it.is_light = true);
         // One of them has no codes, and may be all noise.
         let cut_short = found.cut_short && flipped.cut_short;
         found.absorb(flipped);
@@ -125,6 +135,7 @@ fn read_polarity(bits: &BitMatrix, deadline: Instant) -> Symbols {
         deadline,
         used: Vec::new(),
         failed: Vec::new(),
+        located: Vec::new(),
         found: Symbols {
             patterns: patterns.len(),
             runs,
@@ -150,6 +161,8 @@ struct Search<'a> {
     used: Vec<ConcentricPattern>,
     /// What looks like a code and could not be read, with its finder patterns.
     failed: Vec<([ConcentricPattern; 3], Region)>,
+    /// What has the finder patterns of a code, with them.
+    located: Vec<([ConcentricPattern; 3], Located)>,
     found: Symbols,
 }
 
@@ -176,7 +189,14 @@ impl Search<'_> {
             if let Some(said) = guarded(|| said_by(sampled.getBits())) {
                 self.used.extend(corners);
                 self.found.read.push(Symbol { said, region });
-            } else if let Some(region) = region
+                continue;
+            }
+            if let Some(located) = located(self.bits, sampled.getPoints(), sampled.getBits())
+                && self.located.len() < MAX_LEFT_OVER
+            {
+                self.located.push((corners, located));
+            }
+            if let Some(region) = region
                 && self.failed.len() < MAX_LEFT_OVER
                 && unread::is_code(sampled.getBits())
             {
@@ -193,6 +213,9 @@ impl Search<'_> {
         let failed = self.failed.iter();
         let whole = failed.filter(|(corners, _)| corners.iter().all(|it| left(&it)));
         let mut candidates: Vec<Region> = whole.map(|(_, region)| *region).collect();
+        let near = self.located.iter();
+        let near = near.filter(|(corners, _)| corners.iter().all(|it| left(&it)));
+        self.found.located = near.map(|(_, located)| located.clone()).collect();
         let single = patterns.iter().filter(left).take(MAX_LEFT_OVER);
         candidates
             .extend(single.filter_map(|pattern| guarded(|| unread::beside(self.bits, *pattern))));
@@ -200,6 +223,17 @@ impl Search<'_> {
         self.found.unread = self.found.patterns.saturating_sub(self.used.len());
         self.found
     }
+}
+
+/// What the sampler makes of a set, if it has three finder patterns.
+fn located(bits: &BitMatrix, corners: &[rxing::Point], modules: &BitMatrix) -> Option<Located> {
+    let (width, height) = (bits.width() as f32, bits.height() as f32);
+    let [tl, tr, bl, br]: [rxing::Point; 4] = corners.try_into().ok()?;
+    unread::has_finders(modules).then(|| Located {
+        corners: [tl, tr, br, bl].map(|corner| [corner.x / width, corner.y / height]),
+        side: modules.width(),
+        is_light: false,
+    })
 }
 
 /// Where a code is whose corners the sampler tells: top left, top right, bottom left, bottom right.

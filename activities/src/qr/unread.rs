@@ -43,6 +43,18 @@ pub(super) fn is_code(modules: &BitMatrix) -> bool {
     worst >= 47 && dark * 4 >= all && dark * 4 <= all * 3
 }
 
+/// Whether sampled modules have something like three finder patterns in their corners.
+pub(super) fn has_finders(modules: &BitMatrix) -> bool {
+    let side = modules.width();
+    let Some(far) = side.checked_sub(FINDER).filter(|far| *far >= 14) else {
+        return false;
+    };
+    let corners = [(0, 0), (far, 0), (0, far)];
+    corners
+        .iter()
+        .all(|(left, top)| finder_modules(modules, *left, *top) >= 38)
+}
+
 /// How many of the 49 modules are those of a finder pattern.
 fn finder_modules(modules: &BitMatrix, left: u32, top: u32) -> usize {
     let places = (0..FINDER).flat_map(|y| (0..FINDER).map(move |x| (x, y)));
