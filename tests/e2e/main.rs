@@ -16,6 +16,7 @@ mod apart;
 mod approvals;
 mod audit;
 mod bad_input;
+mod codes;
 mod collector;
 mod command_line;
 mod crash;
