@@ -223,7 +223,7 @@ export class Work {
   #problems(outcome, files) {
     return (outcome.problems ?? []).map((problem) => {
       const file = files[(problem.source ?? 0) - 1];
-      return h("section", {}, file && files.length > 1 && h("h3", {}, words.inFile(file.name)), complaint(problem), picture(file, problem.regions));
+      return h("section", {}, file && (files.length > 1 || problem.name) && h("h3", {}, words.inFile([file.name, problem.name].filter(Boolean).join(", "))), complaint(problem), picture(file, problem.regions));
     });
   }
 }

@@ -180,4 +180,13 @@ async fn a_code_that_was_not_read_is_told_with_its_place() {
     assert_eq!(accounts(&sheet), ["enrolled", "enrolled"]);
     assert_eq!(problems(&sheet), [("codes-unread", Some(2))]);
     assert_eq!(sheet.body["problems"][0]["regions"], json!(regions));
+
+    // A page with several says which of them.
+    let pictures = [qr_png(&uri("dave")), one_blurred()];
+    let images =
+        pictures.map(|it| format!("<img src=\"data:image/png;base64,{}\">", BASE64.encode(&it)));
+    let page = format!("<!doctype html><html>{}</html>", images.concat()).into_bytes();
+    let pages = imported(&admin, vec![qr_png(&uri("erin")), page]).await;
+    assert_eq!(problems(&pages), [("codes-unread", Some(2))]);
+    assert_eq!(pages.body["problems"][0]["name"], "picture 2");
 }

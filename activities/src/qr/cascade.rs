@@ -95,6 +95,9 @@ const SAME: f32 = 0.3;
 /// Codes that are looked at more closely, at most.
 const MAX_REFINED: usize = 8;
 
+/// The part of the time left that this may take: one in so many.
+const REFINING: u32 = 4;
+
 /// After this step a picture is done in which other codes were read and no finder pattern is left
 /// over: the steps up to here show codes of other contrast and size.
 const LAST_FOR_OTHERS: Step = Step::Half;
@@ -290,8 +293,10 @@ impl Scan<'_> {
     fn refined(&self, seen: &Symbols) -> Symbols {
         let mut found = Symbols::default();
         let mut done: Vec<Region> = Vec::new();
+        let now = Instant::now();
+        let end = now + self.deadline.saturating_duration_since(now) / REFINING;
         for located in &seen.located {
-            if Instant::now() >= self.deadline || done.len() >= MAX_REFINED {
+            if Instant::now() >= end || done.len() >= MAX_REFINED {
                 break;
             }
             let region = located.region();
