@@ -241,7 +241,19 @@ impl Known {
 
 /// Whether nothing was read at a place.
 fn is_unread(read: &[Region], region: &Region) -> bool {
-    !read.iter().any(|read| read.overlap(region) > SAME)
+    // About where the finder pattern is that it begins with: one of a code that was read begins
+    // no other, wherever modules seem to follow.
+    let [start, _, end, _] = region.corners;
+    let begin = [0, 1].map(|axis| {
+        let (start, end) = (i32::from(start[axis]), i32::from(end[axis]));
+        start + (end - start) / 10
+    });
+    !read.iter().any(|read| {
+        let [low, high] = read.bounds();
+        let is_in =
+            |axis: usize| (i32::from(low[axis])..=i32::from(high[axis])).contains(&begin[axis]);
+        read.overlap(region) > SAME || (is_in(0) && is_in(1))
+    })
 }
 
 /// Makes one of places that overlap: they are of the same code.
