@@ -243,8 +243,11 @@ fn busy(kind: u8, side: u32, scale: u32) -> GrayImage {
             // Finder patterns and nothing else.
             0 => ring(8),
             // With noise between them.
-            1 => ring(23) || (u % 23 > 7 && noise[(u * 31 + v * 97) as usize % 8_192] % 2 == 0),
-            2 => noise[(u * 131 + v * 8_191) as usize % 8_192] % 2 == 0,
+            1 => {
+                ring(23)
+                    || (u % 23 > 7 && noise[(u * 31 + v * 97) as usize % 8_192].is_multiple_of(2))
+            }
+            2 => noise[(u * 131 + v * 8_191) as usize % 8_192].is_multiple_of(2),
             3 => u % 2 == 0,
             4 => (u + v) % 2 == 0,
             // Runs of 1:1:3:1:1 in every row.

@@ -26,25 +26,6 @@ impl Located {
     pub(super) fn region(&self) -> Region {
         Region::from_fractions(self.corners)
     }
-
-    /// The same finder patterns, with so many more modules between them.
-    fn resized(&self, more: i32) -> Option<Self> {
-        let side = self.side.checked_add_signed(more)?;
-        if !(21..=MAX_SIDE).contains(&side) {
-            return None;
-        }
-        // The middle of a finder pattern, as a part of the side.
-        let middle = |side: u32| 3.5 / side as f32;
-        let out = (middle(self.side) - middle(side)) / (1.0 - 2.0 * middle(side));
-        let place = perspective(self.corners.map(|corner| corner.map(|it| it * 10_000.0)))?;
-        let (near, far) = (out, 1.0 - out);
-        let corners = [(near, near), (far, near), (far, far), (near, far)];
-        Some(Self {
-            corners: corners.map(|(u, v)| place(u, v).map(|it| it / 10_000.0)),
-            side,
-            is_light: self.is_light,
-        })
-    }
 }
 
 /// Places on each side of the grid that are moved; a module's place follows from the four around
@@ -63,15 +44,11 @@ const ROUNDS: usize = 12;
 /// Codes of more modules are not bent: there are alignment patterns all over them.
 const MAX_SIDE: u32 = 101;
 
-/// Reads it, if it can be. Where paper bends, the modules of a side are easily miscounted.
+/// Reads it, if it can be.
 pub(super) fn read(plane: &Plane, located: &Located) -> Option<Said> {
-    [0, 4, -4].into_iter().find_map(|more| {
-        let located = located.resized(more)?;
-        guarded(|| read_as(plane, &located))
-    })
-}
-
-fn read_as(plane: &Plane, located: &Located) -> Option<Said> {
+    if !(21..=MAX_SIDE).contains(&located.side) {
+        return None;
+    }
     let flat = Mesh::flat(plane, located)?;
     let mut bent = flat.clone();
     for step in MOVES {
