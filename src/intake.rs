@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use countersign_activities::picture::{self, PictureProblem, ReadLimits};
 use countersign_enrollment::foreign::ForeignKind;
+use countersign_enrollment::import::job::Origin;
 use countersign_enrollment::import::{self, Budget, ImportFile, ImportList};
 use countersign_enrollment::otpauth;
 use countersign_enrollment::problem::InputProblem;
@@ -27,7 +28,7 @@ const PICTURES_OF_ONE_CALLER: usize = 2;
 const REMEMBERED_CALLERS: usize = 1_000;
 /// How long making a picture fit may take, in the reading deadlines of [`ReadLimits`]: it is
 /// read again for every size that is tried.
-const SHRINKING: u32 = 3;
+const SHRINKING: u32 = 5;
 /// How long an upload waits for its turn.
 const TURN: Duration = Duration::from_secs(10);
 
@@ -115,11 +116,13 @@ pub(crate) enum ImportMaterial {
     Image {
         bytes: Zeroizing<Vec<u8>>,
         original: Zeroizing<Vec<u8>>,
+        origin: Origin,
     },
     /// What a file was read as.
     List {
         list: ImportList,
         original: Zeroizing<Vec<u8>>,
+        origin: Origin,
     },
 }
 
@@ -128,6 +131,13 @@ impl ImportMaterial {
     pub(crate) fn original(&self) -> &[u8] {
         match self {
             Self::Image { original, .. } | Self::List { original, .. } => original,
+        }
+    }
+
+    /// Which file it was in.
+    pub(crate) fn origin(&self) -> &Origin {
+        match self {
+            Self::Image { origin, .. } | Self::List { origin, .. } => origin,
         }
     }
 }
@@ -237,8 +247,8 @@ impl Intake {
             let _turn = turn;
             let password = upload.password.as_ref().map(|text| text.as_str());
             let mut files = Vec::new();
-            for file in upload.files {
-                files.extend(sort(file, password, &budget)?);
+            for (number, file) in (1..).zip(upload.files) {
+                files.extend(sort(number, file, password, &budget)?);
             }
             let material = fit(files, &budget)?;
             if let Some(pick) = pick {
@@ -324,16 +334,19 @@ fn shrink(original: &[u8], cap: usize, budget: &Budget) -> Result<Vec<u8>, Intak
 /// What one file of an import is: a picture by its first bytes, otherwise a text or an
 /// archive, which can hold pictures.
 fn sort(
+    number: u32,
     original: Zeroizing<Vec<u8>>,
     password: Option<&str>,
     budget: &Budget,
 ) -> Result<Vec<ImportMaterial>, IntakeError> {
-    let image = |bytes: Zeroizing<Vec<u8>>| ImportMaterial::Image {
+    let origin = |name: String| Origin { file: number, name };
+    let image = |bytes: Zeroizing<Vec<u8>>, name: String| ImportMaterial::Image {
         bytes: bytes.clone(),
         original: bytes,
+        origin: origin(name),
     };
     let problem = match picture::inspect(&original) {
-        Ok(_) => return Ok(vec![image(original)]),
+        Ok(_) => return Ok(vec![image(original, String::new())]),
         Err(problem) => problem,
     };
     if !matches!(problem, PictureProblem::Unsupported { .. }) {
@@ -350,11 +363,16 @@ fn sort(
     let mut material: Vec<ImportMaterial> = file
         .pictures
         .into_iter()
-        .map(|picture| image(picture.bytes))
+        .map(|picture| image(picture.bytes, picture.name))
         .collect();
     if !file.list.entries.is_empty() {
         let list = file.list;
-        material.insert(0, ImportMaterial::List { list, original });
+        let list = ImportMaterial::List {
+            list,
+            original,
+            origin: origin(String::new()),
+        };
+        material.insert(0, list);
     }
     Ok(material)
 }
@@ -383,9 +401,15 @@ fn fit(files: Vec<ImportMaterial>, budget: &Budget) -> Result<Vec<ImportMaterial
     }
     let share = left / pictures.max(1);
     let fitted = files.into_iter().map(|file| match file {
-        ImportMaterial::Image { original, .. } => {
+        ImportMaterial::Image {
+            original, origin, ..
+        } => {
             let bytes = Zeroizing::new(shrink(&original, share, budget)?);
-            Ok(ImportMaterial::Image { bytes, original })
+            Ok(ImportMaterial::Image {
+                bytes,
+                original,
+                origin,
+            })
         }
         list @ ImportMaterial::List { .. } => Ok(list),
     });

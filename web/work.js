@@ -12,7 +12,7 @@ import { t } from "./text.js";
 const words = t.add;
 const STEPS = ["sending", "Decoding", "Validating", "AwaitingApproval", "Storing", "Proving"];
 /** What a picture turns out to be when it has more than one account can be made of. */
-const MANY = new Set(["several-accounts", "google-export", "export-parts-missing"]);
+const MANY = new Set(["several-accounts", "codes-unread", "google-export", "export-parts-missing"]);
 const PASSWORD = new Set(["import-password-missing", "import-password-wrong"]);
 /** How often an import's progress is asked for. */
 const ASK_MS = 700;
@@ -223,7 +223,7 @@ export class Work {
   #problems(outcome, files) {
     return (outcome.problems ?? []).map((problem) => {
       const file = files[(problem.source ?? 0) - 1];
-      return h("section", {}, file && files.length > 1 && h("h3", {}, words.inFile(file.name)), complaint(problem), picture(file, problem.regions));
+      return h("section", {}, file && (files.length > 1 || problem.name) && h("h3", {}, words.inFile([file.name, problem.name].filter(Boolean).join(", "))), complaint(problem), picture(file, problem.regions));
     });
   }
 }

@@ -58,10 +58,7 @@ impl Activities {
     pub(crate) async fn read_codes(&self, input: ReadCodes) -> Result<CodesRead, Failure> {
         // Bound to the picture too: lists cannot be swapped or left out in the plan.
         let place = place_of(&input.mandate.digest(), &input.image.digest());
-        let list = |entries| {
-            let list = ImportList { entries };
-            self.keys.keep(&place, &input.import, &list)
-        };
+        let list = |list: ImportList| self.keys.keep(&place, &input.import, &list);
         let permit = self
             .permit_open(
                 &input.mandate,
@@ -76,24 +73,29 @@ impl Activities {
         let reading = match self.read(image).await? {
             Ok(reading) => reading,
             Err(problem) => {
-                let list = Some(list(Vec::new())?);
+                let list = Some(list(ImportList::default())?);
                 return Ok(CodesRead::Invalid { problem, list });
             }
         };
+        // What is joined here is joined again when the import is planned, with the parts that
+        // are in other pictures.
         let entries: Vec<ImportEntry> = reading
             .payloads
             .iter()
-            .filter(|payload| is_account(payload))
+            .filter(|payload| is_account(payload) && !payload.is_joined())
             .map(|payload| ImportEntry::text(payload.expose()))
             .collect();
-        if entries.is_empty() {
+        if entries.is_empty() && reading.parts.is_empty() {
             return Ok(CodesRead::Invalid {
                 problem: without_account(reading),
-                list: Some(list(Vec::new())?),
+                list: Some(list(ImportList::default())?),
             });
         }
+        let problems = unread(&reading).into_iter().collect();
+        let parts = reading.parts;
         Ok(CodesRead::Found {
-            list: list(entries)?,
+            list: list(ImportList { entries, parts })?,
+            problems,
         })
     }
 
@@ -120,16 +122,23 @@ fn is_account(payload: &Payload) -> bool {
     payload.is_otpauth() || otpauth::is_meant(payload.expose())
 }
 
-/// The only account among the codes of a picture.
-fn choose(reading: Reading) -> Result<Payload, InputProblem> {
+/// The only account among the codes of a picture. It is not taken while there is another code
+/// that was not read, or a part of one: that may be the one that is meant.
+fn choose(mut reading: Reading) -> Result<Payload, InputProblem> {
     let accounts = || reading.payloads.iter().filter(|it| is_account(it));
     if accounts().any(|it| google_export::is_export(it.expose())) {
         return Err(InputProblem::GoogleExport);
     }
+    if !reading.split.is_empty() {
+        return Err(reading.split.swap_remove(0));
+    }
     let (first, others) = (accounts().next(), accounts().count().saturating_sub(1));
     match first {
         None => Err(without_account(reading)),
-        Some(account) if others == 0 => Ok(account.clone()),
+        Some(account) if others == 0 => match unread(&reading) {
+            Some(problem) => Err(problem),
+            None => Ok(account.clone()),
+        },
         Some(_) => Err(InputProblem::SeveralAccounts {
             count: u32::try_from(others + 1).unwrap_or(u32::MAX),
             regions: accounts().filter_map(Payload::region).collect(),
@@ -137,9 +146,24 @@ fn choose(reading: Reading) -> Result<Payload, InputProblem> {
     }
 }
 
+/// That a picture in which something was read has more.
+fn unread(reading: &Reading) -> Option<InputProblem> {
+    if !reading.unread.is_empty() {
+        return Some(InputProblem::CodesUnread {
+            count: u32::try_from(reading.unread.len()).unwrap_or(u32::MAX),
+            regions: reading.unread.clone(),
+        });
+    }
+    reading.cut_short.then_some(InputProblem::ImageTimeLimit)
+}
+
 /// Why there is no account in a picture.
 fn without_account(reading: Reading) -> InputProblem {
     match reading.payloads.first() {
+        Some(_) if !reading.unread.is_empty() => InputProblem::CodesUnread {
+            count: u32::try_from(reading.unread.len()).unwrap_or(u32::MAX),
+            regions: reading.unread,
+        },
         Some(first) => InputProblem::QrNotOtpauth {
             kind: ForeignKind::of(first.expose()),
             regions: reading
@@ -151,7 +175,7 @@ fn without_account(reading: Reading) -> InputProblem {
         None if reading.out_of_time => InputProblem::ImageTimeLimit,
         None => InputProblem::QrNotFound {
             tried: reading.tried.iter().map(ToString::to_string).collect(),
-            regions: reading.candidates,
+            regions: reading.unread,
         },
     }
 }

@@ -32,7 +32,7 @@ pub struct ReadLimits {
     pub max_pixels: u64,
     /// Bytes that the picture decoder may allocate; 256 MB unless told.
     pub max_alloc: u64,
-    /// Time for the whole job, from the first byte to the last attempt; 2 seconds unless told.
+    /// Time for the whole job, from the first byte to the last attempt; 1.2 seconds unless told.
     /// It is looked at between attempts, so a job may end a little after it.
     pub deadline: Duration,
 }
@@ -50,7 +50,7 @@ impl Default for ReadLimits {
             max_side: 12_000,
             max_pixels: 50_000_000,
             max_alloc: 256_000_000,
-            deadline: Duration::from_secs(2),
+            deadline: Duration::from_millis(1_200),
         }
     }
 }

@@ -70,10 +70,12 @@ impl Activities {
                 }
             });
         }
-        let (found, mut problems) = import::expand(lists.iter().flat_map(|list| &list.entries));
+        let (found, mut problems) = import::expand_lists(&lists);
         let mut read = input.lists.iter().zip(&lists);
         let any = read.any(|(source, list)| {
-            matches!(source, ListSource::Sent(_)) || !list.entries.is_empty()
+            matches!(source, ListSource::Sent(_))
+                || !list.entries.is_empty()
+                || !list.parts.is_empty()
         });
         drop(lists);
         if found.len() > import::MAX_ACCOUNTS {

@@ -8,12 +8,18 @@
 mod bits;
 mod cascade;
 mod fallback;
+mod headers;
+mod refine;
 pub mod single;
+mod soft;
 mod symbols;
+mod unread;
 
 use std::fmt;
 use std::time::Instant;
 
+use countersign_enrollment::code_parts::CodePart;
+use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::region::Region;
 use zeroize::Zeroizing;
 
@@ -21,13 +27,14 @@ use crate::picture::{self, Picture, PictureProblem, ReadLimits};
 
 pub use cascade::Step;
 
-/// What one code says, and the step that read it. The text may hold a secret: it is wiped when
-/// dropped, and no formatting shows it.
+/// What one code says, or several over which one text is split, and the step that read it. The
+/// text may hold a secret: it is wiped when dropped, and no formatting shows it.
 #[derive(Clone)]
 pub struct Payload {
     text: Zeroizing<String>,
     step: Step,
     region: Option<Region>,
+    is_joined: bool,
 }
 
 impl Payload {
@@ -49,10 +56,16 @@ impl Payload {
         self.step
     }
 
-    /// Where the code is in the picture, as it is to be seen.
+    /// Where the code is in the picture, as it is to be seen; the first of several.
     #[must_use]
     pub fn region(&self) -> Option<Region> {
         self.region
+    }
+
+    /// Whether it was split over several codes, which are among [`Reading::parts`].
+    #[must_use]
+    pub fn is_joined(&self) -> bool {
+        self.is_joined
     }
 
     /// Whether this is an account, or an export of several, for an authenticator: the scheme is
@@ -80,13 +93,20 @@ impl fmt::Debug for Payload {
 #[derive(Clone, Debug)]
 pub struct Reading {
     /// Each payload once, in the order in which people read: rows from top to bottom, each
-    /// from left to right.
+    /// from left to right. None is a part of a text that is split over several codes; such a
+    /// text is one payload if all of its parts are there.
     pub payloads: Vec<Payload>,
+    /// Every code that is a part of a text that is split, in the same order; others of the
+    /// same text may be in other pictures.
+    pub parts: Vec<CodePart>,
+    /// Why parts are not joined.
+    pub split: Vec<InputProblem>,
     /// The attempts that were made, in their order.
     pub tried: Vec<Step>,
-    /// What looks like a code and could not be read; a few at most, and none where
-    /// something was read.
-    pub candidates: Vec<Region>,
+    /// Where there are codes that could not be read, in the same order.
+    pub unread: Vec<Region>,
+    /// Whether the search ended at a bound or at the deadline while there was more to look at.
+    pub cut_short: bool,
     /// Whether the deadline ended the search before every attempt was made.
     pub out_of_time: bool,
 }
@@ -116,10 +136,10 @@ pub fn read_codes(bytes: &[u8], limits: &ReadLimits) -> Result<Vec<Payload>, Pic
     examine(bytes, limits).map(|reading| reading.payloads)
 }
 
-/// Reads every QR code of a decoded picture, as [`read_codes`] does, until the deadline.
+/// Reads every QR code of a decoded picture, as [`examine`] does, until the deadline.
 #[must_use]
-pub fn read_picture(picture: &Picture, deadline: Instant) -> Vec<Payload> {
-    cascade::read(picture, deadline).payloads
+pub fn read_picture(picture: &Picture, deadline: Instant) -> Reading {
+    cascade::read(picture, deadline)
 }
 
 #[cfg(test)]
@@ -131,6 +151,7 @@ mod tests {
             text: Zeroizing::new(text.to_owned()),
             step: Step::Native,
             region: None,
+            is_joined: false,
         }
     }
 

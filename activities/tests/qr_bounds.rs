@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::Cursor;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_activities::picture::{
     self, PictureFormat, PictureProblem, ReadLimits, shrink_to_fit, shrink_within,
@@ -219,5 +219,62 @@ proptest! {
         for payload in qr::read_codes(&bytes, &ReadLimits::default()).unwrap_or_default() {
             prop_assert_eq!(payload.expose(), URI);
         }
+    }
+}
+
+/// Pictures that keep decoders busy, by kind.
+fn busy(kind: u8, side: u32, scale: u32) -> GrayImage {
+    let mut state = side ^ scale << 16 | 1;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state
+    };
+    let noise: Vec<u32> = (0..8_192).map(|_| random()).collect();
+    GrayImage::from_fn(side, side, |x, y| {
+        let (u, v) = (x / scale, y / scale);
+        let ring = |pitch: u32| {
+            let away = |at: u32| (at % pitch).abs_diff(3);
+            let ring = away(u).max(away(v));
+            ring == 3 || ring <= 1
+        };
+        let dark = match kind {
+            // Finder patterns and nothing else.
+            0 => ring(8),
+            // With noise between them.
+            1 => {
+                ring(23)
+                    || (u % 23 > 7 && noise[(u * 31 + v * 97) as usize % 8_192].is_multiple_of(2))
+            }
+            2 => noise[(u * 131 + v * 8_191) as usize % 8_192].is_multiple_of(2),
+            3 => u % 2 == 0,
+            4 => (u + v) % 2 == 0,
+            // Runs of 1:1:3:1:1 in every row.
+            5 => [0, 2, 3, 4, 6].contains(&(u % 8)),
+            6 => (u * u + v * v) / 64 % 2 == 0,
+            _ => [0, 2, 3, 4, 6].contains(&(u % 8)) ^ [0, 2, 3, 4, 6].contains(&(v % 8)),
+        };
+        Luma([if dark { 0 } else { 255 }])
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Whatever is in a picture, the search ends soon after its deadline, and says so.
+    #[test]
+    fn busy_pictures_end_in_time(kind in 0..8_u8, side in 64..2_400_u32, scale in 1..6_u32) {
+        let bytes = encoded(&DynamicImage::ImageLuma8(busy(kind, side, scale)), ImageFormat::Png);
+        let limits = ReadLimits {
+            deadline: Duration::from_millis(300),
+            ..ReadLimits::default()
+        };
+        let begun = Instant::now();
+        let reading = qr::examine(&bytes, &limits).unwrap();
+        // One attempt may go on a little; busy machines take longer.
+        prop_assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+        prop_assert!(reading.payloads.is_empty() && reading.parts.is_empty());
+        prop_assert!(reading.unread.len() < 2_000);
     }
 }

@@ -135,7 +135,7 @@ fn a_picture_without_a_code_tells_what_was_tried_and_what_was_seen() {
         ImageFormat::Png,
     );
     let reading = qr::examine(&blank, &patient()).unwrap();
-    assert!(reading.payloads.is_empty() && reading.candidates.is_empty());
+    assert!(reading.payloads.is_empty() && reading.unread.is_empty());
     assert!(!reading.out_of_time);
     assert_eq!(reading.tried.first(), Some(&Step::Native));
     assert!(reading.tried.contains(&Step::Quircs));
@@ -161,7 +161,7 @@ fn a_picture_without_a_code_tells_what_was_tried_and_what_was_seen() {
     }
     let reading = qr::examine(&encoded(broken, ImageFormat::Png), &patient()).unwrap();
     assert!(reading.payloads.is_empty(), "{:?}", reading.payloads);
-    let region = reading.candidates.first().expect("it is seen");
+    let region = reading.unread.first().expect("it is seen");
     let [x, y] = region.centre();
     assert!(
         (2_000..4_500).contains(&x) && (3_000..5_500).contains(&y),

@@ -236,6 +236,9 @@ pub enum CodesRead {
     Found {
         /// What the codes say, each once, from top to bottom.
         list: Kept<ImportList>,
+        /// What else is in the picture and was not read.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        problems: Vec<InputProblem>,
     },
     /// It does not.
     Invalid {

@@ -19,6 +19,7 @@ mod item;
 pub mod job;
 mod json;
 mod keepass;
+mod kept;
 mod key_vault;
 mod kinds;
 mod lines;
@@ -37,19 +38,18 @@ mod two_fauth;
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::account::{MAX_LABEL_CHARS, clean};
+use crate::code_parts::CodePart;
 use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem};
-use crate::sealed::Sealable;
 use archive::Nesting;
 use opening::Opening;
-use shapes::SecretText;
 
 pub use budget::{Budget, Canceller, Cost, Exceeded};
-pub use found::{Found, expand, not_there};
+pub use found::{Found, expand, expand_lists, not_there};
 
 /// The most accounts that are imported at once.
 pub const MAX_ACCOUNTS: usize = 500;
@@ -64,6 +64,9 @@ pub const MAX_PICTURES: usize = 64;
 pub struct ImportList {
     /// Accounts, and exports that hold several.
     pub entries: Vec<ImportEntry>,
+    /// Parts of texts that are split over several QR codes, of which others may be in other
+    /// lists.
+    pub parts: Vec<CodePart>,
 }
 
 /// One thing to import.
@@ -205,7 +208,10 @@ impl ImportFile {
     fn read_single(bytes: &[u8], opening: &Opening<'_>) -> Result<Self, InputProblem> {
         let of = |(format, entries): (ImportFormat, Vec<ImportEntry>)| Self {
             format,
-            list: ImportList { entries },
+            list: ImportList {
+                entries,
+                ..ImportList::default()
+            },
             pictures: Vec::new(),
         };
         if stratum::is_encrypted(bytes) {
@@ -324,64 +330,4 @@ fn damaged(format: ImportFormat) -> ImportEntry {
 fn parse<'a, T: Deserialize<'a>>(text: &'a str, format: ImportFormat) -> Result<T, InputProblem> {
     // The error's own text can quote the document.
     serde_json::from_str(text).map_err(|_| InputProblem::ImportMalformed { format })
-}
-
-/// The form in an envelope.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Kept<Text> {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    name: String,
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
-    text: Option<Text>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    problem: Option<InputProblem>,
-}
-
-fn none<T>() -> Option<T> {
-    None
-}
-
-impl Sealable for ImportList {
-    const PURPOSE: &'static str = "import-list";
-
-    fn to_plaintext(&self) -> Zeroizing<Vec<u8>> {
-        let kept: Vec<Kept<&str>> = self
-            .entries
-            .iter()
-            .map(|entry| Kept {
-                name: entry.name.clone(),
-                text: entry.content.as_ref().ok().map(|text| text.as_str()),
-                problem: entry.content.as_ref().err().cloned(),
-            })
-            .collect();
-        // Room for everything, so that no copy stays behind when it grows: an escaped
-        // character takes at most six times its length.
-        let room: usize = kept
-            .iter()
-            .map(|entry| 256 + 6 * (entry.name.len() + entry.text.map_or(0, str::len)))
-            .sum();
-        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-        // Strings and enums always have a JSON form.
-        let written = serde_json::to_writer(&mut *bytes, &kept);
-        debug_assert!(written.is_ok(), "a list has a JSON form");
-        bytes
-    }
-
-    fn from_plaintext(bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
-        let kept: Vec<Kept<SecretText>> = serde_json::from_slice(&bytes).ok()?;
-        let entries = kept
-            .into_iter()
-            .map(|entry| {
-                let content = match (entry.text, entry.problem) {
-                    (_, Some(problem)) => Err(problem),
-                    (Some(text), None) => Ok(Zeroizing::new(text.expose().to_owned())),
-                    (None, None) => return None,
-                };
-                let name = entry.name;
-                Some(ImportEntry { name, content })
-            })
-            .collect::<Option<Vec<_>>>()?;
-        Some(Self { entries })
-    }
 }

@@ -44,6 +44,34 @@ pub enum InputProblem {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         regions: Vec<Region>,
     },
+    /// Not all QR codes of a set are there, over which one text is split.
+    CodePartsMissing {
+        /// How many codes the set has.
+        of: u32,
+        /// Which are there, counted from 1.
+        there: Vec<u32>,
+        /// Which are missing, counted from 1.
+        missing: Vec<u32>,
+        /// Where those are that are there.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        regions: Vec<Region>,
+    },
+    /// QR codes say that they are parts of one text and do not fit together.
+    CodePartsMixed {
+        /// How many codes they say there are.
+        of: u32,
+        /// Where they are.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        regions: Vec<Region>,
+    },
+    /// Besides the codes that were read, the picture holds some that could not be.
+    CodesUnread {
+        /// How many.
+        count: u32,
+        /// Where they are.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        regions: Vec<Region>,
+    },
     /// It is an export of Google Authenticator, where one account is expected.
     #[serde(alias = "migration-unsupported")]
     GoogleExport,
@@ -364,7 +392,10 @@ impl InputProblem {
         match self {
             Self::QrNotFound { regions, .. }
             | Self::QrNotOtpauth { regions, .. }
-            | Self::SeveralAccounts { regions, .. } => regions,
+            | Self::SeveralAccounts { regions, .. }
+            | Self::CodePartsMissing { regions, .. }
+            | Self::CodePartsMixed { regions, .. }
+            | Self::CodesUnread { regions, .. } => regions,
             _ => &[],
         }
     }

@@ -45,9 +45,57 @@ impl Region {
     /// How far it reaches from top to bottom, in the same units.
     #[must_use]
     pub fn height(&self) -> u16 {
-        let heights = || self.corners.iter().map(|corner| corner[1]);
-        let (top, bottom) = (heights().min(), heights().max());
-        bottom.unwrap_or(0).saturating_sub(top.unwrap_or(0))
+        let [[_, top], [_, bottom]] = self.bounds();
+        bottom - top
+    }
+
+    /// The top left and the bottom right corner of the upright rectangle around it, in the
+    /// same units.
+    #[must_use]
+    pub fn bounds(&self) -> [[u16; 2]; 2] {
+        let axis = |axis: usize| {
+            let places = self.corners.map(|corner| corner[axis]);
+            let [first, ..] = places;
+            places.into_iter().fold((first, first), |(low, high), it| {
+                (low.min(it), high.max(it))
+            })
+        };
+        let ((left, right), (top, bottom)) = (axis(0), axis(1));
+        [[left, top], [right, bottom]]
+    }
+
+    /// The upright rectangle around both.
+    #[must_use]
+    pub fn joined(&self, other: &Self) -> Self {
+        let ([one, end], [other, other_end]) = (self.bounds(), other.bounds());
+        let [left, top] = [0, 1].map(|axis| one[axis].min(other[axis]));
+        let [right, bottom] = [0, 1].map(|axis| end[axis].max(other_end[axis]));
+        Self {
+            corners: [[left, top], [right, top], [right, bottom], [left, bottom]],
+        }
+    }
+
+    /// How much of the smaller one both have, from 0 to 1, going by the upright rectangles
+    /// around them.
+    #[must_use]
+    pub fn overlap(&self, other: &Self) -> f32 {
+        let area = |[start, end]: [[u16; 2]; 2]| {
+            [0, 1]
+                .map(|axis| f32::from(end[axis].saturating_sub(start[axis])))
+                .iter()
+                .product::<f32>()
+        };
+        let ([one, end], [two, other_end]) = (self.bounds(), other.bounds());
+        let common = [
+            [0, 1].map(|axis| one[axis].max(two[axis])),
+            [0, 1].map(|axis| end[axis].min(other_end[axis])),
+        ];
+        let smaller = area(self.bounds()).min(area(other.bounds()));
+        if smaller > 0.0 {
+            area(common) / smaller
+        } else {
+            0.0
+        }
     }
 }
 
@@ -110,6 +158,23 @@ mod tests {
         reading_order(&mut items, |(_, region)| *region);
         let names: Vec<&str> = items.iter().map(|(name, _)| *name).collect();
         assert_eq!(names, ["a", "b", "c", "d", "none"]);
+    }
+
+    #[test]
+    fn regions_overlap_by_the_smaller_one_and_join() {
+        let region = |x, y| square(x, y).unwrap();
+        let (one, other) = (region(0.1, 0.1), region(0.2, 0.1));
+        assert!((one.overlap(&other) - 0.5).abs() < 0.01);
+        assert!(one.overlap(&region(0.4, 0.1)) < 0.01);
+        assert!((one.overlap(&one) - 1.0).abs() < 0.01);
+        assert_eq!(
+            one.joined(&other).bounds(),
+            [[1_000, 1_000], [4_000, 3_000]]
+        );
+        let point = Region {
+            corners: [[0, 0]; 4],
+        };
+        assert!(point.overlap(&one) < 0.01);
     }
 
     #[test]

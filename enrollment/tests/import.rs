@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use countersign_enrollment::code_parts::CodePart;
 use countersign_enrollment::import::{
     Budget, Cost, Exceeded, ImportEntry, ImportFile, ImportList, MAX_ACCOUNTS,
 };
@@ -291,10 +292,26 @@ fn entry() -> impl Strategy<Value = ImportEntry> {
     (any::<String>(), content).prop_map(|(name, content)| ImportEntry { name, content })
 }
 
+fn part() -> impl Strategy<Value = CodePart> {
+    let said = (any::<u8>(), any::<u8>(), any::<u8>());
+    let content = (any::<Vec<u8>>(), any::<String>());
+    (said, content).prop_map(|((index, of, parity), (bytes, text))| CodePart {
+        index,
+        of,
+        parity,
+        bytes: bytes.into(),
+        text: text.into(),
+        region: None,
+    })
+}
+
 proptest! {
     #[test]
-    fn a_list_survives_its_envelopes_form(entries in prop::collection::vec(entry(), 0..20)) {
-        let list = ImportList { entries };
+    fn a_list_survives_its_envelopes_form(
+        entries in prop::collection::vec(entry(), 0..20),
+        parts in prop::collection::vec(part(), 0..5),
+    ) {
+        let list = ImportList { entries, parts };
         prop_assert_eq!(ImportList::from_plaintext(list.to_plaintext()), Some(list));
     }
 

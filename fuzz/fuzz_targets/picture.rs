@@ -18,7 +18,10 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let begun = Instant::now();
     if let Ok(reading) = qr::examine(bytes, &limits) {
-        assert!(reading.payloads.len() + reading.candidates.len() < 1_000);
+        assert!(reading.payloads.len() + reading.unread.len() < 1_000);
+        // A part is a payload only together with all others of its set.
+        let joined = reading.payloads.iter().filter(|it| it.is_joined()).count();
+        assert!(joined + reading.split.len() <= reading.parts.len());
     }
     // Far beyond the deadline, since sanitizers slow everything down.
     assert!(begun.elapsed() < Duration::from_secs(20));

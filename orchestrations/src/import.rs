@@ -38,6 +38,18 @@ pub async fn import(
     ctx.set_custom_status(&ImportProgress::Reading)?;
     let mut problems = Vec::new();
     let mut lists = Vec::new();
+    let origins = request.origins;
+    let of_source = |number: u32, problem| {
+        let index = usize::try_from(number)
+            .unwrap_or(usize::MAX)
+            .wrapping_sub(1);
+        let origin = origins.get(index);
+        SourceProblem {
+            source: Some(origin.map_or(number, |origin| origin.file)),
+            name: origin.map(|origin| origin.name.clone()).unwrap_or_default(),
+            problem,
+        }
+    };
     for (number, source) in (1..).zip(request.sources) {
         let image = match source {
             ImportSource::List(list) => {
@@ -53,13 +65,16 @@ pub async fn import(
         };
         let read = ctx.call_activity_with(&READ_CODES, &input, retried(policy::READ));
         match read.await? {
-            CodesRead::Found { list } => lists.push(ListSource::Read(list)),
+            CodesRead::Found {
+                list,
+                problems: unread,
+            } => {
+                lists.push(ListSource::Read(list));
+                problems.extend(unread.into_iter().map(|problem| of_source(number, problem)));
+            }
             CodesRead::Invalid { problem, list } => {
                 lists.extend(list.map(ListSource::Read));
-                problems.push(SourceProblem {
-                    source: Some(number),
-                    problem,
-                });
+                problems.push(of_source(number, problem));
             }
         }
     }
@@ -79,6 +94,7 @@ pub async fn import(
     let of_all = plan.problems.into_iter().chain(not_there);
     problems.extend(of_all.map(|problem| SourceProblem {
         source: None,
+        name: String::new(),
         problem,
     }));
 

@@ -181,7 +181,10 @@ fn describe(state: &Value) {
     }
     for problem in state["problems"].as_array().into_iter().flatten() {
         if let Some(source) = problem["source"].as_u64() {
-            output::line(&format!("file {source}"));
+            let name = problem["name"]
+                .as_str()
+                .map(|name| format!(", {}", output::clean(name)));
+            output::line(&format!("file {source}{}", name.unwrap_or_default()));
         }
         complain(problem);
     }

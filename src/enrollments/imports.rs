@@ -160,6 +160,7 @@ impl Enrollments {
         let request = ImportRequest {
             mandate: mandate.clone(),
             sources,
+            origins: new.material.iter().map(|it| it.origin().clone()).collect(),
             key,
             pick: new.pick,
             dry_run: new.dry_run,

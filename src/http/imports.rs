@@ -363,9 +363,12 @@ struct AccountView {
 /// What is wrong with the sources, apart from single accounts.
 #[derive(Serialize, ToSchema)]
 struct SourceProblemView {
-    /// Which source, counted from 1; none if it is about all of them together.
+    /// Which file, counted from 1; none if it is about all of them together.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<u32>,
+    /// Which picture in it, if it is an archive or a page with several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     #[serde(flatten)]
     problem: ProblemView,
 }
@@ -403,6 +406,7 @@ impl ImportView {
                 .flatten()
                 .map(|problem| SourceProblemView {
                     source: problem.source,
+                    name: Some(problem.name.clone()).filter(|name| !name.is_empty()),
                     problem: ProblemView::new(&problem.problem),
                 })
                 .collect(),

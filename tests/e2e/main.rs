@@ -17,6 +17,7 @@ mod approvals;
 mod asking;
 mod audit;
 mod bad_input;
+mod codes;
 mod collector;
 mod command_line;
 mod crash;

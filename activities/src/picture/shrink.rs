@@ -7,7 +7,8 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 
 use super::{Picture, PictureFormat, PictureProblem, Plane, ReadLimits};
-use crate::qr::{self, Payload, Step};
+use crate::qr::{self, Payload, Reading, Step};
+use countersign_enrollment::code_parts::CodePart;
 
 /// Longest sides tried, in pixels, after the picture's own.
 const SIDES: [u32; 9] = [2400, 2000, 1600, 1280, 1024, 800, 640, 480, 320];
@@ -20,7 +21,7 @@ const QUALITIES: [u8; 3] = [90, 80, 70];
 /// Bytes that fit are returned as they are, whatever they are. Others are decoded under the default
 /// [`ReadLimits`] and encoded again in grey, as PNG where that fits and as JPEG of falling quality
 /// otherwise, at the largest size at which the result fits and every code that can be read in the
-/// original can be read in it too. A code that was read in a colour channel, or on a black page, is
+/// original can be read in it too, and every one that cannot still be seen. A code that was read in a colour channel, or on a black page, is
 /// kept by encoding what it was read from. Where the original shows no readable code, the largest
 /// result that fits is returned.
 ///
@@ -62,7 +63,7 @@ pub fn shrink_within(
         },
         give_up: start + 2 * limits.deadline,
     };
-    telling_planes(&picture, &wanted)
+    telling_planes(&picture, &wanted.payloads)
         .into_iter()
         .find_map(|plane| fit.at_any_size(plane))
         .ok_or(PictureProblem::TooManyBytes {
@@ -74,7 +75,7 @@ pub fn shrink_within(
 /// What a result has to meet.
 struct Fit<'a> {
     max_bytes: usize,
-    wanted: &'a [Payload],
+    wanted: &'a Reading,
     lossless: bool,
     limits: ReadLimits,
     give_up: Instant,
@@ -126,7 +127,7 @@ impl Fit<'_> {
         if candidate.len() > self.max_bytes {
             return false;
         }
-        if self.wanted.is_empty() {
+        if self.wanted.payloads.is_empty() && self.wanted.parts.is_empty() {
             return true;
         }
         let left = self.give_up.saturating_duration_since(Instant::now());
@@ -134,11 +135,21 @@ impl Fit<'_> {
             deadline: left.min(self.limits.deadline),
             ..self.limits
         };
-        let found = qr::read_codes(candidate, &limits).unwrap_or_default();
-        self.wanted.iter().all(|wanted| {
-            let mut found = found.iter();
-            found.any(|payload| payload.expose() == wanted.expose())
-        })
+        let Ok(found) = qr::examine(candidate, &limits) else {
+            return false;
+        };
+        let has_text = |wanted: &Payload| {
+            let mut payloads = found.payloads.iter();
+            payloads.any(|payload| payload.expose() == wanted.expose())
+        };
+        let has_part = |wanted: &CodePart| {
+            let mut parts = found.parts.iter();
+            parts.any(|part| (part.index, &part.bytes) == (wanted.index, &wanted.bytes))
+        };
+        self.wanted.payloads.iter().all(has_text)
+            && self.wanted.parts.iter().all(has_part)
+            // What could not be read has to stay in sight, or nobody would be told.
+            && found.unread.len() >= self.wanted.unread.len()
     }
 }
 

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use countersign_enrollment::region;
+use countersign_enrollment::code_parts::{self, CodePart};
+use countersign_enrollment::region::{self, Region};
 use zeroize::Zeroizing;
 
-use super::symbols::{self, Symbol, Symbols};
-use super::{Payload, Reading, bits, fallback};
+use super::symbols::{self, Said, Symbol, Symbols};
+use super::{Payload, Reading, bits, fallback, refine, soft};
 use crate::picture::{Picture, Plane};
 
 /// One attempt of the cascade, named for error reports and measurements.
@@ -29,6 +30,8 @@ pub enum Step {
     Channels,
     /// Sharpened: soft pictures.
     Sharpened,
+    /// One code at a time, on a grid that bends with it, and with its blur taken back.
+    Refined,
     /// A second decoder that finds patterns by flood filling.
     Quircs,
     /// A third decoder.
@@ -36,11 +39,12 @@ pub enum Step {
 }
 
 impl Step {
-    const ORDER: [Self; 10] = [
+    const ORDER: [Self; 11] = [
         Self::Native,
         Self::Otsu,
         Self::OnBlack,
         Self::Half,
+        Self::Refined,
         Self::Blurred,
         Self::Double,
         Self::Channels,
@@ -61,6 +65,7 @@ impl fmt::Display for Step {
             Self::Double => "double",
             Self::Channels => "channels",
             Self::Sharpened => "sharpened",
+            Self::Refined => "refined",
             Self::Quircs => "quircs",
             Self::Rqrr => "rqrr",
         })
@@ -84,6 +89,15 @@ const MAX_DOUBLE_SIDE: u32 = 6_000;
 /// steps get this long to read the code that they may belong to.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
 
+/// Places that have more of the smaller one than this in common are those of one code.
+const SAME: f32 = 0.3;
+
+/// Codes that are looked at more closely, at most.
+const MAX_REFINED: usize = 8;
+
+/// The part of the time left that this may take: one in so many.
+const REFINING: u32 = 4;
+
 /// After this step a picture is done in which other codes were read and no finder pattern is left
 /// over: the steps up to here show codes of other contrast and size.
 const LAST_FOR_OTHERS: Step = Step::Half;
@@ -97,7 +111,7 @@ pub(super) fn read(picture: &Picture, deadline: Instant) -> Reading {
         plane: halved.as_ref().unwrap_or(&picture.on_white),
         deadline,
     };
-    let mut payloads: Vec<Payload> = Vec::new();
+    let mut known = Known::default();
     let mut seen = Symbols::default();
     let mut tried = Vec::new();
     let mut end = deadline;
@@ -110,33 +124,148 @@ pub(super) fn read(picture: &Picture, deadline: Instant) -> Reading {
         tried.push(step);
         let symbols = scan.attempt(step, &seen);
         let hit = !symbols.read.is_empty();
-        let settled = symbols.unread < 3;
-        let read = seen.note(symbols);
-        for Symbol { text, region } in read {
-            if !text.is_empty() && !payloads.iter().any(|known| *known.text == *text) {
-                payloads.push(Payload { text, step, region });
-            }
-        }
-        if payloads.iter().any(Payload::is_otpauth) {
+        let left = symbols.unread;
+        let cut_short = symbols.cut_short;
+        known.add(seen.note(symbols), step);
+        seen.candidates.retain(|it| known.is_unread(it));
+        seen.located.retain(|it| known.is_unread(&it.region()));
+        // What is too much at full size may be looked at whole at half of it.
+        seen.cut_short = cut_short;
+        let settled = left < 3 && seen.candidates.is_empty() && known.is_whole();
+        if known.has_account() {
             if hit && settled {
                 break;
             }
             end = end.min(Instant::now() + SECOND_LOOK);
-        } else if !payloads.is_empty() && seen.unread < 3 && step >= LAST_FOR_OTHERS {
+        } else if known.has_any() && seen.unread < 3 && settled && step >= LAST_FOR_OTHERS {
             break;
         }
     }
+    let Known {
+        mut payloads,
+        mut parts,
+        regions,
+    } = known;
+    let mut unread = seen.candidates;
+    if !regions.is_empty() {
+        let soft = soft::beside(scan.plane, &regions);
+        unread.extend(soft.into_iter().filter(|it| is_unread(&regions, it)));
+    }
+    merge(&mut unread);
+    region::reading_order(&mut unread, |region| Some(*region));
+    region::reading_order(&mut parts, |(part, _)| part.region);
+    let gathered = code_parts::gather(parts.iter().map(|(part, _)| part));
+    payloads.extend(gathered.joined.into_iter().map(|joined| {
+        Payload {
+            text: joined.text,
+            step: parts
+                .iter()
+                .map(|(_, step)| *step)
+                .max()
+                .unwrap_or(Step::Native),
+            region: joined.region,
+            is_joined: true,
+        }
+    }));
     region::reading_order(&mut payloads, Payload::region);
     Reading {
-        candidates: if payloads.is_empty() {
-            seen.candidates
-        } else {
-            Vec::new()
-        },
         payloads,
+        parts: parts.into_iter().map(|(part, _)| part).collect(),
+        split: gathered.problems,
         tried,
+        unread,
+        cut_short: seen.cut_short,
         out_of_time,
     }
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Known {
+    payloads: Vec<Payload>,
+    parts: Vec<(CodePart, Step)>,
+    /// Where all of it is, what is said twice too.
+    regions: Vec<Region>,
+}
+
+impl Known {
+    fn add(&mut self, read: Vec<Symbol>, step: Step) {
+        for Symbol { said, region } in read {
+            self.regions.extend(region);
+            match said {
+                Said::Whole(text) => {
+                    let is_known = self.payloads.iter().any(|known| *known.text == *text);
+                    if !text.is_empty() && !is_known {
+                        self.payloads.push(Payload {
+                            text,
+                            step,
+                            region,
+                            is_joined: false,
+                        });
+                    }
+                }
+                Said::Part(part) => {
+                    let part = CodePart { region, ..part };
+                    let same = |known: &CodePart| {
+                        (known.index, known.of, known.parity) == (part.index, part.of, part.parity)
+                            && known.bytes == part.bytes
+                    };
+                    if !self.parts.iter().any(|(known, _)| same(known)) {
+                        self.parts.push((part, step));
+                    }
+                }
+            }
+        }
+    }
+
+    fn has_any(&self) -> bool {
+        !self.payloads.is_empty() || !self.parts.is_empty()
+    }
+
+    fn has_account(&self) -> bool {
+        !self.parts.is_empty() || self.payloads.iter().any(Payload::is_otpauth)
+    }
+
+    /// Whether no part is missing of a text that is split.
+    fn is_whole(&self) -> bool {
+        self.parts.is_empty()
+            || code_parts::gather(self.parts.iter().map(|(part, _)| part))
+                .problems
+                .is_empty()
+    }
+
+    fn is_unread(&self, region: &Region) -> bool {
+        is_unread(&self.regions, region)
+    }
+}
+
+/// Whether nothing was read at a place.
+fn is_unread(read: &[Region], region: &Region) -> bool {
+    // About where the finder pattern is that it begins with: one of a code that was read begins
+    // no other, wherever modules seem to follow.
+    let [start, _, end, _] = region.corners;
+    let begin = [0, 1].map(|axis| {
+        let (start, end) = (i32::from(start[axis]), i32::from(end[axis]));
+        start + (end - start) / 10
+    });
+    !read.iter().any(|read| {
+        let [low, high] = read.bounds();
+        let is_in =
+            |axis: usize| (i32::from(low[axis])..=i32::from(high[axis])).contains(&begin[axis]);
+        read.overlap(region) > SAME || (is_in(0) && is_in(1))
+    })
+}
+
+/// Makes one of places that overlap: they are of the same code.
+fn merge(regions: &mut Vec<Region>) {
+    let mut merged: Vec<Region> = Vec::new();
+    for mut region in regions.drain(..) {
+        while let Some(index) = merged.iter().position(|it| it.overlap(&region) > SAME) {
+            region = region.joined(&merged.swap_remove(index));
+        }
+        merged.push(region);
+    }
+    *regions = merged;
 }
 
 fn fitted(plane: &Plane) -> Option<Plane> {
@@ -162,6 +291,7 @@ impl Scan<'_> {
             Step::Otsu => self.symbols(bits::otsu(self.plane)),
             Step::OnBlack => self.on_black(),
             Step::Half => self.local(&self.plane.halved()),
+            Step::Refined => self.refined(seen),
             Step::Blurred => self.filtered(Plane::blurred),
             Step::Double => self.double(),
             Step::Channels => self.channels(),
@@ -169,6 +299,35 @@ impl Scan<'_> {
             Step::Quircs => fallback::quircs(self.plane, self.deadline),
             Step::Rqrr => fallback::rqrr(self.plane, seen, self.deadline),
         }
+    }
+
+    /// Looks at what earlier attempts have located and not read.
+    fn refined(&self, seen: &Symbols) -> Symbols {
+        let mut found = Symbols::default();
+        let mut done: Vec<Region> = Vec::new();
+        let now = Instant::now();
+        let end = now + self.deadline.saturating_duration_since(now) / REFINING;
+        for located in &seen.located {
+            if Instant::now() >= end || done.len() >= MAX_REFINED {
+                break;
+            }
+            let region = located.region();
+            if found
+                .read
+                .iter()
+                .any(|it: &Symbol| it.region.is_some_and(|it| it.overlap(&region) > SAME))
+            {
+                continue;
+            }
+            if let Some(said) = refine::read(self.plane, located) {
+                found.read.push(Symbol {
+                    said,
+                    region: Some(region),
+                });
+            }
+            done.push(region);
+        }
+        found
     }
 
     fn native(&self) -> Symbols {

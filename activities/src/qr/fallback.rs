@@ -12,8 +12,7 @@ use rxing::qrcode::detector::Detector;
 use zeroize::Zeroize;
 
 use super::bits;
-use super::cascade::Text;
-use super::symbols::{self, Symbol, Symbols};
+use super::symbols::{self, Said, Symbol, Symbols};
 use crate::picture::Plane;
 
 /// Runs a third-party decoder and takes a panic in it for "nothing found": pictures made to break
@@ -42,7 +41,7 @@ pub(super) fn classic(plane: &Plane, seen: &Symbols) -> Option<Symbol> {
         let sampled = Detector::new(&bits)
             .detect_with_hints(&DecodeHints::default())
             .ok()?;
-        let text = symbols::text_of(sampled.getBits())?;
+        let said = symbols::said_by(sampled.getBits())?;
         // The middles of the finder patterns: bottom left, top left, top right.
         let region = match sampled.getPoints() {
             [bl, tl, tr, ..] => Some([
@@ -54,7 +53,7 @@ pub(super) fn classic(plane: &Plane, seen: &Symbols) -> Option<Symbol> {
             _ => None,
         };
         let region = region.map(|corners| region_in(plane, corners));
-        Some(Symbol { text, region })
+        Some(Symbol { said, region })
     })
 }
 
@@ -99,7 +98,7 @@ pub(super) fn find_with_quircs(plane: &Plane, deadline: Instant) -> Vec<Symbol> 
         let read = in_time.filter_map(|code| {
             let mut code = code.ok()?;
             let size = usize::try_from(code.size).ok()?;
-            let text = read_modules(size, |x, y| {
+            let said = read_modules(size, |x, y| {
                 let index = y * size + x;
                 code.cell_bitmap
                     .get(index / 8)
@@ -109,8 +108,8 @@ pub(super) fn find_with_quircs(plane: &Plane, deadline: Instant) -> Vec<Symbol> 
             let corners = code
                 .corners
                 .map(|corner| [corner.x as f32, corner.y as f32]);
-            text.map(|text| Symbol {
-                text,
+            said.map(|said| Symbol {
+                said,
                 region: Some(region_in(plane, corners)),
             })
         });
@@ -140,10 +139,10 @@ pub(super) fn find_with_rqrr(plane: &Plane) -> Vec<Symbol> {
         });
         let grids = prepared.detect_grids();
         let read = grids.iter().filter_map(|grid| {
-            let text = read_modules(grid.grid.size(), |x, y| grid.grid.bit(y, x))?;
+            let said = read_modules(grid.grid.size(), |x, y| grid.grid.bit(y, x))?;
             let corners = grid.bounds.map(|corner| [corner.x as f32, corner.y as f32]);
             let region = Some(region_in(plane, corners));
-            Some(Symbol { text, region })
+            Some(Symbol { said, region })
         });
         Some(read.collect())
     })
@@ -151,7 +150,7 @@ pub(super) fn find_with_rqrr(plane: &Plane) -> Vec<Symbol> {
 }
 
 /// Reads modules that another decoder has found; `dark` tells a column and a row.
-fn read_modules(size: usize, dark: impl Fn(usize, usize) -> bool) -> Option<Text> {
+fn read_modules(size: usize, dark: impl Fn(usize, usize) -> bool) -> Option<Said> {
     let side = u32::try_from(size)
         .ok()
         .filter(|side| (21..=177).contains(side))?;
@@ -163,5 +162,5 @@ fn read_modules(size: usize, dark: impl Fn(usize, usize) -> bool) -> Option<Text
             }
         }
     }
-    symbols::text_of(&bits)
+    symbols::said_by(&bits)
 }

@@ -35,7 +35,9 @@ impl Single {
             Self::Quircs => fallback::find_with_quircs(plane, deadline),
             Self::Rqrr => fallback::find_with_rqrr(plane),
         };
-        read.into_iter().map(|Symbol { text, .. }| text).collect()
+        read.into_iter()
+            .map(|Symbol { said, .. }| said.text())
+            .collect()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::time::Instant;
 
+use countersign_enrollment::code_parts::CodePart;
 use countersign_enrollment::region::Region;
 use rxing::common::cpp_essentials::ConcentricPattern;
 use rxing::common::{BitMatrix, DetectorRXingResult};
@@ -12,24 +13,46 @@ use zeroize::Zeroizing;
 
 use super::cascade::Text;
 use super::fallback::guarded;
+use super::refine::Located;
+use super::{headers, unread};
 
-/// The largest patterns are kept: sets are combinations of three, and a picture full of patterns
-/// would make millions of sets.
-const MAX_PATTERNS: usize = 160;
+/// The largest patterns are kept: enough for a sheet of 400 codes.
+const MAX_PATTERNS: usize = 1_200;
 
-/// Sets tried, the most plausible first.
+/// Sets of three patterns tried, the most plausible first: so many, and more for each pattern.
 const MAX_SETS: usize = 400;
+const SETS_OF_A_PATTERN: usize = 30;
 
 /// Runs of black and white that look like a finder pattern, above which a picture is noise. The search for
 /// patterns compares each with all others, so its time grows with the square.
 const MAX_PATTERN_RUNS: usize = 20_000;
 
-/// What looks like a code and could not be read is told for so many places at most.
-const MAX_CANDIDATES: usize = 8;
+/// Finder patterns that are left over and looked at one by one, at most.
+const MAX_LEFT_OVER: usize = 120;
+
+/// Codes that are looked at more closely after one attempt, at most.
+const MAX_LOCATED: usize = 4;
+
+/// What the modules of one code say.
+pub(super) enum Said {
+    /// All of it.
+    Whole(Text),
+    /// A part of a text that is split over several codes.
+    Part(CodePart),
+}
+
+impl Said {
+    pub(super) fn text(self) -> Text {
+        match self {
+            Self::Whole(text) => text,
+            Self::Part(part) => part.text,
+        }
+    }
+}
 
 /// What one code says, and where it is.
 pub(super) struct Symbol {
-    pub(super) text: Text,
+    pub(super) said: Said,
     pub(super) region: Option<Region>,
 }
 
@@ -38,14 +61,18 @@ pub(super) struct Symbol {
 pub(super) struct Symbols {
     /// The codes that were read.
     pub(super) read: Vec<Symbol>,
-    /// Where there seem to be others.
+    /// Where there are others.
     pub(super) candidates: Vec<Region>,
+    /// Those of them that may be read by looking more closely.
+    pub(super) located: Vec<Located>,
     /// Finder patterns seen, before any bound; `usize::MAX` if there were too many to look for.
     pub(super) patterns: usize,
     /// Runs of black and white that look like a finder pattern.
     pub(super) runs: usize,
     /// Finder patterns that belong to no code that was read.
     pub(super) unread: usize,
+    /// Whether a bound or the deadline ended the attempt before all was looked at.
+    pub(super) cut_short: bool,
 }
 
 impl Symbols {
@@ -66,21 +93,28 @@ impl Symbols {
 
     pub(super) fn absorb(&mut self, other: Self) {
         self.read.extend(other.read);
-        if self.candidates.is_empty() {
-            self.candidates = other.candidates;
-        }
+        self.candidates.extend(other.candidates);
+        self.located.extend(other.located);
         self.patterns = self.patterns.max(other.patterns);
         self.runs = self.runs.max(other.runs);
         self.unread = self.unread.max(other.unread);
+        self.cut_short = other.cut_short;
     }
 }
 
 /// Reads every code, dark on light and then light on dark, until the deadline.
 pub(super) fn read(mut bits: BitMatrix, deadline: Instant) -> Symbols {
     let mut found = read_polarity(&bits, deadline);
+    found.located.truncate(MAX_LOCATED);
     if Instant::now() < deadline {
         bits.flip_self();
-        found.absorb(read_polarity(&bits, deadline));
+        let mut flipped = read_polarity(&bits, deadline);
+        flipped.located.truncate(MAX_LOCATED);
+        flipped.located.iter_mut().for_each(|it| it.is_light = true);
+        // One of them has no codes, and may be all noise.
+        let cut_short = found.cut_short && flipped.cut_short;
+        found.absorb(flipped);
+        found.cut_short = cut_short;
     }
     found
 }
@@ -91,45 +125,115 @@ fn read_polarity(bits: &BitMatrix, deadline: Instant) -> Symbols {
         return Symbols {
             patterns: usize::MAX,
             runs,
+            cut_short: true,
             ..Symbols::default()
         };
     }
     let mut patterns = guarded(|| Some(FindFinderPatterns(bits, true, 0))).unwrap_or_default();
-    let mut found = Symbols {
-        patterns: patterns.len(),
-        runs,
-        ..Symbols::default()
+    let mut search = Search {
+        bits,
+        deadline,
+        used: Vec::new(),
+        failed: Vec::new(),
+        located: Vec::new(),
+        found: Symbols {
+            patterns: patterns.len(),
+            runs,
+            cut_short: patterns.len() > MAX_PATTERNS,
+            ..Symbols::default()
+        },
     };
     patterns.sort_by_key(|pattern| Reverse(pattern.size));
     patterns.truncate(MAX_PATTERNS);
-    let sets = guarded(|| Some(GenerateFinderPatternSets(&mut patterns))).unwrap_or_default();
-    let mut used: Vec<ConcentricPattern> = Vec::new();
-    for set in sets.into_iter().take(MAX_SETS) {
-        if Instant::now() >= deadline {
-            break;
-        }
-        let corners = [set.bl, set.tl, set.tr];
-        if corners.iter().any(|corner| used.contains(corner)) {
-            continue;
-        }
-        let sampled = guarded(|| SampleQR(bits, &set).ok());
-        let Some(sampled) = sampled else {
-            continue;
-        };
-        let region = region_of(bits, sampled.getPoints());
-        match guarded(|| text_of(sampled.getBits())) {
-            Some(text) => {
-                used.extend(corners);
-                found.read.push(Symbol { text, region });
-            }
-            None if found.candidates.len() < MAX_CANDIDATES => {
-                found.candidates.extend(region);
-            }
-            None => {}
-        }
+    // Sets are made of near neighbours. On a sheet of codes those that were read stand between
+    // others that belong together, so what is left over is looked at again.
+    while search.sets(&mut patterns) {
+        patterns.retain(|pattern| !search.used.contains(pattern));
     }
-    found.unread = found.patterns.saturating_sub(used.len());
-    found
+    search.conclude(&patterns)
+}
+
+/// The search in one picture of black and white.
+struct Search<'a> {
+    bits: &'a BitMatrix,
+    deadline: Instant,
+    /// The finder patterns of the codes that were read.
+    used: Vec<ConcentricPattern>,
+    /// What looks like a code and could not be read, with its finder patterns.
+    failed: Vec<([ConcentricPattern; 3], Region)>,
+    /// What has the finder patterns of a code, with them.
+    located: Vec<([ConcentricPattern; 3], Located)>,
+    found: Symbols,
+}
+
+impl Search<'_> {
+    /// Tries every plausible set of three patterns; whether there is a reason to do it again.
+    fn sets(&mut self, patterns: &mut Vec<ConcentricPattern>) -> bool {
+        let sets = guarded(|| Some(GenerateFinderPatternSets(patterns))).unwrap_or_default();
+        let bound = MAX_SETS + SETS_OF_A_PATTERN * patterns.len();
+        let (before, is_more) = (self.found.read.len(), sets.len() > bound);
+        for set in sets.into_iter().take(bound) {
+            if Instant::now() >= self.deadline {
+                self.found.cut_short = true;
+                return false;
+            }
+            let corners = [set.bl, set.tl, set.tr];
+            if corners.iter().any(|corner| self.used.contains(corner)) {
+                continue;
+            }
+            let sampled = guarded(|| SampleQR(self.bits, &set).ok());
+            let Some(sampled) = sampled else {
+                continue;
+            };
+            let region = region_of(self.bits, sampled.getPoints());
+            if let Some(said) = guarded(|| said_by(sampled.getBits())) {
+                self.used.extend(corners);
+                self.found.read.push(Symbol { said, region });
+                continue;
+            }
+            if let Some(located) = located(self.bits, sampled.getPoints(), sampled.getBits())
+                && self.located.len() < MAX_LEFT_OVER
+            {
+                self.located.push((corners, located));
+            }
+            if let Some(region) = region
+                && self.failed.len() < MAX_LEFT_OVER
+                && unread::is_code(sampled.getBits())
+            {
+                self.failed.push((corners, region));
+            }
+        }
+        let progress = self.found.read.len() > before;
+        self.found.cut_short |= is_more && !progress;
+        progress && patterns.len() > 3
+    }
+
+    fn conclude(mut self, patterns: &[ConcentricPattern]) -> Symbols {
+        let left = |pattern: &&ConcentricPattern| !self.used.contains(pattern);
+        let failed = self.failed.iter();
+        let whole = failed.filter(|(corners, _)| corners.iter().all(|it| left(&it)));
+        let mut candidates: Vec<Region> = whole.map(|(_, region)| *region).collect();
+        let near = self.located.iter();
+        let near = near.filter(|(corners, _)| corners.iter().all(|it| left(&it)));
+        self.found.located = near.map(|(_, located)| located.clone()).collect();
+        let single = patterns.iter().filter(left).take(MAX_LEFT_OVER);
+        candidates
+            .extend(single.filter_map(|pattern| guarded(|| unread::beside(self.bits, *pattern))));
+        self.found.candidates = candidates;
+        self.found.unread = self.found.patterns.saturating_sub(self.used.len());
+        self.found
+    }
+}
+
+/// What the sampler makes of a set, if it has three finder patterns.
+fn located(bits: &BitMatrix, corners: &[rxing::Point], modules: &BitMatrix) -> Option<Located> {
+    let (width, height) = (bits.width() as f32, bits.height() as f32);
+    let [tl, tr, bl, br]: [rxing::Point; 4] = corners.try_into().ok()?;
+    unread::has_finders(modules).then(|| Located {
+        corners: [tl, tr, br, bl].map(|corner| [corner.x / width, corner.y / height]),
+        side: modules.width(),
+        is_light: false,
+    })
 }
 
 /// Where a code is whose corners the sampler tells: top left, top right, bottom left, bottom right.
@@ -141,9 +245,24 @@ fn region_of(bits: &BitMatrix, corners: &[rxing::Point]) -> Option<Region> {
 }
 
 /// Reads the modules of one code: error correction, then the text.
-pub(super) fn text_of(modules: &BitMatrix) -> Option<Text> {
-    let decoded = Decode(modules).ok()?;
-    decoded.isValid().then(|| Zeroizing::new(decoded.text()))
+pub(super) fn said_by(modules: &BitMatrix) -> Option<Said> {
+    let decoded = Decode(modules).ok().filter(|decoded| decoded.isValid())?;
+    let text = Zeroizing::new(decoded.text());
+    let split = decoded.structuredAppend();
+    if split.count < 0 {
+        return Some(Said::Whole(text));
+    }
+    // What contradicts itself fits nowhere.
+    let is_clear = headers::count(modules).unwrap_or(1) == 1;
+    let of = u8::try_from(split.count).ok().filter(|_| is_clear);
+    Some(Said::Part(CodePart {
+        index: u8::try_from(split.index).ok()?,
+        of: of.unwrap_or(0),
+        parity: split.id.parse().ok()?,
+        bytes: Zeroizing::new(decoded.content().bytes().to_vec()),
+        text,
+        region: None,
+    }))
 }
 
 /// Counts the runs of about 1:1:3:1:1 in every third row, in time linear in the pixels.

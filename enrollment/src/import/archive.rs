@@ -198,6 +198,7 @@ impl Contents {
             format,
             list: ImportList {
                 entries: self.entries,
+                ..ImportList::default()
             },
             pictures: self.pictures,
         })

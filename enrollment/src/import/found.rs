@@ -1,6 +1,7 @@
 //! From entries to accounts, and what is there of what was picked.
 
-use super::ImportEntry;
+use super::{ImportEntry, ImportList};
+use crate::code_parts;
 use crate::google_export::{self, ExportPart};
 use crate::otpauth::{self, Parsed};
 use crate::problem::InputProblem;
@@ -58,6 +59,24 @@ pub fn expand<'a>(
             parsed: account.parsed,
         }));
     }
+    (found, problems)
+}
+
+/// Every account of lists, as [`expand`] finds them; texts that are split over several QR codes
+/// count as entries after all others, and what is missing of one is a problem. What such a text
+/// says that is no account is left out, as it is where a single code says it.
+#[must_use]
+pub fn expand_lists(lists: &[ImportList]) -> (Vec<Found>, Vec<InputProblem>) {
+    let gathered = code_parts::gather(lists.iter().flat_map(|list| &list.parts));
+    let joined: Vec<ImportEntry> = gathered
+        .joined
+        .iter()
+        .filter(|joined| otpauth::is_meant(&joined.text))
+        .map(|joined| ImportEntry::text(&joined.text))
+        .collect();
+    let entries = lists.iter().flat_map(|list| &list.entries);
+    let (found, mut problems) = expand(entries.chain(&joined));
+    problems.extend(gathered.problems);
     (found, problems)
 }
 

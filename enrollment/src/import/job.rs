@@ -23,6 +23,9 @@ pub struct ImportRequest {
     pub mandate: SignedMandate,
     /// Where the accounts come from.
     pub sources: Vec<ImportSource>,
+    /// Where each of the sources comes from, in their order; earlier releases did not say it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<Origin>,
     /// What the accounts' ids are derived with.
     pub key: Sealed<ImportKey>,
     /// Which accounts to enroll, by their position counted from 1; all if not given.
@@ -37,6 +40,17 @@ pub struct ImportRequest {
     pub requested_by: CallerId,
     /// A keyed hash of what was uploaded, made by the front door.
     pub fingerprint: String,
+}
+
+/// Which file a source was in, for telling people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Origin {
+    /// The file that was sent, counted from 1.
+    pub file: u32,
+    /// What the source is called in it, if it is one of several in an archive or a page.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
 }
 
 /// What was uploaded, sealed.
@@ -144,9 +158,12 @@ pub struct ImportOutcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceProblem {
-    /// Which source, counted from 1; none if it is about all of them together.
+    /// Which file, counted from 1; none if it is about all of them together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<u32>,
+    /// Which picture in it, if it is an archive or a page with several; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
     /// What is wrong.
     pub problem: InputProblem,
 }

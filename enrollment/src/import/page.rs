@@ -88,7 +88,7 @@ fn pictures(text: &str, lower: &str) -> Result<Vec<ImportPicture>, InputProblem>
         from = end;
         let bytes = base64(data).ok_or(InputProblem::ImageUnreadable)?;
         pictures.push(ImportPicture {
-            name: String::new(),
+            name: format!("picture {}", pictures.len() + 1),
             bytes,
         });
         if pictures.len() > MAX_PICTURES {

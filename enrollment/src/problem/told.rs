@@ -9,10 +9,13 @@ const COPY_AGAIN: &str = "Copy it again from the service's set-up page, complete
 
 impl InputProblem {
     /// Every code that [`InputProblem::code`] knows.
-    pub const CODES: [&'static str; 45] = [
+    pub const CODES: [&'static str; 48] = [
         "qr-not-found",
         "qr-not-otpauth",
         "several-accounts",
+        "code-parts-missing",
+        "code-parts-mixed",
+        "codes-unread",
         "google-export",
         "google-export-malformed",
         "export-parts-missing",
@@ -64,6 +67,9 @@ impl InputProblem {
             Self::QrNotFound { .. } => "qr-not-found",
             Self::QrNotOtpauth { .. } => "qr-not-otpauth",
             Self::SeveralAccounts { .. } => "several-accounts",
+            Self::CodePartsMissing { .. } => "code-parts-missing",
+            Self::CodePartsMixed { .. } => "code-parts-mixed",
+            Self::CodesUnread { .. } => "codes-unread",
             Self::GoogleExport => "google-export",
             Self::GoogleExportMalformed => "google-export-malformed",
             Self::ExportPartsMissing { .. } => "export-parts-missing",
@@ -116,6 +122,9 @@ impl InputProblem {
             Self::QrNotFound { .. } => "No QR code found",
             Self::QrNotOtpauth { .. } => "Not an authenticator QR code",
             Self::SeveralAccounts { .. } => "Several accounts in one picture",
+            Self::CodePartsMissing { .. } => "Parts of a QR code set are missing",
+            Self::CodePartsMixed { .. } => "QR codes do not fit together",
+            Self::CodesUnread { .. } => "QR codes were not read",
             Self::GoogleExport => "Google Authenticator export",
             Self::GoogleExportMalformed => "Unreadable Google Authenticator export",
             Self::ExportPartsMissing { .. } => "Parts of the export are missing",
@@ -173,6 +182,29 @@ impl InputProblem {
             Self::QrNotOtpauth { kind, .. } => format!("The QR code {}.", kind.description()),
             Self::SeveralAccounts { count, .. } => {
                 format!("The picture holds {count} different accounts, and one is expected.")
+            }
+            Self::CodePartsMissing {
+                of, there, missing, ..
+            } => {
+                let are = |numbers: &[u32]| match numbers {
+                    [_] => ("", "is"),
+                    _ => ("s", "are"),
+                };
+                let ((code, is), (part, lack)) = (are(there), are(missing));
+                format!(
+                    "The QR code{code} {is} only part{code} {} of {of} of a text; part{part} {} {lack} missing.",
+                    ranges(there),
+                    ranges(missing)
+                )
+            }
+            Self::CodePartsMixed { of, .. } => format!(
+                "QR codes that say they are parts of a text in {of} codes do not fit together: they are of different texts, or one is wrong."
+            ),
+            Self::CodesUnread { count: 1, .. } => {
+                "The picture holds another QR code, which could not be read.".to_owned()
+            }
+            Self::CodesUnread { count, .. } => {
+                format!("The picture holds {count} other QR codes, which could not be read.")
             }
             Self::GoogleExport => {
                 "This is an export of Google Authenticator, which can hold many accounts."
@@ -329,6 +361,15 @@ impl InputProblem {
             Self::ImageEmpty | Self::ImageUnsupported { .. } => SEND_THE_CODE,
             Self::SeveralAccounts { .. } => {
                 "Import the picture to enroll all of them or some: countersign import FILE, or POST /api/imports."
+            }
+            Self::CodePartsMissing { .. } => {
+                "Send all the QR codes of the set together, in one picture or several: countersign import FILE..., or POST /api/imports."
+            }
+            Self::CodePartsMixed { .. } => {
+                "Send the QR codes of one set at a time, all of them, or ask the service for a single code."
+            }
+            Self::CodesUnread { .. } => {
+                "Take a picture of what was not read, closer and sharper, with the whole code and a white border around it; if it is not wanted, crop the picture to the codes that are."
             }
             Self::GoogleExport => {
                 "Import it with all its QR codes: countersign import FILE..., or POST /api/imports."
