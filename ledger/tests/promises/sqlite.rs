@@ -80,8 +80,50 @@ async fn a_ledger_of_a_later_release_is_refused_and_left_as_it_is() {
         "{error:?}"
     );
     assert!(error.to_string().contains("use a later release"), "{error}");
-    set(1);
+    set(2);
     assert_eq!(home.open().journal_after(0, 10).unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_ledger_of_the_first_schema_is_brought_up_with_all_that_it_holds() {
+    let home = Folder::new();
+    let world = World::on(&home);
+    let (mandate, _) = world.registered(world.request(1, 0, transfer())).await;
+    let before = world.held(&mandate, REQUEST).await;
+    let latest = world.ledger.latest(REQUEST).await.unwrap();
+    assert!(latest.is_some());
+    drop(world);
+    let file = home.0.path().join(LEDGER_DATABASE);
+    let connection = Connection::open(&file).unwrap();
+    connection
+        .execute_batch(
+            "PRAGMA foreign_keys = OFF;
+             CREATE TABLE first (
+                 run TEXT NOT NULL PRIMARY KEY,
+                 id TEXT NOT NULL,
+                 token TEXT NOT NULL,
+                 digest TEXT NOT NULL,
+                 registered_at INTEGER NOT NULL
+             ) WITHOUT ROWID;
+             INSERT INTO first SELECT run, id, token, digest, registered_at FROM mandates;
+             DROP TABLE mandates;
+             ALTER TABLE first RENAME TO mandates;
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    drop(connection);
+    let world = World::on(&home);
+    assert_eq!(world.held(&mandate, REQUEST).await, before);
+    assert_eq!(world.ledger.latest(REQUEST).await.unwrap(), latest);
+    // What refers to mandates still does.
+    world.registered(world.request(2, 0, transfer())).await;
+    let connection = Connection::open(&file).unwrap();
+    let wrong: i64 = connection
+        .query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    assert_eq!(wrong, 0);
 }
 
 #[tokio::test]
