@@ -119,6 +119,8 @@ pub(crate) fn open(path: &Path) -> Result<Connection, LedgerError> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", CACHE)?;
     connection.pragma_update(None, "wal_autocheckpoint", WRITTEN_BACK_AFTER)?;
+    // While tables take each other's places.
+    connection.pragma_update(None, "foreign_keys", false)?;
     let transaction = connection
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
         .map_err(foreign)?;
