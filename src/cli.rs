@@ -187,6 +187,15 @@ pub enum KindArg {
     Steam,
 }
 
+/// What to do where an account with the same secret and codes is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DuplicatesArg {
+    /// Keep both, with a warning.
+    Keep,
+    /// Refuse to add another one.
+    Refuse,
+}
+
 /// `enroll`.
 #[derive(Debug, Args)]
 pub struct EnrollArgs {
@@ -197,6 +206,9 @@ pub struct EnrollArgs {
     /// Which codes the account gives, where its URI does not say it: Steam's own URIs don't
     #[arg(long, value_enum)]
     pub kind: Option<KindArg>,
+    /// What to do where the same account is there already: keep both, or refuse the new one
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub duplicates: Option<DuplicatesArg>,
     /// Ask for approval by another caller
     #[arg(long, value_enum)]
     pub approval: Option<ApprovalArg>,
@@ -228,6 +240,9 @@ pub struct ImportArgs {
     /// File with the password of an encrypted export
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<String>,
+    /// Skip accounts that are there already under another name
+    #[arg(long)]
+    pub skip_duplicates: bool,
     /// Ask for approval of each account by another caller
     #[arg(long, value_enum)]
     pub approval: Option<ApprovalArg>,

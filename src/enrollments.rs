@@ -56,6 +56,28 @@ pub(crate) struct NewEnrollment<'a> {
     pub(crate) caller: Requester<'a>,
     pub(crate) approval_asked: bool,
     pub(crate) proof_asked: bool,
+    pub(crate) wishes: Wishes,
+}
+
+/// What else somebody wants of an enrollment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wishes {
+    /// Codes of Steam, whatever a picture says.
+    pub(crate) steam: bool,
+    /// Nothing, where an account with the same content is in use.
+    pub(crate) unless_there: bool,
+}
+
+impl Wishes {
+    /// What tells a repeated request from another one.
+    fn asked(self) -> String {
+        let words = [
+            (self.steam, ", steam"),
+            (self.unless_there, ", unless there"),
+        ];
+        let said = words.iter().filter(|(said, _)| *said);
+        said.map(|(_, word)| *word).collect()
+    }
 }
 
 /// Someone who asks for something.
@@ -175,6 +197,7 @@ struct Draft {
     approval: Approval,
     prove: bool,
     received: bool,
+    wishes: Wishes,
     /// The keyed hash of what was asked for.
     fingerprint: String,
 }
@@ -232,12 +255,14 @@ impl Enrollments {
     pub(crate) async fn start(&self, new: NewEnrollment<'_>) -> Result<Snapshot, EnrollmentError> {
         let id = new.id;
         let approval = self.approval(new.approval_asked);
-        let asked: &[u8] = match (new.approval_asked, new.proof_asked) {
-            (false, false) => b"",
-            (true, false) => b"approval",
-            (false, true) => b"proof",
-            (true, true) => b"approval, proof",
+        let asked = match (new.approval_asked, new.proof_asked) {
+            (false, false) => "",
+            (true, false) => "approval",
+            (false, true) => "proof",
+            (true, true) => "approval, proof",
         };
+        let asked = format!("{asked}{}", new.wishes.asked());
+        let asked = asked.as_bytes();
         let fingerprint = match &new.accepted {
             Accepted::Uri(text) => self.fingerprint(&[b"uri", text.as_bytes(), asked]),
             Accepted::Image { original, .. } => self.fingerprint(&[b"image", original, asked]),
@@ -259,6 +284,7 @@ impl Enrollments {
             approval,
             prove: new.proof_asked || self.prove_all,
             received: false,
+            wishes: new.wishes,
             fingerprint,
         };
         self.begin(&id, &draft, new.caller, IdReuse::Never).await
@@ -279,6 +305,7 @@ impl Enrollments {
             approval: self.approval(false),
             prove: self.prove_all,
             received: true,
+            wishes: Wishes::default(),
         };
         let by: CallerId = caller.id.parse().map_err(internal)?;
         let earlier = match self.begin(&id, &draft, caller, IdReuse::Never).await {
@@ -334,6 +361,9 @@ impl Enrollments {
             source,
             prove: draft.prove,
             received: draft.received,
+            steam: draft.wishes.steam,
+            unless_there: draft.wishes.unless_there,
+            recovery: None,
         };
         let mandate = self
             .accept(id.as_str(), act, &draft.approval, caller, None)

@@ -51,6 +51,15 @@ impl PermittedVault {
         self.0.describe(id).await
     }
 
+    /// The accounts in use that have the content of one that is to be enrolled.
+    pub(crate) async fn same_as<D>(
+        &self,
+        _permit: &Permit<D>,
+        account: &TotpAccount,
+    ) -> Result<Vec<AccountRecord>, VaultError> {
+        self.0.same_as(account).await
+    }
+
     /// The mandate's account, to say what may be shown of it.
     pub(crate) async fn read(&self, permit: &Permit<Describe>) -> Result<TotpAccount, VaultError> {
         self.0.read(account(permit)?).await

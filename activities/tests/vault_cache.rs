@@ -68,6 +68,10 @@ impl SecretVault for Slow {
         Err(VaultError::NotFound)
     }
 
+    async fn same_as(&self, _: &TotpAccount) -> Result<Vec<AccountRecord>, VaultError> {
+        Ok(Vec::new())
+    }
+
     async fn list_by(
         &self,
         _: &Filter,

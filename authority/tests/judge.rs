@@ -106,6 +106,9 @@ impl World {
             source: source(),
             prove: false,
             received: false,
+            steam: false,
+            unless_there: false,
+            recovery: None,
         };
         Self::new(ENROLLMENT, act, needed)
     }

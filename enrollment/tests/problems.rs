@@ -177,6 +177,7 @@ fn place(problem: &InputProblem) -> usize {
         P::PickNotThere { .. } => 42,
         P::PackageUnreadable => 43,
         P::ImportTooCostly { .. } => 44,
+        P::AccountThere { .. } => 45,
     }
 }
 

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::client::Api;
 use super::{Exit, Fault, Outcome, input, output, status};
-use crate::cli::{ApprovalArg, EnrollArgs, KindArg};
+use crate::cli::{ApprovalArg, DuplicatesArg, EnrollArgs, KindArg};
 use crate::intake::MAX_BODY;
 
 pub(super) async fn run(args: EnrollArgs) -> Outcome {
@@ -27,6 +27,9 @@ pub(super) async fn run(args: EnrollArgs) -> Outcome {
     }
     if args.kind == Some(KindArg::Steam) {
         query.push("kind=steam");
+    }
+    if args.duplicates == Some(DuplicatesArg::Refuse) {
+        query.push("duplicates=refuse");
     }
     let path = format!("/api/enrollments?{}", query.join("&"));
     let path = path.trim_end_matches('?');

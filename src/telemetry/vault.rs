@@ -77,6 +77,10 @@ impl SecretVault for TracedVault {
         traced("describe", Some(id), self.vault.describe(id)).await
     }
 
+    async fn same_as(&self, account: &TotpAccount) -> Result<Vec<AccountRecord>, VaultError> {
+        traced("same_as", None, self.vault.same_as(account)).await
+    }
+
     async fn list_by(
         &self,
         filter: &Filter,

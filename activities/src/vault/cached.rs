@@ -363,6 +363,10 @@ impl SecretVault for CachedVault {
         self.vault.describe(id).await
     }
 
+    async fn same_as(&self, account: &TotpAccount) -> Result<Vec<AccountRecord>, VaultError> {
+        self.vault.same_as(account).await
+    }
+
     async fn list_by(
         &self,
         filter: &Filter,

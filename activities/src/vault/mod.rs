@@ -1,6 +1,7 @@
 //! Where secrets are kept: the promises of every vault, and the vaults.
 
 mod cached;
+mod content;
 mod crypter;
 mod embedded;
 mod key_file;
@@ -25,6 +26,8 @@ pub use embedded::{EmbeddedVault, OpenError};
 
 /// The most accounts on one page of a list.
 pub const MAX_PAGE: usize = 500;
+/// How many accounts with the same content are told of at most.
+pub const MAX_SAME: usize = 100;
 
 /// A store of accounts by enrollment id.
 ///
@@ -95,6 +98,15 @@ pub trait SecretVault: Send + Sync {
     ///
     /// [`VaultError::NotFound`] when there never was one or it was purged.
     async fn describe(&self, id: &EnrollmentId) -> Result<AccountRecord, VaultError>;
+
+    /// The accounts in use that have the same secret as `account` and whose codes are made in
+    /// the same way, whatever they are called and however they came in; pending ones count.
+    /// Those that are called the same come first, then the oldest, [`MAX_SAME`] at most.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`] when the vault cannot say.
+    async fn same_as(&self, account: &TotpAccount) -> Result<Vec<AccountRecord>, VaultError>;
 
     /// A page of at most `limit` accounts (1 to [`MAX_PAGE`]; more is taken as that),
     /// deleted ones left out, by issuer and then account name, without regard to case.

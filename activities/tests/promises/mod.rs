@@ -28,7 +28,39 @@ pub(crate) async fn keeps(vault: &dyn SecretVault) {
     lists_are_ordered_paged_and_searched(vault).await;
     accounts_are_filed_and_found_by_group_and_tag(vault).await;
     an_account_is_pending_until_it_is_proved(vault).await;
+    accounts_are_found_by_their_content(vault).await;
     vault.check().await.unwrap();
+}
+
+async fn accounts_are_found_by_their_content(vault: &dyn SecretVault) {
+    let uri = |parameters: &str| {
+        let uri = format!("otpauth://totp/a:b?secret=ON2GC5DFNVSW45BAOB2XEYLO{parameters}");
+        otpauth::parse(&uri).unwrap().account
+    };
+    let (plain, renamed) = (uri(""), uri("&issuer=Other"));
+    let same = async |account: &TotpAccount| -> Vec<EnrollmentId> {
+        let found = vault.same_as(account).await.unwrap();
+        found.into_iter().map(|record| record.id).collect()
+    };
+    assert_eq!(same(&plain).await, []);
+    let (first, second) = (EnrollmentId::random(), EnrollmentId::random());
+    vault.store(&first, &plain).await.unwrap();
+    let asked: CallerId = "ann".parse().unwrap();
+    let pending = Some(&asked);
+    vault.store_for(&second, &renamed, pending).await.unwrap();
+    // What is called the same comes first.
+    let [of_first, of_second] =
+        [[&first, &second], [&second, &first]].map(|ids| ids.map(Clone::clone));
+    assert_eq!(same(&plain).await, of_first);
+    assert_eq!(same(&renamed).await, of_second);
+    // Other codes are another account.
+    for other in ["&digits=8", "&period=60", "&algorithm=SHA256"] {
+        assert_eq!(same(&uri(other)).await, [], "{other}");
+    }
+    vault.delete(&first).await.unwrap();
+    assert_eq!(same(&plain).await, [second.clone()]);
+    vault.recover(&first).await.unwrap();
+    assert_eq!(same(&plain).await, of_first);
 }
 
 async fn storing_twice_stores_once(vault: &dyn SecretVault) {

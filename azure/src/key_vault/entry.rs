@@ -38,8 +38,10 @@ const GROUP: &str = "group";
 const TAGS: &str = "tags";
 /// Who has to prove the account; there is no such tag once it is proved.
 const PENDING_FOR: &str = "pendingFor";
+/// What tells the secret from any other, to those who have the key.
+const FINGERPRINT: &str = "fingerprint";
 /// How many tags a secret has at most (Key Vault, "About Azure Key Vault secrets"). An
-/// account has at most twelve of its own.
+/// account has at most thirteen of its own.
 const MOST_TAGS: usize = 15;
 
 /// The version of the value's JSON.
@@ -138,6 +140,7 @@ pub(super) fn tags(
     id: &EnrollmentId,
     account: &TotpAccount,
     pending_for: Option<&CallerId>,
+    fingerprint: Option<&str>,
 ) -> Tags {
     let parameters = account.parameters();
     let mut tags = Tags::from([
@@ -153,6 +156,7 @@ pub(super) fn tags(
     ]);
     label(&mut tags, account.labels());
     set(&mut tags, PENDING_FOR, pending_for.map(CallerId::as_str));
+    set(&mut tags, FINGERPRINT, fingerprint);
     tags
 }
 
@@ -269,6 +273,11 @@ impl Metadata {
         let name = self.tags.get(PENDING_FOR);
         name.map(|name| name.parse().map_err(|_| spoilt_tags()))
             .transpose()
+    }
+
+    /// What tells the account's secret from any other, if tags tell.
+    pub(super) fn fingerprint(&self) -> Option<&str> {
+        self.tags.get(FINGERPRINT).map(String::as_str)
     }
 
     /// What lists show of the account.
@@ -396,7 +405,7 @@ mod tests {
         ] {
             let account = account(uri);
             let metadata = Metadata {
-                tags: tags(&id, &account, None),
+                tags: tags(&id, &account, None, None),
                 ..Metadata::default()
             };
             assert_eq!(metadata.kind(&id), Kind::Enrolled);
@@ -483,7 +492,7 @@ mod tests {
     #[test]
     fn changing_leaves_other_tags_alone() {
         let account = account("otpauth://totp/ACME:ann?secret=JBSWY3DPEHPK3PXP&issuer=ACME");
-        let mut tags = tags(&EnrollmentId::random(), &account, None);
+        let mut tags = tags(&EnrollmentId::random(), &account, None, None);
         tags.insert("team".to_owned(), "red".to_owned());
         let renaming = Change {
             labels: Some(Labels::new(None, "bob").unwrap()),
@@ -503,7 +512,7 @@ mod tests {
     fn everything_about_an_account_fits_into_the_tags_of_a_secret() {
         let uri = "otpauth://totp/Other:ann?secret=JBSWY3DPEHPK3PXP&issuer=ACME";
         let asked: CallerId = "ann".parse().unwrap();
-        let mut tags = tags(&EnrollmentId::random(), &account(uri), Some(&asked));
+        let mut tags = tags(&EnrollmentId::random(), &account(uri), Some(&asked), None);
         let filing = Filing::new(Some("Payments"), ["a", "b"]).unwrap();
         let filed = Change {
             filing: Some(filing.clone()),

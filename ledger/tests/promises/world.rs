@@ -81,6 +81,9 @@ impl World {
             source: Digest::of(b"a sealed picture"),
             prove: false,
             received: false,
+            steam: false,
+            unless_there: false,
+            recovery: None,
         };
         self.mandate(ENROLLMENT, run, needed, act)
     }
