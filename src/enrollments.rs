@@ -5,6 +5,7 @@ mod decide;
 mod error;
 mod imports;
 mod list;
+mod recovery;
 mod request_snapshot;
 mod requests;
 mod snapshot;
@@ -17,6 +18,7 @@ use countersign_authority::{MandatedAct, Refusal, Terms};
 use countersign_enrollment::contract::ENROLL;
 use countersign_enrollment::ids::{CallerId, EnrollmentId, uuid_of};
 use countersign_enrollment::mandate::SignedMandate;
+use countersign_enrollment::recovery::RecoveryCodes;
 use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
 use countersign_enrollment::sealed::{ImageBytes, OtpauthText, Sealed};
 use data_encoding::HEXLOWER;
@@ -37,6 +39,7 @@ use error::{hub, internal};
 pub(crate) use error::EnrollmentError;
 pub(crate) use imports::{ImportSnapshot, NewImport};
 pub(crate) use list::{Cursor, ListQuery};
+pub(crate) use recovery::NewRecoveryCodes;
 pub(crate) use request_snapshot::{RequestSnapshot, RequestStage};
 pub(crate) use requests::{Mandated, NewRequest, RequestQuery};
 pub(crate) use snapshot::{Snapshot, Stage};
@@ -57,6 +60,8 @@ pub(crate) struct NewEnrollment<'a> {
     pub(crate) approval_asked: bool,
     pub(crate) proof_asked: bool,
     pub(crate) wishes: Wishes,
+    /// The account's recovery codes, if some came with it.
+    pub(crate) recovery: RecoveryCodes,
 }
 
 /// What else somebody wants of an enrollment.
@@ -198,6 +203,7 @@ struct Draft {
     prove: bool,
     received: bool,
     wishes: Wishes,
+    recovery: Option<Sealed<RecoveryCodes>>,
     /// The keyed hash of what was asked for.
     fingerprint: String,
 }
@@ -262,7 +268,17 @@ impl Enrollments {
             (true, true) => "approval, proof",
         };
         let asked = format!("{asked}{}", new.wishes.asked());
-        let asked = asked.as_bytes();
+        let recovery = match new.recovery.is_empty() {
+            true => None,
+            false => Some(self.seal.seal(&id, &new.recovery).map_err(internal)?),
+        };
+        let codes = new.recovery.to_bytes();
+        let mut asked = Zeroizing::new(asked.into_bytes());
+        if !codes.is_empty() {
+            asked.extend_from_slice(b", recovery codes ");
+            asked.extend_from_slice(&codes);
+        }
+        let asked = asked.as_slice();
         let fingerprint = match &new.accepted {
             Accepted::Uri(text) => self.fingerprint(&[b"uri", text.as_bytes(), asked]),
             Accepted::Image { original, .. } => self.fingerprint(&[b"image", original, asked]),
@@ -285,6 +301,7 @@ impl Enrollments {
             prove: new.proof_asked || self.prove_all,
             received: false,
             wishes: new.wishes,
+            recovery,
             fingerprint,
         };
         self.begin(&id, &draft, new.caller, IdReuse::Never).await
@@ -306,6 +323,7 @@ impl Enrollments {
             prove: self.prove_all,
             received: true,
             wishes: Wishes::default(),
+            recovery: None,
         };
         let by: CallerId = caller.id.parse().map_err(internal)?;
         let earlier = match self.begin(&id, &draft, caller, IdReuse::Never).await {
@@ -363,7 +381,7 @@ impl Enrollments {
             received: draft.received,
             steam: draft.wishes.steam,
             unless_there: draft.wishes.unless_there,
-            recovery: None,
+            recovery: draft.recovery.as_ref().map(Sealed::digest),
         };
         let mandate = self
             .accept(id.as_str(), act, &draft.approval, caller, None)
@@ -375,6 +393,7 @@ impl Enrollments {
             requested_by: caller.id.parse().map_err(internal)?,
             prove: draft.prove,
             received: draft.received,
+            recovery: draft.recovery.clone(),
             fingerprint: draft.fingerprint.clone(),
         };
         let starting = Starting {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
 
-use crate::LedgerError;
+use crate::{LedgerError, recovery};
 
 /// Marks the file as a ledger of this program: `CSLG`.
 const APPLICATION: i64 = 0x4353_4c47;
@@ -117,6 +117,7 @@ pub(crate) fn open(path: &Path, synchronous: &str) -> Result<Connection, LedgerE
         }
         _ => return Err(LedgerError::Foreign(path.to_owned())),
     }
+    transaction.execute_batch(recovery::TABLE)?;
     transaction.commit()?;
     Ok(connection)
 }

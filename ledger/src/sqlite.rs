@@ -16,7 +16,7 @@ use rand::rngs::SysRng;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 
 use crate::journal::{JournalEntry, NewEntry, Outcome};
-use crate::{Begun, Finished, Ledger, LedgerError, Registered, schema};
+use crate::{Begun, Finished, Given, Ledger, LedgerError, Registered, recovery, schema};
 
 /// The ledger's file, in the data folder.
 pub const LEDGER_DATABASE: &str = "ledger.sqlite3";
@@ -341,6 +341,29 @@ impl Ledger for SqliteLedger {
         .await
     }
 
+    async fn give_recovery(
+        &self,
+        account: &EnrollmentId,
+        marks: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<Option<Given>, LedgerError> {
+        let (account, marks) = (account.clone(), marks.to_vec());
+        self.write(Writes::Firm, move |transaction, _| {
+            recovery::give(transaction, &account, &marks, now)
+        })
+        .await
+    }
+
+    async fn recovery_given(
+        &self,
+        account: &EnrollmentId,
+        marks: &[String],
+    ) -> Result<Vec<bool>, LedgerError> {
+        let (account, marks) = (account.clone(), marks.to_vec());
+        self.read(move |transaction, _| recovery::given(transaction, &account, &marks))
+            .await
+    }
+
     async fn note(&self, entry: NewEntry) -> Result<(), LedgerError> {
         self.write(Writes::Quick, move |transaction, _| {
             add_entry(transaction, entry)
@@ -375,6 +398,7 @@ const fn writes(deed: DeedName) -> Writes {
         DeedName::Seal
         | DeedName::Disable
         | DeedName::Restore
+        | DeedName::SetRecovery
         | DeedName::Purge
         | DeedName::Release => Writes::Firm,
     }

@@ -88,7 +88,7 @@ pub(super) async fn create(
     caller: Caller<Enroll>,
     query: Result<Query<StartQuery>, axum::extract::rejection::QueryRejection>,
     IdempotencyKey(key): IdempotencyKey,
-    UploadBody(upload): UploadBody,
+    UploadBody(upload, recovery): UploadBody,
 ) -> Result<Response, ApiError> {
     let query = parameters(query)?;
     let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
@@ -107,6 +107,7 @@ pub(super) async fn create(
             approval_asked,
             proof_asked,
             wishes,
+            recovery,
         })
         .await?;
     if started.approval_required && !started.stage.has_ended() {

@@ -202,7 +202,7 @@ pub(super) async fn start(
     caller: Caller<Enroll>,
     query: Result<Query<StartQuery>, axum::extract::rejection::QueryRejection>,
     IdempotencyKey(key): IdempotencyKey,
-    UploadBody(upload): UploadBody,
+    UploadBody(upload, recovery): UploadBody,
 ) -> Result<Response, ApiError> {
     let query = parameters(query)?;
     let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
@@ -221,6 +221,7 @@ pub(super) async fn start(
             approval_asked,
             proof_asked,
             wishes,
+            recovery,
         })
         .await?;
     if snapshot.stage.has_ended() {

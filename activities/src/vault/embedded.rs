@@ -17,6 +17,7 @@ use countersign_enrollment::account::{
 };
 use countersign_enrollment::filing::Filing;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
+use countersign_enrollment::recovery::RecoveryCodes;
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension as _, Row, Transaction, TransactionBehavior, params,
 };
@@ -29,6 +30,7 @@ use super::content;
 use super::crypter::{Crypter, CrypterError, Encrypted};
 use super::key_file::{self, KeyFileError};
 use super::order::{self, Place};
+use super::recovery;
 use super::schema::{self, Opened};
 use super::{
     AccountPage, AccountRecord, Change, Filter, MAX_PAGE, Reading, SecretVault, Stored, VaultError,
@@ -256,6 +258,22 @@ impl SecretVault for EmbeddedVault {
         self.stamp.now()
     }
 
+    async fn set_recovery(
+        &self,
+        id: &EnrollmentId,
+        codes: &RecoveryCodes,
+    ) -> Result<(), VaultError> {
+        let (id, codes, crypter) = (id.clone(), codes.clone(), Arc::clone(&self.crypter));
+        self.write(move |transaction| recovery::set(transaction, &id, &codes, &crypter))
+            .await
+    }
+
+    async fn recovery(&self, id: &EnrollmentId) -> Result<RecoveryCodes, VaultError> {
+        let (id, crypter) = (id.clone(), Arc::clone(&self.crypter));
+        self.look(move |connection| recovery::read(connection, &id, &crypter))
+            .await
+    }
+
     async fn same_as(&self, account: &TotpAccount) -> Result<Vec<AccountRecord>, VaultError> {
         let (account, crypter) = (account.clone(), Arc::clone(&self.crypter));
         self.look(move |connection| content::same(connection, &account, &crypter))
@@ -359,6 +377,7 @@ impl SecretVault for EmbeddedVault {
             transaction
                 .execute("DELETE FROM accounts WHERE id = ?1", params![id.as_str()])
                 .map_err(from_sqlite)?;
+            recovery::remove(transaction, &id)?;
             transaction
                 .execute(
                     "INSERT INTO purged (id, purged_at) VALUES (?1, ?2)",

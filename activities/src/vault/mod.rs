@@ -6,6 +6,7 @@ mod crypter;
 mod embedded;
 mod key_file;
 pub mod order;
+mod recovery;
 mod schema;
 
 use std::error::Error as StdError;
@@ -17,6 +18,7 @@ use chrono::{DateTime, Utc};
 use countersign_enrollment::account::{AccountPreview, Labels, TotpAccount};
 use countersign_enrollment::filing::Filing;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
+use countersign_enrollment::recovery::RecoveryCodes;
 use thiserror::Error;
 
 use crate::totp::{self, Code, CodeError};
@@ -98,6 +100,25 @@ pub trait SecretVault: Send + Sync {
     ///
     /// [`VaultError::NotFound`] when there never was one or it was purged.
     async fn describe(&self, id: &EnrollmentId) -> Result<AccountRecord, VaultError>;
+
+    /// Keeps these recovery codes beside the account's secret, in place of any others; without
+    /// any, the account has none afterwards. Destroying the account destroys them.
+    ///
+    /// # Errors
+    ///
+    /// As [`SecretVault::read`].
+    async fn set_recovery(
+        &self,
+        id: &EnrollmentId,
+        codes: &RecoveryCodes,
+    ) -> Result<(), VaultError>;
+
+    /// The account's recovery codes, given out or not; none if it has none.
+    ///
+    /// # Errors
+    ///
+    /// As [`SecretVault::read`].
+    async fn recovery(&self, id: &EnrollmentId) -> Result<RecoveryCodes, VaultError>;
 
     /// The accounts in use that have the same secret as `account` and whose codes are made in
     /// the same way, whatever they are called and however they came in; pending ones count.

@@ -15,6 +15,7 @@ use countersign_enrollment::account::{
 use countersign_enrollment::filing::Filing;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::otpauth;
+use countersign_enrollment::recovery::RecoveryCodes;
 use data_encoding::BASE32_NOPAD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -46,9 +47,9 @@ const MOST_TAGS: usize = 15;
 
 /// The version of the value's JSON.
 const VERSION: u32 = 1;
-/// More than any value has: 1,024 characters of secret and three labels of 256
-/// characters, escaped. Reserved at once, so that no copy stays behind when it grows.
-const VALUE_CAPACITY: usize = 8 * 1024;
+/// More than any value has: 1,024 characters of secret, three labels of 256 characters and
+/// 64 recovery codes of 128, escaped. Reserved at once, so that no copy stays behind when it grows.
+const VALUE_CAPACITY: usize = 24 * 1024;
 
 pub(super) type Tags = HashMap<String, String>;
 
@@ -88,6 +89,8 @@ struct WrittenValue<'a> {
     account_name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     label_issuer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    recovery_codes: Vec<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -109,8 +112,33 @@ struct ReadValue {
     label_issuer: Option<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RecoveryOnly {
+    #[serde(default)]
+    recovery_codes: Vec<Zeroizing<String>>,
+}
+
+/// The recovery codes in an account's value; none if it has none.
+pub(super) fn recovery(value: &str) -> Result<RecoveryCodes, VaultError> {
+    if !value.trim_start().starts_with('{') {
+        return Ok(RecoveryCodes::default());
+    }
+    let read: RecoveryOnly = serde_json::from_str(value).map_err(|_| spoilt_value())?;
+    let codes = read.recovery_codes.iter().map(|code| code.as_str());
+    RecoveryCodes::new(codes).map_err(|_| spoilt_value())
+}
+
 /// The value that is kept for `account`.
 pub(super) fn value(account: &TotpAccount) -> Option<Zeroizing<String>> {
+    value_with(account, &RecoveryCodes::default())
+}
+
+/// The value that is kept for `account` with its recovery codes.
+pub(super) fn value_with(
+    account: &TotpAccount,
+    recovery: &RecoveryCodes,
+) -> Option<Zeroizing<String>> {
     let bytes = account.secret().expose();
     let mut secret = Zeroizing::new(String::with_capacity(BASE32_NOPAD.encode_len(bytes.len())));
     BASE32_NOPAD.encode_append(bytes, &mut secret);
@@ -127,6 +155,7 @@ pub(super) fn value(account: &TotpAccount) -> Option<Zeroizing<String>> {
             issuer: account.issuer(),
             account_name: account.account_name(),
             label_issuer: account.labels().label_issuer(),
+            recovery_codes: recovery.expose().collect(),
         },
     )
     .ok()?;

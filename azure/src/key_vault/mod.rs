@@ -11,6 +11,7 @@ mod directory;
 mod entry;
 mod error;
 mod pace;
+mod recovery;
 mod same;
 mod settings;
 mod shared;
@@ -25,6 +26,7 @@ use countersign_activities::vault::{
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::fingerprint::FingerprintKey;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
+use countersign_enrollment::recovery::RecoveryCodes;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -277,6 +279,18 @@ impl SecretVault for KeyVault {
 
     async fn describe(&self, id: &EnrollmentId) -> Result<AccountRecord, VaultError> {
         self.find(id).await?.record(id)
+    }
+
+    async fn set_recovery(
+        &self,
+        id: &EnrollmentId,
+        codes: &RecoveryCodes,
+    ) -> Result<(), VaultError> {
+        self.keep_recovery(id, codes).await
+    }
+
+    async fn recovery(&self, id: &EnrollmentId) -> Result<RecoveryCodes, VaultError> {
+        self.kept_recovery(id).await
     }
 
     async fn same_as(&self, account: &TotpAccount) -> Result<Vec<AccountRecord>, VaultError> {
