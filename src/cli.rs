@@ -15,7 +15,8 @@ pub use operators::{
     KeyArgs, KeyCommand, KeyPlace, MandateKeyArgs, MandateKeyCommand,
 };
 pub use requests::{
-    AskArgs, ExportArgs, ExportFormat, GuardArgs, ReceiveArgs, RequestArgs, RequestCommand,
+    AskArgs, ExportArgs, ExportFormat, GuardArgs, ReceiveArgs, RecoveryArgs, RecoveryCommand,
+    RequestArgs, RequestCommand,
 };
 pub(crate) use wrong::looks_secret;
 
@@ -101,6 +102,8 @@ pub enum Command {
     Restore(OneArgs),
     /// Let codes of an account be read only with a request that somebody else has agreed to
     Guard(GuardArgs),
+    /// Count, take and set an account's recovery codes
+    RecoveryCodes(RecoveryArgs),
     /// Check and export the record of who did what, in the data folder
     #[command(after_help = EXIT_CODES)]
     Audit(AuditArgs),
@@ -209,6 +212,9 @@ pub struct EnrollArgs {
     /// What to do where the same account is there already: keep both, or refuse the new one
     #[arg(long, value_enum, value_name = "WHAT")]
     pub duplicates: Option<DuplicatesArg>,
+    /// File with the recovery codes that came with it, one a line, to be kept beside the account
+    #[arg(long, value_name = "FILE")]
+    pub recovery_codes: Option<String>,
     /// Ask for approval by another caller
     #[arg(long, value_enum)]
     pub approval: Option<ApprovalArg>,

@@ -1,5 +1,7 @@
 //! `validate-uri`: a sealed text becomes a sealed account, with what may be shown of it.
 
+use std::time::Duration;
+
 use countersign_authority::{MandatedAct, Open, Permit};
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::contract::{UriSource, ValidateUri, ValidatedUri};
@@ -13,6 +15,9 @@ use crate::{Activities, totp};
 
 /// How many accounts with the same content are named.
 pub(crate) const MAX_TOLD: usize = 5;
+/// How long the vault may take to say whether the same account is there, where that is only
+/// told.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Activities {
     /// Checks that codes can be made from a URI.
@@ -62,12 +67,28 @@ impl Activities {
             Ok(parsed) => parsed,
             Err(problem) => return Ok(ValidatedUri::Invalid { problem }),
         };
-        let accounts = self.same_as(&permit, input, &parsed.account).await?;
+        let refuses = matches!(
+            permit.mandate().act,
+            MandatedAct::Enroll {
+                unless_there: true,
+                ..
+            }
+        );
+        let looking = self.same_as(&permit, input, &parsed.account);
+        let accounts = if refuses {
+            looking.await?
+        } else {
+            // A vault that cannot say keeps nobody from enrolling: storing waits for it.
+            match tokio::time::timeout(PATIENCE, looking).await {
+                Ok(Ok(accounts)) => accounts,
+                Ok(Err(_)) | Err(_) => {
+                    tracing::warn!(instance_id = %input.enrollment, "cannot look for the same account");
+                    Vec::new()
+                }
+            }
+        };
         if !accounts.is_empty() {
-            if let MandatedAct::Enroll {
-                unless_there: true, ..
-            } = permit.mandate().act
-            {
+            if refuses {
                 let problem = InputProblem::AccountThere { accounts };
                 return Ok(ValidatedUri::Invalid { problem });
             }
@@ -95,11 +116,7 @@ impl Activities {
         let same = match self.vault.same_as(permit, account).await {
             Ok(same) => same,
             Err(error) if error.is_retriable() => return Err(error.into()),
-            // A vault that cannot say keeps nobody from enrolling.
-            Err(error) => {
-                tracing::warn!(instance_id = %input.enrollment, %error, "cannot look for the same account");
-                Vec::new()
-            }
+            Err(error) => return Err(Failure::from(error).permanent()),
         };
         let same = same.into_iter().map(|record| record.id);
         // This may run again after the account was stored.

@@ -19,6 +19,7 @@ mod bad_input;
 mod collector;
 mod command_line;
 mod crash;
+mod duplicates;
 mod enrollment;
 mod filing;
 mod hands;
@@ -38,6 +39,7 @@ mod metrics;
 mod oversize;
 mod proof;
 mod record;
+mod recovery;
 #[path = "../chaos/relay.rs"]
 mod relay;
 mod request_commands;

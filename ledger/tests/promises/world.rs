@@ -94,6 +94,7 @@ impl World {
             key: Digest::of(b"a sealed key"),
             pick: None,
             dry_run: false,
+            skip_same: false,
         };
         self.mandate(IMPORT, run, 0, act)
     }
