@@ -90,8 +90,23 @@ export const t = {
     restored: (name) => `${name} is back.`,
   },
 
+  recovery: {
+    ask: "Recovery",
+    askOf: (name) => `Recovery codes of ${name}`,
+    titleOf: (name) => `Recovery codes of ${name}`,
+    none: "This account has no recovery codes. An administrator sets them: countersign recovery-codes set FILE ID.",
+    left: (left, total) => `${left} of ${many(total, "recovery code", "recovery codes")} left.`,
+    once: "Each is good once at the other service, and is shown here once.",
+    take: "Show one",
+    code: "Recovery code",
+    copied: "Recovery code copied.",
+  },
+
   add: {
     title: "Add accounts",
+    steam: "It is for a login to Steam",
+    steamHint: "where its code does not say so",
+    asSteam: "It is a Steam account: add it as one",
     drop: "Drop or paste QR codes and exports here",
     choose: "Choose files",
     camera: "Use the camera",
