@@ -228,12 +228,13 @@ export const t = {
     heads: ["Asked", "What", "Account", "Asked for by", "Stage", "Why and outcome", "Actions"],
     none: "Nothing was asked for.",
     kind: "What",
-    kinds: { read: "read codes", export: "export", transfer: "transfer", delete: "delete for good" },
+    kinds: { read: "read codes", export: "export", transfer: "transfer", delete: "delete for good", recoveryCodes: "set recovery codes" },
     titleOf: {
       read: (name) => `Read codes of ${name}`,
       export: (name) => `Export ${name}`,
       transfer: (name) => `Transfer ${name}`,
       delete: (name) => `Delete ${name} for good`,
+      recoveryCodes: (name) => `Set the recovery codes of ${name}`,
     },
     about: {
       read: "You may read its codes for a while once somebody else agrees.",
@@ -244,6 +245,7 @@ export const t = {
       read: ({ reads, seconds }, duration) => `Read its code ${many(reads, "time", "times")} within ${duration(seconds)} from the approval`,
       export: ({ seconds }, duration) => `Hand its secret to the one who asks, once, within ${duration(seconds)} from the approval`,
       transfer: () => "Hand its secret to another installation, and take it out of use here",
+      recoveryCodes: ({ count, replaces }) => `Keep ${many(count, "recovery code", "recovery codes")} beside it${replaces ? ", and destroy those that it has" : ""}`,
       delete: ({ seconds }, duration) => `Take it out of use at once, and destroy it ${duration(seconds)} after the approval`,
     },
     reads: "How many codes",

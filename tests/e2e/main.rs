@@ -40,6 +40,7 @@ mod oversize;
 mod proof;
 mod record;
 mod recovery;
+mod recovery_hostile;
 #[path = "../chaos/relay.rs"]
 mod relay;
 mod request_commands;
