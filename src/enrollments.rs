@@ -9,6 +9,7 @@ mod recovery;
 mod request_snapshot;
 mod requests;
 mod snapshot;
+mod wishes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,7 @@ pub(crate) use recovery::NewRecoveryCodes;
 pub(crate) use request_snapshot::{RequestSnapshot, RequestStage};
 pub(crate) use requests::{Mandated, NewRequest, RequestQuery};
 pub(crate) use snapshot::{Snapshot, Stage};
+pub(crate) use wishes::Wishes;
 
 /// How often a followed enrollment is looked at: quickly at first, when steps take
 /// milliseconds, then ever slower, when it waits for a person.
@@ -62,27 +64,6 @@ pub(crate) struct NewEnrollment<'a> {
     pub(crate) wishes: Wishes,
     /// The account's recovery codes, if some came with it.
     pub(crate) recovery: RecoveryCodes,
-}
-
-/// What else somebody wants of an enrollment.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Wishes {
-    /// Codes of Steam, whatever a picture says.
-    pub(crate) steam: bool,
-    /// Nothing, where an account with the same content is in use.
-    pub(crate) unless_there: bool,
-}
-
-impl Wishes {
-    /// What tells a repeated request from another one.
-    fn asked(self) -> String {
-        let words = [
-            (self.steam, ", steam"),
-            (self.unless_there, ", unless there"),
-        ];
-        let said = words.iter().filter(|(said, _)| *said);
-        said.map(|(_, word)| *word).collect()
-    }
 }
 
 /// Someone who asks for something.
