@@ -116,23 +116,20 @@ async fn only_the_codes_that_were_accepted_are_set() {
     let started = admin
         .post("/api/enrollments?approval=required", &body)
         .await;
-    approver
-        .until_stage(&started.id(), "AwaitingApproval")
-        .await;
-    let mut input = adversary.input(&started.id()).await;
+    let started_id = started.id();
+    approver.until_stage(&started_id, "AwaitingApproval").await;
+    let mut input = adversary.input(&started_id).await;
     assert!(input["recovery"].is_string(), "{input}");
     assert!(input.as_object_mut().unwrap().remove("recovery").is_some());
-    adversary.forget(&started.id()).await;
-    let stripped = adversary.start("enroll", &started.id(), &input);
+    adversary.forget(&started_id).await;
+    let stripped = adversary.start("enroll", &started_id, &input);
     let decide = async {
-        approver
-            .until_stage(&started.id(), "AwaitingApproval")
-            .await;
-        approver.decide(&started.id(), true, "yes").await;
+        approver.until_stage(&started_id, "AwaitingApproval").await;
+        approver.decide(&started_id, true, "yes").await;
     };
     let (stripped, ()) = tokio::join!(stripped, decide);
     assert!(stripped.is_err(), "{stripped:?}");
-    let missing = admin.get(&format!("/api/accounts/{}", started.id())).await;
+    let missing = admin.get(&format!("/api/accounts/{}", started_id)).await;
     assert_eq!(missing.status, 404, "{missing:?}");
     adversary.stop().await;
 }
