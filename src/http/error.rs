@@ -358,7 +358,7 @@ impl ApiError {
                  POST /api/accounts/{id}/requests and {\"kind\": \"read\"}.",
             ),
             Self::NoRecoveryCode => row(
-                Code::NoRecoveryCode,
+                Code::NoneToRecoverWith,
                 "The account has no recovery codes that were not given out yet. Have the service \
                  make new ones, and set them here: `countersign recovery-codes set`.",
             ),

@@ -162,7 +162,7 @@ pub(super) async fn set(
         ("x-roles" = json!(Read::ROLES)),
         ("x-problems" = json!([
             Code::AccountPending, Code::AccountUnknown, Code::ApprovalNeeded, Code::AuditUnavailable,
-            Code::LedgerUnavailable, Code::NoRecoveryCode, Code::VaultUnavailable,
+            Code::LedgerUnavailable, Code::NoneToRecoverWith, Code::VaultUnavailable,
         ])),
     ),
 )]
@@ -191,7 +191,7 @@ pub(super) async fn take(
     responses((status = OK, description = "The code", body = RecoveryCode)),
     extensions(
         ("x-roles" = json!(Read::ROLES)),
-        ("x-problems" = json!([USE.as_slice(), &[Code::AccountPending, Code::NoRecoveryCode]].concat())),
+        ("x-problems" = json!([USE.as_slice(), &[Code::AccountPending, Code::NoneToRecoverWith]].concat())),
     ),
 )]
 pub(super) async fn take_granted(

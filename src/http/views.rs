@@ -405,6 +405,7 @@ pub(super) struct CreatedView<'a> {
     /// There if the account has to be proved before it is in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<AccountState>,
+    /// There if the same account was there already; what else is odd, its enrollment says.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     warnings: Vec<WarningView>,
@@ -418,7 +419,12 @@ impl<'a> CreatedView<'a> {
             account_name: &preview.account_name,
             issuer: preview.issuer.as_deref(),
             state: snapshot.proof_required.then_some(AccountState::Pending),
-            warnings: snapshot.warnings.iter().map(WarningView::new).collect(),
+            warnings: snapshot
+                .warnings
+                .iter()
+                .filter(|warning| matches!(warning, Warning::Duplicate { .. }))
+                .map(WarningView::new)
+                .collect(),
         }
     }
 }

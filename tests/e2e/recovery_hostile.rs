@@ -124,12 +124,18 @@ async fn only_the_codes_that_were_accepted_are_set() {
     adversary.forget(&started_id).await;
     let stripped = adversary.start("enroll", &started_id, &input);
     let decide = async {
+        // It has to be there again first.
+        let path = format!("/api/enrollments/{started_id}");
+        let begun = std::time::Instant::now();
+        while approver.get(&path).await.status == 404 {
+            assert!(begun.elapsed() < PATIENCE, "it does not start");
+        }
         approver.until_stage(&started_id, "AwaitingApproval").await;
         approver.decide(&started_id, true, "yes").await;
     };
     let (stripped, ()) = tokio::join!(stripped, decide);
     assert!(stripped.is_err(), "{stripped:?}");
-    let missing = admin.get(&format!("/api/accounts/{}", started_id)).await;
+    let missing = admin.get(&format!("/api/accounts/{started_id}")).await;
     assert_eq!(missing.status, 404, "{missing:?}");
     adversary.stop().await;
 }
