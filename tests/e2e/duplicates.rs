@@ -43,10 +43,9 @@ async fn count(admin: &Caller) -> usize {
 }
 
 fn duplicate(answer: &Value) -> &Value {
-    let warnings = answer["warnings"].as_array().unwrap().iter();
+    let mut warnings = answer["warnings"].as_array().unwrap().iter();
     warnings
-        .filter(|warning| warning["warning"] == "duplicate")
-        .next_back()
+        .rfind(|warning| warning["warning"] == "duplicate")
         .expect("it says so")
 }
 
