@@ -125,6 +125,9 @@ fn all() -> Vec<InputProblem> {
         P::ImportTooCostly {
             exceeded: Exceeded::Work,
         },
+        P::AccountThere {
+            accounts: Vec::new(),
+        },
     ]
 }
 
