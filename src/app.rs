@@ -197,6 +197,7 @@ impl Running {
             let data = self.data.clone();
             let ledger = parts::blocking(move || ledger::open(&data)).await??;
             let cache = Arc::clone(&counts.cache);
+            let remote = counts.remote.clone();
             let metrics = Arc::new(Metrics::new(counts));
             self.parts.push(Part::spawn(
                 "vault cache",
@@ -213,6 +214,9 @@ impl Running {
                     Authority::new(Arc::new(ledger.clone()), Arc::new(keys.checks.clone()));
                 self.follow("mandate keys", |stop| keys.checks.until(stop));
                 let fingerprints = FingerprintKey::new(keys.fingerprint);
+                if let Some(remote) = remote {
+                    remote.tell_apart_by(fingerprints.clone());
+                }
                 let vault = Arc::clone(&vault);
                 let activities = Activities::new(authority, keys.ring, fingerprints, vault)
                     .with_webhook(self.webhook(config)?);

@@ -15,7 +15,8 @@ pub use operators::{
     KeyArgs, KeyCommand, KeyPlace, LedgerArgs, LedgerCommand, MandateKeyArgs, MandateKeyCommand,
 };
 pub use requests::{
-    AskArgs, ExportArgs, ExportFormat, GuardArgs, ReceiveArgs, RequestArgs, RequestCommand,
+    AskArgs, ExportArgs, ExportFormat, GuardArgs, ReceiveArgs, RecoveryArgs, RecoveryCommand,
+    RequestArgs, RequestCommand,
 };
 pub(crate) use wrong::looks_secret;
 
@@ -101,6 +102,8 @@ pub enum Command {
     Restore(OneArgs),
     /// Let codes of an account be read only with a request that somebody else has agreed to
     Guard(GuardArgs),
+    /// Count, take and set an account's recovery codes
+    RecoveryCodes(RecoveryArgs),
     /// Check and export the record of who did what, in the data folder
     #[command(after_help = EXIT_CODES)]
     Audit(AuditArgs),
@@ -189,6 +192,15 @@ pub enum KindArg {
     Steam,
 }
 
+/// What to do where an account with the same secret and codes is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DuplicatesArg {
+    /// Keep both, with a warning.
+    Keep,
+    /// Refuse to add another one.
+    Refuse,
+}
+
 /// `enroll`.
 #[derive(Debug, Args)]
 pub struct EnrollArgs {
@@ -199,6 +211,12 @@ pub struct EnrollArgs {
     /// Which codes the account gives, where its URI does not say it: Steam's own URIs don't
     #[arg(long, value_enum)]
     pub kind: Option<KindArg>,
+    /// What to do where the same account is there already: keep both, or refuse the new one
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub duplicates: Option<DuplicatesArg>,
+    /// File with the recovery codes that came with it, one a line, to be kept beside the account
+    #[arg(long, value_name = "FILE")]
+    pub recovery_codes: Option<String>,
     /// Ask for approval by another caller
     #[arg(long, value_enum)]
     pub approval: Option<ApprovalArg>,
@@ -230,6 +248,9 @@ pub struct ImportArgs {
     /// File with the password of an encrypted export
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<String>,
+    /// Skip accounts that are there already under another name
+    #[arg(long)]
+    pub skip_duplicates: bool,
     /// Ask for approval of each account by another caller
     #[arg(long, value_enum)]
     pub approval: Option<ApprovalArg>,

@@ -5,9 +5,11 @@ mod decide;
 mod error;
 mod imports;
 mod list;
+mod recovery;
 mod request_snapshot;
 mod requests;
 mod snapshot;
+mod wishes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use countersign_authority::{MandatedAct, Refusal, Terms};
 use countersign_enrollment::contract::ENROLL;
 use countersign_enrollment::ids::{CallerId, EnrollmentId, uuid_of};
 use countersign_enrollment::mandate::SignedMandate;
+use countersign_enrollment::recovery::RecoveryCodes;
 use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
 use countersign_enrollment::sealed::{ImageBytes, OtpauthText, Sealed};
 use data_encoding::HEXLOWER;
@@ -37,9 +40,11 @@ use error::{hub, internal};
 pub(crate) use error::EnrollmentError;
 pub(crate) use imports::{ImportSnapshot, NewImport};
 pub(crate) use list::{Cursor, ListQuery};
+pub(crate) use recovery::NewRecoveryCodes;
 pub(crate) use request_snapshot::{RequestSnapshot, RequestStage};
 pub(crate) use requests::{Mandated, NewRequest, RequestQuery};
 pub(crate) use snapshot::{Snapshot, Stage};
+pub(crate) use wishes::Wishes;
 
 /// How often a followed enrollment is looked at: quickly at first, when steps take
 /// milliseconds, then ever slower, when it waits for a person.
@@ -58,6 +63,9 @@ pub(crate) struct NewEnrollment<'a> {
     pub(crate) caller: Requester<'a>,
     pub(crate) approval_asked: bool,
     pub(crate) proof_asked: bool,
+    pub(crate) wishes: Wishes,
+    /// The account's recovery codes, if some came with it.
+    pub(crate) recovery: RecoveryCodes,
 }
 
 /// Someone who asks for something.
@@ -177,6 +185,8 @@ struct Draft {
     approval: Approval,
     prove: bool,
     received: bool,
+    wishes: Wishes,
+    recovery: Option<Sealed<RecoveryCodes>>,
     /// The keyed hash of what was asked for.
     fingerprint: String,
 }
@@ -234,12 +244,24 @@ impl Enrollments {
     pub(crate) async fn start(&self, new: NewEnrollment<'_>) -> Result<Snapshot, EnrollmentError> {
         let id = new.id;
         let approval = self.approval(new.approval_asked);
-        let asked: &[u8] = match (new.approval_asked, new.proof_asked) {
-            (false, false) => b"",
-            (true, false) => b"approval",
-            (false, true) => b"proof",
-            (true, true) => b"approval, proof",
+        let asked = match (new.approval_asked, new.proof_asked) {
+            (false, false) => "",
+            (true, false) => "approval",
+            (false, true) => "proof",
+            (true, true) => "approval, proof",
         };
+        let asked = format!("{asked}{}", new.wishes.asked());
+        let recovery = match new.recovery.is_empty() {
+            true => None,
+            false => Some(self.seal.seal(&id, &new.recovery).map_err(internal)?),
+        };
+        let codes = new.recovery.to_bytes();
+        let mut asked = Zeroizing::new(asked.into_bytes());
+        if !codes.is_empty() {
+            asked.extend_from_slice(b", recovery codes ");
+            asked.extend_from_slice(&codes);
+        }
+        let asked = asked.as_slice();
         let fingerprint = match &new.accepted {
             Accepted::Uri(text) => self.fingerprint(&[b"uri", text.as_bytes(), asked]),
             Accepted::Image { original, .. } => self.fingerprint(&[b"image", original, asked]),
@@ -261,6 +283,8 @@ impl Enrollments {
             approval,
             prove: new.proof_asked || self.prove_all,
             received: false,
+            wishes: new.wishes,
+            recovery,
             fingerprint,
         };
         self.begin(&id, &draft, new.caller, IdReuse::Never).await
@@ -281,6 +305,8 @@ impl Enrollments {
             approval: self.approval(false),
             prove: self.prove_all,
             received: true,
+            wishes: Wishes::default(),
+            recovery: None,
         };
         let by: CallerId = caller.id.parse().map_err(internal)?;
         let earlier = match self.begin(&id, &draft, caller, IdReuse::Never).await {
@@ -336,6 +362,9 @@ impl Enrollments {
             source,
             prove: draft.prove,
             received: draft.received,
+            steam: draft.wishes.steam,
+            unless_there: draft.wishes.unless_there,
+            recovery: draft.recovery.as_ref().map(Sealed::digest),
         };
         let mandate = self
             .accept(id.as_str(), act, &draft.approval, caller, None)
@@ -347,6 +376,7 @@ impl Enrollments {
             requested_by: caller.id.parse().map_err(internal)?,
             prove: draft.prove,
             received: draft.received,
+            recovery: draft.recovery.clone(),
             fingerprint: draft.fingerprint.clone(),
         };
         let starting = Starting {

@@ -74,15 +74,15 @@ impl Upload {
     }
 
     /// The same account with the codes of Steam, whatever its URI says; a bare secret is
-    /// one, too.
+    /// one, too. A picture stays as it is: it has yet to be read.
     ///
     /// # Errors
     ///
-    /// It cannot be enrolled, or is of another kind. A picture is `None`: it has yet to be
-    /// read.
-    pub(crate) fn into_steam(self) -> Result<Option<Self>, IntakeError> {
-        let Self::Uri(given) = self.sorted() else {
-            return Ok(None);
+    /// It cannot be enrolled, or is of another kind.
+    pub(crate) fn into_steam(self) -> Result<Self, IntakeError> {
+        let given = match self.sorted() {
+            Self::Uri(given) => given,
+            picture => return Ok(picture),
         };
         let bare = matches!(ForeignKind::of(&given), ForeignKind::BareSecret);
         let parsed = if bare {
@@ -93,7 +93,7 @@ impl Upload {
         let steam = parsed
             .and_then(otpauth::Parsed::into_steam)
             .map_err(IntakeError::Problem)?;
-        Ok(Some(Self::Uri(steam.account.to_uri())))
+        Ok(Self::Uri(steam.account.to_uri()))
     }
 }
 

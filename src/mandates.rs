@@ -13,9 +13,10 @@ use countersign_authority::{
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::fingerprint::{FingerprintKey, FingerprintKeyError};
-use countersign_enrollment::ids::CallerId;
+use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
-use countersign_ledger::{Begun, Ledger, LedgerError};
+use countersign_enrollment::recovery::RecoveryCodes;
+use countersign_ledger::{Begun, Given, Ledger, LedgerError};
 use data_encoding::HEXLOWER;
 use thiserror::Error;
 use tokio::sync::Mutex;
@@ -323,6 +324,39 @@ impl Mandates {
             }
         }
         Err(LedgerError::Stale.into())
+    }
+
+    /// How many of an account's recovery codes were not given out yet.
+    pub(crate) async fn recovery_left(
+        &self,
+        account: &EnrollmentId,
+        codes: &RecoveryCodes,
+    ) -> Result<usize, MandateError> {
+        let marks = self.recovery_marks(account, codes)?;
+        let given = self.ledger.recovery_given(account, &marks).await?;
+        Ok(given.into_iter().filter(|given| !given).count())
+    }
+
+    /// Writes down that one of an account's recovery codes is given out, and says which.
+    pub(crate) async fn give_recovery(
+        &self,
+        account: &EnrollmentId,
+        codes: &RecoveryCodes,
+    ) -> Result<Option<Given>, MandateError> {
+        let marks = self.recovery_marks(account, codes)?;
+        let now = self.clock.now();
+        Ok(self.ledger.give_recovery(account, &marks, now).await?)
+    }
+
+    fn recovery_marks(
+        &self,
+        account: &EnrollmentId,
+        codes: &RecoveryCodes,
+    ) -> Result<Vec<String>, MandateError> {
+        let marks = codes
+            .expose()
+            .map(|code| self.fingerprints.of_recovery_code(account, code));
+        Ok(marks.collect::<Result<_, _>>()?)
     }
 
     /// Whether a caller asked for an enrollment, import or request, by the ledger; of what it

@@ -23,10 +23,10 @@ export class AccountRow {
 
   /**
    * `changes` has the functions `edit` and `remove`, or is undefined for who may do neither;
-   * `prove` is for accounts that wait to be proved, `request` for what takes an approval, and
-   * `pick` gets a group or tag.
+   * `prove` is for accounts that wait to be proved, `request` for what takes an approval,
+   * `recovery` for recovery codes, and `pick` gets a group or tag.
    */
-  constructor(account, { codes, hidden, changes, prove, request, pick }) {
+  constructor(account, { codes, hidden, changes, prove, request, recovery, pick }) {
     this.account = account;
     this.codes = codes;
     this.hidden = hidden;
@@ -52,11 +52,12 @@ export class AccountRow {
     this.editing = changes && action(words.edit, "edit", changes.edit);
     this.request = request;
     this.asking = action(words.ask, "ask", request);
+    this.recovering = action(t.recovery.ask, "recovery", recovery);
     this.removing = changes && action(words.remove, "remove", changes.remove);
     this.changes = changes;
     this.element = h("li", { class: "account", "data-id": account.id },
       this.names, this.filed, h("span", { class: "secret" }, this.button, this.next, this.ring),
-      h("span", { class: "changes" }, this.editing, this.asking, this.removing));
+      h("span", { class: "changes" }, this.editing, this.asking, this.recovering, this.removing));
     this.update(account);
     this.active(false);
     this.#paint(undefined, 0);
@@ -75,6 +76,7 @@ export class AccountRow {
       h("span", { class: "text" }, h("strong", {}, h("bdi", {}, first)), h("bdi", { class: "name", title: parameters(account) }, account.issuer ? account.accountName : "")));
     this.editing?.setAttribute("aria-label", words.editOf(this.title));
     this.removing?.setAttribute("aria-label", words.removeOf(this.title));
+    this.recovering.setAttribute("aria-label", t.recovery.askOf(this.title));
     this.asking.setAttribute("aria-label", words.askOf(this.title));
     const chip = (kind, name) => h("button", { type: "button", class: `chip ${kind}`, tabindex: -1, title: words.only[kind](name), "data-key": `${kind}-${name}-${account.id}`, click: () => this.pick(`${kind}:${name}`) }, h("bdi", {}, name));
     const chips = [account.group && chip("group", account.group), ...account.tags.map((tag) => chip("tag", tag))].filter(Boolean);

@@ -8,6 +8,7 @@ import { field, fill, h, say } from "./dom.js";
 import { plain } from "./format.js";
 import { toast } from "./notice.js";
 import { prove } from "./proof.js";
+import { recovery } from "./recovery.js";
 import { request } from "./requests.js";
 import { language, t } from "./text.js";
 
@@ -163,7 +164,7 @@ export function show(main, { session, may }) {
       if (JSON.stringify(known.account) !== JSON.stringify(account)) known.update(account);
       return;
     }
-    const row = new AccountRow(account, { codes, hidden: hidden(), changes: change, prove: proving, request: (row) => request(row.account, kinds), pick });
+    const row = new AccountRow(account, { codes, hidden: hidden(), changes: change, prove: proving, request: (row) => request(row.account, kinds), recovery, pick });
     rows.set(account.id, row);
   }
 

@@ -36,9 +36,10 @@ export function show(main) {
   const list = h("ul", { class: "works", "aria-label": words.works });
   const approval = h("input", { type: "checkbox", name: "approval" });
   const proof = h("input", { type: "checkbox", name: "proof" });
+  const steam = h("input", { type: "checkbox", name: "steam" });
 
   function begin(name, run) {
-    const work = new Work(name, { approval: approval.checked, proof: proof.checked, added: () => {} });
+    const work = new Work(name, { approval: approval.checked, proof: proof.checked, steam: steam.checked, added: () => {} });
     works.add(work);
     list.prepend(work.element);
     void run(work);
@@ -86,6 +87,7 @@ export function show(main) {
   fill(main, h("h1", {}, words.title),
     h("label", { class: "check" }, approval, h("span", {}, words.approval)),
     h("label", { class: "check" }, proof, h("span", {}, words.proof, " ", h("small", {}, words.proofHint))),
+    h("label", { class: "check" }, steam, h("span", {}, words.steam, " ", h("small", {}, words.steamHint))),
     drop, byHand(link), list);
 
   const over = (event) => {

@@ -90,8 +90,23 @@ export const t = {
     restored: (name) => `${name} is back.`,
   },
 
+  recovery: {
+    ask: "Recovery",
+    askOf: (name) => `Recovery codes of ${name}`,
+    titleOf: (name) => `Recovery codes of ${name}`,
+    none: "This account has no recovery codes. An administrator sets them: countersign recovery-codes set FILE ID.",
+    left: (left, total) => `${left} of ${many(total, "recovery code", "recovery codes")} left.`,
+    once: "Each is good once at the other service, and is shown here once.",
+    take: "Show one",
+    code: "Recovery code",
+    copied: "Recovery code copied.",
+  },
+
   add: {
     title: "Add accounts",
+    steam: "It is for a login to Steam",
+    steamHint: "where its code does not say so",
+    asSteam: "It is a Steam account: add it as one",
     drop: "Drop or paste QR codes and exports here",
     choose: "Choose files",
     camera: "Use the camera",
@@ -213,12 +228,13 @@ export const t = {
     heads: ["Asked", "What", "Account", "Asked for by", "Stage", "Why and outcome", "Actions"],
     none: "Nothing was asked for.",
     kind: "What",
-    kinds: { read: "read codes", export: "export", transfer: "transfer", delete: "delete for good" },
+    kinds: { read: "read codes", export: "export", transfer: "transfer", delete: "delete for good", recoveryCodes: "set recovery codes" },
     titleOf: {
       read: (name) => `Read codes of ${name}`,
       export: (name) => `Export ${name}`,
       transfer: (name) => `Transfer ${name}`,
       delete: (name) => `Delete ${name} for good`,
+      recoveryCodes: (name) => `Set the recovery codes of ${name}`,
     },
     about: {
       read: "You may read its codes for a while once somebody else agrees.",
@@ -229,6 +245,7 @@ export const t = {
       read: ({ reads, seconds }, duration) => `Read its code ${many(reads, "time", "times")} within ${duration(seconds)} from the approval`,
       export: ({ seconds }, duration) => `Hand its secret to the one who asks, once, within ${duration(seconds)} from the approval`,
       transfer: () => "Hand its secret to another installation, and take it out of use here",
+      recoveryCodes: ({ count, replaces }) => `Keep ${many(count, "recovery code", "recovery codes")} beside it${replaces ? ", and destroy those that it has" : ""}`,
       delete: ({ seconds }, duration) => `Take it out of use at once, and destroy it ${duration(seconds)} after the approval`,
     },
     reads: "How many codes",

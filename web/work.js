@@ -24,11 +24,13 @@ export class Work {
   #ending = new AbortController();
   #stage;
   #name;
+  #asSteam;
 
   #proof;
 
-  /** `approval` is whether somebody else is asked, `proof` whether the account has to be proved. */
-  constructor(name, { approval, proof, added }) {
+  /** `approval` is whether somebody else is asked, `proof` whether the account has to be proved, `steam` whether it gives Steam's codes. */
+  constructor(name, { approval, proof, steam = false, added }) {
+    this.steam = steam;
     this.approval = approval;
     this.proof = proof;
     this.added = added;
@@ -102,11 +104,12 @@ export class Work {
     return this.#enroll({ body: { uri } }, (problem) => this.#wrong(problem));
   }
 
-  #enroll({ body, headers }, invalid) {
+  #enroll({ body, headers, steam = this.steam }, invalid) {
+    this.#asSteam = steam ? undefined : () => this.#enroll({ body, headers, steam: true }, invalid);
     return this.#try(async () => {
       this.#step("sending");
       this.#say(words.stages.sending);
-      const query = { approval: this.approval ? "required" : "", proof: this.proof ? "required" : "" };
+      const query = { approval: this.approval ? "required" : "", proof: this.proof ? "required" : "", kind: steam ? "steam" : "" };
       const sending = { body, headers: { ...headers, "idempotency-key": key() }, query };
       const started = await unbroken(() => call("POST", "/api/enrollments", sending), this.#ending.signal);
       const ended = await follow(started.id, (state) => this.#told(state), this.#ending.signal);
@@ -130,6 +133,8 @@ export class Work {
     fill(this.body,
       (state.warnings ?? []).map((warning) => h("p", { class: "faint" }, warning.detail)),
       waits && deadline && h("p", { class: "faint" }, words.until(fromNow(deadline))),
+      state.stage === "Enrolled" && this.#asSteam && (state.warnings ?? []).some(({ warning }) => warning === "maybeSteam") &&
+        h("button", { type: "button", "data-key": "as-steam", click: () => this.#asSteam() }, t.add.asSteam),
       state.stage === "Rejected" && decided(decision),
       waits && h("button", { type: "button", "data-key": "end", click: () => this.#try(() => call("DELETE", `/api/enrollments/${state.id}`)) }, words.end),
       stage === "Enrolled" && h("p", {}, h("a", { href: "#/accounts" }, words.seeCode)));

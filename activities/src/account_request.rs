@@ -3,11 +3,16 @@
 
 use std::error::Error as _;
 
-use countersign_authority::{Describe, Disable, MandatedAct, Permit, Purge, Restore, Seal, Status};
+use countersign_authority::{
+    DeedName, Describe, Disable, MandatedAct, Open, Permit, Purge, Restore, Seal, SetRecovery,
+    Status,
+};
 use countersign_enrollment::account_request::Act;
-use countersign_enrollment::contract::{AccountRef, AccountState, DescribedAccount, SealedAccount};
+use countersign_enrollment::contract::{
+    AccountRef, AccountState, DescribedAccount, SealedAccount, SetRecoveryCodes,
+};
 use countersign_enrollment::ids::RequestId;
-use countersign_enrollment::sealed::Sealed;
+use countersign_enrollment::sealed::{OpenError, Sealed};
 use durabletask_core::Failure;
 
 use crate::Activities;
@@ -107,6 +112,59 @@ impl Activities {
                 Ok(AccountState::Gone)
             }
             Err(error) => Err(failure(&input.request, "disable", error)),
+        }
+    }
+
+    /// Keeps the recovery codes that the mandate names beside its account's secret.
+    ///
+    /// # Errors
+    ///
+    /// As [`Activities::describe_account`]; permanent when the account has others by now that
+    /// the mandate does not say are replaced.
+    pub(crate) async fn set_recovery_codes(
+        &self,
+        input: &SetRecoveryCodes,
+    ) -> Result<AccountState, Failure> {
+        let request = &input.account;
+        let standing = self.standing("set-recovery", request).await?;
+        if standing.has_done(DeedName::SetRecovery) {
+            return Ok(AccountState::InUse);
+        }
+        let closed = |error: OpenError| Failure::from(error).permanent();
+        let MandatedAct::Request { account, act, .. } = &standing.mandate().act else {
+            return Err(closed(OpenError::DoesNotOpen));
+        };
+        let source = match act {
+            Act::RecoveryCodes { source, .. } => Some(source.clone()),
+            _ => None,
+        };
+        let open = standing
+            .permit("set-recovery", &[], Open { source })
+            .await?;
+        let codes = self.keys.open(&open, account, &input.codes);
+        let codes = codes.map_err(closed)?;
+        let (permit, started) = standing
+            .begin("set-recovery", &request.decisions, SetRecovery)
+            .await?;
+        if started.done_before().is_some() {
+            return Ok(AccountState::InUse);
+        }
+        match self.vault.replace_recovery(&permit, &codes).await {
+            Ok(()) => {
+                started.finish(None, Some(Status::Done)).await?;
+                tracing::info!(instance_id = %request.request, "recovery codes set");
+                Ok(AccountState::InUse)
+            }
+            Err(VaultError::NotFound | VaultError::Deleted) => {
+                started.abandon().await?;
+                Ok(AccountState::Gone)
+            }
+            Err(error) => {
+                if matches!(error, VaultError::Conflict) {
+                    started.abandon().await?;
+                }
+                Err(failure(&request.request, "set-recovery", error))
+            }
         }
     }
 

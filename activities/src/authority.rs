@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use countersign_authority::{
-    Case, CheckingKeys, Counted, Decision, Deed, Holdings, Mandate, MandatedAct, Matter, Permit,
-    Plan, Refusal, Status, examine, judge,
+    Case, CheckingKeys, Counted, Decision, Deed, DeedName, Holdings, Mandate, MandatedAct, Matter,
+    Permit, Plan, Refusal, Status, examine, judge,
 };
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
@@ -218,6 +218,11 @@ impl Standing<'_> {
             about: self.about.to_owned(),
         };
         end(&*self.authority.ledger, &matter).await
+    }
+
+    /// Whether a deed that is done once is done: what it was done with is not opened again.
+    pub(crate) fn has_done(&self, deed: DeedName) -> bool {
+        self.holdings.done(deed).is_some()
     }
 
     /// The digest of the signed mandate.

@@ -21,8 +21,8 @@ use std::sync::Arc;
 use countersign_authority::{Open, Permit};
 use countersign_enrollment::contract::{
     DECODE_QR, DESCRIBE_ACCOUNT, DISABLE_ACCOUNT, PLAN_IMPORT, PURGE_ACCOUNT, READ_CODES,
-    RESTORE_ACCOUNT, SEAL_ACCOUNT, SEND_NOTICE, STORE_SECRET, VALIDATE_URI, VERIFY_DECISION,
-    VERIFY_REQUEST_DECISION,
+    RESTORE_ACCOUNT, SEAL_ACCOUNT, SEND_NOTICE, SET_RECOVERY_CODES, STORE_SECRET, VALIDATE_URI,
+    VERIFY_DECISION, VERIFY_REQUEST_DECISION,
 };
 use countersign_enrollment::fingerprint::FingerprintKey;
 use countersign_enrollment::mandate::{Digest, SignedMandate};
@@ -130,7 +130,8 @@ impl Activities {
     /// The activities of requests.
     fn register_requests(self, registry: Registry) -> Registry {
         let (describe, verify, seal) = (self.clone(), self.clone(), self.clone());
-        let (disable, restore, purge) = (self.clone(), self.clone(), self);
+        let (disable, restore, recovery) = (self.clone(), self.clone(), self.clone());
+        let purge = self;
         registry
             .activity(&DESCRIBE_ACCOUNT, move |_, input| {
                 let activities = describe.clone();
@@ -147,6 +148,10 @@ impl Activities {
             .activity(&DISABLE_ACCOUNT, move |_, input| {
                 let activities = disable.clone();
                 async move { activities.disable_account(&input).await }
+            })
+            .activity(&SET_RECOVERY_CODES, move |_, input| {
+                let activities = recovery.clone();
+                async move { activities.set_recovery_codes(&input).await }
             })
             .activity(&RESTORE_ACCOUNT, move |_, input| {
                 let activities = restore.clone();

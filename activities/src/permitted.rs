@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use countersign_authority::{
-    Describe, Disable, MandatedAct, Open, Permit, Plan, Purge, Restore, Seal, Store,
+    Describe, Disable, MandatedAct, Open, Permit, Plan, Purge, Restore, Seal, SetRecovery, Store,
 };
 use countersign_enrollment::account::TotpAccount;
+use countersign_enrollment::account_request::Act;
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::mandate::Digest;
+use countersign_enrollment::recovery::RecoveryCodes;
 use countersign_enrollment::sealed::{
     Kept, OpenError, OpenKeyring, OtpauthText, Scope, SealError, SealKey, Sealable, Sealed,
 };
@@ -51,6 +53,15 @@ impl PermittedVault {
         self.0.describe(id).await
     }
 
+    /// The accounts in use that have the content of one that is to be enrolled.
+    pub(crate) async fn same_as<D>(
+        &self,
+        _permit: &Permit<D>,
+        account: &TotpAccount,
+    ) -> Result<Vec<AccountRecord>, VaultError> {
+        self.0.same_as(account).await
+    }
+
     /// The mandate's account, to say what may be shown of it.
     pub(crate) async fn read(&self, permit: &Permit<Describe>) -> Result<TotpAccount, VaultError> {
         self.0.read(account(permit)?).await
@@ -62,6 +73,37 @@ impl PermittedVault {
         permit: &Permit<Seal>,
     ) -> Result<TotpAccount, VaultError> {
         self.0.read(account(permit)?).await
+    }
+
+    /// Keeps the recovery codes that came with an account.
+    pub(crate) async fn set_recovery(
+        &self,
+        permit: &Permit<Store>,
+        codes: &RecoveryCodes,
+    ) -> Result<(), VaultError> {
+        self.0.set_recovery(&permit.deed().account, codes).await
+    }
+
+    /// Keeps recovery codes in place of any others. Where the mandate does not say that there
+    /// are others, there may be none.
+    pub(crate) async fn replace_recovery(
+        &self,
+        permit: &Permit<SetRecovery>,
+        codes: &RecoveryCodes,
+    ) -> Result<(), VaultError> {
+        let id = account(permit)?;
+        let kept = self.0.recovery(id).await?;
+        let replaces = matches!(
+            permit.mandate().act,
+            MandatedAct::Request {
+                act: Act::RecoveryCodes { replaces: true, .. },
+                ..
+            }
+        );
+        if !kept.is_empty() && kept != *codes && !replaces {
+            return Err(VaultError::Conflict);
+        }
+        self.0.set_recovery(id, codes).await
     }
 
     pub(crate) async fn disable(&self, permit: &Permit<Disable>) -> Result<(), VaultError> {
@@ -137,8 +179,6 @@ pub(crate) fn seal_for(
     permit: &Permit<Seal>,
     account: &TotpAccount,
 ) -> Result<Sealed<OtpauthText>, Failure> {
-    use countersign_enrollment::account_request::Act;
-
     let MandatedAct::Request {
         account: id,
         act: Act::Transfer { to },

@@ -4,19 +4,22 @@
 use std::collections::BTreeMap;
 
 use countersign_authority::{Mandate, MandatedAct, Open, Permit, Plan};
+use countersign_enrollment::account::{AccountPreview, TotpAccount};
 use countersign_enrollment::contract::{ImportPlan, ListSource, PlanImport};
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::import::job::{PlannedAccount, PlannedStep};
 use countersign_enrollment::import::{self, Found, ImportList};
 use countersign_enrollment::mandate::Digest;
-use countersign_enrollment::otpauth::Parsed;
+use countersign_enrollment::otpauth::{Parsed, Warning};
 use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::sealed::{ImportKey, OpenError, OtpauthText};
 use durabletask_core::Failure;
 
 use crate::Activities;
 use crate::decode_qr::place_of;
-use crate::vault::VaultError;
+use crate::permitted::PermittedKeys;
+use crate::validate_otpauth::MAX_TOLD;
+use crate::vault::{AccountRecord, VaultError, order};
 
 const ACTION: &str = "plan-import";
 /// The largest plan, in bytes of JSON; it is one message of at most 1 MiB.
@@ -87,10 +90,17 @@ impl Activities {
         let planning = Planning {
             wanted: Wanted::of(permit.mandate()),
             mandate: standing.digest(),
+            skip_same: matches!(
+                permit.mandate().act,
+                MandatedAct::Import {
+                    skip_same: true,
+                    ..
+                }
+            ),
             permit: &permit,
             key,
         };
-        let mut seen = BTreeMap::new();
+        let mut seen = Seen::default();
         let mut accounts = Vec::new();
         for (position, found) in (1..).zip(found) {
             accounts.push(
@@ -115,14 +125,30 @@ impl Activities {
         Ok(plan)
     }
 
+    /// The accounts in use with this content, however they came in.
+    async fn same_there(
+        &self,
+        planning: &Planning<'_>,
+        account: &TotpAccount,
+    ) -> Result<Vec<AccountRecord>, Failure> {
+        match self.vault.same_as(planning.permit, account).await {
+            Ok(same) => Ok(same),
+            Err(error) if error.is_retriable() => Err(error.into()),
+            Err(error) => Err(Failure::from(error).permanent()),
+        }
+    }
+
     async fn plan_account(
         &self,
         planning: &Planning<'_>,
         position: u32,
         found: Found,
-        seen: &mut BTreeMap<EnrollmentId, u32>,
+        seen: &mut Seen,
     ) -> Result<PlannedAccount, Failure> {
-        let Parsed { account, warnings } = match found.parsed {
+        let Parsed {
+            account,
+            mut warnings,
+        } = match found.parsed {
             Ok(parsed) => parsed,
             Err(problem) => {
                 return Ok(PlannedAccount {
@@ -134,26 +160,37 @@ impl Activities {
             }
         };
         let id = EnrollmentId::derived(&planning.key, &account);
-        let step = match seen.get(&id) {
+        let step = match seen.positions.get(&id) {
             Some(of) => PlannedStep::Repeated { of: *of },
             None => match self.vault.describe(planning.permit, &id).await {
                 Ok(record) if record.deleted_at.is_some() => {
                     PlannedStep::Deleted { id: id.clone() }
                 }
                 Ok(_) => PlannedStep::AlreadyThere { id: id.clone() },
-                Err(VaultError::NotFound) if planning.wanted.has(position) => {
-                    let text = OtpauthText::new(account.to_uri());
-                    PlannedStep::Enroll {
-                        uri: self.keys.keep(&planning.mandate, &id, &text)?,
-                        id: id.clone(),
+                Err(VaultError::NotFound) => {
+                    let same = self.same_there(planning, &account).await?;
+                    let there = same.first().filter(|first| {
+                        planning.skip_same || is_called_the_same(&first.preview, &account)
+                    });
+                    if let Some(there) = there {
+                        PlannedStep::AlreadyThere {
+                            id: there.id.clone(),
+                        }
+                    } else {
+                        let same = same.into_iter().map(|record| record.id);
+                        let same = same.chain(seen.same(&account).cloned());
+                        let accounts: Vec<EnrollmentId> = same.take(MAX_TOLD).collect();
+                        if !accounts.is_empty() {
+                            warnings.push(Warning::Duplicate { accounts });
+                        }
+                        planning.new_account(&self.keys, position, &id, &account)?
                     }
                 }
-                Err(VaultError::NotFound) => PlannedStep::Left { id: id.clone() },
                 Err(error) if error.is_retriable() => return Err(error.into()),
                 Err(error) => return Err(Failure::from(error).permanent()),
             },
         };
-        seen.entry(id).or_insert(position);
+        seen.add(id, position, &account);
         Ok(PlannedAccount {
             name: found.name,
             preview: Some(account.preview()),
@@ -163,13 +200,63 @@ impl Activities {
     }
 }
 
+/// The accounts of an import that were looked at, at most [`import::MAX_ACCOUNTS`].
+#[derive(Default)]
+struct Seen {
+    positions: BTreeMap<EnrollmentId, u32>,
+    /// Those with other names, too: what came first with the content.
+    contents: Vec<(TotpAccount, EnrollmentId)>,
+}
+
+impl Seen {
+    fn same(&self, account: &TotpAccount) -> Option<&EnrollmentId> {
+        let mut contents = self.contents.iter();
+        let found = contents.find(|(earlier, _)| earlier.same_content(account));
+        found.map(|(_, id)| id)
+    }
+
+    fn add(&mut self, id: EnrollmentId, position: u32, account: &TotpAccount) {
+        if self.same(account).is_none() {
+            self.contents.push((account.clone(), id.clone()));
+        }
+        self.positions.entry(id).or_insert(position);
+    }
+}
+
 /// What the accounts of an import are planned with.
 struct Planning<'a> {
     permit: &'a Permit<Plan>,
     wanted: Wanted,
+    /// Whether to skip accounts whose content is there under another name.
+    skip_same: bool,
     /// The digest of the import's mandate.
     mandate: Digest,
     key: ImportKey,
+}
+
+impl Planning<'_> {
+    /// What is done about an account that is not there.
+    fn new_account(
+        &self,
+        keys: &PermittedKeys,
+        position: u32,
+        id: &EnrollmentId,
+        account: &TotpAccount,
+    ) -> Result<PlannedStep, Failure> {
+        let id = id.clone();
+        if !self.wanted.has(position) {
+            return Ok(PlannedStep::Left { id });
+        }
+        let text = OtpauthText::new(account.to_uri());
+        let uri = keys.keep(&self.mandate, &id, &text)?;
+        Ok(PlannedStep::Enroll { id, uri })
+    }
+}
+
+/// Whether an account of the vault has the names of one that is to be added, but for case.
+fn is_called_the_same(kept: &AccountPreview, account: &TotpAccount) -> bool {
+    order::keys(kept.issuer.as_deref(), &kept.account_name)
+        == order::keys(account.issuer(), account.account_name())
 }
 
 /// Which accounts the mandate lets an import enroll, by position from 1.

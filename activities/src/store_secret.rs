@@ -2,11 +2,14 @@
 
 use std::error::Error as _;
 
-use countersign_authority::{Open, Status, Store, shown};
+use countersign_authority::{DeedName, MandatedAct, Open, Status, Store, shown};
 use countersign_enrollment::contract::{SecretStored, StoreSecret};
+use countersign_enrollment::recovery::RecoveryCodes;
+use countersign_enrollment::sealed::OpenError;
 use durabletask_core::Failure;
 
 use crate::Activities;
+use crate::authority::Standing;
 
 /// What it is called where it is refused and noted.
 const ACTION: &str = "store";
@@ -32,6 +35,7 @@ impl Activities {
                 &input.account,
             )
             .map_err(|error| Failure::from(error).permanent())?;
+        let recovery = self.recovery_with(&standing, input).await?;
         let fingerprint = self.fingerprints.fingerprint(&account)?;
         let deed = Store {
             account: input.enrollment.clone(),
@@ -44,7 +48,18 @@ impl Activities {
         if started.done_before().is_some() {
             return Ok(answer);
         }
-        match self.vault.store(&permit, &account).await {
+        let stored = match self.vault.store(&permit, &account).await {
+            Ok(stored) => match &recovery {
+                Some(codes) => self
+                    .vault
+                    .set_recovery(&permit, codes)
+                    .await
+                    .map(|()| stored),
+                None => Ok(stored),
+            },
+            Err(error) => Err(error),
+        };
+        match stored {
             Ok(stored) => {
                 started.finish(None, Some(Status::Done)).await?;
                 tracing::info!(instance_id = %input.enrollment, ?stored, "secret stored");
@@ -66,6 +81,32 @@ impl Activities {
                     failure.permanent()
                 })
             }
+        }
+    }
+
+    /// The recovery codes that the mandate says came with the account: not fewer, if a task hub
+    /// leaves them out, and no others.
+    async fn recovery_with(
+        &self,
+        standing: &Standing<'_>,
+        input: &StoreSecret,
+    ) -> Result<Option<RecoveryCodes>, Failure> {
+        let named = match &standing.mandate().act {
+            MandatedAct::Enroll { recovery, .. } => recovery.clone(),
+            MandatedAct::Import { .. } | MandatedAct::Request { .. } => None,
+        };
+        let closed = |error: OpenError| Failure::from(error).permanent();
+        match (&input.recovery, named) {
+            (None, None) => Ok(None),
+            // Only the answer was lost.
+            (Some(_), Some(_)) if standing.has_done(DeedName::Store) => Ok(None),
+            (Some(sealed), Some(digest)) => {
+                let source = Some(digest);
+                let permit = standing.permit(ACTION, &[], Open { source }).await?;
+                let codes = self.keys.open(&permit, &input.enrollment, sealed);
+                codes.map(Some).map_err(closed)
+            }
+            (Some(_), None) | (None, Some(_)) => Err(closed(OpenError::DoesNotOpen)),
         }
     }
 }

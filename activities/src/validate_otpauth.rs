@@ -1,20 +1,31 @@
 //! `validate-uri`: a sealed text becomes a sealed account, with what may be shown of it.
 
-use countersign_authority::MandatedAct;
+use std::time::Duration;
+
+use countersign_authority::{MandatedAct, Open, Permit};
+use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::contract::{UriSource, ValidateUri, ValidatedUri};
-use countersign_enrollment::otpauth;
+use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::otpauth::{self, Warning};
 use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::sealed::OpenError;
 use durabletask_core::Failure;
 
 use crate::{Activities, totp};
 
+/// How many accounts with the same content are named.
+pub(crate) const MAX_TOLD: usize = 5;
+/// How long the vault may take to say whether the same account is there, where that is only
+/// told.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 impl Activities {
     /// Checks that codes can be made from a URI.
     ///
     /// # Errors
     ///
-    /// Permanent when it is not permitted or the envelope does not open. Where another
+    /// Permanent when it is not permitted or the envelope does not open; retriable while the
+    /// vault does not answer. Where another
     /// installation has closed it, that is a result instead: what was sent is damaged, or for
     /// another account.
     pub(crate) async fn validate_uri(&self, input: &ValidateUri) -> Result<ValidatedUri, Failure> {
@@ -44,10 +55,45 @@ impl Activities {
             }
             Err(error) => return Err(Failure::from(error).permanent()),
         };
-        let parsed = match otpauth::parse(text.expose()) {
+        let steam = matches!(
+            permit.mandate().act,
+            MandatedAct::Enroll { steam: true, .. }
+        );
+        let parsed = otpauth::parse(text.expose()).and_then(|parsed| match steam {
+            true => parsed.into_steam(),
+            false => Ok(parsed),
+        });
+        let mut parsed = match parsed {
             Ok(parsed) => parsed,
             Err(problem) => return Ok(ValidatedUri::Invalid { problem }),
         };
+        let refuses = matches!(
+            permit.mandate().act,
+            MandatedAct::Enroll {
+                unless_there: true,
+                ..
+            }
+        );
+        let looking = self.same_as(&permit, input, &parsed.account);
+        let accounts = if refuses {
+            looking.await?
+        } else {
+            // A vault that cannot say keeps nobody from enrolling: storing waits for it.
+            match tokio::time::timeout(PATIENCE, looking).await {
+                Ok(Ok(accounts)) => accounts,
+                Ok(Err(_)) | Err(_) => {
+                    tracing::warn!(instance_id = %input.enrollment, "cannot look for the same account");
+                    Vec::new()
+                }
+            }
+        };
+        if !accounts.is_empty() {
+            if refuses {
+                let problem = InputProblem::AccountThere { accounts };
+                return Ok(ValidatedUri::Invalid { problem });
+            }
+            parsed.warnings.push(Warning::Duplicate { accounts });
+        }
         // An account that is stored must be able to give codes; the moment is any.
         totp::code_at(&parsed.account, 0).map_err(|error| Failure::from(error).permanent())?;
         Ok(ValidatedUri::Valid {
@@ -58,5 +104,23 @@ impl Activities {
                 .keys
                 .keep(&mandate, &input.enrollment, &parsed.account)?,
         })
+    }
+
+    /// The other accounts in use with the content of this one, however they came in.
+    async fn same_as(
+        &self,
+        permit: &Permit<Open>,
+        input: &ValidateUri,
+        account: &TotpAccount,
+    ) -> Result<Vec<EnrollmentId>, Failure> {
+        let same = match self.vault.same_as(permit, account).await {
+            Ok(same) => same,
+            Err(error) if error.is_retriable() => return Err(error.into()),
+            Err(error) => return Err(Failure::from(error).permanent()),
+        };
+        let same = same.into_iter().map(|record| record.id);
+        // This may run again after the account was stored.
+        let same = same.filter(|id| *id != input.enrollment);
+        Ok(same.take(MAX_TOLD).collect())
     }
 }

@@ -18,6 +18,7 @@ use countersign_activities::vault::{
 };
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
+use countersign_enrollment::recovery::RecoveryCodes;
 use tokio::sync::Notify;
 
 /// A vault that counts reads, answers when it is let, and can be down.
@@ -66,6 +67,18 @@ impl SecretVault for Slow {
 
     async fn describe(&self, _: &EnrollmentId) -> Result<AccountRecord, VaultError> {
         Err(VaultError::NotFound)
+    }
+
+    async fn set_recovery(&self, _: &EnrollmentId, _: &RecoveryCodes) -> Result<(), VaultError> {
+        Ok(())
+    }
+
+    async fn recovery(&self, _: &EnrollmentId) -> Result<RecoveryCodes, VaultError> {
+        Ok(RecoveryCodes::default())
+    }
+
+    async fn same_as(&self, _: &TotpAccount) -> Result<Vec<AccountRecord>, VaultError> {
+        Ok(Vec::new())
     }
 
     async fn list_by(

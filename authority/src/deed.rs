@@ -41,7 +41,19 @@ macro_rules! deeds {
     };
 }
 deeds!(
-    Decide, Describe, Disable, Notify, Open, Plan, Purge, Release, Restore, Seal, Store, Withdraw
+    Decide,
+    Describe,
+    Disable,
+    Notify,
+    Open,
+    Plan,
+    Purge,
+    Release,
+    Restore,
+    Seal,
+    SetRecovery,
+    Store,
+    Withdraw
 );
 
 /// Opening what was sealed for an enrollment or import: to read it, not to keep it.
@@ -60,15 +72,28 @@ impl Deed for Open {
             checked.open()?;
         }
         let named = |source: &Digest| match &checked.mandate.act {
-            MandatedAct::Enroll { source: only, .. } => only == source,
+            MandatedAct::Enroll {
+                source: only,
+                recovery,
+                ..
+            } => only == source || recovery.as_ref() == Some(source),
             MandatedAct::Import { sources, key, .. } => {
                 (sources.contains(source) || key == source)
                     && checked.case.about == checked.mandate.id
             }
+            MandatedAct::Request {
+                act: Act::RecoveryCodes { source: only, .. },
+                ..
+            } => only == source,
             MandatedAct::Request { .. } => false,
         };
         match (&self.source, &checked.mandate.act) {
-            (_, MandatedAct::Request { .. }) => Err(Refusal::NotCovered),
+            (None, MandatedAct::Request { .. }) => Err(Refusal::NotCovered),
+            (Some(source), MandatedAct::Request { act, .. })
+                if !matches!(act, Act::RecoveryCodes { .. }) || !named(source) =>
+            {
+                Err(Refusal::NotCovered)
+            }
             (Some(source), _) if !named(source) => Err(Refusal::OtherSource),
             _ => Ok(()),
         }
@@ -167,7 +192,9 @@ impl Deed for Disable {
                 return Err(Refusal::TooEarly);
             }
             Act::Transfer { .. } | Act::Delete { .. } => {}
-            Act::Read { .. } | Act::Export { .. } => return Err(Refusal::NotCovered),
+            Act::Read { .. } | Act::Export { .. } | Act::RecoveryCodes { .. } => {
+                return Err(Refusal::NotCovered);
+            }
         }
         if holdings.done(DeedName::Disable).is_some() {
             return Ok(());
@@ -207,6 +234,28 @@ impl Deed for Purge {
 
     fn counted_as(&self) -> Option<(DeedName, String)> {
         once(DeedName::Purge)
+    }
+}
+
+/// Setting the recovery codes of the mandate's account.
+#[derive(Clone, Copy, Debug)]
+pub struct SetRecovery;
+
+impl Deed for SetRecovery {
+    fn judge(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
+        let asked = request(&checked.mandate)?;
+        if !matches!(asked.act, Act::RecoveryCodes { .. }) {
+            return Err(Refusal::NotCovered);
+        }
+        if checked.case.holdings.done(DeedName::SetRecovery).is_some() {
+            return Ok(());
+        }
+        checked.open()?;
+        checked.approved(&asked.shown()).map(drop)
+    }
+
+    fn counted_as(&self) -> Option<(DeedName, String)> {
+        once(DeedName::SetRecovery)
     }
 }
 
@@ -260,7 +309,9 @@ impl Deed for Release {
         }
         let seconds = match asked.act {
             Act::Read { seconds, .. } | Act::Export { seconds } => *seconds,
-            Act::Transfer { .. } | Act::Delete { .. } => return Err(Refusal::NotCovered),
+            Act::Transfer { .. } | Act::Delete { .. } | Act::RecoveryCodes { .. } => {
+                return Err(Refusal::NotCovered);
+            }
         };
         if asked.act.kind() != self.kind {
             return Err(Refusal::NotCovered);
@@ -380,7 +431,7 @@ impl Decide {
                 }
             }
             MandatedAct::Request { .. } => {
-                if begun(DeedName::Seal) || begun(DeedName::Purge) {
+                if begun(DeedName::Seal) || begun(DeedName::Purge) || begun(DeedName::SetRecovery) {
                     return Err(Refusal::AlreadyDecided);
                 }
             }

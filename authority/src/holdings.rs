@@ -63,6 +63,8 @@ pub enum DeedName {
     Restore,
     /// An account was destroyed.
     Purge,
+    /// An account's recovery codes were set.
+    SetRecovery,
     /// A code or a URI was given out.
     Release,
     /// A notice was delivered.
@@ -70,12 +72,13 @@ pub enum DeedName {
 }
 
 impl DeedName {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Store,
         Self::Seal,
         Self::Disable,
         Self::Restore,
         Self::Purge,
+        Self::SetRecovery,
         Self::Release,
         Self::Notify,
     ];
@@ -89,6 +92,7 @@ impl DeedName {
             Self::Disable => "disable",
             Self::Restore => "restore",
             Self::Purge => "purge",
+            Self::SetRecovery => "set-recovery",
             Self::Release => "release",
             Self::Notify => "notify",
         }

@@ -32,8 +32,8 @@ mod token;
 pub use case::Case;
 pub use decision::{Decision, shown};
 pub use deed::{
-    Decide, Deed, Describe, Disable, Notify, Open, Plan, Purge, Release, Restore, Seal, Store,
-    Withdraw,
+    Decide, Deed, Describe, Disable, Notify, Open, Plan, Purge, Release, Restore, Seal,
+    SetRecovery, Store, Withdraw,
 };
 pub use holdings::{DeedName, Holdings, Matter, Status, Use};
 pub use judge::{Counted, Permit, examine, judge};

@@ -135,6 +135,15 @@ pub enum MandatedAct {
         prove: bool,
         /// Whether another installation has sealed the source.
         received: bool,
+        /// Whether it is for a login to Steam, whatever the source says.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        steam: bool,
+        /// Whether not to add it where an account with the same content is in use.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unless_there: bool,
+        /// The digest of the sealed recovery codes that came with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recovery: Option<Digest>,
     },
     /// Enroll the accounts of some files.
     Import {
@@ -147,6 +156,9 @@ pub enum MandatedAct {
         pick: Option<Vec<u32>>,
         /// Whether only to say what would be done.
         dry_run: bool,
+        /// Whether to skip accounts whose content is there under another name.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        skip_same: bool,
     },
     /// Do something with an account that the vault has.
     Request {

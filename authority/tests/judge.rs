@@ -106,6 +106,9 @@ impl World {
             source: source(),
             prove: false,
             received: false,
+            steam: false,
+            unless_there: false,
+            recovery: None,
         };
         Self::new(ENROLLMENT, act, needed)
     }
@@ -398,6 +401,7 @@ fn an_import_enrolls_what_was_planned_only() {
         key: Digest::of(b"key"),
         pick: None,
         dry_run: false,
+        skip_same: false,
     };
     let mut world = World::new("import-5f0c3b1e-9a53-4d5e-8f2a-2b6f6f1a7c11", import, 0);
     assert_eq!(world.judged(|case| judge(case, Plan).map(drop)), Ok(()));

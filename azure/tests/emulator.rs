@@ -48,7 +48,12 @@ fn identity() -> Identity {
 }
 
 fn vault() -> KeyVault {
-    KeyVault::new(&settings(), identity()).unwrap()
+    let vault = KeyVault::new(&settings(), identity()).unwrap();
+    let key = zeroize::Zeroizing::new([7; 32]);
+    vault.tell_apart_by(countersign_enrollment::fingerprint::FingerprintKey::new(
+        key,
+    ));
+    vault
 }
 
 /// Microsoft's client without the adapter, to see and make what others would.

@@ -54,6 +54,7 @@ async fn an_account_is_one_secret_named_and_tagged_as_documented() {
             "algorithm": "SHA1",
             "digits": "6",
             "period": "30",
+            "fingerprint": "1e9a0091fd883c84f14456cb75d95992",
         })
     );
     let value: serde_json::Value = serde_json::from_str(&version.value).unwrap();

@@ -291,6 +291,13 @@ impl TotpAccount {
         &self.secret
     }
 
+    /// Whether another account has the same secret, and its codes are made in the same way,
+    /// whatever the two are called.
+    #[must_use]
+    pub fn same_content(&self, other: &Self) -> bool {
+        self.secret == other.secret && self.parameters == other.parameters
+    }
+
     /// What may be shown of it.
     #[must_use]
     pub fn preview(&self) -> AccountPreview {

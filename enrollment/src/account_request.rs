@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::account::AccountPreview;
 use crate::decision::ApprovalDecision;
 use crate::ids::{CallerId, EnrollmentId};
-use crate::mandate::SignedMandate;
+use crate::mandate::{Digest, SignedMandate};
+use crate::recovery::RecoveryCodes;
 use crate::request::Approval;
 use crate::sealed::{OtpauthText, Sealed};
 
@@ -44,6 +45,16 @@ pub enum Act {
         /// [`SealKey::to_text`]: crate::sealed::SealKey::to_text
         to: String,
     },
+    /// Keep recovery codes beside the account's secret, in place of any others.
+    RecoveryCodes {
+        /// How many; 0 removes those that there are.
+        count: u32,
+        /// Whether in place of others, which are destroyed by it.
+        replaces: bool,
+        /// The digest of the sealed codes.
+        #[cfg_attr(feature = "schema", schema(value_type = String))]
+        source: Digest,
+    },
     /// Take the account out of use at once, and destroy it later.
     Delete {
         /// How much later, in seconds from the approval.
@@ -60,6 +71,7 @@ impl Act {
             Self::Export { .. } => "export",
             Self::Transfer { .. } => "transfer",
             Self::Delete { .. } => "delete",
+            Self::RecoveryCodes { .. } => "recoveryCodes",
         }
     }
 
@@ -71,6 +83,9 @@ impl Act {
             Self::Read { reads, seconds } => format!("{kind} {reads} {seconds}"),
             Self::Export { seconds } | Self::Delete { seconds } => format!("{kind} {seconds}"),
             Self::Transfer { to } => format!("{kind} {to}"),
+            Self::RecoveryCodes {
+                count, replaces, ..
+            } => format!("{kind} {count} {replaces}"),
         }
     }
 }
@@ -90,6 +105,9 @@ pub struct AccountRequest {
     /// Why, as the requester says; at most [`MAX_REASON_CHARS`] characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The recovery codes that are to be kept, where that is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codes: Option<Sealed<RecoveryCodes>>,
     /// Whether somebody else has to agree.
     pub approval: Approval,
     /// Who asks. They cannot approve it.

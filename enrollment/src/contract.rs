@@ -14,6 +14,7 @@ use crate::notice::{NoticeEvent, NoticeSent};
 use crate::otpauth::Warning;
 use crate::outcome::EnrollmentOutcome;
 use crate::problem::InputProblem;
+use crate::recovery::RecoveryCodes;
 use crate::request::EnrollmentRequest;
 use crate::sealed::{ImageBytes, ImportKey, Kept, OtpauthText, Sealed};
 
@@ -70,6 +71,10 @@ pub const SEAL_ACCOUNT: Activity<AccountRef, SealedAccount> = Activity::new("sea
 
 /// Takes an account out of use.
 pub const DISABLE_ACCOUNT: Activity<AccountRef, AccountState> = Activity::new("disable-account");
+
+/// Keeps recovery codes beside an account's secret.
+pub const SET_RECOVERY_CODES: Activity<SetRecoveryCodes, AccountState> =
+    Activity::new("set-recovery-codes");
 
 /// Brings an account back into use.
 pub const RESTORE_ACCOUNT: Activity<AccountRef, AccountState> = Activity::new("restore-account");
@@ -202,6 +207,9 @@ pub struct StoreSecret {
     pub enrollment: EnrollmentId,
     /// The account.
     pub account: Kept<TotpAccount>,
+    /// Its recovery codes, if some came with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Sealed<RecoveryCodes>>,
     /// Who has agreed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<SignedDecision>,
@@ -298,6 +306,17 @@ pub struct AccountRef {
     /// Who has agreed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<SignedDecision>,
+}
+
+/// The input of [`SET_RECOVERY_CODES`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SetRecoveryCodes {
+    /// For which request, and who has agreed.
+    #[serde(flatten)]
+    pub account: AccountRef,
+    /// The codes, sealed for the account.
+    pub codes: Sealed<RecoveryCodes>,
 }
 
 /// The output of [`DESCRIBE_ACCOUNT`].

@@ -10,8 +10,10 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::account::TotpAccount;
+use crate::ids::EnrollmentId;
 
 const PURPOSE: &[u8] = b"countersign secret fingerprint v1";
+const RECOVERY: &[u8] = b"countersign recovery code v1";
 /// How many bytes of a fingerprint are kept: enough that no two secrets share one.
 const FINGERPRINT_BYTES: usize = 16;
 
@@ -39,8 +41,26 @@ impl FingerprintKey {
     ///
     /// [`FingerprintKeyError`].
     pub fn fingerprint(&self, account: &TotpAccount) -> Result<String, FingerprintKeyError> {
+        self.mac(&[PURPOSE, account.secret().expose()])
+    }
+
+    /// What tells a recovery code of an account from any other, to those who have the key: as
+    /// [`FingerprintKey::fingerprint`].
+    ///
+    /// # Errors
+    ///
+    /// [`FingerprintKeyError`].
+    pub fn of_recovery_code(
+        &self,
+        account: &EnrollmentId,
+        code: &str,
+    ) -> Result<String, FingerprintKeyError> {
+        self.mac(&[RECOVERY, account.as_str().as_bytes(), code.as_bytes()])
+    }
+
+    fn mac(&self, parts: &[&[u8]]) -> Result<String, FingerprintKeyError> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&*self.0).map_err(|_| FingerprintKeyError)?;
-        for part in [PURPOSE, account.secret().expose()] {
+        for part in parts {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
         }

@@ -20,6 +20,7 @@ pub mod otpauth;
 pub mod outcome;
 pub mod problem;
 pub mod progress;
+pub mod recovery;
 pub mod region;
 pub mod request;
 pub mod sealed;

@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use crate::account::{Algorithm, CodeParameters, Labels, TotpAccount};
 use crate::foreign::ForeignKind;
 use crate::google_export;
+use crate::ids::EnrollmentId;
 use crate::problem::{InputProblem, Parameter};
 
 pub use crate::account::AccountPreview;
@@ -80,6 +81,13 @@ pub enum Warning {
     EscapesUndone,
     /// It names Steam, which accepts no codes of digits only.
     MaybeSteam,
+    /// Other accounts have the same secret, and their codes are made in the same way.
+    Duplicate {
+        /// Their ids, as far as whoever reads this may see the accounts.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[cfg_attr(feature = "schema", schema(value_type = Vec<String>, required = false))]
+        accounts: Vec<EnrollmentId>,
+    },
 }
 
 impl Parsed {
@@ -103,6 +111,18 @@ impl Parsed {
         self.warnings
             .retain(|warning| *warning != Warning::MaybeSteam);
         Ok(self)
+    }
+}
+
+/// That the same account is there, and where, as far as that is said.
+pub(crate) fn there(accounts: &[EnrollmentId]) -> String {
+    let ids: Vec<&str> = accounts.iter().map(EnrollmentId::as_str).collect();
+    match ids.as_slice() {
+        [] => "An account with the same secret and the same codes is there already.".to_owned(),
+        ids => format!(
+            "An account with the same secret and the same codes is there already: {}.",
+            ids.join(", ")
+        ),
     }
 }
 
@@ -139,6 +159,10 @@ impl Warning {
                 "The account gives 6 digits, and Steam itself accepts only its own codes of 5 letters and digits: if it is for a login to Steam, enroll it again as one of Steam (kind=steam, or --kind steam)."
                     .to_owned()
             }
+            Self::Duplicate { accounts } => format!(
+                "{} It is kept as one more account; remove the one that is not needed.",
+                there(accounts)
+            ),
         }
     }
 }

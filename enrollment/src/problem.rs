@@ -5,6 +5,7 @@ mod told;
 use serde::{Deserialize, Serialize};
 
 use crate::foreign::ForeignKind;
+use crate::ids::EnrollmentId;
 use crate::import::Exceeded;
 use crate::region::Region;
 
@@ -151,6 +152,12 @@ pub enum InputProblem {
     },
     /// What another installation has sealed does not open.
     PackageUnreadable,
+    /// An account with the same content is in use, and it was asked not to add it then.
+    AccountThere {
+        /// Their ids, as far as whoever reads this may see the accounts.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        accounts: Vec<EnrollmentId>,
+    },
     /// There are no bytes.
     ImageEmpty,
     /// It is a picture of a kind that is not read, or no picture.
@@ -396,6 +403,15 @@ impl InputProblem {
             | Self::CodePartsMissing { regions, .. }
             | Self::CodePartsMixed { regions, .. }
             | Self::CodesUnread { regions, .. } => regions,
+            _ => &[],
+        }
+    }
+
+    /// The accounts that are there already.
+    #[must_use]
+    pub fn accounts(&self) -> &[EnrollmentId] {
+        match self {
+            Self::AccountThere { accounts } => accounts,
             _ => &[],
         }
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::CallerId;
 use crate::mandate::SignedMandate;
+use crate::recovery::RecoveryCodes;
 use crate::sealed::{ImageBytes, Kept, OtpauthText, Sealed};
 
 /// One request to enroll an account.
@@ -29,6 +30,9 @@ pub struct EnrollmentRequest {
     /// Whether another installation has sealed the source, and somebody sent it as it is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub received: bool,
+    /// The account's recovery codes, if some came with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Sealed<RecoveryCodes>>,
     /// A keyed hash of what was uploaded, made by the front door. It tells a repeated
     /// request from another one under the same idempotency key.
     pub fingerprint: String,

@@ -139,6 +139,9 @@ fn all() -> Vec<InputProblem> {
         P::ImportTooCostly {
             exceeded: Exceeded::Work,
         },
+        P::AccountThere {
+            accounts: Vec::new(),
+        },
     ]
 }
 
@@ -194,6 +197,7 @@ fn place(problem: &InputProblem) -> usize {
         P::PickNotThere { .. } => 45,
         P::PackageUnreadable => 46,
         P::ImportTooCostly { .. } => 47,
+        P::AccountThere { .. } => 48,
     }
 }
 

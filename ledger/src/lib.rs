@@ -7,6 +7,7 @@
 
 mod error;
 mod journal;
+mod recovery;
 mod schema;
 mod sqlite;
 mod transactions;
@@ -21,6 +22,7 @@ use countersign_enrollment::mandate::{SignedDecision, SignedMandate};
 
 pub use error::LedgerError;
 pub use journal::{JournalEntry, NewEntry, Outcome};
+pub use recovery::Given;
 pub use sqlite::{LEDGER_DATABASE, SqliteLedger};
 
 /// How a counted deed begins.
@@ -128,6 +130,32 @@ pub trait Ledger: Send + Sync {
     ///
     /// [`LedgerError`].
     async fn finish(&self, counted: &Counted, finished: Finished<'_>) -> Result<(), LedgerError>;
+
+    /// Writes down that one recovery code of an account is given out: the first of `marks`
+    /// that was not. Nothing if all of them were. No mark of an account is given twice, by
+    /// whichever process and however often the codes are set; this survives the end of the
+    /// machine.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    async fn give_recovery(
+        &self,
+        account: &EnrollmentId,
+        marks: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<Option<Given>, LedgerError>;
+
+    /// Which of `marks` of an account were given out, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    async fn recovery_given(
+        &self,
+        account: &EnrollmentId,
+        marks: &[String],
+    ) -> Result<Vec<bool>, LedgerError>;
 
     /// Adds an entry to the journal.
     ///

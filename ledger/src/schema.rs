@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 
-use crate::LedgerError;
+use crate::{LedgerError, recovery};
 
 /// Marks the file as a ledger of this program: `CSLG`.
 const APPLICATION: i64 = 0x4353_4c47;
@@ -151,6 +151,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, LedgerError> {
         }
         _ => return Err(LedgerError::Foreign(path.to_owned())),
     }
+    transaction.execute_batch(recovery::TABLE)?;
     transaction.commit()?;
     connection.pragma_update(None, "foreign_keys", true)?;
     Ok(connection)

@@ -16,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, par
 
 use crate::journal::{JournalEntry, NewEntry, Outcome};
 use crate::transactions::{Needs, Transactions};
-use crate::{Begun, Finished, Ledger, LedgerError, Registered, schema};
+use crate::{Begun, Finished, Given, Ledger, LedgerError, Registered, recovery, schema};
 
 /// The ledger's file, in the data folder.
 pub const LEDGER_DATABASE: &str = "ledger.sqlite3";
@@ -276,6 +276,31 @@ impl Ledger for SqliteLedger {
         .await
     }
 
+    async fn give_recovery(
+        &self,
+        account: &EnrollmentId,
+        marks: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<Option<Given>, LedgerError> {
+        let (account, marks) = (account.clone(), marks.to_vec());
+        self.run(Needs::Firm, move |connection| {
+            recovery::give(connection, &account, &marks, now)
+        })
+        .await
+    }
+
+    async fn recovery_given(
+        &self,
+        account: &EnrollmentId,
+        marks: &[String],
+    ) -> Result<Vec<bool>, LedgerError> {
+        let (account, marks) = (account.clone(), marks.to_vec());
+        self.run(Needs::Reading, move |connection| {
+            recovery::given(connection, &account, &marks)
+        })
+        .await
+    }
+
     async fn note(&self, entry: NewEntry) -> Result<(), LedgerError> {
         self.run(Needs::Quick, move |connection| add_entry(connection, entry))
             .await
@@ -308,6 +333,7 @@ const fn needs(deed: DeedName) -> Needs {
         DeedName::Seal
         | DeedName::Disable
         | DeedName::Restore
+        | DeedName::SetRecovery
         | DeedName::Purge
         | DeedName::Release => Needs::Firm,
     }

@@ -7,6 +7,8 @@
     clippy::print_stdout
 )]
 
+#[path = "promises/recovery.rs"]
+mod recovery;
 #[path = "promises/sqlite.rs"]
 mod sqlite;
 #[path = "promises/world.rs"]
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use countersign_authority::{DeedName, Plan, Refusal, Seal, Status};
 use countersign_ledger::{Begun, Finished, LedgerError, NewEntry, Outcome};
+use recovery::each_recovery_code_is_given_once;
 use world::{
     ACCOUNTS, ENROLLMENT, Home, IMPORT, REQUEST, World, entry, matter, read, release, start, store,
     transfer,
@@ -478,4 +481,5 @@ promises!(in_sqlite, crate::sqlite::Folder:
     the_journal_is_kept_in_order_and_within_bounds,
     everything_is_there_after_it_was_opened_again,
     two_handles_see_what_the_other_writes,
+    each_recovery_code_is_given_once,
 );

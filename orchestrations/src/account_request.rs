@@ -7,14 +7,15 @@ use countersign_enrollment::account_request::{
 };
 use countersign_enrollment::contract::{
     APPROVAL, AccountRef, AccountState, CLAIM, DESCRIBE_ACCOUNT, DISABLE_ACCOUNT, DescribedAccount,
-    PURGE_ACCOUNT, RESTORE_ACCOUNT, SEAL_ACCOUNT, SealedAccount, VERIFY_REQUEST_DECISION,
-    VerifiedDecision, VerifyDecision,
+    PURGE_ACCOUNT, RESTORE_ACCOUNT, SEAL_ACCOUNT, SET_RECOVERY_CODES, SealedAccount,
+    SetRecoveryCodes, VERIFY_REQUEST_DECISION, VerifiedDecision, VerifyDecision,
 };
 use countersign_enrollment::decision::{ApprovalDecision, RaisedDecision};
 use countersign_enrollment::ids::{CallerId, RequestId};
 use countersign_enrollment::mandate::SignedMandate;
 use countersign_enrollment::notice::NoticeEvent;
-use countersign_enrollment::sealed::Kept;
+use countersign_enrollment::recovery::RecoveryCodes;
+use countersign_enrollment::sealed::{Kept, Sealed};
 use durabletask_core::{Activity, Either, Failure, OrchestrationContext, select};
 use serde::Serialize;
 
@@ -86,6 +87,7 @@ pub async fn account_request(
         Act::Export { seconds } => run.grant(1, seconds).await,
         Act::Transfer { .. } => run.transfer().await,
         Act::Delete { seconds } => run.delete(seconds).await,
+        Act::RecoveryCodes { .. } => run.set_recovery(request.codes).await,
     }
 }
 
@@ -171,6 +173,34 @@ impl Run {
             claims: Vec::new(),
             package: Some(package),
         })
+    }
+
+    /// Keeps recovery codes beside the account's secret.
+    async fn set_recovery(
+        self,
+        codes: Option<Sealed<RecoveryCodes>>,
+    ) -> Result<RequestOutcome, Failure> {
+        let missing = || Failure::new("Request", "there are no codes with it").permanent();
+        let input = SetRecoveryCodes {
+            account: self.account.clone(),
+            codes: codes.ok_or_else(missing)?,
+        };
+        self.ctx.set_custom_status(&RequestProgress::Acting {
+            asked: self.asked.clone(),
+            approvals: said(&self.approvals),
+        })?;
+        let set = self
+            .ctx
+            .call_activity_with(&SET_RECOVERY_CODES, &input, retried(policy::STORE));
+        match set.await? {
+            AccountState::InUse => Ok(RequestOutcome::Done {
+                asked: self.asked,
+                approvals: said(&self.approvals),
+                claims: Vec::new(),
+                package: None,
+            }),
+            AccountState::Disabled | AccountState::Gone => Ok(RequestOutcome::Unavailable),
+        }
     }
 
     /// Takes the account out of use, and destroys it after `seconds` unless somebody

@@ -38,6 +38,7 @@ pub async fn enroll(
         .map_err(|error| Failure::from(error).permanent())?;
 
     let mandate = request.mandate;
+    let recovery = request.recovery;
 
     let uri = match request.source {
         Source::Uri(uri) => UriSource::Sent(uri),
@@ -104,6 +105,7 @@ pub async fn enroll(
         mandate,
         enrollment,
         account,
+        recovery,
         decisions: signed(&approvals),
     };
     let stored = ctx

@@ -120,6 +120,7 @@ pub async fn import(
         // What is imported was in use before.
         prove: false,
         received: false,
+        recovery: None,
         fingerprint: request.fingerprint.clone(),
     };
     let progress = |started: usize, ended: usize| ImportProgress::Importing {

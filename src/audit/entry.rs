@@ -66,6 +66,8 @@ pub enum Action {
     Terminate,
     /// Read an account's code.
     ReadCode,
+    /// Was given one of an account's recovery codes.
+    TakeRecoveryCode,
     /// Had a code checked.
     VerifyCode,
     /// Called an account something else.
@@ -104,6 +106,8 @@ pub enum Action {
     RequestTransfer,
     /// Asked to destroy an account.
     RequestDelete,
+    /// Asked for an account's recovery codes to be set.
+    RequestRecoveryCodes,
     /// Took a request back, or stopped what it had started.
     CancelRequest,
     /// Was given an account's URI.
@@ -120,6 +124,8 @@ pub enum Action {
     Store,
     /// A worker sealed an account for another installation.
     Seal,
+    /// A worker set an account's recovery codes.
+    SetRecovery,
     /// A worker took an account out of use.
     Disable,
     /// A worker destroyed an account.
@@ -141,6 +147,7 @@ impl Action {
             Self::Reject => "reject",
             Self::Terminate => "terminate",
             Self::ReadCode => "read-code",
+            Self::TakeRecoveryCode => "take-recovery-code",
             Self::VerifyCode => "verify-code",
             Self::Rename => "rename",
             Self::File => "file",
@@ -160,6 +167,7 @@ impl Action {
             Self::RequestExport => "request-export",
             Self::RequestTransfer => "request-transfer",
             Self::RequestDelete => "request-delete",
+            Self::RequestRecoveryCodes => "request-recovery-codes",
             Self::CancelRequest => "cancel-request",
             Self::Export => "export",
             Self::Guard => "guard",
@@ -168,6 +176,7 @@ impl Action {
             Self::AcceptLoss => "accept-loss",
             Self::Store => "store",
             Self::Seal => "seal",
+            Self::SetRecovery => "set-recovery",
             Self::Disable => "disable",
             Self::Purge => "purge",
             Self::Notify => "notify",

@@ -139,3 +139,51 @@ pub struct GuardArgs {
     #[command(flatten)]
     pub server: ServerArgs,
 }
+
+/// `recovery-codes`.
+#[derive(Debug, Args)]
+pub struct RecoveryArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: RecoveryCommand,
+}
+
+/// What to do with an account's recovery codes.
+#[derive(Debug, Subcommand)]
+pub enum RecoveryCommand {
+    /// Tell how many an account has, and how many of them were not given out yet
+    #[command(after_help = EXIT_CODES)]
+    Count {
+        /// The account's id
+        id: String,
+        /// Which server, and as whom.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Print one that was not given out yet: it is never given out again
+    #[command(after_help = EXIT_CODES)]
+    Take {
+        /// The account's id, or that of a request to read its codes that was granted
+        id: String,
+        /// Which server, and as whom.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Set them, in place of any others
+    #[command(after_help = EXIT_CODES)]
+    Set {
+        /// File with the codes, one a line; - is standard input
+        #[arg(value_name = "FILE")]
+        file: String,
+        /// What all requests have.
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+    /// Remove all of them
+    #[command(after_help = EXIT_CODES)]
+    Remove {
+        /// What all requests have.
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+}

@@ -4,12 +4,13 @@ use countersign_enrollment::foreign::ForeignKind;
 use countersign_enrollment::otpauth;
 use countersign_enrollment::text;
 use reqwest::Method;
+use reqwest::multipart::{Form, Part};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::client::Api;
-use super::{Exit, Fault, Outcome, input, output, status};
-use crate::cli::{ApprovalArg, EnrollArgs, KindArg};
+use super::{Exit, Fault, Outcome, input, output, recovery, status};
+use crate::cli::{ApprovalArg, DuplicatesArg, EnrollArgs, KindArg};
 use crate::intake::MAX_BODY;
 
 pub(super) async fn run(args: EnrollArgs) -> Outcome {
@@ -28,17 +29,30 @@ pub(super) async fn run(args: EnrollArgs) -> Outcome {
     if args.kind == Some(KindArg::Steam) {
         query.push("kind=steam");
     }
+    if args.duplicates == Some(DuplicatesArg::Refuse) {
+        query.push("duplicates=refuse");
+    }
     let path = format!("/api/enrollments?{}", query.join("&"));
     let path = path.trim_end_matches('?');
     let mut request = api.request(Method::POST, path)?;
     if let Some(key) = &args.idempotency_key {
         request = request.header("idempotency-key", key);
     }
+    let codes = args.recovery_codes.as_deref().map(recovery::read);
+    let codes = codes.transpose()?.unwrap_or_default();
     let request = match source {
-        Input::Uri(text) => request.json(&json!({"uri": text.as_str()})),
-        Input::Picture(bytes) => request
+        Input::Uri(text) => {
+            let codes: Vec<&str> = codes.expose().collect();
+            request.json(&json!({"uri": text.as_str(), "recoveryCodes": codes}))
+        }
+        Input::Picture(bytes) if codes.is_empty() => request
             .header("content-type", "application/octet-stream")
             .body(bytes.to_vec()),
+        Input::Picture(bytes) => {
+            let lines: Vec<&str> = codes.expose().collect();
+            let form = Form::new().part("file", Part::bytes(bytes.to_vec()).file_name("file"));
+            request.multipart(form.text("recoveryCodes", lines.join("\n")))
+        }
     };
     let started = match api.try_send(request).await? {
         Ok(started) => started,

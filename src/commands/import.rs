@@ -58,6 +58,9 @@ pub(super) async fn run(args: ImportArgs) -> Outcome {
     if args.dry_run {
         query.push("dryRun=true".to_owned());
     }
+    if args.skip_duplicates {
+        query.push("duplicates=skip".to_owned());
+    }
     if args.approval == Some(ApprovalArg::Required) {
         query.push("approval=required".to_owned());
     }

@@ -22,6 +22,7 @@ mod mandate_key;
 mod mcp;
 mod output;
 mod receive;
+mod recovery;
 mod request;
 mod scheduler;
 mod serve;
@@ -141,6 +142,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Remove(args) => account::remove(args).await,
         Command::Restore(args) => account::restore(args).await,
         Command::Guard(args) => account::guard(args).await,
+        Command::RecoveryCodes(args) => recovery::run(args.command).await,
         Command::Audit(args) => audit::run(args.command),
         Command::Grant(args) => grant::run(args.command),
         Command::Key(args) => key::run(args.command),

@@ -103,7 +103,7 @@ pub(super) fn exit(stage: &str) -> Option<Exit> {
     }
 }
 
-/// `read`, `export`, `transfer` or `delete`.
+/// `read`, `export`, `transfer`, `delete` or `recoveryCodes`.
 pub(super) fn kind(state: &Value) -> &str {
     state["kind"].as_str().unwrap_or_default()
 }
@@ -177,6 +177,8 @@ fn terms(state: &Value) -> String {
         "export" => format!("export it within {time}"),
         "transfer" => format!("transfer it to {}", text(state, "to")),
         "delete" => format!("delete it after {time}"),
+        "recoveryCodes" if state["count"] == 0 => "remove its recovery codes".to_owned(),
+        "recoveryCodes" => format!("set {} recovery codes", state["count"]),
         _ => text(state, "kind"),
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct NewImport<'a> {
     pub(crate) material: Vec<ImportMaterial>,
     pub(crate) pick: Option<Vec<u32>>,
     pub(crate) dry_run: bool,
+    /// Whether to skip accounts whose content is there under another name.
+    pub(crate) skip_same: bool,
     pub(crate) caller: Requester<'a>,
     pub(crate) approval_asked: bool,
 }
@@ -122,6 +124,7 @@ impl Enrollments {
             picked.as_bytes(),
             if new.dry_run { b"dry run" } else { b"" },
             if new.approval_asked { b"approval" } else { b"" },
+            if new.skip_same { b"skip same" } else { b"" },
         ];
         parts.extend(new.material.iter().map(|material| material.original()));
         let fingerprint = self.fingerprint(&parts);
@@ -153,6 +156,7 @@ impl Enrollments {
             key: key.digest(),
             pick: new.pick.clone(),
             dry_run: new.dry_run,
+            skip_same: new.skip_same,
         };
         let mandate = self
             .accept(id.as_str(), act, &approval, new.caller, None)

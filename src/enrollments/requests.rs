@@ -9,6 +9,7 @@ use countersign_enrollment::account_request::{AccountRequest, Act, Asked, Claim}
 use countersign_enrollment::contract::{ACCOUNT_REQUEST, CLAIM};
 use countersign_enrollment::ids::{CallerId, EnrollmentId, RequestId};
 use countersign_enrollment::mandate::SignedMandate;
+use countersign_enrollment::recovery::RecoveryCodes;
 use countersign_enrollment::sealed::Sealed;
 use durabletask::IdReuse;
 use uuid::Uuid;
@@ -52,6 +53,19 @@ impl Enrollments {
         &self,
         new: NewRequest<'_>,
     ) -> Result<RequestSnapshot, EnrollmentError> {
+        self.request(new, self.policy.request_approvals, &[], None)
+            .await
+    }
+
+    /// The same, which so many people have to agree to, with the sealed `codes` that `content`
+    /// tells from any others.
+    pub(super) async fn request(
+        &self,
+        new: NewRequest<'_>,
+        needed: u8,
+        content: &[u8],
+        codes: Option<Sealed<RecoveryCodes>>,
+    ) -> Result<RequestSnapshot, EnrollmentError> {
         let caller = new.caller;
         let id = match new.idempotency_key {
             None => RequestId::random(),
@@ -59,13 +73,16 @@ impl Enrollments {
         };
         telemetry::about(&id);
         let reason = new.reason.as_deref().unwrap_or_default();
-        let fingerprint = self.fingerprint(&[
+        let terms = new.act.terms();
+        let mut parts: Vec<&[u8]> = vec![
             b"request",
             new.id.as_str().as_bytes(),
-            new.act.terms().as_bytes(),
+            terms.as_bytes(),
             reason.as_bytes(),
-        ]);
-        let approval = self.required(self.policy.request_approvals);
+        ];
+        parts.extend(codes.is_some().then_some(content));
+        let fingerprint = self.fingerprint(&parts);
+        let approval = self.required(needed);
         let act = MandatedAct::Request {
             account: new.id.clone(),
             act: new.act.clone(),
@@ -80,6 +97,7 @@ impl Enrollments {
             account: new.id,
             act: new.act,
             reason: new.reason,
+            codes,
             approval,
             requested_by: caller.id.parse().map_err(internal)?,
             fingerprint,

@@ -154,6 +154,19 @@ impl Snapshot {
         }
     }
 
+    /// The same, without the ids of accounts that whoever it is shown to may not see.
+    pub(crate) fn shown_to(mut self, sees: impl Fn(&EnrollmentId) -> bool) -> Self {
+        for warning in &mut self.warnings {
+            if let Warning::Duplicate { accounts } = warning {
+                accounts.retain(&sees);
+            }
+        }
+        if let Some(InputProblem::AccountThere { accounts }) = &mut self.problem {
+            accounts.retain(&sees);
+        }
+        self
+    }
+
     /// Whether this caller asked for it and it has ended without an account.
     pub(super) fn came_to_nothing_for(&self, caller: &CallerId) -> bool {
         self.stage.has_ended()

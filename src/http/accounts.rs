@@ -88,11 +88,11 @@ pub(super) async fn create(
     caller: Caller<Enroll>,
     query: Result<Query<StartQuery>, axum::extract::rejection::QueryRejection>,
     IdempotencyKey(key): IdempotencyKey,
-    UploadBody(upload): UploadBody,
+    UploadBody(upload, recovery): UploadBody,
 ) -> Result<Response, ApiError> {
     let query = parameters(query)?;
     let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
-    let upload = query.with_kind(upload)?;
+    let (upload, wishes) = query.with_wishes(upload)?;
     let accepting = door.intake.accept(caller.id(), upload);
     let accepted = caller.unless_gone(accepting).await?;
     let id = door.enrollments.id_for(caller.id(), key.as_deref());
@@ -106,6 +106,8 @@ pub(super) async fn create(
             caller: caller.requester(&hand),
             approval_asked,
             proof_asked,
+            wishes,
+            recovery,
         })
         .await?;
     if started.approval_required && !started.stage.has_ended() {
@@ -113,9 +115,10 @@ pub(super) async fn create(
     }
     let settling = door.enrollments.settle(started.clone(), PATIENCE);
     let snapshot = unless_stopped(&door, started, settling).await?;
+    let snapshot = snapshot.shown_to(caller.sight(&door));
     match (snapshot.stage, &snapshot.preview, snapshot.problem.clone()) {
         (Stage::Enrolled, Some(preview), _) => {
-            let body = CreatedView::new(&snapshot.id, preview, snapshot.proof_required);
+            let body = CreatedView::new(&snapshot, preview);
             let mut response = (StatusCode::CREATED, Json(body)).into_response();
             if let Ok(location) = HeaderValue::from_str(&format!("/api/accounts/{}", snapshot.id)) {
                 response.headers_mut().insert(header::LOCATION, location);

@@ -44,7 +44,7 @@ files! {
     MANIFEST: "manifest.webmanifest";
     SCRIPT: "account-changes.js" "account-row.js" "accounts.js" "add.js" "api.js" "app.js"
         "approvals.js" "codes.js"
-        "follow.js" "format.js" "keys.js" "login.js" "notice.js" "operations.js" "picks.js" "picture.js" "proof.js" "requests.js" "secret.js" "text.js"
+        "follow.js" "format.js" "keys.js" "login.js" "notice.js" "operations.js" "picks.js" "picture.js" "proof.js" "recovery.js" "requests.js" "secret.js" "text.js"
         "work.js" "worker.js";
 }
 

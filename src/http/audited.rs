@@ -136,7 +136,10 @@ where
         }
     };
     // The writer has logged why.
-    let hands_out = matches!(action, Action::ReadCode | Action::Export);
+    let hands_out = matches!(
+        action,
+        Action::ReadCode | Action::Export | Action::TakeRecoveryCode
+    );
     if hands_out && written.is_err() {
         return ApiError::AuditUnavailable.into_response();
     }
@@ -200,6 +203,10 @@ fn action(method: &Method, route: &str) -> Option<Action> {
         }
         // So does this one.
         ("POST", "/api/accounts/{id}/requests") => Action::RequestRead,
+        ("PUT", "/api/accounts/{id}/recovery-codes") => Action::RequestRecoveryCodes,
+        ("POST", "/api/accounts/{id}/recovery-code" | "/api/requests/{id}/recovery-code") => {
+            Action::TakeRecoveryCode
+        }
         ("DELETE", "/api/requests/{id}") => Action::CancelRequest,
         ("POST", "/api/requests/{id}/code") => Action::ReadCode,
         ("POST", "/api/requests/{id}/export") => Action::Export,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use countersign_enrollment::ids::EnrollmentId;
 use serde::Deserialize;
 
 use super::FrontDoor;
@@ -135,6 +136,18 @@ impl<P> Caller<P> {
 
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Which accounts the caller may see, of those that something else names.
+    pub(super) fn sight<'a>(&'a self, door: &'a FrontDoor) -> impl Fn(&EnrollmentId) -> bool + 'a {
+        let now = door.clock.now();
+        move |id| {
+            self.roles().any_of(Read::ROLES)
+                && door
+                    .access
+                    .may_read(&self.identity, id.as_str(), now)
+                    .unwrap_or(false)
+        }
     }
 
     /// Refuses to go on if the caller may no longer: to be asked after every wait, before

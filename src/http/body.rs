@@ -6,6 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::multipart::{Multipart, MultipartError};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
+use countersign_enrollment::recovery::{RecoveryCodes, RecoveryCodesError};
 use countersign_enrollment::text::{self, UnknownEncoding};
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD};
 use serde::Deserialize;
@@ -84,7 +85,7 @@ impl Expected {
 
 /// An upload in a request's body: JSON `{uri}` or `{image}`, a picture, or a form
 /// with one of the fields `image`, `file` and `uri`.
-pub(super) struct UploadBody(pub(super) Upload);
+pub(super) struct UploadBody(pub(super) Upload, pub(super) RecoveryCodes);
 
 /// Files to import: one as the body, or several as the form fields `file`, with the form
 /// field `password` for an encrypted one.
@@ -117,10 +118,10 @@ impl Drop for Wiped {
     }
 }
 
-/// What to enroll: exactly one of the two.
+/// What to enroll: exactly one of the first two.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(min_properties = 1, max_properties = 1)]
+#[schema(min_properties = 1, max_properties = 2)]
 pub(super) struct JsonUpload {
     /// An `otpauth://` URI.
     #[schema(value_type = String, required = false, example = "otpauth://totp/Example:alice?secret=JBSWY3DPEHPK3PXP&issuer=Example")]
@@ -128,6 +129,10 @@ pub(super) struct JsonUpload {
     /// A picture of a QR code, in base64 or as a `data:` URL.
     #[schema(value_type = String, required = false)]
     image: Option<Wiped>,
+    /// The recovery codes that the service gave out with it, to be kept beside the account.
+    #[serde(rename = "recoveryCodes")]
+    #[schema(value_type = Vec<String>, max_items = 64, required = false)]
+    recovery_codes: Option<Vec<Wiped>>,
 }
 
 /// What to enroll: exactly one of these.
@@ -142,6 +147,9 @@ pub(super) struct UploadForm {
     file: Option<Vec<u8>>,
     /// An `otpauth://` URI.
     uri: Option<String>,
+    /// The account's recovery codes, one a line.
+    #[schema(rename = "recoveryCodes")]
+    recovery_codes: Option<String>,
 }
 
 /// Files to import.
@@ -161,9 +169,18 @@ impl FromRequest<Arc<FrontDoor>> for UploadBody {
     async fn from_request(request: Request, door: &Arc<FrontDoor>) -> Result<Self, ApiError> {
         let arrival = Arrival::of(request.extensions());
         let kind = media_type(&request);
+        let mut recovery = RecoveryCodes::default();
         let upload = match kind.as_deref() {
-            Some("multipart/form-data") => from_form(request, door).await?,
-            Some("application/json") => from_json(&read(request, Expected::Upload).await?)?,
+            Some("multipart/form-data") => {
+                let (upload, codes) = from_form(request, door).await?;
+                recovery = codes;
+                upload
+            }
+            Some("application/json") => {
+                let (upload, codes) = from_json(&read(request, Expected::Upload).await?)?;
+                recovery = codes;
+                upload
+            }
             // curl --data says this unless told otherwise.
             Some("application/x-www-form-urlencoded") => {
                 return Err(ApiError::UnsupportedMediaType(Expected::Upload));
@@ -178,7 +195,11 @@ impl FromRequest<Arc<FrontDoor>> for UploadBody {
             None => {
                 let bytes = read(request, Expected::Upload).await?;
                 match text::decode(&bytes) {
-                    Ok(text) if text.trim_start().starts_with('{') => from_json(&bytes)?,
+                    Ok(text) if text.trim_start().starts_with('{') => {
+                        let (upload, codes) = from_json(&bytes)?;
+                        recovery = codes;
+                        upload
+                    }
                     _ => Upload::bytes(&bytes),
                 }
             }
@@ -189,7 +210,7 @@ impl FromRequest<Arc<FrontDoor>> for UploadBody {
             }
         };
         arrival::again(arrival.as_ref()).await?;
-        Ok(Self(upload))
+        Ok(Self(upload, recovery))
     }
 }
 
@@ -352,11 +373,13 @@ fn unfit(error: &str) -> String {
     }
 }
 
-fn from_json(bytes: &[u8]) -> Result<Upload, ApiError> {
+fn from_json(bytes: &[u8]) -> Result<(Upload, RecoveryCodes), ApiError> {
     let body: JsonUpload = parse(bytes)?;
+    let codes = body.recovery_codes.iter().flatten().map(Wiped::as_str);
+    let recovery = RecoveryCodes::new(codes).map_err(|error| unfit_codes(&error))?;
     match (&body.uri, &body.image) {
-        (Some(uri), None) => Ok(Upload::uri(&uri.0)),
-        (None, Some(image)) => Ok(Upload::image(&base64(&image.0)?)),
+        (Some(uri), None) => Ok((Upload::uri(&uri.0), recovery)),
+        (None, Some(image)) => Ok((Upload::image(&base64(&image.0)?), recovery)),
         _ => Err(ApiError::InvalidJson {
             detail: "Send exactly one of the members `uri` and `image`.".to_owned(),
         }),
@@ -479,11 +502,20 @@ async fn files_from_form(
     Ok(upload)
 }
 
-async fn from_form(request: Request, door: &Arc<FrontDoor>) -> Result<Upload, ApiError> {
+async fn from_form(
+    request: Request,
+    door: &Arc<FrontDoor>,
+) -> Result<(Upload, RecoveryCodes), ApiError> {
     let mut form = Form::open(request, door, Expected::Upload).await?;
     let mut found = None;
+    let mut recovery = RecoveryCodes::default();
     while let Some((name, content)) = form.next().await? {
         let upload = match name.as_str() {
+            "recoveryCodes" if recovery.is_empty() => {
+                recovery = RecoveryCodes::of_lines(&text_of(&content)?)
+                    .map_err(|error| unfit_codes(&error))?;
+                continue;
+            }
             "image" | "file" if content.is_empty() => continue,
             "image" | "file" => Upload::bytes(&content),
             "uri" => match text::trim(&text_of(&content)?) {
@@ -492,8 +524,8 @@ async fn from_form(request: Request, door: &Arc<FrontDoor>) -> Result<Upload, Ap
             },
             _ => {
                 return Err(unfit_form(
-                    "its field is `image`, `file` or `uri`; how to enroll goes into the address, \
-                     such as ?approval=required"
+                    "its field is `image`, `file` or `uri`, and once `recoveryCodes`; how to enroll \
+                     goes into the address, such as ?approval=required"
                         .to_owned(),
                 ));
             }
@@ -504,7 +536,15 @@ async fn from_form(request: Request, door: &Arc<FrontDoor>) -> Result<Upload, Ap
             ));
         }
     }
-    found.ok_or(ApiError::EmptyBody(Expected::Upload))
+    let upload = found.ok_or(ApiError::EmptyBody(Expected::Upload))?;
+    Ok((upload, recovery))
+}
+
+fn unfit_codes(error: &RecoveryCodesError) -> ApiError {
+    ApiError::InvalidParameter {
+        name: "recoveryCodes",
+        detail: error.to_string(),
+    }
 }
 
 fn text_of(content: &[u8]) -> Result<Zeroizing<String>, ApiError> {

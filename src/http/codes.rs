@@ -79,6 +79,7 @@ codes! {
     AccountChanged: CONFLICT, "account-changed", "The account is not what was approved";
     RequestUnknown: NOT_FOUND, "request-unknown", "No such request";
     NotGranted: CONFLICT, "not-granted", "Nothing is granted";
+    NoneToRecoverWith: CONFLICT, "no-recovery-code", "No recovery code is left";
     EnrollmentFailed: INTERNAL_SERVER_ERROR, "enrollment-failed", "The enrollment failed";
     NotEnrolled: CONFLICT, "not-enrolled", "The account was not enrolled";
     VaultUnavailable: SERVICE_UNAVAILABLE, "vault-unavailable", "The vault does not answer";

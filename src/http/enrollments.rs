@@ -28,7 +28,9 @@ use super::observe;
 use super::path::Path;
 use super::requests::hand_of;
 use super::views::{EnrollmentPage, EnrollmentView, StartedView, status_path};
-use crate::enrollments::{Cursor, EnrollmentError, ListQuery, NewEnrollment, Snapshot, Stage};
+use crate::enrollments::{
+    Cursor, EnrollmentError, ListQuery, NewEnrollment, Snapshot, Stage, Wishes,
+};
 use crate::intake::Upload;
 use crate::telemetry;
 
@@ -77,6 +79,10 @@ pub(super) struct StartQuery {
     /// Which codes the account gives, where its URI does not say it: Steam's own URIs don't.
     #[param(inline, value_type = Option<KindParameter>)]
     kind: Option<String>,
+    /// What to do where an account with the same secret and the same codes is in use: `keep`
+    /// both, with a warning, or `refuse` to add another one.
+    #[param(inline, value_type = Option<DuplicatesParameter>)]
+    duplicates: Option<String>,
     /// Who calls, for whom the address is the only place to say it.
     #[serde(rename = "code")]
     #[param(ignore)]
@@ -97,22 +103,44 @@ pub(super) enum KindParameter {
     Steam,
 }
 
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase", default = "keep")]
+#[expect(dead_code, reason = "named in a parameter")]
+pub(super) enum DuplicatesParameter {
+    Keep,
+    Refuse,
+}
+
 impl StartQuery {
-    /// What was sent, with the kind of codes that the caller says.
-    pub(super) fn with_kind(&self, upload: Upload) -> Result<Upload, ApiError> {
-        let invalid = |detail: &str| ApiError::InvalidParameter {
-            name: "kind",
-            detail: detail.to_owned(),
+    /// What was sent, with what else the caller wants of it. A text is made one of Steam's
+    /// here, where that is asked for; a picture by the worker, who reads it.
+    pub(super) fn with_wishes(&self, upload: Upload) -> Result<(Upload, Wishes), ApiError> {
+        let unless_there = match self.duplicates.as_deref() {
+            None | Some("" | "keep") => false,
+            Some("refuse") => true,
+            Some(_) => {
+                return Err(ApiError::InvalidParameter {
+                    name: "duplicates",
+                    detail: "`keep` or `refuse`".to_owned(),
+                });
+            }
         };
-        match self.kind.as_deref() {
-            None | Some("") => Ok(upload),
-            Some("steam") => upload.into_steam()?.ok_or_else(|| {
-                invalid(
-                    "it goes with a URI; for a picture, copy the text of its code and send that",
-                )
-            }),
-            Some(_) => Err(invalid("the only value is `steam`")),
-        }
+        let steam = match self.kind.as_deref() {
+            None | Some("") => false,
+            Some("steam") => true,
+            Some(_) => {
+                return Err(ApiError::InvalidParameter {
+                    name: "kind",
+                    detail: "the only value is `steam`".to_owned(),
+                });
+            }
+        };
+        let upload = if steam { upload.into_steam()? } else { upload };
+        let wishes = Wishes {
+            steam,
+            unless_there,
+        };
+        Ok((upload, wishes))
     }
 
     pub(super) fn approval_asked(&self) -> Result<bool, ApiError> {
@@ -174,11 +202,11 @@ pub(super) async fn start(
     caller: Caller<Enroll>,
     query: Result<Query<StartQuery>, axum::extract::rejection::QueryRejection>,
     IdempotencyKey(key): IdempotencyKey,
-    UploadBody(upload): UploadBody,
+    UploadBody(upload, recovery): UploadBody,
 ) -> Result<Response, ApiError> {
     let query = parameters(query)?;
     let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
-    let upload = query.with_kind(upload)?;
+    let (upload, wishes) = query.with_wishes(upload)?;
     let accepting = door.intake.accept(caller.id(), upload);
     let accepted = caller.unless_gone(accepting).await?;
     let id = door.enrollments.id_for(caller.id(), key.as_deref());
@@ -192,10 +220,12 @@ pub(super) async fn start(
             caller: caller.requester(&hand),
             approval_asked,
             proof_asked,
+            wishes,
+            recovery,
         })
         .await?;
     if snapshot.stage.has_ended() {
-        return Ok(status_response(&snapshot));
+        return Ok(status_response(snapshot.shown_to(caller.sight(&door))));
     }
     Ok(accepted_response(&snapshot))
 }
@@ -215,7 +245,9 @@ fn running(snapshot: &Snapshot, body: impl IntoResponse) -> Response {
     no_store(response)
 }
 
-pub(super) fn status_response(snapshot: &Snapshot) -> Response {
+/// The status, of a snapshot as the caller may see it.
+pub(super) fn status_response(snapshot: Snapshot) -> Response {
+    let snapshot = &snapshot;
     let view = Json(EnrollmentView::new(snapshot));
     if snapshot.stage.has_ended() {
         return no_store(view.into_response());
@@ -294,12 +326,12 @@ pub(super) async fn status(
     let since = stage_parameter("since", query.since.as_deref())?;
     let snapshot = door.enrollments.get(&id, caller.sees_only()).await?;
     if accepts_events(&headers) {
-        return Ok(no_store(changes(door, snapshot).into_response()));
+        return Ok(no_store(changes(door, caller, snapshot).into_response()));
     }
     let since = since.unwrap_or(snapshot.stage);
     let following = door.enrollments.follow(snapshot.clone(), since, wait);
     let latest = unless_stopped(&door, snapshot, following).await?;
-    Ok(status_response(&latest))
+    Ok(status_response(latest.shown_to(caller.sight(&door))))
 }
 
 /// What comes of following something, or, when the server stops, what is known of it
@@ -328,6 +360,7 @@ pub(super) fn accepts_events(headers: &HeaderMap) -> bool {
 /// Every stage from the present one to the end, as server-sent events named `status`.
 fn changes(
     door: Arc<FrontDoor>,
+    caller: Caller<Follow>,
     snapshot: Snapshot,
 ) -> Sse<impl stream::Stream<Item = Result<Event, Infallible>>> {
     enum Next {
@@ -336,8 +369,10 @@ fn changes(
         Done,
     }
     let until = tokio::time::Instant::now() + LONGEST_STREAM;
+    let caller = Arc::new(caller);
     let events = stream::unfold(Next::Now(snapshot), move |next| {
         let door = Arc::clone(&door);
+        let caller = Arc::clone(&caller);
         async move {
             let latest = match next {
                 Next::Done => return None,
@@ -357,7 +392,9 @@ fn changes(
             };
             let event = Event::default()
                 .event("status")
-                .json_data(EnrollmentView::new(&latest))
+                .json_data(EnrollmentView::new(
+                    &latest.clone().shown_to(caller.sight(&door)),
+                ))
                 .ok()?;
             let next = if latest.stage.has_ended() {
                 Next::Done
@@ -419,8 +456,11 @@ pub(super) async fn list(
             limit: limit(query.limit.as_deref())?,
         })
         .await?;
+    let items = page.items.into_iter();
     let view = EnrollmentPage {
-        enrollments: page.items.iter().map(EnrollmentView::new).collect(),
+        enrollments: items
+            .map(|item| EnrollmentView::new(&item.shown_to(caller.sight(&door))))
+            .collect(),
         next: page.next.map(|cursor| cursor.to_text()),
     };
     Ok(no_store(Json(view).into_response()))

@@ -92,6 +92,8 @@ pub(crate) enum ApiError {
     NoDashboard,
     #[error("codes of the account are read with an approval")]
     ApprovalNeeded,
+    #[error("no recovery code is left")]
+    NoRecoveryCode,
     #[error("the account is not proved yet")]
     AccountPending,
     #[error("the account is proved already")]
@@ -355,6 +357,11 @@ impl ApiError {
                 Code::ApprovalNeeded,
                 "Codes of this account are read only after somebody else has agreed. Ask with \
                  POST /api/accounts/{id}/requests and {\"kind\": \"read\"}.",
+            ),
+            Self::NoRecoveryCode => row(
+                Code::NoneToRecoverWith,
+                "The account has no recovery codes that were not given out yet. Have the service \
+                 make new ones, and set them here: `countersign recovery-codes set`.",
             ),
             Self::AccountPending => row(
                 Code::AccountPending,

@@ -8,9 +8,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use countersign_enrollment::account::AccountPreview;
-use countersign_enrollment::ids::ImportId;
+use countersign_enrollment::ids::{EnrollmentId, ImportId};
 use countersign_enrollment::import::MAX_ACCOUNTS;
 use countersign_enrollment::import::job::{ImportProgress, ImportResult, ImportedAccount};
+use countersign_enrollment::otpauth::Warning;
 use countersign_enrollment::problem::InputProblem;
 use durabletask::Status;
 use serde::de::IgnoredAny;
@@ -63,10 +64,22 @@ pub(super) struct StartQuery {
     /// to be read first.
     #[param(pattern = "^[1-9][0-9]{0,2}(,[1-9][0-9]{0,2})*$")]
     pick: Option<String>,
+    /// What to do with accounts whose secret and codes an account in use has under another
+    /// name: `keep` both, with a warning, or `skip` them as being there already.
+    #[param(inline, value_type = Option<DuplicatesParameter>)]
+    duplicates: Option<String>,
     /// Who calls, for whom the address is the only place to say it.
     #[serde(rename = "code")]
     #[param(ignore)]
     _code: Option<IgnoredAny>,
+}
+
+#[derive(ToSchema)]
+#[schema(as = ImportDuplicatesParameter, rename_all = "lowercase", default = "keep")]
+#[expect(dead_code, reason = "named in a parameter")]
+enum DuplicatesParameter {
+    Keep,
+    Skip,
 }
 
 /// Starts an import
@@ -117,6 +130,16 @@ pub(super) async fn start(
             });
         }
     };
+    let skip_same = match query.duplicates.as_deref() {
+        None | Some("" | "keep") => false,
+        Some("skip") => true,
+        Some(_) => {
+            return Err(ApiError::InvalidParameter {
+                name: "duplicates",
+                detail: "`keep` or `skip`".to_owned(),
+            });
+        }
+    };
     let pick = query
         .pick
         .as_deref()
@@ -135,11 +158,12 @@ pub(super) async fn start(
             material,
             pick,
             dry_run,
+            skip_same,
             caller: caller.requester(&hand),
             approval_asked,
         })
         .await?;
-    Ok(response(&snapshot))
+    Ok(response(&snapshot, caller.sight(&door)))
 }
 
 /// Positions like `1,3-5`.
@@ -208,7 +232,7 @@ pub(super) async fn status(
         .await?;
     let following = door.enrollments.follow_import(snapshot.clone(), wait);
     let latest = unless_stopped(&door, snapshot, following).await?;
-    Ok(response(&latest))
+    Ok(response(&latest, caller.sight(&door)))
 }
 
 /// Ends an import that runs, with the enrollments that it waits for
@@ -237,7 +261,7 @@ pub(super) async fn terminate(
     door.enrollments
         .terminate(id.as_str(), caller.sees_only(), caller.id())
         .await?;
-    Ok(response(&snapshot))
+    Ok(response(&snapshot, caller.sight(&door)))
 }
 
 /// Ends an import that runs, for clients that only post
@@ -269,8 +293,9 @@ fn import_id(text: &str) -> Result<ImportId, ApiError> {
         .map_err(|_| ApiError::Enrollment(EnrollmentError::Unknown))
 }
 
-fn response(snapshot: &ImportSnapshot) -> Response {
-    let view = Json(ImportView::new(snapshot));
+/// An import, without the ids of accounts that the caller may not see and has not added.
+fn response(snapshot: &ImportSnapshot, sees: impl Fn(&EnrollmentId) -> bool) -> Response {
+    let view = Json(ImportView::new(snapshot, sees));
     if snapshot.has_ended() {
         return no_store(view.into_response());
     }
@@ -374,7 +399,7 @@ struct SourceProblemView {
 }
 
 impl ImportView {
-    fn new(snapshot: &ImportSnapshot) -> Self {
+    fn new(snapshot: &ImportSnapshot, sees: impl Fn(&EnrollmentId) -> bool) -> Self {
         let path = path(snapshot);
         let outcome = snapshot.outcome.as_ref();
         Self {
@@ -399,7 +424,12 @@ impl ImportView {
                 }),
                 _ => None,
             },
-            accounts: outcome.map(|it| it.accounts.iter().map(AccountView::new).collect()),
+            accounts: outcome.map(|it| {
+                it.accounts
+                    .iter()
+                    .map(|account| AccountView::new(account, &sees))
+                    .collect()
+            }),
             problems: outcome
                 .map(|it| &it.problems)
                 .into_iter()
@@ -415,20 +445,28 @@ impl ImportView {
 }
 
 impl AccountView {
-    fn new(account: &ImportedAccount) -> Self {
+    fn new(account: &ImportedAccount, sees: impl Fn(&EnrollmentId) -> bool) -> Self {
+        let found = matches!(
+            account.result,
+            ImportResult::AlreadyThere | ImportResult::Deleted
+        );
+        let id = account.id.as_ref().filter(|id| !found || sees(id));
+        let warnings = account.warnings.iter().cloned().map(|mut warning| {
+            if let Warning::Duplicate { accounts } = &mut warning {
+                accounts.retain(&sees);
+            }
+            WarningView::new(&warning)
+        });
         Self {
             position: account.position,
             name: account.name.clone(),
-            id: account.id.as_ref().map(ToString::to_string),
+            id: id.map(ToString::to_string),
             preview: account.preview.clone(),
             result: account.result,
             repeats: account.repeats,
-            warnings: account.warnings.iter().map(WarningView::new).collect(),
+            warnings: warnings.collect(),
             problem: account.problem.as_ref().map(ProblemView::new),
-            status_query_get_uri: account
-                .id
-                .as_ref()
-                .map(|id| format!("/api/enrollments/{id}")),
+            status_query_get_uri: id.map(|id| format!("/api/enrollments/{id}")),
         }
     }
 }

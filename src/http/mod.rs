@@ -30,6 +30,7 @@ mod observe;
 mod openapi;
 mod path;
 mod proof;
+mod recovery;
 mod refusals;
 mod request_views;
 mod requests;
@@ -182,6 +183,9 @@ fn described() -> OpenApiRouter<Arc<FrontDoor>> {
         .routes(routes!(account_changes::verify))
         .routes(routes!(tokens::token))
         .routes(routes!(tokens::token_by_query))
+        .routes(routes!(recovery::count, recovery::set))
+        .routes(routes!(recovery::take))
+        .routes(routes!(recovery::take_granted))
         .routes(routes!(requests::start))
         .routes(routes!(requests::list))
         .routes(routes!(requests::status, requests::cancel))

@@ -74,7 +74,7 @@ enum Kind {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "read as text, so that what is no id is unknown")]
-struct RequestPath {
+pub(super) struct RequestPath {
     /// The request's id.
     id: String,
 }
@@ -111,7 +111,7 @@ impl RequestBody {
                 let reads = self.reads.is_some().then_some("reads");
                 reads.or(self.to.is_some().then_some("to"))
             }
-            Act::Transfer { .. } => {
+            Act::Transfer { .. } | Act::RecoveryCodes { .. } => {
                 let reads = self.reads.is_some().then_some("reads");
                 reads.or(self.seconds.is_some().then_some("seconds"))
             }
@@ -196,6 +196,8 @@ pub(super) async fn start(
             Act::Export { .. } => Action::RequestExport,
             Act::Transfer { .. } => Action::RequestTransfer,
             Act::Delete { .. } => Action::RequestDelete,
+            // Not asked for in this way.
+            Act::RecoveryCodes { .. } => Action::RequestRecoveryCodes,
         });
         facts.reason.clone_from(&reason);
     });
@@ -514,7 +516,7 @@ pub(super) async fn export(
 }
 
 /// What making use of a request can be answered with.
-const USE: [Code; 7] = [
+pub(super) const USE: [Code; 7] = [
     Code::AccountUnknown,
     Code::AuditUnavailable,
     Code::LedgerUnavailable,
@@ -526,7 +528,7 @@ const USE: [Code; 7] = [
 
 /// What a request of this kind has granted to the caller, as the front door has signed it.
 /// Whether it may still be used is judged where it is used.
-async fn granted<P>(
+pub(super) async fn granted<P>(
     door: &FrontDoor,
     caller: &Caller<P>,
     id: &str,
@@ -577,7 +579,7 @@ fn request_id(text: &str) -> Result<RequestId, ApiError> {
         .map_err(|_| ApiError::Enrollment(EnrollmentError::RequestUnknown))
 }
 
-fn response(snapshot: &RequestSnapshot) -> Response {
+pub(super) fn response(snapshot: &RequestSnapshot) -> Response {
     if snapshot.stage.has_ended() {
         return no_store(Json(RequestView::new(snapshot)).into_response());
     }

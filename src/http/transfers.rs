@@ -76,7 +76,7 @@ pub(super) async fn receive(
     let requester = caller.requester(&hand);
     let snapshot = door.enrollments.receive(id, package, requester).await?;
     if snapshot.stage.has_ended() {
-        return Ok(status_response(&snapshot));
+        return Ok(status_response(snapshot.shown_to(caller.sight(&door))));
     }
     Ok(accepted_response(&snapshot))
 }

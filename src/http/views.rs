@@ -137,6 +137,10 @@ pub(super) struct ProblemView {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false, value_type = Vec<Vec<Vec<u16>>>)]
     regions: Vec<Region>,
+    /// Accounts that are there already, as far as the caller may see them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false, value_type = Vec<String>)]
+    accounts: Vec<EnrollmentId>,
 }
 
 /// Where the account is.
@@ -194,6 +198,7 @@ impl ProblemView {
             kind: problem.foreign_kind(),
             tried: problem.tried().to_vec(),
             regions: problem.regions().to_vec(),
+            accounts: problem.accounts().to_vec(),
         }
     }
 }
@@ -400,16 +405,26 @@ pub(super) struct CreatedView<'a> {
     /// There if the account has to be proved before it is in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<AccountState>,
+    /// There if the same account was there already; what else is odd, its enrollment says.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<WarningView>,
 }
 
 impl<'a> CreatedView<'a> {
-    pub(super) fn new(id: &EnrollmentId, preview: &'a AccountPreview, pending: bool) -> Self {
+    pub(super) fn new(snapshot: &Snapshot, preview: &'a AccountPreview) -> Self {
         Self {
             message: "Account added",
-            secret_name: id.to_string(),
+            secret_name: snapshot.id.to_string(),
             account_name: &preview.account_name,
             issuer: preview.issuer.as_deref(),
-            state: pending.then_some(AccountState::Pending),
+            state: snapshot.proof_required.then_some(AccountState::Pending),
+            warnings: snapshot
+                .warnings
+                .iter()
+                .filter(|warning| matches!(warning, Warning::Duplicate { .. }))
+                .map(WarningView::new)
+                .collect(),
         }
     }
 }

@@ -8,6 +8,7 @@ use countersign_activities::vault::{
 };
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
+use countersign_enrollment::recovery::RecoveryCodes;
 
 use super::spans::{Span, Told};
 
@@ -75,6 +76,22 @@ impl SecretVault for TracedVault {
 
     async fn describe(&self, id: &EnrollmentId) -> Result<AccountRecord, VaultError> {
         traced("describe", Some(id), self.vault.describe(id)).await
+    }
+
+    async fn set_recovery(
+        &self,
+        id: &EnrollmentId,
+        codes: &RecoveryCodes,
+    ) -> Result<(), VaultError> {
+        traced("set_recovery", Some(id), self.vault.set_recovery(id, codes)).await
+    }
+
+    async fn recovery(&self, id: &EnrollmentId) -> Result<RecoveryCodes, VaultError> {
+        traced("recovery", Some(id), self.vault.recovery(id)).await
+    }
+
+    async fn same_as(&self, account: &TotpAccount) -> Result<Vec<AccountRecord>, VaultError> {
+        traced("same_as", None, self.vault.same_as(account)).await
     }
 
     async fn list_by(

@@ -365,6 +365,25 @@ async fn walk_the_requests(app: &App, uri: &str, search: &mut Search) {
         .enroll(&uri.replace("Leak:test", "Leak:leaving"), false)
         .await;
     assert_eq!(outcome(&admin, &account).await, "Enrolled");
+    // Recovery codes, of which one is given out; an answer that is not searched holds it.
+    let path = format!("/api/accounts/{account}/recovery-codes");
+    let codes = json!({ "codes": [MARKER, format!("{MARKER}2")], "reason": MARKER });
+    let set = admin.request(Method::PUT, &path).json(&codes);
+    let set = admin.send(set).await;
+    assert_eq!(set.status, StatusCode::ACCEPTED, "{set:?}");
+    let wrong = json!({ "codes": [MARKER.repeat(9)] });
+    let wrong = admin.request(Method::PUT, &path).json(&wrong);
+    admin
+        .send(wrong)
+        .await
+        .assert_problem(400, "invalid-parameter");
+    let begun = std::time::Instant::now();
+    while admin.get(&path).await.body["left"] != 2 {
+        assert!(begun.elapsed() < PATIENCE, "the codes are not set");
+    }
+    let take = format!("/api/accounts/{account}/recovery-code");
+    let taken = admin.request(Method::POST, &take).send().await.unwrap();
+    assert!(taken.text().await.unwrap().contains(MARKER));
     for (kind, more, useful) in [
         ("read", json!({}), Some("code")),
         ("export", json!({}), Some("export")),

@@ -21,6 +21,7 @@ mod codes;
 mod collector;
 mod command_line;
 mod crash;
+mod duplicates;
 mod enrollment;
 mod filing;
 mod hands;
@@ -40,6 +41,8 @@ mod metrics;
 mod oversize;
 mod proof;
 mod record;
+mod recovery;
+mod recovery_hostile;
 #[path = "../chaos/relay.rs"]
 mod relay;
 mod request_commands;

@@ -107,6 +107,12 @@ const TABLE: &[Row] = &[
     send("POST /v1/totp/code/{id}", "/v1/totp/code/{kept}", WRONG_CODE,   [403, 403, 200, 200, 404]),
     send("PUT /v1/totp/code/{id}", "/v1/totp/code/{kept}", WRONG_CODE,    [403, 403, 200, 200, 404]),
 
+    row("GET /api/accounts/{id}/recovery-codes", "/api/accounts/{kept}/recovery-codes",
+                                                                          [403, 403, 200, 200, 404]),
+    send("PUT /api/accounts/{id}/recovery-codes", "/api/accounts/{account}/recovery-codes", r#"{"codes": ["a"]}"#,
+                                                                          [403, 403, 403, 202, 403]),
+    row("POST /api/accounts/{id}/recovery-code", "/api/accounts/{kept}/recovery-code",
+                                                                          [403, 403, 409, 409, 404]),
     send("POST /api/accounts/{id}/requests", "/api/accounts/{kept}/requests", r#"{"kind": "read"}"#,
                                                                           [403, 403, 202, 202, 404]),
     send("POST /api/transfers", "/api/transfers", r#"{"id": "{kept}", "package": "none"}"#,
@@ -117,6 +123,8 @@ const TABLE: &[Row] = &[
     send("POST /api/requests/{id}/approval", "/api/requests/{request}/approval", APPROVE,
                                                                           [403, 202, 403, 202, 403]),
     row("POST /api/requests/{id}/code", "/api/requests/{request}/code",   [403, 403, 409, 404, 404]),
+    row("POST /api/requests/{id}/recovery-code", "/api/requests/{request}/recovery-code",
+                                                                          [403, 403, 409, 404, 404]),
     row("POST /api/requests/{id}/export", "/api/requests/{request}/export",
                                                                           [403, 403, 403, 404, 403]),
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
+use countersign_enrollment::recovery::RecoveryCodes;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use lru::LruCache;
@@ -361,6 +362,22 @@ impl SecretVault for CachedVault {
 
     async fn describe(&self, id: &EnrollmentId) -> Result<AccountRecord, VaultError> {
         self.vault.describe(id).await
+    }
+
+    async fn set_recovery(
+        &self,
+        id: &EnrollmentId,
+        codes: &RecoveryCodes,
+    ) -> Result<(), VaultError> {
+        self.changing(id, self.vault.set_recovery(id, codes)).await
+    }
+
+    async fn recovery(&self, id: &EnrollmentId) -> Result<RecoveryCodes, VaultError> {
+        self.vault.recovery(id).await
+    }
+
+    async fn same_as(&self, account: &TotpAccount) -> Result<Vec<AccountRecord>, VaultError> {
+        self.vault.same_as(account).await
     }
 
     async fn list_by(

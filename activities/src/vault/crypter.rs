@@ -3,6 +3,7 @@
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use data_encoding::HEXLOWER;
+use hmac::{Hmac, Mac as _};
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use sha2::{Digest as _, Sha256};
@@ -30,6 +31,17 @@ impl MasterKey {
 
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new((&*self.bytes).into())
+    }
+
+    /// An HMAC-SHA256 (RFC 2104), cut to 16 bytes: enough that no two contents share one.
+    fn mark(&self, content: &[&[u8]]) -> Result<Vec<u8>, CrypterError> {
+        let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&*self.bytes)
+            .map_err(|_| CrypterError::UnknownKey)?;
+        for part in [&b"countersign vault content"[..]].iter().chain(content) {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        Ok(mac.finalize().into_bytes()[..16].to_vec())
     }
 }
 
@@ -100,6 +112,15 @@ impl Crypter {
             nonce: nonce.to_vec(),
             ciphertext,
         })
+    }
+
+    /// What tells some content from any other to those who hold a key, by each key: the first
+    /// is the one to keep.
+    pub(super) fn marks(&self, content: &[&[u8]]) -> Result<Vec<Vec<u8>>, CrypterError> {
+        std::iter::once(&self.first)
+            .chain(&self.others)
+            .map(|key| key.mark(content))
+            .collect()
     }
 
     /// Decrypts what was encrypted for `place`.

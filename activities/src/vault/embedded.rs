@@ -17,6 +17,7 @@ use countersign_enrollment::account::{
 };
 use countersign_enrollment::filing::Filing;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
+use countersign_enrollment::recovery::RecoveryCodes;
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension as _, Row, Transaction, TransactionBehavior, params,
 };
@@ -25,9 +26,11 @@ use tokio::sync::Mutex;
 
 use crate::database_stamp::DatabaseStamp;
 
+use super::content;
 use super::crypter::{Crypter, CrypterError, Encrypted};
 use super::key_file::{self, KeyFileError};
 use super::order::{self, Place};
+use super::recovery;
 use super::schema::{self, Opened};
 use super::{
     AccountPage, AccountRecord, Change, Filter, MAX_PAGE, Reading, SecretVault, Stored, VaultError,
@@ -118,7 +121,7 @@ impl EmbeddedVault {
             }),
             Opened::Foreign => Err(OpenError::Foreign(path.clone())),
         };
-        let writer = open()?;
+        let mut writer = open()?;
         let reader = open()?;
         let stamp = DatabaseStamp::open(&path).map_err(failed)?;
         let used: Vec<String> = key_ids(&writer).map_err(failed)?;
@@ -143,6 +146,7 @@ impl EmbeddedVault {
         if let Some(key_id) = used.iter().find(|key_id| !crypter.has(key_id)) {
             return Err(missing(key_id));
         }
+        content::mark_all(&mut writer, &crypter).map_err(failed)?;
         Ok(Self {
             crypter: Arc::new(crypter),
             writer: Arc::new(Mutex::new(writer)),
@@ -254,6 +258,28 @@ impl SecretVault for EmbeddedVault {
         self.stamp.now()
     }
 
+    async fn set_recovery(
+        &self,
+        id: &EnrollmentId,
+        codes: &RecoveryCodes,
+    ) -> Result<(), VaultError> {
+        let (id, codes, crypter) = (id.clone(), codes.clone(), Arc::clone(&self.crypter));
+        self.write(move |transaction| recovery::set(transaction, &id, &codes, &crypter))
+            .await
+    }
+
+    async fn recovery(&self, id: &EnrollmentId) -> Result<RecoveryCodes, VaultError> {
+        let (id, crypter) = (id.clone(), Arc::clone(&self.crypter));
+        self.look(move |connection| recovery::read(connection, &id, &crypter))
+            .await
+    }
+
+    async fn same_as(&self, account: &TotpAccount) -> Result<Vec<AccountRecord>, VaultError> {
+        let (account, crypter) = (account.clone(), Arc::clone(&self.crypter));
+        self.look(move |connection| content::same(connection, &account, &crypter))
+            .await
+    }
+
     async fn describe(&self, id: &EnrollmentId) -> Result<AccountRecord, VaultError> {
         let id = id.clone();
         self.look(move |connection| {
@@ -351,6 +377,7 @@ impl SecretVault for EmbeddedVault {
             transaction
                 .execute("DELETE FROM accounts WHERE id = ?1", params![id.as_str()])
                 .map_err(from_sqlite)?;
+            recovery::remove(transaction, &id)?;
             transaction
                 .execute(
                     "INSERT INTO purged (id, purged_at) VALUES (?1, ?2)",
@@ -364,13 +391,13 @@ impl SecretVault for EmbeddedVault {
 }
 
 /// A row as it is kept.
-struct AccountRow {
-    record: AccountRecord,
+pub(super) struct AccountRow {
+    pub(super) record: AccountRecord,
     encrypted: Encrypted,
 }
 
 impl AccountRow {
-    fn account(&self, crypter: &Crypter) -> Result<TotpAccount, VaultError> {
+    pub(super) fn account(&self, crypter: &Crypter) -> Result<TotpAccount, VaultError> {
         let corrupt = |_| VaultError::Corrupt {
             reason: "it has values that no account has",
         };
@@ -408,14 +435,15 @@ fn insert(
     let encrypted = crypter
         .encrypt(&place(id, parameters), account.secret().expose())
         .map_err(from_crypter)?;
+    let mark = content::mark(account, crypter)?;
     let (issuer_key, name_key) = order::keys(account.issuer(), account.account_name());
     let now = Utc::now().timestamp_micros();
     transaction
         .prepare_cached(
             "INSERT INTO accounts (id, issuer, account_name, issuer_key, name_key, algorithm,
              digits, period, key_id, nonce, ciphertext, created_at, updated_at, label_issuer,
-             pending_for)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?14)",
+             pending_for, content)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?14, ?15)",
         )
         .and_then(|mut statement| {
             statement.execute(params![
@@ -433,17 +461,21 @@ fn insert(
                 now,
                 account.labels().label_issuer(),
                 pending_for.map(CallerId::as_str),
+                mark,
             ])
         })
         .map_err(from_sqlite)?;
     Ok(())
 }
 
-const COLUMNS: &str = "id, issuer, account_name, algorithm, digits, period, created_at, \
+pub(super) const COLUMNS: &str = "id, issuer, account_name, algorithm, digits, period, created_at, \
                        updated_at, deleted_at, key_id, nonce, ciphertext, label_issuer, \
                        group_name, tags, pending_for";
 
-fn find(connection: &Connection, id: &EnrollmentId) -> Result<Option<AccountRow>, VaultError> {
+pub(super) fn find(
+    connection: &Connection,
+    id: &EnrollmentId,
+) -> Result<Option<AccountRow>, VaultError> {
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM accounts WHERE id = ?1"))
         .and_then(|mut statement| {
@@ -455,7 +487,7 @@ fn find(connection: &Connection, id: &EnrollmentId) -> Result<Option<AccountRow>
         .transpose()
 }
 
-fn read_row(row: &Row<'_>) -> Result<AccountRow, VaultError> {
+pub(super) fn read_row(row: &Row<'_>) -> Result<AccountRow, VaultError> {
     let corrupt = spoilt_column;
     let moment = |micros: i64| DateTime::from_timestamp_micros(micros).ok_or_else(corrupt);
     let id: String = row.get(0).map_err(from_sqlite)?;
@@ -530,7 +562,7 @@ fn is_purged(connection: &Connection, id: &EnrollmentId) -> Result<bool, VaultEr
 
 fn key_ids(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
     connection
-        .prepare("SELECT DISTINCT key_id FROM accounts")?
+        .prepare("SELECT key_id FROM accounts UNION SELECT key_id FROM recovery_codes")?
         .query_map([], |row| row.get(0))?
         .collect()
 }
@@ -599,14 +631,14 @@ async fn blocking<T: Send + 'static>(
         })
 }
 
-const fn spoilt_column() -> VaultError {
+pub(super) const fn spoilt_column() -> VaultError {
     VaultError::Corrupt {
         reason: "a column holds what it never should",
     }
 }
 
 /// What an error of SQLite means to somebody who uses the vault.
-fn from_sqlite(error: rusqlite::Error) -> VaultError {
+pub(super) fn from_sqlite(error: rusqlite::Error) -> VaultError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => VaultError::Corrupt {
             reason: "the database file is damaged; restore it from a backup",
@@ -629,7 +661,7 @@ fn from_sqlite(error: rusqlite::Error) -> VaultError {
     }
 }
 
-fn from_crypter(error: CrypterError) -> VaultError {
+pub(super) fn from_crypter(error: CrypterError) -> VaultError {
     match error {
         CrypterError::UnknownKey => VaultError::Corrupt {
             reason: "it is encrypted with a key that is not in the key file",

@@ -1,10 +1,12 @@
 //! Where secrets are kept: the promises of every vault, and the vaults.
 
 mod cached;
+mod content;
 mod crypter;
 mod embedded;
 mod key_file;
 pub mod order;
+mod recovery;
 mod schema;
 
 use std::error::Error as StdError;
@@ -16,6 +18,7 @@ use chrono::{DateTime, Utc};
 use countersign_enrollment::account::{AccountPreview, Labels, TotpAccount};
 use countersign_enrollment::filing::Filing;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
+use countersign_enrollment::recovery::RecoveryCodes;
 use thiserror::Error;
 
 use crate::totp::{self, Code, CodeError};
@@ -25,6 +28,8 @@ pub use embedded::{EmbeddedVault, OpenError};
 
 /// The most accounts on one page of a list.
 pub const MAX_PAGE: usize = 500;
+/// How many accounts with the same content are told of at most.
+pub const MAX_SAME: usize = 100;
 
 /// A store of accounts by enrollment id.
 ///
@@ -95,6 +100,34 @@ pub trait SecretVault: Send + Sync {
     ///
     /// [`VaultError::NotFound`] when there never was one or it was purged.
     async fn describe(&self, id: &EnrollmentId) -> Result<AccountRecord, VaultError>;
+
+    /// Keeps these recovery codes beside the account's secret, in place of any others; without
+    /// any, the account has none afterwards. Destroying the account destroys them.
+    ///
+    /// # Errors
+    ///
+    /// As [`SecretVault::read`].
+    async fn set_recovery(
+        &self,
+        id: &EnrollmentId,
+        codes: &RecoveryCodes,
+    ) -> Result<(), VaultError>;
+
+    /// The account's recovery codes, given out or not; none if it has none.
+    ///
+    /// # Errors
+    ///
+    /// As [`SecretVault::read`].
+    async fn recovery(&self, id: &EnrollmentId) -> Result<RecoveryCodes, VaultError>;
+
+    /// The accounts in use that have the same secret as `account` and whose codes are made in
+    /// the same way, whatever they are called and however they came in; pending ones count.
+    /// Those that are called the same come first, then the oldest, [`MAX_SAME`] at most.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`] when the vault cannot say.
+    async fn same_as(&self, account: &TotpAccount) -> Result<Vec<AccountRecord>, VaultError>;
 
     /// A page of at most `limit` accounts (1 to [`MAX_PAGE`]; more is taken as that),
     /// deleted ones left out, by issuer and then account name, without regard to case.

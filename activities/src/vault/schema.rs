@@ -10,7 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 /// The version of the tables below. Kept in the file's `user_version`.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 /// Marks the file as ours: "CSVT".
 const APPLICATION_ID: i64 = 0x4353_5654;
 /// How long to wait for another process that writes.
@@ -42,9 +42,20 @@ CREATE TABLE accounts (
     -- Separated by commas.
     tags         TEXT NOT NULL DEFAULT '',
     -- Who has to prove the account before it is in use.
-    pending_for  TEXT
+    pending_for  TEXT,
+    -- A keyed hash of the secret and how its codes are made.
+    content      BLOB
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX accounts_in_order ON accounts (issuer_key, name_key, id) WHERE deleted_at IS NULL;
+CREATE INDEX accounts_by_content ON accounts (content);
+-- One row an account that has recovery codes, all of them encrypted together.
+CREATE TABLE recovery_codes (
+    account    TEXT PRIMARY KEY,
+    key_id     TEXT NOT NULL,
+    nonce      BLOB NOT NULL,
+    ciphertext BLOB NOT NULL,
+    set_at     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 -- Ids that are not used again.
 CREATE TABLE purged (
     id        TEXT PRIMARY KEY,
@@ -54,11 +65,24 @@ CREATE TABLE purged (
 
 /// From the tables of version 1 to those of version 2.
 const FROM_1: &str = "ALTER TABLE accounts ADD COLUMN label_issuer TEXT;";
-/// From there to those above.
+/// From there to those of version 3.
 const FROM_2: &str = "
 ALTER TABLE accounts ADD COLUMN group_name TEXT;
 ALTER TABLE accounts ADD COLUMN tags TEXT NOT NULL DEFAULT '';
 ALTER TABLE accounts ADD COLUMN pending_for TEXT;
+";
+/// From there to those above. What accounts have as `content` is filled in when the vault is
+/// opened, since it takes the key.
+const FROM_3: &str = "
+ALTER TABLE accounts ADD COLUMN content BLOB;
+CREATE INDEX accounts_by_content ON accounts (content);
+CREATE TABLE recovery_codes (
+    account    TEXT PRIMARY KEY,
+    key_id     TEXT NOT NULL,
+    nonce      BLOB NOT NULL,
+    ciphertext BLOB NOT NULL,
+    set_at     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
 
 /// What a file is, once it is open.
@@ -108,11 +132,13 @@ pub(super) fn open(path: &Path) -> Result<Opened, rusqlite::Error> {
             transaction.execute_batch(TABLES)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         }
-        1 => {
-            transaction.execute_batch(FROM_1)?;
-            transaction.execute_batch(FROM_2)?;
+        found @ 1..VERSION => {
+            for (before, change) in [(2, FROM_1), (3, FROM_2), (4, FROM_3)] {
+                if found < before {
+                    transaction.execute_batch(change)?;
+                }
+            }
         }
-        2 => transaction.execute_batch(FROM_2)?,
         _ => {}
     }
     transaction.pragma_update(None, "user_version", VERSION)?;
@@ -158,14 +184,28 @@ mod tests {
     tags         TEXT NOT NULL DEFAULT '',
     -- Who has to prove the account before it is in use.
     pending_for  TEXT";
+    const SINCE_4: &str = ",
+    -- A keyed hash of the secret and how its codes are made.
+    content      BLOB";
+    const INDEX_SINCE_4: &str = "CREATE INDEX accounts_by_content ON accounts (content);";
+    const TABLE_SINCE_4: &str = "CREATE TABLE recovery_codes (
+    account    TEXT PRIMARY KEY,
+    key_id     TEXT NOT NULL,
+    nonce      BLOB NOT NULL,
+    ciphertext BLOB NOT NULL,
+    set_at     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
 
     #[test]
     fn a_file_of_an_earlier_version_gets_todays_tables() {
-        for (number, missing) in [(1, &[SINCE_2, SINCE_3][..]), (2, &[SINCE_3])] {
+        let since_4 = [SINCE_4, INDEX_SINCE_4, TABLE_SINCE_4];
+        for (number, earlier) in [(1, &[SINCE_3, SINCE_2][..]), (2, &[SINCE_3]), (3, &[])] {
+            let missing = since_4.iter().chain(earlier);
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("vault.sqlite3");
             let old = Connection::open(&path).unwrap();
-            let tables = missing.iter().fold(TABLES.to_owned(), |tables, columns| {
+            let tables = missing.fold(TABLES.to_owned(), |tables, columns| {
                 assert!(tables.contains(columns), "{columns}");
                 tables.replace(columns, "")
             });
@@ -193,6 +233,14 @@ mod tests {
                     )
                     .unwrap();
                 assert_eq!(kept, ("a".to_owned(), None, String::new(), None));
+                let since_4: (Option<Vec<u8>>, i64) = connection
+                    .query_row(
+                        "SELECT content, (SELECT count(*) FROM recovery_codes) FROM accounts",
+                        [],
+                        |row| Ok((row.get(0)?, row.get(1)?)),
+                    )
+                    .unwrap();
+                assert_eq!(since_4, (None, 0));
                 assert_eq!(version(&connection).unwrap(), VERSION);
             }
         }

@@ -45,6 +45,7 @@ fn text(notice: &Notice) -> String {
         "export" => "export",
         "transfer" => "hand over",
         "delete" => "delete for good",
+        "recoveryCodes" => "set the recovery codes of",
         _ => "use",
     };
     let asked = format!("{} asks to {what} {account}", notice.requested_by);

@@ -8,6 +8,7 @@ use countersign_enrollment::account::{Labels, TotpAccount};
 use countersign_enrollment::filing::Filing;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::otpauth;
+use countersign_enrollment::recovery::RecoveryCodes;
 
 /// An account called `issuer:name`.
 pub(crate) fn account(issuer: &str, name: &str, secret: &str) -> TotpAccount {
@@ -28,7 +29,77 @@ pub(crate) async fn keeps(vault: &dyn SecretVault) {
     lists_are_ordered_paged_and_searched(vault).await;
     accounts_are_filed_and_found_by_group_and_tag(vault).await;
     an_account_is_pending_until_it_is_proved(vault).await;
+    accounts_are_found_by_their_content(vault).await;
+    recovery_codes_stay_beside_the_account(vault).await;
     vault.check().await.unwrap();
+}
+
+async fn recovery_codes_stay_beside_the_account(vault: &dyn SecretVault) {
+    let codes = |codes: &[&str]| RecoveryCodes::new(codes.iter().copied()).unwrap();
+    let id = EnrollmentId::random();
+    let unknown = vault.set_recovery(&id, &codes(&["a"])).await;
+    assert!(matches!(unknown, Err(VaultError::NotFound)), "{unknown:?}");
+    let unknown = vault.recovery(&id).await;
+    assert!(matches!(unknown, Err(VaultError::NotFound)), "{unknown:?}");
+
+    let kept = account("ACME", "recovered", "KRUGS4ZANFZSAYJA");
+    vault.store(&id, &kept).await.unwrap();
+    assert!(vault.recovery(&id).await.unwrap().is_empty());
+    for set in [codes(&["one", "two 2", "\u{e4}\"\\"]), codes(&["three"])] {
+        // Twice, as after an answer that was lost.
+        for _ in 0..2 {
+            vault.set_recovery(&id, &set).await.unwrap();
+            assert_eq!(vault.recovery(&id).await.unwrap(), set);
+        }
+    }
+    // Neither the account nor what it is called is changed by it, nor they by that.
+    let renamed = Labels::new(Some("Other"), "name").unwrap();
+    vault.rename(&id, &renamed).await.unwrap();
+    assert_eq!(vault.recovery(&id).await.unwrap(), codes(&["three"]));
+    assert_eq!(vault.read(&id).await.unwrap().secret(), kept.secret());
+    assert_eq!(vault.store(&id, &kept).await.unwrap(), Stored::AlreadyThere);
+
+    vault.delete(&id).await.unwrap();
+    let deleted = vault.recovery(&id).await;
+    assert!(matches!(deleted, Err(VaultError::Deleted)), "{deleted:?}");
+    vault.recover(&id).await.unwrap();
+    assert_eq!(vault.recovery(&id).await.unwrap(), codes(&["three"]));
+    vault
+        .set_recovery(&id, &RecoveryCodes::default())
+        .await
+        .unwrap();
+    assert!(vault.recovery(&id).await.unwrap().is_empty());
+}
+
+async fn accounts_are_found_by_their_content(vault: &dyn SecretVault) {
+    let uri = |parameters: &str| {
+        let uri = format!("otpauth://totp/a:b?secret=ON2GC5DFNVSW45BAOB2XEYLO{parameters}");
+        otpauth::parse(&uri).unwrap().account
+    };
+    let (plain, renamed) = (uri(""), uri("&issuer=Other"));
+    let same = async |account: &TotpAccount| -> Vec<EnrollmentId> {
+        let found = vault.same_as(account).await.unwrap();
+        found.into_iter().map(|record| record.id).collect()
+    };
+    assert_eq!(same(&plain).await, []);
+    let (first, second) = (EnrollmentId::random(), EnrollmentId::random());
+    vault.store(&first, &plain).await.unwrap();
+    let asked: CallerId = "ann".parse().unwrap();
+    let pending = Some(&asked);
+    vault.store_for(&second, &renamed, pending).await.unwrap();
+    // What is called the same comes first.
+    let [of_first, of_second] =
+        [[&first, &second], [&second, &first]].map(|ids| ids.map(Clone::clone));
+    assert_eq!(same(&plain).await, of_first);
+    assert_eq!(same(&renamed).await, of_second);
+    // Other codes are another account.
+    for other in ["&digits=8", "&period=60", "&algorithm=SHA256"] {
+        assert_eq!(same(&uri(other)).await, [], "{other}");
+    }
+    vault.delete(&first).await.unwrap();
+    assert_eq!(same(&plain).await, std::slice::from_ref(&second));
+    vault.recover(&first).await.unwrap();
+    assert_eq!(same(&plain).await, of_first);
 }
 
 async fn storing_twice_stores_once(vault: &dyn SecretVault) {

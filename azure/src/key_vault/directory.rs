@@ -1,9 +1,11 @@
 //! The list of accounts, kept for a moment: Key Vault gives it in no useful order, 25
 //! at a time, and cannot search.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use countersign_activities::vault::order::Place;
 use countersign_activities::vault::{AccountRecord, VaultError};
 use countersign_enrollment::ids::EnrollmentId;
@@ -13,16 +15,23 @@ use tokio::time::Instant;
 use super::client::Client;
 use super::entry::Kind;
 
+/// Accounts in use, and the fingerprints that tags tell.
+pub(super) type Listed = (Arc<Vec<AccountRecord>>, Arc<HashMap<EnrollmentId, String>>);
+
 pub(super) struct Directory {
     age: Duration,
     // Held while listing, so that one task lists at a time and the others share it.
     kept: Mutex<Option<Kept>>,
+    /// Fingerprints of accounts whose tags have none, with the change that they were read at.
+    read: Mutex<HashMap<EnrollmentId, (DateTime<Utc>, String)>>,
 }
 
 struct Kept {
     at: Instant,
     /// In the order of their places.
     accounts: Arc<Vec<AccountRecord>>,
+    /// What tells their secrets apart, as far as tags tell.
+    fingerprints: Arc<HashMap<EnrollmentId, String>>,
 }
 
 impl Directory {
@@ -30,6 +39,7 @@ impl Directory {
         Self {
             age,
             kept: Mutex::new(None),
+            read: Mutex::default(),
         }
     }
 
@@ -39,12 +49,19 @@ impl Directory {
         &self,
         client: &Client,
     ) -> Result<Arc<Vec<AccountRecord>>, VaultError> {
+        Ok(self.listed(client).await?.0)
+    }
+
+    /// The same, with the fingerprints that their tags tell.
+    pub(super) async fn listed(&self, client: &Client) -> Result<Listed, VaultError> {
         let mut kept = self.kept.lock().await;
         if let Some(kept) = kept.as_ref().filter(|kept| kept.at.elapsed() < self.age) {
-            return Ok(Arc::clone(&kept.accounts));
+            let fingerprints = Arc::clone(&kept.fingerprints);
+            return Ok((Arc::clone(&kept.accounts), fingerprints));
         }
         let at = Instant::now();
         let mut accounts = Vec::new();
+        let mut fingerprints = HashMap::new();
         for (name, metadata) in client.list().await? {
             let Ok(id) = name.parse::<EnrollmentId>() else {
                 continue;
@@ -53,17 +70,47 @@ impl Directory {
                 continue;
             }
             match metadata.record(&id) {
-                Ok(record) => accounts.push(record),
+                Ok(record) => {
+                    accounts.push(record);
+                    if let Some(text) = metadata.fingerprint() {
+                        fingerprints.insert(id, text.to_owned());
+                    }
+                }
                 Err(error) => tracing::warn!(%id, %error, "left out of the list"),
             }
         }
         accounts.sort_by_cached_key(Place::of);
-        let accounts = Arc::new(accounts);
+        let in_use: HashSet<&EnrollmentId> = accounts.iter().map(|account| &account.id).collect();
+        self.read.lock().await.retain(|id, _| in_use.contains(id));
+        let listed = (Arc::new(accounts), Arc::new(fingerprints));
         *kept = Some(Kept {
             at,
-            accounts: Arc::clone(&accounts),
+            accounts: Arc::clone(&listed.0),
+            fingerprints: Arc::clone(&listed.1),
         });
-        Ok(accounts)
+        Ok(listed)
+    }
+
+    /// The fingerprint that was read from an account as it was changed last.
+    pub(super) async fn read_before(&self, record: &AccountRecord) -> Option<String> {
+        let read = self.read.lock().await;
+        let (at, fingerprint) = read.get(&record.id)?;
+        (*at == record.updated_at).then(|| fingerprint.clone())
+    }
+
+    /// Keeps it. Accounts that are gone are forgotten with the next list that is made.
+    pub(super) async fn keep_read(&self, record: &AccountRecord, fingerprint: &str) {
+        let entry = (record.updated_at, fingerprint.to_owned());
+        self.read.lock().await.insert(record.id.clone(), entry);
+    }
+
+    /// Notes a new account, with the fingerprint in its tags.
+    pub(super) async fn add(&self, record: AccountRecord, fingerprint: Option<&str>) {
+        let id = record.id.clone();
+        self.put(record).await;
+        if let (Some(kept), Some(text)) = (self.kept.lock().await.as_mut(), fingerprint) {
+            Arc::make_mut(&mut kept.fingerprints).insert(id, text.to_owned());
+        }
     }
 
     /// Notes a new or changed account.

@@ -15,6 +15,7 @@ use countersign_enrollment::account::{
 use countersign_enrollment::filing::Filing;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::otpauth;
+use countersign_enrollment::recovery::RecoveryCodes;
 use data_encoding::BASE32_NOPAD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -38,15 +39,17 @@ const GROUP: &str = "group";
 const TAGS: &str = "tags";
 /// Who has to prove the account; there is no such tag once it is proved.
 const PENDING_FOR: &str = "pendingFor";
+/// What tells the secret from any other, to those who have the key.
+const FINGERPRINT: &str = "fingerprint";
 /// How many tags a secret has at most (Key Vault, "About Azure Key Vault secrets"). An
-/// account has at most twelve of its own.
+/// account has at most thirteen of its own.
 const MOST_TAGS: usize = 15;
 
 /// The version of the value's JSON.
 const VERSION: u32 = 1;
-/// More than any value has: 1,024 characters of secret and three labels of 256
-/// characters, escaped. Reserved at once, so that no copy stays behind when it grows.
-const VALUE_CAPACITY: usize = 8 * 1024;
+/// More than any value has: 1,024 characters of secret, three labels of 256 characters and
+/// 64 recovery codes of 128, escaped. Reserved at once, so that no copy stays behind when it grows.
+const VALUE_CAPACITY: usize = 24 * 1024;
 
 pub(super) type Tags = HashMap<String, String>;
 
@@ -86,6 +89,8 @@ struct WrittenValue<'a> {
     account_name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     label_issuer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    recovery_codes: Vec<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -107,8 +112,33 @@ struct ReadValue {
     label_issuer: Option<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RecoveryOnly {
+    #[serde(default)]
+    recovery_codes: Vec<Zeroizing<String>>,
+}
+
+/// The recovery codes in an account's value; none if it has none.
+pub(super) fn recovery(value: &str) -> Result<RecoveryCodes, VaultError> {
+    if !value.trim_start().starts_with('{') {
+        return Ok(RecoveryCodes::default());
+    }
+    let read: RecoveryOnly = serde_json::from_str(value).map_err(|_| spoilt_value())?;
+    let codes = read.recovery_codes.iter().map(|code| code.as_str());
+    RecoveryCodes::new(codes).map_err(|_| spoilt_value())
+}
+
 /// The value that is kept for `account`.
 pub(super) fn value(account: &TotpAccount) -> Option<Zeroizing<String>> {
+    value_with(account, &RecoveryCodes::default())
+}
+
+/// The value that is kept for `account` with its recovery codes.
+pub(super) fn value_with(
+    account: &TotpAccount,
+    recovery: &RecoveryCodes,
+) -> Option<Zeroizing<String>> {
     let bytes = account.secret().expose();
     let mut secret = Zeroizing::new(String::with_capacity(BASE32_NOPAD.encode_len(bytes.len())));
     BASE32_NOPAD.encode_append(bytes, &mut secret);
@@ -125,6 +155,7 @@ pub(super) fn value(account: &TotpAccount) -> Option<Zeroizing<String>> {
             issuer: account.issuer(),
             account_name: account.account_name(),
             label_issuer: account.labels().label_issuer(),
+            recovery_codes: recovery.expose().collect(),
         },
     )
     .ok()?;
@@ -138,6 +169,7 @@ pub(super) fn tags(
     id: &EnrollmentId,
     account: &TotpAccount,
     pending_for: Option<&CallerId>,
+    fingerprint: Option<&str>,
 ) -> Tags {
     let parameters = account.parameters();
     let mut tags = Tags::from([
@@ -153,6 +185,7 @@ pub(super) fn tags(
     ]);
     label(&mut tags, account.labels());
     set(&mut tags, PENDING_FOR, pending_for.map(CallerId::as_str));
+    set(&mut tags, FINGERPRINT, fingerprint);
     tags
 }
 
@@ -269,6 +302,11 @@ impl Metadata {
         let name = self.tags.get(PENDING_FOR);
         name.map(|name| name.parse().map_err(|_| spoilt_tags()))
             .transpose()
+    }
+
+    /// What tells the account's secret from any other, if tags tell.
+    pub(super) fn fingerprint(&self) -> Option<&str> {
+        self.tags.get(FINGERPRINT).map(String::as_str)
     }
 
     /// What lists show of the account.
@@ -396,7 +434,7 @@ mod tests {
         ] {
             let account = account(uri);
             let metadata = Metadata {
-                tags: tags(&id, &account, None),
+                tags: tags(&id, &account, None, None),
                 ..Metadata::default()
             };
             assert_eq!(metadata.kind(&id), Kind::Enrolled);
@@ -483,7 +521,7 @@ mod tests {
     #[test]
     fn changing_leaves_other_tags_alone() {
         let account = account("otpauth://totp/ACME:ann?secret=JBSWY3DPEHPK3PXP&issuer=ACME");
-        let mut tags = tags(&EnrollmentId::random(), &account, None);
+        let mut tags = tags(&EnrollmentId::random(), &account, None, None);
         tags.insert("team".to_owned(), "red".to_owned());
         let renaming = Change {
             labels: Some(Labels::new(None, "bob").unwrap()),
@@ -503,7 +541,7 @@ mod tests {
     fn everything_about_an_account_fits_into_the_tags_of_a_secret() {
         let uri = "otpauth://totp/Other:ann?secret=JBSWY3DPEHPK3PXP&issuer=ACME";
         let asked: CallerId = "ann".parse().unwrap();
-        let mut tags = tags(&EnrollmentId::random(), &account(uri), Some(&asked));
+        let mut tags = tags(&EnrollmentId::random(), &account(uri), Some(&asked), None);
         let filing = Filing::new(Some("Payments"), ["a", "b"]).unwrap();
         let filed = Change {
             filing: Some(filing.clone()),

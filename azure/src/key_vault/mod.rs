@@ -11,18 +11,22 @@ mod directory;
 mod entry;
 mod error;
 mod pace;
+mod recovery;
+mod same;
 mod settings;
 mod shared;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use countersign_activities::vault::{
     AccountPage, AccountRecord, Change, Filter, Reading, SecretVault, Stored, VaultError, order,
 };
 use countersign_enrollment::account::TotpAccount;
+use countersign_enrollment::fingerprint::FingerprintKey;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
+use countersign_enrollment::recovery::RecoveryCodes;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -44,6 +48,7 @@ const NOTHING: &str = "purged";
 pub struct KeyVault {
     client: Arc<Client>,
     directory: Arc<Directory>,
+    fingerprints: Arc<OnceLock<FingerprintKey>>,
 }
 
 /// How often something happened since the process started.
@@ -67,7 +72,15 @@ impl KeyVault {
         Ok(Self {
             client: Arc::new(Client::new(settings, identity)?),
             directory: Arc::new(Directory::new(settings.limits.list_age)),
+            fingerprints: Arc::default(),
         })
+    }
+
+    /// From now on tags tell secrets apart, to those who have this key. It is set once.
+    pub fn tell_apart_by(&self, key: FingerprintKey) {
+        if self.fingerprints.set(key).is_err() {
+            tracing::debug!("secrets are told apart by a key already");
+        }
     }
 
     /// What has happened so far.
@@ -202,6 +215,7 @@ impl SecretVault for KeyVault {
         let value = entry::value(account).ok_or(VaultError::Corrupt {
             reason: "the account cannot be written as JSON",
         })?;
+        let fingerprint = self.fingerprint(account)?;
         let deadline = Instant::now() + self.client.writing().all;
         let mut tries = 0;
         loop {
@@ -209,10 +223,11 @@ impl SecretVault for KeyVault {
             if let Some(stored) = self.before_storing(id, &name, account).await? {
                 return Ok(stored);
             }
-            let tags = entry::tags(id, account, pending_for);
+            let tags = entry::tags(id, account, pending_for, fingerprint.as_deref());
             let error = match self.client.set_once(&name, &value, tags, true).await {
                 Ok(metadata) => {
-                    self.directory.put(metadata.record(id)?).await;
+                    let record = metadata.record(id)?;
+                    self.directory.add(record, fingerprint.as_deref()).await;
                     return Ok(Stored::Created);
                 }
                 // Emulators do not say that it is a deleted secret that has the name.
@@ -264,6 +279,22 @@ impl SecretVault for KeyVault {
 
     async fn describe(&self, id: &EnrollmentId) -> Result<AccountRecord, VaultError> {
         self.find(id).await?.record(id)
+    }
+
+    async fn set_recovery(
+        &self,
+        id: &EnrollmentId,
+        codes: &RecoveryCodes,
+    ) -> Result<(), VaultError> {
+        self.keep_recovery(id, codes).await
+    }
+
+    async fn recovery(&self, id: &EnrollmentId) -> Result<RecoveryCodes, VaultError> {
+        self.kept_recovery(id).await
+    }
+
+    async fn same_as(&self, account: &TotpAccount) -> Result<Vec<AccountRecord>, VaultError> {
+        self.find_same(account).await
     }
 
     async fn list_by(

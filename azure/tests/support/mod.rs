@@ -7,7 +7,9 @@ use std::time::Duration;
 use countersign_azure::key_vault::Limits;
 use countersign_azure::{Identity, IdentitySettings, KeyVault, KeyVaultSettings, Selection};
 use countersign_enrollment::account::TotpAccount;
+use countersign_enrollment::fingerprint::FingerprintKey;
 use countersign_enrollment::otpauth;
+use zeroize::Zeroizing;
 
 use crate::fake::FakeKeyVault;
 
@@ -51,5 +53,7 @@ pub(crate) fn vault(fake: &FakeKeyVault) -> KeyVault {
 }
 
 pub(crate) fn vault_with(fake: &FakeKeyVault, limits: Limits) -> KeyVault {
-    KeyVault::new(&settings(fake, limits), identity()).unwrap()
+    let vault = KeyVault::new(&settings(fake, limits), identity()).unwrap();
+    vault.tell_apart_by(FingerprintKey::new(Zeroizing::new([7; 32])));
+    vault
 }

@@ -3,13 +3,14 @@
 use super::ImportFormat;
 use super::InputProblem;
 use crate::foreign::ForeignKind;
+use crate::otpauth::there;
 
 const SEND_THE_CODE: &str = "Send a PNG or JPEG picture of the QR code that the service shows when you set up an authenticator app.";
 const COPY_AGAIN: &str = "Copy it again from the service's set-up page, completely.";
 
 impl InputProblem {
     /// Every code that [`InputProblem::code`] knows.
-    pub const CODES: [&'static str; 48] = [
+    pub const CODES: [&'static str; 49] = [
         "qr-not-found",
         "qr-not-otpauth",
         "several-accounts",
@@ -33,6 +34,7 @@ impl InputProblem {
         "import-too-costly",
         "pick-not-there",
         "package-unreadable",
+        "account-there",
         "image-empty",
         "image-unsupported",
         "image-unreadable",
@@ -87,6 +89,7 @@ impl InputProblem {
             Self::ImportTooCostly { .. } => "import-too-costly",
             Self::PickNotThere { .. } => "pick-not-there",
             Self::PackageUnreadable => "package-unreadable",
+            Self::AccountThere { .. } => "account-there",
             Self::ImageEmpty => "image-empty",
             Self::ImageUnsupported { .. } => "image-unsupported",
             Self::ImageUnreadable => "image-unreadable",
@@ -142,6 +145,7 @@ impl InputProblem {
             Self::ImportTooCostly { .. } => "Import too costly",
             Self::PickNotThere { .. } => "Picked accounts are not there",
             Self::PackageUnreadable => "Unreadable package",
+            Self::AccountThere { .. } => "The account is there already",
             Self::ImageEmpty => "Empty picture",
             Self::ImageUnsupported { .. } => "Unsupported picture format",
             Self::ImageUnreadable => "Damaged picture",
@@ -272,6 +276,7 @@ impl InputProblem {
                 "The package does not open: it is damaged or incomplete, or for another account than this id's."
                     .to_owned()
             }
+            Self::AccountThere { accounts } => there(accounts),
             Self::ImageEmpty => "The upload holds no picture: it is empty.".to_owned(),
             Self::ImageUnsupported { format } => {
                 format!("{format} is not a picture format that can be read here.")
@@ -417,6 +422,9 @@ impl InputProblem {
             }
             Self::PackageUnreadable => {
                 "Send it again, whole and with the id that it came with; if that is no use, have the account restored where it comes from and handed over again."
+            }
+            Self::AccountThere { .. } => {
+                "Use the account that is there, or enroll it once more without asking for that to be refused."
             }
             Self::ImageUnreadable => "Send the picture again, or save it as PNG first.",
             Self::ImageTooLarge { .. }

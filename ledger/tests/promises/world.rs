@@ -81,6 +81,9 @@ impl World {
             source: Digest::of(b"a sealed picture"),
             prove: false,
             received: false,
+            steam: false,
+            unless_there: false,
+            recovery: None,
         };
         self.mandate(ENROLLMENT, run, needed, act)
     }
@@ -91,6 +94,7 @@ impl World {
             key: Digest::of(b"a sealed key"),
             pick: None,
             dry_run: false,
+            skip_same: false,
         };
         self.mandate(IMPORT, run, 0, act)
     }

@@ -1,0 +1,83 @@
+//! Accounts of the embedded vault by what they hold: the same secret, and codes that are made
+//! in the same way, whatever an account is called.
+
+use countersign_enrollment::account::TotpAccount;
+use countersign_enrollment::ids::EnrollmentId;
+use rusqlite::{Connection, params};
+
+use super::crypter::Crypter;
+use super::embedded::{
+    AccountRow, COLUMNS, find, from_crypter, from_sqlite, read_row, spoilt_column,
+};
+use super::{AccountRecord, MAX_SAME, VaultError, order};
+
+/// What is kept to find an account by its content.
+pub(super) fn mark(account: &TotpAccount, crypter: &Crypter) -> Result<Vec<u8>, VaultError> {
+    let mut marks = marks(account, crypter)?.into_iter();
+    marks.next().ok_or_else(spoilt_column)
+}
+
+fn marks(account: &TotpAccount, crypter: &Crypter) -> Result<Vec<Vec<u8>>, VaultError> {
+    let parameters = account.parameters();
+    crypter
+        .marks(&[
+            parameters.algorithm().as_str().as_bytes(),
+            &[parameters.digits()],
+            &parameters.period().to_be_bytes(),
+            account.secret().expose(),
+        ])
+        .map_err(from_crypter)
+}
+
+/// The accounts in use with the content of `account`, those of the same name first.
+pub(super) fn same(
+    connection: &Connection,
+    account: &TotpAccount,
+    crypter: &Crypter,
+) -> Result<Vec<AccountRecord>, VaultError> {
+    let (issuer_key, name_key) = order::keys(account.issuer(), account.account_name());
+    let mut found = Vec::new();
+    for mark in marks(account, crypter)? {
+        let mut statement = connection
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM accounts WHERE content = ?1 AND deleted_at IS NULL
+                 ORDER BY issuer_key = ?2 AND name_key = ?3 DESC, created_at, id LIMIT ?4"
+            ))
+            .map_err(from_sqlite)?;
+        let limit = i64::try_from(MAX_SAME - found.len()).unwrap_or(0);
+        let rows = statement
+            .query_map(params![mark, issuer_key, name_key, limit], |row| {
+                Ok(read_row(row))
+            })
+            .map_err(from_sqlite)?;
+        for row in rows {
+            found.push(row.map_err(from_sqlite)??.record);
+        }
+    }
+    Ok(found)
+}
+
+/// Fills in the marks of accounts that an earlier release has stored. One that cannot be read
+/// gets none, and is found by its id only.
+pub(super) fn mark_all(connection: &mut Connection, crypter: &Crypter) -> rusqlite::Result<()> {
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let unmarked: Vec<String> = transaction
+        .prepare("SELECT id FROM accounts WHERE content IS NULL")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for id in unmarked {
+        let Ok(id) = id.parse::<EnrollmentId>() else {
+            continue;
+        };
+        let read = |row: AccountRow| mark(&row.account(crypter)?, crypter);
+        let Ok(Some(mark)) = find(&transaction, &id).and_then(|row| row.map(read).transpose())
+        else {
+            continue;
+        };
+        transaction
+            .prepare_cached("UPDATE accounts SET content = ?2 WHERE id = ?1")?
+            .execute(params![id.as_str(), mark])?;
+    }
+    transaction.commit()
+}

@@ -1,0 +1,68 @@
+//! Recovery codes that were given out: each once, whatever became of the vault and of the
+//! task hub. The codes themselves are in the vault; here they are known by marks, which say
+//! nothing to those who do not have the key.
+
+use chrono::{DateTime, Utc};
+use countersign_enrollment::ids::EnrollmentId;
+use rusqlite::{Connection, params};
+
+use crate::LedgerError;
+
+/// The table, which ledgers of earlier releases get when they are opened.
+pub(crate) const TABLE: &str = "
+    CREATE TABLE IF NOT EXISTS recovery_given (
+        account TEXT NOT NULL,
+        mark TEXT NOT NULL,
+        given_at INTEGER NOT NULL,
+        PRIMARY KEY (account, mark)
+    ) WITHOUT ROWID;
+";
+
+/// A recovery code that may be given out now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// Its position among those that were asked for, from 0.
+    pub index: usize,
+    /// How many of them are left.
+    pub left: usize,
+}
+
+/// Which of these were given out.
+pub(crate) fn given(
+    connection: &Connection,
+    account: &EnrollmentId,
+    marks: &[String],
+) -> Result<Vec<bool>, LedgerError> {
+    let mut statement = connection
+        .prepare_cached("SELECT 1 FROM recovery_given WHERE account = ?1 AND mark = ?2")?;
+    let mut given = Vec::with_capacity(marks.len());
+    for mark in marks {
+        given.push(statement.exists(params![account.as_str(), mark])?);
+    }
+    Ok(given)
+}
+
+/// Writes down that the first of these that was not given out is given out now.
+pub(crate) fn give(
+    transaction: &Transaction<'_>,
+    account: &EnrollmentId,
+    marks: &[String],
+    now: DateTime<Utc>,
+) -> Result<Option<Given>, LedgerError> {
+    let given = given(connection, account, marks)?;
+    let mut left = given
+        .iter()
+        .zip(marks)
+        .enumerate()
+        .filter(|(_, (given, _))| !**given);
+    let Some((index, (_, mark))) = left.next() else {
+        return Ok(None);
+    };
+    connection
+        .prepare_cached("INSERT INTO recovery_given (account, mark, given_at) VALUES (?1, ?2, ?3)")?
+        .execute(params![account.as_str(), mark, now.timestamp_millis()])?;
+    Ok(Some(Given {
+        index,
+        left: left.count(),
+    }))
+}
