@@ -29,6 +29,7 @@ mod observe;
 mod openapi;
 mod path;
 mod proof;
+mod query;
 mod refusals;
 mod request_views;
 mod requests;

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse as _, Response};
-use chrono::{DateTime, Utc};
 use opentelemetry::context::FutureExt as _;
 use tracing::Instrument as _;
 
@@ -51,8 +50,8 @@ pub(super) struct Facts {
     pub(super) subject: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) problem: Option<&'static str>,
-    /// Until when the code is shown that was read, where reading it again is no more.
-    pub(super) code_until: Option<DateTime<Utc>>,
+    /// Of which accounts the reading was one of those that a grant counts.
+    pub(super) counted: Vec<String>,
     /// What the browser is to do with the session's cookies.
     pub(super) cookies: Vec<HeaderValue>,
     /// What was not done of a request for several things that was answered all the same.

@@ -23,7 +23,7 @@ use crate::access::COOKIE;
 const ALWAYS: [Code; 4] = [Code::Busy, Code::RateLimited, Code::Timeout, Code::Internal];
 /// What an operation answers that needs a caller. One without any role is known, and may
 /// nothing.
-const CALLER: [Code; 10] = [
+const CALLER: [Code; 11] = [
     Code::Unauthenticated,
     Code::TokenExpired,
     Code::TokenNotYetValid,
@@ -34,6 +34,8 @@ const CALLER: [Code; 10] = [
     Code::SessionAmbiguous,
     Code::SessionChanged,
     Code::RoleMissing,
+    // A parameter that the operation does not have.
+    Code::InvalidParameter,
 ];
 /// What an operation answers when it takes a body.
 const BODY: [Code; 5] = [

@@ -236,6 +236,7 @@ async fn code(
 ) -> Result<Response, ApiError> {
     let id = &readable(door, caller, id)?;
     let mut token = door.tokens.lasting(id, wanted.validity).await?;
+    fits(wanted.validity, &token)?;
     let ahead = token.valid_from - token.server_time;
     if let (true, Ok(ahead)) = (wanted.wait, ahead.to_std()) {
         tokio::select! {
@@ -267,6 +268,21 @@ async fn code(
     Ok(no_store(response))
 }
 
+/// Refuses to promise more than any code of an account can keep.
+fn fits(validity: TimeDelta, token: &Token) -> Result<(), ApiError> {
+    if validity > TimeDelta::seconds(i64::from(token.period)) {
+        return Err(ApiError::InvalidParameter {
+            name: "minValidity",
+            detail: format!(
+                "each code of this account is shown for {0} seconds, so at most {0} can be asked \
+                 for; right after it has changed a code is good for all of them",
+                token.period
+            ),
+        });
+    }
+    Ok(())
+}
+
 /// The codes of several accounts: each a code or the problem with it.
 async fn batch(
     door: &FrontDoor,
@@ -279,6 +295,7 @@ async fn batch(
             let token = async {
                 let id = readable(door, caller, &text)?;
                 let token = door.tokens.lasting(&id, wanted.validity).await?;
+                fits(wanted.validity, &token)?;
                 let alone = take_read(door, caller, &id, &token)?;
                 Ok::<_, ApiError>((token, alone))
             };
@@ -335,10 +352,10 @@ pub(super) fn take_read(
             })
         }
         Taken::Nothing => Err(ApiError::AccountUnknown),
-        Taken::Counted => Ok(Alone::Yes),
-        Taken::Uncounted { ends } => {
-            observe::note(|facts| facts.code_until = Some(token.valid_until));
-            Ok(if ends { Alone::Yes } else { Alone::No })
+        Taken::Counted => {
+            observe::note(|facts| facts.counted.push(id.to_string()));
+            Ok(Alone::Yes)
         }
+        Taken::Uncounted { ends } => Ok(if ends { Alone::Yes } else { Alone::No }),
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::client::Client;
-use super::entry::Kind;
+use super::entry::{Kind, Metadata};
 
 pub(super) struct Directory {
     age: Duration,
@@ -44,26 +44,20 @@ impl Directory {
             return Ok(Arc::clone(&kept.accounts));
         }
         let at = Instant::now();
-        let mut accounts = Vec::new();
-        for (name, metadata) in client.list().await? {
-            let Ok(id) = name.parse::<EnrollmentId>() else {
-                continue;
-            };
-            if !matches!(metadata.kind(&id), Kind::Enrolled | Kind::Adopted) {
-                continue;
-            }
-            match metadata.record(&id) {
-                Ok(record) => accounts.push(record),
-                Err(error) => tracing::warn!(%id, %error, "left out of the list"),
-            }
-        }
-        accounts.sort_by_cached_key(Place::of);
-        let accounts = Arc::new(accounts);
+        let accounts = Arc::new(in_order(client.list().await?));
         *kept = Some(Kept {
             at,
             accounts: Arc::clone(&accounts),
         });
         Ok(accounts)
+    }
+
+    /// Every account that was deleted and can be recovered, as it is now: few look at them.
+    pub(super) async fn deleted(
+        &self,
+        client: &Client,
+    ) -> Result<Arc<Vec<AccountRecord>>, VaultError> {
+        Ok(Arc::new(in_order(client.list_deleted().await?)))
     }
 
     /// Notes a new or changed account.
@@ -85,4 +79,23 @@ impl Directory {
             accounts.sort_by_cached_key(Place::of);
         }
     }
+}
+
+/// The accounts among secrets, in the order of their places.
+fn in_order(secrets: Vec<(String, Metadata)>) -> Vec<AccountRecord> {
+    let mut accounts = Vec::new();
+    for (name, metadata) in secrets {
+        let Ok(id) = name.parse::<EnrollmentId>() else {
+            continue;
+        };
+        if !matches!(metadata.kind(&id), Kind::Enrolled | Kind::Adopted) {
+            continue;
+        }
+        match metadata.record(&id) {
+            Ok(record) => accounts.push(record),
+            Err(error) => tracing::warn!(%id, %error, "left out of the list"),
+        }
+    }
+    accounts.sort_by_cached_key(Place::of);
+    accounts
 }
