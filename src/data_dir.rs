@@ -20,6 +20,8 @@ use crate::private_file;
 const ADDRESSES: &str = "serve.json";
 /// Held for as long as a process owns the folder's task hub.
 const LOCK: &str = "serve.lock";
+/// Held for as long as a process is the folder's front door.
+const DOOR_LOCK: &str = "front-door.lock";
 /// How old a temporary file is that no process can still be writing.
 const ABANDONED: Duration = Duration::from_secs(3_600);
 /// The token that the administrator logs in with.
@@ -196,7 +198,21 @@ impl DataDir {
     ///
     /// [`DataDirError::InUse`] when another process has it.
     pub fn lock(&self) -> Result<DataDirLock, DataDirError> {
-        let path = self.path.join(LOCK);
+        self.lock_by(LOCK)
+    }
+
+    /// Makes this process the folder's front door: a second one would take its address away,
+    /// and count uses and guesses by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`DataDirError::InUse`] when another process is.
+    pub fn lock_front_door(&self) -> Result<DataDirLock, DataDirError> {
+        self.lock_by(DOOR_LOCK)
+    }
+
+    fn lock_by(&self, name: &str) -> Result<DataDirLock, DataDirError> {
+        let path = self.path.join(name);
         let file = private_file::open(&path).map_err(|source| DataDirError::Io {
             action: "open",
             path: path.clone(),

@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{json, to_value};
 
 use super::audit::{self, Recorder};
-use super::client::data_dir;
+use super::client::{data_dir, folder_fault};
 use super::output;
 use super::{Exit, Fault, Outcome};
 use crate::access::{KeyError, KeyStore, NewKey};
@@ -105,7 +105,7 @@ pub(super) fn from_now(flag: &str, text: &str, now: DateTime<Utc>) -> Result<Dat
 
 pub(super) fn open(place: &KeyPlace) -> Result<KeyStore, Fault> {
     let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
-    let data = DataDir::create(&folder).map_err(Fault::failed)?;
+    let data = DataDir::create(&folder).map_err(folder_fault)?;
     KeyStore::open(&data.path().join(ACCESS_DATABASE)).map_err(fault)
 }
 

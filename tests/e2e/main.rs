@@ -12,10 +12,12 @@ mod support;
 
 mod accounts;
 mod adversary;
+mod alone;
 mod apart;
 mod approvals;
 mod audit;
 mod bad_input;
+mod by_name;
 mod collector;
 mod command_line;
 mod crash;
