@@ -46,7 +46,7 @@ const VERSION: &str = env!("BUILT_VERSION");
 /// A server-side TOTP authenticator for teams and automation, with durable
 /// enrollment and approval.
 #[derive(Debug, Parser)]
-#[command(name = "countersign", version = VERSION, about, max_term_width = 100)]
+#[command(name = "countersign", version = VERSION, about, after_help = EXIT_CODES, max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -20,8 +20,6 @@ use crate::private_file;
 const ADDRESSES: &str = "serve.json";
 /// Held for as long as a process owns the folder's task hub.
 const LOCK: &str = "serve.lock";
-/// Held for as long as a process is the folder's front door.
-const DOOR_LOCK: &str = "front-door.lock";
 /// How old a temporary file is that no process can still be writing.
 const ABANDONED: Duration = Duration::from_secs(3_600);
 /// The token that the administrator logs in with.
@@ -198,22 +196,24 @@ impl DataDir {
     ///
     /// [`DataDirError::InUse`] when another process has it.
     pub fn lock(&self) -> Result<DataDirLock, DataDirError> {
-        self.lock_by(LOCK)
+        let path = self.path.join(LOCK);
+        let file = private_file::open(&path);
+        self.locked(file, path)
     }
 
     /// Makes this process the folder's front door: a second one would take its address away,
-    /// and count uses and guesses by itself.
+    /// and count uses and guesses by itself. It is the folder that is locked: a front door that
+    /// waits for its worker makes no file.
     ///
     /// # Errors
     ///
     /// [`DataDirError::InUse`] when another process is.
     pub fn lock_front_door(&self) -> Result<DataDirLock, DataDirError> {
-        self.lock_by(DOOR_LOCK)
+        self.locked(File::open(&self.path), self.path.clone())
     }
 
-    fn lock_by(&self, name: &str) -> Result<DataDirLock, DataDirError> {
-        let path = self.path.join(name);
-        let file = private_file::open(&path).map_err(|source| DataDirError::Io {
+    fn locked(&self, file: io::Result<File>, path: PathBuf) -> Result<DataDirLock, DataDirError> {
+        let file = file.map_err(|source| DataDirError::Io {
             action: "open",
             path: path.clone(),
             source,

@@ -363,6 +363,7 @@ export const t = {
       "make-login-link": "Made a login link",
       "create-key": "Made a key",
       "revoke-key": "Revoked a key",
+      "rotate-key": "Renewed a key",
       grant: "Granted",
       withdraw: "Took a grant back",
       "read-audit": "Read this record",

@@ -88,6 +88,8 @@ pub enum Action {
     CreateKey,
     /// Revoked an API key.
     RevokeKey,
+    /// A key was renewed under the same name.
+    RotateKey,
     /// Let a key read an account.
     Grant,
     /// Took that back.
@@ -148,6 +150,7 @@ impl Action {
             Self::MakeLoginLink => "make-login-link",
             Self::CreateKey => "create-key",
             Self::RevokeKey => "revoke-key",
+            Self::RotateKey => "rotate-key",
             Self::Grant => "grant",
             Self::Withdraw => "withdraw",
             Self::RequestRead => "request-read",

@@ -7,14 +7,12 @@ use serde_json::Value;
 use super::client::{Api, encode};
 use super::output::{account_label, text};
 use super::{Exit, Fault};
+use crate::called::{begins_id, fitting, sought};
 
 /// Rows on one page: the most that the server gives.
 const PAGE: usize = 200;
 /// How many choices are listed.
 const MOST_LISTED: usize = 20;
-/// The fewest characters of an id that are taken for its beginning.
-const SHORTEST: usize = 4;
-
 /// Among which accounts one is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Among {
@@ -33,13 +31,6 @@ pub(super) enum Wanted {
     Request,
 }
 
-/// How well something fits what was typed; a better fit hides the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Fit {
-    Beginning,
-    Whole,
-}
-
 impl Api {
     /// The id of the account that is called `text`.
     pub(super) async fn account(&self, text: &str, among: Among) -> Result<String, Fault> {
@@ -47,15 +38,7 @@ impl Api {
         if text.parse::<EnrollmentId>().is_ok() {
             return Ok(text.to_owned());
         }
-        // What begins like an id can be one; of everything else the server looks for a word of
-        // it, which is in the service's name or in the account's.
-        let search = match text.starts_with("totp-") {
-            true => "",
-            false => text
-                .split([' ', ':'])
-                .max_by_key(|word| word.len())
-                .unwrap_or(text),
-        };
+        let search = sought(text);
         let removed = match among {
             Among::InUse => "",
             Among::Removed => "&removed=true",
@@ -65,7 +48,7 @@ impl Api {
             encode(search)
         );
         let mut rows = self.every(&path, "accounts").await?;
-        if rows.is_empty() && !search.is_empty() && is_hexadecimal(text) {
+        if rows.is_empty() && !search.is_empty() && begins_id(text) {
             let path = format!("/api/accounts?limit={PAGE}{removed}");
             rows = self.every(&path, "accounts").await?;
         }
@@ -135,14 +118,7 @@ fn one<'a>(
     kind: &str,
     rows: impl Iterator<Item = (&'a Value, &'a Value)>,
 ) -> Result<String, Fault> {
-    let fitting: Vec<_> = rows
-        .filter_map(|(row, account)| Some((fit(wanted, row, account)?, row, account)))
-        .collect();
-    let best = fitting.iter().map(|(fit, ..)| *fit).max();
-    let found: Vec<_> = fitting
-        .into_iter()
-        .filter(|(fit, ..)| Some(*fit) == best)
-        .collect();
+    let found = fitting(wanted, rows);
     match found.as_slice() {
         [] => Err(Fault::new(
             Exit::NotFound,
@@ -150,10 +126,10 @@ fn one<'a>(
                 "there is no {kind} with this id or name; `countersign list` shows what there is"
             ),
         )),
-        [(_, row, _)] => Ok(row["id"].as_str().unwrap_or_default().to_owned()),
+        [(row, _)] => Ok(row["id"].as_str().unwrap_or_default().to_owned()),
         several => {
             let mut message = format!("{} fit; give more of the name, or an id:", several.len());
-            for (_, row, account) in several.iter().take(MOST_LISTED) {
+            for (row, account) in several.iter().take(MOST_LISTED) {
                 let parts = [text(row, "id"), account_label(account), text(row, "stage")];
                 let parts = parts.into_iter().filter(|part| !part.is_empty());
                 message.push_str("\n  ");
@@ -165,37 +141,6 @@ fn one<'a>(
             Err(Fault::new(Exit::Ambiguous, message))
         }
     }
-}
-
-fn fit(wanted: &str, row: &Value, account: &Value) -> Option<Fit> {
-    let id = row["id"].as_str().unwrap_or_default();
-    let wanted = wanted.to_lowercase();
-    let (issuer, name) = (
-        account["issuer"].as_str().unwrap_or_default(),
-        account["accountName"].as_str().unwrap_or_default(),
-    );
-    let called = [
-        name.to_owned(),
-        issuer.to_owned(),
-        format!("{issuer}: {name}"),
-        format!("{issuer}:{name}"),
-        format!("{issuer} {name}"),
-    ]
-    .map(|name| name.trim_matches([':', ' ']).to_lowercase());
-    if called.contains(&wanted) {
-        return Some(Fit::Whole);
-    }
-    let after = id.split_once('-').map_or(id, |(_, rest)| rest);
-    let begins = called.iter().any(|name| name.starts_with(&wanted))
-        || (wanted.len() >= SHORTEST && (id.starts_with(&wanted) || after.starts_with(&wanted)));
-    (!wanted.is_empty() && begins).then_some(Fit::Beginning)
-}
-
-fn is_hexadecimal(text: &str) -> bool {
-    text.len() >= SHORTEST
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 #[cfg(test)]

@@ -79,6 +79,33 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
             }
             Ok(())
         }
+        KeyCommand::Rotate {
+            name,
+            overlap,
+            place,
+        } => {
+            let now = Utc::now();
+            let until = match overlap.as_deref().unwrap_or("1h") {
+                "0" | "0s" => now,
+                time => from_now("--overlap", time, now)?,
+            };
+            let recorder = Recorder::open(&place)?;
+            let (record, key) = open(&place)?
+                .rotate(&name, until - now, now)
+                .map_err(fault)?;
+            recorder.record(&audit::local(Action::RotateKey, &name))?;
+            if place.json {
+                let mut document = to_value(record).map_err(Fault::failed)?;
+                document["key"] = json!(key.as_str());
+                return output::document(&document);
+            }
+            output::line(&key);
+            let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+            output::note(&format!(
+                "This is the new key of {name}. The one before works until {until}."
+            ));
+            Ok(())
+        }
         KeyCommand::Revoke { name, place } => {
             let (recorder, now) = (Recorder::open(&place)?, Utc::now());
             let before = open(&place)?.revoke(&name, now).map_err(fault)?;

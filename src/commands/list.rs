@@ -49,7 +49,7 @@ pub(super) async fn run(args: ListArgs) -> Outcome {
             request,
         ),
         _ if args.removed => (&["ID", "REMOVED", "ACCOUNT"], removed),
-        _ => (&["ID", "ACCOUNT", "GROUP", "TAGS", "STATE"], account_row),
+        _ => (&["ID", "STATE", "ACCOUNT"], account_row),
     };
     let rows: Vec<Vec<Cell>> = rows.iter().map(row).collect();
     table::print(heads, &rows);
@@ -131,8 +131,7 @@ fn enrollment(row: &Value) -> Vec<Cell> {
         stage(row),
         plain(started),
         plain(by),
-        id(&row["account"]),
-        plain(account_label(&row["account"])),
+        plain(account),
     ]
 }
 
@@ -159,8 +158,13 @@ fn removed(row: &Value) -> Vec<Cell> {
 }
 
 fn account_row(row: &Value) -> Vec<Cell> {
-    let tags = row["tags"].as_array().into_iter().flatten();
-    let tags: Vec<String> = tags.filter_map(Value::as_str).map(output::clean).collect();
+    let tags = row["tags"].as_array().map_or(&[][..], Vec::as_slice);
+    let filed = [&row["group"]].into_iter().chain(tags);
+    let filed: Vec<String> = filed.filter_map(Value::as_str).map(output::clean).collect();
+    let filed = match filed.as_slice() {
+        [] => String::new(),
+        some => format!("  [{}]", some.join(", ")),
+    };
     let state = match (row["state"].as_str(), row["readApproval"].as_bool()) {
         (Some("pending"), _) => ("not proved yet".to_owned(), Tone::Waiting),
         (_, Some(true)) => ("with an approval".to_owned(), Tone::Waiting),
@@ -168,9 +172,7 @@ fn account_row(row: &Value) -> Vec<Cell> {
     };
     vec![
         id(row),
-        plain(account_label(row)),
-        plain(text(row, "group")),
-        plain(tags.join(", ")),
         state,
+        plain(format!("{}{filed}", account_label(row))),
     ]
 }

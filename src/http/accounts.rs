@@ -271,7 +271,8 @@ pub(super) fn readable(
     if door.access.may_read(caller.identity(), id.as_str(), now)? {
         Ok(id)
     } else {
-        Err(ApiError::AccountUnknown)
+        let spent = door.access.spent(caller.identity(), id.as_str(), now)?;
+        Err(spent.map_or(ApiError::AccountUnknown, ApiError::GrantSpent))
     }
 }
 

@@ -67,12 +67,12 @@ fn unknown(name: &str, names: &BTreeSet<String>) -> String {
     if names.is_empty() {
         return "this operation has no parameters after `?`".to_owned();
     }
-    if let Some(meant) = names.iter().find(|known| known.eq_ignore_ascii_case(name)) {
-        return format!("a parameter is misspelt; it is `{meant}`");
-    }
+    let meant = names.iter().find(|known| known.eq_ignore_ascii_case(name));
+    let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let of = if names.len() > 1 { "one of " } else { "" };
     format!(
-        "there is a parameter that is not known here; it may be {}",
+        "there is a parameter that is not known here; it may be {of}{}{meant}",
         names.join(", ")
     )
 }

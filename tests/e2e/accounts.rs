@@ -425,3 +425,98 @@ async fn a_start_that_is_repeated_says_where_it_is() {
         assert_eq!(locations.len(), 1, "{locations:?}");
     }
 }
+
+#[tokio::test]
+async fn clients_of_vault_get_the_answers_that_they_expect() {
+    let app = App::start().await;
+    let nobody = app.caller(None);
+    let bad = nobody
+        .request(Method::GET, "/v1/auth/token/lookup-self")
+        .header("x-vault-token", "bad");
+    let refused = nobody.send(bad).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
+    assert!(refused.body["errors"][0].is_string(), "{refused:?}");
+    // Elsewhere it is as everywhere.
+    let refused = nobody.get("/api/accounts").await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{refused:?}");
+    let health = nobody.get("/v1/sys/health").await;
+    assert_eq!(health.status, StatusCode::OK, "{health:?}");
+    assert_eq!(
+        (&health.body["initialized"], &health.body["sealed"]),
+        (&json!(true), &json!(false))
+    );
+    let head = nobody.request(Method::HEAD, "/v1/sys/health?standbyok=true");
+    assert_eq!(head.send().await.unwrap().status(), StatusCode::OK);
+    let seal = nobody.get("/v1/sys/seal-status").await;
+    assert_eq!(seal.body["sealed"], false, "{seal:?}");
+    assert_eq!(nobody.get("/v1/sys/leader").await.body["ha_enabled"], false);
+}
+
+#[tokio::test]
+async fn a_key_is_renewed_under_its_name_and_a_grant_is_said_twice() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let id = enrolled(&app, SEED_URI).await;
+    let body = json!({ "name": "ci", "role": "reader", "grantedOnly": true });
+    let made = admin.post("/api/keys", &body).await;
+    let old = app.caller(made.body["key"].as_str());
+    let put = async |reads: u32| {
+        let lease = json!({ "caller": "ci", "account": id, "reads": reads });
+        let request = admin.request(Method::PUT, "/api/grants").json(&lease);
+        admin.send(request).await
+    };
+    assert_eq!(put(5).await.status, StatusCode::CREATED);
+    let path = format!("/api/accounts/{id}/token");
+    assert_eq!(old.get(&path).await.status, StatusCode::OK);
+    let again = put(5).await;
+    assert_eq!(
+        (again.status, &again.body["readsLeft"]),
+        (StatusCode::OK, &json!(4))
+    );
+    assert_eq!(put(3).await.status, StatusCode::CREATED);
+
+    // By whoever has it, with an overlap; the grants stay.
+    let renewed = old
+        .post("/api/keys/ci/rotate", &json!({ "overlapSeconds": 600 }))
+        .await;
+    assert_eq!(renewed.status, StatusCode::OK, "{renewed:?}");
+    let new = app.caller(renewed.body["key"].as_str());
+    for caller in [&old, &new] {
+        assert_eq!(caller.get("/api/session").await.body["caller"], "ci");
+    }
+    assert_eq!(new.get(&path).await.status, StatusCode::OK);
+    // Without one the key before ends at once.
+    let renewed = new
+        .post("/api/keys/ci/rotate", &json!({ "overlapSeconds": 0 }))
+        .await;
+    let newest = app.caller(renewed.body["key"].as_str());
+    for gone in [&old, &new] {
+        let refused = gone.get("/api/session").await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{refused:?}");
+    }
+    assert_eq!(newest.get("/api/session").await.body["caller"], "ci");
+    newest
+        .post("/api/keys/other/rotate", &json!({}))
+        .await
+        .assert_problem(404, "key-unknown");
+    admin
+        .post("/api/keys/nobody/rotate", &json!({}))
+        .await
+        .assert_problem(404, "key-unknown");
+
+    // Who renews another's key is of one hand with it; somebody else's is left alone.
+    let boss = app.new_caller("boss", "admin");
+    let refused = boss.post("/api/keys/ci/rotate", &json!({})).await;
+    refused.assert_problem(400, "invalid-parameter");
+    let own = app.command(&["key", "rotate", "ci", "--overlap", "0s"]);
+    assert!(own.status.success(), "{own:?}");
+    let shown = String::from_utf8(own.stdout).unwrap();
+    let last = app.caller(Some(shown.trim()));
+    assert_eq!(last.get("/api/session").await.body["caller"], "ci");
+    let told = admin.get("/api/audit?action=rotate-key").await;
+    assert_eq!(
+        told.body["entries"].as_array().unwrap().len(),
+        6,
+        "{told:?}"
+    );
+}
