@@ -12,6 +12,9 @@ use crate::enrollments::{RequestStage, Stage};
 
 /// Rows on one page: the most that the server gives.
 const LIMIT: usize = 200;
+/// What makes a row of what is listed.
+type MakeRow = fn(&Value) -> Vec<Cell>;
+
 /// How alike a misspelt word has to be, from 0 to 1.
 const ALIKE: f64 = 0.6;
 
@@ -31,7 +34,7 @@ pub(super) async fn run(args: ListArgs) -> Outcome {
         output::note(&format!("No {removed}{member}."));
         return Ok(());
     }
-    let (heads, row): (&[&str], fn(&Value) -> Vec<Cell>) = match member {
+    let (heads, row): (&[&str], MakeRow) = match member {
         "enrollments" => (
             &["ID", "STAGE", "STARTED", "ASKED BY", "ACCOUNT"],
             enrollment,
