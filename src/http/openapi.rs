@@ -295,6 +295,8 @@ fn complete_operation(path: &str, recorded: bool, operation: &mut Map<String, Va
             Code::Unauthenticated,
             Code::TokenInvalid,
             Code::TokenExpired,
+            Code::TokenNotYetValid,
+            Code::TokenAudience,
         ];
         problems.extend(bad.iter().map(|code| {
             let (_, code, title) = of_code(code);

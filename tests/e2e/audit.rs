@@ -256,8 +256,8 @@ async fn readings_of_an_open_page_are_counted() {
             .json(&json!({}));
         let answer = request.send().await.unwrap();
         let set = answer.headers().get_all("set-cookie").iter();
-        let set = set.map(|line| line.to_str().unwrap().split(';').next().unwrap());
-        set.last().unwrap().to_owned()
+        let mut set = set.map(|line| line.to_str().unwrap().split(';').next().unwrap());
+        set.next_back().unwrap().to_owned()
     };
     let nobody = app.caller(None);
     let read = async |cookie: &str, path: &str| {
