@@ -7,7 +7,7 @@ mod parts;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use countersign_activities::vault::SecretVault;
@@ -49,6 +49,8 @@ pub(crate) const ACCESS_DATABASE: &str = "access.sqlite3";
 pub(crate) const SERVER_KEY: &str = keys::SERVER.file;
 /// The key that notices are signed with, in the data folder.
 const WEBHOOK_SECRET: &str = "webhook-secret";
+/// How often is asked whether everything answers, until it does.
+const LOOK_WHETHER_READY: Duration = Duration::from_millis(250);
 
 /// How long requests may take to finish once a stop was asked for.
 const HTTP_DRAIN: Duration = Duration::from_secs(10);
@@ -107,7 +109,9 @@ pub struct Running {
     tls: bool,
     data: DataDir,
     wrote_addresses: bool,
-    _lock: Option<DataDirLock>,
+    /// The front door, once it is there; it ends with its part.
+    door: Arc<OnceLock<Weak<FrontDoor>>>,
+    _locks: (Option<DataDirLock>, Option<DataDirLock>),
 }
 
 impl Running {
@@ -134,6 +138,8 @@ impl Running {
         let data = DataDir::create(&config.data_dir)?;
         // Two schedulers on one database would hand out the same work twice.
         let lock = parts.scheduler().then(|| data.lock()).transpose()?;
+        let front_door = parts.front_door().then(|| data.lock_front_door());
+        let front_door = front_door.transpose()?;
         let mut running = Self {
             http_addr: None,
             scheduler_addr: None,
@@ -147,7 +153,8 @@ impl Running {
             tls: false,
             data,
             wrote_addresses: false,
-            _lock: lock,
+            door: Arc::default(),
+            _locks: (lock, front_door),
         };
         match running.launch(&config, parts, clock).await {
             Ok(()) => Ok(running),
@@ -428,6 +435,7 @@ impl Running {
             tls,
         };
         let failed = self.failed.clone();
+        let noted = Arc::clone(&self.door);
         self.parts.push(Part::spawn(
             "front door",
             HTTP_DRAIN,
@@ -445,6 +453,7 @@ impl Running {
                     stop.clone(),
                 );
                 let door = Arc::new(door);
+                let _ = noted.set(Arc::downgrade(&door));
                 let router = http::router(Arc::clone(&door));
                 let served = tokio::select! {
                     served = listen.serve(listener, router, stop.clone()) => served,
@@ -560,6 +569,31 @@ impl Running {
     }
 
     /// Tells programs beside this one where everything is, once it is there.
+    /// Returns once the front door can do its work, as `/readyz` says; at once where there is
+    /// none. `waits` is told, once, what it has to wait for.
+    pub async fn ready(&self, waits: impl FnOnce(&str)) {
+        if self.http_addr.is_none() {
+            return;
+        }
+        let mut waits = Some(waits);
+        loop {
+            let door = self.door.get().and_then(Weak::upgrade);
+            let lacks = match &door {
+                Some(door) => door.lacks().await,
+                None => None,
+            };
+            match (door, lacks, waits.take()) {
+                (Some(_), None, _) => return,
+                (Some(_), Some(lacks), Some(waits)) => waits(lacks),
+                (_, _, unused) => waits = unused,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_WHETHER_READY) => {}
+                () = self.failed.cancelled() => return,
+            }
+        }
+    }
+
     fn write_addresses(&mut self) -> Result<(), AppError> {
         let url = |address: Option<SocketAddr>| address.map(|a| format!("http://{a}"));
         let Some(server) = self.server_url() else {

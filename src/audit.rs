@@ -26,6 +26,7 @@ pub use error::{AuditError, Loss, Verdict};
 pub use export::{cef, json_line};
 pub use head::{AUDIT_HEAD, Head};
 pub use journal::{Ingester, Journal, JournalEntry, JournalError, JournalOutcome};
+pub(crate) use repeats::{SessionMark, Together};
 pub(crate) use ship::Shipper;
 pub use store::{AuditQuery, AuditStore};
 pub(crate) use writer::Audit;

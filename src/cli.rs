@@ -1,15 +1,19 @@
 //! The command line as typed.
 
+mod accounts;
+mod help;
 mod operators;
 mod requests;
 mod wrong;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::config::Settings;
 
+pub use accounts::{GroupArgs, ListArgs, ProveArgs, RenameArgs, TagArgs, TokenArgs, VerifyArgs};
+pub use help::{CompletionsArgs, ManArgs, command};
 pub use operators::{
     AuditArgs, AuditCommand, AuditFormat, ConfigArgs, ConfigCommand, GrantArgs, GrantCommand,
     KeyArgs, KeyCommand, KeyPlace, LedgerArgs, LedgerCommand, MandateKeyArgs, MandateKeyCommand,
@@ -30,13 +34,20 @@ Exit codes:
   5  no such enrollment, account, request or audit log
   6  not allowed
   7  the audit log lacks entries that it had
-  8  what listens at the server's address is not the server of this data folder
-  9  a front door has waited in vain for a worker to make the keys that it needs";
+  8  what listens at the server's address is another program, or not the server of this data folder
+  9  a front door has waited in vain for a worker to make the keys that it needs
+ 10  there is no data folder at the place that was named, or no server has run on it
+ 11  this user may not read or write the data folder or a file in it
+ 12  several accounts, enrollments or requests have the name that was given; they are listed
+ 13  a code that was checked is not valid";
+
+/// The version, and the commit and day that it was built from where that is known.
+const VERSION: &str = env!("BUILT_VERSION");
 
 /// A server-side TOTP authenticator for teams and automation, with durable
 /// enrollment and approval.
 #[derive(Debug, Parser)]
-#[command(name = "countersign", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "countersign", version = VERSION, about, after_help = EXIT_CODES, max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -51,7 +62,10 @@ impl Cli {
     /// How the process ends: help was asked for, or the command line is wrong, which is said
     /// without repeating what looks like a secret.
     pub fn from_arguments() -> Result<Self, ExitCode> {
-        Self::try_parse().map_err(|error| wrong::tell(&error))
+        let parsed = command().try_get_matches();
+        parsed
+            .and_then(|matches| Self::from_arg_matches(&matches))
+            .map_err(|error| wrong::tell(&error))
     }
 }
 
@@ -67,13 +81,10 @@ pub enum Command {
     /// Run the durable scheduler and its dashboard alone, or back it up
     Scheduler(Box<SchedulerArgs>),
     /// Enroll an account from a QR picture or an otpauth:// URI and wait for the end
-    #[command(after_help = EXIT_CODES)]
     Enroll(EnrollArgs),
     /// Enroll many accounts from other programs' exports, lists of URIs and QR pictures
-    #[command(after_help = EXIT_CODES)]
     Import(ImportArgs),
     /// Show an enrollment or a request, or follow it
-    #[command(after_help = EXIT_CODES)]
     Status(StatusArgs),
     /// Print an account's present code, or one that a request has granted
     Token(TokenArgs),
@@ -92,7 +103,6 @@ pub enum Command {
     /// another installation
     Export(ExportArgs),
     /// Take over an account that another installation has handed over
-    #[command(after_help = EXIT_CODES)]
     Receive(ReceiveArgs),
     /// Print the key with which other installations hand accounts over to this one
     SealKey(ServerArgs),
@@ -104,8 +114,17 @@ pub enum Command {
     Guard(GuardArgs),
     /// Count, take and set an account's recovery codes
     RecoveryCodes(RecoveryArgs),
+    /// Call an account something else
+    Rename(RenameArgs),
+    /// Put an account into a group, or into none
+    Group(GroupArgs),
+    /// Give an account tags, or take them away
+    Tag(TagArgs),
+    /// Check a code that somebody was given: exit code 13 if it is not valid
+    Verify(VerifyArgs),
+    /// Show the codes that prove an account to another service, and say whether it took them
+    Prove(ProveArgs),
     /// Check and export the record of who did what, in the data folder
-    #[command(after_help = EXIT_CODES)]
     Audit(AuditArgs),
     /// Say which accounts callers with granted accounts only may read, until when and how often
     Grant(GrantArgs),
@@ -128,6 +147,10 @@ pub enum Command {
     Openapi,
     /// Check the settings
     Config(ConfigArgs),
+    /// Print what a shell needs to complete commands
+    Completions(CompletionsArgs),
+    /// Print the manual, or write a page for each command into a folder
+    Man(ManArgs),
 }
 
 /// `serve` and the single parts.
@@ -220,6 +243,9 @@ pub struct EnrollArgs {
     /// Ask for approval by another caller
     #[arg(long, value_enum)]
     pub approval: Option<ApprovalArg>,
+    /// Let nobody have its codes before it is proved that the other service accepts them
+    #[arg(long)]
+    pub proof: bool,
     /// Do not wait: print the id and exit with code 4
     #[arg(long)]
     pub no_wait: bool,
@@ -268,7 +294,7 @@ pub struct ImportArgs {
 /// `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// The enrollment's or request's id, such as totp-0f8b... or request-2c41...
+    /// The enrollment's or request's id, the beginning of it, or its account's name
     pub id: String,
     /// Wait for the end, or until it depends on a person or on a date
     #[arg(long)]
@@ -281,21 +307,10 @@ pub struct StatusArgs {
     pub server: ServerArgs,
 }
 
-/// `token`.
-#[derive(Debug, Args)]
-pub struct TokenArgs {
-    /// The account's id, which is its enrollment's, or the id of a request to read it, which is
-    /// one of the reads that it grants
-    pub id: String,
-    /// Which server, and as whom.
-    #[command(flatten)]
-    pub server: ServerArgs,
-}
-
 /// `approve` and `reject`.
 #[derive(Debug, Args)]
 pub struct DecideArgs {
-    /// The enrollment's or request's id
+    /// The enrollment's or request's id, the beginning of it, or its account's name
     pub id: String,
     /// Why; kept with the enrollment
     #[arg(long, value_name = "TEXT")]
@@ -305,39 +320,10 @@ pub struct DecideArgs {
     pub server: ServerArgs,
 }
 
-/// `list`.
-#[derive(Debug, Args)]
-pub struct ListArgs {
-    /// List enrollments, newest first, instead of accounts
-    #[arg(long, group = "running")]
-    pub enrollments: bool,
-    /// List requests on accounts, newest first, instead of accounts
-    #[arg(long, group = "running")]
-    pub requests: bool,
-    /// Only enrollments or requests in this stage, such as AwaitingApproval
-    #[arg(long, value_name = "STAGE", requires = "running")]
-    pub stage: Option<String>,
-    /// Only requests on this account
-    #[arg(long, value_name = "ID", requires = "requests")]
-    pub account: Option<String>,
-    /// Only accounts whose issuer or name contains this
-    #[arg(long, value_name = "TEXT", conflicts_with = "running")]
-    pub search: Option<String>,
-    /// Only accounts of this group
-    #[arg(long, value_name = "NAME", conflicts_with = "running")]
-    pub group: Option<String>,
-    /// Only accounts with this tag
-    #[arg(long, value_name = "TAG", conflicts_with = "running")]
-    pub tag: Option<String>,
-    /// Which server, and as whom.
-    #[command(flatten)]
-    pub server: ServerArgs,
-}
-
 /// Commands on one thing.
 #[derive(Debug, Args)]
 pub struct OneArgs {
-    /// Its id
+    /// Its id, the beginning of it, or its name
     pub id: String,
     /// Which server, and as whom.
     #[command(flatten)]
@@ -369,10 +355,9 @@ pub struct McpArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

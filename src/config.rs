@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod exposure;
 mod file;
+mod known;
 mod oidc;
 mod otlp;
 mod settings;
@@ -25,6 +26,7 @@ use crate::access::OidcSettings;
 pub use azure::AzureConfig;
 pub(crate) use client::ClientEnvironment;
 pub use exposure::{Limits, Networks, TlsFiles};
+pub(crate) use known::unknown_variables;
 pub use otlp::OtlpConfig;
 pub use settings::Settings;
 
@@ -232,7 +234,16 @@ impl Config {
     ///
     /// [`ConfigError`] with every problem that was found.
     pub fn load(flags: &Settings) -> Result<Self, ConfigError> {
-        Self::resolve(flags, |name| std::env::var(name).ok())
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let mut problems = unknown_variables(names);
+        match Self::resolve(flags, |name| std::env::var(name).ok()) {
+            Ok(config) if problems.is_empty() => Ok(config),
+            Ok(_) => Err(ConfigError { problems }),
+            Err(error) => {
+                problems.extend(error.problems);
+                Err(ConfigError { problems })
+            }
+        }
     }
 
     /// As [`Config::load`] with an environment given in.

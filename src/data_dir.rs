@@ -197,7 +197,23 @@ impl DataDir {
     /// [`DataDirError::InUse`] when another process has it.
     pub fn lock(&self) -> Result<DataDirLock, DataDirError> {
         let path = self.path.join(LOCK);
-        let file = private_file::open(&path).map_err(|source| DataDirError::Io {
+        let file = private_file::open(&path);
+        self.locked(file, path)
+    }
+
+    /// Makes this process the folder's front door: a second one would take its address away,
+    /// and count uses and guesses by itself. It is the folder that is locked: a front door that
+    /// waits for its worker makes no file.
+    ///
+    /// # Errors
+    ///
+    /// [`DataDirError::InUse`] when another process is.
+    pub fn lock_front_door(&self) -> Result<DataDirLock, DataDirError> {
+        self.locked(File::open(&self.path), self.path.clone())
+    }
+
+    fn locked(&self, file: io::Result<File>, path: PathBuf) -> Result<DataDirLock, DataDirError> {
+        let file = file.map_err(|source| DataDirError::Io {
             action: "open",
             path: path.clone(),
             source,

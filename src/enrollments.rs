@@ -37,6 +37,7 @@ use crate::keys::SealingKeys;
 use crate::mandates::{self, MandateError, Mandates};
 use error::{hub, internal};
 
+pub(crate) use decide::Ballot;
 pub(crate) use error::EnrollmentError;
 pub(crate) use imports::{ImportSnapshot, NewImport};
 pub(crate) use list::{Cursor, ListQuery};
@@ -489,6 +490,7 @@ impl Enrollments {
             return Ok(());
         };
         standing.correct(&mut snapshot.approved_by, &mut snapshot.decision);
+        snapshot.hands = standing.hands();
         let mandate = standing.mandate;
         snapshot.approvals_needed = mandate.terms.needed;
         snapshot.approvers = mandate.terms.from;

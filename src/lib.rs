@@ -6,6 +6,7 @@
 pub mod access;
 pub mod app;
 pub mod audit;
+mod called;
 pub mod cli;
 pub mod clock;
 pub mod commands;

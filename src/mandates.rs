@@ -119,6 +119,14 @@ impl Standing {
         approved_by.retain(|by| decided(by, true));
         decision.take_if(|it| !decided(&it.by, it.approved));
     }
+
+    /// The hands of those who asked and agreed, by [`Mandates::hand`]: none of them counts
+    /// again.
+    pub(crate) fn hands(&self) -> Vec<String> {
+        let agreed = self.decisions.iter().filter(|decision| decision.approved);
+        let hands = agreed.map(|decision| decision.hand.clone());
+        hands.chain([self.mandate.hand.clone()]).collect()
+    }
 }
 
 /// The ledger and the keys of a front door.

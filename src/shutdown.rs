@@ -4,7 +4,8 @@ use tokio_util::sync::CancellationToken;
 
 /// A token that is cancelled when the process is asked to stop (SIGINT or
 /// SIGTERM). A second signal ends the process at once with exit code 1, for when
-/// draining takes longer than somebody is willing to wait.
+/// draining takes longer than somebody is willing to wait. SIGHUP, which would end it, does
+/// nothing.
 ///
 /// # Errors
 ///
@@ -14,6 +15,13 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
 
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        // What can change while this runs is looked at all the time; nothing is left to do.
+        while hangup.recv().await.is_some() {
+            tracing::info!("asked to reload: certificate, keys and grants are always up to date");
+        }
+    });
     let stop = CancellationToken::new();
     let cancelled = stop.clone();
     tokio::spawn(async move {

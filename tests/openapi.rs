@@ -94,10 +94,14 @@ fn only_these_need_no_caller() {
     assert_eq!(
         open,
         [
+            "GET /api/openapi-3.0.json",
             "GET /api/openapi.json",
             "DELETE /api/session",
             "GET /healthz",
             "GET /readyz",
+            "GET /v1/sys/health",
+            "GET /v1/sys/leader",
+            "GET /v1/sys/seal-status",
         ]
     );
 }
@@ -184,4 +188,92 @@ fn references_lead_somewhere() {
         let pointer = target.strip_prefix('#').expect(target);
         assert!(document.pointer(pointer).is_some(), "{target}");
     }
+}
+
+/// What an object of the document is, wherever it is.
+fn every(value: &Value, told: &mut impl FnMut(&serde_json::Map<String, Value>)) {
+    match value {
+        Value::Object(members) => {
+            told(members);
+            members.values().for_each(|value| every(value, told));
+        }
+        Value::Array(values) => values.iter().for_each(|value| every(value, told)),
+        _ => {}
+    }
+}
+
+/// Generators drop what is put together of things that are no plain objects.
+#[test]
+fn every_schema_is_whole() {
+    let document = described();
+    every(&document, &mut |members| {
+        for part in members
+            .get("allOf")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            let name = part["$ref"]
+                .as_str()
+                .and_then(|text| text.rsplit('/').next());
+            let part = name.map_or(part, |name| &document["components"]["schemas"][name]);
+            assert_eq!(part["type"], "object", "{members:?}");
+        }
+    });
+    let schemas = &document["components"]["schemas"];
+    for (name, member) in [
+        ("EnrollmentView", "warnings"),
+        ("RequestView", "kind"),
+        ("ImportView", "accounts"),
+        ("WarningView", "detail"),
+        ("WaitingView", "decisions"),
+        ("GrantView", "caller"),
+    ] {
+        let property = &schemas[name]["properties"][member];
+        assert!(property.is_object(), "{name} has {member}: {schemas}");
+    }
+    let kinds = &schemas["RequestView"]["properties"]["kind"]["enum"];
+    assert_eq!(kinds.as_array().map(Vec::len), Some(4), "{kinds}");
+    for (view, flag) in [
+        ("EnrollmentView", "/proofRequired"),
+        ("AccountView", "allOf/1/readApproval"),
+        ("ImportView", "/dryRun"),
+    ] {
+        let (part, flag) = flag.rsplit_once('/').unwrap();
+        let part = match part {
+            "" => String::new(),
+            part => format!("/{part}"),
+        };
+        let required = schemas[view].pointer(&format!("{part}/required"));
+        let required = required.unwrap().as_array().unwrap();
+        assert!(required.iter().any(|name| name == flag), "{view}: {flag}");
+    }
+}
+
+#[test]
+fn the_older_description_says_the_same_in_older_words() {
+    let newer = described();
+    let older = countersign::http::older_openapi().unwrap();
+    assert_eq!(older["openapi"], "3.0.3");
+    let names = |document: &Value| -> Vec<(String, Value)> {
+        operations(document)
+            .into_iter()
+            .map(|(name, operation)| (name, operation["operationId"].clone()))
+            .collect()
+    };
+    assert_eq!(names(&older), names(&newer));
+    let schemas = |document: &Value| -> BTreeSet<String> {
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        schemas.keys().cloned().collect()
+    };
+    assert_eq!(schemas(&older), schemas(&newer));
+    every(&older, &mut |members| {
+        assert!(!members.contains_key("const"), "{members:?}");
+        let types = members.get("type");
+        assert!(!types.is_some_and(Value::is_array), "{members:?}");
+        assert!(types.is_none_or(|name| name != "null"), "{members:?}");
+        if members.get("$ref").is_some_and(Value::is_string) {
+            assert_eq!(members.len(), 1, "{members:?}");
+        }
+    });
 }

@@ -22,12 +22,12 @@ export function edit({ account }, groups, changed) {
       field(words.group, h("input", { name: "group", value: account.group ?? "", maxlength: 64, list: "groups", autocomplete: "off" })),
       h("datalist", { id: "groups" }, groups.map((name) => h("option", { value: name }))),
       field(words.tags, h("input", { name: "tags", value: account.tags.join(", "), autocomplete: "off" }), words.tagsHint),
-      h("label", { class: "check" }, h("input", { type: "checkbox", name: "readApproval", checked: account.readApproval }), h("span", {}, words.guard)),
+      h("label", { class: "check" }, h("input", { type: "checkbox", name: "readApproval", checked: account.readApproval === true }), h("span", {}, words.guard)),
     ],
     yes: words.save,
     run: async ({ issuer, accountName, group, tags, readApproval }) => {
       const now = { issuer: issuer.trim() || null, accountName: accountName.trim(), group: group.trim() || null, tags: typedTags(tags), readApproval: readApproval === "on" };
-      const was = { ...account, issuer: account.issuer ?? null, group: account.group ?? null, readApproval: account.readApproval ?? false };
+      const was = { ...account, issuer: account.issuer ?? null, group: account.group ?? null, readApproval: account.readApproval === true };
       // Only what was changed, so that the record says what was.
       const body = Object.fromEntries(Object.entries(now).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(was[name])));
       const saved = await call("PATCH", path(account.id), { body });
@@ -53,7 +53,8 @@ export async function remove({ account }, { gone, back }) {
   });
 }
 
-async function restore(account, name, back) {
+/** Brings an account back into use. */
+export async function restore(account, name, back) {
   try {
     back(await call("POST", `${path(account.id)}/restore`));
     toast(words.restored(name));

@@ -1,6 +1,6 @@
 // One account: its names, its code with the time that is left, and what can be done to it.
 
-import { fill, h, say, svg } from "./dom.js";
+import { fill, h, mark, say, svg } from "./dom.js";
 import { grouped, parameters, plain, title } from "./format.js";
 import { toast } from "./notice.js";
 import { copyCode } from "./secret.js";
@@ -55,8 +55,11 @@ export class AccountRow {
     this.recovering = action(t.recovery.ask, "recovery", recovery);
     this.removing = changes && action(words.remove, "remove", changes.remove);
     this.changes = changes;
+    // Where there is no room for what can be done, one button shows it; it copies nothing.
+    this.more = h("button", { type: "button", class: "plain more", "aria-expanded": "false", click: () => this.#open(!this.isOpen) }, "\u22ef");
+    this.fixed.splice(1, 0, this.more);
     this.element = h("li", { class: "account", "data-id": account.id },
-      this.names, this.filed, h("span", { class: "secret" }, this.button, this.next, this.ring),
+      this.names, this.filed, h("span", { class: "secret" }, this.button, this.next, this.ring), this.more,
       h("span", { class: "changes" }, this.editing, this.asking, this.recovering, this.removing));
     this.update(account);
     this.active(false);
@@ -66,7 +69,7 @@ export class AccountRow {
   update(account) {
     this.account = account;
     this.pending = account.state === "pending";
-    this.guarded = account.readApproval;
+    this.guarded = account.readApproval === true;
     this.closed = this.pending || this.guarded;
     this.title = title(account);
     this.sought = plain([account.issuer, account.accountName, account.group, ...account.tags].filter(Boolean).join(" "));
@@ -78,6 +81,7 @@ export class AccountRow {
     this.removing?.setAttribute("aria-label", words.removeOf(this.title));
     this.recovering.setAttribute("aria-label", t.recovery.askOf(this.title));
     this.asking.setAttribute("aria-label", words.askOf(this.title));
+    this.more.setAttribute("aria-label", words.moreOf(this.title));
     const chip = (kind, name) => h("button", { type: "button", class: `chip ${kind}`, tabindex: -1, title: words.only[kind](name), "data-key": `${kind}-${name}-${account.id}`, click: () => this.pick(`${kind}:${name}`) }, h("bdi", {}, name));
     const chips = [account.group && chip("group", account.group), ...account.tags.map((tag) => chip("tag", tag))].filter(Boolean);
     fill(this.filed, chips);
@@ -86,6 +90,12 @@ export class AccountRow {
     this.#shown = "";
     this.#follow();
     this.#paint(this.#code, performance.now());
+  }
+
+  #open(open) {
+    this.isOpen = open;
+    mark(this.element, "open", open);
+    this.more.setAttribute("aria-expanded", String(open));
   }
 
   /** Whether its buttons are reached with the tabulator: those of one row are. */
@@ -136,8 +146,8 @@ export class AccountRow {
       this.#shown = shown;
       this.digits.textContent = shown;
       this.label.textContent = this.pending ? words.proveOf(this.title) : this.guarded ? words.askOf(this.title) : covered ? words.reveal(this.title) : words.copy(this.title);
-      this.button.classList.toggle("covered", covered);
-      this.button.classList.toggle("pending", this.closed);
+      mark(this.button, "covered", covered);
+      mark(this.button, "pending", this.closed);
       this.button.title = code?.stale === undefined ? "" : words.stale;
     }
     const seconds = token && !covered ? String(Math.max(1, Math.ceil(left / 1000))) : "";
@@ -146,7 +156,7 @@ export class AccountRow {
     if (seconds) this.arc.setAttribute("stroke-dashoffset", String(ROUND * (1 - Math.min(1, left / code.period))));
     const next = token && !covered && code.next && left <= NEXT_MS && code.period > NEXT_MS ? words.next(grouped(code.next)) : "";
     if (this.next.textContent !== next) this.next.textContent = next;
-    this.element.classList.toggle("soon", seconds !== "" && left <= NEXT_MS);
+    mark(this.element, "soon", seconds !== "" && left <= NEXT_MS);
     this.#tell(code, left, covered);
   }
 

@@ -4,8 +4,8 @@ import { get } from "./api.js";
 import * as changes from "./account-changes.js";
 import { AccountRow } from "./account-row.js";
 import { Codes } from "./codes.js";
-import { field, fill, h, say } from "./dom.js";
-import { plain } from "./format.js";
+import { field, fill, h, say, table } from "./dom.js";
+import { plain, time, title } from "./format.js";
 import { toast } from "./notice.js";
 import { prove } from "./proof.js";
 import { recovery } from "./recovery.js";
@@ -32,7 +32,7 @@ const preference = {
   set: (name, value) => localStorage.setItem(name, value),
 };
 
-export function show(main, { session, may }) {
+export function show(main, { session, may, refresh }) {
   const codes = new Codes();
   const rows = new Map();
   let order = [];
@@ -55,7 +55,13 @@ export function show(main, { session, may }) {
     for (const row of rows.values()) row.hide(hide.checked);
   } });
   // All accounts, or those of one group, with one tag, or that wait to be proved.
-  const only = h("select", { id: "only", change: () => filter() });
+  const only = h("select", { id: "only", change: () => {
+    filter();
+    if (showsRemoved()) void refresh();
+  } });
+  // Those that were removed and can come back, for administrators.
+  const removed = h("div", { hidden: true });
+  const showsRemoved = () => only.value === "removed";
   const count = h("p", { class: "faint", id: "count" });
   const list = h("ul", { class: "accounts", "aria-label": words.list, keydown: keys });
   const none = h("p", { class: "faint", hidden: true });
@@ -66,7 +72,7 @@ export function show(main, { session, may }) {
       focus(visible()[0]);
     } },
     field(words.search, search), field(words.show, only), field(words.sort, sort), h("label", { class: "check" }, hide, h("span", {}, words.hide))),
-    count, none, list, h("p", { class: "faint keys" }, words.keys));
+    count, none, list, removed, h("p", { class: "faint keys" }, words.keys));
 
   const watch = new IntersectionObserver((seen) => {
     for (const { target, isIntersecting } of seen) rows.get(target.dataset.id)?.inView(isIntersecting);
@@ -86,6 +92,26 @@ export function show(main, { session, may }) {
       },
     }),
   } : undefined;
+
+  /** Shows what was removed, as it is now, with a way back for each. */
+  async function lookAtRemoved() {
+    const gone = [];
+    let cursor;
+    do {
+      const page = await get("/api/accounts", { removed: true, limit: PAGE, cursor });
+      gone.push(...page.accounts);
+      cursor = page.next;
+    } while (cursor);
+    if (closed || !showsRemoved()) return;
+    const back = (account) => h("button", { type: "button", "data-key": `restore-${account.id}`, "aria-label": words.restoreOf(title(account)), click: () => changes.restore(account, title(account), (restored) => {
+      put(restored);
+      arrange();
+      void refresh();
+    }) }, words.restore);
+    fill(removed, gone.length === 0 ? h("p", { class: "faint" }, words.noneRemoved) : table(words.removedOnes, words.removedHeads, gone.map((account) => [
+      h("bdi", {}, title(account)), time(account.removedAt), h("span", { class: "id" }, account.id), back(account),
+    ])));
+  }
 
   function leave(row) {
     const shown = visible();
@@ -139,13 +165,14 @@ export function show(main, { session, may }) {
     const groups = options("group");
     const tags = options("tag");
     const pending = [...rows.values()].some((row) => row.pending);
-    const offered = ["", ...[...groups, ...tags].map((option) => option.value), pending && "pending"].join("\n");
+    const offered = ["", ...[...groups, ...tags].map((option) => option.value), pending && "pending", may("admin") && "removed"].join("\n");
     if (only.dataset.offered === offered) return;
     only.dataset.offered = offered;
     fill(only, h("option", { value: "" }, words.all),
       groups.length > 0 && h("optgroup", { label: words.groups }, groups),
       tags.length > 0 && h("optgroup", { label: words.tags }, tags),
-      pending && h("option", { value: "pending" }, words.pending));
+      pending && h("option", { value: "pending" }, words.pending),
+      may("admin") && h("option", { value: "removed" }, words.removedOnes));
     only.value = [...only.options].some((option) => option.value === chosen) ? chosen : "";
   }
 
@@ -153,6 +180,7 @@ export function show(main, { session, may }) {
   function chosen({ account, pending }) {
     const [kind, ...rest] = only.value.split(":");
     const name = plain(rest.join(":"));
+    if (kind === "removed") return false;
     if (kind === "group") return plain(account.group ?? "") === name;
     if (kind === "tag") return account.tags.some((tag) => plain(tag) === name);
     return kind !== "pending" || pending;
@@ -203,12 +231,19 @@ export function show(main, { session, may }) {
       if (row.element.hidden === found) row.element.hidden = !found;
       if (found) shown += 1;
     }
-    count.textContent = words.shown(shown, rows.size);
-    fill(none, rows.size === 0 ? [words.none, " ", may("enroller") && h("a", { href: "#/add" }, words.add)] : words.noneFound);
-    none.hidden = shown > 0;
+    count.textContent = showsRemoved() ? "" : words.shown(shown, rows.size);
+    removed.hidden = !showsRemoved();
+    fill(none, rows.size === 0 ? empty() : words.noneFound);
+    none.hidden = shown > 0 || showsRemoved();
     if (!active || active.element.hidden) activate(visible()[0]);
     clearTimeout(saying);
     if (sought.length > 0) saying = setTimeout(() => say(count.textContent), SAY_MS);
+  }
+
+  /** Why there is nothing to see, which is not the same for everybody. */
+  function empty() {
+    if (session.grantedOnly) return words.noneGranted;
+    return [words.none, " ", may("enroller") && h("a", { href: "#/add" }, words.add)];
   }
 
   const visible = () => order.filter((row) => !row.element.hidden);
@@ -232,7 +267,9 @@ export function show(main, { session, may }) {
     const shown = visible();
     const at = shown.indexOf(row);
     const across = getComputedStyle(list).direction === "rtl" ? -1 : 1;
-    const beside = (step) => row.buttons[(row.buttons.indexOf(event.target) + step + row.buttons.length) % row.buttons.length]?.focus();
+    // Some are shown only where there is room for them.
+    const buttons = row.buttons.filter((button) => button.offsetParent !== null);
+    const beside = (step) => buttons[(buttons.indexOf(event.target) + step + buttons.length) % buttons.length]?.focus();
     const ways = {
       ArrowDown: () => focus(shown[at + 1]),
       ArrowUp: () => (at > 0 ? focus(shown[at - 1]) : search.focus()),
@@ -290,6 +327,7 @@ export function show(main, { session, may }) {
       } while (cursor);
       for (const id of [...rows.keys()]) if (!there.has(id)) drop(id);
       arrange();
+      if (showsRemoved()) await lookAtRemoved();
     },
     close() {
       closed = true;

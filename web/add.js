@@ -106,6 +106,7 @@ export function show(main) {
   }
   return {
     title: words.title,
+    takesJunk: true,
     refresh: again,
     // What is under way stays when more is brought.
     again,

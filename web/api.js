@@ -14,7 +14,7 @@ const tell = (name, detail) => link.dispatchEvent(new CustomEvent(name, { detail
 export class Problem extends Error {
   /** `status` is the answer's, 0 without one; `body` is its problem+json. */
   constructor(status, body = {}) {
-    super([body.detail || body.title || t.answered(status), body.nextStep].filter(Boolean).join(" "));
+    super([body.detail || body.title || t.answered(status), body.nextStep].filter(Boolean).join(" ").replaceAll("`", ""));
     this.status = status;
     this.body = body;
   }

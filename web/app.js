@@ -244,7 +244,11 @@ setInterval(count, COUNT_MS);
 // A picture that is pasted or dropped anywhere is for adding.
 function offered(event, transfer) {
   if (!session || !may("enroller") || event.target.closest?.("dialog, input, textarea")) return;
-  if (!add.offer(transfer)) return;
+  if (!add.offer(transfer)) {
+    // Text that somebody selected and moved about is no try to add something.
+    if (event.type === "paste" || view.takesJunk) toast(t.add.junk);
+    return;
+  }
   event.preventDefault();
   go("#/add");
 }

@@ -1,7 +1,7 @@
 // What waits for a decision, and deciding it.
 
 import { call, clockOffset, get, pause, stream } from "./api.js";
-import { field, fill, h, say, untouched } from "./dom.js";
+import { field, fill, h, inTurn, say, untouched } from "./dom.js";
 import { duration, fromNow, parameters, time, title } from "./format.js";
 import { toast } from "./notice.js";
 import { t } from "./text.js";
@@ -11,16 +11,23 @@ const PATH = "/api/approvals";
 const MAX_COMMENT = 500;
 /** How often is asked where there is no stream, in milliseconds. */
 const ASK_MS = 2000;
+/** What there is to say on why somebody cannot approve, by the problem's code. */
+const OBSTACLES = { "self-approval-forbidden": "oneHand", "approver-group-missing": "others", "already-decided": "voted" };
 /** How soon a stream that has ended is asked for again, in milliseconds. */
 const AGAIN_MS = 500;
 
 /** Enrollments and requests in one list, what waits for longest first. */
-const everything = ({ enrollments, requests }) => [...enrollments.map(enrollmentShown), ...requests.map(requestShown)]
-  .sort((a, b) => a.createdAt.localeCompare(b.createdAt));
+function everything({ enrollments, requests, decisions }) {
+  const decision = new Map(decisions.map((each) => [each.id, each]));
+  return [...enrollments.map(enrollmentShown), ...requests.map(requestShown)]
+    .map((item) => ({ ...item, mine: decision.get(item.id) ?? {} }))
+    .sort((a, b) => a.createdAt.localeCompare(b.createdAt));
+}
 
-function number(waiting) {
-  const count = waiting.enrollments.length + waiting.requests.length;
-  return waiting.more ? `${count}+` : String(count || "");
+/** How many the one who is logged in can approve: what is for others is not counted. */
+function number({ decisions, more }) {
+  const count = decisions.filter((decision) => decision.mayApprove === true).length;
+  return count > 0 && more ? `${count}+` : String(count || "");
 }
 
 /** An enrollment as a card shows it. */
@@ -83,18 +90,21 @@ export function show(main, { session, refresh, counted }) {
     const ending = new AbortController();
     const mine = { ending, open: false };
     source = mine;
+    let turn;
     try {
-      await stream(PATH, { after: last, signal: ending.signal, opened: () => (mine.open = true) }, async (waiting, id) => {
+      turn = await inTurn(() => stream(PATH, { after: last, signal: ending.signal, opened: () => (mine.open = true) }, async (waiting, id) => {
         await untouched();
         if (ending.signal.aborted) return;
         last = id;
         update(waiting);
-      });
+      }));
     } catch {
       // Asking tells whether it is the server or the session.
     }
     if (source !== mine) return;
     source = undefined;
+    // Other tabs have all the streams that there are: this one asks, and tries again then.
+    if (turn === false) return;
     if (!ending.signal.aborted) await pause(AGAIN_MS);
     if (!closed) void refresh();
   }
@@ -128,9 +138,8 @@ export function show(main, { session, refresh, counted }) {
 class Card {
   #told = "";
 
-  constructor({ caller, groups = [] }, refresh) {
+  constructor({ caller }, refresh) {
     this.me = caller;
-    this.groups = groups;
     this.refresh = refresh;
     this.heading = h("h2");
     this.facts = h("dl");
@@ -162,15 +171,12 @@ class Card {
       item.reason && fact(words.reason, h("bdi", {}, item.reason)),
       approval.deadline && fact(words.deadline, time(approval.deadline), h("br"), fromNow(approval.deadline, clockOffset)));
     const own = item.requestedBy === this.me;
-    const others = Boolean(approval.from) && !approval.from.some((group) => this.groups.includes(group));
-    const voted = (approval.approvedBy ?? []).includes(this.me);
+    const { mine } = item;
     fill(this.notes,
       (item.warnings ?? []).map((warning) => h("p", { class: "complaint" }, warning.detail)),
       approval.needed > 1 && h("p", {}, words.agreed(approval.approvedBy ?? [], approval.needed)),
-      own && h("p", { class: "faint" }, words.own),
-      !own && others && h("p", { class: "faint" }, words.others),
-      voted && h("p", { class: "faint" }, words.voted));
-    this.form.hidden = own || voted || others;
+      own ? h("p", { class: "faint" }, words.own) : OBSTACLES[mine.obstacle] && h("p", { class: "faint" }, words[OBSTACLES[mine.obstacle]]));
+    this.form.hidden = mine.mayApprove !== true;
     this.approve.setAttribute("aria-label", words.approveOf(name));
     this.refuse.setAttribute("aria-label", words.refuseOf(name));
   }

@@ -1,6 +1,7 @@
 // An enrollment from now to its end, as the server tells it, also across its restarts.
 
 import { Problem, get, pause, stream } from "./api.js";
+import { inTurn } from "./dom.js";
 
 export const ENDED = new Set(["Enrolled", "Invalid", "Rejected", "Expired", "Failed", "Terminated"]);
 
@@ -19,7 +20,7 @@ export async function follow(id, told, signal) {
     told(state);
     if (ENDED.has(state.stage)) return state;
     if (state.stage === "AwaitingApproval" || streams >= STREAMS) await pause(ASK_MS);
-    else await streamed(path, told, signal);
+    else if (!await streamed(path, told, signal)) await pause(ASK_MS);
   }
 }
 
@@ -36,20 +37,24 @@ export async function unbroken(ask, signal) {
   }
 }
 
-/** The server's own stream of changes, until it says that a person has to decide, or stops. */
+/**
+ * The server's own stream of changes, until it says that a person has to decide, or stops.
+ * Answers whether there was a place for one.
+ */
 async function streamed(path, told, signal) {
   const enough = new AbortController();
   streams += 1;
   try {
-    await stream(path, { signal: AbortSignal.any([signal, enough.signal]) }, (state) => {
+    return await inTurn(() => stream(path, { signal: AbortSignal.any([signal, enough.signal]) }, (state) => {
       if (enough.signal.aborted) return;
       told(state);
       if (ENDED.has(state.stage) || state.stage === "AwaitingApproval") enough.abort();
-    });
+    }));
   } catch (problem) {
     // Whether it is the server or the session, asking tells.
     if (!(problem instanceof Problem)) throw problem;
     await pause(ASK_MS / 2);
+    return true;
   } finally {
     streams -= 1;
   }

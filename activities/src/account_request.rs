@@ -156,12 +156,12 @@ impl Activities {
                 Ok(AccountState::InUse)
             }
             Err(VaultError::NotFound | VaultError::Deleted) => {
-                started.abandon().await?;
+                started.end().await?;
                 Ok(AccountState::Gone)
             }
             Err(error) => {
                 if matches!(error, VaultError::Conflict) {
-                    started.abandon().await?;
+                    started.end().await?;
                 }
                 Err(failure(&request.request, "set-recovery", error))
             }

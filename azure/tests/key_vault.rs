@@ -164,9 +164,13 @@ async fn a_front_door_that_may_only_read_gives_codes_and_says_what_it_lacks() {
     let id = EnrollmentId::random();
     vault(&fake).store(&id, &account()).await.unwrap();
     fake.vault(|vault| {
-        vault
-            .forbidden
-            .extend([Op::Set, Op::Update, Op::Delete, Op::GetDeleted]);
+        vault.forbidden.extend([
+            Op::Set,
+            Op::Update,
+            Op::Delete,
+            Op::GetDeleted,
+            Op::ListDeleted,
+        ]);
     });
     let vault = vault(&fake);
     vault.read(&id).await.unwrap();

@@ -39,6 +39,7 @@ pub struct ApprovalDecision {
     )]
     pub comment: Option<String>,
     /// When.
+    #[serde(serialize_with = "crate::time::millis")]
     pub decided_at: DateTime<Utc>,
     /// For which of the groups that were asked, where groups were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

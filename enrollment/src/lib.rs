@@ -25,3 +25,4 @@ pub mod region;
 pub mod request;
 pub mod sealed;
 pub mod text;
+pub mod time;

@@ -46,6 +46,7 @@ pub struct Notice {
     /// Why.
     pub event: NoticeEvent,
     /// When that was.
+    #[serde(serialize_with = "crate::time::millis")]
     pub at: DateTime<Utc>,
     /// The id of the enrollment or request.
     pub about: String,
@@ -59,6 +60,7 @@ pub struct Notice {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When it is too late for a decision.
+    #[serde(serialize_with = "crate::time::millis")]
     pub deadline: DateTime<Utc>,
     /// How many people have to agree.
     pub needed: u8,

@@ -44,7 +44,7 @@ pub(crate) fn given(
 
 /// Writes down that the first of these that was not given out is given out now.
 pub(crate) fn give(
-    transaction: &Transaction<'_>,
+    connection: &Connection,
     account: &EnrollmentId,
     marks: &[String],
     now: DateTime<Utc>,

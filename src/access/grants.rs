@@ -57,6 +57,15 @@ pub struct Grant {
     pub reads_left: Option<u32>,
 }
 
+/// Why a grant gives nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spent {
+    /// As many codes were read as it let.
+    UsedUp,
+    /// Its time is over.
+    Over,
+}
+
 /// What a caller was granted when it wanted to read a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
@@ -211,6 +220,30 @@ impl KeyStore {
         ))?;
         let groups = json_list(&caller.groups);
         Ok(statement.exists(params![caller.id, groups, now.timestamp(), account])?)
+    }
+
+    /// Why what a caller was granted of an account gives it no more; nothing if it was never
+    /// granted any of it.
+    pub(super) fn spent(
+        &self,
+        caller: &Identity,
+        account: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Spent>, KeyError> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached(
+            "SELECT max(until IS NULL OR until > ?3) FROM grants
+             WHERE (kind = 'caller' AND grantee = ?1
+                    OR kind = 'group' AND grantee IN (SELECT value FROM json_each(?2)))
+               AND account = ?4",
+        )?;
+        let groups = json_list(&caller.groups);
+        let parameters = params![caller.id, groups, now.timestamp(), account];
+        let in_time: Option<bool> = statement.query_row(parameters, |row| row.get(0))?;
+        Ok(in_time.map(|in_time| match in_time {
+            true => Spent::UsedUp,
+            false => Spent::Over,
+        }))
     }
 
     /// Until when a caller may read an account as often as it likes; none if it may not.

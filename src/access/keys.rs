@@ -58,6 +58,12 @@ pub enum KeyError {
         "the key store has version {0}, which is newer than this program: use the newer program"
     )]
     Newer(i64),
+    /// Another administrator made the key.
+    #[error(
+        "somebody else made the key of '{0}': let them renew it, or whoever has it, or use \
+         `countersign key rotate` on the server"
+    )]
+    OtherHand(String),
     /// The name is taken, by a key that is in use or revoked.
     #[error("a key named '{0}' exists already; names are never used twice, so choose another")]
     Taken(String),
@@ -268,6 +274,51 @@ impl KeyStore {
         before.ok_or_else(|| KeyError::Unknown(name.to_owned()))
     }
 
+    /// Gives the caller `name` a new key in place of the one that it has, which works for
+    /// `overlap` more, so that programs can be changed over one after the other. Answers the
+    /// record and the new key, which cannot be read again later.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Unknown`] also for one that works no more, [`KeyError::Random`] or
+    /// [`KeyError::Store`].
+    pub fn rotate(
+        &self,
+        name: &str,
+        overlap: TimeDelta,
+        now: DateTime<Utc>,
+    ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
+        let unknown = || KeyError::Unknown(name.to_owned());
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let record = transaction
+            .query_row(
+                &format!("SELECT {COLUMNS} FROM keys WHERE name = ?1 AND revoked_at IS NULL"),
+                [name],
+                read_record,
+            )
+            .optional()?
+            .filter(|record| record.works_at(now))
+            .ok_or_else(unknown)?;
+        let key = Zeroizing::new(format!(
+            "cs_{}_{}",
+            record.id,
+            secret::random_hex()?.as_str()
+        ));
+        transaction.execute(
+            "UPDATE keys SET former_hash = hash, former_until = ?2, hash = ?3 WHERE name = ?1",
+            params![
+                name,
+                (now + overlap).trunc_subsecs(0).to_rfc3339(),
+                secret::hash(&key)
+            ],
+        )?;
+        transaction.commit()?;
+        drop(connection);
+        self.changed();
+        Ok((record, key))
+    }
+
     /// The record of the key `text`, whose hash is given, unless it is unknown, revoked or
     /// over.
     pub(super) fn verify(
@@ -281,15 +332,30 @@ impl KeyStore {
         };
         let connection = self.lock();
         let mut statement = connection.prepare_cached(&format!(
-            "SELECT {COLUMNS}, hash FROM keys WHERE id = ?1 AND revoked_at IS NULL"
+            "SELECT {COLUMNS}, hash, former_hash, former_until FROM keys
+             WHERE id = ?1 AND revoked_at IS NULL"
         ))?;
         let found = statement
             .query_row([id], |row| {
-                Ok((read_record(row)?, row.get::<_, Vec<u8>>(9)?))
+                Ok((
+                    read_record(row)?,
+                    row.get::<_, Vec<u8>>(9)?,
+                    row.get::<_, Option<Vec<u8>>>(10)?,
+                    row.get::<_, Option<String>>(11)?,
+                ))
             })
             .optional()?;
         let Some(record) = found
-            .and_then(|(record, kept)| secret::same(&kept, hash).then_some(record))
+            .and_then(|(mut record, kept, former, until)| {
+                if secret::same(&kept, hash) {
+                    return Some(record);
+                }
+                // One that was renewed ends with its overlap.
+                former.filter(|former| secret::same(former, hash))?;
+                let until = DateTime::parse_from_rfc3339(&until?).ok()?.to_utc();
+                record.expires_at = Some(record.expires_at.map_or(until, |end| end.min(until)));
+                Some(record)
+            })
             .filter(|record| record.works_at(now))
         else {
             return Ok(None);

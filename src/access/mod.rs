@@ -16,11 +16,11 @@ mod session;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-pub use grants::{Grant, Grantee};
+pub use grants::{Grant, Grantee, Spent};
 pub(crate) use grants::{MAX_GRANTEE, Taken, grant_change};
 pub use identity::{Group, Identity, NotAGroup};
 pub use keys::{KeyError, KeyRecord, KeyStore, NewKey};
@@ -239,6 +239,16 @@ impl Access {
             || self.keys.may_read(caller, account, now)?)
     }
 
+    /// Why a caller may no longer read an account that it was granted; nothing if it never was.
+    pub(crate) fn spent(
+        &self,
+        caller: &Identity,
+        account: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Spent>, KeyError> {
+        self.keys.spent(caller, account, now)
+    }
+
     /// Until when a caller may read an account as often as it likes; none if it may not.
     fn reads_freely(
         &self,
@@ -321,6 +331,31 @@ impl Access {
             return Err(error);
         }
         Ok((record, key))
+    }
+
+    /// Renews the key of the caller `name` for the caller `by`, who sees the new one; see
+    /// [`KeyStore::rotate`]. Whoever renews another's key could use it, so from then on it is of
+    /// the same hand.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyStore::rotate`], and [`KeyError::OtherHand`] when somebody else made the key.
+    pub(crate) fn rotate_key(
+        &self,
+        by: &str,
+        name: &str,
+        overlap: TimeDelta,
+        now: DateTime<Utc>,
+    ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
+        if by != name {
+            let hand = self.keys.hand(name)?;
+            if hand == name {
+                self.keys.note_maker(name, by)?;
+            } else if hand != self.keys.hand(by)? {
+                return Err(KeyError::OtherHand(name.to_owned()));
+            }
+        }
+        self.keys.rotate(name, overlap, now)
     }
 
     /// From whose hand a caller's credential comes: the one who made its key over HTTP, or the

@@ -5,8 +5,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::keys::KeyError;
 
 /// Each step from one version, kept in the database itself, to the next.
-pub(super) const STEPS: [&str; 6] = [
-    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6,
+pub(super) const STEPS: [&str; 7] = [
+    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7,
 ];
 
 const VERSION_1: &str = "
@@ -80,6 +80,12 @@ CREATE TABLE sessions (
     until   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sessions_of ON sessions (subject, until);
+";
+
+/// Keys that were renewed: the one before works for a while.
+const VERSION_7: &str = "
+ALTER TABLE keys ADD COLUMN former_hash BLOB;
+ALTER TABLE keys ADD COLUMN former_until TEXT;
 ";
 
 /// Makes the tables, or brings those of an older release up to date.

@@ -94,6 +94,8 @@ pub enum Action {
     RotateMandateKey,
     /// Let nothing count any more that a key has signed.
     RetireMandateKey,
+    /// A key was renewed under the same name.
+    RotateKey,
     /// Let a key read an account.
     Grant,
     /// Took that back.
@@ -161,6 +163,7 @@ impl Action {
             Self::RevokeKey => "revoke-key",
             Self::RotateMandateKey => "rotate-mandate-key",
             Self::RetireMandateKey => "retire-mandate-key",
+            Self::RotateKey => "rotate-key",
             Self::Grant => "grant",
             Self::Withdraw => "withdraw",
             Self::RequestRead => "request-read",

@@ -1,24 +1,40 @@
-//! Readings of one code, again and again: counted, not written one by one.
+//! Readings that tell nothing new: counted, not written one by one.
 //!
-//! Who reads an account's code in every second of its time learns it once. The first
-//! reading is an entry like any other and is there before the code is given out; those
-//! after it by the same caller, from the same address and for the same reason, while it is
-//! the same code, tell nothing new about who knows what. They are counted, and one more
-//! entry tells how many they were and when the last was. A crash can lose that number,
-//! never that the caller has read the code.
+//! A page that somebody leaves open reads the codes in view at every time step, and a script
+//! may ask for the same code many times a second. The first reading is an entry like any other
+//! and is there before the code is given out; those after it by the same caller, from the same
+//! address and for the same reason are counted, in one browser session or, with a key or a
+//! token, while it is the same code. One more entry tells how many they were and when the last
+//! was. A crash can lose that number, never that the caller has read the account.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::entry::Event;
 
-/// How many codes are followed at a time. Of others every reading is written.
+/// How many accounts of sessions are followed at a time. Of others every reading is written.
 const MOST: usize = 10_000;
+/// For how long readings are counted before an entry tells how many they were.
+const LONGEST: TimeDelta = TimeDelta::hours(1);
+/// How long after the last reading that entry is written.
+const PAUSE: TimeDelta = TimeDelta::minutes(5);
 
-/// Codes whose time is not over and whose reading is recorded.
+/// What tells one browser session from another, and nothing more about it.
+pub(crate) type SessionMark = [u8; 16];
+
+/// Which readings are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Together {
+    /// Those of one browser session.
+    Session(SessionMark),
+    /// Those of the code that is shown until then.
+    Code(DateTime<Utc>),
+}
+
+/// Accounts that somebody reads and whose first reading is recorded.
 #[derive(Default)]
 pub(super) struct Repeats {
     open: Mutex<HashMap<u64, Open>>,
@@ -26,11 +42,21 @@ pub(super) struct Repeats {
 }
 
 struct Open {
+    together: Together,
     /// The reading that is recorded, and later the last one.
     event: Event,
-    /// When another code is shown.
-    until: DateTime<Utc>,
+    /// When the first was.
+    since: DateTime<Utc>,
     times: u64,
+}
+
+impl Open {
+    fn is_over(&self, now: DateTime<Utc>) -> bool {
+        match self.together {
+            Together::Session(_) => now - self.since >= LONGEST || now - self.event.at >= PAUSE,
+            Together::Code(until) => until <= now,
+        }
+    }
 }
 
 impl Repeats {
@@ -39,24 +65,25 @@ impl Repeats {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn key(&self, event: &Event, until: DateTime<Utc>) -> u64 {
+    fn key(&self, event: &Event, together: Together) -> u64 {
         self.keys.hash_one((
+            together,
             &event.caller,
             event.subject.as_ref().map(|subject| &subject.0),
             event.from,
             &event.reason,
-            until,
         ))
     }
 
-    /// Counts a reading of the code that is shown until `until`, if one like it is recorded.
-    pub(super) fn again(&self, event: &Event, until: DateTime<Utc>) -> bool {
-        let key = self.key(event, until);
+    /// Counts a reading, if one like it is recorded.
+    pub(super) fn again(&self, event: &Event, together: Together) -> bool {
+        let key = self.key(event, together);
         let mut open = self.open();
         let Some(open) = open.get_mut(&key).filter(|open| {
             let known = &open.event;
             // Two readings may have one hash, and neither may hide the other.
-            open.until == until
+            open.together == together
+                && !open.is_over(event.at)
                 && known.caller == event.caller
                 && known.subject == event.subject
                 && known.from == event.from
@@ -71,15 +98,16 @@ impl Repeats {
     }
 
     /// Counts readings like this one, which is recorded, from now on.
-    pub(super) fn follow(&self, event: Event, until: DateTime<Utc>) {
-        let key = self.key(&event, until);
+    pub(super) fn follow(&self, event: Event, together: Together) {
+        let key = self.key(&event, together);
         let mut open = self.open();
         if open.len() < MOST {
-            let times = 0;
+            let (since, times) = (event.at, 0);
             // Two first readings at once are both recorded; what was counted since stays.
             open.entry(key).or_insert(Open {
+                together,
                 event,
-                until,
+                since,
                 times,
             });
         }
@@ -90,10 +118,10 @@ impl Repeats {
         self.open().is_empty()
     }
 
-    /// The entries for codes whose time is over at `now`, or for all without it.
+    /// The entries for what is over at `now`, or for everything without it.
     pub(super) fn take(&self, now: Option<DateTime<Utc>>) -> Vec<Event> {
         self.open()
-            .extract_if(|_, open| now.is_none_or(|now| open.until <= now))
+            .extract_if(|_, open| now.is_none_or(|now| open.is_over(now)))
             .filter(|(_, open)| open.times > 0)
             .map(|(_, open)| Event {
                 repeats: Some(open.times),
@@ -105,51 +133,79 @@ impl Repeats {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
-
     use super::*;
     use crate::audit::Action;
 
+    const TAB: Together = Together::Session([7; 16]);
+
+    fn reading(caller: &str, seconds: i64) -> Event {
+        let at = DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
+        let mut event = Event::new(Action::ReadCode, caller, at).to("totp-1");
+        event.request_id = Some(format!("request-{seconds}"));
+        event
+    }
+
     #[test]
-    fn only_the_same_reading_is_counted_and_only_while_it_is_the_same_code() {
+    fn only_the_same_reading_in_the_same_session_is_counted() {
         let repeats = Repeats::default();
-        let start = DateTime::UNIX_EPOCH;
-        let until = start + TimeDelta::seconds(30);
-        let reading = |caller: &str, seconds: i64| {
-            let at = start + TimeDelta::seconds(seconds);
-            let mut event = Event::new(Action::ReadCode, caller, at).to("totp-1");
-            event.request_id = Some(format!("request-{seconds}"));
-            event
-        };
-        assert!(!repeats.again(&reading("ci", 0), until), "not recorded yet");
-        repeats.follow(reading("ci", 0), until);
-        assert!(repeats.again(&reading("ci", 1), until));
-        assert!(repeats.again(&reading("ci", 2), until));
+        assert!(!repeats.again(&reading("ci", 0), TAB), "not recorded yet");
+        repeats.follow(reading("ci", 0), TAB);
+        assert!(repeats.again(&reading("ci", 1), TAB));
+        assert!(repeats.again(&reading("ci", 31), TAB), "also the next code");
         let others = [
-            reading("other", 3),
-            reading("ci", 3).to("totp-2"),
-            reading("ci", 3).because("a reason"),
+            reading("other", 32),
+            reading("ci", 32).to("totp-2"),
+            reading("ci", 32).because("a reason"),
             Event {
                 from: Some([10, 0, 0, 1].into()),
-                ..reading("ci", 3)
+                ..reading("ci", 32)
             },
         ];
         for other in &others {
-            assert!(!repeats.again(other, until), "{other:?}");
+            assert!(!repeats.again(other, TAB), "{other:?}");
         }
-        let next = until + TimeDelta::seconds(30);
-        assert!(!repeats.again(&reading("ci", 31), next), "another code");
+        assert!(
+            !repeats.again(&reading("ci", 33), Together::Session([8; 16])),
+            "a session"
+        );
 
-        assert_eq!(repeats.take(Some(until - TimeDelta::seconds(1))), []);
+        let start = DateTime::UNIX_EPOCH;
+        assert_eq!(repeats.take(Some(start + TimeDelta::minutes(4))), []);
         let told = Event {
             repeats: Some(2),
-            ..reading("ci", 2)
+            ..reading("ci", 31)
         };
-        assert_eq!(repeats.take(Some(until)), [told]);
+        let later = start + TimeDelta::seconds(31) + PAUSE;
+        assert!(!repeats.again(&reading("ci", 331), TAB), "after a pause");
+        assert_eq!(repeats.take(Some(later)), [told]);
         assert!(repeats.is_empty());
 
-        repeats.follow(reading("ci", 31), next);
+        repeats.follow(reading("ci", 400), TAB);
         assert_eq!(repeats.take(None), [], "one reading is one entry");
         assert!(repeats.is_empty());
+    }
+
+    #[test]
+    fn with_a_key_readings_of_the_same_code_are_counted() {
+        let repeats = Repeats::default();
+        let until = |seconds| Together::Code(DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds));
+        repeats.follow(reading("ci", 0), until(30));
+        assert!(repeats.again(&reading("ci", 29), until(30)));
+        assert!(!repeats.again(&reading("ci", 30), until(60)), "the next");
+        let told = repeats.take(Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(30)));
+        assert_eq!(told.first().and_then(|event| event.repeats), Some(1));
+        assert!(repeats.is_empty());
+    }
+
+    #[test]
+    fn a_page_that_is_open_all_day_is_told_of_every_hour() {
+        let repeats = Repeats::default();
+        repeats.follow(reading("ci", 0), TAB);
+        for step in 1..120 {
+            assert!(repeats.again(&reading("ci", step * 30), TAB), "{step}");
+        }
+        assert!(!repeats.again(&reading("ci", 3600), TAB));
+        let told = repeats.take(Some(DateTime::UNIX_EPOCH + LONGEST));
+        assert_eq!(told.first().and_then(|event| event.repeats), Some(119));
     }
 }

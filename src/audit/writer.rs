@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -14,7 +13,7 @@ use tokio::time::timeout;
 
 use super::entry::{Entry, Event};
 use super::error::AuditError;
-use super::repeats::Repeats;
+use super::repeats::{Repeats, Together};
 use super::store::{AuditQuery, AuditStore};
 use crate::clock::Clock;
 
@@ -25,14 +24,13 @@ const BATCH: usize = 256;
 
 /// How many entries of readings that were repeated are kept while they cannot be written.
 const MOST_LATE: usize = 10_000;
-/// How often codes that were read again and whose time is over are looked for, and how
-/// often what was written is brought to the disk.
+/// How often readings that were counted long enough are looked for, and how often what was written is brought to the disk.
 const LOOK: Duration = Duration::from_secs(1);
 
 struct Waiting {
     event: Event,
-    /// When another code is shown, if it is the reading of one.
-    until: Option<DateTime<Utc>>,
+    /// With which readings like this one are counted from now on, if any.
+    together: Option<Together>,
     done: oneshot::Sender<Result<(), Arc<AuditError>>>,
 }
 
@@ -96,28 +94,27 @@ impl Audit {
         self.write(event, None).await
     }
 
-    /// Records that a code, which is shown until `until`, was read. When it has returned,
-    /// the entry of this or of an earlier reading of the same code by the same caller
-    /// survives this process; see [`Repeats`].
+    /// Records that a code was read. When it has returned, the entry of this or of an earlier
+    /// reading that it is counted with survives this process; see [`Repeats`].
     pub(crate) async fn record_reading(
         &self,
         event: Event,
-        until: DateTime<Utc>,
+        together: Together,
     ) -> Result<(), Arc<AuditError>> {
-        if self.repeats.again(&event, until) {
+        if self.repeats.again(&event, together) {
             return Ok(());
         }
-        self.write(event, Some(until)).await
+        self.write(event, Some(together)).await
     }
 
-    async fn write(
-        &self,
-        event: Event,
-        until: Option<DateTime<Utc>>,
-    ) -> Result<(), Arc<AuditError>> {
+    async fn write(&self, event: Event, together: Option<Together>) -> Result<(), Arc<AuditError>> {
         let (done, written) = oneshot::channel();
         let closed = || Arc::new(AuditError::Closed);
-        let waiting = Waiting { event, until, done };
+        let waiting = Waiting {
+            event,
+            together,
+            done,
+        };
         self.queue.send(waiting).await.map_err(|_| closed())?;
         written.await.map_err(|_| closed())?
     }
@@ -187,7 +184,7 @@ struct Writer {
 impl Writer {
     fn run(mut self, mut waiting: mpsc::Receiver<Waiting>, runtime: &Handle) {
         let mut batch = Vec::with_capacity(BATCH);
-        // Of codes that were read again: kept until they are written.
+        // Of readings that were counted: kept until they are written.
         let mut repeated = Vec::new();
         let mut looked = Instant::now();
         loop {
@@ -256,7 +253,7 @@ impl Writer {
         }
     }
 
-    /// Waits for the next event, but not for long while codes are followed or entries are
+    /// Waits for the next event, but not for long while readings are counted or entries are
     /// not on the disk. None if nobody is left who could send one.
     fn next(
         &self,
@@ -292,9 +289,14 @@ impl Writer {
             }
         }
         self.appended.notify_one();
-        for Waiting { event, until, done } in batch.drain(..) {
-            if let (Ok(()), Some(until)) = (&written, until) {
-                self.repeats.follow(event, until);
+        for waiting in batch.drain(..) {
+            let Waiting {
+                event,
+                together,
+                done,
+            } = waiting;
+            if let (Ok(()), Some(together)) = (&written, together) {
+                self.repeats.follow(event, together);
             }
             // Whoever gave up waiting has its entry all the same.
             let _ = done.send(written.clone());
@@ -304,20 +306,19 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
+    use chrono::{DateTime, TimeDelta};
 
     use super::*;
     use crate::audit::Action;
     use crate::clock::ManualClock;
 
     #[tokio::test]
-    async fn readings_are_told_when_the_codes_time_is_over_and_at_the_end() {
+    async fn readings_in_a_session_are_told_after_a_pause_and_at_the_end() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.sqlite3");
         let start = DateTime::UNIX_EPOCH;
         let clock = ManualClock::new(start);
         let (audit, task) = Audit::open(path.clone(), &[7; 32], Arc::new(clock.clone())).unwrap();
-        let until = start + TimeDelta::seconds(30);
         let reading = |seconds| {
             let at = start + TimeDelta::seconds(seconds);
             Event::new(Action::ReadCode, "ci", at).to("totp-1")
@@ -332,24 +333,29 @@ mod tests {
             ..AuditQuery::default()
         };
         for second in 0..3 {
-            audit.record_reading(reading(second), until).await.unwrap();
+            audit
+                .record_reading(reading(second), Together::Session([1; 16]))
+                .await
+                .unwrap();
         }
         assert_eq!(told(audit.query(all()).await.unwrap()), [(0, None)]);
-        clock.set(until);
+        clock.set(start + TimeDelta::seconds(302));
         let reader = audit.reader();
         while told(reader.query(all()).await.unwrap()).len() < 2 {
             reader.appended().await;
         }
 
-        let next = until + TimeDelta::seconds(30);
-        for second in 30..32 {
-            audit.record_reading(reading(second), next).await.unwrap();
+        for second in 310..312 {
+            audit
+                .record_reading(reading(second), Together::Session([1; 16]))
+                .await
+                .unwrap();
         }
         drop(audit);
         task.await.unwrap();
         let store = AuditStore::open(&path, &[7; 32]).unwrap();
         let entries = told(store.query(&all()).unwrap());
-        let expected = [(0, None), (2, Some(2)), (30, None), (31, Some(1))];
+        let expected = [(0, None), (2, Some(2)), (310, None), (311, Some(1))];
         assert_eq!(entries, expected);
     }
 }

@@ -43,6 +43,17 @@ pub enum KeyCommand {
         #[command(flatten)]
         place: KeyPlace,
     },
+    /// Renew a key under the same name; the one before works on for a while
+    Rotate {
+        /// The caller's name
+        name: String,
+        /// For how long the key before works, such as 1d; 0s is not at all [default: 1h]
+        #[arg(long, value_name = "TIME")]
+        overlap: Option<String>,
+        /// Where the keys are.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
     /// Revoke a key
     Revoke {
         /// The caller's name

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{EXIT_CODES, ServerArgs};
+use super::ServerArgs;
 
 /// `request`.
 #[derive(Debug, Args)]
@@ -18,7 +18,6 @@ pub struct RequestArgs {
 #[derive(Debug, Subcommand)]
 pub enum RequestCommand {
     /// Ask to read an account's codes for a while, which `token` then does
-    #[command(after_help = EXIT_CODES)]
     Read {
         /// How many codes, 1 to 50 [default: 1]
         #[arg(long, value_name = "NUMBER")]
@@ -31,7 +30,6 @@ pub enum RequestCommand {
         ask: AskArgs,
     },
     /// Ask for an account's URI and QR code, once, which `export` then writes down
-    #[command(after_help = EXIT_CODES)]
     Export {
         /// For how long once somebody has agreed, such as 1h [default: 1h]
         #[arg(long = "for", value_name = "TIME")]
@@ -42,7 +40,6 @@ pub enum RequestCommand {
     },
     /// Ask to seal an account for another installation and take it out of use here; `export` then
     /// writes the package down
-    #[command(after_help = EXIT_CODES)]
     Transfer {
         /// What `countersign seal-key` prints there
         #[arg(long, value_name = "KEY")]
@@ -53,7 +50,6 @@ pub enum RequestCommand {
     },
     /// Ask to delete an account for good: out of use at once, and destroyed later unless somebody
     /// stops it with `cancel`
-    #[command(after_help = EXIT_CODES)]
     Delete {
         /// How long after somebody has agreed, such as 30d [default: 7d]
         #[arg(long, value_name = "TIME")]
@@ -70,7 +66,7 @@ pub enum RequestCommand {
 /// What every kind of `request` takes.
 #[derive(Debug, Args)]
 pub struct AskArgs {
-    /// The account's id
+    /// The account's name or id, or the beginning of either
     pub account: String,
     /// Why, for those who decide
     #[arg(long, value_name = "TEXT")]
@@ -89,7 +85,7 @@ pub struct AskArgs {
 /// `export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// The request's id
+    /// The request's id, the beginning of it, or its account's name
     pub id: String,
     /// How an account is written down [default: uri]
     #[arg(long, value_enum)]
@@ -130,7 +126,7 @@ pub struct ReceiveArgs {
 /// `guard`.
 #[derive(Debug, Args)]
 pub struct GuardArgs {
-    /// The account's id
+    /// The account's name or id, or the beginning of either
     pub id: String,
     /// Let them be read without one again
     #[arg(long)]
@@ -152,25 +148,22 @@ pub struct RecoveryArgs {
 #[derive(Debug, Subcommand)]
 pub enum RecoveryCommand {
     /// Tell how many an account has, and how many of them were not given out yet
-    #[command(after_help = EXIT_CODES)]
     Count {
-        /// The account's id
+        /// The account's name or id, or the beginning of either
         id: String,
         /// Which server, and as whom.
         #[command(flatten)]
         server: ServerArgs,
     },
     /// Print one that was not given out yet: it is never given out again
-    #[command(after_help = EXIT_CODES)]
     Take {
-        /// The account's id, or that of a request to read its codes that was granted
+        /// The account's name or id, or the id of a granted request to read its codes
         id: String,
         /// Which server, and as whom.
         #[command(flatten)]
         server: ServerArgs,
     },
     /// Set them, in place of any others
-    #[command(after_help = EXIT_CODES)]
     Set {
         /// File with the codes, one a line; - is standard input
         #[arg(value_name = "FILE")]
@@ -180,7 +173,6 @@ pub enum RecoveryCommand {
         ask: AskArgs,
     },
     /// Remove all of them
-    #[command(after_help = EXIT_CODES)]
     Remove {
         /// What all requests have.
         #[command(flatten)]

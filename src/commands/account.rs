@@ -1,42 +1,38 @@
-//! `countersign remove`, `restore` and `guard`: what becomes of an account.
+//! What becomes of an account: `remove`, `restore`, `guard`, `rename`, `group` and `tag`.
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::Outcome;
 use super::client::{Api, encode};
+use super::find::Among;
 use super::output::{self, account_label, text};
-use crate::cli::{GuardArgs, OneArgs};
+use super::{Exit, Fault, Outcome};
+use crate::cli::{GroupArgs, GuardArgs, OneArgs, RenameArgs, ServerArgs, TagArgs};
 
 pub(super) async fn remove(args: OneArgs) -> Outcome {
     let api = Api::find(&args.server)?;
-    let request = api.request(Method::DELETE, &path(&args.id))?;
+    let id = api.account(&args.id, Among::InUse).await?;
+    let request = api.request(Method::DELETE, &path(&id))?;
     api.send(request).await?;
     if args.server.json {
-        return output::document(&json!({"id": args.id, "removed": true}));
+        return output::document(&json!({"id": id, "removed": true}));
     }
-    output::line(&format!("{}  removed", args.id));
-    output::note(&format!("Undo it with: countersign restore {}", args.id));
+    output::line(&format!("{id}  removed"));
+    output::note(&format!("Undo it with: countersign restore {id}"));
     Ok(())
 }
 
 pub(super) async fn restore(args: OneArgs) -> Outcome {
     let api = Api::find(&args.server)?;
-    let account = api.post(&format!("{}/restore", path(&args.id))).await?;
-    if args.server.json {
-        return output::document(&account);
-    }
-    let label = account_label(&account);
-    output::line(&format!("{}  restored  {label}", text(&account, "id")));
-    Ok(())
+    let id = api.account(&args.id, Among::Removed).await?;
+    let account = api.post(&format!("{}/restore", path(&id))).await?;
+    told(&account, "restored", &args.server)
 }
 
 pub(super) async fn guard(args: GuardArgs) -> Outcome {
     let api = Api::find(&args.server)?;
-    let change = api
-        .request(Method::PATCH, &path(&args.id))?
-        .json(&json!({"readApproval": !args.off}));
-    let account = api.send(change).await?;
+    let id = api.account(&args.id, Among::InUse).await?;
+    let account = change(&api, &id, &json!({"readApproval": !args.off})).await?;
     if args.server.json {
         return output::document(&account);
     }
@@ -45,16 +41,90 @@ pub(super) async fn guard(args: GuardArgs) -> Outcome {
     } else {
         "read with an approval only"
     };
-    output::line(&format!("{}  {word}", text(&account, "id")));
+    output::line(&format!("{id}  {word}"));
     if !args.off {
         output::note(&format!(
-            "Ask for a code with: countersign request read {}",
-            args.id
+            "Ask for a code with: countersign request read {id}"
         ));
     }
     Ok(())
 }
 
-fn path(id: &str) -> String {
+pub(super) async fn rename(args: RenameArgs) -> Outcome {
+    let mut wanted = json!({});
+    if let Some(name) = &args.name {
+        wanted["accountName"] = json!(name);
+    }
+    if args.no_issuer {
+        wanted["issuer"] = Value::Null;
+    } else if let Some(issuer) = &args.issuer {
+        wanted["issuer"] = json!(issuer);
+    }
+    if wanted == json!({}) {
+        return Err(Fault::new(
+            Exit::Usage,
+            "say what it is called from now on: a NAME, --issuer ISSUER or --no-issuer",
+        ));
+    }
+    let api = Api::find(&args.server)?;
+    let id = api.account(&args.id, Among::InUse).await?;
+    told(&change(&api, &id, &wanted).await?, "renamed", &args.server)
+}
+
+pub(super) async fn group(args: GroupArgs) -> Outcome {
+    let api = Api::find(&args.server)?;
+    let id = api.account(&args.id, Among::InUse).await?;
+    let account = change(&api, &id, &json!({"group": args.group})).await?;
+    let word = match args.group {
+        Some(_) => "filed",
+        None => "in no group",
+    };
+    told(&account, word, &args.server)
+}
+
+pub(super) async fn tag(args: TagArgs) -> Outcome {
+    let api = Api::find(&args.server)?;
+    let id = api.account(&args.id, Among::InUse).await?;
+    let present = api.get(&path(&id)).await?;
+    let tags = present["tags"].as_array().into_iter().flatten();
+    let mut tags: Vec<String> = tags.filter_map(Value::as_str).map(str::to_owned).collect();
+    let is_same = |a: &str, b: &str| a.to_lowercase() == b.to_lowercase();
+    tags.retain(|tag| !args.remove.iter().any(|gone| is_same(gone, tag)));
+    for tag in &args.tags {
+        if !tags.iter().any(|known| is_same(known, tag)) {
+            tags.push(tag.clone());
+        }
+    }
+    told(
+        &change(&api, &id, &json!({"tags": tags})).await?,
+        "tagged",
+        &args.server,
+    )
+}
+
+async fn change(api: &Api, id: &str, wanted: &Value) -> Result<Value, Fault> {
+    let request = api.request(Method::PATCH, &path(id))?.json(wanted);
+    api.send(request).await
+}
+
+/// Prints an account as it is now.
+fn told(account: &Value, word: &str, server: &ServerArgs) -> Outcome {
+    if server.json {
+        return output::document(account);
+    }
+    let label = account_label(account);
+    let tags = account["tags"].as_array().map_or(&[][..], Vec::as_slice);
+    let filed = [&account["group"]].into_iter().chain(tags);
+    let filed: Vec<String> = filed.filter_map(Value::as_str).map(output::clean).collect();
+    let filed = match filed.as_slice() {
+        [] => String::new(),
+        some => format!("  [{}]", some.join(", ")),
+    };
+    output::line(&format!("{}  {word}  {label}{filed}", text(account, "id")));
+    Ok(())
+}
+
+/// Where an account is.
+pub(super) fn path(id: &str) -> String {
     format!("/api/accounts/{}", encode(id))
 }

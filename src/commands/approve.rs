@@ -5,12 +5,14 @@ use serde_json::json;
 
 use super::Outcome;
 use super::client::{Api, path_of};
+use super::find::Wanted;
 use super::output;
 use crate::cli::DecideArgs;
 
 pub(super) async fn run(args: DecideArgs, approved: bool) -> Outcome {
     let api = Api::find(&args.server)?;
-    let path = format!("{}/approval", path_of(&args.id));
+    let id = api.matter(&args.id, Wanted::Waiting).await?;
+    let path = format!("{}/approval", path_of(&id));
     let request = api
         .request(Method::POST, &path)?
         .json(&json!({"approved": approved, "comment": args.comment}));

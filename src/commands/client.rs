@@ -1,5 +1,6 @@
 //! Talking to a server's front door.
 
+use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,8 +14,8 @@ use super::output::{self, Progress, clean};
 use super::{Exit, Fault, input};
 use crate::app::SERVER_KEY;
 use crate::cli::ServerArgs;
-use crate::config::{ClientEnvironment, DEFAULT_DATA_DIR, DEFAULT_LISTEN};
-use crate::data_dir::DataDir;
+use crate::config::{ClientEnvironment, DEFAULT_DATA_DIR, DEFAULT_LISTEN, unknown_variables};
+use crate::data_dir::{DataDir, DataDirError};
 use crate::local_proof::{LocalProof, Nonce};
 use crate::problem;
 
@@ -37,6 +38,8 @@ pub(super) struct Api {
     base: Url,
     token: Option<Zeroizing<String>>,
     proof: Proof,
+    /// The data folder, where the address is from it and not from who runs the command.
+    folder: Option<PathBuf>,
 }
 
 /// What a server has to show before it is shown a token.
@@ -61,6 +64,7 @@ impl Api {
     /// The server that the flags, the environment or the data folder name.
     pub(super) fn find(args: &ServerArgs) -> Result<Self, Fault> {
         let environment = ClientEnvironment::read();
+        refuse_unknown_variables()?;
         let folder = data_dir(args.data_dir.as_deref(), &environment);
         let given = given_token(args)?.or(environment.token);
         let named = args.server.clone().or(environment.server);
@@ -77,18 +81,25 @@ impl Api {
             api.token = given;
             return Ok(api);
         }
-        if !folder.exists() {
+        if !folder
+            .try_exists()
+            .map_err(|error| not_readable(&folder, &error))?
+        {
             api.proof = Proof::OfNone(folder);
             api.token = given;
             return Ok(api);
         }
-        let data = DataDir::open(&folder).map_err(Fault::failed)?;
+        if !folder.is_dir() {
+            let message = format!("{} is a file, and no data folder", folder.display());
+            return Err(Fault::new(Exit::NoFolder, message));
+        }
+        let data = DataDir::open(&folder).map_err(folder_fault)?;
         // The folder's token belongs to the server on this machine and goes to no other.
         api.token = match given {
-            None if is_local(&api.base) => data.existing_admin_token().map_err(Fault::failed)?,
+            None if is_local(&api.base) => data.existing_admin_token().map_err(folder_fault)?,
             given => given,
         };
-        api.proof = match data.existing_key(SERVER_KEY).map_err(Fault::failed)? {
+        api.proof = match data.existing_key(SERVER_KEY).map_err(folder_fault)? {
             Some(key) => Proof::OfFolder(folder, LocalProof::new(&key)),
             None => Proof::OfNone(folder),
         };
@@ -115,6 +126,7 @@ impl Api {
     /// The server at this base URL, or that of the data folder.
     fn at(named: Option<String>, folder: &Path) -> Result<Self, Fault> {
         let data = DataDir::at(folder);
+        let of_folder = named.is_none().then(|| folder.to_owned());
         let base = named
             .or_else(|| data.addresses().map(|addresses| addresses.server))
             .unwrap_or_else(|| format!("http://{DEFAULT_LISTEN}"));
@@ -144,6 +156,7 @@ impl Api {
             base,
             token: None,
             proof: Proof::Nothing,
+            folder: of_folder,
         })
     }
 
@@ -173,7 +186,7 @@ impl Api {
         &self,
         request: RequestBuilder,
     ) -> Result<T, Fault> {
-        read(self.answer(request).await?)
+        self.read(self.answer(request).await?)
             .await?
             .map_err(Refusal::into_fault)
     }
@@ -187,7 +200,41 @@ impl Api {
         if response.status() == StatusCode::NO_CONTENT {
             return Ok(Ok(Value::Null));
         }
-        read(response).await
+        self.read(response).await
+    }
+
+    async fn read<T: DeserializeOwned>(
+        &self,
+        response: Response,
+    ) -> Result<Result<T, Refusal>, Fault> {
+        let status = response.status();
+        let body = response.bytes().await;
+        let body = body.map_err(|error| Fault::failed(error).passing())?;
+        if status.is_success() {
+            return match serde_json::from_slice(&body) {
+                Ok(value) => Ok(Ok(value)),
+                Err(_) => Err(self.is_another(status)),
+            };
+        }
+        let problem: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        // A proxy says for itself that what is behind it does not answer.
+        let may_be_a_proxys = matches!(status.as_u16(), 413 | 429 | 500..=599);
+        if !problem.is_object() && !may_be_a_proxys {
+            return Err(self.is_another(status));
+        }
+        Ok(Err(Refusal { status, problem }))
+    }
+
+    /// That what answers is no server of this kind.
+    fn is_another(&self, status: StatusCode) -> Fault {
+        Fault::new(
+            Exit::NotOurServer,
+            format!(
+                "what answers at {} is another program than countersign, or of another version \
+                 (it answered {status}): check --server",
+                self.base
+            ),
+        )
     }
 
     /// Whether a request succeeded, and the JSON of a short answer; null for anything else that
@@ -256,6 +303,9 @@ impl Api {
 
     async fn sent(&self, request: RequestBuilder) -> Result<Response, Fault> {
         request.send().await.map_err(|error| {
+            if let Some(fault) = self.no_server(&error) {
+                return fault;
+            }
             let reason = if error.is_timeout() {
                 "it did not answer in time"
             } else {
@@ -266,6 +316,37 @@ impl Api {
                 format!("cannot reach the server at {}: {reason}", self.base),
             )
             .passing()
+        })
+    }
+
+    /// What it says of the data folder that nothing answers where its server would be.
+    fn no_server(&self, error: &reqwest::Error) -> Option<Fault> {
+        let folder = self.folder.as_ref().filter(|_| error.is_connect())?;
+        let shown = folder.display();
+        if !folder.exists() {
+            return Some(Fault::new(
+                Exit::NoFolder,
+                format!(
+                    "there is no data folder {shown}: name it with --data-dir, or the server with \
+                     --server"
+                ),
+            ));
+        }
+        if matches!(self.proof, Proof::OfNone(_)) {
+            return Some(Fault::new(
+                Exit::NoFolder,
+                format!(
+                    "no server has run on the data folder {shown}: name another with --data-dir, \
+                     or the server with --server"
+                ),
+            ));
+        }
+        DataDir::at(folder).addresses().is_none().then(|| {
+            let message = format!(
+                "no server runs on the data folder {shown}: start it with `countersign serve \
+                 --data-dir '{shown}'`, or name another with --data-dir"
+            );
+            Fault::new(Exit::Failed, message).passing()
         })
     }
 
@@ -366,25 +447,6 @@ async fn read_bounded(mut answer: Response) -> Value {
     serde_json::from_slice(&body).unwrap_or(Value::Null)
 }
 
-async fn read<T: DeserializeOwned>(response: Response) -> Result<Result<T, Refusal>, Fault> {
-    let status = response.status();
-    let body = response.bytes().await;
-    let body = body.map_err(|error| Fault::failed(error).passing())?;
-    if status.is_success() {
-        let value = serde_json::from_slice(&body).map_err(|_| {
-            Fault::new(
-                Exit::Failed,
-                "the server's answer is not as expected: is it countersign, of this version?",
-            )
-        })?;
-        return Ok(Ok(value));
-    }
-    Ok(Err(Refusal {
-        status,
-        problem: serde_json::from_slice(&body).unwrap_or(Value::Null),
-    }))
-}
-
 /// `text` as one segment of a path or one value of a query.
 pub(super) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
@@ -396,6 +458,43 @@ pub(super) fn encode(text: &str) -> String {
         }
     }
     encoded
+}
+
+/// Why the data folder cannot be used.
+pub(super) fn folder_fault(error: DataDirError) -> Fault {
+    let exit = match &error {
+        DataDirError::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+            Exit::NoPermission
+        }
+        DataDirError::Foreign { .. } => Exit::NoPermission,
+        DataDirError::Io { source, .. }
+            if matches!(
+                source.kind(),
+                ErrorKind::NotADirectory | ErrorKind::AlreadyExists
+            ) =>
+        {
+            Exit::NoFolder
+        }
+        _ => Exit::Failed,
+    };
+    Fault::new(exit, error.to_string())
+}
+
+fn not_readable(folder: &Path, error: &std::io::Error) -> Fault {
+    let exit = match error.kind() {
+        ErrorKind::PermissionDenied => Exit::NoPermission,
+        _ => Exit::Failed,
+    };
+    Fault::new(exit, format!("cannot read {}: {error}", folder.display()))
+}
+
+/// A misspelt variable would be as none.
+fn refuse_unknown_variables() -> Result<(), Fault> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    match unknown_variables(names).as_slice() {
+        [] => Ok(()),
+        wrong => Err(Fault::new(Exit::Usage, wrong.join("\n"))),
+    }
 }
 
 /// Whether an id is a request's, and not an enrollment's or account's.

@@ -26,6 +26,9 @@ pub(super) async fn run(args: EnrollArgs) -> Outcome {
     if args.approval == Some(ApprovalArg::Required) {
         query.push("approval=required");
     }
+    if args.proof {
+        query.push("proof=required");
+    }
     if args.kind == Some(KindArg::Steam) {
         query.push("kind=steam");
     }

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::client::{Api, is_request, path_of};
+use super::client::{Api, path_of};
+use super::find::Wanted;
 use super::output::{self, text};
 use super::receive::Package;
 use super::request::{exit, kind, stage};
@@ -23,7 +24,8 @@ use crate::{hardening, private_file};
 pub(super) async fn run(args: ExportArgs) -> Outcome {
     // A secret passes through this process.
     hardening::harden();
-    if !is_request(&args.id) {
+    let is_account = args.id.starts_with("totp-");
+    if is_account {
         return Err(Fault::new(
             Exit::Usage,
             "an account leaves with a request only: ask with `countersign request export ID`, \
@@ -31,7 +33,8 @@ pub(super) async fn run(args: ExportArgs) -> Outcome {
         ));
     }
     let api = Api::find(&args.server)?;
-    let request = api.get(&path_of(&args.id)).await?;
+    let id = api.matter(&args.id, Wanted::Request).await?;
+    let request = api.get(&path_of(&id)).await?;
     let stage = stage(&request);
     match (kind(&request), stage.as_str()) {
         ("export", "Granted") => hand_out(&api, &args, &request).await,
@@ -62,7 +65,7 @@ async fn hand_out(api: &Api, args: &ExportArgs, request: &Value) -> Outcome {
     let format = args.format.unwrap_or(ExportFormat::Uri);
     // It is given once: where it goes is made sure of before.
     let target = Target::open(args.output.as_deref())?;
-    let path = format!("{}/export", path_of(&args.id));
+    let path = format!("{}/export", path_of(&text(request, "id")));
     let handed: Handed = match api.send_as(api.request(Method::POST, &path)?).await {
         Ok(handed) => handed,
         Err(fault) => {
@@ -113,7 +116,9 @@ fn tell(args: &ExportArgs, request: &Value) -> Outcome {
     let account = text(&request["account"], "id");
     let file = file.display().to_string();
     if args.server.json {
-        return output::document(&json!({"id": args.id, "account": account, "file": file}));
+        return output::document(
+            &json!({"id": text(request, "id"), "account": account, "file": file}),
+        );
     }
     output::line(&format!("{account}  written to {file}"));
     Ok(())

@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{json, to_value};
 
 use super::audit::{self, Recorder};
-use super::client::data_dir;
+use super::client::{data_dir, folder_fault};
 use super::output;
 use super::{Exit, Fault, Outcome};
 use crate::access::{KeyError, KeyStore, NewKey};
@@ -79,6 +79,33 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
             }
             Ok(())
         }
+        KeyCommand::Rotate {
+            name,
+            overlap,
+            place,
+        } => {
+            let now = Utc::now();
+            let until = match overlap.as_deref().unwrap_or("1h") {
+                "0" | "0s" => now,
+                time => from_now("--overlap", time, now)?,
+            };
+            let recorder = Recorder::open(&place)?;
+            let (record, key) = open(&place)?
+                .rotate(&name, until - now, now)
+                .map_err(fault)?;
+            recorder.record(&audit::local(Action::RotateKey, &name))?;
+            if place.json {
+                let mut document = to_value(record).map_err(Fault::failed)?;
+                document["key"] = json!(key.as_str());
+                return output::document(&document);
+            }
+            output::line(&key);
+            let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+            output::note(&format!(
+                "This is the new key of {name}. The one before works until {until}."
+            ));
+            Ok(())
+        }
         KeyCommand::Revoke { name, place } => {
             let (recorder, now) = (Recorder::open(&place)?, Utc::now());
             let before = open(&place)?.revoke(&name, now).map_err(fault)?;
@@ -105,7 +132,7 @@ pub(super) fn from_now(flag: &str, text: &str, now: DateTime<Utc>) -> Result<Dat
 
 pub(super) fn open(place: &KeyPlace) -> Result<KeyStore, Fault> {
     let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
-    let data = DataDir::create(&folder).map_err(Fault::failed)?;
+    let data = DataDir::create(&folder).map_err(folder_fault)?;
     KeyStore::open(&data.path().join(ACCESS_DATABASE)).map_err(fault)
 }
 

@@ -9,13 +9,20 @@ use rmcp::model::Extensions;
 use tokio_util::sync::CancellationToken;
 
 use super::client::Api;
-use super::{Fault as Failure, Outcome};
+use super::{Fault as Failure, Outcome, output};
 use crate::cli::McpArgs;
 use crate::http::reason_header;
 use crate::mcp::{Backend, Call, Fault, Reply, Tools};
 
 pub(super) async fn run(args: McpArgs) -> Outcome {
-    let api: Arc<dyn Backend> = Arc::new(Api::find(&args.server)?);
+    let api = Api::find(&args.server)?;
+    // Now, where a person reads what is wrong, and not with the first tool.
+    let session = api.get("/api/session").await?;
+    output::note(&format!(
+        "Tools for agents, as {}",
+        output::text(&session, "caller")
+    ));
+    let api: Arc<dyn Backend> = Arc::new(api);
     let stop = CancellationToken::new();
     let _stops = stop.clone().drop_guard();
     let service = Tools::new(api, stop)

@@ -9,6 +9,7 @@ mod config;
 mod dashboard;
 mod enroll;
 mod export;
+mod find;
 mod grant;
 mod health;
 mod import;
@@ -19,14 +20,17 @@ mod ledger;
 mod list;
 mod login_link;
 mod mandate_key;
+mod manual;
 mod mcp;
 mod output;
+mod prove;
 mod receive;
 mod recovery;
 mod request;
 mod scheduler;
 mod serve;
 mod status;
+mod table;
 mod token;
 
 use std::process::ExitCode;
@@ -51,6 +55,14 @@ enum Exit {
     NotOurServer = 8,
     /// A front door has waited in vain for a worker's keys.
     NoWorker = 9,
+    /// The data folder is not there, or none.
+    NoFolder = 10,
+    /// The operating system does not let this user read or write something.
+    NoPermission = 11,
+    /// Several things have the name that was given.
+    Ambiguous = 12,
+    /// A code that was checked is not valid.
+    NotValid = 13,
 }
 
 /// Why a command did not do what it was told: for people, on standard error.
@@ -143,6 +155,11 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Restore(args) => account::restore(args).await,
         Command::Guard(args) => account::guard(args).await,
         Command::RecoveryCodes(args) => recovery::run(args.command).await,
+        Command::Rename(args) => account::rename(args).await,
+        Command::Group(args) => account::group(args).await,
+        Command::Tag(args) => account::tag(args).await,
+        Command::Verify(args) => token::verify(args).await,
+        Command::Prove(args) => prove::run(args).await,
         Command::Audit(args) => audit::run(args.command),
         Command::Grant(args) => grant::run(args.command),
         Command::Key(args) => key::run(args.command),
@@ -152,6 +169,8 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Mcp(args) => mcp::run(args).await,
         Command::Dashboard(args) => dashboard::run(args).await,
         Command::Health(args) => health::run(args).await,
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
         Command::Openapi => output::document(&crate::http::openapi().map_err(Fault::failed)?),
         Command::Config(args) => match args.command {
             ConfigCommand::Check(args) => config::check(load(&args.settings)?, args.json).await,

@@ -12,6 +12,11 @@ pub(super) fn line(text: &str) {
     let _ = writeln!(io::stdout().lock(), "{text}");
 }
 
+/// Prints the result as it is.
+pub(super) fn bytes(bytes: &[u8]) {
+    let _ = io::stdout().lock().write_all(bytes);
+}
+
 /// Prints the result as one JSON document.
 pub(super) fn document(value: &Value) -> Result<(), Fault> {
     let text = serde_json::to_string_pretty(value).map_err(Fault::failed)?;

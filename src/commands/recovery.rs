@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::client::{Api, encode};
+use super::find::{Among, Wanted};
 use super::request::{report, stage, wait};
 use super::{Exit, Fault, Outcome, input, output, status};
 use crate::cli::{AskArgs, RecoveryCommand};
@@ -17,6 +18,7 @@ pub(super) async fn run(command: RecoveryCommand) -> Outcome {
     match command {
         RecoveryCommand::Count { id, server } => {
             let api = Api::find(&server)?;
+            let id = api.account(&id, Among::InUse).await?;
             let path = format!("/api/accounts/{}/recovery-codes", encode(&id));
             let count = api.send(api.request(Method::GET, &path)?).await?;
             if server.json {
@@ -27,9 +29,9 @@ pub(super) async fn run(command: RecoveryCommand) -> Outcome {
         }
         RecoveryCommand::Take { id, server } => {
             let api = Api::find(&server)?;
-            let kind = match id.starts_with("request-") {
-                true => "requests",
-                false => "accounts",
+            let (kind, id) = match id.starts_with("request-") {
+                true => ("requests", api.matter(&id, Wanted::Request).await?),
+                false => ("accounts", api.account(&id, Among::InUse).await?),
             };
             let path = format!("/api/{kind}/{}/recovery-code", encode(&id));
             let taken = api.send(api.request(Method::POST, &path)?).await?;
@@ -55,7 +57,8 @@ pub(super) async fn run(command: RecoveryCommand) -> Outcome {
 
 async fn set(codes: &RecoveryCodes, args: AskArgs) -> Outcome {
     let api = Api::find(&args.server)?;
-    let path = format!("/api/accounts/{}/recovery-codes", encode(&args.account));
+    let id = api.account(&args.account, Among::InUse).await?;
+    let path = format!("/api/accounts/{}/recovery-codes", encode(&id));
     let codes: Vec<&str> = codes.expose().collect();
     let body = json!({"codes": codes, "reason": args.reason});
     let mut request = api.request(Method::PUT, &path)?.json(&body);

@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::{Api, another_than, encode, path_of};
+use super::find::Among;
 use super::output::{self, Progress, account_label, text};
 use super::{Exit, Fault, Outcome, status};
 use crate::cli::{AskArgs, RequestCommand};
@@ -13,7 +14,8 @@ use crate::duration;
 pub(super) async fn run(command: RequestCommand) -> Outcome {
     let (wish, args) = wish(command)?;
     let api = Api::find(&args.server)?;
-    let path = format!("/api/accounts/{}/requests", encode(&args.account));
+    let account = api.account(&args.account, Among::InUse).await?;
+    let path = format!("/api/accounts/{}/requests", encode(&account));
     let mut request = api.request(Method::POST, &path)?.json(&wish);
     if let Some(key) = &args.idempotency_key {
         request = request.header("idempotency-key", key);

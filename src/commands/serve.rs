@@ -51,9 +51,17 @@ async fn serve(config: Config, parts: Parts, json: bool) -> Outcome {
         () = stop.cancelled() => return Ok(()),
     };
     if json {
+        // Where it listens is known, and others may have to be started with it.
         announce_json(&running)?;
     } else {
-        announce(&config, &running);
+        let waits = |lacks: &str| {
+            let server = running.server_url().unwrap_or_default();
+            output::note(&format!("Listening at {server}, and waiting for {lacks}"));
+        };
+        tokio::select! {
+            () = running.ready(waits) => announce(&config, &running),
+            () = stop.cancelled() => {}
+        }
     }
     running.run_until(stop).await.map_err(Fault::failed)
 }

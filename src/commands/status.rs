@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::client::{Api, another_than, is_request, path_of};
+use super::find::Wanted;
 use super::output::{self, Progress, account_label, text};
 use super::{Exit, Fault, Outcome, request};
 use crate::cli::StatusArgs;
@@ -19,16 +20,17 @@ const AWAITING: &str = "AwaitingApproval";
 
 pub(super) async fn run(args: StatusArgs) -> Outcome {
     let api = Api::find(&args.server)?;
-    let mut state = api.get(&path_of(&args.id)).await?;
+    let id = api.matter(&args.id, Wanted::Any).await?;
+    let mut state = api.get(&path_of(&id)).await?;
     let waits = args.wait || args.follow;
-    if is_request(&args.id) {
+    if is_request(&id) {
         if waits {
             state = request::wait(&api, state, args.follow).await?;
         }
         return request::report(&state, args.server.json);
     }
     if waits {
-        state = wait(&api, &args.id, state, args.follow).await?;
+        state = wait(&api, &id, state, args.follow).await?;
     }
     report(&state, args.server.json)
 }
@@ -100,7 +102,7 @@ fn describe(state: &Value, stage: &str) {
     describe_decision(&state["approval"]["decision"]);
     match stage {
         "Enrolled" if state["proofRequired"].as_bool() == Some(true) => output::note(&format!(
-            "Its codes are given out once it is proved: on the page, or at /api/accounts/{id}/proof"
+            "Its codes are given out once it is proved, on the page or with: countersign prove {id}"
         )),
         "Enrolled" => output::note(&format!("Next: countersign token {id}")),
         "Invalid" => {

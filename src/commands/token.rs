@@ -1,26 +1,158 @@
-//! `countersign token`: an account's present code.
+//! `countersign token` and `countersign verify`: an account's code, and whether one is right.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::process::{Command, Stdio};
 
-use super::Outcome;
-use super::client::{Api, encode, is_request, path_of};
+use data_encoding::BASE64;
+use serde_json::{Value, json};
+
+use super::client::{Api, is_request, path_of};
+use super::find::{Among, Wanted};
 use super::output::{self, text};
-use crate::cli::TokenArgs;
+use super::{Exit, Fault, Outcome, account, input};
+use crate::cli::{TokenArgs, VerifyArgs};
+
+/// The longest code that is read from standard input, in bytes.
+const MAX_CODE: u64 = 256;
+/// The programs that put something into a desktop's clipboard, each with the variable that
+/// says that there is such a desktop.
+const CLIPBOARDS: [(&str, &str, &[&str]); 4] = [
+    ("WAYLAND_DISPLAY", "wl-copy", &[]),
+    ("DISPLAY", "xclip", &["-selection", "clipboard"]),
+    ("DISPLAY", "xsel", &["--clipboard", "--input"]),
+    ("__CFBundleIdentifier", "pbcopy", &[]),
+];
 
 pub(super) async fn run(args: TokenArgs) -> Outcome {
     let api = Api::find(&args.server)?;
     let code = if is_request(&args.id) {
-        api.post(&format!("{}/code", path_of(&args.id))).await?
+        if args.min_validity.is_some() || args.next {
+            return Err(Fault::new(
+                Exit::Usage,
+                "a request grants the present code: leave --min-validity and --next out",
+            ));
+        }
+        let id = api.matter(&args.id, Wanted::Request).await?;
+        api.post(&format!("{}/code", path_of(&id))).await?
     } else {
-        let path = format!("/api/accounts/{}/token", encode(&args.id));
-        api.get(&path).await?
+        let id = api.account(&args.id, Among::InUse).await?;
+        let query = match args.min_validity {
+            Some(seconds) => format!("?minValidity={seconds}"),
+            None => String::new(),
+        };
+        api.get(&format!("{}/token{query}", account::path(&id)))
+            .await?
     };
+    if args.next && code["nextToken"].as_str().is_none() {
+        return Err(Fault::new(
+            Exit::NotAllowed,
+            "the next code is not given with this key: its reads are counted",
+        ));
+    }
     if args.server.json {
         return output::document(&code);
     }
-    output::line(&text(&code, "token"));
+    let (digits, time) = if args.next {
+        let from = text(&code, "validUntil");
+        (text(&code, "nextToken"), format!("good from {from}"))
+    } else {
+        let seconds = &code["timeRemaining"];
+        (text(&code, "token"), format!("good for {seconds} seconds"))
+    };
+    if args.copy {
+        copy(&digits)?;
+        output::note(&format!("Copied; {time}"));
+        return Ok(());
+    }
+    output::line(&digits);
     if std::io::stderr().is_terminal() {
-        output::note(&format!("good for {} seconds", code["timeRemaining"]));
+        output::note(&time);
     }
     Ok(())
+}
+
+/// Puts a code into the clipboard: of the desktop, or of the terminal where there is none.
+fn copy(code: &str) -> Outcome {
+    let there = |variable: &str| std::env::var_os(variable).is_some_and(|value| !value.is_empty());
+    for (variable, program, arguments) in CLIPBOARDS {
+        if there(variable) && piped(program, arguments, code) {
+            return Ok(());
+        }
+    }
+    if std::io::stderr().is_terminal() {
+        // OSC 52, which terminals pass on over SSH too.
+        let mut out = std::io::stderr().lock();
+        let sequence = format!("\x1b]52;c;{}\x07", BASE64.encode(code.as_bytes()));
+        if out
+            .write_all(sequence.as_bytes())
+            .and_then(|()| out.flush())
+            .is_ok()
+        {
+            return Ok(());
+        }
+    }
+    Err(Fault::new(
+        Exit::Failed,
+        "--copy: there is no clipboard: install wl-copy, xclip or xsel, or leave --copy out",
+    ))
+}
+
+/// Whether a program took the code on its standard input.
+fn piped(program: &str, arguments: &[&str], code: &str) -> bool {
+    let started = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let Ok(mut child) = started else { return false };
+    let given = child
+        .stdin
+        .take()
+        .is_some_and(|mut pipe| pipe.write_all(code.as_bytes()).is_ok());
+    given && child.wait().is_ok_and(|ended| ended.success())
+}
+
+pub(super) async fn verify(args: VerifyArgs) -> Outcome {
+    let api = Api::find(&args.server)?;
+    let code = match args.code.as_str() {
+        "-" => {
+            let bytes = input::read("-", MAX_CODE)?;
+            String::from_utf8_lossy(&bytes).trim().to_owned()
+        }
+        code => code.to_owned(),
+    };
+    let id = api.account(&args.id, Among::InUse).await?;
+    let request = api
+        .request(
+            reqwest::Method::POST,
+            &format!("{}/verify", account::path(&id)),
+        )?
+        .json(&json!({ "token": code }));
+    let verdict = api.send(request).await?;
+    let valid = verdict["valid"].as_bool() == Some(true);
+    if args.server.json {
+        output::document(&verdict)?;
+    } else {
+        output::line(&said(&verdict, valid));
+    }
+    match valid {
+        true => Ok(()),
+        false => Err(Fault::quiet(Exit::NotValid)),
+    }
+}
+
+fn said(verdict: &Value, valid: bool) -> String {
+    match (valid, verdict["reason"].as_str()) {
+        (true, _) => match verdict["drift"].as_i64() {
+            Some(0) | None => "valid".to_owned(),
+            Some(steps) => format!("valid, {} time step {}", steps.abs(), {
+                if steps < 0 { "late" } else { "early" }
+            }),
+        },
+        (false, Some("already-used")) => {
+            "not valid: it, or a later one, was used before".to_owned()
+        }
+        (false, _) => "not valid".to_owned(),
+    }
 }

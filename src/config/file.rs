@@ -1,8 +1,12 @@
 //! The settings file.
 
-use super::Settings;
+use serde::Deserialize as _;
+use toml::{Table, Value};
 
-/// What the settings file at `path` says; what cannot be read is among the problems.
+use super::{Settings, known};
+
+/// What the settings file at `path` says; what cannot be read is among the problems, each
+/// setting by itself.
 pub(super) fn read(path: &str, problems: &mut Vec<String>) -> Settings {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -11,12 +15,33 @@ pub(super) fn read(path: &str, problems: &mut Vec<String>) -> Settings {
             return Settings::default();
         }
     };
-    match toml::from_str(&text) {
-        Ok(settings) => settings,
+    let table = match toml::from_str::<Table>(&text) {
+        Ok(table) => table,
         Err(error) => {
             // The whole display would quote the line, which may hold a connection string.
             problems.push(format!("{path}: {}", error.message()));
-            Settings::default()
+            return Settings::default();
+        }
+    };
+    let names = known::settings();
+    let mut settings = Settings::default();
+    for (name, value) in table {
+        if !names.contains(&name) {
+            let meant = known::meant(&name, names.iter().map(String::as_str));
+            let meant = meant.map_or_else(String::new, |meant| format!(": did you mean {meant}?"));
+            problems.push(format!("{path}: there is no setting {name:?}{meant}"));
+            continue;
+        }
+        match one(&name, value) {
+            Ok(said) => settings = settings.or(said),
+            Err(reason) => problems.push(format!("{path}: {name}: {reason}")),
         }
     }
+    settings
+}
+
+/// What one line of it says.
+fn one(name: &str, value: Value) -> Result<Settings, String> {
+    let table = Table::from_iter([(name.to_owned(), value)]);
+    Settings::deserialize(table).map_err(|error| error.message().trim().to_owned())
 }

@@ -184,8 +184,6 @@ pub struct Settings {
     pub otlp_endpoint: Option<String>,
 }
 impl Settings {
-    // Unknown COUNTERSIGN_ variables are let pass: container platforms add some of
-    // their own for a service that has this name.
     pub(super) fn from_environment(
         environment: impl Fn(&str) -> Option<String>,
         problems: &mut Vec<String>,

@@ -4,14 +4,81 @@ use chrono::SubsecRound as _;
 use countersign_authority::{MandatedAct, Refusal, shown};
 use countersign_enrollment::contract::APPROVAL;
 use countersign_enrollment::decision::{ApprovalDecision, RaisedDecision};
-use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::mandate::{Digest, SignedMandate};
 
 use super::error::{hub, internal};
-use super::{DECISION_SEEN, Decider, EARLY, EnrollmentError, Enrollments, Snapshot, Stage};
+use super::{
+    DECISION_SEEN, Decider, EARLY, EnrollmentError, Enrollments, RequestSnapshot, Snapshot, Stage,
+};
 use crate::mandates::Verdict;
 
+/// Who has a part already in something that waits for a decision, and who may have one.
+pub(crate) struct Ballot {
+    requested_by: String,
+    approved_by: Vec<CallerId>,
+    hands: Vec<String>,
+    /// The groups whose members have to agree; anybody who may decide if none.
+    from: Vec<String>,
+}
+
+impl From<&Snapshot> for Ballot {
+    fn from(snapshot: &Snapshot) -> Self {
+        Self {
+            requested_by: snapshot.requested_by.clone(),
+            approved_by: snapshot.approved_by.clone(),
+            hands: snapshot.hands.clone(),
+            from: snapshot.approvers.clone(),
+        }
+    }
+}
+
+impl From<&RequestSnapshot> for Ballot {
+    fn from(snapshot: &RequestSnapshot) -> Self {
+        Self {
+            requested_by: snapshot.requested_by.clone(),
+            approved_by: snapshot.approved_by.clone(),
+            hands: snapshot.hands.clone(),
+            from: snapshot.approvers.clone(),
+        }
+    }
+}
+
+impl Ballot {
+    /// Whether somebody has asked for this.
+    pub(crate) fn is_by(&self, caller: &str) -> bool {
+        self.requested_by == caller
+    }
+}
+
 impl Enrollments {
+    /// Says why somebody cannot agree, if so: for those who choose what to offer. The ledger
+    /// judges each decision for itself.
+    pub(crate) fn may_agree(
+        &self,
+        ballot: &Ballot,
+        decider: Decider<'_>,
+    ) -> Result<(), EnrollmentError> {
+        if ballot.is_by(decider.id) {
+            return Err(EnrollmentError::SelfApproval);
+        }
+        if ballot
+            .approved_by
+            .iter()
+            .any(|by| by.as_str() == decider.id)
+        {
+            return Err(EnrollmentError::AlreadyDecided);
+        }
+        if ballot.hands.contains(&self.mandates.hand(decider.hand)) {
+            return Err(EnrollmentError::OneHand);
+        }
+        let asked = |group: &String| decider.groups.iter().any(|own| own.as_str() == group);
+        if !ballot.from.is_empty() && !ballot.from.iter().any(asked) {
+            return Err(EnrollmentError::NotAsked);
+        }
+        Ok(())
+    }
+
     /// Decides on an enrollment that waits for it.
     pub(crate) async fn decide(
         &self,

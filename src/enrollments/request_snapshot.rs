@@ -106,6 +106,8 @@ pub(crate) struct RequestSnapshot {
     pub(crate) approvers: Vec<String>,
     /// Who has agreed so far.
     pub(crate) approved_by: Vec<CallerId>,
+    /// Whose hands count already, where the ledger was asked.
+    pub(crate) hands: Vec<String>,
     /// Until when it waits for a decision.
     pub(crate) deadline: Option<DateTime<Utc>>,
     /// The last decision that counted.
@@ -142,6 +144,7 @@ impl RequestSnapshot {
             approvals_needed: request.approval.needed(),
             approvers: request.approval.from().to_vec(),
             approved_by: Vec::new(),
+            hands: Vec::new(),
             deadline: None,
             decision: None,
             asked: None,

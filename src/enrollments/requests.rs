@@ -144,6 +144,7 @@ impl Enrollments {
         };
         snapshot.used = Some(standing.releases);
         standing.correct(&mut snapshot.approved_by, &mut snapshot.decision);
+        snapshot.hands = standing.hands();
         let package = standing.package;
         snapshot.package = package.and_then(|text| Sealed::from_text(text).ok());
         let mandate = standing.mandate;

@@ -115,6 +115,8 @@ pub(crate) struct Snapshot {
     pub(crate) approvers: Vec<String>,
     /// Who has agreed while more have to.
     pub(crate) approved_by: Vec<CallerId>,
+    /// Whose hands count already, where the ledger was asked.
+    pub(crate) hands: Vec<String>,
     pub(crate) deadline: Option<DateTime<Utc>>,
     pub(crate) decision: Option<ApprovalDecision>,
     pub(crate) preview: Option<AccountPreview>,
@@ -144,6 +146,7 @@ impl Snapshot {
             approvals_needed: request.approval.needed(),
             approvers: request.approval.from().to_vec(),
             approved_by: Vec::new(),
+            hands: Vec::new(),
             deadline: None,
             decision: None,
             preview: None,

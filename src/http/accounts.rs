@@ -16,11 +16,11 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::FrontDoor;
-use super::auth::{Caller, Enroll, Permission as _, Read};
+use super::auth::{Administer, Caller, Enroll, Permission as _, Read};
 use super::body::{JsonUpload, UploadBody, UploadForm};
 use super::codes::Code;
 use super::enrollments::{
-    IdempotencyKey, START, StartQuery, accepted_response, limit, no_store, parameters,
+    IdempotencyKey, START, StartQuery, accepted_response, flag, limit, no_store, parameters,
     unless_stopped,
 };
 use super::error::ApiError;
@@ -144,6 +144,9 @@ pub(super) struct ListParameters {
     /// Only accounts with this tag, in any case.
     #[param(max_length = 200)]
     tag: Option<String>,
+    /// Those that were removed and can be restored, instead of those in use; for administrators.
+    #[param(value_type = Option<bool>, default = false)]
+    removed: Option<String>,
     /// The `next` of the page before.
     cursor: Option<String>,
     /// How many accounts at most.
@@ -173,7 +176,13 @@ pub(super) async fn list(
         search: sought("search", query.search)?,
         group: sought("group", query.group)?,
         tag: sought("tag", query.tag)?,
+        deleted: flag("removed", query.removed.as_deref())?,
     };
+    if filter.deleted && !caller.roles().contains(Role::Admin) {
+        return Err(ApiError::Forbidden {
+            needs: Administer::NEEDS,
+        });
+    }
     if let Some(granted) = door.access.readable(caller.identity(), door.clock.now())? {
         return granted_page(&door, granted, &filter).await;
     }
@@ -265,7 +274,8 @@ pub(super) fn readable(
     if door.access.may_read(caller.identity(), id.as_str(), now)? {
         Ok(id)
     } else {
-        Err(ApiError::AccountUnknown)
+        let spent = door.access.spent(caller.identity(), id.as_str(), now)?;
+        Err(spent.map_or(ApiError::AccountUnknown, ApiError::GrantSpent))
     }
 }
 

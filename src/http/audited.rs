@@ -13,9 +13,10 @@ use percent_encoding::percent_decode_str;
 use countersign_enrollment::ids::{EnrollmentId, ImportId, RequestId};
 
 use super::FrontDoor;
+use super::auth;
 use super::error::ApiError;
 use super::observe::{self, Exception};
-use crate::audit::{Action, Event, Outcome};
+use crate::audit::{Action, Event, Outcome, SessionMark, Together};
 
 /// The header in which a caller may say why, as UTF-8.
 const REASON: HeaderName = HeaderName::from_static("countersign-reason");
@@ -40,7 +41,7 @@ pub(super) async fn audited<F>(
 where
     F: Future<Output = Response> + Send + 'static,
 {
-    let Some(about) = About::of(&request) else {
+    let Some(about) = About::of(&door, &request) else {
         return next(request).await;
     };
     if request.method().is_safe() {
@@ -124,14 +125,22 @@ where
         [only] => only.action,
         _ => action,
     };
-    let written = match (<[Event; 1]>::try_from(events), facts.code_until) {
-        (Ok([event]), Some(until)) if event.outcome == Outcome::Done => {
-            door.audit.record_reading(event, until).await
+    let together = match (about.session, facts.code_until) {
+        (Some(session), _) => Some(Together::Session(session)),
+        (None, Some(until)) if events.len() == 1 => Some(Together::Code(until)),
+        (None, _) => None,
+    };
+    let write = async |event: Event| match together {
+        Some(together) if is_repeatable(&event, &facts.counted) => {
+            door.audit.record_reading(event, together).await
         }
-        (Ok([event]), _) => door.audit.record(event).await,
+        _ => door.audit.record(event).await,
+    };
+    let written = match <[Event; 1]>::try_from(events) {
+        Ok([event]) => write(event).await,
         // All at once, so that they go into one transaction.
-        (Err(events), _) => {
-            let written = events.into_iter().map(|event| door.audit.record(event));
+        Err(events) => {
+            let written = events.into_iter().map(&write);
             future::join_all(written).await.into_iter().collect()
         }
     };
@@ -144,6 +153,15 @@ where
         return ApiError::AuditUnavailable.into_response();
     }
     response
+}
+
+/// Whether more of the same need no entry each: readings that no grant
+/// counts.
+fn is_repeatable(event: &Event, counted: &[String]) -> bool {
+    let subject = event.subject.as_ref();
+    event.action == Action::ReadCode
+        && event.outcome == Outcome::Done
+        && subject.is_some_and(|subject| !counted.contains(&subject.0))
 }
 
 /// The event as it was for its own subject, if that was not done with the others. Each
@@ -167,11 +185,13 @@ struct About {
     subjects: Vec<String>,
     from: Option<std::net::IpAddr>,
     reason: Option<String>,
+    /// The browser session in which something is read, if it is in one.
+    session: Option<SessionMark>,
 }
 
 impl About {
     /// None for requests that are not recorded.
-    fn of(request: &Request) -> Option<Self> {
+    fn of(door: &FrontDoor, request: &Request) -> Option<Self> {
         let route = request.extensions().get::<MatchedPath>()?.as_str();
         let action = action(request.method(), route)?;
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
@@ -179,6 +199,7 @@ impl About {
         Some(Self {
             action,
             subjects: subjects(route, request),
+            session: auth::session_mark(door, request).filter(|_| request.method().is_safe()),
             from: peer.map(|ConnectInfo(address)| address.ip()),
             reason: reason
                 .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
@@ -233,7 +254,8 @@ fn action(method: &Method, route: &str) -> Option<Action> {
         ("POST", "/api/login-links") => Action::MakeLoginLink,
         ("POST", "/api/keys") => Action::CreateKey,
         ("DELETE", "/api/keys/{name}") => Action::RevokeKey,
-        ("POST", "/api/grants") => Action::Grant,
+        ("POST", "/api/keys/{name}/rotate") => Action::RotateKey,
+        ("POST" | "PUT", "/api/grants") => Action::Grant,
         ("DELETE", "/api/grants") => Action::Withdraw,
         ("GET" | "HEAD", "/api/audit") => Action::ReadAudit,
         ("POST", "/api/dashboard/tickets") => Action::OpenDashboard,

@@ -8,14 +8,16 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use countersign_enrollment::ids::EnrollmentId;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use super::FrontDoor;
 use super::arrival::{self, Arrival, Gone, Place};
 use super::cookie::{self, ByTls, Sent};
 use super::error::ApiError;
 use super::refusals::{Wrong, public_part};
-use super::{names, observe, session};
+use super::{names, observe, query, session};
 use crate::access::{Group, Identity, Role, Roles};
+use crate::audit::SessionMark;
 use crate::enrollments::{Decider, Requester};
 
 /// The header for keys on Azure Functions.
@@ -210,6 +212,7 @@ impl<P: Permission> Caller<P> {
         if !identity.roles.any_of(P::ROLES) {
             return Err(ApiError::Forbidden { needs: P::NEEDS });
         }
+        query::check(parts)?;
         Ok(Self {
             identity,
             gone: Gone::of(&parts.extensions),
@@ -313,6 +316,25 @@ fn logged_in(parts: &Parts, door: &FrontDoor) -> Result<Option<Arc<Identity>>, A
     } else {
         Err(ApiError::CrossSite)
     }
+}
+
+/// What tells the browser session that a request comes in from others; none if anything else
+/// says who calls, which counts before it does.
+pub(super) fn session_mark(door: &FrontDoor, request: &Request) -> Option<SessionMark> {
+    let headers = request.headers();
+    let other = [header::AUTHORIZATION.as_str(), FUNCTIONS_KEY, VAULT_TOKEN];
+    if other.iter().any(|name| headers.contains_key(*name))
+        || code_in_query(request.uri()).is_some()
+    {
+        return None;
+    }
+    let noted = request.extensions().get::<ByTls>().copied();
+    let Sent::One(value) = cookie::sent(headers, noted.unwrap_or(ByTls(door.surroundings.tls)))
+    else {
+        return None;
+    };
+    let digest = Sha256::digest(value);
+    digest.get(..size_of::<SessionMark>())?.try_into().ok()
 }
 
 fn presented(parts: &Parts) -> Option<zeroize::Zeroizing<String>> {

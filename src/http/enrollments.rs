@@ -189,7 +189,11 @@ fn required_parameter(name: &'static str, text: Option<&str>) -> Result<bool, Ap
             ("retry-after" = u32, description = "In how many seconds to ask"),
         ),
         ),
-        (status = OK, description = "An earlier request has started it, and it has ended", body = EnrollmentView),
+        (
+            status = OK, description = "An earlier request has started it, and it has ended",
+            body = EnrollmentView,
+            headers(("location" = String, description = "Where the status is")),
+        ),
     ),
     extensions(
         ("x-roles" = json!(Enroll::ROLES)),
@@ -224,15 +228,26 @@ pub(super) async fn start(
             recovery,
         })
         .await?;
-    if snapshot.stage.has_ended() {
-        return Ok(status_response(snapshot.shown_to(caller.sight(&door))));
-    }
-    Ok(accepted_response(&snapshot))
+    Ok(started_response(snapshot.shown_to(caller.sight(&door))))
 }
 
 /// 202 with the links of an enrollment that runs.
 pub(super) fn accepted_response(snapshot: &Snapshot) -> Response {
     running(snapshot, Json(StartedView::new(snapshot)))
+}
+
+/// What a start answers, the first time and whenever it is repeated: where the enrollment is,
+/// and that it runs or how it has ended.
+pub(super) fn started_response(snapshot: Snapshot) -> Response {
+    if !snapshot.stage.has_ended() {
+        return accepted_response(&snapshot);
+    }
+    let location = HeaderValue::from_str(&status_path(&snapshot));
+    let mut response = status_response(snapshot);
+    if let Ok(location) = location {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
 }
 
 /// 202 with where and when to ask again.
@@ -569,6 +584,18 @@ pub(super) fn parameters<T>(
                 detail,
             }
         })
+}
+
+/// A parameter that is true or false; false if it is not there.
+pub(super) fn flag(name: &'static str, text: Option<&str>) -> Result<bool, ApiError> {
+    match text {
+        None | Some("false" | "0") => Ok(false),
+        Some("true" | "1" | "") => Ok(true),
+        Some(_) => Err(ApiError::InvalidParameter {
+            name,
+            detail: "`true` or `false`".to_owned(),
+        }),
+    }
 }
 
 /// How many rows a page may have.

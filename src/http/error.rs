@@ -16,7 +16,7 @@ use super::body::Expected;
 use super::codes::Code;
 use super::mandate_problem;
 use super::observe::{self, Shape};
-use crate::access::{AuthError, IssuerError, KeyError, OidcError, TokenProblem};
+use crate::access::{AuthError, IssuerError, KeyError, OidcError, Spent, TokenProblem};
 use crate::enrollments::{EnrollmentError, Stage};
 use crate::intake::IntakeError;
 use crate::tokens::TokenError;
@@ -80,6 +80,8 @@ pub(crate) enum ApiError {
     PictureTooLarge(InputProblem),
     #[error("unknown account")]
     AccountUnknown,
+    #[error("what was granted of the account gives nothing more")]
+    GrantSpent(Spent),
     #[error("the key's name is taken")]
     KeyNameTaken,
     #[error("no such key")]
@@ -146,6 +148,10 @@ pub(super) struct Problem {
     /// What was sent instead of an account, where that is the problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<ForeignKind>,
+    /// Why what was granted of an account gives nothing more, where that is the problem:
+    /// `used-up` or `over`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant: Option<&'static str>,
     /// The title, for pages written against `POST /api/accounts` and `GET /api/tokens` of
     /// the program whose API these two are compatible with.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -331,6 +337,19 @@ impl ApiError {
                 "There is no account with this id. An account's id is its enrollment's, and it \
                  exists once the enrollment has ended as Enrolled.",
             ),
+            Self::GrantSpent(spent) => row(
+                Code::AccountUnknown,
+                match spent {
+                    Spent::UsedUp => {
+                        "You have read as many codes of this account as you were granted. Ask the \
+                         administrator for another grant."
+                    }
+                    Spent::Over => {
+                        "The time for which this account was granted to you is over. Ask the \
+                         administrator for another grant."
+                    }
+                },
+            ),
             Self::KeyNameTaken => row(
                 Code::KeyNameTaken,
                 "A key with this name is in use or was revoked. Names are never used twice, so \
@@ -513,21 +532,32 @@ impl IntoResponse for ApiError {
         }
         observe::note(|facts| facts.problem = Some(row.code));
         let (request_id, shape) = observe::current();
+        // As Vault answers a token that is not good; its clients know nothing else for it.
+        let is_bad = matches!(self, Self::CredentialUnknown | Self::Token(_));
+        let status = match shape {
+            Shape::Vault if is_bad => StatusCode::FORBIDDEN,
+            _ => row.status,
+        };
         let compatible = shape == Shape::Compatible;
         let body = Problem {
             r#type: problem_type(row.code),
-            status: row.status.as_u16(),
+            status: status.as_u16(),
             instance: format!("urn:countersign:request:{request_id}"),
             code: row.code.to_owned(),
             next_step: row.next_step,
             kind: row.kind,
+            grant: match &self {
+                Self::GrantSpent(Spent::UsedUp) => Some("used-up"),
+                Self::GrantSpent(Spent::Over) => Some("over"),
+                _ => None,
+            },
             error: compatible.then(|| row.title.clone()),
             details: compatible.then(|| row.detail.clone()),
             errors: (shape == Shape::Vault).then(|| [row.detail.clone()]),
             title: row.title,
             detail: row.detail,
         };
-        let mut response = (row.status, Json(body)).into_response();
+        let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -538,7 +568,7 @@ impl IntoResponse for ApiError {
             }),
         );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if row.status == StatusCode::UNAUTHORIZED {
+        if status == StatusCode::UNAUTHORIZED {
             // RFC 6750 section 3: an error only where a token was sent.
             headers.insert(
                 header::WWW_AUTHENTICATE,
@@ -589,6 +619,10 @@ impl From<KeyError> for ApiError {
         match error {
             KeyError::Taken(_) => Self::KeyNameTaken,
             KeyError::Unknown(_) => Self::KeyUnknown,
+            error @ KeyError::OtherHand(_) => Self::InvalidParameter {
+                name: "name",
+                detail: error.to_string(),
+            },
             KeyError::NotLimited(_) => Self::KeyNotLimited,
             KeyError::BadName => parameter("name", error),
             KeyError::ReadersOnly => parameter("grantedOnly", error),

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -123,6 +123,53 @@ pub(super) async fn add(
     _: Caller<Administer>,
     JsonBody(body): JsonBody<NewGrantBody>,
 ) -> Result<Response, ApiError> {
+    let (grant, _) = granted(&door, body, false).await?;
+    let view = Json(GrantView::from(grant));
+    Ok(no_store((StatusCode::CREATED, view).into_response()))
+}
+
+/// Makes sure that an account is granted
+///
+/// A grant with the same `until`, and with at most as many codes left as `reads` says, stays as
+/// it is: what was read of it stays counted, however often it is said. Anything else is put in
+/// place of what was granted before; POST does so in any case.
+#[utoipa::path(
+    put, path = "/api/grants", tag = "operations", operation_id = "ensureGrant",
+    request_body = NewGrantBody,
+    responses(
+        (status = OK, description = "It was granted like this before", body = GrantView),
+        (status = CREATED, description = "It is granted", body = GrantView),
+    ),
+    extensions(
+        ("x-roles" = json!(Administer::ROLES)),
+        ("x-problems" = json!([
+            Code::AccountUnknown, Code::InvalidParameter, Code::KeyUnknown, Code::KeyNotLimited,
+            Code::VaultUnavailable,
+        ])),
+    ),
+)]
+pub(super) async fn put(
+    State(door): State<Arc<FrontDoor>>,
+    _: Caller<Administer>,
+    JsonBody(body): JsonBody<NewGrantBody>,
+) -> Result<Response, ApiError> {
+    let (grant, was_there) = granted(&door, body, true).await?;
+    let status = match was_there {
+        true => StatusCode::OK,
+        false => StatusCode::CREATED,
+    };
+    Ok(no_store(
+        (status, Json(GrantView::from(grant))).into_response(),
+    ))
+}
+
+/// The grant as it is now, and whether it was so before; with `keep`, one that says the same
+/// stays.
+async fn granted(
+    door: &Arc<FrontDoor>,
+    body: NewGrantBody,
+    keep: bool,
+) -> Result<(Grant, bool), ApiError> {
     let to = grantee(body.caller, body.group)?;
     refuse_past("until", body.until, door.clock.now())?;
     if body.reads == Some(0) {
@@ -140,14 +187,27 @@ pub(super) async fn add(
     let grant = Grant {
         to,
         account: account.to_string(),
-        until: body.until,
+        until: body.until.map(|time| time.trunc_subsecs(0)),
         reads_left: body.reads,
     };
-    let granted = grant.clone();
-    let before = on_disk(&door, move |access| access.grant(&granted)).await?;
+    if keep {
+        let present = on_disk(door, Access::grants).await?;
+        let says_the_same = |it: &&Grant| {
+            let fits = match (it.reads_left, grant.reads_left) {
+                (None, None) => true,
+                (Some(left), Some(wanted)) => left <= wanted,
+                _ => false,
+            };
+            it.to == grant.to && it.account == grant.account && it.until == grant.until && fits
+        };
+        if let Some(present) = present.iter().find(says_the_same) {
+            return Ok((present.clone(), true));
+        }
+    }
+    let wanted = grant.clone();
+    let before = on_disk(door, move |access| access.grant(&wanted)).await?;
     observe::changed(grant_change(before.as_ref(), Some(&grant)));
-    let view = Json(GrantView::from(grant));
-    Ok(no_store((StatusCode::CREATED, view).into_response()))
+    Ok((grant, false))
 }
 
 /// Takes a grant back

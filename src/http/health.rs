@@ -47,6 +47,18 @@ impl LastAnswers {
     }
 }
 
+impl FrontDoor {
+    /// What does not answer that this front door needs, in words; nothing once it is ready.
+    pub(crate) async fn lacks(&self) -> Option<&'static str> {
+        match self.last_answers.now(self).await {
+            (true, true) => None,
+            (false, true) => Some("the task hub"),
+            (true, false) => Some("the vault"),
+            (false, false) => Some("task hub and vault"),
+        }
+    }
+}
+
 /// Whether something answers.
 #[derive(Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

@@ -23,8 +23,8 @@ use super::auth::{Caller, Enroll, Follow, Permission as _};
 use super::body::{ImportBody, ImportForm};
 use super::codes::Code;
 use super::enrollments::{
-    ApprovalParameter, IdempotencyKey, START, TERMINATE, approval_parameter, no_store, parameters,
-    unless_stopped, wait_parameter,
+    ApprovalParameter, IdempotencyKey, START, TERMINATE, approval_parameter, flag, no_store,
+    parameters, unless_stopped, wait_parameter,
 };
 use super::error::ApiError;
 use super::observe;
@@ -103,7 +103,11 @@ enum DuplicatesParameter {
             ("retry-after" = u32, description = "In how many seconds to ask"),
         ),
         ),
-        (status = OK, description = "An earlier request has started it, and it has ended", body = ImportView),
+        (
+            status = OK, description = "An earlier request has started it, and it has ended",
+            body = ImportView,
+            headers(("location" = String, description = "Where the status is")),
+        ),
     ),
     extensions(
         ("x-roles" = json!(Enroll::ROLES)),
@@ -120,16 +124,7 @@ pub(super) async fn start(
 ) -> Result<Response, ApiError> {
     let query = parameters(query)?;
     let approval_asked = approval_parameter(query.approval.as_deref())?;
-    let dry_run = match query.dry_run.as_deref() {
-        None | Some("false" | "0") => false,
-        Some("true" | "1" | "") => true,
-        Some(_) => {
-            return Err(ApiError::InvalidParameter {
-                name: "dryRun",
-                detail: "`true` or `false`".to_owned(),
-            });
-        }
-    };
+    let dry_run = flag("dryRun", query.dry_run.as_deref())?;
     let skip_same = match query.duplicates.as_deref() {
         None | Some("" | "keep") => false,
         Some("skip") => true,
@@ -163,7 +158,11 @@ pub(super) async fn start(
             approval_asked,
         })
         .await?;
-    Ok(response(&snapshot, caller.sight(&door)))
+    let mut response = response(&snapshot, caller.sight(&door));
+    if let Ok(location) = HeaderValue::from_str(&path(&snapshot)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
 }
 
 /// Positions like `1,3-5`.

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use data_encoding::HEXLOWER;
 use futures_util::stream::{self, Stream};
 use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
@@ -25,8 +26,10 @@ use super::codes::Code;
 use super::enrollments::{accepts_events, no_store};
 use super::error::ApiError;
 use super::request_views::RequestView;
+use super::requests::hand_of;
 use super::views::EnrollmentView;
-use crate::enrollments::{ListQuery, RequestQuery, RequestStage, Stage};
+use crate::access::Group;
+use crate::enrollments::{Ballot, Decider, ListQuery, RequestQuery, RequestStage, Stage};
 
 /// How many of each kind are told at a time; the others show as these are decided.
 const LIMIT: usize = 50;
@@ -53,21 +56,96 @@ struct Kept {
     waiting: Arc<Waiting>,
 }
 
-/// An answer and what tells it from another one.
+/// What waits, for everybody, and what tells who may decide on each.
 struct Waiting {
-    tag: String,
-    json: String,
+    /// The members of [`WaitingView`] that are the same for everybody, as JSON.
+    enrollments: Value,
+    requests: Value,
+    more: bool,
+    ballots: Vec<(String, Ballot)>,
 }
 
 /// What waits for a decision.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "described here, and written from what is kept")]
 struct WaitingView {
     /// The one that expires first comes first.
     enrollments: Vec<EnrollmentView>,
     /// The same of requests to do something with an account.
     requests: Vec<RequestView>,
+    /// What the caller may decide on each of them.
+    decisions: Vec<DecisionView>,
     /// Whether there are others.
     more: bool,
+}
+
+/// An answer to one caller.
+#[derive(Serialize)]
+struct Answer<'a> {
+    enrollments: &'a Value,
+    requests: &'a Value,
+    decisions: Vec<DecisionView>,
+    more: bool,
+}
+
+/// What a caller may decide on something that waits.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct DecisionView {
+    /// The enrollment's or request's id.
+    id: String,
+    may_approve: bool,
+    may_refuse: bool,
+    /// The code of the problem that an approval would be answered with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    obstacle: Option<&'static str>,
+}
+
+/// Somebody who decides, for as long as a stream lives.
+struct Decides {
+    id: String,
+    hand: Arc<str>,
+    groups: Vec<Group>,
+}
+
+impl Decides {
+    async fn of(door: &Arc<FrontDoor>, caller: &Caller<Decide>) -> Result<Self, ApiError> {
+        Ok(Self {
+            id: caller.id().to_owned(),
+            hand: hand_of(door, caller).await?,
+            groups: caller.groups().to_vec(),
+        })
+    }
+}
+
+impl Waiting {
+    /// What one caller is told, and a text that is another one whenever this is.
+    fn told(&self, door: &FrontDoor, to: &Decides) -> Result<(String, String), ApiError> {
+        let decisions = self.ballots.iter().map(|(id, ballot)| {
+            let decider = Decider {
+                id: &to.id,
+                hand: &to.hand,
+                groups: &to.groups,
+            };
+            let judged = door.enrollments.may_agree(ballot, decider);
+            DecisionView {
+                id: id.clone(),
+                may_approve: judged.is_ok(),
+                may_refuse: !ballot.is_by(&to.id),
+                obstacle: judged.err().map(|error| ApiError::from(error).code()),
+            }
+        });
+        let answer = Answer {
+            enrollments: &self.enrollments,
+            requests: &self.requests,
+            decisions: decisions.collect(),
+            more: self.more,
+        };
+        let json =
+            serde_json::to_string(&answer).map_err(|error| ApiError::Internal(error.into()))?;
+        let tag = HEXLOWER.encode(&Sha256::digest(&json)[..16]);
+        Ok((tag, json))
+    }
 }
 
 impl Inbox {
@@ -119,20 +197,27 @@ async fn look(door: &FrontDoor) -> Result<Waiting, ApiError> {
             limit: LIMIT,
         })
         .await?;
-    // Everybody gets the same answer, so it names no accounts.
-    let enrollments = page.items.into_iter().rev();
-    let view = WaitingView {
-        enrollments: enrollments
-            .map(|item| EnrollmentView::new(&item.shown_to(|_| false)))
-            .collect(),
-        requests: requests.items.iter().rev().map(RequestView::new).collect(),
-        more: page.next.is_some() || requests.next.is_some(),
-    };
-    let json = serde_json::to_string(&view).map_err(|error| ApiError::Internal(error.into()))?;
+    // Everybody gets the same views, so they name no other accounts.
+    let enrollments: Vec<_> = page
+        .items
+        .into_iter()
+        .rev()
+        .map(|item| item.shown_to(|_| false))
+        .collect();
+    let asked: Vec<_> = requests.items.iter().rev().collect();
+    let of_enrollments = enrollments.iter().map(|it| (it.id.to_string(), it.into()));
+    let of_requests = asked.iter().map(|it| (it.id.to_string(), (*it).into()));
     Ok(Waiting {
-        tag: HEXLOWER.encode(&Sha256::digest(&json)[..16]),
-        json,
+        ballots: of_enrollments.chain(of_requests).collect(),
+        enrollments: as_json(enrollments.iter().map(EnrollmentView::new))?,
+        requests: as_json(asked.into_iter().map(RequestView::new))?,
+        more: page.next.is_some() || requests.next.is_some(),
     })
+}
+
+fn as_json<T: Serialize>(views: impl Iterator<Item = T>) -> Result<Value, ApiError> {
+    let views: Vec<T> = views.collect();
+    serde_json::to_value(&views).map_err(|error| ApiError::Internal(error.into()))
 }
 
 /// The `id` of the last event that was received.
@@ -167,21 +252,22 @@ struct LastEventId {
 )]
 pub(super) async fn waiting(
     State(door): State<Arc<FrontDoor>>,
-    _: Caller<Decide>,
+    caller: Caller<Decide>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    let decides = Decides::of(&door, &caller).await?;
     if accepts_events(&headers) {
         let known = headers
             .get("last-event-id")
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned);
-        let events = changes(door, known);
+        let events = changes(door, decides, known);
         let keep_alive = KeepAlive::new().interval(HEARTBEAT);
         let response = Sse::new(events).keep_alive(keep_alive).into_response();
         return Ok(no_store(response));
     }
-    let waiting = door.inbox.latest(&door).await?;
-    let mut response = waiting.json.clone().into_response();
+    let (_, json) = door.inbox.latest(&door).await?.told(&door, &decides)?;
+    let mut response = json.into_response();
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
@@ -193,10 +279,12 @@ pub(super) async fn waiting(
 /// named `approvals`. Ends when its time is over, the server stops, or the hub is away.
 fn changes(
     door: Arc<FrontDoor>,
+    decides: Decides,
     known: Option<String>,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     struct Watch {
         door: Arc<FrontDoor>,
+        decides: Decides,
         known: Option<String>,
         changed: watch::Receiver<()>,
         until: Instant,
@@ -204,6 +292,7 @@ fn changes(
     let changed = door.inbox.changed.subscribe();
     let watch = Watch {
         door,
+        decides,
         known,
         changed,
         until: Instant::now() + LONGEST_STREAM,
@@ -211,13 +300,14 @@ fn changes(
     stream::unfold(watch, async |mut watch| {
         loop {
             let waiting = watch.door.inbox.latest(&watch.door).await.ok()?;
-            if watch.known.as_ref() != Some(&waiting.tag) {
-                watch.known = Some(waiting.tag.clone());
+            let (tag, json) = waiting.told(&watch.door, &watch.decides).ok()?;
+            if watch.known.as_ref() != Some(&tag) {
                 let event = Event::default()
                     .event("approvals")
                     .retry(RECONNECT)
-                    .id(waiting.tag.as_str())
-                    .data(waiting.json.as_str());
+                    .id(tag.as_str())
+                    .data(json);
+                watch.known = Some(tag);
                 return Some((Ok(event), watch));
             }
             tokio::select! {

@@ -6,11 +6,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::auth::{Administer, Caller, Permission as _};
+use super::auth::{Administer, Caller, Known, Permission as _};
 use super::body::JsonBody;
 use super::codes::Code;
 use super::enrollments::no_store;
@@ -200,6 +200,64 @@ pub(super) async fn revoke(
     let view = RevokedView {
         name,
         revoked: true,
+    };
+    Ok(no_store(Json(view).into_response()))
+}
+
+/// For how long the key before works.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RotateBody {
+    /// In seconds from now; an hour if left out, at most thirty days, and 0 for not at all.
+    #[schema(minimum = 0, maximum = 2_592_000)]
+    overlap_seconds: Option<u32>,
+}
+
+/// How long the key before works unless somebody says otherwise, and at most.
+const OVERLAP: (u32, u32) = (3_600, 2_592_000);
+
+/// Renews an API key
+///
+/// Under the same name, with the same role, groups and grants. The key before works on for the
+/// overlap. Everybody renews their own; an administrator renews those that they made, and those
+/// that were made on the command line, which are of the administrator's hand from then on.
+#[utoipa::path(
+    post, path = "/api/keys/{name}/rotate", tag = "operations", operation_id = "rotateKey",
+    params(KeyPath),
+    request_body = RotateBody,
+    responses((status = OK, description = "The new key", body = NewKeyView<'static>)),
+    extensions(
+        ("x-roles" = json!(Known::ROLES)),
+        ("x-problems" = json!([Code::InvalidParameter, Code::KeyUnknown])),
+    ),
+)]
+pub(super) async fn rotate(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Known>,
+    Path(name): Path<String>,
+    JsonBody(body): JsonBody<RotateBody>,
+) -> Result<Response, ApiError> {
+    let by = caller.id().to_owned();
+    if by != name && !caller.roles().contains(Role::Admin) {
+        // Whose keys there are is the administrators' business.
+        return Err(ApiError::KeyUnknown);
+    }
+    let overlap = body.overlap_seconds.unwrap_or(OVERLAP.0);
+    if overlap > OVERLAP.1 {
+        return Err(ApiError::InvalidParameter {
+            name: "overlapSeconds",
+            detail: format!("at most {}", OVERLAP.1),
+        });
+    }
+    let overlap = TimeDelta::seconds(overlap.into());
+    let now = door.clock.now();
+    let renewed = name.clone();
+    let rotated = move |access: &Access| access.rotate_key(&by, &renewed, overlap, now);
+    observe::note(|facts| facts.subject = Some(name.clone()));
+    let (record, key) = on_disk(&door, rotated).await?;
+    let view = NewKeyView {
+        record: record.into(),
+        key: &key,
     };
     Ok(no_store(Json(view).into_response()))
 }

@@ -16,6 +16,7 @@ mod drain;
 mod dress;
 mod enrollments;
 mod error;
+mod given;
 mod grants;
 mod health;
 mod hello;
@@ -30,6 +31,7 @@ mod observe;
 mod openapi;
 mod path;
 mod proof;
+mod query;
 mod recovery;
 mod refusals;
 mod request_views;
@@ -70,6 +72,7 @@ use crate::verify::Verifier;
 use arrival::Admitted;
 use cookie::ByTls;
 use error::ApiError;
+use given::Given;
 use health::LastAnswers;
 use inbox::Inbox;
 use refusals::Refusals;
@@ -79,7 +82,7 @@ pub(crate) use audited::reason_header;
 pub(crate) use hello::LocalEnd;
 pub(crate) use limits::{Guard, network_of};
 pub(crate) use names::OwnNames;
-pub use openapi::document as openapi;
+pub use openapi::{document as openapi, older_document as older_openapi};
 pub(crate) use session::login_link;
 pub(crate) use system::Surroundings;
 
@@ -108,6 +111,7 @@ pub struct FrontDoor {
     refusals: Refusals,
     last_answers: LastAnswers,
     turns: Turns,
+    given: Given,
     stop: CancellationToken,
 }
 
@@ -137,6 +141,7 @@ impl FrontDoor {
             refusals: Refusals::default(),
             last_answers: LastAnswers::default(),
             turns: Turns::new(),
+            given: Given::default(),
             stop,
         }
     }
@@ -161,6 +166,7 @@ fn described() -> OpenApiRouter<Arc<FrontDoor>> {
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(openapi::describe))
+        .routes(routes!(openapi::describe_older))
         .routes(routes!(session::session, session::log_in, session::log_out))
         .routes(routes!(session::make_link))
         .routes(routes!(enrollments::list, enrollments::start))
@@ -193,11 +199,20 @@ fn described() -> OpenApiRouter<Arc<FrontDoor>> {
         .routes(routes!(requests::code))
         .routes(routes!(requests::export))
         .routes(routes!(vault_paths::look_up_self))
+        .routes(routes!(vault_paths::health))
+        .routes(routes!(vault_paths::seal_status))
+        .routes(routes!(vault_paths::leader))
         .routes(routes!(vault_paths::read, vault_paths::check))
         .routes(routes!(audit::list))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
-        .routes(routes!(grants::list, grants::add, grants::remove))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(
+            grants::list,
+            grants::add,
+            grants::put,
+            grants::remove
+        ))
         .routes(routes!(system::system))
         .routes(routes!(dashboard::open))
 }

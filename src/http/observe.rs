@@ -53,8 +53,10 @@ pub(super) struct Facts {
     pub(super) problem: Option<&'static str>,
     /// What was presented to say who calls, if it is wrong.
     pub(super) wrong: Option<Wrong>,
-    /// Until when the code is shown that was read, where reading it again is no more.
+    /// Until when the code is shown that was read alone and as often as the caller likes.
     pub(super) code_until: Option<DateTime<Utc>>,
+    /// Of which accounts the reading was one of those that a grant counts.
+    pub(super) counted: Vec<String>,
     /// What the browser is to do with the session's cookies.
     pub(super) cookies: Vec<HeaderValue>,
     /// What was not done of a request for several things that was answered all the same.

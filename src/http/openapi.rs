@@ -4,6 +4,9 @@
 //! A handler says which callers it takes by the extension `x-roles`, and which problems
 //! it answers with by `x-problems`, those of uploads by `x-input`. Security requirements and the answers with problems are made from these.
 
+mod flat;
+mod older;
+
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
@@ -23,7 +26,7 @@ use crate::access::COOKIE;
 const ALWAYS: [Code; 4] = [Code::Busy, Code::RateLimited, Code::Timeout, Code::Internal];
 /// What an operation answers that needs a caller. One without any role is known, and may
 /// nothing.
-const CALLER: [Code; 10] = [
+const CALLER: [Code; 11] = [
     Code::Unauthenticated,
     Code::TokenExpired,
     Code::TokenNotYetValid,
@@ -34,6 +37,8 @@ const CALLER: [Code; 10] = [
     Code::SessionAmbiguous,
     Code::SessionChanged,
     Code::RoleMissing,
+    // A parameter that the operation does not have.
+    Code::InvalidParameter,
 ];
 /// What an operation answers when it takes a body.
 const BODY: [Code; 5] = [
@@ -113,6 +118,41 @@ pub(super) async fn describe() -> Result<Response, ApiError> {
     Ok((headers, text).into_response())
 }
 
+/// The same for programs that read OpenAPI 3.0 only.
+static OLDER: LazyLock<Result<String, String>> = LazyLock::new(|| {
+    document()
+        .map(older::derived)
+        .and_then(|document| serde_json::to_string_pretty(&document))
+        .map_err(|error| error.to_string())
+});
+
+/// Describes this API for older programs
+///
+/// The same document as OpenAPI 3.0.3, derived from the newer one. It needs no caller.
+#[utoipa::path(
+    get, path = "/api/openapi-3.0.json", tag = "operations", operation_id = "describeOlder",
+    responses((status = OK, description = "The document", body = Value)),
+)]
+pub(super) async fn describe_older() -> Result<Response, ApiError> {
+    let text = OLDER
+        .as_deref()
+        .map_err(|error| ApiError::Internal(error.as_str().into()))?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    Ok((headers, text).into_response())
+}
+
+/// The description as OpenAPI 3.0.3.
+///
+/// # Errors
+///
+/// As [`document`].
+pub fn older_document() -> Result<Value, serde_json::Error> {
+    document().map(older::derived)
+}
+
 fn complete(document: &mut Value) {
     let mut names = BTreeSet::new();
     let paths = document["paths"].as_object_mut();
@@ -173,6 +213,7 @@ fn complete(document: &mut Value) {
             forbid_null(schema);
         }
     }
+    flat::flatten(document);
 }
 
 /// Every problem that is not one of an upload.
@@ -244,6 +285,24 @@ fn complete_operation(path: &str, recorded: bool, operation: &mut Map<String, Va
         true => "application/json",
         false => "application/problem+json",
     };
+    // A token that is not good is refused as Vault does it.
+    if path.starts_with("/v1/")
+        && problems
+            .iter()
+            .any(|(_, code, _)| code == "unauthenticated")
+    {
+        let bad = [
+            Code::Unauthenticated,
+            Code::TokenInvalid,
+            Code::TokenExpired,
+            Code::TokenNotYetValid,
+            Code::TokenAudience,
+        ];
+        problems.extend(bad.iter().map(|code| {
+            let (_, code, title) = of_code(code);
+            (StatusCode::FORBIDDEN, code, title)
+        }));
+    }
     for (status, code, title) in problems {
         let response = &mut responses[status.as_str()];
         if response.is_null() {

@@ -42,6 +42,10 @@ struct CodeParameters {
     /// the `next` at once, whose time begins at `validFrom`.
     #[param(rename = "whenShort", inline)]
     when_short: Option<WhenShort>,
+    /// Whether asking again in the same time step takes no further read of a lease, for as long
+    /// as it has one left: the code is the same.
+    #[param(rename = "oncePerStep", default = false)]
+    once_per_step: Option<bool>,
 }
 
 #[derive(ToSchema)]
@@ -169,17 +173,20 @@ struct Wanted {
     validity: TimeDelta,
     /// Whether to wait for such a code instead of giving one whose time has not begun.
     wait: bool,
+    /// Whether the same code again takes no further read.
+    once: bool,
 }
 
 impl Wanted {
     /// Parameters of which a second value would contradict the first.
-    const ONCE: [&str; 3] = ["detail", "minValidity", "whenShort"];
+    const ONCE: [&str; 4] = ["detail", "minValidity", "whenShort", "oncePerStep"];
 
     fn read(query: &str) -> Result<Self, ApiError> {
         let mut wanted = Self {
             detailed: false,
             validity: TimeDelta::zero(),
             wait: true,
+            once: false,
         };
         let mut seen = [false; Self::ONCE.len()];
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -197,6 +204,14 @@ impl Wanted {
                 ("detail", _) => {
                     return Err(ApiError::InvalidParameter {
                         name: "detail",
+                        detail: "`true` or `false`".to_owned(),
+                    });
+                }
+                ("oncePerStep", "true" | "1") => wanted.once = true,
+                ("oncePerStep", "false" | "0" | "") => wanted.once = false,
+                ("oncePerStep", _) => {
+                    return Err(ApiError::InvalidParameter {
+                        name: "oncePerStep",
                         detail: "`true` or `false`".to_owned(),
                     });
                 }
@@ -236,6 +251,7 @@ async fn code(
 ) -> Result<Response, ApiError> {
     let id = &readable(door, caller, id)?;
     let mut token = door.tokens.lasting(id, wanted.validity).await?;
+    fits(wanted.validity, &token)?;
     let ahead = token.valid_from - token.server_time;
     if let (true, Ok(ahead)) = (wanted.wait, ahead.to_std()) {
         tokio::select! {
@@ -257,7 +273,11 @@ async fn code(
     let mut response = if known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let alone = take_read(door, caller, id, &token)?;
+        let given = wanted.once && door.given.was(caller.id(), id, &token);
+        let alone = match given && !door.access.is_guarded(id.as_str())? {
+            true => Alone::Yes,
+            false => take_read(door, caller, id, &token)?,
+        };
         let detailed = wanted.detailed || !wanted.wait;
         Json(TokenView::new(token, detailed, alone)).into_response()
     };
@@ -265,6 +285,21 @@ async fn code(
         response.headers_mut().insert(header::ETAG, tag);
     }
     Ok(no_store(response))
+}
+
+/// Refuses to promise more than any code of an account can keep.
+fn fits(validity: TimeDelta, token: &Token) -> Result<(), ApiError> {
+    if validity > TimeDelta::seconds(i64::from(token.period)) {
+        return Err(ApiError::InvalidParameter {
+            name: "minValidity",
+            detail: format!(
+                "each code of this account is shown for {0} seconds, so at most {0} can be asked \
+                 for; right after it has changed a code is good for all of them",
+                token.period
+            ),
+        });
+    }
+    Ok(())
 }
 
 /// The codes of several accounts: each a code or the problem with it.
@@ -279,6 +314,7 @@ async fn batch(
             let token = async {
                 let id = readable(door, caller, &text)?;
                 let token = door.tokens.lasting(&id, wanted.validity).await?;
+                fits(wanted.validity, &token)?;
                 let alone = take_read(door, caller, &id, &token)?;
                 Ok::<_, ApiError>((token, alone))
             };
@@ -335,7 +371,11 @@ pub(super) fn take_read(
             })
         }
         Taken::Nothing => Err(ApiError::AccountUnknown),
-        Taken::Counted => Ok(Alone::Yes),
+        Taken::Counted => {
+            door.given.note(caller.id(), id, token);
+            observe::note(|facts| facts.counted.push(id.to_string()));
+            Ok(Alone::Yes)
+        }
         Taken::Uncounted { ends } => {
             observe::note(|facts| facts.code_until = Some(token.valid_until));
             Ok(if ends { Alone::Yes } else { Alone::No })

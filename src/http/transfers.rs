@@ -13,7 +13,7 @@ use super::FrontDoor;
 use super::auth::{Caller, Enroll, Permission as _};
 use super::body::JsonBody;
 use super::codes::Code;
-use super::enrollments::{accepted_response, status_response};
+use super::enrollments::started_response;
 use super::error::ApiError;
 use super::observe;
 use super::requests::hand_of;
@@ -75,8 +75,5 @@ pub(super) async fn receive(
     let hand = hand_of(&door, &caller).await?;
     let requester = caller.requester(&hand);
     let snapshot = door.enrollments.receive(id, package, requester).await?;
-    if snapshot.stage.has_ended() {
-        return Ok(status_response(snapshot.shown_to(caller.sight(&door))));
-    }
-    Ok(accepted_response(&snapshot))
+    Ok(started_response(snapshot.shown_to(caller.sight(&door))))
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -117,6 +118,125 @@ pub(super) async fn look_up_self(caller: Caller<Known>) -> Response {
         renewable: false,
         ttl: 0,
     })
+}
+
+/// Whether this is ready, as Vault's clients ask it. There is one server, and nothing to unseal.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VaultHealth)]
+struct Health {
+    /// Always true.
+    initialized: bool,
+    /// Whether task hub or vault does not answer.
+    sealed: bool,
+    /// Always false.
+    standby: bool,
+    /// The server's clock, as Unix time.
+    server_time_utc: i64,
+    version: &'static str,
+}
+
+/// Says whether it can do its work, for clients of HashiCorp Vault
+///
+/// It needs no caller.
+#[utoipa::path(
+    get, path = "/v1/sys/health", tag = "vault", operation_id = "vaultHealth",
+    responses(
+        (status = OK, description = "It can", body = Health),
+        (status = SERVICE_UNAVAILABLE, description = "Task hub or vault does not answer", body = Health),
+    ),
+)]
+pub(super) async fn health(State(door): State<Arc<FrontDoor>>) -> Response {
+    let sealed = door.lacks().await.is_some();
+    let status = match sealed {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => StatusCode::OK,
+    };
+    let view = Health {
+        initialized: true,
+        sealed,
+        standby: false,
+        server_time_utc: door.clock.now().timestamp(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    no_store((status, Json(view)).into_response())
+}
+
+/// Whether this has to be unsealed, which it never has.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VaultSealStatus)]
+struct SealStatus {
+    /// Always `shamir`.
+    r#type: &'static str,
+    /// Always true.
+    initialized: bool,
+    /// Whether task hub or vault does not answer.
+    sealed: bool,
+    /// Always 1.
+    t: u8,
+    /// Always 1.
+    n: u8,
+    /// Always 0.
+    progress: u8,
+    /// Always empty.
+    nonce: &'static str,
+    version: &'static str,
+    /// Always false.
+    recovery_seal: bool,
+    storage_type: &'static str,
+}
+
+/// Says whether it is sealed, for clients of HashiCorp Vault
+///
+/// It needs no caller.
+#[utoipa::path(
+    get, path = "/v1/sys/seal-status", tag = "vault", operation_id = "vaultSealStatus",
+    responses((status = OK, description = "Whether it is", body = SealStatus)),
+)]
+pub(super) async fn seal_status(State(door): State<Arc<FrontDoor>>) -> Response {
+    let view = SealStatus {
+        r#type: "shamir",
+        initialized: true,
+        sealed: door.lacks().await.is_some(),
+        t: 1,
+        n: 1,
+        progress: 0,
+        nonce: "",
+        version: env!("CARGO_PKG_VERSION"),
+        recovery_seal: false,
+        storage_type: "countersign",
+    };
+    no_store(Json(view).into_response())
+}
+
+/// Who leads, where there is one server only.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VaultLeader)]
+struct Leader {
+    /// Always false.
+    ha_enabled: bool,
+    /// Always false, as from a Vault without high availability.
+    is_self: bool,
+    /// Always empty.
+    leader_address: &'static str,
+    /// Always empty.
+    leader_cluster_address: &'static str,
+}
+
+/// Says who leads, for clients of HashiCorp Vault
+///
+/// It needs no caller.
+#[utoipa::path(
+    get, path = "/v1/sys/leader", tag = "vault", operation_id = "vaultLeader",
+    responses((status = OK, description = "Nobody does", body = Leader)),
+)]
+pub(super) async fn leader() -> Response {
+    let view = Leader {
+        ha_enabled: false,
+        is_self: false,
+        leader_address: "",
+        leader_cluster_address: "",
+    };
+    no_store(Json(view).into_response())
 }
 
 /// Reads a code, for clients of HashiCorp Vault

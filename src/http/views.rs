@@ -59,8 +59,6 @@ pub(super) struct EnrollmentView {
     last_updated_at: DateTime<Utc>,
     requested_by: String,
     /// Whether the account has to be proved before it is in use.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    #[schema(required = false)]
     proof_required: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     preview: Option<AccountPreview>,
@@ -231,9 +229,13 @@ pub(super) struct AccountView {
     created_at: DateTime<Utc>,
     token_href: String,
     /// Whether its codes are read with an approval only.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    #[schema(required = false)]
     read_approval: bool,
+    /// When it was removed, while it is.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "maybe_moment"
+    )]
+    removed_at: Option<DateTime<Utc>>,
 }
 
 /// Whether an account's codes are given out.
@@ -277,6 +279,7 @@ impl AccountView {
             pending_for: record.pending_for.clone(),
             created_at: record.created_at,
             read_approval,
+            removed_at: record.deleted_at,
         }
     }
 }

@@ -61,15 +61,51 @@ impl Fault {
     /// What a refusal of the API means, with what to do instead.
     pub(super) fn refused(reply: &Reply) -> Self {
         let code = reply.body["code"].as_str().unwrap_or("unknown");
-        let said = problem::sentence(&reply.body)
-            .unwrap_or_else(|| format!("The server answered {}.", reply.status));
-        let instead = match code {
-            "approval-needed" => " Use the tool request_code_with_approval.",
-            "account-unknown" => " The tool list_accounts tells the ids of those you may see.",
-            _ => "",
+        // An agent has tools, and neither paths nor a command line.
+        let said = match (code, reply.body["grant"].as_str()) {
+            ("approval-needed", _) => {
+                "Codes of this account are read with a person's approval only. Use the tool \
+                 request_code_with_approval."
+                    .to_owned()
+            }
+            ("account-unknown", Some("used-up")) => {
+                "The account is there, but all readings that you were granted are used up. Ask \
+                 the administrator for another grant."
+                    .to_owned()
+            }
+            ("account-unknown", Some(_)) => {
+                "The account is there, but the time for which it was granted to you is over. Ask \
+                 the administrator for another grant."
+                    .to_owned()
+            }
+            ("account-unknown", None) => {
+                "There is no account with this id that you may see. The tool list_accounts tells \
+                 those that there are."
+                    .to_owned()
+            }
+            _ => without_routes(&reply.body)
+                .unwrap_or_else(|| format!("The server answered {}.", reply.status)),
         };
-        Self(format!("{said}{instead} (problem: {code})"))
+        Self(format!("{said} (problem: {code})"))
     }
+}
+
+/// What a problem says, without the sentences that name paths or commands.
+fn without_routes(body: &Value) -> Option<String> {
+    let names_a_way = |text: &str| text.contains("/api/") || text.contains("`countersign");
+    let mut kept = body.clone();
+    for member in ["detail", "nextStep"] {
+        let Some(said) = body[member].as_str().filter(|said| names_a_way(said)) else {
+            continue;
+        };
+        let sentences = said.split_inclusive(". ").filter(|part| !names_a_way(part));
+        let sentences: String = sentences.collect();
+        kept[member] = match sentences.trim() {
+            "" => Value::Null,
+            some => Value::from(some),
+        };
+    }
+    problem::sentence(&kept)
 }
 
 impl IntoContents for Fault {

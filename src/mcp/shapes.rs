@@ -77,7 +77,7 @@ pub(crate) struct Account {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct GetCode {
-    /// The account's id, from list_accounts.
+    /// The account's id, from list_accounts, or its name, such as `GitHub: octo`.
     pub(crate) account: String,
     /// For how many seconds from now the code has to be good. If the present one is not,
     /// the tool waits for the next.
@@ -99,7 +99,7 @@ pub(crate) struct Code {
     pub(crate) seconds_remaining: u32,
     /// When it began to be valid (RFC 3339).
     pub(crate) valid_from: String,
-    /// When it stops to be valid (RFC 3339).
+    /// When it stops being valid (RFC 3339).
     pub(crate) valid_until: String,
     /// The server's clock (RFC 3339).
     pub(crate) server_time: String,
@@ -109,7 +109,7 @@ pub(crate) struct Code {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RequestCode {
-    /// To ask: the account's id, from list_accounts.
+    /// To ask: the account's id, from list_accounts, or its name.
     pub(crate) account: Option<String>,
     /// To ask: what the code is for. The approver reads it.
     #[schemars(length(max = 200))]

@@ -4,7 +4,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::support::{App, SEED_URI};
+use crate::support::{App, Caller, SEED_URI};
 
 async fn enrolled(app: &App, uri: &str) -> String {
     let admin = app.admin();
@@ -54,6 +54,32 @@ async fn an_account_is_renamed_removed_and_restored_by_administrators_only() {
         .get(&format!("{path}/token"))
         .await
         .assert_problem(404, "account-unknown");
+    // It is listed for those who can restore it.
+    let listed = async |caller: &Caller, query: &str| {
+        let page = caller.get(&format!("/api/accounts{query}")).await;
+        assert_eq!(page.status, StatusCode::OK, "{page:?}");
+        let accounts = page.body["accounts"].as_array().unwrap().clone();
+        accounts.iter().all(|account| account["id"] == json!(id)) && !accounts.is_empty()
+    };
+    assert!(!listed(&admin, "").await);
+    assert!(!listed(&admin, "?removed=false").await);
+    assert!(listed(&admin, "?removed=true").await);
+    assert!(listed(&admin, "?removed=true&search=DEPLOY").await);
+    assert!(!listed(&admin, "?removed=true&search=another").await);
+    let page = admin.get("/api/accounts?removed=true").await;
+    assert!(
+        page.body["accounts"][0]["removedAt"].is_string(),
+        "{page:?}"
+    );
+    assert_eq!(page.body["accounts"][0]["readApproval"], false, "{page:?}");
+    reader
+        .get("/api/accounts?removed=true")
+        .await
+        .assert_problem(403, "role-missing");
+    admin
+        .get("/api/accounts?removed=perhaps")
+        .await
+        .assert_problem(400, "invalid-parameter");
     // What is known of it stays known to administrators, so that it can be restored.
     let seen = admin.get(&path).await;
     assert_eq!(seen.body["state"], "removed", "{seen:?}");
@@ -103,10 +129,10 @@ async fn codes_for_automation() {
         assert_eq!(admin.send(request).await.status, status, "{given}");
     }
 
-    // A period of one second never lasts two: the next code is given early.
+    // A code of one second is good for all of it only at its very start: the next is given early.
     let next = admin
         .get(&format!(
-            "/api/tokens?id={quick}&minValidity=2&whenShort=next"
+            "/api/tokens?id={quick}&minValidity=1&whenShort=next"
         ))
         .await;
     let time = |name: &str| {
@@ -299,5 +325,198 @@ async fn clients_of_hashicorp_vault_read_and_check_codes() {
         entries
             .iter()
             .any(|entry| entry["subject"] == account.as_str())
+    );
+}
+
+#[tokio::test]
+async fn a_parameter_that_an_operation_does_not_have_is_refused() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let id = enrolled(&app, SEED_URI).await;
+    let document = admin.get("/api/openapi.json").await.body;
+    let mut seen = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let described = item.get("get").and_then(|get| get.get("security"));
+        if described.is_none() || path == "/api/session" {
+            continue;
+        }
+        seen += 1;
+        let path = path.replace("{id}", &id).replace("{name}", "nobody");
+        for wrong in ["nonsense=1", "LIMITS=3", "=", "minvalidity=10"] {
+            let refused = admin.get(&format!("{path}?{wrong}")).await;
+            assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{refused:?}");
+            assert_eq!(refused.body["code"], "invalid-parameter", "{refused:?}");
+            let detail = refused.body["detail"].as_str().unwrap();
+            assert!(!detail.contains("nonsense"), "{path}: {detail}");
+        }
+    }
+    assert!(seen > 15, "{seen}");
+    let changed = admin
+        .delete(&format!("/api/accounts/{id}?forever=true"))
+        .await;
+    changed.assert_problem(400, "invalid-parameter");
+    let there = admin.get(&format!("/api/accounts/{id}")).await;
+    assert_eq!(there.body["state"], "active", "nothing was done");
+    let misspelt = admin
+        .get(&format!("/api/accounts/{id}/token?minvalidity=10"))
+        .await;
+    let detail = misspelt.body["detail"].as_str().unwrap();
+    assert!(detail.contains("`minValidity`"), "{detail}");
+}
+
+#[tokio::test]
+async fn more_validity_than_a_code_has_is_not_promised() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let id = enrolled(&app, SEED_URI).await;
+    for way in ["", "&whenShort=next"] {
+        for path in [
+            format!("/api/tokens?id={id}&minValidity=31{way}"),
+            format!("/api/accounts/{id}/token?minValidity=60{way}"),
+        ] {
+            let refused = admin.get(&path).await;
+            refused.assert_problem(400, "invalid-parameter");
+            let detail = refused.body["detail"].as_str().unwrap();
+            assert!(detail.contains("30 seconds"), "{detail}");
+        }
+    }
+    let several = admin
+        .get(&format!("/api/tokens?id={id}&id={id}&minValidity=31"))
+        .await;
+    assert_eq!(several.body["tokens"][0]["problem"], "invalid-parameter");
+    let whole = admin
+        .get(&format!(
+            "/api/tokens?id={id}&minValidity=30&whenShort=next"
+        ))
+        .await;
+    assert_eq!(whole.status, StatusCode::OK, "{whole:?}");
+}
+
+#[tokio::test]
+async fn a_start_that_is_repeated_says_where_it_is() {
+    let app = App::start().await;
+    let admin = app.admin();
+    for (path, body, at) in [
+        (
+            "/api/enrollments",
+            json!({ "uri": SEED_URI }),
+            "/api/enrollments/",
+        ),
+        (
+            "/api/accounts",
+            json!({ "uri": SEED_URI }),
+            "/api/accounts/",
+        ),
+    ] {
+        let mut locations = Vec::new();
+        for _ in 0..3 {
+            let request = admin
+                .request(Method::POST, path)
+                .header("idempotency-key", path.replace('/', "-"))
+                .json(&body);
+            let answer = admin.send(request).await;
+            assert!(answer.status.is_success(), "{answer:?}");
+            let location = answer.headers["location"].to_str().unwrap().to_owned();
+            assert!(location.starts_with(at), "{location}");
+            locations.push(location.clone());
+            admin.ended(location.rsplit('/').next().unwrap()).await;
+        }
+        locations.dedup();
+        assert_eq!(locations.len(), 1, "{locations:?}");
+    }
+}
+
+#[tokio::test]
+async fn clients_of_vault_get_the_answers_that_they_expect() {
+    let app = App::start().await;
+    let nobody = app.caller(None);
+    let bad = nobody
+        .request(Method::GET, "/v1/auth/token/lookup-self")
+        .header("x-vault-token", "bad");
+    let refused = nobody.send(bad).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
+    assert!(refused.body["errors"][0].is_string(), "{refused:?}");
+    // Elsewhere it is as everywhere.
+    let refused = nobody.get("/api/accounts").await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{refused:?}");
+    let health = nobody.get("/v1/sys/health").await;
+    assert_eq!(health.status, StatusCode::OK, "{health:?}");
+    assert_eq!(
+        (&health.body["initialized"], &health.body["sealed"]),
+        (&json!(true), &json!(false))
+    );
+    let head = nobody.request(Method::HEAD, "/v1/sys/health?standbyok=true");
+    assert_eq!(head.send().await.unwrap().status(), StatusCode::OK);
+    let seal = nobody.get("/v1/sys/seal-status").await;
+    assert_eq!(seal.body["sealed"], false, "{seal:?}");
+    assert_eq!(nobody.get("/v1/sys/leader").await.body["ha_enabled"], false);
+}
+
+#[tokio::test]
+async fn a_key_is_renewed_under_its_name_and_a_grant_is_said_twice() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let id = enrolled(&app, SEED_URI).await;
+    let body = json!({ "name": "ci", "role": "reader", "grantedOnly": true });
+    let made = admin.post("/api/keys", &body).await;
+    let old = app.caller(made.body["key"].as_str());
+    let put = async |reads: u32| {
+        let lease = json!({ "caller": "ci", "account": id, "reads": reads });
+        let request = admin.request(Method::PUT, "/api/grants").json(&lease);
+        admin.send(request).await
+    };
+    assert_eq!(put(5).await.status, StatusCode::CREATED);
+    let path = format!("/api/accounts/{id}/token");
+    assert_eq!(old.get(&path).await.status, StatusCode::OK);
+    let again = put(5).await;
+    assert_eq!(
+        (again.status, &again.body["readsLeft"]),
+        (StatusCode::OK, &json!(4))
+    );
+    assert_eq!(put(3).await.status, StatusCode::CREATED);
+
+    // By whoever has it, with an overlap; the grants stay.
+    let renewed = old
+        .post("/api/keys/ci/rotate", &json!({ "overlapSeconds": 600 }))
+        .await;
+    assert_eq!(renewed.status, StatusCode::OK, "{renewed:?}");
+    let new = app.caller(renewed.body["key"].as_str());
+    for caller in [&old, &new] {
+        assert_eq!(caller.get("/api/session").await.body["caller"], "ci");
+    }
+    assert_eq!(new.get(&path).await.status, StatusCode::OK);
+    // Without one the key before ends at once.
+    let renewed = new
+        .post("/api/keys/ci/rotate", &json!({ "overlapSeconds": 0 }))
+        .await;
+    let newest = app.caller(renewed.body["key"].as_str());
+    for gone in [&old, &new] {
+        let refused = gone.get("/api/session").await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{refused:?}");
+    }
+    assert_eq!(newest.get("/api/session").await.body["caller"], "ci");
+    newest
+        .post("/api/keys/other/rotate", &json!({}))
+        .await
+        .assert_problem(404, "key-unknown");
+    admin
+        .post("/api/keys/nobody/rotate", &json!({}))
+        .await
+        .assert_problem(404, "key-unknown");
+
+    // Who renews another's key is of one hand with it; somebody else's is left alone.
+    let boss = app.new_caller("boss", "admin");
+    let refused = boss.post("/api/keys/ci/rotate", &json!({})).await;
+    refused.assert_problem(400, "invalid-parameter");
+    let own = app.command(&["key", "rotate", "ci", "--overlap", "0s"]);
+    assert!(own.status.success(), "{own:?}");
+    let shown = String::from_utf8(own.stdout).unwrap();
+    let last = app.caller(Some(shown.trim()));
+    assert_eq!(last.get("/api/session").await.body["caller"], "ci");
+    let told = admin.get("/api/audit?action=rotate-key").await;
+    assert_eq!(
+        told.body["entries"].as_array().unwrap().len(),
+        6,
+        "{told:?}"
     );
 }

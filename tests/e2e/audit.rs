@@ -202,47 +202,106 @@ async fn every_reading_and_changing_is_recorded_with_who_and_why() {
     assert!(told.contains(&format!("from entry {read} on")), "{told}");
 }
 
+/// The readings that the record has of an account: by whom, and for how many more each stands.
+fn readings(app: &App, id: &str) -> Vec<(String, Option<u64>)> {
+    let exported = app.command(&["audit", "export"]);
+    let exported = String::from_utf8(exported.stdout).unwrap();
+    exported
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|entry| entry["action"] == "read-code" && entry["subject"] == json!(id))
+        .map(|entry| {
+            let caller = entry["caller"].as_str().unwrap().to_owned();
+            (caller, entry["repeats"].as_u64())
+        })
+        .collect()
+}
+
 #[tokio::test]
-async fn a_code_that_is_read_again_is_counted() {
+async fn a_code_that_is_read_again_with_a_key_is_counted() {
     const READINGS: u64 = 40;
     let mut app = App::start().await;
-    let enroller = app.new_caller("build-server", "enroller");
+    let admin = app.admin();
     let reader = app.new_caller("dashboard-wall", "reader");
-    let id = enroller.enroll(SEED_URI, false).await;
-    enroller.ended(&id).await;
+    let id = admin.enroll(SEED_URI, false).await;
+    admin.ended(&id).await;
     for _ in 0..READINGS {
         let read = reader.get(&format!("/api/tokens?id={id}")).await;
         assert_eq!(read.status, StatusCode::OK, "{read:?}");
     }
-    let page = app.admin().get("/api/audit?action=read-code").await;
-    let first = &page.body["entries"][0];
-    assert_eq!(
-        (&first["caller"], &first["repeats"]),
-        (&json!("dashboard-wall"), &Value::Null),
+    let page = admin.get("/api/audit?action=read-code").await;
+    let first = page.body["entries"].as_array().unwrap().last().unwrap();
+    assert!(
+        first["repeats"].is_null(),
         "the first one is there before its code is given: {page:?}"
     );
-
     // The end of the server is the end of counting.
     assert_eq!(app.stop().await, Some(0), "{}", app.logs());
-    let exported = app.command(&["audit", "export"]);
-    let exported = String::from_utf8(exported.stdout).unwrap();
-    let entries: Vec<Value> = exported
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .filter(|entry: &Value| entry["action"] == "read-code")
-        .collect();
-    assert!(entries.iter().all(|entry| entry["subject"] == json!(id)));
-    let repeats = |entry: &Value| entry["repeats"].as_u64();
+    let entries = readings(&app, &id);
+    assert!(entries.iter().all(|(caller, _)| caller == "dashboard-wall"));
     let told: u64 = entries
         .iter()
-        .map(|entry| repeats(entry).unwrap_or(1))
+        .map(|(_, repeats)| repeats.unwrap_or(1))
         .sum();
-    assert_eq!(told, READINGS, "{exported}");
+    assert_eq!(told, READINGS, "{entries:?}");
     // However slow this is, some of them were within one time step.
-    assert!(
-        entries.iter().any(|entry| repeats(entry).is_some()),
-        "{exported}"
-    );
+    assert!(entries.iter().any(|(_, repeats)| repeats.is_some()));
+}
+
+#[tokio::test]
+async fn readings_of_an_open_page_are_counted() {
+    const READINGS: u64 = 20;
+    let mut app = App::start().await;
+    let admin = app.admin();
+    let reader = app.new_caller("somebody", "reader");
+    let ids = [
+        admin.enroll(SEED_URI, false).await,
+        admin
+            .enroll("otpauth://totp/other?secret=2FASTEST", false)
+            .await,
+    ];
+    for id in &ids {
+        admin.ended(id).await;
+    }
+    let session = async || {
+        let request = reader
+            .request(Method::POST, "/api/session")
+            .header("sec-fetch-site", "same-origin")
+            .json(&json!({}));
+        let answer = request.send().await.unwrap();
+        let set = answer.headers().get_all("set-cookie").iter();
+        let mut set = set.map(|line| line.to_str().unwrap().split(';').next().unwrap());
+        set.next_back().unwrap().to_owned()
+    };
+    let nobody = app.caller(None);
+    let read = async |cookie: &str, path: &str| {
+        let request = nobody
+            .request(Method::GET, path)
+            .header("cookie", cookie)
+            .header("sec-fetch-site", "same-origin");
+        let read = nobody.send(request).await;
+        assert_eq!(read.status, StatusCode::OK, "{read:?}");
+    };
+    let first = session().await;
+    let [one, other] = &ids;
+    // As the page does: one account alone, several together.
+    for _ in 0..READINGS {
+        read(&first, &format!("/api/tokens?id={one}&id={other}")).await;
+        read(&first, &format!("/api/accounts/{one}/token")).await;
+    }
+    let page = admin.get("/api/audit?action=read-code").await;
+    let entries = page.body["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 2, "one for each account: {page:?}");
+    assert!(entries.iter().all(|entry| entry["repeats"].is_null()));
+    // Another session, and a key, are told apart.
+    read(&session().await, &format!("/api/accounts/{one}/token")).await;
+    reader.get(&format!("/api/accounts/{one}/token")).await;
+
+    assert_eq!(app.stop().await, Some(0), "{}", app.logs());
+    let by = |repeats: Option<u64>| ("somebody".to_owned(), repeats);
+    let expected = [by(None), by(None), by(None), by(Some(2 * READINGS - 1))];
+    assert_eq!(readings(&app, one), expected);
+    assert_eq!(readings(&app, other), [by(None), by(Some(READINGS - 1))]);
     assert!(app.command(&["audit", "verify"]).status.success());
 }
 

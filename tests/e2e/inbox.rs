@@ -88,7 +88,7 @@ async fn those_who_decide_see_at_once_what_waits() {
     let none = deciding.get("/api/approvals").await;
     assert_eq!(
         none.body,
-        json!({"enrollments": [], "requests": [], "more": false})
+        json!({"enrollments": [], "requests": [], "decisions": [], "more": false})
     );
 
     let mut watching = Watching::open(&deciding, None).await;
@@ -152,4 +152,64 @@ async fn requests_on_accounts_are_among_what_waits() {
     let decided = deciding.post(path, &json!({"approved": false})).await;
     assert_eq!(decided.status, StatusCode::ACCEPTED, "{decided:?}");
     watching.until_requested(0).await;
+}
+
+/// What somebody may not decide is neither offered to them nor counted as theirs.
+#[tokio::test]
+async fn everybody_is_told_what_they_may_decide() {
+    let mut app = App::start_with(&["--approvals", "2"]).await;
+    let admin = app.admin();
+    let asking = app.new_caller("asking", "admin");
+    let deciding = app.new_caller("deciding", "approver");
+    let another = app.new_caller("another", "approver");
+    let key = asking
+        .post(
+            "/api/keys",
+            &json!({ "name": "of-asking", "role": "approver" }),
+        )
+        .await;
+    assert_eq!(key.status, StatusCode::CREATED, "{key:?}");
+    let of_asking = app.caller(key.body["key"].as_str());
+    let id = asking
+        .enroll("otpauth://totp/one?secret=2FASTEST", true)
+        .await;
+    asking.until_stage(&id, "AwaitingApproval").await;
+
+    let told = async |caller: &Caller| {
+        let waiting = caller.get("/api/approvals").await;
+        assert_eq!(waiting.body["decisions"].as_array().unwrap().len(), 1);
+        let decision = waiting.body["decisions"][0].clone();
+        assert_eq!(decision["id"], json!(id), "{waiting:?}");
+        decision
+    };
+    let may = |approve: bool, refuse: bool, obstacle: Option<&str>| {
+        let mut expected = json!({ "id": id, "mayApprove": approve, "mayRefuse": refuse });
+        if let Some(code) = obstacle {
+            expected["obstacle"] = json!(code);
+        }
+        expected
+    };
+    let own = "self-approval-forbidden";
+    assert_eq!(told(&asking).await, may(false, false, Some(own)));
+    assert_eq!(told(&of_asking).await, may(false, true, Some(own)));
+    assert_eq!(told(&deciding).await, may(true, true, None));
+    // What is told is what is answered.
+    of_asking
+        .decide(&id, true, "")
+        .await
+        .assert_problem(403, own);
+    let agreed = deciding.decide(&id, true, "").await;
+    assert_eq!(agreed.status, StatusCode::ACCEPTED, "{agreed:?}");
+    assert_eq!(
+        told(&deciding).await,
+        may(false, true, Some("already-decided"))
+    );
+    assert_eq!(told(&another).await, may(true, true, None));
+
+    // The stream tells each the same.
+    let mut watching = Watching::open(&of_asking, None).await;
+    let (_, waiting) = watching.next().await.expect("what waits");
+    assert_eq!(waiting["decisions"][0], may(false, true, Some(own)));
+    drop(admin);
+    app.stop().await;
 }

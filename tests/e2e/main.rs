@@ -12,11 +12,13 @@ mod support;
 
 mod accounts;
 mod adversary;
+mod alone;
 mod apart;
 mod approvals;
 mod asking;
 mod audit;
 mod bad_input;
+mod by_name;
 mod codes;
 mod collector;
 mod command_line;

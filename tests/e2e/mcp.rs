@@ -404,3 +404,76 @@ async fn an_agent_gets_a_code_once_somebody_agrees() {
     };
     assert_eq!(reasons("request-read"), ["nightly deploy", "curious"]);
 }
+
+#[tokio::test]
+async fn a_lease_counts_codes_and_its_end_is_told() {
+    let app = App::start().await;
+    let admin = app.admin();
+    // A step so long that no test runs over its end.
+    let slow = "otpauth://totp/octo?secret=2FASTEST&issuer=GitHub&period=86400";
+    let id = enrolled(&admin, slow).await;
+    let other = enrolled(
+        &admin,
+        "otpauth://totp/octocat?secret=2FASTEST&issuer=GitHub",
+    )
+    .await;
+    let key = json!({ "name": "deploy-agent", "role": "reader", "grantedOnly": true });
+    let key = admin.post("/api/keys", &key).await;
+    let caller = app.caller(key.body["key"].as_str());
+    for (account, reads) in [(&id, 2), (&other, 9)] {
+        let lease = json!({ "caller": "deploy-agent", "account": account, "reads": reads });
+        let granted = admin.post("/api/grants", &lease).await;
+        assert_eq!(granted.status, StatusCode::CREATED, "{granted:?}");
+    }
+    let told = agent(&app, &caller).await;
+
+    // By name, and with the choices where several fit.
+    let several = call(&told, "get_code", json!({ "account": "github" })).await;
+    let several = refused(&several);
+    assert!(
+        several.contains(&id) && several.contains(&other),
+        "{several}"
+    );
+    let mut codes = Vec::new();
+    for name in ["GitHub: octo", &id, "octo"] {
+        let read = call(&told, "get_code", json!({ "account": name })).await;
+        codes.push(given(&read)["token"].clone());
+    }
+    codes.dedup();
+    assert_eq!(codes.len(), 1, "{codes:?}");
+    let left = async || {
+        let grants = admin.get("/api/grants").await.body;
+        let grants = grants["grants"].as_array().unwrap().clone();
+        let mine = grants
+            .into_iter()
+            .find(|grant| grant["account"] == json!(id));
+        mine.unwrap()["readsLeft"].as_u64().unwrap()
+    };
+    assert_eq!(left().await, 1, "three calls in one step take one read");
+
+    // The API itself counts each.
+    let read = caller.get(&format!("/api/accounts/{id}/token")).await;
+    assert_eq!(read.status, StatusCode::OK, "{read:?}");
+    assert_eq!(left().await, 0);
+    let over = caller.get(&format!("/api/accounts/{id}/token")).await;
+    over.assert_problem(404, "account-unknown");
+    assert_eq!(over.body["grant"], "used-up", "{over:?}");
+    let spent = call(&told, "get_code", json!({ "account": id })).await;
+    assert!(refused(&spent).contains("used up"), "{spent:?}");
+    let nowhere = "totp-00000000-0000-4000-8000-000000000000";
+    let unknown = call(&told, "get_code", json!({ "account": nowhere })).await;
+    assert!(!refused(&unknown).contains("used up"), "{unknown:?}");
+    for fault in [&spent, &unknown] {
+        assert!(!refused(fault).contains("/api/"), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_serve_tools_says_so_at_once() {
+    let app = App::start().await;
+    let wrong = app.command(&["mcp", "--token", "wrong"]);
+    assert_eq!(wrong.status.code(), Some(6), "{wrong:?}");
+    assert!(wrong.stdout.is_empty(), "{wrong:?}");
+    let nobody = app.command(&["mcp", "--token", "x", "--server", "http://127.0.0.1:1"]);
+    assert_eq!(nobody.status.code(), Some(1), "{nobody:?}");
+}

@@ -117,7 +117,7 @@ const fn does(op: Op) -> &'static str {
         Op::Set => "set",
         Op::Update => "update",
         Op::Delete => "delete",
-        Op::Versions | Op::List | Op::GetDeleted => "look",
+        Op::Versions | Op::List | Op::GetDeleted | Op::ListDeleted => "look",
         Op::Recover => "recover",
         Op::Purge => "purge",
     }

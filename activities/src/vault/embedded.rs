@@ -582,9 +582,10 @@ fn page(
     let mut statement = connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM accounts
-             WHERE deleted_at IS NULL AND (issuer_key, name_key, id) > (?1, ?2, ?3)
+             WHERE deleted_at IS {} AND (issuer_key, name_key, id) > (?1, ?2, ?3)
                AND (?4 = '' OR instr(issuer_key, ?4) > 0 OR instr(name_key, ?4) > 0)
-             ORDER BY issuer_key, name_key, id"
+             ORDER BY issuer_key, name_key, id",
+            if filter.deleted { "NOT NULL" } else { "NULL" }
         ))
         .map_err(from_sqlite)?;
     let search = filter.search.as_deref().unwrap_or_default().to_lowercase();

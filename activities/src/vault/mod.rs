@@ -129,8 +129,9 @@ pub trait SecretVault: Send + Sync {
     /// [`VaultError`] when the vault cannot say.
     async fn same_as(&self, account: &TotpAccount) -> Result<Vec<AccountRecord>, VaultError>;
 
-    /// A page of at most `limit` accounts (1 to [`MAX_PAGE`]; more is taken as that),
-    /// deleted ones left out, by issuer and then account name, without regard to case.
+    /// A page of at most `limit` accounts (1 to [`MAX_PAGE`]; more is taken as that), those in
+    /// use unless the filter says otherwise, by issuer and
+    /// then account name, without regard to case.
     /// Only those that `filter` lets through. `cursor` is the `next` of the page before.
     ///
     /// # Errors
@@ -273,6 +274,8 @@ pub struct Filter {
     pub group: Option<String>,
     /// A tag, in any case.
     pub tag: Option<String>,
+    /// Those that were deleted and can be recovered, instead of those in use.
+    pub deleted: bool,
 }
 
 /// What to change about an account. What is not said stays as it is.

@@ -67,7 +67,8 @@ pub fn keys(issuer: Option<&str>, account_name: &str) -> (String, String) {
     )
 }
 
-/// A page of `records`, which are all accounts in use, in the order of their places.
+/// A page of `records`, which are all accounts in use, or all that were deleted, in the order
+/// of their places.
 ///
 /// # Errors
 ///

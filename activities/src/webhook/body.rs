@@ -2,6 +2,7 @@
 
 use countersign_enrollment::account::is_unprintable;
 use countersign_enrollment::notice::{Notice, NoticeEvent};
+use countersign_enrollment::time;
 use serde_json::{Value, json};
 
 /// The body of a notice's request.
@@ -15,7 +16,7 @@ pub(super) fn of(notice: &Notice) -> Value {
         "text": text(notice),
         "type": format!("countersign.{}", notice.event.as_str()),
         "id": notice.id,
-        "at": notice.at,
+        "at": time::text(notice.at),
         "request": {
             "id": notice.about,
             "path": format!("/api/{path}/{}", notice.about),
@@ -24,7 +25,7 @@ pub(super) fn of(notice: &Notice) -> Value {
             "accountName": notice.preview.account_name,
             "requestedBy": notice.requested_by,
             "reason": notice.reason,
-            "deadline": notice.deadline,
+            "deadline": time::text(notice.deadline),
             "needed": notice.needed,
             "from": notice.from,
             "approvedBy": notice.approved_by,

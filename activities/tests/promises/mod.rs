@@ -284,6 +284,7 @@ async fn accounts_are_filed_and_found_by_group_and_tag(vault: &dyn SecretVault) 
             search: Some(mark.clone()),
             group: group.map(str::to_owned),
             tag: tag.map(str::to_owned),
+            deleted: false,
         };
         let mut names = Vec::new();
         let mut cursor = None;
@@ -304,6 +305,27 @@ async fn accounts_are_filed_and_found_by_group_and_tag(vault: &dyn SecretVault) 
     );
     assert_eq!(found(Some(&mark), Some("blue")).await, ["renamed"]);
     assert_eq!(found(Some("another"), None).await, [""; 0]);
+
+    let removed = async || {
+        let filter = Filter {
+            search: Some(mark.clone()),
+            deleted: true,
+            ..Filter::default()
+        };
+        let page = vault.list_by(&filter, None, 10).await.unwrap();
+        let named = page.accounts.into_iter().map(|account| {
+            assert!(account.deleted_at.is_some());
+            account.preview.account_name
+        });
+        named.collect::<Vec<_>>()
+    };
+    assert_eq!(removed().await, [""; 0]);
+    vault.delete(&ids[1]).await.unwrap();
+    assert_eq!(removed().await, ["b"], "only what was deleted");
+    assert_eq!(found(None, Some("RED")).await, ["c", "renamed"]);
+    vault.recover(&ids[1]).await.unwrap();
+    assert_eq!(removed().await, [""; 0]);
+    assert_eq!(found(None, Some("RED")).await, ["b", "c", "renamed"]);
 
     let emptied = Change {
         filing: Some(Filing::default()),

@@ -18,7 +18,7 @@ use std::time::Duration;
 use azure_core::credentials::TokenCredential;
 use azure_core::http::{ClientOptions, RetryOptions, Transport};
 use azure_security_keyvault_secrets::models::{
-    DeletedSecret, Secret, SecretAttributes, SecretClientGetSecretOptions,
+    DeletedSecret, DeletedSecretProperties, Secret, SecretAttributes, SecretClientGetSecretOptions,
     SecretClientListSecretPropertiesOptions, SecretClientUpdateSecretPropertiesOptions,
     SecretProperties, SetSecretParameters, UpdateSecretPropertiesParameters,
 };
@@ -221,6 +221,28 @@ impl Client {
             .map(properties)
             .filter_map(|(name, metadata)| Some((name?, metadata)))
             .collect())
+    }
+
+    /// The same of every secret that was deleted and can be recovered.
+    pub(super) async fn list_deleted(&self) -> Result<Vec<(String, Metadata)>, KeyVaultError> {
+        let budget = Budget {
+            one: self.limits.write,
+            all: self.limits.write,
+        };
+        let listed = self
+            .call(METADATA, budget, async || {
+                let pages = self.sdk.list_deleted_secret_properties(None)?;
+                pages.try_collect::<Vec<DeletedSecretProperties>>().await
+            })
+            .await?;
+        let named = |secret: DeletedSecretProperties| {
+            let name = secret.resource_id().ok()?.name;
+            let mut metadata = metadata(None, secret.tags, secret.attributes);
+            let deleted = secret.deleted_date.and_then(moment);
+            metadata.deleted = deleted.or(metadata.updated).or_else(|| Some(Utc::now()));
+            Some((name, metadata))
+        };
+        Ok(listed.into_iter().filter_map(named).collect())
     }
 
     /// Whether the vault answers and lets this process look.

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::client::Client;
-use super::entry::Kind;
+use super::entry::{Kind, Metadata};
 
 /// Accounts in use, and the fingerprints that tags tell.
 pub(super) type Listed = (Arc<Vec<AccountRecord>>, Arc<HashMap<EnrollmentId, String>>);
@@ -60,27 +60,16 @@ impl Directory {
             return Ok((Arc::clone(&kept.accounts), fingerprints));
         }
         let at = Instant::now();
-        let mut accounts = Vec::new();
-        let mut fingerprints = HashMap::new();
-        for (name, metadata) in client.list().await? {
-            let Ok(id) = name.parse::<EnrollmentId>() else {
-                continue;
-            };
-            if !matches!(metadata.kind(&id), Kind::Enrolled | Kind::Adopted) {
-                continue;
-            }
-            match metadata.record(&id) {
-                Ok(record) => {
-                    accounts.push(record);
-                    if let Some(text) = metadata.fingerprint() {
-                        fingerprints.insert(id, text.to_owned());
-                    }
-                }
-                Err(error) => tracing::warn!(%id, %error, "left out of the list"),
-            }
-        }
-        accounts.sort_by_cached_key(Place::of);
+        let list = client.list().await?;
+        let mut fingerprints: HashMap<EnrollmentId, String> = list
+            .iter()
+            .filter_map(|(name, metadata)| {
+                Some((name.parse().ok()?, metadata.fingerprint()?.to_owned()))
+            })
+            .collect();
+        let accounts = in_order(list);
         let in_use: HashSet<&EnrollmentId> = accounts.iter().map(|account| &account.id).collect();
+        fingerprints.retain(|id, _| in_use.contains(id));
         self.read.lock().await.retain(|id, _| in_use.contains(id));
         let listed = (Arc::new(accounts), Arc::new(fingerprints));
         *kept = Some(Kept {
@@ -113,6 +102,14 @@ impl Directory {
         }
     }
 
+    /// Every account that was deleted and can be recovered, as it is now: few look at them.
+    pub(super) async fn deleted(
+        &self,
+        client: &Client,
+    ) -> Result<Arc<Vec<AccountRecord>>, VaultError> {
+        Ok(Arc::new(in_order(client.list_deleted().await?)))
+    }
+
     /// Notes a new or changed account.
     pub(super) async fn put(&self, record: AccountRecord) {
         self.change(&record.id.clone(), Some(record)).await;
@@ -132,4 +129,23 @@ impl Directory {
             accounts.sort_by_cached_key(Place::of);
         }
     }
+}
+
+/// The accounts among secrets, in the order of their places.
+fn in_order(secrets: Vec<(String, Metadata)>) -> Vec<AccountRecord> {
+    let mut accounts = Vec::new();
+    for (name, metadata) in secrets {
+        let Ok(id) = name.parse::<EnrollmentId>() else {
+            continue;
+        };
+        if !matches!(metadata.kind(&id), Kind::Enrolled | Kind::Adopted) {
+            continue;
+        }
+        match metadata.record(&id) {
+            Ok(record) => accounts.push(record),
+            Err(error) => tracing::warn!(%id, %error, "left out of the list"),
+        }
+    }
+    accounts.sort_by_cached_key(Place::of);
+    accounts
 }

@@ -303,7 +303,10 @@ impl SecretVault for KeyVault {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<AccountPage, VaultError> {
-        let accounts = self.directory.accounts(&self.client).await?;
+        let accounts = match filter.deleted {
+            true => self.directory.deleted(&self.client).await?,
+            false => self.directory.accounts(&self.client).await?,
+        };
         order::page(&accounts, filter, cursor, limit)
     }
 

@@ -45,7 +45,7 @@ impl Op {
             Self::Set => "Microsoft.KeyVault/vaults/secrets/setSecret/action",
             Self::Update => "Microsoft.KeyVault/vaults/secrets/update/action",
             Self::Delete => "Microsoft.KeyVault/vaults/secrets/delete",
-            Self::Versions | Self::List | Self::GetDeleted => {
+            Self::Versions | Self::List | Self::GetDeleted | Self::ListDeleted => {
                 "Microsoft.KeyVault/vaults/secrets/readMetadata/action"
             }
             Self::Recover => "Microsoft.KeyVault/vaults/secrets/recover/action",

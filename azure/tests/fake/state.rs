@@ -16,6 +16,7 @@ pub(crate) enum Op {
     Versions,
     List,
     GetDeleted,
+    ListDeleted,
     Recover,
     Purge,
 }
@@ -76,6 +77,7 @@ pub(crate) fn route(method: &Method, path: &str) -> Option<(Op, String, Option<S
         ("PATCH", ["secrets", name]) => (Op::Update, *name, None),
         ("PATCH", ["secrets", name, version]) => (Op::Update, *name, Some(*version)),
         ("DELETE", ["secrets", name]) => (Op::Delete, *name, None),
+        ("GET", ["deletedsecrets"]) => (Op::ListDeleted, "", None),
         ("GET", ["deletedsecrets", name]) => (Op::GetDeleted, *name, None),
         ("POST", ["deletedsecrets", name, "recover"]) => (Op::Recover, *name, None),
         ("DELETE", ["deletedsecrets", name]) => (Op::Purge, *name, None),
@@ -198,6 +200,15 @@ impl Vault {
                     })
                     .collect();
                 Ok((200, self.paged(all, query, base, "secrets")))
+            }
+            Op::ListDeleted => {
+                let all: Vec<Value> = self
+                    .entries
+                    .iter()
+                    .filter(|(_, entry)| entry.deleted_at.is_some() && entry.deleting == 0)
+                    .map(|(name, entry)| entry.deleted_item(name, base))
+                    .collect();
+                Ok((200, self.paged(all, query, base, "deletedsecrets")))
             }
             Op::GetDeleted => self.get_deleted(name, base),
             Op::Recover => self.recover(name, base),

@@ -1,7 +1,7 @@
 // Which page is shown, and that it stays up to date.
 
 import { Problem } from "./api.js";
-import { fill, h, say } from "./dom.js";
+import { fill, h, inTurn, say } from "./dom.js";
 import * as entities from "./entities.js";
 import * as hubs from "./hubs.js";
 import * as instance from "./instance.js";
@@ -101,33 +101,59 @@ async function refresh() {
 }
 
 // Changes are told by the scheduler; where that is not to be had, the page asks itself.
+const AGAIN_MS = 15_000;
 let poll;
-let source;
-function listen() {
-  // A browser has few connections to one server: only what somebody sees keeps one.
-  if (document.visibilityState !== "visible" || (source && source.readyState !== EventSource.CLOSED)) return;
+let hush;
+let listening = false;
+
+function asks() {
   const live = document.getElementById("live");
-  source = new EventSource("/api/changes");
-  source.addEventListener("open", () => {
-    clearInterval(poll);
-    poll = undefined;
-    live.textContent = "live";
-    live.title = "This page is told about changes.";
-    refresh();
+  live.textContent = "asking every 5 s";
+  live.title = "The scheduler does not tell this page about changes now.";
+  poll ??= setInterval(() => document.visibilityState === "visible" && refresh(), 5000);
+}
+
+function told() {
+  const live = document.getElementById("live");
+  clearInterval(poll);
+  poll = undefined;
+  live.textContent = "live";
+  live.title = "This page is told about changes.";
+  refresh();
+}
+
+/** Follows a stream of changes until it ends for good, or nobody looks any more. */
+function changes() {
+  return new Promise((done) => {
+    const source = new EventSource("/api/changes");
+    hush = () => {
+      source.close();
+      done();
+    };
+    source.addEventListener("open", told);
+    source.addEventListener("changed", () => document.visibilityState === "visible" && refresh());
+    source.addEventListener("error", () => {
+      asks();
+      if (source.readyState === EventSource.CLOSED) done();
+    });
+    if (document.visibilityState !== "visible") hush();
   });
-  source.addEventListener("changed", () => document.visibilityState === "visible" && refresh());
-  source.addEventListener("error", () => {
-    live.textContent = "asking every 5 s";
-    live.title = "The scheduler does not tell this page about changes now.";
-    poll ??= setInterval(() => document.visibilityState === "visible" && refresh(), 5000);
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 15000);
-  });
+}
+
+async function listen() {
+  // A browser has few connections to one server: only what somebody sees keeps one, and of
+  // many windows only some.
+  if (document.visibilityState !== "visible" || listening) return;
+  listening = true;
+  if (!await inTurn(changes).catch(() => false)) asks();
+  listening = false;
+  setTimeout(listen, AGAIN_MS);
 }
 
 document.getElementById("skip").addEventListener("click", () => main.focus());
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState !== "visible") {
-    source?.close();
+    hush?.();
     return;
   }
   refresh();

@@ -36,6 +36,14 @@ function append(element, children) {
  */
 export const harmless = (text) => text.replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 
+/**
+ * Gives an element a class, or takes it away. Only `true` gives it: a member that an answer
+ * leaves out is undefined, and `classList.toggle` would turn the class over.
+ */
+export function mark(element, name, on) {
+  element.classList.toggle(name, on === true);
+}
+
 /** Puts new children in the place of the old ones; what has the focus keeps it by `data-key`. */
 export function fill(element, ...children) {
   const focused = element.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
@@ -68,6 +76,25 @@ for (const end of ["pointerup", "pointercancel"]) {
 /** Waits until nothing is pressed, so that what is under the pointer can be replaced. */
 export function untouched() {
   return held;
+}
+
+/** How many streams all tabs of a browser keep open: it has six connections to one server. */
+const STREAMS = 3;
+
+/**
+ * Runs `open` while this tab has one of the few places for streams, and answers whether there
+ * was one. Without one, and where tabs cannot know of each other, the page has to ask.
+ */
+export async function inTurn(open) {
+  for (let place = 0; place < STREAMS; place += 1) {
+    const had = await navigator.locks?.request(`stream-${place}`, { ifAvailable: true }, async (lock) => {
+      if (!lock) return false;
+      await open();
+      return true;
+    });
+    if (had) return true;
+  }
+  return false;
 }
 
 /** Tells something to those who listen to the page; others see it for themselves. */

@@ -1,0 +1,69 @@
+//! What people call things: an id, the beginning of one, or an account's name.
+
+use serde_json::Value;
+
+/// The fewest characters of an id that are taken for its beginning.
+const SHORTEST: usize = 4;
+
+/// How well something fits what was said; a better fit hides the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fit {
+    Beginning,
+    Whole,
+}
+
+/// Those of `rows`, each with what names its account, that fit best.
+pub(crate) fn fitting<'a>(
+    wanted: &str,
+    rows: impl Iterator<Item = (&'a Value, &'a Value)>,
+) -> Vec<(&'a Value, &'a Value)> {
+    let found: Vec<_> = rows
+        .filter_map(|(row, account)| Some((fit(wanted, row, account)?, row, account)))
+        .collect();
+    let best = found.iter().map(|(fit, ..)| *fit).max();
+    found
+        .into_iter()
+        .filter(|(fit, ..)| Some(*fit) == best)
+        .map(|(_, row, account)| (row, account))
+        .collect()
+}
+
+/// What to look for in names on the server's side: a word of it, which is in the service's
+/// name or in the account's; nothing for what begins like an id.
+pub(crate) fn sought(wanted: &str) -> &str {
+    if wanted.starts_with("totp-") {
+        return "";
+    }
+    let words = wanted.split([' ', ':']);
+    words.max_by_key(|word| word.len()).unwrap_or(wanted)
+}
+
+/// Whether it can be the beginning of an id.
+pub(crate) fn begins_id(wanted: &str) -> bool {
+    let hexadecimal = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+    wanted.len() >= SHORTEST && wanted.bytes().all(hexadecimal)
+}
+
+fn fit(wanted: &str, row: &Value, account: &Value) -> Option<Fit> {
+    let id = row["id"].as_str().unwrap_or_default();
+    let wanted = wanted.to_lowercase();
+    let (issuer, name) = (
+        account["issuer"].as_str().unwrap_or_default(),
+        account["accountName"].as_str().unwrap_or_default(),
+    );
+    let called = [
+        name.to_owned(),
+        issuer.to_owned(),
+        format!("{issuer}: {name}"),
+        format!("{issuer}:{name}"),
+        format!("{issuer} {name}"),
+    ]
+    .map(|name| name.trim_matches([':', ' ']).to_lowercase());
+    if called.contains(&wanted) {
+        return Some(Fit::Whole);
+    }
+    let after = id.split_once('-').map_or(id, |(_, rest)| rest);
+    let begins = called.iter().any(|name| name.starts_with(&wanted))
+        || (wanted.len() >= SHORTEST && (id.starts_with(&wanted) || after.starts_with(&wanted)));
+    (!wanted.is_empty() && begins).then_some(Fit::Beginning)
+}

@@ -1,0 +1,137 @@
+//! Commands on accounts that are there.
+
+use clap::Args;
+
+use super::ServerArgs;
+
+/// `token`.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// The account's name or id, or the beginning of either; or the id of a request to read it,
+    /// which is one of the reads that it grants
+    #[arg(value_name = "ACCOUNT|REQUEST")]
+    pub id: String,
+    /// Wait for a code that is good for at least so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub min_validity: Option<u32>,
+    /// The code after the present one, and from when it is good
+    #[arg(long, conflicts_with = "min_validity")]
+    pub next: bool,
+    /// Put it into the clipboard instead of printing it
+    #[arg(long, conflicts_with = "json")]
+    pub copy: bool,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The account's name or id, or the beginning of either
+    #[arg(value_name = "ACCOUNT")]
+    pub id: String,
+    /// The code to check; - is standard input
+    pub code: String,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `prove`.
+#[derive(Debug, Args)]
+pub struct ProveArgs {
+    /// The account's name or id, or the beginning of either; without a flag its codes are shown
+    #[arg(value_name = "ACCOUNT")]
+    pub id: String,
+    /// The other service has accepted these two codes, the earlier one first: put it into use
+    #[arg(long, num_args = 2, value_names = ["FIRST", "SECOND"], conflicts_with = "refused")]
+    pub accepted: Vec<String>,
+    /// It has not: take the account away again
+    #[arg(long)]
+    pub refused: bool,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `rename`.
+#[derive(Debug, Args)]
+pub struct RenameArgs {
+    /// The account's name or id, or the beginning of either
+    #[arg(value_name = "ACCOUNT")]
+    pub id: String,
+    /// What the account is called from now on
+    pub name: Option<String>,
+    /// What the service is called from now on
+    #[arg(long, conflicts_with = "no_issuer")]
+    pub issuer: Option<String>,
+    /// Take the service's name away
+    #[arg(long)]
+    pub no_issuer: bool,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `group`.
+#[derive(Debug, Args)]
+pub struct GroupArgs {
+    /// The account's name or id, or the beginning of either
+    #[arg(value_name = "ACCOUNT")]
+    pub id: String,
+    /// The group that it is in from now on [default: none]
+    pub group: Option<String>,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `tag`.
+#[derive(Debug, Args)]
+pub struct TagArgs {
+    /// The account's name or id, or the beginning of either
+    #[arg(value_name = "ACCOUNT")]
+    pub id: String,
+    /// Tags to add
+    #[arg(value_name = "TAG", required_unless_present = "remove")]
+    pub tags: Vec<String>,
+    /// A tag to take away; may be repeated
+    #[arg(long, value_name = "TAG")]
+    pub remove: Vec<String>,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// List enrollments, newest first, instead of accounts
+    #[arg(long, group = "running")]
+    pub enrollments: bool,
+    /// List requests on accounts, newest first, instead of accounts
+    #[arg(long, group = "running")]
+    pub requests: bool,
+    /// List accounts that were removed and can be restored, instead of those in use
+    #[arg(long, conflicts_with = "running")]
+    pub removed: bool,
+    /// Only enrollments or requests in this stage, such as AwaitingApproval
+    #[arg(long, value_name = "STAGE", requires = "running")]
+    pub stage: Option<String>,
+    /// Only requests on this account, by its name or id
+    #[arg(long, value_name = "ACCOUNT", requires = "requests")]
+    pub account: Option<String>,
+    /// Only accounts whose issuer or name contains this
+    #[arg(long, value_name = "TEXT", conflicts_with = "running")]
+    pub search: Option<String>,
+    /// Only accounts of this group
+    #[arg(long, value_name = "NAME", conflicts_with = "running")]
+    pub group: Option<String>,
+    /// Only accounts with this tag
+    #[arg(long, value_name = "TAG", conflicts_with = "running")]
+    pub tag: Option<String>,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}

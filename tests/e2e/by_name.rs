@@ -1,0 +1,294 @@
+//! Commands on accounts and requests by what people call them.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Output;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::App;
+
+fn uri(issuer: &str, account: &str) -> String {
+    format!("otpauth://totp/{account}?secret=2FASTEST&issuer={issuer}")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    assert_eq!(code(output), 0, "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+async fn three(app: &App) -> [String; 3] {
+    let admin = app.admin();
+    let mut ids = Vec::new();
+    for (issuer, account) in [
+        ("GitHub", "octo"),
+        ("GitHub", "octocat"),
+        ("GitLab", "octo"),
+    ] {
+        let id = admin.enroll(&uri(issuer, account), false).await;
+        admin.ended(&id).await;
+        ids.push(id);
+    }
+    ids.try_into().unwrap()
+}
+
+#[tokio::test]
+async fn an_account_is_found_by_its_name_or_the_beginning_of_its_id() {
+    let app = App::start().await;
+    let [octo, octocat, gitlab] = three(&app).await;
+    let admin = app.admin();
+    for (name, id) in [
+        ("GitHub: octo", &octo),
+        ("github octo", &octo),
+        ("octocat", &octocat),
+        ("gitlab", &gitlab),
+        (&gitlab[..16], &gitlab),
+        (&gitlab, &gitlab),
+    ] {
+        let token = app.command(&["token", name, "--json"]);
+        let token: Value = serde_json::from_str(&out(&token)).unwrap();
+        let read = admin.get(&format!("/api/accounts/{id}/token")).await.body;
+        assert_eq!(token["algorithm"], read["algorithm"], "{name}");
+        let present = app.command(&["tag", name, &id[5..9], "--json"]);
+        let present: Value = serde_json::from_str(&out(&present)).unwrap();
+        assert_eq!(present["id"], json!(id), "{name}");
+    }
+    let several = app.command(&["token", "octo"]);
+    assert_eq!(code(&several), 12, "{several:?}");
+    for line in [&octo, &gitlab, "GitHub: octo", "GitLab: octo"] {
+        assert!(said(&several).contains(line), "{several:?}");
+    }
+    assert!(
+        !said(&several).contains(&octocat),
+        "a whole name goes first"
+    );
+    let nobody = app.command(&["remove", "nobody"]);
+    assert_eq!(code(&nobody), 5, "{nobody:?}");
+    let few = app.command(&["token", "totp-"]);
+    assert_eq!(code(&few), 12, "{few:?}");
+}
+
+#[tokio::test]
+async fn an_account_is_renamed_filed_removed_and_brought_back() {
+    let app = App::start().await;
+    let [octo, ..] = three(&app).await;
+    let admin = app.admin();
+    let present = async || admin.get(&format!("/api/accounts/{octo}")).await.body;
+    out(&app.command(&["rename", "GitHub: octo", "deploy", "--issuer", "Forge"]));
+    let renamed = present().await;
+    assert_eq!(
+        (&renamed["issuer"], &renamed["accountName"]),
+        (&json!("Forge"), &json!("deploy"))
+    );
+    out(&app.command(&["rename", "Forge", "--no-issuer"]));
+    assert!(present().await["issuer"].is_null());
+    out(&app.command(&["group", "deploy", "Build servers"]));
+    out(&app.command(&["tag", "deploy", "ci", "prod"]));
+    out(&app.command(&["tag", "deploy", "blue", "--remove", "CI"]));
+    let filed = present().await;
+    assert_eq!(filed["group"], "Build servers");
+    assert_eq!(filed["tags"], json!(["blue", "prod"]));
+    out(&app.command(&["group", "deploy"]));
+    assert!(present().await["group"].is_null());
+    assert_eq!(code(&app.command(&["rename", "deploy"])), 2);
+
+    out(&app.command(&["remove", "deploy"]));
+    let listed = out(&app.command(&["list"]));
+    assert!(!listed.contains(&octo), "{listed}");
+    let removed = out(&app.command(&["list", "--removed"]));
+    assert!(
+        removed.starts_with("ID") && removed.contains(&octo),
+        "{removed}"
+    );
+    assert_eq!(code(&app.command(&["token", "deploy"])), 5);
+    out(&app.command(&["restore", "deploy"]));
+    assert!(out(&app.command(&["list"])).contains(&octo));
+}
+
+#[tokio::test]
+async fn codes_are_read_copied_and_checked() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let long = "otpauth://totp/slow?secret=2FASTEST&period=86400";
+    let id = admin.enroll(long, false).await;
+    admin.ended(&id).await;
+    let read = admin.get(&format!("/api/accounts/{id}/token")).await.body;
+    assert_eq!(out(&app.command(&["token", "slow"])).trim(), read["token"]);
+    let lasting = app.command(&["token", "slow", "--min-validity", "1"]);
+    assert_eq!(out(&lasting).trim(), read["token"]);
+    let next = app.command(&["token", "slow", "--next"]);
+    assert_eq!(out(&next).trim(), read["nextToken"]);
+
+    // A clipboard of its own: a program that writes what it is given into a file.
+    let tools = app.folder().join("tools");
+    let copied = app.folder().join("copied");
+    std::fs::create_dir(&tools).unwrap();
+    let program = tools.join("wl-copy");
+    std::fs::write(
+        &program,
+        format!("#!/bin/sh\nexec cat > '{}'\n", copied.display()),
+    )
+    .unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let copy = std::process::Command::new(crate::support::BINARY)
+        .args(["token", "slow", "--copy", "--data-dir"])
+        .arg(app.data_dir())
+        .env("PATH", path)
+        .env("WAYLAND_DISPLAY", "wayland-test")
+        .output()
+        .unwrap();
+    assert_eq!(out(&copy), "", "nothing is printed");
+    assert_eq!(std::fs::read_to_string(copied).unwrap(), read["token"]);
+
+    let token = read["token"].as_str().unwrap();
+    assert_eq!(
+        out(&app.command(&["verify", "slow", token])).trim(),
+        "valid"
+    );
+    let again = app.command(&["verify", "slow", token, "--json"]);
+    assert_eq!(code(&again), 13, "{again:?}");
+    let again: Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(again["reason"], "already-used");
+}
+
+#[tokio::test]
+async fn what_waits_is_decided_by_its_accounts_name() {
+    let app = App::start().await;
+    let asking = app.new_caller("asking", "enroller");
+    let approver = app.new_caller("second-pair-of-eyes", "approver");
+    let id = asking.enroll(&uri("Forge", "smith"), true).await;
+    asking.until_stage(&id, "AwaitingApproval").await;
+    let key = approver.token().unwrap().to_owned();
+    let decided = app.command(&["approve", "Forge", "--token", &key]);
+    assert!(out(&decided).contains(&id), "{decided:?}");
+    asking.ended(&id).await;
+    assert_eq!(
+        code(&app.command(&["approve", "Forge", "--token", &key])),
+        5
+    );
+    let status = app.command(&["status", "smith"]);
+    assert!(out(&status).contains("Enrolled"), "{status:?}");
+    let status = app.command(&["status", &id[..14]]);
+    assert!(out(&status).contains(&id), "{status:?}");
+    let proved = app.command(&["enroll", &uri("Proof", "later"), "--proof"]);
+    assert_eq!(code(&proved), 0, "{proved:?}");
+    assert_eq!(code(&app.command(&["token", "Proof"])), 1);
+    assert!(out(&app.command(&["prove", "Proof"])).contains("now, for"));
+    let wrong = app.command(&["prove", "Proof", "--accepted", "000000", "000001"]);
+    assert_ne!(code(&wrong), 0, "{wrong:?}");
+    assert!(out(&app.command(&["prove", "Proof", "--refused"])).contains("taken away"));
+}
+
+#[tokio::test]
+async fn a_list_has_no_end() {
+    const ACCOUNTS: usize = 230;
+    let app = App::start().await;
+    let lines: Vec<String> = (0..ACCOUNTS)
+        .map(|n| format!("otpauth://totp/account-{n:03}?secret=2FASTEST&issuer=Many"))
+        .collect();
+    let file = app.folder().join("many.txt");
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    let imported = app.command(&["import", file.to_str().unwrap()]);
+    assert_eq!(code(&imported), 0, "{imported:?}");
+    let listed = out(&app.command(&["list"]));
+    // One line is the head.
+    assert_eq!(listed.lines().count(), ACCOUNTS + 1);
+    let all: Value = serde_json::from_str(&out(&app.command(&["list", "--json"]))).unwrap();
+    assert_eq!(all["accounts"].as_array().unwrap().len(), ACCOUNTS);
+    assert!(all["next"].is_null());
+    let enrollments = out(&app.command(&["list", "--enrollments"]));
+    assert_eq!(enrollments.lines().count(), ACCOUNTS + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_has_a_message_and_an_exit_code_of_its_own() {
+    let app = App::start().await;
+    let folder = app.folder();
+    let run = |arguments: &[&str]| {
+        std::process::Command::new(crate::support::BINARY)
+            .args(arguments)
+            .env_remove("COUNTERSIGN_DATA_DIR")
+            .current_dir(folder)
+            .output()
+            .unwrap()
+    };
+    let at = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    std::fs::write(at("a-file"), "").unwrap();
+    std::fs::create_dir(at("empty")).unwrap();
+    for (arguments, exit, words) in [
+        (
+            vec!["list", "--data-dir", &at("nowhere")],
+            10,
+            "there is no data folder",
+        ),
+        (vec!["list", "--data-dir", &at("a-file")], 10, "is a file"),
+        (
+            vec!["list", "--data-dir", &at("empty")],
+            10,
+            "no server has run",
+        ),
+        (
+            vec!["list", "--enrollments", "--stage", "Enroled"],
+            2,
+            "did you mean Enrolled?",
+        ),
+        (
+            vec!["list", "--requests", "--stage", "Bogus"],
+            2,
+            "AwaitingApproval",
+        ),
+        (
+            vec!["serve", "--data-dir", &at("a-file/below"), "--json"],
+            1,
+            "a-file",
+        ),
+    ] {
+        let output = run(&arguments);
+        assert_eq!(code(&output), exit, "{arguments:?}: {output:?}");
+        assert!(said(&output).contains(words), "{arguments:?}: {output:?}");
+    }
+
+    // Another service, which answers everything.
+    let other = axum::Router::new().fallback(async || (StatusCode::NOT_FOUND, "nothing here"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move { axum::serve(listener, other).await });
+    let output =
+        tokio::task::block_in_place(|| run(&["list", "--server", &address, "--token", "any"]));
+    assert_eq!(code(&output), 8, "{output:?}");
+    assert!(said(&output).contains("another program"), "{output:?}");
+    serving.abort();
+
+    let misspelt = std::process::Command::new(crate::support::BINARY)
+        .args(["list", "--data-dir"])
+        .arg(app.data_dir())
+        .env("COUNTERSIGN_TOKN", "x")
+        .output()
+        .unwrap();
+    assert_eq!(code(&misspelt), 2, "{misspelt:?}");
+    assert!(
+        said(&misspelt).contains("did you mean COUNTERSIGN_TOKEN?"),
+        "{misspelt:?}"
+    );
+
+    let file = at("settings.toml");
+    std::fs::write(
+        &file,
+        "listne = '127.0.0.1:1'\napproval-timeout = '12x'\napprovals = 'two'\n",
+    )
+    .unwrap();
+    let checked = run(&["config", "check", "--config", &file, "--approvals", "0"]);
+    assert_eq!(code(&checked), 2, "{checked:?}");
+    for words in ["did you mean listen?", "approval-timeout", "approvals:"] {
+        assert!(said(&checked).contains(words), "{words}: {checked:?}");
+    }
+}
