@@ -57,6 +57,27 @@ pub struct Grant {
     pub reads_left: Option<u32>,
 }
 
+impl Grant {
+    /// Whether this gives `other` and no more: as `other` was, with what was read of it.
+    fn says_as_much_as(&self, other: &Self) -> bool {
+        let fits = match (self.reads_left, other.reads_left) {
+            (None, None) => true,
+            (Some(left), Some(wanted)) => left <= wanted,
+            _ => false,
+        };
+        self.to == other.to && self.account == other.account && self.until == other.until && fits
+    }
+}
+
+/// What came of granting something once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Granted {
+    /// It is granted now, in place of what was granted before.
+    Now(Option<Grant>),
+    /// It was granted like this before.
+    Before(Grant),
+}
+
 /// Why a grant gives nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spent {
@@ -97,6 +118,18 @@ impl KeyStore {
     /// [`KeyError::NotLimited`] when the key reads every account anyway, or
     /// [`KeyError::Store`].
     pub fn grant(&self, grant: &Grant) -> Result<Option<Grant>, KeyError> {
+        match self.put(grant, false)? {
+            Granted::Now(before) => Ok(before),
+            Granted::Before(same) => Ok(Some(same)),
+        }
+    }
+
+    /// The same, but one that says as much already stays as it is, with what was read of it.
+    pub(super) fn grant_once(&self, grant: &Grant) -> Result<Granted, KeyError> {
+        self.put(grant, true)
+    }
+
+    fn put(&self, grant: &Grant, keep: bool) -> Result<Granted, KeyError> {
         let mut connection = self.lock();
         // Immediate, so that what is replaced is what the answer says.
         let connection = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -105,6 +138,12 @@ impl KeyStore {
         }
         let (kind, grantee) = grant.to.columns();
         let before = find(&connection, &grant.to, &grant.account)?;
+        if let Some(same) = before
+            .as_ref()
+            .filter(|it| keep && it.says_as_much_as(grant))
+        {
+            return Ok(Granted::Before(same.clone()));
+        }
         connection.execute(
             "INSERT INTO grants (kind, grantee, account, until, reads_left)
              VALUES (?1, ?2, ?3, ?4, ?5)
@@ -120,7 +159,7 @@ impl KeyStore {
         )?;
         connection.commit()?;
         self.changed();
-        Ok(before)
+        Ok(Granted::Now(before))
     }
 
     /// Takes a grant back; whether there was one.

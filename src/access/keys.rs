@@ -64,6 +64,12 @@ pub enum KeyError {
          `countersign key rotate` on the server"
     )]
     OtherHand(String),
+    /// Who renews their own key has to have it.
+    #[error(
+        "your own key is renewed with that key itself: a browser session and a key that it has \
+         replaced cannot do it"
+    )]
+    NotCurrent,
     /// The name is taken, by a key that is in use or revoked.
     #[error("a key named '{0}' exists already; names are never used twice, so choose another")]
     Taken(String),
@@ -275,16 +281,19 @@ impl KeyStore {
     }
 
     /// Gives the caller `name` a new key in place of the one that it has, which works for
-    /// `overlap` more, so that programs can be changed over one after the other. Answers the
-    /// record and the new key, which cannot be read again later.
+    /// `overlap` more, so that programs can be changed over one after the other. A key that
+    /// was replaced before ends at once, and so do browser sessions. Answers the record and
+    /// the new key, which cannot be read again later. With `held`, the hash of a key, only if
+    /// that is the one to be replaced.
     ///
     /// # Errors
     ///
-    /// [`KeyError::Unknown`] also for one that works no more, [`KeyError::Random`] or
-    /// [`KeyError::Store`].
+    /// [`KeyError::Unknown`] also for one that works no more, [`KeyError::NotCurrent`],
+    /// [`KeyError::Random`] or [`KeyError::Store`].
     pub fn rotate(
         &self,
         name: &str,
+        held: Option<&[u8; 32]>,
         overlap: TimeDelta,
         now: DateTime<Utc>,
     ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
@@ -300,6 +309,16 @@ impl KeyStore {
             .optional()?
             .filter(|record| record.works_at(now))
             .ok_or_else(unknown)?;
+        if let Some(held) = held {
+            let hash: Vec<u8> = transaction.query_row(
+                "SELECT hash FROM keys WHERE id = ?1",
+                [&record.id],
+                |row| row.get(0),
+            )?;
+            if !secret::same(&hash, held) {
+                return Err(KeyError::NotCurrent);
+            }
+        }
         let key = Zeroizing::new(format!(
             "cs_{}_{}",
             record.id,
@@ -312,6 +331,10 @@ impl KeyStore {
                 (now + overlap).trunc_subsecs(0).to_rfc3339(),
                 secret::hash(&key)
             ],
+        )?;
+        transaction.execute(
+            "DELETE FROM sessions WHERE subject = ?1",
+            [format!("k.{}", record.id)],
         )?;
         transaction.commit()?;
         drop(connection);
@@ -416,6 +439,14 @@ impl KeyRecord {
             .note("groups", None, groups.as_deref())
             .note("grantedOnly", None, only)
             .note("expiresAt", None, expires.as_deref())
+            .list()
+    }
+
+    /// What renewing a key has changed: until when the one before works.
+    pub(crate) fn renewed(until: DateTime<Utc>) -> Vec<FieldChange> {
+        let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+        Changes::default()
+            .note("formerKeyUntil", None, Some(&until))
             .list()
     }
 

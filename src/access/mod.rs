@@ -21,7 +21,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 pub use grants::{Grant, Grantee, Spent};
-pub(crate) use grants::{MAX_GRANTEE, Taken, grant_change};
+pub(crate) use grants::{Granted, MAX_GRANTEE, Taken, grant_change};
 pub use identity::{Group, Identity, NotAGroup};
 pub use keys::{KeyError, KeyRecord, KeyStore, NewKey};
 pub(crate) use login::{CODE_LIFETIME, LoginCodes};
@@ -334,28 +334,33 @@ impl Access {
     }
 
     /// Renews the key of the caller `name` for the caller `by`, who sees the new one; see
-    /// [`KeyStore::rotate`]. Whoever renews another's key could use it, so from then on it is of
-    /// the same hand.
+    /// [`KeyStore::rotate`]. Everybody renews their own by presenting it, and those of others
+    /// only who has made them, or is of the hand that has: whoever sees a key can use it as if
+    /// it were its caller.
     ///
     /// # Errors
     ///
-    /// As [`KeyStore::rotate`], and [`KeyError::OtherHand`] when somebody else made the key.
+    /// As [`KeyStore::rotate`], and [`KeyError::OtherHand`] when the key is of another hand.
     pub(crate) fn rotate_key(
         &self,
         by: &str,
+        presented: Option<&str>,
         name: &str,
         overlap: TimeDelta,
         now: DateTime<Utc>,
     ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
-        if by != name {
-            let hand = self.keys.hand(name)?;
-            if hand == name {
-                self.keys.note_maker(name, by)?;
-            } else if hand != self.keys.hand(by)? {
-                return Err(KeyError::OtherHand(name.to_owned()));
-            }
+        if by == name {
+            let held = presented.map(secret::hash).ok_or(KeyError::NotCurrent)?;
+            return self.keys.rotate(name, Some(&held), overlap, now);
         }
-        self.keys.rotate(name, overlap, now)
+        if !self.keys.list()?.iter().any(|key| key.name == name) {
+            return Err(KeyError::Unknown(name.to_owned()));
+        }
+        let hand = self.keys.hand(name)?;
+        if hand == name || hand != self.keys.hand(by)? {
+            return Err(KeyError::OtherHand(name.to_owned()));
+        }
+        self.keys.rotate(name, None, overlap, now)
     }
 
     /// From whose hand a caller's credential comes: the one who made its key over HTTP, or the
@@ -383,6 +388,11 @@ impl Access {
     /// Every grant; see [`KeyStore::grants`].
     pub(crate) fn grants(&self) -> Result<Vec<Grant>, KeyError> {
         self.keys.grants()
+    }
+
+    /// Grants an account unless it is granted like this; see [`KeyStore::grant_once`].
+    pub(crate) fn grant_once(&self, grant: &Grant) -> Result<Granted, KeyError> {
+        self.keys.grant_once(grant)
     }
 
     /// Grants an account; see [`KeyStore::grant`].

@@ -7,7 +7,7 @@ use super::audit::{self, Recorder};
 use super::client::{data_dir, folder_fault};
 use super::output;
 use super::{Exit, Fault, Outcome};
-use crate::access::{KeyError, KeyStore, NewKey};
+use crate::access::{KeyError, KeyRecord, KeyStore, NewKey};
 use crate::app::ACCESS_DATABASE;
 use crate::audit::Action;
 use crate::cli::{KeyCommand, KeyPlace};
@@ -91,9 +91,11 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
             };
             let recorder = Recorder::open(&place)?;
             let (record, key) = open(&place)?
-                .rotate(&name, until - now, now)
+                .rotate(&name, None, until - now, now)
                 .map_err(fault)?;
-            recorder.record(&audit::local(Action::RotateKey, &name))?;
+            let renewed =
+                audit::local(Action::RotateKey, &name).changing(KeyRecord::renewed(until));
+            recorder.record(&renewed)?;
             if place.json {
                 let mut document = to_value(record).map_err(Fault::failed)?;
                 document["key"] = json!(key.as_str());

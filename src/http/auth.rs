@@ -337,7 +337,8 @@ pub(super) fn session_mark(door: &FrontDoor, request: &Request) -> Option<Sessio
     digest.get(..size_of::<SessionMark>())?.try_into().ok()
 }
 
-fn presented(parts: &Parts) -> Option<zeroize::Zeroizing<String>> {
+/// The token or key that a request presents; none for one that comes by a session.
+pub(super) fn presented(parts: &Parts) -> Option<zeroize::Zeroizing<String>> {
     let text = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok());
     if let Some(value) = text(header::AUTHORIZATION.as_str()) {
         let token = match value.split_once(' ') {

@@ -619,7 +619,7 @@ impl From<KeyError> for ApiError {
         match error {
             KeyError::Taken(_) => Self::KeyNameTaken,
             KeyError::Unknown(_) => Self::KeyUnknown,
-            error @ KeyError::OtherHand(_) => Self::InvalidParameter {
+            error @ (KeyError::OtherHand(_) | KeyError::NotCurrent) => Self::InvalidParameter {
                 name: "name",
                 detail: error.to_string(),
             },

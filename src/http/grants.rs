@@ -19,7 +19,7 @@ use super::error::ApiError;
 use super::keys::{on_disk, refuse_past};
 use super::views::maybe_moment;
 use super::{FrontDoor, observe};
-use crate::access::{Access, Grant, Grantee, Group, MAX_GRANTEE, grant_change};
+use crate::access::{Access, Grant, Granted, Grantee, Group, MAX_GRANTEE, grant_change};
 use crate::tokens::from_vault;
 
 /// Every grant there is.
@@ -190,22 +190,15 @@ async fn granted(
         until: body.until.map(|time| time.trunc_subsecs(0)),
         reads_left: body.reads,
     };
-    if keep {
-        let present = on_disk(door, Access::grants).await?;
-        let says_the_same = |it: &&Grant| {
-            let fits = match (it.reads_left, grant.reads_left) {
-                (None, None) => true,
-                (Some(left), Some(wanted)) => left <= wanted,
-                _ => false,
-            };
-            it.to == grant.to && it.account == grant.account && it.until == grant.until && fits
-        };
-        if let Some(present) = present.iter().find(says_the_same) {
-            return Ok((present.clone(), true));
-        }
-    }
     let wanted = grant.clone();
-    let before = on_disk(door, move |access| access.grant(&wanted)).await?;
+    let granted = on_disk(door, move |access| match keep {
+        true => access.grant_once(&wanted),
+        false => access.grant(&wanted).map(Granted::Now),
+    });
+    let before = match granted.await? {
+        Granted::Now(before) => before,
+        Granted::Before(same) => return Ok((same, true)),
+    };
     observe::changed(grant_change(before.as_ref(), Some(&grant)));
     Ok((grant, false))
 }

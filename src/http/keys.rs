@@ -1,14 +1,17 @@
 //! `/api/keys`: making, listing and revoking API keys, for administrators.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use zeroize::Zeroizing;
 
 use super::auth::{Administer, Caller, Known, Permission as _};
 use super::body::JsonBody;
@@ -17,7 +20,7 @@ use super::enrollments::no_store;
 use super::error::ApiError;
 use super::path::Path;
 use super::views::{maybe_moment, moment};
-use super::{FrontDoor, observe};
+use super::{FrontDoor, auth, observe};
 use crate::access::{Access, Group, KeyError, KeyRecord, NewKey, Role};
 
 /// Every key there is or was.
@@ -219,8 +222,9 @@ const OVERLAP: (u32, u32) = (3_600, 2_592_000);
 /// Renews an API key
 ///
 /// Under the same name, with the same role, groups and grants. The key before works on for the
-/// overlap. Everybody renews their own; an administrator renews those that they made, and those
-/// that were made on the command line, which are of the administrator's hand from then on.
+/// overlap, one that was replaced earlier ends at once, and so do its browser sessions.
+/// Everybody renews their own by presenting that key itself, not by a session and not by a key
+/// that was replaced; an administrator renews those that they, or keys of theirs, have made.
 #[utoipa::path(
     post, path = "/api/keys/{name}/rotate", tag = "operations", operation_id = "rotateKey",
     params(KeyPath),
@@ -235,6 +239,7 @@ pub(super) async fn rotate(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Known>,
     Path(name): Path<String>,
+    Presented(presented): Presented,
     JsonBody(body): JsonBody<RotateBody>,
 ) -> Result<Response, ApiError> {
     let by = caller.id().to_owned();
@@ -252,14 +257,32 @@ pub(super) async fn rotate(
     let overlap = TimeDelta::seconds(overlap.into());
     let now = door.clock.now();
     let renewed = name.clone();
-    let rotated = move |access: &Access| access.rotate_key(&by, &renewed, overlap, now);
+    let rotated = move |access: &Access| {
+        let presented = presented.as_ref().map(|text| text.as_str());
+        access.rotate_key(&by, presented, &renewed, overlap, now)
+    };
     observe::note(|facts| facts.subject = Some(name.clone()));
     let (record, key) = on_disk(&door, rotated).await?;
+    observe::note(|facts| facts.changes = KeyRecord::renewed(now + overlap));
     let view = NewKeyView {
         record: record.into(),
         key: &key,
     };
     Ok(no_store(Json(view).into_response()))
+}
+
+/// What a request presents to say who calls.
+pub(super) struct Presented(Option<Zeroizing<String>>);
+
+impl FromRequestParts<Arc<FrontDoor>> for Presented {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        _: &Arc<FrontDoor>,
+    ) -> Result<Self, Self::Rejection> {
+        Ok(Self(auth::presented(parts)))
+    }
 }
 
 /// Does what waits for the disk on a thread for such work.

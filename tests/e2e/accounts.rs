@@ -485,6 +485,10 @@ async fn a_key_is_renewed_under_its_name_and_a_grant_is_said_twice() {
         assert_eq!(caller.get("/api/session").await.body["caller"], "ci");
     }
     assert_eq!(new.get(&path).await.status, StatusCode::OK);
+    // A key that was replaced renews nothing: whoever it leaked to would have the only one.
+    let refused = old.post("/api/keys/ci/rotate", &json!({})).await;
+    refused.assert_problem(400, "invalid-parameter");
+    assert_eq!(new.get("/api/session").await.body["caller"], "ci");
     // Without one the key before ends at once.
     let renewed = new
         .post("/api/keys/ci/rotate", &json!({ "overlapSeconds": 0 }))
@@ -504,7 +508,7 @@ async fn a_key_is_renewed_under_its_name_and_a_grant_is_said_twice() {
         .await
         .assert_problem(404, "key-unknown");
 
-    // Who renews another's key is of one hand with it; somebody else's is left alone.
+    // Somebody else's is left alone: whoever renews a key sees it, and could use it as theirs.
     let boss = app.new_caller("boss", "admin");
     let refused = boss.post("/api/keys/ci/rotate", &json!({})).await;
     refused.assert_problem(400, "invalid-parameter");
@@ -516,7 +520,7 @@ async fn a_key_is_renewed_under_its_name_and_a_grant_is_said_twice() {
     let told = admin.get("/api/audit?action=rotate-key").await;
     assert_eq!(
         told.body["entries"].as_array().unwrap().len(),
-        6,
+        7,
         "{told:?}"
     );
 }

@@ -140,3 +140,71 @@ async fn a_lease_of_one_read_is_one_code_where_nobody_has_to_agree() {
     let grants = admin.get("/api/grants").await;
     assert_eq!(grants.body["grants"][0]["readsLeft"], 0, "{grants:?}");
 }
+
+#[tokio::test]
+async fn renewing_a_key_gives_nobody_another_hand_or_name() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let account = enrolled(&admin).await;
+    let key = |name: &str| json!({ "name": name, "role": "admin" });
+    let alice = made(&app, &admin, &key("alice")).await;
+    let own = app.new_caller("on-the-command-line", "admin");
+    let rotate = |name: &str| format!("/api/keys/{name}/rotate");
+    // Who is there, who is not, and who has no key at all.
+    for name in ["admin", "nobody-yet", "worker", "oidc:somebody"] {
+        for caller in [&alice, &own, &admin] {
+            let refused = caller.post(&rotate(name), &json!({})).await;
+            refused.assert_problem(404, "key-unknown");
+        }
+    }
+    made(&app, &admin, &key("nobody-yet")).await;
+    // With a key of another hand its grants and requests would be taken over.
+    for caller in [&alice, &admin] {
+        let refused = caller
+            .post(&rotate("on-the-command-line"), &json!({}))
+            .await;
+        refused.assert_problem(400, "invalid-parameter");
+    }
+    let asked = admin
+        .post(
+            &format!("/api/accounts/{account}/requests"),
+            &json!({ "kind": "export" }),
+        )
+        .await
+        .id();
+    let approval = format!("/api/requests/{asked}/approval");
+    let refused = alice.post(&approval, &json!({ "approved": true })).await;
+    refused.assert_problem(403, "self-approval-forbidden");
+
+    // A session is no key, and ends with the key that it was opened with.
+    let opened = own
+        .request(reqwest::Method::POST, "/api/session")
+        .header("sec-fetch-site", "same-origin")
+        .json(&json!({}));
+    let opened = opened.send().await.unwrap();
+    let set = opened.headers().get_all("set-cookie").iter();
+    let mut set = set.map(|line| line.to_str().unwrap().split(';').next().unwrap());
+    let cookie = set.next_back().unwrap().to_owned();
+    let nobody = app.caller(None);
+    let by_session = async |method, path: &str| {
+        let request = nobody
+            .request(method, path)
+            .header("cookie", &cookie)
+            .header("sec-fetch-site", "same-origin")
+            .json(&json!({}));
+        nobody.send(request).await
+    };
+    let renewed = by_session(reqwest::Method::POST, &rotate("on-the-command-line")).await;
+    renewed.assert_problem(400, "invalid-parameter");
+    let present = by_session(reqwest::Method::GET, "/api/accounts").await;
+    assert_eq!(present.status, StatusCode::OK, "{present:?}");
+    let renewed = own
+        .post(
+            &rotate("on-the-command-line"),
+            &json!({ "overlapSeconds": 0 }),
+        )
+        .await;
+    assert_eq!(renewed.status, StatusCode::OK, "{renewed:?}");
+    let gone = by_session(reqwest::Method::GET, "/api/accounts").await;
+    assert_eq!(gone.status, StatusCode::UNAUTHORIZED, "{gone:?}");
+}

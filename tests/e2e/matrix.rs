@@ -139,7 +139,7 @@ const TABLE: &[Row] = &[
     send("POST /api/keys", "/api/keys", r#"{"name": "made", "role": "reader"}"#,
                                                                           [403, 403, 403, 201, 403]),
     send("POST /api/keys/{name}/rotate", "/api/keys/{key}/rotate", "{}",
-                                                                          [404, 404, 404, 200, 404]),
+                                                                          [404, 404, 404, 400, 404]),
     row("DELETE /api/keys/{name}", "/api/keys/{key}",                     [403, 403, 403, 200, 403]),
     row("GET /api/grants", "/api/grants",                                 [403, 403, 403, 200, 403]),
     send("POST /api/grants", "/api/grants", r#"{"group": "readers", "account": "{kept}"}"#,
