@@ -96,6 +96,11 @@ pub(super) fn read_zip(
         .files
         .checked_sub(archive.len())
         .ok_or_else(too_much)?;
+    if archive.index_for_name("[Content_Types].xml").is_some() {
+        return Err(InputProblem::ImportUnsupported {
+            what: "a document of Microsoft Office (a table in it can be saved as CSV)".to_owned(),
+        });
+    }
     let mut whole = Contents::default();
     for index in 0..archive.len() {
         opening.budget.check()?;

@@ -14,20 +14,21 @@ const PICTURE: &str = "data:image/";
 pub(super) fn is_document(text: &str) -> bool {
     let head: String = text.chars().take(2_048).collect();
     let head = head.to_ascii_lowercase();
-    text.starts_with('<')
-        && [
-            "<html",
-            "<!doctype html",
-            "<body",
-            "<table",
-            "<a ",
-            "<img",
-            "<p>",
-            "<div",
-            "<ul",
-        ]
-        .iter()
-        .any(|tag| head.contains(tag))
+    text.starts_with("<?xml") && otpauth::is_meant(text)
+        || text.starts_with('<')
+            && [
+                "<html",
+                "<!doctype html",
+                "<body",
+                "<table",
+                "<a ",
+                "<img",
+                "<p>",
+                "<div",
+                "<ul",
+            ]
+            .iter()
+            .any(|tag| head.contains(tag))
 }
 
 pub(super) fn read(text: &str) -> Result<(Vec<ImportEntry>, Vec<ImportPicture>), InputProblem> {
