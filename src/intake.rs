@@ -9,7 +9,7 @@ use std::time::Duration;
 use countersign_activities::picture::{self, PictureProblem, ReadLimits};
 use countersign_enrollment::foreign::ForeignKind;
 use countersign_enrollment::import::job::Origin;
-use countersign_enrollment::import::{self, Budget, ImportFile, ImportList};
+use countersign_enrollment::import::{self, Budget, ImportEntry, ImportFile, ImportList};
 use countersign_enrollment::otpauth;
 use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::sealed::{self, Sealable as _};
@@ -247,10 +247,22 @@ impl Intake {
             let _turn = turn;
             let password = upload.password.as_ref().map(|text| text.as_str());
             let mut files = Vec::new();
+            let mut failures = Failures::default();
+            let alone = upload.files.len() == 1;
             for (number, file) in (1..).zip(upload.files) {
-                files.extend(sort(number, file, password, &budget)?);
+                let original = (!alone).then(|| file.clone());
+                match (sort(number, file, password, &budget), original) {
+                    (Ok(material), _) => files.extend(material),
+                    (Err(error), None) => return Err(error),
+                    (Err(error), Some(original)) => {
+                        let name = String::new();
+                        let origin = Origin { file: number, name };
+                        files.push(failures.keep(error, original, origin)?);
+                    }
+                }
             }
-            let material = fit(files, &budget)?;
+            let material = fit(files, &mut failures, &budget)?;
+            failures.refuse_all(material.len())?;
             if let Some(pick) = pick {
                 check_pick(&material, &pick)?;
             }
@@ -377,6 +389,61 @@ fn sort(
     Ok(material)
 }
 
+/// Files and pictures of an import that cannot be read: each is named in the report, and takes
+/// no other with it.
+#[derive(Default)]
+struct Failures {
+    count: usize,
+    first: Option<IntakeError>,
+}
+
+impl Failures {
+    /// What stands for the file in the import. A problem of the import as a whole is returned.
+    fn keep(
+        &mut self,
+        error: IntakeError,
+        original: Zeroizing<Vec<u8>>,
+        origin: Origin,
+    ) -> Result<ImportMaterial, IntakeError> {
+        let problem = match &error {
+            IntakeError::Problem(problem)
+            | IntakeError::UnsupportedPicture(problem)
+            | IntakeError::PictureTooLarge(problem)
+                if !problem.ends_import() =>
+            {
+                problem.clone()
+            }
+            _ => return Err(error),
+        };
+        self.count += 1;
+        self.first.get_or_insert(error);
+        let name = match origin.name.as_str() {
+            "" => format!("file {}", origin.file),
+            name => name.to_owned(),
+        };
+        let entry = ImportEntry {
+            name,
+            content: Err(problem),
+        };
+        Ok(ImportMaterial::List {
+            list: ImportList {
+                entries: vec![entry],
+                ..ImportList::default()
+            },
+            original,
+            origin,
+        })
+    }
+
+    /// Refuses the import for the first reason if none of its parts can be read.
+    fn refuse_all(self, parts: usize) -> Result<(), IntakeError> {
+        match self.first {
+            Some(error) if self.count == parts => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Whether bytes are a text in an older encoding: few of them are not ASCII, and none begins
 /// a kind of file that is known.
 fn is_nearly_text(bytes: &[u8]) -> bool {
@@ -386,7 +453,11 @@ fn is_nearly_text(bytes: &[u8]) -> bool {
 
 /// Makes everything small enough to fit one message together: lists stay as they are, and
 /// pictures share what is left.
-fn fit(files: Vec<ImportMaterial>, budget: &Budget) -> Result<Vec<ImportMaterial>, IntakeError> {
+fn fit(
+    files: Vec<ImportMaterial>,
+    failures: &mut Failures,
+    budget: &Budget,
+) -> Result<Vec<ImportMaterial>, IntakeError> {
     let too_many = || IntakeError::Problem(import::too_many());
     let mut left = sealed::max_plaintext_for_cap();
     let mut pictures = 0;
@@ -403,14 +474,14 @@ fn fit(files: Vec<ImportMaterial>, budget: &Budget) -> Result<Vec<ImportMaterial
     let fitted = files.into_iter().map(|file| match file {
         ImportMaterial::Image {
             original, origin, ..
-        } => {
-            let bytes = Zeroizing::new(shrink(&original, share, budget)?);
-            Ok(ImportMaterial::Image {
-                bytes,
+        } => match shrink(&original, share, budget) {
+            Ok(bytes) => Ok(ImportMaterial::Image {
+                bytes: Zeroizing::new(bytes),
                 original,
                 origin,
-            })
-        }
+            }),
+            Err(error) => failures.keep(error, original, origin),
+        },
         list @ ImportMaterial::List { .. } => Ok(list),
     });
     fitted.collect()

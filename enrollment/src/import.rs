@@ -303,6 +303,13 @@ pub fn too_many() -> InputProblem {
     }
 }
 
+/// That there are more pictures than [`MAX_PICTURES`].
+fn too_many_pictures() -> InputProblem {
+    InputProblem::ImportTooManyPictures {
+        limit: u32::try_from(MAX_PICTURES).unwrap_or(u32::MAX),
+    }
+}
+
 /// A name from elsewhere, fit to be kept and shown.
 pub(crate) fn display_name(text: &str) -> String {
     let kept: String = clean(text).chars().take(MAX_LABEL_CHARS).collect();

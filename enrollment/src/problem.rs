@@ -138,6 +138,11 @@ pub enum InputProblem {
         /// The most that are taken at once.
         limit: u32,
     },
+    /// There are too many pictures in a file.
+    ImportTooManyPictures {
+        /// The most that are taken out of one.
+        limit: u32,
+    },
     /// Opening or reading it would take too much.
     ImportTooCostly {
         /// Of what.

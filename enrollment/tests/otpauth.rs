@@ -538,7 +538,7 @@ fn the_canonical_form() {
     for (template, canonical) in [
         (
             "OTPAUTH://totp/big+corp:a%20b?secret=gezd-gnbv-gy3t-qojq-gezd-gnbv-gy3t-qojq&issuer=Big+Corp",
-            "otpauth://totp/big%2Bcorp:a%20b?secret={S}&issuer=Big%20Corp",
+            "otpauth://totp/Big%20Corp:a%20b?secret={S}&issuer=Big%20Corp",
         ),
         (
             "otpauth://totp/Ex:a@b?secret={S}&algorithm=SHA1&digits=6&period=30",

@@ -142,6 +142,7 @@ fn all() -> Vec<InputProblem> {
         P::AccountThere {
             accounts: Vec::new(),
         },
+        P::ImportTooManyPictures { limit: 64 },
     ]
 }
 
@@ -198,6 +199,7 @@ fn place(problem: &InputProblem) -> usize {
         P::PackageUnreadable => 46,
         P::ImportTooCostly { .. } => 47,
         P::AccountThere { .. } => 48,
+        P::ImportTooManyPictures { .. } => 49,
     }
 }
 

@@ -1,9 +1,8 @@
 //! More accounts than one import takes: sent in several, told as one.
 
 use countersign_enrollment::account::TotpAccount;
-use countersign_enrollment::import::{Budget, ImportEntry, ImportFile, MAX_ACCOUNTS};
+use countersign_enrollment::import::{self as import_list, Budget, ImportFile, MAX_ACCOUNTS};
 use countersign_enrollment::problem::InputProblem;
-use countersign_enrollment::{google_export, otpauth};
 use reqwest::Method;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -24,26 +23,26 @@ struct Found {
 }
 
 impl Parts {
-    /// Reads the files here. Nothing if they hold what only the server reads or puts
-    /// together: pictures, and exports that come in several parts.
+    /// Reads the files here. Nothing if they hold what only the server reads, which is
+    /// pictures, or parts of an export without the others.
     pub(super) fn of(contents: &[Zeroizing<Vec<u8>>], password: Option<&str>) -> Option<Self> {
         let budget = Budget::new();
-        let mut accounts = Vec::new();
+        let mut entries = Vec::new();
         for content in contents {
             let file = ImportFile::read_all(content, password, &budget).ok()?;
             if !file.pictures.is_empty() {
                 return None;
             }
-            for ImportEntry { name, content } in file.list.entries {
-                let account = match content {
-                    Ok(text) if google_export::is_export(&text) => return None,
-                    Ok(text) => otpauth::parse(&text).map(|parsed| parsed.account),
-                    Err(problem) => Err(problem),
-                };
-                accounts.push(Found { name, account });
-            }
+            entries.extend(file.list.entries);
         }
-        Some(Self { accounts })
+        let (found, problems) = import_list::expand(&entries);
+        let accounts = found.into_iter().map(|found| Found {
+            name: found.name,
+            account: found.parsed.map(|parsed| parsed.account),
+        });
+        problems.is_empty().then(|| Self {
+            accounts: accounts.collect(),
+        })
     }
 
     /// Imports one part after the other, waits for each, and tells of all together.

@@ -344,3 +344,122 @@ async fn more_accounts_than_one_import_takes_are_sent_in_parts_and_told_of_toget
         }
     }
 }
+
+fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in files {
+        archive
+            .start_file(*name, zip::write::SimpleFileOptions::default())
+            .unwrap();
+        archive.write_all(content).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn a_picture_or_a_file_that_cannot_be_read_is_named_and_takes_no_other_with_it() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let code = |name: &str| {
+        crate::support::qr_png(&format!(
+            "otpauth://totp/{name}?secret={SECRET}&issuer=Acme"
+        ))
+    };
+    let (a, b) = (code("a"), code("b"));
+    // One is too large for a message and cannot be made smaller; a worker reads the other.
+    let broken = [&a[..40], &[7; 2 * 1024 * 1024]].concat();
+    let small = [&a[..40], b"damaged"].concat();
+    let list = format!("otpauth://totp/Acme:l?secret={SECRET}&issuer=Acme&digits=8\n");
+    let tag = |png: &[u8]| {
+        let png = data_encoding::BASE64.encode(png);
+        format!("<img src=\"data:image/png;base64,{png}\">")
+    };
+    let page = format!("<html>{}{}</html>", tag(&a), tag(&broken));
+    let import = async |files: Vec<Vec<u8>>| {
+        let form = files
+            .into_iter()
+            .fold(reqwest::multipart::Form::new(), |form, file| {
+                form.part(
+                    "file",
+                    reqwest::multipart::Part::bytes(file).file_name("file"),
+                )
+            });
+        let request = admin
+            .request(Method::POST, "/api/imports?dryRun=true")
+            .multipart(form);
+        admin.send(request).await
+    };
+    let archive = zip(&[
+        ("a.png", &a),
+        ("broken.png", &broken),
+        ("small.png", &small),
+        ("list.txt", list.as_bytes()),
+        ("page.html", page.as_bytes()),
+        ("b.png", &b),
+    ]);
+    for (files, bad, unread, good) in [
+        (
+            vec![archive],
+            vec!["broken.png", "page.html: picture 2"],
+            json!(["small.png"]),
+            vec!["a", "a", "b", "l"],
+        ),
+        (
+            vec![
+                a.clone(),
+                b"%PDF-1.7 \xff".to_vec(),
+                b.clone(),
+                broken.clone(),
+            ],
+            vec!["file 2", "file 4"],
+            json!([]),
+            vec!["a", "b"],
+        ),
+    ] {
+        let answer = import(files).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        let path = format!("/api/imports/{}?wait=10", answer.id());
+        let ended = admin.get(&path).await;
+        assert_eq!(ended.body["stage"], "Done", "{ended:?}");
+        let accounts = ended.body["accounts"].as_array().unwrap();
+        let of = |invalid: bool, member: &dyn Fn(&Value) -> String| {
+            let mut found: Vec<String> = accounts
+                .iter()
+                .filter(|account| (account["result"] == "invalid") == invalid)
+                .map(member)
+                .collect();
+            found.sort();
+            found
+        };
+        let name = |account: &Value| account["name"].as_str().unwrap().to_owned();
+        assert_eq!(of(true, &name), bad, "{ended:?}");
+        let seen = |account: &Value| {
+            let name = account["preview"]["accountName"].as_str();
+            name.unwrap_or_default().to_owned()
+        };
+        assert_eq!(of(false, &seen), good, "{ended:?}");
+        for account in accounts.iter().filter(|it| it["result"] == "invalid") {
+            let code = account["problem"]["code"].as_str().unwrap();
+            assert!(code.starts_with("image-"), "{account}");
+        }
+        let problems = ended.body["problems"].as_array();
+        let problems = problems.cloned().unwrap_or_default();
+        let names: Vec<&Value> = problems.iter().map(|problem| &problem["name"]).collect();
+        assert_eq!(json!(names), unread, "{ended:?}");
+        no_secret(&ended);
+    }
+    // Where nothing can be read, the reason is the answer; a bound is named for what it is.
+    let nothing = zip(&[("broken.png", &broken)]);
+    let answer = import(vec![nothing, broken]).await;
+    assert!(
+        answer.body["code"].as_str().unwrap().starts_with("image-"),
+        "{answer:?}"
+    );
+    let names: Vec<String> = (0..65).map(|number| format!("{number}.png")).collect();
+    let many: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &a[..])).collect();
+    let answer = import(vec![zip(&many)]).await;
+    answer.assert_problem(422, "import-too-many-pictures");
+    let detail = answer.body["detail"].as_str().unwrap();
+    assert!(detail.contains("64 pictures"), "{detail}");
+}

@@ -37,6 +37,7 @@ mod intake;
 mod leak;
 mod ledger;
 mod local_server;
+mod long_import;
 mod matrix;
 mod mcp;
 mod metrics;

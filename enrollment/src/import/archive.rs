@@ -11,7 +11,7 @@ use zip::result::ZipError;
 
 use super::opening::Opening;
 use super::{Cost, ImportEntry, ImportFile, ImportList, ImportPicture, MAX_ENTRIES};
-use super::{MAX_PICTURES, display_name};
+use super::{MAX_PICTURES, display_name, joined_name};
 use crate::problem::{ImportFormat, InputProblem};
 
 /// The most bytes that come out of one upload's archives together.
@@ -96,6 +96,11 @@ pub(super) fn read_zip(
         .files
         .checked_sub(archive.len())
         .ok_or_else(too_much)?;
+    if archive.index_for_name("[Content_Types].xml").is_some() {
+        return Err(InputProblem::ImportUnsupported {
+            what: "a document of Microsoft Office (a table in it can be saved as CSV)".to_owned(),
+        });
+    }
     let mut whole = Contents::default();
     for index in 0..archive.len() {
         opening.budget.check()?;
@@ -153,11 +158,15 @@ impl Contents {
                 self.entries.extend(file.list.entries);
                 self.pictures
                     .extend(file.pictures.into_iter().map(|picture| ImportPicture {
-                        name: display_name(&name),
+                        // Its place in a page or in an archive inside of this one counts, too.
+                        name: display_name(&joined_name(&name, &picture.name)),
                         ..picture
                     }));
-                if self.entries.len() > MAX_ENTRIES || self.pictures.len() > MAX_PICTURES {
+                if self.entries.len() > MAX_ENTRIES {
                     return Err(super::too_many());
+                }
+                if self.pictures.len() > MAX_PICTURES {
+                    return Err(super::too_many_pictures());
                 }
                 Ok(())
             }
@@ -170,12 +179,8 @@ impl Contents {
     /// Keeps a file's problem under its name, unless it ends everything: a bound that is
     /// reached, or a password that is asked for.
     fn report(&mut self, name: &str, problem: InputProblem) -> Result<(), InputProblem> {
-        match problem {
-            InputProblem::ImportPasswordMissing { .. }
-            | InputProblem::ImportTooCostly { .. }
-            | InputProblem::ImportTooMany { .. }
-            | InputProblem::ArchiveTooLarge { .. } => return Err(problem),
-            _ => {}
+        if problem.ends_import() {
+            return Err(problem);
         }
         self.problem.get_or_insert_with(|| problem.clone());
         self.entries.push(ImportEntry {

@@ -5,6 +5,7 @@
 use serde_json::{Map, Value};
 use zeroize::Zeroize as _;
 
+use super::item::Item;
 use super::shapes::number_in;
 use super::{ImportEntry, MAX_ENTRIES, joined_name};
 use crate::otpauth::{self, Fields};
@@ -23,7 +24,7 @@ const NAMES: [&str; 7] = [
     "email",
 ];
 const KINDS: [&str; 4] = ["type", "kind", "otptype", "tokentype"];
-const ALGORITHMS: [&str; 4] = ["algorithm", "algo", "hash", "hashalgorithm"];
+const ALGORITHMS: [&str; 3] = ["algorithm", "algo", "hashalgorithm"];
 const DIGITS: [&str; 3] = ["digits", "digit", "length"];
 const PERIODS: [&str; 5] = ["period", "interval", "timestep", "timer", "step"];
 
@@ -31,7 +32,7 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let mut document: Value =
         serde_json::from_str(text).map_err(|_| InputProblem::ImportUnknown)?;
     let mut found = Vec::new();
-    walk(&document, &mut found);
+    walk(&document, Names::default(), &mut found);
     wipe(&mut document);
     if found.is_empty() {
         return Err(InputProblem::ImportUnknown);
@@ -42,7 +43,51 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     Ok(found)
 }
 
-fn walk(value: &Value, found: &mut Vec<ImportEntry>) {
+/// What the object around a code is called and whose it is, as far as it says.
+#[derive(Clone, Copy, Default)]
+struct Names<'a> {
+    title: &'a str,
+    user: &'a str,
+}
+
+impl<'a> Names<'a> {
+    /// Those of an object, or of the one around it if it has none.
+    fn of(object: &'a Map<String, Value>, around: Self) -> Self {
+        let text = |names: &[&str]| {
+            let mut members = object.iter();
+            let member = members.find(|(name, _)| names.contains(&folded(name).as_str()));
+            member
+                .and_then(|(_, value)| value.as_str())
+                .unwrap_or("")
+                .trim()
+        };
+        let names = Self {
+            title: text(&["title", "name", "service", "site", "issuer"]),
+            user: text(&["username", "login", "user", "account", "email"]),
+        };
+        if names.title.is_empty() && names.user.is_empty() {
+            around
+        } else {
+            names
+        }
+    }
+
+    /// A URI under these names if it has none of its own.
+    fn entry(self, uri: &str) -> ImportEntry {
+        let nameless = otpauth::parse(uri).is_ok_and(|parsed| {
+            parsed.account.issuer().is_none() && parsed.account.account_name() == "Account"
+        });
+        let item = Item {
+            title: self.title,
+            account_name: self.user,
+            code: uri,
+        };
+        let named = nameless.then(|| item.entry()).flatten();
+        named.unwrap_or_else(|| ImportEntry::text(uri))
+    }
+}
+
+fn walk(value: &Value, names: Names<'_>, found: &mut Vec<ImportEntry>) {
     if found.len() > MAX_ENTRIES {
         return;
     }
@@ -51,13 +96,16 @@ fn walk(value: &Value, found: &mut Vec<ImportEntry>) {
             let text = crate::text::trim(text);
             let head: String = text.chars().take(20).collect();
             if otpauth::is_meant(&head) {
-                found.push(ImportEntry::text(text));
+                found.push(names.entry(text));
             }
         }
-        Value::Array(list) => list.iter().for_each(|value| walk(value, found)),
+        Value::Array(list) => list.iter().for_each(|value| walk(value, names, found)),
         Value::Object(object) => match account(object) {
             Some(entry) => found.push(entry),
-            None => object.values().for_each(|value| walk(value, found)),
+            None => {
+                let names = Names::of(object, names);
+                object.values().for_each(|value| walk(value, names, found));
+            }
         },
         _ => {}
     }
@@ -86,12 +134,25 @@ fn account(object: &Map<String, Value>) -> Option<ImportEntry> {
     };
     let secret = text(&SECRETS);
     let issuer = text(&ISSUERS);
-    let (algorithm, digits, period) = (text(&ALGORITHMS), number(&DIGITS), number(&PERIODS));
+    let (digits, period) = (number(&DIGITS), number(&PERIODS));
+    // A hash can also be what an account is found by.
+    let algorithm = match text(&ALGORITHMS) {
+        "" => said_hash(text(&["hash"])),
+        algorithm => algorithm,
+    };
     let says_more = !issuer.is_empty() || !algorithm.is_empty() || digits.or(period).is_some();
     if secret.is_empty() || otpauth::is_meant(secret) || !says_more {
         return None;
     }
     let account_name = text(&NAMES);
+    if member(&["encrypted"]) == Some(&Value::Bool(true)) {
+        return Some(ImportEntry {
+            name: super::display_name(&joined_name(issuer, account_name)),
+            content: Err(InputProblem::ImportUnsupported {
+                what: "a backup whose secrets are encrypted".to_owned(),
+            }),
+        });
+    }
     let fields = Fields {
         kind: text(&KINDS),
         issuer,
@@ -105,6 +166,15 @@ fn account(object: &Map<String, Value>) -> Option<ImportEntry> {
         &joined_name(issuer, account_name),
         &fields,
     ))
+}
+
+/// A text that names a hash function; nothing otherwise.
+fn said_hash(text: &str) -> &str {
+    let folded = folded(text);
+    let is_name = ["sha", "hmac", "md5"]
+        .iter()
+        .any(|name| folded.starts_with(name));
+    if is_name { text } else { "" }
 }
 
 /// Letters and digits only, in lower case.

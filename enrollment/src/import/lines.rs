@@ -12,8 +12,11 @@ use crate::problem::InputProblem;
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let mut found: Vec<Zeroizing<String>> = Vec::new();
     let mut goes_on = false;
-    for line in text.lines() {
-        let line = crate::text::trim(line);
+    // A text from a Mac of old ends its lines with a carriage return, from elsewhere with
+    // Unicode's own marks.
+    let text = Zeroizing::new(text.replace("\r\n", "\n"));
+    for line in text.split(ends_line) {
+        let line = crate::text::trim(line).trim_end_matches('\u{1a}');
         if line.is_empty() || line.starts_with('#') {
             goes_on = false;
             continue;
@@ -40,6 +43,13 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     } else {
         Err(InputProblem::ImportUnknown)
     }
+}
+
+fn ends_line(c: char) -> bool {
+    matches!(
+        c,
+        '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}'
+    )
 }
 
 /// Whether a line is a URI but for marks or a key in front of it, and no row of a table.

@@ -14,20 +14,21 @@ const PICTURE: &str = "data:image/";
 pub(super) fn is_document(text: &str) -> bool {
     let head: String = text.chars().take(2_048).collect();
     let head = head.to_ascii_lowercase();
-    text.starts_with('<')
-        && [
-            "<html",
-            "<!doctype html",
-            "<body",
-            "<table",
-            "<a ",
-            "<img",
-            "<p>",
-            "<div",
-            "<ul",
-        ]
-        .iter()
-        .any(|tag| head.contains(tag))
+    text.starts_with("<?xml") && otpauth::is_meant(text)
+        || text.starts_with('<')
+            && [
+                "<html",
+                "<!doctype html",
+                "<body",
+                "<table",
+                "<a ",
+                "<img",
+                "<p>",
+                "<div",
+                "<ul",
+            ]
+            .iter()
+            .any(|tag| head.contains(tag))
 }
 
 pub(super) fn read(text: &str) -> Result<(Vec<ImportEntry>, Vec<ImportPicture>), InputProblem> {
@@ -86,13 +87,14 @@ fn pictures(text: &str, lower: &str) -> Result<Vec<ImportPicture>, InputProblem>
             continue;
         };
         from = end;
-        let bytes = base64(data).ok_or(InputProblem::ImageUnreadable)?;
+        // One that is damaged is refused under its name, and takes no other with it.
+        let bytes = base64(data).unwrap_or_else(|| Zeroizing::new(data.as_bytes().to_vec()));
         pictures.push(ImportPicture {
             name: format!("picture {}", pictures.len() + 1),
             bytes,
         });
         if pictures.len() > MAX_PICTURES {
-            return Err(super::too_many());
+            return Err(super::too_many_pictures());
         }
     }
     Ok(pictures)

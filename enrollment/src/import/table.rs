@@ -6,6 +6,7 @@ use csv::{ReaderBuilder, StringRecord, Trim};
 use super::item::Item;
 use super::shapes::number_in;
 use super::{ImportEntry, MAX_ENTRIES, damaged, joined_name};
+use crate::foreign::ForeignKind;
 use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem};
 
@@ -81,10 +82,13 @@ struct Columns {
     digits: Option<usize>,
     period: Option<usize>,
     kind: Option<usize>,
+    /// Whether the table does not say which column has codes, so that only URIs are.
+    only_uris: bool,
 }
 
 /// Whether the first line names a column of codes.
 pub(super) fn is_named(text: &str) -> bool {
+    let (text, _) = without_mark(text);
     let first = text.lines().next().unwrap_or_default();
     let mut names = first.split([',', ';', '\t', '|']).map(folded);
     first.contains([',', ';', '\t', '|'])
@@ -92,13 +96,28 @@ pub(super) fn is_named(text: &str) -> bool {
         && names.any(|name| CODES.contains(&name.as_str()))
 }
 
+/// A table without the line in which Excel keeps what separates its columns, and that.
+fn without_mark(text: &str) -> (&str, Option<u8>) {
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let first = first.trim().trim_matches('"');
+    let mark = first
+        .get(..4)
+        .filter(|start| start.eq_ignore_ascii_case("sep="));
+    match mark.and_then(|_| first.as_bytes().get(4)) {
+        Some(mark) if first.len() == 5 => (rest, Some(*mark)),
+        _ => (text, None),
+    }
+}
+
 /// Reads a table; nothing if a text is none.
 pub(super) fn read(text: &str) -> Option<Result<(ImportFormat, Vec<ImportEntry>), InputProblem>> {
+    let (text, marked) = without_mark(text);
     let first = text.lines().next()?;
-    let delimiter = [b',', b';', b'\t', b'|']
+    let counted = [b',', b';', b'\t', b'|']
         .into_iter()
         .max_by_key(|mark| first.bytes().filter(|byte| byte == mark).count())
-        .filter(|mark| first.as_bytes().contains(mark))?;
+        .filter(|mark| first.as_bytes().contains(mark));
+    let delimiter = marked.or(counted)?;
     let mut reader = ReaderBuilder::new()
         .delimiter(delimiter)
         .has_headers(false)
@@ -120,6 +139,7 @@ pub(super) fn read(text: &str) -> Option<Result<(ImportFormat, Vec<ImportEntry>)
             cells.any(|cell| otpauth::is_meant(cell.get(..20).unwrap_or(cell)))
         };
         columns.codes = (0..width).filter(holds).collect();
+        columns.only_uris = true;
         if columns.codes.is_empty() {
             let known = columns.user.is_some() || columns.title.is_some();
             return known.then_some(Err(InputProblem::ImportEmpty));
@@ -168,6 +188,7 @@ impl Columns {
             }),
             algorithm,
             codes,
+            only_uris: false,
         }
     }
 
@@ -176,6 +197,15 @@ impl Columns {
         let codes = self.codes.iter().filter_map(|at| row.get(*at));
         let code = codes.map(crate::text::trim).find(|code| !code.is_empty())?;
         let (title, user) = (cell(self.title), cell(self.user));
+        if self.only_uris && !otpauth::is_meant(code) {
+            // A word there would be read as a secret.
+            return Some(ImportEntry {
+                name: super::display_name(&joined_name(title, user)),
+                content: Err(InputProblem::NotOtpauth {
+                    kind: ForeignKind::of(code),
+                }),
+            });
+        }
         let said = [self.algorithm, self.digits, self.period, self.kind]
             .iter()
             .any(|at| !cell(*at).is_empty());

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::opening::{Opening, base64, gcm, malformed, wrong};
 use super::shapes::{Member, Number, SecretText};
 use super::{ImportEntry, damaged, joined_name, parse};
-use crate::otpauth::Fields;
+use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem};
 
 const FORMAT: ImportFormat = ImportFormat::TwoFas;
@@ -94,9 +94,12 @@ fn entry(member: &Member<Service>) -> ImportEntry {
     let issuer = said(&service.name)
         .or_else(|| said(&otp.issuer))
         .unwrap_or_default();
-    let account_name = said(&otp.account)
-        .or_else(|| said(&otp.label))
-        .unwrap_or_default();
+    // A label begins with the issuer that the code said, whatever the service is called.
+    let label = said(&otp.label).map(|label| {
+        let rest = said(&otp.issuer).and_then(|issuer| otpauth::after_issuer(&label, &issuer));
+        rest.unwrap_or(label)
+    });
+    let account_name = said(&otp.account).or(label).unwrap_or_default();
     let kind = otp.token_type.as_deref().unwrap_or_default();
     let fields = Fields {
         kind,

@@ -16,7 +16,7 @@ const NAMES: [(&str, Parameter); 6] = [
     ("issuer", Parameter::Issuer),
 ];
 /// What others call them.
-const SYNONYMS: [(&str, Parameter); 25] = [
+const SYNONYMS: [(&str, Parameter); 27] = [
     ("algo", Parameter::Algorithm),
     ("alg", Parameter::Algorithm),
     ("hash", Parameter::Algorithm),
@@ -26,10 +26,12 @@ const SYNONYMS: [(&str, Parameter); 25] = [
     ("hmac", Parameter::Algorithm),
     ("sha", Parameter::Algorithm),
     ("mac", Parameter::Algorithm),
+    ("d", Parameter::Digits),
     ("digit", Parameter::Digits),
     ("length", Parameter::Digits),
     ("otplength", Parameter::Digits),
     ("codelength", Parameter::Digits),
+    ("p", Parameter::Period),
     ("interval", Parameter::Period),
     ("step", Parameter::Period),
     ("timestep", Parameter::Period),

@@ -43,6 +43,16 @@ pub(super) fn read(encoded: &str, parameter: Option<&str>) -> Result<Label, Inpu
             cleaned,
         });
     }
+    if let Some(issuer) = &parameter_clean
+        && let Some(account_name) = of_form(encoded, issuer)?
+    {
+        return Ok(Label {
+            issuer: parameter_clean,
+            account_name,
+            other_issuer: None,
+            cleaned,
+        });
+    }
     let (prefix, account_name) = match encoded.split_once(':') {
         Some((prefix, account_name)) => (clean(&decode(prefix)?), clean(&decode(account_name)?)),
         None => match (whole.split_once(':'), &parameter_clean) {
@@ -102,6 +112,25 @@ pub(crate) fn after_issuer(label: &str, issuer: &str) -> Option<String> {
         .match_indices(':')
         .find(|(at, _)| label[..*at].trim().to_lowercase() == issuer)
         .map(|(at, colon)| label[at + colon.len()..].trim().to_owned())
+}
+
+/// The account name where the label has the issuer with `+` for spaces, as forms have and as
+/// pass-otp writes it. Such a writer escapes every `@`, so that in a name without a bare one
+/// `+` is a space, too.
+fn of_form(encoded: &str, issuer: &str) -> Result<Option<String>, InputProblem> {
+    let Some((prefix, account_name)) = encoded.split_once(':') else {
+        return Ok(None);
+    };
+    let spaced = |text: &str| decode(&text.replace('+', " "));
+    if !prefix.contains('+') || clean(&spaced(prefix)?).to_lowercase() != issuer.to_lowercase() {
+        return Ok(None);
+    }
+    let account_name = if account_name.contains('@') {
+        decode(account_name)?
+    } else {
+        spaced(account_name)?
+    };
+    Ok(Some(clean(&account_name)))
 }
 
 /// Every escape is resolved exactly once; `+` is itself in a path.

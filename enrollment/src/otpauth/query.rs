@@ -155,7 +155,7 @@ impl Query {
                 self.steam |= !matches!(said().as_str(), "false" | "0" | "no");
                 return Ok(());
             }
-            "type" | "kind" | "tokentype" => {
+            "type" | "kind" | "tokentype" | "token_type" | "otptype" | "otp_type" => {
                 return match said().as_str() {
                     "" | "totp" => Ok(()),
                     "steam" => {

@@ -6,11 +6,15 @@ use crate::foreign::ForeignKind;
 use crate::problem::{InputProblem, Parameter};
 
 /// What issuers are called whose codes are Steam's, letters and digits only.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 10] = [
     "steam",
     "steamguard",
     "steampowered",
     "steampoweredcom",
+    "storesteampoweredcom",
+    "loginsteampoweredcom",
+    "helpsteampoweredcom",
+    "wwwsteamcommunitycom",
     "steamcommunity",
     "steamcommunitycom",
 ];

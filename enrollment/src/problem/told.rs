@@ -9,8 +9,22 @@ const SEND_THE_CODE: &str = "Send a PNG or JPEG picture of the QR code that the 
 const COPY_AGAIN: &str = "Copy it again from the service's set-up page, completely.";
 
 impl InputProblem {
+    /// Whether a file's problem is one of the whole import, of which then nothing is taken: a
+    /// bound that was reached, or a password that is asked for.
+    #[must_use]
+    pub const fn ends_import(&self) -> bool {
+        matches!(
+            self,
+            Self::ImportPasswordMissing { .. }
+                | Self::ImportTooCostly { .. }
+                | Self::ImportTooMany { .. }
+                | Self::ImportTooManyPictures { .. }
+                | Self::ArchiveTooLarge { .. }
+        )
+    }
+
     /// Every code that [`InputProblem::code`] knows.
-    pub const CODES: [&'static str; 49] = [
+    pub const CODES: [&'static str; 50] = [
         "qr-not-found",
         "qr-not-otpauth",
         "several-accounts",
@@ -31,6 +45,7 @@ impl InputProblem {
         "archive-too-large",
         "import-empty",
         "import-too-many",
+        "import-too-many-pictures",
         "import-too-costly",
         "pick-not-there",
         "package-unreadable",
@@ -86,6 +101,7 @@ impl InputProblem {
             Self::ArchiveTooLarge { .. } => "archive-too-large",
             Self::ImportEmpty => "import-empty",
             Self::ImportTooMany { .. } => "import-too-many",
+            Self::ImportTooManyPictures { .. } => "import-too-many-pictures",
             Self::ImportTooCostly { .. } => "import-too-costly",
             Self::PickNotThere { .. } => "pick-not-there",
             Self::PackageUnreadable => "package-unreadable",
@@ -142,6 +158,7 @@ impl InputProblem {
             Self::ArchiveTooLarge { .. } => "Archive too large",
             Self::ImportEmpty => "Nothing to import",
             Self::ImportTooMany { .. } => "Too many accounts at once",
+            Self::ImportTooManyPictures { .. } => "Too many pictures in a file",
             Self::ImportTooCostly { .. } => "Import too costly",
             Self::PickNotThere { .. } => "Picked accounts are not there",
             Self::PackageUnreadable => "Unreadable package",
@@ -264,6 +281,9 @@ impl InputProblem {
             Self::ImportEmpty => "There is no account in what was sent.".to_owned(),
             Self::ImportTooMany { limit } => {
                 format!("There are more than {limit} accounts in what was sent.")
+            }
+            Self::ImportTooManyPictures { limit } => {
+                format!("There are more than {limit} pictures in one file that was sent.")
             }
             Self::ImportTooCostly { exceeded } => {
                 format!("Reading what was sent would take {}.", exceeded.words())
@@ -413,6 +433,9 @@ impl InputProblem {
             }
             Self::ImportTooMany { .. } => {
                 "Use countersign import, which sends lists and exports in several parts by itself, or send at most that many at once."
+            }
+            Self::ImportTooManyPictures { .. } => {
+                "Send at most that many pictures in one archive or page, and the rest in further imports."
             }
             Self::ImportTooCostly { .. } => {
                 "Send the files one at a time; if it is one file only, export it without a password or with the program's usual settings."

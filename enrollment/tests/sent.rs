@@ -1,0 +1,154 @@
+//! What people send, as tables: damaged separators, spellings of Steam, names, characters,
+//! files of many programs, and texts that are nearly a URI. `data/sent.json` says for each what
+//! is read: the account in our own spelling with the names of its warnings, or the problem.
+//!
+//! `{S}` stands for the secret.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use countersign_enrollment::import::{ImportEntry, ImportFile};
+use countersign_enrollment::otpauth::{self, Warning};
+use serde_json::Value;
+
+const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+
+fn folder() -> String {
+    format!("{}/tests/data", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The rows of one of the tables.
+fn table(name: &str) -> Vec<Value> {
+    let tables = std::fs::read(format!("{}/sent.json", folder())).unwrap();
+    let tables: Value = serde_json::from_slice(&tables).unwrap();
+    tables[name].as_array().unwrap().clone()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+/// What is read of a text, without its secret.
+fn told(given: &str, warnings: bool) -> String {
+    match otpauth::parse(given) {
+        Ok(parsed) => {
+            let mut told = parsed.account.to_uri().replace(SECRET, "{S}");
+            for warning in parsed.warnings.iter().filter(|_| warnings) {
+                told.push(' ');
+                told.push_str(name_of(warning));
+            }
+            told
+        }
+        Err(problem) => {
+            let shown = format!("{problem:?} {} {}", problem.detail(), problem.next_step());
+            assert!(!shown.contains(&SECRET[..8]), "{shown}");
+            problem.code().to_owned()
+        }
+    }
+}
+
+fn name_of(warning: &Warning) -> &'static str {
+    match warning {
+        Warning::IssuerMismatch { .. } => "IssuerMismatch",
+        Warning::UnusualDigits => "UnusualDigits",
+        Warning::FoldedNames => "FoldedNames",
+        Warning::FragmentIgnored => "FragmentIgnored",
+        Warning::EscapesUndone => "EscapesUndone",
+        Warning::MaybeSteam => "MaybeSteam",
+        other => panic!("{other:?}"),
+    }
+}
+
+fn check_texts(name: &str, at_least: usize) {
+    let rows = table(name);
+    assert!(rows.len() >= at_least, "{name}");
+    for row in rows {
+        let given = text(&row[0]);
+        assert_eq!(
+            told(&given.replace("{S}", SECRET), true),
+            text(&row[1]),
+            "{given:?}"
+        );
+    }
+}
+
+#[test]
+fn a_damaged_separator_ends_in_the_right_codes_or_in_a_refusal() {
+    check_texts("separators", 50);
+}
+
+#[test]
+fn steam_is_read_however_it_is_spelled() {
+    check_texts("steam", 25);
+}
+
+#[test]
+fn what_is_nearly_a_uri_is_read_or_named() {
+    check_texts("nearly", 40);
+}
+
+#[test]
+fn marks_of_any_script_group_a_secret() {
+    let expected = "otpauth://totp/a?secret={S}";
+    for mark in "\u{180e}\u{fe0f}\u{2063}\u{61c}\u{200e}\u{200f}\u{1680}\u{205f}\u{2003}\u{2028}\u{2029}\
+                 \u{fe58}\u{fe63}\u{2e3a}\u{301c}\u{2012}\u{2015}\u{2043}\u{1806}\u{fe31}\u{34f}\u{3164}\
+                 \u{115f}\u{0}\u{1}\u{7f}\u{58a}\u{2053}\u{3030}\u{2800}"
+        .chars()
+    {
+        let given = format!("otpauth://totp/a?secret={}{mark}{}", &SECRET[..5], &SECRET[5..]);
+        assert_eq!(told(&given, true), expected, "{mark:?}");
+    }
+    // What can be seen and is no dash belongs to something else.
+    for mark in "\u{fffc}\u{b7}\u{ff5e}\u{2d7}\u{af}~".chars() {
+        let given = format!(
+            "otpauth://totp/a?secret={}{mark}{}",
+            &SECRET[..5],
+            &SECRET[5..]
+        );
+        assert_eq!(told(&given, true), "secret-not-base32", "{mark:?}");
+    }
+}
+
+#[test]
+fn files_are_read_with_the_names_that_people_see_or_named() {
+    let rows = table("files");
+    assert!(rows.len() >= 30);
+    for row in &rows {
+        let [file, format, expected @ ..] = row.as_array().unwrap().as_slice() else {
+            panic!("{row}");
+        };
+        let file = text(file);
+        let bytes = std::fs::read(format!("{}/sent/{file}", folder())).unwrap();
+        let read = match ImportFile::read(&bytes, None) {
+            Ok(read) => read,
+            Err(problem) => {
+                assert_eq!(
+                    (problem.code(), expected.len()),
+                    (text(format), 0),
+                    "{file}"
+                );
+                continue;
+            }
+        };
+        assert_eq!(format!("{:?}", read.format), text(format), "{file}");
+        let entry = |entry: &ImportEntry| {
+            let content = match &entry.content {
+                Ok(content) => told(content, false),
+                Err(problem) => problem.code().to_owned(),
+            };
+            (entry.name.clone(), content)
+        };
+        let found: Vec<_> = read.list.entries.iter().map(entry).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|it| (text(&it[0]).to_owned(), text(&it[1]).to_owned()))
+            .collect();
+        assert_eq!(found, expected, "{file}");
+        let shown = format!("{read:?}");
+        assert!(
+            !shown.contains("hunter2") && !shown.contains(&SECRET[..8]),
+            "{file}"
+        );
+    }
+    let files = std::fs::read_dir(format!("{}/sent", folder())).unwrap();
+    assert_eq!(files.count(), rows.len());
+}
