@@ -491,6 +491,7 @@ impl Enrollments {
         };
         standing.correct(&mut snapshot.approved_by, &mut snapshot.decision);
         snapshot.hands = standing.hands();
+        snapshot.in_ledger = true;
         let mandate = standing.mandate;
         snapshot.approvals_needed = mandate.terms.needed;
         snapshot.approvers = mandate.terms.from;

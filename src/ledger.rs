@@ -1,7 +1,7 @@
 //! Which ledger a data folder has, and that it is still that one.
 //!
 //! A ledger that is missing would be made again, empty: objections and uses would be
-//! forgotten, and what is under way refused. So the folder notes the id of its ledger once
+//! forgotten, recovery codes given out again, and what is under way refused. So the folder notes the id of its ledger once
 //! there is one, and where another or none is found nothing starts until somebody has brought
 //! it back or accepted the loss. A folder without that note never had a ledger: it is new, or
 //! an earlier release wrote it.
@@ -31,7 +31,8 @@ pub enum LedgerOpenError {
         "the ledger {} is missing. It holds what was accepted, decided and used: restore it from \
          a backup, with its -wal file if there is one. If it is lost for good, run `countersign \
          ledger accept-loss --reason TEXT`: the next start makes an empty one, everything under \
-         way is refused and has to be submitted again, and accounts stay as they are", .0.display()
+         way is refused and has to be submitted again, recovery codes that were given out are given \
+         out again, and accounts stay as they are", .0.display()
     )]
     Missing(PathBuf),
     /// There is another one than there was.
@@ -39,7 +40,8 @@ pub enum LedgerOpenError {
         "{} is not the ledger that this data folder had: its id is {found}, and it was {noted}. \
          Put the right one back. To go on with this one, run `countersign ledger accept-loss \
          --reason TEXT`: everything under way that it does not know is refused and has to be \
-         submitted again, and accounts stay as they are", path.display()
+         submitted again, recovery codes whose giving out it does not know are given out again, and \
+         accounts stay as they are", path.display()
     )]
     Other {
         /// The file.

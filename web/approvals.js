@@ -12,7 +12,7 @@ const MAX_COMMENT = 500;
 /** How often is asked where there is no stream, in milliseconds. */
 const ASK_MS = 2000;
 /** What there is to say on why somebody cannot approve, by the problem's code. */
-const OBSTACLES = { "self-approval-forbidden": "oneHand", "approver-group-missing": "others", "already-decided": "voted" };
+const OBSTACLES = { "self-approval-forbidden": "oneHand", "approver-group-missing": "others", "already-decided": "voted", "mandate-refused": "unchecked" };
 /** How soon a stream that has ended is asked for again, in milliseconds. */
 const AGAIN_MS = 500;
 

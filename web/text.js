@@ -222,6 +222,7 @@ export const t = {
     oneHand: "The key of the requester and yours were made by the same person, so your approval does not count. Someone else has to approve, with a key from another administrator or one made on the server.",
     own: "You asked for this yourself: somebody else has to decide.",
     voted: "You have agreed; others still have to.",
+    unchecked: "This server cannot check what was asked for, so nobody can decide on it. The requester has to submit it again.",
     comment: "Comment (kept with the decision)",
     approve: "Approve",
     refuse: "Refuse",

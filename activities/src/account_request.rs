@@ -160,7 +160,7 @@ impl Activities {
                 Ok(AccountState::Gone)
             }
             Err(error) => {
-                if matches!(error, VaultError::Conflict) {
+                if matches!(error, VaultError::RecoveryConflict) {
                     started.end().await?;
                 }
                 Err(failure(&request.request, "set-recovery", error))

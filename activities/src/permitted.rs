@@ -75,13 +75,17 @@ impl PermittedVault {
         self.0.read(account(permit)?).await
     }
 
-    /// Keeps the recovery codes that came with an account.
+    /// Keeps the recovery codes that came with an account. It replaces none that somebody has
+    /// set since the account was stored.
     pub(crate) async fn set_recovery(
         &self,
         permit: &Permit<Store>,
         codes: &RecoveryCodes,
     ) -> Result<(), VaultError> {
-        self.0.set_recovery(&permit.deed().account, codes).await
+        let none = RecoveryCodes::default();
+        self.0
+            .set_recovery(&permit.deed().account, &none, codes)
+            .await
     }
 
     /// Keeps recovery codes in place of any others. Where the mandate does not say that there
@@ -92,7 +96,6 @@ impl PermittedVault {
         codes: &RecoveryCodes,
     ) -> Result<(), VaultError> {
         let id = account(permit)?;
-        let kept = self.0.recovery(id).await?;
         let replaces = matches!(
             permit.mandate().act,
             MandatedAct::Request {
@@ -100,10 +103,13 @@ impl PermittedVault {
                 ..
             }
         );
-        if !kept.is_empty() && kept != *codes && !replaces {
-            return Err(VaultError::Conflict);
-        }
-        self.0.set_recovery(id, codes).await
+        // The vault compares and sets at once: of several requests that find no codes, one
+        // sets its own.
+        let replaced = match replaces {
+            true => self.0.recovery(id).await?,
+            false => RecoveryCodes::default(),
+        };
+        self.0.set_recovery(id, &replaced, codes).await
     }
 
     pub(crate) async fn disable(&self, permit: &Permit<Disable>) -> Result<(), VaultError> {

@@ -69,7 +69,12 @@ impl SecretVault for Slow {
         Err(VaultError::NotFound)
     }
 
-    async fn set_recovery(&self, _: &EnrollmentId, _: &RecoveryCodes) -> Result<(), VaultError> {
+    async fn set_recovery(
+        &self,
+        _: &EnrollmentId,
+        _: &RecoveryCodes,
+        _: &RecoveryCodes,
+    ) -> Result<(), VaultError> {
         Ok(())
     }
 

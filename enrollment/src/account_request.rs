@@ -75,7 +75,10 @@ impl Act {
         }
     }
 
-    /// All of it in one text that no other act has, to compare repeated requests by.
+    /// What the caller asked for, in one text that no other act has, to compare repeated
+    /// requests by. What the front door adds is left out: whether there are recovery codes
+    /// to replace changes once they are set, and sealing the same codes again yields other
+    /// bytes. The codes themselves are compared beside this.
     #[must_use]
     pub fn terms(&self) -> String {
         let kind = self.kind();
@@ -83,9 +86,7 @@ impl Act {
             Self::Read { reads, seconds } => format!("{kind} {reads} {seconds}"),
             Self::Export { seconds } | Self::Delete { seconds } => format!("{kind} {seconds}"),
             Self::Transfer { to } => format!("{kind} {to}"),
-            Self::RecoveryCodes {
-                count, replaces, ..
-            } => format!("{kind} {count} {replaces}"),
+            Self::RecoveryCodes { count, .. } => format!("{kind} {count}"),
         }
     }
 }

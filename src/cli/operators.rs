@@ -190,7 +190,8 @@ pub struct LedgerArgs {
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
     /// Let parts start although the folder's ledger is missing or another one: what was under way
-    /// is refused and has to be submitted again; that is recorded
+    /// is refused and has to be submitted again, and recovery codes that were given out are given
+    /// out again; that is recorded
     AcceptLoss {
         /// Why it may go on without it
         #[arg(long, value_name = "TEXT")]

@@ -43,7 +43,9 @@ fn accept_loss(reason: &str, place: &KeyPlace) -> Outcome {
         return output::document(&json!({"accepted": SUBJECT}));
     }
     output::line(
-        "accepted: parts start again; what was under way is refused and has to be submitted again",
+        "accepted: parts start again; what was under way is refused and has to be submitted again. \
+         Recovery codes that were given out before are given out again: set new ones where some \
+         were",
     );
     Ok(())
 }

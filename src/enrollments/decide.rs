@@ -20,6 +20,8 @@ pub(crate) struct Ballot {
     hands: Vec<String>,
     /// The groups whose members have to agree; anybody who may decide if none.
     from: Vec<String>,
+    /// Whether the ledger has what was accepted, so that it can be decided on.
+    in_ledger: bool,
 }
 
 impl From<&Snapshot> for Ballot {
@@ -29,6 +31,7 @@ impl From<&Snapshot> for Ballot {
             approved_by: snapshot.approved_by.clone(),
             hands: snapshot.hands.clone(),
             from: snapshot.approvers.clone(),
+            in_ledger: snapshot.in_ledger,
         }
     }
 }
@@ -40,14 +43,20 @@ impl From<&RequestSnapshot> for Ballot {
             approved_by: snapshot.approved_by.clone(),
             hands: snapshot.hands.clone(),
             from: snapshot.approvers.clone(),
+            in_ledger: snapshot.in_ledger,
         }
     }
 }
 
 impl Ballot {
     /// Whether somebody has asked for this.
-    pub(crate) fn is_by(&self, caller: &str) -> bool {
+    fn is_by(&self, caller: &str) -> bool {
         self.requested_by == caller
+    }
+
+    /// Whether somebody may refuse it: anybody but the requester, who takes it back.
+    pub(crate) fn may_refuse(&self, caller: &str) -> bool {
+        self.in_ledger && !self.is_by(caller)
     }
 }
 
@@ -59,6 +68,9 @@ impl Enrollments {
         ballot: &Ballot,
         decider: Decider<'_>,
     ) -> Result<(), EnrollmentError> {
+        if !ballot.in_ledger {
+            return Err(EnrollmentError::Refused(Refusal::NoMandate));
+        }
         if ballot.is_by(decider.id) {
             return Err(EnrollmentError::SelfApproval);
         }

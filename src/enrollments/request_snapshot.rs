@@ -108,6 +108,8 @@ pub(crate) struct RequestSnapshot {
     pub(crate) approved_by: Vec<CallerId>,
     /// Whose hands count already, where the ledger was asked.
     pub(crate) hands: Vec<String>,
+    /// Whether the ledger has what was accepted, where it was asked.
+    pub(crate) in_ledger: bool,
     /// Until when it waits for a decision.
     pub(crate) deadline: Option<DateTime<Utc>>,
     /// The last decision that counted.
@@ -145,6 +147,7 @@ impl RequestSnapshot {
             approvers: request.approval.from().to_vec(),
             approved_by: Vec::new(),
             hands: Vec::new(),
+            in_ledger: false,
             deadline: None,
             decision: None,
             asked: None,

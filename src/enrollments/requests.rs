@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use countersign_authority::{MandatedAct, Permit, Release, shown};
+use countersign_authority::{MandatedAct, Permit, Refusal, Release, shown};
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::account_request::{AccountRequest, Act, Asked, Claim};
 use countersign_enrollment::contract::{ACCOUNT_REQUEST, CLAIM};
@@ -145,6 +145,7 @@ impl Enrollments {
         snapshot.used = Some(standing.releases);
         standing.correct(&mut snapshot.approved_by, &mut snapshot.decision);
         snapshot.hands = standing.hands();
+        snapshot.in_ledger = true;
         let package = standing.package;
         snapshot.package = package.and_then(|text| Sealed::from_text(text).ok());
         let mandate = standing.mandate;
@@ -271,7 +272,7 @@ impl Enrollments {
             .mandates
             .latest(id.as_str())
             .await?
-            .ok_or(EnrollmentError::RequestUnknown)?;
+            .ok_or(EnrollmentError::Refused(Refusal::NoMandate))?;
         let MandatedAct::Request {
             preview,
             fingerprint,

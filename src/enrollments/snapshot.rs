@@ -117,6 +117,8 @@ pub(crate) struct Snapshot {
     pub(crate) approved_by: Vec<CallerId>,
     /// Whose hands count already, where the ledger was asked.
     pub(crate) hands: Vec<String>,
+    /// Whether the ledger has what was accepted, where it was asked.
+    pub(crate) in_ledger: bool,
     pub(crate) deadline: Option<DateTime<Utc>>,
     pub(crate) decision: Option<ApprovalDecision>,
     pub(crate) preview: Option<AccountPreview>,
@@ -147,6 +149,7 @@ impl Snapshot {
             approvers: request.approval.from().to_vec(),
             approved_by: Vec::new(),
             hands: Vec::new(),
+            in_ledger: false,
             deadline: None,
             decision: None,
             preview: None,

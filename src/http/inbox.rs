@@ -131,7 +131,7 @@ impl Waiting {
             DecisionView {
                 id: id.clone(),
                 may_approve: judged.is_ok(),
-                may_refuse: !ballot.is_by(&to.id),
+                may_refuse: ballot.may_refuse(&to.id),
                 obstacle: judged.err().map(|error| ApiError::from(error).code()),
             }
         });

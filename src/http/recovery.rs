@@ -172,11 +172,10 @@ pub(super) async fn take(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id = readable(&door, &caller, &id)?;
-    if door.access.is_guarded(id.as_str())? {
-        return Err(ApiError::ApprovalNeeded);
-    }
+    unguarded(&door, &id)?;
     let codes = available(&door, &id).await?;
     caller.again().await?;
+    unguarded(&door, &id)?;
     take_read(&door, &caller, &id)?;
     let taken = door.enrollments.take_recovery(&id, &codes).await?;
     given(taken)
@@ -208,7 +207,8 @@ pub(super) async fn take_granted(
         .map_err(from_vault)?;
     caller.again().await?;
     let permit = door.enrollments.claim(&request, "read", &account).await?;
-    // What nobody had to agree to is a plain reading, as for codes.
+    // What nobody had to agree to is a plain reading, as for codes. It was asked for with a
+    // request, which is what a guarded account wants.
     if request.approvals_needed == 0 {
         take_read(&door, &caller, &request.account)?;
     }
@@ -231,11 +231,16 @@ async fn available(door: &FrontDoor, id: &EnrollmentId) -> Result<RecoveryCodes,
     }
 }
 
-/// Takes the read that this is from what the caller was granted.
-fn take_read(door: &FrontDoor, caller: &Caller<Read>, id: &EnrollmentId) -> Result<(), ApiError> {
+/// Refuses an account that is read with a request only.
+fn unguarded(door: &FrontDoor, id: &EnrollmentId) -> Result<(), ApiError> {
     if door.access.is_guarded(id.as_str())? {
         return Err(ApiError::ApprovalNeeded);
     }
+    Ok(())
+}
+
+/// Takes the read that this is from what the caller was granted.
+fn take_read(door: &FrontDoor, caller: &Caller<Read>, id: &EnrollmentId) -> Result<(), ApiError> {
     let now = door.clock.now();
     match door.access.take_read(caller.identity(), id.as_str(), now)? {
         Taken::Nothing => Err(ApiError::AccountUnknown),

@@ -45,7 +45,7 @@ const fn kind(error: &VaultError) -> &'static str {
     match error {
         VaultError::NotFound => "not-found",
         VaultError::Deleted => "deleted",
-        VaultError::Conflict => "conflict",
+        VaultError::Conflict | VaultError::RecoveryConflict => "conflict",
         VaultError::Full { .. } => "full",
         VaultError::InvalidCursor => "invalid-cursor",
         VaultError::Unavailable { .. } => "unavailable",
@@ -81,9 +81,11 @@ impl SecretVault for TracedVault {
     async fn set_recovery(
         &self,
         id: &EnrollmentId,
+        replaced: &RecoveryCodes,
         codes: &RecoveryCodes,
     ) -> Result<(), VaultError> {
-        traced("set_recovery", Some(id), self.vault.set_recovery(id, codes)).await
+        let setting = self.vault.set_recovery(id, replaced, codes);
+        traced("set_recovery", Some(id), setting).await
     }
 
     async fn recovery(&self, id: &EnrollmentId) -> Result<RecoveryCodes, VaultError> {

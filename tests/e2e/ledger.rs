@@ -28,6 +28,19 @@ fn assert_to_submit_again(answer: &Answer) {
     assert!(detail.contains("ubmit it again"), "{answer:?}");
 }
 
+/// That nobody is offered to decide on what waits.
+async fn assert_no_decision(approver: &Caller, waiting: &[&str]) {
+    let inbox = approver.get("/api/approvals").await;
+    let decisions = inbox.body["decisions"].as_array().unwrap();
+    for &id in waiting {
+        let told = decisions.iter().find(|told| told["id"] == id).unwrap();
+        let expected = json!({
+            "id": id, "mayApprove": false, "mayRefuse": false, "obstacle": "mandate-refused",
+        });
+        assert_eq!(*told, expected, "{inbox:?}");
+    }
+}
+
 async fn assert_code(caller: &Caller, account: &str) {
     let token = caller.get(&format!("/api/accounts/{account}/token")).await;
     assert_eq!(token.status, StatusCode::OK, "{token:?}");
@@ -155,7 +168,10 @@ fn lose_ledger(app: &App) {
     }
     let unsaid = accept_loss(app, " ");
     assert_eq!(unsaid.status.code(), Some(2), "{unsaid:?}");
-    assert!(accept_loss(app, "the disk is gone").status.success());
+    let accepted = accept_loss(app, "the disk is gone");
+    assert!(accepted.status.success(), "{accepted:?}");
+    let said = String::from_utf8(accepted.stdout).unwrap();
+    assert!(said.contains("Recovery codes"), "{said}");
     let told = app.command(&["audit", "export", "--action", "accept-loss"]);
     let told = String::from_utf8(told.stdout).unwrap();
     for words in [
@@ -221,6 +237,8 @@ async fn a_ledger_that_is_gone_older_or_damaged_gives_out_nothing_and_loses_noth
     until(&admin, &granted, "Granted").await;
     let waiting = admin.enroll(SEED_URI, true).await;
     approver.until_stage(&waiting, "AwaitingApproval").await;
+    let asked = ask(&admin, &account, json!({ "kind": "export" })).await;
+    until(&admin, &asked, "AwaitingApproval").await;
     assert_eq!(app.stop().await, Some(0));
     let right = ledger_files(&data);
 
@@ -238,6 +256,9 @@ async fn a_ledger_that_is_gone_older_or_damaged_gives_out_nothing_and_loses_noth
         }
         assert_to_submit_again(&approver.decide(&waiting, true, "").await);
         assert_to_submit_again(&approver.decide(&waiting, false, "").await);
+        assert_to_submit_again(&decide(&approver, &asked, true).await);
+        assert_to_submit_again(&decide(&approver, &asked, false).await);
+        assert_no_decision(&approver, &[&waiting, &asked]).await;
         admin
             .get(&format!("/api/accounts/{waiting}"))
             .await

@@ -227,6 +227,119 @@ async fn grants_approvals_and_proofs_count_as_for_codes() {
 }
 
 #[tokio::test]
+async fn a_request_that_takes_nobody_else_gives_out_codes_of_a_guarded_account() {
+    let app = App::start_with(&["--request-approvals", "0"]).await;
+    let admin = app.admin();
+    let id = account(&admin, &codes(5)).await;
+    let request = admin
+        .request(Method::PATCH, &format!("/api/accounts/{id}"))
+        .json(&json!({"readApproval": true}));
+    assert_eq!(admin.send(request).await.status, StatusCode::OK);
+    take(&admin, &id)
+        .await
+        .assert_problem(403, "approval-needed");
+
+    let asked = json!({"kind": "read", "reads": 3});
+    let path = format!("/api/accounts/{id}/requests");
+    let asked = admin.post(&path, &asked).await;
+    until(&admin, &asked, "Granted").await;
+    let use_it = async |what: &str| {
+        let path = format!("/api/requests/{}/{what}", asked.id());
+        admin.send(admin.request(Method::POST, &path)).await
+    };
+    let mut seen = BTreeSet::new();
+    for what in ["recovery-code", "code", "recovery-code"] {
+        let answer = use_it(what).await;
+        assert_eq!(answer.status, StatusCode::OK, "{what}: {answer:?}");
+        if what == "recovery-code" {
+            seen.insert(answer.body["code"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(seen.len(), 2);
+    for what in ["recovery-code", "code"] {
+        use_it(what).await.assert_problem(409, "not-granted");
+    }
+    assert_eq!(left(&admin, &id).await, json!({"total": 5, "left": 3}));
+}
+
+#[tokio::test]
+async fn a_repeated_request_for_the_same_codes_is_the_same_request() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let id = account(&admin, &[]).await;
+    let path = format!("/api/accounts/{id}/recovery-codes");
+    let put = async |codes: &[&str], reason: Option<&str>| {
+        let request = admin
+            .request(Method::PUT, &path)
+            .header("idempotency-key", "set-once")
+            .json(&json!({"codes": codes, "reason": reason}));
+        admin.send(request).await
+    };
+    let first = put(&["a", "b"], None).await;
+    assert_eq!(first.status, StatusCode::ACCEPTED, "{first:?}");
+    let at_once = put(&["a", "b"], None).await;
+    assert_eq!(at_once.id(), first.id(), "{at_once:?}");
+    until(&admin, &first, "Done").await;
+    // Now the account has codes, which another request would replace.
+    let again = put(&["a", "b"], None).await;
+    assert_eq!(again.status, StatusCode::OK, "{again:?}");
+    assert_eq!(again.id(), first.id());
+    assert_eq!(again.body["stage"], "Done");
+    for (codes, reason) in [
+        (&["a", "c"][..], None),
+        (&["b", "a"], None),
+        (&["a"], None),
+        (&[], None),
+        (&["a", "b"], Some("lost")),
+    ] {
+        put(codes, reason)
+            .await
+            .assert_problem(422, "idempotency-key-reused");
+    }
+    assert_eq!(left(&admin, &id).await, json!({"total": 2, "left": 2}));
+}
+
+#[tokio::test]
+async fn of_many_who_set_codes_at_once_one_does_and_none_replaces_them_alone() {
+    let app = App::start().await;
+    let admin = app.admin();
+    for round in 0..3 {
+        let id = account(&admin, &[]).await;
+        let wanted: Vec<String> = (0..12).map(|n| format!("code-{round}-{n}")).collect();
+        let admin = &admin;
+        let setting = wanted.iter().map(|code| {
+            let request = admin
+                .request(Method::PUT, &format!("/api/accounts/{id}/recovery-codes"))
+                .json(&json!({ "codes": [code] }));
+            async move { admin.send(request).await }
+        });
+        let asked = futures_util::future::join_all(setting).await;
+        let mut done = Vec::new();
+        for (asked, code) in asked.iter().zip(&wanted) {
+            assert_eq!(asked.status, StatusCode::ACCEPTED, "{asked:?}");
+            let path = format!("/api/requests/{}?wait=2", asked.id());
+            let begun = std::time::Instant::now();
+            loop {
+                let answer = admin.get(&path).await;
+                match answer.body["stage"].as_str() {
+                    Some("Done") => done.push(code),
+                    // It found codes when it was asked for, or when it was carried out.
+                    Some("AwaitingApproval" | "Failed") => {}
+                    _ => {
+                        assert!(begun.elapsed() < PATIENCE, "{answer:?}");
+                        continue;
+                    }
+                }
+                break;
+            }
+        }
+        assert_eq!(done.len(), 1, "round {round}");
+        assert_eq!(left(admin, &id).await, json!({"total": 1, "left": 1}));
+        assert_eq!(take(admin, &id).await.body["code"], *done[0]);
+    }
+}
+
+#[tokio::test]
 async fn the_command_line_counts_takes_and_sets_them() {
     let app = App::start().await;
     let id = account(&app.admin(), &[]).await;

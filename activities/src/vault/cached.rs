@@ -295,6 +295,7 @@ fn repeat(error: Arc<VaultError>) -> VaultError {
         VaultError::NotFound => VaultError::NotFound,
         VaultError::Deleted => VaultError::Deleted,
         VaultError::Conflict => VaultError::Conflict,
+        VaultError::RecoveryConflict => VaultError::RecoveryConflict,
         VaultError::Full { reason } => VaultError::Full { reason },
         VaultError::InvalidCursor => VaultError::InvalidCursor,
         VaultError::Corrupt { reason } => VaultError::Corrupt { reason },
@@ -367,9 +368,11 @@ impl SecretVault for CachedVault {
     async fn set_recovery(
         &self,
         id: &EnrollmentId,
+        replaced: &RecoveryCodes,
         codes: &RecoveryCodes,
     ) -> Result<(), VaultError> {
-        self.changing(id, self.vault.set_recovery(id, codes)).await
+        self.changing(id, self.vault.set_recovery(id, replaced, codes))
+            .await
     }
 
     async fn recovery(&self, id: &EnrollmentId) -> Result<RecoveryCodes, VaultError> {

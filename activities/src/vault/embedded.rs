@@ -261,10 +261,12 @@ impl SecretVault for EmbeddedVault {
     async fn set_recovery(
         &self,
         id: &EnrollmentId,
+        replaced: &RecoveryCodes,
         codes: &RecoveryCodes,
     ) -> Result<(), VaultError> {
-        let (id, codes, crypter) = (id.clone(), codes.clone(), Arc::clone(&self.crypter));
-        self.write(move |transaction| recovery::set(transaction, &id, &codes, &crypter))
+        let (id, crypter) = (id.clone(), Arc::clone(&self.crypter));
+        let (replaced, codes) = (replaced.clone(), codes.clone());
+        self.write(move |transaction| recovery::set(transaction, &id, &replaced, &codes, &crypter))
             .await
     }
 

@@ -101,15 +101,19 @@ pub trait SecretVault: Send + Sync {
     /// [`VaultError::NotFound`] when there never was one or it was purged.
     async fn describe(&self, id: &EnrollmentId) -> Result<AccountRecord, VaultError>;
 
-    /// Keeps these recovery codes beside the account's secret, in place of any others; without
-    /// any, the account has none afterwards. Destroying the account destroys them.
+    /// Keeps these recovery codes beside the account's secret, in place of exactly the codes
+    /// `replaced`: of several who set other codes at once, one replaces what there was. Where
+    /// these are kept already, nothing changes. Without any, the account has none afterwards.
+    /// Destroying the account destroys them.
     ///
     /// # Errors
     ///
-    /// As [`SecretVault::read`].
+    /// As [`SecretVault::read`]; [`VaultError::RecoveryConflict`] when the account has codes
+    /// other than both.
     async fn set_recovery(
         &self,
         id: &EnrollmentId,
+        replaced: &RecoveryCodes,
         codes: &RecoveryCodes,
     ) -> Result<(), VaultError>;
 
@@ -338,6 +342,12 @@ pub enum VaultError {
     /// What is there contradicts what was asked for.
     #[error("the vault already keeps something else under this id")]
     Conflict,
+    /// The account has other recovery codes than those that were to be replaced.
+    #[error(
+        "somebody else has set recovery codes of this account; nothing was changed. Ask again \
+         to have them replaced"
+    )]
+    RecoveryConflict,
     /// The vault keeps only so much about an account.
     #[error("the vault has no room for that: {reason}")]
     Full {

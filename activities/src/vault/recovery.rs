@@ -10,14 +10,21 @@ use super::VaultError;
 use super::crypter::{Crypter, Encrypted};
 use super::embedded::{find, from_crypter, from_sqlite};
 
-/// Replaces the codes of an account in use.
+/// Replaces the codes of an account in use, if it has exactly those in `replaced`.
 pub(super) fn set(
     transaction: &Transaction<'_>,
     id: &EnrollmentId,
+    replaced: &RecoveryCodes,
     codes: &RecoveryCodes,
     crypter: &Crypter,
 ) -> Result<(), VaultError> {
-    in_use(transaction, id)?;
+    let kept = read(transaction, id, crypter)?;
+    if kept == *codes {
+        return Ok(());
+    }
+    if kept != *replaced {
+        return Err(VaultError::RecoveryConflict);
+    }
     if codes.is_empty() {
         return remove(transaction, id);
     }

@@ -36,8 +36,9 @@ pub(crate) async fn keeps(vault: &dyn SecretVault) {
 
 async fn recovery_codes_stay_beside_the_account(vault: &dyn SecretVault) {
     let codes = |codes: &[&str]| RecoveryCodes::new(codes.iter().copied()).unwrap();
+    let none = RecoveryCodes::default();
     let id = EnrollmentId::random();
-    let unknown = vault.set_recovery(&id, &codes(&["a"])).await;
+    let unknown = vault.set_recovery(&id, &none, &codes(&["a"])).await;
     assert!(matches!(unknown, Err(VaultError::NotFound)), "{unknown:?}");
     let unknown = vault.recovery(&id).await;
     assert!(matches!(unknown, Err(VaultError::NotFound)), "{unknown:?}");
@@ -45,12 +46,23 @@ async fn recovery_codes_stay_beside_the_account(vault: &dyn SecretVault) {
     let kept = account("ACME", "recovered", "KRUGS4ZANFZSAYJA");
     vault.store(&id, &kept).await.unwrap();
     assert!(vault.recovery(&id).await.unwrap().is_empty());
+    let mut replaced = none.clone();
     for set in [codes(&["one", "two 2", "\u{e4}\"\\"]), codes(&["three"])] {
         // Twice, as after an answer that was lost.
         for _ in 0..2 {
-            vault.set_recovery(&id, &set).await.unwrap();
+            vault.set_recovery(&id, &replaced, &set).await.unwrap();
             assert_eq!(vault.recovery(&id).await.unwrap(), set);
         }
+        replaced = set;
+    }
+    // In place of exactly those that it has, and no others.
+    for replaced in [&none, &codes(&["two 2"]), &codes(&["three", "four"])] {
+        let refused = vault.set_recovery(&id, replaced, &codes(&["five"])).await;
+        assert!(
+            matches!(refused, Err(VaultError::RecoveryConflict)),
+            "{refused:?}"
+        );
+        assert_eq!(vault.recovery(&id).await.unwrap(), codes(&["three"]));
     }
     // Neither the account nor what it is called is changed by it, nor they by that.
     let renamed = Labels::new(Some("Other"), "name").unwrap();
@@ -65,10 +77,23 @@ async fn recovery_codes_stay_beside_the_account(vault: &dyn SecretVault) {
     vault.recover(&id).await.unwrap();
     assert_eq!(vault.recovery(&id).await.unwrap(), codes(&["three"]));
     vault
-        .set_recovery(&id, &RecoveryCodes::default())
+        .set_recovery(&id, &codes(&["three"]), &none)
         .await
         .unwrap();
     assert!(vault.recovery(&id).await.unwrap().is_empty());
+    // Of several at once, one sets its own.
+    let several: Vec<_> = ["six", "seven", "eight", "nine"]
+        .iter()
+        .map(|code| codes(&[*code]))
+        .collect();
+    let setting = several
+        .iter()
+        .map(|wanted| vault.set_recovery(&id, &none, wanted));
+    let set = futures_util::future::join_all(setting).await;
+    let winners: Vec<_> = set.iter().map(Result::is_ok).collect();
+    assert_eq!(winners.iter().filter(|won| **won).count(), 1, "{set:?}");
+    let winner = winners.iter().position(|won| *won).unwrap();
+    assert_eq!(vault.recovery(&id).await.unwrap(), several[winner]);
 }
 
 async fn accounts_are_found_by_their_content(vault: &dyn SecretVault) {

@@ -27,6 +27,7 @@ use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::fingerprint::FingerprintKey;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::recovery::RecoveryCodes;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -49,6 +50,9 @@ pub struct KeyVault {
     client: Arc<Client>,
     directory: Arc<Directory>,
     fingerprints: Arc<OnceLock<FingerprintKey>>,
+    /// Held while recovery codes are compared and set: the service sets a secret whatever its
+    /// latest version is.
+    setting_recovery: Arc<Mutex<()>>,
 }
 
 /// How often something happened since the process started.
@@ -73,6 +77,7 @@ impl KeyVault {
             client: Arc::new(Client::new(settings, identity)?),
             directory: Arc::new(Directory::new(settings.limits.list_age)),
             fingerprints: Arc::default(),
+            setting_recovery: Arc::default(),
         })
     }
 
@@ -284,9 +289,10 @@ impl SecretVault for KeyVault {
     async fn set_recovery(
         &self,
         id: &EnrollmentId,
+        replaced: &RecoveryCodes,
         codes: &RecoveryCodes,
     ) -> Result<(), VaultError> {
-        self.keep_recovery(id, codes).await
+        self.keep_recovery(id, replaced, codes).await
     }
 
     async fn recovery(&self, id: &EnrollmentId) -> Result<RecoveryCodes, VaultError> {

@@ -1,5 +1,8 @@
 //! Recovery codes in Key Vault: a member of the account's own secret, so that they are kept,
-//! deleted and destroyed with it. Setting them makes another version of the secret.
+//! deleted and destroyed with it. Setting them makes another version of the secret. The service
+//! has no condition for that, so each process compares and sets them one at a time; of two
+//! processes that set those of one account in the same moment, the later one may replace the
+//! codes of the other.
 
 use std::time::Duration;
 
@@ -20,11 +23,17 @@ impl KeyVault {
     pub(super) async fn keep_recovery(
         &self,
         id: &EnrollmentId,
+        replaced: &RecoveryCodes,
         codes: &RecoveryCodes,
     ) -> Result<(), VaultError> {
+        let _one_at_a_time = self.setting_recovery.lock().await;
         let (metadata, value) = self.of_account(id).await?;
-        if entry::recovery(&value)? == *codes {
+        let kept = entry::recovery(&value)?;
+        if kept == *codes {
             return Ok(());
+        }
+        if kept != *replaced {
+            return Err(VaultError::RecoveryConflict);
         }
         let account = metadata.account(&value)?;
         let value = entry::value_with(&account, codes).ok_or(VaultError::Corrupt {
