@@ -157,7 +157,9 @@ impl Door {
     /// Enrolls an account and answers its id.
     async fn enroll(&self, client: &reqwest::Client) -> String {
         let token = self.running.admin_token.as_ref().expect("a token");
-        let uri = "otpauth://totp/load?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Bench";
+        // Accounts of people differ.
+        let secret = data_encoding::BASE32.encode(&rand::random::<[u8; 20]>());
+        let uri = format!("otpauth://totp/load?secret={secret}&issuer=Bench");
         let created = client
             .post(format!("http://{}/api/accounts", self.address))
             .bearer_auth(token.as_str())

@@ -38,20 +38,27 @@ pub(super) fn same(
     let (issuer_key, name_key) = order::keys(account.issuer(), account.account_name());
     let mut found = Vec::new();
     for mark in marks(account, crypter)? {
-        let mut statement = connection
-            .prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM accounts WHERE content = ?1 AND deleted_at IS NULL
-                 ORDER BY issuer_key = ?2 AND name_key = ?3 DESC, created_at, id LIMIT ?4"
-            ))
-            .map_err(from_sqlite)?;
-        let limit = i64::try_from(MAX_SAME - found.len()).unwrap_or(0);
-        let rows = statement
-            .query_map(params![mark, issuer_key, name_key, limit], |row| {
-                Ok(read_row(row))
-            })
-            .map_err(from_sqlite)?;
-        for row in rows {
-            found.push(row.map_err(from_sqlite)??.record);
+        // In two steps, each of which ends at the bound, however many there are.
+        for called in ["", "NOT "] {
+            let mut statement = connection
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM accounts WHERE content = ?1 AND deleted_at IS NULL
+                     AND {called}(issuer_key = ?2 AND name_key = ?3)
+                     ORDER BY created_at, id LIMIT ?4"
+                ))
+                .map_err(from_sqlite)?;
+            let limit = i64::try_from(MAX_SAME - found.len()).unwrap_or(0);
+            let rows = statement
+                .query_map(params![mark, issuer_key, name_key, limit], |row| {
+                    Ok(read_row(row))
+                })
+                .map_err(from_sqlite)?;
+            for row in rows {
+                found.push(row.map_err(from_sqlite)??.record);
+            }
+            if found.len() == MAX_SAME {
+                return Ok(found);
+            }
         }
     }
     Ok(found)

@@ -47,7 +47,7 @@ CREATE TABLE accounts (
     content      BLOB
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX accounts_in_order ON accounts (issuer_key, name_key, id) WHERE deleted_at IS NULL;
-CREATE INDEX accounts_by_content ON accounts (content);
+CREATE INDEX accounts_by_content ON accounts (content, created_at, id);
 -- One row an account that has recovery codes, all of them encrypted together.
 CREATE TABLE recovery_codes (
     account    TEXT PRIMARY KEY,
@@ -75,7 +75,7 @@ ALTER TABLE accounts ADD COLUMN pending_for TEXT;
 /// opened, since it takes the key.
 const FROM_3: &str = "
 ALTER TABLE accounts ADD COLUMN content BLOB;
-CREATE INDEX accounts_by_content ON accounts (content);
+CREATE INDEX accounts_by_content ON accounts (content, created_at, id);
 CREATE TABLE recovery_codes (
     account    TEXT PRIMARY KEY,
     key_id     TEXT NOT NULL,
@@ -187,7 +187,8 @@ mod tests {
     const SINCE_4: &str = ",
     -- A keyed hash of the secret and how its codes are made.
     content      BLOB";
-    const INDEX_SINCE_4: &str = "CREATE INDEX accounts_by_content ON accounts (content);";
+    const INDEX_SINCE_4: &str =
+        "CREATE INDEX accounts_by_content ON accounts (content, created_at, id);";
     const TABLE_SINCE_4: &str = "CREATE TABLE recovery_codes (
     account    TEXT PRIMARY KEY,
     key_id     TEXT NOT NULL,
