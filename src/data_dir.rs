@@ -7,7 +7,7 @@ use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -15,6 +15,9 @@ use zeroize::Zeroizing;
 
 use crate::access::secret;
 use crate::private_file;
+
+/// How long another process that holds the folder may take to end.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// Where a running server says at which addresses it listens.
 const ADDRESSES: &str = "serve.json";
@@ -209,7 +212,16 @@ impl DataDir {
     ///
     /// [`DataDirError::InUse`] when another process is.
     pub fn lock_front_door(&self) -> Result<DataDirLock, DataDirError> {
-        self.locked(File::open(&self.path), self.path.clone())
+        let begun = Instant::now();
+        loop {
+            match self.locked(File::open(&self.path), self.path.clone()) {
+                // One that was just told to end, or killed, holds it for a moment more.
+                Err(DataDirError::InUse(_)) if begun.elapsed() < ENDING => {
+                    std::thread::sleep(ENDING / 20);
+                }
+                locked => return locked,
+            }
+        }
     }
 
     fn locked(&self, file: io::Result<File>, path: PathBuf) -> Result<DataDirLock, DataDirError> {

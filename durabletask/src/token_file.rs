@@ -17,7 +17,7 @@ const TIME_GRAIN: Duration = Duration::from_secs(1);
 
 /// How often the file is looked at, at most: a busy worker presents the token thousands of
 /// times a second.
-const LOOKED_AT_EVERY: Duration = Duration::from_millis(100);
+const LOOKED_AT_EVERY: Duration = Duration::from_millis(1);
 
 /// Why there is no token in a token file.
 ///

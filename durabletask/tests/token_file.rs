@@ -119,7 +119,7 @@ async fn the_token_of_now_is_presented_and_a_file_that_cannot_be_used_changes_no
         client.hello().await.unwrap();
         hub.seen().pop().unwrap()["authorization"].clone()
     };
-    // The file is looked at again within a tenth of a second.
+    // The file is looked at again within a millisecond.
     let soon = async |token: &str| {
         let presents = async { while presented().await != token {} };
         tokio::time::timeout(Duration::from_secs(10), presents)

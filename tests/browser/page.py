@@ -786,7 +786,7 @@ def each_role_sees_its_own(page, server):
     page.says("main", "There is nothing.")
     assert [tab.text for tab in page.all(".tabs a")] == ["Enrollments", "Requests"]
     page.enter(server, server.key("looker", "reader", "--granted-only"))
-    page.says("main", "There are no accounts yet.")
+    page.says("main", "No account is granted to you yet.")
     page.until(lambda _: [a.text for a in page.all("#header nav a")] == ["Accounts", "Operations"], "a reader's views")
     assert page.one("label.check input").is_selected(), "who has few reads does not spend them by looking"
     assert not page.all("[data-key^=remove]")
