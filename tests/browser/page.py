@@ -101,7 +101,12 @@ class Countersign(Page):
 
     def in_row(self, name, css):
         def found(_):
-            self.row(name).find_element("css selector", css).click()
+            row = self.row(name)
+            wanted = row.find_element("css selector", css)
+            if not wanted.is_displayed():
+                # On a phone a row's buttons are behind one of their own.
+                row.find_element("css selector", ".more").click()
+            wanted.click()
             return True
         self.until(found, f"a click on {css} of {name}")
 
