@@ -107,15 +107,7 @@ pub fn document() -> Result<Value, serde_json::Error> {
     responses((status = OK, description = "This document", body = Value)),
 )]
 pub(super) async fn describe() -> Result<Response, ApiError> {
-    let text = DOCUMENT
-        .as_deref()
-        .map_err(|error| ApiError::Internal(error.as_str().into()))?;
-    let headers = [
-        (header::CONTENT_TYPE, "application/json"),
-        // Always asked for again: a newer program has a newer API.
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    Ok((headers, text).into_response())
+    served(&DOCUMENT)
 }
 
 /// The same for programs that read OpenAPI 3.0 only.
@@ -134,11 +126,16 @@ static OLDER: LazyLock<Result<String, String>> = LazyLock::new(|| {
     responses((status = OK, description = "The document", body = Value)),
 )]
 pub(super) async fn describe_older() -> Result<Response, ApiError> {
-    let text = OLDER
+    served(&OLDER)
+}
+
+fn served(document: &'static LazyLock<Result<String, String>>) -> Result<Response, ApiError> {
+    let text = document
         .as_deref()
         .map_err(|error| ApiError::Internal(error.as_str().into()))?;
     let headers = [
         (header::CONTENT_TYPE, "application/json"),
+        // Always asked for again: a newer program has a newer API.
         (header::CACHE_CONTROL, "no-cache"),
     ];
     Ok((headers, text).into_response())
