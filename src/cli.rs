@@ -1,6 +1,7 @@
 //! The command line as typed.
 
 mod accounts;
+mod backup;
 mod help;
 mod operators;
 mod requests;
@@ -13,6 +14,7 @@ use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use crate::config::Settings;
 
 pub use accounts::{GroupArgs, ListArgs, ProveArgs, RenameArgs, TagArgs, TokenArgs, VerifyArgs};
+pub use backup::{BackupArgs, BackupCommand};
 pub use help::{CompletionsArgs, ManArgs, command};
 pub use operators::{
     AuditArgs, AuditCommand, AuditFormat, ConfigArgs, ConfigCommand, GrantArgs, GrantCommand,
@@ -126,6 +128,9 @@ pub enum Command {
     Prove(ProveArgs),
     /// Check and export the record of who did what, in the data folder
     Audit(AuditArgs),
+    /// Back up the whole installation while it runs, check a backup, and restore one; on the host
+    /// only
+    Backup(BackupArgs),
     /// Say which accounts callers with granted accounts only may read, until when and how often
     Grant(GrantArgs),
     /// Make, list and revoke API keys in the data folder; a running server notices at once

@@ -14,6 +14,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::access::secret;
+use crate::backup::UNFINISHED;
 use crate::private_file;
 
 /// How long another process that holds the folder may take to end.
@@ -68,6 +69,12 @@ pub enum DataDirError {
         /// What is wrong with it, without its content.
         reason: &'static str,
     },
+    /// A restore into the folder has not come to its end.
+    #[error(
+        "a backup was being restored into {} when that was cut off: run `countersign backup restore` \
+         again, which begins from the start", .0.display()
+    )]
+    Unfinished(PathBuf),
     /// The system has no random numbers to give.
     #[error("the system's random number source failed")]
     Random,
@@ -121,6 +128,9 @@ impl DataDir {
                 source,
             })?;
         let data = Self::open(path)?;
+        if path.join(UNFINISHED).exists() {
+            return Err(DataDirError::Unfinished(path.to_owned()));
+        }
         data.sweep();
         Ok(data)
     }
@@ -165,7 +175,7 @@ impl DataDir {
             let modified = file.metadata().and_then(|about| about.modified());
             let age = modified.ok().and_then(|at| at.elapsed().ok());
             if age.is_some_and(|age| age > ABANDONED)
-                && let Err(error) = fs::remove_file(file.path())
+                && let Err(error) = remove(&file.path())
             {
                 tracing::warn!(path = %file.path().display(), %error, "cannot remove a temporary file");
             }
@@ -430,9 +440,18 @@ impl DataDir {
         }
     }
 
-    fn temporary(&self, name: &str) -> Result<PathBuf, DataDirError> {
+    /// A name for something that is being written, which the next start removes if it stays.
+    pub(crate) fn temporary(&self, name: &str) -> Result<PathBuf, DataDirError> {
         let tag = secret::random_hex().map_err(|_| DataDirError::Random)?;
         Ok(self.path.join(format!(".{name}.{}.tmp", &tag[..16])))
+    }
+}
+
+/// Removes a file, or a folder with what is in it.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path)?.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
     }
 }
 

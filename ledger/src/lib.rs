@@ -8,6 +8,7 @@
 mod error;
 mod journal;
 mod recovery;
+mod restored;
 mod schema;
 mod sqlite;
 mod transactions;
@@ -23,6 +24,7 @@ use countersign_enrollment::mandate::{SignedDecision, SignedMandate};
 pub use error::LedgerError;
 pub use journal::{JournalEntry, NewEntry, Outcome};
 pub use recovery::Given;
+pub use restored::{LedgerContents, contents};
 pub use sqlite::{LEDGER_DATABASE, SqliteLedger};
 
 /// How a counted deed begins.

@@ -3,13 +3,13 @@
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
 use countersign_activities::database_stamp::{DatabaseStamp, NOTICED_WITHIN};
 use data_encoding::HEXLOWER;
+use durabletask_sqlite::Database;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 use serde::Serialize;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -20,8 +20,6 @@ use super::{schema, secret};
 use crate::audit::{Changes, FieldChange, listed};
 use crate::private_file;
 
-/// How long one process waits for another to finish writing.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many statements stay prepared: all that there are.
 const STATEMENTS: usize = 64;
 /// The longest name of a key, in characters.
@@ -50,6 +48,9 @@ pub enum KeyError {
     /// The database refused.
     #[error("the key store cannot be used: {0}")]
     Store(#[from] rusqlite::Error),
+    /// It was copied while it was in use, without its log.
+    #[error(transparent)]
+    Open(#[from] durabletask_sqlite::OpenError),
     /// The database's file cannot be made or opened.
     #[error("the key store cannot be opened: {0}")]
     File(#[source] std::io::Error),
@@ -152,7 +153,7 @@ impl NewKey {
 
 /// The keys of one data folder.
 pub struct KeyStore {
-    connection: Mutex<Connection>,
+    connection: Mutex<Database>,
     stamp: DatabaseStamp,
 }
 
@@ -164,18 +165,45 @@ impl KeyStore {
     /// [`KeyError::Store`], and [`KeyError::Newer`] when a later release wrote it.
     pub fn open(path: &Path) -> Result<Self, KeyError> {
         private_file::open(path).map_err(KeyError::File)?;
-        let mut connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let mut connection = Database::open(path)?;
         // A statement stays prepared whatever values it is run with.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.write_ahead()?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         schema::bring_up(&mut connection)?;
+        connection.mark()?;
         Ok(Self {
             connection: Mutex::new(connection),
             stamp: DatabaseStamp::open(path)?,
         })
+    }
+
+    /// How many keys that are not revoked, and how many grants, the database at `path` holds: a
+    /// copy, which nobody changes meanwhile.
+    pub(crate) fn contents(path: &Path) -> Result<(u64, u64), KeyError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        let counts: (i64, i64) = connection.query_row(
+            "SELECT (SELECT count(*) FROM keys WHERE revoked_at IS NULL),
+                    (SELECT count(*) FROM grants)",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let count = |count| u64::try_from(count).unwrap_or(0);
+        Ok((count(counts.0), count(counts.1)))
+    }
+
+    /// Ends what may have been used up or ended since a backup that was restored: grants that
+    /// are counted, and browser sessions. Answers how many of each.
+    pub(crate) fn end_counted(&self) -> Result<(usize, usize), KeyError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let grants = transaction.execute("DELETE FROM grants WHERE reads_left IS NOT NULL", [])?;
+        let sessions = transaction.execute("DELETE FROM sessions", [])?;
+        transaction.commit()?;
+        self.stamp.touch();
+        Ok((grants, sessions))
     }
 
     /// Makes a key and returns it. It cannot be read again later.
@@ -417,7 +445,7 @@ impl KeyStore {
         std::thread::sleep(NOTICED_WITHIN);
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Database> {
         // A panic while the lock is held leaves no half-made change behind: every
         // statement is its own transaction.
         self.connection

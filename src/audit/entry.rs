@@ -122,6 +122,10 @@ pub enum Action {
     OpenDashboard,
     /// Let the record go on although entries that it had are missing.
     AcceptLoss,
+    /// Made a backup of the installation.
+    Backup,
+    /// Restored the installation from a backup.
+    RestoreBackup,
     /// A worker stored an account's secret.
     Store,
     /// A worker sealed an account for another installation.
@@ -177,6 +181,8 @@ impl Action {
             Self::ReadAudit => "read-audit",
             Self::OpenDashboard => "open-dashboard",
             Self::AcceptLoss => "accept-loss",
+            Self::Backup => "backup",
+            Self::RestoreBackup => "restore-backup",
             Self::Store => "store",
             Self::Seal => "seal",
             Self::SetRecovery => "set-recovery",

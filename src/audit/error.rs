@@ -12,6 +12,9 @@ pub enum AuditError {
     /// The database refused.
     #[error("the audit record cannot be used: {0}")]
     Store(#[from] rusqlite::Error),
+    /// It was copied while it was in use, without its log.
+    #[error(transparent)]
+    Open(#[from] durabletask_sqlite::OpenError),
     /// A file cannot be made, opened or written.
     #[error("the audit record cannot be opened: {0}")]
     File(#[source] std::io::Error),

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use data_encoding::HEXLOWER;
+use durabletask_sqlite::Database;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use zeroize::Zeroizing;
 
 use super::change::FieldChange;
@@ -22,8 +22,6 @@ use crate::private_file;
 const SCHEMA_VERSION: i64 = 2;
 /// Who does what a server does by itself.
 const SYSTEM: &str = "system";
-/// How long one process waits for another to finish writing.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const LABEL: &[u8] = b"countersign audit v1";
 
 const TABLES: &str = "
@@ -78,7 +76,7 @@ pub struct AuditQuery {
 
 /// The record of one data folder.
 pub struct AuditStore {
-    connection: Connection,
+    connection: Database,
     key: Zeroizing<[u8; 32]>,
     path: PathBuf,
     head: HeadFile,
@@ -131,9 +129,7 @@ impl AuditStore {
         }
         // To be read only, but SQLite has to be able to put away what a process that was
         // killed has left beside the database.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let connection = Database::open(path)?;
         match version(&connection)? {
             0 => return lost(),
             1 | SCHEMA_VERSION => {}
@@ -199,11 +195,10 @@ impl AuditStore {
     /// The database, with neither tables nor any check.
     fn make(path: &Path, server_key: &[u8; 32]) -> Result<Self, AuditError> {
         private_file::open(path).map_err(AuditError::File)?;
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let connection = Database::open(path)?;
         // A statement stays prepared whatever values it is run with.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.write_ahead()?;
         // What is committed survives the process; the last moments may be lost with the
         // machine's power, and only they: the chain stays whole.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -273,6 +268,7 @@ impl AuditStore {
                 .map_err(AuditError::File)?;
         }
         transaction.commit()?;
+        self.connection.mark()?;
         let note = self.head.write(&end, losses).map_err(AuditError::File)?;
         self.known = Some(note);
         Ok(())
@@ -355,7 +351,7 @@ impl AuditStore {
         Ok(())
     }
 
-    pub(super) const fn connection(&self) -> &Connection {
+    pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }
 
@@ -488,7 +484,8 @@ impl Syncing {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        File::open(&self.database)?.sync_data()?;
+        // What is in the database itself, SQLite has brought to the disk before it let go of
+        // the log. It is not opened here: closing it would end SQLite's own locks on it.
         self.head.flush(self.sequence)?;
         Ok(self.sequence)
     }

@@ -66,6 +66,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "front-door",
             "worker",
             "scheduler",
+            "backup",
             "config",
             "health",
             "dashboard",
@@ -78,7 +79,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
 ];
 
 /// Commands whose exit code says more than whether it was done.
-const WITH_EXIT_CODES: [&str; 29] = [
+const WITH_EXIT_CODES: [&str; 30] = [
     "enroll",
     "import",
     "list",
@@ -101,6 +102,7 @@ const WITH_EXIT_CODES: [&str; 29] = [
     "receive",
     "seal-key",
     "audit",
+    "backup",
     "ledger",
     "key",
     "grant",
@@ -111,7 +113,11 @@ const WITH_EXIT_CODES: [&str; 29] = [
 ];
 
 /// What people do with a command.
-const EXAMPLES: [(&str, &str); 27] = [
+const EXAMPLES: [(&str, &str); 28] = [
+    (
+        "backup",
+        "  age-keygen -o countersign-backup.key            # keep this file elsewhere\n  countersign backup create today.age --recipient age1...\n  countersign backup verify today.age --identity countersign-backup.key\n  countersign backup restore today.age --identity countersign-backup.key --data-dir /srv/new",
+    ),
     (
         "enroll",
         "  countersign enroll qr.png\n  countersign enroll - < uri.txt\n  countersign enroll qr.png --approval required --proof",

@@ -3,6 +3,7 @@
 mod account;
 mod approve;
 mod audit;
+mod backup;
 mod cancel;
 mod client;
 mod config;
@@ -161,6 +162,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Verify(args) => token::verify(args).await,
         Command::Prove(args) => prove::run(args).await,
         Command::Audit(args) => audit::run(args.command),
+        Command::Backup(args) => backup::run(args.command).await,
         Command::Grant(args) => grant::run(args.command),
         Command::Key(args) => key::run(args.command),
         Command::Ledger(args) => ledger::run(args.command),

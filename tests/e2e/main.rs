@@ -17,6 +17,7 @@ mod apart;
 mod approvals;
 mod asking;
 mod audit;
+mod backup;
 mod bad_input;
 mod by_name;
 mod codes;

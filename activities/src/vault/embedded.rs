@@ -18,6 +18,7 @@ use countersign_enrollment::account::{
 use countersign_enrollment::filing::Filing;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::recovery::RecoveryCodes;
+use durabletask_sqlite::Database as SqliteDatabase;
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension as _, Row, Transaction, TransactionBehavior, params,
 };
@@ -60,6 +61,9 @@ pub enum OpenError {
         #[source]
         source: rusqlite::Error,
     },
+    /// It was copied while it was in use, without its log.
+    #[error(transparent)]
+    Copied(durabletask_sqlite::OpenError),
     /// A later release has written it.
     #[error(
         "the vault {} has schema {found}, and this release understands {}; use a later release",
@@ -92,8 +96,8 @@ pub enum OpenError {
 pub struct EmbeddedVault {
     crypter: Arc<Crypter>,
     // Each is used by one blocking task at a time. Reading does not wait for writing.
-    writer: Arc<Mutex<Connection>>,
-    reader: Arc<Mutex<Connection>>,
+    writer: Arc<Mutex<SqliteDatabase>>,
+    reader: Arc<Mutex<SqliteDatabase>>,
     stamp: Arc<DatabaseStamp>,
 }
 
@@ -113,7 +117,11 @@ impl EmbeddedVault {
             path: path.clone(),
             source,
         };
-        let open = || match schema::open(&path).map_err(failed)? {
+        let refused = |error| match error {
+            durabletask_sqlite::OpenError::Sqlite(source) => failed(source),
+            other => OpenError::Copied(other),
+        };
+        let open = || match schema::open(&path).map_err(refused)? {
             Opened::Ready(connection) => Ok(connection),
             Opened::Newer(found) => Err(OpenError::Newer {
                 path: path.clone(),

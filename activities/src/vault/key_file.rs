@@ -73,7 +73,11 @@ pub(super) fn read(path: &Path) -> Result<Option<Crypter>, KeyFileError> {
     let size = usize::try_from(metadata.len()).unwrap_or(0);
     let mut text = Zeroizing::new(String::with_capacity(size + 1));
     file.read_to_string(&mut text).map_err(failed)?;
+    parse(&text, path).map(Some)
+}
 
+/// The keys in the text of a key file, which is or was at `path`.
+pub(super) fn parse(text: &str, path: &Path) -> Result<Crypter, KeyFileError> {
     let mut keys = Vec::new();
     for (index, line) in text.lines().enumerate() {
         if line.trim().is_empty() || line.starts_with('#') {
@@ -85,9 +89,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Crypter>, KeyFileError> {
         })?;
         keys.push(key);
     }
-    Crypter::new(keys)
-        .map(Some)
-        .ok_or_else(|| KeyFileError::Empty(path.to_owned()))
+    Crypter::new(keys).ok_or_else(|| KeyFileError::Empty(path.to_owned()))
 }
 
 /// Makes a file with one new key, unless another process was faster. It appears with

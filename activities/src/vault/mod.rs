@@ -1,6 +1,7 @@
 //! Where secrets are kept: the promises of every vault, and the vaults.
 
 mod cached;
+mod check;
 mod content;
 mod crypter;
 mod embedded;
@@ -24,6 +25,7 @@ use thiserror::Error;
 use crate::totp::{self, Code, CodeError};
 
 pub use cached::{CacheCounts, CacheSettings, CachedVault};
+pub use check::{CheckError, VaultContents, check};
 pub use embedded::{EmbeddedVault, OpenError};
 
 /// The most accounts on one page of a list.

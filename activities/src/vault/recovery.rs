@@ -67,6 +67,15 @@ pub(super) fn read(
     crypter: &Crypter,
 ) -> Result<RecoveryCodes, VaultError> {
     in_use(connection, id)?;
+    kept(connection, id, crypter)
+}
+
+/// The codes of an account, in use or not; none if it has none.
+pub(super) fn kept(
+    connection: &Connection,
+    id: &EnrollmentId,
+    crypter: &Crypter,
+) -> Result<RecoveryCodes, VaultError> {
     let found = connection
         .prepare_cached("SELECT key_id, nonce, ciphertext FROM recovery_codes WHERE account = ?1")
         .and_then(|mut statement| {

@@ -4,20 +4,15 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::time::Duration;
 
+use durabletask_sqlite::{Database, OpenError};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
 /// The version of the tables below. Kept in the file's `user_version`.
 pub(super) const VERSION: i64 = 4;
 /// Marks the file as ours: "CSVT".
 const APPLICATION_ID: i64 = 0x4353_5654;
-/// How long to wait for another process that writes.
-const BUSY: Duration = Duration::from_secs(5);
-/// How often to ask for write-ahead logging: switching it on does not wait for other
-/// processes that are just opening the file.
-const WAL_ATTEMPTS: u32 = 50;
 
 const TABLES: &str = "
 CREATE TABLE accounts (
@@ -88,7 +83,7 @@ CREATE TABLE recovery_codes (
 /// What a file is, once it is open.
 pub(super) enum Opened {
     /// It has the tables of this release.
-    Ready(Connection),
+    Ready(Database),
     /// It has those of a later one.
     Newer(i64),
     /// It belongs to another program.
@@ -107,9 +102,8 @@ pub(super) fn touch(path: &Path) -> io::Result<()> {
 }
 
 /// Opens the file and makes the tables if it is new.
-pub(super) fn open(path: &Path) -> Result<Opened, rusqlite::Error> {
-    let mut connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY)?;
+pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
+    let mut connection = Database::open(path)?;
     // A statement stays prepared whatever values it is run with.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     let application: i64 =
@@ -120,7 +114,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, rusqlite::Error> {
         (APPLICATION_ID, version) if version > VERSION => return Ok(Opened::Newer(version)),
         _ => return Ok(Opened::Foreign),
     }
-    write_ahead(&connection)?;
+    connection.write_ahead()?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Overwrites what is purged.
     connection.pragma_update(None, "secure_delete", true)?;
@@ -143,33 +137,12 @@ pub(super) fn open(path: &Path) -> Result<Opened, rusqlite::Error> {
     }
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
+    connection.mark()?;
     Ok(Opened::Ready(connection))
 }
 
 fn version(connection: &Connection) -> Result<i64, rusqlite::Error> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
-}
-
-fn write_ahead(connection: &Connection) -> Result<(), rusqlite::Error> {
-    let mut attempts = 0;
-    loop {
-        let switched: Result<String, _> =
-            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));
-        match switched {
-            Ok(_) => return Ok(()),
-            Err(error)
-                if attempts < WAL_ATTEMPTS
-                    && matches!(
-                        error.sqlite_error_code(),
-                        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-                    ) =>
-            {
-                attempts += 1;
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod entity_queries;
 mod hubs;
 mod instances;
 mod list;
-pub(crate) mod log_mark;
+mod log_mark;
 #[cfg(test)]
 mod model;
 mod old;
@@ -53,7 +53,7 @@ pub(crate) use query::{
 };
 pub(crate) use summary::{hub_names, status_counts};
 pub(crate) use turns::FinishedTurn;
-pub(crate) use writer::{Committed, Tx, Writer};
+pub(crate) use writer::{Committed, Home, Tx, Writer};
 
 use crate::metrics::Commits;
 use crate::{OpenError, SchedulerConfig, Storage};
@@ -206,7 +206,7 @@ impl Store {
         commits: Arc<Commits>,
     ) -> Result<(Self, Pending), OpenError> {
         let (conn, lock, readers) = match &config.storage {
-            Storage::Memory => (schema::open_memory()?, None, Readers::Writer),
+            Storage::Memory => (Home::Memory(schema::open_memory()?), None, Readers::Writer),
             Storage::Directory(path) => {
                 schema::make_folder(path)?;
                 let file: PathBuf = path.join(DATABASE);
@@ -218,7 +218,7 @@ impl Store {
                     .collect::<Result<Vec<_>, _>>()?;
                 let idle = Arc::new(Mutex::new(idle));
                 (
-                    conn,
+                    Home::File(conn),
                     Some(lock),
                     Readers::Pool {
                         idle,
