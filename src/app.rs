@@ -135,6 +135,7 @@ impl Running {
         parts: Parts,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AppError> {
+        parts::refuse_half(&config, parts)?;
         let data = DataDir::create(&config.data_dir)?;
         // Two schedulers on one database would hand out the same work twice.
         let lock = parts.scheduler().then(|| data.lock()).transpose()?;
@@ -267,6 +268,7 @@ impl Running {
         let settings = SchedulerConfig {
             default_hub: config.task_hub.clone(),
             access: hub::access(&token_file)?,
+            retention: config.retention,
             ..SchedulerConfig::new(Storage::Directory(self.data.path().to_owned()))
         };
         self.hub_token_file = Some(token_file);

@@ -27,8 +27,8 @@ pub use export::{cef, json_line};
 pub use head::{AUDIT_HEAD, Head};
 pub use journal::{Ingester, Journal, JournalEntry, JournalError, JournalOutcome};
 pub(crate) use repeats::{SessionMark, Together};
-pub(crate) use ship::Shipper;
-pub use store::{AuditQuery, AuditStore};
+pub(crate) use ship::{Shipper, sent};
+pub use store::{Archived, AuditQuery, AuditStore};
 pub(crate) use writer::Audit;
 
 /// The database's name in the data folder.

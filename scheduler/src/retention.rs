@@ -1,5 +1,6 @@
 //! How long ended instances are kept, and the loop that lets them go.
 
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::dispatch::Dispatch;
-use crate::store::{Store, StoreError, first_end};
+use crate::store::{Store, StoreError, Tx, first_end};
 
 /// How many instances one transaction lets go.
 const STEP: u32 = 200;
+/// How many pages one transaction gives back to the disk, and how many are kept for what comes
+/// next.
+const PAGES: u32 = 500;
+const SPARE_PAGES: u32 = 256;
 /// How long the loop leaves changes alone before it looks again.
 const PACE: Duration = Duration::from_secs(1);
 /// How long to wait after a failed write.
@@ -65,6 +70,42 @@ impl Retention {
         .into_iter()
         .filter_map(|(status, age)| Some((status as i32, age?)))
     }
+}
+
+impl fmt::Display for Retention {
+    /// As it is read, or `none`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = [
+            ("completed", self.completed),
+            ("failed", self.failed),
+            ("terminated", self.terminated),
+            ("canceled", self.canceled),
+        ];
+        if let Some(age) = self.completed
+            && *self == Self::all(age)
+        {
+            return f.write_str(&age_text(age));
+        }
+        let kept: Vec<String> = named
+            .into_iter()
+            .filter_map(|(status, age)| Some(format!("{status}={}", age_text(age?))))
+            .collect();
+        match kept.is_empty() {
+            true => f.write_str("none"),
+            false => f.write_str(&kept.join(",")),
+        }
+    }
+}
+
+/// An age in its largest whole unit.
+fn age_text(age: Duration) -> String {
+    let seconds = age.as_secs();
+    for (unit, size) in [("d", 86_400), ("h", 3_600), ("min", 60)] {
+        if seconds > 0 && seconds.is_multiple_of(size) {
+            return format!("{}{unit}", seconds / size);
+        }
+    }
+    format!("{seconds}s")
 }
 
 impl FromStr for Retention {
@@ -162,6 +203,7 @@ async fn purge(
     now: DateTime<Utc>,
 ) -> Result<DateTime<Utc>, StoreError> {
     let mut next = DateTime::<Utc>::MAX_UTC;
+    let mut purged = 0;
     for (status, age) in retention.ages() {
         let age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
         let Some(until) = now.checked_sub_signed(age) else {
@@ -178,6 +220,7 @@ async fn purge(
                 .write(move |tx| tx.purge_old(status, until_us, STEP))
                 .await?;
             tracing::debug!(status, gone, "old instances were purged");
+            purged += gone;
             if gone == 0 {
                 break None;
             }
@@ -188,7 +231,18 @@ async fn purge(
                 .map_or(next, |due| due.min(next));
         }
     }
+    if purged > 0 {
+        give_back(store).await?;
+    }
     Ok(next)
+}
+
+/// Lets the file shrink by what was purged, a little at a time so that others can write in
+/// between.
+async fn give_back(store: &Store) -> Result<(), StoreError> {
+    let shrink = |tx: &mut Tx<'_>| Ok(durabletask_sqlite::shrink(tx.conn, PAGES, SPARE_PAGES)?);
+    while store.writer.write(shrink).await? {}
+    store.write_back().await
 }
 
 #[cfg(test)]
@@ -212,6 +266,11 @@ mod tests {
             (mixed.failed, mixed.canceled),
             (days(90), Some(Duration::from_secs(3600)))
         );
+        for text in ["30d", "completed=7d,failed=90min", "90s", "36h"] {
+            let read: Retention = text.parse().unwrap();
+            assert_eq!(read.to_string(), text);
+        }
+        assert_eq!(Retention::default().to_string(), "none");
         for wrong in [
             "",
             "soon",

@@ -17,6 +17,8 @@
 
 mod copy;
 mod database;
+mod room;
 
 pub use copy::{CopyError, copy, snapshot};
 pub use database::{Database, OpenError, clear_copy, keep_log};
+pub use room::{shrink, write_back};

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use durabletask_sqlite::{Database, OpenError, copy, snapshot};
+use durabletask_sqlite::{Database, OpenError, copy, shrink, snapshot};
 
 struct Place {
     folder: tempfile::TempDir,
@@ -123,4 +123,33 @@ fn a_snapshot_is_copied_as_it_was_while_others_write() {
     copy(&source, &copied.file()).unwrap();
     assert_eq!(kept(&copied.open()), 1);
     assert_eq!(kept(&database), 2);
+}
+
+#[test]
+fn a_file_gives_back_the_room_that_nothing_needs() {
+    let place = Place::new();
+    fs::File::create(place.file()).unwrap();
+    let database = Database::open(&place.file()).unwrap();
+    database.shrinkable().unwrap();
+    database.write_ahead().unwrap();
+    database
+        .execute_batch(
+            "CREATE TABLE kept (word TEXT);
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+             INSERT INTO kept SELECT hex(randomblob(1000)) FROM n;",
+        )
+        .unwrap();
+    let size = || {
+        durabletask_sqlite::write_back(&database).unwrap();
+        fs::metadata(place.file()).unwrap().len()
+    };
+    let full = size();
+    database.execute_batch("DELETE FROM kept").unwrap();
+    assert_eq!(size(), full, "deleting alone gives nothing back");
+    let mut steps = 1;
+    while shrink(&database, 100, 10).unwrap() {
+        steps += 1;
+    }
+    assert!(steps > 5, "{steps}");
+    assert!(size() < full / 20, "{} of {full}", size());
 }

@@ -122,6 +122,8 @@ pub enum Action {
     OpenDashboard,
     /// Let the record go on although entries that it had are missing.
     AcceptLoss,
+    /// Moved old entries of this record into an archive.
+    ArchiveAudit,
     /// Made a backup of the installation.
     Backup,
     /// Restored the installation from a backup.
@@ -181,6 +183,7 @@ impl Action {
             Self::ReadAudit => "read-audit",
             Self::OpenDashboard => "open-dashboard",
             Self::AcceptLoss => "accept-loss",
+            Self::ArchiveAudit => "archive-audit",
             Self::Backup => "backup",
             Self::RestoreBackup => "restore-backup",
             Self::Store => "store",

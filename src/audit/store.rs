@@ -18,6 +18,8 @@ use super::head::{AUDIT_HEAD, Found, Head, HeadFile, Note};
 use crate::access::secret;
 use crate::private_file;
 
+pub use archive::Archived;
+
 /// The version of the tables below.
 const SCHEMA_VERSION: i64 = 2;
 /// Who does what a server does by itself.
@@ -173,7 +175,7 @@ impl AuditStore {
             Found::Nothing if before == SCHEMA_VERSION => Some(Loss::HeadMissing),
             Found::Nothing => None,
             Found::Garbage => Some(Loss::HeadUnreadable),
-            Found::Note(note) => missing(&transaction, &end, &note.head)?,
+            Found::Note(note) => missing(&transaction, &store.key, &end, &note.head)?,
         };
         let loss = loss.ok_or(AuditError::NothingLost)?;
         let (noted, losses) = match found {
@@ -198,6 +200,7 @@ impl AuditStore {
         let connection = Database::open(path)?;
         // A statement stays prepared whatever values it is run with.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        connection.shrinkable()?;
         connection.write_ahead()?;
         // What is committed survives the process; the last moments may be lost with the
         // machine's power, and only they: the chain stays whole.
@@ -243,7 +246,7 @@ impl AuditStore {
             Found::Note(note) => {
                 losses = note.losses;
                 upgrade(&transaction, before)?;
-                if let Some(loss) = missing(&transaction, &end, &note.head)? {
+                if let Some(loss) = missing(&transaction, &self.key, &end, &note.head)? {
                     let cut = matches!(loss, Loss::Cut { .. } | Loss::Emptied { .. });
                     if !cut || !note.lost_at_restart(end.sequence, self.head.boot()) {
                         return Err(loss.into());
@@ -297,7 +300,13 @@ impl AuditStore {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let end = end(&transaction, &self.key)?;
-        let losses = check(&transaction, &end, &self.head, self.known.as_ref())?;
+        let losses = check(
+            &transaction,
+            &self.key,
+            &end,
+            &self.head,
+            self.known.as_ref(),
+        )?;
         also(&transaction)?;
         let end = append(&transaction, &self.key, end, events)?;
         transaction.commit()?;
@@ -321,7 +330,13 @@ impl AuditStore {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let end = end(&transaction, &self.key)?;
-        check(&transaction, &end, &self.head, self.known.as_ref())?;
+        check(
+            &transaction,
+            &self.key,
+            &end,
+            &self.head,
+            self.known.as_ref(),
+        )?;
         Ok(())
     }
 
@@ -414,6 +429,45 @@ impl AuditStore {
     ///
     /// [`AuditError::Store`] when the file cannot be read.
     pub fn verify(&self, kept: Option<&Head>) -> Result<Verdict, AuditError> {
+        self.verify_with(kept, &[])
+    }
+
+    /// As [`AuditStore::verify`], from the first entry on, with the archives that hold those
+    /// that are no more in the database.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::Archive`] when one of them does not hold, or one is missing.
+    pub fn verify_with(
+        &self,
+        kept: Option<&Head>,
+        archives: &[PathBuf],
+    ) -> Result<Verdict, AuditError> {
+        // All of it as it is at one moment, also while it is archived.
+        let _reading = self.connection.unchecked_transaction()?;
+        let start = archive::start(&self.connection, &self.key)?;
+        if !archives.is_empty() {
+            let mut chain = archive::Chain {
+                key: &self.key,
+                end: Head {
+                    sequence: 0,
+                    hash: beginning(&self.key),
+                },
+            };
+            chain.follow_all(archives)?;
+            if chain.end != start {
+                return Err(AuditError::Archive {
+                    path: archives[0].clone(),
+                    reason: format!(
+                        "the archives end at entry {}, and the audit log begins after entry {}",
+                        chain.end.sequence, start.sequence
+                    ),
+                });
+            }
+        }
+        if let Some(kept) = kept.filter(|kept| kept.sequence < start.sequence) {
+            return Err(AuditError::InArchive(kept.sequence));
+        }
         // Before the entries: those that are appended meanwhile are none too few.
         let found = self.head.read().map_err(AuditError::File)?;
         let mut places: Vec<&Head> = kept.into_iter().collect();
@@ -424,10 +478,7 @@ impl AuditStore {
             .connection
             .prepare("SELECT sequence, event, hash FROM entries ORDER BY sequence")?;
         let mut rows = statement.query([])?;
-        let mut end = Head {
-            sequence: 0,
-            hash: beginning(&self.key),
-        };
+        let mut end = start;
         let differs = |end: &Head| {
             let here = |place: &&&Head| place.sequence == end.sequence;
             places
@@ -435,7 +486,7 @@ impl AuditStore {
                 .filter(here)
                 .any(|place| !secret::same(&place.hash, &end.hash))
         };
-        let mut differing = differs(&end).then_some(0);
+        let mut differing = differs(&end).then_some(end.sequence);
         while let Some(row) = rows.next()? {
             end.sequence += 1;
             let text: String = row.get(1)?;
@@ -531,6 +582,7 @@ fn append<'a>(
 /// losses were accepted. What this process `known`s itself counts as the file does.
 fn check(
     transaction: &Connection,
+    key: &[u8; 32],
     end: &Head,
     file: &HeadFile,
     known: Option<&Note>,
@@ -543,21 +595,26 @@ fn check(
         (Found::Nothing, None) => return Err(Loss::HeadMissing.into()),
         (Found::Garbage, None) => return Err(Loss::HeadUnreadable.into()),
     };
-    match missing(transaction, end, &noted.head)? {
+    match missing(transaction, key, end, &noted.head)? {
         None => Ok(noted.losses),
         Some(loss) => Err(loss.into()),
     }
 }
 
 /// What a record that ends at `end` lacks of what was noted.
-fn missing(transaction: &Connection, end: &Head, noted: &Head) -> Result<Option<Loss>, AuditError> {
+fn missing(
+    transaction: &Connection,
+    key: &[u8; 32],
+    end: &Head,
+    noted: &Head,
+) -> Result<Option<Loss>, AuditError> {
     if noted.sequence > end.sequence {
         return Ok(Some(Loss::of(end.sequence, noted)));
     }
     let there = if noted.sequence == end.sequence {
         Some(end.hash.to_vec())
-    } else if noted.sequence == 0 {
-        // Every chain begins the same.
+    } else if noted.sequence == 0 || noted.sequence < archive::start(transaction, key)?.sequence {
+        // Every chain begins the same, and what is archived is proved by itself.
         return Ok(None);
     } else {
         transaction
@@ -606,10 +663,7 @@ fn end(connection: &Connection, key: &[u8; 32]) -> Result<Head, AuditError> {
         )
         .optional()?;
     let Some((sequence, written)) = last else {
-        return Ok(Head {
-            sequence: 0,
-            hash: beginning(key),
-        });
+        return archive::start(connection, key);
     };
     let sequence = u64::try_from(sequence).unwrap_or(0);
     let hash = written
@@ -618,5 +672,6 @@ fn end(connection: &Connection, key: &[u8; 32]) -> Result<Head, AuditError> {
     Ok(Head { sequence, hash })
 }
 
+mod archive;
 #[cfg(test)]
 mod tests;

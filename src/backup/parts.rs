@@ -50,8 +50,8 @@ pub(super) const FILES: [&str; 14] = [
     "webhook-secret",
 ];
 
-/// What a running process notes for others on the machine.
-const OF_A_PROCESS: [&str; 2] = ["serve.json", "hub.json"];
+/// What a running process notes for others on the machine, or is just writing.
+const OF_A_PROCESS: [&str; 3] = ["serve.json", "hub.json", "audit.next"];
 
 /// The largest small file, in bytes. A seal key file holds a few keys.
 pub(super) const MAX_FILE: u64 = 1024 * 1024;

@@ -186,6 +186,8 @@ pub(crate) enum StoreError {
 pub(crate) struct Store {
     pub(crate) writer: Writer,
     readers: Readers,
+    /// Where it is, unless in memory.
+    file: Option<PathBuf>,
 }
 
 #[derive(Clone)]
@@ -234,7 +236,32 @@ impl Store {
         // The thread ends by itself once the last handle to the writer is dropped.
         let (writer, _thread) = Writer::start(conn, lock, counters, clock, committed, commits)
             .map_err(OpenError::Thread)?;
-        Ok((Self { writer, readers }, pending))
+        let file = match &config.storage {
+            Storage::Memory => None,
+            Storage::Directory(path) => Some(path.join(DATABASE)),
+        };
+        Ok((
+            Self {
+                writer,
+                readers,
+                file,
+            },
+            pending,
+        ))
+    }
+
+    /// Brings what is in the log into the file, which takes its size by that.
+    pub(crate) async fn write_back(&self) -> Result<(), StoreError> {
+        let Some(file) = self.file.clone() else {
+            return Ok(());
+        };
+        // A connection of its own: the writer's is in a transaction whenever it works.
+        let writing = tokio::task::spawn_blocking(move || {
+            let connection = Connection::open(file)?;
+            durabletask_sqlite::keep_log(&connection)?;
+            durabletask_sqlite::write_back(&connection)
+        });
+        Ok(writing.await.map_err(|_| StoreError::Closed)??)
     }
 
     /// Reads from a snapshot that holds everything acknowledged so far.

@@ -168,6 +168,7 @@ pub(crate) fn open_file(file: &Path) -> Result<Database, OpenError> {
     make_private(file)?;
     let conn = Database::open(file)?;
     keep_prepared(&conn)?;
+    conn.shrinkable()?;
     conn.write_ahead()?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "wal_autocheckpoint", 4000)?;
