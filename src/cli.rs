@@ -5,6 +5,7 @@ mod backup;
 mod help;
 mod operators;
 mod requests;
+mod rotate;
 mod wrong;
 
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ pub use requests::{
     AskArgs, ExportArgs, ExportFormat, GuardArgs, ReceiveArgs, RecoveryArgs, RecoveryCommand,
     RequestArgs, RequestCommand,
 };
+pub use rotate::{RotateArgs, RotateCommand};
 pub(crate) use wrong::looks_secret;
 
 const EXIT_CODES: &str = "\
@@ -137,6 +139,8 @@ pub enum Command {
     Key(KeyArgs),
     /// Rotate, retire and list the keys that a front door signs mandates with; running parts notice
     MandateKey(Box<MandateKeyArgs>),
+    /// Give secrets of the data folder other values, while it is in use
+    Rotate(RotateArgs),
     /// Go on after the ledger of the data folder was lost
     Ledger(LedgerArgs),
     /// Print a link that logs a browser in, once and within ten minutes

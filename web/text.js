@@ -396,6 +396,7 @@ export const t = {
       "cancel-request": "Took a request back",
       "open-dashboard": "Opened the scheduler's dashboard",
       "accept-loss": "Went on after a loss of entries",
+      "rotate-secret": "Rotated a secret",
       "archive-audit": "Archived old entries",
       backup: "Made a backup",
       "restore-backup": "Restored a backup",

@@ -122,6 +122,8 @@ pub enum Action {
     OpenDashboard,
     /// Let the record go on although entries that it had are missing.
     AcceptLoss,
+    /// Gave a secret of the installation another value.
+    RotateSecret,
     /// Moved old entries of this record into an archive.
     ArchiveAudit,
     /// Made a backup of the installation.
@@ -183,6 +185,7 @@ impl Action {
             Self::ReadAudit => "read-audit",
             Self::OpenDashboard => "open-dashboard",
             Self::AcceptLoss => "accept-loss",
+            Self::RotateSecret => "rotate-secret",
             Self::ArchiveAudit => "archive-audit",
             Self::Backup => "backup",
             Self::RestoreBackup => "restore-backup",

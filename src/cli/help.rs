@@ -57,6 +57,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "audit",
             "ledger",
             "mandate-key",
+            "rotate",
         ],
     ),
     (

@@ -28,6 +28,7 @@ mod prove;
 mod receive;
 mod recovery;
 mod request;
+mod rotate;
 mod scheduler;
 mod serve;
 mod status;
@@ -165,6 +166,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Backup(args) => backup::run(args.command).await,
         Command::Grant(args) => grant::run(args.command),
         Command::Key(args) => key::run(args.command),
+        Command::Rotate(args) => rotate::run(args.command),
         Command::Ledger(args) => ledger::run(args.command),
         Command::MandateKey(args) => mandate_key::run(args.command).await,
         Command::LoginLink(args) => login_link::run(args).await,

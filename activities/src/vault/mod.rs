@@ -8,6 +8,7 @@ mod embedded;
 mod key_file;
 pub mod order;
 mod recovery;
+mod rotation;
 mod schema;
 
 use std::error::Error as StdError;
@@ -27,6 +28,7 @@ use crate::totp::{self, Code, CodeError};
 pub use cached::{CacheCounts, CacheSettings, CachedVault};
 pub use check::{CheckError, VaultContents, check};
 pub use embedded::{EmbeddedVault, OpenError};
+pub use rotation::{Progress, Rotated, RotationError, rotate_key};
 
 /// The most accounts on one page of a list.
 pub const MAX_PAGE: usize = 500;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use durabletask_sqlite::{Database, OpenError};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
 /// The version of the tables below. Kept in the file's `user_version`.
 pub(super) const VERSION: i64 = 4;
@@ -80,6 +80,13 @@ CREATE TABLE recovery_codes (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Which key encrypts, once the first one was rotated. It is no part of the version: a release
+/// that knows nothing of it encrypts with the first key of the file, which is the same.
+const CURRENT_KEY: &str = "CREATE TABLE IF NOT EXISTS current_key (
+    only   INTEGER PRIMARY KEY CHECK (only = 1),
+    key_id TEXT NOT NULL
+) STRICT;";
+
 /// What a file is, once it is open.
 pub(super) enum Opened {
     /// It has the tables of this release.
@@ -135,10 +142,32 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
         }
         _ => {}
     }
+    transaction.execute_batch(CURRENT_KEY)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
     connection.mark()?;
     Ok(Opened::Ready(connection))
+}
+
+/// The id of the key that encrypts, if one was ever rotated.
+pub(super) fn current_key(connection: &Connection) -> Result<Option<String>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT key_id FROM current_key")?
+        .query_row([], |row| row.get(0))
+        .optional()
+}
+
+/// Makes another key the one that encrypts.
+pub(super) fn set_current_key(
+    connection: &Connection,
+    key_id: &str,
+) -> Result<(), rusqlite::Error> {
+    connection
+        .execute(
+            "INSERT OR REPLACE INTO current_key (only, key_id) VALUES (1, ?1)",
+            [key_id],
+        )
+        .map(drop)
 }
 
 fn version(connection: &Connection) -> Result<i64, rusqlite::Error> {
