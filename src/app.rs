@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::access::{Access, KeyStore, LoginCodes, Oidc, secret};
+use crate::access::{Access, AdminToken, KeyStore, LoginCodes, Oidc, secret};
 use crate::audit::{AUDIT_DATABASE, AUDIT_SENT, Audit, Ingester, Shipper};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
@@ -48,7 +48,7 @@ pub(crate) const ACCESS_DATABASE: &str = "access.sqlite3";
 /// The front door's own secret key, in the data folder.
 pub(crate) const SERVER_KEY: &str = keys::SERVER.file;
 /// The key that notices are signed with, in the data folder.
-const WEBHOOK_SECRET: &str = "webhook-secret";
+pub(crate) const WEBHOOK_SECRET: &str = "webhook-secret";
 /// How often is asked whether everything answers, until it does.
 const LOOK_WHETHER_READY: Duration = Duration::from_millis(250);
 
@@ -221,12 +221,14 @@ impl Running {
                 let authority =
                     Authority::new(Arc::new(ledger.clone()), Arc::new(keys.checks.clone()));
                 self.follow("mandate keys", |stop| keys.checks.until(stop));
+                let ring = keys.ring.value();
+                self.follow("seal key", |stop| keys.ring.until(stop));
                 let fingerprints = FingerprintKey::new(keys.fingerprint);
                 if let Some(remote) = remote {
                     remote.tell_apart_by(fingerprints.clone());
                 }
                 let vault = Arc::clone(&vault);
-                let activities = Activities::new(authority, keys.ring, fingerprints, vault)
+                let activities = Activities::new(authority, ring.opening(), fingerprints, vault)
                     .with_webhook(self.webhook(config)?);
                 self.launch_worker(&connection, activities, &metrics)?;
             }
@@ -307,19 +309,25 @@ impl Running {
     }
 
     /// Where the worker sends notices.
-    fn webhook(&self, config: &Config) -> Result<Option<Webhook>, AppError> {
+    fn webhook(&mut self, config: &Config) -> Result<Option<Webhook>, AppError> {
         let Some(settings) = &config.webhook else {
             return Ok(None);
         };
-        let key = match &settings.secret_file {
-            Some(path) => std::path::absolute(path)
-                .ok()
-                .and_then(|path| self.data.read_secret(path).transpose())
-                .ok_or_else(|| AppError::WebhookSecret(path.clone()))??,
-            None => self
+        let Some(path) = &settings.secret_file else {
+            let key = self
                 .data
-                .secret_file(WEBHOOK_SECRET, || secret::random_token("cs_hook_"))?,
+                .secret_file(WEBHOOK_SECRET, || secret::random_token("cs_hook_"))?;
+            let webhook = Webhook::new(&settings.url, key)?;
+            let (data, followed) = (self.data.clone(), webhook.clone());
+            self.follow("webhook's key", |stop| {
+                keys::follow_webhook(data, followed, stop)
+            });
+            return Ok(Some(webhook));
         };
+        let key = std::path::absolute(path)
+            .ok()
+            .and_then(|path| self.data.read_secret(path).transpose())
+            .ok_or_else(|| AppError::WebhookSecret(path.clone()))??;
         Ok(Some(Webhook::new(&settings.url, key)?))
     }
 
@@ -350,9 +358,13 @@ impl Running {
         (clock, metrics): (Arc<dyn Clock>, Arc<Metrics>),
     ) -> Result<(), AppError> {
         let address = listener.local_addr()?;
-        let admin_token = match &config.admin_token {
-            Some(token) => token.clone(),
-            None => self.data.admin_token()?,
+        let (admin_token, admin) = match &config.admin_token {
+            Some(token) => (token.clone(), AdminToken::fixed(token)),
+            None => {
+                let token = self.data.admin_token()?;
+                let admin = AdminToken::in_folder(&token, &self.data);
+                (token, admin)
+            }
         };
         let store = KeyStore::open(&self.data.path().join(ACCESS_DATABASE))?;
         let verifier = Verifier::open(&self.data.path().join(VERIFY_DATABASE))
@@ -385,7 +397,7 @@ impl Running {
         self.follow("mandate key", |stop| keys.mandates.until(stop));
         let checks = keys.checks.clone();
         self.follow("checking keys", |stop| checks.until(stop));
-        let mut access = Access::new(&admin_token, store, &keys.server).with_oidc(oidc);
+        let mut access = Access::new(admin, store, &keys.server).with_oidc(oidc);
         if config.auth == AuthMode::None {
             access = access.open_to_all();
         } else {

@@ -9,6 +9,7 @@ use std::os::unix::fs::{
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -28,6 +29,12 @@ const LOCK: &str = "serve.lock";
 const ABANDONED: Duration = Duration::from_secs(3_600);
 /// The token that the administrator logs in with.
 const ADMIN_TOKEN: &str = "admin-token";
+
+/// What the name of the file ends with that holds what a secret was before.
+const BEFORE: &str = ".before";
+
+/// What a secret was before, and until when that counts.
+pub(crate) type Before = (Zeroizing<String>, DateTime<Utc>);
 
 /// Why the data folder cannot be used.
 #[derive(Debug, Error)]
@@ -267,6 +274,79 @@ impl DataDir {
     /// As [`DataDir::read_secret`].
     pub fn existing_admin_token(&self) -> Result<Option<Zeroizing<String>>, DataDirError> {
         self.read_secret(ADMIN_TOKEN)
+    }
+
+    /// The administrator's token before the present one, and until when it counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataDir::read_secret`], and [`DataDirError::Malformed`].
+    pub(crate) fn admin_token_before(&self) -> Result<Option<Before>, DataDirError> {
+        self.secret_before(ADMIN_TOKEN)
+    }
+
+    /// Gives the administrator another token; the one before counts `until` then, if at all.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataDir::secret_file`].
+    pub(crate) fn rotate_admin_token(
+        &self,
+        until: Option<DateTime<Utc>>,
+    ) -> Result<Zeroizing<String>, DataDirError> {
+        let token = secret::random_token("cs_admin_").map_err(|_| DataDirError::Random)?;
+        self.rotate_secret(ADMIN_TOKEN, &token, until)?;
+        Ok(token)
+    }
+
+    /// Puts `text` into the secret file `name`, and what it held into one beside it, with the
+    /// time until which that counts.
+    pub(crate) fn rotate_secret(
+        &self,
+        name: &str,
+        text: &str,
+        until: Option<DateTime<Utc>>,
+    ) -> Result<(), DataDirError> {
+        let beside = format!("{name}{BEFORE}");
+        match (self.read_secret(name)?, until) {
+            (Some(before), Some(until)) => {
+                let line = Zeroizing::new(format!("{} {}", until.timestamp(), before.as_str()));
+                self.replace_secret_file(&beside, &line)?;
+            }
+            _ => {
+                let path = self.path.join(&beside);
+                match fs::remove_file(&path) {
+                    Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                        return Err(DataDirError::Io {
+                            action: "remove",
+                            path,
+                            source,
+                        });
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.replace_secret_file(name, text)
+    }
+
+    /// What the secret file `name` held before, and until when that counts.
+    pub(crate) fn secret_before(&self, name: &str) -> Result<Option<Before>, DataDirError> {
+        let beside = format!("{name}{BEFORE}");
+        let Some(line) = self.read_secret(&beside)? else {
+            return Ok(None);
+        };
+        let malformed = || DataDirError::Malformed {
+            path: self.path.join(&beside),
+            reason: "expected a time in seconds and what counts until then",
+        };
+        let (until, text) = line.split_once(' ').ok_or_else(malformed)?;
+        let until = until
+            .parse()
+            .ok()
+            .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+            .ok_or_else(malformed)?;
+        Ok(Some((Zeroizing::new(text.to_owned()), until)))
     }
 
     /// The key in the file `name` as [`DataDir::secret_key`] keeps it, if there is one.

@@ -9,7 +9,7 @@ use countersign_activities::database_stamp::{DatabaseStamp, NOTICED_WITHIN};
 use data_encoding::HEXLOWER;
 use durabletask_sqlite::Database;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use serde::Serialize;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -177,33 +177,6 @@ impl KeyStore {
             connection: Mutex::new(connection),
             stamp: DatabaseStamp::open(path)?,
         })
-    }
-
-    /// How many keys that are not revoked, and how many grants, the database at `path` holds: a
-    /// copy, which nobody changes meanwhile.
-    pub(crate) fn contents(path: &Path) -> Result<(u64, u64), KeyError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        let counts: (i64, i64) = connection.query_row(
-            "SELECT (SELECT count(*) FROM keys WHERE revoked_at IS NULL),
-                    (SELECT count(*) FROM grants)",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        let count = |count| u64::try_from(count).unwrap_or(0);
-        Ok((count(counts.0), count(counts.1)))
-    }
-
-    /// Ends what may have been used up or ended since a backup that was restored: grants that
-    /// are counted, and browser sessions. Answers how many of each.
-    pub(crate) fn end_counted(&self) -> Result<(usize, usize), KeyError> {
-        let mut connection = self.lock();
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let grants = transaction.execute("DELETE FROM grants WHERE reads_left IS NOT NULL", [])?;
-        let sessions = transaction.execute("DELETE FROM sessions", [])?;
-        transaction.commit()?;
-        self.stamp.touch();
-        Ok((grants, sessions))
     }
 
     /// Makes a key and returns it. It cannot be read again later.

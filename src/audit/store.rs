@@ -453,6 +453,7 @@ impl AuditStore {
                     sequence: 0,
                     hash: beginning(&self.key),
                 },
+                kept,
             };
             chain.follow_all(archives)?;
             if chain.end != start {
@@ -465,7 +466,7 @@ impl AuditStore {
                 });
             }
         }
-        if let Some(kept) = kept.filter(|kept| kept.sequence < start.sequence) {
+        if let Some(kept) = kept.filter(|it| archives.is_empty() && it.sequence < start.sequence) {
             return Err(AuditError::InArchive(kept.sequence));
         }
         // Before the entries: those that are appended meanwhile are none too few.

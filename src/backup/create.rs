@@ -161,7 +161,7 @@ struct Cut {
 
 impl Cut {
     fn copy_to(self, folder: &Path) -> Result<Staged, BackupError> {
-        for (name, source) in &self.sources {
+        for &(name, ref source) in &self.sources {
             let place = folder.join(name);
             let failed = |source| BackupError::folder("write", &place, source);
             private_file::create(&place).map_err(failed)?;
@@ -191,17 +191,17 @@ fn cut(data: &DataDir) -> Result<Cut, BackupError> {
         .iter()
         .map(|(_, path)| Database::open(path))
         .collect::<Result<Vec<_>, _>>()?;
-    let failed = |name| move |source| BackupError::Database { name, source };
+    let failed = |name: &'static str| move |source| BackupError::Database { name, source };
     // Opened before anything is held: that takes longer than all the rest.
     let writers = places
         .iter()
-        .map(|(name, path)| writer(path).map_err(failed(name)))
+        .map(|(name, path)| writer(path).map_err(failed(*name)))
         .collect::<Result<Vec<_>, _>>()?;
     let begun = Instant::now();
-    let paused = loop {
-        let held_since = Instant::now();
-        if hold_all(&places, &writers, held_since)? {
-            break held_since;
+    let held_since = loop {
+        let now = Instant::now();
+        if hold_all(&places, &writers, now)? {
+            break now;
         }
         release(&writers);
         if begun.elapsed() > PATIENCE {
@@ -213,13 +213,13 @@ fn cut(data: &DataDir) -> Result<Cut, BackupError> {
     let read = || {
         let mut sources = Vec::with_capacity(places.len());
         for (name, path) in &places {
-            sources.push((*name, snapshot(path).map_err(failed(name))?));
+            sources.push((*name, snapshot(path).map_err(failed(*name))?));
         }
         Ok::<_, BackupError>((sources, small_files(data)?))
     };
     let read = read();
     release(&writers);
-    let paused = paused.elapsed();
+    let paused = held_since.elapsed();
     let (sources, files) = read?;
     Ok(Cut {
         sources,
@@ -250,7 +250,7 @@ fn hold_all(
     writers: &[Connection],
     since: Instant,
 ) -> Result<bool, BackupError> {
-    for ((name, _), writer) in places.iter().zip(writers) {
+    for (&(name, _), writer) in places.iter().zip(writers) {
         loop {
             match writer.execute_batch("BEGIN IMMEDIATE") {
                 Ok(()) => break,

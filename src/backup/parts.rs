@@ -33,7 +33,7 @@ pub(super) const DATABASES: [&str; 6] = [
 ];
 
 /// The small files: keys, tokens, ids, and what is noted beside a database.
-pub(super) const FILES: [&str; 14] = [
+pub(super) const FILES: [&str; 16] = [
     VAULT_KEY,
     "seal.key",
     "seal.pub",
@@ -46,8 +46,10 @@ pub(super) const FILES: [&str; 14] = [
     AUDIT_HEAD,
     AUDIT_SENT,
     "admin-token",
+    "admin-token.before",
     HUB_TOKEN,
     "webhook-secret",
+    "webhook-secret.before",
 ];
 
 /// What a running process notes for others on the machine, or is just writing.

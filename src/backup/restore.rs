@@ -98,25 +98,22 @@ pub async fn restore(
     by: &str,
 ) -> Result<Restored, BackupError> {
     let made = make_empty(to)?;
-    let restored = fill(path, identities, to, by).await;
-    match &restored {
-        Ok(_) => {
-            let mark = to.join(UNFINISHED);
-            let done = fs::remove_file(&mark)
-                .and_then(|()| File::open(to)?.sync_all())
-                .map_err(|source| BackupError::folder("write", &mark, source));
-            done.and(restored)
-        }
-        Err(_) => {
-            archive::remove_from(to);
-            // Best effort: the error that matters is the first one.
-            let _ = fs::remove_file(to.join(UNFINISHED));
-            if made {
-                let _ = fs::remove_dir(to);
-            }
-            restored
+    let mark = to.join(UNFINISHED);
+    let restored = fill(path, identities, to, by).await.and_then(|restored| {
+        fs::remove_file(&mark)
+            .and_then(|()| File::open(to)?.sync_all())
+            .map_err(|source| BackupError::folder("write", &mark, source))?;
+        Ok(restored)
+    });
+    if restored.is_err() {
+        archive::remove_from(to);
+        // Best effort: the error that matters is the first one.
+        let _ = fs::remove_file(&mark);
+        if made {
+            let _ = fs::remove_dir(to);
         }
     }
+    restored
 }
 
 /// An empty folder, marked as one that nothing may start on; whether it was made.

@@ -166,7 +166,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Backup(args) => backup::run(args.command).await,
         Command::Grant(args) => grant::run(args.command),
         Command::Key(args) => key::run(args.command),
-        Command::Rotate(args) => rotate::run(args.command),
+        Command::Rotate(args) => rotate::run(args.command).await,
         Command::Ledger(args) => ledger::run(args.command),
         Command::MandateKey(args) => mandate_key::run(args.command).await,
         Command::LoginLink(args) => login_link::run(args).await,

@@ -42,6 +42,7 @@ mod long_import;
 mod matrix;
 mod mcp;
 mod metrics;
+mod operations;
 mod oversize;
 mod proof;
 mod record;

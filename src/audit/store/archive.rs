@@ -134,6 +134,7 @@ impl AuditStore {
             let mut chain = Chain {
                 key: &self.key,
                 end: start.clone(),
+                kept: None,
             };
             chain.follow(to)?;
             match chain.end == *through {
@@ -281,6 +282,8 @@ fn code(key: &[u8; 32], sequence: u64, hash: &[u8; 32]) -> [u8; 32] {
 pub(super) struct Chain<'a> {
     pub(super) key: &'a [u8; 32],
     pub(super) end: Head,
+    /// An entry that has to be as it was noted elsewhere, if it is in an archive.
+    pub(super) kept: Option<&'a Head>,
 }
 
 impl Chain<'_> {
@@ -325,6 +328,15 @@ impl Chain<'_> {
                 return Err(wrong(format!(
                     "it does not hold from entry {} on: it was changed, or the one before it is \
                      missing",
+                    self.end.sequence
+                )));
+            }
+            if self
+                .kept
+                .is_some_and(|kept| kept.sequence == self.end.sequence && *kept != self.end)
+            {
+                return Err(wrong(format!(
+                    "entry {} is not the one whose hash was noted",
                     self.end.sequence
                 )));
             }
