@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -21,6 +22,37 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// knows nothing of it leaves it alone.
 const MARK: &str = "CREATE TABLE IF NOT EXISTS run (open INTEGER NOT NULL);
 INSERT INTO run (open) SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM run);";
+
+/// How many databases this process has open, and who waits for there to be none.
+static OPEN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// Waits until this process has closed every [`Database`], for so long at most; whether it has.
+/// For the end of a process: threads that it does not wait for may still have one.
+pub fn all_closed(patience: Duration) -> bool {
+    let open = OPEN.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let waited = OPEN.1.wait_timeout_while(open, patience, |open| *open > 0);
+    let (open, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    *open == 0
+}
+
+/// Counts a database that is open, until it is dropped.
+#[derive(Debug)]
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        *OPEN.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut open = OPEN.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *open = open.saturating_sub(1);
+        OPEN.1.notify_all();
+    }
+}
 
 /// Why a database cannot be opened.
 #[derive(Debug, Error)]
@@ -72,6 +104,7 @@ pub struct Database {
     connection: Connection,
     /// Shared by all who have the database open. Dropped after the connection is closed.
     lock: File,
+    _counted: Counted,
 }
 
 impl Database {
@@ -90,7 +123,11 @@ impl Database {
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY)?;
         keep_log(&connection)?;
-        Ok(Self { connection, lock })
+        Ok(Self {
+            connection,
+            lock,
+            _counted: Counted::new(),
+        })
     }
 
     /// Lets changes go into a log from now on. Waits for processes that are just doing the

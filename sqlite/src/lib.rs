@@ -20,5 +20,5 @@ mod database;
 mod room;
 
 pub use copy::{CopyError, copy, snapshot};
-pub use database::{Database, OpenError, clear_copy, keep_log};
+pub use database::{Database, OpenError, all_closed, clear_copy, keep_log};
 pub use room::{shrink, write_back};

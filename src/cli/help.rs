@@ -80,7 +80,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
 ];
 
 /// Commands whose exit code says more than whether it was done.
-const WITH_EXIT_CODES: [&str; 30] = [
+const WITH_EXIT_CODES: [&str; 31] = [
     "enroll",
     "import",
     "list",
@@ -104,6 +104,7 @@ const WITH_EXIT_CODES: [&str; 30] = [
     "seal-key",
     "audit",
     "backup",
+    "rotate",
     "ledger",
     "key",
     "grant",
@@ -114,10 +115,14 @@ const WITH_EXIT_CODES: [&str; 30] = [
 ];
 
 /// What people do with a command.
-const EXAMPLES: [(&str, &str); 28] = [
+const EXAMPLES: [(&str, &str); 29] = [
+    (
+        "rotate",
+        "  countersign rotate vault-key\n  countersign rotate admin-token --overlap 1h",
+    ),
     (
         "backup",
-        "  age-keygen -o countersign-backup.key            # keep this file elsewhere\n  countersign backup create today.age --recipient age1...\n  countersign backup verify today.age --identity countersign-backup.key\n  countersign backup restore today.age --identity countersign-backup.key --data-dir /srv/new",
+        "  countersign backup create today.age --recipient age1...\n  countersign backup verify today.age --identity countersign-backup.key\n  countersign backup restore today.age --identity countersign-backup.key --data-dir /srv/new",
     ),
     (
         "enroll",

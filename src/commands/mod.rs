@@ -36,11 +36,15 @@ mod table;
 mod token;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::cli::{Cli, Command, ConfigCommand};
 use crate::config::{Config, Settings};
 
 use output::complain;
+
+/// How long databases may take to be closed at the end.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// How a command ended otherwise than done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +128,8 @@ pub fn run(cli: Cli) -> ExitCode {
         .build()
         .map_err(Fault::failed)
         .and_then(|runtime| runtime.block_on(dispatch(cli.command)));
+    // The scheduler's writer may still be leaving its file whole; killed, it would leave its log.
+    durabletask_sqlite::all_closed(CLOSING);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
