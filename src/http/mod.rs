@@ -1,48 +1,10 @@
 //! The HTTP front door: parses requests, asks the services, maps the answers.
 
-mod account_changes;
-mod accounts;
-mod approvals;
-mod arrival;
+mod api;
 mod assets;
-mod audit;
-mod audited;
-mod auth;
-mod body;
-mod codes;
-mod cookie;
-mod dashboard;
-mod drain;
-mod dress;
-mod enrollments;
-mod error;
-mod given;
-mod grants;
-mod health;
-mod hello;
-mod imports;
-mod inbox;
-mod keys;
-mod limits;
-mod mandate_problem;
+mod edge;
 mod mcp;
-mod names;
-mod observe;
 mod openapi;
-mod path;
-mod proof;
-mod query;
-mod recovery;
-mod refusals;
-mod request_views;
-mod requests;
-mod session;
-mod system;
-mod tokens;
-mod transfers;
-mod turns;
-mod vault_paths;
-mod views;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -58,8 +20,6 @@ use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::access::Access;
 use crate::audit::Audit;
@@ -69,22 +29,18 @@ use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::tokens::Tokens;
 use crate::verify::Verifier;
-use arrival::Admitted;
-use cookie::ByTls;
-use error::ApiError;
-use given::Given;
-use health::LastAnswers;
-use inbox::Inbox;
-use refusals::Refusals;
-use turns::Turns;
+use api::{Given, Inbox, LastAnswers, Turns};
+use edge::arrival::{self, Admitted};
+use edge::cookie::ByTls;
+use edge::error::ApiError;
+use edge::refusals::Refusals;
+use edge::{audited, drain, dress, limits, observe};
 
-pub(crate) use audited::reason_header;
-pub(crate) use hello::LocalEnd;
-pub(crate) use limits::{Guard, network_of};
-pub(crate) use names::OwnNames;
+pub(crate) use api::{LocalEnd, Surroundings, login_link};
+pub(crate) use edge::audited::reason_header;
+pub(crate) use edge::limits::{Guard, network_of};
+pub(crate) use edge::names::OwnNames;
 pub use openapi::{document as openapi, older_document as older_openapi};
-pub(crate) use session::login_link;
-pub(crate) use system::Surroundings;
 
 /// How many requests of callers are answered at once; more are asked to come back. Polls
 /// that wait and streams count too, requests without a caller and what is answered at any time do
@@ -160,69 +116,12 @@ impl FrontDoor {
     }
 }
 
-/// Every path of the API, each with the description that its handler gives.
-fn described() -> OpenApiRouter<Arc<FrontDoor>> {
-    OpenApiRouter::with_openapi(openapi::frame())
-        .routes(routes!(health::live))
-        .routes(routes!(health::ready))
-        .routes(routes!(openapi::describe))
-        .routes(routes!(openapi::describe_older))
-        .routes(routes!(session::session, session::log_in, session::log_out))
-        .routes(routes!(session::make_link))
-        .routes(routes!(enrollments::list, enrollments::start))
-        .routes(routes!(enrollments::status, enrollments::terminate))
-        .routes(routes!(enrollments::terminate_by_post))
-        .routes(routes!(approvals::decide))
-        .routes(routes!(inbox::waiting))
-        .routes(routes!(transfers::receive))
-        .routes(routes!(imports::start))
-        .routes(routes!(imports::status, imports::terminate))
-        .routes(routes!(imports::terminate_by_post))
-        .routes(routes!(accounts::list, accounts::create))
-        .routes(routes!(
-            accounts::get,
-            account_changes::change,
-            account_changes::delete
-        ))
-        .routes(routes!(account_changes::restore))
-        .routes(routes!(proof::codes, proof::prove))
-        .routes(routes!(account_changes::verify))
-        .routes(routes!(tokens::token))
-        .routes(routes!(tokens::token_by_query))
-        .routes(routes!(recovery::count, recovery::set))
-        .routes(routes!(recovery::take))
-        .routes(routes!(recovery::take_granted))
-        .routes(routes!(requests::start))
-        .routes(routes!(requests::list))
-        .routes(routes!(requests::status, requests::cancel))
-        .routes(routes!(requests::decide))
-        .routes(routes!(requests::code))
-        .routes(routes!(requests::export))
-        .routes(routes!(vault_paths::look_up_self))
-        .routes(routes!(vault_paths::health))
-        .routes(routes!(vault_paths::seal_status))
-        .routes(routes!(vault_paths::leader))
-        .routes(routes!(vault_paths::read, vault_paths::check))
-        .routes(routes!(audit::list))
-        .routes(routes!(keys::list, keys::create))
-        .routes(routes!(keys::revoke))
-        .routes(routes!(keys::rotate))
-        .routes(routes!(
-            grants::list,
-            grants::add,
-            grants::put,
-            grants::remove
-        ))
-        .routes(routes!(system::system))
-        .routes(routes!(dashboard::open))
-}
-
 /// Every path of the front door.
 pub fn router(door: Arc<FrontDoor>) -> Router {
-    let (api, _) = described().split_for_parts();
+    let (api, _) = api::described().split_for_parts();
     let routes = api.merge(assets::router());
     let api = surrounded(&door, From::Inside, routes.clone());
-    let outside = routes.merge(mcp::router(&door, api)).merge(hello::router());
+    let outside = routes.merge(mcp::router(&door, api)).merge(api::local());
     let outside = surrounded(&door, From::Outside, outside);
     match cors(&door.surroundings.cors_origins) {
         Some(cors) => outside.layer(cors),

@@ -16,37 +16,42 @@ use countersign_enrollment::problem::InputProblem;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::audited;
-use super::auth::{FUNCTIONS_KEY, VAULT_TOKEN};
-use super::codes::Code;
-use super::error::{ApiError, Problem};
+use super::edge::audited;
+use super::edge::auth::{FUNCTIONS_KEY, VAULT_TOKEN};
+use super::edge::error::{ApiError, Problem};
+use super::edge::problem_code::ProblemCode;
 use crate::access::COOKIE;
 
 /// What an operation answers in any case.
-const ALWAYS: [Code; 4] = [Code::Busy, Code::RateLimited, Code::Timeout, Code::Internal];
+const ALWAYS: [ProblemCode; 4] = [
+    ProblemCode::Busy,
+    ProblemCode::RateLimited,
+    ProblemCode::Timeout,
+    ProblemCode::Internal,
+];
 /// What an operation answers that needs a caller. One without any role is known, and may
 /// nothing.
-const CALLER: [Code; 11] = [
-    Code::Unauthenticated,
-    Code::TokenExpired,
-    Code::TokenNotYetValid,
-    Code::TokenAudience,
-    Code::TokenInvalid,
-    Code::IssuerUnavailable,
-    Code::CrossSite,
-    Code::SessionAmbiguous,
-    Code::SessionChanged,
-    Code::RoleMissing,
+const CALLER: [ProblemCode; 11] = [
+    ProblemCode::Unauthenticated,
+    ProblemCode::TokenExpired,
+    ProblemCode::TokenNotYetValid,
+    ProblemCode::TokenAudience,
+    ProblemCode::TokenInvalid,
+    ProblemCode::IssuerUnavailable,
+    ProblemCode::CrossSite,
+    ProblemCode::SessionAmbiguous,
+    ProblemCode::SessionChanged,
+    ProblemCode::RoleMissing,
     // A parameter that the operation does not have.
-    Code::InvalidParameter,
+    ProblemCode::InvalidParameter,
 ];
 /// What an operation answers when it takes a body.
-const BODY: [Code; 5] = [
-    Code::EmptyBody,
-    Code::InvalidJson,
-    Code::PayloadTooLarge,
-    Code::UnreadableBody,
-    Code::UnsupportedMediaType,
+const BODY: [ProblemCode; 5] = [
+    ProblemCode::EmptyBody,
+    ProblemCode::InvalidJson,
+    ProblemCode::PayloadTooLarge,
+    ProblemCode::UnreadableBody,
+    ProblemCode::UnsupportedMediaType,
 ];
 /// Problems with an upload that are answered otherwise than as content that cannot be
 /// processed.
@@ -94,7 +99,7 @@ static DOCUMENT: LazyLock<Result<String, String>> = LazyLock::new(|| {
 ///
 /// When it is no JSON, which no description of handlers leads to.
 pub fn document() -> Result<Value, serde_json::Error> {
-    let mut document = serde_json::to_value(super::described().into_openapi())?;
+    let mut document = serde_json::to_value(super::api::described().into_openapi())?;
     complete(&mut document);
     Ok(document)
 }
@@ -202,7 +207,7 @@ fn complete(document: &mut Value) {
     let schemas = components["schemas"].as_object_mut();
     for (name, schema) in schemas.into_iter().flatten() {
         if name == "Problem" || name == "ProblemView" {
-            let codes: Vec<Value> = Code::ALL.iter().map(|code| json!(code)).collect();
+            let codes: Vec<Value> = ProblemCode::ALL.iter().map(|code| json!(code)).collect();
             let input = InputProblem::CODES.iter().map(|code| json!(code));
             schema["properties"]["code"]["enum"] = codes.into_iter().chain(input).collect();
         }
@@ -215,7 +220,7 @@ fn complete(document: &mut Value) {
 
 /// Every problem that is not one of an upload.
 fn problems() -> Value {
-    let problems = Code::ALL.iter().map(|code| {
+    let problems = ProblemCode::ALL.iter().map(|code| {
         let status = code.status().as_u16();
         json!({"code": code, "status": status, "title": code.title()})
     });
@@ -229,13 +234,13 @@ fn complete_operation(path: &str, recorded: bool, operation: &mut Map<String, Va
     let mut problems: Vec<(StatusCode, String, Option<&str>)> = Vec::new();
     let listed = listed.iter().flat_map(|codes| codes.as_array());
     for code in listed.flatten().filter_map(Value::as_str) {
-        let known = Code::ALL.iter().find(|known| known.as_str() == code);
+        let known = ProblemCode::ALL.iter().find(|known| known.as_str() == code);
         problems.extend(known.map(of_code));
     }
     problems.extend(ALWAYS.iter().map(of_code));
-    let unrecorded = Code::AuditUnavailable.as_str();
+    let unrecorded = ProblemCode::AuditUnavailable.as_str();
     if recorded && !problems.iter().any(|(_, code, _)| code == unrecorded) {
-        problems.push(of_code(&Code::AuditUnavailable));
+        problems.push(of_code(&ProblemCode::AuditUnavailable));
     }
     if operation.contains_key("requestBody") {
         problems.extend(BODY.iter().map(of_code));
@@ -289,11 +294,11 @@ fn complete_operation(path: &str, recorded: bool, operation: &mut Map<String, Va
             .any(|(_, code, _)| code == "unauthenticated")
     {
         let bad = [
-            Code::Unauthenticated,
-            Code::TokenInvalid,
-            Code::TokenExpired,
-            Code::TokenNotYetValid,
-            Code::TokenAudience,
+            ProblemCode::Unauthenticated,
+            ProblemCode::TokenInvalid,
+            ProblemCode::TokenExpired,
+            ProblemCode::TokenNotYetValid,
+            ProblemCode::TokenAudience,
         ];
         problems.extend(bad.iter().map(|code| {
             let (_, code, title) = of_code(code);
@@ -345,7 +350,7 @@ fn complete_operation(path: &str, recorded: bool, operation: &mut Map<String, Va
     }
 }
 
-fn of_code(code: &Code) -> (StatusCode, String, Option<&'static str>) {
+fn of_code(code: &ProblemCode) -> (StatusCode, String, Option<&'static str>) {
     (code.status(), code.as_str().to_owned(), Some(code.title()))
 }
 
