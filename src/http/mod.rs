@@ -13,7 +13,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::middleware::{self, Next};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use countersign_activities::vault::SecretVault;
 use futures_util::FutureExt as _;
@@ -24,7 +24,7 @@ use tower_http::cors::CorsLayer;
 use crate::access::Access;
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::enrollments::Enrollments;
+use crate::hub::Hub;
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::tokens::Tokens;
@@ -53,7 +53,7 @@ const STRANGERS_TIME: Duration = Duration::from_secs(5);
 /// What handlers work with.
 pub struct FrontDoor {
     access: Access,
-    enrollments: Enrollments,
+    hub: Hub,
     intake: Intake,
     inbox: Inbox,
     tokens: Tokens,
@@ -71,19 +71,35 @@ pub struct FrontDoor {
     stop: CancellationToken,
 }
 
+/// The services that a front door asks, and what it is told about itself.
+pub(crate) struct Services {
+    pub(crate) access: Access,
+    pub(crate) hub: Hub,
+    pub(crate) vault: Arc<dyn SecretVault>,
+    pub(crate) verifier: Verifier,
+    pub(crate) audit: Audit,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) surroundings: Surroundings,
+    pub(crate) stop: CancellationToken,
+}
+
 impl FrontDoor {
-    pub(crate) fn new(
-        access: Access,
-        enrollments: Enrollments,
-        vault: Arc<dyn SecretVault>,
-        (verifier, audit): (Verifier, Audit),
-        (clock, metrics): (Arc<dyn Clock>, Arc<Metrics>),
-        surroundings: Surroundings,
-        stop: CancellationToken,
-    ) -> Self {
+    pub(crate) fn new(services: Services) -> Self {
+        let Services {
+            access,
+            hub,
+            vault,
+            verifier,
+            audit,
+            clock,
+            metrics,
+            surroundings,
+            stop,
+        } = services;
         Self {
             access,
-            enrollments,
+            hub,
             intake: Intake::new(),
             inbox: Inbox::new(),
             tokens: Tokens::new(Arc::clone(&vault), Arc::clone(&clock)),
@@ -120,9 +136,9 @@ impl FrontDoor {
 pub fn router(door: Arc<FrontDoor>) -> Router {
     let (api, _) = api::described().split_for_parts();
     let routes = api.merge(assets::router());
-    let api = surrounded(&door, From::Inside, routes.clone());
+    let api = with_middleware(&door, Origin::InProcess, routes.clone());
     let outside = routes.merge(mcp::router(&door, api)).merge(api::local());
-    let outside = surrounded(&door, From::Outside, outside);
+    let outside = with_middleware(&door, Origin::Network, outside);
     match cors(&door.surroundings.cors_origins) {
         Some(cors) => outside.layer(cors),
         None => outside,
@@ -169,36 +185,37 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
 
 /// Where requests come from.
 #[derive(Clone, Copy)]
-enum From {
+enum Origin {
     /// Over a socket.
-    Outside,
-    /// From this process, on behalf of a request that came from outside.
-    Inside,
+    Network,
+    /// From this process, on behalf of a request that came over the network.
+    InProcess,
 }
 
-/// Routes with all that surrounds a request.
-fn surrounded(door: &Arc<FrontDoor>, from: From, routes: Router<Arc<FrontDoor>>) -> Router {
+/// Routes within the middleware.
+fn with_middleware(
+    door: &Arc<FrontDoor>,
+    origin: Origin,
+    routes: Router<Arc<FrontDoor>>,
+) -> Router {
     routes
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(middleware::from_fn_with_state(
-            (Arc::clone(door), from),
-            surround,
-        ))
+        .layer(from_fn_with_state((Arc::clone(door), origin), middleware))
         .with_state(Arc::clone(door))
 }
 
 /// The one middleware: who comes in, what is told about it, what is recorded, and what is
 /// left to do when the answer is there. One layer and not one for each, since a layer of
 /// axum copies all that is inside it for every request.
-async fn surround(
-    State((door, from)): State<(Arc<FrontDoor>, From)>,
+async fn middleware(
+    State((door, origin)): State<(Arc<FrontDoor>, Origin)>,
     request: Request,
     next: Next,
 ) -> Response {
-    let mut request = match from {
-        From::Inside => request,
-        From::Outside => {
+    let mut request = match origin {
+        Origin::InProcess => request,
+        Origin::Network => {
             // Before the address becomes that of the client that a proxy speaks for.
             let by_tls = ByTls::of(&door, &request);
             let mut request = limits::receive(&door, request);
@@ -209,7 +226,7 @@ async fn surround(
     // Dropped with this future, when the answer is there or nobody waits for it any more.
     let _waits = arrival::waits(&mut request);
     let kept = Arc::clone(&door);
-    let answer = async move |request| admitted(&kept, from, request, next).await;
+    let answer = async move |request| admitted(&kept, origin, request, next).await;
     observe::observe(&door, request, |request| {
         audited::audited(Arc::clone(&door), request, answer)
     })
@@ -217,16 +234,21 @@ async fn surround(
 }
 
 /// The answer to a request that is let in, or why it is not.
-async fn admitted(door: &Arc<FrontDoor>, from: From, mut request: Request, next: Next) -> Response {
+async fn admitted(
+    door: &Arc<FrontDoor>,
+    origin: Origin,
+    mut request: Request,
+    next: Next,
+) -> Response {
     if limits::is_unbounded(&request) {
         return drain::drain(door, request, drain::Patience::Arrived, async |request| {
-            unbroken(next.run(request)).await
+            catch_panic(next.run(request)).await
         })
         .await;
     }
-    let admitted = match from {
-        From::Inside => Admitted::from_inside(door, &mut request).await,
-        From::Outside => Admitted::from_outside(door, &mut request).await,
+    let admitted = match origin {
+        Origin::InProcess => Admitted::from_inside(door, &mut request).await,
+        Origin::Network => Admitted::from_outside(door, &mut request).await,
     };
     let admitted = match admitted {
         Ok(admitted) => admitted,
@@ -242,7 +264,7 @@ async fn admitted(door: &Arc<FrontDoor>, from: From, mut request: Request, next:
         false => drain::Patience::Moment,
     };
     let response = drain::drain(door, request, patience, async |request| {
-        let answering = unbroken(next.run(request));
+        let answering = catch_panic(next.run(request));
         let response = match admitted.is_known() {
             true => answering.await,
             // The only thing that takes a while is what has not arrived of its body.
@@ -259,7 +281,7 @@ async fn admitted(door: &Arc<FrontDoor>, from: From, mut request: Request, next:
 }
 
 /// The answer, also where making it panicked.
-async fn unbroken(answer: impl Future<Output = Response>) -> Response {
+async fn catch_panic(answer: impl Future<Output = Response>) -> Response {
     AssertUnwindSafe(answer)
         .catch_unwind()
         .await

@@ -21,7 +21,6 @@ use super::readable::{READS_AT_ONCE, readable};
 use super::uploads::{JsonUpload, UploadBody, UploadForm};
 use super::views::{AccountPage, AccountView, CreatedView, StartedView};
 use crate::access::Role;
-use crate::enrollments::{NewEnrollment, Stage};
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Enroll, Permission as _, Read};
 use crate::http::edge::error::ApiError;
@@ -32,6 +31,7 @@ use crate::http::edge::parameters::{flag, limit, parameters};
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{no_store, unless_stopped};
+use crate::hub::{NewEnrollment, Stage};
 use crate::tokens::from_vault;
 
 /// How long `POST /api/accounts` waits for the end.
@@ -84,11 +84,11 @@ pub(super) async fn create(
     let (upload, wishes) = query.with_wishes(upload)?;
     let accepting = door.intake.accept(caller.id(), upload);
     let accepted = caller.unless_gone(accepting).await?;
-    let id = door.enrollments.id_for(caller.id(), key.as_deref());
+    let id = door.hub.id_for(caller.id(), key.as_deref());
     observe::about(&id);
     let hand = hand_of(&door, &caller).await?;
     let started = door
-        .enrollments
+        .hub
         .start(NewEnrollment {
             id,
             accepted,
@@ -102,7 +102,7 @@ pub(super) async fn create(
     if started.approval_required && !started.stage.has_ended() {
         return Ok(accepted_response(&started));
     }
-    let settling = door.enrollments.settle(started.clone(), PATIENCE);
+    let settling = door.hub.settle(started.clone(), PATIENCE);
     let snapshot = unless_stopped(&door, started, settling).await?;
     let snapshot = snapshot.shown_to(caller.sight(&door));
     match (snapshot.stage, &snapshot.preview, snapshot.problem.clone()) {

@@ -51,7 +51,7 @@ pub(super) async fn decide(
     let (approved, comment) = body.read()?;
     let hand = hand_of(&door, &caller).await?;
     let snapshot = door
-        .enrollments
+        .hub
         .decide(&id, caller.decider(&hand), approved, comment)
         .await?;
     door.inbox.look_again().await;

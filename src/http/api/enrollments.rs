@@ -18,9 +18,6 @@ use utoipa::{IntoParams, ToSchema};
 use super::ids::{EnrollmentPath, enrollment_id};
 use super::uploads::{JsonUpload, UploadBody, UploadForm};
 use super::views::{EnrollmentPage, EnrollmentView, StartedView, status_path};
-use crate::enrollments::{
-    Cursor, EnrollmentError, ListQuery, NewEnrollment, Snapshot, Stage, Wishes,
-};
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Enroll, Follow, Permission as _};
 use crate::http::edge::error::ApiError;
@@ -33,6 +30,7 @@ use crate::http::edge::parameters::{
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{accepts_events, no_store, unless_stopped};
+use crate::hub::{Cursor, HubError, ListQuery, NewEnrollment, Snapshot, Stage, Wishes};
 use crate::intake::Upload;
 
 /// How long a stream of changes lives before the browser has to connect again.
@@ -173,11 +171,11 @@ pub(super) async fn start(
     let (upload, wishes) = query.with_wishes(upload)?;
     let accepting = door.intake.accept(caller.id(), upload);
     let accepted = caller.unless_gone(accepting).await?;
-    let id = door.enrollments.id_for(caller.id(), key.as_deref());
+    let id = door.hub.id_for(caller.id(), key.as_deref());
     observe::about(&id);
     let hand = hand_of(&door, &caller).await?;
     let snapshot = door
-        .enrollments
+        .hub
         .start(NewEnrollment {
             id,
             accepted,
@@ -291,12 +289,12 @@ pub(super) async fn status(
     let id = enrollment_id(&id)?;
     let wait = wait_parameter(query.wait.as_deref())?;
     let since = stage_parameter("since", query.since.as_deref())?;
-    let snapshot = door.enrollments.get(&id, caller.sees_only()).await?;
+    let snapshot = door.hub.get(&id, caller.sees_only()).await?;
     if accepts_events(&headers) {
         return Ok(no_store(changes(door, caller, snapshot).into_response()));
     }
     let since = since.unwrap_or(snapshot.stage);
-    let following = door.enrollments.follow(snapshot.clone(), since, wait);
+    let following = door.hub.follow(snapshot.clone(), since, wait);
     let latest = unless_stopped(&door, snapshot, following).await?;
     Ok(status_response(latest.shown_to(caller.sight(&door))))
 }
@@ -325,7 +323,7 @@ fn changes(
                     let since = snapshot.stage;
                     let left = until.saturating_duration_since(tokio::time::Instant::now());
                     let latest = tokio::select! {
-                        latest = door.enrollments.follow(snapshot, since, left) => latest.ok()?,
+                        latest = door.hub.follow(snapshot, since, left) => latest.ok()?,
                         () = door.stop.cancelled() => return None,
                     };
                     if latest.stage == since {
@@ -392,7 +390,7 @@ pub(super) async fn list(
         ),
     };
     let page = door
-        .enrollments
+        .hub
         .list(ListQuery {
             stage: stage_parameter("stage", query.stage.as_deref())?,
             only: caller.sees_only().map(str::to_owned),
@@ -437,11 +435,11 @@ pub(super) async fn terminate(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id = enrollment_id(&id)?;
-    let snapshot = door.enrollments.get(&id, caller.sees_only()).await?;
+    let snapshot = door.hub.get(&id, caller.sees_only()).await?;
     if snapshot.stage.has_ended() {
-        return Err(EnrollmentError::AlreadyEnded.into());
+        return Err(HubError::AlreadyEnded.into());
     }
-    door.enrollments
+    door.hub
         .terminate(id.as_str(), caller.sees_only(), caller.id())
         .await?;
     Ok(accepted_response(&snapshot))

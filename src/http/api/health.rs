@@ -38,7 +38,7 @@ impl LastAnswers {
         {
             return (hub, vault);
         }
-        let hub = tokio::time::timeout(PATIENCE, door.enrollments.reachable());
+        let hub = tokio::time::timeout(PATIENCE, door.hub.reachable());
         let vault = tokio::time::timeout(PATIENCE, door.vault.check());
         let (hub, vault) = tokio::join!(hub, vault);
         let (hub, vault) = (matches!(hub, Ok(Ok(()))), matches!(vault, Ok(Ok(()))));

@@ -3,8 +3,8 @@
 use countersign_enrollment::ids::{EnrollmentId, RequestId};
 use utoipa::IntoParams;
 
-use crate::enrollments::EnrollmentError;
 use crate::http::edge::error::ApiError;
+use crate::hub::HubError;
 use crate::telemetry;
 
 /// An account's id in a path.
@@ -45,11 +45,11 @@ pub(super) fn account_id(text: &str) -> Result<EnrollmentId, ApiError> {
 pub(super) fn enrollment_id(text: &str) -> Result<EnrollmentId, ApiError> {
     text.parse()
         .inspect(telemetry::about)
-        .map_err(|_| ApiError::Enrollment(EnrollmentError::Unknown))
+        .map_err(|_| ApiError::Enrollment(HubError::Unknown))
 }
 
 pub(super) fn request_id(text: &str) -> Result<RequestId, ApiError> {
     text.parse()
         .inspect(telemetry::about)
-        .map_err(|_| ApiError::Enrollment(EnrollmentError::RequestUnknown))
+        .map_err(|_| ApiError::Enrollment(HubError::RequestUnknown))
 }

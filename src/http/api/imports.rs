@@ -21,7 +21,6 @@ use utoipa::{IntoParams, ToSchema};
 use super::enrollments::{START, TERMINATE};
 use super::uploads::{ImportBody, ImportForm};
 use super::views::{ProblemView, WarningView, moment};
-use crate::enrollments::{EnrollmentError, ImportSnapshot, NewImport};
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Enroll, Follow, Permission as _};
 use crate::http::edge::error::ApiError;
@@ -34,6 +33,7 @@ use crate::http::edge::parameters::{
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{no_store, unless_stopped};
+use crate::hub::{HubError, ImportSnapshot, NewImport};
 use crate::telemetry;
 
 /// The highest position that an account can have.
@@ -145,11 +145,11 @@ pub(super) async fn start(
         .transpose()?;
     let reading = door.intake.accept_import(caller.id(), upload, pick.clone());
     let material = caller.unless_gone(reading).await?;
-    let id = door.enrollments.import_id_for(caller.id(), key.as_deref());
+    let id = door.hub.import_id_for(caller.id(), key.as_deref());
     observe::about(&id);
     let hand = hand_of(&door, &caller).await?;
     let snapshot = door
-        .enrollments
+        .hub
         .start_import(NewImport {
             id,
             material,
@@ -228,10 +228,10 @@ pub(super) async fn status(
 ) -> Result<Response, ApiError> {
     let wait = wait_parameter(parameters(query)?.wait.as_deref())?;
     let snapshot = door
-        .enrollments
+        .hub
         .get_import(&import_id(&id)?, caller.sees_only())
         .await?;
-    let following = door.enrollments.follow_import(snapshot.clone(), wait);
+    let following = door.hub.follow_import(snapshot.clone(), wait);
     let latest = unless_stopped(&door, snapshot, following).await?;
     Ok(response(&latest, caller.sight(&door)))
 }
@@ -255,11 +255,11 @@ pub(super) async fn terminate(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id = import_id(&id)?;
-    let snapshot = door.enrollments.get_import(&id, caller.sees_only()).await?;
+    let snapshot = door.hub.get_import(&id, caller.sees_only()).await?;
     if snapshot.has_ended() {
-        return Err(EnrollmentError::AlreadyEnded.into());
+        return Err(HubError::AlreadyEnded.into());
     }
-    door.enrollments
+    door.hub
         .terminate(id.as_str(), caller.sees_only(), caller.id())
         .await?;
     Ok(response(&snapshot, caller.sight(&door)))
@@ -291,7 +291,7 @@ pub(super) async fn terminate_by_post(
 fn import_id(text: &str) -> Result<ImportId, ApiError> {
     text.parse()
         .inspect(telemetry::about)
-        .map_err(|_| ApiError::Enrollment(EnrollmentError::Unknown))
+        .map_err(|_| ApiError::Enrollment(HubError::Unknown))
 }
 
 /// An import, without the ids of accounts that the caller may not see and has not added.

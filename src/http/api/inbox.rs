@@ -23,13 +23,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::request_views::RequestView;
 use super::views::EnrollmentView;
 use crate::access::Group;
-use crate::enrollments::{Ballot, Decider, ListQuery, RequestQuery, RequestStage, Stage};
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Decide, Permission as _};
 use crate::http::edge::error::ApiError;
 use crate::http::edge::hand::hand_of;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{accepts_events, no_store};
+use crate::hub::{Ballot, Decider, ListQuery, RequestQuery, RequestStage, Stage};
 
 /// How many of each kind are told at a time; the others show as these are decided.
 const LIMIT: usize = 50;
@@ -127,7 +127,7 @@ impl Waiting {
                 hand: &to.hand,
                 groups: &to.groups,
             };
-            let judged = door.enrollments.may_agree(ballot, decider);
+            let judged = door.hub.may_agree(ballot, decider);
             DecisionView {
                 id: id.clone(),
                 may_approve: judged.is_ok(),
@@ -179,7 +179,7 @@ impl Inbox {
 
 async fn look(door: &FrontDoor) -> Result<Waiting, ApiError> {
     let page = door
-        .enrollments
+        .hub
         .list(ListQuery {
             stage: Some(Stage::AwaitingApproval),
             only: None,
@@ -188,7 +188,7 @@ async fn look(door: &FrontDoor) -> Result<Waiting, ApiError> {
         })
         .await?;
     let requests = door
-        .enrollments
+        .hub
         .list_requests(RequestQuery {
             stage: Some(RequestStage::AwaitingApproval),
             account: None,

@@ -19,7 +19,6 @@ use super::readable::readable;
 use super::request_views::RequestView;
 use super::requests::{USE, granted, response};
 use crate::access::Taken;
-use crate::enrollments::NewRecoveryCodes;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _, Read};
 use crate::http::edge::body::{JsonBody, Wiped};
@@ -31,6 +30,7 @@ use crate::http::edge::parameters::short_text;
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
+use crate::hub::NewRecoveryCodes;
 use crate::tokens::from_vault;
 
 /// How many recovery codes an account has.
@@ -94,7 +94,7 @@ pub(super) async fn count(
     let codes = door.vault.recovery(&id).await.map_err(from_vault)?;
     let view = RecoveryCount {
         total: codes.len(),
-        left: door.enrollments.recovery_left(&id, &codes).await?,
+        left: door.hub.recovery_left(&id, &codes).await?,
     };
     Ok(no_store(Json(view).into_response()))
 }
@@ -140,7 +140,7 @@ pub(super) async fn set(
     let kept = door.vault.recovery(&id).await.map_err(from_vault)?;
     let hand = hand_of(&door, &caller).await?;
     let snapshot = door
-        .enrollments
+        .hub
         .set_recovery(NewRecoveryCodes {
             id,
             account: &account,
@@ -181,7 +181,7 @@ pub(super) async fn take(
     caller.again().await?;
     unguarded(&door, &id)?;
     take_read(&door, &caller, &id)?;
-    let taken = door.enrollments.take_recovery(&id, &codes).await?;
+    let taken = door.hub.take_recovery(&id, &codes).await?;
     given(taken)
 }
 
@@ -210,14 +210,14 @@ pub(super) async fn take_granted(
         .await
         .map_err(from_vault)?;
     caller.again().await?;
-    let permit = door.enrollments.claim(&request, "read", &account).await?;
+    let permit = door.hub.claim(&request, "read", &account).await?;
     // What nobody had to agree to is a plain reading, as for codes. It was asked for with a
     // request, which is what a guarded account wants.
     if request.approvals_needed == 0 {
         take_read(&door, &caller, &request.account)?;
     }
     let taken = door
-        .enrollments
+        .hub
         .take_granted_recovery(&permit, &request.account, &codes);
     given(taken.await?)
 }
@@ -229,7 +229,7 @@ async fn available(door: &FrontDoor, id: &EnrollmentId) -> Result<RecoveryCodes,
         return Err(ApiError::AccountPending);
     }
     let codes = door.vault.recovery(id).await.map_err(from_vault)?;
-    match door.enrollments.recovery_left(id, &codes).await? {
+    match door.hub.recovery_left(id, &codes).await? {
         0 => Err(ApiError::NoRecoveryCode),
         _ => Ok(codes),
     }

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::views::{maybe_moment, moment};
-use crate::enrollments::{Mandated, RequestSnapshot, RequestStage};
+use crate::hub::{Mandated, RequestSnapshot, RequestStage};
 
 /// A request.
 #[derive(Serialize, ToSchema)]

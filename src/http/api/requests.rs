@@ -21,9 +21,6 @@ use super::request_views::{ExportView, RequestPage, RequestView};
 use super::views::{Alone, TokenView};
 use crate::access::{Role, Taken};
 use crate::audit::Action;
-use crate::enrollments::{
-    Cursor, EnrollmentError, Mandated, NewRequest, RequestQuery, RequestSnapshot, RequestStage,
-};
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Decide, Known, Permission as _, Read};
 use crate::http::edge::body::JsonBody;
@@ -36,6 +33,9 @@ use crate::http::edge::parameters::{limit, parameters, wait_parameter};
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{no_store, unless_stopped};
+use crate::hub::{
+    Cursor, HubError, Mandated, NewRequest, RequestQuery, RequestSnapshot, RequestStage,
+};
 use crate::tokens::from_vault;
 
 const MINUTE: u64 = 60;
@@ -202,7 +202,7 @@ pub(super) async fn start(
     let found = door.vault.read(&account).await.map_err(from_vault)?;
     let hand = hand_of(&door, &caller).await?;
     let snapshot = door
-        .enrollments
+        .hub
         .start_request(NewRequest {
             id: account,
             account: &found,
@@ -257,13 +257,11 @@ pub(super) async fn status(
     let wait = wait_parameter(query.wait.as_deref())?;
     let since = stage_parameter("since", query.since.as_deref())?;
     let snapshot = door
-        .enrollments
+        .hub
         .get_request(&request_id(&id)?, caller.sees_only())
         .await?;
     let since = since.unwrap_or(snapshot.stage);
-    let following = door
-        .enrollments
-        .follow_request(snapshot.clone(), since, wait);
+    let following = door.hub.follow_request(snapshot.clone(), since, wait);
     let latest = unless_stopped(&door, snapshot, following).await?;
     Ok(response(&latest))
 }
@@ -323,7 +321,7 @@ pub(super) async fn list(
         }
     };
     let page = door
-        .enrollments
+        .hub
         .list_requests(RequestQuery {
             stage,
             account,
@@ -373,7 +371,7 @@ pub(super) async fn decide(
     let (approved, comment) = body.read()?;
     let hand = hand_of(&door, &caller).await?;
     let snapshot = door
-        .enrollments
+        .hub
         .decide_request(&id, caller.decider(&hand), approved, comment)
         .await?;
     door.inbox.look_again().await;
@@ -410,10 +408,10 @@ pub(super) async fn cancel(
     let id = request_id(&id)?;
     let hand = hand_of(&door, &caller).await?;
     let snapshot = door
-        .enrollments
+        .hub
         .object_to_request(&id, caller.decider(&hand), None, caller.sees_only())
         .await?
-        .ok_or(EnrollmentError::AlreadyEnded)?;
+        .ok_or(HubError::AlreadyEnded)?;
     door.inbox.look_again().await;
     Ok(accepted(&snapshot))
 }
@@ -447,7 +445,7 @@ pub(super) async fn code(
         .await
         .map_err(from_vault)?;
     caller.again().await?;
-    door.enrollments.claim(&request, "read", &account).await?;
+    door.hub.claim(&request, "read", &account).await?;
     // What nobody had to agree to is a plain reading: it is taken from what is granted.
     if request.approvals_needed == 0 {
         let (caller, account) = (caller.identity(), request.account.as_str());
@@ -488,7 +486,7 @@ pub(super) async fn export(
         .await
         .map_err(from_vault)?;
     caller.again().await?;
-    let permit = door.enrollments.claim(&request, "export", &account).await?;
+    let permit = door.hub.claim(&request, "export", &account).await?;
     let view = ExportView::new(&permit, &request, &account)
         .map_err(|e| ApiError::Internal(Box::new(e)))?;
     Ok(no_store(Json(view).into_response()))
@@ -514,7 +512,7 @@ pub(super) async fn granted<P>(
     kind: &str,
 ) -> Result<Mandated, ApiError> {
     let id = request_id(id)?;
-    let request = door.enrollments.mandated(&id, caller.id()).await?;
+    let request = door.hub.mandated(&id, caller.id()).await?;
     observe::note(|facts| {
         facts.subject = Some(request.account.to_string());
         facts.reason = Some(match &request.reason {
@@ -523,7 +521,7 @@ pub(super) async fn granted<P>(
         });
     });
     if request.act.kind() != kind {
-        return Err(EnrollmentError::NotGranted.into());
+        return Err(HubError::NotGranted.into());
     }
     // Somebody may have lost the account in the meantime.
     let now = door.clock.now();

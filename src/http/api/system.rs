@@ -16,7 +16,7 @@ use crate::http::Guard;
 use crate::http::OwnNames;
 use crate::http::edge::auth::{Administer, Caller, Permission as _};
 use crate::http::edge::reply::no_store;
-use crate::hub::Dashboard;
+use crate::local_hub::Dashboard;
 use crate::local_proof::LocalProof;
 
 /// What surrounds the front door.
@@ -75,7 +75,7 @@ pub(super) async fn system(State(door): State<Arc<FrontDoor>>, _: Caller<Adminis
         task_hub: &door.surroundings.task_hub,
         dashboard_tickets: ours.is_some() && (named.is_none() || named == ours),
         instance_link: named.or(ours),
-        seal_key: door.enrollments.seal_key(),
+        seal_key: door.hub.seal_key(),
     };
     no_store(Json(view).into_response())
 }

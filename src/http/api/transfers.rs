@@ -68,12 +68,12 @@ pub(super) async fn receive(
             .to_owned(),
     };
     let package = Sealed::<OtpauthText>::from_text(body.package).map_err(|_| wrong())?;
-    if !door.enrollments.is_for_us(&package) {
+    if !door.hub.is_for_us(&package) {
         return Err(wrong());
     }
     observe::about(&id);
     let hand = hand_of(&door, &caller).await?;
     let requester = caller.requester(&hand);
-    let snapshot = door.enrollments.receive(id, package, requester).await?;
+    let snapshot = door.hub.receive(id, package, requester).await?;
     Ok(started_response(snapshot.shown_to(caller.sight(&door))))
 }

@@ -12,8 +12,8 @@ use countersign_enrollment::region::Region;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use crate::enrollments::{Snapshot, Stage};
 use crate::http::edge::error::{ApiError, problem_type};
+use crate::hub::{Snapshot, Stage};
 use crate::tokens::Token;
 
 /// Answer to a start: where to go on (the links that Durable Functions gives, relative

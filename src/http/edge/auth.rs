@@ -19,8 +19,8 @@ use super::query;
 use super::refusals::{Wrong, public_part};
 use crate::access::{Group, Identity, Role, Roles};
 use crate::audit::SessionMark;
-use crate::enrollments::{Decider, Requester};
 use crate::http::FrontDoor;
+use crate::hub::{Decider, Requester};
 
 /// The header for keys on Azure Functions.
 pub(crate) const FUNCTIONS_KEY: &str = "x-functions-key";

@@ -17,7 +17,7 @@ use super::mandate_problem;
 use super::observe::{self, Shape};
 use super::problem_code::ProblemCode;
 use crate::access::{AuthError, IssuerError, KeyError, OidcError, Spent, TokenProblem};
-use crate::enrollments::{EnrollmentError, Stage};
+use crate::hub::{HubError, Stage};
 use crate::intake::IntakeError;
 use crate::tokens::TokenError;
 use crate::verify::VerifyError;
@@ -107,7 +107,7 @@ pub(crate) enum ApiError {
     #[error("the enrollment ended as {}", .stage.as_str())]
     NotEnrolled { stage: Stage },
     #[error(transparent)]
-    Enrollment(EnrollmentError),
+    Enrollment(HubError),
     #[error("the vault does not answer")]
     VaultUnavailable(#[source] Box<dyn StdError + Send + Sync>),
     #[error("too many requests")]
@@ -445,80 +445,80 @@ impl ApiError {
     }
 }
 
-fn enrollment_row(error: &EnrollmentError) -> Row {
+fn enrollment_row(error: &HubError) -> Row {
     match error {
-        EnrollmentError::Unknown => row(
+        HubError::Unknown => row(
             ProblemCode::EnrollmentUnknown,
             "There is no enrollment or import with this id, or it is somebody else's.",
         ),
-        EnrollmentError::KeyReused => row(
+        HubError::KeyReused => row(
             ProblemCode::IdempotencyKeyReused,
             "An earlier request with this key had another body. Use a new key for a new request.",
         ),
-        EnrollmentError::IdTaken => row(
+        HubError::IdTaken => row(
             ProblemCode::IdTaken,
             "Something else was enrolled, or is being enrolled, under this id here. An account \
              that was here before is restored, not taken over.",
         ),
-        EnrollmentError::SelfApproval => row(
+        HubError::SelfApproval => row(
             ProblemCode::SelfApprovalForbidden,
             "You asked for this yourself, so somebody else with the role approver has to decide.",
         ),
-        EnrollmentError::OneHand => row(
+        HubError::OneHand => row(
             ProblemCode::SelfApprovalForbidden,
             "Whoever asked has made your key, or one person has made both of your keys. Somebody \
              else has to agree: with a key that `countersign key create` or another \
              administrator made, or a token of the issuer.",
         ),
-        EnrollmentError::NotAwaiting => row(
+        HubError::NotAwaiting => row(
             ProblemCode::NotAwaitingApproval,
             "It has not come to its approval, or none was asked for. See its status.",
         ),
-        EnrollmentError::AlreadyDecided => row(
+        HubError::AlreadyDecided => row(
             ProblemCode::AlreadyDecided,
             "It was decided before, or you have agreed to it already. See its status.",
         ),
-        EnrollmentError::ApprovalExpired => row(
+        HubError::ApprovalExpired => row(
             ProblemCode::ApprovalExpired,
             "Nobody decided in time, so it ended. Whoever asked for it can ask again.",
         ),
-        EnrollmentError::AlreadyEnded => row(
+        HubError::AlreadyEnded => row(
             ProblemCode::AlreadyEnded,
             "What has ended cannot be ended again. See its status.",
         ),
-        EnrollmentError::NotAsked => row(
+        HubError::NotAsked => row(
             ProblemCode::ApproverGroupMissing,
             "Only members of certain groups can agree to this; its status names them.",
         ),
-        EnrollmentError::RequestUnknown => row(
+        HubError::RequestUnknown => row(
             ProblemCode::RequestUnknown,
             "There is no request with this id, or it is somebody else's.",
         ),
-        EnrollmentError::NotGranted => row(
+        HubError::NotGranted => row(
             ProblemCode::NotGranted,
             "The request is not granted yet, or what it granted is used up or over. See its \
              status, or ask again.",
         ),
-        EnrollmentError::AccountChanged => row(
+        HubError::AccountChanged => row(
             ProblemCode::AccountChanged,
             "Another secret is kept under the account's id than the one that was approved. Ask \
              again.",
         ),
-        EnrollmentError::Refused(refusal) => row(
+        HubError::Refused(refusal) => row(
             ProblemCode::MandateRefused,
             mandate_problem::detail(refusal),
         ),
-        EnrollmentError::LedgerUnavailable(_) => row(
+        HubError::LedgerUnavailable(_) => row(
             ProblemCode::LedgerUnavailable,
             "Nothing can be accepted, decided or given out while the ledger cannot be written. \
              The operator finds the cause in the server's log; a full disk is the usual one.",
         ),
-        EnrollmentError::HubUnavailable(_) => row(
+        HubError::HubUnavailable(_) => row(
             ProblemCode::HubUnavailable,
             "Enrollments cannot be started or seen at the moment; codes still can. Try again \
              shortly, with the same Idempotency-Key if you sent one.",
         ),
-        EnrollmentError::Internal(_) => row(
+        HubError::Internal(_) => row(
             ProblemCode::Internal,
             "The cause is in the server's log under this request's id.",
         ),
@@ -605,8 +605,8 @@ fn log(error: &ApiError, code: &str) {
     tracing::error!(code, error = %error, causes = causes.join(": "), "a request failed");
 }
 
-impl From<EnrollmentError> for ApiError {
-    fn from(error: EnrollmentError) -> Self {
+impl From<HubError> for ApiError {
+    fn from(error: HubError) -> Self {
         Self::Enrollment(error)
     }
 }

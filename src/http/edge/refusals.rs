@@ -117,6 +117,20 @@ impl Counts {
         }
         listed
     }
+
+    /// Logs what has no lines of its own: `more` for each address, and `others` for those of
+    /// which nothing else is known.
+    fn tell(self, more: &str, others: &str) {
+        for (from, seen) in self.seen {
+            if seen.more > 0 {
+                let (requests, from, reason) = (seen.more, shown(from), seen.last);
+                tracing::warn!(requests, from, reason, "{more}");
+            }
+        }
+        if self.others > 0 {
+            tracing::warn!(requests = self.others, "{others}");
+        }
+    }
 }
 
 impl Refusals {
@@ -170,38 +184,14 @@ impl Refusals {
 
     fn tell(&self) {
         let Window { wrong, plain } = std::mem::take(&mut *self.window());
-        for (from, seen) in wrong.seen {
-            if seen.more > 0 {
-                tracing::warn!(
-                    requests = seen.more,
-                    from = shown(from),
-                    reason = seen.last,
-                    "refused more requests with wrong credentials within a minute"
-                );
-            }
-        }
-        if wrong.others > 0 {
-            tracing::warn!(
-                requests = wrong.others,
-                "refused requests with wrong credentials from many other addresses within a minute"
-            );
-        }
-        for (from, seen) in plain.seen {
-            if seen.more > 0 {
-                tracing::warn!(
-                    requests = seen.more,
-                    from = shown(from),
-                    reason = seen.last,
-                    "refused more requests within a minute"
-                );
-            }
-        }
-        if plain.others > 0 {
-            tracing::warn!(
-                requests = plain.others,
-                "refused requests from many other addresses within a minute"
-            );
-        }
+        wrong.tell(
+            "refused more requests with wrong credentials within a minute",
+            "refused requests with wrong credentials from many other addresses within a minute",
+        );
+        plain.tell(
+            "refused more requests within a minute",
+            "refused requests from many other addresses within a minute",
+        );
     }
 
     fn window(&self) -> MutexGuard<'_, Window> {

@@ -14,13 +14,13 @@ use countersign_enrollment::sealed::{ImageBytes, ImportKey};
 use durabletask::{ClientError, IdReuse, InstanceState, Payloads, Status};
 use tokio::time::Instant;
 
-use super::{EnrollmentError, Enrollments, Requester, Seen, Starting, hub, internal};
+use super::{Hub, HubError, Requester, Seen, Starting, hub, internal};
 use crate::access::secret;
 use crate::intake::ImportMaterial;
 
 /// What to import and how.
 pub(crate) struct NewImport<'a> {
-    /// By [`Enrollments::import_id_for`].
+    /// By [`Hub::import_id_for`].
     pub(crate) id: ImportId,
     pub(crate) material: Vec<ImportMaterial>,
     pub(crate) pick: Option<Vec<u32>>,
@@ -101,7 +101,7 @@ impl Seen for ImportSnapshot {
     }
 }
 
-impl Enrollments {
+impl Hub {
     /// The id of the import that a caller starts: with an idempotency key the same each
     /// time.
     pub(crate) fn import_id_for(&self, caller: &str, idempotency_key: Option<&str>) -> ImportId {
@@ -116,7 +116,7 @@ impl Enrollments {
     pub(crate) async fn start_import(
         &self,
         new: NewImport<'_>,
-    ) -> Result<ImportSnapshot, EnrollmentError> {
+    ) -> Result<ImportSnapshot, HubError> {
         let id = new.id;
         let picked = format!("{:?}", new.pick);
         let mut parts: Vec<&[u8]> = vec![
@@ -191,7 +191,7 @@ impl Enrollments {
         &self,
         id: &ImportId,
         only: Option<&str>,
-    ) -> Result<ImportSnapshot, EnrollmentError> {
+    ) -> Result<ImportSnapshot, HubError> {
         let snapshot = self.look(id.as_str(), only).await?;
         self.belongs(id.as_str(), only).await?;
         Ok(snapshot)
@@ -202,7 +202,7 @@ impl Enrollments {
         &self,
         snapshot: ImportSnapshot,
         time: Duration,
-    ) -> Result<ImportSnapshot, EnrollmentError> {
+    ) -> Result<ImportSnapshot, HubError> {
         if snapshot.has_ended() || time.is_zero() {
             return Ok(snapshot);
         }

@@ -8,9 +8,7 @@ use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::mandate::{Digest, SignedMandate};
 
 use super::error::{hub, internal};
-use super::{
-    DECISION_SEEN, Decider, EARLY, EnrollmentError, Enrollments, RequestSnapshot, Snapshot, Stage,
-};
+use super::{DECISION_SEEN, Decider, EARLY, Hub, HubError, RequestSnapshot, Snapshot, Stage};
 use crate::mandates::Verdict;
 
 /// Who has a part already in something that waits for a decision, and who may have one.
@@ -60,33 +58,29 @@ impl Ballot {
     }
 }
 
-impl Enrollments {
+impl Hub {
     /// Says why somebody cannot agree, if so: for those who choose what to offer. The ledger
     /// judges each decision for itself.
-    pub(crate) fn may_agree(
-        &self,
-        ballot: &Ballot,
-        decider: Decider<'_>,
-    ) -> Result<(), EnrollmentError> {
+    pub(crate) fn may_agree(&self, ballot: &Ballot, decider: Decider<'_>) -> Result<(), HubError> {
         if !ballot.in_ledger {
-            return Err(EnrollmentError::Refused(Refusal::NoMandate));
+            return Err(HubError::Refused(Refusal::NoMandate));
         }
         if ballot.is_by(decider.id) {
-            return Err(EnrollmentError::SelfApproval);
+            return Err(HubError::SelfApproval);
         }
         if ballot
             .approved_by
             .iter()
             .any(|by| by.as_str() == decider.id)
         {
-            return Err(EnrollmentError::AlreadyDecided);
+            return Err(HubError::AlreadyDecided);
         }
         if ballot.hands.contains(&self.mandates.hand(decider.hand)) {
-            return Err(EnrollmentError::OneHand);
+            return Err(HubError::OneHand);
         }
         let asked = |group: &String| decider.groups.iter().any(|own| own.as_str() == group);
         if !ballot.from.is_empty() && !ballot.from.iter().any(asked) {
-            return Err(EnrollmentError::NotAsked);
+            return Err(HubError::NotAsked);
         }
         Ok(())
     }
@@ -98,7 +92,7 @@ impl Enrollments {
         decider: Decider<'_>,
         approved: bool,
         comment: Option<String>,
-    ) -> Result<Snapshot, EnrollmentError> {
+    ) -> Result<Snapshot, HubError> {
         if !approved {
             return self.reject(id, decider, comment).await;
         }
@@ -106,7 +100,7 @@ impl Enrollments {
         let mut snapshot = self.get(id, None).await?;
         if snapshot.approval_required && is_early(&snapshot) {
             if snapshot.requested_by == caller {
-                return Err(EnrollmentError::SelfApproval);
+                return Err(HubError::SelfApproval);
             }
             // Who is as quick as this waits a moment rather than be sent away.
             snapshot = self
@@ -118,10 +112,10 @@ impl Enrollments {
             return Err(not_awaiting(&snapshot));
         }
         if snapshot.has_agreed(caller) {
-            return Err(EnrollmentError::AlreadyDecided);
+            return Err(HubError::AlreadyDecided);
         }
         let preview = snapshot.preview.as_ref();
-        let preview = preview.ok_or(EnrollmentError::NotAwaiting)?;
+        let preview = preview.ok_or(HubError::NotAwaiting)?;
         // What the task hub shows is signed with the decision: the worker compares it with
         // the very account.
         let shown = shown(preview, &snapshot.secret_fingerprint);
@@ -130,7 +124,7 @@ impl Enrollments {
             .mandates
             .latest(id.as_str())
             .await?
-            .ok_or(EnrollmentError::Refused(Refusal::NoMandate))?;
+            .ok_or(HubError::Refused(Refusal::NoMandate))?;
         self.raise(&signed, id.as_str(), verdict).await?;
         // Waits a moment until it has arrived, so that whoever comes next finds it.
         let mut latest = self
@@ -147,7 +141,7 @@ impl Enrollments {
         id: &EnrollmentId,
         decider: Decider<'_>,
         comment: Option<String>,
-    ) -> Result<Snapshot, EnrollmentError> {
+    ) -> Result<Snapshot, HubError> {
         let objection = self.object(id.as_str(), decider, comment, None).await;
         let snapshot = self.get(id, None).await?;
         if snapshot.stage.has_ended() {
@@ -173,20 +167,20 @@ impl Enrollments {
         decider: Decider<'_>,
         comment: Option<String>,
         only: Option<&str>,
-    ) -> Result<RaisedDecision, EnrollmentError> {
+    ) -> Result<RaisedDecision, HubError> {
         let (signed, mandate) = self
             .mandates
             .latest(about)
             .await?
-            .ok_or(EnrollmentError::Refused(Refusal::NoMandate))?;
+            .ok_or(HubError::Refused(Refusal::NoMandate))?;
         if only.is_some_and(|caller| mandate.requested_by.as_str() != caller) {
-            return Err(EnrollmentError::Unknown);
+            return Err(HubError::Unknown);
         }
         // What enough people agreed to is being stored. A request can be stopped for longer.
         if !matches!(mandate.act, MandatedAct::Request { .. })
             && self.mandates.agreed(&signed, about).await?
         {
-            return Err(EnrollmentError::AlreadyDecided);
+            return Err(HubError::AlreadyDecided);
         }
         // An objection is to the whole matter, whatever was shown.
         let shown = Digest::of_parts([]);
@@ -202,7 +196,7 @@ impl Enrollments {
         comment: Option<String>,
         from: &[String],
         shown: Digest,
-    ) -> Result<Verdict, EnrollmentError> {
+    ) -> Result<Verdict, HubError> {
         let groups = decider.groups.iter();
         Ok(Verdict {
             approved,
@@ -223,7 +217,7 @@ impl Enrollments {
         mandate: &SignedMandate,
         about: &str,
         verdict: Verdict,
-    ) -> Result<(), EnrollmentError> {
+    ) -> Result<(), HubError> {
         let raised = self.sign(mandate, about, verdict).await?;
         self.tell(about, raised).await
     }
@@ -233,7 +227,7 @@ impl Enrollments {
         mandate: &SignedMandate,
         about: &str,
         verdict: Verdict,
-    ) -> Result<RaisedDecision, EnrollmentError> {
+    ) -> Result<RaisedDecision, HubError> {
         let signed = self.mandates.decide(mandate, about, &verdict).await?;
         Ok(RaisedDecision {
             decision: ApprovalDecision {
@@ -249,11 +243,7 @@ impl Enrollments {
     }
 
     /// Tells the orchestration of a decision that is recorded.
-    pub(super) async fn tell(
-        &self,
-        about: &str,
-        raised: RaisedDecision,
-    ) -> Result<(), EnrollmentError> {
+    pub(super) async fn tell(&self, about: &str, raised: RaisedDecision) -> Result<(), HubError> {
         self.client
             .raise_event(about, &APPROVAL, &raised)
             .await
@@ -273,15 +263,15 @@ const fn is_early(snapshot: &Snapshot) -> bool {
 }
 
 /// Why an enrollment that does not wait for a decision cannot be decided on.
-fn not_awaiting(snapshot: &Snapshot) -> EnrollmentError {
+fn not_awaiting(snapshot: &Snapshot) -> HubError {
     match snapshot.stage {
-        Stage::Expired => EnrollmentError::ApprovalExpired,
-        Stage::Pending | Stage::Decoding | Stage::Validating => EnrollmentError::NotAwaiting,
+        Stage::Expired => HubError::ApprovalExpired,
+        Stage::Pending | Stage::Decoding | Stage::Validating => HubError::NotAwaiting,
         _ if snapshot.approval_required
             && (snapshot.decision.is_some() || snapshot.stage == Stage::Storing) =>
         {
-            EnrollmentError::AlreadyDecided
+            HubError::AlreadyDecided
         }
-        _ => EnrollmentError::NotAwaiting,
+        _ => HubError::NotAwaiting,
     }
 }

@@ -1,6 +1,8 @@
-//! Enrollments as the front door sees them: started, followed, decided and ended
-//! through the task hub. There is no other record of them here.
+//! What the front door and the task hub say to each other: enrollments, imports and requests
+//! are started, followed, decided and ended through the hub. There is no other record of
+//! their progress here.
 
+mod approval;
 mod decide;
 mod error;
 mod follow;
@@ -30,15 +32,16 @@ use durabletask::{
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use crate::access::{Group, secret};
+use crate::access::secret;
 use crate::clock::Clock;
 use crate::intake::Accepted;
 use crate::keys::SealingKeys;
 use crate::mandates::{self, MandateError, Mandates};
 use error::{hub, internal};
 
+pub(crate) use approval::{ApprovalPolicy, Decider, Requester};
 pub(crate) use decide::Ballot;
-pub(crate) use error::EnrollmentError;
+pub(crate) use error::HubError;
 pub(crate) use imports::{ImportSnapshot, NewImport};
 pub(crate) use list::{Cursor, ListQuery};
 pub(crate) use recovery::NewRecoveryCodes;
@@ -54,7 +57,7 @@ const EARLY: Duration = Duration::from_secs(5);
 
 /// What to enroll and how.
 pub(crate) struct NewEnrollment<'a> {
-    /// By [`Enrollments::id_for`].
+    /// By [`Hub::id_for`].
     pub(crate) id: EnrollmentId,
     pub(crate) accepted: Accepted,
     pub(crate) caller: Requester<'a>,
@@ -63,23 +66,6 @@ pub(crate) struct NewEnrollment<'a> {
     pub(crate) wishes: Wishes,
     /// The account's recovery codes, if some came with it.
     pub(crate) recovery: RecoveryCodes,
-}
-
-/// Someone who asks for something.
-#[derive(Clone, Copy)]
-pub(crate) struct Requester<'a> {
-    pub(crate) id: &'a str,
-    /// From whose hand its credential comes, as [`Access`](crate::access::Access) says.
-    pub(crate) hand: &'a str,
-}
-
-/// Someone who decides.
-#[derive(Clone, Copy)]
-pub(crate) struct Decider<'a> {
-    pub(crate) id: &'a str,
-    /// See [`Requester::hand`].
-    pub(crate) hand: &'a str,
-    pub(crate) groups: &'a [Group],
 }
 
 /// What can be read from the state of an instance.
@@ -121,8 +107,8 @@ trait Staged: Seen {
     fn has_ended(&self) -> bool;
 }
 
-/// Starts, follows, decides and ends enrollments.
-pub(crate) struct Enrollments {
+/// The front door's client of the task hub: starts, follows, decides and ends what runs there.
+pub(crate) struct Hub {
     client: Client,
     seal: SealingKeys,
     idempotency: Zeroizing<[u8; 32]>,
@@ -130,50 +116,6 @@ pub(crate) struct Enrollments {
     policy: ApprovalPolicy,
     prove_all: bool,
     clock: Arc<dyn Clock>,
-}
-
-/// What an enrollment that needs approval needs.
-#[derive(Clone, Debug)]
-pub(crate) struct ApprovalPolicy {
-    /// How long it waits.
-    pub(crate) timeout: Duration,
-    /// Whether every enrollment does, asked for or not.
-    pub(crate) always: bool,
-    /// How many people have to agree.
-    pub(crate) approvals: u8,
-    /// How many people have to agree to a request on an account; nobody has to if 0.
-    pub(crate) request_approvals: u8,
-    /// The groups whose members have to agree; everybody who may decide if none.
-    pub(crate) from: Vec<String>,
-    /// When to remind of it, counted from its start.
-    pub(crate) reminders: Vec<Duration>,
-    /// Whether there is somebody to tell.
-    pub(crate) notify: bool,
-}
-
-impl ApprovalPolicy {
-    /// The rules in words, as mandates carry them for people.
-    fn in_words(&self, prove_all: bool) -> String {
-        let from = match self.from.as_slice() {
-            [] => "anyone who may decide".to_owned(),
-            groups => groups.join(", "),
-        };
-        format!(
-            "enrollments: approval {}, by {} of {from}; requests: by {} of {from}; proof {}",
-            if self.always {
-                "always"
-            } else {
-                "where asked for"
-            },
-            self.approvals,
-            self.request_approvals,
-            if prove_all {
-                "always"
-            } else {
-                "where asked for"
-            },
-        )
-    }
 }
 
 /// What to start, before it is signed.
@@ -198,7 +140,7 @@ struct Starting<'a> {
     mandate: &'a SignedMandate,
 }
 
-impl Enrollments {
+impl Hub {
     /// `server_key` is the front door's own key; ids for idempotency keys and
     /// fingerprints of bodies are derived from it.
     pub(crate) fn new(
@@ -238,7 +180,7 @@ impl Enrollments {
 
     /// Starts an enrollment, or finds the one that the same caller started with the
     /// same id and body.
-    pub(crate) async fn start(&self, new: NewEnrollment<'_>) -> Result<Snapshot, EnrollmentError> {
+    pub(crate) async fn start(&self, new: NewEnrollment<'_>) -> Result<Snapshot, HubError> {
         let id = new.id;
         let approval = self.approval(new.approval_asked);
         let asked = match (new.approval_asked, new.proof_asked) {
@@ -295,7 +237,7 @@ impl Enrollments {
         id: EnrollmentId,
         package: Sealed<OtpauthText>,
         caller: Requester<'_>,
-    ) -> Result<Snapshot, EnrollmentError> {
+    ) -> Result<Snapshot, HubError> {
         let draft = Draft {
             fingerprint: self.fingerprint(&[b"transfer", package.as_text().as_bytes()]),
             source: Source::Uri(package),
@@ -307,9 +249,9 @@ impl Enrollments {
         };
         let by: CallerId = caller.id.parse().map_err(internal)?;
         let earlier = match self.begin(&id, &draft, caller, IdReuse::Never).await {
-            Err(EnrollmentError::KeyReused) => match self.get(&id, None).await {
+            Err(HubError::KeyReused) => match self.get(&id, None).await {
                 Ok(other) if other.came_to_nothing_for(&by) => other,
-                Ok(_) | Err(EnrollmentError::Unknown) => return Err(EnrollmentError::IdTaken),
+                Ok(_) | Err(HubError::Unknown) => return Err(HubError::IdTaken),
                 Err(error) => return Err(error),
             },
             began => began?,
@@ -326,7 +268,7 @@ impl Enrollments {
         let reuse = IdReuse::Statuses(ended);
         let again = self.begin(&id, &draft, caller, reuse).await;
         again.map_err(|error| match error {
-            EnrollmentError::KeyReused => EnrollmentError::IdTaken,
+            HubError::KeyReused => HubError::IdTaken,
             error => error,
         })
     }
@@ -348,12 +290,12 @@ impl Enrollments {
         draft: &Draft,
         caller: Requester<'_>,
         reuse: IdReuse,
-    ) -> Result<Snapshot, EnrollmentError> {
+    ) -> Result<Snapshot, HubError> {
         let source = match &draft.source {
             Source::Image(image) => image.digest(),
             Source::Uri(uri) => uri.digest(),
             // Only a worker plans, in an import.
-            Source::Planned(_) => return Err(EnrollmentError::Unknown),
+            Source::Planned(_) => return Err(HubError::Unknown),
         };
         let act = MandatedAct::Enroll {
             source,
@@ -398,7 +340,7 @@ impl Enrollments {
         approval: &Approval,
         caller: Requester<'_>,
         reason: Option<String>,
-    ) -> Result<SignedMandate, EnrollmentError> {
+    ) -> Result<SignedMandate, HubError> {
         let at = self.clock.now();
         let accepted = mandates::Accepted {
             id: id.to_owned(),
@@ -434,7 +376,7 @@ impl Enrollments {
         &self,
         starting: Starting<'_>,
         just_started: impl FnOnce() -> S,
-    ) -> Result<S, EnrollmentError> {
+    ) -> Result<S, HubError> {
         let Starting {
             start,
             id,
@@ -458,7 +400,7 @@ impl Enrollments {
         &self,
         id: &EnrollmentId,
         only: Option<&str>,
-    ) -> Result<Snapshot, EnrollmentError> {
+    ) -> Result<Snapshot, HubError> {
         let mut snapshot = self.look(id.as_str(), only).await?;
         self.belongs(id.as_str(), only).await?;
         self.check(&mut snapshot).await?;
@@ -466,18 +408,16 @@ impl Enrollments {
     }
 
     /// That `only`, if given, asked for it: by the ledger, whatever the task hub says.
-    async fn belongs(&self, id: &str, only: Option<&str>) -> Result<(), EnrollmentError> {
+    async fn belongs(&self, id: &str, only: Option<&str>) -> Result<(), HubError> {
         match only {
-            Some(caller) if !self.mandates.asked_by(id, caller).await? => {
-                Err(EnrollmentError::Unknown)
-            }
+            Some(caller) if !self.mandates.asked_by(id, caller).await? => Err(HubError::Unknown),
             _ => Ok(()),
         }
     }
 
     /// Replaces what the task hub says of who asked, who has to agree and who did by what the
     /// ledger holds: people decide by it. The preview is signed with each decision.
-    async fn check(&self, snapshot: &mut Snapshot) -> Result<(), EnrollmentError> {
+    async fn check(&self, snapshot: &mut Snapshot) -> Result<(), HubError> {
         let decided = !snapshot.approved_by.is_empty() || snapshot.decision.is_some();
         if snapshot.stage != Stage::AwaitingApproval && !decided {
             return Ok(());
@@ -496,27 +436,27 @@ impl Enrollments {
     }
 
     /// What an instance says, if it is of this kind and `only`, if given, asked for it.
-    async fn look<S: Seen>(&self, id: &str, only: Option<&str>) -> Result<S, EnrollmentError> {
+    async fn look<S: Seen>(&self, id: &str, only: Option<&str>) -> Result<S, HubError> {
         let state = self
             .client
             .get(id, Payloads::Include)
             .await
             .map_err(hub)?
-            .ok_or(EnrollmentError::Unknown)?;
-        let seen = S::read(&state).ok_or(EnrollmentError::Unknown)?;
+            .ok_or(HubError::Unknown)?;
+        let seen = S::read(&state).ok_or(HubError::Unknown)?;
         match only {
-            Some(caller) if seen.requested_by() != caller => Err(EnrollmentError::Unknown),
+            Some(caller) if seen.requested_by() != caller => Err(HubError::Unknown),
             _ => Ok(seen),
         }
     }
 
     /// What was started before under the same id, if it was asked for in the same way.
-    async fn repeated<S: Seen>(&self, id: &str, fingerprint: &str) -> Result<S, EnrollmentError> {
+    async fn repeated<S: Seen>(&self, id: &str, fingerprint: &str) -> Result<S, HubError> {
         let seen: S = self.look(id, None).await?;
         if secret::same(seen.fingerprint().as_bytes(), fingerprint.as_bytes()) {
             Ok(seen)
         } else {
-            Err(EnrollmentError::KeyReused)
+            Err(HubError::KeyReused)
         }
     }
 
@@ -528,10 +468,10 @@ impl Enrollments {
         id: &str,
         only: Option<&str>,
         caller: &str,
-    ) -> Result<(), EnrollmentError> {
+    ) -> Result<(), HubError> {
         match self.withdraw(id, only).await {
             Ok(true) => {}
-            Ok(false) => return Err(EnrollmentError::Unknown),
+            Ok(false) => return Err(HubError::Unknown),
             // It has none, or it has ended there already: the task hub may still think that
             // it runs.
             Err(MandateError::Refused(refusal)) => {
@@ -561,7 +501,7 @@ impl Enrollments {
     }
 
     /// Whether the task hub answers.
-    pub(crate) async fn reachable(&self) -> Result<(), EnrollmentError> {
+    pub(crate) async fn reachable(&self) -> Result<(), HubError> {
         self.client.hello().await.map_err(hub)
     }
 

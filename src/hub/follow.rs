@@ -5,13 +5,13 @@ use std::time::Duration;
 use durabletask::Payloads;
 use tokio::time::Instant;
 
-use super::{EnrollmentError, Enrollments, Seen as _, Snapshot, Stage, Staged};
+use super::{Hub, HubError, Seen as _, Snapshot, Stage, Staged};
 
 /// How often a followed enrollment is looked at: quickly at first, when steps take
 /// milliseconds, then ever slower, when it waits for a person.
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 const SLOWEST_LOOK: Duration = Duration::from_millis(500);
-impl Enrollments {
+impl Hub {
     /// Waits until the enrollment is in another stage than `since`, has ended, or
     /// `time` is over; then it is as returned.
     pub(crate) async fn follow(
@@ -19,7 +19,7 @@ impl Enrollments {
         snapshot: Snapshot,
         since: Stage,
         time: Duration,
-    ) -> Result<Snapshot, EnrollmentError> {
+    ) -> Result<Snapshot, HubError> {
         let mut latest = self.until_past(snapshot, since, time).await?;
         self.check(&mut latest).await?;
         Ok(latest)
@@ -31,7 +31,7 @@ impl Enrollments {
         seen: S,
         since: S::Stage,
         time: Duration,
-    ) -> Result<S, EnrollmentError> {
+    ) -> Result<S, HubError> {
         let until = Instant::now() + time;
         let mut latest = seen;
         let mut pause = FIRST_LOOK;
@@ -65,7 +65,7 @@ impl Enrollments {
         &self,
         snapshot: Snapshot,
         time: Duration,
-    ) -> Result<Snapshot, EnrollmentError> {
+    ) -> Result<Snapshot, HubError> {
         let until = Instant::now() + time;
         // Nearly always it ends within a moment, and the task hub says so by itself.
         let ended = self
@@ -95,7 +95,7 @@ impl Enrollments {
         seen: S,
         time: Duration,
         wanted: impl Fn(&S) -> bool,
-    ) -> Result<S, EnrollmentError> {
+    ) -> Result<S, HubError> {
         let until = Instant::now() + time;
         let mut latest = seen;
         let mut pause = FIRST_LOOK;

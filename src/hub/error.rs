@@ -10,7 +10,7 @@ use crate::mandates::MandateError;
 
 /// Why an enrollment cannot be started, seen or changed.
 #[derive(Debug, Error)]
-pub(crate) enum EnrollmentError {
+pub(crate) enum HubError {
     #[error("no such enrollment")]
     Unknown,
     #[error("the idempotency key was used for something else")]
@@ -47,22 +47,22 @@ pub(crate) enum EnrollmentError {
     Internal(#[source] Box<dyn StdError + Send + Sync>),
 }
 
-pub(super) fn internal(error: impl StdError + Send + Sync + 'static) -> EnrollmentError {
-    EnrollmentError::Internal(Box::new(error))
+pub(super) fn internal(error: impl StdError + Send + Sync + 'static) -> HubError {
+    HubError::Internal(Box::new(error))
 }
 
-pub(super) fn hub(error: ClientError) -> EnrollmentError {
+pub(super) fn hub(error: ClientError) -> HubError {
     match error {
-        ClientError::NotFound { .. } => EnrollmentError::Unknown,
+        ClientError::NotFound { .. } => HubError::Unknown,
         error @ (ClientError::Unavailable(_)
         | ClientError::DeadlineExceeded(_)
         | ClientError::Cancelled(_)
-        | ClientError::Timeout { .. }) => EnrollmentError::HubUnavailable(Box::new(error)),
-        error => EnrollmentError::Internal(Box::new(error)),
+        | ClientError::Timeout { .. }) => HubError::HubUnavailable(Box::new(error)),
+        error => HubError::Internal(Box::new(error)),
     }
 }
 
-impl From<MandateError> for EnrollmentError {
+impl From<MandateError> for HubError {
     fn from(error: MandateError) -> Self {
         match error {
             MandateError::Refused(refusal) => refusal.into(),
@@ -72,7 +72,7 @@ impl From<MandateError> for EnrollmentError {
     }
 }
 
-impl From<Refusal> for EnrollmentError {
+impl From<Refusal> for HubError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::OwnRequest => Self::SelfApproval,

@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use super::list::{Listed, Page};
 use super::{
-    Cursor, DECISION_SEEN, Decider, EARLY, EnrollmentError, Enrollments, RequestSnapshot,
-    RequestStage, Requester, Starting, hub, internal,
+    Cursor, DECISION_SEEN, Decider, EARLY, Hub, HubError, RequestSnapshot, RequestStage, Requester,
+    Starting, hub, internal,
 };
 use crate::telemetry;
 
@@ -46,13 +46,13 @@ pub(crate) struct RequestQuery {
     pub(crate) limit: usize,
 }
 
-impl Enrollments {
+impl Hub {
     /// Starts a request, or finds the one that the same caller started with the same
     /// idempotency key for the same.
     pub(crate) async fn start_request(
         &self,
         new: NewRequest<'_>,
-    ) -> Result<RequestSnapshot, EnrollmentError> {
+    ) -> Result<RequestSnapshot, HubError> {
         self.request(new, self.policy.request_approvals, &[], None)
             .await
     }
@@ -65,7 +65,7 @@ impl Enrollments {
         needed: u8,
         content: &[u8],
         codes: Option<Sealed<RecoveryCodes>>,
-    ) -> Result<RequestSnapshot, EnrollmentError> {
+    ) -> Result<RequestSnapshot, HubError> {
         let caller = new.caller;
         let id = match new.idempotency_key {
             None => RequestId::random(),
@@ -124,18 +124,18 @@ impl Enrollments {
         &self,
         id: &RequestId,
         only: Option<&str>,
-    ) -> Result<RequestSnapshot, EnrollmentError> {
+    ) -> Result<RequestSnapshot, HubError> {
         let mut snapshot: RequestSnapshot = self.look(id.as_str(), only).await.map_err(unknown)?;
         self.check_request(&mut snapshot).await?;
         match only {
-            Some(caller) if snapshot.requested_by != caller => Err(EnrollmentError::RequestUnknown),
+            Some(caller) if snapshot.requested_by != caller => Err(HubError::RequestUnknown),
             _ => Ok(snapshot),
         }
     }
 
     /// Replaces what the task hub says of a request, of who agreed to it and of what was made
     /// of it by what the ledger holds: it is what people decide on.
-    async fn check_request(&self, snapshot: &mut RequestSnapshot) -> Result<(), EnrollmentError> {
+    async fn check_request(&self, snapshot: &mut RequestSnapshot) -> Result<(), HubError> {
         // Shown by the task hub, it may be one that no worker of ours has made.
         snapshot.package = None;
         let Some(standing) = self.mandates.standing(snapshot.id.as_str()).await? else {
@@ -156,7 +156,7 @@ impl Enrollments {
             fingerprint,
         } = mandate.act
         else {
-            return Err(EnrollmentError::RequestUnknown);
+            return Err(HubError::RequestUnknown);
         };
         snapshot.approvals_needed = mandate.terms.needed;
         snapshot.approvers = mandate.terms.from;
@@ -183,7 +183,7 @@ impl Enrollments {
         snapshot: RequestSnapshot,
         since: RequestStage,
         time: Duration,
-    ) -> Result<RequestSnapshot, EnrollmentError> {
+    ) -> Result<RequestSnapshot, HubError> {
         let mut latest = self.until_past(snapshot, since, time).await?;
         self.check_request(&mut latest).await?;
         Ok(latest)
@@ -193,7 +193,7 @@ impl Enrollments {
     pub(crate) async fn list_requests(
         &self,
         query: RequestQuery,
-    ) -> Result<Page<RequestSnapshot>, EnrollmentError> {
+    ) -> Result<Page<RequestSnapshot>, HubError> {
         let RequestQuery {
             stage,
             account,
@@ -239,7 +239,7 @@ impl Enrollments {
         decider: Decider<'_>,
         approved: bool,
         comment: Option<String>,
-    ) -> Result<RequestSnapshot, EnrollmentError> {
+    ) -> Result<RequestSnapshot, HubError> {
         if !approved {
             let objected = self.object_to_request(id, decider, comment, None).await?;
             return match objected {
@@ -251,7 +251,7 @@ impl Enrollments {
         let mut snapshot = self.get_request(id, None).await?;
         if snapshot.stage == RequestStage::Pending && snapshot.approvals_needed > 0 {
             if snapshot.requested_by == caller {
-                return Err(EnrollmentError::SelfApproval);
+                return Err(HubError::SelfApproval);
             }
             // Who is as quick as this waits a moment rather than be sent away.
             snapshot = self
@@ -265,21 +265,21 @@ impl Enrollments {
             return Err(not_awaiting(&snapshot));
         }
         if snapshot.has_agreed(caller) {
-            return Err(EnrollmentError::AlreadyDecided);
+            return Err(HubError::AlreadyDecided);
         }
         // What is decided on is what the front door has signed, not what the task hub shows.
         let (signed, mandate) = self
             .mandates
             .latest(id.as_str())
             .await?
-            .ok_or(EnrollmentError::Refused(Refusal::NoMandate))?;
+            .ok_or(HubError::Refused(Refusal::NoMandate))?;
         let MandatedAct::Request {
             preview,
             fingerprint,
             ..
         } = &mandate.act
         else {
-            return Err(EnrollmentError::RequestUnknown);
+            return Err(HubError::RequestUnknown);
         };
         let shown = shown(preview, fingerprint);
         let verdict = self.verdict(decider, true, comment, &mandate.terms.from, shown)?;
@@ -307,7 +307,7 @@ impl Enrollments {
         decider: Decider<'_>,
         comment: Option<String>,
         only: Option<&str>,
-    ) -> Result<Option<RequestSnapshot>, EnrollmentError> {
+    ) -> Result<Option<RequestSnapshot>, HubError> {
         let objection = self.object(id.as_str(), decider, comment, only).await;
         let snapshot = self.get_request(id, only).await?;
         if snapshot.stage.has_ended() {
@@ -337,15 +337,15 @@ impl Enrollments {
         &self,
         id: &RequestId,
         caller: &str,
-    ) -> Result<Mandated, EnrollmentError> {
+    ) -> Result<Mandated, HubError> {
         let (signed, mandate) = self
             .mandates
             .latest(id.as_str())
             .await?
-            .ok_or(EnrollmentError::RequestUnknown)?;
+            .ok_or(HubError::RequestUnknown)?;
         let by_caller = mandate.requested_by.as_str() == caller;
         let (MandatedAct::Request { account, act, .. }, true) = (mandate.act, by_caller) else {
-            return Err(EnrollmentError::RequestUnknown);
+            return Err(HubError::RequestUnknown);
         };
         Ok(Mandated {
             id: id.clone(),
@@ -365,14 +365,14 @@ impl Enrollments {
         request: &Mandated,
         kind: &'static str,
         account: &TotpAccount,
-    ) -> Result<Permit<Release>, EnrollmentError> {
+    ) -> Result<Permit<Release>, HubError> {
         let permit = self
             .mandates
             .release(&request.signed, &request.requested_by, kind, account)
             .await
-            .map_err(EnrollmentError::from)
+            .map_err(HubError::from)
             .map_err(|error| match error {
-                EnrollmentError::AlreadyDecided => EnrollmentError::NotGranted,
+                HubError::AlreadyDecided => HubError::NotGranted,
                 error => error,
             })?;
         // The orchestration shows it to those who look at the history; nothing depends on it.
@@ -386,7 +386,7 @@ impl Enrollments {
     }
 
     /// Waits a moment until the use has arrived, so that whoever looks next finds it.
-    async fn tell_of_claim(&self, id: &RequestId, claim: &Claim) -> Result<(), EnrollmentError> {
+    async fn tell_of_claim(&self, id: &RequestId, claim: &Claim) -> Result<(), HubError> {
         self.client
             .raise_event(id.as_str(), &CLAIM, claim)
             .await
@@ -413,19 +413,19 @@ pub(crate) struct Mandated {
 }
 
 /// Why a request that does not wait for a decision cannot be decided on.
-fn not_awaiting(snapshot: &RequestSnapshot) -> EnrollmentError {
+fn not_awaiting(snapshot: &RequestSnapshot) -> HubError {
     match snapshot.stage {
-        RequestStage::Expired => EnrollmentError::ApprovalExpired,
-        RequestStage::Pending | RequestStage::Acting => EnrollmentError::NotAwaiting,
-        _ if snapshot.decision.is_some() => EnrollmentError::AlreadyDecided,
-        _ => EnrollmentError::NotAwaiting,
+        RequestStage::Expired => HubError::ApprovalExpired,
+        RequestStage::Pending | RequestStage::Acting => HubError::NotAwaiting,
+        _ if snapshot.decision.is_some() => HubError::AlreadyDecided,
+        _ => HubError::NotAwaiting,
     }
 }
 
 /// What is unknown here is a request.
-fn unknown(error: EnrollmentError) -> EnrollmentError {
+fn unknown(error: HubError) -> HubError {
     match error {
-        EnrollmentError::Unknown => EnrollmentError::RequestUnknown,
+        HubError::Unknown => HubError::RequestUnknown,
         error => error,
     }
 }

@@ -10,7 +10,7 @@ use data_encoding::BASE64URL_NOPAD;
 use durabletask::{InstanceQuery, Payloads, Status};
 use futures_util::{StreamExt as _, stream};
 
-use super::{EnrollmentError, Enrollments, Seen, Snapshot, Stage, hub};
+use super::{Hub, HubError, Seen, Snapshot, Stage, hub};
 
 /// How far back to look, in growing steps; after the last one, everything.
 const WINDOWS: [TimeDelta; 3] = [Duration::hours(1), Duration::days(1), Duration::days(30)];
@@ -76,9 +76,9 @@ impl Cursor {
     }
 }
 
-impl Enrollments {
+impl Hub {
     /// One page of enrollments, newest first.
-    pub(crate) async fn list(&self, query: ListQuery) -> Result<Page<Snapshot>, EnrollmentError> {
+    pub(crate) async fn list(&self, query: ListQuery) -> Result<Page<Snapshot>, HubError> {
         let ListQuery { stage, only, .. } = query;
         let listed = Listed {
             prefix: "totp-",
@@ -95,7 +95,7 @@ impl Enrollments {
         let mut items = Vec::with_capacity(page.items.len());
         for mut snapshot in page.items {
             match self.belongs(snapshot.id.as_str(), only.as_deref()).await {
-                Err(EnrollmentError::Unknown) => continue,
+                Err(HubError::Unknown) => continue,
                 checked => checked?,
             }
             self.check(&mut snapshot).await?;
@@ -112,7 +112,7 @@ impl Enrollments {
         cursor: Option<Cursor>,
         limit: usize,
         fits: impl Fn(&S) -> bool,
-    ) -> Result<Page<S>, EnrollmentError> {
+    ) -> Result<Page<S>, HubError> {
         let mut after = cursor;
         let mut items: Vec<S> = Vec::new();
         let mut looked_at = 0;
@@ -137,7 +137,7 @@ impl Enrollments {
                 let seen: S = match seen {
                     Ok(seen) => seen,
                     // Purged since, or another orchestration's instance.
-                    Err(EnrollmentError::Unknown) => {
+                    Err(HubError::Unknown) => {
                         after = Some(place);
                         continue;
                     }
@@ -167,7 +167,7 @@ impl Enrollments {
         listed: &Listed,
         after: Option<&Cursor>,
         count: usize,
-    ) -> Result<Vec<Cursor>, EnrollmentError> {
+    ) -> Result<Vec<Cursor>, HubError> {
         let upper = after.map_or_else(
             || self.clock.now() + Duration::minutes(5),
             |cursor| cursor.created_at + Duration::milliseconds(1),
@@ -194,7 +194,7 @@ impl Enrollments {
         listed: &Listed,
         from: Option<DateTime<Utc>>,
         to: DateTime<Utc>,
-    ) -> Result<Vec<Cursor>, EnrollmentError> {
+    ) -> Result<Vec<Cursor>, HubError> {
         let mut places = Vec::new();
         let mut continuation = None;
         loop {

@@ -6,7 +6,7 @@ use countersign_enrollment::account_request::Act;
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::recovery::RecoveryCodes;
 
-use super::{EnrollmentError, Enrollments, NewRequest, RequestSnapshot, Requester, internal};
+use super::{Hub, HubError, NewRequest, RequestSnapshot, Requester, internal};
 
 /// Recovery codes to keep.
 pub(crate) struct NewRecoveryCodes<'a> {
@@ -21,13 +21,13 @@ pub(crate) struct NewRecoveryCodes<'a> {
     pub(crate) idempotency_key: Option<&'a str>,
 }
 
-impl Enrollments {
+impl Hub {
     /// Asks for recovery codes to be kept beside an account's secret. To add them where there
     /// are none takes nobody else; to replace them is to destroy some.
     pub(crate) async fn set_recovery(
         &self,
         new: NewRecoveryCodes<'_>,
-    ) -> Result<RequestSnapshot, EnrollmentError> {
+    ) -> Result<RequestSnapshot, HubError> {
         let sealed = self.seal.seal(&new.id, new.codes).map_err(internal)?;
         let act = Act::RecoveryCodes {
             count: u32::try_from(new.codes.len()).map_err(internal)?,
@@ -55,7 +55,7 @@ impl Enrollments {
         &self,
         account: &EnrollmentId,
         codes: &RecoveryCodes,
-    ) -> Result<usize, EnrollmentError> {
+    ) -> Result<usize, HubError> {
         Ok(self.mandates.recovery_left(account, codes).await?)
     }
 
@@ -66,7 +66,7 @@ impl Enrollments {
         &self,
         account: &EnrollmentId,
         codes: &'a RecoveryCodes,
-    ) -> Result<Option<(&'a str, usize)>, EnrollmentError> {
+    ) -> Result<Option<(&'a str, usize)>, HubError> {
         let given = self.mandates.give_recovery(account, codes).await?;
         Ok(given.and_then(|given| Some((codes.expose().nth(given.index)?, given.left))))
     }
@@ -77,7 +77,7 @@ impl Enrollments {
         _permit: &Permit<Release>,
         account: &EnrollmentId,
         codes: &'a RecoveryCodes,
-    ) -> Result<Option<(&'a str, usize)>, EnrollmentError> {
+    ) -> Result<Option<(&'a str, usize)>, HubError> {
         self.take_recovery(account, codes).await
     }
 }
