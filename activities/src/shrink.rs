@@ -6,7 +6,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 
-use super::{Picture, PictureFormat, PictureProblem, Plane, ReadLimits};
+use crate::picture::{self, Picture, PictureFormat, PictureProblem, Plane, ReadLimits};
 use crate::qr::{self, Payload, Reading, Step};
 use countersign_enrollment::code_parts::CodePart;
 
@@ -30,7 +30,7 @@ const QUALITIES: [u8; 3] = [90, 80, 70];
 ///
 /// # Errors
 ///
-/// The problems of [`super::open`], and [`PictureProblem::TooManyBytes`] where nothing that fits
+/// The problems of [`picture::open`], and [`PictureProblem::TooManyBytes`] where nothing that fits
 /// keeps the codes.
 pub fn shrink_to_fit(bytes: &[u8], max_bytes: usize) -> Result<Vec<u8>, PictureProblem> {
     shrink_within(bytes, max_bytes, &ReadLimits::default())
@@ -50,7 +50,7 @@ pub fn shrink_within(
         return Ok(bytes.to_vec());
     }
     let start = Instant::now();
-    let picture = super::open(bytes, limits)?;
+    let picture = picture::open(bytes, limits)?;
     let wanted = qr::read_picture(&picture, start + limits.deadline);
     let fit = Fit {
         max_bytes,
