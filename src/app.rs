@@ -451,7 +451,7 @@ impl Running {
                     metrics,
                     surroundings,
                     stop: stop.clone(),
-                });
+                })?;
                 let door = Arc::new(door);
                 let _ = noted.set(Arc::downgrade(&door));
                 let router = http::router(Arc::clone(&door));

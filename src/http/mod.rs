@@ -33,6 +33,7 @@ use api::{Given, Inbox, LastAnswers, Turns};
 use edge::arrival::{self, Admitted};
 use edge::cookie::ByTls;
 use edge::error::ApiError;
+use edge::operations::Operations;
 use edge::refusals::Refusals;
 use edge::{audited, drain, dress, limits, observe};
 
@@ -40,7 +41,7 @@ pub(crate) use api::{LocalEnd, Surroundings, login_link};
 pub(crate) use edge::audited::reason_header;
 pub(crate) use edge::limits::{Guard, network_of};
 pub(crate) use edge::names::OwnNames;
-pub use openapi::{document as openapi, older_document as older_openapi};
+pub use openapi::{Undescribed, document as openapi, older_document as older_openapi};
 
 /// How many requests of callers are answered at once; more are asked to come back. Polls
 /// that wait and streams count too, requests without a caller and what is answered at any time do
@@ -68,6 +69,7 @@ pub struct FrontDoor {
     last_answers: LastAnswers,
     turns: Turns,
     given: Given,
+    operations: &'static Operations,
     stop: CancellationToken,
 }
 
@@ -85,7 +87,12 @@ pub(crate) struct Services {
 }
 
 impl FrontDoor {
-    pub(crate) fn new(services: Services) -> Self {
+    /// A door to these services.
+    ///
+    /// # Errors
+    ///
+    /// [`Undescribed`]: without the description nobody knows what is recorded as what.
+    pub(crate) fn new(services: Services) -> Result<Self, Undescribed> {
         let Services {
             access,
             hub,
@@ -97,7 +104,7 @@ impl FrontDoor {
             surroundings,
             stop,
         } = services;
-        Self {
+        Ok(Self {
             access,
             hub,
             intake: Intake::new(),
@@ -114,8 +121,9 @@ impl FrontDoor {
             last_answers: LastAnswers::default(),
             turns: Turns::new(),
             given: Given::default(),
+            operations: openapi::operations()?,
             stop,
-        }
+        })
     }
 }
 

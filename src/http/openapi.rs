@@ -1,8 +1,10 @@
 //! The description of the API (OpenAPI 3.1): what each handler says of itself, and what
 //! holds for all of them.
 //!
-//! A handler says which callers it takes by the extension `x-roles`, and which problems
-//! it answers with by `x-problems`, those of uploads by `x-input`. Security requirements and the answers with problems are made from these.
+//! A handler says which callers it takes by the extension `x-roles`, which problems it
+//! answers with by `x-problems`, those of uploads by `x-input`, and as what it is recorded in
+//! the audit log by `x-audit`. Security requirements, the answers with problems and the
+//! audit log's table of operations are made from these.
 
 mod flat;
 mod older;
@@ -16,9 +18,9 @@ use countersign_enrollment::problem::InputProblem;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::edge::audited;
 use super::edge::auth::{FUNCTIONS_KEY, VAULT_TOKEN};
 use super::edge::error::{ApiError, Problem};
+use super::edge::operations::{self, Operations, is_recorded_change};
 use super::edge::problem_code::ProblemCode;
 use crate::access::COOKIE;
 
@@ -86,22 +88,59 @@ pub(super) fn frame() -> utoipa::openapi::OpenApi {
     Frame::openapi()
 }
 
+/// What the description says, for documents and for the edge.
+struct Described {
+    document: Value,
+    operations: Operations,
+}
+
+static DESCRIBED: LazyLock<Result<Described, String>> = LazyLock::new(|| {
+    let document = serde_json::to_value(super::api::described().into_openapi());
+    let mut document = document.map_err(|error| error.to_string())?;
+    complete(&mut document);
+    let operations = Operations::described_by(&document);
+    // How something is recorded is nothing that callers have to know.
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    for operation in paths.flat_map(|(_, item)| item.as_object_mut().into_iter().flatten()) {
+        if let Some(operation) = operation.1.as_object_mut() {
+            operation.remove(operations::AUDIT);
+        }
+    }
+    Ok(Described {
+        document,
+        operations,
+    })
+});
+
+fn described_once() -> Result<&'static Described, Undescribed> {
+    DESCRIBED
+        .as_ref()
+        .map_err(|error| Undescribed(error.clone()))
+}
+
+/// That the API cannot be described.
+#[derive(Debug, thiserror::Error)]
+#[error("the API cannot be described: {0}")]
+pub struct Undescribed(String);
+
+/// What the edge has to know of the operations.
+pub(super) fn operations() -> Result<&'static Operations, Undescribed> {
+    Ok(&described_once()?.operations)
+}
+
 /// The description of the program's API, as JSON.
 static DOCUMENT: LazyLock<Result<String, String>> = LazyLock::new(|| {
-    document()
-        .and_then(|document| serde_json::to_string_pretty(&document))
-        .map_err(|error| error.to_string())
+    let document = document().map_err(|error| error.to_string())?;
+    serde_json::to_string_pretty(&document).map_err(|error| error.to_string())
 });
 
 /// The description of the program's API.
 ///
 /// # Errors
 ///
-/// When it is no JSON, which no description of handlers leads to.
-pub fn document() -> Result<Value, serde_json::Error> {
-    let mut document = serde_json::to_value(super::api::described().into_openapi())?;
-    complete(&mut document);
-    Ok(document)
+/// [`Undescribed`] when it is no JSON, which no description of handlers leads to.
+pub fn document() -> Result<Value, Undescribed> {
+    Ok(described_once()?.document.clone())
 }
 
 /// Describes this API
@@ -117,10 +156,8 @@ pub(super) async fn describe() -> Result<Response, ApiError> {
 
 /// The same for programs that read OpenAPI 3.0 only.
 static OLDER: LazyLock<Result<String, String>> = LazyLock::new(|| {
-    document()
-        .map(older::derived)
-        .and_then(|document| serde_json::to_string_pretty(&document))
-        .map_err(|error| error.to_string())
+    let document = older_document().map_err(|error| error.to_string())?;
+    serde_json::to_string_pretty(&document).map_err(|error| error.to_string())
 });
 
 /// Describes this API for older programs
@@ -151,7 +188,7 @@ fn served(document: &'static LazyLock<Result<String, String>>) -> Result<Respons
 /// # Errors
 ///
 /// As [`document`].
-pub fn older_document() -> Result<Value, serde_json::Error> {
+pub fn older_document() -> Result<Value, Undescribed> {
     document().map(older::derived)
 }
 
@@ -160,11 +197,11 @@ fn complete(document: &mut Value) {
     let paths = document["paths"].as_object_mut();
     for (path, item) in paths.into_iter().flatten() {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            let recorded = Method::from_bytes(method.to_uppercase().as_bytes())
+                .is_ok_and(|method| is_recorded_change(&method, operation));
             let Some(operation) = operation.as_object_mut() else {
                 continue;
             };
-            let recorded = Method::from_bytes(method.to_uppercase().as_bytes())
-                .is_ok_and(|method| audited::is_recorded_change(&method, path));
             complete_operation(path, recorded, operation);
             // A handler of several methods says its name once.
             if let Some(Value::String(name)) = operation.get_mut("operationId")
@@ -484,5 +521,32 @@ fn without_null(property: &mut Value) {
         members.extend(only.clone());
     } else {
         members.insert("oneOf".to_owned(), Value::Array(options));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Operations that change something and leave no entry.
+    const NOT_RECORDED: [(&str, &str); 0] = [];
+
+    #[test]
+    fn every_operation_that_changes_something_is_recorded() {
+        let document = document().unwrap();
+        let operations = operations().unwrap();
+        let mut seen = 0;
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+                if methods.get(method.as_str().to_lowercase()).is_none() {
+                    continue;
+                }
+                seen += 1;
+                let known = NOT_RECORDED.contains(&(method.as_str(), path));
+                let operation = operations.get(&method, path).unwrap();
+                assert_ne!(operation.action().is_some(), known, "{method} {path}");
+            }
+        }
+        assert!(seen > 20, "{seen}");
     }
 }

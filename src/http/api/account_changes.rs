@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::accounts::account_response;
 use super::ids::{AccountPath, account_id};
-use super::readable::readable;
+use super::permit::readable;
 use super::views::AccountView;
 use crate::audit::{Action, Changes, listed};
 use crate::http::FrontDoor;
@@ -66,6 +66,8 @@ const CHANGE: [ProblemCode; 2] = [ProblemCode::AccountUnknown, ProblemCode::Vaul
     request_body = ChangeBody,
     responses((status = OK, description = "The account as it is now", body = AccountView)),
     extensions(
+        // The handler says what else was changed.
+        ("x-audit" = json!(Action::Rename)),
         ("x-roles" = json!(Administer::ROLES)),
         ("x-problems" = json!([ProblemCode::AccountUnknown, ProblemCode::InvalidParameter, ProblemCode::VaultUnavailable])),
         ("x-input" = json!(["label-malformed", "label-too-long"])),
@@ -192,7 +194,11 @@ const fn unfit(detail: String) -> ApiError {
     delete, path = "/api/accounts/{id}", tag = "accounts", operation_id = "deleteAccount",
     params(AccountPath),
     responses((status = NO_CONTENT, description = "It is out of use")),
-    extensions(("x-roles" = json!(Administer::ROLES)), ("x-problems" = json!(CHANGE))),
+    extensions(
+        ("x-audit" = json!(Action::Delete)),
+        ("x-roles" = json!(Administer::ROLES)),
+        ("x-problems" = json!(CHANGE)),
+    ),
 )]
 pub(super) async fn delete(
     State(door): State<Arc<FrontDoor>>,
@@ -212,7 +218,11 @@ pub(super) async fn delete(
     post, path = "/api/accounts/{id}/restore", tag = "accounts", operation_id = "restoreAccount",
     params(AccountPath),
     responses((status = OK, description = "It is in use again", body = AccountView)),
-    extensions(("x-roles" = json!(Administer::ROLES)), ("x-problems" = json!(CHANGE))),
+    extensions(
+        ("x-audit" = json!(Action::Restore)),
+        ("x-roles" = json!(Administer::ROLES)),
+        ("x-problems" = json!(CHANGE)),
+    ),
 )]
 pub(super) async fn restore(
     State(door): State<Arc<FrontDoor>>,
@@ -293,6 +303,7 @@ pub(super) async fn verdict(
     request_body = VerifyBody,
     responses((status = OK, description = "Whether it is valid", body = VerifyView)),
     extensions(
+        ("x-audit" = json!(Action::VerifyCode)),
         ("x-roles" = json!(Read::ROLES)),
         ("x-problems" = json!([ProblemCode::AccountPending, ProblemCode::AccountUnknown, ProblemCode::VaultUnavailable, ProblemCode::TooManyAttempts])),
     ),

@@ -17,10 +17,11 @@ use utoipa::IntoParams;
 
 use super::enrollments::{START, StartQuery, accepted_response};
 use super::ids::AccountPath;
-use super::readable::{READS_AT_ONCE, readable};
+use super::permit::{READS_AT_ONCE, readable};
 use super::uploads::{JsonUpload, UploadBody, UploadForm};
 use super::views::{AccountPage, AccountView, CreatedView, StartedView};
 use crate::access::Role;
+use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Enroll, Permission as _, Read};
 use crate::http::edge::error::ApiError;
@@ -67,6 +68,7 @@ const MAX_SEARCH: usize = 200;
         ),
     ),
     extensions(
+        ("x-audit" = json!(Action::Enroll)),
         ("x-roles" = json!(Enroll::ROLES)),
         ("x-problems" = json!([START.as_slice(), &[ProblemCode::EnrollmentFailed, ProblemCode::NotEnrolled]].concat())),
         ("x-input" = json!(InputProblem::CODES.as_slice())),

@@ -9,6 +9,7 @@ use super::decision::DecisionBody;
 use super::enrollments::accepted_response;
 use super::ids::{EnrollmentPath, enrollment_id};
 use super::views::StartedView;
+use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Decide, Permission as _};
 use crate::http::edge::body::JsonBody;
@@ -32,6 +33,8 @@ use crate::http::edge::problem_code::ProblemCode;
         ),
     )),
     extensions(
+        // The handler says which, once it has read the body.
+        ("x-audit" = json!(Action::Approve)),
         ("x-roles" = json!(Decide::ROLES)),
         ("x-problems" = json!([
             ProblemCode::AlreadyDecided, ProblemCode::ApprovalExpired, ProblemCode::ApproverGroupMissing,

@@ -85,7 +85,11 @@ struct AuditPage {
         (String = "application/x-ndjson"),
         (String = "text/plain"),
     ))),
-    extensions(("x-roles" = json!(Administer::ROLES)), ("x-problems" = json!([ProblemCode::InvalidParameter]))),
+    extensions(
+        ("x-audit" = json!(Action::ReadAudit)),
+        ("x-roles" = json!(Administer::ROLES)),
+        ("x-problems" = json!([ProblemCode::InvalidParameter])),
+    ),
 )]
 pub(super) async fn list(
     State(door): State<Arc<FrontDoor>>,

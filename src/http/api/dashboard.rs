@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::views::moment;
+use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _};
 use crate::http::edge::error::ApiError;
@@ -56,6 +57,7 @@ struct TicketView {
     params(TicketParameters),
     responses((status = CREATED, description = "The link", body = TicketView)),
     extensions(
+        ("x-audit" = json!(Action::OpenDashboard)),
         ("x-roles" = json!(Administer::ROLES)),
         ("x-problems" = json!([ProblemCode::InvalidParameter, ProblemCode::NoDashboard])),
     ),

@@ -18,6 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::ids::{EnrollmentPath, enrollment_id};
 use super::uploads::{JsonUpload, UploadBody, UploadForm};
 use super::views::{EnrollmentPage, EnrollmentView, StartedView, status_path};
+use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Enroll, Follow, Permission as _};
 use crate::http::edge::error::ApiError;
@@ -154,6 +155,7 @@ impl StartQuery {
         ),
     ),
     extensions(
+        ("x-audit" = json!(Action::Enroll)),
         ("x-roles" = json!(Enroll::ROLES)),
         ("x-problems" = json!(START)),
         ("x-input" = json!(InputProblem::CODES.as_slice())),
@@ -427,7 +429,11 @@ pub(super) const TERMINATE: [ProblemCode; 4] = [
         ("retry-after" = u32, description = "In how many seconds to ask"),
         ),
     )),
-    extensions(("x-roles" = json!(Enroll::ROLES)), ("x-problems" = json!(TERMINATE))),
+    extensions(
+        ("x-audit" = json!(Action::Terminate)),
+        ("x-roles" = json!(Enroll::ROLES)),
+        ("x-problems" = json!(TERMINATE)),
+    ),
 )]
 pub(super) async fn terminate(
     State(door): State<Arc<FrontDoor>>,
@@ -457,7 +463,11 @@ pub(super) async fn terminate(
         ("retry-after" = u32, description = "In how many seconds to ask"),
         ),
     )),
-    extensions(("x-roles" = json!(Enroll::ROLES)), ("x-problems" = json!(TERMINATE))),
+    extensions(
+        ("x-audit" = json!(Action::Terminate)),
+        ("x-roles" = json!(Enroll::ROLES)),
+        ("x-problems" = json!(TERMINATE)),
+    ),
 )]
 pub(super) async fn terminate_by_post(
     door: State<Arc<FrontDoor>>,

@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::ids::account_id;
 use super::views::maybe_moment;
 use crate::access::{Access, Grant, Granted, Grantee, Group, MAX_GRANTEE, grant_change};
+use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _};
 use crate::http::edge::body::JsonBody;
@@ -114,6 +115,7 @@ pub(super) async fn list(
     request_body = NewGrantBody,
     responses((status = CREATED, description = "It is granted", body = GrantView)),
     extensions(
+        ("x-audit" = json!(Action::Grant)),
         ("x-roles" = json!(Administer::ROLES)),
         ("x-problems" = json!([
             ProblemCode::AccountUnknown, ProblemCode::InvalidParameter, ProblemCode::KeyUnknown, ProblemCode::KeyNotLimited,
@@ -144,6 +146,7 @@ pub(super) async fn add(
         (status = CREATED, description = "It is granted", body = GrantView),
     ),
     extensions(
+        ("x-audit" = json!(Action::Grant)),
         ("x-roles" = json!(Administer::ROLES)),
         ("x-problems" = json!([
             ProblemCode::AccountUnknown, ProblemCode::InvalidParameter, ProblemCode::KeyUnknown, ProblemCode::KeyNotLimited,
@@ -212,6 +215,7 @@ async fn granted(
     params(GrantParameters),
     responses((status = NO_CONTENT, description = "It is taken back")),
     extensions(
+        ("x-audit" = json!(Action::Withdraw)),
         ("x-roles" = json!(Administer::ROLES)),
         ("x-problems" = json!([ProblemCode::AccountUnknown, ProblemCode::GrantUnknown, ProblemCode::InvalidParameter])),
     ),

@@ -21,6 +21,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::enrollments::{START, TERMINATE};
 use super::uploads::{ImportBody, ImportForm};
 use super::views::{ProblemView, WarningView, moment};
+use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Enroll, Follow, Permission as _};
 use crate::http::edge::error::ApiError;
@@ -112,6 +113,7 @@ enum DuplicatesParameter {
         ),
     ),
     extensions(
+        ("x-audit" = json!(Action::Import)),
         ("x-roles" = json!(Enroll::ROLES)),
         ("x-problems" = json!(START)),
         ("x-input" = json!(InputProblem::CODES.as_slice())),
@@ -247,7 +249,11 @@ pub(super) async fn status(
         ("retry-after" = u32, description = "In how many seconds to ask"),
         ),
     )),
-    extensions(("x-roles" = json!(Enroll::ROLES)), ("x-problems" = json!(TERMINATE))),
+    extensions(
+        ("x-audit" = json!(Action::Terminate)),
+        ("x-roles" = json!(Enroll::ROLES)),
+        ("x-problems" = json!(TERMINATE)),
+    ),
 )]
 pub(super) async fn terminate(
     State(door): State<Arc<FrontDoor>>,
@@ -277,7 +283,11 @@ pub(super) async fn terminate(
         ("retry-after" = u32, description = "In how many seconds to ask"),
         ),
     )),
-    extensions(("x-roles" = json!(Enroll::ROLES)), ("x-problems" = json!(TERMINATE))),
+    extensions(
+        ("x-audit" = json!(Action::Terminate)),
+        ("x-roles" = json!(Enroll::ROLES)),
+        ("x-problems" = json!(TERMINATE)),
+    ),
 )]
 pub(super) async fn terminate_by_post(
     door: State<Arc<FrontDoor>>,

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::views::{maybe_moment, moment};
 use crate::access::{Access, Group, KeyRecord, NewKey, Role};
+use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth;
 use crate::http::edge::auth::{Administer, Caller, Known, Permission as _};
@@ -139,7 +140,11 @@ pub(super) async fn list(
         status = CREATED, description = "The key", body = NewKeyView<'static>,
         headers(("location" = String, description = "Where it is revoked")),
     )),
-    extensions(("x-roles" = json!(Administer::ROLES)), ("x-problems" = json!([ProblemCode::InvalidParameter, ProblemCode::KeyNameTaken]))),
+    extensions(
+        ("x-audit" = json!(Action::CreateKey)),
+        ("x-roles" = json!(Administer::ROLES)),
+        ("x-problems" = json!([ProblemCode::InvalidParameter, ProblemCode::KeyNameTaken])),
+    ),
 )]
 pub(super) async fn create(
     State(door): State<Arc<FrontDoor>>,
@@ -190,7 +195,11 @@ struct KeyPath {
     delete, path = "/api/keys/{name}", tag = "operations", operation_id = "revokeKey",
     params(KeyPath),
     responses((status = OK, description = "It works no more", body = RevokedView)),
-    extensions(("x-roles" = json!(Administer::ROLES)), ("x-problems" = json!([ProblemCode::KeyUnknown]))),
+    extensions(
+        ("x-audit" = json!(Action::RevokeKey)),
+        ("x-roles" = json!(Administer::ROLES)),
+        ("x-problems" = json!([ProblemCode::KeyUnknown])),
+    ),
 )]
 pub(super) async fn revoke(
     State(door): State<Arc<FrontDoor>>,
@@ -235,6 +244,7 @@ const OVERLAP: (u32, u32) = (3_600, 2_592_000);
     request_body = RotateBody,
     responses((status = OK, description = "The new key", body = NewKeyView<'static>)),
     extensions(
+        ("x-audit" = json!(Action::RotateKey)),
         ("x-roles" = json!(Known::ROLES)),
         ("x-problems" = json!([ProblemCode::InvalidParameter, ProblemCode::KeyUnknown])),
     ),

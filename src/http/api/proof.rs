@@ -55,7 +55,11 @@ const PROVE: [ProblemCode; 5] = [
     get, path = "/api/accounts/{id}/proof", tag = "accounts", operation_id = "getProof",
     params(AccountPath),
     responses((status = OK, description = "The codes, with detail", body = TokenView)),
-    extensions(("x-roles" = json!(Enroll::ROLES)), ("x-problems" = json!(SHOW))),
+    extensions(
+        ("x-audit" = json!(Action::ReadCode)),
+        ("x-roles" = json!(Enroll::ROLES)),
+        ("x-problems" = json!(SHOW)),
+    ),
 )]
 pub(super) async fn codes(
     State(door): State<Arc<FrontDoor>>,
@@ -88,7 +92,11 @@ pub(super) struct ProofBody {
         (status = OK, description = "The account, which is in use now", body = AccountView),
         (status = NO_CONTENT, description = "It is out of use"),
     ),
-    extensions(("x-roles" = json!(Enroll::ROLES)), ("x-problems" = json!(PROVE))),
+    extensions(
+        ("x-audit" = json!(Action::Prove)),
+        ("x-roles" = json!(Enroll::ROLES)),
+        ("x-problems" = json!(PROVE)),
+    ),
 )]
 pub(super) async fn prove(
     State(door): State<Arc<FrontDoor>>,

@@ -15,10 +15,10 @@ use zeroize::Zeroizing;
 
 use super::ids::RequestPath;
 use super::ids::{AccountPath, account_id};
-use super::readable::readable;
+use super::permit::{ReadPermit, readable, take_plainly};
 use super::request_views::RequestView;
 use super::requests::{USE, granted, response};
-use crate::access::Taken;
+use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _, Read};
 use crate::http::edge::body::{JsonBody, Wiped};
@@ -118,6 +118,7 @@ pub(super) async fn count(
         (status = OK, description = "An earlier request has started it, and it has ended", body = RequestView),
     ),
     extensions(
+        ("x-audit" = json!(Action::RequestRecoveryCodes)),
         ("x-roles" = json!(Administer::ROLES)),
         ("x-problems" = json!([
             ProblemCode::AccountUnknown, ProblemCode::HubUnavailable, ProblemCode::IdempotencyKeyReused, ProblemCode::InvalidParameter,
@@ -163,6 +164,7 @@ pub(super) async fn set(
     params(AccountPath),
     responses((status = OK, description = "The code", body = RecoveryCode)),
     extensions(
+        ("x-audit" = json!(Action::TakeRecoveryCode)),
         ("x-roles" = json!(Read::ROLES)),
         ("x-problems" = json!([
             ProblemCode::AccountPending, ProblemCode::AccountUnknown, ProblemCode::ApprovalNeeded, ProblemCode::AuditUnavailable,
@@ -175,12 +177,11 @@ pub(super) async fn take(
     caller: Caller<Read>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let id = readable(&door, &caller, &id)?;
-    unguarded(&door, &id)?;
+    let permit = ReadPermit::of(&door, &caller, &id)?;
+    let id = permit.account().clone();
     let codes = available(&door, &id).await?;
     caller.again().await?;
-    unguarded(&door, &id)?;
-    take_read(&door, &caller, &id)?;
+    permit.take_recovery_code()?;
     let taken = door.hub.take_recovery(&id, &codes).await?;
     given(taken)
 }
@@ -193,6 +194,7 @@ pub(super) async fn take(
     params(RequestPath),
     responses((status = OK, description = "The code", body = RecoveryCode)),
     extensions(
+        ("x-audit" = json!(Action::TakeRecoveryCode)),
         ("x-roles" = json!(Read::ROLES)),
         ("x-problems" = json!([USE.as_slice(), &[ProblemCode::AccountPending, ProblemCode::NoneToRecoverWith]].concat())),
     ),
@@ -214,7 +216,7 @@ pub(super) async fn take_granted(
     // What nobody had to agree to is a plain reading, as for codes. It was asked for with a
     // request, which is what a guarded account wants.
     if request.approvals_needed == 0 {
-        take_read(&door, &caller, &request.account)?;
+        take_plainly(&door, &caller, &request.account)?;
     }
     let taken = door
         .hub
@@ -232,23 +234,6 @@ async fn available(door: &FrontDoor, id: &EnrollmentId) -> Result<RecoveryCodes,
     match door.hub.recovery_left(id, &codes).await? {
         0 => Err(ApiError::NoRecoveryCode),
         _ => Ok(codes),
-    }
-}
-
-/// Refuses an account that is read with a request only.
-fn unguarded(door: &FrontDoor, id: &EnrollmentId) -> Result<(), ApiError> {
-    if door.access.is_guarded(id.as_str())? {
-        return Err(ApiError::ApprovalNeeded);
-    }
-    Ok(())
-}
-
-/// Takes the read that this is from what the caller was granted.
-fn take_read(door: &FrontDoor, caller: &Caller<Read>, id: &EnrollmentId) -> Result<(), ApiError> {
-    let now = door.clock.now();
-    match door.access.take_read(caller.identity(), id.as_str(), now)? {
-        Taken::Nothing => Err(ApiError::AccountUnknown),
-        Taken::Counted | Taken::Uncounted { .. } => Ok(()),
     }
 }
 

@@ -16,10 +16,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::decision::DecisionBody;
 use super::ids::{AccountPath, RequestPath, request_id};
-use super::readable::readable;
+use super::permit::{readable, take_plainly};
 use super::request_views::{ExportView, RequestPage, RequestView};
 use super::views::{Alone, TokenView};
-use crate::access::{Role, Taken};
+use crate::access::Role;
 use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Decide, Known, Permission as _, Read};
@@ -166,6 +166,8 @@ fn within<N: PartialOrd + std::fmt::Display>(
         (status = OK, description = "An earlier request has started it, and it has ended", body = RequestView),
     ),
     extensions(
+        // The handler says which kind, once it has read the body.
+        ("x-audit" = json!(Action::RequestRead)),
         ("x-roles" = json!(Read::ROLES)),
         ("x-problems" = json!([
             ProblemCode::AccountUnknown, ProblemCode::HubUnavailable, ProblemCode::IdempotencyKeyReused, ProblemCode::InvalidParameter,
@@ -352,6 +354,8 @@ pub(super) async fn list(
         ),
     )),
     extensions(
+        // The handler says which, once it has read the body.
+        ("x-audit" = json!(Action::Approve)),
         ("x-roles" = json!(Decide::ROLES)),
         ("x-problems" = json!([
             ProblemCode::AlreadyDecided, ProblemCode::ApprovalExpired, ProblemCode::ApproverGroupMissing, ProblemCode::HubUnavailable,
@@ -392,6 +396,7 @@ pub(super) async fn decide(
         ),
     )),
     extensions(
+        ("x-audit" = json!(Action::CancelRequest)),
         ("x-roles" = json!(Known::ROLES)),
         ("x-problems" = json!([
             ProblemCode::AlreadyDecided, ProblemCode::AlreadyEnded, ProblemCode::ApprovalExpired, ProblemCode::HubUnavailable,
@@ -424,6 +429,7 @@ pub(super) async fn cancel(
     params(RequestPath),
     responses((status = OK, description = "The code, with detail", body = TokenView)),
     extensions(
+        ("x-audit" = json!(Action::ReadCode)),
         ("x-roles" = json!(Read::ROLES)),
         ("x-problems" = json!([USE.as_slice(), &[ProblemCode::AccountPending]].concat())),
     ),
@@ -448,13 +454,7 @@ pub(super) async fn code(
     door.hub.claim(&request, "read", &account).await?;
     // What nobody had to agree to is a plain reading: it is taken from what is granted.
     if request.approvals_needed == 0 {
-        let (caller, account) = (caller.identity(), request.account.as_str());
-        if matches!(
-            door.access.take_read(caller, account, door.clock.now())?,
-            Taken::Nothing
-        ) {
-            return Err(ApiError::AccountUnknown);
-        }
+        take_plainly(&door, &caller, &request.account)?;
     }
     // One code: the next one would be another use.
     Ok(no_store(
@@ -470,6 +470,7 @@ pub(super) async fn code(
     params(RequestPath),
     responses((status = OK, description = "The account with its secret", body = ExportView)),
     extensions(
+        ("x-audit" = json!(Action::Export)),
         ("x-roles" = json!(Administer::ROLES)),
         ("x-problems" = json!([USE.as_slice(), &[ProblemCode::AccountChanged]].concat())),
     ),

@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use super::views::moment;
 use crate::access::{Access, CODE_LIFETIME, Group, Role, Roles};
+use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{
     self, Administer, Caller, Known, Permission as _, Provenance, same_origin,
@@ -52,6 +53,7 @@ pub(super) struct LogIn {
         headers(("set-cookie" = Option<String>, description = "The session; none while access control is off")),
     )),
     extensions(
+        ("x-audit" = json!(Action::LogIn)),
         ("x-roles" = json!(Known::ROLES)),
         ("x-problems" = json!([ProblemCode::LoginCodeOver, ProblemCode::SessionOfAnother, ProblemCode::InvalidParameter])),
     ),
@@ -111,7 +113,7 @@ pub(super) async fn log_in(
     if !door.surroundings.names.are_meant_by(&parts) {
         return Err(ApiError::UnknownName);
     }
-    let caller = Caller::<Known>::of(identity, &parts)?;
+    let caller = Caller::<Known>::of(&door, identity, &parts)?;
     let by_tls = ByTls::noted(&door, &parts);
     let former = former(&door, &caller, &parts, replace.as_deref())?;
     if let Some(code) = &code
@@ -185,7 +187,10 @@ pub(super) async fn session(caller: Caller<Known>) -> Response {
         status = NO_CONTENT, description = "Logged out",
         headers(("set-cookie" = String, description = "An empty session that is over")),
     )),
-    extensions(("x-problems" = json!([ProblemCode::CrossSite]))),
+    extensions(
+        ("x-audit" = json!(Action::LogOut)),
+        ("x-problems" = json!([ProblemCode::CrossSite])),
+    ),
 )]
 pub(super) async fn log_out(
     State(door): State<Arc<FrontDoor>>,
@@ -270,6 +275,7 @@ pub(crate) fn login_link(code: &str) -> String {
     post, path = "/api/login-links", tag = "session", operation_id = "makeLoginLink",
     responses((status = CREATED, description = "The link", body = LinkView)),
     extensions(
+        ("x-audit" = json!(Action::MakeLoginLink)),
         ("x-roles" = json!(Administer::ROLES)),
         ("x-problems" = json!([ProblemCode::NoSessionForCaller])),
     ),

@@ -7,16 +7,14 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
-use countersign_enrollment::ids::EnrollmentId;
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::ids::AccountPath;
-use super::readable::{READS_AT_ONCE, readable};
-use super::views::{Alone, Batch, BatchItem, TokenView};
-use crate::access::Taken;
-use crate::audit::Outcome;
+use super::permit::{READS_AT_ONCE, ReadPermit};
+use super::views::{Batch, BatchItem, TokenView};
+use crate::audit::{Action, Outcome};
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Permission as _, Read};
 use crate::http::edge::error::ApiError;
@@ -82,7 +80,11 @@ const READ: [ProblemCode; 6] = [
             headers(("etag" = String, description = "Names the code's time step")),
         ),
     ),
-    extensions(("x-roles" = json!(Read::ROLES)), ("x-problems" = json!(READ))),
+    extensions(
+        ("x-audit" = json!(Action::ReadCode)),
+        ("x-roles" = json!(Read::ROLES)),
+        ("x-problems" = json!(READ)),
+    ),
 )]
 pub(super) async fn token(
     State(door): State<Arc<FrontDoor>>,
@@ -127,7 +129,11 @@ struct IfNoneMatch {
             headers(("etag" = String, description = "Names the code's time step")),
         ),
     ),
-    extensions(("x-roles" = json!(Read::ROLES)), ("x-problems" = json!(READ))),
+    extensions(
+        ("x-audit" = json!(Action::ReadCode)),
+        ("x-roles" = json!(Read::ROLES)),
+        ("x-problems" = json!(READ)),
+    ),
 )]
 pub(super) async fn token_by_query(
     State(door): State<Arc<FrontDoor>>,
@@ -244,7 +250,8 @@ async fn code(
     wanted: &Wanted,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let id = &readable(door, caller, id)?;
+    let permit = ReadPermit::of(door, caller, id)?;
+    let id = permit.account();
     let mut token = door.tokens.lasting(id, wanted.validity).await?;
     fits(wanted.validity, &token)?;
     let ahead = token.valid_from - token.server_time;
@@ -255,6 +262,7 @@ async fn code(
             () = door.stop.cancelled() => {}
         }
         caller.again().await?;
+        permit.check_guard()?;
     }
     let tag = format!("\"{}\"", token.valid_from.timestamp());
     // Weakly compared, and `*` is any (RFC 9110, section 13.1.2).
@@ -268,10 +276,9 @@ async fn code(
     let mut response = if known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let given = wanted.once && door.given.was(caller.id(), id, &token);
-        let alone = match given && !door.access.is_guarded(id.as_str())? {
-            true => Alone::Yes,
-            false => take_read(door, caller, id, &token)?,
+        let alone = match wanted.once {
+            true => permit.repeat_code(&token)?,
+            false => permit.take_code(&token)?,
         };
         let detailed = wanted.detailed || !wanted.wait;
         Json(TokenView::new(token, detailed, alone)).into_response()
@@ -307,10 +314,13 @@ async fn batch(
     let tokens: Vec<BatchItem> = stream::iter(ids)
         .map(async |text| {
             let token = async {
-                let id = readable(door, caller, &text)?;
-                let token = door.tokens.lasting(&id, wanted.validity).await?;
+                let permit = ReadPermit::of(door, caller, &text)?;
+                let token = door
+                    .tokens
+                    .lasting(permit.account(), wanted.validity)
+                    .await?;
                 fits(wanted.validity, &token)?;
-                let alone = take_read(door, caller, &id, &token)?;
+                let alone = permit.take_code(&token)?;
                 Ok::<_, ApiError>((token, alone))
             };
             match token.await {
@@ -334,46 +344,4 @@ async fn batch(
         .collect()
         .await;
     no_store(Json(Batch { tokens }).into_response())
-}
-
-/// Takes the read that an answer with this code is from what the caller was granted, and
-/// says whether the code is all that it may be given. Where codes are read with an approval
-/// only, there is none to take.
-pub(super) fn take_read(
-    door: &FrontDoor,
-    caller: &Caller<Read>,
-    id: &EnrollmentId,
-    token: &Token,
-) -> Result<Alone, ApiError> {
-    if door.access.is_guarded(id.as_str())? {
-        return Err(ApiError::ApprovalNeeded);
-    }
-    let now = door.clock.now();
-    if caller.gets_no_body() {
-        return Ok(Alone::Yes);
-    }
-    // A code whose time has not begun is read when it begins: what has ended by then gives
-    // nothing.
-    let at = now.max(token.valid_from);
-    let identity = caller.identity();
-    match door.access.take_read(identity, id.as_str(), at)? {
-        Taken::Nothing if door.access.may_read(identity, id.as_str(), now)? => {
-            Err(ApiError::InvalidParameter {
-                name: "minValidity",
-                detail: "what was granted ends before the time of such a code begins; ask for \
-                         the present code"
-                    .to_owned(),
-            })
-        }
-        Taken::Nothing => Err(ApiError::AccountUnknown),
-        Taken::Counted => {
-            door.given.note(caller.id(), id, token);
-            observe::note(|facts| facts.counted.push(id.to_string()));
-            Ok(Alone::Yes)
-        }
-        Taken::Uncounted { ends } => {
-            observe::note(|facts| facts.code_until = Some(token.valid_until));
-            Ok(if ends { Alone::Yes } else { Alone::No })
-        }
-    }
 }

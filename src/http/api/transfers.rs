@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::enrollments::started_response;
 use super::views::{EnrollmentView, StartedView};
+use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Enroll, Permission as _};
 use crate::http::edge::body::JsonBody;
@@ -49,6 +50,7 @@ pub(super) struct TransferBody {
         (status = OK, description = "It was taken over before, and that has ended", body = EnrollmentView),
     ),
     extensions(
+        ("x-audit" = json!(Action::Enroll)),
         ("x-roles" = json!(Enroll::ROLES)),
         ("x-problems" = json!([ProblemCode::HubUnavailable, ProblemCode::IdTaken, ProblemCode::InvalidParameter, ProblemCode::LedgerUnavailable])),
     ),

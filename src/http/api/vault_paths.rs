@@ -16,9 +16,9 @@ use utoipa::ToSchema;
 
 use super::account_changes::verdict;
 use super::ids::AccountPath;
-use super::readable::readable;
-use super::tokens::take_read;
+use super::permit::ReadPermit;
 use crate::access::Roles;
+use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Known, Permission as _, Read};
 use crate::http::edge::body::{UntypedJsonBody, Wiped};
@@ -246,6 +246,7 @@ pub(super) async fn leader() -> Response {
     params(AccountPath),
     responses((status = OK, description = "The code that is shown now", body = Envelope<Code>)),
     extensions(
+        ("x-audit" = json!(Action::ReadCode)),
         ("x-roles" = json!(Read::ROLES)),
         ("x-problems" = json!([ProblemCode::AccountPending, ProblemCode::AccountUnknown, ProblemCode::ApprovalNeeded, ProblemCode::VaultUnavailable, ProblemCode::AuditUnavailable])),
     ),
@@ -255,9 +256,12 @@ pub(super) async fn read(
     caller: Caller<Read>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let id = readable(&door, &caller, &id)?;
-    let token = door.tokens.lasting(&id, TimeDelta::zero()).await?;
-    take_read(&door, &caller, &id, &token)?;
+    let permit = ReadPermit::of(&door, &caller, &id)?;
+    let token = door
+        .tokens
+        .lasting(permit.account(), TimeDelta::zero())
+        .await?;
+    permit.take_code(&token)?;
     Ok(Envelope::around(Code { code: token.token }))
 }
 
@@ -278,7 +282,11 @@ const CHECK: [ProblemCode; 5] = [
     params(AccountPath),
     request_body = CodeBody,
     responses((status = OK, description = "Whether it is right", body = Envelope<Valid>)),
-    extensions(("x-roles" = json!(Read::ROLES)), ("x-problems" = json!(CHECK))),
+    extensions(
+        ("x-audit" = json!(Action::VerifyCode)),
+        ("x-roles" = json!(Read::ROLES)),
+        ("x-problems" = json!(CHECK)),
+    ),
 )]
 pub(super) async fn check(
     State(door): State<Arc<FrontDoor>>,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future;
 use percent_encoding::percent_decode_str;
@@ -15,6 +15,7 @@ use countersign_enrollment::ids::{EnrollmentId, ImportId, RequestId};
 use super::auth;
 use super::error::ApiError;
 use super::observe::{self, Exception};
+use super::operations::Operation;
 use super::parameters;
 use crate::audit::{Action, Event, Outcome, SessionMark, Together};
 use crate::http::FrontDoor;
@@ -194,12 +195,13 @@ impl About {
     /// None for requests that are not recorded.
     fn of(door: &FrontDoor, request: &Request) -> Option<Self> {
         let route = request.extensions().get::<MatchedPath>()?.as_str();
-        let action = action(request.method(), route)?;
+        let operation = door.operations.get(request.method(), route)?;
+        let action = operation.action()?;
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let reason = request.headers().get(REASON);
         Some(Self {
             action,
-            subjects: subjects(route, request),
+            subjects: subjects(operation, route, request),
             session: auth::session_mark(door, request).filter(|_| request.method().is_safe()),
             from: peer.map(|ConnectInfo(address)| address.ip()),
             reason: reason
@@ -209,69 +211,14 @@ impl About {
     }
 }
 
-/// Whether an operation changes something and is recorded: where it cannot be, it is refused.
-pub(crate) fn is_recorded_change(method: &Method, route: &str) -> bool {
-    let action = action(method, route).filter(|action| *action != Action::LogOut);
-    !method.is_safe() && action.is_some()
-}
-
-fn action(method: &Method, route: &str) -> Option<Action> {
-    Some(match (method.as_str(), route) {
-        ("POST", "/api/enrollments" | "/api/accounts" | "/api/transfers") => Action::Enroll,
-        ("POST", "/api/imports") => Action::Import,
-        // The handler says which, once it has read the body.
-        ("POST", "/api/enrollments/{id}/approval" | "/api/requests/{id}/approval") => {
-            Action::Approve
-        }
-        // So does this one.
-        ("POST", "/api/accounts/{id}/requests") => Action::RequestRead,
-        ("PUT", "/api/accounts/{id}/recovery-codes") => Action::RequestRecoveryCodes,
-        ("POST", "/api/accounts/{id}/recovery-code" | "/api/requests/{id}/recovery-code") => {
-            Action::TakeRecoveryCode
-        }
-        ("DELETE", "/api/requests/{id}") => Action::CancelRequest,
-        ("POST", "/api/requests/{id}/code") => Action::ReadCode,
-        ("POST", "/api/requests/{id}/export") => Action::Export,
-        ("DELETE", "/api/enrollments/{id}" | "/api/imports/{id}")
-        | ("POST", "/api/enrollments/{id}/terminate" | "/api/imports/{id}/terminate") => {
-            Action::Terminate
-        }
-        (
-            "GET" | "HEAD",
-            "/api/tokens"
-            | "/api/accounts/{id}/token"
-            | "/api/accounts/{id}/proof"
-            | "/v1/totp/code/{id}",
-        ) => Action::ReadCode,
-        ("POST", "/api/accounts/{id}/proof") => Action::Prove,
-        ("POST", "/api/accounts/{id}/verify") | ("POST" | "PUT", "/v1/totp/code/{id}") => {
-            Action::VerifyCode
-        }
-        ("PATCH", "/api/accounts/{id}") => Action::Rename,
-        ("DELETE", "/api/accounts/{id}") => Action::Delete,
-        ("POST", "/api/accounts/{id}/restore") => Action::Restore,
-        ("POST", "/api/session") => Action::LogIn,
-        ("DELETE", "/api/session") => Action::LogOut,
-        ("POST", "/api/login-links") => Action::MakeLoginLink,
-        ("POST", "/api/keys") => Action::CreateKey,
-        ("DELETE", "/api/keys/{name}") => Action::RevokeKey,
-        ("POST", "/api/keys/{name}/rotate") => Action::RotateKey,
-        ("POST" | "PUT", "/api/grants") => Action::Grant,
-        ("DELETE", "/api/grants") => Action::Withdraw,
-        ("GET" | "HEAD", "/api/audit") => Action::ReadAudit,
-        ("POST", "/api/dashboard/tickets") => Action::OpenDashboard,
-        _ => return None,
-    })
-}
-
 /// The ids in the path, or, where it has none, those in the query.
-fn subjects(route: &str, request: &Request) -> Vec<String> {
+fn subjects(operation: &Operation, route: &str, request: &Request) -> Vec<String> {
     let uri = request.uri();
     let mut parts = route.split('/').zip(uri.path().split('/'));
     if let Some((_, id)) = parts.find(|(name, _)| *name == "{id}") {
         return vec![short(&percent_decode_str(id).decode_utf8_lossy())];
     }
-    if route != "/api/tokens" {
+    if !operation.has("id") {
         return Vec::new();
     }
     parameters::ids(uri.query().unwrap_or_default())
@@ -286,32 +233,4 @@ fn short(id: &str) -> String {
         || id.parse::<ImportId>().is_ok()
         || id.parse::<RequestId>().is_ok();
     if known { id } else { "unknown" }.to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Requests that change nothing which lasts, or are recorded as what they do.
-    const NOT_RECORDED: [(&str, &str); 0] = [];
-
-    #[test]
-    fn every_operation_that_changes_something_is_recorded() {
-        let description = crate::http::openapi().unwrap();
-        let paths = description["paths"].as_object().unwrap();
-        let mut seen = 0;
-        for (path, operations) in paths {
-            for method in ["post", "put", "patch", "delete"] {
-                if operations.get(method).is_none() {
-                    continue;
-                }
-                seen += 1;
-                let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
-                let known = NOT_RECORDED.contains(&(method.as_str(), path));
-                let recorded = action(&method, path).is_some();
-                assert_ne!(recorded, known, "{method} {path}");
-            }
-        }
-        assert!(seen > 20, "{seen}");
-    }
 }

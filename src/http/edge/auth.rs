@@ -16,7 +16,6 @@ use super::cookie::{self, ByTls, Sent};
 use super::error::ApiError;
 use super::names;
 use super::observe;
-use super::query;
 use super::refusals::{Wrong, public_part};
 use crate::access::{Group, Identity, Role, Roles};
 use crate::audit::SessionMark;
@@ -188,12 +187,15 @@ impl<P> Caller<P> {
 impl<P: Permission> FromRequestParts<Arc<FrontDoor>> for Caller<P> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Arc<FrontDoor>) -> Result<Self, ApiError> {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        door: &Arc<FrontDoor>,
+    ) -> Result<Self, ApiError> {
         // Every request that comes to a handler has been through the middleware.
         let arrival = Arrival::of(&parts.extensions).ok_or(ApiError::Unauthenticated)?;
         let identity = arrival.identity()?;
         shows(&parts.headers, &identity)?;
-        Self::known(identity, arrival, parts)
+        Self::known(door, identity, arrival, parts)
     }
 }
 
@@ -208,14 +210,19 @@ fn shows(headers: &HeaderMap, identity: &Identity) -> Result<(), ApiError> {
 impl<P: Permission> Caller<P> {
     /// A caller who was recognised as `identity` by something in the request itself, such as
     /// the code of a link, if it may do this.
-    pub(crate) fn of(identity: Arc<Identity>, parts: &Parts) -> Result<Self, ApiError> {
+    pub(crate) fn of(
+        door: &FrontDoor,
+        identity: Arc<Identity>,
+        parts: &Parts,
+    ) -> Result<Self, ApiError> {
         tracing::Span::current().record("caller", identity.id.as_str());
         observe::note(|facts| facts.caller = Some(Arc::clone(&identity)));
         let arrival = Arrival::of(&parts.extensions).ok_or(ApiError::Unauthenticated)?;
-        Self::known(identity, arrival, parts)
+        Self::known(door, identity, arrival, parts)
     }
 
     fn known(
+        door: &FrontDoor,
         identity: Arc<Identity>,
         arrival: Arc<Arrival>,
         parts: &Parts,
@@ -223,7 +230,7 @@ impl<P: Permission> Caller<P> {
         if !identity.roles.any_of(P::ROLES) {
             return Err(ApiError::Forbidden { needs: P::NEEDS });
         }
-        query::check(parts)?;
+        door.operations.check_parameters(parts)?;
         Ok(Self {
             identity,
             gone: Gone::of(&parts.extensions),
