@@ -26,12 +26,12 @@ use crate::access::{Access, AdminToken, KeyStore, LoginCodes, Oidc, secret};
 use crate::audit::{AUDIT_DATABASE, AUDIT_SENT, Audit, Ingester, Shipper};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
-use crate::data_dir::{Addresses, DataDir, DataDirLock};
-use crate::enrollments::{ApprovalPolicy, Enrollments};
-use crate::http::{self, FrontDoor, Guard, OwnNames, Surroundings};
-use crate::hub::{self, Dashboard};
+use crate::data_dir::{Addresses, DataDir, DataDirError, DataDirLock};
+use crate::http::{self, FrontDoor, Guard, OwnNames, Services, Surroundings};
+use crate::hub::{ApprovalPolicy, Hub};
 use crate::keys::{self, DoorKeys, Place, WorkerKeys};
 use crate::ledger;
+use crate::local_hub::{self, Dashboard};
 use crate::local_proof::LocalProof;
 use crate::mandates::{DoorMandateKeys, Mandates};
 use crate::metrics::{self, Metrics};
@@ -47,8 +47,6 @@ use parts::{Part, Vault, bind};
 pub(crate) const ACCESS_DATABASE: &str = "access.sqlite3";
 /// The front door's own secret key, in the data folder.
 pub(crate) const SERVER_KEY: &str = keys::SERVER.file;
-/// The key that notices are signed with, in the data folder.
-pub(crate) const WEBHOOK_SECRET: &str = "webhook-secret";
 /// How often is asked whether everything answers, until it does.
 const LOOK_WHETHER_READY: Duration = Duration::from_millis(250);
 
@@ -266,10 +264,10 @@ impl Running {
             Some(address) => Some(bind("--dashboard-listen", address).await?),
             None => None,
         };
-        let token_file = hub::token_file(&self.data)?;
+        let token_file = local_hub::token_file(&self.data)?;
         let settings = SchedulerConfig {
             default_hub: config.task_hub.clone(),
-            access: hub::access(&token_file)?,
+            access: local_hub::access(&token_file)?,
             retention: config.retention,
             ..SchedulerConfig::new(Storage::Directory(self.data.path().to_owned()))
         };
@@ -305,7 +303,7 @@ impl Running {
             (None, Some(text)) => Connection::parse(text)?,
             (None, None) => return Err(AppError::NoTaskHub),
         };
-        Ok(hub::presenting(&self.data, connection)?)
+        Ok(local_hub::presenting(&self.data, connection)?)
     }
 
     /// Where the worker sends notices.
@@ -316,7 +314,7 @@ impl Running {
         let Some(path) = &settings.secret_file else {
             let key = self
                 .data
-                .secret_file(WEBHOOK_SECRET, || secret::random_token("cs_hook_"))?;
+                .secret_file(keys::WEBHOOK_SECRET, || secret::random_token("cs_hook_"))?;
             let webhook = Webhook::new(&settings.url, key)?;
             let (data, followed) = (self.data.clone(), webhook.clone());
             self.follow("webhook's key", |stop| {
@@ -362,7 +360,11 @@ impl Running {
             Some(token) => (token.clone(), AdminToken::fixed(token)),
             None => {
                 let token = self.data.admin_token()?;
-                let admin = AdminToken::in_folder(&token, &self.data);
+                let data = self.data.clone();
+                let admin = AdminToken::following(&token, &data.admin_token_path(), move || {
+                    let token = data.existing_admin_token()?;
+                    Ok::<_, DataDirError>((token, data.admin_token_before()?))
+                });
                 (token, admin)
             }
         };
@@ -403,7 +405,7 @@ impl Running {
         } else {
             self.login = Some((access.login_codes(), Arc::clone(&clock)));
         }
-        let enrollments = Enrollments::new(
+        let hub = Hub::new(
             Client::new(connection)?,
             seal,
             &keys.server,
@@ -455,17 +457,17 @@ impl Running {
             HTTP_DRAIN,
             &failed,
             async move |stop| {
-                let kept = (verifier, audit);
-                let watched = (clock, metrics);
-                let door = FrontDoor::new(
+                let door = FrontDoor::new(Services {
                     access,
-                    enrollments,
+                    hub,
                     vault,
-                    kept,
-                    watched,
+                    verifier,
+                    audit,
+                    clock,
+                    metrics,
                     surroundings,
-                    stop.clone(),
-                );
+                    stop: stop.clone(),
+                })?;
                 let door = Arc::new(door);
                 let _ = noted.set(Arc::downgrade(&door));
                 let router = http::router(Arc::clone(&door));

@@ -15,7 +15,6 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::access::secret;
-use crate::backup::UNFINISHED;
 use crate::private_file;
 
 /// How long another process that holds the folder may take to end.
@@ -30,6 +29,8 @@ const ABANDONED: Duration = Duration::from_secs(3_600);
 /// The token that the administrator logs in with.
 const ADMIN_TOKEN: &str = "admin-token";
 
+/// In a folder into which a backup is being restored. Nothing starts on it.
+pub(crate) const UNFINISHED: &str = "restore-unfinished";
 /// What the name of the file ends with that holds what a secret was before.
 const BEFORE: &str = ".before";
 

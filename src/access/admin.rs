@@ -1,22 +1,35 @@
 //! The administrator's token, which may be replaced while the server runs.
 
+use std::error::Error;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use zeroize::Zeroizing;
 
 use super::secret;
-use crate::data_dir::DataDir;
 
 /// How long another token may stay unnoticed.
 const NOTICED_WITHIN: Duration = Duration::from_millis(1);
 
+/// The token in a file, and the one before with the time until which that counts.
+type Read = (
+    Option<Zeroizing<String>>,
+    Option<(Zeroizing<String>, DateTime<Utc>)>,
+);
+
+/// A file that another token may be written to.
+struct Source {
+    file: PathBuf,
+    read: Box<dyn Fn() -> Result<Read, Box<dyn Error>> + Send + Sync>,
+}
+
 /// Which token is the administrator's.
-#[derive(Debug)]
 pub struct AdminToken {
     /// Where it is looked for again; none where it was given by the environment.
-    data: Option<DataDir>,
+    source: Option<Source>,
     known: RwLock<Known>,
     looked: Mutex<Looked>,
 }
@@ -39,18 +52,30 @@ impl AdminToken {
     /// This one, for as long as the process runs.
     #[must_use]
     pub fn fixed(token: &str) -> Self {
-        Self::of(secret::hash(token), None)
+        Self::of(secret::hash(token))
     }
 
-    /// The one in the data folder, which is `token` at first, and those that take its place.
-    #[must_use]
-    pub fn in_folder(token: &str, data: &DataDir) -> Self {
-        Self::of(secret::hash(token), Some(data.clone()))
-    }
-
-    pub(super) fn of(hash: [u8; 32], data: Option<DataDir>) -> Self {
+    /// The one in `file`, which is `token` at first, and those that take its place, as `read`
+    /// reads them.
+    pub(crate) fn following<E: Error + 'static>(
+        token: &str,
+        file: &Path,
+        read: impl Fn() -> Result<Read, E> + Send + Sync + 'static,
+    ) -> Self {
+        let source = Source {
+            file: file.to_owned(),
+            read: Box::new(move || read().map_err(Into::into)),
+        };
         Self {
-            data,
+            source: Some(source),
+            ..Self::of(secret::hash(token))
+        }
+    }
+
+    /// The one with this hash.
+    pub(super) fn of(hash: [u8; 32]) -> Self {
+        Self {
+            source: None,
             known: RwLock::new(Known { hash, before: None }),
             looked: Mutex::new(Looked {
                 at: Instant::now(),
@@ -74,21 +99,21 @@ impl AdminToken {
     }
 
     fn now(&self) -> Known {
-        if let Some(data) = &self.data {
-            self.look(data);
+        if let Some(source) = &self.source {
+            self.look(source);
         }
         *self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads it again if another file has taken its place. One that cannot be read changes
     /// nothing.
-    fn look(&self, data: &DataDir) {
+    fn look(&self, source: &Source) {
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         if looked.file.is_some() && looked.at.elapsed() < NOTICED_WITHIN {
             return;
         }
         looked.at = Instant::now();
-        let about = std::fs::metadata(data.admin_token_path());
+        let about = std::fs::metadata(&source.file);
         let file = about
             .ok()
             .map(|it| (it.ino(), it.mtime(), it.mtime_nsec(), it.size()));
@@ -96,10 +121,7 @@ impl AdminToken {
             return;
         }
         looked.file = file;
-        let read = data
-            .existing_admin_token()
-            .and_then(|token| Ok((token, data.admin_token_before()?)));
-        match read {
+        match (source.read)() {
             Ok((Some(token), before)) => {
                 let known = Known {
                     hash: secret::hash(&token),
@@ -118,13 +140,18 @@ impl AdminToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data_dir::{DataDir, DataDirError};
 
     #[test]
     fn another_token_counts_at_once_and_the_one_before_for_as_long_as_was_said() {
         let folder = tempfile::tempdir().unwrap();
         let data = DataDir::create(folder.path()).unwrap();
         let first = data.admin_token().unwrap();
-        let admin = AdminToken::in_folder(&first, &data);
+        let folder = data.clone();
+        let admin = AdminToken::following(&first, &data.admin_token_path(), move || {
+            let token = folder.existing_admin_token()?;
+            Ok::<_, DataDirError>((token, folder.admin_token_before()?))
+        });
         let now = Utc::now();
         let accepts = |token: &str, now| admin.accepts(&secret::hash(token), now);
         assert!(accepts(&first, now));

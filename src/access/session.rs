@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     fn sessions(server: u8, admin: u8) -> Sessions {
-        let admin = Arc::new(AdminToken::of([admin; 32], None));
+        let admin = Arc::new(AdminToken::of([admin; 32]));
         Sessions::new(&[server; 32], admin)
     }
 

@@ -31,5 +31,4 @@ pub use check::Contents;
 pub use create::{Made, create};
 pub use error::BackupError;
 pub use protection::{Protection, identities};
-pub(crate) use restore::UNFINISHED;
 pub use restore::{Restored, Verified, restore, verify};

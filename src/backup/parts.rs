@@ -7,7 +7,7 @@ use countersign_ledger::LEDGER_DATABASE;
 use super::BackupError;
 use crate::app::{ACCESS_DATABASE, SERVER_KEY};
 use crate::audit::{AUDIT_DATABASE, AUDIT_HEAD, AUDIT_SENT};
-use crate::hub::HUB_TOKEN;
+use crate::local_hub::HUB_TOKEN;
 use crate::verify::VERIFY_DATABASE;
 
 /// The database with the accounts.

@@ -15,12 +15,9 @@ use super::{BackupError, protection};
 use crate::access::KeyStore;
 use crate::app::{ACCESS_DATABASE, SERVER_KEY};
 use crate::audit::{AUDIT_DATABASE, Action, AuditStore, Event, FieldChange, Head};
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, UNFINISHED};
 use crate::private_file;
 use crate::verify::{VERIFY_DATABASE, Verifier};
-
-/// In a folder whose restore has not come to its end. Nothing starts on it.
-pub(crate) const UNFINISHED: &str = "restore-unfinished";
 
 /// A backup that was opened and is whole.
 #[derive(Clone, Debug)]

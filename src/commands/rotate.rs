@@ -13,12 +13,11 @@ use super::key::from_now;
 use super::output::{self, Progress};
 use super::{Exit, Fault, Outcome, load};
 use crate::access::secret;
-use crate::app::WEBHOOK_SECRET;
 use crate::audit::{Action, FieldChange};
 use crate::cli::{KeyPlace, RotateCommand, ServeArgs};
 use crate::config::ClientEnvironment;
 use crate::data_dir::DataDir;
-use crate::keys::{self, Place};
+use crate::keys::{self, Place, WEBHOOK_SECRET};
 use crate::private_file;
 
 /// Held by whoever rotates.

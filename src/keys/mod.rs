@@ -35,7 +35,7 @@ pub(crate) use installation::check_embedded;
 pub(crate) use mandate::{MandateChecks, MandateKeyFile, MandateKeys, State};
 pub(crate) use place::Place;
 pub(crate) use seal::{SealingKeys, WorkerRing, rotate_seal_key};
-pub(crate) use webhook::follow_webhook;
+pub(crate) use webhook::{WEBHOOK_SECRET, follow_webhook};
 
 /// What a key is called: as a file in the data folder, and as a secret in Key Vault.
 #[derive(Clone, Copy, Debug)]

@@ -7,9 +7,10 @@ use countersign_activities::webhook::Webhook;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::app::WEBHOOK_SECRET;
 use crate::data_dir::{Before, DataDir, DataDirError};
 
+/// The file in the data folder with the key that notices are signed with.
+pub(crate) const WEBHOOK_SECRET: &str = "webhook-secret";
 /// How often is looked for another key, and whether the one before still counts.
 const LOOK: Duration = Duration::from_secs(1);
 

@@ -1,6 +1,5 @@
 //! Encryption of what the embedded vault keeps.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
@@ -11,8 +10,6 @@ use rand::TryRng as _;
 use rand::rngs::SysRng;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
-
-use super::key_file;
 
 /// XChaCha20-Poly1305 takes nonces long enough to be drawn at random.
 pub(super) const NONCE_BYTES: usize = 24;
@@ -62,9 +59,12 @@ impl MasterKey {
 pub(super) struct Crypter {
     /// The first is the one to keep marks by.
     keys: RwLock<Vec<Arc<MasterKey>>>,
-    /// Where further keys are found.
-    file: Option<PathBuf>,
+    /// What reads further keys.
+    source: Option<Source>,
 }
+
+/// What reads the keys once more; nothing where it cannot.
+type Source = Box<dyn Fn() -> Option<Crypter> + Send + Sync>;
 
 /// Something encrypted.
 pub(super) struct Encrypted {
@@ -97,13 +97,16 @@ impl Crypter {
         }
         Some(Self {
             keys: RwLock::new(keys.into_iter().map(Arc::new).collect()),
-            file: None,
+            source: None,
         })
     }
 
-    /// The same, which looks into `file` for keys that it does not know.
-    pub(super) fn following(mut self, file: &Path) -> Self {
-        self.file = Some(file.to_owned());
+    /// The same, which lets `source` read the keys once more for one that it does not know.
+    pub(super) fn following(
+        mut self,
+        source: impl Fn() -> Option<Self> + Send + Sync + 'static,
+    ) -> Self {
+        self.source = Some(Box::new(source));
         self
     }
 
@@ -197,15 +200,8 @@ impl Crypter {
         if let Some(key) = known(&self.keys()) {
             return Ok(key);
         }
-        let file = self.file.as_ref().ok_or(CrypterError::UnknownKey)?;
-        let found = match key_file::read(file) {
-            Ok(Some(found)) => found,
-            Ok(None) => return Err(CrypterError::UnknownKey),
-            Err(error) => {
-                tracing::warn!(%error, "the vault's key file cannot be read");
-                return Err(CrypterError::UnknownKey);
-            }
-        };
+        let source = self.source.as_ref().ok_or(CrypterError::UnknownKey)?;
+        let found = source().ok_or(CrypterError::UnknownKey)?;
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         let mut now = found
             .keys

@@ -151,7 +151,7 @@ impl EmbeddedVault {
                 }
             },
         };
-        let crypter = crypter.following(&key_path);
+        let crypter = crypter.following(key_file::again(&key_path));
         if used.iter().any(|key_id| !crypter.has(key_id)) {
             // The last account of a retired key may have got another one in between.
             used = key_ids(&writer).map_err(failed)?;

@@ -76,6 +76,17 @@ pub(super) fn read(path: &Path) -> Result<Option<Crypter>, KeyFileError> {
     parse(&text, path).map(Some)
 }
 
+/// What reads the file at `path` once more: nothing where that cannot be done, which is logged.
+pub(super) fn again(path: &Path) -> impl Fn() -> Option<Crypter> + Send + Sync + use<> {
+    let path = path.to_owned();
+    move || {
+        read(&path).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the vault's key file cannot be read");
+            None
+        })
+    }
+}
+
 /// The keys in the text of a key file, which is or was at `path`.
 pub(super) fn parse(text: &str, path: &Path) -> Result<Crypter, KeyFileError> {
     let mut keys = Vec::new();
