@@ -134,7 +134,7 @@ async fn the_audit_log_is_archived_with_its_head_and_never_silently() {
     // What was changed is found, in an archive and in the database.
     let text = fs::read_to_string(&first).unwrap();
     for (changed, problem) in [
-        (text.replacen("read-code", "log-out", 1), "does not hold"),
+        (text.replacen("read-audit", "log-out", 1), "does not hold"),
         (
             text.lines()
                 .take(3)
