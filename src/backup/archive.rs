@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::BackupError;
-use super::check::Contents;
+use super::contents::Contents;
 use super::parts::{DATABASES, FILES, MAX_FILE};
 use crate::private_file;
 

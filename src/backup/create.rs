@@ -16,7 +16,8 @@ use zeroize::Zeroizing;
 
 use super::BackupError;
 use super::archive::{self, Digesting, Staged};
-use super::check::{Contents, check};
+use super::check::check;
+use super::contents::Contents;
 use super::parts::{DATABASES, FILES, MAX_FILE, strangers};
 use super::protection::Protection;
 use super::restore::verify;

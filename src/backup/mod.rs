@@ -20,6 +20,7 @@
 
 mod archive;
 mod check;
+mod contents;
 mod create;
 mod error;
 mod parts;
@@ -27,7 +28,7 @@ mod protection;
 mod restore;
 
 pub use archive::Manifest;
-pub use check::Contents;
+pub use contents::Contents;
 pub use create::{Made, create};
 pub use error::BackupError;
 pub use protection::{Protection, identities};

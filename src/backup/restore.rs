@@ -10,7 +10,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use countersign_ledger::{LEDGER_DATABASE, SqliteLedger};
 
 use super::archive::{self, Manifest, Staged};
-use super::check::{Contents, check};
+use super::check::check;
+use super::contents::Contents;
 use super::{BackupError, protection};
 use crate::access::KeyStore;
 use crate::app::{ACCESS_DATABASE, SERVER_KEY};
