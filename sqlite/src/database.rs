@@ -201,14 +201,17 @@ impl Database {
         if self.lock.unlock().is_err() || self.lock.try_lock().is_err() {
             return Ok(());
         }
-        if !is_marked(&self.connection) {
-            return Ok(());
+        if is_marked(&self.connection) {
+            self.connection.busy_timeout(Duration::ZERO)?;
+            // In this order: a file that says that it is closed holds everything.
+            self.write_back()?;
+            self.set(false)?;
+            self.write_back()?;
         }
-        self.connection.busy_timeout(Duration::ZERO)?;
-        // In this order: a file that says that it is closed holds everything.
-        self.write_back()?;
-        self.set(false)?;
-        self.write_back()
+        // Nothing needs the log any more: SQLite may remove it.
+        self.connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+            .map(drop)
     }
 }
 
