@@ -63,7 +63,7 @@ pub enum Warning {
         #[cfg_attr(feature = "schema", schema(rename = "labelIssuer"))]
         label_issuer: String,
     },
-    /// The issuer is given more than once; the first counts.
+    /// The issuer is given more than once; the first is used.
     RepeatedIssuer,
     /// The secret's last character holds bits that don't count.
     TrailingBits,
@@ -118,9 +118,9 @@ impl Parsed {
 pub(crate) fn there(accounts: &[EnrollmentId]) -> String {
     let ids: Vec<&str> = accounts.iter().map(EnrollmentId::as_str).collect();
     match ids.as_slice() {
-        [] => "An account with the same secret and the same codes is there already.".to_owned(),
+        [] => "An account with the same secret and the same codes already exists.".to_owned(),
         ids => format!(
-            "An account with the same secret and the same codes is there already: {}.",
+            "An account with the same secret and the same codes already exists: {}.",
             ids.join(", ")
         ),
     }
@@ -135,11 +135,11 @@ impl Warning {
                 format!("The secret has {bits} bits; a strong one has 128 or more.")
             }
             Self::IssuerMismatch { label_issuer } => format!(
-                "The label names another issuer, \u{201c}{label_issuer}\u{201d}; the issuer parameter counts."
+                "The label names another issuer, \u{201c}{label_issuer}\u{201d}; the issuer parameter is used."
             ),
-            Self::RepeatedIssuer => "The issuer is given more than once; the first counts.".to_owned(),
+            Self::RepeatedIssuer => "The issuer is given more than once; the first is used.".to_owned(),
             Self::TrailingBits => {
-                "The secret's last character holds bits that don't count; check that it was copied completely."
+                "The secret's last character contains unused bits; check that it was copied completely."
                     .to_owned()
             }
             Self::UnusualDigits => "Codes have 7 digits, which few apps show.".to_owned(),

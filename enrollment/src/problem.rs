@@ -349,7 +349,7 @@ impl ImportFormat {
             Self::Enpass => "an export of Enpass",
             Self::Table => "a table",
             Self::Page => "a web page",
-            Self::Pictures => "a picture",
+            Self::Pictures => "an image",
             Self::Archive => "an archive",
         }
     }

@@ -12,7 +12,7 @@ use countersign_enrollment::import::Exceeded;
 use countersign_enrollment::problem::{ImportFormat, InputProblem, Parameter};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PROBLEMS.md");
-const TABLE: &str = "| Code | Said | Advised |\n| --- | --- | --- |\n";
+const TABLE: &str = "| Code | Message | What to do |\n| --- | --- | --- |\n";
 
 const KINDS: [ForeignKind; 11] = [
     ForeignKind::Wifi,
@@ -277,7 +277,7 @@ Each has a stable code, a sentence that says what is wrong and one that says wha
 
 `not-otpauth` and `qr-not-otpauth` have a `kind`:
 
-| Kind | Said | Advised |
+| Kind | Message | What to do |
 | --- | --- | --- |
 {kinds}"
     );
