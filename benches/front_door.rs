@@ -4,10 +4,10 @@
 //!   handler that answers a constant of the same length; in turns, and the ratio. Asked by
 //!   `wrk` where that is installed, and else, or too, by a client in this process. Then the
 //!   same over a thousand accounts, of which the first reading in each time step is an
-//!   entry of the audit record, and with a key that reads only what was granted to it.
+//!   entry of the audit log, and with a key that reads only what was granted to it.
 //! - *enrollments*: N of `POST /api/accounts`, each from the URI to the stored account, 50
 //!   in flight: the times that half and 99 of 100 take, and the memory.
-//! - *slow*: N connections that never finish their headers, and what they cost somebody who
+//! - *slow*: N connections that never finish their headers, and what they cost someone who
 //!   asks for codes meanwhile.
 //!
 //! ```text

@@ -466,7 +466,7 @@ impl Running {
                 // The door is gone with its queue, so the writer ends once it is empty.
                 audit_writer
                     .await
-                    .map_err(|_| AppError::Lost("audit record"))?;
+                    .map_err(|_| AppError::Lost("audit log"))?;
                 served
             },
         ));
@@ -610,7 +610,7 @@ impl Running {
         Ok(())
     }
 
-    /// Waits until `stop` is cancelled or a part ends by itself, then stops.
+    /// Waits until `stop` is canceled or a part ends by itself, then stops.
     ///
     /// # Errors
     ///

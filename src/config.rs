@@ -45,7 +45,7 @@ pub const DEFAULT_DATA_DIR: &str = "./.countersign";
 pub enum AuthMode {
     /// Every request carries a token, a key or a session cookie.
     Token,
-    /// Everybody may do everything. Loopback addresses only.
+    /// Everyone may do everything. Loopback addresses only.
     None,
 }
 
@@ -98,7 +98,7 @@ pub struct Config {
     pub scheduler_listen: SocketAddr,
     /// Where the dashboard listens, if at all; always a loopback address.
     pub dashboard_listen: Option<SocketAddr>,
-    /// Where metrics are told, if at all. Anybody who reaches it may read them.
+    /// Where metrics are told, if at all. Anyone who reaches it may read them.
     pub metrics_listen: Option<SocketAddr>,
     /// Where the task hub's dashboard shows an instance, with `{id}` in the place of its
     /// id; none means the dashboard of this process, if it has one.
@@ -114,11 +114,11 @@ pub struct Config {
     pub approvals: u8,
     /// How many people have to agree to a request on an account: 0 to 10.
     pub request_approvals: u8,
-    /// The groups whose members have to agree; everybody who may decide if none.
+    /// The groups whose members have to agree; everyone who may decide if none.
     pub approvers: Vec<String>,
     /// When to remind of a decision that is waited for, counted from its request.
     pub approval_reminders: Vec<Duration>,
-    /// Who is told of what waits for a decision and how it ends, if anybody.
+    /// Who is told of what waits for a decision and how it ends, if anyone.
     pub webhook: Option<WebhookConfig>,
     /// Whether callers have to say who they are.
     pub auth: AuthMode,

@@ -84,7 +84,7 @@ pub(crate) struct Accepted {
     pub(crate) at: DateTime<Utc>,
 }
 
-/// What somebody decides.
+/// What someone decides.
 pub(crate) struct Verdict {
     pub(crate) approved: bool,
     pub(crate) by: CallerId,
@@ -106,7 +106,7 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Leaves of what the task hub shows what somebody has decided.
+    /// Leaves of what the task hub shows what someone has decided.
     pub(crate) fn correct(
         &self,
         approved_by: &mut Vec<CallerId>,

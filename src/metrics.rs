@@ -120,7 +120,7 @@ impl Metrics {
         );
         registry.register(
             "actions",
-            "What callers did or were refused, as in the audit record",
+            "What callers did or were refused, as in the audit log",
             metrics.actions.clone(),
         );
         registry.register_with_unit(

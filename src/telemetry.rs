@@ -22,7 +22,7 @@ use crate::config::{Config, LogConfig, LogFormat};
 pub(crate) use vault::TracedVault;
 
 /// Whose log lines a collector gets: those of our own crates. What the libraries
-/// underneath say about sending would itself be sent, and so on for ever.
+/// underneath say about sending would itself be sent, and so on forever.
 const OURS: [&str; 2] = ["countersign", "durabletask"];
 /// Lines that never appear: a library that prints whole messages, in which codes are.
 const NEVER: &str = "rmcp=off";

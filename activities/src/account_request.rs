@@ -1,4 +1,4 @@
-//! The activities of a request: describing an account, sealing it for somebody else, and
+//! The activities of a request: describing an account, sealing it for someone else, and
 //! taking it out of use, back or away. Each judges the mandate and the decisions by itself.
 
 use std::error::Error as _;
@@ -193,7 +193,7 @@ impl Activities {
         }
     }
 
-    /// Destroys the mandate's account, which is out of use. One that somebody has brought
+    /// Destroys the mandate's account, which is out of use. One that someone has brought
     /// back stays.
     ///
     /// # Errors
@@ -215,7 +215,7 @@ impl Activities {
                 started.end().await?;
                 Ok(AccountState::Gone)
             }
-            // Somebody has brought it back: the removal is over, and is not taken up later.
+            // Someone has brought it back: the removal is over, and is not taken up later.
             Err(VaultError::Conflict) => {
                 started.end().await?;
                 Ok(AccountState::InUse)

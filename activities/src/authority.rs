@@ -310,7 +310,7 @@ impl Standing<'_> {
                 Err(error) => return Err(ledger_failure(error)),
             }
         }
-        // Somebody keeps writing about the matter; a later try may find it at rest.
+        // Someone keeps writing about the matter; a later try may find it at rest.
         Err(ledger_failure(LedgerError::Stale))
     }
 }

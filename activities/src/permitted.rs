@@ -75,7 +75,7 @@ impl PermittedVault {
         self.0.read(account(permit)?).await
     }
 
-    /// Keeps the recovery codes that came with an account. It replaces none that somebody has
+    /// Keeps the recovery codes that came with an account. It replaces none that someone has
     /// set since the account was stored.
     pub(crate) async fn set_recovery(
         &self,

@@ -46,7 +46,7 @@ impl Activities {
     }
 
     /// The digest of what deciders are shown, and the account that would be stored, where
-    /// there is one: computed from the very account, not from what anybody says about it.
+    /// there is one: computed from the very account, not from what anyone says about it.
     pub(crate) async fn what_was_shown(
         &self,
         action: &'static str,

@@ -75,7 +75,7 @@ pub struct Webhook {
 impl Webhook {
     /// Sends to `address`, signed with the text `key`.
     ///
-    /// Redirects are not followed: an answer of somebody else must not choose whom this
+    /// Redirects are not followed: an answer of someone else must not choose whom this
     /// process talks to.
     ///
     /// # Errors

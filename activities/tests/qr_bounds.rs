@@ -1,4 +1,4 @@
-//! Pictures made to hurt, and pictures that have to shrink.
+//! Images made to hurt, and images that have to shrink.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -30,7 +30,7 @@ fn code(text: &str, scale: u32) -> GrayImage {
         .build()
 }
 
-/// A noisy colour picture of the given size with a code pasted into it.
+/// A noisy colour image of the given size with a code pasted into it.
 fn photograph(width: u32, height: u32, code: &GrayImage) -> DynamicImage {
     let mut state = 0x2545_f491_u32;
     let mut image = RgbImage::from_fn(width, height, |x, y| {
@@ -222,7 +222,7 @@ proptest! {
     }
 }
 
-/// Pictures that keep decoders busy, by kind.
+/// Images that keep decoders busy, by kind.
 fn busy(kind: u8, side: u32, scale: u32) -> GrayImage {
     let mut state = side ^ scale << 16 | 1;
     let mut random = move || {
@@ -262,7 +262,7 @@ fn busy(kind: u8, side: u32, scale: u32) -> GrayImage {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// Whatever is in a picture, the search ends soon after its deadline, and says so.
+    /// Whatever is in an image, the search ends soon after its deadline, and says so.
     #[test]
     fn busy_pictures_end_in_time(kind in 0..8_u8, side in 64..2_400_u32, scale in 1..6_u32) {
         let bytes = encoded(&DynamicImage::ImageLuma8(busy(kind, side, scale)), ImageFormat::Png);

@@ -33,7 +33,7 @@ fn pictures(codes: Vec<BitText>) -> Vec<GrayImage> {
     codes.into_iter().map(|code| code.draw(MODULE)).collect()
 }
 
-/// What a picture with these codes says, and what is wrong with it.
+/// What an image with these codes says, and what is wrong with it.
 fn read(codes: Vec<BitText>) -> (Vec<String>, Vec<InputProblem>) {
     let reading = examine(&png(&sheet(&pictures(codes), 4)));
     let texts = reading.payloads.iter().map(|it| it.expose().to_owned());
@@ -272,7 +272,7 @@ fn characters_may_be_split_between_codes_and_encoded_as_they_like() {
     }
 }
 
-/// The codes of one picture, as they go into the plan of an import.
+/// The codes of one image, as they go into the plan of an import.
 fn list(codes: Vec<BitText>) -> ImportList {
     let reading = examine(&png(&sheet(&pictures(codes), 4)));
     let entries = reading.payloads.iter().filter(|it| !it.is_joined());
@@ -333,7 +333,7 @@ fn parts_in_several_pictures_are_joined_when_an_import_is_planned() {
             vec![missing(2, &[2], &[1])],
         ),
         (
-            "of different texts",
+            "from different sets",
             vec![
                 one(&two, 0),
                 list(vec![

@@ -1,5 +1,5 @@
-//! Where codes are in a picture, in which order they are told, and what is told of a
-//! picture without any.
+//! Where codes are in an image, in which order they are told, and what is told of a
+//! image without any.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

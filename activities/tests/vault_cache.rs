@@ -273,7 +273,7 @@ async fn an_absent_vault_is_stood_in_for_where_that_is_wanted() {
     assert_eq!(reading.stale, Some(Duration::from_secs(100)));
     assert_eq!(reading.account.account_name(), id.as_str());
     assert_eq!(cache.counts().stale, 1);
-    // Only to make codes, and not for ever.
+    // Only to make codes, and not forever.
     assert!(matches!(
         cache.read(&id).await,
         Err(VaultError::Unavailable { .. })

@@ -263,7 +263,7 @@ impl Deed for SetRecovery {
 /// or a worker may be away.
 const RESTORED_WITHIN: u64 = 24 * 3_600;
 
-/// Bringing the mandate's account back into use, since somebody decided against its end.
+/// Bringing the mandate's account back into use, since someone decided against its end.
 #[derive(Clone, Copy, Debug)]
 pub struct Restore;
 
@@ -345,7 +345,7 @@ impl Deed for Release {
     }
 }
 
-/// Signing somebody's decision.
+/// Signing someone's decision.
 #[derive(Clone, Debug)]
 pub struct Decide {
     /// The decision, as it would be signed.

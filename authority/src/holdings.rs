@@ -23,9 +23,9 @@ pub enum Status {
     Open,
     /// It was carried out.
     Done,
-    /// Somebody decided against it.
+    /// Someone decided against it.
     Refused,
-    /// The requester took it back, somebody ended it, or it never began.
+    /// The requester took it back, someone ended it, or it never began.
     Withdrawn,
 }
 

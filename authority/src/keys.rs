@@ -1,6 +1,6 @@
 //! The keys that mandates and decisions are signed and checked with: Ed25519 (RFC 8032).
 //!
-//! The front door holds [`SigningKeys`]; everybody else holds [`CheckingKeys`], which can
+//! The front door holds [`SigningKeys`]; everyone else holds [`CheckingKeys`], which can
 //! sign nothing. Each key is named by the first eight bytes of the SHA-256 of its public
 //! half, and every signed text names its key, so keys can be rotated while work is under way.
 

@@ -72,8 +72,8 @@ pub enum Refusal {
         /// Why the first of the others does not count.
         reason: Option<Discounted>,
     },
-    /// Somebody decided against it.
-    #[error("somebody decided against it")]
+    /// Someone decided against it.
+    #[error("someone decided against it")]
     Objected,
     /// Nobody has decided against it, so there is nothing to bring back.
     #[error("nobody decided against it")]

@@ -23,7 +23,7 @@ const NAMELESS: &str = "Account";
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Algorithm {
-    /// HMAC-SHA-1, what nearly everybody uses.
+    /// HMAC-SHA-1, what nearly everyone uses.
     #[default]
     #[serde(rename = "SHA1")]
     Sha1,
@@ -321,7 +321,7 @@ impl TotpAccount {
 }
 
 /// The text without control characters and without marks that cannot be seen or change the
-/// direction of writing: they could make it look like something else to somebody who decides
+/// direction of writing: they could make it look like something else to someone who decides
 /// by it. Trimmed.
 ///
 /// ```

@@ -109,7 +109,7 @@ pub struct AccountRequest {
     /// The recovery codes that are to be kept, where that is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub codes: Option<Sealed<RecoveryCodes>>,
-    /// Whether somebody else has to agree.
+    /// Whether someone else has to agree.
     pub approval: Approval,
     /// Who asks. They cannot approve it.
     pub requested_by: CallerId,
@@ -143,7 +143,7 @@ pub struct Asked {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all_fields = "camelCase")]
 pub enum RequestProgress {
-    /// Somebody has to decide.
+    /// Someone has to decide.
     AwaitingApproval {
         /// What on.
         asked: Asked,
@@ -213,7 +213,7 @@ pub enum RequestOutcome {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         approvals: Vec<ApprovalDecision>,
     },
-    /// Somebody decided against it, before it was done or while it could be undone.
+    /// Someone decided against it, before it was done or while it could be undone.
     Rejected {
         /// What was asked for.
         asked: Asked,
@@ -234,7 +234,7 @@ pub enum RequestOutcome {
         /// When it was too late.
         deadline: DateTime<Utc>,
     },
-    /// Somebody brought the account back into use while it waited for its end, so it was
+    /// Someone brought the account back into use while it waited for its end, so it was
     /// not destroyed.
     Kept {
         /// What was asked for.
@@ -244,7 +244,7 @@ pub enum RequestOutcome {
     Unavailable,
 }
 
-/// Somebody's wish to make use of what was granted: the payload of the claim event.
+/// Someone's wish to make use of what was granted: the payload of the claim event.
 ///
 /// It proves nothing: the front door gives a code or a URI only to the requester, and only
 /// for a claim that it has made itself and that the orchestration has let through.

@@ -22,7 +22,7 @@ use crate::sealed::{ImageBytes, ImportKey, Kept, OtpauthText, Sealed};
 pub const ENROLL: Orchestration<EnrollmentRequest, EnrollmentOutcome> =
     Orchestration::new("enroll");
 
-/// Looks for the QR code in a picture.
+/// Looks for the QR code in an image.
 pub const DECODE_QR: Activity<DecodeQr, DecodedQr> = Activity::new("decode-qr");
 
 /// Checks that a text is an otpauth URI that codes can be made from.
@@ -31,17 +31,17 @@ pub const VALIDATE_URI: Activity<ValidateUri, ValidatedUri> = Activity::new("val
 /// Stores an account in the vault, under the enrollment's id.
 pub const STORE_SECRET: Activity<StoreSecret, SecretStored> = Activity::new("store-secret");
 
-/// Many accounts from files and pictures, each enrolled by a sub-orchestration of its own.
+/// Many accounts from files and images, each enrolled by a sub-orchestration of its own.
 /// Its instance id is the import's id.
 pub const IMPORT: Orchestration<ImportRequest, ImportOutcome> = Orchestration::new("import");
 
-/// Reads all QR codes of a picture.
+/// Reads all QR codes of an image.
 pub const READ_CODES: Activity<ReadCodes, CodesRead> = Activity::new("read-codes");
 
 /// Reads the accounts of an import and compares them with the vault.
 pub const PLAN_IMPORT: Activity<PlanImport, ImportPlan> = Activity::new("plan-import");
 
-/// Somebody's decision on an enrollment that awaits it.
+/// Someone's decision on an enrollment that awaits it.
 pub const APPROVAL: Event<RaisedDecision> = Event::new("approval");
 
 /// Says whether a decision counts, so that the orchestration can go on. What acts on it
@@ -96,9 +96,9 @@ pub struct DecodeQr {
     /// By which mandate.
     #[serde(default)]
     pub mandate: SignedMandate,
-    /// The enrollment that the picture was sealed for.
+    /// The enrollment that the image was sealed for.
     pub enrollment: EnrollmentId,
-    /// The picture.
+    /// The image.
     pub image: Sealed<ImageBytes>,
 }
 
@@ -106,7 +106,7 @@ pub struct DecodeQr {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "camelCase")]
 pub enum DecodedQr {
-    /// The picture holds exactly one otpauth URI.
+    /// The image holds exactly one otpauth URI.
     Found {
         /// The URI, not yet checked.
         uri: Kept<OtpauthText>,
@@ -230,9 +230,9 @@ pub struct ReadCodes {
     /// By which mandate.
     #[serde(default)]
     pub mandate: SignedMandate,
-    /// The import that the picture was sealed for.
+    /// The import that the image was sealed for.
     pub import: ImportId,
-    /// The picture.
+    /// The image.
     pub image: Sealed<ImageBytes>,
 }
 
@@ -240,11 +240,11 @@ pub struct ReadCodes {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "camelCase")]
 pub enum CodesRead {
-    /// The picture holds accounts or exports.
+    /// The image holds accounts or exports.
     Found {
         /// What the codes say, each once, from top to bottom.
         list: Kept<ImportList>,
-        /// What else is in the picture and was not read.
+        /// What else is in the image and was not read.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         problems: Vec<InputProblem>,
     },
@@ -279,7 +279,7 @@ pub struct PlanImport {
 pub enum ListSource {
     /// A file that was sent was read as it, and the mandate names it.
     Sent(Sealed<ImportList>),
-    /// A worker has read it in a picture that was sent.
+    /// A worker has read it in an image that was sent.
     Read(Kept<ImportList>),
 }
 

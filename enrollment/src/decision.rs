@@ -1,6 +1,6 @@
 //! What an approver decided: the payload of the approval event.
 //!
-//! Anybody who can reach the task hub can raise an event. So the front door, which has
+//! Anyone who can reach the task hub can raise an event. So the front door, which has
 //! authenticated the approver, signs the decision, and what acts on it checks the signed
 //! text; what stands beside it is for people who look at the history.
 

@@ -115,9 +115,7 @@ impl ForeignKind {
             Self::Url => "is a web address, not an account for an authenticator",
             Self::Whatsapp => "is for linking WhatsApp, not for an authenticator",
             Self::Login => "logs in to another program and is not for an authenticator",
-            Self::MicrosoftAuthenticator => {
-                "works only with the Microsoft Authenticator app"
-            }
+            Self::MicrosoftAuthenticator => "works only with the Microsoft Authenticator app",
             Self::VendorAuthenticator => "works only with its vendor's own app",
             Self::Contact => "contains contact details or an appointment, not an account",
             Self::Payment => "is for a payment, not for an authenticator",

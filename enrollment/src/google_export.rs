@@ -16,7 +16,7 @@ use crate::otpauth::{self, Fields, MAX_URI_BYTES, Parsed};
 use crate::problem::InputProblem;
 
 const SCHEME: &str = "otpauth-migration:";
-/// More codes than anybody scans.
+/// More codes than anyone scans.
 const MAX_PARTS: i32 = 100;
 
 /// One QR code of an export.

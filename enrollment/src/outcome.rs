@@ -35,7 +35,7 @@ pub enum EnrollmentOutcome {
         /// Why.
         problem: InputProblem,
     },
-    /// Somebody decided against it. Nothing is stored.
+    /// Someone decided against it. Nothing is stored.
     Rejected {
         /// What would have been enrolled.
         preview: AccountPreview,

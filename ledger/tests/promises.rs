@@ -179,7 +179,7 @@ async fn a_deed_that_was_judged_before_something_else_was_written_is_not_begun<H
     world.ledger.record(&permit, &decision).await.unwrap();
     let counted = world.permit(&signed, REQUEST, Seal).await.unwrap();
     let counted = counted.counted().unwrap();
-    // Somebody objects between the judgement and the deed.
+    // Someone objects between the judgement and the deed.
     let (permit, decision) = world.decides(&signed, REQUEST, false, "carol").await;
     world.ledger.record(&permit, &decision).await.unwrap();
     let stale = world.ledger.begin(&counted, start()).await;

@@ -203,7 +203,7 @@ impl Run {
         }
     }
 
-    /// Takes the account out of use, and destroys it after `seconds` unless somebody
+    /// Takes the account out of use, and destroys it after `seconds` unless someone
     /// decides against it.
     async fn delete(self, seconds: u64) -> Result<RequestOutcome, Failure> {
         self.ctx.set_custom_status(&RequestProgress::Acting {

@@ -1,4 +1,4 @@
-//! Waiting for somebody's decision.
+//! Waiting for someone's decision.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::{notify, policy};
 
 /// How the waiting ended.
 pub(crate) enum Decision {
-    /// Everybody who had to has agreed, in this order.
+    /// Everyone who had to has agreed, in this order.
     Approved(Vec<Counted>),
     Rejected(ApprovalDecision),
     /// Not enough agreed before this instant.
@@ -116,8 +116,8 @@ pub(crate) trait Question {
 /// and judges them by itself.
 ///
 /// An event that cannot be read, that nobody vouches for, that carries the requester's
-/// own consent, that of somebody in none of the groups that are asked or a second one of
-/// somebody who has agreed already counts for nothing: anybody who can reach the task hub
+/// own consent, that of someone in none of the groups that are asked or a second one of
+/// someone who has agreed already counts for nothing: anyone who can reach the task hub
 /// could have raised it. It stays in the history. Whoever has agreed can still refuse.
 pub(crate) async fn await_decision(
     ctx: &OrchestrationContext,
@@ -274,7 +274,7 @@ static IGNORED: AtomicU64 = AtomicU64::new(0);
 /// How many of them are logged one by one; after that every second, fourth, eighth … is.
 const LOGGED: u64 = 30;
 
-/// Logs that an event was ignored. Anybody who can reach the task hub can raise any number of
+/// Logs that an event was ignored. Anyone who can reach the task hub can raise any number of
 /// them, and a log that they fill is worth nothing.
 pub(crate) fn ignored(ctx: &OrchestrationContext, what: &str) {
     if ctx.is_replaying() {

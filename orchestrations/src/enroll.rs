@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::approval::{Counted, Decision, Question, Terms, await_decision, said, signed};
 use crate::policy;
 
-/// Enrolls one account: decode the picture (if it is one), check the URI, wait for an
+/// Enrolls one account: decode the image (if it is one), check the URI, wait for an
 /// approval (if one is asked for), store the secret.
 ///
 /// # Errors

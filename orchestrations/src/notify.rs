@@ -19,7 +19,7 @@ pub async fn notify(ctx: OrchestrationContext, notice: SendNotice) -> Result<Not
     Ok(sent.await?)
 }
 
-/// Starts a notice, if anybody is to be notified at all.
+/// Starts a notice, if anyone is to be notified at all.
 pub(crate) fn tell(
     ctx: &OrchestrationContext,
     question: &impl Question,

@@ -55,7 +55,7 @@ pub struct SchedulerConfig {
     pub max_history_bytes: u64,
     /// The most task hubs there may be at once; a call that would make one more is refused. Default 1,000.
     pub max_task_hubs: usize,
-    /// How long a connection may be silent before it is asked whether anybody is there,
+    /// How long a connection may be silent before it is asked whether anyone is there,
     /// and how long the answer may take. Default 5 seconds: what a frozen worker holds
     /// goes to others within 10.
     pub keepalive: Duration,
@@ -70,7 +70,7 @@ pub struct SchedulerConfig {
     /// How activities are handed out, by their name. Names that are not here go as soon
     /// as a worker has room.
     pub activities: HashMap<String, ActivityPolicy>,
-    /// How long ended instances are kept. Default: until somebody purges them.
+    /// How long ended instances are kept. Default: until someone purges them.
     pub retention: Retention,
     /// Host names under which browsers may open the dashboard, besides IP addresses and
     /// `localhost`: another name in a request may be a foreign page's way in.

@@ -1,7 +1,7 @@
 //! What is counted and how it is told to Prometheus.
 //!
 //! Counters live with whatever they count (the dispatcher, the writer); names of task
-//! hubs are looked up when somebody asks, so nothing here costs a turn more than an
+//! hubs are looked up when someone asks, so nothing here costs a turn more than an
 //! addition.
 
 use std::collections::HashMap;

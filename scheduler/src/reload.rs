@@ -1,4 +1,4 @@
-//! Values made of files, and made anew when the files have changed.
+//! Values made of files, and made again when the files have changed.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-/// How often the files are looked at, at most: when somebody asks for the value.
+/// How often the files are looked at, at most: when someone asks for the value.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The same where the value of before did not do. Whoever asks so may be a stranger, so
 /// this is bounded too.

@@ -71,7 +71,7 @@ impl<'de> Deserialize<'de> for Group {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Under this its requests, decisions and records are kept. No two callers have the
-    /// same: an API key's is its name, and that of somebody who is known by a token of
+    /// same: an API key's is its name, and that of someone who is known by a token of
     /// another issuer has a `:`, which no name has.
     pub id: String,
     /// What people call it. Two callers may have the same.

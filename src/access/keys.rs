@@ -60,7 +60,7 @@ pub enum KeyError {
     Newer(i64),
     /// Another administrator made the key.
     #[error(
-        "somebody else made the key of '{0}': let them renew it, or whoever has it, or use \
+        "someone else made the key of '{0}': let them renew it, or whoever has it, or use \
          `countersign key rotate` on the server"
     )]
     OtherHand(String),
@@ -427,7 +427,7 @@ impl KeyStore {
 }
 
 impl KeyRecord {
-    /// What making the key has changed, for the audit record.
+    /// What making the key has changed, for the audit log.
     pub(crate) fn made(&self) -> Vec<FieldChange> {
         let groups = listed(&self.groups);
         let expires = self

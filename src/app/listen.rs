@@ -54,7 +54,7 @@ impl Listen {
             .handle(handle.clone())
             .first_request_timeout(timeout)
             .accept_error_handler(|peer, error| {
-                tracing::debug!(?peer, %error, "a connection was not taken");
+                tracing::debug!(?peer, %error, "accepting a connection failed");
             });
         let http = server.http_builder();
         http.http1()
@@ -101,7 +101,7 @@ impl Listen {
     }
 }
 
-/// Certificate and key from files, taken up anew when these change.
+/// Certificate and key from files, taken up again when these change.
 pub(super) struct Certificate {
     files: TlsFiles,
     config: RustlsConfig,
@@ -151,9 +151,9 @@ impl Certificate {
             }
             let (certificate, key) = read.clone();
             match self.config.reload_from_pem(certificate, key.to_vec()).await {
-                Ok(()) => tracing::info!("took up a new certificate"),
+                Ok(()) => tracing::info!("TLS certificate reloaded"),
                 Err(error) => {
-                    tracing::warn!(%error, "the certificate has changed, but cannot be used");
+                    tracing::warn!(%error, "the new TLS certificate cannot be used; keeping the old one");
                 }
             }
             known = read;
@@ -195,7 +195,7 @@ impl Gate {
         }
         let from_there = open.by_address.entry(address).or_default();
         if *from_there >= limits.connections_per_address && !proxy {
-            return Err(io::Error::other("too many connections from there"));
+            return Err(io::Error::other("too many connections from this address"));
         }
         *from_there += 1;
         open.all += 1;
@@ -248,7 +248,7 @@ impl<S> Accept<TcpStream, S> for Gate {
     }
 }
 
-/// A connection whose other end may not keep an answer waiting for ever.
+/// A connection whose other end may not keep an answer waiting forever.
 struct Guarded {
     stream: TcpStream,
     patience: Duration,

@@ -73,7 +73,7 @@ impl Part {
                 // What was acknowledged is durable and unfinished work is done again, so
                 // cutting it off is no failure.
                 abort.abort();
-                tracing::warn!(part = self.name, "did not stop in time and was cut off");
+                tracing::warn!(part = self.name, "did not stop in time; aborted");
                 Ok(())
             }
         }

@@ -49,7 +49,7 @@ pub fn without_secrets(text: &str) -> String {
         .collect()
 }
 
-/// What somebody did, or tried to.
+/// What someone did, or tried to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 #[value(rename_all = "kebab-case")]

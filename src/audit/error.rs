@@ -10,14 +10,14 @@ use super::head::Head;
 #[derive(Debug, Error)]
 pub enum AuditError {
     /// The database refused.
-    #[error("the audit record cannot be used: {0}")]
+    #[error("the audit log cannot be used: {0}")]
     Store(#[from] rusqlite::Error),
     /// A file cannot be made, opened or written.
-    #[error("the audit record cannot be opened: {0}")]
+    #[error("the audit log cannot be opened: {0}")]
     File(#[source] std::io::Error),
     /// The database was written by a later release.
     #[error(
-        "the audit record has version {0}, which is newer than this program: use the newer program"
+        "the audit log has version {0}, which is newer than this program: use the newer program"
     )]
     Newer(i64),
     /// There never was a record in this folder.
@@ -38,13 +38,13 @@ pub enum AuditError {
     #[error("the journal of what workers did cannot be read: {0}")]
     Journal(String),
     /// An entry cannot be written as JSON, or what is there is none.
-    #[error("entry {sequence} of the audit record cannot be read; see `countersign audit verify`")]
+    #[error("entry {sequence} of the audit log cannot be read; see `countersign audit verify`")]
     Unreadable {
         /// The entry's place.
         sequence: u64,
     },
     /// The writer is gone: the server is stopping.
-    #[error("the audit record is closed")]
+    #[error("the audit log is closed")]
     Closed,
 }
 

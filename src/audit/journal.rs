@@ -112,7 +112,7 @@ impl JournalEntry {
     }
 }
 
-/// A name as it is kept. That of an instance may be any text that somebody gave to the hub.
+/// A name as it is kept. That of an instance may be any text that someone gave to the hub.
 fn name(text: &str) -> String {
     let text = without_secrets(text);
     let shown = text

@@ -210,7 +210,7 @@ impl Unsent {
     fn log(&self, wait: Duration) {
         let seconds = wait.as_secs();
         match self {
-            Self::Record(error) => tracing::error!(%error, "the audit record was not sent"),
+            Self::Record(error) => tracing::error!(%error, "the audit log was not sent"),
             Self::Collector(error) => tracing::warn!(
                 error,
                 "the collector took no audit entries; trying again in {seconds} s"
@@ -218,7 +218,7 @@ impl Unsent {
             Self::Late => tracing::warn!("audit entries were not sent in time"),
             Self::Mark(error) => tracing::error!(
                 %error,
-                "how far the audit record was sent cannot be kept; some of it will be sent again"
+                "how far the audit log was sent cannot be kept; some of it will be sent again"
             ),
         }
     }

@@ -41,9 +41,9 @@ CREATE INDEX entries_by_caller ON entries (caller, sequence);
 CREATE INDEX entries_by_subject ON entries (subject, sequence) WHERE subject IS NOT NULL;
 CREATE INDEX entries_by_action ON entries (action, sequence);
 CREATE TRIGGER entries_are_not_changed BEFORE UPDATE ON entries
-    BEGIN SELECT RAISE(ABORT, 'the audit record is append-only'); END;
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 CREATE TRIGGER entries_are_not_deleted BEFORE DELETE ON entries
-    BEGIN SELECT RAISE(ABORT, 'the audit record is append-only'); END;
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 ";
 
 /// Since version 2, which also says that the head is noted beside the database.
@@ -371,7 +371,7 @@ impl AuditStore {
     ///
     /// # Errors
     ///
-    /// [`AuditError::Unreadable`] when something else than an entry is there.
+    /// [`AuditError::Unreadable`] when something other than an entry is there.
     pub fn query(&self, query: &AuditQuery) -> Result<Vec<Entry>, AuditError> {
         let (past, order) = match query.newest_first {
             false => (">", "ASC"),
@@ -541,7 +541,7 @@ fn check(
     let noted = match (file.read().map_err(AuditError::File)?, known) {
         (Found::Note(note), Some(known)) if known.is_newer(&note) => known.clone(),
         (Found::Note(note), _) => note,
-        // Somebody took it away under this process, which writes it again.
+        // Someone took it away under this process, which writes it again.
         (Found::Nothing | Found::Garbage, Some(known)) => known.clone(),
         (Found::Nothing, None) => return Err(Loss::HeadMissing.into()),
         (Found::Garbage, None) => return Err(Loss::HeadUnreadable.into()),

@@ -136,7 +136,7 @@ impl Audit {
         self.reader.query(query).await
     }
 
-    /// The record for somebody who only reads it.
+    /// The record for someone who only reads it.
     pub(crate) fn reader(&self) -> AuditReader {
         self.reader.clone()
     }
@@ -284,7 +284,7 @@ impl Writer {
             Ok(()) => repeated.clear(),
             Err(error) => {
                 let entries = batch.len() + repeated.len();
-                tracing::error!(%error, entries, "the audit record was not written");
+                tracing::error!(%error, entries, "the audit log was not written");
                 repeated.truncate(MOST_LATE);
             }
         }

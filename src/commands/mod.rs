@@ -53,7 +53,7 @@ enum Exit {
     RecordIncomplete = 7,
     /// What listens at the server's address is another program.
     NotOurServer = 8,
-    /// A front door has waited in vain for a worker's keys.
+    /// A front door has waited without success for a worker's keys.
     NoWorker = 9,
     /// The data folder is not there, or none.
     NoFolder = 10,

@@ -102,7 +102,7 @@ pub(crate) struct RequestSnapshot {
     pub(crate) requested_by: String,
     /// How many people have to agree; 0 if none.
     pub(crate) approvals_needed: u8,
-    /// The groups whose members have to; anybody who may decide if none.
+    /// The groups whose members have to; anyone who may decide if none.
     pub(crate) approvers: Vec<String>,
     /// Who has agreed so far.
     pub(crate) approved_by: Vec<CallerId>,

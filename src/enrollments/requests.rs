@@ -21,7 +21,7 @@ use super::{
 };
 use crate::telemetry;
 
-/// What to ask for.
+/// What to request.
 pub(crate) struct NewRequest<'a> {
     pub(crate) id: EnrollmentId,
     /// The account as the vault has it.

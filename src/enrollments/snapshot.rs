@@ -111,7 +111,7 @@ pub(crate) struct Snapshot {
     pub(crate) proof_required: bool,
     /// How many people have to agree; 0 if none.
     pub(crate) approvals_needed: u8,
-    /// The groups whose members have to; anybody who may decide if none.
+    /// The groups whose members have to; anyone who may decide if none.
     pub(crate) approvers: Vec<String>,
     /// Who has agreed while more have to.
     pub(crate) approved_by: Vec<CallerId>,

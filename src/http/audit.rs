@@ -20,7 +20,7 @@ use crate::audit::{Action, AuditQuery, Entry, cef, json_line};
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AuditParameters {
-    /// Only what this caller did.
+    /// Only entries of this caller.
     caller: Option<String>,
     /// Only what was done to this: an enrollment's or account's id, or a key's name.
     subject: Option<String>,

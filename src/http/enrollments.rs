@@ -76,7 +76,7 @@ pub(super) struct StartQuery {
     /// demand it anyway.
     #[param(inline, value_type = Option<ApprovalParameter>)]
     proof: Option<String>,
-    /// Which codes the account gives, where its URI does not say it: Steam's own URIs don't.
+    /// What kind of codes the account gives, if its URI does not say so: Steam's own URIs do not.
     #[param(inline, value_type = Option<KindParameter>)]
     kind: Option<String>,
     /// What to do where an account with the same secret and the same codes is in use: `keep`

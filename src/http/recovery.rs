@@ -54,7 +54,7 @@ pub(super) struct RecoveryBody {
     /// At most 64, each of at most 128 bytes; none to remove those that there are.
     #[schema(value_type = Vec<String>, max_items = 64)]
     codes: Vec<Wiped>,
-    /// Why, for those who decide.
+    /// The reason, for the approvers.
     #[schema(max_length = 500)]
     reason: Option<String>,
 }

@@ -47,7 +47,7 @@ const DAY: u64 = 24 * HOUR;
 pub(super) struct RequestBody {
     #[schema(inline, value_type = Kind)]
     kind: String,
-    /// Why, for those who decide.
+    /// The reason, for the approvers.
     #[schema(max_length = 500)]
     reason: Option<String>,
     /// `read`: how many codes.

@@ -1,4 +1,4 @@
-//! Keys of mandates: the front door signs with the private half, and everybody checks with the
+//! Keys of mandates: the front door signs with the private half, and everyone checks with the
 //! list of public halves that it publishes. None of them ever comes from the task hub.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

@@ -15,7 +15,7 @@ pub(crate) struct Call {
     pub(crate) path: String,
     /// Sent as JSON.
     pub(crate) body: Option<Value>,
-    /// Why; kept in the audit record.
+    /// Why; kept in the audit log.
     pub(crate) reason: Option<String>,
 }
 

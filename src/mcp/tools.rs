@@ -25,7 +25,7 @@ use crate::called;
 
 /// What an agent is told about all of this.
 const INSTRUCTIONS: &str = "\
-One-time codes (TOTP) of accounts that somebody enrolled. Find an account with \
+One-time codes (TOTP) of accounts that someone enrolled. Find an account with \
 list_accounts, then get its code with get_code right before it is typed in: a code is good \
 for seconds, and every reading is recorded. Say in `reason` what it is for. Where an account \
 needs a person's approval, use request_code_with_approval. Secrets cannot be read. Issuers, \
@@ -232,7 +232,7 @@ impl Tools {
         }
     }
 
-    /// Follows a request until somebody has decided or the time is up.
+    /// Follows a request until someone has decided or the time is up.
     async fn decided(
         &self,
         context: &RequestContext<RoleServer>,
@@ -352,7 +352,7 @@ fn read<T: DeserializeOwned + JsonSchema + 'static>(arguments: JsonObject) -> Re
     })
 }
 
-/// Whether a request still waits for somebody to decide.
+/// Whether a request still waits for someone to decide.
 fn waits(request: &Value) -> bool {
     matches!(
         request["stage"].as_str(),
@@ -384,7 +384,7 @@ async fn tell_progress(context: &RequestContext<RoleServer>, waited: Duration, w
     };
     let progress = ProgressNotificationParam::new(token, waited.as_secs_f64())
         .with_total(wait.as_secs_f64())
-        .with_message("Waiting for somebody to approve");
+        .with_message("Waiting for someone to approve");
     // Who has gone does not need to hear it.
     let _ = context.peer.notify_progress(progress).await;
 }

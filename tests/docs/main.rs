@@ -16,9 +16,9 @@ use countersign::config::{Config, Settings};
 
 use markdown::{anchors, blocks, commands, documents, links, root, words};
 
-const CONFIGURATION: &str = include_str!("../docs/CONFIGURATION.md");
-const CLI: &str = include_str!("../docs/CLI.md");
-const AUDIT: &str = include_str!("../docs/AUDIT.md");
+const CONFIGURATION: &str = include_str!("../../docs/CONFIGURATION.md");
+const CLI: &str = include_str!("../../docs/CLI.md");
+const AUDIT: &str = include_str!("../../docs/AUDIT.md");
 
 /// The rows of the table under `heading` whose header starts with `first`, as cells.
 fn table(document: &str, heading: &str, first: &str) -> Vec<Vec<String>> {
@@ -245,7 +245,7 @@ fn every_link_leads_somewhere() {
 
 #[test]
 fn the_index_lists_every_document() {
-    let index = include_str!("../docs/README.md");
+    let index = include_str!("../../docs/README.md");
     let listed: BTreeSet<String> = links(index).collect();
     let docs = root().join("docs");
     for (path, _) in documents() {
@@ -262,7 +262,7 @@ fn the_index_lists_every_document() {
             "docs/README.md does not list {name}"
         );
     }
-    let decisions = include_str!("../docs/decisions/README.md");
+    let decisions = include_str!("../../docs/decisions/README.md");
     let listed: BTreeSet<String> = links(decisions).collect();
     for entry in fs::read_dir(docs.join("decisions")).unwrap() {
         let name = entry.unwrap().file_name().to_string_lossy().into_owned();

@@ -35,7 +35,7 @@ async fn stream(server: &Server, path: &str, key: &str) -> Response {
     answer
 }
 
-/// Starts an enrollment that waits for somebody; answers where its status is.
+/// Starts an enrollment that waits for someone; answers where its status is.
 async fn waiting(server: &Server, key: &str) -> String {
     let start = server.request(Method::POST, "/api/enrollments?approval=required");
     let start = start.bearer_auth(key).json(&json!({ "uri": URI }));

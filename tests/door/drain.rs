@@ -98,7 +98,7 @@ impl Process {
         (answer.status(), answer.json().await.unwrap())
     }
 
-    /// Starts an enrollment that waits for somebody; answers where its status is.
+    /// Starts an enrollment that waits for someone; answers where its status is.
     async fn waiting(&self, key: &str) -> String {
         let start = self
             .client

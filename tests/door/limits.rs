@@ -17,7 +17,7 @@ use crate::server::{Server, URI};
 
 /// Only a failure waits this long.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Who is slow; everybody else in these tests calls from 127.0.0.1.
+/// Who is slow; everyone else in these tests calls from 127.0.0.1.
 const SLOW: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 async fn limited(change: impl FnOnce(&mut Limits)) -> Server {

@@ -173,7 +173,7 @@ impl Part {
             let read = lines.read_line(&mut said).unwrap();
             assert_ne!(read, 0, "{args:?} ends at its start: {}", text(&log));
         };
-        // It says nothing more, and must not wait for somebody to read it.
+        // It says nothing more, and must not wait for someone to read it.
         std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
         Self { child, said, log }
     }

@@ -407,7 +407,7 @@ async fn who_hangs_up_in_the_middle_of_a_change_is_recorded_all_the_same() {
     let admin = app.admin();
     let id = admin.enroll(SEED_URI, false).await;
     admin.ended(&id).await;
-    // Somebody else writes, so that the change takes longer than its caller waits.
+    // Someone else writes, so that the change takes longer than its caller waits.
     let vault = rusqlite::Connection::open(app.data_dir().join("vault.sqlite3")).unwrap();
     vault.execute_batch("BEGIN IMMEDIATE").unwrap();
     let hurried = admin

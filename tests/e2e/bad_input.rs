@@ -24,7 +24,7 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
     let app = App::start().await;
     let admin = app.admin();
 
-    // Pictures that are none.
+    // Images that are none.
     admin
         .post_bytes(
             "/api/enrollments",
@@ -58,7 +58,7 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
         .await
         .assert_problem(413, "image-too-large");
 
-    // A picture without a code is known only after decoding.
+    // An image without a code is known only after decoding.
     let blank = png(&image::DynamicImage::ImageLuma8(
         image::GrayImage::from_pixel(200, 200, image::Luma([255])),
     ));
@@ -190,7 +190,7 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
     let detail = grants("application/json", br#"{"acount": "x"}"#.to_vec()).await;
     assert!(detail.contains("may be one of `caller`"), "{detail}");
 
-    // What would be done otherwise than somebody meant is not done at all.
+    // What would be done otherwise than someone meant is not done at all.
     for path in [
         "/api/enrollments?aproval=required",
         "/api/accounts?prove=required",

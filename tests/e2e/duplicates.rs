@@ -57,7 +57,7 @@ async fn whoever_adds_an_account_again_is_told_and_chooses() {
     let first = enroller.enroll(URI, false).await;
     assert_eq!(enroller.ended(&first).await.body["warnings"], Value::Null);
 
-    // Both are kept unless somebody says otherwise; ids are for those who see accounts.
+    // Both are kept unless someone says otherwise; ids are for those who see accounts.
     for uri in [URI, RENAMED] {
         let again = enroller.enroll(uri, false).await;
         let told = enroller.ended(&again).await;
@@ -71,7 +71,7 @@ async fn whoever_adds_an_account_again_is_told_and_chooses() {
     assert_eq!(duplicate(&created.body)["accounts"][0], first);
     assert_eq!(count(&admin).await, 4);
 
-    // A picture, too.
+    // An image, too.
     let picture = |query: &str| {
         let path = format!("/api/enrollments{query}");
         let admin = admin.clone();

@@ -1,4 +1,4 @@
-//! From a picture or a URI to a token, with and without approval.
+//! From an image or a URI to a token, with and without approval.
 
 use data_encoding::{BASE32_NOPAD, BASE64};
 use reqwest::StatusCode;
@@ -134,7 +134,7 @@ async fn the_picture_of_the_walk_through_is_the_seeds_account() {
 async fn a_photograph_larger_than_a_message_is_made_to_fit() {
     let app = App::start().await;
     let admin = app.admin();
-    // A large picture whose noise no compression can shrink.
+    // A large image whose noise no compression can shrink.
     let code = image::load_from_memory(&qr_png(SEED_URI))
         .unwrap()
         .to_rgb8();
@@ -223,7 +223,7 @@ async fn another_caller_approves() {
     assert_eq!(waiting.body["preview"]["issuer"], "2FAS");
     assert_eq!(waiting.body["preview"]["accountName"], "Test Token");
     assert_eq!(waiting.body["requestedBy"], "build-server");
-    // Nothing is stored before somebody has agreed.
+    // Nothing is stored before someone has agreed.
     app.admin()
         .get(&format!("/api/tokens?id={id}"))
         .await

@@ -293,7 +293,7 @@ async fn a_ticket_of_the_front_door_logs_a_browser_in_once() {
             401
         );
     }
-    // Two of the name, one of which was put there by somebody else.
+    // Two of the name, one of which was put there by someone else.
     let twice = format!("{session}; durabletask_dashboard=x");
     assert_eq!(ask("GET", &hubs, with(&twice, &[])).await, 401);
 

@@ -1,4 +1,4 @@
-//! Many accounts at once: files, pictures and exports in parts, over HTTP and from the
+//! Many accounts at once: files, images and exports in parts, over HTTP and from the
 //! command line.
 
 use data_encoding::BASE64;
@@ -233,7 +233,7 @@ async fn what_is_picked_and_not_there_is_told() {
     let told = String::from_utf8(refused.stderr).unwrap();
     assert!(told.contains("Number 4 was picked"), "{told}");
 
-    // A picture has to be read first: what is there is enrolled, and what is not is told.
+    // An image has to be read first: what is there is enrolled, and what is not is told.
     let picture = qr_png(&uri("d"));
     let answer = import(&admin, "?pick=2,5,7", vec![list.into_bytes(), picture]).await;
     let told: Vec<String> = results(&answer)

@@ -251,7 +251,7 @@ async fn files_of_all_kinds_are_imported_or_named() {
         );
         no_secret(&ended);
     }
-    // Codes as pictures: in a web page, and in an archive.
+    // Codes as images: in a web page, and in an archive.
     let code = |name: &str| {
         crate::support::qr_png(&format!(
             "otpauth://totp/{name}?secret={SECRET}&issuer=Pictures"
@@ -401,7 +401,7 @@ async fn a_picture_or_a_file_that_cannot_be_read_is_named_and_takes_no_other_wit
     for (files, bad, unread, good) in [
         (
             vec![archive],
-            vec!["broken.png", "page.html: picture 2"],
+            vec!["broken.png", "page.html: image 2"],
             json!(["small.png"]),
             vec!["a", "a", "b", "l"],
         ),
@@ -461,5 +461,5 @@ async fn a_picture_or_a_file_that_cannot_be_read_is_named_and_takes_no_other_wit
     let answer = import(vec![zip(&many)]).await;
     answer.assert_problem(422, "import-too-many-pictures");
     let detail = answer.body["detail"].as_str().unwrap();
-    assert!(detail.contains("64 pictures"), "{detail}");
+    assert!(detail.contains("64 images"), "{detail}");
 }

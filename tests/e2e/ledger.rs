@@ -242,7 +242,7 @@ async fn a_ledger_that_is_gone_older_or_damaged_gives_out_nothing_and_loses_noth
     assert_eq!(app.stop().await, Some(0));
     let right = ledger_files(&data);
 
-    // Replaced by an older copy, and lost, which somebody has to accept.
+    // Replaced by an older copy, and lost, which someone has to accept.
     for put in [Some(&older), None] {
         match put {
             None => lose_ledger(&app),
@@ -449,7 +449,7 @@ async fn a_ledger_that_cannot_be_written_is_told_of_and_codes_are_served() {
     decide(&approver, &granted, true).await;
     until(&admin, &granted, "Granted").await;
 
-    // Somebody else writes, and does not come to an end.
+    // Someone else writes, and does not come to an end.
     let other = rusqlite::Connection::open(app.data_dir().join(LEDGER)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let start = json!({ "uri": SEED_URI });
@@ -497,7 +497,7 @@ async fn a_new_try_takes_the_place_of_the_one_before() {
     };
     send().await;
     let first = adversary.input(id).await;
-    // Ended by somebody who has the hub, it is sent again, and somebody objects.
+    // Ended by someone who has the hub, it is sent again, and someone objects.
     let ended = adversary.client.terminate(id, "", Recursive::No).await;
     ended.unwrap();
     assert_eq!(admin.ended(id).await.body["stage"], "Terminated");

@@ -389,7 +389,7 @@ async fn an_agent_gets_a_code_once_somebody_agrees() {
     let later = call(&told, TOOL, later).await;
     assert!(refused(&later).contains("not today"), "{later:?}");
 
-    // Somebody else's request is none of anybody's business.
+    // Someone else's request is none of anyone's business.
     let other = app.new_caller("other-agent", "reader");
     let other = agent(&app, &other).await;
     let theirs = json!({ "requestId": waiting["requestId"] });

@@ -124,7 +124,7 @@ async fn they_are_added_alone_replaced_by_two_and_removed_with_the_account() {
     let first = set(&admin, &id, &["a", " b ", "a", ""]).await;
     until(&admin, &first, "Done").await;
     assert_eq!(left(&admin, &id).await, json!({"total": 2, "left": 2}));
-    // Some are: somebody else has to.
+    // Some are: someone else has to.
     for wanted in [&["c"][..], &[]] {
         let second = set(&admin, &id, wanted).await;
         let waiting = until(&admin, &second, "AwaitingApproval").await;

@@ -24,7 +24,7 @@ fn text_of(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// An installation with an account and somebody who may agree.
+/// An installation with an account and someone who may agree.
 struct Place {
     app: App,
     approver: Caller,
@@ -57,7 +57,7 @@ impl Place {
         text_of(&self.run(code, &["token", id])).trim().to_owned()
     }
 
-    /// Asks for something, which has to wait for somebody; answers the request's id.
+    /// Asks for something, which has to wait for someone; answers the request's id.
     #[track_caller]
     fn asked(&self, kind: &str, more: &[&str]) -> String {
         self.asked_of(&self.account, kind, more)
@@ -278,7 +278,7 @@ async fn an_account_moves_from_one_installation_to_another() {
         String::from_utf8_lossy(&refused.stdout),
         String::from_utf8_lossy(&refused.stderr)
     );
-    assert!(told.contains("The package does not open"), "{told}");
+    assert!(told.contains("The package cannot be opened"), "{told}");
 
     for _ in 0..2 {
         let received = there.command(&["receive", &package, "--json"]);

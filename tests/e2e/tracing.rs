@@ -1,5 +1,5 @@
 //! What a collector of OpenTelemetry gets: one trace for an enrollment, the log lines in
-//! it and the audit record; and that nobody waits for one that does not answer.
+//! it and the audit log; and that nobody waits for one that does not answer.
 
 use std::collections::BTreeMap;
 use std::time::Instant;

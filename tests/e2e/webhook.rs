@@ -26,7 +26,7 @@ pub(crate) enum Mood {
     SendsElsewhere,
 }
 
-/// A receiver of notices, as somebody would run one.
+/// A receiver of notices, as someone would run one.
 #[derive(Clone, Default)]
 pub(crate) struct Receiver {
     moods: Arc<Mutex<Vec<Mood>>>,

@@ -16,7 +16,7 @@ pub enum Single {
     Rxing,
     /// quircs.
     Quircs,
-    /// rqrr. It has no bounds of its own: not for pictures from anybody.
+    /// rqrr. It has no bounds of its own: not for images from anyone.
     Rqrr,
 }
 

@@ -134,7 +134,7 @@ impl<'a> Grid<'a> {
         [0, 1].map(|axis| self.origin[axis] + column * self.right[axis] + row * self.down[axis])
     }
 
-    /// Whether a module is dark; nothing outside the picture.
+    /// Whether a module is dark; nothing outside the image.
     fn dark(&self, column: f32, row: f32) -> Option<bool> {
         let [x, y] = self.place(column, row);
         let is_in = |value: f32, end: u32| value >= 0.0 && value < end as f32;

@@ -148,7 +148,7 @@ impl CachedVault {
         }
     }
 
-    /// What is kept, without what somebody else may have changed.
+    /// What is kept, without what someone else may have changed.
     fn kept(&self) -> MutexGuard<'_, Kept> {
         let stamp = self.vault.stamp();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -238,7 +238,7 @@ impl CachedVault {
     /// The read that is under way, or a new one and `true`.
     fn board(&self, id: &EnrollmentId) -> (Shared<Flight>, bool) {
         let mut flights = self.flights();
-        // Those that everybody has given up on go away with the last who waited.
+        // Those that everyone has given up on go away with the last who waited.
         flights.retain(|_, flight| flight.upgrade().is_some());
         if let Some(flight) = flights.get(id).and_then(WeakShared::upgrade) {
             return (flight, false);

@@ -640,7 +640,7 @@ pub(super) const fn spoilt_column() -> VaultError {
     }
 }
 
-/// What an error of SQLite means to somebody who uses the vault.
+/// What an error of SQLite means to someone who uses the vault.
 pub(super) fn from_sqlite(error: rusqlite::Error) -> VaultError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => VaultError::Corrupt {

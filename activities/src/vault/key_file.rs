@@ -33,7 +33,7 @@ pub enum KeyFileError {
     },
     /// Others than the owner can read it.
     #[error(
-        "{} can be read by other users: run `chmod 600 {}`; if they may have read it, enroll all accounts anew",
+        "{} can be read by other users: run `chmod 600 {}`; if they may have read it, enroll all accounts again",
         .0.display(), .0.display()
     )]
     Exposed(PathBuf),

@@ -87,7 +87,7 @@ pub trait SecretVault: Send + Sync {
     /// As [`SecretVault::read`].
     async fn read_for_code(&self, id: &EnrollmentId) -> Result<Arc<Reading>, VaultError>;
 
-    /// A number that is another one once somebody may have changed something in the vault
+    /// A number that is another one once someone may have changed something in the vault
     /// without this object: what was read before is not kept after it. It is cheap, and
     /// always the same where that cannot be known.
     fn stamp(&self) -> u64 {
@@ -231,7 +231,7 @@ pub trait SecretVault: Send + Sync {
 pub struct Reading {
     /// The account with its secret.
     pub account: TotpAccount,
-    /// Who has to prove the account before anybody else gets its codes, if it is not
+    /// Who has to prove the account before anyone else gets its codes, if it is not
     /// proved yet.
     pub pending_for: Option<CallerId>,
     /// How long ago this was read, if the vault could not be asked now.
@@ -344,7 +344,7 @@ pub enum VaultError {
     Conflict,
     /// The account has other recovery codes than those that were to be replaced.
     #[error(
-        "somebody else has set recovery codes of this account; nothing was changed. Ask again \
+        "someone else has set recovery codes of this account; nothing was changed. Ask again \
          to have them replaced"
     )]
     RecoveryConflict,

@@ -76,8 +76,8 @@ fn text(notice: &Notice) -> String {
     plain(&text)
 }
 
-/// Text that a chat shows as it is: names come out of pictures that anybody may have made,
-/// and `<!channel>` would call everybody.
+/// Text that a chat shows as it is: names come out of images that anyone may have made,
+/// and `<!channel>` would call everyone.
 fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {

@@ -6,9 +6,9 @@
 //! - The first request of a client goes out without its body, to be challenged. When
 //!   that one is answered with 503, or the connection breaks, the SDK's own retry sends
 //!   the body no more, and the service refuses the empty write. The SDK's retries are
-//!   therefore off, and every try here begins anew.
+//!   therefore off, and every try here begins again.
 //! - A conflict (409) is not retried by the SDK, though some of them pass.
-//! - The SDK waits up to a minute, which is longer than anybody waits for a code.
+//! - The SDK waits up to a minute, which is longer than anyone waits for a code.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -62,7 +62,7 @@ pub(super) enum Kind {
     Adopted,
     /// The name of a purged account.
     Purged,
-    /// Something of somebody else.
+    /// Something of someone else.
     Foreign,
 }
 
@@ -164,7 +164,7 @@ pub(super) fn value_with(
         .map(Zeroizing::new)
 }
 
-/// The tags that are kept for `account`. Everybody who may list secrets can read them.
+/// The tags that are kept for `account`. Everyone who may list secrets can read them.
 pub(super) fn tags(
     id: &EnrollmentId,
     account: &TotpAccount,

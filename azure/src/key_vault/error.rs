@@ -90,7 +90,7 @@ pub enum KeyVaultError {
         /// What was tried.
         reason: String,
     },
-    /// The vault asks for a token for somebody else.
+    /// The vault asks for a token for someone else.
     #[error(
         "the vault asks for a token for another domain than its own: {reason}. If it is an \
          emulator, set KEY_VAULT_EMULATOR=true; otherwise do not trust this address"

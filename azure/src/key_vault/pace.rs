@@ -1,4 +1,4 @@
-//! Not too fast: writes in an even stream, and everybody waits when the vault says so.
+//! Not too fast: writes in an even stream, and everyone waits when the vault says so.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -148,7 +148,7 @@ impl Budget {
     ///
     /// # Errors
     ///
-    /// The time is over. Work that was cancelled is told the same, since nobody waits to
+    /// The time is over. Work that was canceled is told the same, since nobody waits to
     /// read it.
     pub fn check(&self) -> Result<(), InputProblem> {
         if self.cancelled.load(Ordering::Relaxed) || Instant::now() >= self.until {

@@ -380,7 +380,7 @@ impl InputProblem {
     pub fn next_step(&self) -> String {
         match self {
             Self::QrNotFound { .. } => {
-                "Take the picture again, closer and in focus, with the whole QR code and a white border around it."
+                "Photograph the QR code again, closer and in focus, with all of it and a white border around it."
             }
             Self::QrNotOtpauth { kind, .. } => kind.next_step().unwrap_or(SEND_THE_CODE),
             Self::ImageEmpty | Self::ImageUnsupported { .. } => SEND_THE_CODE,

@@ -31,7 +31,7 @@ use crate::mandate::Digest;
 /// is for the rest of the message that carries the value.
 pub const MAX_SEALED_BYTES: usize = 1_000_000;
 
-/// The version of an envelope that anybody with the public key can close. Another one is
+/// The version of an envelope that anyone with the public key can close. Another one is
 /// another format.
 const VERSION: &str = "s1";
 /// The version of an envelope that only a worker can close.
@@ -467,7 +467,7 @@ mod tests {
             let opened = ring.open_kept(scope, mandate, &kept);
             assert_eq!(opened, Err(OpenError::DoesNotOpen));
         }
-        // Somebody with the public half seals for the same id and says that a worker kept it.
+        // Someone with the public half seals for the same id and says that a worker kept it.
         let sealed = ring.seal_key().seal(&id, &secret()).unwrap();
         let renamed = sealed.text.replacen(VERSION, KEPT_VERSION, 1);
         for text in [renamed, sealed.text] {

@@ -10,7 +10,7 @@ pub enum CliError {
     /// Settings that cannot be used, one line each.
     #[error("{0}")]
     Settings(String),
-    /// Somebody else listens there.
+    /// Someone else listens there.
     #[error(
         "{address} is in use by another program: stop that one, or give another address with --{flag}"
     )]

@@ -191,7 +191,7 @@ pub(crate) fn init_log(settings: &ServeSettings) -> Result<(), CliError> {
     Ok(())
 }
 
-/// A token that is cancelled by SIGINT or SIGTERM (Ctrl-C where there are no signals);
+/// A token that is canceled by SIGINT or SIGTERM (Ctrl-C where there are no signals);
 /// a second one ends the process at once with exit code 1.
 pub(crate) fn stop_signal() -> std::io::Result<CancellationToken> {
     let mut signals = Signals::listen()?;
@@ -199,10 +199,10 @@ pub(crate) fn stop_signal() -> std::io::Result<CancellationToken> {
     let cancelled = stop.clone();
     tokio::spawn(async move {
         signals.next().await;
-        tracing::info!("asked to stop, finishing what is under way");
+        tracing::info!("shutdown requested; draining");
         cancelled.cancel();
         signals.next().await;
-        tracing::warn!("asked to stop again, ending at once");
+        tracing::warn!("second signal; exiting immediately");
         std::process::exit(1);
     });
     Ok(stop)

@@ -349,7 +349,7 @@ async fn a_disk_that_turns_read_only_is_told_and_loses_nothing() {
     assert!(exists(&client, "default", "before").await, "it still reads");
     process.kill();
 
-    // Mounted anew, as after somebody has mended it.
+    // Mounted again, as after someone has mended it.
     disk.unmount();
     assert!(disk.mount());
     let process = Process::start(&data, &[]);

@@ -131,7 +131,7 @@ async fn both_doors_speak_tls() {
         .unwrap();
     let pages = trusting.get(&process.http).send().await.unwrap();
     assert_eq!(pages.status().as_u16(), 200);
-    // Neither trusts a stranger, nor does anybody who speaks plaintext get an answer.
+    // Neither trusts a stranger, nor does anyone who speaks plaintext get an answer.
     assert!(
         reqwest::Client::new()
             .get(&process.http)

@@ -68,7 +68,7 @@ pub struct TimerSet {
     pub event: HistoryEvent,
 }
 
-/// A child orchestration to start.
+/// A sub-orchestration to start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChildStart {
     /// The child's instance id.

@@ -182,7 +182,7 @@ pub fn parent_message(instance: &Instance, now: Timestamp) -> Option<Message> {
             .unwrap_or_else(|| TaskFailureDetails {
                 error_type: "OrchestrationTerminated".to_owned(),
                 error_message: format!(
-                    "The child orchestration {} was terminated.",
+                    "The sub-orchestration {} was terminated.",
                     instance.instance_id
                 ),
                 is_non_retriable: true,

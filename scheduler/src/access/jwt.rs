@@ -20,7 +20,7 @@ const LEEWAY: u64 = 60;
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
 /// Which JSON Web Tokens are accepted. Issuer and audience are not optional: the keys of
-/// a public issuer also sign the tokens of everybody else there.
+/// a public issuer also sign the tokens of everyone else there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwtRules {
     /// File with the public keys: a JSON Web Key Set (RFC 7517), or one key as PEM.
@@ -152,7 +152,7 @@ fn pem(text: &[u8]) -> Result<Vec<Key>, String> {
     Ok(vec![Key { id: None, key }])
 }
 
-/// A shared secret would let everybody who can check tokens make them.
+/// A shared secret would let everyone who can check tokens make them.
 fn is_public(key: &DecodingKey) -> bool {
     key.family() != AlgorithmFamily::Hmac
 }

@@ -160,6 +160,6 @@ pub(super) fn session_of(request: &Request, tls: bool) -> Option<String> {
         .filter(|(key, _)| *key == name)
         .map(|(_, secret)| secret.to_owned());
     let secret = secrets.next()?;
-    // Of two, one was put there by somebody else.
+    // Of two, one was put there by someone else.
     secrets.next().is_none().then_some(secret)
 }

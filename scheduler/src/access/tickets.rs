@@ -1,4 +1,4 @@
-//! How a browser gets into the dashboard without being given a token: somebody who has the
+//! How a browser gets into the dashboard without being given a token: someone who has the
 //! token makes a ticket, which the dashboard takes once, soon, for a session of its own.
 //!
 //! A ticket is signed under a key that is derived from the token, so whoever makes it may

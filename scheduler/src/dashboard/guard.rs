@@ -1,5 +1,5 @@
 //! Keeps foreign pages out: a browser that may use the dashboard, because nobody is asked
-//! or because its user has answered, must not be talked into using it for somebody else.
+//! or because its user has answered, must not be talked into using it for someone else.
 //!
 //! - *DNS rebinding*: a page whose name was pointed at our address sends that name as the
 //!   host. Only IP addresses, `localhost` and names from the configuration are answered.

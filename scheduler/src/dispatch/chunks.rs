@@ -57,7 +57,7 @@ fn size(response: &OrchestratorResponse) -> usize {
 impl Chunks {
     /// Adds a chunk that is not the last; false where one before it is missing. A chunk
     /// that comes again, because its sender missed our answer, changes nothing, but the
-    /// first one begins anew. Beyond the largest size only the size is kept.
+    /// first one begins again. Beyond the largest size only the size is kept.
     #[allow(deprecated)] // `chunk_index` is how current workers send.
     fn add(&mut self, response: OrchestratorResponse) -> bool {
         let index = response.chunk_index.unwrap_or(self.next);

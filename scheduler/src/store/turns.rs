@@ -56,7 +56,7 @@ fn bound_history(size: u64, turn: &mut FinishedTurn) {
         error_type: "HistoryTooLarge".to_owned(),
         error_message: format!(
             "The orchestration's history has {size} bytes and would grow over the scheduler's limit of {}; \
-             continue as new before, or hand parts of the work to child orchestrations.",
+             continue as new before, or hand parts of the work to sub-orchestrations.",
             turn.max_history
         ),
         is_non_retriable: true,
@@ -268,9 +268,7 @@ impl Tx<'_> {
                 task_scheduled_id: child.task_id,
                 failure_details: Some(TaskFailureDetails {
                     error_type: error_type.to_owned(),
-                    error_message: format!(
-                        "The child orchestration was not started: {id:?} {why}."
-                    ),
+                    error_message: format!("The sub-orchestration was not started: {id:?} {why}."),
                     is_non_retriable: true,
                     ..TaskFailureDetails::default()
                 }),

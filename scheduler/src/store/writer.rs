@@ -49,7 +49,7 @@ pub(crate) struct Tx<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Parents {
     pub(crate) waiting: Vec<(i64, Option<String>)>,
-    /// Whether somebody further up goes through them.
+    /// Whether someone further up goes through them.
     pub(crate) taken: bool,
 }
 

@@ -507,7 +507,7 @@ impl Case {
         )
     }
 
-    /// Compares what everybody sees.
+    /// Compares what everyone sees.
     async fn observe(&mut self) -> Outcome {
         let message = GetInstanceRequest {
             instance_id: self.id.clone(),

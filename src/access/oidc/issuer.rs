@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The largest document that is read, in bytes.
 const MAX_DOCUMENT: usize = 1024 * 1024;
 
-/// Why an issuer's keys cannot be had.
+/// Why an issuer's keys is unavailable.
 #[derive(Debug, Error)]
 pub enum IssuerError {
     /// The client for it cannot be set up.
@@ -42,7 +42,7 @@ pub enum IssuerError {
         /// What is wrong with the answer.
         reason: String,
     },
-    /// The discovery document is somebody else's.
+    /// The discovery document is someone else's.
     #[error("the discovery document says that it is of {0:?}, which is not the configured issuer")]
     Other(String),
     /// The place that the discovery document names cannot be asked safely.

@@ -137,7 +137,7 @@ fn times_bound_a_query() {
     assert_eq!(found.iter().map(|e| e.sequence).collect::<Vec<_>>(), [2]);
 }
 
-/// Takes entries after `sequence` away, as somebody with the file but not the key can.
+/// Takes entries after `sequence` away, as someone with the file but not the key can.
 fn cut(path: &Path, sequence: i64) {
     let thief = Connection::open(path).unwrap();
     thief
