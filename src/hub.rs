@@ -25,8 +25,8 @@ pub const HUB_TOKEN: &str = "hub-token";
 const ADDRESSES: &str = "hub.json";
 
 /// What callers of the task hub without a good token are told.
-pub(crate) const PLACE: &str = "it is in the file hub-token of the scheduler's data folder, \
-     which Countersign's parts on that folder present by themselves (connection string: \
+pub(crate) const PLACE: &str = "it is in the file hub-token of the scheduler's data folder, and \
+     Countersign's parts on that folder present it automatically (connection string: \
      Authentication=Token;TokenFile=PATH)";
 /// What a browser at the dashboard without a session shows.
 pub(crate) const HOW: &str = "Open the dashboard from Countersign's page, as an administrator \

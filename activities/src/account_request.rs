@@ -104,7 +104,7 @@ impl Activities {
         match self.vault.disable(&permit).await {
             Ok(()) => {
                 started.finish(None, ends).await?;
-                tracing::info!(instance_id = %input.request, "account out of use");
+                tracing::info!(instance_id = %input.request, "account disabled");
                 Ok(AccountState::Disabled)
             }
             Err(VaultError::NotFound) => {
@@ -185,7 +185,7 @@ impl Activities {
         match self.vault.restore(&permit).await {
             Ok(_) => {
                 started.finish(None, None).await?;
-                tracing::info!(instance_id = %input.request, "account back in use");
+                tracing::info!(instance_id = %input.request, "account enabled");
                 Ok(AccountState::InUse)
             }
             Err(VaultError::NotFound) => Ok(AccountState::Gone),
@@ -252,7 +252,7 @@ fn failure(request: &RequestId, step: &'static str, error: VaultError) -> Failur
         retriable,
         cause = error.source().map(tracing::field::display),
         %error,
-        "a request's step failed"
+        "activity of a request failed"
     );
     let failure = Failure::from(error);
     if retriable {

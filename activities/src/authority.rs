@@ -170,7 +170,7 @@ impl Authority {
                 }),
             };
             if let Err(error) = self.ledger.note(entry).await {
-                tracing::error!(%error, "a refusal cannot be noted in the ledger");
+                tracing::error!(%error, "cannot record a refusal in the ledger");
             }
         }
         // A key may be published, and a moment come, a little later.
@@ -191,7 +191,7 @@ impl Authority {
                 instance_id = %about.escape_debug(),
                 refusal = refusal.code(),
                 more_before = more,
-                "a decision that does not count is ignored: {refusal}"
+                "ignored an invalid decision: {refusal}"
             );
         }
     }
@@ -287,7 +287,7 @@ impl Standing<'_> {
         for _ in 0..MAX_TRIES {
             let permit = self.permit(action, evidence, deed.clone()).await?;
             let Some(counted) = permit.counted() else {
-                return Err(Failure::new("Ledger", "the deed is not counted").permanent());
+                return Err(Failure::new("Ledger", "this act is not counted").permanent());
             };
             let ledger = &self.authority.ledger;
             match ledger.begin(&counted, Utc::now()).await {

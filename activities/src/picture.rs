@@ -83,7 +83,7 @@ pub enum PictureProblem {
     },
     /// The upload has more bytes than allowed, or can't be made small enough without losing its code.
     #[error(
-        "the image has {bytes} bytes and {limit} are allowed; crop it to the QR code, or scale it down"
+        "the image has {bytes} bytes, but {limit} are allowed; crop it to the QR code, or scale it down"
     )]
     TooManyBytes {
         /// Size of the upload in bytes.

@@ -33,13 +33,13 @@ const KEY_ID_CHARS: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum KeyProblem {
     /// A line is not the text of a key.
-    #[error("line {line} is not a mandate key of a kind that this release understands")]
+    #[error("line {line} is not a mandate key that this release understands")]
     Malformed {
         /// The line, counted from 1.
         line: usize,
     },
     /// There is no key that counts.
-    #[error("there is no mandate key that is in force")]
+    #[error("there is no active mandate key")]
     Empty,
     /// There are too many keys.
     #[error("there are more than {MAX_KEYS} mandate keys; remove retired ones from the end")]

@@ -144,23 +144,23 @@ impl Warning {
             }
             Self::UnusualDigits => "Codes have 7 digits, which few apps show.".to_owned(),
             Self::UnusualPeriod => {
-                "Codes change after an unusual time: neither 30 nor 60 seconds.".to_owned()
+                "Codes change after an unusual period: neither 30 nor 60 seconds.".to_owned()
             }
             Self::FoldedNames => {
-                "Parameter names are in upper case, which many apps don't read.".to_owned()
+                "Parameter names are in upper case, which many apps do not accept.".to_owned()
             }
-            Self::FragmentIgnored => "What follows the # was left out.".to_owned(),
-            Self::CleanedLabel => "Control characters were taken out of the names.".to_owned(),
+            Self::FragmentIgnored => "Everything after the # was ignored.".to_owned(),
+            Self::CleanedLabel => "Control characters were removed from the names.".to_owned(),
             Self::EscapesUndone => {
                 "The URI was escaped as a whole, as in HTML, JSON or a web address; the escapes were undone."
                     .to_owned()
             }
             Self::MaybeSteam => {
-                "The account gives 6 digits, and Steam itself accepts only its own codes of 5 letters and digits: if it is for a login to Steam, enroll it again as one of Steam (kind=steam, or --kind steam)."
+                "The account gives 6 digits, and Steam itself accepts only its own codes of 5 letters and digits: if it is for logging in to Steam, enroll it again as a Steam account (kind=steam, or --kind steam)."
                     .to_owned()
             }
             Self::Duplicate { accounts } => format!(
-                "{} It is kept as one more account; remove the one that is not needed.",
+                "{} This one was added as well; remove the one that you do not need.",
                 there(accounts)
             ),
         }

@@ -354,7 +354,7 @@ fn ledger_id(connection: &mut Connection) -> Result<LedgerId, LedgerError> {
                 .map_err(|_| LedgerError::Random)?;
             let id = LedgerId::from_bytes(bytes);
             transaction.execute("INSERT INTO ledger (id) VALUES (?1)", [id.as_str()])?;
-            tracing::info!(ledger = %id, "a new ledger was made");
+            tracing::info!(ledger = %id, "new ledger created");
             id
         }
     };

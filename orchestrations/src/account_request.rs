@@ -180,7 +180,7 @@ impl Run {
         self,
         codes: Option<Sealed<RecoveryCodes>>,
     ) -> Result<RequestOutcome, Failure> {
-        let missing = || Failure::new("Request", "there are no codes with it").permanent();
+        let missing = || Failure::new("Request", "it has no recovery codes").permanent();
         let input = SetRecoveryCodes {
             account: self.account.clone(),
             codes: codes.ok_or_else(missing)?,

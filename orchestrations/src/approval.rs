@@ -241,7 +241,7 @@ pub(crate) async fn counted(
     }
     let signed = raised.signed;
     if !former && signed.is_empty() {
-        ignored(ctx, "a decision that no front door has signed");
+        ignored(ctx, "a decision without a front door's signature");
         return Ok(None);
     }
     let input = VerifyDecision {
@@ -252,7 +252,7 @@ pub(crate) async fn counted(
     };
     let verified = ctx.call_activity_with(question.verification(), &input, retried(policy::READ));
     let VerifiedDecision::Authentic { decision } = verified.await? else {
-        ignored(ctx, "a decision that does not count");
+        ignored(ctx, "an invalid decision");
         return Ok(None);
     };
     let decision = decision.unwrap_or(raised.decision);
@@ -262,7 +262,7 @@ pub(crate) async fn counted(
     } else if decision.approved && agreed.iter().any(|it| it.decision.by == decision.by) {
         ignored(ctx, "a second decision by the same approver");
     } else if decision.approved && !is_asked(terms, &decision) {
-        ignored(ctx, "the approval of someone in none of the groups");
+        ignored(ctx, "an approval by someone in none of the required groups");
     } else {
         return Ok(Some(Counted { decision, signed }));
     }

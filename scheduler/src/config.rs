@@ -102,7 +102,7 @@ impl SchedulerConfig {
     pub fn check(&self) -> Result<(), String> {
         if !MESSAGE_RANGE.contains(&self.max_message_bytes) {
             return Err(format!(
-                "the largest message is from {} to {} bytes, unlike {}",
+                "the largest message must be {} to {} bytes, not {}",
                 MESSAGE_RANGE.start(),
                 MESSAGE_RANGE.end(),
                 self.max_message_bytes
@@ -115,7 +115,7 @@ impl SchedulerConfig {
                     .all(|byte| byte.is_ascii_graphic() || byte == b' ');
             if !fits {
                 return Err(format!(
-                    "a task hub's name has 1 to {MAX_HUB_NAME} visible ASCII characters, unlike {name:?}"
+                    "a task hub's name must have 1 to {MAX_HUB_NAME} visible ASCII characters, not {name:?}"
                 ));
             }
         }

@@ -106,14 +106,14 @@ impl<T, E: FileError> FromFiles<T, E> {
                 looked.digest = digest;
                 looked.problem = None;
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
-                tracing::info!(files = ?self.paths, "changed files are in use");
+                tracing::info!(files = ?self.paths, "changed files reloaded");
             }
             Err(error) => {
                 let problem = error.to_string();
                 if looked.problem.as_ref() != Some(&problem) {
                     tracing::warn!(
                         problem,
-                        "changed files cannot be used; what was read before stays in use"
+                        "changed files cannot be used; keeping the previous ones"
                     );
                     looked.problem = Some(problem);
                 }

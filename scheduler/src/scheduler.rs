@@ -136,7 +136,7 @@ impl Scheduler {
                 .is_err()
             {
                 tracing::warn!(
-                    "work items were still out at the end of the drain; they run again after the next start"
+                    "work items were still held by workers at the end of the drain; they run again after the next start"
                 );
             }
             ending.cancel();
@@ -152,7 +152,7 @@ impl Scheduler {
         };
         ending.cancel();
         if timers.await.is_err() {
-            tracing::error!("the timer loop ended with a panic");
+            tracing::error!("the timer loop panicked");
         }
         result?;
         tracing::info!("the scheduler has stopped");

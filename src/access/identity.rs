@@ -43,8 +43,8 @@ impl fmt::Display for Group {
 /// A text cannot be a group's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
-    "a group's name has 1 to {MAX_GROUP_CHARS} characters, no control characters or invisible ones, \
-     and no space at either end"
+    "a group's name must have 1 to {MAX_GROUP_CHARS} characters, without control or invisible \
+     characters, and no space at either end"
 )]
 pub struct NotAGroup;
 

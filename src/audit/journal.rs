@@ -229,10 +229,10 @@ impl Ingester {
             match copied.await {
                 Ok(Ok(())) => wait = LOOK,
                 Ok(Err(error)) => {
-                    tracing::error!(%error, "what workers did was not copied into the audit log");
+                    tracing::error!(%error, "workers' journal not copied to the audit log");
                     wait = (wait * 2).min(LONGEST);
                 }
-                Err(error) => tracing::error!(%error, "copying what workers did has failed"),
+                Err(error) => tracing::error!(%error, "copying the workers' journal failed"),
             }
             if stopping {
                 return;
@@ -264,8 +264,8 @@ impl Inside {
             let last = read(&*self.journal, mark - 1, 1)?;
             if last.first().is_none_or(|entry| entry.seq != mark) {
                 return Err(AuditError::Journal(format!(
-                    "it lacks entry {mark}, which was copied already: it was replaced by an \
-                     older copy"
+                    "entry {mark}, which was copied already, is missing: the journal was \
+                     replaced by an older copy"
                 )));
             }
         }

@@ -97,7 +97,7 @@ impl Shipper {
             if stopping || matches!(outcome, Err(Unsent::Late)) {
                 if outcome.is_err() {
                     tracing::warn!(
-                        "audit entries are left to send; the next start goes on with them"
+                        "unsent audit entries remain; they are sent after the next start"
                     );
                 }
                 return;
@@ -210,15 +210,15 @@ impl Unsent {
     fn log(&self, wait: Duration) {
         let seconds = wait.as_secs();
         match self {
-            Self::Record(error) => tracing::error!(%error, "the audit log was not sent"),
+            Self::Record(error) => tracing::error!(%error, "sending the audit log failed"),
             Self::Collector(error) => tracing::warn!(
                 error,
-                "the collector took no audit entries; trying again in {seconds} s"
+                "the collector accepted no audit entries; retrying in {seconds} s"
             ),
             Self::Late => tracing::warn!("audit entries were not sent in time"),
             Self::Mark(error) => tracing::error!(
                 %error,
-                "how far the audit log was sent cannot be kept; some of it will be sent again"
+                "cannot store how far the audit log was sent; some entries will be sent again"
             ),
         }
     }

@@ -240,7 +240,7 @@ impl AuditStore {
                 upgrade(&transaction, before)?;
                 if end.sequence > 0 {
                     let event = Event::new(Action::AcceptLoss, SYSTEM, Utc::now())
-                        .because("an earlier release noted no head")
+                        .because("an earlier release kept no head")
                         .changing(head_change(None, &end));
                     end = append(&transaction, &self.key, end, [&event])?;
                 }
@@ -253,9 +253,9 @@ impl AuditStore {
                     if !cut || !note.lost_at_restart(end.sequence, self.head.boot()) {
                         return Err(loss.into());
                     }
-                    tracing::warn!(%loss, "the machine stopped before all was on the disk");
+                    tracing::warn!(%loss, "the machine stopped before everything was on disk");
                     let event = Event::new(Action::AcceptLoss, SYSTEM, Utc::now())
-                        .because("the machine stopped before they were on the disk")
+                        .because("the machine stopped before they were on disk")
                         .changing(head_change(Some(&note.head), &end));
                     end = append(&transaction, &self.key, end, [&event])?;
                     losses += 1;
@@ -309,7 +309,7 @@ impl AuditStore {
             Ok(note) => self.known = Some(note),
             // The entries are there. A note that lags says less, and never anything wrong.
             Err(error) => {
-                tracing::error!(%error, "the audit log's head cannot be noted in {AUDIT_HEAD}");
+                tracing::error!(%error, "cannot write the audit log's head to {AUDIT_HEAD}");
             }
         }
         Ok(())

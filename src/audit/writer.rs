@@ -240,7 +240,7 @@ impl Writer {
             self.note_flush(runtime.block_on(task));
         }
         if let Err(error) = self.store.flush() {
-            tracing::error!(%error, "the audit log's last entries may not be on the disk");
+            tracing::error!(%error, "the audit log's last entries may not be on disk");
         }
     }
 

@@ -380,7 +380,7 @@ impl Enrollments {
             id: Uuid::new_v4().simple().to_string(),
         };
         if let Err(error) = self.tell_of_claim(&request.id, &claim).await {
-            tracing::warn!(instance_id = %request.id, %error, "the task hub has not heard of a use");
+            tracing::warn!(instance_id = %request.id, %error, "the task hub was not informed of a use");
         }
         Ok(permit)
     }

@@ -162,7 +162,7 @@ impl MandateChecks {
                 Err(error) => {
                     let problem = error.to_string();
                     if said.as_ref() != Some(&problem) {
-                        tracing::warn!(problem, "the mandate keys that were known stay in use");
+                        tracing::warn!(problem, "keeping the previous mandate keys");
                     }
                     said = Some(problem);
                 }
@@ -218,7 +218,7 @@ impl CheckingKeySource for MandateChecks {
                     Err(error) => Err(error.into()),
                 };
                 if let Err(error) = used {
-                    tracing::warn!(%error, "the mandate keys that were known stay in use");
+                    tracing::warn!(%error, "keeping the previous mandate keys");
                 }
             }
             Place::KeyVault(_) => self.inner.again.notify_one(),

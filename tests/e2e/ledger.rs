@@ -291,7 +291,7 @@ async fn a_ledger_that_is_gone_older_or_damaged_gives_out_nothing_and_loses_noth
     // was made meanwhile, it is another.
     restore_ledger(&data, &right);
     let said = refuses_to_start(&data);
-    assert!(said.contains("is not the ledger that"), "{said}");
+    assert!(said.contains("is not this data folder's ledger"), "{said}");
     assert!(accept_loss(&app, "the right one is back").status.success());
     app.launch().await;
     let (admin, approver) = (app.with_token_of(&admin), app.with_token_of(&approver));
@@ -507,6 +507,6 @@ async fn a_new_try_takes_the_place_of_the_one_before() {
     assert_eq!(admin.ended(id).await.body["stage"], "Rejected");
     // The first try does not come back.
     let why = adversary.start("enroll", id, &first).await.unwrap_err();
-    assert!(why.contains("it has ended already"), "{why}");
+    assert!(why.contains("it has finished already"), "{why}");
     adversary.stop().await;
 }

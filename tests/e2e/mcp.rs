@@ -376,7 +376,7 @@ async fn an_agent_gets_a_code_once_somebody_agrees() {
     // It was one code.
     let again = json!({ "requestId": granted["requestId"] });
     let again = call(&told, TOOL, again).await;
-    assert!(refused(&again).contains("given already"), "{again:?}");
+    assert!(refused(&again).contains("given out already"), "{again:?}");
 
     // The call ends before the decision, and another one learns of it.
     let arguments = json!({ "account": id, "reason": "curious", "waitSeconds": 0 });

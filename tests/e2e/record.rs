@@ -215,7 +215,7 @@ async fn a_log_that_lost_entries_is_noticed_and_not_gone_on_with() {
         assert_eq!(made.status.code(), Some(7), "{problem}: {made:?}");
     };
     cut(2);
-    refused("cut off");
+    refused("truncated");
     cut(0);
     refused("emptied");
     fs::write(&database, "").unwrap();

@@ -65,7 +65,7 @@ async fn a_transfer_that_found_no_account_is_over_and_not_carried_out_later() {
     let again = adversary.input(&transfer).await;
     let outcome = adversary.start("account-request", &transfer, &again).await;
     let why = outcome.expect_err("it is over");
-    assert!(why.contains("it has ended already"), "{why}");
+    assert!(why.contains("it has finished already"), "{why}");
     let account = admin.get(&path).await;
     assert_eq!(account.body["state"], "active", "{account:?}");
     let shown = admin.get(&format!("/api/requests/{transfer}")).await;

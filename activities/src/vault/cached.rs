@@ -55,7 +55,7 @@ pub struct CacheCounts {
     pub hits: u64,
     /// Reads that went to the vault.
     pub misses: u64,
-    /// Reads that waited for another one's answer.
+    /// Account reads that joined a concurrent read of the same account.
     pub joined: u64,
     /// Reads that were answered from before the vault went away.
     pub stale: u64,

@@ -43,7 +43,7 @@ const KEY_FILE: &str = "vault.key";
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The operating system refused.
-    #[error("cannot make the vault's file {}", path.display())]
+    #[error("cannot create the vault's file {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -78,7 +78,7 @@ pub enum OpenError {
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
     /// Accounts are encrypted with a key that is not in the key file.
-    #[error("the vault holds accounts whose key {key_id} is not in {}; restore that file from a backup", path.display())]
+    #[error("the vault contains accounts whose key {key_id} is not in {}; restore that file from a backup", path.display())]
     KeyMissing {
         /// The key file.
         path: PathBuf,
@@ -401,7 +401,7 @@ pub(super) struct AccountRow {
 impl AccountRow {
     pub(super) fn account(&self, crypter: &Crypter) -> Result<TotpAccount, VaultError> {
         let corrupt = |_| VaultError::Corrupt {
-            reason: "it has values that no account has",
+            reason: "it has invalid values",
         };
         let preview = &self.record.preview;
         let labels = preview.labels().map_err(corrupt)?;
@@ -636,7 +636,7 @@ async fn blocking<T: Send + 'static>(
 
 pub(super) const fn spoilt_column() -> VaultError {
     VaultError::Corrupt {
-        reason: "a column holds what it never should",
+        reason: "a column has an invalid value",
     }
 }
 
@@ -670,7 +670,7 @@ pub(super) fn from_crypter(error: CrypterError) -> VaultError {
             reason: "it is encrypted with a key that is not in the key file",
         },
         CrypterError::DoesNotOpen => VaultError::Corrupt {
-            reason: "it does not decrypt; it was changed, or the key was",
+            reason: "it cannot be decrypted; it was changed, or the key was",
         },
         CrypterError::TooLarge => VaultError::Corrupt {
             reason: "it is too large",

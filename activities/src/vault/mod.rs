@@ -340,22 +340,22 @@ pub enum VaultError {
     #[error("the account was deleted")]
     Deleted,
     /// What is there contradicts what was asked for.
-    #[error("the vault already keeps something else under this id")]
+    #[error("the vault already has another secret under this id")]
     Conflict,
     /// The account has other recovery codes than those that were to be replaced.
     #[error(
-        "someone else has set recovery codes of this account; nothing was changed. Ask again \
-         to have them replaced"
+        "recovery codes of this account were set in the meantime; nothing was changed. Make a \
+         new request to replace them"
     )]
     RecoveryConflict,
     /// The vault keeps only so much about an account.
-    #[error("the vault has no room for that: {reason}")]
+    #[error("the vault cannot store it: {reason}")]
     Full {
         /// What the bound is.
         reason: &'static str,
     },
     /// The text is not a cursor of this vault.
-    #[error("the cursor is not one that this vault gave out; begin with the first page")]
+    #[error("the cursor is not one of this vault's; start with the first page")]
     InvalidCursor,
     /// The vault cannot be reached or has no capacity now. Try again later.
     #[error("the vault does not answer")]
@@ -365,7 +365,7 @@ pub enum VaultError {
         source: Box<dyn StdError + Send + Sync>,
     },
     /// What is kept is not what was stored, or is sealed with a key that is not here.
-    #[error("what the vault keeps under this id cannot be read: {reason}")]
+    #[error("the vault's entry with this id cannot be read: {reason}")]
     Corrupt {
         /// What is wrong, without any of the content.
         reason: &'static str,

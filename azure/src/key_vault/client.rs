@@ -40,7 +40,7 @@ const GET: Operation = Operation {
     action: "Microsoft.KeyVault/vaults/secrets/getSecret/action",
 };
 const METADATA: Operation = Operation {
-    name: "look at a secret",
+    name: "describe a secret",
     action: "Microsoft.KeyVault/vaults/secrets/readMetadata/action",
 };
 const SET: Operation = Operation {
@@ -111,7 +111,7 @@ impl Client {
             let certificates = reqwest::Certificate::from_pem_bundle(&pem)
                 .map_err(|error| failed(error.to_string()))?;
             if certificates.is_empty() {
-                return Err(failed("it holds no certificate in PEM form".to_owned()));
+                return Err(failed("it contains no certificate in PEM form".to_owned()));
             }
             http = http.tls_certs_merge(certificates);
         }

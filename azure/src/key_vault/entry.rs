@@ -208,8 +208,8 @@ pub(super) fn change(tags: &mut Tags, change: &Change) -> Result<(), VaultError>
     }
     if tags.len() > MOST_TAGS {
         return Err(VaultError::Full {
-            reason: "a secret of Key Vault has at most 15 tags, and other programs have put \
-                     some on this one",
+            reason: "a Key Vault secret has at most 15 tags, and other programs have added some \
+                     to this one",
         });
     }
     Ok(())
@@ -345,7 +345,7 @@ impl Metadata {
             Ok(VersionOnly { version: VERSION }) => {}
             Ok(VersionOnly { version }) if version > VERSION => {
                 return Err(VaultError::Corrupt {
-                    reason: "a later release has written it; use that release",
+                    reason: "a later release wrote it; use that release",
                 });
             }
             _ => return Err(spoilt_value()),
@@ -392,13 +392,13 @@ fn secret(text: &Zeroizing<String>) -> Result<TotpSecret, VaultError> {
 
 const fn spoilt_value() -> VaultError {
     VaultError::Corrupt {
-        reason: "its value is no account",
+        reason: "its value is not an account",
     }
 }
 
 const fn spoilt_tags() -> VaultError {
     VaultError::Corrupt {
-        reason: "its tags hold values that no account has",
+        reason: "its tags have invalid values",
     }
 }
 

@@ -55,8 +55,8 @@ pub enum KeyVaultError {
     },
     /// 429: too many calls.
     #[error(
-        "Key Vault throttles calls (4,000 in 10 s, of which 300 may write, for each vault); \
-         slow down or spread accounts over vaults"
+        "Key Vault is throttling calls (4,000 in 10 s, of which 300 writes, per vault); slow \
+         down or spread accounts over several vaults"
     )]
     Throttled {
         /// How long the service asks to wait.
@@ -92,7 +92,7 @@ pub enum KeyVaultError {
     },
     /// The vault asks for a token for someone else.
     #[error(
-        "the vault asks for a token for another domain than its own: {reason}. If it is an \
+        "the vault requests a token for another domain than its own: {reason}. If it is an \
          emulator, set KEY_VAULT_EMULATOR=true; otherwise do not trust this address"
     )]
     ForeignChallenge {
@@ -110,7 +110,7 @@ pub enum KeyVaultError {
         code: String,
     },
     /// The answer is not one of Key Vault's.
-    #[error("the answer is not one of Key Vault's; does the URL name a vault?")]
+    #[error("unexpected answer; is the URL that of a Key Vault?")]
     NotKeyVault,
 }
 
@@ -153,7 +153,7 @@ impl KeyVaultError {
                 if reason.contains("challenge") {
                     Self::ForeignChallenge { reason }
                 } else {
-                    tracing::debug!(%reason, "not an answer of Key Vault");
+                    tracing::debug!(%reason, "not an answer from Key Vault");
                     Self::NotKeyVault
                 }
             }

@@ -98,7 +98,7 @@ pub(super) fn read_zip(
         .ok_or_else(too_much)?;
     if archive.index_for_name("[Content_Types].xml").is_some() {
         return Err(InputProblem::ImportUnsupported {
-            what: "a document of Microsoft Office (a table in it can be saved as CSV)".to_owned(),
+            what: "a Microsoft Office document (a table in it can be saved as CSV)".to_owned(),
         });
     }
     let mut whole = Contents::default();
@@ -242,7 +242,7 @@ fn inner(
         }),
         Err(ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_)) => {
             Err(InputProblem::ImportUnsupported {
-                what: "a file in an archive that is packed or encrypted in an unusual way"
+                what: "a file in an archive that is compressed or encrypted in an unsupported way"
                     .to_owned(),
             })
         }

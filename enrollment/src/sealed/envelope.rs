@@ -77,7 +77,7 @@ pub enum SealError {
     #[error("the system's random number source failed")]
     Random,
     /// The key cannot close envelopes.
-    #[error("the sealing key cannot be used; make a new one")]
+    #[error("the sealing key cannot be used; create a new one")]
     UnusableKey,
 }
 
@@ -86,16 +86,16 @@ pub enum SealError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum OpenError {
     /// No key with the id that the envelope names is in the ring.
-    #[error("the envelope was closed for a key that is not here; add that key to the key file")]
+    #[error("the envelope was sealed for an unknown key; add that key to the key file")]
     UnknownKey,
     /// It is not what this key closed for this enrollment and purpose.
-    #[error("the envelope does not open for this enrollment and purpose")]
+    #[error("the envelope cannot be opened for this enrollment and purpose")]
     DoesNotOpen,
 }
 
 /// A text is no envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not a sealed value of a kind that this release understands")]
+#[error("not a sealed value that this release understands")]
 pub struct MalformedEnvelope;
 
 impl SealKey {

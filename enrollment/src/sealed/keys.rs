@@ -30,16 +30,16 @@ pub enum KeyError {
     #[error("the system's random number source failed")]
     Random,
     /// A line is not the text of a key.
-    #[error("line {line} is not a key of a kind that this release understands")]
+    #[error("line {line} is not a key that this release understands")]
     Malformed {
         /// The line, counted from 1.
         line: usize,
     },
     /// There is no key.
-    #[error("the key file holds no key")]
+    #[error("the key file contains no key")]
     Empty,
     /// There are too many keys.
-    #[error("the key file holds more than {MAX_KEYS} keys; remove old ones from its end")]
+    #[error("the key file contains more than {MAX_KEYS} keys; remove old ones from its end")]
     TooMany,
 }
 

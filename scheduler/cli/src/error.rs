@@ -12,7 +12,7 @@ pub enum CliError {
     Settings(String),
     /// Someone else listens there.
     #[error(
-        "{address} is in use by another program: stop that one, or give another address with --{flag}"
+        "{address} is in use by another program: stop it, or choose another address with --{flag}"
     )]
     AddressInUse {
         /// The address.

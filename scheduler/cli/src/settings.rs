@@ -91,14 +91,14 @@ impl ServeSettings {
             match address(text) {
                 Some(address) if address.ip().is_loopback() || guarded => return address,
                 Some(address) => problems.push(format!(
-                    "--{flag} {address} can be reached from other machines, and nobody would be \
-                     asked who they are; ask them with --token-file or --jwt-keys (and encrypt \
-                     with --tls-cert and --tls-key), use 127.0.0.1:{}, or add --allow-remote where \
-                     only a private network gets there",
+                    "--{flag} {address} can be reached from other machines, and callers would \
+                     not be authenticated; use --token-file or --jwt-keys (and encrypt with \
+                     --tls-cert and --tls-key), use 127.0.0.1:{}, or add --allow-remote if only \
+                     a private network can reach it",
                     address.port()
                 )),
                 None => problems.push(format!(
-                    "--{flag} is an address and port like {default}, not {text:?}"
+                    "--{flag} must be an address and port like {default}, not {text:?}"
                 )),
             }
             default
@@ -207,7 +207,7 @@ fn activity(text: &str) -> Result<(String, ActivityPolicy), String> {
     let (name, policy) = text
         .rsplit_once(':')
         .filter(|(name, _)| !name.is_empty())
-        .ok_or_else(|| format!("--activity {text:?} names no activity; write NAME:POLICY"))?;
+        .ok_or_else(|| format!("--activity {text:?} names no activity; use NAME:POLICY"))?;
     let policy = policy
         .parse()
         .map_err(|error| format!("--activity {name}: {error}"))?;

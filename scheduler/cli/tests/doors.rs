@@ -302,7 +302,7 @@ fn files_that_cannot_be_used_are_told_at_once() {
                 "--jwt-audience",
                 "a",
             ],
-            "no key that can check",
+            "no key to verify",
         ),
     ] {
         let refused = output(&[&["--memory"][..], arguments].concat());
@@ -337,7 +337,7 @@ fn log_of_a_start(arguments: &[&str]) -> String {
 
 #[test]
 fn a_scheduler_that_asks_for_nothing_says_so_when_it_starts() {
-    const SAYS: &str = "no credential is asked for";
+    const SAYS: &str = "no credential is required";
     let open = log_of_a_start(&[]);
     assert!(
         open.contains(SAYS) && open.contains("--token-file"),

@@ -295,7 +295,7 @@ pub(crate) fn invalid_id(id: &str) -> TaskFailureDetails {
     TaskFailureDetails {
         error_type: "InvalidEntityId".to_owned(),
         error_message: format!(
-            "{id:?} is not an entity id: those read @name@key and have at most {MAX_ENTITY_ID} characters."
+            "{id:?} is not an entity id: an entity id is @name@key, with at most {MAX_ENTITY_ID} characters."
         ),
         is_non_retriable: true,
         ..TaskFailureDetails::default()

@@ -32,7 +32,7 @@ pub(crate) fn rewind(
             _ => None,
         })
     else {
-        return Err(unsupported("a rewind that nobody asked for"));
+        return Err(unsupported("a rewind that was not requested"));
     };
     let Some(started) = history
         .iter_mut()

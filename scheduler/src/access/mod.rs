@@ -53,7 +53,7 @@ pub enum AccessError {
     },
     /// The file has no token in it.
     #[error(
-        "{path} has no token in it; write one on a line by itself, such as that of `openssl rand -hex 32`"
+        "{path} contains no token; write one on a line of its own, such as the output of `openssl rand -hex 32`"
     )]
     NoTokens {
         /// The file.
@@ -61,7 +61,7 @@ pub enum AccessError {
     },
     /// A token that could be guessed, or that no header can carry.
     #[error(
-        "line {line} of {path} is no token: those have {} or more visible ASCII characters, such as that of `openssl rand -hex 32`",
+        "line {line} of {path} is not a token: a token has {} or more visible ASCII characters, such as the output of `openssl rand -hex 32`",
         tokens::SHORTEST
     )]
     Token {
@@ -72,7 +72,7 @@ pub enum AccessError {
     },
     /// The file holds no public key that can check a signature.
     #[error(
-        "{path} has no key that can check a token's signature: {reason}; expected are a JSON Web Key Set or a public key as PEM (RSA, EC or Ed25519)"
+        "{path} contains no key to verify a token's signature with: {reason}; expected a JSON Web Key Set or a public key as PEM (RSA, EC or Ed25519)"
     )]
     Keys {
         /// The file.
@@ -92,9 +92,11 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Why a caller is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
-    #[error("this scheduler asks who calls: send the header `authorization: Bearer TOKEN`")]
+    #[error(
+        "this scheduler requires authentication: send the header `authorization: Bearer TOKEN`"
+    )]
     Missing,
-    #[error("the token is not one that this scheduler accepts, or has expired")]
+    #[error("the token is unknown or has expired")]
     Wrong,
 }
 

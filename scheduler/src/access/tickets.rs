@@ -69,13 +69,13 @@ pub(super) fn key_of(token: &str) -> [u8; 32] {
 /// Why a ticket opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TicketRefused {
-    #[error("This link is not one for this dashboard.")]
+    #[error("This link is not for this dashboard.")]
     Wrong,
-    #[error("This link is too old: it is good for a minute.")]
+    #[error("This link has expired: it is valid for a minute.")]
     Late,
-    #[error("This link was used already: it is good once.")]
+    #[error("This link was used already: it is valid once.")]
     Used,
-    #[error("Too many have logged in within a minute. Try again a minute later.")]
+    #[error("Too many logins within a minute. Try again in a minute.")]
     TooMany,
     #[error("The system's random number source failed. Try again.")]
     NoRandom,
@@ -190,7 +190,7 @@ impl State {
         if self.sessions.len() >= SESSIONS {
             let oldest = self.sessions.iter().min_by_key(|(_, s)| s.opened);
             if let Some(oldest) = oldest.map(|(secret, _)| *secret) {
-                tracing::info!("too many dashboard sessions are open; the oldest one is ended");
+                tracing::info!("too many dashboard sessions; ending the oldest");
                 self.sessions.remove(&oldest);
             }
         }

@@ -39,10 +39,10 @@ fn check(
     for header in headers.get_all(header::HOST) {
         named.push(header.to_str().unwrap_or_default());
     }
-    let host = *named.first().ok_or("the request names no host")?;
+    let host = *named.first().ok_or("the request has no host")?;
     if !named.iter().all(|name| may_be_ours(name, hosts)) {
         return Err(
-            "this dashboard is not served under that name; use an IP address or localhost, or start the scheduler with --dashboard-host",
+            "the dashboard is not served under this name; use an IP address or localhost, or start the scheduler with --dashboard-host",
         );
     }
     if matches!(*method, Method::GET | Method::HEAD) {
@@ -61,7 +61,7 @@ fn check(
     if json {
         Ok(())
     } else {
-        Err("a change is a POST with Content-Type application/json")
+        Err("changes must be a POST with Content-Type application/json")
     }
 }
 

@@ -132,7 +132,7 @@ fn narrow(asked: &Asked) -> Result<Narrow, Problem> {
         .map(|status| {
             OrchestrationStatus::from_str_name(&format!("ORCHESTRATION_STATUS_{status}"))
                 .map(|status| status as i32)
-                .ok_or_else(|| Problem::bad(format!("{status:?} is no status.")))
+                .ok_or_else(|| Problem::bad(format!("{status:?} is not a status.")))
         })
         .collect::<Result<_, _>>()?;
     let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
@@ -156,7 +156,7 @@ fn micros(text: &str) -> Result<Option<i64>, Problem> {
     }
     DateTime::parse_from_rfc3339(text)
         .map(|at| Some(at.timestamp_micros()))
-        .map_err(|_| Problem::bad(format!("{text:?} is no time like 2026-01-31T12:00:00Z.")))
+        .map_err(|_| Problem::bad(format!("{text:?} is not a time like 2026-01-31T12:00:00Z.")))
 }
 
 /// What to sort by, and whether the other way round. Newest first unless asked otherwise.
@@ -170,7 +170,9 @@ fn order(text: &str) -> Result<(Sort, bool), Problem> {
         "created" => Ok((Sort::Created, descending)),
         "id" => Ok((Sort::Id, descending)),
         "name" => Ok((Sort::Name, descending)),
-        _ => Err(Problem::bad(format!("{name:?} is nothing to sort by."))),
+        _ => Err(Problem::bad(format!(
+            "Sorting by {name:?} is not supported."
+        ))),
     }
 }
 
@@ -178,7 +180,7 @@ fn cursor(text: &str) -> Result<Option<Cursor>, Problem> {
     if text.is_empty() {
         return Ok(None);
     }
-    let unknown = || Problem::bad("The page to go on with is not one that was given out.");
+    let unknown = || Problem::bad("The page cursor is invalid.");
     let values: Vec<Value> = serde_json::from_str(text).map_err(|_| unknown())?;
     let values = values
         .into_iter()

@@ -41,7 +41,7 @@ pub(crate) async fn run(
             Ok(next) => dispatch.next_timer(next),
             Err(StoreError::Closed) => return,
             Err(error) => {
-                tracing::error!(%error, "due timers could not be fired; trying again");
+                tracing::error!(%error, "firing due timers failed; retrying");
                 tokio::select! {
                     () = tokio::time::sleep(RETRY) => {}
                     () = stop.cancelled() => return,

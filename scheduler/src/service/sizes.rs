@@ -50,9 +50,9 @@ pub(super) fn item_too_large(what: &str, size: usize, limit: usize) -> TaskFailu
     TaskFailureDetails {
         error_type: "WorkItemTooLarge".to_owned(),
         error_message: format!(
-            "The {what} makes a message of {size} bytes, and no connected worker takes more than {limit}, as gRPC \
-             clients have it by default. {advice} A worker may also raise its limit for received messages, and the \
-             scheduler's --max-message with it."
+            "The {what} makes a message of {size} bytes, and no connected worker accepts more \
+             than {limit}, the default of gRPC clients. {advice} You can also raise the worker's \
+             limit for received messages, and the scheduler's --max-message with it."
         ),
         is_non_retriable: true,
         ..TaskFailureDetails::default()
@@ -110,8 +110,9 @@ impl Takes {
         Err(Status::new(
             Code::ResourceExhausted,
             format!(
-                "the answer has {size} bytes, more than the {limit} that the caller takes; ask without inputs and \
-                 outputs, read the history, which comes in pieces, or take larger messages"
+                "the answer has {size} bytes, more than the {limit} that the caller accepts; \
+                 query without inputs and outputs, stream the history, which comes in pieces, or \
+                 accept larger messages"
             ),
         ))
     }

@@ -129,7 +129,7 @@ impl Service {
         let shut_out = revoked.clone();
         let last = stream::once(async move {
             if shut_out.is_cancelled() {
-                let reason = "the token that opened this stream is accepted no more; open it again with one that is";
+                let reason = "the token that opened this stream is no longer accepted; reopen it with a current one";
                 return Some(Err(Status::unauthenticated(reason)));
             }
             let error = StoreError::NoHub("this worker's".to_owned());
@@ -189,7 +189,7 @@ impl Service {
                 None
             }
             Err(error) => {
-                tracing::error!(%error, "a work item could not be read; it goes back to its queue");
+                tracing::error!(%error, "a work item could not be read; returning it to its queue");
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 self.dispatch.give_back(lease);
                 None
@@ -206,7 +206,7 @@ impl Service {
         tracing::warn!(
             bytes = size,
             limit = takes.max_bytes,
-            "a work item is larger than any connected worker receives, and fails: {what}"
+            "a work item is larger than any connected worker accepts, and fails: {what}"
         );
         let token = self.dispatch.token(lease);
         let hub = takes.hub;
@@ -227,7 +227,7 @@ impl Service {
             Ok(CompleteTaskResponse {})
         };
         if let Err(error) = done {
-            tracing::error!(%error, "the failure could not be written; the item is tried again");
+            tracing::error!(%error, "the failure could not be written; retrying the item");
             tokio::time::sleep(Duration::from_millis(500)).await;
             self.dispatch.give_back(lease);
         }
@@ -496,7 +496,7 @@ fn chunk_answer(added: Added) -> Result<CompleteTaskResponse, Status> {
             "a chunk of this completion is missing; send all of them again, from number 0",
         )),
         Added::Full => Err(Status::unavailable(
-            "too many completions wait for their last chunks; retry this chunk",
+            "too many completions are waiting for their last chunks; retry this chunk",
         )),
     }
 }

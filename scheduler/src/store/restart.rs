@@ -26,7 +26,7 @@ impl Tx<'_> {
             .ok_or_else(|| StoreError::NotFound(id.to_owned()))?;
         if target == id && !is_terminal(slim.status) {
             return Err(StoreError::InvalidState(format!(
-                "the instance {id:?} has not ended; terminate it first, or restart it with a new instance id"
+                "the instance {id:?} has not finished; terminate it first, or restart it with a new instance id"
             )));
         }
         let key = slim.header.key;

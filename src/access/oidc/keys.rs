@@ -96,7 +96,7 @@ impl IssuerKeys {
         let fetched = self.fetch_for_a_token(now, old).await;
         if let Err(error) = fetched {
             // What is known goes on being used; a token with an unknown key is refused.
-            tracing::debug!(%error, "the issuer was not asked for newer keys");
+            tracing::debug!(%error, "cannot fetch the issuer's new keys");
         }
         self.good_at(now).filter(|set| !old(Some(set)))
     }

@@ -96,7 +96,7 @@ impl MappedRole {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TokenProblem {
     /// It is no signed JSON Web Token, or of a kind that logs nobody in.
-    #[error("it is not a signed JSON Web Token of the kind that is expected")]
+    #[error("it is not a signed JSON Web Token of the expected type")]
     Form,
     /// It is signed in a way that is not accepted.
     #[error("it is not signed with an accepted algorithm")]
