@@ -86,7 +86,7 @@ impl Parts {
     }
 }
 
-/// Parts that run, until [`Running::stop`]. Dropped without it, they are told to stop
+/// Parts that run, until [`Running::stop`]. Dropped without it, they are asked to stop
 /// and nobody waits for them.
 pub struct Running {
     /// Where the front door answers.
@@ -97,7 +97,7 @@ pub struct Running {
     pub hub_token_file: Option<PathBuf>,
     /// Where the dashboard answers.
     pub dashboard_addr: Option<SocketAddr>,
-    /// Where metrics are told.
+    /// The address that serves metrics.
     pub metrics_addr: Option<SocketAddr>,
     /// The administrator's token.
     pub admin_token: Option<Zeroizing<String>>,
@@ -570,7 +570,7 @@ impl Running {
 
     /// Tells programs beside this one where everything is, once it is there.
     /// Returns once the front door can do its work, as `/readyz` says; at once where there is
-    /// none. `waits` is told, once, what it has to wait for.
+    /// none. `waits` is called once with what it has to wait for.
     pub async fn ready(&self, waits: impl FnOnce(&str)) {
         if self.http_addr.is_none() {
             return;

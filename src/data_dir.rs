@@ -96,7 +96,7 @@ pub struct Addresses {
     pub scheduler: Option<String>,
     /// The dashboard, as a base URL.
     pub dashboard: Option<String>,
-    /// Where metrics are told, as a base URL.
+    /// The base URL of the metrics.
     #[serde(default)]
     pub metrics: Option<String>,
     /// The process that serves them.

@@ -288,7 +288,7 @@ impl Enrollments {
     }
 
     /// Takes over an account that another installation has sealed for this one, under the
-    /// id that it has there. A try of the same caller that came to nothing, with a damaged
+    /// id that it has there. An earlier attempt of the same caller that failed, with a damaged
     /// package for one, is no obstacle.
     pub(crate) async fn receive(
         &self,

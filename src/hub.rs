@@ -24,7 +24,7 @@ pub const HUB_TOKEN: &str = "hub-token";
 /// Where `countersign scheduler` says at which addresses it listens.
 const ADDRESSES: &str = "hub.json";
 
-/// What callers of the task hub without a good token are told.
+/// The answer to callers of the task hub without a valid token.
 pub(crate) const PLACE: &str = "it is in the file hub-token of the scheduler's data folder, and \
      Countersign's parts on that folder present it automatically (connection string: \
      Authentication=Token;TokenFile=PATH)";

@@ -142,7 +142,7 @@ impl ImportMaterial {
     }
 }
 
-/// Refuses to pick positions that no account has, where that can be told: what is in a
+/// Refuses to pick positions that no account has, where that is known: what is in a
 /// image a worker reads.
 fn check_pick(material: &[ImportMaterial], pick: &[u32]) -> Result<(), IntakeError> {
     let lists: Option<Vec<&ImportList>> = material

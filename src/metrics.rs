@@ -1,4 +1,4 @@
-//! What is counted, and how it is told to Prometheus.
+//! Metrics for Prometheus.
 //!
 //! Labels are names that the program knows: routes, activities, actions. Ids, callers and
 //! anything else that a request brings are never among them.

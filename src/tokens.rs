@@ -15,7 +15,7 @@ use crate::access::secret;
 use crate::clock::Clock;
 
 /// For how many steps two codes count as a proof, from when the second one began: long
-/// enough for whoever has the other service's page open beside this one.
+/// enough for a person with the other service's page open beside this one.
 const PROOF_STEPS: u64 = 20;
 
 /// Why there is no code.

@@ -73,7 +73,7 @@ pub(crate) struct Verifier {
 /// When wrong codes were tried.
 struct Wrong {
     by_caller: LruCache<Pair, VecDeque<DateTime<Utc>>>,
-    /// The last ones, whoever tried them.
+    /// The last ones, from any caller.
     by_account: LruCache<EnrollmentId, VecDeque<DateTime<Utc>>>,
 }
 

@@ -183,7 +183,7 @@ impl Authority {
         }
     }
 
-    /// Logs that a decision does not count. Whoever reaches the task hub can have any number of
+    /// Logs that a decision does not count. Anyone who reaches the task hub can raise any number of
     /// them looked at.
     pub(crate) fn ignored(&self, about: &str, refusal: &Refusal) {
         if let Some(more) = self.ignored.lists() {

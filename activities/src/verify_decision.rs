@@ -77,7 +77,7 @@ impl Activities {
     }
 }
 
-/// A decision as people are told of it.
+/// A decision in the form that people see.
 pub(crate) fn as_told(decision: Decision) -> ApprovalDecision {
     ApprovalDecision {
         approved: decision.approved,

@@ -79,7 +79,7 @@ impl Checked<'_> {
         }
     }
 
-    /// The first objection that the ledger holds. It stands, whoever agrees.
+    /// The first objection that the ledger holds. It stands, whatever approvals follow.
     pub(crate) fn objection(&self) -> Option<Decision> {
         self.recorded().find(|decision| !decision.approved)
     }

@@ -460,7 +460,7 @@ impl Deed for Withdraw {
 /// Sending others a notice.
 #[derive(Clone, Debug)]
 pub struct Notify {
-    /// Why they are told.
+    /// The reason for the notice.
     pub event: NoticeEvent,
     /// The notice's name: each is delivered once.
     pub name: String,

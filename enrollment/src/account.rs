@@ -201,7 +201,7 @@ impl Labels {
     /// names another one. Kept for the record, and for writing an equal URI.
     ///
     /// Shortened to [`MAX_LABEL_CHARS`]. None is kept that says the same as the issuer
-    /// but for case, or that could not be told from it in a label.
+    /// but for case, or that could not be distinguished from it in a label.
     #[must_use]
     pub fn with_label_issuer(mut self, label_issuer: Option<&str>) -> Self {
         let shortened = |text: &str| {

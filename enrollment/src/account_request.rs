@@ -35,7 +35,7 @@ pub enum Act {
     },
     /// Give the requester the account's URI and QR code, once.
     Export {
-        /// For how long it can be had, in seconds from the approval.
+        /// For how long it can be fetched, in seconds from the approval.
         seconds: u64,
     },
     /// Seal the account for another installation, and take it out of use here.

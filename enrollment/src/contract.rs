@@ -360,7 +360,7 @@ pub enum AccountState {
     Gone,
 }
 
-/// The input of [`NOTIFY`] and [`SEND_NOTICE`]: what is to be told. The notice itself is made
+/// The input of [`NOTIFY`] and [`SEND_NOTICE`]: what the notice is about. The notice itself is made
 /// of the mandate and the decisions by who sends it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -370,7 +370,7 @@ pub struct SendNotice {
     pub mandate: SignedMandate,
     /// The enrollment or request.
     pub about: String,
-    /// Why others are told.
+    /// The reason for the notice.
     pub event: NoticeEvent,
     /// Which reminder, from 0; 0 for everything else.
     #[serde(default)]

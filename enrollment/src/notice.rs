@@ -1,4 +1,4 @@
-//! What others are told while something waits for a decision.
+//! Notices about pending decisions and their outcome.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use crate::account::AccountPreview;
 use crate::decision::ApprovalDecision;
 use crate::ids::CallerId;
 
-/// Why someone is told.
+/// The reason for a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoticeEvent {

@@ -83,7 +83,7 @@ pub enum Warning {
     MaybeSteam,
     /// Other accounts have the same secret, and their codes are made in the same way.
     Duplicate {
-        /// Their ids, as far as whoever reads this may see the accounts.
+        /// The ids of those accounts that the reader may see.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         #[cfg_attr(feature = "schema", schema(value_type = Vec<String>, required = false))]
         accounts: Vec<EnrollmentId>,

@@ -14,7 +14,7 @@ use crate::problem::InputProblem;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all_fields = "camelCase")]
 pub enum EnrollmentOutcome {
-    /// The secret is stored; codes can be had.
+    /// The secret is stored; codes are available.
     Enrolled {
         /// The name of the secret in the vault.
         id: EnrollmentId,

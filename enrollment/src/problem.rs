@@ -159,7 +159,7 @@ pub enum InputProblem {
     PackageUnreadable,
     /// An account with the same content is in use, and it was asked not to add it then.
     AccountThere {
-        /// Their ids, as far as whoever reads this may see the accounts.
+        /// The ids of those accounts that the reader may see.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         accounts: Vec<EnrollmentId>,
     },

@@ -118,7 +118,7 @@ pub(crate) trait Question {
 /// An event that cannot be read, that nobody vouches for, that carries the requester's
 /// own consent, that of someone in none of the groups that are asked or a second one of
 /// someone who has agreed already counts for nothing: anyone who can reach the task hub
-/// could have raised it. It stays in the history. Whoever has agreed can still refuse.
+/// could have raised it. It stays in the history. An approver can still reject.
 pub(crate) async fn await_decision(
     ctx: &OrchestrationContext,
     question: &impl Question,

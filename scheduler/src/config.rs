@@ -1,4 +1,4 @@
-//! What a scheduler can be told before it is opened.
+//! The settings of a scheduler.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What is counted and how it is told to Prometheus.
+//! Metrics for Prometheus.
 //!
 //! Counters live with whatever they count (the dispatcher, the writer); names of task
 //! hubs are looked up when someone asks, so nothing here costs a turn more than an
@@ -177,7 +177,7 @@ pub(crate) struct Load {
     pub(crate) meter: Arc<Meter>,
 }
 
-/// Everything that is told.
+/// All metrics.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) hubs: HashMap<i64, String>,

@@ -28,7 +28,7 @@ struct Operations {
     commits: Arc<Commits>,
 }
 
-/// `/healthz` and `/readyz`, for anyone, and `/metrics`; neither is told to another site's page.
+/// `/healthz` and `/readyz`, for anyone, and `/metrics`; neither is answered to another site's page.
 pub(crate) fn router(
     store: Store,
     dispatch: Arc<Dispatch>,

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 /// How often the files are looked at, at most: when someone asks for the value.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The same where the value of before did not do. Whoever asks so may be a stranger, so
+/// The same where the previous value was not accepted. The caller may be a stranger, so
 /// this is bounded too.
 const SHORT_PAUSE: Duration = Duration::from_millis(20);
 

@@ -1,4 +1,4 @@
-//! From whose hand a key came. Whoever makes a key over HTTP sees it, and could use it as
+//! The hand behind a key. An administrator who creates a key over HTTP sees it, and could use it as
 //! if it were someone else's; so all that one caller has made is from one hand.
 
 use super::keys::{KeyError, KeyStore};

@@ -111,7 +111,7 @@ pub struct KeyRecord {
     pub created_at: DateTime<Utc>,
     /// When it stopped to work.
     pub revoked_at: Option<DateTime<Utc>>,
-    /// When it stops to work by itself.
+    /// When it expires.
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was last used, to the minute.
     pub last_used_at: Option<DateTime<Utc>>,
@@ -128,7 +128,7 @@ pub struct NewKey {
     pub name: String,
     /// What it may do.
     pub role: Role,
-    /// When it stops to work by itself; never if none.
+    /// When it expires; never if none.
     pub expires_at: Option<DateTime<Utc>>,
     /// Whether it reads only the accounts that are granted to it; for readers only.
     pub granted_only: bool,

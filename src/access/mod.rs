@@ -335,7 +335,7 @@ impl Access {
 
     /// Renews the key of the caller `name` for the caller `by`, who sees the new one; see
     /// [`KeyStore::rotate`]. Everyone renews their own by presenting it, and those of others
-    /// only who has made them, or is of the hand that has: whoever sees a key can use it as if
+    /// only their creator, or someone of the creator's hand: anyone who sees a key can use it as if
     /// it were its caller.
     ///
     /// # Errors

@@ -41,7 +41,7 @@ pub(super) struct Listen {
 }
 
 impl Listen {
-    /// Answers requests until told to stop; then finishes those under way.
+    /// Answers requests until asked to stop; then finishes those in progress.
     pub(super) async fn serve(
         self,
         listener: TcpListener,
@@ -101,7 +101,7 @@ impl Listen {
     }
 }
 
-/// Certificate and key from files, taken up again when these change.
+/// Certificate and key from files, reloaded when these change.
 pub(super) struct Certificate {
     files: TlsFiles,
     config: RustlsConfig,
@@ -137,7 +137,7 @@ impl Certificate {
         Ok((certificate, key.into()))
     }
 
-    /// Takes up files that have changed. Two that do not belong together, as while they
+    /// Reloads files that have changed. Two that do not belong together, as while they
     /// are being replaced, change nothing.
     async fn watch(&self) {
         let mut known = self.read.clone();

@@ -315,7 +315,7 @@ impl Event {
     }
 
     /// The same with a reason, cut to what is kept. Words in it that look like a secret
-    /// are left out: this record may not hold one, whoever writes it into the wrong place.
+    /// are left out: this log may not contain one, even if it was put in the wrong place.
     #[must_use]
     pub fn because(mut self, reason: &str) -> Self {
         let reason = without_secrets(&one_line(reason));

@@ -20,7 +20,7 @@ use super::entry::{Action, Event, Outcome, without_secrets};
 use super::error::AuditError;
 use super::store::{AuditStore, place};
 
-/// How often the journal is looked at without being told to, and how long after a failure.
+/// How often the journal is checked without a notification, and how long after a failure.
 const LOOK: Duration = Duration::from_secs(1);
 /// The longest pause after failures.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -190,7 +190,7 @@ struct Inside {
 }
 
 impl Ingester {
-    /// Will copy `journal` into the record at `path`. Whoever appends to the journal in this
+    /// Will copy `journal` into the record at `path`. Every append to the journal in this
     /// process may say so by `wake`. Blocks for the opening.
     ///
     /// # Errors
@@ -214,7 +214,7 @@ impl Ingester {
         })
     }
 
-    /// Copies what is there and what comes, until told to stop; then what is there by then.
+    /// Copies what exists and what arrives, until asked to stop; then what exists by then.
     pub async fn run(self, stop: CancellationToken) {
         let mut wait = LOOK;
         loop {

@@ -3,7 +3,7 @@
 //! The record in the data folder stays the one that counts. How far it was sent is kept
 //! beside it, so a collector that is away for an hour gets that hour when it is back, and
 //! entries that commands on the data folder write go out too. An entry's sequence tells
-//! whoever keeps them elsewhere whether one is missing or there twice.
+//! a collector whether one is missing or duplicated.
 
 use std::path::PathBuf;
 use std::pin::pin;
@@ -82,7 +82,7 @@ impl Shipper {
         })
     }
 
-    /// Sends until told to stop; then what is left, for as long as [`LAST`].
+    /// Sends until asked to stop; then what is left, for as long as [`LAST`].
     pub(crate) async fn run(self, stop: CancellationToken) {
         let sent = AtomicU64::new(self.mark.read());
         let mut wait = RETRY.0;

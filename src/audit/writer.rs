@@ -17,7 +17,7 @@ use super::repeats::{Repeats, Together};
 use super::store::{AuditQuery, AuditStore};
 use crate::clock::Clock;
 
-/// How many events may wait to be written; whoever has more waits with them.
+/// How many events may wait to be written; callers with more wait too.
 const WAITING: usize = 1024;
 /// How many are written in one transaction.
 const BATCH: usize = 256;

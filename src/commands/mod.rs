@@ -40,7 +40,7 @@ use crate::config::{Config, Settings};
 
 use output::complain;
 
-/// How a command ended otherwise than done.
+/// How a command failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Exit {
     Failed = 1,

@@ -1,4 +1,4 @@
-//! `countersign serve` and the single parts: start, say where, run until told to stop.
+//! `countersign serve` and the single parts: start, print the addresses, run until asked to stop.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;

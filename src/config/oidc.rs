@@ -123,7 +123,7 @@ impl Settings {
     }
 }
 
-/// An https:// address, or an http:// one of this machine: whoever can change the keys on
+/// An https:// address, or an http:// one of this machine: anyone who can change the keys on
 /// their way is everyone.
 fn address(name: &str, text: &str, problems: &mut Vec<String>) -> Option<Url> {
     let url = text.parse::<Url>().ok();

@@ -1,4 +1,4 @@
-//! Decisions: judged, signed and recorded, then told to the orchestration.
+//! Decisions: judged, signed and recorded, then raised as an event.
 
 use chrono::SubsecRound as _;
 use countersign_authority::{MandatedAct, Refusal, shown};

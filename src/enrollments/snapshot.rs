@@ -160,7 +160,7 @@ impl Snapshot {
         }
     }
 
-    /// The same, without the ids of accounts that whoever it is shown to may not see.
+    /// The same, without the ids of accounts that the reader may not see.
     pub(crate) fn shown_to(mut self, sees: impl Fn(&EnrollmentId) -> bool) -> Self {
         for warning in &mut self.warnings {
             if let Warning::Duplicate { accounts } = warning {

@@ -124,7 +124,7 @@ impl Place {
         }
     }
 
-    /// Puts `text` in the place of a key, for whoever reads it next.
+    /// Puts `text` in place of a key, for its next reader.
     pub(super) async fn replace(
         &self,
         name: Name,

@@ -49,7 +49,7 @@ pub(crate) struct Reply {
 /// Where the API is.
 #[async_trait]
 pub(crate) trait Backend: Send + Sync {
-    /// Calls it as whoever sent the message that `extensions` belong to.
+    /// Calls it as the sender of the message that `extensions` belong to.
     async fn call(&self, extensions: &Extensions, call: Call) -> Result<Reply, Fault>;
 }
 

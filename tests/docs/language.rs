@@ -147,7 +147,7 @@ fn replaced_words_are_in_no_text() {
     for (path, text) in documents() {
         // The table of replaced words has all of them.
         let text = text.split("\n## Replaced words").next().unwrap_or_default();
-        for (number, line) in prose(text).enumerate() {
+        for (number, line) in prose(&text).enumerate() {
             let plain: Vec<&str> = line.split('`').step_by(2).collect();
             // Where a link leads is no text.
             let plain = plain.join(" ");

@@ -153,8 +153,7 @@ async fn nobody_grants_their_own_wish_and_no_event_from_elsewhere_does() {
         let hub = app.task_hub();
         hub.raise_event(&id, &APPROVAL, &claimed).await.unwrap();
     }
-    app.until_logged("ignored an invalid decision")
-        .await;
+    app.until_logged("ignored an invalid decision").await;
     let still = admin.get(&format!("/api/requests/{id}")).await;
     assert_eq!(still.body["stage"], "AwaitingApproval", "{still:?}");
     assert_eq!(decide(&approver, &id, false).await.status, 202);

@@ -24,7 +24,7 @@ impl Single {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Rxing, Self::Quircs, Self::Rqrr];
 
-    /// What it reads, until the deadline where it can be told one.
+    /// What it reads, until the deadline, for decoders that accept one.
     #[must_use]
     pub fn read(self, picture: &Picture, deadline: Instant) -> Vec<Zeroizing<String>> {
         let plane = &picture.on_white;

@@ -2,7 +2,7 @@
 //!
 //! A code that no attempt reads still shows what makes it a code: finder patterns, the timing
 //! patterns between them, and modules on the grid that those span. Only what shows enough of them
-//! is told of, since photographs and screens are full of squares.
+//! is reported, since photographs and screens are full of squares.
 
 use countersign_enrollment::region::Region;
 use rxing::common::BitMatrix;

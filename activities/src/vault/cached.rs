@@ -191,7 +191,7 @@ impl CachedVault {
         self.flights().remove(id);
     }
 
-    /// Reads from the vault, together with whoever asks for the same.
+    /// Reads from the vault, joined with concurrent reads of the same account.
     async fn fetch(&self, id: &EnrollmentId) -> Result<Arc<Reading>, VaultError> {
         let epoch = self.kept().epoch;
         let (flight, first) = self.board(id);

@@ -28,7 +28,7 @@ pub use embedded::{EmbeddedVault, OpenError};
 
 /// The most accounts on one page of a list.
 pub const MAX_PAGE: usize = 500;
-/// How many accounts with the same content are told of at most.
+/// The most duplicates that are reported.
 pub const MAX_SAME: usize = 10;
 
 /// A store of accounts by enrollment id.

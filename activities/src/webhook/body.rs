@@ -1,4 +1,4 @@
-//! What a webhook is told, for people and for machines.
+//! The body of a notice, for people and for machines.
 
 use countersign_enrollment::account::is_unprintable;
 use countersign_enrollment::notice::{Notice, NoticeEvent};

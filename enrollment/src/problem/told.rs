@@ -1,4 +1,4 @@
-//! How problems are told: a code for programs, sentences for people.
+//! The texts of problems: a code for programs, sentences for people.
 
 use super::ImportFormat;
 use super::InputProblem;

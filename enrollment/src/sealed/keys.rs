@@ -43,7 +43,7 @@ pub enum KeyError {
     TooMany,
 }
 
-/// The public half of a key pair. Whoever holds it can close envelopes, and open none.
+/// The public half of a key pair. Its holder can seal envelopes, and open none.
 #[derive(Clone)]
 pub struct SealKey {
     id: String,
@@ -98,7 +98,7 @@ impl fmt::Debug for SealKey {
     }
 }
 
-/// A key pair. Whoever holds it can open what was closed for it. Wiped when dropped.
+/// A key pair. Its holder can open what was sealed for it. Wiped when dropped.
 pub struct OpenKey {
     private: PrivateKey,
     seal: SealKey,
@@ -243,7 +243,7 @@ impl OpenKeyring {
 }
 
 /// The public halves of a worker's key pairs, as it publishes them: the first closes
-/// envelopes, and the worker opens what was closed for any of them. Whoever holds it can
+/// envelopes, and the worker opens what was sealed for any of them. Its holder can
 /// open none.
 #[derive(Clone, Debug)]
 pub struct SealKeyring {

@@ -1,4 +1,4 @@
-//! Runs a scheduler until it is told to stop.
+//! Runs a scheduler until it is asked to stop.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;

@@ -47,7 +47,7 @@ pub struct Instance {
 pub enum Delivery {
     /// It goes into the inbox.
     Accept,
-    /// It is dropped, without an error to whoever sent it.
+    /// It is dropped, without an error for the sender.
     Drop(DropReason),
 }
 

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::tokens::digest;
 use super::{AccessError, text};
 
-/// How far the clocks of whoever signs and of this machine may be apart, in seconds.
+/// How far the clocks of the signer and of this machine may be apart, in seconds.
 const LEEWAY: u64 = 60;
 /// How many accepted tokens are remembered, so that not each call checks a signature.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();

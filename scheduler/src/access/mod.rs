@@ -1,4 +1,4 @@
-//! Who may call: whoever presents a token from a file, or a JSON Web Token that was signed
+//! Who may call: callers that present a token from a file, or a JSON Web Token that was signed
 //! with a key from a file. Both doors, gRPC and dashboard, ask the same way.
 
 mod doors;
@@ -101,7 +101,7 @@ pub(crate) enum Refused {
 }
 
 impl Access {
-    /// Also lets in whoever presents a token of this file: one on each line, empty lines
+    /// Also admits callers that present a token of this file: one per line, empty lines
     /// and those that begin with `#` aside.
     ///
     /// # Errors
@@ -121,7 +121,7 @@ impl Access {
         self
     }
 
-    /// Lets browsers into the dashboard by one-time tickets, which whoever has a token of a
+    /// Admits browsers to the dashboard with one-time tickets, which every holder of a token of a
     /// token file makes with [`login_path`], instead of asking people for the token itself.
     /// `how` tells a browser without a ticket how people get one, in a sentence or two.
     #[must_use]
@@ -130,7 +130,7 @@ impl Access {
         self
     }
 
-    /// Also lets in whoever presents a JSON Web Token that follows these rules.
+    /// Also admits callers that present a JSON Web Token that follows these rules.
     ///
     /// # Errors
     /// [`AccessError`] where the file of keys cannot be read or holds none.
@@ -181,7 +181,7 @@ impl Access {
         }
     }
 
-    /// What a caller is told who is not let in.
+    /// The answer to a caller that is not admitted.
     pub(crate) fn explain(&self, refused: Refused) -> String {
         match &self.place {
             Some(place) => format!("{refused}; {place}"),

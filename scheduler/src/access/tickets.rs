@@ -1,7 +1,7 @@
 //! How a browser gets into the dashboard without being given a token: someone who has the
 //! token makes a ticket, which the dashboard takes once, soon, for a session of its own.
 //!
-//! A ticket is signed under a key that is derived from the token, so whoever makes it may
+//! A ticket is signed under a key that is derived from the token, so its issuer may
 //! be another process. That it was used is known to the dashboard's process alone; one from
 //! before that process started counts for nothing, so a restart makes none good again.
 
@@ -20,7 +20,7 @@ use super::tokens::{Known, digest};
 
 /// How long a ticket is good for.
 pub const TICKET_LIFE: Duration = Duration::from_secs(60);
-/// How far the clock of whoever makes a ticket may be ahead.
+/// How far the clock of a ticket's issuer may be ahead.
 const AHEAD: Duration = Duration::from_secs(5);
 /// How long a session lasts.
 pub(crate) const SESSION_LIFE: Duration = Duration::from_secs(12 * 60 * 60);

@@ -20,7 +20,7 @@ const DEFAULT_PAGE: usize = 50;
 const MAX_PAGE: usize = 200;
 /// How much of a history one answer holds, in bytes of storage.
 const HISTORY_BYTES: usize = 512 * 1024;
-/// How many children, events that wait and names are told.
+/// The most children, waiting events and names that are listed.
 const SOME: usize = 100;
 
 impl Dashboard {

@@ -104,7 +104,7 @@ fn read_place(text: &str) -> Option<Place> {
     })
 }
 
-/// Begins with what no instance's id begins with, so that the two are told apart.
+/// Begins with what no instance's id begins with, so that the two can be distinguished.
 fn write_cursor(cursor: &ListCursor) -> String {
     format!("@{}|{}", cursor.completed_us, cursor.id)
 }

@@ -29,7 +29,7 @@ const MAX_LOCK_SET: usize = 64 * 1024;
 /// How much what is being traced may have, in bytes.
 const MAX_TRACE: usize = 8 * 1024;
 
-/// The failure of whoever made a payload that is too large.
+/// The failure for the maker of a payload that is too large.
 pub(super) fn too_large(what: &str, size: usize, limit: usize) -> TaskFailureDetails {
     TaskFailureDetails {
         error_type: "PayloadTooLarge".to_owned(),

@@ -37,7 +37,7 @@ const ENVELOPE: usize = 1024;
 /// How many items of one stream are prepared at once.
 const PREPARED: usize = 16;
 
-/// Comes back once whoever opened a stream would not be let in again.
+/// Returns once the caller that opened a stream would no longer be admitted.
 async fn no_longer_good(access: &Access, pass: Option<Pass>) {
     match pass {
         Some(pass) => access.revoked(pass).await,

@@ -1,7 +1,7 @@
 //! Entities: their queues, their locks, and the batches that change them.
 //!
 //! Between transactions it holds that no lock request is at the head of an unlocked
-//! entity's queue: whoever changes a queue settles it, so that a worker only ever has
+//! entity's queue: every change to a queue also settles it, so that a worker only ever has
 //! to be found for operations.
 
 use std::collections::VecDeque;

@@ -2,7 +2,7 @@
 //!
 //! Events that came from outside stay where they are, however many there are. The new
 //! execution's own ones get numbers before theirs, which are free: what had them was
-//! consumed by the turn. Results of the old execution's work are dropped. They are told
+//! consumed by the turn. Results of the old execution's work are dropped. They can be told
 //! by their numbers, which are odd, so that no event has to be read for it.
 
 use std::sync::Arc;

@@ -196,7 +196,7 @@ impl Tx<'_> {
     }
 
     /// Makes a child answer the new execution of its parent: a failed one is rewound
-    /// too, one that still runs answers later, any other end is told once more. A child
+    /// too, one that still runs answers later, any other end is reported once more. A child
     /// that is no more, or is another's by now, is started as at first.
     fn go_on_with_child(
         &mut self,

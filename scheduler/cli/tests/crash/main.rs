@@ -103,8 +103,8 @@ async fn survive(kills: u64) {
     let acknowledged = load.acknowledged.lock().unwrap().clone();
     check::nothing_is_lost_or_doubled(&client, &acknowledged).await;
     println!(
-        "{kills} kills, {in_a_start} of them amid a start: {} instances, {} results, {} events, {} signals and {} loops \
-         were acknowledged, none lost or doubled",
+        "{kills} kills, {in_a_start} during startup: {} instances, {} results, {} events, {} signals and {} loops \
+         were acknowledged, none lost or duplicated",
         acknowledged.started.len(),
         acknowledged.results.len(),
         acknowledged.raised.len(),
