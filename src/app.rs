@@ -52,7 +52,7 @@ const WEBHOOK_SECRET: &str = "webhook-secret";
 /// How often is asked whether everything answers, until it does.
 const LOOK_WHETHER_READY: Duration = Duration::from_millis(250);
 
-/// How long requests may take to finish once a stop was asked for.
+/// How long requests may take to finish once a stop was requested.
 const HTTP_DRAIN: Duration = Duration::from_secs(10);
 /// How long the worker may take. Longer than the grace that it gives its own work.
 const WORKER_DRAIN: Duration = Duration::from_secs(35);
@@ -610,7 +610,7 @@ impl Running {
         Ok(())
     }
 
-    /// Waits until `stop` is canceled or a part ends by itself, then stops.
+    /// Waits until `stop` is canceled or a part ends on its own, then stops.
     ///
     /// # Errors
     ///

@@ -59,7 +59,7 @@ impl Cli {
     ///
     /// # Errors
     ///
-    /// How the process ends: help was asked for, or the command line is wrong, which is said
+    /// How the process ends: help was requested, or the command line is wrong, which is said
     /// without repeating what looks like a secret.
     pub fn from_arguments() -> Result<Self, ExitCode> {
         let parsed = command().try_get_matches();

@@ -100,7 +100,7 @@ pub struct Config {
     pub dashboard_listen: Option<SocketAddr>,
     /// The address that serves metrics, if any. Anyone who reaches it may read them.
     pub metrics_listen: Option<SocketAddr>,
-    /// Where the task hub's dashboard shows an instance, with `{id}` in the place of its
+    /// Where the task hub's dashboard shows an instance, with `{id}` in place of its
     /// id; none means the dashboard of this process, if it has one.
     pub instance_link: Option<String>,
     /// How long an enrollment waits for a decision.

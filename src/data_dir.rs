@@ -141,7 +141,7 @@ impl DataDir {
         refuse_shared(path, &fs::metadata(path).map_err(failed)?)?;
         for file in fs::read_dir(path).map_err(failed)? {
             let file = file.map_err(failed)?.path();
-            // Where a link leads to counts. What has gone meanwhile can no longer be used.
+            // Where a link leads to counts. What has gone in the meantime can no longer be used.
             match fs::metadata(&file) {
                 Ok(about) => refuse_shared(&file, &about)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -205,7 +205,7 @@ impl DataDir {
     }
 
     /// Makes this process the folder's front door: a second one would take its address away,
-    /// and count uses and guesses by itself. It is the folder that is locked: a front door that
+    /// and count uses and guesses on its own. It is the folder that is locked: a front door that
     /// waits for its worker makes no file.
     ///
     /// # Errors

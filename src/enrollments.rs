@@ -88,7 +88,7 @@ trait Seen: Sized {
     fn read(state: &InstanceState) -> Option<Self>;
     /// Who asked for it.
     fn requested_by(&self) -> &str;
-    /// The keyed hash of what was asked for.
+    /// The keyed hash of what was requested.
     fn fingerprint(&self) -> &str;
 }
 
@@ -184,7 +184,7 @@ struct Draft {
     received: bool,
     wishes: Wishes,
     recovery: Option<Sealed<RecoveryCodes>>,
-    /// The keyed hash of what was asked for.
+    /// The keyed hash of what was requested.
     fingerprint: String,
 }
 
@@ -193,7 +193,7 @@ struct Starting<'a> {
     start: StartRequest,
     id: &'a str,
     caller: &'a str,
-    /// The keyed hash of what was asked for.
+    /// The keyed hash of what was requested.
     fingerprint: &'a str,
     mandate: &'a SignedMandate,
 }
@@ -510,7 +510,7 @@ impl Enrollments {
         }
     }
 
-    /// What was started before under the same id, if it was asked for in the same way.
+    /// What was started before under the same id, if it was requested in the same way.
     async fn repeated<S: Seen>(&self, id: &str, fingerprint: &str) -> Result<S, EnrollmentError> {
         let seen: S = self.look(id, None).await?;
         if secret::same(seen.fingerprint().as_bytes(), fingerprint.as_bytes()) {

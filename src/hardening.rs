@@ -7,7 +7,7 @@ use thiserror::Error;
 
 /// Forbids core dumps and reading the process's memory by others of the same user, and
 /// takes as many file descriptors as it may. Where the system does not let it, that is
-/// logged, and the process goes on.
+/// logged, and the process continues.
 pub fn harden() {
     let none = Rlimit {
         current: Some(0),

@@ -24,7 +24,7 @@ pub(crate) const MAX_BODY: usize = 10 * 1024 * 1024;
 const PICTURES_AT_ONCE: usize = 4;
 /// How many of them may be one caller's.
 const PICTURES_OF_ONE_CALLER: usize = 2;
-/// From how many callers on those are forgotten who have nothing under way.
+/// From how many callers on those are forgotten who have nothing in progress.
 const REMEMBERED_CALLERS: usize = 1_000;
 /// How long making an image fit may take, in the reading deadlines of [`ReadLimits`]: it is
 /// read again for every size that is tried.

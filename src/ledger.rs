@@ -1,7 +1,7 @@
 //! Which ledger a data folder has, and that it is still that one.
 //!
 //! A ledger that is missing would be made again, empty: objections and uses would be
-//! forgotten, recovery codes given out again, and what is under way refused. So the folder notes the id of its ledger once
+//! forgotten, recovery codes given out again, and what is in progress refused. So the folder notes the id of its ledger once
 //! there is one, and where another or none is found nothing starts until someone has brought
 //! it back or accepted the loss. A folder without that note never had a ledger: it is new, or
 //! an earlier release wrote it.

@@ -26,7 +26,7 @@ use crate::access::secret;
 use crate::clock::Clock;
 use crate::keys::{MandateChecks, MandateKeys};
 
-/// How often something is judged again because the ledger was written meanwhile.
+/// How often something is judged again because the ledger was written in the meantime.
 const MAX_TRIES: usize = 8;
 /// How many bytes of a hand's name are kept.
 const HAND_BYTES: usize = 16;

@@ -154,7 +154,7 @@ fn report(folder: &Path, compares: bool) -> Result<bool, Box<dyn std::error::Err
     )
 }
 
-/// Runs each decoder by itself, once.
+/// Runs each decoder on its own, once.
 fn compare(
     entry: &Entry,
     bytes: &[u8],

@@ -1,5 +1,5 @@
 //! The activities of a request: describing an account, sealing it for someone else, and
-//! taking it out of use, back or away. Each judges the mandate and the decisions by itself.
+//! disabling it, enabling it again, or destroying it. Each judges the mandate and the decisions on its own.
 
 use std::error::Error as _;
 

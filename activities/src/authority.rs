@@ -1,7 +1,7 @@
 //! What the activities are permitted to do: nothing that comes from the task hub is believed.
 //!
 //! An activity looks a mandate up in the ledger, asks `authority` for a permit, and writes
-//! down what it does before it does it. What it may not do is refused for good, logged, and
+//! down what it does before it does it. What it may not do is refused permanently, logged, and
 //! noted in the ledger's journal.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
 use countersign_ledger::{Begun, Finished, Ledger, LedgerError, NewEntry, Outcome};
 use durabletask_core::Failure;
 
-/// How often a deed is judged again because something was written meanwhile.
+/// How often a deed is judged again because something was written in the meantime.
 const MAX_TRIES: usize = 8;
 /// How many refusals are noted and logged one by one in a [`WINDOW`]; more are counted.
 const MAX_NOTED: u32 = 30;

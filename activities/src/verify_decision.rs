@@ -1,4 +1,4 @@
-//! `verify-decision`: whether a decision counts, so that the orchestration can go on.
+//! `verify-decision`: whether a decision counts, so that the orchestration can continue.
 
 use countersign_authority::{Decision, MandatedAct, Open, shown};
 use countersign_enrollment::account::TotpAccount;
@@ -17,7 +17,7 @@ impl Activities {
     /// Says whether a front door has signed and recorded a decision on exactly this.
     ///
     /// Its answer is nobody's proof: what acts on the decision gets the signed text and
-    /// judges it by itself.
+    /// judges it on its own.
     ///
     /// # Errors
     ///

@@ -272,7 +272,7 @@ proptest! {
         };
         let begun = Instant::now();
         let reading = qr::examine(&bytes, &limits).unwrap();
-        // One attempt may go on a little; busy machines take longer.
+        // One attempt may continue a little; busy machines take longer.
         prop_assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
         prop_assert!(reading.payloads.is_empty() && reading.parts.is_empty());
         prop_assert!(reading.unread.len() < 2_000);

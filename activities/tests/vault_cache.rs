@@ -192,7 +192,7 @@ async fn many_who_ask_at_once_cause_one_read() {
     while cache.counts().joined < 100 {
         tokio::task::yield_now().await;
     }
-    // The first one goes away; the read goes on for the others.
+    // The first one goes away; the read continues for the others.
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
     slow.held.store(false, Ordering::SeqCst);

@@ -60,7 +60,7 @@ deeds!(
 #[derive(Clone, Debug)]
 pub struct Open {
     /// The digest of what a front door has sealed; none for what a worker has kept, which
-    /// is bound to the mandate by itself.
+    /// is bound to the mandate on its own.
     pub source: Option<Digest>,
 }
 
@@ -440,7 +440,7 @@ impl Decide {
     }
 }
 
-/// Ending what is under way: by its requester, or by an administrator.
+/// Ending what is in progress: by its requester, or by an administrator.
 #[derive(Clone, Copy, Debug)]
 pub struct Withdraw;
 

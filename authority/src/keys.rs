@@ -2,7 +2,7 @@
 //!
 //! The front door holds [`SigningKeys`]; everyone else holds [`CheckingKeys`], which can
 //! sign nothing. Each key is named by the first eight bytes of the SHA-256 of its public
-//! half, and every signed text names its key, so keys can be rotated while work is under way.
+//! half, and every signed text names its key, so keys can be rotated while work is in progress.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -109,7 +109,7 @@ impl fmt::Debug for SigningKey {
 }
 
 /// The keys of a front door: the first one signs, the others have signed what may still be
-/// under way.
+/// in progress.
 #[derive(Clone, Debug)]
 pub struct SigningKeys {
     first: SigningKey,

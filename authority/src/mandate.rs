@@ -186,7 +186,7 @@ pub struct Terms {
     pub deadline: DateTime<Utc>,
     /// Whether to notify others of what is waited for and how it ends.
     pub notify: bool,
-    /// How many reminders may be sent meanwhile.
+    /// How many reminders may be sent in the meantime.
     #[serde(default)]
     pub reminders: u8,
 }

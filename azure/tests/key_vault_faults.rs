@@ -249,7 +249,7 @@ async fn a_token_that_was_revoked_is_replaced() {
     let id = EnrollmentId::random();
     vault.store(&id, &account()).await.unwrap();
     // The real challenge comes when no token is presented, and also for a bad one; the
-    // SDK then asks for another token and goes on with the same request.
+    // SDK then asks for another token and continues with the same request.
     fake.vault(|vault| vault.reject_once = true);
     assert_eq!(vault.read(&id).await.unwrap(), account());
 }

@@ -1,5 +1,5 @@
 //! Requests to do something with an account that is in the vault: to read its codes for a
-//! while, to hand out its secret, to move it to another vault, or to remove it for good.
+//! while, to hand out its secret, to move it to another vault, or to remove it permanently.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -106,19 +106,19 @@ pub struct AccountRequest {
     /// Why, as the requester says; at most [`MAX_REASON_CHARS`] characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The recovery codes that are to be kept, where that is asked for.
+    /// The recovery codes that are to be kept, where that is requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub codes: Option<Sealed<RecoveryCodes>>,
     /// Whether someone else has to agree.
     pub approval: Approval,
     /// Who asks. They cannot approve it.
     pub requested_by: CallerId,
-    /// A keyed hash of what was asked for, made by the front door. It tells a repeated
+    /// A keyed hash of what was requested, made by the front door. It tells a repeated
     /// request from another one under the same idempotency key.
     pub fingerprint: String,
 }
 
-/// What is asked for, with the account as the vault has it: what approvers are shown and
+/// What is requested, with the account as the vault has it: what approvers are shown and
 /// what their decision is signed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -153,9 +153,9 @@ pub enum RequestProgress {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         approved_by: Vec<CallerId>,
     },
-    /// The requester may read or fetch what was asked for.
+    /// The requester may read or fetch what was requested.
     Granted {
-        /// What was asked for.
+        /// What was requested.
         asked: Asked,
         /// Who agreed, in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -168,7 +168,7 @@ pub enum RequestProgress {
     },
     /// It is being done.
     Acting {
-        /// What was asked for.
+        /// What was requested.
         asked: Asked,
         /// Who agreed, in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -176,7 +176,7 @@ pub enum RequestProgress {
     },
     /// The account is out of use and waits for its end.
     Removing {
-        /// What was asked for.
+        /// What was requested.
         asked: Asked,
         /// Who agreed, in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -191,9 +191,9 @@ pub enum RequestProgress {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all_fields = "camelCase")]
 pub enum RequestOutcome {
-    /// What was asked for was done.
+    /// What was requested was done.
     Done {
-        /// What was asked for.
+        /// What was requested.
         asked: Asked,
         /// Who agreed, in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -207,7 +207,7 @@ pub enum RequestOutcome {
     },
     /// It was granted, and nobody made use of it in time.
     Lapsed {
-        /// What was asked for.
+        /// What was requested.
         asked: Asked,
         /// Who agreed, in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -215,21 +215,21 @@ pub enum RequestOutcome {
     },
     /// Someone decided against it, before it was done or while it could be undone.
     Rejected {
-        /// What was asked for.
+        /// What was requested.
         asked: Asked,
         /// Who decided so, and why.
         decision: ApprovalDecision,
     },
     /// The requester took it back, before it was done or while it could be undone.
     Withdrawn {
-        /// What was asked for.
+        /// What was requested.
         asked: Asked,
         /// When, and why.
         decision: ApprovalDecision,
     },
     /// Nobody decided in time.
     Expired {
-        /// What was asked for.
+        /// What was requested.
         asked: Asked,
         /// When it was too late.
         deadline: DateTime<Utc>,
@@ -237,7 +237,7 @@ pub enum RequestOutcome {
     /// Someone brought the account back into use while it waited for its end, so it was
     /// not destroyed.
     Kept {
-        /// What was asked for.
+        /// What was requested.
         asked: Asked,
     },
     /// There is no such account, or no longer.

@@ -44,8 +44,8 @@ pub const PLAN_IMPORT: Activity<PlanImport, ImportPlan> = Activity::new("plan-im
 /// Someone's decision on an enrollment that awaits it.
 pub const APPROVAL: Event<RaisedDecision> = Event::new("approval");
 
-/// Says whether a decision counts, so that the orchestration can go on. What acts on it
-/// judges by itself.
+/// Says whether a decision counts, so that the orchestration can continue. What acts on it
+/// judges on its own.
 pub const VERIFY_DECISION: Activity<VerifyDecision, VerifiedDecision> =
     Activity::new("verify-decision");
 

@@ -23,7 +23,7 @@ pub enum EnrollmentOutcome {
         /// What was odd about it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<Warning>,
-        /// Who agreed, when that was asked for.
+        /// Who agreed, when that was requested.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         approval: Option<ApprovalDecision>,
         /// Who agreed before the last one did, when several had to.

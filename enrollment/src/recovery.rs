@@ -1,5 +1,5 @@
 //! Recovery codes: what a service gives out once, to be used in place of codes when the
-//! authenticator is lost. Each is good once.
+//! authenticator is lost. Each can be used once.
 
 use std::collections::BTreeSet;
 use std::fmt;

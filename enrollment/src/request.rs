@@ -1,4 +1,4 @@
-//! What is asked for: the orchestration's input.
+//! What is requested: the orchestration's input.
 
 use serde::{Deserialize, Serialize};
 

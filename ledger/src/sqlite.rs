@@ -373,7 +373,7 @@ fn add_matter(connection: &Connection, run: &str, about: &str) -> Result<(), Led
 }
 
 /// Ends the planning of an import, once something was stored under it or nothing is to be: a
-/// plan that is made again later would not be the one that was asked for.
+/// plan that is made again later would not be the one that was requested.
 fn close_plan(connection: &Connection, run: &str) -> Result<(), LedgerError> {
     connection
         .prepare_cached(

@@ -109,15 +109,15 @@ pub(crate) trait Question {
 }
 
 /// Shows what is to be approved and waits until enough people other than the requester
-/// have agreed, one of them has refused, or the deadline has passed. Meanwhile, others are
-/// notified and reminded, if that is asked for.
+/// have agreed, one of them has refused, or the deadline has passed. In the meantime, others are
+/// notified and reminded, if that is requested.
 ///
 /// This decides the order of things only: what acts on the outcome gets the signed decisions
-/// and judges them by itself.
+/// and judges them on its own.
 ///
 /// An event that cannot be read, that nobody vouches for, that carries the requester's
 /// own consent, that of someone in none of the groups that are asked or a second one of
-/// someone who has agreed already counts for nothing: anyone who can reach the task hub
+/// someone who has agreed already has no effect: anyone who can reach the task hub
 /// could have raised it. It stays in the history. An approver can still reject.
 pub(crate) async fn await_decision(
     ctx: &OrchestrationContext,

@@ -20,7 +20,7 @@ use crate::approval::{Counted, Decision, Question, Terms, await_decision, said, 
 use crate::policy;
 
 /// Enrolls one account: decode the image (if it is one), check the URI, wait for an
-/// approval (if one is asked for), store the secret.
+/// approval (if one is requested), store the secret.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
 //! The enrollment story, path by path, in memory with a manual clock.
 //!
-//! Each path's history is kept in `tests/golden`: what has been released must go on
+//! Each path's history is kept in `tests/golden`: what has been released must continue
 //! replaying. After a change that is meant to alter histories, run
 //! `UPDATE_GOLDEN=1 cargo test -p countersign-orchestrations` and review the difference.
 

@@ -53,7 +53,7 @@ impl Retention {
         }
     }
 
-    /// Status numbers and ages of what goes by itself.
+    /// Status numbers and ages of what goes its own way.
     fn ages(self) -> impl Iterator<Item = (i32, Duration)> {
         use OrchestrationStatus as S;
         [

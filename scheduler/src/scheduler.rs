@@ -62,7 +62,7 @@ impl Scheduler {
     /// A scheduler is served once.
     ///
     /// # Errors
-    /// [`ServeError`] where the server or the storage's writer ends by itself.
+    /// [`ServeError`] where the server or the storage's writer ends on its own.
     pub async fn serve(
         &self,
         listener: TcpListener,

@@ -37,7 +37,7 @@ const CERTIFICATE: &str = "a certificate";
 const KEY: &str = "a private key";
 
 /// A certificate chain with its key. Files that change are read again within a second of
-/// the next connection, which gets the new certificate; open connections go on as they are.
+/// the next connection, which gets the new certificate; open connections continue as they are.
 /// Where the changed files cannot be used (as while only one of the two is there), what was
 /// read before stays, and the log says why.
 #[derive(Clone)]

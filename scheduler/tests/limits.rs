@@ -1,4 +1,4 @@
-//! What keeps within bounds: histories, and a clock that is set while work goes on.
+//! What keeps within bounds: histories, and a clock that is set while work continues.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -219,7 +219,7 @@ async fn a_clock_that_jumps_fires_timers_once_and_takes_no_work_away() {
         fired += kinds.iter().filter(|kind| **kind == "TimerFired").count();
         worker.answer(&token, vec![]).await.unwrap();
     }
-    // Back again, and further: what was done stays done, work goes on, and a timer waits
+    // Back again, and further: what was done stays done, work continues, and a timer waits
     // for its time on the clock as it is now.
     hub.clock.set(begun - chrono::TimeDelta::days(365));
     worker.finish(&held, "1").await.unwrap();

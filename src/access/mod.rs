@@ -147,7 +147,7 @@ impl Access {
         }
     }
 
-    /// The caller as it is now; nobody if its key was revoked meanwhile, and for those who
+    /// The caller as it is now; nobody if its key was revoked in the meantime, and for those who
     /// have to present something each time.
     fn still(
         &self,

@@ -1,4 +1,4 @@
-//! Browser sessions: a signed cookie that names the caller, ends by itself, and is worth
+//! Browser sessions: a signed cookie that names the caller, ends on its own, and is worth
 //! something only as long as the server keeps its session.
 
 use chrono::{DateTime, Duration, Utc};

@@ -1,4 +1,4 @@
-//! Why the product cannot start or ended by itself.
+//! Why the product cannot start or ended on its own.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::data_dir::DataDirError;
 use crate::keys::KeyMaterialError;
 use crate::ledger::LedgerOpenError;
 
-/// Why the product cannot start or ended by itself.
+/// Why the product cannot start or ended on its own.
 #[derive(Debug, Error)]
 pub enum AppError {
     /// There is no key for the webhook where the settings say.

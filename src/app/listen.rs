@@ -29,7 +29,7 @@ const MAX_HEADERS: usize = 64 * 1024;
 const MAX_STREAMS: u32 = 128;
 /// How often the files with certificate and key are looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// How long requests may take to finish once a stop was asked for, before their
+/// How long requests may take to finish once a stop was requested, before their
 /// connections are cut: sooner than the part that they belong to.
 const LAST_ANSWERS: Duration = Duration::from_secs(9);
 

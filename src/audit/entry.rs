@@ -120,7 +120,7 @@ pub enum Action {
     ReadAudit,
     /// Was given a link that opens the task hub's dashboard.
     OpenDashboard,
-    /// Let the record go on although entries that it had are missing.
+    /// Let the record continue although entries that it had are missing.
     AcceptLoss,
     /// A worker stored an account's secret.
     Store,

@@ -69,7 +69,7 @@ pub struct JournalEntry {
     pub by: String,
 }
 
-/// Whether a worker did what it was asked for.
+/// Whether a worker did what it was asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JournalOutcome {
     /// It did.

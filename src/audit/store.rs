@@ -20,7 +20,7 @@ use crate::private_file;
 
 /// The version of the tables below.
 const SCHEMA_VERSION: i64 = 2;
-/// Who does what a server does by itself.
+/// Who does what a server does on its own.
 const SYSTEM: &str = "system";
 /// How long one process waits for another to finish writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,7 +55,7 @@ CREATE TABLE marks (
 ) STRICT;
 ";
 
-/// Which entries are asked for; nothing set but a limit means the first ones.
+/// Which entries are requested; nothing set but a limit means the first ones.
 #[derive(Clone, Debug, Default)]
 pub struct AuditQuery {
     /// By this caller only.
@@ -82,7 +82,7 @@ pub struct AuditStore {
     key: Zeroizing<[u8; 32]>,
     path: PathBuf,
     head: HeadFile,
-    /// What this process knows of the head by itself.
+    /// What this process knows of the head on its own.
     known: Option<Note>,
 }
 
@@ -148,7 +148,7 @@ impl AuditStore {
         })
     }
 
-    /// Lets a record go on from where it ends now, although entries that it had are
+    /// Lets a record continue from where it ends now, although entries that it had are
     /// missing, and records that with `reason`. Answers what was missing.
     ///
     /// # Errors
@@ -418,7 +418,7 @@ impl AuditStore {
     ///
     /// [`AuditError::Store`] when the file cannot be read.
     pub fn verify(&self, kept: Option<&Head>) -> Result<Verdict, AuditError> {
-        // Before the entries: those that are appended meanwhile are none too few.
+        // Before the entries: those that are appended in the meantime are none too few.
         let found = self.head.read().map_err(AuditError::File)?;
         let mut places: Vec<&Head> = kept.into_iter().collect();
         if let Found::Note(note) = &found {
@@ -484,7 +484,7 @@ impl Syncing {
         log.push("-wal");
         match File::open(&log) {
             Ok(file) => file.sync_data()?,
-            // All of it is in the database, and was brought there for good.
+            // All of it is in the database, and was brought there permanently.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }

@@ -1,4 +1,4 @@
-//! `countersign cancel`: ends what runs, and takes back what was asked for.
+//! `countersign cancel`: ends what runs, and takes back what was requested.
 
 use reqwest::Method;
 

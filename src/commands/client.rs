@@ -357,7 +357,7 @@ impl Api {
     }
 
     /// Fetches `path` of something that is followed, with a query that waits for a change. It
-    /// goes on while the server is away or busy, so that is waited for, and what it is then is
+    /// continues while the server is away or busy, so that is waited for, and what it is then is
     /// told at once.
     pub(super) async fn follow(
         &self,

@@ -171,7 +171,7 @@ fn describe(state: &Value, stage: &str) {
     }
 }
 
-/// What is asked for, in a few words.
+/// What is requested, in a few words.
 fn terms(state: &Value) -> String {
     let time = span(state["seconds"].as_u64().unwrap_or_default());
     match kind(state) {

@@ -5,7 +5,7 @@ use reqwest::Url;
 use super::Settings;
 
 /// Where traces and logs are sent. What OpenTelemetry's own variables say beyond that,
-/// such as headers, timeouts and sampling, its libraries read by themselves.
+/// such as headers, timeouts and sampling, its libraries read on their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OtlpConfig {
     /// The collector of traces, as a URL.

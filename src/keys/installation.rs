@@ -60,7 +60,7 @@ const INSTALLATION: Name = Name {
     secret: "countersign-installation",
     published: false,
 };
-/// What an operator puts in the place of the id, for the next folder to be the installation's.
+/// What an operator puts in place of the id, for the next folder to be the installation's.
 const NEW: &str = "new";
 
 impl VaultPlace {

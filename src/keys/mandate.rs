@@ -134,7 +134,7 @@ impl MandateChecks {
         })
     }
 
-    /// Reads the list again from time to time, and soon after a key was asked for that is not
+    /// Reads the list again from time to time, and soon after a key was requested that is not
     /// on it, until asked to stop. A list that cannot be read or used leaves the one before it
     /// in force, and is logged once.
     pub(crate) async fn until(self, stop: CancellationToken) {

@@ -53,7 +53,7 @@ pub(crate) trait Backend: Send + Sync {
     async fn call(&self, extensions: &Extensions, call: Call) -> Result<Reply, Fault>;
 }
 
-/// Why a tool did not do what it was asked for, for the agent to read.
+/// Why a tool did not do what it was asked to do, for the agent to read.
 #[derive(Debug)]
 pub(crate) struct Fault(pub(crate) String);
 

@@ -39,7 +39,7 @@ const WAIT: (u16, u16) = (45, 50);
 /// where several fit.
 const MOST_PAGES: usize = 50;
 const MOST_CHOICES: usize = 10;
-/// How often the caller hears that the waiting goes on.
+/// How often the caller hears that the waiting continues.
 const PROGRESS: Duration = Duration::from_secs(5);
 /// How soon the API is asked again if it answered sooner than it was asked to.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -379,7 +379,7 @@ fn ended(request: &Value) -> Fault {
     Fault(format!("This request gives no code. {said}"))
 }
 
-/// Tells a caller that wants to know that the waiting goes on.
+/// Tells a caller that wants to know that the waiting continues.
 async fn tell_progress(context: &RequestContext<RoleServer>, waited: Duration, wait: Duration) {
     let Some(token) = context.meta.get_progress_token() else {
         return;

@@ -9,7 +9,7 @@ use totp_rs::{Algorithm, Builder};
 use crate::load::{APPROVER, Answered, ENROLLER, Ended, Load, Wish, account, secret};
 use crate::parts::Installation;
 
-/// How many codes are asked for at once.
+/// How many codes are requested at once.
 const CODES: usize = 100;
 
 /// The ids of enrollments by number; each enrollment has its own.

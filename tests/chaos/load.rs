@@ -1,4 +1,4 @@
-//! Callers who enroll, decide and end enrollments whatever is killed meanwhile: who gets
+//! Callers who enroll, decide and end enrollments whatever is killed in the meantime: who gets
 //! no answer asks again.
 
 use std::sync::Mutex;

@@ -31,7 +31,7 @@ async fn connect(server: &Server, from: Ipv4Addr) -> TcpStream {
     socket.connect(server.address()).await.unwrap()
 }
 
-/// A connection that the server has let in: it has answered on it, and goes on listening.
+/// A connection that the server has let in: it has answered on it, and continues listening.
 async fn let_in(server: &Server, from: Ipv4Addr) -> TcpStream {
     let mut stream = connect(server, from).await;
     stream

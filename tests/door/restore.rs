@@ -1,4 +1,4 @@
-//! After an objection an account is brought back by itself for a day, and by hand after that.
+//! After an objection an account is brought back on its own for a day, and by hand after that.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -69,7 +69,7 @@ impl Apart {
         self.folder.path().join("data")
     }
 
-    /// Ends the worker; everything else goes on.
+    /// Ends the worker; everything else continues.
     pub(crate) async fn stop_worker(&mut self) {
         self.worker.take().expect("the worker runs").stop().await;
     }

@@ -293,7 +293,7 @@ async fn readings_of_an_open_page_are_counted() {
     let entries = page.body["entries"].as_array().unwrap();
     assert_eq!(entries.len(), 2, "one for each account: {page:?}");
     assert!(entries.iter().all(|entry| entry["repeats"].is_null()));
-    // Another session, and a key, are told apart.
+    // Another session, and a key, are distinguished.
     read(&session().await, &format!("/api/accounts/{one}/token")).await;
     reader.get(&format!("/api/accounts/{one}/token")).await;
 

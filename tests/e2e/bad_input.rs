@@ -1,5 +1,5 @@
 //! Malformed, hostile and forbidden requests: each has an answer of its own, none
-//! is a 500, and the server goes on.
+//! is a 500, and the server continues.
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -80,7 +80,7 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
     assert_eq!(problem["code"], "qr-not-otpauth", "{problem}");
     assert_eq!(problem["kind"], "wifi", "{problem}");
 
-    // Pasted texts of other kinds are told apart like those of codes.
+    // Pasted texts of other kinds are distinguished like those of codes.
     for (text, kind) in [
         ("WIFI:S:guests;T:WPA;P:letmein12;;", "wifi"),
         ("https://example.com/", "url"),

@@ -27,7 +27,7 @@ async fn assert_token(caller: &Caller, id: &str) {
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     assert_eq!(answer.headers["cache-control"], "no-store");
     let token = answer.body["token"].as_str().unwrap();
-    // The step may have ended while the request was under way.
+    // The step may have ended while the request was in progress.
     assert!(
         token == seed_code_at(before) || token == seed_code_at(after),
         "{answer:?}"

@@ -167,7 +167,7 @@ async fn what_a_worker_says_of_a_request_gives_out_nothing() {
             lie(&adversary.client, &id, said).await;
             let shown = until(&admin, &path, stage).await;
             let why = format!("{kind}, {stage}");
-            // People see what was asked for, and by whom: that is what they decide on.
+            // People see what was requested, and by whom: that is what they decide on.
             assert_eq!(shown.body["kind"], kind, "{why}: {shown:?}");
             assert_eq!(shown.body["requestedBy"], "admin", "{why}: {shown:?}");
             assert_eq!(shown.body["account"]["id"], account, "{why}: {shown:?}");
@@ -455,7 +455,7 @@ async fn what_a_worker_says_of_an_enrollment_enrolls_nothing() {
     assert_eq!(listed.body["enrollments"], json!([]), "{listed:?}");
 
     // The honest worker is back, and gets the enrollment with what was decided: a decision on
-    // something else counts for nothing.
+    // something else has no effect.
     let signed = adversary.texts(&waiting, "eyJ").await;
     let input = adversary.input(&waiting).await;
     adversary.forget(&waiting).await;

@@ -411,7 +411,7 @@ async fn a_token_that_is_replaced_is_in_use_at_once_everywhere() {
     std::fs::set_permissions(&next, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     std::fs::rename(&next, &file).unwrap();
 
-    // Front door and worker go on, without a restart.
+    // Front door and worker continue, without a restart.
     let admin = app.admin();
     let id = admin.enroll(SEED_URI, false).await;
     assert_eq!(admin.ended(&id).await.body["stage"], "Enrolled");

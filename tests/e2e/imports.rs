@@ -360,7 +360,7 @@ async fn an_import_is_refused_followed_approved_and_ended_like_an_enrollment() {
         .await
         .assert_problem(403, "role-missing");
 
-    // Each account is approved by itself.
+    // Each account is approved on its own.
     let started = admin
         .send(
             admin

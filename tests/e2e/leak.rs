@@ -20,7 +20,7 @@ const MARKER: &str = "LEAKMARKERSECRETLEAKMARKERSECRET";
 /// A way to write bytes down.
 type Encoding = fn(&[u8]) -> Vec<u8>;
 
-/// Ways in which each byte is written by itself, so that a text's middle is a part of it.
+/// Ways in which each byte is written on its own, so that a text's middle is a part of it.
 const BYTE_BY_BYTE: [Encoding; 7] = [
     <[u8]>::to_vec,
     |bytes| HEXLOWER.encode(bytes).into_bytes(),
@@ -88,7 +88,7 @@ impl Search {
     /// image of it.
     fn new(picture: &[u8]) -> Self {
         let secret = BASE32_NOPAD.decode(MARKER.as_bytes()).unwrap();
-        // The image goes on being one after the middle; its pixels would show too.
+        // The image is still one after the middle; its pixels would show too.
         let middle = &picture[picture.len() / 2 - 12..picture.len() / 2 + 12];
         let needles = [
             secret.as_slice(),
@@ -276,7 +276,7 @@ async fn walk_the_malformed_paths(app: &App, uri: &str) {
     }
 }
 
-/// The vault fails: for a while, so that storing is tried again, and for good.
+/// The vault fails: for a while, so that storing is tried again, and permanently.
 async fn walk_the_failed_paths(app: &App, uri: &str) {
     let admin = app.admin();
     let approver = app.new_caller("third-pair-of-eyes", "approver");
@@ -450,7 +450,7 @@ async fn a_planted_secret_is_found_nowhere() {
     leaving::walk_the_commands(&app, &there, &uri, &mut search).await;
     walk_the_failed_paths(&app, &uri).await;
 
-    // Crashed: killed with enrollments under way; what a thief of the disk would find.
+    // Crashed: killed with enrollments in progress; what a thief of the disk would find.
     for _ in 0..3 {
         let admin = app.admin();
         for _ in 0..4 {

@@ -288,7 +288,7 @@ async fn a_ledger_that_is_gone_older_or_damaged_gives_out_nothing_and_loses_noth
     fs::remove_dir(&file).unwrap();
 
     // With the right one nothing is lost, and nothing is had twice. In the place of the one that
-    // was made meanwhile, it is another.
+    // was made in the meantime, it is another.
     restore_ledger(&data, &right);
     let said = refuses_to_start(&data);
     assert!(said.contains("is not this data folder's ledger"), "{said}");

@@ -126,7 +126,7 @@ async fn an_agent_gets_the_codes_that_its_key_may_read_and_no_others() {
     );
     assert_eq!(record.body["entries"][1]["from"], "127.0.0.1");
 
-    // Whatever is written in the place of an id is no way to another path.
+    // Whatever is written in place of an id is no way to another path.
     for account in [
         "totp-00000000-0000-4000-8000-000000000000",
         "../../audit",

@@ -58,7 +58,7 @@ async fn every_change_is_recorded_with_its_value_before_and_after() {
         json!({"issuer": null, "group": null, "accountName": "x JBSWY3DPEHPK3PXP"}),
     )
     .await;
-    // It changes nothing, and was asked for all the same.
+    // It changes nothing, and was requested all the same.
     patch(&admin, &id, json!({"readApproval": false})).await;
     let path = format!("/api/accounts/{id}");
     admin.delete(&path).await;

@@ -323,7 +323,7 @@ async fn of_many_who_set_codes_at_once_one_does_and_none_replaces_them_alone() {
                 let answer = admin.get(&path).await;
                 match answer.body["stage"].as_str() {
                     Some("Done") => done.push(code),
-                    // It found codes when it was asked for, or when it was carried out.
+                    // It found codes when it was requested, or when it was carried out.
                     Some("AwaitingApproval" | "Failed") => {}
                     _ => {
                         assert!(begun.elapsed() < PATIENCE, "{answer:?}");

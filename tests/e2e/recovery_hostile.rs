@@ -98,7 +98,7 @@ async fn only_the_codes_that_were_accepted_are_set() {
     assert_eq!(total(&admin, account).await, 2);
     assert_eq!(total(&admin, other).await, 0);
 
-    // Agreed to, it is exactly what was asked for.
+    // Agreed to, it is exactly what was requested.
     let path = format!("/api/requests/{waiting}/approval");
     approver.post(&path, &json!({ "approved": true })).await;
     until(&admin, &waiting, "Done").await;

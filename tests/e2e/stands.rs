@@ -83,7 +83,7 @@ async fn a_package_is_shown_once_the_account_is_out_of_use_and_not_before() {
     let to = there.admin().get("/api/system").await.body["sealKey"].clone();
     let transfer = ask(&admin, &account, json!({ "kind": "transfer", "to": to })).await;
     until(&admin, &transfer, "AwaitingApproval").await;
-    // The approval is recorded, and the instance does not go on.
+    // The approval is recorded, and the instance does not continue.
     adversary.client.suspend(&transfer, "").await.unwrap();
     decided(&approver, &transfer, true).await;
     let begun = Instant::now();

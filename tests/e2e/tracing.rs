@@ -199,7 +199,7 @@ async fn a_collector_that_never_answers_slows_nothing_and_gets_the_audit_record_
     let collector = Collector::start().await;
     app.launch_with(&["--otlp-endpoint", &collector.url()])
         .await;
-    // The key was made by a command that is no server and sends nothing by itself.
+    // The key was made by a command that is no server and sends nothing on its own.
     collector.until_audit(4).await;
     app.stop().await;
     app.launch_with(&["--otlp-endpoint", &collector.url()])

@@ -303,7 +303,7 @@ fn known(side: usize, x: usize, y: usize) -> Option<bool> {
     }
 }
 
-/// Brightness between pixels; the edge goes on outside.
+/// Brightness between pixels; the edge continues outside.
 fn sample(plane: &Plane, x: f32, y: f32) -> f32 {
     let (width, height) = (plane.width() as usize, plane.height() as usize);
     let x = x.clamp(0.0, (width - 1) as f32);

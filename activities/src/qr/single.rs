@@ -1,4 +1,4 @@
-//! Each decoder by itself, for measuring what it adds. The cascade is what reads uploads.
+//! Each decoder on its own, for measuring what it adds. The cascade is what reads uploads.
 
 use std::fmt;
 use std::time::Instant;

@@ -1,7 +1,7 @@
 //! Codes that are too soft to show a finder pattern, beside others that were read.
 //!
 //! Out of focus, a code is a square of middling grey whose shades change everywhere and nowhere
-//! sharply. By itself that says little; next to a sharp code of about its size it is a code.
+//! sharply. On its own that says little; next to a sharp code of about its size it is a code.
 
 use countersign_enrollment::region::{Region, UNITS};
 

@@ -1,4 +1,4 @@
-//! A cache in front of a vault that is far away: codes are asked for far more often
+//! A cache in front of a vault that is far away: codes are requested far more often
 //! than secrets change, and the vault counts every call.
 //!
 //! Bounded in size and age; a secret that falls out is wiped. Several who ask for the
@@ -136,7 +136,7 @@ impl CachedVault {
     }
 
     /// Wipes what is too old, again and again until `stop` is done. Without it, that
-    /// happens only while codes are asked for.
+    /// happens only while codes are requested.
     pub async fn sweep_until(&self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         let pause = self.age.max(Duration::from_secs(1));
@@ -235,7 +235,7 @@ impl CachedVault {
         }
     }
 
-    /// The read that is under way, or a new one and `true`.
+    /// The read that is in progress, or a new one and `true`.
     fn board(&self, id: &EnrollmentId) -> (Shared<Flight>, bool) {
         let mut flights = self.flights();
         // Those that everyone has given up on go away with the last who waited.

@@ -1,4 +1,4 @@
-//! The vault in the data folder: SQLite, every secret encrypted by itself.
+//! The vault in the data folder: SQLite, every secret encrypted on its own.
 //!
 //! `vault.sqlite3` holds one row an account. The secret is encrypted with
 //! XChaCha20-Poly1305 under a key in another file, `vault.key`, that only its owner can
@@ -599,7 +599,7 @@ fn page(
         .map_err(from_sqlite)?;
     let mut accounts = Vec::with_capacity(limit);
     let mut more = false;
-    // Rows are made as they are asked for, in the index's order: no more than needed.
+    // Rows are made as they are requested, in the index's order: no more than needed.
     for row in rows {
         let record = row.map_err(from_sqlite)??.record;
         if !filter.lets_through(&record) {

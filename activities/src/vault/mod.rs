@@ -330,7 +330,7 @@ pub struct AccountPage {
     pub next: Option<String>,
 }
 
-/// Why a vault did not do what it was asked for.
+/// Why a vault did not do what it was asked to do.
 #[derive(Debug, Error)]
 pub enum VaultError {
     /// There is no account with this id.
@@ -339,7 +339,7 @@ pub enum VaultError {
     /// The account was deleted.
     #[error("the account was deleted")]
     Deleted,
-    /// What is there contradicts what was asked for.
+    /// What is there contradicts what was requested.
     #[error("the vault already has another secret under this id")]
     Conflict,
     /// The account has other recovery codes than those that were to be replaced.

@@ -409,7 +409,7 @@ impl Client {
     fn note(&self, operation: Operation, error: &KeyVaultError, tries: u32) {
         if let KeyVaultError::Throttled { retry_after } = error {
             self.counters.throttled.fetch_add(1, Ordering::Relaxed);
-            // The others need not find out by themselves.
+            // The others need not find out on their own.
             if let Some(wait) = retry_after {
                 self.gate.close(*wait);
             }

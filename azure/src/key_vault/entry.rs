@@ -443,7 +443,7 @@ mod tests {
                 account
             );
             assert_eq!(metadata.record(&id).unwrap().preview, account.preview());
-            // The value is enough by itself.
+            // The value is enough on its own.
             let bare = Metadata::default();
             assert_eq!(bare.account(&value(&account).unwrap()).unwrap(), account);
         }

@@ -14,7 +14,7 @@ use crate::causes::in_one_line;
 /// The longest wait that a server can ask for. Longer ones are taken as this.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
-/// Why Key Vault did not do what it was asked for.
+/// Why Key Vault did not do what it was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum KeyVaultError {
@@ -72,13 +72,13 @@ pub enum KeyVaultError {
         /// How long the service asks to wait.
         retry_after: Option<Duration>,
     },
-    /// No answer in time. What was asked for may have been done.
+    /// No answer in time. What was requested may have been done.
     #[error("Key Vault did not answer within {} ms", .after.as_millis())]
     TimedOut {
         /// How long was waited.
         after: Duration,
     },
-    /// No connection, or one that broke. What was asked for may have been done.
+    /// No connection, or one that broke. What was requested may have been done.
     #[error("Key Vault cannot be reached: {reason}")]
     Unreachable {
         /// What the network said.

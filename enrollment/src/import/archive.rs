@@ -1,5 +1,5 @@
 //! ZIP archives and gzip files of anything that can be imported. Each file in one is read as
-//! if it had been sent by itself; one that cannot be read is named, and takes no other with
+//! if it had been sent on its own; one that cannot be read is named, and takes no other with
 //! it.
 
 use std::io::Cursor;
@@ -177,7 +177,7 @@ impl Contents {
     }
 
     /// Keeps a file's problem under its name, unless it ends everything: a bound that is
-    /// reached, or a password that is asked for.
+    /// reached, or a password that is requested.
     fn report(&mut self, name: &str, problem: InputProblem) -> Result<(), InputProblem> {
         if problem.ends_import() {
             return Err(problem);

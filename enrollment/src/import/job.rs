@@ -1,4 +1,4 @@
-//! An import as a durable orchestration: what is asked for, what is planned, how it
+//! An import as a durable orchestration: what is requested, what is planned, how it
 //! ended.
 
 use serde::{Deserialize, Serialize};

@@ -10,7 +10,7 @@ const COPY_AGAIN: &str = "Copy it again, completely, from the service's set-up p
 
 impl InputProblem {
     /// Whether a file's problem is one of the whole import, of which then nothing is taken: a
-    /// bound that was reached, or a password that is asked for.
+    /// bound that was reached, or a password that is requested.
     #[must_use]
     pub const fn ends_import(&self) -> bool {
         matches!(

@@ -81,7 +81,7 @@ pub enum SealError {
     UnusableKey,
 }
 
-/// Why a sealed value does not open. It never tells apart a changed envelope, another
+/// Why a sealed value does not open. It never distinguishes a changed envelope, another
 /// enrollment's and one for another purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum OpenError {

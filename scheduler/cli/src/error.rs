@@ -33,7 +33,7 @@ pub enum CliError {
     /// The data cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// Serving ended by itself.
+    /// Serving ended on its own.
     #[error(transparent)]
     Serve(#[from] ServeError),
     /// The backup was not made.

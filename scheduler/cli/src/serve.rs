@@ -24,7 +24,7 @@ pub struct Listening {
 /// to the drain time) and then closes.
 ///
 /// # Errors
-/// [`CliError`]: an address or the data folder cannot be used, or serving ended by itself.
+/// [`CliError`]: an address or the data folder cannot be used, or serving ended on its own.
 pub async fn serve(
     settings: ServeSettings,
     ready: impl FnOnce(&Listening),

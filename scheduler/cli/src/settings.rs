@@ -22,7 +22,7 @@ pub struct Weaker {
     pub task_hub: String,
     /// Which log lines appear.
     pub log: String,
-    /// Whether callers are asked for a token in any case: the program adds one to the
+    /// Whether callers must present a token in any case: the program adds one to the
     /// settings ([`ServeSettings::ask_for`]).
     pub asks: bool,
 }

@@ -1,5 +1,5 @@
 //! A disk that is full, refuses writes or is or turns read-only: clear errors, nothing that
-//! was acknowledged is lost, and work goes on once it can.
+//! was acknowledged is lost, and work continues once it can.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

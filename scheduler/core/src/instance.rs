@@ -94,7 +94,7 @@ pub fn accept(
     }
 }
 
-/// Whether an undelivered event goes on to the next execution at continue-as-new.
+/// Whether an undelivered event continues to the next execution at continue-as-new.
 /// What came from outside does; results of the old execution's work do not.
 #[must_use]
 pub fn survives_continue_as_new(event: &EventType) -> bool {

@@ -46,7 +46,7 @@ pub enum ReuseRefusal {
 const LEGACY_IGNORE: i32 = 1;
 const LEGACY_TERMINATE: i32 = 2;
 
-/// Checks a policy by itself.
+/// Checks a policy on its own.
 ///
 /// # Errors
 /// When it lists something unknown.

@@ -24,7 +24,7 @@ pub struct Turn {
     pub instance: Instance,
     /// What the worker was given and has consumed, `OrchestratorStarted` first.
     pub delivered: Vec<HistoryEvent>,
-    /// What has come since, as far as it bears on how the instance goes on.
+    /// What has come since, as far as it bears on how the instance continues.
     pub waiting: Waiting,
     /// The worker's answer.
     pub response: OrchestratorResponse,

@@ -78,7 +78,7 @@ async fn log_out(State(asking): State<Asking>, request: Request) -> Response {
     response
 }
 
-/// A page that goes on by itself. Not a redirect: of one that another site's page has led
+/// A page that continues on its own. Not a redirect: of one that another site's page has led
 /// to, a browser would not send the cookie yet.
 fn welcome(secret: &str, tls: bool, to: &str) -> Response {
     let plain = to.starts_with('/')

@@ -3,7 +3,7 @@
 //!
 //! A ticket is signed under a key that is derived from the token, so its issuer may
 //! be another process. That it was used is known to the dashboard's process alone; one from
-//! before that process started counts for nothing, so a restart makes none good again.
+//! before that process started has no effect, so a restart makes none good again.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -78,7 +78,7 @@ pub(super) async fn names_of(
     Ok(Json(json!({"names": names})))
 }
 
-/// What a list is asked for; empty means any.
+/// The filter of a list; empty means any.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Asked {
@@ -247,7 +247,7 @@ pub(super) struct From {
     from: i64,
 }
 
-/// A stretch of the current execution's history, whole turns, and where it goes on.
+/// A stretch of the current execution's history, whole turns, and where it continues.
 pub(super) async fn history(
     State(dashboard): State<Dashboard>,
     Path((Segment(hub), Segment(id))): Path<(Segment, Segment)>,

@@ -92,7 +92,7 @@ impl Chunks {
     }
 
     /// The whole completion, given its last chunk. A completion without a chunk number
-    /// is whole by itself.
+    /// is whole on its own.
     ///
     /// # Errors
     /// [`Incomplete`] where a chunk is missing or the whole is too large.

@@ -35,7 +35,7 @@ pub(crate) async fn run(
             }
             continue;
         }
-        // A timer that is set while this runs lowers the time again by itself.
+        // A timer that is set while this runs lowers the time again on its own.
         dispatch.reset_timer();
         match store.writer.write(|tx| tx.fire_due(LIMIT)).await {
             Ok(next) => dispatch.next_timer(next),

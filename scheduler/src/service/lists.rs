@@ -70,7 +70,7 @@ impl Service {
             .store
             .read(move |conn| {
                 if let Some(cursor) = &cursor {
-                    // Clients that want to go on after the last page, which has no
+                    // Clients that want to continue after the last page, which has no
                     // cursor, name the last instance that they were given.
                     filter.after = match read_cursor(cursor) {
                         None => store::completion_of(conn, hub, cursor)?,

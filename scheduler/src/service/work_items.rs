@@ -28,7 +28,7 @@ use crate::dispatch::{
 use crate::scheduler::MAX_MESSAGE;
 use crate::store::{self, ActivityAnswer, FinishedTurn, StoreError, Tx};
 
-/// Our extension: the completion token of the turn that this one goes on from.
+/// Our extension: the completion token of the turn that this one continues from.
 const CONTINUES_FROM: &str = "durabletask.continuesFrom";
 /// The most history that is sent inside a work item to a worker that can also stream it.
 const INLINE_BYTES: usize = 1024 * 1024;

@@ -266,7 +266,7 @@ impl Tx<'_> {
 
     /// Brings a queue to rest: grants the lock that is at its head, tells dispatch
     /// whether an operation can run, and forgets an entity of which nothing is left.
-    /// Returns the lock request that goes on to its next entity.
+    /// Returns the lock request that continues to its next entity.
     pub(super) fn settle_entity(
         &mut self,
         mut entity: Entity,
@@ -566,7 +566,7 @@ impl Tx<'_> {
     }
 
     /// One stretch of a sweep over the hub's entities: forgets those of which nothing is
-    /// left, releases locks whose holder has ended. Both happen by themselves; this is
+    /// left, releases locks whose holder has ended. Both happen on their own; this is
     /// for databases that were changed by other means. Returns the two counts.
     pub(crate) fn sweep_entities(
         &mut self,

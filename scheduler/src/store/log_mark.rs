@@ -82,7 +82,7 @@ fn log_of(file: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The address of a file that nobody changes meanwhile.
+/// The address of a file that nobody changes in the meantime.
 fn immutable(file: &Path) -> String {
     let path = file.to_string_lossy();
     let mut address = "file:".to_owned();

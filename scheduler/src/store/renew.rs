@@ -1,4 +1,4 @@
-//! Continue-as-new: what of an inbox goes on to the next execution, and at what cost.
+//! Continue-as-new: what of an inbox continues to the next execution, and at what cost.
 //!
 //! Events that came from outside stay where they are, however many there are. The new
 //! execution's own ones get numbers before theirs, which are free: what had them was

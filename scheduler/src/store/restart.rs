@@ -12,7 +12,7 @@ impl Tx<'_> {
     /// input and tags. Under its own id it must have ended, and is replaced.
     ///
     /// A child's restart has no parent, as with the hosted service and the SDKs that
-    /// restart by themselves: the parent has had its answer.
+    /// restart on their own: the parent has had its answer.
     pub(crate) fn restart(
         &mut self,
         hub: i64,

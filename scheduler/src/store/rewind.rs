@@ -1,4 +1,4 @@
-//! Rewinding: asking for it, and going on from the new history.
+//! Rewinding: asking for it, and continuing from the new history.
 
 use durabletask_proto::history_event::EventType;
 use durabletask_proto::{

@@ -226,7 +226,7 @@ fn migrate(conn: &Connection) -> Result<(), OpenError> {
     }
     let done = usize::try_from(found).unwrap_or(0);
     for (step, version) in STEPS.iter().zip(1_i64..).skip(done) {
-        // Each step by itself: a crash between two leaves a file that is one of them.
+        // Each step on its own: a crash between two leaves a file that is one of them.
         let applied = conn
             .execute_batch(&format!("BEGIN IMMEDIATE; {step}"))
             .and_then(|()| match *step {

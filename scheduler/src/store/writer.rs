@@ -165,7 +165,7 @@ impl Writer {
         self.commits.disk()
     }
 
-    /// Ends when the thread has, which it does by itself only in a panic.
+    /// Ends when the thread has, which it does on its own only in a panic.
     pub(crate) async fn closed(&self) {
         self.jobs.closed().await;
     }

@@ -195,7 +195,7 @@ async fn ended_instances_are_listed_by_completion() {
     }
 }
 
-/// Some clients go on after the last page with the last id that it had.
+/// Some clients continue after the last page with the last id that it had.
 #[tokio::test]
 async fn a_list_goes_on_after_an_instance() {
     let hub = Hub::memory().await;

@@ -105,7 +105,7 @@ pub(super) async fn answer_rewind(
 #[tokio::test]
 async fn a_failed_activity_is_run_again_and_successes_stay() {
     let hub = Hub::memory().await;
-    // A worker that keeps instances must not go on from the history before the rewind.
+    // A worker that keeps instances must not continue from the history before the rewind.
     let capable = GetWorkItemsRequest {
         capabilities: vec![WorkerCapability::HistoryStreaming as i32],
         ..Default::default()

@@ -34,7 +34,7 @@ pub enum IssuerError {
         /// What is wrong with it.
         reason: String,
     },
-    /// It does not answer, or not what was asked for.
+    /// It does not answer, or not what was requested.
     #[error("unexpected answer from {url}: {reason}")]
     Answer {
         /// What was asked.

@@ -95,7 +95,7 @@ impl IssuerKeys {
         let old = |set: Option<&KeySet>| set.is_none_or(|set| set.generation == generation);
         let fetched = self.fetch_for_a_token(now, old).await;
         if let Err(error) = fetched {
-            // What is known goes on being used; a token with an unknown key is refused.
+            // Known keys are still used; a token with an unknown key is refused.
             tracing::debug!(%error, "cannot fetch the issuer's new keys");
         }
         self.good_at(now).filter(|set| !old(Some(set)))
