@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stamp_stays_until_somebody_writes() {
+    fn a_stamp_stays_until_someone_writes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("some.sqlite3");
         let writer = Connection::open(&path).unwrap();

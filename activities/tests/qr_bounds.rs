@@ -60,7 +60,7 @@ fn texts(bytes: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn a_picture_of_a_hundred_megapixels_is_refused_before_it_is_decoded() {
+fn an_image_of_a_hundred_megapixels_is_refused_before_it_is_decoded() {
     let bomb = encoded(&DynamicImage::new_luma8(10_000, 10_000), ImageFormat::Png);
     assert!(bomb.len() < 1_000_000);
     // Whoever decoded it would find that most of it is missing.
@@ -264,7 +264,7 @@ proptest! {
 
     /// Whatever is in an image, the search ends soon after its deadline, and says so.
     #[test]
-    fn busy_pictures_end_in_time(kind in 0..8_u8, side in 64..2_400_u32, scale in 1..6_u32) {
+    fn busy_images_end_in_time(kind in 0..8_u8, side in 64..2_400_u32, scale in 1..6_u32) {
         let bytes = encoded(&DynamicImage::ImageLuma8(busy(kind, side, scale)), ImageFormat::Png);
         let limits = ReadLimits {
             deadline: Duration::from_millis(300),

@@ -91,7 +91,7 @@ fn plain(text: &str) -> String {
 }
 
 #[test]
-fn photographs_and_generated_pictures_are_read() {
+fn photographs_and_generated_images_are_read() {
     // The slowest image decides the time of an unoptimised build, so there is no hurry here.
     let limits = ReadLimits {
         deadline: Duration::from_secs(20),

@@ -57,7 +57,7 @@ fn told(problem: &InputProblem) -> String {
 }
 
 #[test]
-fn parts_in_one_picture_are_joined_if_they_are_all_there_and_fit() {
+fn parts_in_one_image_are_joined_if_they_are_all_there_and_fit() {
     let mixed = || "code-parts-mixed".to_owned();
     let wrong = |index: usize, of: usize, parity: u8, text: &str| {
         BitText::default()
@@ -284,7 +284,7 @@ fn list(codes: Vec<BitText>) -> ImportList {
 }
 
 #[test]
-fn parts_in_several_pictures_are_joined_when_an_import_is_planned() {
+fn parts_in_several_images_are_joined_when_an_import_is_planned() {
     let (two, three) = (split(URI.as_bytes(), 2), split(OTHER.as_bytes(), 3));
     let one = |codes: &[BitText], place: usize| list(vec![codes[place].clone()]);
     for (name, lists, accounts, problems) in [

@@ -101,7 +101,7 @@ fn jpeg_with_orientation(image: GrayImage, orientation: u8) -> Vec<u8> {
 }
 
 #[test]
-fn places_are_those_of_the_picture_as_it_is_seen() {
+fn places_are_those_of_the_image_as_it_is_seen() {
     let stored = || page(600, 400, &[(A, 20, 20)]);
     for (orientation, corner, size) in [
         (1, [0, 0], [600, 400]),
@@ -129,7 +129,7 @@ fn places_are_those_of_the_picture_as_it_is_seen() {
 }
 
 #[test]
-fn a_picture_without_a_code_tells_what_was_tried_and_what_was_seen() {
+fn an_image_without_a_code_tells_what_was_tried_and_what_was_seen() {
     let blank = encoded(
         GrayImage::from_pixel(200, 200, Luma([255])),
         ImageFormat::Png,

@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn foreign_texts_are_told_apart() {
+    fn foreign_texts_are_distinguished() {
         for (text, kind) in [
             ("WIFI:S:guest;T:WPA;P:x;;", ForeignKind::Wifi),
             (" http://example.com", ForeignKind::Url),

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_stays_in_its_picture() {
+    fn a_region_stays_in_its_image() {
         let region = Region::from_fractions([[-0.5, 0.0], [1.5, 0.0], [1.0, 1.0], [0.0, f32::NAN]]);
         assert_eq!(
             region.corners,

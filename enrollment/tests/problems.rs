@@ -241,7 +241,7 @@ fn every_problem_has_a_code_of_its_own_and_sentences() {
 }
 
 #[test]
-fn the_document_has_every_problem_as_it_is_told() {
+fn the_document_has_every_problem_as_it_is_reported() {
     let rows: String = all()
         .iter()
         .map(|problem| {

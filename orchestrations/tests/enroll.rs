@@ -134,7 +134,7 @@ fn a_uri_is_checked_and_stored() {
 }
 
 #[test]
-fn a_picture_is_decoded_first() {
+fn an_image_is_decoded_first() {
     let run = hub().run(&ENROLL, &request(image(), not_required()), works);
     assert!(matches!(
         run.output(),

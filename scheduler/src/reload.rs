@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_asks_gets_what_the_files_say_before_long() {
+    fn callers_get_what_the_files_say_before_long() {
         let folder = tempfile::tempdir().unwrap();
         let paths = ["a", "b"].map(|name| folder.path().join(name));
         for path in &paths {

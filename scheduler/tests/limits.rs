@@ -149,7 +149,7 @@ async fn a_failure_that_is_too_large_is_told_as_one() {
 }
 
 #[tokio::test]
-async fn an_orchestration_that_ends_or_begins_anew_in_time_is_not_bounded() {
+async fn an_orchestration_that_ends_or_starts_over_in_time_is_not_bounded() {
     let hub = Hub::with(|config| config.max_history_bytes = 10_000).await;
     let mut worker = hub.worker().await;
     hub.start("a").await;

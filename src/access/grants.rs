@@ -537,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn grants_of_the_release_before_go_on() {
+    fn grants_of_the_release_before_continue() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.sqlite3");
         let old = Connection::open(&path).unwrap();

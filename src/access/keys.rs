@@ -603,7 +603,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_ends_by_itself_and_shows_when_it_was_used() {
+    fn a_key_ends_on_its_own_and_shows_when_it_was_used() {
         let (_folder, store) = store();
         let now = Utc::now().trunc_subsecs(0);
         let new = NewKey {
@@ -643,7 +643,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_the_release_before_go_on_working() {
+    fn keys_of_the_release_before_continue_working() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.sqlite3");
         let old = Connection::open(&path).unwrap();

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_is_open_all_day_is_told_of_every_hour() {
+    fn a_page_that_is_open_all_day_is_reported_every_hour() {
         let repeats = Repeats::default();
         repeats.follow(reading("ci", 0), TAB);
         for step in 1..120 {

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_limit_or_origin_is_told() {
+    fn what_is_no_limit_or_origin_is_reported() {
         let settings = Settings {
             max_connections: Some("0".to_owned()),
             rate_per_caller: Some("0".to_owned()),

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_method_that_somebody_made_up_is_not_repeated() {
+    fn a_method_that_someone_made_up_is_not_repeated() {
         let secret = Method::from_bytes(b"JBSWY3DPEHPK3PXP").unwrap();
         assert_eq!(known(&secret), "_OTHER");
         assert_eq!(known(&Method::PATCH), "PATCH");

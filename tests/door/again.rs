@@ -128,7 +128,7 @@ async fn revoked_while_waiting(server: &Server, name: &str, key: &str, path: &st
 }
 
 #[tokio::test]
-async fn whoever_waits_is_asked_again() {
+async fn a_caller_that_waits_is_authenticated_again() {
     let clock = ManualClock::new(Utc::now());
     let server = Server::start_on(Arc::new(clock.clone()), |config| {
         config.limits.concurrency_per_caller = 1;

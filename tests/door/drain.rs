@@ -259,7 +259,7 @@ impl Two {
 }
 
 #[tokio::test]
-async fn what_is_under_way_over_tls_is_answered_and_connections_end_in_order() {
+async fn what_is_in_progress_over_tls_is_answered_and_connections_end_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let process = Process::start(folder).await;

@@ -33,7 +33,7 @@ pub(crate) fn certify(folder: &Path) -> (TlsFiles, Client) {
 }
 
 #[tokio::test]
-async fn a_certificate_is_shown_and_taken_up_anew_when_its_files_change() {
+async fn a_certificate_is_shown_and_reloaded_when_its_files_change() {
     let folder = tempfile::tempdir().unwrap();
     let (files, first) = certify(folder.path());
     let server = Server::start_with(|config| config.tls = Some(files)).await;

@@ -162,7 +162,7 @@ async fn a_part_of_a_text_is_never_enrolled_as_the_whole() {
 }
 
 #[tokio::test]
-async fn a_code_that_was_not_read_is_told_with_its_place() {
+async fn a_code_that_was_not_read_is_reported_with_its_place() {
     let app = App::start().await;
     let admin = app.admin();
     let problem = refused(&admin, one_blurred()).await;

@@ -50,7 +50,7 @@ fn duplicate(answer: &Value) -> &Value {
 }
 
 #[tokio::test]
-async fn whoever_adds_an_account_again_is_told_and_chooses() {
+async fn adding_an_account_again_warns_and_leaves_the_choice() {
     let app = App::start().await;
     let admin = app.admin();
     let enroller = app.new_caller("enroller", "enroller");
@@ -175,7 +175,7 @@ async fn an_archive_adds_nothing_that_is_there_however_it_came_in() {
 }
 
 #[tokio::test]
-async fn every_one_of_two_thousand_accounts_is_told_of() {
+async fn every_one_of_two_thousand_accounts_is_reported() {
     let app = App::start().await;
     let account = |number: usize| {
         let secret =

@@ -78,7 +78,7 @@ async fn a_uri_becomes_a_token() {
 }
 
 #[tokio::test]
-async fn a_picture_becomes_a_token_however_it_is_sent() {
+async fn an_image_becomes_a_token_however_it_is_sent() {
     let app = App::start().await;
     let admin = app.admin();
     let picture = qr_png(SEED_URI);
@@ -117,7 +117,7 @@ async fn a_picture_becomes_a_token_however_it_is_sent() {
 }
 
 #[tokio::test]
-async fn the_picture_of_the_walk_through_is_the_seeds_account() {
+async fn the_image_of_the_walk_through_is_the_seeds_account() {
     let app = App::start().await;
     let admin = app.admin();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/pictures/test-token.png");

@@ -256,7 +256,7 @@ async fn no_activity_acts_on_what_the_hub_hands_it() {
 }
 
 #[tokio::test]
-async fn no_orchestration_that_somebody_else_starts_does_anything() {
+async fn no_orchestration_that_someone_else_starts_does_anything() {
     let app = App::start().await;
     let admin = app.admin();
     let approver = app.new_caller("second-pair-of-eyes", "approver");

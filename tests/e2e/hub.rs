@@ -355,7 +355,7 @@ async fn tickets_that_are_late_forged_or_of_before_a_restart_open_nothing() {
 }
 
 #[tokio::test]
-async fn the_cookies_of_front_door_and_dashboard_are_worth_nothing_at_the_other() {
+async fn the_cookies_of_front_door_and_dashboard_are_refused_at_the_other() {
     let app = App::start().await;
     let browser = Browser::new();
     let front = format!("http://{}", app.address());

@@ -310,7 +310,7 @@ async fn files_of_all_kinds_are_imported_or_named() {
 }
 
 #[tokio::test]
-async fn more_accounts_than_one_import_takes_are_sent_in_parts_and_told_of_together() {
+async fn more_accounts_than_one_import_takes_are_sent_in_parts_and_reported_together() {
     let app = App::start().await;
     let list: String = (1..=1_203)
         .map(|number| match number % 400 {
@@ -358,7 +358,7 @@ fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_picture_or_a_file_that_cannot_be_read_is_named_and_takes_no_other_with_it() {
+async fn an_image_or_a_file_that_cannot_be_read_is_named_and_takes_no_other_with_it() {
     let app = App::start().await;
     let admin = app.admin();
     let code = |name: &str| {

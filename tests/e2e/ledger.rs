@@ -435,7 +435,7 @@ async fn what_an_earlier_release_has_started_ends_in_a_refusal() {
 }
 
 #[tokio::test]
-async fn a_ledger_that_cannot_be_written_is_told_of_and_codes_are_served() {
+async fn a_ledger_that_cannot_be_written_is_reported_and_codes_are_served() {
     let app = App::start().await;
     let (admin, approver) = (
         app.admin(),

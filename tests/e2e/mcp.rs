@@ -343,7 +343,7 @@ async fn decide(approver: &Caller, approved: bool, comment: &str) {
 }
 
 #[tokio::test]
-async fn an_agent_gets_a_code_once_somebody_agrees() {
+async fn an_agent_gets_a_code_once_someone_agrees() {
     const TOOL: &str = "request_code_with_approval";
     let app = App::start().await;
     let admin = app.admin();
@@ -406,7 +406,7 @@ async fn an_agent_gets_a_code_once_somebody_agrees() {
 }
 
 #[tokio::test]
-async fn a_lease_counts_codes_and_its_end_is_told() {
+async fn a_lease_counts_codes_and_its_end_is_reported() {
     let app = App::start().await;
     let admin = app.admin();
     // A step so long that no test runs over its end.

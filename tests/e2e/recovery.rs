@@ -56,7 +56,7 @@ async fn until(caller: &Caller, request: &Answer, stage: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn each_code_is_given_once_whoever_asks_and_whatever_is_restarted() {
+async fn each_code_is_given_once_to_any_caller_whatever_is_restarted() {
     let mut app = App::start().await;
     let given = codes(12);
     let id = account(&app.admin(), &given).await;

@@ -136,7 +136,7 @@ async fn a_guarded_account_is_read_with_what_a_request_grants() {
 }
 
 #[tokio::test]
-async fn a_lease_is_taken_back_and_what_is_wrong_is_told() {
+async fn a_lease_is_taken_back_and_what_is_wrong_is_reported() {
     let place = Place::start().await;
     let request = place.asked("read", &["--reads", "5", "--idempotency-key", "the-same"]);
     let again = place.asked("read", &["--reads", "5", "--idempotency-key", "the-same"]);
@@ -197,7 +197,7 @@ async fn an_account_is_written_down_once_and_for_its_owner_only() {
 }
 
 #[tokio::test]
-async fn an_account_leaves_as_uri_as_picture_and_as_a_code_on_the_terminal() {
+async fn an_account_leaves_as_uri_as_image_and_as_a_code_on_the_terminal() {
     let place = Place::start().await;
     let exported = |account: &str, more: &[&str]| {
         let request = place.asked_of(account, "export", &["--for", "10m"]);

@@ -269,7 +269,7 @@ async fn an_account_is_handed_out_once() {
 }
 
 #[tokio::test]
-async fn an_account_is_out_of_use_at_once_and_destroyed_later_unless_somebody_objects() {
+async fn an_account_is_out_of_use_at_once_and_destroyed_later_unless_someone_objects() {
     let app = App::start().await;
     let admin = app.admin();
     let approver = app.new_caller("second-pair-of-eyes", "approver");

@@ -150,7 +150,7 @@ async fn it_is_one_trace_too_when_front_door_worker_and_scheduler_are_processes_
 }
 
 #[tokio::test]
-async fn a_failed_call_of_the_vault_is_told_without_what_it_was_about() {
+async fn a_failed_call_of_the_vault_is_reported_without_what_it_was_about() {
     let collector = Collector::start().await;
     let mut app = App::start_with(&["--otlp-endpoint", &collector.url()]).await;
     let vault = rusqlite::Connection::open(app.data_dir().join("vault.sqlite3")).unwrap();

@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_of_somebody_else_is_told_apart() {
+    fn a_secret_of_someone_else_is_distinguished() {
         let id = EnrollmentId::random();
         let other = EnrollmentId::random();
         assert_eq!(metadata(&[]).kind(&id), Kind::Foreign);

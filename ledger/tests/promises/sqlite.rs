@@ -191,7 +191,7 @@ impl Drop for Disk {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_of_and_leaves_nothing_half_written() {
+async fn a_full_disk_is_reported_and_leaves_nothing_half_written() {
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = Disk::of(folder.path(), "1m") else {
         return;

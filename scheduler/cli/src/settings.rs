@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_told_and_other_machines_are_kept_out() {
+    fn every_problem_is_reported_and_other_machines_are_kept_out() {
         let args = ServeArgs {
             listen: Some("0.0.0.0:8080".to_owned()),
             dashboard: Some("here".to_owned()),

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_of_a_set_are_told_apart_by_their_ids() {
+    fn the_keys_of_a_set_are_distinguished_by_their_ids() {
         let keys = [&PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384]
             .map(|kind| KeyPair::generate_for(kind).unwrap());
         let algorithms = [Algorithm::ES256, Algorithm::ES384];

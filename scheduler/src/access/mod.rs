@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_file_lets_in_whoever_has_one_of_its_tokens() {
+    fn a_token_file_admits_callers_with_one_of_its_tokens() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tokens");
         let (old, new) = ("o".repeat(40), "n".repeat(32));

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_chunk_begins_anew_and_a_whole_completion_stands_alone() {
+    fn the_first_chunk_starts_over_and_a_whole_completion_stands_alone() {
         let mut chunks = Chunks::default();
         assert!(chunks.add(chunk(Some(0), &[1])));
         assert!(chunks.add(chunk(Some(0), &[2])));

@@ -224,7 +224,7 @@ fn where_there_never_was_a_record_looking_makes_none() {
 }
 
 #[test]
-fn a_record_goes_on_after_its_loss_was_accepted_and_says_so() {
+fn a_record_continues_after_its_loss_was_accepted_and_says_so() {
     let (folder, mut running) = store();
     let path = folder.path().join("audit.sqlite3");
     running.append(&events(6)).unwrap();
