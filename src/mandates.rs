@@ -392,7 +392,7 @@ impl Mandates {
                 .filter_map(|signed| keys.read_decision(signed).ok())
                 .collect(),
             releases: holdings.count(DeedName::Release),
-            // Handed over once the account is out of use here, and not before.
+            // Handed over once the account is disabled here, and not before.
             package: holdings
                 .done(DeedName::Disable)
                 .and_then(|_| holdings.done(DeedName::Seal))

@@ -80,7 +80,7 @@ impl Activities {
         Ok(SealedAccount::Sealed { package })
     }
 
-    /// Takes the mandate's account out of use. Doing it again changes nothing.
+    /// Disables the mandate's account. Doing it again changes nothing.
     ///
     /// # Errors
     ///
@@ -168,7 +168,7 @@ impl Activities {
         }
     }
 
-    /// Brings the mandate's account back into use. Doing it again changes nothing.
+    /// Enables the mandate's account again. Doing it again changes nothing.
     ///
     /// # Errors
     ///
@@ -193,7 +193,7 @@ impl Activities {
         }
     }
 
-    /// Destroys the mandate's account, which is out of use. One that someone has brought
+    /// Destroys the mandate's account, which is disabled. One that someone has brought
     /// back stays.
     ///
     /// # Errors

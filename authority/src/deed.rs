@@ -179,7 +179,7 @@ impl Deed for Seal {
     }
 }
 
-/// Taking the mandate's account out of use.
+/// Disabling the mandate's account.
 #[derive(Clone, Copy, Debug)]
 pub struct Disable;
 
@@ -263,7 +263,7 @@ impl Deed for SetRecovery {
 /// or a worker may be away.
 const RESTORED_WITHIN: u64 = 24 * 3_600;
 
-/// Bringing the mandate's account back into use, since someone decided against its end.
+/// Enabling the mandate's account again, since someone decided against its end.
 #[derive(Clone, Copy, Debug)]
 pub struct Restore;
 

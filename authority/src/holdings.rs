@@ -57,9 +57,9 @@ pub enum DeedName {
     Store,
     /// An account was sealed for another installation.
     Seal,
-    /// An account was taken out of use.
+    /// An account was disabled.
     Disable,
-    /// An account was brought back into use.
+    /// An account was enabled again.
     Restore,
     /// An account was destroyed.
     Purge,

@@ -38,7 +38,7 @@ pub enum Act {
         /// For how long it can be fetched, in seconds from the approval.
         seconds: u64,
     },
-    /// Seal the account for another installation, and take it out of use here.
+    /// Seal the account for another installation, and disable it here.
     Transfer {
         /// The other installation's key, as [`SealKey::to_text`] writes it.
         ///
@@ -55,7 +55,7 @@ pub enum Act {
         #[cfg_attr(feature = "schema", schema(value_type = String))]
         source: Digest,
     },
-    /// Take the account out of use at once, and destroy it later.
+    /// Disable the account at once, and destroy it later.
     Delete {
         /// How much later, in seconds from the approval.
         seconds: u64,
@@ -174,7 +174,7 @@ pub enum RequestProgress {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         approvals: Vec<ApprovalDecision>,
     },
-    /// The account is out of use and waits for its end.
+    /// The account is disabled and waits for its end.
     Removing {
         /// What was requested.
         asked: Asked,
@@ -234,7 +234,7 @@ pub enum RequestOutcome {
         /// When it was too late.
         deadline: DateTime<Utc>,
     },
-    /// Someone brought the account back into use while it waited for its end, so it was
+    /// Someone enabled the account again while it waited for its end, so it was
     /// not destroyed.
     Kept {
         /// What was requested.

@@ -69,17 +69,17 @@ pub const DESCRIBE_ACCOUNT: Activity<AccountRef, DescribedAccount> =
 /// Seals an account for another installation.
 pub const SEAL_ACCOUNT: Activity<AccountRef, SealedAccount> = Activity::new("seal-account");
 
-/// Takes an account out of use.
+/// Disables an account.
 pub const DISABLE_ACCOUNT: Activity<AccountRef, AccountState> = Activity::new("disable-account");
 
 /// Keeps recovery codes beside an account's secret.
 pub const SET_RECOVERY_CODES: Activity<SetRecoveryCodes, AccountState> =
     Activity::new("set-recovery-codes");
 
-/// Brings an account back into use.
+/// Enables an account again.
 pub const RESTORE_ACCOUNT: Activity<AccountRef, AccountState> = Activity::new("restore-account");
 
-/// Destroys an account that is out of use.
+/// Destroys a disabled account.
 pub const PURGE_ACCOUNT: Activity<AccountRef, AccountState> = Activity::new("purge-account");
 
 /// Tells others what is waited for and how it ended, with patience of its own: nothing
@@ -354,7 +354,7 @@ pub enum SealedAccount {
 pub enum AccountState {
     /// It is in use.
     InUse,
-    /// It is out of use and can be brought back.
+    /// It is disabled and can be enabled again.
     Disabled,
     /// There is none, or no longer.
     Gone,

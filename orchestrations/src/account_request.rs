@@ -150,7 +150,7 @@ impl Run {
         })
     }
 
-    /// Seals the account for the other installation, then takes it out of use here.
+    /// Seals the account for the other installation, then disables it here.
     async fn transfer(self) -> Result<RequestOutcome, Failure> {
         self.ctx.set_custom_status(&RequestProgress::Acting {
             asked: self.asked.clone(),
@@ -203,7 +203,7 @@ impl Run {
         }
     }
 
-    /// Takes the account out of use, and destroys it after `seconds` unless someone
+    /// Disables the account, and destroys it after `seconds` unless someone
     /// decides against it.
     async fn delete(self, seconds: u64) -> Result<RequestOutcome, Failure> {
         self.ctx.set_custom_status(&RequestProgress::Acting {

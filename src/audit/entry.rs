@@ -76,7 +76,7 @@ pub enum Action {
     File,
     /// Said that another service accepts an account's codes.
     Prove,
-    /// Took an account out of use.
+    /// Disabled an account.
     Delete,
     /// Brought a deleted account back.
     Restore,
@@ -128,7 +128,7 @@ pub enum Action {
     Seal,
     /// A worker set an account's recovery codes.
     SetRecovery,
-    /// A worker took an account out of use.
+    /// A worker disabled an account.
     Disable,
     /// A worker destroyed an account.
     Purge,

@@ -39,7 +39,7 @@ stages! {
     /// The requester may read codes, or fetch the URI.
     Granted,
     Acting,
-    /// The account is out of use and will be destroyed.
+    /// The account is disabled and will be destroyed.
     Removing,
     Done,
     /// Granted, and not made use of.
@@ -47,7 +47,7 @@ stages! {
     Rejected,
     Withdrawn,
     Expired,
-    /// Brought back into use before it was destroyed.
+    /// Enabled again before it was destroyed.
     Kept,
     /// The account is gone.
     Unavailable,

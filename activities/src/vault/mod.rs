@@ -192,7 +192,7 @@ pub trait SecretVault: Send + Sync {
         self.change(id, &change).await
     }
 
-    /// Takes the account out of use: it is not read or listed any more, and can be
+    /// Disables the account: it is not read or listed any more, and can be
     /// recovered. Deleting a deleted one changes nothing.
     ///
     /// # Errors
@@ -200,7 +200,7 @@ pub trait SecretVault: Send + Sync {
     /// [`VaultError::NotFound`] when there never was one or it was purged.
     async fn delete(&self, id: &EnrollmentId) -> Result<(), VaultError>;
 
-    /// Brings a deleted account back into use. Recovering one in use changes nothing.
+    /// Enables a deleted account again. Recovering one in use changes nothing.
     ///
     /// # Errors
     ///
