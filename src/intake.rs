@@ -183,10 +183,10 @@ pub(crate) enum IntakeError {
     #[error("input refused: {}", .0.code())]
     Problem(InputProblem),
     /// It is an image of a kind that is not read, or no image.
-    #[error("an image of an unsupported kind")]
+    #[error("unsupported image format")]
     UnsupportedPicture(InputProblem),
     /// It is an image with too many pixels.
-    #[error("an image that is too large")]
+    #[error("image too large")]
     PictureTooLarge(InputProblem),
     /// Too many images are being worked on.
     #[error("too many images at once")]
@@ -336,7 +336,7 @@ fn shrink(original: &[u8], cap: usize, budget: &Budget) -> Result<Vec<u8>, Intak
         ..limits
     };
     shrink::shrink_within(original, cap, &patient).map_err(|problem| {
-        // Short of time, a picture fails for another reason than its own.
+        // Short of time, an image fails for another reason than its own.
         match budget.check() {
             Ok(()) => refuse(&problem),
             Err(over) => IntakeError::Problem(over),

@@ -85,7 +85,7 @@ pub enum Refusal {
     /// There is nothing to decide.
     #[error("it is not waiting for a decision")]
     NotAwaiting,
-    /// The time for a decision is over.
+    /// The deadline for a decision has passed.
     #[error("the deadline for a decision has passed")]
     TooLate,
     /// It is not time yet.

@@ -59,7 +59,7 @@ impl Ballot {
 }
 
 impl Hub {
-    /// Says why somebody cannot agree, if so: for those who choose what to offer. The ledger
+    /// Says why someone cannot agree, if so: for those who choose what to offer. The ledger
     /// judges each decision for itself.
     pub(crate) fn may_agree(&self, ballot: &Ballot, decider: Decider<'_>) -> Result<(), HubError> {
         if !ballot.in_ledger {

@@ -450,7 +450,7 @@ impl Hub {
         }
     }
 
-    /// What was started before under the same id, if it was asked for in the same way.
+    /// What was started before under the same id, if it was requested in the same way.
     async fn repeated<S: Seen>(&self, id: &str, fingerprint: &str) -> Result<S, HubError> {
         let seen: S = self.look(id, None).await?;
         if secret::same(seen.fingerprint().as_bytes(), fingerprint.as_bytes()) {

@@ -385,7 +385,7 @@ impl Hub {
         Ok(permit)
     }
 
-    /// Waits a moment until the use has arrived, so that whoever looks next finds it.
+    /// Waits a moment until the use has arrived, so that the next reader finds it.
     async fn tell_of_claim(&self, id: &RequestId, claim: &Claim) -> Result<(), HubError> {
         self.client
             .raise_event(id.as_str(), &CLAIM, claim)

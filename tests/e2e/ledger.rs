@@ -96,8 +96,8 @@ async fn what_a_retired_key_has_signed_has_to_be_submitted_again() {
     let said = app.command(&["approve", &asked]);
     let said = String::from_utf8(said.stderr).unwrap();
     for words in [
-        "What was accepted cannot be checked",
-        "was retired since",
+        "What was accepted cannot be verified",
+        "has been retired since",
         "Submit it again",
     ] {
         assert_eq!(said.matches(words).count(), 1, "{said}");

@@ -136,7 +136,7 @@ pub trait SecretVault: Send + Sync {
     /// A page of at most `limit` accounts (1 to [`MAX_PAGE`]; more is taken as that), those in
     /// use unless the filter says otherwise, by issuer and
     /// then account name, without regard to case.
-    /// Only those that `filter` lets through. `cursor` is the `next` of the page before.
+    /// Only those that `filter` lets through. `cursor` is the previous page's `next`.
     ///
     /// # Errors
     ///

@@ -508,9 +508,9 @@ fn ranges(numbers: &[u32]) -> String {
 pub(crate) fn there(accounts: &[EnrollmentId]) -> String {
     let ids: Vec<&str> = accounts.iter().map(EnrollmentId::as_str).collect();
     match ids.as_slice() {
-        [] => "An account with the same secret and the same codes is there already.".to_owned(),
+        [] => "An account with the same secret and the same codes already exists.".to_owned(),
         ids => format!(
-            "An account with the same secret and the same codes is there already: {}.",
+            "An account with the same secret and the same codes already exists: {}.",
             ids.join(", ")
         ),
     }

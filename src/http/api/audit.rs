@@ -34,7 +34,7 @@ pub(super) struct AuditParameters {
     /// Before this time.
     #[param(value_type = Option<DateTime<Utc>>)]
     until: Option<String>,
-    /// `oldest` first, unless `newest` is asked for.
+    /// `oldest` first, unless `newest` is requested.
     #[param(inline, value_type = Option<Order>)]
     order: Option<String>,
     /// The `next` of the page before.
@@ -74,7 +74,7 @@ struct AuditPage {
     next: Option<String>,
 }
 
-/// Reads the audit record
+/// Reads the audit log
 ///
 /// Who did what, when and from where. Reading it is recorded too.
 #[utoipa::path(
@@ -109,7 +109,7 @@ pub(super) async fn list(
             None | Some("") => None,
             Some(text) => Some(text.parse().map_err(|_| ApiError::InvalidParameter {
                 name: "cursor",
-                detail: "the `next` of the page before".to_owned(),
+                detail: "the previous page's `next`".to_owned(),
             })?),
         },
         limit,

@@ -20,7 +20,7 @@ pub(super) struct DecisionBody {
 }
 
 impl DecisionBody {
-    /// Whether it is approved, and the comment; both noted for the audit record.
+    /// Whether it is approved, and the comment; both noted for the audit log.
     pub(super) fn read(self) -> Result<(bool, Option<String>), ApiError> {
         let comment = short_text("comment", self.comment, MAX_COMMENT_CHARS)?;
         observe::note(|facts| {

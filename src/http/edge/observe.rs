@@ -41,7 +41,7 @@ pub(crate) enum Shape {
     Vault,
 }
 
-/// What is learned about a request while it is answered, for the audit record.
+/// What is learned about a request while it is answered, for the audit log.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) caller: Option<Arc<Identity>>,
@@ -66,7 +66,7 @@ pub(crate) struct Facts {
     pub(crate) changes: Vec<FieldChange>,
     /// What a request has done that may do several things to its subject: each is an entry.
     pub(crate) deeds: Vec<Deed>,
-    /// What was asked for, in words, where the caller gives no reason.
+    /// What was requested, in words, where the caller gives no reason.
     pub(crate) wish: Option<String>,
 }
 
@@ -136,7 +136,7 @@ pub(crate) fn changed(changes: Vec<FieldChange>) {
 }
 
 /// Notes which enrollment or import the request starts, as soon as that is known: from
-/// here on every log line names it, and so does the audit record, however it is answered.
+/// here on every log line names it, and so does the audit log, however it is answered.
 pub(crate) fn about(id: &impl Display) {
     telemetry::about(id);
     note(|facts| facts.subject = Some(id.to_string()));
@@ -147,7 +147,7 @@ pub(crate) fn facts() -> Facts {
     CONTEXT.try_with(Context::known).unwrap_or_default()
 }
 
-/// The same work in a task of its own, which goes on when nobody waits for its end any
+/// The same work in a task of its own, which continues when nobody waits for its end any
 /// more; for the same request, in its span and its trace.
 pub(crate) async fn kept_up<F>(work: F) -> Result<F::Output, tokio::task::JoinError>
 where
@@ -160,7 +160,7 @@ where
     }
 }
 
-/// Answers a request by `next`, with all that is told about it.
+/// Answers a request by `next`, with its log lines, metrics and headers.
 pub(crate) async fn observe<F>(
     door: &FrontDoor,
     request: Request,
@@ -204,7 +204,7 @@ where
         .await;
     trace.answered(response.status());
     let refused = matches!(response.status().as_u16(), 401 | 403 | 429);
-    // Also where anybody is answered: how that is done may tell whether a guess was right. An
+    // Also where anyone is answered: how that is done may tell whether a guess was right. An
     // old cookie comes with everything that a browser asks for.
     if refused || context.wrong() == Some(Wrong::Key) {
         let known = context.known();
