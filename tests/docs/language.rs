@@ -145,8 +145,10 @@ fn replaced_words_are_in_no_text() {
     };
 
     for (path, text) in documents() {
-        // The table of replaced words has all of them.
-        let text = text.split("\n## Replaced words").next().unwrap_or_default();
+        // The glossary names the words that it replaces.
+        if path.ends_with("docs/GLOSSARY.md") {
+            continue;
+        }
         for (number, line) in prose(&text).enumerate() {
             let plain: Vec<&str> = line.split('`').step_by(2).collect();
             // Where a link leads is no text.
