@@ -20,6 +20,8 @@ use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::access::Access;
 use crate::audit::Audit;
@@ -140,9 +142,17 @@ impl FrontDoor {
     }
 }
 
+/// Every path of the API, each with the description that its handler gives.
+fn described() -> OpenApiRouter<Arc<FrontDoor>> {
+    let described = OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(openapi::describe))
+        .routes(routes!(openapi::describe_older));
+    api::add_to(described)
+}
+
 /// Every path of the front door.
 pub fn router(door: Arc<FrontDoor>) -> Router {
-    let (api, _) = api::described().split_for_parts();
+    let (api, _) = described().split_for_parts();
     let routes = api.merge(assets::router());
     let api = with_middleware(&door, Origin::InProcess, routes.clone());
     let outside = routes.merge(mcp::router(&door, api)).merge(api::local());
