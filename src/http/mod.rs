@@ -35,6 +35,7 @@ use api::{Given, Inbox, LastAnswers, Turns};
 use edge::arrival::{self, Admitted};
 use edge::cookie::ByTls;
 use edge::error::ApiError;
+use edge::facts::Facts;
 use edge::operations::Operations;
 use edge::refusals::Refusals;
 use edge::{audited, drain, dress, limits, observe};
@@ -251,12 +252,21 @@ async fn middleware(
     .await
 }
 
-/// The answer to a request that is let in, or why it is not.
-async fn admitted(
+/// The answer to a request that is let in, or why it is not, and what is known of who asked.
+async fn admitted(door: &Arc<FrontDoor>, origin: Origin, request: Request, next: Next) -> Response {
+    let mut facts = Facts::default();
+    let mut response = let_in(door, origin, request, next, &mut facts).await;
+    facts.add_to(&mut response);
+    response
+}
+
+/// Lets a request in and answers it.
+async fn let_in(
     door: &Arc<FrontDoor>,
     origin: Origin,
     mut request: Request,
     next: Next,
+    facts: &mut Facts,
 ) -> Response {
     if limits::is_unbounded(&request) {
         return drain::drain(door, request, drain::Patience::Arrived, async |request| {
@@ -265,8 +275,8 @@ async fn admitted(
         .await;
     }
     let admitted = match origin {
-        Origin::InProcess => Admitted::from_inside(door, &mut request).await,
-        Origin::Network => Admitted::from_outside(door, &mut request).await,
+        Origin::InProcess => Admitted::from_inside(door, &mut request, facts).await,
+        Origin::Network => Admitted::from_outside(door, &mut request, facts).await,
     };
     let admitted = match admitted {
         Ok(admitted) => admitted,
