@@ -162,7 +162,7 @@ fn note_done(facts: &mut Facts, action: Action, changes: Changes) {
     }
 }
 
-/// For the audit record: that an account came into another state.
+/// For the audit log: that an account came into another state.
 pub(super) fn note_state(facts: &mut Facts, before: &AccountRecord, after: &str) {
     let was = match (&before.deleted_at, &before.pending_for) {
         (Some(_), _) => "removed",

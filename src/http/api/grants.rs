@@ -273,7 +273,7 @@ fn grantee(caller: Option<String>, group: Option<Group>) -> Result<Grantee, ApiE
     }
 }
 
-/// For the audit record: which account, and what became of it.
+/// For the audit log: which account, and what became of it.
 fn note(facts: &mut Facts, account: &str, what: &str) {
     facts.subject = Some(account.to_owned());
     facts.wish = Some(what.to_owned());

@@ -220,7 +220,7 @@ pub(super) async fn take_granted(
             .map_err(from_vault)?;
         caller.again().await?;
         let permit = door.hub.claim(&request, "read", &account).await?;
-        // What nobody had to agree to is a plain reading, as for codes. It was asked for with a
+        // What nobody had to agree to is a plain reading, as for codes. It was requested with a
         // request, which is what a guarded account wants.
         if request.approvals_needed == 0 {
             take_plainly(&door, &caller, &request.account)?;

@@ -69,10 +69,9 @@ pub(super) async fn log_in(State(door): State<Arc<FrontDoor>>, request: Request)
         if auth::code_in_query(&parts.uri).is_some() {
             return Err(ApiError::InvalidParameter {
                 name: "code",
-                detail:
-                    "A key in an address logs nobody in. Send it as `Authorization: Bearer ...`, \
-                     and the code of a link in the body."
-                        .to_owned(),
+                detail: "A key in an address does not log in. Send it as `Authorization: Bearer \
+                     ...`, or the code of a link in the body."
+                    .to_owned(),
             });
         }
         let shown = match auth::presented(&parts.headers, &parts.uri) {
@@ -108,7 +107,7 @@ pub(super) async fn log_in(State(door): State<Arc<FrontDoor>>, request: Request)
         if from != Provenance::Own {
             return Err(ApiError::SessionElsewhere);
         }
-        // A name that resolves to this server may be somebody else's choice, and the page under it
+        // A name that resolves to this server may be someone else's choice, and the page under it
         // theirs.
         if !door.surroundings.names.are_meant_by(&parts) {
             return Err(ApiError::UnknownName);
@@ -120,7 +119,7 @@ pub(super) async fn log_in(State(door): State<Arc<FrontDoor>>, request: Request)
         if let Some(code) = &code
             && !door.access.redeem_login_code(code.as_str(), now)
         {
-            // Somebody else was faster.
+            // Someone else was faster.
             return Err(login_code_over(&mut facts));
         }
         let Some(value) = door.access.session(caller.identity(), now)? else {

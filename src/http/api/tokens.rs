@@ -154,7 +154,7 @@ pub(super) async fn token_by_query(
         match asked.as_slice() {
             [] => Err(ApiError::InvalidParameter {
                 name: "id",
-                detail: "say which account: ?id=totp-...".to_owned(),
+                detail: "name the account: ?id=totp-...".to_owned(),
             }),
             [id] => code(&door, &caller, id, &wanted, &headers, &mut facts).await,
             _ if asked.len() > MAX_BATCH => Err(ApiError::InvalidParameter {
