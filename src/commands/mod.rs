@@ -46,7 +46,7 @@ use output::complain;
 /// How long databases may take to be closed at the end.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// How a command ended otherwise than done.
+/// How a command failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Exit {
     Failed = 1,
@@ -59,7 +59,7 @@ enum Exit {
     RecordIncomplete = 7,
     /// What listens at the server's address is another program.
     NotOurServer = 8,
-    /// A front door has waited in vain for a worker's keys.
+    /// A front door has waited without success for a worker's keys.
     NoWorker = 9,
     /// The data folder is not there, or none.
     NoFolder = 10,
