@@ -105,6 +105,17 @@ async fn purge(
 /// between.
 async fn give_back(store: &Store) -> Result<(), StoreError> {
     let shrink = |tx: &mut Tx<'_>| Ok(durabletask_sqlite::shrink(tx.conn, PAGES, SPARE_PAGES)?);
-    while store.writer.write(shrink).await? {}
-    store.write_back().await
+    let mut given_back = 0;
+    loop {
+        let step = store.writer.write(shrink).await?;
+        given_back += step;
+        if step < PAGES {
+            break;
+        }
+    }
+    if given_back > 0 {
+        // The file takes its size by that.
+        store.write_back().await?;
+    }
+    Ok(())
 }

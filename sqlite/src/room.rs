@@ -41,24 +41,24 @@ impl Database {
 }
 
 /// Gives back up to `pages` of the room that nothing needs, but for `spare` pages, and tells
-/// whether there is more. Part of the transaction that is open, if one is.
+/// how many they were. Part of the transaction that is open, if one is.
 ///
 /// # Errors
 ///
 /// What SQLite says.
-pub fn shrink(connection: &Connection, pages: u32, spare: u32) -> Result<bool, rusqlite::Error> {
+pub fn shrink(connection: &Connection, pages: u32, spare: u32) -> Result<u32, rusqlite::Error> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let free = number("freelist_count")?;
     let more = free - i64::from(spare);
     if more <= 0 || number("auto_vacuum")? != INCREMENTAL {
-        return Ok(false);
+        return Ok(0);
     }
-    let step = more.min(i64::from(pages));
+    let step = u32::try_from(more).unwrap_or(u32::MAX).min(pages);
     let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({step})"))?;
     // One page a row.
     let mut rows = statement.query([])?;
     while rows.next()?.is_some() {}
-    Ok(more > step)
+    Ok(step)
 }
 
 /// Brings what is in the log of a database into its file, which takes its size by that, unless

@@ -122,7 +122,7 @@ impl AuditStore {
             }
             return Err(error);
         }
-        while durabletask_sqlite::shrink(&self.connection, PAGES, 0)? {}
+        while durabletask_sqlite::shrink(&self.connection, PAGES, 0)? == PAGES {}
         Ok(Some(Archived {
             entries: through.sequence - start.sequence,
             through,
