@@ -1,6 +1,6 @@
 //! The database: its connections, and transactions on them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use deadpool::managed::{Object, Pool, PoolError, Timeouts};
@@ -10,7 +10,8 @@ use rand::RngExt as _;
 use tokio_postgres::IsolationLevel;
 
 use crate::connection::Connector;
-use crate::{Changes, DatabaseError, DatabaseUrl, PasswordSource, Subscription, schema};
+use crate::stamp::{Followed, Stamps};
+use crate::{Changes, DatabaseError, DatabaseUrl, PasswordSource, Stamp, Subscription, schema};
 
 /// How long a piece of work may take, with all its statements.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,6 +41,8 @@ pub struct Database {
     pool: Pool<Connector>,
     connector: Connector,
     size: usize,
+    /// For everybody in the process who asks for stamps, from the first one on.
+    followed: Arc<OnceLock<Arc<Followed>>>,
 }
 
 impl Database {
@@ -73,6 +76,7 @@ impl Database {
             pool,
             connector,
             size,
+            followed: Arc::default(),
         };
         database.check().await?;
         let mut session = database.session().await?;
@@ -90,6 +94,18 @@ impl Database {
     #[must_use]
     pub fn follow(&self, subscription: Arc<dyn Subscription>) -> Changes {
         Changes::follow(self.connector.clone(), subscription)
+    }
+
+    /// A number that is another one once something of `topic` may have been changed. To be
+    /// called on the runtime.
+    #[must_use]
+    pub fn stamp(&self, topic: &'static str) -> Stamp {
+        let followed = self.followed.get_or_init(|| {
+            let stamps = Arc::new(Stamps::default());
+            let changes = self.follow(Arc::<Stamps>::clone(&stamps));
+            Arc::new(Followed { stamps, changes })
+        });
+        Stamp::of(Arc::clone(followed), topic)
     }
 
     /// Whether it answers now and takes changes.

@@ -14,6 +14,8 @@ mod database;
 mod error;
 mod password;
 mod schema;
+mod stamp;
+mod statements;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls;
@@ -24,6 +26,8 @@ pub use database::{Database, Failure, Step};
 pub use deadpool_postgres::Transaction;
 pub use error::DatabaseError;
 pub use password::{PasswordFailure, PasswordSource};
-pub use tokio_postgres::types::ToSql;
+pub use stamp::Stamp;
+pub use statements::{Parameters, all, execute, one, one_at_a_time};
+pub use tokio_postgres::types::{FromSql, ToSql};
 pub use tokio_postgres::{Error as StatementError, Row};
 pub use url::{DatabaseUrl, InvalidDatabaseUrl};

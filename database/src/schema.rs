@@ -24,21 +24,48 @@ struct Migration {
     needs: i32,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    sql: include_str!("../migrations/0001_ledger.sql"),
-    tables: &[
-        "ledger",
-        "ledger_mandates",
-        "ledger_matters",
-        "ledger_decisions",
-        "ledger_uses",
-        "ledger_journal",
-        "ledger_journal_end",
-        "ledger_recovery_given",
-    ],
-    needs: 1,
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        sql: include_str!("../migrations/0001_ledger.sql"),
+        tables: &[
+            "ledger",
+            "ledger_mandates",
+            "ledger_matters",
+            "ledger_decisions",
+            "ledger_uses",
+            "ledger_journal",
+            "ledger_journal_end",
+            "ledger_recovery_given",
+        ],
+        needs: 1,
+    },
+    Migration {
+        number: 2,
+        sql: include_str!("../migrations/0002_access.sql"),
+        tables: &[
+            "access_keys",
+            "access_makers",
+            "access_grants",
+            "access_guarded",
+            "access_sessions",
+            "verify_accepted",
+            "verify_wrong",
+        ],
+        needs: 1,
+    },
+    Migration {
+        number: 3,
+        sql: include_str!("../migrations/0003_vault.sql"),
+        tables: &[
+            "vault_keys",
+            "vault_accounts",
+            "vault_recovery_codes",
+            "vault_purged",
+        ],
+        needs: 1,
+    },
+];
 
 const FIRST: &str = "
     CREATE SCHEMA IF NOT EXISTS countersign;

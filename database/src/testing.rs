@@ -289,6 +289,26 @@ impl Postgres {
         }
     }
 
+    /// All that a database holds, as an administrator's backup has it.
+    ///
+    /// # Errors
+    ///
+    /// What the program says.
+    pub fn dump(&self, database: &str) -> Result<String, String> {
+        let beside = programs().map(|folder| folder.join("pg_dump"));
+        let program = beside.filter(|program| program.is_file());
+        let output = Command::new(program.unwrap_or_else(|| "pg_dump".into()))
+            .args(["-U", OWNER, "-p", &self.port.to_string(), "-h"])
+            .arg(&self.folder)
+            .arg(database)
+            .output()
+            .map_err(|error| error.to_string())?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
     #[allow(clippy::panic)]
     fn url(&self, text: &str) -> DatabaseUrl {
         match text.parse() {

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use countersign_authority::{
     Counted, Decide, DeedName, Holdings, LedgerId, Mandate, Matter, Permit, Plan, Status, Use,
 };
-use countersign_database::{Database, Row, ToSql, Transaction};
+use countersign_database::{Database, Row, Transaction, all, execute, one, one_at_a_time};
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
 use futures_util::FutureExt as _;
@@ -24,8 +24,6 @@ pub struct PostgresLedger {
     database: Database,
     id: LedgerId,
 }
-
-type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl PostgresLedger {
     /// Opens the ledger in `database`, and names it on first use.
@@ -361,33 +359,6 @@ impl Ledger for PostgresLedger {
     }
 }
 
-async fn execute(
-    transaction: &Transaction<'_>,
-    sql: &str,
-    parameters: Parameters<'_>,
-) -> Result<u64, LedgerError> {
-    let statement = transaction.prepare_cached(sql).await?;
-    Ok(transaction.execute(&statement, parameters).await?)
-}
-
-async fn all(
-    transaction: &Transaction<'_>,
-    sql: &str,
-    parameters: Parameters<'_>,
-) -> Result<Vec<Row>, LedgerError> {
-    let statement = transaction.prepare_cached(sql).await?;
-    Ok(transaction.query(&statement, parameters).await?)
-}
-
-async fn one(
-    transaction: &Transaction<'_>,
-    sql: &str,
-    parameters: Parameters<'_>,
-) -> Result<Option<Row>, LedgerError> {
-    let statement = transaction.prepare_cached(sql).await?;
-    Ok(transaction.query_opt(&statement, parameters).await?)
-}
-
 async fn add_matter(
     transaction: &Transaction<'_>,
     run: &str,
@@ -603,12 +574,7 @@ async fn give(
     now: DateTime<Utc>,
 ) -> Result<Option<Given>, LedgerError> {
     // There may be no row yet that could be locked: one of an account at a time.
-    execute(
-        transaction,
-        "SELECT pg_advisory_xact_lock(hashtextextended('recovery ' || $1::text, 0))",
-        &[&account.as_str()],
-    )
-    .await?;
+    one_at_a_time(transaction, "recovery", account.as_str()).await?;
     let given = given(transaction, account, marks).await?;
     let mut left = given
         .iter()

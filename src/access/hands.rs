@@ -4,7 +4,7 @@
 use super::keys::{KeyError, KeyStore};
 
 /// More makers of makers than anybody has; a bound for the database.
-const LONGEST_LINE: u32 = 1_000;
+pub(super) const LONGEST_LINE: u32 = 1_000;
 
 impl KeyStore {
     /// Notes which caller made the key of the caller `name`.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
 use countersign_activities::database_stamp::{DatabaseStamp, NOTICED_WITHIN};
+use countersign_database::{DatabaseError, Failure, StatementError};
 use data_encoding::HEXLOWER;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
@@ -95,6 +96,30 @@ pub enum KeyError {
     /// The system has no random numbers to give.
     #[error(transparent)]
     Random(#[from] secret::RandomUnavailable),
+    /// The shared database cannot be used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// Changes in the shared database are not heard.
+    #[error(
+        "changes in the database are not heard at this moment, so nothing that may have been \
+         revoked is believed; try again in a moment"
+    )]
+    Unproven,
+    /// What the shared database holds does not have the form that this program writes.
+    #[error("an entry of the key store does not have the form that this release writes")]
+    Malformed,
+}
+
+impl From<StatementError> for KeyError {
+    fn from(error: StatementError) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl Failure for KeyError {
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_conflict())
+    }
 }
 
 /// A key as kept: everything but the key.
@@ -150,6 +175,50 @@ impl NewKey {
     }
 }
 
+impl NewKey {
+    /// The record of it and the key itself.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::BadName`], [`KeyError::ReadersOnly`], [`KeyError::TooManyGroups`] or
+    /// [`KeyError::Random`].
+    pub(super) fn with_key(
+        self,
+        now: DateTime<Utc>,
+    ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
+        if self.granted_only && self.role != Role::Reader {
+            return Err(KeyError::ReadersOnly);
+        }
+        if !is_name(&self.name) {
+            return Err(KeyError::BadName);
+        }
+        let mut groups = self.groups;
+        groups.sort();
+        groups.dedup();
+        if groups.len() > MAX_GROUPS {
+            return Err(KeyError::TooManyGroups);
+        }
+        let record = KeyRecord {
+            id: HEXLOWER.encode(secret::random_bytes::<6>()?.as_slice()),
+            name: self.name,
+            role: self.role,
+            created_at: now.trunc_subsecs(0),
+            revoked_at: None,
+            expires_at: self.expires_at.map(|time| time.trunc_subsecs(0)),
+            last_used_at: None,
+            granted_only: self.granted_only,
+            groups,
+        };
+        let key = key_text(&record.id, &secret::random_hex()?);
+        Ok((record, key))
+    }
+}
+
+/// A key whose public part is `id` and whose secret part `random`.
+pub(super) fn key_text(id: &str, random: &str) -> Zeroizing<String> {
+    Zeroizing::new(format!("cs_{id}_{random}"))
+}
+
 /// The keys of one data folder.
 pub struct KeyStore {
     connection: Mutex<Connection>,
@@ -189,34 +258,7 @@ impl KeyStore {
         new: NewKey,
         now: DateTime<Utc>,
     ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
-        if new.granted_only && new.role != Role::Reader {
-            return Err(KeyError::ReadersOnly);
-        }
-        if !is_name(&new.name) {
-            return Err(KeyError::BadName);
-        }
-        let mut groups = new.groups;
-        groups.sort();
-        groups.dedup();
-        if groups.len() > MAX_GROUPS {
-            return Err(KeyError::TooManyGroups);
-        }
-        let record = KeyRecord {
-            id: HEXLOWER.encode(secret::random_bytes::<6>()?.as_slice()),
-            name: new.name,
-            role: new.role,
-            created_at: now.trunc_subsecs(0),
-            revoked_at: None,
-            expires_at: new.expires_at.map(|time| time.trunc_subsecs(0)),
-            last_used_at: None,
-            granted_only: new.granted_only,
-            groups,
-        };
-        let key = Zeroizing::new(format!(
-            "cs_{}_{}",
-            record.id,
-            secret::random_hex()?.as_str()
-        ));
+        let (record, key) = new.with_key(now)?;
         let written = self.lock().execute(
             "INSERT INTO keys
              (id, name, role, hash, created_at, expires_at, granted_only, member_of)
@@ -235,6 +277,23 @@ impl KeyStore {
         )?;
         if written == 0 {
             return Err(KeyError::Taken(record.name));
+        }
+        Ok((record, key))
+    }
+
+    /// Makes a key for the caller `maker`, whose hand it is from; see [`KeyStore::create`].
+    pub(super) fn create_from(
+        &self,
+        maker: &str,
+        new: NewKey,
+        now: DateTime<Utc>,
+    ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
+        let (record, key) = self.create(new, now)?;
+        if let Err(error) = self.note_maker(&record.name, maker) {
+            // A key of which nobody knows where it came from would be taken for somebody's
+            // own.
+            self.revoke(&record.name, now)?;
+            return Err(error);
         }
         Ok((record, key))
     }
@@ -319,11 +378,7 @@ impl KeyStore {
                 return Err(KeyError::NotCurrent);
             }
         }
-        let key = Zeroizing::new(format!(
-            "cs_{}_{}",
-            record.id,
-            secret::random_hex()?.as_str()
-        ));
+        let key = key_text(&record.id, &secret::random_hex()?);
         transaction.execute(
             "UPDATE keys SET former_hash = hash, former_until = ?2, hash = ?3 WHERE name = ?1",
             params![
@@ -462,8 +517,13 @@ impl KeyRecord {
             .list()
     }
 
-    fn works_at(&self, now: DateTime<Utc>) -> bool {
+    pub(super) fn works_at(&self, now: DateTime<Utc>) -> bool {
         self.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// Whether a use at `now` is noted well enough.
+    pub(super) fn use_is_noted(&self, now: DateTime<Utc>) -> bool {
+        self.last_used_at.is_some_and(|last| now - last < USE_NOTED)
     }
 
     /// Until when a use of the key, read for one at `now`, is answered the same and has
@@ -499,10 +559,7 @@ fn note_use(
     record: &KeyRecord,
     now: DateTime<Utc>,
 ) -> Result<(), KeyError> {
-    if record
-        .last_used_at
-        .is_some_and(|last| now - last < USE_NOTED)
-    {
+    if record.use_is_noted(now) {
         return Ok(());
     }
     connection

@@ -4,6 +4,7 @@
 mod grants;
 mod server;
 mod sessions;
+mod stores;
 
 use countersign::access::Role;
 use countersign::config::AuthMode;

@@ -17,7 +17,7 @@ pub(super) fn mark(account: &TotpAccount, crypter: &Crypter) -> Result<Vec<u8>, 
     marks.next().ok_or_else(spoilt_column)
 }
 
-fn marks(account: &TotpAccount, crypter: &Crypter) -> Result<Vec<Vec<u8>>, VaultError> {
+pub(super) fn marks(account: &TotpAccount, crypter: &Crypter) -> Result<Vec<Vec<u8>>, VaultError> {
     let parameters = account.parameters();
     crypter
         .marks(&[

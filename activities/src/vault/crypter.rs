@@ -84,6 +84,11 @@ impl Crypter {
         })
     }
 
+    /// The id of the key that encrypts.
+    pub(super) fn first_id(&self) -> &str {
+        &self.first.id
+    }
+
     /// Whether the key with this id is here.
     pub(super) fn has(&self, key_id: &str) -> bool {
         self.find(key_id).is_some()

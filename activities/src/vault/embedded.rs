@@ -395,7 +395,7 @@ impl SecretVault for EmbeddedVault {
 /// A row as it is kept.
 pub(super) struct AccountRow {
     pub(super) record: AccountRecord,
-    encrypted: Encrypted,
+    pub(super) encrypted: Encrypted,
 }
 
 impl AccountRow {
@@ -417,7 +417,7 @@ impl AccountRow {
 
 /// What a secret is bound to: where it is kept, and how its codes are made. The 1 is the
 /// version of this text.
-fn place(id: &EnrollmentId, parameters: CodeParameters) -> String {
+pub(super) fn place(id: &EnrollmentId, parameters: CodeParameters) -> String {
     format!(
         "accounts|{id}|1|{}|{}|{}",
         parameters.algorithm().as_str(),

@@ -6,6 +6,7 @@ mod crypter;
 mod embedded;
 mod key_file;
 pub mod order;
+mod postgres;
 mod recovery;
 mod schema;
 
@@ -25,6 +26,8 @@ use crate::totp::{self, Code, CodeError};
 
 pub use cached::{CacheCounts, CacheSettings, CachedVault};
 pub use embedded::{EmbeddedVault, OpenError};
+pub use key_file::KeyFileError;
+pub use postgres::{PostgresVault, SharedVaultError};
 
 /// The most accounts on one page of a list.
 pub const MAX_PAGE: usize = 500;

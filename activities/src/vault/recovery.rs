@@ -101,6 +101,6 @@ fn in_use(connection: &Connection, id: &EnrollmentId) -> Result<(), VaultError> 
 }
 
 /// What the codes are bound to. The 1 is the version of this text.
-fn place(id: &EnrollmentId) -> String {
+pub(super) fn place(id: &EnrollmentId) -> String {
     format!("recovery codes|{id}|1")
 }
