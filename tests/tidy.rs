@@ -104,7 +104,7 @@ fn assert_uses_only(graph: &Graph, package: &str, allowed: &[&str]) {
 #[test]
 fn packages_use_only_the_packages_below_them() {
     let graph = Graph::load();
-    let rules: [(&str, &[&str]); 12] = [
+    let rules: [(&str, &[&str]); 13] = [
         ("durabletask-proto", &[]),
         ("durabletask-core", &["durabletask-proto"]),
         ("durabletask", &["durabletask-core", "durabletask-proto"]),
@@ -115,6 +115,7 @@ fn packages_use_only_the_packages_below_them() {
         ),
         ("durabletask-scheduler-cli", &["durabletask-scheduler"]),
         ("countersign-enrollment", &["durabletask-core"]),
+        ("countersign-database", &[]),
         (
             "countersign-orchestrations",
             &["countersign-enrollment", "durabletask-core"],
@@ -123,6 +124,7 @@ fn packages_use_only_the_packages_below_them() {
             "countersign-activities",
             &[
                 "countersign-authority",
+                "countersign-database",
                 "countersign-enrollment",
                 "countersign-ledger",
                 "durabletask-core",
@@ -131,12 +133,17 @@ fn packages_use_only_the_packages_below_them() {
         ("countersign-authority", &["countersign-enrollment"]),
         (
             "countersign-ledger",
-            &["countersign-authority", "countersign-enrollment"],
+            &[
+                "countersign-authority",
+                "countersign-database",
+                "countersign-enrollment",
+            ],
         ),
         (
             "countersign-azure",
             &[
                 "countersign-activities",
+                "countersign-database",
                 "countersign-enrollment",
                 "durabletask",
             ],
@@ -157,7 +164,15 @@ fn the_pure_cores_have_no_runtime_network_or_database() {
         "countersign-orchestrations",
     ] {
         let reached = graph.all_but_through(package, "durabletask-proto");
-        for banned in ["tokio", "tonic", "rusqlite", "hyper", "reqwest", "axum"] {
+        for banned in [
+            "tokio",
+            "tonic",
+            "rusqlite",
+            "tokio-postgres",
+            "hyper",
+            "reqwest",
+            "axum",
+        ] {
             assert!(
                 !reached.contains(banned),
                 "{package} must not reach {banned}"

@@ -1,5 +1,4 @@
--- Who may do what, and which codes were accepted. Times are seconds since 1970 where nothing
--- else is said. Of keys and sessions there are hashes only.
+-- Who may do what. Times are seconds since 1970. Of keys and sessions there are hashes only.
 
 CREATE TABLE access_keys (
     id text PRIMARY KEY,
@@ -41,17 +40,3 @@ CREATE TABLE access_sessions (
     until bigint NOT NULL
 );
 CREATE INDEX access_sessions_of ON access_sessions (subject, until);
--- The last time step of each account whose code was accepted.
-CREATE TABLE verify_accepted (
-    account text PRIMARY KEY,
-    step bigint NOT NULL
-);
--- Wrong codes, each with its time in milliseconds.
-CREATE TABLE verify_wrong (
-    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    account text NOT NULL,
-    caller text NOT NULL,
-    at bigint NOT NULL
-);
-CREATE INDEX verify_wrong_of ON verify_wrong (account, caller);
-CREATE INDEX verify_wrong_at ON verify_wrong (at);

@@ -49,8 +49,6 @@ const MIGRATIONS: &[Migration] = &[
             "access_grants",
             "access_guarded",
             "access_sessions",
-            "verify_accepted",
-            "verify_wrong",
         ],
         needs: 1,
     },
