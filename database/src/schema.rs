@@ -63,6 +63,12 @@ const MIGRATIONS: &[Migration] = &[
         ],
         needs: 1,
     },
+    Migration {
+        number: 4,
+        sql: include_str!("../migrations/0004_audit.sql"),
+        tables: &["audit_entries", "audit_end"],
+        needs: 1,
+    },
 ];
 
 const FIRST: &str = "

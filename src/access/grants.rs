@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::identity::Group;
-use super::keys::{KeyError, KeyStore, json_list};
+use super::key_error::KeyError;
+use super::keys::{KeyStore, json_list};
 use super::oidc::is_oidc_id;
 use super::store::Caller;
 use crate::audit::{Changes, FieldChange};

@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
 use countersign_activities::database_stamp::{DatabaseStamp, NOTICED_WITHIN};
-use countersign_database::{DatabaseError, Failure, StatementError};
 use data_encoding::HEXLOWER;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use serde::Serialize;
-use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::identity::Group;
+use super::key_error::KeyError;
 use super::role::Role;
 use super::{schema, secret};
 use crate::audit::{Changes, FieldChange, listed};
@@ -28,7 +27,7 @@ const STATEMENTS: usize = 64;
 /// The longest name of a key, in characters.
 const MAX_NAME: usize = 64;
 /// How many groups a key can be in.
-const MAX_GROUPS: usize = 32;
+pub(super) const MAX_GROUPS: usize = 32;
 /// Names that callers without a key have.
 const RESERVED: [&str; 5] = [
     super::ADMIN_NAME,
@@ -44,83 +43,6 @@ const USE_NOTED: TimeDelta = TimeDelta::minutes(1);
 
 const COLUMNS: &str =
     "id, name, role, created_at, revoked_at, expires_at, last_used_at, granted_only, member_of";
-
-/// Why a key cannot be made, found or checked.
-#[derive(Debug, Error)]
-pub enum KeyError {
-    /// The database refused.
-    #[error("the key store cannot be used: {0}")]
-    Store(#[from] rusqlite::Error),
-    /// The database's file cannot be made or opened.
-    #[error("the key store cannot be opened: {0}")]
-    File(#[source] std::io::Error),
-    /// The database was written by a later release.
-    #[error(
-        "the key store has version {0}, which is newer than this program: use the newer program"
-    )]
-    Newer(i64),
-    /// Another administrator made the key.
-    #[error(
-        "somebody else made the key of '{0}': let them renew it, or whoever has it, or use \
-         `countersign key rotate` on the server"
-    )]
-    OtherHand(String),
-    /// Who renews their own key has to have it.
-    #[error(
-        "your own key is renewed with that key itself: a browser session and a key that it has \
-         replaced cannot do it"
-    )]
-    NotCurrent,
-    /// The name is taken, by a key that is in use or revoked.
-    #[error("a key named '{0}' exists already; names are never used twice, so choose another")]
-    Taken(String),
-    /// The key's role does not read accounts.
-    #[error("only a key with the role reader can be limited to granted accounts")]
-    ReadersOnly,
-    /// The key reads every account.
-    #[error(
-        "the key of '{0}' reads every account; make one with --granted-only to grant single ones"
-    )]
-    NotLimited(String),
-    /// No key has the name.
-    #[error("there is no key named '{0}': see `countersign key list`")]
-    Unknown(String),
-    /// More groups than a key can have.
-    #[error("a key is in at most {MAX_GROUPS} groups")]
-    TooManyGroups,
-    /// The name cannot be used.
-    #[error(
-        "a key's name has 1 to 64 of the characters A-Z a-z 0-9 . _ @ - and is none of 'admin', 'anonymous', 'local', 'system' and 'worker'"
-    )]
-    BadName,
-    /// The system has no random numbers to give.
-    #[error(transparent)]
-    Random(#[from] secret::RandomUnavailable),
-    /// The shared database cannot be used.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
-    /// Changes in the shared database are not heard.
-    #[error(
-        "changes in the database are not heard at this moment, so nothing that may have been \
-         revoked is believed; try again in a moment"
-    )]
-    Unproven,
-    /// What the shared database holds does not have the form that this program writes.
-    #[error("an entry of the key store does not have the form that this release writes")]
-    Malformed,
-}
-
-impl From<StatementError> for KeyError {
-    fn from(error: StatementError) -> Self {
-        Self::Database(error.into())
-    }
-}
-
-impl Failure for KeyError {
-    fn is_conflict(&self) -> bool {
-        matches!(self, Self::Database(error) if error.is_conflict())
-    }
-}
 
 /// A key as kept: everything but the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

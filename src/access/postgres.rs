@@ -4,24 +4,26 @@
 //! What changes less than before is told to all front doors in the transaction that changes
 //! it.
 
+mod changes;
+mod rows;
+
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use countersign_database::{
-    Database, Row, Stamp, Transaction, all, execute, one, one_at_a_time, tell,
-};
+use countersign_database::{Database, Row, Stamp, all, execute, one, one_at_a_time, tell};
 use futures_util::FutureExt as _;
 use zeroize::Zeroizing;
 
 use super::grants::{Grant, Granted, Grantee, Spent};
 use super::hands::LONGEST_LINE;
-use super::identity::Group;
-use super::keys::{KeyError, KeyRecord, NewKey, key_text};
-use super::oidc::is_oidc_id;
+use super::key_error::KeyError;
+use super::keys::{KeyRecord, NewKey, key_text};
 use super::secret;
 use super::session::MOST_SESSIONS;
 use super::store::{AccessStore, Caller, SecretHash};
+use changes::{end_sessions, insert, locked, put};
+use rows::{granted, group, moment, record};
 
 /// What changes of all this are told as.
 const TOPIC: &str = "access";
@@ -574,157 +576,4 @@ impl PostgresAccess {
 fn owned(caller: Caller<'_>) -> (String, Vec<String>) {
     let groups = caller.groups.iter().map(ToString::to_string).collect();
     (caller.id.to_owned(), groups)
-}
-
-async fn insert(
-    transaction: &Transaction<'_>,
-    record: &KeyRecord,
-    hash: &SecretHash,
-    maker: Option<&str>,
-) -> Result<(), KeyError> {
-    let groups: Vec<&str> = record.groups.iter().map(Group::as_str).collect();
-    let written = execute(
-        transaction,
-        "INSERT INTO access_keys
-             (id, name, role, hash, created_at, expires_at, granted_only, member_of)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (name) DO NOTHING",
-        &[
-            &record.id,
-            &record.name,
-            &record.role.as_str(),
-            &hash.as_slice(),
-            &record.created_at.timestamp(),
-            &record.expires_at.map(|at| at.timestamp()),
-            &record.granted_only,
-            &groups,
-        ],
-    )
-    .await?;
-    if written == 0 {
-        return Err(KeyError::Taken(record.name.clone()));
-    }
-    if let Some(maker) = maker {
-        execute(
-            transaction,
-            "INSERT INTO access_makers (name, maker) VALUES ($1, $2)",
-            &[&record.name, &maker],
-        )
-        .await?;
-    }
-    Ok(())
-}
-
-/// The key of a caller, which stays as it is until the transaction ends.
-async fn locked(transaction: &Transaction<'_>, name: &str) -> Result<Option<Row>, KeyError> {
-    let sql = format!("SELECT {COLUMNS} FROM access_keys WHERE name = $1 FOR UPDATE");
-    Ok(one(transaction, &sql, &[&name]).await?)
-}
-
-async fn end_sessions(transaction: &Transaction<'_>, key: &str) -> Result<(), KeyError> {
-    let subject = format!("k.{key}");
-    let sql = "DELETE FROM access_sessions WHERE subject = $1";
-    execute(transaction, sql, &[&subject]).await?;
-    Ok(())
-}
-
-async fn put(
-    transaction: &Transaction<'_>,
-    grant: &Grant,
-    keep: bool,
-) -> Result<Granted, KeyError> {
-    if let Grantee::Caller(id) = &grant.to
-        // Nobody knows who there is at another issuer.
-        && !is_oidc_id(id)
-    {
-        let sql = "SELECT granted_only FROM access_keys WHERE name = $1";
-        let row = one(transaction, sql, &[id]).await?;
-        let row = row.ok_or_else(|| KeyError::Unknown(id.clone()))?;
-        if !row.try_get::<_, bool>(0)? {
-            return Err(KeyError::NotLimited(id.clone()));
-        }
-    }
-    let (kind, grantee) = grant.to.columns();
-    // There may be no row yet that could be locked.
-    one_at_a_time(
-        transaction,
-        "grant",
-        &format!("{kind} {grantee} {}", grant.account),
-    )
-    .await?;
-    let before = one(
-        transaction,
-        "SELECT until, reads_left FROM access_grants
-         WHERE kind = $1 AND grantee = $2 AND account = $3 FOR UPDATE",
-        &[&kind, &grantee, &grant.account],
-    )
-    .await?;
-    let before = before
-        .map(|row| granted(&row, grant.to.clone(), grant.account.clone()))
-        .transpose()?;
-    if let Some(same) = before
-        .as_ref()
-        .filter(|it| keep && it.says_as_much_as(grant))
-    {
-        return Ok(Granted::Before(same.clone()));
-    }
-    execute(
-        transaction,
-        "INSERT INTO access_grants (kind, grantee, account, until, reads_left)
-         VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (kind, grantee, account) DO UPDATE
-         SET until = excluded.until, reads_left = excluded.reads_left",
-        &[
-            &kind,
-            &grantee,
-            &grant.account,
-            &grant.until.map(|at| at.timestamp()),
-            &grant.reads_left.map(i64::from),
-        ],
-    )
-    .await?;
-    tell(transaction, TOPIC, &grant.account).await?;
-    Ok(Granted::Now(before))
-}
-
-/// A grant whose first two columns are its end and what is left of it.
-fn granted(row: &Row, to: Grantee, account: String) -> Result<Grant, KeyError> {
-    let reads: Option<i64> = row.try_get(1)?;
-    Ok(Grant {
-        to,
-        account,
-        until: moment(row.try_get(0)?)?,
-        reads_left: reads
-            .map(|reads| u32::try_from(reads).map_err(|_| KeyError::Malformed))
-            .transpose()?,
-    })
-}
-
-fn record(row: &Row) -> Result<KeyRecord, KeyError> {
-    let created_at = moment(Some(row.try_get("created_at")?))?;
-    let groups: Vec<String> = row.try_get("member_of")?;
-    let role: &str = row.try_get("role")?;
-    Ok(KeyRecord {
-        id: row.try_get("id")?,
-        name: row.try_get("name")?,
-        role: role.parse().map_err(|_| KeyError::Malformed)?,
-        created_at: created_at.ok_or(KeyError::Malformed)?,
-        revoked_at: moment(row.try_get("revoked_at")?)?,
-        expires_at: moment(row.try_get("expires_at")?)?,
-        last_used_at: moment(row.try_get("last_used_at")?)?,
-        granted_only: row.try_get("granted_only")?,
-        groups: groups
-            .iter()
-            .map(|name| group(name))
-            .collect::<Result<_, _>>()?,
-    })
-}
-
-fn group(name: &str) -> Result<Group, KeyError> {
-    name.parse().map_err(|_| KeyError::Malformed)
-}
-
-fn moment(seconds: Option<i64>) -> Result<Option<DateTime<Utc>>, KeyError> {
-    seconds
-        .map(|seconds| DateTime::from_timestamp(seconds, 0).ok_or(KeyError::Malformed))
-        .transpose()
 }

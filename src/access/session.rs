@@ -6,7 +6,8 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use rusqlite::TransactionBehavior;
 
 use super::identity::Subject;
-use super::keys::{KeyError, KeyStore};
+use super::key_error::KeyError;
+use super::keys::KeyStore;
 use super::secret;
 
 /// The cookie's name where the page comes without TLS.

@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 
 use super::grants::{Grant, Granted, Grantee, Spent};
 use super::identity::{Group, Identity};
-use super::keys::{KeyError, KeyRecord, KeyStore, NewKey};
+use super::key_error::KeyError;
+use super::keys::{KeyRecord, KeyStore, NewKey};
 
 /// The hash of a key or of a session's id.
 pub type SecretHash = [u8; 32];

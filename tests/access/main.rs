@@ -4,7 +4,6 @@
 mod grants;
 mod server;
 mod sessions;
-mod stores;
 
 use countersign::access::Role;
 use countersign::config::AuthMode;
