@@ -180,7 +180,7 @@ impl DatabaseError {
             return Self::Untrusted { at, reason };
         }
         // The library has neither a type nor a code for these.
-        let text = error.to_string();
+        let text = error.source().map(ToString::to_string).unwrap_or_default();
         if text.contains("does not support TLS") {
             return Self::NoTls { at };
         }

@@ -273,7 +273,8 @@ impl AccessStore for PostgresAccess {
                     rows.iter()
                         .map(|row| {
                             let grantee: String = row.try_get(3)?;
-                            let to = match row.try_get(2)? {
+                            let kind: &str = row.try_get(2)?;
+                            let to = match kind {
                                 "caller" => Grantee::Caller(grantee),
                                 _ => Grantee::Group(group(&grantee)?),
                             };
@@ -563,9 +564,8 @@ impl PostgresAccess {
                 let (id, groups, account) = (id.clone(), groups.clone(), account.clone());
                 let sql = sql.clone();
                 async move {
-                    let parameters: countersign_database::Parameters<'_> =
-                        &[&id, &groups, &now.timestamp(), &account];
-                    Ok(all(transaction, &sql, parameters).await?)
+                    let now = now.timestamp();
+                    Ok(all(transaction, &sql, &[&id, &groups, &now, &account]).await?)
                 }
                 .boxed()
             })
