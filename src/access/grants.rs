@@ -6,11 +6,10 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::identity::Group;
+use super::identity::{Caller, Group};
 use super::key_error::KeyError;
 use super::keys::{KeyStore, json_list};
 use super::oidc::is_oidc_id;
-use super::store::Caller;
 use crate::audit::{Changes, FieldChange};
 
 /// The longest id of a caller to grant an account to, in bytes.

@@ -3,8 +3,10 @@
 use countersign_database::{DatabaseError, Failure, StatementError};
 use thiserror::Error;
 
-use super::keys::MAX_GROUPS;
 use super::secret;
+
+/// How many groups a key can be in.
+pub(super) const MAX_GROUPS: usize = 32;
 
 /// Why a key cannot be made, found or checked.
 #[derive(Debug, Error)]

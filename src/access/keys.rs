@@ -14,7 +14,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::identity::Group;
-use super::key_error::KeyError;
+use super::key_error::{KeyError, MAX_GROUPS};
 use super::role::Role;
 use super::{schema, secret};
 use crate::audit::{Changes, FieldChange, listed};
@@ -26,8 +26,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENTS: usize = 64;
 /// The longest name of a key, in characters.
 const MAX_NAME: usize = 64;
-/// How many groups a key can be in.
-pub(super) const MAX_GROUPS: usize = 32;
 /// Names that callers without a key have.
 const RESERVED: [&str; 5] = [
     super::ADMIN_NAME,

@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 
 pub use grants::{Grant, Granted, Grantee, Spent};
 pub(crate) use grants::{MAX_GRANTEE, Taken, grant_change};
-pub use identity::{Group, Identity, NotAGroup};
+pub use identity::{Caller, Group, Identity, NotAGroup};
 pub use key_error::KeyError;
 pub use keys::{KeyRecord, KeyStore, NewKey};
 pub(crate) use login::{CODE_LIFETIME, LoginCodes};
@@ -34,7 +34,7 @@ pub(crate) use oidc::{Oidc, OidcError};
 pub use postgres::PostgresAccess;
 pub use role::{Role, Roles, UnknownRole};
 pub(crate) use session::{COOKIE, HOST_COOKIE, LIFETIME};
-pub use store::{AccessStore, Caller, SecretHash};
+pub use store::{AccessStore, SecretHash};
 
 use identity::Subject;
 use recall::Recall;

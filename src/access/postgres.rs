@@ -17,11 +17,12 @@ use zeroize::Zeroizing;
 
 use super::grants::{Grant, Granted, Grantee, Spent};
 use super::hands::LONGEST_LINE;
+use super::identity::Caller;
 use super::key_error::KeyError;
 use super::keys::{KeyRecord, NewKey, key_text};
 use super::secret;
 use super::session::MOST_SESSIONS;
-use super::store::{AccessStore, Caller, SecretHash};
+use super::store::{AccessStore, SecretHash};
 use changes::{end_sessions, insert, locked, put};
 use rows::{granted, group, moment, record};
 

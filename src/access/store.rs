@@ -7,30 +7,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use zeroize::Zeroizing;
 
 use super::grants::{Grant, Granted, Grantee, Spent};
-use super::identity::{Group, Identity};
+use super::identity::Caller;
 use super::key_error::KeyError;
 use super::keys::{KeyRecord, KeyStore, NewKey};
 
 /// The hash of a key or of a session's id.
 pub type SecretHash = [u8; 32];
-
-/// A caller, as far as grants go by it.
-#[derive(Clone, Copy, Debug)]
-pub struct Caller<'a> {
-    /// Its id.
-    pub id: &'a str,
-    /// The groups that it is in.
-    pub groups: &'a [Group],
-}
-
-impl<'a> From<&'a Identity> for Caller<'a> {
-    fn from(identity: &'a Identity) -> Self {
-        Self {
-            id: &identity.id,
-            groups: &identity.groups,
-        }
-    }
-}
 
 /// Keys, groups, grants, browser sessions, and the accounts that are read with an approval
 /// only, for all front doors that share it.
