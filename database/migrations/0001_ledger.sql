@@ -57,7 +57,7 @@ CREATE TABLE ledger_journal (
     reason text
 );
 -- Where the journal ends. A sequence would give numbers in another order than that of the
--- commits, and whoever reads after a number would miss what is committed later below it.
+-- commits, and a reader that asks for what follows a number would miss what is committed later below it.
 CREATE TABLE ledger_journal_end (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     seq bigint NOT NULL

@@ -1,4 +1,4 @@
--- The audit log: one chain for all writers. Whoever appends locks its end first.
+-- The audit log: one chain for all writers. Each writer locks its end first.
 
 CREATE TABLE audit_entries (
     sequence bigint PRIMARY KEY,

@@ -1,6 +1,6 @@
 //! What is changed in the database, as it happens, and the proof that nothing was missed.
 //!
-//! Whoever changes something that others remember calls [`tell`] in the same transaction.
+//! Code that changes what other processes remember calls [`tell`] in the same transaction.
 //! One connection of each process listens. Silence on it means that nothing was changed only
 //! as long as the connection works, and one whose packets are dropped is silent too. So the
 //! process sends itself a beat through the database over that connection, five a second. The

@@ -119,7 +119,7 @@ impl Database {
         match answered {
             Ok(answered) => answered,
             Err(_) => {
-                // Whoever comes next gets another one.
+                // The next caller gets another one.
                 drop(Object::take(session));
                 Err(DatabaseError::Late(PATIENCE))
             }

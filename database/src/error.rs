@@ -12,9 +12,9 @@ use crate::PasswordFailure;
 /// Why the shared database cannot be used, and what to do. No text holds a password.
 #[derive(Debug, Error)]
 pub enum DatabaseError {
-    /// Nobody answers there.
+    /// No server answers there.
     #[error(
-        "the database {at} cannot be reached; is it running, and does a firewall let this machine through?"
+        "the database {at} cannot be reached; check that it is running and that no firewall blocks this machine"
     )]
     Unreachable {
         /// Which one.
@@ -25,7 +25,7 @@ pub enum DatabaseError {
     },
     /// It does not prove who it is.
     #[error(
-        "the certificate of the database {at} is not to be trusted ({reason}); check the host in \
+        "the certificate of the database {at} is not trusted ({reason}); check the host in \
          the URL, and name the certificate of its authority with sslrootcert=FILE if the system \
          does not know it"
     )]
@@ -38,7 +38,7 @@ pub enum DatabaseError {
     /// It offers no TLS.
     #[error(
         "the database {at} offers no TLS; turn it on there, or set sslmode=disable in the URL if \
-         nobody else is on the way to it"
+         you trust the network to it"
     )]
     NoTls {
         /// Which one.
@@ -122,9 +122,9 @@ pub enum DatabaseError {
          restore it from a backup"
     )]
     Incomplete(String),
-    /// The schema belongs to something else.
+    /// The schema belongs to another program.
     #[error(
-        "the schema `countersign` in the database was made by something else; use another database"
+        "the schema `countersign` in the database belongs to another program; use another database"
     )]
     Foreign,
     /// It takes no more connections.

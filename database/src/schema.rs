@@ -1,8 +1,8 @@
 //! The schema, and the migrations that make it.
 //!
-//! Migrations only add, so that the release before goes on working while an upgrade is under
-//! way and after it was rolled back. Each says which schema a release has to understand to
-//! work with what it leaves: a release that does not is refused, every other one may go on.
+//! Migrations only add, so that the release before continues to work during an upgrade and
+//! after it was rolled back. Each says which schema a release has to understand to
+//! work with what it leaves: a release that does not is refused, every other one may continue.
 //! All that are missing are applied in one transaction, by one process at a time.
 
 use deadpool_postgres::{ClientWrapper, Transaction};

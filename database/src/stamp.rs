@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::changes::{Change, Changes, Subscription};
 
 /// A number that is another and greater one once something of a topic may have been changed,
-/// as [`tell`](crate::tell) is told of it. Clones are the same.
+/// as announced with [`tell`](crate::tell). Clones are the same.
 #[derive(Clone)]
 pub struct Stamp {
     counter: Arc<AtomicU64>,

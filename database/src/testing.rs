@@ -321,7 +321,7 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         if self.server.is_none() {
-            // It was stopped, and nobody else removes the folder.
+            // It was stopped, and nothing else removes the folder.
             let _ = fs::remove_dir_all(&self.folder);
         }
         if let Some(mut server) = self.server.take() {
@@ -361,8 +361,7 @@ fn programs() -> Option<PathBuf> {
     folders.pop().map(|(_, folder)| folder)
 }
 
-/// A program that runs as somebody whom PostgreSQL and what belongs to it accept: they refuse
-/// to run as root.
+/// A program that runs as a user other than root, as PostgreSQL and its tools require.
 #[must_use]
 pub fn as_server(program: &Path) -> Command {
     match server_user() {
@@ -397,7 +396,7 @@ fn server_user() -> Option<(u32, u32)> {
     of("postgres").or_else(|| of("nobody"))
 }
 
-/// Gives a folder and the files in it to whoever the server runs as.
+/// Gives a folder and the files in it to the user that the server runs as.
 fn own(folder: &Path) -> std::io::Result<()> {
     let Some((user, group)) = server_user() else {
         return Ok(());

@@ -1,7 +1,7 @@
 //! The ledger in the shared database: PostgreSQL, for any number of machines.
 //!
 //! Whatever is written about a matter locks the matter's row first and looks at its version
-//! then, so that what is written about one matter has an order, and whoever was judged on an
+//! then, so that what is written about one matter has an order, and a deed that was judged on an
 //! earlier version learns it. Readings see one moment.
 
 use async_trait::async_trait;
@@ -37,7 +37,7 @@ impl PostgresLedger {
             .write(|transaction| {
                 let new = new.clone();
                 async move {
-                    // Whoever comes second waits for the first, and finds its name.
+                    // The second process waits for the first, and finds its name.
                     execute(
                         transaction,
                         "INSERT INTO ledger (id) VALUES ($1) ON CONFLICT DO NOTHING",

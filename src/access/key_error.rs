@@ -24,14 +24,14 @@ pub enum KeyError {
     Newer(i64),
     /// Another administrator made the key.
     #[error(
-        "somebody else made the key of '{0}': let them renew it, or whoever has it, or use \
-         `countersign key rotate` on the server"
+        "another administrator created the key '{0}': its creator or its holder can rotate it, \
+         or use `countersign key rotate` on the server"
     )]
     OtherHand(String),
     /// Who renews their own key has to have it.
     #[error(
-        "your own key is renewed with that key itself: a browser session and a key that it has \
-         replaced cannot do it"
+        "your own key can be rotated only with that key itself, not in a browser session or with \
+         a key that it has replaced"
     )]
     NotCurrent,
     /// The name is taken, by a key that is in use or revoked.
@@ -42,18 +42,18 @@ pub enum KeyError {
     ReadersOnly,
     /// The key reads every account.
     #[error(
-        "the key of '{0}' reads every account; make one with --granted-only to grant single ones"
+        "the key '{0}' reads every account; create one with --granted-only to grant single accounts"
     )]
     NotLimited(String),
     /// No key has the name.
     #[error("there is no key named '{0}': see `countersign key list`")]
     Unknown(String),
     /// More groups than a key can have.
-    #[error("a key is in at most {MAX_GROUPS} groups")]
+    #[error("a key can be in at most {MAX_GROUPS} groups")]
     TooManyGroups,
     /// The name cannot be used.
     #[error(
-        "a key's name has 1 to 64 of the characters A-Z a-z 0-9 . _ @ - and is none of 'admin', 'anonymous', 'local', 'system' and 'worker'"
+        "a key's name must have 1 to 64 of the characters A-Z a-z 0-9 . _ @ - and must not be 'admin', 'anonymous', 'local', 'system' or 'worker'"
     )]
     BadName,
     /// The system has no random numbers to give.
@@ -62,10 +62,10 @@ pub enum KeyError {
     /// The shared database cannot be used.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// Changes in the shared database are not heard.
+    /// Changes in the shared database cannot be followed.
     #[error(
-        "changes in the database are not heard at this moment, so nothing that may have been \
-         revoked is believed; try again in a moment"
+        "changes in the database cannot be followed at this moment, so nothing that may have been \
+         revoked is trusted; try again in a moment"
     )]
     Unproven,
     /// What the shared database holds does not have the form that this program writes.

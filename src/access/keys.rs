@@ -56,7 +56,7 @@ pub struct KeyRecord {
     pub created_at: DateTime<Utc>,
     /// When it stopped to work.
     pub revoked_at: Option<DateTime<Utc>>,
-    /// When it stops to work by itself.
+    /// When it expires.
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was last used, to the minute.
     pub last_used_at: Option<DateTime<Utc>>,
@@ -73,7 +73,7 @@ pub struct NewKey {
     pub name: String,
     /// What it may do.
     pub role: Role,
-    /// When it stops to work by itself; never if none.
+    /// When it expires; never if none.
     pub expires_at: Option<DateTime<Utc>>,
     /// Whether it reads only the accounts that are granted to it; for readers only.
     pub granted_only: bool,
@@ -402,7 +402,7 @@ impl KeyStore {
 }
 
 impl KeyRecord {
-    /// What making the key has changed, for the audit record.
+    /// What making the key has changed, for the audit log.
     pub(crate) fn made(&self) -> Vec<FieldChange> {
         let groups = listed(&self.groups);
         let expires = self
@@ -580,7 +580,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_ends_by_itself_and_shows_when_it_was_used() {
+    fn a_key_ends_on_its_own_and_shows_when_it_was_used() {
         let (_folder, store) = store();
         let now = Utc::now().trunc_subsecs(0);
         let new = NewKey {
@@ -620,7 +620,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_the_release_before_go_on_working() {
+    fn keys_of_the_release_before_continue_working() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.sqlite3");
         let old = Connection::open(&path).unwrap();

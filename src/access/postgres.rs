@@ -1,8 +1,7 @@
 //! Keys, grants and sessions in the shared database: PostgreSQL, for any number of front
 //! doors.
 //!
-//! What changes less than before is told to all front doors in the transaction that changes
-//! it.
+//! A change is announced to all front doors in its own transaction.
 
 mod changes;
 mod rows;
@@ -369,7 +368,7 @@ impl AccessStore for PostgresAccess {
                 let (id, groups, account) = (id.clone(), groups.clone(), account.clone());
                 async move {
                     // All of them are locked, and looked at again by the database where
-                    // somebody else has just taken from one.
+                    // another front door has just taken from one.
                     let sql = format!(
                         "SELECT id FROM access_grants
                          WHERE {HOLDING} AND account = $4 AND reads_left IS NOT NULL

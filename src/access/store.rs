@@ -17,7 +17,7 @@ pub type SecretHash = [u8; 32];
 /// Keys, groups, grants, browser sessions, and the accounts that are read with an approval
 /// only, for all front doors that share it.
 ///
-/// Each method has all of its effect or none. Whoever asks after a method has returned learns
+/// Each method has all of its effect or none. A caller who asks after a method has returned learns
 /// what it changed, at whichever front door; what others remember of before is known to be
 /// old by [`AccessStore::stamp`] within a second.
 #[async_trait]

@@ -1,6 +1,6 @@
 //! The record in the shared database: PostgreSQL, with one chain for all front doors.
 //!
-//! Whoever appends locks the chain's end and goes on from there. Each front door also notes
+//! Each writer locks the chain's end and continues from there. Each front door also notes
 //! the end that it saw last, in its memory and in a file of its own machine, and appends
 //! nothing to a record that does not go as far: a database that was replaced by an older copy
 //! is noticed while the front door runs and when it starts.
@@ -229,7 +229,7 @@ fn differing(noted: &[Head], at: &Head) -> Option<Loss> {
     })
 }
 
-/// The chain's end, which nobody else changes until the transaction ends.
+/// The chain's end, which no one else changes until the transaction ends.
 async fn end(transaction: &Transaction<'_>) -> Result<Head, AuditError> {
     let sql = "SELECT sequence, hash FROM audit_end FOR UPDATE";
     head(one(transaction, sql, &[]).await?)

@@ -269,7 +269,7 @@ async fn as_many_readings_are_taken_as_were_granted_over_all_front_doors<H: Home
             ..
         })
     ));
-    // Granting it anew does not.
+    // Granting it again without that does not.
     other.grant(&own, false).await.unwrap();
     assert!(one.take_counted(caller("bot"), "a", start()).await.unwrap());
 }

@@ -132,7 +132,7 @@ impl PostgresVault {
         })
     }
 
-    /// Runs `work` on an account that nobody else changes meanwhile, and tells of it.
+    /// Runs `work` on an account that no one else changes meanwhile, and announces the change.
     async fn on<T, W>(&self, id: &EnrollmentId, work: W) -> Result<T, VaultError>
     where
         T: Send + 'static,
