@@ -2,7 +2,7 @@
 //!
 //! Whatever is written about a matter locks the matter's row first and looks at its version
 //! then, so that what is written about one matter has an order, and a deed that was judged on an
-//! earlier version learns it. Readings see one moment.
+//! earlier version is refused as stale. Readings see one moment.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
