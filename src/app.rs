@@ -511,7 +511,7 @@ impl Running {
         ledger: SqliteLedger,
     ) -> Result<(), AppError> {
         let path = self.data.path().join(AUDIT_DATABASE);
-        let journal = Arc::new(LedgerJournal(ledger));
+        let journal = Arc::new(LedgerJournal::new(ledger));
         let ingester = Ingester::open(&path, folder_key, journal, Arc::default())?;
         self.parts.push(Part::spawn(
             "journal",

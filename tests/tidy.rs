@@ -111,7 +111,7 @@ fn assert_uses_only(graph: &Graph, package: &str, allowed: &[&str]) {
 #[test]
 fn packages_use_only_the_packages_below_them() {
     let graph = Graph::load();
-    let rules: [(&str, &[&str]); 13] = [
+    let rules: [(&str, &[&str]); 14] = [
         ("durabletask-sqlite", &[]),
         ("durabletask-proto", &[]),
         ("durabletask-core", &["durabletask-proto"]),
@@ -127,6 +127,7 @@ fn packages_use_only_the_packages_below_them() {
         ),
         ("durabletask-scheduler-cli", &["durabletask-scheduler"]),
         ("countersign-enrollment", &["durabletask-core"]),
+        ("countersign-database", &[]),
         (
             "countersign-orchestrations",
             &["countersign-enrollment", "durabletask-core"],
@@ -135,6 +136,7 @@ fn packages_use_only_the_packages_below_them() {
             "countersign-activities",
             &[
                 "countersign-authority",
+                "countersign-database",
                 "countersign-enrollment",
                 "countersign-ledger",
                 "durabletask-core",
@@ -146,6 +148,7 @@ fn packages_use_only_the_packages_below_them() {
             "countersign-ledger",
             &[
                 "countersign-authority",
+                "countersign-database",
                 "countersign-enrollment",
                 "durabletask-sqlite",
             ],
@@ -154,6 +157,7 @@ fn packages_use_only_the_packages_below_them() {
             "countersign-azure",
             &[
                 "countersign-activities",
+                "countersign-database",
                 "countersign-enrollment",
                 "durabletask",
             ],
@@ -174,7 +178,15 @@ fn the_pure_cores_have_no_runtime_network_or_database() {
         "countersign-orchestrations",
     ] {
         let reached = graph.all_but_through(package, "durabletask-proto");
-        for banned in ["tokio", "tonic", "rusqlite", "hyper", "reqwest", "axum"] {
+        for banned in [
+            "tokio",
+            "tonic",
+            "rusqlite",
+            "tokio-postgres",
+            "hyper",
+            "reqwest",
+            "axum",
+        ] {
             assert!(
                 !reached.contains(banned),
                 "{package} must not reach {banned}"

@@ -5,15 +5,18 @@ mod grants;
 mod guarded;
 mod hands;
 mod identity;
+mod key_error;
 mod keys;
 mod login;
 mod oidc;
+mod postgres;
 mod recall;
 mod restored;
 mod role;
 mod schema;
 pub mod secret;
 mod session;
+mod store;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,15 +26,18 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 pub use admin::AdminToken;
-pub use grants::{Grant, Grantee, Spent};
-pub(crate) use grants::{Granted, MAX_GRANTEE, Taken, grant_change};
-pub use identity::{Group, Identity, NotAGroup};
-pub use keys::{KeyError, KeyRecord, KeyStore, NewKey};
+pub use grants::{Grant, Granted, Grantee, Spent};
+pub(crate) use grants::{MAX_GRANTEE, Taken, grant_change};
+pub use identity::{Caller, Group, Identity, NotAGroup};
+pub use key_error::KeyError;
+pub use keys::{KeyRecord, KeyStore, NewKey};
 pub(crate) use login::{CODE_LIFETIME, LoginCodes};
 pub use oidc::{IssuerError, MappedRole, OidcSettings, TokenProblem};
 pub(crate) use oidc::{Oidc, OidcError};
+pub use postgres::PostgresAccess;
 pub use role::{Role, Roles, UnknownRole};
 pub(crate) use session::{COOKIE, HOST_COOKIE, LIFETIME};
+pub use store::{AccessStore, SecretHash};
 
 use identity::Subject;
 use recall::Recall;
@@ -326,14 +332,7 @@ impl Access {
         new: NewKey,
         now: DateTime<Utc>,
     ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
-        let (record, key) = self.keys.create(new, now)?;
-        if let Err(error) = self.keys.note_maker(&record.name, maker) {
-            // A key of which nobody knows where it came from would be taken for someone's
-            // own.
-            self.keys.revoke(&record.name, now)?;
-            return Err(error);
-        }
-        Ok((record, key))
+        self.keys.create_from(maker, new, now)
     }
 
     /// Renews the key of the caller `name` for the caller `by`, who sees the new one; see

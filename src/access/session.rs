@@ -9,7 +9,8 @@ use rusqlite::TransactionBehavior;
 
 use super::admin::AdminToken;
 use super::identity::Subject;
-use super::keys::{KeyError, KeyStore};
+use super::key_error::KeyError;
+use super::keys::KeyStore;
 use super::secret;
 
 /// The cookie's name where the page comes without TLS.
@@ -20,7 +21,7 @@ pub(crate) const HOST_COOKIE: &str = "__Host-countersign_session";
 pub(crate) const LIFETIME: Duration = Duration::hours(12);
 
 /// How many sessions one caller has at most; one more ends the oldest.
-const MOST_SESSIONS: u32 = 64;
+pub(super) const MOST_SESSIONS: u32 = 64;
 
 const LABEL: &[u8] = b"countersign session v2";
 
@@ -131,7 +132,7 @@ impl Sessions {
 }
 
 impl KeyStore {
-    fn begin_session(
+    pub(super) fn begin_session(
         &self,
         id: &[u8; 32],
         who: &str,
@@ -156,14 +157,14 @@ impl KeyStore {
         Ok(())
     }
 
-    fn has_session(&self, id: &[u8; 32], now: i64) -> Result<bool, KeyError> {
+    pub(super) fn has_session(&self, id: &[u8; 32], now: i64) -> Result<bool, KeyError> {
         let connection = self.lock();
         let mut statement =
             connection.prepare_cached("SELECT 1 FROM sessions WHERE id = ?1 AND until > ?2")?;
         Ok(statement.exists((id, now))?)
     }
 
-    fn end_session(&self, id: &[u8; 32]) -> Result<bool, KeyError> {
+    pub(super) fn end_session(&self, id: &[u8; 32]) -> Result<bool, KeyError> {
         let ended = self
             .lock()
             .execute("DELETE FROM sessions WHERE id = ?1", [id])?;

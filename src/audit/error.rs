@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use countersign_database::{DatabaseError, Failure};
 use thiserror::Error;
 
 use super::head::Head;
@@ -60,9 +61,18 @@ pub enum AuditError {
         /// The entry's place.
         sequence: u64,
     },
+    /// The shared database cannot be used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     /// The writer is gone: the server is stopping.
     #[error("the audit log is closed")]
     Closed,
+}
+
+impl Failure for AuditError {
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_conflict())
+    }
 }
 
 /// What a record lacks, as far as its head tells.

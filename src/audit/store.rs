@@ -556,7 +556,7 @@ fn upgrade(transaction: &Connection, before: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn key_of(server_key: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+pub(super) fn key_of(server_key: &[u8; 32]) -> Zeroizing<[u8; 32]> {
     Zeroizing::new(secret::mac(server_key, &[LABEL]))
 }
 
@@ -646,11 +646,11 @@ pub(super) fn place(sequence: u64) -> i64 {
     i64::try_from(sequence).unwrap_or(i64::MAX)
 }
 
-fn beginning(key: &[u8; 32]) -> [u8; 32] {
+pub(super) fn beginning(key: &[u8; 32]) -> [u8; 32] {
     secret::mac(key, &[b"beginning"])
 }
 
-fn link(key: &[u8; 32], before: &[u8; 32], sequence: u64, event: &str) -> [u8; 32] {
+pub(super) fn link(key: &[u8; 32], before: &[u8; 32], sequence: u64, event: &str) -> [u8; 32] {
     secret::mac(key, &[before, &sequence.to_be_bytes(), event.as_bytes()])
 }
 

@@ -54,7 +54,6 @@ const CIRCLES: &[(&str, &str, &[&str])] = &[
     ("src", "", &["access", "audit", "config", "telemetry"]),
     ("src", "", &["cli", "commands"]),
     ("src", "", &["http", "metrics"]),
-    ("src", "access", &["keys", "schema"]),
     ("src", "audit", &["change", "entry"]),
     ("src", "commands", &["import", "import_parts"]),
     ("src", "commands", &["request", "status"]),

@@ -21,7 +21,7 @@ pub(super) fn mark(
     marks.next().ok_or_else(spoilt_column)
 }
 
-fn marks(
+pub(super) fn marks(
     account: &TotpAccount,
     current: Option<&str>,
     crypter: &Crypter,

@@ -408,7 +408,7 @@ impl SecretVault for EmbeddedVault {
 /// A row as it is kept.
 pub(super) struct AccountRow {
     pub(super) record: AccountRecord,
-    encrypted: Encrypted,
+    pub(super) encrypted: Encrypted,
 }
 
 impl AccountRow {

@@ -7,6 +7,7 @@ mod crypter;
 mod embedded;
 mod key_file;
 pub mod order;
+mod postgres;
 mod recovery;
 mod rotation;
 mod schema;
@@ -28,6 +29,8 @@ use crate::totp::{self, Code, CodeError};
 pub use cached::{CacheCounts, CacheSettings, CachedVault};
 pub use check::{CheckError, VaultContents, check};
 pub use embedded::{EmbeddedVault, OpenError};
+pub use key_file::KeyFileError;
+pub use postgres::{PostgresVault, SharedVaultError};
 pub use rotation::{Progress, Rotated, RotationError, rotate_key};
 
 /// The most accounts on one page of a list.

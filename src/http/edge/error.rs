@@ -633,7 +633,10 @@ impl From<KeyError> for ApiError {
             | KeyError::Open(_)
             | KeyError::File(_)
             | KeyError::Newer(_)
-            | KeyError::Random(_) => Self::Internal(Box::new(error)),
+            | KeyError::Random(_)
+            | KeyError::Database(_)
+            | KeyError::Unproven
+            | KeyError::Malformed => Self::Internal(Box::new(error)),
         }
     }
 }
