@@ -20,6 +20,7 @@ mod given;
 mod grants;
 mod health;
 mod hello;
+mod icons;
 mod imports;
 mod inbox;
 mod keys;
