@@ -19,4 +19,4 @@ const SHAPES = {
 };
 
 /** One of them; it says nothing to those who do not see it. */
-export const glyph = (name) => svg("svg", { class: `glyph ${name}`, viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: SHAPES[name] }));
+export const glyph = (name) => svg("svg", { class: "glyph", viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: SHAPES[name] }));

@@ -40,7 +40,7 @@ export function record(body, { refresh }) {
     paging.reset();
     void refresh();
   } }, field(words.caller, caller), field(words.subject, subject), field(words.action, action), field(words.from, since), field(words.to, until), h("button", { class: "main" }, words.find)),
-  list, paging.element, h("div", { class: "buttons", role: "group", "aria-label": words.download }, h("span", { class: "faint" }, words.download), downloads), progress);
+  h("div", { class: "buttons", role: "group", "aria-label": words.download }, h("span", { class: "faint" }, words.download), downloads), progress, list, paging.element);
 
   const asked = () => ({ order: "newest", caller: caller.value.trim(), subject: subject.value.trim(), action: action.value, since: day(since.value), until: day(until.value, true) });
 

@@ -45,7 +45,11 @@ class Server:
              "--dashboard-listen", "127.0.0.1:0", "--approval-timeout", self.approval_timeout, "--json", "--log", "warn", "--data-dir", str(self.folder)],
             stdout=subprocess.PIPE, text=True)
         # One document over several lines.
-        said = json.loads("".join(iter(self.process.stdout.readline, "}\n")) + "}")
+        lines = []
+        while not lines or lines[-1] != "}\n":
+            lines.append(self.process.stdout.readline())
+            assert lines[-1], f"it ended with {self.process.wait(PATIENCE)}"
+        said = json.loads("".join(lines))
         self.http, self.dashboard = said["server"], said["dashboard"]
         self.listen = self.http.removeprefix("http://")
         self.token = (self.folder / "admin-token").read_text().strip()
@@ -111,7 +115,7 @@ class Countersign(Page):
         self.until(found, f"a click on {css} of {name}")
 
     def order(self):
-        return [row.text.split("\n")[1] for row in self.all(".account") if row.is_displayed()]
+        return self.script("return [...document.querySelectorAll('.account')].filter((row) => row.offsetParent).map((row) => row.querySelector('strong').textContent)")
 
     def digits(self, name):
         """The code that is shown, without its spaces."""
@@ -275,7 +279,7 @@ def accounts_by_keyboard(page, server, ids):
     page.until(lambda _: "apple" in page.order(), "back")
     in_row("apple")
     # The rows are one stop of the tabulator, with a stop for each button.
-    page.keys(Keys.ARROW_RIGHT)
+    page.keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
     page.until(lambda _: page.focused("textContent") == "Edit", "the arrows reach a row's buttons")
 
 
@@ -894,7 +898,7 @@ def expired(page, program, folder):
 
 VIEWS = [("#/accounts", "Accounts", ".account", "accounts"), ("#/add", "Add accounts", ".drop", "add"), ("#/approvals", "Approvals", ".card", "approvals"),
          ("#/operations", "Operations", "tbody tr", "operations"), ("#/operations/requests", "Operations", "tbody tr", "requests"), ("#/operations/record", "Operations", "tbody tr", "record"),
-         ("#/operations/keys", "Operations", "tbody tr", "keys"), ("#/operations/grants", "Operations", "tbody tr", "grants"), ("#/operations/health", "Operations", ".card .badge", "health")]
+         ("#/operations/keys", "Operations", "tbody tr", "keys"), ("#/operations/grants", "Operations", "tbody tr", "grants"), ("#/operations/health", "Operations", ".card .badge", "health"), ("#/settings", "Settings", "#theme", "settings")]
 
 
 def every_view(page):
@@ -955,6 +959,13 @@ def seen(page, server, axe):
                     page.until(lambda _: page.all(".picks li"), "accounts to pick from")
                 assert page.width() <= page.script("return innerWidth"), f"{name} is too wide"
                 page.picture(f"{name}-{screen}-{scheme}")
+                if name == "settings":
+                    page.click("[data-key=palette]")
+                    page.says("dialog [role=option]", "Go to Accounts")
+                    page.one("dialog input").send_keys("a")
+                    page.until(lambda _: page.all("dialog .tile"), "accounts")
+                    page.picture(f"commands-{screen}-{scheme}")
+                    page.keys(Keys.ESCAPE)
                 if source:
                     page.without_barriers(source, f"{name}, {screen}, {scheme}")
             if source:
@@ -1009,7 +1020,7 @@ def without_its_server(page, server, ids):
           return { kept, stored: Object.keys(localStorage).concat(Object.keys(sessionStorage)), databases: await indexedDB.databases() };
         })().then(done);""")
     assert "/" in kept["kept"] and not any(path.startswith("/api/") for path in kept["kept"]), kept
-    assert set(kept["stored"]) <= {"hide", "hide-granted", "sort"} and kept["databases"] == [], kept
+    assert set(kept["stored"]) <= {"hide", "hide-granted", "sort", "theme", "language", "favourites"} and kept["databases"] == [], kept
     server.stop()
     page.browser.refresh()
     page.says("#link", "it keeps no account and no code")
