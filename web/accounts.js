@@ -22,6 +22,8 @@ const PAGE = 200;
 /** How far outside of the window an account counts as looked at. */
 const MARGIN = "120px";
 const SAY_MS = 700;
+/** How long changes of several accounts are gathered, in milliseconds. */
+const TOGETHER_MS = 50;
 
 const collator = new Intl.Collator(language, { sensitivity: "base", numeric: true });
 const by = {
@@ -38,11 +40,12 @@ export function show(main, { session, may, refresh, path: [wanted] }) {
   const codes = new Codes();
   const rows = new Map();
   const favourites = new Favourites(session.caller);
-  let sought = wanted;
+  let led = wanted;
   let order = [];
   let active;
   let closed = false;
   let saying;
+  let arranging;
   const hidden = () => hide.checked;
   const kinds = may("admin") ? ["read", "export", "delete"] : ["read"];
 
@@ -74,11 +77,11 @@ export function show(main, { session, may, refresh, path: [wanted] }) {
     groups: () => names("group"),
     changed: (account) => {
       put(account);
-      arrange();
+      arrangeTogether();
     },
     gone: (row) => {
       drop(row.account.id);
-      arrange();
+      arrangeTogether();
     },
   });
   fill(main,
@@ -221,7 +224,7 @@ export function show(main, { session, may, refresh, path: [wanted] }) {
       if (JSON.stringify(known.account) !== JSON.stringify(account)) known.update(account);
       return;
     }
-    const row = new AccountRow(account, { codes, hidden: hidden(), changes: change, prove: proving, request: (row) => request(row.account, kinds), recovery, pick, favour, choose: (row, on) => selection.toggle(row, on) });
+    const row = new AccountRow(account, { codes, hidden: hidden(), changes: change, prove: proving, request: (row) => request(row.account, kinds), recovery: (row) => recovery(row, { set: may("admin") }), pick, favour, choose: (row, on) => selection.toggle(row, on) });
     rows.set(account.id, row);
     row.favoured(favourites.has(account.id));
     if (rows.size <= FEW) row.furnish();
@@ -253,6 +256,14 @@ export function show(main, { session, may, refresh, path: [wanted] }) {
       watch.observe(row.element);
     }
     filter();
+  }
+
+  /** The same for many changes that come one after the other. */
+  function arrangeTogether() {
+    arranging ??= setTimeout(() => {
+      arranging = undefined;
+      arrange();
+    }, TOGETHER_MS);
   }
 
   function filter() {
@@ -365,8 +376,8 @@ export function show(main, { session, may, refresh, path: [wanted] }) {
       for (const id of [...rows.keys()]) if (!there.has(id)) drop(id);
       arrange();
       // An account that somebody was led to; only once, since they may have gone on since.
-      if (sought) focus(rows.get(sought));
-      sought = undefined;
+      if (led) focus(rows.get(led));
+      led = undefined;
       if (showsRemoved()) await lookAtRemoved();
     },
     close() {
@@ -374,6 +385,7 @@ export function show(main, { session, may, refresh, path: [wanted] }) {
       codes.stop();
       watch.disconnect();
       clearTimeout(saying);
+      clearTimeout(arranging);
       document.removeEventListener("keydown", slash);
     },
   };

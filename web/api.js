@@ -163,5 +163,8 @@ export async function shelfOf(number) {
   return new Response(answer.body.pipeThrough(new DecompressionStream("gzip"))).json();
 }
 
+/** A new idempotency key: what is sent twice is done once. */
+export const newKey = () => crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
 /** Waits. */
 export const pause = (ms) => new Promise((done) => setTimeout(done, ms));

@@ -1,7 +1,7 @@
 // What accounts are called, by their ids: for what names them by these alone.
 
 import { get } from "./api.js";
-import { title } from "./format.js";
+import { plain, title } from "./format.js";
 
 const PAGE = 200;
 
@@ -26,11 +26,26 @@ export class Names {
   async learn(ids) {
     const missing = ids.filter((id) => id && !this.#names.has(id) && !this.#unknown.has(id));
     if (missing.length === 0) return;
+    await this.#load();
+    // A key, or an account that is gone for good.
+    for (const id of missing) if (!this.#names.has(id)) this.#unknown.add(id);
+  }
+
+  async #load() {
     for (const found of [await accounts({ removed: true }), await accounts()]) {
       for (const account of found.values()) this.#names.set(account.id, title(account));
     }
-    // A key, or an account that is gone for good.
-    for (const id of missing) if (!this.#names.has(id)) this.#unknown.add(id);
+  }
+
+  /** The id of the only account that is called so, or whose name has this in it; otherwise the text itself. */
+  async id(text) {
+    if (text === "" || this.#names.has(text)) return text;
+    await this.#load();
+    const sought = plain(text);
+    const named = [...this.#names].map(([id, name]) => [id, plain(name)]);
+    const exact = named.filter(([, name]) => name === sought);
+    const found = exact.length > 0 ? exact : named.filter(([, name]) => name.includes(sought));
+    return found.length === 1 ? found[0][0] : text;
   }
 
   of(id) {

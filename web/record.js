@@ -42,7 +42,7 @@ export function record(body, { refresh }) {
   } }, field(words.caller, caller), field(words.subject, subject), field(words.action, action), field(words.from, since), field(words.to, until), h("button", { class: "main" }, words.find)),
   h("div", { class: "buttons", role: "group", "aria-label": words.download }, h("span", { class: "faint" }, words.download), downloads), progress, list, paging.element);
 
-  const asked = () => ({ order: "newest", caller: caller.value.trim(), subject: subject.value.trim(), action: action.value, since: day(since.value), until: day(until.value, true) });
+  const asked = async () => ({ order: "newest", caller: caller.value.trim(), subject: await names.id(subject.value.trim()), action: action.value, since: day(since.value), until: day(until.value, true) });
 
   const who = (name) => (Object.hasOwn(words.whoAre, name) ? h("span", { class: "faint" }, words.whoAre[name]) : h("bdi", {}, name));
   /** What it was done to: by its name where there is one, and always by its id. */
@@ -54,7 +54,7 @@ export function record(body, { refresh }) {
 
   /** Everything that is asked for, newest first, up to what one file gets. */
   async function* entries() {
-    const query = asked();
+    const query = await asked();
     let cursor;
     let count = 0;
     do {
@@ -86,7 +86,7 @@ export function record(body, { refresh }) {
 
   return {
     async refresh() {
-      const page = await get("/api/audit", { ...asked(), cursor: paging.cursor(), limit: LIMIT });
+      const page = await get("/api/audit", { ...await asked(), cursor: paging.cursor(), limit: LIMIT });
       await names.learn(page.entries.map((entry) => entry.subject));
       paging.shown(page.next);
       fill(list, page.entries.length === 0 ? h("p", { class: "faint" }, words.none) : table(words.parts.record, words.recordHeads, page.entries.map((entry) => [

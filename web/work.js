@@ -1,6 +1,6 @@
 // One thing that is being added: what it is, how far it is, and how it ended.
 
-import { call, get, pause } from "./api.js";
+import { call, get, newKey, pause } from "./api.js";
 import { fill, h, say } from "./dom.js";
 import { follow, unbroken } from "./follow.js";
 import { decided, fromNow, title } from "./format.js";
@@ -16,9 +16,6 @@ const MANY = new Set(["several-accounts", "codes-unread", "google-export", "expo
 const PASSWORD = new Set(["import-password-missing", "import-password-wrong"]);
 /** How often an import's progress is asked for. */
 const ASK_MS = 700;
-
-/** A new idempotency key: what is sent twice is done once. */
-const key = () => crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
 export class Work {
   #ending = new AbortController();
@@ -111,7 +108,7 @@ export class Work {
       this.#step("sending");
       this.#say(words.stages.sending);
       const query = { approval: this.approval ? "required" : "", proof: this.proof ? "required" : "", kind: steam ? "steam" : "" };
-      const sending = { body, headers: { ...headers, "idempotency-key": key() }, query };
+      const sending = { body, headers: { ...headers, "idempotency-key": newKey() }, query };
       const started = await unbroken(() => call("POST", "/api/enrollments", sending), this.#ending.signal);
       const ended = await follow(started.id, (state) => this.#told(state), this.#ending.signal);
       if (ended?.stage === "Invalid") await invalid(ended.problem ?? {});
@@ -215,7 +212,7 @@ export class Work {
     const form = new FormData();
     for (const file of files) form.append("file", file);
     if (password) form.append("password", password);
-    const sending = { query, body: form, headers: { "idempotency-key": key() } };
+    const sending = { query, body: form, headers: { "idempotency-key": newKey() } };
     const { signal } = this.#ending;
     let state = await unbroken(() => call("POST", "/api/imports", sending), signal);
     const bar = h("progress", { "aria-label": words.imports.Importing });

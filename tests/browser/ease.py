@@ -282,6 +282,11 @@ def record(page, server, ids, folder):
     page.says("main", "There is nothing.")
     search("until", "")
     search("since", page.script("const d = new Date(); return `${d.getFullYear()}-${String(d.getMonth() + 1).padStart(2, '0')}-${String(d.getDate()).padStart(2, '0')}`"))
+    # An account by what it is called.
+    filled(page, "input[name=subject]", "octo@")
+    page.button("Find")
+    page.until(lambda _: page.all("tbody tr") and all("octo@example.com" in row.text for row in page.all("tbody tr")), "what was done to one account")
+    filled(page, "input[name=subject]", "")
     filled(page, "input[name=caller]", "admin")
     page.button("Find")
     page.until(lambda _: page.all("tbody tr"), "what was done today")
@@ -296,6 +301,30 @@ def record(page, server, ids, folder):
             entries = [json.loads(line) for line in text.splitlines()]
             assert len(entries) > 10 and {entry["caller"] for entry in entries} == {"admin"}
             assert [entry["sequence"] for entry in entries] == sorted((entry["sequence"] for entry in entries), reverse=True)
+
+
+def recovery(page, server, ids):
+    """Codes come out of the clipboard, through no field, and are given out one by one."""
+    page.enter(server, server.token)
+    page.in_row(BANK, "[data-key^=recovery]")
+    page.says("dialog", "This account has no recovery codes.")
+    assert not page.one("[data-key=set-recovery]").is_enabled()
+    page.browser.execute_async_script("const done = arguments[0]; navigator.clipboard.writeText('aaaa-1111\\n\\nbbbb-2222\\n').then(done)")
+    page.script("document.querySelector('dialog .setting').focus()")
+    chord(page, Keys.CONTROL, "v")
+    page.says("dialog .setting", "2 codes were read.")
+    assert "bbbb-2222" not in page.script("return document.documentElement.outerHTML")
+    page.click("[data-key=set-recovery]")
+    page.says("#toast", "Set the recovery codes of Bank")
+    gone(page)
+    count = lambda: server.call("GET", f"/api/accounts/{ids[BANK]}/recovery-codes")
+    page.until(lambda _: count()["left"] == 2, "they are kept")
+    page.in_row(BANK, "[data-key^=recovery]")
+    page.click("[data-key=take-recovery]")
+    page.until(lambda _: page.one("dialog .secret-text").text in ("aaaa-1111", "bbbb-2222"), "one of them")
+    page.says("dialog", "1 of 2 recovery codes left.")
+    page.keys(Keys.ESCAPE)
+    gone(page)
 
 
 def duplicates(page, server, ids):
@@ -366,7 +395,7 @@ def main():
         "origin": server.http, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
     try:
         page = Countersign(browser, server.http, options.pictures, "page")
-        for step, more in [(commands, []), (settings, []), (favourites, []), (several_at_once, []), (icons, []), (record, [folder]), (duplicates, []), (on_a_phone, [])]:
+        for step, more in [(commands, []), (settings, []), (favourites, []), (several_at_once, []), (icons, []), (record, [folder]), (recovery, []), (duplicates, []), (on_a_phone, [])]:
             if options.only and step.__name__ not in options.only:
                 continue
             step(page, server, ids, *more)
