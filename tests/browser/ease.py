@@ -245,7 +245,7 @@ def icons(page, server, ids):
     tile = lambda name: page.row(name).find_element("css selector", ".tile")
     page.until(lambda _: tile(GITHUB).find_elements("css selector", "svg path"), "an icon")
     assert tile(ACME).text == "A" and tile(LONE).text == "L"
-    asked = page.script("return performance.getEntriesByType('resource').map((e) => new URL(e.name).pathname).filter((path) => path.startsWith('/icons'))")
+    asked = page.script("return performance.getEntriesByType('resource').map((e) => new URL(e.name).pathname).filter((path) => path.startsWith('/icons/'))")
     assert asked and all(re.fullmatch(r"/icons/[0-9a-f]{2}\.json\.gz", path) for path in asked), asked
     assert not any("github" in path.lower() for path in asked), asked
     # By a domain's name too; what only contains a name is not taken for it.

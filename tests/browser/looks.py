@@ -133,7 +133,8 @@ def both_languages(page, server):
             if (typeof one === "string" && one !== other) texts.add(one);
             if (one && typeof one === "object") for (const key of Object.keys(one)) gather(one[key], other[key]);
           };
-          gather(en, de);
+          // A language is called by its own name in each.
+          gather({ ...en, language: undefined }, de);
           const german = new Set();
           const all = (one) => (typeof one === "string" ? german.add(one) : one && typeof one === "object" && Object.values(one).forEach(all));
           all(de);
