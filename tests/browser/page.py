@@ -679,7 +679,7 @@ def operations(page, server):
     except urllib.error.HTTPError as refused:
         assert refused.code == 401, refused
     here = page.browser.current_window_handle
-    page.all("td a")[0].click()
+    page.click("td a")
     page.until(lambda _: len(page.browser.window_handles) == 2, "the dashboard in a tab of its own")
     page.browser.switch_to.window(page.browser.window_handles[1])
     page.until(lambda _: link.rsplit("/", 1)[1] in page.one("main").text, "the instance, logged in")
