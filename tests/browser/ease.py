@@ -367,6 +367,7 @@ def on_a_phone(page, server, ids):
     assert abs(below) < 2, below
     page.click("#header nav a", "Accounts")
     page.click("[data-key=select]")
+    page.script("arguments[0].scrollIntoView({ block: 'center' })", page.row(GITHUB))
     page.in_row(GITHUB, ".pick")
     page.says(".selection", "1 account selected")
     covered = page.script("const [bar, nav] = ['.selection', '#header nav'].map((css) => document.querySelector(css).getBoundingClientRect()); return bar.bottom > nav.top + 1")

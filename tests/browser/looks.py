@@ -184,6 +184,7 @@ def without_barriers(page, server, axe):
         page.until(lambda _: not page.all("dialog"), "the dialog is closed")
         page.open("#/accounts")
         page.click("[data-key=select]")
+        page.script("arguments[0].scrollIntoView({ block: 'center' })", page.row("Filed"))
         page.in_row("Filed", ".pick")
         page.in_row("Filed", ".favour")
         page.without_barriers(source, f"a selection, {where}")
