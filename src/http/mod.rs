@@ -21,6 +21,8 @@ use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::access::Access;
 use crate::audit::Audit;
@@ -34,6 +36,7 @@ use api::{Given, Inbox, LastAnswers, Turns};
 use edge::arrival::{self, Admitted};
 use edge::cookie::ByTls;
 use edge::error::ApiError;
+use edge::facts::Facts;
 use edge::operations::Operations;
 use edge::refusals::Refusals;
 use edge::{audited, drain, dress, limits, observe};
@@ -141,9 +144,17 @@ impl FrontDoor {
     }
 }
 
+/// Every path of the API, each with the description that its handler gives.
+fn described() -> OpenApiRouter<Arc<FrontDoor>> {
+    let described = OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(openapi::describe))
+        .routes(routes!(openapi::describe_older));
+    api::add_to(described)
+}
+
 /// Every path of the front door.
 pub fn router(door: Arc<FrontDoor>) -> Router {
-    let (api, _) = api::described().split_for_parts();
+    let (api, _) = described().split_for_parts();
     let routes = api.merge(assets::router());
     let api = with_middleware(&door, Origin::InProcess, routes.clone());
     let outside = routes.merge(mcp::router(&door, api)).merge(api::local());
@@ -242,12 +253,21 @@ async fn middleware(
     .await
 }
 
-/// The answer to a request that is let in, or why it is not.
-async fn admitted(
+/// The answer to a request that is let in, or why it is not, and what is known of who asked.
+async fn admitted(door: &Arc<FrontDoor>, origin: Origin, request: Request, next: Next) -> Response {
+    let mut facts = Facts::default();
+    let mut response = let_in(door, origin, request, next, &mut facts).await;
+    facts.add_to(&mut response);
+    response
+}
+
+/// Lets a request in and answers it.
+async fn let_in(
     door: &Arc<FrontDoor>,
     origin: Origin,
     mut request: Request,
     next: Next,
+    facts: &mut Facts,
 ) -> Response {
     if limits::is_unbounded(&request) {
         return drain::drain(door, request, drain::Patience::Arrived, async |request| {
@@ -256,8 +276,8 @@ async fn admitted(
         .await;
     }
     let admitted = match origin {
-        Origin::InProcess => Admitted::from_inside(door, &mut request).await,
-        Origin::Network => Admitted::from_outside(door, &mut request).await,
+        Origin::InProcess => Admitted::from_inside(door, &mut request, facts).await,
+        Origin::Network => Admitted::from_outside(door, &mut request, facts).await,
     };
     let admitted = match admitted {
         Ok(admitted) => admitted,

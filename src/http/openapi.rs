@@ -95,7 +95,7 @@ struct Described {
 }
 
 static DESCRIBED: LazyLock<Result<Described, String>> = LazyLock::new(|| {
-    let document = serde_json::to_value(super::api::described().into_openapi());
+    let document = serde_json::to_value(super::described().into_openapi());
     let mut document = document.map_err(|error| error.to_string())?;
     complete(&mut document);
     let operations = Operations::described_by(&document);

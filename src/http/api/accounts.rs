@@ -25,9 +25,9 @@ use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Enroll, Permission as _, Read};
 use crate::http::edge::error::ApiError;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::hand::hand_of;
 use crate::http::edge::idempotency::IdempotencyKey;
-use crate::http::edge::observe;
 use crate::http::edge::parameters::{flag, limit, parameters};
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
@@ -80,47 +80,54 @@ pub(super) async fn create(
     query: Result<Query<StartQuery>, axum::extract::rejection::QueryRejection>,
     IdempotencyKey(key): IdempotencyKey,
     UploadBody(upload, recovery): UploadBody,
-) -> Result<Response, ApiError> {
-    let query = parameters(query)?;
-    let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
-    let (upload, wishes) = query.with_wishes(upload)?;
-    let accepting = door.intake.accept(caller.id(), upload);
-    let accepted = caller.unless_gone(accepting).await?;
-    let id = door.hub.id_for(caller.id(), key.as_deref());
-    observe::about(&id);
-    let hand = hand_of(&door, &caller).await?;
-    let started = door
-        .hub
-        .start(NewEnrollment {
-            id,
-            accepted,
-            caller: caller.requester(&hand),
-            approval_asked,
-            proof_asked,
-            wishes,
-            recovery,
-        })
-        .await?;
-    if started.approval_required && !started.stage.has_ended() {
-        return Ok(accepted_response(&started));
-    }
-    let settling = door.hub.settle(started.clone(), PATIENCE);
-    let snapshot = unless_stopped(&door, started, settling).await?;
-    let snapshot = snapshot.shown_to(caller.sight(&door));
-    match (snapshot.stage, &snapshot.preview, snapshot.problem.clone()) {
-        (Stage::Enrolled, Some(preview), _) => {
-            let body = CreatedView::new(&snapshot, preview);
-            let mut response = (StatusCode::CREATED, Json(body)).into_response();
-            if let Ok(location) = HeaderValue::from_str(&format!("/api/accounts/{}", snapshot.id)) {
-                response.headers_mut().insert(header::LOCATION, location);
-            }
-            Ok(no_store(response))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let query = parameters(query)?;
+        let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
+        let (upload, wishes) = query.with_wishes(upload)?;
+        let accepting = door.intake.accept(caller.id(), upload);
+        let accepted = caller.unless_gone(accepting).await?;
+        let id = door.hub.id_for(caller.id(), key.as_deref());
+        facts.about(&id);
+        let hand = hand_of(&door, &caller).await?;
+        let started = door
+            .hub
+            .start(NewEnrollment {
+                id,
+                accepted,
+                caller: caller.requester(&hand),
+                approval_asked,
+                proof_asked,
+                wishes,
+                recovery,
+            })
+            .await?;
+        if started.approval_required && !started.stage.has_ended() {
+            return Ok(accepted_response(&started));
         }
-        (Stage::Invalid, _, Some(problem)) => Err(ApiError::Input(problem)),
-        (Stage::Failed, _, _) => Err(ApiError::EnrollmentFailed),
-        (stage, _, _) if stage.has_ended() => Err(ApiError::NotEnrolled { stage }),
-        _ => Ok(accepted_response(&snapshot)),
-    }
+        let settling = door.hub.settle(started.clone(), PATIENCE);
+        let snapshot = unless_stopped(&door, started, settling).await?;
+        let snapshot = snapshot.shown_to(caller.sight(&door));
+        match (snapshot.stage, &snapshot.preview, snapshot.problem.clone()) {
+            (Stage::Enrolled, Some(preview), _) => {
+                let body = CreatedView::new(&snapshot, preview);
+                let mut response = (StatusCode::CREATED, Json(body)).into_response();
+                if let Ok(location) =
+                    HeaderValue::from_str(&format!("/api/accounts/{}", snapshot.id))
+                {
+                    response.headers_mut().insert(header::LOCATION, location);
+                }
+                Ok(no_store(response))
+            }
+            (Stage::Invalid, _, Some(problem)) => Err(ApiError::Input(problem)),
+            (Stage::Failed, _, _) => Err(ApiError::EnrollmentFailed),
+            (stage, _, _) if stage.has_ended() => Err(ApiError::NotEnrolled { stage }),
+            _ => Ok(accepted_response(&snapshot)),
+        }
+    })
+    .await;
+    facts.on(answer)
 }
 
 #[derive(Deserialize, IntoParams)]

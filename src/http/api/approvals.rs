@@ -14,6 +14,7 @@ use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Decide, Permission as _};
 use crate::http::edge::body::JsonBody;
 use crate::http::edge::error::ApiError;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::hand::hand_of;
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
@@ -49,14 +50,19 @@ pub(super) async fn decide(
     caller: Caller<Decide>,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<DecisionBody>,
-) -> Result<Response, ApiError> {
-    let id = enrollment_id(&id)?;
-    let (approved, comment) = body.read()?;
-    let hand = hand_of(&door, &caller).await?;
-    let snapshot = door
-        .hub
-        .decide(&id, caller.decider(&hand), approved, comment)
-        .await?;
-    door.inbox.look_again().await;
-    Ok(accepted_response(&snapshot))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let id = enrollment_id(&id)?;
+        let (approved, comment) = body.read(&mut facts)?;
+        let hand = hand_of(&door, &caller).await?;
+        let snapshot = door
+            .hub
+            .decide(&id, caller.decider(&hand), approved, comment)
+            .await?;
+        door.inbox.look_again().await;
+        Ok(accepted_response(&snapshot))
+    })
+    .await;
+    facts.on(answer)
 }

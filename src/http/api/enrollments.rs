@@ -22,9 +22,9 @@ use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Enroll, Follow, Permission as _};
 use crate::http::edge::error::ApiError;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::hand::hand_of;
 use crate::http::edge::idempotency::IdempotencyKey;
-use crate::http::edge::observe;
 use crate::http::edge::parameters::{
     ApprovalParameter, approval_parameter, limit, parameters, required_parameter, wait_parameter,
 };
@@ -167,28 +167,33 @@ pub(super) async fn start(
     query: Result<Query<StartQuery>, axum::extract::rejection::QueryRejection>,
     IdempotencyKey(key): IdempotencyKey,
     UploadBody(upload, recovery): UploadBody,
-) -> Result<Response, ApiError> {
-    let query = parameters(query)?;
-    let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
-    let (upload, wishes) = query.with_wishes(upload)?;
-    let accepting = door.intake.accept(caller.id(), upload);
-    let accepted = caller.unless_gone(accepting).await?;
-    let id = door.hub.id_for(caller.id(), key.as_deref());
-    observe::about(&id);
-    let hand = hand_of(&door, &caller).await?;
-    let snapshot = door
-        .hub
-        .start(NewEnrollment {
-            id,
-            accepted,
-            caller: caller.requester(&hand),
-            approval_asked,
-            proof_asked,
-            wishes,
-            recovery,
-        })
-        .await?;
-    Ok(started_response(snapshot.shown_to(caller.sight(&door))))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let query = parameters(query)?;
+        let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
+        let (upload, wishes) = query.with_wishes(upload)?;
+        let accepting = door.intake.accept(caller.id(), upload);
+        let accepted = caller.unless_gone(accepting).await?;
+        let id = door.hub.id_for(caller.id(), key.as_deref());
+        facts.about(&id);
+        let hand = hand_of(&door, &caller).await?;
+        let snapshot = door
+            .hub
+            .start(NewEnrollment {
+                id,
+                accepted,
+                caller: caller.requester(&hand),
+                approval_asked,
+                proof_asked,
+                wishes,
+                recovery,
+            })
+            .await?;
+        Ok(started_response(snapshot.shown_to(caller.sight(&door))))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// 202 with the links of an enrollment that runs.

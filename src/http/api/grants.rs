@@ -18,7 +18,7 @@ use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _};
 use crate::http::edge::body::JsonBody;
 use crate::http::edge::error::ApiError;
-use crate::http::edge::observe;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::on_disk::on_disk;
 use crate::http::edge::parameters::parameters;
 use crate::http::edge::parameters::refuse_past;
@@ -127,10 +127,15 @@ pub(super) async fn add(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
     JsonBody(body): JsonBody<NewGrantBody>,
-) -> Result<Response, ApiError> {
-    let (grant, _) = granted(&door, body, false).await?;
-    let view = Json(GrantView::from(grant));
-    Ok(no_store((StatusCode::CREATED, view).into_response()))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let (grant, _) = granted(&door, body, false, &mut facts).await?;
+        let view = Json(GrantView::from(grant));
+        Ok(no_store((StatusCode::CREATED, view).into_response()))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// Makes sure that an account is granted
@@ -158,15 +163,20 @@ pub(super) async fn put(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
     JsonBody(body): JsonBody<NewGrantBody>,
-) -> Result<Response, ApiError> {
-    let (grant, was_there) = granted(&door, body, true).await?;
-    let status = match was_there {
-        true => StatusCode::OK,
-        false => StatusCode::CREATED,
-    };
-    Ok(no_store(
-        (status, Json(GrantView::from(grant))).into_response(),
-    ))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let (grant, was_there) = granted(&door, body, true, &mut facts).await?;
+        let status = match was_there {
+            true => StatusCode::OK,
+            false => StatusCode::CREATED,
+        };
+        Ok(no_store(
+            (status, Json(GrantView::from(grant))).into_response(),
+        ))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// The grant as it is now, and whether it was so before; with `keep`, one that says the same
@@ -175,6 +185,7 @@ async fn granted(
     door: &Arc<FrontDoor>,
     body: NewGrantBody,
     keep: bool,
+    facts: &mut Facts,
 ) -> Result<(Grant, bool), ApiError> {
     let to = grantee(body.caller, body.group)?;
     refuse_past("until", body.until, door.clock.now())?;
@@ -185,7 +196,11 @@ async fn granted(
         });
     }
     let account = account_id(&body.account)?;
-    note(account.as_str(), &describe(&to, body.until, body.reads));
+    note(
+        facts,
+        account.as_str(),
+        &describe(&to, body.until, body.reads),
+    );
     let record = door.vault.describe(&account).await.map_err(from_vault)?;
     if record.deleted_at.is_some() {
         return Err(ApiError::AccountUnknown);
@@ -205,7 +220,7 @@ async fn granted(
         Granted::Now(before) => before,
         Granted::Before(same) => return Ok((same, true)),
     };
-    observe::changed(grant_change(before.as_ref(), Some(&grant)));
+    facts.changes = grant_change(before.as_ref(), Some(&grant));
     Ok((grant, false))
 }
 
@@ -224,22 +239,27 @@ pub(super) async fn remove(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
     query: Result<Query<GrantParameters>, axum::extract::rejection::QueryRejection>,
-) -> Result<Response, ApiError> {
-    let query = parameters(query)?;
-    let group = query.group.filter(|text| !text.is_empty());
-    let group = group.map(|text| text.parse::<Group>()).transpose();
-    let group = group.map_err(|error| ApiError::InvalidParameter {
-        name: "group",
-        detail: error.to_string(),
-    })?;
-    let from = grantee(query.caller.filter(|text| !text.is_empty()), group)?;
-    let account = account_id(query.account.as_deref().unwrap_or_default())?;
-    note(account.as_str(), &format!("from {from}"));
-    let (gone, id) = (from, account.to_string());
-    let before = on_disk(&door, move |access| access.withdraw(&gone, &id)).await?;
-    let before = before.ok_or(ApiError::GrantUnknown)?;
-    observe::changed(grant_change(Some(&before), None));
-    Ok(no_store(StatusCode::NO_CONTENT.into_response()))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let query = parameters(query)?;
+        let group = query.group.filter(|text| !text.is_empty());
+        let group = group.map(|text| text.parse::<Group>()).transpose();
+        let group = group.map_err(|error| ApiError::InvalidParameter {
+            name: "group",
+            detail: error.to_string(),
+        })?;
+        let from = grantee(query.caller.filter(|text| !text.is_empty()), group)?;
+        let account = account_id(query.account.as_deref().unwrap_or_default())?;
+        note(&mut facts, account.as_str(), &format!("from {from}"));
+        let (gone, id) = (from, account.to_string());
+        let before = on_disk(&door, move |access| access.withdraw(&gone, &id)).await?;
+        let before = before.ok_or(ApiError::GrantUnknown)?;
+        facts.changes = grant_change(Some(&before), None);
+        Ok(no_store(StatusCode::NO_CONTENT.into_response()))
+    })
+    .await;
+    facts.on(answer)
 }
 
 fn grantee(caller: Option<String>, group: Option<Group>) -> Result<Grantee, ApiError> {
@@ -254,11 +274,9 @@ fn grantee(caller: Option<String>, group: Option<Group>) -> Result<Grantee, ApiE
 }
 
 /// For the audit record: which account, and what became of it.
-fn note(account: &str, what: &str) {
-    observe::note(|facts| {
-        facts.subject = Some(account.to_owned());
-        facts.wish = Some(what.to_owned());
-    });
+fn note(facts: &mut Facts, account: &str, what: &str) {
+    facts.subject = Some(account.to_owned());
+    facts.wish = Some(what.to_owned());
 }
 
 fn describe(to: &Grantee, until: Option<DateTime<Utc>>, reads: Option<u32>) -> String {

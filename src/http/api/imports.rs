@@ -25,9 +25,9 @@ use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Enroll, Follow, Permission as _};
 use crate::http::edge::error::ApiError;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::hand::hand_of;
 use crate::http::edge::idempotency::IdempotencyKey;
-use crate::http::edge::observe;
 use crate::http::edge::parameters::{
     ApprovalParameter, approval_parameter, flag, parameters, wait_parameter,
 };
@@ -125,48 +125,53 @@ pub(super) async fn start(
     query: Result<Query<StartQuery>, axum::extract::rejection::QueryRejection>,
     IdempotencyKey(key): IdempotencyKey,
     ImportBody(upload): ImportBody,
-) -> Result<Response, ApiError> {
-    let query = parameters(query)?;
-    let approval_asked = approval_parameter(query.approval.as_deref())?;
-    let dry_run = flag("dryRun", query.dry_run.as_deref())?;
-    let skip_same = match query.duplicates.as_deref() {
-        None | Some("" | "keep") => false,
-        Some("skip") => true,
-        Some(_) => {
-            return Err(ApiError::InvalidParameter {
-                name: "duplicates",
-                detail: "`keep` or `skip`".to_owned(),
-            });
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let query = parameters(query)?;
+        let approval_asked = approval_parameter(query.approval.as_deref())?;
+        let dry_run = flag("dryRun", query.dry_run.as_deref())?;
+        let skip_same = match query.duplicates.as_deref() {
+            None | Some("" | "keep") => false,
+            Some("skip") => true,
+            Some(_) => {
+                return Err(ApiError::InvalidParameter {
+                    name: "duplicates",
+                    detail: "`keep` or `skip`".to_owned(),
+                });
+            }
+        };
+        let pick = query
+            .pick
+            .as_deref()
+            .filter(|text| !text.is_empty())
+            .map(positions)
+            .transpose()?;
+        let reading = door.intake.accept_import(caller.id(), upload, pick.clone());
+        let material = caller.unless_gone(reading).await?;
+        let id = door.hub.import_id_for(caller.id(), key.as_deref());
+        facts.about(&id);
+        let hand = hand_of(&door, &caller).await?;
+        let snapshot = door
+            .hub
+            .start_import(NewImport {
+                id,
+                material,
+                pick,
+                dry_run,
+                skip_same,
+                caller: caller.requester(&hand),
+                approval_asked,
+            })
+            .await?;
+        let mut response = response(&snapshot, caller.sight(&door));
+        if let Ok(location) = HeaderValue::from_str(&path(&snapshot)) {
+            response.headers_mut().insert(header::LOCATION, location);
         }
-    };
-    let pick = query
-        .pick
-        .as_deref()
-        .filter(|text| !text.is_empty())
-        .map(positions)
-        .transpose()?;
-    let reading = door.intake.accept_import(caller.id(), upload, pick.clone());
-    let material = caller.unless_gone(reading).await?;
-    let id = door.hub.import_id_for(caller.id(), key.as_deref());
-    observe::about(&id);
-    let hand = hand_of(&door, &caller).await?;
-    let snapshot = door
-        .hub
-        .start_import(NewImport {
-            id,
-            material,
-            pick,
-            dry_run,
-            skip_same,
-            caller: caller.requester(&hand),
-            approval_asked,
-        })
-        .await?;
-    let mut response = response(&snapshot, caller.sight(&door));
-    if let Ok(location) = HeaderValue::from_str(&path(&snapshot)) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response)
+        Ok(response)
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// Positions like `1,3-5`.

@@ -25,9 +25,9 @@ use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Decide, Known, Permission as _, Read};
 use crate::http::edge::body::JsonBody;
 use crate::http::edge::error::ApiError;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::hand::hand_of;
 use crate::http::edge::idempotency::IdempotencyKey;
-use crate::http::edge::observe;
 use crate::http::edge::parameters::short_text;
 use crate::http::edge::parameters::{limit, parameters, wait_parameter};
 use crate::http::edge::path::Path;
@@ -181,10 +181,11 @@ pub(super) async fn start(
     Path(id): Path<String>,
     IdempotencyKey(key): IdempotencyKey,
     JsonBody(body): JsonBody<RequestBody>,
-) -> Result<Response, ApiError> {
-    let act = body.act()?;
-    let reason = short_text("reason", body.reason, MAX_REASON_CHARS)?;
-    observe::note(|facts| {
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let act = body.act()?;
+        let reason = short_text("reason", body.reason, MAX_REASON_CHARS)?;
         facts.action = Some(match act {
             Act::Read { .. } => Action::RequestRead,
             Act::Export { .. } => Action::RequestExport,
@@ -194,27 +195,29 @@ pub(super) async fn start(
             Act::RecoveryCodes { .. } => Action::RequestRecoveryCodes,
         });
         facts.reason.clone_from(&reason);
-    });
-    let account = readable(&door, &caller, &id)?;
-    if !matches!(act, Act::Read { .. }) && !caller.roles().contains(Role::Admin) {
-        return Err(ApiError::Forbidden {
-            needs: Administer::NEEDS,
-        });
-    }
-    let found = door.vault.read(&account).await.map_err(from_vault)?;
-    let hand = hand_of(&door, &caller).await?;
-    let snapshot = door
-        .hub
-        .start_request(NewRequest {
-            id: account,
-            account: &found,
-            act,
-            reason,
-            caller: caller.requester(&hand),
-            idempotency_key: key.as_deref(),
-        })
-        .await?;
-    Ok(response(&snapshot))
+        let account = readable(&door, &caller, &id)?;
+        if !matches!(act, Act::Read { .. }) && !caller.roles().contains(Role::Admin) {
+            return Err(ApiError::Forbidden {
+                needs: Administer::NEEDS,
+            });
+        }
+        let found = door.vault.read(&account).await.map_err(from_vault)?;
+        let hand = hand_of(&door, &caller).await?;
+        let snapshot = door
+            .hub
+            .start_request(NewRequest {
+                id: account,
+                account: &found,
+                act,
+                reason,
+                caller: caller.requester(&hand),
+                idempotency_key: key.as_deref(),
+            })
+            .await?;
+        Ok(response(&snapshot))
+    })
+    .await;
+    facts.on(answer)
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -370,16 +373,21 @@ pub(super) async fn decide(
     caller: Caller<Decide>,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<DecisionBody>,
-) -> Result<Response, ApiError> {
-    let id = request_id(&id)?;
-    let (approved, comment) = body.read()?;
-    let hand = hand_of(&door, &caller).await?;
-    let snapshot = door
-        .hub
-        .decide_request(&id, caller.decider(&hand), approved, comment)
-        .await?;
-    door.inbox.look_again().await;
-    Ok(accepted(&snapshot))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let id = request_id(&id)?;
+        let (approved, comment) = body.read(&mut facts)?;
+        let hand = hand_of(&door, &caller).await?;
+        let snapshot = door
+            .hub
+            .decide_request(&id, caller.decider(&hand), approved, comment)
+            .await?;
+        door.inbox.look_again().await;
+        Ok(accepted(&snapshot))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// Takes a request back
@@ -438,28 +446,33 @@ pub(super) async fn code(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Read>,
     Path(id): Path<String>,
-) -> Result<Response, ApiError> {
-    let request = granted(&door, &caller, &id, "read").await?;
-    // Which code it is, before it is written down that it was given.
-    let token = door
-        .tokens
-        .lasting(&request.account, TimeDelta::zero())
-        .await?;
-    let account = door
-        .vault
-        .read(&request.account)
-        .await
-        .map_err(from_vault)?;
-    caller.again().await?;
-    door.hub.claim(&request, "read", &account).await?;
-    // What nobody had to agree to is a plain reading: it is taken from what is granted.
-    if request.approvals_needed == 0 {
-        take_plainly(&door, &caller, &request.account)?;
-    }
-    // One code: the next one would be another use.
-    Ok(no_store(
-        Json(TokenView::new(token, true, Alone::Yes)).into_response(),
-    ))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let request = granted(&door, &caller, &id, "read", &mut facts).await?;
+        // Which code it is, before it is written down that it was given.
+        let token = door
+            .tokens
+            .lasting(&request.account, TimeDelta::zero())
+            .await?;
+        let account = door
+            .vault
+            .read(&request.account)
+            .await
+            .map_err(from_vault)?;
+        caller.again().await?;
+        door.hub.claim(&request, "read", &account).await?;
+        // What nobody had to agree to is a plain reading: it is taken from what is granted.
+        if request.approvals_needed == 0 {
+            take_plainly(&door, &caller, &request.account)?;
+        }
+        // One code: the next one would be another use.
+        Ok(no_store(
+            Json(TokenView::new(token, true, Alone::Yes)).into_response(),
+        ))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// Reads the URI that a request has granted
@@ -479,18 +492,23 @@ pub(super) async fn export(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Administer>,
     Path(id): Path<String>,
-) -> Result<Response, ApiError> {
-    let request = granted(&door, &caller, &id, "export").await?;
-    let account = door
-        .vault
-        .read(&request.account)
-        .await
-        .map_err(from_vault)?;
-    caller.again().await?;
-    let permit = door.hub.claim(&request, "export", &account).await?;
-    let view = ExportView::new(&permit, &request, &account)
-        .map_err(|e| ApiError::Internal(Box::new(e)))?;
-    Ok(no_store(Json(view).into_response()))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let request = granted(&door, &caller, &id, "export", &mut facts).await?;
+        let account = door
+            .vault
+            .read(&request.account)
+            .await
+            .map_err(from_vault)?;
+        caller.again().await?;
+        let permit = door.hub.claim(&request, "export", &account).await?;
+        let view = ExportView::new(&permit, &request, &account)
+            .map_err(|e| ApiError::Internal(Box::new(e)))?;
+        Ok(no_store(Json(view).into_response()))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// What making use of a request can be answered with.
@@ -511,15 +529,14 @@ pub(super) async fn granted<P>(
     caller: &Caller<P>,
     id: &str,
     kind: &str,
+    facts: &mut Facts,
 ) -> Result<Mandated, ApiError> {
     let id = request_id(id)?;
     let request = door.hub.mandated(&id, caller.id()).await?;
-    observe::note(|facts| {
-        facts.subject = Some(request.account.to_string());
-        facts.reason = Some(match &request.reason {
-            Some(reason) => format!("{id}: {reason}"),
-            None => id.to_string(),
-        });
+    facts.subject = Some(request.account.to_string());
+    facts.reason = Some(match &request.reason {
+        Some(reason) => format!("{id}: {reason}"),
+        None => id.to_string(),
     });
     if request.act.kind() != kind {
         return Err(HubError::NotGranted.into());

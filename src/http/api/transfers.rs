@@ -16,8 +16,8 @@ use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Enroll, Permission as _};
 use crate::http::edge::body::JsonBody;
 use crate::http::edge::error::ApiError;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::hand::hand_of;
-use crate::http::edge::observe;
 use crate::http::edge::problem_code::ProblemCode;
 
 /// What a request of the kind `transfer` has ended with at the other installation.
@@ -59,23 +59,29 @@ pub(super) async fn receive(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Enroll>,
     JsonBody(body): JsonBody<TransferBody>,
-) -> Result<Response, ApiError> {
-    let id: EnrollmentId = body.id.parse().map_err(|_| ApiError::InvalidParameter {
-        name: "id",
-        detail: "the account's id at the other installation, such as totp-...".to_owned(),
-    })?;
-    let wrong = || ApiError::InvalidParameter {
-        name: "package",
-        detail: "it is not sealed for this installation; its key is `sealKey` in GET /api/system"
-            .to_owned(),
-    };
-    let package = Sealed::<OtpauthText>::from_text(body.package).map_err(|_| wrong())?;
-    if !door.hub.is_for_us(&package) {
-        return Err(wrong());
-    }
-    observe::about(&id);
-    let hand = hand_of(&door, &caller).await?;
-    let requester = caller.requester(&hand);
-    let snapshot = door.hub.receive(id, package, requester).await?;
-    Ok(started_response(snapshot.shown_to(caller.sight(&door))))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let id: EnrollmentId = body.id.parse().map_err(|_| ApiError::InvalidParameter {
+            name: "id",
+            detail: "the account's id at the other installation, such as totp-...".to_owned(),
+        })?;
+        let wrong = || ApiError::InvalidParameter {
+            name: "package",
+            detail:
+                "it is not sealed for this installation; its key is `sealKey` in GET /api/system"
+                    .to_owned(),
+        };
+        let package = Sealed::<OtpauthText>::from_text(body.package).map_err(|_| wrong())?;
+        if !door.hub.is_for_us(&package) {
+            return Err(wrong());
+        }
+        facts.about(&id);
+        let hand = hand_of(&door, &caller).await?;
+        let requester = caller.requester(&hand);
+        let snapshot = door.hub.receive(id, package, requester).await?;
+        Ok(started_response(snapshot.shown_to(caller.sight(&door))))
+    })
+    .await;
+    facts.on(answer)
 }

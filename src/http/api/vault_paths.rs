@@ -23,6 +23,7 @@ use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Known, Permission as _, Read};
 use crate::http::edge::body::{UntypedJsonBody, Wiped};
 use crate::http::edge::error::ApiError;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::observe;
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
@@ -255,14 +256,19 @@ pub(super) async fn read(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Read>,
     Path(id): Path<String>,
-) -> Result<Response, ApiError> {
-    let permit = ReadPermit::of(&door, &caller, &id)?;
-    let token = door
-        .tokens
-        .lasting(permit.account(), TimeDelta::zero())
-        .await?;
-    permit.take_code(&token)?;
-    Ok(Envelope::around(Code { code: token.token }))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let permit = ReadPermit::of(&door, &caller, &id)?;
+        let token = door
+            .tokens
+            .lasting(permit.account(), TimeDelta::zero())
+            .await?;
+        permit.take_code(&token, &mut facts)?;
+        Ok(Envelope::around(Code { code: token.token }))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// What checking a code can be answered with.

@@ -18,8 +18,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::auth::{self, Claim};
 use super::error::ApiError;
+use super::facts::Facts;
 use super::limits::{self, Slot};
-use super::observe;
 use crate::access::Identity;
 use crate::http::FrontDoor;
 
@@ -56,13 +56,20 @@ impl Arrival {
         (claim, reads): (Claim, bool),
         client: Option<IpAddr>,
         slot: &mut Option<Slot>,
+        facts: &mut Facts,
     ) -> Result<Arc<Self>, ApiError> {
         if claim.waits_for_issuer(door) {
             // That can take a while, and the caller is a stranger until it is over.
             *slot = Some(door.surroundings.guard.stranger(client)?);
         }
-        let (identity, refused) = match auth::identify(&claim, door).await {
-            Ok(identity) => (identity, None),
+        let (identity, refused) = match auth::identify(&claim, door, facts).await {
+            Ok(identity) => {
+                if let Some(identity) = &identity {
+                    tracing::Span::current().record("caller", identity.id.as_str());
+                    facts.caller = Some(Arc::clone(identity));
+                }
+                (identity, None)
+            }
             Err(error) => (None, Some(error)),
         };
         Ok(Arc::new(Self {
@@ -99,7 +106,8 @@ impl Arrival {
         if self.since.elapsed() < JUST_NOW {
             return Ok(());
         }
-        match auth::identify(&self.claim, &self.door).await? {
+        let facts = &mut Facts::default();
+        match auth::identify(&self.claim, &self.door, facts).await? {
             Some(now) if now == *then => Ok(()),
             _ => Err(ApiError::CredentialUnknown),
         }
@@ -147,14 +155,14 @@ impl Admitted {
     pub(crate) async fn from_outside(
         door: &Arc<FrontDoor>,
         request: &mut Request,
+        facts: &mut Facts,
     ) -> Result<Self, ApiError> {
         let client = limits::client_of(request);
         let mut slot = None;
-        let arrival = Arrival::find(door, claim(request), client, &mut slot).await?;
+        let arrival = Arrival::find(door, claim(request), client, &mut slot, facts).await?;
         let guard = &door.surroundings.guard;
         let place = match &arrival.identity {
             Some(identity) => {
-                note_caller(identity);
                 drop(slot.take());
                 let slot = guard.caller(&identity.id)?;
                 let permit = Arc::clone(&door.requests).try_acquire_owned();
@@ -184,11 +192,9 @@ impl Admitted {
     pub(crate) async fn from_inside(
         door: &Arc<FrontDoor>,
         request: &mut Request,
+        facts: &mut Facts,
     ) -> Result<Self, ApiError> {
-        let arrival = Arrival::find(door, claim(request), None, &mut None).await?;
-        if let Some(identity) = &arrival.identity {
-            note_caller(identity);
-        }
+        let arrival = Arrival::find(door, claim(request), None, &mut None, facts).await?;
         request.extensions_mut().insert(Arc::clone(&arrival));
         Ok(Self {
             arrival,
@@ -241,11 +247,6 @@ impl Admitted {
             Body::new(Held { body, place })
         })
     }
-}
-
-fn note_caller(identity: &Arc<Identity>) {
-    tracing::Span::current().record("caller", identity.id.as_str());
-    observe::note(|facts| facts.caller = Some(Arc::clone(identity)));
 }
 
 /// What a body streams, until its caller is no longer who it was.

@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 use super::arrival::{self, Arrival, Gone, Place};
 use super::cookie::{self, ByTls, Sent};
 use super::error::ApiError;
+use super::facts::Facts;
 use super::names;
-use super::observe;
 use super::refusals::{Wrong, public_part};
 use crate::access::{Group, Identity, Role, Roles};
 use crate::audit::SessionMark;
@@ -216,7 +216,6 @@ impl<P: Permission> Caller<P> {
         parts: &Parts,
     ) -> Result<Self, ApiError> {
         tracing::Span::current().record("caller", identity.id.as_str());
-        observe::note(|facts| facts.caller = Some(Arc::clone(&identity)));
         let arrival = Arrival::of(&parts.extensions).ok_or(ApiError::Unauthenticated)?;
         Self::known(door, identity, arrival, parts)
     }
@@ -282,17 +281,18 @@ impl Claim {
 }
 
 /// Whose token or key this is.
-pub(crate) async fn holder(credential: &str, door: &FrontDoor) -> Result<Arc<Identity>, ApiError> {
+pub(crate) async fn holder(
+    credential: &str,
+    door: &FrontDoor,
+    facts: &mut Facts,
+) -> Result<Arc<Identity>, ApiError> {
     let found = door.access.authenticate(credential, door.clock.now()).await;
     let identity = found
         .map_err(ApiError::from)
         .and_then(|identity| identity.ok_or(ApiError::CredentialUnknown));
     if let Err(ApiError::CredentialUnknown | ApiError::Token(_)) = &identity {
-        let tried = public_part(credential).map(str::to_owned);
-        observe::note(|facts| {
-            facts.wrong = Some(Wrong::Key);
-            facts.tried = tried;
-        });
+        facts.wrong = Some(Wrong::Key);
+        facts.tried = public_part(credential).map(str::to_owned);
     }
     identity
 }
@@ -301,14 +301,15 @@ pub(crate) async fn holder(credential: &str, door: &FrontDoor) -> Result<Arc<Ide
 pub(crate) async fn identify(
     claim: &Claim,
     door: &FrontDoor,
+    facts: &mut Facts,
 ) -> Result<Option<Arc<Identity>>, ApiError> {
     let parts = match claim {
         // What is presented counts, even if it is wrong: falling back to a weaker proof
         // would hide the mistake.
-        Claim::Credential(credential) => return holder(credential, door).await.map(Some),
+        Claim::Credential(credential) => return holder(credential, door, facts).await.map(Some),
         Claim::Browser(parts) => parts,
     };
-    if let Some(identity) = logged_in(parts, door)? {
+    if let Some(identity) = logged_in(parts, door, facts)? {
         return Ok(Some(identity));
     }
     let anonymous = door.access.anonymous();
@@ -324,7 +325,11 @@ pub(crate) async fn identify(
 /// Whose session the request's cookie is for. With a cookie only requests of this server's
 /// own page count, readings included: a page elsewhere must neither change anything nor use
 /// up what can be read a few times.
-fn logged_in(parts: &Parts, door: &FrontDoor) -> Result<Option<Arc<Identity>>, ApiError> {
+fn logged_in(
+    parts: &Parts,
+    door: &FrontDoor,
+    facts: &mut Facts,
+) -> Result<Option<Arc<Identity>>, ApiError> {
     let headers = &parts.headers;
     let by_tls = ByTls::noted(door, parts);
     let from = same_origin(headers);
@@ -332,15 +337,15 @@ fn logged_in(parts: &Parts, door: &FrontDoor) -> Result<Option<Arc<Identity>>, A
         Sent::Nothing => return Ok(None),
         Sent::Several(_) if from == Provenance::Other => return Err(ApiError::CrossSite),
         Sent::Several(_) => {
-            cookie::clear(by_tls, &parts.uri, headers);
+            facts.cookies = cookie::clear(by_tls, &parts.uri, headers);
             return Err(ApiError::SessionAmbiguous);
         }
         Sent::One(value) => value,
     };
     let Some(identity) = door.access.resume(value, door.clock.now())? else {
-        observe::note(|facts| facts.wrong = Some(Wrong::Session));
+        facts.wrong = Some(Wrong::Session);
         if from != Provenance::Other {
-            cookie::clear_beside(by_tls, &parts.uri, headers);
+            facts.cookies = cookie::clear_beside(by_tls, &parts.uri, headers);
         }
         return Ok(None);
     };

@@ -13,6 +13,7 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use super::body::Expected;
+use super::facts::Facts;
 use super::mandate_problem;
 use super::observe::{self, Shape};
 use super::problem_code::ProblemCode;
@@ -531,7 +532,6 @@ impl IntoResponse for ApiError {
         if row.status.is_server_error() {
             log(&self, row.code);
         }
-        observe::note(|facts| facts.problem = Some(row.code));
         let (request_id, shape) = observe::current();
         // As Vault answers a token that is not good; its clients know nothing else for it.
         let is_bad = matches!(self, Self::CredentialUnknown | Self::Token(_));
@@ -591,7 +591,11 @@ impl IntoResponse for ApiError {
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        response
+        let facts = Facts {
+            problem: Some(row.code),
+            ..Facts::default()
+        };
+        facts.on(response)
     }
 }
 

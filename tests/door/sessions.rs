@@ -4,7 +4,7 @@ use countersign::access::Role;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::server::{Server, URI, cookie, cookies, problem};
+use crate::server::{Server, URI, cookie, cookies, problem};
 
 const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
 
