@@ -54,6 +54,9 @@ export const decided = (decision) => decision && [
   decision.comment && said(t.operations.comment, decision.comment),
 ];
 
+/** A text with commands between backticks, as elements. */
+export const coded = (text) => text.split("`").map((part, n) => (n % 2 === 1 ? h("code", {}, part) : part));
+
 /** What an account is called, in one line. */
 export function title({ issuer, accountName } = {}) {
   return issuer ? `${issuer} ${accountName}` : (accountName ?? "");
