@@ -58,12 +58,12 @@ export const english = {
 
   settings: {
     title: "Settings",
-    how: "They are kept in this browser only.",
+    how: "Kept in this browser only.",
     look: "Look",
     theme: "Colours",
-    themes: { system: "as the system", light: "light", dark: "dark" },
+    themes: { system: "match the system", light: "light", dark: "dark" },
     language: "Language",
-    system: "as the browser",
+    system: "match the browser",
     codes: "Accounts",
     you: "You",
     caller: "Logged in as",
@@ -78,7 +78,7 @@ export const english = {
     saved: "Saved in this browser.",
     help: "Help",
     reference: "The API’s description",
-    server: "What the server says of itself (problems and warnings) is in English.",
+    server: "Problems and warnings come from the server and are in English.",
   },
 
   login: {

@@ -105,7 +105,7 @@ def settings(page, server, ids):
     page.browser.refresh()
     page.says("h1", "Settings")
     assert page.is_dark(), "the choice is remembered"
-    picked(page, "#theme", "as the system")
+    picked(page, "#theme", "match the system")
     page.until(lambda _: not page.is_dark(), "as the system again")
     page.media(prefers_color_scheme="dark")
     page.until(lambda _: page.is_dark(), "with the system")
@@ -131,7 +131,7 @@ def settings(page, server, ids):
     at(page, "dialog [role=combobox]")
     page.keys("sprache english", Keys.ENTER)
     page.says("h1", "Settings")
-    picked(page, "#language", "as the browser")
+    picked(page, "#language", "match the browser")
     page.says("h1", "Settings")
     kept = page.script("return Object.keys(localStorage).sort()")
     assert kept == ["hide", "sort"], kept
