@@ -49,7 +49,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
         ],
     ),
     (
-        "Who may do what",
+        "Access",
         &[
             "key",
             "grant",
@@ -246,7 +246,7 @@ pub fn command() -> Command {
         .help_template("{about-with-newline}\n{usage-heading} {usage}\n\n{after-help}\n\nOptions:\n{options}\n")
         .after_help(format!(
             "{groups}Settings come from flags, COUNTERSIGN_ variables and a file, in this order. \
-             `countersign help COMMAND` tells more.\n\n{EXIT_CODES}"
+             `countersign help COMMAND` prints the details.\n\n{EXIT_CODES}"
         ))
 }
 
