@@ -212,12 +212,15 @@ def soon(page, server, many):
     page.until(lambda _: page.script("return document.querySelector('.digits')?.textContent.trim().match(/^[0-9]/) !== null"), "a code")
     page.script("location.hash = '#/settings'")
     page.one("#theme")
-    first = page.browser.execute_async_script("""
-        const done = arguments[0];
+    page.script("""
         const begun = performance.now();
-        const look = () => (/^[0-9]/.test(document.querySelector(".account .digits")?.textContent.trim() ?? "") ? done(performance.now() - begun) : requestAnimationFrame(look));
-        location.hash = "#/accounts";
-        look();""")
+        const timer = setInterval(() => {
+          if (!/^[0-9]/.test(document.querySelector(".account .digits")?.textContent.trim() ?? "")) return;
+          clearInterval(timer);
+          globalThis.first = performance.now() - begun;
+        }, 5);
+        location.hash = "#/accounts";""")
+    first = page.until(lambda _: page.script("return globalThis.first"), "the first code")
     print(f"first code of {many} accounts after {first:.0f} ms")
     page.until(lambda _: int(page.one_text("#count").split(" ")[0] or 0) >= many, "all of them")
     took = page.script("""
