@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     /// What the whole page may weigh as it is sent, compressed file by file. Icons are apart:
-    /// they are loaded for the services that somebody looks at.
+    /// they are loaded for the services in view.
     const BUDGET: usize = 200_000;
 
     fn compressed(text: &str) -> usize {

@@ -1,7 +1,7 @@
 //! The icons of services: a pack in the program, of which the page loads what it shows.
 //!
 //! The pack is divided into shelves by a hash of a service's name, and an address names a shelf.
-//! So neither an address nor a log of addresses tells which services somebody has accounts with:
+//! So neither an address nor a log of addresses tells which services a user has accounts with:
 //! each shelf has a dozen of them.
 
 use std::sync::Arc;
