@@ -3,6 +3,7 @@
 mod api;
 mod assets;
 mod edge;
+mod icons;
 mod mcp;
 mod openapi;
 
