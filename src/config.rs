@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use durabletask_scheduler::Retention;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -39,13 +40,15 @@ pub const DEFAULT_SCHEDULER_LISTEN: &str = "127.0.0.1:8080";
 pub const DEFAULT_DASHBOARD_LISTEN: &str = "127.0.0.1:8082";
 /// Where the data is kept.
 pub const DEFAULT_DATA_DIR: &str = "./.countersign";
+/// How long the embedded task hub keeps what has ended.
+const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 86_400);
 
 /// Whether callers have to say who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthMode {
     /// Every request carries a token, a key or a session cookie.
     Token,
-    /// Everybody may do everything. Loopback addresses only.
+    /// Everyone may do everything. Loopback addresses only.
     None,
 }
 
@@ -69,7 +72,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Who is told of decisions. Checked.
+/// The webhook for decisions. Checked.
 #[derive(Clone)]
 pub struct WebhookConfig {
     /// The address; it may hold a key.
@@ -98,27 +101,27 @@ pub struct Config {
     pub scheduler_listen: SocketAddr,
     /// Where the dashboard listens, if at all; always a loopback address.
     pub dashboard_listen: Option<SocketAddr>,
-    /// Where metrics are told, if at all. Anybody who reaches it may read them.
+    /// The address that serves metrics, if any. Anyone who reaches it may read them.
     pub metrics_listen: Option<SocketAddr>,
-    /// Where the task hub's dashboard shows an instance, with `{id}` in the place of its
+    /// Where the task hub's dashboard shows an instance, with `{id}` in place of its
     /// id; none means the dashboard of this process, if it has one.
     pub instance_link: Option<String>,
     /// How long an enrollment waits for a decision.
     pub approval_timeout: Duration,
     /// Whether every enrollment needs a decision, asked for or not.
     pub require_approval: bool,
-    /// Whether whoever enrolls an account has to prove it before it is in use, asked for
+    /// Whether every new account must be proved before it is in use, asked for
     /// or not. Imported accounts are in use already.
     pub require_proof: bool,
     /// How many people have to agree where approval is needed: 1 to 10.
     pub approvals: u8,
     /// How many people have to agree to a request on an account: 0 to 10.
     pub request_approvals: u8,
-    /// The groups whose members have to agree; everybody who may decide if none.
+    /// The groups whose members have to agree; everyone who may decide if none.
     pub approvers: Vec<String>,
     /// When to remind of a decision that is waited for, counted from its request.
     pub approval_reminders: Vec<Duration>,
-    /// Who is told of what waits for a decision and how it ends, if anybody.
+    /// The webhook for pending decisions and their outcome, if any.
     pub webhook: Option<WebhookConfig>,
     /// Whether callers have to say who they are.
     pub auth: AuthMode,
@@ -144,6 +147,10 @@ pub struct Config {
     pub admin_token: Option<Zeroizing<String>>,
     /// How long a front door waits when it starts for a worker to make the keys that it needs.
     pub worker_wait: Duration,
+    /// Whether somebody has said that no other front door serves this installation.
+    pub single_front_door: bool,
+    /// How long the embedded task hub keeps what has ended.
+    pub retention: Retention,
     /// Whether memory is kept out of swap.
     pub lock_memory: LockMemory,
     /// What is logged and how.
@@ -180,6 +187,8 @@ impl fmt::Debug for Config {
             .field("task_hub", &self.task_hub)
             .field("azure", &self.azure)
             .field("worker_wait", &self.worker_wait)
+            .field("single_front_door", &self.single_front_door)
+            .field("retention", &self.retention)
             .field("lock_memory", &self.lock_memory)
             .field("otlp", &self.otlp)
             .finish_non_exhaustive()
@@ -219,6 +228,8 @@ impl Config {
             azure: AzureConfig::default(),
             admin_token: None,
             worker_wait: Duration::from_secs(30),
+            single_front_door: false,
+            retention: Retention::all(DEFAULT_RETENTION),
             lock_memory: LockMemory::Auto,
             log: LogConfig {
                 format: LogFormat::Text,

@@ -9,6 +9,7 @@ use std::os::unix::fs::{
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -28,6 +29,14 @@ const ABANDONED: Duration = Duration::from_secs(3_600);
 /// The token that the administrator logs in with.
 const ADMIN_TOKEN: &str = "admin-token";
 
+/// In a folder into which a backup is being restored. Nothing starts on it.
+pub(crate) const UNFINISHED: &str = "restore-unfinished";
+/// What the name of the file ends with that holds what a secret was before.
+const BEFORE: &str = ".before";
+
+/// What a secret was before, and until when that counts.
+pub(crate) type Before = (Zeroizing<String>, DateTime<Utc>);
+
 /// Why the data folder cannot be used.
 #[derive(Debug, Error)]
 pub enum DataDirError {
@@ -42,13 +51,13 @@ pub enum DataDirError {
         source: io::Error,
     },
     /// A file with a secret can be read by others.
-    #[error("{} can be read by other users: run `chmod 600 {}` and, if they might have read it, replace it", .0.display(), .0.display())]
+    #[error("{} can be read by other users: run `chmod 600 {}` and replace it if they might have read it", .0.display(), .0.display())]
     Exposed(PathBuf),
     /// Another process runs on this folder.
     #[error("another countersign already runs on {}: stop it, or choose another folder with --data-dir", .0.display())]
     InUse(PathBuf),
     /// Others can write the folder, or a file in it.
-    #[error("other users can write {}: run `chmod go-w '{}'` and, if they might have changed something in the folder, check it first", .0.display(), .0.display())]
+    #[error("other users can write {}: run `chmod go-w '{}'` and check the folder first if they might have changed it", .0.display(), .0.display())]
     Writable(PathBuf),
     /// The folder, or a file in it, belongs to another user.
     #[error("{} belongs to another user (uid {owner}), who can change it: run `chown {own} '{}'`, or choose another folder with --data-dir", path.display(), path.display())]
@@ -61,13 +70,19 @@ pub enum DataDirError {
         own: u32,
     },
     /// A file does not hold what it should.
-    #[error("{} does not hold what it should: {reason}", path.display())]
+    #[error("the content of {} is not valid: {reason}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
         /// What is wrong with it, without its content.
         reason: &'static str,
     },
+    /// A restore into the folder has not come to its end.
+    #[error(
+        "a backup was being restored into {} when that was cut off: run `countersign backup restore` \
+         again, which begins from the start", .0.display()
+    )]
+    Unfinished(PathBuf),
     /// The system has no random numbers to give.
     #[error("the system's random number source failed")]
     Random,
@@ -96,7 +111,7 @@ pub struct Addresses {
     pub scheduler: Option<String>,
     /// The dashboard, as a base URL.
     pub dashboard: Option<String>,
-    /// Where metrics are told, as a base URL.
+    /// The base URL of the metrics.
     #[serde(default)]
     pub metrics: Option<String>,
     /// The process that serves them.
@@ -116,11 +131,14 @@ impl DataDir {
             .mode(0o700)
             .create(path)
             .map_err(|source| DataDirError::Io {
-                action: "make the data folder",
+                action: "create the data folder",
                 path: path.to_owned(),
                 source,
             })?;
         let data = Self::open(path)?;
+        if path.join(UNFINISHED).exists() {
+            return Err(DataDirError::Unfinished(path.to_owned()));
+        }
         data.sweep();
         Ok(data)
     }
@@ -130,7 +148,7 @@ impl DataDir {
     ///
     /// # Errors
     ///
-    /// [`DataDirError::Writable`] and [`DataDirError::Foreign`] when somebody else can write
+    /// [`DataDirError::Writable`] and [`DataDirError::Foreign`] when someone else can write
     /// there, [`DataDirError::Io`] when the folder cannot be read.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let failed = |source| DataDirError::Io {
@@ -141,7 +159,7 @@ impl DataDir {
         refuse_shared(path, &fs::metadata(path).map_err(failed)?)?;
         for file in fs::read_dir(path).map_err(failed)? {
             let file = file.map_err(failed)?.path();
-            // Where a link leads to counts. What has gone meanwhile can no longer be used.
+            // Where a link leads to counts. What has gone in the meantime can no longer be used.
             match fs::metadata(&file) {
                 Ok(about) => refuse_shared(&file, &about)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -165,7 +183,7 @@ impl DataDir {
             let modified = file.metadata().and_then(|about| about.modified());
             let age = modified.ok().and_then(|at| at.elapsed().ok());
             if age.is_some_and(|age| age > ABANDONED)
-                && let Err(error) = fs::remove_file(file.path())
+                && let Err(error) = remove(&file.path())
             {
                 tracing::warn!(path = %file.path().display(), %error, "cannot remove a temporary file");
             }
@@ -205,7 +223,7 @@ impl DataDir {
     }
 
     /// Makes this process the folder's front door: a second one would take its address away,
-    /// and count uses and guesses by itself. It is the folder that is locked: a front door that
+    /// and count uses and guesses on its own. It is the folder that is locked: a front door that
     /// waits for its worker makes no file.
     ///
     /// # Errors
@@ -257,6 +275,79 @@ impl DataDir {
     /// As [`DataDir::read_secret`].
     pub fn existing_admin_token(&self) -> Result<Option<Zeroizing<String>>, DataDirError> {
         self.read_secret(ADMIN_TOKEN)
+    }
+
+    /// The administrator's token before the present one, and until when it counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataDir::read_secret`], and [`DataDirError::Malformed`].
+    pub(crate) fn admin_token_before(&self) -> Result<Option<Before>, DataDirError> {
+        self.secret_before(ADMIN_TOKEN)
+    }
+
+    /// Gives the administrator another token; the one before counts `until` then, if at all.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataDir::secret_file`].
+    pub(crate) fn rotate_admin_token(
+        &self,
+        until: Option<DateTime<Utc>>,
+    ) -> Result<Zeroizing<String>, DataDirError> {
+        let token = secret::random_token("cs_admin_").map_err(|_| DataDirError::Random)?;
+        self.rotate_secret(ADMIN_TOKEN, &token, until)?;
+        Ok(token)
+    }
+
+    /// Puts `text` into the secret file `name`, and what it held into one beside it, with the
+    /// time until which that counts.
+    pub(crate) fn rotate_secret(
+        &self,
+        name: &str,
+        text: &str,
+        until: Option<DateTime<Utc>>,
+    ) -> Result<(), DataDirError> {
+        let beside = format!("{name}{BEFORE}");
+        match (self.read_secret(name)?, until) {
+            (Some(before), Some(until)) => {
+                let line = Zeroizing::new(format!("{} {}", until.timestamp(), before.as_str()));
+                self.replace_secret_file(&beside, &line)?;
+            }
+            _ => {
+                let path = self.path.join(&beside);
+                match fs::remove_file(&path) {
+                    Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                        return Err(DataDirError::Io {
+                            action: "remove",
+                            path,
+                            source,
+                        });
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.replace_secret_file(name, text)
+    }
+
+    /// What the secret file `name` held before, and until when that counts.
+    pub(crate) fn secret_before(&self, name: &str) -> Result<Option<Before>, DataDirError> {
+        let beside = format!("{name}{BEFORE}");
+        let Some(line) = self.read_secret(&beside)? else {
+            return Ok(None);
+        };
+        let malformed = || DataDirError::Malformed {
+            path: self.path.join(&beside),
+            reason: "expected a time in seconds and what counts until then",
+        };
+        let (until, text) = line.split_once(' ').ok_or_else(malformed)?;
+        let until = until
+            .parse()
+            .ok()
+            .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+            .ok_or_else(malformed)?;
+        Ok(Some((Zeroizing::new(text.to_owned()), until)))
     }
 
     /// The key in the file `name` as [`DataDir::secret_key`] keeps it, if there is one.
@@ -430,13 +521,22 @@ impl DataDir {
         }
     }
 
-    fn temporary(&self, name: &str) -> Result<PathBuf, DataDirError> {
+    /// A name for something that is being written, which the next start removes if it stays.
+    pub(crate) fn temporary(&self, name: &str) -> Result<PathBuf, DataDirError> {
         let tag = secret::random_hex().map_err(|_| DataDirError::Random)?;
         Ok(self.path.join(format!(".{name}.{}.tmp", &tag[..16])))
     }
 }
 
-/// Refuses what somebody other than this process's user, and root, can change.
+/// Removes a file, or a folder with what is in it.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path)?.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    }
+}
+
+/// Refuses what someone other than this process's user, and root, can change.
 fn refuse_shared(path: &Path, about: &fs::Metadata) -> Result<(), DataDirError> {
     let own = rustix::process::geteuid().as_raw();
     if about.uid() != own && about.uid() != 0 {

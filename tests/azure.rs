@@ -108,6 +108,7 @@ impl Azure {
             .env("KEY_VAULT_URL", self.vault.url())
             .env("KEY_VAULT_EMULATOR", "true")
             .env("KEY_VAULT_CA_FILE", self.vault.ca_file())
+            .env("COUNTERSIGN_SINGLE_FRONT_DOOR", "true")
             .env("NO_PROXY", "*");
         command
     }
@@ -240,7 +241,7 @@ async fn an_account_goes_through_key_vault_with_a_managed_identity_and_survives_
 }
 
 #[tokio::test]
-async fn codes_go_on_while_key_vault_is_away_and_say_so() {
+async fn codes_continue_while_key_vault_is_away_and_say_so() {
     let azure = Azure::start().await;
     let server = azure
         .serve(&["--token-cache-age", "1ms", "--token-max-stale", "10m"])

@@ -111,14 +111,19 @@ fn assert_uses_only(graph: &Graph, package: &str, allowed: &[&str]) {
 #[test]
 fn packages_use_only_the_packages_below_them() {
     let graph = Graph::load();
-    let rules: [(&str, &[&str]); 12] = [
+    let rules: [(&str, &[&str]); 13] = [
+        ("durabletask-sqlite", &[]),
         ("durabletask-proto", &[]),
         ("durabletask-core", &["durabletask-proto"]),
         ("durabletask", &["durabletask-core", "durabletask-proto"]),
         ("durabletask-scheduler-core", &["durabletask-proto"]),
         (
             "durabletask-scheduler",
-            &["durabletask-proto", "durabletask-scheduler-core"],
+            &[
+                "durabletask-proto",
+                "durabletask-scheduler-core",
+                "durabletask-sqlite",
+            ],
         ),
         ("durabletask-scheduler-cli", &["durabletask-scheduler"]),
         ("countersign-enrollment", &["durabletask-core"]),
@@ -133,12 +138,17 @@ fn packages_use_only_the_packages_below_them() {
                 "countersign-enrollment",
                 "countersign-ledger",
                 "durabletask-core",
+                "durabletask-sqlite",
             ],
         ),
         ("countersign-authority", &["countersign-enrollment"]),
         (
             "countersign-ledger",
-            &["countersign-authority", "countersign-enrollment"],
+            &[
+                "countersign-authority",
+                "countersign-enrollment",
+                "durabletask-sqlite",
+            ],
         ),
         (
             "countersign-azure",

@@ -1,4 +1,4 @@
-//! The side effects of an enrollment: reading pictures, checking URIs, storing secrets.
+//! The side effects of an enrollment: reading images, checking URIs, storing secrets.
 
 mod account_request;
 mod authority;
@@ -27,7 +27,6 @@ use countersign_enrollment::contract::{
 };
 use countersign_enrollment::fingerprint::FingerprintKey;
 use countersign_enrollment::mandate::{Digest, SignedMandate};
-use countersign_enrollment::sealed::OpenKeyring;
 use durabletask_core::{Failure, Registry};
 use tokio::sync::Semaphore;
 
@@ -36,8 +35,9 @@ use crate::vault::SecretVault;
 use crate::webhook::Webhook;
 
 pub use authority::{Authority, CheckingKeySource};
+pub use permitted::OpeningKeys;
 
-/// Pictures decoded at once. Each may take hundreds of megabytes and a core.
+/// Images decoded at once. Each may take hundreds of megabytes and a core.
 const MAX_DECODES: usize = 2;
 
 /// What the activities work with: the authority that they ask, and, behind its permits, the
@@ -58,7 +58,7 @@ impl Activities {
     #[must_use]
     pub fn new(
         authority: Authority,
-        keys: OpenKeyring,
+        keys: OpeningKeys,
         fingerprints: FingerprintKey,
         vault: Arc<dyn SecretVault>,
     ) -> Self {

@@ -8,6 +8,7 @@
 mod error;
 mod journal;
 mod recovery;
+mod restored;
 mod schema;
 mod sqlite;
 mod transactions;
@@ -23,6 +24,7 @@ use countersign_enrollment::mandate::{SignedDecision, SignedMandate};
 pub use error::LedgerError;
 pub use journal::{JournalEntry, NewEntry, Outcome};
 pub use recovery::Given;
+pub use restored::{LedgerContents, contents};
 pub use sqlite::{LEDGER_DATABASE, SqliteLedger};
 
 /// How a counted deed begins.
@@ -40,7 +42,7 @@ pub enum Begun {
 pub struct Registered {
     /// The mandate.
     pub mandate: SignedMandate,
-    /// What became of the matter that was asked for.
+    /// What became of the matter that was requested.
     pub status: Status,
 }
 

@@ -3,11 +3,12 @@
 //!
 //! A transaction of its own for each call costs a commit, two switches between threads, and,
 //! where several connections write, a wait for each other that SQLite does by sleeping. Here
-//! calls queue up while a commit is under way, and the next one serves them all.
+//! calls queue up while a commit is in progress, and the next one serves them all.
 
 use std::io;
 use std::thread::JoinHandle;
 
+use durabletask_sqlite::Database;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
@@ -48,7 +49,7 @@ pub(crate) struct Transactions {
 
 impl Transactions {
     /// Starts the thread, which has the connection to itself.
-    pub(crate) fn start(connection: Connection) -> io::Result<Self> {
+    pub(crate) fn start(connection: Database) -> io::Result<Self> {
         let (queue, calls) = mpsc::channel(QUEUED);
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
@@ -97,7 +98,7 @@ impl Drop for Transactions {
     }
 }
 
-fn serve(mut connection: Connection, mut calls: mpsc::Receiver<Call>) {
+fn serve(mut connection: Database, mut calls: mpsc::Receiver<Call>) {
     let mut batch = Vec::with_capacity(TOGETHER);
     while calls.blocking_recv_many(&mut batch, TOGETHER) > 0 {
         together(&mut connection, batch.drain(..));
@@ -132,7 +133,7 @@ fn together(connection: &mut Connection, calls: impl Iterator<Item = Call>) {
     let mut whole = true;
     for call in calls {
         let before = transaction.total_changes();
-        // SQLite ends a transaction by itself when the disk fails; what came after that would
+        // SQLite ends a transaction on its own when the disk fails; what came after that would
         // be no part of it.
         let (failed, answer) = (call.work)(match whole {
             true => Ok(&transaction),

@@ -1,5 +1,6 @@
 //! Who may do what: the administrator's token, API keys, browser sessions, roles.
 
+mod admin;
 mod grants;
 mod guarded;
 mod hands;
@@ -8,6 +9,7 @@ mod keys;
 mod login;
 mod oidc;
 mod recall;
+mod restored;
 mod role;
 mod schema;
 pub mod secret;
@@ -20,6 +22,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+pub use admin::AdminToken;
 pub use grants::{Grant, Grantee, Spent};
 pub(crate) use grants::{Granted, MAX_GRANTEE, Taken, grant_change};
 pub use identity::{Group, Identity, NotAGroup};
@@ -44,9 +47,9 @@ const NEVER: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 
 /// Recognises callers.
 pub struct Access {
-    admin_hash: [u8; 32],
+    admin_token: Arc<AdminToken>,
     admin: Arc<Identity>,
-    /// Who everybody is while access control is off.
+    /// Who everyone is while access control is off.
     anonymous: Option<Arc<Identity>>,
     keys: KeyStore,
     recall: Recall,
@@ -68,21 +71,21 @@ impl Access {
     /// Recognises the administrator by `admin_token`, others by their keys, and
     /// browsers by cookies signed with a key derived from `server_key`.
     #[must_use]
-    pub fn new(admin_token: &str, keys: KeyStore, server_key: &[u8; 32]) -> Self {
-        let admin_hash = secret::hash(admin_token);
+    pub fn new(admin_token: AdminToken, keys: KeyStore, server_key: &[u8; 32]) -> Self {
+        let admin_token = Arc::new(admin_token);
         Self {
-            admin_hash,
+            admin_token: Arc::clone(&admin_token),
             admin: Arc::new(all_powerful(ADMIN_NAME, Subject::Admin)),
             anonymous: None,
             keys,
             recall: Recall::default(),
-            sessions: Sessions::new(server_key, &admin_hash),
+            sessions: Sessions::new(server_key, admin_token),
             login_codes: Arc::default(),
             oidc: None,
         }
     }
 
-    /// Lets everybody do everything. Only for an address that no other machine can reach.
+    /// Lets everyone do everything. Only for an address that no other machine can reach.
     #[must_use]
     pub fn open_to_all(mut self) -> Self {
         self.anonymous = Some(Arc::new(all_powerful(ANONYMOUS_NAME, Subject::Open)));
@@ -96,7 +99,7 @@ impl Access {
         self
     }
 
-    /// Who everybody is while access control is off.
+    /// Who everyone is while access control is off.
     pub(crate) fn anonymous(&self) -> Option<Arc<Identity>> {
         self.anonymous.clone()
     }
@@ -108,7 +111,7 @@ impl Access {
         now: DateTime<Utc>,
     ) -> Result<Option<Arc<Identity>>, AuthError> {
         let hash = secret::hash(credential);
-        if secret::same(&hash, &self.admin_hash) {
+        if self.admin_token.accepts(&hash, now) {
             return Ok(Some(Arc::clone(&self.admin)));
         }
         if let Some(oidc) = self.oidc.as_ref().filter(|_| Oidc::is_token(credential)) {
@@ -147,7 +150,7 @@ impl Access {
         }
     }
 
-    /// The caller as it is now; nobody if its key was revoked meanwhile, and for those who
+    /// The caller as it is now; nobody if its key was revoked in the meantime, and for those who
     /// have to present something each time.
     fn still(
         &self,
@@ -325,7 +328,7 @@ impl Access {
     ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
         let (record, key) = self.keys.create(new, now)?;
         if let Err(error) = self.keys.note_maker(&record.name, maker) {
-            // A key of which nobody knows where it came from would be taken for somebody's
+            // A key of which nobody knows where it came from would be taken for someone's
             // own.
             self.keys.revoke(&record.name, now)?;
             return Err(error);
@@ -334,8 +337,8 @@ impl Access {
     }
 
     /// Renews the key of the caller `name` for the caller `by`, who sees the new one; see
-    /// [`KeyStore::rotate`]. Everybody renews their own by presenting it, and those of others
-    /// only who has made them, or is of the hand that has: whoever sees a key can use it as if
+    /// [`KeyStore::rotate`]. Everyone renews their own by presenting it, and those of others
+    /// only their creator, or someone of the creator's hand: anyone who sees a key can use it as if
     /// it were its caller.
     ///
     /// # Errors
@@ -420,7 +423,7 @@ impl Access {
     }
 }
 
-/// Somebody who is in no group because it may do everything.
+/// Someone who is in no group because it may do everything.
 fn all_powerful(name: &str, subject: Subject) -> Identity {
     Identity {
         id: name.to_owned(),

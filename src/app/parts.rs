@@ -8,14 +8,34 @@ use axum::Router;
 use axum::serve::ListenerExt as _;
 use countersign_activities::vault::{CachedVault, EmbeddedVault, SecretVault};
 use countersign_azure::{Identity, KeyVault};
+use durabletask::Connection;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::AppError;
-use crate::config::AzureConfig;
+use super::{AppError, Parts};
+use crate::config::{AzureConfig, Config};
 use crate::data_dir::DataDir;
 use crate::metrics::VaultCounts;
+
+/// Refuses a front door of which there could be several, each with keys, grants, counts and an
+/// audit log of its own, unless somebody has said that it is the only one.
+pub(super) fn refuse_half(config: &Config, parts: Parts) -> Result<(), AppError> {
+    if !parts.front_door() || config.single_front_door {
+        return Ok(());
+    }
+    let connection = match (parts.scheduler(), &config.connection_string) {
+        (false, Some(text)) => Some(Connection::parse(text)?),
+        _ => None,
+    };
+    if connection.is_some_and(|connection| !connection.is_local()) {
+        return Err(AppError::HalfDeployment("a task hub on another machine"));
+    }
+    if config.azure.key_vault.is_some() {
+        return Err(AppError::HalfDeployment("Azure Key Vault"));
+    }
+    Ok(())
+}
 
 /// One running part.
 pub(super) struct Part {
@@ -26,7 +46,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Runs `work` until it is told to stop, and cancels `failed` if it ends before.
+    /// Runs `work` until it is asked to stop, and cancels `failed` if it ends before.
     pub(super) fn spawn<F, W>(
         name: &'static str,
         drain: Duration,
@@ -73,7 +93,7 @@ impl Part {
                 // What was acknowledged is durable and unfinished work is done again, so
                 // cutting it off is no failure.
                 abort.abort();
-                tracing::warn!(part = self.name, "did not stop in time and was cut off");
+                tracing::warn!(part = self.name, "did not stop in time; aborted");
                 Ok(())
             }
         }
@@ -132,7 +152,7 @@ pub(super) async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpL
         })
 }
 
-/// Answers HTTP requests until told to stop; then finishes those under way.
+/// Answers HTTP requests until asked to stop; then finishes those in progress.
 pub(super) async fn serve_http(
     listener: TcpListener,
     router: Router,

@@ -80,7 +80,7 @@ pub(super) fn run(command: GrantCommand) -> Outcome {
                     &json!({"from": from, "account": account.as_str(), "removed": true}),
                 );
             }
-            output::line(&format!("{account}  taken from {from}"));
+            output::line(&format!("{account}  no longer granted to {from}"));
             Ok(())
         }
     }
@@ -112,7 +112,7 @@ fn line(grant: &Grant) -> String {
 fn describe(grant: &Grant) -> String {
     let until = match grant.until {
         Some(at) => format!("until {}", at.to_rfc3339_opts(SecondsFormat::Secs, true)),
-        None => "for ever".to_owned(),
+        None => "forever".to_owned(),
     };
     match grant.reads_left {
         Some(reads) => format!("to {}  {until}  {reads} reads left", grant.to),

@@ -104,7 +104,7 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
             output::line(&key);
             let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
             output::note(&format!(
-                "This is the new key of {name}. The one before works until {until}."
+                "This is the new key of {name}. The old one is valid until {until}."
             ));
             Ok(())
         }

@@ -76,7 +76,7 @@ pub struct FrontDoor {
     stop: CancellationToken,
 }
 
-/// The services that a front door asks, and what it is told about itself.
+/// The services that a front door asks, and its own settings.
 pub(crate) struct Services {
     pub(crate) access: Access,
     pub(crate) hub: Hub,
@@ -137,7 +137,7 @@ pub(crate) async fn dressed(mut response: Response) -> Response {
 }
 
 impl FrontDoor {
-    /// What goes on beside the requests, until the server stops.
+    /// What continues beside the requests, until the server stops.
     pub(crate) async fn watch(&self) {
         self.refusals.tell_until(&self.stop).await;
     }
@@ -224,7 +224,7 @@ fn with_middleware(
         .with_state(Arc::clone(door))
 }
 
-/// The one middleware: who comes in, what is told about it, what is recorded, and what is
+/// The one middleware: who comes in, what is logged, what is recorded, and what is
 /// left to do when the answer is there. One layer and not one for each, since a layer of
 /// axum copies all that is inside it for every request.
 async fn middleware(

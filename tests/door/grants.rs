@@ -154,7 +154,7 @@ async fn a_group_reads_what_is_granted_to_it_and_finds_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_another_process_takes_back_is_worth_nothing_at_once() {
+async fn what_another_process_takes_back_is_refused_at_once() {
     let server = Server::start().await;
     let key = server.key("ci", Role::Reader);
     // As the command does it, on a connection of its own.

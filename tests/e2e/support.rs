@@ -38,7 +38,7 @@ pub(crate) struct App {
     answers: Arc<Mutex<Vec<String>>>,
 }
 
-/// Somebody who calls the API with a key of their own.
+/// Someone who calls the API with a key of their own.
 #[derive(Clone)]
 pub(crate) struct Caller {
     base: String,
@@ -69,8 +69,19 @@ impl App {
 
     /// The same with more variables in its environment.
     pub(crate) async fn start_under(environment: &[(&str, &str)], extra_args: &[&str]) -> Self {
+        let mut app = Self::nowhere_under(environment, extra_args);
+        app.launch().await;
+        app
+    }
+
+    /// A place for a data folder that is not there yet, and no server.
+    pub(crate) fn nowhere() -> Self {
+        Self::nowhere_under(&[], &[])
+    }
+
+    fn nowhere_under(environment: &[(&str, &str)], extra_args: &[&str]) -> Self {
         let variables = environment.iter();
-        let mut app = Self {
+        Self {
             folder: tempfile::tempdir().unwrap(),
             extra_args: extra_args.iter().map(|&arg| arg.to_owned()).collect(),
             environment: variables
@@ -86,9 +97,7 @@ impl App {
                 .build()
                 .unwrap(),
             answers: Arc::default(),
-        };
-        app.launch().await;
-        app
+        }
     }
 
     /// Starts the server again on the same data folder.
@@ -374,7 +383,7 @@ impl Drop for App {
 }
 
 impl Caller {
-    /// Somebody with this token at the front door that answers at `base`.
+    /// Someone with this token at the front door that answers at `base`.
     pub(crate) fn at(base: &str, token: &str, http: reqwest::Client) -> Self {
         Self {
             base: base.to_owned(),

@@ -94,7 +94,11 @@ pub(crate) fn files(folder: &Path) -> BTreeSet<String> {
     std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| !name.ends_with("-wal") && !name.ends_with("-shm"))
+        .filter(|name| {
+            !["-wal", "-shm", "-lock"]
+                .iter()
+                .any(|end| name.ends_with(end))
+        })
         .collect()
 }
 
@@ -177,7 +181,7 @@ impl Part {
         .await;
     }
 
-    /// Waits for its end, which it comes to by itself.
+    /// Waits for its end, which it comes to on its own.
     pub(crate) async fn ended(&mut self) -> Option<i32> {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         ended.expect("it ends").unwrap().code()

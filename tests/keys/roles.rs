@@ -85,6 +85,7 @@ impl Azure {
             .args(["--keys-vault", &self.keys.url(), "--key-vault-emulator"])
             .arg("--key-vault-ca-file")
             .arg(&self.certificates)
+            .env("COUNTERSIGN_SINGLE_FRONT_DOOR", "true")
             .env("IDENTITY_ENDPOINT", endpoint)
             .env("IDENTITY_HEADER", "proof")
             .env("NO_PROXY", "*");
@@ -186,7 +187,7 @@ async fn the_roles_of_the_templates_are_enough_and_each_part_uses_only_its_own_k
         let (status, answer) = front_door.call(method, path, body).await;
         assert!(status.is_success(), "{path}: {status} {answer}");
     }
-    // By the hand of somebody other than the requester.
+    // By the hand of someone other than the requester.
     let approver = azure.at.approver().await;
     let to = OpenKey::generate().unwrap().seal_key().to_text();
     let transfer = json!({"kind": "transfer", "to": to});

@@ -1,4 +1,4 @@
-//! The vault in the data folder: SQLite, every secret encrypted by itself.
+//! The vault in the data folder: SQLite, every secret encrypted on its own.
 //!
 //! `vault.sqlite3` holds one row an account. The secret is encrypted with
 //! XChaCha20-Poly1305 under a key in another file, `vault.key`, that only its owner can
@@ -18,6 +18,7 @@ use countersign_enrollment::account::{
 use countersign_enrollment::filing::Filing;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::recovery::RecoveryCodes;
+use durabletask_sqlite::Database as SqliteDatabase;
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension as _, Row, Transaction, TransactionBehavior, params,
 };
@@ -36,14 +37,14 @@ use super::{
     AccountPage, AccountRecord, Change, Filter, MAX_PAGE, Reading, SecretVault, Stored, VaultError,
 };
 
-const DATABASE: &str = "vault.sqlite3";
-const KEY_FILE: &str = "vault.key";
+pub(super) const DATABASE: &str = "vault.sqlite3";
+pub(super) const KEY_FILE: &str = "vault.key";
 
 /// Why the vault's folder cannot be used.
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The operating system refused.
-    #[error("cannot make the vault's file {}", path.display())]
+    #[error("cannot create the vault's file {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -60,6 +61,9 @@ pub enum OpenError {
         #[source]
         source: rusqlite::Error,
     },
+    /// It was copied while it was in use, without its log.
+    #[error(transparent)]
+    Copied(durabletask_sqlite::OpenError),
     /// A later release has written it.
     #[error(
         "the vault {} has schema {found}, and this release understands {}; use a later release",
@@ -78,7 +82,7 @@ pub enum OpenError {
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
     /// Accounts are encrypted with a key that is not in the key file.
-    #[error("the vault holds accounts whose key {key_id} is not in {}; restore that file from a backup", path.display())]
+    #[error("the vault contains accounts whose key {key_id} is not in {}; restore that file from a backup", path.display())]
     KeyMissing {
         /// The key file.
         path: PathBuf,
@@ -92,8 +96,8 @@ pub enum OpenError {
 pub struct EmbeddedVault {
     crypter: Arc<Crypter>,
     // Each is used by one blocking task at a time. Reading does not wait for writing.
-    writer: Arc<Mutex<Connection>>,
-    reader: Arc<Mutex<Connection>>,
+    writer: Arc<Mutex<SqliteDatabase>>,
+    reader: Arc<Mutex<SqliteDatabase>>,
     stamp: Arc<DatabaseStamp>,
 }
 
@@ -113,7 +117,11 @@ impl EmbeddedVault {
             path: path.clone(),
             source,
         };
-        let open = || match schema::open(&path).map_err(failed)? {
+        let refused = |error| match error {
+            durabletask_sqlite::OpenError::Sqlite(source) => failed(source),
+            other => OpenError::Copied(other),
+        };
+        let open = || match schema::open(&path).map_err(refused)? {
             Opened::Ready(connection) => Ok(connection),
             Opened::Newer(found) => Err(OpenError::Newer {
                 path: path.clone(),
@@ -124,7 +132,7 @@ impl EmbeddedVault {
         let mut writer = open()?;
         let reader = open()?;
         let stamp = DatabaseStamp::open(&path).map_err(failed)?;
-        let used: Vec<String> = key_ids(&writer).map_err(failed)?;
+        let mut used: Vec<String> = key_ids(&writer).map_err(failed)?;
 
         let key_path = folder.join(KEY_FILE);
         let missing = |key_id: &String| OpenError::KeyMissing {
@@ -143,6 +151,11 @@ impl EmbeddedVault {
                 }
             },
         };
+        let crypter = crypter.following(key_file::again(&key_path));
+        if used.iter().any(|key_id| !crypter.has(key_id)) {
+            // The last account of a retired key may have got another one in between.
+            used = key_ids(&writer).map_err(failed)?;
+        }
         if let Some(key_id) = used.iter().find(|key_id| !crypter.has(key_id)) {
             return Err(missing(key_id));
         }
@@ -401,7 +414,7 @@ pub(super) struct AccountRow {
 impl AccountRow {
     pub(super) fn account(&self, crypter: &Crypter) -> Result<TotpAccount, VaultError> {
         let corrupt = |_| VaultError::Corrupt {
-            reason: "it has values that no account has",
+            reason: "it has invalid values",
         };
         let preview = &self.record.preview;
         let labels = preview.labels().map_err(corrupt)?;
@@ -417,7 +430,7 @@ impl AccountRow {
 
 /// What a secret is bound to: where it is kept, and how its codes are made. The 1 is the
 /// version of this text.
-fn place(id: &EnrollmentId, parameters: CodeParameters) -> String {
+pub(super) fn place(id: &EnrollmentId, parameters: CodeParameters) -> String {
     format!(
         "accounts|{id}|1|{}|{}|{}",
         parameters.algorithm().as_str(),
@@ -434,10 +447,12 @@ fn insert(
     crypter: &Crypter,
 ) -> Result<(), VaultError> {
     let parameters = account.parameters();
+    let current = schema::current_key(transaction).map_err(from_sqlite)?;
+    let current = current.as_deref();
     let encrypted = crypter
-        .encrypt(&place(id, parameters), account.secret().expose())
+        .encrypt(current, &place(id, parameters), account.secret().expose())
         .map_err(from_crypter)?;
-    let mark = content::mark(account, crypter)?;
+    let mark = content::mark(account, current, crypter)?;
     let (issuer_key, name_key) = order::keys(account.issuer(), account.account_name());
     let now = Utc::now().timestamp_micros();
     transaction
@@ -599,7 +614,7 @@ fn page(
         .map_err(from_sqlite)?;
     let mut accounts = Vec::with_capacity(limit);
     let mut more = false;
-    // Rows are made as they are asked for, in the index's order: no more than needed.
+    // Rows are made as they are requested, in the index's order: no more than needed.
     for row in rows {
         let record = row.map_err(from_sqlite)??.record;
         if !filter.lets_through(&record) {
@@ -636,11 +651,11 @@ async fn blocking<T: Send + 'static>(
 
 pub(super) const fn spoilt_column() -> VaultError {
     VaultError::Corrupt {
-        reason: "a column holds what it never should",
+        reason: "a column has an invalid value",
     }
 }
 
-/// What an error of SQLite means to somebody who uses the vault.
+/// What an error of SQLite means to someone who uses the vault.
 pub(super) fn from_sqlite(error: rusqlite::Error) -> VaultError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => VaultError::Corrupt {
@@ -670,7 +685,7 @@ pub(super) fn from_crypter(error: CrypterError) -> VaultError {
             reason: "it is encrypted with a key that is not in the key file",
         },
         CrypterError::DoesNotOpen => VaultError::Corrupt {
-            reason: "it does not decrypt; it was changed, or the key was",
+            reason: "it cannot be decrypted; it was changed, or the key was",
         },
         CrypterError::TooLarge => VaultError::Corrupt {
             reason: "it is too large",

@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::Path;
 
+use durabletask_sqlite::Database;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
@@ -112,7 +113,7 @@ pub(crate) fn ensure_hubs(conn: &Connection, names: &[String]) -> Result<(), Ope
 }
 
 /// Lists by completion walk an index. A deleted hub's number is never given out again,
-/// so that whoever still holds it reaches nothing. Activities are found by their
+/// so that nothing can be reached through it any more. Activities are found by their
 /// instance, to go with it.
 const COMPLETIONS_AND_HUBS: &str = "
 CREATE INDEX instances_by_completion ON instances (hub, completed_us, id) WHERE completed_us IS NOT NULL;
@@ -163,16 +164,17 @@ pub(crate) fn lock(folder: &Path) -> Result<File, OpenError> {
 }
 
 /// Opens the writing connection of a file and brings its tables up to date.
-pub(crate) fn open_file(file: &Path) -> Result<Connection, OpenError> {
+pub(crate) fn open_file(file: &Path) -> Result<Database, OpenError> {
     make_private(file)?;
-    super::log_mark::check(file)?;
-    let conn = Connection::open(file)?;
+    let conn = Database::open(file)?;
     keep_prepared(&conn)?;
-    conn.pragma_update(None, "journal_mode", "WAL")?;
+    conn.shrinkable()?;
+    conn.write_ahead()?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "wal_autocheckpoint", 4000)?;
     conn.pragma_update(None, "cache_size", -65_536)?;
     migrate(&conn)?;
+    conn.mark()?;
     Ok(conn)
 }
 
@@ -226,7 +228,7 @@ fn migrate(conn: &Connection) -> Result<(), OpenError> {
     }
     let done = usize::try_from(found).unwrap_or(0);
     for (step, version) in STEPS.iter().zip(1_i64..).skip(done) {
-        // Each step by itself: a crash between two leaves a file that is one of them.
+        // Each step on its own: a crash between two leaves a file that is one of them.
         let applied = conn
             .execute_batch(&format!("BEGIN IMMEDIATE; {step}"))
             .and_then(|()| match *step {

@@ -1,5 +1,5 @@
 //! `/api/accounts/{id}`: renaming, filing, removing and restoring an account, and checking a
-//! code that somebody else was given.
+//! code that someone else was given.
 
 use std::sync::Arc;
 
@@ -134,7 +134,7 @@ pub(super) async fn change(
     facts.on(answer)
 }
 
-/// For the audit record: what an account was called and where it was filed, and what and
+/// For the audit log: what an account was called and where it was filed, and what and
 /// where it is now.
 fn note_labels(facts: &mut Facts, before: &AccountRecord, after: &AccountRecord) {
     let (old, new) = (&before.preview, &after.preview);
@@ -162,7 +162,7 @@ fn note_done(facts: &mut Facts, action: Action, changes: Changes) {
     }
 }
 
-/// For the audit record: that an account came into another state.
+/// For the audit log: that an account came into another state.
 pub(super) fn note_state(facts: &mut Facts, before: &AccountRecord, after: &str) {
     let was = match (&before.deleted_at, &before.pending_for) {
         (Some(_), _) => "removed",
@@ -197,7 +197,7 @@ const fn unfit(detail: String) -> ApiError {
 #[utoipa::path(
     delete, path = "/api/accounts/{id}", tag = "accounts", operation_id = "deleteAccount",
     params(AccountPath),
-    responses((status = NO_CONTENT, description = "It is out of use")),
+    responses((status = NO_CONTENT, description = "It is disabled")),
     extensions(
         ("x-audit" = json!(Action::Delete)),
         ("x-roles" = json!(Administer::ROLES)),
@@ -226,7 +226,7 @@ pub(super) async fn delete(
 #[utoipa::path(
     post, path = "/api/accounts/{id}/restore", tag = "accounts", operation_id = "restoreAccount",
     params(AccountPath),
-    responses((status = OK, description = "It is in use again", body = AccountView)),
+    responses((status = OK, description = "It is enabled again", body = AccountView)),
     extensions(
         ("x-audit" = json!(Action::Restore)),
         ("x-roles" = json!(Administer::ROLES)),
@@ -306,7 +306,7 @@ pub(super) async fn verdict(
     Ok(checked)
 }
 
-/// Checks a code that somebody was given
+/// Checks a code that someone was given
 ///
 /// A code is right one time step early or late, and accepted once: neither it nor an earlier one is
 /// accepted again, also after a restart. Too many wrong codes for an account by one caller end in

@@ -47,7 +47,7 @@ const MAX_SEARCH: usize = 200;
 #[utoipa::path(
     post, path = "/api/accounts", tag = "accounts", operation_id = "createAccount",
     params(StartQuery, IdempotencyKey),
-    request_body(description = "An otpauth URI or a picture of a QR code, of at most 10 MiB", content(
+    request_body(description = "An otpauth URI or an image of a QR code, of at most 10 MiB", content(
         (JsonUpload = "application/json"),
         (UploadForm = "multipart/form-data"),
         (String = "text/plain"),
@@ -57,13 +57,13 @@ const MAX_SEARCH: usize = 200;
     responses(
         (
             status = CREATED, description = "The account is enrolled", body = CreatedView<'static>,
-            headers(("location" = String, description = "Where the account is")),
+            headers(("location" = String, description = "Address of the account")),
         ),
         (
-            status = ACCEPTED, description = "The enrollment runs", body = StartedView,
+            status = ACCEPTED, description = "The enrollment is running", body = StartedView,
             headers(
-            ("location" = String, description = "Where the status is"),
-            ("retry-after" = u32, description = "In how many seconds to ask"),
+            ("location" = String, description = "Address of the status"),
+            ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
         ),
     ),

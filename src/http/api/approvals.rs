@@ -1,4 +1,4 @@
-//! `POST /api/enrollments/{id}/approval`: a decision by somebody else than the requester.
+//! `POST /api/enrollments/{id}/approval`: a decision by someone other than the requester.
 
 use std::sync::Arc;
 
@@ -20,16 +20,16 @@ use crate::http::edge::problem_code::ProblemCode;
 
 /// Approves or rejects an enrollment
 ///
-/// Nobody decides on what they asked for, and nobody agrees twice; one refusal is enough.
+/// You cannot approve your own request, and nobody agrees twice; one refusal is enough.
 #[utoipa::path(
     post, path = "/api/enrollments/{id}/approval", tag = "enrollments", operation_id = "decide",
     params(EnrollmentPath),
     request_body = DecisionBody,
     responses((
-        status = ACCEPTED, description = "The decision is taken; the enrollment goes on", body = StartedView,
+        status = ACCEPTED, description = "The decision was accepted; the enrollment continues", body = StartedView,
         headers(
-            ("location" = String, description = "Where its status is"),
-            ("retry-after" = u32, description = "In how many seconds to ask"),
+            ("location" = String, description = "Address of its status"),
+            ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
     )),
     extensions(

@@ -69,7 +69,7 @@ pub(super) struct NewGrantBody {
     #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
     group: Option<Group>,
     account: String,
-    /// Until when; for ever if left out.
+    /// Until when; forever if left out.
     until: Option<DateTime<Utc>>,
     /// How many codes may be read; as many as wanted if left out.
     #[schema(minimum = 1)]
@@ -113,7 +113,7 @@ pub(super) async fn list(
 #[utoipa::path(
     post, path = "/api/grants", tag = "operations", operation_id = "grant",
     request_body = NewGrantBody,
-    responses((status = CREATED, description = "It is granted", body = GrantView)),
+    responses((status = CREATED, description = "The account is granted", body = GrantView)),
     extensions(
         ("x-audit" = json!(Action::Grant)),
         ("x-roles" = json!(Administer::ROLES)),
@@ -147,8 +147,8 @@ pub(super) async fn add(
     put, path = "/api/grants", tag = "operations", operation_id = "ensureGrant",
     request_body = NewGrantBody,
     responses(
-        (status = OK, description = "It was granted like this before", body = GrantView),
-        (status = CREATED, description = "It is granted", body = GrantView),
+        (status = OK, description = "The same grant existed already", body = GrantView),
+        (status = CREATED, description = "The account is granted", body = GrantView),
     ),
     extensions(
         ("x-audit" = json!(Action::Grant)),
@@ -192,7 +192,7 @@ async fn granted(
     if body.reads == Some(0) {
         return Err(ApiError::InvalidParameter {
             name: "reads",
-            detail: "a number from 1 on".to_owned(),
+            detail: "a number of 1 or more".to_owned(),
         });
     }
     let account = account_id(&body.account)?;
@@ -228,7 +228,7 @@ async fn granted(
 #[utoipa::path(
     delete, path = "/api/grants", tag = "operations", operation_id = "withdraw",
     params(GrantParameters),
-    responses((status = NO_CONTENT, description = "It is taken back")),
+    responses((status = NO_CONTENT, description = "The grant is removed")),
     extensions(
         ("x-audit" = json!(Action::Withdraw)),
         ("x-roles" = json!(Administer::ROLES)),
@@ -268,12 +268,12 @@ fn grantee(caller: Option<String>, group: Option<Group>) -> Result<Grantee, ApiE
         (None, Some(group)) => Ok(Grantee::Group(group)),
         _ => Err(ApiError::InvalidParameter {
             name: "caller",
-            detail: "say to whom: either the name of a `caller` or that of a `group`".to_owned(),
+            detail: "name either a `caller` or a `group`".to_owned(),
         }),
     }
 }
 
-/// For the audit record: which account, and what became of it.
+/// For the audit log: which account, and what became of it.
 fn note(facts: &mut Facts, account: &str, what: &str) {
     facts.subject = Some(account.to_owned());
     facts.wish = Some(what.to_owned());

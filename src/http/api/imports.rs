@@ -1,4 +1,4 @@
-//! `/api/imports`: many accounts from files and pictures at once.
+//! `/api/imports`: many accounts from files and images at once.
 
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ struct ImportPath {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct StartQuery {
-    /// Whether somebody else has to agree to each account.
+    /// Whether someone else has to agree to each account.
     #[param(inline, value_type = Option<ApprovalParameter>)]
     approval: Option<String>,
     /// Whether only to tell what would be done.
@@ -63,7 +63,7 @@ pub(super) struct StartQuery {
     #[param(value_type = Option<bool>, default = false)]
     dry_run: Option<String>,
     /// Which accounts to enroll, by position counted from 1, such as `1,3-5`; all if not given.
-    /// Positions that no account has are refused, or told among `problems` where pictures have
+    /// Positions that no account has are refused, or told among `problems` where images have
     /// to be read first.
     #[param(pattern = "^[1-9][0-9]{0,2}(,[1-9][0-9]{0,2})*$")]
     pick: Option<String>,
@@ -91,7 +91,7 @@ enum DuplicatesParameter {
 #[utoipa::path(
     post, path = "/api/imports", tag = "imports", operation_id = "startImport",
     params(StartQuery, IdempotencyKey),
-    request_body(description = "At most 64 files of at most 10 MiB together", content(
+    request_body(description = "At most 64 files of at most 10 MiB in total", content(
         (ImportForm = "multipart/form-data"),
         ("application/octet-stream"),
         ("application/json"),
@@ -100,16 +100,16 @@ enum DuplicatesParameter {
     )),
     responses(
         (
-            status = ACCEPTED, description = "The import runs", body = ImportView,
+            status = ACCEPTED, description = "The import is running", body = ImportView,
             headers(
-            ("location" = String, description = "Where the status is"),
-            ("retry-after" = u32, description = "In how many seconds to ask"),
+            ("location" = String, description = "Address of the status"),
+            ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
         ),
         (
-            status = OK, description = "An earlier request has started it, and it has ended",
+            status = OK, description = "An earlier request started it, and it has finished",
             body = ImportView,
-            headers(("location" = String, description = "Where the status is")),
+            headers(("location" = String, description = "Address of the status")),
         ),
     ),
     extensions(
@@ -211,12 +211,12 @@ pub(super) struct StatusQuery {
     get, path = "/api/imports/{id}", tag = "imports", operation_id = "getImport",
     params(ImportPath, StatusQuery),
     responses(
-        (status = OK, description = "It has ended, however that was", body = ImportView),
+        (status = OK, description = "It has finished, with any outcome", body = ImportView),
         (
             status = ACCEPTED, description = "It runs", body = ImportView,
             headers(
-            ("location" = String, description = "Where the status is"),
-            ("retry-after" = u32, description = "In how many seconds to ask"),
+            ("location" = String, description = "Address of the status"),
+            ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
         ),
     ),
@@ -248,10 +248,10 @@ pub(super) async fn status(
     delete, path = "/api/imports/{id}", tag = "imports", operation_id = "terminateImport",
     params(ImportPath),
     responses((
-        status = ACCEPTED, description = "It is told to end", body = ImportView,
+        status = ACCEPTED, description = "It was asked to stop", body = ImportView,
         headers(
-        ("location" = String, description = "Where the status is"),
-        ("retry-after" = u32, description = "In how many seconds to ask"),
+        ("location" = String, description = "Address of the status"),
+        ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
     )),
     extensions(
@@ -282,10 +282,10 @@ pub(super) async fn terminate(
     operation_id = "terminateImportByPost",
     params(ImportPath),
     responses((
-        status = ACCEPTED, description = "It is told to end", body = ImportView,
+        status = ACCEPTED, description = "It was asked to stop", body = ImportView,
         headers(
-        ("location" = String, description = "Where the status is"),
-        ("retry-after" = u32, description = "In how many seconds to ask"),
+        ("location" = String, description = "Address of the status"),
+        ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
     )),
     extensions(
@@ -407,7 +407,7 @@ struct SourceProblemView {
     /// Which file, counted from 1; none if it is about all of them together.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<u32>,
-    /// Which picture in it, if it is an archive or a page with several.
+    /// Which image in it, if it is an archive or a page with several.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(flatten)]

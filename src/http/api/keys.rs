@@ -92,7 +92,7 @@ pub(super) struct NewKeyBody {
     /// Whether it reads only the accounts that are granted to it; for readers only.
     #[serde(default)]
     granted_only: bool,
-    /// When it stops to work by itself; never if left out.
+    /// When it expires; never if left out.
     expires_at: Option<DateTime<Utc>>,
 }
 
@@ -138,7 +138,7 @@ pub(super) async fn list(
     request_body = NewKeyBody,
     responses((
         status = CREATED, description = "The key", body = NewKeyView<'static>,
-        headers(("location" = String, description = "Where it is revoked")),
+        headers(("location" = String, description = "The address to revoke it")),
     )),
     extensions(
         ("x-audit" = json!(Action::CreateKey)),
@@ -193,12 +193,12 @@ struct KeyPath {
 
 /// Revokes an API key
 ///
-/// It stops to work from the next request on. Its name is never used again, so it stays in the
+/// It is refused from the next request on. Its name is never used again, so it stays in the
 /// list.
 #[utoipa::path(
     delete, path = "/api/keys/{name}", tag = "operations", operation_id = "revokeKey",
     params(KeyPath),
-    responses((status = OK, description = "It works no more", body = RevokedView)),
+    responses((status = OK, description = "It is revoked", body = RevokedView)),
     extensions(
         ("x-audit" = json!(Action::RevokeKey)),
         ("x-roles" = json!(Administer::ROLES)),
@@ -236,14 +236,14 @@ pub(super) struct RotateBody {
     overlap_seconds: Option<u32>,
 }
 
-/// How long the key before works unless somebody says otherwise, and at most.
+/// How long the key before works unless someone says otherwise, and at most.
 const OVERLAP: (u32, u32) = (3_600, 2_592_000);
 
 /// Renews an API key
 ///
 /// Under the same name, with the same role, groups and grants. The key before works on for the
 /// overlap, one that was replaced earlier ends at once, and so do its browser sessions.
-/// Everybody renews their own by presenting that key itself, not by a session and not by a key
+/// Everyone renews their own by presenting that key itself, not by a session and not by a key
 /// that was replaced; an administrator renews those that they, or keys of theirs, have made.
 #[utoipa::path(
     post, path = "/api/keys/{name}/rotate", tag = "operations", operation_id = "rotateKey",

@@ -31,7 +31,7 @@ pub(super) fn readable(
     }
 }
 
-/// That a caller may be given a code of an account without anybody's approval. Giving it one
+/// That a caller may be given a code of an account without anyone's approval. Giving it one
 /// takes this, with what the caller was granted.
 #[must_use]
 pub(super) struct ReadPermit<'a> {
@@ -61,7 +61,7 @@ impl<'a> ReadPermit<'a> {
         &self.account
     }
 
-    /// Refuses to go on if the account's codes are read with an approval only by now: to be
+    /// Refuses to continue if the account's codes are read with an approval only by now: to be
     /// asked after every wait.
     pub(super) fn check_guard(&self) -> Result<(), ApiError> {
         match self.door.access.is_guarded(self.account.as_str())? {
@@ -94,8 +94,8 @@ impl<'a> ReadPermit<'a> {
             {
                 Err(ApiError::InvalidParameter {
                     name: "minValidity",
-                    detail: "what was granted ends before the time of such a code begins; ask for \
-                             the present code"
+                    detail: "the grant ends before such a code becomes valid; request the \
+                             current code"
                         .to_owned(),
                 })
             }

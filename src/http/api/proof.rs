@@ -2,7 +2,7 @@
 //! requester has seen the other service accept two consecutive codes of it.
 //!
 //! Until then its codes are here only, for the requester and administrators: a code that
-//! the other service does not know is of no use to anybody else, and automation that went
+//! the other service does not know is of no use to anyone else, and automation that went
 //! by it would fail in a place where the cause is hard to see.
 
 use std::sync::Arc;
@@ -89,8 +89,8 @@ pub(super) struct ProofBody {
     params(AccountPath),
     request_body = ProofBody,
     responses(
-        (status = OK, description = "The account, which is in use now", body = AccountView),
-        (status = NO_CONTENT, description = "It is out of use"),
+        (status = OK, description = "The account, which is enabled now", body = AccountView),
+        (status = NO_CONTENT, description = "It is disabled"),
     ),
     extensions(
         ("x-audit" = json!(Action::Prove)),

@@ -58,7 +58,7 @@ pub(super) struct RecoveryBody {
     /// At most 64, each of at most 128 bytes; none to remove those that there are.
     #[schema(value_type = Vec<String>, max_items = 64)]
     codes: Vec<Wiped>,
-    /// Why, for those who decide.
+    /// The reason, for the approvers.
     #[schema(max_length = 500)]
     reason: Option<String>,
 }
@@ -102,20 +102,20 @@ pub(super) async fn count(
 /// Sets an account's recovery codes
 ///
 /// It is a request that is followed like any other. Where the account has codes already, they
-/// are destroyed by it, and somebody else has to agree where the server's rules say so.
+/// are destroyed by it, and someone else has to agree where the server's rules say so.
 #[utoipa::path(
     put, path = "/api/accounts/{id}/recovery-codes", tag = "codes", operation_id = "setRecoveryCodes",
     params(AccountPath, IdempotencyKey),
     request_body = RecoveryBody,
     responses(
         (
-            status = ACCEPTED, description = "The request runs", body = RequestView,
+            status = ACCEPTED, description = "The request is running", body = RequestView,
             headers(
-            ("location" = String, description = "Where the status is"),
-            ("retry-after" = u32, description = "In how many seconds to ask"),
+            ("location" = String, description = "Address of the status"),
+            ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
         ),
-        (status = OK, description = "An earlier request has started it, and it has ended", body = RequestView),
+        (status = OK, description = "An earlier request started it, and it has finished", body = RequestView),
     ),
     extensions(
         ("x-audit" = json!(Action::RequestRecoveryCodes)),
@@ -220,7 +220,7 @@ pub(super) async fn take_granted(
             .map_err(from_vault)?;
         caller.again().await?;
         let permit = door.hub.claim(&request, "read", &account).await?;
-        // What nobody had to agree to is a plain reading, as for codes. It was asked for with a
+        // What nobody had to agree to is a plain reading, as for codes. It was requested with a
         // request, which is what a guarded account wants.
         if request.approvals_needed == 0 {
             take_plainly(&door, &caller, &request.account)?;

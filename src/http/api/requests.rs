@@ -1,5 +1,5 @@
 //! `/api/requests` and `/api/accounts/{id}/requests`: doing something with an account once
-//! somebody else has agreed.
+//! someone else has agreed.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ const DAY: u64 = 24 * HOUR;
 pub(super) struct RequestBody {
     #[schema(inline, value_type = Kind)]
     kind: String,
-    /// Why, for those who decide.
+    /// The reason, for the approvers.
     #[schema(max_length = 500)]
     reason: Option<String>,
     /// `read`: how many codes.
@@ -149,7 +149,7 @@ fn within<N: PartialOrd + std::fmt::Display>(
 /// Asks to do something with an account
 ///
 /// Reading codes, exporting its URI, handing it to another installation or destroying it: each
-/// happens once somebody else has agreed, where the server's rules say so. All but reading are for
+/// happens once someone else has agreed, where the server's rules say so. All but reading are for
 /// administrators.
 #[utoipa::path(
     post, path = "/api/accounts/{id}/requests", tag = "requests", operation_id = "startRequest",
@@ -157,13 +157,13 @@ fn within<N: PartialOrd + std::fmt::Display>(
     request_body = RequestBody,
     responses(
         (
-            status = ACCEPTED, description = "The request runs", body = RequestView,
+            status = ACCEPTED, description = "The request is running", body = RequestView,
             headers(
-            ("location" = String, description = "Where the status is"),
-            ("retry-after" = u32, description = "In how many seconds to ask"),
+            ("location" = String, description = "Address of the status"),
+            ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
         ),
-        (status = OK, description = "An earlier request has started it, and it has ended", body = RequestView),
+        (status = OK, description = "An earlier request started it, and it has finished", body = RequestView),
     ),
     extensions(
         // The handler says which kind, once it has read the body.
@@ -238,12 +238,12 @@ pub(super) struct StatusQuery {
     get, path = "/api/requests/{id}", tag = "requests", operation_id = "getRequest",
     params(RequestPath, StatusQuery),
     responses(
-        (status = OK, description = "It has ended, however that was", body = RequestView),
+        (status = OK, description = "It has finished, with any outcome", body = RequestView),
         (
             status = ACCEPTED, description = "It runs", body = RequestView,
             headers(
-            ("location" = String, description = "Where the status is"),
-            ("retry-after" = u32, description = "In how many seconds to ask"),
+            ("location" = String, description = "Address of the status"),
+            ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
         ),
     ),
@@ -344,16 +344,16 @@ pub(super) async fn list(
 
 /// Approves or rejects a request
 ///
-/// Nobody decides on what they asked for, and nobody agrees twice; one refusal is enough.
+/// You cannot approve your own request, and nobody agrees twice; one refusal is enough.
 #[utoipa::path(
     post, path = "/api/requests/{id}/approval", tag = "requests", operation_id = "decideRequest",
     params(RequestPath),
     request_body = DecisionBody,
     responses((
-        status = ACCEPTED, description = "The decision is taken; the request goes on", body = RequestView,
+        status = ACCEPTED, description = "The decision was accepted; the request continues", body = RequestView,
         headers(
-        ("location" = String, description = "Where the status is"),
-        ("retry-after" = u32, description = "In how many seconds to ask"),
+        ("location" = String, description = "Address of the status"),
+        ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
     )),
     extensions(
@@ -397,10 +397,10 @@ pub(super) async fn decide(
     delete, path = "/api/requests/{id}", tag = "requests", operation_id = "cancelRequest",
     params(RequestPath),
     responses((
-        status = ACCEPTED, description = "It is told to end", body = RequestView,
+        status = ACCEPTED, description = "It was asked to stop", body = RequestView,
         headers(
-        ("location" = String, description = "Where the status is"),
-        ("retry-after" = u32, description = "In how many seconds to ask"),
+        ("location" = String, description = "Address of the status"),
+        ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
     )),
     extensions(
@@ -541,7 +541,7 @@ pub(super) async fn granted<P>(
     if request.act.kind() != kind {
         return Err(HubError::NotGranted.into());
     }
-    // Somebody may have lost the account in the meantime.
+    // Someone may have lost the account in the meantime.
     let now = door.clock.now();
     let account = request.account.as_str();
     if !door.access.may_read(caller.identity(), account, now)? {

@@ -1,7 +1,7 @@
 //! `/api/session` and `/api/login-links`: who calls, and logging a browser in and out.
 //!
 //! A session is made by this server's own page only, from a token, a key or the code of a
-//! link, and never in the place of another caller's without its leave.
+//! link, and never in place of another caller's without its leave.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ pub(super) struct LogIn {
     post, path = "/api/session", tag = "session", operation_id = "logIn",
     request_body = LogIn,
     responses((
-        status = OK, description = "Who the caller is", body = WhoView<'static>,
+        status = OK, description = "The caller", body = WhoView<'static>,
         headers(("set-cookie" = Option<String>, description = "The session; none while access control is off")),
     )),
     extensions(
@@ -69,10 +69,9 @@ pub(super) async fn log_in(State(door): State<Arc<FrontDoor>>, request: Request)
         if auth::code_in_query(&parts.uri).is_some() {
             return Err(ApiError::InvalidParameter {
                 name: "code",
-                detail:
-                    "A key in an address logs nobody in. Send it as `Authorization: Bearer ...`, \
-                     and the code of a link in the body."
-                        .to_owned(),
+                detail: "A key in an address does not log in. Send it as `Authorization: Bearer \
+                     ...`, or the code of a link in the body."
+                    .to_owned(),
             });
         }
         let shown = match auth::presented(&parts.headers, &parts.uri) {
@@ -108,7 +107,7 @@ pub(super) async fn log_in(State(door): State<Arc<FrontDoor>>, request: Request)
         if from != Provenance::Own {
             return Err(ApiError::SessionElsewhere);
         }
-        // A name that resolves to this server may be somebody else's choice, and the page under it
+        // A name that resolves to this server may be someone else's choice, and the page under it
         // theirs.
         if !door.server.names.are_meant_by(&parts) {
             return Err(ApiError::UnknownName);
@@ -120,7 +119,7 @@ pub(super) async fn log_in(State(door): State<Arc<FrontDoor>>, request: Request)
         if let Some(code) = &code
             && !door.access.redeem_login_code(code.as_str(), now)
         {
-            // Somebody else was faster.
+            // Someone else was faster.
             return Err(login_code_over(&mut facts));
         }
         let Some(value) = door.access.session(caller.identity(), now)? else {
@@ -176,7 +175,7 @@ fn former(
 /// Says who calls
 #[utoipa::path(
     get, path = "/api/session", tag = "session", operation_id = "whoAmI",
-    responses((status = OK, description = "Who the caller is", body = WhoView<'static>)),
+    responses((status = OK, description = "The caller", body = WhoView<'static>)),
     extensions(("x-roles" = json!(Known::ROLES))),
 )]
 pub(super) async fn session(caller: Caller<Known>) -> Response {
@@ -190,7 +189,7 @@ pub(super) async fn session(caller: Caller<Known>) -> Response {
     delete, path = "/api/session", tag = "session", operation_id = "logOut",
     responses((
         status = NO_CONTENT, description = "Logged out",
-        headers(("set-cookie" = String, description = "An empty session that is over")),
+        headers(("set-cookie" = String, description = "An empty session, which has ended")),
     )),
     extensions(
         ("x-audit" = json!(Action::LogOut)),
@@ -262,7 +261,7 @@ fn whoami(caller: &Caller<Known>) -> Response {
 #[serde(rename_all = "camelCase")]
 struct LinkView {
     /// The link's path, to be opened at this server's address. What is behind its `#` is the
-    /// code, which browsers send to nobody by themselves.
+    /// code, which browsers send to nobody on their own.
     link: String,
     /// Until when it can be used.
     #[serde(serialize_with = "moment")]

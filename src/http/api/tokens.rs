@@ -30,7 +30,7 @@ const MAX_BATCH: usize = 500;
 /// The longest that a code can be asked to be good for, in seconds.
 const MAX_VALIDITY: i64 = 60;
 
-/// How a code is asked for.
+/// How a code is requested.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "read by hand, beside ids that may repeat")]
@@ -120,7 +120,7 @@ struct IfNoneMatch {
     get, path = "/api/tokens", tag = "codes", operation_id = "readCodes",
     params(
         ("id" = Vec<String>, Query, description = "An account's id, at most 500 times", min_items = 1, max_items = 500),
-        ("detail" = Option<bool>, Query, description = "Whether to tell more than `token` and `timeRemaining`"),
+        ("detail" = Option<bool>, Query, description = "Whether to return more than `token` and `timeRemaining`"),
         CodeParameters,
         IfNoneMatch,
     ),
@@ -154,7 +154,7 @@ pub(super) async fn token_by_query(
         match asked.as_slice() {
             [] => Err(ApiError::InvalidParameter {
                 name: "id",
-                detail: "say which account: ?id=totp-...".to_owned(),
+                detail: "name the account: ?id=totp-...".to_owned(),
             }),
             [id] => code(&door, &caller, id, &wanted, &headers, &mut facts).await,
             _ if asked.len() > MAX_BATCH => Err(ApiError::InvalidParameter {
@@ -177,7 +177,7 @@ enum Codes {
     Several(Batch),
 }
 
-/// How somebody wants a code.
+/// How someone wants a code.
 struct Wanted {
     detailed: bool,
     /// How long it has to be good for.
@@ -306,8 +306,8 @@ fn fits(validity: TimeDelta, token: &Token) -> Result<(), ApiError> {
         return Err(ApiError::InvalidParameter {
             name: "minValidity",
             detail: format!(
-                "each code of this account is shown for {0} seconds, so at most {0} can be asked \
-                 for; right after it has changed a code is good for all of them",
+                "each code of this account is valid for {0} seconds, so at most {0} can be \
+                 requested; only a code that has just changed is valid that long",
                 token.period
             ),
         });

@@ -35,19 +35,19 @@ pub(super) struct TransferBody {
 ///
 /// It is enrolled under its id, as if its URI had been sent, with an approval where the server's
 /// rules ask for one. A package that does not open ends as `Invalid`, with the problem
-/// `package-unreadable`. After a try that came to nothing it can be sent again.
+/// `package-unreadable`. After an attempt that failed it can be sent again.
 #[utoipa::path(
     post, path = "/api/transfers", tag = "requests", operation_id = "receiveTransfer",
     request_body = TransferBody,
     responses(
         (
-            status = ACCEPTED, description = "The enrollment runs", body = StartedView,
+            status = ACCEPTED, description = "The enrollment is running", body = StartedView,
             headers(
-            ("location" = String, description = "Where the status is"),
-            ("retry-after" = u32, description = "In how many seconds to ask"),
+            ("location" = String, description = "Address of the status"),
+            ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
         ),
-        (status = OK, description = "It was taken over before, and that has ended", body = EnrollmentView),
+        (status = OK, description = "It was received before, and that has finished", body = EnrollmentView),
     ),
     extensions(
         ("x-audit" = json!(Action::Enroll)),

@@ -28,7 +28,7 @@ const STILL_THERE: Duration = Duration::from_secs(1);
 /// How long what was found out of a caller holds: what keys and grants are is known of within
 /// a millisecond of a change, and not sooner.
 const JUST_NOW: Duration = Duration::from_millis(1);
-/// An answer that took longer than this is given only to somebody who may still have it.
+/// An answer that took longer than this is given only to someone who may still have it.
 const SHORT: Duration = Duration::from_millis(50);
 /// A complete answer of at most this many bytes is handed to the socket in one write: nothing
 /// is held while its client reads.
@@ -96,7 +96,7 @@ impl Arrival {
         Err(refused.take().unwrap_or(ApiError::Unauthenticated))
     }
 
-    /// Refuses to go on for a caller who is no longer who it was: whose key was revoked or
+    /// Refuses to continue for a caller who is no longer who it was: whose key was revoked or
     /// has expired, whose session has ended, or whose roles are others now. To be asked
     /// after every wait, before anything is given or done.
     pub(crate) async fn again(&self) -> Result<(), ApiError> {
@@ -119,7 +119,7 @@ fn claim(request: &Request) -> (Claim, bool) {
     (Claim::of(request), request.method().is_safe())
 }
 
-/// Refuses to go on after a wait if the caller of a request may no longer do so; see
+/// Refuses to continue after a wait if the caller of a request may no longer do so; see
 /// [`Arrival::again`].
 pub(crate) async fn again(arrival: Option<&Arc<Arrival>>) -> Result<(), ApiError> {
     match arrival {
@@ -297,7 +297,7 @@ impl HttpBody for Held {
     }
 }
 
-/// Tells work that outlives its request whether anybody waits for it.
+/// Tells work that outlives its request whether anyone waits for it.
 #[derive(Clone)]
 pub(crate) struct Gone(CancellationToken);
 
@@ -328,7 +328,7 @@ pub(crate) fn waits(request: &mut Request) -> Option<DropGuard> {
     Some(gone.drop_guard())
 }
 
-/// What keeps a request's place for as long as work goes on for it, also when nobody waits
+/// What keeps a request's place for as long as work continues for it, also when nobody waits
 /// for the answer any more.
 pub(crate) fn place(extensions: &Extensions) -> Option<Arc<Place>> {
     extensions.get::<Arc<Place>>().cloned()

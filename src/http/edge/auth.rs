@@ -26,8 +26,8 @@ use crate::hub::{Decider, Requester};
 pub(crate) const FUNCTIONS_KEY: &str = "x-functions-key";
 /// The header of HashiCorp Vault's clients.
 pub(crate) const VAULT_TOKEN: &str = "x-vault-token";
-/// The header in which the page says whom it shows: a request for somebody who is no longer
-/// logged in is refused, and not done as whoever is.
+/// The header in which the page says whom it shows: a request for someone who is no longer
+/// logged in is refused, and not done as the one who is.
 pub(crate) const SHOWN_CALLER: &str = "x-countersign-caller";
 /// The headers that can say who calls.
 pub(crate) const CREDENTIALS: [HeaderName; 4] = [
@@ -73,7 +73,7 @@ permission!(
     Read, [Reader, Admin], "reader"
 );
 permission!(
-    /// Changing and removing accounts, and reading the audit record.
+    /// Changing and removing accounts, and reading the audit log.
     Administer, [Admin], "admin"
 );
 permission!(
@@ -116,7 +116,7 @@ impl<P> Caller<P> {
         &self.identity.groups
     }
 
-    /// The caller as somebody who decides.
+    /// The caller as someone who decides.
     pub(crate) fn decider<'a>(&'a self, hand: &'a str) -> Decider<'a> {
         Decider {
             id: self.id(),
@@ -125,7 +125,7 @@ impl<P> Caller<P> {
         }
     }
 
-    /// The caller as somebody who asks for something.
+    /// The caller as someone who asks for something.
     pub(crate) fn requester<'a>(&'a self, hand: &'a str) -> Requester<'a> {
         Requester {
             id: self.id(),
@@ -154,7 +154,7 @@ impl<P> Caller<P> {
         }
     }
 
-    /// Refuses to go on if the caller may no longer: to be asked after every wait, before
+    /// Refuses to continue if the caller may no longer: to be asked after every wait, before
     /// anything is given or done.
     pub(crate) async fn again(&self) -> Result<(), ApiError> {
         self.arrival.again().await
@@ -199,7 +199,7 @@ impl<P: Permission> FromRequestParts<Arc<FrontDoor>> for Caller<P> {
     }
 }
 
-/// Whether an answer may be to somebody who is logged in as another than the page shows.
+/// Whether an answer may be to someone who is logged in as another than the page shows.
 fn shows(headers: &HeaderMap, identity: &Identity) -> Result<(), ApiError> {
     match headers.get(SHOWN_CALLER) {
         Some(shown) if shown.as_bytes() != identity.id.as_bytes() => Err(ApiError::SessionChanged),
@@ -250,7 +250,7 @@ struct CodeQuery {
 pub(crate) enum Claim {
     /// A token or key.
     Credential(Zeroizing<String>),
-    /// Nothing but what a browser sends by itself.
+    /// Nothing but what a browser sends on its own.
     Browser(Box<Parts>),
 }
 
@@ -419,7 +419,7 @@ pub(crate) enum Provenance {
     Own,
     /// A page of any other origin, also of the same site.
     Other,
-    /// No page: somebody typed the address, or another program opened it.
+    /// No page: someone typed the address, or another program opened it.
     Typed,
     /// Nothing is said: no browser, or an old one.
     Unsaid,

@@ -1,5 +1,5 @@
 //! What is learned about a request while it is answered: who it is from, what it did and to
-//! what. Whoever makes the answer says it there, and what surrounds it reads it there.
+//! what. The handler that makes the answer puts it there, and the middleware reads it there.
 
 use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
@@ -42,7 +42,7 @@ pub(crate) struct Facts {
     pub(crate) changes: Vec<FieldChange>,
     /// What a request has done that may do several things to its subject: each is an entry.
     pub(crate) deeds: Vec<Deed>,
-    /// What was asked for, in words, where the caller gives no reason.
+    /// What was requested, in words, where the caller gives no reason.
     pub(crate) wish: Option<String>,
 }
 

@@ -53,7 +53,7 @@ pub(crate) fn current() -> (String, Shape) {
         .unwrap_or_else(|_| ("unknown".to_owned(), Shape::Problem))
 }
 
-/// The same work in a task of its own, which goes on when nobody waits for its end any
+/// The same work in a task of its own, which continues when nobody waits for its end any
 /// more; for the same request, in its span and its trace.
 pub(crate) async fn spawn_detached<F>(work: F) -> Result<F::Output, tokio::task::JoinError>
 where
@@ -66,7 +66,7 @@ where
     }
 }
 
-/// Answers a request by `next`, with all that is told about it.
+/// Answers a request by `next`, with its log lines, metrics and headers.
 pub(crate) async fn observe<F>(
     door: &FrontDoor,
     request: Request,
@@ -113,7 +113,7 @@ where
     let wrong = facts.and_then(|facts| facts.wrong);
     let caller = facts.and_then(|facts| facts.caller.as_ref());
     let caller = caller.map(|caller| caller.id.as_str());
-    // Also where anybody is answered: how that is done may tell whether a guess was right. An
+    // Also where anyone is answered: how that is done may tell whether a guess was right. An
     // old cookie comes with everything that a browser asks for.
     if refused || wrong == Some(Wrong::Key) {
         let refusal = Refusal {

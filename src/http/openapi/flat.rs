@@ -49,7 +49,7 @@ fn written_out(value: &mut Value, known: &Value) {
     }
 }
 
-/// Whether a part is an object by itself, which generators put together.
+/// Whether a part is an object on its own, which generators put together.
 fn is_object(part: &Value, known: &Value) -> bool {
     let named = part["$ref"]
         .as_str()
