@@ -62,7 +62,7 @@ const CIRCLES: &[(&str, &str, &[&str])] = &[
         "src",
         "http::edge",
         &[
-            "arrival", "auth", "body", "cookie", "dress", "error", "limits", "observe", "refusals",
+            "arrival", "auth", "body", "error", "facts", "limits", "observe", "refusals",
         ],
     ),
 ];
