@@ -35,9 +35,9 @@ async fn accounts(app: &App, ids: &[&str]) -> BTreeMap<String, Value> {
     all
 }
 
-fn refusals(app: &App) -> Vec<(String, String)> {
+async fn refusals(app: &App) -> Vec<(String, String)> {
     let ledger = SqliteLedger::open(&app.data_dir()).unwrap();
-    let entries = ledger.journal_after(0, 10_000).unwrap();
+    let entries = ledger.journal_after(0, 10_000).await.unwrap();
     entries
         .into_iter()
         .filter(|it| it.entry.outcome == Outcome::Refused)
@@ -242,7 +242,7 @@ async fn no_activity_acts_on_what_the_hub_hands_it() {
         accounts(&app, &[&account, &waiting, &refused]).await,
         before
     );
-    let noted = refusals(&app);
+    let noted = refusals(&app).await;
     assert!(noted.len() >= 20, "{noted:?}");
 
     // What was agreed to still is: nothing was lost.
