@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use durabletask::Payloads;
+use durabletask::client::Payloads;
 use tokio::time::Instant;
 
 use super::{Hub, HubError, Seen as _, Snapshot, Stage, Staged};
