@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use countersign_enrollment::account_request::Claim;
 use countersign_enrollment::contract::{APPROVAL, CLAIM};
+use countersign_enrollment::decision::RaisedDecision;
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::sealed::{OpenKey, OtpauthText, SealKey};
 use countersign_ledger::{Ledger as _, Outcome, SqliteLedger};
-use durabletask::{Orchestration, Recursive, RestartAs};
+use durabletask::Orchestration;
+use durabletask::client::{Recursive, RestartAs};
 use serde_json::{Value, json};
 
 use crate::adversary::Adversary;
@@ -423,7 +425,7 @@ async fn nothing_is_used_twice_whatever_is_restarted_replayed_or_purged() {
                 .await
                 .unwrap();
             for event in &events {
-                let raised = serde_json::from_value(event.clone());
+                let raised = serde_json::from_value::<RaisedDecision>(event.clone());
                 if let Ok(raised) = raised {
                     adversary
                         .client
