@@ -29,8 +29,8 @@ pub use head::{AUDIT_HEAD, Head};
 pub use journal::{Ingester, Journal, JournalEntry, JournalError, JournalOutcome};
 pub use postgres::PostgresAudit;
 pub(crate) use repeats::{SessionMark, Together};
-pub(crate) use ship::Shipper;
-pub use store::{AuditQuery, AuditStore};
+pub(crate) use ship::{Shipper, sent};
+pub use store::{Archived, AuditQuery, AuditStore};
 pub(crate) use writer::Audit;
 
 /// The database's name in the data folder.

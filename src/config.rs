@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use durabletask_scheduler::Retention;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -39,6 +40,8 @@ pub const DEFAULT_SCHEDULER_LISTEN: &str = "127.0.0.1:8080";
 pub const DEFAULT_DASHBOARD_LISTEN: &str = "127.0.0.1:8082";
 /// Where the data is kept.
 pub const DEFAULT_DATA_DIR: &str = "./.countersign";
+/// How long the embedded task hub keeps what has ended.
+const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 86_400);
 
 /// Whether callers have to say who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +147,10 @@ pub struct Config {
     pub admin_token: Option<Zeroizing<String>>,
     /// How long a front door waits when it starts for a worker to make the keys that it needs.
     pub worker_wait: Duration,
+    /// Whether somebody has said that no other front door serves this installation.
+    pub single_front_door: bool,
+    /// How long the embedded task hub keeps what has ended.
+    pub retention: Retention,
     /// Whether memory is kept out of swap.
     pub lock_memory: LockMemory,
     /// What is logged and how.
@@ -180,6 +187,8 @@ impl fmt::Debug for Config {
             .field("task_hub", &self.task_hub)
             .field("azure", &self.azure)
             .field("worker_wait", &self.worker_wait)
+            .field("single_front_door", &self.single_front_door)
+            .field("retention", &self.retention)
             .field("lock_memory", &self.lock_memory)
             .field("otlp", &self.otlp)
             .finish_non_exhaustive()
@@ -219,6 +228,8 @@ impl Config {
             azure: AzureConfig::default(),
             admin_token: None,
             worker_wait: Duration::from_secs(30),
+            single_front_door: false,
+            retention: Retention::all(DEFAULT_RETENTION),
             lock_memory: LockMemory::Auto,
             log: LogConfig {
                 format: LogFormat::Text,

@@ -111,14 +111,19 @@ fn assert_uses_only(graph: &Graph, package: &str, allowed: &[&str]) {
 #[test]
 fn packages_use_only_the_packages_below_them() {
     let graph = Graph::load();
-    let rules: [(&str, &[&str]); 13] = [
+    let rules: [(&str, &[&str]); 14] = [
+        ("durabletask-sqlite", &[]),
         ("durabletask-proto", &[]),
         ("durabletask-core", &["durabletask-proto"]),
         ("durabletask", &["durabletask-core", "durabletask-proto"]),
         ("durabletask-scheduler-core", &["durabletask-proto"]),
         (
             "durabletask-scheduler",
-            &["durabletask-proto", "durabletask-scheduler-core"],
+            &[
+                "durabletask-proto",
+                "durabletask-scheduler-core",
+                "durabletask-sqlite",
+            ],
         ),
         ("durabletask-scheduler-cli", &["durabletask-scheduler"]),
         ("countersign-enrollment", &["durabletask-core"]),
@@ -135,6 +140,7 @@ fn packages_use_only_the_packages_below_them() {
                 "countersign-enrollment",
                 "countersign-ledger",
                 "durabletask-core",
+                "durabletask-sqlite",
             ],
         ),
         ("countersign-authority", &["countersign-enrollment"]),
@@ -144,6 +150,7 @@ fn packages_use_only_the_packages_below_them() {
                 "countersign-authority",
                 "countersign-database",
                 "countersign-enrollment",
+                "durabletask-sqlite",
             ],
         ),
         (

@@ -18,6 +18,9 @@ pub enum LedgerError {
         #[source]
         source: io::Error,
     },
+    /// It cannot be opened: it was copied while it was in use, without its log.
+    #[error(transparent)]
+    Open(durabletask_sqlite::OpenError),
     /// A later release has written it.
     #[error(
         "the ledger {} has the unknown schema {found}; use a later release",

@@ -10,6 +10,7 @@ mod error;
 mod journal;
 mod postgres;
 mod recovery;
+mod restored;
 mod schema;
 mod sqlite;
 mod transactions;
@@ -26,6 +27,7 @@ pub use error::LedgerError;
 pub use journal::{JournalEntry, NewEntry, Outcome};
 pub use postgres::PostgresLedger;
 pub use recovery::Given;
+pub use restored::{LedgerContents, contents};
 pub use sqlite::{LEDGER_DATABASE, SqliteLedger};
 
 /// How a counted deed begins.

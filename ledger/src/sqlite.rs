@@ -10,13 +10,14 @@ use countersign_authority::{
 };
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
+use durabletask_sqlite::Database;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
 use crate::journal::{JournalEntry, NewEntry, Outcome};
 use crate::transactions::{Needs, Transactions};
-use crate::{Begun, Finished, Given, Ledger, LedgerError, Registered, recovery, schema};
+use crate::{Begun, Finished, Given, Ledger, LedgerError, Registered, recovery, restored, schema};
 
 /// The ledger's file, in the data folder.
 pub const LEDGER_DATABASE: &str = "ledger.sqlite3";
@@ -31,7 +32,7 @@ struct Inner {
     id: LedgerId,
     transactions: Transactions,
     /// For those who read many entries of the journal and may block.
-    reader: Mutex<Connection>,
+    reader: Mutex<Database>,
 }
 
 impl SqliteLedger {
@@ -58,6 +59,17 @@ impl SqliteLedger {
                 reader,
             }),
         })
+    }
+
+    /// Withdraws what was granted and lets something out a counted number of times: after a
+    /// restore, nobody knows how often it was used since the backup. What waits for a decision
+    /// goes on waiting. Answers which requests were withdrawn.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    pub async fn withdraw_granted(&self) -> Result<Vec<String>, LedgerError> {
+        self.run(Needs::Firm, restored::withdraw_granted).await
     }
 
     async fn run<T: Send + 'static>(
@@ -543,6 +555,6 @@ pub(crate) fn moment(millis: i64) -> Result<DateTime<Utc>, LedgerError> {
 }
 
 /// A panic while it was locked left a transaction that was rolled back, and nothing else.
-fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+fn lock(connection: &Mutex<Database>) -> MutexGuard<'_, Database> {
     connection.lock().unwrap_or_else(PoisonError::into_inner)
 }

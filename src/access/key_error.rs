@@ -14,6 +14,9 @@ pub enum KeyError {
     /// The database refused.
     #[error("the key store cannot be used: {0}")]
     Store(#[from] rusqlite::Error),
+    /// It was copied while it was in use, without its log.
+    #[error(transparent)]
+    Open(#[from] durabletask_sqlite::OpenError),
     /// The database's file cannot be made or opened.
     #[error("the key store cannot be opened: {0}")]
     File(#[source] std::io::Error),

@@ -3,11 +3,11 @@
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
 use countersign_activities::database_stamp::{DatabaseStamp, NOTICED_WITHIN};
 use data_encoding::HEXLOWER;
+use durabletask_sqlite::Database;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use serde::Serialize;
@@ -20,8 +20,6 @@ use super::{schema, secret};
 use crate::audit::{Changes, FieldChange, listed};
 use crate::private_file;
 
-/// How long one process waits for another to finish writing.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many statements stay prepared: all that there are.
 const STATEMENTS: usize = 64;
 /// The longest name of a key, in characters.
@@ -141,7 +139,7 @@ pub(super) fn key_text(id: &str, random: &str) -> Zeroizing<String> {
 
 /// The keys of one data folder.
 pub struct KeyStore {
-    connection: Mutex<Connection>,
+    connection: Mutex<Database>,
     stamp: DatabaseStamp,
 }
 
@@ -153,14 +151,14 @@ impl KeyStore {
     /// [`KeyError::Store`], and [`KeyError::Newer`] when a later release wrote it.
     pub fn open(path: &Path) -> Result<Self, KeyError> {
         private_file::open(path).map_err(KeyError::File)?;
-        let mut connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let mut connection = Database::open(path)?;
         // A statement stays prepared whatever values it is run with.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.write_ahead()?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         schema::bring_up(&mut connection)?;
+        connection.mark()?;
         Ok(Self {
             connection: Mutex::new(connection),
             stamp: DatabaseStamp::open(path)?,
@@ -392,7 +390,7 @@ impl KeyStore {
         std::thread::sleep(NOTICED_WITHIN);
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Database> {
         // A panic while the lock is held leaves no half-made change behind: every
         // statement is its own transaction.
         self.connection

@@ -1,5 +1,6 @@
 //! Who may do what: the administrator's token, API keys, browser sessions, roles.
 
+mod admin;
 mod grants;
 mod guarded;
 mod hands;
@@ -10,6 +11,7 @@ mod login;
 mod oidc;
 mod postgres;
 mod recall;
+mod restored;
 mod role;
 mod schema;
 pub mod secret;
@@ -23,6 +25,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+pub use admin::AdminToken;
 pub use grants::{Grant, Granted, Grantee, Spent};
 pub(crate) use grants::{MAX_GRANTEE, Taken, grant_change};
 pub use identity::{Caller, Group, Identity, NotAGroup};
@@ -50,7 +53,7 @@ const NEVER: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 
 /// Recognises callers.
 pub struct Access {
-    admin_hash: [u8; 32],
+    admin_token: Arc<AdminToken>,
     admin: Arc<Identity>,
     /// Who everyone is while access control is off.
     anonymous: Option<Arc<Identity>>,
@@ -74,15 +77,15 @@ impl Access {
     /// Recognises the administrator by `admin_token`, others by their keys, and
     /// browsers by cookies signed with a key derived from `server_key`.
     #[must_use]
-    pub fn new(admin_token: &str, keys: KeyStore, server_key: &[u8; 32]) -> Self {
-        let admin_hash = secret::hash(admin_token);
+    pub fn new(admin_token: AdminToken, keys: KeyStore, server_key: &[u8; 32]) -> Self {
+        let admin_token = Arc::new(admin_token);
         Self {
-            admin_hash,
+            admin_token: Arc::clone(&admin_token),
             admin: Arc::new(all_powerful(ADMIN_NAME, Subject::Admin)),
             anonymous: None,
             keys,
             recall: Recall::default(),
-            sessions: Sessions::new(server_key, &admin_hash),
+            sessions: Sessions::new(server_key, admin_token),
             login_codes: Arc::default(),
             oidc: None,
         }
@@ -114,7 +117,7 @@ impl Access {
         now: DateTime<Utc>,
     ) -> Result<Option<Arc<Identity>>, AuthError> {
         let hash = secret::hash(credential);
-        if secret::same(&hash, &self.admin_hash) {
+        if self.admin_token.accepts(&hash, now) {
             return Ok(Some(Arc::clone(&self.admin)));
         }
         if let Some(oidc) = self.oidc.as_ref().filter(|_| Oidc::is_token(credential)) {

@@ -13,6 +13,9 @@ pub enum AuditError {
     /// The database refused.
     #[error("the audit log cannot be used: {0}")]
     Store(#[from] rusqlite::Error),
+    /// It was copied while it was in use, without its log.
+    #[error(transparent)]
+    Open(#[from] durabletask_sqlite::OpenError),
     /// A file cannot be made, opened or written.
     #[error("the audit log cannot be opened: {0}")]
     File(#[source] std::io::Error),
@@ -35,6 +38,20 @@ pub enum AuditError {
     /// Nothing is missing that could be accepted.
     #[error("nothing is missing from the audit log: there is no loss to accept")]
     NothingLost,
+    /// An archive is no archive, or not whole.
+    #[error("{}: {reason}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A head is of an entry that is in an archive.
+    #[error("entry {0} was archived: name the archives with --archive")]
+    InArchive(u64),
+    /// Somebody else archives at the same time.
+    #[error("the audit log is being archived by another process; look at its archive first")]
+    ArchivedMeanwhile,
     /// The workers' journal cannot be read.
     #[error("the journal of what workers did cannot be read: {0}")]
     Journal(String),

@@ -1,5 +1,6 @@
 //! `countersign scheduler`: the durable scheduler and its dashboard alone, and its backup.
 
+use durabletask_scheduler::Retention;
 use durabletask_scheduler_cli::{self as cli, CliError, ServeSettings, Weaker};
 
 use super::{Exit, Fault, Outcome};
@@ -27,7 +28,11 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
         log: config.log.filter.clone(),
         asks: true,
     };
-    let settings = ServeSettings::resolve(args.serve, &weaker).map_err(fault)?;
+    let mut serve = args.serve;
+    if serve.retention.is_none() && config.retention != Retention::default() {
+        serve.retention = Some(config.retention.to_string());
+    }
+    let settings = ServeSettings::resolve(serve, &weaker).map_err(fault)?;
     let mut log = config.log;
     log.filter.clone_from(&settings.log);
     if settings.log_json {

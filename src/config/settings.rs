@@ -169,6 +169,12 @@ pub struct Settings {
     /// How long a starting front door waits for a worker to create the keys that it needs; 0s does not wait [env: COUNTERSIGN_WORKER_WAIT] [default: 30s]
     #[arg(long, value_name = "TIME")]
     pub worker_wait: Option<String>,
+    /// Say that no other front door serves this installation: needed where a task hub elsewhere or Key Vault could serve several, which would each count and record by themselves [env: COUNTERSIGN_SINGLE_FRONT_DOOR=true]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub single_front_door: Option<bool>,
+    /// How long the embedded task hub keeps what has ended, such as 30d or completed=7d,failed=90d, or none for as long as it is there; accounts stay [env: COUNTERSIGN_RETENTION] [default: 30d]
+    #[arg(long, value_name = "TIMES|none")]
+    pub retention: Option<String>,
     /// Whether memory is kept out of swap: auto where the system allows it, on to refuse to start otherwise, or off [env: COUNTERSIGN_LOCK_MEMORY] [default: auto]
     #[arg(long, value_name = "MODE")]
     pub lock_memory: Option<String>,
@@ -201,6 +207,7 @@ impl Settings {
         };
         let require_approval = switch("COUNTERSIGN_REQUIRE_APPROVAL");
         let require_proof = switch("COUNTERSIGN_REQUIRE_PROOF");
+        let single_front_door = switch("COUNTERSIGN_SINGLE_FRONT_DOOR");
         let mut count = |name: &str, range: &str| {
             var(name).and_then(|value| {
                 let number = value.parse().ok();
@@ -236,6 +243,8 @@ impl Settings {
             connection_string: var("COUNTERSIGN_CONNECTION_STRING")
                 .or_else(|| var("DTS_CONNECTION_STRING")),
             worker_wait: var("COUNTERSIGN_WORKER_WAIT"),
+            single_front_door,
+            retention: var("COUNTERSIGN_RETENTION"),
             lock_memory: var("COUNTERSIGN_LOCK_MEMORY"),
             log_format: var("COUNTERSIGN_LOG_FORMAT"),
             log: var("COUNTERSIGN_LOG"),
@@ -322,6 +331,8 @@ impl Settings {
             token_cache_size,
             token_max_stale,
             worker_wait,
+            single_front_door,
+            retention,
             lock_memory,
             log_format,
             log,

@@ -630,6 +630,7 @@ impl From<KeyError> for ApiError {
             KeyError::ReadersOnly => parameter("grantedOnly", error),
             KeyError::TooManyGroups => parameter("groups", error),
             KeyError::Store(_)
+            | KeyError::Open(_)
             | KeyError::File(_)
             | KeyError::Newer(_)
             | KeyError::Random(_)
