@@ -27,7 +27,7 @@ use crate::audit::{AUDIT_DATABASE, AUDIT_SENT, Audit, Ingester, Shipper};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
 use crate::data_dir::{Addresses, DataDir, DataDirError, DataDirLock};
-use crate::http::{self, FrontDoor, Guard, OwnNames, Services, Surroundings};
+use crate::http::{self, FrontDoor, Guard, OwnNames, ServerInfo, Services};
 use crate::hub::{ApprovalPolicy, Hub};
 use crate::keys::{self, DoorKeys, Place, WorkerKeys};
 use crate::ledger;
@@ -434,7 +434,7 @@ impl Running {
         self.http_addr = Some(address);
         self.admin_token = Some(admin_token);
         let own = self.dashboard_addr.map(|a| format!("http://{a}"));
-        let surroundings = Surroundings {
+        let server = ServerInfo {
             task_hub: connection.task_hub().to_owned(),
             instance_link: config.instance_link.clone(),
             dashboard: Dashboard::new(&self.data, own, connection.task_hub()),
@@ -465,7 +465,7 @@ impl Running {
                     audit,
                     clock,
                     metrics,
-                    surroundings,
+                    server,
                     stop: stop.clone(),
                 })?;
                 let door = Arc::new(door);

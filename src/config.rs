@@ -275,8 +275,8 @@ impl Config {
             Some(path) => file::read(&path, &mut problems),
             None => Settings::default(),
         };
-        let surroundings = Settings::from_environment(&environment, &mut problems);
-        let merged = flags.clone().or(surroundings).or(file);
+        let server = Settings::from_environment(&environment, &mut problems);
+        let merged = flags.clone().or(server).or(file);
         let admin_token = environment("COUNTERSIGN_ADMIN_TOKEN").map(Zeroizing::new);
         let config = merged.check(admin_token, &environment, &mut problems);
         if problems.is_empty() {

@@ -10,7 +10,7 @@ use data_encoding::BASE64URL_NOPAD;
 use durabletask::{InstanceQuery, Payloads, Status};
 use futures_util::{StreamExt as _, stream};
 
-use super::{Hub, HubError, Seen, Snapshot, Stage, hub};
+use super::{FromState, Hub, HubError, Snapshot, Stage, hub};
 
 /// How far back to look, in growing steps; after the last one, everything.
 const WINDOWS: [TimeDelta; 3] = [Duration::hours(1), Duration::days(1), Duration::days(30)];
@@ -106,7 +106,7 @@ impl Hub {
     }
 
     /// At most `limit` instances after `cursor` that `fits` takes, newest first.
-    pub(super) async fn page<S: Seen>(
+    pub(super) async fn page<S: FromState>(
         &self,
         listed: &Listed,
         cursor: Option<Cursor>,

@@ -69,7 +69,7 @@ pub(crate) struct NewEnrollment<'a> {
 }
 
 /// What can be read from the state of an instance.
-trait Seen: Sized {
+trait FromState: Sized {
     /// Nothing if the instance is of another kind.
     fn read(state: &InstanceState) -> Option<Self>;
     /// Who asked for it.
@@ -79,7 +79,7 @@ trait Seen: Sized {
 }
 
 /// How far an instance says that it is.
-enum Said<P, O> {
+enum Reported<P, O> {
     /// It has said nothing yet, or nothing that this release understands.
     Nothing,
     Progress(P),
@@ -89,17 +89,19 @@ enum Said<P, O> {
     Terminated,
 }
 
-fn said<P: DeserializeOwned, O: DeserializeOwned>(state: &InstanceState) -> Said<P, O> {
+fn reported<P: DeserializeOwned, O: DeserializeOwned>(state: &InstanceState) -> Reported<P, O> {
     match state.status {
-        Status::Completed => state.output().map_or(Said::Failed, Said::Outcome),
-        Status::Failed => Said::Failed,
-        Status::Terminated | Status::Canceled => Said::Terminated,
-        _ => state.custom_status().map_or(Said::Nothing, Said::Progress),
+        Status::Completed => state.output().map_or(Reported::Failed, Reported::Outcome),
+        Status::Failed => Reported::Failed,
+        Status::Terminated | Status::Canceled => Reported::Terminated,
+        _ => state
+            .custom_status()
+            .map_or(Reported::Nothing, Reported::Progress),
     }
 }
 
 /// What can be followed from stage to stage.
-trait Staged: Seen {
+trait Staged: FromState {
     type Stage: Copy + PartialEq;
     fn id(&self) -> &str;
     fn stage(&self) -> Self::Stage;
@@ -250,13 +252,13 @@ impl Hub {
         let by: CallerId = caller.id.parse().map_err(internal)?;
         let earlier = match self.begin(&id, &draft, caller, IdReuse::Never).await {
             Err(HubError::KeyReused) => match self.get(&id, None).await {
-                Ok(other) if other.came_to_nothing_for(&by) => other,
+                Ok(other) if other.failed_for(&by) => other,
                 Ok(_) | Err(HubError::Unknown) => return Err(HubError::IdTaken),
                 Err(error) => return Err(error),
             },
             began => began?,
         };
-        if !earlier.came_to_nothing_for(&by) {
+        if !earlier.failed_for(&by) {
             return Ok(earlier);
         }
         // Whatever the task hub makes of the earlier try, this one takes its place.
@@ -372,7 +374,7 @@ impl Hub {
 
     /// Starts an instance under a mandate, or yields what a request with the same
     /// fingerprint has started under its id.
-    async fn start_once<S: Seen>(
+    async fn start_once<S: FromState>(
         &self,
         starting: Starting<'_>,
         just_started: impl FnOnce() -> S,
@@ -436,7 +438,7 @@ impl Hub {
     }
 
     /// What an instance says, if it is of this kind and `only`, if given, asked for it.
-    async fn look<S: Seen>(&self, id: &str, only: Option<&str>) -> Result<S, HubError> {
+    async fn look<S: FromState>(&self, id: &str, only: Option<&str>) -> Result<S, HubError> {
         let state = self
             .client
             .get(id, Payloads::Include)
@@ -451,7 +453,7 @@ impl Hub {
     }
 
     /// What was started before under the same id, if it was requested in the same way.
-    async fn repeated<S: Seen>(&self, id: &str, fingerprint: &str) -> Result<S, HubError> {
+    async fn repeated<S: FromState>(&self, id: &str, fingerprint: &str) -> Result<S, HubError> {
         let seen: S = self.look(id, None).await?;
         if secret::same(seen.fingerprint().as_bytes(), fingerprint.as_bytes()) {
             Ok(seen)

@@ -38,7 +38,7 @@ const CIRCLES: &[(&str, &str, &[&str])] = &[
     ("durabletask/src", "worker", &["filters", "limits"]),
     ("durabletask/src", "worker", &["orchestration", "past"]),
     ("scheduler/core/src", "", &["entity", "event_form"]),
-    ("scheduler/src", "access", &["doors", "login"]),
+    ("scheduler/src", "access", &["layers", "login"]),
     ("scheduler/src", "access", &["tickets", "tokens"]),
     (
         "scheduler/src",
@@ -61,7 +61,7 @@ const CIRCLES: &[(&str, &str, &[&str])] = &[
         "src",
         "http::edge",
         &[
-            "arrival", "auth", "body", "cookie", "dress", "error", "limits", "observe", "refusals",
+            "arrival", "auth", "body", "error", "facts", "limits", "observe", "refusals",
         ],
     ),
 ];

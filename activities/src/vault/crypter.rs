@@ -110,6 +110,11 @@ impl Crypter {
         self
     }
 
+    /// The id of the key that encrypts where nothing says which.
+    pub(super) fn first_id(&self) -> Option<String> {
+        self.keys().first().map(|key| key.id.clone())
+    }
+
     /// Whether the key with this id is here.
     pub(super) fn has(&self, key_id: &str) -> bool {
         self.keys().iter().any(|key| key.id == key_id)

@@ -117,7 +117,7 @@ impl PostgresVault {
                     let needed = needed.map_err(DatabaseError::from)?;
                     let crypter = keys(&path, &needed).await?;
                     if needed.is_empty() {
-                        let first = crypter.ids().into_iter().next();
+                        let first = crypter.first_id();
                         let first = first.ok_or_else(|| KeyFileError::Empty(path.clone()))?;
                         let sql = "INSERT INTO vault_keys (id) VALUES ($1)";
                         execute(transaction, sql, &[&first]).await?;
