@@ -164,6 +164,26 @@ async fn a_dump_holds_no_secret_and_opens_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_machine_with_a_further_key_stores_with_the_key_that_all_have() {
+    let Some(place) = Place::new() else { return };
+    let vault = place.open().await;
+    let further = Place::new().unwrap();
+    further.open().await;
+    let read = |file: PathBuf| std::fs::read_to_string(file).unwrap();
+    let both = read(further.key_file()) + &read(place.key_file());
+    std::fs::write(further.key_file(), both).unwrap();
+    let other = place.open_with(&further.key_file()).await.unwrap();
+    let id = EnrollmentId::random();
+    let account = promises::account("ACME", "one", "JBSWY3DPEHPK3PXP");
+    other.store(&id, &account).await.unwrap();
+    let codes = RecoveryCodes::new(["a code"]).unwrap();
+    let none = RecoveryCodes::default();
+    other.set_recovery(&id, &none, &codes).await.unwrap();
+    assert_eq!(vault.read(&id).await.unwrap().secret(), account.secret());
+    assert_eq!(vault.recovery(&id).await.unwrap(), codes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_was_changed_or_moved_does_not_open() {
     let Some(place) = Place::new() else { return };
     let vault = place.open().await;

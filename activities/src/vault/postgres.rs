@@ -117,8 +117,10 @@ impl PostgresVault {
                     let needed = needed.map_err(DatabaseError::from)?;
                     let crypter = keys(&path, &needed).await?;
                     if needed.is_empty() {
+                        let first = crypter.first_id();
+                        let first = first.ok_or_else(|| KeyFileError::Empty(path.clone()))?;
                         let sql = "INSERT INTO vault_keys (id) VALUES ($1)";
-                        execute(transaction, sql, &[&crypter.first_id()]).await?;
+                        execute(transaction, sql, &[&first]).await?;
                     }
                     Ok::<Crypter, SharedVaultError>(crypter)
                 }
@@ -382,6 +384,12 @@ async fn find(
     row.as_ref().map(read_row).transpose()
 }
 
+/// The id of the key that everyone who uses the vault has.
+async fn current_key(transaction: &Transaction<'_>) -> Result<String, VaultError> {
+    let row = one(transaction, "SELECT id FROM vault_keys", &[]).await?;
+    get(&row.ok_or_else(spoilt_column)?, "id")
+}
+
 async fn is_purged(transaction: &Transaction<'_>, id: &EnrollmentId) -> Result<bool, VaultError> {
     let sql = "SELECT 1 FROM vault_purged WHERE id = $1";
     Ok(one(transaction, sql, &[&id.as_str()]).await?.is_some())
@@ -395,10 +403,15 @@ async fn insert(
     crypter: &Crypter,
 ) -> Result<(), VaultError> {
     let parameters = account.parameters();
+    let current = current_key(transaction).await?;
     let encrypted = crypter
-        .encrypt(None, &place(id, parameters), account.secret().expose())
+        .encrypt(
+            Some(&current),
+            &place(id, parameters),
+            account.secret().expose(),
+        )
         .map_err(from_crypter)?;
-    let mark = content::mark(account, None, crypter)?;
+    let mark = content::mark(account, Some(&current), crypter)?;
     let (issuer_key, name_key) = order::keys(account.issuer(), account.account_name());
     execute(
         transaction,
@@ -503,8 +516,9 @@ async fn set_recovery(
     if codes.is_empty() {
         return remove_recovery(transaction, id).await;
     }
+    let current = current_key(transaction).await?;
     let encrypted = crypter
-        .encrypt(None, &recovery::place(id), &codes.to_bytes())
+        .encrypt(Some(&current), &recovery::place(id), &codes.to_bytes())
         .map_err(from_crypter)?;
     execute(
         transaction,
