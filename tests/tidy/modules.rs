@@ -30,9 +30,13 @@ const CIRCLES: &[(&str, &str, &[&str])] = &[
     (
         "durabletask/core/src",
         "replay",
-        &["context", "entities", "state", "tasks"],
+        &["context", "entities", "patches", "state", "tasks"],
     ),
-    ("durabletask/core/src", "testing", &["hub", "instance"]),
+    (
+        "durabletask/core/src",
+        "testing",
+        &["behaviour", "hub", "instance"],
+    ),
     ("durabletask/src", "", &["caller", "connection"]),
     ("durabletask/src", "spans", &["entities", "otel", "steps"]),
     ("durabletask/src", "worker", &["filters", "limits"]),
