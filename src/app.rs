@@ -342,7 +342,7 @@ impl Running {
             "worker",
             WORKER_DRAIN,
             &self.failed,
-            async move |stop| Ok(worker.run(stop).await?),
+            async move |stop| Ok(worker.run_until(stop.cancelled_owned()).await?),
         ));
         Ok(())
     }

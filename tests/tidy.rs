@@ -115,7 +115,15 @@ fn packages_use_only_the_packages_below_them() {
         ("durabletask-sqlite", &[]),
         ("durabletask-proto", &[]),
         ("durabletask-core", &["durabletask-proto"]),
-        ("durabletask", &["durabletask-core", "durabletask-proto"]),
+        ("durabletask-macros", &[]),
+        (
+            "durabletask",
+            &[
+                "durabletask-core",
+                "durabletask-macros",
+                "durabletask-proto",
+            ],
+        ),
         ("durabletask-scheduler-core", &["durabletask-proto"]),
         (
             "durabletask-scheduler",

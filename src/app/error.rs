@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use countersign_activities::vault::OpenError as VaultError;
 use countersign_activities::webhook::WebhookError;
-use durabletask::{ConnectionError, WorkerError};
+use durabletask::connection::ConnectionError;
+use durabletask::worker::WorkerError;
 use durabletask_scheduler::{AccessError, OpenError, ServeError};
 use thiserror::Error;
 

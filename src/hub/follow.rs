@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use durabletask::Payloads;
+use durabletask::client::Payloads;
 use tokio::time::Instant;
 
 use super::{FromState as _, Hub, HubError, Snapshot, Stage, Staged};

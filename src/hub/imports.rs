@@ -11,7 +11,8 @@ use countersign_enrollment::import::job::{
 };
 use countersign_enrollment::request::Approval;
 use countersign_enrollment::sealed::{ImageBytes, ImportKey};
-use durabletask::{ClientError, IdReuse, InstanceState, Payloads, Status};
+use durabletask::ClientError;
+use durabletask::client::{IdReuse, InstanceState, Payloads, Status};
 use tokio::time::Instant;
 
 use super::{FromState, Hub, HubError, Requester, Starting, hub, internal};

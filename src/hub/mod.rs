@@ -26,9 +26,8 @@ use countersign_enrollment::recovery::RecoveryCodes;
 use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
 use countersign_enrollment::sealed::{ImageBytes, OtpauthText, Sealed};
 use data_encoding::HEXLOWER;
-use durabletask::{
-    Client, ClientError, IdReuse, InstanceState, Payloads, Recursive, StartRequest, Status,
-};
+use durabletask::client::{IdReuse, InstanceState, Payloads, Recursive, StartRequest, Status};
+use durabletask::{Client, ClientError};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
@@ -133,8 +132,8 @@ struct Draft {
 }
 
 /// An instance that is to be started under a mandate.
-struct Starting<'a> {
-    start: StartRequest,
+struct Starting<'a, O> {
+    start: StartRequest<O>,
     id: &'a str,
     caller: &'a str,
     /// The keyed hash of what was requested.
@@ -374,9 +373,9 @@ impl Hub {
 
     /// Starts an instance under a mandate, or yields what a request with the same
     /// fingerprint has started under its id.
-    async fn start_once<S: FromState>(
+    async fn start_once<S: FromState, O>(
         &self,
-        starting: Starting<'_>,
+        starting: Starting<'_, O>,
         just_started: impl FnOnce() -> S,
     ) -> Result<S, HubError> {
         let Starting {

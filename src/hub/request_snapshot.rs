@@ -7,7 +7,7 @@ use countersign_enrollment::account_request::{
 use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::ids::{CallerId, EnrollmentId, RequestId};
 use countersign_enrollment::sealed::{OtpauthText, Sealed};
-use durabletask::{InstanceState, Status};
+use durabletask::client::{InstanceState, Status};
 use serde::Serialize;
 
 use super::{FromState, Reported, Staged, reported};

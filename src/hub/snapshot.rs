@@ -9,7 +9,7 @@ use countersign_enrollment::outcome::EnrollmentOutcome;
 use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::progress::Progress;
 use countersign_enrollment::request::{Approval, EnrollmentRequest};
-use durabletask::{InstanceState, Status};
+use durabletask::client::{InstanceState, Status};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

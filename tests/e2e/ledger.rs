@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::sealed::{OtpauthText, SealKey};
-use durabletask::{Client, Connection, Payloads, Recursive, Status};
+use durabletask::client::{Payloads, Recursive, Status};
+use durabletask::{Client, Connection};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 

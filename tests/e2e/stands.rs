@@ -3,9 +3,8 @@
 
 use std::time::Instant;
 
-use durabletask::{
-    Event, Failure, Orchestration, OrchestrationContext, Payloads, Recursive, Registry,
-};
+use durabletask::client::{Payloads, Recursive};
+use durabletask::{Event, Failure, Orchestration, OrchestrationContext, Registry};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
