@@ -147,7 +147,7 @@ pub struct Config {
     pub admin_token: Option<Zeroizing<String>>,
     /// How long a front door waits when it starts for a worker to make the keys that it needs.
     pub worker_wait: Duration,
-    /// Whether somebody has said that no other front door serves this installation.
+    /// Whether someone has said that no other front door serves this installation.
     pub single_front_door: bool,
     /// How long the embedded task hub keeps what has ended.
     pub retention: Retention,

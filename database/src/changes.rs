@@ -67,7 +67,7 @@ pub async fn tell(
     Ok(())
 }
 
-/// Somebody who remembers what others may change. It is called in the order of the changes,
+/// Someone who remembers what others may change. It is called in the order of the changes,
 /// and must not block; when it has returned, nothing of what was remembered before may be
 /// used.
 pub trait Subscription: Send + Sync {

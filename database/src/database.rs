@@ -41,7 +41,7 @@ pub struct Database {
     pool: Pool<Connector>,
     connector: Connector,
     size: usize,
-    /// For everybody in the process who asks for stamps, from the first one on.
+    /// For everyone in the process who asks for stamps, from the first one on.
     followed: Arc<OnceLock<Arc<Followed>>>,
 }
 

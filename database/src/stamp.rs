@@ -1,4 +1,4 @@
-//! Numbers that tell whether something of a kind may have been changed, by anybody.
+//! Numbers that tell whether something of a kind may have been changed, by anyone.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,7 +41,7 @@ impl Stamp {
     }
 }
 
-/// The changes as one connection of a process hears them, for everybody in it.
+/// The changes as one connection of a process hears them, for everyone in it.
 pub(crate) struct Followed {
     pub(crate) stamps: Arc<Stamps>,
     pub(crate) changes: Changes,

@@ -278,7 +278,7 @@ async fn a_schema_that_this_release_cannot_use_is_refused_and_left_as_it_is() {
         assert!(error.to_string().contains(says), "{error}");
     }
 
-    // Somebody else's.
+    // Someone else's.
     let name = server.make();
     let theirs = "CREATE SCHEMA countersign; CREATE TABLE countersign.theirs (c text)";
     server.psql(&name, theirs).unwrap();

@@ -208,7 +208,7 @@ impl KeyStore {
     ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
         let (record, key) = self.create(new, now)?;
         if let Err(error) = self.note_maker(&record.name, maker) {
-            // A key of which nobody knows where it came from would be taken for somebody's
+            // A key of which nobody knows where it came from would be taken for someone's
             // own.
             self.revoke(&record.name, now)?;
             return Err(error);

@@ -19,7 +19,7 @@ use crate::data_dir::DataDir;
 use crate::metrics::VaultCounts;
 
 /// Refuses a front door of which there could be several, each with keys, grants, counts and an
-/// audit log of its own, unless somebody has said that it is the only one.
+/// audit log of its own, unless someone has said that it is the only one.
 pub(super) fn refuse_half(config: &Config, parts: Parts) -> Result<(), AppError> {
     if !parts.front_door() || config.single_front_door {
         return Ok(());

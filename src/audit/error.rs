@@ -49,7 +49,7 @@ pub enum AuditError {
     /// A head is of an entry that is in an archive.
     #[error("entry {0} was archived: name the archives with --archive")]
     InArchive(u64),
-    /// Somebody else archives at the same time.
+    /// Someone else archives at the same time.
     #[error("the audit log is being archived by another process; look at its archive first")]
     ArchivedMeanwhile,
     /// The workers' journal cannot be read.

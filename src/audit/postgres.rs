@@ -131,7 +131,7 @@ impl PostgresAudit {
     ///
     /// # Errors
     ///
-    /// [`AuditError::Unreadable`] when something else than an entry is there.
+    /// [`AuditError::Unreadable`] when something other than an entry is there.
     pub async fn query(&self, query: &AuditQuery) -> Result<Vec<Entry>, AuditError> {
         let query = query.clone();
         self.database
@@ -241,7 +241,7 @@ async fn last(transaction: &Transaction<'_>) -> Result<Head, AuditError> {
 }
 
 fn head(row: Option<Row>) -> Result<Head, AuditError> {
-    // Somebody has removed it, and with it who knows what.
+    // Someone has removed it, and with it who knows what.
     let row = row.ok_or(Loss::HeadMissing)?;
     let sequence = unsigned(value(&row, 0)?);
     let hash: Vec<u8> = value(&row, 1)?;

@@ -11,7 +11,7 @@
 //! ```text
 //! take the right to write      vault, access, verify, ledger, audit, hub
 //! begin to read each of them   and read the small files: keys, tokens, ids, the audit log's head
-//! give the right back          a few milliseconds later; everybody goes on
+//! give the right back          a few milliseconds later; everyone goes on
 //! copy, check, encrypt, write, read back
 //! ```
 //!

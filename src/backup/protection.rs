@@ -18,7 +18,7 @@ const ENCRYPTED: &[u8] = b"age-encryption.org/";
 pub enum Protection {
     /// It opens for these only. Never empty.
     For(Vec<Recipient>),
-    /// It is in clear: whoever reads it has every secret.
+    /// It is in plaintext: anyone who reads it has every secret.
     None,
 }
 

@@ -26,7 +26,7 @@ pub enum BackupCommand {
         /// again and checked as a whole
         #[arg(long, value_name = "FILE")]
         identity: Option<String>,
-        /// Do not encrypt it: whoever reads the file has the secrets of all accounts
+        /// Do not encrypt it: anyone who reads the file has the secrets of all accounts
         #[arg(long, requires = "clear", conflicts_with = "recipients")]
         unencrypted: bool,
         /// Say a second time that every secret may stand in the file in clear

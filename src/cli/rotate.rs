@@ -22,7 +22,7 @@ pub enum RotateCommand {
         #[command(flatten)]
         place: KeyPlace,
     },
-    /// The key that front doors seal pictures and links with, in the data folder or the vault for
+    /// The key that front doors seal images and links with, in the data folder or the vault for
     /// keys; what was sealed before opens as before. Cut off, run it again and it goes on
     SealKey(Box<ServeArgs>),
     /// The administrator's token in the data folder, which is printed once; browser sessions of the

@@ -102,7 +102,7 @@ fn create(
     ));
     output::note(match (protection, made.opened) {
         (Protection::None, _) => {
-            "It is not encrypted: whoever reads it has the secrets of all accounts."
+            "It is not encrypted: anyone who reads it has the secrets of all accounts."
         }
         (_, true) => "It was opened again and checked.",
         (_, false) => {
@@ -137,7 +137,7 @@ fn verify(file: &Path, identity: Option<&str>, head: Option<&str>, json: bool) -
         in_words(&found.contents)
     ));
     if !found.encrypted {
-        output::note("It is not encrypted: whoever reads it has the secrets of all accounts.");
+        output::note("It is not encrypted: anyone who reads it has the secrets of all accounts.");
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use crate::data_dir::DataDir;
 use crate::keys::{self, Place, WEBHOOK_SECRET};
 use crate::private_file;
 
-/// Held by whoever rotates.
+/// Held by the process that rotates.
 const LOCK: &str = "rotate.lock";
 
 pub(super) async fn run(command: RotateCommand) -> Outcome {

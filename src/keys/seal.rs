@@ -88,7 +88,7 @@ impl Replace for WorkerRing {
     async fn replace(&self, place: &Place, text: &str) -> Result<String, KeyMaterialError> {
         let ring = parse_private(place, text)?;
         let (id, public) = (ring.seal_key().id().to_owned(), ring.seal_keys().to_text());
-        // Before anybody seals with the new one.
+        // Before anyone seals with the new one.
         self.0.replace(ring);
         publish(place, &id, &public).await?;
         Ok(id)

@@ -38,7 +38,7 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS archived (
     code     BLOB NOT NULL
 ) STRICT;";
 const TRIGGER: &str = "CREATE TRIGGER entries_are_not_deleted BEFORE DELETE ON entries
-    BEGIN SELECT RAISE(ABORT, 'the audit record is append-only'); END;";
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;";
 
 /// The first line of an archive.
 #[derive(Debug, Serialize, Deserialize)]
@@ -268,7 +268,7 @@ pub(super) fn start(connection: &Connection, key: &[u8; 32]) -> Result<Head, Aud
         .map_err(|_| AuditError::Unreadable { sequence })?;
     match secret::same(&noted, &code(key, sequence, &hash)) {
         true => Ok(Head { sequence, hash }),
-        // Somebody without the key has written it.
+        // Someone without the key has written it.
         false => Err(AuditError::Unreadable { sequence }),
     }
 }
