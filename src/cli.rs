@@ -151,6 +151,8 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the manual, or write a page for each command into a folder
     Man(ManArgs),
+    /// Print the licenses of Countersign and of everything that is built into it
+    Licenses,
 }
 
 /// `serve` and the single parts.
