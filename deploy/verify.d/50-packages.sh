@@ -2,8 +2,11 @@
 # shellcheck shell=bash
 
 pack() {
-    FAST=1 SIGNING_KEY=$work/key.pem ADDRESS=https://example.invalid/release \
-        deploy/packages/build --strip "$countersign" "$1"
+    FAST=1 deploy/packages/build --strip "$countersign" "$1"
+    # As the release workflow does, with the archive of the source that GitHub would make.
+    SIGNING_KEY=$work/key.pem ADDRESS=https://example.invalid/release \
+        SOURCE=https://example.invalid/source.tar.gz \
+        SOURCE_SHA256=$(git archive HEAD | sha256sum | cut -d' ' -f1) deploy/packages/finish "$1"
 }
 
 step_packages() {
@@ -15,6 +18,9 @@ step_packages() {
     cmp "$work/packages/SHA256SUMS" "$work/again/SHA256SUMS"
     rm -rf "$work/again"
     cat "$work/packages/SHA256SUMS"
+    if grep -n '@[A-Z0-9]*@' "$work/packages/install.sh" "$work/packages/countersign.rb"; then
+        fail "a place was not filled in"
+    fi
     echo "made twice: the same bytes"
 
     sh "$work/packages/install.sh" --from "$work/packages" --prefix "$work/prefix"
@@ -55,7 +61,7 @@ step_packages() {
         without "there is no systemd-analyze to rate the units"
     fi
     if command -v ruby >/dev/null; then
-        ruby -c deploy/packages/countersign.rb
+        ruby -c "$work/packages/countersign.rb"
     else
         without "there is no ruby to read the Homebrew formula"
     fi
