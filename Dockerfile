@@ -4,7 +4,9 @@
 # scheduler/Dockerfile is the recipe for the scheduler alone.
 #
 #   docker build --build-arg COUNTERSIGN_COMMIT="$(git log -1 --format='%h %cs')" -t countersign .
-FROM rust:1.95-bookworm AS build
+FROM rust:1.95.0-bookworm AS build
+# This one, and not the newest, which rust-toolchain.toml asks for.
+ENV RUSTUP_TOOLCHAIN=1.95.0
 # The C compiler is for SQLite and for the cryptography of TLS. musl: linked statically, so the
 # image needs no C library.
 RUN apt-get update \

@@ -24,7 +24,7 @@ step_source() {
     cp /etc/resolv.conf "$work/rust/etc/resolv.conf"
     chroot "$work/rust" sh -c 'apt-get -qq update && apt-get -qq install --yes --no-install-recommends gcc libc6-dev musl-tools >/dev/null' ||
         leave_out "the stand-in could not be made"
-    tar -C "$work/rust" -c . | podman_here import - docker.io/library/rust:1.95-bookworm >/dev/null
+    tar -C "$work/rust" -c . | podman_here import - docker.io/library/rust:1.95.0-bookworm >/dev/null
     rm -rf "$work/rust"
     git archive HEAD | (mkdir "$work/source" && tar -C "$work/source" -x)
     for recipe in Dockerfile scheduler/Dockerfile; do
