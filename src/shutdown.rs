@@ -36,9 +36,9 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Reads the settings file again at each SIGHUP, which would otherwise end the process: takes
-/// over what can change while it runs, and names in the log what cannot. `follows` says whether
-/// the log's filter is that of the file.
+/// Reads the settings file again on each SIGHUP, which would otherwise end the process: applies
+/// what can change while it runs, and names in the log what cannot. `follows` says whether the
+/// log's filter is that of the file.
 ///
 /// # Errors
 ///
@@ -75,7 +75,11 @@ fn tell(file: Option<&str>, reread: Result<Changes, ConfigError>) {
     };
     match reread {
         Ok(Changes { live, waiting, .. }) => {
-            tracing::info!(file, changed = live.join(", "), "reloaded the settings");
+            let applied = match live.is_empty() {
+                true => "nothing that has changed".to_owned(),
+                false => live.join(", "),
+            };
+            tracing::info!(file, applied, "reloaded the settings");
             if !waiting.is_empty() {
                 tracing::warn!(
                     file,
