@@ -3,18 +3,21 @@
 
 step_images() {
     with_podman
-    build_image countersign "$countersign" countersign:verify
-    build_image durabletask-scheduler "$scheduler" durabletask-scheduler:verify
-    digest=$(podman_here image inspect --format '{{.Digest}}' countersign:verify)
-    cp "$work/context-countersign/rootfs.tar" "$work/first.tar"
-    podman_here rmi --force countersign:verify >/dev/null
-    build_image countersign "$countersign" countersign:verify
-    cmp "$work/first.tar" "$work/context-countersign/rootfs.tar"
-    rm "$work/first.tar"
-    again=$(podman_here image inspect --format '{{.Digest}}' countersign:verify)
+    for round in first second; do
+        build_image countersign "$countersign" "countersign:$round" oci 2>"$work/packed"
+        mv "$work/context-countersign/rootfs.tar" "$work/$round.tar"
+    done
+    cat "$work/packed"
+    cmp "$work/first.tar" "$work/second.tar"
+    digest=$(podman_here image inspect --format '{{.Digest}}' countersign:first)
+    again=$(podman_here image inspect --format '{{.Digest}}' countersign:second)
     [ "$digest" = "$again" ] || fail "two builds have two digests: $digest, $again"
     echo "two builds, one digest: $digest"
-    tar tvf "$work/context-countersign/rootfs.tar" | awk '{ print $2, $3, $6 }'
+    tar tvf "$work/first.tar" | awk '{ print $2, $3, $6 }'
+    rm "$work/first.tar" "$work/second.tar"
+    podman_here rmi --force countersign:first countersign:second >/dev/null
+    build_image countersign "$countersign" countersign:verify 2>/dev/null
+    build_image durabletask-scheduler "$scheduler" durabletask-scheduler:verify 2>/dev/null
     [ "$(podman_here image inspect --format '{{.User}}' countersign:verify)" = 65532:65532 ] ||
         fail "the image does not name its user"
 

@@ -6,6 +6,7 @@ step_upgrade() {
     data=$work/upgrade
     token=
     serve() {
+        : >"$work/served"
         "$1" serve --data-dir "$data" --listen 127.0.0.1:0 --scheduler-listen 127.0.0.1:0 \
             --dashboard-listen none >"$work/served" 2>&1 &
         server=$!

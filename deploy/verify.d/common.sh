@@ -17,7 +17,8 @@ clean_up() {
         podman_here volume prune --force >/dev/null 2>&1 || true
         podman_here network prune --force >/dev/null 2>&1 || true
     fi
-    [ -z "${booted-}" ] || umount -R "$booted" 2>/dev/null || true
+    # What a container that was killed has left mounted.
+    findmnt --noheadings --raw --output TARGET | grep "^$work/" | xargs --no-run-if-empty umount --lazy || true
     rm -rf "$work"
 }
 trap clean_up EXIT
@@ -106,8 +107,8 @@ with_podman() {
     printf '[engine]\nevents_logger = "none"\n[network]\nnetwork_backend = "netavark"\n' >"$work/containers.conf"
     local bound
     bound=$(ulimit -Hl)
-    # Engines ask for more than this machine may give.
-    limits=(nofile=$(ulimit -Hn):$(ulimit -Hn) nproc=$(ulimit -Hu):$(ulimit -Hu))
+    # Podman asks for more than a machine may give.
+    limits=(nofile=4096:4096 nproc=4096:4096)
     if [ "$bound" = unlimited ]; then
         locked=-1
     else
@@ -125,10 +126,12 @@ contained() {
         --memory 512m --pids-limit 256 "${options[@]}" "$@" >/dev/null
 }
 
+# Docker's format has the health check, and Podman puts names of the build into it, so that no two
+# are the same; OCI's has neither.
 build_image() {
-    local program=$1 binary=$2 tag=$3
+    local program=$1 binary=$2 tag=$3 format=${4:-docker}
     deploy/image/pack --strip "$program" "$binary" "$work/context-$program"
-    podman_here build --quiet --format docker --timestamp "$SOURCE_DATE_EPOCH" \
+    podman_here build --quiet --layers=false --format "$format" --timestamp "$SOURCE_DATE_EPOCH" \
         --tag "$tag" "$work/context-$program" >/dev/null
 }
 
