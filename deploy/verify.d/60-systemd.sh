@@ -57,7 +57,7 @@ step_systemd() {
     took=$((SECONDS - began))
     [ $took -lt 60 ] || fail "from the package to the first code it takes $took s"
     echo "from the package to the first code: $took s"
-    inside sh -c 'systemd-analyze verify /usr/lib/systemd/system/countersign*.service'
+    inside sh -c 'systemd-analyze --man=no verify /usr/lib/systemd/system/countersign*.service'
     inside systemd-analyze security --no-pager countersign.service | tail -1
     inside sh -c 'echo "approvals = 2" >>/etc/countersign/countersign.toml'
     inside systemctl reload countersign
