@@ -160,6 +160,8 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the manual, or write one page per command to a folder
     Man(ManArgs),
+    /// Print the licenses of Countersign and of everything that is built into it
+    Licenses,
 }
 
 /// `serve` and the single parts.

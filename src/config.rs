@@ -11,6 +11,7 @@ mod file;
 mod known;
 mod oidc;
 mod otlp;
+mod reload;
 mod settings;
 
 use std::fmt;
@@ -29,6 +30,7 @@ pub(crate) use client::ClientEnvironment;
 pub use exposure::{Limits, Networks, TlsFiles};
 pub(crate) use known::unknown_variables;
 pub use otlp::OtlpConfig;
+pub(crate) use reload::{Changes, Written};
 pub use settings::Settings;
 
 /// Where the front door listens unless told otherwise. The port is the one of a
@@ -267,16 +269,7 @@ impl Config {
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
-        let file = match flags
-            .config
-            .clone()
-            .or_else(|| environment("COUNTERSIGN_CONFIG"))
-        {
-            Some(path) => file::read(&path, &mut problems),
-            None => Settings::default(),
-        };
-        let server = Settings::from_environment(&environment, &mut problems);
-        let merged = flags.clone().or(server).or(file);
+        let merged = flags.merged(&environment, &mut problems);
         let admin_token = environment("COUNTERSIGN_ADMIN_TOKEN").map(Zeroizing::new);
         let config = merged.check(admin_token, &environment, &mut problems);
         if problems.is_empty() {

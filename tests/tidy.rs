@@ -366,3 +366,29 @@ fn the_sdk_brings_nothing_of_azure_unless_it_is_asked_to() {
         );
     }
 }
+
+/// `deploy/supply/inventory licenses` writes the file, with the texts too; this needs no sources.
+#[test]
+fn the_licenses_name_every_package_of_others_at_its_version() {
+    let listed = include_str!("../licenses/THIRD-PARTY.txt");
+    let lock = include_str!("../Cargo.lock");
+    let stale = "licenses/THIRD-PARTY.txt is stale: run `deploy/supply/inventory licenses`";
+    let named: BTreeSet<(&str, &str)> = listed
+        .lines()
+        .filter_map(|line| line.strip_suffix(')')?.split_once(" ("))
+        .filter_map(|(package, _)| package.split_once(' '))
+        .filter(|(_, version)| version.starts_with(|c: char| c.is_ascii_digit()))
+        .collect();
+    for (name, version) in &named {
+        let locked = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+        assert!(lock.contains(&locked), "{name} {version} is gone: {stale}");
+    }
+    let names: BTreeSet<&str> = named.iter().map(|(name, _)| *name).collect();
+    let ours = |name: &str| name.starts_with("countersign") || name.starts_with("durabletask");
+    for package in Graph::load().all_but_through("countersign", "") {
+        assert!(
+            ours(&package) || names.contains(package.as_str()),
+            "{package} is missing: {stale}"
+        );
+    }
+}

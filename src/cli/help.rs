@@ -75,7 +75,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ),
     (
         "For programs and shells",
-        &["mcp", "openapi", "completions", "man"],
+        &["mcp", "openapi", "completions", "man", "licenses"],
     ),
 ];
 

@@ -143,9 +143,9 @@ pub fn run(cli: Cli) -> ExitCode {
 
 async fn dispatch(command: Command) -> Outcome {
     match command {
-        Command::Serve(args) => serve::everything(load(&args.settings)?, args.json).await,
-        Command::FrontDoor(args) => serve::front_door(load(&args.settings)?, args.json).await,
-        Command::Worker(args) => serve::worker(load(&args.settings)?, args.json).await,
+        Command::Serve(args) => serve::everything(&args).await,
+        Command::FrontDoor(args) => serve::front_door(&args).await,
+        Command::Worker(args) => serve::worker(&args).await,
         Command::Scheduler(args) => scheduler::run(*args).await,
         Command::Enroll(args) => enroll::run(args).await,
         Command::Import(args) => import::run(args).await,
@@ -181,6 +181,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Health(args) => health::run(args).await,
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),
+        Command::Licenses => manual::licenses(),
         Command::Openapi => output::document(&crate::http::openapi().map_err(Fault::failed)?),
         Command::Config(args) => match args.command {
             ConfigCommand::Check(args) => config::check(load(&args.settings)?, args.json).await,

@@ -50,6 +50,7 @@ mod recovery;
 mod recovery_hostile;
 #[path = "../chaos/relay.rs"]
 mod relay;
+mod reload;
 mod request_commands;
 mod requests;
 mod shapes;

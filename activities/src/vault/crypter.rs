@@ -264,7 +264,7 @@ mod tests {
         // Another key's row that names this one.
         let foreign = Encrypted {
             key_id: encrypted.key_id,
-            ..other.encrypt("here", b"secret").unwrap()
+            ..other.encrypt(None, "here", b"secret").unwrap()
         };
         assert_eq!(
             refused(&crypter, "here", &foreign),
