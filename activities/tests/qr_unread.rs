@@ -7,11 +7,11 @@ mod drawn;
 use std::time::Duration;
 
 use countersign_activities::picture::ReadLimits;
-use countersign_activities::qr::{self, Reading};
+use countersign_activities::qr::{self, ScanResult};
 use drawn::{blurred, code, code_of, covered, png, sheet};
 use image::{GrayImage, Luma, imageops};
 
-fn examine(picture: &GrayImage) -> Reading {
+fn examine(picture: &GrayImage) -> ScanResult {
     let limits = ReadLimits {
         deadline: Duration::from_secs(30),
         ..ReadLimits::default()
