@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use durabletask_proto::{
     ActivityRequest, ExecutionStartedEvent, HistoryEvent, OrchestrationInstance,
 };
+use durabletask_sqlite::Database;
 use prost::Message as _;
-use rusqlite::Connection;
 
 use super::HUB;
 use super::operations::Actions;
@@ -16,7 +16,7 @@ use crate::store::{FinishedTurn, StoreError, inbox, pending, schema, state};
 /// The store, driven as the writer thread drives it.
 pub(super) struct Sql {
     folder: tempfile::TempDir,
-    pub(super) conn: Connection,
+    pub(super) conn: Database,
     ids: Counters,
     pub(super) now: DateTime<Utc>,
     executions: u64,
@@ -37,7 +37,7 @@ impl Sql {
         }
     }
 
-    pub(super) fn connect(folder: &tempfile::TempDir) -> Connection {
+    pub(super) fn connect(folder: &tempfile::TempDir) -> Database {
         let conn = schema::open_file(&folder.path().join("model.sqlite3")).unwrap();
         // What is compared here is content; flushes have tests of their own.
         conn.pragma_update(None, "synchronous", "OFF").unwrap();
