@@ -68,6 +68,9 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
                 for group in &key.groups {
                     state.push_str(&format!("  in {group}"));
                 }
+                if let Some(at) = key.former_key_until.filter(|at| *at > Utc::now()) {
+                    state.push_str(&format!("  the one before works until {}", time(at)));
+                }
                 match key.last_used_at {
                     Some(at) => state.push_str(&format!("  used {}", time(at))),
                     None => state.push_str("  never used"),

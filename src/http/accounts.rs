@@ -29,12 +29,12 @@ use super::path::Path;
 use super::requests::hand_of;
 use super::views::{AccountPage, AccountView, CreatedView, StartedView};
 use crate::access::Role;
-use crate::enrollments::{NewEnrollment, Stage};
+use crate::enrollments::{NewEnrollment, Snapshot, Stage};
 use crate::telemetry;
 use crate::tokens::from_vault;
 
-/// How long `POST /api/accounts` waits for the end.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long `POST` and `PUT /api/accounts` wait for the end.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest text to search for, in bytes.
 const MAX_SEARCH: usize = 200;
 /// How many accounts are read from the vault at once.
@@ -116,19 +116,29 @@ pub(super) async fn create(
     let settling = door.enrollments.settle(started.clone(), PATIENCE);
     let snapshot = unless_stopped(&door, started, settling).await?;
     let snapshot = snapshot.shown_to(caller.sight(&door));
-    match (snapshot.stage, &snapshot.preview, snapshot.problem.clone()) {
-        (Stage::Enrolled, Some(preview), _) => {
-            let body = CreatedView::new(&snapshot, preview);
-            let mut response = (StatusCode::CREATED, Json(body)).into_response();
-            if let Ok(location) = HeaderValue::from_str(&format!("/api/accounts/{}", snapshot.id)) {
-                response.headers_mut().insert(header::LOCATION, location);
-            }
-            Ok(no_store(response))
-        }
-        (Stage::Invalid, _, Some(problem)) => Err(ApiError::Input(problem)),
-        (Stage::Failed, _, _) => Err(ApiError::EnrollmentFailed),
-        (stage, _, _) if stage.has_ended() => Err(ApiError::NotEnrolled { stage }),
-        _ => Ok(accepted_response(&snapshot)),
+    let Some(preview) = snapshot
+        .preview
+        .as_ref()
+        .filter(|_| snapshot.stage == Stage::Enrolled)
+    else {
+        return not_enrolled(&snapshot);
+    };
+    let body = CreatedView::new(&snapshot, preview);
+    let mut response = (StatusCode::CREATED, Json(body)).into_response();
+    if let Ok(location) = HeaderValue::from_str(&format!("/api/accounts/{}", snapshot.id)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(no_store(response))
+}
+
+/// What is answered where an enrollment was waited for and there is no account of it: it
+/// still runs, or why there is none.
+pub(super) fn not_enrolled(snapshot: &Snapshot) -> Result<Response, ApiError> {
+    match (snapshot.stage, snapshot.problem.clone()) {
+        (Stage::Invalid, Some(problem)) => Err(ApiError::Input(problem)),
+        (Stage::Failed, _) => Err(ApiError::EnrollmentFailed),
+        (stage, _) if stage.has_ended() => Err(ApiError::NotEnrolled { stage }),
+        _ => Ok(accepted_response(snapshot)),
     }
 }
 

@@ -217,6 +217,7 @@ pub(super) fn is_recorded_change(method: &Method, route: &str) -> bool {
 fn action(method: &Method, route: &str) -> Option<Action> {
     Some(match (method.as_str(), route) {
         ("POST", "/api/enrollments" | "/api/accounts" | "/api/transfers") => Action::Enroll,
+        ("PUT", "/api/accounts") => Action::Enroll,
         ("POST", "/api/imports") => Action::Import,
         // The handler says which, once it has read the body.
         ("POST", "/api/enrollments/{id}/approval" | "/api/requests/{id}/approval") => {

@@ -67,6 +67,7 @@ codes! {
     PayloadTooLarge: PAYLOAD_TOO_LARGE, "payload-too-large", "The body is too large";
     InvalidParameter: BAD_REQUEST, "invalid-parameter", "A parameter cannot be used";
     AccountUnknown: NOT_FOUND, "account-unknown", "No such account";
+    AccountDiffers: CONFLICT, "account-differs", "Another account has this name";
     AccountPending: CONFLICT, "account-pending", "The account is not in use yet";
     AlreadyProved: CONFLICT, "already-proved", "The account is in use already";
     ProofWrong: UNPROCESSABLE_ENTITY, "proof-wrong", "These codes prove nothing";

@@ -96,6 +96,8 @@ pub(crate) enum ApiError {
     ApprovalNeeded,
     #[error("no recovery code is left")]
     NoRecoveryCode,
+    #[error("another account has the name")]
+    AccountDiffers,
     #[error("the account is not proved yet")]
     AccountPending,
     #[error("the account is proved already")]
@@ -381,6 +383,12 @@ impl ApiError {
                 Code::NoneToRecoverWith,
                 "The account has no recovery codes that were not given out yet. Have the service \
                  make new ones, and set them here: `countersign recovery-codes set`.",
+            ),
+            Self::AccountDiffers => row(
+                Code::AccountDiffers,
+                "An account with this name is in use, with another secret or other codes. A \
+                 secret is never replaced: remove that account or rename it, or choose another \
+                 name.",
             ),
             Self::AccountPending => row(
                 Code::AccountPending,

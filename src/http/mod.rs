@@ -15,6 +15,7 @@ mod dashboard;
 mod drain;
 mod dress;
 mod enrollments;
+mod ensure;
 mod error;
 mod given;
 mod grants;
@@ -178,7 +179,7 @@ fn described() -> OpenApiRouter<Arc<FrontDoor>> {
         .routes(routes!(imports::start))
         .routes(routes!(imports::status, imports::terminate))
         .routes(routes!(imports::terminate_by_post))
-        .routes(routes!(accounts::list, accounts::create))
+        .routes(routes!(accounts::list, accounts::create, ensure::ensure))
         .routes(routes!(
             accounts::get,
             account_changes::change,
