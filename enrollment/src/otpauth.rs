@@ -8,6 +8,7 @@
 mod damage;
 mod escapes;
 mod label;
+mod markup;
 mod query;
 mod secret;
 mod steam;
@@ -25,6 +26,7 @@ use crate::problem::{InputProblem, Parameter};
 
 pub use crate::account::AccountPreview;
 pub(crate) use label::after_issuer;
+pub(crate) use query::{is_start, is_zero};
 pub(crate) use secret::too_long as secret_too_long;
 pub(crate) use write::export;
 

@@ -82,6 +82,8 @@ struct Columns {
     digits: Option<usize>,
     period: Option<usize>,
     kind: Option<usize>,
+    /// From when on time steps are counted.
+    start: Option<usize>,
     /// Whether the table does not say which column has codes, so that only URIs are.
     only_uris: bool,
 }
@@ -182,6 +184,7 @@ impl Columns {
             user: find(&USERS),
             digits: find(&DIGITS),
             period: find(&PERIODS),
+            start: names.iter().position(|name| otpauth::is_start(name)),
             // Password managers call the kind of an item so.
             kind: find(&KINDS).filter(|at| {
                 names[*at] != "type" || algorithm.is_some() || find(&DIGITS).is_some()
@@ -206,9 +209,15 @@ impl Columns {
                 }),
             });
         }
-        let said = [self.algorithm, self.digits, self.period, self.kind]
-            .iter()
-            .any(|at| !cell(*at).is_empty());
+        let said = [
+            self.algorithm,
+            self.digits,
+            self.period,
+            self.kind,
+            self.start,
+        ]
+        .iter()
+        .any(|at| !cell(*at).is_empty());
         if otpauth::is_meant(code) || !said {
             let item = Item {
                 title,
@@ -216,6 +225,12 @@ impl Columns {
                 code,
             };
             return item.entry();
+        }
+        if !otpauth::is_zero(cell(self.start)) {
+            return Some(ImportEntry {
+                name: super::display_name(&joined_name(title, user)),
+                content: Err(InputProblem::StartUnsupported),
+            });
         }
         let fields = Fields {
             kind: cell(self.kind),
