@@ -26,20 +26,20 @@ pub(crate) use wrong::looks_secret;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done
-  1  something failed; standard error says what and what to try
+  0  success
+  1  failure; standard error says what failed and what to do
   2  the command line or a setting is wrong
-  3  the enrollment or request ended otherwise than asked for (invalid, rejected, expired, failed, terminated)
-  4  the enrollment or request still runs, or waits for approval
+  3  the enrollment or request ended without success (invalid, rejected, expired, failed, terminated)
+  4  the enrollment or request is still running, or waiting for approval
   5  no such enrollment, account, request or audit log
   6  not allowed
-  7  the audit log lacks entries that it had
-  8  what listens at the server's address is another program, or not the server of this data folder
-  9  a front door has waited in vain for a worker to make the keys that it needs
- 10  there is no data folder at the place that was named, or no server has run on it
- 11  this user may not read or write the data folder or a file in it
- 12  several accounts, enrollments or requests have the name that was given; they are listed
- 13  a code that was checked is not valid";
+  7  entries are missing from the audit log
+  8  another program, or the server of another data folder, is listening at the server's address
+  9  the front door waited too long for a worker to create the keys that it needs
+ 10  the data folder does not exist, or no server has run on it
+ 11  this user cannot read or write the data folder or a file in it
+ 12  the name matches several accounts, enrollments or requests; they are listed
+ 13  the code that was checked is not valid";
 
 /// The version, and the commit and day that it was built from where that is known.
 const VERSION: &str = env!("BUILT_VERSION");

@@ -323,9 +323,9 @@ async fn enrollments_outlast_a_vault_that_misbehaves() {
         1
     );
     assert_eq!(server.counted("countersign_vault_cache_entries").await, 1);
-    // Each of those that the README promises.
-    let readme = include_str!("../README.md");
-    let promised: Vec<&str> = readme
+    // Each of those that docs/OBSERVABILITY.md promises.
+    let document = include_str!("../docs/OBSERVABILITY.md");
+    let promised: Vec<&str> = document
         .split('`')
         .filter(|word| word.starts_with("vault_cache_") || word.starts_with("key_vault_"))
         .collect();

@@ -199,7 +199,7 @@ fn every_test_that_the_table_of_faults_names_exists() {
 fn every_test_that_the_threat_model_names_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let document =
-        std::fs::read_to_string(root.join("docs/SECURITY.md")).expect("the document is there");
+        std::fs::read_to_string(root.join("docs/THREAT-MODEL.md")).expect("the document is there");
     let mut lines = document.lines();
     let mut named = 0;
     // One table for each adversary.

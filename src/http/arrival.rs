@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::Extensions;
-use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::{StreamExt as _, stream};
 use http_body::{Frame, SizeHint};
@@ -18,8 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::FrontDoor;
-use super::auth;
-use super::cookie::ByTls;
+use super::auth::{self, Claim};
 use super::error::ApiError;
 use super::limits::{self, Slot};
 use super::observe;
@@ -32,12 +30,17 @@ const STILL_THERE: Duration = Duration::from_secs(1);
 const JUST_NOW: Duration = Duration::from_millis(1);
 /// An answer that took longer than this is given only to somebody who may still have it.
 const SHORT: Duration = Duration::from_millis(50);
+/// A complete answer of at most this many bytes is handed to the socket in one write: nothing
+/// is held while its client reads.
+const AT_ONCE: u64 = 16 * 1024;
 
 /// A request that has come in, and who it is from.
 pub(super) struct Arrival {
     door: Arc<FrontDoor>,
-    /// What told who calls. Of its extensions there is only how the request came.
-    parts: Parts,
+    /// What says who calls, to be checked again after a wait.
+    claim: Claim,
+    /// Whether the request only reads.
+    reads: bool,
     /// None for a stranger.
     identity: Option<Arc<Identity>>,
     /// Why it is a stranger's, until that is answered.
@@ -46,25 +49,26 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
-    /// Finds out who a request with these parts is from. `slot` is what a stranger from
-    /// `client` holds already.
+    /// Finds out who a request is from that makes this claim, and whether it only reads.
+    /// `slot` is what a stranger from `client` holds already.
     async fn find(
         door: &Arc<FrontDoor>,
-        parts: Parts,
+        (claim, reads): (Claim, bool),
         client: Option<IpAddr>,
         slot: &mut Option<Slot>,
     ) -> Result<Arc<Self>, ApiError> {
-        if auth::waits_for_issuer(&parts, door) {
-            // That can take a while, and whoever waits is a stranger until it is over.
+        if claim.waits_for_issuer(door) {
+            // That can take a while, and the caller is a stranger until it is over.
             *slot = Some(door.surroundings.guard.stranger(client)?);
         }
-        let (identity, refused) = match auth::identify(&parts, door).await {
+        let (identity, refused) = match auth::identify(&claim, door).await {
             Ok(identity) => (identity, None),
             Err(error) => (None, Some(error)),
         };
         Ok(Arc::new(Self {
             door: Arc::clone(door),
-            parts,
+            claim,
+            reads,
             identity,
             refused: Mutex::new(refused),
             since: Instant::now(),
@@ -95,23 +99,16 @@ impl Arrival {
         if self.since.elapsed() < JUST_NOW {
             return Ok(());
         }
-        match auth::identify(&self.parts, &self.door).await? {
+        match auth::identify(&self.claim, &self.door).await? {
             Some(now) if now == *then => Ok(()),
             _ => Err(ApiError::CredentialUnknown),
         }
     }
 }
 
-/// What tells who calls.
-fn telling(request: &Request) -> Parts {
-    let (mut parts, ()) = Request::new(()).into_parts();
-    parts.method = request.method().clone();
-    parts.uri = request.uri().clone();
-    parts.headers = request.headers().clone();
-    if let Some(by_tls) = request.extensions().get::<ByTls>() {
-        parts.extensions.insert(*by_tls);
-    }
-    parts
+/// What a request says about who sends it, and whether it only reads.
+fn claim(request: &Request) -> (Claim, bool) {
+    (Claim::of(request), request.method().is_safe())
 }
 
 /// Refuses to go on after a wait if the caller of a request may no longer do so; see
@@ -153,7 +150,7 @@ impl Admitted {
     ) -> Result<Self, ApiError> {
         let client = limits::client_of(request);
         let mut slot = None;
-        let arrival = Arrival::find(door, telling(request), client, &mut slot).await?;
+        let arrival = Arrival::find(door, claim(request), client, &mut slot).await?;
         let guard = &door.surroundings.guard;
         let place = match &arrival.identity {
             Some(identity) => {
@@ -188,7 +185,7 @@ impl Admitted {
         door: &Arc<FrontDoor>,
         request: &mut Request,
     ) -> Result<Self, ApiError> {
-        let arrival = Arrival::find(door, telling(request), None, &mut None).await?;
+        let arrival = Arrival::find(door, claim(request), None, &mut None).await?;
         if let Some(identity) = &arrival.identity {
             note_caller(identity);
         }
@@ -215,8 +212,10 @@ impl Admitted {
 
     /// Whether the answer may still be given, if it is of the kind that only gives.
     pub(super) async fn still(&self, response: Response) -> Response {
-        let reads = self.arrival.parts.method.is_safe();
-        if !reads || self.arrival.since.elapsed() < SHORT || response.status().as_u16() >= 400 {
+        if !self.arrival.reads
+            || self.arrival.since.elapsed() < SHORT
+            || response.status().as_u16() >= 400
+        {
             return response;
         }
         match self.arrival.again().await {
@@ -229,10 +228,11 @@ impl Admitted {
     /// is a stream and its caller may no longer have it.
     pub(super) fn holding(self, response: Response) -> Response {
         let Self { arrival, place } = self;
-        if response.body().is_end_stream() {
+        let size = response.body().size_hint().exact();
+        if size.is_some_and(|size| size <= AT_ONCE) {
             return response;
         }
-        let streams = response.body().size_hint().exact().is_none();
+        let streams = size.is_none();
         response.map(|body| {
             let body = match streams && arrival.identity.is_some() {
                 true => Body::from_stream(while_known(arrival, body)),
@@ -296,7 +296,7 @@ impl HttpBody for Held {
     }
 }
 
-/// Tells work that goes on by itself whether anybody waits for it.
+/// Tells work that outlives its request whether anybody waits for it.
 #[derive(Clone)]
 pub(super) struct Gone(CancellationToken);
 
@@ -316,11 +316,15 @@ impl Gone {
     }
 }
 
-/// To be kept for as long as a request's answer is waited for.
-pub(super) fn waits(request: &mut Request) -> DropGuard {
+/// To be kept for as long as a request's answer is waited for. None for a request that only
+/// reads: its work ends with it.
+pub(super) fn waits(request: &mut Request) -> Option<DropGuard> {
+    if request.method().is_safe() {
+        return None;
+    }
     let gone = CancellationToken::new();
     request.extensions_mut().insert(Gone(gone.clone()));
-    gone.drop_guard()
+    Some(gone.drop_guard())
 }
 
 /// What keeps a request's place for as long as work goes on for it, also when nobody waits

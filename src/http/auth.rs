@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use countersign_enrollment::ids::EnrollmentId;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
 use super::FrontDoor;
 use super::arrival::{self, Arrival, Gone, Place};
@@ -229,42 +230,67 @@ struct CodeQuery {
     code: Option<String>,
 }
 
-/// Who has shown a token or key; none if nothing was shown.
-pub(super) async fn shown(
-    parts: &Parts,
-    door: &FrontDoor,
-) -> Result<Option<Arc<Identity>>, ApiError> {
-    let Some(credential) = presented(parts) else {
-        return Ok(None);
-    };
-    let now = door.clock.now();
-    let found = door.access.authenticate(&credential, now).await;
+/// What a request says about who sends it.
+pub(super) enum Claim {
+    /// A token or key.
+    Credential(Zeroizing<String>),
+    /// Nothing but what a browser sends by itself.
+    Browser(Box<Parts>),
+}
+
+impl Claim {
+    /// What `request` says. Nothing else of it is kept.
+    pub(super) fn of(request: &Request) -> Self {
+        if let Some(credential) = presented(request.headers(), request.uri()) {
+            return Self::Credential(credential);
+        }
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = request.method().clone();
+        parts.uri = request.uri().clone();
+        parts.headers = request.headers().clone();
+        if let Some(by_tls) = request.extensions().get::<ByTls>() {
+            parts.extensions.insert(*by_tls);
+        }
+        Self::Browser(Box::new(parts))
+    }
+
+    /// Whether it may take a while to check, since the issuer of a token has to be asked or a
+    /// signature verified.
+    pub(super) fn waits_for_issuer(&self, door: &FrontDoor) -> bool {
+        match self {
+            Self::Credential(credential) => door.access.is_new_token(credential, door.clock.now()),
+            Self::Browser(_) => false,
+        }
+    }
+}
+
+/// Whose token or key this is.
+pub(super) async fn holder(credential: &str, door: &FrontDoor) -> Result<Arc<Identity>, ApiError> {
+    let found = door.access.authenticate(credential, door.clock.now()).await;
     let identity = found
         .map_err(ApiError::from)
         .and_then(|identity| identity.ok_or(ApiError::CredentialUnknown));
     if let Err(ApiError::CredentialUnknown | ApiError::Token(_)) = &identity {
-        observe::note(|facts| facts.wrong = Some(Wrong::Key));
+        let tried = public_part(credential).map(str::to_owned);
+        observe::note(|facts| {
+            facts.wrong = Some(Wrong::Key);
+            facts.tried = tried;
+        });
     }
-    identity.map(Some)
-}
-
-/// Whether it may take a while to find out who calls, since the issuer of a token has to be
-/// asked or a signature checked.
-pub(super) fn waits_for_issuer(parts: &Parts, door: &FrontDoor) -> bool {
-    presented(parts)
-        .is_some_and(|credential| door.access.is_new_token(&credential, door.clock.now()))
+    identity
 }
 
 /// Who calls; nobody if nothing is presented that could say so.
 pub(super) async fn identify(
-    parts: &Parts,
+    claim: &Claim,
     door: &FrontDoor,
 ) -> Result<Option<Arc<Identity>>, ApiError> {
-    // What is presented counts, even if it is wrong: falling back to a weaker proof
-    // would hide the mistake.
-    if let Some(identity) = shown(parts, door).await? {
-        return Ok(Some(identity));
-    }
+    let parts = match claim {
+        // What is presented counts, even if it is wrong: falling back to a weaker proof
+        // would hide the mistake.
+        Claim::Credential(credential) => return holder(credential, door).await.map(Some),
+        Claim::Browser(parts) => parts,
+    };
     if let Some(identity) = logged_in(parts, door)? {
         return Ok(Some(identity));
     }
@@ -338,8 +364,8 @@ pub(super) fn session_mark(door: &FrontDoor, request: &Request) -> Option<Sessio
 }
 
 /// The token or key that a request presents; none for one that comes by a session.
-pub(super) fn presented(parts: &Parts) -> Option<zeroize::Zeroizing<String>> {
-    let text = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok());
+pub(super) fn presented(headers: &HeaderMap, uri: &Uri) -> Option<Zeroizing<String>> {
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
     if let Some(value) = text(header::AUTHORIZATION.as_str()) {
         let token = match value.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
@@ -350,25 +376,11 @@ pub(super) fn presented(parts: &Parts) -> Option<zeroize::Zeroizing<String>> {
     if let Some(value) = text(FUNCTIONS_KEY).or_else(|| text(VAULT_TOKEN)) {
         return Some(value.to_owned().into());
     }
-    code_in_query(&parts.uri).map(Into::into)
-}
-
-/// The public part of the key that a request was made with, whether it is right or not.
-pub(super) fn key_tried(request: &Request) -> Option<String> {
-    let texts = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
-    let bearer = texts(header::AUTHORIZATION.as_str()).and_then(|v| v.split_once(' '));
-    let tried = bearer
-        .map(|(_, token)| token.trim())
-        .or_else(|| texts(FUNCTIONS_KEY))
-        .or_else(|| texts(VAULT_TOKEN));
-    let in_query = tried
-        .is_none()
-        .then(|| code_in_query(request.uri()))
-        .flatten();
-    public_part(tried.or(in_query.as_deref())?).map(str::to_owned)
+    code_in_query(uri).map(Into::into)
 }
 
 pub(super) fn code_in_query(uri: &Uri) -> Option<String> {
+    uri.query()?;
     let query = Query::<CodeQuery>::try_from_uri(uri).ok()?;
     query.0.code
 }

@@ -38,6 +38,7 @@ const HEADERS: [(HeaderName, &str); 8] = [
 /// Gives an answer the headers that it has not got for itself.
 pub(crate) fn dress(response: &mut Response, by_tls: ByTls) {
     let headers = response.headers_mut();
+    headers.reserve(HEADERS.len() + 4);
     if by_tls.0 {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
     }

@@ -288,7 +288,7 @@ impl FromRequestParts<Arc<FrontDoor>> for Presented {
         parts: &mut Parts,
         _: &Arc<FrontDoor>,
     ) -> Result<Self, Self::Rejection> {
-        Ok(Self(auth::presented(parts)))
+        Ok(Self(auth::presented(&parts.headers, &parts.uri)))
     }
 }
 

@@ -13,7 +13,6 @@ use opentelemetry::context::FutureExt as _;
 use tracing::Instrument as _;
 
 use super::FrontDoor;
-use super::auth;
 use super::cookie::ByTls;
 use super::dress::dress;
 use super::error::ApiError;
@@ -53,6 +52,8 @@ pub(super) struct Facts {
     pub(super) problem: Option<&'static str>,
     /// What was presented to say who calls, if it is wrong.
     pub(super) wrong: Option<Wrong>,
+    /// The public part of a wrong key.
+    pub(super) tried: Option<String>,
     /// Until when the code is shown that was read alone and as often as the caller likes.
     pub(super) code_until: Option<DateTime<Utc>>,
     /// Of which accounts the reading was one of those that a grant counts.
@@ -101,6 +102,11 @@ impl Context {
     fn wrong(&self) -> Option<Wrong> {
         let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
         facts.wrong
+    }
+
+    fn take_cookies(&self) -> Vec<HeaderValue> {
+        let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut facts.cookies)
     }
 }
 
@@ -173,7 +179,6 @@ where
     let by_tls = by_tls.unwrap_or(ByTls(door.surroundings.tls));
     let method = request.method().clone();
     let from = limits::client_of(&request);
-    let tried = auth::key_tried(&request);
     // The matched path, never the query: keys may be in it.
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
@@ -208,7 +213,7 @@ where
             status: response.status(),
             from,
             route,
-            who: caller.or(tried.as_deref()),
+            who: caller.or(known.tried.as_deref()),
             wrong: known.wrong,
         };
         span.in_scope(|| {
@@ -230,7 +235,7 @@ where
 
     dress(&mut response, by_tls);
     let headers = response.headers_mut();
-    for cookie in context.known().cookies {
+    for cookie in context.take_cookies() {
         headers.append(header::SET_COOKIE, cookie);
     }
     if let Ok(value) = HeaderValue::from_str(&context.id) {

@@ -70,7 +70,10 @@ pub(super) async fn log_in(
                 .to_owned(),
         });
     }
-    let shown = auth::shown(&parts, &door).await?;
+    let shown = match auth::presented(&parts.headers, &parts.uri) {
+        Some(credential) => Some(auth::holder(&credential, &door).await?),
+        None => None,
+    };
     if shown.is_some() && from != Provenance::Own {
         return Err(ApiError::SessionElsewhere);
     }

@@ -3,7 +3,7 @@
 //! and end enrollments and ask again where they get no answer. Afterwards every accepted
 //! enrollment has ended as it should, the vault holds exactly one secret for each enrolled
 //! account and no other, one `Idempotency-Key` has always been one enrollment, the chain of
-//! the audit record is intact, and every change that was answered is in it.
+//! the audit log is intact, and every change that was answered is in it.
 //!
 //! `CHAOS_ENROLLMENTS`, `CHAOS_KILLS` (of each process) and `CHAOS_SEED` set how many and
 //! repeat a run's choices; `tests/chaos/run` does so by flags.
@@ -120,8 +120,8 @@ fn report(
 ) {
     for (name, fate) in ["front door", "worker", "scheduler"].iter().zip(fates) {
         println!(
-            "{name}: {} kills, {} of them amid a start, at most {} MiB",
-            fate.kills, fate.amid_start, fate.memory
+            "{name}: {} kills, {} during startup; peak RSS {} MiB",
+            fate.kills, fate.during_startup, fate.memory
         );
     }
     let mut stages: BTreeMap<&str, usize> = BTreeMap::new();
@@ -136,26 +136,26 @@ fn report(
         .collect();
     let accepted = ended.iter().filter(|each| each.id.is_some()).count();
     println!(
-        "{accepted} accepted, each ended: {}; {} refused at the door",
+        "{accepted} accepted, all finished: {}; {} refused at the door",
         stages.join(", "),
         ended.len() - accepted
     );
     let tries = *load.tries.lock().unwrap();
     println!(
-        "{sent} changes answered, {} tries without an answer, {} told to come again",
+        "{sent} changes answered, {} attempts without an answer, {} answered with \"retry later\"",
         tries.unanswered, tries.put_off
     );
     let mut times: Vec<Duration> = ended.iter().map(|each| each.took).collect();
     times.sort();
     let share = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64();
     println!(
-        "{:.1} s in all; from start to end p50 {:.2} s, p99 {:.2} s, at most {:.2} s",
+        "{:.1} s in all; from start to end p50 {:.2} s, p99 {:.2} s, max {:.2} s",
         took.as_secs_f64(),
         share(0.5),
         share(0.99),
         share(1.0)
     );
-    println!("audit record intact, {entries} entries, none missing; one secret each, no other");
+    println!("audit log intact, {entries} entries, none missing; one secret each, no other");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -206,7 +206,7 @@ fn address(url: &Value) -> SocketAddr {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Fate {
     pub(crate) kills: u64,
-    pub(crate) amid_start: u64,
+    pub(crate) during_startup: u64,
     /// The most memory that any of its lives had, in MiB; 0 where the system does not tell.
     pub(crate) memory: u64,
 }
@@ -238,7 +238,7 @@ impl<'a> Lives<'a> {
             child: installation.spawn(part),
             fate: Fate::default(),
         };
-        lives.be_killed_amid_start().await;
+        lives.be_killed_during_startup().await;
         lives.child = installation.start(part).await;
         lives
     }
@@ -256,16 +256,16 @@ impl<'a> Lives<'a> {
             self.pause(gap).await;
             if self.fate.kills < kills && self.fate.kills.is_multiple_of(AMID_START) {
                 self.child = at.spawn(part);
-                self.be_killed_amid_start().await;
+                self.be_killed_during_startup().await;
             }
             self.child = at.start(part).await;
         }
     }
 
-    async fn be_killed_amid_start(&mut self) {
+    async fn be_killed_during_startup(&mut self) {
         self.pause(LONGEST_START).await;
         self.child.kill().await.unwrap();
-        self.fate.amid_start += 1;
+        self.fate.during_startup += 1;
         self.killed();
     }
 

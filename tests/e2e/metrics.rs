@@ -91,7 +91,11 @@ fn documented(document: &str, header: &str, prefix: &str) -> BTreeSet<String> {
 }
 
 fn of_front_door_and_worker() -> BTreeSet<String> {
-    documented("README.md", "| Name | Labels | What |", "countersign_")
+    documented(
+        "docs/OBSERVABILITY.md",
+        "| Name | Labels | What |",
+        "countersign_",
+    )
 }
 
 fn of_scheduler() -> BTreeSet<String> {
