@@ -161,7 +161,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Verify(args) => token::verify(args).await,
         Command::Prove(args) => prove::run(args).await,
         Command::Audit(args) => audit::run(args.command),
-        Command::Grant(args) => grant::run(args.command),
+        Command::Grant(args) => grant::run(args.command).await,
         Command::Key(args) => key::run(args.command),
         Command::Ledger(args) => ledger::run(args.command),
         Command::MandateKey(args) => mandate_key::run(args.command).await,

@@ -488,7 +488,7 @@ async fn a_key_is_renewed_under_its_name_and_a_grant_is_said_twice() {
     assert!((500..=600).contains(&left), "{left}");
     let shown = app.command(&["key", "list"]);
     let shown = String::from_utf8(shown.stdout).unwrap();
-    assert!(shown.contains("the one before works until "), "{shown}");
+    assert!(shown.contains("the one before until "), "{shown}");
     let new = app.caller(renewed.body["key"].as_str());
     for caller in [&old, &new] {
         assert_eq!(caller.get("/api/session").await.body["caller"], "ci");

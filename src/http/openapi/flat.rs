@@ -64,19 +64,13 @@ fn written_out(value: &mut Value, known: &Value, within: Within) {
     }
 }
 
-/// Whether a part is an object by itself, which generators put together.
+/// Whether a part is an object by itself, which generators put together. One that is put
+/// together itself is none.
 fn is_object(part: &Value, known: &Value) -> bool {
     let named = part["$ref"]
         .as_str()
         .and_then(|text| text.rsplit('/').next());
-    match named {
-        Some(name) => is_object(&known[name], known),
-        None => {
-            let parts = part["allOf"].as_array();
-            part["type"] == "object"
-                || parts.is_some_and(|parts| parts.iter().all(|part| is_object(part, known)))
-        }
-    }
+    named.map_or(part, |name| &known[name])["type"] == "object"
 }
 
 /// All members that there can be.
