@@ -198,7 +198,7 @@ async fn measure_long(client: &Client, events: u32) {
 async fn taken(client: &Client, id: &str, events: u32) {
     loop {
         let state = client
-            .get(id, Payloads::Omit)
+            .get(id, Payloads::Include)
             .await
             .expect("the instance can be read")
             .expect("the instance is there");

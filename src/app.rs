@@ -27,11 +27,11 @@ use crate::audit::{AUDIT_DATABASE, AUDIT_SENT, Audit, Ingester, Shipper};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
 use crate::data_dir::{Addresses, DataDir, DataDirLock};
-use crate::enrollments::{ApprovalPolicy, Enrollments};
-use crate::http::{self, FrontDoor, Guard, OwnNames, Surroundings};
-use crate::hub::{self, Dashboard};
+use crate::http::{self, FrontDoor, Guard, OwnNames, Services, Surroundings};
+use crate::hub::{ApprovalPolicy, Hub};
 use crate::keys::{self, DoorKeys, Place, WorkerKeys};
 use crate::ledger;
+use crate::local_hub::{self, Dashboard};
 use crate::local_proof::LocalProof;
 use crate::mandates::{DoorMandateKeys, Mandates};
 use crate::metrics::{self, Metrics};
@@ -263,10 +263,10 @@ impl Running {
             Some(address) => Some(bind("--dashboard-listen", address).await?),
             None => None,
         };
-        let token_file = hub::token_file(&self.data)?;
+        let token_file = local_hub::token_file(&self.data)?;
         let settings = SchedulerConfig {
             default_hub: config.task_hub.clone(),
-            access: hub::access(&token_file)?,
+            access: local_hub::access(&token_file)?,
             ..SchedulerConfig::new(Storage::Directory(self.data.path().to_owned()))
         };
         self.hub_token_file = Some(token_file);
@@ -301,7 +301,7 @@ impl Running {
             (None, Some(text)) => Connection::parse(text)?,
             (None, None) => return Err(AppError::NoTaskHub),
         };
-        Ok(hub::presenting(&self.data, connection)?)
+        Ok(local_hub::presenting(&self.data, connection)?)
     }
 
     /// Where the worker sends notices.
@@ -389,7 +389,7 @@ impl Running {
         } else {
             self.login = Some((access.login_codes(), Arc::clone(&clock)));
         }
-        let enrollments = Enrollments::new(
+        let hub = Hub::new(
             Client::new(connection)?,
             seal,
             &keys.server,
@@ -441,17 +441,17 @@ impl Running {
             HTTP_DRAIN,
             &failed,
             async move |stop| {
-                let kept = (verifier, audit);
-                let watched = (clock, metrics);
-                let door = FrontDoor::new(
+                let door = FrontDoor::new(Services {
                     access,
-                    enrollments,
+                    hub,
                     vault,
-                    kept,
-                    watched,
+                    verifier,
+                    audit,
+                    clock,
+                    metrics,
                     surroundings,
-                    stop.clone(),
-                );
+                    stop: stop.clone(),
+                })?;
                 let door = Arc::new(door);
                 let _ = noted.set(Arc::downgrade(&door));
                 let router = http::router(Arc::clone(&door));

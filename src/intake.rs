@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use countersign_activities::picture::{self, PictureProblem, ReadLimits};
+use countersign_activities::shrink;
 use countersign_enrollment::foreign::ForeignKind;
 use countersign_enrollment::import::job::Origin;
 use countersign_enrollment::import::{self, Budget, ImportEntry, ImportFile, ImportList};
@@ -334,7 +335,7 @@ fn shrink(original: &[u8], cap: usize, budget: &Budget) -> Result<Vec<u8>, Intak
         deadline: (limits.deadline * SHRINKING).min(budget.time_left()),
         ..limits
     };
-    picture::shrink_within(original, cap, &patient).map_err(|problem| {
+    shrink::shrink_within(original, cap, &patient).map_err(|problem| {
         // Short of time, a picture fails for another reason than its own.
         match budget.check() {
             Ok(()) => refuse(&problem),

@@ -187,19 +187,29 @@ fn every_command_in_a_document_parses() {
                 };
                 let call: Vec<&String> = call.iter().skip_while(is_assignment).collect();
                 let program = call.first().map_or("", |word| word.as_str());
-                let arguments = match program.rsplit('/').next() {
-                    Some("countersign") => &call[1..],
+                let scheduler = durabletask_scheduler_cli::Cli::command;
+                let (command, arguments) = match program.rsplit('/').next() {
+                    Some("countersign") => (Cli::command(), &call[1..]),
+                    Some("durabletask-scheduler") => (scheduler(), &call[1..]),
                     Some("cargo") if call[1..].starts_with(&[&"run".to_owned()]) => {
                         let Some(end) = call.iter().position(|word| *word == "--") else {
                             continue;
                         };
-                        &call[end + 1..]
+                        let of_scheduler = call[..end].iter().any(|word| {
+                            word.as_str() == "durabletask-scheduler-cli"
+                                || word.as_str() == "durabletask-scheduler"
+                        });
+                        let command = if of_scheduler {
+                            scheduler()
+                        } else {
+                            Cli::command()
+                        };
+                        (command, &call[end + 1..])
                     }
                     _ => continue,
                 };
-                let all =
-                    std::iter::once("countersign").chain(arguments.iter().map(|w| w.as_str()));
-                if let Err(error) = Cli::command().try_get_matches_from(all) {
+                let all = std::iter::once(program).chain(arguments.iter().map(|w| w.as_str()));
+                if let Err(error) = command.try_get_matches_from(all) {
                     panic!("{}: {line}\n{error}", path.display());
                 }
                 parsed += 1;

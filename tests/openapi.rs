@@ -113,11 +113,20 @@ const BESIDE: [&str; 3] = ["assets.rs", "hello.rs", "mcp.rs"];
 /// A path that is added past the description is not in it.
 #[test]
 fn every_path_of_the_api_is_described() {
-    for entry in fs::read_dir(here("src/http")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|kind| kind != "rs") {
-            continue;
+    let mut open = vec![here("src/http")];
+    let mut files = Vec::new();
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => open.push(path),
+                false => files.push(path),
+            }
         }
+    }
+    files.retain(|path| path.extension().is_some_and(|kind| kind == "rs"));
+    assert!(files.len() > 40, "{files:?}");
+    for path in files {
         let text = fs::read_to_string(&path).unwrap();
         let name = path.file_name().unwrap().to_str().unwrap();
         let added = [".route(", ".route_service(", ".nest(", ".nest_service("];

@@ -2,6 +2,13 @@
 
 #![allow(clippy::expect_used, clippy::panic)]
 
+#[path = "tidy/files.rs"]
+mod files;
+#[path = "tidy/modules.rs"]
+mod modules;
+#[path = "tidy/sizes.rs"]
+mod sizes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;

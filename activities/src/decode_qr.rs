@@ -1,8 +1,7 @@
 //! `decode-qr`: a sealed picture becomes a sealed URI; `read-codes`: or all of them.
 
 use countersign_enrollment::contract::{CodesRead, DecodeQr, DecodedQr, ReadCodes};
-use countersign_enrollment::foreign::ForeignKind;
-use countersign_enrollment::google_export;
+use countersign_enrollment::foreign::{self, ForeignKind};
 use countersign_enrollment::import::{ImportEntry, ImportList};
 use countersign_enrollment::mandate::Digest;
 use countersign_enrollment::otpauth;
@@ -126,7 +125,7 @@ fn is_account(payload: &Payload) -> bool {
 /// that was not read, or a part of one: that may be the one that is meant.
 fn choose(mut reading: Reading) -> Result<Payload, InputProblem> {
     let accounts = || reading.payloads.iter().filter(|it| is_account(it));
-    if accounts().any(|it| google_export::is_export(it.expose())) {
+    if accounts().any(|it| foreign::is_google_export(it.expose())) {
         return Err(InputProblem::GoogleExport);
     }
     if !reading.split.is_empty() {

@@ -9,6 +9,7 @@ pub mod picture;
 mod plan_import;
 pub mod qr;
 mod send_notice;
+pub mod shrink;
 mod store_secret;
 pub mod totp;
 mod validate_otpauth;

@@ -6,7 +6,6 @@
 
 mod format;
 mod plane;
-mod shrink;
 
 use std::io::Cursor;
 use std::time::Duration;
@@ -18,7 +17,6 @@ use zeroize::Zeroizing;
 
 pub use format::PictureFormat;
 pub use plane::Plane;
-pub use shrink::{shrink_to_fit, shrink_within};
 
 /// Bounds of reading one picture. The defaults fit a phone's photograph and keep a hostile file
 /// from taking more than a few seconds or a few hundred megabytes.

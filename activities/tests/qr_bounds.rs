@@ -5,10 +5,9 @@
 use std::io::Cursor;
 use std::time::{Duration, Instant};
 
-use countersign_activities::picture::{
-    self, PictureFormat, PictureProblem, ReadLimits, shrink_to_fit, shrink_within,
-};
+use countersign_activities::picture::{self, PictureFormat, PictureProblem, ReadLimits};
 use countersign_activities::qr;
+use countersign_activities::shrink::{shrink_to_fit, shrink_within};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage};
 use proptest::prelude::*;
 use qrcode::QrCode;

@@ -5,15 +5,15 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::otpauth;
 use crate::problem::InputProblem;
-use crate::sealed::Sealable;
 
 /// The longest issuer and the longest account name, in characters. Key Vault keeps
 /// at least that much in a tag.
 pub const MAX_LABEL_CHARS: usize = 256;
 /// The longest secret, in bytes: 1,024 characters of base32.
 pub const MAX_SECRET_BYTES: usize = 640;
+/// The longest secret, in characters of base32.
+pub(crate) const MAX_SECRET_CHARS: usize = 1_024;
 /// Characters in a code of Steam Guard.
 const STEAM_DIGITS: u8 = 5;
 /// The account name where a label has none and there is no issuer either.
@@ -145,7 +145,7 @@ impl TotpSecret {
             return Err(InputProblem::SecretMissing);
         }
         if bytes.len() > MAX_SECRET_BYTES {
-            return Err(otpauth::secret_too_long());
+            return Err(secret_too_long());
         }
         Ok(Self { bytes })
     }
@@ -204,18 +204,14 @@ impl Labels {
     /// but for case, or that could not be told from it in a label.
     #[must_use]
     pub fn with_label_issuer(mut self, label_issuer: Option<&str>) -> Self {
-        let shortened = |text: &str| {
-            let kept: String = clean(text).chars().take(MAX_LABEL_CHARS).collect();
-            clean(&kept)
-        };
         self.label_issuer = label_issuer
-            .map(shortened)
+            .map(display_name)
             .filter(|text| !text.is_empty())
             .filter(|text| {
                 let label = format!("{text}:{}", self.account_name);
                 self.issuer
                     .as_deref()
-                    .is_some_and(|issuer| otpauth::after_issuer(&label, issuer).is_none())
+                    .is_some_and(|issuer| after_issuer(&label, issuer).is_none())
             });
         self
     }
@@ -310,14 +306,6 @@ impl TotpAccount {
             period: self.parameters.period,
         }
     }
-
-    /// The account as an otpauth URI in canonical form: it contains the secret.
-    ///
-    /// Parameters with usual values are left out; reading it gives the same account.
-    #[must_use]
-    pub fn to_uri(&self) -> Zeroizing<String> {
-        otpauth::export(self)
-    }
 }
 
 /// The text without control characters and without marks that cannot be seen or change the
@@ -352,6 +340,28 @@ pub fn one_line(text: &str) -> String {
         })
         .collect();
     clean(&spaced)
+}
+
+/// A name from elsewhere, fit to be kept and shown.
+pub(crate) fn display_name(text: &str) -> String {
+    let kept: String = clean(text).chars().take(MAX_LABEL_CHARS).collect();
+    clean(&kept)
+}
+
+/// What follows `issuer:` at the beginning of `label`, ignoring case.
+pub(crate) fn after_issuer(label: &str, issuer: &str) -> Option<String> {
+    let issuer = issuer.to_lowercase();
+    label
+        .match_indices(':')
+        .find(|(at, _)| label[..*at].trim().to_lowercase() == issuer)
+        .map(|(at, colon)| label[at + colon.len()..].trim().to_owned())
+}
+
+/// That a secret is longer than any that is taken.
+pub(crate) fn secret_too_long() -> InputProblem {
+    InputProblem::SecretTooLong {
+        limit: u32::try_from(MAX_SECRET_CHARS).unwrap_or(u32::MAX),
+    }
 }
 
 /// Whether a character has no place in a text for people: a control character, a mark of
@@ -398,18 +408,5 @@ impl AccountPreview {
     pub fn labels(&self) -> Result<Labels, InputProblem> {
         Ok(Labels::new(self.issuer.as_deref(), &self.account_name)?
             .with_label_issuer(self.label_issuer.as_deref()))
-    }
-}
-
-impl Sealable for TotpAccount {
-    const PURPOSE: &'static str = "account";
-
-    fn to_plaintext(&self) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new(self.to_uri().as_bytes().to_vec())
-    }
-
-    fn from_plaintext(bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
-        let text = std::str::from_utf8(&bytes).ok()?;
-        otpauth::parse(text).ok().map(|parsed| parsed.account)
     }
 }

@@ -5,6 +5,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::text;
 
+/// How an export of Google Authenticator begins.
+pub(crate) const GOOGLE_SCHEME: &str = "otpauth-migration:";
+
+/// Whether a text says that it is an export of Google Authenticator.
+#[must_use]
+pub fn is_google_export(text: &str) -> bool {
+    text.trim_start()
+        .get(..GOOGLE_SCHEME.len())
+        .is_some_and(|head| head.eq_ignore_ascii_case(GOOGLE_SCHEME))
+}
+
 /// What a text is that was taken for an account, read from a QR code or pasted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

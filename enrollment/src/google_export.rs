@@ -12,10 +12,11 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize as _, Zeroizing};
 
+use crate::account::display_name;
+use crate::foreign::{self, GOOGLE_SCHEME};
 use crate::otpauth::{self, Fields, MAX_URI_BYTES, Parsed};
 use crate::problem::InputProblem;
 
-const SCHEME: &str = "otpauth-migration:";
 /// More codes than anybody scans.
 const MAX_PARTS: i32 = 100;
 
@@ -42,14 +43,6 @@ pub struct ExportedAccount {
     pub parsed: Result<Parsed, InputProblem>,
 }
 
-/// Whether a text says that it is such an export.
-#[must_use]
-pub fn is_export(text: &str) -> bool {
-    text.trim_start()
-        .get(..SCHEME.len())
-        .is_some_and(|head| head.eq_ignore_ascii_case(SCHEME))
-}
-
 impl ExportPart {
     /// Reads the text of one QR code.
     ///
@@ -64,7 +57,7 @@ impl ExportPart {
             });
         }
         let malformed = InputProblem::GoogleExportMalformed;
-        if !is_export(text) {
+        if !foreign::is_google_export(text) {
             return Err(malformed);
         }
         let bytes = data(text).ok_or(InputProblem::GoogleExportMalformed)?;
@@ -220,7 +213,7 @@ fn read_account(mut entry: Entry) -> ExportedAccount {
         _ => entry.name,
     };
     ExportedAccount {
-        name: crate::import::display_name(&name),
+        name: display_name(&name),
         parsed,
     }
 }

@@ -7,9 +7,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::account::TotpAccount;
-use crate::sealed::ImportKey;
-
 /// What every enrollment id begins with.
 const PREFIX: &str = "totp-";
 /// What every import's id begins with.
@@ -50,14 +47,6 @@ impl EnrollmentId {
         Self {
             text: format!("{PREFIX}{}", uuid.hyphenated()),
         }
-    }
-
-    /// The id that belongs to `account` under `key`: the same account has the same id,
-    /// and without the key nobody can tell an account from its id, not even by trying
-    /// all short secrets. Names count as much as the secret: two accounts may share one.
-    #[must_use]
-    pub fn derived(key: &ImportKey, account: &TotpAccount) -> Self {
-        Self::from_uuid(uuid_of(&key.mac(account.to_uri().as_bytes())))
     }
 
     /// The id as text, 41 characters.
@@ -276,26 +265,6 @@ mod tests {
         let id = RequestId::random();
         assert_eq!(id.to_string().parse(), Ok(id.clone()));
         assert!(id.as_str().parse::<EnrollmentId>().is_err());
-    }
-
-    #[test]
-    fn an_account_has_one_derived_id_under_one_key() {
-        let account = |uri: &str| crate::otpauth::parse(uri).unwrap().account;
-        let key = ImportKey::new([1; 32]);
-        let one = account("otpauth://totp/I:a?secret=2FASTEST");
-        let id = EnrollmentId::derived(&key, &one);
-        assert_eq!(
-            id,
-            EnrollmentId::derived(&key, &account("otpauth://totp/a?secret=2fastest&issuer=I"))
-        );
-        for other in [
-            "otpauth://totp/I:b?secret=2FASTEST",
-            "otpauth://totp/I:a?secret=2FASTESU",
-            "otpauth://totp/I:a?secret=2FASTEST&digits=8",
-        ] {
-            assert_ne!(id, EnrollmentId::derived(&key, &account(other)));
-        }
-        assert_ne!(id, EnrollmentId::derived(&ImportKey::new([2; 32]), &one));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod archive;
 mod bitwarden;
 mod budget;
 mod dashlane;
+mod derived_id;
 mod enpass;
 mod ente;
 mod found;
@@ -41,14 +42,15 @@ use std::fmt;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::account::{MAX_LABEL_CHARS, clean};
+use crate::account::display_name;
 use crate::code_parts::CodePart;
 use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem};
 use archive::Nesting;
 use opening::Opening;
 
-pub use budget::{Budget, Canceller, Cost, Exceeded};
+pub use crate::bounds::Exceeded;
+pub use budget::{Budget, Canceller, Cost};
 pub use found::{Found, expand, expand_lists, not_there};
 
 /// The most accounts that are imported at once.
@@ -308,12 +310,6 @@ fn too_many_pictures() -> InputProblem {
     InputProblem::ImportTooManyPictures {
         limit: u32::try_from(MAX_PICTURES).unwrap_or(u32::MAX),
     }
-}
-
-/// A name from elsewhere, fit to be kept and shown.
-pub(crate) fn display_name(text: &str) -> String {
-    let kept: String = clean(text).chars().take(MAX_LABEL_CHARS).collect();
-    clean(&kept)
 }
 
 /// `issuer: account`, as far as they are there.

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod account_request;
+mod bounds;
 pub mod code_parts;
 pub mod contract;
 pub mod decision;

@@ -19,15 +19,12 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::account::{Algorithm, CodeParameters, Labels, TotpAccount};
-use crate::foreign::ForeignKind;
-use crate::google_export;
+use crate::foreign::{self, ForeignKind};
 use crate::ids::EnrollmentId;
-use crate::problem::{InputProblem, Parameter};
+use crate::problem::{InputProblem, Parameter, there};
 
 pub use crate::account::AccountPreview;
-pub(crate) use label::after_issuer;
 pub(crate) use query::{is_start, is_zero};
-pub(crate) use secret::too_long as secret_too_long;
 pub(crate) use write::export;
 
 /// The longest text that is looked at, in bytes. The largest QR code holds less than
@@ -113,18 +110,6 @@ impl Parsed {
         self.warnings
             .retain(|warning| *warning != Warning::MaybeSteam);
         Ok(self)
-    }
-}
-
-/// That the same account is there, and where, as far as that is said.
-pub(crate) fn there(accounts: &[EnrollmentId]) -> String {
-    let ids: Vec<&str> = accounts.iter().map(EnrollmentId::as_str).collect();
-    match ids.as_slice() {
-        [] => "An account with the same secret and the same codes is there already.".to_owned(),
-        ids => format!(
-            "An account with the same secret and the same codes is there already: {}.",
-            ids.join(", ")
-        ),
     }
 }
 
@@ -289,7 +274,7 @@ fn after_scheme(text: &str) -> Result<&str, InputProblem> {
     let foreign = || InputProblem::NotOtpauth {
         kind: ForeignKind::of(text),
     };
-    if google_export::is_export(text) {
+    if foreign::is_google_export(text) {
         return Err(InputProblem::GoogleExport);
     }
     let (scheme, rest) = text.split_once(':').ok_or_else(foreign)?;

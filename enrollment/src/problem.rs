@@ -4,10 +4,13 @@ mod told;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::Exceeded;
 use crate::foreign::ForeignKind;
 use crate::ids::EnrollmentId;
-use crate::import::Exceeded;
 use crate::region::Region;
+use crate::text::UnknownEncoding;
+
+pub(crate) use told::there;
 
 /// Why an upload cannot be enrolled, with what to tell the person who sent it.
 ///
@@ -429,6 +432,14 @@ impl InputProblem {
         match self {
             Self::QrNotFound { tried, .. } => tried,
             _ => &[],
+        }
+    }
+}
+
+impl From<UnknownEncoding> for InputProblem {
+    fn from(unknown: UnknownEncoding) -> Self {
+        Self::TextUndecodable {
+            encoding: unknown.looks_like.to_owned(),
         }
     }
 }

@@ -7,21 +7,11 @@
 
 use zeroize::Zeroizing;
 
-use crate::problem::InputProblem;
-
 /// An encoding that is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownEncoding {
     /// What it looks like, in a sentence after "It is not text in UTF-8 or UTF-16 but".
     pub looks_like: &'static str,
-}
-
-impl From<UnknownEncoding> for InputProblem {
-    fn from(unknown: UnknownEncoding) -> Self {
-        Self::TextUndecodable {
-            encoding: unknown.looks_like.to_owned(),
-        }
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use countersign_enrollment::google_export::{Export, ExportPart, gather, is_export};
+use countersign_enrollment::foreign::is_google_export;
+use countersign_enrollment::google_export::{Export, ExportPart, gather};
 use countersign_enrollment::import::{ImportEntry, expand};
 use countersign_enrollment::problem::InputProblem;
 use data_encoding::{BASE64, BASE64URL_NOPAD};
@@ -123,7 +124,7 @@ fn a_public_example_in_every_spelling() {
             BASE64URL_NOPAD.encode(&BASE64.decode(PUBLIC.as_bytes()).unwrap())
         ),
     ] {
-        assert!(is_export(&text));
+        assert!(is_google_export(&text));
         let exports = gathered(&[&text]);
         assert_eq!(told(&exports[0]), [expected], "{text}");
         assert_eq!(exports[0].missing, [] as [u32; 0]);

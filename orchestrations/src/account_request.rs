@@ -19,10 +19,9 @@ use countersign_enrollment::sealed::{Kept, Sealed};
 use durabletask_core::{Activity, Either, Failure, OrchestrationContext, select};
 use serde::Serialize;
 
-use crate::approval::{
-    Counted, Decision, Question, Terms, after, await_decision, counted, ignored, said, signed,
-};
-use crate::enroll::retried;
+use crate::approval::{Decision, after, await_decision, counted, ignored};
+use crate::policy::retried;
+use crate::question::{Counted, Question, Terms, said, signed};
 use crate::{notify, policy};
 
 /// Does something with an account, once enough people have agreed. For as long as it can

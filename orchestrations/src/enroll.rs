@@ -13,11 +13,12 @@ use countersign_enrollment::outcome::EnrollmentOutcome;
 use countersign_enrollment::progress::Progress;
 use countersign_enrollment::request::{EnrollmentRequest, Source};
 use countersign_enrollment::sealed::Kept;
-use durabletask_core::{Activity, Failure, OrchestrationContext, RetryPolicy, TaskOptions};
+use durabletask_core::{Activity, Failure, OrchestrationContext};
 use serde::Serialize;
 
-use crate::approval::{Counted, Decision, Question, Terms, await_decision, said, signed};
-use crate::policy;
+use crate::approval::{Decision, await_decision};
+use crate::policy::{self, retried};
+use crate::question::{Counted, Question, Terms, said, signed};
 
 /// Enrolls one account: decode the picture (if it is one), check the URI, wait for an
 /// approval (if one is asked for), store the secret.
@@ -161,12 +162,5 @@ impl Question for Asked {
 
     fn account(&self) -> Option<&Kept<TotpAccount>> {
         Some(&self.account)
-    }
-}
-
-pub(crate) fn retried(retry: RetryPolicy) -> TaskOptions {
-    TaskOptions {
-        retry: Some(retry),
-        ..TaskOptions::default()
     }
 }

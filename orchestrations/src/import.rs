@@ -14,8 +14,8 @@ use countersign_enrollment::request::{EnrollmentRequest, Source};
 use countersign_enrollment::sealed::{Kept, OtpauthText};
 use durabletask_core::{Failure, OrchestrationContext, SubOrchestrationOptions, Task, TaskError};
 
-use crate::enroll::retried;
 use crate::policy;
+use crate::policy::retried;
 
 /// Imports accounts: reads the pictures, plans, and enrolls each account that is new in a
 /// sub-orchestration of its own, paced. What is wrong with one account or one picture

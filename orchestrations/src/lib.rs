@@ -11,6 +11,7 @@ mod enroll;
 mod import;
 mod notify;
 pub mod policy;
+mod question;
 
 use countersign_enrollment::contract::{ACCOUNT_REQUEST, ENROLL, IMPORT, NOTIFY};
 use durabletask_core::Registry;

@@ -5,9 +5,9 @@ use countersign_enrollment::contract::{NOTIFY, SEND_NOTICE, SendNotice};
 use countersign_enrollment::notice::{NoticeEvent, NoticeSent};
 use durabletask_core::{Failure, OrchestrationContext, SubOrchestrationOptions};
 
-use crate::approval::{Question, Terms};
-use crate::enroll::retried;
 use crate::policy;
+use crate::policy::retried;
+use crate::question::{Question, Terms};
 
 /// Sends one notice for as long as it takes, within the bounds of the policy.
 ///

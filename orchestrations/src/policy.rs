@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use durabletask_core::RetryPolicy;
+use durabletask_core::{RetryPolicy, TaskOptions};
 
 /// Reading and checking have no outside to wait for; a second attempt covers a worker
 /// that was short of memory or threads for a moment.
@@ -44,3 +44,11 @@ pub const IMPORT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the task hub says of a sub-orchestration whose id a running instance has.
 pub const STILL_RUNS: &str = "OrchestrationAlreadyExists";
+
+/// The options of an activity that is tried again by this policy.
+pub(crate) fn retried(retry: RetryPolicy) -> TaskOptions {
+    TaskOptions {
+        retry: Some(retry),
+        ..TaskOptions::default()
+    }
+}

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use crate::access::Access;
 use crate::clock::{Clock, SystemClock};
+use crate::limits::{MAX_MESSAGE, ROOM};
 use crate::policy::ActivityPolicy;
 use crate::retention::Retention;
-use crate::scheduler::MAX_MESSAGE;
-use crate::service::sizes::ROOM;
 use crate::tls::Tls;
 
 /// The longest name of a task hub, in bytes.

@@ -12,14 +12,18 @@ mod config;
 mod dashboard;
 mod dispatch;
 mod error;
+mod guard;
+mod limits;
 mod metrics;
 mod operations;
 mod policy;
 mod private;
+mod purging;
 mod reload;
 mod retention;
 mod scheduler;
 mod service;
+mod status;
 mod store;
 mod tls;
 

@@ -9,13 +9,13 @@ use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use durabletask_proto::OrchestrationStatus;
 
 use crate::SchedulerConfig;
 use crate::access::{Asking, ask};
-use crate::dashboard::guard;
 use crate::dispatch::Dispatch;
+use crate::guard;
 use crate::metrics::{self, CONTENT_TYPE, Commits, Snapshot};
+use crate::status::status_name;
 use crate::store::{Store, StoreError, hub_names, status_counts};
 
 /// How long a write may take before the scheduler counts as ill.
@@ -114,11 +114,4 @@ async fn snapshot(operations: &Operations) -> Result<Snapshot, StoreError> {
         workers: operations.dispatch.worker_counts(),
         commits: Arc::clone(&operations.commits),
     })
-}
-
-/// A status as users write it, such as `RUNNING`.
-pub(crate) fn status_name(value: i32) -> &'static str {
-    OrchestrationStatus::try_from(value)
-        .map_or("UNKNOWN", |status| status.as_str_name())
-        .trim_start_matches("ORCHESTRATION_STATUS_")
 }

@@ -12,14 +12,13 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::access::Doorkeeper;
 use crate::dispatch::{Dispatch, pace, setbacks, timers, untaken};
+use crate::limits::MAX_MESSAGE;
 use crate::metrics::Commits;
 use crate::service::Service;
 use crate::store::{Committed, Store};
 use crate::tls::Inside;
-use crate::{OpenError, Retention, SchedulerConfig, ServeError, dashboard, operations, retention};
+use crate::{OpenError, Retention, SchedulerConfig, ServeError, dashboard, operations, purging};
 
-/// The largest gRPC message either way, in bytes.
-pub(crate) const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 const MAX_STREAMS: u32 = 100_000;
@@ -92,7 +91,7 @@ impl Scheduler {
         tokio::spawn(untaken::run(Arc::clone(&self.dispatch), ending.clone()));
         tokio::spawn(setbacks::run(Arc::clone(&self.dispatch), ending.clone()));
         if self.config.retention != Retention::default() {
-            tokio::spawn(retention::run(
+            tokio::spawn(purging::run(
                 self.store.clone(),
                 Arc::clone(&self.dispatch),
                 self.config.retention,

@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::access::{IssuerError, KeyError};
 use crate::audit::AuditError;
 use crate::data_dir::DataDirError;
+use crate::http::Undescribed;
 use crate::keys::KeyMaterialError;
 use crate::ledger::LedgerOpenError;
 
@@ -42,6 +43,9 @@ pub enum AppError {
     /// The audit record cannot be sent to a collector.
     #[error("audit entries cannot be sent by OpenTelemetry: {0}; see --otlp-endpoint")]
     Otlp(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// The API cannot be described.
+    #[error(transparent)]
+    Undescribed(#[from] Undescribed),
     /// What was accepted when codes were checked cannot be read.
     #[error("the record of accepted codes cannot be used: {0}")]
     Verify(String),

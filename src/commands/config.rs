@@ -14,7 +14,7 @@ use super::{Exit, Fault, Outcome};
 use crate::config::{AuthMode, Config, LockMemory, OtlpConfig};
 use crate::data_dir::DataDir;
 use crate::duration;
-use crate::hub::{self, HUB_TOKEN};
+use crate::local_hub::{self, HUB_TOKEN};
 
 /// How long each may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -178,7 +178,7 @@ async fn try_hub(config: &Config, identity: &Identity) -> Tried {
     let data = DataDir::at(&config.data_dir);
     // A check makes nothing: without a token there is none to present.
     let connection = match data.read_secret(HUB_TOKEN).map_err(|error| chain(&error))? {
-        Some(_) => hub::presenting(&data, connection).map_err(|error| chain(&error))?,
+        Some(_) => local_hub::presenting(&data, connection).map_err(|error| chain(&error))?,
         None => connection,
     };
     let client = Client::new(&connection).map_err(|error| chain(&error))?;

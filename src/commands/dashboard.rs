@@ -11,7 +11,7 @@ use super::{Exit, Fault, Outcome};
 use crate::cli::DashboardArgs;
 use crate::config::ClientEnvironment;
 use crate::data_dir::DataDir;
-use crate::hub::{Dashboard, HUB_TOKEN};
+use crate::local_hub::{Dashboard, HUB_TOKEN};
 
 pub(super) async fn run(args: DashboardArgs) -> Outcome {
     let url = match on_folder(&args)? {

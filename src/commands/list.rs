@@ -8,7 +8,7 @@ use super::output::{self, account_label, text};
 use super::table::{self, Cell, Tone, plain};
 use super::{Exit, Fault, Outcome};
 use crate::cli::ListArgs;
-use crate::enrollments::{RequestStage, Stage};
+use crate::hub::{RequestStage, Stage};
 
 /// Rows on one page: the most that the server gives.
 const LIMIT: usize = 200;

@@ -41,13 +41,13 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
         durabletask_scheduler::Storage::Memory => &config.data_dir,
     };
     let data = DataDir::create(folder).map_err(Fault::failed)?;
-    let token_file = hub::token_file(&data).map_err(Fault::failed)?;
-    let settings = settings.ask_for(&token_file, hub::PLACE, hub::HOW);
+    let token_file = local_hub::token_file(&data).map_err(Fault::failed)?;
+    let settings = settings.ask_for(&token_file, local_hub::PLACE, local_hub::HOW);
     let stop = shutdown::on_signal().map_err(Fault::failed)?;
     let _forgotten = Forgotten(data.clone());
     let ready = |at: &cli::Listening| {
         // Links to the dashboard are missed where it cannot be written; all else works.
-        if let Err(error) = hub::write_addresses(&data, at) {
+        if let Err(error) = local_hub::write_addresses(&data, at) {
             tracing::warn!(%error, "others on this data folder do not find the dashboard");
         }
     };
@@ -61,7 +61,7 @@ struct Forgotten(DataDir);
 
 impl Drop for Forgotten {
     fn drop(&mut self) {
-        hub::remove_addresses(&self.0);
+        local_hub::remove_addresses(&self.0);
     }
 }
 

@@ -24,12 +24,12 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::FrontDoor;
-use super::arrival::{self, Place};
-use super::audited::reason_header;
-use super::auth::{self, Caller, Known};
-use super::body::{self, Expected};
-use super::error::ApiError;
-use super::observe;
+use super::edge::arrival::{self, Place};
+use super::edge::audited::reason_header;
+use super::edge::auth::{self, Caller, Known};
+use super::edge::body::{self, Expected};
+use super::edge::error::ApiError;
+use super::edge::observe;
 use crate::mcp::{Backend, Call, Fault, Reply, Tools};
 use crate::telemetry::spans;
 

@@ -1,49 +1,10 @@
 //! The HTTP front door: parses requests, asks the services, maps the answers.
 
-mod account_changes;
-mod accounts;
-mod approvals;
-mod arrival;
+mod api;
 mod assets;
-mod audit;
-mod audited;
-mod auth;
-mod body;
-mod codes;
-mod cookie;
-mod dashboard;
-mod drain;
-mod dress;
-mod enrollments;
-mod ensure;
-mod error;
-mod given;
-mod grants;
-mod health;
-mod hello;
-mod imports;
-mod inbox;
-mod keys;
-mod limits;
-mod mandate_problem;
+mod edge;
 mod mcp;
-mod names;
-mod observe;
 mod openapi;
-mod path;
-mod proof;
-mod query;
-mod recovery;
-mod refusals;
-mod request_views;
-mod requests;
-mod session;
-mod system;
-mod tokens;
-mod transfers;
-mod turns;
-mod vault_paths;
-mod views;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -52,40 +13,35 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::middleware::{self, Next};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use countersign_activities::vault::SecretVault;
 use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::access::Access;
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::enrollments::Enrollments;
+use crate::hub::Hub;
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::tokens::Tokens;
 use crate::verify::Verifier;
-use arrival::Admitted;
-use cookie::ByTls;
-use error::ApiError;
-use given::Given;
-use health::LastAnswers;
-use inbox::Inbox;
-use refusals::Refusals;
-use turns::Turns;
+use api::{Given, Inbox, LastAnswers, Turns};
+use edge::arrival::{self, Admitted};
+use edge::cookie::ByTls;
+use edge::error::ApiError;
+use edge::operations::Operations;
+use edge::refusals::Refusals;
+use edge::{audited, drain, dress, limits, observe};
 
-pub(crate) use audited::reason_header;
-pub(crate) use hello::LocalEnd;
-pub(crate) use limits::{Guard, network_of};
-pub(crate) use names::OwnNames;
-pub use openapi::{document as openapi, older_document as older_openapi};
-pub(crate) use session::login_link;
-pub(crate) use system::Surroundings;
+pub(crate) use api::{LocalEnd, Surroundings, login_link};
+pub(crate) use edge::audited::reason_header;
+pub(crate) use edge::limits::{Guard, network_of};
+pub(crate) use edge::names::OwnNames;
+pub use openapi::{Undescribed, document as openapi, older_document as older_openapi};
 
 /// How many requests of callers are answered at once; more are asked to come back. Polls
 /// that wait and streams count too, requests without a caller and what is answered at any time do
@@ -98,7 +54,7 @@ const STRANGERS_TIME: Duration = Duration::from_secs(5);
 /// What handlers work with.
 pub struct FrontDoor {
     access: Access,
-    enrollments: Enrollments,
+    hub: Hub,
     intake: Intake,
     inbox: Inbox,
     tokens: Tokens,
@@ -113,22 +69,44 @@ pub struct FrontDoor {
     last_answers: LastAnswers,
     turns: Turns,
     given: Given,
+    operations: &'static Operations,
     stop: CancellationToken,
 }
 
+/// The services that a front door asks, and what it is told about itself.
+pub(crate) struct Services {
+    pub(crate) access: Access,
+    pub(crate) hub: Hub,
+    pub(crate) vault: Arc<dyn SecretVault>,
+    pub(crate) verifier: Verifier,
+    pub(crate) audit: Audit,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) surroundings: Surroundings,
+    pub(crate) stop: CancellationToken,
+}
+
 impl FrontDoor {
-    pub(crate) fn new(
-        access: Access,
-        enrollments: Enrollments,
-        vault: Arc<dyn SecretVault>,
-        (verifier, audit): (Verifier, Audit),
-        (clock, metrics): (Arc<dyn Clock>, Arc<Metrics>),
-        surroundings: Surroundings,
-        stop: CancellationToken,
-    ) -> Self {
-        Self {
+    /// A door to these services.
+    ///
+    /// # Errors
+    ///
+    /// [`Undescribed`]: without the description nobody knows what is recorded as what.
+    pub(crate) fn new(services: Services) -> Result<Self, Undescribed> {
+        let Services {
             access,
-            enrollments,
+            hub,
+            vault,
+            verifier,
+            audit,
+            clock,
+            metrics,
+            surroundings,
+            stop,
+        } = services;
+        Ok(Self {
+            access,
+            hub,
             intake: Intake::new(),
             inbox: Inbox::new(),
             tokens: Tokens::new(Arc::clone(&vault), Arc::clone(&clock)),
@@ -143,8 +121,9 @@ impl FrontDoor {
             last_answers: LastAnswers::default(),
             turns: Turns::new(),
             given: Given::default(),
+            operations: openapi::operations()?,
             stop,
-        }
+        })
     }
 }
 
@@ -161,70 +140,13 @@ impl FrontDoor {
     }
 }
 
-/// Every path of the API, each with the description that its handler gives.
-fn described() -> OpenApiRouter<Arc<FrontDoor>> {
-    OpenApiRouter::with_openapi(openapi::frame())
-        .routes(routes!(health::live))
-        .routes(routes!(health::ready))
-        .routes(routes!(openapi::describe))
-        .routes(routes!(openapi::describe_older))
-        .routes(routes!(session::session, session::log_in, session::log_out))
-        .routes(routes!(session::make_link))
-        .routes(routes!(enrollments::list, enrollments::start))
-        .routes(routes!(enrollments::status, enrollments::terminate))
-        .routes(routes!(enrollments::terminate_by_post))
-        .routes(routes!(approvals::decide))
-        .routes(routes!(inbox::waiting))
-        .routes(routes!(transfers::receive))
-        .routes(routes!(imports::start))
-        .routes(routes!(imports::status, imports::terminate))
-        .routes(routes!(imports::terminate_by_post))
-        .routes(routes!(accounts::list, accounts::create, ensure::ensure))
-        .routes(routes!(
-            accounts::get,
-            account_changes::change,
-            account_changes::delete
-        ))
-        .routes(routes!(account_changes::restore))
-        .routes(routes!(proof::codes, proof::prove))
-        .routes(routes!(account_changes::verify))
-        .routes(routes!(tokens::token))
-        .routes(routes!(tokens::token_by_query))
-        .routes(routes!(recovery::count, recovery::set))
-        .routes(routes!(recovery::take))
-        .routes(routes!(recovery::take_granted))
-        .routes(routes!(requests::start))
-        .routes(routes!(requests::list))
-        .routes(routes!(requests::status, requests::cancel))
-        .routes(routes!(requests::decide))
-        .routes(routes!(requests::code))
-        .routes(routes!(requests::export))
-        .routes(routes!(vault_paths::look_up_self))
-        .routes(routes!(vault_paths::health))
-        .routes(routes!(vault_paths::seal_status))
-        .routes(routes!(vault_paths::leader))
-        .routes(routes!(vault_paths::read, vault_paths::check))
-        .routes(routes!(audit::list))
-        .routes(routes!(keys::list, keys::create))
-        .routes(routes!(keys::revoke))
-        .routes(routes!(keys::rotate))
-        .routes(routes!(
-            grants::list,
-            grants::add,
-            grants::put,
-            grants::remove
-        ))
-        .routes(routes!(system::system))
-        .routes(routes!(dashboard::open))
-}
-
 /// Every path of the front door.
 pub fn router(door: Arc<FrontDoor>) -> Router {
-    let (api, _) = described().split_for_parts();
+    let (api, _) = api::described().split_for_parts();
     let routes = api.merge(assets::router());
-    let api = surrounded(&door, From::Inside, routes.clone());
-    let outside = routes.merge(mcp::router(&door, api)).merge(hello::router());
-    let outside = surrounded(&door, From::Outside, outside);
+    let api = with_middleware(&door, Origin::InProcess, routes.clone());
+    let outside = routes.merge(mcp::router(&door, api)).merge(api::local());
+    let outside = with_middleware(&door, Origin::Network, outside);
     match cors(&door.surroundings.cors_origins) {
         Some(cors) => outside.layer(cors),
         None => outside,
@@ -271,36 +193,37 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
 
 /// Where requests come from.
 #[derive(Clone, Copy)]
-enum From {
+enum Origin {
     /// Over a socket.
-    Outside,
-    /// From this process, on behalf of a request that came from outside.
-    Inside,
+    Network,
+    /// From this process, on behalf of a request that came over the network.
+    InProcess,
 }
 
-/// Routes with all that surrounds a request.
-fn surrounded(door: &Arc<FrontDoor>, from: From, routes: Router<Arc<FrontDoor>>) -> Router {
+/// Routes within the middleware.
+fn with_middleware(
+    door: &Arc<FrontDoor>,
+    origin: Origin,
+    routes: Router<Arc<FrontDoor>>,
+) -> Router {
     routes
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(middleware::from_fn_with_state(
-            (Arc::clone(door), from),
-            surround,
-        ))
+        .layer(from_fn_with_state((Arc::clone(door), origin), middleware))
         .with_state(Arc::clone(door))
 }
 
 /// The one middleware: who comes in, what is told about it, what is recorded, and what is
 /// left to do when the answer is there. One layer and not one for each, since a layer of
 /// axum copies all that is inside it for every request.
-async fn surround(
-    State((door, from)): State<(Arc<FrontDoor>, From)>,
+async fn middleware(
+    State((door, origin)): State<(Arc<FrontDoor>, Origin)>,
     request: Request,
     next: Next,
 ) -> Response {
-    let mut request = match from {
-        From::Inside => request,
-        From::Outside => {
+    let mut request = match origin {
+        Origin::InProcess => request,
+        Origin::Network => {
             // Before the address becomes that of the client that a proxy speaks for.
             let by_tls = ByTls::of(&door, &request);
             let mut request = limits::receive(&door, request);
@@ -311,7 +234,7 @@ async fn surround(
     // Dropped with this future, when the answer is there or nobody waits for it any more.
     let _waits = arrival::waits(&mut request);
     let kept = Arc::clone(&door);
-    let answer = async move |request| admitted(&kept, from, request, next).await;
+    let answer = async move |request| admitted(&kept, origin, request, next).await;
     observe::observe(&door, request, |request| {
         audited::audited(Arc::clone(&door), request, answer)
     })
@@ -319,16 +242,21 @@ async fn surround(
 }
 
 /// The answer to a request that is let in, or why it is not.
-async fn admitted(door: &Arc<FrontDoor>, from: From, mut request: Request, next: Next) -> Response {
+async fn admitted(
+    door: &Arc<FrontDoor>,
+    origin: Origin,
+    mut request: Request,
+    next: Next,
+) -> Response {
     if limits::is_unbounded(&request) {
         return drain::drain(door, request, drain::Patience::Arrived, async |request| {
-            unbroken(next.run(request)).await
+            catch_panic(next.run(request)).await
         })
         .await;
     }
-    let admitted = match from {
-        From::Inside => Admitted::from_inside(door, &mut request).await,
-        From::Outside => Admitted::from_outside(door, &mut request).await,
+    let admitted = match origin {
+        Origin::InProcess => Admitted::from_inside(door, &mut request).await,
+        Origin::Network => Admitted::from_outside(door, &mut request).await,
     };
     let admitted = match admitted {
         Ok(admitted) => admitted,
@@ -344,7 +272,7 @@ async fn admitted(door: &Arc<FrontDoor>, from: From, mut request: Request, next:
         false => drain::Patience::Moment,
     };
     let response = drain::drain(door, request, patience, async |request| {
-        let answering = unbroken(next.run(request));
+        let answering = catch_panic(next.run(request));
         let response = match admitted.is_known() {
             true => answering.await,
             // The only thing that takes a while is what has not arrived of its body.
@@ -361,7 +289,7 @@ async fn admitted(door: &Arc<FrontDoor>, from: From, mut request: Request, next:
 }
 
 /// The answer, also where making it panicked.
-async fn unbroken(answer: impl Future<Output = Response>) -> Response {
+async fn catch_panic(answer: impl Future<Output = Response>) -> Response {
     AssertUnwindSafe(answer)
         .catch_unwind()
         .await

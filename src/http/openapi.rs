@@ -1,8 +1,10 @@
 //! The description of the API (OpenAPI 3.1): what each handler says of itself, and what
 //! holds for all of them.
 //!
-//! A handler says which callers it takes by the extension `x-roles`, and which problems
-//! it answers with by `x-problems`, those of uploads by `x-input`. Security requirements and the answers with problems are made from these.
+//! A handler says which callers it takes by the extension `x-roles`, which problems it
+//! answers with by `x-problems`, those of uploads by `x-input`, and as what it is recorded in
+//! the audit log by `x-audit`. Security requirements, the answers with problems and the
+//! audit log's table of operations are made from these.
 
 mod flat;
 mod older;
@@ -16,37 +18,42 @@ use countersign_enrollment::problem::InputProblem;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::audited;
-use super::auth::{FUNCTIONS_KEY, VAULT_TOKEN};
-use super::codes::Code;
-use super::error::{ApiError, Problem};
+use super::edge::auth::{FUNCTIONS_KEY, VAULT_TOKEN};
+use super::edge::error::{ApiError, Problem};
+use super::edge::operations::{self, Operations, is_recorded_change};
+use super::edge::problem_code::ProblemCode;
 use crate::access::COOKIE;
 
 /// What an operation answers in any case.
-const ALWAYS: [Code; 4] = [Code::Busy, Code::RateLimited, Code::Timeout, Code::Internal];
+const ALWAYS: [ProblemCode; 4] = [
+    ProblemCode::Busy,
+    ProblemCode::RateLimited,
+    ProblemCode::Timeout,
+    ProblemCode::Internal,
+];
 /// What an operation answers that needs a caller. One without any role is known, and may
 /// nothing.
-const CALLER: [Code; 11] = [
-    Code::Unauthenticated,
-    Code::TokenExpired,
-    Code::TokenNotYetValid,
-    Code::TokenAudience,
-    Code::TokenInvalid,
-    Code::IssuerUnavailable,
-    Code::CrossSite,
-    Code::SessionAmbiguous,
-    Code::SessionChanged,
-    Code::RoleMissing,
+const CALLER: [ProblemCode; 11] = [
+    ProblemCode::Unauthenticated,
+    ProblemCode::TokenExpired,
+    ProblemCode::TokenNotYetValid,
+    ProblemCode::TokenAudience,
+    ProblemCode::TokenInvalid,
+    ProblemCode::IssuerUnavailable,
+    ProblemCode::CrossSite,
+    ProblemCode::SessionAmbiguous,
+    ProblemCode::SessionChanged,
+    ProblemCode::RoleMissing,
     // A parameter that the operation does not have.
-    Code::InvalidParameter,
+    ProblemCode::InvalidParameter,
 ];
 /// What an operation answers when it takes a body.
-const BODY: [Code; 5] = [
-    Code::EmptyBody,
-    Code::InvalidJson,
-    Code::PayloadTooLarge,
-    Code::UnreadableBody,
-    Code::UnsupportedMediaType,
+const BODY: [ProblemCode; 5] = [
+    ProblemCode::EmptyBody,
+    ProblemCode::InvalidJson,
+    ProblemCode::PayloadTooLarge,
+    ProblemCode::UnreadableBody,
+    ProblemCode::UnsupportedMediaType,
 ];
 /// Problems with an upload that are answered otherwise than as content that cannot be
 /// processed.
@@ -81,22 +88,59 @@ pub(super) fn frame() -> utoipa::openapi::OpenApi {
     Frame::openapi()
 }
 
+/// What the description says, for documents and for the edge.
+struct Described {
+    document: Value,
+    operations: Operations,
+}
+
+static DESCRIBED: LazyLock<Result<Described, String>> = LazyLock::new(|| {
+    let document = serde_json::to_value(super::api::described().into_openapi());
+    let mut document = document.map_err(|error| error.to_string())?;
+    complete(&mut document);
+    let operations = Operations::described_by(&document);
+    // How something is recorded is nothing that callers have to know.
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    for operation in paths.flat_map(|(_, item)| item.as_object_mut().into_iter().flatten()) {
+        if let Some(operation) = operation.1.as_object_mut() {
+            operation.remove(operations::AUDIT);
+        }
+    }
+    Ok(Described {
+        document,
+        operations,
+    })
+});
+
+fn described_once() -> Result<&'static Described, Undescribed> {
+    DESCRIBED
+        .as_ref()
+        .map_err(|error| Undescribed(error.clone()))
+}
+
+/// That the API cannot be described.
+#[derive(Debug, thiserror::Error)]
+#[error("the API cannot be described: {0}")]
+pub struct Undescribed(String);
+
+/// What the edge has to know of the operations.
+pub(super) fn operations() -> Result<&'static Operations, Undescribed> {
+    Ok(&described_once()?.operations)
+}
+
 /// The description of the program's API, as JSON.
 static DOCUMENT: LazyLock<Result<String, String>> = LazyLock::new(|| {
-    document()
-        .and_then(|document| serde_json::to_string_pretty(&document))
-        .map_err(|error| error.to_string())
+    let document = document().map_err(|error| error.to_string())?;
+    serde_json::to_string_pretty(&document).map_err(|error| error.to_string())
 });
 
 /// The description of the program's API.
 ///
 /// # Errors
 ///
-/// When it is no JSON, which no description of handlers leads to.
-pub fn document() -> Result<Value, serde_json::Error> {
-    let mut document = serde_json::to_value(super::described().into_openapi())?;
-    complete(&mut document);
-    Ok(document)
+/// [`Undescribed`] when it is no JSON, which no description of handlers leads to.
+pub fn document() -> Result<Value, Undescribed> {
+    Ok(described_once()?.document.clone())
 }
 
 /// Describes this API
@@ -112,10 +156,8 @@ pub(super) async fn describe() -> Result<Response, ApiError> {
 
 /// The same for programs that read OpenAPI 3.0 only.
 static OLDER: LazyLock<Result<String, String>> = LazyLock::new(|| {
-    document()
-        .map(older::derived)
-        .and_then(|document| serde_json::to_string_pretty(&document))
-        .map_err(|error| error.to_string())
+    let document = older_document().map_err(|error| error.to_string())?;
+    serde_json::to_string_pretty(&document).map_err(|error| error.to_string())
 });
 
 /// Describes this API for older programs
@@ -148,7 +190,7 @@ fn served(document: &'static LazyLock<Result<String, String>>) -> Result<Respons
 /// # Errors
 ///
 /// As [`document`].
-pub fn older_document() -> Result<Value, serde_json::Error> {
+pub fn older_document() -> Result<Value, Undescribed> {
     document().map(older::derived)
 }
 
@@ -157,11 +199,11 @@ fn complete(document: &mut Value) {
     let paths = document["paths"].as_object_mut();
     for (path, item) in paths.into_iter().flatten() {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            let recorded = Method::from_bytes(method.to_uppercase().as_bytes())
+                .is_ok_and(|method| is_recorded_change(&method, operation));
             let Some(operation) = operation.as_object_mut() else {
                 continue;
             };
-            let recorded = Method::from_bytes(method.to_uppercase().as_bytes())
-                .is_ok_and(|method| audited::is_recorded_change(&method, path));
             complete_operation(path, recorded, operation);
             // A handler of several methods says its name once.
             if let Some(Value::String(name)) = operation.get_mut("operationId")
@@ -204,7 +246,7 @@ fn complete(document: &mut Value) {
     let schemas = components["schemas"].as_object_mut();
     for (name, schema) in schemas.into_iter().flatten() {
         if name == "Problem" || name == "ProblemView" {
-            let codes: Vec<Value> = Code::ALL.iter().map(|code| json!(code)).collect();
+            let codes: Vec<Value> = ProblemCode::ALL.iter().map(|code| json!(code)).collect();
             let input = InputProblem::CODES.iter().map(|code| json!(code));
             schema["properties"]["code"]["enum"] = codes.into_iter().chain(input).collect();
         }
@@ -217,7 +259,7 @@ fn complete(document: &mut Value) {
 
 /// Every problem that is not one of an upload.
 fn problems() -> Value {
-    let problems = Code::ALL.iter().map(|code| {
+    let problems = ProblemCode::ALL.iter().map(|code| {
         let status = code.status().as_u16();
         json!({"code": code, "status": status, "title": code.title()})
     });
@@ -231,13 +273,13 @@ fn complete_operation(path: &str, recorded: bool, operation: &mut Map<String, Va
     let mut problems: Vec<(StatusCode, String, Option<&str>)> = Vec::new();
     let listed = listed.iter().flat_map(|codes| codes.as_array());
     for code in listed.flatten().filter_map(Value::as_str) {
-        let known = Code::ALL.iter().find(|known| known.as_str() == code);
+        let known = ProblemCode::ALL.iter().find(|known| known.as_str() == code);
         problems.extend(known.map(of_code));
     }
     problems.extend(ALWAYS.iter().map(of_code));
-    let unrecorded = Code::AuditUnavailable.as_str();
+    let unrecorded = ProblemCode::AuditUnavailable.as_str();
     if recorded && !problems.iter().any(|(_, code, _)| code == unrecorded) {
-        problems.push(of_code(&Code::AuditUnavailable));
+        problems.push(of_code(&ProblemCode::AuditUnavailable));
     }
     if operation.contains_key("requestBody") {
         problems.extend(BODY.iter().map(of_code));
@@ -301,11 +343,11 @@ fn complete_operation(path: &str, recorded: bool, operation: &mut Map<String, Va
             .any(|(_, code, _)| code == "unauthenticated")
     {
         let bad = [
-            Code::Unauthenticated,
-            Code::TokenInvalid,
-            Code::TokenExpired,
-            Code::TokenNotYetValid,
-            Code::TokenAudience,
+            ProblemCode::Unauthenticated,
+            ProblemCode::TokenInvalid,
+            ProblemCode::TokenExpired,
+            ProblemCode::TokenNotYetValid,
+            ProblemCode::TokenAudience,
         ];
         problems.extend(bad.iter().map(|code| {
             let (_, code, title) = of_code(code);
@@ -360,7 +402,7 @@ fn complete_operation(path: &str, recorded: bool, operation: &mut Map<String, Va
     }
 }
 
-fn of_code(code: &Code) -> (StatusCode, String, Option<&'static str>) {
+fn of_code(code: &ProblemCode) -> (StatusCode, String, Option<&'static str>) {
     (code.status(), code.as_str().to_owned(), Some(code.title()))
 }
 
@@ -494,5 +536,32 @@ fn without_null(property: &mut Value) {
         members.extend(only.clone());
     } else {
         members.insert("oneOf".to_owned(), Value::Array(options));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Operations that change something and leave no entry.
+    const NOT_RECORDED: [(&str, &str); 0] = [];
+
+    #[test]
+    fn every_operation_that_changes_something_is_recorded() {
+        let document = document().unwrap();
+        let operations = operations().unwrap();
+        let mut seen = 0;
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+                if methods.get(method.as_str().to_lowercase()).is_none() {
+                    continue;
+                }
+                seen += 1;
+                let known = NOT_RECORDED.contains(&(method.as_str(), path));
+                let operation = operations.get(&method, path).unwrap();
+                assert_ne!(operation.action().is_some(), known, "{method} {path}");
+            }
+        }
+        assert!(seen > 20, "{seen}");
     }
 }

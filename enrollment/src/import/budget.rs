@@ -8,22 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
+use crate::bounds::{Exceeded, MEMORY, TIME, WORK};
 use crate::problem::InputProblem;
 
-const MIB: u64 = 1024 * 1024;
-
-/// The most memory that one derivation may take. Aegis takes 32 MiB, Stratum and Bitwarden
-/// 64 MiB, Ente 256 MiB.
-const MEMORY: u64 = 256 * MIB;
-/// The most work of a whole request, in bytes of memory that are gone over. One export of
-/// Ente (256 MiB, 16 times) and, with it, 8 slots of Aegis (32 MiB, twice) fit; so do 75 such
-/// slots without Ente's. A few seconds of one processor.
-const WORK: u64 = 4_864 * MIB;
-/// How long a whole request may be worked on: the work above on a slow machine, or some
-/// dozens of photographs.
-const TIME: Duration = Duration::from_secs(30);
 /// The longest salt that is taken, in bytes. Programs take 16 to 64; some derivations go over
 /// the salt once for every 32 bytes that they make.
 pub(super) const MAX_SALT: usize = 1024;
@@ -76,39 +63,6 @@ impl Cost {
         Self {
             memory: 0,
             work: count,
-        }
-    }
-}
-
-/// What there was too much of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Exceeded {
-    /// The memory of one derivation.
-    Memory,
-    /// The work of all derivations together.
-    Work,
-    /// The time for everything together.
-    Time,
-}
-
-impl Exceeded {
-    /// As a member of a sentence, with the bound.
-    #[must_use]
-    pub fn words(self) -> String {
-        match self {
-            Self::Memory => format!(
-                "more memory than the {} MiB that one key may take",
-                MEMORY / MIB
-            ),
-            Self::Work => format!(
-                "more work than one import may cause: {} MiB of memory gone over, for all files and all their keys together",
-                WORK / MIB
-            ),
-            Self::Time => format!(
-                "more time than the {} seconds that one import may take",
-                TIME.as_secs()
-            ),
         }
     }
 }

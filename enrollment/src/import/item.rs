@@ -1,8 +1,8 @@
 //! Items of password managers, and accounts that are kept as a URI beside a name of their own.
 
-use super::{ImportEntry, display_name, joined_name};
-use crate::account::{Labels, TotpAccount};
-use crate::google_export;
+use super::{ImportEntry, joined_name};
+use crate::account::{Labels, TotpAccount, display_name};
+use crate::foreign;
 use crate::otpauth::{self, Fields};
 use crate::problem::InputProblem;
 
@@ -25,7 +25,7 @@ impl Item<'_> {
             return None;
         }
         let name = joined_name(self.title, self.account_name);
-        if google_export::is_export(code) {
+        if foreign::is_google_export(code) {
             return Some(ImportEntry {
                 name: display_name(&name),
                 ..ImportEntry::text(code)

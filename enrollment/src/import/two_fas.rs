@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::opening::{Opening, base64, gcm, malformed, wrong};
 use super::shapes::{Member, Number, SecretText};
 use super::{ImportEntry, damaged, joined_name, parse};
+use crate::account::after_issuer;
 use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem};
 
@@ -96,7 +97,7 @@ fn entry(member: &Member<Service>) -> ImportEntry {
         .unwrap_or_default();
     // A label begins with the issuer that the code said, whatever the service is called.
     let label = said(&otp.label).map(|label| {
-        let rest = said(&otp.issuer).and_then(|issuer| otpauth::after_issuer(&label, &issuer));
+        let rest = said(&otp.issuer).and_then(|issuer| after_issuer(&label, &issuer));
         rest.unwrap_or(label)
     });
     let account_name = said(&otp.account).or(label).unwrap_or_default();

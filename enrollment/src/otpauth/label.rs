@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::account::{clean, is_unprintable};
+use crate::account::{after_issuer, clean, is_unprintable};
 use crate::problem::InputProblem;
 
 /// What label and issuer parameter say together.
@@ -103,15 +103,6 @@ pub(super) fn from_names(account_name: &str, issuer: Option<&str>) -> Label {
         other_issuer: None,
         cleaned,
     }
-}
-
-/// What follows `issuer:` at the beginning of `label`, ignoring case.
-pub(crate) fn after_issuer(label: &str, issuer: &str) -> Option<String> {
-    let issuer = issuer.to_lowercase();
-    label
-        .match_indices(':')
-        .find(|(at, _)| label[..*at].trim().to_lowercase() == issuer)
-        .map(|(at, colon)| label[at + colon.len()..].trim().to_owned())
 }
 
 /// The account name where the label has the issuer with `+` for spaces, as forms have and as

@@ -3,12 +3,9 @@
 use data_encoding::{BASE32_NOPAD, DecodeKind};
 use zeroize::Zeroizing;
 
-use crate::account::TotpSecret;
+use crate::account::{MAX_SECRET_CHARS, TotpSecret, secret_too_long};
 use crate::problem::InputProblem;
 use crate::text;
-
-/// The longest secret, in characters of base32.
-const MAX_SECRET_CHARS: usize = 1_024;
 
 /// A secret and what was odd about its text.
 pub(super) struct ReadSecret {
@@ -20,12 +17,6 @@ pub(super) struct ReadSecret {
 impl PartialEq for ReadSecret {
     fn eq(&self, other: &Self) -> bool {
         self.secret == other.secret
-    }
-}
-
-pub(crate) fn too_long() -> InputProblem {
-    InputProblem::SecretTooLong {
-        limit: u32::try_from(MAX_SECRET_CHARS).unwrap_or(u32::MAX),
     }
 }
 
@@ -45,7 +36,7 @@ pub(super) fn read(given: &str) -> Result<Option<ReadSecret>, InputProblem> {
         return Ok(None);
     }
     if folded.len() > MAX_SECRET_CHARS {
-        return Err(too_long());
+        return Err(secret_too_long());
     }
     let known = |byte: &u8| matches!(byte, b'A'..=b'Z' | b'2'..=b'7');
     if !folded.iter().all(known) {

@@ -4,8 +4,8 @@ use data_encoding::BASE32_NOPAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
-use super::after_issuer;
-use crate::account::{Algorithm, TotpAccount};
+use crate::account::{Algorithm, TotpAccount, after_issuer};
+use crate::sealed::Sealable;
 
 /// What is escaped: everything but RFC 3986's unreserved characters and `@`. A space
 /// is `%20`, never `+`, which would be read as itself in a label.
@@ -16,7 +16,30 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b'@');
 
-pub(crate) fn export(account: &TotpAccount) -> Zeroizing<String> {
+impl TotpAccount {
+    /// The account as an otpauth URI in canonical form: it contains the secret.
+    ///
+    /// Parameters with usual values are left out; reading it gives the same account.
+    #[must_use]
+    pub fn to_uri(&self) -> Zeroizing<String> {
+        export(self)
+    }
+}
+
+impl Sealable for TotpAccount {
+    const PURPOSE: &'static str = "account";
+
+    fn to_plaintext(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.to_uri().as_bytes().to_vec())
+    }
+
+    fn from_plaintext(bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
+        let text = std::str::from_utf8(&bytes).ok()?;
+        super::parse(text).ok().map(|parsed| parsed.account)
+    }
+}
+
+fn export(account: &TotpAccount) -> Zeroizing<String> {
     let escape = |text: &str| utf8_percent_encode(text, ESCAPED).to_string();
     let account_name = escape(account.account_name());
     let (prefix, issuer) = match account.issuer() {

@@ -3,7 +3,7 @@
 use super::ImportFormat;
 use super::InputProblem;
 use crate::foreign::ForeignKind;
-use crate::otpauth::there;
+use crate::ids::EnrollmentId;
 
 const SEND_THE_CODE: &str = "Send a PNG or JPEG picture of the QR code that the service shows when you set up an authenticator app.";
 const COPY_AGAIN: &str = "Copy it again from the service's set-up page, completely.";
@@ -512,4 +512,16 @@ fn ranges(numbers: &[u32]) -> String {
         })
         .collect();
     told.join(", ")
+}
+
+/// That the same account is there, and where, as far as that is said.
+pub(crate) fn there(accounts: &[EnrollmentId]) -> String {
+    let ids: Vec<&str> = accounts.iter().map(EnrollmentId::as_str).collect();
+    match ids.as_slice() {
+        [] => "An account with the same secret and the same codes is there already.".to_owned(),
+        ids => format!(
+            "An account with the same secret and the same codes is there already: {}.",
+            ids.join(", ")
+        ),
+    }
 }

@@ -9,6 +9,18 @@ use durabletask_proto::{
 };
 use prost_types::Timestamp;
 
+use crate::is_entity_id;
+
+/// The longest instance id, in characters.
+pub const MAX_INSTANCE_ID: usize = 100;
+
+/// Whether a text can be the id of an orchestration's instance: 1 to [`MAX_INSTANCE_ID`]
+/// characters, of which the first is no `@`. Ids of entities begin with that.
+#[must_use]
+pub fn is_instance_id(text: &str) -> bool {
+    !text.is_empty() && !is_entity_id(text) && text.chars().count() <= MAX_INSTANCE_ID
+}
+
 /// What is known of an instance besides its history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Instance {

@@ -12,6 +12,7 @@ mod event_form;
 mod instance;
 mod reuse;
 mod rewind;
+mod started;
 mod turn;
 
 pub use batch::{ends_turn, travels_alone};
@@ -22,8 +23,8 @@ pub use entity::{
     without_mark,
 };
 pub use instance::{
-    Delivery, DropReason, Instance, STARTED_ID, accept, event, is_terminal,
-    survives_continue_as_new, suspension_after,
+    Delivery, DropReason, Instance, MAX_INSTANCE_ID, STARTED_ID, accept, event, is_instance_id,
+    is_terminal, survives_continue_as_new, suspension_after,
 };
 pub use reuse::{Reuse, ReuseRefusal, check_policy, decide};
 pub use turn::{Turn, Waiting, apply_turn, failed, parent_message};

@@ -11,7 +11,7 @@ use prost_types::Timestamp;
 
 use crate::effects::{ChildStart, Effects, Rewound, TimerSet};
 use crate::entity;
-use crate::turn::{activity, child_start, identity, timer_set, unsupported};
+use crate::started::{activity, child_start, identity, timer_set, unsupported};
 
 /// Turns the effects of a turn into those of a rewind. What the new history started and
 /// has no answer of is set going again, because the end of the failed execution dropped it.

@@ -13,8 +13,9 @@ use durabletask_proto::{
 };
 use prost_types::Timestamp;
 
-use crate::effects::{ChildStart, Effects, Message, NextExecution, TimerSet};
+use crate::effects::{Effects, Message, NextExecution};
 use crate::rewind::rewind;
+use crate::started::{activity, child_start, identity, timer_set, unsupported};
 use crate::{Instance, STARTED_ID, entity, event, event_form, is_terminal, suspension_after};
 
 /// A turn that a worker has finished.
@@ -351,67 +352,6 @@ fn start_child(
     ));
 }
 
-/// The activity that a `TaskScheduled` event stands for.
-pub(crate) fn activity(
-    instance: &Instance,
-    id: i32,
-    scheduled: &TaskScheduledEvent,
-) -> ActivityRequest {
-    ActivityRequest {
-        name: scheduled.name.clone(),
-        version: scheduled.version.clone(),
-        input: scheduled.input.clone(),
-        orchestration_instance: Some(identity(instance)),
-        task_id: id,
-        parent_trace_context: scheduled.parent_trace_context.clone(),
-        tags: scheduled.tags.clone(),
-    }
-}
-
-/// The timer that a `TimerCreated` event stands for; without a time it is due at once.
-pub(crate) fn timer_set(id: i32, created: &TimerCreatedEvent, now: Timestamp) -> TimerSet {
-    let fire_at = created.fire_at.unwrap_or(now);
-    let fired = TimerFiredEvent {
-        fire_at: created.fire_at,
-        timer_id: id,
-    };
-    TimerSet {
-        fire_at,
-        event: event(-1, fire_at, EventType::TimerFired(fired)),
-    }
-}
-
-/// The child that a `SubOrchestrationInstanceCreated` event stands for.
-pub(crate) fn child_start(
-    parent: &Instance,
-    id: i32,
-    created: &SubOrchestrationInstanceCreatedEvent,
-) -> ChildStart {
-    let started = ExecutionStartedEvent {
-        name: created.name.clone(),
-        version: created.version.clone(),
-        input: created.input.clone(),
-        orchestration_instance: Some(OrchestrationInstance {
-            instance_id: created.instance_id.clone(),
-            execution_id: None,
-        }),
-        parent_instance: Some(ParentInstanceInfo {
-            task_scheduled_id: id,
-            name: Some(parent.name.clone()),
-            version: parent.version.clone(),
-            orchestration_instance: Some(identity(parent)),
-        }),
-        parent_trace_context: created.parent_trace_context.clone(),
-        tags: created.tags.clone(),
-        ..ExecutionStartedEvent::default()
-    };
-    ChildStart {
-        instance_id: created.instance_id.clone(),
-        task_id: id,
-        started,
-    }
-}
-
 fn finish(
     effects: &mut Effects,
     id: i32,
@@ -496,13 +436,6 @@ fn continue_as_new(
     effects.next = Some(NextExecution { inbox });
 }
 
-pub(crate) fn identity(instance: &Instance) -> OrchestrationInstance {
-    OrchestrationInstance {
-        instance_id: instance.instance_id.clone(),
-        execution_id: Some(instance.execution_id.clone()),
-    }
-}
-
 /// The completion of an orchestration that has failed.
 #[must_use]
 pub fn failed(details: TaskFailureDetails) -> CompleteOrchestrationAction {
@@ -511,15 +444,4 @@ pub fn failed(details: TaskFailureDetails) -> CompleteOrchestrationAction {
         failure_details: Some(details),
         ..CompleteOrchestrationAction::default()
     }
-}
-
-pub(crate) fn unsupported(what: &str) -> Box<TaskFailureDetails> {
-    Box::new(TaskFailureDetails {
-        error_type: "NotSupportedByScheduler".to_owned(),
-        error_message: format!(
-            "The worker answered with {what}, which this scheduler does not support."
-        ),
-        is_non_retriable: true,
-        ..TaskFailureDetails::default()
-    })
 }

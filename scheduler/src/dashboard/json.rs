@@ -6,7 +6,7 @@ use durabletask_proto::{HistoryEvent, OrchestrationState, TaskFailureDetails, ev
 use prost_types::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::operations::status_name;
+use crate::status::status_name;
 
 /// How many failures inside of one another are told.
 const MAX_CAUSES: usize = 20;

@@ -6,7 +6,6 @@
 
 mod assets;
 mod entities;
-pub(crate) mod guard;
 mod json;
 mod links;
 mod live;
@@ -25,6 +24,7 @@ use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
 use crate::access::{Asking, ask, login_routes};
+use crate::guard;
 use crate::service::Service;
 
 /// How many pages are kept up to date at once; further ones ask again now and then.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::path::Segment;
 use super::problem::Problem;
 use super::{Dashboard, json};
-use crate::operations::status_name;
+use crate::status::status_name;
 use crate::store::{
     Cursor, CursorValue, Narrow, Sort, browse, history_page, hub_names, inbox, names, state,
     status_counts,

@@ -7,7 +7,7 @@ use durabletask_proto::{OrchestrationTraceContext, OrchestratorAction, Orchestra
 use prost::Message;
 
 use super::state::State;
-use crate::scheduler::MAX_MESSAGE;
+use crate::limits::MAX_MESSAGE;
 
 /// The largest completion, in bytes of actions: as much as one message may have.
 const MAX_BYTES: usize = MAX_MESSAGE;

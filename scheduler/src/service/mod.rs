@@ -14,6 +14,7 @@ mod work_items;
 use std::pin::Pin;
 use std::sync::{Arc, RwLock};
 
+use durabletask_scheduler_core::is_instance_id;
 use futures_util::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -30,8 +31,6 @@ pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send
 /// How many instances a page has when the caller names no number, and at most.
 const DEFAULT_PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
-/// The longest instance id, in characters.
-const MAX_INSTANCE_ID: usize = 100;
 
 /// The service over an open store.
 #[derive(Clone)]
@@ -74,7 +73,7 @@ impl Service {
 }
 
 fn check_instance_id(id: &str) -> Result<(), Status> {
-    if id.is_empty() || id.starts_with('@') || id.chars().count() > MAX_INSTANCE_ID {
+    if !is_instance_id(id) {
         return Err(invalid(
             "an instance id has 1 to 100 characters and does not start with '@', which is reserved for entities",
         ));

@@ -8,14 +8,12 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
 use super::invalid;
-use crate::scheduler::MAX_MESSAGE;
+use crate::limits::MAX_MESSAGE;
 
 /// The header by which a client or worker says how large a message it takes.
 const MAX_RECEIVE_HEADER: &str = "max-receive-bytes";
 /// The smallest such message.
 const MIN_RECEIVE: usize = 64 * 1024;
-/// What stands around a payload in its message: names, ids, tags, what is being traced.
-pub(crate) const ROOM: usize = 128 * 1024;
 /// The longest name of an orchestration, activity, event or operation, in bytes.
 const MAX_NAME: usize = 1024;
 /// The longest version, in bytes.

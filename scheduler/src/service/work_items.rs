@@ -25,7 +25,7 @@ use crate::dispatch::{
     Added, Assignment, Batch, Caller, Chunks, Claim, ClaimedTurn, Incomplete, Settled, TURN_BYTES,
     TURN_EVENTS, Why,
 };
-use crate::scheduler::MAX_MESSAGE;
+use crate::limits::MAX_MESSAGE;
 use crate::store::{self, ActivityAnswer, FinishedTurn, StoreError, Tx};
 
 /// Our extension: the completion token of the turn that this one goes on from.

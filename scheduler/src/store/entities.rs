@@ -14,7 +14,7 @@ use durabletask_proto::{
 };
 use durabletask_scheduler_core::{
     Batch, Caller, EntityMessage, LockRequest, Locked, OperationMessage, after_lock, apply_batch,
-    is_entity_id, is_terminal, operations_done,
+    is_entity_id, is_instance_id, is_terminal, operations_done,
 };
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -22,9 +22,6 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::instances::{Start, micros, timestamp};
 use super::writer::Tx;
 use super::{Note, StoreError};
-
-/// The longest instance id, in characters.
-const MAX_INSTANCE_ID: usize = 100;
 
 /// What dispatch must know of an entity to find a worker for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -524,9 +521,7 @@ impl Tx<'_> {
         } else {
             start.instance_id
         };
-        let valid = !start.name.is_empty()
-            && !is_entity_id(&instance_id)
-            && instance_id.chars().count() <= MAX_INSTANCE_ID;
+        let valid = !start.name.is_empty() && is_instance_id(&instance_id);
         let taken = self
             .slim_by_id(hub, &instance_id)?
             .is_some_and(|slim| !is_terminal(slim.status));

@@ -13,12 +13,12 @@ mod list;
 pub(crate) mod log_mark;
 #[cfg(test)]
 mod model;
-mod old;
 mod pending;
 mod purge;
 mod query;
 mod renew;
 mod restart;
+mod retention;
 mod rewind;
 mod rows;
 mod scheduled;
@@ -45,12 +45,12 @@ pub(crate) use entity_queries::{EntityFilter, entities, entity, entity_batch};
 pub(crate) use hubs::check_hub;
 pub(crate) use instances::{Start, micros, timestamp};
 pub(crate) use list::{ListCursor, ListFilter, completion_of, list};
-pub(crate) use old::first_end;
 pub(crate) use pending::{Pending, PendingActivity, PendingInstance};
 pub(crate) use purge::PurgeFilter;
 pub(crate) use query::{
     Place, StateFilter, history_bytes, history_page, inbox, inbox_start, query, state,
 };
+pub(crate) use retention::first_end;
 pub(crate) use summary::{hub_names, status_counts};
 pub(crate) use turns::FinishedTurn;
 pub(crate) use writer::{Committed, Tx, Writer};

@@ -20,7 +20,7 @@ const STEPS: [&str; 10] = [
     INDEXES,
     COMPLETIONS_AND_HUBS,
     super::tags::TABLES,
-    super::old::INDEX,
+    super::retention::INDEX,
     HISTORY_BYTES,
     COMMANDS,
     super::renew::STEP,

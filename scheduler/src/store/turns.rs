@@ -9,16 +9,14 @@ use durabletask_proto::{
     SubOrchestrationInstanceFailedEvent, TaskFailureDetails,
 };
 use durabletask_scheduler_core::{
-    ChildStart, Effects, Turn, Waiting, apply_turn, event, failed, is_terminal, suspension_after,
+    ChildStart, Effects, Turn, Waiting, apply_turn, event, failed, is_instance_id, is_terminal,
+    suspension_after,
 };
 use prost::Message;
 
 use super::instances::{Start, micros, timestamp};
 use super::writer::Tx;
 use super::{After, Header, Note, StoreError};
-
-/// The longest instance id, in characters.
-const MAX_INSTANCE_ID: usize = 100;
 
 /// A worker's answer, together with what it was given.
 #[derive(Clone, Debug)]
@@ -111,19 +109,20 @@ impl Tx<'_> {
         next_seq: i64,
         before: OrchestrationStatus,
         through: i64,
-        effects: Effects,
+        mut effects: Effects,
     ) -> Result<(), StoreError> {
         let now_us = micros(&timestamp(self.now));
+        let history = std::mem::take(&mut effects.history);
         let instance = &effects.instance;
+
+        // What was consumed moves from the inbox into the history.
         self.conn
             .prepare_cached("DELETE FROM inbox WHERE instance = ?1 AND seq <= ?2")?
             .execute((key, through))?;
-        let appended = !effects.history.is_empty();
+        let appended = !history.is_empty();
         let mut grows_by = 0;
         if appended {
-            let chunk = HistoryChunk {
-                events: effects.history,
-            };
+            let chunk = HistoryChunk { events: history };
             let bytes = chunk.encode_to_vec();
             grows_by = bytes.len();
             self.conn
@@ -139,6 +138,9 @@ impl Tx<'_> {
             }
             (None, None) => next_seq + i64::from(appended),
         };
+
+        // The instance's own row: where it stands now. A history that was replaced counts
+        // from nothing, any other one grows.
         self.conn
             .prepare_cached(
                 "UPDATE instances SET execution_id = ?2, version = ?3, status = ?4, held = 0, next_seq = ?5,
@@ -163,6 +165,8 @@ impl Tx<'_> {
                 effects.ended,
                 instance.status_carried,
             ])?;
+
+        // The report, which dispatch reads once all of this is committed.
         let header = Arc::new(Header {
             hub,
             key,
@@ -190,9 +194,21 @@ impl Tx<'_> {
             self.changed(hub, &instance.instance_id);
         }
 
+        self.fan_out(&header, after, effects)
+    }
+
+    /// What a turn does outside of its instance's history and row: to its inbox, timers and
+    /// payloads, and to other instances and entities.
+    fn fan_out(
+        &mut self,
+        header: &Arc<Header>,
+        after: After,
+        effects: Effects,
+    ) -> Result<(), StoreError> {
+        let (hub, key, instance) = (header.hub, header.key, &effects.instance);
         if let Some(next) = effects.next {
             let paused = instance.status == OrchestrationStatus::Suspended;
-            self.begin_execution(&header, next.inbox, paused)?;
+            self.begin_execution(header, next.inbox, paused)?;
         }
         if effects.ended {
             self.conn
@@ -216,10 +232,10 @@ impl Tx<'_> {
             }
         }
         for request in effects.activities {
-            self.schedule_activity(&header, request)?;
+            self.schedule_activity(header, request)?;
         }
         for child in effects.children {
-            self.start_child(&header, child)?;
+            self.start_child(header, child)?;
         }
         for message in effects.messages {
             self.send(hub, message)?;
@@ -230,7 +246,7 @@ impl Tx<'_> {
             self.release_locks(hub, &header.instance_id)?;
         }
         if let Some(rewound) = effects.rewound {
-            self.go_on_rewound(&header, rewound)?;
+            self.go_on_rewound(header, rewound)?;
         }
         if effects.terminate_children {
             let reason = instance.output.clone();
@@ -248,7 +264,7 @@ impl Tx<'_> {
         child: ChildStart,
     ) -> Result<(), StoreError> {
         let id = child.instance_id.clone();
-        let valid = !id.starts_with('@') && id.chars().count() <= MAX_INSTANCE_ID;
+        let valid = is_instance_id(&id);
         let existing = self.slim_by_id(parent.hub, &id)?;
         let problem = if !valid {
             Some((

@@ -1,0 +1,50 @@
+//! How much work one import may cause.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) const MIB: u64 = 1024 * 1024;
+/// The most memory that one derivation may take. Aegis takes 32 MiB, Stratum and Bitwarden
+/// 64 MiB, Ente 256 MiB.
+pub(crate) const MEMORY: u64 = 256 * MIB;
+/// The most work of a whole request, in bytes of memory that are gone over. One export of
+/// Ente (256 MiB, 16 times) and, with it, 8 slots of Aegis (32 MiB, twice) fit; so do 75 such
+/// slots without Ente's. A few seconds of one processor.
+pub(crate) const WORK: u64 = 4_864 * MIB;
+/// How long a whole request may be worked on: the work above on a slow machine, or some
+/// dozens of photographs.
+pub(crate) const TIME: Duration = Duration::from_secs(30);
+
+/// What there was too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exceeded {
+    /// The memory of one derivation.
+    Memory,
+    /// The work of all derivations together.
+    Work,
+    /// The time for everything together.
+    Time,
+}
+
+impl Exceeded {
+    /// As a member of a sentence, with the bound.
+    #[must_use]
+    pub fn words(self) -> String {
+        match self {
+            Self::Memory => format!(
+                "more memory than the {} MiB that one key may take",
+                MEMORY / MIB
+            ),
+            Self::Work => format!(
+                "more work than one import may cause: {} MiB of memory gone over, for all files and all their keys together",
+                WORK / MIB
+            ),
+            Self::Time => format!(
+                "more time than the {} seconds that one import may take",
+                TIME.as_secs()
+            ),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The loop that purges ended instances once they are old enough.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::dispatch::Dispatch;
+use crate::retention::Retention;
+use crate::store::{Store, StoreError, first_end};
+
+/// How many instances one transaction lets go.
+const STEP: u32 = 200;
+/// How long the loop leaves changes alone before it looks again.
+const PACE: Duration = Duration::from_secs(1);
+/// How long to wait after a failed write.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// Lets ended instances go as soon as they are old enough.
+pub(crate) async fn run(
+    store: Store,
+    dispatch: Arc<Dispatch>,
+    retention: Retention,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) {
+    let mut changes = dispatch.changes();
+    loop {
+        changes.borrow_and_update();
+        let due = match purge(&store, retention, clock.now()).await {
+            Ok(due) => due,
+            Err(StoreError::Closed) => return,
+            Err(error) => {
+                tracing::error!(%error, "old instances could not be purged; trying again in a minute");
+                tokio::select! {
+                    () = tokio::time::sleep(RETRY) => continue,
+                    () = stop.cancelled() => return,
+                }
+            }
+        };
+        tokio::select! {
+            () = clock.sleep_until(due) => {}
+            changed = changes.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(PACE) => {}
+                    () = stop.cancelled() => return,
+                }
+            }
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Purges what is old enough now and tells when the next one is.
+async fn purge(
+    store: &Store,
+    retention: Retention,
+    now: DateTime<Utc>,
+) -> Result<DateTime<Utc>, StoreError> {
+    let mut next = DateTime::<Utc>::MAX_UTC;
+    for (status, age) in retention.ages() {
+        let age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
+        let Some(until) = now.checked_sub_signed(age) else {
+            continue;
+        };
+        let until_us = until.timestamp_micros();
+        let first = loop {
+            let first = store.read(move |conn| first_end(conn, status)).await?;
+            if first.is_none_or(|first| first > until_us) {
+                break first;
+            }
+            let gone = store
+                .writer
+                .write(move |tx| tx.purge_old(status, until_us, STEP))
+                .await?;
+            tracing::debug!(status, gone, "old instances were purged");
+            if gone == 0 {
+                break None;
+            }
+        };
+        if let Some(end) = first.and_then(DateTime::<Utc>::from_timestamp_micros) {
+            next = end
+                .checked_add_signed(age)
+                .map_or(next, |due| due.min(next));
+        }
+    }
+    Ok(next)
+}

@@ -1,0 +1,335 @@
+//! `/api/accounts/{id}`: renaming, filing, removing and restoring an account, and checking a
+//! code that somebody else was given.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use countersign_activities::vault::{AccountRecord, Change, VaultError};
+use countersign_enrollment::account::Labels;
+use countersign_enrollment::filing::Filing;
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+
+use super::accounts::account_response;
+use super::ids::{AccountPath, account_id};
+use super::permit::readable;
+use super::views::AccountView;
+use crate::audit::{Action, Changes, listed};
+use crate::http::FrontDoor;
+use crate::http::edge::auth::{Administer, Caller, Permission as _, Read};
+use crate::http::edge::body::{JsonBody, Wiped};
+use crate::http::edge::error::ApiError;
+use crate::http::edge::observe;
+use crate::http::edge::path::Path;
+use crate::http::edge::problem_code::ProblemCode;
+use crate::http::edge::reply::no_store;
+use crate::tokens::{TokenError, from_vault};
+use crate::verify::Verdict;
+
+/// New names, another group, other tags, other rules; a member that is left out stays as
+/// it is, and `null` removes an issuer or group.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct ChangeBody {
+    #[schema(value_type = Option<String>)]
+    #[serde(default, deserialize_with = "present")]
+    issuer: Option<Option<String>>,
+    account_name: Option<String>,
+    /// At most 64 characters.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, deserialize_with = "present")]
+    group: Option<Option<String>>,
+    /// At most ten, each of at most 24 characters without a comma.
+    tags: Option<Vec<String>>,
+    /// Whether codes are read with an approval only.
+    read_approval: Option<bool>,
+}
+
+/// Tells a member that is null from one that is not there.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::<String>::deserialize(deserializer).map(Some)
+}
+
+/// What a change of an account can be answered with.
+const CHANGE: [ProblemCode; 2] = [ProblemCode::AccountUnknown, ProblemCode::VaultUnavailable];
+
+/// Changes an account's names, group, tags and rules
+///
+/// A member that is left out stays as it is; `"issuer": null` removes the issuer, and
+/// `"group": null` the group. All of it is changed at once.
+#[utoipa::path(
+    patch, path = "/api/accounts/{id}", tag = "accounts", operation_id = "changeAccount",
+    params(AccountPath),
+    request_body = ChangeBody,
+    responses((status = OK, description = "The account as it is now", body = AccountView)),
+    extensions(
+        // The handler says what else was changed.
+        ("x-audit" = json!(Action::Rename)),
+        ("x-roles" = json!(Administer::ROLES)),
+        ("x-problems" = json!([ProblemCode::AccountUnknown, ProblemCode::InvalidParameter, ProblemCode::VaultUnavailable])),
+        ("x-input" = json!(["label-malformed", "label-too-long"])),
+    ),
+)]
+pub(super) async fn change(
+    State(door): State<Arc<FrontDoor>>,
+    _: Caller<Administer>,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody<ChangeBody>,
+) -> Result<Response, ApiError> {
+    let id = account_id(&id)?;
+    let _turn = door.turns.of(&id).await;
+    let before = door.vault.describe(&id).await.map_err(from_vault)?;
+    if before.deleted_at.is_some() {
+        return Err(ApiError::AccountUnknown);
+    }
+    let mut change = Change::default();
+    if body.issuer.is_some() || body.account_name.is_some() {
+        let issuer = match &body.issuer {
+            Some(issuer) => issuer.as_deref(),
+            None => before.preview.issuer.as_deref(),
+        };
+        let name = body.account_name.as_deref();
+        let name = name.unwrap_or(&before.preview.account_name);
+        change.labels = Some(Labels::new(issuer, name).map_err(ApiError::Input)?);
+    }
+    if body.group.is_some() || body.tags.is_some() {
+        let group = match &body.group {
+            Some(group) => group.as_deref(),
+            None => before.filing.group(),
+        };
+        let tags = body.tags.as_deref();
+        let tags = tags.unwrap_or(before.filing.tags());
+        let filing = Filing::new(group, tags).map_err(|error| unfit(error.to_string()))?;
+        change.filing = Some(filing);
+    }
+    let mut record = before.clone();
+    if change != Change::default() {
+        if change.labels.is_none() {
+            observe::note(|facts| facts.action = Some(Action::File));
+        }
+        let changed = door.vault.change(&id, &change).await;
+        record = changed.map_err(|error| match error {
+            VaultError::Full { reason } => unfit(reason.to_owned()),
+            error => from_vault(error).into(),
+        })?;
+        note_labels(&before, &record);
+    }
+    if let Some(guarded) = body.read_approval {
+        observe::note(|facts| facts.action = Some(Action::Guard));
+        let was = door.access.guard(id.as_str(), guarded)?;
+        note_done(
+            Action::Guard,
+            Changes::default().flag("readApproval", was, guarded),
+        );
+    }
+    account_response(&door, &record)
+}
+
+/// For the audit record: what an account was called and where it was filed, and what and
+/// where it is now.
+fn note_labels(before: &AccountRecord, after: &AccountRecord) {
+    let (old, new) = (&before.preview, &after.preview);
+    let names = Changes::default()
+        .note("issuer", old.issuer.as_deref(), new.issuer.as_deref())
+        .note(
+            "accountName",
+            Some(&old.account_name),
+            Some(&new.account_name),
+        );
+    note_done(Action::Rename, names);
+    let (old, new) = (&before.filing, &after.filing);
+    let (old_tags, new_tags) = (listed(old.tags()), listed(new.tags()));
+    let filing = Changes::default()
+        .note("group", old.group(), new.group())
+        .note("tags", old_tags.as_deref(), new_tags.as_deref());
+    note_done(Action::File, filing);
+}
+
+/// Notes something that was done, unless it changed nothing.
+fn note_done(action: Action, changes: Changes) {
+    let changes = changes.list();
+    if !changes.is_empty() {
+        observe::note(|facts| facts.deeds.push(observe::Deed { action, changes }));
+    }
+}
+
+/// For the audit record: that an account came into another state.
+pub(super) fn note_state(before: &AccountRecord, after: &str) {
+    let was = match (&before.deleted_at, &before.pending_for) {
+        (Some(_), _) => "removed",
+        (None, Some(_)) => "pending",
+        (None, None) => "active",
+    };
+    observe::changed(
+        Changes::default()
+            .note("state", Some(was), Some(after))
+            .list(),
+    );
+}
+
+/// The state of an account that was restored or proved.
+const fn state(record: &AccountRecord) -> &'static str {
+    if record.pending_for.is_some() {
+        "pending"
+    } else {
+        "active"
+    }
+}
+
+/// A group and tags that an account cannot have.
+const fn unfit(detail: String) -> ApiError {
+    ApiError::InvalidParameter {
+        name: "group, tags",
+        detail,
+    }
+}
+
+/// Removes an account
+///
+/// It is out of use at once and can be restored.
+#[utoipa::path(
+    delete, path = "/api/accounts/{id}", tag = "accounts", operation_id = "deleteAccount",
+    params(AccountPath),
+    responses((status = NO_CONTENT, description = "It is out of use")),
+    extensions(
+        ("x-audit" = json!(Action::Delete)),
+        ("x-roles" = json!(Administer::ROLES)),
+        ("x-problems" = json!(CHANGE)),
+    ),
+)]
+pub(super) async fn delete(
+    State(door): State<Arc<FrontDoor>>,
+    _: Caller<Administer>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let id = account_id(&id)?;
+    let _turn = door.turns.of(&id).await;
+    let before = door.vault.describe(&id).await.map_err(from_vault)?;
+    door.vault.delete(&id).await.map_err(from_vault)?;
+    note_state(&before, "removed");
+    Ok(no_store(StatusCode::NO_CONTENT.into_response()))
+}
+
+/// Restores a removed account
+#[utoipa::path(
+    post, path = "/api/accounts/{id}/restore", tag = "accounts", operation_id = "restoreAccount",
+    params(AccountPath),
+    responses((status = OK, description = "It is in use again", body = AccountView)),
+    extensions(
+        ("x-audit" = json!(Action::Restore)),
+        ("x-roles" = json!(Administer::ROLES)),
+        ("x-problems" = json!(CHANGE)),
+    ),
+)]
+pub(super) async fn restore(
+    State(door): State<Arc<FrontDoor>>,
+    _: Caller<Administer>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let id = account_id(&id)?;
+    let _turn = door.turns.of(&id).await;
+    let before = door.vault.describe(&id).await.map_err(from_vault)?;
+    let record = door.vault.recover(&id).await.map_err(from_vault)?;
+    note_state(&before, state(&record));
+    account_response(&door, &record)
+}
+
+/// A code to check; spaces and hyphens in it do not count.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VerifyBody {
+    #[schema(value_type = String)]
+    token: Wiped,
+}
+
+/// What a check found.
+#[derive(Serialize, ToSchema)]
+struct VerifyView {
+    /// Whether it is right, and was not accepted before.
+    valid: bool,
+    /// Time steps that the code's clock is ahead of ours (negative: behind).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drift: Option<i64>,
+    /// Why it is not valid: `wrong` or `already-used`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
+}
+
+/// Why a code is not valid.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schema(as = VerifyReason)]
+enum Reason {
+    /// It is not this account's code now.
+    Wrong,
+    /// It, or a later one, was accepted before.
+    AlreadyUsed,
+}
+
+/// Checks a code of an account that the caller may read.
+pub(super) async fn verdict(
+    door: &FrontDoor,
+    caller: &Caller<Read>,
+    id: &str,
+    code: &str,
+) -> Result<Verdict, ApiError> {
+    let id = readable(door, caller, id)?;
+    let reading = door.vault.read_for_code(&id).await.map_err(from_vault)?;
+    if reading.pending_for.is_some() {
+        return Err(TokenError::Pending.into());
+    }
+    // The vault may have taken its time.
+    caller.again().await?;
+    let id = readable(door, caller, id.as_str())?;
+    let now = door.clock.now();
+    let checked = door
+        .verifier
+        .check(&id, &reading.account, caller.id(), code, now)
+        .await?;
+    Ok(checked)
+}
+
+/// Checks a code that somebody was given
+///
+/// A code is right one time step early or late, and accepted once: neither it nor an earlier one is
+/// accepted again, also after a restart. Too many wrong codes for an account by one caller end in
+/// 429.
+#[utoipa::path(
+    post, path = "/api/accounts/{id}/verify", tag = "codes", operation_id = "verifyCode",
+    params(AccountPath),
+    request_body = VerifyBody,
+    responses((status = OK, description = "Whether it is valid", body = VerifyView)),
+    extensions(
+        ("x-audit" = json!(Action::VerifyCode)),
+        ("x-roles" = json!(Read::ROLES)),
+        ("x-problems" = json!([ProblemCode::AccountPending, ProblemCode::AccountUnknown, ProblemCode::VaultUnavailable, ProblemCode::TooManyAttempts])),
+    ),
+)]
+pub(super) async fn verify(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Read>,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody<VerifyBody>,
+) -> Result<Response, ApiError> {
+    let view = match verdict(&door, &caller, &id, body.token.as_str()).await? {
+        Verdict::Valid { drift } => VerifyView {
+            valid: true,
+            drift: Some(drift),
+            reason: None,
+        },
+        Verdict::Wrong => VerifyView {
+            valid: false,
+            drift: None,
+            reason: Some(Reason::Wrong),
+        },
+        Verdict::Used => VerifyView {
+            valid: false,
+            drift: None,
+            reason: Some(Reason::AlreadyUsed),
+        },
+    };
+    Ok(no_store(Json(view).into_response()))
+}

@@ -1,0 +1,62 @@
+//! `POST /api/enrollments/{id}/approval`: a decision by somebody else than the requester.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::decision::DecisionBody;
+use super::enrollments::accepted_response;
+use super::ids::{EnrollmentPath, enrollment_id};
+use super::views::StartedView;
+use crate::audit::Action;
+use crate::http::FrontDoor;
+use crate::http::edge::auth::{Caller, Decide, Permission as _};
+use crate::http::edge::body::JsonBody;
+use crate::http::edge::error::ApiError;
+use crate::http::edge::hand::hand_of;
+use crate::http::edge::path::Path;
+use crate::http::edge::problem_code::ProblemCode;
+
+/// Approves or rejects an enrollment
+///
+/// Nobody decides on what they asked for, and nobody agrees twice; one refusal is enough.
+#[utoipa::path(
+    post, path = "/api/enrollments/{id}/approval", tag = "enrollments", operation_id = "decide",
+    params(EnrollmentPath),
+    request_body = DecisionBody,
+    responses((
+        status = ACCEPTED, description = "The decision is taken; the enrollment goes on", body = StartedView,
+        headers(
+            ("location" = String, description = "Where its status is"),
+            ("retry-after" = u32, description = "In how many seconds to ask"),
+        ),
+    )),
+    extensions(
+        // The handler says which, once it has read the body.
+        ("x-audit" = json!(Action::Approve)),
+        ("x-roles" = json!(Decide::ROLES)),
+        ("x-problems" = json!([
+            ProblemCode::AlreadyDecided, ProblemCode::ApprovalExpired, ProblemCode::ApproverGroupMissing,
+            ProblemCode::EnrollmentUnknown, ProblemCode::HubUnavailable, ProblemCode::InvalidParameter,
+            ProblemCode::LedgerUnavailable, ProblemCode::MandateRefused, ProblemCode::NotAwaitingApproval,
+            ProblemCode::SelfApprovalForbidden,
+        ])),
+    ),
+)]
+pub(super) async fn decide(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Decide>,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody<DecisionBody>,
+) -> Result<Response, ApiError> {
+    let id = enrollment_id(&id)?;
+    let (approved, comment) = body.read()?;
+    let hand = hand_of(&door, &caller).await?;
+    let snapshot = door
+        .hub
+        .decide(&id, caller.decider(&hand), approved, comment)
+        .await?;
+    door.inbox.look_again().await;
+    Ok(accepted_response(&snapshot))
+}

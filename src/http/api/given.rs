@@ -1,0 +1,41 @@
+//! Which codes were given to whom as reads of a lease: whoever is given the same one again
+//! learns nothing new.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use countersign_enrollment::ids::EnrollmentId;
+
+use crate::tokens::Token;
+
+/// How many are remembered; of others each reading counts.
+const MOST: usize = 10_000;
+
+/// By caller and account until when the code is shown that was counted last.
+#[derive(Default)]
+pub(crate) struct Given(Mutex<HashMap<(String, EnrollmentId), DateTime<Utc>>>);
+
+impl Given {
+    fn known(&self) -> MutexGuard<'_, HashMap<(String, EnrollmentId), DateTime<Utc>>> {
+        // Each change is one insertion.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this very code was counted for this caller.
+    pub(super) fn was(&self, caller: &str, account: &EnrollmentId, token: &Token) -> bool {
+        let key = (caller.to_owned(), account.clone());
+        self.known().get(&key) == Some(&token.valid_until)
+    }
+
+    /// Remembers that this code was counted.
+    pub(super) fn note(&self, caller: &str, account: &EnrollmentId, token: &Token) {
+        let mut known = self.known();
+        if known.len() >= MOST {
+            known.retain(|_, until| *until > token.server_time);
+        }
+        if known.len() < MOST {
+            known.insert((caller.to_owned(), account.clone()), token.valid_until);
+        }
+    }
+}

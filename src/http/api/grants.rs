@@ -1,0 +1,274 @@
+//! `/api/grants`: which accounts callers of granted accounts may read, for administrators.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::ids::account_id;
+use super::views::maybe_moment;
+use crate::access::{Access, Grant, Granted, Grantee, Group, MAX_GRANTEE, grant_change};
+use crate::audit::Action;
+use crate::http::FrontDoor;
+use crate::http::edge::auth::{Administer, Caller, Permission as _};
+use crate::http::edge::body::JsonBody;
+use crate::http::edge::error::ApiError;
+use crate::http::edge::observe;
+use crate::http::edge::on_disk::on_disk;
+use crate::http::edge::parameters::parameters;
+use crate::http::edge::parameters::refuse_past;
+use crate::http::edge::problem_code::ProblemCode;
+use crate::http::edge::reply::no_store;
+use crate::tokens::from_vault;
+
+/// Every grant there is.
+#[derive(Serialize, ToSchema)]
+struct GrantList {
+    grants: Vec<GrantView>,
+}
+
+/// One account that a caller or a group may read.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct GrantView {
+    /// To which caller or group.
+    #[serde(flatten)]
+    to: Grantee,
+    account: String,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "maybe_moment"
+    )]
+    until: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reads_left: Option<u32>,
+}
+
+impl From<Grant> for GrantView {
+    fn from(grant: Grant) -> Self {
+        Self {
+            to: grant.to,
+            account: grant.account,
+            until: grant.until,
+            reads_left: grant.reads_left,
+        }
+    }
+}
+
+/// An account to grant, to a caller or to a group.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct NewGrantBody {
+    #[schema(max_length = 64)]
+    caller: Option<String>,
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
+    group: Option<Group>,
+    account: String,
+    /// Until when; for ever if left out.
+    until: Option<DateTime<Utc>>,
+    /// How many codes may be read; as many as wanted if left out.
+    #[schema(minimum = 1)]
+    reads: Option<u32>,
+}
+
+/// Which grant to take back.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct GrantParameters {
+    /// From which caller; either this or `group`.
+    caller: Option<String>,
+    /// From which group.
+    #[param(min_length = 1, max_length = 128)]
+    group: Option<String>,
+    /// Which account.
+    #[param(required, value_type = String)]
+    account: Option<String>,
+}
+
+/// Lists grants
+///
+/// Used up and past ones too.
+#[utoipa::path(
+    get, path = "/api/grants", tag = "operations", operation_id = "listGrants",
+    responses((status = OK, description = "The grants", body = GrantList)),
+    extensions(("x-roles" = json!(Administer::ROLES))),
+)]
+pub(super) async fn list(
+    State(door): State<Arc<FrontDoor>>,
+    _: Caller<Administer>,
+) -> Result<Response, ApiError> {
+    let grants = on_disk(&door, Access::grants).await?;
+    let grants = grants.into_iter().map(GrantView::from).collect();
+    Ok(no_store(Json(GrantList { grants }).into_response()))
+}
+
+/// Grants an account
+///
+/// A caller or a group may read it, in place of what was granted before.
+#[utoipa::path(
+    post, path = "/api/grants", tag = "operations", operation_id = "grant",
+    request_body = NewGrantBody,
+    responses((status = CREATED, description = "It is granted", body = GrantView)),
+    extensions(
+        ("x-audit" = json!(Action::Grant)),
+        ("x-roles" = json!(Administer::ROLES)),
+        ("x-problems" = json!([
+            ProblemCode::AccountUnknown, ProblemCode::InvalidParameter, ProblemCode::KeyUnknown, ProblemCode::KeyNotLimited,
+            ProblemCode::VaultUnavailable,
+        ])),
+    ),
+)]
+pub(super) async fn add(
+    State(door): State<Arc<FrontDoor>>,
+    _: Caller<Administer>,
+    JsonBody(body): JsonBody<NewGrantBody>,
+) -> Result<Response, ApiError> {
+    let (grant, _) = granted(&door, body, false).await?;
+    let view = Json(GrantView::from(grant));
+    Ok(no_store((StatusCode::CREATED, view).into_response()))
+}
+
+/// Makes sure that an account is granted
+///
+/// A grant with the same `until`, and with at most as many codes left as `reads` says, stays as
+/// it is: what was read of it stays counted, however often it is said. Anything else is put in
+/// place of what was granted before; POST does so in any case.
+#[utoipa::path(
+    put, path = "/api/grants", tag = "operations", operation_id = "ensureGrant",
+    request_body = NewGrantBody,
+    responses(
+        (status = OK, description = "It was granted like this before", body = GrantView),
+        (status = CREATED, description = "It is granted", body = GrantView),
+    ),
+    extensions(
+        ("x-audit" = json!(Action::Grant)),
+        ("x-roles" = json!(Administer::ROLES)),
+        ("x-problems" = json!([
+            ProblemCode::AccountUnknown, ProblemCode::InvalidParameter, ProblemCode::KeyUnknown, ProblemCode::KeyNotLimited,
+            ProblemCode::VaultUnavailable,
+        ])),
+    ),
+)]
+pub(super) async fn put(
+    State(door): State<Arc<FrontDoor>>,
+    _: Caller<Administer>,
+    JsonBody(body): JsonBody<NewGrantBody>,
+) -> Result<Response, ApiError> {
+    let (grant, was_there) = granted(&door, body, true).await?;
+    let status = match was_there {
+        true => StatusCode::OK,
+        false => StatusCode::CREATED,
+    };
+    Ok(no_store(
+        (status, Json(GrantView::from(grant))).into_response(),
+    ))
+}
+
+/// The grant as it is now, and whether it was so before; with `keep`, one that says the same
+/// stays.
+async fn granted(
+    door: &Arc<FrontDoor>,
+    body: NewGrantBody,
+    keep: bool,
+) -> Result<(Grant, bool), ApiError> {
+    let to = grantee(body.caller, body.group)?;
+    refuse_past("until", body.until, door.clock.now())?;
+    if body.reads == Some(0) {
+        return Err(ApiError::InvalidParameter {
+            name: "reads",
+            detail: "a number from 1 on".to_owned(),
+        });
+    }
+    let account = account_id(&body.account)?;
+    note(account.as_str(), &describe(&to, body.until, body.reads));
+    let record = door.vault.describe(&account).await.map_err(from_vault)?;
+    if record.deleted_at.is_some() {
+        return Err(ApiError::AccountUnknown);
+    }
+    let grant = Grant {
+        to,
+        account: account.to_string(),
+        until: body.until.map(|time| time.trunc_subsecs(0)),
+        reads_left: body.reads,
+    };
+    let wanted = grant.clone();
+    let granted = on_disk(door, move |access| match keep {
+        true => access.grant_once(&wanted),
+        false => access.grant(&wanted).map(Granted::Now),
+    });
+    let before = match granted.await? {
+        Granted::Now(before) => before,
+        Granted::Before(same) => return Ok((same, true)),
+    };
+    observe::changed(grant_change(before.as_ref(), Some(&grant)));
+    Ok((grant, false))
+}
+
+/// Takes a grant back
+#[utoipa::path(
+    delete, path = "/api/grants", tag = "operations", operation_id = "withdraw",
+    params(GrantParameters),
+    responses((status = NO_CONTENT, description = "It is taken back")),
+    extensions(
+        ("x-audit" = json!(Action::Withdraw)),
+        ("x-roles" = json!(Administer::ROLES)),
+        ("x-problems" = json!([ProblemCode::AccountUnknown, ProblemCode::GrantUnknown, ProblemCode::InvalidParameter])),
+    ),
+)]
+pub(super) async fn remove(
+    State(door): State<Arc<FrontDoor>>,
+    _: Caller<Administer>,
+    query: Result<Query<GrantParameters>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, ApiError> {
+    let query = parameters(query)?;
+    let group = query.group.filter(|text| !text.is_empty());
+    let group = group.map(|text| text.parse::<Group>()).transpose();
+    let group = group.map_err(|error| ApiError::InvalidParameter {
+        name: "group",
+        detail: error.to_string(),
+    })?;
+    let from = grantee(query.caller.filter(|text| !text.is_empty()), group)?;
+    let account = account_id(query.account.as_deref().unwrap_or_default())?;
+    note(account.as_str(), &format!("from {from}"));
+    let (gone, id) = (from, account.to_string());
+    let before = on_disk(&door, move |access| access.withdraw(&gone, &id)).await?;
+    let before = before.ok_or(ApiError::GrantUnknown)?;
+    observe::changed(grant_change(Some(&before), None));
+    Ok(no_store(StatusCode::NO_CONTENT.into_response()))
+}
+
+fn grantee(caller: Option<String>, group: Option<Group>) -> Result<Grantee, ApiError> {
+    match (caller, group) {
+        (Some(caller), None) if caller.len() <= MAX_GRANTEE => Ok(Grantee::Caller(caller)),
+        (None, Some(group)) => Ok(Grantee::Group(group)),
+        _ => Err(ApiError::InvalidParameter {
+            name: "caller",
+            detail: "say to whom: either the name of a `caller` or that of a `group`".to_owned(),
+        }),
+    }
+}
+
+/// For the audit record: which account, and what became of it.
+fn note(account: &str, what: &str) {
+    observe::note(|facts| {
+        facts.subject = Some(account.to_owned());
+        facts.wish = Some(what.to_owned());
+    });
+}
+
+fn describe(to: &Grantee, until: Option<DateTime<Utc>>, reads: Option<u32>) -> String {
+    let mut text = format!("to {to}");
+    if let Some(until) = until {
+        let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+        text.push_str(&format!(" until {until}"));
+    }
+    if let Some(reads) = reads {
+        text.push_str(&format!(", {reads} reads"));
+    }
+    text
+}

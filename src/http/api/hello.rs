@@ -1,0 +1,62 @@
+//! `GET /api/hello`: proves to commands on this machine that this is the server of their
+//! data folder. It is no part of the API, and only connections within this machine get an
+//! answer. It is answered at any time, as health is: nothing of it is awaited, so that nobody
+//! who keeps the server busy keeps commands from recognising it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
+use serde::{Deserialize, Serialize};
+
+use crate::http::FrontDoor;
+use crate::http::edge::error::ApiError;
+use crate::http::edge::reply::no_store;
+use crate::local_proof::{Nonce, PATH};
+
+/// The server's end of the connection that a request came by: an extension of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocalEnd(pub(crate) SocketAddr);
+
+/// What a command asks.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    /// 64 hexadecimal digits that were never used before.
+    nonce: String,
+}
+
+/// What the server answers.
+#[derive(Serialize)]
+struct Answer {
+    proof: String,
+}
+
+pub(crate) fn router() -> Router<Arc<FrontDoor>> {
+    Router::new().route(PATH, get(hello))
+}
+
+async fn hello(
+    State(door): State<Arc<FrontDoor>>,
+    end: Option<Extension<LocalEnd>>,
+    question: Result<Query<Question>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    // What comes in by a loopback address comes from this machine.
+    let end = end
+        .map(|Extension(LocalEnd(address))| address)
+        .filter(|address| address.ip().to_canonical().is_loopback())
+        .ok_or(ApiError::NoSuchPath)?;
+    let question = question.ok();
+    let nonce = question.and_then(|Query(question)| Nonce::parse(&question.nonce));
+    let nonce = nonce.ok_or_else(|| ApiError::InvalidParameter {
+        name: "nonce",
+        detail: "64 hexadecimal digits".to_owned(),
+    })?;
+    let surroundings = &door.surroundings;
+    let proof = surroundings.proof.prove(surroundings.tls, end, &nonce);
+    Ok(no_store(Json(Answer { proof }).into_response()))
+}

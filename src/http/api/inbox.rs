@@ -1,0 +1,321 @@
+//! `GET /api/approvals`: what waits for a decision, once or as a stream of events.
+//!
+//! However many watch, the task hub is asked once: an answer is kept for as long as
+//! nobody needs a newer one.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse as _, Response};
+use data_encoding::HEXLOWER;
+use futures_util::stream::{self, Stream};
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
+use utoipa::{IntoParams, ToSchema};
+
+use super::request_views::RequestView;
+use super::views::EnrollmentView;
+use crate::access::Group;
+use crate::http::FrontDoor;
+use crate::http::edge::auth::{Caller, Decide, Permission as _};
+use crate::http::edge::error::ApiError;
+use crate::http::edge::hand::hand_of;
+use crate::http::edge::problem_code::ProblemCode;
+use crate::http::edge::reply::{accepts_events, no_store};
+use crate::hub::{Ballot, Decider, ListQuery, RequestQuery, RequestStage, Stage};
+
+/// How many of each kind are told at a time; the others show as these are decided.
+const LIMIT: usize = 50;
+/// How often those who watch look again.
+const LOOK: Duration = Duration::from_secs(1);
+/// How old an answer may be that another one has got.
+const FRESH: Duration = Duration::from_millis(800);
+/// How long a stream lives. The browser connects again by itself, and is let in only if
+/// its caller still may.
+const LONGEST_STREAM: Duration = Duration::from_secs(60);
+/// How soon a browser connects again.
+const RECONNECT: Duration = Duration::from_millis(500);
+/// How often an idle stream says that it is there, for proxies that drop silent ones.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// What waits for a decision, as it was last seen.
+pub(crate) struct Inbox {
+    kept: Mutex<Option<Kept>>,
+    changed: watch::Sender<()>,
+}
+
+struct Kept {
+    at: Instant,
+    waiting: Arc<Waiting>,
+}
+
+/// What waits, for everybody, and what tells who may decide on each.
+struct Waiting {
+    /// The members of [`WaitingView`] that are the same for everybody, as JSON.
+    enrollments: Value,
+    requests: Value,
+    more: bool,
+    ballots: Vec<(String, Ballot)>,
+}
+
+/// What waits for a decision.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "described here, and written from what is kept")]
+struct WaitingView {
+    /// The one that expires first comes first.
+    enrollments: Vec<EnrollmentView>,
+    /// The same of requests to do something with an account.
+    requests: Vec<RequestView>,
+    /// What the caller may decide on each of them.
+    decisions: Vec<DecisionView>,
+    /// Whether there are others.
+    more: bool,
+}
+
+/// An answer to one caller.
+#[derive(Serialize)]
+struct Answer<'a> {
+    enrollments: &'a Value,
+    requests: &'a Value,
+    decisions: Vec<DecisionView>,
+    more: bool,
+}
+
+/// What a caller may decide on something that waits.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct DecisionView {
+    /// The enrollment's or request's id.
+    id: String,
+    may_approve: bool,
+    may_refuse: bool,
+    /// The code of the problem that an approval would be answered with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    obstacle: Option<&'static str>,
+}
+
+/// Somebody who decides, for as long as a stream lives.
+struct Decides {
+    id: String,
+    hand: Arc<str>,
+    groups: Vec<Group>,
+}
+
+impl Decides {
+    async fn of(door: &Arc<FrontDoor>, caller: &Caller<Decide>) -> Result<Self, ApiError> {
+        Ok(Self {
+            id: caller.id().to_owned(),
+            hand: hand_of(door, caller).await?,
+            groups: caller.groups().to_vec(),
+        })
+    }
+}
+
+impl Waiting {
+    /// What one caller is told, and a text that is another one whenever this is.
+    fn told(&self, door: &FrontDoor, to: &Decides) -> Result<(String, String), ApiError> {
+        let decisions = self.ballots.iter().map(|(id, ballot)| {
+            let decider = Decider {
+                id: &to.id,
+                hand: &to.hand,
+                groups: &to.groups,
+            };
+            let judged = door.hub.may_agree(ballot, decider);
+            DecisionView {
+                id: id.clone(),
+                may_approve: judged.is_ok(),
+                may_refuse: ballot.may_refuse(&to.id),
+                obstacle: judged.err().map(|error| ApiError::from(error).code()),
+            }
+        });
+        let answer = Answer {
+            enrollments: &self.enrollments,
+            requests: &self.requests,
+            decisions: decisions.collect(),
+            more: self.more,
+        };
+        let json =
+            serde_json::to_string(&answer).map_err(|error| ApiError::Internal(error.into()))?;
+        let tag = HEXLOWER.encode(&Sha256::digest(&json)[..16]);
+        Ok((tag, json))
+    }
+}
+
+impl Inbox {
+    pub(crate) fn new() -> Self {
+        Self {
+            kept: Mutex::new(None),
+            changed: watch::Sender::new(()),
+        }
+    }
+
+    /// Makes everybody look again now.
+    pub(super) async fn look_again(&self) {
+        *self.kept.lock().await = None;
+        self.changed.send_replace(());
+    }
+
+    /// What waits. Whoever asks while somebody looks gets the same answer.
+    async fn latest(&self, door: &FrontDoor) -> Result<Arc<Waiting>, ApiError> {
+        let mut kept = self.kept.lock().await;
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.at.elapsed() < FRESH) {
+            return Ok(Arc::clone(&kept.waiting));
+        }
+        let waiting = Arc::new(look(door).await?);
+        *kept = Some(Kept {
+            at: Instant::now(),
+            waiting: Arc::clone(&waiting),
+        });
+        Ok(waiting)
+    }
+}
+
+async fn look(door: &FrontDoor) -> Result<Waiting, ApiError> {
+    let page = door
+        .hub
+        .list(ListQuery {
+            stage: Some(Stage::AwaitingApproval),
+            only: None,
+            cursor: None,
+            limit: LIMIT,
+        })
+        .await?;
+    let requests = door
+        .hub
+        .list_requests(RequestQuery {
+            stage: Some(RequestStage::AwaitingApproval),
+            account: None,
+            only: None,
+            cursor: None,
+            limit: LIMIT,
+        })
+        .await?;
+    // Everybody gets the same views, so they name no other accounts.
+    let enrollments: Vec<_> = page
+        .items
+        .into_iter()
+        .rev()
+        .map(|item| item.shown_to(|_| false))
+        .collect();
+    let asked: Vec<_> = requests.items.iter().rev().collect();
+    let of_enrollments = enrollments.iter().map(|it| (it.id.to_string(), it.into()));
+    let of_requests = asked.iter().map(|it| (it.id.to_string(), (*it).into()));
+    Ok(Waiting {
+        ballots: of_enrollments.chain(of_requests).collect(),
+        enrollments: as_json(enrollments.iter().map(EnrollmentView::new))?,
+        requests: as_json(asked.into_iter().map(RequestView::new))?,
+        more: page.next.is_some() || requests.next.is_some(),
+    })
+}
+
+fn as_json<T: Serialize>(views: impl Iterator<Item = T>) -> Result<Value, ApiError> {
+    let views: Vec<T> = views.collect();
+    serde_json::to_value(&views).map_err(|error| ApiError::Internal(error.into()))
+}
+
+/// The `id` of the last event that was received.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(
+    dead_code,
+    reason = "read from the headers where a stream is asked for"
+)]
+struct LastEventId {
+    /// The `id` of the last event that was received: what is unchanged since is not told.
+    #[param(rename = "Last-Event-ID")]
+    last_event_id: Option<String>,
+}
+
+/// Shows what waits for a decision
+///
+/// Enrollments and requests, oldest first; with `Accept: text/event-stream` as a stream of
+/// events named `approvals`, each the whole list, whenever it changes. A stream lives for a
+/// minute; connect again with `Last-Event-ID`.
+#[utoipa::path(
+    get, path = "/api/approvals", tag = "enrollments", operation_id = "listApprovals",
+    params(LastEventId),
+    responses((status = OK, description = "What waits; or the stream of events", content(
+        (WaitingView = "application/json"),
+        (String = "text/event-stream"),
+    ))),
+    extensions(
+        ("x-roles" = json!(Decide::ROLES)),
+        ("x-problems" = json!([ProblemCode::HubUnavailable])),
+    ),
+)]
+pub(super) async fn waiting(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Decide>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let decides = Decides::of(&door, &caller).await?;
+    if accepts_events(&headers) {
+        let known = headers
+            .get("last-event-id")
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let events = changes(door, decides, known);
+        let keep_alive = KeepAlive::new().interval(HEARTBEAT);
+        let response = Sse::new(events).keep_alive(keep_alive).into_response();
+        return Ok(no_store(response));
+    }
+    let (_, json) = door.inbox.latest(&door).await?.told(&door, &decides)?;
+    let mut response = json.into_response();
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    Ok(no_store(response))
+}
+
+/// What waits, again whenever it is something else than what `known` names, as events
+/// named `approvals`. Ends when its time is over, the server stops, or the hub is away.
+fn changes(
+    door: Arc<FrontDoor>,
+    decides: Decides,
+    known: Option<String>,
+) -> impl Stream<Item = Result<Event, Infallible>> {
+    struct Watch {
+        door: Arc<FrontDoor>,
+        decides: Decides,
+        known: Option<String>,
+        changed: watch::Receiver<()>,
+        until: Instant,
+    }
+    let changed = door.inbox.changed.subscribe();
+    let watch = Watch {
+        door,
+        decides,
+        known,
+        changed,
+        until: Instant::now() + LONGEST_STREAM,
+    };
+    stream::unfold(watch, async |mut watch| {
+        loop {
+            let waiting = watch.door.inbox.latest(&watch.door).await.ok()?;
+            let (tag, json) = waiting.told(&watch.door, &watch.decides).ok()?;
+            if watch.known.as_ref() != Some(&tag) {
+                let event = Event::default()
+                    .event("approvals")
+                    .retry(RECONNECT)
+                    .id(tag.as_str())
+                    .data(json);
+                watch.known = Some(tag);
+                return Some((Ok(event), watch));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                _ = watch.changed.changed() => {}
+                () = tokio::time::sleep_until(watch.until) => return None,
+                () = watch.door.stop.cancelled() => return None,
+            }
+        }
+    })
+}

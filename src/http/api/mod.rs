@@ -1,0 +1,104 @@
+//! The operations: one file for each noun of the API, and those for what several nouns share.
+
+mod account_changes;
+mod accounts;
+mod approvals;
+mod audit;
+mod dashboard;
+mod decision;
+mod enrollments;
+mod ensure;
+mod given;
+mod grants;
+mod health;
+mod hello;
+mod ids;
+mod imports;
+mod inbox;
+mod keys;
+mod permit;
+mod proof;
+mod recovery;
+mod request_views;
+mod requests;
+mod session;
+mod system;
+mod tokens;
+mod transfers;
+mod turns;
+mod uploads;
+mod vault_paths;
+mod views;
+
+use std::sync::Arc;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{FrontDoor, openapi};
+
+pub(super) use given::Given;
+pub(super) use health::LastAnswers;
+pub(crate) use hello::LocalEnd;
+pub(super) use hello::router as local;
+pub(super) use inbox::Inbox;
+pub(crate) use session::login_link;
+pub(crate) use system::Surroundings;
+pub(super) use turns::Turns;
+
+/// Every path of the API, each with the description that its handler gives.
+pub(super) fn described() -> OpenApiRouter<Arc<FrontDoor>> {
+    OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(openapi::describe))
+        .routes(routes!(openapi::describe_older))
+        .routes(routes!(session::session, session::log_in, session::log_out))
+        .routes(routes!(session::make_link))
+        .routes(routes!(enrollments::list, enrollments::start))
+        .routes(routes!(enrollments::status, enrollments::terminate))
+        .routes(routes!(enrollments::terminate_by_post))
+        .routes(routes!(approvals::decide))
+        .routes(routes!(inbox::waiting))
+        .routes(routes!(transfers::receive))
+        .routes(routes!(imports::start))
+        .routes(routes!(imports::status, imports::terminate))
+        .routes(routes!(imports::terminate_by_post))
+        .routes(routes!(accounts::list, accounts::create, ensure::ensure))
+        .routes(routes!(
+            accounts::get,
+            account_changes::change,
+            account_changes::delete
+        ))
+        .routes(routes!(account_changes::restore))
+        .routes(routes!(proof::codes, proof::prove))
+        .routes(routes!(account_changes::verify))
+        .routes(routes!(tokens::token))
+        .routes(routes!(tokens::token_by_query))
+        .routes(routes!(recovery::count, recovery::set))
+        .routes(routes!(recovery::take))
+        .routes(routes!(recovery::take_granted))
+        .routes(routes!(requests::start))
+        .routes(routes!(requests::list))
+        .routes(routes!(requests::status, requests::cancel))
+        .routes(routes!(requests::decide))
+        .routes(routes!(requests::code))
+        .routes(routes!(requests::export))
+        .routes(routes!(vault_paths::look_up_self))
+        .routes(routes!(vault_paths::health))
+        .routes(routes!(vault_paths::seal_status))
+        .routes(routes!(vault_paths::leader))
+        .routes(routes!(vault_paths::read, vault_paths::check))
+        .routes(routes!(audit::list))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(
+            grants::list,
+            grants::add,
+            grants::put,
+            grants::remove
+        ))
+        .routes(routes!(system::system))
+        .routes(routes!(dashboard::open))
+}

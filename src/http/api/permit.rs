@@ -1,0 +1,160 @@
+//! Which accounts a caller may read, asked before the vault is.
+
+use chrono::{DateTime, Utc};
+use countersign_enrollment::ids::EnrollmentId;
+
+use super::ids::account_id;
+use super::views::Alone;
+use crate::access::Taken;
+use crate::http::FrontDoor;
+use crate::http::edge::auth::{Caller, Read};
+use crate::http::edge::error::ApiError;
+use crate::http::edge::observe;
+use crate::tokens::Token;
+
+/// How many accounts are read from the vault at once.
+pub(super) const READS_AT_ONCE: usize = 8;
+
+/// Refuses an account that the caller may not read as if there were none.
+pub(super) fn readable(
+    door: &FrontDoor,
+    caller: &Caller<Read>,
+    text: &str,
+) -> Result<EnrollmentId, ApiError> {
+    let id = account_id(text)?;
+    let now = door.clock.now();
+    if door.access.may_read(caller.identity(), id.as_str(), now)? {
+        Ok(id)
+    } else {
+        let spent = door.access.spent(caller.identity(), id.as_str(), now)?;
+        Err(spent.map_or(ApiError::AccountUnknown, ApiError::GrantSpent))
+    }
+}
+
+/// That a caller may be given a code of an account without anybody's approval. Giving it one
+/// takes this, with what the caller was granted.
+#[must_use]
+pub(super) struct ReadPermit<'a> {
+    door: &'a FrontDoor,
+    caller: &'a Caller<Read>,
+    account: EnrollmentId,
+}
+
+impl<'a> ReadPermit<'a> {
+    /// The permit for the account with this id, or why there is none.
+    pub(super) fn of(
+        door: &'a FrontDoor,
+        caller: &'a Caller<Read>,
+        text: &str,
+    ) -> Result<Self, ApiError> {
+        let permit = Self {
+            door,
+            caller,
+            account: readable(door, caller, text)?,
+        };
+        permit.check_guard()?;
+        Ok(permit)
+    }
+
+    /// Whose codes may be read.
+    pub(super) fn account(&self) -> &EnrollmentId {
+        &self.account
+    }
+
+    /// Refuses to go on if the account's codes are read with an approval only by now: to be
+    /// asked after every wait.
+    pub(super) fn check_guard(&self) -> Result<(), ApiError> {
+        match self.door.access.is_guarded(self.account.as_str())? {
+            true => Err(ApiError::ApprovalNeeded),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes the read that an answer with this code is, and says whether the code is all that
+    /// the caller may be given.
+    pub(super) fn take_code(self, token: &Token) -> Result<Alone, ApiError> {
+        self.check_guard()?;
+        let Self {
+            door,
+            caller,
+            account,
+        } = &self;
+        if caller.gets_no_body() {
+            return Ok(Alone::Yes);
+        }
+        let now = door.clock.now();
+        // A code whose time has not begun is read when it begins: what has ended by then gives
+        // nothing.
+        let at = now.max(token.valid_from);
+        match self.taken(at)? {
+            Taken::Nothing
+                if door
+                    .access
+                    .may_read(caller.identity(), account.as_str(), now)? =>
+            {
+                Err(ApiError::InvalidParameter {
+                    name: "minValidity",
+                    detail: "what was granted ends before the time of such a code begins; ask for \
+                             the present code"
+                        .to_owned(),
+                })
+            }
+            Taken::Nothing => Err(ApiError::AccountUnknown),
+            Taken::Counted => {
+                door.given.note(caller.id(), account, token);
+                observe::note(|facts| facts.counted.push(account.to_string()));
+                Ok(Alone::Yes)
+            }
+            Taken::Uncounted { ends } => {
+                observe::note(|facts| facts.code_until = Some(token.valid_until));
+                Ok(if ends { Alone::Yes } else { Alone::No })
+            }
+        }
+    }
+
+    /// Gives this very code once more where it was counted as a read already.
+    pub(super) fn repeat_code(self, token: &Token) -> Result<Alone, ApiError> {
+        let Self {
+            door,
+            caller,
+            account,
+        } = &self;
+        if door.given.was(caller.id(), account, token) {
+            self.check_guard()?;
+            return Ok(Alone::Yes);
+        }
+        self.take_code(token)
+    }
+
+    /// Takes the read that giving out a recovery code is.
+    pub(super) fn take_recovery_code(self) -> Result<(), ApiError> {
+        self.check_guard()?;
+        take_plainly(self.door, self.caller, &self.account)
+    }
+
+    fn taken(&self, at: DateTime<Utc>) -> Result<Taken, ApiError> {
+        let identity = self.caller.identity();
+        let taken = self
+            .door
+            .access
+            .take_read(identity, self.account.as_str(), at);
+        Ok(taken?)
+    }
+}
+
+/// Takes a read from what the caller was granted, for something that nobody had to agree to.
+/// Where a request asked for it, it may be an account that is read with an approval only.
+pub(super) fn take_plainly(
+    door: &FrontDoor,
+    caller: &Caller<Read>,
+    account: &EnrollmentId,
+) -> Result<(), ApiError> {
+    let now = door.clock.now();
+    match door
+        .access
+        .take_read(caller.identity(), account.as_str(), now)?
+    {
+        Taken::Nothing => Err(ApiError::AccountUnknown),
+        Taken::Counted | Taken::Uncounted { .. } => Ok(()),
+    }
+}

@@ -1,0 +1,155 @@
+//! `/api/accounts/{id}/proof`: an account that waits to be proved is in use once its
+//! requester has seen the other service accept two consecutive codes of it.
+//!
+//! Until then its codes are here only, for the requester and administrators: a code that
+//! the other service does not know is of no use to anybody else, and automation that went
+//! by it would fail in a place where the cause is hard to see.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use countersign_activities::vault::Change;
+use countersign_enrollment::ids::EnrollmentId;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::accounts::account_response;
+use super::ids::{AccountPath, account_id};
+use super::views::{AccountView, Alone, TokenView};
+use crate::access::Role;
+use crate::audit::{Action, FieldChange};
+use crate::http::FrontDoor;
+use crate::http::edge::auth::{Caller, Enroll, Permission as _};
+use crate::http::edge::body::{JsonBody, Wiped};
+use crate::http::edge::error::ApiError;
+use crate::http::edge::observe;
+use crate::http::edge::path::Path;
+use crate::http::edge::problem_code::ProblemCode;
+use crate::http::edge::reply::no_store;
+use crate::tokens::{Pending, from_vault};
+
+/// What looking at the codes can be answered with.
+const SHOW: [ProblemCode; 4] = [
+    ProblemCode::AccountUnknown,
+    ProblemCode::AlreadyProved,
+    ProblemCode::AuditUnavailable,
+    ProblemCode::VaultUnavailable,
+];
+/// What proving can be answered with.
+const PROVE: [ProblemCode; 5] = [
+    ProblemCode::AccountUnknown,
+    ProblemCode::AlreadyProved,
+    ProblemCode::InvalidParameter,
+    ProblemCode::ProofWrong,
+    ProblemCode::VaultUnavailable,
+];
+
+/// Shows the codes that prove an account
+///
+/// The present one and the one after it, of an account that waits to be proved: for who
+/// enrolled it, and for administrators.
+#[utoipa::path(
+    get, path = "/api/accounts/{id}/proof", tag = "accounts", operation_id = "getProof",
+    params(AccountPath),
+    responses((status = OK, description = "The codes, with detail", body = TokenView)),
+    extensions(
+        ("x-audit" = json!(Action::ReadCode)),
+        ("x-roles" = json!(Enroll::ROLES)),
+        ("x-problems" = json!(SHOW)),
+    ),
+)]
+pub(super) async fn codes(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Enroll>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let (_, pending) = pending(&door, &caller, &id).await?;
+    let view = TokenView::new(pending.code()?, true, Alone::No);
+    Ok(no_store(Json(view).into_response()))
+}
+
+/// Whether the other service has accepted two codes, and which, the earlier one first.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProofBody {
+    accepted: bool,
+    /// Needed if they were accepted.
+    #[schema(value_type = Option<Vec<String>>, min_items = 2, max_items = 2)]
+    codes: Option<[Wiped; 2]>,
+}
+
+/// Proves an account
+///
+/// Puts it into use, or, where the other service does not accept its codes, removes it.
+#[utoipa::path(
+    post, path = "/api/accounts/{id}/proof", tag = "accounts", operation_id = "prove",
+    params(AccountPath),
+    request_body = ProofBody,
+    responses(
+        (status = OK, description = "The account, which is in use now", body = AccountView),
+        (status = NO_CONTENT, description = "It is out of use"),
+    ),
+    extensions(
+        ("x-audit" = json!(Action::Prove)),
+        ("x-roles" = json!(Enroll::ROLES)),
+        ("x-problems" = json!(PROVE)),
+    ),
+)]
+pub(super) async fn prove(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Enroll>,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody<ProofBody>,
+) -> Result<Response, ApiError> {
+    if !body.accepted {
+        observe::note(|facts| facts.action = Some(Action::Delete));
+    }
+    let (id, pending) = pending(&door, &caller, &id).await?;
+    if !body.accepted {
+        door.vault.delete(&id).await.map_err(from_vault)?;
+        observe::changed(vec![became("removed")]);
+        return Ok(no_store(StatusCode::NO_CONTENT.into_response()));
+    }
+    let Some([first, second]) = &body.codes else {
+        return Err(ApiError::InvalidParameter {
+            name: "codes",
+            detail: "the two codes that were accepted, the earlier one first".to_owned(),
+        });
+    };
+    if !pending.is_proved_by(first.as_str(), second.as_str())? {
+        return Err(ApiError::ProofWrong);
+    }
+    let proved = Change {
+        proved: true,
+        ..Change::default()
+    };
+    let record = door.vault.change(&id, &proved).await.map_err(from_vault)?;
+    observe::changed(vec![became("active")]);
+    account_response(&door, &record)
+}
+
+/// What becomes of an account that was pending.
+fn became(state: &str) -> FieldChange {
+    FieldChange::new("state", Some("pending"), Some(state))
+}
+
+/// The account, for who may prove it; to others it is as unknown as one that is not there.
+async fn pending(
+    door: &FrontDoor,
+    caller: &Caller<Enroll>,
+    text: &str,
+) -> Result<(EnrollmentId, Pending), ApiError> {
+    let id = account_id(text)?;
+    let is_admin = caller.roles().any_of(&[Role::Admin]);
+    let pending = door.tokens.pending(&id).await?;
+    // The vault may have taken its time.
+    caller.again().await?;
+    match pending {
+        Some(pending) if is_admin || pending.by.as_str() == caller.id() => Ok((id, pending)),
+        None if is_admin => Err(ApiError::AlreadyProved),
+        Some(_) | None => Err(ApiError::AccountUnknown),
+    }
+}

@@ -1,0 +1,250 @@
+//! `/api/accounts/{id}/recovery-codes` and `…/recovery-code`: what a service gives out to be
+//! used once each when the authenticator is lost, kept beside the account.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use countersign_enrollment::account_request::MAX_REASON_CHARS;
+use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::recovery::{MAX_CODES, RecoveryCodes};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use super::ids::RequestPath;
+use super::ids::{AccountPath, account_id};
+use super::permit::{ReadPermit, readable, take_plainly};
+use super::request_views::RequestView;
+use super::requests::{USE, granted, response};
+use crate::audit::Action;
+use crate::http::FrontDoor;
+use crate::http::edge::auth::{Administer, Caller, Permission as _, Read};
+use crate::http::edge::body::{JsonBody, Wiped};
+use crate::http::edge::error::ApiError;
+use crate::http::edge::hand::hand_of;
+use crate::http::edge::idempotency::IdempotencyKey;
+use crate::http::edge::observe;
+use crate::http::edge::parameters::short_text;
+use crate::http::edge::path::Path;
+use crate::http::edge::problem_code::ProblemCode;
+use crate::http::edge::reply::no_store;
+use crate::hub::NewRecoveryCodes;
+use crate::tokens::from_vault;
+
+/// How many recovery codes an account has.
+#[derive(Serialize, ToSchema)]
+struct RecoveryCount {
+    /// All of them.
+    total: usize,
+    /// Those that were not given out yet.
+    left: usize,
+}
+
+/// A recovery code, which is not given out again.
+#[derive(Serialize, ToSchema)]
+struct RecoveryCode {
+    #[schema(value_type = String)]
+    code: Zeroizing<String>,
+    /// How many are left.
+    left: usize,
+}
+
+/// The recovery codes that an account is to have, in place of any others.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RecoveryBody {
+    /// At most 64, each of at most 128 bytes; none to remove those that there are.
+    #[schema(value_type = Vec<String>, max_items = 64)]
+    codes: Vec<Wiped>,
+    /// Why, for those who decide.
+    #[schema(max_length = 500)]
+    reason: Option<String>,
+}
+
+/// The codes of a body.
+pub(super) fn codes(given: &[Wiped]) -> Result<RecoveryCodes, ApiError> {
+    RecoveryCodes::new(given.iter().map(Wiped::as_str)).map_err(|error| {
+        ApiError::InvalidParameter {
+            name: "codes",
+            detail: error.to_string(),
+        }
+    })
+}
+
+/// Counts an account's recovery codes
+///
+/// The codes themselves are given out one by one.
+#[utoipa::path(
+    get, path = "/api/accounts/{id}/recovery-codes", tag = "codes", operation_id = "countRecoveryCodes",
+    params(AccountPath),
+    responses((status = OK, description = "How many there are", body = RecoveryCount)),
+    extensions(
+        ("x-roles" = json!(Read::ROLES)),
+        ("x-problems" = json!([ProblemCode::AccountUnknown, ProblemCode::LedgerUnavailable, ProblemCode::VaultUnavailable])),
+    ),
+)]
+pub(super) async fn count(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Read>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let id = readable(&door, &caller, &id)?;
+    let codes = door.vault.recovery(&id).await.map_err(from_vault)?;
+    let view = RecoveryCount {
+        total: codes.len(),
+        left: door.hub.recovery_left(&id, &codes).await?,
+    };
+    Ok(no_store(Json(view).into_response()))
+}
+
+/// Sets an account's recovery codes
+///
+/// It is a request that is followed like any other. Where the account has codes already, they
+/// are destroyed by it, and somebody else has to agree where the server's rules say so.
+#[utoipa::path(
+    put, path = "/api/accounts/{id}/recovery-codes", tag = "codes", operation_id = "setRecoveryCodes",
+    params(AccountPath, IdempotencyKey),
+    request_body = RecoveryBody,
+    responses(
+        (
+            status = ACCEPTED, description = "The request runs", body = RequestView,
+            headers(
+            ("location" = String, description = "Where the status is"),
+            ("retry-after" = u32, description = "In how many seconds to ask"),
+        ),
+        ),
+        (status = OK, description = "An earlier request has started it, and it has ended", body = RequestView),
+    ),
+    extensions(
+        ("x-audit" = json!(Action::RequestRecoveryCodes)),
+        ("x-roles" = json!(Administer::ROLES)),
+        ("x-problems" = json!([
+            ProblemCode::AccountUnknown, ProblemCode::HubUnavailable, ProblemCode::IdempotencyKeyReused, ProblemCode::InvalidParameter,
+            ProblemCode::LedgerUnavailable, ProblemCode::VaultUnavailable,
+        ])),
+    ),
+)]
+pub(super) async fn set(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Administer>,
+    Path(id): Path<String>,
+    IdempotencyKey(key): IdempotencyKey,
+    JsonBody(body): JsonBody<RecoveryBody>,
+) -> Result<Response, ApiError> {
+    let wanted = codes(&body.codes)?;
+    let reason = short_text("reason", body.reason, MAX_REASON_CHARS)?;
+    observe::note(|facts| facts.reason.clone_from(&reason));
+    let id: EnrollmentId = account_id(&id)?;
+    let account = door.vault.read(&id).await.map_err(from_vault)?;
+    let kept = door.vault.recovery(&id).await.map_err(from_vault)?;
+    let hand = hand_of(&door, &caller).await?;
+    let snapshot = door
+        .hub
+        .set_recovery(NewRecoveryCodes {
+            id,
+            account: &account,
+            codes: &wanted,
+            replaces: !kept.is_empty(),
+            reason,
+            caller: caller.requester(&hand),
+            idempotency_key: key.as_deref(),
+        })
+        .await?;
+    Ok(response(&snapshot))
+}
+
+/// Takes one of an account's recovery codes
+///
+/// Each is given out once, and never again. It takes one of the reads that were granted by
+/// number.
+#[utoipa::path(
+    post, path = "/api/accounts/{id}/recovery-code", tag = "codes", operation_id = "takeRecoveryCode",
+    params(AccountPath),
+    responses((status = OK, description = "The code", body = RecoveryCode)),
+    extensions(
+        ("x-audit" = json!(Action::TakeRecoveryCode)),
+        ("x-roles" = json!(Read::ROLES)),
+        ("x-problems" = json!([
+            ProblemCode::AccountPending, ProblemCode::AccountUnknown, ProblemCode::ApprovalNeeded, ProblemCode::AuditUnavailable,
+            ProblemCode::LedgerUnavailable, ProblemCode::NoneToRecoverWith, ProblemCode::VaultUnavailable,
+        ])),
+    ),
+)]
+pub(super) async fn take(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Read>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let permit = ReadPermit::of(&door, &caller, &id)?;
+    let id = permit.account().clone();
+    let codes = available(&door, &id).await?;
+    caller.again().await?;
+    permit.take_recovery_code()?;
+    let taken = door.hub.take_recovery(&id, &codes).await?;
+    given(taken)
+}
+
+/// Takes a recovery code that a request has granted
+///
+/// It uses one of the granted reads.
+#[utoipa::path(
+    post, path = "/api/requests/{id}/recovery-code", tag = "requests", operation_id = "takeGrantedRecoveryCode",
+    params(RequestPath),
+    responses((status = OK, description = "The code", body = RecoveryCode)),
+    extensions(
+        ("x-audit" = json!(Action::TakeRecoveryCode)),
+        ("x-roles" = json!(Read::ROLES)),
+        ("x-problems" = json!([USE.as_slice(), &[ProblemCode::AccountPending, ProblemCode::NoneToRecoverWith]].concat())),
+    ),
+)]
+pub(super) async fn take_granted(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Read>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let request = granted(&door, &caller, &id, "read").await?;
+    let codes = available(&door, &request.account).await?;
+    let account = door
+        .vault
+        .read(&request.account)
+        .await
+        .map_err(from_vault)?;
+    caller.again().await?;
+    let permit = door.hub.claim(&request, "read", &account).await?;
+    // What nobody had to agree to is a plain reading, as for codes. It was asked for with a
+    // request, which is what a guarded account wants.
+    if request.approvals_needed == 0 {
+        take_plainly(&door, &caller, &request.account)?;
+    }
+    let taken = door
+        .hub
+        .take_granted_recovery(&permit, &request.account, &codes);
+    given(taken.await?)
+}
+
+/// The codes of an account that gives codes out, if one is left.
+async fn available(door: &FrontDoor, id: &EnrollmentId) -> Result<RecoveryCodes, ApiError> {
+    let reading = door.vault.read_for_code(id).await.map_err(from_vault)?;
+    if reading.pending_for.is_some() {
+        return Err(ApiError::AccountPending);
+    }
+    let codes = door.vault.recovery(id).await.map_err(from_vault)?;
+    match door.hub.recovery_left(id, &codes).await? {
+        0 => Err(ApiError::NoRecoveryCode),
+        _ => Ok(codes),
+    }
+}
+
+/// The answer with a code; another caller may have taken the last one a moment ago.
+fn given(taken: Option<(&str, usize)>) -> Result<Response, ApiError> {
+    let (code, left) = taken.ok_or(ApiError::NoRecoveryCode)?;
+    let view = RecoveryCode {
+        code: Zeroizing::new(code.to_owned()),
+        left,
+    };
+    Ok(no_store(Json(view).into_response()))
+}
+
+const _: () = assert!(MAX_CODES == 64, "the description says so");

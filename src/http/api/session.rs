@@ -1,0 +1,296 @@
+//! `/api/session` and `/api/login-links`: who calls, and logging a browser in and out.
+//!
+//! A session is made by this server's own page only, from a token, a key or the code of a
+//! link, and never in the place of another caller's without its leave.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{FromRequest as _, Request, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::views::moment;
+use crate::access::{Access, CODE_LIFETIME, Group, Role, Roles};
+use crate::audit::Action;
+use crate::http::FrontDoor;
+use crate::http::edge::auth::{
+    self, Administer, Caller, Known, Permission as _, Provenance, same_origin,
+};
+use crate::http::edge::body::{self, Expected, JsonBody, Wiped};
+use crate::http::edge::cookie::{self, ByTls};
+use crate::http::edge::error::ApiError;
+use crate::http::edge::observe;
+use crate::http::edge::problem_code::ProblemCode;
+use crate::http::edge::refusals::Wrong;
+use crate::http::edge::reply::no_store;
+
+/// How a browser is logged in.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogIn {
+    /// The code of a link that logs in, if there is no token or key in a header.
+    #[schema(value_type = Option<String>)]
+    code: Option<Wiped>,
+    /// The caller whose session is to end with this, if the browser is logged in as another.
+    replace: Option<String>,
+}
+
+/// Logs a browser in
+///
+/// From this server's own page only. A cookie for the caller, who has shown a token or key in
+/// a header, or the code of a link. A browser that is logged in as another caller stays so
+/// unless `replace` names that one.
+#[utoipa::path(
+    post, path = "/api/session", tag = "session", operation_id = "logIn",
+    request_body = LogIn,
+    responses((
+        status = OK, description = "Who the caller is", body = WhoView<'static>,
+        headers(("set-cookie" = Option<String>, description = "The session; none while access control is off")),
+    )),
+    extensions(
+        ("x-audit" = json!(Action::LogIn)),
+        ("x-roles" = json!(Known::ROLES)),
+        ("x-problems" = json!([ProblemCode::LoginCodeOver, ProblemCode::SessionOfAnother, ProblemCode::InvalidParameter])),
+    ),
+)]
+pub(super) async fn log_in(
+    State(door): State<Arc<FrontDoor>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let from = same_origin(&parts.headers);
+    if from == Provenance::Other {
+        return Err(ApiError::CrossSite);
+    }
+    if auth::code_in_query(&parts.uri).is_some() {
+        return Err(ApiError::InvalidParameter {
+            name: "code",
+            detail: "A key in an address logs nobody in. Send it as `Authorization: Bearer ...`, \
+                     and the code of a link in the body."
+                .to_owned(),
+        });
+    }
+    let shown = match auth::presented(&parts.headers, &parts.uri) {
+        Some(credential) => Some(auth::holder(&credential, &door).await?),
+        None => None,
+    };
+    if shown.is_some() && from != Provenance::Own {
+        return Err(ApiError::SessionElsewhere);
+    }
+    if !body::is_json(&parts.headers) {
+        return Err(match shown {
+            Some(_) => ApiError::UnsupportedMediaType(Expected::Json),
+            None => ApiError::Unauthenticated,
+        });
+    }
+    let request = Request::from_parts(parts.clone(), body);
+    let JsonBody(LogIn { code, replace }) = JsonBody::from_request(request, &door).await?;
+    let now = door.clock.now();
+    let identity = match (&shown, &code) {
+        (Some(_), Some(_)) => {
+            return Err(ApiError::InvalidParameter {
+                name: "code",
+                detail: "Send the code of a link or a token, not both.".to_owned(),
+            });
+        }
+        (Some(identity), None) => Arc::clone(identity),
+        (None, Some(code)) => {
+            let whose = door.access.whose_login_code(code.as_str(), now)?;
+            whose.ok_or_else(login_code_over)?
+        }
+        (None, None) => door.access.anonymous().ok_or(ApiError::Unauthenticated)?,
+    };
+    if from != Provenance::Own {
+        return Err(ApiError::SessionElsewhere);
+    }
+    // A name that resolves to this server may be somebody else's choice, and the page under it
+    // theirs.
+    if !door.surroundings.names.are_meant_by(&parts) {
+        return Err(ApiError::UnknownName);
+    }
+    let caller = Caller::<Known>::of(&door, identity, &parts)?;
+    let by_tls = ByTls::noted(&door, &parts);
+    let former = former(&door, &caller, &parts, replace.as_deref())?;
+    if let Some(code) = &code
+        && !door.access.redeem_login_code(code.as_str(), now)
+    {
+        // Somebody else was faster.
+        return Err(login_code_over());
+    }
+    let Some(value) = door.access.session(caller.identity(), now)? else {
+        return Ok(whoami(&caller));
+    };
+    for cookie in former {
+        door.access.end_session(&cookie, now)?;
+    }
+    tracing::info!(caller = caller.id(), "logged in");
+    cookie::set(&value, by_tls, &parts.uri, &parts.headers);
+    Ok(whoami(&caller))
+}
+
+/// A code that logs nobody in.
+fn login_code_over() -> ApiError {
+    observe::note(|facts| facts.wrong = Some(Wrong::LoginCode));
+    ApiError::LoginCodeOver
+}
+
+/// The sessions that logging in ends: those that the browser has, if they are the same
+/// caller's or the one's that may be replaced.
+fn former(
+    door: &FrontDoor,
+    caller: &Caller<Known>,
+    parts: &Parts,
+    replace: Option<&str>,
+) -> Result<Vec<String>, ApiError> {
+    let by_tls = ByTls::noted(door, parts);
+    let sent = cookie::sent(&parts.headers, by_tls);
+    if let cookie::Sent::Several(_) = sent {
+        cookie::clear(by_tls, &parts.uri, &parts.headers);
+        return Err(ApiError::SessionAmbiguous);
+    }
+    let mut former = Vec::new();
+    for value in sent.values() {
+        let Some(other) = door.access.resume(value, door.clock.now())? else {
+            continue;
+        };
+        if other.id != caller.id() && replace != Some(other.id.as_str()) {
+            return Err(ApiError::SessionOfAnother {
+                caller: other.display_name.clone(),
+            });
+        }
+        former.push((*value).to_owned());
+    }
+    Ok(former)
+}
+
+/// Says who calls
+#[utoipa::path(
+    get, path = "/api/session", tag = "session", operation_id = "whoAmI",
+    responses((status = OK, description = "Who the caller is", body = WhoView<'static>)),
+    extensions(("x-roles" = json!(Known::ROLES))),
+)]
+pub(super) async fn session(caller: Caller<Known>) -> Response {
+    whoami(&caller)
+}
+
+/// Logs a browser out
+///
+/// The session ends at the server, and the browser forgets its cookie. It needs no caller.
+#[utoipa::path(
+    delete, path = "/api/session", tag = "session", operation_id = "logOut",
+    responses((
+        status = NO_CONTENT, description = "Logged out",
+        headers(("set-cookie" = String, description = "An empty session that is over")),
+    )),
+    extensions(
+        ("x-audit" = json!(Action::LogOut)),
+        ("x-problems" = json!([ProblemCode::CrossSite])),
+    ),
+)]
+pub(super) async fn log_out(
+    State(door): State<Arc<FrontDoor>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, _) = request.into_parts();
+    let by_tls = ByTls::noted(&door, &parts);
+    let sent = cookie::sent(&parts.headers, by_tls);
+    let from = same_origin(&parts.headers);
+    let is_own = match sent {
+        cookie::Sent::Nothing => from != Provenance::Other,
+        _ => from == Provenance::Own,
+    };
+    if !is_own {
+        return Err(ApiError::CrossSite);
+    }
+    for value in sent.values() {
+        if let Some(identity) = door.access.end_session(value, door.clock.now())? {
+            tracing::info!(caller = identity.id, "logged out");
+            observe::note(|facts| facts.caller = Some(identity));
+        }
+    }
+    cookie::clear(by_tls, &parts.uri, &parts.headers);
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Who a caller is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct WhoView<'a> {
+    /// Under this its requests, decisions and records are kept.
+    caller: &'a str,
+    /// What people call it.
+    display_name: &'a str,
+    /// The role that says most, for those who expect one; null if it has none.
+    #[schema(required)]
+    role: Option<Role>,
+    #[schema(value_type = Vec<Role>)]
+    roles: Roles,
+    groups: &'a [Group],
+    /// Whether it reads only the accounts that were granted to it.
+    granted_only: bool,
+}
+
+fn whoami(caller: &Caller<Known>) -> Response {
+    let roles = caller.roles();
+    let who = WhoView {
+        caller: caller.id(),
+        display_name: caller.display_name(),
+        role: [Role::Admin, Role::Approver, Role::Enroller, Role::Reader]
+            .into_iter()
+            .find(|role| roles.contains(*role)),
+        roles,
+        groups: caller.groups(),
+        granted_only: Access::is_limited(caller.identity()),
+    };
+    no_store(Json(who).into_response())
+}
+
+/// A link that logs a browser in, once.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct LinkView {
+    /// The link's path, to be opened at this server's address. What is behind its `#` is the
+    /// code, which browsers send to nobody by themselves.
+    link: String,
+    /// Until when it can be used.
+    #[serde(serialize_with = "moment")]
+    valid_until: DateTime<Utc>,
+}
+
+/// The path of the link with this code.
+pub(crate) fn login_link(code: &str) -> String {
+    format!("/login#code={code}")
+}
+
+/// Makes a link that logs in
+///
+/// It logs one browser in as the caller who asks for it, once, within ten minutes. For callers
+/// with a key or the administrator's token.
+#[utoipa::path(
+    post, path = "/api/login-links", tag = "session", operation_id = "makeLoginLink",
+    responses((status = CREATED, description = "The link", body = LinkView)),
+    extensions(
+        ("x-audit" = json!(Action::MakeLoginLink)),
+        ("x-roles" = json!(Administer::ROLES)),
+        ("x-problems" = json!([ProblemCode::NoSessionForCaller])),
+    ),
+)]
+pub(super) async fn make_link(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Administer>,
+) -> Result<Response, ApiError> {
+    let now = door.clock.now();
+    let code = door.access.login_code(caller.identity(), now);
+    let code = code.map_err(|error| ApiError::Internal(error.into()))?;
+    let code = code.ok_or(ApiError::NoSessionForCaller)?;
+    let view = LinkView {
+        link: login_link(&code),
+        valid_until: now + CODE_LIFETIME,
+    };
+    Ok(no_store((StatusCode::CREATED, Json(view)).into_response()))
+}

@@ -1,0 +1,81 @@
+//! `/api/system`: what surrounds the front door, for administrators.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::views::moment;
+use crate::http::FrontDoor;
+use crate::http::Guard;
+use crate::http::OwnNames;
+use crate::http::edge::auth::{Administer, Caller, Permission as _};
+use crate::http::edge::reply::no_store;
+use crate::local_hub::Dashboard;
+use crate::local_proof::LocalProof;
+
+/// What surrounds the front door.
+pub(crate) struct Surroundings {
+    /// The task hub's name.
+    pub(crate) task_hub: String,
+    /// Where another dashboard shows an instance, with `{id}` in the place of the id.
+    pub(crate) instance_link: Option<String>,
+    /// The dashboard of this installation.
+    pub(crate) dashboard: Dashboard,
+    /// What everybody may ask for.
+    pub(crate) guard: Guard,
+    /// How long a client may leave a body where it is.
+    pub(crate) body_timeout: Duration,
+    /// Origins whose pages may call.
+    pub(crate) cors_origins: Vec<String>,
+    /// What browsers may call this server.
+    pub(crate) names: OwnNames,
+    /// Whether callers come by HTTPS.
+    pub(crate) tls: bool,
+    /// What shows commands on the data folder that this is its server.
+    pub(crate) proof: LocalProof,
+}
+
+/// What surrounds the front door.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SystemView<'a> {
+    /// The program's version.
+    version: &'static str,
+    #[serde(serialize_with = "moment")]
+    server_time: DateTime<Utc>,
+    /// The task hub's name.
+    task_hub: &'a str,
+    /// Where the task hub's dashboard shows an instance, with `{id}` in the place of its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance_link: Option<String>,
+    /// Whether that dashboard lets browsers in by links of `POST /api/dashboard/tickets`.
+    dashboard_tickets: bool,
+    /// The public key that other installations seal accounts for this one with.
+    seal_key: String,
+}
+
+/// Says what surrounds the server
+#[utoipa::path(
+    get, path = "/api/system", tag = "operations", operation_id = "system",
+    responses((status = OK, description = "Version, time and task hub", body = SystemView<'static>)),
+    extensions(("x-roles" = json!(Administer::ROLES))),
+)]
+pub(super) async fn system(State(door): State<Arc<FrontDoor>>, _: Caller<Administer>) -> Response {
+    let ours = door.surroundings.dashboard.instance_link();
+    let named = door.surroundings.instance_link.clone();
+    let view = SystemView {
+        version: env!("CARGO_PKG_VERSION"),
+        server_time: door.clock.now(),
+        task_hub: &door.surroundings.task_hub,
+        dashboard_tickets: ours.is_some() && (named.is_none() || named == ours),
+        instance_link: named.or(ours),
+        seal_key: door.hub.seal_key(),
+    };
+    no_store(Json(view).into_response())
+}

@@ -1,0 +1,81 @@
+//! `/api/transfers`: taking over an account that another installation has sealed for this one.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::sealed::{OtpauthText, Sealed};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::enrollments::started_response;
+use super::views::{EnrollmentView, StartedView};
+use crate::audit::Action;
+use crate::http::FrontDoor;
+use crate::http::edge::auth::{Caller, Enroll, Permission as _};
+use crate::http::edge::body::JsonBody;
+use crate::http::edge::error::ApiError;
+use crate::http::edge::hand::hand_of;
+use crate::http::edge::observe;
+use crate::http::edge::problem_code::ProblemCode;
+
+/// What a request of the kind `transfer` has ended with at the other installation.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TransferBody {
+    /// The account's id there, which it keeps here.
+    #[schema(pattern = "^totp-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+    id: String,
+    /// The request's `package`.
+    package: String,
+}
+
+/// Takes over an account of another installation
+///
+/// It is enrolled under its id, as if its URI had been sent, with an approval where the server's
+/// rules ask for one. A package that does not open ends as `Invalid`, with the problem
+/// `package-unreadable`. After a try that came to nothing it can be sent again.
+#[utoipa::path(
+    post, path = "/api/transfers", tag = "requests", operation_id = "receiveTransfer",
+    request_body = TransferBody,
+    responses(
+        (
+            status = ACCEPTED, description = "The enrollment runs", body = StartedView,
+            headers(
+            ("location" = String, description = "Where the status is"),
+            ("retry-after" = u32, description = "In how many seconds to ask"),
+        ),
+        ),
+        (status = OK, description = "It was taken over before, and that has ended", body = EnrollmentView),
+    ),
+    extensions(
+        ("x-audit" = json!(Action::Enroll)),
+        ("x-roles" = json!(Enroll::ROLES)),
+        ("x-problems" = json!([ProblemCode::HubUnavailable, ProblemCode::IdTaken, ProblemCode::InvalidParameter, ProblemCode::LedgerUnavailable])),
+    ),
+)]
+pub(super) async fn receive(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Enroll>,
+    JsonBody(body): JsonBody<TransferBody>,
+) -> Result<Response, ApiError> {
+    let id: EnrollmentId = body.id.parse().map_err(|_| ApiError::InvalidParameter {
+        name: "id",
+        detail: "the account's id at the other installation, such as totp-...".to_owned(),
+    })?;
+    let wrong = || ApiError::InvalidParameter {
+        name: "package",
+        detail: "it is not sealed for this installation; its key is `sealKey` in GET /api/system"
+            .to_owned(),
+    };
+    let package = Sealed::<OtpauthText>::from_text(body.package).map_err(|_| wrong())?;
+    if !door.hub.is_for_us(&package) {
+        return Err(wrong());
+    }
+    observe::about(&id);
+    let hand = hand_of(&door, &caller).await?;
+    let requester = caller.requester(&hand);
+    let snapshot = door.hub.receive(id, package, requester).await?;
+    Ok(started_response(snapshot.shown_to(caller.sight(&door))))
+}

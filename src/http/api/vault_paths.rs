@@ -1,0 +1,302 @@
+//! `/v1/…`: reading and checking codes as HashiCorp Vault's TOTP engine has them, and what
+//! its clients ask first to see whether their token is good, so that its clients work here by another base URL. What is called a key there is
+//! an account here, named by its id; the token is one of our API keys.
+//!
+//! Source: the API documentation of Vault's TOTP secrets engine and token method.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::account_changes::verdict;
+use super::ids::AccountPath;
+use super::permit::ReadPermit;
+use crate::access::Roles;
+use crate::audit::Action;
+use crate::http::FrontDoor;
+use crate::http::edge::auth::{Caller, Known, Permission as _, Read};
+use crate::http::edge::body::{UntypedJsonBody, Wiped};
+use crate::http::edge::error::ApiError;
+use crate::http::edge::observe;
+use crate::http::edge::path::Path;
+use crate::http::edge::problem_code::ProblemCode;
+use crate::http::edge::reply::no_store;
+use crate::verify::Verdict;
+
+/// What Vault wraps around every answer. Nothing here is leased.
+#[derive(Serialize, ToSchema)]
+struct Envelope<T> {
+    request_id: String,
+    /// Always empty.
+    lease_id: &'static str,
+    /// Always false.
+    renewable: bool,
+    /// Always 0.
+    lease_duration: u32,
+    data: T,
+    /// Always null.
+    #[schema(value_type = serde_json::Value)]
+    wrap_info: Option<()>,
+    /// Always null.
+    #[schema(value_type = serde_json::Value)]
+    warnings: Option<()>,
+    /// Always null.
+    #[schema(value_type = serde_json::Value)]
+    auth: Option<()>,
+}
+
+impl<T: Serialize> Envelope<T> {
+    fn around(data: T) -> Response {
+        let envelope = Self {
+            request_id: observe::current().0,
+            lease_id: "",
+            renewable: false,
+            lease_duration: 0,
+            data,
+            wrap_info: None,
+            warnings: None,
+            auth: None,
+        };
+        no_store(Json(envelope).into_response())
+    }
+}
+
+/// A code.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VaultCode)]
+struct Code {
+    code: String,
+}
+
+/// Whether a code is right.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VaultValid)]
+struct Valid {
+    valid: bool,
+}
+
+/// A code to check. Vault ignores other members, so they are ignored here.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = VaultCodeBody)]
+pub(super) struct CodeBody {
+    #[schema(value_type = String)]
+    code: Wiped,
+}
+
+/// Who a token is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VaultToken)]
+struct Token<'a> {
+    /// What people call the caller.
+    display_name: &'a str,
+    /// Its roles.
+    #[schema(value_type = Vec<crate::access::Role>)]
+    policies: Roles,
+    /// Always false.
+    renewable: bool,
+    /// Always 0: it does not end by an agreement with the client.
+    ttl: u32,
+}
+
+/// Says who calls, for clients of HashiCorp Vault
+///
+/// Clients ask this first, to see whether their token is good.
+#[utoipa::path(
+    get, path = "/v1/auth/token/lookup-self", tag = "vault", operation_id = "vaultLookUpSelf",
+    responses((status = OK, description = "Who the caller is", body = Envelope<Token<'static>>)),
+    extensions(("x-roles" = json!(Known::ROLES))),
+)]
+pub(super) async fn look_up_self(caller: Caller<Known>) -> Response {
+    Envelope::around(Token {
+        display_name: caller.display_name(),
+        policies: caller.roles(),
+        renewable: false,
+        ttl: 0,
+    })
+}
+
+/// Whether this is ready, as Vault's clients ask it. There is one server, and nothing to unseal.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VaultHealth)]
+struct Health {
+    /// Always true.
+    initialized: bool,
+    /// Whether task hub or vault does not answer.
+    sealed: bool,
+    /// Always false.
+    standby: bool,
+    /// The server's clock, as Unix time.
+    server_time_utc: i64,
+    version: &'static str,
+}
+
+/// Says whether it can do its work, for clients of HashiCorp Vault
+///
+/// It needs no caller.
+#[utoipa::path(
+    get, path = "/v1/sys/health", tag = "vault", operation_id = "vaultHealth",
+    responses(
+        (status = OK, description = "It can", body = Health),
+        (status = SERVICE_UNAVAILABLE, description = "Task hub or vault does not answer", body = Health),
+    ),
+)]
+pub(super) async fn health(State(door): State<Arc<FrontDoor>>) -> Response {
+    let sealed = door.lacks().await.is_some();
+    let status = match sealed {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => StatusCode::OK,
+    };
+    let view = Health {
+        initialized: true,
+        sealed,
+        standby: false,
+        server_time_utc: door.clock.now().timestamp(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    no_store((status, Json(view)).into_response())
+}
+
+/// Whether this has to be unsealed, which it never has.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VaultSealStatus)]
+struct SealStatus {
+    /// Always `shamir`.
+    r#type: &'static str,
+    /// Always true.
+    initialized: bool,
+    /// Whether task hub or vault does not answer.
+    sealed: bool,
+    /// Always 1.
+    t: u8,
+    /// Always 1.
+    n: u8,
+    /// Always 0.
+    progress: u8,
+    /// Always empty.
+    nonce: &'static str,
+    version: &'static str,
+    /// Always false.
+    recovery_seal: bool,
+    storage_type: &'static str,
+}
+
+/// Says whether it is sealed, for clients of HashiCorp Vault
+///
+/// It needs no caller.
+#[utoipa::path(
+    get, path = "/v1/sys/seal-status", tag = "vault", operation_id = "vaultSealStatus",
+    responses((status = OK, description = "Whether it is", body = SealStatus)),
+)]
+pub(super) async fn seal_status(State(door): State<Arc<FrontDoor>>) -> Response {
+    let view = SealStatus {
+        r#type: "shamir",
+        initialized: true,
+        sealed: door.lacks().await.is_some(),
+        t: 1,
+        n: 1,
+        progress: 0,
+        nonce: "",
+        version: env!("CARGO_PKG_VERSION"),
+        recovery_seal: false,
+        storage_type: "countersign",
+    };
+    no_store(Json(view).into_response())
+}
+
+/// Who leads, where there is one server only.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VaultLeader)]
+struct Leader {
+    /// Always false.
+    ha_enabled: bool,
+    /// Always false, as from a Vault without high availability.
+    is_self: bool,
+    /// Always empty.
+    leader_address: &'static str,
+    /// Always empty.
+    leader_cluster_address: &'static str,
+}
+
+/// Says who leads, for clients of HashiCorp Vault
+///
+/// It needs no caller.
+#[utoipa::path(
+    get, path = "/v1/sys/leader", tag = "vault", operation_id = "vaultLeader",
+    responses((status = OK, description = "Nobody does", body = Leader)),
+)]
+pub(super) async fn leader() -> Response {
+    let view = Leader {
+        ha_enabled: false,
+        is_self: false,
+        leader_address: "",
+        leader_cluster_address: "",
+    };
+    no_store(Json(view).into_response())
+}
+
+/// Reads a code, for clients of HashiCorp Vault
+#[utoipa::path(
+    get, path = "/v1/totp/code/{id}", tag = "vault", operation_id = "vaultReadCode",
+    params(AccountPath),
+    responses((status = OK, description = "The code that is shown now", body = Envelope<Code>)),
+    extensions(
+        ("x-audit" = json!(Action::ReadCode)),
+        ("x-roles" = json!(Read::ROLES)),
+        ("x-problems" = json!([ProblemCode::AccountPending, ProblemCode::AccountUnknown, ProblemCode::ApprovalNeeded, ProblemCode::VaultUnavailable, ProblemCode::AuditUnavailable])),
+    ),
+)]
+pub(super) async fn read(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Read>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let permit = ReadPermit::of(&door, &caller, &id)?;
+    let token = door
+        .tokens
+        .lasting(permit.account(), TimeDelta::zero())
+        .await?;
+    permit.take_code(&token)?;
+    Ok(Envelope::around(Code { code: token.token }))
+}
+
+/// What checking a code can be answered with.
+const CHECK: [ProblemCode; 5] = [
+    ProblemCode::AccountPending,
+    ProblemCode::AccountUnknown,
+    ProblemCode::VaultUnavailable,
+    ProblemCode::TooManyAttempts,
+    ProblemCode::AlreadyUsed,
+];
+
+/// Checks a code, for clients of HashiCorp Vault
+///
+/// Like Vault, it refuses a code that was used already.
+#[utoipa::path(
+    method(post, put), path = "/v1/totp/code/{id}", tag = "vault", operation_id = "vaultCheckCode",
+    params(AccountPath),
+    request_body = CodeBody,
+    responses((status = OK, description = "Whether it is right", body = Envelope<Valid>)),
+    extensions(
+        ("x-audit" = json!(Action::VerifyCode)),
+        ("x-roles" = json!(Read::ROLES)),
+        ("x-problems" = json!(CHECK)),
+    ),
+)]
+pub(super) async fn check(
+    State(door): State<Arc<FrontDoor>>,
+    caller: Caller<Read>,
+    Path(id): Path<String>,
+    UntypedJsonBody(body): UntypedJsonBody<CodeBody>,
+) -> Result<Response, ApiError> {
+    match verdict(&door, &caller, &id, body.code.as_str()).await? {
+        Verdict::Valid { .. } => Ok(Envelope::around(Valid { valid: true })),
+        Verdict::Wrong => Ok(Envelope::around(Valid { valid: false })),
+        Verdict::Used => Err(ApiError::CodeUsed),
+    }
+}

@@ -1,0 +1,334 @@
+//! Who a request is from, found out once and before anything is held for it that others
+//! need too; and asked again after every wait, for a key can be revoked in the meantime.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::http::Extensions;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::{StreamExt as _, stream};
+use http_body::{Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::auth::{self, Claim};
+use super::error::ApiError;
+use super::limits::{self, Slot};
+use super::observe;
+use crate::access::Identity;
+use crate::http::FrontDoor;
+
+/// How often a stream asks whether its caller may still have it.
+const STILL_THERE: Duration = Duration::from_secs(1);
+/// How long what was found out of a caller holds: what keys and grants are is known of within
+/// a millisecond of a change, and not sooner.
+const JUST_NOW: Duration = Duration::from_millis(1);
+/// An answer that took longer than this is given only to somebody who may still have it.
+const SHORT: Duration = Duration::from_millis(50);
+/// A complete answer of at most this many bytes is handed to the socket in one write: nothing
+/// is held while its client reads.
+const AT_ONCE: u64 = 16 * 1024;
+
+/// A request that has come in, and who it is from.
+pub(crate) struct Arrival {
+    door: Arc<FrontDoor>,
+    /// What says who calls, to be checked again after a wait.
+    claim: Claim,
+    /// Whether the request only reads.
+    reads: bool,
+    /// None for a stranger.
+    identity: Option<Arc<Identity>>,
+    /// Why it is a stranger's, until that is answered.
+    refused: Mutex<Option<ApiError>>,
+    since: Instant,
+}
+
+impl Arrival {
+    /// Finds out who a request is from that makes this claim, and whether it only reads.
+    /// `slot` is what a stranger from `client` holds already.
+    async fn find(
+        door: &Arc<FrontDoor>,
+        (claim, reads): (Claim, bool),
+        client: Option<IpAddr>,
+        slot: &mut Option<Slot>,
+    ) -> Result<Arc<Self>, ApiError> {
+        if claim.waits_for_issuer(door) {
+            // That can take a while, and the caller is a stranger until it is over.
+            *slot = Some(door.surroundings.guard.stranger(client)?);
+        }
+        let (identity, refused) = match auth::identify(&claim, door).await {
+            Ok(identity) => (identity, None),
+            Err(error) => (None, Some(error)),
+        };
+        Ok(Arc::new(Self {
+            door: Arc::clone(door),
+            claim,
+            reads,
+            identity,
+            refused: Mutex::new(refused),
+            since: Instant::now(),
+        }))
+    }
+
+    /// The arrival that a request belongs to.
+    pub(crate) fn of(extensions: &Extensions) -> Option<Arc<Self>> {
+        extensions.get::<Arc<Self>>().cloned()
+    }
+
+    /// Who it is from, for those who have to know.
+    pub(crate) fn identity(&self) -> Result<Arc<Identity>, ApiError> {
+        if let Some(identity) = &self.identity {
+            return Ok(Arc::clone(identity));
+        }
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        Err(refused.take().unwrap_or(ApiError::Unauthenticated))
+    }
+
+    /// Refuses to go on for a caller who is no longer who it was: whose key was revoked or
+    /// has expired, whose session has ended, or whose roles are others now. To be asked
+    /// after every wait, before anything is given or done.
+    pub(crate) async fn again(&self) -> Result<(), ApiError> {
+        let Some(then) = &self.identity else {
+            return Ok(());
+        };
+        if self.since.elapsed() < JUST_NOW {
+            return Ok(());
+        }
+        match auth::identify(&self.claim, &self.door).await? {
+            Some(now) if now == *then => Ok(()),
+            _ => Err(ApiError::CredentialUnknown),
+        }
+    }
+}
+
+/// What a request says about who sends it, and whether it only reads.
+fn claim(request: &Request) -> (Claim, bool) {
+    (Claim::of(request), request.method().is_safe())
+}
+
+/// Refuses to go on after a wait if the caller of a request may no longer do so; see
+/// [`Arrival::again`].
+pub(crate) async fn again(arrival: Option<&Arc<Arrival>>) -> Result<(), ApiError> {
+    match arrival {
+        Some(arrival) => arrival.again().await,
+        None => Ok(()),
+    }
+}
+
+/// What a request takes from others for as long as it is answered and its answer is sent.
+pub(crate) struct Place {
+    /// One of its caller's, or one of its address's if it is a stranger's.
+    _slot: Slot,
+    /// One of all callers'.
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+impl Place {
+    /// Gives back what is taken from all, and keeps what is taken from the caller's own.
+    fn give_back(&self) {
+        let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
+        *permit = None;
+    }
+}
+
+/// What is held for a request that was let in.
+pub(crate) struct Admitted {
+    arrival: Arc<Arrival>,
+    place: Option<Arc<Place>>,
+}
+
+impl Admitted {
+    /// Lets a request in that comes from outside, for its caller or as a stranger's.
+    pub(crate) async fn from_outside(
+        door: &Arc<FrontDoor>,
+        request: &mut Request,
+    ) -> Result<Self, ApiError> {
+        let client = limits::client_of(request);
+        let mut slot = None;
+        let arrival = Arrival::find(door, claim(request), client, &mut slot).await?;
+        let guard = &door.surroundings.guard;
+        let place = match &arrival.identity {
+            Some(identity) => {
+                note_caller(identity);
+                drop(slot.take());
+                let slot = guard.caller(&identity.id)?;
+                let permit = Arc::clone(&door.requests).try_acquire_owned();
+                Place {
+                    _slot: slot,
+                    permit: Mutex::new(Some(permit.map_err(|_| ApiError::Busy)?)),
+                }
+            }
+            None => Place {
+                _slot: match slot {
+                    Some(slot) => slot,
+                    None => guard.stranger(client)?,
+                },
+                permit: Mutex::default(),
+            },
+        };
+        let place = Arc::new(place);
+        request.extensions_mut().insert(Arc::clone(&arrival));
+        request.extensions_mut().insert(Arc::clone(&place));
+        Ok(Self {
+            arrival,
+            place: Some(place),
+        })
+    }
+
+    /// Lets a request in that this server makes of itself for one that was let in.
+    pub(crate) async fn from_inside(
+        door: &Arc<FrontDoor>,
+        request: &mut Request,
+    ) -> Result<Self, ApiError> {
+        let arrival = Arrival::find(door, claim(request), None, &mut None).await?;
+        if let Some(identity) = &arrival.identity {
+            note_caller(identity);
+        }
+        request.extensions_mut().insert(Arc::clone(&arrival));
+        Ok(Self {
+            arrival,
+            place: None,
+        })
+    }
+
+    /// Whether it is a caller's.
+    pub(crate) fn is_known(&self) -> bool {
+        self.arrival.identity.is_some()
+    }
+
+    /// To be called before what is left of a body is awaited.
+    pub(crate) fn answered(&self, response: &Response) {
+        if response.body().size_hint().exact().is_some()
+            && let Some(place) = &self.place
+        {
+            place.give_back();
+        }
+    }
+
+    /// Whether the answer may still be given, if it is of the kind that only gives.
+    pub(crate) async fn still(&self, response: Response) -> Response {
+        if !self.arrival.reads
+            || self.arrival.since.elapsed() < SHORT
+            || response.status().as_u16() >= 400
+        {
+            return response;
+        }
+        match self.arrival.again().await {
+            Ok(()) => response,
+            Err(error) => error.into_response(),
+        }
+    }
+
+    /// The answer, which keeps the request's place until it is sent, and ends early if it
+    /// is a stream and its caller may no longer have it.
+    pub(crate) fn holding(self, response: Response) -> Response {
+        let Self { arrival, place } = self;
+        let size = response.body().size_hint().exact();
+        if size.is_some_and(|size| size <= AT_ONCE) {
+            return response;
+        }
+        let streams = size.is_none();
+        response.map(|body| {
+            let body = match streams && arrival.identity.is_some() {
+                true => Body::from_stream(while_known(arrival, body)),
+                false => body,
+            };
+            Body::new(Held { body, place })
+        })
+    }
+}
+
+fn note_caller(identity: &Arc<Identity>) {
+    tracing::Span::current().record("caller", identity.id.as_str());
+    observe::note(|facts| facts.caller = Some(Arc::clone(identity)));
+}
+
+/// What a body streams, until its caller is no longer who it was.
+fn while_known(
+    arrival: Arc<Arrival>,
+    body: Body,
+) -> impl stream::Stream<Item = Result<Bytes, axum::Error>> {
+    let parts = body.into_data_stream();
+    stream::unfold((parts, arrival), async |(mut parts, arrival)| {
+        loop {
+            let part = tokio::time::timeout(STILL_THERE, parts.next()).await;
+            arrival.again().await.ok()?;
+            if let Ok(part) = part {
+                return Some((part?, (parts, arrival)));
+            }
+        }
+    })
+}
+
+/// A body that keeps a request's place until its end is on its way.
+struct Held {
+    body: Body,
+    place: Option<Arc<Place>>,
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        let over = matches!(frame, Poll::Ready(None | Some(Err(_))));
+        if over || self.body.is_end_stream() {
+            self.place = None;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Tells work that outlives its request whether anybody waits for it.
+#[derive(Clone)]
+pub(crate) struct Gone(CancellationToken);
+
+impl Gone {
+    /// Of the request with these extensions.
+    pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
+        extensions.get::<Self>().cloned()
+    }
+
+    /// What comes of work that is worth nothing once nobody waits for it: it is given up
+    /// when the client hangs up or the request's time is over.
+    pub(crate) async fn unless<T>(&self, work: impl Future<Output = T>) -> Result<T, ApiError> {
+        tokio::select! {
+            done = work => Ok(done),
+            () = self.0.cancelled() => Err(ApiError::Timeout),
+        }
+    }
+}
+
+/// To be kept for as long as a request's answer is waited for. None for a request that only
+/// reads: its work ends with it.
+pub(crate) fn waits(request: &mut Request) -> Option<DropGuard> {
+    if request.method().is_safe() {
+        return None;
+    }
+    let gone = CancellationToken::new();
+    request.extensions_mut().insert(Gone(gone.clone()));
+    Some(gone.drop_guard())
+}
+
+/// What keeps a request's place for as long as work goes on for it, also when nobody waits
+/// for the answer any more.
+pub(crate) fn place(extensions: &Extensions) -> Option<Arc<Place>> {
+    extensions.get::<Arc<Place>>().cloned()
+}

@@ -1,0 +1,236 @@
+//! Every request that reads a code or changes something leaves an entry in the audit
+//! record before it is answered.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, MatchedPath, Request};
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::future;
+use percent_encoding::percent_decode_str;
+
+use countersign_enrollment::ids::{EnrollmentId, ImportId, RequestId};
+
+use super::auth;
+use super::error::ApiError;
+use super::observe::{self, Exception};
+use super::operations::Operation;
+use super::parameters;
+use crate::audit::{Action, Event, Outcome, SessionMark, Together};
+use crate::http::FrontDoor;
+
+/// The header in which a caller may say why, as UTF-8.
+const REASON: HeaderName = HeaderName::from_static("countersign-reason");
+
+/// The header that says why, if the text can be one: its control characters, line breaks
+/// too, become spaces.
+pub(crate) fn reason_header(text: &str) -> Option<(HeaderName, HeaderValue)> {
+    let line: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let value = HeaderValue::from_bytes(line.trim().as_bytes()).ok()?;
+    (!value.is_empty()).then_some((REASON, value))
+}
+
+/// Answers a request by `next`, and records it if it is one of those.
+pub(crate) async fn audited<F>(
+    door: Arc<FrontDoor>,
+    request: Request,
+    next: impl FnOnce(Request) -> F + Send + 'static,
+) -> Response
+where
+    F: Future<Output = Response> + Send + 'static,
+{
+    let Some(about) = About::of(&door, &request) else {
+        return next(request).await;
+    };
+    if request.method().is_safe() {
+        return recorded(door, about, request, next).await;
+    }
+    // What could not be recorded is not done; but a session may end at any time.
+    if about.action != Action::LogOut && door.audit.is_incomplete().await {
+        return ApiError::AuditUnavailable.into_response();
+    }
+    // A caller who hangs up in the middle of a change may not keep it out of the record.
+    observe::kept_up(recorded(door, about, request, next))
+        .await
+        .unwrap_or_else(|_| ApiError::Panicked.into_response())
+}
+
+/// Answers a request and records it before the answer goes out.
+async fn recorded<F>(
+    door: Arc<FrontDoor>,
+    about: About,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response
+where
+    F: Future<Output = Response>,
+{
+    let response = next(request).await;
+    let facts = observe::facts();
+    // Who is nobody was told so, and left a line in the log; a record that strangers
+    // could fill would be worth less.
+    let Some(caller) = facts.caller else {
+        return response;
+    };
+    let action = facts.action.unwrap_or(about.action);
+    let mut event = Event::new(action, &caller.id, door.clock.now());
+    event.from = about.from;
+    event.problem = facts.problem.map(str::to_owned);
+    event.outcome = match response.status().as_u16() {
+        ..400 => Outcome::Done,
+        400..500 => Outcome::Refused,
+        _ => Outcome::Failed,
+    };
+    door.metrics.acted(action, event.outcome);
+    event.request_id = Some(observe::current().0);
+    if let Some(reason) = facts.reason.or(about.reason).or(facts.wish) {
+        event = event.because(&reason);
+    }
+    let deeds = facts.deeds.into_iter().map(|deed| {
+        let mut done = event.clone().changing(deed.changes);
+        done.action = deed.action;
+        done.outcome = Outcome::Done;
+        done.problem = None;
+        done
+    });
+    let mut done: Vec<Event> = deeds.collect();
+    // Of what was not done there is an entry as well.
+    if done.is_empty() || event.outcome != Outcome::Done {
+        let changes = match event.outcome {
+            Outcome::Done => facts.changes,
+            _ => Vec::new(),
+        };
+        done.push(event.changing(changes));
+    }
+    let mut subjects = about.subjects;
+    if let Some(subject) = facts.subject {
+        subjects = vec![subject];
+    }
+    let mut exceptions = facts.exceptions;
+    let events = match subjects.len() {
+        0 => done,
+        _ => subjects
+            .into_iter()
+            .flat_map(|subject| {
+                done.iter()
+                    .cloned()
+                    .map(move |event| event.to(subject.clone()))
+            })
+            .map(|event| except(event, &mut exceptions))
+            .collect(),
+    };
+    let action = match events.as_slice() {
+        [only] => only.action,
+        _ => action,
+    };
+    let together = match (about.session, facts.code_until) {
+        (Some(session), _) => Some(Together::Session(session)),
+        (None, Some(until)) if events.len() == 1 => Some(Together::Code(until)),
+        (None, _) => None,
+    };
+    let write = async |event: Event| match together {
+        Some(together) if is_repeatable(&event, &facts.counted) => {
+            door.audit.record_reading(event, together).await
+        }
+        _ => door.audit.record(event).await,
+    };
+    let written = match <[Event; 1]>::try_from(events) {
+        Ok([event]) => write(event).await,
+        // All at once, so that they go into one transaction.
+        Err(events) => {
+            let written = events.into_iter().map(&write);
+            future::join_all(written).await.into_iter().collect()
+        }
+    };
+    // The writer has logged why.
+    let hands_out = matches!(
+        action,
+        Action::ReadCode | Action::Export | Action::TakeRecoveryCode
+    );
+    if hands_out && written.is_err() {
+        return ApiError::AuditUnavailable.into_response();
+    }
+    response
+}
+
+/// Whether more of the same need no entry each: readings that no grant
+/// counts.
+fn is_repeatable(event: &Event, counted: &[String]) -> bool {
+    let subject = event.subject.as_ref();
+    event.action == Action::ReadCode
+        && event.outcome == Outcome::Done
+        && subject.is_some_and(|subject| !counted.contains(&subject.0))
+}
+
+/// The event as it was for its own subject, if that was not done with the others. Each
+/// exception is for one event: of a subject that is there twice, one may have been done.
+fn except(mut event: Event, exceptions: &mut Vec<Exception>) -> Event {
+    let own = |exception: &Exception| {
+        let subject = event.subject.as_ref();
+        subject.is_some_and(|subject| subject.0 == short(&exception.subject))
+    };
+    if let Some(at) = exceptions.iter().position(own) {
+        let exception = exceptions.swap_remove(at);
+        event.outcome = exception.outcome;
+        event.problem = Some(exception.problem.to_owned());
+    }
+    event
+}
+
+/// What a request is about, as far as it says itself.
+struct About {
+    action: Action,
+    subjects: Vec<String>,
+    from: Option<std::net::IpAddr>,
+    reason: Option<String>,
+    /// The browser session in which something is read, if it is in one.
+    session: Option<SessionMark>,
+}
+
+impl About {
+    /// None for requests that are not recorded.
+    fn of(door: &FrontDoor, request: &Request) -> Option<Self> {
+        let route = request.extensions().get::<MatchedPath>()?.as_str();
+        let operation = door.operations.get(request.method(), route)?;
+        let action = operation.action()?;
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let reason = request.headers().get(REASON);
+        Some(Self {
+            action,
+            subjects: subjects(operation, route, request),
+            session: auth::session_mark(door, request).filter(|_| request.method().is_safe()),
+            from: peer.map(|ConnectInfo(address)| address.ip()),
+            reason: reason
+                .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+                .map(str::to_owned),
+        })
+    }
+}
+
+/// The ids in the path, or, where it has none, those in the query.
+fn subjects(operation: &Operation, route: &str, request: &Request) -> Vec<String> {
+    let uri = request.uri();
+    let mut parts = route.split('/').zip(uri.path().split('/'));
+    if let Some((_, id)) = parts.find(|(name, _)| *name == "{id}") {
+        return vec![short(&percent_decode_str(id).decode_utf8_lossy())];
+    }
+    if !operation.has("id") {
+        return Vec::new();
+    }
+    parameters::ids(uri.query().unwrap_or_default())
+        .map(|id| short(&id))
+        .collect()
+}
+
+/// A caller can put anything where an id belongs; what is none is not repeated, for it
+/// could be a secret in the wrong place.
+fn short(id: &str) -> String {
+    let known = id.parse::<EnrollmentId>().is_ok()
+        || id.parse::<ImportId>().is_ok()
+        || id.parse::<RequestId>().is_ok();
+    if known { id } else { "unknown" }.to_owned()
+}

@@ -1,0 +1,299 @@
+//! Bodies: how much is read of one, and as what.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, header};
+use countersign_enrollment::text::{self, UnknownEncoding};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use super::arrival::{self, Arrival};
+use super::error::ApiError;
+use crate::http::FrontDoor;
+use crate::intake::MAX_BODY;
+
+/// What the body of a request has to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Expected {
+    /// A small JSON document.
+    Json,
+    /// A URI or a picture to enroll.
+    Upload,
+    /// Files to import.
+    Files,
+}
+
+impl Expected {
+    /// The most bytes.
+    pub(crate) const fn most(self) -> usize {
+        match self {
+            Self::Json => MAX_JSON,
+            Self::Upload | Self::Files => MAX_BODY,
+        }
+    }
+
+    /// What to send, for whoever has sent nothing.
+    pub(crate) const fn what(self) -> &'static str {
+        match self {
+            Self::Json => "Send a JSON document; /docs tells its members.",
+            Self::Upload => {
+                "Send JSON {\"uri\": \"otpauth://...\"}, or a picture as the body or as the form \
+                 field `image`."
+            }
+            Self::Files => "Send a file as the body, or files as the form fields `file`.",
+        }
+    }
+
+    /// Which types it may have.
+    pub(crate) const fn types(self) -> &'static str {
+        match self {
+            Self::Json => "Send application/json.",
+            Self::Upload => {
+                "Send application/json, an image/* type, application/octet-stream or \
+                 multipart/form-data."
+            }
+            Self::Files => "Send a file with a type of its own, or multipart/form-data.",
+        }
+    }
+
+    /// How much is too much, and what to do instead.
+    pub(crate) fn bound(self) -> String {
+        let kib = self.most() / 1024;
+        match self {
+            Self::Json => format!("A body has at most {kib} KiB here."),
+            Self::Upload => format!(
+                "A body has at most {} MiB. Crop the picture to the code, or save it smaller.",
+                kib / 1024
+            ),
+            Self::Files => format!(
+                "Files have at most {} MiB together. Import them one after the other.",
+                kib / 1024
+            ),
+        }
+    }
+}
+
+/// A JSON body of at most [`MAX_JSON`] bytes.
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+/// The same, whatever type it is said to have: Vault's clients, and curl as Vault's
+/// documents use it, say something else or nothing.
+pub(crate) struct UntypedJsonBody<T>(pub(crate) T);
+
+/// The largest JSON body where no picture is expected.
+const MAX_JSON: usize = 64 * 1024;
+
+/// Text that is wiped when it is no longer needed.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Wiped(String);
+
+impl Wiped {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.0);
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<FrontDoor>> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &Arc<FrontDoor>) -> Result<Self, ApiError> {
+        match media_type(&request).as_deref() {
+            None | Some("application/json") => {}
+            Some(_) => return Err(ApiError::UnsupportedMediaType(Expected::Json)),
+        }
+        json(request).await.map(Self)
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<FrontDoor>> for UntypedJsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &Arc<FrontDoor>) -> Result<Self, ApiError> {
+        json(request).await.map(Self)
+    }
+}
+
+async fn json<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
+    let arrival = Arrival::of(request.extensions());
+    let bytes = read(request, Expected::Json).await?;
+    arrival::again(arrival.as_ref()).await?;
+    parse(&bytes)
+}
+
+pub(crate) fn media_type(request: &Request) -> Option<String> {
+    type_of(request.headers())
+}
+
+/// Whether a body is said to be JSON, a problem included.
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+    type_of(headers)
+        .is_some_and(|kind| kind == "application/json" || kind == "application/problem+json")
+}
+
+fn type_of(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?;
+    let text = value.to_str().ok()?;
+    let kind = text.split(';').next().unwrap_or(text).trim();
+    Some(kind.to_ascii_lowercase())
+}
+
+/// The whole body, refused before it is read if its length is known to be too much.
+pub(crate) async fn read(
+    request: Request,
+    expected: Expected,
+) -> Result<Zeroizing<Vec<u8>>, ApiError> {
+    refuse_too_long(&request, expected)?;
+    let limited = axum::body::to_bytes(request.into_body(), expected.most()).await;
+    let bytes: Bytes = limited.map_err(|error| {
+        if is_length_limit(&error) {
+            ApiError::BodyTooLarge(expected)
+        } else {
+            ApiError::UnreadableBody
+        }
+    })?;
+    if bytes.is_empty() {
+        return Err(ApiError::EmptyBody(expected));
+    }
+    Ok(wiped(bytes))
+}
+
+/// Copies into memory that is wiped, and wipes the source where nobody else holds it.
+pub(crate) fn wiped(bytes: Bytes) -> Zeroizing<Vec<u8>> {
+    let copy = Zeroizing::new(bytes.to_vec());
+    if let Ok(mut source) = bytes.try_into_mut() {
+        zeroize::Zeroize::zeroize(source.as_mut());
+    }
+    copy
+}
+
+pub(crate) fn refuse_too_long(request: &Request, expected: Expected) -> Result<(), ApiError> {
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse::<u64>().ok());
+    match announced {
+        Some(length) if length > expected.most() as u64 => Err(ApiError::BodyTooLarge(expected)),
+        _ => Ok(()),
+    }
+}
+
+fn is_length_limit(error: &axum::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        if cause.is::<http_body_util::LengthLimitError>() {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
+
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let text = text::decode(bytes).map_err(|unknown| ApiError::InvalidJson {
+        detail: format!(
+            "It is not text in UTF-8 or UTF-16 but {}.",
+            unknown.looks_like
+        ),
+    })?;
+    serde_json::from_str(&text).map_err(|error| {
+        use serde_json::error::Category;
+        let what = match error.classify() {
+            Category::Syntax => "It is not valid JSON".to_owned(),
+            Category::Eof => "It ends too early".to_owned(),
+            Category::Data => unfit(&error.to_string()),
+            Category::Io => "It could not be read".to_owned(),
+        };
+        ApiError::InvalidJson {
+            detail: format!(
+                "{what}, at line {} column {}.",
+                error.line(),
+                error.column()
+            ),
+        }
+    })
+}
+
+/// What of an error about a member can be told. Its text can quote the body, which may
+/// hold a secret; what was expected comes last in it and from the server alone.
+fn unfit(error: &str) -> String {
+    let text = error
+        .rsplit_once(" at line ")
+        .map_or(error, |(text, _)| text);
+    let missing = text.strip_prefix("missing field ");
+    match (missing, text.rsplit_once(", expected ")) {
+        (Some(name), _) => format!("The member {name} is missing"),
+        (None, Some((what, names))) if what.starts_with("unknown field ") => {
+            format!("There is a member that is not taken here; it may be {names}")
+        }
+        (None, Some((_, expected))) => {
+            format!("A member has a value that is not taken; it has to be {expected}")
+        }
+        (None, None) => "A member is missing, unknown or of the wrong type".to_owned(),
+    }
+}
+
+pub(crate) fn text_of(content: &[u8]) -> Result<Zeroizing<String>, ApiError> {
+    text::decode(content).map_err(undecodable)
+}
+
+pub(crate) fn undecodable(unknown: UnknownEncoding) -> ApiError {
+    ApiError::Input(unknown.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_member_has_to_be_is_told_and_never_what_it_is() {
+        let table = [
+            (r#"{}"#, "The member `token` is missing"),
+            (
+                r#"{"token": "1", "JBSWY3DP, expected x": 1}"#,
+                "There is a member that is not taken here; it may be `token` or `kind`",
+            ),
+            (
+                r#"{"token": ["JBSWY3DP"], "kind": "first"}"#,
+                "A member has a value that is not taken; it has to be a string",
+            ),
+            (
+                r#"{"token": "1", "kind": "JBSWY3DP, expected JBSWY3DP"}"#,
+                "A member has a value that is not taken; it has to be `first` or `second`",
+            ),
+        ];
+        for (body, told) in table {
+            let error = parse::<Sample>(body.as_bytes()).err();
+            let Some(ApiError::InvalidJson { detail }) = error else {
+                panic!("accepted: {body}");
+            };
+            assert!(detail.starts_with(told), "{body}: {detail}");
+            assert!(!detail.contains("JBSW"), "{body}: {detail}");
+        }
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only whether it can be read is of interest")]
+    struct Sample {
+        token: String,
+        kind: Kind,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Kind {
+        First,
+        Second,
+    }
+}

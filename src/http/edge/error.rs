@@ -1,0 +1,689 @@
+//! What the front door answers when it does not do what was asked: one table from
+//! errors to RFC 9457 problems.
+
+use std::error::Error as StdError;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use countersign_enrollment::foreign::ForeignKind;
+use countersign_enrollment::problem::InputProblem;
+use serde::Serialize;
+use thiserror::Error;
+use utoipa::ToSchema;
+
+use super::body::Expected;
+use super::mandate_problem;
+use super::observe::{self, Shape};
+use super::problem_code::ProblemCode;
+use crate::access::{AuthError, IssuerError, KeyError, OidcError, Spent, TokenProblem};
+use crate::hub::{HubError, Stage};
+use crate::intake::IntakeError;
+use crate::tokens::TokenError;
+use crate::verify::VerifyError;
+
+/// Why a request was not done. Texts are for the caller; what only the log needs
+/// is kept as the source.
+#[derive(Debug, Error)]
+pub(crate) enum ApiError {
+    #[error("no caller")]
+    Unauthenticated,
+    #[error("nobody has the key that was sent")]
+    CredentialUnknown,
+    #[error("the token was refused: {0}")]
+    Token(TokenProblem),
+    #[error("the issuer's keys cannot be had")]
+    IssuerUnavailable(#[source] IssuerError),
+    #[error("the caller lacks a role")]
+    Forbidden { needs: &'static str },
+    #[error("a request from another site")]
+    CrossSite,
+    #[error("a session is for this server's own page")]
+    SessionElsewhere,
+    #[error("the login code was used or is over")]
+    LoginCodeOver,
+    #[error("more than one session cookie")]
+    SessionAmbiguous,
+    #[error("the page shows another caller than is logged in")]
+    SessionChanged,
+    #[error("{caller} is logged in")]
+    SessionOfAnother { caller: String },
+    #[error("the caller has no sessions")]
+    NoSessionForCaller,
+    #[error("a cookie under a name that is not this server's")]
+    UnknownName,
+    #[error("no such path")]
+    NoSuchPath,
+    #[error("the code was used already")]
+    CodeUsed,
+    #[error("method not allowed")]
+    MethodNotAllowed,
+    #[error("invalid JSON")]
+    InvalidJson { detail: String },
+    #[error("empty body")]
+    EmptyBody(Expected),
+    #[error("unreadable body")]
+    UnreadableBody,
+    #[error("an answer of a kind that is not given")]
+    NotAcceptable,
+    #[error("unsupported content type")]
+    UnsupportedMediaType(Expected),
+    #[error("body too large")]
+    BodyTooLarge(Expected),
+    #[error("invalid parameter {name}")]
+    InvalidParameter { name: &'static str, detail: String },
+    #[error("input refused: {}", .0.code())]
+    Input(InputProblem),
+    #[error("a picture of an unsupported kind")]
+    UnsupportedPicture(InputProblem),
+    #[error("a picture that is too large")]
+    PictureTooLarge(InputProblem),
+    #[error("unknown account")]
+    AccountUnknown,
+    #[error("what was granted of the account gives nothing more")]
+    GrantSpent(Spent),
+    #[error("the key's name is taken")]
+    KeyNameTaken,
+    #[error("no such key")]
+    KeyUnknown,
+    #[error("the key reads every account")]
+    KeyNotLimited,
+    #[error("no such grant")]
+    GrantUnknown,
+    #[error("no dashboard runs")]
+    NoDashboard,
+    #[error("codes of the account are read with an approval")]
+    ApprovalNeeded,
+    #[error("no recovery code is left")]
+    NoRecoveryCode,
+    #[error("another account has the name")]
+    AccountDiffers,
+    #[error("the account is not proved yet")]
+    AccountPending,
+    #[error("the account is proved already")]
+    AlreadyProved,
+    #[error("the codes prove nothing")]
+    ProofWrong,
+    #[error("enrollment failed")]
+    EnrollmentFailed,
+    #[error("the enrollment ended as {}", .stage.as_str())]
+    NotEnrolled { stage: Stage },
+    #[error(transparent)]
+    Enrollment(HubError),
+    #[error("the vault does not answer")]
+    VaultUnavailable(#[source] Box<dyn StdError + Send + Sync>),
+    #[error("too many requests")]
+    RateLimited { retry_after: u64 },
+    #[error("too many wrong codes")]
+    TooManyAttempts { retry_after: u64 },
+    #[error("the audit record cannot be written")]
+    AuditUnavailable,
+    #[error("too many requests at once")]
+    Busy,
+    #[error("the request took too long")]
+    Timeout,
+    #[error("internal error")]
+    Internal(#[source] Box<dyn StdError + Send + Sync>),
+    #[error("a handler panicked")]
+    Panicked,
+}
+
+/// The public shape of a problem (RFC 9457 section 3.1) with our extensions.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Problem {
+    /// `urn:countersign:problem:` and the code.
+    r#type: String,
+    /// The same for every problem with this code.
+    title: String,
+    /// The status of the answer.
+    status: u16,
+    /// What was wrong and what to do, for a person.
+    detail: String,
+    /// Names this occurrence: the request's id, as in the log.
+    instance: String,
+    /// What programs tell problems apart by.
+    code: String,
+    /// What to do about an upload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_step: Option<String>,
+    /// What was sent instead of an account, where that is the problem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<ForeignKind>,
+    /// Why what was granted of an account gives nothing more, where that is the problem:
+    /// `used-up` or `over`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant: Option<&'static str>,
+    /// The title, for pages written against `POST /api/accounts` and `GET /api/tokens` of
+    /// the program whose API these two are compatible with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// The detail, for the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<String>,
+    /// What clients of HashiCorp Vault read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    errors: Option<[String; 1]>,
+}
+
+/// One row of the table: status, code, title, detail.
+struct Row {
+    status: StatusCode,
+    code: &'static str,
+    title: String,
+    detail: String,
+    next_step: Option<String>,
+    kind: Option<ForeignKind>,
+}
+
+fn row(code: ProblemCode, detail: impl Into<String>) -> Row {
+    Row {
+        status: code.status(),
+        code: code.as_str(),
+        title: code.title().to_owned(),
+        detail: detail.into(),
+        next_step: None,
+        kind: None,
+    }
+}
+
+fn input_row(status: StatusCode, code: &'static str, problem: &InputProblem) -> Row {
+    Row {
+        status,
+        code,
+        title: problem.title().to_owned(),
+        detail: problem.detail(),
+        next_step: Some(problem.next_step()),
+        kind: problem.foreign_kind(),
+    }
+}
+
+/// The stable `type` of the problem with this code.
+pub(crate) fn problem_type(code: &str) -> String {
+    format!("urn:countersign:problem:{code}")
+}
+
+impl ApiError {
+    /// The stable code of the problem.
+    pub(crate) fn code(&self) -> &'static str {
+        self.row().code
+    }
+
+    /// Whether it is the server that could not, not the caller who may not.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.row().status.is_server_error()
+    }
+
+    fn row(&self) -> Row {
+        match self {
+            Self::Unauthenticated => row(
+                ProblemCode::Unauthenticated,
+                "Send a token or API key as `Authorization: Bearer ...`, or log in on this \
+                 server's page: `countersign login-link` prints a link for it.",
+            ),
+            Self::CredentialUnknown => row(
+                ProblemCode::Unauthenticated,
+                "Nobody has the key or token that was sent, or it was revoked or has expired. Check \
+                 that all of it was sent, or ask the administrator for a new one.",
+            ),
+            Self::Token(problem) => row(
+                match problem {
+                    TokenProblem::Expired => ProblemCode::TokenExpired,
+                    TokenProblem::NotYet => ProblemCode::TokenNotYetValid,
+                    TokenProblem::Audience => ProblemCode::TokenAudience,
+                    TokenProblem::Form
+                    | TokenProblem::Algorithm
+                    | TokenProblem::Signature
+                    | TokenProblem::Issuer
+                    | TokenProblem::Claim(_) => ProblemCode::TokenInvalid,
+                },
+                format!("The token was refused: {problem}. Get a new one and send that."),
+            ),
+            Self::IssuerUnavailable(_) => row(
+                ProblemCode::IssuerUnavailable,
+                "The token cannot be checked, because its issuer's keys cannot be had at the \
+                 moment. API keys work. Try again shortly.",
+            ),
+            Self::Forbidden { needs } => row(
+                ProblemCode::RoleMissing,
+                format!("This needs the role {needs}. Ask the administrator for such a key."),
+            ),
+            Self::CrossSite => row(
+                ProblemCode::CrossSite,
+                "A cookie counts only in requests of this server's own page, and this one came \
+                 from elsewhere. Use the page, or send a token or key instead of the cookie.",
+            ),
+            Self::SessionElsewhere => row(
+                ProblemCode::CrossSite,
+                "Only this server's own page opens sessions. Programs need none: send the token or \
+                 key with each request.",
+            ),
+            Self::LoginCodeOver => row(
+                ProblemCode::LoginCodeOver,
+                "A link logs in once, and only for ten minutes. Get a new one with `countersign \
+                 login-link`, or paste a token or key.",
+            ),
+            Self::SessionAmbiguous => row(
+                ProblemCode::SessionAmbiguous,
+                "The browser sent more than one session cookie, so another program on this host or \
+                 site has set one. All of them are removed now: log in again.",
+            ),
+            Self::SessionChanged => row(
+                ProblemCode::SessionChanged,
+                "The browser is now logged in as another caller than the page shows. Nothing was \
+                 done. Log in again.",
+            ),
+            Self::SessionOfAnother { caller } => row(
+                ProblemCode::SessionOfAnother,
+                format!(
+                    "This browser is logged in as {caller}. Log out first, or name that caller in \
+                     `replace`."
+                ),
+            ),
+            Self::NoSessionForCaller => row(
+                ProblemCode::NoSessionForCaller,
+                "Links log in callers with a key or the administrator's token only. A token of an \
+                 issuer is sent with each request; while access control is off, no login is \
+                 needed.",
+            ),
+            Self::UnknownName => row(
+                ProblemCode::CrossSite,
+                "This server does not know the name that it was called by. Open its page by a \
+                 name that it knows, or tell it this one with --public-url. A token or key counts \
+                 under any name.",
+            ),
+            Self::NoSuchPath => row(
+                ProblemCode::NoSuchPath,
+                "Nothing is served at this path. The API begins at /api/enrollments.",
+            ),
+            Self::CodeUsed => row(
+                ProblemCode::AlreadyUsed,
+                "Each code is accepted once; wait for the next one.",
+            ),
+            Self::MethodNotAllowed => row(
+                ProblemCode::MethodNotAllowed,
+                "This path exists, but not for this method; see the Allow header.",
+            ),
+            Self::InvalidJson { detail } => row(ProblemCode::InvalidJson, detail.as_str()),
+            Self::EmptyBody(expected) => row(ProblemCode::EmptyBody, expected.what()),
+            Self::UnreadableBody => row(
+                ProblemCode::UnreadableBody,
+                "The body ended early or is not the form that its Content-Type promises. Send it \
+                 again.",
+            ),
+            Self::NotAcceptable => row(
+                ProblemCode::NotAcceptable,
+                "Send `Accept: application/json, text/event-stream`.",
+            ),
+            Self::UnsupportedMediaType(expected) => {
+                row(ProblemCode::UnsupportedMediaType, expected.types())
+            }
+            Self::BodyTooLarge(expected) => row(ProblemCode::PayloadTooLarge, expected.bound()),
+            Self::InvalidParameter { name, detail } => {
+                row(ProblemCode::InvalidParameter, format!("`{name}`: {detail}"))
+            }
+            Self::Input(problem) => {
+                input_row(StatusCode::UNPROCESSABLE_ENTITY, problem.code(), problem)
+            }
+            Self::UnsupportedPicture(problem) => input_row(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                ProblemCode::UnsupportedMediaType.as_str(),
+                problem,
+            ),
+            Self::PictureTooLarge(problem) => {
+                input_row(StatusCode::PAYLOAD_TOO_LARGE, problem.code(), problem)
+            }
+            Self::AccountUnknown => row(
+                ProblemCode::AccountUnknown,
+                "There is no account with this id. An account's id is its enrollment's, and it \
+                 exists once the enrollment has ended as Enrolled.",
+            ),
+            Self::GrantSpent(spent) => row(
+                ProblemCode::AccountUnknown,
+                match spent {
+                    Spent::UsedUp => {
+                        "You have read as many codes of this account as you were granted. Ask the \
+                         administrator for another grant."
+                    }
+                    Spent::Over => {
+                        "The time for which this account was granted to you is over. Ask the \
+                         administrator for another grant."
+                    }
+                },
+            ),
+            Self::KeyNameTaken => row(
+                ProblemCode::KeyNameTaken,
+                "A key with this name is in use or was revoked. Names are never used twice, so \
+                 that the record tells callers apart; choose another.",
+            ),
+            Self::KeyUnknown => row(
+                ProblemCode::KeyUnknown,
+                "There is no API key with this name. See /api/keys.",
+            ),
+            Self::KeyNotLimited => row(
+                ProblemCode::KeyNotLimited,
+                "Only to a key that was made with `grantedOnly` can single accounts be granted.",
+            ),
+            Self::GrantUnknown => row(
+                ProblemCode::GrantUnknown,
+                "This account is not granted to this caller or group. See /api/grants.",
+            ),
+            Self::NoDashboard => row(
+                ProblemCode::NoDashboard,
+                "No scheduler with a dashboard runs on this server's data folder. Start one with \
+                 --dashboard-listen, or open the task hub's own dashboard where it is.",
+            ),
+            Self::ApprovalNeeded => row(
+                ProblemCode::ApprovalNeeded,
+                "Codes of this account are read only after somebody else has agreed. Ask with \
+                 POST /api/accounts/{id}/requests and {\"kind\": \"read\"}.",
+            ),
+            Self::NoRecoveryCode => row(
+                ProblemCode::NoneToRecoverWith,
+                "The account has no recovery codes that were not given out yet. Have the service \
+                 make new ones, and set them here: `countersign recovery-codes set`.",
+            ),
+            Self::AccountDiffers => row(
+                ProblemCode::AccountDiffers,
+                "An account with this name is in use, with another secret or other codes. A \
+                 secret is never replaced: remove that account or rename it, or choose another \
+                 name.",
+            ),
+            Self::AccountPending => row(
+                ProblemCode::AccountPending,
+                "Whoever enrolled it has to prove first that the other service accepts two of \
+                 its codes: see /api/accounts/{id}/proof.",
+            ),
+            Self::AlreadyProved => row(
+                ProblemCode::AlreadyProved,
+                "There is nothing to prove; its codes are at /api/accounts/{id}/token.",
+            ),
+            Self::ProofWrong => row(
+                ProblemCode::ProofWrong,
+                "Send the codes of two consecutive steps that the other service has accepted, \
+                 once the second one's time has begun and within twenty steps.",
+            ),
+            Self::EnrollmentFailed => row(
+                ProblemCode::EnrollmentFailed,
+                "The server could not do its part. Nothing is wrong with what you sent; the \
+                 operator finds the cause in the task hub's history. Try again later.",
+            ),
+            Self::NotEnrolled { stage } => row(
+                ProblemCode::NotEnrolled,
+                format!(
+                    "The enrollment ended as {}. See its status.",
+                    stage.as_str()
+                ),
+            ),
+            Self::Enrollment(error) => enrollment_row(error),
+            Self::VaultUnavailable(_) => row(
+                ProblemCode::VaultUnavailable,
+                "Codes and accounts cannot be read at the moment. Try again shortly.",
+            ),
+            Self::RateLimited { .. } => row(
+                ProblemCode::RateLimited,
+                "This caller or address asks for more than one may. Wait as long as Retry-After \
+                 says, and ask less often or for several codes at a time.",
+            ),
+            Self::TooManyAttempts { .. } => row(
+                ProblemCode::TooManyAttempts,
+                "Too many codes for this account were wrong. Wait as long as Retry-After says, \
+                 and check the clock of whoever makes the codes.",
+            ),
+            Self::AuditUnavailable => row(
+                ProblemCode::AuditUnavailable,
+                "A code is given out, and something changed, only when that can be recorded. The \
+                 operator finds the cause in the server's log: a full disk, or an audit log that \
+                 has lost entries.",
+            ),
+            Self::Busy => row(
+                ProblemCode::Busy,
+                "The server is working at its limit. Try again in a second.",
+            ),
+            Self::Timeout => row(
+                ProblemCode::Timeout,
+                "The server gave up on this request. Try again.",
+            ),
+            Self::Internal(_) | Self::Panicked => row(
+                ProblemCode::Internal,
+                "The cause is in the server's log under this request's id.",
+            ),
+        }
+    }
+}
+
+fn enrollment_row(error: &HubError) -> Row {
+    match error {
+        HubError::Unknown => row(
+            ProblemCode::EnrollmentUnknown,
+            "There is no enrollment or import with this id, or it is somebody else's.",
+        ),
+        HubError::KeyReused => row(
+            ProblemCode::IdempotencyKeyReused,
+            "An earlier request with this key had another body. Use a new key for a new request.",
+        ),
+        HubError::IdTaken => row(
+            ProblemCode::IdTaken,
+            "Something else was enrolled, or is being enrolled, under this id here. An account \
+             that was here before is restored, not taken over.",
+        ),
+        HubError::SelfApproval => row(
+            ProblemCode::SelfApprovalForbidden,
+            "You asked for this yourself, so somebody else with the role approver has to decide.",
+        ),
+        HubError::OneHand => row(
+            ProblemCode::SelfApprovalForbidden,
+            "Whoever asked has made your key, or one person has made both of your keys. Somebody \
+             else has to agree: with a key that `countersign key create` or another \
+             administrator made, or a token of the issuer.",
+        ),
+        HubError::NotAwaiting => row(
+            ProblemCode::NotAwaitingApproval,
+            "It has not come to its approval, or none was asked for. See its status.",
+        ),
+        HubError::AlreadyDecided => row(
+            ProblemCode::AlreadyDecided,
+            "It was decided before, or you have agreed to it already. See its status.",
+        ),
+        HubError::ApprovalExpired => row(
+            ProblemCode::ApprovalExpired,
+            "Nobody decided in time, so it ended. Whoever asked for it can ask again.",
+        ),
+        HubError::AlreadyEnded => row(
+            ProblemCode::AlreadyEnded,
+            "What has ended cannot be ended again. See its status.",
+        ),
+        HubError::NotAsked => row(
+            ProblemCode::ApproverGroupMissing,
+            "Only members of certain groups can agree to this; its status names them.",
+        ),
+        HubError::RequestUnknown => row(
+            ProblemCode::RequestUnknown,
+            "There is no request with this id, or it is somebody else's.",
+        ),
+        HubError::NotGranted => row(
+            ProblemCode::NotGranted,
+            "The request is not granted yet, or what it granted is used up or over. See its \
+             status, or ask again.",
+        ),
+        HubError::AccountChanged => row(
+            ProblemCode::AccountChanged,
+            "Another secret is kept under the account's id than the one that was approved. Ask \
+             again.",
+        ),
+        HubError::Refused(refusal) => row(
+            ProblemCode::MandateRefused,
+            mandate_problem::detail(refusal),
+        ),
+        HubError::LedgerUnavailable(_) => row(
+            ProblemCode::LedgerUnavailable,
+            "Nothing can be accepted, decided or given out while the ledger cannot be written. \
+             The operator finds the cause in the server's log; a full disk is the usual one.",
+        ),
+        HubError::HubUnavailable(_) => row(
+            ProblemCode::HubUnavailable,
+            "Enrollments cannot be started or seen at the moment; codes still can. Try again \
+             shortly, with the same Idempotency-Key if you sent one.",
+        ),
+        HubError::Internal(_) => row(
+            ProblemCode::Internal,
+            "The cause is in the server's log under this request's id.",
+        ),
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let row = self.row();
+        if row.status.is_server_error() {
+            log(&self, row.code);
+        }
+        observe::note(|facts| facts.problem = Some(row.code));
+        let (request_id, shape) = observe::current();
+        // As Vault answers a token that is not good; its clients know nothing else for it.
+        let is_bad = matches!(self, Self::CredentialUnknown | Self::Token(_));
+        let status = match shape {
+            Shape::Vault if is_bad => StatusCode::FORBIDDEN,
+            _ => row.status,
+        };
+        let compatible = shape == Shape::Compatible;
+        let body = Problem {
+            r#type: problem_type(row.code),
+            status: status.as_u16(),
+            instance: format!("urn:countersign:request:{request_id}"),
+            code: row.code.to_owned(),
+            next_step: row.next_step,
+            kind: row.kind,
+            grant: match &self {
+                Self::GrantSpent(Spent::UsedUp) => Some("used-up"),
+                Self::GrantSpent(Spent::Over) => Some("over"),
+                _ => None,
+            },
+            error: compatible.then(|| row.title.clone()),
+            details: compatible.then(|| row.detail.clone()),
+            errors: (shape == Shape::Vault).then(|| [row.detail.clone()]),
+            title: row.title,
+            detail: row.detail,
+        };
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            // Vault's clients look for errors in nothing else.
+            HeaderValue::from_static(match shape {
+                Shape::Vault => "application/json",
+                Shape::Problem | Shape::Compatible => "application/problem+json",
+            }),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 6750 section 3: an error only where a token was sent.
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static(match self {
+                    Self::Token(_) | Self::CredentialUnknown => {
+                        "Bearer realm=\"countersign\", error=\"invalid_token\""
+                    }
+                    _ => "Bearer realm=\"countersign\"",
+                }),
+            );
+        }
+        let retry_after = match self {
+            Self::TooManyAttempts { retry_after } | Self::RateLimited { retry_after } => {
+                Some(retry_after)
+            }
+            _ if row.status == StatusCode::SERVICE_UNAVAILABLE => Some(1),
+            _ => None,
+        };
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+fn log(error: &ApiError, code: &str) {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    tracing::error!(code, error = %error, causes = causes.join(": "), "a request failed");
+}
+
+impl From<HubError> for ApiError {
+    fn from(error: HubError) -> Self {
+        Self::Enrollment(error)
+    }
+}
+
+impl From<KeyError> for ApiError {
+    fn from(error: KeyError) -> Self {
+        let parameter = |name, error: KeyError| Self::InvalidParameter {
+            name,
+            detail: error.to_string(),
+        };
+        match error {
+            KeyError::Taken(_) => Self::KeyNameTaken,
+            KeyError::Unknown(_) => Self::KeyUnknown,
+            error @ (KeyError::OtherHand(_) | KeyError::NotCurrent) => Self::InvalidParameter {
+                name: "name",
+                detail: error.to_string(),
+            },
+            KeyError::NotLimited(_) => Self::KeyNotLimited,
+            KeyError::BadName => parameter("name", error),
+            KeyError::ReadersOnly => parameter("grantedOnly", error),
+            KeyError::TooManyGroups => parameter("groups", error),
+            KeyError::Store(_) | KeyError::File(_) | KeyError::Newer(_) | KeyError::Random(_) => {
+                Self::Internal(Box::new(error))
+            }
+        }
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Keys(error) => error.into(),
+            AuthError::Oidc(OidcError::Token(problem)) => {
+                tracing::debug!(%problem, "a token was refused");
+                Self::Token(problem)
+            }
+            AuthError::Oidc(OidcError::Issuer(error)) => Self::IssuerUnavailable(error),
+        }
+    }
+}
+
+impl From<TokenError> for ApiError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Unknown => Self::AccountUnknown,
+            TokenError::Pending => Self::AccountPending,
+            TokenError::Unavailable(source) => Self::VaultUnavailable(source),
+            TokenError::Internal(source) => Self::Internal(source),
+        }
+    }
+}
+
+impl From<VerifyError> for ApiError {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::TooManyWrong { retry_after } => Self::TooManyAttempts { retry_after },
+            error => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+impl From<IntakeError> for ApiError {
+    fn from(error: IntakeError) -> Self {
+        match error {
+            IntakeError::Problem(problem) => Self::Input(problem),
+            IntakeError::UnsupportedPicture(problem) => Self::UnsupportedPicture(problem),
+            IntakeError::PictureTooLarge(problem) => Self::PictureTooLarge(problem),
+            IntakeError::Busy => Self::Busy,
+            IntakeError::Internal(source) => Self::Internal(source),
+        }
+    }
+}

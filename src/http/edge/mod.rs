@@ -1,0 +1,26 @@
+//! What surrounds every operation, whichever it is: who comes in, how much is taken of whom,
+//! what is read of a request, what is recorded, and how an answer is dressed. It knows no
+//! operation: those of [`api`](super::api) use it, never the other way round.
+
+pub(crate) mod arrival;
+pub(crate) mod audited;
+pub(crate) mod auth;
+pub(crate) mod body;
+pub(crate) mod cookie;
+pub(crate) mod drain;
+pub(crate) mod dress;
+pub(crate) mod error;
+pub(crate) mod form;
+pub(crate) mod hand;
+pub(crate) mod idempotency;
+pub(crate) mod limits;
+pub(crate) mod mandate_problem;
+pub(crate) mod names;
+pub(crate) mod observe;
+pub(crate) mod on_disk;
+pub(crate) mod operations;
+pub(crate) mod parameters;
+pub(crate) mod path;
+pub(crate) mod problem_code;
+pub(crate) mod refusals;
+pub(crate) mod reply;

@@ -1,0 +1,129 @@
+//! What is known of each operation before it is asked: the parameters that it has, and as
+//! what it is recorded. All of it comes from the description that its handler gives.
+
+use std::collections::{BTreeSet, HashMap};
+
+use axum::extract::MatchedPath;
+use axum::http::Method;
+use axum::http::request::Parts;
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use super::error::ApiError;
+use crate::audit::Action;
+
+/// The extension by which a handler says as what it is recorded, where it is.
+pub(crate) const AUDIT: &str = "x-audit";
+/// In any operation's address, for callers who have no other place to say who they are.
+const CREDENTIAL: &str = "code";
+
+/// What is known of one operation.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    /// The names of the parameters after `?`.
+    parameters: BTreeSet<String>,
+    /// As what it is recorded.
+    action: Option<Action>,
+}
+
+impl Operation {
+    fn described_by(description: &Value) -> Self {
+        let parameters = description["parameters"].as_array().into_iter().flatten();
+        Self {
+            parameters: parameters
+                .filter(|parameter| parameter["in"] == "query")
+                .filter_map(|parameter| Some(parameter["name"].as_str()?.to_owned()))
+                .collect(),
+            action: action_of(description),
+        }
+    }
+
+    /// As what it is recorded, if it is.
+    pub(crate) fn action(&self) -> Option<Action> {
+        self.action
+    }
+
+    /// Whether it has a parameter of this name after `?`.
+    pub(crate) fn has(&self, parameter: &str) -> bool {
+        self.parameters.contains(parameter)
+    }
+}
+
+/// As what a handler says that it is recorded.
+fn action_of(description: &Value) -> Option<Action> {
+    Action::deserialize(description.get(AUDIT)?).ok()
+}
+
+/// Whether an operation changes something and is recorded: where it cannot be, it is refused.
+/// A session may end at any time.
+pub(crate) fn is_recorded_change(method: &Method, description: &Value) -> bool {
+    let action = action_of(description).filter(|action| *action != Action::LogOut);
+    !method.is_safe() && action.is_some()
+}
+
+/// All operations of the description, by path and method.
+#[derive(Debug)]
+pub(crate) struct Operations(HashMap<String, HashMap<Method, Operation>>);
+
+impl Operations {
+    /// Those of a description in which the handlers' extensions still are.
+    pub(crate) fn described_by(document: &Value) -> Self {
+        let paths = document["paths"].as_object().into_iter().flatten();
+        let operations = paths.map(|(path, item)| {
+            let methods = item.as_object().into_iter().flatten();
+            let methods = methods.filter_map(|(method, description)| {
+                let method = Method::from_bytes(method.to_uppercase().as_bytes()).ok()?;
+                Some((method, Operation::described_by(description)))
+            });
+            (path.clone(), methods.collect())
+        });
+        Self(operations.collect())
+    }
+
+    /// The operation of a method on a path of the description.
+    pub(crate) fn get(&self, method: &Method, route: &str) -> Option<&Operation> {
+        let method = match *method {
+            Method::HEAD => &Method::GET,
+            _ => method,
+        };
+        self.0.get(route)?.get(method)
+    }
+
+    /// Refuses a request with a parameter that its operation does not have: a misspelt one
+    /// would be as none, and nobody would notice. What is no operation of the description
+    /// takes what it likes.
+    pub(crate) fn check_parameters(&self, parts: &Parts) -> Result<(), ApiError> {
+        let Some(query) = parts.uri.query().filter(|query| !query.is_empty()) else {
+            return Ok(());
+        };
+        let route = parts.extensions.get::<MatchedPath>();
+        let operation = route.and_then(|route| self.get(&parts.method, route.as_str()));
+        let Some(operation) = operation else {
+            return Ok(());
+        };
+        for (name, _) in url::form_urlencoded::parse(query.as_bytes()) {
+            if name != CREDENTIAL && !operation.has(&name) {
+                return Err(ApiError::InvalidParameter {
+                    name: "query",
+                    detail: unknown(&name, &operation.parameters),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What was sent is not repeated; what could be sent is.
+fn unknown(name: &str, names: &BTreeSet<String>) -> String {
+    if names.is_empty() {
+        return "this operation has no parameters after `?`".to_owned();
+    }
+    let meant = names.iter().find(|known| known.eq_ignore_ascii_case(name));
+    let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let of = if names.len() > 1 { "one of " } else { "" };
+    format!(
+        "there is a parameter that is not known here; it may be {of}{}{meant}",
+        names.join(", ")
+    )
+}

@@ -1,0 +1,111 @@
+//! The codes of problems: what programs tell one problem from another by.
+
+use axum::http::StatusCode;
+use serde::{Serialize, Serializer};
+
+macro_rules! codes {
+    ($($name:ident: $status:ident, $text:literal, $title:literal;)+) => {
+        /// Which problem it is. A code never changes its name, status or meaning.
+        ///
+        /// Those of unusable uploads are
+        /// [`InputProblem::CODES`](countersign_enrollment::problem::InputProblem::CODES).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum ProblemCode {
+            $($name,)+
+        }
+
+        impl ProblemCode {
+            /// Every code.
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The name in answers.
+            pub(crate) const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)+
+                }
+            }
+
+            /// The status that it is answered with.
+            pub(crate) const fn status(self) -> StatusCode {
+                match self {
+                    $(Self::$name => StatusCode::$status,)+
+                }
+            }
+
+            /// A few words for a heading.
+            pub(crate) const fn title(self) -> &'static str {
+                match self {
+                    $(Self::$name => $title,)+
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    Unauthenticated: UNAUTHORIZED, "unauthenticated", "Who is calling?";
+    TokenExpired: UNAUTHORIZED, "token-expired", "The token has expired";
+    TokenNotYetValid: UNAUTHORIZED, "token-not-yet-valid", "The token is not valid yet";
+    TokenAudience: UNAUTHORIZED, "token-audience", "The token is for something else";
+    TokenInvalid: UNAUTHORIZED, "token-invalid", "The token was refused";
+    IssuerUnavailable: SERVICE_UNAVAILABLE, "issuer-unavailable", "The issuer of the token does not answer";
+    RoleMissing: FORBIDDEN, "role-missing", "Not allowed";
+    CrossSite: FORBIDDEN, "cross-site", "Request from another site";
+    LoginCodeOver: UNAUTHORIZED, "login-code-over", "The link was used or is over";
+    SessionAmbiguous: UNAUTHORIZED, "session-ambiguous", "More than one session";
+    SessionChanged: CONFLICT, "session-changed", "The browser is logged in as another caller";
+    SessionOfAnother: CONFLICT, "session-of-another", "Another caller is logged in";
+    NoSessionForCaller: CONFLICT, "no-session-for-caller", "This caller has no sessions";
+    NoSuchPath: NOT_FOUND, "no-such-path", "No such path";
+    AlreadyUsed: BAD_REQUEST, "code-used", "The code was used already";
+    MethodNotAllowed: METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed";
+    NotAcceptable: NOT_ACCEPTABLE, "not-acceptable", "No answer of that kind";
+    InvalidJson: BAD_REQUEST, "invalid-json", "The body is not the JSON that is expected here";
+    EmptyBody: BAD_REQUEST, "empty-body", "The body is empty";
+    UnreadableBody: BAD_REQUEST, "unreadable-body", "The body could not be read";
+    UnsupportedMediaType: UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported content type";
+    PayloadTooLarge: PAYLOAD_TOO_LARGE, "payload-too-large", "The body is too large";
+    InvalidParameter: BAD_REQUEST, "invalid-parameter", "A parameter cannot be used";
+    AccountUnknown: NOT_FOUND, "account-unknown", "No such account";
+    AccountDiffers: CONFLICT, "account-differs", "Another account has this name";
+    AccountPending: CONFLICT, "account-pending", "The account is not in use yet";
+    AlreadyProved: CONFLICT, "already-proved", "The account is in use already";
+    ProofWrong: UNPROCESSABLE_ENTITY, "proof-wrong", "These codes prove nothing";
+    KeyNameTaken: CONFLICT, "key-name-taken", "There is a key with this name";
+    KeyUnknown: NOT_FOUND, "key-unknown", "No such key";
+    KeyNotLimited: CONFLICT, "key-not-limited", "The key reads every account";
+    NoDashboard: NOT_FOUND, "no-dashboard", "No dashboard of this installation runs";
+    GrantUnknown: NOT_FOUND, "grant-unknown", "No such grant";
+    ApprovalNeeded: FORBIDDEN, "approval-needed", "This needs an approval";
+    AccountChanged: CONFLICT, "account-changed", "The account is not what was approved";
+    RequestUnknown: NOT_FOUND, "request-unknown", "No such request";
+    NotGranted: CONFLICT, "not-granted", "Nothing is granted";
+    NoneToRecoverWith: CONFLICT, "no-recovery-code", "No recovery code is left";
+    EnrollmentFailed: INTERNAL_SERVER_ERROR, "enrollment-failed", "The enrollment failed";
+    NotEnrolled: CONFLICT, "not-enrolled", "The account was not enrolled";
+    VaultUnavailable: SERVICE_UNAVAILABLE, "vault-unavailable", "The vault does not answer";
+    RateLimited: TOO_MANY_REQUESTS, "rate-limited", "Too many requests";
+    TooManyAttempts: TOO_MANY_REQUESTS, "too-many-attempts", "Too many wrong codes";
+    AuditUnavailable: SERVICE_UNAVAILABLE, "audit-unavailable", "The audit record cannot be written";
+    Busy: SERVICE_UNAVAILABLE, "busy", "Too many requests at once";
+    Timeout: SERVICE_UNAVAILABLE, "timeout", "The request took too long";
+    Internal: INTERNAL_SERVER_ERROR, "internal", "Something failed inside the server";
+    EnrollmentUnknown: NOT_FOUND, "enrollment-unknown", "No such enrollment";
+    IdempotencyKeyReused: UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The Idempotency-Key was used for something else";
+    IdTaken: CONFLICT, "id-taken", "The id is in use";
+    SelfApprovalForbidden: FORBIDDEN, "self-approval-forbidden", "Nobody decides on what they asked for";
+    ApproverGroupMissing: FORBIDDEN, "approver-group-missing", "Somebody else is asked";
+    NotAwaitingApproval: CONFLICT, "not-awaiting-approval", "It does not wait for approval";
+    AlreadyDecided: CONFLICT, "already-decided", "It is decided already";
+    ApprovalExpired: CONFLICT, "approval-expired", "The time for a decision is over";
+    AlreadyEnded: CONFLICT, "already-ended", "It has ended already";
+    MandateRefused: CONFLICT, "mandate-refused", "What was accepted cannot be checked";
+    LedgerUnavailable: SERVICE_UNAVAILABLE, "ledger-unavailable", "The ledger does not answer";
+    HubUnavailable: SERVICE_UNAVAILABLE, "hub-unavailable", "The task hub does not answer";
+}
+
+impl Serialize for ProblemCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}

@@ -1,0 +1,287 @@
+//! What strangers try is in the log: who was refused, from where and with which key, at the
+//! level that is shown unless another is asked for. Whoever tries a lot cannot fill it.
+//!
+//! Wrong credentials have lines of their own: somebody who guesses cannot hide that behind
+//! other requests that are refused.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use tokio_util::sync::CancellationToken;
+
+use super::limits::network_of;
+
+/// For how long refusals are counted together.
+const WINDOW: Duration = Duration::from_secs(60);
+/// How many of one address have a line of their own in that time.
+const LINES: u32 = 5;
+/// How many wrong credentials of one address have.
+const WRONG_LINES: u32 = 20;
+/// How many of those are about the same key: trying one again and again leaves lines for
+/// others.
+const LINES_OF_KEY: u32 = 5;
+/// For how many addresses that is kept; those of others are counted together.
+const ADDRESSES: usize = 100;
+
+/// One request that was refused.
+pub(crate) struct Refusal<'a> {
+    pub(crate) status: StatusCode,
+    pub(crate) from: Option<IpAddr>,
+    /// The pattern that its path matches, never the path: anything can be in it.
+    pub(crate) route: &'a str,
+    /// The caller, or the public part of the key that was tried.
+    pub(crate) who: Option<&'a str>,
+    /// What it presented that is nobody's, if it did.
+    pub(crate) wrong: Option<Wrong>,
+}
+
+/// Something that says who calls, and that is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    /// A token or key.
+    Key,
+    /// A session's cookie.
+    Session,
+    /// The code of a link that logs in.
+    LoginCode,
+}
+
+impl Wrong {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "token or key",
+            Self::Session => "session",
+            Self::LoginCode => "login code",
+        }
+    }
+}
+
+/// The refusals of the present window.
+#[derive(Default)]
+pub(crate) struct Refusals {
+    window: Mutex<Window>,
+}
+
+#[derive(Default)]
+struct Window {
+    /// Those with a wrong credential.
+    wrong: Counts,
+    /// All others.
+    plain: Counts,
+}
+
+/// What was refused, by address.
+#[derive(Default)]
+struct Counts {
+    seen: HashMap<Option<IpAddr>, Seen>,
+    /// Those of addresses beyond [`ADDRESSES`].
+    others: u64,
+}
+
+#[derive(Default)]
+struct Seen {
+    lines: u32,
+    /// How many lines were about each key, where that is counted.
+    by_key: HashMap<String, u32>,
+    more: u64,
+    last: &'static str,
+}
+
+impl Counts {
+    /// Whether a refusal has a line of its own; it is counted if not.
+    fn lists(&mut self, refusal: &Refusal<'_>, reason: &'static str) -> bool {
+        let from = refusal.from.map(network_of);
+        if self.seen.len() >= ADDRESSES && !self.seen.contains_key(&from) {
+            self.others += 1;
+            return false;
+        }
+        let seen = self.seen.entry(from).or_default();
+        let listed = match refusal.wrong {
+            None => seen.lines < LINES,
+            Some(_) if seen.lines < WRONG_LINES => {
+                let key = refusal.who.unwrap_or_default();
+                let of_key = seen.by_key.entry(key.to_owned()).or_default();
+                *of_key += 1;
+                *of_key <= LINES_OF_KEY
+            }
+            Some(_) => false,
+        };
+        if listed {
+            seen.lines += 1;
+        } else {
+            seen.more += 1;
+            seen.last = reason;
+        }
+        listed
+    }
+
+    /// Logs what has no lines of its own: `more` for each address, and `others` for those of
+    /// which nothing else is known.
+    fn tell(self, more: &str, others: &str) {
+        for (from, seen) in self.seen {
+            if seen.more > 0 {
+                let (requests, from, reason) = (seen.more, shown(from), seen.last);
+                tracing::warn!(requests, from, reason, "{more}");
+            }
+        }
+        if self.others > 0 {
+            tracing::warn!(requests = self.others, "{others}");
+        }
+    }
+}
+
+impl Refusals {
+    /// Logs a refusal and the code of its problem, or counts it if there were many.
+    pub(crate) fn note(&self, refusal: &Refusal<'_>, reason: &'static str) {
+        let mut window = self.window();
+        let counts = match refusal.wrong {
+            Some(_) => &mut window.wrong,
+            None => &mut window.plain,
+        };
+        let listed = counts.lists(refusal, reason);
+        drop(window);
+        if !listed {
+            return;
+        }
+        let (status, from) = (refusal.status.as_u16(), shown(refusal.from));
+        let (route, who) = (refusal.route, refusal.who.unwrap_or("nobody"));
+        match refusal.wrong.map(Wrong::as_str) {
+            None => {
+                tracing::info!(status, from, route, who, reason, "refused a request");
+            }
+            Some(wrong) if status >= 400 => tracing::info!(
+                status,
+                from,
+                route,
+                who,
+                reason,
+                wrong,
+                "refused a request with a wrong credential"
+            ),
+            Some(wrong) => tracing::info!(
+                status,
+                from,
+                route,
+                who,
+                wrong,
+                "a wrong credential came with a request that needs none"
+            ),
+        }
+    }
+
+    /// Tells once a minute how many were refused without a line of their own, until `stop`.
+    pub(crate) async fn tell_until(&self, stop: &CancellationToken) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(WINDOW) => self.tell(),
+                () = stop.cancelled() => return self.tell(),
+            }
+        }
+    }
+
+    fn tell(&self) {
+        let Window { wrong, plain } = std::mem::take(&mut *self.window());
+        wrong.tell(
+            "refused more requests with wrong credentials within a minute",
+            "refused requests with wrong credentials from many other addresses within a minute",
+        );
+        plain.tell(
+            "refused more requests within a minute",
+            "refused requests from many other addresses within a minute",
+        );
+    }
+
+    fn window(&self) -> MutexGuard<'_, Window> {
+        // Counts, none of which a panic leaves half changed.
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn shown(address: Option<IpAddr>) -> String {
+    address.map_or_else(|| "unknown".to_owned(), |address| address.to_string())
+}
+
+/// The public part of a key, if a credential is one: `cs_<id>_` and what nobody may see.
+pub(crate) fn public_part(credential: &str) -> Option<&str> {
+    let (id, _) = credential.strip_prefix("cs_")?.split_once('_')?;
+    let fits = id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    fits.then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_public_part_of_a_key_is_told() {
+        assert_eq!(public_part("cs_0123456789ab_0011"), Some("0123456789ab"));
+        for other in [
+            "cs_admin_secret",
+            "JBSWY3DPEHPK3PXP",
+            "cs_JBSWY3DPEHPK_x",
+            "ey.a.b",
+        ] {
+            assert_eq!(public_part(other), None, "{other}");
+        }
+    }
+
+    /// The counts of the present window, of wrong credentials or of all others.
+    fn counts(refusals: &Refusals, wrong: bool) -> (usize, u64, u32, u64) {
+        let window = refusals.window();
+        let counts = if wrong { &window.wrong } else { &window.plain };
+        let first = &counts.seen[&Some(IpAddr::from([10, 0, 0, 1]))];
+        (counts.seen.len(), counts.others, first.lines, first.more)
+    }
+
+    fn note(refusals: &Refusals, last: u16, who: Option<&str>, wrong: Option<Wrong>) {
+        let from = Some(IpAddr::from([10, 0, (last >> 8) as u8, last as u8]));
+        let refusal = Refusal {
+            status: StatusCode::UNAUTHORIZED,
+            from,
+            route: "/api/accounts",
+            who,
+            wrong,
+        };
+        refusals.note(&refusal, "unauthenticated");
+    }
+
+    #[test]
+    fn many_refusals_are_counted_and_others_are_still_told() {
+        let refusals = Refusals::default();
+        (0..1_000).for_each(|_| note(&refusals, 1, None, None));
+        (0..1_000).for_each(|last| note(&refusals, last, None, None));
+        let (addresses, others, lines, more) = counts(&refusals, false);
+        assert_eq!(addresses, ADDRESSES);
+        assert_eq!(others, 1_000 - ADDRESSES as u64);
+        assert_eq!((lines, more), (LINES, 1_001 - u64::from(LINES)));
+    }
+
+    #[test]
+    fn what_else_is_refused_and_one_key_tried_again_hide_no_wrong_credential() {
+        let refusals = Refusals::default();
+        let wrong = Some(Wrong::Key);
+        (0..1_000).for_each(|last| note(&refusals, last, None, None));
+        (0..1_000).for_each(|_| note(&refusals, 1, None, None));
+        // Of one key a few lines, and of others theirs.
+        (0..100).for_each(|_| note(&refusals, 1, Some("0123456789ab"), wrong));
+        let (_, others, lines, more) = counts(&refusals, true);
+        assert_eq!((others, lines), (0, LINES_OF_KEY));
+        assert_eq!(more, 100 - u64::from(LINES_OF_KEY));
+        note(&refusals, 1, Some("ba9876543210"), wrong);
+        assert_eq!(counts(&refusals, true).2, LINES_OF_KEY + 1);
+        // All of them are bounded, and so is what is kept of them.
+        for key in 0..1_000 {
+            note(&refusals, 1, Some(&key.to_string()), wrong);
+        }
+        let (_, _, lines, more) = counts(&refusals, true);
+        assert_eq!(lines, WRONG_LINES);
+        assert_eq!(u64::from(lines) + more, 1_101);
+        let window = refusals.window();
+        for seen in window.wrong.seen.values() {
+            assert!(seen.by_key.len() <= WRONG_LINES as usize);
+        }
+    }
+}

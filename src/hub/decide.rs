@@ -1,0 +1,277 @@
+//! Decisions: judged, signed and recorded, then told to the orchestration.
+
+use chrono::SubsecRound as _;
+use countersign_authority::{MandatedAct, Refusal, shown};
+use countersign_enrollment::contract::APPROVAL;
+use countersign_enrollment::decision::{ApprovalDecision, RaisedDecision};
+use countersign_enrollment::ids::{CallerId, EnrollmentId};
+use countersign_enrollment::mandate::{Digest, SignedMandate};
+
+use super::error::{hub, internal};
+use super::{DECISION_SEEN, Decider, EARLY, Hub, HubError, RequestSnapshot, Snapshot, Stage};
+use crate::mandates::Verdict;
+
+/// Who has a part already in something that waits for a decision, and who may have one.
+pub(crate) struct Ballot {
+    requested_by: String,
+    approved_by: Vec<CallerId>,
+    hands: Vec<String>,
+    /// The groups whose members have to agree; anybody who may decide if none.
+    from: Vec<String>,
+    /// Whether the ledger has what was accepted, so that it can be decided on.
+    in_ledger: bool,
+}
+
+impl From<&Snapshot> for Ballot {
+    fn from(snapshot: &Snapshot) -> Self {
+        Self {
+            requested_by: snapshot.requested_by.clone(),
+            approved_by: snapshot.approved_by.clone(),
+            hands: snapshot.hands.clone(),
+            from: snapshot.approvers.clone(),
+            in_ledger: snapshot.in_ledger,
+        }
+    }
+}
+
+impl From<&RequestSnapshot> for Ballot {
+    fn from(snapshot: &RequestSnapshot) -> Self {
+        Self {
+            requested_by: snapshot.requested_by.clone(),
+            approved_by: snapshot.approved_by.clone(),
+            hands: snapshot.hands.clone(),
+            from: snapshot.approvers.clone(),
+            in_ledger: snapshot.in_ledger,
+        }
+    }
+}
+
+impl Ballot {
+    /// Whether somebody has asked for this.
+    fn is_by(&self, caller: &str) -> bool {
+        self.requested_by == caller
+    }
+
+    /// Whether somebody may refuse it: anybody but the requester, who takes it back.
+    pub(crate) fn may_refuse(&self, caller: &str) -> bool {
+        self.in_ledger && !self.is_by(caller)
+    }
+}
+
+impl Hub {
+    /// Says why somebody cannot agree, if so: for those who choose what to offer. The ledger
+    /// judges each decision for itself.
+    pub(crate) fn may_agree(&self, ballot: &Ballot, decider: Decider<'_>) -> Result<(), HubError> {
+        if !ballot.in_ledger {
+            return Err(HubError::Refused(Refusal::NoMandate));
+        }
+        if ballot.is_by(decider.id) {
+            return Err(HubError::SelfApproval);
+        }
+        if ballot
+            .approved_by
+            .iter()
+            .any(|by| by.as_str() == decider.id)
+        {
+            return Err(HubError::AlreadyDecided);
+        }
+        if ballot.hands.contains(&self.mandates.hand(decider.hand)) {
+            return Err(HubError::OneHand);
+        }
+        let asked = |group: &String| decider.groups.iter().any(|own| own.as_str() == group);
+        if !ballot.from.is_empty() && !ballot.from.iter().any(asked) {
+            return Err(HubError::NotAsked);
+        }
+        Ok(())
+    }
+
+    /// Decides on an enrollment that waits for it.
+    pub(crate) async fn decide(
+        &self,
+        id: &EnrollmentId,
+        decider: Decider<'_>,
+        approved: bool,
+        comment: Option<String>,
+    ) -> Result<Snapshot, HubError> {
+        if !approved {
+            return self.reject(id, decider, comment).await;
+        }
+        let caller = decider.id;
+        let mut snapshot = self.get(id, None).await?;
+        if snapshot.approval_required && is_early(&snapshot) {
+            if snapshot.requested_by == caller {
+                return Err(HubError::SelfApproval);
+            }
+            // Who is as quick as this waits a moment rather than be sent away.
+            snapshot = self
+                .until(snapshot, EARLY, |latest| !is_early(latest))
+                .await?;
+            self.check(&mut snapshot).await?;
+        }
+        if snapshot.stage != Stage::AwaitingApproval {
+            return Err(not_awaiting(&snapshot));
+        }
+        if snapshot.has_agreed(caller) {
+            return Err(HubError::AlreadyDecided);
+        }
+        let preview = snapshot.preview.as_ref();
+        let preview = preview.ok_or(HubError::NotAwaiting)?;
+        // What the task hub shows is signed with the decision: the worker compares it with
+        // the very account.
+        let shown = shown(preview, &snapshot.secret_fingerprint);
+        let verdict = self.verdict(decider, true, comment, &snapshot.approvers, shown)?;
+        let (signed, _) = self
+            .mandates
+            .latest(id.as_str())
+            .await?
+            .ok_or(HubError::Refused(Refusal::NoMandate))?;
+        self.raise(&signed, id.as_str(), verdict).await?;
+        // Waits a moment until it has arrived, so that whoever comes next finds it.
+        let mut latest = self
+            .until(snapshot, DECISION_SEEN, |latest: &Snapshot| {
+                latest.stage != Stage::AwaitingApproval || latest.has_agreed(caller)
+            })
+            .await?;
+        self.check(&mut latest).await?;
+        Ok(latest)
+    }
+
+    async fn reject(
+        &self,
+        id: &EnrollmentId,
+        decider: Decider<'_>,
+        comment: Option<String>,
+    ) -> Result<Snapshot, HubError> {
+        let objection = self.object(id.as_str(), decider, comment, None).await;
+        let snapshot = self.get(id, None).await?;
+        if snapshot.stage.has_ended() {
+            return Err(not_awaiting(&snapshot));
+        }
+        self.tell(id.as_str(), objection?).await?;
+        let since = snapshot.stage;
+        let mut latest = self
+            .until(snapshot, DECISION_SEEN, |latest: &Snapshot| {
+                latest.stage != since
+            })
+            .await?;
+        self.check(&mut latest).await?;
+        Ok(latest)
+    }
+
+    /// Records an objection, whatever stage the task hub shows: one that lies cannot keep
+    /// it out. Nothing but the ledger is asked. With `only`, it counts for this requester
+    /// alone.
+    pub(super) async fn object(
+        &self,
+        about: &str,
+        decider: Decider<'_>,
+        comment: Option<String>,
+        only: Option<&str>,
+    ) -> Result<RaisedDecision, HubError> {
+        let (signed, mandate) = self
+            .mandates
+            .latest(about)
+            .await?
+            .ok_or(HubError::Refused(Refusal::NoMandate))?;
+        if only.is_some_and(|caller| mandate.requested_by.as_str() != caller) {
+            return Err(HubError::Unknown);
+        }
+        // What enough people agreed to is being stored. A request can be stopped for longer.
+        if !matches!(mandate.act, MandatedAct::Request { .. })
+            && self.mandates.agreed(&signed, about).await?
+        {
+            return Err(HubError::AlreadyDecided);
+        }
+        // An objection is to the whole matter, whatever was shown.
+        let shown = Digest::of_parts([]);
+        let verdict = self.verdict(decider, false, comment, &mandate.terms.from, shown)?;
+        self.sign(&signed, about, verdict).await
+    }
+
+    /// What somebody decides. Of its groups those count that are asked.
+    pub(super) fn verdict(
+        &self,
+        decider: Decider<'_>,
+        approved: bool,
+        comment: Option<String>,
+        from: &[String],
+        shown: Digest,
+    ) -> Result<Verdict, HubError> {
+        let groups = decider.groups.iter();
+        Ok(Verdict {
+            approved,
+            by: decider.id.parse().map_err(internal)?,
+            hand: self.mandates.hand(decider.hand),
+            groups: groups
+                .map(|group| group.as_str().to_owned())
+                .filter(|group| from.contains(group))
+                .collect(),
+            comment,
+            shown,
+        })
+    }
+
+    /// Signs and records a decision, then tells the orchestration of it.
+    pub(super) async fn raise(
+        &self,
+        mandate: &SignedMandate,
+        about: &str,
+        verdict: Verdict,
+    ) -> Result<(), HubError> {
+        let raised = self.sign(mandate, about, verdict).await?;
+        self.tell(about, raised).await
+    }
+
+    async fn sign(
+        &self,
+        mandate: &SignedMandate,
+        about: &str,
+        verdict: Verdict,
+    ) -> Result<RaisedDecision, HubError> {
+        let signed = self.mandates.decide(mandate, about, &verdict).await?;
+        Ok(RaisedDecision {
+            decision: ApprovalDecision {
+                approved: verdict.approved,
+                by: verdict.by,
+                comment: verdict.comment,
+                decided_at: self.clock.now().trunc_subsecs(3),
+                groups: verdict.groups,
+            },
+            signed,
+            signature: None,
+        })
+    }
+
+    /// Tells the orchestration of a decision that is recorded.
+    pub(super) async fn tell(&self, about: &str, raised: RaisedDecision) -> Result<(), HubError> {
+        self.client
+            .raise_event(about, &APPROVAL, &raised)
+            .await
+            .map_err(hub)?;
+        let approved = raised.decision.approved;
+        tracing::info!(instance_id = %about, approved, "decision sent");
+        Ok(())
+    }
+}
+
+/// Whether it has not come to its approval yet.
+const fn is_early(snapshot: &Snapshot) -> bool {
+    matches!(
+        snapshot.stage,
+        Stage::Pending | Stage::Decoding | Stage::Validating
+    )
+}
+
+/// Why an enrollment that does not wait for a decision cannot be decided on.
+fn not_awaiting(snapshot: &Snapshot) -> HubError {
+    match snapshot.stage {
+        Stage::Expired => HubError::ApprovalExpired,
+        Stage::Pending | Stage::Decoding | Stage::Validating => HubError::NotAwaiting,
+        _ if snapshot.approval_required
+            && (snapshot.decision.is_some() || snapshot.stage == Stage::Storing) =>
+        {
+            HubError::AlreadyDecided
+        }
+        _ => HubError::NotAwaiting,
+    }
+}

@@ -1,0 +1,109 @@
+//! Following what runs: until its next stage, its end, or until it is as wanted.
+
+use std::time::Duration;
+
+use durabletask::Payloads;
+use tokio::time::Instant;
+
+use super::{Hub, HubError, Seen as _, Snapshot, Stage, Staged};
+
+/// How often a followed enrollment is looked at: quickly at first, when steps take
+/// milliseconds, then ever slower, when it waits for a person.
+const FIRST_LOOK: Duration = Duration::from_millis(10);
+const SLOWEST_LOOK: Duration = Duration::from_millis(500);
+impl Hub {
+    /// Waits until the enrollment is in another stage than `since`, has ended, or
+    /// `time` is over; then it is as returned.
+    pub(crate) async fn follow(
+        &self,
+        snapshot: Snapshot,
+        since: Stage,
+        time: Duration,
+    ) -> Result<Snapshot, HubError> {
+        let mut latest = self.until_past(snapshot, since, time).await?;
+        self.check(&mut latest).await?;
+        Ok(latest)
+    }
+
+    /// The same of anything that has stages.
+    pub(super) async fn until_past<S: Staged>(
+        &self,
+        seen: S,
+        since: S::Stage,
+        time: Duration,
+    ) -> Result<S, HubError> {
+        let until = Instant::now() + time;
+        let mut latest = seen;
+        let mut pause = FIRST_LOOK;
+        while latest.stage() == since && !latest.has_ended() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let ended = async {
+                let waited = self
+                    .client
+                    .wait_for_completion(latest.id(), Payloads::Omit, left);
+                // A wait that fails at once must not turn this into a busy loop;
+                // the looks at their own pace meet the same failure.
+                if waited.await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = ended => {}
+                () = tokio::time::sleep(pause.min(left)) => {}
+            }
+            pause = (pause * 2).min(SLOWEST_LOOK);
+            latest = self.look(latest.id(), None).await?;
+        }
+        Ok(latest)
+    }
+
+    /// Waits until the enrollment has ended or waits for a decision, or `time` is over.
+    pub(crate) async fn settle(
+        &self,
+        snapshot: Snapshot,
+        time: Duration,
+    ) -> Result<Snapshot, HubError> {
+        let until = Instant::now() + time;
+        // Nearly always it ends within a moment, and the task hub says so by itself.
+        let ended = self
+            .client
+            .wait_for_completion(snapshot.id(), Payloads::Include, time);
+        if let Ok(Ok(state)) = tokio::time::timeout(SLOWEST_LOOK, ended).await
+            && let Some(mut ended) = Snapshot::read(&state).filter(|it| it.stage.has_ended())
+        {
+            self.check(&mut ended).await?;
+            return Ok(ended);
+        }
+        let mut latest = snapshot;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if latest.stage.has_ended() || latest.stage == Stage::AwaitingApproval || left.is_zero()
+            {
+                return Ok(latest);
+            }
+            let since = latest.stage;
+            latest = self.follow(latest, since, left).await?;
+        }
+    }
+
+    /// Looks at something until it is as wanted, or `time` is over.
+    pub(super) async fn until<S: Staged>(
+        &self,
+        seen: S,
+        time: Duration,
+        wanted: impl Fn(&S) -> bool,
+    ) -> Result<S, HubError> {
+        let until = Instant::now() + time;
+        let mut latest = seen;
+        let mut pause = FIRST_LOOK;
+        while !wanted(&latest) && Instant::now() < until {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(SLOWEST_LOOK);
+            latest = self.look(latest.id(), None).await?;
+        }
+        Ok(latest)
+    }
+}

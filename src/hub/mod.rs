@@ -1,0 +1,554 @@
+//! What the front door and the task hub say to each other: enrollments, imports and requests
+//! are started, followed, decided and ended through the hub. There is no other record of
+//! their progress here.
+
+mod approval;
+mod decide;
+mod error;
+mod follow;
+mod imports;
+mod list;
+mod recovery;
+mod request_snapshot;
+mod requests;
+mod snapshot;
+mod wishes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use countersign_authority::{MandatedAct, Refusal, Terms};
+use countersign_enrollment::contract::ENROLL;
+use countersign_enrollment::ids::{CallerId, EnrollmentId, uuid_of};
+use countersign_enrollment::mandate::SignedMandate;
+use countersign_enrollment::recovery::RecoveryCodes;
+use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
+use countersign_enrollment::sealed::{ImageBytes, OtpauthText, Sealed};
+use data_encoding::HEXLOWER;
+use durabletask::{
+    Client, ClientError, IdReuse, InstanceState, Payloads, Recursive, StartRequest, Status,
+};
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use crate::access::secret;
+use crate::clock::Clock;
+use crate::intake::Accepted;
+use crate::keys::SealingKeys;
+use crate::mandates::{self, MandateError, Mandates};
+use error::{hub, internal};
+
+pub(crate) use approval::{ApprovalPolicy, Decider, Requester};
+pub(crate) use decide::Ballot;
+pub(crate) use error::HubError;
+pub(crate) use imports::{ImportSnapshot, NewImport};
+pub(crate) use list::{Cursor, ListQuery};
+pub(crate) use recovery::NewRecoveryCodes;
+pub(crate) use request_snapshot::{RequestSnapshot, RequestStage};
+pub(crate) use requests::{Mandated, NewRequest, RequestQuery};
+pub(crate) use snapshot::{Snapshot, Stage};
+pub(crate) use wishes::Wishes;
+
+/// How long a decision waits to see that it was taken.
+const DECISION_SEEN: Duration = Duration::from_secs(2);
+/// How long a decision waits for what it is about to come to its approval.
+const EARLY: Duration = Duration::from_secs(5);
+
+/// What to enroll and how.
+pub(crate) struct NewEnrollment<'a> {
+    /// By [`Hub::id_for`].
+    pub(crate) id: EnrollmentId,
+    pub(crate) accepted: Accepted,
+    pub(crate) caller: Requester<'a>,
+    pub(crate) approval_asked: bool,
+    pub(crate) proof_asked: bool,
+    pub(crate) wishes: Wishes,
+    /// The account's recovery codes, if some came with it.
+    pub(crate) recovery: RecoveryCodes,
+}
+
+/// What can be read from the state of an instance.
+trait Seen: Sized {
+    /// Nothing if the instance is of another kind.
+    fn read(state: &InstanceState) -> Option<Self>;
+    /// Who asked for it.
+    fn requested_by(&self) -> &str;
+    /// The keyed hash of what was asked for.
+    fn fingerprint(&self) -> &str;
+}
+
+/// How far an instance says that it is.
+enum Said<P, O> {
+    /// It has said nothing yet, or nothing that this release understands.
+    Nothing,
+    Progress(P),
+    Outcome(O),
+    /// Also with an outcome that this release does not understand: that is no success.
+    Failed,
+    Terminated,
+}
+
+fn said<P: DeserializeOwned, O: DeserializeOwned>(state: &InstanceState) -> Said<P, O> {
+    match state.status {
+        Status::Completed => state.output().map_or(Said::Failed, Said::Outcome),
+        Status::Failed => Said::Failed,
+        Status::Terminated | Status::Canceled => Said::Terminated,
+        _ => state.custom_status().map_or(Said::Nothing, Said::Progress),
+    }
+}
+
+/// What can be followed from stage to stage.
+trait Staged: Seen {
+    type Stage: Copy + PartialEq;
+    fn id(&self) -> &str;
+    fn stage(&self) -> Self::Stage;
+    /// Whether nothing more will happen.
+    fn has_ended(&self) -> bool;
+}
+
+/// The front door's client of the task hub: starts, follows, decides and ends what runs there.
+pub(crate) struct Hub {
+    client: Client,
+    seal: SealingKeys,
+    idempotency: Zeroizing<[u8; 32]>,
+    mandates: Mandates,
+    policy: ApprovalPolicy,
+    prove_all: bool,
+    clock: Arc<dyn Clock>,
+}
+
+/// What to start, before it is signed.
+struct Draft {
+    source: Source,
+    approval: Approval,
+    prove: bool,
+    received: bool,
+    wishes: Wishes,
+    recovery: Option<Sealed<RecoveryCodes>>,
+    /// The keyed hash of what was asked for.
+    fingerprint: String,
+}
+
+/// An instance that is to be started under a mandate.
+struct Starting<'a> {
+    start: StartRequest,
+    id: &'a str,
+    caller: &'a str,
+    /// The keyed hash of what was asked for.
+    fingerprint: &'a str,
+    mandate: &'a SignedMandate,
+}
+
+impl Hub {
+    /// `server_key` is the front door's own key; ids for idempotency keys and
+    /// fingerprints of bodies are derived from it.
+    pub(crate) fn new(
+        client: Client,
+        seal: SealingKeys,
+        server_key: &[u8; 32],
+        mandates: Mandates,
+        policy: ApprovalPolicy,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let label: &[u8] = b"countersign idempotency v1";
+        Self {
+            client,
+            seal,
+            idempotency: Zeroizing::new(secret::mac(server_key, &[label])),
+            mandates,
+            policy,
+            prove_all: false,
+            clock,
+        }
+    }
+
+    /// Whether every enrolled account has to be proved before it is in use.
+    pub(crate) fn proving_all(mut self, all: bool) -> Self {
+        self.prove_all = all;
+        self
+    }
+
+    /// The id of the enrollment that a caller starts: with an idempotency key the same
+    /// each time, known before anything is started.
+    pub(crate) fn id_for(&self, caller: &str, idempotency_key: Option<&str>) -> EnrollmentId {
+        match idempotency_key {
+            None => EnrollmentId::random(),
+            Some(key) => EnrollmentId::from_uuid(self.uuid_for(b"id", caller, key)),
+        }
+    }
+
+    /// The id of the enrollment of an account that somebody declares by this URI, known before
+    /// anything is started: another one for each `turn`.
+    pub(crate) fn id_declared(&self, uri: &str, turn: u32) -> EnrollmentId {
+        let turn = turn.to_string();
+        EnrollmentId::from_uuid(self.uuid_for(b"declared", &turn, uri))
+    }
+
+    /// Starts an enrollment, or finds the one that the same caller started with the
+    /// same id and body.
+    pub(crate) async fn start(&self, new: NewEnrollment<'_>) -> Result<Snapshot, HubError> {
+        let id = new.id;
+        let approval = self.approval(new.approval_asked);
+        let asked = match (new.approval_asked, new.proof_asked) {
+            (false, false) => "",
+            (true, false) => "approval",
+            (false, true) => "proof",
+            (true, true) => "approval, proof",
+        };
+        let asked = format!("{asked}{}", new.wishes.asked());
+        let recovery = match new.recovery.is_empty() {
+            true => None,
+            false => Some(self.seal.seal(&id, &new.recovery).map_err(internal)?),
+        };
+        let codes = new.recovery.to_bytes();
+        let mut asked = Zeroizing::new(asked.into_bytes());
+        if !codes.is_empty() {
+            asked.extend_from_slice(b", recovery codes ");
+            asked.extend_from_slice(&codes);
+        }
+        let asked = asked.as_slice();
+        let fingerprint = match &new.accepted {
+            Accepted::Uri(text) => self.fingerprint(&[b"uri", text.as_bytes(), asked]),
+            Accepted::Image { original, .. } => self.fingerprint(&[b"image", original, asked]),
+        };
+        let source = match new.accepted {
+            Accepted::Uri(text) => Source::Uri(
+                self.seal
+                    .seal(&id, &OtpauthText::new(text))
+                    .map_err(internal)?,
+            ),
+            Accepted::Image { bytes, .. } => Source::Image(
+                self.seal
+                    .seal(&id, &ImageBytes::new(bytes))
+                    .map_err(internal)?,
+            ),
+        };
+        let draft = Draft {
+            source,
+            approval,
+            prove: new.proof_asked || self.prove_all,
+            received: false,
+            wishes: new.wishes,
+            recovery,
+            fingerprint,
+        };
+        self.begin(&id, &draft, new.caller, IdReuse::Never).await
+    }
+
+    /// Takes over an account that another installation has sealed for this one, under the
+    /// id that it has there. A try of the same caller that came to nothing, with a damaged
+    /// package for one, is no obstacle.
+    pub(crate) async fn receive(
+        &self,
+        id: EnrollmentId,
+        package: Sealed<OtpauthText>,
+        caller: Requester<'_>,
+    ) -> Result<Snapshot, HubError> {
+        let draft = Draft {
+            fingerprint: self.fingerprint(&[b"transfer", package.as_text().as_bytes()]),
+            source: Source::Uri(package),
+            approval: self.approval(false),
+            prove: self.prove_all,
+            received: true,
+            wishes: Wishes::default(),
+            recovery: None,
+        };
+        let by: CallerId = caller.id.parse().map_err(internal)?;
+        let earlier = match self.begin(&id, &draft, caller, IdReuse::Never).await {
+            Err(HubError::KeyReused) => match self.get(&id, None).await {
+                Ok(other) if other.came_to_nothing_for(&by) => other,
+                Ok(_) | Err(HubError::Unknown) => return Err(HubError::IdTaken),
+                Err(error) => return Err(error),
+            },
+            began => began?,
+        };
+        if !earlier.came_to_nothing_for(&by) {
+            return Ok(earlier);
+        }
+        // Whatever the task hub makes of the earlier try, this one takes its place.
+        match self.withdraw(id.as_str(), None).await {
+            Ok(_) | Err(MandateError::Refused(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ended = vec![Status::Completed, Status::Failed, Status::Terminated];
+        let reuse = IdReuse::Statuses(ended);
+        let again = self.begin(&id, &draft, caller, reuse).await;
+        again.map_err(|error| match error {
+            HubError::KeyReused => HubError::IdTaken,
+            error => error,
+        })
+    }
+
+    /// Whether this installation's worker can open a package.
+    pub(crate) fn is_for_us(&self, package: &Sealed<OtpauthText>) -> bool {
+        self.seal.opens(package.key_id())
+    }
+
+    /// The key that others seal packages for this installation with. It is public.
+    pub(crate) fn seal_key(&self) -> String {
+        self.seal.to_text()
+    }
+
+    /// Signs the draft and starts it.
+    async fn begin(
+        &self,
+        id: &EnrollmentId,
+        draft: &Draft,
+        caller: Requester<'_>,
+        reuse: IdReuse,
+    ) -> Result<Snapshot, HubError> {
+        let source = match &draft.source {
+            Source::Image(image) => image.digest(),
+            Source::Uri(uri) => uri.digest(),
+            // Only a worker plans, in an import.
+            Source::Planned(_) => return Err(HubError::Unknown),
+        };
+        let act = MandatedAct::Enroll {
+            source,
+            prove: draft.prove,
+            received: draft.received,
+            steam: draft.wishes.steam,
+            unless_there: draft.wishes.unless_there,
+            recovery: draft.recovery.as_ref().map(Sealed::digest),
+        };
+        let mandate = self
+            .accept(id.as_str(), act, &draft.approval, caller, None)
+            .await?;
+        let request = EnrollmentRequest {
+            mandate: mandate.clone(),
+            source: draft.source.clone(),
+            approval: draft.approval.clone(),
+            requested_by: caller.id.parse().map_err(internal)?,
+            prove: draft.prove,
+            received: draft.received,
+            recovery: draft.recovery.clone(),
+            fingerprint: draft.fingerprint.clone(),
+        };
+        let starting = Starting {
+            start: self.client.start(&ENROLL, &request).reuse(reuse),
+            id: id.as_str(),
+            caller: caller.id,
+            fingerprint: &request.fingerprint,
+            mandate: &mandate,
+        };
+        self.start_once(starting, || {
+            tracing::info!(instance_id = %id, "enrollment started");
+            Snapshot::just_started(id, &request, self.clock.now())
+        })
+        .await
+    }
+
+    /// Signs what is accepted and writes it down in the ledger.
+    async fn accept(
+        &self,
+        id: &str,
+        act: MandatedAct,
+        approval: &Approval,
+        caller: Requester<'_>,
+        reason: Option<String>,
+    ) -> Result<SignedMandate, HubError> {
+        let at = self.clock.now();
+        let accepted = mandates::Accepted {
+            id: id.to_owned(),
+            act,
+            terms: self.terms(approval, at),
+            requested_by: caller.id.parse().map_err(internal)?,
+            hand: self.mandates.hand(caller.hand),
+            reason,
+            policy: self.policy.in_words(self.prove_all),
+            at,
+        };
+        Ok(self.mandates.accept(accepted).await?)
+    }
+
+    /// What is signed of an approval.
+    fn terms(&self, approval: &Approval, at: DateTime<Utc>) -> Terms {
+        let deadline = TimeDelta::from_std(self.policy.timeout)
+            .ok()
+            .and_then(|time| at.checked_add_signed(time))
+            .unwrap_or(DateTime::<Utc>::MAX_UTC);
+        Terms {
+            needed: approval.needed(),
+            from: approval.from().to_vec(),
+            deadline,
+            notify: matches!(approval, Approval::Required { notify: true, .. }),
+            reminders: u8::try_from(self.policy.reminders.len()).unwrap_or(u8::MAX),
+        }
+    }
+
+    /// Starts an instance under a mandate, or yields what a request with the same
+    /// fingerprint has started under its id.
+    async fn start_once<S: Seen>(
+        &self,
+        starting: Starting<'_>,
+        just_started: impl FnOnce() -> S,
+    ) -> Result<S, HubError> {
+        let Starting {
+            start,
+            id,
+            caller,
+            fingerprint,
+            mandate,
+        } = starting;
+        let start = start.instance_id(id).tag("requestedBy", caller);
+        match start.send().await {
+            Ok(_) => Ok(just_started()),
+            Err(ClientError::AlreadyExists { .. }) => {
+                self.mandates.never_began(mandate).await?;
+                self.repeated(id, fingerprint).await
+            }
+            Err(error) => Err(hub(error)),
+        }
+    }
+
+    /// The enrollment as it is, if there is one and `only`, if given, asked for it.
+    pub(crate) async fn get(
+        &self,
+        id: &EnrollmentId,
+        only: Option<&str>,
+    ) -> Result<Snapshot, HubError> {
+        let mut snapshot = self.look(id.as_str(), only).await?;
+        self.belongs(id.as_str(), only).await?;
+        self.check(&mut snapshot).await?;
+        Ok(snapshot)
+    }
+
+    /// That `only`, if given, asked for it: by the ledger, whatever the task hub says.
+    async fn belongs(&self, id: &str, only: Option<&str>) -> Result<(), HubError> {
+        match only {
+            Some(caller) if !self.mandates.asked_by(id, caller).await? => Err(HubError::Unknown),
+            _ => Ok(()),
+        }
+    }
+
+    /// Replaces what the task hub says of who asked, who has to agree and who did by what the
+    /// ledger holds: people decide by it. The preview is signed with each decision.
+    async fn check(&self, snapshot: &mut Snapshot) -> Result<(), HubError> {
+        let decided = !snapshot.approved_by.is_empty() || snapshot.decision.is_some();
+        if snapshot.stage != Stage::AwaitingApproval && !decided {
+            return Ok(());
+        }
+        let Some(standing) = self.mandates.standing(snapshot.id.as_str()).await? else {
+            return Ok(());
+        };
+        standing.correct(&mut snapshot.approved_by, &mut snapshot.decision);
+        snapshot.hands = standing.hands();
+        snapshot.in_ledger = true;
+        let mandate = standing.mandate;
+        snapshot.approvals_needed = mandate.terms.needed;
+        snapshot.approvers = mandate.terms.from;
+        snapshot.requested_by = mandate.requested_by.to_string();
+        Ok(())
+    }
+
+    /// What an instance says, if it is of this kind and `only`, if given, asked for it.
+    async fn look<S: Seen>(&self, id: &str, only: Option<&str>) -> Result<S, HubError> {
+        let state = self
+            .client
+            .get(id, Payloads::Include)
+            .await
+            .map_err(hub)?
+            .ok_or(HubError::Unknown)?;
+        let seen = S::read(&state).ok_or(HubError::Unknown)?;
+        match only {
+            Some(caller) if seen.requested_by() != caller => Err(HubError::Unknown),
+            _ => Ok(seen),
+        }
+    }
+
+    /// What was started before under the same id, if it was asked for in the same way.
+    async fn repeated<S: Seen>(&self, id: &str, fingerprint: &str) -> Result<S, HubError> {
+        let seen: S = self.look(id, None).await?;
+        if secret::same(seen.fingerprint().as_bytes(), fingerprint.as_bytes()) {
+            Ok(seen)
+        } else {
+            Err(HubError::KeyReused)
+        }
+    }
+
+    /// Ends an enrollment, or an import with the enrollments that it waits for, that
+    /// still runs. Nothing is done under its mandate from now on, whatever the task hub does.
+    /// With `only`, it is ended for this requester alone, as the ledger says.
+    pub(crate) async fn terminate(
+        &self,
+        id: &str,
+        only: Option<&str>,
+        caller: &str,
+    ) -> Result<(), HubError> {
+        match self.withdraw(id, only).await {
+            Ok(true) => {}
+            Ok(false) => return Err(HubError::Unknown),
+            // It has none, or it has ended there already: the task hub may still think that
+            // it runs.
+            Err(MandateError::Refused(refusal)) => {
+                tracing::info!(instance_id = %id, %refusal, "nothing to withdraw");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let reason = format!("terminated by {caller}");
+        self.client
+            .terminate(id, &reason, Recursive::Yes)
+            .await
+            .map_err(hub)?;
+        tracing::info!(instance_id = %id, "termination sent");
+        Ok(())
+    }
+
+    /// Withdraws what was accepted last as `id`; nothing if it is not this requester's.
+    async fn withdraw(&self, id: &str, only: Option<&str>) -> Result<bool, MandateError> {
+        let Some((signed, mandate)) = self.mandates.latest(id).await? else {
+            return Err(Refusal::NoMandate.into());
+        };
+        if only.is_some_and(|caller| mandate.requested_by.as_str() != caller) {
+            return Ok(false);
+        }
+        self.mandates.withdraw(&signed, id).await?;
+        Ok(true)
+    }
+
+    /// Whether the task hub answers.
+    pub(crate) async fn reachable(&self) -> Result<(), HubError> {
+        self.client.hello().await.map_err(hub)
+    }
+
+    /// Whether somebody else has to agree: asked for, or a rule of this server.
+    fn approval(&self, asked: bool) -> Approval {
+        if asked || self.policy.always {
+            self.required(self.policy.approvals)
+        } else {
+            Approval::NotRequired
+        }
+    }
+
+    /// The approval of this many people, by the rules of this server; of nobody if 0.
+    fn required(&self, approvals: u8) -> Approval {
+        if approvals == 0 {
+            return Approval::NotRequired;
+        }
+        Approval::Required {
+            deadline_seconds: self.policy.timeout.as_secs(),
+            approvals,
+            from: self.policy.from.clone(),
+            reminder_seconds: self
+                .policy
+                .reminders
+                .iter()
+                .map(Duration::as_secs)
+                .collect(),
+            notify: self.policy.notify,
+        }
+    }
+
+    /// What belongs to a caller's idempotency key.
+    fn uuid_for(&self, purpose: &[u8], caller: &str, key: &str) -> uuid::Uuid {
+        let parts = [purpose, caller.as_bytes(), key.as_bytes()];
+        uuid_of(&secret::mac(&self.idempotency, &parts))
+    }
+
+    fn fingerprint(&self, parts: &[&[u8]]) -> String {
+        let mut all: Vec<&[u8]> = vec![b"body"];
+        all.extend_from_slice(parts);
+        HEXLOWER.encode(&secret::mac(&self.idempotency, &all))
+    }
+}

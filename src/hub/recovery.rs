@@ -1,0 +1,83 @@
+//! Recovery codes: setting them by a request, and giving them out one by one.
+
+use countersign_authority::{Permit, Release};
+use countersign_enrollment::account::TotpAccount;
+use countersign_enrollment::account_request::Act;
+use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::recovery::RecoveryCodes;
+
+use super::{Hub, HubError, NewRequest, RequestSnapshot, Requester, internal};
+
+/// Recovery codes to keep.
+pub(crate) struct NewRecoveryCodes<'a> {
+    pub(crate) id: EnrollmentId,
+    /// The account as the vault has it.
+    pub(crate) account: &'a TotpAccount,
+    pub(crate) codes: &'a RecoveryCodes,
+    /// Whether the account has codes, which are destroyed by it.
+    pub(crate) replaces: bool,
+    pub(crate) reason: Option<String>,
+    pub(crate) caller: Requester<'a>,
+    pub(crate) idempotency_key: Option<&'a str>,
+}
+
+impl Hub {
+    /// Asks for recovery codes to be kept beside an account's secret. To add them where there
+    /// are none takes nobody else; to replace them is to destroy some.
+    pub(crate) async fn set_recovery(
+        &self,
+        new: NewRecoveryCodes<'_>,
+    ) -> Result<RequestSnapshot, HubError> {
+        let sealed = self.seal.seal(&new.id, new.codes).map_err(internal)?;
+        let act = Act::RecoveryCodes {
+            count: u32::try_from(new.codes.len()).map_err(internal)?,
+            replaces: new.replaces,
+            source: sealed.digest(),
+        };
+        let needed = match new.replaces {
+            true => self.policy.request_approvals,
+            false => 0,
+        };
+        let request = NewRequest {
+            id: new.id,
+            account: new.account,
+            act,
+            reason: new.reason,
+            caller: new.caller,
+            idempotency_key: new.idempotency_key,
+        };
+        let content = new.codes.to_bytes();
+        self.request(request, needed, &content, Some(sealed)).await
+    }
+
+    /// Which of an account's recovery codes were not given out yet: how many.
+    pub(crate) async fn recovery_left(
+        &self,
+        account: &EnrollmentId,
+        codes: &RecoveryCodes,
+    ) -> Result<usize, HubError> {
+        Ok(self.mandates.recovery_left(account, codes).await?)
+    }
+
+    /// Takes a recovery code: when this returns one, it is written down that it was given out,
+    /// and it is never given again. Nothing if all of them were. The second is how many are
+    /// left.
+    pub(crate) async fn take_recovery<'a>(
+        &self,
+        account: &EnrollmentId,
+        codes: &'a RecoveryCodes,
+    ) -> Result<Option<(&'a str, usize)>, HubError> {
+        let given = self.mandates.give_recovery(account, codes).await?;
+        Ok(given.and_then(|given| Some((codes.expose().nth(given.index)?, given.left))))
+    }
+
+    /// The same, by a request that was granted: the permit says that the use was counted.
+    pub(crate) async fn take_granted_recovery<'a>(
+        &self,
+        _permit: &Permit<Release>,
+        account: &EnrollmentId,
+        codes: &'a RecoveryCodes,
+    ) -> Result<Option<(&'a str, usize)>, HubError> {
+        self.take_recovery(account, codes).await
+    }
+}

@@ -1,0 +1,431 @@
+//! Requests on accounts: started, followed, decided and made use of through the task hub
+//! like enrollments.
+
+use std::time::Duration;
+
+use countersign_authority::{MandatedAct, Permit, Refusal, Release, shown};
+use countersign_enrollment::account::TotpAccount;
+use countersign_enrollment::account_request::{AccountRequest, Act, Asked, Claim};
+use countersign_enrollment::contract::{ACCOUNT_REQUEST, CLAIM};
+use countersign_enrollment::ids::{CallerId, EnrollmentId, RequestId};
+use countersign_enrollment::mandate::SignedMandate;
+use countersign_enrollment::recovery::RecoveryCodes;
+use countersign_enrollment::sealed::Sealed;
+use durabletask::IdReuse;
+use uuid::Uuid;
+
+use super::list::{Listed, Page};
+use super::{
+    Cursor, DECISION_SEEN, Decider, EARLY, Hub, HubError, RequestSnapshot, RequestStage, Requester,
+    Starting, hub, internal,
+};
+use crate::telemetry;
+
+/// What to ask for.
+pub(crate) struct NewRequest<'a> {
+    pub(crate) id: EnrollmentId,
+    /// The account as the vault has it.
+    pub(crate) account: &'a TotpAccount,
+    pub(crate) act: Act,
+    pub(crate) reason: Option<String>,
+    pub(crate) caller: Requester<'a>,
+    pub(crate) idempotency_key: Option<&'a str>,
+}
+
+/// Which requests to list.
+pub(crate) struct RequestQuery {
+    /// Only those in this stage.
+    pub(crate) stage: Option<RequestStage>,
+    /// Only those on this account.
+    pub(crate) account: Option<EnrollmentId>,
+    /// Only those that this caller asked for.
+    pub(crate) only: Option<String>,
+    /// After the page that ended here.
+    pub(crate) cursor: Option<Cursor>,
+    /// How many at most.
+    pub(crate) limit: usize,
+}
+
+impl Hub {
+    /// Starts a request, or finds the one that the same caller started with the same
+    /// idempotency key for the same.
+    pub(crate) async fn start_request(
+        &self,
+        new: NewRequest<'_>,
+    ) -> Result<RequestSnapshot, HubError> {
+        self.request(new, self.policy.request_approvals, &[], None)
+            .await
+    }
+
+    /// The same, which so many people have to agree to, with the sealed `codes` that `content`
+    /// tells from any others.
+    pub(super) async fn request(
+        &self,
+        new: NewRequest<'_>,
+        needed: u8,
+        content: &[u8],
+        codes: Option<Sealed<RecoveryCodes>>,
+    ) -> Result<RequestSnapshot, HubError> {
+        let caller = new.caller;
+        let id = match new.idempotency_key {
+            None => RequestId::random(),
+            Some(key) => RequestId::from_uuid(self.uuid_for(b"request", caller.id, key)),
+        };
+        telemetry::about(&id);
+        let reason = new.reason.as_deref().unwrap_or_default();
+        let terms = new.act.terms();
+        let mut parts: Vec<&[u8]> = vec![
+            b"request",
+            new.id.as_str().as_bytes(),
+            terms.as_bytes(),
+            reason.as_bytes(),
+        ];
+        parts.extend(codes.is_some().then_some(content));
+        let fingerprint = self.fingerprint(&parts);
+        let approval = self.required(needed);
+        let act = MandatedAct::Request {
+            account: new.id.clone(),
+            act: new.act.clone(),
+            preview: new.account.preview(),
+            fingerprint: self.mandates.fingerprint(new.account)?,
+        };
+        let mandate = self
+            .accept(id.as_str(), act, &approval, caller, new.reason.clone())
+            .await?;
+        let request = AccountRequest {
+            mandate: mandate.clone(),
+            account: new.id,
+            act: new.act,
+            reason: new.reason,
+            codes,
+            approval,
+            requested_by: caller.id.parse().map_err(internal)?,
+            fingerprint,
+        };
+        let starting = Starting {
+            start: self
+                .client
+                .start(&ACCOUNT_REQUEST, &request)
+                .reuse(IdReuse::Never),
+            id: id.as_str(),
+            caller: caller.id,
+            fingerprint: &request.fingerprint,
+            mandate: &mandate,
+        };
+        self.start_once(starting, || {
+            tracing::info!(instance_id = %id, kind = request.act.kind(), "request started");
+            RequestSnapshot::just_started(&id, &request, self.clock.now())
+        })
+        .await
+    }
+
+    /// The request as it is, if there is one and `only`, if given, asked for it.
+    pub(crate) async fn get_request(
+        &self,
+        id: &RequestId,
+        only: Option<&str>,
+    ) -> Result<RequestSnapshot, HubError> {
+        let mut snapshot: RequestSnapshot = self.look(id.as_str(), only).await.map_err(unknown)?;
+        self.check_request(&mut snapshot).await?;
+        match only {
+            Some(caller) if snapshot.requested_by != caller => Err(HubError::RequestUnknown),
+            _ => Ok(snapshot),
+        }
+    }
+
+    /// Replaces what the task hub says of a request, of who agreed to it and of what was made
+    /// of it by what the ledger holds: it is what people decide on.
+    async fn check_request(&self, snapshot: &mut RequestSnapshot) -> Result<(), HubError> {
+        // Shown by the task hub, it may be one that no worker of ours has made.
+        snapshot.package = None;
+        let Some(standing) = self.mandates.standing(snapshot.id.as_str()).await? else {
+            snapshot.used = Some(usize::MAX);
+            return Ok(());
+        };
+        snapshot.used = Some(standing.releases);
+        standing.correct(&mut snapshot.approved_by, &mut snapshot.decision);
+        snapshot.hands = standing.hands();
+        snapshot.in_ledger = true;
+        let package = standing.package;
+        snapshot.package = package.and_then(|text| Sealed::from_text(text).ok());
+        let mandate = standing.mandate;
+        let MandatedAct::Request {
+            account,
+            act,
+            preview,
+            fingerprint,
+        } = mandate.act
+        else {
+            return Err(HubError::RequestUnknown);
+        };
+        snapshot.approvals_needed = mandate.terms.needed;
+        snapshot.approvers = mandate.terms.from;
+        if snapshot.asked.is_some() {
+            snapshot.asked = Some(Asked {
+                account: account.clone(),
+                act: act.clone(),
+                preview,
+                fingerprint,
+                requested_by: mandate.requested_by.clone(),
+                reason: mandate.reason.clone(),
+            });
+        }
+        snapshot.account = account;
+        snapshot.act = act;
+        snapshot.reason = mandate.reason;
+        snapshot.requested_by = mandate.requested_by.to_string();
+        Ok(())
+    }
+
+    /// Waits until the request is in another stage than `since`, has ended, or `time` is over.
+    pub(crate) async fn follow_request(
+        &self,
+        snapshot: RequestSnapshot,
+        since: RequestStage,
+        time: Duration,
+    ) -> Result<RequestSnapshot, HubError> {
+        let mut latest = self.until_past(snapshot, since, time).await?;
+        self.check_request(&mut latest).await?;
+        Ok(latest)
+    }
+
+    /// One page of requests, newest first.
+    pub(crate) async fn list_requests(
+        &self,
+        query: RequestQuery,
+    ) -> Result<Page<RequestSnapshot>, HubError> {
+        let RequestQuery {
+            stage,
+            account,
+            only,
+            ..
+        } = query;
+        let listed = Listed {
+            prefix: "request-",
+            statuses: stage.map(|s| vec![s.runtime_status()]).unwrap_or_default(),
+            filtered: stage.is_some() || account.is_some() || only.is_some(),
+        };
+        let mut page = self
+            .page(
+                &listed,
+                query.cursor,
+                query.limit,
+                |request: &RequestSnapshot| {
+                    stage.is_none_or(|stage| request.stage == stage)
+                        && account.as_ref().is_none_or(|id| request.account == *id)
+                        && only
+                            .as_ref()
+                            .is_none_or(|caller| request.requested_by == *caller)
+                },
+            )
+            .await?;
+        for request in &mut page.items {
+            self.check_request(request).await?;
+        }
+        page.items.retain(|request| {
+            account.as_ref().is_none_or(|id| request.account == *id)
+                && only
+                    .as_ref()
+                    .is_none_or(|caller| request.requested_by == *caller)
+        });
+        Ok(page)
+    }
+
+    /// Decides on a request that waits for it, or stops one that can still be undone. The
+    /// requester may only stop it.
+    pub(crate) async fn decide_request(
+        &self,
+        id: &RequestId,
+        decider: Decider<'_>,
+        approved: bool,
+        comment: Option<String>,
+    ) -> Result<RequestSnapshot, HubError> {
+        if !approved {
+            let objected = self.object_to_request(id, decider, comment, None).await?;
+            return match objected {
+                Some(latest) => Ok(latest),
+                None => Err(not_awaiting(&self.get_request(id, None).await?)),
+            };
+        }
+        let caller = decider.id;
+        let mut snapshot = self.get_request(id, None).await?;
+        if snapshot.stage == RequestStage::Pending && snapshot.approvals_needed > 0 {
+            if snapshot.requested_by == caller {
+                return Err(HubError::SelfApproval);
+            }
+            // Who is as quick as this waits a moment rather than be sent away.
+            snapshot = self
+                .until(snapshot, EARLY, |latest: &RequestSnapshot| {
+                    latest.stage != RequestStage::Pending
+                })
+                .await?;
+            self.check_request(&mut snapshot).await?;
+        }
+        if snapshot.stage != RequestStage::AwaitingApproval {
+            return Err(not_awaiting(&snapshot));
+        }
+        if snapshot.has_agreed(caller) {
+            return Err(HubError::AlreadyDecided);
+        }
+        // What is decided on is what the front door has signed, not what the task hub shows.
+        let (signed, mandate) = self
+            .mandates
+            .latest(id.as_str())
+            .await?
+            .ok_or(HubError::Refused(Refusal::NoMandate))?;
+        let MandatedAct::Request {
+            preview,
+            fingerprint,
+            ..
+        } = &mandate.act
+        else {
+            return Err(HubError::RequestUnknown);
+        };
+        let shown = shown(preview, fingerprint);
+        let verdict = self.verdict(decider, true, comment, &mandate.terms.from, shown)?;
+        self.raise(&signed, id.as_str(), verdict)
+            .await
+            .map_err(unknown)?;
+        let since = snapshot.stage;
+        // Waits a moment until it has arrived, so that whoever comes next finds it.
+        let mut latest = self
+            .until(snapshot, DECISION_SEEN, |latest: &RequestSnapshot| {
+                latest.stage != since || latest.has_agreed(caller)
+            })
+            .await
+            .map_err(unknown)?;
+        self.check_request(&mut latest).await?;
+        Ok(latest)
+    }
+
+    /// Objects to a request, or takes it back; with `only`, as its requester. It is recorded
+    /// before the task hub is asked for anything, and whatever that shows. Nothing if the
+    /// request has ended.
+    pub(crate) async fn object_to_request(
+        &self,
+        id: &RequestId,
+        decider: Decider<'_>,
+        comment: Option<String>,
+        only: Option<&str>,
+    ) -> Result<Option<RequestSnapshot>, HubError> {
+        let objection = self.object(id.as_str(), decider, comment, only).await;
+        let snapshot = self.get_request(id, only).await?;
+        if snapshot.stage.has_ended() {
+            // It was cut off in the task hub, and what it had done can still be undone by hand:
+            // the objection is recorded and stands.
+            let cut_off = matches!(
+                snapshot.stage,
+                RequestStage::Terminated | RequestStage::Failed
+            );
+            return Ok((objection.is_ok() && cut_off).then_some(snapshot));
+        }
+        let raised = objection.map_err(unknown)?;
+        self.tell(id.as_str(), raised).await.map_err(unknown)?;
+        let since = snapshot.stage;
+        let mut latest = self
+            .until(snapshot, DECISION_SEEN, |latest: &RequestSnapshot| {
+                latest.stage != since
+            })
+            .await
+            .map_err(unknown)?;
+        self.check_request(&mut latest).await?;
+        Ok(Some(latest))
+    }
+
+    /// What `caller` asked for by a request, as the front door has signed it.
+    pub(crate) async fn mandated(
+        &self,
+        id: &RequestId,
+        caller: &str,
+    ) -> Result<Mandated, HubError> {
+        let (signed, mandate) = self
+            .mandates
+            .latest(id.as_str())
+            .await?
+            .ok_or(HubError::RequestUnknown)?;
+        let by_caller = mandate.requested_by.as_str() == caller;
+        let (MandatedAct::Request { account, act, .. }, true) = (mandate.act, by_caller) else {
+            return Err(HubError::RequestUnknown);
+        };
+        Ok(Mandated {
+            id: id.clone(),
+            signed,
+            account,
+            act,
+            reason: mandate.reason,
+            requested_by: mandate.requested_by,
+            approvals_needed: mandate.terms.needed,
+        })
+    }
+
+    /// Takes one use of what a request has granted; when this returns, it is written down,
+    /// and the code or the URI of `account` may be given out once.
+    pub(crate) async fn claim(
+        &self,
+        request: &Mandated,
+        kind: &'static str,
+        account: &TotpAccount,
+    ) -> Result<Permit<Release>, HubError> {
+        let permit = self
+            .mandates
+            .release(&request.signed, &request.requested_by, kind, account)
+            .await
+            .map_err(HubError::from)
+            .map_err(|error| match error {
+                HubError::AlreadyDecided => HubError::NotGranted,
+                error => error,
+            })?;
+        // The orchestration shows it to those who look at the history; nothing depends on it.
+        let claim = Claim {
+            id: Uuid::new_v4().simple().to_string(),
+        };
+        if let Err(error) = self.tell_of_claim(&request.id, &claim).await {
+            tracing::warn!(instance_id = %request.id, %error, "the task hub has not heard of a use");
+        }
+        Ok(permit)
+    }
+
+    /// Waits a moment until the use has arrived, so that whoever looks next finds it.
+    async fn tell_of_claim(&self, id: &RequestId, claim: &Claim) -> Result<(), HubError> {
+        self.client
+            .raise_event(id.as_str(), &CLAIM, claim)
+            .await
+            .map_err(hub)?;
+        let snapshot = self.get_request(id, None).await?;
+        self.until(snapshot, DECISION_SEEN, |latest: &RequestSnapshot| {
+            latest.claims.contains(&claim.id) || latest.stage.has_ended()
+        })
+        .await
+        .map(drop)
+    }
+}
+
+/// A request as the front door has signed it.
+pub(crate) struct Mandated {
+    pub(crate) id: RequestId,
+    signed: SignedMandate,
+    pub(crate) account: EnrollmentId,
+    pub(crate) act: Act,
+    pub(crate) reason: Option<String>,
+    requested_by: CallerId,
+    /// How many people had to agree; 0 if none.
+    pub(crate) approvals_needed: u8,
+}
+
+/// Why a request that does not wait for a decision cannot be decided on.
+fn not_awaiting(snapshot: &RequestSnapshot) -> HubError {
+    match snapshot.stage {
+        RequestStage::Expired => HubError::ApprovalExpired,
+        RequestStage::Pending | RequestStage::Acting => HubError::NotAwaiting,
+        _ if snapshot.decision.is_some() => HubError::AlreadyDecided,
+        _ => HubError::NotAwaiting,
+    }
+}
+
+/// What is unknown here is a request.
+fn unknown(error: HubError) -> HubError {
+    match error {
+        HubError::Unknown => HubError::RequestUnknown,
+        error => error,
+    }
+}
