@@ -24,7 +24,7 @@ struct Entry {
 #[derive(Deserialize)]
 struct Contents {
     #[serde(default)]
-    fields: Vec<LoginField>,
+    fields: Vec<Member<LoginField>>,
     #[serde(default)]
     sections: Vec<Section>,
 }
@@ -71,10 +71,10 @@ fn entries(entry: &Entry) -> Vec<ImportEntry> {
     let Some(contents) = &entry.secure_contents else {
         return Vec::new();
     };
-    let user = contents
-        .fields
-        .iter()
-        .find(|field| field.designation.as_deref() == Some("username"));
+    let user = contents.fields.iter().find_map(|field| match field {
+        Member::Read(field) if field.designation.as_deref() == Some("username") => Some(field),
+        Member::Read(_) | Member::Damaged(_) => None,
+    });
     let fields = contents.sections.iter().flat_map(|section| &section.fields);
     fields
         .filter_map(|field| match field {
