@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::text;
 
 /// How an export of Google Authenticator begins.
-pub(crate) const GOOGLE_SCHEME: &str = "otpauth-migration:";
+const GOOGLE_SCHEME: &str = "otpauth-migration:";
 
 /// Whether a text says that it is an export of Google Authenticator.
 #[must_use]

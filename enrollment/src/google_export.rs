@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::account::display_name;
-use crate::foreign::{self, GOOGLE_SCHEME};
+use crate::foreign;
 use crate::otpauth::{self, Fields, MAX_URI_BYTES, Parsed};
 use crate::problem::InputProblem;
 

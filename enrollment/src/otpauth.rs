@@ -25,7 +25,6 @@ use crate::problem::{InputProblem, Parameter, there};
 
 pub use crate::account::AccountPreview;
 pub(crate) use query::{is_start, is_zero};
-pub(crate) use write::export;
 
 /// The longest text that is looked at, in bytes. The largest QR code holds less than
 /// 3,000, and the longest secret and labels, escaped, less than this.

@@ -6,9 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use countersign_enrollment::contract::{APPROVAL, VerifiedDecision, VerifyDecision};
 use countersign_enrollment::decision::{ApprovalDecision, RaisedDecision};
-use countersign_enrollment::mandate::SignedDecision;
 use countersign_enrollment::notice::NoticeEvent;
-use countersign_enrollment::request::Approval;
 use durabletask_core::{Either, Failure, OrchestrationContext, TaskError, Timer, select};
 
 use crate::policy::retried;

@@ -6,7 +6,7 @@ use super::{Exit, Fault, Outcome};
 use crate::cli::SchedulerArgs;
 use crate::config::{LogFormat, Settings};
 use crate::data_dir::DataDir;
-use crate::{hub, shutdown, telemetry};
+use crate::{local_hub, shutdown, telemetry};
 
 pub(super) async fn run(args: SchedulerArgs) -> Outcome {
     let config = super::load(&Settings {

@@ -8,7 +8,7 @@ use super::opening::{Opening, base64, gcm, malformed, wrong};
 use super::shapes::{Member, Number, SecretText};
 use super::{ImportEntry, damaged, joined_name, parse};
 use crate::account::after_issuer;
-use crate::otpauth::{self, Fields};
+use crate::otpauth::Fields;
 use crate::problem::{ImportFormat, InputProblem};
 
 const FORMAT: ImportFormat = ImportFormat::TwoFas;

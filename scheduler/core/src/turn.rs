@@ -4,18 +4,17 @@
 use durabletask_proto::history_event::EventType;
 use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
 use durabletask_proto::{
-    ActivityRequest, CompleteOrchestrationAction, CreateSubOrchestrationAction, EventRaisedEvent,
-    EventSentEvent, ExecutionCompletedEvent, ExecutionStartedEvent, ExecutionTerminatedEvent,
-    HistoryEvent, OrchestrationInstance, OrchestrationStatus, OrchestratorResponse,
-    ParentInstanceInfo, SendEventAction, SubOrchestrationInstanceCompletedEvent,
-    SubOrchestrationInstanceCreatedEvent, SubOrchestrationInstanceFailedEvent, TaskFailureDetails,
-    TaskScheduledEvent, TimerCreatedEvent, TimerFiredEvent,
+    CompleteOrchestrationAction, CreateSubOrchestrationAction, EventRaisedEvent, EventSentEvent,
+    ExecutionCompletedEvent, ExecutionStartedEvent, ExecutionTerminatedEvent, HistoryEvent,
+    OrchestrationInstance, OrchestrationStatus, OrchestratorResponse, SendEventAction,
+    SubOrchestrationInstanceCompletedEvent, SubOrchestrationInstanceCreatedEvent,
+    SubOrchestrationInstanceFailedEvent, TaskFailureDetails, TaskScheduledEvent, TimerCreatedEvent,
 };
 use prost_types::Timestamp;
 
 use crate::effects::{Effects, Message, NextExecution};
 use crate::rewind::rewind;
-use crate::started::{activity, child_start, identity, timer_set, unsupported};
+use crate::started::{activity, child_start, timer_set, unsupported};
 use crate::{Instance, STARTED_ID, entity, event, event_form, is_terminal, suspension_after};
 
 /// A turn that a worker has finished.

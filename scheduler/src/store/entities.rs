@@ -14,7 +14,7 @@ use durabletask_proto::{
 };
 use durabletask_scheduler_core::{
     Batch, Caller, EntityMessage, LockRequest, Locked, OperationMessage, after_lock, apply_batch,
-    is_entity_id, is_instance_id, is_terminal, operations_done,
+    is_instance_id, is_terminal, operations_done,
 };
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Row};
