@@ -17,7 +17,7 @@ use super::ids::RequestPath;
 use super::ids::{AccountPath, account_id};
 use super::permit::{ReadPermit, readable, take_plainly};
 use super::request_views::RequestView;
-use super::requests::{USE, granted, response};
+use super::requests::{USE, granted, started};
 use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _, Read};
@@ -115,7 +115,11 @@ pub(super) async fn count(
             ("retry-after" = u32, description = "In how many seconds to ask"),
         ),
         ),
-        (status = OK, description = "An earlier request has started it, and it has ended", body = RequestView),
+        (
+            status = OK, description = "An earlier request has started it, and it has ended",
+            body = RequestView,
+            headers(("location" = String, description = "Where the status is")),
+        ),
     ),
     extensions(
         ("x-audit" = json!(Action::RequestRecoveryCodes)),
@@ -152,7 +156,7 @@ pub(super) async fn set(
             idempotency_key: key.as_deref(),
         })
         .await?;
-    Ok(response(&snapshot))
+    Ok(started(&snapshot))
 }
 
 /// Takes one of an account's recovery codes
