@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign_authority::{MandatedAct, Open, Permit};
+use countersign_authority::{MandatedAct, Permit};
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::contract::{UriSource, ValidateUri, ValidatedUri};
 use countersign_enrollment::ids::EnrollmentId;
