@@ -327,7 +327,7 @@ async fn what_another_user_may_not_read_is_said_so() {
     let program = open.path().join("countersign");
     if root {
         std::fs::copy(crate::support::BINARY, &program).unwrap();
-        for path in [open.path(), &program] {
+        for path in [open.path(), program.as_path()] {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
     } else {
