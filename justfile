@@ -15,7 +15,7 @@ format:
 # Check what most changes need: formatting, lints, tests.
 check: (gate "format" "lints" "tests")
 
-# Run one test, of all targets or of one: `just test grants`, `just test grants access`.
+# Run one test, of all targets or of one: `just test grants`, `just test grants door`.
 test NAME TARGET="":
     cargo test --workspace --locked {{ if TARGET == "" { "" } else { "--test " + TARGET } }} {{ NAME }}
 

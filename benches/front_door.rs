@@ -4,11 +4,11 @@
 //!   handler that answers a constant of the same length; in turns, and the ratio. Asked by
 //!   `wrk` where that is installed, and else, or too, by a client in this process. Then the
 //!   same over a thousand accounts, of which the first reading in each time step is an
-//!   entry of the audit record, and with a key that reads only what was granted to it.
+//!   entry of the audit log, and with a key that reads only what was granted to it.
 //! - *enrollments*: N of `POST /api/accounts`, each from the URI to the stored account, 50
 //!   in flight: the times that half and 99 of 100 take, and the memory.
-//! - *slow*: N connections that never finish their headers, and what they cost somebody who
-//!   asks for codes meanwhile.
+//! - *slow*: N connections that never finish their headers, and what they cost someone who
+//!   asks for codes in the meantime.
 //!
 //! ```text
 //! cargo bench --bench front_door -- [codes] [enrollments] [slow] [--scale 1.0]
@@ -44,7 +44,7 @@ const CONNECTIONS: usize = 32;
 /// How long each side is asked in a turn.
 const TURN: Duration = Duration::from_secs(3);
 const TURNS: usize = 3;
-/// Accounts whose codes are asked for in turn.
+/// Accounts whose codes are requested in turn.
 const MANY: usize = 1_000;
 const ENROLLMENTS: f64 = 1_000.0;
 const IN_FLIGHT: usize = 50;
@@ -95,7 +95,7 @@ fn scaled(number: f64, scale: f64) -> usize {
 struct Door {
     running: Running,
     address: SocketAddr,
-    /// The account that is asked for, and the keys that ask.
+    /// The account that is requested, and the keys that ask.
     account: String,
     reader: String,
     granted: String,
@@ -359,7 +359,7 @@ async fn be_slow(address: &str, number: &str) {
         .expect("it is told to end");
 }
 
-/// How long codes take that are asked for one after the other, in milliseconds.
+/// How long codes take that are requested one after the other, in milliseconds.
 async fn latency(door: &Door) -> (f64, f64) {
     let mut stream = TcpStream::connect(door.address)
         .await

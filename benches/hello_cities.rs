@@ -32,7 +32,7 @@ const CITIES: [&str; 5] = ["Tokyo", "Seattle", "London", "Amsterdam", "Nairobi"]
 const WORK_ITEMS: usize = 11;
 const TIMEOUT: Duration = Duration::from_secs(600);
 const LATENCY_SAMPLES: usize = 200;
-/// Starts and waits under way at once.
+/// Starts and waits in progress at once.
 const IN_FLIGHT: usize = 256;
 
 async fn say_hello(_: ActivityContext, city: String) -> Result<String, Failure> {

@@ -40,7 +40,7 @@ const EVENTS: f64 = 10_000.0;
 const INSTANCES: f64 = 100_000.0;
 /// How many of the waiting instances are woken, one at a time.
 const WOKEN: usize = 500;
-/// Calls under way at once.
+/// Calls in progress at once.
 const IN_FLIGHT: usize = 256;
 const TIMEOUT: Duration = Duration::from_secs(600);
 

@@ -52,7 +52,7 @@ const WEBHOOK_SECRET: &str = "webhook-secret";
 /// How often is asked whether everything answers, until it does.
 const LOOK_WHETHER_READY: Duration = Duration::from_millis(250);
 
-/// How long requests may take to finish once a stop was asked for.
+/// How long requests may take to finish once a stop was requested.
 const HTTP_DRAIN: Duration = Duration::from_secs(10);
 /// How long the worker may take. Longer than the grace that it gives its own work.
 const WORKER_DRAIN: Duration = Duration::from_secs(35);
@@ -86,7 +86,7 @@ impl Parts {
     }
 }
 
-/// Parts that run, until [`Running::stop`]. Dropped without it, they are told to stop
+/// Parts that run, until [`Running::stop`]. Dropped without it, they are asked to stop
 /// and nobody waits for them.
 pub struct Running {
     /// Where the front door answers.
@@ -97,7 +97,7 @@ pub struct Running {
     pub hub_token_file: Option<PathBuf>,
     /// Where the dashboard answers.
     pub dashboard_addr: Option<SocketAddr>,
-    /// Where metrics are told.
+    /// The address that serves metrics.
     pub metrics_addr: Option<SocketAddr>,
     /// The administrator's token.
     pub admin_token: Option<Zeroizing<String>>,
@@ -466,7 +466,7 @@ impl Running {
                 // The door is gone with its queue, so the writer ends once it is empty.
                 audit_writer
                     .await
-                    .map_err(|_| AppError::Lost("audit record"))?;
+                    .map_err(|_| AppError::Lost("audit log"))?;
                 served
             },
         ));
@@ -570,7 +570,7 @@ impl Running {
 
     /// Tells programs beside this one where everything is, once it is there.
     /// Returns once the front door can do its work, as `/readyz` says; at once where there is
-    /// none. `waits` is told, once, what it has to wait for.
+    /// none. `waits` is called once with what it has to wait for.
     pub async fn ready(&self, waits: impl FnOnce(&str)) {
         if self.http_addr.is_none() {
             return;
@@ -610,7 +610,7 @@ impl Running {
         Ok(())
     }
 
-    /// Waits until `stop` is cancelled or a part ends by itself, then stops.
+    /// Waits until `stop` is canceled or a part ends on its own, then stops.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
 //! Who did what, when and from where: an append-only record, each entry chained to the
-//! one before, that shows later whether anybody has changed it.
+//! one before, that shows later whether anyone has changed it.
 //!
 //! The record holds names, ids and reasons, never a code or a secret. It is a database
 //! of its own in the data folder, written by one task that puts many entries into one

@@ -59,7 +59,7 @@ impl Cli {
     ///
     /// # Errors
     ///
-    /// How the process ends: help was asked for, or the command line is wrong, which is said
+    /// How the process ends: help was requested, or the command line is wrong, which is said
     /// without repeating what looks like a secret.
     pub fn from_arguments() -> Result<Self, ExitCode> {
         let parsed = command().try_get_matches();
@@ -74,82 +74,82 @@ impl Cli {
 pub enum Command {
     /// Run everything in one process: front door, worker, scheduler, dashboard
     Serve(ServeArgs),
-    /// Run the HTTP front door alone, against a task hub given by --connection-string
+    /// Run only the HTTP front door, against the task hub of --connection-string
     FrontDoor(ServeArgs),
-    /// Run a worker alone, against a task hub given by --connection-string
+    /// Run only a worker, against the task hub of --connection-string
     Worker(ServeArgs),
-    /// Run the durable scheduler and its dashboard alone, or back it up
+    /// Run only the durable scheduler and its dashboard, or back it up
     Scheduler(Box<SchedulerArgs>),
-    /// Enroll an account from a QR picture or an otpauth:// URI and wait for the end
+    /// Enroll an account from a QR image or an otpauth:// URI, and wait for the result
     Enroll(EnrollArgs),
-    /// Enroll many accounts from other programs' exports, lists of URIs and QR pictures
+    /// Enroll many accounts from other apps' exports, lists of URIs and QR images
     Import(ImportArgs),
     /// Show an enrollment or a request, or follow it
     Status(StatusArgs),
-    /// Print an account's present code, or one that a request has granted
+    /// Print an account's current code, or one that a request has granted
     Token(TokenArgs),
-    /// Approve an enrollment or a request that waits for it
+    /// Approve a pending enrollment or request
     Approve(DecideArgs),
-    /// Reject an enrollment or a request that waits for approval
+    /// Reject a pending enrollment or request
     Reject(DecideArgs),
-    /// End an enrollment or import that runs, take a request back, or stop a removal
+    /// Stop a running enrollment or import, withdraw a request, or stop a removal
     Cancel(OneArgs),
     /// List accounts, enrollments with --enrollments, or requests with --requests
     List(ListArgs),
-    /// Ask to read codes of an account, or to export, transfer or delete it, once somebody else
-    /// agrees
+    /// Request to read an account's codes, or to export, transfer or delete it, which another
+    /// person must approve
     Request(RequestArgs),
-    /// Write down what a request lets out: an account's URI or QR code, once, or the package for
-    /// another installation
+    /// Print what an approved request released: an account's URI or QR code, once, or the package
+    /// for another installation
     Export(ExportArgs),
-    /// Take over an account that another installation has handed over
+    /// Add an account that another installation has transferred
     Receive(ReceiveArgs),
-    /// Print the key with which other installations hand accounts over to this one
+    /// Print the key that other installations need to transfer accounts to this one
     SealKey(ServerArgs),
-    /// Take an account out of use; `restore` undoes it
+    /// Disable an account; `restore` enables it again
     Remove(OneArgs),
-    /// Bring an account back into use
+    /// Enable a disabled account again
     Restore(OneArgs),
-    /// Let codes of an account be read only with a request that somebody else has agreed to
+    /// Require an approved request for each reading of an account's codes
     Guard(GuardArgs),
     /// Count, take and set an account's recovery codes
     RecoveryCodes(RecoveryArgs),
-    /// Call an account something else
+    /// Rename an account
     Rename(RenameArgs),
-    /// Put an account into a group, or into none
+    /// Move an account to a group, or out of its group
     Group(GroupArgs),
-    /// Give an account tags, or take them away
+    /// Add tags to an account, or remove them
     Tag(TagArgs),
-    /// Check a code that somebody was given: exit code 13 if it is not valid
+    /// Check a code: exit code 13 if it is not valid
     Verify(VerifyArgs),
-    /// Show the codes that prove an account to another service, and say whether it took them
+    /// Show the codes that prove an account to another service, and report whether it accepted them
     Prove(ProveArgs),
-    /// Check and export the record of who did what, in the data folder
+    /// Check and export the audit log in the data folder
     Audit(AuditArgs),
-    /// Say which accounts callers with granted accounts only may read, until when and how often
+    /// Manage which accounts callers limited to granted accounts may read, until when and how often
     Grant(GrantArgs),
-    /// Make, list and revoke API keys in the data folder; a running server notices at once
+    /// Create, list, rotate and revoke API keys in the data folder; a running server notices at once
     Key(KeyArgs),
-    /// Rotate, retire and list the keys that a front door signs mandates with; running parts notice
+    /// Rotate, retire and list the keys that sign mandates; running parts notice
     MandateKey(Box<MandateKeyArgs>),
-    /// Go on after the ledger of the data folder was lost
+    /// Continue after the data folder's ledger was lost
     Ledger(LedgerArgs),
-    /// Print a link that logs a browser in, once and within ten minutes
+    /// Print a link that logs a browser in, valid once and for ten minutes
     LoginLink(ServerArgs),
-    /// Give agents tools to list accounts and get codes, by the Model Context Protocol on
+    /// Offer agents tools to list accounts and read codes, over the Model Context Protocol on
     /// standard input and output
     Mcp(McpArgs),
-    /// Print a link that opens the task hub's dashboard in a browser, once and within a minute
+    /// Print a link that opens the task hub's dashboard in a browser, valid once and for a minute
     Dashboard(DashboardArgs),
-    /// Tell whether a front door is ready, for health checks of containers
+    /// Check whether a front door is ready, for container health checks
     Health(ServerArgs),
     /// Print the description of the HTTP API (OpenAPI 3.1) as JSON
     Openapi,
-    /// Check the settings
+    /// Print and check the effective configuration
     Config(ConfigArgs),
-    /// Print what a shell needs to complete commands
+    /// Print a shell's completion script
     Completions(CompletionsArgs),
-    /// Print the manual, or write a page for each command into a folder
+    /// Print the manual, or write one page per command to a folder
     Man(ManArgs),
 }
 
@@ -168,7 +168,7 @@ pub struct ServeArgs {
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct SchedulerArgs {
-    /// TOML file with the settings of `serve`, for what the flags leave open [env: COUNTERSIGN_CONFIG]
+    /// TOML file with the settings of `serve`, for what the flags leave unset [env: COUNTERSIGN_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<String>,
     /// The scheduler's own settings.
@@ -185,12 +185,12 @@ pub struct ServerArgs {
     /// Base URL of the front door [env: COUNTERSIGN_SERVER] [default: the server that runs on the data folder]
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,
-    /// Token or key to present; others on this machine can read it in the process list, so prefer
+    /// Token or key to present; other users of this machine can read it in the process list, so prefer
     /// --token-file or the variable [env: COUNTERSIGN_TOKEN] [default: the data folder's
     /// admin-token]
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
-    /// File with the token or key to present, readable for its owner only; - is standard input
+    /// File with the token or key to present, readable only by its owner; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     pub token_file: Option<String>,
     /// Folder in which a server runs [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
@@ -204,7 +204,7 @@ pub struct ServerArgs {
 /// Whether an enrollment needs a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ApprovalArg {
-    /// Another caller has to approve it.
+    /// Another caller must approve it.
     Required,
 }
 
@@ -215,7 +215,7 @@ pub enum KindArg {
     Steam,
 }
 
-/// What to do where an account with the same secret and codes is there.
+/// What to do if an account with the same secret and codes exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DuplicatesArg {
     /// Keep both, with a warning.
@@ -227,29 +227,29 @@ pub enum DuplicatesArg {
 /// `enroll`.
 #[derive(Debug, Args)]
 pub struct EnrollArgs {
-    /// Picture file, otpauth:// URI, or - to read either from standard input; others on this machine
-    /// can read a URI in the process list, so give it by - or in a file
+    /// Image file, otpauth:// URI, or - to read either from standard input; other users of this
+    /// machine can read a URI in the process list, so use - or a file
     #[arg(value_name = "FILE|URI|-", required = true)]
     pub source: Vec<String>,
-    /// Which codes the account gives, where its URI does not say it: Steam's own URIs don't
+    /// What kind of codes the account gives, if its URI does not say so: Steam's own URIs do not
     #[arg(long, value_enum)]
     pub kind: Option<KindArg>,
-    /// What to do where the same account is there already: keep both, or refuse the new one
+    /// What to do if the same account exists already: keep both, or refuse the new one
     #[arg(long, value_enum, value_name = "WHAT")]
     pub duplicates: Option<DuplicatesArg>,
-    /// File with the recovery codes that came with it, one a line, to be kept beside the account
+    /// File with the account's recovery codes, one per line, to be stored with it
     #[arg(long, value_name = "FILE")]
     pub recovery_codes: Option<String>,
-    /// Ask for approval by another caller
+    /// Require approval by another caller
     #[arg(long, value_enum)]
     pub approval: Option<ApprovalArg>,
-    /// Let nobody have its codes before it is proved that the other service accepts them
+    /// Withhold the account's codes until it is proved that the other service accepts them
     #[arg(long)]
     pub proof: bool,
     /// Do not wait: print the id and exit with code 4
     #[arg(long)]
     pub no_wait: bool,
-    /// Repeat safely: the same key never enrolls twice
+    /// Makes retrying safe: the same key never enrolls twice
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
     /// Which server, and as whom.
@@ -261,11 +261,11 @@ pub struct EnrollArgs {
 #[derive(Debug, Args)]
 pub struct ImportArgs {
     /// Files: lists of otpauth:// URIs, exports of authenticator apps and password managers
-    /// (docs/IMPORT.md lists them), Key Vault entries, pictures of QR codes (all parts of a Google
+    /// (docs/IMPORT.md lists them), Key Vault entries, images of QR codes (all parts of a Google
     /// Authenticator export together), ZIP archives of these; - is standard input
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<String>,
-    /// Only tell what would be done
+    /// Only report what would be done
     #[arg(long)]
     pub dry_run: bool,
     /// Enroll only the accounts at these positions, such as 1,3-5
@@ -274,16 +274,16 @@ pub struct ImportArgs {
     /// File with the password of an encrypted export
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<String>,
-    /// Skip accounts that are there already under another name
+    /// Skip accounts that exist under another name
     #[arg(long)]
     pub skip_duplicates: bool,
-    /// Ask for approval of each account by another caller
+    /// Require approval of each account by another caller
     #[arg(long, value_enum)]
     pub approval: Option<ApprovalArg>,
     /// Do not wait: print the id and exit with code 4
     #[arg(long)]
     pub no_wait: bool,
-    /// Repeat safely: the same key never starts a second import
+    /// Makes retrying safe: the same key never starts a second import
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
     /// Which server, and as whom.
@@ -294,12 +294,12 @@ pub struct ImportArgs {
 /// `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// The enrollment's or request's id, the beginning of it, or its account's name
+    /// The id of an enrollment or request, the beginning of it, or the account's name
     pub id: String,
-    /// Wait for the end, or until it depends on a person or on a date
+    /// Wait until it has finished, or depends on a person or a date
     #[arg(long)]
     pub wait: bool,
-    /// Wait for people and dates too: until it has ended, or what was asked for is granted
+    /// Also wait for people and dates: until it has finished, or the request is granted
     #[arg(long)]
     pub follow: bool,
     /// Which server, and as whom.
@@ -310,9 +310,9 @@ pub struct StatusArgs {
 /// `approve` and `reject`.
 #[derive(Debug, Args)]
 pub struct DecideArgs {
-    /// The enrollment's or request's id, the beginning of it, or its account's name
+    /// The id of an enrollment or request, the beginning of it, or the account's name
     pub id: String,
-    /// Why; kept with the enrollment
+    /// The reason; kept with the enrollment or request
     #[arg(long, value_name = "TEXT")]
     pub comment: Option<String>,
     /// Which server, and as whom.
@@ -336,7 +336,7 @@ pub struct DashboardArgs {
     /// Open it at this instance, such as totp-0f8b... [default: the list of instances]
     #[arg(value_name = "ID")]
     pub instance: Option<String>,
-    /// Task hub whose instances it shows, where no front door runs on the data folder
+    /// Task hub to show, if no front door runs on the data folder
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub task_hub: String,
     /// Which server, and as whom.

@@ -45,7 +45,7 @@ pub const DEFAULT_DATA_DIR: &str = "./.countersign";
 pub enum AuthMode {
     /// Every request carries a token, a key or a session cookie.
     Token,
-    /// Everybody may do everything. Loopback addresses only.
+    /// Everyone may do everything. Loopback addresses only.
     None,
 }
 
@@ -69,7 +69,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Who is told of decisions. Checked.
+/// The webhook for decisions. Checked.
 #[derive(Clone)]
 pub struct WebhookConfig {
     /// The address; it may hold a key.
@@ -98,27 +98,27 @@ pub struct Config {
     pub scheduler_listen: SocketAddr,
     /// Where the dashboard listens, if at all; always a loopback address.
     pub dashboard_listen: Option<SocketAddr>,
-    /// Where metrics are told, if at all. Anybody who reaches it may read them.
+    /// The address that serves metrics, if any. Anyone who reaches it may read them.
     pub metrics_listen: Option<SocketAddr>,
-    /// Where the task hub's dashboard shows an instance, with `{id}` in the place of its
+    /// Where the task hub's dashboard shows an instance, with `{id}` in place of its
     /// id; none means the dashboard of this process, if it has one.
     pub instance_link: Option<String>,
     /// How long an enrollment waits for a decision.
     pub approval_timeout: Duration,
     /// Whether every enrollment needs a decision, asked for or not.
     pub require_approval: bool,
-    /// Whether whoever enrolls an account has to prove it before it is in use, asked for
+    /// Whether every new account must be proved before it is in use, asked for
     /// or not. Imported accounts are in use already.
     pub require_proof: bool,
     /// How many people have to agree where approval is needed: 1 to 10.
     pub approvals: u8,
     /// How many people have to agree to a request on an account: 0 to 10.
     pub request_approvals: u8,
-    /// The groups whose members have to agree; everybody who may decide if none.
+    /// The groups whose members have to agree; everyone who may decide if none.
     pub approvers: Vec<String>,
     /// When to remind of a decision that is waited for, counted from its request.
     pub approval_reminders: Vec<Duration>,
-    /// Who is told of what waits for a decision and how it ends, if anybody.
+    /// The webhook for pending decisions and their outcome, if any.
     pub webhook: Option<WebhookConfig>,
     /// Whether callers have to say who they are.
     pub auth: AuthMode,

@@ -42,13 +42,13 @@ pub enum DataDirError {
         source: io::Error,
     },
     /// A file with a secret can be read by others.
-    #[error("{} can be read by other users: run `chmod 600 {}` and, if they might have read it, replace it", .0.display(), .0.display())]
+    #[error("{} can be read by other users: run `chmod 600 {}` and replace it if they might have read it", .0.display(), .0.display())]
     Exposed(PathBuf),
     /// Another process runs on this folder.
     #[error("another countersign already runs on {}: stop it, or choose another folder with --data-dir", .0.display())]
     InUse(PathBuf),
     /// Others can write the folder, or a file in it.
-    #[error("other users can write {}: run `chmod go-w '{}'` and, if they might have changed something in the folder, check it first", .0.display(), .0.display())]
+    #[error("other users can write {}: run `chmod go-w '{}'` and check the folder first if they might have changed it", .0.display(), .0.display())]
     Writable(PathBuf),
     /// The folder, or a file in it, belongs to another user.
     #[error("{} belongs to another user (uid {owner}), who can change it: run `chown {own} '{}'`, or choose another folder with --data-dir", path.display(), path.display())]
@@ -61,7 +61,7 @@ pub enum DataDirError {
         own: u32,
     },
     /// A file does not hold what it should.
-    #[error("{} does not hold what it should: {reason}", path.display())]
+    #[error("the content of {} is not valid: {reason}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -96,7 +96,7 @@ pub struct Addresses {
     pub scheduler: Option<String>,
     /// The dashboard, as a base URL.
     pub dashboard: Option<String>,
-    /// Where metrics are told, as a base URL.
+    /// The base URL of the metrics.
     #[serde(default)]
     pub metrics: Option<String>,
     /// The process that serves them.
@@ -116,7 +116,7 @@ impl DataDir {
             .mode(0o700)
             .create(path)
             .map_err(|source| DataDirError::Io {
-                action: "make the data folder",
+                action: "create the data folder",
                 path: path.to_owned(),
                 source,
             })?;
@@ -130,7 +130,7 @@ impl DataDir {
     ///
     /// # Errors
     ///
-    /// [`DataDirError::Writable`] and [`DataDirError::Foreign`] when somebody else can write
+    /// [`DataDirError::Writable`] and [`DataDirError::Foreign`] when someone else can write
     /// there, [`DataDirError::Io`] when the folder cannot be read.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let failed = |source| DataDirError::Io {
@@ -141,7 +141,7 @@ impl DataDir {
         refuse_shared(path, &fs::metadata(path).map_err(failed)?)?;
         for file in fs::read_dir(path).map_err(failed)? {
             let file = file.map_err(failed)?.path();
-            // Where a link leads to counts. What has gone meanwhile can no longer be used.
+            // Where a link leads to counts. What has gone in the meantime can no longer be used.
             match fs::metadata(&file) {
                 Ok(about) => refuse_shared(&file, &about)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -205,7 +205,7 @@ impl DataDir {
     }
 
     /// Makes this process the folder's front door: a second one would take its address away,
-    /// and count uses and guesses by itself. It is the folder that is locked: a front door that
+    /// and count uses and guesses on its own. It is the folder that is locked: a front door that
     /// waits for its worker makes no file.
     ///
     /// # Errors
@@ -436,7 +436,7 @@ impl DataDir {
     }
 }
 
-/// Refuses what somebody other than this process's user, and root, can change.
+/// Refuses what someone other than this process's user, and root, can change.
 fn refuse_shared(path: &Path, about: &fs::Metadata) -> Result<(), DataDirError> {
     let own = rustix::process::geteuid().as_raw();
     if about.uid() != own && about.uid() != 0 {

@@ -12,7 +12,7 @@ const MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 /// A sentence that says what is accepted, when the text is anything else, zero,
 /// or above ten years.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    let wrong = || "write a time like 72h, 30m, 1h30m or 45s (units: d, h, m, s, ms)".to_owned();
+    let wrong = || "use a time like 72h, 30m, 1h30m or 45s (units: d, h, m, s, ms)".to_owned();
     let mut total = Duration::ZERO;
     let mut rest = text.trim();
     if rest.is_empty() {
@@ -41,7 +41,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         rest = tail;
     }
     if total.is_zero() {
-        return Err("the time must be longer than nothing".to_owned());
+        return Err("the time must be longer than zero".to_owned());
     }
     if total > MAX {
         return Err("the time must be at most ten years".to_owned());

@@ -7,20 +7,20 @@ use thiserror::Error;
 
 /// Forbids core dumps and reading the process's memory by others of the same user, and
 /// takes as many file descriptors as it may. Where the system does not let it, that is
-/// logged, and the process goes on.
+/// logged, and the process continues.
 pub fn harden() {
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
     if let Err(error) = setrlimit(Resource::Core, none) {
-        tracing::warn!(%error, "core dumps cannot be forbidden");
+        tracing::warn!(%error, "cannot disable core dumps");
     }
     #[cfg(target_os = "linux")]
     if let Err(error) =
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
     {
-        tracing::warn!(%error, "reading this process's memory cannot be forbidden");
+        tracing::warn!(%error, "cannot protect this process's memory from other processes");
     }
     let files = getrlimit(Resource::Nofile);
     let all = Rlimit {
@@ -28,17 +28,17 @@ pub fn harden() {
         maximum: files.maximum,
     };
     if let Err(error) = setrlimit(Resource::Nofile, all) {
-        tracing::warn!(%error, "the limit on open files cannot be raised");
+        tracing::warn!(%error, "cannot raise the limit on open files");
     }
 }
 
 /// Why memory is not kept out of swap.
 #[derive(Debug, Error)]
 pub enum NotLocked {
-    /// The process may lock a part of its memory only, and would fail for want of memory once
+    /// The process may lock a part of its memory only, and would fail for lack of memory once
     /// it needs more.
     #[error(
-        "this process may lock {bytes} bytes of memory; let it lock any number (systemd: \
+        "this process may lock only {bytes} bytes of memory; remove the limit (systemd: \
          LimitMEMLOCK=infinity, containers: --ulimit memlock=-1), or give it CAP_IPC_LOCK"
     )]
     Limited {

@@ -1,4 +1,4 @@
-//! From what somebody uploaded to what may enter the system: checked at once,
+//! From what someone uploaded to what may enter the system: checked at once,
 //! scaled down to fit one message.
 
 use std::collections::HashMap;
@@ -21,25 +21,25 @@ use zeroize::Zeroizing;
 
 /// The largest body that is read, in bytes.
 pub(crate) const MAX_BODY: usize = 10 * 1024 * 1024;
-/// How many pictures are worked on at once: decoded, each can take tens of megabytes.
+/// How many images are worked on at once: decoded, each can take tens of megabytes.
 const PICTURES_AT_ONCE: usize = 4;
 /// How many of them may be one caller's.
 const PICTURES_OF_ONE_CALLER: usize = 2;
-/// From how many callers on those are forgotten who have nothing under way.
+/// From how many callers on those are forgotten who have nothing in progress.
 const REMEMBERED_CALLERS: usize = 1_000;
-/// How long making a picture fit may take, in the reading deadlines of [`ReadLimits`]: it is
+/// How long making an image fit may take, in the reading deadlines of [`ReadLimits`]: it is
 /// read again for every size that is tried.
 const SHRINKING: u32 = 5;
 /// How long an upload waits for its turn.
 const TURN: Duration = Duration::from_secs(10);
 
-/// What somebody uploaded, unchecked and in clear. Wiped when dropped.
+/// What someone uploaded, unchecked and in clear. Wiped when dropped.
 pub(crate) enum Upload {
     /// A text that should be an otpauth URI.
     Uri(Zeroizing<String>),
-    /// Bytes that should be a picture.
+    /// Bytes that should be an image.
     Image(Zeroizing<Vec<u8>>),
-    /// Bytes of a type that was not told: a picture, or a text.
+    /// Bytes of a type that was not told: an image, or a text.
     Bytes(Zeroizing<Vec<u8>>),
 }
 
@@ -56,7 +56,7 @@ impl Upload {
         Self::Bytes(Zeroizing::new(bytes.to_vec()))
     }
 
-    /// The same, as a text where bytes of no told type plainly are one, otherwise as a picture.
+    /// The same, as a text where bytes of no told type plainly are one, otherwise as an image.
     fn sorted(self) -> Self {
         let Self::Bytes(bytes) = self else {
             return self;
@@ -75,7 +75,7 @@ impl Upload {
     }
 
     /// The same account with the codes of Steam, whatever its URI says; a bare secret is
-    /// one, too. A picture stays as it is: it has yet to be read.
+    /// one, too. An image stays as it is: it has yet to be read.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ pub(crate) struct ImportUpload {
 
 /// A file to import that passed the door, small enough to fit one message with the others.
 pub(crate) enum ImportMaterial {
-    /// A picture of a known kind.
+    /// An image of a known kind.
     Image {
         bytes: Zeroizing<Vec<u8>>,
         original: Zeroizing<Vec<u8>>,
@@ -143,8 +143,8 @@ impl ImportMaterial {
     }
 }
 
-/// Refuses to pick positions that no account has, where that can be told: what is in a
-/// picture a worker reads.
+/// Refuses to pick positions that no account has, where that is known: what is in a
+/// image a worker reads.
 fn check_pick(material: &[ImportMaterial], pick: &[u32]) -> Result<(), IntakeError> {
     let lists: Option<Vec<&ImportList>> = material
         .iter()
@@ -167,9 +167,9 @@ fn check_pick(material: &[ImportMaterial], pick: &[u32]) -> Result<(), IntakeErr
 pub(crate) enum Accepted {
     /// An otpauth URI that parses.
     Uri(Zeroizing<String>),
-    /// A picture of a known kind.
+    /// An image of a known kind.
     Image {
-        /// What is sealed and sent: the picture or a smaller one of the same.
+        /// What is sealed and sent: the image or a smaller one of the same.
         bytes: Zeroizing<Vec<u8>>,
         /// What was uploaded, for telling a repeated request from another one.
         original: Zeroizing<Vec<u8>>,
@@ -182,21 +182,21 @@ pub(crate) enum IntakeError {
     /// It cannot be enrolled.
     #[error("input refused: {}", .0.code())]
     Problem(InputProblem),
-    /// It is a picture of a kind that is not read, or no picture.
-    #[error("a picture of an unsupported kind")]
+    /// It is an image of a kind that is not read, or no image.
+    #[error("unsupported image format")]
     UnsupportedPicture(InputProblem),
-    /// It is a picture with too many pixels.
-    #[error("a picture that is too large")]
+    /// It is an image with too many pixels.
+    #[error("image too large")]
     PictureTooLarge(InputProblem),
-    /// Too many pictures are being worked on.
-    #[error("too many pictures at once")]
+    /// Too many images are being worked on.
+    #[error("too many images at once")]
     Busy,
     /// The server failed.
-    #[error("the picture could not be worked on")]
+    #[error("the image could not be processed")]
     Internal(#[source] Box<dyn StdError + Send + Sync>),
 }
 
-/// Checks uploads, a bounded number of pictures at a time.
+/// Checks uploads, a bounded number of images at a time.
 pub(crate) struct Intake {
     pictures: Arc<Semaphore>,
     callers: Mutex<HashMap<String, Arc<Semaphore>>>,
@@ -233,7 +233,7 @@ impl Intake {
         }
     }
 
-    /// Reads files and makes pictures fit, all of them into one message together. Refuses a
+    /// Reads files and makes images fit, all of them into one message together. Refuses a
     /// `pick` of what is not in them. The work ends with the one who waits for it.
     pub(crate) async fn accept_import(
         &self,
@@ -327,7 +327,7 @@ impl Intake {
     }
 }
 
-/// Makes a picture no larger than `cap` bytes.
+/// Makes an image no larger than `cap` bytes.
 fn shrink(original: &[u8], cap: usize, budget: &Budget) -> Result<Vec<u8>, IntakeError> {
     budget.check().map_err(IntakeError::Problem)?;
     let limits = ReadLimits::default();
@@ -336,7 +336,7 @@ fn shrink(original: &[u8], cap: usize, budget: &Budget) -> Result<Vec<u8>, Intak
         ..limits
     };
     shrink::shrink_within(original, cap, &patient).map_err(|problem| {
-        // Short of time, a picture fails for another reason than its own.
+        // Short of time, an image fails for another reason than its own.
         match budget.check() {
             Ok(()) => refuse(&problem),
             Err(over) => IntakeError::Problem(over),
@@ -344,8 +344,8 @@ fn shrink(original: &[u8], cap: usize, budget: &Budget) -> Result<Vec<u8>, Intak
     })
 }
 
-/// What one file of an import is: a picture by its first bytes, otherwise a text or an
-/// archive, which can hold pictures.
+/// What one file of an import is: an image by its first bytes, otherwise a text or an
+/// archive, which can hold images.
 fn sort(
     number: u32,
     original: Zeroizing<Vec<u8>>,
@@ -367,7 +367,7 @@ fn sort(
     }
     let file = match ImportFile::read_within(&original, password, budget) {
         Ok(file) => file,
-        // What is no text is more likely meant as a picture.
+        // What is no text is more likely meant as an image.
         Err(InputProblem::TextUndecodable { .. }) if !is_nearly_text(&original) => {
             return Err(refuse(&problem));
         }
@@ -390,7 +390,7 @@ fn sort(
     Ok(material)
 }
 
-/// Files and pictures of an import that cannot be read: each is named in the report, and takes
+/// Files and images of an import that cannot be read: each is named in the report, and takes
 /// no other with it.
 #[derive(Default)]
 struct Failures {
@@ -453,7 +453,7 @@ fn is_nearly_text(bytes: &[u8]) -> bool {
 }
 
 /// Makes everything small enough to fit one message together: lists stay as they are, and
-/// pictures share what is left.
+/// images share what is left.
 fn fit(
     files: Vec<ImportMaterial>,
     failures: &mut Failures,

@@ -1,8 +1,8 @@
 //! Which ledger a data folder has, and that it is still that one.
 //!
 //! A ledger that is missing would be made again, empty: objections and uses would be
-//! forgotten, recovery codes given out again, and what is under way refused. So the folder notes the id of its ledger once
-//! there is one, and where another or none is found nothing starts until somebody has brought
+//! forgotten, recovery codes given out again, and what is in progress refused. So the folder notes the id of its ledger once
+//! there is one, and where another or none is found nothing starts until someone has brought
 //! it back or accepted the loss. A folder without that note never had a ledger: it is new, or
 //! an earlier release wrote it.
 
@@ -28,20 +28,20 @@ pub enum LedgerOpenError {
     Ledger(#[from] LedgerError),
     /// There was a ledger, and it is not there.
     #[error(
-        "the ledger {} is missing. It holds what was accepted, decided and used: restore it from \
-         a backup, with its -wal file if there is one. If it is lost for good, run `countersign \
-         ledger accept-loss --reason TEXT`: the next start makes an empty one, everything under \
-         way is refused and has to be submitted again, recovery codes that were given out are given \
-         out again, and accounts stay as they are", .0.display()
+        "the ledger {} is missing. It records what was accepted, decided and used: restore it \
+         from a backup, with its -wal file if there is one. If it is lost permanently, run \
+         `countersign ledger accept-loss --reason TEXT`: the next start creates an empty one, \
+         everything in progress is refused and has to be submitted again, recovery codes that \
+         were given out are given out again, and accounts are unaffected", .0.display()
     )]
     Missing(PathBuf),
     /// There is another one than there was.
     #[error(
-        "{} is not the ledger that this data folder had: its id is {found}, and it was {noted}. \
-         Put the right one back. To go on with this one, run `countersign ledger accept-loss \
-         --reason TEXT`: everything under way that it does not know is refused and has to be \
-         submitted again, recovery codes whose giving out it does not know are given out again, and \
-         accounts stay as they are", path.display()
+        "{} is not this data folder's ledger: its id is {found}, but {noted} was expected. \
+         Restore the right one. To continue with this one, run `countersign ledger accept-loss \
+         --reason TEXT`: everything in progress that it does not know is refused and has to be \
+         submitted again, recovery codes that it does not know to be used are given out again, \
+         and accounts are unaffected", path.display()
     )]
     Other {
         /// The file.

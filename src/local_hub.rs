@@ -2,7 +2,7 @@
 //! one-time links to its dashboard.
 //!
 //! Whichever process starts first on a folder makes the token; scheduler, worker, front
-//! door and commands on the same folder find it by themselves.
+//! door and commands on the same folder find it on their own.
 
 use std::fs;
 use std::io;
@@ -24,9 +24,9 @@ pub const HUB_TOKEN: &str = "hub-token";
 /// Where `countersign scheduler` says at which addresses it listens.
 const ADDRESSES: &str = "hub.json";
 
-/// What callers of the task hub without a good token are told.
-pub(crate) const PLACE: &str = "it is in the file hub-token of the scheduler's data folder, \
-     which Countersign's parts on that folder present by themselves (connection string: \
+/// The answer to callers of the task hub without a valid token.
+pub(crate) const PLACE: &str = "it is in the file hub-token of the scheduler's data folder, and \
+     Countersign's parts on that folder present it automatically (connection string: \
      Authentication=Token;TokenFile=PATH)";
 /// What a browser at the dashboard without a session shows.
 pub(crate) const HOW: &str = "Open the dashboard from Countersign's page, as an administrator \
@@ -34,7 +34,7 @@ pub(crate) const HOW: &str = "Open the dashboard from Countersign's page, as an 
      send the header \"authorization: Bearer TOKEN\" with the token in the file hub-token of the \
      data folder.";
 
-/// Where a scheduler that runs by itself on a folder answers, as kept in `hub.json`.
+/// Where a scheduler that runs on its own on a folder answers, as written to `hub.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Addresses {
@@ -108,7 +108,7 @@ impl Dashboard {
         self.own.clone().or_else(|| dashboard(&self.data))
     }
 
-    /// Where it shows an instance, with `{id}` in the place of the id.
+    /// Where it shows an instance, with `{id}` in place of the id.
     pub(crate) fn instance_link(&self) -> Option<String> {
         self.base()
             .map(|base| format!("{base}/#/hubs/{}/instances/{{id}}", self.task_hub))
@@ -146,14 +146,14 @@ fn first(text: &str) -> &str {
         .unwrap_or_default()
 }
 
-/// Where the dashboard of a scheduler by itself on this folder is, if one says so.
+/// Where the dashboard of a scheduler on its own on this folder is, if one says so.
 fn dashboard(data: &DataDir) -> Option<String> {
     let text = fs::read(data.path().join(ADDRESSES)).ok()?;
     let addresses: Addresses = serde_json::from_slice(&text).ok()?;
     addresses.dashboard
 }
 
-/// Writes down where a scheduler by itself on this folder answers.
+/// Writes down where a scheduler on its own on this folder answers.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! How the server of a data folder proves to commands on the same folder that it is that
 //! server, before one shows it a token.
 //!
-//! Ports above 1024 are anybody's: while the server is down, another user's program may
+//! Ports above 1024 are anyone's: while the server is down, another user's program may
 //! listen where it did. So a command first asks what listens there for a proof: a MAC, under
 //! a key that is derived from the folder's `server.key`, over a number that the command has
 //! just drawn and over the address of the connection as the server's end has it. The command

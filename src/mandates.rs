@@ -26,7 +26,7 @@ use crate::access::secret;
 use crate::clock::Clock;
 use crate::keys::{MandateChecks, MandateKeys};
 
-/// How often something is judged again because the ledger was written meanwhile.
+/// How often something is judged again because the ledger was written in the meantime.
 const MAX_TRIES: usize = 8;
 /// How many bytes of a hand's name are kept.
 const HAND_BYTES: usize = 16;
@@ -84,7 +84,7 @@ pub(crate) struct Accepted {
     pub(crate) at: DateTime<Utc>,
 }
 
-/// What somebody decides.
+/// What someone decides.
 pub(crate) struct Verdict {
     pub(crate) approved: bool,
     pub(crate) by: CallerId,
@@ -106,7 +106,7 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Leaves of what the task hub shows what somebody has decided.
+    /// Leaves of what the task hub shows what someone has decided.
     pub(crate) fn correct(
         &self,
         approved_by: &mut Vec<CallerId>,
@@ -392,7 +392,7 @@ impl Mandates {
                 .filter_map(|signed| keys.read_decision(signed).ok())
                 .collect(),
             releases: holdings.count(DeedName::Release),
-            // Handed over once the account is out of use here, and not before.
+            // Handed over once the account is disabled here, and not before.
             package: holdings
                 .done(DeedName::Disable)
                 .and_then(|_| holdings.done(DeedName::Seal))

@@ -2,7 +2,7 @@
 //!
 //! A tool is nothing but a call or two of the HTTP API as the caller who is there: what
 //! may be read, how often, with whose approval and what is recorded of it is decided in
-//! one place, whichever door somebody comes through. At `/mcp` the calls stay inside the
+//! one place, whichever door someone comes through. At `/mcp` the calls stay inside the
 //! process, for `countersign mcp` they go to a server.
 
 mod backend;

@@ -1,4 +1,4 @@
-//! What is counted, and how it is told to Prometheus.
+//! Metrics for Prometheus.
 //!
 //! Labels are names that the program knows: routes, activities, actions. Ids, callers and
 //! anything else that a request brings are never among them.
@@ -109,23 +109,23 @@ impl Metrics {
         let registry = &mut metrics.registry;
         registry.register(
             "http_requests",
-            "Requests that were answered, by route and status",
+            "Requests answered, by route and status",
             metrics.requests.clone(),
         );
         registry.register_with_unit(
             "http_request_duration",
-            "Time until an answer begins; polls that wait included",
+            "Time until the response started, long polls included",
             Unit::Seconds,
             metrics.request_times.clone(),
         );
         registry.register(
             "actions",
-            "What callers did or were refused, as in the audit record",
+            "What callers did or were refused, as in the audit log",
             metrics.actions.clone(),
         );
         registry.register_with_unit(
             "activity_duration",
-            "Runs of activities in this process's worker",
+            "Activities run by this process's worker",
             Unit::Seconds,
             metrics.activity_times.clone(),
         );
@@ -218,22 +218,22 @@ impl Collector for VaultCounts {
         let mut counters = vec![
             (
                 "vault_cache_hits",
-                "Reads of accounts that memory answered",
+                "Account reads answered from the cache",
                 cache.hits,
             ),
             (
                 "vault_cache_misses",
-                "Reads that went to the vault",
+                "Account reads that went to the vault",
                 cache.misses,
             ),
             (
                 "vault_cache_joined",
-                "Reads that waited for another one's answer",
+                "Account reads that joined a concurrent read of the same account",
                 cache.joined,
             ),
             (
                 "vault_cache_stale",
-                "Reads answered from memory because the vault did not answer",
+                "Account reads answered from the cache because the vault was unreachable",
                 cache.stale,
             ),
         ];
@@ -242,17 +242,17 @@ impl Collector for VaultCounts {
             counters.extend([
                 (
                     "key_vault_calls",
-                    "Calls to Key Vault, every try counted",
+                    "Calls to Key Vault, each attempt counted",
                     calls.calls,
                 ),
                 (
                     "key_vault_retries",
-                    "Calls that were tries again",
+                    "Calls to Key Vault that were retries",
                     calls.retries,
                 ),
                 (
                     "key_vault_throttled",
-                    "Calls that Key Vault answered with 429",
+                    "Calls to Key Vault that were answered with 429",
                     calls.throttled,
                 ),
             ]);
@@ -264,7 +264,7 @@ impl Collector for VaultCounts {
         let kept = ConstGauge::new(i64::try_from(cache.entries).unwrap_or(i64::MAX));
         let gauge = encoder.encode_descriptor(
             "vault_cache_entries",
-            "Accounts that are kept in memory now",
+            "Accounts in the cache",
             None,
             MetricType::Gauge,
         )?;

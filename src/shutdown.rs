@@ -2,9 +2,9 @@
 
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled when the process is asked to stop (SIGINT or
+/// A token that is canceled when the process is asked to stop (SIGINT or
 /// SIGTERM). A second signal ends the process at once with exit code 1, for when
-/// draining takes longer than somebody is willing to wait. SIGHUP, which would end it, does
+/// draining takes longer than someone is willing to wait. SIGHUP, which would end it, does
 /// nothing.
 ///
 /// # Errors
@@ -19,7 +19,9 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
     tokio::spawn(async move {
         // What can change while this runs is looked at all the time; nothing is left to do.
         while hangup.recv().await.is_some() {
-            tracing::info!("asked to reload: certificate, keys and grants are always up to date");
+            tracing::info!(
+                "reload requested; nothing to do: certificate, keys and grants are always up to date"
+            );
         }
     });
     let stop = CancellationToken::new();
@@ -29,13 +31,13 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        tracing::info!("asked to stop, finishing what is under way");
+        tracing::info!("shutdown requested; draining");
         cancelled.cancel();
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        tracing::warn!("asked to stop again, ending at once");
+        tracing::warn!("second signal; exiting immediately");
         std::process::exit(1);
     });
     Ok(stop)

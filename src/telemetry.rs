@@ -22,7 +22,7 @@ use crate::config::{Config, LogConfig, LogFormat};
 pub(crate) use vault::TracedVault;
 
 /// Whose log lines a collector gets: those of our own crates. What the libraries
-/// underneath say about sending would itself be sent, and so on for ever.
+/// underneath say about sending would itself be sent, and so on forever.
 const OURS: [&str; 2] = ["countersign", "durabletask"];
 /// Lines that never appear: a library that prints whole messages, in which codes are.
 const NEVER: &str = "rmcp=off";
@@ -30,7 +30,7 @@ const NEVER: &str = "rmcp=off";
 const SPAN_FIELDS: [&str; 3] = ["instance_id", "request_id", "caller"];
 
 /// What sends traces and logs; the process should end by [`Telemetry::stop`].
-#[must_use = "what waits to be sent is lost unless it is stopped"]
+#[must_use = "unsent telemetry is lost unless this is shut down"]
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
     logs: Option<SdkLoggerProvider>,
@@ -72,7 +72,7 @@ impl Telemetry {
             .map(|provider| flushed("logs", move || provider.shutdown_with_timeout(otlp::FLUSH)));
         for ending in [traces, logs].into_iter().flatten() {
             if ending.await.is_err() {
-                tracing::warn!("sending what was left to the collector ended in a panic");
+                tracing::warn!("sending the remaining telemetry panicked");
             }
         }
     }
@@ -120,7 +120,7 @@ fn flushed(
 ) -> tokio::task::JoinHandle<()> {
     tokio::task::spawn_blocking(move || {
         if let Err(error) = end() {
-            tracing::warn!(signal, %error, "the collector did not take everything that was left");
+            tracing::warn!(signal, %error, "the collector did not accept all remaining telemetry");
         }
     })
 }

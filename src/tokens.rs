@@ -15,7 +15,7 @@ use crate::access::secret;
 use crate::clock::Clock;
 
 /// For how many steps two codes count as a proof, from when the second one began: long
-/// enough for whoever has the other service's page open beside this one.
+/// enough for a person with the other service's page open beside this one.
 const PROOF_STEPS: u64 = 20;
 
 /// Why there is no code.
@@ -184,7 +184,7 @@ fn remaining(valid_until: u64, now: DateTime<Utc>) -> u32 {
     u32::try_from(valid_until.saturating_sub(now)).unwrap_or(u32::MAX)
 }
 
-/// What a vault's error means to somebody who reads.
+/// What a vault's error means to someone who reads.
 pub(crate) fn from_vault(error: VaultError) -> TokenError {
     match error {
         VaultError::NotFound | VaultError::Deleted => TokenError::Unknown,

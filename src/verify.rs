@@ -1,4 +1,4 @@
-//! Checking codes that somebody else was given: each is accepted once, and guessing
+//! Checking codes that someone else was given: each is accepted once, and guessing
 //! is slowed down (RFC 6238 section 5.2, RFC 4226 section 7.3).
 
 use std::collections::VecDeque;
@@ -26,7 +26,7 @@ const WINDOW: [i64; 3] = [0, -1, 1];
 const MOST_WRONG: usize = 5;
 /// How many it takes from all callers together until each of them has one try instead.
 ///
-/// Several keys of one hand would otherwise have as many guesses more. Only somebody who was
+/// Several keys of one hand would otherwise have as many guesses more. Only someone who was
 /// wrong is kept waiting, so that nobody can lock others out; what that leaves to many keys
 /// is one guess for each within [`MEMORY`].
 const MOST_WRONG_OF_ALL: usize = 10;
@@ -38,15 +38,15 @@ const PAIRS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 /// Why a code cannot be checked.
 #[derive(Debug, Error)]
 pub(crate) enum VerifyError {
-    #[error("what was accepted cannot be kept: {0}")]
+    #[error("the accepted code cannot be stored: {0}")]
     Store(#[from] rusqlite::Error),
     #[error("the database cannot be opened: {0}")]
     File(#[source] std::io::Error),
     #[error(transparent)]
     Code(#[from] CodeError),
-    #[error("too many wrong codes; the next may be tried in {retry_after} s")]
+    #[error("too many wrong codes; try again in {retry_after} s")]
     TooManyWrong { retry_after: u64 },
-    #[error("the check was lost")]
+    #[error("the check did not finish")]
     Lost,
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct Verifier {
 /// When wrong codes were tried.
 struct Wrong {
     by_caller: LruCache<Pair, VecDeque<DateTime<Utc>>>,
-    /// The last ones, whoever tried them.
+    /// The last ones, from any caller.
     by_account: LruCache<EnrollmentId, VecDeque<DateTime<Utc>>>,
 }
 
@@ -313,7 +313,7 @@ mod tests {
         }
         // Two keys have all their guesses, the six others have one.
         assert_eq!(judged, MOST_WRONG_OF_ALL + 6);
-        // Somebody who was wrong once waits, others do not.
+        // Someone who was wrong once waits, others do not.
         assert!(matches!(
             check("key-7", &code(now)).await,
             Err(VerifyError::TooManyWrong { .. })

@@ -240,7 +240,7 @@ async fn an_account_goes_through_key_vault_with_a_managed_identity_and_survives_
 }
 
 #[tokio::test]
-async fn codes_go_on_while_key_vault_is_away_and_say_so() {
+async fn codes_continue_while_key_vault_is_away_and_say_so() {
     let azure = Azure::start().await;
     let server = azure
         .serve(&["--token-cache-age", "1ms", "--token-max-stale", "10m"])

@@ -160,7 +160,7 @@ fn what_a_server_says_where_nobody_looks_opens_nothing() {
 }
 
 #[test]
-fn from_a_picture_to_a_code() {
+fn from_an_image_to_a_code() {
     let server = Server::start();
     let code = qrcode::QrCode::new(URI).unwrap();
     let picture = code
@@ -256,7 +256,7 @@ fn failures_have_their_own_exit_codes() {
 }
 
 #[test]
-fn it_stops_when_told_and_forgets_its_address() {
+fn it_stops_when_asked_and_forgets_its_address() {
     let mut server = Server::start();
     let addresses = server.data.join("serve.json");
     assert!(addresses.exists());

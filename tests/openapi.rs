@@ -1,7 +1,7 @@
 //! The description of the API: committed, complete and true to the router.
 //!
 //! After a wanted change, `UPDATE_GOLDEN=1 cargo test --test openapi` writes the committed
-//! file anew.
+//! file again.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;

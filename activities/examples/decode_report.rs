@@ -1,10 +1,10 @@
-//! Reads every picture of a QR corpus and prints how many were read, by which decoder and step, and
+//! Reads every image of a QR corpus and prints how many were read, by which decoder and step, and
 //! how fast.
 //!
 //! `cargo run --release -p countersign-activities --example decode_report -- CORPUS`
 //!
-//! Any second argument leaves out the comparison with single decoders. `CORPUS` is a folder with a `manifest.json` that lists pictures and what they say. The exit code
-//! is 1 if any payload of the cascade is wrong, a picture takes longer than its deadline and one
+//! Any second argument leaves out the comparison with single decoders. `CORPUS` is a folder with a `manifest.json` that lists images and what they say. The exit code
+//! is 1 if any payload of the cascade is wrong, an image takes longer than its deadline and one
 //! second, or one is not read that the manifest says others read.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -38,7 +38,7 @@ struct Entry {
     tags: Vec<String>,
 }
 
-/// Nobody knows what the few unscored pictures say.
+/// Nobody knows what the few unscored images say.
 fn scored() -> bool {
     true
 }
@@ -135,7 +135,7 @@ fn report(folder: &Path, compares: bool) -> Result<bool, Box<dyn std::error::Err
     for (kind, tally) in &mut kinds {
         tally.print(kind);
     }
-    println!("\nphotographs and generated pictures");
+    println!("\nphotographs and generated images");
     println!(
         "{:<10} {:>5} {:>8} {:>6} {:>10} {:>8} {:>8}",
         "decoder", "read", "of", "wrong", "not rxing", "median", "p95 ms"
@@ -154,7 +154,7 @@ fn report(folder: &Path, compares: bool) -> Result<bool, Box<dyn std::error::Err
     )
 }
 
-/// Runs each decoder by itself, once.
+/// Runs each decoder on its own, once.
 fn compare(
     entry: &Entry,
     bytes: &[u8],
@@ -210,7 +210,7 @@ fn same(expected: &str, actual: &str) -> bool {
 }
 
 impl Tally {
-    /// Counts one picture; whether it was read.
+    /// Counts one image; whether it was read.
     fn count<'a>(
         &mut self,
         entry: &Entry,
@@ -244,7 +244,7 @@ impl Tally {
 
     fn print(&mut self, kind: &str) {
         println!(
-            "\n{kind}: {} of {} with a code read, {} wrong, {} pictures, {}",
+            "\n{kind}: {} of {} with a code read, {} wrong, {} images, {}",
             self.read,
             self.with_code,
             self.wrong,

@@ -1,4 +1,4 @@
-//! Writes the hard pictures of the tests and their manifest into a folder, for `decode_report`.
+//! Writes the hard images of the tests and their manifest into a folder, for `decode_report`.
 //!
 //! `cargo run -p countersign-activities --example hard_pictures -- FOLDER`
 

@@ -1,5 +1,5 @@
-//! The activities of a request: describing an account, sealing it for somebody else, and
-//! taking it out of use, back or away. Each judges the mandate and the decisions by itself.
+//! The activities of a request: describing an account, sealing it for someone else, and
+//! disabling it, enabling it again, or destroying it. Each judges the mandate and the decisions on its own.
 
 use std::error::Error as _;
 
@@ -80,7 +80,7 @@ impl Activities {
         Ok(SealedAccount::Sealed { package })
     }
 
-    /// Takes the mandate's account out of use. Doing it again changes nothing.
+    /// Disables the mandate's account. Doing it again changes nothing.
     ///
     /// # Errors
     ///
@@ -104,7 +104,7 @@ impl Activities {
         match self.vault.disable(&permit).await {
             Ok(()) => {
                 started.finish(None, ends).await?;
-                tracing::info!(instance_id = %input.request, "account out of use");
+                tracing::info!(instance_id = %input.request, "account disabled");
                 Ok(AccountState::Disabled)
             }
             Err(VaultError::NotFound) => {
@@ -168,7 +168,7 @@ impl Activities {
         }
     }
 
-    /// Brings the mandate's account back into use. Doing it again changes nothing.
+    /// Enables the mandate's account again. Doing it again changes nothing.
     ///
     /// # Errors
     ///
@@ -185,7 +185,7 @@ impl Activities {
         match self.vault.restore(&permit).await {
             Ok(_) => {
                 started.finish(None, None).await?;
-                tracing::info!(instance_id = %input.request, "account back in use");
+                tracing::info!(instance_id = %input.request, "account enabled");
                 Ok(AccountState::InUse)
             }
             Err(VaultError::NotFound) => Ok(AccountState::Gone),
@@ -193,7 +193,7 @@ impl Activities {
         }
     }
 
-    /// Destroys the mandate's account, which is out of use. One that somebody has brought
+    /// Destroys the mandate's account, which is disabled. One that someone has brought
     /// back stays.
     ///
     /// # Errors
@@ -215,7 +215,7 @@ impl Activities {
                 started.end().await?;
                 Ok(AccountState::Gone)
             }
-            // Somebody has brought it back: the removal is over, and is not taken up later.
+            // Someone has brought it back: the removal is over, and is not taken up later.
             Err(VaultError::Conflict) => {
                 started.end().await?;
                 Ok(AccountState::InUse)
@@ -252,7 +252,7 @@ fn failure(request: &RequestId, step: &'static str, error: VaultError) -> Failur
         retriable,
         cause = error.source().map(tracing::field::display),
         %error,
-        "a request's step failed"
+        "activity of a request failed"
     );
     let failure = Failure::from(error);
     if retriable {

@@ -1,7 +1,7 @@
 //! What the activities are permitted to do: nothing that comes from the task hub is believed.
 //!
 //! An activity looks a mandate up in the ledger, asks `authority` for a permit, and writes
-//! down what it does before it does it. What it may not do is refused for good, logged, and
+//! down what it does before it does it. What it may not do is refused permanently, logged, and
 //! noted in the ledger's journal.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
 use countersign_ledger::{Begun, Finished, Ledger, LedgerError, NewEntry, Outcome};
 use durabletask_core::Failure;
 
-/// How often a deed is judged again because something was written meanwhile.
+/// How often a deed is judged again because something was written in the meantime.
 const MAX_TRIES: usize = 8;
 /// How many refusals are noted and logged one by one in a [`WINDOW`]; more are counted.
 const MAX_NOTED: u32 = 30;
@@ -170,7 +170,7 @@ impl Authority {
                 }),
             };
             if let Err(error) = self.ledger.note(entry).await {
-                tracing::error!(%error, "a refusal cannot be noted in the ledger");
+                tracing::error!(%error, "cannot record a refusal in the ledger");
             }
         }
         // A key may be published, and a moment come, a little later.
@@ -183,7 +183,7 @@ impl Authority {
         }
     }
 
-    /// Logs that a decision does not count. Whoever reaches the task hub can have any number of
+    /// Logs that a decision does not count. Anyone who reaches the task hub can raise any number of
     /// them looked at.
     pub(crate) fn ignored(&self, about: &str, refusal: &Refusal) {
         if let Some(more) = self.ignored.lists() {
@@ -191,7 +191,7 @@ impl Authority {
                 instance_id = %about.escape_debug(),
                 refusal = refusal.code(),
                 more_before = more,
-                "a decision that does not count is ignored: {refusal}"
+                "ignored an invalid decision: {refusal}"
             );
         }
     }
@@ -287,7 +287,7 @@ impl Standing<'_> {
         for _ in 0..MAX_TRIES {
             let permit = self.permit(action, evidence, deed.clone()).await?;
             let Some(counted) = permit.counted() else {
-                return Err(Failure::new("Ledger", "the deed is not counted").permanent());
+                return Err(Failure::new("Ledger", "this act is not counted").permanent());
             };
             let ledger = &self.authority.ledger;
             match ledger.begin(&counted, Utc::now()).await {
@@ -310,7 +310,7 @@ impl Standing<'_> {
                 Err(error) => return Err(ledger_failure(error)),
             }
         }
-        // Somebody keeps writing about the matter; a later try may find it at rest.
+        // Someone keeps writing about the matter; a later try may find it at rest.
         Err(ledger_failure(LedgerError::Stale))
     }
 }

@@ -1,4 +1,4 @@
-//! A number that tells whether somebody else has written to a SQLite database.
+//! A number that tells whether someone else has written to a SQLite database.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ pub const NOTICED_WITHIN: Duration = Duration::from_millis(1);
 /// Watches a database, so that what was read from it can be kept until it changes.
 ///
 /// What was read belongs to the stamp that was taken *before* reading, and may be used for
-/// as long as [`DatabaseStamp::now`] is the same. A change by anybody, another process
+/// as long as [`DatabaseStamp::now`] is the same. A change by anyone, another process
 /// included, gives another stamp at most [`NOTICED_WITHIN`] after it was committed. Who
 /// writes and has to be understood at once says [`DatabaseStamp::touch`] after it.
 pub struct DatabaseStamp {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stamp_stays_until_somebody_writes() {
+    fn a_stamp_stays_until_someone_writes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("some.sqlite3");
         let writer = Connection::open(&path).unwrap();

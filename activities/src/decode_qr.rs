@@ -1,4 +1,4 @@
-//! `decode-qr`: a sealed picture becomes a sealed URI; `read-codes`: or all of them.
+//! `decode-qr`: a sealed image becomes a sealed URI; `read-codes`: or all of them.
 
 use countersign_enrollment::contract::{CodesRead, DecodeQr, DecodedQr, ReadCodes};
 use countersign_enrollment::foreign::{self, ForeignKind};
@@ -14,7 +14,7 @@ use crate::picture::{PictureProblem, ReadLimits};
 use crate::qr::{self, Payload, Reading};
 
 impl Activities {
-    /// Finds the one otpauth URI in a picture.
+    /// Finds the one otpauth URI in an image.
     ///
     /// # Errors
     ///
@@ -49,13 +49,13 @@ impl Activities {
         }
     }
 
-    /// Finds every account and export among the codes of a picture.
+    /// Finds every account and export among the codes of an image.
     ///
     /// # Errors
     ///
     /// As [`Activities::decode_qr`].
     pub(crate) async fn read_codes(&self, input: ReadCodes) -> Result<CodesRead, Failure> {
-        // Bound to the picture too: lists cannot be swapped or left out in the plan.
+        // Bound to the image too: lists cannot be swapped or left out in the plan.
         let place = place_of(&input.mandate.digest(), &input.image.digest());
         let list = |list: ImportList| self.keys.keep(&place, &input.import, &list);
         let permit = self
@@ -77,7 +77,7 @@ impl Activities {
             }
         };
         // What is joined here is joined again when the import is planned, with the parts that
-        // are in other pictures.
+        // are in other images.
         let entries: Vec<ImportEntry> = reading
             .payloads
             .iter()
@@ -98,7 +98,7 @@ impl Activities {
         })
     }
 
-    /// Reads a picture on a blocking thread, a bounded number of them at a time.
+    /// Reads an image on a blocking thread, a bounded number of them at a time.
     async fn read(&self, image: ImageBytes) -> Result<Result<Reading, InputProblem>, Failure> {
         let permit = self.decodes.clone().acquire_owned().await?;
         let read = tokio::task::spawn_blocking(move || {
@@ -111,7 +111,7 @@ impl Activities {
     }
 }
 
-/// What the list of one picture is kept under: the mandate, and which of its sources it is.
+/// What the list of one image is kept under: the mandate, and which of its sources it is.
 pub(crate) fn place_of(mandate: &Digest, source: &Digest) -> Digest {
     Digest::of_parts([mandate.as_str().as_bytes(), source.as_str().as_bytes()])
 }
@@ -121,7 +121,7 @@ fn is_account(payload: &Payload) -> bool {
     payload.is_otpauth() || otpauth::is_meant(payload.expose())
 }
 
-/// The only account among the codes of a picture. It is not taken while there is another code
+/// The only account among the codes of an image. It is not taken while there is another code
 /// that was not read, or a part of one: that may be the one that is meant.
 fn choose(mut reading: Reading) -> Result<Payload, InputProblem> {
     let accounts = || reading.payloads.iter().filter(|it| is_account(it));
@@ -145,7 +145,7 @@ fn choose(mut reading: Reading) -> Result<Payload, InputProblem> {
     }
 }
 
-/// That a picture in which something was read has more.
+/// That an image in which something was read has more.
 fn unread(reading: &Reading) -> Option<InputProblem> {
     if !reading.unread.is_empty() {
         return Some(InputProblem::CodesUnread {
@@ -156,7 +156,7 @@ fn unread(reading: &Reading) -> Option<InputProblem> {
     reading.cut_short.then_some(InputProblem::ImageTimeLimit)
 }
 
-/// Why there is no account in a picture.
+/// Why there is no account in an image.
 fn without_account(reading: Reading) -> InputProblem {
     match reading.payloads.first() {
         Some(_) if !reading.unread.is_empty() => InputProblem::CodesUnread {

@@ -1,4 +1,4 @@
-//! The side effects of an enrollment: reading pictures, checking URIs, storing secrets.
+//! The side effects of an enrollment: reading images, checking URIs, storing secrets.
 
 mod account_request;
 mod authority;
@@ -37,7 +37,7 @@ use crate::webhook::Webhook;
 
 pub use authority::{Authority, CheckingKeySource};
 
-/// Pictures decoded at once. Each may take hundreds of megabytes and a core.
+/// Images decoded at once. Each may take hundreds of megabytes and a core.
 const MAX_DECODES: usize = 2;
 
 /// What the activities work with: the authority that they ask, and, behind its permits, the

@@ -75,7 +75,7 @@ impl PermittedVault {
         self.0.read(account(permit)?).await
     }
 
-    /// Keeps the recovery codes that came with an account. It replaces none that somebody has
+    /// Keeps the recovery codes that came with an account. It replaces none that someone has
     /// set since the account was stored.
     pub(crate) async fn set_recovery(
         &self,
@@ -191,7 +191,9 @@ pub(crate) fn seal_for(
         ..
     } = &permit.mandate().act
     else {
-        return Err(Failure::new("Seal", "the mandate names nobody to seal for").permanent());
+        return Err(
+            Failure::new("Seal", "the mandate names no installation to seal for").permanent(),
+        );
     };
     let key = SealKey::from_text(to).map_err(|error| Failure::from(error).permanent())?;
     Ok(key.seal(id, &OtpauthText::new(account.to_uri()))?)

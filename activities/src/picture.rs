@@ -1,6 +1,6 @@
-//! Pictures: uploaded bytes become bounded grey pixels, or a problem that says what to send instead.
+//! Images: uploaded bytes become bounded grey pixels, or a problem that says what to send instead.
 //!
-//! The bytes come from anybody. The format is judged by content, the size from the header before
+//! The bytes come from anyone. The format is judged by content, the size from the header before
 //! anything is decoded, and decoding itself runs under a memory limit. Nothing here looks for codes;
 //! that is [`crate::qr`].
 
@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 pub use format::PictureFormat;
 pub use plane::Plane;
 
-/// Bounds of reading one picture. The defaults fit a phone's photograph and keep a hostile file
+/// Bounds of reading one image. The defaults fit a phone's photograph and keep a hostile file
 /// from taking more than a few seconds or a few hundred megabytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadLimits {
@@ -28,7 +28,7 @@ pub struct ReadLimits {
     pub max_side: u32,
     /// Largest number of pixels, width times height; 50 million unless told.
     pub max_pixels: u64,
-    /// Bytes that the picture decoder may allocate; 256 MB unless told.
+    /// Bytes that the image decoder may allocate; 256 MB unless told.
     pub max_alloc: u64,
     /// Time for the whole job, from the first byte to the last attempt; 1.2 seconds unless told.
     /// It is looked at between attempts, so a job may end a little after it.
@@ -53,25 +53,25 @@ impl Default for ReadLimits {
     }
 }
 
-/// Why a picture was refused. The text is fit for the person who sent it and repeats nothing of
+/// Why an image was refused. The text is fit for the person who sent it and repeats nothing of
 /// the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PictureProblem {
     /// There were no bytes.
-    #[error("the picture is empty; send a PNG or JPEG picture of the QR code")]
+    #[error("the image is empty; send a PNG or JPEG image of the QR code")]
     Empty,
-    /// The bytes are something else than a picture that is read here.
-    #[error("{format} is not supported; send a PNG or JPEG picture of the QR code")]
+    /// The bytes are something other than an image that is read here.
+    #[error("{format} is not supported; send a PNG or JPEG image of the QR code")]
     Unsupported {
         /// What the bytes look like, for example "HEIC" or "PDF".
         format: &'static str,
     },
-    /// The bytes begin like a picture, and can't be decoded.
-    #[error("the picture is damaged or incomplete; send it again, or as a PNG or JPEG")]
+    /// The bytes begin like an image, and can't be decoded.
+    #[error("the image is damaged or incomplete; send it again, or as a PNG or JPEG")]
     Unreadable,
-    /// The picture has too many pixels, or would need too much memory.
+    /// The image has too many pixels, or would need too much memory.
     #[error(
-        "the picture is too large ({width} x {height} pixels); crop it to the QR code, or scale it down"
+        "the image is too large ({width} x {height} pixels); crop it to the QR code, or scale it down"
     )]
     TooLarge {
         /// Width in pixels, as the header claims.
@@ -81,7 +81,7 @@ pub enum PictureProblem {
     },
     /// The upload has more bytes than allowed, or can't be made small enough without losing its code.
     #[error(
-        "the picture has {bytes} bytes and {limit} are allowed; crop it to the QR code, or scale it down"
+        "the image has {bytes} bytes, but {limit} are allowed; crop it to the QR code, or scale it down"
     )]
     TooManyBytes {
         /// Size of the upload in bytes.
@@ -89,9 +89,9 @@ pub enum PictureProblem {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The picture is too small to hold any QR code.
+    /// The image is too small to hold any QR code.
     #[error(
-        "the picture is too small ({width} x {height} pixels) to hold a QR code; send it at its full size"
+        "the image is too small ({width} x {height} pixels) to hold a QR code; send it at its full size"
     )]
     TooSmall {
         /// Width in pixels.
@@ -101,7 +101,7 @@ pub enum PictureProblem {
     },
 }
 
-/// What a picture's header says.
+/// What an image's header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PictureInfo {
     /// The format, judged by content.
@@ -112,7 +112,7 @@ pub struct PictureInfo {
     pub height: u32,
 }
 
-/// A decoded picture: grey pixels, and what else may hold a code.
+/// A decoded image: grey pixels, and what else may hold a code.
 #[derive(Debug)]
 pub struct Picture {
     /// Format and size.
@@ -122,7 +122,7 @@ pub struct Picture {
     /// Brightness on a black page, where any pixel is translucent: a light code made for dark pages
     /// is invisible on white.
     pub on_black: Option<Plane>,
-    /// Single channels, where the picture is colourful: two colours may be equally bright.
+    /// Single channels, where the image is colourful: two colours may be equally bright.
     pub colour: Option<ColourPlanes>,
 }
 
@@ -135,7 +135,7 @@ pub struct ColourPlanes {
     pub red: Plane,
 }
 
-/// Reads the header of a picture and judges it by the default limits, without decoding pixels.
+/// Reads the header of an image and judges it by the default limits, without decoding pixels.
 ///
 /// # Errors
 ///
@@ -144,11 +144,11 @@ pub fn inspect(bytes: &[u8]) -> Result<PictureInfo, PictureProblem> {
     inspect_within(bytes, &ReadLimits::default())
 }
 
-/// Decodes a picture under the given limits. Of an animation the first frame counts.
+/// Decodes an image under the given limits. Of an animation the first frame counts.
 ///
 /// It is turned as its orientation tag says, so that places in it are those that people see, unless
 /// there is no room for a turned copy: QR codes read the same in every orientation. The planes are
-/// wiped when they are dropped; the picture decoder's own buffers are freed as they are.
+/// wiped when they are dropped; the image decoder's own buffers are freed as they are.
 ///
 /// # Errors
 ///
@@ -182,7 +182,7 @@ pub fn open(bytes: &[u8], limits: &ReadLimits) -> Result<Picture, PictureProblem
     Ok(picture)
 }
 
-/// Whether a picture is turned so without a copy of it.
+/// Whether an image is turned so without a copy of it.
 fn in_place(orientation: Orientation) -> bool {
     matches!(
         orientation,
@@ -247,7 +247,7 @@ fn problem(error: &ImageError, info: PictureInfo) -> PictureProblem {
     }
 }
 
-/// Planes above this size keep no colour: the steps that use it run on smaller pictures only.
+/// Planes above this size keep no colour: the steps that use it run on smaller images only.
 const MAX_COLOUR_PIXELS: usize = 5_000_000;
 
 /// A pixel counts as colourful from this distance between its largest and smallest channel on.

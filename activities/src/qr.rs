@@ -1,7 +1,7 @@
-//! QR codes: the bytes of a picture become the payloads of the codes in it.
+//! QR codes: the bytes of an image become the payloads of the codes in it.
 //!
 //! No single decoder reads what people send, so a cascade of cheap attempts runs, ordered by how
-//! much each reads. Every attempt is bounded, because the bytes come from anybody: the number of
+//! much each reads. Every attempt is bounded, because the bytes come from anyone: the number of
 //! finder patterns, the sets tried, the pixels scaled up, and one deadline for the whole job.
 //! Everything here is synchronous and pure computation; callers give it a blocking thread.
 
@@ -56,7 +56,7 @@ impl Payload {
         self.step
     }
 
-    /// Where the code is in the picture, as it is to be seen; the first of several.
+    /// Where the code is in the image, as it is to be seen; the first of several.
     #[must_use]
     pub fn region(&self) -> Option<Region> {
         self.region
@@ -89,7 +89,7 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// What was seen in a picture.
+/// What was seen in an image.
 #[derive(Clone, Debug)]
 pub struct Reading {
     /// Each payload once, in the order in which people read: rows from top to bottom, each
@@ -97,7 +97,7 @@ pub struct Reading {
     /// text is one payload if all of its parts are there.
     pub payloads: Vec<Payload>,
     /// Every code that is a part of a text that is split, in the same order; others of the
-    /// same text may be in other pictures.
+    /// same text may be in other images.
     pub parts: Vec<CodePart>,
     /// Why parts are not joined.
     pub split: Vec<InputProblem>,
@@ -111,16 +111,16 @@ pub struct Reading {
     pub out_of_time: bool,
 }
 
-/// Reads every QR code of a picture.
+/// Reads every QR code of an image.
 ///
-/// The search ends after the first step that yields an authenticator code, so a picture may list
-/// other codes beside it; a picture without one lists everything that was read. A readable picture
+/// The search ends after the first step that yields an authenticator code, so an image may list
+/// other codes beside it; an image without one lists everything that was read. A readable image
 /// in which nothing is found gives an empty list. Light codes on dark and mirrored codes are read
 /// too; Micro QR is not.
 ///
 /// # Errors
 ///
-/// Every [`PictureProblem`]: the bytes are no picture within the limits.
+/// Every [`PictureProblem`]: the bytes are no image within the limits.
 pub fn examine(bytes: &[u8], limits: &ReadLimits) -> Result<Reading, PictureProblem> {
     let deadline = Instant::now() + limits.deadline;
     let picture = picture::open(bytes, limits)?;
@@ -136,7 +136,7 @@ pub fn read_codes(bytes: &[u8], limits: &ReadLimits) -> Result<Vec<Payload>, Pic
     examine(bytes, limits).map(|reading| reading.payloads)
 }
 
-/// Reads every QR code of a decoded picture, as [`examine`] does, until the deadline.
+/// Reads every QR code of a decoded image, as [`examine`] does, until the deadline.
 #[must_use]
 pub fn read_picture(picture: &Picture, deadline: Instant) -> Reading {
     cascade::read(picture, deadline)

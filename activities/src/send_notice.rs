@@ -1,4 +1,4 @@
-//! `send-notice`: what others are told is made of the mandate and the signed decisions, not
+//! `send-notice`: its content comes from the mandate and the signed decisions, not
 //! of what the task hub says.
 
 use chrono::{DateTime, Utc};

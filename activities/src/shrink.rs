@@ -10,13 +10,13 @@ use crate::picture::{self, Picture, PictureFormat, PictureProblem, Plane, ReadLi
 use crate::qr::{self, Payload, Reading, Step};
 use countersign_enrollment::code_parts::CodePart;
 
-/// Longest sides tried, in pixels, after the picture's own.
+/// Longest sides tried, in pixels, after the image's own.
 const SIDES: [u32; 9] = [2400, 2000, 1600, 1280, 1024, 800, 640, 480, 320];
 
 /// JPEG qualities tried at each size, of 100.
 const QUALITIES: [u8; 3] = [90, 80, 70];
 
-/// Makes a picture no larger than `max_bytes`, so that it fits one message.
+/// Makes an image no larger than `max_bytes`, so that it fits one message.
 ///
 /// Bytes that fit are returned as they are, whatever they are. Others are decoded under the default
 /// [`ReadLimits`] and encoded again in grey, as PNG where that fits and as JPEG of falling quality
@@ -25,7 +25,7 @@ const QUALITIES: [u8; 3] = [90, 80, 70];
 /// kept by encoding what it was read from. Where the original shows no readable code, the largest
 /// result that fits is returned.
 ///
-/// The check takes as long as reading does. Once twice the reading deadline has passed, a picture
+/// The check takes as long as reading does. Once twice the reading deadline has passed, an image
 /// whose code was read is refused: better that its sender crops it than that the code is lost.
 ///
 /// # Errors

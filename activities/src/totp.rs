@@ -35,7 +35,7 @@ impl Code {
 
 /// No code can be made for that moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("no code can be made for a moment that far in the future")]
+#[error("no code can be computed for a time that far in the future")]
 pub struct CodeError;
 
 /// The code that `account` shows at `unix_seconds`.

@@ -132,7 +132,7 @@ impl Activities {
         match tokio::time::timeout(PATIENCE, looking).await {
             Ok(Ok(accounts)) => accounts,
             Ok(Err(_)) | Err(_) => {
-                tracing::warn!(instance_id = %enrollment, "cannot look for the same account");
+                tracing::warn!(instance_id = %enrollment, "cannot search for duplicates");
                 Vec::new()
             }
         }

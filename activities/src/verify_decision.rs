@@ -1,4 +1,4 @@
-//! `verify-decision`: whether a decision counts, so that the orchestration can go on.
+//! `verify-decision`: whether a decision counts, so that the orchestration can continue.
 
 use countersign_authority::{Decision, MandatedAct, Open, shown};
 use countersign_enrollment::account::TotpAccount;
@@ -17,7 +17,7 @@ impl Activities {
     /// Says whether a front door has signed and recorded a decision on exactly this.
     ///
     /// Its answer is nobody's proof: what acts on the decision gets the signed text and
-    /// judges it by itself.
+    /// judges it on its own.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl Activities {
     }
 
     /// The digest of what deciders are shown, and the account that would be stored, where
-    /// there is one: computed from the very account, not from what anybody says about it.
+    /// there is one: computed from the very account, not from what anyone says about it.
     pub(crate) async fn what_was_shown(
         &self,
         action: &'static str,
@@ -77,7 +77,7 @@ impl Activities {
     }
 }
 
-/// A decision as people are told of it.
+/// A decision in the form that people see.
 pub(crate) fn as_told(decision: Decision) -> ApprovalDecision {
     ApprovalDecision {
         approved: decision.approved,

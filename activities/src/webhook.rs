@@ -40,12 +40,12 @@ pub enum WebhookError {
     /// The address is none that notices are sent to. It is not repeated: such addresses
     /// often hold a key.
     #[error(
-        "a webhook's address begins with https://, or with http:// and names this machine, and \
-         has no user name in it"
+        "a webhook's address must begin with https://, or with http:// if it is on this machine, \
+         and contain no user name"
     )]
     Address,
     /// The HTTP client cannot be made.
-    #[error("the webhook's HTTP client cannot be made")]
+    #[error("the webhook's HTTP client cannot be created")]
     Client(#[source] reqwest::Error),
 }
 
@@ -58,7 +58,7 @@ enum NotTaken {
     Late,
     #[error("the webhook answered {0}")]
     Refused(StatusCode),
-    #[error("the notice is too large to be sent")]
+    #[error("the notice is too large to send")]
     TooLarge,
     #[error("the webhook's key cannot be used")]
     Key,
@@ -75,7 +75,7 @@ pub struct Webhook {
 impl Webhook {
     /// Sends to `address`, signed with the text `key`.
     ///
-    /// Redirects are not followed: an answer of somebody else must not choose whom this
+    /// Redirects are not followed: an answer of someone else must not choose whom this
     /// process talks to.
     ///
     /// # Errors

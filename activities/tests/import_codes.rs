@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use countersign_activities::totp::code_at;
 use countersign_enrollment::import::{Found, ImportFile, expand};
 
-/// Files without accounts that are read there: a picture's, one without values, and the table.
+/// Files without accounts that are read there: an image's, one without values, and the table.
 const OTHERS: [&str; 4] = [
     "codes.csv",
     "codes.py",

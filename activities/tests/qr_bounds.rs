@@ -1,4 +1,4 @@
-//! Pictures made to hurt, and pictures that have to shrink.
+//! Images made to hurt, and images that have to shrink.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -29,7 +29,7 @@ fn code(text: &str, scale: u32) -> GrayImage {
         .build()
 }
 
-/// A noisy colour picture of the given size with a code pasted into it.
+/// A noisy colour image of the given size with a code pasted into it.
 fn photograph(width: u32, height: u32, code: &GrayImage) -> DynamicImage {
     let mut state = 0x2545_f491_u32;
     let mut image = RgbImage::from_fn(width, height, |x, y| {
@@ -59,7 +59,7 @@ fn texts(bytes: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn a_picture_of_a_hundred_megapixels_is_refused_before_it_is_decoded() {
+fn an_image_of_a_hundred_megapixels_is_refused_before_it_is_decoded() {
     let bomb = encoded(&DynamicImage::new_luma8(10_000, 10_000), ImageFormat::Png);
     assert!(bomb.len() < 1_000_000);
     // Whoever decoded it would find that most of it is missing.
@@ -221,7 +221,7 @@ proptest! {
     }
 }
 
-/// Pictures that keep decoders busy, by kind.
+/// Images that keep decoders busy, by kind.
 fn busy(kind: u8, side: u32, scale: u32) -> GrayImage {
     let mut state = side ^ scale << 16 | 1;
     let mut random = move || {
@@ -261,9 +261,9 @@ fn busy(kind: u8, side: u32, scale: u32) -> GrayImage {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// Whatever is in a picture, the search ends soon after its deadline, and says so.
+    /// Whatever is in an image, the search ends soon after its deadline, and says so.
     #[test]
-    fn busy_pictures_end_in_time(kind in 0..8_u8, side in 64..2_400_u32, scale in 1..6_u32) {
+    fn busy_images_end_in_time(kind in 0..8_u8, side in 64..2_400_u32, scale in 1..6_u32) {
         let bytes = encoded(&DynamicImage::ImageLuma8(busy(kind, side, scale)), ImageFormat::Png);
         let limits = ReadLimits {
             deadline: Duration::from_millis(300),
@@ -271,7 +271,7 @@ proptest! {
         };
         let begun = Instant::now();
         let reading = qr::examine(&bytes, &limits).unwrap();
-        // One attempt may go on a little; busy machines take longer.
+        // One attempt may continue a little; busy machines take longer.
         prop_assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
         prop_assert!(reading.payloads.is_empty() && reading.parts.is_empty());
         prop_assert!(reading.unread.len() < 2_000);

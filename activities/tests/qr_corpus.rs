@@ -1,4 +1,4 @@
-//! Real and generated pictures: each says what its manifest tells, and no picture says anything else.
+//! Real and generated images: each says what its manifest tells, and no image says anything else.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -91,8 +91,8 @@ fn plain(text: &str) -> String {
 }
 
 #[test]
-fn photographs_and_generated_pictures_are_read() {
-    // The slowest picture decides the time of an unoptimised build, so there is no hurry here.
+fn photographs_and_generated_images_are_read() {
+    // The slowest image decides the time of an unoptimised build, so there is no hurry here.
     let limits = ReadLimits {
         deadline: Duration::from_secs(20),
         ..ReadLimits::default()

@@ -38,7 +38,7 @@ const READ: [(&str, usize); 16] = [
 ];
 
 #[test]
-fn hard_pictures_are_read_by_kind_and_none_wrong() {
+fn hard_images_are_read_by_kind_and_none_wrong() {
     // What is measured here is what can be read, whatever else the machine does.
     let limits = ReadLimits {
         deadline: Duration::from_secs(20),

@@ -33,7 +33,7 @@ fn pictures(codes: Vec<BitText>) -> Vec<GrayImage> {
     codes.into_iter().map(|code| code.draw(MODULE)).collect()
 }
 
-/// What a picture with these codes says, and what is wrong with it.
+/// What an image with these codes says, and what is wrong with it.
 fn read(codes: Vec<BitText>) -> (Vec<String>, Vec<InputProblem>) {
     let reading = examine(&png(&sheet(&pictures(codes), 4)));
     let texts = reading.payloads.iter().map(|it| it.expose().to_owned());
@@ -57,7 +57,7 @@ fn told(problem: &InputProblem) -> String {
 }
 
 #[test]
-fn parts_in_one_picture_are_joined_if_they_are_all_there_and_fit() {
+fn parts_in_one_image_are_joined_if_they_are_all_there_and_fit() {
     let mixed = || "code-parts-mixed".to_owned();
     let wrong = |index: usize, of: usize, parity: u8, text: &str| {
         BitText::default()
@@ -272,7 +272,7 @@ fn characters_may_be_split_between_codes_and_encoded_as_they_like() {
     }
 }
 
-/// The codes of one picture, as they go into the plan of an import.
+/// The codes of one image, as they go into the plan of an import.
 fn list(codes: Vec<BitText>) -> ImportList {
     let reading = examine(&png(&sheet(&pictures(codes), 4)));
     let entries = reading.payloads.iter().filter(|it| !it.is_joined());
@@ -284,7 +284,7 @@ fn list(codes: Vec<BitText>) -> ImportList {
 }
 
 #[test]
-fn parts_in_several_pictures_are_joined_when_an_import_is_planned() {
+fn parts_in_several_images_are_joined_when_an_import_is_planned() {
     let (two, three) = (split(URI.as_bytes(), 2), split(OTHER.as_bytes(), 3));
     let one = |codes: &[BitText], place: usize| list(vec![codes[place].clone()]);
     for (name, lists, accounts, problems) in [
@@ -333,7 +333,7 @@ fn parts_in_several_pictures_are_joined_when_an_import_is_planned() {
             vec![missing(2, &[2], &[1])],
         ),
         (
-            "of different texts",
+            "from different sets",
             vec![
                 one(&two, 0),
                 list(vec![

@@ -1,5 +1,5 @@
-//! Where codes are in a picture, in which order they are told, and what is told of a
-//! picture without any.
+//! Where codes are in an image, in which order they are told, and what is told of a
+//! image without any.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -101,7 +101,7 @@ fn jpeg_with_orientation(image: GrayImage, orientation: u8) -> Vec<u8> {
 }
 
 #[test]
-fn places_are_those_of_the_picture_as_it_is_seen() {
+fn places_are_those_of_the_image_as_it_is_seen() {
     let stored = || page(600, 400, &[(A, 20, 20)]);
     for (orientation, corner, size) in [
         (1, [0, 0], [600, 400]),
@@ -129,7 +129,7 @@ fn places_are_those_of_the_picture_as_it_is_seen() {
 }
 
 #[test]
-fn a_picture_without_a_code_tells_what_was_tried_and_what_was_seen() {
+fn an_image_without_a_code_tells_what_was_tried_and_what_was_seen() {
     let blank = encoded(
         GrayImage::from_pixel(200, 200, Luma([255])),
         ImageFormat::Png,

@@ -154,7 +154,7 @@ fn page(count: usize, columns: usize, at: usize, spoil: fn(&GrayImage) -> GrayIm
 }
 
 #[test]
-fn the_one_that_was_not_read_is_told_with_its_place() {
+fn the_one_that_was_not_read_is_reported_with_its_place() {
     let mut missed = Vec::new();
     for (name, spoil) in SPOILED {
         for (count, columns, at) in [(2, 2, 0), (2, 1, 1), (6, 3, 4), (6, 2, 0)] {
@@ -192,7 +192,7 @@ fn the_one_that_was_not_read_is_told_with_its_place() {
 }
 
 #[test]
-fn a_code_that_the_edge_cuts_is_told() {
+fn a_code_that_the_edge_cuts_is_reported() {
     let side = i64::from(account(1).width());
     let mut missed = Vec::new();
     for cut in [25, 35, 45, 55, 65] {

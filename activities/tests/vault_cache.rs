@@ -192,7 +192,7 @@ async fn many_who_ask_at_once_cause_one_read() {
     while cache.counts().joined < 100 {
         tokio::task::yield_now().await;
     }
-    // The first one goes away; the read goes on for the others.
+    // The first one goes away; the read continues for the others.
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
     slow.held.store(false, Ordering::SeqCst);
@@ -273,7 +273,7 @@ async fn an_absent_vault_is_stood_in_for_where_that_is_wanted() {
     assert_eq!(reading.stale, Some(Duration::from_secs(100)));
     assert_eq!(reading.account.account_name(), id.as_str());
     assert_eq!(cache.counts().stale, 1);
-    // Only to make codes, and not for ever.
+    // Only to make codes, and not forever.
     assert!(matches!(
         cache.read(&id).await,
         Err(VaultError::Unavailable { .. })

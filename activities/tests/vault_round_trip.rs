@@ -34,7 +34,7 @@ fn account() -> impl Strategy<Value = TotpAccount> {
     })
 }
 
-/// What the QR code of `uri` says, as a picture of its own.
+/// What the QR code of `uri` says, as an image of its own.
 fn through_a_picture(uri: &str) -> Vec<String> {
     let code = qrcode::QrCode::new(uri).unwrap();
     let picture = code.render::<image::Luma<u8>>().build();

@@ -69,7 +69,7 @@ impl Checked<'_> {
         }
     }
 
-    /// It is under way: nobody has ended it in any way.
+    /// It is in progress: it was not ended in any way.
     pub(crate) fn open(&self) -> Result<(), Refusal> {
         match self.status {
             Status::Open if self.objection().is_some() => Err(Refusal::Objected),
@@ -79,7 +79,7 @@ impl Checked<'_> {
         }
     }
 
-    /// The first objection that the ledger holds. It stands, whoever agrees.
+    /// The first objection that the ledger holds. It stands, whatever approvals follow.
     pub(crate) fn objection(&self) -> Option<Decision> {
         self.recorded().find(|decision| !decision.approved)
     }

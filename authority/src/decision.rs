@@ -1,4 +1,4 @@
-//! What somebody decided.
+//! What someone decided.
 
 use chrono::{DateTime, Utc};
 use countersign_enrollment::account::AccountPreview;

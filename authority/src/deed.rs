@@ -60,7 +60,7 @@ deeds!(
 #[derive(Clone, Debug)]
 pub struct Open {
     /// The digest of what a front door has sealed; none for what a worker has kept, which
-    /// is bound to the mandate by itself.
+    /// is bound to the mandate on its own.
     pub source: Option<Digest>,
 }
 
@@ -179,7 +179,7 @@ impl Deed for Seal {
     }
 }
 
-/// Taking the mandate's account out of use.
+/// Disabling the mandate's account.
 #[derive(Clone, Copy, Debug)]
 pub struct Disable;
 
@@ -263,7 +263,7 @@ impl Deed for SetRecovery {
 /// or a worker may be away.
 const RESTORED_WITHIN: u64 = 24 * 3_600;
 
-/// Bringing the mandate's account back into use, since somebody decided against its end.
+/// Enabling the mandate's account again, since someone decided against its end.
 #[derive(Clone, Copy, Debug)]
 pub struct Restore;
 
@@ -345,7 +345,7 @@ impl Deed for Release {
     }
 }
 
-/// Signing somebody's decision.
+/// Signing someone's decision.
 #[derive(Clone, Debug)]
 pub struct Decide {
     /// The decision, as it would be signed.
@@ -440,7 +440,7 @@ impl Decide {
     }
 }
 
-/// Ending what is under way: by its requester, or by an administrator.
+/// Ending what is in progress: by its requester, or by an administrator.
 #[derive(Clone, Copy, Debug)]
 pub struct Withdraw;
 
@@ -460,7 +460,7 @@ impl Deed for Withdraw {
 /// Sending others a notice.
 #[derive(Clone, Debug)]
 pub struct Notify {
-    /// Why they are told.
+    /// The reason for the notice.
     pub event: NoticeEvent,
     /// The notice's name: each is delivered once.
     pub name: String,

@@ -6,7 +6,7 @@ use countersign_enrollment::mandate::{Digest, SignedDecision};
 
 use crate::mandate::{LedgerId, RunId};
 
-/// One thing that is judged by itself: a run of an enrollment or a request, or one account
+/// One thing that is judged on its own: a run of an enrollment or a request, or one account
 /// of an import.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Matter {
@@ -19,13 +19,13 @@ pub struct Matter {
 /// What became of a matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It is under way.
+    /// It is in progress.
     Open,
     /// It was carried out.
     Done,
-    /// Somebody decided against it.
+    /// Someone decided against it.
     Refused,
-    /// The requester took it back, somebody ended it, or it never began.
+    /// The requester took it back, someone ended it, or it never began.
     Withdrawn,
 }
 
@@ -57,9 +57,9 @@ pub enum DeedName {
     Store,
     /// An account was sealed for another installation.
     Seal,
-    /// An account was taken out of use.
+    /// An account was disabled.
     Disable,
-    /// An account was brought back into use.
+    /// An account was enabled again.
     Restore,
     /// An account was destroyed.
     Purge,
@@ -114,7 +114,7 @@ pub struct Use {
     pub name: String,
     /// When it was begun.
     pub begun_at: DateTime<Utc>,
-    /// When it was done; none while it is under way.
+    /// When it was done; none while it is in progress.
     pub done_at: Option<DateTime<Utc>>,
     /// What came of it, where that is kept: the package of a [`DeedName::Seal`].
     pub result: Option<String>,

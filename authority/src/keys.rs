@@ -1,8 +1,8 @@
 //! The keys that mandates and decisions are signed and checked with: Ed25519 (RFC 8032).
 //!
-//! The front door holds [`SigningKeys`]; everybody else holds [`CheckingKeys`], which can
+//! The front door holds [`SigningKeys`]; everyone else holds [`CheckingKeys`], which can
 //! sign nothing. Each key is named by the first eight bytes of the SHA-256 of its public
-//! half, and every signed text names its key, so keys can be rotated while work is under way.
+//! half, and every signed text names its key, so keys can be rotated while work is in progress.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -33,13 +33,13 @@ const KEY_ID_CHARS: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum KeyProblem {
     /// A line is not the text of a key.
-    #[error("line {line} is not a mandate key of a kind that this release understands")]
+    #[error("line {line} is not a mandate key that this release understands")]
     Malformed {
         /// The line, counted from 1.
         line: usize,
     },
     /// There is no key that counts.
-    #[error("there is no mandate key that is in force")]
+    #[error("there is no active mandate key")]
     Empty,
     /// There are too many keys.
     #[error("there are more than {MAX_KEYS} mandate keys; remove retired ones from the end")]
@@ -109,7 +109,7 @@ impl fmt::Debug for SigningKey {
 }
 
 /// The keys of a front door: the first one signs, the others have signed what may still be
-/// under way.
+/// in progress.
 #[derive(Clone, Debug)]
 pub struct SigningKeys {
     first: SigningKey,

@@ -1,7 +1,7 @@
 //! What may be done with an account, and why.
 //!
 //! The task hub, its database and its dashboard are not trusted: whatever stands in an
-//! orchestration's input, in an event or in an activity's result is somebody's claim. So the
+//! orchestration's input, in an event or in an activity's result is someone's claim. So the
 //! front door signs what it has accepted, a [`Mandate`], and what people decide, a
 //! [`Decision`]; and worker and front door ask this crate before they act on a secret:
 //!

@@ -129,9 +129,9 @@ pub struct Mandate {
 pub enum MandatedAct {
     /// Enroll what was uploaded, under the mandate's id.
     Enroll {
-        /// The digest of the sealed picture or URI.
+        /// The digest of the sealed image or URI.
         source: Digest,
-        /// Whether the requester has to prove the account before anybody gets its codes.
+        /// Whether the requester has to prove the account before anyone gets its codes.
         prove: bool,
         /// Whether another installation has sealed the source.
         received: bool,
@@ -179,14 +179,14 @@ pub enum MandatedAct {
 pub struct Terms {
     /// How many people; nobody has to if 0.
     pub needed: u8,
-    /// The groups whose members have to; anybody who may decide if none.
+    /// The groups whose members have to; anyone who may decide if none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<String>,
     /// When it is too late for a decision.
     pub deadline: DateTime<Utc>,
     /// Whether to notify others of what is waited for and how it ends.
     pub notify: bool,
-    /// How many reminders may be sent meanwhile.
+    /// How many reminders may be sent in the meantime.
     #[serde(default)]
     pub reminders: u8,
 }

@@ -9,7 +9,9 @@ use crate::holdings::Status;
 pub enum Refusal {
     /// There is no mandate: an earlier release started it, or something other than a front
     /// door did.
-    #[error("no front door has signed this; if an earlier release started it, submit it again")]
+    #[error(
+        "this was not signed by a front door; if an earlier release started it, submit it again"
+    )]
     NoMandate,
     /// The signature or the form is not what a front door makes.
     #[error("the mandate or decision was not signed by a front door of this installation")]
@@ -22,8 +24,8 @@ pub enum Refusal {
     },
     /// The key that it names is not known here.
     #[error(
-        "it was signed with the key {key}, which is not known here; \
-         it belongs to another installation, or the front door has not published its key"
+        "it was signed with the unknown key {key}; it belongs to another installation, or the \
+         front door has not published its key"
     )]
     UnknownKey {
         /// The key's id, as it claims.
@@ -40,9 +42,8 @@ pub enum Refusal {
     NotUnderstood,
     /// It is written in another ledger.
     #[error(
-        "it is written in another ledger than this one; front door and worker have to share \
-         one data folder, and what was started before the ledger was replaced has to be \
-         submitted again"
+        "it is in a different ledger than this one; front door and worker must share one data \
+         folder, and what was started before the ledger was replaced has to be submitted again"
     )]
     OtherLedger,
     /// The ledger does not know it.
@@ -60,7 +61,7 @@ pub enum Refusal {
     #[error("the mandate does not cover this")]
     NotCovered,
     /// It has ended already.
-    #[error("it has ended already: {}", .0.as_str())]
+    #[error("it has finished already: {}", .0.as_str())]
     Ended(Status),
     /// Not enough people have agreed.
     #[error("{counted} of {needed} approvals count{}", because(*.reason))]
@@ -72,20 +73,20 @@ pub enum Refusal {
         /// Why the first of the others does not count.
         reason: Option<Discounted>,
     },
-    /// Somebody decided against it.
-    #[error("somebody decided against it")]
+    /// Someone decided against it.
+    #[error("it was rejected")]
     Objected,
     /// Nobody has decided against it, so there is nothing to bring back.
-    #[error("nobody decided against it")]
+    #[error("it was not rejected")]
     NotObjected,
     /// It was decided already.
     #[error("it was decided already")]
     AlreadyDecided,
     /// There is nothing to decide.
-    #[error("it does not wait for a decision")]
+    #[error("it is not waiting for a decision")]
     NotAwaiting,
-    /// The time for a decision is over.
-    #[error("the time for a decision is over")]
+    /// The deadline for a decision has passed.
+    #[error("the deadline for a decision has passed")]
     TooLate,
     /// It is not time yet.
     #[error("it is too early for this")]
@@ -94,22 +95,22 @@ pub enum Refusal {
     #[error("the requester may not decide")]
     OwnRequest,
     /// Requester and decider, or two deciders, may be one person.
-    #[error("the credential comes from the same hand as another one that counts already")]
+    #[error("this credential belongs to the same person as one that has counted already")]
     OneHand,
     /// The decider is in none of the groups that are asked.
-    #[error("the decider is in none of the groups that are asked")]
+    #[error("the decider is in none of the approver groups")]
     NotAsked,
     /// Another caller asked for it.
-    #[error("another caller asked for it")]
+    #[error("another caller requested it")]
     OtherCaller,
     /// The vault has another secret than the one that was approved.
-    #[error("the account has another secret than the one that was approved")]
+    #[error("the account has a different secret than the approved one")]
     OtherSecret,
     /// Everything that was granted has been used.
     #[error("everything that was granted has been used")]
     UsedUp,
     /// The time for using it is over.
-    #[error("the time for using it is over")]
+    #[error("the time to use it has passed")]
     Lapsed,
 }
 
@@ -172,12 +173,12 @@ impl Discounted {
     const fn text(self) -> &'static str {
         match self {
             Self::NotSigned => "one was not signed by a front door of this installation",
-            Self::Elsewhere => "one was made on something else",
+            Self::Elsewhere => "one was made about something else",
             Self::NotRecorded => "one is not in the ledger",
             Self::OutOfTime => "one was made too early or too late",
             Self::OwnRequest => "one was made by the requester",
-            Self::OneHand => "one comes from a hand that counts already",
-            Self::NotAsked => "one comes from nobody who was asked",
+            Self::OneHand => "one belongs to a person who has counted already",
+            Self::NotAsked => "one comes from someone who is not an approver",
         }
     }
 }

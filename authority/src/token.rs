@@ -124,7 +124,7 @@ impl CheckingKeys {
     }
 }
 
-/// An id that anybody may have written, at a length that fits a message.
+/// An id that anyone may have written, at a length that fits a message.
 fn shortened(id: &str) -> String {
     id.chars()
         .filter(char::is_ascii_alphanumeric)

@@ -204,7 +204,7 @@ async fn a_conflict_that_passes_is_waited_for() {
 }
 
 #[tokio::test]
-async fn refusals_are_told_apart_and_not_repeated() {
+async fn refusals_are_distinguished_and_not_repeated() {
     let fake = FakeKeyVault::start().await;
     let vault = vault(&fake);
     let id = EnrollmentId::random();
@@ -249,13 +249,13 @@ async fn a_token_that_was_revoked_is_replaced() {
     let id = EnrollmentId::random();
     vault.store(&id, &account()).await.unwrap();
     // The real challenge comes when no token is presented, and also for a bad one; the
-    // SDK then asks for another token and goes on with the same request.
+    // SDK then asks for another token and continues with the same request.
     fake.vault(|vault| vault.reject_once = true);
     assert_eq!(vault.read(&id).await.unwrap(), account());
 }
 
 #[tokio::test]
-async fn a_vault_that_asks_for_a_token_for_somebody_else_gets_none() {
+async fn a_vault_that_asks_for_a_token_for_someone_else_gets_none() {
     let fake = FakeKeyVault::start().await;
     fake.ask_for("https://vault.evil.example");
     let settings = KeyVaultSettings {

@@ -288,8 +288,11 @@ async fn a_silent_connection_is_given_up() {
     let worker = run_with(&fake, |builder| {
         builder.silence_timeout(Duration::from_millis(200))
     });
+    let begun = std::time::Instant::now();
     let first = fake.stream().await;
     let second = fake.stream().await;
+    // It was given up for its silence, and not sooner.
+    assert!(begun.elapsed() >= Duration::from_millis(200));
     first.closed().await;
     drop(second);
     worker.stop().await;
@@ -364,9 +367,18 @@ async fn an_answer_that_nobody_would_take_fails_the_orchestration() {
 
 #[tokio::test]
 async fn it_waits_for_a_scheduler_that_is_not_there_and_stops_when_told() {
-    let fake = Fake::start().await;
+    let mut fake = Fake::start().await;
     fake.kill();
+    fake.gone().await;
+    // One that waits can be stopped.
     let worker = run(&fake);
+    worker.stop().await;
+    // One that goes on waiting works as soon as there is a scheduler.
+    let worker = run(&fake);
+    fake.restart().await;
+    let items = fake.stream().await;
+    items.send("t1", activity("echo", 0)).await;
+    assert_eq!(fake.activity().await.completion_token, "t1");
     worker.stop().await;
 }
 

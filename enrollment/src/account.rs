@@ -23,7 +23,7 @@ const NAMELESS: &str = "Account";
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Algorithm {
-    /// HMAC-SHA-1, what nearly everybody uses.
+    /// HMAC-SHA-1, what nearly everyone uses.
     #[default]
     #[serde(rename = "SHA1")]
     Sha1,
@@ -201,7 +201,7 @@ impl Labels {
     /// names another one. Kept for the record, and for writing an equal URI.
     ///
     /// Shortened to [`MAX_LABEL_CHARS`]. None is kept that says the same as the issuer
-    /// but for case, or that could not be told from it in a label.
+    /// but for case, or that could not be distinguished from it in a label.
     #[must_use]
     pub fn with_label_issuer(mut self, label_issuer: Option<&str>) -> Self {
         self.label_issuer = label_issuer
@@ -309,7 +309,7 @@ impl TotpAccount {
 }
 
 /// The text without control characters and without marks that cannot be seen or change the
-/// direction of writing: they could make it look like something else to somebody who decides
+/// direction of writing: they could make it look like something else to someone who decides
 /// by it. Trimmed.
 ///
 /// ```

@@ -1,5 +1,5 @@
 //! Requests to do something with an account that is in the vault: to read its codes for a
-//! while, to hand out its secret, to move it to another vault, or to remove it for good.
+//! while, to hand out its secret, to move it to another vault, or to remove it permanently.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -35,10 +35,10 @@ pub enum Act {
     },
     /// Give the requester the account's URI and QR code, once.
     Export {
-        /// For how long it can be had, in seconds from the approval.
+        /// For how long it can be fetched, in seconds from the approval.
         seconds: u64,
     },
-    /// Seal the account for another installation, and take it out of use here.
+    /// Seal the account for another installation, and disable it here.
     Transfer {
         /// The other installation's key, as [`SealKey::to_text`] writes it.
         ///
@@ -55,7 +55,7 @@ pub enum Act {
         #[cfg_attr(feature = "schema", schema(value_type = String))]
         source: Digest,
     },
-    /// Take the account out of use at once, and destroy it later.
+    /// Disable the account at once, and destroy it later.
     Delete {
         /// How much later, in seconds from the approval.
         seconds: u64,
@@ -106,19 +106,19 @@ pub struct AccountRequest {
     /// Why, as the requester says; at most [`MAX_REASON_CHARS`] characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The recovery codes that are to be kept, where that is asked for.
+    /// The recovery codes that are to be kept, where that is requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub codes: Option<Sealed<RecoveryCodes>>,
-    /// Whether somebody else has to agree.
+    /// Whether someone else has to agree.
     pub approval: Approval,
     /// Who asks. They cannot approve it.
     pub requested_by: CallerId,
-    /// A keyed hash of what was asked for, made by the front door. It tells a repeated
+    /// A keyed hash of what was requested, made by the front door. It tells a repeated
     /// request from another one under the same idempotency key.
     pub fingerprint: String,
 }
 
-/// What is asked for, with the account as the vault has it: what approvers are shown and
+/// What is requested, with the account as the vault has it: what approvers are shown and
 /// what their decision is signed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -143,7 +143,7 @@ pub struct Asked {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all_fields = "camelCase")]
 pub enum RequestProgress {
-    /// Somebody has to decide.
+    /// Someone has to decide.
     AwaitingApproval {
         /// What on.
         asked: Asked,
@@ -153,9 +153,9 @@ pub enum RequestProgress {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         approved_by: Vec<CallerId>,
     },
-    /// The requester may read or fetch what was asked for.
+    /// The requester may read or fetch what was requested.
     Granted {
-        /// What was asked for.
+        /// What was requested.
         asked: Asked,
         /// Who agreed, in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -168,15 +168,15 @@ pub enum RequestProgress {
     },
     /// It is being done.
     Acting {
-        /// What was asked for.
+        /// What was requested.
         asked: Asked,
         /// Who agreed, in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         approvals: Vec<ApprovalDecision>,
     },
-    /// The account is out of use and waits for its end.
+    /// The account is disabled and waits for its end.
     Removing {
-        /// What was asked for.
+        /// What was requested.
         asked: Asked,
         /// Who agreed, in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -191,9 +191,9 @@ pub enum RequestProgress {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all_fields = "camelCase")]
 pub enum RequestOutcome {
-    /// What was asked for was done.
+    /// What was requested was done.
     Done {
-        /// What was asked for.
+        /// What was requested.
         asked: Asked,
         /// Who agreed, in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -207,44 +207,44 @@ pub enum RequestOutcome {
     },
     /// It was granted, and nobody made use of it in time.
     Lapsed {
-        /// What was asked for.
+        /// What was requested.
         asked: Asked,
         /// Who agreed, in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         approvals: Vec<ApprovalDecision>,
     },
-    /// Somebody decided against it, before it was done or while it could be undone.
+    /// Someone decided against it, before it was done or while it could be undone.
     Rejected {
-        /// What was asked for.
+        /// What was requested.
         asked: Asked,
         /// Who decided so, and why.
         decision: ApprovalDecision,
     },
     /// The requester took it back, before it was done or while it could be undone.
     Withdrawn {
-        /// What was asked for.
+        /// What was requested.
         asked: Asked,
         /// When, and why.
         decision: ApprovalDecision,
     },
     /// Nobody decided in time.
     Expired {
-        /// What was asked for.
+        /// What was requested.
         asked: Asked,
         /// When it was too late.
         deadline: DateTime<Utc>,
     },
-    /// Somebody brought the account back into use while it waited for its end, so it was
+    /// Someone enabled the account again while it waited for its end, so it was
     /// not destroyed.
     Kept {
-        /// What was asked for.
+        /// What was requested.
         asked: Asked,
     },
     /// There is no such account, or no longer.
     Unavailable,
 }
 
-/// Somebody's wish to make use of what was granted: the payload of the claim event.
+/// Someone's wish to make use of what was granted: the payload of the claim event.
 ///
 /// It proves nothing: the front door gives a code or a URI only to the requester, and only
 /// for a claim that it has made itself and that the orchestration has let through.

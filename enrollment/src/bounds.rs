@@ -34,11 +34,11 @@ impl Exceeded {
     pub fn words(self) -> String {
         match self {
             Self::Memory => format!(
-                "more memory than the {} MiB that one key may take",
+                "more memory than the {} MiB that one key derivation may take",
                 MEMORY / MIB
             ),
             Self::Work => format!(
-                "more work than one import may cause: {} MiB of memory gone over, for all files and all their keys together",
+                "more work than one import may cause: {} MiB of memory passes for all files and keys together",
                 WORK / MIB
             ),
             Self::Time => format!(

@@ -29,7 +29,7 @@ pub struct CodePart {
     pub bytes: Zeroizing<Vec<u8>>,
     /// Its bytes as the code's own encoding reads them.
     pub text: Zeroizing<String>,
-    /// Where it is in its picture.
+    /// Where it is in its image.
     pub region: Option<Region>,
 }
 

@@ -22,7 +22,7 @@ use crate::sealed::{ImageBytes, ImportKey, Kept, OtpauthText, Sealed};
 pub const ENROLL: Orchestration<EnrollmentRequest, EnrollmentOutcome> =
     Orchestration::new("enroll");
 
-/// Looks for the QR code in a picture.
+/// Looks for the QR code in an image.
 pub const DECODE_QR: Activity<DecodeQr, DecodedQr> = Activity::new("decode-qr");
 
 /// Checks that a text is an otpauth URI that codes can be made from.
@@ -31,21 +31,21 @@ pub const VALIDATE_URI: Activity<ValidateUri, ValidatedUri> = Activity::new("val
 /// Stores an account in the vault, under the enrollment's id.
 pub const STORE_SECRET: Activity<StoreSecret, SecretStored> = Activity::new("store-secret");
 
-/// Many accounts from files and pictures, each enrolled by a sub-orchestration of its own.
+/// Many accounts from files and images, each enrolled by a sub-orchestration of its own.
 /// Its instance id is the import's id.
 pub const IMPORT: Orchestration<ImportRequest, ImportOutcome> = Orchestration::new("import");
 
-/// Reads all QR codes of a picture.
+/// Reads all QR codes of an image.
 pub const READ_CODES: Activity<ReadCodes, CodesRead> = Activity::new("read-codes");
 
 /// Reads the accounts of an import and compares them with the vault.
 pub const PLAN_IMPORT: Activity<PlanImport, ImportPlan> = Activity::new("plan-import");
 
-/// Somebody's decision on an enrollment that awaits it.
+/// Someone's decision on an enrollment that awaits it.
 pub const APPROVAL: Event<RaisedDecision> = Event::new("approval");
 
-/// Says whether a decision counts, so that the orchestration can go on. What acts on it
-/// judges by itself.
+/// Says whether a decision counts, so that the orchestration can continue. What acts on it
+/// judges on its own.
 pub const VERIFY_DECISION: Activity<VerifyDecision, VerifiedDecision> =
     Activity::new("verify-decision");
 
@@ -69,17 +69,17 @@ pub const DESCRIBE_ACCOUNT: Activity<AccountRef, DescribedAccount> =
 /// Seals an account for another installation.
 pub const SEAL_ACCOUNT: Activity<AccountRef, SealedAccount> = Activity::new("seal-account");
 
-/// Takes an account out of use.
+/// Disables an account.
 pub const DISABLE_ACCOUNT: Activity<AccountRef, AccountState> = Activity::new("disable-account");
 
 /// Keeps recovery codes beside an account's secret.
 pub const SET_RECOVERY_CODES: Activity<SetRecoveryCodes, AccountState> =
     Activity::new("set-recovery-codes");
 
-/// Brings an account back into use.
+/// Enables an account again.
 pub const RESTORE_ACCOUNT: Activity<AccountRef, AccountState> = Activity::new("restore-account");
 
-/// Destroys an account that is out of use.
+/// Destroys a disabled account.
 pub const PURGE_ACCOUNT: Activity<AccountRef, AccountState> = Activity::new("purge-account");
 
 /// Tells others what is waited for and how it ended, with patience of its own: nothing
@@ -96,9 +96,9 @@ pub struct DecodeQr {
     /// By which mandate.
     #[serde(default)]
     pub mandate: SignedMandate,
-    /// The enrollment that the picture was sealed for.
+    /// The enrollment that the image was sealed for.
     pub enrollment: EnrollmentId,
-    /// The picture.
+    /// The image.
     pub image: Sealed<ImageBytes>,
 }
 
@@ -106,7 +106,7 @@ pub struct DecodeQr {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "camelCase")]
 pub enum DecodedQr {
-    /// The picture holds exactly one otpauth URI.
+    /// The image holds exactly one otpauth URI.
     Found {
         /// The URI, not yet checked.
         uri: Kept<OtpauthText>,
@@ -234,9 +234,9 @@ pub struct ReadCodes {
     /// By which mandate.
     #[serde(default)]
     pub mandate: SignedMandate,
-    /// The import that the picture was sealed for.
+    /// The import that the image was sealed for.
     pub import: ImportId,
-    /// The picture.
+    /// The image.
     pub image: Sealed<ImageBytes>,
 }
 
@@ -244,11 +244,11 @@ pub struct ReadCodes {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "camelCase")]
 pub enum CodesRead {
-    /// The picture holds accounts or exports.
+    /// The image holds accounts or exports.
     Found {
         /// What the codes say, each once, from top to bottom.
         list: Kept<ImportList>,
-        /// What else is in the picture and was not read.
+        /// What else is in the image and was not read.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         problems: Vec<InputProblem>,
     },
@@ -283,7 +283,7 @@ pub struct PlanImport {
 pub enum ListSource {
     /// A file that was sent was read as it, and the mandate names it.
     Sent(Sealed<ImportList>),
-    /// A worker has read it in a picture that was sent.
+    /// A worker has read it in an image that was sent.
     Read(Kept<ImportList>),
 }
 
@@ -358,13 +358,13 @@ pub enum SealedAccount {
 pub enum AccountState {
     /// It is in use.
     InUse,
-    /// It is out of use and can be brought back.
+    /// It is disabled and can be enabled again.
     Disabled,
     /// There is none, or no longer.
     Gone,
 }
 
-/// The input of [`NOTIFY`] and [`SEND_NOTICE`]: what is to be told. The notice itself is made
+/// The input of [`NOTIFY`] and [`SEND_NOTICE`]: what the notice is about. The notice itself is made
 /// of the mandate and the decisions by who sends it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -374,7 +374,7 @@ pub struct SendNotice {
     pub mandate: SignedMandate,
     /// The enrollment or request.
     pub about: String,
-    /// Why others are told.
+    /// The reason for the notice.
     pub event: NoticeEvent,
     /// Which reminder, from 0; 0 for everything else.
     #[serde(default)]

@@ -1,6 +1,6 @@
 //! What an approver decided: the payload of the approval event.
 //!
-//! Anybody who can reach the task hub can raise an event. So the front door, which has
+//! Anyone who can reach the task hub can raise an event. So the front door, which has
 //! authenticated the approver, signs the decision, and what acts on it checks the signed
 //! text; what stands beside it is for people who look at the history.
 
@@ -56,8 +56,8 @@ pub struct RaisedDecision {
     /// What was decided, signed.
     #[serde(default, skip_serializing_if = "SignedDecision::is_empty")]
     pub signed: SignedDecision,
-    /// What releases before mandates raised instead. It counts for nothing; that it is there
-    /// tells how such an orchestration went on.
+    /// What releases before mandates raised instead. It has no effect; that it is there
+    /// tells how such an orchestration continued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<FormerSignature>,
 }

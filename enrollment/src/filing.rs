@@ -38,16 +38,16 @@ pub struct Filing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum FilingError {
     /// The group's name is too long.
-    #[error("the name of a group has at most {MAX_GROUP_CHARS} characters")]
+    #[error("a group's name can have at most {MAX_GROUP_CHARS} characters")]
     GroupTooLong,
     /// A tag is too long.
-    #[error("a tag has at most {MAX_TAG_CHARS} characters")]
+    #[error("a tag can have at most {MAX_TAG_CHARS} characters")]
     TagTooLong,
     /// There are too many tags.
-    #[error("an account has at most {MAX_TAGS} tags")]
+    #[error("an account can have at most {MAX_TAGS} tags")]
     TooManyTags,
     /// A tag has a comma in it.
-    #[error("a tag has no comma in it; give each tag by itself")]
+    #[error("a tag cannot contain a comma; give each tag separately")]
     Separator,
 }
 

@@ -1,4 +1,4 @@
-//! What tells a secret from any other, to those who hold a key, and says nothing to anybody
+//! What tells a secret from any other, to those who hold a key, and says nothing to anyone
 //! else.
 
 use std::fmt;

@@ -125,16 +125,14 @@ impl ForeignKind {
             Self::Wifi => "is for a wireless network, not for an authenticator",
             Self::Url => "is a web address, not an account for an authenticator",
             Self::Whatsapp => "is for linking WhatsApp, not for an authenticator",
-            Self::Login => "logs in to another program, and is not for an authenticator",
-            Self::MicrosoftAuthenticator => {
-                "is one that only the Microsoft Authenticator app understands"
-            }
-            Self::VendorAuthenticator => "is one that only its vendor's own app understands",
-            Self::Contact => "holds contact details or an appointment, not an account",
+            Self::Login => "logs in to another program and is not for an authenticator",
+            Self::MicrosoftAuthenticator => "works only with the Microsoft Authenticator app",
+            Self::VendorAuthenticator => "works only with its vendor's own app",
+            Self::Contact => "contains contact details or an appointment, not an account",
             Self::Payment => "is for a payment, not for an authenticator",
             Self::Esim => "is for a mobile network's eSIM, not for an authenticator",
-            Self::BareSecret => "seems to be the secret alone, without its otpauth URI",
-            Self::Other => "holds something else than an account for an authenticator",
+            Self::BareSecret => "seems to be only the secret, without its otpauth URI",
+            Self::Other => "does not contain an authenticator account",
         }
     }
 
@@ -144,10 +142,10 @@ impl ForeignKind {
     pub const fn next_step(self) -> Option<&'static str> {
         match self {
             Self::MicrosoftAuthenticator | Self::VendorAuthenticator => Some(
-                "On the set-up page choose to use a different authenticator app; it then shows a QR code that works here.",
+                "On the set-up page, choose to use a different authenticator app; it then shows a QR code that works here.",
             ),
             Self::Url => Some(
-                "Open the address yourself if you trust it; where it leads to a set-up page, send the QR code that this page shows.",
+                "Open the address yourself if you trust it; if it leads to a set-up page, send the QR code shown there.",
             ),
             Self::BareSecret => Some(
                 "Write it as otpauth://totp/NAME?secret=THE-SECRET&issuer=SERVICE, with the name and the service of the account.",
@@ -170,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn foreign_texts_are_told_apart() {
+    fn foreign_texts_are_distinguished() {
         for (text, kind) in [
             ("WIFI:S:guest;T:WPA;P:x;;", ForeignKind::Wifi),
             (" http://example.com", ForeignKind::Url),

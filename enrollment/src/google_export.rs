@@ -17,7 +17,7 @@ use crate::foreign;
 use crate::otpauth::{self, Fields, MAX_URI_BYTES, Parsed};
 use crate::problem::InputProblem;
 
-/// More codes than anybody scans.
+/// More codes than anyone scans.
 const MAX_PARTS: i32 = 100;
 
 /// One QR code of an export.

@@ -173,7 +173,7 @@ impl CallerId {
 /// A text cannot be a caller's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
-    "a caller's name has 1 to {MAX_CALLER_CHARS} characters out of A-Z, a-z, 0-9, '.', '_', '@', ':' and '-'"
+    "a caller's name must have 1 to {MAX_CALLER_CHARS} of the characters A-Z, a-z, 0-9, '.', '_', '@', ':' and '-'"
 )]
 pub struct NotACallerId;
 

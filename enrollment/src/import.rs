@@ -59,7 +59,7 @@ pub const MAX_ACCOUNTS: usize = 500;
 
 /// The most entries that are read out of one file, to be imported in several parts.
 pub const MAX_ENTRIES: usize = 5_000;
-/// The most pictures that a file may hold.
+/// The most images that a file may hold.
 pub const MAX_PICTURES: usize = 64;
 
 /// What is to be imported, in order. Holds secrets: wiped when dropped, silent in `Debug`.
@@ -111,12 +111,12 @@ impl fmt::Debug for ImportEntry {
     }
 }
 
-/// A picture in a file: of an archive, or of a web page.
+/// An image in a file: of an archive, or of a web page.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ImportPicture {
     /// What it is called there; may be empty.
     pub name: String,
-    /// The picture, not looked at.
+    /// The image, not looked at.
     pub bytes: Zeroizing<Vec<u8>>,
 }
 
@@ -135,7 +135,7 @@ pub struct ImportFile {
     pub format: ImportFormat,
     /// What is in it.
     pub list: ImportList,
-    /// Pictures in it, whose codes have yet to be read. Without any, the list has at least
+    /// Images in it, whose codes have yet to be read. Without any, the list has at least
     /// one entry.
     pub pictures: Vec<ImportPicture>,
 }
@@ -285,7 +285,7 @@ impl ImportFile {
     }
 }
 
-/// Whether bytes begin as a picture of a usual kind does.
+/// Whether bytes begin as an image of a usual kind does.
 fn is_picture(bytes: &[u8]) -> bool {
     const BEGINNINGS: [&[u8]; 8] = [
         b"\x89PNG",
@@ -309,7 +309,7 @@ pub fn too_many() -> InputProblem {
     }
 }
 
-/// That there are more pictures than [`MAX_PICTURES`].
+/// That there are more images than [`MAX_PICTURES`].
 fn too_many_pictures() -> InputProblem {
     InputProblem::ImportTooManyPictures {
         limit: u32::try_from(MAX_PICTURES).unwrap_or(u32::MAX),

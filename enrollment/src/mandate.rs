@@ -1,4 +1,4 @@
-//! Mandates and decisions as they travel through the task hub: signed texts that everybody
+//! Mandates and decisions as they travel through the task hub: signed texts that everyone
 //! carries along and only the crate `authority` reads.
 
 use std::fmt;
@@ -121,7 +121,7 @@ signed_text! {
     SignedMandate
 }
 signed_text! {
-    /// What somebody decided, signed by the front door that authenticated them.
+    /// What someone decided, signed by the front door that authenticated them.
     SignedDecision
 }
 

@@ -1,4 +1,4 @@
-//! What others are told while something waits for a decision.
+//! Notices about pending decisions and their outcome.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use crate::account::AccountPreview;
 use crate::decision::ApprovalDecision;
 use crate::ids::CallerId;
 
-/// Why somebody is told.
+/// The reason for a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoticeEvent {
@@ -64,7 +64,7 @@ pub struct Notice {
     pub deadline: DateTime<Utc>,
     /// How many people have to agree.
     pub needed: u8,
-    /// The groups whose members have to; anybody who may decide if none.
+    /// The groups whose members have to; anyone who may decide if none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<String>,
     /// Who has agreed so far.

@@ -61,7 +61,7 @@ pub enum Warning {
         #[cfg_attr(feature = "schema", schema(rename = "labelIssuer"))]
         label_issuer: String,
     },
-    /// The issuer is given more than once; the first counts.
+    /// The issuer is given more than once; the first is used.
     RepeatedIssuer,
     /// The secret's last character holds bits that don't count.
     TrailingBits,
@@ -81,7 +81,7 @@ pub enum Warning {
     MaybeSteam,
     /// Other accounts have the same secret, and their codes are made in the same way.
     Duplicate {
-        /// Their ids, as far as whoever reads this may see the accounts.
+        /// The ids of those accounts that the reader may see.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         #[cfg_attr(feature = "schema", schema(value_type = Vec<String>, required = false))]
         accounts: Vec<EnrollmentId>,
@@ -121,32 +121,32 @@ impl Warning {
                 format!("The secret has {bits} bits; a strong one has 128 or more.")
             }
             Self::IssuerMismatch { label_issuer } => format!(
-                "The label names another issuer, \u{201c}{label_issuer}\u{201d}; the issuer parameter counts."
+                "The label names another issuer, \u{201c}{label_issuer}\u{201d}; the issuer parameter is used."
             ),
-            Self::RepeatedIssuer => "The issuer is given more than once; the first counts.".to_owned(),
+            Self::RepeatedIssuer => "The issuer is given more than once; the first is used.".to_owned(),
             Self::TrailingBits => {
-                "The secret's last character holds bits that don't count; check that it was copied completely."
+                "The secret's last character contains unused bits; check that it was copied completely."
                     .to_owned()
             }
             Self::UnusualDigits => "Codes have 7 digits, which few apps show.".to_owned(),
             Self::UnusualPeriod => {
-                "Codes change after an unusual time: neither 30 nor 60 seconds.".to_owned()
+                "Codes change after an unusual period: neither 30 nor 60 seconds.".to_owned()
             }
             Self::FoldedNames => {
-                "Parameter names are in upper case, which many apps don't read.".to_owned()
+                "Parameter names are in upper case, which many apps do not accept.".to_owned()
             }
-            Self::FragmentIgnored => "What follows the # was left out.".to_owned(),
-            Self::CleanedLabel => "Control characters were taken out of the names.".to_owned(),
+            Self::FragmentIgnored => "Everything after the # was ignored.".to_owned(),
+            Self::CleanedLabel => "Control characters were removed from the names.".to_owned(),
             Self::EscapesUndone => {
                 "The URI was escaped as a whole, as in HTML, JSON or a web address; the escapes were undone."
                     .to_owned()
             }
             Self::MaybeSteam => {
-                "The account gives 6 digits, and Steam itself accepts only its own codes of 5 letters and digits: if it is for a login to Steam, enroll it again as one of Steam (kind=steam, or --kind steam)."
+                "The account gives 6 digits, and Steam itself accepts only its own codes of 5 letters and digits: if it is for logging in to Steam, enroll it again as a Steam account (kind=steam, or --kind steam)."
                     .to_owned()
             }
             Self::Duplicate { accounts } => format!(
-                "{} It is kept as one more account; remove the one that is not needed.",
+                "{} This one was added as well; remove the one that you do not need.",
                 there(accounts)
             ),
         }

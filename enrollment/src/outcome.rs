@@ -14,7 +14,7 @@ use crate::problem::InputProblem;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all_fields = "camelCase")]
 pub enum EnrollmentOutcome {
-    /// The secret is stored; codes can be had.
+    /// The secret is stored; codes are available.
     Enrolled {
         /// The name of the secret in the vault.
         id: EnrollmentId,
@@ -23,7 +23,7 @@ pub enum EnrollmentOutcome {
         /// What was odd about it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<Warning>,
-        /// Who agreed, when that was asked for.
+        /// Who agreed, when that was requested.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         approval: Option<ApprovalDecision>,
         /// Who agreed before the last one did, when several had to.
@@ -35,7 +35,7 @@ pub enum EnrollmentOutcome {
         /// Why.
         problem: InputProblem,
     },
-    /// Somebody decided against it. Nothing is stored.
+    /// Someone decided against it. Nothing is stored.
     Rejected {
         /// What would have been enrolled.
         preview: AccountPreview,

@@ -1,4 +1,4 @@
-//! What can be wrong with what somebody uploaded: expected results, not failures.
+//! What can be wrong with what someone uploaded: expected results, not failures.
 
 mod told;
 
@@ -23,7 +23,7 @@ pub(crate) use told::there;
     rename_all_fields = "camelCase"
 )]
 pub enum InputProblem {
-    /// No QR code was found in the picture.
+    /// No QR code was found in the image.
     QrNotFound {
         /// The attempts that were made, by name.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -32,7 +32,7 @@ pub enum InputProblem {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         regions: Vec<Region>,
     },
-    /// The picture holds codes of another kind.
+    /// The image holds codes of another kind.
     QrNotOtpauth {
         /// What the first of them is.
         kind: ForeignKind,
@@ -40,7 +40,7 @@ pub enum InputProblem {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         regions: Vec<Region>,
     },
-    /// The picture holds several accounts.
+    /// The image holds several accounts.
     SeveralAccounts {
         /// How many.
         count: u32,
@@ -68,7 +68,7 @@ pub enum InputProblem {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         regions: Vec<Region>,
     },
-    /// Besides the codes that were read, the picture holds some that could not be.
+    /// Besides the codes that were read, the image holds some that could not be.
     CodesUnread {
         /// How many.
         count: u32,
@@ -141,7 +141,7 @@ pub enum InputProblem {
         /// The most that are taken at once.
         limit: u32,
     },
-    /// There are too many pictures in a file.
+    /// There are too many images in a file.
     ImportTooManyPictures {
         /// The most that are taken out of one.
         limit: u32,
@@ -162,18 +162,18 @@ pub enum InputProblem {
     PackageUnreadable,
     /// An account with the same content is in use, and it was asked not to add it then.
     AccountThere {
-        /// Their ids, as far as whoever reads this may see the accounts.
+        /// The ids of those accounts that the reader may see.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         accounts: Vec<EnrollmentId>,
     },
     /// There are no bytes.
     ImageEmpty,
-    /// It is a picture of a kind that is not read, or no picture.
+    /// It is an image of a kind that is not read, or no image.
     ImageUnsupported {
         /// What it looks like, for example "HEIC".
         format: String,
     },
-    /// It begins like a picture and cannot be decoded.
+    /// It begins like an image and cannot be decoded.
     ImageUnreadable,
     /// It has too many pixels.
     ImageTooLarge {
@@ -320,7 +320,7 @@ pub enum ImportFormat {
     Table,
     /// A web page with codes.
     Page,
-    /// Pictures of QR codes.
+    /// Images of QR codes.
     Pictures,
     /// An archive of several files.
     Archive,
@@ -354,7 +354,7 @@ impl ImportFormat {
             Self::Enpass => "an export of Enpass",
             Self::Table => "a table",
             Self::Page => "a web page",
-            Self::Pictures => "a picture",
+            Self::Pictures => "an image",
             Self::Archive => "an archive",
         }
     }
@@ -403,7 +403,7 @@ impl InputProblem {
         }
     }
 
-    /// Where codes, or what looks like some, are in the picture.
+    /// Where codes, or what looks like some, are in the image.
     #[must_use]
     pub fn regions(&self) -> &[Region] {
         match self {
@@ -426,7 +426,7 @@ impl InputProblem {
         }
     }
 
-    /// The attempts that were made to read the picture, by name.
+    /// The attempts that were made to read the image, by name.
     #[must_use]
     pub fn tried(&self) -> &[String] {
         match self {

@@ -15,7 +15,7 @@ pub enum Progress {
     Decoding,
     /// The URI is being checked.
     Validating,
-    /// Somebody has to decide.
+    /// Someone has to decide.
     AwaitingApproval {
         /// What would be enrolled.
         preview: AccountPreview,
@@ -27,7 +27,7 @@ pub enum Progress {
         /// When it is too late.
         deadline: DateTime<Utc>,
         /// Tells the secret from any other to those who hold the decision key, and
-        /// says nothing to anybody else. Empty if decisions are not signed.
+        /// says nothing to anyone else. Empty if decisions are not signed.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         fingerprint: String,
         /// Who has agreed so far.

@@ -1,5 +1,5 @@
 //! Recovery codes: what a service gives out once, to be used in place of codes when the
-//! authenticator is lost. Each is good once.
+//! authenticator is lost. Each can be used once.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,13 +19,13 @@ pub const MAX_CODE_BYTES: usize = 128;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RecoveryCodesError {
     /// There are too many.
-    #[error("an account has at most {MAX_CODES} recovery codes")]
+    #[error("an account can have at most {MAX_CODES} recovery codes")]
     TooMany,
     /// One is too long.
     #[error("recovery code number {0} has more than {MAX_CODE_BYTES} bytes")]
     TooLong(usize),
     /// One has a line end or something else in it that cannot be seen.
-    #[error("recovery code number {0} has a line end or another control character in it")]
+    #[error("recovery code number {0} contains a line ending or another control character")]
     Unprintable(usize),
 }
 

@@ -1,16 +1,16 @@
-//! Where something is in a picture.
+//! Where something is in an image.
 
 use serde::{Deserialize, Serialize};
 
-/// Parts of a picture's side: coordinates are in ten-thousandths of it, so that they hold
-/// for the picture in every size.
+/// Parts of an image's side: coordinates are in ten-thousandths of it, so that they hold
+/// for the image in every size.
 pub const UNITS: u16 = 10_000;
 
-/// A four-cornered part of a picture, such as a QR code.
+/// A four-cornered part of an image, such as a QR code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Region {
-    /// Horizontal and vertical place of each corner, from the picture's top left in
+    /// Horizontal and vertical place of each corner, from the image's top left in
     /// [`UNITS`] of its width and height as it is to be seen; clockwise, beginning with
     /// the corner that is the top left one of the code. Those of a mirrored code run the
     /// other way.
@@ -18,7 +18,7 @@ pub struct Region {
 }
 
 impl Region {
-    /// The region with these corners, in fractions of the picture's width and height.
+    /// The region with these corners, in fractions of the image's width and height.
     /// What lies outside is moved to the edge.
     #[must_use]
     pub fn from_fractions(corners: [[f32; 2]; 4]) -> Self {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_stays_in_its_picture() {
+    fn a_region_stays_in_its_image() {
         let region = Region::from_fractions([[-0.5, 0.0], [1.5, 0.0], [1.0, 1.0], [0.0, f32::NAN]]);
         assert_eq!(
             region.corners,

@@ -1,4 +1,4 @@
-//! What is asked for: the orchestration's input.
+//! What is requested: the orchestration's input.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,15 +19,15 @@ pub struct EnrollmentRequest {
     pub mandate: SignedMandate,
     /// Where the account comes from.
     pub source: Source,
-    /// Whether somebody else has to agree.
+    /// Whether someone else has to agree.
     pub approval: Approval,
     /// Who asks. They cannot approve it.
     pub requested_by: CallerId,
     /// Whether the requester has to prove with the other service that the account's
-    /// codes are accepted before anybody gets them.
+    /// codes are accepted before anyone gets them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub prove: bool,
-    /// Whether another installation has sealed the source, and somebody sent it as it is.
+    /// Whether another installation has sealed the source, and someone sent it as it is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub received: bool,
     /// The account's recovery codes, if some came with it.
@@ -42,7 +42,7 @@ pub struct EnrollmentRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Source {
-    /// A picture of a QR code.
+    /// An image of a QR code.
     Image(Sealed<ImageBytes>),
     /// A text that should be an otpauth URI.
     Uri(Sealed<OtpauthText>),
@@ -50,20 +50,20 @@ pub enum Source {
     Planned(Kept<OtpauthText>),
 }
 
-/// Whether somebody else has to agree before the secret is stored.
+/// Whether someone else has to agree before the secret is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Approval {
     /// Nobody has to.
     NotRequired,
-    /// Somebody other than the requester has to.
+    /// Someone other than the requester has to.
     Required {
         /// How long to wait for the decision, in seconds.
         deadline_seconds: u64,
         /// How many different people have to agree; one refusal is enough against it.
         #[serde(default = "one", skip_serializing_if = "is_one")]
         approvals: u8,
-        /// The groups whose members have to agree; anybody who may decide if none.
+        /// The groups whose members have to agree; anyone who may decide if none.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         from: Vec<String>,
         /// After how many seconds each to remind of it.
@@ -86,7 +86,7 @@ impl Approval {
         }
     }
 
-    /// The groups whose members have to; anybody who may decide if none.
+    /// The groups whose members have to; anyone who may decide if none.
     #[must_use]
     pub fn from(&self) -> &[String] {
         match self {

@@ -1,6 +1,6 @@
 //! Values that only the worker's activities can read, wherever they are stored.
 //!
-//! A scheduler keeps every input and output in clear. So pictures, URIs and secrets
+//! A scheduler keeps every input and output in clear. So images, URIs and secrets
 //! travel as [`Sealed`] values: encrypted with HPKE (RFC 9180, base mode, X25519,
 //! HKDF-SHA256, ChaCha20-Poly1305) for the holder of an [`OpenKey`], and bound to one
 //! enrollment or import and one purpose. A value that is cut out of one history does not open

@@ -149,7 +149,7 @@ fn legacy(bytes: &[u8]) -> &'static str {
         // A few letters with accents among ASCII.
         "an older encoding such as Windows-1252 or Latin-1"
     } else {
-        "an older encoding of one country, such as Shift-JIS, GBK or Windows-1251"
+        "an older regional encoding such as Shift-JIS, GBK or Windows-1251"
     }
 }
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serializer;
 
-/// RFC 3339 in UTC with milliseconds, whatever the time is: one form for everybody.
+/// RFC 3339 in UTC with milliseconds, whatever the time is: one form for everyone.
 #[must_use]
 pub fn text(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)

@@ -434,7 +434,7 @@ fn an_archive_is_all_that_is_in_it() {
         let entry = (name.to_owned(), problem.to_owned());
         assert!(entries.contains(&entry), "{entry:?} {entries:?}");
     }
-    // A password is asked for by the name of what is inside.
+    // A password is requested by the name of what is inside.
     assert_eq!(
         ImportFile::read(&archive, None),
         Err(InputProblem::ImportPasswordMissing {

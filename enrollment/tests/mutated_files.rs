@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use countersign_enrollment::import::{Budget, ImportFile, MAX_ENTRIES, MAX_PICTURES};
 use countersign_enrollment::otpauth;
 
-/// How long all of it goes on.
+/// How long all of it lasts.
 const FOR: Duration = Duration::from_secs(3);
 /// How long one file may take where it asks for no derivation of a key, on a busy machine.
 const ONE: Duration = Duration::from_secs(20);

@@ -44,7 +44,7 @@ fn scheme_and_type() {
         assert_eq!(account.secret().expose(), b"12345678901234567890");
     }
     for (template, problem) in [
-        // HashiCorp Vault takes it for TOTP and shows wrong codes for ever.
+        // HashiCorp Vault takes it for TOTP and shows wrong codes forever.
         ("otpauth://hotp/a?secret={S}", InputProblem::HotpUnsupported),
         (
             "otpauth://HOTP/a?secret={S}&counter=4",
@@ -411,7 +411,7 @@ fn an_unescaped_hash_sign() {
 
 #[test]
 fn parameters_that_are_unknown_repeated_or_upper_case() {
-    // Never fetched, never kept (2FAuth's picture fetching was a hole three times).
+    // Never fetched, never kept (2FAuth's image fetching was a hole three times).
     let plain = parsed("otpauth://totp/a?secret={S}&issuer=b");
     for more in [
         "&image=https%3A%2F%2Fevil.example%2Fx.png",

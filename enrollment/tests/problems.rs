@@ -12,7 +12,7 @@ use countersign_enrollment::import::Exceeded;
 use countersign_enrollment::problem::{ImportFormat, InputProblem, Parameter};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PROBLEMS.md");
-const TABLE: &str = "| Code | Said | Advised |\n| --- | --- | --- |\n";
+const TABLE: &str = "| Code | Message | What to do |\n| --- | --- | --- |\n";
 
 const KINDS: [ForeignKind; 11] = [
     ForeignKind::Wifi,
@@ -243,7 +243,7 @@ fn every_problem_has_a_code_of_its_own_and_sentences() {
 }
 
 #[test]
-fn the_document_has_every_problem_as_it_is_told() {
+fn the_document_has_every_problem_as_it_is_reported() {
     let rows: String = all()
         .iter()
         .map(|problem| {
@@ -273,13 +273,13 @@ fn the_document_has_every_problem_as_it_is_told() {
 Each has a stable code, a sentence that says what is wrong and one that says what to do. The answer to a request has them as `code`, `detail` and `nextStep` (the `type` is `urn:countersign:problem:` and the code); an enrollment that ended as `Invalid`, and an account of an import, have them in `problem`, an import as a whole in `problems`. Numbers and names below are examples.
 
 {TABLE}{rows}
-`qr-not-found` also has `tried`, the attempts that were made, and like `qr-not-otpauth`, `several-accounts`, `code-parts-missing`, `code-parts-mixed` and `codes-unread` it may have `regions`: the four corners of each code, or of what looks like one, in ten-thousandths of the picture's width and height as it is seen, clockwise from the code's own top left.
+`qr-not-found` also has `tried`, the attempts that were made, and like `qr-not-otpauth`, `several-accounts`, `code-parts-missing`, `code-parts-mixed` and `codes-unread` it may have `regions`: the four corners of each code, or of what looks like one, in ten-thousandths of the image's width and height as displayed, clockwise from the code's own top left.
 
 ## What was sent instead
 
 `not-otpauth` and `qr-not-otpauth` have a `kind`:
 
-| Kind | Said | Advised |
+| Kind | Message | What to do |
 | --- | --- | --- |
 {kinds}"
     );

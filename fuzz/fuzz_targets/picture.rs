@@ -1,4 +1,4 @@
-//! Bytes that somebody uploads as a picture: an answer or a refusal, within the limits.
+//! Bytes that someone uploads as an image: an answer or a refusal, within the limits.
 
 #![no_main]
 

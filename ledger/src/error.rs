@@ -9,7 +9,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum LedgerError {
     /// The operating system refused.
-    #[error("cannot make the ledger {}", path.display())]
+    #[error("cannot create the ledger {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -19,7 +19,7 @@ pub enum LedgerError {
     },
     /// A later release has written it.
     #[error(
-        "the ledger {} has schema {found}, which this release does not know; use a later release",
+        "the ledger {} has the unknown schema {found}; use a later release",
         path.display()
     )]
     Newer {
@@ -42,10 +42,10 @@ pub enum LedgerError {
     #[error("the ledger cannot be read or written")]
     Unavailable(#[source] rusqlite::Error),
     /// What was written together with something else was undone with it.
-    #[error("the ledger could not be written; what was to be written was undone")]
+    #[error("writing to the ledger failed and was rolled back")]
     Undone,
     /// What it holds does not have the form that this program writes.
-    #[error("an entry of the ledger does not have the form that this release writes")]
+    #[error("an entry of the ledger has an unknown form")]
     Malformed,
     /// A mandate names another ledger.
     #[error("the mandate names another ledger")]
@@ -54,7 +54,7 @@ pub enum LedgerError {
     #[error("another mandate has the same run")]
     RunTaken,
     /// Something was written since it was judged.
-    #[error("something was written about the matter since it was judged")]
+    #[error("the ledger has changed since this was judged")]
     Stale,
     /// The system has no random numbers to give.
     #[error("the system's random number source failed")]

@@ -48,7 +48,7 @@ pub struct NewEntry {
 
 impl NewEntry {
     /// The same with texts of bounded length and without control characters, since a part of
-    /// them may be anybody's.
+    /// them may be anyone's.
     #[must_use]
     pub(crate) fn bounded(mut self) -> Self {
         for text in [

@@ -40,7 +40,7 @@ pub enum Begun {
 pub struct Registered {
     /// The mandate.
     pub mandate: SignedMandate,
-    /// What became of the matter that was asked for.
+    /// What became of the matter that was requested.
     pub status: Status,
 }
 

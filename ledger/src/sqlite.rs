@@ -354,7 +354,7 @@ fn ledger_id(connection: &mut Connection) -> Result<LedgerId, LedgerError> {
                 .map_err(|_| LedgerError::Random)?;
             let id = LedgerId::from_bytes(bytes);
             transaction.execute("INSERT INTO ledger (id) VALUES (?1)", [id.as_str()])?;
-            tracing::info!(ledger = %id, "a new ledger was made");
+            tracing::info!(ledger = %id, "new ledger created");
             id
         }
     };
@@ -373,7 +373,7 @@ fn add_matter(connection: &Connection, run: &str, about: &str) -> Result<(), Led
 }
 
 /// Ends the planning of an import, once something was stored under it or nothing is to be: a
-/// plan that is made again later would not be the one that was asked for.
+/// plan that is made again later would not be the one that was requested.
 fn close_plan(connection: &Connection, run: &str) -> Result<(), LedgerError> {
     connection
         .prepare_cached(

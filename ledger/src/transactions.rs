@@ -3,7 +3,7 @@
 //!
 //! A transaction of its own for each call costs a commit, two switches between threads, and,
 //! where several connections write, a wait for each other that SQLite does by sleeping. Here
-//! calls queue up while a commit is under way, and the next one serves them all.
+//! calls queue up while a commit is in progress, and the next one serves them all.
 
 use std::io;
 use std::thread::JoinHandle;
@@ -132,7 +132,7 @@ fn together(connection: &mut Connection, calls: impl Iterator<Item = Call>) {
     let mut whole = true;
     for call in calls {
         let before = transaction.total_changes();
-        // SQLite ends a transaction by itself when the disk fails; what came after that would
+        // SQLite ends a transaction on its own when the disk fails; what came after that would
         // be no part of it.
         let (failed, answer) = (call.work)(match whole {
             true => Ok(&transaction),

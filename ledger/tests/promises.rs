@@ -179,7 +179,7 @@ async fn a_deed_that_was_judged_before_something_else_was_written_is_not_begun<H
     world.ledger.record(&permit, &decision).await.unwrap();
     let counted = world.permit(&signed, REQUEST, Seal).await.unwrap();
     let counted = counted.counted().unwrap();
-    // Somebody objects between the judgement and the deed.
+    // Someone objects between the judgement and the deed.
     let (permit, decision) = world.decides(&signed, REQUEST, false, "carol").await;
     world.ledger.record(&permit, &decision).await.unwrap();
     let stale = world.ledger.begin(&counted, start()).await;
@@ -290,7 +290,7 @@ async fn an_import_has_the_accounts_that_were_planned<H: Home>() {
         .await
         .unwrap();
     assert_eq!(status(ACCOUNTS[1]).await, Status::Withdrawn);
-    // Planning is over once an account is stored; the others go on.
+    // Planning is over once an account is stored; the others continue.
     assert_eq!(status(IMPORT).await, Status::Done);
     assert_eq!(status(ACCOUNTS[2]).await, Status::Open);
     world
@@ -445,7 +445,7 @@ async fn two_handles_see_what_the_other_writes<H: Home>() {
     door.ledger.record(&permit, &decision).await.unwrap();
     let counted = worker.permit(&signed, REQUEST, Seal).await.unwrap();
     let counted = counted.counted().unwrap();
-    // What the front door writes meanwhile makes the worker judge again.
+    // What the front door writes in the meantime makes the worker judge again.
     let (permit, decision) = door.decides(&signed, REQUEST, false, "carol").await;
     door.ledger.record(&permit, &decision).await.unwrap();
     let stale = worker.ledger.begin(&counted, start()).await;

@@ -149,7 +149,7 @@ impl Run {
         })
     }
 
-    /// Seals the account for the other installation, then takes it out of use here.
+    /// Seals the account for the other installation, then disables it here.
     async fn transfer(self) -> Result<RequestOutcome, Failure> {
         self.ctx.set_custom_status(&RequestProgress::Acting {
             asked: self.asked.clone(),
@@ -179,7 +179,7 @@ impl Run {
         self,
         codes: Option<Sealed<RecoveryCodes>>,
     ) -> Result<RequestOutcome, Failure> {
-        let missing = || Failure::new("Request", "there are no codes with it").permanent();
+        let missing = || Failure::new("Request", "it has no recovery codes").permanent();
         let input = SetRecoveryCodes {
             account: self.account.clone(),
             codes: codes.ok_or_else(missing)?,
@@ -202,7 +202,7 @@ impl Run {
         }
     }
 
-    /// Takes the account out of use, and destroys it after `seconds` unless somebody
+    /// Disables the account, and destroys it after `seconds` unless someone
     /// decides against it.
     async fn delete(self, seconds: u64) -> Result<RequestOutcome, Failure> {
         self.ctx.set_custom_status(&RequestProgress::Acting {

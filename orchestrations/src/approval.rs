@@ -1,4 +1,4 @@
-//! Waiting for somebody's decision.
+//! Waiting for someone's decision.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::{notify, policy};
 
 /// How the waiting ended.
 pub(crate) enum Decision {
-    /// Everybody who had to has agreed, in this order.
+    /// Everyone who had to has agreed, in this order.
     Approved(Vec<Counted>),
     Rejected(ApprovalDecision),
     /// Not enough agreed before this instant.
@@ -23,16 +23,16 @@ pub(crate) enum Decision {
 }
 
 /// Shows what is to be approved and waits until enough people other than the requester
-/// have agreed, one of them has refused, or the deadline has passed. Meanwhile, others are
-/// notified and reminded, if that is asked for.
+/// have agreed, one of them has refused, or the deadline has passed. In the meantime, others are
+/// notified and reminded, if that is requested.
 ///
 /// This decides the order of things only: what acts on the outcome gets the signed decisions
-/// and judges them by itself.
+/// and judges them on its own.
 ///
 /// An event that cannot be read, that nobody vouches for, that carries the requester's
-/// own consent, that of somebody in none of the groups that are asked or a second one of
-/// somebody who has agreed already counts for nothing: anybody who can reach the task hub
-/// could have raised it. It stays in the history. Whoever has agreed can still refuse.
+/// own consent, that of someone in none of the groups that are asked or a second one of
+/// someone who has agreed already has no effect: anyone who can reach the task hub
+/// could have raised it. It stays in the history. An approver can still reject.
 pub(crate) async fn await_decision(
     ctx: &OrchestrationContext,
     question: &impl Question,
@@ -155,7 +155,7 @@ pub(crate) async fn counted(
     }
     let signed = raised.signed;
     if !former && signed.is_empty() {
-        ignored(ctx, "a decision that no front door has signed");
+        ignored(ctx, "a decision without a front door's signature");
         return Ok(None);
     }
     let input = VerifyDecision {
@@ -166,7 +166,7 @@ pub(crate) async fn counted(
     };
     let verified = ctx.call_activity_with(question.verification(), &input, retried(policy::READ));
     let VerifiedDecision::Authentic { decision } = verified.await? else {
-        ignored(ctx, "a decision that does not count");
+        ignored(ctx, "an invalid decision");
         return Ok(None);
     };
     let decision = decision.unwrap_or(raised.decision);
@@ -176,7 +176,7 @@ pub(crate) async fn counted(
     } else if decision.approved && agreed.iter().any(|it| it.decision.by == decision.by) {
         ignored(ctx, "a second decision by the same approver");
     } else if decision.approved && !is_asked(terms, &decision) {
-        ignored(ctx, "the approval of someone in none of the groups");
+        ignored(ctx, "an approval by someone in none of the required groups");
     } else {
         return Ok(Some(Counted { decision, signed }));
     }
@@ -188,7 +188,7 @@ static IGNORED: AtomicU64 = AtomicU64::new(0);
 /// How many of them are logged one by one; after that every second, fourth, eighth … is.
 const LOGGED: u64 = 30;
 
-/// Logs that an event was ignored. Anybody who can reach the task hub can raise any number of
+/// Logs that an event was ignored. Anyone who can reach the task hub can raise any number of
 /// them, and a log that they fill is worth nothing.
 pub(crate) fn ignored(ctx: &OrchestrationContext, what: &str) {
     if ctx.is_replaying() {

@@ -20,8 +20,8 @@ use crate::approval::{Decision, await_decision};
 use crate::policy::{self, retried};
 use crate::question::{Counted, Question, Terms, said, signed};
 
-/// Enrolls one account: decode the picture (if it is one), check the URI, wait for an
-/// approval (if one is asked for), store the secret.
+/// Enrolls one account: decode the image (if it is one), check the URI, wait for an
+/// approval (if one is requested), store the secret.
 ///
 /// # Errors
 ///

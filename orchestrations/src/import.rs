@@ -17,8 +17,8 @@ use durabletask_core::{Failure, OrchestrationContext, SubOrchestrationOptions, T
 use crate::policy;
 use crate::policy::retried;
 
-/// Imports accounts: reads the pictures, plans, and enrolls each account that is new in a
-/// sub-orchestration of its own, paced. What is wrong with one account or one picture
+/// Imports accounts: reads the images, plans, and enrolls each account that is new in a
+/// sub-orchestration of its own, paced. What is wrong with one account or one image
 /// stops no other.
 ///
 /// # Errors

@@ -1,9 +1,9 @@
 //! The stories of enrollments, imports and requests: deterministic code only.
 //!
 //! What is decided here is decided from inputs, results and the replay clock. The
-//! orchestration sees previews and sealed values, never a picture, a URI or a secret. It
-//! carries mandates and signed decisions to the activities, which judge by themselves: what
-//! a release before mandates has started goes on to its next activity, which refuses it.
+//! orchestration sees previews and sealed values, never an image, a URI or a secret. It
+//! carries mandates and signed decisions to the activities, which judge on their own: what
+//! a release before mandates has started continues to its next activity, which refuses it.
 
 mod account_request;
 mod approval;

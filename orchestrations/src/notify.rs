@@ -19,7 +19,7 @@ pub async fn notify(ctx: OrchestrationContext, notice: SendNotice) -> Result<Not
     Ok(sent.await?)
 }
 
-/// Starts a notice, if anybody is to be notified at all.
+/// Starts a notice, if anyone is to be notified at all.
 pub(crate) fn tell(
     ctx: &OrchestrationContext,
     question: &impl Question,
@@ -48,6 +48,6 @@ pub(crate) fn tell(
         instance_id: Some(id),
         ..SubOrchestrationOptions::default()
     };
-    // It goes on by itself: dropping the task gives up the answer, not the work.
+    // It continues on its own: dropping the task gives up the answer, not the work.
     drop(ctx.call_sub_orchestration_with(&NOTIFY, &notice, options));
 }

@@ -165,7 +165,7 @@ fn a_lease_ends_when_it_is_used_up() {
 }
 
 #[test]
-fn a_lease_ends_by_itself() {
+fn a_lease_ends_on_its_own() {
     let run = run(read(2), &approved(&[]));
     assert!(matches!(run.output(), Ok(RequestOutcome::Lapsed { .. })));
     assert_eq!(run.clock, epoch() + HOUR + HOUR);

@@ -1,6 +1,6 @@
 //! The enrollment story, path by path, in memory with a manual clock.
 //!
-//! Each path's history is kept in `tests/golden`: what has been released must go on
+//! Each path's history is kept in `tests/golden`: what has been released must continue
 //! replaying. After a change that is meant to alter histories, run
 //! `UPDATE_GOLDEN=1 cargo test -p countersign-orchestrations` and review the difference.
 
@@ -134,7 +134,7 @@ fn a_uri_is_checked_and_stored() {
 }
 
 #[test]
-fn a_picture_is_decoded_first() {
+fn an_image_is_decoded_first() {
     let run = hub().run(&ENROLL, &request(image(), not_required()), works);
     assert!(matches!(
         run.output(),

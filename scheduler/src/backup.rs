@@ -25,15 +25,13 @@ pub struct BackupReport {
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The folder holds no scheduler's database.
-    #[error(
-        "there is no scheduler's database at {path}; give the data folder that the scheduler uses"
-    )]
+    #[error("there is no scheduler database at {path}; name the scheduler's data folder")]
     NoDatabase {
         /// Where it was looked for.
         path: PathBuf,
     },
     /// Something is at the place of the copy.
-    #[error("{path} exists already; a backup overwrites nothing, choose another name")]
+    #[error("{path} exists already; choose another name, since a backup does not overwrite files")]
     Exists {
         /// The place.
         path: PathBuf,
@@ -50,9 +48,7 @@ pub enum BackupError {
     #[error("the backup failed: {0}")]
     Database(#[from] rusqlite::Error),
     /// The copy was read back and is not sound.
-    #[error(
-        "the copy is damaged: {0}; look at the disk and at the original before trusting either"
-    )]
+    #[error("the copy is damaged: {0}; check the disk and the original before you trust either")]
     Damaged(String),
 }
 

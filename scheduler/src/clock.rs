@@ -34,7 +34,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that moves only when told to.
+/// A clock that moves only when it is set.
 #[derive(Debug)]
 pub struct ManualClock {
     now: watch::Sender<DateTime<Utc>>,
@@ -49,12 +49,12 @@ impl ManualClock {
         }
     }
 
-    /// Sets the clock, also back, and wakes whoever sleeps on it.
+    /// Sets the clock, also back, and wakes everything that sleeps on it.
     pub fn set(&self, now: DateTime<Utc>) {
         self.now.send_replace(now);
     }
 
-    /// Moves the clock forward and wakes whoever sleeps on it.
+    /// Moves the clock forward and wakes everything that sleeps on it.
     pub fn advance(&self, by: Duration) {
         let by = TimeDelta::from_std(by).unwrap_or(TimeDelta::MAX);
         self.now.send_modify(|now| {

@@ -1,4 +1,4 @@
-//! What a scheduler can be told before it is opened.
+//! The settings of a scheduler.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -54,7 +54,7 @@ pub struct SchedulerConfig {
     pub max_history_bytes: u64,
     /// The most task hubs there may be at once; a call that would make one more is refused. Default 1,000.
     pub max_task_hubs: usize,
-    /// How long a connection may be silent before it is asked whether anybody is there,
+    /// How long a connection may be silent before it is asked whether anyone is there,
     /// and how long the answer may take. Default 5 seconds: what a frozen worker holds
     /// goes to others within 10.
     pub keepalive: Duration,
@@ -69,7 +69,7 @@ pub struct SchedulerConfig {
     /// How activities are handed out, by their name. Names that are not here go as soon
     /// as a worker has room.
     pub activities: HashMap<String, ActivityPolicy>,
-    /// How long ended instances are kept. Default: until somebody purges them.
+    /// How long ended instances are kept. Default: until someone purges them.
     pub retention: Retention,
     /// Host names under which browsers may open the dashboard, besides IP addresses and
     /// `localhost`: another name in a request may be a foreign page's way in.
@@ -101,7 +101,7 @@ impl SchedulerConfig {
     pub fn check(&self) -> Result<(), String> {
         if !MESSAGE_RANGE.contains(&self.max_message_bytes) {
             return Err(format!(
-                "the largest message is from {} to {} bytes, unlike {}",
+                "the largest message must be {} to {} bytes, not {}",
                 MESSAGE_RANGE.start(),
                 MESSAGE_RANGE.end(),
                 self.max_message_bytes
@@ -114,7 +114,7 @@ impl SchedulerConfig {
                     .all(|byte| byte.is_ascii_graphic() || byte == b' ');
             if !fits {
                 return Err(format!(
-                    "a task hub's name has 1 to {MAX_HUB_NAME} visible ASCII characters, unlike {name:?}"
+                    "a task hub's name must have 1 to {MAX_HUB_NAME} visible ASCII characters, not {name:?}"
                 ));
             }
         }

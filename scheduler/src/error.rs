@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub enum OpenError {
     /// The data folder, or a file in it, could not be created.
     #[error(
-        "cannot create {path}, where the scheduler keeps its data: {source}; check the folder that it is in, and its permissions"
+        "cannot create the data folder {path}: {source}; check the folder above it, and its permissions"
     )]
     Directory {
         /// The folder or file.
@@ -17,7 +17,7 @@ pub enum OpenError {
     },
     /// The database could not be opened or prepared.
     #[error(
-        "cannot open the scheduler's database: {0}; check that the disk is writable and has room"
+        "cannot open the scheduler's database: {0}; check that the disk is writable and has free space"
     )]
     Database(#[from] rusqlite::Error),
     /// The database was written by a newer version of this program.
@@ -32,9 +32,10 @@ pub enum OpenError {
     },
     /// The database was copied while a scheduler used it, without its log.
     #[error(
-        "{path} was in use when it was copied or moved here, and its log {path}-wal is missing: what is in the log \
-         would be lost. Copy the log too, or better make the copy with `durabletask-scheduler backup`. If SQLite's own \
-         backup made this copy, it is whole: then run `UPDATE run SET open = 0` on it with sqlite3"
+        "{path} was in use when it was copied or moved here, and its log {path}-wal is missing: the \
+         log's content would be lost. Copy the log too, or better, make the copy with \
+         `durabletask-scheduler backup`. If SQLite's own backup made this copy, it is complete: \
+         then run `UPDATE run SET open = 0` on it with sqlite3"
     )]
     LogMissing {
         /// The database's file.
@@ -42,7 +43,7 @@ pub enum OpenError {
     },
     /// Another process has the database open for writing.
     #[error(
-        "the scheduler's database in {path} is in use by another process; stop that one first or choose another folder"
+        "the scheduler's database in {path} is in use by another process; stop it first, or choose another folder"
     )]
     InUse {
         /// The folder.

@@ -1,5 +1,5 @@
 //! Keeps foreign pages out: a browser that may use the dashboard, because nobody is asked
-//! or because its user has answered, must not be talked into using it for somebody else.
+//! or because its user has answered, must not be talked into using it for someone else.
 //!
 //! - *DNS rebinding*: a page whose name was pointed at our address sends that name as the
 //!   host. Only IP addresses, `localhost` and names from the configuration are answered.
@@ -39,10 +39,10 @@ fn check(
     for header in headers.get_all(header::HOST) {
         named.push(header.to_str().unwrap_or_default());
     }
-    let host = *named.first().ok_or("the request names no host")?;
+    let host = *named.first().ok_or("the request has no host")?;
     if !named.iter().all(|name| may_be_ours(name, hosts)) {
         return Err(
-            "this dashboard is not served under that name; use an IP address or localhost, or start the scheduler with --dashboard-host",
+            "the dashboard is not served under this name; use an IP address or localhost, or start the scheduler with --dashboard-host",
         );
     }
     if matches!(*method, Method::GET | Method::HEAD) {
@@ -61,7 +61,7 @@ fn check(
     if json {
         Ok(())
     } else {
-        Err("a change is a POST with Content-Type application/json")
+        Err("changes must be a POST with Content-Type application/json")
     }
 }
 

@@ -1,7 +1,7 @@
 //! A durable task hub over SQLite that speaks the Durable Task Scheduler's protocol.
 //!
 //! [`Scheduler::open`] opens a data folder, [`Scheduler::serve`] answers the gRPC
-//! service `TaskHubSidecarService` on a listener until it is told to stop. What a
+//! service `TaskHubSidecarService` on a listener until it is asked to stop. What a
 //! call has acknowledged is on disk: it survives the end of the process and of the
 //! machine's power.
 

@@ -1,7 +1,7 @@
-//! What is counted and how it is told to Prometheus.
+//! Metrics for Prometheus.
 //!
 //! Counters live with whatever they count (the dispatcher, the writer); names of task
-//! hubs are looked up when somebody asks, so nothing here costs a turn more than an
+//! hubs are looked up when someone asks, so nothing here costs a turn more than an
 //! addition.
 
 use std::collections::HashMap;
@@ -108,10 +108,10 @@ impl Disk {
         match self {
             Self::Works => None,
             Self::IsFull => Some(
-                "The scheduler's disk is full: nothing is written until there is room. Free some space; nothing has to be restarted.",
+                "The scheduler's disk is full: nothing is written until there is space. Free some; no restart is needed.",
             ),
             Self::Fails => Some(
-                "The scheduler's disk takes no writes: see the scheduler's log and what the system says of the disk.",
+                "The scheduler's disk accepts no writes: see the scheduler's log and the system's messages about the disk.",
             ),
         }
     }
@@ -177,7 +177,7 @@ pub(crate) struct Load {
     pub(crate) meter: Arc<Meter>,
 }
 
-/// Everything that is told.
+/// All metrics.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) hubs: HashMap<i64, String>,
@@ -254,7 +254,7 @@ impl Collector for Snapshot {
             to,
             (
                 "work_items_returned",
-                "Work items that came back uncompleted: abandoned, or their worker was lost",
+                "Work items returned uncompleted: abandoned, or their worker was lost",
                 None,
             ),
             counter,
@@ -282,13 +282,13 @@ impl Collector for Snapshot {
         )?;
         self.per_load(
             to,
-            ("queue_depth", "Work items that wait for a worker now", None),
+            ("queue_depth", "Work items waiting for a worker", None),
             MetricType::Gauge,
             |load| gauge(load.queued),
         )?;
         self.per_load(
             to,
-            ("work_items_held", "Work items that workers hold now", None),
+            ("work_items_held", "Work items held by workers", None),
             MetricType::Gauge,
             |load| gauge(load.held),
         )?;
@@ -296,7 +296,7 @@ impl Collector for Snapshot {
             to,
             (
                 "work_items_untaken",
-                "Work items that wait because no connected worker takes them",
+                "Work items waiting because no connected worker accepts them",
                 None,
             ),
             MetricType::Gauge,
@@ -322,7 +322,7 @@ impl Snapshot {
         }
         let mut instances = encoder.encode_descriptor(
             "instances",
-            "Orchestration instances that are stored",
+            "Stored orchestration instances",
             None,
             MetricType::Gauge,
         )?;
@@ -347,7 +347,7 @@ fn encode_commits(commits: &Commits, encoder: &mut DescriptorEncoder<'_>) -> fmt
     commits.batch.encode(batch)?;
     let took = encoder.encode_descriptor(
         "commit",
-        "How long a transaction took, its flush to disk included",
+        "Duration of a transaction, including its flush to disk",
         Some(&Unit::Seconds),
         Histogram::TYPE,
     )?;
@@ -361,7 +361,7 @@ fn encode_commits(commits: &Commits, encoder: &mut DescriptorEncoder<'_>) -> fmt
     commits.failed.encode(failed)?;
     let disk = encoder.encode_descriptor(
         "disk_failing",
-        "1 where the last write failed because the disk is full or takes no writes, else 0",
+        "1 if the last write failed because the disk is full or accepts no writes, else 0",
         None,
         MetricType::Gauge,
     )?;

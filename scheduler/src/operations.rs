@@ -28,7 +28,7 @@ struct Operations {
     commits: Arc<Commits>,
 }
 
-/// `/healthz` and `/readyz`, for anyone, and `/metrics`; neither is told to another site's page.
+/// `/healthz` and `/readyz`, for anyone, and `/metrics`; neither is answered to another site's page.
 pub(crate) fn router(
     store: Store,
     dispatch: Arc<Dispatch>,
@@ -65,7 +65,7 @@ async fn health(State(operations): State<Operations>) -> Response {
         }
         Err(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "writes do not get through; see the scheduler's log\n".to_owned(),
+            "writes fail; see the scheduler's log\n".to_owned(),
         ),
     };
     (status, [(header::CACHE_CONTROL, "no-store")], text).into_response()
@@ -74,7 +74,7 @@ async fn health(State(operations): State<Operations>) -> Response {
 /// Ready means healthy, and not about to stop.
 async fn ready(operations: State<Operations>) -> Response {
     if operations.dispatch.ended.is_cancelled() {
-        let text = "the scheduler is stopping and hands out no more work\n";
+        let text = "the scheduler is shutting down and hands out no more work\n";
         let no_store = [(header::CACHE_CONTROL, "no-store")];
         return (StatusCode::SERVICE_UNAVAILABLE, no_store, text).into_response();
     }

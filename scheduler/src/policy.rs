@@ -28,7 +28,7 @@ pub struct ActivityPolicy {
 /// Why a policy cannot be read.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{0}; write something like priority=5,rate=10/s,concurrency=2, with any of the three; a rate is per ms, s, min, h or d"
+    "{0}; use priority=5,rate=10/s,concurrency=2, for example, with any of the three; a rate is per ms, s, min, h or d"
 )]
 pub struct PolicyError(String);
 
@@ -41,8 +41,8 @@ impl FromStr for ActivityPolicy {
         for part in text.split(',').map(str::trim) {
             let (key, value) = part
                 .split_once('=')
-                .ok_or_else(|| PolicyError(format!("{part:?} sets nothing")))?;
-            let wrong = || PolicyError(format!("{value:?} is no {key}"));
+                .ok_or_else(|| PolicyError(format!("{part:?} has no value")))?;
+            let wrong = || PolicyError(format!("{value:?} is not a {key}"));
             match key.trim() {
                 "priority" => policy.priority = value.trim().parse().map_err(|_| wrong())?,
                 "rate" => policy.rate = Some(rate(value.trim()).ok_or_else(wrong)?),
@@ -51,7 +51,7 @@ impl FromStr for ActivityPolicy {
                     policy.concurrency = Some(most).filter(|most| *most > 0);
                     policy.concurrency.ok_or_else(wrong)?;
                 }
-                other => return Err(PolicyError(format!("{other:?} is nothing to set"))),
+                other => return Err(PolicyError(format!("there is no setting {other:?}"))),
             }
         }
         Ok(policy)

@@ -33,7 +33,7 @@ pub(crate) async fn run(
             Ok(due) => due,
             Err(StoreError::Closed) => return,
             Err(error) => {
-                tracing::error!(%error, "old instances could not be purged; trying again in a minute");
+                tracing::error!(%error, "purging old instances failed; retrying in a minute");
                 tokio::select! {
                     () = tokio::time::sleep(RETRY) => continue,
                     () = stop.cancelled() => return,
@@ -78,7 +78,7 @@ async fn purge(
                 .writer
                 .write(move |tx| tx.purge_old(status, until_us, STEP))
                 .await?;
-            tracing::debug!(status, gone, "old instances were purged");
+            tracing::debug!(status, gone, "old instances purged");
             if gone == 0 {
                 break None;
             }

@@ -1,4 +1,4 @@
-//! Values made of files, and made anew when the files have changed.
+//! Values made of files, and made again when the files have changed.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-/// How often the files are looked at, at most: when somebody asks for the value.
+/// How often the files are looked at, at most: when someone asks for the value.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The same where the value of before did not do. Whoever asks so may be a stranger, so
+/// The same where the previous value was not accepted. The caller may be a stranger, so
 /// this is bounded too.
 const SHORT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -106,14 +106,14 @@ impl<T, E: FileError> FromFiles<T, E> {
                 looked.digest = digest;
                 looked.problem = None;
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
-                tracing::info!(files = ?self.paths, "changed files are in use");
+                tracing::info!(files = ?self.paths, "changed files reloaded");
             }
             Err(error) => {
                 let problem = error.to_string();
                 if looked.problem.as_ref() != Some(&problem) {
                     tracing::warn!(
                         problem,
-                        "changed files cannot be used; what was read before stays in use"
+                        "changed files cannot be used; keeping the previous ones"
                     );
                     looked.problem = Some(problem);
                 }
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_asks_gets_what_the_files_say_before_long() {
+    fn callers_get_what_the_files_say_before_long() {
         let folder = tempfile::tempdir().unwrap();
         let paths = ["a", "b"].map(|name| folder.path().join(name));
         for path in &paths {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use durabletask_proto::OrchestrationStatus;
 
 /// How long instances are kept after they ended, by how they ended; `None` means until
-/// somebody purges them. Each instance goes by its own end, whether its parent runs
+/// someone purges them. Each instance goes by its own end, whether its parent runs
 /// still or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
@@ -23,7 +23,7 @@ pub struct Retention {
 /// Why a retention cannot be read.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{0:?} is no retention; write something like 30d, or completed=7d,failed=90d with any of completed, failed, terminated and canceled; the units are d, h, min and s"
+    "{0:?} is not a retention: use 30d, for example, or completed=7d,failed=90d with any of completed, failed, terminated and canceled; the units are d, h, min and s"
 )]
 pub struct RetentionError(String);
 

@@ -61,7 +61,7 @@ impl Scheduler {
     /// A scheduler is served once.
     ///
     /// # Errors
-    /// [`ServeError`] where the server or the storage's writer ends by itself.
+    /// [`ServeError`] where the server or the storage's writer ends on its own.
     pub async fn serve(
         &self,
         listener: TcpListener,
@@ -135,7 +135,7 @@ impl Scheduler {
                 .is_err()
             {
                 tracing::warn!(
-                    "work items were still out at the end of the drain; they run again after the next start"
+                    "work items were still held by workers at the end of the drain; they run again after the next start"
                 );
             }
             ending.cancel();
@@ -151,7 +151,7 @@ impl Scheduler {
         };
         ending.cancel();
         if timers.await.is_err() {
-            tracing::error!("the timer loop ended with a panic");
+            tracing::error!("the timer loop panicked");
         }
         result?;
         tracing::info!("the scheduler has stopped");

@@ -37,7 +37,7 @@ const CERTIFICATE: &str = "a certificate";
 const KEY: &str = "a private key";
 
 /// A certificate chain with its key. Files that change are read again within a second of
-/// the next connection, which gets the new certificate; open connections go on as they are.
+/// the next connection, which gets the new certificate; open connections continue as they are.
 /// Where the changed files cannot be used (as while only one of the two is there), what was
 /// read before stays, and the log says why.
 #[derive(Clone)]
@@ -175,7 +175,7 @@ async fn accept(listener: TcpListener, tls: Tls, inside: Inside, ready: mpsc::Se
                     handshakes.spawn(async move { (shake_hands(stream, &acceptor).await, peer) });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    tracing::warn!(%error, "accepting a connection failed");
                     tokio::time::sleep(AGAIN).await;
                 }
             },
@@ -186,9 +186,9 @@ async fn accept(listener: TcpListener, tls: Tls, inside: Inside, ready: mpsc::Se
                     }
                 }
                 Ok((Err(error), peer)) => {
-                    tracing::debug!(%error, %peer, "a peer did not agree on a TLS connection");
+                    tracing::debug!(%error, %peer, "a TLS handshake failed");
                 }
-                Err(_) => tracing::error!("a TLS handshake ended with a panic"),
+                Err(_) => tracing::error!("a TLS handshake panicked"),
             },
         }
     }

@@ -1,4 +1,4 @@
-//! What was acknowledged has its effect, whatever the instance goes through meanwhile.
+//! What was acknowledged has its effect, whatever the instance goes through in the meantime.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

@@ -38,7 +38,7 @@ fn sdk(hub: &Hub) -> (Client, Connection) {
     (Client::new(&connection).unwrap(), connection)
 }
 
-/// A worker of ours, until the token is cancelled.
+/// A worker of ours, until the token is canceled.
 fn collector(connection: &Connection) -> (CancellationToken, JoinHandle<()>) {
     let worker = Worker::builder(connection)
         .registry(Registry::new().orchestration(&LOOP, collect))

@@ -187,7 +187,7 @@ async fn lists_are_narrowed_sorted_and_paged() {
 }
 
 #[tokio::test]
-async fn one_instance_is_told_with_family_history_and_failure() {
+async fn one_instance_is_reported_with_family_history_and_failure() {
     let hub = Hub::memory().await;
     start_named(&hub, "a/ö", "Parent").await;
     let mut worker = hub.worker().await;

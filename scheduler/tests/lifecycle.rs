@@ -564,7 +564,7 @@ async fn pages_cover_everything_once() {
 }
 
 #[tokio::test]
-async fn the_same_stream_goes_on_without_history_and_others_read_it() {
+async fn the_same_stream_continues_without_history_and_others_read_it() {
     let hub = Hub::memory().await;
     let capable = || GetWorkItemsRequest {
         capabilities: vec![WorkerCapability::HistoryStreaming as i32],

@@ -1,4 +1,4 @@
-//! What keeps within bounds: histories, and a clock that is set while work goes on.
+//! What keeps within bounds: histories, and a clock that is set while work continues.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -149,7 +149,7 @@ async fn a_failure_that_is_too_large_is_told_as_one() {
 }
 
 #[tokio::test]
-async fn an_orchestration_that_ends_or_begins_anew_in_time_is_not_bounded() {
+async fn an_orchestration_that_ends_or_starts_over_in_time_is_not_bounded() {
     let hub = Hub::with(|config| config.max_history_bytes = 10_000).await;
     let mut worker = hub.worker().await;
     hub.start("a").await;
@@ -219,7 +219,7 @@ async fn a_clock_that_jumps_fires_timers_once_and_takes_no_work_away() {
         fired += kinds.iter().filter(|kind| **kind == "TimerFired").count();
         worker.answer(&token, vec![]).await.unwrap();
     }
-    // Back again, and further: what was done stays done, work goes on, and a timer waits
+    // Back again, and further: what was done stays done, work continues, and a timer waits
     // for its time on the clock as it is now.
     hub.clock.set(begun - chrono::TimeDelta::days(365));
     worker.finish(&held, "1").await.unwrap();

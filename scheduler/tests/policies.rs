@@ -130,7 +130,7 @@ async fn no_more_than_allowed_run_at_once_over_all_workers() {
 }
 
 #[tokio::test]
-async fn a_rate_holds_and_goes_on_by_the_clock() {
+async fn a_rate_holds_and_continues_by_the_clock() {
     let hub = with_policies(&[("high", "rate=2/min")]).await;
     let mut worker = hub.worker_with(only(false, 100), "default").await;
     schedule(&hub, "a", &["high"; 4]).await;

@@ -12,7 +12,7 @@ use prost_types::Timestamp;
 use support::*;
 
 #[tokio::test]
-async fn inboxes_activities_and_timers_go_on_after_a_crash() {
+async fn inboxes_activities_and_timers_continue_after_a_crash() {
     let folder = tempfile::tempdir().unwrap();
     let hub = Hub::folder(folder.path()).await;
     let mut worker = hub.worker().await;

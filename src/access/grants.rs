@@ -51,7 +51,7 @@ pub struct Grant {
     pub to: Grantee,
     /// The account's id.
     pub account: String,
-    /// Until when; for ever if none.
+    /// Until when; forever if none.
     pub until: Option<DateTime<Utc>>,
     /// How many codes may still be read; as many as wanted if none.
     pub reads_left: Option<u32>,
@@ -331,7 +331,7 @@ impl KeyStore {
     }
 }
 
-/// What is granted to somebody on an account.
+/// What is granted to someone on an account.
 fn find(connection: &Connection, to: &Grantee, account: &str) -> rusqlite::Result<Option<Grant>> {
     let (kind, grantee) = to.columns();
     connection
@@ -352,7 +352,7 @@ fn find(connection: &Connection, to: &Grantee, account: &str) -> rusqlite::Resul
         .optional()
 }
 
-/// What became of a grant, for the audit record.
+/// What became of a grant, for the audit log.
 pub(crate) fn grant_change(before: Option<&Grant>, after: Option<&Grant>) -> Vec<FieldChange> {
     let Some(grant) = after.or(before) else {
         return Vec::new();
@@ -537,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn grants_of_the_release_before_go_on() {
+    fn grants_of_the_release_before_continue() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.sqlite3");
         let old = Connection::open(&path).unwrap();

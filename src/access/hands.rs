@@ -1,9 +1,9 @@
-//! From whose hand a key came. Whoever makes a key over HTTP sees it, and could use it as
-//! if it were somebody else's; so all that one caller has made is from one hand.
+//! The hand behind a key. An administrator who creates a key over HTTP sees it, and could use it as
+//! if it were someone else's; so all that one caller has made is from one hand.
 
 use super::keys::{KeyError, KeyStore};
 
-/// More makers of makers than anybody has; a bound for the database.
+/// More makers of makers than anyone has; a bound for the database.
 const LONGEST_LINE: u32 = 1_000;
 
 impl KeyStore {

@@ -43,8 +43,8 @@ impl fmt::Display for Group {
 /// A text cannot be a group's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
-    "a group's name has 1 to {MAX_GROUP_CHARS} characters, no control characters or invisible ones, \
-     and no space at either end"
+    "a group's name must have 1 to {MAX_GROUP_CHARS} characters, without control or invisible \
+     characters, and no space at either end"
 )]
 pub struct NotAGroup;
 
@@ -71,7 +71,7 @@ impl<'de> Deserialize<'de> for Group {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Under this its requests, decisions and records are kept. No two callers have the
-    /// same: an API key's is its name, and that of somebody who is known by a token of
+    /// same: an API key's is its name, and that of someone who is known by a token of
     /// another issuer has a `:`, which no name has.
     pub id: String,
     /// What people call it. Two callers may have the same.

@@ -60,14 +60,14 @@ pub enum KeyError {
     Newer(i64),
     /// Another administrator made the key.
     #[error(
-        "somebody else made the key of '{0}': let them renew it, or whoever has it, or use \
-         `countersign key rotate` on the server"
+        "another administrator created the key '{0}': its creator or its holder can rotate it, \
+         or use `countersign key rotate` on the server"
     )]
     OtherHand(String),
     /// Who renews their own key has to have it.
     #[error(
-        "your own key is renewed with that key itself: a browser session and a key that it has \
-         replaced cannot do it"
+        "your own key can be rotated only with that key itself, not in a browser session or with \
+         a key that it has replaced"
     )]
     NotCurrent,
     /// The name is taken, by a key that is in use or revoked.
@@ -78,18 +78,18 @@ pub enum KeyError {
     ReadersOnly,
     /// The key reads every account.
     #[error(
-        "the key of '{0}' reads every account; make one with --granted-only to grant single ones"
+        "the key '{0}' reads every account; create one with --granted-only to grant single accounts"
     )]
     NotLimited(String),
     /// No key has the name.
     #[error("there is no key named '{0}': see `countersign key list`")]
     Unknown(String),
     /// More groups than a key can have.
-    #[error("a key is in at most {MAX_GROUPS} groups")]
+    #[error("a key can be in at most {MAX_GROUPS} groups")]
     TooManyGroups,
     /// The name cannot be used.
     #[error(
-        "a key's name has 1 to 64 of the characters A-Z a-z 0-9 . _ @ - and is none of 'admin', 'anonymous', 'local', 'system' and 'worker'"
+        "a key's name must have 1 to 64 of the characters A-Z a-z 0-9 . _ @ - and must not be 'admin', 'anonymous', 'local', 'system' or 'worker'"
     )]
     BadName,
     /// The system has no random numbers to give.
@@ -111,7 +111,7 @@ pub struct KeyRecord {
     pub created_at: DateTime<Utc>,
     /// When it stopped to work.
     pub revoked_at: Option<DateTime<Utc>>,
-    /// When it stops to work by itself.
+    /// When it expires.
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was last used, to the minute.
     pub last_used_at: Option<DateTime<Utc>>,
@@ -130,7 +130,7 @@ pub struct NewKey {
     pub name: String,
     /// What it may do.
     pub role: Role,
-    /// When it stops to work by itself; never if none.
+    /// When it expires; never if none.
     pub expires_at: Option<DateTime<Utc>>,
     /// Whether it reads only the accounts that are granted to it; for readers only.
     pub granted_only: bool,
@@ -427,7 +427,7 @@ impl KeyStore {
 }
 
 impl KeyRecord {
-    /// What making the key has changed, for the audit record.
+    /// What making the key has changed, for the audit log.
     pub(crate) fn made(&self) -> Vec<FieldChange> {
         let groups = listed(&self.groups);
         let expires = self
@@ -604,7 +604,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_ends_by_itself_and_shows_when_it_was_used() {
+    fn a_key_ends_on_its_own_and_shows_when_it_was_used() {
         let (_folder, store) = store();
         let now = Utc::now().trunc_subsecs(0);
         let new = NewKey {
@@ -644,7 +644,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_the_release_before_go_on_working() {
+    fn keys_of_the_release_before_continue_working() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.sqlite3");
         let old = Connection::open(&path).unwrap();

@@ -1,4 +1,4 @@
-//! Codes that log a browser in: each is good once and for a few minutes, and nothing of them
+//! Codes that log a browser in: each is valid once and for a few minutes, and nothing of them
 //! is kept outside of this process's memory.
 
 use std::collections::VecDeque;

@@ -46,7 +46,7 @@ const NEVER: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 pub struct Access {
     admin_hash: [u8; 32],
     admin: Arc<Identity>,
-    /// Who everybody is while access control is off.
+    /// Who everyone is while access control is off.
     anonymous: Option<Arc<Identity>>,
     keys: KeyStore,
     recall: Recall,
@@ -82,7 +82,7 @@ impl Access {
         }
     }
 
-    /// Lets everybody do everything. Only for an address that no other machine can reach.
+    /// Lets everyone do everything. Only for an address that no other machine can reach.
     #[must_use]
     pub fn open_to_all(mut self) -> Self {
         self.anonymous = Some(Arc::new(all_powerful(ANONYMOUS_NAME, Subject::Open)));
@@ -96,7 +96,7 @@ impl Access {
         self
     }
 
-    /// Who everybody is while access control is off.
+    /// Who everyone is while access control is off.
     pub(crate) fn anonymous(&self) -> Option<Arc<Identity>> {
         self.anonymous.clone()
     }
@@ -147,7 +147,7 @@ impl Access {
         }
     }
 
-    /// The caller as it is now; nobody if its key was revoked meanwhile, and for those who
+    /// The caller as it is now; nobody if its key was revoked in the meantime, and for those who
     /// have to present something each time.
     fn still(
         &self,
@@ -325,7 +325,7 @@ impl Access {
     ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
         let (record, key) = self.keys.create(new, now)?;
         if let Err(error) = self.keys.note_maker(&record.name, maker) {
-            // A key of which nobody knows where it came from would be taken for somebody's
+            // A key of which nobody knows where it came from would be taken for someone's
             // own.
             self.keys.revoke(&record.name, now)?;
             return Err(error);
@@ -334,8 +334,8 @@ impl Access {
     }
 
     /// Renews the key of the caller `name` for the caller `by`, who sees the new one; see
-    /// [`KeyStore::rotate`]. Everybody renews their own by presenting it, and those of others
-    /// only who has made them, or is of the hand that has: whoever sees a key can use it as if
+    /// [`KeyStore::rotate`]. Everyone renews their own by presenting it, and those of others
+    /// only their creator, or someone of the creator's hand: anyone who sees a key can use it as if
     /// it were its caller.
     ///
     /// # Errors
@@ -420,7 +420,7 @@ impl Access {
     }
 }
 
-/// Somebody who is in no group because it may do everything.
+/// Someone who is in no group because it may do everything.
 fn all_powerful(name: &str, subject: Subject) -> Identity {
     Identity {
         id: name.to_owned(),

@@ -1,4 +1,4 @@
-//! What was read of keys, grants and guarded accounts, kept until anybody changes them.
+//! What was read of keys, grants and guarded accounts, kept until anyone changes them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
@@ -71,7 +71,7 @@ impl Recall {
         (now < recalled.until).then(|| Arc::clone(&recalled.identity))
     }
 
-    /// Remembers until when the key with this hash is known to be somebody's, as read
+    /// Remembers until when the key with this hash is known to be someone's, as read
     /// after `stamp` was taken.
     pub(super) fn remember(
         &self,

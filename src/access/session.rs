@@ -1,4 +1,4 @@
-//! Browser sessions: a signed cookie that names the caller, ends by itself, and is worth
+//! Browser sessions: a signed cookie that names the caller, ends on its own, and is worth
 //! something only as long as the server keeps its session.
 
 use chrono::{DateTime, Duration, Utc};
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_was_ended_stays_ended_and_the_others_go_on() {
+    fn a_session_that_was_ended_stays_ended_and_the_others_continue() {
         let (folder, store) = store();
         let sessions = Sessions::new(&[1; 32], &[2; 32]);
         let now = Utc::now();

@@ -1,4 +1,4 @@
-//! Why the product cannot start or ended by itself.
+//! Why the product cannot start or ended on its own.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,13 +16,13 @@ use crate::http::Undescribed;
 use crate::keys::KeyMaterialError;
 use crate::ledger::LedgerOpenError;
 
-/// Why the product cannot start or ended by itself.
+/// Why the product cannot start or ended on its own.
 #[derive(Debug, Error)]
 pub enum AppError {
     /// There is no key for the webhook where the settings say.
     #[error(
-        "{} holds no key: write a random text of 20 characters or more into it, readable for its \
-         owner only", .0.display()
+        "{} contains no key: write a random text of 20 characters or more to it, readable only \
+         by its owner", .0.display()
     )]
     WebhookSecret(PathBuf),
     /// The webhook cannot be used.
@@ -37,21 +37,21 @@ pub enum AppError {
     /// The ledger cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerOpenError),
-    /// The audit record cannot be used.
+    /// The audit log cannot be used.
     #[error(transparent)]
     Audit(#[from] AuditError),
-    /// The audit record cannot be sent to a collector.
-    #[error("audit entries cannot be sent by OpenTelemetry: {0}; see --otlp-endpoint")]
+    /// The audit log cannot be sent to a collector.
+    #[error("audit entries cannot be sent over OpenTelemetry: {0}; see --otlp-endpoint")]
     Otlp(#[from] opentelemetry_otlp::ExporterBuildError),
     /// The API cannot be described.
     #[error(transparent)]
     Undescribed(#[from] Undescribed),
     /// What was accepted when codes were checked cannot be read.
-    #[error("the record of accepted codes cannot be used: {0}")]
+    #[error("the database of accepted codes cannot be used: {0}")]
     Verify(String),
-    /// Somebody else listens there.
+    /// Someone else listens there.
     #[error(
-        "{address} is in use by another program: stop that one, or give another address with {flag}"
+        "{address} is in use by another program: stop it, or choose another address with {flag}"
     )]
     AddressInUse {
         /// The address.
@@ -71,7 +71,7 @@ pub enum AppError {
     },
     /// A single part was started without saying where the task hub is.
     #[error(
-        "say which task hub to use, with --connection-string or COUNTERSIGN_CONNECTION_STRING, for example \"Endpoint=http://127.0.0.1:8080;TaskHub=default;Authentication=None\" for a scheduler on this machine"
+        "name the task hub with --connection-string or COUNTERSIGN_CONNECTION_STRING, for example \"Endpoint=http://127.0.0.1:8080;TaskHub=default;Authentication=None\" for a scheduler on this machine"
     )]
     NoTaskHub,
     /// The connection string cannot be used.

@@ -29,7 +29,7 @@ const MAX_HEADERS: usize = 64 * 1024;
 const MAX_STREAMS: u32 = 128;
 /// How often the files with certificate and key are looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// How long requests may take to finish once a stop was asked for, before their
+/// How long requests may take to finish once a stop was requested, before their
 /// connections are cut: sooner than the part that they belong to.
 const LAST_ANSWERS: Duration = Duration::from_secs(9);
 
@@ -41,7 +41,7 @@ pub(super) struct Listen {
 }
 
 impl Listen {
-    /// Answers requests until told to stop; then finishes those under way.
+    /// Answers requests until asked to stop; then finishes those in progress.
     pub(super) async fn serve(
         self,
         listener: TcpListener,
@@ -54,7 +54,7 @@ impl Listen {
             .handle(handle.clone())
             .first_request_timeout(timeout)
             .accept_error_handler(|peer, error| {
-                tracing::debug!(?peer, %error, "a connection was not taken");
+                tracing::debug!(?peer, %error, "accepting a connection failed");
             });
         let http = server.http_builder();
         http.http1()
@@ -101,7 +101,7 @@ impl Listen {
     }
 }
 
-/// Certificate and key from files, taken up anew when these change.
+/// Certificate and key from files, reloaded when these change.
 pub(super) struct Certificate {
     files: TlsFiles,
     config: RustlsConfig,
@@ -137,7 +137,7 @@ impl Certificate {
         Ok((certificate, key.into()))
     }
 
-    /// Takes up files that have changed. Two that do not belong together, as while they
+    /// Reloads files that have changed. Two that do not belong together, as while they
     /// are being replaced, change nothing.
     async fn watch(&self) {
         let mut known = self.read.clone();
@@ -151,9 +151,9 @@ impl Certificate {
             }
             let (certificate, key) = read.clone();
             match self.config.reload_from_pem(certificate, key.to_vec()).await {
-                Ok(()) => tracing::info!("took up a new certificate"),
+                Ok(()) => tracing::info!("TLS certificate reloaded"),
                 Err(error) => {
-                    tracing::warn!(%error, "the certificate has changed, but cannot be used");
+                    tracing::warn!(%error, "the new TLS certificate cannot be used; keeping the old one");
                 }
             }
             known = read;
@@ -195,7 +195,7 @@ impl Gate {
         }
         let from_there = open.by_address.entry(address).or_default();
         if *from_there >= limits.connections_per_address && !proxy {
-            return Err(io::Error::other("too many connections from there"));
+            return Err(io::Error::other("too many connections from this address"));
         }
         *from_there += 1;
         open.all += 1;
@@ -248,7 +248,7 @@ impl<S> Accept<TcpStream, S> for Gate {
     }
 }
 
-/// A connection whose other end may not keep an answer waiting for ever.
+/// A connection whose other end may not keep an answer waiting forever.
 struct Guarded {
     stream: TcpStream,
     patience: Duration,

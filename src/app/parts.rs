@@ -26,7 +26,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Runs `work` until it is told to stop, and cancels `failed` if it ends before.
+    /// Runs `work` until it is asked to stop, and cancels `failed` if it ends before.
     pub(super) fn spawn<F, W>(
         name: &'static str,
         drain: Duration,
@@ -73,7 +73,7 @@ impl Part {
                 // What was acknowledged is durable and unfinished work is done again, so
                 // cutting it off is no failure.
                 abort.abort();
-                tracing::warn!(part = self.name, "did not stop in time and was cut off");
+                tracing::warn!(part = self.name, "did not stop in time; aborted");
                 Ok(())
             }
         }
@@ -132,7 +132,7 @@ pub(super) async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpL
         })
 }
 
-/// Answers HTTP requests until told to stop; then finishes those under way.
+/// Answers HTTP requests until asked to stop; then finishes those in progress.
 pub(super) async fn serve_http(
     listener: TcpListener,
     router: Router,

@@ -46,7 +46,7 @@ const fn word(flag: bool) -> &'static str {
     if flag { "true" } else { "false" }
 }
 
-/// Collects what really changed of what was asked for.
+/// Collects what really changed of what was requested.
 #[derive(Debug, Default)]
 pub(crate) struct Changes(Vec<FieldChange>);
 

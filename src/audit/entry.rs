@@ -49,7 +49,7 @@ pub fn without_secrets(text: &str) -> String {
         .collect()
 }
 
-/// What somebody did, or tried to.
+/// What someone did, or tried to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 #[value(rename_all = "kebab-case")]
@@ -76,7 +76,7 @@ pub enum Action {
     File,
     /// Said that another service accepts an account's codes.
     Prove,
-    /// Took an account out of use.
+    /// Disabled an account.
     Delete,
     /// Brought a deleted account back.
     Restore,
@@ -120,7 +120,7 @@ pub enum Action {
     ReadAudit,
     /// Was given a link that opens the task hub's dashboard.
     OpenDashboard,
-    /// Let the record go on although entries that it had are missing.
+    /// Let the record continue although entries that it had are missing.
     AcceptLoss,
     /// A worker stored an account's secret.
     Store,
@@ -128,7 +128,7 @@ pub enum Action {
     Seal,
     /// A worker set an account's recovery codes.
     SetRecovery,
-    /// A worker took an account out of use.
+    /// A worker disabled an account.
     Disable,
     /// A worker destroyed an account.
     Purge,
@@ -315,7 +315,7 @@ impl Event {
     }
 
     /// The same with a reason, cut to what is kept. Words in it that look like a secret
-    /// are left out: this record may not hold one, whoever writes it into the wrong place.
+    /// are left out: this log may not contain one, even if it was put in the wrong place.
     #[must_use]
     pub fn because(mut self, reason: &str) -> Self {
         let reason = without_secrets(&one_line(reason));

@@ -10,14 +10,14 @@ use super::head::Head;
 #[derive(Debug, Error)]
 pub enum AuditError {
     /// The database refused.
-    #[error("the audit record cannot be used: {0}")]
+    #[error("the audit log cannot be used: {0}")]
     Store(#[from] rusqlite::Error),
     /// A file cannot be made, opened or written.
-    #[error("the audit record cannot be opened: {0}")]
+    #[error("the audit log cannot be opened: {0}")]
     File(#[source] std::io::Error),
     /// The database was written by a later release.
     #[error(
-        "the audit record has version {0}, which is newer than this program: use the newer program"
+        "the audit log has version {0}, which is newer than this program: use the newer program"
     )]
     Newer(i64),
     /// There never was a record in this folder.
@@ -27,24 +27,24 @@ pub enum AuditError {
     Nothing(PathBuf),
     /// Entries are missing.
     #[error(
-        "{0}. Put back what is missing, from a backup; or, to go on without it, run `countersign \
-         audit accept-loss --reason TEXT`, which is recorded"
+        "{0}. Restore what is missing from a backup, or run `countersign audit accept-loss \
+         --reason TEXT` to continue without it, which is recorded"
     )]
     Incomplete(#[from] Loss),
     /// Nothing is missing that could be accepted.
-    #[error("the audit log lacks nothing: there is no loss to accept")]
+    #[error("nothing is missing from the audit log: there is no loss to accept")]
     NothingLost,
     /// The workers' journal cannot be read.
     #[error("the journal of what workers did cannot be read: {0}")]
     Journal(String),
     /// An entry cannot be written as JSON, or what is there is none.
-    #[error("entry {sequence} of the audit record cannot be read; see `countersign audit verify`")]
+    #[error("entry {sequence} of the audit log cannot be read; see `countersign audit verify`")]
     Unreadable {
         /// The entry's place.
         sequence: u64,
     },
     /// The writer is gone: the server is stopping.
-    #[error("the audit record is closed")]
+    #[error("the audit log is closed")]
     Closed,
 }
 
@@ -53,7 +53,7 @@ pub enum AuditError {
 pub enum Loss {
     /// Entries were cut off its end.
     #[error(
-        "the audit log ends at entry {ends}, but entry {noted} had been written: its end was cut off, or it was replaced by an older copy"
+        "the audit log ends at entry {ends}, but entry {noted} had been written: it was truncated, or replaced by an older copy"
     )]
     Cut {
         /// Its last entry.
@@ -62,25 +62,23 @@ pub enum Loss {
         noted: u64,
     },
     /// All of them: the database is gone or empty.
-    #[error("the audit log is gone or empty, but {noted} entries had been written")]
+    #[error("the audit log is missing or empty, but {noted} entries had been written")]
     Emptied {
         /// The last entry that is known of.
         noted: u64,
     },
     /// It has another entry at a place than was noted.
-    #[error("entry {sequence} of the audit log is not the one whose hash was noted")]
+    #[error("entry {sequence} of the audit log does not have the hash in audit-head")]
     Other {
         /// The place.
         sequence: u64,
     },
     /// There are entries, but no head beside them.
-    #[error(
-        "the audit log has no head beside it (the file audit-head), so entries may have been cut off its end"
-    )]
+    #[error("the audit log has no head (the file audit-head), so it may have been truncated")]
     HeadMissing,
     /// What is there as the head was not written with this key.
     #[error(
-        "the audit log's head (the file audit-head) was changed, or server.key is not the one that it was written with"
+        "the audit log's head (the file audit-head) was changed, or server.key is not the key that it was written with"
     )]
     HeadUnreadable,
 }

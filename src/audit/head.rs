@@ -63,7 +63,7 @@ impl std::fmt::Display for Head {
 pub(super) struct Note {
     /// The last entry.
     pub(super) head: Head,
-    /// How often somebody has accepted that entries are missing.
+    /// How often someone has accepted that entries are missing.
     pub(super) losses: u64,
     /// The last entry that is known to be on the disk.
     pub(super) durable: u64,

@@ -20,7 +20,7 @@ use super::entry::{Action, Event, Outcome, without_secrets};
 use super::error::AuditError;
 use super::store::{AuditStore, place};
 
-/// How often the journal is looked at without being told to, and how long after a failure.
+/// How often the journal is checked without a notification, and how long after a failure.
 const LOOK: Duration = Duration::from_secs(1);
 /// The longest pause after failures.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -69,7 +69,7 @@ pub struct JournalEntry {
     pub by: String,
 }
 
-/// Whether a worker did what it was asked for.
+/// Whether a worker did what it was asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JournalOutcome {
     /// It did.
@@ -112,7 +112,7 @@ impl JournalEntry {
     }
 }
 
-/// A name as it is kept. That of an instance may be any text that somebody gave to the hub.
+/// A name as it is kept. That of an instance may be any text that someone gave to the hub.
 fn name(text: &str) -> String {
     let text = without_secrets(text);
     let shown = text
@@ -190,7 +190,7 @@ struct Inside {
 }
 
 impl Ingester {
-    /// Will copy `journal` into the record at `path`. Whoever appends to the journal in this
+    /// Will copy `journal` into the record at `path`. Every append to the journal in this
     /// process may say so by `wake`. Blocks for the opening.
     ///
     /// # Errors
@@ -214,7 +214,7 @@ impl Ingester {
         })
     }
 
-    /// Copies what is there and what comes, until told to stop; then what is there by then.
+    /// Copies what exists and what arrives, until asked to stop; then what exists by then.
     pub async fn run(self, stop: CancellationToken) {
         let mut wait = LOOK;
         loop {
@@ -229,10 +229,10 @@ impl Ingester {
             match copied.await {
                 Ok(Ok(())) => wait = LOOK,
                 Ok(Err(error)) => {
-                    tracing::error!(%error, "what workers did was not copied into the audit log");
+                    tracing::error!(%error, "workers' journal not copied to the audit log");
                     wait = (wait * 2).min(LONGEST);
                 }
-                Err(error) => tracing::error!(%error, "copying what workers did has failed"),
+                Err(error) => tracing::error!(%error, "copying the workers' journal failed"),
             }
             if stopping {
                 return;
@@ -264,8 +264,8 @@ impl Inside {
             let last = read(&*self.journal, mark - 1, 1)?;
             if last.first().is_none_or(|entry| entry.seq != mark) {
                 return Err(AuditError::Journal(format!(
-                    "it lacks entry {mark}, which was copied already: it was replaced by an \
-                     older copy"
+                    "entry {mark}, which was copied already, is missing: the journal was \
+                     replaced by an older copy"
                 )));
             }
         }

@@ -1,6 +1,6 @@
 //! Readings that tell nothing new: counted, not written one by one.
 //!
-//! A page that somebody leaves open reads the codes in view at every time step, and a script
+//! A page that someone leaves open reads the codes in view at every time step, and a script
 //! may ask for the same code many times a second. The first reading is an entry like any other
 //! and is there before the code is given out; those after it by the same caller, from the same
 //! address and for the same reason are counted, in one browser session or, with a key or a
@@ -34,7 +34,7 @@ pub(crate) enum Together {
     Code(DateTime<Utc>),
 }
 
-/// Accounts that somebody reads and whose first reading is recorded.
+/// Accounts that someone reads and whose first reading is recorded.
 #[derive(Default)]
 pub(super) struct Repeats {
     open: Mutex<HashMap<u64, Open>>,
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_is_open_all_day_is_told_of_every_hour() {
+    fn a_page_that_is_open_all_day_is_reported_every_hour() {
         let repeats = Repeats::default();
         repeats.follow(reading("ci", 0), TAB);
         for step in 1..120 {

@@ -3,7 +3,7 @@
 //! The record in the data folder stays the one that counts. How far it was sent is kept
 //! beside it, so a collector that is away for an hour gets that hour when it is back, and
 //! entries that commands on the data folder write go out too. An entry's sequence tells
-//! whoever keeps them elsewhere whether one is missing or there twice.
+//! a collector whether one is missing or duplicated.
 
 use std::path::PathBuf;
 use std::pin::pin;
@@ -82,7 +82,7 @@ impl Shipper {
         })
     }
 
-    /// Sends until told to stop; then what is left, for as long as [`LAST`].
+    /// Sends until asked to stop; then what is left, for as long as [`LAST`].
     pub(crate) async fn run(self, stop: CancellationToken) {
         let sent = AtomicU64::new(self.mark.read());
         let mut wait = RETRY.0;
@@ -97,7 +97,7 @@ impl Shipper {
             if stopping || matches!(outcome, Err(Unsent::Late)) {
                 if outcome.is_err() {
                     tracing::warn!(
-                        "audit entries are left to send; the next start goes on with them"
+                        "unsent audit entries remain; they are sent after the next start"
                     );
                 }
                 return;
@@ -210,15 +210,15 @@ impl Unsent {
     fn log(&self, wait: Duration) {
         let seconds = wait.as_secs();
         match self {
-            Self::Record(error) => tracing::error!(%error, "the audit record was not sent"),
+            Self::Record(error) => tracing::error!(%error, "sending the audit log failed"),
             Self::Collector(error) => tracing::warn!(
                 error,
-                "the collector took no audit entries; trying again in {seconds} s"
+                "the collector accepted no audit entries; retrying in {seconds} s"
             ),
             Self::Late => tracing::warn!("audit entries were not sent in time"),
             Self::Mark(error) => tracing::error!(
                 %error,
-                "how far the audit record was sent cannot be kept; some of it will be sent again"
+                "cannot store how far the audit log was sent; some entries will be sent again"
             ),
         }
     }

@@ -20,7 +20,7 @@ use crate::private_file;
 
 /// The version of the tables below.
 const SCHEMA_VERSION: i64 = 2;
-/// Who does what a server does by itself.
+/// Who does what a server does on its own.
 const SYSTEM: &str = "system";
 /// How long one process waits for another to finish writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,9 +41,9 @@ CREATE INDEX entries_by_caller ON entries (caller, sequence);
 CREATE INDEX entries_by_subject ON entries (subject, sequence) WHERE subject IS NOT NULL;
 CREATE INDEX entries_by_action ON entries (action, sequence);
 CREATE TRIGGER entries_are_not_changed BEFORE UPDATE ON entries
-    BEGIN SELECT RAISE(ABORT, 'the audit record is append-only'); END;
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 CREATE TRIGGER entries_are_not_deleted BEFORE DELETE ON entries
-    BEGIN SELECT RAISE(ABORT, 'the audit record is append-only'); END;
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 ";
 
 /// Since version 2, which also says that the head is noted beside the database.
@@ -55,7 +55,7 @@ CREATE TABLE marks (
 ) STRICT;
 ";
 
-/// Which entries are asked for; nothing set but a limit means the first ones.
+/// Which entries are requested; nothing set but a limit means the first ones.
 #[derive(Clone, Debug, Default)]
 pub struct AuditQuery {
     /// By this caller only.
@@ -82,7 +82,7 @@ pub struct AuditStore {
     key: Zeroizing<[u8; 32]>,
     path: PathBuf,
     head: HeadFile,
-    /// What this process knows of the head by itself.
+    /// What this process knows of the head on its own.
     known: Option<Note>,
 }
 
@@ -148,7 +148,7 @@ impl AuditStore {
         })
     }
 
-    /// Lets a record go on from where it ends now, although entries that it had are
+    /// Lets a record continue from where it ends now, although entries that it had are
     /// missing, and records that with `reason`. Answers what was missing.
     ///
     /// # Errors
@@ -240,7 +240,7 @@ impl AuditStore {
                 upgrade(&transaction, before)?;
                 if end.sequence > 0 {
                     let event = Event::new(Action::AcceptLoss, SYSTEM, Utc::now())
-                        .because("an earlier release noted no head")
+                        .because("an earlier release kept no head")
                         .changing(head_change(None, &end));
                     end = append(&transaction, &self.key, end, [&event])?;
                 }
@@ -253,9 +253,9 @@ impl AuditStore {
                     if !cut || !note.lost_at_restart(end.sequence, self.head.boot()) {
                         return Err(loss.into());
                     }
-                    tracing::warn!(%loss, "the machine stopped before all was on the disk");
+                    tracing::warn!(%loss, "the machine stopped before everything was on disk");
                     let event = Event::new(Action::AcceptLoss, SYSTEM, Utc::now())
-                        .because("the machine stopped before they were on the disk")
+                        .because("the machine stopped before they were on disk")
                         .changing(head_change(Some(&note.head), &end));
                     end = append(&transaction, &self.key, end, [&event])?;
                     losses += 1;
@@ -309,7 +309,7 @@ impl AuditStore {
             Ok(note) => self.known = Some(note),
             // The entries are there. A note that lags says less, and never anything wrong.
             Err(error) => {
-                tracing::error!(%error, "the audit log's head cannot be noted in {AUDIT_HEAD}");
+                tracing::error!(%error, "cannot write the audit log's head to {AUDIT_HEAD}");
             }
         }
         Ok(())
@@ -371,7 +371,7 @@ impl AuditStore {
     ///
     /// # Errors
     ///
-    /// [`AuditError::Unreadable`] when something else than an entry is there.
+    /// [`AuditError::Unreadable`] when something other than an entry is there.
     pub fn query(&self, query: &AuditQuery) -> Result<Vec<Entry>, AuditError> {
         let (past, order) = match query.newest_first {
             false => (">", "ASC"),
@@ -418,7 +418,7 @@ impl AuditStore {
     ///
     /// [`AuditError::Store`] when the file cannot be read.
     pub fn verify(&self, kept: Option<&Head>) -> Result<Verdict, AuditError> {
-        // Before the entries: those that are appended meanwhile are none too few.
+        // Before the entries: those that are appended in the meantime are none too few.
         let found = self.head.read().map_err(AuditError::File)?;
         let mut places: Vec<&Head> = kept.into_iter().collect();
         if let Found::Note(note) = &found {
@@ -484,7 +484,7 @@ impl Syncing {
         log.push("-wal");
         match File::open(&log) {
             Ok(file) => file.sync_data()?,
-            // All of it is in the database, and was brought there for good.
+            // All of it is in the database, and was brought there permanently.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -541,7 +541,7 @@ fn check(
     let noted = match (file.read().map_err(AuditError::File)?, known) {
         (Found::Note(note), Some(known)) if known.is_newer(&note) => known.clone(),
         (Found::Note(note), _) => note,
-        // Somebody took it away under this process, which writes it again.
+        // Someone took it away under this process, which writes it again.
         (Found::Nothing | Found::Garbage, Some(known)) => known.clone(),
         (Found::Nothing, None) => return Err(Loss::HeadMissing.into()),
         (Found::Garbage, None) => return Err(Loss::HeadUnreadable.into()),

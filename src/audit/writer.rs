@@ -17,7 +17,7 @@ use super::repeats::{Repeats, Together};
 use super::store::{AuditQuery, AuditStore};
 use crate::clock::Clock;
 
-/// How many events may wait to be written; whoever has more waits with them.
+/// How many events may wait to be written; callers with more wait too.
 const WAITING: usize = 1024;
 /// How many are written in one transaction.
 const BATCH: usize = 256;
@@ -136,7 +136,7 @@ impl Audit {
         self.reader.query(query).await
     }
 
-    /// The record for somebody who only reads it.
+    /// The record for someone who only reads it.
     pub(crate) fn reader(&self) -> AuditReader {
         self.reader.clone()
     }
@@ -240,7 +240,7 @@ impl Writer {
             self.note_flush(runtime.block_on(task));
         }
         if let Err(error) = self.store.flush() {
-            tracing::error!(%error, "the audit log's last entries may not be on the disk");
+            tracing::error!(%error, "the audit log's last entries may not be on disk");
         }
     }
 
@@ -284,7 +284,7 @@ impl Writer {
             Ok(()) => repeated.clear(),
             Err(error) => {
                 let entries = batch.len() + repeated.len();
-                tracing::error!(%error, entries, "the audit record was not written");
+                tracing::error!(%error, entries, "the audit log was not written");
                 repeated.truncate(MOST_LATE);
             }
         }

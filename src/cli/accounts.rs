@@ -8,16 +8,16 @@ use super::ServerArgs;
 #[derive(Debug, Args)]
 pub struct TokenArgs {
     /// The account's name or id, or the beginning of either; or the id of a request to read it,
-    /// which is one of the reads that it grants
+    /// which uses one of its reads
     #[arg(value_name = "ACCOUNT|REQUEST")]
     pub id: String,
-    /// Wait for a code that is good for at least so many seconds
+    /// Wait for a code that stays valid for at least this many seconds
     #[arg(long, value_name = "SECONDS")]
     pub min_validity: Option<u32>,
-    /// The code after the present one, and from when it is good
+    /// The next code, and when it becomes valid
     #[arg(long, conflicts_with = "min_validity")]
     pub next: bool,
-    /// Put it into the clipboard instead of printing it
+    /// Copy it to the clipboard instead of printing it
     #[arg(long, conflicts_with = "json")]
     pub copy: bool,
     /// Which server, and as whom.
@@ -41,13 +41,13 @@ pub struct VerifyArgs {
 /// `prove`.
 #[derive(Debug, Args)]
 pub struct ProveArgs {
-    /// The account's name or id, or the beginning of either; without a flag its codes are shown
+    /// The account's name or id, or the beginning of either; without a flag, its codes are shown
     #[arg(value_name = "ACCOUNT")]
     pub id: String,
-    /// The other service has accepted these two codes, the earlier one first: put it into use
+    /// The other service accepted these two codes, the earlier one first: enable the account
     #[arg(long, num_args = 2, value_names = ["FIRST", "SECOND"], conflicts_with = "refused")]
     pub accepted: Vec<String>,
-    /// It has not: take the account away again
+    /// It did not: remove the account
     #[arg(long)]
     pub refused: bool,
     /// Which server, and as whom.
@@ -61,12 +61,12 @@ pub struct RenameArgs {
     /// The account's name or id, or the beginning of either
     #[arg(value_name = "ACCOUNT")]
     pub id: String,
-    /// What the account is called from now on
+    /// The new account name
     pub name: Option<String>,
-    /// What the service is called from now on
+    /// The new name of the service
     #[arg(long, conflicts_with = "no_issuer")]
     pub issuer: Option<String>,
-    /// Take the service's name away
+    /// Remove the service's name
     #[arg(long)]
     pub no_issuer: bool,
     /// Which server, and as whom.
@@ -80,7 +80,7 @@ pub struct GroupArgs {
     /// The account's name or id, or the beginning of either
     #[arg(value_name = "ACCOUNT")]
     pub id: String,
-    /// The group that it is in from now on [default: none]
+    /// The new group [default: none]
     pub group: Option<String>,
     /// Which server, and as whom.
     #[command(flatten)]
@@ -96,7 +96,7 @@ pub struct TagArgs {
     /// Tags to add
     #[arg(value_name = "TAG", required_unless_present = "remove")]
     pub tags: Vec<String>,
-    /// A tag to take away; may be repeated
+    /// A tag to remove; may be repeated
     #[arg(long, value_name = "TAG")]
     pub remove: Vec<String>,
     /// Which server, and as whom.

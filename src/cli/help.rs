@@ -49,7 +49,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
         ],
     ),
     (
-        "Who may do what",
+        "Access",
         &[
             "key",
             "grant",
@@ -248,7 +248,7 @@ pub fn command() -> Command {
         )
         .after_help(format!(
             "{groups}Settings come from flags, COUNTERSIGN_ variables and a file, in this order. \
-             `countersign help COMMAND` tells more.\n\n{EXIT_CODES}"
+             `countersign help COMMAND` prints the details.\n\n{EXIT_CODES}"
         ))
 }
 

@@ -1,4 +1,4 @@
-//! Commands on the data folder: keys, grants, the audit record and the settings.
+//! Commands on the data folder: keys, grants, the audit log and the settings.
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -17,17 +17,17 @@ pub struct KeyArgs {
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Make a key for a caller and print it once
+    /// Create a key for a caller and print it once
     Create {
-        /// The caller's name, kept with what it starts and decides
+        /// The caller's name, which is recorded with everything it does
         name: String,
         /// What it may do
         #[arg(long, value_enum)]
         role: Role,
-        /// How long it works, such as 30d [default: until it is revoked]
+        /// How long it is valid, such as 30d [default: until it is revoked]
         #[arg(long, value_name = "TIME")]
         expires: Option<String>,
-        /// Let it read only the accounts that `countersign grant add` grants to it or its groups
+        /// Limit it to accounts that `countersign grant add` grants to it or its groups
         #[arg(long)]
         granted_only: bool,
         /// Put it into a group, for approvals and grants; may be repeated
@@ -43,11 +43,11 @@ pub enum KeyCommand {
         #[command(flatten)]
         place: KeyPlace,
     },
-    /// Renew a key under the same name; the one before works on for a while
+    /// Replace a key under the same name; the old one stays valid for a while
     Rotate {
         /// The caller's name
         name: String,
-        /// For how long the key before works, such as 1d; 0s is not at all [default: 1h]
+        /// How long the old key stays valid, such as 1d; 0s revokes it at once [default: 1h]
         #[arg(long, value_name = "TIME")]
         overlap: Option<String>,
         /// Where the keys are.
@@ -75,33 +75,33 @@ pub struct GrantArgs {
 /// What to do with grants.
 #[derive(Debug, Subcommand)]
 pub enum GrantCommand {
-    /// Let a caller or a group read an account, in place of what it was granted before
+    /// Let a caller or a group read an account; replaces an earlier grant
     Add {
         /// The caller's name, or the group's with --group
         name: String,
         /// The account's id, which may be in use or not; or at a running server its name, or the
         /// beginning of either
         account: String,
-        /// For how long, such as 8h [default: without an end]
+        /// For how long, such as 8h [default: permanently]
         #[arg(long = "for", value_name = "TIME")]
         time: Option<String>,
-        /// How many codes it may read [default: as many as it wants]
+        /// How many codes it may read [default: unlimited]
         #[arg(long, value_name = "NUMBER")]
         reads: Option<u32>,
-        /// NAME is a group: all callers in it share the grant and its reads
+        /// NAME is a group: its members share the grant and its reads
         #[arg(long)]
         group: bool,
         /// Where the keys are.
         #[command(flatten)]
         place: KeyPlace,
     },
-    /// List what is granted to whom
+    /// List all grants
     List {
         /// Where the keys are.
         #[command(flatten)]
         place: KeyPlace,
     },
-    /// Take a grant back
+    /// Remove a grant
     Remove {
         /// The caller's name, or the group's with --group
         name: String,
@@ -125,44 +125,44 @@ pub struct AuditArgs {
     pub command: AuditCommand,
 }
 
-/// What to do with the audit record.
+/// What to do with the audit log.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Check that nobody has changed the record or cut off its end, and print its head; makes and
-    /// changes nothing
+    /// Check that the audit log was neither changed nor truncated, and print its head; changes
+    /// nothing
     Verify {
-        /// A head that was printed before and kept elsewhere: the record has to have that entry
+        /// A head that was printed earlier and kept elsewhere: the audit log must have that entry
         #[arg(long, value_name = "SEQUENCE:HASH")]
         head: Option<String>,
         /// Where the record is.
         #[command(flatten)]
         place: KeyPlace,
     },
-    /// Let a record go on from where it ends now, although entries that it had are missing; that is
+    /// Accept that entries are missing, and continue the audit log from where it ends now; this is
     /// recorded
     AcceptLoss {
-        /// Why it may go on without them
+        /// The reason for continuing without them
         #[arg(long, value_name = "TEXT")]
         reason: String,
         /// Where the record is.
         #[command(flatten)]
         place: KeyPlace,
     },
-    /// Print the record's entries, oldest first, one a line
+    /// Print the entries, oldest first, one per line
     Export {
-        /// How a line looks
+        /// The form of a line
         #[arg(long, value_enum, default_value_t = AuditFormat::Jsonl)]
         format: AuditFormat,
-        /// Only what this caller did
+        /// Only entries of this caller
         #[arg(long, value_name = "NAME")]
         caller: Option<String>,
-        /// Only what was done to this account, enrollment or key
+        /// Only entries about this account, enrollment or key
         #[arg(long, value_name = "ID")]
         subject: Option<String>,
-        /// Only this kind
+        /// Only this action
         #[arg(long, value_enum)]
         action: Option<Action>,
-        /// Only entries after this place
+        /// Only entries after this one
         #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
         after: u64,
         /// Where the record is.
@@ -174,7 +174,7 @@ pub enum AuditCommand {
 /// How a line of an export looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AuditFormat {
-    /// JSON, one document a line.
+    /// JSON, one document per line.
     Jsonl,
     /// Common Event Format, version 0.
     Cef,
@@ -191,11 +191,11 @@ pub struct LedgerArgs {
 /// What to do with the ledger.
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
-    /// Let parts start although the folder's ledger is missing or another one: what was under way
-    /// is refused and has to be submitted again, and recovery codes that were given out are given
-    /// out again; that is recorded
+    /// Let the parts start although the folder's ledger is missing or a different one: what was in
+    /// progress is refused and has to be submitted again, and recovery codes that were given out
+    /// are given out again; this is recorded
     AcceptLoss {
-        /// Why it may go on without it
+        /// The reason for continuing without it
         #[arg(long, value_name = "TEXT")]
         reason: String,
         /// Where the ledger was.
@@ -215,10 +215,10 @@ pub struct MandateKeyArgs {
 /// What to do with mandate keys.
 #[derive(Debug, Subcommand)]
 pub enum MandateKeyCommand {
-    /// Make a new key and sign with it from now on; what the one before it has signed counts
-    /// until that is retired
+    /// Create a new key and sign with it from now on; what the old one signed stays valid until it
+    /// is retired
     Rotate(ServeArgs),
-    /// Let nothing count any more that a key has signed, whatever is under way
+    /// Retire a key: nothing that it signed is valid any more, even if it is in progress
     Retire {
         /// The key's id
         id: String,

@@ -1,4 +1,4 @@
-//! Commands that ask for what somebody else has to agree to, and those that use it.
+//! Commands that request what another person must approve, and those that use it.
 
 use std::path::PathBuf;
 
@@ -9,52 +9,52 @@ use super::ServerArgs;
 /// `request`.
 #[derive(Debug, Args)]
 pub struct RequestArgs {
-    /// What to ask for.
+    /// What to request.
     #[command(subcommand)]
     pub command: RequestCommand,
 }
 
-/// What to ask for.
+/// What to request.
 #[derive(Debug, Subcommand)]
 pub enum RequestCommand {
-    /// Ask to read an account's codes for a while, which `token` then does
+    /// Request to read an account's codes for a while; `token` then reads them
     Read {
         /// How many codes, 1 to 50 [default: 1]
         #[arg(long, value_name = "NUMBER")]
         reads: Option<u32>,
-        /// For how long once somebody has agreed, such as 1h [default: 15m]
+        /// For how long after the approval, such as 1h [default: 15m]
         #[arg(long = "for", value_name = "TIME")]
         time: Option<String>,
         /// What all kinds have.
         #[command(flatten)]
         ask: AskArgs,
     },
-    /// Ask for an account's URI and QR code, once, which `export` then writes down
+    /// Request an account's URI and QR code, once; `export` then prints it
     Export {
-        /// For how long once somebody has agreed, such as 1h [default: 1h]
+        /// For how long after the approval, such as 1h [default: 1h]
         #[arg(long = "for", value_name = "TIME")]
         time: Option<String>,
         /// What all kinds have.
         #[command(flatten)]
         ask: AskArgs,
     },
-    /// Ask to seal an account for another installation and take it out of use here; `export` then
-    /// writes the package down
+    /// Request to seal an account for another installation and disable it here; `export` then
+    /// prints the package
     Transfer {
-        /// What `countersign seal-key` prints there
+        /// The output of `countersign seal-key` on that installation
         #[arg(long, value_name = "KEY")]
         to: String,
         /// What all kinds have.
         #[command(flatten)]
         ask: AskArgs,
     },
-    /// Ask to delete an account for good: out of use at once, and destroyed later unless somebody
-    /// stops it with `cancel`
+    /// Request to delete an account permanently: disabled at once, and destroyed later unless
+    /// someone stops it with `cancel`
     Delete {
-        /// How long after somebody has agreed, such as 30d [default: 7d]
+        /// How long after the approval, such as 30d [default: 7d]
         #[arg(long, value_name = "TIME")]
         after: Option<String>,
-        /// As soon as somebody has agreed: nobody can stop it then
+        /// Immediately after the approval: it cannot be stopped
         #[arg(long, conflicts_with = "after")]
         now: bool,
         /// What all kinds have.
@@ -68,13 +68,13 @@ pub enum RequestCommand {
 pub struct AskArgs {
     /// The account's name or id, or the beginning of either
     pub account: String,
-    /// Why, for those who decide
+    /// The reason, for the approvers
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
     /// Do not wait: print the id and exit with code 4
     #[arg(long)]
     pub no_wait: bool,
-    /// Repeat safely: the same key never asks twice
+    /// Makes retrying safe: the same key never makes a second request
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
     /// Which server, and as whom.
@@ -87,7 +87,7 @@ pub struct AskArgs {
 pub struct ExportArgs {
     /// The request's id, the beginning of it, or its account's name
     pub id: String,
-    /// How an account is written down [default: uri]
+    /// The form in which an account is printed [default: uri]
     #[arg(long, value_enum)]
     pub format: Option<ExportFormat>,
     /// New file that only its owner can read, instead of standard output
@@ -98,21 +98,21 @@ pub struct ExportArgs {
     pub server: ServerArgs,
 }
 
-/// How an account that leaves is written down.
+/// The form of an exported account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
     /// Its otpauth:// URI.
     Uri,
     /// A QR code drawn with characters, to be scanned from a terminal.
     Qr,
-    /// The QR code as a picture.
+    /// The QR code as an image.
     Svg,
 }
 
 /// `receive`.
 #[derive(Debug, Args)]
 pub struct ReceiveArgs {
-    /// What `countersign export` wrote of the transfer; - is standard input
+    /// The package that `countersign export` printed; - is standard input
     #[arg(value_name = "FILE|-")]
     pub source: String,
     /// Do not wait: print the id and exit with code 4
@@ -128,7 +128,7 @@ pub struct ReceiveArgs {
 pub struct GuardArgs {
     /// The account's name or id, or the beginning of either
     pub id: String,
-    /// Let them be read without one again
+    /// Remove this requirement
     #[arg(long)]
     pub off: bool,
     /// Which server, and as whom.
@@ -147,7 +147,7 @@ pub struct RecoveryArgs {
 /// What to do with an account's recovery codes.
 #[derive(Debug, Subcommand)]
 pub enum RecoveryCommand {
-    /// Tell how many an account has, and how many of them were not given out yet
+    /// Count an account's recovery codes, and those that are unused
     Count {
         /// The account's name or id, or the beginning of either
         id: String,
@@ -155,7 +155,7 @@ pub enum RecoveryCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Print one that was not given out yet: it is never given out again
+    /// Print an unused one, which is then used: it is never given out again
     Take {
         /// The account's name or id, or the id of a granted request to read its codes
         id: String,
@@ -163,9 +163,9 @@ pub enum RecoveryCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Set them, in place of any others
+    /// Set them, replacing any others
     Set {
-        /// File with the codes, one a line; - is standard input
+        /// File with the codes, one per line; - is standard input
         #[arg(value_name = "FILE")]
         file: String,
         /// What all requests have.

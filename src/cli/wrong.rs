@@ -14,7 +14,7 @@ const HIDDEN: &str = "\u{2026}";
 /// Secrets that services show are at least this long, in characters of base32.
 const SHORTEST_SECRET: usize = 16;
 
-/// Tells what is wrong, or the help that was asked for.
+/// Tells what is wrong, or the help that was requested.
 pub(super) fn tell(error: &clap::Error) -> ExitCode {
     let told = matches!(
         error.kind(),

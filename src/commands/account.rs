@@ -37,14 +37,14 @@ pub(super) async fn guard(args: GuardArgs) -> Outcome {
         return output::document(&account);
     }
     let word = if args.off {
-        "read without an approval"
+        "readable without approval"
     } else {
-        "read with an approval only"
+        "readable with approval only"
     };
     output::line(&format!("{id}  {word}"));
     if !args.off {
         output::note(&format!(
-            "Ask for a code with: countersign request read {id}"
+            "Request a code with: countersign request read {id}"
         ));
     }
     Ok(())
@@ -63,7 +63,7 @@ pub(super) async fn rename(args: RenameArgs) -> Outcome {
     if wanted == json!({}) {
         return Err(Fault::new(
             Exit::Usage,
-            "say what it is called from now on: a NAME, --issuer ISSUER or --no-issuer",
+            "give a new NAME, --issuer ISSUER or --no-issuer",
         ));
     }
     let api = Api::find(&args.server)?;

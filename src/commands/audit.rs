@@ -79,8 +79,8 @@ fn verify(head: Option<&str>, place: &KeyPlace) -> Outcome {
             Fault::new(
                 Exit::Failed,
                 format!(
-                    "the audit record does not hold from entry {sequence} on: it was changed, or \
-                     {SERVER_KEY} is not the one that it was written with"
+                    "the audit log is not intact from entry {sequence} on: it was changed, or \
+                     {SERVER_KEY} is not the key that it was written with"
                 ),
             ),
         ),
@@ -110,7 +110,7 @@ fn accept_loss(reason: &str, place: &KeyPlace) -> Outcome {
     if reason.trim().is_empty() {
         return Err(Fault::new(
             Exit::Usage,
-            "--reason: say why the audit log may go on without what is missing",
+            "--reason: give the reason for continuing without the missing entries",
         ));
     }
     let (path, key) = existing(place)?;
@@ -193,7 +193,7 @@ fn existing(place: &KeyPlace) -> Result<(PathBuf, Zeroizing<[u8; 32]>), Fault> {
         None if path.exists() || folder.join(AUDIT_HEAD).exists() => Err(Fault::new(
             Exit::Failed,
             format!(
-                "{SERVER_KEY} is missing in {}: without it the audit log cannot be checked",
+                "{SERVER_KEY} is missing from {}: the audit log cannot be checked without it",
                 folder.display()
             ),
         )),

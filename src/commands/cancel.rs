@@ -1,4 +1,4 @@
-//! `countersign cancel`: ends what runs, and takes back what was asked for.
+//! `countersign cancel`: ends what runs, and takes back what was requested.
 
 use reqwest::Method;
 
@@ -16,6 +16,6 @@ pub(super) async fn run(args: OneArgs) -> Outcome {
     if args.server.json {
         return output::document(&state);
     }
-    output::line(&format!("{}  cancelled", text(&state, "id")));
+    output::line(&format!("{}  canceled", text(&state, "id")));
     Ok(())
 }

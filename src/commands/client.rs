@@ -74,8 +74,8 @@ impl Api {
             if api.base.scheme() == "http" && !is_local(&api.base) {
                 return Err(Fault::new(
                     Exit::Usage,
-                    "--server: a token is shown to another machine over https:// only, since \
-                     others can read it on the way",
+                    "--server: tokens go to other machines over https:// only, since others \
+                     could read them on the way",
                 ));
             }
             api.token = given;
@@ -90,7 +90,7 @@ impl Api {
             return Ok(api);
         }
         if !folder.is_dir() {
-            let message = format!("{} is a file, and no data folder", folder.display());
+            let message = format!("{} is a file, not a data folder", folder.display());
             return Err(Fault::new(Exit::NoFolder, message));
         }
         api.believing(folder, given)
@@ -126,7 +126,7 @@ impl Api {
         Ok(self)
     }
 
-    /// The same without a token, for what everybody may ask. Only the server that the data
+    /// The same without a token, for what everyone may ask. Only the server that the data
     /// folder itself names has to prove that it is that one.
     pub(super) fn find_open(args: &ServerArgs) -> Result<Self, Fault> {
         let environment = ClientEnvironment::read();
@@ -250,8 +250,8 @@ impl Api {
         Fault::new(
             Exit::NotOurServer,
             format!(
-                "what answers at {} is another program than countersign, or of another version \
-                 (it answered {status}): check --server",
+                "the program at {} is not countersign, or another version of it (it answered \
+                 {status}): check --server",
                 self.base
             ),
         )
@@ -316,9 +316,10 @@ impl Api {
             return Err(Fault::new(
                 Exit::NotOurServer,
                 format!(
-                    "no server has run on the data folder {folder}, so what listens at {address} \
-                     cannot prove that it is yours and was shown no token: name the folder with \
-                     --data-dir, or the server with --server and its token with --token-file"
+                    "no server has run on the data folder {folder}, so the program listening at \
+                     {address} cannot prove that it is yours, and no token was sent: name the \
+                     folder with --data-dir, or the server with --server and its token with \
+                     --token-file"
                 ),
             ));
         };
@@ -338,9 +339,9 @@ impl Api {
         Err(Fault::new(
             Exit::NotOurServer,
             format!(
-                "something else listens at {address}: it is not the server of the data folder \
-                 {folder}, or is one of an earlier version, and was shown no token. Stop it, or \
-                 start the server elsewhere with --listen"
+                "another program is listening at {address}: it is not the server of the data \
+                 folder {folder}, or is an earlier version, and no token was sent. Stop it, or \
+                 start the server at another address with --listen"
             ),
         ))
     }
@@ -395,7 +396,7 @@ impl Api {
     }
 
     /// Fetches `path` of something that is followed, with a query that waits for a change. It
-    /// goes on while the server is away or busy, so that is waited for, and what it is then is
+    /// continues while the server is away or busy, so that is waited for, and what it is then is
     /// told at once.
     pub(super) async fn follow(
         &self,
@@ -412,7 +413,7 @@ impl Api {
                 outcome => return outcome.inspect_err(|_| progress.end()),
             };
             let said = fault.message.unwrap_or_default();
-            progress.show(&format!("{said}; trying again"));
+            progress.show(&format!("{said}; retrying"));
             path.clone_into(&mut asked);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
@@ -471,7 +472,7 @@ fn given_token(args: &ServerArgs) -> Result<Option<Zeroizing<String>>, Fault> {
     };
     token
         .map(Some)
-        .ok_or_else(|| Fault::new(Exit::Usage, "--token-file: there is no token in that file"))
+        .ok_or_else(|| Fault::new(Exit::Usage, "--token-file: the file contains no token"))
 }
 
 /// The short answer of something that may be any program; null if it is anything else.

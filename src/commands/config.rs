@@ -93,7 +93,7 @@ fn effective(config: &Config) -> Value {
         "approvals": config.approvals,
         "request-approvals": config.request_approvals,
         "approvers": if config.approvers.is_empty() {
-            "anybody with the role approver".to_owned()
+            "anyone with the role approver".to_owned()
         } else {
             config.approvers.join(",")
         },
@@ -117,7 +117,7 @@ fn effective(config: &Config) -> Value {
         "oidc-issuer": config
             .oidc
             .as_ref()
-            .map_or("none: no tokens of an issuer", |oidc| oidc.issuer_text.as_str()),
+            .map_or("none: tokens of an issuer are not accepted", |oidc| oidc.issuer_text.as_str()),
         "oidc-audience": config
             .oidc
             .as_ref()
@@ -170,7 +170,7 @@ fn otlp(config: &OtlpConfig) -> String {
 
 async fn try_hub(config: &Config, identity: &Identity) -> Tried {
     let Some(text) = &config.connection_string else {
-        return Ok("embedded; it starts with `countersign serve`".to_owned());
+        return Ok("embedded; started by `countersign serve`".to_owned());
     };
     let connection = Connection::parse(text)
         .map_err(|error| chain(&error))?
@@ -195,7 +195,7 @@ async fn try_hub(config: &Config, identity: &Identity) -> Tried {
 
 async fn try_vault(config: &Config, identity: &Identity) -> Tried {
     let Some(settings) = &config.azure.key_vault else {
-        return Ok("embedded; it is opened by front door and worker".to_owned());
+        return Ok("embedded; opened by front door and worker".to_owned());
     };
     let vault = KeyVault::new(settings, identity.clone()).map_err(|error| chain(&error))?;
     match tokio::time::timeout(PATIENCE, vault.check()).await {

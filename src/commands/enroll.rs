@@ -1,4 +1,4 @@
-//! `countersign enroll`: uploads a picture or a URI and follows it to the end.
+//! `countersign enroll`: uploads an image or a URI and follows it to the end.
 
 use countersign_enrollment::foreign::ForeignKind;
 use countersign_enrollment::otpauth;
@@ -17,7 +17,7 @@ pub(super) async fn run(args: EnrollArgs) -> Outcome {
     if args.source == ["-"] && args.server.token_file.as_deref() == Some("-") {
         return Err(Fault::new(
             Exit::Usage,
-            "standard input cannot be both the picture or URI and the token",
+            "standard input cannot be both the image or URI and the token",
         ));
     }
     let api = Api::find(&args.server)?;
@@ -91,8 +91,8 @@ fn read_source(words: &[String]) -> Result<Input, Fault> {
     let [source] = words else {
         return Err(Fault::new(
             Exit::Usage,
-            "one account is enrolled at a time: quote a URI or a name with spaces, or send several \
-             with `countersign import`",
+            "enroll takes one account: quote a URI or a name with spaces, or send several with \
+             `countersign import`",
         ));
     };
     if otpauth::is_meant(source) {
@@ -107,7 +107,7 @@ fn read_source(words: &[String]) -> Result<Input, Fault> {
         return Err(Fault::new(
             Exit::NotEnrolled,
             format!(
-                "the picture has more than {} MiB: crop it to the code, or save it smaller",
+                "the image has more than {} MiB: crop it to the QR code, or scale it down",
                 MAX_BODY / (1024 * 1024)
             ),
         ));

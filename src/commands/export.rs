@@ -28,8 +28,8 @@ pub(super) async fn run(args: ExportArgs) -> Outcome {
     if is_account {
         return Err(Fault::new(
             Exit::Usage,
-            "an account leaves with a request only: ask with `countersign request export ID`, \
-             and give the request's id here",
+            "an account can be exported only with a request: make one with `countersign request \
+             export ID`, and give its id here",
         ));
     }
     let api = Api::find(&args.server)?;
@@ -41,11 +41,11 @@ pub(super) async fn run(args: ExportArgs) -> Outcome {
         ("transfer", "Done") => hand_over(&args, &request),
         ("export" | "transfer", _) => Err(Fault::new(
             exit(&stage).unwrap_or(Exit::Failed),
-            format!("the request is {stage}: there is nothing to write down"),
+            format!("the request is {stage}: there is nothing to export"),
         )),
         (kind, _) => Err(Fault::new(
             Exit::Usage,
-            format!("a request of the kind {kind} lets nothing out that could be written down"),
+            format!("a request of the kind {kind} releases nothing that could be exported"),
         )),
     }
 }
@@ -84,7 +84,9 @@ async fn hand_out(api: &Api, args: &ExportArgs, request: &Value) -> Outcome {
     target.write(&document).map_err(|error| {
         Fault::new(
             Exit::Failed,
-            format!("cannot write what was given out, and it is given once: {error}. Ask again"),
+            format!(
+                "cannot write the export, which is given out only once: {error}. Make a new request"
+            ),
         )
     })?;
     tell(args, request)
@@ -94,7 +96,7 @@ fn hand_over(args: &ExportArgs, request: &Value) -> Outcome {
     if args.format.is_some() {
         return Err(Fault::new(
             Exit::Usage,
-            "--format: the package of a transfer is written down in one way only",
+            "--format: a transfer's package has one format only",
         ));
     }
     let package = Package {
@@ -151,13 +153,13 @@ impl<'a> Target<'a> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Fault::new(
                 Exit::Usage,
                 format!(
-                    "--output: {} is there already: name a new file",
+                    "--output: {} exists already: name a new file",
                     path.display()
                 ),
             )),
             Err(error) => Err(Fault::new(
                 Exit::Failed,
-                format!("cannot make {}: {error}", path.display()),
+                format!("cannot create {}: {error}", path.display()),
             )),
         }
     }

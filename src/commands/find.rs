@@ -87,7 +87,7 @@ impl Api {
         };
         let kind = match wanted {
             Wanted::Any => "enrollment or request",
-            Wanted::Waiting => "enrollment or request that waits for a decision",
+            Wanted::Waiting => "pending enrollment or request",
             Wanted::Request => "request",
         };
         let requests = requests.iter().map(|row| (row, &row["account"]));
@@ -122,13 +122,11 @@ fn one<'a>(
     match found.as_slice() {
         [] => Err(Fault::new(
             Exit::NotFound,
-            format!(
-                "there is no {kind} with this id or name; `countersign list` shows what there is"
-            ),
+            format!("there is no {kind} with this id or name; see `countersign list`"),
         )),
         [(row, _)] => Ok(row["id"].as_str().unwrap_or_default().to_owned()),
         several => {
-            let mut message = format!("{} fit; give more of the name, or an id:", several.len());
+            let mut message = format!("{} match; give more of the name, or an id:", several.len());
             for (row, account) in several.iter().take(MOST_LISTED) {
                 let parts = [text(row, "id"), account_label(account), text(row, "stage")];
                 let parts = parts.into_iter().filter(|part| !part.is_empty());

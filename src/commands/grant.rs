@@ -82,7 +82,7 @@ pub(super) async fn run(command: GrantCommand) -> Outcome {
                     &json!({"from": from, "account": account.as_str(), "removed": true}),
                 );
             }
-            output::line(&format!("{account}  taken from {from}"));
+            output::line(&format!("{account}  no longer granted to {from}"));
             Ok(())
         }
     }
@@ -116,12 +116,12 @@ fn row(grant: &Grant) -> Vec<Cell> {
     let until = match grant.until {
         Some(at) if at <= Utc::now() => (moment(at), Tone::Bad),
         Some(at) => (moment(at), Tone::Waiting),
-        None => plain("no end"),
+        None => plain("forever"),
     };
     let reads = match grant.reads_left {
         Some(0) => ("0".to_owned(), Tone::Bad),
         Some(reads) => plain(reads.to_string()),
-        None => plain("no limit"),
+        None => plain("unlimited"),
     };
     vec![
         plain(grant.to.to_string()),
@@ -138,7 +138,7 @@ fn moment(at: DateTime<Utc>) -> String {
 fn describe(grant: &Grant) -> String {
     let until = match grant.until {
         Some(at) => format!("until {}", moment(at)),
-        None => "without an end".to_owned(),
+        None => "forever".to_owned(),
     };
     match grant.reads_left {
         Some(reads) => format!("to {}  {until}  {reads} reads left", grant.to),

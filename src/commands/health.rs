@@ -19,8 +19,8 @@ pub(super) async fn run(args: ServerArgs) -> Outcome {
         return Err(Fault::new(
             Exit::NotOurServer,
             format!(
-                "something else answers at {}: it is no front door of Countersign. Name its address \
-                 with --server, or the server's folder with --data-dir",
+                "another program answers at {}: it is not a Countersign front door. Name its \
+                 address with --server, or the server's folder with --data-dir",
                 api.authority()
             ),
         ));

@@ -1,4 +1,4 @@
-//! `countersign import`: sends files and pictures with accounts, and tells what became of
+//! `countersign import`: sends files and images with accounts, and tells what became of
 //! each.
 
 use std::path::Path;
@@ -41,7 +41,7 @@ pub(super) async fn run(args: ImportArgs) -> Outcome {
         return Err(Fault::new(
             Exit::NotEnrolled,
             format!(
-                "the files have more than {} MiB together: send them one after the other",
+                "the files have more than {} MiB in total: send them one after the other",
                 MAX_BODY / (1024 * 1024)
             ),
         ));
@@ -130,7 +130,7 @@ fn words(state: &Value) -> String {
     let progress = &state["progress"];
     match state["stage"].as_str() {
         Some("Pending") => "waiting for a worker".to_owned(),
-        Some("Reading") => "reading the pictures".to_owned(),
+        Some("Reading") => "reading the images".to_owned(),
         Some("Planning") => "reading the accounts".to_owned(),
         _ => format!(
             "{} of {} accounts started",
@@ -195,7 +195,7 @@ fn describe(state: &Value) {
         output::note("Nothing was changed: this was a dry run.");
     } else if waits_for_people(state) && !has_ended(state) {
         output::note(
-            "Somebody else has to approve each account: countersign list --enrollments --stage AwaitingApproval",
+            "Another person must approve each account: countersign list --enrollments --stage AwaitingApproval",
         );
     } else if let Some(accounts) = state["accounts"].as_array() {
         let count = |result: &str| accounts.iter().filter(|it| it["result"] == result).count();
@@ -211,11 +211,11 @@ fn describe(state: &Value) {
 fn summary(all: usize, enrolled: usize, there: usize) -> String {
     let mut said = format!("{enrolled} of {all} enrolled");
     if there > 0 {
-        said.push_str(&format!(", {there} there already"));
+        said.push_str(&format!(", {there} existed already"));
     }
     let rest = all.saturating_sub(enrolled + there);
     if rest > 0 {
-        said.push_str(&format!(", {rest} not; the list says why"));
+        said.push_str(&format!(", {rest} not; see the list for the reasons"));
     }
     said
 }

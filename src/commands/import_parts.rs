@@ -24,7 +24,7 @@ struct Found {
 
 impl Parts {
     /// Reads the files here. Nothing if they hold what only the server reads, which is
-    /// pictures, or parts of an export without the others.
+    /// images, or parts of an export without the others.
     pub(super) fn of(contents: &[Zeroizing<Vec<u8>>], password: Option<&str>) -> Option<Self> {
         let budget = Budget::new();
         let mut entries = Vec::new();
@@ -52,13 +52,13 @@ impl Parts {
                 Exit::Usage,
                 format!(
                     "more than {MAX_ACCOUNTS} accounts are imported in several parts, one after \
-                     the other, which --no-wait does not do"
+                     the other, which --no-wait does not support"
                 ),
             ));
         }
         let count = self.accounts.len();
         output::note(&format!(
-            "{count} accounts are more than one import takes; they are imported in several parts."
+            "{count} accounts are more than one import can take; importing them in several parts."
         ));
         let mut whole = Whole::default();
         for (number, part) in (1..).zip(self.accounts.chunks(MAX_ACCOUNTS)) {

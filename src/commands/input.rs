@@ -18,9 +18,9 @@ pub(super) fn refuse_secret(words: &[String]) -> Result<(), Fault> {
     }
     Err(Fault::new(
         Exit::Usage,
-        "this looks like a secret, and not like a file or a URI: write it as \
-         otpauth://totp/NAME?secret=THE-SECRET&issuer=SERVICE, best on standard input (-), which \
-         keeps it out of the shell's history and the process list",
+        "this looks like a secret, not like a file or a URI: write it as \
+         otpauth://totp/NAME?secret=THE-SECRET&issuer=SERVICE, preferably on standard input (-), \
+         which keeps it out of the shell's history and the process list",
     ))
 }
 
@@ -30,8 +30,8 @@ pub(super) fn password(file: &str) -> Result<Zeroizing<String>, Fault> {
     if file != "-" && !Path::new(file).exists() {
         return Err(Fault::new(
             Exit::Usage,
-            "there is no such password file: --password-file takes the name of a file with the \
-             password in it, not the password",
+            "there is no such password file: --password-file takes the name of a file that \
+             contains the password, not the password",
         ));
     }
     let bytes = read(file, 4_096)?;
@@ -39,7 +39,7 @@ pub(super) fn password(file: &str) -> Result<Zeroizing<String>, Fault> {
         Fault::new(
             Exit::Usage,
             format!(
-                "the password file is not text in UTF-8 or UTF-16 but {}",
+                "the password file is not in UTF-8 or UTF-16 but in {}",
                 unknown.looks_like
             ),
         )

@@ -86,7 +86,7 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
             }
             output::line(&key);
             output::note(&format!(
-                "This is the new key of {name}. The one before works until {}.",
+                "This is the new key of {name}. The old one is valid until {}.",
                 time(until)
             ));
             Ok(())
@@ -120,7 +120,7 @@ fn row(key: &KeyRecord, now: DateTime<Utc>) -> Vec<Cell> {
     if let Some(at) = key.former_key_until.filter(|at| *at > now)
         && key.revoked_at.is_none()
     {
-        state.push_str(&format!(", the one before until {}", time(at)));
+        state.push_str(&format!(", the old one until {}", time(at)));
     }
     let groups: Vec<String> = key.groups.iter().map(ToString::to_string).collect();
     vec![

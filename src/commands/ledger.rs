@@ -25,13 +25,13 @@ fn accept_loss(reason: &str, place: &KeyPlace) -> Outcome {
     if reason.trim().is_empty() {
         return Err(Fault::new(
             Exit::Usage,
-            "--reason: say why the installation may go on without its ledger",
+            "--reason: give the reason for continuing without the ledger",
         ));
     }
     let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
     let data = DataDir::open(&folder).map_err(Fault::failed)?;
     if ledger::loss(&data).map_err(Fault::failed)?.is_none() {
-        let nothing = format!("no ledger is missing in {}", folder.display());
+        let nothing = format!("no ledger is missing from {}", folder.display());
         return Err(Fault::new(Exit::NotFound, nothing));
     }
     let recorder = Recorder::beside(&data)?;
@@ -43,9 +43,9 @@ fn accept_loss(reason: &str, place: &KeyPlace) -> Outcome {
         return output::document(&json!({"accepted": SUBJECT}));
     }
     output::line(
-        "accepted: parts start again; what was under way is refused and has to be submitted again. \
-         Recovery codes that were given out before are given out again: set new ones where some \
-         were",
+        "accepted: the parts start again; what was in progress is refused and has to be \
+         submitted again. Recovery codes that were given out before are given out again: set new \
+         ones for those accounts",
     );
     Ok(())
 }

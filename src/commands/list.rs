@@ -105,7 +105,7 @@ fn one_of(
     Err(Fault::new(
         Exit::Usage,
         format!(
-            "--stage: there is no such stage{meant}; it is one of {}",
+            "--stage: unknown stage{meant}; the stages are {}",
             names.join(", ")
         ),
     ))

@@ -14,7 +14,7 @@ pub(super) async fn run(args: ServerArgs) -> Outcome {
         .as_str()
         .filter(|path| path.starts_with("/login#"));
     let path = path.ok_or_else(|| {
-        Fault::failed("the server's answer is not as expected: is it countersign, of this version?")
+        Fault::failed("unexpected answer from the server: is it countersign, of this version?")
     })?;
     let link = api.address(path)?;
     if args.json {
@@ -25,7 +25,7 @@ pub(super) async fn run(args: ServerArgs) -> Outcome {
     }
     output::line(&clean(link.as_str()));
     output::note(&format!(
-        "Open it in a browser: it logs in once, until {}.",
+        "Open it in a browser: it works once, until {}.",
         text(&made, "validUntil")
     ));
     Ok(())

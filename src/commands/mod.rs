@@ -40,7 +40,7 @@ use crate::config::{Config, Settings};
 
 use output::complain;
 
-/// How a command ended otherwise than done.
+/// How a command failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Exit {
     Failed = 1,
@@ -53,7 +53,7 @@ enum Exit {
     RecordIncomplete = 7,
     /// What listens at the server's address is another program.
     NotOurServer = 8,
-    /// A front door has waited in vain for a worker's keys.
+    /// A front door has waited without success for a worker's keys.
     NoWorker = 9,
     /// The data folder is not there, or none.
     NoFolder = 10,

@@ -42,7 +42,7 @@ pub(super) fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "countersign: {text}");
 }
 
-/// Text from elsewhere, fit for a terminal: names come out of pictures that anybody
+/// Text from elsewhere, fit for a terminal: names come out of images that anyone
 /// may have made, and control characters can rewrite what a person sees.
 pub(super) fn clean(text: &str) -> String {
     text.chars()

@@ -33,7 +33,7 @@ pub(super) async fn run(args: ProveArgs) -> Outcome {
         );
     }
     match args.refused {
-        true => output::line(&format!("{id}  taken away again")),
+        true => output::line(&format!("{id}  removed")),
         false => output::line(&format!("{id}  in use  {}", account_label(&account))),
     }
     Ok(())
@@ -52,8 +52,8 @@ async fn show(api: &Api, id: &str, path: &str, json: bool) -> Outcome {
     ));
     output::line(&format!("{second}  from {}", text(&codes, "validUntil")));
     output::note(&format!(
-        "Give both to the other service, one after the other, and then say: \
-         countersign prove {id} --accepted {first} {second} (or --refused)"
+        "Enter both at the other service, one after the other, then run: countersign prove {id} \
+         --accepted {first} {second} (or --refused)"
     ));
     Ok(())
 }

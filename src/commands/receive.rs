@@ -49,7 +49,7 @@ fn read(source: &str) -> Result<Package, Fault> {
     serde_json::from_slice(&bytes).map_err(|_| {
         Fault::new(
             Exit::Usage,
-            format!("{source} is not what `countersign export` writes of a transfer"),
+            format!("{source} is not a package of a transfer, as `countersign export` prints it"),
         )
     })
 }

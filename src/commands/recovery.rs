@@ -45,7 +45,7 @@ pub(super) async fn run(command: RecoveryCommand) -> Outcome {
         RecoveryCommand::Set { file, ask } => {
             let codes = read(&file)?;
             if codes.is_empty() {
-                let message = "there are no codes in it: to remove those that there are, use \
+                let message = "the file contains no codes: to remove existing ones, use \
                                `countersign recovery-codes remove`";
                 return Err(Fault::new(Exit::Usage, message));
             }
@@ -77,12 +77,12 @@ async fn set(codes: &RecoveryCodes, args: AskArgs) -> Outcome {
 pub(super) fn read(file: &str) -> Result<RecoveryCodes, Fault> {
     let bytes = input::read(file, MAX_FILE + 1)?;
     if bytes.len() as u64 > MAX_FILE {
-        let message = format!("there are more than {MAX_CODES} recovery codes in it");
+        let message = format!("the file contains more than {MAX_CODES} recovery codes");
         return Err(Fault::new(Exit::Usage, message));
     }
     let text = text::decode(&bytes).map_err(|unknown| {
         let message = format!(
-            "the file is not text in UTF-8 or UTF-16 but {}",
+            "the file is not in UTF-8 or UTF-16 but in {}",
             unknown.looks_like
         );
         Fault::new(Exit::Usage, message)

@@ -59,7 +59,7 @@ fn seconds(flag: &str, text: Option<String>) -> Result<Option<u64>, Fault> {
     let wrong = |reason: &str| Fault::new(Exit::Usage, format!("--{flag}: {reason}, not {text:?}"));
     let time = duration::parse(&text).map_err(|reason| wrong(&reason))?;
     if time.subsec_nanos() != 0 {
-        return Err(wrong("write whole seconds"));
+        return Err(wrong("use whole seconds"));
     }
     Ok(Some(time.as_secs()))
 }
@@ -156,13 +156,13 @@ fn describe(state: &Value, stage: &str) {
     status::describe_decision(&state["approval"]["decision"]);
     match (stage, kind(state)) {
         ("AwaitingApproval", _) => output::note(&format!(
-            "Somebody else has to agree until {}: countersign approve {id}",
+            "Another person must approve it by {}: countersign approve {id}",
             text(&state["approval"], "deadline")
         )),
         ("Granted", "read") => output::note(&format!("Next: countersign token {id}")),
         ("Granted", _) => output::note(&format!("Next: countersign export {id} --output FILE")),
         ("Removing", _) => output::note(&format!(
-            "It is out of use, and destroyed then unless somebody stops it: countersign cancel {id}"
+            "The account is disabled, and destroyed then unless someone stops it: countersign cancel {id}"
         )),
         ("Done", "transfer") => output::note(&format!(
             "Next: countersign export {id} --output FILE here, countersign receive FILE there"
@@ -171,7 +171,7 @@ fn describe(state: &Value, stage: &str) {
     }
 }
 
-/// What is asked for, in a few words.
+/// What is requested, in a few words.
 fn terms(state: &Value) -> String {
     let time = span(state["seconds"].as_u64().unwrap_or_default());
     match kind(state) {

@@ -48,7 +48,7 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
     let ready = |at: &cli::Listening| {
         // Links to the dashboard are missed where it cannot be written; all else works.
         if let Err(error) = local_hub::write_addresses(&data, at) {
-            tracing::warn!(%error, "others on this data folder do not find the dashboard");
+            tracing::warn!(%error, "other parts on this data folder cannot find the dashboard");
         }
     };
     cli::serve(settings.map_err(fault)?, ready, stop)

@@ -1,4 +1,4 @@
-//! `countersign serve` and the single parts: start, say where, run until told to stop.
+//! `countersign serve` and the single parts: start, print the addresses, run until asked to stop.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -138,14 +138,14 @@ fn announce(config: &Config, running: &Running) {
 
 fn announce_front_door(config: &Config, running: &Running) {
     if config.auth == AuthMode::None {
-        output::line("  Access      everybody on this machine may do everything (--auth none)");
+        output::line("  Access      everyone on this machine may do everything (--auth none)");
         return;
     }
     // A log or a journal is no place for what opens the door, not even once.
     let link = std::io::stdout().is_terminal();
     match link.then(|| running.login_link()).flatten() {
         Some(link) => output::line(&format!(
-            "  Log in      {}  (once; for another: countersign login-link)",
+            "  Log in      {}  (works once; for another: countersign login-link)",
             link.as_str()
         )),
         None => output::line(&format!(

@@ -102,7 +102,7 @@ fn describe(state: &Value, stage: &str) {
     describe_decision(&state["approval"]["decision"]);
     match stage {
         "Enrolled" if state["proofRequired"].as_bool() == Some(true) => output::note(&format!(
-            "Its codes are given out once it is proved, on the page or with: countersign prove {id}"
+            "Its codes are withheld until it is proved, on the page or with: countersign prove {id}"
         )),
         "Enrolled" => output::note(&format!("Next: countersign token {id}")),
         "Invalid" => {
@@ -116,14 +116,14 @@ fn describe(state: &Value, stage: &str) {
         AWAITING => {
             let deadline = text(&state["approval"], "deadline");
             output::note(&format!(
-                "Somebody else has to approve it until {deadline}: countersign approve {id}"
+                "Another person must approve it by {deadline}: countersign approve {id}"
             ));
         }
         _ => {}
     }
 }
 
-/// Who decided, and why, if anybody has.
+/// Who decided, and why, if anyone has.
 pub(super) fn describe_decision(decision: &Value) {
     if !decision.is_object() {
         return;
@@ -145,7 +145,7 @@ pub(super) fn describe_decision(decision: &Value) {
 fn words(stage: &str) -> &'static str {
     match stage {
         "Pending" => "waiting for a worker",
-        "Decoding" => "reading the picture",
+        "Decoding" => "reading the image",
         "Validating" => "checking the URI",
         "AwaitingApproval" => "waiting for approval",
         "Storing" => "storing the secret",

@@ -29,7 +29,7 @@ pub(super) async fn run(args: TokenArgs) -> Outcome {
         if args.min_validity.is_some() || args.next {
             return Err(Fault::new(
                 Exit::Usage,
-                "a request grants the present code: leave --min-validity and --next out",
+                "a request grants the current code: omit --min-validity and --next",
             ));
         }
         let id = api.matter(&args.id, Wanted::Request).await?;
@@ -46,7 +46,7 @@ pub(super) async fn run(args: TokenArgs) -> Outcome {
     if args.next && code["nextToken"].as_str().is_none() {
         return Err(Fault::new(
             Exit::NotAllowed,
-            "the next code is not given with this key: its reads are counted",
+            "this key cannot read the next code, since its reads are counted",
         ));
     }
     if args.server.json {
@@ -54,10 +54,10 @@ pub(super) async fn run(args: TokenArgs) -> Outcome {
     }
     let (digits, time) = if args.next {
         let from = text(&code, "validUntil");
-        (text(&code, "nextToken"), format!("good from {from}"))
+        (text(&code, "nextToken"), format!("valid from {from}"))
     } else {
         let seconds = &code["timeRemaining"];
-        (text(&code, "token"), format!("good for {seconds} seconds"))
+        (text(&code, "token"), format!("valid for {seconds} seconds"))
     };
     if args.copy {
         copy(&digits)?;
@@ -93,7 +93,7 @@ fn copy(code: &str) -> Outcome {
     }
     Err(Fault::new(
         Exit::Failed,
-        "--copy: there is no clipboard: install wl-copy, xclip or xsel, or leave --copy out",
+        "--copy: no clipboard program was found: install wl-copy, xclip or xsel, or omit --copy",
     ))
 }
 
@@ -151,7 +151,7 @@ fn said(verdict: &Value, valid: bool) -> String {
             }),
         },
         (false, Some("already-used")) => {
-            "not valid: it, or a later one, was used before".to_owned()
+            "not valid: this code, or a later one, was used before".to_owned()
         }
         (false, _) => "not valid".to_owned(),
     }

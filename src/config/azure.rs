@@ -43,7 +43,7 @@ impl Settings {
                 "true" | "1" => Some(true),
                 "false" | "0" => Some(false),
                 _ => {
-                    problems.push("KEY_VAULT_EMULATOR is true or false".to_owned());
+                    problems.push("KEY_VAULT_EMULATOR must be true or false".to_owned());
                     None
                 }
             });
@@ -56,8 +56,9 @@ impl Settings {
             value
                 .parse()
                 .inspect_err(|_| {
-                    problems
-                        .push("COUNTERSIGN_TOKEN_CACHE_SIZE is a number of accounts".to_owned());
+                    problems.push(
+                        "COUNTERSIGN_TOKEN_CACHE_SIZE must be a number of accounts".to_owned(),
+                    );
                 })
                 .ok()
         });
@@ -70,16 +71,15 @@ impl Settings {
         let (text, endpoint) = (&self.connection_string, &self.hub_endpoint);
         if text.is_some() && endpoint.is_some() {
             problems.push(
-                "give connection-string or hub-endpoint, not both: they name a task hub each"
-                    .to_owned(),
+                "set connection-string or hub-endpoint, not both: each names a task hub".to_owned(),
             );
             return None;
         }
         if let Some(endpoint) = endpoint {
             if endpoint.contains([';', '=']) {
                 problems.push(
-                    "hub-endpoint is an address such as https://NAME.REGION.durabletask.io; a \
-                     whole connection string goes into connection-string"
+                    "hub-endpoint must be an address such as https://NAME.REGION.durabletask.io; \
+                     a whole connection string goes into connection-string"
                         .to_owned(),
                 );
                 return None;
@@ -145,8 +145,8 @@ impl Settings {
                 || self.key_vault_api_version.is_some()
             {
                 problems.push(
-                    "key-vault-emulator, key-vault-ca-file and key-vault-api-version are about a \
-                     key vault, but key-vault names none"
+                    "key-vault-emulator, key-vault-ca-file and key-vault-api-version need a key \
+                     vault, but key-vault is not set"
                         .to_owned(),
                 );
             }
@@ -159,8 +159,8 @@ impl Settings {
         let text = self.keys_vault.as_deref()?;
         if self.key_vault.is_none() {
             problems.push(
-                "keys-vault keeps the keys of an installation whose accounts are in a key vault, \
-                 but key-vault names none; set both or none"
+                "keys-vault is for installations whose accounts are in a key vault, but \
+                 key-vault is not set; set both or neither"
                     .to_owned(),
             );
             return None;
@@ -208,7 +208,9 @@ impl Settings {
         let stale = time("token-max-stale", &self.token_max_stale, usual.stale);
         let entries = self.token_cache_size.unwrap_or(usual.entries);
         if !(1..=MOST_CACHED).contains(&entries) {
-            problems.push(format!("token-cache-size is 1 to {MOST_CACHED} accounts"));
+            problems.push(format!(
+                "token-cache-size must be 1 to {MOST_CACHED} accounts"
+            ));
         }
         CacheSettings {
             entries,
@@ -238,7 +240,7 @@ fn adopt(
     {
         problems.push(format!(
             "azure-identity and the connection string name different identities ({kind:?} \
-             there); one identity is used for vault and task hub, so give one"
+             there); vault and task hub use the same identity, so set only one"
         ));
     }
 }

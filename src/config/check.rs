@@ -19,8 +19,8 @@ use crate::duration;
 const LONGEST_WORKER_WAIT: Duration = Duration::from_secs(3_600);
 /// What is said to those who still set it, by flag, variable or file.
 const DASHBOARD_APPROVALS_REMOVED: &str = "dashboard-approvals (COUNTERSIGN_DASHBOARD_APPROVALS) \
-     was removed: decisions must be signed; approve on the page or with `countersign approve`, and \
-     take the setting out";
+     was removed: decisions must be signed. Approve on the page or with `countersign approve`, \
+     and delete this setting";
 
 impl Settings {
     /// Checks every setting; what is wrong with any is added to `problems`.
@@ -45,7 +45,9 @@ impl Settings {
             if fits {
                 config.task_hub.clone_from(name);
             } else {
-                problems.push("task-hub has 1 to 64 of the characters A-Z a-z 0-9 - _".to_owned());
+                problems.push(
+                    "task-hub must have 1 to 64 of the characters A-Z a-z 0-9 - _".to_owned(),
+                );
             }
         }
         config.connection_string = self.hub(&config, problems);
@@ -79,7 +81,7 @@ impl Settings {
             let web = link.starts_with("https://") || link.starts_with("http://");
             if !web || !link.contains("{id}") {
                 problems.push(format!(
-                    "instance-link is an http:// or https:// address with {{id}} in it, not {link:?}"
+                    "instance-link must be an http:// or https:// address that contains {{id}}, not {link:?}"
                 ));
             }
             web
@@ -96,14 +98,14 @@ impl Settings {
             None => {}
             Some(number @ 1..=MAX_APPROVALS) => config.approvals = number,
             Some(number) => problems.push(format!(
-                "approvals is a number from 1 to {MAX_APPROVALS}, not {number}"
+                "approvals must be a number from 1 to {MAX_APPROVALS}, not {number}"
             )),
         }
         match self.request_approvals {
             None => {}
             Some(number @ 0..=MAX_APPROVALS) => config.request_approvals = number,
             Some(number) => problems.push(format!(
-                "request-approvals is a number from 0 to {MAX_APPROVALS}, not {number}"
+                "request-approvals must be a number from 0 to {MAX_APPROVALS}, not {number}"
             )),
         }
         if let Some(text) = &self.approval_timeout {
@@ -145,10 +147,11 @@ impl Settings {
         let secret_file = self.webhook_secret_file.as_ref().map(PathBuf::from);
         match &self.webhook_url {
             None if secret_file.is_some() => problems.push(
-                "webhook-secret-file is of no use without webhook-url; set both or none".to_owned(),
+                "webhook-secret-file has no effect without webhook-url; set both or neither"
+                    .to_owned(),
             ),
             None if !config.approval_reminders.is_empty() => problems
-                .push("approval-reminders need somebody to remind; set webhook-url".to_owned()),
+                .push("approval-reminders are sent to a webhook; set webhook-url".to_owned()),
             None => {}
             Some(url) => match webhook::check_address(url) {
                 Ok(_) => {
@@ -171,7 +174,7 @@ impl Settings {
         match self.auth.as_deref() {
             None | Some("token") => {}
             Some("none") => config.auth = AuthMode::None,
-            Some(_) => problems.push("auth is token or none".to_owned()),
+            Some(_) => problems.push("auth must be token or none".to_owned()),
         }
         config.oidc = self.check_oidc(problems);
         config.limits = self.check_limits(problems);
@@ -181,8 +184,8 @@ impl Settings {
         config.public_urls = self.check_public_urls(problems);
         if config.auth == AuthMode::None && !config.listen.ip().is_loopback() {
             problems.push(format!(
-                "auth none would let the whole network read codes: {} is not a loopback address; \
-                 use auth token, or listen on 127.0.0.1",
+                "with auth none the whole network could read codes: {} is not a loopback \
+                 address. Use auth token, or listen on 127.0.0.1",
                 config.listen
             ));
         }
@@ -203,7 +206,7 @@ impl Settings {
             None | Some("auto") => {}
             Some("on") => config.lock_memory = LockMemory::On,
             Some("off") => config.lock_memory = LockMemory::Off,
-            Some(_) => problems.push("lock-memory is auto, on or off".to_owned()),
+            Some(_) => problems.push("lock-memory must be auto, on or off".to_owned()),
         }
         match self.worker_wait.as_deref() {
             None => {}
@@ -217,7 +220,7 @@ impl Settings {
         match self.log_format.as_deref() {
             None | Some("text") => {}
             Some("json") => config.log.format = LogFormat::Json,
-            Some(_) => problems.push("log-format is text or json".to_owned()),
+            Some(_) => problems.push("log-format must be text or json".to_owned()),
         }
         if let Some(filter) = &self.log {
             if let Err(error) = tracing_subscriber::EnvFilter::try_new(filter) {
@@ -251,8 +254,8 @@ fn loopback(name: &str, text: &str, problems: &mut Vec<String>) -> Option<Socket
     let address = address(name, text, problems)?;
     if !address.ip().is_loopback() {
         problems.push(format!(
-            "{name}: {address} can be reached from other machines, and this part speaks without \
-             encryption; use a loopback address such as 127.0.0.1:{}, or run `countersign \
+            "{name}: {address} can be reached from other machines, and this part does not \
+             encrypt; use a loopback address such as 127.0.0.1:{}, or run `countersign \
              scheduler` with a certificate",
             address.port()
         ));

@@ -114,7 +114,7 @@ impl Settings {
                 Ok(number @ 1..=1_000_000) => number,
                 _ => {
                     problems.push(format!(
-                        "{name} is a number from 1 to 1000000, not {text:?}"
+                        "{name} must be a number from 1 to 1000000, not {text:?}"
                     ));
                     usual
                 }
@@ -138,7 +138,7 @@ impl Settings {
                 Ok(rate) => Some(rate),
                 Err(_) => {
                     problems.push(format!(
-                        "{name} is a number of requests a second, or none, not {text:?}"
+                        "{name} must be a number of requests per second, or none, not {text:?}"
                     ));
                     usual
                 }
@@ -180,7 +180,7 @@ impl Settings {
             }),
             (None, None) => None,
             _ => {
-                problems.push("tls-certificate and tls-key go together: give both".to_owned());
+                problems.push("tls-certificate and tls-key belong together: set both".to_owned());
                 None
             }
         }
@@ -190,8 +190,8 @@ impl Settings {
         let text = self.trusted_proxies.as_deref().unwrap_or_default();
         Networks::parse(text).unwrap_or_else(|| {
             problems.push(format!(
-                "trusted-proxies is a list of addresses such as 10.0.0.1 or 10.0.0.0/8 with \
-                 commas between, not {text:?}"
+                "trusted-proxies must be a list of addresses such as 10.0.0.1 or 10.0.0.0/8, \
+                 separated by commas, not {text:?}"
             ));
             Networks::default()
         })
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_limit_or_origin_is_told() {
+    fn what_is_no_limit_or_origin_is_reported() {
         let settings = Settings {
             max_connections: Some("0".to_owned()),
             rate_per_caller: Some("0".to_owned()),

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 use super::{Settings, known};
 
 /// What the settings file at `path` says; what cannot be read is among the problems, each
-/// setting by itself.
+/// setting on its own.
 pub(super) fn read(path: &str, problems: &mut Vec<String>) -> Settings {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_variable_is_told_with_what_was_meant() {
+    fn a_misspelt_variable_is_reported_with_what_was_meant() {
         assert_eq!(
             told(&["COUNTERSIGN_APPROVAL_TIMOUT", "COUNTERSIGN_LISTN"]),
             [

@@ -34,7 +34,7 @@ impl Settings {
         let Some(issuer_text) = self.oidc_issuer.clone() else {
             if self.says_something_of_oidc() {
                 problems.push(
-                    "the oidc- settings are about an issuer, but oidc-issuer names none".to_owned(),
+                    "the oidc- settings need an issuer, but oidc-issuer is not set".to_owned(),
                 );
             }
             return None;
@@ -48,8 +48,7 @@ impl Settings {
         let audiences: Vec<String> = items(audience).map(str::to_owned).collect();
         if audiences.is_empty() {
             problems.push(
-                "oidc-audience is needed: the keys of an issuer also sign the tokens for \
-                 everybody else there"
+                "oidc-audience is required: an issuer's keys also sign tokens for other audiences"
                     .to_owned(),
             );
         }
@@ -118,14 +117,14 @@ impl Settings {
             }
         }
         if map.is_empty() {
-            problems.push("oidc-role-map names no role, so nobody could do anything".to_owned());
+            problems.push("oidc-role-map names no role, so no caller could do anything".to_owned());
         }
         map
     }
 }
 
-/// An https:// address, or an http:// one of this machine: whoever can change the keys on
-/// their way is everybody.
+/// An https:// address, or an http:// one of this machine: anyone who can change the keys on
+/// their way is everyone.
 fn address(name: &str, text: &str, problems: &mut Vec<String>) -> Option<Url> {
     let url = text.parse::<Url>().ok();
     let good = url.filter(|url| {
@@ -140,8 +139,8 @@ fn address(name: &str, text: &str, problems: &mut Vec<String>) -> Option<Url> {
     });
     if good.is_none() {
         problems.push(format!(
-            "{name} is an https:// address without a query (or an http:// one of this machine), \
-             not {text:?}"
+            "{name} must be an https:// address without a query (or an http:// address of this \
+             machine), not {text:?}"
         ));
     }
     good

@@ -5,7 +5,7 @@ use reqwest::Url;
 use super::Settings;
 
 /// Where traces and logs are sent. What OpenTelemetry's own variables say beyond that,
-/// such as headers, timeouts and sampling, its libraries read by themselves.
+/// such as headers, timeouts and sampling, its libraries read on their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OtlpConfig {
     /// The collector of traces, as a URL.
@@ -50,7 +50,7 @@ impl Settings {
                 Some("none") => false,
                 Some(other) => {
                     problems.push(format!(
-                        "{} is otlp or none, not {other:?}",
+                        "{} must be otlp or none, not {other:?}",
                         signal.exporter
                     ));
                     false
@@ -64,8 +64,8 @@ impl Settings {
             match protocol.as_deref() {
                 None | Some("grpc") => {}
                 Some(other) => problems.push(format!(
-                    "{} or OTEL_EXPORTER_OTLP_PROTOCOL is grpc, which is all that is spoken here, \
-                     not {other:?}",
+                    "{} or OTEL_EXPORTER_OTLP_PROTOCOL must be grpc, the only supported \
+                     protocol, not {other:?}",
                     signal.protocol
                 )),
             }
@@ -89,8 +89,8 @@ fn endpoint(name: &str, text: &str, problems: &mut Vec<String>) -> Option<String
     });
     if good.is_none() {
         let problem = format!(
-            "{name} is a URL such as http://127.0.0.1:4317, without a password: a key for the \
-             collector goes into OTEL_EXPORTER_OTLP_HEADERS"
+            "{name} must be a URL such as http://127.0.0.1:4317, without a password: an API key \
+             for the collector goes into OTEL_EXPORTER_OTLP_HEADERS"
         );
         // Both signals may have it from the same setting.
         if !problems.contains(&problem) {

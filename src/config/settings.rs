@@ -2,7 +2,7 @@
 
 use serde::Deserialize as _;
 
-/// Settings as somebody wrote them, unchecked; what is absent is left to the next layer.
+/// Settings as someone wrote them, unchecked; what is absent is left to the next layer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Settings {
@@ -10,7 +10,7 @@ pub struct Settings {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<String>,
-    /// Folder for everything that is kept [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
+    /// Data folder: everything that is stored [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
     /// Address of the front door [env: COUNTERSIGN_LISTEN] [default: 127.0.0.1:7071]
@@ -22,111 +22,111 @@ pub struct Settings {
     /// Loopback address of the dashboard, or none [env: COUNTERSIGN_DASHBOARD_LISTEN] [default: 127.0.0.1:8082]
     #[arg(long, value_name = "ADDRESS|none")]
     pub dashboard_listen: Option<String>,
-    /// Address for Prometheus, which gets /metrics there without a token, or none [env: COUNTERSIGN_METRICS_LISTEN] [default: none]
+    /// Address that serves /metrics to Prometheus without a token, or none [env: COUNTERSIGN_METRICS_LISTEN] [default: none]
     #[arg(long, value_name = "ADDRESS|none")]
     pub metrics_listen: Option<String>,
-    /// Where another task hub's dashboard shows an instance, with {id} in the place of its id [env: COUNTERSIGN_INSTANCE_LINK]
+    /// Address of an instance on another task hub's dashboard, with {id} in place of its id [env: COUNTERSIGN_INSTANCE_LINK]
     #[arg(long, value_name = "URL")]
     pub instance_link: Option<String>,
     /// How long an enrollment waits for a decision, such as 72h or 30m [env: COUNTERSIGN_APPROVAL_TIMEOUT] [default: 72h]
     #[arg(long, value_name = "TIME")]
     pub approval_timeout: Option<String>,
-    /// Make every enrollment wait for a decision, asked for or not [env: COUNTERSIGN_REQUIRE_APPROVAL=true]
+    /// Require approval for every enrollment [env: COUNTERSIGN_REQUIRE_APPROVAL=true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub require_approval: Option<bool>,
-    /// Make every enrolled account wait for the proof that its codes are accepted, asked for or not [env: COUNTERSIGN_REQUIRE_PROOF=true]
+    /// Require proof for every new account that the other service accepts its codes [env: COUNTERSIGN_REQUIRE_PROOF=true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub require_proof: Option<bool>,
-    /// How many people other than the requester have to agree, 1 to 10 [env: COUNTERSIGN_APPROVALS] [default: 1]
+    /// How many people other than the requester must approve, 1 to 10 [env: COUNTERSIGN_APPROVALS] [default: 1]
     #[arg(long, value_name = "NUMBER")]
     pub approvals: Option<u8>,
-    /// How many people have to agree to a request to read, export, transfer or delete an account, 0 to 10; 0 is nobody [env: COUNTERSIGN_REQUEST_APPROVALS] [default: 1]
+    /// How many people must approve a request to read, export, transfer or delete an account, 0 to 10; with 0 no approval is needed [env: COUNTERSIGN_REQUEST_APPROVALS] [default: 1]
     #[arg(long, value_name = "NUMBER")]
     pub request_approvals: Option<u8>,
-    /// Groups, separated by commas, whose members have to agree [env: COUNTERSIGN_APPROVERS] [default: anybody with the role approver]
+    /// Groups whose members must approve, separated by commas [env: COUNTERSIGN_APPROVERS] [default: anyone with the role approver]
     #[arg(long, value_name = "GROUPS")]
     pub approvers: Option<String>,
-    /// When to remind of a decision that is waited for, counted from its request, such as 4h,24h [env: COUNTERSIGN_APPROVAL_REMINDERS] [default: never]
+    /// When to send reminders of a pending decision, counted from the request, such as 4h,24h [env: COUNTERSIGN_APPROVAL_REMINDERS] [default: never]
     #[arg(long, value_name = "TIMES")]
     pub approval_reminders: Option<String>,
-    /// Address that is told of what waits for a decision and how it ends; the variable keeps it out of the process list [env: COUNTERSIGN_WEBHOOK_URL]
+    /// Webhook that is notified of pending decisions and their outcome; the variable keeps it out of the process list [env: COUNTERSIGN_WEBHOOK_URL]
     #[allow(rustdoc::bare_urls, reason = "the help shows the text as it is")]
     #[arg(long, value_name = "URL")]
     pub webhook_url: Option<String>,
     /// File with the key that notices are signed with [env: COUNTERSIGN_WEBHOOK_SECRET_FILE] [default: webhook-secret in the data folder]
     #[arg(long, value_name = "FILE")]
     pub webhook_secret_file: Option<String>,
-    /// Removed, and refused whatever it says: decisions must be signed.
+    /// Removed, and refused with any value: decisions must be signed.
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, hide = true)]
     #[serde(default, deserialize_with = "anything")]
     pub dashboard_approvals: Option<String>,
     /// token, or none on a loopback address [env: COUNTERSIGN_AUTH] [default: token]
     #[arg(long, value_name = "MODE")]
     pub auth: Option<String>,
-    /// Connections of the front door at once [env: COUNTERSIGN_MAX_CONNECTIONS] [default: 10000]
+    /// Concurrent connections to the front door [env: COUNTERSIGN_MAX_CONNECTIONS] [default: 10000]
     #[arg(long, value_name = "NUMBER")]
     pub max_connections: Option<String>,
-    /// Connections at once from one address [env: COUNTERSIGN_MAX_CONNECTIONS_PER_ADDRESS] [default: 1000]
+    /// Concurrent connections from one address [env: COUNTERSIGN_MAX_CONNECTIONS_PER_ADDRESS] [default: 1000]
     #[arg(long, value_name = "NUMBER")]
     pub max_connections_per_address: Option<String>,
-    /// Requests a second from one address in the long run, and twice as many at once, or none [env: COUNTERSIGN_RATE_PER_ADDRESS] [default: 2000]
+    /// Sustained requests per second from one address, with bursts of twice as many, or none [env: COUNTERSIGN_RATE_PER_ADDRESS] [default: 2000]
     #[arg(long, value_name = "NUMBER|none")]
     pub rate_per_address: Option<String>,
-    /// Requests a second of one caller in the long run, and twice as many at once, or none [env: COUNTERSIGN_RATE_PER_CALLER] [default: 1000]
+    /// Sustained requests per second of one caller, with bursts of twice as many, or none [env: COUNTERSIGN_RATE_PER_CALLER] [default: 1000]
     #[arg(long, value_name = "NUMBER|none")]
     pub rate_per_caller: Option<String>,
-    /// Requests of one caller that are answered at once [env: COUNTERSIGN_CONCURRENCY_PER_CALLER] [default: 256]
+    /// Concurrent requests of one caller [env: COUNTERSIGN_CONCURRENCY_PER_CALLER] [default: 256]
     #[arg(long, value_name = "NUMBER")]
     pub concurrency_per_caller: Option<String>,
     /// How long the headers of a request, and a TLS handshake, may take [env: COUNTERSIGN_HEADER_TIMEOUT] [default: 30s]
     #[arg(long, value_name = "TIME")]
     pub header_timeout: Option<String>,
-    /// How long a client may neither send more of a body nor take more of an answer [env: COUNTERSIGN_BODY_TIMEOUT] [default: 30s]
+    /// How long a client may send nothing of a body, or read nothing of a response [env: COUNTERSIGN_BODY_TIMEOUT] [default: 30s]
     #[arg(long, value_name = "TIME")]
     pub body_timeout: Option<String>,
-    /// PEM file with the certificate that the front door shows, and those above it; taken up anew when it changes [env: COUNTERSIGN_TLS_CERTIFICATE]
+    /// PEM file with the certificate chain; reloaded when it changes [env: COUNTERSIGN_TLS_CERTIFICATE]
     #[arg(long, value_name = "FILE")]
     pub tls_certificate: Option<String>,
-    /// PEM file with the key of that certificate [env: COUNTERSIGN_TLS_KEY]
+    /// PEM file with the certificate's private key [env: COUNTERSIGN_TLS_KEY]
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<String>,
-    /// Addresses of proxies whose X-Forwarded-For or Forwarded is believed, such as 10.0.0.0/8, with commas between [env: COUNTERSIGN_TRUSTED_PROXIES]
+    /// Proxies whose X-Forwarded-For or Forwarded is trusted, such as 10.0.0.0/8, separated by commas [env: COUNTERSIGN_TRUSTED_PROXIES]
     #[arg(long, value_name = "LIST")]
     pub trusted_proxies: Option<String>,
-    /// Origins whose pages may call the API, such as https://app.example, with commas between [env: COUNTERSIGN_CORS_ORIGINS]
+    /// Origins whose pages may call the API, such as https://app.example, separated by commas [env: COUNTERSIGN_CORS_ORIGINS]
     #[arg(long, value_name = "LIST")]
     pub cors_origins: Option<String>,
-    /// Addresses that browsers reach the front door by, such as https://codes.example, with commas between: the page's cookie counts under these, localhost and the address to listen on [env: COUNTERSIGN_PUBLIC_URL]
+    /// Addresses under which browsers reach the front door, such as https://codes.example, separated by commas: the page's cookie is accepted under these, localhost and the listening address [env: COUNTERSIGN_PUBLIC_URL]
     #[arg(long, value_name = "LIST")]
     pub public_url: Option<String>,
-    /// OpenID Connect issuer whose tokens (JWT) are taken as callers, as its claim iss says it [env: COUNTERSIGN_OIDC_ISSUER]
+    /// OpenID Connect issuer whose tokens (JWT) are accepted, exactly as in the claim iss [env: COUNTERSIGN_OIDC_ISSUER]
     #[arg(long, value_name = "URL")]
     pub oidc_issuer: Option<String>,
-    /// What a token has to be for, as its claim aud says it; several with commas between [env: COUNTERSIGN_OIDC_AUDIENCE]
+    /// Accepted audiences (claim aud), separated by commas [env: COUNTERSIGN_OIDC_AUDIENCE]
     #[arg(long, value_name = "LIST")]
     pub oidc_audience: Option<String>,
-    /// Where the issuer's keys are, if not where its discovery document says [env: COUNTERSIGN_OIDC_JWKS_URL]
+    /// Address of the issuer's signing keys, if not that of its discovery document [env: COUNTERSIGN_OIDC_JWKS_URL]
     #[arg(long, value_name = "URL")]
     pub oidc_jwks_url: Option<String>,
-    /// PEM file with certificates to trust for the issuer, besides the system's [env: COUNTERSIGN_OIDC_CA_FILE]
+    /// PEM file with certificates to trust for the issuer, in addition to the system's [env: COUNTERSIGN_OIDC_CA_FILE]
     #[arg(long, value_name = "FILE")]
     pub oidc_ca_file: Option<String>,
-    /// Claim that tells callers apart for ever [env: COUNTERSIGN_OIDC_SUBJECT_CLAIM] [default: sub]
+    /// Claim that identifies a caller and never changes [env: COUNTERSIGN_OIDC_SUBJECT_CLAIM] [default: sub]
     #[arg(long, value_name = "NAME")]
     pub oidc_subject_claim: Option<String>,
-    /// Claim with the name that people know a caller by [env: COUNTERSIGN_OIDC_NAME_CLAIM] [default: preferred_username]
+    /// Claim with a caller's display name [env: COUNTERSIGN_OIDC_NAME_CLAIM] [default: preferred_username]
     #[arg(long, value_name = "NAME")]
     pub oidc_name_claim: Option<String>,
-    /// Claim with the caller's roles; a dot leads to a member of a claim [env: COUNTERSIGN_OIDC_ROLES_CLAIM] [default: roles]
+    /// Claim with the caller's roles; a dot selects a member of a claim [env: COUNTERSIGN_OIDC_ROLES_CLAIM] [default: roles]
     #[arg(long, value_name = "NAME")]
     pub oidc_roles_claim: Option<String>,
     /// Claim with the caller's groups [env: COUNTERSIGN_OIDC_GROUPS_CLAIM] [default: groups]
     #[arg(long, value_name = "NAME")]
     pub oidc_groups_claim: Option<String>,
-    /// Which values of that claim stand for which role, as VALUE=ROLE with commas between; roles are enroller, approver, reader, granted-reader and admin [env: COUNTERSIGN_OIDC_ROLE_MAP] [default: their names]
+    /// Which values of that claim stand for which role, as VALUE=ROLE, separated by commas; roles are enroller, approver, reader, granted-reader and admin [env: COUNTERSIGN_OIDC_ROLE_MAP] [default: their names]
     #[arg(long, value_name = "LIST")]
     pub oidc_role_map: Option<String>,
-    /// How long the issuer's keys are used while it does not answer [env: COUNTERSIGN_OIDC_MAX_STALE] [default: 24h]
+    /// How long the issuer's keys are used while it is unreachable [env: COUNTERSIGN_OIDC_MAX_STALE] [default: 24h]
     #[arg(long, value_name = "TIME")]
     pub oidc_max_stale: Option<String>,
     /// Name of the task hub [env: COUNTERSIGN_TASK_HUB] [default: default]
@@ -145,10 +145,10 @@ pub struct Settings {
     /// Name or https URL of the Azure Key Vault that keeps the installation's own keys, apart from the accounts [env: COUNTERSIGN_KEYS_VAULT] [default: the vault of --key-vault]
     #[arg(long, value_name = "NAME|URL")]
     pub keys_vault: Option<String>,
-    /// The vault is an emulator: take its challenge for its own host [env: KEY_VAULT_EMULATOR=true]
+    /// The vault is an emulator: accept an authentication challenge for its own host [env: KEY_VAULT_EMULATOR=true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub key_vault_emulator: Option<bool>,
-    /// PEM file with certificates to trust for the vault, besides the system's [env: KEY_VAULT_CA_FILE]
+    /// PEM file with certificates to trust for the vault, in addition to the system's [env: KEY_VAULT_CA_FILE]
     #[arg(long, value_name = "FILE")]
     pub key_vault_ca_file: Option<String>,
     /// Version of Key Vault's REST API, such as 7.6 for older emulators [env: KEY_VAULT_API_VERSION]
@@ -157,19 +157,19 @@ pub struct Settings {
     /// Identity for Key Vault and task hub: default, production, development, environment, workload-identity, managed-identity, azure-cli, azure-developer-cli or unsigned [env: COUNTERSIGN_AZURE_IDENTITY or AZURE_TOKEN_CREDENTIALS] [default: default]
     #[arg(long, value_name = "NAME")]
     pub azure_identity: Option<String>,
-    /// How old an account in memory may be to make a code without asking the vault again; 0s asks always [env: COUNTERSIGN_TOKEN_CACHE_AGE] [default: 60s]
+    /// How long an account is cached in memory before the vault is asked again; 0s always asks [env: COUNTERSIGN_TOKEN_CACHE_AGE] [default: 60s]
     #[arg(long, value_name = "TIME")]
     pub token_cache_age: Option<String>,
-    /// The most accounts that are kept in memory [env: COUNTERSIGN_TOKEN_CACHE_SIZE] [default: 10000]
+    /// The most accounts that are cached [env: COUNTERSIGN_TOKEN_CACHE_SIZE] [default: 10000]
     #[arg(long, value_name = "NUMBER")]
     pub token_cache_size: Option<usize>,
-    /// How much older it may be while Key Vault does not answer; 0s means never [env: COUNTERSIGN_TOKEN_MAX_STALE] [default: 0s]
+    /// How much longer a cached account may be used while Key Vault is unreachable; 0s means not at all [env: COUNTERSIGN_TOKEN_MAX_STALE] [default: 0s]
     #[arg(long, value_name = "TIME")]
     pub token_max_stale: Option<String>,
-    /// How long a front door waits when it starts for a worker to make the keys that it needs; 0s does not wait [env: COUNTERSIGN_WORKER_WAIT] [default: 30s]
+    /// How long a starting front door waits for a worker to create the keys that it needs; 0s does not wait [env: COUNTERSIGN_WORKER_WAIT] [default: 30s]
     #[arg(long, value_name = "TIME")]
     pub worker_wait: Option<String>,
-    /// Whether memory is kept out of swap: auto where the system lets it, on to refuse to start otherwise, or off [env: COUNTERSIGN_LOCK_MEMORY] [default: auto]
+    /// Whether memory is kept out of swap: auto where the system allows it, on to refuse to start otherwise, or off [env: COUNTERSIGN_LOCK_MEMORY] [default: auto]
     #[arg(long, value_name = "MODE")]
     pub lock_memory: Option<String>,
     /// text or json [env: COUNTERSIGN_LOG_FORMAT] [default: text]
@@ -178,7 +178,7 @@ pub struct Settings {
     /// Which log lines appear, such as info or countersign=debug,warn [env: COUNTERSIGN_LOG] [default: info]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
-    /// Where traces, logs and audit entries are sent: an OpenTelemetry collector that takes OTLP over gRPC, such as http://127.0.0.1:4317 [env: COUNTERSIGN_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT]
+    /// OpenTelemetry collector for traces, logs and audit entries (OTLP over gRPC), such as http://127.0.0.1:4317 [env: COUNTERSIGN_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT]
     #[allow(rustdoc::bare_urls, reason = "the help shows the text as it is")]
     #[arg(long, value_name = "URL")]
     pub otlp_endpoint: Option<String>,
@@ -194,7 +194,7 @@ impl Settings {
                 "true" | "1" => Some(true),
                 "false" | "0" => Some(false),
                 _ => {
-                    problems.push(format!("{name} is true or false"));
+                    problems.push(format!("{name} must be true or false"));
                     None
                 }
             })
@@ -205,7 +205,7 @@ impl Settings {
             var(name).and_then(|value| {
                 let number = value.parse().ok();
                 if number.is_none() {
-                    problems.push(format!("{name} is a number from {range}"));
+                    problems.push(format!("{name} must be a number from {range}"));
                 }
                 number
             })

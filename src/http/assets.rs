@@ -16,7 +16,7 @@ const SVG: &str = "image/svg+xml";
 const MANIFEST: &str = "application/manifest+json";
 
 /// The page may load its own files and talk to its own server; `blob:` is for showing
-/// the picture that somebody chose. No text becomes a script but by the one policy that
+/// the image that someone chose. No text becomes a script but by the one policy that
 /// the page declares, which lets nothing through but the address of its own worker.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      connect-src 'self'; img-src 'self' blob:; manifest-src 'self'; worker-src 'self'; \
@@ -24,7 +24,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
      require-trusted-types-for 'script'; trusted-types countersign";
 
 /// The scheduler's dashboard builds its elements in the same way, and its package has to
-/// stand by itself: the file is there.
+/// stand on its own: the file is there.
 const SHARED: &str = "dom.js";
 
 macro_rules! files {

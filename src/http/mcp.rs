@@ -1,7 +1,7 @@
 //! `/mcp`: tools for agents by the Model Context Protocol, over streamable HTTP.
 //!
 //! Every message is a request of its own with its own credentials; there are no sessions
-//! that somebody could take over, that would pile up or that would have to be ended. What
+//! that someone could take over, that would pile up or that would have to be ended. What
 //! a tool does is requests to this very API, inside the process, as the caller of the
 //! message: they pass the same checks and limits and leave the same entries in the record.
 
@@ -86,7 +86,7 @@ async fn admit(
     Ok(explained(response, json))
 }
 
-/// Whoever takes anything also takes the two kinds of answers that a client has to name.
+/// A client that accepts anything also accepts the two kinds of answers that it must name.
 fn take_anything(headers: &mut HeaderMap) {
     let anything = HeaderValue::from_static("*/*");
     if headers
@@ -107,7 +107,8 @@ fn explained(response: Response, json: bool) -> Response {
         return response;
     }
     let no_message = || ApiError::InvalidJson {
-        detail: "It is no message of the Model Context Protocol that is taken here.".to_owned(),
+        detail: "It is not a message of the Model Context Protocol that is accepted here."
+            .to_owned(),
     };
     let error = match status {
         StatusCode::METHOD_NOT_ALLOWED => ApiError::MethodNotAllowed,
@@ -117,7 +118,7 @@ fn explained(response: Response, json: bool) -> Response {
             ApiError::UnsupportedMediaType(Expected::Json)
         }
         status if status.is_client_error() => no_message(),
-        _ => ApiError::Internal("the library of the protocol failed".into()),
+        _ => ApiError::Internal("the protocol library failed".into()),
     };
     let mut explained = error.into_response();
     if let Some(allowed) = response.headers().get(header::ALLOW) {
@@ -137,7 +138,7 @@ struct Onward {
 }
 
 impl Onward {
-    /// Takes credentials out of a message, so that whoever handles it further does not
+    /// Takes credentials out of a message, so that later handlers do not
     /// have them, and copies what tells where it came from.
     fn take(parts: &mut Parts) -> Self {
         let mut headers = HeaderMap::new();

@@ -20,6 +20,8 @@ use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::access::Access;
 use crate::audit::Audit;
@@ -33,6 +35,7 @@ use api::{Given, Inbox, LastAnswers, Turns};
 use edge::arrival::{self, Admitted};
 use edge::cookie::ByTls;
 use edge::error::ApiError;
+use edge::facts::Facts;
 use edge::operations::Operations;
 use edge::refusals::Refusals;
 use edge::{audited, drain, dress, limits, observe};
@@ -73,7 +76,7 @@ pub struct FrontDoor {
     stop: CancellationToken,
 }
 
-/// The services that a front door asks, and what it is told about itself.
+/// The services that a front door asks, and its own settings.
 pub(crate) struct Services {
     pub(crate) access: Access,
     pub(crate) hub: Hub,
@@ -134,15 +137,23 @@ pub(crate) async fn dressed(mut response: Response) -> Response {
 }
 
 impl FrontDoor {
-    /// What goes on beside the requests, until the server stops.
+    /// What continues beside the requests, until the server stops.
     pub(crate) async fn watch(&self) {
         self.refusals.tell_until(&self.stop).await;
     }
 }
 
+/// Every path of the API, each with the description that its handler gives.
+fn described() -> OpenApiRouter<Arc<FrontDoor>> {
+    let described = OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(openapi::describe))
+        .routes(routes!(openapi::describe_older));
+    api::add_to(described)
+}
+
 /// Every path of the front door.
 pub fn router(door: Arc<FrontDoor>) -> Router {
-    let (api, _) = api::described().split_for_parts();
+    let (api, _) = described().split_for_parts();
     let routes = api.merge(assets::router());
     let api = with_middleware(&door, Origin::InProcess, routes.clone());
     let outside = routes.merge(mcp::router(&door, api)).merge(api::local());
@@ -213,7 +224,7 @@ fn with_middleware(
         .with_state(Arc::clone(door))
 }
 
-/// The one middleware: who comes in, what is told about it, what is recorded, and what is
+/// The one middleware: who comes in, what is logged, what is recorded, and what is
 /// left to do when the answer is there. One layer and not one for each, since a layer of
 /// axum copies all that is inside it for every request.
 async fn middleware(
@@ -241,12 +252,21 @@ async fn middleware(
     .await
 }
 
-/// The answer to a request that is let in, or why it is not.
-async fn admitted(
+/// The answer to a request that is let in, or why it is not, and what is known of who asked.
+async fn admitted(door: &Arc<FrontDoor>, origin: Origin, request: Request, next: Next) -> Response {
+    let mut facts = Facts::default();
+    let mut response = let_in(door, origin, request, next, &mut facts).await;
+    facts.add_to(&mut response);
+    response
+}
+
+/// Lets a request in and answers it.
+async fn let_in(
     door: &Arc<FrontDoor>,
     origin: Origin,
     mut request: Request,
     next: Next,
+    facts: &mut Facts,
 ) -> Response {
     if limits::is_unbounded(&request) {
         return drain::drain(door, request, drain::Patience::Arrived, async |request| {
@@ -255,8 +275,8 @@ async fn admitted(
         .await;
     }
     let admitted = match origin {
-        Origin::InProcess => Admitted::from_inside(door, &mut request).await,
-        Origin::Network => Admitted::from_outside(door, &mut request).await,
+        Origin::InProcess => Admitted::from_inside(door, &mut request, facts).await,
+        Origin::Network => Admitted::from_outside(door, &mut request, facts).await,
     };
     let admitted = match admitted {
         Ok(admitted) => admitted,

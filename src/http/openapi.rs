@@ -55,7 +55,7 @@ const BODY: [ProblemCode; 5] = [
     ProblemCode::UnreadableBody,
     ProblemCode::UnsupportedMediaType,
 ];
-/// Problems with an upload that are answered otherwise than as content that cannot be
+/// Problems with an upload that are not answered as content that cannot be
 /// processed.
 const TOO_LARGE: [&str; 2] = ["image-too-large", "image-too-many-bytes"];
 
@@ -65,16 +65,17 @@ const TOO_LARGE: [&str; 2] = ["image-too-large", "image-too-many-bytes"];
         title = "Countersign",
         description = "A server-side TOTP authenticator for teams and automation, with durable \
             enrollment and approval.\n\nErrors are RFC 9457 problems whose `code` never changes. \
-            Links in answers are relative and hold no keys. A start answers 202 with `Location` \
-            and `Retry-After` while the enrollment runs, and its status answers 200 once it has \
-            ended, however it ended. The scopes of a security requirement are the roles that may.",
+            Links in responses are relative and contain no keys. Starting something answers 202 \
+            with `Location` and `Retry-After` while it runs, and its status answers 200 once it \
+            has finished, with any outcome. The scopes of a security requirement are the roles \
+            that may call.",
     ),
     components(schemas(Problem)),
     tags(
-        (name = "enrollments", description = "Putting an account's secret into the vault, with approval where it is asked for"),
-        (name = "imports", description = "Many accounts from files and pictures at once"),
+        (name = "enrollments", description = "Adding an account to the vault, with approval if required"),
+        (name = "imports", description = "Many accounts from files and images at once"),
         (name = "accounts", description = "What is in the vault"),
-        (name = "requests", description = "Doing with an account what somebody else has to agree to"),
+        (name = "requests", description = "Acts on an account that another person must approve"),
         (name = "codes", description = "Reading and checking codes"),
         (name = "vault", description = "Codes as HashiCorp Vault's TOTP engine has them"),
         (name = "session", description = "Who calls"),
@@ -95,7 +96,7 @@ struct Described {
 }
 
 static DESCRIBED: LazyLock<Result<Described, String>> = LazyLock::new(|| {
-    let document = serde_json::to_value(super::api::described().into_openapi());
+    let document = serde_json::to_value(super::described().into_openapi());
     let mut document = document.map_err(|error| error.to_string())?;
     complete(&mut document);
     let operations = Operations::described_by(&document);
@@ -227,18 +228,18 @@ fn complete(document: &mut Value) {
             "schema": {"type": "string"},
         },
         "CacheControl": {
-            "description": "`no-store`: what is answered is this moment's and this caller's. The \
-                description itself may be kept and has to be asked for again.",
+            "description": "`no-store`: the response is for this moment and this caller only. \
+                The description itself may be cached, but must be revalidated.",
             "required": true,
             "schema": {"type": "string", "enum": ["no-store", "no-cache"]},
         },
         "RetryAfter": {
-            "description": "In how many seconds to ask again.",
+            "description": "Seconds to wait before asking again.",
             "required": true,
             "schema": {"type": "integer", "minimum": 1},
         },
         "WwwAuthenticate": {
-            "description": "How to say who calls.",
+            "description": "How to authenticate.",
             "required": true,
             "schema": {"type": "string"},
         },
@@ -440,8 +441,8 @@ fn security_schemes() -> Value {
             "type": "apiKey",
             "in": "cookie",
             "name": COOKIE,
-            "description": "The cookie that `POST /api/session` sets; by TLS its name begins with \
-                `__Host-`. It counts only in requests of the server's own page.",
+            "description": "The cookie that `POST /api/session` sets; with TLS its name begins \
+                with `__Host-`. It is accepted only in requests from the server's own page.",
         },
     })
 }

@@ -32,11 +32,11 @@ pub(crate) struct ApprovalPolicy {
     pub(crate) approvals: u8,
     /// How many people have to agree to a request on an account; nobody has to if 0.
     pub(crate) request_approvals: u8,
-    /// The groups whose members have to agree; everybody who may decide if none.
+    /// The groups whose members have to agree; everyone who may decide if none.
     pub(crate) from: Vec<String>,
     /// When to remind of it, counted from its start.
     pub(crate) reminders: Vec<Duration>,
-    /// Whether there is somebody to tell.
+    /// Whether there is someone to tell.
     pub(crate) notify: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Decisions: judged, signed and recorded, then told to the orchestration.
+//! Decisions: judged, signed and recorded, then raised as an event.
 
 use chrono::SubsecRound as _;
 use countersign_authority::{MandatedAct, Refusal, shown};
@@ -16,7 +16,7 @@ pub(crate) struct Ballot {
     requested_by: String,
     approved_by: Vec<CallerId>,
     hands: Vec<String>,
-    /// The groups whose members have to agree; anybody who may decide if none.
+    /// The groups whose members have to agree; anyone who may decide if none.
     from: Vec<String>,
     /// Whether the ledger has what was accepted, so that it can be decided on.
     in_ledger: bool,
@@ -47,19 +47,19 @@ impl From<&RequestSnapshot> for Ballot {
 }
 
 impl Ballot {
-    /// Whether somebody has asked for this.
+    /// Whether someone has asked for this.
     fn is_by(&self, caller: &str) -> bool {
         self.requested_by == caller
     }
 
-    /// Whether somebody may refuse it: anybody but the requester, who takes it back.
+    /// Whether someone may refuse it: anyone but the requester, who takes it back.
     pub(crate) fn may_refuse(&self, caller: &str) -> bool {
         self.in_ledger && !self.is_by(caller)
     }
 }
 
 impl Hub {
-    /// Says why somebody cannot agree, if so: for those who choose what to offer. The ledger
+    /// Says why someone cannot agree, if so: for those who choose what to offer. The ledger
     /// judges each decision for itself.
     pub(crate) fn may_agree(&self, ballot: &Ballot, decider: Decider<'_>) -> Result<(), HubError> {
         if !ballot.in_ledger {
@@ -188,7 +188,7 @@ impl Hub {
         self.sign(&signed, about, verdict).await
     }
 
-    /// What somebody decides. Of its groups those count that are asked.
+    /// What someone decides. Of its groups those count that are asked.
     pub(super) fn verdict(
         &self,
         decider: Decider<'_>,

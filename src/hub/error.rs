@@ -19,23 +19,23 @@ pub(crate) enum HubError {
     IdTaken,
     #[error("the requester may not decide")]
     SelfApproval,
-    #[error("the key that decides and the one that asked are from one hand")]
+    #[error("both keys belong to the same person")]
     OneHand,
     #[error("not awaiting approval")]
     NotAwaiting,
     #[error("already decided")]
     AlreadyDecided,
-    #[error("the time for a decision is over")]
+    #[error("the deadline for a decision has passed")]
     ApprovalExpired,
     #[error("already ended")]
     AlreadyEnded,
-    #[error("the caller is in none of the groups that are asked")]
+    #[error("the caller is in none of the approver groups")]
     NotAsked,
     #[error("no such request")]
     RequestUnknown,
-    #[error("nothing is granted by the request, or no longer")]
+    #[error("the request grants nothing, or no longer does")]
     NotGranted,
-    #[error("another secret than the approved one is in the vault")]
+    #[error("the vault has a different secret than the approved one")]
     AccountChanged,
     #[error("not permitted: {0}")]
     Refused(#[source] Refusal),

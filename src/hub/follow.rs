@@ -67,7 +67,7 @@ impl Hub {
         time: Duration,
     ) -> Result<Snapshot, HubError> {
         let until = Instant::now() + time;
-        // Nearly always it ends within a moment, and the task hub says so by itself.
+        // Nearly always it ends within a moment, and the task hub says so on its own.
         let ended = self
             .client
             .wait_for_completion(snapshot.id(), Payloads::Include, time);

@@ -74,7 +74,7 @@ trait Seen: Sized {
     fn read(state: &InstanceState) -> Option<Self>;
     /// Who asked for it.
     fn requested_by(&self) -> &str;
-    /// The keyed hash of what was asked for.
+    /// The keyed hash of what was requested.
     fn fingerprint(&self) -> &str;
 }
 
@@ -126,7 +126,7 @@ struct Draft {
     received: bool,
     wishes: Wishes,
     recovery: Option<Sealed<RecoveryCodes>>,
-    /// The keyed hash of what was asked for.
+    /// The keyed hash of what was requested.
     fingerprint: String,
 }
 
@@ -135,7 +135,7 @@ struct Starting<'a> {
     start: StartRequest,
     id: &'a str,
     caller: &'a str,
-    /// The keyed hash of what was asked for.
+    /// The keyed hash of what was requested.
     fingerprint: &'a str,
     mandate: &'a SignedMandate,
 }
@@ -237,7 +237,7 @@ impl Hub {
     }
 
     /// Takes over an account that another installation has sealed for this one, under the
-    /// id that it has there. A try of the same caller that came to nothing, with a damaged
+    /// id that it has there. An earlier attempt of the same caller that failed, with a damaged
     /// package for one, is no obstacle.
     pub(crate) async fn receive(
         &self,
@@ -457,7 +457,7 @@ impl Hub {
         }
     }
 
-    /// What was started before under the same id, if it was asked for in the same way.
+    /// What was started before under the same id, if it was requested in the same way.
     async fn repeated<S: Seen>(&self, id: &str, fingerprint: &str) -> Result<S, HubError> {
         let seen: S = self.look(id, None).await?;
         if secret::same(seen.fingerprint().as_bytes(), fingerprint.as_bytes()) {
@@ -512,7 +512,7 @@ impl Hub {
         self.client.hello().await.map_err(hub)
     }
 
-    /// Whether somebody else has to agree: asked for, or a rule of this server.
+    /// Whether someone else has to agree: asked for, or a rule of this server.
     fn approval(&self, asked: bool) -> Approval {
         if asked || self.policy.always {
             self.required(self.policy.approvals)

@@ -39,7 +39,7 @@ stages! {
     /// The requester may read codes, or fetch the URI.
     Granted,
     Acting,
-    /// The account is out of use and will be destroyed.
+    /// The account is disabled and will be destroyed.
     Removing,
     Done,
     /// Granted, and not made use of.
@@ -47,7 +47,7 @@ stages! {
     Rejected,
     Withdrawn,
     Expired,
-    /// Brought back into use before it was destroyed.
+    /// Enabled again before it was destroyed.
     Kept,
     /// The account is gone.
     Unavailable,
@@ -102,7 +102,7 @@ pub(crate) struct RequestSnapshot {
     pub(crate) requested_by: String,
     /// How many people have to agree; 0 if none.
     pub(crate) approvals_needed: u8,
-    /// The groups whose members have to; anybody who may decide if none.
+    /// The groups whose members have to; anyone who may decide if none.
     pub(crate) approvers: Vec<String>,
     /// Who has agreed so far.
     pub(crate) approved_by: Vec<CallerId>,

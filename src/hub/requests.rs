@@ -21,7 +21,7 @@ use super::{
 };
 use crate::telemetry;
 
-/// What to ask for.
+/// What to request.
 pub(crate) struct NewRequest<'a> {
     pub(crate) id: EnrollmentId,
     /// The account as the vault has it.
@@ -380,12 +380,12 @@ impl Hub {
             id: Uuid::new_v4().simple().to_string(),
         };
         if let Err(error) = self.tell_of_claim(&request.id, &claim).await {
-            tracing::warn!(instance_id = %request.id, %error, "the task hub has not heard of a use");
+            tracing::warn!(instance_id = %request.id, %error, "the task hub was not informed of a use");
         }
         Ok(permit)
     }
 
-    /// Waits a moment until the use has arrived, so that whoever looks next finds it.
+    /// Waits a moment until the use has arrived, so that the next reader finds it.
     async fn tell_of_claim(&self, id: &RequestId, claim: &Claim) -> Result<(), HubError> {
         self.client
             .raise_event(id.as_str(), &CLAIM, claim)

@@ -111,7 +111,7 @@ pub(crate) struct Snapshot {
     pub(crate) proof_required: bool,
     /// How many people have to agree; 0 if none.
     pub(crate) approvals_needed: u8,
-    /// The groups whose members have to; anybody who may decide if none.
+    /// The groups whose members have to; anyone who may decide if none.
     pub(crate) approvers: Vec<String>,
     /// Who has agreed while more have to.
     pub(crate) approved_by: Vec<CallerId>,
@@ -160,7 +160,7 @@ impl Snapshot {
         }
     }
 
-    /// The same, without the ids of accounts that whoever it is shown to may not see.
+    /// The same, without the ids of accounts that the reader may not see.
     pub(crate) fn shown_to(mut self, sees: impl Fn(&EnrollmentId) -> bool) -> Self {
         for warning in &mut self.warnings {
             if let Warning::Duplicate { accounts } = warning {

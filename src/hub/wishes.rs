@@ -1,9 +1,9 @@
-//! What somebody wants of an enrollment beside the account.
+//! What someone wants of an enrollment beside the account.
 
-/// What else somebody wants of an enrollment.
+/// What else someone wants of an enrollment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wishes {
-    /// Codes of Steam, whatever a picture says.
+    /// Codes of Steam, whatever an image says.
     pub(crate) steam: bool,
     /// Nothing, where an account with the same content is in use.
     pub(crate) unless_there: bool,

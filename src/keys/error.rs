@@ -42,7 +42,7 @@ pub enum KeyMaterialError {
     },
     /// The key that mandates would be signed with is retired.
     #[error(
-        "the key {id} in {place} is retired, so nothing that it signs would count: run \
+        "the key {id} in {place} is retired, so nothing that it signs would be valid: run \
          `countersign mandate-key rotate`"
     )]
     SignsRetired {
@@ -52,15 +52,13 @@ pub enum KeyMaterialError {
         id: String,
     },
     /// No front door has made mandate keys.
-    #[error("{0} is not there: a front door makes it when it starts for the first time")]
+    #[error("{0} does not exist: a front door creates it at its first start")]
     NoMandateKey(String),
     /// The key that signs cannot be retired.
-    #[error("{0} is the key that signs: run `countersign mandate-key rotate` first")]
+    #[error("{0} is the signing key: run `countersign mandate-key rotate` first")]
     SignsStill(String),
     /// There is no mandate key with this id.
-    #[error(
-        "there is no mandate key {0}; `countersign mandate-key list` shows those that there are"
-    )]
+    #[error("there is no mandate key {0}; see `countersign mandate-key list`")]
     NoSuchMandateKey(String),
     /// The system has no random numbers to give.
     #[error("the system's random number source failed")]
@@ -70,9 +68,9 @@ pub enum KeyMaterialError {
     NotHexadecimal(String),
     /// No worker has made what a front door needs.
     #[error(
-        "{missing} is not there, and {waited:?} of waiting did not change that. A worker makes it when it \
-         starts: start `countersign worker` with the same data folder or Key Vault first, or let \
-         the front door wait longer with --worker-wait"
+        "{missing} does not exist, even after waiting for {waited:?}. A worker creates it when \
+         it starts: start `countersign worker` with the same data folder or Key Vault first, or \
+         let the front door wait longer with --worker-wait"
     )]
     NoWorker {
         /// The file or the secret.
@@ -82,8 +80,8 @@ pub enum KeyMaterialError {
     },
     /// The public half of the seal key is there without the private one.
     #[error(
-        "{public} is there, but {private} is not. Restore it from a backup: nothing else opens what \
-         was sealed for it. To give that up and start with a new key, remove {public}"
+        "{public} exists, but {private} does not. Restore it from a backup: nothing else opens \
+         what was sealed for it. To give that up and start with a new key, remove {public}"
     )]
     PrivateHalfMissing {
         /// The private half.
@@ -93,8 +91,8 @@ pub enum KeyMaterialError {
     },
     /// The key is in the accounts' vault, and not yet in the one for keys.
     #[error(
-        "{missing} is not there, but {found} is. Copy its value to the vault for keys and delete it \
-         in the accounts' vault; a new key would make what the old one protects useless"
+        "{missing} does not exist, but {found} does. Copy its value to the vault for keys and \
+         delete it in the accounts' vault; a new key would make what the old one protects useless"
     )]
     LeftBehind {
         /// The secret in the vault for keys.
@@ -105,9 +103,9 @@ pub enum KeyMaterialError {
     /// The vault in the data folder belongs to another one.
     #[error(
         "the vault in {folder} belongs to the data folder with the id {id}. A front door with \
-         another folder would know none of its rules, grants and keys and would answer what they \
-         forbid: start it with that folder, and run one front door only. If this folder is to take \
-         its place, write that id into {file}"
+         another folder would not have its rules, grants and keys, and would answer what they \
+         forbid: start it with that folder, and run only one front door. If this folder is to \
+         replace it, write that id to {file}"
     )]
     ForeignVault {
         /// The folder.
@@ -128,11 +126,11 @@ pub enum KeyMaterialError {
     },
     /// The data folder is not the one of the installation whose keys are in the vault.
     #[error(
-        "{folder} is not the data folder of this installation, by {secret}. A front door with \
-         another folder would know none of its rules, grants and keys and would answer what they \
-         forbid. Mount the folder that it had, and run one front door only. If that folder is lost, \
-         set the secret {name} to the text \"new\": the next folder that a front door starts with \
-         takes its place"
+        "{folder} is not the data folder of this installation, according to {secret}. A front \
+         door with another folder would not have its rules, grants and keys, and would answer \
+         what they forbid. Mount the installation's folder, and run only one front door. If that \
+         folder is lost, set the secret {name} to the text \"new\": the next folder that a front \
+         door starts with replaces it"
     )]
     OtherFolder {
         /// The folder.

@@ -52,7 +52,7 @@ impl<T: Replace + Clone + Sync> Followed<T> {
                 Ok(()) => said = None,
                 Err(problem) => {
                     if said.as_ref() != Some(&problem) {
-                        tracing::warn!(problem, "the key that was in use stays in use");
+                        tracing::warn!(problem, "keeping the previous key");
                     }
                     said = Some(problem);
                 }
@@ -70,11 +70,7 @@ impl<T: Replace + Clone + Sync> Followed<T> {
         }
         let key = self.value.replace(&self.place, &text).await;
         let key = key.map_err(|error| error.to_string())?;
-        tracing::info!(
-            place = self.place.of(self.name),
-            key,
-            "another key is in use"
-        );
+        tracing::info!(place = self.place.of(self.name), key, "key reloaded");
         self.text = text;
         Ok(())
     }

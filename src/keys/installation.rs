@@ -60,7 +60,7 @@ const INSTALLATION: Name = Name {
     secret: "countersign-installation",
     published: false,
 };
-/// What an operator puts in the place of the id, for the next folder to be the installation's.
+/// What an operator puts in place of the id, for the next folder to be the installation's.
 const NEW: &str = "new";
 
 impl VaultPlace {
@@ -83,8 +83,8 @@ impl VaultPlace {
                 self.rotate(INSTALLATION, &id).await?;
                 tracing::warn!(
                     folder = %data.path().display(),
-                    "as was asked for in Key Vault, this data folder is the installation's from \
-                     now on; rules, keys and records of the one before it do not count"
+                    "as requested in Key Vault, this data folder is now the installation's; \
+                     rules, keys and records of the previous one no longer apply"
                 );
                 Ok(())
             }
@@ -92,7 +92,7 @@ impl VaultPlace {
                 let made = id.clone();
                 let agreed = self.make(INSTALLATION, move || Ok(made)).await?;
                 if *agreed == *id {
-                    tracing::info!(folder = %data.path().display(), "this data folder is the installation's from now on");
+                    tracing::info!(folder = %data.path().display(), "this data folder is now the installation's");
                     return Ok(());
                 }
                 Err(self.other_folder(data))

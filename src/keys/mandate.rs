@@ -1,4 +1,4 @@
-//! Keys of mandates: the front door signs with the private half, and everybody checks with the
+//! Keys of mandates: the front door signs with the private half, and everyone checks with the
 //! list of public halves that it publishes. None of them ever comes from the task hub.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -134,7 +134,7 @@ impl MandateChecks {
         })
     }
 
-    /// Reads the list again from time to time, and soon after a key was asked for that is not
+    /// Reads the list again from time to time, and soon after a key was requested that is not
     /// on it, until asked to stop. A list that cannot be read or used leaves the one before it
     /// in force, and is logged once.
     pub(crate) async fn until(self, stop: CancellationToken) {
@@ -162,7 +162,7 @@ impl MandateChecks {
                 Err(error) => {
                     let problem = error.to_string();
                     if said.as_ref() != Some(&problem) {
-                        tracing::warn!(problem, "the mandate keys that were known stay in use");
+                        tracing::warn!(problem, "keeping the previous mandate keys");
                     }
                     said = Some(problem);
                 }
@@ -218,7 +218,7 @@ impl CheckingKeySource for MandateChecks {
                     Err(error) => Err(error.into()),
                 };
                 if let Err(error) = used {
-                    tracing::warn!(%error, "the mandate keys that were known stay in use");
+                    tracing::warn!(%error, "keeping the previous mandate keys");
                 }
             }
             Place::KeyVault(_) => self.inner.again.notify_one(),

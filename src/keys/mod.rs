@@ -85,7 +85,7 @@ pub(crate) struct DoorKeys {
 
 impl DoorKeys {
     /// Waits for what a worker makes, for so long at most, and makes what is the front door's
-    /// own. Makes nothing if it has waited in vain.
+    /// own. Makes nothing if it has waited without success.
     ///
     /// # Errors
     ///

@@ -56,9 +56,9 @@ impl Place {
         if apart.is_none() {
             tracing::warn!(
                 vault = %accounts.address,
-                "the keys of this installation are in the vault of its accounts, so an identity \
-                 that may read all accounts can read them too; give the keys a vault of their own \
-                 with --keys-vault"
+                "this installation's keys are in the accounts' vault, so an identity that may \
+                 read all accounts can read them too; use a separate vault for keys with \
+                 --keys-vault"
             );
         }
         let settings = apart.unwrap_or(accounts);
@@ -124,7 +124,7 @@ impl Place {
         }
     }
 
-    /// Puts `text` in the place of a key, for whoever reads it next.
+    /// Puts `text` in place of a key, for its next reader.
     pub(super) async fn replace(
         &self,
         name: Name,
@@ -180,7 +180,7 @@ impl Place {
                 tracing::info!(
                     missing = self.of(name),
                     seconds = patience.as_secs(),
-                    "waiting for a worker to start and make this"
+                    "waiting for a worker to create this"
                 );
             }
             if Instant::now() >= deadline {

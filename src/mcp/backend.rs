@@ -15,7 +15,7 @@ pub(crate) struct Call {
     pub(crate) path: String,
     /// Sent as JSON.
     pub(crate) body: Option<Value>,
-    /// Why; kept in the audit record.
+    /// Why; kept in the audit log.
     pub(crate) reason: Option<String>,
 }
 
@@ -49,11 +49,11 @@ pub(crate) struct Reply {
 /// Where the API is.
 #[async_trait]
 pub(crate) trait Backend: Send + Sync {
-    /// Calls it as whoever sent the message that `extensions` belong to.
+    /// Calls it as the sender of the message that `extensions` belong to.
     async fn call(&self, extensions: &Extensions, call: Call) -> Result<Reply, Fault>;
 }
 
-/// Why a tool did not do what it was asked for, for the agent to read.
+/// Why a tool did not do what it was asked to do, for the agent to read.
 #[derive(Debug)]
 pub(crate) struct Fault(pub(crate) String);
 
@@ -64,23 +64,23 @@ impl Fault {
         // An agent has tools, and neither paths nor a command line.
         let said = match (code, reply.body["grant"].as_str()) {
             ("approval-needed", _) => {
-                "Codes of this account are read with a person's approval only. Use the tool \
+                "Reading codes of this account needs a person's approval. Use the tool \
                  request_code_with_approval."
                     .to_owned()
             }
             ("account-unknown", Some("used-up")) => {
-                "The account is there, but all readings that you were granted are used up. Ask \
-                 the administrator for another grant."
+                "The account exists, but you have used all the reads that were granted to you. \
+                 Ask the administrator for another grant."
                     .to_owned()
             }
             ("account-unknown", Some(_)) => {
-                "The account is there, but the time for which it was granted to you is over. Ask \
-                 the administrator for another grant."
+                "The account exists, but your grant has expired. Ask the administrator for \
+                 another grant."
                     .to_owned()
             }
             ("account-unknown", None) => {
-                "There is no account with this id that you may see. The tool list_accounts tells \
-                 those that there are."
+                "There is no account with this id that you may see. The tool list_accounts lists \
+                 those that you may."
                     .to_owned()
             }
             _ => without_routes(&reply.body)

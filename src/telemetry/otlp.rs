@@ -1,6 +1,6 @@
 //! Exporters and providers of OpenTelemetry: traces and logs to a collector, over gRPC.
 //!
-//! Nothing here ever waits for the collector on behalf of anybody else: spans and log
+//! Nothing here ever waits for the collector on behalf of anyone else: spans and log
 //! records go into bounded queues, what does not fit is dropped and counted in the log,
 //! and threads of their own send what is there.
 

@@ -84,7 +84,7 @@ pub(crate) fn known(method: &Method) -> &'static str {
     }
 }
 
-/// A span under way, or nothing where none are made. It ends when it is dropped.
+/// A span in progress, or nothing where none are made. It ends when it is dropped.
 pub(crate) struct Span {
     context: Option<Context>,
 }
@@ -105,7 +105,7 @@ impl Span {
         })
     }
 
-    /// The span of a call of a vault, below what is under way.
+    /// The span of a call of a vault, below what is in progress.
     pub(super) fn vault(operation: &'static str, account: Option<&EnrollmentId>) -> Self {
         Self::begin(SpanKind::Client, || {
             let mut told = vec![Told::Operation(operation).into()];
@@ -131,7 +131,7 @@ impl Span {
         Self { context }
     }
 
-    /// Runs `work` with the span as the one under way.
+    /// Runs `work` with the span as the one in progress.
     pub(crate) async fn around<F: Future>(&self, work: F) -> F::Output {
         match &self.context {
             Some(context) => work.with_context(context.clone()).await,
@@ -195,7 +195,7 @@ fn caller(headers: &HeaderMap) -> Option<SpanContext> {
     context.is_valid().then_some(context)
 }
 
-/// The span under way as a header, for a request that is made on its behalf.
+/// The span in progress as a header, for a request that is made on its behalf.
 pub(crate) fn traceparent() -> Option<(HeaderName, HeaderValue)> {
     TRACER.get()?;
     let current = Context::current();
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_method_that_somebody_made_up_is_not_repeated() {
+    fn a_method_that_someone_made_up_is_not_repeated() {
         let secret = Method::from_bytes(b"JBSWY3DPEHPK3PXP").unwrap();
         assert_eq!(known(&secret), "_OTHER");
         assert_eq!(known(&Method::PATCH), "PATCH");

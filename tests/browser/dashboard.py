@@ -136,7 +136,7 @@ def operations(page):
     page.one("dialog input[name=name]").send_keys("approval")
     page.one("dialog textarea").send_keys("{no json")
     page.button("Raise event", "dialog")
-    page.says("dialog .trouble", "no JSON")
+    page.says("dialog .trouble", "not JSON")
     page.picture("raise-event")
     payload = page.one("dialog textarea")
     payload.clear()

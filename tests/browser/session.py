@@ -104,7 +104,7 @@ def nothing_is_left(program, folder, server, approver):
         # Opening the link from the history later logs nobody in.
         page.browser.get("about:blank")
         page.browser.get(server.http + link)
-        page.says(".complaint", "A link logs in once")
+        page.says(".complaint", "A login link can be used once")
         page.says("h1", "Log in")
     finally:
         browser.quit()

@@ -9,7 +9,7 @@ use totp_rs::{Algorithm, Builder};
 use crate::load::{APPROVER, Answered, ENROLLER, Ended, Load, Wish, account, secret};
 use crate::parts::Installation;
 
-/// How many codes are asked for at once.
+/// How many codes are requested at once.
 const CODES: usize = 100;
 
 /// The ids of enrollments by number; each enrollment has its own.
@@ -135,7 +135,7 @@ async fn pages(load: &Load, token: Option<&str>, path: &str, of: &str) -> Vec<Va
     }
 }
 
-/// The chain of the audit record holds, and there is an entry for every change that was
+/// The chain of the audit log holds, and there is an entry for every change that was
 /// answered and for every enrollment.
 pub(crate) async fn the_record_is_whole(load: &Load, at: &Installation, ended: &[Ended]) -> usize {
     // Fails if the chain is broken.

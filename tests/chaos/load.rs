@@ -1,4 +1,4 @@
-//! Callers who enroll, decide and end enrollments whatever is killed meanwhile: who gets
+//! Callers who enroll, decide and end enrollments whatever is killed in the meantime: who gets
 //! no answer asks again.
 
 use std::sync::Mutex;
@@ -30,17 +30,17 @@ pub(crate) const APPROVER: &str = "second-pair-of-eyes";
 pub(crate) enum Wish {
     /// A URI, enrolled.
     Uri,
-    /// A picture, enrolled.
+    /// An image, enrolled.
     Picture,
-    /// Enrolled, once somebody has agreed.
+    /// Enrolled, once someone has agreed.
     Approved,
-    /// Refused by somebody.
+    /// Refused by someone.
     Rejected,
     /// Ended while it waits for a decision.
     Terminated,
-    /// A picture of nothing.
+    /// An image of nothing.
     NoCode,
-    /// A picture of something else.
+    /// An image of something else.
     OtherCode,
     /// Nothing that could be enrolled: refused at the door.
     NotEvenTaken,
@@ -82,7 +82,7 @@ impl Wish {
         }
     }
 
-    /// Whether somebody decides on it, and how.
+    /// Whether someone decides on it, and how.
     pub(crate) const fn decision(self) -> Option<bool> {
         match self {
             Self::Approved => Some(true),
@@ -328,7 +328,7 @@ impl Load {
         }
     }
 
-    /// Changes something: again until it is answered with something else than to come
+    /// Changes something: again until it is answered with something other than to come
     /// again. Notes every answer.
     async fn change(&self, what: Change<'_>, build: impl Fn() -> RequestBuilder) -> Answer {
         let begun = Instant::now();

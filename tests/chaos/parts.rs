@@ -223,7 +223,7 @@ pub(crate) struct Lives<'a> {
 }
 
 impl<'a> Lives<'a> {
-    /// Starts it for the first time, kills it amid that, and starts it again.
+    /// Starts it for the first time, kills it during that, and starts it again.
     pub(crate) async fn begin(
         installation: &'a Installation,
         part: Part,

@@ -35,7 +35,7 @@ async fn stream(server: &Server, path: &str, key: &str) -> Response {
     answer
 }
 
-/// Starts an enrollment that waits for somebody; answers where its status is.
+/// Starts an enrollment that waits for someone; answers where its status is.
 async fn waiting(server: &Server, key: &str) -> String {
     let start = server.request(Method::POST, "/api/enrollments?approval=required");
     let start = start.bearer_auth(key).json(&json!({ "uri": URI }));
@@ -128,7 +128,7 @@ async fn revoked_while_waiting(server: &Server, name: &str, key: &str, path: &st
 }
 
 #[tokio::test]
-async fn whoever_waits_is_asked_again() {
+async fn a_caller_that_waits_is_authenticated_again() {
     let clock = ManualClock::new(Utc::now());
     let server = Server::start_on(Arc::new(clock.clone()), |config| {
         config.limits.concurrency_per_caller = 1;

@@ -1,4 +1,4 @@
-//! A server that speaks TLS and is told to stop answers what is under way, ends its
+//! A server that speaks TLS and is told to stop answers what is in progress, ends its
 //! connections in order and loses nothing.
 
 use std::convert::Infallible;
@@ -98,7 +98,7 @@ impl Process {
         (answer.status(), answer.json().await.unwrap())
     }
 
-    /// Starts an enrollment that waits for somebody; answers where its status is.
+    /// Starts an enrollment that waits for someone; answers where its status is.
     async fn waiting(&self, key: &str) -> String {
         let start = self
             .client
@@ -259,7 +259,7 @@ impl Two {
 }
 
 #[tokio::test]
-async fn what_is_under_way_over_tls_is_answered_and_connections_end_in_order() {
+async fn what_is_in_progress_over_tls_is_answered_and_connections_end_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let process = Process::start(folder).await;
@@ -292,7 +292,7 @@ async fn what_is_under_way_over_tls_is_answered_and_connections_end_in_order() {
     })
     .await;
 
-    // An upload, seen by being told to go on.
+    // An upload, seen by being told to continue.
     let mut sending = One::open(&process, folder).await;
     let (one_parts, body) = in_parts();
     let mut upload = request(Method::POST, "/api/enrollments".into(), one_sends, body);
@@ -325,7 +325,7 @@ async fn what_is_under_way_over_tls_is_answered_and_connections_end_in_order() {
     two_parts.send(part("{\"uri\": ")).await.unwrap();
     two.health(&process).await;
 
-    // Connections on which nothing is under way: used before, silent, not even secure.
+    // Connections on which nothing is in progress: used before, silent, not even secure.
     let mut idle_one = One::open(&process, folder).await;
     let health = request(Method::GET, "/healthz".into(), "", nothing());
     answer(idle_one.send.send_request(health)).await;

@@ -33,7 +33,7 @@ pub(crate) fn certify(folder: &Path) -> (TlsFiles, Client) {
 }
 
 #[tokio::test]
-async fn a_certificate_is_shown_and_taken_up_anew_when_its_files_change() {
+async fn a_certificate_is_shown_and_reloaded_when_its_files_change() {
     let folder = tempfile::tempdir().unwrap();
     let (files, first) = certify(folder.path());
     let server = Server::start_with(|config| config.tls = Some(files)).await;
@@ -57,7 +57,7 @@ async fn a_certificate_is_shown_and_taken_up_anew_when_its_files_change() {
     })
     .await
     .expect("the new certificate is shown");
-    // Connections from before go on.
+    // Connections from before continue.
     assert_eq!(
         first.get(&health).send().await.unwrap().status(),
         StatusCode::OK
@@ -181,7 +181,7 @@ async fn only_trusted_proxies_are_believed_whom_they_speak_for() {
     let cases: [(&[(&str, &str)], &str); 8] = [
         (&[], "127.0.0.1"),
         (&claimed, "203.0.113.9"),
-        // What the client itself wrote before the proxy did counts for nothing.
+        // What the client itself wrote before the proxy did has no effect.
         (
             &[("x-forwarded-for", "198.51.100.1, 203.0.113.9")],
             "203.0.113.9",

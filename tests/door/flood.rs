@@ -1,4 +1,4 @@
-//! Strangers who send a lot, and nothing to the end, take nothing from anybody else.
+//! Strangers who send a lot, and nothing to the end, take nothing from anyone else.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -39,7 +39,7 @@ fn endless(bytes: &'static [u8]) -> Body {
     StreamBody::new(futures_util::StreamExt::chain(first, rest)).boxed_unsync()
 }
 
-/// What a stranger sends: each is refused, or is for everybody.
+/// What a stranger sends: each is refused, or is for everyone.
 fn stranger(kind: usize, base: &str) -> Request<Body> {
     let wrong_key = format!("Bearer cs_0123456789ab_{}", "0".repeat(64));
     let to = |method: Method, path: &str| {

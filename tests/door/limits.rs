@@ -17,7 +17,7 @@ use crate::server::{Server, URI};
 
 /// Only a failure waits this long.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Who is slow; everybody else in these tests calls from 127.0.0.1.
+/// Who is slow; everyone else in these tests calls from 127.0.0.1.
 const SLOW: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 async fn limited(change: impl FnOnce(&mut Limits)) -> Server {
@@ -31,7 +31,7 @@ async fn connect(server: &Server, from: Ipv4Addr) -> TcpStream {
     socket.connect(server.address()).await.unwrap()
 }
 
-/// A connection that the server has let in: it has answered on it, and goes on listening.
+/// A connection that the server has let in: it has answered on it, and continues listening.
 async fn let_in(server: &Server, from: Ipv4Addr) -> TcpStream {
     let mut stream = connect(server, from).await;
     stream

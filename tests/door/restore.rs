@@ -1,4 +1,4 @@
-//! After an objection an account is brought back by itself for a day, and by hand after that.
+//! After an objection an account is brought back on its own for a day, and by hand after that.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,7 +67,7 @@ async fn an_objection_brings_an_account_back_within_a_day_and_not_later() {
     assert_eq!(state(&server, &path).await["state"], "active");
     server.stop().await;
 
-    // Somebody else may have taken it out of use since, for another reason.
+    // Someone else may have taken it out of use since, for another reason.
     let (server, account, id) = objected(TimeDelta::hours(25)).await;
     until(&server, &id, "Failed").await;
     let path = format!("/api/accounts/{account}");

@@ -201,7 +201,7 @@ async fn a_code_is_verified_once_also_after_a_crash_and_guessing_is_stopped() {
         .parse()
         .unwrap();
     assert!((1..=301).contains(&wait), "{wait}");
-    // Somebody else's tries are counted apart.
+    // Someone else's tries are counted apart.
     assert_eq!(admin.post(&path, &body).await.status, StatusCode::OK);
 }
 
@@ -255,7 +255,7 @@ async fn a_key_reads_only_what_was_granted_to_it_and_learns_of_nothing_else() {
     let path = format!("/api/tokens?id={theirs}");
     assert_eq!(bot.get(&path).await.status, StatusCode::OK);
     bot.get(&path).await.assert_problem(404, "account-unknown");
-    // Somebody who may read all still does.
+    // Someone who may read all still does.
     let reader = app.new_caller("dashboard-wall", "reader");
     assert_eq!(reader.get(&path).await.status, StatusCode::OK);
 
@@ -488,7 +488,7 @@ async fn a_key_is_renewed_under_its_name_and_a_grant_is_said_twice() {
     assert!((500..=600).contains(&left), "{left}");
     let shown = app.command(&["key", "list"]);
     let shown = String::from_utf8(shown.stdout).unwrap();
-    assert!(shown.contains("the one before until "), "{shown}");
+    assert!(shown.contains("the old one until "), "{shown}");
     let new = app.caller(renewed.body["key"].as_str());
     for caller in [&old, &new] {
         assert_eq!(caller.get("/api/session").await.body["caller"], "ci");
@@ -517,7 +517,7 @@ async fn a_key_is_renewed_under_its_name_and_a_grant_is_said_twice() {
         .await
         .assert_problem(404, "key-unknown");
 
-    // Somebody else's is left alone: whoever renews a key sees it, and could use it as theirs.
+    // Someone else's is left alone: whoever renews a key sees it, and could use it as theirs.
     let boss = app.new_caller("boss", "admin");
     let refused = boss.post("/api/keys/ci/rotate", &json!({})).await;
     refused.assert_problem(400, "invalid-parameter");

@@ -1,4 +1,4 @@
-//! A front door by itself: when it is ready, that it is the only one, and what signals do.
+//! A front door on its own: when it is ready, that it is the only one, and what signals do.
 
 use std::fs::{self, File};
 use std::path::Path;

@@ -69,7 +69,7 @@ impl Apart {
         self.folder.path().join("data")
     }
 
-    /// Ends the worker; everything else goes on.
+    /// Ends the worker; everything else continues.
     pub(crate) async fn stop_worker(&mut self) {
         self.worker.take().expect("the worker runs").stop().await;
     }
@@ -173,7 +173,7 @@ impl Part {
             let read = lines.read_line(&mut said).unwrap();
             assert_ne!(read, 0, "{args:?} ends at its start: {}", text(&log));
         };
-        // It says nothing more, and must not wait for somebody to read it.
+        // It says nothing more, and must not wait for someone to read it.
         std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
         Self { child, said, log }
     }

@@ -36,8 +36,7 @@ async fn an_event_raised_past_the_front_door_is_kept_and_ignored() {
         hub.raise_event(&id, &APPROVAL, raised).await.unwrap();
     }
     // The forged one is refused by the activity, after the unsigned one was passed over.
-    app.until_logged("a decision that does not count is ignored")
-        .await;
+    app.until_logged("ignored an invalid decision").await;
     let still = admin.get(&format!("/api/enrollments/{id}")).await;
     assert_eq!(still.body["stage"], "AwaitingApproval", "{still:?}");
     admin

@@ -293,7 +293,7 @@ async fn readings_of_an_open_page_are_counted() {
     let entries = page.body["entries"].as_array().unwrap();
     assert_eq!(entries.len(), 2, "one for each account: {page:?}");
     assert!(entries.iter().all(|entry| entry["repeats"].is_null()));
-    // Another session, and a key, are told apart.
+    // Another session, and a key, are distinguished.
     read(&session().await, &format!("/api/accounts/{one}/token")).await;
     reader.get(&format!("/api/accounts/{one}/token")).await;
 
@@ -407,7 +407,7 @@ async fn who_hangs_up_in_the_middle_of_a_change_is_recorded_all_the_same() {
     let admin = app.admin();
     let id = admin.enroll(SEED_URI, false).await;
     admin.ended(&id).await;
-    // Somebody else writes, so that the change takes longer than its caller waits.
+    // Someone else writes, so that the change takes longer than its caller waits.
     let vault = rusqlite::Connection::open(app.data_dir().join("vault.sqlite3")).unwrap();
     vault.execute_batch("BEGIN IMMEDIATE").unwrap();
     let hurried = admin

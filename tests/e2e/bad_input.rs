@@ -1,5 +1,5 @@
 //! Malformed, hostile and forbidden requests: each has an answer of its own, none
-//! is a 500, and the server goes on.
+//! is a 500, and the server continues.
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -24,7 +24,7 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
     let app = App::start().await;
     let admin = app.admin();
 
-    // Pictures that are none.
+    // Images that are none.
     admin
         .post_bytes(
             "/api/enrollments",
@@ -58,7 +58,7 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
         .await
         .assert_problem(413, "image-too-large");
 
-    // A picture without a code is known only after decoding.
+    // An image without a code is known only after decoding.
     let blank = png(&image::DynamicImage::ImageLuma8(
         image::GrayImage::from_pixel(200, 200, image::Luma([255])),
     ));
@@ -80,7 +80,7 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
     assert_eq!(problem["code"], "qr-not-otpauth", "{problem}");
     assert_eq!(problem["kind"], "wifi", "{problem}");
 
-    // Pasted texts of other kinds are told apart like those of codes.
+    // Pasted texts of other kinds are distinguished like those of codes.
     for (text, kind) in [
         ("WIFI:S:guests;T:WPA;P:letmein12;;", "wifi"),
         ("https://example.com/", "url"),
@@ -190,7 +190,7 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
     let detail = grants("application/json", br#"{"acount": "x"}"#.to_vec()).await;
     assert!(detail.contains("may be one of `caller`"), "{detail}");
 
-    // What would be done otherwise than somebody meant is not done at all.
+    // What would be done otherwise than someone meant is not done at all.
     for path in [
         "/api/enrollments?aproval=required",
         "/api/accounts?prove=required",

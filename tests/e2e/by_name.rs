@@ -185,7 +185,7 @@ async fn what_waits_is_decided_by_its_accounts_name() {
     assert!(out(&app.command(&["prove", "Proof"])).contains("now, for"));
     let wrong = app.command(&["prove", "Proof", "--accepted", "000000", "000001"]);
     assert_ne!(code(&wrong), 0, "{wrong:?}");
-    assert!(out(&app.command(&["prove", "Proof", "--refused"])).contains("taken away"));
+    assert!(out(&app.command(&["prove", "Proof", "--refused"])).contains("removed"));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Pictures of QR codes that say less than the whole, or of which not all could be read: nothing
+//! Images of QR codes that say less than the whole, or of which not all could be read: nothing
 //! is enrolled in part, and nothing that is there is lost in silence.
 
 use data_encoding::BASE64;
@@ -31,7 +31,7 @@ fn grey(picture: &[u8]) -> GrayImage {
     image::load_from_memory(picture).unwrap().to_luma8()
 }
 
-/// Pictures side by side.
+/// Images side by side.
 fn row(pictures: &[GrayImage]) -> Vec<u8> {
     let width = pictures.iter().map(|it| it.width() + 20).sum();
     let height = pictures.iter().map(GrayImage::height).max().unwrap();
@@ -50,7 +50,7 @@ fn one_blurred() -> Vec<u8> {
     row(&[code("alice"), imageops::blur(&code("bob"), 9.0)])
 }
 
-/// The problem with which an enrollment of a picture ends.
+/// The problem with which an enrollment of an image ends.
 async fn refused(caller: &Caller, picture: Vec<u8>) -> Value {
     let answer = caller
         .post_bytes("/api/enrollments", "image/png", picture)
@@ -136,7 +136,7 @@ async fn a_part_of_a_text_is_never_enrolled_as_the_whole() {
     assert_eq!(accounts(&mixed), ["enrolled"]);
     assert_eq!(problems(&mixed), [("code-parts-missing", None)]);
 
-    // Together they are one account, in two pictures and in one.
+    // Together they are one account, in two images and in one.
     let across = imported(&admin, PARTS.iter().rev().map(|it| it.to_vec()).collect()).await;
     assert_eq!(
         (accounts(&across), problems(&across)),
@@ -162,7 +162,7 @@ async fn a_part_of_a_text_is_never_enrolled_as_the_whole() {
 }
 
 #[tokio::test]
-async fn a_code_that_was_not_read_is_told_with_its_place() {
+async fn a_code_that_was_not_read_is_reported_with_its_place() {
     let app = App::start().await;
     let admin = app.admin();
     let problem = refused(&admin, one_blurred()).await;
@@ -188,5 +188,5 @@ async fn a_code_that_was_not_read_is_told_with_its_place() {
     let page = format!("<!doctype html><html>{}</html>", images.concat()).into_bytes();
     let pages = imported(&admin, vec![qr_png(&uri("erin")), page]).await;
     assert_eq!(problems(&pages), [("codes-unread", Some(2))]);
-    assert_eq!(pages.body["problems"][0]["name"], "picture 2");
+    assert_eq!(pages.body["problems"][0]["name"], "image 2");
 }

@@ -95,7 +95,7 @@ impl Collector {
         scopes.flat_map(|scope| scope.log_records.clone()).collect()
     }
 
-    /// The entries of the audit record so far, in the order of their arrival. One that
+    /// The entries of the audit log so far, in the order of their arrival. One that
     /// was sent again, since a process ended before it knew, is left out.
     pub(crate) fn audit(&self) -> Vec<BTreeMap<String, String>> {
         let mut entries = Vec::new();

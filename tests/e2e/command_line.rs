@@ -17,7 +17,7 @@ fn code(output: &Output) -> i32 {
 }
 
 #[tokio::test]
-async fn a_picture_is_enrolled_and_its_code_shown() {
+async fn an_image_is_enrolled_and_its_code_shown() {
     let app = App::start().await;
     let picture = app.folder().join("code.png");
     std::fs::write(&picture, qr_png(SEED_URI)).unwrap();

@@ -81,7 +81,7 @@ async fn accepted_enrollments_survive_kill_9_and_end_once() {
 }
 
 #[tokio::test]
-async fn a_stop_is_clean_and_the_next_start_goes_on() {
+async fn a_stop_is_clean_and_the_next_start_continues() {
     let mut app = App::start().await;
     let id = app.admin().enroll(SEED_URI, true).await;
     app.admin().until_stage(&id, "AwaitingApproval").await;

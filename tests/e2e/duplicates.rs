@@ -77,14 +77,14 @@ async fn of_accounts_that_are_added_at_the_same_moment_one_is_told() {
 }
 
 #[tokio::test]
-async fn whoever_adds_an_account_again_is_told_and_chooses() {
+async fn adding_an_account_again_warns_and_leaves_the_choice() {
     let app = App::start().await;
     let admin = app.admin();
     let enroller = app.new_caller("enroller", "enroller");
     let first = enroller.enroll(URI, false).await;
     assert_eq!(enroller.ended(&first).await.body["warnings"], Value::Null);
 
-    // Both are kept unless somebody says otherwise; ids are for those who see accounts.
+    // Both are kept unless someone says otherwise; ids are for those who see accounts.
     for uri in [URI, RENAMED] {
         let again = enroller.enroll(uri, false).await;
         let told = enroller.ended(&again).await;
@@ -98,7 +98,7 @@ async fn whoever_adds_an_account_again_is_told_and_chooses() {
     assert_eq!(duplicate(&created.body)["accounts"][0], first);
     assert_eq!(count(&admin).await, 4);
 
-    // A picture, too.
+    // An image, too.
     let picture = |query: &str| {
         let path = format!("/api/enrollments{query}");
         let admin = admin.clone();
@@ -202,7 +202,7 @@ async fn an_archive_adds_nothing_that_is_there_however_it_came_in() {
 }
 
 #[tokio::test]
-async fn every_one_of_two_thousand_accounts_is_told_of() {
+async fn every_one_of_two_thousand_accounts_is_reported() {
     let app = App::start().await;
     let account = |number: usize| {
         let secret =

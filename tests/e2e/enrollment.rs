@@ -1,4 +1,4 @@
-//! From a picture or a URI to a token, with and without approval.
+//! From an image or a URI to a token, with and without approval.
 
 use data_encoding::{BASE32_NOPAD, BASE64};
 use reqwest::StatusCode;
@@ -27,7 +27,7 @@ async fn assert_token(caller: &Caller, id: &str) {
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     assert_eq!(answer.headers["cache-control"], "no-store");
     let token = answer.body["token"].as_str().unwrap();
-    // The step may have ended while the request was under way.
+    // The step may have ended while the request was in progress.
     assert!(
         token == seed_code_at(before) || token == seed_code_at(after),
         "{answer:?}"
@@ -78,7 +78,7 @@ async fn a_uri_becomes_a_token() {
 }
 
 #[tokio::test]
-async fn a_picture_becomes_a_token_however_it_is_sent() {
+async fn an_image_becomes_a_token_however_it_is_sent() {
     let app = App::start().await;
     let admin = app.admin();
     let picture = qr_png(SEED_URI);
@@ -117,7 +117,7 @@ async fn a_picture_becomes_a_token_however_it_is_sent() {
 }
 
 #[tokio::test]
-async fn the_picture_of_the_walk_through_is_the_seeds_account() {
+async fn the_image_of_the_walk_through_is_the_seeds_account() {
     let app = App::start().await;
     let admin = app.admin();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/pictures/test-token.png");
@@ -134,7 +134,7 @@ async fn the_picture_of_the_walk_through_is_the_seeds_account() {
 async fn a_photograph_larger_than_a_message_is_made_to_fit() {
     let app = App::start().await;
     let admin = app.admin();
-    // A large picture whose noise no compression can shrink.
+    // A large image whose noise no compression can shrink.
     let code = image::load_from_memory(&qr_png(SEED_URI))
         .unwrap()
         .to_rgb8();
@@ -223,7 +223,7 @@ async fn another_caller_approves() {
     assert_eq!(waiting.body["preview"]["issuer"], "2FAS");
     assert_eq!(waiting.body["preview"]["accountName"], "Test Token");
     assert_eq!(waiting.body["requestedBy"], "build-server");
-    // Nothing is stored before somebody has agreed.
+    // Nothing is stored before someone has agreed.
     app.admin()
         .get(&format!("/api/tokens?id={id}"))
         .await

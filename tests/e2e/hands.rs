@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::asking::enrolled;
 use crate::support::{Answer, App, Caller, PATIENCE, SEED_URI};
 
-/// A key that somebody makes over HTTP.
+/// A key that someone makes over HTTP.
 async fn made(app: &App, maker: &Caller, body: &Value) -> Caller {
     let key = maker.post("/api/keys", body).await;
     assert_eq!(key.status, StatusCode::CREATED, "{key:?}");

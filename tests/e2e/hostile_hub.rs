@@ -256,7 +256,7 @@ async fn no_activity_acts_on_what_the_hub_hands_it() {
 }
 
 #[tokio::test]
-async fn no_orchestration_that_somebody_else_starts_does_anything() {
+async fn no_orchestration_that_someone_else_starts_does_anything() {
     let app = App::start().await;
     let admin = app.admin();
     let approver = app.new_caller("second-pair-of-eyes", "approver");
@@ -268,7 +268,7 @@ async fn no_orchestration_that_somebody_else_starts_does_anything() {
     admin.ended(&refused).await;
     let before = accounts(&app, &[&account, &refused]).await;
 
-    // Asked for on the hub, past the front door: each act, by somebody and for nobody.
+    // Asked for on the hub, past the front door: each act, by someone and for nobody.
     let attacker = OpenKey::generate().unwrap();
     let real = adversary.input(&refused).await;
     for (number, act) in (1..).zip([
@@ -539,7 +539,7 @@ async fn an_import_is_planned_from_all_that_was_sent_in_its_order() {
     let form = reqwest::multipart::Form::new()
         .part("file", file(SEED_URI))
         .part("file", file(OTHER_URI));
-    // Nothing is stored before somebody agrees, so the plan could be made again.
+    // Nothing is stored before someone agrees, so the plan could be made again.
     let request = admin
         .request(
             reqwest::Method::POST,

@@ -135,7 +135,7 @@ async fn what_a_worker_says_of_a_request_gives_out_nothing() {
         let kind = act["kind"].as_str().unwrap();
         let id = ask(&admin, &account, &act).await;
         let path = format!("/api/requests/{id}");
-        // Something harmless, asked for by somebody else.
+        // Something harmless, asked for by someone else.
         let asked = json!({
             "account": "totp-00000000-0000-4000-8000-000000000001",
             "act": { "kind": "read", "reads": 1, "seconds": 1 },
@@ -167,7 +167,7 @@ async fn what_a_worker_says_of_a_request_gives_out_nothing() {
             lie(&adversary.client, &id, said).await;
             let shown = until(&admin, &path, stage).await;
             let why = format!("{kind}, {stage}");
-            // People see what was asked for, and by whom: that is what they decide on.
+            // People see what was requested, and by whom: that is what they decide on.
             assert_eq!(shown.body["kind"], kind, "{why}: {shown:?}");
             assert_eq!(shown.body["requestedBy"], "admin", "{why}: {shown:?}");
             assert_eq!(shown.body["account"]["id"], account, "{why}: {shown:?}");
@@ -397,7 +397,7 @@ async fn what_a_worker_says_of_an_enrollment_enrolls_nothing() {
         }
     }
 
-    // It shows something else than what was sent, and somebody agrees to that.
+    // It shows something other than what was sent, and someone agrees to that.
     let waiting = enroller.enroll(OTHER_URI, true).await;
     let awaiting = json!({
         "stage": "AwaitingApproval", "preview": preview, "requestedBy": "second-pair-of-eyes",
@@ -455,7 +455,7 @@ async fn what_a_worker_says_of_an_enrollment_enrolls_nothing() {
     assert_eq!(listed.body["enrollments"], json!([]), "{listed:?}");
 
     // The honest worker is back, and gets the enrollment with what was decided: a decision on
-    // something else counts for nothing.
+    // something else has no effect.
     let signed = adversary.texts(&waiting, "eyJ").await;
     let input = adversary.input(&waiting).await;
     adversary.forget(&waiting).await;
@@ -492,7 +492,7 @@ async fn what_a_worker_says_of_an_enrollment_enrolls_nothing() {
         .assert_problem(404, "account-unknown");
     let stored = "SELECT count(*) FROM uses WHERE deed = 'store'";
     assert_eq!(count(&data, stored), 1, "only {account} is stored");
-    // Somebody who sees what it is agrees, and it is enrolled.
+    // Someone who sees what it is agrees, and it is enrolled.
     let other = apart.new_caller("third-pair-of-eyes", "approver");
     let agreed = other.decide(&waiting, true, "").await;
     assert_eq!(agreed.status, StatusCode::ACCEPTED, "{agreed:?}");

@@ -293,7 +293,7 @@ async fn a_ticket_of_the_front_door_logs_a_browser_in_once() {
             401
         );
     }
-    // Two of the name, one of which was put there by somebody else.
+    // Two of the name, one of which was put there by someone else.
     let twice = format!("{session}; durabletask_dashboard=x");
     assert_eq!(ask("GET", &hubs, with(&twice, &[])).await, 401);
 
@@ -355,7 +355,7 @@ async fn tickets_that_are_late_forged_or_of_before_a_restart_open_nothing() {
 }
 
 #[tokio::test]
-async fn the_cookies_of_front_door_and_dashboard_are_worth_nothing_at_the_other() {
+async fn the_cookies_of_front_door_and_dashboard_are_refused_at_the_other() {
     let app = App::start().await;
     let browser = Browser::new();
     let front = format!("http://{}", app.address());
@@ -411,7 +411,7 @@ async fn a_token_that_is_replaced_is_in_use_at_once_everywhere() {
     std::fs::set_permissions(&next, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     std::fs::rename(&next, &file).unwrap();
 
-    // Front door and worker go on, without a restart.
+    // Front door and worker continue, without a restart.
     let admin = app.admin();
     let id = admin.enroll(SEED_URI, false).await;
     assert_eq!(admin.ended(&id).await.body["stage"], "Enrolled");

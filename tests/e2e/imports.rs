@@ -1,4 +1,4 @@
-//! Many accounts at once: files, pictures and exports in parts, over HTTP and from the
+//! Many accounts at once: files, images and exports in parts, over HTTP and from the
 //! command line.
 
 use data_encoding::BASE64;
@@ -154,7 +154,7 @@ async fn an_export_in_parts_is_imported_once_whatever_the_order() {
 }
 
 #[tokio::test]
-async fn one_bad_account_or_picture_takes_no_other_with_it() {
+async fn one_bad_account_or_image_takes_no_other_with_it() {
     let app = App::start().await;
     let admin = app.admin();
     let uri = |name: &str| format!("otpauth://totp/{name}?secret={SECRET}");
@@ -203,7 +203,7 @@ async fn one_bad_account_or_picture_takes_no_other_with_it() {
 }
 
 #[tokio::test]
-async fn what_is_picked_and_not_there_is_told() {
+async fn what_is_picked_and_not_there_is_reported() {
     let app = App::start().await;
     let admin = app.admin();
     let uri = |name: &str| format!("otpauth://totp/{name}?secret={SECRET}");
@@ -233,7 +233,7 @@ async fn what_is_picked_and_not_there_is_told() {
     let told = String::from_utf8(refused.stderr).unwrap();
     assert!(told.contains("Number 4 was picked"), "{told}");
 
-    // A picture has to be read first: what is there is enrolled, and what is not is told.
+    // An image has to be read first: what is there is enrolled, and what is not is told.
     let picture = qr_png(&uri("d"));
     let answer = import(&admin, "?pick=2,5,7", vec![list.into_bytes(), picture]).await;
     let told: Vec<String> = results(&answer)
@@ -360,7 +360,7 @@ async fn an_import_is_refused_followed_approved_and_ended_like_an_enrollment() {
         .await
         .assert_problem(403, "role-missing");
 
-    // Each account is approved by itself.
+    // Each account is approved on its own.
     let started = admin
         .send(
             admin
@@ -427,7 +427,7 @@ async fn an_import_is_refused_followed_approved_and_ended_like_an_enrollment() {
 }
 
 #[tokio::test]
-async fn an_import_goes_on_after_a_crash_and_enrolls_each_account_once() {
+async fn an_import_continues_after_a_crash_and_enrolls_each_account_once() {
     let mut app = App::start().await;
     let list: String = (0..40)
         .map(|number| format!("otpauth://totp/account-{number}?secret={SECRET}\n"))

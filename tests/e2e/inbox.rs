@@ -154,9 +154,9 @@ async fn requests_on_accounts_are_among_what_waits() {
     watching.until_requested(0).await;
 }
 
-/// What somebody may not decide is neither offered to them nor counted as theirs.
+/// What someone may not decide is neither offered to them nor counted as theirs.
 #[tokio::test]
-async fn everybody_is_told_what_they_may_decide() {
+async fn everyone_is_told_what_they_may_decide() {
     let mut app = App::start_with(&["--approvals", "2"]).await;
     let admin = app.admin();
     let asking = app.new_caller("asking", "admin");

@@ -251,7 +251,7 @@ async fn files_of_all_kinds_are_imported_or_named() {
         );
         no_secret(&ended);
     }
-    // Codes as pictures: in a web page, and in an archive.
+    // Codes as images: in a web page, and in an archive.
     let code = |name: &str| {
         crate::support::qr_png(&format!(
             "otpauth://totp/{name}?secret={SECRET}&issuer=Pictures"
@@ -310,7 +310,7 @@ async fn files_of_all_kinds_are_imported_or_named() {
 }
 
 #[tokio::test]
-async fn more_accounts_than_one_import_takes_are_sent_in_parts_and_told_of_together() {
+async fn more_accounts_than_one_import_takes_are_sent_in_parts_and_reported_together() {
     let app = App::start().await;
     let list: String = (1..=1_203)
         .map(|number| match number % 400 {
@@ -358,7 +358,7 @@ fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_picture_or_a_file_that_cannot_be_read_is_named_and_takes_no_other_with_it() {
+async fn an_image_or_a_file_that_cannot_be_read_is_named_and_takes_no_other_with_it() {
     let app = App::start().await;
     let admin = app.admin();
     let code = |name: &str| {
@@ -401,7 +401,7 @@ async fn a_picture_or_a_file_that_cannot_be_read_is_named_and_takes_no_other_wit
     for (files, bad, unread, good) in [
         (
             vec![archive],
-            vec!["broken.png", "page.html: picture 2"],
+            vec!["broken.png", "page.html: image 2"],
             json!(["small.png"]),
             vec!["a", "a", "b", "l"],
         ),
@@ -461,5 +461,5 @@ async fn a_picture_or_a_file_that_cannot_be_read_is_named_and_takes_no_other_wit
     let answer = import(vec![zip(&many)]).await;
     answer.assert_problem(422, "import-too-many-pictures");
     let detail = answer.body["detail"].as_str().unwrap();
-    assert!(detail.contains("64 pictures"), "{detail}");
+    assert!(detail.contains("64 images"), "{detail}");
 }

@@ -20,7 +20,7 @@ const MARKER: &str = "LEAKMARKERSECRETLEAKMARKERSECRET";
 /// A way to write bytes down.
 type Encoding = fn(&[u8]) -> Vec<u8>;
 
-/// Ways in which each byte is written by itself, so that a text's middle is a part of it.
+/// Ways in which each byte is written on its own, so that a text's middle is a part of it.
 const BYTE_BY_BYTE: [Encoding; 7] = [
     <[u8]>::to_vec,
     |bytes| HEXLOWER.encode(bytes).into_bytes(),
@@ -85,10 +85,10 @@ struct Search {
 
 impl Search {
     /// Looks for the secret in its own and in its written form, and for a piece of a
-    /// picture of it.
+    /// image of it.
     fn new(picture: &[u8]) -> Self {
         let secret = BASE32_NOPAD.decode(MARKER.as_bytes()).unwrap();
-        // The picture goes on being one after the middle; its pixels would show too.
+        // The image is still one after the middle; its pixels would show too.
         let middle = &picture[picture.len() / 2 - 12..picture.len() / 2 + 12];
         let needles = [
             secret.as_slice(),
@@ -169,7 +169,7 @@ fn tamper(app: &App, sql: &str) {
     connection.execute_batch(sql).unwrap();
 }
 
-/// Enrolled by URI, by picture and by the seed's endpoint, and read.
+/// Enrolled by URI, by image and by the seed's endpoint, and read.
 async fn walk_the_good_paths(app: &App, uri: &str, picture: &[u8]) -> String {
     let admin = app.admin();
     let good = admin.enroll(uri, false).await;
@@ -187,7 +187,7 @@ async fn walk_the_good_paths(app: &App, uri: &str, picture: &[u8]) -> String {
     good
 }
 
-/// Imported from a list, from another program's export and from a picture, accounts that
+/// Imported from a list, from another program's export and from an image, accounts that
 /// cannot be enrolled among them; and refused at the door.
 async fn walk_the_imports(app: &App, uri: &str) {
     let admin = app.admin();
@@ -227,7 +227,7 @@ async fn walk_the_imports(app: &App, uri: &str) {
         .assert_problem(422, "import-unknown");
 }
 
-/// Refused at the door, in the picture and by the approver; terminated.
+/// Refused at the door, in the image and by the approver; terminated.
 async fn walk_the_refused_paths(app: &App, uri: &str) {
     let admin = app.admin();
     let approver = app.new_caller("second-pair-of-eyes", "approver");
@@ -276,7 +276,7 @@ async fn walk_the_malformed_paths(app: &App, uri: &str) {
     }
 }
 
-/// The vault fails: for a while, so that storing is tried again, and for good.
+/// The vault fails: for a while, so that storing is tried again, and permanently.
 async fn walk_the_failed_paths(app: &App, uri: &str) {
     let admin = app.admin();
     let approver = app.new_caller("third-pair-of-eyes", "approver");
@@ -301,7 +301,7 @@ async fn walk_the_failed_paths(app: &App, uri: &str) {
     assert_eq!(outcome(&admin, &failed).await, "Failed");
 }
 
-/// Somebody who knows the secret and writes it where it does not belong.
+/// Someone who knows the secret and writes it where it does not belong.
 async fn walk_the_headers(app: &App, uri: &str, good: &str) {
     let admin = app.admin();
     let request = |path: &str| admin.request(Method::GET, path);
@@ -450,7 +450,7 @@ async fn a_planted_secret_is_found_nowhere() {
     leaving::walk_the_commands(&app, &there, &uri, &mut search).await;
     walk_the_failed_paths(&app, &uri).await;
 
-    // Crashed: killed with enrollments under way; what a thief of the disk would find.
+    // Crashed: killed with enrollments in progress; what a thief of the disk would find.
     for _ in 0..3 {
         let admin = app.admin();
         for _ in 0..4 {

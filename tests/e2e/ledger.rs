@@ -96,8 +96,8 @@ async fn what_a_retired_key_has_signed_has_to_be_submitted_again() {
     let said = app.command(&["approve", &asked]);
     let said = String::from_utf8(said.stderr).unwrap();
     for words in [
-        "What was accepted cannot be checked",
-        "was retired since",
+        "What was accepted cannot be verified",
+        "has been retired since",
         "Submit it again",
     ] {
         assert_eq!(said.matches(words).count(), 1, "{said}");
@@ -242,7 +242,7 @@ async fn a_ledger_that_is_gone_older_or_damaged_gives_out_nothing_and_loses_noth
     assert_eq!(app.stop().await, Some(0));
     let right = ledger_files(&data);
 
-    // Replaced by an older copy, and lost, which somebody has to accept.
+    // Replaced by an older copy, and lost, which someone has to accept.
     for put in [Some(&older), None] {
         match put {
             None => lose_ledger(&app),
@@ -288,10 +288,10 @@ async fn a_ledger_that_is_gone_older_or_damaged_gives_out_nothing_and_loses_noth
     fs::remove_dir(&file).unwrap();
 
     // With the right one nothing is lost, and nothing is had twice. In the place of the one that
-    // was made meanwhile, it is another.
+    // was made in the meantime, it is another.
     restore_ledger(&data, &right);
     let said = refuses_to_start(&data);
-    assert!(said.contains("is not the ledger that"), "{said}");
+    assert!(said.contains("is not this data folder's ledger"), "{said}");
     assert!(accept_loss(&app, "the right one is back").status.success());
     app.launch().await;
     let (admin, approver) = (app.with_token_of(&admin), app.with_token_of(&approver));
@@ -435,7 +435,7 @@ async fn what_an_earlier_release_has_started_ends_in_a_refusal() {
 }
 
 #[tokio::test]
-async fn a_ledger_that_cannot_be_written_is_told_of_and_codes_are_served() {
+async fn a_ledger_that_cannot_be_written_is_reported_and_codes_are_served() {
     let app = App::start().await;
     let (admin, approver) = (
         app.admin(),
@@ -449,7 +449,7 @@ async fn a_ledger_that_cannot_be_written_is_told_of_and_codes_are_served() {
     decide(&approver, &granted, true).await;
     until(&admin, &granted, "Granted").await;
 
-    // Somebody else writes, and does not come to an end.
+    // Someone else writes, and does not come to an end.
     let other = rusqlite::Connection::open(app.data_dir().join(LEDGER)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let start = json!({ "uri": SEED_URI });
@@ -497,7 +497,7 @@ async fn a_new_try_takes_the_place_of_the_one_before() {
     };
     send().await;
     let first = adversary.input(id).await;
-    // Ended by somebody who has the hub, it is sent again, and somebody objects.
+    // Ended by someone who has the hub, it is sent again, and someone objects.
     let ended = adversary.client.terminate(id, "", Recursive::No).await;
     ended.unwrap();
     assert_eq!(admin.ended(id).await.body["stage"], "Terminated");
@@ -507,6 +507,6 @@ async fn a_new_try_takes_the_place_of_the_one_before() {
     assert_eq!(admin.ended(id).await.body["stage"], "Rejected");
     // The first try does not come back.
     let why = adversary.start("enroll", id, &first).await.unwrap_err();
-    assert!(why.contains("it has ended already"), "{why}");
+    assert!(why.contains("it has finished already"), "{why}");
     adversary.stop().await;
 }

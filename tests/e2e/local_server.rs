@@ -245,7 +245,7 @@ async fn health_is_told_by_a_front_door_only() {
             let (output, _) = beside(&listener, answer, command);
             assert_eq!(output.status.code(), Some(8), "{answer}: {output:?}");
             let said = String::from_utf8(output.stderr).unwrap();
-            let named = format!("something else answers at {address}");
+            let named = format!("another program answers at {address}");
             assert!(said.contains(&named), "{answer}: {said}");
         }
     }

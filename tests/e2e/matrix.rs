@@ -358,7 +358,7 @@ async fn every_operation_answers_every_caller_as_the_table_says() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The cookie of somebody who is logged in to the dashboard.
+/// The cookie of someone who is logged in to the dashboard.
 async fn dashboard_cookie(app: &App) -> String {
     let ticket = app.admin().post("/api/dashboard/tickets", &json!({})).await;
     let url = ticket.body["url"].as_str().unwrap();

@@ -126,7 +126,7 @@ async fn an_agent_gets_the_codes_that_its_key_may_read_and_no_others() {
     );
     assert_eq!(record.body["entries"][1]["from"], "127.0.0.1");
 
-    // Whatever is written in the place of an id is no way to another path.
+    // Whatever is written in place of an id is no way to another path.
     for account in [
         "totp-00000000-0000-4000-8000-000000000000",
         "../../audit",
@@ -343,7 +343,7 @@ async fn decide(approver: &Caller, approved: bool, comment: &str) {
 }
 
 #[tokio::test]
-async fn an_agent_gets_a_code_once_somebody_agrees() {
+async fn an_agent_gets_a_code_once_someone_agrees() {
     const TOOL: &str = "request_code_with_approval";
     let app = App::start().await;
     let admin = app.admin();
@@ -376,7 +376,7 @@ async fn an_agent_gets_a_code_once_somebody_agrees() {
     // It was one code.
     let again = json!({ "requestId": granted["requestId"] });
     let again = call(&told, TOOL, again).await;
-    assert!(refused(&again).contains("given already"), "{again:?}");
+    assert!(refused(&again).contains("given out already"), "{again:?}");
 
     // The call ends before the decision, and another one learns of it.
     let arguments = json!({ "account": id, "reason": "curious", "waitSeconds": 0 });
@@ -389,7 +389,7 @@ async fn an_agent_gets_a_code_once_somebody_agrees() {
     let later = call(&told, TOOL, later).await;
     assert!(refused(&later).contains("not today"), "{later:?}");
 
-    // Somebody else's request is none of anybody's business.
+    // Someone else's request is none of anyone's business.
     let other = app.new_caller("other-agent", "reader");
     let other = agent(&app, &other).await;
     let theirs = json!({ "requestId": waiting["requestId"] });
@@ -406,7 +406,7 @@ async fn an_agent_gets_a_code_once_somebody_agrees() {
 }
 
 #[tokio::test]
-async fn a_lease_counts_codes_and_its_end_is_told() {
+async fn a_lease_counts_codes_and_its_end_is_reported() {
     let app = App::start().await;
     let admin = app.admin();
     // A step so long that no test runs over its end.

@@ -78,7 +78,7 @@ fn parse(answer: &str) -> (u16, String, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_over_the_limit_is_answered_to_whoever_writes_it_all() {
+async fn a_body_over_the_limit_is_answered_to_anyone_who_writes_it_all() {
     let app = App::start().await;
     let token = app.admin_token();
     for (kind, framing, megabytes) in [

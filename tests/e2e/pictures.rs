@@ -1,6 +1,6 @@
-//! Pictures to upload.
+//! Images to upload.
 
-/// A QR picture of a text, as PNG.
+/// A QR image of a text, as PNG.
 pub(crate) fn qr_png(text: &str) -> Vec<u8> {
     let code = qrcode::QrCode::new(text).unwrap();
     let picture = code
@@ -10,7 +10,7 @@ pub(crate) fn qr_png(text: &str) -> Vec<u8> {
     png(&image::DynamicImage::ImageLuma8(picture))
 }
 
-/// A picture as PNG.
+/// An image as PNG.
 pub(crate) fn png(picture: &image::DynamicImage) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     picture

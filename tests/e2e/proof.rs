@@ -34,7 +34,7 @@ async fn an_account_is_in_use_once_two_codes_are_accepted() {
         format!("/api/accounts/{id}/proof"),
     );
 
-    // Neither a restart nor anybody else's wish makes it one that is in use.
+    // Neither a restart nor anyone else's wish makes it one that is in use.
     app.kill();
     app.launch().await;
     let (requester, reader) = (
@@ -119,7 +119,7 @@ async fn a_code_whose_time_has_not_come_proves_nothing() {
     let uri = "otpauth://totp/Day?secret=2FASTEST&period=86400";
     let output = app.command(&["enroll", uri, "--idempotency-key", "day"]);
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("once it is proved"), "{told}");
+    assert!(told.contains("until it is proved"), "{told}");
     let id = enrolled(&admin, uri, "").await;
     let proof = format!("/api/accounts/{id}/proof");
     let codes = admin.get(&proof).await.body;

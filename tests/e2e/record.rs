@@ -58,7 +58,7 @@ async fn every_change_is_recorded_with_its_value_before_and_after() {
         json!({"issuer": null, "group": null, "accountName": "x JBSWY3DPEHPK3PXP"}),
     )
     .await;
-    // It changes nothing, and was asked for all the same.
+    // It changes nothing, and was requested all the same.
     patch(&admin, &id, json!({"readApproval": false})).await;
     let path = format!("/api/accounts/{id}");
     admin.delete(&path).await;
@@ -215,7 +215,7 @@ async fn a_log_that_lost_entries_is_noticed_and_not_gone_on_with() {
         assert_eq!(made.status.code(), Some(7), "{problem}: {made:?}");
     };
     cut(2);
-    refused("cut off");
+    refused("truncated");
     cut(0);
     refused("emptied");
     fs::write(&database, "").unwrap();

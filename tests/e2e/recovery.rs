@@ -56,7 +56,7 @@ async fn until(caller: &Caller, request: &Answer, stage: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn each_code_is_given_once_whoever_asks_and_whatever_is_restarted() {
+async fn each_code_is_given_once_to_any_caller_whatever_is_restarted() {
     let mut app = App::start().await;
     let given = codes(12);
     let id = account(&app.admin(), &given).await;
@@ -124,7 +124,7 @@ async fn they_are_added_alone_replaced_by_two_and_removed_with_the_account() {
     let first = set(&admin, &id, &["a", " b ", "a", ""]).await;
     until(&admin, &first, "Done").await;
     assert_eq!(left(&admin, &id).await, json!({"total": 2, "left": 2}));
-    // Some are: somebody else has to.
+    // Some are: someone else has to.
     for wanted in [&["c"][..], &[]] {
         let second = set(&admin, &id, wanted).await;
         let waiting = until(&admin, &second, "AwaitingApproval").await;
@@ -323,7 +323,7 @@ async fn of_many_who_set_codes_at_once_one_does_and_none_replaces_them_alone() {
                 let answer = admin.get(&path).await;
                 match answer.body["stage"].as_str() {
                     Some("Done") => done.push(code),
-                    // It found codes when it was asked for, or when it was carried out.
+                    // It found codes when it was requested, or when it was carried out.
                     Some("AwaitingApproval" | "Failed") => {}
                     _ => {
                         assert!(begun.elapsed() < PATIENCE, "{answer:?}");

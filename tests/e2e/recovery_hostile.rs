@@ -1,4 +1,4 @@
-//! Recovery codes under somebody who has the task hub: none but those that were accepted are
+//! Recovery codes under someone who has the task hub: none but those that were accepted are
 //! set, on no other account, and none that was accepted is dropped.
 
 use countersign_enrollment::ids::EnrollmentId;
@@ -54,7 +54,7 @@ async fn only_the_codes_that_were_accepted_are_set() {
     let first = set(&admin, account, &["one", "two"]).await;
     until(&admin, &first, "Done").await;
 
-    // One that waits for somebody to agree, since it destroys codes.
+    // One that waits for someone to agree, since it destroys codes.
     let waiting = set(&admin, account, &["three"]).await;
     until(&admin, &waiting, "AwaitingApproval").await;
     let (done, open) = (
@@ -98,7 +98,7 @@ async fn only_the_codes_that_were_accepted_are_set() {
     assert_eq!(total(&admin, account).await, 2);
     assert_eq!(total(&admin, other).await, 0);
 
-    // Agreed to, it is exactly what was asked for.
+    // Agreed to, it is exactly what was requested.
     let path = format!("/api/requests/{waiting}/approval");
     approver.post(&path, &json!({ "approved": true })).await;
     until(&admin, &waiting, "Done").await;

@@ -24,7 +24,7 @@ fn text_of(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// An installation with an account and somebody who may agree.
+/// An installation with an account and someone who may agree.
 struct Place {
     app: App,
     approver: Caller,
@@ -57,7 +57,7 @@ impl Place {
         text_of(&self.run(code, &["token", id])).trim().to_owned()
     }
 
-    /// Asks for something, which has to wait for somebody; answers the request's id.
+    /// Asks for something, which has to wait for someone; answers the request's id.
     #[track_caller]
     fn asked(&self, kind: &str, more: &[&str]) -> String {
         self.asked_of(&self.account, kind, more)
@@ -136,7 +136,7 @@ async fn a_guarded_account_is_read_with_what_a_request_grants() {
 }
 
 #[tokio::test]
-async fn a_lease_is_taken_back_and_what_is_wrong_is_told() {
+async fn a_lease_is_taken_back_and_what_is_wrong_is_reported() {
     let place = Place::start().await;
     let request = place.asked("read", &["--reads", "5", "--idempotency-key", "the-same"]);
     let again = place.asked("read", &["--reads", "5", "--idempotency-key", "the-same"]);
@@ -197,7 +197,7 @@ async fn an_account_is_written_down_once_and_for_its_owner_only() {
 }
 
 #[tokio::test]
-async fn an_account_leaves_as_uri_as_picture_and_as_a_code_on_the_terminal() {
+async fn an_account_leaves_as_uri_as_image_and_as_a_code_on_the_terminal() {
     let place = Place::start().await;
     let exported = |account: &str, more: &[&str]| {
         let request = place.asked_of(account, "export", &["--for", "10m"]);
@@ -278,7 +278,7 @@ async fn an_account_moves_from_one_installation_to_another() {
         String::from_utf8_lossy(&refused.stdout),
         String::from_utf8_lossy(&refused.stderr)
     );
-    assert!(told.contains("The package does not open"), "{told}");
+    assert!(told.contains("The package cannot be opened"), "{told}");
 
     for _ in 0..2 {
         let received = there.command(&["receive", &package, "--json"]);

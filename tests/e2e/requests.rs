@@ -1,4 +1,4 @@
-//! What leaves the vault, and what is destroyed in it, somebody else has agreed to.
+//! What leaves the vault, and what is destroyed in it, someone else has agreed to.
 
 use countersign_enrollment::contract::APPROVAL;
 use countersign_enrollment::decision::RaisedDecision;
@@ -69,7 +69,7 @@ async fn a_guarded_account_is_read_as_often_as_was_approved() {
             .await
             .assert_problem(404, "request-unknown");
     }
-    // Both reads at once: each is somebody's, and there is no third.
+    // Both reads at once: each is someone's, and there is no third.
     let all = tokio::join!(
         use_it(&reader, &id, "code"),
         use_it(&reader, &id, "code"),
@@ -113,7 +113,7 @@ async fn a_lease_ends_by_its_time_and_can_be_taken_back() {
         .await
         .assert_problem(409, "not-granted");
 
-    // By who asked for it, and by somebody who has to be asked.
+    // By who asked for it, and by someone who has to be asked.
     for (by, stage) in [(&admin, "Withdrawn"), (&approver, "Rejected")] {
         let body = json!({ "kind": "read", "reads": 5, "seconds": 3600 });
         let id = approved(&admin, &approver, &account, body).await;
@@ -153,8 +153,7 @@ async fn nobody_grants_their_own_wish_and_no_event_from_elsewhere_does() {
         let hub = app.task_hub();
         hub.raise_event(&id, &APPROVAL, &claimed).await.unwrap();
     }
-    app.until_logged("a decision that does not count is ignored")
-        .await;
+    app.until_logged("ignored an invalid decision").await;
     let still = admin.get(&format!("/api/requests/{id}")).await;
     assert_eq!(still.body["stage"], "AwaitingApproval", "{still:?}");
     assert_eq!(decide(&approver, &id, false).await.status, 202);
@@ -184,7 +183,7 @@ async fn a_key_of_ones_own_making_agrees_to_nothing() {
         }
         decide(&other, &id, true).await;
         until(asker, &id, "Granted").await;
-        // What was agreed to can be taken back by anybody who decides.
+        // What was agreed to can be taken back by anyone who decides.
         decide(&third_self, &id, false).await;
         until(asker, &id, "Rejected").await;
     }
@@ -270,7 +269,7 @@ async fn an_account_is_handed_out_once() {
 }
 
 #[tokio::test]
-async fn an_account_is_out_of_use_at_once_and_destroyed_later_unless_somebody_objects() {
+async fn an_account_is_out_of_use_at_once_and_destroyed_later_unless_someone_objects() {
     let app = App::start().await;
     let admin = app.admin();
     let approver = app.new_caller("second-pair-of-eyes", "approver");

@@ -2,7 +2,7 @@
 //! shows here before it shows at a caller's.
 //!
 //! What differs from run to run is named in brackets instead. After a wanted change,
-//! `INSTA_UPDATE=always cargo test --test e2e shapes` writes the files anew.
+//! `INSTA_UPDATE=always cargo test --test e2e shapes` writes the files again.
 
 use std::fmt::Write as _;
 

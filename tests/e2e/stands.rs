@@ -65,7 +65,7 @@ async fn a_transfer_that_found_no_account_is_over_and_not_carried_out_later() {
     let again = adversary.input(&transfer).await;
     let outcome = adversary.start("account-request", &transfer, &again).await;
     let why = outcome.expect_err("it is over");
-    assert!(why.contains("it has ended already"), "{why}");
+    assert!(why.contains("it has finished already"), "{why}");
     let account = admin.get(&path).await;
     assert_eq!(account.body["state"], "active", "{account:?}");
     let shown = admin.get(&format!("/api/requests/{transfer}")).await;
@@ -83,7 +83,7 @@ async fn a_package_is_shown_once_the_account_is_out_of_use_and_not_before() {
     let to = there.admin().get("/api/system").await.body["sealKey"].clone();
     let transfer = ask(&admin, &account, json!({ "kind": "transfer", "to": to })).await;
     until(&admin, &transfer, "AwaitingApproval").await;
-    // The approval is recorded, and the instance does not go on.
+    // The approval is recorded, and the instance does not continue.
     adversary.client.suspend(&transfer, "").await.unwrap();
     decided(&approver, &transfer, true).await;
     let begun = Instant::now();

@@ -114,7 +114,7 @@ async fn a_wrong_credential_is_in_the_log_whatever_else_is_refused() {
                 .bearer_auth(key("0000000000a6"))
                 .json(&json!({})),
         ),
-        // Anybody gets this, so nothing is refused.
+        // Anyone gets this, so nothing is refused.
         (
             "0000000000a7",
             ask(Method::GET, "/docs").bearer_auth(key("0000000000a7")),

@@ -38,7 +38,7 @@ pub(crate) struct App {
     answers: Arc<Mutex<Vec<String>>>,
 }
 
-/// Somebody who calls the API with a key of their own.
+/// Someone who calls the API with a key of their own.
 #[derive(Clone)]
 pub(crate) struct Caller {
     base: String,
@@ -374,7 +374,7 @@ impl Drop for App {
 }
 
 impl Caller {
-    /// Somebody with this token at the front door that answers at `base`.
+    /// Someone with this token at the front door that answers at `base`.
     pub(crate) fn at(base: &str, token: &str, http: reqwest::Client) -> Self {
         Self {
             base: base.to_owned(),

@@ -1,5 +1,5 @@
 //! What a collector of OpenTelemetry gets: one trace for an enrollment, the log lines in
-//! it and the audit record; and that nobody waits for one that does not answer.
+//! it and the audit log; and that nobody waits for one that does not answer.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -150,7 +150,7 @@ async fn it_is_one_trace_too_when_front_door_worker_and_scheduler_are_processes_
 }
 
 #[tokio::test]
-async fn a_failed_call_of_the_vault_is_told_without_what_it_was_about() {
+async fn a_failed_call_of_the_vault_is_reported_without_what_it_was_about() {
     let collector = Collector::start().await;
     let mut app = App::start_with(&["--otlp-endpoint", &collector.url()]).await;
     let vault = rusqlite::Connection::open(app.data_dir().join("vault.sqlite3")).unwrap();
@@ -199,7 +199,7 @@ async fn a_collector_that_never_answers_slows_nothing_and_gets_the_audit_record_
     let collector = Collector::start().await;
     app.launch_with(&["--otlp-endpoint", &collector.url()])
         .await;
-    // The key was made by a command that is no server and sends nothing by itself.
+    // The key was made by a command that is no server and sends nothing on its own.
     collector.until_audit(4).await;
     app.stop().await;
     app.launch_with(&["--otlp-endpoint", &collector.url()])

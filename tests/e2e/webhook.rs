@@ -26,7 +26,7 @@ pub(crate) enum Mood {
     SendsElsewhere,
 }
 
-/// A receiver of notices, as somebody would run one.
+/// A receiver of notices, as someone would run one.
 #[derive(Clone, Default)]
 pub(crate) struct Receiver {
     moods: Arc<Mutex<Vec<Mood>>>,
@@ -169,7 +169,7 @@ async fn a_notice_gets_through_to_a_receiver_that_fails_stalls_and_recovers() {
     for (_, body) in requests {
         assert!(!body.to_string().contains("2FASTEST"), "{body}");
     }
-    // A notice that is under way keeps nothing else from its end.
+    // A notice that is in progress keeps nothing else from its end.
     assert_eq!(enroller.ended(&id).await.body["stage"], "Enrolled");
     assert!(!app.logs().contains("/hook"), "an address may hold a key");
 }

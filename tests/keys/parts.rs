@@ -177,7 +177,7 @@ impl Part {
         .await;
     }
 
-    /// Waits for its end, which it comes to by itself.
+    /// Waits for its end, which it comes to on its own.
     pub(crate) async fn ended(&mut self) -> Option<i32> {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         ended.expect("it ends").unwrap().code()

@@ -186,7 +186,7 @@ async fn the_roles_of_the_templates_are_enough_and_each_part_uses_only_its_own_k
         let (status, answer) = front_door.call(method, path, body).await;
         assert!(status.is_success(), "{path}: {status} {answer}");
     }
-    // By the hand of somebody other than the requester.
+    // By the hand of someone other than the requester.
     let approver = azure.at.approver().await;
     let to = OpenKey::generate().unwrap().seal_key().to_text();
     let transfer = json!({"kind": "transfer", "to": to});

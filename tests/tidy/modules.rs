@@ -58,7 +58,6 @@ const CIRCLES: &[(&str, &str, &[&str])] = &[
     ("src", "audit", &["change", "entry"]),
     ("src", "commands", &["import", "import_parts"]),
     ("src", "commands", &["request", "status"]),
-    ("src", "http", &["api", "openapi"]),
     (
         "src",
         "http::edge",

@@ -4,7 +4,7 @@ use image::ImageFormat;
 
 use super::PictureProblem;
 
-/// A picture format that is read here. It is judged by the first bytes, never by a file name or a
+/// An image format that is read here. It is judged by the first bytes, never by a file name or a
 /// declared media type: wrong ones are common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PictureFormat {

@@ -102,7 +102,7 @@ impl Plane {
     }
 
     /// The plane with its difference from a blurred copy added twice, which brings back the edges
-    /// of a soft picture.
+    /// of a soft image.
     pub(crate) fn sharpened(&self) -> Self {
         let soft = self.blurred().blurred();
         let pixels = self.pixels.iter().zip(soft.pixels.iter());

@@ -16,7 +16,7 @@ use crate::picture::{Picture, Plane};
 pub enum Step {
     /// Full size, local thresholds.
     Native,
-    /// Full size, one threshold for the whole picture: pale codes.
+    /// Full size, one threshold for the whole image: pale codes.
     Otsu,
     /// Laid over black: light codes on a transparent page.
     OnBlack,
@@ -28,7 +28,7 @@ pub enum Step {
     Double,
     /// Single colour channels: two colours of equal brightness.
     Channels,
-    /// Sharpened: soft pictures.
+    /// Sharpened: soft images.
     Sharpened,
     /// One code at a time, on a grid that bends with it, and with its blur taken back.
     Refined,
@@ -72,20 +72,20 @@ impl fmt::Display for Step {
     }
 }
 
-/// Larger pictures are halved until they fit: their codes have pixels to spare, and no single
+/// Larger images are halved until they fit: their codes have pixels to spare, and no single
 /// attempt may take longer than the deadline.
 const MAX_SCAN_PIXELS: usize = 16_000_000;
 
 /// Filters that cost several passes run below this size only.
 const MAX_FILTER_PIXELS: usize = 5_000_000;
 
-/// Only pictures below this size are doubled.
+/// Only images below this size are doubled.
 const MAX_DOUBLE_PIXELS: usize = 4_000_000;
 
 /// Doubling a long strip makes sides that no camera has.
 const MAX_DOUBLE_SIDE: u32 = 6_000;
 
-/// Once an authenticator code is read and three more finder patterns are in the picture, later
+/// Once an authenticator code is read and three more finder patterns are in the image, later
 /// steps get this long to read the code that they may belong to.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
 
@@ -98,7 +98,7 @@ const MAX_REFINED: usize = 8;
 /// The part of the time left that this may take: one in so many.
 const REFINING: u32 = 4;
 
-/// After this step a picture is done in which other codes were read and no finder pattern is left
+/// After this step an image is done in which other codes were read and no finder pattern is left
 /// over: the steps up to here show codes of other contrast and size.
 const LAST_FOR_OTHERS: Step = Step::Half;
 
@@ -276,7 +276,7 @@ fn fitted(plane: &Plane) -> Option<Plane> {
     fitted
 }
 
-/// One picture on its way through the steps.
+/// One image on its way through the steps.
 struct Scan<'a> {
     picture: &'a Picture,
     plane: &'a Plane,

@@ -15,7 +15,7 @@ use super::bits;
 use super::symbols::{self, Said, Symbol, Symbols};
 use crate::picture::Plane;
 
-/// Runs a third-party decoder and takes a panic in it for "nothing found": pictures made to break
+/// Runs a third-party decoder and takes a panic in it for "nothing found": images made to break
 /// a decoder must not take down the caller.
 pub(super) fn guarded<T>(attempt: impl FnOnce() -> Option<T>) -> Option<T> {
     catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_default()
@@ -24,7 +24,7 @@ pub(super) fn guarded<T>(attempt: impl FnOnce() -> Option<T>) -> Option<T> {
 /// Above this many finder patterns the older decoders, which try all combinations, are left out.
 const MAX_UNBOUNDED_PATTERNS: usize = 40;
 
-/// Pictures above this size are halved or left out by the later decoders.
+/// Images above this size are halved or left out by the later decoders.
 const MAX_FALLBACK_PIXELS: usize = 5_000_000;
 
 /// Runs of black and white that look like a finder pattern, above which rqrr is left out: it
@@ -118,7 +118,7 @@ pub(super) fn find_with_quircs(plane: &Plane, deadline: Instant) -> Vec<Symbol> 
     .unwrap_or_default()
 }
 
-/// rqrr, which also only finds the modules. `seen` is what the main decoder made of the picture:
+/// rqrr, which also only finds the modules. `seen` is what the main decoder made of the image:
 /// rqrr has no bounds of its own, so it gets only what was proved to hold few patterns.
 pub(super) fn rqrr(plane: &Plane, seen: &Symbols, deadline: Instant) -> Symbols {
     if seen.patterns > MAX_UNBOUNDED_PATTERNS

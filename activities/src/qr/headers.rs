@@ -4,7 +4,7 @@ use rxing::common::BitMatrix;
 use rxing::qrcode::decoder::qrcode_decoder;
 
 /// Counts the headers of structured append among the segments of a code (ISO/IEC 18004, section
-/// 7.4); nothing if they cannot be told. More than one contradict each other, and decoders believe
+/// 7.4); nothing if they cannot be determined. More than one contradict each other, and decoders believe
 /// the last.
 pub(super) fn count(modules: &BitMatrix) -> Option<usize> {
     let decoded = qrcode_decoder::decode_bitmatrix(modules).ok()?;

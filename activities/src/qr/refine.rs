@@ -11,7 +11,7 @@ use super::fallback::guarded;
 use super::symbols::{self, Said};
 use crate::picture::Plane;
 
-/// A code whose finder patterns stand where they should, in fractions of the picture.
+/// A code whose finder patterns stand where they should, in fractions of the image.
 #[derive(Clone)]
 pub(super) struct Located {
     /// Clockwise from its own top left.
@@ -98,7 +98,7 @@ fn between(grey: &[f32], side: usize, x: usize, y: usize, reach: usize) -> f32 {
     (low + high) / 2.0
 }
 
-/// Takes the blur of a lens back (Van Cittert 1931): what the picture blurred again lacks is
+/// Takes the blur of a lens back (Van Cittert 1931): what the image blurred again lacks is
 /// added, over and over, within what is possible.
 fn unblurred(grey: &[f32], side: usize, blur: f32) -> Vec<f32> {
     let near = (-1.0 / (2.0 * blur * blur)).exp();
@@ -303,7 +303,7 @@ fn known(side: usize, x: usize, y: usize) -> Option<bool> {
     }
 }
 
-/// Brightness between pixels; the edge goes on outside.
+/// Brightness between pixels; the edge continues outside.
 fn sample(plane: &Plane, x: f32, y: f32) -> f32 {
     let (width, height) = (plane.width() as usize, plane.height() as usize);
     let x = x.clamp(0.0, (width - 1) as f32);

@@ -1,4 +1,4 @@
-//! Each decoder by itself, for measuring what it adds. The cascade is what reads uploads.
+//! Each decoder on its own, for measuring what it adds. The cascade is what reads uploads.
 
 use std::fmt;
 use std::time::Instant;
@@ -16,7 +16,7 @@ pub enum Single {
     Rxing,
     /// quircs.
     Quircs,
-    /// rqrr. It has no bounds of its own: not for pictures from anybody.
+    /// rqrr. It has no bounds of its own: not for images from anyone.
     Rqrr,
 }
 
@@ -24,7 +24,7 @@ impl Single {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Rxing, Self::Quircs, Self::Rqrr];
 
-    /// What it reads, until the deadline where it can be told one.
+    /// What it reads, until the deadline, for decoders that accept one.
     #[must_use]
     pub fn read(self, picture: &Picture, deadline: Instant) -> Vec<Zeroizing<String>> {
         let plane = &picture.on_white;

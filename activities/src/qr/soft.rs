@@ -1,7 +1,7 @@
 //! Codes that are too soft to show a finder pattern, beside others that were read.
 //!
 //! Out of focus, a code is a square of middling grey whose shades change everywhere and nowhere
-//! sharply. By itself that says little; next to a sharp code of about its size it is a code.
+//! sharply. On its own that says little; next to a sharp code of about its size it is a code.
 
 use countersign_enrollment::region::{Region, UNITS};
 
@@ -13,7 +13,7 @@ const CELLS: f32 = 12.0;
 /// Samples taken on the side of a cell.
 const SAMPLES: usize = 8;
 
-/// Above this many cells the codes that were read are too small a part of the picture.
+/// Above this many cells the codes that were read are too small a part of the image.
 const MAX_CELLS: usize = 250_000;
 
 /// Where there are such codes.
@@ -210,7 +210,7 @@ fn is_soft(plane: &Plane, area: &Area, tone: &Tone) -> bool {
         && (0.6..1.7).contains(&even)
 }
 
-/// How dark each cell of the picture is.
+/// How dark each cell of the image is.
 struct Map {
     cell: usize,
     width: usize,

@@ -23,7 +23,7 @@ const MAX_PATTERNS: usize = 1_200;
 const MAX_SETS: usize = 400;
 const SETS_OF_A_PATTERN: usize = 30;
 
-/// Runs of black and white that look like a finder pattern, above which a picture is noise. The search for
+/// Runs of black and white that look like a finder pattern, above which an image is noise. The search for
 /// patterns compares each with all others, so its time grows with the square.
 const MAX_PATTERN_RUNS: usize = 20_000;
 
@@ -153,7 +153,7 @@ fn read_polarity(bits: &BitMatrix, deadline: Instant) -> Symbols {
     search.conclude(&patterns)
 }
 
-/// The search in one picture of black and white.
+/// The search in one image of black and white.
 struct Search<'a> {
     bits: &'a BitMatrix,
     deadline: Instant,

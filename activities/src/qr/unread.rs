@@ -2,7 +2,7 @@
 //!
 //! A code that no attempt reads still shows what makes it a code: finder patterns, the timing
 //! patterns between them, and modules on the grid that those span. Only what shows enough of them
-//! is told of, since photographs and screens are full of squares.
+//! is reported, since photographs and screens are full of squares.
 
 use countersign_enrollment::region::Region;
 use rxing::common::BitMatrix;
@@ -134,7 +134,7 @@ impl<'a> Grid<'a> {
         [0, 1].map(|axis| self.origin[axis] + column * self.right[axis] + row * self.down[axis])
     }
 
-    /// Whether a module is dark; nothing outside the picture.
+    /// Whether a module is dark; nothing outside the image.
     fn dark(&self, column: f32, row: f32) -> Option<bool> {
         let [x, y] = self.place(column, row);
         let is_in = |value: f32, end: u32| value >= 0.0 && value < end as f32;

@@ -1,4 +1,4 @@
-//! A cache in front of a vault that is far away: codes are asked for far more often
+//! A cache in front of a vault that is far away: codes are requested far more often
 //! than secrets change, and the vault counts every call.
 //!
 //! Bounded in size and age; a secret that falls out is wiped. Several who ask for the
@@ -55,7 +55,7 @@ pub struct CacheCounts {
     pub hits: u64,
     /// Reads that went to the vault.
     pub misses: u64,
-    /// Reads that waited for another one's answer.
+    /// Account reads that joined a concurrent read of the same account.
     pub joined: u64,
     /// Reads that were answered from before the vault went away.
     pub stale: u64,
@@ -136,7 +136,7 @@ impl CachedVault {
     }
 
     /// Wipes what is too old, again and again until `stop` is done. Without it, that
-    /// happens only while codes are asked for.
+    /// happens only while codes are requested.
     pub async fn sweep_until(&self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         let pause = self.age.max(Duration::from_secs(1));
@@ -148,7 +148,7 @@ impl CachedVault {
         }
     }
 
-    /// What is kept, without what somebody else may have changed.
+    /// What is kept, without what someone else may have changed.
     fn kept(&self) -> MutexGuard<'_, Kept> {
         let stamp = self.vault.stamp();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -191,7 +191,7 @@ impl CachedVault {
         self.flights().remove(id);
     }
 
-    /// Reads from the vault, together with whoever asks for the same.
+    /// Reads from the vault, joined with concurrent reads of the same account.
     async fn fetch(&self, id: &EnrollmentId) -> Result<Arc<Reading>, VaultError> {
         let epoch = self.kept().epoch;
         let (flight, first) = self.board(id);
@@ -235,10 +235,10 @@ impl CachedVault {
         }
     }
 
-    /// The read that is under way, or a new one and `true`.
+    /// The read that is in progress, or a new one and `true`.
     fn board(&self, id: &EnrollmentId) -> (Shared<Flight>, bool) {
         let mut flights = self.flights();
-        // Those that everybody has given up on go away with the last who waited.
+        // Those that everyone has given up on go away with the last who waited.
         flights.retain(|_, flight| flight.upgrade().is_some());
         if let Some(flight) = flights.get(id).and_then(WeakShared::upgrade) {
             return (flight, false);

@@ -1,4 +1,4 @@
-//! The vault in the data folder: SQLite, every secret encrypted by itself.
+//! The vault in the data folder: SQLite, every secret encrypted on its own.
 //!
 //! `vault.sqlite3` holds one row an account. The secret is encrypted with
 //! XChaCha20-Poly1305 under a key in another file, `vault.key`, that only its owner can
@@ -43,7 +43,7 @@ const KEY_FILE: &str = "vault.key";
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The operating system refused.
-    #[error("cannot make the vault's file {}", path.display())]
+    #[error("cannot create the vault's file {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -78,7 +78,7 @@ pub enum OpenError {
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
     /// Accounts are encrypted with a key that is not in the key file.
-    #[error("the vault holds accounts whose key {key_id} is not in {}; restore that file from a backup", path.display())]
+    #[error("the vault contains accounts whose key {key_id} is not in {}; restore that file from a backup", path.display())]
     KeyMissing {
         /// The key file.
         path: PathBuf,
@@ -401,7 +401,7 @@ pub(super) struct AccountRow {
 impl AccountRow {
     pub(super) fn account(&self, crypter: &Crypter) -> Result<TotpAccount, VaultError> {
         let corrupt = |_| VaultError::Corrupt {
-            reason: "it has values that no account has",
+            reason: "it has invalid values",
         };
         let preview = &self.record.preview;
         let labels = preview.labels().map_err(corrupt)?;
@@ -599,7 +599,7 @@ fn page(
         .map_err(from_sqlite)?;
     let mut accounts = Vec::with_capacity(limit);
     let mut more = false;
-    // Rows are made as they are asked for, in the index's order: no more than needed.
+    // Rows are made as they are requested, in the index's order: no more than needed.
     for row in rows {
         let record = row.map_err(from_sqlite)??.record;
         if !filter.lets_through(&record) {
@@ -636,11 +636,11 @@ async fn blocking<T: Send + 'static>(
 
 pub(super) const fn spoilt_column() -> VaultError {
     VaultError::Corrupt {
-        reason: "a column holds what it never should",
+        reason: "a column has an invalid value",
     }
 }
 
-/// What an error of SQLite means to somebody who uses the vault.
+/// What an error of SQLite means to someone who uses the vault.
 pub(super) fn from_sqlite(error: rusqlite::Error) -> VaultError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => VaultError::Corrupt {
@@ -670,7 +670,7 @@ pub(super) fn from_crypter(error: CrypterError) -> VaultError {
             reason: "it is encrypted with a key that is not in the key file",
         },
         CrypterError::DoesNotOpen => VaultError::Corrupt {
-            reason: "it does not decrypt; it was changed, or the key was",
+            reason: "it cannot be decrypted; it was changed, or the key was",
         },
         CrypterError::TooLarge => VaultError::Corrupt {
             reason: "it is too large",

@@ -33,12 +33,12 @@ pub enum KeyFileError {
     },
     /// Others than the owner can read it.
     #[error(
-        "{} can be read by other users: run `chmod 600 {}`; if they may have read it, enroll all accounts anew",
+        "{} can be read by other users: run `chmod 600 {}`; if they might have read it, enroll all accounts again",
         .0.display(), .0.display()
     )]
     Exposed(PathBuf),
     /// It does not hold keys.
-    #[error("line {line} of {} is not a key of a kind that this release understands", path.display())]
+    #[error("line {line} of {} is not a key that this release understands", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -46,7 +46,7 @@ pub enum KeyFileError {
         line: usize,
     },
     /// It holds no key at all.
-    #[error("{} holds no key; restore it from a backup", .0.display())]
+    #[error("{} contains no key; restore it from a backup", .0.display())]
     Empty(PathBuf),
     /// The system has no random numbers to give.
     #[error("the system's random number source failed")]

@@ -28,7 +28,7 @@ pub use embedded::{EmbeddedVault, OpenError};
 
 /// The most accounts on one page of a list.
 pub const MAX_PAGE: usize = 500;
-/// How many accounts with the same content are told of at most.
+/// The most duplicates that are reported.
 pub const MAX_SAME: usize = 10;
 
 /// A store of accounts by enrollment id.
@@ -87,7 +87,7 @@ pub trait SecretVault: Send + Sync {
     /// As [`SecretVault::read`].
     async fn read_for_code(&self, id: &EnrollmentId) -> Result<Arc<Reading>, VaultError>;
 
-    /// A number that is another one once somebody may have changed something in the vault
+    /// A number that is another one once someone may have changed something in the vault
     /// without this object: what was read before is not kept after it. It is cheap, and
     /// always the same where that cannot be known.
     fn stamp(&self) -> u64 {
@@ -136,7 +136,7 @@ pub trait SecretVault: Send + Sync {
     /// A page of at most `limit` accounts (1 to [`MAX_PAGE`]; more is taken as that), those in
     /// use unless the filter says otherwise, by issuer and
     /// then account name, without regard to case.
-    /// Only those that `filter` lets through. `cursor` is the `next` of the page before.
+    /// Only those that `filter` lets through. `cursor` is the previous page's `next`.
     ///
     /// # Errors
     ///
@@ -192,7 +192,7 @@ pub trait SecretVault: Send + Sync {
         self.change(id, &change).await
     }
 
-    /// Takes the account out of use: it is not read or listed any more, and can be
+    /// Disables the account: it is not read or listed any more, and can be
     /// recovered. Deleting a deleted one changes nothing.
     ///
     /// # Errors
@@ -200,7 +200,7 @@ pub trait SecretVault: Send + Sync {
     /// [`VaultError::NotFound`] when there never was one or it was purged.
     async fn delete(&self, id: &EnrollmentId) -> Result<(), VaultError>;
 
-    /// Brings a deleted account back into use. Recovering one in use changes nothing.
+    /// Enables a deleted account again. Recovering one in use changes nothing.
     ///
     /// # Errors
     ///
@@ -231,7 +231,7 @@ pub trait SecretVault: Send + Sync {
 pub struct Reading {
     /// The account with its secret.
     pub account: TotpAccount,
-    /// Who has to prove the account before anybody else gets its codes, if it is not
+    /// Who has to prove the account before anyone else gets its codes, if it is not
     /// proved yet.
     pub pending_for: Option<CallerId>,
     /// How long ago this was read, if the vault could not be asked now.
@@ -330,7 +330,7 @@ pub struct AccountPage {
     pub next: Option<String>,
 }
 
-/// Why a vault did not do what it was asked for.
+/// Why a vault did not do what it was asked to do.
 #[derive(Debug, Error)]
 pub enum VaultError {
     /// There is no account with this id.
@@ -339,23 +339,23 @@ pub enum VaultError {
     /// The account was deleted.
     #[error("the account was deleted")]
     Deleted,
-    /// What is there contradicts what was asked for.
-    #[error("the vault already keeps something else under this id")]
+    /// What is there contradicts what was requested.
+    #[error("the vault already has another secret under this id")]
     Conflict,
     /// The account has other recovery codes than those that were to be replaced.
     #[error(
-        "somebody else has set recovery codes of this account; nothing was changed. Ask again \
-         to have them replaced"
+        "recovery codes of this account were set in the meantime; nothing was changed. Make a \
+         new request to replace them"
     )]
     RecoveryConflict,
     /// The vault keeps only so much about an account.
-    #[error("the vault has no room for that: {reason}")]
+    #[error("the vault cannot store it: {reason}")]
     Full {
         /// What the bound is.
         reason: &'static str,
     },
     /// The text is not a cursor of this vault.
-    #[error("the cursor is not one that this vault gave out; begin with the first page")]
+    #[error("the cursor is not one of this vault's; start with the first page")]
     InvalidCursor,
     /// The vault cannot be reached or has no capacity now. Try again later.
     #[error("the vault does not answer")]
@@ -365,7 +365,7 @@ pub enum VaultError {
         source: Box<dyn StdError + Send + Sync>,
     },
     /// What is kept is not what was stored, or is sealed with a key that is not here.
-    #[error("what the vault keeps under this id cannot be read: {reason}")]
+    #[error("the vault's entry with this id cannot be read: {reason}")]
     Corrupt {
         /// What is wrong, without any of the content.
         reason: &'static str,

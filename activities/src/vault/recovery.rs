@@ -88,7 +88,7 @@ pub(super) fn read(
         .decrypt(&place(id), &encrypted)
         .map_err(from_crypter)?;
     RecoveryCodes::from_bytes(&bytes).ok_or(VaultError::Corrupt {
-        reason: "its recovery codes are none",
+        reason: "its recovery codes are invalid",
     })
 }
 

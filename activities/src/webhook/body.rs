@@ -1,4 +1,4 @@
-//! What a webhook is told, for people and for machines.
+//! The body of a notice, for people and for machines.
 
 use countersign_enrollment::account::is_unprintable;
 use countersign_enrollment::notice::{Notice, NoticeEvent};
@@ -45,7 +45,7 @@ fn text(notice: &Notice) -> String {
         "read" => "read codes of",
         "export" => "export",
         "transfer" => "hand over",
-        "delete" => "delete for good",
+        "delete" => "permanently delete",
         "recoveryCodes" => "set the recovery codes of",
         _ => "use",
     };
@@ -61,11 +61,11 @@ fn text(notice: &Notice) -> String {
         .as_ref()
         .is_some_and(|decision| decision.approved);
     let mut text = match notice.event {
-        NoticeEvent::Requested => format!("{asked}. To be decided until {until}"),
-        NoticeEvent::Reminder => format!("Still waiting: {asked}. To be decided until {until}"),
+        NoticeEvent::Requested => format!("{asked}. Decide by {until}"),
+        NoticeEvent::Reminder => format!("Still pending: {asked}. Decide by {until}"),
         NoticeEvent::Decided if approved => format!("Approved by {by}: {asked}"),
-        NoticeEvent::Decided => format!("Refused by {by}: {asked}"),
-        NoticeEvent::Expired => format!("Nobody decided in time: {asked}"),
+        NoticeEvent::Decided => format!("Rejected by {by}: {asked}"),
+        NoticeEvent::Expired => format!("Not decided in time: {asked}"),
         NoticeEvent::Stopped => format!("Stopped by {by}: {asked}"),
     };
     let comment = notice.decision.as_ref().and_then(|it| it.comment.as_ref());
@@ -76,8 +76,8 @@ fn text(notice: &Notice) -> String {
     plain(&text)
 }
 
-/// Text that a chat shows as it is: names come out of pictures that anybody may have made,
-/// and `<!channel>` would call everybody.
+/// Text that a chat shows as it is: names come out of images that anyone may have made,
+/// and `<!channel>` would call everyone.
 fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,5 +1,5 @@
 //! QR codes drawn for tests: bit by bit where a usual writer would refuse to, on pages, and
-//! spoiled in the ways in which pictures are.
+//! spoiled in the ways in which images are.
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

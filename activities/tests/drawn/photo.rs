@@ -48,7 +48,7 @@ fn sample(picture: &GrayImage, x: f32, y: f32) -> Option<f32> {
     Some(upper * (1.0 - dy) + lower * dy)
 }
 
-/// A picture of another: each pixel comes from where `map` says, or is the table's.
+/// An image of another: each pixel comes from where `map` says, or is the table's.
 fn taken(
     source: &GrayImage,
     (width, height): (u32, u32),
@@ -58,7 +58,7 @@ fn taken(
     let grain: Vec<f32> = (0..4096).map(|_| dice.between(90.0, 125.0)).collect();
     GrayImage::from_fn(width, height, |x, y| {
         let mut sum = 0.0;
-        // Large pictures have pixels enough.
+        // Large images have pixels enough.
         let all = [(0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75)];
         let places = if width > 2_000 { &all[..1] } else { &all[..] };
         for (dx, dy) in places {
@@ -127,7 +127,7 @@ fn shaken(picture: &GrayImage, length: f32, angle: f32) -> GrayImage {
     })
 }
 
-/// On a larger picture of one brightness.
+/// On a larger image of one brightness.
 fn on_page(code: &GrayImage, side: u32, grey: u8) -> GrayImage {
     let mut page = GrayImage::from_pixel(side, side, Luma([grey]));
     let place = i64::from(side.saturating_sub(code.width()) / 2);
@@ -135,7 +135,7 @@ fn on_page(code: &GrayImage, side: u32, grey: u8) -> GrayImage {
     page
 }
 
-/// A hard picture.
+/// A hard image.
 pub(crate) struct Hard {
     pub(crate) kind: &'static str,
     pub(crate) number: usize,
@@ -147,7 +147,7 @@ pub(crate) struct Hard {
 /// How many of each kind there are, from mild to severe.
 pub(crate) const OF_EACH: usize = 12;
 
-/// A picture of how bad, from 0 to 1.
+/// An image of how bad, from 0 to 1.
 type Taken = fn(&str, f32, &mut Dice) -> GrayImage;
 
 const KINDS: [(&str, Taken); 16] = [
@@ -324,7 +324,7 @@ fn tiny(text: &str, bad: f32, dice: &mut Dice) -> GrayImage {
     imageops::resize(&source, side, side, imageops::FilterType::Triangle)
 }
 
-/// Many pixels: all of the picture, or a small part of it.
+/// Many pixels: all of the image, or a small part of it.
 fn huge(text: &str, bad: f32, dice: &mut Dice) -> GrayImage {
     let large = bad < 0.5;
     let source = code_of(text, if large { 40 } else { 6 });
@@ -426,7 +426,7 @@ fn halftone(text: &str, bad: f32, dice: &mut Dice) -> GrayImage {
     imageops::blur(&picture, 0.8)
 }
 
-/// The picture ends before the code does.
+/// The image ends before the code does.
 fn cut(text: &str, bad: f32, dice: &mut Dice) -> GrayImage {
     let code = code_of(text, 6);
     // Of the border and then of the code, to the right and below.

@@ -29,14 +29,14 @@ pub struct VaultAddress {
 pub enum AddressError {
     /// The name cannot be a vault's.
     #[error(
-        "{0:?} cannot be the name of a Key Vault: it has 3 to 24 letters, digits and single \
+        "{0:?} cannot be the name of a Key Vault: a name has 3 to 24 letters, digits and single \
          hyphens, and begins with a letter"
     )]
     Name(String),
     /// The URL cannot be a vault's.
     #[error(
-        "the URL of a Key Vault is https://NAME.vault.azure.net, without path, user or question \
-         mark; its address has to be https for emulators too"
+        "the URL of a Key Vault is https://NAME.vault.azure.net, without path, user or query; \
+         emulators must use https too"
     )]
     Url,
 }

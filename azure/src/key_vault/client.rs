@@ -6,9 +6,9 @@
 //! - The first request of a client goes out without its body, to be challenged. When
 //!   that one is answered with 503, or the connection breaks, the SDK's own retry sends
 //!   the body no more, and the service refuses the empty write. The SDK's retries are
-//!   therefore off, and every try here begins anew.
+//!   therefore off, and every try here begins again.
 //! - A conflict (409) is not retried by the SDK, though some of them pass.
-//! - The SDK waits up to a minute, which is longer than anybody waits for a code.
+//! - The SDK waits up to a minute, which is longer than anyone waits for a code.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ const GET: Operation = Operation {
     action: "Microsoft.KeyVault/vaults/secrets/getSecret/action",
 };
 const METADATA: Operation = Operation {
-    name: "look at a secret",
+    name: "describe a secret",
     action: "Microsoft.KeyVault/vaults/secrets/readMetadata/action",
 };
 const SET: Operation = Operation {
@@ -111,7 +111,7 @@ impl Client {
             let certificates = reqwest::Certificate::from_pem_bundle(&pem)
                 .map_err(|error| failed(error.to_string()))?;
             if certificates.is_empty() {
-                return Err(failed("it holds no certificate in PEM form".to_owned()));
+                return Err(failed("it contains no certificate in PEM form".to_owned()));
             }
             http = http.tls_certs_merge(certificates);
         }
@@ -409,7 +409,7 @@ impl Client {
     fn note(&self, operation: Operation, error: &KeyVaultError, tries: u32) {
         if let KeyVaultError::Throttled { retry_after } = error {
             self.counters.throttled.fetch_add(1, Ordering::Relaxed);
-            // The others need not find out by themselves.
+            // The others need not find out on their own.
             if let Some(wait) = retry_after {
                 self.gate.close(*wait);
             }

@@ -143,7 +143,9 @@ fn in_order(secrets: Vec<(String, Metadata)>) -> Vec<AccountRecord> {
         }
         match metadata.record(&id) {
             Ok(record) => accounts.push(record),
-            Err(error) => tracing::warn!(%id, %error, "left out of the list"),
+            Err(error) => {
+                tracing::warn!(%id, %error, "skipping secret in the account list: not a Countersign entry")
+            }
         }
     }
     accounts.sort_by_cached_key(Place::of);

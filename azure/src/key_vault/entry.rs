@@ -62,7 +62,7 @@ pub(super) enum Kind {
     Adopted,
     /// The name of a purged account.
     Purged,
-    /// Something of somebody else.
+    /// Something of someone else.
     Foreign,
 }
 
@@ -164,7 +164,7 @@ pub(super) fn value_with(
         .map(Zeroizing::new)
 }
 
-/// The tags that are kept for `account`. Everybody who may list secrets can read them.
+/// The tags that are kept for `account`. Everyone who may list secrets can read them.
 pub(super) fn tags(
     id: &EnrollmentId,
     account: &TotpAccount,
@@ -208,8 +208,8 @@ pub(super) fn change(tags: &mut Tags, change: &Change) -> Result<(), VaultError>
     }
     if tags.len() > MOST_TAGS {
         return Err(VaultError::Full {
-            reason: "a secret of Key Vault has at most 15 tags, and other programs have put \
-                     some on this one",
+            reason: "a Key Vault secret has at most 15 tags, and other programs have added some \
+                     to this one",
         });
     }
     Ok(())
@@ -345,7 +345,7 @@ impl Metadata {
             Ok(VersionOnly { version: VERSION }) => {}
             Ok(VersionOnly { version }) if version > VERSION => {
                 return Err(VaultError::Corrupt {
-                    reason: "a later release has written it; use that release",
+                    reason: "a later release wrote it; use that release",
                 });
             }
             _ => return Err(spoilt_value()),
@@ -392,13 +392,13 @@ fn secret(text: &Zeroizing<String>) -> Result<TotpSecret, VaultError> {
 
 const fn spoilt_value() -> VaultError {
     VaultError::Corrupt {
-        reason: "its value is no account",
+        reason: "its value is not an account",
     }
 }
 
 const fn spoilt_tags() -> VaultError {
     VaultError::Corrupt {
-        reason: "its tags hold values that no account has",
+        reason: "its tags have invalid values",
     }
 }
 
@@ -443,7 +443,7 @@ mod tests {
                 account
             );
             assert_eq!(metadata.record(&id).unwrap().preview, account.preview());
-            // The value is enough by itself.
+            // The value is enough on its own.
             let bare = Metadata::default();
             assert_eq!(bare.account(&value(&account).unwrap()).unwrap(), account);
         }
@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_of_somebody_else_is_told_apart() {
+    fn a_secret_of_someone_else_is_distinguished() {
         let id = EnrollmentId::random();
         let other = EnrollmentId::random();
         assert_eq!(metadata(&[]).kind(&id), Kind::Foreign);

@@ -14,7 +14,7 @@ use crate::causes::in_one_line;
 /// The longest wait that a server can ask for. Longer ones are taken as this.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
-/// Why Key Vault did not do what it was asked for.
+/// Why Key Vault did not do what it was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum KeyVaultError {
@@ -55,8 +55,8 @@ pub enum KeyVaultError {
     },
     /// 429: too many calls.
     #[error(
-        "Key Vault throttles calls (4,000 in 10 s, of which 300 may write, for each vault); \
-         slow down or spread accounts over vaults"
+        "Key Vault is throttling calls (4,000 in 10 s, of which 300 writes, per vault); slow \
+         down or spread accounts over several vaults"
     )]
     Throttled {
         /// How long the service asks to wait.
@@ -72,13 +72,13 @@ pub enum KeyVaultError {
         /// How long the service asks to wait.
         retry_after: Option<Duration>,
     },
-    /// No answer in time. What was asked for may have been done.
+    /// No answer in time. What was requested may have been done.
     #[error("Key Vault did not answer within {} ms", .after.as_millis())]
     TimedOut {
         /// How long was waited.
         after: Duration,
     },
-    /// No connection, or one that broke. What was asked for may have been done.
+    /// No connection, or one that broke. What was requested may have been done.
     #[error("Key Vault cannot be reached: {reason}")]
     Unreachable {
         /// What the network said.
@@ -90,9 +90,9 @@ pub enum KeyVaultError {
         /// What was tried.
         reason: String,
     },
-    /// The vault asks for a token for somebody else.
+    /// The vault asks for a token for someone else.
     #[error(
-        "the vault asks for a token for another domain than its own: {reason}. If it is an \
+        "the vault requests a token for another domain than its own: {reason}. If it is an \
          emulator, set KEY_VAULT_EMULATOR=true; otherwise do not trust this address"
     )]
     ForeignChallenge {
@@ -110,7 +110,7 @@ pub enum KeyVaultError {
         code: String,
     },
     /// The answer is not one of Key Vault's.
-    #[error("the answer is not one of Key Vault's; does the URL name a vault?")]
+    #[error("unexpected answer; is the URL that of a Key Vault?")]
     NotKeyVault,
 }
 
@@ -153,7 +153,7 @@ impl KeyVaultError {
                 if reason.contains("challenge") {
                     Self::ForeignChallenge { reason }
                 } else {
-                    tracing::debug!(%reason, "not an answer of Key Vault");
+                    tracing::debug!(%reason, "not an answer from Key Vault");
                     Self::NotKeyVault
                 }
             }

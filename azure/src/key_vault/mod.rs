@@ -41,7 +41,7 @@ use directory::Directory;
 use durabletask::azure::Identity;
 use entry::{Kind, Metadata};
 
-/// What stands in the place of a purged account: Key Vault has no empty secret.
+/// What stands in place of a purged account: Key Vault has no empty secret.
 const NOTHING: &str = "purged";
 
 /// A vault in Azure Key Vault. Clones share everything.
@@ -84,7 +84,7 @@ impl KeyVault {
     /// From now on tags tell secrets apart, to those who have this key. It is set once.
     pub fn tell_apart_by(&self, key: FingerprintKey) {
         if self.fingerprints.set(key).is_err() {
-            tracing::debug!("secrets are told apart by a key already");
+            tracing::debug!("the fingerprint key is set already");
         }
     }
 
@@ -406,6 +406,6 @@ fn secret_name(id: &EnrollmentId) -> Result<SecretName, VaultError> {
 
 const fn foreign() -> VaultError {
     VaultError::Corrupt {
-        reason: "the secret of this name belongs to another program; it is left alone",
+        reason: "the secret with this name belongs to another program; it was not changed",
     }
 }

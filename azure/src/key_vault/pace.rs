@@ -1,4 +1,4 @@
-//! Not too fast: writes in an even stream, and everybody waits when the vault says so.
+//! Not too fast: writes in an even stream, and everyone waits when the vault says so.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_closed_gate_opens_by_itself() {
+    async fn a_closed_gate_opens_on_its_own() {
         let gate = Gate::default();
         assert_eq!(gate.opens(), None);
         gate.close(Duration::from_secs(5));

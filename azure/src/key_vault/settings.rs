@@ -42,7 +42,7 @@ impl KeyVaultSettings {
 pub struct Limits {
     /// One try of a read.
     pub read_try: Duration,
-    /// A read with all its tries: somebody waits for a code.
+    /// A read with all its tries: someone waits for a code.
     pub read: Duration,
     /// One try of a write.
     pub write_try: Duration,

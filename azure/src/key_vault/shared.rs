@@ -45,7 +45,7 @@ impl KeyVault {
         }
         let text = make()?;
         self.set_marked(name, &text, FIRST).await?;
-        tracing::info!(name, "shared key made in Key Vault");
+        tracing::info!(name, "shared key created in Key Vault");
         self.existing_secret(name)
             .await?
             .ok_or(VaultError::NotFound)

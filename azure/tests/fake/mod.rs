@@ -68,7 +68,7 @@ struct Inner {
     seen: Mutex<Vec<Seen>>,
     plans: Mutex<Vec<Plan>>,
     resource: Mutex<String>,
-    /// Everybody may do everything if there are none.
+    /// Everyone may do everything if there are none.
     roles: Mutex<Option<Roles>>,
     address: SocketAddr,
 }

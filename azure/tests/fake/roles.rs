@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Op;
 
-/// What an identity may do. Identities are told apart by their tokens.
+/// What an identity may do. Identities are distinguished by their tokens.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Roles {
     granted: HashMap<String, Vec<Grant>>,

@@ -1,5 +1,5 @@
 //! ZIP archives and gzip files of anything that can be imported. Each file in one is read as
-//! if it had been sent by itself; one that cannot be read is named, and takes no other with
+//! if it had been sent on its own; one that cannot be read is named, and takes no other with
 //! it.
 
 use std::io::Cursor;
@@ -98,7 +98,7 @@ pub(super) fn read_zip(
         .ok_or_else(too_much)?;
     if archive.index_for_name("[Content_Types].xml").is_some() {
         return Err(InputProblem::ImportUnsupported {
-            what: "a document of Microsoft Office (a table in it can be saved as CSV)".to_owned(),
+            what: "a Microsoft Office document (a table in it can be saved as CSV)".to_owned(),
         });
     }
     let mut whole = Contents::default();
@@ -177,7 +177,7 @@ impl Contents {
     }
 
     /// Keeps a file's problem under its name, unless it ends everything: a bound that is
-    /// reached, or a password that is asked for.
+    /// reached, or a password that is requested.
     fn report(&mut self, name: &str, problem: InputProblem) -> Result<(), InputProblem> {
         if problem.ends_import() {
             return Err(problem);
@@ -242,7 +242,7 @@ fn inner(
         }),
         Err(ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_)) => {
             Err(InputProblem::ImportUnsupported {
-                what: "a file in an archive that is packed or encrypted in an unusual way"
+                what: "a file in an archive that is compressed or encrypted in an unsupported way"
                     .to_owned(),
             })
         }

@@ -92,7 +92,7 @@ impl Budget {
         }
     }
 
-    /// What ends the work when it is dropped, for whoever waits for the work's end.
+    /// Ends the work when it is dropped by the caller that waits for its end.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         Canceller(Arc::clone(&self.cancelled))
@@ -102,7 +102,7 @@ impl Budget {
     ///
     /// # Errors
     ///
-    /// The time is over. Work that was cancelled is told the same, since nobody waits to
+    /// The time is over. Work that was canceled gets the same error, since nobody waits to
     /// read it.
     pub fn check(&self) -> Result<(), InputProblem> {
         if self.cancelled.load(Ordering::Relaxed) || Instant::now() >= self.until {

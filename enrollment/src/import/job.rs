@@ -1,4 +1,4 @@
-//! An import as a durable orchestration: what is asked for, what is planned, how it
+//! An import as a durable orchestration: what is requested, what is planned, how it
 //! ended.
 
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ pub struct ImportRequest {
     /// Whether only to tell what would be done.
     #[serde(default)]
     pub dry_run: bool,
-    /// Whether somebody else has to agree to each account.
+    /// Whether someone else has to agree to each account.
     pub approval: Approval,
     /// Who asks. They cannot approve.
     pub requested_by: CallerId,
@@ -57,7 +57,7 @@ pub struct Origin {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ImportSource {
-    /// A picture of QR codes.
+    /// An image of QR codes.
     Image(Sealed<ImageBytes>),
     /// What a file was read as.
     List(Sealed<ImportList>),
@@ -126,7 +126,7 @@ pub enum PlannedStep {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all_fields = "camelCase")]
 pub enum ImportProgress {
-    /// Pictures are being read.
+    /// Images are being read.
     Reading,
     /// Accounts are being read and compared with the vault.
     Planning,
@@ -161,7 +161,7 @@ pub struct SourceProblem {
     /// Which file, counted from 1; none if it is about all of them together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<u32>,
-    /// Which picture in it, if it is an archive or a page with several; may be empty.
+    /// Which image in it, if it is an archive or a page with several; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// What is wrong.
@@ -215,7 +215,7 @@ pub enum ImportResult {
     Repeated,
     /// It cannot be enrolled.
     Invalid,
-    /// Somebody decided against it.
+    /// Someone decided against it.
     Rejected,
     /// Nobody decided in time.
     Expired,

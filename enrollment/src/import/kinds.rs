@@ -4,7 +4,7 @@
 pub(super) fn name(bytes: &[u8]) -> Option<&'static str> {
     const BEGINNINGS: [(&[u8], &str); 14] = [
         (b"\x03\xd9\xa2\x9a\x67\xfb\x4b", "a KeePass database"),
-        (b"\x03\xd9\xa2\x9a\x65\xfb\x4b", "a database of KeePass 1"),
+        (b"\x03\xd9\xa2\x9a\x65\xfb\x4b", "a KeePass 1 database"),
         (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
         (b"Rar!\x1a\x07", "a RAR archive"),
         (b"\xfd7zXZ\0", "an XZ archive"),
@@ -13,15 +13,12 @@ pub(super) fn name(bytes: &[u8]) -> Option<&'static str> {
         (b"SQLite format 3\0", "an SQLite database"),
         (
             b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
-            "an older document of Microsoft Office",
+            "an older Microsoft Office document",
         ),
-        (
-            b"-----BEGIN PGP MESSAGE",
-            "a message that is encrypted with PGP",
-        ),
-        (b"age-encryption.org/", "a file that is encrypted with age"),
-        (b"Salted__", "a file that is encrypted with OpenSSL"),
-        (b"bplist00", "a property list of Apple"),
+        (b"-----BEGIN PGP MESSAGE", "a message encrypted with PGP"),
+        (b"age-encryption.org/", "a file encrypted with age"),
+        (b"Salted__", "a file encrypted with OpenSSL"),
+        (b"bplist00", "an Apple property list"),
         (b"\x7fELF", "a program"),
     ];
     let known = BEGINNINGS

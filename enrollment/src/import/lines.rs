@@ -1,4 +1,4 @@
-//! Lists of URIs, one a line. Mail programs and terminals break lines: what plainly goes on
+//! Lists of URIs, one a line. Mail programs and terminals break lines: what plainly continues
 //! in the next line is put together again.
 
 use zeroize::Zeroizing;

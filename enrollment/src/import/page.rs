@@ -1,5 +1,5 @@
 //! Web pages with codes, as authenticator apps print them: URIs in their text, or QR codes as
-//! pictures inside of the page.
+//! images inside of the page.
 
 use zeroize::Zeroizing;
 
@@ -73,7 +73,7 @@ fn uris(text: &str, lower: &str) -> Result<Vec<Zeroizing<String>>, InputProblem>
     Ok(uris)
 }
 
-/// The pictures inside of a page.
+/// The images inside of a page.
 fn pictures(text: &str, lower: &str) -> Result<Vec<ImportPicture>, InputProblem> {
     const MARK: &str = ";base64,";
     let mut pictures = Vec::new();
@@ -90,7 +90,7 @@ fn pictures(text: &str, lower: &str) -> Result<Vec<ImportPicture>, InputProblem>
         // One that is damaged is refused under its name, and takes no other with it.
         let bytes = base64(data).unwrap_or_else(|| Zeroizing::new(data.as_bytes().to_vec()));
         pictures.push(ImportPicture {
-            name: format!("picture {}", pictures.len() + 1),
+            name: format!("image {}", pictures.len() + 1),
             bytes,
         });
         if pictures.len() > MAX_PICTURES {

@@ -105,7 +105,7 @@ pub(super) fn meant_alone(text: &str, last: bool) -> Option<Parameter> {
 }
 
 /// Which parameter is hidden in a value or a label because its separator is damaged: a name
-/// that an equals sign follows, and after that something else than padding.
+/// that an equals sign follows, and after that something other than padding.
 pub(super) fn hidden_in(value: &str) -> Option<Parameter> {
     value.match_indices('=').find_map(|(at, _)| {
         let after = value[at + 1..].trim_start_matches('=');

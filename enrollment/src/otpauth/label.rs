@@ -1,4 +1,4 @@
-//! The label: issuer and account name, written by everybody a little differently.
+//! The label: issuer and account name, written by everyone a little differently.
 
 use percent_encoding::percent_decode_str;
 

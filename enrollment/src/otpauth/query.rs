@@ -12,7 +12,7 @@ use crate::account::Algorithm;
 use crate::problem::{InputProblem, Parameter};
 use crate::text;
 
-/// What the parameters say, each checked by itself.
+/// What the parameters say, each checked on its own.
 #[derive(Default)]
 pub(super) struct Query {
     pub(super) secret: Option<ReadSecret>,

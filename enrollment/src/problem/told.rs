@@ -1,16 +1,16 @@
-//! How problems are told: a code for programs, sentences for people.
+//! The texts of problems: a code for programs, sentences for people.
 
 use super::ImportFormat;
 use super::InputProblem;
 use crate::foreign::ForeignKind;
 use crate::ids::EnrollmentId;
 
-const SEND_THE_CODE: &str = "Send a PNG or JPEG picture of the QR code that the service shows when you set up an authenticator app.";
-const COPY_AGAIN: &str = "Copy it again from the service's set-up page, completely.";
+const SEND_THE_CODE: &str = "Send a PNG or JPEG image of the QR code that the service shows when you set up an authenticator app.";
+const COPY_AGAIN: &str = "Copy it again, completely, from the service's set-up page.";
 
 impl InputProblem {
     /// Whether a file's problem is one of the whole import, of which then nothing is taken: a
-    /// bound that was reached, or a password that is asked for.
+    /// bound that was reached, or a password that is requested.
     #[must_use]
     pub const fn ends_import(&self) -> bool {
         matches!(
@@ -142,42 +142,42 @@ impl InputProblem {
         match self {
             Self::QrNotFound { .. } => "No QR code found",
             Self::QrNotOtpauth { .. } => "Not an authenticator QR code",
-            Self::SeveralAccounts { .. } => "Several accounts in one picture",
+            Self::SeveralAccounts { .. } => "Several accounts in one image",
             Self::CodePartsMissing { .. } => "Parts of a QR code set are missing",
-            Self::CodePartsMixed { .. } => "QR codes do not fit together",
-            Self::CodesUnread { .. } => "QR codes were not read",
+            Self::CodePartsMixed { .. } => "QR codes do not belong together",
+            Self::CodesUnread { .. } => "Some QR codes could not be read",
             Self::GoogleExport => "Google Authenticator export",
             Self::GoogleExportMalformed => "Unreadable Google Authenticator export",
             Self::ExportPartsMissing { .. } => "Parts of the export are missing",
             Self::ExportPartsUnsure { .. } => "Parts of the export may be missing",
-            Self::ImportUnknown => "Unknown kind of file",
+            Self::ImportUnknown => "Unknown file type",
             Self::ImportMalformed { .. } => "Unreadable export file",
             Self::ImportEncrypted { .. } => "Encrypted export file",
             Self::ImportPasswordMissing { .. } => "Password missing",
             Self::ImportPasswordWrong { .. } => "Wrong password",
-            Self::ImportUnsupported { .. } => "Unsupported kind of file",
+            Self::ImportUnsupported { .. } => "Unsupported file type",
             Self::ImportValuesMissing => "Values missing",
             Self::ArchiveTooLarge { .. } => "Archive too large",
             Self::ImportEmpty => "Nothing to import",
             Self::ImportTooMany { .. } => "Too many accounts at once",
-            Self::ImportTooManyPictures { .. } => "Too many pictures in a file",
+            Self::ImportTooManyPictures { .. } => "Too many images in a file",
             Self::ImportTooCostly { .. } => "Import too costly",
-            Self::PickNotThere { .. } => "Picked accounts are not there",
+            Self::PickNotThere { .. } => "Picked accounts do not exist",
             Self::PackageUnreadable => "Unreadable package",
-            Self::AccountThere { .. } => "The account is there already",
-            Self::ImageEmpty => "Empty picture",
-            Self::ImageUnsupported { .. } => "Unsupported picture format",
-            Self::ImageUnreadable => "Damaged picture",
-            Self::ImageTooLarge { .. } | Self::ImageTooManyBytes { .. } => "Picture too large",
-            Self::ImageTooSmall { .. } => "Picture too small",
-            Self::ImageTimeLimit => "Picture took too long",
+            Self::AccountThere { .. } => "The account already exists",
+            Self::ImageEmpty => "Empty image",
+            Self::ImageUnsupported { .. } => "Unsupported image format",
+            Self::ImageUnreadable => "Damaged image",
+            Self::ImageTooLarge { .. } | Self::ImageTooManyBytes { .. } => "Image too large",
+            Self::ImageTooSmall { .. } => "Image too small",
+            Self::ImageTimeLimit => "Reading the image took too long",
             Self::NotOtpauth { .. } => "Not an otpauth URI",
             Self::OtpauthMalformed => "Malformed otpauth URI",
             Self::OtpauthTooLong { .. } => "Otpauth URI too long",
             Self::OtpauthNotAlone => "Text around the otpauth URI",
             Self::TextUndecodable { .. } => "Unknown text encoding",
             Self::HotpUnsupported => "Counter-based codes are not supported",
-            Self::TypeUnsupported => "Unknown kind of code",
+            Self::TypeUnsupported => "Unknown type of code",
             Self::SecretMissing => "Secret missing",
             Self::SecretNotBase32 { .. } => "Secret is not base32",
             Self::SecretTruncated => "Secret is incomplete",
@@ -198,14 +198,14 @@ impl InputProblem {
     pub fn detail(&self) -> String {
         match self {
             Self::QrNotFound { regions, .. } if !regions.is_empty() => {
-                "The picture holds what looks like a QR code, but it could not be read.".to_owned()
+                "The image contains what looks like a QR code, but it could not be read.".to_owned()
             }
             Self::QrNotFound { .. } => {
-                "The picture holds no QR code that could be read.".to_owned()
+                "The image contains no readable QR code.".to_owned()
             }
             Self::QrNotOtpauth { kind, .. } => format!("The QR code {}.", kind.description()),
             Self::SeveralAccounts { count, .. } => {
-                format!("The picture holds {count} different accounts, and one is expected.")
+                format!("The image contains {count} different accounts, but one was expected.")
             }
             Self::CodePartsMissing {
                 of, there, missing, ..
@@ -222,55 +222,55 @@ impl InputProblem {
                 )
             }
             Self::CodePartsMixed { of, .. } => format!(
-                "QR codes that say they are parts of a text in {of} codes do not fit together: they are of different texts, or one is wrong."
+                "Some QR codes are parts of a set of {of}, but do not belong together: they are from different sets, or one is wrong."
             ),
             Self::CodesUnread { count: 1, .. } => {
-                "The picture holds another QR code, which could not be read.".to_owned()
+                "The image contains another QR code, which could not be read.".to_owned()
             }
             Self::CodesUnread { count, .. } => {
-                format!("The picture holds {count} other QR codes, which could not be read.")
+                format!("The image contains {count} other QR codes, which could not be read.")
             }
             Self::GoogleExport => {
-                "This is an export of Google Authenticator, which can hold many accounts."
+                "This is a Google Authenticator export, which can contain many accounts."
                     .to_owned()
             }
             Self::GoogleExportMalformed => {
-                "This begins like an export of Google Authenticator but is damaged or incomplete."
+                "This looks like a Google Authenticator export, but it is damaged or incomplete."
                     .to_owned()
             }
             Self::ExportPartsMissing { of, missing } => {
                 let list: Vec<String> = missing.iter().map(u32::to_string).collect();
                 format!(
-                    "The export has {of} QR codes, and not all were sent: number {} is missing.",
+                    "The export has {of} QR codes, and not all were sent; missing: number {}.",
                     list.join(", ")
                 )
             }
             Self::ExportPartsUnsure { of } => format!(
-                "These QR codes are of exports that have {of} each, and they do not say which belong together: parts of different exports can look like a whole one."
+                "These QR codes come from exports of {of} codes each and do not say which belong together, so parts of different exports could be taken for a complete one."
             ),
             Self::ImportUnknown => {
-                "The file is none of those that can be imported: a list of otpauth URIs, a picture of QR codes, or an export of a known authenticator app or password manager."
+                "The file cannot be imported: it is neither a list of otpauth URIs, nor an image of QR codes, nor an export of a known authenticator app or password manager."
                     .to_owned()
             }
             Self::ImportMalformed { format } => {
-                format!("The file begins like {} but is damaged or incomplete.", format.words())
+                format!("The file looks like {}, but it is damaged or incomplete.", format.words())
             }
             Self::ImportEncrypted { format } => {
-                format!("The file is {}, encrypted in a way that is not read here.", format.words())
+                format!("The file is {}, encrypted in a way that is not supported.", format.words())
             }
             Self::ImportPasswordMissing { format } => format!(
                 "The file is {}, encrypted with a password.",
                 format.map_or("an export", ImportFormat::words)
             ),
             Self::ImportPasswordWrong { format } => format!(
-                "The file is {}, and does not open with this password, or is damaged.",
+                "The file is {}, and cannot be opened with this password, or is damaged.",
                 format.map_or("an export", ImportFormat::words)
             ),
             Self::ImportUnsupported { what } => {
-                format!("The file is {what}, which is not read here.")
+                format!("The file is {what}, which is not supported.")
             }
             Self::ImportValuesMissing => {
-                "The file lists secrets of a Key Vault without their values, as az keyvault secret list prints it."
+                "The file lists Key Vault secrets without their values, as az keyvault secret list prints them."
                     .to_owned()
             }
             Self::ArchiveTooLarge {
@@ -278,44 +278,44 @@ impl InputProblem {
                 bytes,
                 depth,
             } => format!(
-                "The archive holds more than {files} files or {} MiB, or archives that are more than {depth} deep in one another.",
+                "The archive contains more than {files} files or {} MiB, or archives nested more than {depth} deep.",
                 bytes / (1024 * 1024)
             ),
-            Self::ImportEmpty => "There is no account in what was sent.".to_owned(),
+            Self::ImportEmpty => "The upload contains no account.".to_owned(),
             Self::ImportTooMany { limit } => {
-                format!("There are more than {limit} accounts in what was sent.")
+                format!("The upload contains more than {limit} accounts.")
             }
             Self::ImportTooManyPictures { limit } => {
-                format!("There are more than {limit} pictures in one file that was sent.")
+                format!("One of the files contains more than {limit} images.")
             }
             Self::ImportTooCostly { exceeded } => {
-                format!("Reading what was sent would take {}.", exceeded.words())
+                format!("Reading the upload would take {}.", exceeded.words())
             }
             Self::PickNotThere { count, missing } => format!(
-                "Number {} was picked, and the last account in what was sent is number {count}.",
+                "Number {} was picked, but the upload's last account is number {count}.",
                 ranges(missing)
             ),
             Self::PackageUnreadable => {
-                "The package does not open: it is damaged or incomplete, or for another account than this id's."
+                "The package cannot be opened: it is damaged or incomplete, or belongs to another account than this id's."
                     .to_owned()
             }
             Self::AccountThere { accounts } => there(accounts),
-            Self::ImageEmpty => "The upload holds no picture: it is empty.".to_owned(),
+            Self::ImageEmpty => "The upload is empty; an image was expected.".to_owned(),
             Self::ImageUnsupported { format } => {
-                format!("{format} is not a picture format that can be read here.")
+                format!("The image format {format} is not supported.")
             }
-            Self::ImageUnreadable => "The picture is damaged or incomplete.".to_owned(),
+            Self::ImageUnreadable => "The image is damaged or incomplete.".to_owned(),
             Self::ImageTooLarge { width, height } => {
-                format!("The picture has {width} x {height} pixels, which is too many.")
+                format!("The image has {width} x {height} pixels, which is too many.")
             }
             Self::ImageTooManyBytes { limit } => {
-                format!("The picture has more than {limit} bytes, and could not be made smaller without losing its code.")
+                format!("The image has more than {limit} bytes and could not be reduced without losing its QR code.")
             }
             Self::ImageTooSmall { width, height } => {
-                format!("The picture has {width} x {height} pixels, too few for a QR code.")
+                format!("The image has {width} x {height} pixels, too few for a QR code.")
             }
             Self::ImageTimeLimit => {
-                "Looking for a QR code in the picture took too long and was given up.".to_owned()
+                "Searching the image for a QR code took too long and was stopped.".to_owned()
             }
             Self::NotOtpauth {
                 kind: ForeignKind::Other,
@@ -331,22 +331,22 @@ impl InputProblem {
                 "There is other text around the otpauth URI, or a second URI.".to_owned()
             }
             Self::TextUndecodable { encoding } => {
-                format!("It is not text in UTF-8 or UTF-16 but {encoding}.")
+                format!("The text is not in UTF-8 or UTF-16 but in {encoding}.")
             }
             Self::HotpUnsupported => {
                 "The URI is for counter-based codes (hotp); only time-based ones (totp) are supported."
                     .to_owned()
             }
-            Self::TypeUnsupported => "The URI is for a kind of code other than totp.".to_owned(),
+            Self::TypeUnsupported => "The URI is for a type of code other than totp.".to_owned(),
             Self::SecretMissing => "The URI has no secret, or an empty one.".to_owned(),
             Self::SecretNotBase32 { lookalike: true } => {
-                "The secret holds a digit that base32 does not have: 0, 1, 8 or 9.".to_owned()
+                "The secret contains a digit that base32 does not have: 0, 1, 8 or 9.".to_owned()
             }
             Self::SecretNotBase32 { lookalike: false } => {
-                "The secret holds a character other than A-Z and 2-7.".to_owned()
+                "The secret contains a character other than A-Z and 2-7.".to_owned()
             }
             Self::SecretTruncated => {
-                "The secret has a length that no base32 text has: characters are missing.".to_owned()
+                "The secret has a length that base32 cannot have: characters are missing.".to_owned()
             }
             Self::SecretTooLong { limit } => {
                 format!("The secret has more than {limit} characters.")
@@ -355,7 +355,7 @@ impl InputProblem {
                 format!("The algorithm {name} is not supported.")
             }
             Self::AlgorithmUnsupported { name: None } => {
-                "The algorithm is not one that TOTP has.".to_owned()
+                "The algorithm is not one of TOTP's.".to_owned()
             }
             Self::DigitsUnsupported => "The number of digits is not 6, 7 or 8.".to_owned(),
             Self::PeriodUnsupported => {
@@ -370,7 +370,7 @@ impl InputProblem {
                 parameter.as_str()
             ),
             Self::ParamDamaged { parameter } => format!(
-                "The parameter {} is there but damaged: its name, its value or what separates it from the others.",
+                "The parameter {} is damaged: its name, its value or the separator.",
                 parameter.as_str()
             ),
             Self::LabelMalformed => {
@@ -387,92 +387,92 @@ impl InputProblem {
     pub fn next_step(&self) -> String {
         match self {
             Self::QrNotFound { .. } => {
-                "Take the picture again, closer and sharper, with the whole code and a white border around it."
+                "Photograph the QR code again, closer and in focus, with all of it and a white border around it."
             }
             Self::QrNotOtpauth { kind, .. } => kind.next_step().unwrap_or(SEND_THE_CODE),
             Self::ImageEmpty | Self::ImageUnsupported { .. } => SEND_THE_CODE,
             Self::SeveralAccounts { .. } => {
-                "Import the picture to enroll all of them or some: countersign import FILE, or POST /api/imports."
+                "Import the image to enroll some or all of them: countersign import FILE, or POST /api/imports."
             }
             Self::CodePartsMissing { .. } => {
-                "Send all the QR codes of the set together, in one picture or several: countersign import FILE..., or POST /api/imports."
+                "Send all QR codes of the set together, in one image or several: countersign import FILE..., or POST /api/imports."
             }
             Self::CodePartsMixed { .. } => {
-                "Send the QR codes of one set at a time, all of them, or ask the service for a single code."
+                "Send all QR codes of one set at a time, or ask the service for a single QR code."
             }
             Self::CodesUnread { .. } => {
-                "Take a picture of what was not read, closer and sharper, with the whole code and a white border around it; if it is not wanted, crop the picture to the codes that are."
+                "Photograph the unread QR code again, closer and in focus, with a white border around it; if you do not need it, crop the image to the QR codes that you need."
             }
             Self::GoogleExport => {
                 "Import it with all its QR codes: countersign import FILE..., or POST /api/imports."
             }
             Self::GoogleExportMalformed => {
-                "Export the accounts again and send the pictures of all QR codes."
+                "Export the accounts again and send images of all QR codes."
             }
             Self::ExportPartsMissing { .. } => {
-                "Send all the QR codes of the export together; accounts that are there already are not added twice."
+                "Send all QR codes of the export together; existing accounts are not added twice."
             }
             Self::ExportPartsUnsure { .. } => {
                 "Compare the number of accounts with the app's, and send the QR codes of one export at a time."
             }
             Self::ImportUnknown => {
-                "Export the accounts as one of those in docs/IMPORT.md, or write one otpauth:// URI a line."
+                "Export the accounts in a format listed in docs/IMPORT.md, or send one otpauth:// URI per line."
             }
             Self::ImportMalformed { .. } => "Export the accounts again and send the whole file.",
             Self::ImportEncrypted { .. } => {
                 "Export the accounts again without encryption, and delete that file afterwards."
             }
             Self::ImportUnsupported { .. } => {
-                "Unpack or decrypt it and send the files in it, or export the accounts in another format (docs/IMPORT.md lists them)."
+                "Unpack or decrypt it and send its files, or export the accounts in another format (see docs/IMPORT.md)."
             }
             Self::ImportValuesMissing => {
-                "Send what az keyvault secret show prints for each of them, one after the other in one file."
+                "Send the output of az keyvault secret show for each of them, one after the other in one file."
             }
             Self::ArchiveTooLarge { .. } => {
-                "Unpack it and send the files with accounts, in several parts."
+                "Unpack it and send the files with accounts in several imports."
             }
             Self::ImportPasswordMissing { .. } => {
-                "Send the export's password along: --password-file FILE, or the form field `password`."
+                "Send the export's password with it: --password-file FILE, or the form field `password`."
             }
-            Self::ImportPasswordWrong { .. } => "Check the password that the export was made with.",
+            Self::ImportPasswordWrong { .. } => "Check the export's password.",
             Self::ImportEmpty => {
-                "Send a file or picture that has accounts with time-based codes."
+                "Send a file or image that contains accounts with time-based codes."
             }
             Self::ImportTooMany { .. } => {
-                "Use countersign import, which sends lists and exports in several parts by itself, or send at most that many at once."
+                "Use countersign import, which splits lists and exports automatically, or send at most that many at once."
             }
             Self::ImportTooManyPictures { .. } => {
-                "Send at most that many pictures in one archive or page, and the rest in further imports."
+                "Send at most that many images in one archive or page, and the rest in further imports."
             }
             Self::ImportTooCostly { .. } => {
-                "Send the files one at a time; if it is one file only, export it without a password or with the program's usual settings."
+                "Send the files one at a time; if there is only one, export it without a password or with the app's default settings."
             }
             Self::PickNotThere { .. } => {
-                "Do a dry run without picking, and pick by the positions that it shows."
+                "Run a dry run without picking, and pick from the positions that it shows."
             }
             Self::PackageUnreadable => {
-                "Send it again, whole and with the id that it came with; if that is no use, have the account restored where it comes from and handed over again."
+                "Send it again, complete and with its id; if that fails, restore the account on the source installation and transfer it again."
             }
             Self::AccountThere { .. } => {
-                "Use the account that is there, or enroll it once more without asking for that to be refused."
+                "Use the existing account, or enroll it again without refusing duplicates."
             }
-            Self::ImageUnreadable => "Send the picture again, or save it as PNG first.",
+            Self::ImageUnreadable => "Send the image again, or save it as PNG first.",
             Self::ImageTooLarge { .. }
             | Self::ImageTooManyBytes { .. }
-            | Self::ImageTimeLimit => "Crop the picture to the QR code, or scale it down.",
-            Self::ImageTooSmall { .. } => "Send the picture in its full size.",
+            | Self::ImageTimeLimit => "Crop the image to the QR code, or scale it down.",
+            Self::ImageTooSmall { .. } => "Send the image in its full size.",
             Self::NotOtpauth { kind } => kind
                 .next_step()
                 .unwrap_or("Send the whole text of the QR code; it begins with otpauth://totp/."),
             Self::OtpauthNotAlone => {
-                "Send the URI alone, from otpauth:// to its end; several go into an import, one a line."
+                "Send only the URI, from otpauth:// to its end; use an import for several, one per line."
             }
             Self::TextUndecodable { .. } => "Save the text as UTF-8 and send it again.",
             Self::HotpUnsupported | Self::TypeUnsupported => {
                 "Set the service up again with time-based codes (TOTP), if it offers them."
             }
             Self::SecretNotBase32 { lookalike: true } => {
-                "Check whether the letters O, I, B or G were meant; copying instead of typing avoids such mistakes."
+                "Check whether the letters O, I, B or G were meant; copy the secret instead of typing it."
             }
             Self::OtpauthMalformed
             | Self::OtpauthTooLong { .. }
@@ -518,9 +518,9 @@ fn ranges(numbers: &[u32]) -> String {
 pub(crate) fn there(accounts: &[EnrollmentId]) -> String {
     let ids: Vec<&str> = accounts.iter().map(EnrollmentId::as_str).collect();
     match ids.as_slice() {
-        [] => "An account with the same secret and the same codes is there already.".to_owned(),
+        [] => "An account with the same secret and the same codes already exists.".to_owned(),
         ids => format!(
-            "An account with the same secret and the same codes is there already: {}.",
+            "An account with the same secret and the same codes already exists: {}.",
             ids.join(", ")
         ),
     }

@@ -31,7 +31,7 @@ use crate::mandate::Digest;
 /// is for the rest of the message that carries the value.
 pub const MAX_SEALED_BYTES: usize = 1_000_000;
 
-/// The version of an envelope that anybody with the public key can close. Another one is
+/// The version of an envelope that anyone with the public key can close. Another one is
 /// another format.
 const VERSION: &str = "s1";
 /// The version of an envelope that only a worker can close.
@@ -77,25 +77,25 @@ pub enum SealError {
     #[error("the system's random number source failed")]
     Random,
     /// The key cannot close envelopes.
-    #[error("the sealing key cannot be used; make a new one")]
+    #[error("the sealing key cannot be used; create a new one")]
     UnusableKey,
 }
 
-/// Why a sealed value does not open. It never tells apart a changed envelope, another
+/// Why a sealed value does not open. It never distinguishes a changed envelope, another
 /// enrollment's and one for another purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum OpenError {
     /// No key with the id that the envelope names is in the ring.
-    #[error("the envelope was closed for a key that is not here; add that key to the key file")]
+    #[error("the envelope was sealed for an unknown key; add that key to the key file")]
     UnknownKey,
     /// It is not what this key closed for this enrollment and purpose.
-    #[error("the envelope does not open for this enrollment and purpose")]
+    #[error("the envelope cannot be opened for this enrollment and purpose")]
     DoesNotOpen,
 }
 
 /// A text is no envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not a sealed value of a kind that this release understands")]
+#[error("not a sealed value that this release understands")]
 pub struct MalformedEnvelope;
 
 impl SealKey {
@@ -467,7 +467,7 @@ mod tests {
             let opened = ring.open_kept(scope, mandate, &kept);
             assert_eq!(opened, Err(OpenError::DoesNotOpen));
         }
-        // Somebody with the public half seals for the same id and says that a worker kept it.
+        // Someone with the public half seals for the same id and says that a worker kept it.
         let sealed = ring.seal_key().seal(&id, &secret()).unwrap();
         let renamed = sealed.text.replacen(VERSION, KEPT_VERSION, 1);
         for text in [renamed, sealed.text] {

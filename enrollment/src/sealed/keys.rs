@@ -30,20 +30,20 @@ pub enum KeyError {
     #[error("the system's random number source failed")]
     Random,
     /// A line is not the text of a key.
-    #[error("line {line} is not a key of a kind that this release understands")]
+    #[error("line {line} is not a key that this release understands")]
     Malformed {
         /// The line, counted from 1.
         line: usize,
     },
     /// There is no key.
-    #[error("the key file holds no key")]
+    #[error("the key file contains no key")]
     Empty,
     /// There are too many keys.
-    #[error("the key file holds more than {MAX_KEYS} keys; remove old ones from its end")]
+    #[error("the key file contains more than {MAX_KEYS} keys; remove old ones from its end")]
     TooMany,
 }
 
-/// The public half of a key pair. Whoever holds it can close envelopes, and open none.
+/// The public half of a key pair. Its holder can seal envelopes, and open none.
 #[derive(Clone)]
 pub struct SealKey {
     id: String,
@@ -98,7 +98,7 @@ impl fmt::Debug for SealKey {
     }
 }
 
-/// A key pair. Whoever holds it can open what was closed for it. Wiped when dropped.
+/// A key pair. Its holder can open what was sealed for it. Wiped when dropped.
 pub struct OpenKey {
     private: PrivateKey,
     seal: SealKey,
@@ -243,7 +243,7 @@ impl OpenKeyring {
 }
 
 /// The public halves of a worker's key pairs, as it publishes them: the first closes
-/// envelopes, and the worker opens what was closed for any of them. Whoever holds it can
+/// envelopes, and the worker opens what was sealed for any of them. Its holder can
 /// open none.
 #[derive(Clone, Debug)]
 pub struct SealKeyring {

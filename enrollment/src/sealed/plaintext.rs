@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::Sealable;
 
-/// The bytes of an uploaded picture.
+/// The bytes of an uploaded image.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ImageBytes {
     bytes: Zeroizing<Vec<u8>>,

@@ -191,7 +191,7 @@ impl Drop for Disk {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_of_and_leaves_nothing_half_written() {
+async fn a_full_disk_is_reported_and_leaves_nothing_half_written() {
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = Disk::of(folder.path(), "1m") else {
         return;
@@ -226,7 +226,7 @@ async fn a_full_disk_is_told_of_and_leaves_nothing_half_written() {
     assert_eq!(world.held(&mandate, REQUEST).await, before);
     assert_eq!(world.held(&other.0, REQUEST).await.mandate, None);
     assert_eq!(world.ledger.journal_after(0, 20_000).unwrap().len(), noted);
-    // With room, the same handle goes on.
+    // With room, the same handle continues.
     fs::remove_file(&filler).unwrap();
     world.ledger.record(&permit, &decision).await.unwrap();
     let counted = world.permit(&signed, REQUEST, Seal).await.unwrap();

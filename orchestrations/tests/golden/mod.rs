@@ -1,4 +1,4 @@
-//! Histories that are kept: what has been released must go on replaying.
+//! Histories that are kept: what has been released must still replay.
 
 use std::fs;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ pub(crate) fn assert_golden<O>(instance: &str, name: &str, run: &TestRun<O>) {
     );
 }
 
-/// Asserts that histories of a release before mandates replay: they go on to their next
+/// Asserts that histories of a release before mandates replay: they continue to their next
 /// activity, which refuses to act without one.
 #[allow(dead_code, reason = "one of the tests that share this file calls it")]
 pub(crate) fn assert_former_histories_replay(instance: impl Fn(&str) -> &'static str) {

@@ -96,11 +96,11 @@ pub struct ServeArgs {
     /// they are purged]
     #[arg(long, value_name = "AGE", env = "DURABLETASK_RETENTION")]
     pub retention: Option<String>,
-    /// File of tokens, one on each line. Whoever calls must present one of them, to the gRPC
+    /// File of tokens, one on each line. A caller must present one of them, to the gRPC
     /// service as `authorization: Bearer TOKEN`, to the dashboard also as a password
     #[arg(long, value_name = "FILE", env = "DURABLETASK_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
-    /// File of public keys, a JSON Web Key Set or one key as PEM. Whoever calls must present a
+    /// File of public keys, a JSON Web Key Set or one key as PEM. A caller must present a
     /// JSON Web Token that one of them has signed (or a token of --token-file)
     #[arg(
         long,

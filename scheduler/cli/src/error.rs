@@ -10,9 +10,9 @@ pub enum CliError {
     /// Settings that cannot be used, one line each.
     #[error("{0}")]
     Settings(String),
-    /// Somebody else listens there.
+    /// Someone else listens there.
     #[error(
-        "{address} is in use by another program: stop that one, or give another address with --{flag}"
+        "{address} is in use by another program: stop it, or choose another address with --{flag}"
     )]
     AddressInUse {
         /// The address.
@@ -33,7 +33,7 @@ pub enum CliError {
     /// The data cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// Serving ended by itself.
+    /// Serving ended on its own.
     #[error(transparent)]
     Serve(#[from] ServeError),
     /// The backup was not made.

@@ -1,4 +1,4 @@
-//! Runs a scheduler until it is told to stop.
+//! Runs a scheduler until it is asked to stop.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ pub struct Listening {
 /// to the drain time) and then closes.
 ///
 /// # Errors
-/// [`CliError`]: an address or the data folder cannot be used, or serving ended by itself.
+/// [`CliError`]: an address or the data folder cannot be used, or serving ended on its own.
 pub async fn serve(
     settings: ServeSettings,
     ready: impl FnOnce(&Listening),
@@ -53,8 +53,8 @@ pub async fn serve(
     }
     if !settings.scheduler.access.asks() && grpc_address.ip().is_loopback() {
         tracing::info!(
-            "no credential is asked for: whoever can connect on this machine can read and change \
-             everything; it listens on loopback only; use --token-file to ask for a token"
+            "no credential is required: every user of this machine can read and change \
+             everything. It listens on loopback only; use --token-file to require a token"
         );
     }
     let scheme = match settings.scheduler.tls {
@@ -118,10 +118,10 @@ fn warn_of_open_doors(settings: &ServeSettings, address: SocketAddr) {
         return;
     }
     if !settings.scheduler.access.asks() {
-        tracing::warn!(%address, "anyone who reaches this address can read and change everything");
+        tracing::warn!(%address, "anyone who can reach this address can read and change everything");
     }
     if settings.scheduler.tls.is_none() {
-        tracing::warn!(%address, "what is sent to this address, tokens included, can be read on its way: it has no certificate");
+        tracing::warn!(%address, "this address has no certificate: traffic to it, tokens included, can be read on the network");
     }
 }
 
@@ -161,7 +161,7 @@ fn announce(settings: &ServeSettings, listening: &Listening) {
         let dashboard = dashboard.as_deref().unwrap_or("none");
         let data = match &settings.scheduler.storage {
             Storage::Directory(folder) => folder.display().to_string(),
-            Storage::Memory => "in memory; gone when this process ends".to_owned(),
+            Storage::Memory => "in memory; lost when this process exits".to_owned(),
         };
         format!(
             "The scheduler is ready\n  Connection string  {connection}\n  Dashboard          {dashboard}\n  Data               {data}"
@@ -191,7 +191,7 @@ pub(crate) fn init_log(settings: &ServeSettings) -> Result<(), CliError> {
     Ok(())
 }
 
-/// A token that is cancelled by SIGINT or SIGTERM (Ctrl-C where there are no signals);
+/// A token that is canceled by SIGINT or SIGTERM (Ctrl-C where there are no signals);
 /// a second one ends the process at once with exit code 1.
 pub(crate) fn stop_signal() -> std::io::Result<CancellationToken> {
     let mut signals = Signals::listen()?;
@@ -199,10 +199,10 @@ pub(crate) fn stop_signal() -> std::io::Result<CancellationToken> {
     let cancelled = stop.clone();
     tokio::spawn(async move {
         signals.next().await;
-        tracing::info!("asked to stop, finishing what is under way");
+        tracing::info!("shutdown requested; draining");
         cancelled.cancel();
         signals.next().await;
-        tracing::warn!("asked to stop again, ending at once");
+        tracing::warn!("second signal; exiting immediately");
         std::process::exit(1);
     });
     Ok(stop)
@@ -232,7 +232,7 @@ impl Signals {
             tokio::select! {
                 _ = self.interrupt.recv() => return,
                 _ = self.terminate.recv() => return,
-                _ = self.hangup.recv() => tracing::info!("nothing is to be reloaded"),
+                _ = self.hangup.recv() => tracing::info!("reload requested; nothing to reload"),
             }
         }
     }

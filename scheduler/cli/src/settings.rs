@@ -22,7 +22,7 @@ pub struct Weaker {
     pub task_hub: String,
     /// Which log lines appear.
     pub log: String,
-    /// Whether callers are asked for a token in any case: the program adds one to the
+    /// Whether callers must present a token in any case: the program adds one to the
     /// settings ([`ServeSettings::ask_for`]).
     pub asks: bool,
 }
@@ -91,14 +91,14 @@ impl ServeSettings {
             match address(text) {
                 Some(address) if address.ip().is_loopback() || guarded => return address,
                 Some(address) => problems.push(format!(
-                    "--{flag} {address} can be reached from other machines, and nobody would be \
-                     asked who they are; ask them with --token-file or --jwt-keys (and encrypt \
-                     with --tls-cert and --tls-key), use 127.0.0.1:{}, or add --allow-remote where \
-                     only a private network gets there",
+                    "--{flag} {address} can be reached from other machines, and callers would \
+                     not be authenticated; use --token-file or --jwt-keys (and encrypt with \
+                     --tls-cert and --tls-key), use 127.0.0.1:{}, or add --allow-remote if only \
+                     a private network can reach it",
                     address.port()
                 )),
                 None => problems.push(format!(
-                    "--{flag} is an address and port like {default}, not {text:?}"
+                    "--{flag} must be an address and port like {default}, not {text:?}"
                 )),
             }
             default
@@ -207,7 +207,7 @@ fn activity(text: &str) -> Result<(String, ActivityPolicy), String> {
     let (name, policy) = text
         .rsplit_once(':')
         .filter(|(name, _)| !name.is_empty())
-        .ok_or_else(|| format!("--activity {text:?} names no activity; write NAME:POLICY"))?;
+        .ok_or_else(|| format!("--activity {text:?} names no activity; use NAME:POLICY"))?;
     let policy = policy
         .parse()
         .map_err(|error| format!("--activity {name}: {error}"))?;
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_told_and_other_machines_are_kept_out() {
+    fn every_problem_is_reported_and_other_machines_are_kept_out() {
         let args = ServeArgs {
             listen: Some("0.0.0.0:8080".to_owned()),
             dashboard: Some("here".to_owned()),

@@ -57,7 +57,7 @@ async fn a_backup_under_load_holds_everything_acknowledged_before_it() {
         folder.path().to_str().unwrap(),
     ]);
     assert!(
-        stderr(&again).contains("overwrites nothing"),
+        stderr(&again).contains("does not overwrite files"),
         "{}",
         stderr(&again)
     );
@@ -93,7 +93,7 @@ fn a_folder_without_a_database_has_nothing_to_back_up() {
     ]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(
-        stderr(&refused).contains("no scheduler's database"),
+        stderr(&refused).contains("no scheduler database"),
         "{}",
         stderr(&refused)
     );

@@ -1,5 +1,5 @@
 //! A disk that is full, refuses writes or is or turns read-only: clear errors, nothing that
-//! was acknowledged is lost, and work goes on once it can.
+//! was acknowledged is lost, and work continues once it can.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -177,7 +177,7 @@ async fn refuses_and_recovers<T>(
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_and_work_goes_on_once_there_is_room() {
+async fn a_full_disk_is_reported_and_work_continues_once_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = Disk::of(folder.path(), "8m") else {
         return;
@@ -190,7 +190,7 @@ async fn a_full_disk_is_told_and_work_goes_on_once_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_disk_that_takes_no_write_is_told_and_work_goes_on_once_it_does() {
+async fn a_disk_that_takes_no_write_is_reported_and_work_continues_once_it_does() {
     if !ran(Command::new("prlimit").arg("--version")) {
         println!("skipped: there is no prlimit to lift the limit of a running process");
         return;
@@ -248,7 +248,7 @@ impl Drop for ReadOnly {
 }
 
 #[tokio::test]
-async fn a_disk_that_is_read_only_for_a_while_is_told_and_work_goes_on_once_it_is_not() {
+async fn a_disk_that_is_read_only_for_a_while_is_reported_and_work_continues_once_it_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let file = data.join("scheduler.sqlite3-wal");
@@ -325,7 +325,7 @@ impl Drop for Failing {
 }
 
 #[tokio::test]
-async fn a_disk_that_turns_read_only_is_told_and_loses_nothing() {
+async fn a_disk_that_turns_read_only_is_reported_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = Failing::of(folder.path()) else {
         return;
@@ -349,7 +349,7 @@ async fn a_disk_that_turns_read_only_is_told_and_loses_nothing() {
     assert!(exists(&client, "default", "before").await, "it still reads");
     process.kill();
 
-    // Mounted anew, as after somebody has mended it.
+    // Mounted again, as after someone has mended it.
     disk.unmount();
     assert!(disk.mount());
     let process = Process::start(&data, &[]);

@@ -131,7 +131,7 @@ async fn both_doors_speak_tls() {
         .unwrap();
     let pages = trusting.get(&process.http).send().await.unwrap();
     assert_eq!(pages.status().as_u16(), 200);
-    // Neither trusts a stranger, nor does anybody who speaks plaintext get an answer.
+    // Neither trusts a stranger, nor does anyone who speaks plaintext get an answer.
     assert!(
         reqwest::Client::new()
             .get(&process.http)
@@ -302,7 +302,7 @@ fn files_that_cannot_be_used_are_told_at_once() {
                 "--jwt-audience",
                 "a",
             ],
-            "no key that can check",
+            "no key to verify",
         ),
     ] {
         let refused = output(&[&["--memory"][..], arguments].concat());
@@ -337,7 +337,7 @@ fn log_of_a_start(arguments: &[&str]) -> String {
 
 #[test]
 fn a_scheduler_that_asks_for_nothing_says_so_when_it_starts() {
-    const SAYS: &str = "no credential is asked for";
+    const SAYS: &str = "no credential is required";
     let open = log_of_a_start(&[]);
     assert!(
         open.contains(SAYS) && open.contains("--token-file"),

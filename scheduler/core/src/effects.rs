@@ -55,7 +55,7 @@ pub struct Rewound {
     pub entity_messages: Vec<EntityMessage>,
     /// Answers to those of them that need no entity.
     pub answers: Vec<Message>,
-    /// Why, as whoever asked for the rewind said.
+    /// The reason that the caller gave for the rewind.
     pub reason: Option<String>,
 }
 
@@ -68,7 +68,7 @@ pub struct TimerSet {
     pub event: HistoryEvent,
 }
 
-/// A child orchestration to start.
+/// A sub-orchestration to start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChildStart {
     /// The child's instance id.

@@ -1,4 +1,4 @@
-//! Entities: who they are, what they are told, and what a batch of operations does.
+//! Entities: their ids, their messages, and what a batch of operations does.
 //!
 //! An entity is a state with a queue. Operations run one after the other, in batches
 //! that a worker executes; lock requests wait in the same queue and are settled here,
@@ -115,7 +115,7 @@ impl LockRequest {
 pub enum Locked {
     /// The next entity is asked.
     Next(LockRequest),
-    /// All are locked: the orchestration is told.
+    /// All are locked: the orchestration is notified.
     Granted(Box<Message>),
 }
 
@@ -295,7 +295,7 @@ pub(crate) fn invalid_id(id: &str) -> TaskFailureDetails {
     TaskFailureDetails {
         error_type: "InvalidEntityId".to_owned(),
         error_message: format!(
-            "{id:?} is not an entity id: those read @name@key and have at most {MAX_ENTITY_ID} characters."
+            "{id:?} is not an entity id: an entity id is @name@key, with at most {MAX_ENTITY_ID} characters."
         ),
         is_non_retriable: true,
         ..TaskFailureDetails::default()

@@ -48,8 +48,8 @@ pub(crate) fn read(
     let target = send.instance.as_ref()?.instance_id.as_str();
     Some(request(instance, target, send, due, now).map_err(|what| {
         format!(
-            "an event for the entity {target:?} that {what}; a .NET worker that calls entities has to be set up \
-             with ConfigureForAzureManaged (or UseDurableTaskScheduler)"
+            "an event for the entity {target:?} that {what}; a .NET worker that calls entities \
+             must be configured with ConfigureForAzureManaged (or UseDurableTaskScheduler)"
         )
     }))
 }
@@ -83,7 +83,7 @@ fn request(
         None => None,
         Some(text) => Some(
             text.parse::<Timestamp>()
-                .map_err(|_| "has a time that cannot be read")?,
+                .map_err(|_| "has an unreadable time")?,
         ),
     };
     let Some(operation) = text("op") else {
@@ -136,7 +136,7 @@ fn request(
 
 /// The request in an event's data, which may have been made text twice.
 fn body(data: &str) -> Result<Map<String, Value>, String> {
-    let wrong = || "is no JSON object".to_owned();
+    let wrong = || "is not a JSON object".to_owned();
     let value = match serde_json::from_str(data).map_err(|_| wrong())? {
         Value::String(inner) => serde_json::from_str(&inner).map_err(|_| wrong())?,
         value => value,
@@ -162,7 +162,7 @@ fn lock_set(body: &Map<String, Value>) -> Result<Vec<String>, String> {
         let id = match (entity.as_str(), part("name", "Name"), part("key", "Key")) {
             (Some(id), ..) => id.to_owned(),
             (None, Some(name), Some(key)) => format!("@{name}@{key}"),
-            _ => return Err("names an entity in a way that cannot be read".to_owned()),
+            _ => return Err("names an entity in an unreadable way".to_owned()),
         };
         ids.push(canonical_entity_id(&id).ok_or_else(|| invalid_id(&id).error_message)?);
     }

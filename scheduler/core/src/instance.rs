@@ -59,7 +59,7 @@ pub struct Instance {
 pub enum Delivery {
     /// It goes into the inbox.
     Accept,
-    /// It is dropped, without an error to whoever sent it.
+    /// It is dropped, without an error for the sender.
     Drop(DropReason),
 }
 
@@ -106,7 +106,7 @@ pub fn accept(
     }
 }
 
-/// Whether an undelivered event goes on to the next execution at continue-as-new.
+/// Whether an undelivered event continues to the next execution at continue-as-new.
 /// What came from outside does; results of the old execution's work do not.
 #[must_use]
 pub fn survives_continue_as_new(event: &EventType) -> bool {

@@ -36,7 +36,7 @@ pub enum ReuseRefusal {
     #[error("the id reuse policy lists {0}, which is not an orchestration status")]
     UnknownStatus(i32),
     /// The number is not an action of the older form of the policy.
-    #[error("the id reuse policy asks for the action {0}, which is not 0 to 2")]
+    #[error("the id reuse policy has the action {0}, which is not 0 to 2")]
     UnknownAction(i32),
 }
 
@@ -46,7 +46,7 @@ pub enum ReuseRefusal {
 const LEGACY_IGNORE: i32 = 1;
 const LEGACY_TERMINATE: i32 = 2;
 
-/// Checks a policy by itself.
+/// Checks a policy on its own.
 ///
 /// # Errors
 /// When it lists something unknown.

@@ -1,4 +1,4 @@
-//! Rewinding: a failed instance goes on from a history without its failures. Follows
+//! Rewinding: a failed instance continues from a history without its failures. Follows
 //! the Durable Task protocol: `ExecutionRewound` asks a worker, whose
 //! `RewindOrchestrationAction` brings the new history.
 
@@ -32,7 +32,7 @@ pub(crate) fn rewind(
             _ => None,
         })
     else {
-        return Err(unsupported("a rewind that nobody asked for"));
+        return Err(unsupported("a rewind that was not requested"));
     };
     let Some(started) = history
         .iter_mut()

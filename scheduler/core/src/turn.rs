@@ -24,7 +24,7 @@ pub struct Turn {
     pub instance: Instance,
     /// What the worker was given and has consumed, `OrchestratorStarted` first.
     pub delivered: Vec<HistoryEvent>,
-    /// What has come since, as far as it bears on how the instance goes on.
+    /// What has come since, as far as it bears on how the instance continues.
     pub waiting: Waiting,
     /// The worker's answer.
     pub response: OrchestratorResponse,
@@ -182,7 +182,7 @@ pub fn parent_message(instance: &Instance, now: Timestamp) -> Option<Message> {
             .unwrap_or_else(|| TaskFailureDetails {
                 error_type: "OrchestrationTerminated".to_owned(),
                 error_message: format!(
-                    "The child orchestration {} was terminated.",
+                    "The sub-orchestration {} was terminated.",
                     instance.instance_id
                 ),
                 is_non_retriable: true,

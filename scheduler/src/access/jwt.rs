@@ -14,13 +14,13 @@ use serde::Deserialize;
 use super::tokens::digest;
 use super::{AccessError, text};
 
-/// How far the clocks of whoever signs and of this machine may be apart, in seconds.
+/// How far the clocks of the signer and of this machine may be apart, in seconds.
 const LEEWAY: u64 = 60;
 /// How many accepted tokens are remembered, so that not each call checks a signature.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
 /// Which JSON Web Tokens are accepted. Issuer and audience are not optional: the keys of
-/// a public issuer also sign the tokens of everybody else there.
+/// a public issuer also sign the tokens of everyone else there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwtRules {
     /// File with the public keys: a JSON Web Key Set (RFC 7517), or one key as PEM.
@@ -152,7 +152,7 @@ fn pem(text: &[u8]) -> Result<Vec<Key>, String> {
     Ok(vec![Key { id: None, key }])
 }
 
-/// A shared secret would let everybody who can check tokens make them.
+/// A shared secret would let everyone who can check tokens make them.
 fn is_public(key: &DecodingKey) -> bool {
     key.family() != AlgorithmFamily::Hmac
 }
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_of_a_set_are_told_apart_by_their_ids() {
+    fn the_keys_of_a_set_are_distinguished_by_their_ids() {
         let keys = [&PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384]
             .map(|kind| KeyPair::generate_for(kind).unwrap());
         let algorithms = [Algorithm::ES256, Algorithm::ES384];

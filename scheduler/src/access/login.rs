@@ -78,7 +78,7 @@ async fn log_out(State(asking): State<Asking>, request: Request) -> Response {
     response
 }
 
-/// A page that goes on by itself. Not a redirect: of one that another site's page has led
+/// A page that continues on its own. Not a redirect: of one that another site's page has led
 /// to, a browser would not send the cookie yet.
 fn welcome(secret: &str, tls: bool, to: &str) -> Response {
     let plain = to.starts_with('/')
@@ -89,7 +89,7 @@ fn welcome(secret: &str, tls: bool, to: &str) -> Response {
     let body = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Task hubs</title>\n\
          <meta http-equiv=\"refresh\" content=\"0; url=/#{to}\">\n\
-         <p>You are logged in. <a href=\"/#{to}\">Go on to the dashboard</a>.</p>\n</html>\n"
+         <p>You are logged in. <a href=\"/#{to}\">Continue to the dashboard</a>.</p>\n</html>\n"
     );
     let mut response = Html(body).into_response();
     set_cookie(&mut response, tls, secret, SESSION_LIFE.as_secs());
@@ -101,7 +101,7 @@ pub(super) fn page(reason: Option<&str>, how: &str) -> Response {
     let reason = reason.map_or_else(String::new, |reason| format!("<p>{}</p>\n", text(reason)));
     let body = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Log in</title>\n\
-         <h1>This dashboard asks who you are</h1>\n{reason}<p>{}</p>\n</html>\n",
+         <h1>Log in</h1>\n{reason}<p>{}</p>\n</html>\n",
         text(how)
     );
     let mut response = (StatusCode::UNAUTHORIZED, Html(body)).into_response();
@@ -160,6 +160,6 @@ pub(super) fn session_of(request: &Request, tls: bool) -> Option<String> {
         .filter(|(key, _)| *key == name)
         .map(|(_, secret)| secret.to_owned());
     let secret = secrets.next()?;
-    // Of two, one was put there by somebody else.
+    // Of two, one was put there by someone else.
     secrets.next().is_none().then_some(secret)
 }

@@ -1,4 +1,4 @@
-//! Who may call: whoever presents a token from a file, or a JSON Web Token that was signed
+//! Who may call: callers that present a token from a file, or a JSON Web Token that was signed
 //! with a key from a file. Both doors, gRPC and dashboard, ask the same way.
 
 mod doors;
@@ -53,7 +53,7 @@ pub enum AccessError {
     },
     /// The file has no token in it.
     #[error(
-        "{path} has no token in it; write one on a line by itself, such as that of `openssl rand -hex 32`"
+        "{path} contains no token; write one on a line of its own, such as the output of `openssl rand -hex 32`"
     )]
     NoTokens {
         /// The file.
@@ -61,7 +61,7 @@ pub enum AccessError {
     },
     /// A token that could be guessed, or that no header can carry.
     #[error(
-        "line {line} of {path} is no token: those have {} or more visible ASCII characters, such as that of `openssl rand -hex 32`",
+        "line {line} of {path} is not a token: a token has {} or more visible ASCII characters, such as the output of `openssl rand -hex 32`",
         tokens::SHORTEST
     )]
     Token {
@@ -72,7 +72,7 @@ pub enum AccessError {
     },
     /// The file holds no public key that can check a signature.
     #[error(
-        "{path} has no key that can check a token's signature: {reason}; expected are a JSON Web Key Set or a public key as PEM (RSA, EC or Ed25519)"
+        "{path} contains no key to verify a token's signature with: {reason}; expected a JSON Web Key Set or a public key as PEM (RSA, EC or Ed25519)"
     )]
     Keys {
         /// The file.
@@ -92,14 +92,16 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Why a caller is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
-    #[error("this scheduler asks who calls: send the header `authorization: Bearer TOKEN`")]
+    #[error(
+        "this scheduler requires authentication: send the header `authorization: Bearer TOKEN`"
+    )]
     Missing,
-    #[error("the token is not one that this scheduler accepts, or has expired")]
+    #[error("the token is unknown or has expired")]
     Wrong,
 }
 
 impl Access {
-    /// Also lets in whoever presents a token of this file: one on each line, empty lines
+    /// Also admits callers that present a token of this file: one per line, empty lines
     /// and those that begin with `#` aside.
     ///
     /// # Errors
@@ -119,7 +121,7 @@ impl Access {
         self
     }
 
-    /// Lets browsers into the dashboard by one-time tickets, which whoever has a token of a
+    /// Admits browsers to the dashboard with one-time tickets, which every holder of a token of a
     /// token file makes with [`login_path`], instead of asking people for the token itself.
     /// `how` tells a browser without a ticket how people get one, in a sentence or two.
     #[must_use]
@@ -128,7 +130,7 @@ impl Access {
         self
     }
 
-    /// Also lets in whoever presents a JSON Web Token that follows these rules.
+    /// Also admits callers that present a JSON Web Token that follows these rules.
     ///
     /// # Errors
     /// [`AccessError`] where the file of keys cannot be read or holds none.
@@ -179,7 +181,7 @@ impl Access {
         }
     }
 
-    /// What a caller is told who is not let in.
+    /// The answer to a caller that is not admitted.
     pub(crate) fn explain(&self, refused: Refused) -> String {
         match &self.place {
             Some(place) => format!("{refused}; {place}"),
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_file_lets_in_whoever_has_one_of_its_tokens() {
+    fn a_token_file_admits_callers_with_one_of_its_tokens() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tokens");
         let (old, new) = ("o".repeat(40), "n".repeat(32));

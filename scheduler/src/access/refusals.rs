@@ -26,7 +26,7 @@ impl Refusals {
                 door,
                 from = from.map(tracing::field::display),
                 refused,
-                "callers without a good credential were refused"
+                "refused callers without a valid credential"
             );
         }
     }

@@ -1,9 +1,9 @@
-//! How a browser gets into the dashboard without being given a token: somebody who has the
+//! How a browser gets into the dashboard without being given a token: someone who has the
 //! token makes a ticket, which the dashboard takes once, soon, for a session of its own.
 //!
-//! A ticket is signed under a key that is derived from the token, so whoever makes it may
+//! A ticket is signed under a key that is derived from the token, so its issuer may
 //! be another process. That it was used is known to the dashboard's process alone; one from
-//! before that process started counts for nothing, so a restart makes none good again.
+//! before that process started has no effect, so a restart makes none good again.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ use super::tokens::{Known, digest};
 
 /// How long a ticket is good for.
 pub const TICKET_LIFE: Duration = Duration::from_secs(60);
-/// How far the clock of whoever makes a ticket may be ahead.
+/// How far the clock of a ticket's issuer may be ahead.
 const AHEAD: Duration = Duration::from_secs(5);
 /// How long a session lasts.
 pub(crate) const SESSION_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
@@ -69,13 +69,13 @@ pub(super) fn key_of(token: &str) -> [u8; 32] {
 /// Why a ticket opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TicketRefused {
-    #[error("This link is not one for this dashboard.")]
+    #[error("This link is not for this dashboard.")]
     Wrong,
-    #[error("This link is too old: it is good for a minute.")]
+    #[error("This link has expired: it is valid for a minute.")]
     Late,
-    #[error("This link was used already: it is good once.")]
+    #[error("This link was used already: it is valid once.")]
     Used,
-    #[error("Too many have logged in within a minute. Try again a minute later.")]
+    #[error("Too many logins within a minute. Try again in a minute.")]
     TooMany,
     #[error("The system's random number source failed. Try again.")]
     NoRandom,
@@ -190,7 +190,7 @@ impl State {
         if self.sessions.len() >= SESSIONS {
             let oldest = self.sessions.iter().min_by_key(|(_, s)| s.opened);
             if let Some(oldest) = oldest.map(|(secret, _)| *secret) {
-                tracing::info!("too many dashboard sessions are open; the oldest one is ended");
+                tracing::info!("too many dashboard sessions; ending the oldest");
                 self.sessions.remove(&oldest);
             }
         }

@@ -19,7 +19,7 @@ use super::{Dashboard, json};
 /// How many entities a page lists.
 const PAGE: i32 = 50;
 
-/// What a list of entities is asked for; empty means any.
+/// The filter of a list of entities; empty means any.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Asked {

@@ -1,4 +1,4 @@
-//! What the pages are told, as JSON. Times are RFC 3339 in UTC with milliseconds.
+//! The pages' data as JSON. Times are RFC 3339 in UTC with milliseconds.
 
 use chrono::{DateTime, SecondsFormat};
 use durabletask_proto::history_event::EventType as E;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::status::status_name;
 
-/// How many failures inside of one another are told.
+/// The most nested failures that are shown.
 const MAX_CAUSES: usize = 20;
 
 /// An instance as the list shows it, or with everything where payloads were read.

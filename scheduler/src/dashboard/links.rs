@@ -87,7 +87,7 @@ pub(super) async fn ping(
         None => config.default_hub.as_str(),
         Some(name) => name
             .to_str()
-            .map_err(|_| Problem::bad("The header x-taskhub is no text."))?,
+            .map_err(|_| Problem::bad("The header x-taskhub is not text."))?,
     };
     if !config.dynamic_task_hubs {
         dashboard.hub(hub).await?;

@@ -20,7 +20,7 @@ pub(super) async fn changes(State(dashboard): State<Dashboard>) -> Response {
     let Ok(permit) = dashboard.live.clone().try_acquire_owned() else {
         return Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "Too many pages are open; this one asks again now and then.",
+            "Too many pages are open; this one polls instead.",
         )
         .into_response();
     };

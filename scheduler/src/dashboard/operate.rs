@@ -147,7 +147,7 @@ async fn carry_out(
             if deleted == 0 {
                 return Err(Problem::new(
                     StatusCode::CONFLICT,
-                    "Nothing was purged: the instance is gone already, or it has not ended yet; terminate it first.",
+                    "Nothing was purged: the instance no longer exists, or has not finished; terminate it first.",
                 ));
             }
             return Ok(json!({"deleted": deleted}));

@@ -1,4 +1,4 @@
-//! What the pages are told when something cannot be done.
+//! The errors that pages get.
 
 use axum::Json;
 use axum::http::StatusCode;

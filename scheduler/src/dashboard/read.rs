@@ -20,7 +20,7 @@ const DEFAULT_PAGE: usize = 50;
 const MAX_PAGE: usize = 200;
 /// How much of a history one answer holds, in bytes of storage.
 const HISTORY_BYTES: usize = 512 * 1024;
-/// How many children, events that wait and names are told.
+/// The most children, waiting events and names that are listed.
 const SOME: usize = 100;
 
 impl Dashboard {
@@ -78,7 +78,7 @@ pub(super) async fn names_of(
     Ok(Json(json!({"names": names})))
 }
 
-/// What a list is asked for; empty means any.
+/// The filter of a list; empty means any.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Asked {
@@ -132,7 +132,7 @@ fn narrow(asked: &Asked) -> Result<Narrow, Problem> {
         .map(|status| {
             OrchestrationStatus::from_str_name(&format!("ORCHESTRATION_STATUS_{status}"))
                 .map(|status| status as i32)
-                .ok_or_else(|| Problem::bad(format!("{status:?} is no status.")))
+                .ok_or_else(|| Problem::bad(format!("{status:?} is not a status.")))
         })
         .collect::<Result<_, _>>()?;
     let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
@@ -156,7 +156,7 @@ fn micros(text: &str) -> Result<Option<i64>, Problem> {
     }
     DateTime::parse_from_rfc3339(text)
         .map(|at| Some(at.timestamp_micros()))
-        .map_err(|_| Problem::bad(format!("{text:?} is no time like 2026-01-31T12:00:00Z.")))
+        .map_err(|_| Problem::bad(format!("{text:?} is not a time like 2026-01-31T12:00:00Z.")))
 }
 
 /// What to sort by, and whether the other way round. Newest first unless asked otherwise.
@@ -170,7 +170,9 @@ fn order(text: &str) -> Result<(Sort, bool), Problem> {
         "created" => Ok((Sort::Created, descending)),
         "id" => Ok((Sort::Id, descending)),
         "name" => Ok((Sort::Name, descending)),
-        _ => Err(Problem::bad(format!("{name:?} is nothing to sort by."))),
+        _ => Err(Problem::bad(format!(
+            "Sorting by {name:?} is not supported."
+        ))),
     }
 }
 
@@ -178,7 +180,7 @@ fn cursor(text: &str) -> Result<Option<Cursor>, Problem> {
     if text.is_empty() {
         return Ok(None);
     }
-    let unknown = || Problem::bad("The page to go on with is not one that was given out.");
+    let unknown = || Problem::bad("The page cursor is invalid.");
     let values: Vec<Value> = serde_json::from_str(text).map_err(|_| unknown())?;
     let values = values
         .into_iter()
@@ -245,7 +247,7 @@ pub(super) struct From {
     from: i64,
 }
 
-/// A stretch of the current execution's history, whole turns, and where it goes on.
+/// A stretch of the current execution's history, whole turns, and where it continues.
 pub(super) async fn history(
     State(dashboard): State<Dashboard>,
     Path((Segment(hub), Segment(id))): Path<(Segment, Segment)>,

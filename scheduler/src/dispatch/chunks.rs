@@ -57,7 +57,7 @@ fn size(response: &OrchestratorResponse) -> usize {
 impl Chunks {
     /// Adds a chunk that is not the last; false where one before it is missing. A chunk
     /// that comes again, because its sender missed our answer, changes nothing, but the
-    /// first one begins anew. Beyond the largest size only the size is kept.
+    /// first one begins again. Beyond the largest size only the size is kept.
     #[allow(deprecated)] // `chunk_index` is how current workers send.
     fn add(&mut self, response: OrchestratorResponse) -> bool {
         let index = response.chunk_index.unwrap_or(self.next);
@@ -92,7 +92,7 @@ impl Chunks {
     }
 
     /// The whole completion, given its last chunk. A completion without a chunk number
-    /// is whole by itself.
+    /// is whole on its own.
     ///
     /// # Errors
     /// [`Incomplete`] where a chunk is missing or the whole is too large.
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_chunk_begins_anew_and_a_whole_completion_stands_alone() {
+    fn the_first_chunk_starts_over_and_a_whole_completion_stands_alone() {
         let mut chunks = Chunks::default();
         assert!(chunks.add(chunk(Some(0), &[1])));
         assert!(chunks.add(chunk(Some(0), &[2])));

@@ -139,7 +139,7 @@ pub(crate) struct Dispatch {
     first_timer: watch::Sender<i64>,
     idle: Notify,
     changes: watch::Sender<()>,
-    /// Cancelled once nothing more is handed out.
+    /// Canceled once nothing more is handed out.
     pub(crate) ended: CancellationToken,
     epoch: String,
 }

@@ -229,12 +229,13 @@ impl State {
                 Why::Suspected => tracing::warn!(
                     name,
                     bytes,
-                    "each worker's stream ended while it held this work item, perhaps because the \
-                     worker cannot receive a message of that size; it is tried less and less often"
+                    "each worker's stream ended while it held this work item, perhaps because \
+                     the worker cannot receive a message of this size; retrying less and less \
+                     often"
                 ),
                 _ => tracing::warn!(
                     name,
-                    "workers give this work item back again and again; it is tried less and less often"
+                    "workers keep abandoning this work item; retrying less and less often"
                 ),
             }
         }

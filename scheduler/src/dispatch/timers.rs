@@ -35,13 +35,13 @@ pub(crate) async fn run(
             }
             continue;
         }
-        // A timer that is set while this runs lowers the time again by itself.
+        // A timer that is set while this runs lowers the time again on its own.
         dispatch.reset_timer();
         match store.writer.write(|tx| tx.fire_due(LIMIT)).await {
             Ok(next) => dispatch.next_timer(next),
             Err(StoreError::Closed) => return,
             Err(error) => {
-                tracing::error!(%error, "due timers could not be fired; trying again");
+                tracing::error!(%error, "firing due timers failed; retrying");
                 tokio::select! {
                     () = tokio::time::sleep(RETRY) => {}
                     () = stop.cancelled() => return,

@@ -33,12 +33,12 @@ impl Reason {
     pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::NoWorker => "no worker is connected to this task hub",
-            Self::NoTaker => "no connected worker takes this name and version",
+            Self::NoTaker => "no connected worker accepts this name and version",
             Self::GivenBack => {
-                "each worker that takes it gives it back; it is offered less and less often"
+                "each worker that accepts it abandons it; offering it less and less often"
             }
             Self::Broken => {
-                "workers' streams end when they are sent it; it is offered less and less often"
+                "workers' streams end when they receive it; offering it less and less often"
             }
         }
     }
@@ -161,7 +161,7 @@ pub(crate) async fn run(dispatch: Arc<Dispatch>, stop: CancellationToken) {
                     name,
                     version,
                     waiting = one.count,
-                    "work waits that nobody takes: {}",
+                    "work is waiting that no worker accepts: {}",
                     reason.text()
                 );
                 still.insert(key);

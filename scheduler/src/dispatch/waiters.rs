@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 type Key = (i64, String);
 
-/// Who waits for which instance. Holds an entry only while somebody waits.
+/// Who waits for which instance. Holds an entry only while someone waits.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     waiting: Mutex<HashMap<Key, Arc<Notify>>>,

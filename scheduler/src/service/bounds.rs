@@ -59,12 +59,12 @@ fn too_long(action: &Action, limit: usize) -> Option<TooLong> {
             .trace(task.parent_trace_context.as_ref())
             .payload("activity's input", task.input.as_ref(), limit),
         Action::CreateSubOrchestration(child) => lengths
-            .id("child orchestration's id", &child.instance_id)
-            .name("child orchestration's name", &child.name)
+            .id("sub-orchestration's id", &child.instance_id)
+            .name("sub-orchestration's name", &child.name)
             .version(child.version.as_ref())
             .tags(&child.tags)
             .trace(child.parent_trace_context.as_ref())
-            .payload("child orchestration's input", child.input.as_ref(), limit),
+            .payload("sub-orchestration's input", child.input.as_ref(), limit),
         Action::SendEvent(send) => {
             let target = send.instance.as_ref();
             lengths

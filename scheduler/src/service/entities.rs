@@ -258,7 +258,7 @@ impl Service {
         };
         if token.is_empty() {
             return Err(invalid(
-                "the completion of an entity's batch needs the work item's completion token",
+                "completing an entity's batch requires the work item's completion token",
             ));
         }
         let mut result = request.into_inner();
@@ -319,7 +319,7 @@ fn operation_request(event: &HistoryEvent) -> Option<OperationRequest> {
 
 fn check_entity_id(id: &str) -> Result<String, Status> {
     canonical_entity_id(id)
-        .ok_or_else(|| invalid("an entity id reads @name@key and has at most 100 characters"))
+        .ok_or_else(|| invalid("an entity id is @name@key, with at most 100 characters"))
 }
 
 /// A prefix as the stored ids have it: with `@` in front, the name in lower case.
@@ -337,6 +337,6 @@ fn cursor(token: Option<String>) -> Result<Option<i64>, Status> {
         Some(token) => token
             .parse()
             .map(Some)
-            .map_err(|_| invalid("the continuation token is not one that this scheduler gave out")),
+            .map_err(|_| invalid("the continuation token is not one of this scheduler's")),
     }
 }

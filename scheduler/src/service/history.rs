@@ -14,7 +14,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 impl Service {
     /// The current execution's committed history. For work item processing that is the
     /// past of the outstanding turn. A missing instance has an empty stream, as on the
-    /// hosted service, unless it is asked for by a worker.
+    /// hosted service, unless it is requested by a worker.
     pub(super) async fn history(
         &self,
         request: Request<StreamInstanceHistoryRequest>,

@@ -106,7 +106,7 @@ impl Service {
         let wanted = name.clone();
         self.replacing(move |tx| tx.recreate_hub(&wanted, most).map(|(_, old)| old))
             .await?;
-        tracing::info!(task_hub = name, "task hub created anew");
+        tracing::info!(task_hub = name, "task hub recreated");
         Ok(CreateTaskHubResponse {})
     }
 

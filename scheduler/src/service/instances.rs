@@ -209,7 +209,7 @@ impl Service {
         };
         tokio::select! {
             answer = tokio::time::timeout(deadline, waiting) => answer.unwrap_or_else(|_| {
-                Err(Status::deadline_exceeded("the instance did not get there in time; wait again or look at its status"))
+                Err(Status::deadline_exceeded("the instance did not reach this state in time; wait again, or query its status"))
             }),
             () = self.ending.cancelled() => Err(Status::unavailable("the scheduler is shutting down; wait again")),
         }
@@ -353,7 +353,7 @@ pub(super) fn bare(state: &mut OrchestrationState) {
 }
 
 fn batch_too_long() -> Status {
-    invalid("a batch has at most 500 instance ids; send several")
+    invalid("a batch can have at most 500 instance ids; send several")
 }
 
 /// Whether a worker has taken the instance up.

@@ -70,7 +70,7 @@ impl Service {
             .store
             .read(move |conn| {
                 if let Some(cursor) = &cursor {
-                    // Clients that want to go on after the last page, which has no
+                    // Clients that want to continue after the last page, which has no
                     // cursor, name the last instance that they were given.
                     filter.after = match read_cursor(cursor) {
                         None => store::completion_of(conn, hub, cursor)?,
@@ -104,7 +104,7 @@ fn read_place(text: &str) -> Option<Place> {
     })
 }
 
-/// Begins with what no instance's id begins with, so that the two are told apart.
+/// Begins with what no instance's id begins with, so that the two can be distinguished.
 fn write_cursor(cursor: &ListCursor) -> String {
     format!("@{}|{}", cursor.completed_us, cursor.id)
 }

@@ -75,7 +75,7 @@ impl Service {
 fn check_instance_id(id: &str) -> Result<(), Status> {
     if !is_instance_id(id) {
         return Err(invalid(
-            "an instance id has 1 to 100 characters and does not start with '@', which is reserved for entities",
+            "an instance id must have 1 to 100 characters and not start with '@', which is reserved for entities",
         ));
     }
     Ok(())
@@ -90,5 +90,5 @@ fn page_size(asked: i32) -> usize {
 }
 
 fn wrong_cursor() -> Status {
-    invalid("the continuation token is not one that this scheduler gave out")
+    invalid("the continuation token is not one of this scheduler's")
 }

@@ -27,7 +27,7 @@ const MAX_LOCK_SET: usize = 64 * 1024;
 /// How much what is being traced may have, in bytes.
 const MAX_TRACE: usize = 8 * 1024;
 
-/// The failure of whoever made a payload that is too large.
+/// The failure for the maker of a payload that is too large.
 pub(super) fn too_large(what: &str, size: usize, limit: usize) -> TaskFailureDetails {
     TaskFailureDetails {
         error_type: "PayloadTooLarge".to_owned(),
@@ -48,9 +48,9 @@ pub(super) fn item_too_large(what: &str, size: usize, limit: usize) -> TaskFailu
     TaskFailureDetails {
         error_type: "WorkItemTooLarge".to_owned(),
         error_message: format!(
-            "The {what} makes a message of {size} bytes, and no connected worker takes more than {limit}, as gRPC \
-             clients have it by default. {advice} A worker may also raise its limit for received messages, and the \
-             scheduler's --max-message with it."
+            "The {what} makes a message of {size} bytes, and no connected worker accepts more \
+             than {limit}, the default of gRPC clients. {advice} You can also raise the worker's \
+             limit for received messages, and the scheduler's --max-message with it."
         ),
         is_non_retriable: true,
         ..TaskFailureDetails::default()
@@ -108,8 +108,9 @@ impl Takes {
         Err(Status::new(
             Code::ResourceExhausted,
             format!(
-                "the answer has {size} bytes, more than the {limit} that the caller takes; ask without inputs and \
-                 outputs, read the history, which comes in pieces, or take larger messages"
+                "the answer has {size} bytes, more than the {limit} that the caller accepts; \
+                 query without inputs and outputs, stream the history, which comes in pieces, or \
+                 accept larger messages"
             ),
         ))
     }

@@ -25,7 +25,7 @@ pub(crate) fn status(error: StoreError) -> Status {
             Some(rusqlite::ErrorCode::SystemIoFailure) => {
                 tracing::error!(%error, "the scheduler's disk failed");
                 Status::unavailable(
-                    "the scheduler's disk did not take a write, or a read failed; nothing was written. It may have turned read-only, or have a fault: see what the system says of it, and retry",
+                    "a write or a read failed on the scheduler's disk; nothing was written. It may be read-only or faulty: see the system's messages about it, and retry",
                 )
             }
             Some(rusqlite::ErrorCode::ReadOnly) => Status::unavailable(

@@ -28,7 +28,7 @@ use crate::dispatch::{
 use crate::limits::MAX_MESSAGE;
 use crate::store::{self, ActivityAnswer, FinishedTurn, StoreError, Tx};
 
-/// Our extension: the completion token of the turn that this one goes on from.
+/// Our extension: the completion token of the turn that this one continues from.
 const CONTINUES_FROM: &str = "durabletask.continuesFrom";
 /// The most history that is sent inside a work item to a worker that can also stream it.
 const INLINE_BYTES: usize = 1024 * 1024;
@@ -37,7 +37,7 @@ const ENVELOPE: usize = 1024;
 /// How many items of one stream are prepared at once.
 const PREPARED: usize = 16;
 
-/// Comes back once whoever opened a stream would not be let in again.
+/// Returns once the caller that opened a stream would no longer be admitted.
 async fn no_longer_good(access: &Access, pass: Option<Pass>) {
     match pass {
         Some(pass) => access.revoked(pass).await,
@@ -129,7 +129,7 @@ impl Service {
         let shut_out = revoked.clone();
         let last = stream::once(async move {
             if shut_out.is_cancelled() {
-                let reason = "the token that opened this stream is accepted no more; open it again with one that is";
+                let reason = "the token that opened this stream is no longer accepted; reopen it with a current one";
                 return Some(Err(Status::unauthenticated(reason)));
             }
             let error = StoreError::NoHub("this worker's".to_owned());
@@ -189,7 +189,7 @@ impl Service {
                 None
             }
             Err(error) => {
-                tracing::error!(%error, "a work item could not be read; it goes back to its queue");
+                tracing::error!(%error, "a work item could not be read; returning it to its queue");
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 self.dispatch.give_back(lease);
                 None
@@ -206,7 +206,7 @@ impl Service {
         tracing::warn!(
             bytes = size,
             limit = takes.max_bytes,
-            "a work item is larger than any connected worker receives, and fails: {what}"
+            "a work item is larger than any connected worker accepts, and fails: {what}"
         );
         let token = self.dispatch.token(lease);
         let hub = takes.hub;
@@ -227,7 +227,7 @@ impl Service {
             Ok(CompleteTaskResponse {})
         };
         if let Err(error) = done {
-            tracing::error!(%error, "the failure could not be written; the item is tried again");
+            tracing::error!(%error, "the failure could not be written; retrying the item");
             tokio::time::sleep(Duration::from_millis(500)).await;
             self.dispatch.give_back(lease);
         }
@@ -496,7 +496,7 @@ fn chunk_answer(added: Added) -> Result<CompleteTaskResponse, Status> {
             "a chunk of this completion is missing; send all of them again, from number 0",
         )),
         Added::Full => Err(Status::unavailable(
-            "too many completions wait for their last chunks; retry this chunk",
+            "too many completions are waiting for their last chunks; retry this chunk",
         )),
     }
 }

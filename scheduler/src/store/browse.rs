@@ -1,6 +1,6 @@
 //! Lists of instances for people: narrowed, sorted, a page at a time.
 //!
-//! Every order follows an index, and a page goes on after the last row of the one
+//! Every order follows an index, and a page continues after the last row of the one
 //! before, so the thousandth page costs what the first one does.
 
 use durabletask_proto::OrchestrationState;

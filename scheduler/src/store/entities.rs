@@ -1,7 +1,7 @@
 //! Entities: their queues, their locks, and the batches that change them.
 //!
 //! Between transactions it holds that no lock request is at the head of an unlocked
-//! entity's queue: whoever changes a queue settles it, so that a worker only ever has
+//! entity's queue: every change to a queue also settles it, so that a worker only ever has
 //! to be found for operations.
 
 use std::collections::VecDeque;
@@ -263,7 +263,7 @@ impl Tx<'_> {
 
     /// Brings a queue to rest: grants the lock that is at its head, tells dispatch
     /// whether an operation can run, and forgets an entity of which nothing is left.
-    /// Returns the lock request that goes on to its next entity.
+    /// Returns the lock request that continues to its next entity.
     pub(super) fn settle_entity(
         &mut self,
         mut entity: Entity,
@@ -561,7 +561,7 @@ impl Tx<'_> {
     }
 
     /// One stretch of a sweep over the hub's entities: forgets those of which nothing is
-    /// left, releases locks whose holder has ended. Both happen by themselves; this is
+    /// left, releases locks whose holder has ended. Both happen on their own; this is
     /// for databases that were changed by other means. Returns the two counts.
     pub(crate) fn sweep_entities(
         &mut self,

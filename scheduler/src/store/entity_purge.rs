@@ -47,7 +47,7 @@ impl Tx<'_> {
             let details = TaskFailureDetails {
                 error_type: "EntityPurged".to_owned(),
                 error_message: format!(
-                    "The entity {id} was purged while the call of '{}' waited or ran.",
+                    "The entity {id} was purged while the call of '{}' was waiting or running.",
                     call.operation
                 ),
                 ..TaskFailureDetails::default()

@@ -49,7 +49,7 @@ impl Tx<'_> {
         Ok(hub)
     }
 
-    /// Makes a task hub anew: returns its number and that of the one it replaces.
+    /// Makes a task hub again: returns its number and that of the one it replaces.
     pub(crate) fn recreate_hub(
         &mut self,
         name: &str,

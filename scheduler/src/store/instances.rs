@@ -164,7 +164,7 @@ impl Tx<'_> {
         self.send_to(slim, message.execution_id.as_deref(), message.event)
     }
 
-    /// Like [`Tx::send`], from a client, which is told about a missing instance.
+    /// Like [`Tx::send`], from a client, which gets an error for a missing instance.
     pub(crate) fn raise(
         &mut self,
         hub: i64,

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use super::StoreError;
 
-/// Where a list goes on: after this instance, by completion time and then id.
+/// Where a list continues: after this instance, by completion time and then id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ListCursor {
     pub(crate) completed_us: i64,
@@ -58,7 +58,7 @@ fn page(hub: i64, filter: &ListFilter) -> (String, Vec<Value>) {
     (sql, values)
 }
 
-/// The ids of one page, and where the next one goes on. A page that has ids always says
+/// The ids of one page, and where the next one continues. A page that has ids always says
 /// so, the last one too: .NET's export of histories stops at an empty page only, and
 /// takes a missing cursor for the beginning.
 pub(crate) fn list(

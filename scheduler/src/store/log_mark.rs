@@ -45,7 +45,7 @@ impl<'a> InUse<'a> {
     pub(super) fn mark(conn: &'a Connection) -> Self {
         if let Err(error) = set(conn, true) {
             // Then a copy is not noticed, and nothing worse.
-            tracing::debug!(%error, "the database could not be marked as in use");
+            tracing::debug!(%error, "cannot mark the database as in use");
         }
         Self(conn)
     }
@@ -56,7 +56,7 @@ impl Drop for InUse<'_> {
     /// without it.
     fn drop(&mut self) {
         if let Err(error) = set(self.0, false) {
-            tracing::debug!(%error, "the last checkpoint was left to the next start");
+            tracing::debug!(%error, "skipping the last checkpoint; the next start does it");
         }
     }
 }
@@ -82,7 +82,7 @@ fn log_of(file: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The address of a file that nobody changes meanwhile.
+/// The address of a file that nobody changes in the meantime.
 fn immutable(file: &Path) -> String {
     let path = file.to_string_lossy();
     let mut address = "file:".to_owned();

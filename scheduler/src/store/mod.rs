@@ -79,11 +79,11 @@ pub(crate) struct Header {
 /// What becomes of an instance after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum After {
-    /// Its execution goes on.
+    /// Its execution continues.
     GoesOn,
     /// A new execution begins; what is ahead of its inbox is reported next.
     Anew,
-    /// It goes on from another history than the one that the turn was given.
+    /// It continues from another history than the one that the turn was given.
     Rewound,
     /// It has ended.
     Ended,
@@ -140,7 +140,7 @@ pub(crate) enum Note {
         /// Its activities, which are gone with it.
         activities: Vec<i64>,
     },
-    /// Activities of an instance that goes on are not to be run any more.
+    /// Activities of an instance that continues are not to be run any more.
     Withdrawn { hub: i64, activities: Vec<i64> },
     /// The turn of an instance that is out, if one is, will not be applied.
     TurnRevoked { key: i64 },
@@ -231,7 +231,7 @@ impl Store {
         let pending = pending::load(&conn)?;
         let counters = pending::counters(&conn)?;
         let clock = Arc::clone(&config.clock);
-        // The thread ends by itself once the last handle to the writer is dropped.
+        // The thread ends on its own once the last handle to the writer is dropped.
         let (writer, _thread) = Writer::start(conn, lock, counters, clock, committed, commits)
             .map_err(OpenError::Thread)?;
         Ok((Self { writer, readers }, pending))

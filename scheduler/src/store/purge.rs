@@ -11,7 +11,7 @@ use super::writer::Tx;
 pub(crate) struct PurgeFilter {
     pub(crate) filter: StateFilter,
     pub(crate) recursive: bool,
-    /// Where the walk through the instances goes on.
+    /// Where the walk through the instances continues.
     pub(crate) after: Option<Place>,
     pub(crate) limit: usize,
 }
@@ -49,7 +49,7 @@ impl Tx<'_> {
         Ok(deleted)
     }
 
-    /// Purges one stretch of a filter; returns how many went and where to go on.
+    /// Purges one stretch of a filter; returns how many went and where to continue.
     pub(crate) fn purge_filter(
         &mut self,
         hub: i64,

@@ -35,7 +35,7 @@ pub(crate) struct Page {
     pub(crate) next: Option<Place>,
 }
 
-/// A stretch of history and the number to go on with, if there is more.
+/// A stretch of history and the number to continue with, if there is more.
 #[derive(Clone, Debug)]
 pub(crate) struct HistoryPage {
     pub(crate) events: Vec<HistoryEvent>,

@@ -1,8 +1,8 @@
-//! Continue-as-new: what of an inbox goes on to the next execution, and at what cost.
+//! Continue-as-new: what of an inbox continues to the next execution, and at what cost.
 //!
 //! Events that came from outside stay where they are, however many there are. The new
 //! execution's own ones get numbers before theirs, which are free: what had them was
-//! consumed by the turn. Results of the old execution's work are dropped. They are told
+//! consumed by the turn. Results of the old execution's work are dropped. They can be told
 //! by their numbers, which are odd, so that no event has to be read for it.
 
 use std::sync::Arc;

@@ -12,7 +12,7 @@ impl Tx<'_> {
     /// input and tags. Under its own id it must have ended, and is replaced.
     ///
     /// A child's restart has no parent, as with the hosted service and the SDKs that
-    /// restart by themselves: the parent has had its answer.
+    /// restart on their own: the parent has had its answer.
     pub(crate) fn restart(
         &mut self,
         hub: i64,
@@ -26,7 +26,7 @@ impl Tx<'_> {
             .ok_or_else(|| StoreError::NotFound(id.to_owned()))?;
         if target == id && !is_terminal(slim.status) {
             return Err(StoreError::InvalidState(format!(
-                "the instance {id:?} has not ended; terminate it first, or restart it with a new instance id"
+                "the instance {id:?} has not finished; terminate it first, or restart it with a new instance id"
             )));
         }
         let key = slim.header.key;

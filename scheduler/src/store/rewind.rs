@@ -1,4 +1,4 @@
-//! Rewinding: asking for it, and going on from the new history.
+//! Rewinding: asking for it, and continuing from the new history.
 
 use durabletask_proto::history_event::EventType;
 use durabletask_proto::{
@@ -196,7 +196,7 @@ impl Tx<'_> {
     }
 
     /// Makes a child answer the new execution of its parent: a failed one is rewound
-    /// too, one that still runs answers later, any other end is told once more. A child
+    /// too, one that still runs answers later, any other end is reported once more. A child
     /// that is no more, or is another's by now, is started as at first.
     fn go_on_with_child(
         &mut self,

@@ -23,7 +23,7 @@ impl Tx<'_> {
             .ok_or_else(|| StoreError::NotFound(id.to_owned()))?;
         if !slim.held {
             return Err(StoreError::InvalidState(format!(
-                "the instance {id:?} waits for no scheduled start: it has started already"
+                "the instance {id:?} is not waiting for a scheduled start: it has started already"
             )));
         }
         let key = slim.header.key;

@@ -112,7 +112,7 @@ pub(crate) fn ensure_hubs(conn: &Connection, names: &[String]) -> Result<(), Ope
 }
 
 /// Lists by completion walk an index. A deleted hub's number is never given out again,
-/// so that whoever still holds it reaches nothing. Activities are found by their
+/// so that nothing can be reached through it any more. Activities are found by their
 /// instance, to go with it.
 const COMPLETIONS_AND_HUBS: &str = "
 CREATE INDEX instances_by_completion ON instances (hub, completed_us, id) WHERE completed_us IS NOT NULL;
@@ -226,7 +226,7 @@ fn migrate(conn: &Connection) -> Result<(), OpenError> {
     }
     let done = usize::try_from(found).unwrap_or(0);
     for (step, version) in STEPS.iter().zip(1_i64..).skip(done) {
-        // Each step by itself: a crash between two leaves a file that is one of them.
+        // Each step on its own: a crash between two leaves a file that is one of them.
         let applied = conn
             .execute_batch(&format!("BEGIN IMMEDIATE; {step}"))
             .and_then(|()| match *step {

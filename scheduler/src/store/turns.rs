@@ -53,8 +53,8 @@ fn bound_history(size: u64, turn: &mut FinishedTurn) {
     let details = TaskFailureDetails {
         error_type: "HistoryTooLarge".to_owned(),
         error_message: format!(
-            "The orchestration's history has {size} bytes and would grow over the scheduler's limit of {}; \
-             continue as new before, or hand parts of the work to child orchestrations.",
+            "The orchestration's history has {size} bytes and would exceed the scheduler's limit \
+             of {}; continue as new earlier, or move parts of the work to sub-orchestrations.",
             turn.max_history
         ),
         is_non_retriable: true,
@@ -274,7 +274,7 @@ impl Tx<'_> {
         } else if existing.is_some_and(|slim| !is_terminal(slim.status)) {
             Some((
                 "OrchestrationAlreadyExists",
-                "is the id of an instance that still runs",
+                "is the id of an instance that is still running",
             ))
         } else {
             None
@@ -284,9 +284,7 @@ impl Tx<'_> {
                 task_scheduled_id: child.task_id,
                 failure_details: Some(TaskFailureDetails {
                     error_type: error_type.to_owned(),
-                    error_message: format!(
-                        "The child orchestration was not started: {id:?} {why}."
-                    ),
+                    error_message: format!("The sub-orchestration was not started: {id:?} {why}."),
                     is_non_retriable: true,
                     ..TaskFailureDetails::default()
                 }),

@@ -49,7 +49,7 @@ pub(crate) struct Tx<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Parents {
     pub(crate) waiting: Vec<(i64, Option<String>)>,
-    /// Whether somebody further up goes through them.
+    /// Whether someone further up goes through them.
     pub(crate) taken: bool,
 }
 
@@ -165,7 +165,7 @@ impl Writer {
         self.commits.disk()
     }
 
-    /// Ends when the thread has, which it does by itself only in a panic.
+    /// Ends when the thread has, which it does on its own only in a panic.
     pub(crate) async fn closed(&self) {
         self.jobs.closed().await;
     }

@@ -66,7 +66,7 @@ impl Case {
         }
     }
 
-    /// Does all of it, then lets the instance go on until nothing waits any more.
+    /// Does all of it, then lets the instance continue until nothing waits any more.
     pub(crate) async fn run(mut self, ops: &[Op]) -> Outcome {
         for (at, op) in ops.iter().enumerate() {
             let step = async {
@@ -507,7 +507,7 @@ impl Case {
         )
     }
 
-    /// Compares what everybody sees.
+    /// Compares what everyone sees.
     async fn observe(&mut self) -> Outcome {
         let message = GetInstanceRequest {
             instance_id: self.id.clone(),

@@ -35,7 +35,7 @@ impl Random {
     }
 }
 
-/// What somebody does. Workers have the numbers 0 and 1.
+/// What someone does. Workers have the numbers 0 and 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     Start {
@@ -61,7 +61,7 @@ pub(crate) enum Op {
     /// A worker answers a turn that was taken from it.
     AnswerLate,
     FinishActivity,
-    /// Somebody reads the history.
+    /// Someone reads the history.
     Look,
 }
 

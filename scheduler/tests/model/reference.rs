@@ -62,7 +62,7 @@ pub(crate) enum Answer {
     Rewind,
 }
 
-/// An activity that somebody may still complete.
+/// An activity that someone may still complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Activity {
     pub(crate) execution: u32,
@@ -114,7 +114,7 @@ impl Instance {
         self.end.is_some()
     }
 
-    /// The status that everybody sees.
+    /// The status that everyone sees.
     pub(crate) fn status(&self) -> Status {
         match self.end {
             Some(end) => end,
@@ -282,7 +282,7 @@ impl Instance {
         carried
     }
 
-    /// An activity's result: true if somebody waits for it.
+    /// An activity's result: true if someone waits for it.
     pub(crate) fn done(&mut self, activity: &Activity) {
         if self.end.is_none() && activity.execution == self.execution {
             self.queue.push_back(Item::Done(activity.id));

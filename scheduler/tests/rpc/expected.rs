@@ -124,7 +124,7 @@ async fn a_wait_ends_with_the_instance_or_its_task_hub() {
 }
 
 #[tokio::test]
-async fn without_payloads_neither_custom_status_nor_failure_is_told() {
+async fn without_payloads_neither_custom_status_nor_failure_is_reported() {
     let hub = Hub::memory().await;
     let mut worker = hub.worker().await;
     hub.start("a").await;

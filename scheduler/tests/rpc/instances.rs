@@ -195,9 +195,9 @@ async fn ended_instances_are_listed_by_completion() {
     }
 }
 
-/// Some clients go on after the last page with the last id that it had.
+/// Some clients continue after the last page with the last id that it had.
 #[tokio::test]
-async fn a_list_goes_on_after_an_instance() {
+async fn a_list_continues_after_an_instance() {
     let hub = Hub::memory().await;
     let mut worker = hub.worker().await;
     // An id that could be a cursor, but for where it begins.

@@ -105,7 +105,7 @@ pub(super) async fn answer_rewind(
 #[tokio::test]
 async fn a_failed_activity_is_run_again_and_successes_stay() {
     let hub = Hub::memory().await;
-    // A worker that keeps instances must not go on from the history before the rewind.
+    // A worker that keeps instances must not continue from the history before the rewind.
     let capable = GetWorkItemsRequest {
         capabilities: vec![WorkerCapability::HistoryStreaming as i32],
         ..Default::default()
@@ -229,7 +229,7 @@ async fn a_failed_activity_is_run_again_and_successes_stay() {
 }
 
 #[tokio::test]
-async fn failed_and_purged_children_go_on_with_their_parent() {
+async fn failed_and_purged_children_continue_with_their_parent() {
     let hub = Hub::memory().await;
     let mut worker = hub.worker().await;
     hub.start("p").await;

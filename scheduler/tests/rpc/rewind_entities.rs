@@ -108,7 +108,7 @@ async fn take(worker: &mut Worker, id: &str, actions: Vec<(i32, Action)>) -> Vec
 async fn what_entities_have_not_answered_is_answered_to_the_new_execution() {
     let hub = Hub::memory().await;
     let mut worker = hub.worker().await;
-    // Somebody else holds a lock, and one entity is busy.
+    // Someone else holds a lock, and one entity is busy.
     hub.start("holder").await;
     take(&mut worker, "holder", vec![(0, lock("h"))]).await;
     take(&mut worker, "holder", vec![]).await;

@@ -154,7 +154,7 @@ async fn text(hub: &Hub, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn work_that_nobody_takes_is_told() {
+async fn work_that_nobody_takes_is_reported() {
     let hub = Hub::memory().await;
     let only = |name: &str| GetWorkItemsRequest {
         work_item_filters: Some(WorkItemFilters {

@@ -26,7 +26,7 @@ pub type Client = TaskHubSidecarServiceClient<Channel>;
 /// Long enough for a loaded machine; only a failing test waits it out.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How our SDK's workers announce that they go on from what they hold.
+/// How our SDK's workers announce that they continue from what they hold.
 pub const CONTINUES: &[(&str, &str)] = &[("history-continuation", "v1")];
 
 pub struct Hub {

@@ -127,7 +127,9 @@ impl<'a> Claims<'a> {
         let said = self.list(&self.settings.groups_claim, false);
         if said.is_empty() && self.said.contains_key("_claim_names") {
             // Fewer groups are fewer rights, so nothing is given away.
-            tracing::debug!("a caller is in too many groups for its token, so it has none here");
+            tracing::debug!(
+                "the caller's token leaves out its groups because there are too many; it has no groups here"
+            );
         }
         let groups = said.into_iter().filter_map(|text| text.parse().ok());
         let mut groups: Vec<Group> = groups.collect();

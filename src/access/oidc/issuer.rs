@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The largest document that is read, in bytes.
 const MAX_DOCUMENT: usize = 1024 * 1024;
 
-/// Why an issuer's keys cannot be had.
+/// Why an issuer's keys is unavailable.
 #[derive(Debug, Error)]
 pub enum IssuerError {
     /// The client for it cannot be set up.
@@ -34,16 +34,16 @@ pub enum IssuerError {
         /// What is wrong with it.
         reason: String,
     },
-    /// It does not answer, or not what was asked for.
-    #[error("{url} does not answer as an issuer does: {reason}")]
+    /// It does not answer, or not what was requested.
+    #[error("unexpected answer from {url}: {reason}")]
     Answer {
         /// What was asked.
         url: Url,
         /// What is wrong with the answer.
         reason: String,
     },
-    /// The discovery document is somebody else's.
-    #[error("the discovery document says that it is of {0:?}, which is not the configured issuer")]
+    /// The discovery document is someone else's.
+    #[error("the discovery document is for the issuer {0:?}, not for the configured one")]
     Other(String),
     /// The place that the discovery document names cannot be asked safely.
     #[error("the issuer's keys are at {0:?}, which is not an https:// address")]
@@ -52,7 +52,7 @@ pub enum IssuerError {
     #[error("the issuer publishes no RSA, EC or Ed25519 key for signatures")]
     NoKeys,
     /// It was asked a moment ago, and is not asked again so soon.
-    #[error("the issuer was asked a moment ago")]
+    #[error("the issuer's keys were fetched a moment ago")]
     Resting,
 }
 
@@ -92,7 +92,7 @@ impl Issuer {
             let certificates = reqwest::Certificate::from_pem_bundle(&pem)
                 .map_err(|error| failed(error.to_string()))?;
             if certificates.is_empty() {
-                return Err(failed("it holds no certificate in PEM form".to_owned()));
+                return Err(failed("it contains no certificate in PEM form".to_owned()));
             }
             http = http.tls_certs_merge(certificates);
         }

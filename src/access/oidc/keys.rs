@@ -95,8 +95,8 @@ impl IssuerKeys {
         let old = |set: Option<&KeySet>| set.is_none_or(|set| set.generation == generation);
         let fetched = self.fetch_for_a_token(now, old).await;
         if let Err(error) = fetched {
-            // What is known goes on being used; a token with an unknown key is refused.
-            tracing::debug!(%error, "the issuer was not asked for newer keys");
+            // Known keys are still used; a token with an unknown key is refused.
+            tracing::debug!(%error, "cannot fetch the issuer's new keys");
         }
         self.good_at(now).filter(|set| !old(Some(set)))
     }
@@ -140,7 +140,7 @@ impl IssuerKeys {
         self.take(self.issuer.keys().await?, now)
     }
 
-    /// Fetches keys because a token asks for it, unless somebody else has just done so and
+    /// Fetches keys because a token asks for it, unless someone else has just done so and
     /// `needed` says no more.
     async fn fetch_for_a_token(
         &self,
@@ -200,7 +200,7 @@ fn key(said: &Value) -> Option<Key> {
         return None;
     }
     let key = DecodingKey::from_jwk(&jwk).ok()?;
-    // A shared secret would let everybody who can check tokens make them.
+    // A shared secret would let everyone who can check tokens make them.
     if key.family() == AlgorithmFamily::Hmac {
         return None;
     }

@@ -58,7 +58,7 @@ pub struct OidcSettings {
     pub jwks_url: Option<Url>,
     /// PEM file with certificates to trust for the issuer, besides the system's.
     pub ca_file: Option<PathBuf>,
-    /// The claim that tells callers apart for ever.
+    /// The claim that tells callers apart forever.
     pub subject_claim: String,
     /// The claim with a name for people.
     pub name_claim: String,
@@ -96,7 +96,7 @@ impl MappedRole {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TokenProblem {
     /// It is no signed JSON Web Token, or of a kind that logs nobody in.
-    #[error("it is not a signed JSON Web Token of the kind that is expected")]
+    #[error("it is not a signed JSON Web Token of the expected type")]
     Form,
     /// It is signed in a way that is not accepted.
     #[error("it is not signed with an accepted algorithm")]
@@ -104,7 +104,7 @@ pub enum TokenProblem {
     /// None of the issuer's keys has signed it.
     #[error("it is not signed with a key of the issuer")]
     Signature,
-    /// It comes from somebody else.
+    /// It comes from someone else.
     #[error("it comes from another issuer")]
     Issuer,
     /// It is meant for something else.
@@ -126,7 +126,7 @@ pub enum TokenProblem {
 pub(crate) enum OidcError {
     #[error("the token was refused: {0}")]
     Token(#[from] TokenProblem),
-    #[error("the issuer's keys cannot be had")]
+    #[error("the issuer's signing keys could not be fetched")]
     Issuer(#[from] IssuerError),
 }
 
@@ -175,7 +175,7 @@ impl Oidc {
         credential.starts_with("ey") && credential.bytes().filter(|b| *b == b'.').count() == 2
     }
 
-    /// Fetches the issuer's keys now and then until `stop` is cancelled, so that requests
+    /// Fetches the issuer's keys now and then until `stop` is canceled, so that requests
     /// need not wait for it.
     pub(crate) async fn refresh_until(
         &self,

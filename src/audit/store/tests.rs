@@ -137,7 +137,7 @@ fn times_bound_a_query() {
     assert_eq!(found.iter().map(|e| e.sequence).collect::<Vec<_>>(), [2]);
 }
 
-/// Takes entries after `sequence` away, as somebody with the file but not the key can.
+/// Takes entries after `sequence` away, as someone with the file but not the key can.
 fn cut(path: &Path, sequence: i64) {
     let thief = Connection::open(path).unwrap();
     thief
@@ -224,7 +224,7 @@ fn where_there_never_was_a_record_looking_makes_none() {
 }
 
 #[test]
-fn a_record_goes_on_after_its_loss_was_accepted_and_says_so() {
+fn a_record_continues_after_its_loss_was_accepted_and_says_so() {
     let (folder, mut running) = store();
     let path = folder.path().join("audit.sqlite3");
     running.append(&events(6)).unwrap();

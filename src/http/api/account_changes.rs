@@ -1,5 +1,5 @@
 //! `/api/accounts/{id}`: renaming, filing, removing and restoring an account, and checking a
-//! code that somebody else was given.
+//! code that someone else was given.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _, Read};
 use crate::http::edge::body::{JsonBody, Wiped};
 use crate::http::edge::error::ApiError;
-use crate::http::edge::observe;
+use crate::http::edge::facts::{Deed, Facts, caught};
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
@@ -78,59 +78,65 @@ pub(super) async fn change(
     _: Caller<Administer>,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<ChangeBody>,
-) -> Result<Response, ApiError> {
-    let id = account_id(&id)?;
-    let _turn = door.turns.of(&id).await;
-    let before = door.vault.describe(&id).await.map_err(from_vault)?;
-    if before.deleted_at.is_some() {
-        return Err(ApiError::AccountUnknown);
-    }
-    let mut change = Change::default();
-    if body.issuer.is_some() || body.account_name.is_some() {
-        let issuer = match &body.issuer {
-            Some(issuer) => issuer.as_deref(),
-            None => before.preview.issuer.as_deref(),
-        };
-        let name = body.account_name.as_deref();
-        let name = name.unwrap_or(&before.preview.account_name);
-        change.labels = Some(Labels::new(issuer, name).map_err(ApiError::Input)?);
-    }
-    if body.group.is_some() || body.tags.is_some() {
-        let group = match &body.group {
-            Some(group) => group.as_deref(),
-            None => before.filing.group(),
-        };
-        let tags = body.tags.as_deref();
-        let tags = tags.unwrap_or(before.filing.tags());
-        let filing = Filing::new(group, tags).map_err(|error| unfit(error.to_string()))?;
-        change.filing = Some(filing);
-    }
-    let mut record = before.clone();
-    if change != Change::default() {
-        if change.labels.is_none() {
-            observe::note(|facts| facts.action = Some(Action::File));
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let id = account_id(&id)?;
+        let _turn = door.turns.of(&id).await;
+        let before = door.vault.describe(&id).await.map_err(from_vault)?;
+        if before.deleted_at.is_some() {
+            return Err(ApiError::AccountUnknown);
         }
-        let changed = door.vault.change(&id, &change).await;
-        record = changed.map_err(|error| match error {
-            VaultError::Full { reason } => unfit(reason.to_owned()),
-            error => from_vault(error).into(),
-        })?;
-        note_labels(&before, &record);
-    }
-    if let Some(guarded) = body.read_approval {
-        observe::note(|facts| facts.action = Some(Action::Guard));
-        let was = door.access.guard(id.as_str(), guarded)?;
-        note_done(
-            Action::Guard,
-            Changes::default().flag("readApproval", was, guarded),
-        );
-    }
-    account_response(&door, &record)
+        let mut change = Change::default();
+        if body.issuer.is_some() || body.account_name.is_some() {
+            let issuer = match &body.issuer {
+                Some(issuer) => issuer.as_deref(),
+                None => before.preview.issuer.as_deref(),
+            };
+            let name = body.account_name.as_deref();
+            let name = name.unwrap_or(&before.preview.account_name);
+            change.labels = Some(Labels::new(issuer, name).map_err(ApiError::Input)?);
+        }
+        if body.group.is_some() || body.tags.is_some() {
+            let group = match &body.group {
+                Some(group) => group.as_deref(),
+                None => before.filing.group(),
+            };
+            let tags = body.tags.as_deref();
+            let tags = tags.unwrap_or(before.filing.tags());
+            let filing = Filing::new(group, tags).map_err(|error| unfit(error.to_string()))?;
+            change.filing = Some(filing);
+        }
+        let mut record = before.clone();
+        if change != Change::default() {
+            if change.labels.is_none() {
+                facts.action = Some(Action::File);
+            }
+            let changed = door.vault.change(&id, &change).await;
+            record = changed.map_err(|error| match error {
+                VaultError::Full { reason } => unfit(reason.to_owned()),
+                error => from_vault(error).into(),
+            })?;
+            note_labels(&mut facts, &before, &record);
+        }
+        if let Some(guarded) = body.read_approval {
+            facts.action = Some(Action::Guard);
+            let was = door.access.guard(id.as_str(), guarded)?;
+            note_done(
+                &mut facts,
+                Action::Guard,
+                Changes::default().flag("readApproval", was, guarded),
+            );
+        }
+        account_response(&door, &record)
+    })
+    .await;
+    facts.on(answer)
 }
 
-/// For the audit record: what an account was called and where it was filed, and what and
+/// For the audit log: what an account was called and where it was filed, and what and
 /// where it is now.
-fn note_labels(before: &AccountRecord, after: &AccountRecord) {
+fn note_labels(facts: &mut Facts, before: &AccountRecord, after: &AccountRecord) {
     let (old, new) = (&before.preview, &after.preview);
     let names = Changes::default()
         .note("issuer", old.issuer.as_deref(), new.issuer.as_deref())
@@ -139,35 +145,33 @@ fn note_labels(before: &AccountRecord, after: &AccountRecord) {
             Some(&old.account_name),
             Some(&new.account_name),
         );
-    note_done(Action::Rename, names);
+    note_done(facts, Action::Rename, names);
     let (old, new) = (&before.filing, &after.filing);
     let (old_tags, new_tags) = (listed(old.tags()), listed(new.tags()));
     let filing = Changes::default()
         .note("group", old.group(), new.group())
         .note("tags", old_tags.as_deref(), new_tags.as_deref());
-    note_done(Action::File, filing);
+    note_done(facts, Action::File, filing);
 }
 
 /// Notes something that was done, unless it changed nothing.
-fn note_done(action: Action, changes: Changes) {
+fn note_done(facts: &mut Facts, action: Action, changes: Changes) {
     let changes = changes.list();
     if !changes.is_empty() {
-        observe::note(|facts| facts.deeds.push(observe::Deed { action, changes }));
+        facts.deeds.push(Deed { action, changes });
     }
 }
 
-/// For the audit record: that an account came into another state.
-pub(super) fn note_state(before: &AccountRecord, after: &str) {
+/// For the audit log: that an account came into another state.
+pub(super) fn note_state(facts: &mut Facts, before: &AccountRecord, after: &str) {
     let was = match (&before.deleted_at, &before.pending_for) {
         (Some(_), _) => "removed",
         (None, Some(_)) => "pending",
         (None, None) => "active",
     };
-    observe::changed(
-        Changes::default()
-            .note("state", Some(was), Some(after))
-            .list(),
-    );
+    facts.changes = Changes::default()
+        .note("state", Some(was), Some(after))
+        .list();
 }
 
 /// The state of an account that was restored or proved.
@@ -193,7 +197,7 @@ const fn unfit(detail: String) -> ApiError {
 #[utoipa::path(
     delete, path = "/api/accounts/{id}", tag = "accounts", operation_id = "deleteAccount",
     params(AccountPath),
-    responses((status = NO_CONTENT, description = "It is out of use")),
+    responses((status = NO_CONTENT, description = "It is disabled")),
     extensions(
         ("x-audit" = json!(Action::Delete)),
         ("x-roles" = json!(Administer::ROLES)),
@@ -204,20 +208,25 @@ pub(super) async fn delete(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
     Path(id): Path<String>,
-) -> Result<Response, ApiError> {
-    let id = account_id(&id)?;
-    let _turn = door.turns.of(&id).await;
-    let before = door.vault.describe(&id).await.map_err(from_vault)?;
-    door.vault.delete(&id).await.map_err(from_vault)?;
-    note_state(&before, "removed");
-    Ok(no_store(StatusCode::NO_CONTENT.into_response()))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let id = account_id(&id)?;
+        let _turn = door.turns.of(&id).await;
+        let before = door.vault.describe(&id).await.map_err(from_vault)?;
+        door.vault.delete(&id).await.map_err(from_vault)?;
+        note_state(&mut facts, &before, "removed");
+        Ok(no_store(StatusCode::NO_CONTENT.into_response()))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// Restores a removed account
 #[utoipa::path(
     post, path = "/api/accounts/{id}/restore", tag = "accounts", operation_id = "restoreAccount",
     params(AccountPath),
-    responses((status = OK, description = "It is in use again", body = AccountView)),
+    responses((status = OK, description = "It is enabled again", body = AccountView)),
     extensions(
         ("x-audit" = json!(Action::Restore)),
         ("x-roles" = json!(Administer::ROLES)),
@@ -228,13 +237,18 @@ pub(super) async fn restore(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
     Path(id): Path<String>,
-) -> Result<Response, ApiError> {
-    let id = account_id(&id)?;
-    let _turn = door.turns.of(&id).await;
-    let before = door.vault.describe(&id).await.map_err(from_vault)?;
-    let record = door.vault.recover(&id).await.map_err(from_vault)?;
-    note_state(&before, state(&record));
-    account_response(&door, &record)
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let id = account_id(&id)?;
+        let _turn = door.turns.of(&id).await;
+        let before = door.vault.describe(&id).await.map_err(from_vault)?;
+        let record = door.vault.recover(&id).await.map_err(from_vault)?;
+        note_state(&mut facts, &before, state(&record));
+        account_response(&door, &record)
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// A code to check; spaces and hyphens in it do not count.
@@ -292,7 +306,7 @@ pub(super) async fn verdict(
     Ok(checked)
 }
 
-/// Checks a code that somebody was given
+/// Checks a code that someone was given
 ///
 /// A code is right one time step early or late, and accepted once: neither it nor an earlier one is
 /// accepted again, also after a restart. Too many wrong codes for an account by one caller end in

@@ -25,9 +25,9 @@ use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Enroll, Permission as _, Read};
 use crate::http::edge::error::ApiError;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::hand::hand_of;
 use crate::http::edge::idempotency::IdempotencyKey;
-use crate::http::edge::observe;
 use crate::http::edge::parameters::{flag, limit, parameters};
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
@@ -47,7 +47,7 @@ const MAX_SEARCH: usize = 200;
 #[utoipa::path(
     post, path = "/api/accounts", tag = "accounts", operation_id = "createAccount",
     params(StartQuery, IdempotencyKey),
-    request_body(description = "An otpauth URI or a picture of a QR code, of at most 10 MiB", content(
+    request_body(description = "An otpauth URI or an image of a QR code, of at most 10 MiB", content(
         (JsonUpload = "application/json"),
         (UploadForm = "multipart/form-data"),
         (String = "text/plain"),
@@ -57,13 +57,13 @@ const MAX_SEARCH: usize = 200;
     responses(
         (
             status = CREATED, description = "The account is enrolled", body = CreatedView<'static>,
-            headers(("location" = String, description = "Where the account is")),
+            headers(("location" = String, description = "Address of the account")),
         ),
         (
-            status = ACCEPTED, description = "The enrollment runs", body = StartedView,
+            status = ACCEPTED, description = "The enrollment is running", body = StartedView,
             headers(
-            ("location" = String, description = "Where the status is"),
-            ("retry-after" = u32, description = "In how many seconds to ask"),
+            ("location" = String, description = "Address of the status"),
+            ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
         ),
     ),
@@ -80,46 +80,51 @@ pub(super) async fn create(
     query: Result<Query<StartQuery>, axum::extract::rejection::QueryRejection>,
     IdempotencyKey(key): IdempotencyKey,
     UploadBody(upload, recovery): UploadBody,
-) -> Result<Response, ApiError> {
-    let query = parameters(query)?;
-    let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
-    let (upload, wishes) = query.with_wishes(upload)?;
-    let accepting = door.intake.accept(caller.id(), upload);
-    let accepted = caller.unless_gone(accepting).await?;
-    let id = door.hub.id_for(caller.id(), key.as_deref());
-    observe::about(&id);
-    let hand = hand_of(&door, &caller).await?;
-    let started = door
-        .hub
-        .start(NewEnrollment {
-            id,
-            accepted,
-            caller: caller.requester(&hand),
-            approval_asked,
-            proof_asked,
-            wishes,
-            recovery,
-        })
-        .await?;
-    if started.approval_required && !started.stage.has_ended() {
-        return Ok(accepted_response(&started));
-    }
-    let settling = door.hub.settle(started.clone(), PATIENCE);
-    let snapshot = unless_stopped(&door, started, settling).await?;
-    let snapshot = snapshot.shown_to(caller.sight(&door));
-    let Some(preview) = snapshot
-        .preview
-        .as_ref()
-        .filter(|_| snapshot.stage == Stage::Enrolled)
-    else {
-        return not_enrolled(&snapshot);
-    };
-    let body = CreatedView::new(&snapshot, preview);
-    let mut response = (StatusCode::CREATED, Json(body)).into_response();
-    if let Ok(location) = HeaderValue::from_str(&format!("/api/accounts/{}", snapshot.id)) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(no_store(response))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let query = parameters(query)?;
+        let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
+        let (upload, wishes) = query.with_wishes(upload)?;
+        let accepting = door.intake.accept(caller.id(), upload);
+        let accepted = caller.unless_gone(accepting).await?;
+        let id = door.hub.id_for(caller.id(), key.as_deref());
+        facts.about(&id);
+        let hand = hand_of(&door, &caller).await?;
+        let started = door
+            .hub
+            .start(NewEnrollment {
+                id,
+                accepted,
+                caller: caller.requester(&hand),
+                approval_asked,
+                proof_asked,
+                wishes,
+                recovery,
+            })
+            .await?;
+        if started.approval_required && !started.stage.has_ended() {
+            return Ok(accepted_response(&started));
+        }
+        let settling = door.hub.settle(started.clone(), PATIENCE);
+        let snapshot = unless_stopped(&door, started, settling).await?;
+        let snapshot = snapshot.shown_to(caller.sight(&door));
+        let Some(preview) = snapshot
+            .preview
+            .as_ref()
+            .filter(|_| snapshot.stage == Stage::Enrolled)
+        else {
+            return not_enrolled(&snapshot);
+        };
+        let body = CreatedView::new(&snapshot, preview);
+        let mut response = (StatusCode::CREATED, Json(body)).into_response();
+        if let Ok(location) = HeaderValue::from_str(&format!("/api/accounts/{}", snapshot.id)) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        Ok(no_store(response))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// What is answered where an enrollment was waited for and there is no account of it: it

@@ -1,4 +1,4 @@
-//! `POST /api/enrollments/{id}/approval`: a decision by somebody else than the requester.
+//! `POST /api/enrollments/{id}/approval`: a decision by someone other than the requester.
 
 use std::sync::Arc;
 
@@ -14,22 +14,23 @@ use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Decide, Permission as _};
 use crate::http::edge::body::JsonBody;
 use crate::http::edge::error::ApiError;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::hand::hand_of;
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
 
 /// Approves or rejects an enrollment
 ///
-/// Nobody decides on what they asked for, and nobody agrees twice; one refusal is enough.
+/// You cannot approve your own request, and nobody agrees twice; one refusal is enough.
 #[utoipa::path(
     post, path = "/api/enrollments/{id}/approval", tag = "enrollments", operation_id = "decide",
     params(EnrollmentPath),
     request_body = DecisionBody,
     responses((
-        status = ACCEPTED, description = "The decision is taken; the enrollment goes on", body = StartedView,
+        status = ACCEPTED, description = "The decision was accepted; the enrollment continues", body = StartedView,
         headers(
-            ("location" = String, description = "Where its status is"),
-            ("retry-after" = u32, description = "In how many seconds to ask"),
+            ("location" = String, description = "Address of its status"),
+            ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
     )),
     extensions(
@@ -49,14 +50,19 @@ pub(super) async fn decide(
     caller: Caller<Decide>,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<DecisionBody>,
-) -> Result<Response, ApiError> {
-    let id = enrollment_id(&id)?;
-    let (approved, comment) = body.read()?;
-    let hand = hand_of(&door, &caller).await?;
-    let snapshot = door
-        .hub
-        .decide(&id, caller.decider(&hand), approved, comment)
-        .await?;
-    door.inbox.look_again().await;
-    Ok(accepted_response(&snapshot))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let id = enrollment_id(&id)?;
+        let (approved, comment) = body.read(&mut facts)?;
+        let hand = hand_of(&door, &caller).await?;
+        let snapshot = door
+            .hub
+            .decide(&id, caller.decider(&hand), approved, comment)
+            .await?;
+        door.inbox.look_again().await;
+        Ok(accepted_response(&snapshot))
+    })
+    .await;
+    facts.on(answer)
 }

@@ -21,7 +21,7 @@ use crate::http::edge::reply::no_store;
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AuditParameters {
-    /// Only what this caller did.
+    /// Only entries of this caller.
     caller: Option<String>,
     /// Only what was done to this: an enrollment's or account's id, or a key's name.
     subject: Option<String>,
@@ -34,7 +34,7 @@ pub(super) struct AuditParameters {
     /// Before this time.
     #[param(value_type = Option<DateTime<Utc>>)]
     until: Option<String>,
-    /// `oldest` first, unless `newest` is asked for.
+    /// `oldest` first, unless `newest` is requested.
     #[param(inline, value_type = Option<Order>)]
     order: Option<String>,
     /// The `next` of the page before.
@@ -74,7 +74,7 @@ struct AuditPage {
     next: Option<String>,
 }
 
-/// Reads the audit record
+/// Reads the audit log
 ///
 /// Who did what, when and from where. Reading it is recorded too.
 #[utoipa::path(
@@ -109,7 +109,7 @@ pub(super) async fn list(
             None | Some("") => None,
             Some(text) => Some(text.parse().map_err(|_| ApiError::InvalidParameter {
                 name: "cursor",
-                detail: "the `next` of the page before".to_owned(),
+                detail: "the previous page's `next`".to_owned(),
             })?),
         },
         limit,

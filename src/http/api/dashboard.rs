@@ -18,7 +18,7 @@ use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _};
 use crate::http::edge::error::ApiError;
-use crate::http::edge::observe;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::parameters::parameters;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
@@ -66,33 +66,38 @@ pub(super) async fn open(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
     query: Result<Query<TicketParameters>, QueryRejection>,
-) -> Result<Response, ApiError> {
-    let instance = parameters(query)?.instance;
-    if let Some(id) = &instance {
-        let plain = (1..=MAX_INSTANCE_ID).contains(&id.len())
-            && id
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-        if !plain {
-            return Err(ApiError::InvalidParameter {
-                name: "instance",
-                detail: "1 to 100 of the characters A-Z a-z 0-9 . _ -".to_owned(),
-            });
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let instance = parameters(query)?.instance;
+        if let Some(id) = &instance {
+            let plain = (1..=MAX_INSTANCE_ID).contains(&id.len())
+                && id
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+            if !plain {
+                return Err(ApiError::InvalidParameter {
+                    name: "instance",
+                    detail: "1 to 100 of the characters A-Z a-z 0-9 . _ -".to_owned(),
+                });
+            }
+            facts.subject.clone_from(&instance);
         }
-        observe::note(|facts| facts.subject.clone_from(&instance));
-    }
-    let made = Arc::clone(&door);
-    // By the system's clock, as the dashboard judges it.
-    let now = SystemTime::now();
-    let link = tokio::task::spawn_blocking(move || {
-        made.surroundings.dashboard.link(instance.as_deref(), now)
+        let made = Arc::clone(&door);
+        // By the system's clock, as the dashboard judges it.
+        let now = SystemTime::now();
+        let link = tokio::task::spawn_blocking(move || {
+            made.surroundings.dashboard.link(instance.as_deref(), now)
+        })
+        .await
+        .map_err(|error| ApiError::Internal(Box::new(error)))?
+        .map_err(|error| ApiError::Internal(Box::new(error)))?;
+        let view = TicketView {
+            url: link.ok_or(ApiError::NoDashboard)?,
+            expires_at: DateTime::from(now + TICKET_LIFE),
+        };
+        Ok(no_store((StatusCode::CREATED, Json(view)).into_response()))
     })
-    .await
-    .map_err(|error| ApiError::Internal(Box::new(error)))?
-    .map_err(|error| ApiError::Internal(Box::new(error)))?;
-    let view = TicketView {
-        url: link.ok_or(ApiError::NoDashboard)?,
-        expires_at: DateTime::from(now + TICKET_LIFE),
-    };
-    Ok(no_store((StatusCode::CREATED, Json(view)).into_response()))
+    .await;
+    facts.on(answer)
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::audit::Action;
 use crate::http::edge::error::ApiError;
-use crate::http::edge::observe;
+use crate::http::edge::facts::Facts;
 use crate::http::edge::parameters::short_text;
 
 /// A decision.
@@ -20,17 +20,15 @@ pub(super) struct DecisionBody {
 }
 
 impl DecisionBody {
-    /// Whether it is approved, and the comment; both noted for the audit record.
-    pub(super) fn read(self) -> Result<(bool, Option<String>), ApiError> {
+    /// Whether it is approved, and the comment; both noted for the audit log.
+    pub(super) fn read(self, facts: &mut Facts) -> Result<(bool, Option<String>), ApiError> {
         let comment = short_text("comment", self.comment, MAX_COMMENT_CHARS)?;
-        observe::note(|facts| {
-            facts.action = Some(if self.approved {
-                Action::Approve
-            } else {
-                Action::Reject
-            });
-            facts.reason.clone_from(&comment);
+        facts.action = Some(if self.approved {
+            Action::Approve
+        } else {
+            Action::Reject
         });
+        facts.reason.clone_from(&comment);
         Ok((self.approved, comment))
     }
 }

@@ -22,9 +22,9 @@ use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Enroll, Follow, Permission as _};
 use crate::http::edge::error::ApiError;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::hand::hand_of;
 use crate::http::edge::idempotency::IdempotencyKey;
-use crate::http::edge::observe;
 use crate::http::edge::parameters::{
     ApprovalParameter, approval_parameter, limit, parameters, required_parameter, wait_parameter,
 };
@@ -51,14 +51,14 @@ pub(super) const START: [ProblemCode; 5] = [
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct StartQuery {
-    /// Whether somebody else has to agree; a rule of the server may demand it anyway.
+    /// Whether someone else has to agree; a rule of the server may demand it anyway.
     #[param(inline, value_type = Option<ApprovalParameter>)]
     approval: Option<String>,
     /// Whether the account has to be proved before it is in use; a rule of the server may
     /// demand it anyway.
     #[param(inline, value_type = Option<ApprovalParameter>)]
     proof: Option<String>,
-    /// Which codes the account gives, where its URI does not say it: Steam's own URIs don't.
+    /// What kind of codes the account gives, if its URI does not say so: Steam's own URIs do not.
     #[param(inline, value_type = Option<KindParameter>)]
     kind: Option<String>,
     /// What to do where an account with the same secret and the same codes is in use: `keep`
@@ -88,7 +88,7 @@ pub(super) enum DuplicatesParameter {
 
 impl StartQuery {
     /// What was sent, with what else the caller wants of it. A text is made one of Steam's
-    /// here, where that is asked for; a picture by the worker, who reads it.
+    /// here, where that is requested; an image by the worker, who reads it.
     pub(super) fn with_wishes(&self, upload: Upload) -> Result<(Upload, Wishes), ApiError> {
         let unless_there = match self.duplicates.as_deref() {
             None | Some("" | "keep") => false,
@@ -133,7 +133,7 @@ impl StartQuery {
 #[utoipa::path(
     post, path = "/api/enrollments", tag = "enrollments", operation_id = "startEnrollment",
     params(StartQuery, IdempotencyKey),
-    request_body(description = "An otpauth URI or a picture of a QR code, of at most 10 MiB", content(
+    request_body(description = "An otpauth URI or an image of a QR code, of at most 10 MiB", content(
         (JsonUpload = "application/json"),
         (UploadForm = "multipart/form-data"),
         (String = "text/plain"),
@@ -142,16 +142,16 @@ impl StartQuery {
     )),
     responses(
         (
-            status = ACCEPTED, description = "The enrollment runs", body = StartedView,
+            status = ACCEPTED, description = "The enrollment is running", body = StartedView,
             headers(
-            ("location" = String, description = "Where the status is"),
-            ("retry-after" = u32, description = "In how many seconds to ask"),
+            ("location" = String, description = "Address of the status"),
+            ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
         ),
         (
-            status = OK, description = "An earlier request has started it, and it has ended",
+            status = OK, description = "An earlier request started it, and it has finished",
             body = EnrollmentView,
-            headers(("location" = String, description = "Where the status is")),
+            headers(("location" = String, description = "Address of the status")),
         ),
     ),
     extensions(
@@ -167,28 +167,33 @@ pub(super) async fn start(
     query: Result<Query<StartQuery>, axum::extract::rejection::QueryRejection>,
     IdempotencyKey(key): IdempotencyKey,
     UploadBody(upload, recovery): UploadBody,
-) -> Result<Response, ApiError> {
-    let query = parameters(query)?;
-    let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
-    let (upload, wishes) = query.with_wishes(upload)?;
-    let accepting = door.intake.accept(caller.id(), upload);
-    let accepted = caller.unless_gone(accepting).await?;
-    let id = door.hub.id_for(caller.id(), key.as_deref());
-    observe::about(&id);
-    let hand = hand_of(&door, &caller).await?;
-    let snapshot = door
-        .hub
-        .start(NewEnrollment {
-            id,
-            accepted,
-            caller: caller.requester(&hand),
-            approval_asked,
-            proof_asked,
-            wishes,
-            recovery,
-        })
-        .await?;
-    Ok(started_response(snapshot.shown_to(caller.sight(&door))))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let query = parameters(query)?;
+        let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
+        let (upload, wishes) = query.with_wishes(upload)?;
+        let accepting = door.intake.accept(caller.id(), upload);
+        let accepted = caller.unless_gone(accepting).await?;
+        let id = door.hub.id_for(caller.id(), key.as_deref());
+        facts.about(&id);
+        let hand = hand_of(&door, &caller).await?;
+        let snapshot = door
+            .hub
+            .start(NewEnrollment {
+                id,
+                accepted,
+                caller: caller.requester(&hand),
+                approval_asked,
+                proof_asked,
+                wishes,
+                recovery,
+            })
+            .await?;
+        Ok(started_response(snapshot.shown_to(caller.sight(&door))))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// 202 with the links of an enrollment that runs.
@@ -261,15 +266,15 @@ pub(super) struct StatusQuery {
     get, path = "/api/enrollments/{id}", tag = "enrollments", operation_id = "getEnrollment",
     params(EnrollmentPath, StatusQuery),
     responses(
-        (status = OK, description = "It has ended, however that was; or the stream of events", content(
+        (status = OK, description = "It has finished, with any outcome; or the stream of events", content(
             (EnrollmentView = "application/json"),
             (String = "text/event-stream"),
         )),
         (
             status = ACCEPTED, description = "It runs", body = EnrollmentView,
             headers(
-                ("location" = String, description = "Where the status is"),
-                ("retry-after" = u32, description = "In how many seconds to ask"),
+                ("location" = String, description = "Address of the status"),
+                ("retry-after" = u32, description = "Seconds to wait before asking"),
             ),
         ),
     ),
@@ -423,10 +428,10 @@ pub(super) const TERMINATE: [ProblemCode; 4] = [
     delete, path = "/api/enrollments/{id}", tag = "enrollments", operation_id = "terminateEnrollment",
     params(EnrollmentPath),
     responses((
-        status = ACCEPTED, description = "It is told to end", body = StartedView,
+        status = ACCEPTED, description = "It was asked to stop", body = StartedView,
         headers(
-        ("location" = String, description = "Where the status is"),
-        ("retry-after" = u32, description = "In how many seconds to ask"),
+        ("location" = String, description = "Address of the status"),
+        ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
     )),
     extensions(
@@ -457,10 +462,10 @@ pub(super) async fn terminate(
     operation_id = "terminateEnrollmentByPost",
     params(EnrollmentPath),
     responses((
-        status = ACCEPTED, description = "It is told to end", body = StartedView,
+        status = ACCEPTED, description = "It was asked to stop", body = StartedView,
         headers(
-        ("location" = String, description = "Where the status is"),
-        ("retry-after" = u32, description = "In how many seconds to ask"),
+        ("location" = String, description = "Address of the status"),
+        ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
     )),
     extensions(

@@ -26,8 +26,8 @@ use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _};
 use crate::http::edge::body::{JsonBody, Wiped};
 use crate::http::edge::error::ApiError;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::hand::hand_of;
-use crate::http::edge::observe;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{no_store, unless_stopped};
 use crate::hub::{HubError, NewEnrollment, Snapshot, Stage, Wishes};
@@ -96,56 +96,61 @@ pub(super) async fn ensure(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Administer>,
     JsonBody(body): JsonBody<EnsureBody>,
-) -> Result<Response, ApiError> {
-    let upload = Upload::uri(body.uri.as_str());
-    let parsed = otpauth::parse(body.uri.as_str()).map_err(ApiError::Input)?;
-    let wanted = parsed.account;
-    if let Some(record) = there(&door, &wanted).await? {
-        observe::about(&record.id);
-        return ensured(&door, StatusCode::OK, &record, Vec::new());
-    }
-    let uri = Zeroizing::new(wanted.to_uri());
-    let started = match earlier(&door, &wanted, &uri).await? {
-        Earlier::There(record) => {
-            observe::about(&record.id);
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let upload = Upload::uri(body.uri.as_str());
+        let parsed = otpauth::parse(body.uri.as_str()).map_err(ApiError::Input)?;
+        let wanted = parsed.account;
+        if let Some(record) = there(&door, &wanted, &mut facts).await? {
+            facts.about(&record.id);
             return ensured(&door, StatusCode::OK, &record, Vec::new());
         }
-        Earlier::Runs(snapshot) => {
-            observe::about(&snapshot.id);
-            *snapshot
+        let uri = Zeroizing::new(wanted.to_uri());
+        let started = match earlier(&door, &wanted, &uri).await? {
+            Earlier::There(record) => {
+                facts.about(&record.id);
+                return ensured(&door, StatusCode::OK, &record, Vec::new());
+            }
+            Earlier::Runs(snapshot) => {
+                facts.about(&snapshot.id);
+                *snapshot
+            }
+            Earlier::None(id) => {
+                facts.about(&id);
+                let accepted = door.intake.accept(caller.id(), upload).await?;
+                let hand = hand_of(&door, &caller).await?;
+                let new = NewEnrollment {
+                    id,
+                    accepted,
+                    caller: caller.requester(&hand),
+                    approval_asked: false,
+                    proof_asked: false,
+                    wishes: Wishes::default(),
+                    recovery: RecoveryCodes::default(),
+                };
+                door.hub.start(new).await?
+            }
+        };
+        if started.approval_required && !started.stage.has_ended() {
+            return Ok(accepted_response(&started));
         }
-        Earlier::None(id) => {
-            observe::about(&id);
-            let accepted = door.intake.accept(caller.id(), upload).await?;
-            let hand = hand_of(&door, &caller).await?;
-            let new = NewEnrollment {
-                id,
-                accepted,
-                caller: caller.requester(&hand),
-                approval_asked: false,
-                proof_asked: false,
-                wishes: Wishes::default(),
-                recovery: RecoveryCodes::default(),
-            };
-            door.hub.start(new).await?
+        let settling = door.hub.settle(started.clone(), PATIENCE);
+        let snapshot = unless_stopped(&door, started, settling).await?;
+        let snapshot = snapshot.shown_to(caller.sight(&door));
+        if snapshot.stage != Stage::Enrolled {
+            return not_enrolled(&snapshot);
         }
-    };
-    if started.approval_required && !started.stage.has_ended() {
-        return Ok(accepted_response(&started));
-    }
-    let settling = door.hub.settle(started.clone(), PATIENCE);
-    let snapshot = unless_stopped(&door, started, settling).await?;
-    let snapshot = snapshot.shown_to(caller.sight(&door));
-    if snapshot.stage != Stage::Enrolled {
-        return not_enrolled(&snapshot);
-    }
-    let record = door
-        .vault
-        .describe(&snapshot.id)
-        .await
-        .map_err(from_vault)?;
-    let warnings = snapshot.duplicates().map(WarningView::new).collect();
-    ensured(&door, StatusCode::CREATED, &record, warnings)
+        let record = door
+            .vault
+            .describe(&snapshot.id)
+            .await
+            .map_err(from_vault)?;
+        let warnings = snapshot.duplicates().map(WarningView::new).collect();
+        ensured(&door, StatusCode::CREATED, &record, warnings)
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// The account in use with this name and content.
@@ -153,7 +158,11 @@ pub(super) async fn ensure(
 /// # Errors
 ///
 /// [`ApiError::AccountDiffers`] where only others have the name.
-async fn there(door: &FrontDoor, wanted: &TotpAccount) -> Result<Option<AccountRecord>, ApiError> {
+async fn there(
+    door: &FrontDoor,
+    wanted: &TotpAccount,
+    facts: &mut Facts,
+) -> Result<Option<AccountRecord>, ApiError> {
     let same = door.vault.same_as(wanted).await.map_err(from_vault)?;
     if let Some(record) = same.into_iter().find(|record| is_called(record, wanted)) {
         return Ok(Some(record));
@@ -168,7 +177,7 @@ async fn there(door: &FrontDoor, wanted: &TotpAccount) -> Result<Option<AccountR
         let page = listing.await.map_err(from_vault)?;
         let mut named = page.accounts.iter();
         if let Some(other) = named.find(|record| is_called(record, wanted)) {
-            observe::about(&other.id);
+            facts.about(&other.id);
             return Err(ApiError::AccountDiffers);
         }
         match page.next {

@@ -1,4 +1,4 @@
-//! Which codes were given to whom as reads of a lease: whoever is given the same one again
+//! Which codes were given to whom as reads of a lease: a caller who gets the same one again
 //! learns nothing new.
 
 use std::collections::HashMap;

@@ -18,7 +18,7 @@ use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _};
 use crate::http::edge::body::JsonBody;
 use crate::http::edge::error::ApiError;
-use crate::http::edge::observe;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::on_disk::on_disk;
 use crate::http::edge::parameters::parameters;
 use crate::http::edge::parameters::refuse_past;
@@ -69,7 +69,7 @@ pub(super) struct NewGrantBody {
     #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
     group: Option<Group>,
     account: String,
-    /// Until when; for ever if left out.
+    /// Until when; forever if left out.
     until: Option<DateTime<Utc>>,
     /// How many codes may be read; as many as wanted if left out.
     #[schema(minimum = 1)]
@@ -113,7 +113,7 @@ pub(super) async fn list(
 #[utoipa::path(
     post, path = "/api/grants", tag = "operations", operation_id = "grant",
     request_body = NewGrantBody,
-    responses((status = CREATED, description = "It is granted", body = GrantView)),
+    responses((status = CREATED, description = "The account is granted", body = GrantView)),
     extensions(
         ("x-audit" = json!(Action::Grant)),
         ("x-roles" = json!(Administer::ROLES)),
@@ -127,10 +127,15 @@ pub(super) async fn add(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
     JsonBody(body): JsonBody<NewGrantBody>,
-) -> Result<Response, ApiError> {
-    let (grant, _) = granted(&door, body, false).await?;
-    let view = Json(GrantView::from(grant));
-    Ok(no_store((StatusCode::CREATED, view).into_response()))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let (grant, _) = granted(&door, body, false, &mut facts).await?;
+        let view = Json(GrantView::from(grant));
+        Ok(no_store((StatusCode::CREATED, view).into_response()))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// Makes sure that an account is granted
@@ -142,8 +147,8 @@ pub(super) async fn add(
     put, path = "/api/grants", tag = "operations", operation_id = "ensureGrant",
     request_body = NewGrantBody,
     responses(
-        (status = OK, description = "It was granted like this before", body = GrantView),
-        (status = CREATED, description = "It is granted", body = GrantView),
+        (status = OK, description = "The same grant existed already", body = GrantView),
+        (status = CREATED, description = "The account is granted", body = GrantView),
     ),
     extensions(
         ("x-audit" = json!(Action::Grant)),
@@ -158,15 +163,20 @@ pub(super) async fn put(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
     JsonBody(body): JsonBody<NewGrantBody>,
-) -> Result<Response, ApiError> {
-    let (grant, was_there) = granted(&door, body, true).await?;
-    let status = match was_there {
-        true => StatusCode::OK,
-        false => StatusCode::CREATED,
-    };
-    Ok(no_store(
-        (status, Json(GrantView::from(grant))).into_response(),
-    ))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let (grant, was_there) = granted(&door, body, true, &mut facts).await?;
+        let status = match was_there {
+            true => StatusCode::OK,
+            false => StatusCode::CREATED,
+        };
+        Ok(no_store(
+            (status, Json(GrantView::from(grant))).into_response(),
+        ))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// The grant as it is now, and whether it was so before; with `keep`, one that says the same
@@ -175,17 +185,22 @@ async fn granted(
     door: &Arc<FrontDoor>,
     body: NewGrantBody,
     keep: bool,
+    facts: &mut Facts,
 ) -> Result<(Grant, bool), ApiError> {
     let to = grantee(body.caller, body.group)?;
     refuse_past("until", body.until, door.clock.now())?;
     if body.reads == Some(0) {
         return Err(ApiError::InvalidParameter {
             name: "reads",
-            detail: "a number from 1 on".to_owned(),
+            detail: "a number of 1 or more".to_owned(),
         });
     }
     let account = account_id(&body.account)?;
-    note(account.as_str(), &describe(&to, body.until, body.reads));
+    note(
+        facts,
+        account.as_str(),
+        &describe(&to, body.until, body.reads),
+    );
     let record = door.vault.describe(&account).await.map_err(from_vault)?;
     if record.deleted_at.is_some() {
         return Err(ApiError::AccountUnknown);
@@ -205,7 +220,7 @@ async fn granted(
         Granted::Now(before) => before,
         Granted::Before(same) => return Ok((same, true)),
     };
-    observe::changed(grant_change(before.as_ref(), Some(&grant)));
+    facts.changes = grant_change(before.as_ref(), Some(&grant));
     Ok((grant, false))
 }
 
@@ -213,7 +228,7 @@ async fn granted(
 #[utoipa::path(
     delete, path = "/api/grants", tag = "operations", operation_id = "withdraw",
     params(GrantParameters),
-    responses((status = NO_CONTENT, description = "It is taken back")),
+    responses((status = NO_CONTENT, description = "The grant is removed")),
     extensions(
         ("x-audit" = json!(Action::Withdraw)),
         ("x-roles" = json!(Administer::ROLES)),
@@ -224,22 +239,27 @@ pub(super) async fn remove(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
     query: Result<Query<GrantParameters>, axum::extract::rejection::QueryRejection>,
-) -> Result<Response, ApiError> {
-    let query = parameters(query)?;
-    let group = query.group.filter(|text| !text.is_empty());
-    let group = group.map(|text| text.parse::<Group>()).transpose();
-    let group = group.map_err(|error| ApiError::InvalidParameter {
-        name: "group",
-        detail: error.to_string(),
-    })?;
-    let from = grantee(query.caller.filter(|text| !text.is_empty()), group)?;
-    let account = account_id(query.account.as_deref().unwrap_or_default())?;
-    note(account.as_str(), &format!("from {from}"));
-    let (gone, id) = (from, account.to_string());
-    let before = on_disk(&door, move |access| access.withdraw(&gone, &id)).await?;
-    let before = before.ok_or(ApiError::GrantUnknown)?;
-    observe::changed(grant_change(Some(&before), None));
-    Ok(no_store(StatusCode::NO_CONTENT.into_response()))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let query = parameters(query)?;
+        let group = query.group.filter(|text| !text.is_empty());
+        let group = group.map(|text| text.parse::<Group>()).transpose();
+        let group = group.map_err(|error| ApiError::InvalidParameter {
+            name: "group",
+            detail: error.to_string(),
+        })?;
+        let from = grantee(query.caller.filter(|text| !text.is_empty()), group)?;
+        let account = account_id(query.account.as_deref().unwrap_or_default())?;
+        note(&mut facts, account.as_str(), &format!("from {from}"));
+        let (gone, id) = (from, account.to_string());
+        let before = on_disk(&door, move |access| access.withdraw(&gone, &id)).await?;
+        let before = before.ok_or(ApiError::GrantUnknown)?;
+        facts.changes = grant_change(Some(&before), None);
+        Ok(no_store(StatusCode::NO_CONTENT.into_response()))
+    })
+    .await;
+    facts.on(answer)
 }
 
 fn grantee(caller: Option<String>, group: Option<Group>) -> Result<Grantee, ApiError> {
@@ -248,17 +268,15 @@ fn grantee(caller: Option<String>, group: Option<Group>) -> Result<Grantee, ApiE
         (None, Some(group)) => Ok(Grantee::Group(group)),
         _ => Err(ApiError::InvalidParameter {
             name: "caller",
-            detail: "say to whom: either the name of a `caller` or that of a `group`".to_owned(),
+            detail: "name either a `caller` or a `group`".to_owned(),
         }),
     }
 }
 
-/// For the audit record: which account, and what became of it.
-fn note(account: &str, what: &str) {
-    observe::note(|facts| {
-        facts.subject = Some(account.to_owned());
-        facts.wish = Some(what.to_owned());
-    });
+/// For the audit log: which account, and what became of it.
+fn note(facts: &mut Facts, account: &str, what: &str) {
+    facts.subject = Some(account.to_owned());
+    facts.wish = Some(what.to_owned());
 }
 
 fn describe(to: &Grantee, until: Option<DateTime<Utc>>, reads: Option<u32>) -> String {

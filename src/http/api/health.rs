@@ -19,7 +19,7 @@ use crate::http::edge::reply::no_store;
 /// How long a part may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// For how long an answer is kept: whoever asks often asks the parts no more often for it.
+/// For how long an answer is cached, so that frequent checks do not ask the parts more often.
 const FRESH: Duration = Duration::from_millis(500);
 
 /// Which parts answered when they were last asked.
@@ -29,7 +29,7 @@ pub(crate) struct LastAnswers {
 }
 
 impl LastAnswers {
-    /// Whether the task hub and the vault answer. Whoever asks while they are being asked
+    /// Whether the task hub and the vault answer. A check that arrives while they are being asked
     /// gets the same answer.
     async fn now(&self, door: &FrontDoor) -> (bool, bool) {
         let mut last = self.last.lock().await;
@@ -111,11 +111,11 @@ pub(super) async fn live() -> Response {
 #[utoipa::path(
     get, path = "/readyz", tag = "operations", operation_id = "ready",
     responses(
-        (status = OK, description = "Task hub and vault answer", body = Readiness),
+        (status = OK, description = "Task hub and vault are reachable", body = Readiness),
         (status = SERVICE_UNAVAILABLE, content(
             (Readiness = "application/json"),
             (Problem = "application/problem+json"),
-        ), description = "One of them does not"),
+        ), description = "One of them is unreachable"),
     ),
 )]
 pub(super) async fn ready(State(door): State<Arc<FrontDoor>>) -> Response {

@@ -1,4 +1,4 @@
-//! `/api/imports`: many accounts from files and pictures at once.
+//! `/api/imports`: many accounts from files and images at once.
 
 use std::sync::Arc;
 
@@ -25,9 +25,9 @@ use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Enroll, Follow, Permission as _};
 use crate::http::edge::error::ApiError;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::hand::hand_of;
 use crate::http::edge::idempotency::IdempotencyKey;
-use crate::http::edge::observe;
 use crate::http::edge::parameters::{
     ApprovalParameter, approval_parameter, flag, parameters, wait_parameter,
 };
@@ -55,7 +55,7 @@ struct ImportPath {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct StartQuery {
-    /// Whether somebody else has to agree to each account.
+    /// Whether someone else has to agree to each account.
     #[param(inline, value_type = Option<ApprovalParameter>)]
     approval: Option<String>,
     /// Whether only to tell what would be done.
@@ -63,7 +63,7 @@ pub(super) struct StartQuery {
     #[param(value_type = Option<bool>, default = false)]
     dry_run: Option<String>,
     /// Which accounts to enroll, by position counted from 1, such as `1,3-5`; all if not given.
-    /// Positions that no account has are refused, or told among `problems` where pictures have
+    /// Positions that no account has are refused, or told among `problems` where images have
     /// to be read first.
     #[param(pattern = "^[1-9][0-9]{0,2}(,[1-9][0-9]{0,2})*$")]
     pick: Option<String>,
@@ -91,7 +91,7 @@ enum DuplicatesParameter {
 #[utoipa::path(
     post, path = "/api/imports", tag = "imports", operation_id = "startImport",
     params(StartQuery, IdempotencyKey),
-    request_body(description = "At most 64 files of at most 10 MiB together", content(
+    request_body(description = "At most 64 files of at most 10 MiB in total", content(
         (ImportForm = "multipart/form-data"),
         ("application/octet-stream"),
         ("application/json"),
@@ -100,16 +100,16 @@ enum DuplicatesParameter {
     )),
     responses(
         (
-            status = ACCEPTED, description = "The import runs", body = ImportView,
+            status = ACCEPTED, description = "The import is running", body = ImportView,
             headers(
-            ("location" = String, description = "Where the status is"),
-            ("retry-after" = u32, description = "In how many seconds to ask"),
+            ("location" = String, description = "Address of the status"),
+            ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
         ),
         (
-            status = OK, description = "An earlier request has started it, and it has ended",
+            status = OK, description = "An earlier request started it, and it has finished",
             body = ImportView,
-            headers(("location" = String, description = "Where the status is")),
+            headers(("location" = String, description = "Address of the status")),
         ),
     ),
     extensions(
@@ -125,48 +125,53 @@ pub(super) async fn start(
     query: Result<Query<StartQuery>, axum::extract::rejection::QueryRejection>,
     IdempotencyKey(key): IdempotencyKey,
     ImportBody(upload): ImportBody,
-) -> Result<Response, ApiError> {
-    let query = parameters(query)?;
-    let approval_asked = approval_parameter(query.approval.as_deref())?;
-    let dry_run = flag("dryRun", query.dry_run.as_deref())?;
-    let skip_same = match query.duplicates.as_deref() {
-        None | Some("" | "keep") => false,
-        Some("skip") => true,
-        Some(_) => {
-            return Err(ApiError::InvalidParameter {
-                name: "duplicates",
-                detail: "`keep` or `skip`".to_owned(),
-            });
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let query = parameters(query)?;
+        let approval_asked = approval_parameter(query.approval.as_deref())?;
+        let dry_run = flag("dryRun", query.dry_run.as_deref())?;
+        let skip_same = match query.duplicates.as_deref() {
+            None | Some("" | "keep") => false,
+            Some("skip") => true,
+            Some(_) => {
+                return Err(ApiError::InvalidParameter {
+                    name: "duplicates",
+                    detail: "`keep` or `skip`".to_owned(),
+                });
+            }
+        };
+        let pick = query
+            .pick
+            .as_deref()
+            .filter(|text| !text.is_empty())
+            .map(positions)
+            .transpose()?;
+        let reading = door.intake.accept_import(caller.id(), upload, pick.clone());
+        let material = caller.unless_gone(reading).await?;
+        let id = door.hub.import_id_for(caller.id(), key.as_deref());
+        facts.about(&id);
+        let hand = hand_of(&door, &caller).await?;
+        let snapshot = door
+            .hub
+            .start_import(NewImport {
+                id,
+                material,
+                pick,
+                dry_run,
+                skip_same,
+                caller: caller.requester(&hand),
+                approval_asked,
+            })
+            .await?;
+        let mut response = response(&snapshot, caller.sight(&door));
+        if let Ok(location) = HeaderValue::from_str(&path(&snapshot)) {
+            response.headers_mut().insert(header::LOCATION, location);
         }
-    };
-    let pick = query
-        .pick
-        .as_deref()
-        .filter(|text| !text.is_empty())
-        .map(positions)
-        .transpose()?;
-    let reading = door.intake.accept_import(caller.id(), upload, pick.clone());
-    let material = caller.unless_gone(reading).await?;
-    let id = door.hub.import_id_for(caller.id(), key.as_deref());
-    observe::about(&id);
-    let hand = hand_of(&door, &caller).await?;
-    let snapshot = door
-        .hub
-        .start_import(NewImport {
-            id,
-            material,
-            pick,
-            dry_run,
-            skip_same,
-            caller: caller.requester(&hand),
-            approval_asked,
-        })
-        .await?;
-    let mut response = response(&snapshot, caller.sight(&door));
-    if let Ok(location) = HeaderValue::from_str(&path(&snapshot)) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response)
+        Ok(response)
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// Positions like `1,3-5`.
@@ -206,12 +211,12 @@ pub(super) struct StatusQuery {
     get, path = "/api/imports/{id}", tag = "imports", operation_id = "getImport",
     params(ImportPath, StatusQuery),
     responses(
-        (status = OK, description = "It has ended, however that was", body = ImportView),
+        (status = OK, description = "It has finished, with any outcome", body = ImportView),
         (
             status = ACCEPTED, description = "It runs", body = ImportView,
             headers(
-            ("location" = String, description = "Where the status is"),
-            ("retry-after" = u32, description = "In how many seconds to ask"),
+            ("location" = String, description = "Address of the status"),
+            ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
         ),
     ),
@@ -243,10 +248,10 @@ pub(super) async fn status(
     delete, path = "/api/imports/{id}", tag = "imports", operation_id = "terminateImport",
     params(ImportPath),
     responses((
-        status = ACCEPTED, description = "It is told to end", body = ImportView,
+        status = ACCEPTED, description = "It was asked to stop", body = ImportView,
         headers(
-        ("location" = String, description = "Where the status is"),
-        ("retry-after" = u32, description = "In how many seconds to ask"),
+        ("location" = String, description = "Address of the status"),
+        ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
     )),
     extensions(
@@ -277,10 +282,10 @@ pub(super) async fn terminate(
     operation_id = "terminateImportByPost",
     params(ImportPath),
     responses((
-        status = ACCEPTED, description = "It is told to end", body = ImportView,
+        status = ACCEPTED, description = "It was asked to stop", body = ImportView,
         headers(
-        ("location" = String, description = "Where the status is"),
-        ("retry-after" = u32, description = "In how many seconds to ask"),
+        ("location" = String, description = "Address of the status"),
+        ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
     )),
     extensions(
@@ -402,7 +407,7 @@ struct SourceProblemView {
     /// Which file, counted from 1; none if it is about all of them together.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<u32>,
-    /// Which picture in it, if it is an archive or a page with several.
+    /// Which image in it, if it is an archive or a page with several.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(flatten)]

@@ -37,7 +37,7 @@ const LIMIT: usize = 50;
 const LOOK: Duration = Duration::from_secs(1);
 /// How old an answer may be that another one has got.
 const FRESH: Duration = Duration::from_millis(800);
-/// How long a stream lives. The browser connects again by itself, and is let in only if
+/// How long a stream lives. The browser connects again on its own, and is let in only if
 /// its caller still may.
 const LONGEST_STREAM: Duration = Duration::from_secs(60);
 /// How soon a browser connects again.
@@ -56,9 +56,9 @@ struct Kept {
     waiting: Arc<Waiting>,
 }
 
-/// What waits, for everybody, and what tells who may decide on each.
+/// What waits, for everyone, and what tells who may decide on each.
 struct Waiting {
-    /// The members of [`WaitingView`] that are the same for everybody, as JSON.
+    /// The members of [`WaitingView`] that are the same for everyone, as JSON.
     enrollments: Value,
     requests: Value,
     more: bool,
@@ -101,7 +101,7 @@ struct DecisionView {
     obstacle: Option<&'static str>,
 }
 
-/// Somebody who decides, for as long as a stream lives.
+/// Someone who decides, for as long as a stream lives.
 struct Decides {
     id: String,
     hand: Arc<str>,
@@ -119,7 +119,7 @@ impl Decides {
 }
 
 impl Waiting {
-    /// What one caller is told, and a text that is another one whenever this is.
+    /// What one caller sees, and a text that changes whenever this does.
     fn told(&self, door: &FrontDoor, to: &Decides) -> Result<(String, String), ApiError> {
         let decisions = self.ballots.iter().map(|(id, ballot)| {
             let decider = Decider {
@@ -156,13 +156,13 @@ impl Inbox {
         }
     }
 
-    /// Makes everybody look again now.
+    /// Makes everyone look again now.
     pub(super) async fn look_again(&self) {
         *self.kept.lock().await = None;
         self.changed.send_replace(());
     }
 
-    /// What waits. Whoever asks while somebody looks gets the same answer.
+    /// What is pending. Concurrent callers share one answer.
     async fn latest(&self, door: &FrontDoor) -> Result<Arc<Waiting>, ApiError> {
         let mut kept = self.kept.lock().await;
         if let Some(kept) = kept.as_ref().filter(|kept| kept.at.elapsed() < FRESH) {
@@ -197,7 +197,7 @@ async fn look(door: &FrontDoor) -> Result<Waiting, ApiError> {
             limit: LIMIT,
         })
         .await?;
-    // Everybody gets the same views, so they name no other accounts.
+    // Everyone gets the same views, so they name no other accounts.
     let enrollments: Vec<_> = page
         .items
         .into_iter()
@@ -241,7 +241,7 @@ struct LastEventId {
 #[utoipa::path(
     get, path = "/api/approvals", tag = "enrollments", operation_id = "listApprovals",
     params(LastEventId),
-    responses((status = OK, description = "What waits; or the stream of events", content(
+    responses((status = OK, description = "What is pending; or the stream of events", content(
         (WaitingView = "application/json"),
         (String = "text/event-stream"),
     ))),
@@ -275,7 +275,7 @@ pub(super) async fn waiting(
     Ok(no_store(response))
 }
 
-/// What waits, again whenever it is something else than what `known` names, as events
+/// What waits, again whenever it is something other than what `known` names, as events
 /// named `approvals`. Ends when its time is over, the server stops, or the hub is away.
 fn changes(
     door: Arc<FrontDoor>,

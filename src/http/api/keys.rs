@@ -21,7 +21,7 @@ use crate::http::edge::auth;
 use crate::http::edge::auth::{Administer, Caller, Known, Permission as _};
 use crate::http::edge::body::JsonBody;
 use crate::http::edge::error::ApiError;
-use crate::http::edge::observe;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::on_disk::on_disk;
 use crate::http::edge::parameters::refuse_past;
 use crate::http::edge::path::Path;
@@ -99,7 +99,7 @@ pub(super) struct NewKeyBody {
     /// Whether it reads only the accounts that are granted to it; for readers only.
     #[serde(default)]
     granted_only: bool,
-    /// When it stops to work by itself; never if left out.
+    /// When it expires; never if left out.
     expires_at: Option<DateTime<Utc>>,
 }
 
@@ -145,7 +145,7 @@ pub(super) async fn list(
     request_body = NewKeyBody,
     responses((
         status = CREATED, description = "The key", body = NewKeyView<'static>,
-        headers(("location" = String, description = "Where it is revoked")),
+        headers(("location" = String, description = "The address to revoke it")),
     )),
     extensions(
         ("x-audit" = json!(Action::CreateKey)),
@@ -157,32 +157,36 @@ pub(super) async fn create(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Administer>,
     JsonBody(body): JsonBody<NewKeyBody>,
-) -> Result<Response, ApiError> {
-    let now = door.clock.now();
-    refuse_past("expiresAt", body.expires_at, now)?;
-    let new = NewKey {
-        name: body.name,
-        role: body.role,
-        expires_at: body.expires_at,
-        granted_only: body.granted_only,
-        groups: body.groups,
-    };
-    let maker = caller.id().to_owned();
-    let (record, key) = on_disk(&door, move |access| access.create_key(&maker, new, now)).await?;
-    observe::note(|facts| {
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let now = door.clock.now();
+        refuse_past("expiresAt", body.expires_at, now)?;
+        let new = NewKey {
+            name: body.name,
+            role: body.role,
+            expires_at: body.expires_at,
+            granted_only: body.granted_only,
+            groups: body.groups,
+        };
+        let maker = caller.id().to_owned();
+        let (record, key) =
+            on_disk(&door, move |access| access.create_key(&maker, new, now)).await?;
         facts.subject = Some(record.name.clone());
         facts.changes = record.made();
-    });
-    let location = HeaderValue::from_str(&format!("/api/keys/{}", record.name));
-    let view = NewKeyView {
-        record: record.into(),
-        key: &key,
-    };
-    let mut response = (StatusCode::CREATED, Json(view)).into_response();
-    if let Ok(location) = location {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(no_store(response))
+        let location = HeaderValue::from_str(&format!("/api/keys/{}", record.name));
+        let view = NewKeyView {
+            record: record.into(),
+            key: &key,
+        };
+        let mut response = (StatusCode::CREATED, Json(view)).into_response();
+        if let Ok(location) = location {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        Ok(no_store(response))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// A key's name in a path.
@@ -196,12 +200,12 @@ struct KeyPath {
 
 /// Revokes an API key
 ///
-/// It stops to work from the next request on. Its name is never used again, so it stays in the
+/// It is refused from the next request on. Its name is never used again, so it stays in the
 /// list.
 #[utoipa::path(
     delete, path = "/api/keys/{name}", tag = "operations", operation_id = "revokeKey",
     params(KeyPath),
-    responses((status = OK, description = "It works no more", body = RevokedView)),
+    responses((status = OK, description = "It is revoked", body = RevokedView)),
     extensions(
         ("x-audit" = json!(Action::RevokeKey)),
         ("x-roles" = json!(Administer::ROLES)),
@@ -212,19 +216,22 @@ pub(super) async fn revoke(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
     Path(name): Path<String>,
-) -> Result<Response, ApiError> {
-    let now = door.clock.now();
-    let revoked = name.clone();
-    let before = on_disk(&door, move |access| access.revoke_key(&revoked, now)).await?;
-    observe::note(|facts| {
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let now = door.clock.now();
+        let revoked = name.clone();
+        let before = on_disk(&door, move |access| access.revoke_key(&revoked, now)).await?;
         facts.subject = Some(name.clone());
         facts.changes = before.revoked(now);
-    });
-    let view = RevokedView {
-        name,
-        revoked: true,
-    };
-    Ok(no_store(Json(view).into_response()))
+        let view = RevokedView {
+            name,
+            revoked: true,
+        };
+        Ok(no_store(Json(view).into_response()))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// For how long the key before works.
@@ -236,14 +243,14 @@ pub(super) struct RotateBody {
     overlap_seconds: Option<u32>,
 }
 
-/// How long the key before works unless somebody says otherwise, and at most.
+/// How long the key before works unless someone says otherwise, and at most.
 const OVERLAP: (u32, u32) = (3_600, 2_592_000);
 
 /// Renews an API key
 ///
 /// Under the same name, with the same role, groups and grants. The key before works on for the
 /// overlap, one that was replaced earlier ends at once, and so do its browser sessions.
-/// Everybody renews their own by presenting that key itself, not by a session and not by a key
+/// Everyone renews their own by presenting that key itself, not by a session and not by a key
 /// that was replaced; an administrator renews those that they, or keys of theirs, have made.
 #[utoipa::path(
     post, path = "/api/keys/{name}/rotate", tag = "operations", operation_id = "rotateKey",
@@ -262,34 +269,39 @@ pub(super) async fn rotate(
     Path(name): Path<String>,
     Presented(presented): Presented,
     JsonBody(body): JsonBody<RotateBody>,
-) -> Result<Response, ApiError> {
-    let by = caller.id().to_owned();
-    if by != name && !caller.roles().contains(Role::Admin) {
-        // Whose keys there are is the administrators' business.
-        return Err(ApiError::KeyUnknown);
-    }
-    let overlap = body.overlap_seconds.unwrap_or(OVERLAP.0);
-    if overlap > OVERLAP.1 {
-        return Err(ApiError::InvalidParameter {
-            name: "overlapSeconds",
-            detail: format!("at most {}", OVERLAP.1),
-        });
-    }
-    let overlap = TimeDelta::seconds(overlap.into());
-    let now = door.clock.now();
-    let renewed = name.clone();
-    let rotated = move |access: &Access| {
-        let presented = presented.as_ref().map(|text| text.as_str());
-        access.rotate_key(&by, presented, &renewed, overlap, now)
-    };
-    observe::note(|facts| facts.subject = Some(name.clone()));
-    let (record, key) = on_disk(&door, rotated).await?;
-    observe::note(|facts| facts.changes = KeyRecord::renewed(now + overlap));
-    let view = NewKeyView {
-        record: record.into(),
-        key: &key,
-    };
-    Ok(no_store(Json(view).into_response()))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let by = caller.id().to_owned();
+        if by != name && !caller.roles().contains(Role::Admin) {
+            // Whose keys there are is the administrators' business.
+            return Err(ApiError::KeyUnknown);
+        }
+        let overlap = body.overlap_seconds.unwrap_or(OVERLAP.0);
+        if overlap > OVERLAP.1 {
+            return Err(ApiError::InvalidParameter {
+                name: "overlapSeconds",
+                detail: format!("at most {}", OVERLAP.1),
+            });
+        }
+        let overlap = TimeDelta::seconds(overlap.into());
+        let now = door.clock.now();
+        let renewed = name.clone();
+        let rotated = move |access: &Access| {
+            let presented = presented.as_ref().map(|text| text.as_str());
+            access.rotate_key(&by, presented, &renewed, overlap, now)
+        };
+        facts.subject = Some(name.clone());
+        let (record, key) = on_disk(&door, rotated).await?;
+        facts.changes = KeyRecord::renewed(now + overlap);
+        let view = NewKeyView {
+            record: record.into(),
+            key: &key,
+        };
+        Ok(no_store(Json(view).into_response()))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// What a request presents to say who calls.

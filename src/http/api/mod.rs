@@ -35,7 +35,7 @@ use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{FrontDoor, openapi};
+use super::FrontDoor;
 
 pub(super) use given::Given;
 pub(super) use health::LastAnswers;
@@ -46,13 +46,10 @@ pub(crate) use session::login_link;
 pub(crate) use system::Surroundings;
 pub(super) use turns::Turns;
 
-/// Every path of the API, each with the description that its handler gives.
-pub(super) fn described() -> OpenApiRouter<Arc<FrontDoor>> {
-    OpenApiRouter::with_openapi(openapi::frame())
-        .routes(routes!(health::live))
+/// Adds every operation, each with the description that its handler gives.
+pub(super) fn add_to(api: OpenApiRouter<Arc<FrontDoor>>) -> OpenApiRouter<Arc<FrontDoor>> {
+    api.routes(routes!(health::live))
         .routes(routes!(health::ready))
-        .routes(routes!(openapi::describe))
-        .routes(routes!(openapi::describe_older))
         .routes(routes!(session::session, session::log_in, session::log_out))
         .routes(routes!(session::make_link))
         .routes(routes!(enrollments::list, enrollments::start))

@@ -9,7 +9,7 @@ use crate::access::Taken;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Read};
 use crate::http::edge::error::ApiError;
-use crate::http::edge::observe;
+use crate::http::edge::facts::Facts;
 use crate::tokens::Token;
 
 /// How many accounts are read from the vault at once.
@@ -31,7 +31,7 @@ pub(super) fn readable(
     }
 }
 
-/// That a caller may be given a code of an account without anybody's approval. Giving it one
+/// That a caller may be given a code of an account without anyone's approval. Giving it one
 /// takes this, with what the caller was granted.
 #[must_use]
 pub(super) struct ReadPermit<'a> {
@@ -61,7 +61,7 @@ impl<'a> ReadPermit<'a> {
         &self.account
     }
 
-    /// Refuses to go on if the account's codes are read with an approval only by now: to be
+    /// Refuses to continue if the account's codes are read with an approval only by now: to be
     /// asked after every wait.
     pub(super) fn check_guard(&self) -> Result<(), ApiError> {
         match self.door.access.is_guarded(self.account.as_str())? {
@@ -72,7 +72,7 @@ impl<'a> ReadPermit<'a> {
 
     /// Takes the read that an answer with this code is, and says whether the code is all that
     /// the caller may be given.
-    pub(super) fn take_code(self, token: &Token) -> Result<Alone, ApiError> {
+    pub(super) fn take_code(self, token: &Token, facts: &mut Facts) -> Result<Alone, ApiError> {
         self.check_guard()?;
         let Self {
             door,
@@ -94,26 +94,26 @@ impl<'a> ReadPermit<'a> {
             {
                 Err(ApiError::InvalidParameter {
                     name: "minValidity",
-                    detail: "what was granted ends before the time of such a code begins; ask for \
-                             the present code"
+                    detail: "the grant ends before such a code becomes valid; request the \
+                             current code"
                         .to_owned(),
                 })
             }
             Taken::Nothing => Err(ApiError::AccountUnknown),
             Taken::Counted => {
                 door.given.note(caller.id(), account, token);
-                observe::note(|facts| facts.counted.push(account.to_string()));
+                facts.counted.push(account.to_string());
                 Ok(Alone::Yes)
             }
             Taken::Uncounted { ends } => {
-                observe::note(|facts| facts.code_until = Some(token.valid_until));
+                facts.code_until = Some(token.valid_until);
                 Ok(if ends { Alone::Yes } else { Alone::No })
             }
         }
     }
 
     /// Gives this very code once more where it was counted as a read already.
-    pub(super) fn repeat_code(self, token: &Token) -> Result<Alone, ApiError> {
+    pub(super) fn repeat_code(self, token: &Token, facts: &mut Facts) -> Result<Alone, ApiError> {
         let Self {
             door,
             caller,
@@ -123,7 +123,7 @@ impl<'a> ReadPermit<'a> {
             self.check_guard()?;
             return Ok(Alone::Yes);
         }
-        self.take_code(token)
+        self.take_code(token, facts)
     }
 
     /// Takes the read that giving out a recovery code is.

@@ -2,7 +2,7 @@
 //! requester has seen the other service accept two consecutive codes of it.
 //!
 //! Until then its codes are here only, for the requester and administrators: a code that
-//! the other service does not know is of no use to anybody else, and automation that went
+//! the other service does not know is of no use to anyone else, and automation that went
 //! by it would fail in a place where the cause is hard to see.
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Enroll, Permission as _};
 use crate::http::edge::body::{JsonBody, Wiped};
 use crate::http::edge::error::ApiError;
-use crate::http::edge::observe;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
@@ -89,8 +89,8 @@ pub(super) struct ProofBody {
     params(AccountPath),
     request_body = ProofBody,
     responses(
-        (status = OK, description = "The account, which is in use now", body = AccountView),
-        (status = NO_CONTENT, description = "It is out of use"),
+        (status = OK, description = "The account, which is enabled now", body = AccountView),
+        (status = NO_CONTENT, description = "It is disabled"),
     ),
     extensions(
         ("x-audit" = json!(Action::Prove)),
@@ -103,32 +103,37 @@ pub(super) async fn prove(
     caller: Caller<Enroll>,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<ProofBody>,
-) -> Result<Response, ApiError> {
-    if !body.accepted {
-        observe::note(|facts| facts.action = Some(Action::Delete));
-    }
-    let (id, pending) = pending(&door, &caller, &id).await?;
-    if !body.accepted {
-        door.vault.delete(&id).await.map_err(from_vault)?;
-        observe::changed(vec![became("removed")]);
-        return Ok(no_store(StatusCode::NO_CONTENT.into_response()));
-    }
-    let Some([first, second]) = &body.codes else {
-        return Err(ApiError::InvalidParameter {
-            name: "codes",
-            detail: "the two codes that were accepted, the earlier one first".to_owned(),
-        });
-    };
-    if !pending.is_proved_by(first.as_str(), second.as_str())? {
-        return Err(ApiError::ProofWrong);
-    }
-    let proved = Change {
-        proved: true,
-        ..Change::default()
-    };
-    let record = door.vault.change(&id, &proved).await.map_err(from_vault)?;
-    observe::changed(vec![became("active")]);
-    account_response(&door, &record)
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        if !body.accepted {
+            facts.action = Some(Action::Delete);
+        }
+        let (id, pending) = pending(&door, &caller, &id).await?;
+        if !body.accepted {
+            door.vault.delete(&id).await.map_err(from_vault)?;
+            facts.changes = vec![became("removed")];
+            return Ok(no_store(StatusCode::NO_CONTENT.into_response()));
+        }
+        let Some([first, second]) = &body.codes else {
+            return Err(ApiError::InvalidParameter {
+                name: "codes",
+                detail: "the two codes that were accepted, the earlier one first".to_owned(),
+            });
+        };
+        if !pending.is_proved_by(first.as_str(), second.as_str())? {
+            return Err(ApiError::ProofWrong);
+        }
+        let proved = Change {
+            proved: true,
+            ..Change::default()
+        };
+        let record = door.vault.change(&id, &proved).await.map_err(from_vault)?;
+        facts.changes = vec![became("active")];
+        account_response(&door, &record)
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// What becomes of an account that was pending.

@@ -23,9 +23,9 @@ use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _, Read};
 use crate::http::edge::body::{JsonBody, Wiped};
 use crate::http::edge::error::ApiError;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::hand::hand_of;
 use crate::http::edge::idempotency::IdempotencyKey;
-use crate::http::edge::observe;
 use crate::http::edge::parameters::short_text;
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
@@ -58,7 +58,7 @@ pub(super) struct RecoveryBody {
     /// At most 64, each of at most 128 bytes; none to remove those that there are.
     #[schema(value_type = Vec<String>, max_items = 64)]
     codes: Vec<Wiped>,
-    /// Why, for those who decide.
+    /// The reason, for the approvers.
     #[schema(max_length = 500)]
     reason: Option<String>,
 }
@@ -102,23 +102,23 @@ pub(super) async fn count(
 /// Sets an account's recovery codes
 ///
 /// It is a request that is followed like any other. Where the account has codes already, they
-/// are destroyed by it, and somebody else has to agree where the server's rules say so.
+/// are destroyed by it, and someone else has to agree where the server's rules say so.
 #[utoipa::path(
     put, path = "/api/accounts/{id}/recovery-codes", tag = "codes", operation_id = "setRecoveryCodes",
     params(AccountPath, IdempotencyKey),
     request_body = RecoveryBody,
     responses(
         (
-            status = ACCEPTED, description = "The request runs", body = RequestView,
+            status = ACCEPTED, description = "The request is running", body = RequestView,
             headers(
-            ("location" = String, description = "Where the status is"),
-            ("retry-after" = u32, description = "In how many seconds to ask"),
+            ("location" = String, description = "Address of the status"),
+            ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
         ),
         (
-            status = OK, description = "An earlier request has started it, and it has ended",
+            status = OK, description = "An earlier request started it, and it has finished",
             body = RequestView,
-            headers(("location" = String, description = "Where the status is")),
+            headers(("location" = String, description = "Address of the status")),
         ),
     ),
     extensions(
@@ -136,27 +136,32 @@ pub(super) async fn set(
     Path(id): Path<String>,
     IdempotencyKey(key): IdempotencyKey,
     JsonBody(body): JsonBody<RecoveryBody>,
-) -> Result<Response, ApiError> {
-    let wanted = codes(&body.codes)?;
-    let reason = short_text("reason", body.reason, MAX_REASON_CHARS)?;
-    observe::note(|facts| facts.reason.clone_from(&reason));
-    let id: EnrollmentId = account_id(&id)?;
-    let account = door.vault.read(&id).await.map_err(from_vault)?;
-    let kept = door.vault.recovery(&id).await.map_err(from_vault)?;
-    let hand = hand_of(&door, &caller).await?;
-    let snapshot = door
-        .hub
-        .set_recovery(NewRecoveryCodes {
-            id,
-            account: &account,
-            codes: &wanted,
-            replaces: !kept.is_empty(),
-            reason,
-            caller: caller.requester(&hand),
-            idempotency_key: key.as_deref(),
-        })
-        .await?;
-    Ok(started(&snapshot))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let wanted = codes(&body.codes)?;
+        let reason = short_text("reason", body.reason, MAX_REASON_CHARS)?;
+        facts.reason.clone_from(&reason);
+        let id: EnrollmentId = account_id(&id)?;
+        let account = door.vault.read(&id).await.map_err(from_vault)?;
+        let kept = door.vault.recovery(&id).await.map_err(from_vault)?;
+        let hand = hand_of(&door, &caller).await?;
+        let snapshot = door
+            .hub
+            .set_recovery(NewRecoveryCodes {
+                id,
+                account: &account,
+                codes: &wanted,
+                replaces: !kept.is_empty(),
+                reason,
+                caller: caller.requester(&hand),
+                idempotency_key: key.as_deref(),
+            })
+            .await?;
+        Ok(started(&snapshot))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// Takes one of an account's recovery codes
@@ -207,25 +212,30 @@ pub(super) async fn take_granted(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Read>,
     Path(id): Path<String>,
-) -> Result<Response, ApiError> {
-    let request = granted(&door, &caller, &id, "read").await?;
-    let codes = available(&door, &request.account).await?;
-    let account = door
-        .vault
-        .read(&request.account)
-        .await
-        .map_err(from_vault)?;
-    caller.again().await?;
-    let permit = door.hub.claim(&request, "read", &account).await?;
-    // What nobody had to agree to is a plain reading, as for codes. It was asked for with a
-    // request, which is what a guarded account wants.
-    if request.approvals_needed == 0 {
-        take_plainly(&door, &caller, &request.account)?;
-    }
-    let taken = door
-        .hub
-        .take_granted_recovery(&permit, &request.account, &codes);
-    given(taken.await?)
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let request = granted(&door, &caller, &id, "read", &mut facts).await?;
+        let codes = available(&door, &request.account).await?;
+        let account = door
+            .vault
+            .read(&request.account)
+            .await
+            .map_err(from_vault)?;
+        caller.again().await?;
+        let permit = door.hub.claim(&request, "read", &account).await?;
+        // What nobody had to agree to is a plain reading, as for codes. It was requested with a
+        // request, which is what a guarded account wants.
+        if request.approvals_needed == 0 {
+            take_plainly(&door, &caller, &request.account)?;
+        }
+        let taken = door
+            .hub
+            .take_granted_recovery(&permit, &request.account, &codes);
+        given(taken.await?)
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// The codes of an account that gives codes out, if one is left.

@@ -99,7 +99,7 @@ struct ApprovalPart {
     required: bool,
     /// How many people have to agree.
     needed: u8,
-    /// The groups whose members have to, where it is not for anybody.
+    /// The groups whose members have to, where it is not for anyone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     from: Vec<String>,
@@ -178,7 +178,7 @@ pub(super) struct ExportView {
     /// Its `otpauth://` URI.
     #[schema(value_type = String)]
     uri: Zeroizing<String>,
-    /// The same as a QR code, an SVG picture.
+    /// The same as a QR code, an SVG image.
     #[schema(value_type = String)]
     qr_svg: Zeroizing<String>,
 }

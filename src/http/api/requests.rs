@@ -1,5 +1,5 @@
 //! `/api/requests` and `/api/accounts/{id}/requests`: doing something with an account once
-//! somebody else has agreed.
+//! someone else has agreed.
 
 use std::sync::Arc;
 
@@ -25,9 +25,9 @@ use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Decide, Known, Permission as _, Read};
 use crate::http::edge::body::JsonBody;
 use crate::http::edge::error::ApiError;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::hand::hand_of;
 use crate::http::edge::idempotency::IdempotencyKey;
-use crate::http::edge::observe;
 use crate::http::edge::parameters::short_text;
 use crate::http::edge::parameters::{limit, parameters, wait_parameter};
 use crate::http::edge::path::Path;
@@ -48,7 +48,7 @@ const DAY: u64 = 24 * HOUR;
 pub(super) struct RequestBody {
     #[schema(inline, value_type = Kind)]
     kind: String,
-    /// Why, for those who decide.
+    /// The reason, for the approvers.
     #[schema(max_length = 500)]
     reason: Option<String>,
     /// `read`: how many codes.
@@ -149,7 +149,7 @@ fn within<N: PartialOrd + std::fmt::Display>(
 /// Asks to do something with an account
 ///
 /// Reading codes, exporting its URI, handing it to another installation or destroying it: each
-/// happens once somebody else has agreed, where the server's rules say so. All but reading are for
+/// happens once someone else has agreed, where the server's rules say so. All but reading are for
 /// administrators.
 #[utoipa::path(
     post, path = "/api/accounts/{id}/requests", tag = "requests", operation_id = "startRequest",
@@ -157,16 +157,16 @@ fn within<N: PartialOrd + std::fmt::Display>(
     request_body = RequestBody,
     responses(
         (
-            status = ACCEPTED, description = "The request runs", body = RequestView,
+            status = ACCEPTED, description = "The request is running", body = RequestView,
             headers(
-            ("location" = String, description = "Where the status is"),
-            ("retry-after" = u32, description = "In how many seconds to ask"),
+            ("location" = String, description = "Address of the status"),
+            ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
         ),
         (
-            status = OK, description = "An earlier request has started it, and it has ended",
+            status = OK, description = "An earlier request started it, and it has finished",
             body = RequestView,
-            headers(("location" = String, description = "Where the status is")),
+            headers(("location" = String, description = "Address of the status")),
         ),
     ),
     extensions(
@@ -185,10 +185,11 @@ pub(super) async fn start(
     Path(id): Path<String>,
     IdempotencyKey(key): IdempotencyKey,
     JsonBody(body): JsonBody<RequestBody>,
-) -> Result<Response, ApiError> {
-    let act = body.act()?;
-    let reason = short_text("reason", body.reason, MAX_REASON_CHARS)?;
-    observe::note(|facts| {
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let act = body.act()?;
+        let reason = short_text("reason", body.reason, MAX_REASON_CHARS)?;
         facts.action = Some(match act {
             Act::Read { .. } => Action::RequestRead,
             Act::Export { .. } => Action::RequestExport,
@@ -198,27 +199,29 @@ pub(super) async fn start(
             Act::RecoveryCodes { .. } => Action::RequestRecoveryCodes,
         });
         facts.reason.clone_from(&reason);
-    });
-    let account = readable(&door, &caller, &id)?;
-    if !matches!(act, Act::Read { .. }) && !caller.roles().contains(Role::Admin) {
-        return Err(ApiError::Forbidden {
-            needs: Administer::NEEDS,
-        });
-    }
-    let found = door.vault.read(&account).await.map_err(from_vault)?;
-    let hand = hand_of(&door, &caller).await?;
-    let snapshot = door
-        .hub
-        .start_request(NewRequest {
-            id: account,
-            account: &found,
-            act,
-            reason,
-            caller: caller.requester(&hand),
-            idempotency_key: key.as_deref(),
-        })
-        .await?;
-    Ok(started(&snapshot))
+        let account = readable(&door, &caller, &id)?;
+        if !matches!(act, Act::Read { .. }) && !caller.roles().contains(Role::Admin) {
+            return Err(ApiError::Forbidden {
+                needs: Administer::NEEDS,
+            });
+        }
+        let found = door.vault.read(&account).await.map_err(from_vault)?;
+        let hand = hand_of(&door, &caller).await?;
+        let snapshot = door
+            .hub
+            .start_request(NewRequest {
+                id: account,
+                account: &found,
+                act,
+                reason,
+                caller: caller.requester(&hand),
+                idempotency_key: key.as_deref(),
+            })
+            .await?;
+        Ok(started(&snapshot))
+    })
+    .await;
+    facts.on(answer)
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -239,12 +242,12 @@ pub(super) struct StatusQuery {
     get, path = "/api/requests/{id}", tag = "requests", operation_id = "getRequest",
     params(RequestPath, StatusQuery),
     responses(
-        (status = OK, description = "It has ended, however that was", body = RequestView),
+        (status = OK, description = "It has finished, with any outcome", body = RequestView),
         (
             status = ACCEPTED, description = "It runs", body = RequestView,
             headers(
-            ("location" = String, description = "Where the status is"),
-            ("retry-after" = u32, description = "In how many seconds to ask"),
+            ("location" = String, description = "Address of the status"),
+            ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
         ),
     ),
@@ -345,16 +348,16 @@ pub(super) async fn list(
 
 /// Approves or rejects a request
 ///
-/// Nobody decides on what they asked for, and nobody agrees twice; one refusal is enough.
+/// You cannot approve your own request, and nobody agrees twice; one refusal is enough.
 #[utoipa::path(
     post, path = "/api/requests/{id}/approval", tag = "requests", operation_id = "decideRequest",
     params(RequestPath),
     request_body = DecisionBody,
     responses((
-        status = ACCEPTED, description = "The decision is taken; the request goes on", body = RequestView,
+        status = ACCEPTED, description = "The decision was accepted; the request continues", body = RequestView,
         headers(
-        ("location" = String, description = "Where the status is"),
-        ("retry-after" = u32, description = "In how many seconds to ask"),
+        ("location" = String, description = "Address of the status"),
+        ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
     )),
     extensions(
@@ -374,16 +377,21 @@ pub(super) async fn decide(
     caller: Caller<Decide>,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<DecisionBody>,
-) -> Result<Response, ApiError> {
-    let id = request_id(&id)?;
-    let (approved, comment) = body.read()?;
-    let hand = hand_of(&door, &caller).await?;
-    let snapshot = door
-        .hub
-        .decide_request(&id, caller.decider(&hand), approved, comment)
-        .await?;
-    door.inbox.look_again().await;
-    Ok(accepted(&snapshot))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let id = request_id(&id)?;
+        let (approved, comment) = body.read(&mut facts)?;
+        let hand = hand_of(&door, &caller).await?;
+        let snapshot = door
+            .hub
+            .decide_request(&id, caller.decider(&hand), approved, comment)
+            .await?;
+        door.inbox.look_again().await;
+        Ok(accepted(&snapshot))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// Takes a request back
@@ -393,10 +401,10 @@ pub(super) async fn decide(
     delete, path = "/api/requests/{id}", tag = "requests", operation_id = "cancelRequest",
     params(RequestPath),
     responses((
-        status = ACCEPTED, description = "It is told to end", body = RequestView,
+        status = ACCEPTED, description = "It was asked to stop", body = RequestView,
         headers(
-        ("location" = String, description = "Where the status is"),
-        ("retry-after" = u32, description = "In how many seconds to ask"),
+        ("location" = String, description = "Address of the status"),
+        ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
     )),
     extensions(
@@ -442,28 +450,33 @@ pub(super) async fn code(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Read>,
     Path(id): Path<String>,
-) -> Result<Response, ApiError> {
-    let request = granted(&door, &caller, &id, "read").await?;
-    // Which code it is, before it is written down that it was given.
-    let token = door
-        .tokens
-        .lasting(&request.account, TimeDelta::zero())
-        .await?;
-    let account = door
-        .vault
-        .read(&request.account)
-        .await
-        .map_err(from_vault)?;
-    caller.again().await?;
-    door.hub.claim(&request, "read", &account).await?;
-    // What nobody had to agree to is a plain reading: it is taken from what is granted.
-    if request.approvals_needed == 0 {
-        take_plainly(&door, &caller, &request.account)?;
-    }
-    // One code: the next one would be another use.
-    Ok(no_store(
-        Json(TokenView::new(token, true, Alone::Yes)).into_response(),
-    ))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let request = granted(&door, &caller, &id, "read", &mut facts).await?;
+        // Which code it is, before it is written down that it was given.
+        let token = door
+            .tokens
+            .lasting(&request.account, TimeDelta::zero())
+            .await?;
+        let account = door
+            .vault
+            .read(&request.account)
+            .await
+            .map_err(from_vault)?;
+        caller.again().await?;
+        door.hub.claim(&request, "read", &account).await?;
+        // What nobody had to agree to is a plain reading: it is taken from what is granted.
+        if request.approvals_needed == 0 {
+            take_plainly(&door, &caller, &request.account)?;
+        }
+        // One code: the next one would be another use.
+        Ok(no_store(
+            Json(TokenView::new(token, true, Alone::Yes)).into_response(),
+        ))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// Reads the URI that a request has granted
@@ -483,18 +496,23 @@ pub(super) async fn export(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Administer>,
     Path(id): Path<String>,
-) -> Result<Response, ApiError> {
-    let request = granted(&door, &caller, &id, "export").await?;
-    let account = door
-        .vault
-        .read(&request.account)
-        .await
-        .map_err(from_vault)?;
-    caller.again().await?;
-    let permit = door.hub.claim(&request, "export", &account).await?;
-    let view = ExportView::new(&permit, &request, &account)
-        .map_err(|e| ApiError::Internal(Box::new(e)))?;
-    Ok(no_store(Json(view).into_response()))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let request = granted(&door, &caller, &id, "export", &mut facts).await?;
+        let account = door
+            .vault
+            .read(&request.account)
+            .await
+            .map_err(from_vault)?;
+        caller.again().await?;
+        let permit = door.hub.claim(&request, "export", &account).await?;
+        let view = ExportView::new(&permit, &request, &account)
+            .map_err(|e| ApiError::Internal(Box::new(e)))?;
+        Ok(no_store(Json(view).into_response()))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// What making use of a request can be answered with.
@@ -515,20 +533,19 @@ pub(super) async fn granted<P>(
     caller: &Caller<P>,
     id: &str,
     kind: &str,
+    facts: &mut Facts,
 ) -> Result<Mandated, ApiError> {
     let id = request_id(id)?;
     let request = door.hub.mandated(&id, caller.id()).await?;
-    observe::note(|facts| {
-        facts.subject = Some(request.account.to_string());
-        facts.reason = Some(match &request.reason {
-            Some(reason) => format!("{id}: {reason}"),
-            None => id.to_string(),
-        });
+    facts.subject = Some(request.account.to_string());
+    facts.reason = Some(match &request.reason {
+        Some(reason) => format!("{id}: {reason}"),
+        None => id.to_string(),
     });
     if request.act.kind() != kind {
         return Err(HubError::NotGranted.into());
     }
-    // Somebody may have lost the account in the meantime.
+    // Someone may have lost the account in the meantime.
     let now = door.clock.now();
     let account = request.account.as_str();
     if !door.access.may_read(caller.identity(), account, now)? {

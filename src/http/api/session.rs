@@ -1,7 +1,7 @@
 //! `/api/session` and `/api/login-links`: who calls, and logging a browser in and out.
 //!
 //! A session is made by this server's own page only, from a token, a key or the code of a
-//! link, and never in the place of another caller's without its leave.
+//! link, and never in place of another caller's without its leave.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::http::edge::auth::{
 use crate::http::edge::body::{self, Expected, JsonBody, Wiped};
 use crate::http::edge::cookie::{self, ByTls};
 use crate::http::edge::error::ApiError;
-use crate::http::edge::observe;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::refusals::Wrong;
 use crate::http::edge::reply::no_store;
@@ -49,7 +49,7 @@ pub(super) struct LogIn {
     post, path = "/api/session", tag = "session", operation_id = "logIn",
     request_body = LogIn,
     responses((
-        status = OK, description = "Who the caller is", body = WhoView<'static>,
+        status = OK, description = "The caller", body = WhoView<'static>,
         headers(("set-cookie" = Option<String>, description = "The session; none while access control is off")),
     )),
     extensions(
@@ -58,84 +58,87 @@ pub(super) struct LogIn {
         ("x-problems" = json!([ProblemCode::LoginCodeOver, ProblemCode::SessionOfAnother, ProblemCode::InvalidParameter])),
     ),
 )]
-pub(super) async fn log_in(
-    State(door): State<Arc<FrontDoor>>,
-    request: Request,
-) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
-    let from = same_origin(&parts.headers);
-    if from == Provenance::Other {
-        return Err(ApiError::CrossSite);
-    }
-    if auth::code_in_query(&parts.uri).is_some() {
-        return Err(ApiError::InvalidParameter {
-            name: "code",
-            detail: "A key in an address logs nobody in. Send it as `Authorization: Bearer ...`, \
-                     and the code of a link in the body."
-                .to_owned(),
-        });
-    }
-    let shown = match auth::presented(&parts.headers, &parts.uri) {
-        Some(credential) => Some(auth::holder(&credential, &door).await?),
-        None => None,
-    };
-    if shown.is_some() && from != Provenance::Own {
-        return Err(ApiError::SessionElsewhere);
-    }
-    if !body::is_json(&parts.headers) {
-        return Err(match shown {
-            Some(_) => ApiError::UnsupportedMediaType(Expected::Json),
-            None => ApiError::Unauthenticated,
-        });
-    }
-    let request = Request::from_parts(parts.clone(), body);
-    let JsonBody(LogIn { code, replace }) = JsonBody::from_request(request, &door).await?;
-    let now = door.clock.now();
-    let identity = match (&shown, &code) {
-        (Some(_), Some(_)) => {
+pub(super) async fn log_in(State(door): State<Arc<FrontDoor>>, request: Request) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let (parts, body) = request.into_parts();
+        let from = same_origin(&parts.headers);
+        if from == Provenance::Other {
+            return Err(ApiError::CrossSite);
+        }
+        if auth::code_in_query(&parts.uri).is_some() {
             return Err(ApiError::InvalidParameter {
                 name: "code",
-                detail: "Send the code of a link or a token, not both.".to_owned(),
+                detail: "A key in an address does not log in. Send it as `Authorization: Bearer \
+                     ...`, or the code of a link in the body."
+                    .to_owned(),
             });
         }
-        (Some(identity), None) => Arc::clone(identity),
-        (None, Some(code)) => {
-            let whose = door.access.whose_login_code(code.as_str(), now)?;
-            whose.ok_or_else(login_code_over)?
+        let shown = match auth::presented(&parts.headers, &parts.uri) {
+            Some(credential) => Some(auth::holder(&credential, &door, &mut facts).await?),
+            None => None,
+        };
+        if shown.is_some() && from != Provenance::Own {
+            return Err(ApiError::SessionElsewhere);
         }
-        (None, None) => door.access.anonymous().ok_or(ApiError::Unauthenticated)?,
-    };
-    if from != Provenance::Own {
-        return Err(ApiError::SessionElsewhere);
-    }
-    // A name that resolves to this server may be somebody else's choice, and the page under it
-    // theirs.
-    if !door.surroundings.names.are_meant_by(&parts) {
-        return Err(ApiError::UnknownName);
-    }
-    let caller = Caller::<Known>::of(&door, identity, &parts)?;
-    let by_tls = ByTls::noted(&door, &parts);
-    let former = former(&door, &caller, &parts, replace.as_deref())?;
-    if let Some(code) = &code
-        && !door.access.redeem_login_code(code.as_str(), now)
-    {
-        // Somebody else was faster.
-        return Err(login_code_over());
-    }
-    let Some(value) = door.access.session(caller.identity(), now)? else {
-        return Ok(whoami(&caller));
-    };
-    for cookie in former {
-        door.access.end_session(&cookie, now)?;
-    }
-    tracing::info!(caller = caller.id(), "logged in");
-    cookie::set(&value, by_tls, &parts.uri, &parts.headers);
-    Ok(whoami(&caller))
+        if !body::is_json(&parts.headers) {
+            return Err(match shown {
+                Some(_) => ApiError::UnsupportedMediaType(Expected::Json),
+                None => ApiError::Unauthenticated,
+            });
+        }
+        let request = Request::from_parts(parts.clone(), body);
+        let JsonBody(LogIn { code, replace }) = JsonBody::from_request(request, &door).await?;
+        let now = door.clock.now();
+        let identity = match (&shown, &code) {
+            (Some(_), Some(_)) => {
+                return Err(ApiError::InvalidParameter {
+                    name: "code",
+                    detail: "Send the code of a link or a token, not both.".to_owned(),
+                });
+            }
+            (Some(identity), None) => Arc::clone(identity),
+            (None, Some(code)) => {
+                let whose = door.access.whose_login_code(code.as_str(), now)?;
+                whose.ok_or_else(|| login_code_over(&mut facts))?
+            }
+            (None, None) => door.access.anonymous().ok_or(ApiError::Unauthenticated)?,
+        };
+        if from != Provenance::Own {
+            return Err(ApiError::SessionElsewhere);
+        }
+        // A name that resolves to this server may be someone else's choice, and the page under it
+        // theirs.
+        if !door.surroundings.names.are_meant_by(&parts) {
+            return Err(ApiError::UnknownName);
+        }
+        facts.caller = Some(Arc::clone(&identity));
+        let caller = Caller::<Known>::of(&door, identity, &parts)?;
+        let by_tls = ByTls::noted(&door, &parts);
+        let former = former(&door, &caller, &parts, replace.as_deref(), &mut facts)?;
+        if let Some(code) = &code
+            && !door.access.redeem_login_code(code.as_str(), now)
+        {
+            // Someone else was faster.
+            return Err(login_code_over(&mut facts));
+        }
+        let Some(value) = door.access.session(caller.identity(), now)? else {
+            return Ok(whoami(&caller));
+        };
+        for cookie in former {
+            door.access.end_session(&cookie, now)?;
+        }
+        tracing::info!(caller = caller.id(), "logged in");
+        facts.cookies = cookie::set(&value, by_tls, &parts.uri, &parts.headers);
+        Ok(whoami(&caller))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// A code that logs nobody in.
-fn login_code_over() -> ApiError {
-    observe::note(|facts| facts.wrong = Some(Wrong::LoginCode));
+fn login_code_over(facts: &mut Facts) -> ApiError {
+    facts.wrong = Some(Wrong::LoginCode);
     ApiError::LoginCodeOver
 }
 
@@ -146,11 +149,12 @@ fn former(
     caller: &Caller<Known>,
     parts: &Parts,
     replace: Option<&str>,
+    facts: &mut Facts,
 ) -> Result<Vec<String>, ApiError> {
     let by_tls = ByTls::noted(door, parts);
     let sent = cookie::sent(&parts.headers, by_tls);
     if let cookie::Sent::Several(_) = sent {
-        cookie::clear(by_tls, &parts.uri, &parts.headers);
+        facts.cookies = cookie::clear(by_tls, &parts.uri, &parts.headers);
         return Err(ApiError::SessionAmbiguous);
     }
     let mut former = Vec::new();
@@ -171,7 +175,7 @@ fn former(
 /// Says who calls
 #[utoipa::path(
     get, path = "/api/session", tag = "session", operation_id = "whoAmI",
-    responses((status = OK, description = "Who the caller is", body = WhoView<'static>)),
+    responses((status = OK, description = "The caller", body = WhoView<'static>)),
     extensions(("x-roles" = json!(Known::ROLES))),
 )]
 pub(super) async fn session(caller: Caller<Known>) -> Response {
@@ -185,36 +189,38 @@ pub(super) async fn session(caller: Caller<Known>) -> Response {
     delete, path = "/api/session", tag = "session", operation_id = "logOut",
     responses((
         status = NO_CONTENT, description = "Logged out",
-        headers(("set-cookie" = String, description = "An empty session that is over")),
+        headers(("set-cookie" = String, description = "An empty session, which has ended")),
     )),
     extensions(
         ("x-audit" = json!(Action::LogOut)),
         ("x-problems" = json!([ProblemCode::CrossSite])),
     ),
 )]
-pub(super) async fn log_out(
-    State(door): State<Arc<FrontDoor>>,
-    request: Request,
-) -> Result<Response, ApiError> {
-    let (parts, _) = request.into_parts();
-    let by_tls = ByTls::noted(&door, &parts);
-    let sent = cookie::sent(&parts.headers, by_tls);
-    let from = same_origin(&parts.headers);
-    let is_own = match sent {
-        cookie::Sent::Nothing => from != Provenance::Other,
-        _ => from == Provenance::Own,
-    };
-    if !is_own {
-        return Err(ApiError::CrossSite);
-    }
-    for value in sent.values() {
-        if let Some(identity) = door.access.end_session(value, door.clock.now())? {
-            tracing::info!(caller = identity.id, "logged out");
-            observe::note(|facts| facts.caller = Some(identity));
+pub(super) async fn log_out(State(door): State<Arc<FrontDoor>>, request: Request) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let (parts, _) = request.into_parts();
+        let by_tls = ByTls::noted(&door, &parts);
+        let sent = cookie::sent(&parts.headers, by_tls);
+        let from = same_origin(&parts.headers);
+        let is_own = match sent {
+            cookie::Sent::Nothing => from != Provenance::Other,
+            _ => from == Provenance::Own,
+        };
+        if !is_own {
+            return Err(ApiError::CrossSite);
         }
-    }
-    cookie::clear(by_tls, &parts.uri, &parts.headers);
-    Ok(StatusCode::NO_CONTENT.into_response())
+        for value in sent.values() {
+            if let Some(identity) = door.access.end_session(value, door.clock.now())? {
+                tracing::info!(caller = identity.id, "logged out");
+                facts.caller = Some(identity);
+            }
+        }
+        facts.cookies = cookie::clear(by_tls, &parts.uri, &parts.headers);
+        Ok(StatusCode::NO_CONTENT.into_response())
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// Who a caller is.
@@ -255,7 +261,7 @@ fn whoami(caller: &Caller<Known>) -> Response {
 #[serde(rename_all = "camelCase")]
 struct LinkView {
     /// The link's path, to be opened at this server's address. What is behind its `#` is the
-    /// code, which browsers send to nobody by themselves.
+    /// code, which browsers send to nobody on their own.
     link: String,
     /// Until when it can be used.
     #[serde(serialize_with = "moment")]

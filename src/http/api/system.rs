@@ -23,11 +23,11 @@ use crate::local_proof::LocalProof;
 pub(crate) struct Surroundings {
     /// The task hub's name.
     pub(crate) task_hub: String,
-    /// Where another dashboard shows an instance, with `{id}` in the place of the id.
+    /// Where another dashboard shows an instance, with `{id}` in place of the id.
     pub(crate) instance_link: Option<String>,
     /// The dashboard of this installation.
     pub(crate) dashboard: Dashboard,
-    /// What everybody may ask for.
+    /// What everyone may ask for.
     pub(crate) guard: Guard,
     /// How long a client may leave a body where it is.
     pub(crate) body_timeout: Duration,
@@ -51,7 +51,7 @@ struct SystemView<'a> {
     server_time: DateTime<Utc>,
     /// The task hub's name.
     task_hub: &'a str,
-    /// Where the task hub's dashboard shows an instance, with `{id}` in the place of its id.
+    /// Where the task hub's dashboard shows an instance, with `{id}` in place of its id.
     #[serde(skip_serializing_if = "Option::is_none")]
     instance_link: Option<String>,
     /// Whether that dashboard lets browsers in by links of `POST /api/dashboard/tickets`.

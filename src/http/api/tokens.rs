@@ -18,7 +18,7 @@ use crate::audit::{Action, Outcome};
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Permission as _, Read};
 use crate::http::edge::error::ApiError;
-use crate::http::edge::observe::{self, Exception};
+use crate::http::edge::facts::{Exception, Facts, caught};
 use crate::http::edge::parameters::ids;
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
@@ -30,7 +30,7 @@ const MAX_BATCH: usize = 500;
 /// The longest that a code can be asked to be good for, in seconds.
 const MAX_VALIDITY: i64 = 60;
 
-/// How a code is asked for.
+/// How a code is requested.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "read by hand, beside ids that may repeat")]
@@ -92,10 +92,15 @@ pub(super) async fn token(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-) -> Result<Response, ApiError> {
-    let mut wanted = Wanted::read(query.as_deref().unwrap_or_default())?;
-    wanted.detailed = true;
-    code(&door, &caller, &id, &wanted, &headers).await
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let mut wanted = Wanted::read(query.as_deref().unwrap_or_default())?;
+        wanted.detailed = true;
+        code(&door, &caller, &id, &wanted, &headers, &mut facts).await
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// The header `If-None-Match`.
@@ -115,7 +120,7 @@ struct IfNoneMatch {
     get, path = "/api/tokens", tag = "codes", operation_id = "readCodes",
     params(
         ("id" = Vec<String>, Query, description = "An account's id, at most 500 times", min_items = 1, max_items = 500),
-        ("detail" = Option<bool>, Query, description = "Whether to tell more than `token` and `timeRemaining`"),
+        ("detail" = Option<bool>, Query, description = "Whether to return more than `token` and `timeRemaining`"),
         CodeParameters,
         IfNoneMatch,
     ),
@@ -140,22 +145,27 @@ pub(super) async fn token_by_query(
     caller: Caller<Read>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-) -> Result<Response, ApiError> {
-    let query = query.unwrap_or_default();
-    let wanted = Wanted::read(&query)?;
-    let asked: Vec<String> = ids(&query).take(MAX_BATCH + 1).collect();
-    match asked.as_slice() {
-        [] => Err(ApiError::InvalidParameter {
-            name: "id",
-            detail: "say which account: ?id=totp-...".to_owned(),
-        }),
-        [id] => code(&door, &caller, id, &wanted, &headers).await,
-        _ if asked.len() > MAX_BATCH => Err(ApiError::InvalidParameter {
-            name: "id",
-            detail: format!("at most {MAX_BATCH} at a time"),
-        }),
-        _ => Ok(batch(&door, &caller, asked, &wanted).await),
-    }
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let query = query.unwrap_or_default();
+        let wanted = Wanted::read(&query)?;
+        let asked: Vec<String> = ids(&query).take(MAX_BATCH + 1).collect();
+        match asked.as_slice() {
+            [] => Err(ApiError::InvalidParameter {
+                name: "id",
+                detail: "name the account: ?id=totp-...".to_owned(),
+            }),
+            [id] => code(&door, &caller, id, &wanted, &headers, &mut facts).await,
+            _ if asked.len() > MAX_BATCH => Err(ApiError::InvalidParameter {
+                name: "id",
+                detail: format!("at most {MAX_BATCH} at a time"),
+            }),
+            _ => Ok(batch(&door, &caller, asked, &wanted, &mut facts).await),
+        }
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// One code or several.
@@ -167,7 +177,7 @@ enum Codes {
     Several(Batch),
 }
 
-/// How somebody wants a code.
+/// How someone wants a code.
 struct Wanted {
     detailed: bool,
     /// How long it has to be good for.
@@ -249,6 +259,7 @@ async fn code(
     id: &str,
     wanted: &Wanted,
     headers: &HeaderMap,
+    facts: &mut Facts,
 ) -> Result<Response, ApiError> {
     let permit = ReadPermit::of(door, caller, id)?;
     let id = permit.account();
@@ -277,8 +288,8 @@ async fn code(
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let alone = match wanted.once {
-            true => permit.repeat_code(&token)?,
-            false => permit.take_code(&token)?,
+            true => permit.repeat_code(&token, facts)?,
+            false => permit.take_code(&token, facts)?,
         };
         let detailed = wanted.detailed || !wanted.wait;
         Json(TokenView::new(token, detailed, alone)).into_response()
@@ -295,8 +306,8 @@ fn fits(validity: TimeDelta, token: &Token) -> Result<(), ApiError> {
         return Err(ApiError::InvalidParameter {
             name: "minValidity",
             detail: format!(
-                "each code of this account is shown for {0} seconds, so at most {0} can be asked \
-                 for; right after it has changed a code is good for all of them",
+                "each code of this account is valid for {0} seconds, so at most {0} can be \
+                 requested; only a code that has just changed is valid that long",
                 token.period
             ),
         });
@@ -310,9 +321,11 @@ async fn batch(
     caller: &Caller<Read>,
     ids: Vec<String>,
     wanted: &Wanted,
+    facts: &mut Facts,
 ) -> Response {
-    let tokens: Vec<BatchItem> = stream::iter(ids)
+    let answered: Vec<(BatchItem, Facts)> = stream::iter(ids)
         .map(async |text| {
+            let mut facts = Facts::default();
             let token = async {
                 let permit = ReadPermit::of(door, caller, &text)?;
                 let token = door
@@ -320,28 +333,33 @@ async fn batch(
                     .lasting(permit.account(), wanted.validity)
                     .await?;
                 fits(wanted.validity, &token)?;
-                let alone = permit.take_code(&token)?;
+                let alone = permit.take_code(&token, &mut facts)?;
                 Ok::<_, ApiError>((token, alone))
-            };
-            match token.await {
+            }
+            .await;
+            let item = match token {
                 Ok((token, alone)) => BatchItem::code(text, token, alone),
                 Err(error) => {
-                    observe::note(|facts| {
-                        facts.exceptions.push(Exception {
-                            subject: text.clone(),
-                            problem: error.code(),
-                            outcome: match error.is_ours() {
-                                true => Outcome::Failed,
-                                false => Outcome::Refused,
-                            },
-                        });
+                    facts.exceptions.push(Exception {
+                        subject: text.clone(),
+                        problem: error.code(),
+                        outcome: match error.is_ours() {
+                            true => Outcome::Failed,
+                            false => Outcome::Refused,
+                        },
                     });
                     BatchItem::problem(text, &error)
                 }
-            }
+            };
+            (item, facts)
         })
         .buffered(READS_AT_ONCE)
         .collect()
         .await;
+    let mut tokens = Vec::with_capacity(answered.len());
+    for (item, one) in answered {
+        tokens.push(item);
+        facts.also(one);
+    }
     no_store(Json(Batch { tokens }).into_response())
 }

@@ -16,8 +16,8 @@ use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Enroll, Permission as _};
 use crate::http::edge::body::JsonBody;
 use crate::http::edge::error::ApiError;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::hand::hand_of;
-use crate::http::edge::observe;
 use crate::http::edge::problem_code::ProblemCode;
 
 /// What a request of the kind `transfer` has ended with at the other installation.
@@ -35,19 +35,19 @@ pub(super) struct TransferBody {
 ///
 /// It is enrolled under its id, as if its URI had been sent, with an approval where the server's
 /// rules ask for one. A package that does not open ends as `Invalid`, with the problem
-/// `package-unreadable`. After a try that came to nothing it can be sent again.
+/// `package-unreadable`. After an attempt that failed it can be sent again.
 #[utoipa::path(
     post, path = "/api/transfers", tag = "requests", operation_id = "receiveTransfer",
     request_body = TransferBody,
     responses(
         (
-            status = ACCEPTED, description = "The enrollment runs", body = StartedView,
+            status = ACCEPTED, description = "The enrollment is running", body = StartedView,
             headers(
-            ("location" = String, description = "Where the status is"),
-            ("retry-after" = u32, description = "In how many seconds to ask"),
+            ("location" = String, description = "Address of the status"),
+            ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
         ),
-        (status = OK, description = "It was taken over before, and that has ended", body = EnrollmentView),
+        (status = OK, description = "It was received before, and that has finished", body = EnrollmentView),
     ),
     extensions(
         ("x-audit" = json!(Action::Enroll)),
@@ -59,23 +59,29 @@ pub(super) async fn receive(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Enroll>,
     JsonBody(body): JsonBody<TransferBody>,
-) -> Result<Response, ApiError> {
-    let id: EnrollmentId = body.id.parse().map_err(|_| ApiError::InvalidParameter {
-        name: "id",
-        detail: "the account's id at the other installation, such as totp-...".to_owned(),
-    })?;
-    let wrong = || ApiError::InvalidParameter {
-        name: "package",
-        detail: "it is not sealed for this installation; its key is `sealKey` in GET /api/system"
-            .to_owned(),
-    };
-    let package = Sealed::<OtpauthText>::from_text(body.package).map_err(|_| wrong())?;
-    if !door.hub.is_for_us(&package) {
-        return Err(wrong());
-    }
-    observe::about(&id);
-    let hand = hand_of(&door, &caller).await?;
-    let requester = caller.requester(&hand);
-    let snapshot = door.hub.receive(id, package, requester).await?;
-    Ok(started_response(snapshot.shown_to(caller.sight(&door))))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let id: EnrollmentId = body.id.parse().map_err(|_| ApiError::InvalidParameter {
+            name: "id",
+            detail: "the account's id at the other installation, such as totp-...".to_owned(),
+        })?;
+        let wrong = || ApiError::InvalidParameter {
+            name: "package",
+            detail:
+                "it is not sealed for this installation; its key is `sealKey` in GET /api/system"
+                    .to_owned(),
+        };
+        let package = Sealed::<OtpauthText>::from_text(body.package).map_err(|_| wrong())?;
+        if !door.hub.is_for_us(&package) {
+            return Err(wrong());
+        }
+        facts.about(&id);
+        let hand = hand_of(&door, &caller).await?;
+        let requester = caller.requester(&hand);
+        let snapshot = door.hub.receive(id, package, requester).await?;
+        Ok(started_response(snapshot.shown_to(caller.sight(&door))))
+    })
+    .await;
+    facts.on(answer)
 }

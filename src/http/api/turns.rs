@@ -1,11 +1,11 @@
-//! One change of an account at a time, so that the audit record says truly what was before.
+//! One change of an account at a time, so that the audit log says truly what was before.
 
 use std::hash::{BuildHasher as _, RandomState};
 
 use countersign_enrollment::ids::EnrollmentId;
 use tokio::sync::{Mutex, MutexGuard};
 
-/// How many changes of different accounts may be under way at once, at most.
+/// How many changes of different accounts may be in progress at once, at most.
 const LANES: usize = 32;
 
 /// The turns in which accounts are changed. Two accounts may share one.

@@ -17,7 +17,7 @@ use crate::http::edge::error::ApiError;
 use crate::http::edge::form::{Form, unfit_form};
 use crate::intake::{ImportUpload, Upload};
 
-/// An upload in a request's body: JSON `{uri}` or `{image}`, a picture, or a form
+/// An upload in a request's body: JSON `{uri}` or `{image}`, an image, or a form
 /// with one of the fields `image`, `file` and `uri`.
 pub(super) struct UploadBody(pub(super) Upload, pub(super) RecoveryCodes);
 
@@ -33,7 +33,7 @@ pub(super) struct JsonUpload {
     /// An `otpauth://` URI.
     #[schema(value_type = String, required = false, example = "otpauth://totp/Example:alice?secret=JBSWY3DPEHPK3PXP&issuer=Example")]
     uri: Option<Wiped>,
-    /// A picture of a QR code, in base64 or as a `data:` URL.
+    /// An image of a QR code, in base64 or as a `data:` URL.
     #[schema(value_type = String, required = false)]
     image: Option<Wiped>,
     /// The recovery codes that the service gave out with it, to be kept beside the account.
@@ -46,7 +46,7 @@ pub(super) struct JsonUpload {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "forms are read field by field")]
 pub(super) struct UploadForm {
-    /// A picture of a QR code.
+    /// An image of a QR code.
     #[schema(value_type = Option<String>, format = Binary)]
     image: Option<Vec<u8>>,
     /// The same.
@@ -63,7 +63,7 @@ pub(super) struct UploadForm {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "forms are read field by field")]
 pub(super) struct ImportForm {
-    /// Exports of other programs, lists of URIs, pictures of QR codes.
+    /// Exports of other programs, lists of URIs, images of QR codes.
     #[schema(value_type = Vec<String>, format = Binary)]
     file: Vec<Vec<u8>>,
     /// For an encrypted export.
@@ -196,8 +196,8 @@ async fn files_from_form(
             }
             _ => {
                 return Err(unfit_form(
-                    "its fields are `file` and `password`; how to import goes into the address, \
-                     such as ?dryRun=true"
+                    "its fields are `file` and `password`; options go into the address, such as \
+                     ?dryRun=true"
                         .to_owned(),
                 ));
             }
@@ -231,15 +231,16 @@ async fn from_form(
             },
             _ => {
                 return Err(unfit_form(
-                    "its field is `image`, `file` or `uri`, and once `recoveryCodes`; how to enroll \
-                     goes into the address, such as ?approval=required"
+                    "its field is `image`, `file` or `uri`, and once `recoveryCodes`; options go \
+                     into the address, such as ?approval=required"
                         .to_owned(),
                 ));
             }
         };
         if found.replace(upload).is_some() {
             return Err(unfit_form(
-                "one account is enrolled at a time; send several to /api/imports".to_owned(),
+                "only one account can be enrolled at a time; send several to /api/imports"
+                    .to_owned(),
             ));
         }
     }

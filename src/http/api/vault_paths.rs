@@ -23,6 +23,7 @@ use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Known, Permission as _, Read};
 use crate::http::edge::body::{UntypedJsonBody, Wiped};
 use crate::http::edge::error::ApiError;
+use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::observe;
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
@@ -109,7 +110,7 @@ struct Token<'a> {
 /// Clients ask this first, to see whether their token is good.
 #[utoipa::path(
     get, path = "/v1/auth/token/lookup-self", tag = "vault", operation_id = "vaultLookUpSelf",
-    responses((status = OK, description = "Who the caller is", body = Envelope<Token<'static>>)),
+    responses((status = OK, description = "The caller", body = Envelope<Token<'static>>)),
     extensions(("x-roles" = json!(Known::ROLES))),
 )]
 pub(super) async fn look_up_self(caller: Caller<Known>) -> Response {
@@ -143,7 +144,7 @@ struct Health {
     get, path = "/v1/sys/health", tag = "vault", operation_id = "vaultHealth",
     responses(
         (status = OK, description = "It can", body = Health),
-        (status = SERVICE_UNAVAILABLE, description = "Task hub or vault does not answer", body = Health),
+        (status = SERVICE_UNAVAILABLE, description = "Task hub or vault is unreachable", body = Health),
     ),
 )]
 pub(super) async fn health(State(door): State<Arc<FrontDoor>>) -> Response {
@@ -244,7 +245,7 @@ pub(super) async fn leader() -> Response {
 #[utoipa::path(
     get, path = "/v1/totp/code/{id}", tag = "vault", operation_id = "vaultReadCode",
     params(AccountPath),
-    responses((status = OK, description = "The code that is shown now", body = Envelope<Code>)),
+    responses((status = OK, description = "The current code", body = Envelope<Code>)),
     extensions(
         ("x-audit" = json!(Action::ReadCode)),
         ("x-roles" = json!(Read::ROLES)),
@@ -255,14 +256,19 @@ pub(super) async fn read(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Read>,
     Path(id): Path<String>,
-) -> Result<Response, ApiError> {
-    let permit = ReadPermit::of(&door, &caller, &id)?;
-    let token = door
-        .tokens
-        .lasting(permit.account(), TimeDelta::zero())
-        .await?;
-    permit.take_code(&token)?;
-    Ok(Envelope::around(Code { code: token.token }))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let permit = ReadPermit::of(&door, &caller, &id)?;
+        let token = door
+            .tokens
+            .lasting(permit.account(), TimeDelta::zero())
+            .await?;
+        permit.take_code(&token, &mut facts)?;
+        Ok(Envelope::around(Code { code: token.token }))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// What checking a code can be answered with.

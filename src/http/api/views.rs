@@ -16,7 +16,7 @@ use crate::http::edge::error::{ApiError, problem_type};
 use crate::hub::{Snapshot, Stage};
 use crate::tokens::Token;
 
-/// Answer to a start: where to go on (the links that Durable Functions gives, relative
+/// Answer to a start: where to continue (the links that Durable Functions gives, relative
 /// and without keys in them).
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -98,7 +98,7 @@ struct ApprovalView {
     /// How many people have to agree, if more than one.
     #[serde(skip_serializing_if = "Option::is_none")]
     needed: Option<u8>,
-    /// The groups whose members have to, where it is not for anybody.
+    /// The groups whose members have to, where it is not for anyone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     from: Vec<String>,
@@ -126,11 +126,11 @@ pub(super) struct ProblemView {
     next_step: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<ForeignKind>,
-    /// How the picture was tried to be read.
+    /// How the image was tried to be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     tried: Vec<String>,
-    /// Where codes, or what looks like some, are in the picture: four corners each, in
+    /// Where codes, or what looks like some, are in the image: four corners each, in
     /// ten-thousandths of its width and height.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false, value_type = Vec<Vec<Vec<u16>>>)]
@@ -313,7 +313,7 @@ pub(super) struct TokenView {
     /// or by number.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_token: Option<String>,
-    /// When this code's time begins: in the future, where the next one was asked for.
+    /// When this code's time begins: in the future, where the next one was requested.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "maybe_moment"
@@ -333,7 +333,7 @@ pub(super) struct TokenView {
     server_time: Option<DateTime<Utc>>,
 }
 
-/// Whether a code is given without the one after it: to somebody who was granted a number
+/// Whether a code is given without the one after it: to someone who was granted a number
 /// of codes, or codes for a time only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alone {

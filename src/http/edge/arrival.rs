@@ -18,8 +18,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::auth::{self, Claim};
 use super::error::ApiError;
+use super::facts::Facts;
 use super::limits::{self, Slot};
-use super::observe;
 use crate::access::Identity;
 use crate::http::FrontDoor;
 
@@ -28,7 +28,7 @@ const STILL_THERE: Duration = Duration::from_secs(1);
 /// How long what was found out of a caller holds: what keys and grants are is known of within
 /// a millisecond of a change, and not sooner.
 const JUST_NOW: Duration = Duration::from_millis(1);
-/// An answer that took longer than this is given only to somebody who may still have it.
+/// An answer that took longer than this is given only to someone who may still have it.
 const SHORT: Duration = Duration::from_millis(50);
 /// A complete answer of at most this many bytes is handed to the socket in one write: nothing
 /// is held while its client reads.
@@ -56,13 +56,20 @@ impl Arrival {
         (claim, reads): (Claim, bool),
         client: Option<IpAddr>,
         slot: &mut Option<Slot>,
+        facts: &mut Facts,
     ) -> Result<Arc<Self>, ApiError> {
         if claim.waits_for_issuer(door) {
             // That can take a while, and the caller is a stranger until it is over.
             *slot = Some(door.surroundings.guard.stranger(client)?);
         }
-        let (identity, refused) = match auth::identify(&claim, door).await {
-            Ok(identity) => (identity, None),
+        let (identity, refused) = match auth::identify(&claim, door, facts).await {
+            Ok(identity) => {
+                if let Some(identity) = &identity {
+                    tracing::Span::current().record("caller", identity.id.as_str());
+                    facts.caller = Some(Arc::clone(identity));
+                }
+                (identity, None)
+            }
             Err(error) => (None, Some(error)),
         };
         Ok(Arc::new(Self {
@@ -89,7 +96,7 @@ impl Arrival {
         Err(refused.take().unwrap_or(ApiError::Unauthenticated))
     }
 
-    /// Refuses to go on for a caller who is no longer who it was: whose key was revoked or
+    /// Refuses to continue for a caller who is no longer who it was: whose key was revoked or
     /// has expired, whose session has ended, or whose roles are others now. To be asked
     /// after every wait, before anything is given or done.
     pub(crate) async fn again(&self) -> Result<(), ApiError> {
@@ -99,7 +106,8 @@ impl Arrival {
         if self.since.elapsed() < JUST_NOW {
             return Ok(());
         }
-        match auth::identify(&self.claim, &self.door).await? {
+        let facts = &mut Facts::default();
+        match auth::identify(&self.claim, &self.door, facts).await? {
             Some(now) if now == *then => Ok(()),
             _ => Err(ApiError::CredentialUnknown),
         }
@@ -111,7 +119,7 @@ fn claim(request: &Request) -> (Claim, bool) {
     (Claim::of(request), request.method().is_safe())
 }
 
-/// Refuses to go on after a wait if the caller of a request may no longer do so; see
+/// Refuses to continue after a wait if the caller of a request may no longer do so; see
 /// [`Arrival::again`].
 pub(crate) async fn again(arrival: Option<&Arc<Arrival>>) -> Result<(), ApiError> {
     match arrival {
@@ -147,14 +155,14 @@ impl Admitted {
     pub(crate) async fn from_outside(
         door: &Arc<FrontDoor>,
         request: &mut Request,
+        facts: &mut Facts,
     ) -> Result<Self, ApiError> {
         let client = limits::client_of(request);
         let mut slot = None;
-        let arrival = Arrival::find(door, claim(request), client, &mut slot).await?;
+        let arrival = Arrival::find(door, claim(request), client, &mut slot, facts).await?;
         let guard = &door.surroundings.guard;
         let place = match &arrival.identity {
             Some(identity) => {
-                note_caller(identity);
                 drop(slot.take());
                 let slot = guard.caller(&identity.id)?;
                 let permit = Arc::clone(&door.requests).try_acquire_owned();
@@ -184,11 +192,9 @@ impl Admitted {
     pub(crate) async fn from_inside(
         door: &Arc<FrontDoor>,
         request: &mut Request,
+        facts: &mut Facts,
     ) -> Result<Self, ApiError> {
-        let arrival = Arrival::find(door, claim(request), None, &mut None).await?;
-        if let Some(identity) = &arrival.identity {
-            note_caller(identity);
-        }
+        let arrival = Arrival::find(door, claim(request), None, &mut None, facts).await?;
         request.extensions_mut().insert(Arc::clone(&arrival));
         Ok(Self {
             arrival,
@@ -243,11 +249,6 @@ impl Admitted {
     }
 }
 
-fn note_caller(identity: &Arc<Identity>) {
-    tracing::Span::current().record("caller", identity.id.as_str());
-    observe::note(|facts| facts.caller = Some(Arc::clone(identity)));
-}
-
 /// What a body streams, until its caller is no longer who it was.
 fn while_known(
     arrival: Arc<Arrival>,
@@ -296,7 +297,7 @@ impl HttpBody for Held {
     }
 }
 
-/// Tells work that outlives its request whether anybody waits for it.
+/// Tells work that outlives its request whether anyone waits for it.
 #[derive(Clone)]
 pub(crate) struct Gone(CancellationToken);
 
@@ -327,7 +328,7 @@ pub(crate) fn waits(request: &mut Request) -> Option<DropGuard> {
     Some(gone.drop_guard())
 }
 
-/// What keeps a request's place for as long as work goes on for it, also when nobody waits
+/// What keeps a request's place for as long as work continues for it, also when nobody waits
 /// for the answer any more.
 pub(crate) fn place(extensions: &Extensions) -> Option<Arc<Place>> {
     extensions.get::<Arc<Place>>().cloned()

@@ -14,7 +14,8 @@ use countersign_enrollment::ids::{EnrollmentId, ImportId, RequestId};
 
 use super::auth;
 use super::error::ApiError;
-use super::observe::{self, Exception};
+use super::facts::{Exception, Facts};
+use super::observe;
 use super::operations::Operation;
 use super::parameters;
 use crate::audit::{Action, Event, Outcome, SessionMark, Together};
@@ -69,8 +70,8 @@ async fn recorded<F>(
 where
     F: Future<Output = Response>,
 {
-    let response = next(request).await;
-    let facts = observe::facts();
+    let mut response = next(request).await;
+    let facts = Facts::of(&response).cloned().unwrap_or_default();
     // Who is nobody was told so, and left a line in the log; a record that strangers
     // could fill would be worth less.
     let Some(caller) = facts.caller else {
@@ -152,7 +153,8 @@ where
         Action::ReadCode | Action::Export | Action::TakeRecoveryCode
     );
     if hands_out && written.is_err() {
-        return ApiError::AuditUnavailable.into_response();
+        let facts = response.extensions_mut().remove::<Facts>();
+        return facts.unwrap_or_default().on(ApiError::AuditUnavailable);
     }
     response
 }

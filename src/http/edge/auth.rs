@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 use super::arrival::{self, Arrival, Gone, Place};
 use super::cookie::{self, ByTls, Sent};
 use super::error::ApiError;
+use super::facts::Facts;
 use super::names;
-use super::observe;
 use super::refusals::{Wrong, public_part};
 use crate::access::{Group, Identity, Role, Roles};
 use crate::audit::SessionMark;
@@ -26,8 +26,8 @@ use crate::hub::{Decider, Requester};
 pub(crate) const FUNCTIONS_KEY: &str = "x-functions-key";
 /// The header of HashiCorp Vault's clients.
 pub(crate) const VAULT_TOKEN: &str = "x-vault-token";
-/// The header in which the page says whom it shows: a request for somebody who is no longer
-/// logged in is refused, and not done as whoever is.
+/// The header in which the page says whom it shows: a request for someone who is no longer
+/// logged in is refused, and not done as the one who is.
 pub(crate) const SHOWN_CALLER: &str = "x-countersign-caller";
 /// The headers that can say who calls.
 pub(crate) const CREDENTIALS: [HeaderName; 4] = [
@@ -73,7 +73,7 @@ permission!(
     Read, [Reader, Admin], "reader"
 );
 permission!(
-    /// Changing and removing accounts, and reading the audit record.
+    /// Changing and removing accounts, and reading the audit log.
     Administer, [Admin], "admin"
 );
 permission!(
@@ -116,7 +116,7 @@ impl<P> Caller<P> {
         &self.identity.groups
     }
 
-    /// The caller as somebody who decides.
+    /// The caller as someone who decides.
     pub(crate) fn decider<'a>(&'a self, hand: &'a str) -> Decider<'a> {
         Decider {
             id: self.id(),
@@ -125,7 +125,7 @@ impl<P> Caller<P> {
         }
     }
 
-    /// The caller as somebody who asks for something.
+    /// The caller as someone who asks for something.
     pub(crate) fn requester<'a>(&'a self, hand: &'a str) -> Requester<'a> {
         Requester {
             id: self.id(),
@@ -154,7 +154,7 @@ impl<P> Caller<P> {
         }
     }
 
-    /// Refuses to go on if the caller may no longer: to be asked after every wait, before
+    /// Refuses to continue if the caller may no longer: to be asked after every wait, before
     /// anything is given or done.
     pub(crate) async fn again(&self) -> Result<(), ApiError> {
         self.arrival.again().await
@@ -199,7 +199,7 @@ impl<P: Permission> FromRequestParts<Arc<FrontDoor>> for Caller<P> {
     }
 }
 
-/// Whether an answer may be to somebody who is logged in as another than the page shows.
+/// Whether an answer may be to someone who is logged in as another than the page shows.
 fn shows(headers: &HeaderMap, identity: &Identity) -> Result<(), ApiError> {
     match headers.get(SHOWN_CALLER) {
         Some(shown) if shown.as_bytes() != identity.id.as_bytes() => Err(ApiError::SessionChanged),
@@ -216,7 +216,6 @@ impl<P: Permission> Caller<P> {
         parts: &Parts,
     ) -> Result<Self, ApiError> {
         tracing::Span::current().record("caller", identity.id.as_str());
-        observe::note(|facts| facts.caller = Some(Arc::clone(&identity)));
         let arrival = Arrival::of(&parts.extensions).ok_or(ApiError::Unauthenticated)?;
         Self::known(door, identity, arrival, parts)
     }
@@ -251,7 +250,7 @@ struct CodeQuery {
 pub(crate) enum Claim {
     /// A token or key.
     Credential(Zeroizing<String>),
-    /// Nothing but what a browser sends by itself.
+    /// Nothing but what a browser sends on its own.
     Browser(Box<Parts>),
 }
 
@@ -282,17 +281,18 @@ impl Claim {
 }
 
 /// Whose token or key this is.
-pub(crate) async fn holder(credential: &str, door: &FrontDoor) -> Result<Arc<Identity>, ApiError> {
+pub(crate) async fn holder(
+    credential: &str,
+    door: &FrontDoor,
+    facts: &mut Facts,
+) -> Result<Arc<Identity>, ApiError> {
     let found = door.access.authenticate(credential, door.clock.now()).await;
     let identity = found
         .map_err(ApiError::from)
         .and_then(|identity| identity.ok_or(ApiError::CredentialUnknown));
     if let Err(ApiError::CredentialUnknown | ApiError::Token(_)) = &identity {
-        let tried = public_part(credential).map(str::to_owned);
-        observe::note(|facts| {
-            facts.wrong = Some(Wrong::Key);
-            facts.tried = tried;
-        });
+        facts.wrong = Some(Wrong::Key);
+        facts.tried = public_part(credential).map(str::to_owned);
     }
     identity
 }
@@ -301,14 +301,15 @@ pub(crate) async fn holder(credential: &str, door: &FrontDoor) -> Result<Arc<Ide
 pub(crate) async fn identify(
     claim: &Claim,
     door: &FrontDoor,
+    facts: &mut Facts,
 ) -> Result<Option<Arc<Identity>>, ApiError> {
     let parts = match claim {
         // What is presented counts, even if it is wrong: falling back to a weaker proof
         // would hide the mistake.
-        Claim::Credential(credential) => return holder(credential, door).await.map(Some),
+        Claim::Credential(credential) => return holder(credential, door, facts).await.map(Some),
         Claim::Browser(parts) => parts,
     };
-    if let Some(identity) = logged_in(parts, door)? {
+    if let Some(identity) = logged_in(parts, door, facts)? {
         return Ok(Some(identity));
     }
     let anonymous = door.access.anonymous();
@@ -324,7 +325,11 @@ pub(crate) async fn identify(
 /// Whose session the request's cookie is for. With a cookie only requests of this server's
 /// own page count, readings included: a page elsewhere must neither change anything nor use
 /// up what can be read a few times.
-fn logged_in(parts: &Parts, door: &FrontDoor) -> Result<Option<Arc<Identity>>, ApiError> {
+fn logged_in(
+    parts: &Parts,
+    door: &FrontDoor,
+    facts: &mut Facts,
+) -> Result<Option<Arc<Identity>>, ApiError> {
     let headers = &parts.headers;
     let by_tls = ByTls::noted(door, parts);
     let from = same_origin(headers);
@@ -332,15 +337,15 @@ fn logged_in(parts: &Parts, door: &FrontDoor) -> Result<Option<Arc<Identity>>, A
         Sent::Nothing => return Ok(None),
         Sent::Several(_) if from == Provenance::Other => return Err(ApiError::CrossSite),
         Sent::Several(_) => {
-            cookie::clear(by_tls, &parts.uri, headers);
+            facts.cookies = cookie::clear(by_tls, &parts.uri, headers);
             return Err(ApiError::SessionAmbiguous);
         }
         Sent::One(value) => value,
     };
     let Some(identity) = door.access.resume(value, door.clock.now())? else {
-        observe::note(|facts| facts.wrong = Some(Wrong::Session));
+        facts.wrong = Some(Wrong::Session);
         if from != Provenance::Other {
-            cookie::clear_beside(by_tls, &parts.uri, headers);
+            facts.cookies = cookie::clear_beside(by_tls, &parts.uri, headers);
         }
         return Ok(None);
     };
@@ -415,7 +420,7 @@ pub(crate) enum Provenance {
     Own,
     /// A page of any other origin, also of the same site.
     Other,
-    /// No page: somebody typed the address, or another program opened it.
+    /// No page: someone typed the address, or another program opened it.
     Typed,
     /// Nothing is said: no browser, or an old one.
     Unsaid,

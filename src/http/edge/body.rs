@@ -20,7 +20,7 @@ use crate::intake::MAX_BODY;
 pub(crate) enum Expected {
     /// A small JSON document.
     Json,
-    /// A URI or a picture to enroll.
+    /// A URI or an image to enroll.
     Upload,
     /// Files to import.
     Files,
@@ -35,12 +35,12 @@ impl Expected {
         }
     }
 
-    /// What to send, for whoever has sent nothing.
+    /// What to send instead of an empty body.
     pub(crate) const fn what(self) -> &'static str {
         match self {
-            Self::Json => "Send a JSON document; /docs tells its members.",
+            Self::Json => "Send a JSON document; its members are described at /docs.",
             Self::Upload => {
-                "Send JSON {\"uri\": \"otpauth://...\"}, or a picture as the body or as the form \
+                "Send JSON {\"uri\": \"otpauth://...\"}, or an image as the body or as the form \
                  field `image`."
             }
             Self::Files => "Send a file as the body, or files as the form fields `file`.",
@@ -55,7 +55,7 @@ impl Expected {
                 "Send application/json, an image/* type, application/octet-stream or \
                  multipart/form-data."
             }
-            Self::Files => "Send a file with a type of its own, or multipart/form-data.",
+            Self::Files => "Send a file with its own type, or multipart/form-data.",
         }
     }
 
@@ -63,13 +63,13 @@ impl Expected {
     pub(crate) fn bound(self) -> String {
         let kib = self.most() / 1024;
         match self {
-            Self::Json => format!("A body has at most {kib} KiB here."),
+            Self::Json => format!("The body may have at most {kib} KiB."),
             Self::Upload => format!(
-                "A body has at most {} MiB. Crop the picture to the code, or save it smaller.",
+                "The body may have at most {} MiB. Crop the image to the QR code, or scale it down.",
                 kib / 1024
             ),
             Self::Files => format!(
-                "Files have at most {} MiB together. Import them one after the other.",
+                "The files may have at most {} MiB in total. Import them one after the other.",
                 kib / 1024
             ),
         }
@@ -83,7 +83,7 @@ pub(crate) struct JsonBody<T>(pub(crate) T);
 /// documents use it, say something else or nothing.
 pub(crate) struct UntypedJsonBody<T>(pub(crate) T);
 
-/// The largest JSON body where no picture is expected.
+/// The largest JSON body where no image is expected.
 const MAX_JSON: usize = 64 * 1024;
 
 /// Text that is wiped when it is no longer needed.
@@ -202,7 +202,7 @@ fn is_length_limit(error: &axum::Error) -> bool {
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let text = text::decode(bytes).map_err(|unknown| ApiError::InvalidJson {
         detail: format!(
-            "It is not text in UTF-8 or UTF-16 but {}.",
+            "The text is not in UTF-8 or UTF-16 but in {}.",
             unknown.looks_like
         ),
     })?;
@@ -234,10 +234,10 @@ fn unfit(error: &str) -> String {
     match (missing, text.rsplit_once(", expected ")) {
         (Some(name), _) => format!("The member {name} is missing"),
         (None, Some((what, names))) if what.starts_with("unknown field ") => {
-            format!("There is a member that is not taken here; it may be {names}")
+            format!("There is an unknown member; the known ones are {names}")
         }
         (None, Some((_, expected))) => {
-            format!("A member has a value that is not taken; it has to be {expected}")
+            format!("A member has an invalid value; it must be {expected}")
         }
         (None, None) => "A member is missing, unknown or of the wrong type".to_owned(),
     }

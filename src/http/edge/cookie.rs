@@ -13,7 +13,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use std::net::SocketAddr;
 
-use super::observe;
 use crate::access::{COOKIE, HOST_COOKIE, LIFETIME};
 use crate::http::FrontDoor;
 
@@ -121,7 +120,7 @@ pub(crate) fn sent(headers: &HeaderMap, by_tls: ByTls) -> Sent<'_> {
 }
 
 /// Sets the cookie, and takes away what would be sent beside it.
-pub(crate) fn set(value: &str, by_tls: ByTls, uri: &Uri, headers: &HeaderMap) {
+pub(crate) fn set(value: &str, by_tls: ByTls, uri: &Uri, headers: &HeaderMap) -> Vec<HeaderValue> {
     let secure = if by_tls.0 { "; Secure" } else { "" };
     let name = by_tls.name();
     let seconds = LIFETIME.num_seconds();
@@ -132,27 +131,26 @@ pub(crate) fn set(value: &str, by_tls: ByTls, uri: &Uri, headers: &HeaderMap) {
     cookies.push(removal(other.name(), "/", by_tls));
     // Last, so that nothing before it takes it away.
     cookies.push(cookie);
-    tell(cookies);
+    values(&cookies)
 }
 
 /// Takes away every cookie of the name that this request can have sent.
-pub(crate) fn clear(by_tls: ByTls, uri: &Uri, headers: &HeaderMap) {
+pub(crate) fn clear(by_tls: ByTls, uri: &Uri, headers: &HeaderMap) -> Vec<HeaderValue> {
     let mut cookies = removals(uri, headers, by_tls, Keep::Nothing);
     cookies.push(removal(ByTls(!by_tls.0).name(), "/", by_tls));
-    tell(cookies);
+    values(&cookies)
 }
 
 /// The same, but for the one that logging in replaces.
-pub(crate) fn clear_beside(by_tls: ByTls, uri: &Uri, headers: &HeaderMap) {
-    tell(removals(uri, headers, by_tls, Keep::Root));
+pub(crate) fn clear_beside(by_tls: ByTls, uri: &Uri, headers: &HeaderMap) -> Vec<HeaderValue> {
+    values(&removals(uri, headers, by_tls, Keep::Root))
 }
 
-fn tell(cookies: Vec<String>) {
+fn values(cookies: &[String]) -> Vec<HeaderValue> {
     let values = cookies
         .iter()
         .filter_map(|cookie| HeaderValue::from_str(cookie).ok());
-    let values: Vec<HeaderValue> = values.collect();
-    observe::note(|facts| facts.cookies = values);
+    values.collect()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

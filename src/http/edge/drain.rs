@@ -3,8 +3,8 @@
 //!
 //! A server that answers and closes while the client still writes resets the
 //! connection, and many clients then report the reset instead of the answer. So the
-//! rest is read and thrown away first, up to a bound on bytes and time: whoever sends
-//! too much is told so. Past the bound the connection is closed all the same.
+//! rest is read and thrown away first, up to a bound on bytes and time: a client that sends
+//! too much gets that answer. Past the bound the connection is closed all the same.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -25,7 +25,7 @@ use crate::intake::MAX_BODY;
 pub(crate) enum Patience {
     /// As much as a caller may send by mistake.
     Long,
-    /// As much as comes in a moment: enough that somebody whose key has expired is told so,
+    /// As much as comes in a moment: enough that a caller with an expired key gets that answer,
     /// and not more, since nobody knows who sends it.
     Moment,
     /// What has arrived already: there is too much of it.
@@ -55,7 +55,7 @@ where
 {
     let tells = request.version() < Version::HTTP_2;
     let (mut response, all) = answered(request, patience, next).await;
-    // A body that goes on and on ends with its connection, or with its stream.
+    // A body that never ends ends with its connection, or with its stream.
     if tells && !all && patience != Patience::Long {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
@@ -124,7 +124,7 @@ async fn discard(mut body: BodyDataStream, most: usize) -> bool {
 
 struct Rest {
     body: BodyDataStream,
-    /// Whether anybody has begun to read it.
+    /// Whether anyone has begun to read it.
     begun: bool,
 }
 

@@ -18,7 +18,7 @@ const HEADERS: [(HeaderName, &str); 8] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::X_FRAME_OPTIONS, "DENY"),
-    // No page of another origin loads what is answered here, not even as a picture or a
+    // No page of another origin loads what is answered here, not even as an image or a
     // script, or keeps a handle on a window of ours.
     (
         HeaderName::from_static("cross-origin-resource-policy"),

@@ -13,6 +13,7 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use super::body::Expected;
+use super::facts::Facts;
 use super::mandate_problem;
 use super::observe::{self, Shape};
 use super::problem_code::ProblemCode;
@@ -28,11 +29,11 @@ use crate::verify::VerifyError;
 pub(crate) enum ApiError {
     #[error("no caller")]
     Unauthenticated,
-    #[error("nobody has the key that was sent")]
+    #[error("unknown key or token")]
     CredentialUnknown,
     #[error("the token was refused: {0}")]
     Token(TokenProblem),
-    #[error("the issuer's keys cannot be had")]
+    #[error("the issuer's signing keys could not be fetched")]
     IssuerUnavailable(#[source] IssuerError),
     #[error("the caller lacks a role")]
     Forbidden { needs: &'static str },
@@ -40,7 +41,7 @@ pub(crate) enum ApiError {
     CrossSite,
     #[error("a session is for this server's own page")]
     SessionElsewhere,
-    #[error("the login code was used or is over")]
+    #[error("the login code was used or has expired")]
     LoginCodeOver,
     #[error("more than one session cookie")]
     SessionAmbiguous,
@@ -64,7 +65,7 @@ pub(crate) enum ApiError {
     EmptyBody(Expected),
     #[error("unreadable body")]
     UnreadableBody,
-    #[error("an answer of a kind that is not given")]
+    #[error("not acceptable")]
     NotAcceptable,
     #[error("unsupported content type")]
     UnsupportedMediaType(Expected),
@@ -74,13 +75,13 @@ pub(crate) enum ApiError {
     InvalidParameter { name: &'static str, detail: String },
     #[error("input refused: {}", .0.code())]
     Input(InputProblem),
-    #[error("a picture of an unsupported kind")]
+    #[error("unsupported image format")]
     UnsupportedPicture(InputProblem),
-    #[error("a picture that is too large")]
+    #[error("image too large")]
     PictureTooLarge(InputProblem),
     #[error("unknown account")]
     AccountUnknown,
-    #[error("what was granted of the account gives nothing more")]
+    #[error("the grant is used up or has expired")]
     GrantSpent(Spent),
     #[error("the key's name is taken")]
     KeyNameTaken,
@@ -92,7 +93,7 @@ pub(crate) enum ApiError {
     GrantUnknown,
     #[error("no dashboard runs")]
     NoDashboard,
-    #[error("codes of the account are read with an approval")]
+    #[error("the account's codes can be read with approval only")]
     ApprovalNeeded,
     #[error("no recovery code is left")]
     NoRecoveryCode,
@@ -102,7 +103,7 @@ pub(crate) enum ApiError {
     AccountPending,
     #[error("the account is proved already")]
     AlreadyProved,
-    #[error("the codes prove nothing")]
+    #[error("the codes do not match")]
     ProofWrong,
     #[error("enrollment failed")]
     EnrollmentFailed,
@@ -116,7 +117,7 @@ pub(crate) enum ApiError {
     RateLimited { retry_after: u64 },
     #[error("too many wrong codes")]
     TooManyAttempts { retry_after: u64 },
-    #[error("the audit record cannot be written")]
+    #[error("the audit log cannot be written")]
     AuditUnavailable,
     #[error("too many requests at once")]
     Busy,
@@ -224,8 +225,8 @@ impl ApiError {
             ),
             Self::CredentialUnknown => row(
                 ProblemCode::Unauthenticated,
-                "Nobody has the key or token that was sent, or it was revoked or has expired. Check \
-                 that all of it was sent, or ask the administrator for a new one.",
+                "The key or token is unknown, revoked or expired. Check that you sent it in \
+                 full, or ask the administrator for a new one.",
             ),
             Self::Token(problem) => row(
                 match problem {
@@ -238,41 +239,41 @@ impl ApiError {
                     | TokenProblem::Issuer
                     | TokenProblem::Claim(_) => ProblemCode::TokenInvalid,
                 },
-                format!("The token was refused: {problem}. Get a new one and send that."),
+                format!("The token was refused: {problem}. Get a new one and send it."),
             ),
             Self::IssuerUnavailable(_) => row(
                 ProblemCode::IssuerUnavailable,
-                "The token cannot be checked, because its issuer's keys cannot be had at the \
-                 moment. API keys work. Try again shortly.",
+                "The token cannot be verified, because the issuer's signing keys could not be \
+                 fetched. API keys work. Try again shortly.",
             ),
             Self::Forbidden { needs } => row(
                 ProblemCode::RoleMissing,
-                format!("This needs the role {needs}. Ask the administrator for such a key."),
+                format!("This requires the role {needs}. Ask the administrator for a key with it."),
             ),
             Self::CrossSite => row(
                 ProblemCode::CrossSite,
-                "A cookie counts only in requests of this server's own page, and this one came \
-                 from elsewhere. Use the page, or send a token or key instead of the cookie.",
+                "The session cookie is accepted only in requests from this server's own page, \
+                 and this one came from elsewhere. Use the page, or send a token or key instead.",
             ),
             Self::SessionElsewhere => row(
                 ProblemCode::CrossSite,
-                "Only this server's own page opens sessions. Programs need none: send the token or \
-                 key with each request.",
+                "Only this server's own page can open sessions. Programs do not need one: send \
+                 the token or key with each request.",
             ),
             Self::LoginCodeOver => row(
                 ProblemCode::LoginCodeOver,
-                "A link logs in once, and only for ten minutes. Get a new one with `countersign \
-                 login-link`, or paste a token or key.",
+                "A login link can be used once, within ten minutes. Get a new one with \
+                 `countersign login-link`, or paste a token or key.",
             ),
             Self::SessionAmbiguous => row(
                 ProblemCode::SessionAmbiguous,
-                "The browser sent more than one session cookie, so another program on this host or \
-                 site has set one. All of them are removed now: log in again.",
+                "The browser sent more than one session cookie, so another program on this host \
+                 or site has set one. All of them were removed: log in again.",
             ),
             Self::SessionChanged => row(
                 ProblemCode::SessionChanged,
-                "The browser is now logged in as another caller than the page shows. Nothing was \
-                 done. Log in again.",
+                "The browser is now logged in as a different caller than the page shows. Nothing \
+                 was done. Log in again.",
             ),
             Self::SessionOfAnother { caller } => row(
                 ProblemCode::SessionOfAnother,
@@ -283,19 +284,18 @@ impl ApiError {
             ),
             Self::NoSessionForCaller => row(
                 ProblemCode::NoSessionForCaller,
-                "Links log in callers with a key or the administrator's token only. A token of an \
-                 issuer is sent with each request; while access control is off, no login is \
-                 needed.",
+                "Login links are for callers with a key or the administrator's token. Send an \
+                 issuer's token with each request; with access control off, no login is needed.",
             ),
             Self::UnknownName => row(
                 ProblemCode::CrossSite,
-                "This server does not know the name that it was called by. Open its page by a \
-                 name that it knows, or tell it this one with --public-url. A token or key counts \
-                 under any name.",
+                "This server does not know the host name in this request. Open its page under a \
+                 known name, or configure this one with --public-url. Tokens and keys are \
+                 accepted under any name.",
             ),
             Self::NoSuchPath => row(
                 ProblemCode::NoSuchPath,
-                "Nothing is served at this path. The API begins at /api/enrollments.",
+                "There is nothing at this path. The API is described at /docs.",
             ),
             Self::CodeUsed => row(
                 ProblemCode::AlreadyUsed,
@@ -303,14 +303,13 @@ impl ApiError {
             ),
             Self::MethodNotAllowed => row(
                 ProblemCode::MethodNotAllowed,
-                "This path exists, but not for this method; see the Allow header.",
+                "This path does not support this method; see the Allow header.",
             ),
             Self::InvalidJson { detail } => row(ProblemCode::InvalidJson, detail.as_str()),
             Self::EmptyBody(expected) => row(ProblemCode::EmptyBody, expected.what()),
             Self::UnreadableBody => row(
                 ProblemCode::UnreadableBody,
-                "The body ended early or is not the form that its Content-Type promises. Send it \
-                 again.",
+                "The body ended early or does not match its Content-Type. Send it again.",
             ),
             Self::NotAcceptable => row(
                 ProblemCode::NotAcceptable,
@@ -336,26 +335,26 @@ impl ApiError {
             }
             Self::AccountUnknown => row(
                 ProblemCode::AccountUnknown,
-                "There is no account with this id. An account's id is its enrollment's, and it \
-                 exists once the enrollment has ended as Enrolled.",
+                "There is no account with this id. An account has the id of its enrollment, and \
+                 exists once the enrollment has finished as Enrolled.",
             ),
             Self::GrantSpent(spent) => row(
                 ProblemCode::AccountUnknown,
                 match spent {
                     Spent::UsedUp => {
-                        "You have read as many codes of this account as you were granted. Ask the \
-                         administrator for another grant."
+                        "You have read all the codes of this account that were granted to you. \
+                         Ask the administrator for another grant."
                     }
                     Spent::Over => {
-                        "The time for which this account was granted to you is over. Ask the \
-                         administrator for another grant."
+                        "Your grant for this account has expired. Ask the administrator for \
+                         another grant."
                     }
                 },
             ),
             Self::KeyNameTaken => row(
                 ProblemCode::KeyNameTaken,
-                "A key with this name is in use or was revoked. Names are never used twice, so \
-                 that the record tells callers apart; choose another.",
+                "A key with this name exists or was revoked. Names are never reused, so that the \
+                 audit log is unambiguous; choose another.",
             ),
             Self::KeyUnknown => row(
                 ProblemCode::KeyUnknown,
@@ -363,7 +362,7 @@ impl ApiError {
             ),
             Self::KeyNotLimited => row(
                 ProblemCode::KeyNotLimited,
-                "Only to a key that was made with `grantedOnly` can single accounts be granted.",
+                "Accounts can only be granted to keys created with `grantedOnly`.",
             ),
             Self::GrantUnknown => row(
                 ProblemCode::GrantUnknown,
@@ -371,18 +370,18 @@ impl ApiError {
             ),
             Self::NoDashboard => row(
                 ProblemCode::NoDashboard,
-                "No scheduler with a dashboard runs on this server's data folder. Start one with \
-                 --dashboard-listen, or open the task hub's own dashboard where it is.",
+                "No scheduler with a dashboard is running on this server's data folder. Start \
+                 one with --dashboard-listen, or open your task hub's own dashboard.",
             ),
             Self::ApprovalNeeded => row(
                 ProblemCode::ApprovalNeeded,
-                "Codes of this account are read only after somebody else has agreed. Ask with \
-                 POST /api/accounts/{id}/requests and {\"kind\": \"read\"}.",
+                "Another person must approve each reading of this account's codes. Make a \
+                 request with POST /api/accounts/{id}/requests and {\"kind\": \"read\"}.",
             ),
             Self::NoRecoveryCode => row(
                 ProblemCode::NoneToRecoverWith,
-                "The account has no recovery codes that were not given out yet. Have the service \
-                 make new ones, and set them here: `countersign recovery-codes set`.",
+                "The account has no unused recovery codes. Get new ones from the service, and \
+                 set them with `countersign recovery-codes set`.",
             ),
             Self::AccountDiffers => row(
                 ProblemCode::AccountDiffers,
@@ -392,22 +391,22 @@ impl ApiError {
             ),
             Self::AccountPending => row(
                 ProblemCode::AccountPending,
-                "Whoever enrolled it has to prove first that the other service accepts two of \
-                 its codes: see /api/accounts/{id}/proof.",
+                "The person who enrolled it must first prove that the other service accepts two \
+                 of its codes: see /api/accounts/{id}/proof.",
             ),
             Self::AlreadyProved => row(
                 ProblemCode::AlreadyProved,
-                "There is nothing to prove; its codes are at /api/accounts/{id}/token.",
+                "There is nothing to prove; read its codes at /api/accounts/{id}/token.",
             ),
             Self::ProofWrong => row(
                 ProblemCode::ProofWrong,
-                "Send the codes of two consecutive steps that the other service has accepted, \
-                 once the second one's time has begun and within twenty steps.",
+                "Send the codes of two consecutive time steps that the other service accepted: \
+                 the second must be valid already, and at most twenty steps old.",
             ),
             Self::EnrollmentFailed => row(
                 ProblemCode::EnrollmentFailed,
-                "The server could not do its part. Nothing is wrong with what you sent; the \
-                 operator finds the cause in the task hub's history. Try again later.",
+                "The server failed; there is nothing wrong with what you sent. The operator \
+                 finds the cause in the task hub's history. Try again later.",
             ),
             Self::NotEnrolled { stage } => row(
                 ProblemCode::NotEnrolled,
@@ -419,31 +418,31 @@ impl ApiError {
             Self::Enrollment(error) => enrollment_row(error),
             Self::VaultUnavailable(_) => row(
                 ProblemCode::VaultUnavailable,
-                "Codes and accounts cannot be read at the moment. Try again shortly.",
+                "Accounts and codes cannot be read now. Try again shortly.",
             ),
             Self::RateLimited { .. } => row(
                 ProblemCode::RateLimited,
-                "This caller or address asks for more than one may. Wait as long as Retry-After \
-                 says, and ask less often or for several codes at a time.",
+                "Rate limit exceeded for this caller or address. Wait as long as Retry-After \
+                 says, and then send fewer requests, or request several codes at a time.",
             ),
             Self::TooManyAttempts { .. } => row(
                 ProblemCode::TooManyAttempts,
-                "Too many codes for this account were wrong. Wait as long as Retry-After says, \
-                 and check the clock of whoever makes the codes.",
+                "There were too many wrong codes for this account. Wait as long as Retry-After \
+                 says, and check the clock of the device that generates them.",
             ),
             Self::AuditUnavailable => row(
                 ProblemCode::AuditUnavailable,
-                "A code is given out, and something changed, only when that can be recorded. The \
-                 operator finds the cause in the server's log: a full disk, or an audit log that \
-                 has lost entries.",
+                "Codes are given out and changes made only if they can be recorded. The operator \
+                 finds the cause in the server's log: a full disk, or an audit log with missing \
+                 entries.",
             ),
             Self::Busy => row(
                 ProblemCode::Busy,
-                "The server is working at its limit. Try again in a second.",
+                "The server is at its limit. Try again in a second.",
             ),
             Self::Timeout => row(
                 ProblemCode::Timeout,
-                "The server gave up on this request. Try again.",
+                "The server did not finish this request in time. Try again.",
             ),
             Self::Internal(_) | Self::Panicked => row(
                 ProblemCode::Internal,
@@ -457,60 +456,59 @@ fn enrollment_row(error: &HubError) -> Row {
     match error {
         HubError::Unknown => row(
             ProblemCode::EnrollmentUnknown,
-            "There is no enrollment or import with this id, or it is somebody else's.",
+            "There is no enrollment or import with this id that you may see.",
         ),
         HubError::KeyReused => row(
             ProblemCode::IdempotencyKeyReused,
-            "An earlier request with this key had another body. Use a new key for a new request.",
+            "An earlier request with this key had a different body. Use a new key for a new request.",
         ),
         HubError::IdTaken => row(
             ProblemCode::IdTaken,
-            "Something else was enrolled, or is being enrolled, under this id here. An account \
-             that was here before is restored, not taken over.",
+            "Another account was enrolled, or is being enrolled, under this id. Restore an \
+             account that existed here before instead of receiving it.",
         ),
         HubError::SelfApproval => row(
             ProblemCode::SelfApprovalForbidden,
-            "You asked for this yourself, so somebody else with the role approver has to decide.",
+            "You started this yourself, so another caller with the role approver must decide.",
         ),
         HubError::OneHand => row(
             ProblemCode::SelfApprovalForbidden,
-            "Whoever asked has made your key, or one person has made both of your keys. Somebody \
-             else has to agree: with a key that `countersign key create` or another \
-             administrator made, or a token of the issuer.",
+            "Your key and the requester's, or another approver's, were created by the same \
+             person. A different person must approve: with a key created by `countersign key \
+             create` or by another administrator, or with an issuer's token.",
         ),
         HubError::NotAwaiting => row(
             ProblemCode::NotAwaitingApproval,
-            "It has not come to its approval, or none was asked for. See its status.",
+            "It is not waiting for approval. See its status.",
         ),
         HubError::AlreadyDecided => row(
             ProblemCode::AlreadyDecided,
-            "It was decided before, or you have agreed to it already. See its status.",
+            "It was decided already, or you have approved it already. See its status.",
         ),
         HubError::ApprovalExpired => row(
             ProblemCode::ApprovalExpired,
-            "Nobody decided in time, so it ended. Whoever asked for it can ask again.",
+            "It was not decided in time, so it expired. The requester can start it again.",
         ),
         HubError::AlreadyEnded => row(
             ProblemCode::AlreadyEnded,
-            "What has ended cannot be ended again. See its status.",
+            "It has finished, so it cannot be stopped. See its status.",
         ),
         HubError::NotAsked => row(
             ProblemCode::ApproverGroupMissing,
-            "Only members of certain groups can agree to this; its status names them.",
+            "Only members of certain groups can approve this; its status names them.",
         ),
         HubError::RequestUnknown => row(
             ProblemCode::RequestUnknown,
-            "There is no request with this id, or it is somebody else's.",
+            "There is no request with this id that you may see.",
         ),
         HubError::NotGranted => row(
             ProblemCode::NotGranted,
-            "The request is not granted yet, or what it granted is used up or over. See its \
-             status, or ask again.",
+            "The request is not granted yet, or what it granted is used up or has expired. See \
+             its status, or make a new request.",
         ),
         HubError::AccountChanged => row(
             ProblemCode::AccountChanged,
-            "Another secret is kept under the account's id than the one that was approved. Ask \
-             again.",
+            "The account's secret is not the one that was approved. Make a new request.",
         ),
         HubError::Refused(refusal) => row(
             ProblemCode::MandateRefused,
@@ -519,11 +517,11 @@ fn enrollment_row(error: &HubError) -> Row {
         HubError::LedgerUnavailable(_) => row(
             ProblemCode::LedgerUnavailable,
             "Nothing can be accepted, decided or given out while the ledger cannot be written. \
-             The operator finds the cause in the server's log; a full disk is the usual one.",
+             The operator finds the cause in the server's log; the usual one is a full disk.",
         ),
         HubError::HubUnavailable(_) => row(
             ProblemCode::HubUnavailable,
-            "Enrollments cannot be started or seen at the moment; codes still can. Try again \
+            "Enrollments cannot be started or shown now; codes can still be read. Try again \
              shortly, with the same Idempotency-Key if you sent one.",
         ),
         HubError::Internal(_) => row(
@@ -539,7 +537,6 @@ impl IntoResponse for ApiError {
         if row.status.is_server_error() {
             log(&self, row.code);
         }
-        observe::note(|facts| facts.problem = Some(row.code));
         let (request_id, shape) = observe::current();
         // As Vault answers a token that is not good; its clients know nothing else for it.
         let is_bad = matches!(self, Self::CredentialUnknown | Self::Token(_));
@@ -599,7 +596,11 @@ impl IntoResponse for ApiError {
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        response
+        let facts = Facts {
+            problem: Some(row.code),
+            ..Facts::default()
+        };
+        facts.on(response)
     }
 }
 

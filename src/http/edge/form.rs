@@ -60,7 +60,7 @@ impl Form {
         self.read += 1;
         if self.read > MAX_FIELDS {
             return Err(unfit_form(format!(
-                "at most {MAX_FIELDS} fields; send the others after these"
+                "at most {MAX_FIELDS} fields; send the others in another request"
             )));
         }
         let name = field.name().unwrap_or_default().to_owned();

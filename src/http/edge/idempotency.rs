@@ -24,7 +24,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
         match (values.next(), values.next()) {
             (None, _) => Ok(Self(None)),
             (Some(value), None) => idempotency_key(value).map(|key| Self(Some(key))),
-            // Which of them would count is anybody's guess.
+            // Which of them would count is anyone's guess.
             (Some(_), Some(_)) => Err(unusable_key()),
         }
     }
@@ -40,7 +40,7 @@ impl IntoParams for IdempotencyKey {
             .parameter_in(ParameterIn::Header)
             .required(Required::False)
             .description(Some(
-                "A text that this caller uses for this request alone, so that it can be sent again",
+                "A text that this caller uses for this request only, so that it can be retried safely",
             ))
             .schema(Some(text));
         vec![parameter.build()]

@@ -2,7 +2,7 @@
 //! really is.
 //!
 //! Nothing that all share is held for a request without a caller: strangers have bounds of
-//! their own, for each address, and whoever is at that bound takes nothing from callers,
+//! their own, for each address, and those at that bound take nothing from callers,
 //! from strangers elsewhere, or from health.
 
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ const STRANGERS_AT_ONCE: usize = 128;
 /// The header in which proxies name those who they speak for.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// What everybody may ask for.
+/// What everyone may ask for.
 pub(crate) struct Guard {
     proxies: Networks,
     addresses: Option<Rate>,
@@ -43,7 +43,7 @@ pub(crate) struct Guard {
     keys: RandomState,
 }
 
-/// A number of requests a second for each of many, who are told apart by a hash.
+/// A number of requests a second for each of many, who are distinguished by a hash.
 struct Rate {
     limiter: DefaultKeyedRateLimiter<u64>,
     checked: AtomicUsize,
@@ -75,7 +75,7 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// One more of somebody's requests, unless `most` are being answered.
+    /// One more of someone's requests, unless `most` are being answered.
     fn take(busy: &Arc<Mutex<HashMap<u64, usize>>>, whose: u64, most: usize) -> Option<Self> {
         let mut counts = lock(busy);
         let count = counts.entry(whose).or_default();
@@ -154,7 +154,7 @@ impl Guard {
         }
         let named = forwarded(headers);
         // The last proxy wrote the last name. Names before one that no proxy of ours has
-        // written could be anybody's.
+        // written could be anyone's.
         let mut client = peer.ip();
         for name in named.iter().rev() {
             let Some(address) = address(name) else { break };
@@ -178,7 +178,7 @@ fn limited(wait: Duration) -> ApiError {
     }
 }
 
-/// Whether a request is answered to everybody at any time, outside of all bounds: health, and
+/// Whether a request is answered to everyone at any time, outside of all bounds: health, and
 /// the proof that commands on this machine ask for. Nothing of its body is awaited.
 pub(crate) fn is_unbounded(request: &Request) -> bool {
     matches!(

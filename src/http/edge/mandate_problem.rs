@@ -1,4 +1,4 @@
-//! What callers are told of something accepted that this server cannot act on.
+//! The answers for something accepted that this server cannot act on.
 
 use countersign_authority::Refusal;
 
@@ -6,15 +6,18 @@ use countersign_authority::Refusal;
 pub(crate) fn detail(refusal: &Refusal) -> String {
     match refusal {
         Refusal::NoMandate | Refusal::Unregistered => {
-            "This server's ledger does not know it: an earlier release started it, or the ledger \
-             was replaced or restored from an older copy since. Submit it again."
+            "This server's ledger does not contain it: an earlier release started it, or the \
+             ledger was replaced or restored from an older copy since. Submit it again."
                 .to_owned()
         }
-        Refusal::Forged => "No front door of this installation has signed what the ledger has of \
-                            it. Tell the operator that the ledger was changed, and submit it again."
+        Refusal::Forged => "The ledger's entry was not signed by a front door of this \
+                            installation. Inform the operator that the ledger was changed, and \
+                            submit it again."
             .to_owned(),
         Refusal::RetiredKey { key } => {
-            format!("It was signed with the key {key}, which was retired since. Submit it again.")
+            format!(
+                "It was signed with the key {key}, which has been retired since. Submit it again."
+            )
         }
         Refusal::UnknownKey { key } => format!(
             "It was signed with the key {key}, which this server does not have: the key is another \
@@ -22,20 +25,20 @@ pub(crate) fn detail(refusal: &Refusal) -> String {
              again."
         ),
         Refusal::OtherVersion { version } => format!(
-            "It was signed in the form {version} by another release, which this one does not know. \
-             Update this server, or submit it again."
+            "It was signed by another release, in version {version}, which this one does not \
+             know. Update this server, or submit it again."
         ),
-        Refusal::NotUnderstood => "A later release signed it, with parts that this one does not \
-                                   know. Update this server, or submit it again."
+        Refusal::NotUnderstood => "It was signed by a later release, with parts that this one \
+                                   does not know. Update this server, or submit it again."
             .to_owned(),
-        Refusal::OtherLedger => "It is written in another ledger than this server's. Submit it \
-                                 again, or ask the server on whose data folder it was submitted."
+        Refusal::OtherLedger => "It is in a different ledger than this server's. Submit it \
+                                 again, or use the server on whose data folder it was submitted."
             .to_owned(),
         Refusal::OtherMatter | Refusal::OtherSource => {
             "What was signed under this id is for something else. Submit it again.".to_owned()
         }
-        Refusal::TooEarly => "It was signed later than it is by this server's clock. Check the \
-                              clocks of this server and of the one that accepted it."
+        Refusal::TooEarly => "It was signed in the future, according to this server's clock. \
+                              Check the clocks of this server and of the one that accepted it."
             .to_owned(),
         other => format!("It is not permitted: {other}. See its status."),
     }

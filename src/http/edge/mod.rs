@@ -10,6 +10,7 @@ pub(crate) mod cookie;
 pub(crate) mod drain;
 pub(crate) mod dress;
 pub(crate) mod error;
+pub(crate) mod facts;
 pub(crate) mod form;
 pub(crate) mod hand;
 pub(crate) mod idempotency;

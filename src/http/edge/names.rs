@@ -1,7 +1,7 @@
 //! The names that this server goes by in browsers.
 //!
 //! A cookie counts only under one of them. Any other name that resolves to this server is
-//! somebody else's choice, and so would be the pages under it.
+//! someone else's choice, and so would be the pages under it.
 
 use std::net::IpAddr;
 
@@ -40,7 +40,7 @@ impl OwnNames {
             && named.all(|host| host.is_some_and(|host| self.contain(host.host())))
     }
 
-    /// An address written in digits cannot be pointed elsewhere by anybody, so each counts
+    /// An address written in digits cannot be pointed elsewhere by anyone, so each counts
     /// that this server may have.
     fn contain(&self, name: &str) -> bool {
         let name = name.trim_end_matches('.').to_ascii_lowercase();

@@ -1,26 +1,21 @@
 //! What surrounds every request: its id, its span and log line, and the limits on
 //! time and number.
 
-use std::fmt::Display;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse as _, Response};
-use chrono::{DateTime, Utc};
 use opentelemetry::context::FutureExt as _;
 use tracing::Instrument as _;
 
 use super::cookie::ByTls;
 use super::dress::dress;
 use super::error::ApiError;
+use super::facts::Facts;
 use super::limits;
 use super::refusals::{Refusal, Wrong};
-use crate::access::Identity;
-use crate::audit::{Action, FieldChange, Outcome};
 use crate::http::FrontDoor;
-use crate::telemetry;
 use crate::telemetry::spans::{self, Span, Told};
 
 /// How long a request may take until its answer begins. Longer than the longest
@@ -41,73 +36,10 @@ pub(crate) enum Shape {
     Vault,
 }
 
-/// What is learned about a request while it is answered, for the audit record.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Facts {
-    pub(crate) caller: Option<Arc<Identity>>,
-    pub(crate) action: Option<Action>,
-    /// What it was done to, where the path does not say it.
-    pub(crate) subject: Option<String>,
-    pub(crate) reason: Option<String>,
-    pub(crate) problem: Option<&'static str>,
-    /// What was presented to say who calls, if it is wrong.
-    pub(crate) wrong: Option<Wrong>,
-    /// The public part of a wrong key.
-    pub(crate) tried: Option<String>,
-    /// Until when the code is shown that was read alone and as often as the caller likes.
-    pub(crate) code_until: Option<DateTime<Utc>>,
-    /// Of which accounts the reading was one of those that a grant counts.
-    pub(crate) counted: Vec<String>,
-    /// What the browser is to do with the session's cookies.
-    pub(crate) cookies: Vec<HeaderValue>,
-    /// What was not done of a request for several things that was answered all the same.
-    pub(crate) exceptions: Vec<Exception>,
-    /// What a request for one thing has changed.
-    pub(crate) changes: Vec<FieldChange>,
-    /// What a request has done that may do several things to its subject: each is an entry.
-    pub(crate) deeds: Vec<Deed>,
-    /// What was asked for, in words, where the caller gives no reason.
-    pub(crate) wish: Option<String>,
-}
-
-/// One of several things that a request has done to its subject.
-#[derive(Clone, Debug)]
-pub(crate) struct Deed {
-    pub(crate) action: Action,
-    pub(crate) changes: Vec<FieldChange>,
-}
-
-/// One of several things that a request asked for and that was not done.
-#[derive(Clone, Debug)]
-pub(crate) struct Exception {
-    /// To what, as the caller wrote it.
-    pub(crate) subject: String,
-    pub(crate) problem: &'static str,
-    pub(crate) outcome: Outcome,
-}
-
 #[derive(Clone)]
 struct Context {
     id: String,
     shape: Shape,
-    facts: Arc<Mutex<Facts>>,
-}
-
-impl Context {
-    fn known(&self) -> Facts {
-        let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
-        facts.clone()
-    }
-
-    fn wrong(&self) -> Option<Wrong> {
-        let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
-        facts.wrong
-    }
-
-    fn take_cookies(&self) -> Vec<HeaderValue> {
-        let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut facts.cookies)
-    }
 }
 
 tokio::task_local! {
@@ -121,33 +53,7 @@ pub(crate) fn current() -> (String, Shape) {
         .unwrap_or_else(|_| ("unknown".to_owned(), Shape::Problem))
 }
 
-/// Notes something about the request that the present task answers.
-pub(crate) fn note(change: impl FnOnce(&mut Facts)) {
-    // Outside of a request there is nobody to note it for.
-    let _ = CONTEXT.try_with(|context| {
-        let mut facts = context.facts.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut facts);
-    });
-}
-
-/// Notes what the request has changed, if it is one for one thing.
-pub(crate) fn changed(changes: Vec<FieldChange>) {
-    note(|facts| facts.changes = changes);
-}
-
-/// Notes which enrollment or import the request starts, as soon as that is known: from
-/// here on every log line names it, and so does the audit record, however it is answered.
-pub(crate) fn about(id: &impl Display) {
-    telemetry::about(id);
-    note(|facts| facts.subject = Some(id.to_string()));
-}
-
-/// What has been noted so far.
-pub(crate) fn facts() -> Facts {
-    CONTEXT.try_with(Context::known).unwrap_or_default()
-}
-
-/// The same work in a task of its own, which goes on when nobody waits for its end any
+/// The same work in a task of its own, which continues when nobody waits for its end any
 /// more; for the same request, in its span and its trace.
 pub(crate) async fn kept_up<F>(work: F) -> Result<F::Output, tokio::task::JoinError>
 where
@@ -160,7 +66,7 @@ where
     }
 }
 
-/// Answers a request by `next`, with all that is told about it.
+/// Answers a request by `next`, with its log lines, metrics and headers.
 pub(crate) async fn observe<F>(
     door: &FrontDoor,
     request: Request,
@@ -173,7 +79,6 @@ where
     let context = Context {
         id: request_id(&request),
         shape: shape(&request),
-        facts: Arc::default(),
     };
     let by_tls = request.extensions().get().copied();
     let by_tls = by_tls.unwrap_or(ByTls(door.surroundings.tls));
@@ -204,27 +109,27 @@ where
         .await;
     trace.answered(response.status());
     let refused = matches!(response.status().as_u16(), 401 | 403 | 429);
-    // Also where anybody is answered: how that is done may tell whether a guess was right. An
+    let facts = Facts::of(&response);
+    let wrong = facts.and_then(|facts| facts.wrong);
+    let caller = facts.and_then(|facts| facts.caller.as_ref());
+    let caller = caller.map(|caller| caller.id.as_str());
+    // Also where anyone is answered: how that is done may tell whether a guess was right. An
     // old cookie comes with everything that a browser asks for.
-    if refused || context.wrong() == Some(Wrong::Key) {
-        let known = context.known();
-        let caller = known.caller.as_ref().map(|caller| caller.id.as_str());
+    if refused || wrong == Some(Wrong::Key) {
         let refusal = Refusal {
             status: response.status(),
             from,
             route,
-            who: caller.or(known.tried.as_deref()),
-            wrong: known.wrong,
+            who: caller.or(facts.and_then(|facts| facts.tried.as_deref())),
+            wrong,
         };
-        span.in_scope(|| {
-            door.refusals
-                .note(&refusal, known.problem.unwrap_or("refused"))
-        });
+        let problem = facts.and_then(|facts| facts.problem);
+        span.in_scope(|| door.refusals.note(&refusal, problem.unwrap_or("refused")));
     }
     if spans::are_made()
-        && let Some(caller) = context.known().caller
+        && let Some(caller) = caller
     {
-        trace.tell(Told::Caller(&caller.id));
+        trace.tell(Told::Caller(caller));
     }
     let took = started.elapsed();
     door.metrics
@@ -234,8 +139,9 @@ where
     span.in_scope(|| tracing::debug!(status, milliseconds, "answered"));
 
     dress(&mut response, by_tls);
+    let facts = response.extensions_mut().remove::<Facts>();
     let headers = response.headers_mut();
-    for cookie in context.take_cookies() {
+    for cookie in facts.into_iter().flat_map(|facts| facts.cookies) {
         headers.append(header::SET_COOKIE, cookie);
     }
     if let Ok(value) = HeaderValue::from_str(&context.id) {

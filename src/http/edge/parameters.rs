@@ -29,9 +29,9 @@ pub(crate) fn parameters<T>(query: Result<Query<T>, QueryRejection>) -> Result<T
             let text = rejection.body_text();
             let detail = match text.rsplit_once(", expected ") {
                 Some((what, names)) if what.contains("unknown field ") => {
-                    format!("there is a parameter that is not known here; it may be {names}")
+                    format!("there is an unknown parameter; the known ones are {names}")
                 }
-                _ => "the part after `?` cannot be read, or a parameter is there twice".to_owned(),
+                _ => "the part after `?` cannot be read, or a parameter is given twice".to_owned(),
             };
             ApiError::InvalidParameter {
                 name: "query",
@@ -115,14 +115,14 @@ pub(crate) fn refuse_past(
     match time {
         Some(time) if time <= now => Err(ApiError::InvalidParameter {
             name,
-            detail: "a time that has not come yet".to_owned(),
+            detail: "a time in the future".to_owned(),
         }),
         _ => Ok(()),
     }
 }
 
 /// A text for people, on one line and cleaned as names are; none if it is empty. It is kept in a history and shown: what
-/// looks like a secret in it, since somebody pasted the wrong thing, is not.
+/// looks like a secret in it, since someone pasted the wrong thing, is not.
 pub(crate) fn short_text(
     name: &'static str,
     text: Option<String>,

@@ -1,7 +1,7 @@
 //! What strangers try is in the log: who was refused, from where and with which key, at the
-//! level that is shown unless another is asked for. Whoever tries a lot cannot fill it.
+//! level that is shown unless another is requested. Many attempts cannot fill it.
 //!
-//! Wrong credentials have lines of their own: somebody who guesses cannot hide that behind
+//! Wrong credentials have lines of their own: someone who guesses cannot hide that behind
 //! other requests that are refused.
 
 use std::collections::HashMap;

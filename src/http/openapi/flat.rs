@@ -64,7 +64,7 @@ fn written_out(value: &mut Value, known: &Value, within: Within) {
     }
 }
 
-/// Whether a part is an object by itself, which generators put together. One that is put
+/// Whether a part is an object on its own, which generators put together. One that is put
 /// together itself is none.
 fn is_object(part: &Value, known: &Value) -> bool {
     let named = part["$ref"]

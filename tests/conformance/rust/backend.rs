@@ -82,7 +82,7 @@ impl Backend {
     }
 }
 
-/// A worker under way. Dropped, it drains without anybody waiting for it.
+/// A worker in progress. Dropped, it drains without anyone waiting for it.
 pub struct Running {
     stop: DropGuard,
     running: JoinHandle<()>,

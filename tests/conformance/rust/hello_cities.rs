@@ -1,7 +1,7 @@
 //! Hello-cities with our SDK against a scheduler that runs already, and how long it took.
 //!
 //! Arguments: how many instances, the connection string of an empty task hub, and how many starts
-//! and waits are under way at once. Prints the seconds from the first start to the last completion,
+//! and waits are in progress at once. Prints the seconds from the first start to the last completion,
 //! and nothing else. Never fails on time, only when an instance is lost or wrong. `hello_cities.sh`
 //! runs it against every backend.
 #![allow(

@@ -22,7 +22,7 @@ use tonic::transport::Channel;
 const TRIED: Duration = Duration::from_secs(3);
 /// What SQLite writes for a small transaction: a page and its header.
 const PAGE: [u8; 4096 + 24] = [7; 4096 + 24];
-/// Calls under way at once.
+/// Calls in progress at once.
 const IN_FLIGHT: usize = 256;
 
 #[tokio::main]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{MARKER, Search, outcome};
 use crate::support::{App, Caller};
 
-/// Somebody at a terminal, and what it shows.
+/// Someone at a terminal, and what it shows.
 struct Terminal<'a> {
     app: &'a App,
     approver: &'a Caller,

@@ -1,5 +1,5 @@
 //! Loops that take one event after the other and continue as new with each, and what
-//! clients do with them meanwhile.
+//! clients do with them in the meantime.
 
 use std::time::Duration;
 

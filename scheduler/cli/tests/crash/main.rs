@@ -74,13 +74,13 @@ async fn survive(kills: u64) {
 
     let mut in_a_start = 0;
     for kill in 0..kills {
-        // Every fourth time amid a start, which also sees what the kill before left.
+        // Every fourth time during a start, which also sees what the kill before left.
         if kill % 4 == 3 {
             process.kill();
             Process::kill_while_it_starts(folder.path(), random.millis_up_to(40)).await;
             in_a_start += 1;
         } else {
-            // From amid the first calls to amid full load.
+            // From during the first calls to during full load.
             tokio::time::sleep(random.millis_up_to(300)).await;
             process.kill();
         }
@@ -103,8 +103,8 @@ async fn survive(kills: u64) {
     let acknowledged = load.acknowledged.lock().unwrap().clone();
     check::nothing_is_lost_or_doubled(&client, &acknowledged).await;
     println!(
-        "{kills} kills, {in_a_start} of them amid a start: {} instances, {} results, {} events, {} signals and {} loops \
-         were acknowledged, none lost or doubled",
+        "{kills} kills, {in_a_start} during startup: {} instances, {} results, {} events, {} signals and {} loops \
+         were acknowledged, none lost or duplicated",
         acknowledged.started.len(),
         acknowledged.results.len(),
         acknowledged.raised.len(),

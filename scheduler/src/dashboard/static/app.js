@@ -118,7 +118,7 @@ function told() {
   clearInterval(poll);
   poll = undefined;
   live.textContent = "live";
-  live.title = "This page is told about changes.";
+  live.title = "This page updates itself.";
   refresh();
 }
 

@@ -13,7 +13,7 @@ function json(text, what) {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new Error(`${what} is no JSON: ${error.message}`);
+    throw new Error(`${what} is not JSON: ${error.message}`);
   }
 }
 
@@ -21,21 +21,21 @@ const OPERATIONS = [
   {
     name: "raise-event", label: "Raise event", done: "The event was raised.",
     when: (status) => !ENDED.has(status),
-    about: "The orchestration gets this event; if it waits for one of that name, it goes on.",
+    about: "The orchestration gets this event; if it waits for one of that name, it continues.",
     fields: () => [field("name", "Name", { required: true }), field("payload", "Payload, JSON (empty for none)", { rows: "6" })],
     body: (form) => ({ name: form.name.value.trim(), payload: json(form.payload.value, "The payload") }),
   },
   {
     name: "suspend", label: "Suspend", done: "It is being suspended.",
     when: (status) => status === "RUNNING" || status === "PENDING",
-    about: "Events and results are kept until it is resumed; activities that run now go on to their end.",
+    about: "Events and results are kept until it is resumed; running activities finish.",
     fields: () => [field("reason", "Reason")],
     body: (form) => ({ reason: form.reason.value }),
   },
   {
     name: "resume", label: "Resume", done: "It is being resumed.",
     when: (status) => status === "SUSPENDED",
-    about: "It goes on with what came in while it was suspended.",
+    about: "It continues with what arrived while it was suspended.",
     fields: () => [field("reason", "Reason")],
     body: (form) => ({ reason: form.reason.value }),
   },
@@ -49,7 +49,7 @@ const OPERATIONS = [
   {
     name: "terminate", label: "Terminate", done: "It is being terminated.", danger: true,
     when: (status) => !ENDED.has(status),
-    about: "It ends at once, without a chance to clean up. Activities that run now go on to their end, and their results are dropped.",
+    about: "It ends immediately, without a chance to clean up. Running activities finish, and their results are dropped.",
     fields: () => [field("payload", "Output, JSON (empty for none)", { rows: "3" }), check("recursive", "its sub-orchestrations too")],
     body: (form) => ({ payload: json(form.payload.value, "The output"), recursive: form.recursive.checked }),
   },

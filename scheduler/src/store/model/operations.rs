@@ -12,7 +12,7 @@ use crate::store::instances::timestamp;
 
 pub(super) const IDS: [&str; 3] = ["a", "b", "c"];
 
-/// What somebody does. Instances are numbers into [`IDS`].
+/// What someone does. Instances are numbers into [`IDS`].
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Start {

@@ -26,7 +26,7 @@ pub fn features() -> Vec<Feature> {
     ]
 }
 
-/// Fails for a key until somebody repairs it.
+/// Fails for a key until someone repairs it.
 const TRY: Activity<String, u32> = Activity::new("try");
 const REPAIR: Activity<String, ()> = Activity::new("repair");
 /// A good activity, then the one that may fail.

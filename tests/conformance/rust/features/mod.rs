@@ -18,7 +18,7 @@ use durabletask::Registry;
 
 use crate::backend::Hub;
 
-/// The checks of a feature, under way. They panic where something is wrong.
+/// The checks of a feature, in progress. They panic where something is wrong.
 pub type Checks = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// One row of the table.

@@ -1,6 +1,6 @@
 //! Hello-cities on duroxide over an SQLite file, in one process, as that library is used.
 //!
-//! Arguments: instances, a folder for the database, orchestrations and activities under way at
+//! Arguments: instances, a folder for the database, orchestrations and activities in progress at
 //! once. Prints the seconds from the first start to the last completion, and nothing else.
 
 use std::path::Path;

@@ -4,7 +4,7 @@ use countersign::access::Role;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::server::{Server, URI, cookie, cookies, problem};
+use crate::server::{Server, URI, cookie, cookies, problem};
 
 const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
 
@@ -323,7 +323,7 @@ async fn two_cookies_of_the_name_are_refused_and_taken_away() {
 }
 
 #[tokio::test]
-async fn a_link_logs_in_once_and_as_whoever_asked_for_it() {
+async fn a_link_logs_in_once_and_as_the_caller_who_asked_for_it() {
     let server = Server::start().await;
     let boss = server.key("boss", Role::Admin);
     let link = async |key: &str| {

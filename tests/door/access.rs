@@ -1,16 +1,11 @@
 //! Who may do what, asked over HTTP of a whole running server.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod grants;
-mod server;
-mod sessions;
 
 use countersign::access::Role;
 use countersign::config::AuthMode;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use server::{NOWHERE, Server, URI, problem};
+use crate::server::{NOWHERE, Server, URI, problem};
 
 #[tokio::test]
 async fn each_role_does_its_own_and_nothing_else() {

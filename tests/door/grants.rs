@@ -1,6 +1,10 @@
 //! What is granted, and what is taken back, of accounts and keys.
 
+use std::sync::Arc;
+
+use chrono::SubsecRound as _;
 use countersign::access::{Grant, Grantee, NewKey, Role};
+use countersign::clock::ManualClock;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -150,7 +154,7 @@ async fn a_group_reads_what_is_granted_to_it_and_finds_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_another_process_takes_back_is_worth_nothing_at_once() {
+async fn what_another_process_takes_back_is_refused_at_once() {
     let server = Server::start().await;
     let key = server.key("ci", Role::Reader);
     // As the command does it, on a connection of its own.
@@ -201,20 +205,26 @@ async fn what_another_process_takes_back_is_worth_nothing_at_once() {
         assert!(keys.withdraw(&to, &account).unwrap());
         assert_eq!(read().await, StatusCode::NOT_FOUND, "{to}");
     }
+    server.stop().await;
+}
 
-    let ends = chrono::Utc::now() + chrono::TimeDelta::seconds(2);
+#[tokio::test]
+async fn a_key_works_until_the_second_in_which_it_expires() {
+    let begin = chrono::Utc::now().trunc_subsecs(0);
+    let clock = ManualClock::new(begin);
+    let server = Server::start_on(Arc::new(clock.clone()), |_| {}).await;
+    let account = server.account().await;
+    let after = chrono::TimeDelta::seconds;
     let new = NewKey {
-        expires_at: Some(ends),
+        expires_at: Some(begin + after(60)),
         ..NewKey::new("brief", Role::Reader)
     };
-    let (_, brief) = keys.create(new, chrono::Utc::now()).unwrap();
-    while ask(&brief).await == StatusCode::OK {
-        assert!(chrono::Utc::now() < ends + chrono::TimeDelta::seconds(20));
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let (_, brief) = server.keys().create(new, begin).unwrap();
+    let path = format!("/api/accounts/{account}");
+    for (seconds, expected) in [(0, 200), (59, 200), (60, 401), (3_600, 401)] {
+        clock.set(begin + after(seconds));
+        let asked = server.status(Method::GET, &path, &brief).await;
+        assert_eq!(asked, expected, "after {seconds} seconds");
     }
-    assert!(
-        chrono::Utc::now() >= ends - chrono::TimeDelta::seconds(1),
-        "to the second"
-    );
     server.stop().await;
 }
