@@ -17,9 +17,9 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use durabletask::client::{Payloads, Status};
 use durabletask::{
-    Activity, ActivityContext, Client, Failure, Orchestration, OrchestrationContext, Payloads,
-    Registry, Status,
+    Activity, ActivityContext, Client, Failure, Orchestration, OrchestrationContext, Registry,
 };
 use futures_util::StreamExt as _;
 use support::System;
@@ -107,6 +107,7 @@ async fn run(options: Options) {
                     .send()
                     .await
                     .expect("an instance starts")
+                    .into_id()
             }
         })
         .buffer_unordered(IN_FLIGHT)
@@ -154,7 +155,8 @@ async fn one_instance(client: &Client) {
         .start(&HELLO_CITIES, &())
         .send()
         .await
-        .expect("an instance starts");
+        .expect("an instance starts")
+        .into_id();
     expect_greetings(client, &id).await;
 }
 

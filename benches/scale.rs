@@ -22,9 +22,10 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use durabletask::client::{Payloads, Status};
 use durabletask::{
     Activity, ActivityContext, Client, Event, Failure, Orchestration, OrchestrationContext,
-    Payloads, Registry, Status, when_all,
+    Registry, when_all,
 };
 use futures_util::StreamExt as _;
 use support::System;
@@ -146,7 +147,8 @@ async fn measure_fan_out(client: &Client, width: u32) {
             .start(&FAN_OUT, &width)
             .send()
             .await
-            .expect("the instance starts");
+            .expect("the instance starts")
+            .into_id();
         assert_eq!(result(client, &id).await, width, "every activity has run");
         times.push(begun.elapsed());
     }
@@ -166,7 +168,8 @@ async fn measure_long(client: &Client, events: u32) {
         .start(&LONG, &events)
         .send()
         .await
-        .expect("the instance starts");
+        .expect("the instance starts")
+        .into_id();
     let begun = Instant::now();
     let mut times = Vec::new();
     for number in 0..events {
@@ -221,6 +224,7 @@ async fn measure_waiting(client: &Client, instances: usize) {
                     .send()
                     .await
                     .expect("an instance starts")
+                    .into_id()
             }
         })
         .buffer_unordered(IN_FLIGHT)

@@ -22,12 +22,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::access::{Access, KeyStore, LoginCodes, Oidc, secret};
+use crate::access::{Access, AdminToken, KeyStore, LoginCodes, Oidc, secret};
 use crate::audit::{AUDIT_DATABASE, AUDIT_SENT, Audit, Ingester, Shipper};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
-use crate::data_dir::{Addresses, DataDir, DataDirLock};
-use crate::http::{self, FrontDoor, Guard, OwnNames, Services, Surroundings};
+use crate::data_dir::{Addresses, DataDir, DataDirError, DataDirLock};
+use crate::http::{self, FrontDoor, Guard, OwnNames, ServerInfo, Services};
 use crate::hub::{ApprovalPolicy, Hub};
 use crate::keys::{self, DoorKeys, Place, WorkerKeys};
 use crate::ledger;
@@ -47,8 +47,6 @@ use parts::{Part, Vault, bind};
 pub(crate) const ACCESS_DATABASE: &str = "access.sqlite3";
 /// The front door's own secret key, in the data folder.
 pub(crate) const SERVER_KEY: &str = keys::SERVER.file;
-/// The key that notices are signed with, in the data folder.
-const WEBHOOK_SECRET: &str = "webhook-secret";
 /// How often is asked whether everything answers, until it does.
 const LOOK_WHETHER_READY: Duration = Duration::from_millis(250);
 
@@ -135,6 +133,7 @@ impl Running {
         parts: Parts,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AppError> {
+        parts::refuse_half(&config, parts)?;
         let data = DataDir::create(&config.data_dir)?;
         // Two schedulers on one database would hand out the same work twice.
         let lock = parts.scheduler().then(|| data.lock()).transpose()?;
@@ -220,12 +219,14 @@ impl Running {
                 let authority =
                     Authority::new(Arc::new(ledger.clone()), Arc::new(keys.checks.clone()));
                 self.follow("mandate keys", |stop| keys.checks.until(stop));
+                let ring = keys.ring.value();
+                self.follow("seal key", |stop| keys.ring.until(stop));
                 let fingerprints = FingerprintKey::new(keys.fingerprint);
                 if let Some(remote) = remote {
                     remote.tell_apart_by(fingerprints.clone());
                 }
                 let vault = Arc::clone(&vault);
-                let activities = Activities::new(authority, keys.ring, fingerprints, vault)
+                let activities = Activities::new(authority, ring.opening(), fingerprints, vault)
                     .with_webhook(self.webhook(config)?);
                 self.launch_worker(&connection, activities, &metrics)?;
             }
@@ -267,6 +268,7 @@ impl Running {
         let settings = SchedulerConfig {
             default_hub: config.task_hub.clone(),
             access: local_hub::access(&token_file)?,
+            retention: config.retention,
             ..SchedulerConfig::new(Storage::Directory(self.data.path().to_owned()))
         };
         self.hub_token_file = Some(token_file);
@@ -305,19 +307,25 @@ impl Running {
     }
 
     /// Where the worker sends notices.
-    fn webhook(&self, config: &Config) -> Result<Option<Webhook>, AppError> {
+    fn webhook(&mut self, config: &Config) -> Result<Option<Webhook>, AppError> {
         let Some(settings) = &config.webhook else {
             return Ok(None);
         };
-        let key = match &settings.secret_file {
-            Some(path) => std::path::absolute(path)
-                .ok()
-                .and_then(|path| self.data.read_secret(path).transpose())
-                .ok_or_else(|| AppError::WebhookSecret(path.clone()))??,
-            None => self
+        let Some(path) = &settings.secret_file else {
+            let key = self
                 .data
-                .secret_file(WEBHOOK_SECRET, || secret::random_token("cs_hook_"))?,
+                .secret_file(keys::WEBHOOK_SECRET, || secret::random_token("cs_hook_"))?;
+            let webhook = Webhook::new(&settings.url, key)?;
+            let (data, followed) = (self.data.clone(), webhook.clone());
+            self.follow("webhook's key", |stop| {
+                keys::follow_webhook(data, followed, stop)
+            });
+            return Ok(Some(webhook));
         };
+        let key = std::path::absolute(path)
+            .ok()
+            .and_then(|path| self.data.read_secret(path).transpose())
+            .ok_or_else(|| AppError::WebhookSecret(path.clone()))??;
         Ok(Some(Webhook::new(&settings.url, key)?))
     }
 
@@ -334,7 +342,7 @@ impl Running {
             "worker",
             WORKER_DRAIN,
             &self.failed,
-            async move |stop| Ok(worker.run(stop).await?),
+            async move |stop| Ok(worker.run_until(stop.cancelled_owned()).await?),
         ));
         Ok(())
     }
@@ -348,9 +356,17 @@ impl Running {
         (clock, metrics): (Arc<dyn Clock>, Arc<Metrics>),
     ) -> Result<(), AppError> {
         let address = listener.local_addr()?;
-        let admin_token = match &config.admin_token {
-            Some(token) => token.clone(),
-            None => self.data.admin_token()?,
+        let (admin_token, admin) = match &config.admin_token {
+            Some(token) => (token.clone(), AdminToken::fixed(token)),
+            None => {
+                let token = self.data.admin_token()?;
+                let data = self.data.clone();
+                let admin = AdminToken::following(&token, &data.admin_token_path(), move || {
+                    let token = data.existing_admin_token()?;
+                    Ok::<_, DataDirError>((token, data.admin_token_before()?))
+                });
+                (token, admin)
+            }
         };
         let store = KeyStore::open(&self.data.path().join(ACCESS_DATABASE))?;
         let verifier = Verifier::open(&self.data.path().join(VERIFY_DATABASE))
@@ -383,7 +399,7 @@ impl Running {
         self.follow("mandate key", |stop| keys.mandates.until(stop));
         let checks = keys.checks.clone();
         self.follow("checking keys", |stop| checks.until(stop));
-        let mut access = Access::new(&admin_token, store, &keys.server).with_oidc(oidc);
+        let mut access = Access::new(admin, store, &keys.server).with_oidc(oidc);
         if config.auth == AuthMode::None {
             access = access.open_to_all();
         } else {
@@ -418,7 +434,7 @@ impl Running {
         self.http_addr = Some(address);
         self.admin_token = Some(admin_token);
         let own = self.dashboard_addr.map(|a| format!("http://{a}"));
-        let surroundings = Surroundings {
+        let server = ServerInfo {
             task_hub: connection.task_hub().to_owned(),
             instance_link: config.instance_link.clone(),
             dashboard: Dashboard::new(&self.data, own, connection.task_hub()),
@@ -449,7 +465,7 @@ impl Running {
                     audit,
                     clock,
                     metrics,
-                    surroundings,
+                    server,
                     stop: stop.clone(),
                 })?;
                 let door = Arc::new(door);
@@ -495,7 +511,7 @@ impl Running {
         ledger: SqliteLedger,
     ) -> Result<(), AppError> {
         let path = self.data.path().join(AUDIT_DATABASE);
-        let journal = Arc::new(LedgerJournal(ledger));
+        let journal = Arc::new(LedgerJournal::new(ledger));
         let ingester = Ingester::open(&path, folder_key, journal, Arc::default())?;
         self.parts.push(Part::spawn(
             "journal",

@@ -14,6 +14,7 @@ mod error;
 mod export;
 mod head;
 mod journal;
+mod postgres;
 mod repeats;
 mod ship;
 mod store;
@@ -26,9 +27,10 @@ pub use error::{AuditError, Loss, Verdict};
 pub use export::{cef, json_line};
 pub use head::{AUDIT_HEAD, Head};
 pub use journal::{Ingester, Journal, JournalEntry, JournalError, JournalOutcome};
+pub use postgres::PostgresAudit;
 pub(crate) use repeats::{SessionMark, Together};
-pub(crate) use ship::Shipper;
-pub use store::{AuditQuery, AuditStore};
+pub(crate) use ship::{Shipper, sent};
+pub use store::{Archived, AuditQuery, AuditStore};
 pub(crate) use writer::Audit;
 
 /// The database's name in the data folder.

@@ -1,9 +1,11 @@
 //! The command line as typed.
 
 mod accounts;
+mod backup;
 mod help;
 mod operators;
 mod requests;
+mod rotate;
 mod wrong;
 
 use std::process::ExitCode;
@@ -13,6 +15,7 @@ use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use crate::config::Settings;
 
 pub use accounts::{GroupArgs, ListArgs, ProveArgs, RenameArgs, TagArgs, TokenArgs, VerifyArgs};
+pub use backup::{BackupArgs, BackupCommand};
 pub use help::{CompletionsArgs, ManArgs, command};
 pub use operators::{
     AuditArgs, AuditCommand, AuditFormat, ConfigArgs, ConfigCommand, GrantArgs, GrantCommand,
@@ -22,6 +25,7 @@ pub use requests::{
     AskArgs, ExportArgs, ExportFormat, GuardArgs, ReceiveArgs, RecoveryArgs, RecoveryCommand,
     RequestArgs, RequestCommand,
 };
+pub use rotate::{RotateArgs, RotateCommand};
 pub(crate) use wrong::looks_secret;
 
 const EXIT_CODES: &str = "\
@@ -126,12 +130,17 @@ pub enum Command {
     Prove(ProveArgs),
     /// Check and export the audit log in the data folder
     Audit(AuditArgs),
+    /// Back up the whole installation while it runs, check a backup, and restore one; on the host
+    /// only
+    Backup(BackupArgs),
     /// Manage which accounts callers limited to granted accounts may read, until when and how often
     Grant(GrantArgs),
     /// Create, list, rotate and revoke API keys in the data folder; a running server notices at once
     Key(KeyArgs),
     /// Rotate, retire and list the keys that sign mandates; running parts notice
     MandateKey(Box<MandateKeyArgs>),
+    /// Give secrets of the data folder other values, while it is in use
+    Rotate(RotateArgs),
     /// Continue after the data folder's ledger was lost
     Ledger(LedgerArgs),
     /// Print a link that logs a browser in, valid once and for ten minutes
@@ -151,6 +160,8 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the manual, or write one page per command to a folder
     Man(ManArgs),
+    /// Print the licenses of Countersign and of everything that is built into it
+    Licenses,
 }
 
 /// `serve` and the single parts.

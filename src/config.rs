@@ -11,6 +11,7 @@ mod file;
 mod known;
 mod oidc;
 mod otlp;
+mod reload;
 mod settings;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use durabletask_scheduler::Retention;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -28,6 +30,7 @@ pub(crate) use client::ClientEnvironment;
 pub use exposure::{Limits, Networks, TlsFiles};
 pub(crate) use known::unknown_variables;
 pub use otlp::OtlpConfig;
+pub(crate) use reload::{Changes, Written};
 pub use settings::Settings;
 
 /// Where the front door listens unless told otherwise. The port is the one of a
@@ -39,6 +42,8 @@ pub const DEFAULT_SCHEDULER_LISTEN: &str = "127.0.0.1:8080";
 pub const DEFAULT_DASHBOARD_LISTEN: &str = "127.0.0.1:8082";
 /// Where the data is kept.
 pub const DEFAULT_DATA_DIR: &str = "./.countersign";
+/// How long the embedded task hub keeps what has ended.
+const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 86_400);
 
 /// Whether callers have to say who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +149,10 @@ pub struct Config {
     pub admin_token: Option<Zeroizing<String>>,
     /// How long a front door waits when it starts for a worker to make the keys that it needs.
     pub worker_wait: Duration,
+    /// Whether someone has said that no other front door serves this installation.
+    pub single_front_door: bool,
+    /// How long the embedded task hub keeps what has ended.
+    pub retention: Retention,
     /// Whether memory is kept out of swap.
     pub lock_memory: LockMemory,
     /// What is logged and how.
@@ -180,6 +189,8 @@ impl fmt::Debug for Config {
             .field("task_hub", &self.task_hub)
             .field("azure", &self.azure)
             .field("worker_wait", &self.worker_wait)
+            .field("single_front_door", &self.single_front_door)
+            .field("retention", &self.retention)
             .field("lock_memory", &self.lock_memory)
             .field("otlp", &self.otlp)
             .finish_non_exhaustive()
@@ -219,6 +230,8 @@ impl Config {
             azure: AzureConfig::default(),
             admin_token: None,
             worker_wait: Duration::from_secs(30),
+            single_front_door: false,
+            retention: Retention::all(DEFAULT_RETENTION),
             lock_memory: LockMemory::Auto,
             log: LogConfig {
                 format: LogFormat::Text,
@@ -256,16 +269,7 @@ impl Config {
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
-        let file = match flags
-            .config
-            .clone()
-            .or_else(|| environment("COUNTERSIGN_CONFIG"))
-        {
-            Some(path) => file::read(&path, &mut problems),
-            None => Settings::default(),
-        };
-        let surroundings = Settings::from_environment(&environment, &mut problems);
-        let merged = flags.clone().or(surroundings).or(file);
+        let merged = flags.merged(&environment, &mut problems);
         let admin_token = environment("COUNTERSIGN_ADMIN_TOKEN").map(Zeroizing::new);
         let config = merged.check(admin_token, &environment, &mut problems);
         if problems.is_empty() {

@@ -9,6 +9,7 @@ use std::os::unix::fs::{
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -27,6 +28,14 @@ const LOCK: &str = "serve.lock";
 const ABANDONED: Duration = Duration::from_secs(3_600);
 /// The token that the administrator logs in with.
 const ADMIN_TOKEN: &str = "admin-token";
+
+/// In a folder into which a backup is being restored. Nothing starts on it.
+pub(crate) const UNFINISHED: &str = "restore-unfinished";
+/// What the name of the file ends with that holds what a secret was before.
+const BEFORE: &str = ".before";
+
+/// What a secret was before, and until when that counts.
+pub(crate) type Before = (Zeroizing<String>, DateTime<Utc>);
 
 /// Why the data folder cannot be used.
 #[derive(Debug, Error)]
@@ -68,6 +77,12 @@ pub enum DataDirError {
         /// What is wrong with it, without its content.
         reason: &'static str,
     },
+    /// A restore into the folder has not come to its end.
+    #[error(
+        "a backup was being restored into {} when that was cut off: run `countersign backup restore` \
+         again, which begins from the start", .0.display()
+    )]
+    Unfinished(PathBuf),
     /// The system has no random numbers to give.
     #[error("the system's random number source failed")]
     Random,
@@ -121,6 +136,9 @@ impl DataDir {
                 source,
             })?;
         let data = Self::open(path)?;
+        if path.join(UNFINISHED).exists() {
+            return Err(DataDirError::Unfinished(path.to_owned()));
+        }
         data.sweep();
         Ok(data)
     }
@@ -165,7 +183,7 @@ impl DataDir {
             let modified = file.metadata().and_then(|about| about.modified());
             let age = modified.ok().and_then(|at| at.elapsed().ok());
             if age.is_some_and(|age| age > ABANDONED)
-                && let Err(error) = fs::remove_file(file.path())
+                && let Err(error) = remove(&file.path())
             {
                 tracing::warn!(path = %file.path().display(), %error, "cannot remove a temporary file");
             }
@@ -257,6 +275,79 @@ impl DataDir {
     /// As [`DataDir::read_secret`].
     pub fn existing_admin_token(&self) -> Result<Option<Zeroizing<String>>, DataDirError> {
         self.read_secret(ADMIN_TOKEN)
+    }
+
+    /// The administrator's token before the present one, and until when it counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataDir::read_secret`], and [`DataDirError::Malformed`].
+    pub(crate) fn admin_token_before(&self) -> Result<Option<Before>, DataDirError> {
+        self.secret_before(ADMIN_TOKEN)
+    }
+
+    /// Gives the administrator another token; the one before counts `until` then, if at all.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataDir::secret_file`].
+    pub(crate) fn rotate_admin_token(
+        &self,
+        until: Option<DateTime<Utc>>,
+    ) -> Result<Zeroizing<String>, DataDirError> {
+        let token = secret::random_token("cs_admin_").map_err(|_| DataDirError::Random)?;
+        self.rotate_secret(ADMIN_TOKEN, &token, until)?;
+        Ok(token)
+    }
+
+    /// Puts `text` into the secret file `name`, and what it held into one beside it, with the
+    /// time until which that counts.
+    pub(crate) fn rotate_secret(
+        &self,
+        name: &str,
+        text: &str,
+        until: Option<DateTime<Utc>>,
+    ) -> Result<(), DataDirError> {
+        let beside = format!("{name}{BEFORE}");
+        match (self.read_secret(name)?, until) {
+            (Some(before), Some(until)) => {
+                let line = Zeroizing::new(format!("{} {}", until.timestamp(), before.as_str()));
+                self.replace_secret_file(&beside, &line)?;
+            }
+            _ => {
+                let path = self.path.join(&beside);
+                match fs::remove_file(&path) {
+                    Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                        return Err(DataDirError::Io {
+                            action: "remove",
+                            path,
+                            source,
+                        });
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.replace_secret_file(name, text)
+    }
+
+    /// What the secret file `name` held before, and until when that counts.
+    pub(crate) fn secret_before(&self, name: &str) -> Result<Option<Before>, DataDirError> {
+        let beside = format!("{name}{BEFORE}");
+        let Some(line) = self.read_secret(&beside)? else {
+            return Ok(None);
+        };
+        let malformed = || DataDirError::Malformed {
+            path: self.path.join(&beside),
+            reason: "expected a time in seconds and what counts until then",
+        };
+        let (until, text) = line.split_once(' ').ok_or_else(malformed)?;
+        let until = until
+            .parse()
+            .ok()
+            .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+            .ok_or_else(malformed)?;
+        Ok(Some((Zeroizing::new(text.to_owned()), until)))
     }
 
     /// The key in the file `name` as [`DataDir::secret_key`] keeps it, if there is one.
@@ -430,9 +521,18 @@ impl DataDir {
         }
     }
 
-    fn temporary(&self, name: &str) -> Result<PathBuf, DataDirError> {
+    /// A name for something that is being written, which the next start removes if it stays.
+    pub(crate) fn temporary(&self, name: &str) -> Result<PathBuf, DataDirError> {
         let tag = secret::random_hex().map_err(|_| DataDirError::Random)?;
         Ok(self.path.join(format!(".{name}.{}.tmp", &tag[..16])))
+    }
+}
+
+/// Removes a file, or a folder with what is in it.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path)?.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod app;
 pub mod audit;
+pub mod backup;
 mod called;
 pub mod cli;
 pub mod clock;

@@ -10,7 +10,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use durabletask::{AuthenticationKind, Connection};
+use durabletask::Connection;
+use durabletask::connection::AuthenticationKind;
 use durabletask_scheduler::{Access, AccessError, login_path};
 use durabletask_scheduler_cli::Listening;
 use serde::{Deserialize, Serialize};

@@ -15,7 +15,7 @@ use tracing::Metadata;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _};
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
 
 use crate::config::{Config, LogConfig, LogFormat};
 
@@ -34,6 +34,21 @@ const SPAN_FIELDS: [&str; 3] = ["instance_id", "request_id", "caller"];
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
     logs: Option<SdkLoggerProvider>,
+    filter: LogFilter,
+}
+
+/// Which log lines appear, while the process runs.
+#[derive(Clone)]
+pub struct LogFilter(reload::Handle<EnvFilter, Registry>);
+
+impl LogFilter {
+    /// Lets other lines appear from now on.
+    pub(crate) fn set(&self, filter: &str) {
+        // Gone together with the subscriber, where another one was installed before it.
+        if self.0.reload(parsed(filter)).is_err() {
+            tracing::warn!("which log lines appear cannot be changed in this process");
+        }
+    }
 }
 
 impl Telemetry {
@@ -56,8 +71,17 @@ impl Telemetry {
             opentelemetry::global::set_tracer_provider(provider.clone());
             spans::enable();
         }
-        subscribe(&config.log, logs.as_ref());
-        Ok(Self { traces, logs })
+        let filter = subscribe(&config.log, logs.as_ref());
+        Ok(Self {
+            traces,
+            logs,
+            filter,
+        })
+    }
+
+    /// What changes which log lines appear.
+    pub(crate) fn filter(&self) -> LogFilter {
+        self.filter.clone()
     }
 
     /// Sends what is left, for as long as [`otlp::FLUSH`], and ends.
@@ -80,18 +104,22 @@ impl Telemetry {
 
 /// Installs the subscriber of logs. Later calls in the same process change nothing, which
 /// lets tests start the product several times.
-pub fn init(config: &LogConfig) {
-    subscribe(config, None);
+pub fn init(config: &LogConfig) -> LogFilter {
+    subscribe(config, None)
 }
 
-fn subscribe(config: &LogConfig, collected: Option<&SdkLoggerProvider>) {
-    // Config has already checked the filter, so the fallback is never taken in
-    // practice; it keeps a mistake here from costing the logs altogether.
-    let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let filter = match NEVER.parse() {
+/// Config has already checked the filter, so the fallback is never taken in practice; it keeps
+/// a mistake here from costing the logs altogether.
+fn parsed(filter: &str) -> EnvFilter {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    match NEVER.parse() {
         Ok(never) => filter.add_directive(never),
         Err(_) => filter,
-    };
+    }
+}
+
+fn subscribe(config: &LogConfig, collected: Option<&SdkLoggerProvider>) -> LogFilter {
+    let (filter, handle) = reload::Layer::new(parsed(&config.filter));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match config.format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
@@ -111,6 +139,7 @@ fn subscribe(config: &LogConfig, collected: Option<&SdkLoggerProvider>) {
     if outcome.is_err() {
         tracing::debug!("a log subscriber is already installed");
     }
+    LogFilter(handle)
 }
 
 /// Ends a provider on a thread that may block.

@@ -10,8 +10,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use countersign_activities::totp::{self, CodeError};
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::ids::EnrollmentId;
+use durabletask_sqlite::Database;
 use lru::LruCache;
-use rusqlite::{Connection, params};
+use rusqlite::params;
 use thiserror::Error;
 
 use crate::access::secret;
@@ -43,6 +44,8 @@ pub(crate) enum VerifyError {
     #[error("the database cannot be opened: {0}")]
     File(#[source] std::io::Error),
     #[error(transparent)]
+    Open(#[from] durabletask_sqlite::OpenError),
+    #[error(transparent)]
     Code(#[from] CodeError),
     #[error("too many wrong codes; try again in {retry_after} s")]
     TooManyWrong { retry_after: u64 },
@@ -66,7 +69,7 @@ type Pair = (EnrollmentId, String);
 
 /// Checks codes and remembers, for each account, the last time step it has accepted.
 pub(crate) struct Verifier {
-    accepted: Arc<Mutex<Connection>>,
+    accepted: Arc<Mutex<Database>>,
     wrong: Mutex<Wrong>,
 }
 
@@ -107,16 +110,22 @@ impl Verifier {
     /// Opens what was accepted before at `path`. Blocks.
     pub(crate) fn open(path: &Path) -> Result<Self, VerifyError> {
         private_file::open(path).map_err(VerifyError::File)?;
-        let connection = Connection::open(path)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        let connection = Database::open(path)?;
+        connection.write_ahead()?;
         // A code that was accepted may not be accepted again after a power cut.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.execute_batch(
             "CREATE TABLE IF NOT EXISTS accepted (
                  account TEXT PRIMARY KEY,
                  step    INTEGER NOT NULL
-             ) STRICT, WITHOUT ROWID;",
+             ) STRICT, WITHOUT ROWID;
+             -- Since when codes may be accepted, after a restore: Unix seconds.
+             CREATE TABLE IF NOT EXISTS since (
+                 only   INTEGER PRIMARY KEY CHECK (only = 1),
+                 second INTEGER NOT NULL
+             ) STRICT;",
         )?;
+        connection.mark()?;
         Ok(Self {
             accepted: Arc::new(Mutex::new(connection)),
             wrong: Mutex::new(Wrong {
@@ -140,7 +149,9 @@ impl Verifier {
             return Err(VerifyError::TooManyWrong { retry_after });
         }
         let verdict = match matching_step(account, code, now)? {
-            Some((step, drift)) if self.accept(id, step).await? => Verdict::Valid { drift },
+            Some((step, drift)) if self.accept(id, account, step).await? => {
+                Verdict::Valid { drift }
+            }
             Some(_) => Verdict::Used,
             None => Verdict::Wrong,
         };
@@ -169,16 +180,36 @@ impl Verifier {
         Some(u64::try_from((free_at - now).num_seconds()).unwrap_or(0) + 1)
     }
 
+    /// Accepts no code that could have been accepted before `now`: which ones were is not known
+    /// after a restore. Blocks.
+    pub(crate) fn restart(&self, now: DateTime<Utc>) -> Result<(), VerifyError> {
+        guard(&self.accepted).execute(
+            "INSERT INTO since (only, second) VALUES (1, ?1)
+             ON CONFLICT (only) DO UPDATE SET second = max(second, excluded.second)",
+            params![now.timestamp()],
+        )?;
+        Ok(())
+    }
+
     /// Takes a time step, unless it or a later one was taken before.
-    async fn accept(&self, id: &EnrollmentId, step: i64) -> Result<bool, VerifyError> {
+    async fn accept(
+        &self,
+        id: &EnrollmentId,
+        account: &TotpAccount,
+        step: i64,
+    ) -> Result<bool, VerifyError> {
         let accepted = Arc::clone(&self.accepted);
+        let period = i64::from(account.parameters().period());
+        // One step early was accepted too.
+        let earliest = step.saturating_sub(1).saturating_mul(period);
         let account = id.to_string();
         let changed = tokio::task::spawn_blocking(move || {
             guard(&accepted).execute(
-                "INSERT INTO accepted (account, step) VALUES (?1, ?2)
+                "INSERT INTO accepted (account, step)
+                 SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM since WHERE second >= ?3)
                  ON CONFLICT (account) DO UPDATE SET step = excluded.step
                  WHERE excluded.step > accepted.step",
-                params![account, step],
+                params![account, step, earliest],
             )
         })
         .await

@@ -108,6 +108,7 @@ impl Azure {
             .env("KEY_VAULT_URL", self.vault.url())
             .env("KEY_VAULT_EMULATOR", "true")
             .env("KEY_VAULT_CA_FILE", self.vault.ca_file())
+            .env("COUNTERSIGN_SINGLE_FRONT_DOOR", "true")
             .env("NO_PROXY", "*");
         command
     }

@@ -111,17 +111,31 @@ fn assert_uses_only(graph: &Graph, package: &str, allowed: &[&str]) {
 #[test]
 fn packages_use_only_the_packages_below_them() {
     let graph = Graph::load();
-    let rules: [(&str, &[&str]); 12] = [
+    let rules: [(&str, &[&str]); 15] = [
+        ("durabletask-sqlite", &[]),
         ("durabletask-proto", &[]),
         ("durabletask-core", &["durabletask-proto"]),
-        ("durabletask", &["durabletask-core", "durabletask-proto"]),
+        ("durabletask-macros", &[]),
+        (
+            "durabletask",
+            &[
+                "durabletask-core",
+                "durabletask-macros",
+                "durabletask-proto",
+            ],
+        ),
         ("durabletask-scheduler-core", &["durabletask-proto"]),
         (
             "durabletask-scheduler",
-            &["durabletask-proto", "durabletask-scheduler-core"],
+            &[
+                "durabletask-proto",
+                "durabletask-scheduler-core",
+                "durabletask-sqlite",
+            ],
         ),
         ("durabletask-scheduler-cli", &["durabletask-scheduler"]),
         ("countersign-enrollment", &["durabletask-core"]),
+        ("countersign-database", &[]),
         (
             "countersign-orchestrations",
             &["countersign-enrollment", "durabletask-core"],
@@ -130,20 +144,28 @@ fn packages_use_only_the_packages_below_them() {
             "countersign-activities",
             &[
                 "countersign-authority",
+                "countersign-database",
                 "countersign-enrollment",
                 "countersign-ledger",
                 "durabletask-core",
+                "durabletask-sqlite",
             ],
         ),
         ("countersign-authority", &["countersign-enrollment"]),
         (
             "countersign-ledger",
-            &["countersign-authority", "countersign-enrollment"],
+            &[
+                "countersign-authority",
+                "countersign-database",
+                "countersign-enrollment",
+                "durabletask-sqlite",
+            ],
         ),
         (
             "countersign-azure",
             &[
                 "countersign-activities",
+                "countersign-database",
                 "countersign-enrollment",
                 "durabletask",
             ],
@@ -164,7 +186,15 @@ fn the_pure_cores_have_no_runtime_network_or_database() {
         "countersign-orchestrations",
     ] {
         let reached = graph.all_but_through(package, "durabletask-proto");
-        for banned in ["tokio", "tonic", "rusqlite", "hyper", "reqwest", "axum"] {
+        for banned in [
+            "tokio",
+            "tonic",
+            "rusqlite",
+            "tokio-postgres",
+            "hyper",
+            "reqwest",
+            "axum",
+        ] {
             assert!(
                 !reached.contains(banned),
                 "{package} must not reach {banned}"
@@ -333,6 +363,32 @@ fn the_sdk_brings_nothing_of_azure_unless_it_is_asked_to() {
         assert!(
             tree(&["--features", feature]).contains(brings),
             "{feature} must bring {brings}"
+        );
+    }
+}
+
+/// `deploy/supply/inventory licenses` writes the file, with the texts too; this needs no sources.
+#[test]
+fn the_licenses_name_every_package_of_others_at_its_version() {
+    let listed = include_str!("../licenses/THIRD-PARTY.txt");
+    let lock = include_str!("../Cargo.lock");
+    let stale = "licenses/THIRD-PARTY.txt is stale: run `deploy/supply/inventory licenses`";
+    let named: BTreeSet<(&str, &str)> = listed
+        .lines()
+        .filter_map(|line| line.strip_suffix(')')?.split_once(" ("))
+        .filter_map(|(package, _)| package.split_once(' '))
+        .filter(|(_, version)| version.starts_with(|c: char| c.is_ascii_digit()))
+        .collect();
+    for (name, version) in &named {
+        let locked = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+        assert!(lock.contains(&locked), "{name} {version} is gone: {stale}");
+    }
+    let names: BTreeSet<&str> = named.iter().map(|(name, _)| *name).collect();
+    let ours = |name: &str| name.starts_with("countersign") || name.starts_with("durabletask");
+    for package in Graph::load().all_but_through("countersign", "") {
+        assert!(
+            ours(&package) || names.contains(package.as_str()),
+            "{package} is missing: {stale}"
         );
     }
 }

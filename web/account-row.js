@@ -2,6 +2,8 @@
 
 import { fill, h, mark, say, svg } from "./dom.js";
 import { grouped, parameters, plain, title } from "./format.js";
+import { glyph } from "./glyphs.js";
+import { Tile } from "./icons.js";
 import { toast } from "./notice.js";
 import { copyCode } from "./secret.js";
 import { t } from "./text.js";
@@ -24,46 +26,84 @@ export class AccountRow {
   /**
    * `changes` has the functions `edit` and `remove`, or is undefined for who may do neither;
    * `prove` is for accounts that wait to be proved, `request` for what takes an approval,
-   * `recovery` for recovery codes, and `pick` gets a group or tag.
+   * `recovery` for recovery codes, `pick` gets a group or tag, `favour` and `choose` this row
+   * when it is to be a favourite or selected, or no longer.
    */
-  constructor(account, { codes, hidden, changes, prove, request, recovery, pick }) {
+  constructor(account, { codes, hidden, changes, prove, request, recovery, pick, favour, choose }) {
+    Object.assign(this, { codes, hidden, changes, prove, request, recovery, pick, favour, choose });
     this.account = account;
-    this.codes = codes;
-    this.hidden = hidden;
     this.near = false;
-    this.prove = prove;
-    this.pick = pick;
+    this.favourite = false;
     this.digits = h("bdi", { class: "digits", dir: "ltr" });
     this.label = h("span", { class: "unseen" });
     this.next = h("span", { class: "next", "aria-hidden": "true" });
     this.left = h("span", { class: "left", "aria-hidden": "true" });
-    this.arc = svg("circle", { class: "arc", cx: 18, cy: 18, r: RADIUS, "stroke-dasharray": ROUND, transform: "rotate(-90 18 18)" });
-    this.ring = h("span", { class: "ring", "aria-hidden": "true" },
-      svg("svg", { viewBox: "0 0 36 36" }, svg("circle", { class: "track", cx: 18, cy: 18, r: RADIUS }), this.arc), this.left);
-    this.names = h("span", { class: "names" });
+    this.ring = h("span", { class: "ring", "aria-hidden": "true" }, this.left);
+    this.tile = new Tile();
+    this.text = h("span", { class: "text" });
     this.button = h("button", { type: "button", class: "code", click: () => this.touch() }, this.label, " ", this.digits);
     this.filed = h("span", { class: "filed" });
-    this.fixed = [this.button];
-    const action = (label, key, run) => {
-      const button = h("button", { type: "button", class: "plain", "data-key": `${key}-${account.id}`, click: () => run(this) }, label);
-      this.fixed.push(button);
-      return button;
-    };
-    this.editing = changes && action(words.edit, "edit", changes.edit);
-    this.request = request;
-    this.asking = action(words.ask, "ask", request);
-    this.recovering = action(t.recovery.ask, "recovery", recovery);
-    this.removing = changes && action(words.remove, "remove", changes.remove);
-    this.changes = changes;
-    // Where there is no room for what can be done, one button shows it; it copies nothing.
-    this.more = h("button", { type: "button", class: "plain more", "aria-expanded": "false", click: () => this.#open(!this.isOpen) }, "\u22ef");
-    this.fixed.splice(1, 0, this.more);
+    this.chips = [];
+    this.fixed = [];
+    this.secret = h("span", { class: "secret" }, this.button, this.next, this.ring);
     this.element = h("li", { class: "account", "data-id": account.id },
-      this.names, this.filed, h("span", { class: "secret" }, this.button, this.next, this.ring), this.more,
-      h("span", { class: "changes" }, this.editing, this.asking, this.recovering, this.removing));
+      h("span", { class: "names" }, this.tile.element, this.text), this.filed, this.secret);
     this.update(account);
     this.active(false);
     this.#paint(undefined, 0);
+  }
+
+  /** Everything that a row has beside its text: made once somebody comes near it. */
+  furnish() {
+    if (this.arc) return;
+    const id = this.account.id;
+    this.arc = svg("circle", { class: "arc", cx: 18, cy: 18, r: RADIUS, "stroke-dasharray": ROUND, transform: "rotate(-90 18 18)" });
+    this.ring.prepend(svg("svg", { viewBox: "0 0 36 36" }, svg("circle", { class: "track", cx: 18, cy: 18, r: RADIUS }), this.arc));
+    const action = (label, key, run) => h("button", { type: "button", class: "plain action", title: label, "data-key": `${key}-${id}`, click: () => run(this) }, glyph(key), h("span", { class: "word" }, label));
+    this.editing = this.changes && action(words.edit, "edit", this.changes.edit);
+    this.asking = action(words.ask, "ask", this.request);
+    this.recovering = action(t.recovery.ask, "recovery", this.recovery);
+    this.removing = this.changes && action(words.remove, "remove", this.changes.remove);
+    this.star = h("button", { type: "button", class: "plain favour", "data-key": `favour-${id}`, "aria-pressed": "false", click: () => this.favour(this) }, glyph("star"));
+    // Where there is no room for what can be done, one button shows it; it copies nothing.
+    this.more = h("button", { type: "button", class: "plain more", "aria-expanded": "false", click: () => this.#open(!this.isOpen) }, glyph("more"));
+    if (this.changes) {
+      this.box = h("input", { type: "checkbox", class: "pick", "data-key": `select-${id}`, change: () => this.choose(this, this.box.checked) });
+      this.element.prepend(this.box);
+    }
+    this.element.append(this.star, this.more, h("span", { class: "changes" }, this.editing, this.asking, this.recovering, this.removing));
+    this.fixed = [this.star, this.more, this.editing, this.asking, this.recovering, this.removing].filter(Boolean);
+    this.tile.show();
+    this.#label();
+  }
+
+  /** What the buttons are called, which names the account. */
+  #label() {
+    if (!this.arc) return;
+    this.editing?.setAttribute("aria-label", words.editOf(this.title));
+    this.removing?.setAttribute("aria-label", words.removeOf(this.title));
+    this.recovering.setAttribute("aria-label", t.recovery.askOf(this.title));
+    this.asking.setAttribute("aria-label", words.askOf(this.title));
+    this.more.setAttribute("aria-label", words.moreOf(this.title));
+    this.star.setAttribute("aria-label", words.favourite(this.title));
+    this.star.setAttribute("aria-pressed", String(this.favourite));
+    this.box?.setAttribute("aria-label", words.selectOf(this.title));
+    this.buttons = [this.button, ...this.chips, ...this.fixed];
+    this.active(this.isActive);
+  }
+
+  /** Whether it is one of the reader's favourites. */
+  favoured(favourite) {
+    this.favourite = favourite;
+    mark(this.element, "favourite", favourite);
+    this.#label();
+  }
+
+  /** Whether it is one of those that are selected. */
+  select(selected) {
+    this.furnish();
+    this.box.checked = selected;
+    mark(this.element, "selected", selected);
   }
 
   update(account) {
@@ -74,18 +114,13 @@ export class AccountRow {
     this.title = title(account);
     this.sought = plain([account.issuer, account.accountName, account.group, ...account.tags].filter(Boolean).join(" "));
     const first = account.issuer ?? account.accountName;
-    fill(this.names,
-      h("span", { class: "initial", "aria-hidden": "true" }, [...first][0]?.toUpperCase() ?? "?"),
-      h("span", { class: "text" }, h("strong", {}, h("bdi", {}, first)), h("bdi", { class: "name", title: parameters(account) }, account.issuer ? account.accountName : "")));
-    this.editing?.setAttribute("aria-label", words.editOf(this.title));
-    this.removing?.setAttribute("aria-label", words.removeOf(this.title));
-    this.recovering.setAttribute("aria-label", t.recovery.askOf(this.title));
-    this.asking.setAttribute("aria-label", words.askOf(this.title));
-    this.more.setAttribute("aria-label", words.moreOf(this.title));
+    this.tile.name(first);
+    fill(this.text, h("strong", {}, h("bdi", {}, first)), h("bdi", { class: "name", title: parameters(account) }, account.issuer ? account.accountName : ""));
     const chip = (kind, name) => h("button", { type: "button", class: `chip ${kind}`, tabindex: -1, title: words.only[kind](name), "data-key": `${kind}-${name}-${account.id}`, click: () => this.pick(`${kind}:${name}`) }, h("bdi", {}, name));
-    const chips = [account.group && chip("group", account.group), ...account.tags.map((tag) => chip("tag", tag))].filter(Boolean);
-    fill(this.filed, chips);
-    this.buttons = [this.fixed[0], ...chips, ...this.fixed.slice(1)];
+    this.chips = [account.group && chip("group", account.group), ...account.tags.map((tag) => chip("tag", tag))].filter(Boolean);
+    fill(this.filed, this.chips);
+    this.buttons = [this.button, ...this.chips, ...this.fixed];
+    this.#label();
     this.active(this.isActive);
     this.#shown = "";
     this.#follow();
@@ -100,13 +135,15 @@ export class AccountRow {
 
   /** Whether its buttons are reached with the tabulator: those of one row are. */
   active(active) {
-    this.isActive = active;
-    for (const button of this.buttons) button.tabIndex = active ? 0 : -1;
+    this.isActive = active === true;
+    if (this.isActive) this.furnish();
+    for (const button of this.buttons) button.tabIndex = this.isActive ? 0 : -1;
   }
 
   /** Whether it is in view: only what is gets codes, since each reading is recorded. */
   inView(near) {
     this.near = near;
+    if (near) this.furnish();
     this.#follow();
   }
 
@@ -153,7 +190,7 @@ export class AccountRow {
     const seconds = token && !covered ? String(Math.max(1, Math.ceil(left / 1000))) : "";
     if (this.left.textContent !== seconds) this.left.textContent = seconds;
     this.ring.hidden = !seconds;
-    if (seconds) this.arc.setAttribute("stroke-dashoffset", String(ROUND * (1 - Math.min(1, left / code.period))));
+    if (seconds) this.arc?.setAttribute("stroke-dashoffset", String(ROUND * (1 - Math.min(1, left / code.period))));
     const next = token && !covered && code.next && left <= NEXT_MS && code.period > NEXT_MS ? words.next(grouped(code.next)) : "";
     if (this.next.textContent !== next) this.next.textContent = next;
     mark(this.element, "soon", seconds !== "" && left <= NEXT_MS);

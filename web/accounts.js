@@ -5,11 +5,16 @@ import * as changes from "./account-changes.js";
 import { AccountRow } from "./account-row.js";
 import { Codes } from "./codes.js";
 import { field, fill, h, say, table } from "./dom.js";
+import { Favourites } from "./favourites.js";
 import { plain, time, title } from "./format.js";
 import { toast } from "./notice.js";
+import { preference } from "./preferences.js";
 import { prove } from "./proof.js";
 import { recovery } from "./recovery.js";
 import { request } from "./requests.js";
+import { Selection } from "./selection.js";
+import { hides, hiding } from "./settings.js";
+import { typing } from "./shortcuts.js";
 import { language, t } from "./text.js";
 
 const words = t.accounts;
@@ -17,6 +22,8 @@ const PAGE = 200;
 /** How far outside of the window an account counts as looked at. */
 const MARGIN = "120px";
 const SAY_MS = 700;
+/** How long changes of several accounts are gathered, in milliseconds. */
+const TOGETHER_MS = 50;
 
 const collator = new Intl.Collator(language, { sensitivity: "base", numeric: true });
 const by = {
@@ -26,19 +33,19 @@ const by = {
   newest: (a, b) => b.createdAt.localeCompare(a.createdAt),
 };
 
-/** What somebody prefers is remembered here; what the server says is not. */
-const preference = {
-  get: (name, otherwise) => localStorage.getItem(name) ?? otherwise,
-  set: (name, value) => localStorage.setItem(name, value),
-};
+/** Up to how many accounts every row is made as a whole at once. */
+const FEW = 100;
 
-export function show(main, { session, may, refresh }) {
+export function show(main, { session, may, refresh, path: [wanted] }) {
   const codes = new Codes();
   const rows = new Map();
+  const favourites = new Favourites(session.caller);
+  let led = wanted;
   let order = [];
   let active;
   let closed = false;
   let saying;
+  let arranging;
   const hidden = () => hide.checked;
   const kinds = may("admin") ? ["read", "export", "delete"] : ["read"];
 
@@ -49,9 +56,8 @@ export function show(main, { session, may, refresh }) {
   } }, Object.entries(words.sorts).map(([key, label]) => h("option", { value: key }, label)));
   sort.value = preference.get("sort", "issuer");
   // Whoever may read a code only so many times does not spend them by opening the page.
-  const hiding = session.grantedOnly ? "hide-granted" : "hide";
-  const hide = h("input", { type: "checkbox", checked: preference.get(hiding, String(session.grantedOnly)) === "true", change: () => {
-    preference.set(hiding, String(hide.checked));
+  const hide = h("input", { type: "checkbox", id: "hide", checked: hides(session), change: () => {
+    preference.set(hiding(session), String(hide.checked));
     for (const row of rows.values()) row.hide(hide.checked);
   } });
   // All accounts, or those of one group, with one tag, or that wait to be proved.
@@ -65,13 +71,28 @@ export function show(main, { session, may, refresh }) {
   const count = h("p", { class: "faint", id: "count" });
   const list = h("ul", { class: "accounts", "aria-label": words.list, keydown: keys });
   const none = h("p", { class: "faint", hidden: true });
+  const selection = may("admin") && new Selection({
+    list,
+    rows: () => visible(),
+    groups: () => names("group"),
+    changed: (account) => {
+      put(account);
+      arrangeTogether();
+    },
+    gone: (row) => {
+      drop(row.account.id);
+      arrangeTogether();
+    },
+  });
   fill(main,
     h("h1", {}, words.title),
     h("form", { class: "bar", role: "search", submit: (event) => {
       event.preventDefault();
       focus(visible()[0]);
     } },
-    field(words.search, search), field(words.show, only), field(words.sort, sort), h("label", { class: "check" }, hide, h("span", {}, words.hide))),
+    field(words.search, search), field(words.show, only), field(words.sort, sort), h("label", { class: "check" }, hide, h("span", {}, words.hide)),
+    selection && h("button", { type: "button", "data-key": "select", click: () => (selection.on ? selection.end() : selection.begin()) }, words.select)),
+    selection && selection.element,
     count, none, list, removed, h("p", { class: "faint keys" }, words.keys));
 
   const watch = new IntersectionObserver((seen) => {
@@ -141,6 +162,14 @@ export function show(main, { session, may, refresh }) {
     });
   }
 
+  /** Makes an account a favourite, or no longer. */
+  function favour(row) {
+    const now = favourites.toggle(row.account.id);
+    row.favoured(now);
+    arrange();
+    say((now ? words.favoured : words.unfavoured)(row.title));
+  }
+
   /** Shows the accounts of a group or tag only, or all again. */
   function pick(value) {
     only.value = only.value === value ? "" : value;
@@ -165,10 +194,12 @@ export function show(main, { session, may, refresh }) {
     const groups = options("group");
     const tags = options("tag");
     const pending = [...rows.values()].some((row) => row.pending);
-    const offered = ["", ...[...groups, ...tags].map((option) => option.value), pending && "pending", may("admin") && "removed"].join("\n");
+    const starred = [...rows.values()].some((row) => row.favourite);
+    const offered = ["", starred && "favourites", ...[...groups, ...tags].map((option) => option.value), pending && "pending", may("admin") && "removed"].join("\n");
     if (only.dataset.offered === offered) return;
     only.dataset.offered = offered;
     fill(only, h("option", { value: "" }, words.all),
+      starred && h("option", { value: "favourites" }, words.favourites),
       groups.length > 0 && h("optgroup", { label: words.groups }, groups),
       tags.length > 0 && h("optgroup", { label: words.tags }, tags),
       pending && h("option", { value: "pending" }, words.pending),
@@ -177,10 +208,11 @@ export function show(main, { session, may, refresh }) {
   }
 
   /** Whether an account is among those that are to be shown. */
-  function chosen({ account, pending }) {
+  function chosen({ account, pending, favourite }) {
     const [kind, ...rest] = only.value.split(":");
     const name = plain(rest.join(":"));
     if (kind === "removed") return false;
+    if (kind === "favourites") return favourite;
     if (kind === "group") return plain(account.group ?? "") === name;
     if (kind === "tag") return account.tags.some((tag) => plain(tag) === name);
     return kind !== "pending" || pending;
@@ -192,8 +224,10 @@ export function show(main, { session, may, refresh }) {
       if (JSON.stringify(known.account) !== JSON.stringify(account)) known.update(account);
       return;
     }
-    const row = new AccountRow(account, { codes, hidden: hidden(), changes: change, prove: proving, request: (row) => request(row.account, kinds), recovery, pick });
+    const row = new AccountRow(account, { codes, hidden: hidden(), changes: change, prove: proving, request: (row) => request(row.account, kinds), recovery: (row) => recovery(row, { set: may("admin") }), pick, favour, choose: (row, on) => selection.toggle(row, on) });
     rows.set(account.id, row);
+    row.favoured(favourites.has(account.id));
+    if (rows.size <= FEW) row.furnish();
   }
 
   function drop(id) {
@@ -202,6 +236,7 @@ export function show(main, { session, may, refresh }) {
     row.inView(false);
     row.element.remove();
     rows.delete(id);
+    if (selection) selection.drop(row);
     if (active === row) active = undefined;
   }
 
@@ -209,7 +244,7 @@ export function show(main, { session, may, refresh }) {
   function arrange() {
     offer();
     const compare = by[sort.value] ?? by.issuer;
-    order = [...rows.values()].sort((a, b) => compare(a.account, b.account) || a.account.id.localeCompare(b.account.id));
+    order = [...rows.values()].sort((a, b) => Number(b.favourite) - Number(a.favourite) || compare(a.account, b.account) || a.account.id.localeCompare(b.account.id));
     let at = list.firstElementChild;
     for (const row of order) {
       if (row.element === at) at = at.nextElementSibling;
@@ -221,6 +256,14 @@ export function show(main, { session, may, refresh }) {
       watch.observe(row.element);
     }
     filter();
+  }
+
+  /** The same for many changes that come one after the other. */
+  function arrangeTogether() {
+    arranging ??= setTimeout(() => {
+      arranging = undefined;
+      arrange();
+    }, TOGETHER_MS);
   }
 
   function filter() {
@@ -236,6 +279,7 @@ export function show(main, { session, may, refresh }) {
     fill(none, rows.size === 0 ? empty() : words.noneFound);
     none.hidden = shown > 0 || showsRemoved();
     if (!active || active.element.hidden) activate(visible()[0]);
+    if (selection) selection.show();
     clearTimeout(saying);
     if (sought.length > 0) saying = setTimeout(() => say(count.textContent), SAY_MS);
   }
@@ -279,12 +323,15 @@ export function show(main, { session, may, refresh }) {
       PageUp: () => focus(shown[Math.max(at - 10, 0)]),
       ArrowRight: () => beside(across),
       ArrowLeft: () => beside(-across),
+      f: () => favour(row),
+      x: () => selection && selection.toggle(row),
       F2: () => row.changes?.edit(row),
       Delete: () => row.changes?.remove(row),
     };
-    if (!ways[event.key]) return;
+    const way = ways[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!way) return;
     event.preventDefault();
-    ways[event.key]();
+    way();
   }
 
   list.addEventListener("focusin", (event) => {
@@ -302,7 +349,8 @@ export function show(main, { session, may, refresh }) {
     }
   });
   const slash = (event) => {
-    if (event.key !== "/" || event.target.closest("input, textarea, select, dialog")) return;
+    if (event.key === "Escape" && selection && !document.querySelector("dialog") && event.target !== search) selection.end();
+    if (event.key !== "/" || typing(event)) return;
     event.preventDefault();
     search.focus();
   };
@@ -327,6 +375,9 @@ export function show(main, { session, may, refresh }) {
       } while (cursor);
       for (const id of [...rows.keys()]) if (!there.has(id)) drop(id);
       arrange();
+      // An account that somebody was led to; only once, since they may have gone on since.
+      if (led) focus(rows.get(led));
+      led = undefined;
       if (showsRemoved()) await lookAtRemoved();
     },
     close() {
@@ -334,6 +385,7 @@ export function show(main, { session, may, refresh }) {
       codes.stop();
       watch.disconnect();
       clearTimeout(saying);
+      clearTimeout(arranging);
       document.removeEventListener("keydown", slash);
     },
   };

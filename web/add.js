@@ -31,7 +31,7 @@ export function forget() {
   waiting = undefined;
 }
 
-export function show(main) {
+export function show(main, { may }) {
   const works = new Set();
   const list = h("ul", { class: "works", "aria-label": words.works });
   const approval = h("input", { type: "checkbox", name: "approval" });
@@ -39,7 +39,7 @@ export function show(main) {
   const steam = h("input", { type: "checkbox", name: "steam" });
 
   function begin(name, run) {
-    const work = new Work(name, { approval: approval.checked, proof: proof.checked, steam: steam.checked, added: () => {} });
+    const work = new Work(name, { approval: approval.checked, proof: proof.checked, steam: steam.checked, added: () => {}, mayRemove: may("admin") });
     works.add(work);
     list.prepend(work.element);
     void run(work);
@@ -85,10 +85,11 @@ export function show(main) {
     h("p", { class: "faint" }, words.what));
 
   fill(main, h("h1", {}, words.title),
+    drop, h("fieldset", {}, h("legend", {}, words.options),
     h("label", { class: "check" }, approval, h("span", {}, words.approval)),
     h("label", { class: "check" }, proof, h("span", {}, words.proof, " ", h("small", {}, words.proofHint))),
-    h("label", { class: "check" }, steam, h("span", {}, words.steam, " ", h("small", {}, words.steamHint))),
-    drop, byHand(link), list);
+    h("label", { class: "check" }, steam, h("span", {}, words.steam, " ", h("small", {}, words.steamHint)))),
+    byHand(link), list);
 
   const over = (event) => {
     if (![...event.dataTransfer.types].includes("Files")) return;

@@ -156,5 +156,15 @@ function event(block, told) {
   if (values("data").length > 0) told(JSON.parse(values("data").join("\n")), values("id")[0]);
 }
 
+/** A shelf of the pack of icons: by its number alone, and as nobody in particular. */
+export async function shelfOf(number) {
+  const answer = await fetch(`/icons/${number.toString(16).padStart(2, "0")}.json.gz`, { credentials: "omit", referrerPolicy: "no-referrer" });
+  if (!answer.ok) throw new Problem(answer.status);
+  return new Response(answer.body.pipeThrough(new DecompressionStream("gzip"))).json();
+}
+
+/** A new idempotency key: what is sent twice is done once. */
+export const newKey = () => crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
 /** Waits. */
 export const pause = (ms) => new Promise((done) => setTimeout(done, ms));

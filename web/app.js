@@ -5,11 +5,15 @@ import * as add from "./add.js";
 import { Problem, call, link, pause, shows } from "./api.js";
 import * as approvals from "./approvals.js";
 import { fill, h, say } from "./dom.js";
+import { glyph } from "./glyphs.js";
 import * as login from "./login.js";
 import { dismiss, toast } from "./notice.js";
 import * as operations from "./operations.js";
 import { forget } from "./secret.js";
-import { direction, language, t } from "./text.js";
+import { palette } from "./palette.js";
+import * as settings from "./settings.js";
+import * as shortcuts from "./shortcuts.js";
+import { direction, language, languages, t } from "./text.js";
 
 /** Each view with its address and the roles that have it; an administrator has all. */
 const VIEWS = [
@@ -17,6 +21,7 @@ const VIEWS = [
   { name: "add", module: add, roles: ["enroller"] },
   { name: "approvals", module: approvals, roles: ["approver"] },
   { name: "operations", module: operations, roles: ["reader", "enroller", "approver"] },
+  { name: "settings", module: settings, roles: ["reader", "enroller", "approver"], aside: true },
 ];
 /** How often the number of what waits for approval is looked up, in milliseconds. */
 const COUNT_MS = 15_000;
@@ -41,6 +46,15 @@ function go(hash) {
   else location.hash = hash;
 }
 
+/** A part of the address; what is no such part stays as it is. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 /** Shows the view that the address names, or the form to log in, with what there is to be said. */
 function open(said) {
   const first = view === undefined;
@@ -52,7 +66,7 @@ function open(said) {
     header();
     return;
   }
-  const [name, ...path] = location.hash.replace(/^#\/?/, "").split("/");
+  const [name, ...path] = location.hash.replace(/^#\/?/, "").split("/").map(decoded);
   const chosen = mine().find((each) => each.name === name) ?? mine()[0];
   fill(main);
   trouble.hidden = true;
@@ -70,14 +84,39 @@ function open(said) {
 }
 
 function header(chosen) {
+  const link = (each, content) => h("a", { href: `#/${each.name}`, "data-key": `to-${each.name}`, "aria-current": each === chosen && "page" }, glyph(each.name), content);
+  const aside = session && mine().filter((each) => each.aside);
   fill(document.getElementById("header"),
-    h("a", { class: "brand", href: "#/" }, t.name),
-    session && h("nav", { "aria-label": t.navigation }, h("ul", {}, mine().map((each) => h("li", {},
-      h("a", { href: `#/${each.name}`, "data-key": `to-${each.name}`, "aria-current": each === chosen && "page" },
-        t.views[each.name], each.module === approvals && h("span", { id: "waiting" })))))),
-    session && h("p", { class: "caller" }, h("span", {}, t.who(session.displayName, session.roles)), " ",
-      session.caller !== "anonymous" && h("button", { type: "button", class: "plain", click: logOut }, t.logOut)));
+    h("a", { class: "brand", href: "#/" }, h("img", { src: "/icon.svg", alt: "" }), h("span", {}, t.name)),
+    session && h("nav", { "aria-label": t.navigation }, h("ul", {}, mine().filter((each) => !each.aside).map((each) => h("li", {},
+      link(each, [h("span", {}, t.views[each.name]), each.module === approvals && h("span", { id: "waiting" })]))))),
+    session && h("div", { class: "aside" },
+      h("button", { type: "button", class: "plain", title: `${t.palette.open} (${t.shortcuts.names.Ctrl}+K)`, "data-key": "palette", click: commands }, glyph("search"), h("span", { class: "word" }, t.palette.open)),
+      aside.map((each) => link(each, h("span", { class: "word" }, t.views[each.name]))),
+      h("p", { class: "caller" }, h("span", {}, t.who(session.displayName, session.roles)), " ",
+        session.caller !== "anonymous" && h("button", { type: "button", class: "plain", click: logOut }, t.logOut))));
   counted(waiting);
+}
+
+/** Everything that this caller can do from anywhere, to be found by typing. */
+function commands() {
+  if (!session) return;
+  const to = (label, hash) => ({ label: t.palette.goTo(label), run: () => go(hash) });
+  palette({
+    commands: [
+      ...mine().map((each) => to(t.views[each.name], `#/${each.name}`)),
+      ...operations.parts(may).map((part) => to(`${t.views.operations}: ${t.operations.parts[part]}`, `#/operations/${part}`)),
+      ...Object.entries(t.settings.themes).map(([name, label]) => ({ label: t.palette.theme(label), run: () => settings.theme(name) })),
+      ...Object.entries(languages).map(([code, { language }]) => ({ label: t.palette.language(language.name), run: () => settings.speak(code) })),
+      { label: t.palette.keys, run: help },
+      ...(session.caller === "anonymous" ? [] : [{ label: t.logOut, run: logOut }]),
+    ],
+    account: may("reader") ? ({ id }) => go(`#/accounts/${encodeURIComponent(id)}`) : undefined,
+  });
+}
+
+function help() {
+  if (session) void shortcuts.help({ may });
 }
 
 /** Shows how many enrollments wait for approval, beside that view's name. */
@@ -229,6 +268,7 @@ function brought() {
 
 document.documentElement.lang = language;
 document.documentElement.dir = direction;
+shortcuts.listen({ help, palette: commands });
 const skip = document.getElementById("skip");
 skip.textContent = t.skip;
 skip.addEventListener("click", () => main.focus());

@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 import { language, t } from "./text.js";
 
 const moment = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
+const second = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
 const distance = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
 
@@ -33,6 +34,17 @@ export function time(text, shown) {
   return text ? h("time", { datetime: text, title: text }, shown ?? moment.format(new Date(text))) : "";
 }
 
+/** The same to the second. */
+export const exactly = (text) => time(text, text && second.format(new Date(text)));
+
+/** A time in the reader's zone as a table has it: sortable, and with the zone. */
+export function stamp(text) {
+  const at = new Date(text);
+  const two = (number) => String(number).padStart(2, "0");
+  const zone = -at.getTimezoneOffset();
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())} ${zone < 0 ? "-" : "+"}${two(Math.floor(Math.abs(zone) / 60))}:${two(Math.abs(zone) % 60)}`;
+}
+
 /** What somebody wrote, apart from all that the page says itself and in no other's direction. */
 export const said = (label, text) => h("p", { class: "said" }, h("span", { class: "faint" }, label), " ", h("bdi", {}, text));
 
@@ -41,6 +53,9 @@ export const decided = (decision) => decision && [
   h("p", {}, decision.approved ? t.operations.approvedBy : t.operations.refusedBy, " ", h("bdi", {}, decision.by)),
   decision.comment && said(t.operations.comment, decision.comment),
 ];
+
+/** A text with commands between backticks, as elements. */
+export const coded = (text) => text.split("`").map((part, n) => (n % 2 === 1 ? h("code", {}, part) : part));
 
 /** What an account is called, in one line. */
 export function title({ issuer, accountName } = {}) {

@@ -3,6 +3,7 @@
 import { call, clockOffset, get } from "./api.js";
 import { field, fill, h, table } from "./dom.js";
 import { fromNow, time, title } from "./format.js";
+import { accounts } from "./names.js";
 import { ask, present } from "./notice.js";
 import { copyable, forget } from "./secret.js";
 import { t } from "./text.js";
@@ -11,7 +12,6 @@ const words = t.keys;
 const ROLES = ["reader", "enroller", "approver", "admin"];
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
-const PAGE = 200;
 
 /** So many units from now by the server's clock; nothing if none are given. */
 const later = (count, unit) => (count ? new Date(Date.now() + clockOffset + Number(count) * unit).toISOString() : undefined);
@@ -85,17 +85,21 @@ export function keys(body, { refresh }) {
   };
 }
 
-/** Every account there is, by its id. */
-async function accounts() {
-  const found = new Map();
-  let cursor;
-  do {
-    const page = await get("/api/accounts", { limit: PAGE, cursor });
-    for (const account of page.accounts) found.set(account.id, account);
-    cursor = page.next;
-  } while (cursor);
-  return found;
-}
+/** What a grant is made of, as fields of a form; `keys` are those that there are. */
+export const grantFields = (keys) => [
+  field(words.to, h("select", { name: "kind" }, h("option", { value: "caller" }, words.caller), h("option", { value: "group" }, words.group))),
+  field(words.toName, h("input", { name: "to", required: true, list: "limited", autocomplete: "off" })),
+  h("datalist", { id: "limited" }, keys.filter((key) => key.grantedOnly && !key.revokedAt).map((key) => h("option", { value: key.name }))),
+];
+export const grantBounds = () => [
+  field(words.hours, h("input", { name: "hours", type: "number", min: 1, max: 87600 }), words.hoursHint),
+  field(words.reads, h("input", { name: "reads", type: "number", min: 1, max: 1_000_000 }), words.readsHint),
+];
+
+/** Grants an account as such a form says. */
+export const grantTo = (account, { kind, to, hours, reads }) => call("POST", "/api/grants", { body: {
+  [kind]: to.trim(), account, until: later(hours, HOUR_MS), reads: reads ? Number(reads) : undefined,
+} });
 
 export function grants(body, { refresh }) {
   const list = h("div");
@@ -111,18 +115,9 @@ export function grants(body, { refresh }) {
     const account = h("select", { name: "account", required: true }, [...known.values()].map((each) => h("option", { value: each.id }, title(each))));
     await ask({
       title: words.grantTitle,
-      body: [
-        field(words.to, h("select", { name: "kind" }, h("option", { value: "caller" }, words.caller), h("option", { value: "group" }, words.group))),
-        field(words.toName, h("input", { name: "to", required: true, list: "limited", autocomplete: "off" })),
-        h("datalist", { id: "limited" }, keys.filter((key) => key.grantedOnly && !key.revokedAt).map((key) => h("option", { value: key.name }))),
-        field(words.account, account),
-        field(words.hours, h("input", { name: "hours", type: "number", min: 1, max: 87600 }), words.hoursHint),
-        field(words.reads, h("input", { name: "reads", type: "number", min: 1, max: 1_000_000 }), words.readsHint),
-      ],
+      body: [grantFields(keys), field(words.account, account), grantBounds()],
       yes: words.grant,
-      run: ({ kind, to, account, hours, reads }) => call("POST", "/api/grants", { body: {
-        [kind]: to.trim(), account, until: later(hours, HOUR_MS), reads: reads ? Number(reads) : undefined,
-      } }),
+      run: (typed) => grantTo(typed.account, typed),
     });
     void refresh();
   }

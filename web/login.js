@@ -2,6 +2,7 @@
 
 import { call } from "./api.js";
 import { field, fill, h } from "./dom.js";
+import { coded } from "./format.js";
 import { ask as question } from "./notice.js";
 import { t } from "./text.js";
 
@@ -51,10 +52,10 @@ export function show(main, { entered, said }) {
       credential.focus();
     }
   } },
-  h("h1", {}, t.login.title), h("p", {}, t.login.how), field(t.login.label, credential), complaint,
+  h("h1", {}, t.login.title), h("p", {}, coded(t.login.how)), field(t.login.label, credential), complaint,
   h("div", { class: "buttons" }, h("button", { class: "main" }, t.login.submit)));
   if (said) {
-    complaint.textContent = said;
+    fill(complaint, coded(said));
     complaint.hidden = false;
   }
   fill(main, form);

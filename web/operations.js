@@ -3,15 +3,16 @@
 import { call, clockOffset, get } from "./api.js";
 import { field, fill, h, table } from "./dom.js";
 import { ENDED } from "./follow.js";
-import { decided, said, time, title } from "./format.js";
+import { decided, time, title } from "./format.js";
 import { grants, keys } from "./keys.js";
 import { ask, trouble } from "./notice.js";
+import { pages } from "./pages.js";
+import { record } from "./record.js";
 import { requests } from "./requests.js";
 import { t } from "./text.js";
 
 const words = t.operations;
 const LIMIT = 50;
-const AUDIT_LIMIT = 100;
 /** A browser whose clock is off by more than this is told so, in milliseconds. */
 const CLOCK_MS = 5000;
 
@@ -19,12 +20,15 @@ const PARTS = { enrollments, requests, record, keys, grants, health };
 /** The roles that have a part; administrators have all. */
 const ROLES = { enrollments: ["enroller", "approver"], requests: ["reader", "enroller", "approver"] };
 
+/** The parts that a caller has, by their names. */
+export const parts = (may) => Object.keys(PARTS).filter((name) => may(...(ROLES[name] ?? [])));
+
 export function show(main, context) {
-  const parts = Object.keys(PARTS).filter((name) => context.may(...(ROLES[name] ?? [])));
-  const part = parts.includes(context.path[0]) ? context.path[0] : parts[0];
+  const mine = parts(context.may);
+  const part = mine.includes(context.path[0]) ? context.path[0] : mine[0];
   const body = h("div");
   fill(main, h("h1", {}, words.title),
-    parts.length > 1 && h("nav", { class: "tabs", "aria-label": words.title }, h("ul", {}, parts.map((name) => h("li", {},
+    mine.length > 1 && h("nav", { class: "tabs", "aria-label": words.title }, h("ul", {}, mine.map((name) => h("li", {},
       h("a", { href: `#/operations/${name}`, "aria-current": name === part && "page" }, words.parts[name]))))),
     body);
   return { title: `${words.parts[part]} · ${words.title}`, ...PARTS[part](body, context) };
@@ -46,36 +50,6 @@ function toDashboard(system, href, instance, label) {
       trouble(problem);
     });
   } }, label);
-}
-
-/** Pages that were gone through, so that one can go back. */
-function pages(refresh) {
-  const behind = [];
-  let cursor = "";
-  let next;
-  const move = (run) => () => {
-    run();
-    void refresh();
-  };
-  const back = h("button", { type: "button", "data-key": "back", click: move(() => (cursor = behind.pop())) }, words.back);
-  const on = h("button", { type: "button", "data-key": "on", click: move(() => {
-    behind.push(cursor);
-    cursor = next;
-  }) }, words.on);
-  return {
-    element: h("div", { class: "buttons" }, back, on),
-    cursor: () => cursor,
-    first: () => behind.length === 0,
-    reset() {
-      behind.length = 0;
-      cursor = "";
-    },
-    shown(following) {
-      next = following;
-      back.hidden = behind.length === 0;
-      on.hidden = !following;
-    },
-  };
 }
 
 function badge(stage) {
@@ -125,38 +99,6 @@ function enrollments(body, { session, may, refresh }) {
       ])));
     },
   };
-}
-
-function record(body, { refresh }) {
-  const paging = pages(refresh);
-  const caller = h("input", { name: "caller", autocomplete: "off" });
-  const subject = h("input", { name: "subject", autocomplete: "off" });
-  const action = h("select", { name: "action" }, h("option", { value: "" }, words.any), Object.entries(words.actions).map(([value, label]) => h("option", { value }, label)));
-  const list = h("div");
-  fill(body, h("form", { class: "bar", role: "search", submit: (event) => {
-    event.preventDefault();
-    paging.reset();
-    void refresh();
-  } }, field(words.caller, caller), field(words.subject, subject), field(words.action, action), h("button", { class: "main" }, words.find)), list, paging.element);
-  return {
-    async refresh() {
-      const page = await get("/api/audit", {
-        order: "newest", caller: caller.value.trim(), subject: subject.value.trim(), action: action.value, cursor: paging.cursor(), limit: AUDIT_LIMIT,
-      });
-      paging.shown(page.next);
-      fill(list, page.entries.length === 0 ? h("p", { class: "faint" }, words.none) : table(words.parts.record, words.recordHeads, page.entries.map((entry) => [
-        String(entry.sequence), time(entry.at), h("bdi", {}, entry.caller), [words.actions[entry.action] ?? entry.action, changes(entry)],
-        h("span", { class: "id" }, entry.subject), h("span", { class: `badge ${entry.outcome === "done" ? "good" : "bad"}` }, words.outcomes[entry.outcome] ?? entry.outcome),
-        [entry.reason && said(words.why, entry.reason), h("p", {}, [entry.problem, entry.from].filter(Boolean).join(" · "))],
-      ])));
-    },
-  };
-}
-
-/** What an entry of the record says was changed: each thing with its value before and after. */
-function changes({ changes = [] }) {
-  const value = (text) => h("bdi", {}, text ?? words.noValue);
-  return changes.length > 0 && h("ul", { class: "faint" }, changes.map(({ field, from, to }) => h("li", {}, h("bdi", {}, field), ": ", value(from), " → ", value(to))));
 }
 
 function health(body) {

@@ -33,7 +33,7 @@ export function picks(accounts, add) {
       !box && words.results[account.result],
       account.problem?.detail,
       account.problem?.nextStep,
-      ...(account.warnings ?? []).map((warning) => warning.detail),
+      ...(account.warnings ?? []).map((warning) => (warning.warning === "duplicate" ? words.duplicatePick : warning.detail)),
     ].filter(Boolean).join(" · ");
     return h("li", {}, h(box ? "label" : "p", { class: "check" }, box, h("span", {}, name, about && h("small", {}, " ", about))));
   };

@@ -1,16 +1,21 @@
-// Recovery codes of an account: how many are left, and one at a time for whoever needs it.
+// Recovery codes of an account: how many are left, one at a time for whoever needs it, and others
+// in their place.
 
-import { call, get } from "./api.js";
+import { call, get, newKey } from "./api.js";
 import { fill, h } from "./dom.js";
 import { title } from "./format.js";
-import { present, trouble } from "./notice.js";
+import { present, toast, trouble } from "./notice.js";
 import { copyable, forget } from "./secret.js";
 import { t } from "./text.js";
 
 const words = t.recovery;
 
-/** Shows how many codes are left, and gives one out when that is asked for. */
-export async function recovery({ account }) {
+/** The most codes that an account can have, and the longest file that may hold them. */
+const MOST = 64;
+const LONGEST = 16_384;
+
+/** Shows how many codes are left, and gives one out when that is asked for; with `set`, takes others. */
+export async function recovery({ account }, { set }) {
   let count;
   try {
     count = await get(`/api/accounts/${account.id}/recovery-codes`);
@@ -41,8 +46,48 @@ export async function recovery({ account }) {
   tell(count.left);
   await present({
     title: words.titleOf(title(account)),
-    body: [left, h("p", { class: "faint" }, words.once), code, complaint, h("div", { class: "buttons" }, take)],
+    body: [left, h("p", { class: "faint" }, words.once), code, complaint, h("div", { class: "buttons" }, take), set && setting(account, count.total)],
     yes: t.close,
     gone: forget,
   });
+}
+
+/**
+ * Takes codes out of a file or the clipboard, one in a line. Through no field: browsers remember
+ * what is in one.
+ */
+function setting(account, total) {
+  let codes = [];
+  const complaint = h("p", { class: "complaint", role: "alert" });
+  const read = h("p", { role: "status" });
+  const submit = h("button", { type: "button", class: "main", disabled: true, "data-key": "set-recovery", click: async () => {
+    submit.disabled = true;
+    complaint.textContent = "";
+    try {
+      await call("PUT", `/api/accounts/${account.id}/recovery-codes`, { body: { codes }, headers: { "idempotency-key": newKey() } });
+      toast(t.requests.asked(t.requests.titleOf.recoveryCodes(title(account))));
+      codes = [];
+      section.closest("dialog")?.close();
+    } catch (problem) {
+      complaint.textContent = problem.message;
+      submit.disabled = false;
+    }
+  } }, words.set);
+  function took(text) {
+    codes = text.slice(0, LONGEST).split(/\r?\n/).map((line) => line.trim()).filter(Boolean);
+    const usable = codes.length > 0 && codes.length <= MOST;
+    complaint.textContent = usable ? "" : words.unusable(MOST);
+    read.textContent = usable ? words.read(codes.length) : "";
+    submit.disabled = !usable;
+  }
+  const file = h("input", { type: "file", accept: ".txt,text/plain", name: "recovery-codes", change: async () => {
+    if (file.files[0]) took(await file.files[0].slice(0, LONGEST).text());
+    file.value = "";
+  } });
+  const section = h("section", { class: "setting", tabindex: "0", "aria-label": words.setTitle, paste: (event) => {
+    event.preventDefault();
+    took(event.clipboardData.getData("text"));
+  } }, h("h3", {}, words.setTitle), h("p", { class: "faint" }, words.setHow, total > 0 && ` ${words.replaces}`),
+  complaint, read, h("div", { class: "buttons" }, h("label", { class: "button" }, words.choose, file), submit));
+  return section;
 }

@@ -1,6 +1,6 @@
 // One thing that is being added: what it is, how far it is, and how it ended.
 
-import { call, get, pause } from "./api.js";
+import { call, get, newKey, pause } from "./api.js";
 import { fill, h, say } from "./dom.js";
 import { follow, unbroken } from "./follow.js";
 import { decided, fromNow, title } from "./format.js";
@@ -17,9 +17,6 @@ const PASSWORD = new Set(["import-password-missing", "import-password-wrong"]);
 /** How often an import's progress is asked for. */
 const ASK_MS = 700;
 
-/** A new idempotency key: what is sent twice is done once. */
-const key = () => crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-
 export class Work {
   #ending = new AbortController();
   #stage;
@@ -29,7 +26,8 @@ export class Work {
   #proof;
 
   /** `approval` is whether somebody else is asked, `proof` whether the account has to be proved, `steam` whether it gives Steam's codes. */
-  constructor(name, { approval, proof, steam = false, added }) {
+  constructor(name, { approval, proof, steam = false, added, mayRemove }) {
+    this.mayRemove = mayRemove;
     this.steam = steam;
     this.approval = approval;
     this.proof = proof;
@@ -110,7 +108,7 @@ export class Work {
       this.#step("sending");
       this.#say(words.stages.sending);
       const query = { approval: this.approval ? "required" : "", proof: this.proof ? "required" : "", kind: steam ? "steam" : "" };
-      const sending = { body, headers: { ...headers, "idempotency-key": key() }, query };
+      const sending = { body, headers: { ...headers, "idempotency-key": newKey() }, query };
       const started = await unbroken(() => call("POST", "/api/enrollments", sending), this.#ending.signal);
       const ended = await follow(started.id, (state) => this.#told(state), this.#ending.signal);
       if (ended?.stage === "Invalid") await invalid(ended.problem ?? {});
@@ -131,15 +129,26 @@ export class Work {
     const { deadline, decision } = state.approval;
     const waits = state.stage === "AwaitingApproval";
     fill(this.body,
-      (state.warnings ?? []).map((warning) => h("p", { class: "faint" }, warning.detail)),
+      (state.warnings ?? []).map((warning) => (warning.warning === "duplicate" ? this.#duplicate(warning, state) : h("p", { class: "faint" }, warning.detail))),
       waits && deadline && h("p", { class: "faint" }, words.until(fromNow(deadline))),
       state.stage === "Enrolled" && this.#asSteam && (state.warnings ?? []).some(({ warning }) => warning === "maybeSteam") &&
         h("button", { type: "button", "data-key": "as-steam", click: () => this.#asSteam() }, t.add.asSteam),
       state.stage === "Rejected" && decided(decision),
       waits && h("button", { type: "button", "data-key": "end", click: () => this.#try(() => call("DELETE", `/api/enrollments/${state.id}`)) }, words.end),
-      stage === "Enrolled" && h("p", {}, h("a", { href: "#/accounts" }, words.seeCode)));
+      stage === "Enrolled" && seeCode(state.id));
     if (stage === "Proving") this.#prove(state.id);
     if (state.stage === "Enrolled") this.added();
+  }
+
+  /** The same account is there already: what to do about it, with both ways at hand. */
+  #duplicate({ accounts = [] }, { id, stage }) {
+    return h("div", { class: "notice" }, h("p", {}, words.duplicate), accounts.length === 0 && h("p", { class: "faint" }, words.hidden),
+      h("div", { class: "buttons" }, seeThere(accounts),
+        stage === "Enrolled" && this.mayRemove && h("button", { type: "button", "data-key": `remove-new-${id}`, click: () => this.#try(async () => {
+          await call("DELETE", `/api/accounts/${id}`);
+          this.#say(t.accounts.removed(this.#name));
+          fill(this.body);
+        }) }, words.removeNew)));
   }
 
   #tell(stage) {
@@ -150,7 +159,7 @@ export class Work {
     const end = (stage) => () => {
       this.#step(stage);
       this.#tell(stage);
-      fill(this.body, stage === "Enrolled" && h("p", {}, h("a", { href: "#/accounts" }, words.seeCode)));
+      fill(this.body, stage === "Enrolled" && seeCode(id));
     };
     this.#proof = new Proof(id, { proved: end("Enrolled"), gone: end("Unproved") });
     this.body.append(this.#proof.element);
@@ -203,7 +212,7 @@ export class Work {
     const form = new FormData();
     for (const file of files) form.append("file", file);
     if (password) form.append("password", password);
-    const sending = { query, body: form, headers: { "idempotency-key": key() } };
+    const sending = { query, body: form, headers: { "idempotency-key": newKey() } };
     const { signal } = this.#ending;
     let state = await unbroken(() => call("POST", "/api/imports", sending), signal);
     const bar = h("progress", { "aria-label": words.imports.Importing });
@@ -233,7 +242,13 @@ export class Work {
   }
 }
 
+const seeCode = (id) => h("p", {}, h("a", { href: `#/accounts/${encodeURIComponent(id)}` }, words.seeCode));
+
+/** A link to each account that is there already. */
+const seeThere = (accounts) => accounts.map((id) => h("a", { class: "button", href: `#/accounts/${encodeURIComponent(id)}` }, words.seeThere));
+
 function complaint(problem) {
+  if (problem.code === "account-there") return h("div", { class: "notice" }, h("p", {}, words.duplicateRefused), h("div", { class: "buttons" }, seeThere(problem.accounts ?? [])));
   return h("p", { class: "complaint" }, h("strong", {}, problem.detail ?? problem.title), " ", problem.nextStep);
 }
 

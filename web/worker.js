@@ -1,7 +1,7 @@
 // Keeps the page's own files, so that it opens without its server. Nothing of the API is
 // ever kept: no account, no code, no answer. Every other address is the network's.
 
-const SHELL = "shell-2";
+const SHELL = "shell-3";
 /** How long the server may take before what is kept is shown, in milliseconds. */
 const PATIENCE_MS = 3000;
 /** For how long after that it is not waited for again, in milliseconds: one page is many files. */

@@ -42,6 +42,7 @@ impl DatabaseStamp {
         // to date.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
+        durabletask_sqlite::keep_log(&connection)?;
         let version = Some(data_version(&connection)?);
         Ok(Self {
             watching: Mutex::new(Watching {

@@ -11,7 +11,7 @@ use durabletask_core::Failure;
 
 use crate::Activities;
 use crate::picture::{PictureProblem, ReadLimits};
-use crate::qr::{self, Payload, Reading};
+use crate::qr::{self, Payload, ScanResult};
 
 impl Activities {
     /// Finds the one otpauth URI in an image.
@@ -99,7 +99,7 @@ impl Activities {
     }
 
     /// Reads an image on a blocking thread, a bounded number of them at a time.
-    async fn read(&self, image: ImageBytes) -> Result<Result<Reading, InputProblem>, Failure> {
+    async fn read(&self, image: ImageBytes) -> Result<Result<ScanResult, InputProblem>, Failure> {
         let permit = self.decodes.clone().acquire_owned().await?;
         let read = tokio::task::spawn_blocking(move || {
             // Held by the thread that works: a dropped future does not free its place.
@@ -123,7 +123,7 @@ fn is_account(payload: &Payload) -> bool {
 
 /// The only account among the codes of an image. It is not taken while there is another code
 /// that was not read, or a part of one: that may be the one that is meant.
-fn choose(mut reading: Reading) -> Result<Payload, InputProblem> {
+fn choose(mut reading: ScanResult) -> Result<Payload, InputProblem> {
     let accounts = || reading.payloads.iter().filter(|it| is_account(it));
     if accounts().any(|it| foreign::is_google_export(it.expose())) {
         return Err(InputProblem::GoogleExport);
@@ -146,7 +146,7 @@ fn choose(mut reading: Reading) -> Result<Payload, InputProblem> {
 }
 
 /// That an image in which something was read has more.
-fn unread(reading: &Reading) -> Option<InputProblem> {
+fn unread(reading: &ScanResult) -> Option<InputProblem> {
     if !reading.unread.is_empty() {
         return Some(InputProblem::CodesUnread {
             count: u32::try_from(reading.unread.len()).unwrap_or(u32::MAX),
@@ -157,7 +157,7 @@ fn unread(reading: &Reading) -> Option<InputProblem> {
 }
 
 /// Why there is no account in an image.
-fn without_account(reading: Reading) -> InputProblem {
+fn without_account(reading: ScanResult) -> InputProblem {
     match reading.payloads.first() {
         Some(_) if !reading.unread.is_empty() => InputProblem::CodesUnread {
             count: u32::try_from(reading.unread.len()).unwrap_or(u32::MAX),

@@ -27,7 +27,6 @@ use countersign_enrollment::contract::{
 };
 use countersign_enrollment::fingerprint::FingerprintKey;
 use countersign_enrollment::mandate::{Digest, SignedMandate};
-use countersign_enrollment::sealed::OpenKeyring;
 use durabletask_core::{Failure, Registry};
 use tokio::sync::Semaphore;
 
@@ -36,6 +35,7 @@ use crate::vault::SecretVault;
 use crate::webhook::Webhook;
 
 pub use authority::{Authority, CheckingKeySource};
+pub use permitted::OpeningKeys;
 
 /// Images decoded at once. Each may take hundreds of megabytes and a core.
 const MAX_DECODES: usize = 2;
@@ -58,7 +58,7 @@ impl Activities {
     #[must_use]
     pub fn new(
         authority: Authority,
-        keys: OpenKeyring,
+        keys: OpeningKeys,
         fingerprints: FingerprintKey,
         vault: Arc<dyn SecretVault>,
     ) -> Self {

@@ -1,7 +1,7 @@
 //! The vault and the keys as the activities have them: nothing is opened, changed, sealed or
 //! destroyed without a permit for exactly that.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use countersign_authority::{
     Describe, Disable, MandatedAct, Open, Permit, Plan, Purge, Restore, Seal, SetRecovery, Store,
@@ -138,11 +138,33 @@ fn account<D>(permit: &Permit<D>) -> Result<&EnrollmentId, VaultError> {
 
 /// The keys that open sealed values, behind permits.
 #[derive(Clone)]
-pub(crate) struct PermittedKeys(Arc<OpenKeyring>);
+pub(crate) struct PermittedKeys(OpeningKeys);
+
+/// The keys that open sealed values. Others may take their place while they are in use. Clones
+/// are the same keys.
+#[derive(Clone)]
+pub struct OpeningKeys(Arc<RwLock<Arc<OpenKeyring>>>);
+
+impl OpeningKeys {
+    /// These, at first.
+    #[must_use]
+    pub fn new(keys: OpenKeyring) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(keys))))
+    }
+
+    /// Opens with these keys from now on.
+    pub fn replace(&self, keys: OpenKeyring) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    }
+
+    fn now(&self) -> Arc<OpenKeyring> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 impl PermittedKeys {
-    pub(crate) fn new(keys: OpenKeyring) -> Self {
-        Self(Arc::new(keys))
+    pub(crate) const fn new(keys: OpeningKeys) -> Self {
+        Self(keys)
     }
 
     /// Opens what was sent: the permit names its digest.
@@ -155,7 +177,7 @@ impl PermittedKeys {
         if permit.deed().source.as_ref() != Some(&sealed.digest()) {
             return Err(OpenError::DoesNotOpen);
         }
-        self.0.open(scope, sealed)
+        self.0.now().open(scope, sealed)
     }
 
     /// Opens what a worker has kept under the same mandate.
@@ -166,7 +188,7 @@ impl PermittedKeys {
         scope: &impl Scope,
         kept: &Kept<T>,
     ) -> Result<T, OpenError> {
-        self.0.open_kept(scope, mandate, kept)
+        self.0.now().open_kept(scope, mandate, kept)
     }
 
     /// Keeps a value for the next activity under the same mandate.
@@ -176,7 +198,7 @@ impl PermittedKeys {
         scope: &impl Scope,
         value: &T,
     ) -> Result<Kept<T>, SealError> {
-        self.0.keep(scope, mandate, value)
+        self.0.now().keep(scope, mandate, value)
     }
 }
 

@@ -62,7 +62,7 @@ impl Payload {
         self.region
     }
 
-    /// Whether it was split over several codes, which are among [`Reading::parts`].
+    /// Whether it was split over several codes, which are among [`ScanResult::parts`].
     #[must_use]
     pub fn is_joined(&self) -> bool {
         self.is_joined
@@ -91,7 +91,7 @@ impl fmt::Debug for Payload {
 
 /// What was seen in an image.
 #[derive(Clone, Debug)]
-pub struct Reading {
+pub struct ScanResult {
     /// Each payload once, in the order in which people read: rows from top to bottom, each
     /// from left to right. None is a part of a text that is split over several codes; such a
     /// text is one payload if all of its parts are there.
@@ -121,7 +121,7 @@ pub struct Reading {
 /// # Errors
 ///
 /// Every [`PictureProblem`]: the bytes are no image within the limits.
-pub fn examine(bytes: &[u8], limits: &ReadLimits) -> Result<Reading, PictureProblem> {
+pub fn examine(bytes: &[u8], limits: &ReadLimits) -> Result<ScanResult, PictureProblem> {
     let deadline = Instant::now() + limits.deadline;
     let picture = picture::open(bytes, limits)?;
     Ok(cascade::read(&picture, deadline))
@@ -138,7 +138,7 @@ pub fn read_codes(bytes: &[u8], limits: &ReadLimits) -> Result<Vec<Payload>, Pic
 
 /// Reads every QR code of a decoded image, as [`examine`] does, until the deadline.
 #[must_use]
-pub fn read_picture(picture: &Picture, deadline: Instant) -> Reading {
+pub fn read_picture(picture: &Picture, deadline: Instant) -> ScanResult {
     cascade::read(picture, deadline)
 }
 

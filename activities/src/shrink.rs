@@ -7,7 +7,7 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 
 use crate::picture::{self, Picture, PictureFormat, PictureProblem, Plane, ReadLimits};
-use crate::qr::{self, Payload, Reading, Step};
+use crate::qr::{self, Payload, ScanResult, Step};
 use countersign_enrollment::code_parts::CodePart;
 
 /// Longest sides tried, in pixels, after the image's own.
@@ -75,7 +75,7 @@ pub fn shrink_within(
 /// What a result has to meet.
 struct Fit<'a> {
     max_bytes: usize,
-    wanted: &'a Reading,
+    wanted: &'a ScanResult,
     lossless: bool,
     limits: ReadLimits,
     give_up: Instant,

@@ -8,7 +8,7 @@
 mod body;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use countersign_authority::{Notify, Permit};
@@ -69,7 +69,8 @@ enum NotTaken {
 pub struct Webhook {
     client: Client,
     address: Url,
-    key: Arc<Zeroizing<String>>,
+    /// The present key first, and the one before it for as long as that counts.
+    keys: Arc<RwLock<Vec<Zeroizing<String>>>>,
 }
 
 impl Webhook {
@@ -93,8 +94,15 @@ impl Webhook {
         Ok(Self {
             client,
             address: check_address(address)?,
-            key: Arc::new(key),
+            keys: Arc::new(RwLock::new(vec![key])),
         })
+    }
+
+    /// Signs with `key` from now on, and with the one `before` it too, if that still counts:
+    /// receivers take a notice that one of the signatures fits.
+    pub fn sign_with(&self, key: Zeroizing<String>, before: Option<Zeroizing<String>>) {
+        let keys = std::iter::once(key).chain(before).collect();
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
     /// Sends a notice once.
@@ -172,11 +180,15 @@ impl Webhook {
     }
 
     fn sign(&self, seconds: u64, body: &str) -> Result<String, NotTaken> {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(self.key.as_bytes()).map_err(|_| NotTaken::Key)?;
-        mac.update(format!("{seconds}.{body}").as_bytes());
-        let mac = HEXLOWER.encode(&mac.finalize().into_bytes());
-        Ok(format!("t={seconds},v1={mac}"))
+        let mut header = format!("t={seconds}");
+        for key in &*self.keys.read().unwrap_or_else(PoisonError::into_inner) {
+            let mut mac =
+                Hmac::<Sha256>::new_from_slice(key.as_bytes()).map_err(|_| NotTaken::Key)?;
+            mac.update(format!("{seconds}.{body}").as_bytes());
+            header.push_str(",v1=");
+            header.push_str(&HEXLOWER.encode(&mac.finalize().into_bytes()));
+        }
+        Ok(header)
     }
 }
 
@@ -261,5 +273,13 @@ mod tests {
             "t=1700000000,v1=9d713ed406bb7076d4123f0dc2c39d2df5c654ed4b0cd56b52c8b4c940bd63ae"
         );
         assert!(!format!("{webhook:?}").contains("x.example"));
+        // While two keys count there is a signature with each.
+        webhook.sign_with("new".to_owned().into(), Some("key".to_owned().into()));
+        let both = webhook.sign(1_700_000_000, "{}").unwrap();
+        let parts: Vec<&str> = both.split(',').collect();
+        assert_eq!(parts.len(), 3, "{both}");
+        assert!(
+            both.ends_with(",v1=9d713ed406bb7076d4123f0dc2c39d2df5c654ed4b0cd56b52c8b4c940bd63ae")
+        );
     }
 }

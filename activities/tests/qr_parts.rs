@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use countersign_activities::picture::ReadLimits;
-use countersign_activities::qr::{self, Reading};
+use countersign_activities::qr::{self, ScanResult};
 use countersign_enrollment::code_parts::{CodePart, gather};
 use countersign_enrollment::import::{ImportEntry, ImportList, expand_lists};
 use countersign_enrollment::problem::InputProblem;
@@ -21,7 +21,7 @@ const URI: &str =
     "otpauth://totp/GitHub:alice?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=GitHub";
 const OTHER: &str = "otpauth://totp/Acme:bob?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Acme";
 
-fn examine(bytes: &[u8]) -> Reading {
+fn examine(bytes: &[u8]) -> ScanResult {
     let limits = ReadLimits {
         deadline: Duration::from_secs(30),
         ..ReadLimits::default()

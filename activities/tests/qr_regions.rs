@@ -7,7 +7,7 @@ use std::io::Cursor;
 use std::time::Duration;
 
 use countersign_activities::picture::{self, ReadLimits};
-use countersign_activities::qr::{self, Reading, Step};
+use countersign_activities::qr::{self, ScanResult, Step};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma};
 use qrcode::QrCode;
 
@@ -43,7 +43,7 @@ fn encoded(image: GrayImage, format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
-fn texts(reading: &Reading) -> Vec<&str> {
+fn texts(reading: &ScanResult) -> Vec<&str> {
     reading.payloads.iter().map(qr::Payload::expose).collect()
 }
 

@@ -9,10 +9,13 @@
 //!   that it also gives the tokens that the task hub wants.
 //! - [`KeyVault`] keeps the promises of
 //!   [`SecretVault`](countersign_activities::vault::SecretVault) in a Key Vault.
+//! - [`DatabaseTokens`] logs in to Azure Database for PostgreSQL with that identity.
 
 mod causes;
+mod database;
 pub mod key_vault;
 
+pub use database::DatabaseTokens;
 pub use durabletask::azure::{
     Identity, IdentityError, IdentitySettings, Selection, Source, UnsupportedAuthentication,
 };

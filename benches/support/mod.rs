@@ -1,7 +1,8 @@
 //! The system that the benchmarks measure: our scheduler, our worker and our client in
 //! one process, over loopback gRPC.
 
-use durabletask::{Client, Connection, Registry, Worker, WorkerError};
+use durabletask::worker::WorkerError;
+use durabletask::{Client, Connection, Registry, Worker};
 use durabletask_scheduler::{Scheduler, SchedulerConfig, ServeError, Storage};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -53,7 +54,7 @@ impl System {
         let worker_stop = CancellationToken::new();
         let working = tokio::spawn({
             let stop = worker_stop.clone();
-            async move { worker.run(stop).await }
+            async move { worker.run_until(stop.cancelled_owned()).await }
         });
         Self {
             client: Client::new(&connection).expect("the client can be built"),

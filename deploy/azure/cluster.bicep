@@ -5,7 +5,8 @@ param name string
 param networkName string
 param nodesId string
 param nodeSize string
-param allowed array
+@description('Networks from which the cluster\'s API is reached, such as 203.0.113.7/32.')
+param allowed string[]
 
 // Network Contributor.
 var joins = subscriptionResourceId(
@@ -13,9 +14,9 @@ var joins = subscriptionResourceId(
   '4d97b98b-1d4f-4787-a291-c67834d212e7'
 )
 
-resource network 'Microsoft.Network/virtualNetworks@2023-11-01' existing = { name: networkName }
+resource network 'Microsoft.Network/virtualNetworks@2025-05-01' existing = { name: networkName }
 
-resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: '${name}-cluster'
   location: location
 }
@@ -30,7 +31,7 @@ resource mayJoin 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-resource cluster 'Microsoft.ContainerService/managedClusters@2024-05-01' = {
+resource cluster 'Microsoft.ContainerService/managedClusters@2026-03-01' = {
   name: '${name}-cluster'
   location: location
   identity: { type: 'UserAssigned', userAssignedIdentities: { '${identity.id}': {} } }
@@ -62,3 +63,4 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2024-05-01' = {
 
 output name string = cluster.name
 output issuer string = cluster.properties.oidcIssuerProfile.issuerURL
+output kubeletPrincipal string = cluster.properties.identityProfile.kubeletidentity.objectId

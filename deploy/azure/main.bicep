@@ -1,6 +1,6 @@
-// Azure for Countersign: a Key Vault for accounts and one for keys, both on private addresses, the
-// Durable Task Scheduler, an identity for each part, and a Kubernetes cluster for
-// deploy/kubernetes/countersign.yaml to run in.
+// Azure for Countersign: a Key Vault for accounts and one for keys and the Durable Task Scheduler,
+// all on private addresses, an identity for each part, and a Kubernetes cluster with a registry for
+// deploy/helm/countersign to run in.
 targetScope = 'resourceGroup'
 
 @description('Where everything is.')
@@ -11,9 +11,12 @@ param location string = resourceGroup().location
 @maxLength(8)
 param name string = 'totp'
 
-@description('Networks of operators, such as 203.0.113.7/32: who may reach the cluster\'s API and the scheduler (its dashboard) besides the cluster itself. Nobody else may.')
+@description('Networks of operators, such as 203.0.113.7/32: who may reach the cluster\'s API. Nobody else may.')
 @minLength(1)
-param operatorAddresses array
+param operatorAddresses string[]
+
+@description('Whether operators reach the scheduler from their networks too, as its dashboard in the portal needs. Otherwise it has a private address only, in the cluster\'s network.')
+param operatorsReachScheduler bool = false
 
 @description('Consumption or Dedicated.')
 @allowed(['Consumption', 'Dedicated'])
@@ -28,19 +31,19 @@ param purgeProtection bool = false
 var suffix = uniqueString(resourceGroup().id)
 var hub = 'default'
 
-resource logs 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
+resource logs 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
   name: '${name}-logs-${suffix}'
   location: location
   properties: { sku: { name: 'PerGB2018' }, retentionInDays: 30 }
 }
 
 // One identity for each part, so that each may do only what it has to.
-resource frontDoorIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
+resource frontDoorIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: '${name}-front-door'
   location: location
 }
 
-resource workerIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
+resource workerIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: '${name}-worker'
   location: location
 }
@@ -50,9 +53,6 @@ module network 'network.bicep' = {
   params: { location: location, name: name }
 }
 
-// The cluster's own address, and the operators'.
-var allowed = concat(['${network.outputs.egressAddress}/32'], operatorAddresses)
-
 module accounts 'vault.bicep' = {
   name: 'accounts'
   params: {
@@ -60,7 +60,7 @@ module accounts 'vault.bicep' = {
     name: take('${name}-a-${suffix}', 24)
     logsId: logs.id
     subnetId: network.outputs.endpointsId
-    zoneId: network.outputs.zoneId
+    zoneId: network.outputs.vaultZoneId
     purgeProtection: purgeProtection
   }
 }
@@ -72,7 +72,7 @@ module keys 'vault.bicep' = {
     name: take('${name}-k-${suffix}', 24)
     logsId: logs.id
     subnetId: network.outputs.endpointsId
-    zoneId: network.outputs.zoneId
+    zoneId: network.outputs.vaultZoneId
     // Without its keys an installation is lost.
     purgeProtection: true
   }
@@ -96,7 +96,9 @@ module scheduler 'scheduler.bicep' = {
     name: '${name}-dts-${suffix}'
     hub: hub
     sku: schedulerSku
-    allowlist: allowed
+    subnetId: network.outputs.endpointsId
+    zoneId: network.outputs.schedulerZoneId
+    allowed: operatorsReachScheduler ? operatorAddresses : []
     principals: [
       frontDoorIdentity.properties.principalId
       workerIdentity.properties.principalId
@@ -112,12 +114,22 @@ module cluster 'cluster.bicep' = {
     networkName: network.outputs.networkName
     nodesId: network.outputs.nodesId
     nodeSize: nodeSize
-    allowed: allowed
+    // Its own nodes, which leave by this address, and the operators.
+    allowed: concat(['${network.outputs.egressAddress}/32'], operatorAddresses)
+  }
+}
+
+module registry 'registry.bicep' = {
+  name: 'registry'
+  params: {
+    location: location
+    name: '${name}${suffix}'
+    kubeletPrincipal: cluster.outputs.kubeletPrincipal
   }
 }
 
 // Whoever has the token of the service account is the part, and nobody else.
-resource frontDoorIs 'Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials@2023-01-31' = {
+resource frontDoorIs 'Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials@2024-11-30' = {
   parent: frontDoorIdentity
   name: 'cluster'
   properties: {
@@ -127,7 +139,7 @@ resource frontDoorIs 'Microsoft.ManagedIdentity/userAssignedIdentities/federated
   }
 }
 
-resource workerIs 'Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials@2023-01-31' = {
+resource workerIs 'Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials@2024-11-30' = {
   parent: workerIdentity
   name: 'cluster'
   properties: {
@@ -137,6 +149,7 @@ resource workerIs 'Microsoft.ManagedIdentity/userAssignedIdentities/federatedIde
   }
 }
 
+output registry string = registry.outputs.endpoint
 output clusterName string = cluster.outputs.name
 output frontDoorClientId string = frontDoorIdentity.properties.clientId
 output workerClientId string = workerIdentity.properties.clientId

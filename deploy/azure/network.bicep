@@ -1,23 +1,23 @@
-// The network of the cluster and of the vaults' private addresses. All that leaves it comes from
-// one public address, which is the one that the scheduler lets in.
+// The network of the cluster and of the private addresses of vaults and scheduler. All that leaves
+// it comes from one public address.
 param location string
 param name string
 
-resource egress 'Microsoft.Network/publicIPAddresses@2023-11-01' = {
+resource egress 'Microsoft.Network/publicIPAddresses@2025-05-01' = {
   name: '${name}-egress'
   location: location
   sku: { name: 'Standard' }
   properties: { publicIPAllocationMethod: 'Static' }
 }
 
-resource gateway 'Microsoft.Network/natGateways@2023-11-01' = {
+resource gateway 'Microsoft.Network/natGateways@2025-05-01' = {
   name: '${name}-gateway'
   location: location
   sku: { name: 'Standard' }
   properties: { publicIpAddresses: [{ id: egress.id }] }
 }
 
-resource network 'Microsoft.Network/virtualNetworks@2023-11-01' = {
+resource network 'Microsoft.Network/virtualNetworks@2025-05-01' = {
   name: '${name}-network'
   location: location
   properties: {
@@ -38,19 +38,26 @@ resource network 'Microsoft.Network/virtualNetworks@2023-11-01' = {
   resource endpoints 'subnets' existing = { name: 'endpoints' }
 }
 
-resource zone 'Microsoft.Network/privateDnsZones@2020-06-01' = {
-  name: 'privatelink.vaultcore.azure.net'
-  location: 'global'
+// Where the names of private addresses are looked up.
+resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [
+  for zone in ['privatelink.vaultcore.azure.net', 'privatelink.durabletask.io']: {
+    name: zone
+    location: 'global'
+  }
+]
 
-  resource link 'virtualNetworkLinks' = {
+resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [
+  for index in range(0, 2): {
+    parent: zones[index]
     name: '${name}-link'
     location: 'global'
     properties: { registrationEnabled: false, virtualNetwork: { id: network.id } }
   }
-}
+]
 
 output networkName string = network.name
 output nodesId string = network::nodes.id
 output endpointsId string = network::endpoints.id
-output zoneId string = zone.id
+output vaultZoneId string = zones[0].id
+output schedulerZoneId string = zones[1].id
 output egressAddress string = egress.properties.ipAddress

@@ -62,8 +62,8 @@ var workerReads = [
   'countersign-mandate-keys'
 ]
 
-resource accounts 'Microsoft.KeyVault/vaults@2023-07-01' existing = { name: accountsVault }
-resource keys 'Microsoft.KeyVault/vaults@2023-07-01' existing = { name: keysVault }
+resource accounts 'Microsoft.KeyVault/vaults@2026-02-01' existing = { name: accountsVault }
+resource keys 'Microsoft.KeyVault/vaults@2026-02-01' existing = { name: keysVault }
 
 var definitions = [
   { key: 'front door', title: 'front door on accounts', actions: frontDoorOnAccounts }
@@ -108,16 +108,16 @@ resource workerMay 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 // The scopes of single secrets, which the parts make at their first start.
-resource frontDoorOwned 'Microsoft.KeyVault/vaults/secrets@2023-07-01' existing = [
+resource frontDoorOwned 'Microsoft.KeyVault/vaults/secrets@2026-02-01' existing = [
   for secret in frontDoorOwns: { parent: keys, name: secret }
 ]
-resource workerOwned 'Microsoft.KeyVault/vaults/secrets@2023-07-01' existing = [
+resource workerOwned 'Microsoft.KeyVault/vaults/secrets@2026-02-01' existing = [
   for secret in workerOwns: { parent: keys, name: secret }
 ]
-resource frontDoorRead 'Microsoft.KeyVault/vaults/secrets@2023-07-01' existing = [
+resource frontDoorRead 'Microsoft.KeyVault/vaults/secrets@2026-02-01' existing = [
   for secret in frontDoorReads: { parent: keys, name: secret }
 ]
-resource workerRead 'Microsoft.KeyVault/vaults/secrets@2023-07-01' existing = [
+resource workerRead 'Microsoft.KeyVault/vaults/secrets@2026-02-01' existing = [
   for secret in workerReads: { parent: keys, name: secret }
 ]
 

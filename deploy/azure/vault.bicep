@@ -8,7 +8,7 @@ param zoneId string
 @description('Whether nothing in it can be destroyed before its time. It cannot be switched off again.')
 param purgeProtection bool
 
-resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
+resource vault 'Microsoft.KeyVault/vaults@2026-02-01' = {
   name: name
   location: location
   properties: {
@@ -24,6 +24,7 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
   }
 }
 
+// There is no newer version of this type, nor one that is not a preview.
 resource audit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'audit'
   scope: vault
@@ -33,7 +34,7 @@ resource audit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   }
 }
 
-resource endpoint 'Microsoft.Network/privateEndpoints@2023-11-01' = {
+resource endpoint 'Microsoft.Network/privateEndpoints@2025-05-01' = {
   name: '${name}-endpoint'
   location: location
   properties: {

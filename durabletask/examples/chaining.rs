@@ -20,10 +20,10 @@ async fn pipeline(ctx: OrchestrationContext, source: String) -> Result<String, F
     Ok(ctx.call_activity(&LOAD, &total).await?)
 }
 
-/// Runs the pipeline in memory, with made-up activities.
+/// Runs the pipeline in memory, with stand-ins for the activities.
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hub = TestHub::new(Registry::new().orchestration(&PIPELINE, pipeline));
-    let run = hub.run(&PIPELINE, &"orders.csv".to_owned(), |activity, input| {
+    let run = hub.run(&PIPELINE, "orders.csv", |activity, input| {
         Ok(match activity {
             "extract" => json!([1, 2, 3]),
             "transform" => json!(
@@ -34,7 +34,7 @@ pub fn main() -> Result<(), Box<dyn std::error::Error>> {
             _ => json!(format!("stored {input}")),
         })
     });
-    let stored = run.output().map_err(|failure| failure.to_string())?;
+    let stored = run.output()?;
     println!("{stored}");
     assert_eq!(stored, "stored 6");
     Ok(())

@@ -5,15 +5,12 @@
 
 #![allow(clippy::print_stdout, reason = "an example talks to its reader")]
 
-use std::time::Duration;
-
+use durabletask::client::EntityQuery;
 use durabletask::{
-    Client, Connection, Entity, EntityContext, EntityHandlers, EntityQuery, Failure, Operation,
-    Orchestration, OrchestrationContext, Payloads, Registry, Worker,
+    Client, Connection, Entity, EntityContext, EntityHandlers, Failure, Operation, Orchestration,
+    OrchestrationContext, Registry, Worker,
 };
-use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
 const EMULATOR: &str = "Endpoint=http://127.0.0.1:8080;TaskHub=default;Authentication=None";
 
@@ -85,9 +82,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .entity(&COUNTER, counter())
         .entity(&ACCOUNT, account())
         .orchestration(&TRANSFER, transfer);
-    let stop = CancellationToken::new();
-    let worker = Worker::builder(&connection).registry(registry).build()?;
-    let running = tokio::spawn(worker.run(stop.clone()));
+    let worker = Worker::builder(&connection)
+        .registry(registry)
+        .build()?
+        .spawn();
 
     let client = Client::new(&connection)?;
     client
@@ -99,26 +97,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             to: "bob".to_owned(),
             amount,
         };
-        let id = client.start(&TRANSFER, &order).send().await?;
-        let state = client
-            .wait_for_completion(&id, Payloads::Include, Duration::from_secs(30))
-            .await?;
-        println!("{amount} moved: {}", state.output::<bool>()?);
+        let moved = client.start(&TRANSFER, &order).send().await?;
+        println!("{amount} moved: {}", moved.result().await?);
     }
 
-    let accounts: Vec<_> = client
-        .query_entities(EntityQuery {
-            id_prefix: Some("@account@".to_owned()),
-            include_state: true,
-            ..EntityQuery::default()
-        })
-        .try_collect()
-        .await?;
-    for entity in accounts {
+    let accounts = EntityQuery::new().id_prefix("@account@").include_state();
+    for entity in client.list_entities(accounts).collect().await? {
         println!("{}: {}", entity.id, entity.state::<Account>()?.balance);
     }
 
-    stop.cancel();
-    running.await??;
+    worker.stop().await?;
     Ok(())
 }

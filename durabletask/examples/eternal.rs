@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use durabletask::testing::TestHub;
 use durabletask::{
-    Activity, Either, Event, Failure, Orchestration, OrchestrationContext, Registry, select,
+    Activity, Either, Event, Failure, Orchestration, OrchestrationContext, Outcome, Registry,
+    select,
 };
 use serde_json::json;
 
@@ -20,21 +21,22 @@ const JANITOR: Orchestration<u32, u32> = Orchestration::new("janitor");
 
 const INTERVAL: Duration = Duration::from_secs(3600);
 
-async fn janitor(ctx: OrchestrationContext, removed: u32) -> Result<u32, Failure> {
+async fn janitor(ctx: OrchestrationContext, removed: u32) -> Result<Outcome<u32, u32>, Failure> {
     let removed = removed + ctx.call_activity(&CLEAN_UP, &()).await?;
-    match select(ctx.wait_for_event(&STOP), ctx.create_timer(INTERVAL)).await {
-        Either::Left(_) => Ok(removed),
-        Either::Right(()) => ctx.continue_as_new(&removed),
-    }
+    let stopped = select(ctx.wait_for_event(&STOP), ctx.create_timer(INTERVAL)).await;
+    Ok(match stopped {
+        Either::Left(_) => Outcome::Done(removed),
+        Either::Right(()) => Outcome::continue_as_new(removed),
+    })
 }
 
 /// Cleans up every hour until it is told to stop.
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let after = INTERVAL * 4 + INTERVAL / 2;
-    let run = TestHub::new(Registry::new().orchestration(&JANITOR, janitor))
+    let run = TestHub::new(Registry::new().continuing(&JANITOR, janitor))
         .raise_event(after, &STOP, &())
         .run(&JANITOR, &0, |_, _| Ok(json!(2)));
-    let removed = run.output().map_err(|failure| failure.to_string())?;
+    let removed = run.output()?;
     println!(
         "{removed} files in {} rounds; the last history has {} events",
         run.executions,

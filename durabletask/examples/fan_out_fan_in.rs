@@ -18,18 +18,13 @@ const COUNT_WORDS: Activity<String, usize> = Activity::new("count-words");
 const COUNT_ALL: Orchestration<Vec<String>, usize> = Orchestration::new("count-all");
 
 /// Up to four attempts, after 5, 10 and 20 seconds.
-const PATIENT: RetryPolicy = RetryPolicy {
-    backoff: 2.0,
-    ..RetryPolicy::new(4, Duration::from_secs(5))
-};
+const PATIENT: RetryPolicy = RetryPolicy::new(4, Duration::from_secs(5)).backoff(2.0);
 
 async fn count_all(ctx: OrchestrationContext, pages: Vec<String>) -> Result<usize, Failure> {
     let counts = pages.iter().map(|page| {
-        let options = TaskOptions {
-            retry: Some(PATIENT),
-            start_to_close: Some(Duration::from_secs(60)),
-            ..TaskOptions::default()
-        };
+        let options = TaskOptions::new()
+            .retry(PATIENT)
+            .start_to_close(Duration::from_secs(60));
         ctx.call_activity_with(&COUNT_WORDS, page, options)
     });
     Ok(when_all(counts).await?.into_iter().sum())
@@ -48,7 +43,7 @@ pub fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         Ok(json!(page.split(' ').count()))
     });
-    let words = run.output().map_err(|failure| failure.to_string())?;
+    let words = run.output()?;
     println!("{words} words after {} calls", run.calls.len());
     assert_eq!((words, run.calls.len()), (6, 5));
     Ok(())

@@ -4,13 +4,10 @@
 
 #![allow(clippy::print_stdout, reason = "an example talks to its reader")]
 
-use std::time::Duration;
-
 use durabletask::{
     Activity, ActivityContext, Client, Connection, Failure, Orchestration, OrchestrationContext,
-    Payloads, Registry, Worker,
+    Registry, Worker,
 };
-use tokio_util::sync::CancellationToken;
 
 const EMULATOR: &str = "Endpoint=http://127.0.0.1:8080;TaskHub=default;Authentication=None";
 
@@ -40,21 +37,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let registry = Registry::new()
         .activity(&SAY_HELLO, say_hello)
         .orchestration(&HELLO_CITIES, hello_cities);
-    let stop = CancellationToken::new();
-    let worker = Worker::builder(&connection).registry(registry).build()?;
-    let running = tokio::spawn(worker.run(stop.clone()));
+    let worker = Worker::builder(&connection)
+        .registry(registry)
+        .build()?
+        .spawn();
 
     let client = Client::new(&connection)?;
-    let cities = ["Tokyo", "Lima", "Oslo", "Cairo", "Quito"].map(str::to_owned);
-    let id = client.start(&HELLO_CITIES, &cities.to_vec()).send().await?;
-    let state = client
-        .wait_for_completion(&id, Payloads::Include, Duration::from_secs(30))
-        .await?;
-    for greeting in state.output::<Vec<String>>()? {
+    let cities = ["Tokyo", "Lima", "Oslo", "Cairo", "Quito"];
+    let greetings = client.start(&HELLO_CITIES, &cities).send().await?;
+    for greeting in greetings.result().await? {
         println!("{greeting}");
     }
 
-    stop.cancel();
-    running.await??;
+    worker.stop().await?;
     Ok(())
 }

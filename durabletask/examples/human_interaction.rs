@@ -50,11 +50,8 @@ async fn expense(ctx: OrchestrationContext, what: String) -> Result<Outcome, Fai
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hub = TestHub::new(Registry::new().orchestration(&EXPENSE, expense));
     let run = |hub: &TestHub| {
-        hub.run(&EXPENSE, &"train to Oslo".to_owned(), |_, _| {
-            Ok(json!(null))
-        })
-        .output()
-        .map_err(|failure| failure.to_string())
+        hub.run(&EXPENSE, "train to Oslo", |_, _| Ok(json!(null)))
+            .output()
     };
     let approval = Approval {
         by: "ada".to_owned(),

@@ -6,13 +6,11 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 
-use std::time::Duration;
-
+use durabletask::payloads::{InMemoryPayloadStore, LargePayloads};
 use durabletask::{
-    Activity, ActivityContext, Client, Connection, Failure, InMemoryPayloadStore, LargePayloads,
-    Orchestration, OrchestrationContext, Payloads, Registry, Worker,
+    Activity, ActivityContext, Client, Connection, Failure, Orchestration, OrchestrationContext,
+    Registry, Worker,
 };
-use tokio_util::sync::CancellationToken;
 
 const EMULATOR: &str = "Endpoint=http://127.0.0.1:8080;TaskHub=default;Authentication=None";
 
@@ -43,25 +41,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let worker = Worker::builder(&connection)
         .registry(registry)
         .large_payloads(large.clone())
-        .build()?;
-    let stop = CancellationToken::new();
-    let running = tokio::spawn(worker.run(stop.clone()));
+        .build()?
+        .spawn();
 
     let client = Client::new(&connection)?.with_large_payloads(large);
-    let id = client
-        .start(&MIRROR, &"x".repeat(2 * 1024 * 1024))
-        .send()
-        .await?;
-    let state = client
-        .wait_for_completion(&id, Payloads::Include, Duration::from_secs(30))
-        .await?;
+    let text = "x".repeat(2 * 1024 * 1024);
+    let mirrored = client.start(&MIRROR, &text).send().await?;
     println!(
         "{} bytes in all; the store keeps {} payloads",
-        state.output::<usize>()?,
+        mirrored.result().await?,
         store.len()
     );
 
-    stop.cancel();
-    running.await??;
+    worker.stop().await?;
     Ok(())
 }

@@ -37,13 +37,11 @@ pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hub = TestHub::new(Registry::new().orchestration(&WATCH_JOB, watch_job));
     let watch = |looks_needed: usize| {
         let mut looks = 0;
-        let run = hub.run(&WATCH_JOB, &"job-1".to_owned(), |_, _| {
+        let run = hub.run(&WATCH_JOB, "job-1", |_, _| {
             looks += 1;
             Ok(json!(looks >= looks_needed))
         });
-        run.output()
-            .map(|done| (done, run.calls.len()))
-            .map_err(|failure| failure.to_string())
+        run.output().map(|done| (done, run.calls.len()))
     };
     assert_eq!(watch(5)?, (true, 5));
     let (done, looks) = watch(usize::MAX)?;

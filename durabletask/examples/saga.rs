@@ -5,7 +5,9 @@
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 
 use durabletask::testing::TestHub;
-use durabletask::{Activity, Failure, Orchestration, OrchestrationContext, Registry, TaskError};
+use durabletask::{
+    Activity, Failure, Orchestration, OrchestrationContext, Registry, Saga, TaskError,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -22,48 +24,38 @@ enum Trip {
     Undone { because: String },
 }
 
-/// What takes a step back: the activity and its input.
-type Undo = (Activity<String, ()>, String);
-
-async fn book(
-    ctx: &OrchestrationContext,
-    city: &String,
-    undo: &mut Vec<Undo>,
-) -> Result<Trip, TaskError> {
+async fn book(ctx: &OrchestrationContext, city: &str, saga: &mut Saga) -> Result<Trip, TaskError> {
     let flight = ctx.call_activity(&BOOK_FLIGHT, city).await?;
-    undo.push((CANCEL_FLIGHT, flight.clone()));
+    saga.undo_by(&CANCEL_FLIGHT, &flight)?;
     let hotel = ctx.call_activity(&BOOK_HOTEL, city).await?;
-    undo.push((CANCEL_HOTEL, hotel.clone()));
+    saga.undo_by(&CANCEL_HOTEL, &hotel)?;
     ctx.call_activity(&CHARGE, city).await?;
     Ok(Trip::Booked { flight, hotel })
 }
 
 async fn book_trip(ctx: OrchestrationContext, city: String) -> Result<Trip, Failure> {
-    let mut undo = Vec::new();
-    let because = match book(&ctx, &city, &mut undo).await {
-        Ok(trip) => return Ok(trip),
-        Err(error) => error.to_string(),
-    };
-    for (activity, booking) in undo.iter().rev() {
-        ctx.call_activity(activity, booking).await?;
+    let mut saga = Saga::new(&ctx);
+    let booked = book(&ctx, &city, &mut saga).await;
+    // What the traveller has to know is an outcome; what could not be undone is a failure.
+    match saga.settle(booked).await {
+        Ok(trip) => Ok(trip),
+        Err(error) if error.not_undone.is_empty() => Ok(Trip::Undone {
+            because: error.cause.to_string(),
+        }),
+        Err(error) => Err(error.into()),
     }
-    Ok(Trip::Undone { because })
 }
 
 /// Books a trip whose payment is declined.
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hub = TestHub::new(Registry::new().orchestration(&BOOK_TRIP, book_trip));
-    let run = hub.run(
-        &BOOK_TRIP,
-        &"Lima".to_owned(),
-        |activity, _| match activity {
-            "charge" => Err(Failure::new("Declined", "the card is declined").permanent()),
-            "book-flight" => Ok(json!("flight-7")),
-            "book-hotel" => Ok(json!("hotel-3")),
-            _ => Ok(json!(null)),
-        },
-    );
-    let trip = run.output().map_err(|failure| failure.to_string())?;
+    let run = hub.run(&BOOK_TRIP, "Lima", |activity, _| match activity {
+        "charge" => Err(Failure::new("Declined", "the card is declined").permanent()),
+        "book-flight" => Ok(json!("flight-7")),
+        "book-hotel" => Ok(json!("hotel-3")),
+        _ => Ok(json!(null)),
+    });
+    let trip = run.output()?;
     let calls: Vec<&str> = run.calls.iter().map(|(name, _)| name.as_str()).collect();
     println!("{trip:?} by {calls:?}");
     assert_eq!(calls[3..], ["cancel-hotel", "cancel-flight"]);

@@ -7,10 +7,10 @@
 
 use std::time::Duration;
 
+use durabletask::orchestration::SubOrchestrationOptions;
 use durabletask::testing::TestHub;
 use durabletask::{
-    Activity, Failure, Orchestration, OrchestrationContext, Registry, RetryPolicy,
-    SubOrchestrationOptions, when_all,
+    Activity, Failure, Orchestration, OrchestrationContext, Registry, RetryPolicy, when_all,
 };
 use serde_json::json;
 
@@ -30,10 +30,8 @@ async fn set_up_site(ctx: OrchestrationContext, site: String) -> Result<String, 
 
 async fn set_up_all(ctx: OrchestrationContext, sites: Vec<String>) -> Result<Vec<String>, Failure> {
     let children = sites.iter().map(|site| {
-        let options = SubOrchestrationOptions {
-            retry: Some(RetryPolicy::new(3, Duration::from_secs(300))),
-            ..SubOrchestrationOptions::default()
-        };
+        let options =
+            SubOrchestrationOptions::new().retry(RetryPolicy::new(3, Duration::from_secs(300)));
         ctx.call_sub_orchestration_with(&SET_UP_SITE, site, options)
     });
     Ok(when_all(children).await?)
@@ -55,7 +53,7 @@ pub fn main() -> Result<(), Box<dyn std::error::Error>> {
             _ => json!(null),
         })
     });
-    let sites = run.output().map_err(|failure| failure.to_string())?;
+    let sites = run.output()?;
     println!("{sites:?}");
     assert_eq!(sites, ["north is up", "south is up"]);
     Ok(())

@@ -26,7 +26,7 @@ async fn deliver(ctx: OrchestrationContext, parcel: String) -> Result<(), Failur
     Ok(ctx.call_activity(&SHIP, &parcel).await?)
 }
 
-/// From version 3 on all is other, so it is code of its own.
+/// From version 3 on everything is different, so the code is separate.
 async fn deliver_by_drone(ctx: OrchestrationContext, parcel: String) -> Result<(), Failure> {
     Ok(ctx.call_activity(&SHIP, &parcel).await?)
 }
@@ -42,7 +42,7 @@ fn registry() -> Registry {
 fn calls(version: &str) -> Vec<String> {
     TestHub::new(registry())
         .version(version)
-        .run(&DELIVER, &"parcel-1".to_owned(), |_, _| Ok(json!(null)))
+        .run(&DELIVER, "parcel-1", |_, _| Ok(json!(null)))
         .calls
         .into_iter()
         .map(|(name, _)| name)

@@ -12,8 +12,12 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Uri};
 use uuid::Uuid;
 
 use crate::caller::{Caller, Proof};
-use crate::credential::{Credential, TokenProvider};
-use crate::token_file::{TokenFile, TokenFileFault};
+use crate::credential::Credential;
+
+pub use crate::credential::{AccessToken, SCOPE, TokenFailure, TokenProvider};
+pub use crate::token_file::TokenFileFault;
+
+use crate::token_file::TokenFile;
 
 /// The largest message that is sent or taken. The default of most gRPC stacks,
 /// 4 MiB, is too small for a work item with a long history.
@@ -39,13 +43,14 @@ pub(crate) type Service = TaskHubSidecarServiceClient<Caller>;
 /// which stands for `127.0.0.1`).
 ///
 /// ```
-/// use durabletask::{AuthenticationKind, Connection};
+/// use durabletask::connection::AuthenticationKind;
+/// use durabletask::Connection;
 ///
 /// let connection = Connection::parse("Endpoint=http://127.0.0.1:8080;TaskHub=default;Authentication=None")?;
 /// assert_eq!(connection.endpoint(), "http://127.0.0.1:8080");
 /// assert_eq!(connection.task_hub(), "default");
 /// assert_eq!(connection.authentication().kind, AuthenticationKind::None);
-/// # Ok::<(), durabletask::ConnectionError>(())
+/// # Ok::<(), durabletask::connection::ConnectionError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
@@ -65,7 +70,7 @@ pub struct Connection {
 ///     "Endpoint=https://x.durabletask.io;TaskHub=hub;Authentication=ManagedIdentity;ClientID=7",
 /// )?;
 /// assert_eq!(connection.authentication().client_id.as_deref(), Some("7"));
-/// # Ok::<(), durabletask::ConnectionError>(())
+/// # Ok::<(), durabletask::connection::ConnectionError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authentication {
@@ -86,12 +91,13 @@ pub struct Authentication {
 /// The kinds of credentials that connection strings name, compared without regard to case.
 ///
 /// ```
-/// use durabletask::{AuthenticationKind, Connection};
+/// use durabletask::connection::AuthenticationKind;
+/// use durabletask::Connection;
 ///
 /// let connection =
 ///     Connection::parse("Endpoint=https://x.durabletask.io;TaskHub=hub;Authentication=azurecli")?;
 /// assert_eq!(connection.authentication().kind, AuthenticationKind::AzureCli);
-/// # Ok::<(), durabletask::ConnectionError>(())
+/// # Ok::<(), durabletask::connection::ConnectionError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(
@@ -118,7 +124,8 @@ pub enum AuthenticationKind {
 /// What is wrong with a connection string, or with connecting.
 ///
 /// ```
-/// use durabletask::{Connection, ConnectionError};
+/// use durabletask::connection::ConnectionError;
+/// use durabletask::Connection;
 ///
 /// let error = Connection::parse("Endpoint=http://127.0.0.1:8080;Authentication=None").unwrap_err();
 /// assert_eq!(error, ConnectionError::Missing { key: "TaskHub" });
@@ -321,7 +328,8 @@ impl Connection {
     /// themselves.
     ///
     /// ```
-    /// use durabletask::{Connection, ConnectionError};
+    /// use durabletask::connection::ConnectionError;
+    /// use durabletask::Connection;
     ///
     /// let near = Connection::insecure("http://127.0.0.1:8080", "hub")?;
     /// near.with_token_file("hub-token")?;
@@ -363,7 +371,7 @@ impl Connection {
     /// for far in ["http://hub:8080", "http://127.0.0.1.example", "http://127.0.0.1@hub"] {
     ///     assert!(!Connection::insecure(far, "hub")?.is_local());
     /// }
-    /// # Ok::<(), durabletask::ConnectionError>(())
+    /// # Ok::<(), durabletask::connection::ConnectionError>(())
     /// ```
     #[must_use]
     pub fn is_local(&self) -> bool {

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 /// The scope of tokens for the Durable Task Scheduler.
 ///
 /// ```
-/// assert!(durabletask::SCOPE.starts_with("https://durabletask.io"));
+/// assert!(durabletask::connection::SCOPE.starts_with("https://durabletask.io"));
 /// ```
 pub const SCOPE: &str = "https://durabletask.io/.default";
 
@@ -23,7 +23,7 @@ const REFRESH_BEFORE: Duration = Duration::from_secs(5 * 60);
 /// Any error of a [`TokenProvider`].
 ///
 /// ```
-/// use durabletask::TokenFailure;
+/// use durabletask::connection::TokenFailure;
 ///
 /// let failure = TokenFailure::from("nobody is logged in");
 /// assert_eq!(failure.to_string(), "nobody is logged in");
@@ -36,7 +36,7 @@ pub type TokenFailure = Box<dyn StdError + Send + Sync>;
 /// ```
 /// use std::time::{Duration, SystemTime};
 ///
-/// use durabletask::AccessToken;
+/// use durabletask::connection::AccessToken;
 ///
 /// let token = AccessToken::new("hunter2", SystemTime::now() + Duration::from_secs(3600));
 /// assert!(!format!("{token:?}").contains("hunter2"));
@@ -76,21 +76,22 @@ impl fmt::Debug for AccessToken {
 /// ```
 /// use std::time::{Duration, SystemTime};
 ///
-/// use durabletask::{AccessToken, Connection, TokenFailure, TokenProvider};
+/// use durabletask::connection::{AccessToken, TokenFailure, TokenProvider};
+/// use durabletask::Connection;
 ///
 /// struct Fixed;
 ///
 /// #[async_trait::async_trait]
 /// impl TokenProvider for Fixed {
 ///     async fn token(&self, scope: &str) -> Result<AccessToken, TokenFailure> {
-///         assert_eq!(scope, durabletask::SCOPE);
+///         assert_eq!(scope, durabletask::connection::SCOPE);
 ///         Ok(AccessToken::new("ey…", SystemTime::now() + Duration::from_secs(3600)))
 ///     }
 /// }
 ///
 /// let hub = "Endpoint=https://x.westeurope.durabletask.io;TaskHub=totp;Authentication=ManagedIdentity";
 /// let connection = Connection::parse(hub)?.with_credential(Fixed);
-/// # Ok::<(), durabletask::ConnectionError>(())
+/// # Ok::<(), durabletask::connection::ConnectionError>(())
 /// ```
 #[async_trait]
 pub trait TokenProvider: Send + Sync {

@@ -22,7 +22,7 @@ const LOOKED_AT_EVERY: Duration = Duration::from_millis(1);
 /// Why there is no token in a token file.
 ///
 /// ```
-/// use durabletask::TokenFileFault;
+/// use durabletask::connection::TokenFileFault;
 ///
 /// assert!(TokenFileFault::Empty.to_string().contains("no token"));
 /// ```

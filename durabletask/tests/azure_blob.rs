@@ -11,7 +11,7 @@ use std::io::Write as _;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use blobs::Blobs;
 use durabletask::azure::{BlobCompression, BlobPayloadStore, BlobSettingsError, BlobTokens};
-use durabletask::{PayloadStore, PayloadStoreError};
+use durabletask::payloads::{PayloadStore, PayloadStoreError};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 

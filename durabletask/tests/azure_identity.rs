@@ -16,7 +16,8 @@ use azure_core::time::OffsetDateTime;
 use durabletask::azure::{
     Identity, IdentitySettings, Selection, Source, UnsupportedAuthentication,
 };
-use durabletask::{AuthenticationKind, Client, Connection, SCOPE, TokenProvider};
+use durabletask::connection::{AuthenticationKind, SCOPE, TokenProvider};
+use durabletask::{Client, Connection};
 
 /// Gives tokens that last `lifetime`, or fails.
 #[derive(Debug, Default)]

@@ -7,10 +7,12 @@ mod fake;
 use std::time::Duration;
 
 use chrono::DateTime;
-use durabletask::{
-    Client, ClientError, Event, HistoryPayload, IdReuse, InstanceIdQuery, InstanceQuery,
-    Orchestration, Payloads, PurgeFilter, Purged, Recursive, RestartAs, Status as Runtime,
+use durabletask::client::{
+    IdReuse, InstanceHandle, InstanceIdQuery, InstanceQuery, Payloads, PurgeFilter, Recursive,
+    RestartAs, Status as Runtime,
 };
+use durabletask::history::HistoryPayload;
+use durabletask::{Client, ClientError, Event, Orchestration};
 use durabletask_proto as proto;
 use fake::{Fake, Got};
 use futures_util::TryStreamExt;
@@ -47,7 +49,8 @@ async fn a_start_carries_what_was_asked_for() {
         .tag("team", "blue")
         .send()
         .await
-        .unwrap();
+        .unwrap()
+        .into_id();
     assert_eq!(id, "abc");
     let Got::Started(request) = fake.next().await else {
         panic!("not a start");
@@ -67,7 +70,7 @@ async fn a_start_carries_what_was_asked_for() {
         [0; 0]
     );
 
-    let random = client.start(&STORY, &7).send().await.unwrap();
+    let random = client.start(&STORY, &7).send().await.unwrap().into_id();
     assert_eq!(random.len(), 32);
 }
 
@@ -82,7 +85,7 @@ async fn starts_are_not_repeated_and_their_errors_are_typed() {
     let start = || client.start(&STORY, &7).instance_id("abc").send();
     assert!(matches!(start().await, Err(ClientError::Unavailable(_))));
     assert_eq!(
-        start().await,
+        start().await.map(InstanceHandle::into_id),
         Err(ClientError::AlreadyExists {
             instance_id: "abc".into()
         })
@@ -147,7 +150,7 @@ async fn all_pages_of_a_query_are_walked() {
         page("c", Some("")),
     ]);
     let ids: Vec<String> = client
-        .query_all(InstanceQuery::default())
+        .list_instances(InstanceQuery::default())
         .map_ok(|instance| instance.instance_id)
         .try_collect()
         .await
@@ -262,12 +265,10 @@ async fn ids_are_listed_page_by_page() {
         page("b", Some("2")),
         page("c", Some("")),
     ]);
-    let query = InstanceIdQuery {
-        statuses: vec![Runtime::Failed],
-        completed_from: DateTime::from_timestamp(5, 0),
-        page_size: 1,
-        ..InstanceIdQuery::default()
-    };
+    let query = InstanceIdQuery::new()
+        .statuses([Runtime::Failed])
+        .completed_from(DateTime::from_timestamp(5, 0).unwrap())
+        .page_size(1);
     let ids: Vec<String> = client.list_instance_ids(query).try_collect().await.unwrap();
     assert_eq!(ids, ["a", "b", "c"]);
     let mut keys = Vec::new();
@@ -294,13 +295,7 @@ async fn a_purge_says_what_is_to_go() {
     fake.answer_purges(vec![answer(500, None), answer(1, Some(false))]);
     let ids = (0..501).map(|n| format!("id-{n}"));
     let purged = client.purge_batch(ids, Recursive::Yes).await.unwrap();
-    assert_eq!(
-        purged,
-        Purged {
-            deleted: 501,
-            complete: false
-        }
-    );
+    assert_eq!((purged.deleted, purged.complete), (501, false));
     for expected in [500, 1] {
         let Got::Purged(request) = fake.next().await else {
             panic!("not a purge");
@@ -315,20 +310,12 @@ async fn a_purge_says_what_is_to_go() {
 
     // It goes on while something is deleted, and gives up when nothing is.
     fake.answer_purges(vec![answer(3, Some(false)), answer(0, Some(false))]);
-    let filter = PurgeFilter {
-        statuses: vec![Runtime::Completed],
-        timeout: Some(Duration::from_secs(2)),
-        recursive: Recursive::Yes,
-        ..PurgeFilter::default()
-    };
+    let filter = PurgeFilter::new()
+        .statuses([Runtime::Completed])
+        .timeout(Duration::from_secs(2))
+        .recursive(Recursive::Yes);
     let purged = client.purge_all_where(&filter).await.unwrap();
-    assert_eq!(
-        purged,
-        Purged {
-            deleted: 3,
-            complete: false
-        }
-    );
+    assert_eq!((purged.deleted, purged.complete), (3, false));
     let Got::Purged(request) = fake.next().await else {
         panic!("not a purge");
     };

@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use durabletask::{
-    AccessToken, AuthenticationKind, Client, Connection, ConnectionError, TokenFailure,
-    TokenProvider, Worker,
+use durabletask::connection::{
+    AccessToken, AuthenticationKind, ConnectionError, TokenFailure, TokenProvider,
 };
+use durabletask::{Client, Connection, Worker};
 
 fn refused(text: &str) -> ConnectionError {
     Connection::parse(text).unwrap_err()

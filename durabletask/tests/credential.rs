@@ -10,10 +10,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use durabletask::{
-    AccessToken, Client, Connection, InstanceQuery, Orchestration, Registry, TokenFailure,
-    TokenProvider, Worker,
-};
+use durabletask::client::InstanceQuery;
+use durabletask::connection::{AccessToken, TokenFailure, TokenProvider};
+use durabletask::{Client, Connection, Orchestration, Registry, Worker};
 use fake::{Fake, SOON, Tls};
 use futures_util::TryStreamExt as _;
 use tokio_util::sync::CancellationToken;
@@ -88,10 +87,10 @@ async fn every_call_says_which_hub_who_and_with_what() {
         .await
         .unwrap();
     client
-        .get("abc", durabletask::Payloads::Include)
+        .get("abc", durabletask::client::Payloads::Include)
         .await
         .unwrap();
-    let found = client.query_all(InstanceQuery::default());
+    let found = client.list_instances(InstanceQuery::default());
     found.try_collect::<Vec<_>>().await.unwrap();
     let of_client = fake.seen();
     assert!(of_client.len() >= 3, "{of_client:?}");
@@ -111,7 +110,7 @@ async fn every_call_says_which_hub_who_and_with_what() {
         .registry(Registry::new())
         .build()
         .unwrap();
-    let running = tokio::spawn(worker.run(stop.clone()));
+    let running = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
     while !matches!(fake.next().await, fake::Got::Stream(_)) {}
     let of_worker = &fake.seen()[of_client.len()..];
     assert!(!of_worker.is_empty());

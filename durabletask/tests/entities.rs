@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
+use durabletask::client::{EntityCleaning, EntityQuery};
+use durabletask::worker::WorkerError;
 use durabletask::worker::{WorkItemFilters, WorkerBuilder};
-use durabletask::{
-    Client, ClientError, EntitiesCleaned, Entity, EntityCleaning, EntityHandlers, EntityQuery,
-    EntityState, Operation, Registry, Worker, WorkerError,
-};
+use durabletask::{Client, ClientError, Entity, EntityHandlers, Operation, Registry, Worker};
 use durabletask_proto as proto;
 use fake::{Fake, Got, SOON};
 use futures_util::TryStreamExt;
@@ -66,7 +65,12 @@ impl Running {
             .max_concurrent_entities(7)
             .reconnect_backoff(Duration::from_millis(5), Duration::from_millis(20));
         let stop = CancellationToken::new();
-        let task = tokio::spawn(configure(builder).build().unwrap().run(stop.clone()));
+        let task = tokio::spawn(
+            configure(builder)
+                .build()
+                .unwrap()
+                .run_until(stop.clone().cancelled_owned()),
+        );
         Self { stop, task, gate }
     }
 
@@ -207,7 +211,7 @@ async fn batches_of_one_name_are_limited() {
                 &OTHER,
                 EntityHandlers::new().operation(&LOOK, |n, _, ()| Ok(*n)),
             ))
-            .max_concurrent_batches(&NAMED, 1)
+            .max_concurrent_entity(&NAMED, 1)
     });
     let stream = fake.stream().await;
     // The first waits for the gate; the second would not, if it might begin.
@@ -353,16 +357,14 @@ async fn an_entity_is_read_with_its_type() {
     ]);
     let counter = COUNTER.id("a");
     assert_eq!(client.get_entity(&counter).await.unwrap(), None);
+    let entity = client.get_entity(&counter).await.unwrap().unwrap();
+    assert_eq!(entity.id, *counter.id());
     assert_eq!(
-        client.get_entity(&counter).await.unwrap().unwrap(),
-        EntityState {
-            id: counter.id().clone(),
-            last_modified: DateTime::from_timestamp(1_700_000_000, 0),
-            backlog: 2,
-            locked_by: None,
-            state_json: Some("{\"value\":3}".into()),
-        }
+        entity.last_modified,
+        DateTime::from_timestamp(1_700_000_000, 0)
     );
+    assert_eq!((entity.backlog, entity.locked_by), (2, None));
+    assert_eq!(entity.state_json.as_deref(), Some("{\"value\":3}"));
     let state = client.get_entity_state(&counter).await.unwrap();
     assert_eq!(state, Some(Counter { value: 3 }));
     let wrong = client.get_entity_state(&counter).await.unwrap_err();
@@ -386,14 +388,12 @@ async fn a_query_walks_all_pages() {
         page(&[], "3"),
         page(&["@counter@c"], "0"),
     ]);
-    let query = EntityQuery {
-        id_prefix: Some("@counter@".into()),
-        page_size: 2,
-        include_transient: true,
-        ..EntityQuery::default()
-    };
+    let query = EntityQuery::new()
+        .id_prefix("@counter@")
+        .page_size(2)
+        .include_transient();
     let found: Vec<String> = client
-        .query_entities(query)
+        .list_entities(query)
         .map_ok(|entity| entity.id.to_string())
         .try_collect()
         .await
@@ -410,7 +410,7 @@ async fn a_query_walks_all_pages() {
     // The first error ends it.
     fake.answer_entity_pages(vec![Err(Status::invalid_argument("no"))]);
     let failed: Result<Vec<_>, _> = client
-        .query_entities(EntityQuery::default())
+        .list_entities(EntityQuery::default())
         .try_collect()
         .await;
     assert!(matches!(failed, Err(ClientError::InvalidArgument(_))));
@@ -429,19 +429,14 @@ async fn a_cleaning_goes_on_to_the_last_page() {
     };
     fake.answer_cleanings(vec![page(2, 1, "a"), page(3, 0, "")]);
     let cleaned = client
-        .clean_entity_storage(EntityCleaning {
-            remove_empty: true,
-            release_orphaned_locks: false,
-        })
+        .clean_entity_storage(
+            EntityCleaning::new()
+                .remove_empty(true)
+                .release_orphaned_locks(false),
+        )
         .await
         .unwrap();
-    assert_eq!(
-        cleaned,
-        EntitiesCleaned {
-            removed: 5,
-            released: 1
-        }
-    );
+    assert_eq!((cleaned.removed, cleaned.released), (5, 1));
     for token in [None, Some("a")] {
         let Got::Cleaned(request) = fake.next().await else {
             panic!("not a cleaning")

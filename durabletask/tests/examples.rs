@@ -15,10 +15,18 @@ mod fan_out_fan_in;
 mod human_interaction;
 #[path = "../examples/monitor.rs"]
 mod monitor;
+#[path = "../examples/patching.rs"]
+mod patching;
 #[path = "../examples/saga.rs"]
 mod saga;
+#[path = "../examples/sliding_window.rs"]
+mod sliding_window;
 #[path = "../examples/sub_orchestrations.rs"]
 mod sub_orchestrations;
+#[path = "../examples/tools.rs"]
+mod tools;
+#[path = "../examples/updatable_timer.rs"]
+mod updatable_timer;
 #[path = "../examples/versioning.rs"]
 mod versioning;
 
@@ -42,8 +50,12 @@ mod each {
         fan_out_fan_in
         human_interaction
         monitor
+        patching
         saga
+        sliding_window
         sub_orchestrations
+        tools
+        updatable_timer
         versioning
     }
 }

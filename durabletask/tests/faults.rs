@@ -9,10 +9,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use durabletask::worker::{ConnectionStatus, WorkerBuilder, WorkerStatus};
+use durabletask::client::{InstanceHandle, Payloads};
+use durabletask::worker::WorkerError;
+use durabletask::worker::{ConnectionStatus, StatusWatch, WorkerBuilder, WorkerStatus};
 use durabletask::{
     Activity, ActivityContext, Client, ClientError, Connection, Event, Failure, Orchestration,
-    Payloads, Registry, Worker, WorkerError,
+    Registry, Worker,
 };
 use durabletask_proto as proto;
 use fake::items::activity;
@@ -36,7 +38,7 @@ const GATED: Activity<u32, u32> = Activity::new("gated");
 const TOO_MUCH: usize = 5_000_000;
 
 struct Running {
-    status: watch::Receiver<WorkerStatus>,
+    status: StatusWatch,
     stop: CancellationToken,
     task: JoinHandle<Result<(), WorkerError>>,
     /// Activities named `gated` go on when the test adds a permit.
@@ -68,7 +70,7 @@ impl Running {
         let worker = configure(builder).build().unwrap();
         let status = worker.status();
         let stop = CancellationToken::new();
-        let task = tokio::spawn(worker.run(stop.clone()));
+        let task = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
         Self {
             status,
             stop,
@@ -81,9 +83,8 @@ impl Running {
         let mut status = self.status.clone();
         tokio::time::timeout(SOON, status.wait_for(what))
             .await
-            .unwrap_or_else(|_| panic!("it never came to that: {:?}", *self.status.borrow()))
+            .unwrap_or_else(|_| panic!("it never came to that: {:?}", self.status.current()))
             .unwrap()
-            .clone()
     }
 
     async fn stop(self) {
@@ -119,7 +120,11 @@ async fn a_wrong_token_is_told_and_does_not_stop_a_worker() {
     fake.refuse(refusal.clone());
     let client = Client::new(&fake.connection()).unwrap();
     assert_eq!(
-        client.start(&STORY, &String::new()).send().await,
+        client
+            .start(&STORY, &String::new())
+            .send()
+            .await
+            .map(InstanceHandle::into_id),
         Err(ClientError::Denied(refusal.message().to_owned()))
     );
     refused_for_now(refusal).await;

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use durabletask::client::Payloads;
+use durabletask::payloads::{InMemoryPayloadStore, LargePayloads, PayloadStore, PayloadStoreError};
 use durabletask::{
-    Activity, ActivityContext, Client, ClientError, Event, InMemoryPayloadStore, LargePayloads,
-    Orchestration, OrchestrationContext, PayloadStore, PayloadStoreError, Payloads, Registry,
-    Worker,
+    Activity, ActivityContext, Client, ClientError, Event, Orchestration, OrchestrationContext,
+    Registry, Worker,
 };
 use durabletask_proto as proto;
 use fake::items::{event, failure_of, input_of, started, turn};
@@ -76,7 +77,7 @@ struct Setup {
     store: Moody,
     client: Client,
     stop: CancellationToken,
-    worker: tokio::task::JoinHandle<Result<(), durabletask::WorkerError>>,
+    worker: tokio::task::JoinHandle<Result<(), durabletask::worker::WorkerError>>,
 }
 
 async fn setup() -> Setup {
@@ -94,7 +95,7 @@ async fn setup() -> Setup {
         .build()
         .unwrap();
     let stop = CancellationToken::new();
-    let worker = tokio::spawn(worker.run(stop.clone()));
+    let worker = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
     Setup {
         fake,
         store,
@@ -157,6 +158,7 @@ async fn a_client_stores_what_is_large_and_reads_it_back() {
         .answer_instances(vec![Ok(proto::GetInstanceResponse {
             exists: true,
             orchestration_state: Some(proto::OrchestrationState {
+                orchestration_status: proto::OrchestrationStatus::Completed as i32,
                 input: Some(token.clone()),
                 output: Some("\"c\"".to_owned()),
                 ..Default::default()

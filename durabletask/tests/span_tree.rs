@@ -5,9 +5,9 @@
 
 mod fake;
 
+use durabletask::telemetry::SpanIds;
 use durabletask::{
-    Activity, ActivityContext, Failure, Orchestration, OrchestrationContext, Registry, SpanIds,
-    Worker,
+    Activity, ActivityContext, Orchestration, OrchestrationContext, Outcome, Registry, Worker,
 };
 use durabletask_proto as proto;
 use fake::items::{completed, event, only_action, started, turn};
@@ -27,16 +27,13 @@ const START: &str = "b7ad6b7169203331";
 fn registry() -> Registry {
     Registry::new()
         .activity(&ECHO, async |_: ActivityContext, n: u32| Ok(n))
-        .orchestration(
-            &STORY,
-            async |ctx: OrchestrationContext, n: u32| -> Result<u32, Failure> {
-                let n = ctx.call_activity(&ECHO, &n).await?;
-                if n > 7 {
-                    return ctx.continue_as_new(&0);
-                }
-                Ok(n)
-            },
-        )
+        .continuing(&STORY, async |ctx: OrchestrationContext, n: u32| {
+            let n = ctx.call_activity(&ECHO, &n).await?;
+            if n > 7 {
+                return Ok(Outcome::continue_as_new(0));
+            }
+            Ok(Outcome::Done(n))
+        })
 }
 
 /// Runs a worker for as long as `work` takes.
@@ -46,7 +43,7 @@ async fn with_worker<T>(fake: &mut Fake, work: impl AsyncFnOnce(&mut Fake, &Work
         .build()
         .unwrap();
     let stop = CancellationToken::new();
-    let running = tokio::spawn(worker.run(stop.clone()));
+    let running = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
     let items = fake.stream().await;
     let result = work(fake, &items).await;
     stop.cancel();

@@ -10,9 +10,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use durabletask::{
-    AuthenticationKind, Client, Connection, ConnectionError, TokenFileFault, Worker,
-};
+use durabletask::connection::{AuthenticationKind, ConnectionError, TokenFileFault};
+use durabletask::{Client, Connection, Worker};
 use fake::Fake;
 
 fn write(path: &Path, text: &str) {

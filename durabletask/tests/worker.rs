@@ -7,16 +7,17 @@ mod fake;
 use std::sync::Arc;
 use std::time::Duration;
 
-use durabletask::worker::WorkerBuilder;
+use durabletask::worker::{CancelActivities, OnDivergence, WorkerBuilder, WorkerError};
 use durabletask::{
     Activity, ActivityContext, Failure, Orchestration, OrchestrationContext, Registry, Worker,
-    WorkerError, when_all,
+    when_all,
 };
 use durabletask_proto as proto;
 use fake::items::{
     activity, completed, continuing, failure_of, input_of, scheduled, started, turn,
 };
 use fake::{Fake, Got, SOON};
+use proto::history_event::EventType;
 use proto::work_item::Request as Item;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -85,7 +86,12 @@ fn run_with(fake: &Fake, configure: impl FnOnce(WorkerBuilder) -> WorkerBuilder)
         .registry(registry(&gate))
         .reconnect_backoff(Duration::from_millis(5), Duration::from_millis(20));
     let stop = CancellationToken::new();
-    let task = tokio::spawn(configure(builder).build().unwrap().run(stop.clone()));
+    let task = tokio::spawn(
+        configure(builder)
+            .build()
+            .unwrap()
+            .run_until(stop.clone().cancelled_owned()),
+    );
     Running { stop, task, gate }
 }
 
@@ -241,6 +247,93 @@ async fn a_turn_that_the_scheduler_did_not_take_is_not_continued() {
     assert!(matches!(fake.next().await, Got::History(_)));
     assert_eq!(input_of(&fake.orchestration().await), "21");
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_diverging_instance_is_held_if_the_worker_is_told_to() {
+    let mut fake = Fake::start().await;
+    let worker = run_with(&fake, |builder| builder.on_divergence(OnDivergence::Hold));
+    let items = fake.stream().await;
+    // The history records a step that the code does not take.
+    let mut past = started("twice");
+    past.push(fake::items::event(
+        0,
+        EventType::TimerCreated(proto::TimerCreatedEvent::default()),
+    ));
+    let mut request = turn(completed(0, "8"));
+    request.past_events = past;
+    items
+        .send("t1", Item::OrchestratorRequest(request.clone()))
+        .await;
+    let Got::AbandonedOrchestration(token) = fake.next().await else {
+        panic!("it was answered");
+    };
+    assert_eq!(token, "t1");
+    worker.stop().await;
+
+    let worker = run(&fake);
+    let items = fake.stream().await;
+    items.send("t2", Item::OrchestratorRequest(request)).await;
+    let details = failure_of(&fake.orchestration().await);
+    assert_eq!(details.error_type, "NonDeterminismError");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn an_activity_that_asks_for_it_is_told_to_stop_and_may_clean_up() {
+    const COPIES: Activity<u32, u32> = Activity::new("copies");
+    let mut fake = Fake::start().await;
+    let begun = Arc::new(Semaphore::new(0));
+    let worker = run_with(&fake, |builder| {
+        let registry = Registry::new().activity_with_state(
+            &COPIES,
+            Arc::clone(&begun),
+            async |begun: Arc<Semaphore>, ctx: ActivityContext, _: u32| {
+                begun.add_permits(1);
+                ctx.cancelled().await;
+                assert!(ctx.is_cancelled());
+                Err(Failure::new("Cleaned", "it cleaned up"))
+            },
+        );
+        builder
+            .registry(registry)
+            .cancel_activities(CancelActivities::WhenTerminated)
+    });
+    let items = fake.stream().await;
+    items.send("t1", activity("copies", 0)).await;
+    begun.acquire().await.unwrap().forget();
+    let mut ended = started("twice");
+    ended.push(fake::items::event(
+        -1,
+        EventType::ExecutionTerminated(proto::ExecutionTerminatedEvent::default()),
+    ));
+    let mut request = turn(ended);
+    request.execution_id = None;
+    items.send("t2", Item::OrchestratorRequest(request)).await;
+    fake.orchestration().await;
+    let details = fake.activity().await.failure_details.unwrap();
+    assert_eq!(details.error_type, "Cleaned");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_spawned_worker_runs_until_it_is_stopped() {
+    let mut fake = Fake::start().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let worker = Worker::builder(&fake.connection()).registry(registry(&gate));
+    let worker = worker.build().unwrap().spawn();
+    let items = fake.stream().await;
+    items.send("t1", activity("echo", 5)).await;
+    assert_eq!(fake.activity().await.result.as_deref(), Some("7"));
+    let mut status = worker.status();
+    assert!(
+        status
+            .wait_for(|status| status.is_connected())
+            .await
+            .is_some()
+    );
+    worker.stop().await.unwrap();
+    items.closed().await;
 }
 
 #[tokio::test]

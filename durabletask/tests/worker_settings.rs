@@ -9,21 +9,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use durabletask::middleware::{Ended, Next};
+use durabletask::worker::WorkerError;
 use durabletask::worker::{
-    CancelActivities, ConnectionStatus, OnVersionMismatch, OversizedTurns, VersionMatch,
-    Versioning, WorkItemFilters, WorkerBuilder, WorkerStatus,
+    CancelActivities, ConnectionStatus, OnVersionMismatch, OversizedTurns, StatusWatch,
+    VersionMatch, Versioning, WorkItemFilters, WorkerBuilder, WorkerStatus,
 };
 use durabletask::{
-    Activity, ActivityContext, Failure, Next, Orchestration, OrchestrationContext, Registry,
-    START_TO_CLOSE_TAG, Worker, WorkerError, select, when_all,
+    Activity, ActivityContext, Failure, Orchestration, OrchestrationContext, Registry, Worker,
+    select, when_all,
 };
+use durabletask_core::START_TO_CLOSE_TAG;
 use durabletask_proto as proto;
 use fake::items::{completed, event, failure_of, input_of, started, turn};
 use fake::{Fake, Got, SOON};
 use proto::history_event::EventType;
 use proto::orchestrator_action::OrchestratorActionType as Action;
 use proto::work_item::Request as Item;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -94,7 +97,7 @@ fn registry(watched: Watched) -> Registry {
 
 struct Running {
     fake: Fake,
-    status: watch::Receiver<WorkerStatus>,
+    status: StatusWatch,
     stop: CancellationToken,
     task: JoinHandle<Result<(), WorkerError>>,
     begun: mpsc::UnboundedReceiver<()>,
@@ -116,9 +119,8 @@ impl Running {
         let mut status = self.status.clone();
         tokio::time::timeout(SOON, status.wait_for(what))
             .await
-            .unwrap_or_else(|_| panic!("it never came to that: {:?}", *self.status.borrow()))
+            .unwrap_or_else(|_| panic!("it never came to that: {:?}", self.status.current()))
             .unwrap()
-            .clone()
     }
 }
 
@@ -149,7 +151,7 @@ fn run_on(fake: Fake, configure: impl FnOnce(WorkerBuilder) -> WorkerBuilder) ->
     let worker = configure(builder).build().unwrap();
     let status = worker.status();
     let stop = CancellationToken::new();
-    let task = tokio::spawn(worker.run(stop.clone()));
+    let task = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
     Running {
         fake,
         status,
@@ -421,7 +423,7 @@ async fn a_large_turn_is_sent_in_chunks_if_that_is_allowed() {
 
 #[tokio::test]
 async fn calls_of_one_activity_are_limited_by_its_name() {
-    let mut running = run(|builder| builder.max_concurrent_calls(&ENDLESS, 2)).await;
+    let mut running = run(|builder| builder.max_concurrent_activity(&ENDLESS, 2)).await;
     let items = running.fake.stream().await;
     for id in 0..5 {
         items.send(&format!("t{id}"), call("endless", id)).await;
@@ -482,8 +484,12 @@ fn of_instance(id: i32, request: proto::OrchestratorRequest) -> Item {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn turns_of_one_orchestration_are_limited_by_its_name() {
     let (registry, mut busy) = busy();
-    let mut running =
-        run(|builder| builder.registry(registry).max_concurrent_turns(&BUSY, 2)).await;
+    let mut running = run(|builder| {
+        builder
+            .registry(registry)
+            .max_concurrent_orchestration(&BUSY, 2)
+    })
+    .await;
     let items = running.fake.stream().await;
     for id in 0..5 {
         let item = of_instance(id, turn(started("busy")));
@@ -511,8 +517,12 @@ async fn turns_of_one_orchestration_are_limited_by_its_name() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_turn_that_waits_holds_no_stream_of_history() {
     let (registry, mut busy) = busy();
-    let mut running =
-        run(|builder| builder.registry(registry).max_concurrent_turns(&BUSY, 1)).await;
+    let mut running = run(|builder| {
+        builder
+            .registry(registry)
+            .max_concurrent_orchestration(&BUSY, 1)
+    })
+    .await;
     running.fake.set_history(started("busy"));
     let items = running.fake.stream().await;
     let streamed = proto::OrchestratorRequest {
@@ -655,7 +665,7 @@ async fn the_status_follows_the_connection() {
     running.until(WorkerStatus::is_connected).await;
     let status = running.status.clone();
     running.stop().await;
-    assert_eq!(status.borrow().connection, ConnectionStatus::Stopped);
+    assert_eq!(status.current().connection, ConnectionStatus::Stopped);
 }
 
 #[tokio::test]
@@ -701,7 +711,7 @@ async fn middleware_wraps_every_handler() {
         .activity_middleware(async |_: ActivityContext, next: Next| {
             Ok(format!("({})", next.run().await?))
         })
-        .orchestration_middleware(async |ctx: OrchestrationContext, next: Next| {
+        .orchestration_middleware(async |ctx: OrchestrationContext, next: Next<Ended>| {
             // A layer may call activities as well.
             let _: u32 = ctx.call_activity(&ECHO, &1).await?;
             next.run().await
@@ -711,7 +721,7 @@ async fn middleware_wraps_every_handler() {
         .registry(registry)
         .build()
         .unwrap();
-    let task = tokio::spawn(worker.run(stop.clone()));
+    let task = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
     let items = fake.stream().await;
     items.send("t1", call("echo", 0)).await;
     assert_eq!(fake.activity().await.result.as_deref(), Some("[(7)]"));

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use countersign_database::{DatabaseError, Failure, StatementError};
 use thiserror::Error;
 
 /// Why the ledger cannot be used, and what to do.
@@ -17,6 +18,9 @@ pub enum LedgerError {
         #[source]
         source: io::Error,
     },
+    /// It cannot be opened: it was copied while it was in use, without its log.
+    #[error(transparent)]
+    Open(durabletask_sqlite::OpenError),
     /// A later release has written it.
     #[error(
         "the ledger {} has the unknown schema {found}; use a later release",
@@ -41,6 +45,9 @@ pub enum LedgerError {
     /// It does not answer.
     #[error("the ledger cannot be read or written")]
     Unavailable(#[source] rusqlite::Error),
+    /// The shared database cannot be used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     /// What was written together with something else was undone with it.
     #[error("writing to the ledger failed and was rolled back")]
     Undone,
@@ -70,5 +77,17 @@ impl From<rusqlite::Error> for LedgerError {
             Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
             _ => Self::Unavailable(error),
         }
+    }
+}
+
+impl From<StatementError> for LedgerError {
+    fn from(error: StatementError) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl Failure for LedgerError {
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_conflict())
     }
 }

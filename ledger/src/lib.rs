@@ -3,11 +3,14 @@
 //!
 //! It stands beside the history of progress, which the task hub keeps and can roll back,
 //! replay or lose. Front door and worker look here before they act, and write down here what
-//! they are about to do before they do it. [`SqliteLedger`] keeps it in the data folder.
+//! they are about to do before they do it. [`SqliteLedger`] keeps it in the data folder, and
+//! [`PostgresLedger`] in a database that several machines share.
 
 mod error;
 mod journal;
+mod postgres;
 mod recovery;
+mod restored;
 mod schema;
 mod sqlite;
 mod transactions;
@@ -22,7 +25,9 @@ use countersign_enrollment::mandate::{SignedDecision, SignedMandate};
 
 pub use error::LedgerError;
 pub use journal::{JournalEntry, NewEntry, Outcome};
+pub use postgres::PostgresLedger;
 pub use recovery::Given;
+pub use restored::{LedgerContents, contents};
 pub use sqlite::{LEDGER_DATABASE, SqliteLedger};
 
 /// How a counted deed begins.
@@ -165,12 +170,16 @@ pub trait Ledger: Send + Sync {
     async fn note(&self, entry: NewEntry) -> Result<(), LedgerError>;
 
     /// The entries of the journal after the one with the number `after`, at most `limit`,
-    /// in order. Blocks.
+    /// in order. Nothing is added later below a number that was read.
     ///
     /// # Errors
     ///
     /// [`LedgerError`].
-    fn journal_after(&self, after: u64, limit: usize) -> Result<Vec<JournalEntry>, LedgerError>;
+    async fn journal_after(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<JournalEntry>, LedgerError>;
 }
 
 /// How a deed was done.

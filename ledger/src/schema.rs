@@ -4,10 +4,10 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::time::Duration;
 
+use durabletask_sqlite::{Database, OpenError};
+use rusqlite::ErrorCode;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode};
 
 use crate::{LedgerError, recovery};
 
@@ -21,8 +21,6 @@ const CACHE: i64 = -16_384;
 const WRITTEN_BACK_AFTER: i64 = 4_000;
 /// How many statements stay prepared: all that there are.
 const STATEMENTS: usize = 64;
-/// How long to wait for another process that writes.
-const BUSY: Duration = Duration::from_secs(5);
 
 const TABLES: &str = "
     CREATE TABLE ledger (id TEXT NOT NULL);
@@ -101,9 +99,11 @@ pub(crate) fn touch(path: &Path) -> io::Result<()> {
 }
 
 /// A connection to the ledger at `path`, with its tables.
-pub(crate) fn open(path: &Path) -> Result<Connection, LedgerError> {
-    let mut connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY)?;
+pub(crate) fn open(path: &Path) -> Result<Database, LedgerError> {
+    let mut connection = Database::open(path).map_err(|error| match error {
+        OpenError::Sqlite(error) => error.into(),
+        other => LedgerError::Open(other),
+    })?;
     // A statement stays prepared whatever values it is run with.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -113,9 +113,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, LedgerError> {
         }
         _ => error.into(),
     };
-    connection
-        .pragma_update(None, "journal_mode", "WAL")
-        .map_err(foreign)?;
+    connection.write_ahead().map_err(foreign)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", CACHE)?;
     connection.pragma_update(None, "wal_autocheckpoint", WRITTEN_BACK_AFTER)?;
@@ -153,6 +151,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, LedgerError> {
     }
     transaction.execute_batch(recovery::TABLE)?;
     transaction.commit()?;
+    connection.mark()?;
     connection.pragma_update(None, "foreign_keys", true)?;
     Ok(connection)
 }

@@ -10,13 +10,14 @@ use countersign_authority::{
 };
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
+use durabletask_sqlite::Database;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
 use crate::journal::{JournalEntry, NewEntry, Outcome};
 use crate::transactions::{Needs, Transactions};
-use crate::{Begun, Finished, Given, Ledger, LedgerError, Registered, recovery, schema};
+use crate::{Begun, Finished, Given, Ledger, LedgerError, Registered, recovery, restored, schema};
 
 /// The ledger's file, in the data folder.
 pub const LEDGER_DATABASE: &str = "ledger.sqlite3";
@@ -31,7 +32,7 @@ struct Inner {
     id: LedgerId,
     transactions: Transactions,
     /// For those who read many entries of the journal and may block.
-    reader: Mutex<Connection>,
+    reader: Mutex<Database>,
 }
 
 impl SqliteLedger {
@@ -58,6 +59,17 @@ impl SqliteLedger {
                 reader,
             }),
         })
+    }
+
+    /// Withdraws what was granted and lets something out a counted number of times: after a
+    /// restore, nobody knows how often it was used since the backup. What waits for a decision
+    /// goes on waiting. Answers which requests were withdrawn.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    pub async fn withdraw_granted(&self) -> Result<Vec<String>, LedgerError> {
+        self.run(Needs::Firm, restored::withdraw_granted).await
     }
 
     async fn run<T: Send + 'static>(
@@ -306,22 +318,16 @@ impl Ledger for SqliteLedger {
             .await
     }
 
-    fn journal_after(&self, after: u64, limit: usize) -> Result<Vec<JournalEntry>, LedgerError> {
-        let connection = lock(&self.inner.reader);
-        let mut statement = connection.prepare_cached(
-            "SELECT seq, at, about, account, action, outcome, reason FROM journal
-             WHERE seq > ?1 ORDER BY seq LIMIT ?2",
-        )?;
-        let (after, limit) = (
-            i64::try_from(after).unwrap_or(i64::MAX),
-            i64::try_from(limit).unwrap_or(i64::MAX),
-        );
-        let mut rows = statement.query([after, limit])?;
-        let mut entries = Vec::new();
-        while let Some(row) = rows.next()? {
-            entries.push(journal_entry(row)?);
-        }
-        Ok(entries)
+    async fn journal_after(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<JournalEntry>, LedgerError> {
+        let inner = Arc::clone(&self.inner);
+        // Beside the thread that writes, which is not to wait for a long reading.
+        let read =
+            tokio::task::spawn_blocking(move || journal_after(&lock(&inner.reader), after, limit));
+        read.await.map_err(|_| LedgerError::Stopped)?
     }
 }
 
@@ -348,11 +354,7 @@ fn ledger_id(connection: &mut Connection) -> Result<LedgerId, LedgerError> {
     let id = match known {
         Some(text) => text.parse().map_err(|_| LedgerError::Malformed)?,
         None => {
-            let mut bytes = [0; 16];
-            SysRng
-                .try_fill_bytes(&mut bytes)
-                .map_err(|_| LedgerError::Random)?;
-            let id = LedgerId::from_bytes(bytes);
+            let id = random_id()?;
             transaction.execute("INSERT INTO ledger (id) VALUES (?1)", [id.as_str()])?;
             tracing::info!(ledger = %id, "new ledger created");
             id
@@ -360,6 +362,15 @@ fn ledger_id(connection: &mut Connection) -> Result<LedgerId, LedgerError> {
     };
     transaction.commit()?;
     Ok(id)
+}
+
+/// A name for a new ledger.
+pub(crate) fn random_id() -> Result<LedgerId, LedgerError> {
+    let mut bytes = [0; 16];
+    SysRng
+        .try_fill_bytes(&mut bytes)
+        .map_err(|_| LedgerError::Random)?;
+    Ok(LedgerId::from_bytes(bytes))
 }
 
 fn add_matter(connection: &Connection, run: &str, about: &str) -> Result<(), LedgerError> {
@@ -498,6 +509,27 @@ fn add_entry(connection: &Connection, entry: NewEntry) -> Result<(), LedgerError
     Ok(())
 }
 
+fn journal_after(
+    connection: &Connection,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<JournalEntry>, LedgerError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, at, about, account, action, outcome, reason FROM journal
+         WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+    )?;
+    let (after, limit) = (
+        i64::try_from(after).unwrap_or(i64::MAX),
+        i64::try_from(limit).unwrap_or(i64::MAX),
+    );
+    let mut rows = statement.query([after, limit])?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        entries.push(journal_entry(row)?);
+    }
+    Ok(entries)
+}
+
 fn journal_entry(row: &Row<'_>) -> Result<JournalEntry, LedgerError> {
     let seq: i64 = row.get(0)?;
     let outcome: String = row.get(5)?;
@@ -514,15 +546,15 @@ fn journal_entry(row: &Row<'_>) -> Result<JournalEntry, LedgerError> {
     })
 }
 
-const fn millis(at: DateTime<Utc>) -> i64 {
+pub(crate) const fn millis(at: DateTime<Utc>) -> i64 {
     at.timestamp_millis()
 }
 
-fn moment(millis: i64) -> Result<DateTime<Utc>, LedgerError> {
+pub(crate) fn moment(millis: i64) -> Result<DateTime<Utc>, LedgerError> {
     DateTime::from_timestamp_millis(millis).ok_or(LedgerError::Malformed)
 }
 
 /// A panic while it was locked left a transaction that was rolled back, and nothing else.
-fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+fn lock(connection: &Mutex<Database>) -> MutexGuard<'_, Database> {
     connection.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,6 +8,7 @@
 use std::io;
 use std::thread::JoinHandle;
 
+use durabletask_sqlite::Database;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
@@ -48,7 +49,7 @@ pub(crate) struct Transactions {
 
 impl Transactions {
     /// Starts the thread, which has the connection to itself.
-    pub(crate) fn start(connection: Connection) -> io::Result<Self> {
+    pub(crate) fn start(connection: Database) -> io::Result<Self> {
         let (queue, calls) = mpsc::channel(QUEUED);
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
@@ -97,7 +98,7 @@ impl Drop for Transactions {
     }
 }
 
-fn serve(mut connection: Connection, mut calls: mpsc::Receiver<Call>) {
+fn serve(mut connection: Database, mut calls: mpsc::Receiver<Call>) {
     let mut batch = Vec::with_capacity(TOGETHER);
     while calls.blocking_recv_many(&mut batch, TOGETHER) > 0 {
         together(&mut connection, batch.drain(..));

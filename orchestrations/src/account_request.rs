@@ -240,7 +240,7 @@ impl Run {
 
     async fn change(
         &self,
-        activity: &'static Activity<AccountRef, AccountState>,
+        activity: &Activity<AccountRef, AccountState>,
     ) -> Result<AccountState, Failure> {
         let changed = self
             .ctx
@@ -297,8 +297,8 @@ impl Question for Run {
         &self.account.mandate
     }
 
-    fn verification(&self) -> &'static Activity<VerifyDecision, VerifiedDecision> {
-        &VERIFY_REQUEST_DECISION
+    fn verification(&self) -> Activity<VerifyDecision, VerifiedDecision> {
+        VERIFY_REQUEST_DECISION
     }
 
     fn account(&self) -> Option<&Kept<TotpAccount>> {

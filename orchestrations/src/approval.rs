@@ -164,7 +164,7 @@ pub(crate) async fn counted(
         account: question.account().cloned(),
         decision: signed.clone(),
     };
-    let verified = ctx.call_activity_with(question.verification(), &input, retried(policy::READ));
+    let verified = ctx.call_activity_with(&question.verification(), &input, retried(policy::READ));
     let VerifiedDecision::Authentic { decision } = verified.await? else {
         ignored(ctx, "an invalid decision");
         return Ok(None);

@@ -162,8 +162,8 @@ impl Question for Asked {
         &self.mandate
     }
 
-    fn verification(&self) -> &'static Activity<VerifyDecision, VerifiedDecision> {
-        &VERIFY_DECISION
+    fn verification(&self) -> Activity<VerifyDecision, VerifiedDecision> {
+        VERIFY_DECISION
     }
 
     fn account(&self) -> Option<&Kept<TotpAccount>> {

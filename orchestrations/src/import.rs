@@ -134,11 +134,9 @@ pub async fn import(
             ctx.create_timer(policy::IMPORT_PAUSE).await;
         }
         for (index, (id, uri)) in burst {
-            let options = SubOrchestrationOptions {
-                instance_id: Some(id.to_string()),
-                tags: [("requestedBy".to_owned(), request.requested_by.to_string())].into(),
-                ..SubOrchestrationOptions::default()
-            };
+            let options = SubOrchestrationOptions::new()
+                .instance_id(id.to_string())
+                .tag("requestedBy", request.requested_by.to_string());
             let task = ctx.call_sub_orchestration_with(&ENROLL, &ask(uri.clone()), options);
             tasks.push((*index, task));
         }

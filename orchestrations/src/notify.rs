@@ -44,10 +44,7 @@ pub(crate) fn tell(
         number,
         account: question.account().cloned(),
     };
-    let options = SubOrchestrationOptions {
-        instance_id: Some(id),
-        ..SubOrchestrationOptions::default()
-    };
+    let options = SubOrchestrationOptions::new().instance_id(id);
     // It continues on its own: dropping the task gives up the answer, not the work.
     drop(ctx.call_sub_orchestration_with(&NOTIFY, &notice, options));
 }

@@ -26,7 +26,7 @@ pub(crate) trait Question {
     fn mandate(&self) -> &SignedMandate;
 
     /// The activity that says whether a decision counts.
-    fn verification(&self) -> &'static Activity<VerifyDecision, VerifiedDecision>;
+    fn verification(&self) -> Activity<VerifyDecision, VerifiedDecision>;
 
     /// The account that would be stored, for an enrollment.
     fn account(&self) -> Option<&Kept<TotpAccount>>;

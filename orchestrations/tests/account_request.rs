@@ -9,13 +9,15 @@ mod golden;
 use std::time::Duration;
 
 use countersign_enrollment::account_request::{AccountRequest, RequestOutcome};
-use countersign_enrollment::contract::{ACCOUNT_REQUEST, APPROVAL, CLAIM};
+use countersign_enrollment::contract::ACCOUNT_REQUEST;
 use countersign_orchestrations::register;
 use durabletask_core::testing::{TestHub, TestRun, TestStatus, epoch};
 use durabletask_core::{Failure, Registry};
 use golden::assert_golden;
 use serde_json::{Value, json};
 
+const APPROVAL: &str = "approval";
+const CLAIM: &str = "claim";
 const ID: &str = "request-5f0c3b1e-9a53-4d5e-8f2a-2b6f6f1a7c11";
 const ACCOUNT: &str = "totp-5f0c3b1e-9a53-4d5e-8f2a-2b6f6f1a7c11";
 const PACKAGE: &str =
@@ -112,7 +114,7 @@ fn run_with(
 
 /// The approval of another, then what follows it.
 fn approved(then: &[(&'static str, Value)]) -> Vec<(&'static str, Value)> {
-    let mut events = vec![(APPROVAL.name(), decision(true, "second-pair-of-eyes"))];
+    let mut events = vec![(APPROVAL, decision(true, "second-pair-of-eyes"))];
     events.extend_from_slice(then);
     events
 }
@@ -133,11 +135,11 @@ fn a_lease_ends_when_it_is_used_up() {
     let at_once = Duration::from_secs(3_600);
     let mut hub = TestHub::new(register(Registry::new())).instance_id(ID);
     for (event, payload) in approved(&[
-        (CLAIM.name(), claim("one")),
-        (CLAIM.name(), claim("one")),
-        (CLAIM.name(), json!("unreadable")),
-        (CLAIM.name(), claim("two")),
-        (CLAIM.name(), claim("three")),
+        (CLAIM, claim("one")),
+        (CLAIM, claim("one")),
+        (CLAIM, json!("unreadable")),
+        (CLAIM, claim("two")),
+        (CLAIM, claim("three")),
     ]) {
         hub = hub.raise_event_json(at_once, event, Some(payload.to_string()));
     }
@@ -179,7 +181,7 @@ fn an_account_is_destroyed_when_its_time_is_over() {
         "approved": false, "by": "operator", "decidedAt": "2026-01-02T03:04:05Z",
     });
     let consent = decision(true, "third-pair-of-eyes");
-    let events = approved(&[(APPROVAL.name(), unsigned), (APPROVAL.name(), consent)]);
+    let events = approved(&[(APPROVAL, unsigned), (APPROVAL, consent)]);
     let run = run(delete(), &events);
     assert!(matches!(run.output(), Ok(RequestOutcome::Done { .. })));
     assert_eq!(
@@ -204,10 +206,7 @@ fn an_objection_brings_the_account_back() {
         ("third-pair-of-eyes", None),
         ("second-pair-of-eyes", None),
     ] {
-        let run = run(
-            delete(),
-            &approved(&[(APPROVAL.name(), decision(false, by))]),
-        );
+        let run = run(delete(), &approved(&[(APPROVAL, decision(false, by))]));
         match run.output() {
             Ok(RequestOutcome::Withdrawn { .. }) => assert_eq!(by, "admin"),
             Ok(RequestOutcome::Rejected { decision, .. }) => assert_eq!(decision.by.as_str(), by),
@@ -260,7 +259,7 @@ fn nothing_happens_without_consent() {
         decision
     };
     let own = decision(true, "admin");
-    let events = [(APPROVAL.name(), forged), (APPROVAL.name(), own)];
+    let events = [(APPROVAL, forged), (APPROVAL, own)];
     let expired = run(json!({ "kind": "export", "seconds": 60 }), &events);
     assert!(matches!(
         expired.output(),
@@ -276,7 +275,7 @@ fn nothing_happens_without_consent() {
     );
     assert_golden(ID, "request-expired", &expired);
     for (by, withdrawn) in [("admin", true), ("second-pair-of-eyes", false)] {
-        let refused = run(delete(), &[(APPROVAL.name(), decision(false, by))]);
+        let refused = run(delete(), &[(APPROVAL, decision(false, by))]);
         match refused.output() {
             Ok(RequestOutcome::Withdrawn { .. }) => assert!(withdrawn),
             Ok(RequestOutcome::Rejected { .. }) => assert!(!withdrawn),

@@ -2,17 +2,12 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rusqlite::backup::{Backup, StepResult};
+use durabletask_sqlite::CopyError;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::private;
-use crate::store::{DATABASE, log_mark};
-
-/// How often a copy that found the database busy is tried again, and after how long.
-const TRIES: u32 = 50;
-const PAUSE: Duration = Duration::from_millis(100);
+use crate::store::DATABASE;
 
 /// What a backup has written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +93,19 @@ pub fn backup(folder: &Path, to: &Path) -> Result<BackupReport, BackupError> {
     outcome
 }
 
+/// How many instances the database at `file` holds: a copy, which nobody changes meanwhile.
+///
+/// # Errors
+///
+/// What SQLite says when it cannot be read, or is no scheduler's database.
+pub fn count_instances(file: &Path) -> Result<u64, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    let count: i64 =
+        connection.query_row("SELECT count(*) FROM instances", [], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
 fn copy(from: &Path, to: &Path) -> Result<(), BackupError> {
     let failed = |source| BackupError::File {
         path: to.to_owned(),
@@ -109,39 +117,10 @@ fn copy(from: &Path, to: &Path) -> Result<(), BackupError> {
         _ => {}
     }
     private::create(to).map_err(failed)?;
-    let source = Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    source.busy_timeout(Duration::from_secs(5))?;
-    let mut target = Connection::open(to)?;
-    {
-        let backup = Backup::new(&source, &mut target)?;
-        let mut tries = 0;
-        // All pages in one step, which is one read transaction: in WAL mode it stops no
-        // writer, and no write can make it begin again.
-        loop {
-            match backup.step(-1)? {
-                StepResult::Done => break,
-                _ if tries < TRIES => {
-                    tries += 1;
-                    std::thread::sleep(PAUSE);
-                }
-                _ => {
-                    return Err(BackupError::Database(rusqlite::Error::SqliteFailure(
-                        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
-                        Some("the database stayed locked".to_owned()),
-                    )));
-                }
-            }
-        }
-    }
-    // One file, without a log beside it.
-    target.pragma_update(None, "journal_mode", "DELETE")?;
-    log_mark::clear_copy(&target)?;
-    let verdict: String = target.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict != "ok" {
-        return Err(BackupError::Damaged(verdict));
-    }
-    target.close().map_err(|(_, error)| error)?;
-    File::open(to)
-        .and_then(|file| file.sync_all())
-        .map_err(failed)
+    let source = durabletask_sqlite::snapshot(from)?;
+    durabletask_sqlite::copy(&source, to).map_err(|error| match error {
+        CopyError::Sqlite(error) => BackupError::Database(error),
+        CopyError::File(error) => failed(error),
+        CopyError::Damaged(verdict) => BackupError::Damaged(verdict),
+    })
 }

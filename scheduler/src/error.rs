@@ -32,10 +32,10 @@ pub enum OpenError {
     },
     /// The database was copied while a scheduler used it, without its log.
     #[error(
-        "{path} was in use when it was copied or moved here, and its log {path}-wal is missing: the \
-         log's content would be lost. Copy the log too, or better, make the copy with \
-         `durabletask-scheduler backup`. If SQLite's own backup made this copy, it is complete: \
-         then run `UPDATE run SET open = 0` on it with sqlite3"
+        "{path} was in use when it was copied or moved here, and its log {path}-wal is missing: what is in the log \
+         would be lost. Copy the log too, or better make the copy with `durabletask-scheduler backup`. If another program \
+         has written the log back into the file and removed it, or SQLite's own backup made this copy, nothing is missing: \
+         then make an empty log with `touch '{path}-wal'`"
     )]
     LogMissing {
         /// The database's file.
@@ -55,6 +55,17 @@ pub enum OpenError {
     /// A setting is out of range.
     #[error("{0}")]
     Config(String),
+}
+
+impl From<durabletask_sqlite::OpenError> for OpenError {
+    fn from(error: durabletask_sqlite::OpenError) -> Self {
+        use durabletask_sqlite::OpenError as Of;
+        match error {
+            Of::LogMissing(path) => Self::LogMissing { path },
+            Of::Lock { path, source } => Self::Directory { path, source },
+            Of::Sqlite(error) => Self::Database(error),
+        }
+    }
 }
 
 /// Why serving ended other than by its stop signal.

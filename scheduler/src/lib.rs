@@ -28,7 +28,7 @@ mod store;
 mod tls;
 
 pub use access::{Access, AccessError, JwtRules, TICKET_LIFE, TicketError, login_path};
-pub use backup::{BackupError, BackupReport, backup};
+pub use backup::{BackupError, BackupReport, backup, count_instances};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{SchedulerConfig, Storage};
 pub use error::{OpenError, ServeError};

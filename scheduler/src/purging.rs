@@ -9,10 +9,14 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::dispatch::Dispatch;
 use crate::retention::Retention;
-use crate::store::{Store, StoreError, first_end};
+use crate::store::{Store, StoreError, Tx, first_end};
 
 /// How many instances one transaction lets go.
 const STEP: u32 = 200;
+/// How many pages one transaction gives back to the disk, and how many are kept for what comes
+/// next.
+const PAGES: u32 = 500;
+const SPARE_PAGES: u32 = 256;
 /// How long the loop leaves changes alone before it looks again.
 const PACE: Duration = Duration::from_secs(1);
 /// How long to wait after a failed write.
@@ -63,6 +67,7 @@ async fn purge(
     now: DateTime<Utc>,
 ) -> Result<DateTime<Utc>, StoreError> {
     let mut next = DateTime::<Utc>::MAX_UTC;
+    let mut purged = 0;
     for (status, age) in retention.ages() {
         let age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
         let Some(until) = now.checked_sub_signed(age) else {
@@ -79,6 +84,7 @@ async fn purge(
                 .write(move |tx| tx.purge_old(status, until_us, STEP))
                 .await?;
             tracing::debug!(status, gone, "old instances purged");
+            purged += gone;
             if gone == 0 {
                 break None;
             }
@@ -89,5 +95,27 @@ async fn purge(
                 .map_or(next, |due| due.min(next));
         }
     }
+    if purged > 0 {
+        give_back(store).await?;
+    }
     Ok(next)
+}
+
+/// Lets the file shrink by what was purged, a little at a time so that others can write in
+/// between.
+async fn give_back(store: &Store) -> Result<(), StoreError> {
+    let shrink = |tx: &mut Tx<'_>| Ok(durabletask_sqlite::shrink(tx.conn, PAGES, SPARE_PAGES)?);
+    let mut given_back = 0;
+    loop {
+        let step = store.writer.write(shrink).await?;
+        given_back += step;
+        if step < PAGES {
+            break;
+        }
+    }
+    if given_back > 0 {
+        // The file takes its size by that.
+        store.write_back().await?;
+    }
+    Ok(())
 }

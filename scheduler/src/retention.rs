@@ -1,5 +1,6 @@
 //! How long ended instances are kept.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -51,6 +52,42 @@ impl Retention {
         .into_iter()
         .filter_map(|(status, age)| Some((status as i32, age?)))
     }
+}
+
+impl fmt::Display for Retention {
+    /// As it is read, or `none`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = [
+            ("completed", self.completed),
+            ("failed", self.failed),
+            ("terminated", self.terminated),
+            ("canceled", self.canceled),
+        ];
+        if let Some(age) = self.completed
+            && *self == Self::all(age)
+        {
+            return f.write_str(&age_text(age));
+        }
+        let kept: Vec<String> = named
+            .into_iter()
+            .filter_map(|(status, age)| Some(format!("{status}={}", age_text(age?))))
+            .collect();
+        match kept.is_empty() {
+            true => f.write_str("none"),
+            false => f.write_str(&kept.join(",")),
+        }
+    }
+}
+
+/// An age in its largest whole unit.
+fn age_text(age: Duration) -> String {
+    let seconds = age.as_secs();
+    for (unit, size) in [("d", 86_400), ("h", 3_600), ("min", 60)] {
+        if seconds > 0 && seconds.is_multiple_of(size) {
+            return format!("{}{unit}", seconds / size);
+        }
+    }
+    format!("{seconds}s")
 }
 
 impl FromStr for Retention {
@@ -124,6 +161,11 @@ mod tests {
             (mixed.failed, mixed.canceled),
             (days(90), Some(Duration::from_secs(3600)))
         );
+        for text in ["30d", "completed=7d,failed=90min", "90s", "36h"] {
+            let read: Retention = text.parse().unwrap();
+            assert_eq!(read.to_string(), text);
+        }
+        assert_eq!(Retention::default().to_string(), "none");
         for wrong in [
             "",
             "soon",

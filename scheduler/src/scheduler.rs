@@ -10,7 +10,7 @@ use tonic::service::InterceptorLayer;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-use crate::access::Doorkeeper;
+use crate::access::AuthInterceptor;
 use crate::dispatch::{Dispatch, pace, setbacks, timers, untaken};
 use crate::limits::MAX_MESSAGE;
 use crate::metrics::Commits;
@@ -106,7 +106,7 @@ impl Scheduler {
             tracing::info!(%address, "the scheduler is ready");
         }
         // Around everything on this port, so that no service and no path is forgotten.
-        let asked = InterceptorLayer::new(Doorkeeper(self.config.access.clone()));
+        let asked = InterceptorLayer::new(AuthInterceptor(self.config.access.clone()));
         let router = Server::builder()
             .layer(asked)
             .initial_stream_window_size(STREAM_WINDOW)

@@ -6,11 +6,11 @@ mod support;
 
 use std::time::Duration;
 
+use durabletask::client::{Payloads, Recursive, Status};
 use durabletask::worker::WorkItemFilters;
 use durabletask::{
-    Client, Connection, ContinueOptions, Entity, Event, Failure, Operation, Orchestration,
-    OrchestrationContext, Payloads, Recursive, Registry, Status, TaskError, UnprocessedEvents,
-    Worker,
+    Client, Connection, Entity, Event, Failure, Operation, Orchestration, OrchestrationContext,
+    Outcome, Registry, TaskError, Worker,
 };
 use durabletask_proto::{EntityQuery, OrchestrationStatus, QueryEntitiesRequest};
 use support::{Hub, PATIENCE};
@@ -21,16 +21,15 @@ const GO: Event<u32> = Event::new("go");
 const LOOP: Orchestration<Vec<u32>, Vec<u32>> = Orchestration::new("loop");
 
 /// Collects three events, each in an execution of its own.
-async fn collect(ctx: OrchestrationContext, mut seen: Vec<u32>) -> Result<Vec<u32>, Failure> {
+async fn collect(
+    ctx: OrchestrationContext,
+    mut seen: Vec<u32>,
+) -> Result<Outcome<Vec<u32>, Vec<u32>>, Failure> {
     seen.push(ctx.wait_for_event(&GO).await?);
     if seen.len() == 3 {
-        return Ok(seen);
+        return Ok(Outcome::Done(seen));
     }
-    let options = ContinueOptions {
-        unprocessed_events: UnprocessedEvents::Keep,
-        ..ContinueOptions::default()
-    };
-    ctx.continue_as_new_with(&seen, options)
+    Ok(Outcome::continue_as_new(seen))
 }
 
 fn sdk(hub: &Hub) -> (Client, Connection) {
@@ -41,12 +40,13 @@ fn sdk(hub: &Hub) -> (Client, Connection) {
 /// A worker of ours, until the token is canceled.
 fn collector(connection: &Connection) -> (CancellationToken, JoinHandle<()>) {
     let worker = Worker::builder(connection)
-        .registry(Registry::new().orchestration(&LOOP, collect))
+        .registry(Registry::new().continuing(&LOOP, collect))
         .build()
         .unwrap();
     let stop = CancellationToken::new();
     let running = stop.clone();
-    let task = tokio::spawn(async move { worker.run(running).await.unwrap() });
+    let task =
+        tokio::spawn(async move { worker.run_until(running.cancelled_owned()).await.unwrap() });
     (stop, task)
 }
 
@@ -55,7 +55,12 @@ async fn events_behind_a_suspension_reach_our_sdk_in_order() {
     let hub = Hub::memory().await;
     let (client, connection) = sdk(&hub);
     let (stop, worker) = collector(&connection);
-    let id = client.start(&LOOP, &Vec::new()).send().await.unwrap();
+    let id = client
+        .start(&LOOP, &Vec::new())
+        .send()
+        .await
+        .unwrap()
+        .into_id();
     client
         .wait_for_start(&id, Payloads::Omit, PATIENCE)
         .await
@@ -85,13 +90,9 @@ async fn events_behind_a_suspension_reach_our_sdk_in_order() {
 
 const BUSY: Orchestration<u32, ()> = Orchestration::new("busy");
 
-async fn count(ctx: OrchestrationContext, n: u32) -> Result<(), Failure> {
+async fn count(ctx: OrchestrationContext, n: u32) -> Result<Outcome<u32, ()>, Failure> {
     ctx.wait_for_event(&GO).await?;
-    let options = ContinueOptions {
-        unprocessed_events: UnprocessedEvents::Keep,
-        ..ContinueOptions::default()
-    };
-    ctx.continue_as_new_with(&(n + 1), options)
+    Ok(Outcome::continue_as_new(n + 1))
 }
 
 /// Many loops that are always between two executions, suspended and ended at any moment.
@@ -101,16 +102,16 @@ async fn busy_loops_are_suspended_and_end_under_load() {
     let hub = Hub::memory().await;
     let (client, connection) = sdk(&hub);
     let worker = Worker::builder(&connection)
-        .registry(Registry::new().orchestration(&BUSY, count))
+        .registry(Registry::new().continuing(&BUSY, count))
         .build()
         .unwrap();
     let stop = CancellationToken::new();
-    let running = tokio::spawn(worker.run(stop.clone()));
+    let running = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
     let mut loops = JoinSet::new();
     for number in 0..LOOPS {
         let client = client.clone();
         loops.spawn(async move {
-            let id = client.start(&BUSY, &0).send().await.unwrap();
+            let id = client.start(&BUSY, &0).send().await.unwrap().into_id();
             let feeding = CancellationToken::new();
             let feeder = {
                 let (client, id, feeding) = (client.clone(), id.clone(), feeding.clone());
@@ -151,33 +152,29 @@ async fn busy_loops_are_suspended_and_end_under_load() {
 const EATS: Orchestration<u32, ()> = Orchestration::new("eats");
 
 /// Takes one event in each of so many executions.
-async fn eat(ctx: OrchestrationContext, left: u32) -> Result<(), Failure> {
+async fn eat(ctx: OrchestrationContext, left: u32) -> Result<Outcome<u32, ()>, Failure> {
     ctx.wait_for_event(&GO).await?;
-    let options = ContinueOptions {
-        unprocessed_events: UnprocessedEvents::Keep,
-        ..ContinueOptions::default()
-    };
-    match left {
-        1 => Ok(()),
-        _ => ctx.continue_as_new_with(&(left - 1), options),
-    }
+    Ok(match left {
+        1 => Outcome::Done(()),
+        _ => Outcome::continue_as_new(left - 1),
+    })
 }
 
 /// How long a worker of ours takes for a backlog.
 async fn work_off(count: u32) -> Duration {
     let hub = Hub::memory().await;
     let (client, connection) = sdk(&hub);
-    let id = client.start(&EATS, &count).send().await.unwrap();
+    let id = client.start(&EATS, &count).send().await.unwrap().into_id();
     for n in 0..count {
         client.raise_event(&id, &GO, &n).await.unwrap();
     }
     let worker = Worker::builder(&connection)
-        .registry(Registry::new().orchestration(&EATS, eat))
+        .registry(Registry::new().continuing(&EATS, eat))
         .build()
         .unwrap();
     let begun = std::time::Instant::now();
     let stop = CancellationToken::new();
-    let running = tokio::spawn(worker.run(stop.clone()));
+    let running = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
     let end = client
         .wait_for_completion(&id, Payloads::Omit, PATIENCE)
         .await
@@ -218,10 +215,10 @@ async fn who_calls_an_entity_of_ours_is_answered_when_it_is_purged() {
         .build()
         .unwrap();
     let stop = CancellationToken::new();
-    let running = tokio::spawn(worker.run(stop.clone()));
+    let running = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
     let mut callers = Vec::new();
     for _ in 0..3 {
-        callers.push(client.start(&CALLS, &()).send().await.unwrap());
+        callers.push(client.start(&CALLS, &()).send().await.unwrap().into_id());
     }
     let query = QueryEntitiesRequest {
         query: Some(EntityQuery {

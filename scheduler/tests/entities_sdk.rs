@@ -6,14 +6,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
+use durabletask::client::{
+    EntityCleaning, EntityQuery, InstanceQuery, Payloads, Recursive, Status,
+};
 use durabletask::{
-    Client, ClientError, Connection, Entity, EntityCleaning, EntityContext, EntityHandlers,
-    EntityQuery, Failure, Operation, Orchestration, OrchestrationContext, Payloads, Registry,
-    TaskError, Worker, when_all,
+    Client, ClientError, Connection, Entity, EntityContext, EntityHandlers, Event, Failure,
+    Operation, Orchestration, OrchestrationContext, Registry, TaskError, Worker, when_all,
 };
 use durabletask_scheduler::{OpenError, Scheduler, SchedulerConfig, Storage};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,6 +36,20 @@ const TRANSFER: Orchestration<(String, String, i64), i64> = Orchestration::new("
 const REFUSED: Orchestration<(), String> = Orchestration::new("refused");
 const GREETING: Orchestration<String, String> = Orchestration::new("greeting");
 const HOLD: Orchestration<(), ()> = Orchestration::new("hold");
+const ITEM: Event<String> = Event::new("item");
+const COLLECT: Orchestration<usize, Vec<String>> = Orchestration::new("collect");
+const PATCHED: Orchestration<(), String> = Orchestration::new("patched");
+
+async fn collect(ctx: OrchestrationContext, count: usize) -> Result<Vec<String>, Failure> {
+    if count == 0 {
+        return Err("there is nothing to collect".into());
+    }
+    let mut items = Vec::new();
+    while items.len() < count {
+        items.push(ctx.wait_for_event(&ITEM).await?);
+    }
+    Ok(items)
+}
 
 fn deposit(account: &mut Account, _: &EntityContext, amount: i64) -> Result<i64, Failure> {
     account.balance += amount;
@@ -73,14 +90,17 @@ fn registry() -> Registry {
                     ctx.start_orchestration_with(
                         &GREETING,
                         &name,
-                        durabletask::EntityStartOptions {
-                            instance_id: Some(format!("greeting-{name}")),
-                            ..Default::default()
-                        },
+                        durabletask::entity::EntityStartOptions::new()
+                            .instance_id(format!("greeting-{name}")),
                     )?;
                     ctx.signal_entity(&ACCOUNT.id(&name), &DEPOSIT, &1)
                 }),
         )
+        .orchestration(&COLLECT, collect)
+        .orchestration(&PATCHED, async |ctx: OrchestrationContext, ()| {
+            assert!(ctx.patched("greeting"));
+            Ok(ctx.wait_for_event(&ITEM).await?)
+        })
         .orchestration(&TRANSFER, transfer)
         .orchestration(&REFUSED, async |ctx: OrchestrationContext, ()| {
             match ctx.call_entity(&ACCOUNT.id("r"), &REFUSE, &()).await {
@@ -103,7 +123,7 @@ fn registry() -> Registry {
 struct Running {
     client: Client,
     stop: CancellationToken,
-    worker: tokio::task::JoinHandle<Result<(), durabletask::WorkerError>>,
+    worker: tokio::task::JoinHandle<Result<(), durabletask::worker::WorkerError>>,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -132,7 +152,7 @@ impl Running {
             .max_concurrent_entities(4)
             .build()
             .unwrap();
-        let worker = tokio::spawn(worker.run(stop.clone()));
+        let worker = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
         Self {
             client: Client::new(&connection).unwrap(),
             stop,
@@ -195,7 +215,14 @@ async fn transfers_under_locks_lose_nothing() {
             3_i64,
         );
         if order.0 != order.1 {
-            ids.push(client.start(&TRANSFER, &order).send().await.unwrap());
+            ids.push(
+                client
+                    .start(&TRANSFER, &order)
+                    .send()
+                    .await
+                    .unwrap()
+                    .into_id(),
+            );
         }
     }
     for id in &ids {
@@ -206,12 +233,12 @@ async fn transfers_under_locks_lose_nothing() {
         state.output::<i64>().unwrap();
     }
     let accounts: Vec<_> = client
-        .query_entities(EntityQuery {
-            id_prefix: Some("@account@".to_owned()),
-            include_state: true,
-            page_size: 2,
-            ..EntityQuery::default()
-        })
+        .list_entities(
+            EntityQuery::new()
+                .id_prefix("@account@")
+                .include_state()
+                .page_size(2),
+        )
         .try_collect()
         .await
         .unwrap();
@@ -228,7 +255,7 @@ async fn transfers_under_locks_lose_nothing() {
 async fn failures_starts_signals_and_deletion_work_across_the_wire() {
     let running = Running::memory().await;
     let client = &running.client;
-    let id = client.start(&REFUSED, &()).send().await.unwrap();
+    let id = client.start(&REFUSED, &()).send().await.unwrap().into_id();
     let state = client
         .wait_for_completion(&id, Payloads::Include, PATIENCE)
         .await
@@ -318,9 +345,110 @@ async fn a_lock_and_what_waits_for_it_survive_a_restart() {
     );
     // The end of the holder, by whatever means, lets the others in.
     client
-        .terminate("holder", &(), durabletask::Recursive::No)
+        .terminate("holder", &(), durabletask::client::Recursive::No)
         .await
         .unwrap();
     running.balance("held", Some(11)).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_calls_an_entity_and_has_its_answer() {
+    let running = Running::memory().await;
+    let client = &running.client;
+    let ada = ACCOUNT.id("ada");
+    for expected in [5, 10] {
+        let balance = client.call_entity(&ada, &DEPOSIT, &5, PATIENCE).await;
+        assert_eq!(balance, Ok(expected));
+    }
+    let refused = client.call_entity(&ada, &REFUSE, &(), PATIENCE).await;
+    let Err(ClientError::Failed { failure, .. }) = refused else {
+        panic!("it was not refused: {refused:?}");
+    };
+    assert_eq!(failure.root_cause().error_type, "Refused");
+    let left = client.list_instances(InstanceQuery::new()).collect().await;
+    assert_eq!(left.unwrap().len(), 0, "no record of a call stays");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handle_yields_the_output_the_failure_or_the_end_and_follows_the_instance() {
+    let running = Running::memory().await;
+    let client = &running.client;
+    let first = client
+        .start(&COLLECT, &2)
+        .instance_id("cart")
+        .tag("tenant", "t1");
+    let cart = first.send_with_event(&ITEM, "tea").await.unwrap();
+    let mut states = cart.watch(Duration::from_millis(10));
+    let again = client.start(&COLLECT, &2).instance_id("cart");
+    again.send_with_event(&ITEM, "milk").await.unwrap();
+    assert_eq!(cart.result().await.unwrap(), ["tea", "milk"]);
+    let mut last = None;
+    while let Some(state) = states.next().await {
+        last = Some(state.unwrap().status);
+    }
+    assert_eq!(last, Some(Status::Completed));
+
+    let other = client.start(&COLLECT, &2).tag("tenant", "t2").send().await;
+    let other = other.unwrap();
+    let waited = other.result_within(Duration::from_millis(50)).await;
+    assert!(
+        matches!(waited, Err(ClientError::Timeout { .. })),
+        "{waited:?}"
+    );
+    let state = other.state().await.unwrap().unwrap();
+    let unfinished = state.output::<Vec<String>>();
+    assert!(matches!(unfinished, Err(ClientError::NotFinished { .. })));
+    other
+        .terminate(&json!(["nothing"]), Recursive::No)
+        .await
+        .unwrap();
+    let ended = other.result().await;
+    assert!(
+        matches!(ended, Err(ClientError::Terminated { .. })),
+        "{ended:?}"
+    );
+
+    let failing = client.start(&COLLECT, &0).send().await.unwrap();
+    let failed = failing.result().await.unwrap_err();
+    assert!(
+        failed.to_string().contains("nothing to collect"),
+        "{failed}"
+    );
+
+    let found = |query: InstanceQuery| async move {
+        let found = client.list_instances(query).collect().await.unwrap();
+        found
+            .into_iter()
+            .map(|it| it.instance_id)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        found(InstanceQuery::new().tag("tenant", "t1")).await,
+        ["cart"]
+    );
+    assert_eq!(found(InstanceQuery::new().name("collect")).await.len(), 3);
+    assert_eq!(found(InstanceQuery::new().name("nobody")).await.len(), 0);
+    let same = client.instance(&COLLECT, "cart");
+    assert_eq!(same.result().await.unwrap().len(), 2);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_is_recorded_and_costs_no_event() {
+    let running = Running::memory().await;
+    let patched = running.client.start(&PATCHED, &()).send().await.unwrap();
+    running
+        .client
+        .wait_for_start(patched.id(), Payloads::Omit, PATIENCE)
+        .await
+        .unwrap();
+    patched.raise_event(&ITEM, "tea").await.unwrap();
+    assert_eq!(patched.result().await.unwrap(), "tea");
+    let exported = running.client.export_instance(patched.id()).await.unwrap();
+    let stored = exported.to_json();
+    assert!(stored.contains("durabletask.patch/greeting"), "{stored}");
+    durabletask::testing::replay_json(registry(), patched.id(), &stored).unwrap();
     running.stop().await;
 }

@@ -266,3 +266,45 @@ async fn what_ended_goes_when_it_is_old_enough_by_how_it_ended() {
         "until somebody purges it"
     );
 }
+
+#[tokio::test]
+async fn the_file_shrinks_by_what_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::folder_with(folder.path(), |config| {
+        config.retention = Retention::all(Duration::from_secs(3600));
+    })
+    .await;
+    for number in 0..100 {
+        let request = CreateInstanceRequest {
+            instance_id: format!("large-{number}"),
+            name: "Hello".into(),
+            input: Some("x".repeat(100_000)),
+            ..Default::default()
+        };
+        hub.try_start(request).await.unwrap();
+        let terminate = TerminateRequest {
+            instance_id: format!("large-{number}"),
+            ..Default::default()
+        };
+        hub.client
+            .clone()
+            .terminate_instance(terminate)
+            .await
+            .unwrap();
+    }
+    let file = folder.path().join("scheduler.sqlite3");
+    let size = || {
+        let log = std::fs::metadata(folder.path().join("scheduler.sqlite3-wal"));
+        std::fs::metadata(&file).unwrap().len() + log.map_or(0, |log| log.len())
+    };
+    let full = size();
+    assert!(full > 10_000_000, "{full}");
+    hub.clock.advance(Duration::from_secs(3600));
+    let begun = tokio::time::Instant::now();
+    // What it keeps to be written next is about a megabyte.
+    while size() > 2_000_000 {
+        assert!(begun.elapsed() < PATIENCE, "{} of {full}", size());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(hub.get("large-0").await.is_none());
+}

@@ -146,7 +146,7 @@ async fn a_copy_without_its_log_is_refused() {
     assert!(Hub::folder(restored.path()).await.get("a").await.is_some());
     // A scheduler that was stopped leaves one file that is whole.
     hub.crash().await;
-    drop(Hub::folder(folder.path()).await);
+    Hub::folder(folder.path()).await.crash().await;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while open_copy(folder.path(), &["scheduler.sqlite3"]).is_err() {
         assert!(tokio::time::Instant::now() < deadline);

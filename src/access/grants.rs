@@ -6,8 +6,9 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::identity::{Group, Identity};
-use super::keys::{KeyError, KeyStore, json_list};
+use super::identity::{Caller, Group};
+use super::key_error::KeyError;
+use super::keys::{KeyStore, json_list};
 use super::oidc::is_oidc_id;
 use crate::audit::{Changes, FieldChange};
 
@@ -25,7 +26,7 @@ pub enum Grantee {
 }
 
 impl Grantee {
-    fn columns(&self) -> (&'static str, &str) {
+    pub(super) fn columns(&self) -> (&'static str, &str) {
         match self {
             Self::Caller(id) => ("caller", id),
             Self::Group(group) => ("group", group.as_str()),
@@ -59,7 +60,7 @@ pub struct Grant {
 
 impl Grant {
     /// Whether this gives `other` and no more: as `other` was, with what was read of it.
-    fn says_as_much_as(&self, other: &Self) -> bool {
+    pub(super) fn says_as_much_as(&self, other: &Self) -> bool {
         let fits = match (self.reads_left, other.reads_left) {
             (None, None) => true,
             (Some(left), Some(wanted)) => left <= wanted,
@@ -71,7 +72,7 @@ impl Grant {
 
 /// What came of granting something once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Granted {
+pub enum Granted {
     /// It is granted now, in place of what was granted before.
     Now(Option<Grant>),
     /// It was granted like this before.
@@ -129,7 +130,7 @@ impl KeyStore {
         self.put(grant, true)
     }
 
-    fn put(&self, grant: &Grant, keep: bool) -> Result<Granted, KeyError> {
+    pub(super) fn put(&self, grant: &Grant, keep: bool) -> Result<Granted, KeyError> {
         let mut connection = self.lock();
         // Immediate, so that what is replaced is what the answer says.
         let connection = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -230,16 +231,17 @@ impl KeyStore {
     }
 
     /// The accounts that are granted to a caller at `now`.
-    pub(super) fn granted(
+    pub(super) fn granted<'a>(
         &self,
-        caller: &Identity,
+        caller: impl Into<Caller<'a>>,
         now: DateTime<Utc>,
     ) -> Result<Vec<String>, KeyError> {
+        let caller = caller.into();
         let connection = self.lock();
         let mut statement = connection.prepare_cached(&format!(
             "SELECT DISTINCT account FROM grants WHERE {HOLDING} ORDER BY account"
         ))?;
-        let groups = json_list(&caller.groups);
+        let groups = json_list(caller.groups);
         let rows = statement.query_map(params![caller.id, groups, now.timestamp()], |row| {
             row.get(0)
         })?;
@@ -247,28 +249,30 @@ impl KeyStore {
     }
 
     /// Whether an account is granted to a caller at `now`.
-    pub(super) fn may_read(
+    pub(super) fn may_read<'a>(
         &self,
-        caller: &Identity,
+        caller: impl Into<Caller<'a>>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError> {
+        let caller = caller.into();
         let connection = self.lock();
         let mut statement = connection.prepare_cached(&format!(
             "SELECT 1 FROM grants WHERE {HOLDING} AND account = ?4"
         ))?;
-        let groups = json_list(&caller.groups);
+        let groups = json_list(caller.groups);
         Ok(statement.exists(params![caller.id, groups, now.timestamp(), account])?)
     }
 
     /// Why what a caller was granted of an account gives it no more; nothing if it was never
     /// granted any of it.
-    pub(super) fn spent(
+    pub(super) fn spent<'a>(
         &self,
-        caller: &Identity,
+        caller: impl Into<Caller<'a>>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<Spent>, KeyError> {
+        let caller = caller.into();
         let connection = self.lock();
         let mut statement = connection.prepare_cached(
             "SELECT max(until IS NULL OR until > ?3) FROM grants
@@ -276,7 +280,7 @@ impl KeyStore {
                     OR kind = 'group' AND grantee IN (SELECT value FROM json_each(?2)))
                AND account = ?4",
         )?;
-        let groups = json_list(&caller.groups);
+        let groups = json_list(caller.groups);
         let parameters = params![caller.id, groups, now.timestamp(), account];
         let in_time: Option<bool> = statement.query_row(parameters, |row| row.get(0))?;
         Ok(in_time.map(|in_time| match in_time {
@@ -286,18 +290,19 @@ impl KeyStore {
     }
 
     /// Until when a caller may read an account as often as it likes; none if it may not.
-    pub(super) fn free_until(
+    pub(super) fn free_until<'a>(
         &self,
-        caller: &Identity,
+        caller: impl Into<Caller<'a>>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<DateTime<Utc>>, KeyError> {
+        let caller = caller.into();
         let connection = self.lock();
         let mut statement = connection.prepare_cached(&format!(
             "SELECT until FROM grants WHERE {HOLDING} AND account = ?4 AND reads_left IS NULL
              ORDER BY until IS NOT NULL, until DESC LIMIT 1"
         ))?;
-        let groups = json_list(&caller.groups);
+        let groups = json_list(caller.groups);
         let parameters = params![caller.id, groups, now.timestamp(), account];
         let until: Option<Option<i64>> = statement
             .query_row(parameters, |row| row.get(0))
@@ -311,14 +316,15 @@ impl KeyStore {
 
     /// Takes one read from one of a caller's grants that count, first from the caller's own;
     /// whether there was one left.
-    pub(super) fn take_counted(
+    pub(super) fn take_counted<'a>(
         &self,
-        caller: &Identity,
+        caller: impl Into<Caller<'a>>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError> {
+        let caller = caller.into();
         let connection = self.lock();
-        let groups = json_list(&caller.groups);
+        let groups = json_list(caller.groups);
         let parameters = params![caller.id, groups, now.timestamp(), account];
         let mut statement = connection.prepare_cached(&format!(
             "UPDATE grants SET reads_left = reads_left - 1 WHERE id = (
@@ -402,7 +408,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::access::identity::Subject;
+    use crate::access::identity::{Identity, Subject};
     use crate::access::{NewKey, Role};
 
     fn store() -> (tempfile::TempDir, KeyStore) {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::keys::{KeyError, KeyStore};
+use super::key_error::KeyError;
+use super::keys::KeyStore;
 
 impl KeyStore {
     /// Sets whether an account's codes are read only with an approval; whether they were

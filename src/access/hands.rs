@@ -1,10 +1,11 @@
 //! The hand behind a key. An administrator who creates a key over HTTP sees it, and could use it as
 //! if it were someone else's; so all that one caller has made is from one hand.
 
-use super::keys::{KeyError, KeyStore};
+use super::key_error::KeyError;
+use super::keys::KeyStore;
 
 /// More makers of makers than anyone has; a bound for the database.
-const LONGEST_LINE: u32 = 1_000;
+pub(super) const LONGEST_LINE: u32 = 1_000;
 
 impl KeyStore {
     /// Notes which caller made the key of the caller `name`.

@@ -98,6 +98,24 @@ pub(super) enum Subject {
     Open,
 }
 
+/// A caller, as far as grants go by it.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// The groups that it is in.
+    pub groups: &'a [Group],
+}
+
+impl<'a> From<&'a Identity> for Caller<'a> {
+    fn from(identity: &'a Identity) -> Self {
+        Self {
+            id: &identity.id,
+            groups: &identity.groups,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,31 +3,27 @@
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
 use countersign_activities::database_stamp::{DatabaseStamp, NOTICED_WITHIN};
 use data_encoding::HEXLOWER;
+use durabletask_sqlite::Database;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use serde::Serialize;
-use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::identity::Group;
+use super::key_error::{KeyError, MAX_GROUPS};
 use super::role::Role;
 use super::{schema, secret};
 use crate::audit::{Changes, FieldChange, listed};
 use crate::private_file;
 
-/// How long one process waits for another to finish writing.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many statements stay prepared: all that there are.
 const STATEMENTS: usize = 64;
 /// The longest name of a key, in characters.
 const MAX_NAME: usize = 64;
-/// How many groups a key can be in.
-const MAX_GROUPS: usize = 32;
 /// Names that callers without a key have.
 const RESERVED: [&str; 5] = [
     super::ADMIN_NAME,
@@ -43,59 +39,6 @@ const USE_NOTED: TimeDelta = TimeDelta::minutes(1);
 
 const COLUMNS: &str = "id, name, role, created_at, revoked_at, expires_at, last_used_at, \
     granted_only, member_of, former_until";
-
-/// Why a key cannot be made, found or checked.
-#[derive(Debug, Error)]
-pub enum KeyError {
-    /// The database refused.
-    #[error("the key store cannot be used: {0}")]
-    Store(#[from] rusqlite::Error),
-    /// The database's file cannot be made or opened.
-    #[error("the key store cannot be opened: {0}")]
-    File(#[source] std::io::Error),
-    /// The database was written by a later release.
-    #[error(
-        "the key store has version {0}, which is newer than this program: use the newer program"
-    )]
-    Newer(i64),
-    /// Another administrator made the key.
-    #[error(
-        "another administrator created the key '{0}': its creator or its holder can rotate it, \
-         or use `countersign key rotate` on the server"
-    )]
-    OtherHand(String),
-    /// Who renews their own key has to have it.
-    #[error(
-        "your own key can be rotated only with that key itself, not in a browser session or with \
-         a key that it has replaced"
-    )]
-    NotCurrent,
-    /// The name is taken, by a key that is in use or revoked.
-    #[error("a key named '{0}' exists already; names are never used twice, so choose another")]
-    Taken(String),
-    /// The key's role does not read accounts.
-    #[error("only a key with the role reader can be limited to granted accounts")]
-    ReadersOnly,
-    /// The key reads every account.
-    #[error(
-        "the key '{0}' reads every account; create one with --granted-only to grant single accounts"
-    )]
-    NotLimited(String),
-    /// No key has the name.
-    #[error("there is no key named '{0}': see `countersign key list`")]
-    Unknown(String),
-    /// More groups than a key can have.
-    #[error("a key can be in at most {MAX_GROUPS} groups")]
-    TooManyGroups,
-    /// The name cannot be used.
-    #[error(
-        "a key's name must have 1 to 64 of the characters A-Z a-z 0-9 . _ @ - and must not be 'admin', 'anonymous', 'local', 'system' or 'worker'"
-    )]
-    BadName,
-    /// The system has no random numbers to give.
-    #[error(transparent)]
-    Random(#[from] secret::RandomUnavailable),
-}
 
 /// A key as kept: everything but the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -152,9 +95,54 @@ impl NewKey {
     }
 }
 
+impl NewKey {
+    /// The record of it and the key itself.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::BadName`], [`KeyError::ReadersOnly`], [`KeyError::TooManyGroups`] or
+    /// [`KeyError::Random`].
+    pub(super) fn with_key(
+        self,
+        now: DateTime<Utc>,
+    ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
+        if self.granted_only && self.role != Role::Reader {
+            return Err(KeyError::ReadersOnly);
+        }
+        if !is_name(&self.name) {
+            return Err(KeyError::BadName);
+        }
+        let mut groups = self.groups;
+        groups.sort();
+        groups.dedup();
+        if groups.len() > MAX_GROUPS {
+            return Err(KeyError::TooManyGroups);
+        }
+        let record = KeyRecord {
+            id: HEXLOWER.encode(secret::random_bytes::<6>()?.as_slice()),
+            name: self.name,
+            role: self.role,
+            created_at: now.trunc_subsecs(0),
+            revoked_at: None,
+            expires_at: self.expires_at.map(|time| time.trunc_subsecs(0)),
+            last_used_at: None,
+            granted_only: self.granted_only,
+            groups,
+            former_key_until: None,
+        };
+        let key = key_text(&record.id, &secret::random_hex()?);
+        Ok((record, key))
+    }
+}
+
+/// A key whose public part is `id` and whose secret part `random`.
+pub(super) fn key_text(id: &str, random: &str) -> Zeroizing<String> {
+    Zeroizing::new(format!("cs_{id}_{random}"))
+}
+
 /// The keys of one data folder.
 pub struct KeyStore {
-    connection: Mutex<Connection>,
+    connection: Mutex<Database>,
     stamp: DatabaseStamp,
 }
 
@@ -166,14 +154,14 @@ impl KeyStore {
     /// [`KeyError::Store`], and [`KeyError::Newer`] when a later release wrote it.
     pub fn open(path: &Path) -> Result<Self, KeyError> {
         private_file::open(path).map_err(KeyError::File)?;
-        let mut connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let mut connection = Database::open(path)?;
         // A statement stays prepared whatever values it is run with.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.write_ahead()?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         schema::bring_up(&mut connection)?;
+        connection.mark()?;
         Ok(Self {
             connection: Mutex::new(connection),
             stamp: DatabaseStamp::open(path)?,
@@ -191,35 +179,7 @@ impl KeyStore {
         new: NewKey,
         now: DateTime<Utc>,
     ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
-        if new.granted_only && new.role != Role::Reader {
-            return Err(KeyError::ReadersOnly);
-        }
-        if !is_name(&new.name) {
-            return Err(KeyError::BadName);
-        }
-        let mut groups = new.groups;
-        groups.sort();
-        groups.dedup();
-        if groups.len() > MAX_GROUPS {
-            return Err(KeyError::TooManyGroups);
-        }
-        let record = KeyRecord {
-            id: HEXLOWER.encode(secret::random_bytes::<6>()?.as_slice()),
-            name: new.name,
-            role: new.role,
-            created_at: now.trunc_subsecs(0),
-            revoked_at: None,
-            expires_at: new.expires_at.map(|time| time.trunc_subsecs(0)),
-            last_used_at: None,
-            granted_only: new.granted_only,
-            groups,
-            former_key_until: None,
-        };
-        let key = Zeroizing::new(format!(
-            "cs_{}_{}",
-            record.id,
-            secret::random_hex()?.as_str()
-        ));
+        let (record, key) = new.with_key(now)?;
         let written = self.lock().execute(
             "INSERT INTO keys
              (id, name, role, hash, created_at, expires_at, granted_only, member_of)
@@ -238,6 +198,23 @@ impl KeyStore {
         )?;
         if written == 0 {
             return Err(KeyError::Taken(record.name));
+        }
+        Ok((record, key))
+    }
+
+    /// Makes a key for the caller `maker`, whose hand it is from; see [`KeyStore::create`].
+    pub(super) fn create_from(
+        &self,
+        maker: &str,
+        new: NewKey,
+        now: DateTime<Utc>,
+    ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
+        let (record, key) = self.create(new, now)?;
+        if let Err(error) = self.note_maker(&record.name, maker) {
+            // A key of which nobody knows where it came from would be taken for someone's
+            // own.
+            self.revoke(&record.name, now)?;
+            return Err(error);
         }
         Ok((record, key))
     }
@@ -322,11 +299,7 @@ impl KeyStore {
                 return Err(KeyError::NotCurrent);
             }
         }
-        let key = Zeroizing::new(format!(
-            "cs_{}_{}",
-            record.id,
-            secret::random_hex()?.as_str()
-        ));
+        let key = key_text(&record.id, &secret::random_hex()?);
         let until = (now + overlap).trunc_subsecs(0);
         transaction.execute(
             "UPDATE keys SET former_hash = hash, former_until = ?2, hash = ?3 WHERE name = ?1",
@@ -417,7 +390,7 @@ impl KeyStore {
         std::thread::sleep(NOTICED_WITHIN);
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Database> {
         // A panic while the lock is held leaves no half-made change behind: every
         // statement is its own transaction.
         self.connection
@@ -462,8 +435,13 @@ impl KeyRecord {
             .list()
     }
 
-    fn works_at(&self, now: DateTime<Utc>) -> bool {
+    pub(super) fn works_at(&self, now: DateTime<Utc>) -> bool {
         self.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// Whether a use at `now` is noted well enough.
+    pub(super) fn use_is_noted(&self, now: DateTime<Utc>) -> bool {
+        self.last_used_at.is_some_and(|last| now - last < USE_NOTED)
     }
 
     /// Until when a use of the key, read for one at `now`, is answered the same and has
@@ -499,10 +477,7 @@ fn note_use(
     record: &KeyRecord,
     now: DateTime<Utc>,
 ) -> Result<(), KeyError> {
-    if record
-        .last_used_at
-        .is_some_and(|last| now - last < USE_NOTED)
-    {
+    if record.use_is_noted(now) {
         return Ok(());
     }
     connection

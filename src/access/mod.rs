@@ -1,17 +1,22 @@
 //! Who may do what: the administrator's token, API keys, browser sessions, roles.
 
+mod admin;
 mod grants;
 mod guarded;
 mod hands;
 mod identity;
+mod key_error;
 mod keys;
 mod login;
 mod oidc;
+mod postgres;
 mod recall;
+mod restored;
 mod role;
 mod schema;
 pub mod secret;
 mod session;
+mod store;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,15 +25,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-pub use grants::{Grant, Grantee, Spent};
-pub(crate) use grants::{Granted, MAX_GRANTEE, Taken, grant_change};
-pub use identity::{Group, Identity, NotAGroup};
-pub use keys::{KeyError, KeyRecord, KeyStore, NewKey};
+pub use admin::AdminToken;
+pub use grants::{Grant, Granted, Grantee, Spent};
+pub(crate) use grants::{MAX_GRANTEE, Taken, grant_change};
+pub use identity::{Caller, Group, Identity, NotAGroup};
+pub use key_error::KeyError;
+pub use keys::{KeyRecord, KeyStore, NewKey};
 pub(crate) use login::{CODE_LIFETIME, LoginCodes};
 pub use oidc::{IssuerError, MappedRole, OidcSettings, TokenProblem};
 pub(crate) use oidc::{Oidc, OidcError};
+pub use postgres::PostgresAccess;
 pub use role::{Role, Roles, UnknownRole};
 pub(crate) use session::{COOKIE, HOST_COOKIE, LIFETIME};
+pub use store::{AccessStore, SecretHash};
 
 use identity::Subject;
 use recall::Recall;
@@ -44,7 +53,7 @@ const NEVER: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 
 /// Recognises callers.
 pub struct Access {
-    admin_hash: [u8; 32],
+    admin_token: Arc<AdminToken>,
     admin: Arc<Identity>,
     /// Who everyone is while access control is off.
     anonymous: Option<Arc<Identity>>,
@@ -68,15 +77,15 @@ impl Access {
     /// Recognises the administrator by `admin_token`, others by their keys, and
     /// browsers by cookies signed with a key derived from `server_key`.
     #[must_use]
-    pub fn new(admin_token: &str, keys: KeyStore, server_key: &[u8; 32]) -> Self {
-        let admin_hash = secret::hash(admin_token);
+    pub fn new(admin_token: AdminToken, keys: KeyStore, server_key: &[u8; 32]) -> Self {
+        let admin_token = Arc::new(admin_token);
         Self {
-            admin_hash,
+            admin_token: Arc::clone(&admin_token),
             admin: Arc::new(all_powerful(ADMIN_NAME, Subject::Admin)),
             anonymous: None,
             keys,
             recall: Recall::default(),
-            sessions: Sessions::new(server_key, &admin_hash),
+            sessions: Sessions::new(server_key, admin_token),
             login_codes: Arc::default(),
             oidc: None,
         }
@@ -108,7 +117,7 @@ impl Access {
         now: DateTime<Utc>,
     ) -> Result<Option<Arc<Identity>>, AuthError> {
         let hash = secret::hash(credential);
-        if secret::same(&hash, &self.admin_hash) {
+        if self.admin_token.accepts(&hash, now) {
             return Ok(Some(Arc::clone(&self.admin)));
         }
         if let Some(oidc) = self.oidc.as_ref().filter(|_| Oidc::is_token(credential)) {
@@ -323,14 +332,7 @@ impl Access {
         new: NewKey,
         now: DateTime<Utc>,
     ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
-        let (record, key) = self.keys.create(new, now)?;
-        if let Err(error) = self.keys.note_maker(&record.name, maker) {
-            // A key of which nobody knows where it came from would be taken for someone's
-            // own.
-            self.keys.revoke(&record.name, now)?;
-            return Err(error);
-        }
-        Ok((record, key))
+        self.keys.create_from(maker, new, now)
     }
 
     /// Renews the key of the caller `name` for the caller `by`, who sees the new one; see

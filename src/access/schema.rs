@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::keys::KeyError;
+use super::key_error::KeyError;
 
 /// Each step from one version, kept in the database itself, to the next.
 pub(super) const STEPS: [&str; 7] = [

@@ -1,12 +1,16 @@
 //! Browser sessions: a signed cookie that names the caller, ends on its own, and is worth
 //! something only as long as the server keeps its session.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Duration, Utc};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use rusqlite::TransactionBehavior;
 
+use super::admin::AdminToken;
 use super::identity::Subject;
-use super::keys::{KeyError, KeyStore};
+use super::key_error::KeyError;
+use super::keys::KeyStore;
 use super::secret;
 
 /// The cookie's name where the page comes without TLS.
@@ -17,7 +21,7 @@ pub(crate) const HOST_COOKIE: &str = "__Host-countersign_session";
 pub(crate) const LIFETIME: Duration = Duration::hours(12);
 
 /// How many sessions one caller has at most; one more ends the oldest.
-const MOST_SESSIONS: u32 = 64;
+pub(super) const MOST_SESSIONS: u32 = 64;
 
 const LABEL: &[u8] = b"countersign session v2";
 
@@ -31,18 +35,23 @@ pub(super) struct Named {
 pub(super) struct Sessions {
     key: zeroize::Zeroizing<[u8; 32]>,
     /// Ties the administrator's sessions to the present token: another token ends them.
-    admin: [u8; 8],
+    admin: Arc<AdminToken>,
 }
 
 impl Sessions {
-    /// Cookies are signed with a key derived from the server's; `admin_hash` is the
-    /// hash of the administrator's token.
-    pub(super) fn new(server_key: &[u8; 32], admin_hash: &[u8; 32]) -> Self {
+    /// Cookies are signed with a key derived from the server's; `admin` says which token is
+    /// the administrator's.
+    pub(super) fn new(server_key: &[u8; 32], admin: Arc<AdminToken>) -> Self {
         let key = zeroize::Zeroizing::new(secret::mac(server_key, &[LABEL]));
-        let mark = secret::mac(&key, &[b"admin", admin_hash]);
-        let mut admin = [0; 8];
-        admin.copy_from_slice(&mark[..8]);
         Self { key, admin }
+    }
+
+    /// What sessions that were opened with the present token have in them.
+    fn admin_mark(&self) -> [u8; 8] {
+        let mark = secret::mac(&self.key, &[b"admin", &self.admin.hash()]);
+        let mut short = [0; 8];
+        short.copy_from_slice(&mark[..8]);
+        short
     }
 
     /// Begins a session for a caller who logged in at `now`: the cookie's value, or none for
@@ -54,7 +63,7 @@ impl Sessions {
         now: DateTime<Utc>,
     ) -> Result<Option<String>, KeyError> {
         let who = match subject {
-            Subject::Admin => format!("a.{}", BASE64URL_NOPAD.encode(&self.admin)),
+            Subject::Admin => format!("a.{}", BASE64URL_NOPAD.encode(&self.admin_mark())),
             Subject::Key(id) => format!("k.{id}"),
             Subject::Token | Subject::Open => return Ok(None),
         };
@@ -110,7 +119,7 @@ impl Sessions {
         let subject = match kind {
             "a" => {
                 let mark = BASE64URL_NOPAD.decode(who.as_bytes()).ok()?;
-                secret::same(&mark, &self.admin).then_some(Subject::Admin)
+                secret::same(&mark, &self.admin_mark()).then_some(Subject::Admin)
             }
             "k" => Some(Subject::Key(who.to_owned())),
             _ => None,
@@ -123,7 +132,7 @@ impl Sessions {
 }
 
 impl KeyStore {
-    fn begin_session(
+    pub(super) fn begin_session(
         &self,
         id: &[u8; 32],
         who: &str,
@@ -148,14 +157,14 @@ impl KeyStore {
         Ok(())
     }
 
-    fn has_session(&self, id: &[u8; 32], now: i64) -> Result<bool, KeyError> {
+    pub(super) fn has_session(&self, id: &[u8; 32], now: i64) -> Result<bool, KeyError> {
         let connection = self.lock();
         let mut statement =
             connection.prepare_cached("SELECT 1 FROM sessions WHERE id = ?1 AND until > ?2")?;
         Ok(statement.exists((id, now))?)
     }
 
-    fn end_session(&self, id: &[u8; 32]) -> Result<bool, KeyError> {
+    pub(super) fn end_session(&self, id: &[u8; 32]) -> Result<bool, KeyError> {
         let ended = self
             .lock()
             .execute("DELETE FROM sessions WHERE id = ?1", [id])?;
@@ -167,6 +176,11 @@ impl KeyStore {
 mod tests {
     use super::*;
 
+    fn sessions(server: u8, admin: u8) -> Sessions {
+        let admin = Arc::new(AdminToken::of([admin; 32]));
+        Sessions::new(&[server; 32], admin)
+    }
+
     fn store() -> (tempfile::TempDir, KeyStore) {
         let folder = tempfile::tempdir().unwrap();
         let store = KeyStore::open(&folder.path().join("access.sqlite3")).unwrap();
@@ -176,7 +190,7 @@ mod tests {
     #[test]
     fn a_session_ends_and_cannot_be_changed() {
         let (_folder, store) = store();
-        let sessions = Sessions::new(&[1; 32], &[2; 32]);
+        let sessions = self::sessions(1, 2);
         let now = Utc::now();
         let key = Subject::Key("0123456789ab".to_owned());
         let cookie = sessions.issue(&store, &key, now).unwrap().unwrap();
@@ -189,7 +203,7 @@ mod tests {
 
         let forged = cookie.replacen("0123456789ab", "aaaaaaaaaaaa", 1);
         assert_eq!(check(&sessions, &forged, now), None);
-        let elsewhere = Sessions::new(&[3; 32], &[2; 32]);
+        let elsewhere = self::sessions(3, 2);
         assert_eq!(check(&elsewhere, &cookie, now), None);
         for text in ["", ".", "a.b.c", "k.0123456789ab.00.99999999999."] {
             assert_eq!(check(&sessions, text, now), None, "{text}");
@@ -200,10 +214,7 @@ mod tests {
     fn another_admin_token_ends_the_admins_sessions() {
         let (_folder, store) = store();
         let now = Utc::now();
-        let (one, other) = (
-            Sessions::new(&[1; 32], &[2; 32]),
-            Sessions::new(&[1; 32], &[9; 32]),
-        );
+        let (one, other) = (sessions(1, 2), sessions(1, 9));
         let cookie = one.issue(&store, &Subject::Admin, now).unwrap().unwrap();
         assert!(one.check(&store, &cookie, now).unwrap().is_some());
         assert!(other.check(&store, &cookie, now).unwrap().is_none());
@@ -212,7 +223,7 @@ mod tests {
     #[test]
     fn a_session_that_was_ended_stays_ended_and_the_others_continue() {
         let (folder, store) = store();
-        let sessions = Sessions::new(&[1; 32], &[2; 32]);
+        let sessions = self::sessions(1, 2);
         let now = Utc::now();
         let issue = || sessions.issue(&store, &Subject::Admin, now).unwrap();
         let (first, second) = (issue().unwrap(), issue().unwrap());
@@ -230,7 +241,7 @@ mod tests {
     #[test]
     fn one_session_too_many_ends_the_callers_oldest() {
         let (_folder, store) = store();
-        let sessions = Sessions::new(&[1; 32], &[2; 32]);
+        let sessions = self::sessions(1, 2);
         let now = Utc::now();
         let other = Subject::Key("0123456789ab".to_owned());
         let others = sessions.issue(&store, &other, now).unwrap().unwrap();

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use countersign_activities::vault::OpenError as VaultError;
 use countersign_activities::webhook::WebhookError;
-use durabletask::{ConnectionError, WorkerError};
+use durabletask::connection::ConnectionError;
+use durabletask::worker::WorkerError;
 use durabletask_scheduler::{AccessError, OpenError, ServeError};
 use thiserror::Error;
 
@@ -74,6 +75,14 @@ pub enum AppError {
         "name the task hub with --connection-string or COUNTERSIGN_CONNECTION_STRING, for example \"Endpoint=http://127.0.0.1:8080;TaskHub=default;Authentication=None\" for a scheduler on this machine"
     )]
     NoTaskHub,
+    /// Several front doors could serve one installation, and each would have rules of its own.
+    #[error(
+        "this front door uses {0}, which others can use too, but it keeps API keys, grants, counted \
+         reads and the audit log in its own data folder: what one front door decides, another would \
+         not know. Run only one, and say so with --single-front-door \
+         (COUNTERSIGN_SINGLE_FRONT_DOOR=true)"
+    )]
+    HalfDeployment(&'static str),
     /// The connection string cannot be used.
     #[error("the connection string cannot be used: {0}")]
     Connection(#[from] ConnectionError),

@@ -1,6 +1,7 @@
 //! The ledger's journal, as the audit log copies it.
 
 use countersign_ledger::{Ledger as _, Outcome, SqliteLedger};
+use tokio::runtime::Handle;
 
 use crate::audit::{Journal, JournalEntry, JournalError, JournalOutcome};
 
@@ -8,15 +9,31 @@ use crate::audit::{Journal, JournalEntry, JournalError, JournalOutcome};
 const WORKER: &str = "worker";
 
 /// The journal of a ledger.
-pub(super) struct LedgerJournal(pub(super) SqliteLedger);
+pub(super) struct LedgerJournal {
+    ledger: SqliteLedger,
+    /// Where the ledger's calls run: the copying has a thread of its own.
+    runtime: Handle,
+}
+
+impl LedgerJournal {
+    /// To be called on the runtime.
+    pub(super) fn new(ledger: SqliteLedger) -> Self {
+        Self {
+            ledger,
+            runtime: Handle::current(),
+        }
+    }
+}
 
 impl Journal for LedgerJournal {
     fn id(&self) -> String {
-        self.0.id().to_string()
+        self.ledger.id().to_string()
     }
 
     fn after(&self, seq: u64, limit: usize) -> Result<Vec<JournalEntry>, JournalError> {
-        let entries = self.0.journal_after(seq, limit)?;
+        let entries = self
+            .runtime
+            .block_on(self.ledger.journal_after(seq, limit))?;
         Ok(entries
             .into_iter()
             .map(|it| JournalEntry {

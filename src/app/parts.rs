@@ -8,14 +8,34 @@ use axum::Router;
 use axum::serve::ListenerExt as _;
 use countersign_activities::vault::{CachedVault, EmbeddedVault, SecretVault};
 use countersign_azure::{Identity, KeyVault};
+use durabletask::Connection;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::AppError;
-use crate::config::AzureConfig;
+use super::{AppError, Parts};
+use crate::config::{AzureConfig, Config};
 use crate::data_dir::DataDir;
 use crate::metrics::VaultCounts;
+
+/// Refuses a front door of which there could be several, each with keys, grants, counts and an
+/// audit log of its own, unless someone has said that it is the only one.
+pub(super) fn refuse_half(config: &Config, parts: Parts) -> Result<(), AppError> {
+    if !parts.front_door() || config.single_front_door {
+        return Ok(());
+    }
+    let connection = match (parts.scheduler(), &config.connection_string) {
+        (false, Some(text)) => Some(Connection::parse(text)?),
+        _ => None,
+    };
+    if connection.is_some_and(|connection| !connection.is_local()) {
+        return Err(AppError::HalfDeployment("a task hub on another machine"));
+    }
+    if config.azure.key_vault.is_some() {
+        return Err(AppError::HalfDeployment("Azure Key Vault"));
+    }
+    Ok(())
+}
 
 /// One running part.
 pub(super) struct Part {

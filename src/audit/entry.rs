@@ -122,6 +122,14 @@ pub enum Action {
     OpenDashboard,
     /// Let the record continue although entries that it had are missing.
     AcceptLoss,
+    /// Gave a secret of the installation another value.
+    RotateSecret,
+    /// Moved old entries of this record into an archive.
+    ArchiveAudit,
+    /// Made a backup of the installation.
+    Backup,
+    /// Restored the installation from a backup.
+    RestoreBackup,
     /// A worker stored an account's secret.
     Store,
     /// A worker sealed an account for another installation.
@@ -177,6 +185,10 @@ impl Action {
             Self::ReadAudit => "read-audit",
             Self::OpenDashboard => "open-dashboard",
             Self::AcceptLoss => "accept-loss",
+            Self::RotateSecret => "rotate-secret",
+            Self::ArchiveAudit => "archive-audit",
+            Self::Backup => "backup",
+            Self::RestoreBackup => "restore-backup",
             Self::Store => "store",
             Self::Seal => "seal",
             Self::SetRecovery => "set-recovery",

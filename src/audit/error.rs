@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use countersign_database::{DatabaseError, Failure};
 use thiserror::Error;
 
 use super::head::Head;
@@ -12,6 +13,9 @@ pub enum AuditError {
     /// The database refused.
     #[error("the audit log cannot be used: {0}")]
     Store(#[from] rusqlite::Error),
+    /// It was copied while it was in use, without its log.
+    #[error(transparent)]
+    Open(#[from] durabletask_sqlite::OpenError),
     /// A file cannot be made, opened or written.
     #[error("the audit log cannot be opened: {0}")]
     File(#[source] std::io::Error),
@@ -34,6 +38,20 @@ pub enum AuditError {
     /// Nothing is missing that could be accepted.
     #[error("nothing is missing from the audit log: there is no loss to accept")]
     NothingLost,
+    /// An archive is no archive, or not whole.
+    #[error("{}: {reason}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A head is of an entry that is in an archive.
+    #[error("entry {0} was archived: name the archives with --archive")]
+    InArchive(u64),
+    /// Someone else archives at the same time.
+    #[error("the audit log is being archived by another process; look at its archive first")]
+    ArchivedMeanwhile,
     /// The workers' journal cannot be read.
     #[error("the journal of what workers did cannot be read: {0}")]
     Journal(String),
@@ -43,9 +61,18 @@ pub enum AuditError {
         /// The entry's place.
         sequence: u64,
     },
+    /// The shared database cannot be used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     /// The writer is gone: the server is stopping.
     #[error("the audit log is closed")]
     Closed,
+}
+
+impl Failure for AuditError {
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_conflict())
+    }
 }
 
 /// What a record lacks, as far as its head tells.

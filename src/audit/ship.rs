@@ -5,7 +5,7 @@
 //! entries that commands on the data folder write go out too. An entry's sequence tells
 //! a collector whether one is missing or duplicated.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -221,6 +221,20 @@ impl Unsent {
                 "cannot store how far the audit log was sent; some entries will be sent again"
             ),
         }
+    }
+}
+
+/// Up to which entry a collector has the record, by the file `mark`; none where there is no
+/// collector. What the file does not tell was not sent.
+///
+/// # Errors
+///
+/// What the operating system says when the file cannot be read.
+pub(crate) fn sent(mark: &Path) -> std::io::Result<Option<u64>> {
+    match std::fs::read_to_string(mark) {
+        Ok(text) => Ok(Some(text.trim().parse().unwrap_or(0))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

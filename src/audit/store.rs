@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use data_encoding::HEXLOWER;
+use durabletask_sqlite::Database;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use zeroize::Zeroizing;
 
 use super::change::FieldChange;
@@ -18,12 +18,12 @@ use super::head::{AUDIT_HEAD, Found, Head, HeadFile, Note};
 use crate::access::secret;
 use crate::private_file;
 
+pub use archive::Archived;
+
 /// The version of the tables below.
 const SCHEMA_VERSION: i64 = 2;
 /// Who does what a server does on its own.
 const SYSTEM: &str = "system";
-/// How long one process waits for another to finish writing.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const LABEL: &[u8] = b"countersign audit v1";
 
 const TABLES: &str = "
@@ -78,7 +78,7 @@ pub struct AuditQuery {
 
 /// The record of one data folder.
 pub struct AuditStore {
-    connection: Connection,
+    connection: Database,
     key: Zeroizing<[u8; 32]>,
     path: PathBuf,
     head: HeadFile,
@@ -131,9 +131,7 @@ impl AuditStore {
         }
         // To be read only, but SQLite has to be able to put away what a process that was
         // killed has left beside the database.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let connection = Database::open(path)?;
         match version(&connection)? {
             0 => return lost(),
             1 | SCHEMA_VERSION => {}
@@ -177,7 +175,7 @@ impl AuditStore {
             Found::Nothing if before == SCHEMA_VERSION => Some(Loss::HeadMissing),
             Found::Nothing => None,
             Found::Garbage => Some(Loss::HeadUnreadable),
-            Found::Note(note) => missing(&transaction, &end, &note.head)?,
+            Found::Note(note) => missing(&transaction, &store.key, &end, &note.head)?,
         };
         let loss = loss.ok_or(AuditError::NothingLost)?;
         let (noted, losses) = match found {
@@ -199,11 +197,11 @@ impl AuditStore {
     /// The database, with neither tables nor any check.
     fn make(path: &Path, server_key: &[u8; 32]) -> Result<Self, AuditError> {
         private_file::open(path).map_err(AuditError::File)?;
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let connection = Database::open(path)?;
         // A statement stays prepared whatever values it is run with.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.shrinkable()?;
+        connection.write_ahead()?;
         // What is committed survives the process; the last moments may be lost with the
         // machine's power, and only they: the chain stays whole.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -248,7 +246,7 @@ impl AuditStore {
             Found::Note(note) => {
                 losses = note.losses;
                 upgrade(&transaction, before)?;
-                if let Some(loss) = missing(&transaction, &end, &note.head)? {
+                if let Some(loss) = missing(&transaction, &self.key, &end, &note.head)? {
                     let cut = matches!(loss, Loss::Cut { .. } | Loss::Emptied { .. });
                     if !cut || !note.lost_at_restart(end.sequence, self.head.boot()) {
                         return Err(loss.into());
@@ -273,6 +271,7 @@ impl AuditStore {
                 .map_err(AuditError::File)?;
         }
         transaction.commit()?;
+        self.connection.mark()?;
         let note = self.head.write(&end, losses).map_err(AuditError::File)?;
         self.known = Some(note);
         Ok(())
@@ -301,7 +300,13 @@ impl AuditStore {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let end = end(&transaction, &self.key)?;
-        let losses = check(&transaction, &end, &self.head, self.known.as_ref())?;
+        let losses = check(
+            &transaction,
+            &self.key,
+            &end,
+            &self.head,
+            self.known.as_ref(),
+        )?;
         also(&transaction)?;
         let end = append(&transaction, &self.key, end, events)?;
         transaction.commit()?;
@@ -325,7 +330,13 @@ impl AuditStore {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let end = end(&transaction, &self.key)?;
-        check(&transaction, &end, &self.head, self.known.as_ref())?;
+        check(
+            &transaction,
+            &self.key,
+            &end,
+            &self.head,
+            self.known.as_ref(),
+        )?;
         Ok(())
     }
 
@@ -355,7 +366,7 @@ impl AuditStore {
         Ok(())
     }
 
-    pub(super) const fn connection(&self) -> &Connection {
+    pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }
 
@@ -418,6 +429,46 @@ impl AuditStore {
     ///
     /// [`AuditError::Store`] when the file cannot be read.
     pub fn verify(&self, kept: Option<&Head>) -> Result<Verdict, AuditError> {
+        self.verify_with(kept, &[])
+    }
+
+    /// As [`AuditStore::verify`], from the first entry on, with the archives that hold those
+    /// that are no more in the database.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::Archive`] when one of them does not hold, or one is missing.
+    pub fn verify_with(
+        &self,
+        kept: Option<&Head>,
+        archives: &[PathBuf],
+    ) -> Result<Verdict, AuditError> {
+        // All of it as it is at one moment, also while it is archived.
+        let _reading = self.connection.unchecked_transaction()?;
+        let start = archive::start(&self.connection, &self.key)?;
+        if !archives.is_empty() {
+            let mut chain = archive::Chain {
+                key: &self.key,
+                end: Head {
+                    sequence: 0,
+                    hash: beginning(&self.key),
+                },
+                kept,
+            };
+            chain.follow_all(archives)?;
+            if chain.end != start {
+                return Err(AuditError::Archive {
+                    path: archives[0].clone(),
+                    reason: format!(
+                        "the archives end at entry {}, and the audit log begins after entry {}",
+                        chain.end.sequence, start.sequence
+                    ),
+                });
+            }
+        }
+        if let Some(kept) = kept.filter(|it| archives.is_empty() && it.sequence < start.sequence) {
+            return Err(AuditError::InArchive(kept.sequence));
+        }
         // Before the entries: those that are appended in the meantime are none too few.
         let found = self.head.read().map_err(AuditError::File)?;
         let mut places: Vec<&Head> = kept.into_iter().collect();
@@ -428,10 +479,7 @@ impl AuditStore {
             .connection
             .prepare("SELECT sequence, event, hash FROM entries ORDER BY sequence")?;
         let mut rows = statement.query([])?;
-        let mut end = Head {
-            sequence: 0,
-            hash: beginning(&self.key),
-        };
+        let mut end = start;
         let differs = |end: &Head| {
             let here = |place: &&&Head| place.sequence == end.sequence;
             places
@@ -439,7 +487,7 @@ impl AuditStore {
                 .filter(here)
                 .any(|place| !secret::same(&place.hash, &end.hash))
         };
-        let mut differing = differs(&end).then_some(0);
+        let mut differing = differs(&end).then_some(end.sequence);
         while let Some(row) = rows.next()? {
             end.sequence += 1;
             let text: String = row.get(1)?;
@@ -488,7 +536,8 @@ impl Syncing {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        File::open(&self.database)?.sync_data()?;
+        // What is in the database itself, SQLite has brought to the disk before it let go of
+        // the log. It is not opened here: closing it would end SQLite's own locks on it.
         self.head.flush(self.sequence)?;
         Ok(self.sequence)
     }
@@ -507,7 +556,7 @@ fn upgrade(transaction: &Connection, before: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn key_of(server_key: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+pub(super) fn key_of(server_key: &[u8; 32]) -> Zeroizing<[u8; 32]> {
     Zeroizing::new(secret::mac(server_key, &[LABEL]))
 }
 
@@ -534,6 +583,7 @@ fn append<'a>(
 /// losses were accepted. What this process `known`s itself counts as the file does.
 fn check(
     transaction: &Connection,
+    key: &[u8; 32],
     end: &Head,
     file: &HeadFile,
     known: Option<&Note>,
@@ -546,21 +596,26 @@ fn check(
         (Found::Nothing, None) => return Err(Loss::HeadMissing.into()),
         (Found::Garbage, None) => return Err(Loss::HeadUnreadable.into()),
     };
-    match missing(transaction, end, &noted.head)? {
+    match missing(transaction, key, end, &noted.head)? {
         None => Ok(noted.losses),
         Some(loss) => Err(loss.into()),
     }
 }
 
 /// What a record that ends at `end` lacks of what was noted.
-fn missing(transaction: &Connection, end: &Head, noted: &Head) -> Result<Option<Loss>, AuditError> {
+fn missing(
+    transaction: &Connection,
+    key: &[u8; 32],
+    end: &Head,
+    noted: &Head,
+) -> Result<Option<Loss>, AuditError> {
     if noted.sequence > end.sequence {
         return Ok(Some(Loss::of(end.sequence, noted)));
     }
     let there = if noted.sequence == end.sequence {
         Some(end.hash.to_vec())
-    } else if noted.sequence == 0 {
-        // Every chain begins the same.
+    } else if noted.sequence == 0 || noted.sequence < archive::start(transaction, key)?.sequence {
+        // Every chain begins the same, and what is archived is proved by itself.
         return Ok(None);
     } else {
         transaction
@@ -591,11 +646,11 @@ pub(super) fn place(sequence: u64) -> i64 {
     i64::try_from(sequence).unwrap_or(i64::MAX)
 }
 
-fn beginning(key: &[u8; 32]) -> [u8; 32] {
+pub(super) fn beginning(key: &[u8; 32]) -> [u8; 32] {
     secret::mac(key, &[b"beginning"])
 }
 
-fn link(key: &[u8; 32], before: &[u8; 32], sequence: u64, event: &str) -> [u8; 32] {
+pub(super) fn link(key: &[u8; 32], before: &[u8; 32], sequence: u64, event: &str) -> [u8; 32] {
     secret::mac(key, &[before, &sequence.to_be_bytes(), event.as_bytes()])
 }
 
@@ -609,10 +664,7 @@ fn end(connection: &Connection, key: &[u8; 32]) -> Result<Head, AuditError> {
         )
         .optional()?;
     let Some((sequence, written)) = last else {
-        return Ok(Head {
-            sequence: 0,
-            hash: beginning(key),
-        });
+        return archive::start(connection, key);
     };
     let sequence = u64::try_from(sequence).unwrap_or(0);
     let hash = written
@@ -621,5 +673,6 @@ fn end(connection: &Connection, key: &[u8; 32]) -> Result<Head, AuditError> {
     Ok(Head { sequence, hash })
 }
 
+mod archive;
 #[cfg(test)]
 mod tests;

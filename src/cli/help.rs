@@ -57,6 +57,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "audit",
             "ledger",
             "mandate-key",
+            "rotate",
         ],
     ),
     (
@@ -66,6 +67,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "front-door",
             "worker",
             "scheduler",
+            "backup",
             "config",
             "health",
             "dashboard",
@@ -73,12 +75,12 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ),
     (
         "For programs and shells",
-        &["mcp", "openapi", "completions", "man"],
+        &["mcp", "openapi", "completions", "man", "licenses"],
     ),
 ];
 
 /// Commands whose exit code says more than whether it was done.
-const WITH_EXIT_CODES: [&str; 29] = [
+const WITH_EXIT_CODES: [&str; 31] = [
     "enroll",
     "import",
     "list",
@@ -101,6 +103,8 @@ const WITH_EXIT_CODES: [&str; 29] = [
     "receive",
     "seal-key",
     "audit",
+    "backup",
+    "rotate",
     "ledger",
     "key",
     "grant",
@@ -111,7 +115,15 @@ const WITH_EXIT_CODES: [&str; 29] = [
 ];
 
 /// What people do with a command.
-const EXAMPLES: [(&str, &str); 27] = [
+const EXAMPLES: [(&str, &str); 29] = [
+    (
+        "rotate",
+        "  countersign rotate vault-key\n  countersign rotate admin-token --overlap 1h",
+    ),
+    (
+        "backup",
+        "  countersign backup create today.age --recipient age1...\n  countersign backup verify today.age --identity countersign-backup.key\n  countersign backup restore today.age --identity countersign-backup.key --data-dir /srv/new",
+    ),
     (
         "enroll",
         "  countersign enroll qr.png\n  countersign enroll - < uri.txt\n  countersign enroll qr.png --approval required --proof",

@@ -134,6 +134,9 @@ pub enum AuditCommand {
         /// A head that was printed earlier and kept elsewhere: the audit log must have that entry
         #[arg(long, value_name = "SEQUENCE:HASH")]
         head: Option<String>,
+        /// An archive of the entries before; may be repeated, all from the first on
+        #[arg(long = "archive", value_name = "FILE")]
+        archives: Vec<std::path::PathBuf>,
         /// Where the record is.
         #[command(flatten)]
         place: KeyPlace,
@@ -144,6 +147,17 @@ pub enum AuditCommand {
         /// The reason for continuing without them
         #[arg(long, value_name = "TEXT")]
         reason: String,
+        /// Where the record is.
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+    /// Move old entries into a new file, which continues the chain by itself; that is recorded
+    Archive {
+        /// The new file
+        file: std::path::PathBuf,
+        /// How old an entry has to be, such as 365d
+        #[arg(long, value_name = "TIME")]
+        older_than: String,
         /// Where the record is.
         #[command(flatten)]
         place: KeyPlace,

@@ -1,8 +1,9 @@
 //! `countersign audit`: the record of who did what, read from the data folder.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use data_encoding::HEXLOWER;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -12,12 +13,13 @@ use super::output;
 use super::{Exit, Fault, Outcome};
 use crate::app::SERVER_KEY;
 use crate::audit::{
-    AUDIT_DATABASE, AUDIT_HEAD, Action, AuditError, AuditQuery, AuditStore, Event, Head, Verdict,
-    cef, json_line,
+    AUDIT_DATABASE, AUDIT_HEAD, AUDIT_SENT, Action, AuditError, AuditQuery, AuditStore, Event,
+    Head, Verdict, cef, json_line, sent,
 };
 use crate::cli::{AuditCommand, AuditFormat, KeyPlace};
 use crate::config::ClientEnvironment;
 use crate::data_dir::DataDir;
+use crate::duration;
 
 /// How many entries are read at a time.
 const PAGE: usize = 1_000;
@@ -27,7 +29,16 @@ pub(super) const LOCAL: &str = "local";
 
 pub(super) fn run(command: AuditCommand) -> Outcome {
     match command {
-        AuditCommand::Verify { head, place } => verify(head.as_deref(), &place),
+        AuditCommand::Verify {
+            head,
+            archives,
+            place,
+        } => verify(head.as_deref(), &archives, &place),
+        AuditCommand::Archive {
+            file,
+            older_than,
+            place,
+        } => archive(&file, &older_than, &place),
         AuditCommand::AcceptLoss { reason, place } => accept_loss(&reason, &place),
         AuditCommand::Export {
             format,
@@ -50,7 +61,7 @@ pub(super) fn run(command: AuditCommand) -> Outcome {
     }
 }
 
-fn verify(head: Option<&str>, place: &KeyPlace) -> Outcome {
+fn verify(head: Option<&str>, archives: &[PathBuf], place: &KeyPlace) -> Outcome {
     let kept = head
         .map(|text| {
             Head::parse(text).ok_or_else(|| {
@@ -61,7 +72,8 @@ fn verify(head: Option<&str>, place: &KeyPlace) -> Outcome {
             })
         })
         .transpose()?;
-    let checked = open(place).and_then(|store| store.verify(kept.as_ref()).map_err(fault));
+    let checked =
+        open(place).and_then(|store| store.verify_with(kept.as_ref(), archives).map_err(fault));
     let (problem, fault) = match checked {
         Ok(Verdict::Intact(head)) => {
             if place.json {
@@ -120,6 +132,70 @@ fn accept_loss(reason: &str, place: &KeyPlace) -> Outcome {
         return output::document(&json!({"accepted": loss.code(), "detail": loss.to_string()}));
     }
     output::line(&format!("accepted: {loss}"));
+    Ok(())
+}
+
+fn archive(file: &Path, older_than: &str, place: &KeyPlace) -> Outcome {
+    let age = duration::parse(older_than)
+        .ok()
+        .and_then(|age| TimeDelta::from_std(age).ok())
+        .and_then(|age| Utc::now().checked_sub_signed(age))
+        .ok_or_else(|| {
+            Fault::new(
+                Exit::Usage,
+                format!("--older-than: a time such as 365d, not {older_than:?}"),
+            )
+        })?;
+    let (path, key) = existing(place)?;
+    // Nothing is moved that does not hold, and nothing that a collector has not got yet.
+    let mut store = AuditStore::open(&path, &key).map_err(fault)?;
+    match store.verify(None).map_err(fault)? {
+        Verdict::Intact(_) => {}
+        Verdict::Broken { sequence } => {
+            return Err(Fault::new(
+                Exit::Failed,
+                format!(
+                    "the audit log does not hold from entry {sequence} on: nothing was archived; \
+                     see `countersign audit verify`"
+                ),
+            ));
+        }
+        Verdict::Incomplete(loss) => return Err(fault(AuditError::Incomplete(loss))),
+    }
+    let sent = sent(&path.with_file_name(AUDIT_SENT)).map_err(Fault::failed)?;
+    let event = local(Action::ArchiveAudit, "audit");
+    let archived = store
+        .archive(file, age, sent, &event)
+        .map_err(|error| match &error {
+            AuditError::File(source) if source.kind() == ErrorKind::AlreadyExists => Fault::new(
+                Exit::Failed,
+                format!(
+                    "{} exists already; an archive overwrites nothing, choose another name",
+                    file.display()
+                ),
+            ),
+            _ => fault(error),
+        })?;
+    store.flush().map_err(fault)?;
+    let Some(archived) = archived else {
+        return Err(Fault::new(
+            Exit::NotFound,
+            "no entry of the audit log is that old, or none that the collector has",
+        ));
+    };
+    if place.json {
+        return output::document(&json!({
+            "file": file.display().to_string(),
+            "entries": archived.entries,
+            "through": archived.through.to_string(),
+        }));
+    }
+    output::line(&format!(
+        "archived  {}  {} entries  through {}",
+        file.display(),
+        archived.entries,
+        archived.through
+    ));
     Ok(())
 }
 

@@ -145,6 +145,8 @@ fn effective(config: &Config) -> Value {
         "token-cache-size": azure.cache.entries,
         "token-max-stale": duration::text(azure.cache.stale),
         "worker-wait": duration::text(config.worker_wait),
+        "single-front-door": config.single_front_door,
+        "retention": config.retention.to_string(),
         "lock-memory": match config.lock_memory {
             LockMemory::Auto => "auto",
             LockMemory::On => "on",

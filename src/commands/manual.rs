@@ -1,4 +1,4 @@
-//! `countersign completions` and `countersign man`: what shells and manuals are given.
+//! What the program tells about itself: `countersign completions`, `man` and `licenses`.
 
 use std::fs;
 use std::io;
@@ -8,6 +8,10 @@ use crate::cli::{CompletionsArgs, ManArgs, command};
 
 /// The section of manuals that commands are in.
 const SECTION: &str = "1";
+/// The license of Countersign.
+const OWN_LICENSE: &str = include_str!("../../LICENSE");
+/// Those of the packages in it, as `deploy/supply/inventory licenses` collects them.
+const THIRD_PARTY: &str = include_str!("../../licenses/THIRD-PARTY.txt");
 
 pub(super) fn completions(args: &CompletionsArgs) -> Outcome {
     let mut written = Vec::new();
@@ -32,6 +36,11 @@ pub(super) fn man(args: &ManArgs) -> Outcome {
             clap_mangen::generate_to(command(), folder).map_err(wrong)
         }
     }
+}
+
+pub(super) fn licenses() -> Outcome {
+    output::bytes(format!("{OWN_LICENSE}\n{THIRD_PARTY}").as_bytes());
+    Ok(())
 }
 
 fn page(command: clap::Command) -> io::Result<Vec<u8>> {

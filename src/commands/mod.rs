@@ -3,6 +3,7 @@
 mod account;
 mod approve;
 mod audit;
+mod backup;
 mod cancel;
 mod client;
 mod config;
@@ -27,6 +28,7 @@ mod prove;
 mod receive;
 mod recovery;
 mod request;
+mod rotate;
 mod scheduler;
 mod serve;
 mod status;
@@ -34,11 +36,15 @@ mod table;
 mod token;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::cli::{Cli, Command, ConfigCommand};
 use crate::config::{Config, Settings};
 
 use output::complain;
+
+/// How long databases may take to be closed at the end.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// How a command failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +128,8 @@ pub fn run(cli: Cli) -> ExitCode {
         .build()
         .map_err(Fault::failed)
         .and_then(|runtime| runtime.block_on(dispatch(cli.command)));
+    // The scheduler's writer may still be leaving its file whole; killed, it would leave its log.
+    durabletask_sqlite::all_closed(CLOSING);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
@@ -135,9 +143,9 @@ pub fn run(cli: Cli) -> ExitCode {
 
 async fn dispatch(command: Command) -> Outcome {
     match command {
-        Command::Serve(args) => serve::everything(load(&args.settings)?, args.json).await,
-        Command::FrontDoor(args) => serve::front_door(load(&args.settings)?, args.json).await,
-        Command::Worker(args) => serve::worker(load(&args.settings)?, args.json).await,
+        Command::Serve(args) => serve::everything(&args).await,
+        Command::FrontDoor(args) => serve::front_door(&args).await,
+        Command::Worker(args) => serve::worker(&args).await,
         Command::Scheduler(args) => scheduler::run(*args).await,
         Command::Enroll(args) => enroll::run(args).await,
         Command::Import(args) => import::run(args).await,
@@ -161,8 +169,10 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Verify(args) => token::verify(args).await,
         Command::Prove(args) => prove::run(args).await,
         Command::Audit(args) => audit::run(args.command),
+        Command::Backup(args) => backup::run(args.command).await,
         Command::Grant(args) => grant::run(args.command).await,
         Command::Key(args) => key::run(args.command),
+        Command::Rotate(args) => rotate::run(args.command).await,
         Command::Ledger(args) => ledger::run(args.command),
         Command::MandateKey(args) => mandate_key::run(args.command).await,
         Command::LoginLink(args) => login_link::run(args).await,
@@ -171,6 +181,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Health(args) => health::run(args).await,
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),
+        Command::Licenses => manual::licenses(),
         Command::Openapi => output::document(&crate::http::openapi().map_err(Fault::failed)?),
         Command::Config(args) => match args.command {
             ConfigCommand::Check(args) => config::check(load(&args.settings)?, args.json).await,

@@ -1,18 +1,21 @@
 //! `countersign scheduler`: the durable scheduler and its dashboard alone, and its backup.
 
+use durabletask_scheduler::Retention;
 use durabletask_scheduler_cli::{self as cli, CliError, ServeSettings, Weaker};
 
 use super::{Exit, Fault, Outcome};
 use crate::cli::SchedulerArgs;
-use crate::config::{LogFormat, Settings};
+use crate::config::{LogFormat, Settings, Written};
 use crate::data_dir::DataDir;
 use crate::{local_hub, shutdown, telemetry};
 
 pub(super) async fn run(args: SchedulerArgs) -> Outcome {
-    let config = super::load(&Settings {
+    let flags = Settings {
         config: args.config,
         ..Settings::default()
-    })?;
+    };
+    let config = super::load(&flags)?;
+    let written = Written::now(&flags);
     if let Some(cli::Command::Backup(backup)) = args.command {
         return tokio::task::spawn_blocking(move || cli::backup(&backup, &config.data_dir))
             .await
@@ -27,13 +30,19 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
         log: config.log.filter.clone(),
         asks: true,
     };
-    let settings = ServeSettings::resolve(args.serve, &weaker).map_err(fault)?;
+    let mut serve = args.serve;
+    if serve.retention.is_none() && config.retention != Retention::default() {
+        serve.retention = Some(config.retention.to_string());
+    }
+    let settings = ServeSettings::resolve(serve, &weaker).map_err(fault)?;
     let mut log = config.log;
     log.filter.clone_from(&settings.log);
     if settings.log_json {
         log.format = LogFormat::Json;
     }
-    telemetry::init(&log);
+    // A filter of the scheduler's own stays, whatever the file says later.
+    let follows = settings.log == weaker.log;
+    let filter = telemetry::init(&log);
     // Payloads and the token are in there: only its owner may enter. A scheduler in memory
     // has its token there too.
     let folder = match &settings.scheduler.storage {
@@ -43,6 +52,7 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
     let data = DataDir::create(folder).map_err(Fault::failed)?;
     let token_file = local_hub::token_file(&data).map_err(Fault::failed)?;
     let settings = settings.ask_for(&token_file, local_hub::PLACE, local_hub::HOW);
+    shutdown::reload_on_hangup(written, filter, follows).map_err(Fault::failed)?;
     let stop = shutdown::on_signal().map_err(Fault::failed)?;
     let _forgotten = Forgotten(data.clone());
     let ready = |at: &cli::Listening| {

@@ -9,34 +9,40 @@ use super::client::folder_fault;
 use super::output;
 use super::{Exit, Fault, Outcome};
 use crate::app::{AppError, Parts, Running};
+use crate::cli::ServeArgs;
 use crate::clock::SystemClock;
-use crate::config::{AuthMode, Config, LockMemory};
+use crate::config::{AuthMode, Config, LockMemory, Written};
 use crate::data_dir::DataDir;
 use crate::hardening;
 use crate::keys::KeyMaterialError;
 use crate::shutdown;
 use crate::telemetry::Telemetry;
 
-pub(super) async fn everything(config: Config, json: bool) -> Outcome {
-    run(config, Parts::Everything, json).await
+pub(super) async fn everything(args: &ServeArgs) -> Outcome {
+    run(args, Parts::Everything).await
 }
 
-pub(super) async fn front_door(config: Config, json: bool) -> Outcome {
-    run(config, Parts::FrontDoor, json).await
+pub(super) async fn front_door(args: &ServeArgs) -> Outcome {
+    run(args, Parts::FrontDoor).await
 }
 
-pub(super) async fn worker(config: Config, json: bool) -> Outcome {
-    run(config, Parts::Worker, json).await
+pub(super) async fn worker(args: &ServeArgs) -> Outcome {
+    run(args, Parts::Worker).await
 }
 
-async fn run(config: Config, parts: Parts, json: bool) -> Outcome {
+async fn run(args: &ServeArgs, parts: Parts) -> Outcome {
+    let config = super::load(&args.settings)?;
+    let written = Written::now(&args.settings);
     let telemetry = Telemetry::start(&config).map_err(|error| {
         Fault::new(
             Exit::Usage,
             format!("the settings of OpenTelemetry cannot be used: {error}"),
         )
     })?;
-    let outcome = serve(config, parts, json).await;
+    let outcome = match shutdown::reload_on_hangup(written, telemetry.filter(), true) {
+        Ok(()) => serve(config, parts, args.json).await,
+        Err(error) => Err(Fault::failed(error)),
+    };
     telemetry.stop().await;
     outcome
 }

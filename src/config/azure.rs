@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use countersign_activities::vault::CacheSettings;
 use countersign_azure::{IdentitySettings, KeyVaultSettings, Selection, VaultAddress};
-use durabletask::{AuthenticationKind, Connection};
+use durabletask::Connection;
+use durabletask::connection::AuthenticationKind;
 
 use super::{Config, Settings};
 use crate::duration;

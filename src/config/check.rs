@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use countersign_activities::webhook;
 use countersign_enrollment::decision::{MAX_APPROVALS, MAX_APPROVER_GROUPS, MAX_REMINDERS};
+use durabletask_scheduler::Retention;
 use zeroize::Zeroizing;
 
 use super::{
@@ -215,6 +216,15 @@ impl Settings {
                 Ok(time) if time <= LONGEST_WORKER_WAIT => config.worker_wait = time,
                 Ok(_) => problems.push(format!("worker-wait must be at most 1h, not {text:?}")),
                 Err(reason) => problems.push(format!("worker-wait: {reason}, not {text:?}")),
+            },
+        }
+        config.single_front_door = self.single_front_door.unwrap_or(false);
+        match self.retention.as_deref() {
+            None => {}
+            Some("none") => config.retention = Retention::default(),
+            Some(text) => match text.parse() {
+                Ok(retention) => config.retention = retention,
+                Err(error) => problems.push(format!("retention: {error}, or none")),
             },
         }
         match self.log_format.as_deref() {

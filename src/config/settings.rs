@@ -2,6 +2,75 @@
 
 use serde::Deserialize as _;
 
+use super::file;
+
+/// Gives the names of all settings to another macro.
+macro_rules! every_setting {
+    ($with:ident) => {
+        $with! {
+            config,
+            data_dir,
+            listen,
+            scheduler_listen,
+            dashboard_listen,
+            metrics_listen,
+            instance_link,
+            approval_timeout,
+            require_approval,
+            require_proof,
+            approvals,
+            request_approvals,
+            approvers,
+            approval_reminders,
+            webhook_url,
+            webhook_secret_file,
+            dashboard_approvals,
+            auth,
+            max_connections,
+            max_connections_per_address,
+            rate_per_address,
+            rate_per_caller,
+            concurrency_per_caller,
+            header_timeout,
+            body_timeout,
+            tls_certificate,
+            tls_key,
+            trusted_proxies,
+            cors_origins,
+            public_url,
+            oidc_issuer,
+            oidc_audience,
+            oidc_jwks_url,
+            oidc_ca_file,
+            oidc_subject_claim,
+            oidc_name_claim,
+            oidc_roles_claim,
+            oidc_groups_claim,
+            oidc_role_map,
+            oidc_max_stale,
+            task_hub,
+            connection_string,
+            hub_endpoint,
+            key_vault,
+            keys_vault,
+            key_vault_emulator,
+            key_vault_ca_file,
+            key_vault_api_version,
+            azure_identity,
+            token_cache_age,
+            token_cache_size,
+            token_max_stale,
+            worker_wait,
+            single_front_door,
+            retention,
+            lock_memory,
+            log_format,
+            log,
+            otlp_endpoint,
+        }
+    };
+}
+
 /// Settings as someone wrote them, unchecked; what is absent is left to the next layer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -169,6 +238,12 @@ pub struct Settings {
     /// How long a starting front door waits for a worker to create the keys that it needs; 0s does not wait [env: COUNTERSIGN_WORKER_WAIT] [default: 30s]
     #[arg(long, value_name = "TIME")]
     pub worker_wait: Option<String>,
+    /// Say that no other front door serves this installation: needed where a task hub elsewhere or Key Vault could serve several, which would each count and record by themselves [env: COUNTERSIGN_SINGLE_FRONT_DOOR=true]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub single_front_door: Option<bool>,
+    /// How long the embedded task hub keeps what has ended, such as 30d or completed=7d,failed=90d, or none for as long as it is there; accounts stay [env: COUNTERSIGN_RETENTION] [default: 30d]
+    #[arg(long, value_name = "TIMES|none")]
+    pub retention: Option<String>,
     /// Whether memory is kept out of swap: auto where the system allows it, on to refuse to start otherwise, or off [env: COUNTERSIGN_LOCK_MEMORY] [default: auto]
     #[arg(long, value_name = "MODE")]
     pub lock_memory: Option<String>,
@@ -201,6 +276,7 @@ impl Settings {
         };
         let require_approval = switch("COUNTERSIGN_REQUIRE_APPROVAL");
         let require_proof = switch("COUNTERSIGN_REQUIRE_PROOF");
+        let single_front_door = switch("COUNTERSIGN_SINGLE_FRONT_DOOR");
         let mut count = |name: &str, range: &str| {
             var(name).and_then(|value| {
                 let number = value.parse().ok();
@@ -236,6 +312,8 @@ impl Settings {
             connection_string: var("COUNTERSIGN_CONNECTION_STRING")
                 .or_else(|| var("DTS_CONNECTION_STRING")),
             worker_wait: var("COUNTERSIGN_WORKER_WAIT"),
+            single_front_door,
+            retention: var("COUNTERSIGN_RETENTION"),
             lock_memory: var("COUNTERSIGN_LOCK_MEMORY"),
             log_format: var("COUNTERSIGN_LOG_FORMAT"),
             log: var("COUNTERSIGN_LOG"),
@@ -248,6 +326,26 @@ impl Settings {
         settings.oidc_from_environment(&var);
         settings.azure_from_environment(&var, problems);
         settings
+    }
+
+    /// These flags over the environment over the file that either names.
+    pub(super) fn merged(
+        &self,
+        environment: impl Fn(&str) -> Option<String>,
+        problems: &mut Vec<String>,
+    ) -> Self {
+        let file = match self.file(&environment) {
+            Some(path) => file::read(&path, problems),
+            None => Self::default(),
+        };
+        let surroundings = Self::from_environment(&environment, problems);
+        self.clone().or(surroundings).or(file)
+    }
+
+    /// The file that has settings, if flag or variable names one.
+    pub(super) fn file(&self, environment: impl Fn(&str) -> Option<String>) -> Option<String> {
+        let named = self.config.clone();
+        named.or_else(|| environment("COUNTERSIGN_CONFIG"))
     }
 
     /// What this layer says, and what it leaves open from a weaker one.
@@ -268,65 +366,21 @@ impl Settings {
                 Self { $($setting: self.$setting.or(weaker.$setting)),* }
             };
         }
-        first_of_both! {
-            config,
-            data_dir,
-            listen,
-            scheduler_listen,
-            dashboard_listen,
-            metrics_listen,
-            instance_link,
-            approval_timeout,
-            require_approval,
-            require_proof,
-            approvals,
-            request_approvals,
-            approvers,
-            approval_reminders,
-            webhook_url,
-            webhook_secret_file,
-            dashboard_approvals,
-            auth,
-            max_connections,
-            max_connections_per_address,
-            rate_per_address,
-            rate_per_caller,
-            concurrency_per_caller,
-            header_timeout,
-            body_timeout,
-            tls_certificate,
-            tls_key,
-            trusted_proxies,
-            cors_origins,
-            public_url,
-            oidc_issuer,
-            oidc_audience,
-            oidc_jwks_url,
-            oidc_ca_file,
-            oidc_subject_claim,
-            oidc_name_claim,
-            oidc_roles_claim,
-            oidc_groups_claim,
-            oidc_role_map,
-            oidc_max_stale,
-            task_hub,
-            connection_string,
-            hub_endpoint,
-            key_vault,
-            keys_vault,
-            key_vault_emulator,
-            key_vault_ca_file,
-            key_vault_api_version,
-            azure_identity,
-            token_cache_age,
-            token_cache_size,
-            token_max_stale,
-            worker_wait,
-            lock_memory,
-            log_format,
-            log,
-            otlp_endpoint,
+        every_setting!(first_of_both)
+    }
+
+    /// The names of the settings that `other` writes differently, as flags and in the file.
+    pub(super) fn differing(&self, other: &Self) -> Vec<String> {
+        let mut names = Vec::new();
+        macro_rules! note_differing {
+            ($($setting:ident),* $(,)?) => {
+                $(if self.$setting != other.$setting {
+                    names.push(stringify!($setting).replace('_', "-"));
+                })*
+            };
         }
+        every_setting!(note_differing);
+        names
     }
 }
 

@@ -7,7 +7,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::FrontDoor;
+use super::{FrontDoor, icons};
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -23,15 +23,16 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
      form-action 'none'; base-uri 'none'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'; trusted-types countersign";
 
-/// The scheduler's dashboard builds its elements in the same way, and its package has to
-/// stand on its own: the file is there.
-const SHARED: &str = "dom.js";
+/// The scheduler's dashboard builds its elements in the same way and looks the same, and its
+/// package has to stand on its own: these files are there.
+const SHARED: [&str; 2] = ["dom.js", "theme.css"];
 
 macro_rules! files {
     ($($kind:ident: $($name:literal)+;)+) => {
-        /// Name, type and text of each file in `web/`, and of the shared one.
+        /// Name, type and text of each file in `web/`, and of the shared ones.
         const FILES: &[(&str, &str, &str)] = &[
-            (SHARED, SCRIPT, include_str!("../../scheduler/src/dashboard/static/dom.js")),
+            (SHARED[0], SCRIPT, include_str!("../../scheduler/src/dashboard/static/dom.js")),
+            (SHARED[1], CSS, include_str!("../../scheduler/src/dashboard/static/theme.css")),
             $($(($name, $kind, include_str!(concat!("../../web/", $name))),)+)+
         ];
     };
@@ -43,9 +44,11 @@ files! {
     SVG: "icon.svg";
     MANIFEST: "manifest.webmanifest";
     SCRIPT: "account-changes.js" "account-row.js" "accounts.js" "add.js" "api.js" "app.js"
-        "approvals.js" "codes.js"
-        "follow.js" "format.js" "keys.js" "login.js" "notice.js" "operations.js" "picks.js" "picture.js" "proof.js" "recovery.js" "requests.js" "secret.js" "text.js"
-        "work.js" "worker.js";
+        "approvals.js" "codes.js" "favourites.js" "follow.js" "format.js" "glyphs.js"
+        "icon-key.js" "icons.js" "keys.js" "login.js" "names.js" "notice.js" "operations.js"
+        "pages.js" "palette.js" "picks.js" "picture.js" "preferences.js" "proof.js" "record.js"
+        "recovery.js" "requests.js" "secret.js" "selection.js" "settings.js" "shortcuts.js"
+        "text-de.js" "text-en.js" "text.js" "theme.js" "work.js" "worker.js";
 }
 
 /// Path, type and text of each file of the page that shows the API's description.
@@ -74,9 +77,12 @@ pub(super) fn router() -> Router<Arc<FrontDoor>> {
                 _ => router.route(&format!("/{name}"), get(serve)),
             }
         });
-    REFERENCE.iter().fold(page, |router, &(path, kind, text)| {
-        router.route(path, get(move || async move { file(kind, text) }))
-    })
+    REFERENCE.iter().fold(
+        page.merge(icons::router()),
+        |router, &(path, kind, text)| {
+            router.route(path, get(move || async move { file(kind, text) }))
+        },
+    )
 }
 
 fn file(kind: &'static str, text: &'static str) -> Response {
@@ -95,11 +101,22 @@ fn file(kind: &'static str, text: &'static str) -> Response {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
 
     use super::*;
 
-    /// What the whole page may weigh.
+    /// What the whole page may weigh as it is sent, compressed file by file. Icons are apart:
+    /// they are loaded for the services in view.
     const BUDGET: usize = 200_000;
+
+    fn compressed(text: &str) -> usize {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+        packed.write_all(text.as_bytes()).unwrap();
+        packed.finish().unwrap().len()
+    }
 
     fn text(name: &str) -> &'static str {
         let (_, _, text) = FILES.iter().find(|(known, _, _)| *known == name).unwrap();
@@ -111,12 +128,14 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/web");
         let there: BTreeSet<String> = std::fs::read_dir(folder)
             .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .map(Result::unwrap)
+            .filter(|entry| entry.file_type().unwrap().is_file())
+            .map(|entry| entry.file_name().into_string().unwrap())
             .collect();
-        let own = FILES.iter().filter(|(name, ..)| *name != SHARED);
+        let own = FILES.iter().filter(|(name, ..)| !SHARED.contains(name));
         let served: BTreeSet<String> = own.map(|(name, ..)| (*name).to_owned()).collect();
         assert_eq!(there, served);
-        let weight: usize = FILES.iter().map(|(_, _, text)| text.len()).sum();
+        let weight: usize = FILES.iter().map(|(_, _, text)| compressed(text)).sum();
         assert!(weight < BUDGET, "{weight} bytes");
     }
 
@@ -155,7 +174,8 @@ mod tests {
         for inline in ["<style", " style=", " onclick=", "javascript:", "http:"] {
             assert!(!page.contains(inline), "{inline}");
         }
-        assert_eq!(page.matches("<script").count(), 1);
+        // The one, and what has to run before anything is painted.
+        assert_eq!(page.matches("<script").count(), 2);
         for (name, kind, text) in FILES.iter().chain(&REFERENCE) {
             for unsafe_way in [
                 "innerHTML",

@@ -71,7 +71,7 @@ async fn admit(
     let (mut parts, body) = request.into_parts();
     let origin = parts.headers.get(header::ORIGIN);
     let invited = origin.is_some_and(|origin| {
-        let mut origins = door.surroundings.cors_origins.iter();
+        let mut origins = door.server.cors_origins.iter();
         origins.any(|invited| invited.as_bytes() == origin.as_bytes())
     });
     if !invited && !auth::from_own_page(&parts.headers, true) {

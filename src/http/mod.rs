@@ -3,6 +3,7 @@
 mod api;
 mod assets;
 mod edge;
+mod icons;
 mod mcp;
 mod openapi;
 
@@ -40,7 +41,7 @@ use edge::operations::Operations;
 use edge::refusals::Refusals;
 use edge::{audited, drain, dress, limits, observe};
 
-pub(crate) use api::{LocalEnd, Surroundings, login_link};
+pub(crate) use api::{LocalEnd, ServerInfo, login_link};
 pub(crate) use edge::audited::reason_header;
 pub(crate) use edge::limits::{Guard, network_of};
 pub(crate) use edge::names::OwnNames;
@@ -66,7 +67,7 @@ pub struct FrontDoor {
     vault: Arc<dyn SecretVault>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    surroundings: Surroundings,
+    server: ServerInfo,
     requests: Arc<Semaphore>,
     refusals: Refusals,
     last_answers: LastAnswers,
@@ -85,7 +86,7 @@ pub(crate) struct Services {
     pub(crate) audit: Audit,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) surroundings: Surroundings,
+    pub(crate) server: ServerInfo,
     pub(crate) stop: CancellationToken,
 }
 
@@ -104,7 +105,7 @@ impl FrontDoor {
             audit,
             clock,
             metrics,
-            surroundings,
+            server,
             stop,
         } = services;
         Ok(Self {
@@ -118,7 +119,7 @@ impl FrontDoor {
             vault,
             clock,
             metrics,
-            surroundings,
+            server,
             requests: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)),
             refusals: Refusals::default(),
             last_answers: LastAnswers::default(),
@@ -158,7 +159,7 @@ pub fn router(door: Arc<FrontDoor>) -> Router {
     let api = with_middleware(&door, Origin::InProcess, routes.clone());
     let outside = routes.merge(mcp::router(&door, api)).merge(api::local());
     let outside = with_middleware(&door, Origin::Network, outside);
-    match cors(&door.surroundings.cors_origins) {
+    match cors(&door.server.cors_origins) {
         Some(cors) => outside.layer(cors),
         None => outside,
     }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use durabletask::Payloads;
+use durabletask::client::Payloads;
 use tokio::time::Instant;
 
-use super::{Hub, HubError, Seen as _, Snapshot, Stage, Staged};
+use super::{FromState as _, Hub, HubError, Snapshot, Stage, Staged};
 
 /// How often a followed enrollment is looked at: quickly at first, when steps take
 /// milliseconds, then ever slower, when it waits for a person.

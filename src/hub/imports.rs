@@ -11,10 +11,11 @@ use countersign_enrollment::import::job::{
 };
 use countersign_enrollment::request::Approval;
 use countersign_enrollment::sealed::{ImageBytes, ImportKey};
-use durabletask::{ClientError, IdReuse, InstanceState, Payloads, Status};
+use durabletask::ClientError;
+use durabletask::client::{IdReuse, InstanceState, Payloads, Status};
 use tokio::time::Instant;
 
-use super::{Hub, HubError, Requester, Seen, Starting, hub, internal};
+use super::{FromState, Hub, HubError, Requester, Starting, hub, internal};
 use crate::access::secret;
 use crate::intake::ImportMaterial;
 
@@ -71,7 +72,7 @@ impl ImportSnapshot {
     }
 }
 
-impl Seen for ImportSnapshot {
+impl FromState for ImportSnapshot {
     fn read(state: &InstanceState) -> Option<Self> {
         let id: ImportId = state.instance_id.parse().ok()?;
         let request: ImportRequest = state.input().ok()?;

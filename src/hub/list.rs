@@ -7,10 +7,10 @@
 use chrono::{DateTime, Duration, TimeDelta, Utc};
 use countersign_enrollment::ids::{EnrollmentId, RequestId};
 use data_encoding::BASE64URL_NOPAD;
-use durabletask::{InstanceQuery, Payloads, Status};
+use durabletask::client::{InstanceQuery, Status};
 use futures_util::{StreamExt as _, stream};
 
-use super::{Hub, HubError, Seen, Snapshot, Stage, hub};
+use super::{FromState, Hub, HubError, Snapshot, Stage, hub};
 
 /// How far back to look, in growing steps; after the last one, everything.
 const WINDOWS: [TimeDelta; 3] = [Duration::hours(1), Duration::days(1), Duration::days(30)];
@@ -106,7 +106,7 @@ impl Hub {
     }
 
     /// At most `limit` instances after `cursor` that `fits` takes, newest first.
-    pub(super) async fn page<S: Seen>(
+    pub(super) async fn page<S: FromState>(
         &self,
         listed: &Listed,
         cursor: Option<Cursor>,
@@ -198,19 +198,14 @@ impl Hub {
         let mut places = Vec::new();
         let mut continuation = None;
         loop {
-            let page = self
-                .client
-                .query(InstanceQuery {
-                    statuses: listed.statuses.clone(),
-                    created_from: from,
-                    created_to: Some(to),
-                    instance_id_prefix: Some(listed.prefix.to_owned()),
-                    page_size: QUERY_PAGE,
-                    continuation,
-                    payloads: Payloads::Omit,
-                })
-                .await
-                .map_err(hub)?;
+            let mut query = InstanceQuery::new()
+                .statuses(listed.statuses.iter().copied())
+                .created_to(to)
+                .instance_id_prefix(listed.prefix)
+                .page_size(QUERY_PAGE);
+            query.created_from = from;
+            query.continuation = continuation;
+            let page = self.client.instances_page(&query).await.map_err(hub)?;
             places.extend(page.instances.into_iter().map(|state| {
                 let created_at = state.created_at.unwrap_or_default();
                 Cursor {

@@ -26,9 +26,8 @@ use countersign_enrollment::recovery::RecoveryCodes;
 use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
 use countersign_enrollment::sealed::{ImageBytes, OtpauthText, Sealed};
 use data_encoding::HEXLOWER;
-use durabletask::{
-    Client, ClientError, IdReuse, InstanceState, Payloads, Recursive, StartRequest, Status,
-};
+use durabletask::client::{IdReuse, InstanceState, Payloads, Recursive, StartRequest, Status};
+use durabletask::{Client, ClientError};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
@@ -69,7 +68,7 @@ pub(crate) struct NewEnrollment<'a> {
 }
 
 /// What can be read from the state of an instance.
-trait Seen: Sized {
+trait FromState: Sized {
     /// Nothing if the instance is of another kind.
     fn read(state: &InstanceState) -> Option<Self>;
     /// Who asked for it.
@@ -79,7 +78,7 @@ trait Seen: Sized {
 }
 
 /// How far an instance says that it is.
-enum Said<P, O> {
+enum Reported<P, O> {
     /// It has said nothing yet, or nothing that this release understands.
     Nothing,
     Progress(P),
@@ -89,17 +88,19 @@ enum Said<P, O> {
     Terminated,
 }
 
-fn said<P: DeserializeOwned, O: DeserializeOwned>(state: &InstanceState) -> Said<P, O> {
+fn reported<P: DeserializeOwned, O: DeserializeOwned>(state: &InstanceState) -> Reported<P, O> {
     match state.status {
-        Status::Completed => state.output().map_or(Said::Failed, Said::Outcome),
-        Status::Failed => Said::Failed,
-        Status::Terminated | Status::Canceled => Said::Terminated,
-        _ => state.custom_status().map_or(Said::Nothing, Said::Progress),
+        Status::Completed => state.output().map_or(Reported::Failed, Reported::Outcome),
+        Status::Failed => Reported::Failed,
+        Status::Terminated | Status::Canceled => Reported::Terminated,
+        _ => state
+            .custom_status()
+            .map_or(Reported::Nothing, Reported::Progress),
     }
 }
 
 /// What can be followed from stage to stage.
-trait Staged: Seen {
+trait Staged: FromState {
     type Stage: Copy + PartialEq;
     fn id(&self) -> &str;
     fn stage(&self) -> Self::Stage;
@@ -131,8 +132,8 @@ struct Draft {
 }
 
 /// An instance that is to be started under a mandate.
-struct Starting<'a> {
-    start: StartRequest,
+struct Starting<'a, O> {
+    start: StartRequest<O>,
     id: &'a str,
     caller: &'a str,
     /// The keyed hash of what was requested.
@@ -257,13 +258,13 @@ impl Hub {
         let by: CallerId = caller.id.parse().map_err(internal)?;
         let earlier = match self.begin(&id, &draft, caller, IdReuse::Never).await {
             Err(HubError::KeyReused) => match self.get(&id, None).await {
-                Ok(other) if other.came_to_nothing_for(&by) => other,
+                Ok(other) if other.failed_for(&by) => other,
                 Ok(_) | Err(HubError::Unknown) => return Err(HubError::IdTaken),
                 Err(error) => return Err(error),
             },
             began => began?,
         };
-        if !earlier.came_to_nothing_for(&by) {
+        if !earlier.failed_for(&by) {
             return Ok(earlier);
         }
         // Whatever the task hub makes of the earlier try, this one takes its place.
@@ -379,9 +380,9 @@ impl Hub {
 
     /// Starts an instance under a mandate, or yields what a request with the same
     /// fingerprint has started under its id.
-    async fn start_once<S: Seen>(
+    async fn start_once<S: FromState, O>(
         &self,
-        starting: Starting<'_>,
+        starting: Starting<'_, O>,
         just_started: impl FnOnce() -> S,
     ) -> Result<S, HubError> {
         let Starting {
@@ -443,7 +444,7 @@ impl Hub {
     }
 
     /// What an instance says, if it is of this kind and `only`, if given, asked for it.
-    async fn look<S: Seen>(&self, id: &str, only: Option<&str>) -> Result<S, HubError> {
+    async fn look<S: FromState>(&self, id: &str, only: Option<&str>) -> Result<S, HubError> {
         let state = self
             .client
             .get(id, Payloads::Include)
@@ -458,7 +459,7 @@ impl Hub {
     }
 
     /// What was started before under the same id, if it was requested in the same way.
-    async fn repeated<S: Seen>(&self, id: &str, fingerprint: &str) -> Result<S, HubError> {
+    async fn repeated<S: FromState>(&self, id: &str, fingerprint: &str) -> Result<S, HubError> {
         let seen: S = self.look(id, None).await?;
         if secret::same(seen.fingerprint().as_bytes(), fingerprint.as_bytes()) {
             Ok(seen)

@@ -7,10 +7,10 @@ use countersign_enrollment::account_request::{
 use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::ids::{CallerId, EnrollmentId, RequestId};
 use countersign_enrollment::sealed::{OtpauthText, Sealed};
-use durabletask::{InstanceState, Status};
+use durabletask::client::{InstanceState, Status};
 use serde::Serialize;
 
-use super::{Said, Seen, Staged, said};
+use super::{FromState, Reported, Staged, reported};
 
 macro_rules! stages {
     ($($(#[$doc:meta])* $stage:ident),+ $(,)?) => {
@@ -259,7 +259,7 @@ impl RequestSnapshot {
     }
 }
 
-impl Seen for RequestSnapshot {
+impl FromState for RequestSnapshot {
     fn read(state: &InstanceState) -> Option<Self> {
         let id: RequestId = state.instance_id.parse().ok()?;
         let request: AccountRequest = state.input().ok()?;
@@ -268,12 +268,12 @@ impl Seen for RequestSnapshot {
             last_updated_at: state.last_updated_at.unwrap_or(created_at),
             ..Self::just_started(&id, &request, created_at)
         };
-        match said(state) {
-            Said::Nothing => {}
-            Said::Progress(progress) => snapshot.apply_progress(progress),
-            Said::Outcome(outcome) => snapshot.apply_outcome(outcome),
-            Said::Failed => snapshot.stage = RequestStage::Failed,
-            Said::Terminated => snapshot.stage = RequestStage::Terminated,
+        match reported(state) {
+            Reported::Nothing => {}
+            Reported::Progress(progress) => snapshot.apply_progress(progress),
+            Reported::Outcome(outcome) => snapshot.apply_outcome(outcome),
+            Reported::Failed => snapshot.stage = RequestStage::Failed,
+            Reported::Terminated => snapshot.stage = RequestStage::Terminated,
         }
         Some(snapshot)
     }

@@ -11,7 +11,7 @@ use countersign_enrollment::ids::{CallerId, EnrollmentId, RequestId};
 use countersign_enrollment::mandate::SignedMandate;
 use countersign_enrollment::recovery::RecoveryCodes;
 use countersign_enrollment::sealed::Sealed;
-use durabletask::IdReuse;
+use durabletask::client::IdReuse;
 use uuid::Uuid;
 
 use super::list::{Listed, Page};

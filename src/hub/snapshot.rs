@@ -9,11 +9,11 @@ use countersign_enrollment::outcome::EnrollmentOutcome;
 use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::progress::Progress;
 use countersign_enrollment::request::{Approval, EnrollmentRequest};
-use durabletask::{InstanceState, Status};
+use durabletask::client::{InstanceState, Status};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Said, Seen, Staged, said};
+use super::{FromState, Reported, Staged, reported};
 
 /// How far an enrollment is, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -180,7 +180,7 @@ impl Snapshot {
     }
 
     /// Whether this caller asked for it and it has ended without an account.
-    pub(super) fn came_to_nothing_for(&self, caller: &CallerId) -> bool {
+    pub(super) fn failed_for(&self, caller: &CallerId) -> bool {
         self.stage.has_ended()
             && self.stage != Stage::Enrolled
             && self.requested_by == caller.as_str()
@@ -251,7 +251,7 @@ impl Snapshot {
     }
 }
 
-impl Seen for Snapshot {
+impl FromState for Snapshot {
     fn read(state: &InstanceState) -> Option<Self> {
         let id: EnrollmentId = state.instance_id.parse().ok()?;
         let request: EnrollmentRequest = state.input().ok()?;
@@ -261,12 +261,12 @@ impl Seen for Snapshot {
             last_updated_at: state.last_updated_at.unwrap_or(created_at),
             ..Self::just_started(&id, &request, created_at)
         };
-        match said(state) {
-            Said::Nothing => {}
-            Said::Progress(progress) => snapshot.apply_progress(progress),
-            Said::Outcome(outcome) => snapshot.apply_outcome(outcome),
-            Said::Failed => snapshot.stage = Stage::Failed,
-            Said::Terminated => snapshot.stage = Stage::Terminated,
+        match reported(state) {
+            Reported::Nothing => {}
+            Reported::Progress(progress) => snapshot.apply_progress(progress),
+            Reported::Outcome(outcome) => snapshot.apply_outcome(outcome),
+            Reported::Failed => snapshot.stage = Stage::Failed,
+            Reported::Terminated => snapshot.stage = Stage::Terminated,
         }
         Some(snapshot)
     }

@@ -57,6 +57,9 @@ pub enum KeyMaterialError {
     /// The key that signs cannot be retired.
     #[error("{0} is the signing key: run `countersign mandate-key rotate` first")]
     SignsStill(String),
+    /// No worker has made a seal key.
+    #[error("{0} is not there: a worker makes it when it starts for the first time")]
+    NoSealKey(String),
     /// There is no mandate key with this id.
     #[error("there is no mandate key {0}; see `countersign mandate-key list`")]
     NoSuchMandateKey(String),

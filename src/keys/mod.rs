@@ -19,10 +19,11 @@ mod installation;
 mod mandate;
 mod place;
 mod seal;
+mod webhook;
 
 use std::time::Duration;
 
-use countersign_enrollment::sealed::{OpenKey, OpenKeyring};
+use countersign_enrollment::sealed::OpenKey;
 use zeroize::Zeroizing;
 
 use crate::access::secret::{self, RandomUnavailable};
@@ -33,7 +34,8 @@ pub(crate) use follow::Followed;
 pub(crate) use installation::check_embedded;
 pub(crate) use mandate::{MandateChecks, MandateKeyFile, MandateKeys, State};
 pub(crate) use place::Place;
-pub(crate) use seal::SealingKeys;
+pub(crate) use seal::{SealingKeys, WorkerRing, rotate_seal_key};
+pub(crate) use webhook::{WEBHOOK_SECRET, follow_webhook};
 
 /// What a key is called: as a file in the data folder, and as a secret in Key Vault.
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +126,7 @@ impl DoorKeys {
 /// What a worker opens.
 pub(crate) struct WorkerKeys {
     /// What sealed values are opened with.
-    pub(crate) ring: OpenKeyring,
+    pub(crate) ring: Followed<WorkerRing>,
     /// The key under which secrets get fingerprints.
     pub(crate) fingerprint: Zeroizing<[u8; 32]>,
     /// What mandates are checked with.
@@ -151,25 +153,13 @@ impl WorkerKeys {
         })
     }
 
-    async fn open_ring(place: &Place) -> Result<OpenKeyring, KeyMaterialError> {
+    async fn open_ring(place: &Place) -> Result<Followed<WorkerRing>, KeyMaterialError> {
         let text = match place.read(SEAL).await? {
             Some(text) => text,
             None => Self::make_ring(place).await?,
         };
-        let ring = OpenKeyring::from_text(&text).map_err(|source| KeyMaterialError::Seal {
-            place: place.of(SEAL),
-            source,
-        })?;
-        if place
-            .publish(SEAL_PUBLIC, &ring.seal_keys().to_text())
-            .await?
-        {
-            tracing::info!(
-                key = ring.seal_key().id(),
-                "public half of the seal key published"
-            );
-        }
-        Ok(ring)
+        let ring = WorkerRing::open(place, &text).await?;
+        Ok(Followed::new(place.clone(), SEAL, text, ring))
     }
 
     async fn make_ring(place: &Place) -> Result<Zeroizing<String>, KeyMaterialError> {

@@ -1,11 +1,16 @@
-//! What a front door seals values with: the public halves that the worker has published.
+//! What a front door seals values with, the public halves that the worker has published, and
+//! what the worker opens them with.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use countersign_enrollment::sealed::{Scope, SealError, SealKeyring, Sealable, Sealed};
+use countersign_activities::OpeningKeys;
+use countersign_enrollment::sealed::{
+    OpenKey, OpenKeyring, Scope, SealError, SealKeyring, Sealable, Sealed,
+};
+use zeroize::Zeroizing;
 
 use super::follow::Replace;
-use super::{KeyMaterialError, Place, SEAL_PUBLIC};
+use super::{KeyMaterialError, Place, SEAL, SEAL_PUBLIC};
 
 /// The sealing keys that the worker has published last. Clones follow the same worker.
 #[derive(Clone)]
@@ -57,6 +62,89 @@ impl Replace for SealingKeys {
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
         Ok(id)
     }
+}
+
+/// What a worker opens sealed values with, and publishes the public halves of.
+#[derive(Clone)]
+pub(crate) struct WorkerRing(OpeningKeys);
+
+impl WorkerRing {
+    /// The keys in `text`, whose public halves are published.
+    pub(super) async fn open(place: &Place, text: &str) -> Result<Self, KeyMaterialError> {
+        let ring = parse_private(place, text)?;
+        let (id, public) = (ring.seal_key().id().to_owned(), ring.seal_keys().to_text());
+        let keys = Self(OpeningKeys::new(ring));
+        publish(place, &id, &public).await?;
+        Ok(keys)
+    }
+
+    /// The keys, for those who open.
+    pub(crate) fn opening(&self) -> OpeningKeys {
+        self.0.clone()
+    }
+}
+
+impl Replace for WorkerRing {
+    async fn replace(&self, place: &Place, text: &str) -> Result<String, KeyMaterialError> {
+        let ring = parse_private(place, text)?;
+        let (id, public) = (ring.seal_key().id().to_owned(), ring.seal_keys().to_text());
+        // Before anyone seals with the new one.
+        self.0.replace(ring);
+        publish(place, &id, &public).await?;
+        Ok(id)
+    }
+}
+
+async fn publish(place: &Place, id: &str, public: &str) -> Result<(), KeyMaterialError> {
+    if place.publish(SEAL_PUBLIC, public).await? {
+        tracing::info!(key = id, "public half of the seal key published");
+    }
+    Ok(())
+}
+
+/// What stands before a key that workers open with and nobody seals with yet.
+const NEXT: &str = "# next";
+/// How many times as long as a worker takes to look again is waited for all of them.
+const LOOKS: u32 = 3;
+
+/// Makes another key the one that values are sealed with: first all workers learn to open with
+/// it, then it goes before the others, which still open what was sealed for them. Answers its
+/// id and whether that was begun earlier. Cut off, it goes on when it is run again.
+pub(crate) async fn rotate_seal_key(place: &Place) -> Result<(String, bool), KeyMaterialError> {
+    let missing = || KeyMaterialError::NoSealKey(place.of(SEAL));
+    let text = place.read(SEAL).await?.ok_or_else(missing)?;
+    let resumed = text.lines().any(|line| line.trim() == NEXT);
+    let text = match resumed {
+        true => text,
+        false => {
+            let key = OpenKey::generate().map_err(|_| KeyMaterialError::Random)?;
+            let line = key.to_text();
+            let text = format!("{}\n{NEXT}\n{}", text.trim_end(), line.trim_end());
+            let text = Zeroizing::new(text);
+            place.replace(SEAL, &text).await?;
+            text
+        }
+    };
+    tokio::time::sleep(place.pace() * LOOKS).await;
+    let mut lines = text.lines();
+    let before: Vec<&str> = lines
+        .by_ref()
+        .take_while(|line| line.trim() != NEXT)
+        .collect();
+    let next = lines.next().ok_or_else(missing)?;
+    let rest: Vec<&str> = lines.collect();
+    let text = [&[next][..], &before, &rest].concat().join("\n");
+    let text = Zeroizing::new(text);
+    let ring = parse_private(place, &text)?;
+    place.replace(SEAL, &text).await?;
+    Ok((ring.seal_key().id().to_owned(), resumed))
+}
+
+fn parse_private(place: &Place, text: &str) -> Result<OpenKeyring, KeyMaterialError> {
+    OpenKeyring::from_text(text).map_err(|source| KeyMaterialError::Seal {
+        place: place.of(SEAL),
+        source,
+    })
 }
 
 fn parse(place: &Place, text: &str) -> Result<SealKeyring, KeyMaterialError> {

@@ -12,7 +12,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 
-use durabletask::SpanIds;
+use durabletask::telemetry::SpanIds;
 
 /// What OpenTelemetry calls a process that was given no name.
 const NAMELESS: &str = "unknown_service";

@@ -1,10 +1,9 @@
 """The authenticator page in a real browser: every flow by mouse and by keyboard alone, with
-two people, across a restart of the server, with a wrong clock, in the dark, on a phone, from
-right to left and with 2,000 accounts. Run by tests/browser/run."""
+two people, across a restart of the server, with a wrong clock, in the dark, on a phone and from
+right to left. Run by tests/browser/run."""
 
 import argparse
 import base64
-import concurrent.futures
 import json
 import pathlib
 import subprocess
@@ -20,7 +19,6 @@ from selenium.webdriver.support.ui import Select
 
 from browser import PATIENCE, PHONE, Page, chromium
 
-MANY = 2_000
 SKEW_MS = 40_000
 HERE = pathlib.Path(__file__).resolve().parents[2]
 TOKEN = HERE / "docs/pictures/test-token.png"
@@ -45,7 +43,11 @@ class Server:
              "--dashboard-listen", "127.0.0.1:0", "--approval-timeout", self.approval_timeout, "--json", "--log", "warn", "--data-dir", str(self.folder)],
             stdout=subprocess.PIPE, text=True)
         # One document over several lines.
-        said = json.loads("".join(iter(self.process.stdout.readline, "}\n")) + "}")
+        lines = []
+        while not lines or lines[-1] != "}\n":
+            lines.append(self.process.stdout.readline())
+            assert lines[-1], f"it ended with {self.process.wait(PATIENCE)}"
+        said = json.loads("".join(lines))
         self.http, self.dashboard = said["server"], said["dashboard"]
         self.listen = self.http.removeprefix("http://")
         self.token = (self.folder / "admin-token").read_text().strip()
@@ -111,7 +113,7 @@ class Countersign(Page):
         self.until(found, f"a click on {css} of {name}")
 
     def order(self):
-        return [row.text.split("\n")[1] for row in self.all(".account") if row.is_displayed()]
+        return self.script("return [...document.querySelectorAll('.account')].filter((row) => row.offsetParent).map((row) => row.querySelector('strong').textContent)")
 
     def digits(self, name):
         """The code that is shown, without its spaces."""
@@ -275,7 +277,7 @@ def accounts_by_keyboard(page, server, ids):
     page.until(lambda _: "apple" in page.order(), "back")
     in_row("apple")
     # The rows are one stop of the tabulator, with a stop for each button.
-    page.keys(Keys.ARROW_RIGHT)
+    page.keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
     page.until(lambda _: page.focused("textContent") == "Edit", "the arrows reach a row's buttons")
 
 
@@ -677,7 +679,7 @@ def operations(page, server):
     except urllib.error.HTTPError as refused:
         assert refused.code == 401, refused
     here = page.browser.current_window_handle
-    page.all("td a")[0].click()
+    page.click("td a")
     page.until(lambda _: len(page.browser.window_handles) == 2, "the dashboard in a tab of its own")
     page.browser.switch_to.window(page.browser.window_handles[1])
     page.until(lambda _: link.rsplit("/", 1)[1] in page.one("main").text, "the instance, logged in")
@@ -894,7 +896,7 @@ def expired(page, program, folder):
 
 VIEWS = [("#/accounts", "Accounts", ".account", "accounts"), ("#/add", "Add accounts", ".drop", "add"), ("#/approvals", "Approvals", ".card", "approvals"),
          ("#/operations", "Operations", "tbody tr", "operations"), ("#/operations/requests", "Operations", "tbody tr", "requests"), ("#/operations/record", "Operations", "tbody tr", "record"),
-         ("#/operations/keys", "Operations", "tbody tr", "keys"), ("#/operations/grants", "Operations", "tbody tr", "grants"), ("#/operations/health", "Operations", ".card .badge", "health")]
+         ("#/operations/keys", "Operations", "tbody tr", "keys"), ("#/operations/grants", "Operations", "tbody tr", "grants"), ("#/operations/health", "Operations", ".card .badge", "health"), ("#/settings", "Settings", "#theme", "settings")]
 
 
 def every_view(page):
@@ -936,7 +938,14 @@ def seen(page, server, axe):
     server.call("POST", "/api/accounts?proof=required", {"uri": f"otpauth://totp/Waiting?secret={SECRET}"})
     account = server.call("GET", "/api/accounts?search=banana")["accounts"][0]["id"]
     server.call("POST", f"/api/accounts/{account}/requests", {"kind": "read", "reads": 2, "reason": "release tonight"}, server.key("release-team", "reader"))
+    # Fewer of one kind and some that people know, for the pictures.
+    for copy in server.call("GET", "/api/accounts?search=2fas")["accounts"][1:]:
+        server.call("DELETE", f"/api/accounts/{copy['id']}")
+    known = [server.add(issuer, account) for issuer, account in (("GitHub", "octo@example.com"), ("Cloudflare", "ops@example.com"), ("Stripe", "billing@example.com"))]
+    server.call("PATCH", f"/api/accounts/{known[0]}", {"group": "Engineering", "tags": ["prod"]})
     page.enter(server, server.token)
+    page.script("localStorage.setItem('favourites', JSON.stringify({ admin: arguments[0] }))", known)
+    page.browser.refresh()
     source = axe.read_text() if axe else None
     if source:
         # For the tool, not for the page.
@@ -955,6 +964,13 @@ def seen(page, server, axe):
                     page.until(lambda _: page.all(".picks li"), "accounts to pick from")
                 assert page.width() <= page.script("return innerWidth"), f"{name} is too wide"
                 page.picture(f"{name}-{screen}-{scheme}")
+                if name == "settings":
+                    page.click("[data-key=palette]")
+                    page.says("dialog [role=option]", "Go to Accounts")
+                    page.one("dialog input").send_keys("ap")
+                    page.until(lambda _: page.all("dialog .tile"), "accounts")
+                    page.picture(f"commands-{screen}-{scheme}")
+                    page.keys(Keys.ESCAPE)
                 if source:
                     page.without_barriers(source, f"{name}, {screen}, {scheme}")
             if source:
@@ -1009,7 +1025,7 @@ def without_its_server(page, server, ids):
           return { kept, stored: Object.keys(localStorage).concat(Object.keys(sessionStorage)), databases: await indexedDB.databases() };
         })().then(done);""")
     assert "/" in kept["kept"] and not any(path.startswith("/api/") for path in kept["kept"]), kept
-    assert set(kept["stored"]) <= {"hide", "hide-granted", "sort"} and kept["databases"] == [], kept
+    assert set(kept["stored"]) <= {"hide", "hide-granted", "sort", "theme", "language", "favourites"} and kept["databases"] == [], kept
     server.stop()
     page.browser.refresh()
     page.says("#link", "it keeps no account and no code")
@@ -1031,35 +1047,6 @@ def strict(page, server):
     page.browser.get_log("browser")  # Those complaints were wanted.
     loaded = page.script("return performance.getEntriesByType('resource').map((e) => e.name)")
     assert all(address.startswith(server.http) for address in loaded), loaded
-
-
-def with_many(page, server):
-    all_of_them = MANY + len(server.call("GET", "/api/accounts?limit=200")["accounts"])
-    begun = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: server.add(f"Service {n // 10:03}", f"user{n}@example.com"), range(MANY)))
-    print(f"enrolled {MANY} in {time.monotonic() - begun:.0f} s")
-    begun = time.monotonic()
-    page.enter(server, server.token)
-    page.until(lambda _: page.all(".account .digits") and page.all(".account .digits")[0].text.strip()[0].isdigit(), "the first code")
-    print(f"first code of {all_of_them} after {time.monotonic() - begun:.2f} s, logging in included")
-    page.says("#count", f"{all_of_them} accounts")
-    took = page.script("""
-        const search = document.getElementById("search");
-        const begun = performance.now();
-        search.value = "user1999";
-        search.dispatchEvent(new Event("input"));
-        document.body.offsetHeight;
-        return performance.now() - begun;""")
-    page.until(lambda _: page.order() == ["Service 199"], "one of many")
-    print(f"search among {all_of_them}: {took:.0f} ms")
-    page.script("document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input'))")
-    # What is looked at is asked for together.
-    page.script("performance.clearResourceTimings()")
-    page.script("document.querySelector('.account:last-child').scrollIntoView()")
-    page.until(lambda _: page.all(".account:last-child .digits")[0].text.strip()[0].isdigit(), "codes of what is scrolled to")
-    asked = page.script("return performance.getEntriesByType('resource').filter((e) => e.name.includes('/api/tokens')).length")
-    assert 1 <= asked <= 3, asked
 
 
 def main():
@@ -1091,7 +1078,7 @@ def main():
         page, other = person("page"), person("page")
         steps = [(logging_in, []), *((step, [ids]) for step in (accounts, accounts_by_keyboard, groups_and_tags, hidden_until_touched, with_a_wrong_clock, restarted)),
                  (adding, []), (adding_by_keyboard, []), (encrypted_export, []), (proving, []), (approvals, [other]), (approved_across_a_restart, [other]), (operations, []), (requests, [other, ids]), (keys_and_grants, [ids]), (each_role_sees_its_own, []),
-                 (seen, [options.axe]), (narrow_wide_and_from_right_to_left, []), (without_its_server, [ids]), (strict, []), (with_many, [])]
+                 (seen, [options.axe]), (narrow_wide_and_from_right_to_left, []), (without_its_server, [ids]), (strict, [])]
         for step, more in steps:
             if options.only and step.__name__ not in options.only:
                 continue

@@ -20,9 +20,9 @@ var sets = []struct {
 	files    []string
 	replicas map[string]int
 }{
-	{[]string{"docker-compose.yml"}, map[string]int{"front-door": 1, "worker": 1, "dts": 1}},
-	{[]string{"docker-compose.yml", "docker-compose.scheduler.yml"}, map[string]int{"front-door": 1, "worker": 1, "dts": 1}},
-	{[]string{"docker-compose.yml", "docker-compose.scale.yml"}, map[string]int{"front-door": 1, "worker": 3, "dts": 1}},
+	{[]string{"docker-compose.yml"}, map[string]int{"front-door": 1, "worker": 1, "scheduler": 1}},
+	{[]string{"docker-compose.yml", "docker-compose.azure.yml"}, map[string]int{"front-door": 1, "worker": 1, "dts": 1}},
+	{[]string{"docker-compose.yml", "docker-compose.scale.yml"}, map[string]int{"front-door": 1, "worker": 3, "scheduler": 1}},
 }
 
 func main() {

@@ -2,10 +2,10 @@
 //! start anything, have any activity called with any input, read every history, and answer
 //! for orchestrations and activities if it gets to them first.
 
+use durabletask::client::{IdReuse, Payloads, Recursive, Status};
 use durabletask::worker::WorkItemFilters;
 use durabletask::{
-    Activity, Client, Connection, Failure, IdReuse, Orchestration, OrchestrationContext, Payloads,
-    Recursive, Registry, Status, Worker,
+    Activity, Client, Connection, Failure, Orchestration, OrchestrationContext, Registry, Worker,
 };
 use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,9 @@ impl Adversary {
         Self {
             client: Client::new(&connection).unwrap(),
             stop,
-            worker: tokio::spawn(async move { worker.run(stopped).await.unwrap() }),
+            worker: tokio::spawn(async move {
+                worker.run_until(stopped.cancelled_owned()).await.unwrap()
+            }),
         }
     }
 
@@ -71,7 +73,13 @@ impl Adversary {
             activity: activity.to_owned(),
             input: input.clone(),
         };
-        let id = self.client.start(&CALL, &call).send().await.unwrap();
+        let id = self
+            .client
+            .start(&CALL, &call)
+            .send()
+            .await
+            .unwrap()
+            .into_id();
         self.outcome(&id).await
     }
 

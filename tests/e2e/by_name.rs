@@ -286,7 +286,7 @@ async fn what_is_wrong_has_a_message_and_an_exit_code_of_its_own() {
     let output =
         tokio::task::block_in_place(|| run(&["list", "--server", &address, "--token", "any"]));
     assert_eq!(code(&output), 8, "{output:?}");
-    assert!(said(&output).contains("another program"), "{output:?}");
+    assert!(said(&output).contains("is not countersign"), "{output:?}");
     serving.abort();
 
     let misspelt = std::process::Command::new(crate::support::BINARY)

@@ -85,6 +85,6 @@ async fn memory_stays_out_of_swap_where_the_system_lets_it_and_it_is_told_where_
     let (output, refused) = ended_early(&app, &limited);
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(refused, "{message}");
-    assert!(message.contains("may lock 0 bytes"), "{message}");
+    assert!(message.contains("may lock only 0 bytes"), "{message}");
     assert!(message.contains("LimitMEMLOCK=infinity"), "{message}");
 }

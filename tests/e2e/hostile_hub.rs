@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use countersign_enrollment::account_request::Claim;
 use countersign_enrollment::contract::{APPROVAL, CLAIM};
+use countersign_enrollment::decision::RaisedDecision;
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::sealed::{OpenKey, OtpauthText, SealKey};
 use countersign_ledger::{Ledger as _, Outcome, SqliteLedger};
-use durabletask::{Orchestration, Recursive, RestartAs};
+use durabletask::Orchestration;
+use durabletask::client::{Recursive, RestartAs};
 use serde_json::{Value, json};
 
 use crate::adversary::Adversary;
@@ -35,9 +37,9 @@ async fn accounts(app: &App, ids: &[&str]) -> BTreeMap<String, Value> {
     all
 }
 
-fn refusals(app: &App) -> Vec<(String, String)> {
+async fn refusals(app: &App) -> Vec<(String, String)> {
     let ledger = SqliteLedger::open(&app.data_dir()).unwrap();
-    let entries = ledger.journal_after(0, 10_000).unwrap();
+    let entries = ledger.journal_after(0, 10_000).await.unwrap();
     entries
         .into_iter()
         .filter(|it| it.entry.outcome == Outcome::Refused)
@@ -242,7 +244,7 @@ async fn no_activity_acts_on_what_the_hub_hands_it() {
         accounts(&app, &[&account, &waiting, &refused]).await,
         before
     );
-    let noted = refusals(&app);
+    let noted = refusals(&app).await;
     assert!(noted.len() >= 20, "{noted:?}");
 
     // What was agreed to still is: nothing was lost.
@@ -423,7 +425,7 @@ async fn nothing_is_used_twice_whatever_is_restarted_replayed_or_purged() {
                 .await
                 .unwrap();
             for event in &events {
-                let raised = serde_json::from_value(event.clone());
+                let raised = serde_json::from_value::<RaisedDecision>(event.clone());
                 if let Ok(raised) = raised {
                     adversary
                         .client

@@ -7,9 +7,9 @@ use countersign_enrollment::contract::APPROVAL;
 use countersign_enrollment::decision::RaisedDecision;
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::sealed::{OpenKey, OtpauthText, Sealed};
+use durabletask::client::{Payloads, Status};
 use durabletask::{
-    Activity, Client, Event, Failure, Orchestration, OrchestrationContext, Payloads, Registry,
-    Status,
+    Activity, Client, Event, Failure, Orchestration, OrchestrationContext, Registry,
 };
 use reqwest::{Method, StatusCode};
 use rusqlite::{Connection, OpenFlags};
@@ -471,7 +471,7 @@ async fn what_a_worker_says_of_an_enrollment_enrolls_nothing() {
     for text in signed {
         let mut raised = decision.clone();
         raised["signed"] = json!(text);
-        let raised = serde_json::from_value(raised).unwrap();
+        let raised: RaisedDecision = serde_json::from_value(raised).unwrap();
         hub.raise_event(&waiting, &APPROVAL, &raised).await.unwrap();
     }
     let begun = std::time::Instant::now();

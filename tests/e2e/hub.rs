@@ -114,7 +114,7 @@ async fn a_stranger_starts_ends_and_takes_nothing_and_a_client_is_told_what_to_p
     let mode = std::os::unix::fs::MetadataExt::mode(&token);
     assert_eq!(mode & 0o777, 0o600);
     // It is told where it is, never what it is.
-    assert!(app.logs().contains("hub-token"));
+    app.until_logged("hub-token").await;
     assert!(!app.logs().contains(&app.hub_token()));
 }
 

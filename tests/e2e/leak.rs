@@ -77,6 +77,21 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     found
 }
 
+/// That no file under a folder holds the secret, given in base32, in any form.
+pub(crate) fn assert_nowhere(secret: &str, folder: &Path) {
+    let bytes = BASE32_NOPAD.decode(secret.as_bytes()).unwrap();
+    let forms = [bytes.as_slice(), secret.as_bytes()];
+    let needles: Vec<Vec<u8>> = forms.into_iter().flat_map(needles).collect();
+    let files = files(folder);
+    assert!(!files.is_empty());
+    for (name, content) in files {
+        for needle in &needles {
+            let found = memchr::memmem::find(&content, needle);
+            assert_eq!(found, None, "{name} holds the planted secret");
+        }
+    }
+}
+
 /// What is looked for, and where it was looked for so far.
 struct Search {
     needles: Vec<Finder<'static>>,

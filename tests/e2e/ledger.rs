@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::sealed::{OtpauthText, SealKey};
-use durabletask::{Client, Connection, Payloads, Recursive, Status};
+use durabletask::client::{Payloads, Recursive, Status};
+use durabletask::{Client, Connection};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -355,7 +356,7 @@ async fn a_worker_with_another_ledger_refuses_and_says_why() {
     let deletion = ask(&admin, &account, json!({ "kind": "delete", "seconds": 0 })).await;
     for id in [&enrollment, &deletion] {
         let why = failure(id).await;
-        assert!(why.contains("another ledger"), "{why}");
+        assert!(why.contains("different ledger"), "{why}");
         assert!(why.contains("share one data folder"), "{why}");
     }
     let shown = admin.get(&format!("/api/enrollments/{enrollment}")).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{TimeDelta, Utc};
 use countersign::access::{KeyStore, NewKey, Role};
-use durabletask::Payloads;
+use durabletask::client::Payloads;
 use jsonwebtoken::Algorithm;
 use reqwest::Method;
 use serde_json::{Value, json};

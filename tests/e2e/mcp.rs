@@ -146,7 +146,7 @@ async fn an_agent_gets_the_codes_that_its_key_may_read_and_no_others() {
     let misspelt = call(&told, "get_code", json!({ "acount": id })).await;
     let misspelt = refused(&misspelt);
     assert!(
-        misspelt.contains("It takes account, minValidity, reason"),
+        misspelt.contains("It takes only account, minValidity, reason"),
         "{misspelt}"
     );
     assert!(!misspelt.contains("acount"), "{misspelt}");
@@ -459,10 +459,13 @@ async fn a_lease_counts_codes_and_its_end_is_reported() {
     over.assert_problem(404, "account-unknown");
     assert_eq!(over.body["grant"], "used-up", "{over:?}");
     let spent = call(&told, "get_code", json!({ "account": id })).await;
-    assert!(refused(&spent).contains("used up"), "{spent:?}");
+    assert!(refused(&spent).contains("used all the reads"), "{spent:?}");
     let nowhere = "totp-00000000-0000-4000-8000-000000000000";
     let unknown = call(&told, "get_code", json!({ "account": nowhere })).await;
-    assert!(!refused(&unknown).contains("used up"), "{unknown:?}");
+    assert!(
+        !refused(&unknown).contains("used all the reads"),
+        "{unknown:?}"
+    );
     for fault in [&spent, &unknown] {
         assert!(!refused(fault).contains("/api/"), "{fault:?}");
     }

@@ -360,7 +360,7 @@ async fn following_outlasts_a_server_that_is_away() {
     until_said("waiting for approval").await;
     relay.lead_to(None);
     place.app.kill();
-    until_said("trying again").await;
+    until_said("retrying").await;
     place.app.launch().await;
     relay.lead_to(place.app.address().parse().ok());
     until_said("waiting for approval").await;

@@ -69,8 +69,19 @@ impl App {
 
     /// The same with more variables in its environment.
     pub(crate) async fn start_under(environment: &[(&str, &str)], extra_args: &[&str]) -> Self {
+        let mut app = Self::nowhere_under(environment, extra_args);
+        app.launch().await;
+        app
+    }
+
+    /// A place for a data folder that is not there yet, and no server.
+    pub(crate) fn nowhere() -> Self {
+        Self::nowhere_under(&[], &[])
+    }
+
+    fn nowhere_under(environment: &[(&str, &str)], extra_args: &[&str]) -> Self {
         let variables = environment.iter();
-        let mut app = Self {
+        Self {
             folder: tempfile::tempdir().unwrap(),
             extra_args: extra_args.iter().map(|&arg| arg.to_owned()).collect(),
             environment: variables
@@ -86,9 +97,7 @@ impl App {
                 .build()
                 .unwrap(),
             answers: Arc::default(),
-        };
-        app.launch().await;
-        app
+        }
     }
 
     /// Starts the server again on the same data folder.

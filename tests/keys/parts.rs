@@ -94,7 +94,11 @@ pub(crate) fn files(folder: &Path) -> BTreeSet<String> {
     std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| !name.ends_with("-wal") && !name.ends_with("-shm"))
+        .filter(|name| {
+            !["-wal", "-shm", "-lock"]
+                .iter()
+                .any(|end| name.ends_with(end))
+        })
         .collect()
 }
 

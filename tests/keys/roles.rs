@@ -85,6 +85,7 @@ impl Azure {
             .args(["--keys-vault", &self.keys.url(), "--key-vault-emulator"])
             .arg("--key-vault-ca-file")
             .arg(&self.certificates)
+            .env("COUNTERSIGN_SINGLE_FRONT_DOOR", "true")
             .env("IDENTITY_ENDPOINT", endpoint)
             .env("IDENTITY_HEADER", "proof")
             .env("NO_PROXY", "*");

@@ -58,6 +58,42 @@ async fn a_front_door_seals_with_another_key_once_a_worker_has_published_it() {
 }
 
 #[tokio::test]
+async fn a_seal_key_is_rotated_while_both_parts_run() {
+    let at = Installation::start().await;
+    let _worker = at.run("worker").await;
+    let front_door = at.run("front-door").await;
+    let waiting = front_door.enroll_with_approval().await;
+    let first = sealing_key(&front_door).await;
+    let rotated = at.tell("rotate seal-key").await;
+    assert_eq!(rotated["resumed"], false);
+    let text = std::fs::read_to_string(at.data().join("seal.key")).unwrap();
+    assert!(
+        !text.contains("# next"),
+        "nothing is left of the first step"
+    );
+    until(
+        || async { (sealing_key(&front_door).await != first).then_some(()) },
+        || front_door.log(),
+    )
+    .await;
+    // What is sealed with the new key opens, and what was sealed with the one before.
+    front_door.enroll().await;
+    let approver = at.approver().await;
+    let (status, decided) = front_door
+        .call_as(
+            &approver,
+            Method::POST,
+            &format!("/api/enrollments/{waiting}/approval"),
+            Some(json!({"approved": true})),
+        )
+        .await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{decided}");
+    front_door
+        .until_stage("enrollments", &waiting, "Enrolled")
+        .await;
+}
+
+#[tokio::test]
 async fn a_public_half_that_cannot_be_used_changes_nothing_and_is_logged() {
     let at = Installation::start().await;
     let _worker = at.run("worker").await;

@@ -30,15 +30,19 @@ const CIRCLES: &[(&str, &str, &[&str])] = &[
     (
         "durabletask/core/src",
         "replay",
-        &["context", "entities", "state", "tasks"],
+        &["context", "entities", "patches", "state", "tasks"],
     ),
-    ("durabletask/core/src", "testing", &["hub", "instance"]),
+    (
+        "durabletask/core/src",
+        "testing",
+        &["behaviour", "hub", "instance"],
+    ),
     ("durabletask/src", "", &["caller", "connection"]),
     ("durabletask/src", "spans", &["entities", "otel", "steps"]),
     ("durabletask/src", "worker", &["filters", "limits"]),
     ("durabletask/src", "worker", &["orchestration", "past"]),
     ("scheduler/core/src", "", &["entity", "event_form"]),
-    ("scheduler/src", "access", &["doors", "login"]),
+    ("scheduler/src", "access", &["layers", "login"]),
     ("scheduler/src", "access", &["tickets", "tokens"]),
     (
         "scheduler/src",
@@ -54,7 +58,6 @@ const CIRCLES: &[(&str, &str, &[&str])] = &[
     ("src", "", &["access", "audit", "config", "telemetry"]),
     ("src", "", &["cli", "commands"]),
     ("src", "", &["http", "metrics"]),
-    ("src", "access", &["keys", "schema"]),
     ("src", "audit", &["change", "entry"]),
     ("src", "commands", &["import", "import_parts"]),
     ("src", "commands", &["request", "status"]),
@@ -62,7 +65,7 @@ const CIRCLES: &[(&str, &str, &[&str])] = &[
         "src",
         "http::edge",
         &[
-            "arrival", "auth", "body", "cookie", "dress", "error", "limits", "observe", "refusals",
+            "arrival", "auth", "body", "error", "facts", "limits", "observe", "refusals",
         ],
     ),
 ];

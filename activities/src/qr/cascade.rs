@@ -8,7 +8,7 @@ use countersign_enrollment::region::{self, Region};
 use zeroize::Zeroizing;
 
 use super::symbols::{self, Said, Symbol, Symbols};
-use super::{Payload, Reading, bits, fallback, refine, soft};
+use super::{Payload, ScanResult, bits, fallback, refine, soft};
 use crate::picture::{Picture, Plane};
 
 /// One attempt of the cascade, named for error reports and measurements.
@@ -104,7 +104,7 @@ const LAST_FOR_OTHERS: Step = Step::Half;
 
 /// Runs the steps in order until an authenticator code is read, nothing is left to look for, or the
 /// deadline is over.
-pub(super) fn read(picture: &Picture, deadline: Instant) -> Reading {
+pub(super) fn read(picture: &Picture, deadline: Instant) -> ScanResult {
     let halved = fitted(&picture.on_white);
     let scan = Scan {
         picture,
@@ -168,7 +168,7 @@ pub(super) fn read(picture: &Picture, deadline: Instant) -> Reading {
         }
     }));
     region::reading_order(&mut payloads, Payload::region);
-    Reading {
+    ScanResult {
         payloads,
         parts: parts.into_iter().map(|(part, _)| part).collect(),
         split: gathered.problems,

@@ -9,23 +9,34 @@ use super::crypter::Crypter;
 use super::embedded::{
     AccountRow, COLUMNS, find, from_crypter, from_sqlite, read_row, spoilt_column,
 };
-use super::{AccountRecord, MAX_SAME, VaultError, order};
+use super::{AccountRecord, MAX_SAME, VaultError, order, schema};
 
 /// What is kept to find an account by its content.
-pub(super) fn mark(account: &TotpAccount, crypter: &Crypter) -> Result<Vec<u8>, VaultError> {
-    let mut marks = marks(account, crypter)?.into_iter();
+pub(super) fn mark(
+    account: &TotpAccount,
+    current: Option<&str>,
+    crypter: &Crypter,
+) -> Result<Vec<u8>, VaultError> {
+    let mut marks = marks(account, current, crypter)?.into_iter();
     marks.next().ok_or_else(spoilt_column)
 }
 
-fn marks(account: &TotpAccount, crypter: &Crypter) -> Result<Vec<Vec<u8>>, VaultError> {
+pub(super) fn marks(
+    account: &TotpAccount,
+    current: Option<&str>,
+    crypter: &Crypter,
+) -> Result<Vec<Vec<u8>>, VaultError> {
     let parameters = account.parameters();
     crypter
-        .marks(&[
-            parameters.algorithm().as_str().as_bytes(),
-            &[parameters.digits()],
-            &parameters.period().to_be_bytes(),
-            account.secret().expose(),
-        ])
+        .marks(
+            current,
+            &[
+                parameters.algorithm().as_str().as_bytes(),
+                &[parameters.digits()],
+                &parameters.period().to_be_bytes(),
+                account.secret().expose(),
+            ],
+        )
         .map_err(from_crypter)
 }
 
@@ -37,7 +48,8 @@ pub(super) fn same(
 ) -> Result<Vec<AccountRecord>, VaultError> {
     let (issuer_key, name_key) = order::keys(account.issuer(), account.account_name());
     let mut found = Vec::new();
-    for mark in marks(account, crypter)? {
+    let current = schema::current_key(connection).map_err(from_sqlite)?;
+    for mark in marks(account, current.as_deref(), crypter)? {
         // In two steps, each of which ends at the bound, however many there are.
         for called in ["", "NOT "] {
             let mut statement = connection
@@ -69,6 +81,7 @@ pub(super) fn same(
 pub(super) fn mark_all(connection: &mut Connection, crypter: &Crypter) -> rusqlite::Result<()> {
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let current = schema::current_key(&transaction)?;
     let unmarked: Vec<String> = transaction
         .prepare("SELECT id FROM accounts WHERE content IS NULL")?
         .query_map([], |row| row.get(0))?
@@ -77,7 +90,7 @@ pub(super) fn mark_all(connection: &mut Connection, crypter: &Crypter) -> rusqli
         let Ok(id) = id.parse::<EnrollmentId>() else {
             continue;
         };
-        let read = |row: AccountRow| mark(&row.account(crypter)?, crypter);
+        let read = |row: AccountRow| mark(&row.account(crypter)?, current.as_deref(), crypter);
         let Ok(Some(mark)) = find(&transaction, &id).and_then(|row| row.map(read).transpose())
         else {
             continue;

@@ -1,5 +1,7 @@
 //! Encryption of what the embedded vault keeps.
 
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use data_encoding::HEXLOWER;
@@ -29,6 +31,11 @@ impl MasterKey {
         Self { id, bytes }
     }
 
+    /// Its public id.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new((&*self.bytes).into())
     }
@@ -45,11 +52,19 @@ impl MasterKey {
     }
 }
 
-/// The keys of a vault: the first encrypts, every one decrypts what names it.
+/// The keys of a vault: the current one encrypts, every one decrypts what names it.
+///
+/// Another process may change the key while this one runs: the database says which key is the
+/// current one, and a key that is not known is looked for in the key file once more.
 pub(super) struct Crypter {
-    first: MasterKey,
-    others: Vec<MasterKey>,
+    /// The first is the one to keep marks by.
+    keys: RwLock<Vec<Arc<MasterKey>>>,
+    /// What reads further keys.
+    source: Option<Source>,
 }
+
+/// What reads the keys once more; nothing where it cannot.
+type Source = Box<dyn Fn() -> Option<Crypter> + Send + Sync>;
 
 /// Something encrypted.
 pub(super) struct Encrypted {
@@ -77,27 +92,60 @@ pub(super) enum CrypterError {
 impl Crypter {
     /// A crypter with these keys; nothing without any.
     pub(super) fn new(keys: Vec<MasterKey>) -> Option<Self> {
-        let mut keys = keys.into_iter();
+        if keys.is_empty() {
+            return None;
+        }
         Some(Self {
-            first: keys.next()?,
-            others: keys.collect(),
+            keys: RwLock::new(keys.into_iter().map(Arc::new).collect()),
+            source: None,
         })
+    }
+
+    /// The same, which lets `source` read the keys once more for one that it does not know.
+    pub(super) fn following(
+        mut self,
+        source: impl Fn() -> Option<Self> + Send + Sync + 'static,
+    ) -> Self {
+        self.source = Some(Box::new(source));
+        self
+    }
+
+    /// The id of the key that encrypts where nothing says which.
+    pub(super) fn first_id(&self) -> Option<String> {
+        self.keys().first().map(|key| key.id.clone())
     }
 
     /// Whether the key with this id is here.
     pub(super) fn has(&self, key_id: &str) -> bool {
-        self.find(key_id).is_some()
+        self.keys().iter().any(|key| key.id == key_id)
+    }
+
+    /// The ids of all keys, the first one first.
+    pub(super) fn ids(&self) -> Vec<String> {
+        self.keys().iter().map(|key| key.id.clone()).collect()
     }
 
     /// Encrypts `plaintext` for one place, which `place` names: it does not decrypt in
-    /// another.
-    pub(super) fn encrypt(&self, place: &str, plaintext: &[u8]) -> Result<Encrypted, CrypterError> {
+    /// another. With the key `current`, or the first one if that is not said.
+    pub(super) fn encrypt(
+        &self,
+        current: Option<&str>,
+        place: &str,
+        plaintext: &[u8],
+    ) -> Result<Encrypted, CrypterError> {
+        let key = match current {
+            Some(id) => self.find(id)?,
+            None => self
+                .keys()
+                .first()
+                .cloned()
+                .ok_or(CrypterError::UnknownKey)?,
+        };
         let mut nonce = [0; NONCE_BYTES];
         SysRng
             .try_fill_bytes(&mut nonce)
             .map_err(|_| CrypterError::Random)?;
-        let ciphertext = self
-            .first
+        let ciphertext = key
             .cipher()
             .encrypt(
                 &XNonce::from(nonce),
@@ -108,19 +156,23 @@ impl Crypter {
             )
             .map_err(|_| CrypterError::TooLarge)?;
         Ok(Encrypted {
-            key_id: self.first.id.clone(),
+            key_id: key.id.clone(),
             nonce: nonce.to_vec(),
             ciphertext,
         })
     }
 
     /// What tells some content from any other to those who hold a key, by each key: the first
-    /// is the one to keep.
-    pub(super) fn marks(&self, content: &[&[u8]]) -> Result<Vec<Vec<u8>>, CrypterError> {
-        std::iter::once(&self.first)
-            .chain(&self.others)
-            .map(|key| key.mark(content))
-            .collect()
+    /// is the one to keep. `current` is known by then.
+    pub(super) fn marks(
+        &self,
+        current: Option<&str>,
+        content: &[&[u8]],
+    ) -> Result<Vec<Vec<u8>>, CrypterError> {
+        if let Some(id) = current {
+            self.find(id)?;
+        }
+        self.keys().iter().map(|key| key.mark(content)).collect()
     }
 
     /// Decrypts what was encrypted for `place`.
@@ -129,9 +181,7 @@ impl Crypter {
         place: &str,
         encrypted: &Encrypted,
     ) -> Result<Zeroizing<Vec<u8>>, CrypterError> {
-        let key = self
-            .find(&encrypted.key_id)
-            .ok_or(CrypterError::UnknownKey)?;
+        let key = self.find(&encrypted.key_id)?;
         let nonce: [u8; NONCE_BYTES] = encrypted
             .nonce
             .as_slice()
@@ -149,10 +199,31 @@ impl Crypter {
             .map_err(|_| CrypterError::DoesNotOpen)
     }
 
-    fn find(&self, key_id: &str) -> Option<&MasterKey> {
-        std::iter::once(&self.first)
-            .chain(&self.others)
-            .find(|key| key.id == key_id)
+    /// The key with this id, out of the key file if it is new there.
+    fn find(&self, key_id: &str) -> Result<Arc<MasterKey>, CrypterError> {
+        let known = |keys: &[Arc<MasterKey>]| keys.iter().find(|key| key.id == key_id).cloned();
+        if let Some(key) = known(&self.keys()) {
+            return Ok(key);
+        }
+        let source = self.source.as_ref().ok_or(CrypterError::UnknownKey)?;
+        let found = source().ok_or(CrypterError::UnknownKey)?;
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let mut now = found
+            .keys
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Something that was read before may still need a key that has just been retired.
+        let gone = keys
+            .drain(..)
+            .filter(|key| !now.iter().any(|it| it.id == key.id));
+        let gone: Vec<_> = gone.collect();
+        now.extend(gone);
+        *keys = now;
+        known(&keys).ok_or(CrypterError::UnknownKey)
+    }
+
+    fn keys(&self) -> RwLockReadGuard<'_, Vec<Arc<MasterKey>>> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -167,7 +238,7 @@ mod tests {
     #[test]
     fn what_was_encrypted_opens_in_its_place_and_with_its_key_only() {
         let (crypter, other) = (crypter(1), crypter(2));
-        let mut encrypted = crypter.encrypt("here", b"secret").unwrap();
+        let mut encrypted = crypter.encrypt(None, "here", b"secret").unwrap();
         let opened = crypter.decrypt("here", &encrypted).unwrap();
         assert_eq!(opened.as_slice(), b"secret");
 
@@ -193,7 +264,7 @@ mod tests {
         // Another key's row that names this one.
         let foreign = Encrypted {
             key_id: encrypted.key_id,
-            ..other.encrypt("here", b"secret").unwrap()
+            ..other.encrypt(None, "here", b"secret").unwrap()
         };
         assert_eq!(
             refused(&crypter, "here", &foreign),

@@ -18,6 +18,7 @@ use countersign_enrollment::account::{
 use countersign_enrollment::filing::Filing;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::recovery::RecoveryCodes;
+use durabletask_sqlite::Database as SqliteDatabase;
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension as _, Row, Transaction, TransactionBehavior, params,
 };
@@ -36,8 +37,8 @@ use super::{
     AccountPage, AccountRecord, Change, Filter, MAX_PAGE, Reading, SecretVault, Stored, VaultError,
 };
 
-const DATABASE: &str = "vault.sqlite3";
-const KEY_FILE: &str = "vault.key";
+pub(super) const DATABASE: &str = "vault.sqlite3";
+pub(super) const KEY_FILE: &str = "vault.key";
 
 /// Why the vault's folder cannot be used.
 #[derive(Debug, Error)]
@@ -60,6 +61,9 @@ pub enum OpenError {
         #[source]
         source: rusqlite::Error,
     },
+    /// It was copied while it was in use, without its log.
+    #[error(transparent)]
+    Copied(durabletask_sqlite::OpenError),
     /// A later release has written it.
     #[error(
         "the vault {} has schema {found}, and this release understands {}; use a later release",
@@ -92,8 +96,8 @@ pub enum OpenError {
 pub struct EmbeddedVault {
     crypter: Arc<Crypter>,
     // Each is used by one blocking task at a time. Reading does not wait for writing.
-    writer: Arc<Mutex<Connection>>,
-    reader: Arc<Mutex<Connection>>,
+    writer: Arc<Mutex<SqliteDatabase>>,
+    reader: Arc<Mutex<SqliteDatabase>>,
     stamp: Arc<DatabaseStamp>,
 }
 
@@ -113,7 +117,11 @@ impl EmbeddedVault {
             path: path.clone(),
             source,
         };
-        let open = || match schema::open(&path).map_err(failed)? {
+        let refused = |error| match error {
+            durabletask_sqlite::OpenError::Sqlite(source) => failed(source),
+            other => OpenError::Copied(other),
+        };
+        let open = || match schema::open(&path).map_err(refused)? {
             Opened::Ready(connection) => Ok(connection),
             Opened::Newer(found) => Err(OpenError::Newer {
                 path: path.clone(),
@@ -124,7 +132,7 @@ impl EmbeddedVault {
         let mut writer = open()?;
         let reader = open()?;
         let stamp = DatabaseStamp::open(&path).map_err(failed)?;
-        let used: Vec<String> = key_ids(&writer).map_err(failed)?;
+        let mut used: Vec<String> = key_ids(&writer).map_err(failed)?;
 
         let key_path = folder.join(KEY_FILE);
         let missing = |key_id: &String| OpenError::KeyMissing {
@@ -143,6 +151,11 @@ impl EmbeddedVault {
                 }
             },
         };
+        let crypter = crypter.following(key_file::again(&key_path));
+        if used.iter().any(|key_id| !crypter.has(key_id)) {
+            // The last account of a retired key may have got another one in between.
+            used = key_ids(&writer).map_err(failed)?;
+        }
         if let Some(key_id) = used.iter().find(|key_id| !crypter.has(key_id)) {
             return Err(missing(key_id));
         }
@@ -395,7 +408,7 @@ impl SecretVault for EmbeddedVault {
 /// A row as it is kept.
 pub(super) struct AccountRow {
     pub(super) record: AccountRecord,
-    encrypted: Encrypted,
+    pub(super) encrypted: Encrypted,
 }
 
 impl AccountRow {
@@ -417,7 +430,7 @@ impl AccountRow {
 
 /// What a secret is bound to: where it is kept, and how its codes are made. The 1 is the
 /// version of this text.
-fn place(id: &EnrollmentId, parameters: CodeParameters) -> String {
+pub(super) fn place(id: &EnrollmentId, parameters: CodeParameters) -> String {
     format!(
         "accounts|{id}|1|{}|{}|{}",
         parameters.algorithm().as_str(),
@@ -434,10 +447,12 @@ fn insert(
     crypter: &Crypter,
 ) -> Result<(), VaultError> {
     let parameters = account.parameters();
+    let current = schema::current_key(transaction).map_err(from_sqlite)?;
+    let current = current.as_deref();
     let encrypted = crypter
-        .encrypt(&place(id, parameters), account.secret().expose())
+        .encrypt(current, &place(id, parameters), account.secret().expose())
         .map_err(from_crypter)?;
-    let mark = content::mark(account, crypter)?;
+    let mark = content::mark(account, current, crypter)?;
     let (issuer_key, name_key) = order::keys(account.issuer(), account.account_name());
     let now = Utc::now().timestamp_micros();
     transaction

@@ -73,7 +73,22 @@ pub(super) fn read(path: &Path) -> Result<Option<Crypter>, KeyFileError> {
     let size = usize::try_from(metadata.len()).unwrap_or(0);
     let mut text = Zeroizing::new(String::with_capacity(size + 1));
     file.read_to_string(&mut text).map_err(failed)?;
+    parse(&text, path).map(Some)
+}
 
+/// What reads the file at `path` once more: nothing where that cannot be done, which is logged.
+pub(super) fn again(path: &Path) -> impl Fn() -> Option<Crypter> + Send + Sync + use<> {
+    let path = path.to_owned();
+    move || {
+        read(&path).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the vault's key file cannot be read");
+            None
+        })
+    }
+}
+
+/// The keys in the text of a key file, which is or was at `path`.
+pub(super) fn parse(text: &str, path: &Path) -> Result<Crypter, KeyFileError> {
     let mut keys = Vec::new();
     for (index, line) in text.lines().enumerate() {
         if line.trim().is_empty() || line.starts_with('#') {
@@ -85,25 +100,75 @@ pub(super) fn read(path: &Path) -> Result<Option<Crypter>, KeyFileError> {
         })?;
         keys.push(key);
     }
-    Crypter::new(keys)
-        .map(Some)
-        .ok_or_else(|| KeyFileError::Empty(path.to_owned()))
+    Crypter::new(keys).ok_or_else(|| KeyFileError::Empty(path.to_owned()))
 }
 
 /// Makes a file with one new key, unless another process was faster. It appears with
 /// its full content or not at all.
 pub(super) fn create(path: &Path) -> Result<(), KeyFileError> {
-    let failed = |source| KeyFileError::Io {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    };
+    let line = new_line()?;
+    // A link, unlike a rename, does not replace a key that is there already.
+    write(path, &line, |temporary| {
+        match fs::hard_link(temporary, path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => fs::remove_file(temporary),
+        }
+    })
+}
+
+/// Puts a new key before those in the file. Answers its id.
+pub(super) fn add(path: &Path) -> Result<String, KeyFileError> {
+    let line = new_line()?;
+    let id = read_line(line.trim_end())
+        .map(|key| key.id().to_owned())
+        .ok_or(KeyFileError::Random)?;
+    let text = Zeroizing::new([line.as_str(), lines(path)?.as_str()].concat());
+    write(path, &text, |temporary| fs::rename(temporary, path))?;
+    Ok(id)
+}
+
+/// Leaves the first key of the file only.
+pub(super) fn keep_first(path: &Path) -> Result<(), KeyFileError> {
+    let text = lines(path)?;
+    let first = text
+        .lines()
+        .find(|line| read_line(line).is_some())
+        .ok_or_else(|| KeyFileError::Empty(path.to_owned()))?;
+    let text = Zeroizing::new(format!("{first}\n"));
+    write(path, &text, |temporary| fs::rename(temporary, path))
+}
+
+fn lines(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
+    fs::read_to_string(path)
+        .map(Zeroizing::new)
+        .map_err(|source| KeyFileError::Io {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// The line of a new key.
+fn new_line() -> Result<Zeroizing<String>, KeyFileError> {
     let mut bytes = Zeroizing::new([0; 32]);
     SysRng
         .try_fill_bytes(&mut *bytes)
         .map_err(|_| KeyFileError::Random)?;
     let key = Zeroizing::new(BASE64URL_NOPAD.encode(&*bytes));
+    Ok(Zeroizing::new([MARK, " ", &key, "\n"].concat()))
+}
 
+/// Writes a file beside the one at `path`, which `place` puts into its place, and flushes both.
+fn write(
+    path: &Path,
+    text: &str,
+    place: impl FnOnce(&Path) -> io::Result<()>,
+) -> Result<(), KeyFileError> {
+    let failed = |source| KeyFileError::Io {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    };
     let folder = path.parent().unwrap_or(Path::new("."));
     let temporary = folder.join(format!(".vault.key.{}.tmp", Uuid::new_v4().simple()));
     let mut file = OpenOptions::new()
@@ -112,16 +177,14 @@ pub(super) fn create(path: &Path) -> Result<(), KeyFileError> {
         .mode(0o600)
         .open(&temporary)
         .map_err(failed)?;
-    let written = [MARK, " ", &key, "\n"]
-        .iter()
-        .try_for_each(|part| file.write_all(part.as_bytes()))
-        .and_then(|()| file.sync_all());
-    // A link, unlike a rename, does not replace a key that is there already.
-    let linked = written.and_then(|()| fs::hard_link(&temporary, path));
-    let removed = fs::remove_file(&temporary);
-    match linked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
-        _ => removed.map_err(failed)?,
+    let placed = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| place(&temporary));
+    if let Err(error) = placed {
+        // Best effort: the error that matters is the first one.
+        let _ = fs::remove_file(&temporary);
+        return Err(failed(error));
     }
     // Secrets must not outlive the key that they are sealed with.
     File::open(folder)

@@ -1,12 +1,15 @@
 //! Where secrets are kept: the promises of every vault, and the vaults.
 
 mod cached;
+mod check;
 mod content;
 mod crypter;
 mod embedded;
 mod key_file;
 pub mod order;
+mod postgres;
 mod recovery;
+mod rotation;
 mod schema;
 
 use std::error::Error as StdError;
@@ -24,7 +27,11 @@ use thiserror::Error;
 use crate::totp::{self, Code, CodeError};
 
 pub use cached::{CacheCounts, CacheSettings, CachedVault};
+pub use check::{CheckError, VaultContents, check};
 pub use embedded::{EmbeddedVault, OpenError};
+pub use key_file::KeyFileError;
+pub use postgres::{PostgresVault, SharedVaultError};
+pub use rotation::{Progress, Rotated, RotationError, rotate_key};
 
 /// The most accounts on one page of a list.
 pub const MAX_PAGE: usize = 500;

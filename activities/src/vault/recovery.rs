@@ -6,9 +6,9 @@ use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::recovery::RecoveryCodes;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::VaultError;
 use super::crypter::{Crypter, Encrypted};
 use super::embedded::{find, from_crypter, from_sqlite};
+use super::{VaultError, schema};
 
 /// Replaces the codes of an account in use, if it has exactly those in `replaced`.
 pub(super) fn set(
@@ -28,8 +28,9 @@ pub(super) fn set(
     if codes.is_empty() {
         return remove(transaction, id);
     }
+    let current = schema::current_key(transaction).map_err(from_sqlite)?;
     let encrypted = crypter
-        .encrypt(&place(id), &codes.to_bytes())
+        .encrypt(current.as_deref(), &place(id), &codes.to_bytes())
         .map_err(from_crypter)?;
     transaction
         .prepare_cached(
@@ -67,6 +68,15 @@ pub(super) fn read(
     crypter: &Crypter,
 ) -> Result<RecoveryCodes, VaultError> {
     in_use(connection, id)?;
+    kept(connection, id, crypter)
+}
+
+/// The codes of an account, in use or not; none if it has none.
+pub(super) fn kept(
+    connection: &Connection,
+    id: &EnrollmentId,
+    crypter: &Crypter,
+) -> Result<RecoveryCodes, VaultError> {
     let found = connection
         .prepare_cached("SELECT key_id, nonce, ciphertext FROM recovery_codes WHERE account = ?1")
         .and_then(|mut statement| {
@@ -101,6 +111,6 @@ fn in_use(connection: &Connection, id: &EnrollmentId) -> Result<(), VaultError> 
 }
 
 /// What the codes are bound to. The 1 is the version of this text.
-fn place(id: &EnrollmentId) -> String {
+pub(super) fn place(id: &EnrollmentId) -> String {
     format!("recovery codes|{id}|1")
 }

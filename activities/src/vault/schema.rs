@@ -4,20 +4,15 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::time::Duration;
 
+use durabletask_sqlite::{Database, OpenError};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
 /// The version of the tables below. Kept in the file's `user_version`.
 pub(super) const VERSION: i64 = 4;
 /// Marks the file as ours: "CSVT".
 const APPLICATION_ID: i64 = 0x4353_5654;
-/// How long to wait for another process that writes.
-const BUSY: Duration = Duration::from_secs(5);
-/// How often to ask for write-ahead logging: switching it on does not wait for other
-/// processes that are just opening the file.
-const WAL_ATTEMPTS: u32 = 50;
 
 const TABLES: &str = "
 CREATE TABLE accounts (
@@ -85,10 +80,17 @@ CREATE TABLE recovery_codes (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Which key encrypts, once the first one was rotated. It is no part of the version: a release
+/// that knows nothing of it encrypts with the first key of the file, which is the same.
+const CURRENT_KEY: &str = "CREATE TABLE IF NOT EXISTS current_key (
+    only   INTEGER PRIMARY KEY CHECK (only = 1),
+    key_id TEXT NOT NULL
+) STRICT;";
+
 /// What a file is, once it is open.
 pub(super) enum Opened {
     /// It has the tables of this release.
-    Ready(Connection),
+    Ready(Database),
     /// It has those of a later one.
     Newer(i64),
     /// It belongs to another program.
@@ -107,9 +109,8 @@ pub(super) fn touch(path: &Path) -> io::Result<()> {
 }
 
 /// Opens the file and makes the tables if it is new.
-pub(super) fn open(path: &Path) -> Result<Opened, rusqlite::Error> {
-    let mut connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY)?;
+pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
+    let mut connection = Database::open(path)?;
     // A statement stays prepared whatever values it is run with.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     let application: i64 =
@@ -120,7 +121,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, rusqlite::Error> {
         (APPLICATION_ID, version) if version > VERSION => return Ok(Opened::Newer(version)),
         _ => return Ok(Opened::Foreign),
     }
-    write_ahead(&connection)?;
+    connection.write_ahead()?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Overwrites what is purged.
     connection.pragma_update(None, "secure_delete", true)?;
@@ -141,35 +142,36 @@ pub(super) fn open(path: &Path) -> Result<Opened, rusqlite::Error> {
         }
         _ => {}
     }
+    transaction.execute_batch(CURRENT_KEY)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
+    connection.mark()?;
     Ok(Opened::Ready(connection))
+}
+
+/// The id of the key that encrypts, if one was ever rotated.
+pub(super) fn current_key(connection: &Connection) -> Result<Option<String>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT key_id FROM current_key")?
+        .query_row([], |row| row.get(0))
+        .optional()
+}
+
+/// Makes another key the one that encrypts.
+pub(super) fn set_current_key(
+    connection: &Connection,
+    key_id: &str,
+) -> Result<(), rusqlite::Error> {
+    connection
+        .execute(
+            "INSERT OR REPLACE INTO current_key (only, key_id) VALUES (1, ?1)",
+            [key_id],
+        )
+        .map(drop)
 }
 
 fn version(connection: &Connection) -> Result<i64, rusqlite::Error> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
-}
-
-fn write_ahead(connection: &Connection) -> Result<(), rusqlite::Error> {
-    let mut attempts = 0;
-    loop {
-        let switched: Result<String, _> =
-            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));
-        match switched {
-            Ok(_) => return Ok(()),
-            Err(error)
-                if attempts < WAL_ATTEMPTS
-                    && matches!(
-                        error.sqlite_error_code(),
-                        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-                    ) =>
-            {
-                attempts += 1;
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 #[cfg(test)]

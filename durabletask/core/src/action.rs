@@ -16,10 +16,9 @@ use crate::history::{HistoryEvent, TraceContext, timestamp_to_wire};
 /// ```
 /// use std::sync::Arc;
 ///
-/// use durabletask_core::testing::HistoryBuilder;
-/// use durabletask_core::{
-///     ActionKind, Activity, Execution, Failure, Orchestration, OrchestrationContext, Registry,
-/// };
+/// use durabletask::testing::HistoryBuilder;
+/// use durabletask_core::{ActionKind, Execution};
+/// use durabletask::{Activity, Failure, Orchestration, OrchestrationContext, Registry};
 ///
 /// const CHARGE: Activity<u32, ()> = Activity::new("charge");
 /// const SHOP: Orchestration<u32, ()> = Orchestration::new("shop");

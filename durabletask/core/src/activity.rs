@@ -1,24 +1,60 @@
 //! What an activity may know about its call.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use crate::cancellation::{Cancellation, Cancelled};
 use crate::history::TraceContext;
 
-/// The call that an activity answers: whose it is and which attempt of the story.
+/// The tag that tells an activity's worker how long the call may run, in milliseconds.
+pub const START_TO_CLOSE_TAG: &str = "durabletask.startToCloseMs";
+/// The tag that tells a later attempt which attempt it is.
+pub(crate) const ATTEMPT_TAG: &str = "durabletask.attempt";
+/// The tag that tells a call its key, where that does not follow from its ids.
+pub(crate) const IDEMPOTENCY_TAG: &str = "durabletask.idempotencyKey";
+/// The tag with which a rewound history remembers under which id its execution began.
+pub(crate) const ORIGIN_TAG: &str = "durabletask.originExecutionId";
+
+/// The text with which a history that is rewound as `execution_id` remembers its first id.
+pub(crate) fn remember_origin(origin: &str, execution_id: &str) -> String {
+    format!("{origin}={execution_id}")
+}
+
+/// The first id that such a text remembers, if it is one of this execution: tags go along
+/// when an instance continues as new, and whoever starts one can write any.
+pub(crate) fn origin_of<'a>(remembered: &'a str, execution_id: &str) -> Option<&'a str> {
+    remembered.strip_suffix(execution_id)?.strip_suffix('=')
+}
+
+/// The key of the call `task_id` (of its first attempt) in an execution.
+pub(crate) fn idempotency_key(
+    instance_id: &str,
+    execution_id: Option<&str>,
+    task_id: i32,
+) -> String {
+    format!(
+        "{instance_id}/{}/{task_id}",
+        execution_id.unwrap_or_default()
+    )
+}
+
+/// The call that an activity answers: whose it is, and which attempt.
 ///
 /// ```
-/// use durabletask_core::{ActivityContext, Failure};
+/// use durabletask::{ActivityContext, Failure};
 ///
-/// /// A payment whose key is the same if the call is repeated.
 /// async fn pay(ctx: ActivityContext, cents: u64) -> Result<String, Failure> {
-///     Ok(format!("{}/{}: {cents}", ctx.instance_id(), ctx.task_id()))
+///     // The bank takes a second payment with this key for a repetition of the first.
+///     let key = ctx.idempotency_key();
+///     Ok(format!("{key}: {cents}, attempt {}", ctx.attempt()))
 /// }
 ///
-/// let context = ActivityContext::new("pay", "order-1", 3);
+/// let context = ActivityContext::new("pay", "order-1", 3).with_execution_id(Some("e1".to_owned()));
 /// assert_eq!((context.name(), context.task_id()), ("pay", 3));
+/// assert_eq!(context.idempotency_key(), "order-1/e1/3");
 /// # let _ = pay(context, 5);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ActivityContext {
     name: String,
     instance_id: String,
@@ -27,6 +63,7 @@ pub struct ActivityContext {
     version: Option<String>,
     tags: BTreeMap<String, String>,
     trace_context: Option<TraceContext>,
+    cancellation: Cancellation,
 }
 
 impl ActivityContext {
@@ -41,6 +78,7 @@ impl ActivityContext {
             version: None,
             tags: BTreeMap::new(),
             trace_context: None,
+            cancellation: Cancellation::default(),
         }
     }
 
@@ -72,6 +110,13 @@ impl ActivityContext {
         self
     }
 
+    /// The same call, which `cancellation` can stop.
+    #[must_use]
+    pub fn with_cancellation(mut self, cancellation: Cancellation) -> Self {
+        self.cancellation = cancellation;
+        self
+    }
+
     /// The activity's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -95,6 +140,49 @@ impl ActivityContext {
     #[must_use]
     pub fn task_id(&self) -> i32 {
         self.task_id
+    }
+
+    /// A key for systems that know repetitions by it. It is the same whenever this call is
+    /// repeated: handed out again, retried by policy, or made again after a rewind. It is
+    /// another for every other call, for other executions of the same instance too.
+    ///
+    /// If the scheduler tells no execution id, executions that continue as new cannot be
+    /// told apart, and neither can their keys.
+    #[must_use]
+    pub fn idempotency_key(&self) -> String {
+        self.tags.get(IDEMPOTENCY_TAG).cloned().unwrap_or_else(|| {
+            idempotency_key(&self.instance_id, self.execution_id(), self.task_id)
+        })
+    }
+
+    /// Which attempt of its retry policy this call is, counted from 1. A call that is
+    /// handed out again, because a worker was lost, is the same attempt.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        let told = self.tags.get(ATTEMPT_TAG);
+        told.and_then(|attempt| attempt.parse().ok()).unwrap_or(1)
+    }
+
+    /// How long this attempt may run, if the orchestration said so.
+    #[must_use]
+    pub fn start_to_close(&self) -> Option<Duration> {
+        let limit = self.tags.get(START_TO_CLOSE_TAG)?.parse().ok()?;
+        Some(Duration::from_millis(limit))
+    }
+
+    /// Waits until nobody needs the result any more; when that is, the worker's
+    /// `cancel_activities` says.
+    ///
+    /// An activity that has asked for this is given a while to clean up and to end by
+    /// itself; the future of any other is dropped at its next await.
+    pub fn cancelled(&self) -> Cancelled {
+        self.cancellation.cancelled()
+    }
+
+    /// Whether nobody needs the result any more.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancellation.is_cancelled()
     }
 
     /// The version that the orchestration asked for.

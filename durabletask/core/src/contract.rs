@@ -2,7 +2,7 @@
 //! tie a name on the wire to the types of its payloads.
 //!
 //! ```
-//! use durabletask_core::{Activity, Event, Orchestration};
+//! use durabletask::{Activity, Event, Orchestration};
 //!
 //! const GREET: Activity<String, String> = Activity::new("greet");
 //! const WELCOME: Orchestration<Vec<String>, Vec<String>> = Orchestration::new("welcome");
@@ -13,6 +13,7 @@
 //! assert_eq!(APPROVAL.name(), "approval");
 //! ```
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -21,13 +22,17 @@ use std::marker::PhantomData;
 /// Names are compared exactly. Both types travel as JSON.
 ///
 /// ```
-/// use durabletask_core::Activity;
+/// use durabletask::Activity;
 ///
 /// const RESIZE: Activity<(String, u32), String> = Activity::new("resize");
 /// assert_eq!(RESIZE.name(), "resize");
+///
+/// // A tool that a model has chosen by its name.
+/// let tool: Activity<String, String> = Activity::named(format!("tool-{}", "search"));
+/// assert_eq!(tool.name(), "tool-search");
 /// ```
 pub struct Activity<I, O> {
-    name: &'static str,
+    name: Cow<'static, str>,
     types: PhantomData<fn(I) -> O>,
 }
 
@@ -36,13 +41,13 @@ pub struct Activity<I, O> {
 /// Names are compared exactly. Both types travel as JSON.
 ///
 /// ```
-/// use durabletask_core::Orchestration;
+/// use durabletask::Orchestration;
 ///
 /// const SHOP: Orchestration<u32, String> = Orchestration::new("shop");
 /// assert_eq!(SHOP.name(), "shop");
 /// ```
 pub struct Orchestration<I, O> {
-    name: &'static str,
+    name: Cow<'static, str>,
     types: PhantomData<fn(I) -> O>,
 }
 
@@ -51,13 +56,13 @@ pub struct Orchestration<I, O> {
 /// Event names are compared without regard to case, as in every official SDK.
 ///
 /// ```
-/// use durabletask_core::Event;
+/// use durabletask::Event;
 ///
 /// const APPROVAL: Event<bool> = Event::new("approval");
 /// assert_eq!(APPROVAL.name(), "approval");
 /// ```
 pub struct Event<T> {
-    name: &'static str,
+    name: Cow<'static, str>,
     types: PhantomData<fn() -> T>,
 }
 
@@ -67,24 +72,32 @@ macro_rules! contract {
             /// Ties `name` to the payload types.
             #[must_use]
             pub const fn new(name: &'static str) -> Self {
-                Self { name, types: PhantomData }
+                Self { name: Cow::Borrowed(name), types: PhantomData }
+            }
+
+            /// Ties a name that is known at run time only to the payload types.
+            #[must_use]
+            pub fn named(name: impl Into<String>) -> Self {
+                Self { name: Cow::Owned(name.into()), types: PhantomData }
             }
 
             /// The name on the wire.
             #[must_use]
-            pub const fn name(&self) -> &'static str {
-                self.name
+            pub fn name(&self) -> &str {
+                &self.name
+            }
+
+            pub(crate) fn shared_name(&self) -> Cow<'static, str> {
+                self.name.clone()
             }
         }
 
         // Written by hand because derives would demand the bounds of the payload types.
         impl<$($parameter),+> Clone for $contract<$($parameter),+> {
             fn clone(&self) -> Self {
-                *self
+                Self { name: self.name.clone(), types: PhantomData }
             }
         }
-
-        impl<$($parameter),+> Copy for $contract<$($parameter),+> {}
 
         impl<$($parameter),+> fmt::Debug for $contract<$($parameter),+> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

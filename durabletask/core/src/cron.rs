@@ -16,20 +16,20 @@ use croner::Cron;
 /// An orchestration asks it with its replay clock, and sets a timer:
 ///
 /// ```
-/// use durabletask_core::cron::CronSchedule;
-/// use durabletask_core::{Activity, Failure, OrchestrationContext};
+/// use durabletask::cron::CronSchedule;
+/// use durabletask::{Activity, Failure, OrchestrationContext, Outcome};
 ///
 /// const REPORT: Activity<(), ()> = Activity::new("report");
 ///
-/// async fn every_morning(ctx: OrchestrationContext, _: ()) -> Result<(), Failure> {
+/// async fn every_morning(ctx: OrchestrationContext, _: ()) -> Result<Outcome<(), ()>, Failure> {
 ///     let schedule = CronSchedule::parse("30 7 * * MON-FRI", "Europe/Berlin")?;
 ///     let Some(next) = schedule.next_after(ctx.current_utc()) else {
-///         return Ok(());
+///         return Ok(Outcome::Done(()));
 ///     };
 ///     ctx.create_timer_at(next).await;
 ///     ctx.call_activity(&REPORT, &()).await?;
 ///     // A new history for each morning.
-///     ctx.continue_as_new(&())
+///     Ok(Outcome::continue_as_new(()))
 /// }
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +41,7 @@ pub struct CronSchedule {
 /// What is wrong with a schedule.
 ///
 /// ```
-/// use durabletask_core::cron::{CronError, CronSchedule};
+/// use durabletask::cron::{CronError, CronSchedule};
 ///
 /// let nowhere = CronSchedule::parse("0 7 * * *", "Atlantis");
 /// assert_eq!(nowhere, Err(CronError::Zone("Atlantis".to_owned())));
@@ -49,6 +49,7 @@ pub struct CronSchedule {
 /// assert!(matches!(nonsense, Err(CronError::Expression { .. })));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CronError {
     /// The expression is not one.
     #[error(

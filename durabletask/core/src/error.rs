@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,13 +17,14 @@ const MAX_CAUSES: usize = 10;
 /// It is stored in the scheduler's history in clear: never put a secret in it.
 ///
 /// ```
-/// use durabletask_core::FailureDetails;
+/// use durabletask::FailureDetails;
 ///
 /// let details = FailureDetails::new("Io", "the disk is full");
 /// assert!(!details.non_retriable);
 /// assert_eq!(details.to_string(), "Io: the disk is full");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct FailureDetails {
     /// The failure's kind, usually a qualified type name.
     pub error_type: String,
@@ -34,6 +36,9 @@ pub struct FailureDetails {
     pub non_retriable: bool,
     /// What caused it.
     pub inner: Option<Box<FailureDetails>>,
+    /// How long whoever tries again should wait at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<Duration>,
 }
 
 impl FailureDetails {
@@ -46,7 +51,25 @@ impl FailureDetails {
             stack_trace: None,
             non_retriable: false,
             inner: None,
+            retry_after: None,
         }
+    }
+
+    /// The same failure, marked so that no retry policy tries again.
+    #[must_use]
+    pub fn permanent(mut self) -> Self {
+        self.non_retriable = true;
+        self
+    }
+
+    /// The innermost cause: this failure itself, if it has none.
+    #[must_use]
+    pub fn root_cause(&self) -> &Self {
+        let mut cause = self;
+        while let Some(inner) = &cause.inner {
+            cause = inner;
+        }
+        cause
     }
 }
 
@@ -56,25 +79,47 @@ impl fmt::Display for FailureDetails {
     }
 }
 
+impl Error for FailureDetails {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let inner = self.inner.as_deref()?;
+        Some(inner)
+    }
+}
+
 /// Why a handler (activity or orchestration) could not do its work.
 ///
-/// Any error turns into a retriable failure with `?`; a failure that a retry
-/// cannot mend is marked on purpose with [`Failure::permanent`]. The error's text
-/// goes into the scheduler's history in clear.
+/// Any error turns into a retriable failure with `?`: what implements `Error`,
+/// `anyhow::Error`, `Box<dyn Error + Send + Sync>`, and plain text. A failure that a retry
+/// cannot mend is marked on purpose with [`Failure::permanent`]. The error's text goes into
+/// the scheduler's history in clear.
+///
+/// In the other direction, a failure turns into `Box<dyn Error>` with `?`, and into other
+/// errors by way of [`Failure::into_details`], which is an `Error`.
 ///
 /// ```
-/// use durabletask_core::Failure;
+/// use std::error::Error;
 ///
-/// fn parse(text: &str) -> Result<u32, Failure> {
+/// use durabletask::Failure;
+///
+/// fn load() -> Result<String, Box<dyn Error + Send + Sync>> {
+///     Ok("7".to_owned())
+/// }
+///
+/// fn parse() -> Result<u32, Failure> {
+///     let text = load()?;
 ///     Ok(text.parse::<u32>()?)
 /// }
 ///
-/// let failure = parse("seven").unwrap_err();
-/// assert!(!failure.details().non_retriable);
-/// assert!(failure.permanent().details().non_retriable);
+/// fn main() -> Result<(), Box<dyn Error>> {
+///     assert_eq!(parse()?, 7);
+///     let failure = Failure::from("the printer is on fire");
+///     assert!(!failure.details().non_retriable);
+///     assert!(failure.permanent().details().non_retriable);
+///     Ok(())
+/// }
 /// ```
-// It does not implement `Error`, because the blanket `From` below would then
-// overlap with the reflexive one; `anyhow::Error` makes the same choice.
+// It does not implement `Error`, because the blanket `From` below would then overlap with
+// the reflexive one; `anyhow::Error` makes the same choice.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Failure {
     details: Box<FailureDetails>,
@@ -84,13 +129,36 @@ impl Failure {
     /// A retriable failure of the kind `error_type`.
     #[must_use]
     pub fn new(error_type: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::from(FailureDetails::new(error_type, message))
+        Self::from_details(FailureDetails::new(error_type, message))
+    }
+
+    fn from_details(details: FailureDetails) -> Self {
+        Self {
+            details: Box::new(details),
+        }
     }
 
     /// The same failure, marked so that no retry policy tries again.
     #[must_use]
     pub fn permanent(mut self) -> Self {
         self.details.non_retriable = true;
+        self
+    }
+
+    /// The same failure, with how long a retry should wait at least: what a server says
+    /// with `429 Too Many Requests`. A retry policy waits this long where its own delay
+    /// is shorter.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use durabletask::Failure;
+    ///
+    /// let busy = Failure::new("Busy", "too many requests").retry_after(Duration::from_secs(20));
+    /// assert_eq!(busy.details().retry_after, Some(Duration::from_secs(20)));
+    /// ```
+    #[must_use]
+    pub fn retry_after(mut self, delay: Duration) -> Self {
+        self.details.retry_after = Some(delay);
         self
     }
 
@@ -107,14 +175,6 @@ impl Failure {
     }
 }
 
-impl From<FailureDetails> for Failure {
-    fn from(details: FailureDetails) -> Self {
-        Self {
-            details: Box::new(details),
-        }
-    }
-}
-
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.details, f)
@@ -127,17 +187,52 @@ impl fmt::Display for Failure {
     }
 }
 
-impl<E: Error + 'static> From<E> for Failure {
+type BoxedError = Box<dyn Error + Send + Sync>;
+
+impl<E: Into<BoxedError>> From<E> for Failure {
     fn from(error: E) -> Self {
+        // Plain text has no type of its own to tell.
+        let error_type = match std::any::type_name::<E>() {
+            "&str" | "alloc::string::String" => "Error",
+            name => name,
+        };
+        let error = match error.into().downcast::<FailureDetails>() {
+            Ok(details) => return Self::from_details(*details),
+            Err(error) => error,
+        };
         // A failed task keeps its structure, so that the cause can be read in
         // the parent's history as well.
-        if let Some(task_error) = (&error as &dyn Any).downcast_ref::<TaskError>() {
-            return Self::from(task_error.to_details());
+        if let Some(task_error) = error.downcast_ref::<TaskError>() {
+            return Self::from_details(task_error.to_details());
         }
-        let mut details = FailureDetails::new(std::any::type_name::<E>(), error.to_string());
+        let mut details = FailureDetails::new(error_type, error.to_string());
+        // What a retry cannot mend does not become mendable by being wrapped.
+        details.non_retriable = is_permanent(error.source(), MAX_CAUSES);
         details.inner = causes(error.source(), MAX_CAUSES);
-        Self::from(details)
+        Self::from_details(details)
     }
+}
+
+impl From<Failure> for Box<dyn Error> {
+    fn from(failure: Failure) -> Self {
+        Box::new(failure.into_details())
+    }
+}
+
+/// Whether one of the causes is the failure of a task, and permanent.
+fn is_permanent(source: Option<&(dyn Error + 'static)>, remaining: usize) -> bool {
+    let Some(source) = source.filter(|_| remaining > 0) else {
+        return false;
+    };
+    let own = match (
+        source.downcast_ref::<TaskError>(),
+        source.downcast_ref::<FailureDetails>(),
+    ) {
+        (Some(error), _) => error.to_details().non_retriable,
+        (_, Some(details)) => details.non_retriable,
+        _ => false,
+    };
+    own || is_permanent(source.source(), remaining - 1)
 }
 
 fn causes(source: Option<&(dyn Error + 'static)>, remaining: usize) -> Option<Box<FailureDetails>> {
@@ -163,7 +258,7 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send), otherwise: &str) -> String {
 /// What awaiting a task in an orchestration can yield instead of its result.
 ///
 /// ```
-/// use durabletask_core::{Activity, Failure, OrchestrationContext};
+/// use durabletask::{Activity, Failure, OrchestrationContext};
 ///
 /// const BOOK: Activity<String, u32> = Activity::new("book");
 ///
@@ -178,6 +273,7 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send), otherwise: &str) -> String {
 /// # let _ = book;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TaskError {
     /// The activity or sub-orchestration failed, after its last attempt.
     Failed {
@@ -214,23 +310,19 @@ impl TaskError {
         }
     }
 
-    fn to_details(&self) -> FailureDetails {
+    pub(crate) fn to_details(&self) -> FailureDetails {
         match self {
             Self::Failed { details, .. } => FailureDetails {
-                error_type: "TaskFailed".to_owned(),
-                message: self.to_string(),
-                stack_trace: None,
                 non_retriable: details.non_retriable,
                 inner: Some(details.clone()),
+                ..FailureDetails::new("TaskFailed", self.to_string())
             },
-            Self::Payload { .. } => FailureDetails {
-                non_retriable: true,
-                ..FailureDetails::new("PayloadMismatch", self.to_string())
-            },
-            Self::NotAllowed { .. } => FailureDetails {
-                non_retriable: true,
-                ..FailureDetails::new("CallNotAllowed", self.to_string())
-            },
+            Self::Payload { .. } => {
+                FailureDetails::new("PayloadMismatch", self.to_string()).permanent()
+            }
+            Self::NotAllowed { .. } => {
+                FailureDetails::new("CallNotAllowed", self.to_string()).permanent()
+            }
         }
     }
 }
@@ -256,4 +348,11 @@ impl fmt::Display for TaskError {
     }
 }
 
-impl Error for TaskError {}
+impl Error for TaskError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed { details, .. } => Some(details.as_ref()),
+            Self::Payload { .. } | Self::NotAllowed { .. } => None,
+        }
+    }
+}

@@ -3,9 +3,11 @@
 //! This module, `action` and `rewind` are the only ones that touch the wire messages.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use durabletask_proto as proto;
+use prost_types::value::Kind;
 use proto::history_event::EventType;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +19,8 @@ const MAX_CAUSES: usize = 32;
 /// One recorded fact of an instance's history (`HistoryEvent` on the wire).
 ///
 /// ```
-/// use durabletask_core::{HistoryEvent, HistoryPayload, testing};
+/// use durabletask::history::{HistoryEvent, HistoryPayload};
+/// use durabletask::testing;
 ///
 /// let called = HistoryPayload::TaskScheduled {
 ///     name: "greet".to_owned(),
@@ -43,7 +46,7 @@ pub struct HistoryEvent {
 /// What a history event records. Payload strings are JSON text.
 ///
 /// ```
-/// use durabletask_core::{HistoryEvent, HistoryPayload};
+/// use durabletask::history::{HistoryEvent, HistoryPayload};
 ///
 /// /// The names of the activities that a history tells of.
 /// fn called(history: &[HistoryEvent]) -> Vec<&str> {
@@ -56,7 +59,7 @@ pub struct HistoryEvent {
 ///         .collect()
 /// }
 ///
-/// let history = durabletask_core::testing::HistoryBuilder::new().task_scheduled(0, "greet").build();
+/// let history = durabletask::testing::HistoryBuilder::new().task_scheduled(0, "greet").build();
 /// assert_eq!(called(&history), ["greet"]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +72,7 @@ pub struct HistoryEvent {
     missing_docs,
     reason = "the fields are those of the wire messages of the same names"
 )]
+#[non_exhaustive]
 pub enum HistoryPayload {
     /// A turn began; its timestamp is the turn's clock.
     OrchestratorStarted,
@@ -184,7 +188,7 @@ pub enum HistoryPayload {
 /// With what an execution began (`ExecutionStartedEvent` on the wire).
 ///
 /// ```
-/// use durabletask_core::ExecutionStarted;
+/// use durabletask::history::ExecutionStarted;
 ///
 /// let started = ExecutionStarted {
 ///     name: "shop".to_owned(),
@@ -215,7 +219,7 @@ pub struct ExecutionStarted {
 /// The orchestration that started a sub-orchestration.
 ///
 /// ```
-/// use durabletask_core::OrchestrationContext;
+/// use durabletask::OrchestrationContext;
 ///
 /// fn caller(ctx: &OrchestrationContext) -> String {
 ///     ctx.parent()
@@ -237,7 +241,7 @@ pub struct ParentInstance {
 /// A W3C trace context.
 ///
 /// ```
-/// use durabletask_core::TraceContext;
+/// use durabletask::history::TraceContext;
 ///
 /// let context = TraceContext {
 ///     parent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
@@ -463,6 +467,10 @@ impl From<proto::TaskFailureDetails> for FailureDetails {
                     Some(inner) if remaining > 0 => Some(Box::new(convert(*inner, remaining - 1))),
                     _ => None,
                 },
+                retry_after: details
+                    .properties
+                    .get(RETRY_AFTER)
+                    .and_then(retry_after_from_wire),
             }
         }
         convert(details, MAX_CAUSES)
@@ -477,15 +485,38 @@ impl From<FailureDetails> for proto::TaskFailureDetails {
             stack_trace: details.stack_trace,
             inner_failure: details.inner.map(|inner| Box::new((*inner).into())),
             is_non_retriable: details.non_retriable,
-            ..Self::default()
+            properties: details
+                .retry_after
+                .map(|delay| (RETRY_AFTER.to_owned(), retry_after_to_wire(delay)))
+                .into_iter()
+                .collect(),
         }
+    }
+}
+
+/// The property of a failure that tells, in milliseconds, how long a retry should wait.
+const RETRY_AFTER: &str = "durabletask.retryAfterMs";
+
+fn retry_after_to_wire(delay: Duration) -> prost_types::Value {
+    // As text, because a number on the wire is a float.
+    let milliseconds = delay.as_millis().to_string();
+    prost_types::Value {
+        kind: Some(Kind::StringValue(milliseconds)),
+    }
+}
+
+fn retry_after_from_wire(value: &prost_types::Value) -> Option<Duration> {
+    match &value.kind {
+        Some(Kind::StringValue(text)) => text.parse().ok().map(Duration::from_millis),
+        _ => None,
     }
 }
 
 /// A wire timestamp as an instant; `None` if it lies outside the calendar.
 ///
 /// ```
-/// use durabletask_core::{timestamp_from_wire, timestamp_to_wire, testing::epoch};
+/// use durabletask_core::{timestamp_from_wire, timestamp_to_wire};
+/// use durabletask::testing::epoch;
 ///
 /// assert_eq!(timestamp_from_wire(timestamp_to_wire(epoch())), Some(epoch()));
 /// ```
@@ -497,7 +528,7 @@ pub fn timestamp_from_wire(timestamp: prost_types::Timestamp) -> Option<DateTime
 /// An instant as a wire timestamp.
 ///
 /// ```
-/// let wire = durabletask_core::timestamp_to_wire(durabletask_core::testing::epoch());
+/// let wire = durabletask_core::timestamp_to_wire(durabletask::testing::epoch());
 /// assert_eq!((wire.seconds, wire.nanos), (1_704_164_645, 0));
 /// ```
 #[must_use]

@@ -7,6 +7,7 @@
 
 mod action;
 mod activity;
+mod cancellation;
 pub mod codec;
 mod contract;
 #[cfg(feature = "cron")]
@@ -14,14 +15,18 @@ pub mod cron;
 mod entity;
 mod error;
 mod history;
+mod input;
+mod outcome;
 mod registry;
 mod replay;
 mod retry;
 mod rewind;
 pub mod testing;
+mod version;
 
 pub use action::{ActionKind, CompletionStatus, OrchestratorAction};
-pub use activity::ActivityContext;
+pub use activity::{ActivityContext, START_TO_CLOSE_TAG};
+pub use cancellation::{Cancellation, Cancelled};
 pub use contract::{Activity, Event, Orchestration};
 pub use entity::{
     Entity, EntityAction, EntityBatch, EntityBatchResult, EntityBatchRun, EntityCaller,
@@ -33,11 +38,14 @@ pub use history::{
     ExecutionStarted, HistoryEvent, HistoryPayload, ParentInstance, TraceContext,
     timestamp_from_wire, timestamp_to_wire,
 };
+pub use input::InputFor;
+pub use outcome::{ContinueAsNew, Ended, Outcome, UnprocessedEvents};
 pub use registry::{Next, Registry, RunningActivity};
 pub use replay::{
-    ContinueOptions, CriticalSection, Either, EventTask, Execution, LockTask, OrchestrationContext,
-    START_TO_CLOSE_TAG, SubOrchestrationOptions, Task, TaskOptions, Timer, TurnResult,
-    UnprocessedEvents, WhenAll, WhenAny, join, select, when_all, when_any,
+    CriticalSection, Either, EventTask, Execution, FanOut, LockTask, OrchestrationContext, Saga,
+    SagaError, Settled, SubOrchestrationOptions, Task, TaskOptions, Timer, TurnResult, WhenAll,
+    WhenAny, fan_out, join, select, when_all, when_all_settled, when_any,
 };
 pub use retry::{RetryIf, RetryPolicy};
 pub use rewind::{is_rewind, rewound_history};
+pub use version::compare_versions;

@@ -17,24 +17,23 @@ use crate::codec;
 use crate::contract::{Activity, Orchestration};
 use crate::entity::{Entity, EntityHandler, EntityHandlers};
 use crate::error::{Failure, FailureDetails};
+use crate::outcome::{Ended, Outcome};
 use crate::replay::OrchestrationContext;
 
 use by_version::ByVersion;
 
-/// The result of a handler as JSON text, in the future.
-pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<String, Failure>> + Send>>;
+/// The result of a handler, in the future: an output is JSON text.
+pub(crate) type HandlerFuture<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
 
-type OrchestrationHandler =
-    Arc<dyn Fn(OrchestrationContext, Option<String>) -> HandlerFuture + Send + Sync>;
-type ActivityHandler = Arc<dyn Fn(ActivityContext, Option<String>) -> HandlerFuture + Send + Sync>;
-
-type OrchestrationLayer = Arc<dyn Fn(OrchestrationContext, Next) -> HandlerFuture + Send + Sync>;
-type ActivityLayer = Arc<dyn Fn(ActivityContext, Next) -> HandlerFuture + Send + Sync>;
+type OrchestrationHandler = Handler<OrchestrationContext, Ended>;
+type ActivityHandler = Handler<ActivityContext, String>;
+type OrchestrationLayer = Layer<OrchestrationContext, Ended>;
+type ActivityLayer = Layer<ActivityContext, String>;
 
 /// Handlers by name: what a worker can run.
 ///
 /// ```
-/// use durabletask_core::{Activity, ActivityContext, Failure, Orchestration, OrchestrationContext, Registry};
+/// use durabletask::{Activity, ActivityContext, Failure, Orchestration, OrchestrationContext, Registry};
 ///
 /// const GREET: Activity<String, String> = Activity::new("greet");
 /// const WELCOME: Orchestration<String, String> = Orchestration::new("welcome");
@@ -68,7 +67,8 @@ pub struct Registry {
 /// Dropping it without [`run`](Self::run) keeps the handler from running.
 ///
 /// ```
-/// use durabletask_core::{ActivityContext, Next, Registry};
+/// use durabletask::middleware::Next;
+/// use durabletask::{ActivityContext, Registry};
 ///
 /// let registry = Registry::new().activity_middleware(
 ///     async |ctx: ActivityContext, next: Next| {
@@ -81,29 +81,30 @@ pub struct Registry {
 /// # let _ = registry;
 /// ```
 #[must_use = "the handler does not run unless `run` is awaited"]
-pub struct Next {
+pub struct Next<T = String> {
     input: Option<String>,
-    run: Box<dyn FnOnce(Option<String>) -> HandlerFuture + Send>,
+    run: Box<dyn FnOnce(Option<String>) -> HandlerFuture<T> + Send>,
 }
 
-impl Next {
+impl<T> Next<T> {
     /// The input, JSON text.
     #[must_use]
     pub fn input_json(&self) -> Option<&str> {
         self.input.as_deref()
     }
 
-    /// Runs the handler; yields its output as JSON text.
+    /// Runs the handler; yields its output: of an activity the JSON text, of an
+    /// orchestration how it [`Ended`].
     ///
     /// # Errors
     ///
     /// The handler's failure.
-    pub async fn run(self) -> Result<String, Failure> {
+    pub async fn run(self) -> Result<T, Failure> {
         (self.run)(self.input).await
     }
 }
 
-impl fmt::Debug for Next {
+impl<T> fmt::Debug for Next<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Inputs may be confidential, so only their sizes are shown.
         f.debug_struct("Next")
@@ -115,7 +116,8 @@ impl fmt::Debug for Next {
 /// An activity under way: yields its output as JSON text.
 ///
 /// ```
-/// use durabletask_core::{Activity, ActivityContext, Failure, Registry, RunningActivity};
+/// use durabletask_core::RunningActivity;
+/// use durabletask::{Activity, ActivityContext, Failure, Registry};
 ///
 /// const ECHO: Activity<u32, u32> = Activity::new("echo");
 ///
@@ -162,7 +164,7 @@ impl Registry {
     /// rather than run other code.
     ///
     /// ```
-    /// use durabletask_core::{Failure, Orchestration, OrchestrationContext, Registry};
+    /// use durabletask::{Failure, Orchestration, OrchestrationContext, Registry};
     ///
     /// const PRICE: Orchestration<u32, u32> = Orchestration::new("price");
     ///
@@ -183,7 +185,7 @@ impl Registry {
     /// ```
     #[must_use]
     pub fn orchestration_version<I, O, F, Fut>(
-        mut self,
+        self,
         orchestration: &Orchestration<I, O>,
         version: &str,
         handler: F,
@@ -194,16 +196,84 @@ impl Registry {
         F: Fn(OrchestrationContext, I) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<O, Failure>> + Send + 'static,
     {
-        let name = orchestration.name();
+        let handler = Arc::new(handler);
+        self.add_orchestration(orchestration, version, move |context, input| {
+            let handler = Arc::clone(&handler);
+            async move { handler(context, input).await.map(Outcome::<(), O>::Done) }
+        })
+    }
+
+    /// Adds the code of an orchestration that can continue as new: it yields an
+    /// [`Outcome`]. Otherwise like [`orchestration`](Self::orchestration).
+    ///
+    /// ```
+    /// use durabletask::{Failure, Orchestration, OrchestrationContext, Outcome, Registry};
+    ///
+    /// const COUNT: Orchestration<u32, u32> = Orchestration::new("count");
+    ///
+    /// async fn count(_: OrchestrationContext, n: u32) -> Result<Outcome<u32, u32>, Failure> {
+    ///     Ok(match n {
+    ///         0..10 => Outcome::continue_as_new(n + 1),
+    ///         _ => Outcome::Done(n),
+    ///     })
+    /// }
+    ///
+    /// let registry = Registry::new().continuing(&COUNT, count);
+    /// assert!(registry.duplicates().is_empty());
+    /// ```
+    #[must_use]
+    pub fn continuing<I, O, F, Fut>(self, orchestration: &Orchestration<I, O>, handler: F) -> Self
+    where
+        I: Serialize + DeserializeOwned + Send + 'static,
+        O: Serialize + 'static,
+        F: Fn(OrchestrationContext, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Outcome<I, O>, Failure>> + Send + 'static,
+    {
+        self.add_orchestration(orchestration, "", handler)
+    }
+
+    /// Like [`continuing`](Self::continuing), for one version of the orchestration; see
+    /// [`orchestration_version`](Self::orchestration_version).
+    #[must_use]
+    pub fn continuing_version<I, O, F, Fut>(
+        self,
+        orchestration: &Orchestration<I, O>,
+        version: &str,
+        handler: F,
+    ) -> Self
+    where
+        I: Serialize + DeserializeOwned + Send + 'static,
+        O: Serialize + 'static,
+        F: Fn(OrchestrationContext, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Outcome<I, O>, Failure>> + Send + 'static,
+    {
+        self.add_orchestration(orchestration, version, handler)
+    }
+
+    fn add_orchestration<I, N, O, F, Fut>(
+        mut self,
+        orchestration: &Orchestration<I, O>,
+        version: &str,
+        handler: F,
+    ) -> Self
+    where
+        I: DeserializeOwned + Send + 'static,
+        N: Serialize + 'static,
+        O: Serialize + 'static,
+        F: Fn(OrchestrationContext, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Outcome<N, O>, Failure>> + Send + 'static,
+    {
+        let name: Arc<str> = orchestration.name().into();
         let handler = Arc::new(handler);
         let erased: OrchestrationHandler = Arc::new(move |context, input| {
-            let handler = Arc::clone(&handler);
+            let (name, handler) = (Arc::clone(&name), Arc::clone(&handler));
             Box::pin(async move {
-                let input = decode_input(name, input)?;
-                let output = handler(context, input).await?;
-                encode_output(name, &output)
+                let input = decode_input(&name, input)?;
+                let outcome = handler(context, input).await?;
+                Ended::of(&name, &outcome)
             })
         });
+        let name = orchestration.name();
         let taken = self.orchestrations.add(name, version, erased).err();
         self.duplicates.extend(taken.map(as_orchestration));
         self
@@ -232,7 +302,7 @@ impl Registry {
     /// `ActivityTaskNotFound` rather than run other code.
     ///
     /// ```
-    /// use durabletask_core::{Activity, ActivityContext, Registry};
+    /// use durabletask::{Activity, ActivityContext, Registry};
     ///
     /// const TAX: Activity<u32, u32> = Activity::new("tax");
     ///
@@ -256,19 +326,60 @@ impl Registry {
         F: Fn(ActivityContext, I) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<O, Failure>> + Send + 'static,
     {
-        let name = activity.name();
+        let name: Arc<str> = activity.name().into();
         let handler = Arc::new(handler);
         let erased: ActivityHandler = Arc::new(move |context, input| {
-            let handler = Arc::clone(&handler);
+            let (name, handler) = (Arc::clone(&name), Arc::clone(&handler));
             Box::pin(async move {
-                let input = decode_input(name, input)?;
+                let input = decode_input(&name, input)?;
                 let output = handler(context, input).await?;
-                encode_output(name, &output)
+                encode_output(&name, &output)
             })
         });
+        let name = activity.name();
         let taken = self.activities.add(name, version, erased).err();
         self.duplicates.extend(taken.map(as_activity));
         self
+    }
+
+    /// Adds the activity's code, which gets a clone of `state` with each call: a pool of
+    /// connections, a client, a configuration.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use durabletask::{Activity, ActivityContext, Failure, Registry};
+    ///
+    /// const PRICE: Activity<String, u32> = Activity::new("price");
+    ///
+    /// struct Prices(Vec<(String, u32)>);
+    ///
+    /// async fn price(prices: Arc<Prices>, _: ActivityContext, item: String) -> Result<u32, Failure> {
+    ///     let found = prices.0.iter().find(|(name, _)| *name == item);
+    ///     found.map(|(_, cents)| *cents).ok_or_else(|| "there is no such item".into())
+    /// }
+    ///
+    /// let prices = Arc::new(Prices(vec![("tea".to_owned(), 250)]));
+    /// let registry = Registry::new().activity_with_state(&PRICE, prices, price);
+    /// assert!(registry.has_activity("price", ""));
+    /// ```
+    #[must_use]
+    pub fn activity_with_state<S, I, O, F, Fut>(
+        self,
+        activity: &Activity<I, O>,
+        state: S,
+        handler: F,
+    ) -> Self
+    where
+        S: Clone + Send + Sync + 'static,
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize + Send + 'static,
+        F: Fn(S, ActivityContext, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, Failure>> + Send + 'static,
+    {
+        self.activity(activity, move |context, input| {
+            handler(state.clone(), context, input)
+        })
     }
 
     /// Adds the entity's operations.
@@ -294,17 +405,18 @@ impl Registry {
     }
 
     /// Wraps every orchestration: `layer` gets its context and what it wraps,
-    /// and yields the output as JSON text. The first layer is the outermost.
+    /// and yields how it [`Ended`]. The first layer is the outermost.
     ///
     /// It is part of the orchestration and as deterministic as that must be: it
     /// is replayed, it may call activities through the context, and it must not
     /// await anything else.
     ///
     /// ```
-    /// use durabletask_core::{Next, OrchestrationContext, Registry};
+    /// use durabletask::middleware::{Ended, Next};
+    /// use durabletask::{OrchestrationContext, Registry};
     ///
     /// let registry = Registry::new().orchestration_middleware(
-    ///     async |ctx: OrchestrationContext, next: Next| {
+    ///     async |ctx: OrchestrationContext, next: Next<Ended>| {
     ///         let result = next.run().await;
     ///         if let Err(failure) = &result {
     ///             tracing::warn!(instance_id = ctx.instance_id(), %failure, "it failed");
@@ -317,8 +429,8 @@ impl Registry {
     #[must_use]
     pub fn orchestration_middleware<F, Fut>(mut self, layer: F) -> Self
     where
-        F: Fn(OrchestrationContext, Next) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<String, Failure>> + Send + 'static,
+        F: Fn(OrchestrationContext, Next<Ended>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Ended, Failure>> + Send + 'static,
     {
         self.orchestration_layers
             .push(Arc::new(move |context, next| {
@@ -331,7 +443,8 @@ impl Registry {
     /// the output as JSON text. The first layer is the outermost.
     ///
     /// ```
-    /// use durabletask_core::{ActivityContext, Next, Registry};
+    /// use durabletask::middleware::Next;
+    /// use durabletask::{ActivityContext, Registry};
     ///
     /// let registry = Registry::new().activity_middleware(
     ///     async |ctx: ActivityContext, next: Next| {
@@ -464,7 +577,7 @@ impl Registry {
         name: &str,
         context: OrchestrationContext,
         input: Option<String>,
-    ) -> Result<HandlerFuture, FailureDetails> {
+    ) -> Result<HandlerFuture<Ended>, FailureDetails> {
         let version = context.version().unwrap_or_default().to_owned();
         match self.orchestrations.find(name, &version) {
             Some(handler) => Ok(layered(handler, &self.orchestration_layers, context, input)),
@@ -514,22 +627,22 @@ fn named(name: &str, version: &str) -> String {
     }
 }
 
-type Handler<C> = Arc<dyn Fn(C, Option<String>) -> HandlerFuture + Send + Sync>;
-type Layer<C> = Arc<dyn Fn(C, Next) -> HandlerFuture + Send + Sync>;
+type Handler<C, T> = Arc<dyn Fn(C, Option<String>) -> HandlerFuture<T> + Send + Sync>;
+type Layer<C, T> = Arc<dyn Fn(C, Next<T>) -> HandlerFuture<T> + Send + Sync>;
 
 /// The handler's future inside those of the layers.
-fn layered<C: Clone + Send + 'static>(
-    handler: &Handler<C>,
-    layers: &[Layer<C>],
+fn layered<C: Clone + Send + 'static, T: 'static>(
+    handler: &Handler<C, T>,
+    layers: &[Layer<C, T>],
     context: C,
     input: Option<String>,
-) -> HandlerFuture {
+) -> HandlerFuture<T> {
     if layers.is_empty() {
         return handler(context, input);
     }
     let innermost = Arc::clone(handler);
     let inner_context = context.clone();
-    let mut run: Box<dyn FnOnce(Option<String>) -> HandlerFuture + Send> =
+    let mut run: Box<dyn FnOnce(Option<String>) -> HandlerFuture<T> + Send> =
         Box::new(move |input| innermost(inner_context, input));
     for layer in layers.iter().rev() {
         let layer = Arc::clone(layer);

@@ -15,7 +15,8 @@ const MAX_DELAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// It is asked on every replay, so it must answer the same for the same failure.
 ///
 /// ```
-/// use durabletask_core::{FailureDetails, RetryIf};
+/// use durabletask::retry::RetryIf;
+/// use durabletask::FailureDetails;
 ///
 /// let unless_refused = RetryIf::new(|failure| failure.error_type != "Refused");
 /// assert!(unless_refused.allows(&FailureDetails::new("Busy", "come back later")));
@@ -30,12 +31,11 @@ impl RetryIf {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use durabletask_core::{RetryIf, RetryPolicy};
+    /// use durabletask::retry::RetryIf;
+    /// use durabletask::RetryPolicy;
     ///
-    /// const POLICY: RetryPolicy = RetryPolicy {
-    ///     retry_if: Some(RetryIf::new(|failure| failure.error_type != "InvalidAddress")),
-    ///     ..RetryPolicy::new(5, Duration::from_secs(10))
-    /// };
+    /// const POLICY: RetryPolicy = RetryPolicy::new(5, Duration::from_secs(10))
+    ///     .retry_if(RetryIf::new(|failure| failure.error_type != "InvalidAddress"));
     /// # let _ = POLICY;
     /// ```
     #[must_use]
@@ -65,23 +65,23 @@ impl PartialEq for RetryIf {
 /// How a failed activity or sub-orchestration is tried again.
 ///
 /// The delay before retry `n` (the first has `n = 0`) is
-/// `min(first_interval * backoff^n, max_interval)`. All time is read from the
-/// replay clock.
+/// `min(first_interval * backoff^n, max_interval)`, or longer if the failure says so
+/// ([`Failure::retry_after`](crate::Failure::retry_after)). All time is read from the replay
+/// clock.
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// use durabletask_core::RetryPolicy;
+/// use durabletask::RetryPolicy;
 ///
 /// /// After 1, 2, 4, 8 and 10 seconds.
-/// const POLICY: RetryPolicy = RetryPolicy {
-///     backoff: 2.0,
-///     max_interval: Some(Duration::from_secs(10)),
-///     ..RetryPolicy::new(6, Duration::from_secs(1))
-/// };
+/// const POLICY: RetryPolicy = RetryPolicy::new(6, Duration::from_secs(1))
+///     .backoff(2.0)
+///     .max_interval(Duration::from_secs(10));
 /// assert_eq!(POLICY.retry_if, None);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct RetryPolicy {
     /// All attempts, the first one included; 0 counts as 1.
     pub max_attempts: u32,
@@ -111,6 +111,34 @@ impl RetryPolicy {
         }
     }
 
+    /// By how much each delay is longer than the one before.
+    #[must_use]
+    pub const fn backoff(mut self, factor: f64) -> Self {
+        self.backoff = factor;
+        self
+    }
+
+    /// The longest delay between two attempts.
+    #[must_use]
+    pub const fn max_interval(mut self, interval: Duration) -> Self {
+        self.max_interval = Some(interval);
+        self
+    }
+
+    /// No attempt starts later than this after the first one.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Which failures are worth another attempt.
+    #[must_use]
+    pub const fn retry_if(mut self, retry_if: RetryIf) -> Self {
+        self.retry_if = Some(retry_if);
+        self
+    }
+
     /// Whether the policy lets `failure` be tried again at all.
     #[must_use]
     pub fn allows(&self, failure: &FailureDetails) -> bool {
@@ -122,19 +150,21 @@ impl RetryPolicy {
 
     /// The delay before the next attempt, or `None` if there is none.
     ///
-    /// `attempts` have failed so far; the first started at `started` and it is
-    /// `now` on the replay clock.
+    /// `attempts` have failed so far, the latest with `failure`; the first started at
+    /// `started` and it is `now` on the replay clock.
     #[must_use]
     pub fn next_delay(
         &self,
         attempts: u32,
+        failure: &FailureDetails,
         started: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Option<Duration> {
         if attempts >= self.max_attempts.max(1) {
             return None;
         }
-        let delay = self.delay(attempts.saturating_sub(1));
+        let asked = failure.retry_after.unwrap_or_default().min(MAX_DELAY);
+        let delay = self.delay(attempts.saturating_sub(1)).max(asked);
         if let Some(timeout) = self.timeout {
             let elapsed = (now - started).to_std().unwrap_or_default();
             if elapsed.saturating_add(delay) > timeout {
@@ -171,10 +201,14 @@ impl RetryPolicy {
 mod tests {
     use super::*;
 
+    fn busy() -> FailureDetails {
+        FailureDetails::new("Busy", "come back later")
+    }
+
     fn delays(policy: &RetryPolicy) -> Vec<u64> {
         let start = DateTime::UNIX_EPOCH;
         (1..)
-            .map_while(|attempts| policy.next_delay(attempts, start, start))
+            .map_while(|attempts| policy.next_delay(attempts, &busy(), start, start))
             .map(|delay| delay.as_secs())
             .collect()
     }
@@ -199,8 +233,22 @@ mod tests {
         };
         let start = DateTime::UNIX_EPOCH;
         let after = |seconds| start + chrono::TimeDelta::seconds(seconds);
-        assert!(policy.next_delay(2, start, after(6)).is_some());
-        assert!(policy.next_delay(2, start, after(7)).is_none());
+        assert!(policy.next_delay(2, &busy(), start, after(6)).is_some());
+        assert!(policy.next_delay(2, &busy(), start, after(7)).is_none());
+    }
+
+    #[test]
+    fn a_failure_can_ask_for_a_longer_delay_but_not_for_a_shorter_one() {
+        let start = DateTime::UNIX_EPOCH;
+        let policy = RetryPolicy::new(3, Duration::from_secs(5)).timeout(Duration::from_secs(60));
+        let after = |seconds| {
+            let mut failure = busy();
+            failure.retry_after = Some(Duration::from_secs(seconds));
+            policy.next_delay(1, &failure, start, start)
+        };
+        assert_eq!(after(20), Some(Duration::from_secs(20)));
+        assert_eq!(after(1), Some(Duration::from_secs(5)));
+        assert_eq!(after(61), None);
     }
 
     #[test]
@@ -211,7 +259,12 @@ mod tests {
                 ..RetryPolicy::new(u32::MAX, Duration::from_secs(1))
             };
             let start = DateTime::UNIX_EPOCH;
-            assert!(policy.next_delay(u32::MAX - 1, start, start).unwrap() <= MAX_DELAY);
+            assert!(
+                policy
+                    .next_delay(u32::MAX - 1, &busy(), start, start)
+                    .unwrap()
+                    <= MAX_DELAY
+            );
         }
     }
 }

@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use durabletask_proto as proto;
 use proto::history_event::EventType;
 
+use crate::activity::{ORIGIN_TAG, origin_of, remember_origin};
+
 /// Whether a work item asks for a rewind: the past has ended, and the new
 /// events say to go on.
 ///
@@ -83,10 +85,14 @@ pub fn rewound_history(
         .chain(new)
         .map(|mut event| {
             if let Some(EventType::ExecutionStarted(started)) = &mut event.event_type {
-                started
-                    .orchestration_instance
-                    .get_or_insert_default()
-                    .execution_id = Some(execution_id.to_owned());
+                let instance = started.orchestration_instance.get_or_insert_default();
+                // Calls that are made again keep their keys, so their first id stays known.
+                if let Some(before) = instance.execution_id.replace(execution_id.to_owned()) {
+                    let remembered = started.tags.get(ORIGIN_TAG);
+                    let first = remembered.and_then(|it| origin_of(it, &before));
+                    let text = remember_origin(first.unwrap_or(&before), execution_id);
+                    started.tags.insert(ORIGIN_TAG.to_owned(), text);
+                }
                 if let (Some(parent), Some(id)) =
                     (&mut started.parent_instance, &parent_execution_id)
                 {

@@ -12,8 +12,8 @@ use durabletask_core::{
     ActionKind, Activity, CompletionStatus, Either, Entity, EntityAction, EntityBatch,
     EntityBatchResult, EntityContext, EntityHandlers, EntityId, EntityOperation, EntityRef,
     EntityStartOptions, Execution, Failure, HistoryPayload, Operation, Orchestration,
-    OrchestrationContext, OrchestratorAction, Registry, TaskError, TurnResult, run_batch, select,
-    when_all,
+    OrchestrationContext, OrchestratorAction, Outcome, Registry, TaskError, TurnResult, run_batch,
+    select, when_all,
 };
 use durabletask_proto as proto;
 use futures_util::FutureExt;
@@ -537,7 +537,9 @@ fn however_the_orchestration_ends_nothing_stays_locked() {
     type Code = fn(
         OrchestrationContext,
         u32,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<i64, Failure>> + Send>>;
+    ) -> std::pin::Pin<
+        Box<dyn Future<Output = Result<Outcome<u32, i64>, Failure>> + Send>,
+    >;
     let fails: Code = |ctx, _| {
         Box::pin(async move {
             let _section = ctx.lock_entities([&COUNTER.id("a")]).await?;
@@ -553,13 +555,13 @@ fn however_the_orchestration_ends_nothing_stays_locked() {
     let continues: Code = |ctx, n| {
         Box::pin(async move {
             let _section = ctx.lock_entities([&COUNTER.id("a")]).await?;
-            ctx.continue_as_new(&n)
+            Ok(Outcome::continue_as_new(n))
         })
     };
     let forgets: Code = |ctx, _| {
         Box::pin(async move {
             std::mem::forget(ctx.lock_entities([&COUNTER.id("a")]).await?);
-            Ok(1)
+            Ok(Outcome::Done(1))
         })
     };
     for (code, end) in [
@@ -568,7 +570,7 @@ fn however_the_orchestration_ends_nothing_stays_locked() {
         (continues, "2:ContinuedAsNew"),
         (forgets, "2:Completed"),
     ] {
-        let mut live = Live::new(story(code));
+        let mut live = Live::new(Registry::new().continuing(&STORY, code));
         let result = live.turn(begin());
         let result = live.turn(answer(granted(&result)));
         assert_eq!(sketch(&result), ["1:unlock @counter@a", end]);
@@ -644,10 +646,7 @@ fn what_a_critical_section_forbids_is_refused() {
                 refused(ctx.call_entity(&a, &ADD, &1).await.map(drop));
                 first.await?;
                 let signalled = ctx.signal_entity(&a, &ADD, &1);
-                assert_eq!(
-                    signalled.unwrap_err().details().error_type,
-                    "CallNotAllowed"
-                );
+                assert!(matches!(signalled, Err(TaskError::NotAllowed { .. })));
                 ctx.signal_entity(&b, &ADD, &1)?;
                 // One after the other is fine, and so is an activity.
                 ctx.call_entity(&a, &ADD, &1).await?;
@@ -792,11 +791,10 @@ fn an_entity_can_name_the_instance_it_starts() {
         EntityHandlers::new().operation(&START, |_: &mut Counter, context: &EntityContext, ()| {
             assert_eq!(context.operation(), "start");
             assert_eq!(context.id().key(), "a");
-            let options = EntityStartOptions {
-                instance_id: Some(format!("for-{}", context.id().key())),
-                version: Some("2".into()),
-                start_at: Some(epoch()),
-            };
+            let options = EntityStartOptions::new()
+                .instance_id(format!("for-{}", context.id().key()))
+                .version("2")
+                .start_at(epoch());
             context.start_orchestration_with(&CHILD, &1, options)
         });
     let registry = Registry::new().entity(&COUNTER, handlers);

@@ -45,11 +45,8 @@ async fn story(ctx: OrchestrationContext, steps: Vec<Step>) -> Result<u32, Failu
                 2
             }
             Step::Retried(attempts) => {
-                let retry = Some(RetryPolicy::new(attempts, Duration::from_secs(5)));
-                let options = TaskOptions {
-                    retry,
-                    ..TaskOptions::default()
-                };
+                let retry = RetryPolicy::new(attempts, Duration::from_secs(5));
+                let options = TaskOptions::new().retry(retry);
                 ctx.call_activity_with(&STEP, &sum, options)
                     .await
                     .unwrap_or(3)

@@ -8,10 +8,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use durabletask_core::testing::{HistoryBuilder, TestHub, TestStatus, epoch, replay_history};
 use durabletask_core::{
-    ActionKind, Activity, CompletionStatus, ContinueOptions, Either, Event, Execution, Failure,
+    ActionKind, Activity, CompletionStatus, ContinueAsNew, Either, Event, Execution, Failure,
     FailureDetails, HistoryEvent, HistoryPayload, Orchestration, OrchestrationContext,
-    OrchestratorAction, Registry, RetryIf, RetryPolicy, SubOrchestrationOptions, TaskOptions,
-    TurnResult, UnprocessedEvents, join, select, when_all, when_any,
+    OrchestratorAction, Outcome, Registry, RetryIf, RetryPolicy, SubOrchestrationOptions,
+    TaskOptions, TurnResult, UnprocessedEvents, join, select, when_all, when_any,
 };
 use serde_json::json;
 
@@ -31,6 +31,15 @@ where
     Fut: Future<Output = Result<u32, Failure>> + Send + 'static,
 {
     Registry::new().orchestration(&STORY, code)
+}
+
+/// Like [`story`], of code that may continue as new.
+fn endless_story<F, Fut>(code: F) -> Registry
+where
+    F: Fn(OrchestrationContext, u32) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Outcome<u32, u32>, Failure>> + Send + 'static,
+{
+    Registry::new().continuing(&STORY, code)
 }
 
 fn execution(registry: &Registry) -> Execution {
@@ -509,14 +518,8 @@ fn a_timer_that_lost_before_it_was_sent_is_taken_back() {
 #[test]
 fn retries_fire_at_exact_instants_under_new_ids() {
     let registry = story(async |ctx, n| {
-        let retry = RetryPolicy {
-            backoff: 2.0,
-            ..RetryPolicy::new(3, Duration::from_secs(10))
-        };
-        let options = TaskOptions {
-            retry: Some(retry),
-            ..TaskOptions::default()
-        };
+        let retry = RetryPolicy::new(3, Duration::from_secs(10)).backoff(2.0);
+        let options = TaskOptions::new().retry(retry);
         Ok(ctx.call_activity_with(&A, &n, options).await?)
     });
     let mut live = execution(&registry);
@@ -544,10 +547,7 @@ fn retries_fire_at_exact_instants_under_new_ids() {
 #[test]
 fn a_permanent_failure_is_not_retried() {
     let registry = story(async |ctx, n| {
-        let options = TaskOptions {
-            retry: Some(RetryPolicy::new(5, SECOND)),
-            ..TaskOptions::default()
-        };
+        let options = TaskOptions::new().retry(RetryPolicy::new(5, SECOND));
         Ok(ctx.call_activity_with(&A, &n, options).await?)
     });
     let run = TestHub::new(registry).run(&STORY, &1, |_, _| {
@@ -580,15 +580,10 @@ fn long_timers_are_made_of_chunks() {
 #[test]
 fn continue_as_new_carries_unprocessed_events_over() {
     let with = |unprocessed_events| {
-        story(move |ctx, n| async move {
+        endless_story(move |ctx, n| async move {
             let event = ctx.wait_for_event(&GO).await?;
-            ctx.continue_as_new_with(
-                &(n + event),
-                ContinueOptions {
-                    unprocessed_events,
-                    new_version: Some("2".into()),
-                },
-            )
+            let next = ContinueAsNew::new(n + event).version("2");
+            Ok(next.unprocessed_events(unprocessed_events).into())
         })
     };
     let carried = |registry: &Registry| {
@@ -625,15 +620,9 @@ fn continue_as_new_carries_unprocessed_events_over() {
 
 #[test]
 fn continue_as_new_carries_over_what_a_suspension_holds_back() {
-    let registry = story(async |ctx, n| {
+    let registry = endless_story(async |ctx, n| {
         let event = ctx.wait_for_event(&GO).await?;
-        ctx.continue_as_new_with(
-            &(n + event),
-            ContinueOptions {
-                unprocessed_events: UnprocessedEvents::Keep,
-                new_version: None,
-            },
-        )
+        Ok(Outcome::continue_as_new(n + event))
     });
     let suspended = || HistoryPayload::ExecutionSuspended { reason: None };
     let resumed = || HistoryPayload::ExecutionResumed { reason: None };
@@ -669,7 +658,7 @@ fn continue_as_new_carries_over_what_a_suspension_holds_back() {
 
 #[test]
 fn a_termination_beats_an_uncommitted_continuation() {
-    let registry = story(async |ctx, n| ctx.continue_as_new(&n));
+    let registry = endless_story(async |_, n| Ok(Outcome::continue_as_new(n)));
     let new = begin().event(-1, HistoryPayload::ExecutionTerminated { output: None });
     let result = first_turn(&registry, new);
     assert_eq!(completion(&result).0, CompletionStatus::Terminated);
@@ -677,13 +666,11 @@ fn a_termination_beats_an_uncommitted_continuation() {
 
 #[test]
 fn an_eternal_orchestration_counts_through_its_executions() {
-    let registry = story(async |ctx, n| {
-        let event = ctx.wait_for_event(&GO).await?;
-        if event == 0 {
-            Ok(n)
-        } else {
-            ctx.continue_as_new(&(n + event))
-        }
+    let registry = endless_story(async |ctx, n| {
+        Ok(match ctx.wait_for_event(&GO).await? {
+            0 => Outcome::Done(n),
+            event => Outcome::continue_as_new(n + event),
+        })
     });
     let mut hub = TestHub::new(registry);
     for (after, event) in [(1, 5), (1, 6), (2, 7), (3, 0)] {
@@ -764,10 +751,7 @@ fn sub_orchestrations_get_ids_from_the_execution() {
         let chosen = ctx.call_sub_orchestration_with(
             &CHILD,
             &n,
-            SubOrchestrationOptions {
-                instance_id: Some("mine".into()),
-                ..Default::default()
-            },
+            SubOrchestrationOptions::new().instance_id("mine"),
         );
         Ok(derived.await? + chosen.await?)
     });
@@ -787,10 +771,7 @@ fn sub_orchestrations_get_ids_from_the_execution() {
 #[test]
 fn a_retried_sub_orchestration_gets_a_new_id() {
     let registry = story(async |ctx, n| {
-        let options = SubOrchestrationOptions {
-            retry: Some(RetryPolicy::new(2, SECOND)),
-            ..Default::default()
-        };
+        let options = SubOrchestrationOptions::new().retry(RetryPolicy::new(2, SECOND));
         Ok(ctx.call_sub_orchestration_with(&CHILD, &n, options).await?)
     });
     let mut live = execution(&registry);
@@ -952,16 +933,10 @@ fn absurd_delays_stay_within_the_calendar() {
 #[test]
 fn a_policy_asks_its_predicate_about_the_failure() {
     fn policy() -> RetryPolicy {
-        RetryPolicy {
-            retry_if: Some(RetryIf::new(|failure| failure.error_type == "Busy")),
-            ..RetryPolicy::new(5, SECOND)
-        }
+        RetryPolicy::new(5, SECOND).retry_if(RetryIf::new(|failure| failure.error_type == "Busy"))
     }
     let registry = story(async |ctx: OrchestrationContext, n: u32| {
-        let options = TaskOptions {
-            retry: Some(policy()),
-            ..TaskOptions::default()
-        };
+        let options = TaskOptions::new().retry(policy());
         Ok(ctx.call_activity_with(&A, &n, options).await?)
     });
     let past = begin().task_scheduled(0, "a");

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durabletask_core::{
-    ActionKind, Activity, Entity, Execution, Failure, HistoryEvent, Operation, Orchestration,
-    OrchestrationContext, Registry, RetryPolicy, TaskOptions, TurnResult, is_rewind,
+    ActionKind, Activity, ActivityContext, Entity, Execution, Failure, HistoryEvent, Operation,
+    Orchestration, OrchestrationContext, Registry, RetryPolicy, TaskOptions, TurnResult, is_rewind,
     rewound_history, when_all,
 };
 use durabletask_proto as proto;
@@ -262,10 +262,7 @@ fn an_exhausted_retry_gets_one_more_attempt() {
         ended(3),
     ];
     let registry = story(async |ctx: OrchestrationContext, n: u32| {
-        let options = TaskOptions {
-            retry: Some(RetryPolicy::new(2, Duration::from_secs(1))),
-            ..TaskOptions::default()
-        };
+        let options = TaskOptions::new().retry(RetryPolicy::new(2, Duration::from_secs(1)));
         Ok(ctx.call_activity_with(&A, &n, options).await?)
     });
     let history = rewound_history(past, rewind(), "second");
@@ -449,4 +446,37 @@ fn code_that_failed_by_itself_runs_again() {
     let mended =
         story(async |ctx: OrchestrationContext, n: u32| Ok(ctx.call_activity(&A, &n).await?));
     assert_eq!(decisions(&go_on(&mended, history)), ["0:a"]);
+}
+
+#[test]
+fn a_call_that_is_made_again_keeps_its_key() {
+    let past = vec![
+        turn(),
+        started(),
+        scheduled(0, "a"),
+        turn(),
+        failed(0),
+        ended(1),
+    ];
+    let registry = story(async |ctx: OrchestrationContext, n: u32| {
+        assert!(
+            ctx.tags().is_empty(),
+            "what remembers the first id is no tag of the user's"
+        );
+        Ok(ctx.call_activity(&A, &n).await?)
+    });
+    let once = rewound_history(past, rewind(), "second");
+    let mut failed_again = once.clone();
+    failed_again.extend([scheduled(0, "a"), turn(), failed(0), ended(1)]);
+    let twice = rewound_history(failed_again, rewind(), "third");
+    for (history, execution_id) in [(once, "second"), (twice, "third")] {
+        let again = go_on(&registry, history);
+        let ActionKind::ScheduleTask { tags, .. } = &again.actions[0].kind else {
+            panic!("not a call");
+        };
+        let context = ActivityContext::new("a", "abc", 0)
+            .with_execution_id(Some(execution_id.to_owned()))
+            .with_tags(tags.clone());
+        assert_eq!(context.idempotency_key(), "abc/first/0");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use durabletask_core::{Event, codec};
+use durabletask_core::{Event, InputFor, codec};
 use durabletask_proto as proto;
 use serde::Serialize;
 use tonic::{Response, Status as Answer};
@@ -15,7 +15,8 @@ use super::{Client, ClientError};
 /// Whether a command also reaches sub-orchestrations.
 ///
 /// ```
-/// use durabletask::{Client, Connection, Recursive};
+/// use durabletask::client::Recursive;
+/// use durabletask::{Client, Connection};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
@@ -36,7 +37,8 @@ pub enum Recursive {
 /// Under which id [`Client::restart`] starts the instance anew.
 ///
 /// ```
-/// use durabletask::{Client, Connection, RestartAs};
+/// use durabletask::client::RestartAs;
+/// use durabletask::{Client, Connection};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
@@ -56,16 +58,17 @@ pub enum RestartAs {
 
 impl Client {
     /// Raises an external event for the instance. An event that nobody waits
-    /// for yet is kept until somebody does.
+    /// for yet is kept until somebody does; one for an instance that has finished is lost
+    /// without a word.
     ///
     /// # Errors
     ///
     /// [`ClientError`]; schedulers differ about unknown instances.
-    pub async fn raise_event<T: Serialize>(
+    pub async fn raise_event<T>(
         &self,
         instance_id: &str,
         event: &Event<T>,
-        payload: &T,
+        payload: &(impl InputFor<T> + ?Sized),
     ) -> Result<(), ClientError> {
         let input = codec::encode(payload).map_err(ClientError::Payload)?;
         let mut request = proto::RaiseEventRequest {
@@ -153,7 +156,8 @@ impl Client {
     /// [`ClientError::InvalidState`] if it is to keep its id and has not ended.
     ///
     /// ```no_run
-    /// use durabletask::{Client, ClientError, RestartAs};
+    /// use durabletask::client::RestartAs;
+    /// use durabletask::{Client, ClientError};
     ///
     /// async fn again(client: &Client, id: &str) -> Result<String, ClientError> {
     ///     client.restart(id, RestartAs::NewInstance).await

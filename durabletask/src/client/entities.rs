@@ -4,17 +4,16 @@ use std::collections::VecDeque;
 
 use chrono::{DateTime, Utc};
 use durabletask_core::{
-    EntityId, EntityRef, Operation, codec, timestamp_from_wire, timestamp_to_wire,
+    EntityId, EntityRef, InputFor, Operation, codec, timestamp_from_wire, timestamp_to_wire,
 };
 use durabletask_proto as proto;
-use futures_util::{Stream, stream};
-use serde::Serialize;
+use futures_util::stream;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::spans::Spanned;
 
-use super::{Client, ClientError};
+use super::{Client, ClientError, Listing};
 
 /// An entity as the scheduler has it.
 ///
@@ -32,6 +31,7 @@ use super::{Client, ClientError};
 /// # let _ = example;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EntityState {
     /// Which entity.
     pub id: EntityId,
@@ -72,16 +72,13 @@ impl EntityState {
 /// Which entities to list. All conditions must hold.
 ///
 /// ```
-/// use durabletask::EntityQuery;
+/// use durabletask::client::EntityQuery;
 ///
-/// let counters = EntityQuery {
-///     id_prefix: Some("@counter@".to_owned()),
-///     include_state: true,
-///     ..EntityQuery::default()
-/// };
+/// let counters = EntityQuery::new().id_prefix("@counter@").include_state();
 /// assert_eq!(counters.page_size, 0);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EntityQuery {
     /// With an id that begins so, for example `@counter@`.
     pub id_prefix: Option<String>,
@@ -97,20 +94,93 @@ pub struct EntityQuery {
     pub page_size: u32,
 }
 
+impl EntityQuery {
+    /// All entities, without their states.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only with an id that begins so, for example `@counter@`.
+    #[must_use]
+    pub fn id_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.id_prefix = Some(prefix.into());
+        self
+    }
+
+    /// Only last changed at or after this instant.
+    #[must_use]
+    pub fn modified_from(mut self, from: DateTime<Utc>) -> Self {
+        self.modified_from = Some(from);
+        self
+    }
+
+    /// Only last changed before this instant.
+    #[must_use]
+    pub fn modified_to(mut self, to: DateTime<Utc>) -> Self {
+        self.modified_to = Some(to);
+        self
+    }
+
+    /// With their states.
+    #[must_use]
+    pub fn include_state(mut self) -> Self {
+        self.include_state = true;
+        self
+    }
+
+    /// Also entities without a state: locked, or with operations on their way.
+    #[must_use]
+    pub fn include_transient(mut self) -> Self {
+        self.include_transient = true;
+        self
+    }
+
+    /// How many entities are fetched at a time.
+    #[must_use]
+    pub fn page_size(mut self, size: u32) -> Self {
+        self.page_size = size;
+        self
+    }
+}
+
 /// What to clean in [`Client::clean_entity_storage`].
 ///
 /// ```
-/// use durabletask::EntityCleaning;
+/// use durabletask::client::EntityCleaning;
 ///
-/// let locks_only = EntityCleaning { remove_empty: false, ..EntityCleaning::default() };
+/// let locks_only = EntityCleaning::new().remove_empty(false);
 /// assert!(locks_only.release_orphaned_locks);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EntityCleaning {
     /// Forget entities that have no state and nothing to do.
     pub remove_empty: bool,
     /// Release locks whose orchestration has ended.
     pub release_orphaned_locks: bool,
+}
+
+impl EntityCleaning {
+    /// Both.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether to forget entities that have no state and nothing to do.
+    #[must_use]
+    pub fn remove_empty(mut self, remove: bool) -> Self {
+        self.remove_empty = remove;
+        self
+    }
+
+    /// Whether to release locks whose orchestration has ended.
+    #[must_use]
+    pub fn release_orphaned_locks(mut self, release: bool) -> Self {
+        self.release_orphaned_locks = release;
+        self
+    }
 }
 
 impl Default for EntityCleaning {
@@ -126,7 +196,8 @@ impl Default for EntityCleaning {
 /// What a cleaning did. Schedulers that clean by themselves find nothing left to do.
 ///
 /// ```
-/// use durabletask::{Client, Connection, EntityCleaning};
+/// use durabletask::client::EntityCleaning;
+/// use durabletask::{Client, Connection};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
@@ -137,6 +208,7 @@ impl Default for EntityCleaning {
 /// # let _ = example;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EntitiesCleaned {
     /// How many empty entities are gone.
     pub removed: u32,
@@ -146,17 +218,17 @@ pub struct EntitiesCleaned {
 
 impl Client {
     /// Sends an operation to an entity, which need not exist. Once it returns, the
-    /// signal is durable; nobody is told how the operation ends.
+    /// signal is durable; how the operation ends is not reported.
     ///
     /// # Errors
     ///
     /// [`ClientError::InvalidArgument`] if the id is too long, and others. A lost
     /// answer may hide a success.
-    pub async fn signal_entity<S, I: Serialize, O>(
+    pub async fn signal_entity<S, I, O>(
         &self,
         entity: &EntityRef<S>,
         operation: &Operation<S, I, O>,
-        input: &I,
+        input: &(impl InputFor<I> + ?Sized),
     ) -> Result<(), ClientError> {
         self.signal(entity, operation.name(), codec::encode(input), None)
             .await
@@ -167,11 +239,11 @@ impl Client {
     /// # Errors
     ///
     /// As for [`signal_entity`](Self::signal_entity).
-    pub async fn signal_entity_at<S, I: Serialize, O>(
+    pub async fn signal_entity_at<S, I, O>(
         &self,
         entity: &EntityRef<S>,
         operation: &Operation<S, I, O>,
-        input: &I,
+        input: &(impl InputFor<I> + ?Sized),
         at: DateTime<Utc>,
     ) -> Result<(), ClientError> {
         self.signal(entity, operation.name(), codec::encode(input), Some(at))
@@ -251,11 +323,8 @@ impl Client {
     }
 
     /// All entities that match `query`, fetched page by page as they are taken. The
-    /// stream ends with the first error.
-    pub fn query_entities(
-        &self,
-        query: EntityQuery,
-    ) -> impl Stream<Item = Result<EntityState, ClientError>> + Send + 'static {
+    /// list ends with the first error.
+    pub fn list_entities(&self, query: EntityQuery) -> Listing<EntityState> {
         let pages = Pages {
             client: self.clone(),
             query,
@@ -263,11 +332,11 @@ impl Client {
             token: None,
             ended: false,
         };
-        stream::unfold(pages, |mut pages| async move {
+        Listing::new(stream::unfold(pages, |mut pages| async move {
             let item = pages.next().await?;
             pages.ended |= item.is_err();
             Some((item, pages))
-        })
+        }))
     }
 
     /// Removes what entities leave behind, over all pages.

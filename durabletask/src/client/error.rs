@@ -5,18 +5,22 @@ use std::time::Duration;
 
 use tonic::{Code, Status, TimeoutExpired};
 
+use durabletask_core::FailureDetails;
+
 use crate::payloads::PayloadStoreError;
+
+use super::state::Status as InstanceStatus;
 
 /// Why a client call did not succeed.
 ///
 /// ```
-/// use durabletask::{Client, Connection, ClientError, Orchestration};
+/// use durabletask::{Client, ClientError, Connection, Orchestration};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
 /// const SHOP: Orchestration<u32, ()> = Orchestration::new("shop");
 /// match client.start(&SHOP, &5).instance_id("order-1").send().await {
-///     Ok(id) => println!("{id} is under way"),
+///     Ok(order) => println!("{order} is under way"),
 ///     Err(ClientError::AlreadyExists { instance_id }) => println!("{instance_id} is already"),
 ///     Err(error) => return Err(error.into()),
 /// }
@@ -52,8 +56,33 @@ pub enum ClientError {
     /// The scheduler does not have the feature.
     #[error("the scheduler does not support that: {0}")]
     Unsupported(String),
+    /// The instance has failed, so it has no output.
+    #[error("the instance '{instance_id}' failed: {failure}")]
+    Failed {
+        /// The id.
+        instance_id: String,
+        /// Why it failed.
+        #[source]
+        failure: Box<FailureDetails>,
+    },
+    /// The instance was terminated or cancelled, so it has no output of its own.
+    #[error("the instance '{instance_id}' was ended before it was done")]
+    Terminated {
+        /// The id.
+        instance_id: String,
+        /// What whoever ended it left as its output, JSON text.
+        output_json: Option<String>,
+    },
+    /// The instance still runs, so it has no output yet.
+    #[error("the instance '{instance_id}' has no output yet: it is {status:?}")]
+    NotFinished {
+        /// The id.
+        instance_id: String,
+        /// Where it is in its life.
+        status: InstanceStatus,
+    },
     /// The wait ended before the instance got there.
-    #[error("waited {waited:?} for the instance '{instance_id}', which has not come that far yet")]
+    #[error("the instance '{instance_id}' did not get there within {waited:?}; it may still do so")]
     Timeout {
         /// The id.
         instance_id: String,

@@ -3,32 +3,32 @@
 use std::fmt;
 
 use durabletask_core::HistoryEvent;
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use futures_util::TryStreamExt as _;
 use serde_json::{Map, Value, json};
 
-use super::{Client, ClientError, InstanceIdQuery, InstanceState, Payloads};
+use super::{Client, ClientError, InstanceIdQuery, InstanceState, Listing, Payloads};
 
-/// A finished instance with all that is recorded of it.
+/// An instance with all that is recorded of it.
 ///
 /// ```no_run
 /// use std::io::Write;
 ///
-/// use durabletask::{Client, InstanceIdQuery};
-/// use futures_util::{TryStreamExt, pin_mut};
+/// use durabletask::client::InstanceIdQuery;
+/// use durabletask::Client;
 ///
 /// /// A line for each instance that has ended, as `testing::replay_json` reads it.
 /// async fn export(client: &Client, file: &mut impl Write) -> Result<(), Box<dyn std::error::Error>> {
-///     let exported = client.export(InstanceIdQuery::default());
-///     pin_mut!(exported);
-///     while let Some(instance) = exported.try_next().await? {
-///         writeln!(file, "{}", instance.to_json())?;
+///     let mut exported = client.export(InstanceIdQuery::new());
+///     while let Some(instance) = exported.next().await {
+///         writeln!(file, "{}", instance?.to_json())?;
 ///     }
 ///     Ok(())
 /// }
 /// ```
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ExportedInstance {
-    /// What it was and how it ended, with input and output.
+    /// What it is and how it stands or ended, with input and output.
     pub state: InstanceState,
     /// Its history, oldest event first.
     pub history: Vec<HistoryEvent>,
@@ -38,7 +38,7 @@ impl ExportedInstance {
     /// The instance as JSON text without line breaks: its id, name, version, status
     /// (as the protocol spells it, such as `COMPLETED`), instants, tags, payloads as
     /// JSON text, failure, and `history`, an array in the form of [`HistoryEvent`].
-    /// What there is none of is left out.
+    /// What the instance does not have is left out.
     #[must_use]
     pub fn to_json(&self) -> String {
         let state = &self.state;
@@ -80,7 +80,7 @@ impl fmt::Debug for ExportedInstance {
 
 impl Client {
     /// All finished instances that match `query`, with their histories, oldest end
-    /// first; one at a time is fetched and held. The stream ends with the first error.
+    /// first; one at a time is fetched and held. The list ends with the first error.
     ///
     /// To go on later, ask for what ended at or after the last one's
     /// [`completed_at`](InstanceState::completed_at). An instance that is purged in
@@ -88,28 +88,53 @@ impl Client {
     ///
     /// Payloads come along, from their store too if the client has one: what they
     /// hold is in the export in clear.
-    pub fn export(
-        &self,
-        query: InstanceIdQuery,
-    ) -> impl Stream<Item = Result<ExportedInstance, ClientError>> + Send + 'static {
+    pub fn export(&self, query: InstanceIdQuery) -> Listing<ExportedInstance> {
         let client = self.clone();
-        self.list_instance_ids(query)
+        let exported = self
+            .list_instance_ids(query)
             .and_then(move |id| {
                 let client = client.clone();
-                async move { client.exported(&id).await }
+                async move { client.finished(&id).await }
             })
-            .try_filter_map(async |found| Ok(found))
-            .boxed()
+            .try_filter_map(async |found| Ok(found));
+        Listing::new(exported)
     }
 
-    async fn exported(&self, instance_id: &str) -> Result<Option<ExportedInstance>, ClientError> {
+    /// The instance with its history, whether it has ended or still runs: what
+    /// [`testing::replay_json`](crate::testing::replay_json) checks code against.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotFound`] if there is no such instance, and others.
+    ///
+    /// ```no_run
+    /// use durabletask::{Client, ClientError};
+    ///
+    /// async fn keep(client: &Client, id: &str) -> Result<String, ClientError> {
+    ///     Ok(client.export_instance(id).await?.to_json())
+    /// }
+    /// ```
+    pub async fn export_instance(
+        &self,
+        instance_id: &str,
+    ) -> Result<ExportedInstance, ClientError> {
+        let found = self.get(instance_id, Payloads::Include).await?;
+        let state = found.ok_or_else(|| ClientError::NotFound {
+            instance_id: Some(instance_id.to_owned()),
+            reason: "the scheduler does not know it".to_owned(),
+        })?;
+        let history = self.history(instance_id).collect().await?;
+        Ok(ExportedInstance { state, history })
+    }
+
+    async fn finished(&self, instance_id: &str) -> Result<Option<ExportedInstance>, ClientError> {
         let Some(state) = self.get(instance_id, Payloads::Include).await? else {
             return Ok(None);
         };
         if !state.status.is_terminal() {
             return Ok(None);
         }
-        match self.history(instance_id).try_collect().await {
+        match self.history(instance_id).collect().await {
             Ok(history) => Ok(Some(ExportedInstance { state, history })),
             Err(ClientError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),

@@ -4,30 +4,27 @@ use std::collections::VecDeque;
 
 use durabletask_core::HistoryEvent;
 use durabletask_proto as proto;
-use futures_util::stream::{self, Stream};
+use futures_util::stream;
 use tonic::Streaming;
 
-use super::{Client, ClientError};
+use super::{Client, ClientError, Listing};
 
 impl Client {
     /// The events of the instance's present execution, oldest first, streamed
-    /// as they are taken. The stream ends with the first error.
+    /// as they are taken. The list ends with the first error.
     ///
     /// Of an instance that does not exist some schedulers stream nothing, some
     /// answer [`ClientError::NotFound`].
     ///
     /// ```no_run
-    /// use durabletask::{Client, ClientError, HistoryEvent};
-    /// use futures_util::TryStreamExt;
+    /// use durabletask::history::HistoryEvent;
+    /// use durabletask::{Client, ClientError};
     ///
     /// async fn events(client: &Client, id: &str) -> Result<Vec<HistoryEvent>, ClientError> {
-    ///     client.history(id).try_collect().await
+    ///     client.history(id).collect().await
     /// }
     /// ```
-    pub fn history(
-        &self,
-        instance_id: &str,
-    ) -> impl Stream<Item = Result<HistoryEvent, ClientError>> + Send + 'static {
+    pub fn history(&self, instance_id: &str) -> Listing<HistoryEvent> {
         self.history_of(instance_id, None)
     }
 
@@ -37,15 +34,11 @@ impl Client {
         &self,
         instance_id: &str,
         execution_id: &str,
-    ) -> impl Stream<Item = Result<HistoryEvent, ClientError>> + Send + 'static {
+    ) -> Listing<HistoryEvent> {
         self.history_of(instance_id, Some(execution_id.to_owned()))
     }
 
-    fn history_of(
-        &self,
-        instance_id: &str,
-        execution_id: Option<String>,
-    ) -> impl Stream<Item = Result<HistoryEvent, ClientError>> + Send + 'static {
+    fn history_of(&self, instance_id: &str, execution_id: Option<String>) -> Listing<HistoryEvent> {
         let reading = Reading {
             client: self.clone(),
             request: proto::StreamInstanceHistoryRequest {
@@ -56,10 +49,10 @@ impl Client {
             chunks: None,
             ready: VecDeque::new(),
         };
-        stream::try_unfold(reading, |mut reading| async move {
+        Listing::new(stream::try_unfold(reading, |mut reading| async move {
             let next = reading.next().await?;
             Ok(next.map(|event| (event, reading)))
-        })
+        }))
     }
 }
 

@@ -5,19 +5,20 @@ use std::collections::VecDeque;
 use chrono::{DateTime, Utc};
 use durabletask_core::timestamp_to_wire;
 use durabletask_proto as proto;
-use futures_util::stream::{self, Stream};
+use futures_util::stream;
 
-use super::{Client, ClientError, Status};
+use super::{Client, ClientError, Listing, Status};
 
 /// Which finished instances to list. All conditions must hold.
 ///
 /// ```
-/// use durabletask::{InstanceIdQuery, Status};
+/// use durabletask::client::{InstanceIdQuery, Status};
 ///
-/// let failed = InstanceIdQuery { statuses: vec![Status::Failed], ..InstanceIdQuery::default() };
+/// let failed = InstanceIdQuery::new().statuses([Status::Failed]);
 /// assert_eq!(failed.continuation, None);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct InstanceIdQuery {
     /// With one of these terminal statuses; empty for any.
     pub statuses: Vec<Status>,
@@ -31,16 +32,60 @@ pub struct InstanceIdQuery {
     pub continuation: Option<String>,
 }
 
+impl InstanceIdQuery {
+    /// All finished instances.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only with one of these statuses.
+    #[must_use]
+    pub fn statuses(mut self, statuses: impl IntoIterator<Item = Status>) -> Self {
+        self.statuses = statuses.into_iter().collect();
+        self
+    }
+
+    /// Only ended at or after this instant.
+    #[must_use]
+    pub fn completed_from(mut self, from: DateTime<Utc>) -> Self {
+        self.completed_from = Some(from);
+        self
+    }
+
+    /// Only ended before this instant.
+    #[must_use]
+    pub fn completed_to(mut self, to: DateTime<Utc>) -> Self {
+        self.completed_to = Some(to);
+        self
+    }
+
+    /// How many ids a page holds at most.
+    #[must_use]
+    pub fn page_size(mut self, size: u32) -> Self {
+        self.page_size = size;
+        self
+    }
+
+    /// Where the page before ended.
+    #[must_use]
+    pub fn continuation(mut self, token: impl Into<String>) -> Self {
+        self.continuation = Some(token.into());
+        self
+    }
+}
+
 /// One page of ids.
 ///
 /// ```
-/// use durabletask::{Client, Connection, InstanceIdQuery};
+/// use durabletask::client::InstanceIdQuery;
+/// use durabletask::{Client, Connection};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
 /// let mut query = InstanceIdQuery::default();
 /// loop {
-///     let page = client.instance_id_page(&query).await?;
+///     let page = client.instance_ids_page(&query).await?;
 ///     println!("{:?}", page.instance_ids);
 ///     match page.continuation {
 ///         Some(next) => query.continuation = Some(next),
@@ -52,6 +97,7 @@ pub struct InstanceIdQuery {
 /// # let _ = example;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct InstanceIdPage {
     /// The ids.
     pub instance_ids: Vec<String>,
@@ -66,7 +112,7 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`]; [`ClientError::Unsupported`] if the scheduler has no such list.
-    pub async fn instance_id_page(
+    pub async fn instance_ids_page(
         &self,
         query: &InstanceIdQuery,
     ) -> Result<InstanceIdPage, ClientError> {
@@ -94,33 +140,27 @@ impl Client {
     }
 
     /// The ids of all finished instances that match `query`, oldest end first,
-    /// fetched page by page as they are taken. The stream ends with the first error.
+    /// fetched page by page as they are taken. The list ends with the first error.
     ///
     /// ```no_run
-    /// use durabletask::{Client, ClientError, InstanceIdQuery};
-    /// use futures_util::TryStreamExt;
+    /// use durabletask::client::InstanceIdQuery;
+    /// use durabletask::{Client, ClientError};
     ///
     /// async fn finished(client: &Client) -> Result<Vec<String>, ClientError> {
-    ///     client
-    ///         .list_instance_ids(InstanceIdQuery::default())
-    ///         .try_collect()
-    ///         .await
+    ///     client.list_instance_ids(InstanceIdQuery::new()).collect().await
     /// }
     /// ```
-    pub fn list_instance_ids(
-        &self,
-        query: InstanceIdQuery,
-    ) -> impl Stream<Item = Result<String, ClientError>> + Send + 'static {
+    pub fn list_instance_ids(&self, query: InstanceIdQuery) -> Listing<String> {
         let pages = Pages {
             client: self.clone(),
             query,
             ready: VecDeque::new(),
             ended: false,
         };
-        stream::unfold(pages, |mut pages| async move {
+        Listing::new(stream::unfold(pages, |mut pages| async move {
             let next = pages.next().await?;
             Some((next, pages))
-        })
+        }))
     }
 }
 
@@ -140,7 +180,7 @@ impl Pages {
             if self.ended {
                 return None;
             }
-            match self.client.instance_id_page(&self.query).await {
+            match self.client.instance_ids_page(&self.query).await {
                 Ok(page) => {
                     // A repeated key would make the listing endless.
                     self.ended =

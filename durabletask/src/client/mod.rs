@@ -1,34 +1,40 @@
 //! Starting, watching and steering orchestration instances.
 
+mod calls;
 mod commands;
 mod entities;
 mod error;
 mod export;
+mod handle;
 mod history;
 mod ids;
+mod listing;
 mod purge;
 mod query;
 mod start;
 mod state;
+mod watch;
 
 use std::future::Future;
 use std::time::Duration;
 
-use durabletask_core::{Orchestration, codec};
+use durabletask_core::{InputFor, Orchestration, codec};
 use durabletask_proto as proto;
-use serde::Serialize;
 use tokio::time::Instant;
 use tonic::{Code, Request, Response};
 
 use crate::connection::{Connection, ConnectionError, Headers, Service};
 use crate::payloads::{HasPayloads, LargePayloads};
 
+pub(crate) use calls::register as answer_calls;
 pub use commands::{Recursive, RestartAs};
 pub use entities::{EntitiesCleaned, EntityCleaning, EntityQuery, EntityState};
 pub use error::ClientError;
 use error::code_of;
 pub use export::ExportedInstance;
+pub use handle::InstanceHandle;
 pub use ids::{InstanceIdPage, InstanceIdQuery};
+pub use listing::Listing;
 pub use purge::{PurgeFilter, Purged};
 pub use query::{InstancePage, InstanceQuery};
 pub use start::{IdReuse, StartRequest};
@@ -49,16 +55,13 @@ const WAIT_SLICE: Duration = Duration::from_secs(30);
 /// repetition is harmless.
 ///
 /// ```
-/// use durabletask::{Client, Connection, Orchestration, Payloads};
+/// use durabletask::{Client, Connection, Orchestration};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
 /// const SHOP: Orchestration<u32, String> = Orchestration::new("shop");
-/// let id = client.start(&SHOP, &5).send().await?;
-/// let done = client
-///     .wait_for_completion(&id, Payloads::Include, std::time::Duration::from_secs(60))
-///     .await?;
-/// println!("{}", done.output::<String>()?);
+/// let order = client.start(&SHOP, &5).send().await?;
+/// println!("{}", order.result().await?);
 /// # Ok(())
 /// # }
 /// # let _ = example;
@@ -102,11 +105,11 @@ impl Client {
     }
 
     /// Prepares the start of an instance; [`StartRequest::send`] starts it.
-    pub fn start<I: Serialize, O>(
+    pub fn start<I, O>(
         &self,
         orchestration: &Orchestration<I, O>,
-        input: &I,
-    ) -> StartRequest {
+        input: &(impl InputFor<I> + ?Sized),
+    ) -> StartRequest<O> {
         StartRequest::new(self.clone(), orchestration.name(), codec::encode(input))
     }
 
@@ -274,6 +277,7 @@ impl Client {
                 Err(status)
                     if matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled) =>
                 {
+                    unavailable = 0;
                     // A peer that gives up at once must not be asked in a tight loop.
                     if started.elapsed() < timeout {
                         tokio::time::sleep(READ_BACKOFF_MIN.min(remaining)).await;

@@ -17,16 +17,13 @@ const MAX_CALLS: usize = 10_000;
 /// Which finished instances to purge. All conditions must hold.
 ///
 /// ```
-/// use durabletask::{PurgeFilter, Recursive, Status};
+/// use durabletask::client::{PurgeFilter, Recursive, Status};
 ///
-/// let completed = PurgeFilter {
-///     statuses: vec![Status::Completed],
-///     recursive: Recursive::Yes,
-///     ..PurgeFilter::default()
-/// };
+/// let completed = PurgeFilter::new().statuses([Status::Completed]).recursive(Recursive::Yes);
 /// assert_eq!(completed.timeout, None);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PurgeFilter {
     /// Created at or after this instant.
     pub created_from: Option<DateTime<Utc>>,
@@ -40,10 +37,54 @@ pub struct PurgeFilter {
     pub recursive: Recursive,
 }
 
+impl PurgeFilter {
+    /// All finished instances.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only created at or after this instant.
+    #[must_use]
+    pub fn created_from(mut self, from: DateTime<Utc>) -> Self {
+        self.created_from = Some(from);
+        self
+    }
+
+    /// Only created before this instant.
+    #[must_use]
+    pub fn created_to(mut self, to: DateTime<Utc>) -> Self {
+        self.created_to = Some(to);
+        self
+    }
+
+    /// Only with one of these statuses.
+    #[must_use]
+    pub fn statuses(mut self, statuses: impl IntoIterator<Item = Status>) -> Self {
+        self.statuses = statuses.into_iter().collect();
+        self
+    }
+
+    /// How long the scheduler may take for one call.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Whether the sub-orchestrations of what matches go as well.
+    #[must_use]
+    pub fn recursive(mut self, recursive: Recursive) -> Self {
+        self.recursive = recursive;
+        self
+    }
+}
+
 /// What a purge did.
 ///
 /// ```
-/// use durabletask::{Client, Connection, PurgeFilter};
+/// use durabletask::client::PurgeFilter;
+/// use durabletask::{Client, Connection};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
@@ -54,6 +95,7 @@ pub struct PurgeFilter {
 /// # let _ = example;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Purged {
     /// How many instances are gone.
     pub deleted: u32,

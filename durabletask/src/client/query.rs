@@ -1,6 +1,6 @@
 //! Listing instances page by page.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, Utc};
 use durabletask_core::timestamp_to_wire;
@@ -9,17 +9,18 @@ use futures_util::Stream;
 use futures_util::stream;
 
 use super::state::{InstanceState, Payloads, Status};
-use super::{Client, ClientError};
+use super::{Client, ClientError, Listing};
 
 /// Which instances to list. All conditions must hold.
 ///
 /// ```
-/// use durabletask::{InstanceQuery, Payloads, Status};
+/// use durabletask::client::{InstanceQuery, Payloads, Status};
 ///
-/// let running = InstanceQuery { statuses: vec![Status::Running], ..InstanceQuery::default() };
+/// let running = InstanceQuery::new().statuses([Status::Running]);
 /// assert_eq!(running.payloads, Payloads::Omit);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct InstanceQuery {
     /// With one of these statuses; empty for any.
     pub statuses: Vec<Status>,
@@ -35,6 +36,88 @@ pub struct InstanceQuery {
     pub continuation: Option<String>,
     /// Whether inputs and outputs come along.
     pub payloads: Payloads,
+    /// With this name. The protocol has no such condition, so the client checks it: a page
+    /// may hold fewer instances than it could.
+    pub name: Option<String>,
+    /// With all of these tags, which the client checks too.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl InstanceQuery {
+    /// All instances, without payloads.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only with one of these statuses.
+    #[must_use]
+    pub fn statuses(mut self, statuses: impl IntoIterator<Item = Status>) -> Self {
+        self.statuses = statuses.into_iter().collect();
+        self
+    }
+
+    /// Only created at or after this instant.
+    #[must_use]
+    pub fn created_from(mut self, from: DateTime<Utc>) -> Self {
+        self.created_from = Some(from);
+        self
+    }
+
+    /// Only created before this instant.
+    #[must_use]
+    pub fn created_to(mut self, to: DateTime<Utc>) -> Self {
+        self.created_to = Some(to);
+        self
+    }
+
+    /// Only with an id that begins so.
+    #[must_use]
+    pub fn instance_id_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.instance_id_prefix = Some(prefix.into());
+        self
+    }
+
+    /// How many instances a page holds at most.
+    #[must_use]
+    pub fn page_size(mut self, size: u32) -> Self {
+        self.page_size = size;
+        self
+    }
+
+    /// Where the page before ended.
+    #[must_use]
+    pub fn continuation(mut self, token: impl Into<String>) -> Self {
+        self.continuation = Some(token.into());
+        self
+    }
+
+    /// Whether inputs and outputs come along.
+    #[must_use]
+    pub fn payloads(mut self, payloads: Payloads) -> Self {
+        self.payloads = payloads;
+        self
+    }
+
+    /// Only of this orchestration; the client checks it.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Only with this tag, and with all others that are asked for; the client checks it.
+    #[must_use]
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.insert(key.into(), value.into());
+        self
+    }
+
+    fn admits(&self, instance: &InstanceState) -> bool {
+        let named = self.name.as_ref().is_none_or(|name| *name == instance.name);
+        let mut tags = self.tags.iter();
+        named && tags.all(|(key, value)| instance.tags.get(key) == Some(value))
+    }
 }
 
 impl Default for InstanceQuery {
@@ -47,6 +130,8 @@ impl Default for InstanceQuery {
             page_size: 0,
             continuation: None,
             payloads: Payloads::Omit,
+            name: None,
+            tags: BTreeMap::new(),
         }
     }
 }
@@ -54,11 +139,12 @@ impl Default for InstanceQuery {
 /// One page of instances.
 ///
 /// ```
-/// use durabletask::{Client, Connection, InstanceQuery};
+/// use durabletask::client::InstanceQuery;
+/// use durabletask::{Client, Connection};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
-/// let page = client.query(InstanceQuery::default()).await?;
+/// let page = client.instances_page(&InstanceQuery::new()).await?;
 /// for instance in &page.instances {
 ///     println!("{}: {:?}", instance.instance_id, instance.status);
 /// }
@@ -67,6 +153,7 @@ impl Default for InstanceQuery {
 /// # let _ = example;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct InstancePage {
     /// The instances.
     pub instances: Vec<InstanceState>,
@@ -118,8 +205,8 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`].
-    pub async fn query(&self, query: InstanceQuery) -> Result<InstancePage, ClientError> {
-        let request = query.into_wire();
+    pub async fn instances_page(&self, query: &InstanceQuery) -> Result<InstancePage, ClientError> {
+        let request = query.clone().into_wire();
         let mut response = self
             .read(None, async |mut service| {
                 service.query_instances(request.clone()).await
@@ -128,33 +215,26 @@ impl Client {
             .into_inner();
         self.fetch_payloads(&mut response.orchestration_state)
             .await?;
-        Ok(InstancePage::from_wire(response))
+        let mut page = InstancePage::from_wire(response);
+        page.instances.retain(|instance| query.admits(instance));
+        Ok(page)
     }
 
     /// All instances that match `query`, fetched page by page as they are taken.
-    /// The stream ends with the first error.
+    /// The list ends with the first error.
     ///
     /// ```no_run
-    /// use durabletask::{Client, ClientError, InstanceQuery, Status};
-    /// use futures_util::TryStreamExt;
+    /// use durabletask::client::{InstanceQuery, Status};
+    /// use durabletask::{Client, ClientError};
     ///
     /// async fn failed(client: &Client) -> Result<Vec<String>, ClientError> {
-    ///     let query = InstanceQuery {
-    ///         statuses: vec![Status::Failed],
-    ///         ..InstanceQuery::default()
-    ///     };
-    ///     client
-    ///         .query_all(query)
-    ///         .map_ok(|instance| instance.instance_id)
-    ///         .try_collect()
-    ///         .await
+    ///     let failed = InstanceQuery::new().statuses([Status::Failed]);
+    ///     let failed = client.list_instances(failed).collect().await?;
+    ///     Ok(failed.into_iter().map(|instance| instance.instance_id).collect())
     /// }
     /// ```
-    pub fn query_all(
-        &self,
-        query: InstanceQuery,
-    ) -> impl Stream<Item = Result<InstanceState, ClientError>> + Send + 'static {
-        all(self.clone(), query)
+    pub fn list_instances(&self, query: InstanceQuery) -> Listing<InstanceState> {
+        Listing::new(all(self.clone(), query))
     }
 }
 
@@ -184,7 +264,7 @@ fn all(
             if pages.ended {
                 return None;
             }
-            match pages.client.query(pages.query.clone()).await {
+            match pages.client.instances_page(&pages.query).await {
                 Ok(page) => {
                     // A repeated token would make the listing endless.
                     pages.ended = page.continuation.is_none()

@@ -1,9 +1,10 @@
 //! Starting an instance.
 
 use std::collections::HashMap;
+use std::marker::PhantomData;
 
 use chrono::{DateTime, Utc};
-use durabletask_core::{TraceContext, timestamp_to_wire};
+use durabletask_core::{Event, InputFor, TraceContext, timestamp_to_wire};
 use durabletask_proto as proto;
 use tonic::Code;
 use uuid::Uuid;
@@ -11,12 +12,13 @@ use uuid::Uuid;
 use crate::spans::Spanned;
 
 use super::state::Status;
-use super::{Client, ClientError};
+use super::{Client, ClientError, InstanceHandle};
 
 /// What a start may do if the instance id is taken.
 ///
 /// ```
-/// use durabletask::{Client, Connection, IdReuse, Orchestration};
+/// use durabletask::client::IdReuse;
+/// use durabletask::{Client, Connection, Orchestration};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
@@ -27,8 +29,11 @@ use super::{Client, ClientError};
 /// # let _ = example;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum IdReuse {
-    /// What the scheduler does by default.
+    /// The scheduler decides. `durabletask-scheduler` and Microsoft's service replace an
+    /// instance that has finished and refuse the start while it runs, like
+    /// [`Finished`](Self::Finished); other backends may not.
     #[default]
     SchedulerDefault,
     /// An id is used once, whatever became of its instance.
@@ -47,17 +52,17 @@ pub enum IdReuse {
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
 /// const SHOP: Orchestration<u32, ()> = Orchestration::new("shop");
-/// let id = client.start(&SHOP, &5).version("2").tag("team", "blue").send().await?;
-/// println!("{id} is under way");
+/// let order = client.start(&SHOP, &5).version("2").tag("team", "blue").send().await?;
+/// println!("{order} is under way");
 /// # Ok(())
 /// # }
 /// # let _ = example;
 /// ```
 #[derive(Debug)]
 #[must_use = "nothing is started until `send` is awaited"]
-pub struct StartRequest {
+pub struct StartRequest<O> {
     client: Client,
-    name: &'static str,
+    name: String,
     input: Result<String, String>,
     instance_id: Option<String>,
     reuse: IdReuse,
@@ -65,13 +70,14 @@ pub struct StartRequest {
     tags: HashMap<String, String>,
     start_at: Option<DateTime<Utc>>,
     trace_context: Option<TraceContext>,
+    output: PhantomData<fn() -> O>,
 }
 
-impl StartRequest {
-    pub(super) fn new(client: Client, name: &'static str, input: Result<String, String>) -> Self {
+impl<O> StartRequest<O> {
+    pub(super) fn new(client: Client, name: &str, input: Result<String, String>) -> Self {
         Self {
             client,
-            name,
+            name: name.to_owned(),
             input,
             instance_id: None,
             reuse: IdReuse::default(),
@@ -79,6 +85,7 @@ impl StartRequest {
             tags: HashMap::new(),
             start_at: None,
             trace_context: None,
+            output: PhantomData,
         }
     }
 
@@ -119,12 +126,12 @@ impl StartRequest {
         self
     }
 
-    /// Starts the instance; yields its id. Once it returns, the start is durable.
+    /// Starts the instance; yields a handle of it. Once it returns, the start is durable.
     ///
     /// # Errors
     ///
     /// [`ClientError::AlreadyExists`] if the id is taken, and others.
-    pub async fn send(self) -> Result<String, ClientError> {
+    pub async fn send(self) -> Result<InstanceHandle<O>, ClientError> {
         let instance_id = self
             .instance_id
             .unwrap_or_else(|| Uuid::new_v4().simple().to_string());
@@ -134,7 +141,7 @@ impl StartRequest {
             ));
         }
         let span = Spanned::create_orchestration(
-            self.name,
+            &self.name,
             self.version.as_deref(),
             &instance_id,
             self.trace_context.as_ref(),
@@ -143,7 +150,7 @@ impl StartRequest {
         let trace_context = span.context().or(self.trace_context);
         let mut request = proto::CreateInstanceRequest {
             instance_id: instance_id.clone(),
-            name: self.name.to_owned(),
+            name: self.name,
             version: self.version,
             input: Some(self.input.map_err(ClientError::Payload)?),
             scheduled_start_timestamp: self.start_at.map(timestamp_to_wire),
@@ -168,7 +175,44 @@ impl StartRequest {
                 ClientError::from_status(&status, about)
             })?
             .into_inner();
-        Ok(response.instance_id)
+        Ok(InstanceHandle::new(self.client, response.instance_id))
+    }
+
+    /// Starts the instance unless one with this id runs already, and raises an external
+    /// event for it: also known as signal-with-start. Set an instance id and leave
+    /// [`reuse`](Self::reuse) as it is.
+    ///
+    /// The two are separate calls, so a caller that is interrupted between them should
+    /// repeat both. An instance that ends in the same moment loses the event.
+    ///
+    /// ```no_run
+    /// use durabletask::{Client, ClientError, Event, Orchestration};
+    ///
+    /// const CART: Orchestration<(), ()> = Orchestration::new("cart");
+    /// const ADDED: Event<String> = Event::new("added");
+    ///
+    /// async fn add(client: &Client, customer: &str, item: &str) -> Result<(), ClientError> {
+    ///     let cart = client.start(&CART, &()).instance_id(format!("cart-{customer}"));
+    ///     cart.send_with_event(&ADDED, item).await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`]; if the start succeeded and the event did not, the instance runs.
+    pub async fn send_with_event<T>(
+        self,
+        event: &Event<T>,
+        payload: &(impl InputFor<T> + ?Sized),
+    ) -> Result<InstanceHandle<O>, ClientError> {
+        let client = self.client.clone();
+        let handle = match (self.instance_id.clone(), self.send().await) {
+            (Some(id), Err(ClientError::AlreadyExists { .. })) => InstanceHandle::new(client, id),
+            (_, started) => started?,
+        };
+        handle.raise_event(event, payload).await?;
+        Ok(handle)
     }
 }
 

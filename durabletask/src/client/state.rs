@@ -13,7 +13,8 @@ use super::ClientError;
 /// Whether a read brings inputs and outputs along.
 ///
 /// ```
-/// use durabletask::{Client, Connection, Payloads};
+/// use durabletask::client::Payloads;
+/// use durabletask::{Client, Connection};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
@@ -34,12 +35,13 @@ pub enum Payloads {
 /// Where an instance is in its life.
 ///
 /// ```
-/// use durabletask::Status;
+/// use durabletask::client::Status;
 ///
 /// assert!(Status::Failed.is_terminal());
 /// assert!(!Status::Suspended.is_terminal());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Status {
     /// Accepted and not begun.
     Pending,
@@ -111,7 +113,8 @@ impl Status {
 /// What the scheduler tells about an instance. Payloads are JSON text.
 ///
 /// ```
-/// use durabletask::{Client, Connection, Payloads};
+/// use durabletask::client::Payloads;
+/// use durabletask::{Client, Connection};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
@@ -126,6 +129,7 @@ impl Status {
 /// # let _ = example;
 /// ```
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct InstanceState {
     /// The instance's id.
     pub instance_id: String,
@@ -191,13 +195,40 @@ impl InstanceState {
         codec::decode(self.input_json.as_deref()).map_err(ClientError::Payload)
     }
 
-    /// The output as `T`; an absent one reads as `null`.
+    /// The output as `T`; an absent one reads as `null`. Of a terminated instance it is
+    /// what it was terminated with.
     ///
     /// # Errors
     ///
-    /// [`ClientError::Payload`] if it is not a `T`.
+    /// [`ClientError::Failed`] with the failure if the instance failed,
+    /// [`ClientError::NotFinished`] if it has not ended, [`ClientError::Payload`] if the
+    /// output is not a `T`.
     pub fn output<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
+        if self.status == Status::Failed {
+            let unknown = || FailureDetails::new("UnknownFailure", "the scheduler tells no reason");
+            return Err(ClientError::Failed {
+                instance_id: self.instance_id.clone(),
+                failure: Box::new(self.failure.clone().unwrap_or_else(unknown)),
+            });
+        }
+        if !self.status.is_terminal() {
+            return Err(ClientError::NotFinished {
+                instance_id: self.instance_id.clone(),
+                status: self.status,
+            });
+        }
         codec::decode(self.output_json.as_deref()).map_err(ClientError::Payload)
+    }
+
+    /// The output of an instance that has completed; any other end is an error.
+    pub(super) fn result<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
+        if matches!(self.status, Status::Terminated | Status::Canceled) {
+            return Err(ClientError::Terminated {
+                instance_id: self.instance_id.clone(),
+                output_json: self.output_json.clone(),
+            });
+        }
+        self.output()
     }
 
     /// The custom status as `T`; an absent one reads as `null`.

@@ -13,10 +13,10 @@ const PREFIX: &str = "blob:v1:memory:";
 /// Keeps payloads in memory. Clones share what they keep.
 ///
 /// ```
-/// use durabletask::{InMemoryPayloadStore, PayloadStore};
+/// use durabletask::payloads::{InMemoryPayloadStore, PayloadStore};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), durabletask::PayloadStoreError> {
+/// # async fn main() -> Result<(), durabletask::payloads::PayloadStoreError> {
 /// let store = InMemoryPayloadStore::new();
 /// let token = store.put("order-1", "a long text").await?;
 /// assert_eq!(store.clone().get(&token).await?, "a long text");

@@ -31,7 +31,8 @@ const AT_ONCE: usize = 16;
 /// A store and which payloads go there.
 ///
 /// ```
-/// use durabletask::{Client, Connection, InMemoryPayloadStore, LargePayloads, Worker};
+/// use durabletask::payloads::{InMemoryPayloadStore, LargePayloads};
+/// use durabletask::{Client, Connection, Worker};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 /// ```
 /// use std::path::PathBuf;
 ///
-/// use durabletask::{PayloadStore, PayloadStoreError};
+/// use durabletask::payloads::{PayloadStore, PayloadStoreError};
 ///
 /// /// Keeps payloads in a folder that all workers share.
 /// struct Folder(PathBuf);
@@ -71,7 +71,7 @@ pub trait PayloadStore: Send + Sync {
 /// Why a payload cannot be kept or read.
 ///
 /// ```
-/// use durabletask::PayloadStoreError;
+/// use durabletask::payloads::PayloadStoreError;
 ///
 /// /// What an HTTP status of a store means for the work item.
 /// fn refusal(status: u16) -> PayloadStoreError {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use durabletask_core::{FailureDetails, Orchestration, codec};
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
-use serde::Serialize;
+use durabletask_core::{FailureDetails, InputFor, Orchestration, codec};
+use futures_util::TryStreamExt as _;
 
-use crate::client::{Client, ClientError, EntityQuery, EntityState, Payloads, Recursive, Status};
+use crate::client::{
+    Client, ClientError, EntityQuery, EntityState, Listing, Payloads, Recursive, Status,
+};
 
 use super::entity::{CHANGE_SCHEDULE, SCHEDULE};
 use super::state::{Change, INVALID_OPTIONS, INVALID_STATE, NOT_FOUND, Schedule, ScheduleOptions};
@@ -100,11 +101,11 @@ impl Schedules {
     /// # Errors
     ///
     /// [`ScheduleError::InvalidOptions`], and others.
-    pub async fn put<I: Serialize, O>(
+    pub async fn put<I, O>(
         &self,
         id: &str,
         orchestration: &Orchestration<I, O>,
-        input: &I,
+        input: &(impl InputFor<I> + ?Sized),
         options: ScheduleOptions,
     ) -> Result<(), ScheduleError> {
         let change = Change::Put {
@@ -155,23 +156,23 @@ impl Schedules {
     }
 
     /// All schedules of the task hub, fetched page by page as they are taken. The
-    /// stream ends with the first error.
-    pub fn list(&self) -> impl Stream<Item = Result<Schedule, ScheduleError>> + Send + 'static {
-        let query = EntityQuery {
-            id_prefix: Some(format!("@{}@", SCHEDULE.name())),
-            include_state: true,
-            ..EntityQuery::default()
-        };
-        self.client
-            .query_entities(query)
+    /// list ends with the first error.
+    pub fn list(&self) -> Listing<Schedule, ScheduleError> {
+        let query = EntityQuery::new()
+            .id_prefix(format!("@{}@", SCHEDULE.name()))
+            .include_state();
+        let schedules = self
+            .client
+            .list_entities(query)
             .try_filter_map(async |entity: EntityState| entity.state::<Option<Schedule>>())
-            .map_err(ScheduleError::from)
-            .boxed()
+            .map_err(ScheduleError::from);
+        Listing::new(schedules)
     }
 
     async fn change(&self, id: &str, change: Change) -> Result<(), ScheduleError> {
         let input = (id.to_owned(), change);
-        let instance_id = self.client.start(&CHANGE_SCHEDULE, &input).send().await?;
+        let started = self.client.start(&CHANGE_SCHEDULE, &input).send().await?;
+        let instance_id = started.into_id();
         let waited = self
             .client
             .wait_for_completion(&instance_id, Payloads::Include, self.timeout)

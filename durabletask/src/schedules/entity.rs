@@ -99,11 +99,8 @@ fn plan(schedule: &mut Schedule, ctx: &EntityContext, now: DateTime<Utc>) -> Res
             .instance_id
             .clone()
             .unwrap_or_else(|| format!("{}-{}", schedule.id, at.format("%Y%m%dT%H%M%S%.3fZ")));
-        let options = EntityStartOptions {
-            instance_id: Some(instance_id),
-            version: schedule.options.version.clone(),
-            start_at: None,
-        };
+        let mut options = EntityStartOptions::new().instance_id(instance_id);
+        options.version.clone_from(&schedule.options.version);
         let input = schedule.input_json.clone();
         ctx.start_orchestration_json(&schedule.orchestration, input, options);
     }

@@ -10,7 +10,6 @@
 //!
 //! use durabletask::schedules::{self, Recurrence, Schedules, ScheduleOptions};
 //! use durabletask::{Client, Connection, Failure, Orchestration, OrchestrationContext, Registry, Worker};
-//! use tokio_util::sync::CancellationToken;
 //!
 //! const REPORT: Orchestration<String, ()> = Orchestration::new("report");
 //!
@@ -21,14 +20,13 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let connection = Connection::insecure("http://127.0.0.1:8080", "default")?;
 //! let registry = Registry::new().orchestration(&REPORT, report);
-//! let worker = Worker::builder(&connection).registry(schedules::register(registry)).build()?;
-//! let running = tokio::spawn(worker.run(CancellationToken::new()));
+//! let worker = Worker::builder(&connection).registry(schedules::register(registry)).build()?.spawn();
 //!
 //! let schedules = Schedules::new(&Client::new(&connection)?);
 //! let hourly = ScheduleOptions::new(Recurrence::Every(Duration::from_secs(3_600)));
-//! schedules.put("sales", &REPORT, &"sales".to_owned(), hourly).await?;
+//! schedules.put("sales", &REPORT, "sales", hourly).await?;
 //! println!("{:?}", schedules.get("sales").await?);
-//! # drop(running);
+//! worker.stop().await?;
 //! # Ok(())
 //! # }
 //! ```

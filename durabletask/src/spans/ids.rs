@@ -24,7 +24,7 @@ thread_local! {
 /// of every process that runs workers of a task hub.
 ///
 /// ```
-/// use durabletask::SpanIds;
+/// use durabletask::telemetry::SpanIds;
 /// use opentelemetry_sdk::trace::SdkTracerProvider;
 ///
 /// let provider = SdkTracerProvider::builder()

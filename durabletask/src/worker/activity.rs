@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use durabletask_core::{ActivityContext, Failure, FailureDetails, Registry, START_TO_CLOSE_TAG};
+use durabletask_core::{ActivityContext, Cancellation, Failure, FailureDetails, Registry};
 use durabletask_proto as proto;
 use futures_util::FutureExt;
 use prost::Message;
@@ -24,12 +24,14 @@ pub(super) async fn run(
     let span = Spanned::activity(&request);
     let instance = request.orchestration_instance.unwrap_or_default();
     let execution_id = instance.execution_id.clone();
-    let limit = start_to_close(&request.tags);
+    let cancellation = Cancellation::default();
     let context = ActivityContext::new(request.name, instance.instance_id.clone(), request.task_id)
         .with_execution_id(instance.execution_id)
         .with_version(request.version)
         .with_tags(request.tags.into_iter().collect())
-        .with_trace_context(request.parent_trace_context.map(Into::into));
+        .with_trace_context(request.parent_trace_context.map(Into::into))
+        .with_cancellation(cancellation.clone());
+    let limit = context.start_to_close();
     let call = running.begin(
         &instance.instance_id,
         execution_id.as_deref(),
@@ -37,7 +39,7 @@ pub(super) async fn run(
     );
     let work = within(limit, call_handler(registry, context, request.input));
     let answer = span
-        .run(call.run(work))
+        .run(call.run(work, &cancellation, running.grace()))
         .await
         .unwrap_or_else(|| Err(needless()));
     if let Err(details) = &answer {
@@ -62,15 +64,13 @@ pub(super) fn bounded(response: proto::ActivityResponse) -> proto::ActivityRespo
     if size <= MAX_RESPONSE_BYTES {
         return response;
     }
-    let details = FailureDetails {
-        non_retriable: true,
-        ..FailureDetails::new(
-            "ActivityResponseTooLarge",
-            format!(
-                "the activity's answer has {size} bytes, and {MAX_RESPONSE_BYTES} bytes is the limit; return a reference instead of a large payload, or give the worker a payload store"
-            ),
-        )
-    };
+    let details = FailureDetails::new(
+        "ActivityResponseTooLarge",
+        format!(
+            "the activity's answer has {size} bytes, and {MAX_RESPONSE_BYTES} bytes is the limit; return a reference instead of a large payload, or give the worker a payload store"
+        ),
+    )
+    .permanent();
     proto::ActivityResponse {
         result: None,
         failure_details: Some(details.into()),
@@ -97,12 +97,6 @@ async fn call_handler(
     }
 }
 
-/// The time that the orchestration gives the activity, if it does.
-fn start_to_close(tags: &std::collections::HashMap<String, String>) -> Option<Duration> {
-    let milliseconds = tags.get(START_TO_CLOSE_TAG)?.parse().ok()?;
-    Some(Duration::from_millis(milliseconds))
-}
-
 /// Ends `work` after `limit`, as a failure that a retry may mend.
 async fn within(
     limit: Option<Duration>,
@@ -121,13 +115,11 @@ async fn within(
 
 /// The answer for a call whose result nobody looks at.
 fn needless() -> FailureDetails {
-    FailureDetails {
-        non_retriable: true,
-        ..FailureDetails::new(
-            "ActivityCancelled",
-            "the activity was ended because its result is not needed any more",
-        )
-    }
+    FailureDetails::new(
+        "ActivityCancelled",
+        "the activity was ended because its result is not needed any more",
+    )
+    .permanent()
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

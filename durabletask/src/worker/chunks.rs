@@ -20,6 +20,7 @@ use prost::Message;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OversizedTurns {
     /// It fails the orchestration with `OrchestratorResponseTooLarge`.
     #[default]

@@ -19,6 +19,7 @@ use super::versioning::VersionMatch;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WorkItemFilters {
     /// All. What no handler is registered for fails, as in the official SDKs
     /// (`OrchestratorTaskNotFound`, `ActivityTaskNotFound`, `EntityTaskNotFound`).

@@ -13,7 +13,7 @@ use crate::spans::Spanned;
 
 use super::cache::ExecutionCache;
 use super::completion::{Delivery, deliver};
-use super::limits::{HAND_BACK_DELAY, Options};
+use super::limits::{DIVERGENCE_DELAY, HAND_BACK_DELAY, Options};
 use super::link::Link;
 use super::orchestration::{NotRun, Turns, store_failure};
 use super::running::{CancelActivities, RunningActivities};
@@ -52,9 +52,19 @@ impl Shared {
                 tracing::warn!(
                     instance_id,
                     reason,
-                    "a payload cannot be had yet; the work item is handed back"
+                    "a payload is not available yet; the work item is handed back"
                 );
                 tokio::time::sleep(HAND_BACK_DELAY).await;
+                self.abandon_orchestration(token).await;
+                return;
+            }
+            Err(NotRun::Diverged(reason)) => {
+                tracing::error!(
+                    instance_id,
+                    reason,
+                    "the code does not fit the history; the instance is held until a worker has code that does"
+                );
+                tokio::time::sleep(DIVERGENCE_DELAY).await;
                 self.abandon_orchestration(token).await;
                 return;
             }
@@ -134,7 +144,7 @@ impl Shared {
             Err(reason) => {
                 tracing::warn!(
                     reason,
-                    "a payload cannot be had yet; the work item is handed back"
+                    "a payload is not available yet; the work item is handed back"
                 );
                 tokio::time::sleep(HAND_BACK_DELAY).await;
                 self.abandon_activity(token).await;
@@ -172,7 +182,7 @@ impl Shared {
                 tracing::warn!(
                     instance_id,
                     reason,
-                    "a payload cannot be had yet; the work item is handed back"
+                    "a payload is not available yet; the work item is handed back"
                 );
                 tokio::time::sleep(HAND_BACK_DELAY).await;
                 self.abandon_entity(token).await;

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::payloads::LargePayloads;
 
 use super::chunks::OversizedTurns;
+use super::divergence::OnDivergence;
 use super::filters::WorkItemFilters;
 use super::running::CancelActivities;
 use super::versioning::Versioning;
@@ -27,6 +28,9 @@ pub(super) const FAILURES_PER_CHANNEL: u32 = 5;
 /// How long a work item that this worker must not run is held before it goes
 /// back, so that it does not come and go in a tight loop.
 pub(super) const HAND_BACK_DELAY: Duration = Duration::from_secs(1);
+/// How long an instance whose code has diverged from its history is held before it is tried
+/// again.
+pub(super) const DIVERGENCE_DELAY: Duration = Duration::from_secs(5);
 /// How long an abandoning call may take; it is a courtesy only.
 pub(super) const ABANDON_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -49,7 +53,9 @@ pub(super) struct Options {
     /// How many batches of entities of one name may run at once.
     pub(super) batches: PerName,
     pub(super) oversized: OversizedTurns,
+    pub(super) on_divergence: OnDivergence,
     pub(super) cancel_activities: CancelActivities,
+    pub(super) cancellation_grace: Duration,
     pub(super) payloads: Option<LargePayloads>,
 }
 
@@ -71,7 +77,9 @@ impl Default for Options {
             calls: PerName::default(),
             batches: PerName::default(),
             oversized: OversizedTurns::default(),
+            on_divergence: OnDivergence::default(),
             cancel_activities: CancelActivities::default(),
+            cancellation_grace: Duration::from_secs(5),
             payloads: None,
         }
     }

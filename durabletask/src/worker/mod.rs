@@ -4,6 +4,7 @@ mod activity;
 mod cache;
 mod chunks;
 mod completion;
+mod divergence;
 mod entity;
 mod filters;
 mod items;
@@ -13,18 +14,20 @@ mod orchestration;
 mod past;
 mod running;
 mod settings;
+mod spawned;
 mod status;
 mod stream;
 mod versioning;
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use durabletask_core::Registry;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::client::answer_calls;
 use crate::connection::{Connection, ConnectionError, Headers};
 
 use limits::Options;
@@ -32,15 +35,18 @@ use link::Link;
 use status::Health;
 
 pub use chunks::OversizedTurns;
+pub use divergence::OnDivergence;
 pub use filters::WorkItemFilters;
 pub use running::CancelActivities;
-pub use status::{ConnectionStatus, WorkerStatus};
+pub use spawned::RunningWorker;
+pub use status::{ConnectionStatus, StatusWatch, WorkerStatus};
 pub use versioning::{OnVersionMismatch, VersionMatch, Versioning};
 
 /// Why a worker cannot be built.
 ///
 /// ```
-/// use durabletask::{Activity, ActivityContext, Connection, Registry, Worker, WorkerError};
+/// use durabletask::worker::WorkerError;
+/// use durabletask::{Activity, ActivityContext, Connection, Registry, Worker};
 ///
 /// const ECHO: Activity<u32, u32> = Activity::new("echo");
 ///
@@ -48,7 +54,7 @@ pub use versioning::{OnVersionMismatch, VersionMatch, Versioning};
 /// let echo = || Registry::new().activity(&ECHO, async |_: ActivityContext, n: u32| Ok(n));
 /// let twice = Worker::builder(&connection).registry(echo()).registry(echo()).build();
 /// assert!(matches!(twice, Err(WorkerError::Duplicates(_))));
-/// # Ok::<(), durabletask::ConnectionError>(())
+/// # Ok::<(), durabletask::connection::ConnectionError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -59,13 +65,15 @@ pub enum WorkerError {
     /// Two handlers were registered under one name.
     #[error("registered twice: {}; each name needs exactly one handler", .0.join(", "))]
     Duplicates(Vec<String>),
+    /// The task that ran the worker panicked or was aborted.
+    #[error("the worker's task ended before it was told to: {0}")]
+    Crashed(String),
 }
 
 /// Runs the orchestrations, activities and entities of a [`Registry`] for one task hub.
 ///
 /// ```
 /// use durabletask::{Activity, ActivityContext, Connection, Registry, Worker};
-/// use tokio_util::sync::CancellationToken;
 ///
 /// const ECHO: Activity<u32, u32> = Activity::new("echo");
 ///
@@ -74,11 +82,9 @@ pub enum WorkerError {
 /// let worker = Worker::builder(&connection)
 ///     .registry(Registry::new().activity(&ECHO, async |_: ActivityContext, n: u32| Ok(n)))
 ///     .build()?;
-/// let stop = CancellationToken::new();
-/// let running = tokio::spawn(worker.run(stop.clone()));
+/// let running = worker.spawn();
 /// // Once the process is told to end:
-/// stop.cancel();
-/// running.await??;
+/// running.stop().await?;
 /// # Ok(())
 /// # }
 /// # let _ = example;
@@ -123,8 +129,7 @@ impl Worker {
         }
     }
 
-    /// The worker's connection and load, as they change. Take it before
-    /// [`run`](Self::run).
+    /// The worker's connection and load, as they change. Take it before the worker runs.
     ///
     /// ```
     /// use durabletask::{Connection, Worker};
@@ -132,27 +137,33 @@ impl Worker {
     /// let connection = Connection::insecure("http://127.0.0.1:8080", "default")?;
     /// let worker = Worker::builder(&connection).build()?;
     /// let status = worker.status();
-    /// assert!(!status.borrow().is_connected());
+    /// assert!(!status.current().is_connected());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn status(&self) -> watch::Receiver<WorkerStatus> {
+    pub fn status(&self) -> StatusWatch {
         self.health.subscribe()
     }
 
-    /// Takes and answers work items until `stop` is cancelled, reconnecting for
-    /// as long as it takes.
+    /// Takes and answers work items until `stop` is ready, reconnecting for as long as it
+    /// takes.
     ///
-    /// On `stop` it drains: items that arrive late are handed back, items in
-    /// flight are finished within the grace period, then the stream is closed.
-    /// Must be polled within a Tokio runtime. Dropping the future instead of
-    /// cancelling `stop` ends the work in flight; the scheduler gives it to
-    /// another worker.
+    /// Then it drains: items that arrive late are handed back, items in flight are
+    /// finished within the grace period, and the stream is closed. Must be polled within a
+    /// Tokio runtime. Dropping the future instead ends the work in flight; the scheduler
+    /// gives it to another worker.
+    ///
+    /// ```no_run
+    /// # use durabletask::worker::{Worker, WorkerError};
+    /// # async fn example(worker: Worker) -> Result<(), WorkerError> {
+    /// worker.run_until(async { _ = tokio::signal::ctrl_c().await }).await
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
     /// [`WorkerError::Connection`] if no connection can ever be made.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), WorkerError> {
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), WorkerError> {
         let headers = Headers::for_worker(&self.connection);
         // Completions have a connection of their own, so that a large work item
         // on its way in cannot hold them up.
@@ -165,8 +176,34 @@ impl Worker {
             self.options,
             self.health,
         );
-        session.run(stop).await;
+        let token = CancellationToken::new();
+        let mut running = std::pin::pin!(session.run(token.clone()));
+        let mut stop = std::pin::pin!(stop);
+        tokio::select! {
+            biased;
+            () = &mut running => return Ok(()),
+            () = &mut stop => token.cancel(),
+        }
+        running.await;
         Ok(())
+    }
+
+    /// Runs the worker in a task of its own, until it is told to stop. Must be called
+    /// within a Tokio runtime.
+    ///
+    /// ```
+    /// use durabletask::{Connection, Worker};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let connection = Connection::insecure("http://127.0.0.1:8080", "default")?;
+    /// let running = Worker::builder(&connection).build()?.spawn();
+    /// running.stop().await?;
+    /// # Ok(())
+    /// # }
+    /// # let _ = example;
+    /// ```
+    pub fn spawn(self) -> RunningWorker {
+        RunningWorker::spawn(self)
     }
 }
 
@@ -246,7 +283,7 @@ impl WorkerBuilder {
         self.connection.check_supported()?;
         Ok(Worker {
             connection: self.connection,
-            registry: Arc::new(self.registry),
+            registry: Arc::new(answer_calls(self.registry)),
             options: self.options,
             health: Health::new(),
         })

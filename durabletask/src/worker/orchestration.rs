@@ -16,6 +16,7 @@ use crate::spans::{self, EndedOrchestration, EndedSteps};
 
 use super::cache::{ExecutionCache, Live};
 use super::chunks::{self, OversizedTurns};
+use super::divergence::OnDivergence;
 use super::limits::{MAX_RESPONSE_BYTES, Options};
 use super::past::Prepared;
 use super::versioning::Versioning;
@@ -42,10 +43,12 @@ pub(super) struct Turn {
 /// Why a turn was not run.
 #[derive(Debug)]
 pub(super) enum NotRun {
-    /// The history cannot be had.
+    /// The history cannot be read.
     History(tonic::Status),
-    /// A payload cannot be had from its store, or put there, for the time being.
+    /// A payload cannot be read from its store, or put there, for the time being.
     Payloads(String),
+    /// The code does otherwise than the history records, and the instance is to be held.
+    Diverged(String),
     /// Another worker should run it.
     NotOurs(String),
 }
@@ -87,6 +90,11 @@ impl Turns<'_> {
         }
         let result = live.turn(new);
         drop(slot);
+        if self.options.on_divergence == OnDivergence::Hold
+            && let Some(details) = live.execution.divergence()
+        {
+            return Err(NotRun::Diverged(details.message));
+        }
         let mut ended = result.actions.iter().find_map(end_of);
         spans::begin_execution(&mut request.orchestration_trace_context);
         let span = result
@@ -182,10 +190,7 @@ impl Turns<'_> {
 
 /// The end of work whose payload the store refuses.
 pub(super) fn store_failure(error: &PayloadStoreError) -> FailureDetails {
-    FailureDetails {
-        non_retriable: true,
-        ..FailureDetails::new("PayloadStoreError", error.to_string())
-    }
+    FailureDetails::new("PayloadStoreError", error.to_string()).permanent()
 }
 
 fn end_of(action: &OrchestratorAction) -> Option<CompletionStatus> {
@@ -302,15 +307,12 @@ fn too_large(responses: Vec<proto::OrchestratorResponse>) -> proto::Orchestrator
     let actions = responses.iter().flat_map(|response| &response.actions);
     let count = actions.clone().count();
     let last = actions.map(|action| action.id).max().unwrap_or(0);
-    let details = FailureDetails {
-        non_retriable: true,
-        ..FailureDetails::new(
+    let details = FailureDetails::new(
             "OrchestratorResponseTooLarge",
             format!(
                 "one turn of the orchestration decided {count} actions of {size} bytes together, and {MAX_RESPONSE_BYTES} bytes is the limit; pass references instead of large payloads, spread the work over sub-orchestrations, or let the worker send large turns in chunks"
             ),
-        )
-    };
+        ).permanent();
     let first = responses.into_iter().next().unwrap_or_default();
     chunks::alone(first, vec![failed(last, details)])
 }

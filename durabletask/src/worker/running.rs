@@ -2,14 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use durabletask_core::Cancellation;
 use tokio_util::sync::CancellationToken;
 
 /// When the worker ends an activity's future before it is done.
 ///
 /// It can do so only for activities that run in the same process as the turn
-/// that makes them needless; the protocol has no message for it. The future is
-/// dropped at its next await, so cleaning up belongs into destructors.
+/// that makes them needless; the protocol has no message for it. An activity that has
+/// asked for [`ActivityContext::cancelled`](crate::ActivityContext::cancelled) is told, and
+/// has the time of [`WorkerBuilder::cancellation_grace`](super::WorkerBuilder::cancellation_grace)
+/// to end by itself. The future of any other is dropped at its next await, so cleaning up
+/// belongs into destructors.
 ///
 /// ```
 /// use durabletask::{Connection, Worker};
@@ -21,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CancelActivities {
     /// Never.
     Never,
@@ -36,8 +42,9 @@ pub enum CancelActivities {
 type Key = (String, Option<String>);
 
 /// Activities by instance and execution, and therein by task.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RunningActivities {
+    grace: Duration,
     calls: Arc<Mutex<HashMap<Key, HashMap<i32, CancellationToken>>>>,
 }
 
@@ -51,6 +58,18 @@ pub(super) struct RunningCall {
 }
 
 impl RunningActivities {
+    /// None yet. One that is told to stop has `grace` to do so.
+    pub(super) fn new(grace: Duration) -> Self {
+        Self {
+            grace,
+            calls: Arc::default(),
+        }
+    }
+
+    pub(super) fn grace(&self) -> Duration {
+        self.grace
+    }
+
     pub(super) fn begin(
         &self,
         instance_id: &str,
@@ -94,9 +113,23 @@ impl RunningActivities {
 }
 
 impl RunningCall {
-    /// Runs `work` to its end, or to the moment when nobody needs it any more.
-    pub(super) async fn run<F: Future>(&self, work: F) -> Option<F::Output> {
-        self.needless.run_until_cancelled(work).await
+    /// Runs `work` to its end, or to the moment when nobody needs it any more; if it has
+    /// asked to be told of that, `grace` longer.
+    pub(super) async fn run<F: Future>(
+        &self,
+        work: F,
+        cancellation: &Cancellation,
+        grace: Duration,
+    ) -> Option<F::Output> {
+        let mut work = std::pin::pin!(work);
+        if let Some(output) = self.needless.run_until_cancelled(work.as_mut()).await {
+            return Some(output);
+        }
+        cancellation.cancel();
+        if !cancellation.is_watched() {
+            return None;
+        }
+        tokio::time::timeout(grace, work).await.ok()
     }
 }
 

@@ -1,11 +1,14 @@
 //! Settings of a worker that most workers leave as they are.
 
+use std::time::Duration;
+
 use durabletask_core::{Activity, Entity, Orchestration};
 
 use crate::payloads::LargePayloads;
 
 use super::WorkerBuilder;
 use super::chunks::OversizedTurns;
+use super::divergence::OnDivergence;
 use super::filters::WorkItemFilters;
 use super::running::CancelActivities;
 use super::versioning::Versioning;
@@ -32,11 +35,15 @@ impl WorkerBuilder {
     /// const SEND_MAIL: Activity<String, ()> = Activity::new("send-mail");
     ///
     /// let connection = Connection::insecure("http://127.0.0.1:8080", "default")?;
-    /// let worker = Worker::builder(&connection).max_concurrent_calls(&SEND_MAIL, 2);
+    /// let worker = Worker::builder(&connection).max_concurrent_activity(&SEND_MAIL, 2);
     /// # let _ = worker;
-    /// # Ok::<(), durabletask::ConnectionError>(())
+    /// # Ok::<(), durabletask::connection::ConnectionError>(())
     /// ```
-    pub fn max_concurrent_calls<I, O>(mut self, activity: &Activity<I, O>, limit: usize) -> Self {
+    pub fn max_concurrent_activity<I, O>(
+        mut self,
+        activity: &Activity<I, O>,
+        limit: usize,
+    ) -> Self {
         self.options.calls.set(activity.name(), limit);
         self
     }
@@ -52,11 +59,11 @@ impl WorkerBuilder {
     /// const REPORT: Orchestration<u32, String> = Orchestration::new("report");
     ///
     /// let connection = Connection::insecure("http://127.0.0.1:8080", "default")?;
-    /// let worker = Worker::builder(&connection).max_concurrent_turns(&REPORT, 4);
+    /// let worker = Worker::builder(&connection).max_concurrent_orchestration(&REPORT, 4);
     /// # let _ = worker;
-    /// # Ok::<(), durabletask::ConnectionError>(())
+    /// # Ok::<(), durabletask::connection::ConnectionError>(())
     /// ```
-    pub fn max_concurrent_turns<I, O>(
+    pub fn max_concurrent_orchestration<I, O>(
         mut self,
         orchestration: &Orchestration<I, O>,
         limit: usize,
@@ -75,15 +82,22 @@ impl WorkerBuilder {
     /// const ACCOUNT: Entity<i64> = Entity::new("account");
     ///
     /// let connection = Connection::insecure("http://127.0.0.1:8080", "default")?;
-    /// let worker = Worker::builder(&connection).max_concurrent_batches(&ACCOUNT, 8);
+    /// let worker = Worker::builder(&connection).max_concurrent_entity(&ACCOUNT, 8);
     /// # let _ = worker;
-    /// # Ok::<(), durabletask::ConnectionError>(())
+    /// # Ok::<(), durabletask::connection::ConnectionError>(())
     /// ```
-    pub fn max_concurrent_batches<S>(mut self, entity: &Entity<S>, limit: usize) -> Self {
+    pub fn max_concurrent_entity<S>(mut self, entity: &Entity<S>, limit: usize) -> Self {
         // Names of entities are compared, and sent, in lower case.
         self.options
             .batches
             .set(&entity.name().to_lowercase(), limit);
+        self
+    }
+
+    /// What to do with an orchestration whose code does otherwise than its history records
+    /// ([`OnDivergence::Fail`] by default).
+    pub fn on_divergence(mut self, policy: OnDivergence) -> Self {
+        self.options.on_divergence = policy;
         self
     }
 
@@ -104,6 +118,14 @@ impl WorkerBuilder {
     /// ([`CancelActivities::WhenTerminated`] by default).
     pub fn cancel_activities(mut self, when: CancelActivities) -> Self {
         self.options.cancel_activities = when;
+        self
+    }
+
+    /// How long an activity that has asked for
+    /// [`ActivityContext::cancelled`](crate::ActivityContext::cancelled) may take to end by
+    /// itself once it is told to (5 seconds by default).
+    pub fn cancellation_grace(mut self, grace: Duration) -> Self {
+        self.options.cancellation_grace = grace;
         self
     }
 }

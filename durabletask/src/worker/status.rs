@@ -77,6 +77,48 @@ impl WorkerStatus {
     }
 }
 
+/// A worker's status as it changes; see [`Worker::status`](super::Worker::status).
+///
+/// ```
+/// use durabletask::worker::StatusWatch;
+///
+/// /// Waits until the worker takes work items; false if it ends first.
+/// async fn connected(mut status: StatusWatch) -> bool {
+///     while !status.current().is_connected() {
+///         if status.changed().await.is_none() {
+///             return false;
+///         }
+///     }
+///     true
+/// }
+/// # let _ = connected;
+/// ```
+#[derive(Clone, Debug)]
+pub struct StatusWatch(watch::Receiver<WorkerStatus>);
+
+impl StatusWatch {
+    /// The status now.
+    #[must_use]
+    pub fn current(&self) -> WorkerStatus {
+        self.0.borrow().clone()
+    }
+
+    /// Waits for a change and yields the new status; `None` once the worker is gone.
+    pub async fn changed(&mut self) -> Option<WorkerStatus> {
+        self.0.changed().await.ok()?;
+        Some(self.0.borrow_and_update().clone())
+    }
+
+    /// Waits until the status is what `wanted` says and yields it; `None` if the worker is
+    /// gone before.
+    pub async fn wait_for(
+        &mut self,
+        wanted: impl FnMut(&WorkerStatus) -> bool,
+    ) -> Option<WorkerStatus> {
+        Some(self.0.wait_for(wanted).await.ok()?.clone())
+    }
+}
+
 /// The kinds of work that are counted.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Work {
@@ -98,8 +140,8 @@ impl Health {
         }
     }
 
-    pub(super) fn subscribe(&self) -> watch::Receiver<WorkerStatus> {
-        self.sender.subscribe()
+    pub(super) fn subscribe(&self) -> StatusWatch {
+        StatusWatch(self.sender.subscribe())
     }
 
     pub(super) fn connection(&self, connection: ConnectionStatus) {

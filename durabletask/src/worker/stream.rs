@@ -69,7 +69,7 @@ impl Intake {
                 cache: ExecutionCache::new(options.cached_executions),
                 completions,
                 options: Arc::clone(&options),
-                running: RunningActivities::default(),
+                running: RunningActivities::new(options.cancellation_grace),
                 health,
             }),
             orchestrations: Arc::new(Semaphore::new(options.orchestrations)),

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use durabletask_core::FailureDetails;
+use durabletask_core::{FailureDetails, compare_versions};
 
 /// The version of a worker and what follows from it.
 ///
@@ -15,11 +15,13 @@ use durabletask_core::FailureDetails;
 /// assert_eq!(versioning.on_mismatch, OnVersionMismatch::Reject);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Versioning {
     /// The worker's version, `Major[.Minor[.Patch]]`; empty for unversioned.
     pub version: String,
-    /// The version of sub-orchestrations that are started without one; `None`
-    /// leaves them unversioned.
+    /// The version of sub-orchestrations that are started without one by an orchestration
+    /// without one; `None` leaves them unversioned. A child of a versioned parent has its
+    /// parent's version, unless the parent names another.
     pub default_version: Option<String>,
     /// Which orchestrations match.
     pub matching: VersionMatch,
@@ -36,6 +38,7 @@ pub struct Versioning {
 /// assert_eq!(versioning.matching, VersionMatch::Strict);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum VersionMatch {
     /// All.
     #[default]
@@ -55,6 +58,7 @@ pub enum VersionMatch {
 /// assert_eq!(versioning.on_mismatch, OnVersionMismatch::Fail);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnVersionMismatch {
     /// It goes back to the scheduler, for a worker of another version.
     #[default]
@@ -89,7 +93,7 @@ impl Versioning {
         self
     }
 
-    /// Gives sub-orchestrations a version that are started without one.
+    /// Gives sub-orchestrations a version that would have none.
     #[must_use]
     pub fn default_version(mut self, version: impl Into<String>) -> Self {
         self.default_version = Some(version.into());
@@ -101,72 +105,28 @@ impl Versioning {
     pub fn admits(&self, version: &str) -> bool {
         match self.matching {
             VersionMatch::Any => true,
-            VersionMatch::Strict => compare(version, &self.version) == Ordering::Equal,
-            VersionMatch::CurrentOrOlder => compare(version, &self.version) != Ordering::Greater,
+            VersionMatch::Strict => compare_versions(version, &self.version) == Ordering::Equal,
+            VersionMatch::CurrentOrOlder => {
+                compare_versions(version, &self.version) != Ordering::Greater
+            }
         }
     }
 
     pub(super) fn mismatch(&self, version: &str) -> FailureDetails {
-        FailureDetails {
-            non_retriable: true,
-            ..FailureDetails::new(
-                "VersionMismatch",
-                format!(
-                    "the orchestration's version '{version}' does not match the worker's version '{}' ({:?})",
-                    self.version, self.matching
-                ),
-            )
-        }
+        FailureDetails::new(
+            "VersionMismatch",
+            format!(
+                "the orchestration's version '{version}' does not match the worker's version '{}' ({:?})",
+                self.version, self.matching
+            ),
+        )
+        .permanent()
     }
-}
-
-/// Numbers part by part where both versions are dotted numbers, otherwise the
-/// texts without regard to case. Nothing is older than no version.
-fn compare(a: &str, b: &str) -> Ordering {
-    match (a.is_empty(), b.is_empty()) {
-        (true, true) => return Ordering::Equal,
-        (true, false) => return Ordering::Less,
-        (false, true) => return Ordering::Greater,
-        (false, false) => {}
-    }
-    match (numbers(a), numbers(b)) {
-        (Some(a), Some(b)) => {
-            let length = a.len().max(b.len());
-            let part = |numbers: &[u64], index: usize| numbers.get(index).copied().unwrap_or(0);
-            (0..length)
-                .map(|index| part(&a, index).cmp(&part(&b, index)))
-                .find(|order| order.is_ne())
-                .unwrap_or(Ordering::Equal)
-        }
-        _ => a.to_lowercase().cmp(&b.to_lowercase()),
-    }
-}
-
-fn numbers(version: &str) -> Option<Vec<u64>> {
-    version.split('.').map(|part| part.parse().ok()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_compare_by_their_numbers() {
-        for (older, newer) in [
-            ("", "0.1"),
-            ("1.9", "1.10"),
-            ("1", "1.0.1"),
-            ("2.0", "10"),
-            ("Alpha", "beta"),
-            ("1.0", "1.0-rc"),
-        ] {
-            assert_eq!(compare(older, newer), Ordering::Less, "{older} {newer}");
-            assert_eq!(compare(newer, older), Ordering::Greater, "{older} {newer}");
-        }
-        for (a, b) in [("", ""), ("1", "1.0.0"), ("Rev-A", "rev-a")] {
-            assert_eq!(compare(a, b), Ordering::Equal, "{a} {b}");
-        }
-    }
 
     #[test]
     fn strategies_admit_what_they_say() {

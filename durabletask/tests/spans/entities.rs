@@ -1,9 +1,10 @@
 //! The spans of entities.
 
 use chrono::{DateTime, Utc};
+use durabletask::entity::EntityStartOptions;
 use durabletask::{
-    Client, Entity, EntityHandlers, EntityStartOptions, Failure, Operation, Orchestration,
-    OrchestrationContext, Registry, Worker,
+    Client, Entity, EntityHandlers, Failure, Operation, Orchestration, OrchestrationContext,
+    Registry, Worker,
 };
 use durabletask_proto as proto;
 use proto::history_event::EventType;
@@ -31,11 +32,9 @@ fn registry() -> Registry {
         })
         .operation(&SPREAD, |sum, ctx, other| {
             ctx.signal_entity(&COUNTER.id(&other), &ADD, sum)?;
-            let options = EntityStartOptions {
-                instance_id: Some("report-1".to_owned()),
-                version: Some("2".to_owned()),
-                start_at: None,
-            };
+            let options = EntityStartOptions::new()
+                .instance_id("report-1")
+                .version("2");
             ctx.start_orchestration_with(&REPORT, sum, options)?;
             Ok(())
         })
@@ -63,7 +62,7 @@ async fn with_worker(work: impl AsyncFnOnce(&mut Fake, &WorkItems)) {
         .build()
         .unwrap();
     let stop = CancellationToken::new();
-    let running = tokio::spawn(worker.run(stop.clone()));
+    let running = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
     let items = fake.stream().await;
     work(&mut fake, &items).await;
     stop.cancel();

@@ -58,7 +58,7 @@ async fn an_instance_is_one_trace() {
         .build()
         .unwrap();
     let stop = CancellationToken::new();
-    let running = tokio::spawn(worker.run(stop.clone()));
+    let running = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
     let items = fake.stream().await;
     let activity = proto::ActivityRequest {
         name: "fails".to_owned(),
@@ -180,7 +180,7 @@ async fn the_callers_side_is_recorded_once() {
         .build()
         .unwrap();
     let stop = CancellationToken::new();
-    let running = tokio::spawn(worker.run(stop.clone()));
+    let running = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
     let items = fake.stream().await;
     let run = async |fake: &mut Fake, token: &str, request: proto::OrchestratorRequest| {
         items.send(token, Item::OrchestratorRequest(request)).await;

@@ -81,7 +81,7 @@ async fn a_ledger_of_a_later_release_is_refused_and_left_as_it_is() {
     );
     assert!(error.to_string().contains("use a later release"), "{error}");
     set(2);
-    assert_eq!(home.open().journal_after(0, 10).unwrap().len(), 1);
+    assert_eq!(home.open().journal_after(0, 10).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -225,7 +225,10 @@ async fn a_full_disk_is_reported_and_leaves_nothing_half_written() {
     // Nothing of it is there, and all that was is.
     assert_eq!(world.held(&mandate, REQUEST).await, before);
     assert_eq!(world.held(&other.0, REQUEST).await.mandate, None);
-    assert_eq!(world.ledger.journal_after(0, 20_000).unwrap().len(), noted);
+    assert_eq!(
+        world.ledger.journal_after(0, 20_000).await.unwrap().len(),
+        noted
+    );
     // With room, the same handle continues.
     fs::remove_file(&filler).unwrap();
     world.ledger.record(&permit, &decision).await.unwrap();

@@ -26,6 +26,10 @@ const FINGERPRINT: &str = "00112233445566778899aabbccddeeff";
 
 /// Where one ledger of a kind is kept, for as long as this lives.
 pub(crate) trait Home: Sized {
+    /// Whether there is what it takes; says so if not.
+    fn is_there() -> bool {
+        true
+    }
     /// A place of its own with nothing in it.
     fn new() -> Self;
     /// The ledger there, as one more process opens it.

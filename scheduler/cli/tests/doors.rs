@@ -273,7 +273,7 @@ fn files_that_cannot_be_used_are_told_at_once() {
     let certificate = certificate.to_str().unwrap();
     for (arguments, says) in [
         (&["--token-file", missing][..], "cannot read"),
-        (&["--token-file", certificate], "is no token"),
+        (&["--token-file", certificate], "is not a token"),
         (
             &["--tls-cert", missing, "--tls-key", missing],
             "a certificate from",

@@ -10,7 +10,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 
-use super::doors::Asking;
+use super::layers::Asking;
 use super::tickets::SESSION_LIFE;
 
 /// The cookie of a session, and its name under TLS, where browsers take it from this very

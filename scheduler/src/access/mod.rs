@@ -1,8 +1,8 @@
 //! Who may call: callers that present a token from a file, or a JSON Web Token that was signed
 //! with a key from a file. Both doors, gRPC and dashboard, ask the same way.
 
-mod doors;
 mod jwt;
+mod layers;
 mod login;
 mod refusals;
 mod tickets;
@@ -14,9 +14,9 @@ use std::time::{Duration, SystemTime};
 
 use data_encoding::BASE64;
 
-pub(crate) use doors::{Asking, Doorkeeper, ask};
 use jwt::JwtCheck;
 pub use jwt::JwtRules;
+pub(crate) use layers::{Asking, AuthInterceptor, ask};
 pub(crate) use login::routes as login_routes;
 use refusals::Refusals;
 use tickets::Logins;

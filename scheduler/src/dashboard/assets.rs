@@ -13,8 +13,9 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, type and text of each file.
-const FILES: [(&str, &str, &str); 14] = [
+const FILES: [(&str, &str, &str); 15] = [
     ("/", HTML, include_str!("static/index.html")),
+    ("/theme.css", CSS, include_str!("static/theme.css")),
     ("/style.css", CSS, include_str!("static/style.css")),
     (
         "/icon.svg",

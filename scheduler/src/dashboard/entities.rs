@@ -22,7 +22,7 @@ const PAGE: i32 = 50;
 /// The filter of a list of entities; empty means any.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct EntityFilter {
     /// What the id begins with, such as `@counter@`.
     prefix: String,
     /// From the page before.
@@ -33,7 +33,7 @@ pub(super) struct Asked {
 pub(super) async fn list(
     State(dashboard): State<Dashboard>,
     Path(Segment(hub)): Path<Segment>,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<EntityFilter>,
 ) -> Result<Json<Value>, Problem> {
     dashboard.hub(&hub).await?;
     let text = |text: String| Some(text).filter(|text| !text.is_empty());

@@ -81,7 +81,7 @@ pub(super) async fn names_of(
 /// The filter of a list; empty means any.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct InstanceFilter {
     /// Statuses such as `RUNNING`, comma-separated.
     status: String,
     /// The orchestration's whole name.
@@ -105,7 +105,7 @@ pub(super) struct Asked {
 pub(super) async fn instances(
     State(dashboard): State<Dashboard>,
     Path(Segment(hub)): Path<Segment>,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<InstanceFilter>,
 ) -> Result<Json<Value>, Problem> {
     let hub = dashboard.hub(&hub).await?;
     let narrow = narrow(&asked)?;
@@ -124,7 +124,7 @@ pub(super) async fn instances(
     })))
 }
 
-fn narrow(asked: &Asked) -> Result<Narrow, Problem> {
+fn narrow(asked: &InstanceFilter) -> Result<Narrow, Problem> {
     let statuses = asked
         .status
         .split(',')

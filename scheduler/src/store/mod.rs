@@ -10,7 +10,7 @@ mod entity_queries;
 mod hubs;
 mod instances;
 mod list;
-pub(crate) mod log_mark;
+mod log_mark;
 #[cfg(test)]
 mod model;
 mod pending;
@@ -53,7 +53,7 @@ pub(crate) use query::{
 pub(crate) use retention::first_end;
 pub(crate) use summary::{hub_names, status_counts};
 pub(crate) use turns::FinishedTurn;
-pub(crate) use writer::{Committed, Tx, Writer};
+pub(crate) use writer::{Committed, Home, Tx, Writer};
 
 use crate::metrics::Commits;
 use crate::{OpenError, SchedulerConfig, Storage};
@@ -186,6 +186,8 @@ pub(crate) enum StoreError {
 pub(crate) struct Store {
     pub(crate) writer: Writer,
     readers: Readers,
+    /// Where it is, unless in memory.
+    file: Option<PathBuf>,
 }
 
 #[derive(Clone)]
@@ -206,7 +208,7 @@ impl Store {
         commits: Arc<Commits>,
     ) -> Result<(Self, Pending), OpenError> {
         let (conn, lock, readers) = match &config.storage {
-            Storage::Memory => (schema::open_memory()?, None, Readers::Writer),
+            Storage::Memory => (Home::Memory(schema::open_memory()?), None, Readers::Writer),
             Storage::Directory(path) => {
                 schema::make_folder(path)?;
                 let file: PathBuf = path.join(DATABASE);
@@ -218,7 +220,7 @@ impl Store {
                     .collect::<Result<Vec<_>, _>>()?;
                 let idle = Arc::new(Mutex::new(idle));
                 (
-                    conn,
+                    Home::File(conn),
                     Some(lock),
                     Readers::Pool {
                         idle,
@@ -234,7 +236,32 @@ impl Store {
         // The thread ends on its own once the last handle to the writer is dropped.
         let (writer, _thread) = Writer::start(conn, lock, counters, clock, committed, commits)
             .map_err(OpenError::Thread)?;
-        Ok((Self { writer, readers }, pending))
+        let file = match &config.storage {
+            Storage::Memory => None,
+            Storage::Directory(path) => Some(path.join(DATABASE)),
+        };
+        Ok((
+            Self {
+                writer,
+                readers,
+                file,
+            },
+            pending,
+        ))
+    }
+
+    /// Brings what is in the log into the file, which takes its size by that.
+    pub(crate) async fn write_back(&self) -> Result<(), StoreError> {
+        let Some(file) = self.file.clone() else {
+            return Ok(());
+        };
+        // A connection of its own: the writer's is in a transaction whenever it works.
+        let writing = tokio::task::spawn_blocking(move || {
+            let connection = Connection::open(file)?;
+            durabletask_sqlite::keep_log(&connection)?;
+            durabletask_sqlite::write_back(&connection)
+        });
+        Ok(writing.await.map_err(|_| StoreError::Closed)??)
     }
 
     /// Reads from a snapshot that holds everything acknowledged so far.

@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::Path;
 
+use durabletask_sqlite::Database;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
@@ -163,16 +164,17 @@ pub(crate) fn lock(folder: &Path) -> Result<File, OpenError> {
 }
 
 /// Opens the writing connection of a file and brings its tables up to date.
-pub(crate) fn open_file(file: &Path) -> Result<Connection, OpenError> {
+pub(crate) fn open_file(file: &Path) -> Result<Database, OpenError> {
     make_private(file)?;
-    super::log_mark::check(file)?;
-    let conn = Connection::open(file)?;
+    let conn = Database::open(file)?;
     keep_prepared(&conn)?;
-    conn.pragma_update(None, "journal_mode", "WAL")?;
+    conn.shrinkable()?;
+    conn.write_ahead()?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "wal_autocheckpoint", 4000)?;
     conn.pragma_update(None, "cache_size", -65_536)?;
     migrate(&conn)?;
+    conn.mark()?;
     Ok(conn)
 }
 

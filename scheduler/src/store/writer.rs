@@ -1,16 +1,17 @@
 //! The single writer: one thread, one connection, group commit.
 
 use std::fs::File;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
+use durabletask_sqlite::Database;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::log_mark::InUse;
 use super::{Note, StoreError};
 use crate::clock::Clock;
 use crate::metrics::{Commits, Disk};
@@ -19,6 +20,25 @@ use crate::metrics::{Commits, Disk};
 const BATCH: usize = 512;
 /// How many commands may wait before callers do.
 const QUEUE: usize = 4096;
+
+/// The connection that writes.
+pub(crate) enum Home {
+    /// To a database in memory.
+    Memory(Connection),
+    /// To a file, which says that it is in use for as long as this lives.
+    File(Database),
+}
+
+impl Deref for Home {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        match self {
+            Self::Memory(connection) => connection,
+            Self::File(database) => database,
+        }
+    }
+}
 
 /// Receives what a commit changed, after it is durable.
 pub(crate) trait Committed: Send + Sync + 'static {
@@ -116,7 +136,7 @@ pub(crate) struct Writer {
 impl Writer {
     /// Starts the thread, which keeps `lock` until it ends.
     pub(crate) fn start(
-        conn: Connection,
+        conn: Home,
         lock: Option<File>,
         counters: Counters,
         clock: Arc<dyn Clock>,
@@ -172,14 +192,13 @@ impl Writer {
 }
 
 fn run(
-    conn: Connection,
+    conn: Home,
     mut counters: Counters,
     clock: &dyn Clock,
     committed: &dyn Committed,
     commits: &Commits,
     mut waiting: mpsc::Receiver<Box<dyn Job>>,
 ) {
-    let _in_use = InUse::mark(&conn);
     let mut batch: Vec<Box<dyn Job>> = Vec::with_capacity(BATCH);
     while let Some(first) = waiting.blocking_recv() {
         batch.push(first);

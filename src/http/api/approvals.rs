@@ -13,7 +13,6 @@ use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Decide, Permission as _};
 use crate::http::edge::body::JsonBody;
-use crate::http::edge::error::ApiError;
 use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::hand::hand_of;
 use crate::http::edge::path::Path;

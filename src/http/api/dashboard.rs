@@ -87,7 +87,7 @@ pub(super) async fn open(
         // By the system's clock, as the dashboard judges it.
         let now = SystemTime::now();
         let link = tokio::task::spawn_blocking(move || {
-            made.surroundings.dashboard.link(instance.as_deref(), now)
+            made.server.dashboard.link(instance.as_deref(), now)
         })
         .await
         .map_err(|error| ApiError::Internal(Box::new(error)))?

@@ -56,7 +56,7 @@ async fn hello(
         name: "nonce",
         detail: "64 hexadecimal digits".to_owned(),
     })?;
-    let surroundings = &door.surroundings;
-    let proof = surroundings.proof.prove(surroundings.tls, end, &nonce);
+    let server = &door.server;
+    let proof = server.proof.prove(server.tls, end, &nonce);
     Ok(no_store(Json(Answer { proof }).into_response()))
 }

@@ -13,7 +13,7 @@ use countersign_enrollment::import::MAX_ACCOUNTS;
 use countersign_enrollment::import::job::{ImportProgress, ImportResult, ImportedAccount};
 use countersign_enrollment::otpauth::Warning;
 use countersign_enrollment::problem::InputProblem;
-use durabletask::Status;
+use durabletask::client::Status;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};

@@ -43,7 +43,7 @@ pub(crate) use hello::LocalEnd;
 pub(super) use hello::router as local;
 pub(super) use inbox::Inbox;
 pub(crate) use session::login_link;
-pub(crate) use system::Surroundings;
+pub(crate) use system::ServerInfo;
 pub(super) use turns::Turns;
 
 /// Adds every operation, each with the description that its handler gives.

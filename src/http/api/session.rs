@@ -109,7 +109,7 @@ pub(super) async fn log_in(State(door): State<Arc<FrontDoor>>, request: Request)
         }
         // A name that resolves to this server may be someone else's choice, and the page under it
         // theirs.
-        if !door.surroundings.names.are_meant_by(&parts) {
+        if !door.server.names.are_meant_by(&parts) {
             return Err(ApiError::UnknownName);
         }
         facts.caller = Some(Arc::clone(&identity));

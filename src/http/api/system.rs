@@ -20,7 +20,7 @@ use crate::local_hub::Dashboard;
 use crate::local_proof::LocalProof;
 
 /// What surrounds the front door.
-pub(crate) struct Surroundings {
+pub(crate) struct ServerInfo {
     /// The task hub's name.
     pub(crate) task_hub: String,
     /// Where another dashboard shows an instance, with `{id}` in place of the id.
@@ -67,12 +67,12 @@ struct SystemView<'a> {
     extensions(("x-roles" = json!(Administer::ROLES))),
 )]
 pub(super) async fn system(State(door): State<Arc<FrontDoor>>, _: Caller<Administer>) -> Response {
-    let ours = door.surroundings.dashboard.instance_link();
-    let named = door.surroundings.instance_link.clone();
+    let ours = door.server.dashboard.instance_link();
+    let named = door.server.instance_link.clone();
     let view = SystemView {
         version: env!("CARGO_PKG_VERSION"),
         server_time: door.clock.now(),
-        task_hub: &door.surroundings.task_hub,
+        task_hub: &door.server.task_hub,
         dashboard_tickets: ours.is_some() && (named.is_none() || named == ours),
         instance_link: named.or(ours),
         seal_key: door.hub.seal_key(),

@@ -60,7 +60,7 @@ impl Arrival {
     ) -> Result<Arc<Self>, ApiError> {
         if claim.waits_for_issuer(door) {
             // That can take a while, and the caller is a stranger until it is over.
-            *slot = Some(door.surroundings.guard.stranger(client)?);
+            *slot = Some(door.server.guard.stranger(client)?);
         }
         let (identity, refused) = match auth::identify(&claim, door, facts).await {
             Ok(identity) => {
@@ -160,7 +160,7 @@ impl Admitted {
         let client = limits::client_of(request);
         let mut slot = None;
         let arrival = Arrival::find(door, claim(request), client, &mut slot, facts).await?;
-        let guard = &door.surroundings.guard;
+        let guard = &door.server.guard;
         let place = match &arrival.identity {
             Some(identity) => {
                 drop(slot.take());

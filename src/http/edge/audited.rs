@@ -55,7 +55,7 @@ where
         return ApiError::AuditUnavailable.into_response();
     }
     // A caller who hangs up in the middle of a change may not keep it out of the record.
-    observe::kept_up(recorded(door, about, request, next))
+    observe::spawn_detached(recorded(door, about, request, next))
         .await
         .unwrap_or_else(|_| ApiError::Panicked.into_response())
 }

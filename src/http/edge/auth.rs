@@ -349,7 +349,7 @@ fn logged_in(
         }
         return Ok(None);
     };
-    if !door.surroundings.names.are_meant_by(parts) {
+    if !door.server.names.are_meant_by(parts) {
         return Err(ApiError::UnknownName);
     }
     let is_own = match from {
@@ -377,8 +377,7 @@ pub(crate) fn session_mark(door: &FrontDoor, request: &Request) -> Option<Sessio
         return None;
     }
     let noted = request.extensions().get::<ByTls>().copied();
-    let Sent::One(value) = cookie::sent(headers, noted.unwrap_or(ByTls(door.surroundings.tls)))
-    else {
+    let Sent::One(value) = cookie::sent(headers, noted.unwrap_or(ByTls(door.server.tls))) else {
         return None;
     };
     let digest = Sha256::digest(value);

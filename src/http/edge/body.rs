@@ -234,7 +234,7 @@ fn unfit(error: &str) -> String {
     match (missing, text.rsplit_once(", expected ")) {
         (Some(name), _) => format!("The member {name} is missing"),
         (None, Some((what, names))) if what.starts_with("unknown field ") => {
-            format!("There is an unknown member; the known ones are {names}")
+            format!("There is an unknown member; expected {names}")
         }
         (None, Some((_, expected))) => {
             format!("A member has an invalid value; it must be {expected}")

@@ -31,12 +31,12 @@ impl ByTls {
     /// How a request came. To be asked before its address becomes that of whom a proxy
     /// speaks for.
     pub(crate) fn of(door: &FrontDoor, request: &Request) -> Self {
-        if door.surroundings.tls {
+        if door.server.tls {
             return Self(true);
         }
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let is_proxy = peer.is_some_and(|ConnectInfo(peer)| {
-            let guard = &door.surroundings.guard;
+            let guard = &door.server.guard;
             guard.trusts(peer.ip())
         });
         Self(is_proxy && forwarded_by_tls(request.headers()))
@@ -45,7 +45,7 @@ impl ByTls {
     /// What was found out about a request; a server that has TLS has it for every request.
     pub(crate) fn noted(door: &FrontDoor, parts: &Parts) -> Self {
         let noted = parts.extensions.get::<Self>();
-        noted.copied().unwrap_or(Self(door.surroundings.tls))
+        noted.copied().unwrap_or(Self(door.server.tls))
     }
 
     const fn name(self) -> &'static str {

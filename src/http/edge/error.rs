@@ -637,9 +637,14 @@ impl From<KeyError> for ApiError {
             KeyError::BadName => parameter("name", error),
             KeyError::ReadersOnly => parameter("grantedOnly", error),
             KeyError::TooManyGroups => parameter("groups", error),
-            KeyError::Store(_) | KeyError::File(_) | KeyError::Newer(_) | KeyError::Random(_) => {
-                Self::Internal(Box::new(error))
-            }
+            KeyError::Store(_)
+            | KeyError::Open(_)
+            | KeyError::File(_)
+            | KeyError::Newer(_)
+            | KeyError::Random(_)
+            | KeyError::Database(_)
+            | KeyError::Unproven
+            | KeyError::Malformed => Self::Internal(Box::new(error)),
         }
     }
 }

@@ -190,7 +190,7 @@ pub(crate) fn is_unbounded(request: &Request) -> bool {
 /// Finds out which address a request that comes from outside is from, and bounds how slow
 /// its body may be.
 pub(crate) fn receive(door: &FrontDoor, mut request: Request) -> Request {
-    let guard = &door.surroundings.guard;
+    let guard = &door.server.guard;
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     if let Some(ConnectInfo(peer)) = peer.copied() {
         let client = guard.client(peer, request.headers());
@@ -201,7 +201,7 @@ pub(crate) fn receive(door: &FrontDoor, mut request: Request) -> Request {
     if request.body().is_end_stream() {
         return request;
     }
-    let patience = door.surroundings.body_timeout;
+    let patience = door.server.body_timeout;
     request.map(|body| Body::new(TimeoutBody::new(patience, body)))
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn current() -> (String, Shape) {
 
 /// The same work in a task of its own, which continues when nobody waits for its end any
 /// more; for the same request, in its span and its trace.
-pub(crate) async fn kept_up<F>(work: F) -> Result<F::Output, tokio::task::JoinError>
+pub(crate) async fn spawn_detached<F>(work: F) -> Result<F::Output, tokio::task::JoinError>
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
@@ -81,7 +81,7 @@ where
         shape: shape(&request),
     };
     let by_tls = request.extensions().get().copied();
-    let by_tls = by_tls.unwrap_or(ByTls(door.surroundings.tls));
+    let by_tls = by_tls.unwrap_or(ByTls(door.server.tls));
     let method = request.method().clone();
     let from = limits::client_of(&request);
     // The matched path, never the query: keys may be in it.

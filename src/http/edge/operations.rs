@@ -123,7 +123,7 @@ fn unknown(name: &str, names: &BTreeSet<String>) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     let of = if names.len() > 1 { "one of " } else { "" };
     format!(
-        "there is an unknown parameter; the known ones are {of}{}{meant}",
+        "there is an unknown parameter; expected {of}{}{meant}",
         names.join(", ")
     )
 }

@@ -29,7 +29,7 @@ pub(crate) fn parameters<T>(query: Result<Query<T>, QueryRejection>) -> Result<T
             let text = rejection.body_text();
             let detail = match text.rsplit_once(", expected ") {
                 Some((what, names)) if what.contains("unknown field ") => {
-                    format!("there is an unknown parameter; the known ones are {names}")
+                    format!("there is an unknown parameter; expected {names}")
                 }
                 _ => "the part after `?` cannot be read, or a parameter is given twice".to_owned(),
             };

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use durabletask::{
-    Client, ClientError, Connection, InstanceState, Orchestration, Payloads, Registry, Status,
-    Worker, WorkerBuilder,
-};
+use durabletask::client::{InstanceState, Payloads, Status};
+use durabletask::worker::WorkerBuilder;
+use durabletask::{Client, ClientError, Connection, Orchestration, Registry, Worker};
 use durabletask_scheduler::{Scheduler, SchedulerConfig, Storage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -124,7 +123,7 @@ impl Hub {
             .grace_period(Duration::from_secs(2));
         let worker = configure(builder).build().unwrap();
         let stop = CancellationToken::new();
-        let running = worker.run(stop.clone());
+        let running = worker.run_until(stop.clone().cancelled_owned());
         Running {
             stop: stop.drop_guard(),
             running: tokio::spawn(async move { running.await.unwrap() }),
@@ -142,6 +141,7 @@ impl Hub {
             .send()
             .await
             .unwrap()
+            .into_id()
     }
 
     /// The state of an instance once it has begun to run.

@@ -13,9 +13,10 @@
 
 use std::time::{Duration, Instant};
 
+use durabletask::client::{Payloads, Status};
 use durabletask::{
     Activity, ActivityContext, Client, Connection, Failure, Orchestration, OrchestrationContext,
-    Payloads, Registry, Status, Worker,
+    Registry, Worker,
 };
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
@@ -62,7 +63,7 @@ async fn main() {
         .build()
         .unwrap();
     let stop = CancellationToken::new();
-    let working = tokio::spawn(worker.run(stop.clone()));
+    let working = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
     let client = Client::new(&connection).unwrap();
 
     run(&client, WARM_UP, in_flight).await;
@@ -77,7 +78,14 @@ async fn main() {
 /// Starts all instances, then waits for all of them.
 async fn run(client: &Client, instances: usize, in_flight: usize) {
     let started: Vec<String> = futures_util::stream::iter(0..instances)
-        .map(|_| async { client.start(&HELLO_CITIES, &()).send().await.unwrap() })
+        .map(|_| async {
+            client
+                .start(&HELLO_CITIES, &())
+                .send()
+                .await
+                .unwrap()
+                .into_id()
+        })
         .buffer_unordered(in_flight)
         .collect()
         .await;

@@ -15,7 +15,8 @@ use super::id::EntityId;
 /// Operations for one entity, in order, with the state that they start from.
 ///
 /// ```
-/// use durabletask_core::{EntityBatch, EntityId};
+/// use durabletask_core::EntityBatch;
+/// use durabletask::entity::EntityId;
 ///
 /// let batch = EntityBatch {
 ///     id: EntityId::new("counter", "clicks")?,
@@ -23,7 +24,7 @@ use super::id::EntityId;
 ///     operations: Vec::new(),
 /// };
 /// assert_eq!(batch.id.to_string(), "@counter@clicks");
-/// # Ok::<(), durabletask_core::InvalidEntityId>(())
+/// # Ok::<(), durabletask::entity::InvalidEntityId>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityBatch {
@@ -99,9 +100,8 @@ pub struct EntityCaller {
 /// #     }
 /// # }
 /// use chrono::Utc;
-/// use durabletask_core::{
-///     Entity, EntityBatch, EntityHandlers, EntityOperation, Operation, Registry, run_batch,
-/// };
+/// use durabletask_core::{EntityBatch, EntityOperation, run_batch};
+/// use durabletask::{Entity, EntityHandlers, Operation, Registry};
 ///
 /// const COUNTER: Entity<i64> = Entity::new("counter");
 /// const ADD: Operation<i64, i64, i64> = Operation::new("add");
@@ -151,9 +151,8 @@ pub struct EntityBatchResult {
 /// #     }
 /// # }
 /// use chrono::Utc;
-/// use durabletask_core::{
-///     Entity, EntityBatch, EntityHandlers, EntityOperation, Operation, Registry, run_batch,
-/// };
+/// use durabletask_core::{EntityBatch, EntityOperation, run_batch};
+/// use durabletask::{Entity, EntityHandlers, Operation, Registry};
 ///
 /// const COUNTER: Entity<i64> = Entity::new("counter");
 /// const ADD: Operation<i64, i64, i64> = Operation::new("add");

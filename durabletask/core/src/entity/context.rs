@@ -4,13 +4,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use uuid::Uuid;
 
 use crate::codec;
 use crate::contract::Orchestration;
 use crate::error::Failure;
 use crate::history::TraceContext;
+use crate::input::InputFor;
 
 use super::contract::Operation;
 use super::id::{EntityId, EntityRef};
@@ -69,15 +69,13 @@ pub enum EntityAction {
 /// How an entity starts an orchestration.
 ///
 /// ```
-/// use durabletask_core::EntityStartOptions;
+/// use durabletask::entity::EntityStartOptions;
 ///
-/// let options = EntityStartOptions {
-///     instance_id: Some("report-2026-08".to_owned()),
-///     ..EntityStartOptions::default()
-/// };
+/// let options = EntityStartOptions::new().instance_id("report-2026-08");
 /// assert_eq!(options.start_at, None);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EntityStartOptions {
     /// The new instance's id; `None` for one that follows from the operation, so that
     /// running the operation again starts nothing twice.
@@ -88,12 +86,41 @@ pub struct EntityStartOptions {
     pub start_at: Option<DateTime<Utc>>,
 }
 
+impl EntityStartOptions {
+    /// Starts at once, under an id that follows from the operation.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the new instance's id.
+    #[must_use]
+    pub fn instance_id(mut self, instance_id: impl Into<String>) -> Self {
+        self.instance_id = Some(instance_id.into());
+        self
+    }
+
+    /// Sets the new instance's version.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// Starts not before `at`.
+    #[must_use]
+    pub fn start_at(mut self, at: DateTime<Utc>) -> Self {
+        self.start_at = Some(at);
+        self
+    }
+}
+
 /// The call or signal that an operation answers, and what it may send out.
 ///
 /// Cheap to clone; clones belong to the same operation.
 ///
 /// ```
-/// use durabletask_core::{Entity, EntityContext, Failure, Operation, Orchestration};
+/// use durabletask::{Entity, EntityContext, Failure, Operation, Orchestration};
 ///
 /// const ALARM: Entity<u32> = Entity::new("alarm");
 /// const RING: Operation<u32, (), ()> = Operation::new("ring");
@@ -108,8 +135,8 @@ pub struct EntityStartOptions {
 ///     Ok(())
 /// }
 ///
-/// let handlers = durabletask_core::EntityHandlers::new().operation(&RING, ring);
-/// let registry = durabletask_core::Registry::new().entity(&ALARM, handlers);
+/// let handlers = durabletask::EntityHandlers::new().operation(&RING, ring);
+/// let registry = durabletask::Registry::new().entity(&ALARM, handlers);
 /// assert!(registry.duplicates().is_empty());
 /// ```
 #[derive(Clone)]
@@ -173,11 +200,11 @@ impl EntityContext {
     /// # Errors
     ///
     /// If the id is too long or `input` cannot be written as JSON.
-    pub fn signal_entity<S, I: Serialize, O>(
+    pub fn signal_entity<S, I, O>(
         &self,
         entity: &EntityRef<S>,
         operation: &Operation<S, I, O>,
-        input: &I,
+        input: &(impl InputFor<I> + ?Sized),
     ) -> Result<(), Failure> {
         self.signal(entity, operation.name(), codec::encode(input), None)
     }
@@ -187,11 +214,11 @@ impl EntityContext {
     /// # Errors
     ///
     /// If the id is too long or `input` cannot be written as JSON.
-    pub fn signal_entity_at<S, I: Serialize, O>(
+    pub fn signal_entity_at<S, I, O>(
         &self,
         entity: &EntityRef<S>,
         operation: &Operation<S, I, O>,
-        input: &I,
+        input: &(impl InputFor<I> + ?Sized),
         at: DateTime<Utc>,
     ) -> Result<(), Failure> {
         self.signal(entity, operation.name(), codec::encode(input), Some(at))
@@ -221,10 +248,10 @@ impl EntityContext {
     /// # Errors
     ///
     /// If `input` cannot be written as JSON.
-    pub fn start_orchestration<I: Serialize, O>(
+    pub fn start_orchestration<I, O>(
         &self,
         orchestration: &Orchestration<I, O>,
-        input: &I,
+        input: &(impl InputFor<I> + ?Sized),
     ) -> Result<String, Failure> {
         self.start_orchestration_with(orchestration, input, EntityStartOptions::default())
     }
@@ -234,10 +261,10 @@ impl EntityContext {
     /// # Errors
     ///
     /// If `input` cannot be written as JSON.
-    pub fn start_orchestration_with<I: Serialize, O>(
+    pub fn start_orchestration_with<I, O>(
         &self,
         orchestration: &Orchestration<I, O>,
-        input: &I,
+        input: &(impl InputFor<I> + ?Sized),
         options: EntityStartOptions,
     ) -> Result<String, Failure> {
         let input = codec::encode(input).map_err(payload_failure)?;

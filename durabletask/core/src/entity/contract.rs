@@ -1,22 +1,23 @@
 //! Typed names of entities and their operations.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::id::{EntityId, EntityRef};
+use super::id::{EntityId, EntityRef, InvalidEntityId};
 
 /// An entity's name with the type of its state, which travels as JSON.
 ///
 /// Names are compared without regard to case.
 ///
 /// ```
-/// use durabletask_core::Entity;
+/// use durabletask::Entity;
 ///
 /// const ACCOUNT: Entity<i64> = Entity::new("account");
 /// assert_eq!(ACCOUNT.id("ada").to_string(), "@account@ada");
 /// ```
 pub struct Entity<S> {
-    name: &'static str,
+    name: Cow<'static, str>,
     state: PhantomData<fn() -> S>,
 }
 
@@ -29,7 +30,7 @@ impl<S> Entity<S> {
     /// compiler:
     ///
     /// ```compile_fail
-    /// const WRONG: durabletask_core::Entity<u32> = durabletask_core::Entity::new("a@b");
+    /// const WRONG: durabletask::Entity<u32> = durabletask::Entity::new("a@b");
     /// println!("{}", WRONG.name());
     /// ```
     #[must_use]
@@ -42,22 +43,36 @@ impl<S> Entity<S> {
             at += 1;
         }
         Self {
-            name,
+            name: Cow::Borrowed(name),
             state: PhantomData,
         }
     }
 
-    /// The name as given.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        self.name
+    /// Ties a name that is known at run time only to the state's type.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEntityId`] if the name is empty, has an `@` or is too long.
+    pub fn named(name: impl Into<String>) -> Result<Self, InvalidEntityId> {
+        let name = name.into();
+        EntityId::new(&name, "")?;
+        Ok(Self {
+            name: Cow::Owned(name),
+            state: PhantomData,
+        })
     }
 
-    /// The entity with the key `key`. The id has at most 100 characters; whoever is
-    /// given a longer one refuses it.
+    /// The name as given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The entity with the key `key`. The id has at most 100 characters; a longer one is
+    /// refused where it is used.
     #[must_use]
     pub fn id(&self, key: &str) -> EntityRef<S> {
-        EntityRef::new(EntityId::unchecked(self.name, key))
+        EntityRef::new(EntityId::unchecked(&self.name, key))
     }
 }
 
@@ -66,14 +81,14 @@ impl<S> Entity<S> {
 /// Names are compared without regard to case.
 ///
 /// ```
-/// use durabletask_core::Operation;
+/// use durabletask::Operation;
 ///
 /// /// Takes an amount from an account; yields what is left.
 /// const WITHDRAW: Operation<i64, u32, i64> = Operation::new("withdraw");
 /// assert_eq!(WITHDRAW.name(), "withdraw");
 /// ```
 pub struct Operation<S, I, O> {
-    name: &'static str,
+    name: Cow<'static, str>,
     types: PhantomData<fn(S, I) -> O>,
 }
 
@@ -82,26 +97,40 @@ impl<S, I, O> Operation<S, I, O> {
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
         Self {
-            name,
+            name: Cow::Borrowed(name),
+            types: PhantomData,
+        }
+    }
+
+    /// Ties a name that is known at run time only to the types.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: Cow::Owned(name.into()),
             types: PhantomData,
         }
     }
 
     /// The name on the wire.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn shared_name(&self) -> Cow<'static, str> {
+        self.name.clone()
     }
 }
 
 // Written by hand because derives would demand the bounds of the payload types.
 impl<S> Clone for Entity<S> {
     fn clone(&self) -> Self {
-        *self
+        Self {
+            name: self.name.clone(),
+            state: PhantomData,
+        }
     }
 }
-
-impl<S> Copy for Entity<S> {}
 
 impl<S> fmt::Debug for Entity<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -111,11 +140,12 @@ impl<S> fmt::Debug for Entity<S> {
 
 impl<S, I, O> Clone for Operation<S, I, O> {
     fn clone(&self) -> Self {
-        *self
+        Self {
+            name: self.name.clone(),
+            types: PhantomData,
+        }
     }
 }
-
-impl<S, I, O> Copy for Operation<S, I, O> {}
 
 impl<S, I, O> fmt::Debug for Operation<S, I, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -31,7 +31,7 @@ const DELETE: &str = "delete";
 /// The operation `delete`, which deletes the state, is there without being written.
 ///
 /// ```
-/// use durabletask_core::{Entity, EntityHandlers, Failure, Operation, Registry};
+/// use durabletask::{Entity, EntityHandlers, Failure, Operation, Registry};
 ///
 /// const ACCOUNT: Entity<i64> = Entity::new("account");
 /// const WITHDRAW: Operation<i64, i64, i64> = Operation::new("withdraw");
@@ -87,16 +87,16 @@ impl<S: Serialize + DeserializeOwned + Send + 'static> EntityHandlers<S> {
         O: Serialize + 'static,
         F: Fn(&mut S, &EntityContext, I) -> Result<O, Failure> + Send + Sync + 'static,
     {
-        let name = operation.name();
+        let name: Arc<str> = operation.name().into();
         let handler = Arc::new(handler);
         self.add(
-            name,
+            operation.name(),
             Arc::new(move |mut state, context, input| {
-                let handler = Arc::clone(&handler);
+                let (name, handler) = (Arc::clone(&name), Arc::clone(&handler));
                 Box::pin(async move {
-                    let input = decode_input(name, input)?;
+                    let input = decode_input(&name, input)?;
                     let output = handler(&mut state, &context, input)?;
-                    Ok((state, encode_output(name, &output)?))
+                    Ok((state, encode_output(&name, &output)?))
                 })
             }),
         )
@@ -112,16 +112,16 @@ impl<S: Serialize + DeserializeOwned + Send + 'static> EntityHandlers<S> {
         F: Fn(S, EntityContext, I) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(S, O), Failure>> + Send + 'static,
     {
-        let name = operation.name();
+        let name: Arc<str> = operation.name().into();
         let handler = Arc::new(handler);
         self.add(
-            name,
+            operation.name(),
             Arc::new(move |state, context, input| {
-                let handler = Arc::clone(&handler);
+                let (name, handler) = (Arc::clone(&name), Arc::clone(&handler));
                 Box::pin(async move {
-                    let input = decode_input(name, input)?;
+                    let input = decode_input(&name, input)?;
                     let (state, output) = handler(state, context, input).await?;
-                    Ok((state, encode_output(name, &output)?))
+                    Ok((state, encode_output(&name, &output)?))
                 })
             }),
         )

@@ -15,13 +15,13 @@ const MAX_LENGTH: usize = 100;
 /// The name is kept in lower case, as in every official SDK; the key keeps its case.
 ///
 /// ```
-/// use durabletask_core::EntityId;
+/// use durabletask::entity::EntityId;
 ///
 /// let id = EntityId::new("Counter", "Clicks")?;
 /// assert_eq!(id.to_string(), "@counter@Clicks");
 /// assert_eq!("@counter@Clicks".parse::<EntityId>()?, id);
 /// assert!(EntityId::new("no@sign", "a").is_err());
-/// # Ok::<(), durabletask_core::InvalidEntityId>(())
+/// # Ok::<(), durabletask::entity::InvalidEntityId>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -33,7 +33,7 @@ pub struct EntityId {
 /// A text that is no entity id.
 ///
 /// ```
-/// use durabletask_core::EntityId;
+/// use durabletask::entity::EntityId;
 ///
 /// let error = "counter".parse::<EntityId>().unwrap_err();
 /// assert!(error.to_string().contains("@name@key"));
@@ -126,7 +126,8 @@ impl TryFrom<String> for EntityId {
 /// An entity's id with the type of its state; made by [`Entity::id`](crate::Entity::id).
 ///
 /// ```
-/// use durabletask_core::{Entity, EntityRef};
+/// use durabletask::entity::EntityRef;
+/// use durabletask::Entity;
 ///
 /// const COUNTER: Entity<u32> = Entity::new("Counter");
 ///

@@ -5,7 +5,7 @@
 //! entities *signal* it, orchestrations *signal* or *call* it.
 //!
 //! ```
-//! use durabletask_core::{Entity, EntityContext, EntityHandlers, Failure, Operation, Registry};
+//! use durabletask::{Entity, EntityContext, EntityHandlers, Failure, Operation, Registry};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Default, Serialize, Deserialize)]

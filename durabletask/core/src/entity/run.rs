@@ -28,9 +28,8 @@ use super::id::EntityId;
 /// #     }
 /// # }
 /// use chrono::Utc;
-/// use durabletask_core::{
-///     Entity, EntityBatch, EntityBatchRun, EntityHandlers, EntityOperation, Operation, Registry,
-/// };
+/// use durabletask_core::{EntityBatch, EntityBatchRun, EntityOperation};
+/// use durabletask::{Entity, EntityHandlers, Operation, Registry};
 ///
 /// const COUNTER: Entity<i64> = Entity::new("counter");
 /// const ADD: Operation<i64, i64, i64> = Operation::new("add");
@@ -175,9 +174,8 @@ impl EntityBatchRun {
 /// #     }
 /// # }
 /// use chrono::Utc;
-/// use durabletask_core::{
-///     Entity, EntityBatch, EntityHandlers, EntityOperation, Operation, Registry, run_batch,
-/// };
+/// use durabletask_core::{EntityBatch, EntityOperation, run_batch};
+/// use durabletask::{Entity, EntityHandlers, Operation, Registry};
 ///
 /// const COUNTER: Entity<i64> = Entity::new("counter");
 /// const ADD: Operation<i64, i64, i64> = Operation::new("add");

@@ -7,10 +7,12 @@ use std::task::{Context, Poll};
 
 use futures_util::stream::{FuturesUnordered, Stream};
 
+use super::fan_out::{Settled, fan_out};
+
 /// Which of two futures came first.
 ///
 /// ```
-/// use durabletask_core::{Activity, Either, Failure, OrchestrationContext, select};
+/// use durabletask::{Activity, Either, Failure, OrchestrationContext, select};
 ///
 /// const FAST: Activity<(), u32> = Activity::new("fast");
 /// const GOOD: Activity<(), String> = Activity::new("good");
@@ -41,7 +43,7 @@ pub enum Either<A, B> {
 /// ```
 /// use std::time::Duration;
 ///
-/// use durabletask_core::{Either, Event, Failure, OrchestrationContext, select};
+/// use durabletask::{Either, Event, Failure, OrchestrationContext, select};
 ///
 /// const GO: Event<u32> = Event::new("go");
 ///
@@ -74,7 +76,7 @@ where
 ///
 /// ```
 /// use std::time::Duration;
-/// use durabletask_core::{Activity, Failure, OrchestrationContext, join};
+/// use durabletask::{Activity, Failure, OrchestrationContext, join};
 ///
 /// const FLIGHT: Activity<String, u32> = Activity::new("flight");
 /// const HOTEL: Activity<String, String> = Activity::new("hotel");
@@ -102,7 +104,7 @@ where
 /// The cost of an event does not grow with the number of futures.
 ///
 /// ```
-/// use durabletask_core::{Activity, Failure, OrchestrationContext, when_all};
+/// use durabletask::{Activity, Failure, OrchestrationContext, when_all};
 ///
 /// const COUNT: Activity<String, u64> = Activity::new("count");
 ///
@@ -138,7 +140,8 @@ where
 /// The future that [`when_all`] makes.
 ///
 /// ```
-/// use durabletask_core::{Activity, OrchestrationContext, Task, WhenAll, when_all};
+/// use durabletask::orchestration::{Task, WhenAll};
+/// use durabletask::{Activity, OrchestrationContext, when_all};
 ///
 /// const COUNT: Activity<u32, u64> = Activity::new("count");
 ///
@@ -198,11 +201,35 @@ where
     }
 }
 
+/// Waits for all futures, whatever becomes of them, and yields their outputs in the order
+/// of the arguments. [`fan_out`](crate::fan_out) can bound how many are under way at once.
+///
+/// ```
+/// use durabletask::{Activity, Failure, OrchestrationContext, when_all_settled};
+///
+/// const PING: Activity<String, ()> = Activity::new("ping");
+///
+/// async fn answering(ctx: OrchestrationContext, hosts: Vec<String>) -> Result<usize, Failure> {
+///     let pings = hosts.iter().map(|host| ctx.call_activity(&PING, host));
+///     let answers = when_all_settled(pings).await;
+///     Ok(answers.iter().filter(|answer| answer.is_ok()).count())
+/// }
+/// # let _ = answering;
+/// ```
+pub fn when_all_settled<'a, I, F>(futures: I) -> Settled<'a, F, F::Output>
+where
+    I: IntoIterator<Item = F>,
+    F: Future + Send + 'a,
+{
+    let futures: Vec<F> = futures.into_iter().collect();
+    fan_out(futures, |future| future).settled()
+}
+
 /// Waits for the first of several futures; yields its index and value and drops
 /// the others. An empty list is never ready.
 ///
 /// ```
-/// use durabletask_core::{Activity, Failure, OrchestrationContext, when_any};
+/// use durabletask::{Activity, Failure, OrchestrationContext, when_any};
 ///
 /// const ASK: Activity<String, u32> = Activity::new("ask");
 ///
@@ -227,7 +254,8 @@ where
 /// The future that [`when_any`] makes.
 ///
 /// ```
-/// use durabletask_core::{Activity, OrchestrationContext, Task, WhenAny, when_any};
+/// use durabletask::orchestration::{Task, WhenAny};
+/// use durabletask::{Activity, OrchestrationContext, when_any};
 ///
 /// const ASK: Activity<u32, u64> = Activity::new("ask");
 ///

@@ -12,14 +12,17 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::action::ActionKind;
+use crate::activity::START_TO_CLOSE_TAG;
 use crate::codec;
 use crate::contract::{Activity, Event, Orchestration};
-use crate::error::{Failure, TaskError};
+use crate::error::TaskError;
 use crate::history::{ExecutionStarted, ParentInstance, TraceContext};
-use crate::retry::RetryPolicy;
+use crate::input::InputFor;
+use crate::version::compare_versions;
 
 use super::combinators::{Either, select};
-use super::state::{Continuation, Shared};
+use super::options::{SubOrchestrationOptions, TaskOptions};
+use super::state::Shared;
 use super::tasks::{EventTask, Task, Timer};
 
 /// An orchestration's only window on the world: everything it learns and does
@@ -31,7 +34,7 @@ use super::tasks::{EventTask, Task, Timer};
 /// ```
 /// use std::time::Duration;
 ///
-/// use durabletask_core::{Activity, Failure, OrchestrationContext};
+/// use durabletask::{Activity, Failure, OrchestrationContext};
 ///
 /// const REMIND: Activity<String, ()> = Activity::new("remind");
 ///
@@ -45,111 +48,6 @@ use super::tasks::{EventTask, Task, Timer};
 #[derive(Clone)]
 pub struct OrchestrationContext {
     shared: Arc<Shared>,
-}
-
-/// How an activity is called.
-///
-/// ```
-/// use std::time::Duration;
-///
-/// use durabletask_core::{RetryPolicy, TaskOptions};
-///
-/// let options = TaskOptions {
-///     retry: Some(RetryPolicy::new(5, Duration::from_secs(10))),
-///     start_to_close: Some(Duration::from_secs(60)),
-///     ..TaskOptions::default()
-/// };
-/// assert_eq!(options.version, None);
-/// ```
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TaskOptions {
-    /// How failures are tried again; `None` for a single attempt.
-    pub retry: Option<RetryPolicy>,
-    /// The activity's version; `None` for that of the orchestration.
-    pub version: Option<String>,
-    /// Tags for operators, shown with the call.
-    pub tags: BTreeMap<String, String>,
-    /// How long one attempt may run, counted from its start on a worker. After
-    /// that its future is dropped and the attempt fails with `ActivityTimeout`,
-    /// which a retry policy may mend. Workers of other languages ignore it; it
-    /// travels as the tag [`START_TO_CLOSE_TAG`], in whole milliseconds.
-    pub start_to_close: Option<Duration>,
-}
-
-/// The tag that tells an activity's worker how long the call may run, in milliseconds.
-///
-/// ```
-/// use durabletask_core::{ActivityContext, START_TO_CLOSE_TAG};
-///
-/// /// How long this attempt may run, in milliseconds.
-/// fn limit(ctx: &ActivityContext) -> Option<u64> {
-///     ctx.tags().get(START_TO_CLOSE_TAG)?.parse().ok()
-/// }
-/// # assert_eq!(limit(&ActivityContext::new("a", "b", 0)), None);
-/// ```
-pub const START_TO_CLOSE_TAG: &str = "durabletask.startToCloseMs";
-
-/// How a sub-orchestration is started.
-///
-/// ```
-/// use durabletask_core::SubOrchestrationOptions;
-///
-/// let options = SubOrchestrationOptions {
-///     instance_id: Some("invoice-7".to_owned()),
-///     ..SubOrchestrationOptions::default()
-/// };
-/// assert_eq!(options.retry, None);
-/// ```
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SubOrchestrationOptions {
-    /// Its instance id; `None` for `{execution id}:{task id in hex}`, which
-    /// differs between attempts.
-    pub instance_id: Option<String>,
-    /// Its version; `None` for unversioned.
-    pub version: Option<String>,
-    /// How failures are tried again; `None` for a single attempt.
-    pub retry: Option<RetryPolicy>,
-    /// The new instance's tags.
-    pub tags: BTreeMap<String, String>,
-}
-
-/// What becomes of external events that nobody took when the orchestration continues as new.
-///
-/// ```
-/// assert_eq!(
-///     durabletask_core::ContinueOptions::default().unprocessed_events,
-///     durabletask_core::UnprocessedEvents::Keep
-/// );
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UnprocessedEvents {
-    /// The next execution gets them, in the order of arrival.
-    #[default]
-    Keep,
-    /// They are lost.
-    Drop,
-}
-
-/// How an orchestration continues as new.
-///
-/// ```
-/// use durabletask_core::{ContinueOptions, Failure, OrchestrationContext};
-///
-/// async fn upgrade(ctx: OrchestrationContext, round: u32) -> Result<(), Failure> {
-///     let options = ContinueOptions {
-///         new_version: Some("2".to_owned()),
-///         ..ContinueOptions::default()
-///     };
-///     ctx.continue_as_new_with(&(round + 1), options)
-/// }
-/// # let _ = upgrade;
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ContinueOptions {
-    /// What becomes of external events that nobody took.
-    pub unprocessed_events: UnprocessedEvents,
-    /// The next execution's version; `None` keeps the present one.
-    pub new_version: Option<String>,
 }
 
 impl OrchestrationContext {
@@ -195,6 +93,50 @@ impl OrchestrationContext {
             .and_then(|started| started.version.as_deref())
     }
 
+    /// Whether this instance's version is `version` or a newer one, as
+    /// [`compare_versions`](crate::compare_versions) says. An unversioned instance is older
+    /// than every version.
+    #[must_use]
+    pub fn version_at_least(&self, version: &str) -> bool {
+        compare_versions(self.version().unwrap_or_default(), version).is_ge()
+    }
+
+    /// Whether this execution takes the changed path of the code that `id` names: `true`
+    /// for executions that come here for the first time, `false` for those that have passed
+    /// here already with older code. The answer is recorded, so it stays the same.
+    ///
+    /// ```
+    /// use durabletask::{Activity, Failure, OrchestrationContext};
+    ///
+    /// const PACK: Activity<String, ()> = Activity::new("pack");
+    /// const INSURE: Activity<String, ()> = Activity::new("insure");
+    ///
+    /// async fn deliver(ctx: OrchestrationContext, parcel: String) -> Result<(), Failure> {
+    ///     // Parcels that are packed already go on as they began.
+    ///     if ctx.patched("insure-first") {
+    ///         ctx.call_activity(&INSURE, &parcel).await?;
+    ///     }
+    ///     Ok(ctx.call_activity(&PACK, &parcel).await?)
+    /// }
+    /// # let _ = deliver;
+    /// ```
+    ///
+    /// On the wire the record is an event that the instance sends to itself, so it works
+    /// with every backend. It costs one short turn.
+    #[must_use]
+    pub fn patched(&self, id: &str) -> bool {
+        self.shared.call().patched(id, &self.shared.instance_id)
+    }
+
+    /// Keeps executions replaying that took the path of [`patched`](Self::patched)`(id)`,
+    /// once no execution is left that did not: write it where `patched` stood, and remove it
+    /// when those have ended too.
+    pub fn deprecate_patch(&self, id: &str) {
+        self.shared
+            .call()
+            .deprecate_patch(id, &self.shared.instance_id);
+    }
+
     /// The orchestration that started this one, if any.
     #[must_use]
     pub fn parent(&self) -> Option<&ParentInstance> {
@@ -228,30 +170,36 @@ impl OrchestrationContext {
         self.shared.call().replaying
     }
 
-    /// Sets the status that operators see; it stays until it is set again.
+    /// Sets the status that operators see. It stays until it is set again or the
+    /// orchestration continues as new: each execution sets its own.
     ///
     /// # Errors
     ///
     /// If `status` cannot be written as JSON.
-    pub fn set_custom_status<T: Serialize + ?Sized>(&self, status: &T) -> Result<(), Failure> {
-        let text = codec::encode(status).map_err(payload_failure)?;
+    pub fn set_custom_status<T: Serialize + ?Sized>(&self, status: &T) -> Result<(), TaskError> {
+        let text =
+            codec::encode(status).map_err(|reason| unwritable("the custom status", reason))?;
         self.shared.call().custom_status = Some(text);
         Ok(())
     }
 
     /// Calls an activity once.
-    pub fn call_activity<I: Serialize, O>(&self, activity: &Activity<I, O>, input: &I) -> Task<O> {
+    pub fn call_activity<I, O>(
+        &self,
+        activity: &Activity<I, O>,
+        input: &(impl InputFor<I> + ?Sized),
+    ) -> Task<O> {
         self.call_activity_with(activity, input, TaskOptions::default())
     }
 
     /// Calls an activity with a retry policy, a version or tags.
-    pub fn call_activity_with<I: Serialize, O>(
+    pub fn call_activity_with<I, O>(
         &self,
         activity: &Activity<I, O>,
-        input: &I,
+        input: &(impl InputFor<I> + ?Sized),
         options: TaskOptions,
     ) -> Task<O> {
-        let name = activity.name();
+        let name = activity.shared_name();
         let input = match codec::encode(input) {
             Ok(input) => input,
             Err(reason) => return Task::refused(name, reason),
@@ -264,7 +212,7 @@ impl OrchestrationContext {
             );
         }
         let call = ActionKind::ScheduleTask {
-            name: name.to_owned(),
+            name: name.to_string(),
             version: options
                 .version
                 .or_else(|| self.version().map(str::to_owned)),
@@ -272,27 +220,30 @@ impl OrchestrationContext {
             tags,
             trace_context: self.trace_context(),
         };
-        let id = self.shared.call().start_call(call, options.retry, None);
+        let id = self
+            .shared
+            .call()
+            .start_call(&self.shared, call, options.retry, None);
         Task::scheduled(Arc::clone(&self.shared), id, name)
     }
 
     /// Starts a sub-orchestration once. In a critical section that is not allowed.
-    pub fn call_sub_orchestration<I: Serialize, O>(
+    pub fn call_sub_orchestration<I, O>(
         &self,
         orchestration: &Orchestration<I, O>,
-        input: &I,
+        input: &(impl InputFor<I> + ?Sized),
     ) -> Task<O> {
         self.call_sub_orchestration_with(orchestration, input, SubOrchestrationOptions::default())
     }
 
     /// Starts a sub-orchestration with an instance id, a version, a retry policy or tags.
-    pub fn call_sub_orchestration_with<I: Serialize, O>(
+    pub fn call_sub_orchestration_with<I, O>(
         &self,
         orchestration: &Orchestration<I, O>,
-        input: &I,
+        input: &(impl InputFor<I> + ?Sized),
         options: SubOrchestrationOptions,
     ) -> Task<O> {
-        let name = orchestration.name();
+        let name = orchestration.shared_name();
         if let Err(refused) = self.check_child(orchestration) {
             return refused;
         }
@@ -306,13 +257,18 @@ impl OrchestrationContext {
         };
         let call = ActionKind::CreateSubOrchestration {
             instance_id: options.instance_id.unwrap_or_default(),
-            name: name.to_owned(),
-            version: options.version,
+            name: name.to_string(),
+            version: options
+                .version
+                .or_else(|| self.version().map(str::to_owned)),
             input: Some(input),
             tags: options.tags,
             trace_context: self.trace_context(),
         };
-        let id = self.shared.call().start_call(call, options.retry, prefix);
+        let id = self
+            .shared
+            .call()
+            .start_call(&self.shared, call, options.retry, prefix);
         Task::scheduled(Arc::clone(&self.shared), id, name)
     }
 
@@ -334,14 +290,14 @@ impl OrchestrationContext {
     /// first; several waiters for one name are served in order.
     pub fn wait_for_event<T>(&self, event: &Event<T>) -> EventTask<T> {
         let waiter = self.shared.call().inbox.wait(event.name());
-        EventTask::new(Arc::clone(&self.shared), waiter, event.name())
+        EventTask::new(Arc::clone(&self.shared), waiter, event.shared_name())
     }
 
     /// Waits for an external event for at most `deadline`; `None` if it does not come.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use durabletask_core::{Event, Failure, OrchestrationContext};
+    /// use durabletask::{Event, Failure, OrchestrationContext};
     ///
     /// const APPROVAL: Event<bool> = Event::new("approval");
     ///
@@ -369,7 +325,7 @@ impl OrchestrationContext {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use durabletask_core::{Activity, Failure, OrchestrationContext};
+    /// use durabletask::{Activity, Failure, OrchestrationContext};
     ///
     /// const QUOTE: Activity<String, u32> = Activity::new("quote");
     ///
@@ -385,19 +341,19 @@ impl OrchestrationContext {
         }
     }
 
-    /// Raises an external event for another instance (or this one). Nobody is
-    /// told if there is no such instance.
+    /// Raises an external event for another instance (or this one). If there is no such
+    /// instance, the event is lost without a word.
     ///
     /// # Errors
     ///
     /// If `payload` cannot be written as JSON.
-    pub fn send_event<T: Serialize>(
+    pub fn send_event<T>(
         &self,
         instance_id: &str,
         event: &Event<T>,
-        payload: &T,
-    ) -> Result<(), Failure> {
-        let data = codec::encode(payload).map_err(payload_failure)?;
+        payload: &(impl InputFor<T> + ?Sized),
+    ) -> Result<(), TaskError> {
+        let data = codec::encode(payload).map_err(|reason| unwritable(event.name(), reason))?;
         let mut state = self.shared.call();
         let id = state.take_id();
         state.push_action(
@@ -409,41 +365,6 @@ impl OrchestrationContext {
             },
         );
         Ok(())
-    }
-
-    /// Ends this execution and starts the next with `input` and an empty
-    /// history. Write `return ctx.continue_as_new(&next);`.
-    ///
-    /// External events that nobody took go to the next execution.
-    ///
-    /// # Errors
-    ///
-    /// Always: the failure is how the end travels through `?` and `return`.
-    pub fn continue_as_new<I: Serialize, O>(&self, input: &I) -> Result<O, Failure> {
-        self.continue_as_new_with(input, ContinueOptions::default())
-    }
-
-    /// Like [`continue_as_new`](Self::continue_as_new), with a choice about
-    /// unprocessed events and the version.
-    ///
-    /// # Errors
-    ///
-    /// Always: the failure is how the end travels through `?` and `return`.
-    pub fn continue_as_new_with<I: Serialize, O>(
-        &self,
-        input: &I,
-        options: ContinueOptions,
-    ) -> Result<O, Failure> {
-        let input = codec::encode(input).map_err(payload_failure)?;
-        self.shared.call().continuation = Some(Continuation {
-            input,
-            new_version: options.new_version,
-            keep_events: options.unprocessed_events == UnprocessedEvents::Keep,
-        });
-        Err(Failure::new(
-            "ContinueAsNew",
-            "the orchestration continues as new",
-        ))
     }
 
     fn trace_context(&self) -> Option<TraceContext> {
@@ -460,6 +381,10 @@ impl fmt::Debug for OrchestrationContext {
     }
 }
 
-pub(super) fn payload_failure(reason: String) -> Failure {
-    Failure::new("PayloadMismatch", reason).permanent()
+/// A payload that cannot be written as JSON.
+pub(super) fn unwritable(name: &str, reason: String) -> TaskError {
+    TaskError::Payload {
+        name: name.to_owned(),
+        reason,
+    }
 }

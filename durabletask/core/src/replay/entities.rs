@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 
 use crate::action::ActionKind;
 use crate::codec;
 use crate::contract::Orchestration;
 use crate::entity::{EntityId, EntityRef, Operation};
-use crate::error::{Failure, TaskError};
+use crate::error::TaskError;
+use crate::input::InputFor;
 
-use super::context::{OrchestrationContext, payload_failure};
+use super::context::{OrchestrationContext, unwritable};
 use super::operations::{Outcome, Step};
 use super::state::{Shared, State};
 use super::tasks::Task;
@@ -165,13 +165,13 @@ impl OrchestrationContext {
     /// It ends with [`TaskError::Failed`] if the operation failed; the entity is then
     /// as it was. In a critical section only the locked entities can be called, each
     /// once at a time.
-    pub fn call_entity<S, I: Serialize, O>(
+    pub fn call_entity<S, I, O>(
         &self,
         entity: &EntityRef<S>,
         operation: &Operation<S, I, O>,
-        input: &I,
+        input: &(impl InputFor<I> + ?Sized),
     ) -> Task<O> {
-        let name = operation.name();
+        let name = operation.shared_name();
         let input = match codec::encode(input) {
             Ok(input) => input,
             Err(reason) => return Task::refused(name, reason),
@@ -192,7 +192,7 @@ impl OrchestrationContext {
             ActionKind::CallEntity {
                 entity_id: entity.id().clone(),
                 request_id: request_id.clone(),
-                operation: name.to_owned(),
+                operation: name.to_string(),
                 input: Some(input),
                 parent: self.identity(),
             },
@@ -212,12 +212,12 @@ impl OrchestrationContext {
     ///
     /// If the id is too long, `input` cannot be written as JSON, or the entity is
     /// locked by the present critical section: call it then.
-    pub fn signal_entity<S, I: Serialize, O>(
+    pub fn signal_entity<S, I, O>(
         &self,
         entity: &EntityRef<S>,
         operation: &Operation<S, I, O>,
-        input: &I,
-    ) -> Result<(), Failure> {
+        input: &(impl InputFor<I> + ?Sized),
+    ) -> Result<(), TaskError> {
         self.signal(entity, operation.name(), codec::encode(input), None)
     }
 
@@ -226,13 +226,13 @@ impl OrchestrationContext {
     /// # Errors
     ///
     /// As for [`signal_entity`](Self::signal_entity).
-    pub fn signal_entity_at<S, I: Serialize, O>(
+    pub fn signal_entity_at<S, I, O>(
         &self,
         entity: &EntityRef<S>,
         operation: &Operation<S, I, O>,
-        input: &I,
+        input: &(impl InputFor<I> + ?Sized),
         at: DateTime<Utc>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), TaskError> {
         self.signal(entity, operation.name(), codec::encode(input), Some(at))
     }
 
@@ -242,15 +242,18 @@ impl OrchestrationContext {
         operation: &str,
         input: Result<String, String>,
         at: Option<DateTime<Utc>>,
-    ) -> Result<(), Failure> {
-        entity_id.check()?;
-        let input = input.map_err(payload_failure)?;
+    ) -> Result<(), TaskError> {
+        let refused = |reason: String| TaskError::NotAllowed {
+            name: operation.to_owned(),
+            reason,
+        };
+        entity_id
+            .check()
+            .map_err(|error| refused(error.to_string()))?;
+        let input = input.map_err(|reason| unwritable(operation, reason))?;
         let shared = self.shared();
         let mut state = shared.call();
-        state
-            .entities
-            .check_signal(entity_id)
-            .map_err(|reason| Failure::new("CallNotAllowed", reason).permanent())?;
+        state.entities.check_signal(entity_id).map_err(refused)?;
         let request_id = state.new_uuid(&shared.instance_id).to_string();
         let id = state.take_id();
         state.push_action(
@@ -273,7 +276,7 @@ impl OrchestrationContext {
     /// each other out. Dropping the future gives the request up.
     ///
     /// ```
-    /// use durabletask_core::{Entity, Failure, Operation, OrchestrationContext};
+    /// use durabletask::{Entity, Failure, Operation, OrchestrationContext};
     ///
     /// const ACCOUNT: Entity<i64> = Entity::new("account");
     /// const DEPOSIT: Operation<i64, i64, ()> = Operation::new("deposit");
@@ -357,7 +360,7 @@ impl OrchestrationContext {
         orchestration: &Orchestration<I, O>,
     ) -> Result<(), Task<O>> {
         let allowed = self.shared().lock().entities.check_child();
-        allowed.map_err(|reason| Task::not_allowed(orchestration.name(), reason))
+        allowed.map_err(|reason| Task::not_allowed(orchestration.shared_name(), reason))
     }
 }
 
@@ -367,7 +370,8 @@ impl OrchestrationContext {
 /// Dropping it gives the request up; locks that are granted later are released at once.
 ///
 /// ```
-/// use durabletask_core::{Entity, Failure, LockTask, OrchestrationContext};
+/// use durabletask::entity::LockTask;
+/// use durabletask::{Entity, Failure, OrchestrationContext};
 ///
 /// const ACCOUNT: Entity<i64> = Entity::new("account");
 ///
@@ -436,7 +440,7 @@ impl fmt::Debug for LockTask {
 /// end of the orchestration, however it ends.
 ///
 /// ```
-/// use durabletask_core::{Entity, Failure, Operation, OrchestrationContext};
+/// use durabletask::{Entity, Failure, Operation, OrchestrationContext};
 ///
 /// const ACCOUNT: Entity<i64> = Entity::new("account");
 /// const ADD: Operation<i64, i64, i64> = Operation::new("add");

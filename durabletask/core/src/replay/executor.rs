@@ -8,11 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::action::{CompletionStatus, OrchestratorAction};
+use crate::activity::{ORIGIN_TAG, origin_of};
 use crate::error::{Failure, FailureDetails, panic_text};
-use crate::history::{ExecutionStarted, HistoryEvent};
+use crate::history::{ExecutionStarted, HistoryEvent, HistoryPayload};
+use crate::outcome::{End, Ended};
 use crate::registry::{HandlerFuture, Registry};
 
 use super::context::OrchestrationContext;
+use super::mismatch::NON_DETERMINISM;
 use super::state::{Applied, Runaway, Shared};
 
 /// How often code may wake itself between two events. Combinators do it a few
@@ -27,8 +30,9 @@ const MAX_SELF_WAKES: usize = 100_000;
 /// ```
 /// use std::sync::Arc;
 ///
-/// use durabletask_core::testing::HistoryBuilder;
-/// use durabletask_core::{Activity, Execution, Failure, Orchestration, OrchestrationContext, Registry};
+/// use durabletask::testing::HistoryBuilder;
+/// use durabletask_core::Execution;
+/// use durabletask::{Activity, Failure, Orchestration, OrchestrationContext, Registry};
 ///
 /// const GREET: Activity<String, String> = Activity::new("greet");
 /// const WELCOME: Orchestration<String, String> = Orchestration::new("welcome");
@@ -52,10 +56,12 @@ const MAX_SELF_WAKES: usize = 100_000;
 pub struct Execution {
     shared: Arc<Shared>,
     registry: Arc<Registry>,
-    code: Option<HandlerFuture>,
+    code: Option<HandlerFuture<Ended>>,
     woken: Arc<Woken>,
     waker: Waker,
     replayed: bool,
+    /// Events of the past whose turn may go on in the next piece.
+    unfinished: Vec<HistoryEvent>,
 }
 
 /// What a turn decided.
@@ -63,8 +69,9 @@ pub struct Execution {
 /// ```
 /// use std::sync::Arc;
 ///
-/// use durabletask_core::testing::HistoryBuilder;
-/// use durabletask_core::{Activity, Execution, Failure, Orchestration, OrchestrationContext, Registry};
+/// use durabletask::testing::HistoryBuilder;
+/// use durabletask_core::Execution;
+/// use durabletask::{Activity, Failure, Orchestration, OrchestrationContext, Registry};
 ///
 /// const GREET: Activity<String, String> = Activity::new("greet");
 /// const WELCOME: Orchestration<String, String> = Orchestration::new("welcome");
@@ -128,6 +135,7 @@ impl Execution {
             waker: Waker::from(Arc::clone(&woken)),
             woken,
             replayed: false,
+            unfinished: Vec::new(),
         }
     }
 
@@ -153,8 +161,30 @@ impl Execution {
     /// Replays committed events. May be called several times with consecutive
     /// pieces of the past, before the first turn.
     pub fn replay(&mut self, past: impl IntoIterator<Item = HistoryEvent>) {
-        self.shared.lock().replaying = true;
         self.replayed = true;
+        for event in past {
+            // What a turn decided is recorded after what it learned, and the code may ask
+            // for it in advance. So a turn is replayed once all of it is there.
+            if matches!(event.payload, HistoryPayload::OrchestratorStarted) {
+                self.replay_turn();
+            }
+            self.learn(&event);
+            self.unfinished.push(event);
+        }
+    }
+
+    /// Learns in advance what the code may ask of an event of the past.
+    pub(crate) fn learn(&self, event: &HistoryEvent) {
+        self.shared.lock().patches.learn(event);
+    }
+
+    /// Replays the latest turn of the past.
+    pub(crate) fn replay_turn(&mut self) {
+        if self.unfinished.is_empty() {
+            return;
+        }
+        self.shared.lock().replaying = true;
+        let past = std::mem::take(&mut self.unfinished);
         // What the code logs on replay was logged before.
         tracing::dispatcher::with_default(&tracing::Dispatch::none(), || {
             for event in past {
@@ -169,6 +199,7 @@ impl Execution {
     /// is not durable ends the execution as failed.
     pub fn turn(&mut self, new: impl IntoIterator<Item = HistoryEvent>) -> TurnResult {
         if std::mem::take(&mut self.replayed) {
+            self.replay_turn();
             let applied = self.shared.lock().check_past();
             self.follow(applied);
         }
@@ -193,6 +224,13 @@ impl Execution {
             completed: state.is_over(),
             given_up: state.take_given_up(),
         }
+    }
+
+    /// What the code does otherwise than its history records, if that ended the execution.
+    #[must_use]
+    pub fn divergence(&self) -> Option<FailureDetails> {
+        self.aborted()
+            .filter(|details| details.error_type == NON_DETERMINISM)
     }
 
     /// Why the execution cannot go on, if it cannot.
@@ -223,6 +261,14 @@ impl Execution {
     fn start(&mut self, mut started: ExecutionStarted) {
         let input = started.input.take();
         let name = started.name.clone();
+        if let Some(remembered) = started.tags.remove(ORIGIN_TAG)
+            && let Some(origin) = started
+                .execution_id
+                .as_deref()
+                .and_then(|id| origin_of(&remembered, id))
+        {
+            let _ = self.shared.origin.set(origin.to_owned());
+        }
         // Set once: the state lets only the first ExecutionStarted through.
         let _ = self.shared.started.set(Box::new(started));
         let context = OrchestrationContext::new(Arc::clone(&self.shared));
@@ -261,22 +307,22 @@ impl Execution {
         }
     }
 
-    fn finish(&mut self, result: Result<String, Failure>) {
+    fn finish(&mut self, result: Result<Ended, Failure>) {
         let mut state = self.shared.lock();
-        match state.continuation.take() {
-            Some(mut continuation) => {
+        match result {
+            Ok(Ended(End::Output(output))) => {
+                state.end(CompletionStatus::Completed, Some(output), None);
+            }
+            Ok(Ended(End::Continue(mut continuation))) => {
                 let input = std::mem::take(&mut continuation.input);
                 state.end(CompletionStatus::ContinuedAsNew, Some(input), None);
                 if let Some(completion) = &mut state.completion {
                     completion.continuation = Some(continuation);
                 }
             }
-            None => match result {
-                Ok(output) => state.end(CompletionStatus::Completed, Some(output), None),
-                Err(failure) => {
-                    state.end(CompletionStatus::Failed, None, Some(failure.into_details()));
-                }
-            },
+            Err(failure) => {
+                state.end(CompletionStatus::Failed, None, Some(failure.into_details()));
+            }
         }
         drop(state);
         self.drop_code();
@@ -352,5 +398,10 @@ fn panic_details(panic: &(dyn Any + Send)) -> FailureDetails {
             )
         };
     }
-    FailureDetails::new("Panic", panic_text(panic, "the orchestration panicked"))
+    let text = panic_text(panic, "the orchestration panicked");
+    // What Tokio says where it does not run, as in a plain test.
+    if text.contains("there is no reactor running") {
+        return foreign_await();
+    }
+    FailureDetails::new("Panic", text)
 }

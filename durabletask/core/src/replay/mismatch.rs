@@ -119,6 +119,26 @@ pub(crate) fn ended_early(id: i32) -> FailureDetails {
     ))
 }
 
+/// Two executions over the same history took these steps, and they are not the same.
+pub(crate) fn between_runs(
+    first: Option<&OrchestratorAction>,
+    second: Option<&OrchestratorAction>,
+) -> FailureDetails {
+    let step = first.or(second).map_or(0, |action| action.id);
+    let told = |action: Option<&OrchestratorAction>| {
+        action.map_or_else(
+            || "does not take that step".to_owned(),
+            |action| format!("attempts {}", describe(&action.kind)),
+        )
+    };
+    failure(format!(
+        "at step #{step} the code {}, but when its history is replayed it {}; what differs may also \
+         be an input, a custom status or an output",
+        told(first),
+        told(second)
+    ))
+}
+
 fn describe(action: &ActionKind) -> String {
     match action {
         ActionKind::ScheduleTask { name, .. } => Recorded::Activity(name).describe(),

@@ -4,17 +4,23 @@ mod combinators;
 mod context;
 mod entities;
 mod executor;
+mod fan_out;
 mod inbox;
-mod mismatch;
+pub(crate) mod mismatch;
 mod operations;
+mod options;
+mod patches;
+mod saga;
 mod state;
 mod tasks;
 
-pub use combinators::{Either, WhenAll, WhenAny, join, select, when_all, when_any};
-pub use context::{
-    ContinueOptions, OrchestrationContext, START_TO_CLOSE_TAG, SubOrchestrationOptions,
-    TaskOptions, UnprocessedEvents,
+pub use combinators::{
+    Either, WhenAll, WhenAny, join, select, when_all, when_all_settled, when_any,
 };
+pub use context::OrchestrationContext;
 pub use entities::{CriticalSection, LockTask};
 pub use executor::{Execution, TurnResult};
+pub use fan_out::{FanOut, Settled, fan_out};
+pub use options::{SubOrchestrationOptions, TaskOptions};
+pub use saga::{Saga, SagaError};
 pub use tasks::{EventTask, Task, Timer};

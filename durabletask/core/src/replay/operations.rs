@@ -9,6 +9,7 @@ use std::task::Waker;
 use chrono::{DateTime, Utc};
 
 use crate::action::ActionKind;
+use crate::activity::{ATTEMPT_TAG, IDEMPOTENCY_TAG};
 use crate::error::FailureDetails;
 use crate::retry::RetryPolicy;
 
@@ -41,6 +42,23 @@ pub(crate) struct Attempts {
     pub(crate) call: ActionKind,
     /// Whether the id of the sub-orchestration follows from the id of the task.
     pub(crate) derives_instance_id: bool,
+    /// The key that all attempts of an activity share.
+    pub(crate) key: Option<String>,
+}
+
+impl Attempts {
+    /// The call as the next attempt makes it.
+    pub(crate) fn next_call(&self) -> ActionKind {
+        let mut call = self.call.clone();
+        if let ActionKind::ScheduleTask { tags, .. } = &mut call {
+            let attempt = self.failed.saturating_add(1);
+            tags.insert(ATTEMPT_TAG.to_owned(), attempt.to_string());
+            if let Some(key) = &self.key {
+                tags.insert(IDEMPOTENCY_TAG.to_owned(), key.clone());
+            }
+        }
+        call
+    }
 }
 
 #[derive(Debug)]

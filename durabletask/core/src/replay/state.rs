@@ -10,14 +10,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::action::{ActionKind, CompletionStatus, OrchestratorAction};
+use crate::activity::{IDEMPOTENCY_TAG, idempotency_key};
 use crate::error::FailureDetails;
 use crate::history::{ExecutionStarted, HistoryEvent, HistoryPayload};
+use crate::outcome::Continuation;
 use crate::retry::RetryPolicy;
 
 use super::entities::EntityCalls;
 use super::inbox::Inbox;
 use super::mismatch::{self, Recorded};
 use super::operations::{Attempts, Detached, Operations, Outcome, Step};
+use super::patches::{self, Patches};
 
 /// The longest single timer. Schedulers bound the delay of a message, so longer
 /// timers are made of chunks, as in the official SDKs.
@@ -41,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) instance_id: Arc<str>,
     pub(crate) started: OnceLock<Box<ExecutionStarted>>,
     pub(crate) execution_id: Option<String>,
+    /// The id under which a rewound execution began.
+    pub(crate) origin: OnceLock<String>,
     state: Mutex<State>,
 }
 
@@ -50,6 +55,7 @@ impl Shared {
             instance_id,
             started: OnceLock::new(),
             execution_id,
+            origin: OnceLock::new(),
             state: Mutex::new(State::default()),
         }
     }
@@ -74,6 +80,12 @@ impl Shared {
         state
     }
 
+    /// The key of the call `task_id`.
+    pub(crate) fn key(&self, task_id: i32) -> String {
+        let origin = self.origin.get().map(String::as_str);
+        idempotency_key(&self.instance_id, origin.or(self.execution_id()), task_id)
+    }
+
     pub(crate) fn execution_id(&self) -> Option<&str> {
         self.execution_id.as_deref().or_else(|| {
             self.started
@@ -81,14 +93,6 @@ impl Shared {
                 .and_then(|started| started.execution_id.as_deref())
         })
     }
-}
-
-/// The next execution that user code asked for.
-#[derive(Debug)]
-pub(crate) struct Continuation {
-    pub(crate) input: String,
-    pub(crate) new_version: Option<String>,
-    pub(crate) keep_events: bool,
 }
 
 /// An event that goes on to the next execution: its name, input and time.
@@ -122,11 +126,11 @@ pub(crate) struct State {
     pub(crate) clock: DateTime<Utc>,
     pub(crate) replaying: bool,
     pub(crate) custom_status: Option<String>,
-    pub(crate) continuation: Option<Continuation>,
     pub(crate) completion: Option<Completion>,
     pub(crate) operations: Operations,
     pub(crate) inbox: Inbox,
     pub(crate) entities: EntityCalls,
+    pub(crate) patches: Patches,
     next_id: i32,
     last_recorded_id: Option<i32>,
     uuid_counter: u64,
@@ -165,11 +169,17 @@ impl State {
     /// Schedules a call with all its attempts; yields the operation's id.
     pub(crate) fn start_call(
         &mut self,
+        shared: &Shared,
         mut call: ActionKind,
         policy: Option<RetryPolicy>,
         derive_instance_id: Option<&str>,
     ) -> i32 {
         let id = self.take_id();
+        if let ActionKind::ScheduleTask { tags, .. } = &mut call
+            && shared.origin.get().is_some()
+        {
+            tags.insert(IDEMPOTENCY_TAG.to_owned(), shared.key(id));
+        }
         if let Some(prefix) = derive_instance_id {
             set_derived_instance_id(&mut call, prefix, id);
         }
@@ -184,6 +194,7 @@ impl State {
                 started: self.clock,
                 call: call.clone(),
                 derives_instance_id: derive_instance_id.is_some(),
+                key: matches!(step, Step::Activity).then(|| shared.key(id)),
             })
         });
         self.push_action(id, call);
@@ -363,6 +374,8 @@ impl State {
                 self.started = true;
                 return Applied::Start(started);
             }
+            // It was for the history only.
+            HistoryPayload::EventRaised { name, .. } if patches::is_record(&name) => {}
             HistoryPayload::EventRaised { name, input } => {
                 wake.extend(self.inbox.raise(name, input, event.timestamp));
             }
@@ -445,7 +458,7 @@ impl State {
                 }
                 if let Some(attempts) = attempts {
                     // The delay is over: make the call again, under a new id.
-                    let mut call = attempts.call.clone();
+                    let mut call = attempts.next_call();
                     let derives = attempts.derives_instance_id;
                     operation.step = match call {
                         ActionKind::CreateSubOrchestration { .. } => Step::SubOrchestration,
@@ -465,7 +478,7 @@ impl State {
                 if let Some(delay) =
                     attempts
                         .policy
-                        .next_delay(attempts.failed, attempts.started, clock)
+                        .next_delay(attempts.failed, failure, attempts.started, clock)
                 {
                     operation.step = Step::Timer;
                     let until = self.after(delay);
@@ -562,7 +575,6 @@ impl State {
     pub(crate) fn abort(&mut self, details: FailureDetails) -> Applied {
         self.drop_pending();
         self.completion = None;
-        self.continuation = None;
         self.aborted = true;
         self.end(CompletionStatus::Failed, None, Some(details));
         Applied::Stop
@@ -650,6 +662,7 @@ impl State {
 /// An external event among those that are held back.
 fn take_held(event: HistoryEvent) -> Option<Carried> {
     match event.payload {
+        HistoryPayload::EventRaised { name, .. } if patches::is_record(&name) => None,
         HistoryPayload::EventRaised { name, input } => Some((name, input, event.timestamp)),
         _ => None,
     }

@@ -2,6 +2,7 @@
 //!
 //! What they stand for is scheduled when they are made; awaiting only waits.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -21,7 +22,8 @@ use super::state::Shared;
 /// Dropping it does not stop the work; the result is then not looked at.
 ///
 /// ```
-/// use durabletask_core::{Activity, Failure, OrchestrationContext, Task};
+/// use durabletask::orchestration::Task;
+/// use durabletask::{Activity, Failure, OrchestrationContext};
 ///
 /// const COUNT: Activity<String, u64> = Activity::new("count");
 ///
@@ -36,7 +38,7 @@ use super::state::Shared;
 #[must_use = "the task is scheduled already; await it to learn how it ended"]
 pub struct Task<O> {
     inner: Inner,
-    name: &'static str,
+    name: Cow<'static, str>,
     output: PhantomData<fn() -> O>,
 }
 
@@ -47,7 +49,7 @@ enum Inner {
 }
 
 impl<O> Task<O> {
-    pub(crate) fn scheduled(shared: Arc<Shared>, id: i32, name: &'static str) -> Self {
+    pub(crate) fn scheduled(shared: Arc<Shared>, id: i32, name: Cow<'static, str>) -> Self {
         Self {
             inner: Inner::Scheduled { shared, id },
             name,
@@ -56,10 +58,10 @@ impl<O> Task<O> {
     }
 
     /// A call whose input could not be written: it ends before it begins.
-    pub(crate) fn refused(name: &'static str, reason: String) -> Self {
+    pub(crate) fn refused(name: Cow<'static, str>, reason: String) -> Self {
         Self {
             inner: Inner::Refused(Some(TaskError::Payload {
-                name: name.to_owned(),
+                name: name.to_string(),
                 reason,
             })),
             name,
@@ -68,10 +70,10 @@ impl<O> Task<O> {
     }
 
     /// A call that a rule forbids: it ends before it begins.
-    pub(crate) fn not_allowed(name: &'static str, reason: String) -> Self {
+    pub(crate) fn not_allowed(name: Cow<'static, str>, reason: String) -> Self {
         Self {
             inner: Inner::Refused(Some(TaskError::NotAllowed {
-                name: name.to_owned(),
+                name: name.to_string(),
                 reason,
             })),
             name,
@@ -90,11 +92,37 @@ impl<O> Task<O> {
     }
 }
 
+impl<O: DeserializeOwned + Send + 'static> Task<O> {
+    /// The same task with another output, which `change` makes of the task's own: so tasks
+    /// of different outputs can go into one list.
+    ///
+    /// ```
+    /// use durabletask::{Activity, Failure, OrchestrationContext, when_all};
+    /// use futures_util::future::FutureExt;
+    ///
+    /// const COUNT: Activity<String, u64> = Activity::new("count");
+    /// const TITLE: Activity<String, String> = Activity::new("title");
+    ///
+    /// async fn facts(ctx: OrchestrationContext, page: String) -> Result<Vec<String>, Failure> {
+    ///     let count = ctx.call_activity(&COUNT, &page).map(|words| format!("{words} words"));
+    ///     let title = ctx.call_activity(&TITLE, &page);
+    ///     Ok(when_all([count.boxed(), title.boxed()]).await?)
+    /// }
+    /// # let _ = facts;
+    /// ```
+    pub fn map<T, F>(self, change: F) -> impl Future<Output = Result<T, TaskError>> + Send + 'static
+    where
+        F: FnOnce(O) -> T + Send + 'static,
+    {
+        async move { self.await.map(change) }
+    }
+}
+
 impl<O: DeserializeOwned> Future for Task<O> {
     type Output = Result<O, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let name = self.name;
+        let name = self.name.clone();
         let (task_id, outcome) = match &mut self.inner {
             Inner::Scheduled { shared, id } => {
                 // Bound to a name, so that the lock is released before the payload is read.
@@ -116,12 +144,12 @@ impl<O: DeserializeOwned> Future for Task<O> {
         Poll::Ready(match outcome {
             Outcome::Completed(result) => {
                 codec::decode(result.as_deref()).map_err(|reason| TaskError::Payload {
-                    name: name.to_owned(),
+                    name: name.to_string(),
                     reason,
                 })
             }
             Outcome::Failed(details) => Err(TaskError::Failed {
-                name: name.to_owned(),
+                name: name.to_string(),
                 task_id,
                 details,
             }),
@@ -146,7 +174,8 @@ impl<O> Drop for Task<O> {
 /// ```
 /// use std::time::Duration;
 ///
-/// use durabletask_core::{OrchestrationContext, Timer};
+/// use durabletask::orchestration::Timer;
+/// use durabletask::OrchestrationContext;
 ///
 /// async fn a_week(ctx: &OrchestrationContext) {
 ///     let timer: Timer = ctx.create_timer(Duration::from_secs(7 * 24 * 3600));
@@ -201,7 +230,8 @@ impl Drop for Timer {
 /// not yielded goes to the next waiter.
 ///
 /// ```
-/// use durabletask_core::{Event, EventTask, Failure, OrchestrationContext};
+/// use durabletask::orchestration::EventTask;
+/// use durabletask::{Event, Failure, OrchestrationContext};
 ///
 /// const APPROVAL: Event<bool> = Event::new("approval");
 ///
@@ -216,13 +246,13 @@ impl Drop for Timer {
 pub struct EventTask<T> {
     shared: Arc<Shared>,
     waiter: u64,
-    name: &'static str,
+    name: Cow<'static, str>,
     taken: bool,
     payload: PhantomData<fn() -> T>,
 }
 
 impl<T> EventTask<T> {
-    pub(crate) fn new(shared: Arc<Shared>, waiter: u64, name: &'static str) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, waiter: u64, name: Cow<'static, str>) -> Self {
         Self {
             shared,
             waiter,
@@ -247,7 +277,7 @@ impl<T: DeserializeOwned> Future for EventTask<T> {
         self.taken = true;
         Poll::Ready(
             codec::decode(raised.input.as_deref()).map_err(|reason| TaskError::Payload {
-                name: self.name.to_owned(),
+                name: self.name.to_string(),
                 reason,
             }),
         )

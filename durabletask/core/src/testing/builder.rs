@@ -12,7 +12,7 @@ use super::epoch;
 /// Writes a history by hand, with timestamps from a clock that is moved by hand.
 ///
 /// ```
-/// use durabletask_core::testing::HistoryBuilder;
+/// use durabletask::testing::HistoryBuilder;
 ///
 /// let history = HistoryBuilder::new()
 ///     .orchestrator_started()

@@ -15,22 +15,26 @@ use crate::contract::{Event, Orchestration};
 use crate::entity::{EntityId, EntityRef};
 use crate::error::{Failure, FailureDetails};
 use crate::history::{ExecutionStarted, HistoryEvent, HistoryPayload};
+use crate::input::InputFor;
 use crate::registry::Registry;
 
+use super::behaviour::Behaviour;
 use super::entities::TestEntities;
 use super::epoch;
 use super::instance::{Instance, World};
 
 /// An in-memory task hub for one orchestration and its children.
 ///
-/// Activities are answered by a closure. Entities run the code of the registry, and
-/// locks are granted at once, since nobody else is there. Timers fire by moving the clock, never
+/// Activities are answered by a closure; [`activity_takes`](TestHub::activity_takes),
+/// [`activity_fails`](TestHub::activity_fails) and [`worker_dies_in`](TestHub::worker_dies_in)
+/// say how they behave. Entities run the code of the registry, and locks are granted at once,
+/// since nobody else is there. Timers fire by moving the clock, never
 /// by waiting. After each turn the whole history is replayed from the start and
 /// compared, so code that is not deterministic fails here.
 ///
 /// ```
-/// use durabletask_core::testing::{TestHub, TestStatus};
-/// use durabletask_core::{Activity, Orchestration, OrchestrationContext, Failure, Registry};
+/// use durabletask::testing::{TestHub, TestStatus};
+/// use durabletask::{Activity, Failure, Orchestration, OrchestrationContext, Registry};
 /// use serde_json::json;
 ///
 /// const GREET: Activity<String, String> = Activity::new("greet");
@@ -59,13 +63,14 @@ pub struct TestHub {
     tags: BTreeMap<String, String>,
     deliveries: Vec<(Duration, HistoryPayload)>,
     entities: BTreeMap<EntityId, String>,
+    pub(super) behaviours: BTreeMap<String, Behaviour>,
 }
 
 /// Where a run ended.
 ///
 /// ```
-/// use durabletask_core::testing::{TestHub, TestStatus};
-/// use durabletask_core::{Event, Failure, Orchestration, OrchestrationContext, Registry};
+/// use durabletask::testing::{TestHub, TestStatus};
+/// use durabletask::{Event, Failure, Orchestration, OrchestrationContext, Registry};
 ///
 /// const GO: Event<u32> = Event::new("go");
 /// const WAIT: Orchestration<(), u32> = Orchestration::new("wait");
@@ -77,6 +82,7 @@ pub struct TestHub {
 /// assert_eq!(run.status, TestStatus::Waiting);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TestStatus {
     /// It returned a value.
     Completed,
@@ -91,8 +97,8 @@ pub enum TestStatus {
 /// What a run did.
 ///
 /// ```
-/// use durabletask_core::testing::TestHub;
-/// use durabletask_core::{Activity, Failure, Orchestration, OrchestrationContext, Registry};
+/// use durabletask::testing::TestHub;
+/// use durabletask::{Activity, Failure, Orchestration, OrchestrationContext, Registry};
 /// use serde_json::json;
 ///
 /// const PRICE: Activity<String, u32> = Activity::new("price");
@@ -109,6 +115,7 @@ pub enum TestStatus {
 /// assert_eq!(run.executions, 1);
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct TestRun<O> {
     /// Where it ended.
     pub status: TestStatus,
@@ -173,6 +180,7 @@ impl TestHub {
             tags: BTreeMap::new(),
             deliveries: Vec::new(),
             entities: BTreeMap::new(),
+            behaviours: BTreeMap::new(),
         }
     }
 
@@ -208,7 +216,12 @@ impl TestHub {
 
     /// Raises an external event `after` the start, on the test clock.
     #[must_use]
-    pub fn raise_event<T: Serialize>(self, after: Duration, event: &Event<T>, payload: &T) -> Self {
+    pub fn raise_event<T>(
+        self,
+        after: Duration,
+        event: &Event<T>,
+        payload: &(impl InputFor<T> + ?Sized),
+    ) -> Self {
         let input = codec::encode(payload).ok();
         self.raise_event_json(after, event.name(), input)
     }
@@ -232,15 +245,15 @@ impl TestHub {
     pub fn run<I, O, F>(
         &self,
         orchestration: &Orchestration<I, O>,
-        input: &I,
+        input: &(impl InputFor<I> + ?Sized),
         mut activities: F,
     ) -> TestRun<O>
     where
-        I: Serialize,
         F: FnMut(&str, Value) -> Result<Value, Failure>,
     {
         let mut world = World {
             activities: &mut activities,
+            behaviours: self.behaviours.clone(),
             calls: Vec::new(),
             entities: TestEntities::new(Arc::clone(&self.registry), self.entities.clone()),
         };

@@ -8,11 +8,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use crate::action::{ActionKind, CompletionStatus, OrchestratorAction};
+use crate::activity::ActivityContext;
 use crate::error::{Failure, FailureDetails};
 use crate::history::{ExecutionStarted, HistoryEvent, HistoryPayload, ParentInstance};
 use crate::registry::Registry;
-use crate::replay::{Execution, TurnResult};
+use crate::replay::{Execution, TurnResult, mismatch};
 
+use super::behaviour::Behaviour;
 use super::entities::{Sent, TestEntities};
 use super::hub::TestStatus;
 
@@ -24,8 +26,43 @@ const MAX_DEPTH: usize = 16;
 /// What an instance and its children share.
 pub(super) struct World<'a> {
     pub(super) activities: &'a mut dyn FnMut(&str, Value) -> Result<Value, Failure>,
+    pub(super) behaviours: BTreeMap<String, Behaviour>,
     pub(super) calls: Vec<(String, Value)>,
     pub(super) entities: TestEntities,
+}
+
+impl World<'_> {
+    /// Calls an activity; yields its result and how long it took.
+    fn call(
+        &mut self,
+        name: &str,
+        input: Value,
+        limit: Option<Duration>,
+    ) -> (Result<Value, Failure>, Duration) {
+        let behaviour = self.behaviours.entry(name.to_owned()).or_default();
+        behaviour.calls += 1;
+        let number = behaviour.calls;
+        let takes = behaviour.takes;
+        let failure = behaviour.failures.get(&number).cloned();
+        let lost = behaviour.lost.contains(&number);
+        if lost {
+            // Its worker dies before it has answered, so another runs it again.
+            self.calls.push((name.to_owned(), input.clone()));
+            let _ = (self.activities)(name, input.clone());
+        }
+        self.calls.push((name.to_owned(), input.clone()));
+        if let Some(failure) = failure {
+            return (Err(failure), takes);
+        }
+        let result = (self.activities)(name, input);
+        match limit {
+            Some(limit) if takes > limit => {
+                let text = format!("the activity did not end within {limit:?} of its start");
+                (Err(Failure::new("ActivityTimeout", text)), limit)
+            }
+            _ => (result, takes),
+        }
+    }
 }
 
 /// One instance in memory.
@@ -168,7 +205,10 @@ impl Instance {
             Arc::clone(&self.registry),
         );
         fresh.replay(self.history.iter().cloned());
-        let replayed = fresh.turn(new.iter().cloned());
+        // What the code logs was logged by the live execution.
+        let replayed = tracing::dispatcher::with_default(&tracing::Dispatch::none(), || {
+            fresh.turn(new.iter().cloned())
+        });
         if live == replayed {
             return Ok(live);
         }
@@ -183,10 +223,13 @@ impl Instance {
                 _ => None,
             });
         Err(recorded.unwrap_or_else(|| {
-            FailureDetails::new(
-                "NonDeterminismError",
-                "replaying the history leads to other decisions than living through it did",
-            )
+            let (mut first, mut second) = (live.actions.iter(), replayed.actions.iter());
+            loop {
+                let pair = (first.next(), second.next());
+                if pair.0 != pair.1 || pair.0.is_none() {
+                    return mismatch::between_runs(pair.0, pair.1);
+                }
+            }
         }))
     }
 
@@ -198,12 +241,17 @@ impl Instance {
     ) -> Option<(TestStatus, Option<String>, Option<FailureDetails>)> {
         let id = action.id;
         match action.kind {
-            ActionKind::ScheduleTask { name, input, .. } => {
+            ActionKind::ScheduleTask {
+                name, input, tags, ..
+            } => {
                 let input: Value = input
                     .and_then(|text| serde_json::from_str(&text).ok())
                     .unwrap_or(Value::Null);
-                world.calls.push((name.clone(), input.clone()));
-                self.ready.push(match (world.activities)(&name, input) {
+                let limit = ActivityContext::new(name.as_str(), self.instance_id.as_str(), id)
+                    .with_tags(tags)
+                    .start_to_close();
+                let (result, took) = world.call(&name, input, limit);
+                let payload = match result {
                     Ok(result) => HistoryPayload::TaskCompleted {
                         task_id: id,
                         result: Some(result.to_string()),
@@ -212,7 +260,14 @@ impl Instance {
                         task_id: id,
                         failure: failure.into_details(),
                     },
-                });
+                };
+                if took.is_zero() {
+                    self.ready.push(payload);
+                } else {
+                    let took = TimeDelta::from_std(took).unwrap_or(TimeDelta::MAX);
+                    let ended = self.clock.checked_add_signed(took);
+                    self.schedule(ended.unwrap_or(DateTime::<Utc>::MAX_UTC), 1, payload);
+                }
                 self.record(
                     id,
                     HistoryPayload::TaskScheduled {

@@ -1,11 +1,12 @@
 //! Testing orchestrations without a scheduler.
 //!
-//! - [`TestHub`] drives an orchestration in memory with made-up activities, the
+//! - [`TestHub`] drives an orchestration in memory with stand-ins for the activities, the
 //!   registry's entities and a clock that jumps from timer to timer;
 //! - [`replay_json`] and [`replay_history`] check today's code against the
 //!   history of an instance that ran yesterday's;
 //! - [`HistoryBuilder`] writes histories by hand.
 
+mod behaviour;
 mod builder;
 mod entities;
 mod hub;
@@ -21,7 +22,7 @@ pub use stored::{Divergence, StoredHistoryError, parse_history, replay_history, 
 /// The instant at which test clocks start: 2024-01-02T03:04:05Z.
 ///
 /// ```
-/// assert_eq!(durabletask_core::testing::epoch().to_rfc3339(), "2024-01-02T03:04:05+00:00");
+/// assert_eq!(durabletask::testing::epoch().to_rfc3339(), "2024-01-02T03:04:05+00:00");
 /// ```
 #[must_use]
 pub fn epoch() -> DateTime<Utc> {

@@ -18,8 +18,8 @@ const MAX_CAUSES: usize = 32;
 /// Where today's code leaves the path of a stored history.
 ///
 /// ```
-/// use durabletask_core::testing::{StoredHistoryError, replay_json};
-/// use durabletask_core::{Failure, Orchestration, OrchestrationContext, Registry};
+/// use durabletask::testing::{StoredHistoryError, replay_json};
+/// use durabletask::{Failure, Orchestration, OrchestrationContext, Registry};
 ///
 /// const SHOP: Orchestration<u32, ()> = Orchestration::new("shop");
 ///
@@ -39,6 +39,7 @@ const MAX_CAUSES: usize = 32;
 /// assert_eq!(divergence.position, 2);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Divergence {
     /// The position in the history at which it shows, counted from 0; the length
     /// of the history if it shows at its end.
@@ -62,8 +63,8 @@ impl fmt::Display for Divergence {
 /// Why a stored history does not replay.
 ///
 /// ```
-/// use durabletask_core::testing::{StoredHistoryError, replay_json};
-/// use durabletask_core::{Failure, Orchestration, OrchestrationContext, Registry};
+/// use durabletask::testing::{StoredHistoryError, replay_json};
+/// use durabletask::{Failure, Orchestration, OrchestrationContext, Registry};
 ///
 /// const SHOP: Orchestration<u32, ()> = Orchestration::new("shop");
 ///
@@ -76,6 +77,7 @@ impl fmt::Display for Divergence {
 /// assert!(matches!(error, StoredHistoryError::Unreadable(_)), "{error}");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum StoredHistoryError {
     /// It cannot be read.
     #[error("the stored history cannot be read: {0}")]
@@ -88,8 +90,8 @@ pub enum StoredHistoryError {
 /// Replays a stored history: `Ok` if the code still does what was recorded.
 ///
 /// ```
-/// use durabletask_core::testing::{HistoryBuilder, replay_history};
-/// use durabletask_core::{Activity, Failure, Orchestration, OrchestrationContext, Registry};
+/// use durabletask::testing::{HistoryBuilder, replay_history};
+/// use durabletask::{Activity, Failure, Orchestration, OrchestrationContext, Registry};
 ///
 /// const CHARGE: Activity<u32, ()> = Activity::new("charge");
 /// const SHOP: Orchestration<u32, ()> = Orchestration::new("shop");
@@ -121,8 +123,8 @@ pub fn replay_history(
 /// Replays a stored history in JSON, as [`parse_history`] reads it.
 ///
 /// ```
-/// use durabletask_core::testing::replay_json;
-/// use durabletask_core::{Activity, Failure, Orchestration, OrchestrationContext, Registry};
+/// use durabletask::testing::replay_json;
+/// use durabletask::{Activity, Failure, Orchestration, OrchestrationContext, Registry};
 ///
 /// const CHARGE: Activity<u32, ()> = Activity::new("charge");
 /// const SHOP: Orchestration<u32, ()> = Orchestration::new("shop");
@@ -161,8 +163,12 @@ fn check(
     history: &[HistoryEvent],
 ) -> Result<(), Box<Divergence>> {
     let mut execution = Execution::new(instance_id, None, Arc::new(registry));
+    for event in history {
+        execution.learn(event);
+    }
     for (position, event) in history.iter().enumerate() {
         execution.replay([event.clone()]);
+        execution.replay_turn();
         if let Some(details) = execution.aborted() {
             return Err(Box::new(Divergence {
                 position,
@@ -193,11 +199,11 @@ fn check(
 /// regard to case.
 ///
 /// ```
-/// use durabletask_core::testing::parse_history;
+/// use durabletask::testing::parse_history;
 ///
 /// let history = parse_history(r#"{"events": [{"eventType": "TimerFired", "timerId": 3}]}"#)?;
 /// assert_eq!(history.len(), 1);
-/// # Ok::<(), durabletask_core::testing::StoredHistoryError>(())
+/// # Ok::<(), durabletask::testing::StoredHistoryError>(())
 /// ```
 ///
 /// # Errors
@@ -475,6 +481,7 @@ impl Fields {
                 .object(&["innerfailure", "inner"])
                 .and_then(|inner| inner.as_failure(remaining - 1))
                 .map(Box::new),
+            retry_after: None,
         })
     }
 

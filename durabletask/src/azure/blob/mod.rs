@@ -51,7 +51,8 @@ const RETRIES: u32 = 3;
 ///
 /// ```
 /// use durabletask::azure::BlobPayloadStore;
-/// use durabletask::{Connection, LargePayloads, Worker};
+/// use durabletask::payloads::LargePayloads;
+/// use durabletask::{Connection, Worker};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -54,7 +54,7 @@ const FAILURE_KEPT: Duration = Duration::from_secs(5);
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let identity = Identity::new(&IdentitySettings::default());
-/// if let Err(error) = identity.get_token(&[durabletask::SCOPE], None).await {
+/// if let Err(error) = identity.get_token(&[durabletask::connection::SCOPE], None).await {
 ///     // Names all that was tried, and why each did not work.
 ///     println!("{error}");
 /// }
@@ -86,7 +86,7 @@ pub struct IdentityError {
 ///     "Endpoint=https://x.westeurope.durabletask.io;TaskHub=totp;Authentication=DefaultAzure",
 /// )?
 /// .with_credential(identity);
-/// # Ok::<(), durabletask::ConnectionError>(())
+/// # Ok::<(), durabletask::connection::ConnectionError>(())
 /// ```
 #[derive(Clone)]
 pub struct Identity {

@@ -107,7 +107,7 @@ impl IdentitySettings {
 /// )?;
 /// let refused = IdentitySettings::default().adopt(connection.authentication()).unwrap_err();
 /// assert!(refused.to_string().contains("ManagedIdentity"));
-/// # Ok::<(), durabletask::ConnectionError>(())
+/// # Ok::<(), durabletask::connection::ConnectionError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(

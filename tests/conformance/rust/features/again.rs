@@ -5,10 +5,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use chrono::Utc;
+use durabletask::client::{InstanceIdQuery, Recursive, RestartAs, Status};
+use durabletask::history::HistoryPayload;
 use durabletask::testing::replay_json;
 use durabletask::{
-    Activity, ActivityContext, ClientError, Failure, HistoryPayload, InstanceIdQuery,
-    Orchestration, OrchestrationContext, Recursive, Registry, RestartAs, Status,
+    Activity, ActivityContext, ClientError, Failure, Orchestration, OrchestrationContext, Registry,
 };
 use futures_util::TryStreamExt as _;
 
@@ -111,16 +112,16 @@ async fn list_ids(hub: Hub) {
     }
     let failed = hub.start(&PAIR, &(fresh("a"), fresh("broken"))).await;
     hub.end(&failed).await;
-    let query = |statuses: &[Status]| InstanceIdQuery {
-        statuses: statuses.to_vec(),
-        completed_from: Some(begun),
-        page_size: 2,
-        ..InstanceIdQuery::default()
+    let query = |statuses: &[Status]| {
+        InstanceIdQuery::new()
+            .statuses(statuses.to_vec())
+            .completed_from(begun)
+            .page_size(2)
     };
     let completed = query(&[Status::Completed]);
     assert_eq!(
         hub.client
-            .instance_id_page(&completed)
+            .instance_ids_page(&completed)
             .await
             .unwrap()
             .instance_ids
@@ -140,10 +141,9 @@ async fn list_ids(hub: Hub) {
 async fn export(hub: Hub) {
     let begun = Utc::now();
     let ids = [ended_pair(&hub).await, ended_pair(&hub).await];
-    let exported = hub.client.export(InstanceIdQuery {
-        completed_from: Some(begun),
-        ..InstanceIdQuery::default()
-    });
+    let exported = hub
+        .client
+        .export(InstanceIdQuery::new().completed_from(begun));
     let exported: Vec<_> = exported.try_collect().await.unwrap();
     assert_eq!(exported.len(), ids.len());
     for instance in &exported {

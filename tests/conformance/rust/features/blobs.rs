@@ -1,9 +1,8 @@
 //! Payloads that travel as tokens and lie in a blob service.
 
 use durabletask::azure::{BlobCompression, BlobPayloadStore, BlobTokens};
-use durabletask::{
-    Activity, ActivityContext, LargePayloads, Orchestration, OrchestrationContext, Registry,
-};
+use durabletask::payloads::LargePayloads;
+use durabletask::{Activity, ActivityContext, Orchestration, OrchestrationContext, Registry};
 
 use super::{Feature, row};
 use crate::backend::Hub;

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use durabletask::{
-    ClientError, Event, Failure, InstanceQuery, Orchestration, OrchestrationContext, Payloads,
-    PurgeFilter, Recursive, Registry, Status,
-};
+use durabletask::client::{InstanceQuery, Payloads, PurgeFilter, Recursive, Status};
+use durabletask::{ClientError, Event, Failure, Orchestration, OrchestrationContext, Registry};
 use futures_util::TryStreamExt as _;
 
 use super::{Feature, row};
@@ -110,7 +108,7 @@ async fn run_each(hub: &Hub, prefix: &str, inputs: &[&str]) -> Vec<String> {
             .client
             .start(&QUICK, &(*input).to_owned())
             .instance_id(&id);
-        ids.push(start.send().await.unwrap());
+        ids.push(start.send().await.unwrap().into_id());
     }
     for id in &ids {
         hub.end(id).await;
@@ -121,11 +119,11 @@ async fn run_each(hub: &Hub, prefix: &str, inputs: &[&str]) -> Vec<String> {
 async fn purge_filter(hub: Hub) {
     let begun = Utc::now();
     let ids = run_each(&hub, &fresh("purged"), &["a", "fail", "b", "fail"]).await;
-    let filter = |statuses: &[Status]| PurgeFilter {
-        created_from: Some(begun),
-        created_to: Some(Utc::now() + Duration::from_secs(1)),
-        statuses: statuses.to_vec(),
-        ..PurgeFilter::default()
+    let filter = |statuses: &[Status]| {
+        PurgeFilter::new()
+            .created_from(begun)
+            .created_to(Utc::now() + Duration::from_secs(1))
+            .statuses(statuses.iter().copied())
     };
     let failed = filter(&[Status::Failed]);
     assert_eq!(hub.client.purge_where(&failed).await.unwrap().deleted, 2);
@@ -142,12 +140,9 @@ async fn query(hub: Hub) {
     let mut ids = run_each(&hub, &prefix, &["a", "b", "fail", "c", "d"]).await;
     ids.sort();
     let found = async |change: &(dyn Fn(&mut InstanceQuery) + Sync)| {
-        let mut query = InstanceQuery {
-            instance_id_prefix: Some(prefix.clone()),
-            ..InstanceQuery::default()
-        };
+        let mut query = InstanceQuery::new().instance_id_prefix(prefix.clone());
         change(&mut query);
-        let found = hub.client.query_all(query).try_collect::<Vec<_>>();
+        let found = hub.client.list_instances(query).try_collect::<Vec<_>>();
         let mut found: Vec<String> = found
             .await
             .unwrap()

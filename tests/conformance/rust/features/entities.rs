@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use chrono::Utc;
+use durabletask::client::{EntityCleaning, EntityQuery, InstanceQuery, Payloads, Status};
+use durabletask::entity::{EntityRef, EntityStartOptions};
 use durabletask::schedules::{
     self, Recurrence, ScheduleError, ScheduleOptions, ScheduleStatus, Schedules,
 };
 use durabletask::{
-    Entity, EntityCleaning, EntityContext, EntityHandlers, EntityQuery, EntityRef,
-    EntityStartOptions, Failure, InstanceQuery, Operation, Orchestration, OrchestrationContext,
-    Payloads, Registry, Status,
+    Entity, EntityContext, EntityHandlers, Failure, Operation, Orchestration, OrchestrationContext,
+    Registry,
 };
 use futures_util::TryStreamExt as _;
 
@@ -54,10 +55,7 @@ fn counter() -> EntityHandlers<i64> {
             ctx.signal_entity(&COUNTER.id(&key), &ADD, &100)
         })
         .operation(&BEGIN, |_: &mut i64, ctx: &EntityContext, id: String| {
-            let options = EntityStartOptions {
-                instance_id: Some(id),
-                ..EntityStartOptions::default()
-            };
+            let options = EntityStartOptions::new().instance_id(id);
             ctx.start_orchestration_with(&BEGUN, &(), options)?;
             Ok(())
         })
@@ -176,13 +174,11 @@ async fn query(hub: Hub) {
         hub.client.signal_entity(counter, &ADD, &n).await.unwrap();
         until(&hub, counter, Some(n)).await;
     }
-    let query = EntityQuery {
-        id_prefix: Some(format!("@counter@{prefix}")),
-        include_state: true,
-        page_size: 2,
-        ..EntityQuery::default()
-    };
-    let found = hub.client.query_entities(query);
+    let query = EntityQuery::new()
+        .id_prefix(format!("@counter@{prefix}"))
+        .include_state()
+        .page_size(2);
+    let found = hub.client.list_entities(query);
     let mut found: Vec<_> = found.try_collect().await.unwrap();
     found.sort_by_key(|entity| entity.id.to_string());
     let states: Vec<i64> = found.iter().map(|entity| entity.state().unwrap()).collect();
@@ -212,18 +208,18 @@ async fn recurring(hub: Hub) {
     let schedules = Schedules::new(&hub.client).with_timeout(DEADLINE);
     let id = fresh("rounds");
     let every_second = ScheduleOptions::new(Recurrence::Every(Duration::from_secs(1)));
-    let put = schedules.put(&id, &SEQUEL, &id, every_second.clone());
-    put.await.unwrap();
+    schedules
+        .put(&id, &SEQUEL, &id, every_second.clone())
+        .await
+        .unwrap();
 
-    let rounds = InstanceQuery {
-        instance_id_prefix: Some(format!("{id}-")),
-        statuses: vec![Status::Completed],
-        payloads: Payloads::Include,
-        ..InstanceQuery::default()
-    };
+    let rounds = InstanceQuery::new()
+        .instance_id_prefix(format!("{id}-"))
+        .statuses([Status::Completed])
+        .payloads(Payloads::Include);
     let three = async {
         loop {
-            let done = hub.client.query_all(rounds.clone());
+            let done = hub.client.list_instances(rounds.clone());
             let done: Vec<_> = done.try_collect().await.unwrap();
             if done.len() >= 3 {
                 return done;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use durabletask::client::Status;
+use durabletask::orchestration::{ContinueAsNew, UnprocessedEvents};
 use durabletask::{
-    ContinueOptions, Either, Event, Failure, Orchestration, OrchestrationContext, Registry, Status,
-    UnprocessedEvents, select,
+    Either, Event, Failure, Orchestration, OrchestrationContext, Outcome, Registry, select,
 };
 
 use super::{Feature, row};
@@ -111,42 +112,45 @@ const COUNT: Orchestration<u32, u32> = Orchestration::new("count");
 const GATHER: Orchestration<Vec<u32>, Vec<u32>> = Orchestration::new("gather");
 const FORGET: Orchestration<Option<u32>, u32> = Orchestration::new("forget");
 
-async fn gather(ctx: OrchestrationContext, mut got: Vec<u32>) -> Result<Vec<u32>, Failure> {
+async fn gather(
+    ctx: OrchestrationContext,
+    mut got: Vec<u32>,
+) -> Result<Outcome<Vec<u32>, Vec<u32>>, Failure> {
     got.push(ctx.wait_for_event(&ITEM).await?);
     if got.len() < 5 {
-        return ctx.continue_as_new(&got);
+        return Ok(Outcome::continue_as_new(got));
     }
-    Ok(got)
+    Ok(Outcome::Done(got))
 }
 
 /// Takes an event, drops what else has come, and tells which one comes next.
-async fn forget(ctx: OrchestrationContext, first: Option<u32>) -> Result<u32, Failure> {
+async fn forget(
+    ctx: OrchestrationContext,
+    first: Option<u32>,
+) -> Result<Outcome<Option<u32>, u32>, Failure> {
     let item = ctx.wait_for_event(&ITEM).await?;
     match first {
-        Some(_) => Ok(item),
+        Some(_) => Ok(Outcome::Done(item)),
         None => {
             // What came before this instant is in the history of this execution.
             ctx.wait_for_event(&Event::<()>::new("done")).await?;
-            let options = ContinueOptions {
-                unprocessed_events: UnprocessedEvents::Drop,
-                ..ContinueOptions::default()
-            };
-            ctx.continue_as_new_with(&Some(item), options)
+            let next = ContinueAsNew::new(Some(item)).unprocessed_events(UnprocessedEvents::Drop);
+            Ok(next.into())
         }
     }
 }
 
 fn generations_registry() -> Registry {
     Registry::new()
-        .orchestration(&COUNT, async |ctx: OrchestrationContext, n: u32| {
+        .continuing(&COUNT, async |ctx: OrchestrationContext, n: u32| {
             ctx.create_timer(Duration::from_millis(1)).await;
-            if n < 10 {
-                return ctx.continue_as_new(&(n + 1));
-            }
-            Ok(n)
+            Ok(match n {
+                10 => Outcome::Done(n),
+                _ => Outcome::continue_as_new(n + 1),
+            })
         })
-        .orchestration(&GATHER, gather)
-        .orchestration(&FORGET, forget)
+        .continuing(&GATHER, gather)
+        .continuing(&FORGET, forget)
 }
 
 async fn continue_as_new(hub: Hub) {

@@ -1,9 +1,8 @@
 //! Sub-orchestrations, and what reaches them through their parents.
 
-use durabletask::{
-    Event, Failure, Orchestration, OrchestrationContext, Recursive, Registry, Status,
-    SubOrchestrationOptions, when_all,
-};
+use durabletask::client::{Recursive, Status};
+use durabletask::orchestration::SubOrchestrationOptions;
+use durabletask::{Event, Failure, Orchestration, OrchestrationContext, Registry, when_all};
 
 use super::{Feature, row};
 use crate::backend::{Hub, fresh};
@@ -25,10 +24,8 @@ async fn parent(ctx: OrchestrationContext, names: Vec<String>) -> Result<Vec<Str
         .iter()
         .map(|name| ctx.call_sub_orchestration(&CHILD, name));
     let mut got = when_all(children).await?;
-    let options = SubOrchestrationOptions {
-        instance_id: Some(format!("{}-child", ctx.instance_id())),
-        ..SubOrchestrationOptions::default()
-    };
+    let options =
+        SubOrchestrationOptions::new().instance_id(format!("{}-child", ctx.instance_id()));
     let named = ctx.call_sub_orchestration_with(&CHILD, &"named".to_owned(), options);
     got.push(named.await?);
     let broken = ctx.call_sub_orchestration(&CHILD, &"broken".to_owned());
@@ -84,10 +81,7 @@ async fn family(ctx: OrchestrationContext, depth: u32) -> Result<(), Failure> {
     if depth == 0 {
         return Ok(ctx.wait_for_event(&GO).await?);
     }
-    let options = SubOrchestrationOptions {
-        instance_id: Some(format!("{}+", ctx.instance_id())),
-        ..SubOrchestrationOptions::default()
-    };
+    let options = SubOrchestrationOptions::new().instance_id(format!("{}+", ctx.instance_id()));
     let below = ctx.call_sub_orchestration_with(&FAMILY, &(depth - 1), options);
     Ok(below.await?)
 }

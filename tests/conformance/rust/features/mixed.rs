@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 
 use durabletask::azure::BlobCompression;
+use durabletask::client::Status;
+use durabletask::payloads::LargePayloads;
 use durabletask::worker::WorkItemFilters;
 use durabletask::{
-    Activity, ActivityContext, Event, Failure, LargePayloads, Orchestration, OrchestrationContext,
-    Registry, Status,
+    Activity, ActivityContext, Event, Failure, Orchestration, OrchestrationContext, Registry,
 };
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, BufReader};

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use durabletask::{
-    ClientError, Event, IdReuse, Orchestration, OrchestrationContext, Registry, Status,
-};
+use durabletask::client::{IdReuse, Status};
+use durabletask::{ClientError, Event, Orchestration, OrchestrationContext, Registry};
 
 use super::{Feature, row};
 use crate::backend::{Hub, fresh};
@@ -41,7 +40,8 @@ async fn scheduled_start(hub: Hub) {
         .start_at(due)
         .send()
         .await
-        .unwrap();
+        .unwrap()
+        .into_id();
     let state = hub.get(&id).await.unwrap();
     assert_eq!(state.status, Status::Pending);
     let state = hub.end(&id).await;
@@ -55,7 +55,7 @@ async fn version_and_tags(hub: Hub) {
         .start(&QUICK, &())
         .version("1.2.0")
         .tag("team", "a");
-    let id = start.send().await.unwrap();
+    let id = start.send().await.unwrap().into_id();
     let seen = hub.output::<Option<String>>(&id).await;
     assert_eq!(seen.as_deref(), Some("1.2.0 of a"));
 }

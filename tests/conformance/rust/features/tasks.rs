@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use durabletask::client::Status;
 use durabletask::{
     Activity, ActivityContext, Either, Failure, Orchestration, OrchestrationContext, Registry,
-    RetryPolicy, Status, TaskOptions, select, when_all, when_any,
+    RetryPolicy, TaskOptions, select, when_all, when_any,
 };
 
 use super::{Feature, row};
@@ -111,10 +112,7 @@ const PERSIST: Orchestration<(String, u32), u32> = Orchestration::new("persist")
 async fn persist(ctx: OrchestrationContext, order: (String, u32)) -> Result<u32, Failure> {
     let mut retry = RetryPolicy::new(3, Duration::from_millis(100));
     retry.backoff = 2.0;
-    let options = TaskOptions {
-        retry: Some(retry),
-        ..TaskOptions::default()
-    };
+    let options = TaskOptions::new().retry(retry);
     Ok(ctx.call_activity_with(&FLAKY, &order, options).await?)
 }
 

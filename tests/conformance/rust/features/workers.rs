@@ -1,9 +1,8 @@
 //! Workers that do not take everything: filters and versions.
 
+use durabletask::client::{Recursive, Status};
 use durabletask::worker::{OnVersionMismatch, VersionMatch, Versioning, WorkItemFilters};
-use durabletask::{
-    Activity, ActivityContext, Orchestration, OrchestrationContext, Recursive, Registry, Status,
-};
+use durabletask::{Activity, ActivityContext, Orchestration, OrchestrationContext, Registry};
 
 use super::{Feature, row};
 use crate::backend::{Hub, Running};
@@ -27,7 +26,7 @@ async fn filters(hub: Hub) {
     let right = Registry::new().activity(&ON_THE_RIGHT, async |_: ActivityContext, (): ()| {
         Ok("right".to_owned())
     });
-    let registered = |builder: durabletask::WorkerBuilder| {
+    let registered = |builder: durabletask::worker::WorkerBuilder| {
         builder.work_item_filters(WorkItemFilters::Registered)
     };
     let left = hub.worker(left, registered);
@@ -66,7 +65,7 @@ fn versioned(
 
 async fn start(hub: &Hub, version: &str) -> String {
     let start = hub.client.start(&VERSIONED, &()).version(version);
-    start.send().await.unwrap()
+    start.send().await.unwrap().into_id()
 }
 
 async fn versioning(hub: Hub) {

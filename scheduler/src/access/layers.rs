@@ -17,9 +17,9 @@ const BASIC: &str =
 
 /// Asks each gRPC call, of whichever service and method.
 #[derive(Clone)]
-pub(crate) struct Doorkeeper(pub(crate) Access);
+pub(crate) struct AuthInterceptor(pub(crate) Access);
 
-impl Interceptor for Doorkeeper {
+impl Interceptor for AuthInterceptor {
     fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
         let header = request.metadata().get("authorization");
         match self.0.admits(header.and_then(|value| value.to_str().ok())) {

@@ -1,0 +1,266 @@
+//! The database: its connections, and transactions on them.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use deadpool::managed::{Object, Pool, PoolError, Timeouts};
+use deadpool_postgres::{ClientWrapper, Transaction};
+use futures_util::future::BoxFuture;
+use rand::RngExt as _;
+use tokio_postgres::IsolationLevel;
+
+use crate::connection::Connector;
+use crate::stamp::{Followed, Stamps};
+use crate::{Changes, DatabaseError, DatabaseUrl, PasswordSource, Stamp, Subscription, schema};
+
+/// How long a piece of work may take, with all its statements.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often work is done again because others were changing the same.
+const ATTEMPTS: u32 = 12;
+/// The oldest PostgreSQL that will do.
+const OLDEST: i32 = 13;
+
+/// What a piece of work is doing in a transaction.
+pub type Step<'t, T, E> = BoxFuture<'t, Result<T, E>>;
+
+/// An error of work in the database, which may be the database's own.
+pub trait Failure: From<DatabaseError> + Send {
+    /// Whether the same work may succeed at once when it is done again from its beginning.
+    fn is_conflict(&self) -> bool;
+}
+
+impl Failure for DatabaseError {
+    fn is_conflict(&self) -> bool {
+        Self::is_conflict(self)
+    }
+}
+
+/// A database that several front doors and workers share. Clones are the same.
+#[derive(Clone)]
+pub struct Database {
+    pool: Pool<Connector>,
+    connector: Connector,
+    size: usize,
+    /// For everyone in the process who asks for stamps, from the first one on.
+    followed: Arc<OnceLock<Arc<Followed>>>,
+}
+
+impl Database {
+    /// Connects with at most `size` connections, checks that the database can be used, and
+    /// brings its schema up.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`], whose text says what to do.
+    pub async fn open(
+        url: DatabaseUrl,
+        passwords: Option<Arc<dyn PasswordSource>>,
+        size: usize,
+    ) -> Result<Self, DatabaseError> {
+        if url.is_exposed() {
+            tracing::warn!(database = %url, "connections to the database leave this machine without TLS");
+        }
+        let connector = Connector::new(url, passwords)?;
+        let pool = Pool::builder(connector.clone())
+            .max_size(size)
+            .runtime(deadpool::Runtime::Tokio1)
+            .timeouts(Timeouts {
+                wait: Some(PATIENCE),
+                create: None,
+                recycle: None,
+            })
+            .build()
+            // There is a runtime, which is all that it asks for.
+            .map_err(|_| DatabaseError::Late(PATIENCE))?;
+        let database = Self {
+            pool,
+            connector,
+            size,
+            followed: Arc::default(),
+        };
+        database.check().await?;
+        let mut session = database.session().await?;
+        schema::bring_up(&mut session).await?;
+        Ok(database)
+    }
+
+    /// Where it is, without the password.
+    #[must_use]
+    pub fn at(&self) -> &DatabaseUrl {
+        self.connector.at()
+    }
+
+    /// Lets `subscription` follow what is changed in it, by this process and by others.
+    #[must_use]
+    pub fn follow(&self, subscription: Arc<dyn Subscription>) -> Changes {
+        Changes::follow(self.connector.clone(), subscription)
+    }
+
+    /// A number that is another one once something of `topic` may have been changed. To be
+    /// called on the runtime.
+    #[must_use]
+    pub fn stamp(&self, topic: &'static str) -> Stamp {
+        let followed = self.followed.get_or_init(|| {
+            let stamps = Arc::new(Stamps::default());
+            let changes = self.follow(Arc::<Stamps>::clone(&stamps));
+            Arc::new(Followed { stamps, changes })
+        });
+        Stamp::of(Arc::clone(followed), topic)
+    }
+
+    /// Whether it answers now and takes changes.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn ping(&self) -> Result<(), DatabaseError> {
+        let session = self.session().await?;
+        let answered = tokio::time::timeout(PATIENCE, takes_changes(&session)).await;
+        match answered {
+            Ok(answered) => answered,
+            Err(_) => {
+                // The next caller gets another one.
+                drop(Object::take(session));
+                Err(DatabaseError::Late(PATIENCE))
+            }
+        }
+    }
+
+    /// Reads, all from one moment.
+    ///
+    /// # Errors
+    ///
+    /// What `work` answers, or [`DatabaseError`].
+    pub async fn read<T, E, W>(&self, work: W) -> Result<T, E>
+    where
+        T: Send,
+        E: Failure,
+        W: for<'t> Fn(&'t Transaction<'t>) -> Step<'t, T, E> + Send + Sync,
+    {
+        self.run(Kind::Read, work).await
+    }
+
+    /// Changes something: all of it, or nothing where `work` answers with an error. When it
+    /// has returned `Ok`, the change is on the database's disk. Statements see what was
+    /// committed before each of them: what has to stay as it was read is locked by the work
+    /// (`FOR UPDATE`). The work is done again from its beginning where the database says
+    /// that others were in the way.
+    ///
+    /// # Errors
+    ///
+    /// What `work` answers, or [`DatabaseError`].
+    pub async fn write<T, E, W>(&self, work: W) -> Result<T, E>
+    where
+        T: Send,
+        E: Failure,
+        W: for<'t> Fn(&'t Transaction<'t>) -> Step<'t, T, E> + Send + Sync,
+    {
+        self.run(Kind::Write, work).await
+    }
+
+    async fn run<T, E, W>(&self, kind: Kind, work: W) -> Result<T, E>
+    where
+        T: Send,
+        E: Failure,
+        W: for<'t> Fn(&'t Transaction<'t>) -> Step<'t, T, E> + Send + Sync,
+    {
+        let mut attempt = 1;
+        loop {
+            let mut session = self.session().await?;
+            let done = tokio::time::timeout(PATIENCE, once(&mut session, kind, &work)).await;
+            match done {
+                Ok(Err(error)) if error.is_conflict() && attempt < ATTEMPTS => {
+                    drop(session);
+                    let most = 2_u64.pow(attempt.min(6));
+                    let pause = rand::rng().random_range(0..=most);
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                    attempt += 1;
+                }
+                Ok(done) => return done,
+                Err(_) => {
+                    drop(Object::take(session));
+                    return Err(DatabaseError::Late(PATIENCE).into());
+                }
+            }
+        }
+    }
+
+    async fn session(&self) -> Result<Object<Connector>, DatabaseError> {
+        self.pool.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => error,
+            _ => DatabaseError::Exhausted(self.size),
+        })
+    }
+
+    /// Refuses a server that will not do.
+    async fn check(&self) -> Result<(), DatabaseError> {
+        let first = self.session().await?;
+        let row = first
+            .query_one(
+                "SELECT current_setting('server_version_num')::int / 10000, pg_backend_pid(),
+                        current_setting('search_path')",
+                &[],
+            )
+            .await?;
+        let (version, process, path): (i32, i32, String) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        if version < OLDEST {
+            return Err(DatabaseError::TooOld {
+                found: version,
+                needed: OLDEST,
+            });
+        }
+        takes_changes(&first).await?;
+        // While the first one is held, a second session is another process of the server,
+        // unless something in between hands out one that happens to be free.
+        let (second, wire) = self.connector.connect().await?;
+        let wire = tokio::spawn(wire.drive());
+        let row = second.query_one("SELECT pg_backend_pid()", &[]).await;
+        wire.abort();
+        let other: i32 = row?.try_get(0)?;
+        if other == process || path != "countersign" {
+            return Err(DatabaseError::Pooler);
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Read,
+    Write,
+}
+
+async fn once<T, E, W>(session: &mut ClientWrapper, kind: Kind, work: &W) -> Result<T, E>
+where
+    T: Send,
+    E: Failure,
+    W: for<'t> Fn(&'t Transaction<'t>) -> Step<'t, T, E> + Send + Sync,
+{
+    let builder = session.build_transaction();
+    let builder = match kind {
+        // One moment for all statements.
+        Kind::Read => builder
+            .isolation_level(IsolationLevel::RepeatableRead)
+            .read_only(true),
+        Kind::Write => builder.isolation_level(IsolationLevel::ReadCommitted),
+    };
+    let transaction = builder.start().await.map_err(DatabaseError::from)?;
+    // Dropping it rolls it back.
+    let done = work(&transaction).await?;
+    transaction.commit().await.map_err(DatabaseError::from)?;
+    Ok(done)
+}
+
+async fn takes_changes(session: &ClientWrapper) -> Result<(), DatabaseError> {
+    let row = session
+        .query_one(
+            "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool",
+            &[],
+        )
+        .await?;
+    match row.try_get(0)? {
+        true => Err(DatabaseError::ReadOnly),
+        false => Ok(()),
+    }
+}

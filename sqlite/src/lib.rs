@@ -1,0 +1,24 @@
+//! SQLite databases with a write-ahead log, which several processes of one machine use, and
+//! which notice when they were copied without that log.
+//!
+//! While a database is in use, most of what was committed last is in the log beside the file
+//! (`-wal`), and a copy of the file alone opens with nothing of it. So the file itself says
+//! whether it is in use: where it says so and there is no log, something is missing.
+//!
+//! ```text
+//! in use     mark 1 in the file itself, a log beside it
+//! killed     the same; the next process finds all that was committed
+//! closed     everything is in the file, then the mark becomes 0; the log is empty or gone
+//! copied     mark 1, no log: refused
+//! ```
+//!
+//! Which process is the last one to close it, a file lock tells (`-lock`). SQLite could remove
+//! the log when its last connection closes, before the mark says so; it is not let.
+
+mod copy;
+mod database;
+mod room;
+
+pub use copy::{CopyError, copy, snapshot};
+pub use database::{Database, OpenError, all_closed, clear_copy, keep_log};
+pub use room::{shrink, write_back};

@@ -1,0 +1,72 @@
+//! Room that a database no longer needs goes back to the disk, in small steps.
+//!
+//! SQLite keeps the pages of what was deleted for what comes next, and its file never shrinks
+//! by itself. A file that was made to can give them back a few at a time, which keeps nobody
+//! waiting for long.
+
+use rusqlite::Connection;
+
+use crate::Database;
+
+/// What `PRAGMA auto_vacuum` says of a file that can give back room in steps.
+const INCREMENTAL: i64 = 2;
+/// A file smaller than this is not rewritten, in pages.
+const SMALL: i64 = 1_000;
+
+impl Database {
+    /// Makes a file that can give back room later: for a new one, before its first table and
+    /// before [`Database::write_ahead`]. An older one is rewritten for that once most of it is
+    /// free, which takes as long as copying what is left, and only if nobody else has it open.
+    ///
+    /// # Errors
+    ///
+    /// What SQLite says.
+    pub fn shrinkable(&self) -> Result<(), rusqlite::Error> {
+        let number = |name| self.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        if number("auto_vacuum")? == INCREMENTAL {
+            return Ok(());
+        }
+        let (pages, free) = (number("page_count")?, number("freelist_count")?);
+        let mostly_free = pages > SMALL && free > pages / 2;
+        if pages > 0 && !mostly_free {
+            return Ok(());
+        }
+        self.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        if mostly_free && let Err(error) = self.execute_batch("VACUUM") {
+            // It stays as large as it is, and is as good.
+            tracing::info!(%error, "a database that is mostly free was not made smaller");
+        }
+        Ok(())
+    }
+}
+
+/// Gives back up to `pages` of the room that nothing needs, but for `spare` pages, and tells
+/// how many they were. Part of the transaction that is open, if one is.
+///
+/// # Errors
+///
+/// What SQLite says.
+pub fn shrink(connection: &Connection, pages: u32, spare: u32) -> Result<u32, rusqlite::Error> {
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let free = number("freelist_count")?;
+    let more = free - i64::from(spare);
+    if more <= 0 || number("auto_vacuum")? != INCREMENTAL {
+        return Ok(0);
+    }
+    let step = u32::try_from(more).unwrap_or(u32::MAX).min(pages);
+    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({step})"))?;
+    // One page a row.
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(step)
+}
+
+/// Brings what is in the log of a database into its file, which takes its size by that, unless
+/// somebody reads just now.
+///
+/// # Errors
+///
+/// What SQLite says.
+pub fn write_back(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}

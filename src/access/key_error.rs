@@ -1,0 +1,89 @@
+//! Why a key cannot be made, found or checked.
+
+use countersign_database::{DatabaseError, Failure, StatementError};
+use thiserror::Error;
+
+use super::secret;
+
+/// How many groups a key can be in.
+pub(super) const MAX_GROUPS: usize = 32;
+
+/// Why a key cannot be made, found or checked.
+#[derive(Debug, Error)]
+pub enum KeyError {
+    /// The database refused.
+    #[error("the key store cannot be used: {0}")]
+    Store(#[from] rusqlite::Error),
+    /// It was copied while it was in use, without its log.
+    #[error(transparent)]
+    Open(#[from] durabletask_sqlite::OpenError),
+    /// The database's file cannot be made or opened.
+    #[error("the key store cannot be opened: {0}")]
+    File(#[source] std::io::Error),
+    /// The database was written by a later release.
+    #[error(
+        "the key store has version {0}, which is newer than this program: use the newer program"
+    )]
+    Newer(i64),
+    /// Another administrator made the key.
+    #[error(
+        "another administrator created the key '{0}': its creator or its holder can rotate it, \
+         or use `countersign key rotate` on the server"
+    )]
+    OtherHand(String),
+    /// Who renews their own key has to have it.
+    #[error(
+        "your own key can be rotated only with that key itself, not in a browser session or with \
+         a key that it has replaced"
+    )]
+    NotCurrent,
+    /// The name is taken, by a key that is in use or revoked.
+    #[error("a key named '{0}' exists already; names are never used twice, so choose another")]
+    Taken(String),
+    /// The key's role does not read accounts.
+    #[error("only a key with the role reader can be limited to granted accounts")]
+    ReadersOnly,
+    /// The key reads every account.
+    #[error(
+        "the key '{0}' reads every account; create one with --granted-only to grant single accounts"
+    )]
+    NotLimited(String),
+    /// No key has the name.
+    #[error("there is no key named '{0}': see `countersign key list`")]
+    Unknown(String),
+    /// More groups than a key can have.
+    #[error("a key can be in at most {MAX_GROUPS} groups")]
+    TooManyGroups,
+    /// The name cannot be used.
+    #[error(
+        "a key's name must have 1 to 64 of the characters A-Z a-z 0-9 . _ @ - and must not be 'admin', 'anonymous', 'local', 'system' or 'worker'"
+    )]
+    BadName,
+    /// The system has no random numbers to give.
+    #[error(transparent)]
+    Random(#[from] secret::RandomUnavailable),
+    /// The shared database cannot be used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// Changes in the shared database cannot be followed.
+    #[error(
+        "changes in the database cannot be followed at this moment, so nothing that may have been \
+         revoked is trusted; try again in a moment"
+    )]
+    Unproven,
+    /// What the shared database holds does not have the form that this program writes.
+    #[error("an entry of the key store does not have the form that this release writes")]
+    Malformed,
+}
+
+impl From<StatementError> for KeyError {
+    fn from(error: StatementError) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl Failure for KeyError {
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_conflict())
+    }
+}

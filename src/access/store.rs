@@ -1,0 +1,364 @@
+//! What every store of keys, grants and sessions promises.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use zeroize::Zeroizing;
+
+use super::grants::{Grant, Granted, Grantee, Spent};
+use super::identity::Caller;
+use super::key_error::KeyError;
+use super::keys::{KeyRecord, KeyStore, NewKey};
+
+/// The hash of a key or of a session's id.
+pub type SecretHash = [u8; 32];
+
+/// Keys, groups, grants, browser sessions, and the accounts that are read with an approval
+/// only, for all front doors that share it.
+///
+/// Each method has all of its effect or none. A caller who asks after a method has returned learns
+/// what it changed, at whichever front door; what others remember of before is known to be
+/// old by [`AccessStore::stamp`] within a second.
+#[async_trait]
+pub trait AccessStore: Send + Sync {
+    /// Another and greater number once something may have changed. What was read after it
+    /// was taken may be remembered for as long as it stays the same.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Unproven`] when it is not known whether something has changed: nothing
+    /// that is remembered may be used then.
+    fn stamp(&self) -> Result<u64, KeyError>;
+
+    /// Makes a key and returns it; it cannot be read again later. `maker` is the caller whose
+    /// hand it is from, if another caller made it.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyStore::create`].
+    async fn create(
+        &self,
+        new: NewKey,
+        maker: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(KeyRecord, Zeroizing<String>), KeyError>;
+
+    /// Every key, revoked ones too, by name.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    async fn list(&self) -> Result<Vec<KeyRecord>, KeyError>;
+
+    /// Revokes a key; see [`KeyStore::revoke`].
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Unknown`].
+    async fn revoke(&self, name: &str, now: DateTime<Utc>) -> Result<KeyRecord, KeyError>;
+
+    /// Renews a key; see [`KeyStore::rotate`].
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Unknown`] or [`KeyError::NotCurrent`].
+    async fn rotate(
+        &self,
+        name: &str,
+        held: Option<&SecretHash>,
+        overlap: TimeDelta,
+        now: DateTime<Utc>,
+    ) -> Result<(KeyRecord, Zeroizing<String>), KeyError>;
+
+    /// The record of the key `text`, whose hash is given, unless it is unknown, revoked or
+    /// over.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    async fn verify(
+        &self,
+        text: &str,
+        hash: &SecretHash,
+        now: DateTime<Utc>,
+    ) -> Result<Option<KeyRecord>, KeyError>;
+
+    /// The record of the key with this id, unless it is unknown, revoked or over.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    async fn active(&self, id: &str, now: DateTime<Utc>) -> Result<Option<KeyRecord>, KeyError>;
+
+    /// From whose hand a caller comes: its own, unless another caller made its key.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    async fn hand(&self, caller: &str) -> Result<String, KeyError>;
+
+    /// Grants an account, in place of what was granted before. With `keep`, one that says as
+    /// much already stays as it is, with what was read of it.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Unknown`] or [`KeyError::NotLimited`]; see [`KeyStore::grant`].
+    async fn grant(&self, grant: &Grant, keep: bool) -> Result<Granted, KeyError>;
+
+    /// Takes a grant back, which is the answer; none if there was none.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    async fn take_back(&self, from: &Grantee, account: &str) -> Result<Option<Grant>, KeyError>;
+
+    /// Every grant, used up and past ones too, by grantee and account.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    async fn grants(&self) -> Result<Vec<Grant>, KeyError>;
+
+    /// The accounts that are granted to a caller at `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    async fn granted(
+        &self,
+        caller: Caller<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<String>, KeyError>;
+
+    /// Whether an account is granted to a caller at `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    async fn may_read(
+        &self,
+        caller: Caller<'_>,
+        account: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, KeyError>;
+
+    /// Why what a caller was granted of an account gives it no more; nothing if it was never
+    /// granted any of it.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    async fn spent(
+        &self,
+        caller: Caller<'_>,
+        account: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Spent>, KeyError>;
+
+    /// Until when a caller may read an account as often as it likes; none if it may not.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    async fn free_until(
+        &self,
+        caller: Caller<'_>,
+        account: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, KeyError>;
+
+    /// Takes one read from one of a caller's grants that count, first from the caller's own;
+    /// whether there was one left. Over all front doors as many are taken as were granted.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    async fn take_counted(
+        &self,
+        caller: Caller<'_>,
+        account: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, KeyError>;
+
+    /// Sets whether an account's codes are read only with an approval; whether they were
+    /// before.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    async fn guard(&self, account: &str, guarded: bool) -> Result<bool, KeyError>;
+
+    /// Every such account.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    async fn guarded(&self) -> Result<BTreeSet<String>, KeyError>;
+
+    /// Begins the session whose id has the hash `id`, for the subject `who`. One more than a
+    /// subject may have ends the oldest.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    async fn begin_session(
+        &self,
+        id: &SecretHash,
+        who: &str,
+        until: i64,
+        now: i64,
+    ) -> Result<(), KeyError>;
+
+    /// Whether a session has begun and not ended.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    async fn has_session(&self, id: &SecretHash, now: i64) -> Result<bool, KeyError>;
+
+    /// Ends a session; whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    async fn end_session(&self, id: &SecretHash) -> Result<bool, KeyError>;
+}
+
+/// The store of one data folder. Its calls wait for the disk where they are made, and are
+/// short.
+#[async_trait]
+impl AccessStore for KeyStore {
+    fn stamp(&self) -> Result<u64, KeyError> {
+        Ok(Self::stamp(self))
+    }
+
+    async fn create(
+        &self,
+        new: NewKey,
+        maker: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
+        match maker {
+            Some(maker) => self.create_from(maker, new, now),
+            None => Self::create(self, new, now),
+        }
+    }
+
+    async fn list(&self) -> Result<Vec<KeyRecord>, KeyError> {
+        Self::list(self)
+    }
+
+    async fn revoke(&self, name: &str, now: DateTime<Utc>) -> Result<KeyRecord, KeyError> {
+        Self::revoke(self, name, now)
+    }
+
+    async fn rotate(
+        &self,
+        name: &str,
+        held: Option<&SecretHash>,
+        overlap: TimeDelta,
+        now: DateTime<Utc>,
+    ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
+        Self::rotate(self, name, held, overlap, now)
+    }
+
+    async fn verify(
+        &self,
+        text: &str,
+        hash: &SecretHash,
+        now: DateTime<Utc>,
+    ) -> Result<Option<KeyRecord>, KeyError> {
+        Self::verify(self, text, hash, now)
+    }
+
+    async fn active(&self, id: &str, now: DateTime<Utc>) -> Result<Option<KeyRecord>, KeyError> {
+        Self::active(self, id, now)
+    }
+
+    async fn hand(&self, caller: &str) -> Result<String, KeyError> {
+        Self::hand(self, caller)
+    }
+
+    async fn grant(&self, grant: &Grant, keep: bool) -> Result<Granted, KeyError> {
+        self.put(grant, keep)
+    }
+
+    async fn take_back(&self, from: &Grantee, account: &str) -> Result<Option<Grant>, KeyError> {
+        Self::take_back(self, from, account)
+    }
+
+    async fn grants(&self) -> Result<Vec<Grant>, KeyError> {
+        Self::grants(self)
+    }
+
+    async fn granted(
+        &self,
+        caller: Caller<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<String>, KeyError> {
+        Self::granted(self, caller, now)
+    }
+
+    async fn may_read(
+        &self,
+        caller: Caller<'_>,
+        account: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, KeyError> {
+        Self::may_read(self, caller, account, now)
+    }
+
+    async fn spent(
+        &self,
+        caller: Caller<'_>,
+        account: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Spent>, KeyError> {
+        Self::spent(self, caller, account, now)
+    }
+
+    async fn free_until(
+        &self,
+        caller: Caller<'_>,
+        account: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, KeyError> {
+        Self::free_until(self, caller, account, now)
+    }
+
+    async fn take_counted(
+        &self,
+        caller: Caller<'_>,
+        account: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, KeyError> {
+        Self::take_counted(self, caller, account, now)
+    }
+
+    async fn guard(&self, account: &str, guarded: bool) -> Result<bool, KeyError> {
+        Self::guard(self, account, guarded)
+    }
+
+    async fn guarded(&self) -> Result<BTreeSet<String>, KeyError> {
+        Self::guarded(self)
+    }
+
+    async fn begin_session(
+        &self,
+        id: &SecretHash,
+        who: &str,
+        until: i64,
+        now: i64,
+    ) -> Result<(), KeyError> {
+        Self::begin_session(self, id, who, until, now)
+    }
+
+    async fn has_session(&self, id: &SecretHash, now: i64) -> Result<bool, KeyError> {
+        Self::has_session(self, id, now)
+    }
+
+    async fn end_session(&self, id: &SecretHash) -> Result<bool, KeyError> {
+        Self::end_session(self, id)
+    }
+}

@@ -1,0 +1,411 @@
+//! The record in the shared database: PostgreSQL, with one chain for all front doors.
+//!
+//! Each writer locks the chain's end and continues from there. Each front door also notes
+//! the end that it saw last, in its memory and in a file of its own machine, and appends
+//! nothing to a record that does not go as far: a database that was replaced by an older copy
+//! is noticed while the front door runs and when it starts.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use countersign_database::{Database, DatabaseError, Row, Transaction, all, execute, one};
+use data_encoding::HEXLOWER;
+use futures_util::FutureExt as _;
+use zeroize::Zeroizing;
+
+use super::entry::{Action, Entry, Event, written};
+use super::error::{AuditError, Loss, Verdict};
+use super::head::{AUDIT_HEAD, Found, Head, HeadFile};
+use super::store::{AuditQuery, beginning, key_of, link, place};
+use crate::access::secret;
+
+/// How many entries are read at once while the chain is followed.
+const AT_ONCE: i64 = 1_000;
+
+/// The record of an installation, in its shared database. Clones are the same.
+#[derive(Clone)]
+pub struct PostgresAudit {
+    database: Database,
+    inside: Arc<Inside>,
+}
+
+struct Inside {
+    key: Zeroizing<[u8; 32]>,
+    file: HeadFile,
+    /// The furthest end that this process knows of.
+    known: Mutex<Head>,
+}
+
+impl Inside {
+    fn known(&self) -> MutexGuard<'_, Head> {
+        // Replaced as a whole.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PostgresAudit {
+    /// Opens the record in `database`, and begins it if there never was one. Its key is
+    /// derived from `server_key`, which all front doors share; the end is noted in `folder`.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError`], whose text says what to do; [`AuditError::Incomplete`] when entries
+    /// are missing that this machine knows of.
+    pub async fn open(
+        database: Database,
+        folder: &Path,
+        server_key: &[u8; 32],
+    ) -> Result<Self, AuditError> {
+        let key = key_of(server_key);
+        let start = Head {
+            sequence: 0,
+            hash: beginning(&key),
+        };
+        let file = HeadFile::beside(&folder.join(AUDIT_HEAD), server_key);
+        let noted = match file.read().map_err(AuditError::File)? {
+            Found::Nothing => None,
+            Found::Garbage => return Err(Loss::HeadUnreadable.into()),
+            Found::Note(note) => Some(note.head),
+        };
+        let known = noted.clone().unwrap_or_else(|| start.clone());
+        let end = database
+            .write(move |transaction| {
+                let (start, known) = (start.clone(), known.clone());
+                async move {
+                    let sql = "INSERT INTO audit_end (sequence, hash) VALUES (0, $1)
+                               ON CONFLICT DO NOTHING";
+                    execute(transaction, sql, &[&start.hash.as_slice()]).await?;
+                    let end = end(transaction).await?;
+                    check(transaction, &end, &known).await?;
+                    Ok::<Head, AuditError>(end)
+                }
+                .boxed()
+            })
+            .await?;
+        let opened = Self {
+            database,
+            inside: Arc::new(Inside {
+                key,
+                file,
+                known: Mutex::new(end.clone()),
+            }),
+        };
+        opened.note(end).await;
+        Ok(opened)
+    }
+
+    /// Appends events in their order, all or none. When it has returned, they are on the
+    /// database's disk. Answers the chain's new end.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError`]; [`AuditError::Incomplete`] when entries are missing that this process
+    /// knows of.
+    pub async fn append(&self, events: &[Event]) -> Result<Head, AuditError> {
+        let (events, inside) = (events.to_vec(), Arc::clone(&self.inside));
+        let end = self
+            .database
+            .write(move |transaction| {
+                let (events, inside) = (events.clone(), Arc::clone(&inside));
+                async move {
+                    let mut end = end(transaction).await?;
+                    // After the lock: what is known by then is no further than the end.
+                    let known = inside.known().clone();
+                    check(transaction, &end, &known).await?;
+                    for event in &events {
+                        end = append(transaction, &inside.key, &end, event).await?;
+                    }
+                    let sql = "UPDATE audit_end SET sequence = $1, hash = $2";
+                    let sequence = place(end.sequence);
+                    execute(transaction, sql, &[&sequence, &end.hash.as_slice()]).await?;
+                    Ok::<Head, AuditError>(end)
+                }
+                .boxed()
+            })
+            .await?;
+        self.note(end.clone()).await;
+        Ok(end)
+    }
+
+    /// The entries that a query asks for, in its order.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::Unreadable`] when something other than an entry is there.
+    pub async fn query(&self, query: &AuditQuery) -> Result<Vec<Entry>, AuditError> {
+        let query = query.clone();
+        self.database
+            .read(move |transaction| {
+                let query = query.clone();
+                async move { select(transaction, &query).await }.boxed()
+            })
+            .await
+    }
+
+    /// Follows the whole chain, and compares its end with the end that this machine has noted
+    /// and, if given, with one that was `kept` elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError`] when it cannot be read.
+    pub async fn verify(&self, kept: Option<&Head>) -> Result<Verdict, AuditError> {
+        // Before the entries: those that are appended meanwhile are none too few.
+        let mut noted: Vec<Head> = kept.cloned().into_iter().collect();
+        noted.push(self.inside.known().clone());
+        noted.push(
+            self.database
+                .read(|t| async move { last(t).await }.boxed())
+                .await?,
+        );
+        let mut at = Head {
+            sequence: 0,
+            hash: beginning(&self.inside.key),
+        };
+        loop {
+            let after = place(at.sequence);
+            let rows = self.database.read(move |transaction| {
+                async move {
+                    let sql = "SELECT sequence, event, hash, at, action, caller, subject
+                               FROM audit_entries WHERE sequence > $1 ORDER BY sequence LIMIT $2";
+                    Ok::<Vec<Row>, AuditError>(all(transaction, sql, &[&after, &AT_ONCE]).await?)
+                }
+                .boxed()
+            });
+            let rows = rows.await?;
+            for row in &rows {
+                let next = Head {
+                    sequence: at.sequence + 1,
+                    hash: at.hash,
+                };
+                let Some(hash) = follow(&self.inside.key, &next, row)? else {
+                    return Ok(Verdict::Broken {
+                        sequence: next.sequence,
+                    });
+                };
+                at = Head { hash, ..next };
+                if let Some(other) = differing(&noted, &at) {
+                    return Ok(Verdict::Incomplete(other));
+                }
+            }
+            if rows.is_empty() {
+                break;
+            }
+        }
+        let furthest = noted.iter().max_by_key(|head| head.sequence);
+        Ok(match furthest {
+            Some(head) if head.sequence > at.sequence => {
+                Verdict::Incomplete(Loss::of(at.sequence, head))
+            }
+            _ => Verdict::Intact(at),
+        })
+    }
+
+    /// Notes the end, unless a further one is noted.
+    async fn note(&self, end: Head) {
+        {
+            let mut known = self.inside.known();
+            if known.sequence < end.sequence {
+                *known = end.clone();
+            }
+        }
+        let inside = Arc::clone(&self.inside);
+        let noted = tokio::task::spawn_blocking(move || inside.file.write(&end, 0)).await;
+        // The entries are there. A note that lags says less, and never anything wrong.
+        match noted {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the audit log's head cannot be noted in {AUDIT_HEAD}");
+            }
+            Err(error) => tracing::error!(%error, "noting the audit log's head failed"),
+        }
+    }
+}
+
+/// What was noted and is another entry than the one at `at`.
+fn differing(noted: &[Head], at: &Head) -> Option<Loss> {
+    let other = |head: &&Head| head.sequence == at.sequence && !secret::same(&head.hash, &at.hash);
+    noted.iter().find(other).map(|head| Loss::Other {
+        sequence: head.sequence,
+    })
+}
+
+/// The chain's end, which no one else changes until the transaction ends.
+async fn end(transaction: &Transaction<'_>) -> Result<Head, AuditError> {
+    let sql = "SELECT sequence, hash FROM audit_end FOR UPDATE";
+    head(one(transaction, sql, &[]).await?)
+}
+
+/// The chain's end as it is noted in the database.
+async fn last(transaction: &Transaction<'_>) -> Result<Head, AuditError> {
+    head(one(transaction, "SELECT sequence, hash FROM audit_end", &[]).await?)
+}
+
+fn head(row: Option<Row>) -> Result<Head, AuditError> {
+    // Someone has removed it, and with it who knows what.
+    let row = row.ok_or(Loss::HeadMissing)?;
+    let sequence = unsigned(value(&row, 0)?);
+    let hash: Vec<u8> = value(&row, 1)?;
+    Ok(Head {
+        sequence,
+        hash: hash
+            .try_into()
+            .map_err(|_| AuditError::Unreadable { sequence })?,
+    })
+}
+
+/// Checks that a record that ends at `end` has what is known of it.
+async fn check(transaction: &Transaction<'_>, end: &Head, known: &Head) -> Result<(), AuditError> {
+    if known.sequence > end.sequence {
+        return Err(Loss::of(end.sequence, known).into());
+    }
+    let other = || Loss::Other {
+        sequence: known.sequence,
+    };
+    let there: Option<Vec<u8>> = if known.sequence == end.sequence {
+        Some(end.hash.to_vec())
+    } else if known.sequence == 0 {
+        // Every chain begins the same.
+        return Ok(());
+    } else {
+        let sql = "SELECT hash FROM audit_entries WHERE sequence = $1";
+        let row = one(transaction, sql, &[&place(known.sequence)]).await?;
+        row.map(|row| value(&row, 0)).transpose()?
+    };
+    match there.is_some_and(|hash| secret::same(&hash, &known.hash)) {
+        true => Ok(()),
+        false => Err(other().into()),
+    }
+}
+
+/// Appends an event after `end`; the new end.
+async fn append(
+    transaction: &Transaction<'_>,
+    key: &[u8; 32],
+    end: &Head,
+    event: &Event,
+) -> Result<Head, AuditError> {
+    let sequence = end.sequence + 1;
+    let text = serde_json::to_string(event).map_err(|_| AuditError::Unreadable { sequence })?;
+    let hash = link(key, &end.hash, sequence, &text);
+    let asked = Asked::of(event);
+    execute(
+        transaction,
+        "INSERT INTO audit_entries (sequence, event, hash, at, action, caller, subject)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        &[
+            &place(sequence),
+            &text,
+            &hash.as_slice(),
+            &asked.at,
+            &asked.action,
+            &asked.caller,
+            &asked.subject,
+        ],
+    )
+    .await?;
+    Ok(Head { sequence, hash })
+}
+
+/// What entries are asked for by.
+#[derive(PartialEq, Eq)]
+struct Asked {
+    at: String,
+    action: String,
+    caller: String,
+    subject: Option<String>,
+}
+
+impl Asked {
+    fn of(event: &Event) -> Self {
+        // No text of PostgreSQL has a NUL; in the event's JSON it is escaped.
+        let text = |text: &str| text.replace('\0', "\u{fffd}");
+        Self {
+            at: written(event.at),
+            action: event.action.as_str().to_owned(),
+            caller: text(&event.caller),
+            subject: event.subject.as_ref().map(|subject| text(&subject.0)),
+        }
+    }
+}
+
+/// The hash of the entry in `row`, if it is the one that follows in the chain: `next` has its
+/// place and the hash before it.
+fn follow(key: &[u8; 32], next: &Head, row: &Row) -> Result<Option<[u8; 32]>, AuditError> {
+    let text: String = value(row, 1)?;
+    let hash = link(key, &next.hash, next.sequence, &text);
+    let kept: Vec<u8> = value(row, 2)?;
+    let is_next = unsigned(value(row, 0)?) == next.sequence && secret::same(&hash, &kept);
+    // One that is found by another name than it says is as good as removed.
+    let asked = Asked {
+        at: value(row, 3)?,
+        action: value(row, 4)?,
+        caller: value(row, 5)?,
+        subject: value(row, 6)?,
+    };
+    let is_found = serde_json::from_str(&text).is_ok_and(|event| Asked::of(&event) == asked);
+    Ok((is_next && is_found).then_some(hash))
+}
+
+async fn select(
+    transaction: &Transaction<'_>,
+    query: &AuditQuery,
+) -> Result<Vec<Entry>, AuditError> {
+    let (past, order) = match query.newest_first {
+        false => (">", "ASC"),
+        true => ("<", "DESC"),
+    };
+    let sql = format!(
+        "SELECT sequence, event, hash FROM audit_entries
+         WHERE ($1::bigint IS NULL OR sequence {past} $1)
+           AND ($2::text IS NULL OR caller = $2)
+           AND ($3::text IS NULL OR subject = $3)
+           AND ($4::text IS NULL OR action = $4)
+           AND ($5::text IS NULL OR at >= $5)
+           AND ($6::text IS NULL OR at < $6)
+         ORDER BY sequence {order} LIMIT $7"
+    );
+    let has_nul = |text: &Option<String>| text.as_deref().is_some_and(|text| text.contains('\0'));
+    if has_nul(&query.caller) || has_nul(&query.subject) {
+        return Ok(Vec::new());
+    }
+    let rows = all(
+        transaction,
+        &sql,
+        &[
+            &query.after.map(place),
+            &query.caller,
+            &query.subject,
+            &query.action.map(Action::as_str),
+            &query.since.map(written),
+            &query.until.map(written),
+            &i64::try_from(query.limit).unwrap_or(i64::MAX),
+        ],
+    )
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let sequence = unsigned(value(row, 0)?);
+            let text: String = value(row, 1)?;
+            let event =
+                serde_json::from_str(&text).map_err(|_| AuditError::Unreadable { sequence })?;
+            Ok(Entry {
+                sequence,
+                event,
+                hash: HEXLOWER.encode(&value::<Vec<u8>>(row, 2)?),
+            })
+        })
+        .collect()
+}
+
+/// The value of a column, which has the type that it was made with.
+fn value<T: for<'r> countersign_database::FromSql<'r>>(
+    row: &Row,
+    column: usize,
+) -> Result<T, AuditError> {
+    row.try_get(column)
+        .map_err(|error| DatabaseError::from(error).into())
+}
+
+fn unsigned(sequence: i64) -> u64 {
+    u64::try_from(sequence).unwrap_or(0)
+}

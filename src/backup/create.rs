@@ -1,0 +1,306 @@
+//! Makes a backup.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File};
+use std::io::{BufWriter, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use age::Identity;
+use chrono::Utc;
+use durabletask_sqlite::{CopyError, Database, keep_log, snapshot};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use zeroize::Zeroizing;
+
+use super::BackupError;
+use super::archive::{self, Digesting, Staged};
+use super::check::check;
+use super::contents::Contents;
+use super::parts::{DATABASES, FILES, MAX_FILE, strangers};
+use super::protection::Protection;
+use super::restore::verify;
+use crate::data_dir::DataDir;
+use crate::private_file;
+
+/// How long the right to write in some databases is held while it is waited for in others:
+/// less than those wait who want to write.
+const HELD: Duration = Duration::from_secs(2);
+/// How long is tried to get it in all of them.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait between two tries, and how often to ask within one.
+const PAUSE: Duration = Duration::from_millis(250);
+const ASK: Duration = Duration::from_millis(1);
+
+/// A backup that was made.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// What is in it.
+    pub contents: Contents,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// For how long nobody could write.
+    pub paused: Duration,
+    /// What stands in the data folder and was left out.
+    pub left_out: Vec<String>,
+    /// Whether the file was opened and checked as a whole: with an identity only. Otherwise
+    /// what went into it was checked, and that it is on the disk as it was written.
+    pub opened: bool,
+}
+
+/// Writes a backup of the installation in `data` to the new file `to`, while it runs. With
+/// identities that open it, it is opened again and checked. Blocks.
+///
+/// # Errors
+///
+/// [`BackupError`]; the file `to` then does not exist, unless it did before.
+pub fn create(
+    data: &DataDir,
+    to: &Path,
+    protection: &Protection,
+    identities: &[Box<dyn Identity>],
+) -> Result<Made, BackupError> {
+    let failed = |source| BackupError::folder("write", to, source);
+    // Takes the name first, so that nothing can appear there in the meantime.
+    private_file::create(to).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => BackupError::Exists(to.to_owned()),
+        _ => failed(error),
+    })?;
+    let mut name = to.as_os_str().to_owned();
+    name.push(".partial");
+    let partial = PathBuf::from(name);
+    let made = fill(data, &partial, protection, identities).and_then(|made| {
+        fs::rename(&partial, to).map_err(failed)?;
+        let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))
+            .and_then(|folder| folder.sync_all())
+            .map_err(failed)?;
+        Ok(made)
+    });
+    if made.is_err() {
+        for leftover in [partial.as_path(), to] {
+            // Best effort: the error that matters is the first one.
+            let _ = fs::remove_file(leftover);
+        }
+    }
+    made
+}
+
+fn fill(
+    data: &DataDir,
+    partial: &Path,
+    protection: &Protection,
+    identities: &[Box<dyn Identity>],
+) -> Result<Made, BackupError> {
+    let failed = |source| BackupError::folder("write", partial, source);
+    let staging = Staging::make(data)?;
+    let cut = cut(data)?;
+    let paused = cut.paused;
+    let staged = cut.copy_to(&staging.0)?;
+    let contents = check(&staged, None)?;
+    // Left over from a backup that was cut off.
+    match fs::remove_file(partial) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let file = private_file::create(partial).map_err(failed)?;
+    let out = Digesting::new(BufWriter::new(file));
+    let write = |out: &mut dyn std::io::Write| archive::write(&staged, &contents, out);
+    let mut out = protection.write_through(out, write, failed)?;
+    out.flush().map_err(failed)?;
+    let written = out.end();
+    let mut back = File::open(partial).map_err(failed)?;
+    back.sync_all().map_err(failed)?;
+    let (bytes, read) = archive::digest(&mut back).map_err(failed)?;
+    if read != written {
+        return Err(BackupError::ReadBack(partial.to_owned()));
+    }
+    let opened = !identities.is_empty() || matches!(protection, Protection::None);
+    if opened {
+        verify(partial, identities, None)?;
+    }
+    Ok(Made {
+        contents,
+        bytes,
+        paused,
+        left_out: strangers(data.path())?,
+        opened,
+    })
+}
+
+/// A folder in the data folder for the copies of databases, which goes with this.
+struct Staging(PathBuf);
+
+impl Staging {
+    fn make(data: &DataDir) -> Result<Self, BackupError> {
+        let path = data.temporary("backup")?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(|source| BackupError::folder("make", &path, source))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(path = %self.0.display(), %error, "cannot remove the copies of databases");
+        }
+    }
+}
+
+/// All databases as they were at one moment, and the small files of that moment.
+struct Cut {
+    sources: Vec<(&'static str, Connection)>,
+    staged: Staged,
+    paused: Duration,
+    /// Keeps databases from being settled by others who close them.
+    _open: Vec<Database>,
+}
+
+impl Cut {
+    fn copy_to(self, folder: &Path) -> Result<Staged, BackupError> {
+        for &(name, ref source) in &self.sources {
+            let place = folder.join(name);
+            let failed = |source| BackupError::folder("write", &place, source);
+            private_file::create(&place).map_err(failed)?;
+            durabletask_sqlite::copy(source, &place).map_err(|error| match error {
+                CopyError::Sqlite(source) => BackupError::Database { name, source },
+                CopyError::File(source) => failed(source),
+                CopyError::Damaged(verdict) => BackupError::Damaged { name, verdict },
+            })?;
+        }
+        Ok(Staged {
+            folder: folder.to_owned(),
+            ..self.staged
+        })
+    }
+}
+
+fn cut(data: &DataDir) -> Result<Cut, BackupError> {
+    let places: Vec<(&'static str, PathBuf)> = DATABASES
+        .into_iter()
+        .map(|name| (name, data.path().join(name)))
+        .filter(|(_, path)| fs::metadata(path).is_ok_and(|it| it.is_file() && it.len() > 0))
+        .collect();
+    if places.is_empty() {
+        return Err(BackupError::Nothing(data.path().to_owned()));
+    }
+    let open = places
+        .iter()
+        .map(|(_, path)| Database::open(path))
+        .collect::<Result<Vec<_>, _>>()?;
+    let failed = |name: &'static str| move |source| BackupError::Database { name, source };
+    // Opened before anything is held: that takes longer than all the rest.
+    let writers = places
+        .iter()
+        .map(|(name, path)| writer(path).map_err(failed(*name)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let begun = Instant::now();
+    let held_since = loop {
+        let now = Instant::now();
+        if hold_all(&places, &writers, now)? {
+            break now;
+        }
+        release(&writers);
+        if begun.elapsed() > PATIENCE {
+            return Err(BackupError::NoMoment(PATIENCE.as_secs()));
+        }
+        sleep(PAUSE);
+    };
+    let at = Utc::now();
+    let read = || {
+        let mut sources = Vec::with_capacity(places.len());
+        for (name, path) in &places {
+            sources.push((*name, snapshot(path).map_err(failed(*name))?));
+        }
+        Ok::<_, BackupError>((sources, small_files(data)?))
+    };
+    let read = read();
+    release(&writers);
+    let paused = held_since.elapsed();
+    let (sources, files) = read?;
+    Ok(Cut {
+        sources,
+        staged: Staged {
+            folder: data.path().to_owned(),
+            files,
+            at,
+        },
+        paused,
+        _open: open,
+    })
+}
+
+fn writer(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    keep_log(&connection)?;
+    // Asked for again and again instead, more often than SQLite would.
+    connection.busy_timeout(Duration::ZERO)?;
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+/// Takes the right to write in every database, in their order; whether that was possible in
+/// time.
+fn hold_all(
+    places: &[(&'static str, PathBuf)],
+    writers: &[Connection],
+    since: Instant,
+) -> Result<bool, BackupError> {
+    for (&(name, _), writer) in places.iter().zip(writers) {
+        loop {
+            match writer.execute_batch("BEGIN IMMEDIATE") {
+                Ok(()) => break,
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                    if since.elapsed() > HELD {
+                        return Ok(false);
+                    }
+                    sleep(ASK);
+                }
+                Err(source) => return Err(BackupError::Database { name, source }),
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn release(writers: &[Connection]) {
+    for writer in writers.iter().filter(|writer| !writer.is_autocommit()) {
+        if let Err(error) = writer.execute_batch("ROLLBACK") {
+            // The connection is closed soon, which ends it too.
+            tracing::debug!(%error, "a transaction that wrote nothing could not be ended");
+        }
+    }
+}
+
+fn small_files(data: &DataDir) -> Result<BTreeMap<&'static str, Zeroizing<Vec<u8>>>, BackupError> {
+    let mut files = BTreeMap::new();
+    for name in FILES {
+        let path = data.path().join(name);
+        let failed = |source| BackupError::folder("read", &path, source);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(failed(error)),
+        };
+        // Room for all of it, so that no copy stays behind when it grows.
+        let size = file.metadata().map_err(failed)?.len();
+        let room = usize::try_from(size.min(MAX_FILE)).unwrap_or(0) + 1;
+        let mut content = Zeroizing::new(Vec::with_capacity(room));
+        file.take(MAX_FILE + 1)
+            .read_to_end(&mut content)
+            .map_err(failed)?;
+        if content.len() as u64 > MAX_FILE {
+            return Err(BackupError::Malformed {
+                name,
+                reason: "it is larger than any file that this program writes",
+            });
+        }
+        files.insert(name, content);
+    }
+    Ok(files)
+}

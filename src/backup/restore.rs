@@ -1,0 +1,204 @@
+//! Opens a backup: to check it, or to bring the installation back.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+
+use age::Identity;
+use chrono::{DateTime, SecondsFormat, Utc};
+use countersign_ledger::{LEDGER_DATABASE, SqliteLedger};
+
+use super::archive::{self, Manifest, Staged};
+use super::check::check;
+use super::contents::Contents;
+use super::{BackupError, protection};
+use crate::access::KeyStore;
+use crate::app::{ACCESS_DATABASE, SERVER_KEY};
+use crate::audit::{AUDIT_DATABASE, Action, AuditStore, Event, FieldChange, Head};
+use crate::data_dir::{DataDir, UNFINISHED};
+use crate::private_file;
+use crate::verify::{VERIFY_DATABASE, Verifier};
+
+/// A backup that was opened and is whole.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// What was found in it, which is the same.
+    pub contents: Contents,
+    /// Whether it was encrypted.
+    pub encrypted: bool,
+}
+
+/// An installation that was brought back.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// From what.
+    pub verified: Verified,
+    /// Requests that had been granted, and were withdrawn: how often they were used since is
+    /// not known.
+    pub withdrawn: Vec<String>,
+    /// How many grants with a number of reads were taken back, for the same reason.
+    pub grants: usize,
+    /// How many browser sessions were ended.
+    pub sessions: usize,
+}
+
+/// Opens the backup at `path` with these identities and checks everything in it, also against a
+/// head of the audit log that was kept elsewhere. Leaves nothing behind: databases are in a
+/// folder for temporary files meanwhile, without the keys that open them. Blocks.
+///
+/// # Errors
+///
+/// [`BackupError`]: the first thing that is wrong.
+pub fn verify(
+    path: &Path,
+    identities: &[Box<dyn Identity>],
+    head: Option<&Head>,
+) -> Result<Verified, BackupError> {
+    let folder = tempfile::tempdir()
+        .map_err(|source| BackupError::folder("write", &std::env::temp_dir(), source))?;
+    opened(path, identities, folder.path(), head).map(|(verified, _)| verified)
+}
+
+fn opened(
+    path: &Path,
+    identities: &[Box<dyn Identity>],
+    folder: &Path,
+    head: Option<&Head>,
+) -> Result<(Verified, Staged), BackupError> {
+    let (archive, encrypted) = protection::open(path, identities)?;
+    let (manifest, staged) = archive::read(path, archive, folder)?;
+    let contents = check(&staged, head)?;
+    if contents != manifest.contents {
+        let reason = "what is in it is not what it says";
+        return Err(BackupError::spoilt(path, reason));
+    }
+    let verified = Verified {
+        manifest,
+        contents,
+        encrypted,
+    };
+    Ok((verified, staged))
+}
+
+/// Brings the installation in the backup at `path` back into the folder `to`, which is made or
+/// empty, and records that. It takes back what may have been used up since: see [`Restored`].
+///
+/// # Errors
+///
+/// [`BackupError`]; nothing of it is left in the folder then.
+pub async fn restore(
+    path: &Path,
+    identities: &[Box<dyn Identity>],
+    to: &Path,
+    by: &str,
+) -> Result<Restored, BackupError> {
+    let made = make_empty(to)?;
+    let mark = to.join(UNFINISHED);
+    let restored = fill(path, identities, to, by).await.and_then(|restored| {
+        fs::remove_file(&mark)
+            .and_then(|()| File::open(to)?.sync_all())
+            .map_err(|source| BackupError::folder("write", &mark, source))?;
+        Ok(restored)
+    });
+    if restored.is_err() {
+        archive::remove_from(to);
+        // Best effort: the error that matters is the first one.
+        let _ = fs::remove_file(&mark);
+        if made {
+            let _ = fs::remove_dir(to);
+        }
+    }
+    restored
+}
+
+/// An empty folder, marked as one that nothing may start on; whether it was made.
+fn make_empty(to: &Path) -> Result<bool, BackupError> {
+    let failed = |source| BackupError::folder("make", to, source);
+    let made = match DirBuilder::new().mode(0o700).create(to) {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+        Err(error) => return Err(failed(error)),
+    };
+    let mark = to.join(UNFINISHED);
+    if mark.exists() {
+        // One that was cut off: all of it is in the backup.
+        archive::remove_from(to);
+    }
+    for entry in fs::read_dir(to).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        if name != UNFINISHED && name != "lost+found" {
+            return Err(BackupError::Used {
+                folder: to.to_owned(),
+                found: name.to_string_lossy().into_owned(),
+            });
+        }
+    }
+    DataDir::open(to)?;
+    private_file::open(&mark).map_err(|source| BackupError::folder("write", &mark, source))?;
+    Ok(made)
+}
+
+async fn fill(
+    path: &Path,
+    identities: &[Box<dyn Identity>],
+    to: &Path,
+    by: &str,
+) -> Result<Restored, BackupError> {
+    let (verified, staged) = opened(path, identities, to, None)?;
+    for (name, content) in &staged.files {
+        let place = to.join(name);
+        let failed = |source| BackupError::folder("write", &place, source);
+        match private_file::create(&place) {
+            Ok(mut file) => file
+                .write_all(content)
+                .and_then(|()| file.sync_all())
+                .map_err(failed)?,
+            // The audit log's head, which was needed to check it.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    let now = Utc::now();
+    let mut restored = Restored {
+        withdrawn: Vec::new(),
+        grants: 0,
+        sessions: 0,
+        verified,
+    };
+    if to.join(LEDGER_DATABASE).is_file() {
+        let ledger = SqliteLedger::open(to)?;
+        restored.withdrawn = ledger.withdraw_granted().await?;
+    }
+    if to.join(ACCESS_DATABASE).is_file() {
+        let keys = KeyStore::open(&to.join(ACCESS_DATABASE))?;
+        (restored.grants, restored.sessions) = keys.end_counted()?;
+    }
+    Verifier::open(&to.join(VERIFY_DATABASE))
+        .and_then(|verifier| verifier.restart(now))
+        .map_err(|error| BackupError::Verify(error.to_string()))?;
+    record(to, &restored, by, now)?;
+    Ok(restored)
+}
+
+fn record(to: &Path, restored: &Restored, by: &str, now: DateTime<Utc>) -> Result<(), BackupError> {
+    let data = DataDir::open(to)?;
+    let key = data.secret_key(SERVER_KEY)?;
+    let made = restored.verified.manifest.created_at;
+    let made = made.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let count = |field: &str, count: usize| FieldChange::new(field, None, Some(&count.to_string()));
+    let event = Event::new(Action::RestoreBackup, by, now)
+        .to("installation")
+        .changing(vec![
+            FieldChange::new("backupOf", None, Some(&made)),
+            count("requestsWithdrawn", restored.withdrawn.len()),
+            count("grantsTakenBack", restored.grants),
+            count("sessionsEnded", restored.sessions),
+        ]);
+    let mut store = AuditStore::open(&to.join(AUDIT_DATABASE), &key)?;
+    store.append([&event])?;
+    store.flush()?;
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! `countersign backup`: an installation in one file.
+
+use std::path::Path;
+
+use age::Identity;
+use chrono::SecondsFormat;
+use serde_json::{Value, json, to_value};
+
+use super::audit::{self, LOCAL, Recorder};
+use super::client::{data_dir, folder_fault};
+use super::output;
+use super::{Exit, Fault, Outcome};
+use crate::audit::{Action, FieldChange, Head};
+use crate::backup::{self, BackupError, Contents, Manifest, Protection};
+use crate::cli::{BackupCommand, KeyPlace};
+use crate::config::ClientEnvironment;
+use crate::data_dir::DataDir;
+
+/// What the audit log calls it.
+const SUBJECT: &str = "installation";
+
+pub(super) async fn run(command: BackupCommand) -> Outcome {
+    match command {
+        BackupCommand::Create {
+            file,
+            recipients,
+            identity,
+            unencrypted,
+            clear,
+            place,
+        } => {
+            let protection = match (recipients.is_empty(), unencrypted && clear) {
+                (false, _) => Protection::recipients(&recipients).map_err(fault)?,
+                (true, true) => Protection::None,
+                (true, false) => {
+                    return Err(Fault::new(
+                        Exit::Usage,
+                        "say who can open the backup with --recipient age1..., the public key that \
+                         `age-keygen -o FILE` prints; keep FILE away from this machine",
+                    ));
+                }
+            };
+            create(Path::new(&file), &protection, identity.as_deref(), &place)
+        }
+        BackupCommand::Verify {
+            file,
+            identity,
+            head,
+            json,
+        } => verify(Path::new(&file), identity.as_deref(), head.as_deref(), json),
+        BackupCommand::Restore {
+            file,
+            identity,
+            place,
+        } => restore(Path::new(&file), identity.as_deref(), &place).await,
+    }
+}
+
+fn create(
+    file: &Path,
+    protection: &Protection,
+    identity: Option<&str>,
+    place: &KeyPlace,
+) -> Outcome {
+    let identities = identities(identity)?;
+    let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
+    if !folder.is_dir() {
+        return Err(fault(BackupError::Nothing(folder)));
+    }
+    let data = DataDir::open(&folder).map_err(folder_fault)?;
+    // Before it is made, so that it is in the backup, and that none is made unnoticed.
+    if let Some(recorder) = Recorder::beside(&data)? {
+        let recipients = match protection {
+            Protection::None => "nobody: in clear".to_owned(),
+            Protection::For(_) => protection.named().join(", "),
+        };
+        let change = FieldChange::new("recipients", None, Some(&recipients));
+        recorder.record(&audit::local(Action::Backup, SUBJECT).changing(vec![change]))?;
+    }
+    let made = backup::create(&data, file, protection, &identities).map_err(fault)?;
+    for name in &made.left_out {
+        output::note(&format!(
+            "left out: {name} in the data folder is no part of the installation"
+        ));
+    }
+    if place.json {
+        return output::document(&json!({
+            "file": file.display().to_string(),
+            "bytes": made.bytes,
+            "recipients": protection.named(),
+            "opened": made.opened,
+            "pausedMilliseconds": u64::try_from(made.paused.as_millis()).unwrap_or(u64::MAX),
+            "leftOut": made.left_out,
+            "contents": to_value(&made.contents).map_err(Fault::failed)?,
+        }));
+    }
+    output::line(&format!(
+        "made  {}  {} bytes  {}",
+        file.display(),
+        made.bytes,
+        in_words(&made.contents)
+    ));
+    output::note(match (protection, made.opened) {
+        (Protection::None, _) => {
+            "It is not encrypted: anyone who reads it has the secrets of all accounts."
+        }
+        (_, true) => "It was opened again and checked.",
+        (_, false) => {
+            "What is in it was checked before it was encrypted, and it was read back. Open it with \
+             `countersign backup verify` where the identity is."
+        }
+    });
+    Ok(())
+}
+
+fn verify(file: &Path, identity: Option<&str>, head: Option<&str>, json: bool) -> Outcome {
+    let head = head
+        .map(|text| {
+            Head::parse(text).ok_or_else(|| {
+                Fault::new(
+                    Exit::Usage,
+                    "--head: write it as SEQUENCE:HASH, as `audit verify` prints it",
+                )
+            })
+        })
+        .transpose()?;
+    let found = backup::verify(file, &identities(identity)?, head.as_ref()).map_err(fault)?;
+    if json {
+        let mut document = about(&found.manifest)?;
+        document["encrypted"] = json!(found.encrypted);
+        document["whole"] = json!(true);
+        return output::document(&document);
+    }
+    output::line(&format!(
+        "whole  made {}  {}",
+        made_at(&found.manifest),
+        in_words(&found.contents)
+    ));
+    if !found.encrypted {
+        output::note("It is not encrypted: anyone who reads it has the secrets of all accounts.");
+    }
+    Ok(())
+}
+
+async fn restore(file: &Path, identity: Option<&str>, place: &KeyPlace) -> Outcome {
+    let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
+    let restored = backup::restore(file, &identities(identity)?, &folder, LOCAL)
+        .await
+        .map_err(fault)?;
+    let manifest = &restored.verified.manifest;
+    if place.json {
+        let mut document = about(manifest)?;
+        document["dataDir"] = json!(folder.display().to_string());
+        document["requestsWithdrawn"] = json!(restored.withdrawn);
+        document["grantsTakenBack"] = json!(restored.grants);
+        document["sessionsEnded"] = json!(restored.sessions);
+        return output::document(&document);
+    }
+    output::line(&format!(
+        "restored  {}  as of {}  {}",
+        folder.display(),
+        made_at(manifest),
+        in_words(&restored.verified.contents)
+    ));
+    for id in &restored.withdrawn {
+        output::note(&format!(
+            "withdrawn: {id} had been granted; how often it was used since the backup is not known"
+        ));
+    }
+    if restored.grants > 0 {
+        output::note(&format!(
+            "taken back: {} grants with a number of reads, for the same reason; grant them again",
+            restored.grants
+        ));
+    }
+    output::note(
+        "API keys and grants that were revoked after the backup work again: revoke them again before \
+         you start the server. The installation that this one replaces must not run any more.",
+    );
+    Ok(())
+}
+
+fn identities(file: Option<&str>) -> Result<Vec<Box<dyn Identity>>, Fault> {
+    match file {
+        Some(file) => backup::identities(Path::new(file)).map_err(fault),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn about(manifest: &Manifest) -> Result<Value, Fault> {
+    Ok(json!({
+        "madeAt": made_at(manifest),
+        "release": manifest.release,
+        "contents": to_value(&manifest.contents).map_err(Fault::failed)?,
+    }))
+}
+
+fn made_at(manifest: &Manifest) -> String {
+    manifest
+        .created_at
+        .to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+fn in_words(contents: &Contents) -> String {
+    let accounts = match contents.embedded_vault {
+        true => format!(
+            "{} accounts open ({} removed)",
+            contents.accounts + contents.removed_accounts,
+            contents.removed_accounts
+        ),
+        false => "accounts are in Key Vault".to_owned(),
+    };
+    let hub = match contents.embedded_hub {
+        true => format!("{} instances", contents.instances),
+        false => "task hub elsewhere".to_owned(),
+    };
+    let head = contents.audit_head.as_deref().unwrap_or("none");
+    format!(
+        "{accounts}  {} keys  {} grants  {} mandates ({} open)  {hub}  audit head {head}",
+        contents.api_keys, contents.grants, contents.mandates, contents.open_matters
+    )
+}
+
+fn fault(error: BackupError) -> Fault {
+    let error = match error {
+        BackupError::DataDir(error) => return folder_fault(error),
+        other => other,
+    };
+    let exit = match &error {
+        BackupError::Nothing(_) => Exit::NoFolder,
+        BackupError::Recipient(_) => Exit::Usage,
+        BackupError::NoIdentity(_) | BackupError::Used { .. } => Exit::NotAllowed,
+        BackupError::AuditIncomplete(_) => Exit::RecordIncomplete,
+        BackupError::File { source, .. }
+            if source.kind() == std::io::ErrorKind::PermissionDenied =>
+        {
+            Exit::NoPermission
+        }
+        _ => Exit::Failed,
+    };
+    let mut message = error.to_string();
+    let mut next = std::error::Error::source(&error);
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        next = cause.source();
+    }
+    Fault::new(exit, message)
+}

@@ -1,0 +1,195 @@
+//! `countersign rotate`: other values for secrets of the data folder, while it is in use.
+
+use std::fs::File;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use countersign_activities::vault::{self, RotationError};
+use countersign_azure::Identity;
+use serde_json::json;
+
+use super::audit::{self, Recorder};
+use super::client::{data_dir, folder_fault};
+use super::key::from_now;
+use super::output::{self, Progress};
+use super::{Exit, Fault, Outcome, load};
+use crate::access::secret;
+use crate::audit::{Action, FieldChange};
+use crate::cli::{KeyPlace, RotateCommand, ServeArgs};
+use crate::config::ClientEnvironment;
+use crate::data_dir::DataDir;
+use crate::keys::{self, Place, WEBHOOK_SECRET};
+use crate::private_file;
+
+/// Held by the process that rotates.
+const LOCK: &str = "rotate.lock";
+
+pub(super) async fn run(command: RotateCommand) -> Outcome {
+    match command {
+        RotateCommand::VaultKey { place } => vault_key(&place),
+        RotateCommand::SealKey(args) => seal_key(&args).await,
+        RotateCommand::AdminToken { overlap, place } => {
+            let (data, _lock) = take(&place)?;
+            if data.existing_admin_token().map_err(folder_fault)?.is_none() {
+                return Err(Fault::new(
+                    Exit::NotFound,
+                    "there is no admin-token in the data folder: where COUNTERSIGN_ADMIN_TOKEN gives \
+                     it, set another one there and restart the front door",
+                ));
+            }
+            let until = until(&overlap)?;
+            let recorder = Recorder::beside(&data)?;
+            let token = data.rotate_admin_token(until).map_err(folder_fault)?;
+            rotated(recorder, "admin-token", until, &token, &place)
+        }
+        RotateCommand::WebhookSecret { overlap, place } => {
+            let (data, _lock) = take(&place)?;
+            if data
+                .read_secret(WEBHOOK_SECRET)
+                .map_err(folder_fault)?
+                .is_none()
+            {
+                return Err(Fault::new(
+                    Exit::NotFound,
+                    "there is no webhook-secret in the data folder: no notices were sent, or \
+                     --webhook-secret-file names another file",
+                ));
+            }
+            let until = until(&overlap)?;
+            let recorder = Recorder::beside(&data)?;
+            let key = secret::random_token("cs_hook_").map_err(Fault::failed)?;
+            data.rotate_secret(WEBHOOK_SECRET, &key, until)
+                .map_err(folder_fault)?;
+            rotated(recorder, "webhook-secret", until, &key, &place)
+        }
+    }
+}
+
+/// When what was before counts no longer; none if it counts no longer at once.
+fn until(overlap: &str) -> Result<Option<DateTime<Utc>>, Fault> {
+    match overlap {
+        "0" | "0s" => Ok(None),
+        time => from_now("--overlap", time, Utc::now()).map(Some),
+    }
+}
+
+/// Records and prints a secret that has another value.
+fn rotated(
+    recorder: Option<Recorder>,
+    name: &str,
+    until: Option<DateTime<Utc>>,
+    value: &str,
+    place: &KeyPlace,
+) -> Outcome {
+    let until = until.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
+    if let Some(recorder) = recorder {
+        let change = FieldChange::new("beforeCountsUntil", None, until.as_deref());
+        let event = audit::local(Action::RotateSecret, name).changing(vec![change]);
+        recorder.record(&event)?;
+    }
+    if place.json {
+        return output::document(&json!({
+            "secret": name,
+            "value": value,
+            "beforeCountsUntil": until,
+        }));
+    }
+    output::line(value);
+    output::note(&match until {
+        Some(until) => format!("This is the new {name}. The one before works until {until}."),
+        None => format!("This is the new {name}. The one before works no longer."),
+    });
+    Ok(())
+}
+
+async fn seal_key(args: &ServeArgs) -> Outcome {
+    let config = load(&args.settings)?;
+    let data = match config.data_dir.exists() {
+        true => DataDir::open(&config.data_dir).map_err(folder_fault)?,
+        false => DataDir::at(&config.data_dir),
+    };
+    let _lock = match config.data_dir.exists() {
+        true => Some(lock(&data)?),
+        false => None,
+    };
+    let identity = Identity::new(&config.azure.identity);
+    let place = Place::new(&data, &config.azure, &identity).map_err(Fault::failed)?;
+    let recorder = Recorder::beside(&data)?;
+    output::note("waiting until all workers open with the new key");
+    let (key, resumed) = keys::rotate_seal_key(&place).await.map_err(|error| {
+        Fault::new(
+            Exit::Failed,
+            format!("{error}; run it again, and it goes on"),
+        )
+    })?;
+    if let Some(recorder) = recorder {
+        let change = FieldChange::new("key", None, Some(&key));
+        let event = audit::local(Action::RotateSecret, "seal-key").changing(vec![change]);
+        recorder.record(&event)?;
+    }
+    if args.json {
+        return output::document(&json!({"secret": "seal-key", "key": key, "resumed": resumed}));
+    }
+    output::line(&format!("seal-key  {key}  seals from now on"));
+    Ok(())
+}
+
+fn vault_key(place: &KeyPlace) -> Outcome {
+    let (data, _lock) = take(place)?;
+    let recorder = Recorder::beside(&data)?;
+    let mut progress = Progress::new();
+    let rotated = vault::rotate_key(data.path(), |now| {
+        progress.show(&format!("{} of {} encrypted again", now.done, now.of));
+    });
+    progress.end();
+    let rotated = rotated.map_err(|error| {
+        let exit = match error {
+            RotationError::NoVault(_) => Exit::NotFound,
+            _ => Exit::Failed,
+        };
+        Fault::new(exit, format!("{error}; run it again, and it goes on"))
+    })?;
+    if let Some(recorder) = recorder {
+        let before = rotated.before.join(", ");
+        let change = FieldChange::new("key", Some(&before), Some(&rotated.key));
+        let event = audit::local(Action::RotateSecret, "vault-key").changing(vec![change]);
+        recorder.record(&event)?;
+    }
+    if place.json {
+        return output::document(&json!({
+            "secret": "vault-key",
+            "key": rotated.key,
+            "before": rotated.before,
+            "resumed": rotated.resumed,
+        }));
+    }
+    output::line(&format!(
+        "vault-key  {}  encrypts all accounts",
+        rotated.key
+    ));
+    Ok(())
+}
+
+/// The data folder, for one rotation at a time.
+fn take(place: &KeyPlace) -> Result<(DataDir, File), Fault> {
+    let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
+    if !folder.is_dir() {
+        return Err(Fault::new(
+            Exit::NoFolder,
+            format!("there is no data folder at {}", folder.display()),
+        ));
+    }
+    let data = DataDir::open(&folder).map_err(folder_fault)?;
+    let lock = lock(&data)?;
+    Ok((data, lock))
+}
+
+fn lock(data: &DataDir) -> Result<File, Fault> {
+    let lock = private_file::open(&data.path().join(LOCK)).map_err(Fault::failed)?;
+    lock.try_lock().map_err(|_| {
+        Fault::new(
+            Exit::Failed,
+            format!("another rotation runs in {}", data.path().display()),
+        )
+    })?;
+    Ok(lock)
+}
