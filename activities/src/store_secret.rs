@@ -2,7 +2,8 @@
 
 use std::error::Error as _;
 
-use countersign_authority::{DeedName, MandatedAct, Open, Status, Store, shown};
+use countersign_authority::{DeedName, MandatedAct, Open, Permit, Status, Store, shown};
+use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::contract::{SecretStored, StoreSecret};
 use countersign_enrollment::recovery::RecoveryCodes;
 use countersign_enrollment::sealed::OpenError;
@@ -42,11 +43,8 @@ impl Activities {
             shown: shown(&account.preview(), &fingerprint),
         };
         let (permit, started) = standing.begin(ACTION, &input.decisions, deed).await?;
-        let answer = SecretStored {
-            id: input.enrollment.clone(),
-        };
         if started.done_before().is_some() {
-            return Ok(answer);
+            return Ok(self.is_stored(&permit, input, &account).await);
         }
         let stored = match self.vault.store(&permit, &account).await {
             Ok(stored) => match &recovery {
@@ -63,7 +61,7 @@ impl Activities {
             Ok(stored) => {
                 started.finish(None, Some(Status::Done)).await?;
                 tracing::info!(instance_id = %input.enrollment, ?stored, "secret stored");
-                Ok(answer)
+                Ok(self.is_stored(&permit, input, &account).await)
             }
             Err(error) => {
                 let retriable = error.is_retriable();
@@ -82,6 +80,18 @@ impl Activities {
                 })
             }
         }
+    }
+
+    /// That the account is in the vault, and which others like it are.
+    async fn is_stored<D>(
+        &self,
+        permit: &Permit<D>,
+        input: &StoreSecret,
+        account: &TotpAccount,
+    ) -> SecretStored {
+        let id = input.enrollment.clone();
+        let same = self.same_as_far_as_known(permit, &id, account).await;
+        SecretStored { id, same }
     }
 
     /// The recovery codes that the mandate says came with the account: not fewer, if a task hub

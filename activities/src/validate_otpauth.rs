@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign_authority::{MandatedAct, Open, Permit};
+use countersign_authority::{MandatedAct, Permit};
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::contract::{UriSource, ValidateUri, ValidatedUri};
 use countersign_enrollment::ids::EnrollmentId;
@@ -74,17 +74,14 @@ impl Activities {
                 ..
             }
         );
-        let looking = self.same_as(&permit, input, &parsed.account);
-        let accounts = if refuses {
-            looking.await?
-        } else {
-            // A vault that cannot say keeps nobody from enrolling: storing waits for it.
-            match tokio::time::timeout(PATIENCE, looking).await {
-                Ok(Ok(accounts)) => accounts,
-                Ok(Err(_)) | Err(_) => {
-                    tracing::warn!(instance_id = %input.enrollment, "cannot search for duplicates");
-                    Vec::new()
-                }
+        let accounts = match refuses {
+            true => {
+                self.same_as(&permit, &input.enrollment, &parsed.account)
+                    .await?
+            }
+            false => {
+                self.same_as_far_as_known(&permit, &input.enrollment, &parsed.account)
+                    .await
             }
         };
         if !accounts.is_empty() {
@@ -107,10 +104,10 @@ impl Activities {
     }
 
     /// The other accounts in use with the content of this one, however they came in.
-    async fn same_as(
+    async fn same_as<D>(
         &self,
-        permit: &Permit<Open>,
-        input: &ValidateUri,
+        permit: &Permit<D>,
+        enrollment: &EnrollmentId,
         account: &TotpAccount,
     ) -> Result<Vec<EnrollmentId>, Failure> {
         let same = match self.vault.same_as(permit, account).await {
@@ -120,7 +117,24 @@ impl Activities {
         };
         let same = same.into_iter().map(|record| record.id);
         // This may run again after the account was stored.
-        let same = same.filter(|id| *id != input.enrollment);
+        let same = same.filter(|id| id != enrollment);
         Ok(same.take(MAX_TOLD).collect())
+    }
+
+    /// The same, or none: a vault that cannot say keeps nobody from enrolling.
+    pub(crate) async fn same_as_far_as_known<D>(
+        &self,
+        permit: &Permit<D>,
+        enrollment: &EnrollmentId,
+        account: &TotpAccount,
+    ) -> Vec<EnrollmentId> {
+        let looking = self.same_as(permit, enrollment, account);
+        match tokio::time::timeout(PATIENCE, looking).await {
+            Ok(Ok(accounts)) => accounts,
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!(instance_id = %enrollment, "cannot search for duplicates");
+                Vec::new()
+            }
+        }
     }
 }

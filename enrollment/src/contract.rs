@@ -221,6 +221,10 @@ pub struct StoreSecret {
 pub struct SecretStored {
     /// The name of the secret in the vault.
     pub id: EnrollmentId,
+    /// The other accounts in use with the same secret and codes, seen once it was stored: of
+    /// those that are enrolled at the same moment, validation sees none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub same: Vec<EnrollmentId>,
 }
 
 /// The input of [`READ_CODES`].

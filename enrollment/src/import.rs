@@ -26,6 +26,7 @@ mod kinds;
 mod lines;
 mod listed;
 mod one_password;
+mod one_pif;
 mod opening;
 mod page;
 mod proton_authenticator;
@@ -245,6 +246,9 @@ impl ImportFile {
             Err(unknown) => return Ok(of(Self::binary(bytes, opening, unknown)?)),
         };
         let text = crate::text::trim(&text);
+        if one_pif::is_document(text) {
+            return Ok(of((ImportFormat::OnePassword, one_pif::read(text))));
+        }
         if text.starts_with(['{', '[']) && (json::is_document(text) || !text.contains("otpauth")) {
             return json::read(text, opening).map(of);
         }

@@ -8,6 +8,7 @@
 mod damage;
 mod escapes;
 mod label;
+mod markup;
 mod query;
 mod secret;
 mod steam;
@@ -23,6 +24,7 @@ use crate::ids::EnrollmentId;
 use crate::problem::{InputProblem, Parameter, there};
 
 pub use crate::account::AccountPreview;
+pub(crate) use query::{is_start, is_zero};
 
 /// The longest text that is looked at, in bytes. The largest QR code holds less than
 /// 3,000, and the longest secret and labels, escaped, less than this.

@@ -246,6 +246,8 @@ pub enum InputProblem {
     DigitsUnsupported,
     /// The period is not 1 to 86,400 seconds.
     PeriodUnsupported,
+    /// The time steps are counted from another moment than Unix time begins.
+    StartUnsupported,
     /// A parameter contradicts another value of it, or the rest of the URI.
     ParamsConflict {
         /// Which one.

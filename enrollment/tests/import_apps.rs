@@ -188,6 +188,12 @@ fn password_managers() {
         F::OnePassword,
         &[alice.clone(), ("Bank", bank())],
     );
+    check(
+        "1password.1pif",
+        F::OnePassword,
+        &[alice.clone(), me.clone()],
+    );
+    check("roboform.csv", F::Table, &[alice.clone(), me.clone()]);
     let apple =
         github("github.com%20%28alice%29:alice").replace("=GitHub", "=github.com%20%28alice%29");
     check(
@@ -693,7 +699,7 @@ proptest! {
             "2fauth.json", "proton-authenticator.json", "proton-pass.json", "ente.txt",
             "freeotp-plus.json", "stratum.json", "andotp.json", "raivo.json", "otpclient.json",
             "lastpass-authenticator.json", "steam.maFile", "bitwarden.csv", "1password.csv",
-            "1password.1pux", "apple-passwords.csv", "dashlane.csv", "enpass.json", "table.csv",
+            "1password.1pux", "1password.1pif", "roboform.csv", "apple-passwords.csv", "dashlane.csv", "enpass.json", "table.csv",
             "keepass.xml", "keepassxc.xml", "keepassxc.csv", "page.html", "page-pictures.html",
             "key-vault-row.json", "key-vault-list.json", "raivo-encrypted.zip",
         ]),

@@ -112,6 +112,12 @@ pub async fn enroll(
     let stored = ctx
         .call_activity_with(&STORE_SECRET, &input, retried(policy::STORE))
         .await?;
+    let mut warnings = warnings;
+    let is_duplicate = |warning: &Warning| matches!(warning, Warning::Duplicate { .. });
+    if !stored.same.is_empty() && !warnings.iter().any(is_duplicate) {
+        let accounts = stored.same;
+        warnings.push(Warning::Duplicate { accounts });
+    }
     let mut approvals = said(&approvals);
     Ok(EnrollmentOutcome::Enrolled {
         id: stored.id,

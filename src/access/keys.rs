@@ -37,8 +37,8 @@ const RESERVED: [&str; 5] = [
 /// for every request.
 const USE_NOTED: TimeDelta = TimeDelta::minutes(1);
 
-const COLUMNS: &str =
-    "id, name, role, created_at, revoked_at, expires_at, last_used_at, granted_only, member_of";
+const COLUMNS: &str = "id, name, role, created_at, revoked_at, expires_at, last_used_at, \
+    granted_only, member_of, former_until";
 
 /// A key as kept: everything but the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -62,6 +62,8 @@ pub struct KeyRecord {
     pub granted_only: bool,
     /// The groups that it is in, by name.
     pub groups: Vec<Group>,
+    /// Until when the key works, or worked, that it has replaced by a renewal.
+    pub former_key_until: Option<DateTime<Utc>>,
 }
 
 /// A key to make.
@@ -126,6 +128,7 @@ impl NewKey {
             last_used_at: None,
             granted_only: self.granted_only,
             groups,
+            former_key_until: None,
         };
         let key = key_text(&record.id, &secret::random_hex()?);
         Ok((record, key))
@@ -277,7 +280,7 @@ impl KeyStore {
         let unknown = || KeyError::Unknown(name.to_owned());
         let mut connection = self.lock();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let record = transaction
+        let mut record = transaction
             .query_row(
                 &format!("SELECT {COLUMNS} FROM keys WHERE name = ?1 AND revoked_at IS NULL"),
                 [name],
@@ -297,14 +300,12 @@ impl KeyStore {
             }
         }
         let key = key_text(&record.id, &secret::random_hex()?);
+        let until = (now + overlap).trunc_subsecs(0);
         transaction.execute(
             "UPDATE keys SET former_hash = hash, former_until = ?2, hash = ?3 WHERE name = ?1",
-            params![
-                name,
-                (now + overlap).trunc_subsecs(0).to_rfc3339(),
-                secret::hash(&key)
-            ],
+            params![name, until.to_rfc3339(), secret::hash(&key)],
         )?;
+        record.former_key_until = Some(until);
         transaction.execute(
             "DELETE FROM sessions WHERE subject = ?1",
             [format!("k.{}", record.id)],
@@ -328,27 +329,26 @@ impl KeyStore {
         };
         let connection = self.lock();
         let mut statement = connection.prepare_cached(&format!(
-            "SELECT {COLUMNS}, hash, former_hash, former_until FROM keys
+            "SELECT {COLUMNS}, hash, former_hash FROM keys
              WHERE id = ?1 AND revoked_at IS NULL"
         ))?;
         let found = statement
             .query_row([id], |row| {
                 Ok((
                     read_record(row)?,
-                    row.get::<_, Vec<u8>>(9)?,
-                    row.get::<_, Option<Vec<u8>>>(10)?,
-                    row.get::<_, Option<String>>(11)?,
+                    row.get::<_, Vec<u8>>(10)?,
+                    row.get::<_, Option<Vec<u8>>>(11)?,
                 ))
             })
             .optional()?;
         let Some(record) = found
-            .and_then(|(mut record, kept, former, until)| {
+            .and_then(|(mut record, kept, former)| {
                 if secret::same(&kept, hash) {
                     return Some(record);
                 }
                 // One that was renewed ends with its overlap.
                 former.filter(|former| secret::same(former, hash))?;
-                let until = DateTime::parse_from_rfc3339(&until?).ok()?.to_utc();
+                let until = record.former_key_until?;
                 record.expires_at = Some(record.expires_at.map_or(until, |end| end.min(until)));
                 Some(record)
             })
@@ -512,6 +512,7 @@ fn read_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<KeyRecord> {
         last_used_at: maybe(6)?,
         granted_only: row.get(7)?,
         groups: serde_json::from_str(&groups).map_err(|e| unfit(8, Box::new(e)))?,
+        former_key_until: maybe(9)?,
     })
 }
 

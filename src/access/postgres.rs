@@ -9,7 +9,7 @@ mod rows;
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use countersign_database::{Database, Row, Stamp, all, execute, one, one_at_a_time, tell};
 use futures_util::FutureExt as _;
 use zeroize::Zeroizing;
@@ -137,7 +137,7 @@ impl AccessStore for PostgresAccess {
             async move {
                 let unknown = || KeyError::Unknown(name.clone());
                 let row = locked(transaction, &name).await?.ok_or_else(unknown)?;
-                let found = record(&row)?;
+                let mut found = record(&row)?;
                 if found.revoked_at.is_some() || !found.works_at(now) {
                     return Err(unknown());
                 }
@@ -146,15 +146,13 @@ impl AccessStore for PostgresAccess {
                     return Err(KeyError::NotCurrent);
                 }
                 let key = key_text(&found.id, &random);
+                let until = (now + overlap).trunc_subsecs(0);
+                found.former_key_until = Some(until);
                 execute(
                     transaction,
                     "UPDATE access_keys SET former_hash = hash, former_until = $2, hash = $3
                      WHERE name = $1",
-                    &[
-                        &name,
-                        &(now + overlap).timestamp(),
-                        &secret::hash(&key).as_slice(),
-                    ],
+                    &[&name, &until.timestamp(), &secret::hash(&key).as_slice()],
                 )
                 .await?;
                 end_sessions(transaction, &found.id).await?;
@@ -183,8 +181,7 @@ impl AccessStore for PostgresAccess {
         if !secret::same(kept, hash) {
             // One that was renewed ends with its overlap.
             let former: Option<&[u8]> = row.try_get("former_hash")?;
-            let until = moment(row.try_get("former_until")?)?;
-            let (Some(former), Some(until)) = (former, until) else {
+            let (Some(former), Some(until)) = (former, found.former_key_until) else {
                 return Ok(None);
             };
             if !secret::same(former, hash) {

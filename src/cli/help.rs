@@ -255,7 +255,9 @@ pub fn command() -> Command {
     let groups = groups(&command);
     command
         .subcommand_value_name("COMMAND")
-        .help_template("{about-with-newline}\n{usage-heading} {usage}\n\n{after-help}\n\nOptions:\n{options}\n")
+        .help_template(
+            "{about-with-newline}\n{usage-heading} {usage}{after-help}\n\nOptions:\n{options}\n",
+        )
         .after_help(format!(
             "{groups}Settings come from flags, COUNTERSIGN_ variables and a file, in this order. \
              `countersign help COMMAND` prints the details.\n\n{EXIT_CODES}"
@@ -287,10 +289,10 @@ fn groups(command: &Command) -> String {
     text
 }
 
-/// Under which heading a setting stands.
-fn heading(id: &str) -> &'static str {
+/// Under which heading a setting stands; the usual one if none.
+fn heading(id: &str) -> Option<&'static str> {
     let begins = |with: &[&str]| with.iter().any(|start| id.starts_with(start));
-    if begins(&["oidc"]) {
+    let heading = if begins(&["oidc"]) {
         "Tokens of an OpenID Connect issuer"
     } else if begins(&["key_vault", "keys_vault", "azure"]) {
         "Azure"
@@ -334,8 +336,9 @@ fn heading(id: &str) -> &'static str {
     } else if begins(&["log", "otlp"]) {
         "Logs and traces"
     } else {
-        "Options"
-    }
+        return None;
+    };
+    Some(heading)
 }
 
 #[cfg(test)]

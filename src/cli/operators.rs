@@ -79,7 +79,8 @@ pub enum GrantCommand {
     Add {
         /// The caller's name, or the group's with --group
         name: String,
-        /// The account's id
+        /// The account's id, which may be in use or not; or at a running server its name, or the
+        /// beginning of either
         account: String,
         /// For how long, such as 8h [default: permanently]
         #[arg(long = "for", value_name = "TIME")]
@@ -104,7 +105,8 @@ pub enum GrantCommand {
     Remove {
         /// The caller's name, or the group's with --group
         name: String,
-        /// The account's id
+        /// The account's id, which may be in use or not; or at a running server its name, or the
+        /// beginning of either
         account: String,
         /// NAME is a group
         #[arg(long)]

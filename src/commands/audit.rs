@@ -8,7 +8,7 @@ use data_encoding::HEXLOWER;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::client::data_dir;
+use super::client::{data_dir, existing_folder};
 use super::output;
 use super::{Exit, Fault, Outcome};
 use crate::app::SERVER_KEY;
@@ -222,8 +222,7 @@ pub(super) struct Recorder(AuditStore);
 
 impl Recorder {
     pub(super) fn open(place: &KeyPlace) -> Result<Self, Fault> {
-        let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
-        Self::of(&DataDir::create(&folder).map_err(Fault::failed)?)
+        Self::of(&existing_folder(place.data_dir.as_deref())?)
     }
 
     /// The record in a data folder, if there is one or should be.

@@ -93,17 +93,37 @@ impl Api {
             let message = format!("{} is a file, not a data folder", folder.display());
             return Err(Fault::new(Exit::NoFolder, message));
         }
+        api.believing(folder, given)
+    }
+
+    /// The server that runs on a data folder, whatever the environment names, as the folder's
+    /// administrator.
+    pub(super) fn of_folder(flag: Option<&str>) -> Result<Self, Fault> {
+        let folder = existing_folder(flag)?.path().to_owned();
+        if DataDir::at(&folder).addresses().is_none() {
+            return Err(not_running(&folder));
+        }
+        Self::at(None, &folder)?.believing(folder, None)
+    }
+
+    /// The same with the token that was given, or else the folder's, for a server that shows to
+    /// be that of the folder.
+    fn believing(
+        mut self,
+        folder: PathBuf,
+        given: Option<Zeroizing<String>>,
+    ) -> Result<Self, Fault> {
         let data = DataDir::open(&folder).map_err(folder_fault)?;
         // The folder's token belongs to the server on this machine and goes to no other.
-        api.token = match given {
-            None if is_local(&api.base) => data.existing_admin_token().map_err(folder_fault)?,
+        self.token = match given {
+            None if is_local(&self.base) => data.existing_admin_token().map_err(folder_fault)?,
             given => given,
         };
-        api.proof = match data.existing_key(SERVER_KEY).map_err(folder_fault)? {
+        self.proof = match data.existing_key(SERVER_KEY).map_err(folder_fault)? {
             Some(key) => Proof::OfFolder(folder, LocalProof::new(&key)),
             None => Proof::OfNone(folder),
         };
-        Ok(api)
+        Ok(self)
     }
 
     /// The same without a token, for what everyone may ask. Only the server that the data
@@ -253,7 +273,31 @@ impl Api {
             }
             None => request,
         };
-        self.sent(request).await
+        let answer = self.sent(request).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED
+            && let Some(fault) = self.no_token()
+        {
+            return Err(fault);
+        }
+        Ok(answer)
+    }
+
+    /// What it says of the data folder that it has no token for a server which wants one.
+    fn no_token(&self) -> Option<Fault> {
+        let (Some(folder), None) = (&self.folder, &self.token) else {
+            return None;
+        };
+        let why = match folder.exists() {
+            true => "no server has run on the data folder",
+            false => "there is no data folder",
+        };
+        let message = format!(
+            "{why} {}, and the server at {} wants a token: name its folder with --data-dir, or \
+             give a token with --token-file",
+            folder.display(),
+            self.base.authority()
+        );
+        matches!(self.proof, Proof::OfNone(_)).then(|| Fault::new(Exit::NoFolder, message))
     }
 
     /// Makes sure that what listens is the server of the data folder, where it has to be.
@@ -342,13 +386,8 @@ impl Api {
                 ),
             ));
         }
-        DataDir::at(folder).addresses().is_none().then(|| {
-            let message = format!(
-                "no server runs on the data folder {shown}: start it with `countersign serve \
-                 --data-dir '{shown}'`, or name another with --data-dir"
-            );
-            Fault::new(Exit::Failed, message).passing()
-        })
+        let addresses = DataDir::at(folder).addresses();
+        addresses.is_none().then(|| not_running(folder))
     }
 
     /// Fetches `path`.
@@ -462,6 +501,29 @@ pub(super) fn encode(text: &str) -> String {
 }
 
 /// Why the data folder cannot be used.
+fn not_running(folder: &Path) -> Fault {
+    let shown = folder.display();
+    let message = format!(
+        "no server runs on the data folder {shown}: start it with `countersign serve --data-dir \
+         '{shown}'`, or name another with --data-dir"
+    );
+    Fault::new(Exit::Failed, message).passing()
+}
+
+/// The data folder that a command works on, which it does not make.
+pub(super) fn existing_folder(flag: Option<&str>) -> Result<DataDir, Fault> {
+    let folder = data_dir(flag, &ClientEnvironment::read());
+    if !folder
+        .try_exists()
+        .map_err(|error| not_readable(&folder, &error))?
+    {
+        let shown = folder.display();
+        let message = format!("there is no data folder {shown}: name the server's with --data-dir");
+        return Err(Fault::new(Exit::NoFolder, message));
+    }
+    DataDir::open(&folder).map_err(folder_fault)
+}
+
 pub(super) fn folder_fault(error: DataDirError) -> Fault {
     let exit = match &error {
         DataDirError::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {

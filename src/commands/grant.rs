@@ -1,17 +1,20 @@
 //! `countersign grant`: which accounts a key may read.
 
-use chrono::{SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use countersign_enrollment::ids::EnrollmentId;
 use serde_json::json;
 
 use super::audit::{self, Recorder};
+use super::client::Api;
+use super::find::Among;
 use super::key::{fault, from_now, open};
+use super::table::{self, Cell, Tone, plain};
 use super::{Exit, Fault, Outcome, output};
 use crate::access::{Grant, Grantee, NotAGroup, grant_change};
 use crate::audit::Action;
-use crate::cli::GrantCommand;
+use crate::cli::{GrantCommand, KeyPlace};
 
-pub(super) fn run(command: GrantCommand) -> Outcome {
+pub(super) async fn run(command: GrantCommand) -> Outcome {
     match command {
         GrantCommand::Add {
             name,
@@ -21,7 +24,7 @@ pub(super) fn run(command: GrantCommand) -> Outcome {
             group,
             place,
         } => {
-            let account = id(&account)?;
+            let account = named(&account, &place).await?;
             let until = time
                 .map(|text| from_now("for", &text, Utc::now()))
                 .transpose()?;
@@ -48,9 +51,8 @@ pub(super) fn run(command: GrantCommand) -> Outcome {
             if place.json {
                 return output::document(&json!({ "grants": grants }));
             }
-            for grant in &grants {
-                output::line(&line(grant));
-            }
+            let rows: Vec<Vec<Cell>> = grants.iter().map(row).collect();
+            table::print(&["TO", "ACCOUNT", "UNTIL", "READS LEFT"], &rows);
             Ok(())
         }
         GrantCommand::Remove {
@@ -59,7 +61,7 @@ pub(super) fn run(command: GrantCommand) -> Outcome {
             group,
             place,
         } => {
-            let account = id(&account)?;
+            let account = named(&account, &place).await?;
             let from = grantee(name, group)?;
             let recorder = Recorder::open(&place)?;
             let before = open(&place)?
@@ -86,13 +88,14 @@ pub(super) fn run(command: GrantCommand) -> Outcome {
     }
 }
 
-fn id(text: &str) -> Result<EnrollmentId, Fault> {
-    text.parse().map_err(|_| {
-        Fault::new(
-            Exit::Usage,
-            "an account's id looks like totp-0f8b...: see `countersign list`",
-        )
-    })
+/// The account with this id, or the one that is called so at the server that runs on the folder.
+async fn named(text: &str, place: &KeyPlace) -> Result<EnrollmentId, Fault> {
+    if let Ok(id) = text.trim().parse() {
+        return Ok(id);
+    }
+    let api = Api::of_folder(place.data_dir.as_deref())?;
+    let id = api.account(text, Among::InUse).await?;
+    id.parse().map_err(Fault::failed)
 }
 
 fn grantee(name: String, group: bool) -> Result<Grantee, Fault> {
@@ -109,9 +112,32 @@ fn line(grant: &Grant) -> String {
     format!("{}  {}", grant.account, describe(grant))
 }
 
+fn row(grant: &Grant) -> Vec<Cell> {
+    let until = match grant.until {
+        Some(at) if at <= Utc::now() => (moment(at), Tone::Bad),
+        Some(at) => (moment(at), Tone::Waiting),
+        None => plain("forever"),
+    };
+    let reads = match grant.reads_left {
+        Some(0) => ("0".to_owned(), Tone::Bad),
+        Some(reads) => plain(reads.to_string()),
+        None => plain("unlimited"),
+    };
+    vec![
+        plain(grant.to.to_string()),
+        (grant.account.clone(), Tone::Faint),
+        until,
+        reads,
+    ]
+}
+
+fn moment(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
 fn describe(grant: &Grant) -> String {
     let until = match grant.until {
-        Some(at) => format!("until {}", at.to_rfc3339_opts(SecondsFormat::Secs, true)),
+        Some(at) => format!("until {}", moment(at)),
         None => "forever".to_owned(),
     };
     match grant.reads_left {

@@ -4,8 +4,9 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{json, to_value};
 
 use super::audit::{self, Recorder};
-use super::client::{data_dir, folder_fault};
+use super::client::{data_dir, existing_folder, folder_fault};
 use super::output;
+use super::table::{self, Cell, Tone, plain};
 use super::{Exit, Fault, Outcome};
 use crate::access::{KeyError, KeyRecord, KeyStore, NewKey};
 use crate::app::ACCESS_DATABASE;
@@ -34,6 +35,9 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
                 groups,
                 ..NewKey::new(&name, role)
             };
+            // Before its server has run for the first time, too.
+            let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
+            DataDir::create(&folder).map_err(folder_fault)?;
             let recorder = Recorder::open(&place)?;
             let (record, key) = open(&place)?.create(new, now).map_err(fault)?;
             recorder.record(&audit::local(Action::CreateKey, &name).changing(record.made()))?;
@@ -53,30 +57,9 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
             if place.json {
                 return output::document(&json!({"keys": keys}));
             }
-            for key in keys {
-                let made = key.created_at.to_rfc3339_opts(SecondsFormat::Secs, true);
-                let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
-                let mut state = match (key.revoked_at, key.expires_at) {
-                    (Some(at), _) => format!("revoked {}", time(at)),
-                    (None, Some(at)) if at <= Utc::now() => format!("expired {}", time(at)),
-                    (None, Some(at)) => format!("active until {}", time(at)),
-                    (None, None) => "active".to_owned(),
-                };
-                if key.granted_only {
-                    state.push_str("  granted accounts only");
-                }
-                for group in &key.groups {
-                    state.push_str(&format!("  in {group}"));
-                }
-                match key.last_used_at {
-                    Some(at) => state.push_str(&format!("  used {}", time(at))),
-                    None => state.push_str("  never used"),
-                }
-                output::line(&format!(
-                    "{}  {:<8}  {}  made {made}  {state}",
-                    key.id, key.role, key.name
-                ));
-            }
+            let rows: Vec<Vec<Cell>> = keys.iter().map(|key| row(key, Utc::now())).collect();
+            let heads = ["NAME", "ROLE", "STATE", "LAST USED", "MADE", "GROUPS", "ID"];
+            table::print(&heads, &rows);
             Ok(())
         }
         KeyCommand::Rotate {
@@ -102,9 +85,9 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
                 return output::document(&document);
             }
             output::line(&key);
-            let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
             output::note(&format!(
-                "This is the new key of {name}. The old one is valid until {until}."
+                "This is the new key of {name}. The old one is valid until {}.",
+                time(until)
             ));
             Ok(())
         }
@@ -122,6 +105,39 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
     }
 }
 
+/// A key in a table.
+fn row(key: &KeyRecord, now: DateTime<Utc>) -> Vec<Cell> {
+    let role = match key.granted_only {
+        true => format!("{}, granted accounts only", key.role),
+        false => key.role.to_string(),
+    };
+    let (mut state, tone) = match (key.revoked_at, key.expires_at) {
+        (Some(at), _) => (format!("revoked {}", time(at)), Tone::Bad),
+        (None, Some(at)) if at <= now => (format!("expired {}", time(at)), Tone::Bad),
+        (None, Some(at)) => (format!("active until {}", time(at)), Tone::Good),
+        (None, None) => ("active".to_owned(), Tone::Good),
+    };
+    if let Some(at) = key.former_key_until.filter(|at| *at > now)
+        && key.revoked_at.is_none()
+    {
+        state.push_str(&format!(", the old one until {}", time(at)));
+    }
+    let groups: Vec<String> = key.groups.iter().map(ToString::to_string).collect();
+    vec![
+        plain(&key.name),
+        plain(role),
+        (state, tone),
+        plain(key.last_used_at.map_or("never".to_owned(), time)),
+        plain(time(key.created_at)),
+        plain(groups.join(", ")),
+        (key.id.clone(), Tone::Faint),
+    ]
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
 /// The moment that is a length of time from `now`.
 pub(super) fn from_now(flag: &str, text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Fault> {
     let wrong = |reason: String| Fault::new(Exit::Usage, format!("{flag}: {reason}, not {text:?}"));
@@ -133,8 +149,7 @@ pub(super) fn from_now(flag: &str, text: &str, now: DateTime<Utc>) -> Result<Dat
 }
 
 pub(super) fn open(place: &KeyPlace) -> Result<KeyStore, Fault> {
-    let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
-    let data = DataDir::create(&folder).map_err(folder_fault)?;
+    let data = existing_folder(place.data_dir.as_deref())?;
     KeyStore::open(&data.path().join(ACCESS_DATABASE)).map_err(fault)
 }
 

@@ -170,7 +170,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Prove(args) => prove::run(args).await,
         Command::Audit(args) => audit::run(args.command),
         Command::Backup(args) => backup::run(args.command).await,
-        Command::Grant(args) => grant::run(args.command),
+        Command::Grant(args) => grant::run(args.command).await,
         Command::Key(args) => key::run(args.command),
         Command::Rotate(args) => rotate::run(args.command).await,
         Command::Ledger(args) => ledger::run(args.command),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::client::folder_fault;
 use super::output;
 use super::{Exit, Fault, Outcome};
 use crate::app::{AppError, Parts, Running};
@@ -75,6 +76,7 @@ async fn serve(config: Config, parts: Parts, json: bool) -> Outcome {
 /// A front door without a worker has an exit code of its own: that one is worth a restart.
 fn not_started(error: AppError) -> Fault {
     let exit = match error {
+        AppError::DataDir(error) => return folder_fault(error),
         AppError::KeyMaterial(KeyMaterialError::NoWorker { .. }) => Exit::NoWorker,
         _ => Exit::Failed,
     };

@@ -163,7 +163,9 @@ static OLDER: LazyLock<Result<String, String>> = LazyLock::new(|| {
 
 /// Describes this API for older programs
 ///
-/// The same document as OpenAPI 3.0.3, derived from the newer one. It needs no caller.
+/// The same views as OpenAPI 3.0.3, derived from the newer document. Where a body can be sent in
+/// several ways, this tells of one of them, and where an operation answers in several ways, of
+/// one answer that can be each. It needs no caller.
 #[utoipa::path(
     get, path = "/api/openapi-3.0.json", tag = "operations", operation_id = "describeOlder",
     responses((status = OK, description = "The document", body = Value)),
@@ -312,10 +314,20 @@ fn complete_operation(path: &str, recorded: bool, operation: &mut Map<String, Va
             }
         }
     }
-    if let Some(body) = operation.get_mut("requestBody")
-        && let Some(text) = body.pointer_mut("/content/text~1plain/schema")
-    {
-        text["minLength"] = json!(1);
+    if let Some(body) = operation.get_mut("requestBody") {
+        if let Some(text) = body.pointer_mut("/content/text~1plain/schema") {
+            text["minLength"] = json!(1);
+        }
+        // A file, of which nothing is known but its type: generators want to read that.
+        let kinds = body["content"].as_object_mut();
+        for (kind, content) in kinds.into_iter().flatten() {
+            if content.get("schema").is_none() {
+                content["schema"] = match kind.as_str() {
+                    "application/json" => json!({}),
+                    _ => json!({"type": "string", "format": "binary"}),
+                };
+            }
+        }
     }
     let Some(responses) = operation.get_mut("responses") else {
         return;
@@ -364,6 +376,9 @@ fn complete_operation(path: &str, recorded: bool, operation: &mut Map<String, Va
         if let (Some(title), Some(text)) = (title, response["description"].as_str()) {
             let joint = if text.is_empty() { "" } else { "; " };
             response["description"] = json!(format!("{text}{joint}`{code}`: {title}"));
+        }
+        if response.get("x-problems").is_none() {
+            response["x-problems"] = json!([]);
         }
         if let Some(codes) = response["x-problems"].as_array_mut()
             && !codes.contains(&json!(code))

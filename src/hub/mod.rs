@@ -179,6 +179,13 @@ impl Hub {
         }
     }
 
+    /// The id of the enrollment of an account that somebody declares by this URI, known before
+    /// anything is started: another one for each `turn`.
+    pub(crate) fn id_declared(&self, uri: &str, turn: u32) -> EnrollmentId {
+        let turn = turn.to_string();
+        EnrollmentId::from_uuid(self.uuid_for(b"declared", &turn, uri))
+    }
+
     /// Starts an enrollment, or finds the one that the same caller started with the
     /// same id and body.
     pub(crate) async fn start(&self, new: NewEnrollment<'_>) -> Result<Snapshot, HubError> {

@@ -173,6 +173,12 @@ impl Snapshot {
         self
     }
 
+    /// What it warns of that was there already.
+    pub(crate) fn duplicates(&self) -> impl Iterator<Item = &Warning> {
+        let warnings = self.warnings.iter();
+        warnings.filter(|warning| matches!(warning, Warning::Duplicate { .. }))
+    }
+
     /// Whether this caller asked for it and it has ended without an account.
     pub(super) fn failed_for(&self, caller: &CallerId) -> bool {
         self.stage.has_ended()

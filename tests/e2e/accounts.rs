@@ -4,7 +4,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::support::{App, Caller, SEED_URI};
+use crate::support::{App, Caller, SEED_URI, unix_now};
 
 async fn enrolled(app: &App, uri: &str) -> String {
     let admin = app.admin();
@@ -480,6 +480,15 @@ async fn a_key_is_renewed_under_its_name_and_a_grant_is_said_twice() {
         .post("/api/keys/ci/rotate", &json!({ "overlapSeconds": 600 }))
         .await;
     assert_eq!(renewed.status, StatusCode::OK, "{renewed:?}");
+    let until = &renewed.body["formerKeyUntil"];
+    let listed = admin.get("/api/keys").await.body;
+    assert_eq!(listed["keys"][0]["formerKeyUntil"], *until, "{listed}");
+    let until = chrono::DateTime::parse_from_rfc3339(until.as_str().unwrap()).unwrap();
+    let left = until.timestamp() - i64::try_from(unix_now()).unwrap();
+    assert!((500..=600).contains(&left), "{left}");
+    let shown = app.command(&["key", "list"]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("the old one until "), "{shown}");
     let new = app.caller(renewed.body["key"].as_str());
     for caller in [&old, &new] {
         assert_eq!(caller.get("/api/session").await.body["caller"], "ci");

@@ -243,7 +243,7 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
         .await
         .assert_problem(404, "no-such-path");
     admin
-        .send(admin.request(Method::PUT, "/api/accounts"))
+        .send(admin.request(Method::PUT, "/api/enrollments"))
         .await
         .assert_problem(405, "method-not-allowed");
 

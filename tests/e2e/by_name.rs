@@ -224,6 +224,10 @@ async fn what_is_wrong_has_a_message_and_an_exit_code_of_its_own() {
     let at = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     std::fs::write(at("a-file"), "").unwrap();
     std::fs::create_dir(at("empty")).unwrap();
+    // A server that is another folder's.
+    std::fs::create_dir(at("elsewhere")).unwrap();
+    let addresses = app.data_dir().join("serve.json");
+    std::fs::copy(addresses, at("elsewhere/serve.json")).unwrap();
     for (arguments, exit, words) in [
         (
             vec!["list", "--data-dir", &at("nowhere")],
@@ -248,14 +252,31 @@ async fn what_is_wrong_has_a_message_and_an_exit_code_of_its_own() {
         ),
         (
             vec!["serve", "--data-dir", &at("a-file/below"), "--json"],
-            1,
+            10,
             "a-file",
+        ),
+        (
+            vec!["key", "list", "--data-dir", &at("nowhere")],
+            10,
+            "there is no data folder",
+        ),
+        (
+            vec!["grant", "remove", "a", "b", "--data-dir", &at("nowhere")],
+            10,
+            "there is no data folder",
+        ),
+        (
+            vec!["list", "--data-dir", &at("elsewhere")],
+            10,
+            "wants a token",
         ),
     ] {
         let output = run(&arguments);
         assert_eq!(code(&output), exit, "{arguments:?}: {output:?}");
         assert!(said(&output).contains(words), "{arguments:?}: {output:?}");
     }
+
+    assert!(!folder.join("nowhere").exists(), "it was made");
 
     // Another service, which answers everything.
     let other = axum::Router::new().fallback(async || (StatusCode::NOT_FOUND, "nothing here"));
@@ -291,4 +312,110 @@ async fn what_is_wrong_has_a_message_and_an_exit_code_of_its_own() {
     for words in ["did you mean listen?", "approval-timeout", "approvals:"] {
         assert!(said(&checked).contains(words), "{words}: {checked:?}");
     }
+}
+
+#[tokio::test]
+async fn what_another_user_may_not_read_is_said_so() {
+    use std::os::unix::process::CommandExt as _;
+
+    let app = App::start().await;
+    let data = app.data_dir();
+    let metadata = std::fs::metadata(&data).unwrap();
+    // Root may read everything: another user tries then, with a program that it can reach.
+    let root = std::os::unix::fs::MetadataExt::uid(&metadata) == 0;
+    let open = tempfile::tempdir().unwrap();
+    let program = open.path().join("countersign");
+    if root {
+        std::fs::copy(crate::support::BINARY, &program).unwrap();
+        for path in [open.path(), program.as_path()] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    } else {
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    for arguments in [
+        &["list"][..],
+        &["token", "any"],
+        &["key", "list"],
+        &["grant", "list"],
+        &["serve", "--listen", "127.0.0.1:0"],
+    ] {
+        let mut command = match root {
+            true => std::process::Command::new(&program),
+            false => std::process::Command::new(crate::support::BINARY),
+        };
+        if root {
+            command.uid(65_534).gid(65_534).current_dir("/");
+        }
+        let output = command.args(arguments).arg("--data-dir").arg(&data);
+        let output = output.output().unwrap();
+        assert_eq!(code(&output), 11, "{arguments:?}: {output:?}");
+        assert!(
+            said(&output).contains("Permission denied"),
+            "{arguments:?}: {output:?}"
+        );
+    }
+    std::fs::set_permissions(&data, metadata.permissions()).unwrap();
+}
+
+#[tokio::test]
+async fn an_account_is_granted_by_its_name_at_the_server_of_the_folder() {
+    let mut app = App::start().await;
+    let [octo, _, gitlab] = three(&app).await;
+    let made = app.command(&[
+        "key",
+        "create",
+        "bot",
+        "--role",
+        "reader",
+        "--granted-only",
+        "--json",
+    ]);
+    let made: Value = serde_json::from_str(&out(&made)).unwrap();
+    let bot = app.caller(made["key"].as_str());
+    // Another server that the environment names is not asked.
+    let added = std::process::Command::new(crate::support::BINARY)
+        .args([
+            "grant",
+            "add",
+            "bot",
+            "github octo",
+            "--reads",
+            "3",
+            "--data-dir",
+        ])
+        .arg(app.data_dir())
+        .env("COUNTERSIGN_SERVER", "http://127.0.0.1:1")
+        .output()
+        .unwrap();
+    assert!(out(&added).contains(&octo), "{added:?}");
+    assert_eq!(bot.get(&format!("/api/accounts/{octo}")).await.status, 200);
+    out(&app.command(&["grant", "add", "bot", &gitlab[..12]]));
+    let several = app.command(&["grant", "add", "bot", "octo"]);
+    assert_eq!(code(&several), 12, "{several:?}");
+    assert!(said(&several).contains("GitLab: octo"), "{several:?}");
+    assert_eq!(code(&app.command(&["grant", "add", "bot", "nobody"])), 5);
+    out(&app.command(&["grant", "remove", "bot", "gitlab"]));
+
+    let listed = out(&app.command(&["grant", "list"]));
+    let rows: Vec<&str> = listed.lines().collect();
+    assert!(
+        rows[0].starts_with("TO") && rows[0].ends_with("READS LEFT"),
+        "{listed}"
+    );
+    assert_eq!(rows.len(), 2, "{listed}");
+    assert!(
+        rows[1].contains(&octo) && rows[1].ends_with('3'),
+        "{listed}"
+    );
+    let keys = out(&app.command(&["key", "list"]));
+    assert!(keys.starts_with("NAME"), "{keys}");
+    assert!(keys.contains("reader, granted accounts only"), "{keys}");
+
+    // Without a server an id is needed, and enough.
+    app.stop().await;
+    let unreachable = app.command(&["grant", "add", "bot", "github octo"]);
+    assert_eq!(code(&unreachable), 1, "{unreachable:?}");
+    assert!(said(&unreachable).contains("no server"), "{unreachable:?}");
+    out(&app.command(&["grant", "add", "bot", &gitlab]));
 }

@@ -50,6 +50,33 @@ fn duplicate(answer: &Value) -> &Value {
 }
 
 #[tokio::test]
+async fn of_accounts_that_are_added_at_the_same_moment_one_is_told() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let add = async |name: &str| {
+        let uri = URI.replace("alice", name);
+        admin.post("/api/accounts", &json!({ "uri": uri })).await
+    };
+    let added = tokio::join!(add("a"), add("b"), add("c"));
+    let added = [added.0, added.1, added.2];
+    let ids = added
+        .each_ref()
+        .map(|answer| answer.body["secretName"].clone());
+    let told: Vec<&Value> = added
+        .iter()
+        .filter_map(|answer| answer.body["warnings"].as_array())
+        .flatten()
+        .collect();
+    // Whoever was stored last sees those before.
+    assert!(!told.is_empty(), "{added:?}");
+    for warning in told {
+        assert_eq!(warning["warning"], "duplicate", "{added:?}");
+        let others = warning["accounts"].as_array().unwrap();
+        assert!(others.iter().all(|id| ids.contains(id)), "{added:?}");
+    }
+}
+
+#[tokio::test]
 async fn adding_an_account_again_warns_and_leaves_the_choice() {
     let app = App::start().await;
     let admin = app.admin();

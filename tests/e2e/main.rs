@@ -26,6 +26,7 @@ mod command_line;
 mod crash;
 mod duplicates;
 mod enrollment;
+mod ensure;
 mod filing;
 mod hands;
 mod hardening;

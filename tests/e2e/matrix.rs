@@ -93,6 +93,7 @@ const TABLE: &[Row] = &[
 
     row("GET /api/accounts", "/api/accounts",                             [403, 403, 200, 200, 200]),
     send("POST /api/accounts", "/api/accounts", URI,                      [201, 403, 403, 201, 201]),
+    send("PUT /api/accounts", "/api/accounts", URI,                       [403, 403, 403, 200, 403]),
     row("GET /api/accounts/{id}", "/api/accounts/{kept}",                 [403, 403, 200, 200, 404]),
     send("PATCH /api/accounts/{id}", "/api/accounts/{account}", r#"{"accountName": "other"}"#,
                                                                           [403, 403, 403, 200, 403]),

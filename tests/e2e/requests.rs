@@ -360,3 +360,22 @@ async fn an_account_moves_to_the_installation_that_it_was_sealed_for() {
         .await;
     assert_eq!(token.status, StatusCode::OK, "{token:?}");
 }
+
+#[tokio::test]
+async fn a_repeat_says_where_the_request_is_also_once_it_has_ended() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let account = enrolled(&admin).await;
+    let path = format!("/api/accounts/{account}/recovery-codes");
+    let put = async || {
+        let request = admin.request(Method::PUT, &path);
+        let request = request.header("idempotency-key", "codes-1");
+        admin.send(request.json(&json!({ "codes": ["a"] }))).await
+    };
+    let first = put().await;
+    assert_eq!(first.status, StatusCode::ACCEPTED, "{first:?}");
+    until(&admin, &first.id(), "Done").await;
+    let again = put().await;
+    assert_eq!(again.status, StatusCode::OK, "{again:?}");
+    assert_eq!(again.headers["location"], first.headers["location"]);
+}

@@ -153,6 +153,21 @@ fn account(object: &Map<String, Value>) -> Option<ImportEntry> {
             }),
         });
     }
+    let mut members = object.iter();
+    let elsewhere = members.any(|(name, value)| {
+        let said = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            _ => String::new(),
+        };
+        otpauth::is_start(name) && !otpauth::is_zero(&said)
+    });
+    if elsewhere {
+        return Some(ImportEntry {
+            name: super::display_name(&joined_name(issuer, account_name)),
+            content: Err(InputProblem::StartUnsupported),
+        });
+    }
     let fields = Fields {
         kind: text(&KINDS),
         issuer,

@@ -1,5 +1,5 @@
 //! Tables (CSV) with a column of codes: of Bitwarden, 1Password, KeePassXC, Apple Passwords,
-//! Dashlane, LastPass, Proton Pass, and any other that names its columns plainly.
+//! Dashlane, LastPass, Proton Pass, RoboForm, and any other that names its columns plainly.
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
@@ -82,6 +82,10 @@ struct Columns {
     digits: Option<usize>,
     period: Option<usize>,
     kind: Option<usize>,
+    /// From when on time steps are counted.
+    start: Option<usize>,
+    /// From which column on RoboForm keeps an item's fields, one in each.
+    fields: Option<usize>,
     /// Whether the table does not say which column has codes, so that only URIs are.
     only_uris: bool,
 }
@@ -130,7 +134,7 @@ pub(super) fn read(text: &str) -> Option<Result<(ImportFormat, Vec<ImportEntry>)
     let mut columns = Columns::of(&names);
     let body: Vec<Result<StringRecord, csv::Error>> = rows.take(MAX_ENTRIES + 1).collect();
     let has_head = !head.iter().any(otpauth::is_meant);
-    if columns.codes.is_empty() {
+    if columns.codes.is_empty() && columns.fields.is_none() {
         // A table without names: the column that holds URIs.
         let all = || std::iter::once(&head).chain(body.iter().flatten());
         let width = all().map(StringRecord::len).max()?.min(MAX_COLUMNS);
@@ -182,12 +186,14 @@ impl Columns {
             user: find(&USERS),
             digits: find(&DIGITS),
             period: find(&PERIODS),
+            start: names.iter().position(|name| otpauth::is_start(name)),
             // Password managers call the kind of an item so.
             kind: find(&KINDS).filter(|at| {
                 names[*at] != "type" || algorithm.is_some() || find(&DIGITS).is_some()
             }),
             algorithm,
             codes,
+            fields: find(&["rffieldsv2", "rffields"]),
             only_uris: false,
         }
     }
@@ -195,6 +201,8 @@ impl Columns {
     fn entry(&self, row: &StringRecord) -> Option<ImportEntry> {
         let cell = |at: Option<usize>| at.and_then(|at| row.get(at)).unwrap_or_default();
         let codes = self.codes.iter().filter_map(|at| row.get(*at));
+        let fields = self.fields.unwrap_or(usize::MAX);
+        let codes = codes.chain(row.iter().skip(fields).filter_map(of_robo_form));
         let code = codes.map(crate::text::trim).find(|code| !code.is_empty())?;
         let (title, user) = (cell(self.title), cell(self.user));
         if self.only_uris && !otpauth::is_meant(code) {
@@ -206,9 +214,15 @@ impl Columns {
                 }),
             });
         }
-        let said = [self.algorithm, self.digits, self.period, self.kind]
-            .iter()
-            .any(|at| !cell(*at).is_empty());
+        let said = [
+            self.algorithm,
+            self.digits,
+            self.period,
+            self.kind,
+            self.start,
+        ]
+        .iter()
+        .any(|at| !cell(*at).is_empty());
         if otpauth::is_meant(code) || !said {
             let item = Item {
                 title,
@@ -216,6 +230,12 @@ impl Columns {
                 code,
             };
             return item.entry();
+        }
+        if !otpauth::is_zero(cell(self.start)) {
+            return Some(ImportEntry {
+                name: super::display_name(&joined_name(title, user)),
+                content: Err(InputProblem::StartUnsupported),
+            });
         }
         let fields = Fields {
             kind: cell(self.kind),
@@ -228,6 +248,12 @@ impl Columns {
         };
         Some(ImportEntry::fields(&joined_name(title, user), &fields))
     }
+}
+
+/// What a field of RoboForm holds if codes are made of it: `TOTP KEY$,,,type,value`.
+fn of_robo_form(field: &str) -> Option<&str> {
+    let rest = field.strip_prefix("TOTP KEY$,")?;
+    rest.splitn(4, ',').nth(3)
 }
 
 /// Letters and digits only, in lower case.

@@ -175,6 +175,12 @@ impl Query {
                     Err(damaged(Parameter::Secret))
                 };
             }
+            name if is_start(name) => {
+                return match is_zero(&said()) {
+                    true => Ok(()),
+                    false => Err(InputProblem::StartUnsupported),
+                };
+            }
             name if name.starts_with("2step") => return Err(InputProblem::TypeUnsupported),
             _ => {}
         }
@@ -184,6 +190,32 @@ impl Query {
         };
         meant.map_or(Ok(()), |parameter| Err(damaged(parameter)))
     }
+}
+
+/// From when on time steps are counted (RFC 6238 calls it T0), as others call it: letters and
+/// digits in lower case.
+const STARTS: [&str; 8] = [
+    "t0",
+    "epoch",
+    "unixepoch",
+    "starttime",
+    "initialtime",
+    "offset",
+    "timeoffset",
+    "epochoffset",
+];
+
+/// Whether a parameter or member says from when on time steps are counted.
+pub(crate) fn is_start(name: &str) -> bool {
+    let letters = name.chars().filter(char::is_ascii_alphanumeric);
+    let folded: String = letters.map(|c| c.to_ascii_lowercase()).collect();
+    STARTS.contains(&folded.as_str())
+}
+
+/// Whether such a value is the usual one, or nothing.
+pub(crate) fn is_zero(value: &str) -> bool {
+    let value = value.trim();
+    value.is_empty() || value.parse::<f64>().is_ok_and(|number| number == 0.0)
 }
 
 /// Keeps the first value, and accepts others that say the same.

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
-use super::escapes;
+use super::{escapes, markup};
 use crate::foreign::ForeignKind;
 use crate::problem::InputProblem;
 use crate::text;
@@ -84,6 +84,9 @@ pub(super) fn unwrap(given: &str) -> Result<Unwrapped, InputProblem> {
 
 /// Without one layer of wrapping; nothing if there is none.
 fn without_wrapping(given: &str) -> Result<Option<Zeroizing<String>>, InputProblem> {
+    if let Some(inner) = markup::inner(given)? {
+        return Ok(Some(inner));
+    }
     let lower = given.to_ascii_lowercase();
     if lower.starts_with("http://") || lower.starts_with("https://") {
         return in_web_address(given).map(Some);
@@ -166,7 +169,8 @@ fn start_of_steam(lower: &str) -> Option<usize> {
 /// Whether a text in front of a URI only names or marks it.
 fn is_plain_key(key: &str) -> bool {
     let plain = |c: char| {
-        c.is_alphanumeric() || " \t_-.:=*#>|/!&;,+\\\u{2022}\u{b7}\u{2013}\u{2014}".contains(c)
+        // Marks and pictures that are no letters, too.
+        c.is_alphanumeric() || !c.is_ascii() || " \t_-.:=*#>|/!&;,+\\".contains(c)
     };
     let opens = |c: char| ")]}".contains(c) || PAIRS.iter().any(|(opener, _)| *opener == c);
     let name_only = key

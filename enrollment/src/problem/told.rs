@@ -24,7 +24,7 @@ impl InputProblem {
     }
 
     /// Every code that [`InputProblem::code`] knows.
-    pub const CODES: [&'static str; 50] = [
+    pub const CODES: [&'static str; 51] = [
         "qr-not-found",
         "qr-not-otpauth",
         "several-accounts",
@@ -71,6 +71,7 @@ impl InputProblem {
         "algorithm-unsupported",
         "digits-unsupported",
         "period-unsupported",
+        "start-unsupported",
         "params-conflict",
         "param-damaged",
         "label-malformed",
@@ -127,6 +128,7 @@ impl InputProblem {
             Self::AlgorithmUnsupported { .. } => "algorithm-unsupported",
             Self::DigitsUnsupported => "digits-unsupported",
             Self::PeriodUnsupported => "period-unsupported",
+            Self::StartUnsupported => "start-unsupported",
             Self::ParamsConflict { .. } => "params-conflict",
             Self::ParamDamaged { .. } => "param-damaged",
             Self::LabelMalformed => "label-malformed",
@@ -183,6 +185,7 @@ impl InputProblem {
             Self::AlgorithmUnsupported { .. } => "Unsupported algorithm",
             Self::DigitsUnsupported => "Unsupported number of digits",
             Self::PeriodUnsupported => "Unsupported period",
+            Self::StartUnsupported => "Unsupported start of the time steps",
             Self::ParamsConflict { .. } => "Contradicting parameters",
             Self::ParamDamaged { .. } => "Damaged parameter",
             Self::LabelMalformed => "Unreadable label",
@@ -358,6 +361,10 @@ impl InputProblem {
             Self::PeriodUnsupported => {
                 "The period is not a whole number of seconds from 1 to 86400.".to_owned()
             }
+            Self::StartUnsupported => {
+                "The time steps are counted from another moment than the beginning of 1970 (a parameter such as t0, epoch or offset), which gives other codes."
+                    .to_owned()
+            }
             Self::ParamsConflict { parameter } => format!(
                 "The parameter {} is given more than once with different values, or contradicts the rest of the URI.",
                 parameter.as_str()
@@ -483,6 +490,9 @@ impl InputProblem {
             }
             Self::PeriodUnsupported => {
                 "Set the service up again with a period of 30 seconds, if it offers a choice."
+            }
+            Self::StartUnsupported => {
+                "Set the service up again with time steps that begin in 1970 (t0=0), if it offers a choice."
             }
             Self::LabelMalformed => "Ask the service for a QR code with a plain account name.",
             Self::LabelTooLong { .. } => "Shorten the issuer and the account name in the URI.",

@@ -38,6 +38,7 @@ pub(super) fn record(row: &Row) -> Result<KeyRecord, KeyError> {
             .iter()
             .map(|name| group(name))
             .collect::<Result<_, _>>()?,
+        former_key_until: moment(row.try_get("former_until")?)?,
     })
 }
 

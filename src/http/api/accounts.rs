@@ -32,11 +32,11 @@ use crate::http::edge::parameters::{flag, limit, parameters};
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{no_store, unless_stopped};
-use crate::hub::{NewEnrollment, Stage};
+use crate::hub::{NewEnrollment, Snapshot, Stage};
 use crate::tokens::from_vault;
 
-/// How long `POST /api/accounts` waits for the end.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long `POST` and `PUT /api/accounts` wait for the end.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest text to search for, in bytes.
 const MAX_SEARCH: usize = 200;
 
@@ -109,25 +109,33 @@ pub(super) async fn create(
         let settling = door.hub.settle(started.clone(), PATIENCE);
         let snapshot = unless_stopped(&door, started, settling).await?;
         let snapshot = snapshot.shown_to(caller.sight(&door));
-        match (snapshot.stage, &snapshot.preview, snapshot.problem.clone()) {
-            (Stage::Enrolled, Some(preview), _) => {
-                let body = CreatedView::new(&snapshot, preview);
-                let mut response = (StatusCode::CREATED, Json(body)).into_response();
-                if let Ok(location) =
-                    HeaderValue::from_str(&format!("/api/accounts/{}", snapshot.id))
-                {
-                    response.headers_mut().insert(header::LOCATION, location);
-                }
-                Ok(no_store(response))
-            }
-            (Stage::Invalid, _, Some(problem)) => Err(ApiError::Input(problem)),
-            (Stage::Failed, _, _) => Err(ApiError::EnrollmentFailed),
-            (stage, _, _) if stage.has_ended() => Err(ApiError::NotEnrolled { stage }),
-            _ => Ok(accepted_response(&snapshot)),
+        let Some(preview) = snapshot
+            .preview
+            .as_ref()
+            .filter(|_| snapshot.stage == Stage::Enrolled)
+        else {
+            return not_enrolled(&snapshot);
+        };
+        let body = CreatedView::new(&snapshot, preview);
+        let mut response = (StatusCode::CREATED, Json(body)).into_response();
+        if let Ok(location) = HeaderValue::from_str(&format!("/api/accounts/{}", snapshot.id)) {
+            response.headers_mut().insert(header::LOCATION, location);
         }
+        Ok(no_store(response))
     })
     .await;
     facts.on(answer)
+}
+
+/// What is answered where an enrollment was waited for and there is no account of it: it
+/// still runs, or why there is none.
+pub(super) fn not_enrolled(snapshot: &Snapshot) -> Result<Response, ApiError> {
+    match (snapshot.stage, snapshot.problem.clone()) {
+        (Stage::Invalid, Some(problem)) => Err(ApiError::Input(problem)),
+        (Stage::Failed, _) => Err(ApiError::EnrollmentFailed),
+        (stage, _) if stage.has_ended() => Err(ApiError::NotEnrolled { stage }),
+        _ => Ok(accepted_response(snapshot)),
+    }
 }
 
 #[derive(Deserialize, IntoParams)]

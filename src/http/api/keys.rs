@@ -60,6 +60,12 @@ struct KeyView {
         serialize_with = "maybe_moment"
     )]
     revoked_at: Option<DateTime<Utc>>,
+    /// Until when the key works, or worked, that it has replaced; there once it was renewed.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "maybe_moment"
+    )]
+    former_key_until: Option<DateTime<Utc>>,
 }
 
 impl From<KeyRecord> for KeyView {
@@ -73,6 +79,7 @@ impl From<KeyRecord> for KeyView {
             last_used_at: record.last_used_at,
             expires_at: record.expires_at,
             revoked_at: record.revoked_at,
+            former_key_until: record.former_key_until,
         }
     }
 }

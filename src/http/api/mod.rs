@@ -7,6 +7,7 @@ mod audit;
 mod dashboard;
 mod decision;
 mod enrollments;
+mod ensure;
 mod given;
 mod grants;
 mod health;
@@ -60,7 +61,7 @@ pub(super) fn add_to(api: OpenApiRouter<Arc<FrontDoor>>) -> OpenApiRouter<Arc<Fr
         .routes(routes!(imports::start))
         .routes(routes!(imports::status, imports::terminate))
         .routes(routes!(imports::terminate_by_post))
-        .routes(routes!(accounts::list, accounts::create))
+        .routes(routes!(accounts::list, accounts::create, ensure::ensure))
         .routes(routes!(
             accounts::get,
             account_changes::change,

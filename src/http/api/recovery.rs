@@ -17,7 +17,7 @@ use super::ids::RequestPath;
 use super::ids::{AccountPath, account_id};
 use super::permit::{ReadPermit, readable, take_plainly};
 use super::request_views::RequestView;
-use super::requests::{USE, granted, response};
+use super::requests::{USE, granted, started};
 use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _, Read};
@@ -115,7 +115,11 @@ pub(super) async fn count(
             ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
         ),
-        (status = OK, description = "An earlier request started it, and it has finished", body = RequestView),
+        (
+            status = OK, description = "An earlier request started it, and it has finished",
+            body = RequestView,
+            headers(("location" = String, description = "Address of the status")),
+        ),
     ),
     extensions(
         ("x-audit" = json!(Action::RequestRecoveryCodes)),
@@ -154,7 +158,7 @@ pub(super) async fn set(
                 idempotency_key: key.as_deref(),
             })
             .await?;
-        Ok(response(&snapshot))
+        Ok(started(&snapshot))
     })
     .await;
     facts.on(answer)

@@ -163,7 +163,11 @@ fn within<N: PartialOrd + std::fmt::Display>(
             ("retry-after" = u32, description = "Seconds to wait before asking"),
         ),
         ),
-        (status = OK, description = "An earlier request started it, and it has finished", body = RequestView),
+        (
+            status = OK, description = "An earlier request started it, and it has finished",
+            body = RequestView,
+            headers(("location" = String, description = "Address of the status")),
+        ),
     ),
     extensions(
         // The handler says which kind, once it has read the body.
@@ -214,7 +218,7 @@ pub(super) async fn start(
                 idempotency_key: key.as_deref(),
             })
             .await?;
-        Ok(response(&snapshot))
+        Ok(started(&snapshot))
     })
     .await;
     facts.on(answer)
@@ -567,7 +571,14 @@ fn stage_parameter(
     }
 }
 
-pub(super) fn response(snapshot: &RequestSnapshot) -> Response {
+/// What a start answers, the first time and whenever it is repeated.
+pub(super) fn started(snapshot: &RequestSnapshot) -> Response {
+    let mut response = response(snapshot);
+    locate(&mut response, snapshot);
+    response
+}
+
+fn response(snapshot: &RequestSnapshot) -> Response {
     if snapshot.stage.has_ended() {
         return no_store(Json(RequestView::new(snapshot)).into_response());
     }
@@ -577,15 +588,20 @@ pub(super) fn response(snapshot: &RequestSnapshot) -> Response {
 fn accepted(snapshot: &RequestSnapshot) -> Response {
     let view = Json(RequestView::new(snapshot));
     let mut response = (StatusCode::ACCEPTED, view).into_response();
-    let headers = response.headers_mut();
-    if let Ok(location) = HeaderValue::from_str(&RequestView::path(snapshot)) {
-        headers.insert(header::LOCATION, location);
-    }
+    locate(&mut response, snapshot);
     // A machine is done within the second; a person or a timer takes longer.
     let seconds = match snapshot.stage {
         RequestStage::Pending | RequestStage::Acting => "1",
         _ => "10",
     };
+    let headers = response.headers_mut();
     headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
     no_store(response)
+}
+
+/// Says where the status is.
+fn locate(response: &mut Response, snapshot: &RequestSnapshot) {
+    if let Ok(location) = HeaderValue::from_str(&RequestView::path(snapshot)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
 }

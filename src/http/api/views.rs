@@ -422,12 +422,7 @@ impl<'a> CreatedView<'a> {
             account_name: &preview.account_name,
             issuer: preview.issuer.as_deref(),
             state: snapshot.proof_required.then_some(AccountState::Pending),
-            warnings: snapshot
-                .warnings
-                .iter()
-                .filter(|warning| matches!(warning, Warning::Duplicate { .. }))
-                .map(WarningView::new)
-                .collect(),
+            warnings: snapshot.duplicates().map(WarningView::new).collect(),
         }
     }
 }

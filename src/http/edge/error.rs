@@ -97,6 +97,8 @@ pub(crate) enum ApiError {
     ApprovalNeeded,
     #[error("no recovery code is left")]
     NoRecoveryCode,
+    #[error("another account has the name")]
+    AccountDiffers,
     #[error("the account is not proved yet")]
     AccountPending,
     #[error("the account is proved already")]
@@ -380,6 +382,12 @@ impl ApiError {
                 ProblemCode::NoneToRecoverWith,
                 "The account has no unused recovery codes. Get new ones from the service, and \
                  set them with `countersign recovery-codes set`.",
+            ),
+            Self::AccountDiffers => row(
+                ProblemCode::AccountDiffers,
+                "An account with this name is in use, with another secret or other codes. A \
+                 secret is never replaced: remove that account or rename it, or choose another \
+                 name.",
             ),
             Self::AccountPending => row(
                 ProblemCode::AccountPending,

@@ -1,5 +1,5 @@
-//! Schemas that are all of something that is one of several, written out as one object each:
-//! generators of clients drop them otherwise.
+//! Schemas that are all of something that is one of several, or one of several that are all of
+//! something, written out as one object each: generators of clients drop them otherwise.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 /// Writes out every such schema of the document, and leaves out what nobody refers to then.
 pub(super) fn flatten(document: &mut Value) {
     let known = document["components"]["schemas"].clone();
-    written_out(document, &known);
+    written_out(document, &known, Within::Anything);
     loop {
         let mut used = Vec::new();
         super::references(document, &mut used);
@@ -24,14 +24,25 @@ pub(super) fn flatten(document: &mut Value) {
     }
 }
 
-fn written_out(value: &mut Value, known: &Value) {
+/// In what a schema stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Within {
+    Anything,
+    /// It is one of several.
+    Choice,
+}
+
+fn written_out(value: &mut Value, known: &Value, within: Within) {
     match value {
-        Value::Array(values) => values.iter_mut().for_each(|each| written_out(each, known)),
+        Value::Array(values) => values
+            .iter_mut()
+            .for_each(|each| written_out(each, known, within)),
         Value::Object(members) => {
             let parts = members.get("allOf").and_then(Value::as_array).cloned();
-            if let Some(parts) =
-                parts.filter(|parts| !parts.iter().all(|part| is_object(part, known)))
-            {
+            let dropped = |parts: &[Value]| {
+                within == Within::Choice || !parts.iter().all(|part| is_object(part, known))
+            };
+            if let Some(parts) = parts.filter(|parts| dropped(parts)) {
                 members.remove("allOf");
                 let mut object = Object::default();
                 for part in &parts {
@@ -41,27 +52,25 @@ fn written_out(value: &mut Value, known: &Value) {
                 members.insert("properties".to_owned(), Value::Object(object.properties));
                 members.insert("required".to_owned(), json!(object.required));
             }
-            members
-                .values_mut()
-                .for_each(|each| written_out(each, known));
+            for (name, each) in members {
+                let within = match name.as_str() {
+                    "oneOf" => Within::Choice,
+                    _ => Within::Anything,
+                };
+                written_out(each, known, within);
+            }
         }
         _ => {}
     }
 }
 
-/// Whether a part is an object on its own, which generators put together.
+/// Whether a part is an object on its own, which generators put together. One that is put
+/// together itself is none.
 fn is_object(part: &Value, known: &Value) -> bool {
     let named = part["$ref"]
         .as_str()
         .and_then(|text| text.rsplit('/').next());
-    match named {
-        Some(name) => is_object(&known[name], known),
-        None => {
-            let parts = part["allOf"].as_array();
-            part["type"] == "object"
-                || parts.is_some_and(|parts| parts.iter().all(|part| is_object(part, known)))
-        }
-    }
+    named.map_or(part, |name| &known[name])["type"] == "object"
 }
 
 /// All members that there can be.

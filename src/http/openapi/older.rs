@@ -1,4 +1,6 @@
-//! The description as OpenAPI 3.0.3, for programs that read nothing newer.
+//! The description as OpenAPI 3.0.3, for programs that read nothing newer. Those that make
+//! clients of it take one kind of body and one kind of answer for an operation, so it tells of
+//! no more.
 
 use serde_json::{Map, Value, json};
 
@@ -8,8 +10,97 @@ pub(super) fn derived(mut document: Value) -> Value {
     if let Some(licence) = document["info"]["license"].as_object_mut() {
         licence.remove("identifier");
     }
+    let known = document["components"]["schemas"].clone();
+    let paths = document["paths"].as_object_mut();
+    let items = paths.into_iter().flat_map(Map::values_mut);
+    for operation in items
+        .filter_map(Value::as_object_mut)
+        .flat_map(Map::values_mut)
+    {
+        one_body(operation);
+        for class in [&["2"][..], &["4", "5"]] {
+            one_answer(operation, class, &known);
+        }
+    }
     older(&mut document);
     document
+}
+
+/// Of the kinds of a body, the one that says most: JSON with members, or the bytes of a file.
+fn one_body(operation: &mut Value) {
+    let Some(kinds) = operation
+        .pointer_mut("/requestBody/content")
+        .and_then(Value::as_object_mut)
+    else {
+        return;
+    };
+    let has_members = |content: &Value| content["schema"] != json!({});
+    let kept = match kinds.get("application/json") {
+        Some(content) if has_members(content) => "application/json",
+        _ => "application/octet-stream",
+    };
+    if kinds.contains_key(kept) {
+        kinds.retain(|kind, _| kind == kept);
+    }
+}
+
+/// The answers of which the status begins like this, with what all of them can be as the
+/// content of each.
+fn one_answer(operation: &mut Value, class: &[&str], known: &Value) {
+    let Some(responses) = operation["responses"].as_object_mut() else {
+        return;
+    };
+    const JSON: &str = "application/json";
+    let of_class = |status: &str| class.iter().any(|begin| status.starts_with(begin));
+    let contents = |responses: &Map<String, Value>| -> Vec<Map<String, Value>> {
+        let of_class = responses.iter().filter(|(status, _)| of_class(status));
+        let contents = of_class.filter_map(|(_, response)| response["content"].as_object());
+        contents.cloned().collect()
+    };
+    // A problem, and not what else may be answered with the same status.
+    if contents(responses)
+        .iter()
+        .any(|kinds| !kinds.contains_key(JSON))
+    {
+        for (_, response) in responses.iter_mut().filter(|(status, _)| of_class(status)) {
+            let kinds = response["content"].as_object_mut();
+            if let Some(kinds) = kinds.filter(|kinds| kinds.len() > 1) {
+                kinds.remove(JSON);
+            }
+        }
+    }
+    let mut schemas: Vec<Value> = Vec::new();
+    for kinds in contents(responses) {
+        let schema = kinds.get(JSON).map(|content| content["schema"].clone());
+        schemas.extend(schema.filter(|schema| !schemas.contains(schema)));
+    }
+    if schemas.is_empty() {
+        return;
+    }
+    // Nothing cannot be one of several: it is left to be noticed by its status.
+    responses.retain(|status, response| !of_class(status) || response.get("content").is_some());
+    if schemas.len() == 1 {
+        return;
+    }
+    // The one with most members that have to be there is tried first.
+    schemas.sort_by_key(|schema| std::cmp::Reverse(required(schema, known)));
+    let several = json!({ "oneOf": schemas });
+    for (_, response) in responses.iter_mut().filter(|(status, _)| of_class(status)) {
+        if let Some(content) = response["content"].get_mut(JSON) {
+            content["schema"] = several.clone();
+        }
+    }
+}
+
+/// How many members a schema says have to be there.
+fn required(schema: &Value, known: &Value) -> usize {
+    let named = schema["$ref"]
+        .as_str()
+        .and_then(|text| text.rsplit('/').next());
+    let schema = named.map_or(schema, |name| &known[name]);
+    let parts = schema["allOf"].as_array().into_iter().flatten();
+    let own = schema["required"].as_array().map_or(0, Vec::len);
+    own + parts.map(|part| required(part, known)).sum::<usize>()
 }
 
 fn older(value: &mut Value) {

@@ -55,6 +55,7 @@ BITWARDEN = [OCTO, account("Mail:me"), GORDON]
 PROTON = [ALICE, account("Bank:My bank", LONG, "sha256", 8, 60), GORDON]
 
 FILES = {
+    "1password.1pif": [ALICE, ME],
     "1password.1pux": [ALICE, ME],
     "1password.csv": [ALICE, ME],
     "2fas-encrypted.json": TWO_FAS,
@@ -114,6 +115,7 @@ FILES = {
     "raivo-encrypted.zip": [ALICE, ME],
     "raivo.json": [ALICE, ME],
     "steam.maFile": [GORDON],
+    "roboform.csv": [ALICE, ME],
     "stratum-earlier.authpro": THREE,
     "stratum-encrypted.stratum": THREE,
     "stratum.json": THREE,

@@ -1,0 +1,91 @@
+//! 1Password's earlier interchange format (1PIF): one JSON object a line for each item, and
+//! between them lines with a mark that is always the same.
+
+use serde::Deserialize;
+
+use super::item::Item;
+use super::shapes::{Member, SecretText};
+use super::{ImportEntry, damaged};
+use crate::problem::ImportFormat;
+
+const FORMAT: ImportFormat = ImportFormat::OnePassword;
+/// What stands between two items.
+const MARK: &str = "***5642bee8-a5ff-11dc-8314-0800200c9a66***";
+/// How the names of fields begin that hold what codes are made of.
+const CODES: &str = "TOTP_";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    title: Option<String>,
+    secure_contents: Option<Contents>,
+}
+
+#[derive(Deserialize)]
+struct Contents {
+    #[serde(default)]
+    fields: Vec<Member<LoginField>>,
+    #[serde(default)]
+    sections: Vec<Section>,
+}
+
+#[derive(Deserialize)]
+struct LoginField {
+    #[serde(default)]
+    value: SecretText,
+    designation: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Section {
+    #[serde(default)]
+    fields: Vec<Member<Field>>,
+}
+
+#[derive(Deserialize)]
+struct Field {
+    #[serde(rename = "n", default)]
+    name: String,
+    #[serde(rename = "v", default)]
+    value: SecretText,
+}
+
+/// Whether a text is such a file.
+pub(super) fn is_document(text: &str) -> bool {
+    text.starts_with('{') && text.lines().any(|line| line.trim() == MARK)
+}
+
+pub(super) fn read(text: &str) -> Vec<ImportEntry> {
+    let lines = text.lines().map(str::trim);
+    lines
+        .filter(|line| !line.is_empty() && *line != MARK)
+        .flat_map(|line| match serde_json::from_str(line) {
+            Ok(entry) => entries(&entry),
+            Err(_) => vec![damaged(FORMAT)],
+        })
+        .collect()
+}
+
+/// An item can have several codes.
+fn entries(entry: &Entry) -> Vec<ImportEntry> {
+    let Some(contents) = &entry.secure_contents else {
+        return Vec::new();
+    };
+    let user = contents.fields.iter().find_map(|field| match field {
+        Member::Read(field) if field.designation.as_deref() == Some("username") => Some(field),
+        Member::Read(_) | Member::Damaged(_) => None,
+    });
+    let fields = contents.sections.iter().flat_map(|section| &section.fields);
+    fields
+        .filter_map(|field| match field {
+            Member::Read(field) if field.name.starts_with(CODES) => Item {
+                title: entry.title.as_deref().unwrap_or_default(),
+                account_name: user.map_or("", |user| user.value.expose()),
+                code: field.value.expose(),
+            }
+            .entry(),
+            // Another kind of value.
+            Member::Read(_) | Member::Damaged(_) => None,
+        })
+        .collect()
+}
