@@ -179,7 +179,7 @@ impl Hub {
         }
     }
 
-    /// The id of the enrollment of an account that somebody declares by this URI, known before
+    /// The id of the enrollment of an account that someone declares by this URI, known before
     /// anything is started: another one for each `turn`.
     pub(crate) fn id_declared(&self, uri: &str, turn: u32) -> EnrollmentId {
         let turn = turn.to_string();

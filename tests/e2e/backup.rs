@@ -230,7 +230,7 @@ async fn what_is_no_whole_backup_is_refused_and_leaves_nothing() {
     let whole = fs::read(&file).unwrap();
     let place = file.display().to_string();
 
-    // It is said who can open it, or twice that everybody can.
+    // It is said who can open it, or twice that everyone can.
     let create = |args: &[&str]| {
         let args = [&["backup", "create"], args].concat();
         app.command(&args)

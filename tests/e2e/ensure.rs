@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{Answer, App, Caller};
 
 const URI: &str = "otpauth://totp/Shop:ann?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Shop";
-/// The same account, as somebody else might write it.
+/// The same account, as someone else might write it.
 const SPELLED: &str =
     "otpauth://totp/shop%3Aann?issuer=Shop&period=30&secret=gezdgnbvgy3tqojqgezdgnbvgy3tqojq";
 const OTHER_SECRET: &str =

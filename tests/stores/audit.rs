@@ -41,7 +41,7 @@ impl Place {
         self.try_open(machine, &KEY).await.unwrap()
     }
 
-    /// As somebody who owns the database and knows how the log is kept from being changed.
+    /// As someone who owns the database and knows how the log is kept from being changed.
     fn tamper(&self, statement: &str) {
         let statement = format!(
             "SET session_replication_role = replica; SET search_path = countersign; {statement}"
@@ -217,7 +217,7 @@ async fn a_database_replaced_by_an_older_copy_is_noticed_running_and_at_start() 
     let old = door.append(&[event(0), event(1)]).await.unwrap();
     let end = door.append(&[event(2)]).await.unwrap();
     assert_eq!((old.sequence, end.sequence), (2, 3));
-    // The copy from before the last entry comes back, and somebody else goes on from there.
+    // The copy from before the last entry comes back, and someone else goes on from there.
     place.tamper(
         "DELETE FROM audit_entries WHERE sequence > 2;
          UPDATE audit_end SET sequence = 2,

@@ -1,5 +1,5 @@
 //! A URI in a piece of HTML or Markdown, as people copy it from a page's source or a wiki: the
-//! target of a link or picture, or the text of an element.
+//! target of a link or image, or the text of an element.
 
 use zeroize::Zeroizing;
 
@@ -119,7 +119,7 @@ fn attributes<'a>(tag: &'a str, targets: &mut Vec<&'a str>) {
     }
 }
 
-/// The text and the target of a link or picture in Markdown, if that is all there is.
+/// The text and the target of a link or image in Markdown, if that is all there is.
 fn markdown_link(given: &str) -> Option<(&str, &str)> {
     let rest = given.strip_prefix('!').unwrap_or(given);
     let (text, target) = rest.strip_prefix('[')?.split_once("](")?;

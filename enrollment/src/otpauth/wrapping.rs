@@ -169,7 +169,7 @@ fn start_of_steam(lower: &str) -> Option<usize> {
 /// Whether a text in front of a URI only names or marks it.
 fn is_plain_key(key: &str) -> bool {
     let plain = |c: char| {
-        // Marks and pictures that are no letters, too.
+        // Marks and images that are no letters, too.
         c.is_alphanumeric() || !c.is_ascii() || " \t_-.:=*#>|/!&;,+\\".contains(c)
     };
     let opens = |c: char| ")]}".contains(c) || PAIRS.iter().any(|(opener, _)| *opener == c);

@@ -35,7 +35,7 @@ use crate::intake::Upload;
 use crate::tokens::from_vault;
 
 /// How many enrollments of one account are looked at that have ended without leaving it there,
-/// because somebody refused them or removed the account later.
+/// because someone refused them or removed the account later.
 const MOST_EARLIER: u32 = 64;
 
 /// An account that is to be there.
