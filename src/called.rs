@@ -62,6 +62,11 @@ fn fit(wanted: &str, row: &Value, account: &Value) -> Option<Fit> {
     if called.contains(&wanted) {
         return Some(Fit::Whole);
     }
+    // Who names service and account means this very account: if it is gone, no other that
+    // happens to begin with the same letters is meant.
+    if wanted.contains(": ") {
+        return None;
+    }
     let after = id.split_once('-').map_or(id, |(_, rest)| rest);
     let begins = called.iter().any(|name| name.starts_with(&wanted))
         || (wanted.len() >= SHORTEST && (id.starts_with(&wanted) || after.starts_with(&wanted)));

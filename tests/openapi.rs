@@ -106,9 +106,9 @@ fn only_these_need_no_caller() {
     );
 }
 
-/// The page's files, the endpoint of another protocol that has its own description, and what
+/// The page's files and icons, the endpoint of another protocol that has its own description, and what
 /// commands on the same machine ask.
-const BESIDE: [&str; 3] = ["assets.rs", "hello.rs", "mcp.rs"];
+const BESIDE: [&str; 4] = ["assets.rs", "hello.rs", "icons.rs", "mcp.rs"];
 
 /// A path that is added past the description is not in it.
 #[test]

@@ -1,6 +1,6 @@
 //! The embedded vault gets another key while it is read and written, and no reading fails.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 use std::fs;
 use std::path::Path;

@@ -62,7 +62,9 @@ impl From<durabletask_sqlite::OpenError> for OpenError {
         use durabletask_sqlite::OpenError as Of;
         match error {
             Of::LogMissing(path) => Self::LogMissing { path },
-            Of::Lock { path, source } => Self::Directory { path, source },
+            Of::Lock { path, source } | Of::File { path, source } => {
+                Self::Directory { path, source }
+            }
             Of::Sqlite(error) => Self::Database(error),
         }
     }

@@ -107,7 +107,7 @@ mod tests {
         ] {
             let error = wrong.parse::<ActivityPolicy>().unwrap_err();
             assert!(
-                error.to_string().contains("write something like"),
+                error.to_string().contains("use priority=5,rate=10/s"),
                 "{wrong}"
             );
         }

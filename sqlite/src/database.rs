@@ -75,6 +75,15 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    /// There is no such file, or it cannot be reached.
+    #[error("cannot open {}", path.display())]
+    File {
+        /// The database's file.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
     /// SQLite refused.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
@@ -117,6 +126,11 @@ impl Database {
     /// [`OpenError::LogMissing`] for a copy without its log; otherwise what the system or
     /// SQLite says.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        // SQLite follows links too: the log lies beside the file itself.
+        let path = &path.canonicalize().map_err(|source| OpenError::File {
+            path: path.to_owned(),
+            source,
+        })?;
         let lock = lock(path)?;
         check(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -196,7 +196,7 @@ fn cut(data: &DataDir) -> Result<Cut, BackupError> {
     // Opened before anything is held: that takes longer than all the rest.
     let writers = places
         .iter()
-        .map(|(name, path)| writer(path).map_err(failed(*name)))
+        .map(|(name, path)| writer(path).map_err(failed(name)))
         .collect::<Result<Vec<_>, _>>()?;
     let begun = Instant::now();
     let held_since = loop {
@@ -214,7 +214,7 @@ fn cut(data: &DataDir) -> Result<Cut, BackupError> {
     let read = || {
         let mut sources = Vec::with_capacity(places.len());
         for (name, path) in &places {
-            sources.push((*name, snapshot(path).map_err(failed(*name))?));
+            sources.push((*name, snapshot(path).map_err(failed(name))?));
         }
         Ok::<_, BackupError>((sources, small_files(data)?))
     };

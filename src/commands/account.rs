@@ -12,12 +12,13 @@ use crate::cli::{GroupArgs, GuardArgs, OneArgs, RenameArgs, ServerArgs, TagArgs}
 pub(super) async fn remove(args: OneArgs) -> Outcome {
     let api = Api::find(&args.server)?;
     let id = api.account(&args.id, Among::InUse).await?;
+    let account = api.get(&path(&id)).await.unwrap_or_default();
     let request = api.request(Method::DELETE, &path(&id))?;
     api.send(request).await?;
     if args.server.json {
         return output::document(&json!({"id": id, "removed": true}));
     }
-    output::line(&format!("{id}  removed"));
+    output::line(format!("{id}  removed  {}", account_label(&account)).trim_end());
     output::note(&format!("Undo it with: countersign restore {id}"));
     Ok(())
 }
@@ -41,7 +42,7 @@ pub(super) async fn guard(args: GuardArgs) -> Outcome {
     } else {
         "readable with approval only"
     };
-    output::line(&format!("{id}  {word}"));
+    output::line(format!("{id}  {word}  {}", account_label(&account)).trim_end());
     if !args.off {
         output::note(&format!(
             "Request a code with: countersign request read {id}"

@@ -21,6 +21,17 @@ pub(super) async fn run(args: DecideArgs, approved: bool) -> Outcome {
         return output::document(&state);
     }
     let word = if approved { "approved" } else { "rejected" };
-    output::line(&format!("{}  {word}", output::text(&state, "id")));
+    // What was decided on, also where it was named by less than its id.
+    let decided = [
+        output::text(&state, "id"),
+        word.to_owned(),
+        output::text(&state, "kind"),
+        output::account_label(match state["account"].is_object() {
+            true => &state["account"],
+            false => &state["preview"],
+        }),
+    ];
+    let decided = decided.into_iter().filter(|part| !part.is_empty());
+    output::line(&decided.collect::<Vec<_>>().join("  "));
     Ok(())
 }

@@ -167,6 +167,7 @@ mod tests {
             ("octocat", "totp-aaab2"),
             ("GITLAB", "totp-bbbb3"),
             ("gitlab:o", "totp-bbbb3"),
+            ("octoc", "totp-aaab2"),
             ("totp-aaab", "totp-aaab2"),
             ("bbbb", "totp-bbbb3"),
         ] {
@@ -180,6 +181,8 @@ mod tests {
             };
             assert_eq!(found(text), Err(expected), "{text}");
         }
+        // An account by its full name is that account, and no other whose name begins so.
+        assert_eq!(found("GitHub: octoc"), Err(Exit::NotFound));
         assert_eq!(found("nobody"), Err(Exit::NotFound));
         assert_eq!(found(""), Err(Exit::NotFound));
     }

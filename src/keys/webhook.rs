@@ -36,7 +36,7 @@ pub(crate) async fn follow_webhook(data: DataDir, webhook: Webhook, stop: Cancel
             Ok(Err(error)) => Some(error.to_string()),
         };
         if problem.is_some() && problem != said {
-            tracing::warn!(problem, "the webhook's key that was in use stays in use");
+            tracing::warn!(problem, "keeping the previous webhook key");
         }
         said = problem;
     }

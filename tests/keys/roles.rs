@@ -301,7 +301,11 @@ async fn a_front_door_with_another_folder_does_not_start_until_it_is_told_to() {
         .vault(|vault| vault.put("countersign-installation", "new", json!({})));
     let mut taken = start();
     taken.ready().await;
-    assert!(taken.log().contains("from now on"), "{}", taken.log());
+    assert!(
+        taken.log().contains("is now the installation"),
+        "{}",
+        taken.log()
+    );
     drop(taken);
 
     // The folder before it is now the other one.

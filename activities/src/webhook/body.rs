@@ -129,21 +129,21 @@ mod tests {
         for (more, said) in [
             (
                 json!({}),
-                "build-server asks to enroll 2FAS (&lt;!channel&gt;). To be decided until \
+                "build-server asks to enroll 2FAS (&lt;!channel&gt;). Decide by \
                  2026-01-05 03:04 UTC.",
             ),
             (
                 json!({"event": "decided", "decision": decision(true), "kind": "delete"}),
-                "Approved by ops: build-server asks to delete for good 2FAS \
+                "Approved by ops: build-server asks to permanently delete 2FAS \
                  (&lt;!channel&gt;): seen.",
             ),
             (
                 json!({"event": "decided", "decision": decision(false)}),
-                "Refused by ops: build-server asks to enroll 2FAS (&lt;!channel&gt;): seen.",
+                "Rejected by ops: build-server asks to enroll 2FAS (&lt;!channel&gt;): seen.",
             ),
             (
                 json!({"event": "expired", "kind": "read", "reason": "deploy"}),
-                "Nobody decided in time: build-server asks to read codes of 2FAS \
+                "Not decided in time: build-server asks to read codes of 2FAS \
                  (&lt;!channel&gt;): deploy.",
             ),
         ] {

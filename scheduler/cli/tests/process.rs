@@ -146,7 +146,7 @@ fn what_is_wrong_is_said_with_what_to_do() {
     let busy = output(&["--listen", taken, "--memory", "--dashboard", "none"]);
     assert_eq!(busy.status.code(), Some(1));
     assert!(
-        stderr(&busy).contains("give another address with --listen"),
+        stderr(&busy).contains("choose another address with --listen"),
         "{}",
         stderr(&busy)
     );

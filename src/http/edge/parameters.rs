@@ -128,13 +128,13 @@ pub(crate) fn short_text(
     text: Option<String>,
     most: usize,
 ) -> Result<Option<String>, ApiError> {
+    let is_long = |text: &String| text.chars().count() > most;
+    // As it was sent, which is what the description of the API bounds, and as it is kept.
+    let sent_long = text.as_ref().is_some_and(is_long);
     let text = text
         .map(|text| without_secrets(&one_line(&text)))
         .filter(|text| !text.is_empty());
-    if text
-        .as_ref()
-        .is_some_and(|text| text.chars().count() > most)
-    {
+    if sent_long || text.as_ref().is_some_and(is_long) {
         return Err(ApiError::InvalidParameter {
             name,
             detail: format!("at most {most} characters"),

@@ -110,6 +110,10 @@ impl<O: DeserializeOwned + Send + 'static> Task<O> {
     /// }
     /// # let _ = facts;
     /// ```
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` would not promise a future that is `Send`"
+    )]
     pub fn map<T, F>(self, change: F) -> impl Future<Output = Result<T, TaskError>> + Send + 'static
     where
         F: FnOnce(O) -> T + Send + 'static,
