@@ -136,9 +136,6 @@ impl DataDir {
                 source,
             })?;
         let data = Self::open(path)?;
-        if path.join(UNFINISHED).exists() {
-            return Err(DataDirError::Unfinished(path.to_owned()));
-        }
         data.sweep();
         Ok(data)
     }
@@ -149,8 +146,22 @@ impl DataDir {
     /// # Errors
     ///
     /// [`DataDirError::Writable`] and [`DataDirError::Foreign`] when someone else can write
-    /// there, [`DataDirError::Io`] when the folder cannot be read.
+    /// there, [`DataDirError::Unfinished`] when a restore into it has not ended,
+    /// [`DataDirError::Io`] when the folder cannot be read.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        let data = Self::open_unfinished(path)?;
+        if path.join(UNFINISHED).exists() {
+            return Err(DataDirError::Unfinished(path.to_owned()));
+        }
+        Ok(data)
+    }
+
+    /// As [`DataDir::open`], for the restore itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataDir::open`], but for [`DataDirError::Unfinished`].
+    pub(crate) fn open_unfinished(path: &Path) -> Result<Self, DataDirError> {
         let failed = |source| DataDirError::Io {
             action: "read",
             path: path.to_owned(),

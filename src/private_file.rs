@@ -8,9 +8,6 @@ use std::path::Path;
 /// Opens the file for writing and makes it, empty and for its owner only, if it is not
 /// there. What is in it stays.
 ///
-/// Databases are made this way first, because SQLite would let others read them if the
-/// umask does.
-///
 /// # Errors
 ///
 /// What the operating system says.
@@ -21,6 +18,23 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
         .write(true)
         .mode(0o600)
         .open(path)
+}
+
+/// Makes the file, empty and for its owner only, if it is not there. One that is there is not
+/// opened.
+///
+/// Databases are made this way first, because SQLite would let others read them if the umask
+/// does. To open one here and close it would end every lock that SQLite has on it in this
+/// process: another process would take itself for the last one that uses it, and delete its log.
+///
+/// # Errors
+///
+/// What the operating system says.
+pub(crate) fn ensure(path: &Path) -> io::Result<()> {
+    match create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop),
+    }
 }
 
 /// Makes a new file for its owner only, to be written.

@@ -109,7 +109,7 @@ impl Wrong {
 impl Verifier {
     /// Opens what was accepted before at `path`. Blocks.
     pub(crate) fn open(path: &Path) -> Result<Self, VerifyError> {
-        private_file::open(path).map_err(VerifyError::File)?;
+        private_file::ensure(path).map_err(VerifyError::File)?;
         let connection = Database::open(path)?;
         connection.write_ahead()?;
         // A code that was accepted may not be accepted again after a power cut.

@@ -61,8 +61,8 @@ pub enum OpenError {
     #[error(
         "{} was in use when it was copied or moved here, and its log {}-wal is missing: what is in \
          the log would be lost. Copy the log too, or better restore a backup. If another program \
-         has written the log back into the file and removed it, nothing is missing: then make an \
-         empty log with `touch '{}-wal'`",
+         has written the log back into the file and removed it, nothing is missing: then stop \
+         every program that uses it, and make an empty log with `touch '{}-wal'`",
         .0.display(), .0.display(), .0.display()
     )]
     LogMissing(PathBuf),

@@ -153,7 +153,7 @@ impl KeyStore {
     ///
     /// [`KeyError::Store`], and [`KeyError::Newer`] when a later release wrote it.
     pub fn open(path: &Path) -> Result<Self, KeyError> {
-        private_file::open(path).map_err(KeyError::File)?;
+        private_file::ensure(path).map_err(KeyError::File)?;
         let mut connection = Database::open(path)?;
         // A statement stays prepared whatever values it is run with.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;

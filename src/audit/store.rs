@@ -196,7 +196,7 @@ impl AuditStore {
 
     /// The database, with neither tables nor any check.
     fn make(path: &Path, server_key: &[u8; 32]) -> Result<Self, AuditError> {
-        private_file::open(path).map_err(AuditError::File)?;
+        private_file::ensure(path).map_err(AuditError::File)?;
         let connection = Database::open(path)?;
         // A statement stays prepared whatever values it is run with.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;

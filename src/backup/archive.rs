@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 
 use super::BackupError;
 use super::contents::Contents;
-use super::parts::{DATABASES, FILES, MAX_FILE};
+use super::parts::{DATABASES, FILES, MAX_FILE, is_known};
+use crate::data_dir::UNFINISHED;
 use crate::private_file;
 
 /// The format that this release writes, and the newest that it reads.
@@ -220,12 +221,13 @@ pub(super) fn read(
     Ok((manifest, staged))
 }
 
-/// Removes the parts of an installation from a folder.
+/// Removes the parts of an installation from a folder, and what processes leave beside them.
 pub(super) fn remove_from(folder: &Path) {
-    for name in DATABASES.iter().chain(&FILES) {
-        for end in ["", "-wal", "-shm", "-lock"] {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name != UNFINISHED && name.to_str().is_some_and(is_known) {
             // Best effort: the error that matters is the one that came before.
-            let _ = fs::remove_file(folder.join(format!("{name}{end}")));
+            let _ = fs::remove_file(entry.path());
         }
     }
 }

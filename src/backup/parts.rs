@@ -78,7 +78,7 @@ pub(super) fn strangers(folder: &Path) -> Result<Vec<String>, BackupError> {
     Ok(strangers)
 }
 
-fn is_known(name: &str) -> bool {
+pub(super) fn is_known(name: &str) -> bool {
     let beside = ["-wal", "-shm", "-lock", "-journal"];
     let of_a_database = beside
         .iter()

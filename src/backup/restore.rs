@@ -15,8 +15,8 @@ use super::contents::Contents;
 use super::{BackupError, protection};
 use crate::access::KeyStore;
 use crate::app::{ACCESS_DATABASE, SERVER_KEY};
-use crate::audit::{AUDIT_DATABASE, Action, AuditStore, Event, FieldChange, Head};
-use crate::data_dir::{DataDir, UNFINISHED};
+use crate::audit::{AUDIT_DATABASE, AUDIT_HEAD, Action, AuditStore, Event, FieldChange, Head};
+use crate::data_dir::{DataDir, DataDirLock, UNFINISHED};
 use crate::private_file;
 use crate::verify::{VERIFY_DATABASE, Verifier};
 
@@ -95,7 +95,7 @@ pub async fn restore(
     to: &Path,
     by: &str,
 ) -> Result<Restored, BackupError> {
-    let made = make_empty(to)?;
+    let (made, _lock) = make_empty(to)?;
     let mark = to.join(UNFINISHED);
     let restored = fill(path, identities, to, by).await.and_then(|restored| {
         fs::remove_file(&mark)
@@ -114,14 +114,16 @@ pub async fn restore(
     restored
 }
 
-/// An empty folder, marked as one that nothing may start on; whether it was made.
-fn make_empty(to: &Path) -> Result<bool, BackupError> {
+/// An empty folder, marked as one that nothing may start on; whether it was made, and what keeps
+/// other restores and front doors out of it.
+fn make_empty(to: &Path) -> Result<(bool, DataDirLock), BackupError> {
     let failed = |source| BackupError::folder("make", to, source);
     let made = match DirBuilder::new().mode(0o700).create(to) {
         Ok(()) => true,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
         Err(error) => return Err(failed(error)),
     };
+    let lock = DataDir::open_unfinished(to)?.lock_front_door()?;
     let mark = to.join(UNFINISHED);
     if mark.exists() {
         // One that was cut off: all of it is in the backup.
@@ -136,9 +138,8 @@ fn make_empty(to: &Path) -> Result<bool, BackupError> {
             });
         }
     }
-    DataDir::open(to)?;
-    private_file::open(&mark).map_err(|source| BackupError::folder("write", &mark, source))?;
-    Ok(made)
+    private_file::ensure(&mark).map_err(|source| BackupError::folder("write", &mark, source))?;
+    Ok((made, lock))
 }
 
 async fn fill(
@@ -157,7 +158,7 @@ async fn fill(
                 .and_then(|()| file.sync_all())
                 .map_err(failed)?,
             // The audit log's head, which was needed to check it.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && name == AUDIT_HEAD => {}
             Err(error) => return Err(failed(error)),
         }
     }
@@ -184,8 +185,12 @@ async fn fill(
 }
 
 fn record(to: &Path, restored: &Restored, by: &str, now: DateTime<Utc>) -> Result<(), BackupError> {
-    let data = DataDir::open(to)?;
-    let key = data.secret_key(SERVER_KEY)?;
+    let data = DataDir::open_unfinished(to)?;
+    let missing = || {
+        let place = to.join(SERVER_KEY);
+        BackupError::folder("read", &place, ErrorKind::NotFound.into())
+    };
+    let key = data.existing_key(SERVER_KEY)?.ok_or_else(missing)?;
     let made = restored.verified.manifest.created_at;
     let made = made.to_rfc3339_opts(SecondsFormat::Secs, true);
     let count = |field: &str, count: usize| FieldChange::new(field, None, Some(&count.to_string()));

@@ -169,13 +169,16 @@ async fn restore(file: &Path, identity: Option<&str>, place: &KeyPlace) -> Outco
     }
     if restored.grants > 0 {
         output::note(&format!(
-            "taken back: {} grants with a number of reads, for the same reason; grant them again",
+            "revoked: {} grants with a number of reads, since it is not known how many were used \
+             after the backup; grant them again",
             restored.grants
         ));
     }
     output::note(
         "API keys and grants that were revoked after the backup work again: revoke them again before \
-         you start the server. The installation that this one replaces must not run any more.",
+         you start the server. So do tokens and keys that were rotated since then, with their old values, \
+         and accounts that were set to approval only since then can be read without one: rotate and \
+         guard them again. The installation that this one replaces must not run any more.",
     );
     Ok(())
 }

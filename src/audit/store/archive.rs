@@ -24,8 +24,8 @@ use crate::private_file;
 
 /// The version of the file's form.
 const FORMAT: u32 = 1;
-/// How many entries one transaction takes out of the record.
-const STEP: u64 = 5_000;
+/// The most entries of one archive: they are taken out at once, while others wait.
+const MOST: u64 = 100_000;
 /// How many pages one step gives back to the disk.
 const PAGES: u32 = 2_000;
 
@@ -98,7 +98,7 @@ impl AuditStore {
                  ORDER BY sequence DESC LIMIT 1",
                 params![
                     place(last.sequence),
-                    place(sent.unwrap_or(u64::MAX)),
+                    place(sent.unwrap_or(u64::MAX).min(start.sequence + MOST)),
                     written(before)
                 ],
                 |row| Ok((row.get(0)?, row.get(1)?)),
@@ -116,10 +116,8 @@ impl AuditStore {
         };
         self.write_archive(to, &start, &through)?;
         if let Err(error) = self.take_out(&start, &through, event) {
-            // Entries that are still in the record belong in no archive.
-            if self::start(&self.connection, &self.key).is_ok_and(|now| now == start) {
-                let _ = std::fs::remove_file(to);
-            }
+            // Nothing was taken out, so the entries belong in no archive, or in another one.
+            let _ = std::fs::remove_file(to);
             return Err(error);
         }
         while durabletask_sqlite::shrink(&self.connection, PAGES, 0)? == PAGES {}
@@ -183,185 +181,52 @@ impl AuditStore {
             }))?;
         }
         out.flush().map_err(AuditError::File)?;
-        out.get_ref().sync_all().map_err(AuditError::File)
-    }
-
-    /// Takes entries out that are in a file now, a few at a time, so that others can write.
-    fn take_out(&mut self, start: &Head, through: &Head, event: &Event) -> Result<(), AuditError> {
-        let mut from = start.sequence;
-        while from < through.sequence {
-            let upto = through.sequence.min(from + STEP);
-            let transaction = self
-                .connection
-                .transaction_with_behavior(TransactionBehavior::Immediate)?;
-            if self::start(&transaction, &self.key)?.sequence != from {
-                return Err(AuditError::ArchivedMeanwhile);
-            }
-            let hash: [u8; 32] = transaction
-                .query_row(
-                    "SELECT hash FROM entries WHERE sequence = ?1",
-                    [place(upto)],
-                    |row| row.get::<_, Vec<u8>>(0),
-                )?
-                .try_into()
-                .map_err(|_| AuditError::Unreadable { sequence: upto })?;
-            transaction.execute_batch("DROP TRIGGER entries_are_not_deleted")?;
-            transaction.execute("DELETE FROM entries WHERE sequence <= ?1", [place(upto)])?;
-            transaction.execute_batch(TRIGGER)?;
-            transaction.execute_batch(TABLE)?;
-            transaction.execute("DELETE FROM archived", [])?;
-            transaction.execute(
-                "INSERT INTO archived (sequence, hash, code) VALUES (?1, ?2, ?3)",
-                params![place(upto), hash, code(&self.key, upto, &hash)],
-            )?;
-            let mut noted = None;
-            if from == start.sequence {
-                // With the first of them, so that none goes without an entry that says so.
-                let end = end(&transaction, &self.key)?;
-                let change = FieldChange::new(
-                    "beginsAfter",
-                    Some(&start.to_string()),
-                    Some(&through.to_string()),
-                );
-                let event = event.clone().changing(vec![change]);
-                noted = Some(append(&transaction, &self.key, end, [&event])?);
-            }
-            transaction.commit()?;
-            if let Some(end) = noted {
-                let losses = self.known.as_ref().map_or(0, |known| known.losses);
-                let note = self.head.write(&end, losses).map_err(AuditError::File)?;
-                self.known = Some(note);
-            }
-            from = upto;
-        }
-        Ok(())
-    }
-}
-
-/// Where the entries in the database begin: after this one, which is in an archive, or after
-/// the beginning of everything.
-pub(super) fn start(connection: &Connection, key: &[u8; 32]) -> Result<Head, AuditError> {
-    let there: bool = connection.query_row(
-        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'archived')",
-        [],
-        |row| row.get(0),
-    )?;
-    let noted: Option<(i64, Vec<u8>, Vec<u8>)> = match there {
-        false => None,
-        true => connection
-            .query_row(
-                "SELECT sequence, hash, code FROM archived ORDER BY sequence DESC LIMIT 1",
-                [],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-            )
-            .optional()?,
-    };
-    let Some((sequence, hash, noted)) = noted else {
-        return Ok(Head {
-            sequence: 0,
-            hash: beginning(key),
-        });
-    };
-    let sequence = u64::try_from(sequence).unwrap_or(0);
-    let hash: [u8; 32] = hash
-        .try_into()
-        .map_err(|_| AuditError::Unreadable { sequence })?;
-    match secret::same(&noted, &code(key, sequence, &hash)) {
-        true => Ok(Head { sequence, hash }),
-        // Someone without the key has written it.
-        false => Err(AuditError::Unreadable { sequence }),
-    }
-}
-
-/// Proves that the record's own program has archived up to there.
-fn code(key: &[u8; 32], sequence: u64, hash: &[u8; 32]) -> [u8; 32] {
-    secret::mac(key, &[b"archived", &sequence.to_be_bytes(), hash])
-}
-
-/// The chain as it is followed through archives.
-pub(super) struct Chain<'a> {
-    pub(super) key: &'a [u8; 32],
-    pub(super) end: Head,
-    /// An entry that has to be as it was noted elsewhere, if it is in an archive.
-    pub(super) kept: Option<&'a Head>,
-}
-
-impl Chain<'_> {
-    /// Goes on through all archives, in whichever order they are given.
-    pub(super) fn follow_all(&mut self, archives: &[PathBuf]) -> Result<(), AuditError> {
-        let mut left: Vec<&PathBuf> = archives.iter().collect();
-        while !left.is_empty() {
-            let mut next = None;
-            for (at, path) in left.iter().enumerate() {
-                if header(path)?.after == self.end.sequence {
-                    next = Some(at);
-                }
-            }
-            let at = next.ok_or_else(|| AuditError::Archive {
-                path: left[0].clone(),
-                reason: format!(
-                    "there is no archive that goes on after entry {}",
-                    self.end.sequence
-                ),
-            })?;
-            let path = left.remove(at);
-            self.follow(path)?;
-        }
-        Ok(())
-    }
-
-    /// Goes on through one archive.
-    fn follow(&mut self, path: &Path) -> Result<(), AuditError> {
-        let wrong = |reason: String| AuditError::Archive {
-            path: path.to_owned(),
-            reason,
+        out.get_ref().sync_all().map_err(AuditError::File)?;
+        // Its name has to be on the disk too before anything is taken out.
+        let folder = match to.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
         };
-        let header = header(path)?;
-        let file = File::open(path).map_err(AuditError::File)?;
-        for line in BufReader::new(file).lines().skip(1) {
-            let line = line.map_err(AuditError::File)?;
-            let line: Line = serde_json::from_str(&line)
-                .map_err(|error| wrong(format!("a line is no entry: {error}")))?;
-            self.end.sequence += 1;
-            self.end.hash = link(self.key, &self.end.hash, self.end.sequence, &line.event);
-            if line.sequence != self.end.sequence || line.hash != HEXLOWER.encode(&self.end.hash) {
-                return Err(wrong(format!(
-                    "it does not hold from entry {} on: it was changed, or the one before it is \
-                     missing",
-                    self.end.sequence
-                )));
-            }
-            if self
-                .kept
-                .is_some_and(|kept| kept.sequence == self.end.sequence && *kept != self.end)
-            {
-                return Err(wrong(format!(
-                    "entry {} is not the one whose hash was noted",
-                    self.end.sequence
-                )));
-            }
-        }
-        match header.through == self.end.sequence
-            && header.through_hash == HEXLOWER.encode(&self.end.hash)
-        {
-            true => Ok(()),
-            false => Err(wrong("its end was cut off".to_owned())),
-        }
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(AuditError::File)
     }
-}
 
-fn header(path: &Path) -> Result<Header, AuditError> {
-    let mut line = String::new();
-    let file = File::open(path).map_err(AuditError::File)?;
-    BufReader::new(file)
-        .read_line(&mut line)
-        .map_err(AuditError::File)?;
-    let header: Result<Header, _> = serde_json::from_str(&line);
-    match header {
-        Ok(header) if header.countersign_audit_archive == FORMAT => Ok(header),
-        _ => Err(AuditError::Archive {
-            path: path.to_owned(),
-            reason: "it is no archive of a form that this release understands".to_owned(),
-        }),
+    /// Takes entries out that are in a file now: all of them, with the entry that says so, or
+    /// none. What a part of an archive was taken out of could be verified with no archive.
+    fn take_out(&mut self, start: &Head, through: &Head, event: &Event) -> Result<(), AuditError> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if self::start(&transaction, &self.key)? != *start {
+            return Err(AuditError::ArchivedMeanwhile);
+        }
+        let (upto, hash) = (through.sequence, &through.hash);
+        transaction.execute_batch("DROP TRIGGER entries_are_not_deleted")?;
+        transaction.execute("DELETE FROM entries WHERE sequence <= ?1", [place(upto)])?;
+        transaction.execute_batch(TRIGGER)?;
+        transaction.execute_batch(TABLE)?;
+        transaction.execute("DELETE FROM archived", [])?;
+        transaction.execute(
+            "INSERT INTO archived (sequence, hash, code) VALUES (?1, ?2, ?3)",
+            params![place(upto), hash, code(&self.key, upto, hash)],
+        )?;
+        let end = end(&transaction, &self.key)?;
+        let change = FieldChange::new(
+            "beginsAfter",
+            Some(&start.to_string()),
+            Some(&through.to_string()),
+        );
+        let end = append(
+            &transaction,
+            &self.key,
+            end,
+            [&event.clone().changing(vec![change])],
+        )?;
+        transaction.commit()?;
+        let losses = self.known.as_ref().map_or(0, |known| known.losses);
+        let note = self.head.write(&end, losses).map_err(AuditError::File)?;
+        self.known = Some(note);
+        Ok(())
     }
 }
