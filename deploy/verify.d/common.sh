@@ -114,6 +114,27 @@ with_podman() {
     else
         locked=$((bound * 1024))
     fi
+    try_container
+}
+
+# Leaves the step out where this machine runs no container at all, not even one of its own
+# /bin/true: that says nothing about what ships.
+try_container() {
+    local context=$work/context-true
+    [ ! -e "$work/containers-run" ] || return 0
+    mkdir -p "$context/root/bin"
+    cp /bin/true "$context/root/bin/true"
+    ldd /bin/true | grep -o '/[^ ]*' | while read -r library; do
+        install -D "$library" "$context/root$library"
+    done
+    printf 'FROM scratch\nCOPY root/ /\nENTRYPOINT ["/bin/true"]\n' >"$context/Dockerfile"
+    if ! podman_here build --quiet --tag verify-true "$context" >/dev/null 2>"$work/refused" ||
+        ! podman_here run --rm --read-only --memory 64m --publish "127.0.0.1:$(free_port):80" \
+            verify-true 2>"$work/refused"; then
+        leave_out "no container runs on this machine: $(tail -n 1 "$work/refused")"
+    fi
+    touch "$work/containers-run"
+    podman_here rmi --force verify-true >/dev/null
 }
 
 # What a container of ours is run with.

@@ -14,7 +14,7 @@ use crate::database::{clear_copy, keep_log};
 /// How often a copy that found the database busy is tried again, and after how long.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a reader waits for a database that is just being opened by somebody else.
+/// How long a reader waits for a database that another process is opening.
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Why there is no copy.

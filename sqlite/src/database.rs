@@ -95,8 +95,8 @@ impl OpenError {
     }
 }
 
-/// A connection to a database with a write-ahead log. It is a [`Connection`] to whoever reads
-/// and writes.
+/// A connection to a database with a write-ahead log. It dereferences to the
+/// [`Connection`], to read and write.
 ///
 /// The last one of all processes to be dropped leaves a file that holds everything.
 #[derive(Debug)]

@@ -61,8 +61,8 @@ pub fn shrink(connection: &Connection, pages: u32, spare: u32) -> Result<u32, ru
     Ok(step)
 }
 
-/// Brings what is in the log of a database into its file, which takes its size by that, unless
-/// somebody reads just now.
+/// Writes the log of a database back into its file, which then has its real size, unless the
+/// database is being read.
 ///
 /// # Errors
 ///

@@ -237,10 +237,10 @@ mod tests {
     #[test]
     fn the_summary_tells_what_there_is_to_tell() {
         assert_eq!(summary(1, 1, 0), "1 of 1 enrolled");
-        assert_eq!(summary(3, 0, 3), "0 of 3 enrolled, 3 there already");
+        assert_eq!(summary(3, 0, 3), "0 of 3 enrolled, 3 existed already");
         assert_eq!(
             summary(4, 1, 1),
-            "1 of 4 enrolled, 1 there already, 2 not; the list says why"
+            "1 of 4 enrolled, 1 existed already, 2 not; see the list for the reasons"
         );
     }
 }

@@ -185,7 +185,7 @@ mod tests {
             oidc_issuer: None,
             ..settings()
         });
-        assert!(problems.unwrap_err()[0].contains("names none"));
+        assert!(problems.unwrap_err()[0].contains("oidc-issuer"));
     }
 
     #[test]

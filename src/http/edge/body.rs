@@ -261,15 +261,15 @@ mod tests {
             (r#"{}"#, "The member `token` is missing"),
             (
                 r#"{"token": "1", "JBSWY3DP, expected x": 1}"#,
-                "There is a member that is not taken here; it may be `token` or `kind`",
+                "There is an unknown member; expected `token` or `kind`",
             ),
             (
                 r#"{"token": ["JBSWY3DP"], "kind": "first"}"#,
-                "A member has a value that is not taken; it has to be a string",
+                "A member has an invalid value; it must be a string",
             ),
             (
                 r#"{"token": "1", "kind": "JBSWY3DP, expected JBSWY3DP"}"#,
-                "A member has a value that is not taken; it has to be `first` or `second`",
+                "A member has an invalid value; it must be `first` or `second`",
             ),
         ];
         for (body, told) in table {
