@@ -88,7 +88,10 @@ fn a_key_vault_is_named_or_has_a_url() {
         assert!(error.to_string().contains("key-vault"), "{error}");
     }
     let error = vault(&[("KEY_VAULT_EMULATOR", "true")]).unwrap_err();
-    assert!(error.to_string().contains("key-vault is not set"), "{error}");
+    assert!(
+        error.to_string().contains("key-vault is not set"),
+        "{error}"
+    );
 }
 
 #[test]
