@@ -271,6 +271,10 @@ fn wrapping_is_taken_off_where_it_is_plain() {
         format!("{{\"uri\": \"{whole}\"}}"),
         format!("[GitHub]({whole})"),
         format!("<a href=\"{whole}\">Set up</a>"),
+        format!("<a href=\"{whole}\">{whole}</a>"),
+        format!(
+            "<img alt='QR' src=\"https://chart.googleapis.com/chart?cht=qr&amp;chl={escaped}\">"
+        ),
         whole.replace("otpauth://", "apple-otpauth://"),
         format!("apple-otpauth:{whole}"),
         format!("https://chart.googleapis.com/chart?chs=200x200&chld=M|0&cht=qr&chl={escaped}"),
@@ -289,6 +293,7 @@ fn wrapping_is_taken_off_where_it_is_plain() {
         format!("{whole}\nBackup codes: 1234 5678"),
         format!("hunter2\ntotp: {whole}"),
         format!("\"{whole}"),
+        format!("<a href=\"{whole}\">{whole}0</a>"),
         format!("https://chart.googleapis.com/chart?cht=qr&chl={whole}"),
     ] {
         assert_eq!(

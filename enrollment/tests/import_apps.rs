@@ -178,20 +178,13 @@ fn password_managers() {
         let opened = ImportFile::read(&data(protected), Some(PASSWORD)).unwrap();
         assert_eq!(opened, plain, "{protected}");
     }
-    check(
-        "1password.csv",
-        F::OnePassword,
-        &[alice.clone(), me.clone()],
-    );
+    for file in ["1password.csv", "1password.1pif"] {
+        check(file, F::OnePassword, &[alice.clone(), me.clone()]);
+    }
     check(
         "1password.1pux",
         F::OnePassword,
         &[alice.clone(), ("Bank", bank())],
-    );
-    check(
-        "1password.1pif",
-        F::OnePassword,
-        &[alice.clone(), me.clone()],
     );
     check("roboform.csv", F::Table, &[alice.clone(), me.clone()]);
     let apple =

@@ -237,7 +237,7 @@ async fn problems() {
         masks,
         "problem_method_not_allowed",
         admin
-            .send(admin.request(Method::PATCH, "/api/accounts"))
+            .send(admin.request(Method::PUT, "/api/enrollments"))
             .await
     );
     golden!(masks, "problem_empty_body", upload("image/png", b"").await);
