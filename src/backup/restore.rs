@@ -158,7 +158,7 @@ async fn fill(
                 .and_then(|()| file.sync_all())
                 .map_err(failed)?,
             // The audit log's head, which was needed to check it.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && name == AUDIT_HEAD => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && *name == AUDIT_HEAD => {}
             Err(error) => return Err(failed(error)),
         }
     }

@@ -167,6 +167,66 @@ async fn the_audit_log_is_archived_with_its_head_and_never_silently() {
     assert!(!verify(&[]).status.success());
 }
 
+/// Another program that reads a database must not take itself for the last one that uses it, and
+/// delete the log, in which the latest entries are.
+#[tokio::test]
+async fn a_program_that_reads_a_database_leaves_its_log() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let account = admin.enroll(SEED_URI, false).await;
+    admin.ended(&account).await;
+    for name in ["vault", "access", "verify", "ledger", "audit", "scheduler"] {
+        let file = app.data_dir().join(format!("{name}.sqlite3"));
+        let reader = rusqlite::Connection::open(&file).unwrap();
+        let tables: u32 = reader
+            .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+            .unwrap();
+        assert!(tables > 0, "{name}");
+        drop(reader);
+        assert!(file.with_extension("sqlite3-wal").exists(), "{name}");
+    }
+}
+
+/// Two restores into one folder: the second finds the folder in use, and the first one is whole.
+#[tokio::test]
+async fn a_folder_is_restored_into_by_one_command_at_a_time() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let account = admin.enroll(SEED_URI, false).await;
+    admin.ended(&account).await;
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("backup");
+    let made = Command::new(BINARY)
+        .args([
+            "backup",
+            "create",
+            "--unencrypted",
+            "--with-all-secrets-in-clear",
+        ])
+        .arg(&backup)
+        .arg("--data-dir")
+        .arg(app.data_dir())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let to = folder.path().join("restored");
+    let restoring = || {
+        Command::new(BINARY)
+            .args(["backup", "restore"])
+            .arg(&backup)
+            .arg("--data-dir")
+            .arg(&to)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let both = [restoring(), restoring()].map(|child| child.wait_with_output().unwrap());
+    let good = both.iter().filter(|one| one.status.success()).count();
+    assert_eq!(good, 1, "{both:?}");
+    assert!(to.join("vault.sqlite3").exists() && !to.join("restore-unfinished").exists());
+}
+
 #[tokio::test]
 async fn a_front_door_that_others_could_stand_beside_does_not_start() {
     let folder = tempfile::tempdir().unwrap();

@@ -230,3 +230,131 @@ impl AuditStore {
         Ok(())
     }
 }
+
+/// Where the entries in the database begin: after this one, which is in an archive, or after
+/// the beginning of everything.
+pub(super) fn start(connection: &Connection, key: &[u8; 32]) -> Result<Head, AuditError> {
+    let there: bool = connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'archived')",
+        [],
+        |row| row.get(0),
+    )?;
+    let noted: Option<(i64, Vec<u8>, Vec<u8>)> = match there {
+        false => None,
+        true => connection
+            .query_row(
+                "SELECT sequence, hash, code FROM archived ORDER BY sequence DESC LIMIT 1",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .optional()?,
+    };
+    let Some((sequence, hash, noted)) = noted else {
+        return Ok(Head {
+            sequence: 0,
+            hash: beginning(key),
+        });
+    };
+    let sequence = u64::try_from(sequence).unwrap_or(0);
+    let hash: [u8; 32] = hash
+        .try_into()
+        .map_err(|_| AuditError::Unreadable { sequence })?;
+    match secret::same(&noted, &code(key, sequence, &hash)) {
+        true => Ok(Head { sequence, hash }),
+        // Someone without the key has written it.
+        false => Err(AuditError::Unreadable { sequence }),
+    }
+}
+
+/// Proves that the record's own program has archived up to there.
+fn code(key: &[u8; 32], sequence: u64, hash: &[u8; 32]) -> [u8; 32] {
+    secret::mac(key, &[b"archived", &sequence.to_be_bytes(), hash])
+}
+
+/// The chain as it is followed through archives.
+pub(super) struct Chain<'a> {
+    pub(super) key: &'a [u8; 32],
+    pub(super) end: Head,
+    /// An entry that has to be as it was noted elsewhere, if it is in an archive.
+    pub(super) kept: Option<&'a Head>,
+}
+
+impl Chain<'_> {
+    /// Goes on through all archives, in whichever order they are given.
+    pub(super) fn follow_all(&mut self, archives: &[PathBuf]) -> Result<(), AuditError> {
+        let mut left: Vec<&PathBuf> = archives.iter().collect();
+        while !left.is_empty() {
+            let mut next = None;
+            for (at, path) in left.iter().enumerate() {
+                if header(path)?.after == self.end.sequence {
+                    next = Some(at);
+                }
+            }
+            let at = next.ok_or_else(|| AuditError::Archive {
+                path: left[0].clone(),
+                reason: format!(
+                    "there is no archive that goes on after entry {}",
+                    self.end.sequence
+                ),
+            })?;
+            let path = left.remove(at);
+            self.follow(path)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on through one archive.
+    fn follow(&mut self, path: &Path) -> Result<(), AuditError> {
+        let wrong = |reason: String| AuditError::Archive {
+            path: path.to_owned(),
+            reason,
+        };
+        let header = header(path)?;
+        let file = File::open(path).map_err(AuditError::File)?;
+        for line in BufReader::new(file).lines().skip(1) {
+            let line = line.map_err(AuditError::File)?;
+            let line: Line = serde_json::from_str(&line)
+                .map_err(|error| wrong(format!("a line is no entry: {error}")))?;
+            self.end.sequence += 1;
+            self.end.hash = link(self.key, &self.end.hash, self.end.sequence, &line.event);
+            if line.sequence != self.end.sequence || line.hash != HEXLOWER.encode(&self.end.hash) {
+                return Err(wrong(format!(
+                    "it does not hold from entry {} on: it was changed, or the one before it is \
+                     missing",
+                    self.end.sequence
+                )));
+            }
+            if self
+                .kept
+                .is_some_and(|kept| kept.sequence == self.end.sequence && *kept != self.end)
+            {
+                return Err(wrong(format!(
+                    "entry {} is not the one whose hash was noted",
+                    self.end.sequence
+                )));
+            }
+        }
+        match header.through == self.end.sequence
+            && header.through_hash == HEXLOWER.encode(&self.end.hash)
+        {
+            true => Ok(()),
+            false => Err(wrong("its end was cut off".to_owned())),
+        }
+    }
+}
+
+fn header(path: &Path) -> Result<Header, AuditError> {
+    let mut line = String::new();
+    let file = File::open(path).map_err(AuditError::File)?;
+    BufReader::new(file)
+        .read_line(&mut line)
+        .map_err(AuditError::File)?;
+    let header: Result<Header, _> = serde_json::from_str(&line);
+    match header {
+        Ok(header) if header.countersign_audit_archive == FORMAT => Ok(header),
+        _ => Err(AuditError::Archive {
+            path: path.to_owned(),
+            reason: "it is no archive of a form that this release understands".to_owned(),
+        }),
+    }
+}
