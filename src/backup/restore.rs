@@ -123,23 +123,34 @@ fn make_empty(to: &Path) -> Result<(bool, DataDirLock), BackupError> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
         Err(error) => return Err(failed(error)),
     };
-    let lock = DataDir::open_unfinished(to)?.lock_front_door()?;
     let mark = to.join(UNFINISHED);
+    if !mark.exists() {
+        // Said before the folder is found in use: a used one never takes a backup.
+        refuse_used(to)?;
+    }
+    let lock = DataDir::open_unfinished(to)?.lock_front_door()?;
     if mark.exists() {
         // One that was cut off: all of it is in the backup.
         archive::remove_from(to);
     }
-    for entry in fs::read_dir(to).map_err(failed)? {
+    refuse_used(to)?;
+    private_file::ensure(&mark).map_err(|source| BackupError::folder("write", &mark, source))?;
+    Ok((made, lock))
+}
+
+/// Refuses a folder that has anything in it but the mark of a restore.
+fn refuse_used(folder: &Path) -> Result<(), BackupError> {
+    let failed = |source| BackupError::folder("read", folder, source);
+    for entry in fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         if name != UNFINISHED && name != "lost+found" {
             return Err(BackupError::Used {
-                folder: to.to_owned(),
+                folder: folder.to_owned(),
                 found: name.to_string_lossy().into_owned(),
             });
         }
     }
-    private_file::ensure(&mark).map_err(|source| BackupError::folder("write", &mark, source))?;
-    Ok((made, lock))
+    Ok(())
 }
 
 async fn fill(
