@@ -128,10 +128,14 @@ try_container() {
         install -D "$library" "$context/root$library"
     done
     printf 'FROM scratch\nCOPY root/ /\nENTRYPOINT ["/bin/true"]\n' >"$context/Dockerfile"
-    if ! podman_here build --quiet --tag verify-true "$context" >/dev/null 2>"$work/refused" ||
-        ! podman_here run --rm --read-only --memory 64m --publish "127.0.0.1:$(free_port):80" \
-            verify-true 2>"$work/refused"; then
-        leave_out "no container runs on this machine: $(tail -n 1 "$work/refused")"
+    local options=()
+    for limit in "${limits[@]}"; do
+        options+=(--ulimit "$limit")
+    done
+    if ! podman_here build --quiet --tag verify-true "$context" >/dev/null 2>"$work/container-refused" ||
+        ! podman_here run --rm --read-only --memory 64m "${options[@]}" \
+            --publish "127.0.0.1:$(free_port):80" verify-true 2>"$work/container-refused"; then
+        leave_out "no container runs on this machine: $(tail -n 1 "$work/container-refused")"
     fi
     touch "$work/containers-run"
     podman_here rmi --force verify-true >/dev/null
