@@ -26,11 +26,7 @@ step_systemd() {
     needs dpkg-deb:dpkg
     FAST=1 deploy/packages/build --strip "$countersign" "$work/for-debian"
     podman_here import "$tools/debian.tar" debian:verify >/dev/null 2>&1
-    options=()
-    for limit in "${limits[@]}"; do
-        options+=(--ulimit "$limit")
-    done
-    podman_here run --detach --name verify-systemd --systemd always --privileged "${options[@]}" \
+    podman_here run --detach --name verify-systemd --systemd always --privileged "${ulimits[@]}" \
         --volume "$work/for-debian:/packages:ro" debian:verify /sbin/init >/dev/null ||
         leave_out "systemd cannot run in a container here"
     for _ in $(seq 120); do

@@ -28,11 +28,7 @@ step_source() {
     rm -rf "$work/rust"
     git archive HEAD | (mkdir "$work/source" && tar -C "$work/source" -x)
     for recipe in Dockerfile scheduler/Dockerfile; do
-        options=()
-        for limit in "${limits[@]}"; do
-            options+=(--ulimit "$limit")
-        done
-        podman_here build --format docker --network host --build-arg PROFILE="${PROFILE:-dev}" "${options[@]}" \
+        podman_here build --format docker --network host --build-arg PROFILE="${PROFILE:-dev}" "${ulimits[@]}" \
             --env CARGO_HOME=/usr/local/cargo --pull=never \
             --volume "${CARGO_HOME:-$HOME/.cargo}/registry:/usr/local/cargo/registry" \
             --file "$work/source/$recipe" --tag from-source:verify "$work/source"

@@ -109,6 +109,8 @@ with_podman() {
     bound=$(ulimit -Hl)
     # Podman asks for more than a machine may give.
     limits=(nofile=4096:4096 nproc=4096:4096)
+    # The same as options of podman.
+    ulimits=("${limits[@]/#/--ulimit=}")
     if [ "$bound" = unlimited ]; then
         locked=-1
     else
@@ -128,12 +130,8 @@ try_container() {
         install -D "$library" "$context/root$library"
     done
     printf 'FROM scratch\nCOPY root/ /\nENTRYPOINT ["/bin/true"]\n' >"$context/Dockerfile"
-    local options=()
-    for limit in "${limits[@]}"; do
-        options+=(--ulimit "$limit")
-    done
     if ! podman_here build --quiet --tag verify-true "$context" >/dev/null 2>"$work/container-refused" ||
-        ! podman_here run --rm --read-only --memory 64m "${options[@]}" \
+        ! podman_here run --rm --read-only --memory 64m "${ulimits[@]}" \
             --publish "127.0.0.1:$(free_port):80" verify-true 2>"$work/container-refused"; then
         leave_out "no container runs on this machine: $(tail -n 1 "$work/container-refused")"
     fi
@@ -143,12 +141,8 @@ try_container() {
 
 # What a container of ours is run with.
 contained() {
-    local options=()
-    for limit in "${limits[@]}"; do
-        options+=(--ulimit "$limit")
-    done
     podman_here run --detach --read-only --cap-drop all --security-opt no-new-privileges \
-        --memory 512m --pids-limit 256 "${options[@]}" "$@" >/dev/null
+        --memory 512m --pids-limit 256 "${ulimits[@]}" "$@" >/dev/null
 }
 
 # Docker's format has the health check, and Podman puts names of the build into it, so that no two
