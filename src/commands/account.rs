@@ -12,7 +12,11 @@ use crate::cli::{GroupArgs, GuardArgs, OneArgs, RenameArgs, ServerArgs, TagArgs}
 pub(super) async fn remove(args: OneArgs) -> Outcome {
     let api = Api::find(&args.server)?;
     let id = api.account(&args.id, Among::InUse).await?;
-    let account = api.get(&path(&id)).await.unwrap_or_default();
+    // What it was called is for people only.
+    let account = match args.server.json {
+        true => Value::Null,
+        false => api.get(&path(&id)).await.unwrap_or_default(),
+    };
     let request = api.request(Method::DELETE, &path(&id))?;
     api.send(request).await?;
     if args.server.json {

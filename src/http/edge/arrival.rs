@@ -39,8 +39,6 @@ pub(crate) struct Arrival {
     door: Arc<FrontDoor>,
     /// What says who calls, to be checked again after a wait.
     claim: Claim,
-    /// Whether the request only reads.
-    reads: bool,
     /// None for a stranger.
     identity: Option<Arc<Identity>>,
     /// Why it is a stranger's, until that is answered.
@@ -49,11 +47,11 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
-    /// Finds out who a request is from that makes this claim, and whether it only reads.
-    /// `slot` is what a stranger from `client` holds already.
+    /// Finds out who a request is from that makes this claim. `slot` is what a stranger from
+    /// `client` holds already.
     async fn find(
         door: &Arc<FrontDoor>,
-        (claim, reads): (Claim, bool),
+        claim: Claim,
         client: Option<IpAddr>,
         slot: &mut Option<Slot>,
         facts: &mut Facts,
@@ -75,7 +73,6 @@ impl Arrival {
         Ok(Arc::new(Self {
             door: Arc::clone(door),
             claim,
-            reads,
             identity,
             refused: Mutex::new(refused),
             since: Instant::now(),
@@ -114,11 +111,6 @@ impl Arrival {
     }
 }
 
-/// What a request says about who sends it, and whether it only reads.
-fn claim(request: &Request) -> (Claim, bool) {
-    (Claim::of(request), request.method().is_safe())
-}
-
 /// Refuses to continue after a wait if the caller of a request may no longer do so; see
 /// [`Arrival::again`].
 pub(crate) async fn again(arrival: Option<&Arc<Arrival>>) -> Result<(), ApiError> {
@@ -148,6 +140,8 @@ impl Place {
 pub(crate) struct Admitted {
     arrival: Arc<Arrival>,
     place: Option<Arc<Place>>,
+    /// Whether the request only reads.
+    reads: bool,
 }
 
 impl Admitted {
@@ -159,7 +153,7 @@ impl Admitted {
     ) -> Result<Self, ApiError> {
         let client = limits::client_of(request);
         let mut slot = None;
-        let arrival = Arrival::find(door, claim(request), client, &mut slot, facts).await?;
+        let arrival = Arrival::find(door, Claim::of(request), client, &mut slot, facts).await?;
         let guard = &door.server.guard;
         let place = match &arrival.identity {
             Some(identity) => {
@@ -185,6 +179,7 @@ impl Admitted {
         Ok(Self {
             arrival,
             place: Some(place),
+            reads: request.method().is_safe(),
         })
     }
 
@@ -194,11 +189,12 @@ impl Admitted {
         request: &mut Request,
         facts: &mut Facts,
     ) -> Result<Self, ApiError> {
-        let arrival = Arrival::find(door, claim(request), None, &mut None, facts).await?;
+        let arrival = Arrival::find(door, Claim::of(request), None, &mut None, facts).await?;
         request.extensions_mut().insert(Arc::clone(&arrival));
         Ok(Self {
             arrival,
             place: None,
+            reads: request.method().is_safe(),
         })
     }
 
@@ -218,9 +214,7 @@ impl Admitted {
 
     /// Whether the answer may still be given, if it is of the kind that only gives.
     pub(crate) async fn still(&self, response: Response) -> Response {
-        if !self.arrival.reads
-            || self.arrival.since.elapsed() < SHORT
-            || response.status().as_u16() >= 400
+        if !self.reads || self.arrival.since.elapsed() < SHORT || response.status().as_u16() >= 400
         {
             return response;
         }
@@ -233,7 +227,7 @@ impl Admitted {
     /// The answer, which keeps the request's place until it is sent, and ends early if it
     /// is a stream and its caller may no longer have it.
     pub(crate) fn holding(self, response: Response) -> Response {
-        let Self { arrival, place } = self;
+        let Self { arrival, place, .. } = self;
         let size = response.body().size_hint().exact();
         if size.is_some_and(|size| size <= AT_ONCE) {
             return response;
