@@ -132,7 +132,7 @@ fn from_a_uri_to_a_code() {
 }
 
 #[test]
-fn what_a_server_says_where_nobody_looks_opens_nothing() {
+fn what_a_server_prints_into_a_pipe_opens_nothing() {
     let server = Server::start();
     let token = std::fs::read_to_string(server.data.join("admin-token")).unwrap();
     let said = server.said.join("\n");
@@ -256,7 +256,7 @@ fn failures_have_their_own_exit_codes() {
 }
 
 #[test]
-fn it_stops_when_asked_and_forgets_its_address() {
+fn it_stops_when_asked_and_removes_its_address() {
     let mut server = Server::start();
     let addresses = server.data.join("serve.json");
     assert!(addresses.exists());

@@ -1,4 +1,4 @@
-//! The house stays a house: the dependencies that must be absent are absent.
+//! Structure: the dependencies that must be absent are absent.
 
 #![allow(clippy::expect_used, clippy::panic)]
 

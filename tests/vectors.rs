@@ -1,4 +1,4 @@
-//! Published codes, asked for over HTTP of a whole running server whose clock is set to
+//! Published codes, requested over HTTP from a whole running server whose clock is set to
 //! the moment of each.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -215,7 +215,7 @@ impl Activities {
                 started.end().await?;
                 Ok(AccountState::Gone)
             }
-            // Someone has brought it back: the removal is over, and is not taken up later.
+            // Someone has restored it: the removal is over, and does not continue later.
             Err(VaultError::Conflict) => {
                 started.end().await?;
                 Ok(AccountState::InUse)

@@ -95,7 +95,7 @@ fn notice(
     decisions: Vec<Decision>,
 ) -> Notice {
     let by_decision = matches!(input.event, NoticeEvent::Decided | NoticeEvent::Stopped);
-    // An objection stands, whoever agreed before or after it.
+    // A rejection stands, whatever approvals precede or follow it.
     let objection = decisions.iter().find(|decision| !decision.approved);
     let decision = objection
         .or(decisions.last())

@@ -1,4 +1,4 @@
-//! What is judged, and the checks that come before every judgement.
+//! A case to judge, and the checks that precede every judgement.
 
 use chrono::{DateTime, Utc};
 use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
@@ -10,18 +10,18 @@ use crate::keys::CheckingKeys;
 use crate::mandate::{Mandate, MandatedAct};
 use crate::refusal::Refusal;
 
-/// Everything that a judgement rests on.
+/// Everything that a judgement depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
-    /// What the front door has accepted, as it was handed over.
+    /// The signed mandate, as it was passed in.
     pub mandate: &'a SignedMandate,
-    /// What it is acted on: the enrollment, import or request.
+    /// The enrollment, import or request that is acted on.
     pub about: &'a str,
-    /// The decisions that were handed over.
+    /// The signed decisions, as they were passed in.
     pub evidence: &'a [SignedDecision],
     /// What the ledger holds of the run that the mandate names, and of `about`.
     pub holdings: &'a Holdings,
-    /// What checks signatures.
+    /// The keys that check signatures.
     pub keys: &'a CheckingKeys,
     /// The moment.
     pub now: DateTime<Utc>,
@@ -36,7 +36,7 @@ pub struct Checked<'a> {
 }
 
 impl<'a> Case<'a> {
-    /// Checks all that holds for every deed.
+    /// Checks the conditions of every deed.
     pub(crate) fn check(self) -> Result<Checked<'a>, Refusal> {
         let mandate = self.keys.read_mandate(self.mandate)?;
         if mandate.ledger != self.holdings.ledger {
@@ -69,7 +69,7 @@ impl Checked<'_> {
         }
     }
 
-    /// It is in progress: it was not ended in any way.
+    /// It is in progress: it has not ended in any way.
     pub(crate) fn open(&self) -> Result<(), Refusal> {
         match self.status {
             Status::Open if self.objection().is_some() => Err(Refusal::Objected),
@@ -79,7 +79,7 @@ impl Checked<'_> {
         }
     }
 
-    /// The first objection that the ledger holds. It stands, whatever approvals follow.
+    /// The first rejection in the ledger. It stands, whatever approvals follow.
     pub(crate) fn objection(&self) -> Option<Decision> {
         self.recorded().find(|decision| !decision.approved)
     }
@@ -102,8 +102,8 @@ impl Checked<'_> {
             && decision.mandate == self.digest
     }
 
-    /// Enough people have agreed, by what was handed over and recorded, after `shown` was
-    /// shown. Since when that is so.
+    /// Enough people have approved, by decisions that were passed in and recorded, after `shown` was
+    /// shown. Returns since when.
     pub(crate) fn approved(&self, shown: &Digest) -> Result<DateTime<Utc>, Refusal> {
         let Consents { counted, reason } = consents(self, self.case.evidence, shown);
         let needed = self.mandate.terms.needed;

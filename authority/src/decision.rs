@@ -1,4 +1,4 @@
-//! What someone decided.
+//! Decisions.
 
 use chrono::{DateTime, Utc};
 use countersign_enrollment::account::AccountPreview;
@@ -14,7 +14,7 @@ use crate::mandate::{LedgerId, RunId};
 pub struct Decision {
     /// [`VERSION`](crate::VERSION).
     pub v: u32,
-    /// The ledger that it is written in.
+    /// The ledger that it is recorded in.
     pub ledger: LedgerId,
     /// The run that was decided on.
     pub run: RunId,
@@ -24,27 +24,27 @@ pub struct Decision {
     pub mandate: Digest,
     /// What the decider was shown, by [`shown`].
     pub shown: Digest,
-    /// Whether it may be done.
+    /// Whether it is approved.
     pub approved: bool,
-    /// Who decided.
+    /// The decider.
     pub by: CallerId,
-    /// From whose hand the decider's credential comes; see
+    /// The person behind the decider's credential; see
     /// [`Mandate::hand`](crate::Mandate::hand).
     pub hand: String,
-    /// For which of the groups that were asked, where groups were.
+    /// The approver groups that the decider represents, if there are any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
-    /// Why.
+    /// The reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    /// When.
+    /// The time.
     pub decided_at: DateTime<Utc>,
     /// Random: no two decisions have the same.
     pub nonce: RunId,
 }
 
-/// The digest of what a decider is shown: the account's labels and parameters, and what
-/// tells its secret from any other.
+/// The digest of what a decider is shown: the account's labels and parameters, and the
+/// fingerprint of its secret.
 ///
 /// Field by field, so that a member that a later release adds to what is shown does not make
 /// its front door and an older worker disagree.

@@ -1,4 +1,4 @@
-//! The deeds that a permit is for, and what each of them takes.
+//! The deeds that a permit is for, and the conditions of each.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use countersign_enrollment::account_request::Act;
@@ -19,11 +19,11 @@ mod sealed {
 
 /// Something that may be done under a mandate.
 pub trait Deed: sealed::Sealed {
-    /// Whether the case permits it.
+    /// Checks whether the case permits it.
     #[doc(hidden)]
     fn judge(&self, checked: &Checked<'_>) -> Result<(), Refusal>;
 
-    /// What the ledger counts it as, and its name among those of its kind; nothing if it
+    /// The ledger's name for it, and its name among those of its kind; none if the ledger
     /// does not count it.
     fn counted_as(&self) -> Option<(DeedName, String)> {
         None
@@ -59,15 +59,15 @@ deeds!(
 /// Opening what was sealed for an enrollment or import: to read it, not to keep it.
 #[derive(Clone, Debug)]
 pub struct Open {
-    /// The digest of what a front door has sealed; none for what a worker has kept, which
-    /// is bound to the mandate on its own.
+    /// The digest of what a front door has sealed; none for what a worker has stored, which
+    /// is bound to the mandate separately.
     pub source: Option<Digest>,
 }
 
 impl Deed for Open {
     fn judge(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
-        // What a worker has kept is looked at after the end too: to answer again where an
-        // answer was lost, and to say in a notice what was refused.
+        // A worker may read what it stored even after the end: to repeat an
+        // answer that was lost, and to name in a notice what was refused.
         if self.source.is_some() {
             checked.open()?;
         }
@@ -117,7 +117,7 @@ impl Deed for Plan {
 /// Putting an account into the vault.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// Under which id.
+    /// The id.
     pub account: EnrollmentId,
     /// What approvers must have been shown, by [`shown`], of the very account.
     pub shown: Digest,
@@ -146,7 +146,7 @@ impl Deed for Store {
     }
 }
 
-/// Saying what the vault has under the mandate's account.
+/// Describing the mandate's account as in the vault.
 #[derive(Clone, Copy, Debug)]
 pub struct Describe;
 
@@ -259,11 +259,11 @@ impl Deed for SetRecovery {
     }
 }
 
-/// How long after an objection an account is brought back, in seconds: a day, in which a vault
-/// or a worker may be away.
+/// How long after a rejection an account may be restored automatically, in seconds: a day, in which a vault
+/// or a worker may be down.
 const RESTORED_WITHIN: u64 = 24 * 3_600;
 
-/// Enabling the mandate's account again, since someone decided against its end.
+/// Enabling the mandate's account again, since someone rejected its removal.
 #[derive(Clone, Copy, Debug)]
 pub struct Restore;
 
@@ -277,7 +277,7 @@ impl Deed for Restore {
         {
             return Err(Refusal::NotCovered);
         }
-        // Whoever wants it back later brings it back by hand.
+        // After that it must be restored manually.
         let objected = checked.objection().ok_or(Refusal::NotObjected)?;
         if checked.case.now > after(objected.decided_at, RESTORED_WITHIN) {
             return Err(Refusal::Lapsed);
@@ -293,11 +293,11 @@ impl Deed for Restore {
 /// Giving the requester a code or the URI of the mandate's account.
 #[derive(Clone, Debug)]
 pub struct Release {
-    /// Who wants it.
+    /// The caller.
     pub caller: CallerId,
-    /// The kind of request that is made use of: `read` or `export`.
+    /// The kind of request that is used: `read` or `export`.
     pub kind: &'static str,
-    /// What tells the secret that the vault has from any other.
+    /// The fingerprint of the secret in the vault.
     pub fingerprint: String,
 }
 
@@ -387,7 +387,7 @@ impl Decide {
         if terms.needed == 0 {
             return Err(Refusal::NotAwaiting);
         }
-        // Everything that was recorded is evidence here: nothing was left out by a hub.
+        // All recorded decisions are evidence here, so a hub cannot leave any out.
         let recorded = &checked.case.holdings.decisions;
         let counted = consents(checked, recorded, &decision.shown).counted;
         if counted.len() >= usize::from(terms.needed)
@@ -414,7 +414,7 @@ impl Decide {
         Ok(())
     }
 
-    /// An objection counts for as long as it can change something.
+    /// A rejection counts as long as it can have an effect.
     fn objects(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
         let holdings = checked.case.holdings;
         let begun = |deed| holdings.of(deed).is_some();
@@ -457,7 +457,7 @@ impl Deed for Withdraw {
     }
 }
 
-/// Sending others a notice.
+/// Sending a notice.
 #[derive(Clone, Debug)]
 pub struct Notify {
     /// The reason for the notice.
@@ -508,7 +508,7 @@ impl Deed for Notify {
     }
 }
 
-/// What a mandate on an account in the vault says of it.
+/// A mandate's details of an account in the vault.
 struct Requested<'a> {
     act: &'a Act,
     preview: &'a countersign_enrollment::account::AccountPreview,
@@ -541,7 +541,7 @@ const fn once(deed: DeedName) -> Option<(DeedName, String)> {
     Some((deed, String::new()))
 }
 
-/// That many seconds later; never, if that is beyond all times.
+/// The time this many seconds later; none if that is out of range.
 fn after(moment: DateTime<Utc>, seconds: u64) -> DateTime<Utc> {
     i64::try_from(seconds)
         .ok()

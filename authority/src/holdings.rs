@@ -1,4 +1,4 @@
-//! What the ledger holds of one matter: where the judgement looks that the task hub cannot
+//! What the ledger holds of one matter: the facts for the judgement that the task hub cannot
 //! reach.
 
 use chrono::{DateTime, Utc};
@@ -6,7 +6,7 @@ use countersign_enrollment::mandate::{Digest, SignedDecision};
 
 use crate::mandate::{LedgerId, RunId};
 
-/// One thing that is judged on its own: a run of an enrollment or a request, or one account
+/// A matter, which is judged on its own: a run of an enrollment or a request, or one account
 /// of an import.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Matter {
@@ -23,9 +23,9 @@ pub enum Status {
     Open,
     /// It was carried out.
     Done,
-    /// Someone decided against it.
+    /// Someone rejected it.
     Refused,
-    /// The requester took it back, someone ended it, or it never began.
+    /// The requester withdrew it, someone ended it, or it never began.
     Withdrawn,
 }
 
@@ -50,7 +50,7 @@ impl Status {
     }
 }
 
-/// What can be done once or a number of times: what the ledger counts.
+/// The deeds that the ledger counts: each can be done once or a limited number of times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DeedName {
     /// A secret was put into the vault.
@@ -110,13 +110,13 @@ impl DeedName {
 pub struct Use {
     /// What was done.
     pub deed: DeedName,
-    /// Which one, where there are several: the notice's name. Empty otherwise.
+    /// Which one, if there are several: the notice's name. Empty otherwise.
     pub name: String,
     /// When it was begun.
     pub begun_at: DateTime<Utc>,
     /// When it was done; none while it is in progress.
     pub done_at: Option<DateTime<Utc>>,
-    /// What came of it, where that is kept: the package of a [`DeedName::Seal`].
+    /// Its result, if that is kept: the package of a [`DeedName::Seal`].
     pub result: Option<String>,
 }
 
@@ -129,8 +129,8 @@ pub struct Holdings {
     pub mandate: Option<Digest>,
     /// What became of the matter; none if the mandate has no such matter.
     pub status: Option<Status>,
-    /// Grows with whatever is written about the matter: what was judged on an older one is
-    /// judged again.
+    /// Grows with every write about the matter: a judgement on an older one must be
+    /// repeated.
     pub version: u64,
     /// The decisions that were recorded, in that order.
     pub decisions: Vec<SignedDecision>,

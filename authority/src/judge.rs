@@ -1,4 +1,4 @@
-//! The judgement: the one function that both worker and front door ask.
+//! The judgement: the one function that both worker and front door call.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,9 +12,9 @@ use crate::holdings::{DeedName, Matter};
 use crate::mandate::Mandate;
 use crate::refusal::{Discounted, Refusal};
 
-/// The permission to do one deed. Nothing but [`judge`] makes one.
+/// The permission to do one deed. Only [`judge`] creates one.
 ///
-/// A deed that is counted has to be begun in the ledger with it, against the version that
+/// A counted deed must be begun in the ledger with it, against the version that
 /// was judged, before it is done.
 pub struct Permit<D> {
     deed: D,
@@ -25,17 +25,17 @@ pub struct Permit<D> {
 }
 
 impl<D> Permit<D> {
-    /// What is permitted.
+    /// The permitted deed.
     pub const fn deed(&self) -> &D {
         &self.deed
     }
 
-    /// By which mandate.
+    /// The mandate.
     pub const fn mandate(&self) -> &Mandate {
         &self.mandate
     }
 
-    /// On which matter.
+    /// The matter.
     pub const fn matter(&self) -> &Matter {
         &self.matter
     }
@@ -53,7 +53,7 @@ impl<D> Permit<D> {
 }
 
 impl<D: Deed> Permit<D> {
-    /// What the ledger counts it as; nothing if it does not count it.
+    /// The ledger's name for the deed; none if the ledger does not count it.
     pub fn counted(&self) -> Option<Counted> {
         let (deed, name) = self.deed.counted_as()?;
         Some(Counted {
@@ -77,7 +77,7 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// On which matter.
+    /// The matter.
     #[must_use]
     pub const fn matter(&self) -> &Matter {
         &self.matter
@@ -89,13 +89,13 @@ impl Counted {
         self.version
     }
 
-    /// What is done.
+    /// The deed.
     #[must_use]
     pub const fn deed(&self) -> DeedName {
         self.deed
     }
 
-    /// Its name among those of its kind; empty where there is one only.
+    /// Its name among those of its kind; empty if there is only one.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -144,7 +144,7 @@ pub fn judge<D: Deed>(case: Case<'_>, deed: D) -> Result<Permit<D>, Refusal> {
     })
 }
 
-/// Which decisions count as consent.
+/// The decisions that count as consent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Consents {
     /// Those that count, in the order of evidence.
@@ -189,7 +189,7 @@ pub(crate) fn consents(
     Consents { counted, reason }
 }
 
-/// The consent that a text is, apart from who else has agreed.
+/// The consent in a signed text, regardless of others.
 fn consent(
     checked: &Checked<'_>,
     signed: &SignedDecision,
@@ -217,12 +217,12 @@ fn consent(
     Ok(decision)
 }
 
-/// Whether a decision was made for one of the groups that are asked.
+/// Whether a decision was made for one of the required groups.
 pub(crate) fn is_asked(from: &[String], decision: &Decision) -> bool {
     from.is_empty() || decision.groups.iter().any(|group| from.contains(group))
 }
 
-/// What a recorded decision says, if it counts: whether it is one that a front door has
+/// A recorded decision, if it counts: whether it is one that a front door has
 /// signed on exactly this matter, and recorded.
 ///
 /// # Errors

@@ -18,11 +18,11 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::mandate::Mandate;
 
-/// What the text of a signing key begins with.
+/// The prefix of a signing key's text.
 const SIGNING_MARK: &str = "countersign-mandate-key-1";
-/// What the text of a checking key begins with.
+/// The prefix of a checking key's text.
 const CHECKING_MARK: &str = "countersign-mandate-check-1";
-/// What marks a checking key that counts no longer.
+/// Marks a retired checking key.
 const RETIRED: &str = "retired ";
 /// How many keys a file holds at most.
 const MAX_KEYS: usize = 64;
@@ -38,7 +38,7 @@ pub enum KeyProblem {
         /// The line, counted from 1.
         line: usize,
     },
-    /// There is no key that counts.
+    /// There is no active key.
     #[error("there is no active mandate key")]
     Empty,
     /// There are too many keys.
@@ -95,7 +95,7 @@ impl SigningKey {
         text
     }
 
-    /// The line by which others check what this key has signed.
+    /// The line with which others check this key's signatures.
     #[must_use]
     pub fn to_checking_text(&self) -> String {
         format!("{CHECKING_MARK} {}", BASE64URL_NOPAD.encode(&self.public))
@@ -202,7 +202,7 @@ impl SigningKeys {
     }
 }
 
-/// The public halves of the keys that count, and of those that count no longer.
+/// The public halves of the active keys and of the retired ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckingKeys {
     keys: Vec<CheckingKey>,
@@ -255,7 +255,7 @@ struct CheckingKey {
     retired: bool,
 }
 
-/// What is known of the key that a text names.
+/// The state of the key that a text names.
 pub(crate) enum Known {
     InForce(DecodingKey),
     Retired,
@@ -263,7 +263,7 @@ pub(crate) enum Known {
 }
 
 impl CheckingKeys {
-    /// The keys that a text holds: one a line, `retired ` before one that counts no longer;
+    /// The keys that a text holds: one a line, `retired ` before a retired one;
     /// empty lines and lines that begin with `#` don't count.
     ///
     /// # Errors
@@ -311,18 +311,18 @@ impl CheckingKeys {
         self.keys.iter().map(|key| (key.id.as_str(), key.retired))
     }
 
-    /// Whether a key with this id is here, retired or not.
+    /// Whether there is a key with this id, retired or not.
     #[must_use]
     pub fn knows(&self, id: &str) -> bool {
         self.keys.iter().any(|key| key.id == id)
     }
 
-    /// The same keys with the one that has this id retired; nothing if there is none.
+    /// The same keys with the one that has this id retired; none if there is none.
     #[must_use]
     pub fn retiring(mut self, id: &str) -> Option<Self> {
         let key = self.keys.iter_mut().find(|key| key.id == id)?;
         key.retired = true;
-        // A mandate that it has signed counts no longer.
+        // Mandates that it signed are no longer valid.
         self.seen = Seen::default();
         Some(self)
     }
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_survive_the_way_through_their_texts() {
+    fn keys_survive_conversion_to_text_and_back() {
         let keys = SigningKeys::new(key(1)).rotated(key(2));
         let read = SigningKeys::from_text(&format!("# two\n\n{}", *keys.to_text())).unwrap();
         assert_eq!(read.first().id(), key(2).id());
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_refused_by_its_line() {
+    fn a_line_that_is_not_a_key_is_refused_by_number() {
         let text = format!("{}\nnonsense", *key(1).to_text());
         let malformed = KeyProblem::Malformed { line: 2 };
         assert_eq!(SigningKeys::from_text(&text).unwrap_err(), malformed);

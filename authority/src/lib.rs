@@ -1,21 +1,21 @@
 //! What may be done with an account, and why.
 //!
-//! The task hub, its database and its dashboard are not trusted: whatever stands in an
-//! orchestration's input, in an event or in an activity's result is someone's claim. So the
+//! The task hub, its database and its dashboard are not trusted: everything in an
+//! orchestration's input, in an event or in an activity's result is only a claim. So the
 //! front door signs what it has accepted, a [`Mandate`], and what people decide, a
-//! [`Decision`]; and worker and front door ask this crate before they act on a secret:
+//! [`Decision`]; and worker and front door call this crate before they act on a secret:
 //!
 //! *(mandate, evidence, what the ledger holds, keys, now) → permit or refusal.*
 //!
 //! It is the house's third pure core. It reads no clock, no file and no socket, and it is
-//! total: every input has an answer. What releases, changes, seals, signs or sends takes a
-//! [`Permit`], which only [`judge`] makes.
+//! total: every input has an answer. Everything that releases, changes, seals, signs or sends requires a
+//! [`Permit`], which only [`judge`] creates.
 //!
 //! ```text
 //!  front door                       task hub                      worker
 //!  ──────────                       ────────                      ──────
 //!  Mandate ── sign ──▶ ledger
-//!        └──────────▶ carried along, believed by nobody ────────▶ judge ──▶ Permit ──▶ vault
+//!        └──────────▶ carried along, but not trusted ───────────▶ judge ──▶ Permit ──▶ vault
 //!  Decision ─ sign ──▶ ledger ◀──────────── what is there ──────────┘
 //! ```
 

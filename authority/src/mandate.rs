@@ -1,4 +1,4 @@
-//! What the front door has accepted.
+//! Mandates: what the front door has accepted.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use thiserror::Error;
 /// The version of mandates and decisions that this release writes and reads.
 pub const VERSION: u32 = 1;
 
-/// A text is no random id.
+/// A text is not a random id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("not an id of 32 hexadecimal digits")]
 pub struct NotAnId;
@@ -79,46 +79,46 @@ macro_rules! random_id {
 }
 
 random_id! {
-    /// The random name of one ledger. A mandate counts with the ledger that it names only.
+    /// The random name of one ledger. A mandate is valid only with the ledger that it names.
     LedgerId
 }
 random_id! {
-    /// The random name of one run: of what one accepted submission set off. The same
+    /// The random name of one run: of what one accepted submission started. The same
     /// enrollment submitted again is another run.
     RunId
 }
 
-/// What the front door has accepted, as a whole: what is signed.
+/// Everything that the front door has accepted, in the form that is signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Mandate {
     /// [`VERSION`].
     pub v: u32,
-    /// The ledger that it is written in.
+    /// The ledger that it is recorded in.
     pub ledger: LedgerId,
     /// The enrollment, import or request.
     pub id: String,
-    /// Which run of it.
+    /// The run.
     pub run: RunId,
-    /// What is to be done.
+    /// What to do.
     pub act: MandatedAct,
-    /// Who has to agree.
+    /// Who must approve.
     pub terms: Terms,
-    /// Who asked.
+    /// The requester.
     pub requested_by: CallerId,
-    /// From whose hand the requester's credential comes: equal for credentials that one
-    /// person may hold, and otherwise without a meaning.
+    /// The person behind the requester's credential: equal for credentials that one
+    /// person may hold, and otherwise meaningless.
     pub hand: String,
-    /// Why, as the requester says.
+    /// The requester's reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The rules of the server that were in force, in words.
+    /// The server's rules at that time, in words.
     pub policy: String,
     /// When it was accepted.
     pub issued_at: DateTime<Utc>,
 }
 
-/// What is to be done.
+/// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "deed",
@@ -131,14 +131,14 @@ pub enum MandatedAct {
     Enroll {
         /// The digest of the sealed image or URI.
         source: Digest,
-        /// Whether the requester has to prove the account before anyone gets its codes.
+        /// Whether the requester must prove the account before anyone gets its codes.
         prove: bool,
         /// Whether another installation has sealed the source.
         received: bool,
         /// Whether it is for a login to Steam, whatever the source says.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         steam: bool,
-        /// Whether not to add it where an account with the same content is in use.
+        /// Whether to refuse it if an account with the same content is in use.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         unless_there: bool,
         /// The digest of the sealed recovery codes that came with it.
@@ -154,37 +154,37 @@ pub enum MandatedAct {
         /// Which accounts, by position from 1; all if not given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pick: Option<Vec<u32>>,
-        /// Whether only to say what would be done.
+        /// Whether it is a dry run.
         dry_run: bool,
         /// Whether to skip accounts whose content is there under another name.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         skip_same: bool,
     },
-    /// Do something with an account that the vault has.
+    /// Act on an account in the vault.
     Request {
         /// The account.
         account: EnrollmentId,
-        /// What.
+        /// The act.
         act: Act,
-        /// What may be shown of the account, as the vault had it.
+        /// The account's labels and parameters, as in the vault.
         preview: AccountPreview,
-        /// What tells its secret from any other, as the vault had it.
+        /// The fingerprint of its secret, as in the vault.
         fingerprint: String,
     },
 }
 
-/// Who has to agree, and until when.
+/// Who must approve, and until when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Terms {
-    /// How many people; nobody has to if 0.
+    /// How many people; none if 0.
     pub needed: u8,
-    /// The groups whose members have to; anyone who may decide if none.
+    /// The groups whose members must; any approver if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<String>,
-    /// When it is too late for a decision.
+    /// The deadline for a decision.
     pub deadline: DateTime<Utc>,
-    /// Whether to notify others of what is waited for and how it ends.
+    /// Whether to send notices when it is pending and when it ends.
     pub notify: bool,
     /// How many reminders may be sent in the meantime.
     #[serde(default)]
@@ -192,7 +192,7 @@ pub struct Terms {
 }
 
 impl Mandate {
-    /// The kind of what is to be done, as it is named to people and in notices.
+    /// The kind of mandate, as named to people and in notices.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match &self.act {

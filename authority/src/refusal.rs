@@ -16,7 +16,7 @@ pub enum Refusal {
     /// The signature or the form is not what a front door makes.
     #[error("the mandate or decision was not signed by a front door of this installation")]
     Forged,
-    /// The key that it names counts no longer.
+    /// The key that it names is retired.
     #[error("it was signed with the retired key {key}; submit it again")]
     RetiredKey {
         /// The key's id.
@@ -34,7 +34,7 @@ pub enum Refusal {
     /// Another release's front door has signed it.
     #[error("it has version {version}, which this release does not know; update the worker")]
     OtherVersion {
-        /// The version that it says.
+        /// Its version.
         version: u32,
     },
     /// It is authentic and has parts that this release does not know.
@@ -54,7 +54,7 @@ pub enum Refusal {
     /// It is a mandate for something else.
     #[error("the mandate is for something else")]
     OtherMatter,
-    /// What was handed over is not what the mandate names.
+    /// The input is not what the mandate names.
     #[error("the input is not the one that was accepted")]
     OtherSource,
     /// Other things may be done by this mandate, but not this.
@@ -66,17 +66,17 @@ pub enum Refusal {
     /// Not enough people have agreed.
     #[error("{counted} of {needed} approvals count{}", because(*.reason))]
     NotApproved {
-        /// How many have to agree.
+        /// How many must approve.
         needed: u8,
-        /// How many agreed in a way that counts.
+        /// How many valid approvals there are.
         counted: u8,
         /// Why the first of the others does not count.
         reason: Option<Discounted>,
     },
-    /// Someone decided against it.
+    /// Someone rejected it.
     #[error("it was rejected")]
     Objected,
-    /// Nobody has decided against it, so there is nothing to bring back.
+    /// Nobody rejected it, so there is nothing to restore.
     #[error("it was not rejected")]
     NotObjected,
     /// It was decided already.
@@ -91,16 +91,16 @@ pub enum Refusal {
     /// It is not time yet.
     #[error("it is too early for this")]
     TooEarly,
-    /// The requester may not agree to their own request.
+    /// The requester may not approve their own request.
     #[error("the requester may not decide")]
     OwnRequest,
     /// Requester and decider, or two deciders, may be one person.
     #[error("this credential belongs to the same person as one that has counted already")]
     OneHand,
-    /// The decider is in none of the groups that are asked.
+    /// The decider is in none of the required groups.
     #[error("the decider is in none of the approver groups")]
     NotAsked,
-    /// Another caller asked for it.
+    /// Another caller requested it.
     #[error("another caller requested it")]
     OtherCaller,
     /// The vault has another secret than the one that was approved.
@@ -149,11 +149,11 @@ impl Refusal {
     }
 }
 
-/// Why a decision that was handed over does not count.
+/// Why a decision does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Discounted {
-    /// It is not signed by a front door of this installation, or with a key that counts no
-    /// longer.
+    /// It is not signed by a front door of this installation, or with a retired
+    /// key.
     NotSigned,
     /// It is on another matter or run, or was made after something else was shown.
     Elsewhere,
@@ -163,9 +163,9 @@ pub enum Discounted {
     OutOfTime,
     /// The requester made it.
     OwnRequest,
-    /// It comes from the same hand as the request or an earlier decision.
+    /// It comes from the same person as the request or an earlier decision.
     OneHand,
-    /// The decider is in none of the groups that are asked.
+    /// The decider is in none of the required groups.
     NotAsked,
 }
 

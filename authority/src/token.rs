@@ -12,9 +12,9 @@ use crate::keys::{CheckingKeys, KeyProblem, Known, SigningKeys};
 use crate::mandate::{Mandate, VERSION};
 use crate::refusal::Refusal;
 
-/// What the header of a mandate says that it is.
+/// The type in a mandate's header.
 const MANDATE: &str = "countersign-mandate+jwt";
-/// What the header of a decision says that it is.
+/// The type in a decision's header.
 const DECISION: &str = "countersign-decision+jwt";
 
 /// What is read first: another version may have other members.
@@ -24,7 +24,7 @@ struct Versioned {
 }
 
 impl SigningKeys {
-    /// Signs what the front door has accepted.
+    /// Signs a mandate.
     ///
     /// # Errors
     ///
@@ -33,7 +33,7 @@ impl SigningKeys {
         self.sign(MANDATE, mandate).map(SignedMandate::from_text)
     }
 
-    /// Signs the decision that was found to count.
+    /// Signs a decision that was permitted.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl CheckingKeys {
         self.read(DECISION, signed.as_text())
     }
 
-    /// The id of the key that a text claims to be signed with. It is a claim.
+    /// The id of the key that a text claims to be signed with. It is only a claim.
     #[must_use]
     pub fn claimed_key(signed: &SignedMandate) -> Option<String> {
         decode_header(signed.as_text()).ok()?.kid
@@ -119,7 +119,7 @@ impl CheckingKeys {
         if version != VERSION {
             return Err(Refusal::OtherVersion { version });
         }
-        // It is authentic; what is not understood is a part that is new.
+        // It is authentic; a part that is not understood is new.
         T::deserialize(claims).map_err(|_| Refusal::NotUnderstood)
     }
 }

@@ -128,7 +128,7 @@ module registry 'registry.bicep' = {
   }
 }
 
-// Whoever has the token of the service account is the part, and nobody else.
+// Only the holder of the service account's token has the part's identity.
 resource frontDoorIs 'Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials@2024-11-30' = {
   parent: frontDoorIdentity
   name: 'cluster'

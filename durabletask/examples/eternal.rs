@@ -30,7 +30,7 @@ async fn janitor(ctx: OrchestrationContext, removed: u32) -> Result<Outcome<u32,
     })
 }
 
-/// Cleans up every hour until it is told to stop.
+/// Cleans up every hour until it is asked to stop.
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let after = INTERVAL * 4 + INTERVAL / 2;
     let run = TestHub::new(Registry::new().continuing(&JANITOR, janitor))

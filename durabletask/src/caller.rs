@@ -20,7 +20,7 @@ pub(crate) enum Proof {
     None,
     /// A static token.
     File(TokenFile),
-    /// A token that somebody is asked for now and then.
+    /// A token that a credential is asked for now and then.
     Asked(Credential),
 }
 

@@ -147,7 +147,7 @@ impl Stamp {
 /// What the file at `path` says now: the header for the first token in it.
 fn read(path: &Path) -> Result<(HeaderValue, Stamp), TokenFileFault> {
     let unreadable = |error: std::io::Error| TokenFileFault::Unreadable(error.to_string());
-    // Asked before it is opened: opening a pipe would wait for somebody to write.
+    // Asked before it is opened: opening a pipe would wait for someone to write.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(TokenFileFault::Unreadable("it is not a file".to_owned()));
     }

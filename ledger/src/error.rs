@@ -9,19 +9,19 @@ use thiserror::Error;
 /// Why the ledger cannot be used, and what to do.
 #[derive(Debug, Error)]
 pub enum LedgerError {
-    /// The operating system refused.
+    /// The file could not be created or opened.
     #[error("cannot create the ledger {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         #[source]
         source: io::Error,
     },
     /// It cannot be opened: it was copied while it was in use, without its log.
     #[error(transparent)]
     Open(durabletask_sqlite::OpenError),
-    /// A later release has written it.
+    /// A later release wrote it.
     #[error(
         "the ledger {} has the unknown schema {found}; use a later release",
         path.display()
@@ -32,14 +32,14 @@ pub enum LedgerError {
         /// The schema that it has.
         found: i64,
     },
-    /// Another program has written it, or it is damaged.
+    /// Another program wrote it, or it is damaged.
     #[error(
         "{} is not a ledger of this program, or is damaged; restore it from a backup, or move it \
          away if there is none",
         .0.display()
     )]
     Foreign(PathBuf),
-    /// There is no room on the disk.
+    /// The disk is full.
     #[error("the disk with the ledger is full; free some space")]
     Full,
     /// It does not answer.
@@ -48,10 +48,10 @@ pub enum LedgerError {
     /// The shared database cannot be used.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// What was written together with something else was undone with it.
+    /// A write was rolled back together with others.
     #[error("writing to the ledger failed and was rolled back")]
     Undone,
-    /// What it holds does not have the form that this program writes.
+    /// An entry does not have the form that this program writes.
     #[error("an entry of the ledger has an unknown form")]
     Malformed,
     /// A mandate names another ledger.
@@ -60,13 +60,13 @@ pub enum LedgerError {
     /// Another mandate has the same run.
     #[error("another mandate has the same run")]
     RunTaken,
-    /// Something was written since it was judged.
-    #[error("the ledger has changed since this was judged")]
+    /// Something was written since the judgement.
+    #[error("the ledger has changed since this was checked")]
     Stale,
     /// The system has no random numbers to give.
     #[error("the system's random number source failed")]
     Random,
-    /// The thread that reads and writes is gone.
+    /// The thread that reads and writes has ended.
     #[error("the ledger stopped")]
     Stopped,
 }

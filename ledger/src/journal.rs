@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 /// The longest text of an entry, in bytes.
 const MAX_TEXT: usize = 500;
 
-/// How it ended.
+/// How an action ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It was done.
@@ -29,26 +29,26 @@ impl Outcome {
     }
 }
 
-/// An entry that is to be written. It holds no secret.
+/// An entry to write. It holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEntry {
-    /// When.
+    /// The time.
     pub at: DateTime<Utc>,
     /// The enrollment, import or request, as far as it was known.
     pub about: String,
     /// The account, if there is one.
     pub account: Option<String>,
-    /// What, as a stable word.
+    /// The action, as a stable word.
     pub action: String,
     /// How it ended.
     pub outcome: Outcome,
-    /// Why, if there is anything to say.
+    /// The reason, if there is one.
     pub reason: Option<String>,
 }
 
 impl NewEntry {
-    /// The same with texts of bounded length and without control characters, since a part of
-    /// them may be anyone's.
+    /// The same with texts of bounded length and without control characters, since some of
+    /// them may come from anyone.
     #[must_use]
     pub(crate) fn bounded(mut self) -> Self {
         for text in [
@@ -75,8 +75,8 @@ impl NewEntry {
 /// An entry with its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalEntry {
-    /// The number, from 1, without gaps for as long as nothing was lost.
+    /// The number, from 1, without gaps as long as nothing is lost.
     pub seq: u64,
-    /// What it says.
+    /// The entry.
     pub entry: NewEntry,
 }

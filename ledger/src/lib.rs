@@ -1,8 +1,8 @@
-//! The ledger of authority: which mandates were accepted, what was decided on them, what use
-//! was made of them, and what became of each.
+//! The ledger of authority: mandates, decisions, uses, and
+//! what became of each.
 //!
-//! It stands beside the history of progress, which the task hub keeps and can roll back,
-//! replay or lose. Front door and worker look here before they act, and write down here what
+//! It is separate from the history of progress, which the task hub keeps and can roll back,
+//! replay or lose. Front door and worker check it before they act, and record in it what
 //! they are about to do before they do it. [`SqliteLedger`] keeps it in the data folder, and
 //! [`PostgresLedger`] in a database that several machines share.
 
@@ -33,7 +33,7 @@ pub use sqlite::{LEDGER_DATABASE, SqliteLedger};
 /// How a counted deed begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
-    /// It is written down, for the first time.
+    /// It is recorded, for the first time.
     Now,
     /// It was begun before, and may have been done: after a crash, or for an answer that
     /// was lost.
@@ -45,7 +45,7 @@ pub enum Begun {
 pub struct Registered {
     /// The mandate.
     pub mandate: SignedMandate,
-    /// What became of the matter that was requested.
+    /// What became of the requested matter.
     pub status: Status,
 }
 
@@ -54,16 +54,16 @@ pub struct Registered {
 /// Each method has all of its effect or none. When it has returned `Ok`, what it wrote
 /// survives the end of the process; what [`Ledger::register`], [`Ledger::record`],
 /// [`Ledger::withdraw`] and deeds other than storing and notices wrote survives the end of
-/// the machine too. What was written about a matter makes its version grow. A ledger that cannot answer says so; it
+/// the machine too. What was written about a matter makes its version grow. A ledger that cannot answer returns an error; it
 /// never answers as if it held nothing.
 ///
-/// Cancel safety: a call whose future is dropped may still be carried out.
+/// Cancel safety: a call whose future is dropped may still take effect.
 #[async_trait]
 pub trait Ledger: Send + Sync {
     /// The random name of this ledger, which mandates name.
     fn id(&self) -> &LedgerId;
 
-    /// Writes down a mandate, before anything is started under it.
+    /// Records a mandate, before anything is started under it.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ pub trait Ledger: Send + Sync {
         accounts: &[EnrollmentId],
     ) -> Result<(), LedgerError>;
 
-    /// What is held of a matter.
+    /// What the ledger holds of a matter.
     ///
     /// # Errors
     ///
@@ -92,43 +92,43 @@ pub trait Ledger: Send + Sync {
     async fn holdings(&self, matter: &Matter) -> Result<Holdings, LedgerError>;
 
     /// The mandate that was registered last for an enrollment, import or request and was
-    /// not withdrawn since; the last one at all if all of them were.
+    /// not withdrawn since; the last one of all if all of them were.
     ///
     /// # Errors
     ///
     /// [`LedgerError`].
     async fn latest(&self, about: &str) -> Result<Option<Registered>, LedgerError>;
 
-    /// Records a decision that was permitted and signed. An objection refuses the matter at
+    /// Records a decision that was permitted and signed. A rejection refuses the matter at
     /// once and stands from then on.
     ///
     /// # Errors
     ///
     /// [`LedgerError::Stale`] when something was written about the matter since it was
-    /// judged: it has to be judged again.
+    /// judged: it must be judged again.
     async fn record(
         &self,
         permit: &Permit<Decide>,
         signed: &SignedDecision,
     ) -> Result<(), LedgerError>;
 
-    /// Ends a run that has not ended: all its matters that are open are withdrawn.
+    /// Ends a run that has not ended: all its open matters are withdrawn.
     ///
     /// # Errors
     ///
     /// [`LedgerError`].
     async fn withdraw(&self, run: &Matter) -> Result<(), LedgerError>;
 
-    /// Writes down that a permitted deed is about to be done. With the last code or URI that
+    /// Records that a permitted deed is about to be done. With the last code or URI that
     /// may be given out, the matter is done.
     ///
     /// # Errors
     ///
     /// [`LedgerError::Stale`] when something was written about the matter since it was
-    /// judged: it has to be judged again.
+    /// judged: it must be judged again.
     async fn begin(&self, counted: &Counted, now: DateTime<Utc>) -> Result<Begun, LedgerError>;
 
-    /// Writes down that a deed is done, with what came of it, and what became of the matter
+    /// Records that a deed is done, with its result, and what became of the matter
     /// by that. `entry` goes into the journal. Doing it again changes nothing.
     ///
     /// # Errors
@@ -136,8 +136,8 @@ pub trait Ledger: Send + Sync {
     /// [`LedgerError`].
     async fn finish(&self, counted: &Counted, finished: Finished<'_>) -> Result<(), LedgerError>;
 
-    /// Writes down that one recovery code of an account is given out: the first of `marks`
-    /// that was not. Nothing if all of them were. No mark of an account is given twice, by
+    /// Records that one recovery code of an account is given out: the first of `marks`
+    /// that was not. None if all of them were. No mark of an account is given out twice, by
     /// whichever process and however often the codes are set; this survives the end of the
     /// machine.
     ///
@@ -170,7 +170,7 @@ pub trait Ledger: Send + Sync {
     async fn note(&self, entry: NewEntry) -> Result<(), LedgerError>;
 
     /// The entries of the journal after the one with the number `after`, at most `limit`,
-    /// in order. Nothing is added later below a number that was read.
+    /// in order. No entry is added later below a number that was read.
     ///
     /// # Errors
     ///
@@ -182,15 +182,15 @@ pub trait Ledger: Send + Sync {
     ) -> Result<Vec<JournalEntry>, LedgerError>;
 }
 
-/// How a deed was done.
+/// The outcome of a deed.
 #[derive(Clone, Debug)]
 pub struct Finished<'a> {
-    /// When.
+    /// The time.
     pub at: DateTime<Utc>,
-    /// What came of it, where that is kept.
+    /// Its result, if that is kept.
     pub result: Option<&'a str>,
-    /// What became of the matter, if that is another thing now.
+    /// The matter's new status, if it has changed.
     pub status: Option<Status>,
-    /// What the journal says of it.
+    /// The entry for the journal.
     pub entry: Option<NewEntry>,
 }

@@ -1,8 +1,8 @@
 //! The ledger in the shared database: PostgreSQL, for any number of machines.
 //!
-//! Whatever is written about a matter locks the matter's row first and looks at its version
-//! then, so that what is written about one matter has an order, and a deed that was judged on an
-//! earlier version is refused as stale. Readings see one moment.
+//! Every write about a matter locks the matter's row first and then checks its
+//! version, so that writes about one matter are ordered, and a deed that was judged on an earlier
+//! version is refused as stale. Readings see one moment.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -18,7 +18,7 @@ use crate::journal::{JournalEntry, NewEntry, Outcome};
 use crate::sqlite::{millis, moment, random_id};
 use crate::{Begun, Finished, Given, Ledger, LedgerError, Registered};
 
-/// A ledger in a shared database. Clones are the same.
+/// A ledger in a shared database. Clones share it.
 #[derive(Clone)]
 pub struct PostgresLedger {
     database: Database,
@@ -115,7 +115,7 @@ impl Ledger for PostgresLedger {
     ) -> Result<(), LedgerError> {
         let run = permit.matter().run.clone();
         let mut accounts = accounts.to_vec();
-        // In the same order everywhere, so that two who add the same wait for each other.
+        // In the same order everywhere, so that two transactions that add the same wait for each other.
         accounts.sort();
         self.database
             .write(move |transaction| {
@@ -214,8 +214,8 @@ impl Ledger for PostgresLedger {
                 let matter = matter.clone();
                 async move {
                     // Ending the run ends every account of an import with it. Locked in the
-                    // order of their numbers, as everywhere, so that two do not wait for each
-                    // other in a circle.
+                    // order of their numbers, as everywhere, so that two transactions do not
+                    // deadlock.
                     execute(
                         transaction,
                         "UPDATE ledger_matters SET status = 'withdrawn', version = version + 1
@@ -261,8 +261,8 @@ impl Ledger for PostgresLedger {
                     let (number, _) = find(transaction, counted.matter())
                         .await?
                         .ok_or(LedgerError::Malformed)?;
-                    // The earliest that is not done yet: which of several it is makes no
-                    // difference.
+                    // The earliest that is not done yet: which of several it is does not
+                    // matter.
                     let done = execute(
                         transaction,
                         "UPDATE ledger_uses SET done_at = $4, result = $5 WHERE number = (
@@ -285,7 +285,7 @@ impl Ledger for PostgresLedger {
                     if counted.deed() == DeedName::Store {
                         close_plan(transaction, counted.matter().run.as_str()).await?;
                     }
-                    // Last, since others who add entries wait from here to the commit.
+                    // Last, since other writers of entries wait from here to the commit.
                     match entry {
                         Some(entry) => add_entry(transaction, entry).await,
                         None => Ok(()),
@@ -374,8 +374,8 @@ async fn add_matter(
     Ok(())
 }
 
-/// Ends the planning of an import, once something was stored under it or nothing is to be: a
-/// plan that is made again later would not be the one that was asked for.
+/// Ends the planning of an import, once something was stored under it or nothing has to be: a
+/// plan that is made again later would not be the requested one.
 async fn close_plan(transaction: &Transaction<'_>, run: &str) -> Result<(), LedgerError> {
     execute(
         transaction,
@@ -387,8 +387,8 @@ async fn close_plan(transaction: &Transaction<'_>, run: &str) -> Result<(), Ledg
     Ok(())
 }
 
-/// Locks the import's own matter while it is open. It comes before its accounts', as where a
-/// run is withdrawn: who locks in another order waits for who waits for it.
+/// Locks the import's own matter while it is open. It comes before its accounts', as when a
+/// run is withdrawn: another order could deadlock.
 async fn lock_plan(transaction: &Transaction<'_>, run: &str) -> Result<(), LedgerError> {
     execute(
         transaction,
@@ -468,7 +468,7 @@ async fn begin(
         &[&number, &deed.as_str(), &name, &millis(now)],
     )
     .await?;
-    // What is given out has no end that is written down: the last one is the end.
+    // The end of giving out is not recorded: the last use is the end.
     let status = if deed == DeedName::Release {
         let given = uses(transaction, number).await?;
         let given = given.iter().filter(|it| it.deed == deed).count();
@@ -566,14 +566,14 @@ async fn given(
     Ok(given?)
 }
 
-/// Writes down that the first of these that was not given out is given out now.
+/// Records that the first of these that was not given out is given out now.
 async fn give(
     transaction: &Transaction<'_>,
     account: &EnrollmentId,
     marks: &[String],
     now: DateTime<Utc>,
 ) -> Result<Option<Given>, LedgerError> {
-    // There may be no row yet that could be locked: one of an account at a time.
+    // There may be no row to lock yet, so this locks the account.
     one_at_a_time(transaction, "recovery", account.as_str()).await?;
     let given = given(transaction, account, marks).await?;
     let mut left = given

@@ -1,6 +1,6 @@
-//! Recovery codes that were given out: each once, whatever became of the vault and of the
-//! task hub. The codes themselves are in the vault; here they are known by marks, which say
-//! nothing to those who do not have the key.
+//! Recovery codes that were given out: each once, whatever happened to the vault and the
+//! task hub. The codes themselves are in the vault; here they are identified by marks, which are
+//! meaningless without the key.
 
 use chrono::{DateTime, Utc};
 use countersign_enrollment::ids::EnrollmentId;
@@ -21,7 +21,7 @@ pub(crate) const TABLE: &str = "
 /// A recovery code that may be given out now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Given {
-    /// Its position among those that were asked for, from 0.
+    /// Its position among the given ones, from 0.
     pub index: usize,
     /// How many of them are left.
     pub left: usize,
@@ -42,7 +42,7 @@ pub(crate) fn given(
     Ok(given)
 }
 
-/// Writes down that the first of these that was not given out is given out now.
+/// Records that the first of these that was not given out is given out now.
 pub(crate) fn give(
     connection: &Connection,
     account: &EnrollmentId,

@@ -1,4 +1,4 @@
-//! A ledger that was restored from a backup: what it holds is of an earlier moment.
+//! A ledger that was restored from a backup: its content is from an earlier moment.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::LedgerError;
 
-/// What is in a ledger.
+/// A summary of a ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerContents {
     /// Its name.
@@ -20,12 +20,12 @@ pub struct LedgerContents {
     pub open: u64,
 }
 
-/// What is in the ledger at `path`: of a copy, which nobody changes meanwhile. Changes nothing.
+/// What is in the ledger at `path`: of a copy that nobody changes in the meantime. Changes nothing.
 /// Blocks.
 ///
 /// # Errors
 ///
-/// [`LedgerError`] when it cannot be read, or is no ledger.
+/// [`LedgerError`] when it cannot be read, or is not a ledger.
 pub fn contents(path: &Path) -> Result<LedgerContents, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -69,7 +69,7 @@ pub(crate) fn withdraw_granted(connection: &Connection) -> Result<Vec<String>, L
     Ok(withdrawn)
 }
 
-/// Whether a mandate lets codes or a URI out, to which as many have agreed as have to. One that
+/// Whether a mandate lets codes or a URI out, and has enough approvals. One that
 /// cannot be read counts as such; nothing is permitted by it, so its signature is not checked.
 fn lets_out(token: &str, decisions: i64) -> bool {
     let payload = token

@@ -15,9 +15,9 @@ use crate::{LedgerError, recovery};
 const APPLICATION: i64 = 0x4353_4c47;
 /// The schema that this release writes.
 const VERSION: i64 = 2;
-/// How much of the file stays in memory at most, in KiB and negative as SQLite wants it.
+/// The page cache, in KiB, negative as SQLite expects it.
 const CACHE: i64 = -16_384;
-/// After how many pages of 4 KiB the write-ahead log is written back.
+/// After how many pages of 4 KiB the write-ahead log is checkpointed.
 const WRITTEN_BACK_AFTER: i64 = 4_000;
 /// How many statements stay prepared: all that there are.
 const STATEMENTS: usize = 64;
@@ -86,7 +86,7 @@ const FROM_1: &str = "
     ALTER TABLE mandates_2 RENAME TO mandates;
 ";
 
-/// Makes the file, empty and for its owner only, if it is not there: SQLite would let others
+/// Creates the file, empty and for its owner only, if it does not exist: SQLite would let others
 /// read it if the umask does.
 pub(crate) fn touch(path: &Path) -> io::Result<()> {
     OpenOptions::new()
@@ -117,7 +117,7 @@ pub(crate) fn open(path: &Path) -> Result<Database, LedgerError> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", CACHE)?;
     connection.pragma_update(None, "wal_autocheckpoint", WRITTEN_BACK_AFTER)?;
-    // While tables take each other's places.
+    // While tables replace each other.
     connection.pragma_update(None, "foreign_keys", false)?;
     let transaction = connection
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)

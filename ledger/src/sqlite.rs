@@ -22,7 +22,7 @@ use crate::{Begun, Finished, Given, Ledger, LedgerError, Registered, recovery, r
 /// The ledger's file, in the data folder.
 pub const LEDGER_DATABASE: &str = "ledger.sqlite3";
 
-/// A ledger in a folder on this machine. Clones are the same.
+/// A ledger in a folder on this machine. Clones share it.
 #[derive(Clone)]
 pub struct SqliteLedger {
     inner: Arc<Inner>,
@@ -31,12 +31,12 @@ pub struct SqliteLedger {
 struct Inner {
     id: LedgerId,
     transactions: Transactions,
-    /// For those who read many entries of the journal and may block.
+    /// For reading many entries of the journal, which may block.
     reader: Mutex<Database>,
 }
 
 impl SqliteLedger {
-    /// Opens the ledger in `folder`, which must exist, and makes it on first use. Blocks.
+    /// Opens the ledger in `folder`, which must exist, and creates it on first use. Blocks.
     ///
     /// # Errors
     ///
@@ -61,9 +61,9 @@ impl SqliteLedger {
         })
     }
 
-    /// Withdraws what was granted and lets something out a counted number of times: after a
-    /// restore, nobody knows how often it was used since the backup. What waits for a decision
-    /// goes on waiting. Answers which requests were withdrawn.
+    /// Withdraws granted requests with a limited number of uses: after a
+    /// restore, it is unknown how often they were used since the backup. Pending ones
+    /// stay pending. Returns the withdrawn requests.
     ///
     /// # Errors
     ///
@@ -234,7 +234,7 @@ impl Ledger for SqliteLedger {
                     "INSERT INTO uses (matter, deed, name, begun_at) VALUES (?1, ?2, ?3, ?4)",
                 )?
                 .execute(params![number, deed.as_str(), name, millis(now)])?;
-            // What is given out has no end that is written down: the last one is the end.
+            // The end of giving out is not recorded: the last use is the end.
             let status = if deed == DeedName::Release {
                 let given = uses(connection, number)?;
                 let given = given.iter().filter(|it| it.deed == deed).count();
@@ -259,7 +259,7 @@ impl Ledger for SqliteLedger {
         let result = result.map(str::to_owned);
         self.run(needs(counted.deed()), move |connection| {
             let (number, _) = find(connection, counted.matter())?.ok_or(LedgerError::Malformed)?;
-            // The earliest that is not done yet: which of several it is makes no difference.
+            // The earliest that is not done yet: which of several it is does not matter.
             let done = connection
                 .prepare_cached(
                     "UPDATE uses SET done_at = ?4, result = ?5 WHERE number = (
@@ -324,15 +324,15 @@ impl Ledger for SqliteLedger {
         limit: usize,
     ) -> Result<Vec<JournalEntry>, LedgerError> {
         let inner = Arc::clone(&self.inner);
-        // Beside the thread that writes, which is not to wait for a long reading.
+        // Beside the thread that writes, which should not wait for a long read.
         let read =
             tokio::task::spawn_blocking(move || journal_after(&lock(&inner.reader), after, limit));
         read.await.map_err(|_| LedgerError::Stopped)?
     }
 }
 
-/// A deed that lets something out or takes something away survives the machine before it is
-/// done. Storing and sending again do no harm.
+/// A deed that lets something out or takes something away is flushed to disk before it is
+/// done. Repeating a store or a notice does no harm.
 const fn needs(deed: DeedName) -> Needs {
     match deed {
         DeedName::Store | DeedName::Notify => Needs::Quick,
@@ -345,7 +345,7 @@ const fn needs(deed: DeedName) -> Needs {
     }
 }
 
-/// The name of the ledger, made on first use.
+/// The name of the ledger, created on first use.
 fn ledger_id(connection: &mut Connection) -> Result<LedgerId, LedgerError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let known: Option<String> = transaction
@@ -383,8 +383,8 @@ fn add_matter(connection: &Connection, run: &str, about: &str) -> Result<(), Led
     Ok(())
 }
 
-/// Ends the planning of an import, once something was stored under it or nothing is to be: a
-/// plan that is made again later would not be the one that was requested.
+/// Ends the planning of an import, once something was stored under it or nothing has to be: a
+/// plan that is made again later would not be the requested one.
 fn close_plan(connection: &Connection, run: &str) -> Result<(), LedgerError> {
     connection
         .prepare_cached(
@@ -554,7 +554,7 @@ pub(crate) fn moment(millis: i64) -> Result<DateTime<Utc>, LedgerError> {
     DateTime::from_timestamp_millis(millis).ok_or(LedgerError::Malformed)
 }
 
-/// A panic while it was locked left a transaction that was rolled back, and nothing else.
+/// A panic while it was locked left only a transaction that was rolled back.
 fn lock(connection: &Mutex<Database>) -> MutexGuard<'_, Database> {
     connection.lock().unwrap_or_else(PoisonError::into_inner)
 }

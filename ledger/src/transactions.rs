@@ -1,4 +1,4 @@
-//! One thread that reads and writes the ledger's file, and commits together what arrives
+//! One thread that reads and writes the ledger's file, and commits calls together that arrive
 //! together.
 //!
 //! A transaction of its own for each call costs a commit, two switches between threads, and,
@@ -14,24 +14,24 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::LedgerError;
 
-/// How many calls may wait for the thread; more wait before they are queued.
+/// How many calls may wait for the thread; further calls wait before they are queued.
 const QUEUED: usize = 1_024;
 /// How many calls one commit serves.
 const TOGETHER: usize = 256;
 
-/// What a call needs of the file, the least first.
+/// What durability a call needs, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Needs {
     /// It only reads.
     Reading,
     /// What it writes survives the process.
     Quick,
-    /// What it and all calls before it have written survives the machine.
+    /// What it and all earlier calls have written survives the machine.
     Firm,
 }
 
-/// The thread's side of a call: runs it in a transaction, or learns why there is none. It
-/// yields whether it failed, and what answers its caller once the outcome of the commit is
+/// The thread's side of a call: runs it in a transaction, or gets the error. It
+/// returns whether it failed, and what to call once the outcome of the commit is
 /// known.
 type Work = Box<dyn FnOnce(Result<&Connection, LedgerError>) -> (bool, Answer) + Send>;
 type Answer = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
@@ -60,7 +60,7 @@ impl Transactions {
         })
     }
 
-    /// Runs `work` in a transaction, and returns once what it needs is reached. Work fails
+    /// Runs `work` in a transaction, and returns once the required durability is reached. Work fails
     /// before it writes or not at all, unless the disk does: then all that was to be
     /// committed together is undone.
     pub(crate) async fn run<T: Send + 'static>(
@@ -72,7 +72,7 @@ impl Transactions {
         let work: Work = Box::new(move |connection| {
             let done = connection.and_then(work);
             let failed = done.is_err();
-            // A caller that has gone away needs no answer.
+            // A caller that has disconnected needs no answer.
             let answer: Answer = Box::new(move |committed| {
                 let _ = answer.send(done.and_then(|value| committed.map(|()| value)));
             });
@@ -88,11 +88,11 @@ impl Transactions {
 }
 
 impl Drop for Transactions {
-    /// What is queued is carried out.
+    /// Queued calls still run.
     fn drop(&mut self) {
         self.queue = None;
         if let Some(thread) = self.thread.take() {
-            // It has nobody left to tell of a panic.
+            // There is no one left to report a panic to.
             let _ = thread.join();
         }
     }
@@ -133,8 +133,8 @@ fn together(connection: &mut Connection, calls: impl Iterator<Item = Call>) {
     let mut whole = true;
     for call in calls {
         let before = transaction.total_changes();
-        // SQLite ends a transaction on its own when the disk fails; what came after that would
-        // be no part of it.
+        // SQLite ends a transaction on its own when the disk fails; later calls would
+        // not be part of it.
         let (failed, answer) = (call.work)(match whole {
             true => Ok(&transaction),
             false => Err(LedgerError::Undone),

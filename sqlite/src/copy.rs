@@ -11,32 +11,32 @@ use thiserror::Error;
 
 use crate::database::{clear_copy, keep_log};
 
-/// How often a copy that found the database busy is tried again, and after how long.
+/// How often a copy is retried when the database is busy, and after how long.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a reader waits for a database that another process is opening.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// Why there is no copy.
+/// Why a copy failed.
 #[derive(Debug, Error)]
 pub enum CopyError {
     /// The database could not be read or copied.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
-    /// The copy cannot be brought to the disk.
+    /// The copy cannot be flushed to disk.
     #[error(transparent)]
     File(#[from] io::Error),
-    /// The copy was read back and is not sound.
+    /// The copy was read back and is damaged.
     #[error("{0}")]
     Damaged(String),
 }
 
 /// A connection that reads what the database at `path` holds at this moment, for as long as it
-/// lives, whatever is written meanwhile.
+/// lives, whatever is written in the meantime.
 ///
 /// # Errors
 ///
-/// What SQLite says.
+/// SQLite's error.
 pub fn snapshot(path: &Path) -> Result<Connection, rusqlite::Error> {
     // Not for reading only: the first to open a database may have to bring its log up to date.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -50,12 +50,12 @@ pub fn snapshot(path: &Path) -> Result<Connection, rusqlite::Error> {
 }
 
 /// Copies what `source` reads into the empty file `to`: one file, without a log, which is
-/// checked and flushed when this returns. All pages are copied in one reading: in a database
-/// with a log that stops no writer, and no write can make it begin again. Blocks.
+/// checked and flushed when this returns. All pages are copied in one read transaction: in a database
+/// with a log that blocks no writer, and no write can restart it. Blocks.
 ///
 /// # Errors
 ///
-/// [`CopyError`]; what is in the file then is of no use.
+/// [`CopyError`]; the file's content is unusable then.
 pub fn copy(source: &Connection, to: &Path) -> Result<(), CopyError> {
     let mut target = Connection::open(to)?;
     {

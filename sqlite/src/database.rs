@@ -13,20 +13,20 @@ use thiserror::Error;
 
 /// How long to wait for another connection that writes.
 const BUSY: Duration = Duration::from_secs(5);
-/// How often, and how long after another, something is tried that SQLite does not wait for by
-/// itself: both together are [`BUSY`].
+/// How often, and at which interval, something is retried that SQLite does not wait for
+/// itself: in total [`BUSY`].
 const TRIES: u32 = 250;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Where the file says whether it is in use. It is no part of any schema: a release that
-/// knows nothing of it leaves it alone.
+/// The table that says whether the file is in use. It is not part of any schema: a release that
+/// does not know it leaves it alone.
 const MARK: &str = "CREATE TABLE IF NOT EXISTS run (open INTEGER NOT NULL);
 INSERT INTO run (open) SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM run);";
 
-/// How many databases this process has open, and who waits for there to be none.
+/// How many databases this process has open, and a signal for when there are none.
 static OPEN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
-/// Waits until this process has closed every [`Database`], for so long at most; whether it has.
+/// Waits until this process has closed every [`Database`], up to this long; whether it has.
 /// For the end of a process: threads that it does not wait for may still have one.
 pub fn all_closed(patience: Duration) -> bool {
     let open = OPEN.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +71,7 @@ pub enum OpenError {
     Lock {
         /// The lock's file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         #[source]
         source: io::Error,
     },
@@ -80,18 +80,18 @@ pub enum OpenError {
     File {
         /// The database's file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         #[source]
         source: io::Error,
     },
-    /// SQLite refused.
+    /// SQLite failed.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
 }
 
 impl OpenError {
-    /// What SQLite said, or the error as one of SQLite's that cannot open a file, for those who
-    /// tell no more of them apart than that.
+    /// SQLite's error, or any other as SQLite's "cannot open", for callers that
+    /// do not distinguish further.
     #[must_use]
     pub fn into_sqlite(self) -> rusqlite::Error {
         match self {
@@ -111,20 +111,20 @@ impl OpenError {
 #[derive(Debug)]
 pub struct Database {
     connection: Connection,
-    /// Shared by all who have the database open. Dropped after the connection is closed.
+    /// Shared by all that have the database open. Dropped after the connection is closed.
     lock: File,
     _counted: Counted,
 }
 
 impl Database {
-    /// Opens the database at `path`, which is there, though it may be empty. It waits for
-    /// others that write; it has no log yet if it never had one: see
+    /// Opens the existing, perhaps empty, database at `path`. It waits for
+    /// other writers; it has no log yet if it never had one: see
     /// [`Database::write_ahead`]. Blocks.
     ///
     /// # Errors
     ///
-    /// [`OpenError::LogMissing`] for a copy without its log; otherwise what the system or
-    /// SQLite says.
+    /// [`OpenError::LogMissing`] for a copy without its log; otherwise the system's or
+    /// SQLite's error.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         // SQLite follows links too: the log lies beside the file itself.
         let path = &path.canonicalize().map_err(|source| OpenError::File {
@@ -144,12 +144,12 @@ impl Database {
         })
     }
 
-    /// Lets changes go into a log from now on. Waits for processes that are just doing the
+    /// Switches to a write-ahead log. Waits for processes that are just doing the
     /// same, which SQLite does not.
     ///
     /// # Errors
     ///
-    /// What SQLite says.
+    /// SQLite's error.
     pub fn write_ahead(&self) -> Result<(), rusqlite::Error> {
         let mut tries = 0;
         loop {
@@ -166,19 +166,19 @@ impl Database {
         }
     }
 
-    /// Says in the file that it is in use, once its tables are there.
+    /// Marks the file as in use, once its tables exist.
     ///
     /// # Errors
     ///
-    /// What SQLite says.
+    /// SQLite's error.
     pub fn mark(&self) -> Result<(), rusqlite::Error> {
         if is_marked(&self.connection) {
             return Ok(());
         }
         self.set(true)?;
         if let Err(error) = self.write_back() {
-            // Somebody reads, for longer than can be waited for. Then a copy is not noticed
-            // until the log is written back, and nothing worse.
+            // Someone has been reading for too long. Then a copy is not detected
+            // until the log is checkpointed, but nothing worse happens.
             tracing::debug!(%error, "the mark of a database is in its log only");
         }
         Ok(())
@@ -193,14 +193,14 @@ impl Database {
             .inspect_err(|_| roll_back(&self.connection))
     }
 
-    /// Brings what is in the log into the file.
+    /// Checkpoints the log into the file.
     fn write_back(&self) -> Result<(), rusqlite::Error> {
         let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
         let busy: i64 = self
             .connection
             .query_row(checkpoint, [], |row| row.get(0))?;
         if busy != 0 {
-            // Somebody reads just now what would be overwritten.
+            // Someone is reading what would be overwritten.
             return Err(rusqlite::Error::SqliteFailure(
                 rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
                 None,
@@ -209,15 +209,15 @@ impl Database {
         Ok(())
     }
 
-    /// Leaves a file that holds everything, if nobody else has it open.
+    /// Leaves a complete file, if no one else has it open.
     fn settle(&self) -> Result<(), rusqlite::Error> {
-        // Others may come, and then wait; nobody who is there is waited for.
+        // Later openers wait for this; it does not wait for present ones.
         if self.lock.unlock().is_err() || self.lock.try_lock().is_err() {
             return Ok(());
         }
         if is_marked(&self.connection) {
             self.connection.busy_timeout(Duration::ZERO)?;
-            // In this order: a file that says that it is closed holds everything.
+            // In this order: a file that is marked as closed is complete.
             self.write_back()?;
             self.set(false)?;
             self.write_back()?;
@@ -253,22 +253,22 @@ impl DerefMut for Database {
 }
 
 /// Keeps SQLite from removing the log when `connection` is the last one that closes: a file
-/// that says that it is in use would be without it. For connections that are no [`Database`].
+/// that is marked as in use would lack it. For connections that are not a [`Database`].
 ///
 /// # Errors
 ///
-/// What SQLite says.
+/// SQLite's error.
 pub fn keep_log(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         .map(drop)
 }
 
-/// Takes the mark off a copy that is whole, if it has one.
+/// Removes the mark from a complete copy, if it has one.
 ///
 /// # Errors
 ///
-/// What SQLite says.
+/// SQLite's error.
 pub fn clear_copy(connection: &Connection) -> Result<(), rusqlite::Error> {
     match is_marked(connection) {
         true => connection.execute("UPDATE run SET open = 0", []).map(drop),
@@ -276,7 +276,7 @@ pub fn clear_copy(connection: &Connection) -> Result<(), rusqlite::Error> {
     }
 }
 
-/// Whether the file says that it is in use; one without a mark does not.
+/// Whether the file is marked as in use; one without a mark is not.
 fn is_marked(connection: &Connection) -> bool {
     connection
         .query_row("SELECT open FROM run", [], |row| row.get(0))
@@ -289,13 +289,13 @@ fn check(file: &Path) -> Result<(), OpenError> {
     if beside(file, "-wal").exists() || size == 0 {
         return Ok(());
     }
-    // Opening it the usual way would make a log.
+    // Opening it the usual way would create a log.
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let marked = Connection::open_with_flags(immutable(file), flags)
         .is_ok_and(|connection| is_marked(&connection));
     match marked {
         true => Err(OpenError::LogMissing(file.to_owned())),
-        // What is wrong with any other file, those say who open it to use it.
+        // Problems of any other file are reported when it is opened for use.
         false => Ok(()),
     }
 }
@@ -335,7 +335,7 @@ fn roll_back(connection: &Connection) {
     }
 }
 
-/// The address of a file that nobody changes meanwhile.
+/// The URI of a file that nobody changes in the meantime.
 fn immutable(file: &Path) -> String {
     let path = file.to_string_lossy();
     let mut address = "file:".to_owned();

@@ -3,7 +3,7 @@
 //!
 //! While a database is in use, most of what was committed last is in the log beside the file
 //! (`-wal`), and a copy of the file alone opens with nothing of it. So the file itself says
-//! whether it is in use: where it says so and there is no log, something is missing.
+//! whether it is in use: if it is and there is no log, something is missing.
 //!
 //! ```text
 //! in use     mark 1 in the file itself, a log beside it
@@ -12,8 +12,8 @@
 //! copied     mark 1, no log: refused
 //! ```
 //!
-//! Which process is the last one to close it, a file lock tells (`-lock`). SQLite could remove
-//! the log when its last connection closes, before the mark says so; it is not let.
+//! A file lock (`-lock`) shows which process is the last one to close it. SQLite could remove
+//! the log when its last connection closes, before the mark is cleared; this prevents that.
 
 mod copy;
 mod database;

@@ -1,26 +1,26 @@
-//! Room that a database no longer needs goes back to the disk, in small steps.
+//! Frees the unused pages of a database, in small steps.
 //!
-//! SQLite keeps the pages of what was deleted for what comes next, and its file never shrinks
-//! by itself. A file that was made to can give them back a few at a time, which keeps nobody
+//! SQLite keeps the pages of deleted rows for reuse, and its file never shrinks
+//! by itself. A file that was created for that can free them a few at a time, which keeps no one
 //! waiting for long.
 
 use rusqlite::Connection;
 
 use crate::Database;
 
-/// What `PRAGMA auto_vacuum` says of a file that can give back room in steps.
+/// The value of `PRAGMA auto_vacuum` of a file that can be shrunk in steps.
 const INCREMENTAL: i64 = 2;
 /// A file smaller than this is not rewritten, in pages.
 const SMALL: i64 = 1_000;
 
 impl Database {
-    /// Makes a file that can give back room later: for a new one, before its first table and
+    /// Prepares a file for shrinking later: a new one, before its first table and
     /// before [`Database::write_ahead`]. An older one is rewritten for that once most of it is
     /// free, which takes as long as copying what is left, and only if nobody else has it open.
     ///
     /// # Errors
     ///
-    /// What SQLite says.
+    /// SQLite's error.
     pub fn shrinkable(&self) -> Result<(), rusqlite::Error> {
         let number = |name| self.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         if number("auto_vacuum")? == INCREMENTAL {
@@ -33,19 +33,19 @@ impl Database {
         }
         self.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         if mostly_free && let Err(error) = self.execute_batch("VACUUM") {
-            // It stays as large as it is, and is as good.
+            // It stays as large as it is, which is harmless.
             tracing::info!(%error, "a database that is mostly free was not made smaller");
         }
         Ok(())
     }
 }
 
-/// Gives back up to `pages` of the room that nothing needs, but for `spare` pages, and tells
-/// how many they were. Part of the transaction that is open, if one is.
+/// Frees up to `pages` unused pages, except `spare` pages, and returns
+/// how many. Part of the open transaction, if there is one.
 ///
 /// # Errors
 ///
-/// What SQLite says.
+/// SQLite's error.
 pub fn shrink(connection: &Connection, pages: u32, spare: u32) -> Result<u32, rusqlite::Error> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let free = number("freelist_count")?;
@@ -61,12 +61,12 @@ pub fn shrink(connection: &Connection, pages: u32, spare: u32) -> Result<u32, ru
     Ok(step)
 }
 
-/// Writes the log of a database back into its file, which then has its real size, unless the
+/// Checkpoints a database's log into its file, which then has its real size, unless the
 /// database is being read.
 ///
 /// # Errors
 ///
-/// What SQLite says.
+/// SQLite's error.
 pub fn write_back(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }

@@ -215,7 +215,7 @@ def tossed(page, server, elsewhere, account):
         assert "Kept" not in page.script("return document.body.textContent")
         mine = [each for each in server.call("GET", "/api/enrollments")["enrollments"] if each["requestedBy"] == "tossed"]
         assert not mine, "an enrollment was made as another"
-        # Whoever logs in again, is in again; the page asks before it takes another's place.
+        # Logging in again works; the page asks before it replaces another caller.
         page.one("input[name=credential]").send_keys(server.token, Keys.ENTER)
         page.until(lambda _: page.all("dialog") or page.all("#header nav"), "logged in, or asked")
         if page.all("dialog"):

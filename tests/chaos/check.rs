@@ -1,4 +1,4 @@
-//! What has to hold afterwards, asked of the installation's own doors and files.
+//! What must hold afterwards, checked through the installation's own interfaces and files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ fn by_id(ended: &[Ended]) -> BTreeMap<String, usize> {
     numbers
 }
 
-/// Whoever asks again with the same key gets the same enrollment, and it has ended as it
+/// A retry with the same key gets the same enrollment, and it has ended as it
 /// should.
 pub(crate) async fn each_has_its_outcome(load: &Load, ended: &[Ended]) {
     for Ended { number, id, .. } in ended {
@@ -137,7 +137,11 @@ async fn pages(load: &Load, token: Option<&str>, path: &str, of: &str) -> Vec<Va
 
 /// The chain of the audit log holds, and there is an entry for every change that was
 /// answered and for every enrollment.
-pub(crate) async fn the_record_is_whole(load: &Load, at: &Installation, ended: &[Ended]) -> usize {
+pub(crate) async fn the_audit_log_is_complete(
+    load: &Load,
+    at: &Installation,
+    ended: &[Ended],
+) -> usize {
     // Fails if the chain is broken.
     at.run(&["audit", "verify"]).await;
     let export = at.run(&["audit", "export"]).await;
@@ -172,7 +176,7 @@ pub(crate) async fn the_record_is_whole(load: &Load, at: &Installation, ended: &
         let enrolled = [ENROLLER, "enroll", id];
         assert!(done.contains(&enrolled), "{id} ({number}) is recorded");
         // What was done before a kill, and not recorded any more, is recorded as it is
-        // answered to whoever asks again.
+        // answered to a retry.
         let (caller, action, again) = match Wish::of(*number) {
             Wish::Approved => (APPROVER, "approve", "already-decided"),
             Wish::Rejected => (APPROVER, "reject", "already-decided"),
@@ -187,7 +191,7 @@ pub(crate) async fn the_record_is_whole(load: &Load, at: &Installation, ended: &
     entries.len()
 }
 
-/// The entry tells what the caller was told.
+/// The entry agrees with the caller's answer.
 fn is_of(entry: &Value, answered: &Answered) {
     assert_eq!(entry["caller"], answered.caller, "{entry} {answered:?}");
     assert_eq!(entry["action"], answered.action, "{entry} {answered:?}");

@@ -1,5 +1,5 @@
-//! Callers who enroll, decide and end enrollments whatever is killed in the meantime: who gets
-//! no answer asks again.
+//! Callers who enroll, decide and end enrollments whatever is killed in the meantime: a caller that gets
+//! no answer retries.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -32,9 +32,9 @@ pub(crate) enum Wish {
     Uri,
     /// An image, enrolled.
     Picture,
-    /// Enrolled, once someone has agreed.
+    /// Enrolled, once it is approved.
     Approved,
-    /// Refused by someone.
+    /// Rejected.
     Rejected,
     /// Ended while it waits for a decision.
     Terminated,
@@ -113,14 +113,14 @@ fn uri(number: usize) -> String {
     format!("otpauth://totp/{}?secret={secret}", account(number))
 }
 
-/// A change that was answered, whatever the answer was.
+/// An answered change, whatever the answer was.
 #[derive(Clone, Debug)]
 pub(crate) struct Answered {
     pub(crate) request: String,
     pub(crate) caller: &'static str,
     pub(crate) action: &'static str,
     pub(crate) status: StatusCode,
-    /// What the caller was told that it was done to.
+    /// The subject in the caller's answer.
     pub(crate) subject: Option<String>,
 }
 
@@ -128,7 +128,7 @@ pub(crate) struct Answered {
 #[derive(Clone, Debug)]
 pub(crate) struct Ended {
     pub(crate) number: usize,
-    /// None if it was not even taken.
+    /// None if it was not accepted.
     pub(crate) id: Option<String>,
     /// From the first try to start it until its end was seen.
     pub(crate) took: Duration,
@@ -137,7 +137,7 @@ pub(crate) struct Ended {
 /// Tries to change something that had to be repeated.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tries {
-    /// No whole answer came.
+    /// There was no complete answer.
     pub(crate) unanswered: u64,
     /// The answer was 503.
     pub(crate) put_off: u64,
@@ -153,7 +153,7 @@ pub(crate) struct Load {
     pub(crate) tries: Mutex<Tries>,
 }
 
-/// Who calls, and what for.
+/// The caller and its purpose.
 #[derive(Clone, Copy)]
 struct Change<'a> {
     caller: &'static str,
@@ -302,7 +302,7 @@ impl Load {
                 begun.elapsed() < PATIENCE,
                 "{id} does not get there: {state}"
             );
-            // Since the stage that was seen: one that came while nobody answered is told
+            // Since the stage that was seen: one that came while nothing answered is reported
             // at once.
             let since = state["stage"].as_str().expect("a stage");
             path = format!("/api/enrollments/{id}?wait={LONGEST_POLL}&since={since}");
@@ -328,8 +328,8 @@ impl Load {
         }
     }
 
-    /// Changes something: again until it is answered with something other than to come
-    /// again. Notes every answer.
+    /// Makes a change, and retries until the answer is not to
+    /// retry. Notes every answer.
     async fn change(&self, what: Change<'_>, build: impl Fn() -> RequestBuilder) -> Answer {
         let begun = Instant::now();
         let mut again = false;
@@ -367,7 +367,7 @@ impl Load {
         }
     }
 
-    /// One try; none if no whole answer came.
+    /// One try; none if there was no complete answer.
     async fn attempt(&self, request: RequestBuilder) -> Option<(StatusCode, Value)> {
         let answer = request.send().await.ok()?;
         let status = answer.status();
@@ -385,7 +385,7 @@ impl Load {
 struct Answer {
     status: StatusCode,
     body: Value,
-    /// Whether there was a try before that may have done it.
+    /// Whether an earlier attempt may have done it.
     again: bool,
 }
 

@@ -107,7 +107,7 @@ async fn survive(settings: Settings) {
         worker.stop().await,
         scheduler.stop().await,
     ];
-    let entries = check::the_record_is_whole(&load, &at, &ended).await;
+    let entries = check::the_audit_log_is_complete(&load, &at, &ended).await;
     report(&load, &ended, took, fates, (sent, entries));
 }
 

@@ -202,7 +202,7 @@ fn address(url: &Value) -> SocketAddr {
     url.trim_start_matches("http://").parse().unwrap()
 }
 
-/// What a process went through.
+/// A process's lives and kills.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Fate {
     pub(crate) kills: u64,

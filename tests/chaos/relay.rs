@@ -6,14 +6,14 @@ use tokio::io;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Passes connections on to whoever is behind it now, and closes them where nobody is.
+/// Forwards connections to the process behind it, and closes them if there is none.
 pub(crate) struct Relay {
     address: SocketAddr,
     behind: watch::Sender<Option<SocketAddr>>,
 }
 
 impl Relay {
-    /// Listens on a port that stays its own, with nobody behind it yet.
+    /// Listens on a port that stays its own, with no process behind it yet.
     pub(crate) async fn open() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -35,7 +35,7 @@ impl Relay {
         format!("http://{}", self.address)
     }
 
-    /// Says who is behind it from now on.
+    /// Sets the process behind it.
     pub(crate) fn lead_to(&self, target: Option<SocketAddr>) {
         self.behind.send_replace(target);
     }
@@ -50,7 +50,7 @@ async fn pass_on(mut caller: TcpStream, target: SocketAddr) {
     };
     let (mut from_caller, mut to_caller) = caller.split();
     let (mut from_target, mut to_target) = target.split();
-    // When one side is gone the other is told so at once, as a process that dies tells it.
+    // When one side closes, the other is closed at once, as when a process dies.
     tokio::select! {
         _ = io::copy(&mut from_caller, &mut to_target) => {}
         _ = io::copy(&mut from_target, &mut to_caller) => {}

@@ -1,4 +1,4 @@
-//! Who may do what, asked over HTTP of a whole running server.
+//! Access control, tested over HTTP against a whole running server.
 
 use countersign::access::Role;
 use countersign::config::AuthMode;
@@ -62,7 +62,7 @@ async fn each_role_does_its_own_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_key_is_taken_in_every_usual_place_and_stops_when_revoked() {
+async fn a_key_is_accepted_in_every_usual_place_until_it_is_revoked() {
     let server = Server::start().await;
     let key = server.key("r", Role::Reader);
     let by_header = server
@@ -90,7 +90,7 @@ async fn a_key_is_taken_in_every_usual_place_and_stops_when_revoked() {
 }
 
 #[tokio::test]
-async fn a_cookie_counts_under_own_names_only() {
+async fn a_cookie_is_valid_only_under_the_servers_names() {
     let server = Server::start_with(|config| {
         config.public_urls = vec!["https://codes.example".parse().unwrap()];
     })
@@ -121,7 +121,7 @@ async fn a_cookie_counts_under_own_names_only() {
     ] {
         assert_eq!(ask(host, ("cookie", &cookie)).await, 403, "{host}");
     }
-    // Nobody can make a browser send a key.
+    // No page can make a browser send a key.
     let key = format!("Bearer {}", server.admin);
     assert_eq!(ask(&evil, ("authorization", &key)).await, 202);
     server.stop().await;

@@ -1,4 +1,4 @@
-//! Whoever waits is asked again who they are before they are given anything, and a stream
+//! A waiting caller is authenticated again before it gets an answer, and a stream
 //! counts among its caller's requests for as long as it lives.
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ fn key(server: &Server, name: &str, role: Role) -> String {
     key.to_string()
 }
 
-/// A stream of events, of which the first part has come.
+/// An event stream whose first part has arrived.
 async fn stream(server: &Server, path: &str, key: &str) -> Response {
     let request = server
         .request(Method::GET, path)
@@ -35,7 +35,7 @@ async fn stream(server: &Server, path: &str, key: &str) -> Response {
     answer
 }
 
-/// Starts an enrollment that waits for someone; answers where its status is.
+/// Starts an enrollment that waits for approval; returns the path of its status.
 async fn waiting(server: &Server, key: &str) -> String {
     let start = server.request(Method::POST, "/api/enrollments?approval=required");
     let start = start.bearer_auth(key).json(&json!({ "uri": URI }));

@@ -1,4 +1,4 @@
-//! A server that speaks TLS and is told to stop answers what is in progress, ends its
+//! A server that speaks TLS and is asked to stop answers what is in progress, ends its
 //! connections in order and loses nothing.
 
 use std::convert::Infallible;
@@ -31,7 +31,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::exposure::{PATIENCE, certify};
 use crate::server::URI;
 
-/// How often something that has to come is looked for.
+/// How often a condition is checked.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// `countersign serve` as a process of its own, with a certificate.
@@ -81,7 +81,7 @@ impl Process {
         format!("https://localhost:{}{path}", self.port)
     }
 
-    /// Makes a caller who enrolls, and answers its key.
+    /// Creates an enroller, and returns its key.
     fn key(&self, name: &str) -> String {
         let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
             .args(["key", "create", name, "--role", "enroller", "--data-dir"])
@@ -98,7 +98,7 @@ impl Process {
         (answer.status(), answer.json().await.unwrap())
     }
 
-    /// Starts an enrollment that waits for someone; answers where its status is.
+    /// Starts an enrollment that waits for approval; returns the path of its status.
     async fn waiting(&self, key: &str) -> String {
         let start = self
             .client
@@ -250,7 +250,7 @@ impl Two {
         Self { send, end }
     }
 
-    /// Comes back when all that was sent before has been taken.
+    /// Returns when everything sent before has been received.
     async fn health(&mut self, process: &Process) {
         let request = request(Method::GET, process.url("/healthz"), "", nothing());
         let (status, ..) = answer(self.send.send_request(request)).await;
@@ -292,7 +292,7 @@ async fn what_is_in_progress_over_tls_is_answered_and_connections_end_in_order()
     })
     .await;
 
-    // An upload, seen by being told to continue.
+    // An upload, seen by the answer 100 Continue.
     let mut sending = One::open(&process, folder).await;
     let (one_parts, body) = in_parts();
     let mut upload = request(Method::POST, "/api/enrollments".into(), one_sends, body);
@@ -360,7 +360,7 @@ async fn what_is_in_progress_over_tls_is_answered_and_connections_end_in_order()
     for (_, _, state) in [&one_poll, &two_poll] {
         assert_eq!(state["stage"], "AwaitingApproval");
     }
-    // TLS says goodbye on each, so that nobody takes a cut for an end.
+    // TLS says goodbye on each, so that no truncation looks like an end.
     for end in [one_end, sending.end, two.end, idle_one.end, idle_two.end] {
         soon("the connection ends", end)
             .await

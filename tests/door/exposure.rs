@@ -13,7 +13,7 @@ use crate::server::Server;
 /// Only a failure waits this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Writes a new certificate with its key, and answers a client that trusts nothing else.
+/// Writes a new certificate with its key, and returns a client that trusts nothing else.
 pub(crate) fn certify(folder: &Path) -> (TlsFiles, Client) {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
@@ -125,7 +125,7 @@ async fn a_trusted_proxy_says_that_the_browser_came_by_tls() {
 }
 
 #[tokio::test]
-async fn files_that_are_no_certificate_are_told_at_the_start() {
+async fn files_without_a_certificate_are_reported_at_startup() {
     let folder = tempfile::tempdir().unwrap();
     let (files, _) = certify(folder.path());
     std::fs::write(&files.key, "not a key").unwrap();
@@ -142,7 +142,7 @@ fn checked(settings: &Settings) -> Config {
     Config::resolve(settings, |_| None).unwrap()
 }
 
-/// Whom the record says that codes were asked from, last first.
+/// The addresses of code readings in the audit log, last first.
 async fn recorded(server: &Server, forwarded: &[(&str, &str)]) -> Value {
     let path = "/api/tokens?id=totp-00000000-0000-4000-8000-000000000000";
     let mut request = server.request(Method::GET, path).bearer_auth(&server.admin);
@@ -164,7 +164,7 @@ async fn recorded(server: &Server, forwarded: &[(&str, &str)]) -> Value {
 }
 
 #[tokio::test]
-async fn only_trusted_proxies_are_believed_whom_they_speak_for() {
+async fn only_trusted_proxies_may_name_their_clients() {
     let plain = Server::start_with(|_| ()).await;
     let claimed = [("x-forwarded-for", "203.0.113.9")];
     assert_eq!(recorded(&plain, &claimed).await, "127.0.0.1");

@@ -192,7 +192,7 @@ async fn what_another_process_takes_back_is_refused_at_once() {
         }
         // In the place of one that counts nothing, one that does.
         keys.grant(&grant(&to, Some(1))).unwrap();
-        // Whoever asks without wanting the code takes none.
+        // A HEAD request uses no read.
         let path = format!("/api/tokens?id={account}");
         for _ in 0..2 {
             let asked = server.status(Method::HEAD, &path, &granted).await;

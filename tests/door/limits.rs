@@ -46,7 +46,7 @@ async fn let_in(server: &Server, from: Ipv4Addr) -> TcpStream {
     stream
 }
 
-/// Sends what is given and answers what comes back before the server closes.
+/// Sends bytes and returns what the server sends before it closes.
 async fn talk(mut stream: TcpStream, text: &str) -> String {
     // A server that has closed already may reset the connection.
     let _ = stream.write_all(text.as_bytes()).await;
@@ -103,7 +103,7 @@ async fn there_is_a_bound_on_all_connections() {
 }
 
 #[tokio::test]
-async fn who_sends_too_slowly_is_cut_off() {
+async fn a_client_that_sends_too_slowly_is_disconnected() {
     let server = limited(|limits| {
         limits.header_timeout = Duration::from_millis(300);
         limits.body_timeout = Duration::from_millis(300);
@@ -124,7 +124,7 @@ async fn who_sends_too_slowly_is_cut_off() {
 }
 
 #[tokio::test]
-async fn who_does_not_take_its_answers_is_cut_off() {
+async fn a_client_that_does_not_read_is_disconnected() {
     let server = limited(|limits| {
         limits.connections_per_address = 1;
         limits.body_timeout = Duration::from_millis(300);
@@ -159,7 +159,7 @@ async fn headers_are_bounded() {
 }
 
 #[tokio::test]
-async fn one_caller_who_asks_too_often_is_told_when_to_come_back() {
+async fn a_caller_over_its_rate_learns_when_to_retry() {
     let server = limited(|limits| limits.rate_per_caller = NonZeroU32::new(1)).await;
     let (_, other) = server
         .keys()
@@ -207,7 +207,7 @@ async fn a_tool_that_an_agent_calls_counts_once() {
 }
 
 #[tokio::test]
-async fn one_address_that_asks_too_often_learns_of_health_still() {
+async fn an_address_over_its_rate_still_gets_health_checks() {
     let server = limited(|limits| limits.rate_per_address = NonZeroU32::new(1)).await;
     let asked = (0..50).map(|_| server.get("/api/accounts", "nobody"));
     let statuses: Vec<u16> = join_all(asked)

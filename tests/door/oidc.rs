@@ -1,4 +1,4 @@
-//! Callers whom an issuer vouches for.
+//! Callers with tokens of an issuer.
 
 use std::sync::Arc;
 

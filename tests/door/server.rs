@@ -72,7 +72,7 @@ impl Server {
         key.to_string()
     }
 
-    /// Subject, outcome and reason of what the audit log tells about a query.
+    /// Subject, outcome and reason of the audit log's entries for a query.
     pub(crate) async fn told(&self, query: &str) -> Vec<Value> {
         let path = format!("/api/audit?{query}");
         let request = self.request(Method::GET, &path).bearer_auth(&self.admin);

@@ -296,7 +296,7 @@ async fn clients_of_hashicorp_vault_read_and_check_codes() {
 
     let check = async |method: Method, code: &str| {
         let body = json!({ "code": code }).to_string();
-        // As curl says it, if nobody tells it otherwise.
+        // As curl sends it by default.
         let form = "application/x-www-form-urlencoded";
         let request = client(method, &path).header("content-type", form);
         nobody.send(request.body(body)).await
@@ -475,7 +475,7 @@ async fn a_key_is_renewed_under_its_name_and_a_grant_is_said_twice() {
     );
     assert_eq!(put(3).await.status, StatusCode::CREATED);
 
-    // By whoever has it, with an overlap; the grants stay.
+    // By its holder, with an overlap; the grants stay.
     let renewed = old
         .post("/api/keys/ci/rotate", &json!({ "overlapSeconds": 600 }))
         .await;
@@ -494,7 +494,7 @@ async fn a_key_is_renewed_under_its_name_and_a_grant_is_said_twice() {
         assert_eq!(caller.get("/api/session").await.body["caller"], "ci");
     }
     assert_eq!(new.get(&path).await.status, StatusCode::OK);
-    // A key that was replaced renews nothing: whoever it leaked to would have the only one.
+    // A key that was replaced renews nothing: anyone it leaked to would have the only one.
     let refused = old.post("/api/keys/ci/rotate", &json!({})).await;
     refused.assert_problem(400, "invalid-parameter");
     assert_eq!(new.get("/api/session").await.body["caller"], "ci");
@@ -517,7 +517,7 @@ async fn a_key_is_renewed_under_its_name_and_a_grant_is_said_twice() {
         .await
         .assert_problem(404, "key-unknown");
 
-    // Someone else's is left alone: whoever renews a key sees it, and could use it as theirs.
+    // Someone else's is left alone: anyone who rotates a key sees it, and could use it.
     let boss = app.new_caller("boss", "admin");
     let refused = boss.post("/api/keys/ci/rotate", &json!({})).await;
     refused.assert_problem(400, "invalid-parameter");

@@ -67,7 +67,7 @@ impl Adversary {
         }
     }
 
-    /// Has an activity called with any input: its output, or why it failed.
+    /// Calls an activity with any input: its output, or why it failed.
     pub(crate) async fn call(&self, activity: &str, input: &Value) -> Result<Value, String> {
         let call = Call {
             activity: activity.to_owned(),

@@ -81,7 +81,7 @@ impl Apart {
         self.worker = Some(Part::start(data, &args));
     }
 
-    /// How whoever has the hub's token reaches the task hub.
+    /// The task hub's connection string for a holder of its token.
     pub(crate) fn hub(&self) -> String {
         format!(
             "Endpoint={};TaskHub=default;Authentication=Token;TokenFile={}",
@@ -120,7 +120,7 @@ impl Apart {
         text(&self.worker.as_ref().expect("the worker runs").log)
     }
 
-    /// What the scheduler has said of itself.
+    /// What the scheduler has printed.
     pub(crate) fn scheduler_said(&self) -> &Value {
         &self.scheduler.said
     }
@@ -144,7 +144,7 @@ impl Apart {
     }
 }
 
-/// One process, and what it has said of itself.
+/// One process, and what it has printed.
 struct Part {
     child: Child,
     said: Value,

@@ -88,7 +88,7 @@ async fn several_have_to_agree_and_one_refusal_is_enough() {
     assert_eq!(ended.body["stage"], "Rejected", "{ended:?}");
     assert_eq!(ended.body["approval"]["decision"]["by"], "second");
 
-    // Whoever has agreed can think better of it for as long as others are asked.
+    // An approver can still reject as long as further approvals are pending.
     let id = admin.enroll(SEED_URI, true).await;
     first.until_stage(&id, "AwaitingApproval").await;
     first.decide(&id, true, "").await;

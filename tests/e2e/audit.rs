@@ -171,7 +171,7 @@ async fn every_reading_and_changing_is_recorded_with_who_and_why() {
             .assert_problem(400, "invalid-parameter");
     }
 
-    // The process's end takes nothing with it.
+    // Nothing is lost when the process ends.
     app.kill();
     let verified = app.command(&["audit", "verify", "--json"]);
     assert!(verified.status.success(), "{verified:?}");
@@ -202,7 +202,7 @@ async fn every_reading_and_changing_is_recorded_with_who_and_why() {
     assert!(told.contains(&format!("from entry {read} on")), "{told}");
 }
 
-/// The readings that the record has of an account: by whom, and for how many more each stands.
+/// The readings that the record has of an account: by caller, and how many more each entry counts.
 fn readings(app: &App, id: &str) -> Vec<(String, Option<u64>)> {
     let exported = app.command(&["audit", "export"]);
     let exported = String::from_utf8(exported.stdout).unwrap();
@@ -402,7 +402,7 @@ async fn no_spelling_of_an_id_keeps_it_out_of_the_record() {
 }
 
 #[tokio::test]
-async fn who_hangs_up_in_the_middle_of_a_change_is_recorded_all_the_same() {
+async fn a_change_whose_caller_hangs_up_is_still_recorded() {
     let app = App::start().await;
     let admin = app.admin();
     let id = admin.enroll(SEED_URI, false).await;

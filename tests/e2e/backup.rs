@@ -282,7 +282,7 @@ async fn what_is_no_whole_backup_is_refused_and_leaves_nothing() {
     ] {
         fs::write(&spoilt, bytes).unwrap();
         let refused = said(&restore(&spoilt, Some(&keys)));
-        assert!(refused.contains("is no whole backup"), "{refused}");
+        assert!(refused.contains("is not a complete backup"), "{refused}");
         assert!(!target.data_dir().exists(), "nothing of it is left");
     }
 
@@ -342,8 +342,8 @@ async fn what_happened_after_the_backup_is_not_believed_and_not_repeated() {
     let accepted_at = unix_now();
     assert_eq!(app.stop().await, Some(0));
 
-    // The hub is the later one: it tells of a decision and of an end of which the ledger knows
-    // nothing.
+    // The hub is the later one: it has a decision and an end of which the ledger has
+    // none.
     let mut restored = App::nowhere();
     restore(&restored, &keys, &file);
     let hub = "scheduler.sqlite3";

@@ -174,7 +174,7 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
         .await
         .assert_problem(415, "unsupported-media-type");
 
-    // What to send instead is told for what is wanted there.
+    // The answer names what to send for this operation.
     let grants = async |kind: &str, body: Vec<u8>| {
         let answer = admin.post_bytes("/api/grants", kind, body).await;
         answer.body["detail"].as_str().unwrap().to_owned()
@@ -190,7 +190,7 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
     let detail = grants("application/json", br#"{"acount": "x"}"#.to_vec()).await;
     assert!(detail.contains("expected one of `caller`"), "{detail}");
 
-    // What would be done otherwise than someone meant is not done at all.
+    // What would be done differently than intended is not done at all.
     for path in [
         "/api/enrollments?aproval=required",
         "/api/accounts?prove=required",
@@ -272,7 +272,7 @@ async fn callers_without_the_right_to_are_refused() {
         for (method, path) in &paths {
             let answer = stranger.send(stranger.request(method.clone(), path)).await;
             answer.assert_problem(401, "unauthenticated");
-            // Whoever sent something is told that it was that.
+            // The answer names the credential that was sent.
             let challenge = answer.headers["www-authenticate"].to_str().unwrap();
             assert_eq!(challenge.contains("invalid_token"), token.is_some());
             let detail = answer.body["detail"].as_str().unwrap();

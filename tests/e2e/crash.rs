@@ -1,4 +1,4 @@
-//! The server is killed, not stopped, at moments nobody chose.
+//! The server is killed, not stopped, at random moments.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ async fn accepted_enrollments_survive_kill_9_and_end_once() {
         app.launch().await;
     }
 
-    // Whoever got no answer asks again under the same key.
+    // A caller without an answer retries with the same key.
     let admin = app.admin();
     let all = KILLS * ENROLLMENTS_PER_RUN;
     for key in 0..all {

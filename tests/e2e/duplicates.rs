@@ -50,7 +50,7 @@ fn duplicate(answer: &Value) -> &Value {
 }
 
 #[tokio::test]
-async fn of_accounts_that_are_added_at_the_same_moment_one_is_told() {
+async fn of_accounts_that_are_added_at_the_same_moment_one_has_a_warning() {
     let app = App::start().await;
     let admin = app.admin();
     let add = async |name: &str| {
@@ -67,7 +67,7 @@ async fn of_accounts_that_are_added_at_the_same_moment_one_is_told() {
         .filter_map(|answer| answer.body["warnings"].as_array())
         .flatten()
         .collect();
-    // Whoever was stored last sees those before.
+    // The last one that was stored sees those before it.
     assert!(!told.is_empty(), "{added:?}");
     for warning in told {
         assert_eq!(warning["warning"], "duplicate", "{added:?}");

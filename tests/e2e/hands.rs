@@ -1,4 +1,4 @@
-//! Several credentials of one person are one voice, and a lease of one code is one code.
+//! Several credentials of one person count once, and a lease of one code is one code.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Whoever has the task hub can delay and lose work, and nothing else: no activity and no
+//! An adversary with the task hub can delay and lose work, but nothing else: no activity and no
 //! handler acts on what the hub says.
 
 use std::collections::BTreeMap;

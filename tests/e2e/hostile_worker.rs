@@ -1,5 +1,5 @@
 //! A front door whose only worker is an adversary's: it gives out no code, URI or package,
-//! and takes no decision, on the adversary's word.
+//! and takes no decision, on that worker's claims.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ enum Lie {
 
 const LIE: Event<Lie> = Event::new("adversary-lies");
 
-/// Stands in for every orchestration of the product: it says what it is told to say.
+/// Stands in for every orchestration of the product: it reports what the test tells it to.
 async fn puppet(ctx: OrchestrationContext, _input: Value) -> Result<Value, Failure> {
     loop {
         match ctx.wait_for_event(&LIE).await? {

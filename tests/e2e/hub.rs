@@ -1,4 +1,4 @@
-//! The task hub and its dashboard ask who calls, whatever is called.
+//! The task hub and its dashboard authenticate every call.
 
 use std::time::{Duration, SystemTime};
 
@@ -113,7 +113,7 @@ async fn a_stranger_starts_ends_and_takes_nothing_and_a_client_is_told_what_to_p
     let token = std::fs::metadata(app.data_dir().join("hub-token")).unwrap();
     let mode = std::os::unix::fs::MetadataExt::mode(&token);
     assert_eq!(mode & 0o777, 0o600);
-    // It is told where it is, never what it is.
+    // The error names the token's file, never the token.
     app.until_logged("hub-token").await;
     assert!(!app.logs().contains(&app.hub_token()));
 }

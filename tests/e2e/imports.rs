@@ -209,7 +209,7 @@ async fn what_is_picked_and_not_there_is_reported() {
     let uri = |name: &str| format!("otpauth://totp/{name}?secret={SECRET}");
     let list = format!("{}\n{}\n", uri("a"), export(&["Two:b", "Two:c"], [1, 0]));
 
-    // Files tell at once how many accounts they have: nothing is started.
+    // The number of accounts in files is known at once: nothing is started.
     for query in ["?pick=1,4-6", "?pick=4-6&dryRun=true"] {
         let path = format!("/api/imports{query}");
         let body = list.clone().into_bytes();
@@ -233,7 +233,7 @@ async fn what_is_picked_and_not_there_is_reported() {
     let told = String::from_utf8(refused.stderr).unwrap();
     assert!(told.contains("Number 4 was picked"), "{told}");
 
-    // An image has to be read first: what is there is enrolled, and what is not is told.
+    // An image has to be read first: existing accounts are enrolled, and the others reported.
     let picture = qr_png(&uri("d"));
     let answer = import(&admin, "?pick=2,5,7", vec![list.into_bytes(), picture]).await;
     let told: Vec<String> = results(&answer)

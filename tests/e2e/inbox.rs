@@ -107,7 +107,7 @@ async fn those_who_decide_see_at_once_what_waits() {
     assert_eq!(decided.status, StatusCode::ACCEPTED);
     let (id, _) = watching.until(&["second"]).await;
 
-    // Who connects again is told what is new, and not what they know.
+    // A client that reconnects gets what is new, not what it knows.
     let mut again = Watching::open(&deciding, Some(&id)).await;
     asking
         .enroll("otpauth://totp/third?secret=2FASTEST", true)
@@ -193,7 +193,7 @@ async fn everyone_is_told_what_they_may_decide() {
     assert_eq!(told(&asking).await, may(false, false, Some(own)));
     assert_eq!(told(&of_asking).await, may(false, true, Some(own)));
     assert_eq!(told(&deciding).await, may(true, true, None));
-    // What is told is what is answered.
+    // The list agrees with the answer.
     of_asking
         .decide(&id, true, "")
         .await
@@ -206,7 +206,7 @@ async fn everyone_is_told_what_they_may_decide() {
     );
     assert_eq!(told(&another).await, may(true, true, None));
 
-    // The stream tells each the same.
+    // The stream agrees too.
     let mut watching = Watching::open(&of_asking, None).await;
     let (_, waiting) = watching.next().await.expect("what waits");
     assert_eq!(waiting["decisions"][0], may(false, true, Some(own)));

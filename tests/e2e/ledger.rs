@@ -29,7 +29,7 @@ fn assert_to_submit_again(answer: &Answer) {
     assert!(detail.contains("ubmit it again"), "{answer:?}");
 }
 
-/// That nobody is offered to decide on what waits.
+/// Asserts that no one is offered a decision on what is pending.
 async fn assert_no_decision(approver: &Caller, waiting: &[&str]) {
     let inbox = approver.get("/api/approvals").await;
     let decisions = inbox.body["decisions"].as_array().unwrap();

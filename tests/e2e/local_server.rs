@@ -111,7 +111,7 @@ async fn a_program_in_the_servers_place_is_shown_no_token() {
 }
 
 #[tokio::test]
-async fn who_passes_the_question_on_to_the_real_server_gains_nothing() {
+async fn relaying_the_question_to_the_real_server_gains_nothing() {
     let app = App::start().await;
     assert!(app.command(&["list"]).status.success());
     let relay = Relay::open().await;
@@ -125,7 +125,7 @@ async fn who_passes_the_question_on_to_the_real_server_gains_nothing() {
     });
     let relayed = relayed.await.unwrap();
     assert_eq!(relayed.status.code(), Some(8), "{relayed:?}");
-    // Whoever names server and token wants that server to have it.
+    // A user who names server and token wants that server to have it.
     let (url, token) = (relay.url(), app.admin_token());
     let data = app.data_dir();
     let named = tokio::task::spawn_blocking(move || {
@@ -223,7 +223,7 @@ async fn commands_recognise_their_server_while_strangers_keep_it_busy() {
 }
 
 #[tokio::test]
-async fn health_is_told_by_a_front_door_only() {
+async fn only_a_front_doors_health_is_believed() {
     let mut app = App::start().await;
     let health = app.command(&["health"]);
     assert!(health.status.success(), "{health:?}");

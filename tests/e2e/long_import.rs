@@ -157,7 +157,7 @@ async fn two_thousand_accounts_of_mixed_kinds_are_all_there_and_the_same_again_a
             );
         }
     }
-    // Whoever lists the accounts finds each of them once.
+    // A list has each account once.
     let good = (0..COUNT).filter(|number| !is_damaged(*number)).count();
     let mut names = std::collections::BTreeSet::new();
     let mut count = 0;

@@ -1,4 +1,4 @@
-//! Bodies over the limit: whoever sends one is told so, however they send it.
+//! Bodies over the limit: the sender gets that answer, however it sends them.
 //!
 //! The clients here write to a socket of their own: one that only reads after its last
 //! byte is written sees a reset connection where a cleverer one still sees an answer.
@@ -113,7 +113,7 @@ async fn a_caller_without_a_token_is_told_so_before_anything_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_asks_before_sending_need_not_send() {
+async fn a_client_that_expects_100_continue_need_not_send() {
     let app = App::start().await;
     let token = app.admin_token();
     let answer = tokio::task::block_in_place(|| {

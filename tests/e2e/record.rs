@@ -181,7 +181,7 @@ async fn a_log_that_lost_entries_is_noticed_and_not_gone_on_with() {
     assert_eq!(verified(&data, &["--head", &head]).0, 0);
     assert_eq!(verified(&data, &["--head", "5:"]).0, 2);
 
-    // Whoever has the file, but not the key.
+    // An attacker with the file, but without the key.
     let whole = fs::read(&database).unwrap();
     let cut = |sequence: u32| {
         let thief = rusqlite::Connection::open(&database).unwrap();
@@ -248,7 +248,7 @@ async fn a_log_that_lost_entries_is_noticed_and_not_gone_on_with() {
 }
 
 #[test]
-fn a_folder_without_a_log_is_told_from_one_and_nothing_is_made() {
+fn a_folder_without_an_audit_log_is_recognized_and_nothing_is_created() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = folder.path().join("nowhere");
     for (place, code) in [(nowhere.as_path(), 5), (folder.path(), 5)] {

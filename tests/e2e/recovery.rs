@@ -120,11 +120,11 @@ async fn they_are_added_alone_replaced_by_two_and_removed_with_the_account() {
     take(&admin, &id)
         .await
         .assert_problem(409, "no-recovery-code");
-    // None are destroyed: nobody else has to agree.
+    // None are destroyed: no approval is needed.
     let first = set(&admin, &id, &["a", " b ", "a", ""]).await;
     until(&admin, &first, "Done").await;
     assert_eq!(left(&admin, &id).await, json!({"total": 2, "left": 2}));
-    // Some are: someone else has to.
+    // Some are: an approval is needed.
     for wanted in [&["c"][..], &[]] {
         let second = set(&admin, &id, wanted).await;
         let waiting = until(&admin, &second, "AwaitingApproval").await;
@@ -227,7 +227,7 @@ async fn grants_approvals_and_proofs_count_as_for_codes() {
 }
 
 #[tokio::test]
-async fn a_request_that_takes_nobody_else_gives_out_codes_of_a_guarded_account() {
+async fn a_request_without_approval_gives_out_codes_of_a_guarded_account() {
     let app = App::start_with(&["--request-approvals", "0"]).await;
     let admin = app.admin();
     let id = account(&admin, &codes(5)).await;

@@ -1,4 +1,4 @@
-//! What leaves the vault, and what is destroyed in it, someone else has agreed to.
+//! Nothing leaves the vault or is destroyed in it without another person's approval.
 
 use countersign_enrollment::contract::APPROVAL;
 use countersign_enrollment::decision::RaisedDecision;
@@ -132,7 +132,7 @@ async fn a_lease_ends_by_its_time_and_can_be_taken_back() {
 }
 
 #[tokio::test]
-async fn nobody_grants_their_own_wish_and_no_event_from_elsewhere_does() {
+async fn no_requester_and_no_event_from_elsewhere_grants_a_request() {
     let app = App::start().await;
     let admin = app.admin();
     let approver = app.new_caller("second-pair-of-eyes", "approver");
@@ -161,7 +161,7 @@ async fn nobody_grants_their_own_wish_and_no_event_from_elsewhere_does() {
 }
 
 #[tokio::test]
-async fn a_key_of_ones_own_making_agrees_to_nothing() {
+async fn a_key_that_the_requester_created_approves_nothing() {
     let app = App::start().await;
     let admin = app.admin();
     let account = enrolled(&admin).await;
@@ -249,7 +249,7 @@ async fn what_may_not_be_seen_or_asked_for_is_refused() {
 }
 
 #[tokio::test]
-async fn an_account_is_handed_out_once() {
+async fn an_account_is_exported_once() {
     let app = App::start().await;
     let admin = app.admin();
     let approver = app.new_caller("second-pair-of-eyes", "approver");

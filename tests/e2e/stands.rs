@@ -13,7 +13,7 @@ use crate::asking::{ask, decided, enrolled, until};
 use crate::support::{App, PATIENCE, SEED_URI};
 use crate::webhook::Receiver;
 
-/// An orchestration that ends as it is told to.
+/// An orchestration that ends with the given result.
 const PUPPET: &str = "adversary-says";
 const SAY: Event<Value> = Event::new("adversary-say");
 
@@ -214,7 +214,7 @@ async fn an_objection_to_what_the_hub_has_cut_off_is_taken_and_stands() {
 }
 
 #[tokio::test]
-async fn who_decides_at_once_is_heard_and_who_asked_is_told_why_not() {
+async fn an_early_decision_counts_and_the_requesters_own_is_refused_with_a_reason() {
     let app = App::start().await;
     let admin = app.admin();
     let approver = app.new_caller("second-pair-of-eyes", "approver");

@@ -269,7 +269,7 @@ impl App {
         self.base.trim_start_matches("http://")
     }
 
-    /// How whoever has the task hub's token reaches it.
+    /// The task hub's connection string for a holder of its token.
     pub(crate) fn hub_connection(&self) -> String {
         format!(
             "Endpoint={};TaskHub=default;Authentication=Token;TokenFile={}",
@@ -278,7 +278,7 @@ impl App {
         )
     }
 
-    /// A client of the task hub, as whoever has its token can be one.
+    /// A client of the task hub, as any holder of its token can have.
     pub(crate) fn task_hub(&self) -> durabletask::Client {
         let connection = durabletask::Connection::parse(&self.hub_connection());
         durabletask::Client::new(&connection.unwrap()).unwrap()

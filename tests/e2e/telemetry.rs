@@ -1,4 +1,4 @@
-//! What the logs tell: which enrollment each line is about.
+//! The logs name the enrollment of each line.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Others are told of what waits for a decision, also when they are away for a while.
+//! Notices of pending decisions are delivered, even if the receiver is down for a while.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -114,7 +114,7 @@ async fn trap(State(receiver): State<Receiver>) -> StatusCode {
     StatusCode::OK
 }
 
-/// A server that tells `address`, and the key that it signs with.
+/// A server that notifies `address`, and the key that it signs with.
 async fn telling(address: SocketAddr, more: &[&str]) -> (App, String) {
     let url = format!("http://{address}/hook");
     let mut args = vec!["--webhook-url", url.as_str()];
@@ -202,7 +202,7 @@ async fn a_proxy_of_the_environment_gets_nothing() {
         ("NO_PROXY", ""),
         ("no_proxy", ""),
     ];
-    // The issuer is asked at the start; nobody has this name.
+    // The issuer is queried at startup; no host has this name.
     let issuer = [
         "--oidc-issuer",
         "https://issuer.invalid",

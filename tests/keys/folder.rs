@@ -1,4 +1,4 @@
-//! Keys in the data folder: who makes which file, and who waits for whom.
+//! Keys in the data folder: which part creates which file, and which waits for another.
 
 use std::collections::BTreeSet;
 
@@ -147,7 +147,7 @@ async fn a_worker_does_not_replace_a_private_half_that_is_lost() {
     assert!(refused.log().contains("Restore it"), "{}", refused.log());
     assert!(!data.join("seal.key").exists());
 
-    // Unless it is told to.
+    // Unless it is asked to.
     std::fs::remove_file(data.join("seal.pub")).unwrap();
     at.run("worker").await;
     assert_eq!(at.files(), names(&[&WORKER]));

@@ -1,5 +1,5 @@
-//! Which part of an installation makes and reads which key, in a data folder and in a Key
-//! Vault, and what becomes of keys that are replaced or missing. The parts run as processes of
+//! Which part of an installation creates and reads which key, in a data folder and in a Key
+//! Vault, and what happens to replaced or missing keys. The parts run as processes of
 //! their own, as they do outside.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -50,7 +50,7 @@ impl Installation {
         printed(&mut program(words, &self.data())).await
     }
 
-    /// A key that is of another hand than the administrator's, since it is made on the machine.
+    /// A key that does not count as the administrator's, since it is created on the machine.
     pub(crate) async fn approver(&self) -> String {
         let made = "key create second-pair-of-eyes --role approver";
         self.tell(made).await["key"].as_str().unwrap().to_owned()

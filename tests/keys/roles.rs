@@ -274,7 +274,7 @@ fn the_templates_keep_keys_apart_and_the_vaults_off_the_public_network() {
 }
 
 #[tokio::test]
-async fn a_front_door_with_another_folder_does_not_start_until_it_is_told_to() {
+async fn a_front_door_with_another_folder_starts_only_if_an_operator_allows_it() {
     let azure = Azure::start().await;
     let _worker = azure.run("worker").await;
     azure.run("front-door").await;

@@ -64,7 +64,7 @@ impl KeyVault {
         let name = secret_name(name)?;
         let mut found = chosen(self.client.versions(&name).await?);
         if found.as_ref().is_some_and(is_contested) {
-            // Whoever was as fast has written by then, or is younger.
+            // A process that was as fast has written by then, or is younger.
             tokio::time::sleep(SETTLE).await;
             found = chosen(self.client.versions(&name).await?);
         }

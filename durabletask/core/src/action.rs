@@ -145,7 +145,7 @@ pub enum CompletionStatus {
     Failed,
     /// Someone terminated it.
     Terminated,
-    /// It starts anew with another input and an empty history.
+    /// It restarts with another input and an empty history.
     ContinuedAsNew,
 }
 

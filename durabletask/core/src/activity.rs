@@ -21,7 +21,7 @@ pub(crate) fn remember_origin(origin: &str, execution_id: &str) -> String {
 }
 
 /// The first id that such a text remembers, if it is one of this execution: tags go along
-/// when an instance continues as new, and whoever starts one can write any.
+/// when an instance continues as new, and the caller that starts one can write any.
 pub(crate) fn origin_of<'a>(remembered: &'a str, execution_id: &str) -> Option<&'a str> {
     remembered.strip_suffix(execution_id)?.strip_suffix('=')
 }

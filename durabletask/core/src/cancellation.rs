@@ -95,7 +95,7 @@ impl fmt::Debug for Cancellation {
 /// async fn copy(ctx: ActivityContext, _: String) -> Result<(), Failure> {
 ///     // ... in a `select!` beside the work:
 ///     ctx.cancelled().await;
-///     Err(Failure::new("Cancelled", "the copy was stopped and taken back"))
+///     Err(Failure::new("Canceled", "the copy was stopped and taken back"))
 /// }
 /// # let _ = copy;
 /// ```

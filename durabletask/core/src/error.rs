@@ -36,7 +36,7 @@ pub struct FailureDetails {
     pub non_retriable: bool,
     /// What caused it.
     pub inner: Option<Box<FailureDetails>>,
-    /// How long whoever tries again should wait at least.
+    /// How long a retry should wait at least.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Duration>,
 }

@@ -2,7 +2,7 @@
 //!
 //! A scheduler that accepted a rewind hands the worker the whole history and an
 //! `ExecutionRewound` event; the worker answers with the history as it is to
-//! stand from then on. What is missing from it is decided anew by replaying it.
+//! stand from then on. What is missing from it is decided again by replaying it.
 
 use std::collections::BTreeSet;
 

@@ -34,7 +34,7 @@ pub enum Recursive {
     No,
 }
 
-/// Under which id [`Client::restart`] starts the instance anew.
+/// Under which id [`Client::restart`] restarts the instance.
 ///
 /// ```
 /// use durabletask::client::RestartAs;
@@ -58,7 +58,7 @@ pub enum RestartAs {
 
 impl Client {
     /// Raises an external event for the instance. An event that nobody waits
-    /// for yet is kept until somebody does; one for an instance that has finished is lost
+    /// for yet is kept until someone does; one for an instance that has finished is lost
     /// without a word.
     ///
     /// # Errors
@@ -147,7 +147,7 @@ impl Client {
         Ok(())
     }
 
-    /// Starts the instance anew from its beginning, with its name, input,
+    /// Restarts the instance from its beginning, with its name, input,
     /// version and tags. Yields the id under which it runs.
     ///
     /// # Errors

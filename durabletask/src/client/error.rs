@@ -65,12 +65,12 @@ pub enum ClientError {
         #[source]
         failure: Box<FailureDetails>,
     },
-    /// The instance was terminated or cancelled, so it has no output of its own.
+    /// The instance was terminated or canceled, so it has no output of its own.
     #[error("the instance '{instance_id}' was ended before it was done")]
     Terminated {
         /// The id.
         instance_id: String,
-        /// What whoever ended it left as its output, JSON text.
+        /// The output given when it was ended, JSON text.
         output_json: Option<String>,
     },
     /// The instance still runs, so it has no output yet.
@@ -92,8 +92,8 @@ pub enum ClientError {
     /// The scheduler did not answer in time.
     #[error("the scheduler did not answer in time: {0}")]
     DeadlineExceeded(String),
-    /// The call was cancelled by the other side.
-    #[error("the call was cancelled: {0}")]
+    /// The call was canceled by the other side.
+    #[error("the call was canceled: {0}")]
     Cancelled(String),
     /// The caller is not known or may not do that.
     #[error("the scheduler does not let this caller do that: {0}")]
@@ -152,7 +152,7 @@ impl ClientError {
 }
 
 /// The code that a call ended with, as gRPC has it. When a connection breaks under a call,
-/// the transport calls that unknown, or cancelled where the call was not sent yet; gRPC
+/// the transport calls that unknown, or canceled where the call was not sent yet; gRPC
 /// says that the peer is unavailable then.
 pub(crate) fn code_of(status: &Status) -> Code {
     match status.code() {

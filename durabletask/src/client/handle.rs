@@ -62,7 +62,7 @@ impl<O> InstanceHandle<O> {
     ///
     /// # Errors
     ///
-    /// [`ClientError::Failed`] with the failure, [`ClientError::Terminated`] if somebody
+    /// [`ClientError::Failed`] with the failure, [`ClientError::Terminated`] if someone
     /// ended it, [`ClientError::Payload`] if its output is no `O`, and others.
     pub async fn result(&self) -> Result<O, ClientError>
     where

@@ -57,7 +57,7 @@ pub enum Status {
     Failed,
     /// Ended by someone.
     Terminated,
-    /// Cancelled.
+    /// Canceled.
     Canceled,
 }
 

@@ -196,7 +196,7 @@ impl Schedules {
             None if ended.status == Status::Completed => Ok(()),
             None => Err(ScheduleError::Failed(FailureDetails::new(
                 "Terminated",
-                "somebody ended the change before it was made",
+                "the change was ended by someone before it was made",
             ))),
         }
     }

@@ -70,7 +70,7 @@ pub struct ScheduleOptions {
 }
 
 impl ScheduleOptions {
-    /// From now on, for ever, each round under an id of its own.
+    /// From now on, forever, each round under an id of its own.
     #[must_use]
     pub fn new(recurrence: Recurrence) -> Self {
         Self {
@@ -393,7 +393,7 @@ mod tests {
         // Nobody was there for a while.
         assert_eq!(starts(&mut schedule, 57), round(Some(20), Some(60)));
         assert_eq!(schedule.last_run_at, Some(at(20)));
-        // Somebody set the clock back.
+        // Someone set the clock back.
         assert_eq!(starts(&mut schedule, 30), round(None, Some(60)));
     }
 

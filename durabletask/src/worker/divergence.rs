@@ -1,6 +1,6 @@
 //! What becomes of an orchestration whose code has changed under its history.
 
-/// What the worker does with an orchestration whose code does otherwise than its history
+/// What the worker does with an orchestration whose code diverges from what its history
 /// records.
 ///
 /// ```

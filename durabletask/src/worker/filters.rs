@@ -40,7 +40,7 @@ impl WorkItemFilters {
         if self == Self::All {
             return None;
         }
-        // Only an exact match can be told to the scheduler; anything else is checked here.
+        // Only an exact match can be sent to the scheduler; anything else is checked here.
         let strict = options
             .versioning
             .as_ref()

@@ -23,7 +23,7 @@ pub(super) const MAX_RESPONSE_BYTES: usize = 4_089_446;
 pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long one attempt to hand a result back may take.
 pub(super) const COMPLETION_TIMEOUT: Duration = Duration::from_secs(60);
-/// After how many failures in a row the channel is made anew.
+/// After how many failures in a row the channel is recreated.
 pub(super) const FAILURES_PER_CHANNEL: u32 = 5;
 /// How long a work item that this worker must not run is held before it goes
 /// back, so that it does not come and go in a tight loop.

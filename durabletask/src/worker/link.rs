@@ -1,4 +1,4 @@
-//! A channel to the scheduler that can be made anew.
+//! A channel to the scheduler that can be recreated.
 
 use std::sync::{PoisonError, RwLock};
 

@@ -66,7 +66,7 @@ pub enum WorkerError {
     #[error("registered twice: {}; each name needs exactly one handler", .0.join(", "))]
     Duplicates(Vec<String>),
     /// The task that ran the worker panicked or was aborted.
-    #[error("the worker's task ended before it was told to: {0}")]
+    #[error("the worker's task ended before it was asked to: {0}")]
     Crashed(String),
 }
 
@@ -83,7 +83,7 @@ pub enum WorkerError {
 ///     .registry(Registry::new().activity(&ECHO, async |_: ActivityContext, n: u32| Ok(n)))
 ///     .build()?;
 /// let running = worker.spawn();
-/// // Once the process is told to end:
+/// // Once the process is asked to end:
 /// running.stop().await?;
 /// # Ok(())
 /// # }
@@ -188,7 +188,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Runs the worker in a task of its own, until it is told to stop. Must be called
+    /// Runs the worker in a task of its own, until it is asked to stop. Must be called
     /// within a Tokio runtime.
     ///
     /// ```

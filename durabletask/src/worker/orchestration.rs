@@ -47,7 +47,7 @@ pub(super) enum NotRun {
     History(tonic::Status),
     /// A payload cannot be read from its store, or put there, for the time being.
     Payloads(String),
-    /// The code does otherwise than the history records, and the instance is to be held.
+    /// The code diverges from the history, and the instance must be held.
     Diverged(String),
     /// Another worker should run it.
     NotOurs(String),

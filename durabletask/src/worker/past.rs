@@ -113,7 +113,7 @@ impl Turns<'_> {
     }
 
     /// Replays a piece of the past, with its payloads from the store; yields why it
-    /// cannot be had, if it never can.
+    /// can never be fetched, if that is so.
     async fn replay(
         self,
         live: &mut Live,
@@ -137,7 +137,7 @@ impl Turns<'_> {
         ))
     }
 
-    /// Puts the payloads of `events` in their places; yields why they cannot be had,
+    /// Puts the payloads of `events` in their places; yields why they are unavailable,
     /// if they never can.
     ///
     /// # Errors

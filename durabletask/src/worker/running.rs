@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 ///
 /// It can do so only for activities that run in the same process as the turn
 /// that makes them needless; the protocol has no message for it. An activity that has
-/// asked for [`ActivityContext::cancelled`](crate::ActivityContext::cancelled) is told, and
+/// asked for [`ActivityContext::cancelled`](crate::ActivityContext::cancelled) is notified, and
 /// has the time of [`WorkerBuilder::cancellation_grace`](super::WorkerBuilder::cancellation_grace)
 /// to end by itself. The future of any other is dropped at its next await, so cleaning up
 /// belongs into destructors.
@@ -58,7 +58,7 @@ pub(super) struct RunningCall {
 }
 
 impl RunningActivities {
-    /// None yet. One that is told to stop has `grace` to do so.
+    /// None yet. One that is asked to stop has `grace` to do so.
     pub(super) fn new(grace: Duration) -> Self {
         Self {
             grace,
@@ -114,7 +114,7 @@ impl RunningActivities {
 
 impl RunningCall {
     /// Runs `work` to its end, or to the moment when nobody needs it any more; if it has
-    /// asked to be told of that, `grace` longer.
+    /// asked to be notified of that, `grace` longer.
     pub(super) async fn run<F: Future>(
         &self,
         work: F,

@@ -94,7 +94,7 @@ impl WorkerBuilder {
         self
     }
 
-    /// What to do with an orchestration whose code does otherwise than its history records
+    /// What to do with an orchestration whose code diverges from what its history records
     /// ([`OnDivergence::Fail`] by default).
     pub fn on_divergence(mut self, policy: OnDivergence) -> Self {
         self.options.on_divergence = policy;
@@ -123,7 +123,7 @@ impl WorkerBuilder {
 
     /// How long an activity that has asked for
     /// [`ActivityContext::cancelled`](crate::ActivityContext::cancelled) may take to end by
-    /// itself once it is told to (5 seconds by default).
+    /// itself once it is asked to (5 seconds by default).
     pub fn cancellation_grace(mut self, grace: Duration) -> Self {
         self.options.cancellation_grace = grace;
         self

@@ -63,7 +63,7 @@ pub enum ConnectionStatus {
         /// Why, for people.
         reason: String,
     },
-    /// It was told to stop and finishes what is in flight.
+    /// It was asked to stop and finishes what is in flight.
     Draining,
     /// It has stopped.
     Stopped,

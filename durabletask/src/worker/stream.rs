@@ -32,7 +32,7 @@ pub(super) struct Intake {
     activities: Arc<Semaphore>,
     entities: Arc<Semaphore>,
     tasks: TaskTracker,
-    /// Cancelled when the work in flight must end, finished or not.
+    /// Canceled when the work in flight must end, finished or not.
     abort: CancellationToken,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Intake {
     reason = "one value for the life of a stream"
 )]
 enum Ended {
-    /// The worker was told to stop; the stream is kept for the draining.
+    /// The worker was asked to stop; the stream is kept for the draining.
     Stopped(Option<Streaming<proto::WorkItem>>),
     /// The connection is lost, or was never there.
     Lost {
@@ -98,7 +98,7 @@ impl Intake {
                     failures = if had_traffic { 0 } else { failures + 1 };
                     self.shared.health.failed(failures, reason);
                     if silent || (failures > 0 && failures % FAILURES_PER_CHANNEL == 0) {
-                        tracing::info!("the channels to the scheduler are made anew");
+                        tracing::info!("recreating the channels to the scheduler");
                         self.intake.renew();
                         self.shared.completions.renew();
                     }
@@ -155,7 +155,7 @@ impl Intake {
                 message = stream.message() => message,
                 _ = watchdog.tick() => {
                     if last_message.elapsed() >= self.options.silence_timeout {
-                        tracing::warn!("the scheduler has been silent for too long; connecting anew");
+                        tracing::warn!("the scheduler has been silent for too long; reconnecting");
                         return Ended::Lost {
                             had_traffic,
                             silent: true,
@@ -180,7 +180,7 @@ impl Intake {
                     last_message = Instant::now();
                 }
                 Ok(None) => {
-                    tracing::info!("the scheduler ended the stream of work items; connecting anew");
+                    tracing::info!("the scheduler ended the stream of work items; reconnecting");
                     return Ended::Lost {
                         had_traffic,
                         silent: false,
@@ -190,7 +190,7 @@ impl Intake {
                 // Any end that we did not ask for is followed by a new connection,
                 // a cancellation by the peer included.
                 Err(status) => {
-                    tracing::warn!(code = ?status.code(), reason = status.message(), "the stream of work items broke; connecting anew");
+                    tracing::warn!(code = ?status.code(), reason = status.message(), "work item stream lost; reconnecting");
                     return Ended::Lost {
                         had_traffic,
                         silent: false,

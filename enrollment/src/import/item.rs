@@ -109,7 +109,7 @@ impl Item<'_> {
         {
             return Ok(zeroize::Zeroizing::new(written.to_owned()));
         }
-        // A login to Steam is told by its issuer, whatever the item is called.
+        // A login to Steam is recognized by its issuer, whatever the item is called.
         let steam = account
             .issuer()
             .filter(|issuer| otpauth::is_steam_name(issuer));

@@ -122,7 +122,7 @@ impl Sealable for ImportList {
                         parity: part.parity,
                         bytes: Zeroizing::new(BASE64.decode(part.bytes.expose().as_bytes()).ok()?),
                         text: Zeroizing::new(part.text.expose().to_owned()),
-                        // Whoever looks at several images together does not have them.
+                        // A caller that reads several images together does not have them.
                         region: None,
                     });
                     continue;

@@ -137,7 +137,7 @@ async fn refuses_and_recovers<T>(
     let taken = take_away(&process);
     let (acknowledged, refused) = fill(&client).await;
     is_clear(&refused, code);
-    // A worker is told too, and keeps what it holds.
+    // A worker gets the error too, and keeps its work items.
     is_clear(&complete(&client, &token).await.unwrap_err(), code);
     // What is left has room for the small write of a health check now and then.
     let mut asked = 0;
@@ -210,12 +210,12 @@ async fn a_disk_that_takes_no_write_is_reported_and_work_continues_once_it_does(
 /// Has the system answer a process's writes to a file as a read-only disk does.
 struct ReadOnly {
     strace: Child,
-    /// Kept open, for strace ends once nobody listens.
+    /// Kept open, since strace ends once nothing reads from it.
     _said: BufReader<ChildStderr>,
 }
 
 impl ReadOnly {
-    /// Nothing where this user may not do so.
+    /// None if this user may not do so.
     fn of(process: &Process, file: &Path) -> Option<Self> {
         let mut strace = Command::new("strace")
             .args(["-f", "-o", "/dev/null", "-e", "trace=write,pwrite64"])
@@ -241,7 +241,7 @@ impl ReadOnly {
 
 impl Drop for ReadOnly {
     fn drop(&mut self) {
-        // Asked, it lets go of the process.
+        // It detaches from the process when asked to.
         ran(Command::new("kill").args(["-INT", &self.strace.id().to_string()]));
         let _ = self.strace.wait();
     }
@@ -349,7 +349,7 @@ async fn a_disk_that_turns_read_only_is_reported_and_loses_nothing() {
     assert!(exists(&client, "default", "before").await, "it still reads");
     process.kill();
 
-    // Mounted again, as after someone has mended it.
+    // Remounted, as after a repair.
     disk.unmount();
     assert!(disk.mount());
     let process = Process::start(&data, &[]);
@@ -361,7 +361,7 @@ async fn a_disk_that_turns_read_only_is_reported_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_read_only_disk_is_told_at_the_start_and_loses_nothing() {
+async fn a_read_only_disk_is_reported_at_startup_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = Disk::of(folder.path(), "8m") else {
         return;

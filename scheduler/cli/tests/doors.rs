@@ -1,4 +1,4 @@
-//! Who is let in, and where: tokens, TLS, and addresses that other machines reach.
+//! Access: tokens, TLS, and addresses that other machines can reach.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -69,7 +69,7 @@ async fn hello(client: &Client, token: Option<&str>) -> Result<(), Code> {
 }
 
 #[tokio::test]
-async fn both_doors_ask_for_a_token() {
+async fn grpc_and_dashboard_require_a_token() {
     let folder = tempfile::tempdir().unwrap();
     let tokens = token_file(folder.path());
     let process = Process::start(folder.path(), &["--token-file", tokens.to_str().unwrap()]);
@@ -107,7 +107,7 @@ async fn both_doors_ask_for_a_token() {
 }
 
 #[tokio::test]
-async fn both_doors_speak_tls() {
+async fn grpc_and_dashboard_speak_tls() {
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = certificate(folder.path());
     let process = Process::start(
@@ -131,7 +131,7 @@ async fn both_doors_speak_tls() {
         .unwrap();
     let pages = trusting.get(&process.http).send().await.unwrap();
     assert_eq!(pages.status().as_u16(), 200);
-    // Neither trusts a stranger, nor does anyone who speaks plaintext get an answer.
+    // An unknown certificate is not trusted, and plaintext gets no answer.
     assert!(
         reqwest::Client::new()
             .get(&process.http)
@@ -180,7 +180,7 @@ async fn files_that_change_are_in_use_before_long_and_a_stream_ends_with_its_tok
     std::fs::write(&tokens, &token).unwrap();
     let begun = Instant::now();
     let after = loop {
-        // Each attempt is a connection, and so has the files looked at.
+        // Each attempt is a connection, which checks the files.
         if let Some(client) = connect(&process, &new).await
             && hello(&client, Some(&token)).await.is_ok()
             && page(&process, &new, &token).await == Some(200)
@@ -198,7 +198,7 @@ async fn files_that_change_are_in_use_before_long_and_a_stream_ends_with_its_tok
         assert_eq!(hello(client, Some(&token)).await, Ok(()));
     }
 
-    // What the old token has opened ends, and takes no work along.
+    // Streams of the old token end, and lose no work.
     let ended = loop {
         match tokio::time::timeout(PATIENCE, stream.message())
             .await
@@ -228,7 +228,7 @@ async fn files_that_change_are_in_use_before_long_and_a_stream_ends_with_its_tok
 }
 
 #[test]
-fn other_machines_are_let_in_only_where_something_guards_the_door() {
+fn addresses_of_other_machines_need_authentication_or_a_flag() {
     let folder = tempfile::tempdir().unwrap();
     let tokens = token_file(folder.path());
     let (certificate, key) = certificate(folder.path());
@@ -249,7 +249,7 @@ fn other_machines_are_let_in_only_where_something_guards_the_door() {
         certificate.to_str().unwrap(),
         key.to_str().unwrap(),
     );
-    // A certificate says who the scheduler is, not who calls.
+    // A certificate identifies the scheduler, not its callers.
     let encrypted = ["--tls-cert", certificate, "--tls-key", key];
     let refused = output(&[&everywhere[..], &encrypted].concat());
     assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
@@ -262,7 +262,7 @@ fn other_machines_are_let_in_only_where_something_guards_the_door() {
 }
 
 #[test]
-fn files_that_cannot_be_used_are_told_at_once() {
+fn unusable_files_are_reported_at_startup() {
     let folder = tempfile::tempdir().unwrap();
     let (certificate, _) = certificate(folder.path());
     let missing = folder.path().join("missing");
@@ -336,7 +336,7 @@ fn log_of_a_start(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn a_scheduler_that_asks_for_nothing_says_so_when_it_starts() {
+fn a_scheduler_without_authentication_warns_when_it_starts() {
     const SAYS: &str = "no credential is required";
     let open = log_of_a_start(&[]);
     assert!(

@@ -45,7 +45,7 @@ fn what_it_keeps_is_its_owners_only() {
 }
 
 #[tokio::test]
-async fn it_tells_its_health_and_its_metrics() {
+async fn it_serves_health_checks_and_metrics() {
     let folder = tempfile::tempdir().unwrap();
     let process = Process::start(folder.path(), &["--task-hub", "orders"]);
     let client = process.client();
@@ -122,7 +122,7 @@ async fn only_the_listed_task_hubs_are_there_unless_others_may_be_made() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_what_to_do() {
+fn errors_say_what_is_wrong_and_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let process = Process::start(folder.path(), &[]);
     let path = folder.path().to_str().unwrap();

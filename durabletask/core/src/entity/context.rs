@@ -46,7 +46,7 @@ pub enum EntityAction {
         input: Option<String>,
         /// Not before this instant.
         at: Option<DateTime<Utc>>,
-        /// The span that causes it, for whoever it reaches.
+        /// The span that causes it, for the entity or instance that it reaches.
         trace_context: Option<TraceContext>,
     },
     /// The start of an orchestration.
@@ -61,7 +61,7 @@ pub enum EntityAction {
         input: Option<String>,
         /// Not before this instant.
         at: Option<DateTime<Utc>>,
-        /// The span that causes it, for whoever it reaches.
+        /// The span that causes it, for the entity or instance that it reaches.
         trace_context: Option<TraceContext>,
     },
 }

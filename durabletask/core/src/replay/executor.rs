@@ -226,7 +226,7 @@ impl Execution {
         }
     }
 
-    /// What the code does otherwise than its history records, if that ended the execution.
+    /// How the code diverges from its history, if that ended the execution.
     #[must_use]
     pub fn divergence(&self) -> Option<FailureDetails> {
         self.aborted()

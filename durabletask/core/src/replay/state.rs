@@ -316,7 +316,7 @@ impl State {
                 }
             },
             HistoryPayload::ExecutionRewound { .. } => {
-                // The steps whose records the rewind took away are taken anew.
+                // The steps whose records the rewind took away are taken again.
                 self.rewound = true;
                 Applied::Nothing
             }

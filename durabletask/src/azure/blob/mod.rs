@@ -169,7 +169,7 @@ impl BlobPayloadStore {
         Ok(bytes.freeze())
     }
 
-    /// Whether it gets better is told by the status, as in the official SDKs.
+    /// Whether a retry may help depends on the status, as in the official SDKs.
     fn failure(&self, what: &str, error: azure_core::Error) -> PayloadStoreError {
         let passing = match error.http_status() {
             Some(StatusCode::RequestTimeout | StatusCode::TooManyRequests) | None => true,
@@ -232,7 +232,7 @@ impl PayloadStore for BlobPayloadStore {
             Err(error) if is(&error, &StorageErrorCode::ContainerNotFound) => {
                 match self.container.create(None).await {
                     Ok(_) => {}
-                    // Somebody else was faster.
+                    // Someone else was faster.
                     Err(error) if is(&error, &StorageErrorCode::ContainerAlreadyExists) => {}
                     Err(error) => return Err(told(error)),
                 }

@@ -47,7 +47,7 @@ pub(super) fn is_token(text: &str) -> bool {
 
 /// The name of the blob that `token` stands for, if it is in this container.
 ///
-/// Another one is never read: the token comes with a message, and whoever wrote that
+/// Another one is never read: the token comes with a message, and the writer of that
 /// would choose where the account's credential is sent.
 pub(super) fn blob_name(token: &str, container: &str, url: &Url) -> Option<String> {
     let name = if let Some(rest) = token.strip_prefix(V1) {

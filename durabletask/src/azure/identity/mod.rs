@@ -194,7 +194,7 @@ impl Identity {
             return Ok(token);
         }
         let mut asking = self.inner.asking.lock().await;
-        // Somebody else may have fetched it in the meantime.
+        // Someone else may have fetched it in the meantime.
         let kept = self.kept(scope);
         if let Some(token) = kept.clone().filter(is_fresh) {
             return Ok(token);

@@ -20,9 +20,9 @@ pub enum Source {
     WorkloadIdentity,
     /// The identity of the machine or container, system- or user-assigned.
     ManagedIdentity,
-    /// Whoever is logged in with `az`.
+    /// The user who is logged in with `az`.
     AzureCli,
-    /// Whoever is logged in with `azd`.
+    /// The user who is logged in with `azd`.
     AzureDeveloperCli,
 }
 

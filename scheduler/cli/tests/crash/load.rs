@@ -1,4 +1,4 @@
-//! What runs while the scheduler is killed, and what it was told is done.
+//! The load while the scheduler is killed, and what was acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,7 +32,7 @@ pub(crate) struct Acknowledged {
     pub(crate) results: BTreeMap<(String, i32), Vec<String>>,
     /// Entity → signals that were accepted.
     pub(crate) signals: BTreeMap<String, BTreeSet<String>>,
-    /// Loop → what it was told.
+    /// Loop → what was acknowledged.
     pub(crate) loops: BTreeMap<String, Told>,
 }
 
@@ -135,7 +135,7 @@ impl Load {
         }
     }
 
-    /// Executes what it is given until it is told to stop.
+    /// Executes work items until it is asked to stop.
     pub(crate) async fn worker(self, finished: CancellationToken) {
         while !finished.is_cancelled() {
             let client = self.client();
@@ -168,7 +168,7 @@ impl Load {
         }
     }
 
-    /// What is not acknowledged comes again.
+    /// Unacknowledged work is redelivered.
     async fn execute(self, mut client: Client, item: WorkItem) {
         match item.request {
             Some(work_item::Request::OrchestratorRequest(turn)) => {

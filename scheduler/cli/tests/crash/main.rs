@@ -1,5 +1,5 @@
 //! The real scheduler is killed with SIGKILL at random moments, many times, under load.
-//! Whoever was told that something was done must find it done: no acknowledged start,
+//! Everything that was acknowledged must have been done: no acknowledged start,
 //! event, signal or result is lost, none is applied twice, and every instance ends.
 //!
 //! `CRASH_KILLS` sets how often, `CRASH_SEED` repeats a run's choices:
