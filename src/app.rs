@@ -84,6 +84,17 @@ impl Parts {
     }
 }
 
+/// What a front door of this process runs on.
+struct DoorServices {
+    keys: DoorKeys,
+    vault: Arc<dyn SecretVault>,
+    ledger: SqliteLedger,
+    listener: TcpListener,
+    tls: Option<Certificate>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+}
+
 /// Running parts, until [`Running::stop`]. If this is dropped instead, they are asked to stop
 /// but not waited for.
 pub struct Running {
@@ -240,13 +251,16 @@ impl Running {
                     Some(keys) => keys,
                     None => DoorKeys::open(&place, &self.data, config.worker_wait).await?,
                 };
-                self.launch_front_door(
-                    config,
-                    &connection,
-                    (keys, vault, ledger),
-                    (listener, tls),
-                    (clock, Arc::clone(&metrics)),
-                )?;
+                let services = DoorServices {
+                    keys,
+                    vault,
+                    ledger,
+                    listener,
+                    tls,
+                    clock,
+                    metrics: Arc::clone(&metrics),
+                };
+                self.launch_front_door(config, &connection, services)?;
             }
             if let Some(address) = config.metrics_listen {
                 self.launch_metrics(address, metrics).await?;
@@ -351,10 +365,17 @@ impl Running {
         &mut self,
         config: &Config,
         connection: &Connection,
-        (keys, vault, ledger): (DoorKeys, Arc<dyn SecretVault>, SqliteLedger),
-        (listener, tls): (TcpListener, Option<Certificate>),
-        (clock, metrics): (Arc<dyn Clock>, Arc<Metrics>),
+        services: DoorServices,
     ) -> Result<(), AppError> {
+        let DoorServices {
+            keys,
+            vault,
+            ledger,
+            listener,
+            tls,
+            clock,
+            metrics,
+        } = services;
         let address = listener.local_addr()?;
         let (admin_token, admin) = match &config.admin_token {
             Some(token) => (token.clone(), AdminToken::fixed(token)),

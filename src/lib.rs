@@ -8,6 +8,7 @@ pub mod app;
 pub mod audit;
 pub mod backup;
 mod called;
+mod causes;
 pub mod cli;
 pub mod clock;
 pub mod commands;

@@ -406,7 +406,7 @@ impl Decide {
             .chain([&checked.mandate.hand])
             .any(|hand| *hand == decision.hand)
         {
-            return Err(Refusal::OneHand);
+            return Err(Refusal::SamePerson);
         }
         if !is_asked(&terms.from, decision) {
             return Err(Refusal::NotAsked);

@@ -174,7 +174,7 @@ pub(crate) fn consents(
                 reason.get_or_insert(Discounted::OwnRequest);
             }
             Ok(decision) if hands.contains(&decision.hand) || deciders.contains(&decision.by) => {
-                reason.get_or_insert(Discounted::OneHand);
+                reason.get_or_insert(Discounted::SamePerson);
             }
             Ok(decision) => {
                 hands.insert(decision.hand.clone());

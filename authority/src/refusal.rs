@@ -96,7 +96,7 @@ pub enum Refusal {
     OwnRequest,
     /// Requester and decider, or two deciders, may be one person.
     #[error("this credential belongs to the same person as one that has counted already")]
-    OneHand,
+    SamePerson,
     /// The decider is in none of the required groups.
     #[error("the decider is in none of the approver groups")]
     NotAsked,
@@ -139,7 +139,7 @@ impl Refusal {
             Self::TooLate => "too-late",
             Self::TooEarly => "too-early",
             Self::OwnRequest => "own-request",
-            Self::OneHand => "one-hand",
+            Self::SamePerson => "one-hand",
             Self::NotAsked => "not-asked",
             Self::OtherCaller => "other-caller",
             Self::OtherSecret => "other-secret",
@@ -164,7 +164,7 @@ pub enum Discounted {
     /// The requester made it.
     OwnRequest,
     /// It comes from the same person as the request or an earlier decision.
-    OneHand,
+    SamePerson,
     /// The decider is in none of the required groups.
     NotAsked,
 }
@@ -177,7 +177,7 @@ impl Discounted {
             Self::NotRecorded => "one is not in the ledger",
             Self::OutOfTime => "one was made too early or too late",
             Self::OwnRequest => "one was made by the requester",
-            Self::OneHand => "one belongs to a person who has counted already",
+            Self::SamePerson => "one belongs to a person who has counted already",
             Self::NotAsked => "one comes from someone who is not an approver",
         }
     }

@@ -122,7 +122,7 @@ pub struct AccountRequest {
 /// what their decision is signed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Asked {
+pub struct RequestedAct {
     /// The account.
     pub account: EnrollmentId,
     /// What is to be done with it.
@@ -146,7 +146,7 @@ pub enum RequestProgress {
     /// Someone has to decide.
     AwaitingApproval {
         /// What on.
-        asked: Asked,
+        asked: RequestedAct,
         /// When it is too late.
         deadline: DateTime<Utc>,
         /// Who has agreed so far.
@@ -156,7 +156,7 @@ pub enum RequestProgress {
     /// The requester may read or fetch what was requested.
     Granted {
         /// What was requested.
-        asked: Asked,
+        asked: RequestedAct,
         /// Who agreed, in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         approvals: Vec<ApprovalDecision>,
@@ -169,7 +169,7 @@ pub enum RequestProgress {
     /// It is being done.
     Acting {
         /// What was requested.
-        asked: Asked,
+        asked: RequestedAct,
         /// Who agreed, in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         approvals: Vec<ApprovalDecision>,
@@ -177,7 +177,7 @@ pub enum RequestProgress {
     /// The account is disabled and waits for its end.
     Removing {
         /// What was requested.
-        asked: Asked,
+        asked: RequestedAct,
         /// Who agreed, in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         approvals: Vec<ApprovalDecision>,
@@ -194,7 +194,7 @@ pub enum RequestOutcome {
     /// What was requested was done.
     Done {
         /// What was requested.
-        asked: Asked,
+        asked: RequestedAct,
         /// Who agreed, in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         approvals: Vec<ApprovalDecision>,
@@ -208,7 +208,7 @@ pub enum RequestOutcome {
     /// It was granted, and nobody made use of it in time.
     Lapsed {
         /// What was requested.
-        asked: Asked,
+        asked: RequestedAct,
         /// Who agreed, in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         approvals: Vec<ApprovalDecision>,
@@ -216,21 +216,21 @@ pub enum RequestOutcome {
     /// Someone decided against it, before it was done or while it could be undone.
     Rejected {
         /// What was requested.
-        asked: Asked,
+        asked: RequestedAct,
         /// Who decided so, and why.
         decision: ApprovalDecision,
     },
     /// The requester took it back, before it was done or while it could be undone.
     Withdrawn {
         /// What was requested.
-        asked: Asked,
+        asked: RequestedAct,
         /// When, and why.
         decision: ApprovalDecision,
     },
     /// Nobody decided in time.
     Expired {
         /// What was requested.
-        asked: Asked,
+        asked: RequestedAct,
         /// When it was too late.
         deadline: DateTime<Utc>,
     },
@@ -238,7 +238,7 @@ pub enum RequestOutcome {
     /// not destroyed.
     Kept {
         /// What was requested.
-        asked: Asked,
+        asked: RequestedAct,
     },
     /// There is no such account, or no longer.
     Unavailable,

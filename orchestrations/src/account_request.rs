@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::account_request::{
-    AccountRequest, Act, Asked, RequestOutcome, RequestProgress,
+    AccountRequest, Act, RequestOutcome, RequestProgress, RequestedAct,
 };
 use countersign_enrollment::contract::{
     APPROVAL, AccountRef, AccountState, CLAIM, DESCRIBE_ACCOUNT, DISABLE_ACCOUNT, DescribedAccount,
@@ -55,7 +55,7 @@ pub async fn account_request(
         DescribedAccount::Unknown => return Ok(RequestOutcome::Unavailable),
     };
     let mut run = Run {
-        asked: Asked {
+        asked: RequestedAct {
             account: request.account,
             act: request.act,
             preview,
@@ -94,7 +94,7 @@ pub async fn account_request(
 struct Run {
     ctx: OrchestrationContext,
     account: AccountRef,
-    asked: Asked,
+    asked: RequestedAct,
     terms: Option<Terms>,
     approvals: Vec<Counted>,
 }

@@ -81,7 +81,7 @@ pub async fn enroll(
     let approvals = match Terms::of(request.approval) {
         None => Vec::new(),
         Some(terms) => {
-            let asked = Asked {
+            let asked = EnrollmentQuestion {
                 mandate: mandate.clone(),
                 preview: preview.clone(),
                 warnings: warnings.clone(),
@@ -129,7 +129,7 @@ pub async fn enroll(
 }
 
 /// What is decided on.
-struct Asked {
+struct EnrollmentQuestion {
     mandate: SignedMandate,
     preview: AccountPreview,
     warnings: Vec<Warning>,
@@ -138,7 +138,7 @@ struct Asked {
     requested_by: CallerId,
 }
 
-impl Question for Asked {
+impl Question for EnrollmentQuestion {
     fn requested_by(&self) -> &CallerId {
         &self.requested_by
     }

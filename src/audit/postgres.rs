@@ -287,7 +287,7 @@ async fn append(
     let sequence = end.sequence + 1;
     let text = serde_json::to_string(event).map_err(|_| AuditError::Unreadable { sequence })?;
     let hash = link(key, &end.hash, sequence, &text);
-    let asked = Asked::of(event);
+    let asked = SearchColumns::of(event);
     execute(
         transaction,
         "INSERT INTO audit_entries (sequence, event, hash, at, action, caller, subject)
@@ -308,14 +308,14 @@ async fn append(
 
 /// The parameters of a query.
 #[derive(PartialEq, Eq)]
-struct Asked {
+struct SearchColumns {
     at: String,
     action: String,
     caller: String,
     subject: Option<String>,
 }
 
-impl Asked {
+impl SearchColumns {
     fn of(event: &Event) -> Self {
         // No text of PostgreSQL has a NUL; in the event's JSON it is escaped.
         let text = |text: &str| text.replace('\0', "\u{fffd}");
@@ -336,13 +336,14 @@ fn follow(key: &[u8; 32], next: &Head, row: &Row) -> Result<Option<[u8; 32]>, Au
     let kept: Vec<u8> = value(row, 2)?;
     let is_next = unsigned(value(row, 0)?) == next.sequence && secret::same(&hash, &kept);
     // An entry that its columns misrepresent could not be found; that counts as changed.
-    let asked = Asked {
+    let asked = SearchColumns {
         at: value(row, 3)?,
         action: value(row, 4)?,
         caller: value(row, 5)?,
         subject: value(row, 6)?,
     };
-    let is_found = serde_json::from_str(&text).is_ok_and(|event| Asked::of(&event) == asked);
+    let is_found =
+        serde_json::from_str(&text).is_ok_and(|event| SearchColumns::of(&event) == asked);
     Ok((is_next && is_found).then_some(hash))
 }
 

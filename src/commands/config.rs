@@ -1,7 +1,6 @@
 //! `countersign config check`: prints the effective configuration, and checks whether task hub and vault
 //! answer.
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use countersign_activities::vault::SecretVault as _;
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::output;
 use super::{Exit, Fault, Outcome};
+use crate::causes::in_one_line;
 use crate::config::{AuthMode, Config, LockMemory, OtlpConfig};
 use crate::data_dir::DataDir;
 use crate::duration;
@@ -175,22 +175,25 @@ async fn try_hub(config: &Config, identity: &Identity) -> Tried {
         return Ok("embedded; started by `countersign serve`".to_owned());
     };
     let connection = Connection::parse(text)
-        .map_err(|error| chain(&error))?
+        .map_err(|error| in_one_line(&error))?
         .with_credential(identity.clone());
     let data = DataDir::at(&config.data_dir);
     // A check creates nothing: if there is no token, it presents none.
-    let connection = match data.read_secret(HUB_TOKEN).map_err(|error| chain(&error))? {
-        Some(_) => local_hub::presenting(&data, connection).map_err(|error| chain(&error))?,
+    let connection = match data
+        .read_secret(HUB_TOKEN)
+        .map_err(|error| in_one_line(&error))?
+    {
+        Some(_) => local_hub::presenting(&data, connection).map_err(|error| in_one_line(&error))?,
         None => connection,
     };
-    let client = Client::new(&connection).map_err(|error| chain(&error))?;
+    let client = Client::new(&connection).map_err(|error| in_one_line(&error))?;
     match tokio::time::timeout(PATIENCE, client.hello()).await {
         Ok(Ok(())) => Ok(format!(
             "{} answers, hub {}",
             connection.endpoint(),
             connection.task_hub()
         )),
-        Ok(Err(error)) => Err(chain(&error)),
+        Ok(Err(error)) => Err(in_one_line(&error)),
         Err(_) => Err(late(connection.endpoint())),
     }
 }
@@ -199,29 +202,14 @@ async fn try_vault(config: &Config, identity: &Identity) -> Tried {
     let Some(settings) = &config.azure.key_vault else {
         return Ok("embedded; opened by front door and worker".to_owned());
     };
-    let vault = KeyVault::new(settings, identity.clone()).map_err(|error| chain(&error))?;
+    let vault = KeyVault::new(settings, identity.clone()).map_err(|error| in_one_line(&error))?;
     match tokio::time::timeout(PATIENCE, vault.check()).await {
         Ok(Ok(())) => Ok(format!("{} answers", settings.address)),
-        Ok(Err(error)) => Err(chain(&error)),
+        Ok(Err(error)) => Err(in_one_line(&error)),
         Err(_) => Err(late(&settings.address.to_string())),
     }
 }
 
 fn late(who: &str) -> String {
     format!("{who} did not answer within {} s", PATIENCE.as_secs())
-}
-
-/// An error and its causes in one line.
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    text
 }

@@ -233,6 +233,11 @@ fn complete(document: &mut Value) {
             "required": true,
             "schema": {"type": "string", "enum": ["no-store", "no-cache"]},
         },
+        "StatusLocation": {
+            "description": "Address of the status.",
+            "required": true,
+            "schema": {"type": "string"},
+        },
         "RetryAfter": {
             "description": "Seconds to wait before asking again.",
             "required": true,
@@ -386,11 +391,12 @@ fn complete_operation(path: &str, recorded: bool, operation: &mut Map<String, Va
             codes.push(json!(code));
         }
     }
-    for response in responses
-        .as_object_mut()
-        .into_iter()
-        .flat_map(Map::values_mut)
-    {
+    for (status, response) in responses.as_object_mut().into_iter().flatten() {
+        // What was started and is still running, wherever it was started.
+        if status == StatusCode::ACCEPTED.as_str() {
+            response["headers"]["Location"] = header_ref("StatusLocation");
+            response["headers"]["Retry-After"] = header_ref("RetryAfter");
+        }
         if response["description"] == "" {
             response["description"] = json!("The upload cannot be used; `code` says why");
         }

@@ -76,7 +76,7 @@ impl Hub {
             return Err(HubError::AlreadyDecided);
         }
         if ballot.hands.contains(&self.mandates.hand(decider.hand)) {
-            return Err(HubError::OneHand);
+            return Err(HubError::SamePerson);
         }
         let asked = |group: &String| decider.groups.iter().any(|own| own.as_str() == group);
         if !ballot.from.is_empty() && !ballot.from.iter().any(asked) {

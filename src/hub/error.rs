@@ -20,7 +20,7 @@ pub(crate) enum HubError {
     #[error("the requester may not decide")]
     SelfApproval,
     #[error("both keys belong to the same person")]
-    OneHand,
+    SamePerson,
     #[error("not awaiting approval")]
     NotAwaiting,
     #[error("already decided")]
@@ -76,7 +76,7 @@ impl From<Refusal> for HubError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::OwnRequest => Self::SelfApproval,
-            Refusal::OneHand => Self::OneHand,
+            Refusal::SamePerson => Self::SamePerson,
             Refusal::NotAsked => Self::NotAsked,
             Refusal::NotAwaiting => Self::NotAwaiting,
             Refusal::TooLate => Self::ApprovalExpired,

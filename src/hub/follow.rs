@@ -5,12 +5,13 @@ use std::time::Duration;
 use durabletask::client::Payloads;
 use tokio::time::Instant;
 
-use super::{FromState as _, Hub, HubError, Snapshot, Stage, Staged};
+use super::{FromState, Hub, HubError, Snapshot, Stage};
 
-/// How often a followed enrollment is polled: quickly at first, when steps take
+/// How often the status of what is followed is read: quickly at first, when steps take
 /// milliseconds, then increasingly slowly, when it waits for a person.
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 const SLOWEST_LOOK: Duration = Duration::from_millis(500);
+
 impl Hub {
     /// Waits until the enrollment's stage differs from `since`, it has finished, or
     /// `time` is over; returns its state then.
@@ -20,43 +21,10 @@ impl Hub {
         since: Stage,
         time: Duration,
     ) -> Result<Snapshot, HubError> {
-        let mut latest = self.until_past(snapshot, since, time).await?;
+        let mut latest = self
+            .until(snapshot, time, |latest| latest.stage != since)
+            .await?;
         self.check(&mut latest).await?;
-        Ok(latest)
-    }
-
-    /// The same for anything that has stages.
-    pub(super) async fn until_past<S: Staged>(
-        &self,
-        seen: S,
-        since: S::Stage,
-        time: Duration,
-    ) -> Result<S, HubError> {
-        let until = Instant::now() + time;
-        let mut latest = seen;
-        let mut pause = FIRST_LOOK;
-        while latest.stage() == since && !latest.has_ended() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            let ended = async {
-                let waited = self
-                    .client
-                    .wait_for_completion(latest.id(), Payloads::Omit, left);
-                // A wait that fails immediately must not turn this into a busy loop;
-                // polling at its own pace meets the same failure.
-                if waited.await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            };
-            tokio::select! {
-                () = ended => {}
-                () = tokio::time::sleep(pause.min(left)) => {}
-            }
-            pause = (pause * 2).min(SLOWEST_LOOK);
-            latest = self.look(latest.id(), None).await?;
-        }
         Ok(latest)
     }
 
@@ -66,43 +34,63 @@ impl Hub {
         snapshot: Snapshot,
         time: Duration,
     ) -> Result<Snapshot, HubError> {
-        let until = Instant::now() + time;
-        // It nearly always ends within a moment, and the task hub announces that.
-        let ended = self
-            .client
-            .wait_for_completion(snapshot.id(), Payloads::Include, time);
-        if let Ok(Ok(state)) = tokio::time::timeout(SLOWEST_LOOK, ended).await
-            && let Some(mut ended) = Snapshot::read(&state).filter(|it| it.stage.has_ended())
-        {
-            self.check(&mut ended).await?;
-            return Ok(ended);
-        }
-        let mut latest = snapshot;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if latest.stage.has_ended() || latest.stage == Stage::AwaitingApproval || left.is_zero()
-            {
-                return Ok(latest);
-            }
-            let since = latest.stage;
-            latest = self.follow(latest, since, left).await?;
-        }
+        let is_settled = |latest: &Snapshot| latest.stage == Stage::AwaitingApproval;
+        // It nearly always ends within a moment, which the task hub announces.
+        let mut latest = self
+            .until_from(SLOWEST_LOOK, snapshot, time, is_settled)
+            .await?;
+        self.check(&mut latest).await?;
+        Ok(latest)
     }
 
-    /// Polls something until a condition holds, or `time` is over.
-    pub(super) async fn until<S: Staged>(
+    /// Waits until something is as wanted, has finished, or `time` is over; returns its
+    /// state then.
+    pub(super) async fn until<S: FromState>(
         &self,
         seen: S,
         time: Duration,
         wanted: impl Fn(&S) -> bool,
     ) -> Result<S, HubError> {
+        self.until_from(FIRST_LOOK, seen, time, wanted).await
+    }
+
+    /// The same, with the first look at the status after `pause`. One wait for the end is
+    /// kept open; only what happens before that is polled, since the task hub announces no
+    /// other change.
+    async fn until_from<S: FromState>(
+        &self,
+        mut pause: Duration,
+        seen: S,
+        time: Duration,
+        wanted: impl Fn(&S) -> bool,
+    ) -> Result<S, HubError> {
         let until = Instant::now() + time;
+        let id = seen.id().to_owned();
+        let ended = self
+            .client
+            .wait_for_completion(&id, Payloads::Include, time);
+        tokio::pin!(ended);
+        let mut is_watched = true;
         let mut latest = seen;
-        let mut pause = FIRST_LOOK;
-        while !wanted(&latest) && Instant::now() < until {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(SLOWEST_LOOK);
-            latest = self.look(latest.id(), None).await?;
+        while !wanted(&latest) && !latest.has_ended() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            tokio::select! {
+                end = &mut ended, if is_watched => {
+                    is_watched = false;
+                    // A failed wait is no answer: the looks at their own pace meet the same
+                    // failure.
+                    if let Ok(state) = end {
+                        latest = S::read(&state).ok_or(HubError::Unknown)?;
+                    }
+                }
+                () = tokio::time::sleep(pause.min(left)) => {
+                    pause = (pause * 2).min(SLOWEST_LOOK);
+                    latest = self.look(&id, None).await?;
+                }
+            }
         }
         Ok(latest)
     }

@@ -93,12 +93,20 @@ impl FromState for ImportSnapshot {
         Some(snapshot)
     }
 
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
     fn requested_by(&self) -> &str {
         &self.requested_by
     }
 
     fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    fn has_ended(&self) -> bool {
+        Self::has_ended(self)
     }
 }
 

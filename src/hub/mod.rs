@@ -67,14 +67,18 @@ pub(crate) struct NewEnrollment<'a> {
     pub(crate) recovery: RecoveryCodes,
 }
 
-/// A type that can be read from an instance's state.
+/// An enrollment, import or request, as an instance's state reports it.
 trait FromState: Sized {
     /// None if the instance is of another kind.
     fn read(state: &InstanceState) -> Option<Self>;
+    /// The instance's id.
+    fn id(&self) -> &str;
     /// The caller that started it.
     fn requested_by(&self) -> &str;
     /// The keyed hash of what was requested.
     fn fingerprint(&self) -> &str;
+    /// Whether it has finished.
+    fn has_ended(&self) -> bool;
 }
 
 /// An instance's progress, by its own account.
@@ -97,15 +101,6 @@ fn reported<P: DeserializeOwned, O: DeserializeOwned>(state: &InstanceState) -> 
             .custom_status()
             .map_or(Reported::Nothing, Reported::Progress),
     }
-}
-
-/// What can be followed from stage to stage.
-trait Staged: FromState {
-    type Stage: Copy + PartialEq;
-    fn id(&self) -> &str;
-    fn stage(&self) -> Self::Stage;
-    /// Whether it has finished.
-    fn has_ended(&self) -> bool;
 }
 
 /// The front door's client of the task hub: starts, follows, decides on and ends what runs there.

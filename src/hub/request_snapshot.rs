@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use countersign_enrollment::account_request::{
-    AccountRequest, Act, Asked, RequestOutcome, RequestProgress,
+    AccountRequest, Act, RequestOutcome, RequestProgress, RequestedAct,
 };
 use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::ids::{CallerId, EnrollmentId, RequestId};
@@ -10,7 +10,7 @@ use countersign_enrollment::sealed::{OtpauthText, Sealed};
 use durabletask::client::{InstanceState, Status};
 use serde::Serialize;
 
-use super::{FromState, Reported, Staged, reported};
+use super::{FromState, Reported, reported};
 
 macro_rules! stages {
     ($($(#[$doc:meta])* $stage:ident),+ $(,)?) => {
@@ -115,7 +115,7 @@ pub(crate) struct RequestSnapshot {
     /// The last decision that counted.
     pub(crate) decision: Option<ApprovalDecision>,
     /// The account as found in the vault and shown to approvers.
-    pub(crate) asked: Option<Asked>,
+    pub(crate) asked: Option<RequestedAct>,
     /// Until when what was granted can be used.
     pub(crate) until: Option<DateTime<Utc>>,
     /// When the account is destroyed.
@@ -278,24 +278,16 @@ impl FromState for RequestSnapshot {
         Some(snapshot)
     }
 
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
     fn requested_by(&self) -> &str {
         &self.requested_by
     }
 
     fn fingerprint(&self) -> &str {
         &self.fingerprint
-    }
-}
-
-impl Staged for RequestSnapshot {
-    type Stage = RequestStage;
-
-    fn id(&self) -> &str {
-        self.id.as_str()
-    }
-
-    fn stage(&self) -> RequestStage {
-        self.stage
     }
 
     fn has_ended(&self) -> bool {

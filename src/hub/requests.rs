@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use countersign_authority::{MandatedAct, Permit, Refusal, Release, shown};
 use countersign_enrollment::account::TotpAccount;
-use countersign_enrollment::account_request::{AccountRequest, Act, Asked, Claim};
+use countersign_enrollment::account_request::{AccountRequest, Act, Claim, RequestedAct};
 use countersign_enrollment::contract::{ACCOUNT_REQUEST, CLAIM};
 use countersign_enrollment::ids::{CallerId, EnrollmentId, RequestId};
 use countersign_enrollment::mandate::SignedMandate;
@@ -161,7 +161,7 @@ impl Hub {
         snapshot.approvals_needed = mandate.terms.needed;
         snapshot.approvers = mandate.terms.from;
         if snapshot.asked.is_some() {
-            snapshot.asked = Some(Asked {
+            snapshot.asked = Some(RequestedAct {
                 account: account.clone(),
                 act: act.clone(),
                 preview,
@@ -184,7 +184,11 @@ impl Hub {
         since: RequestStage,
         time: Duration,
     ) -> Result<RequestSnapshot, HubError> {
-        let mut latest = self.until_past(snapshot, since, time).await?;
+        let mut latest = self
+            .until(snapshot, time, |latest: &RequestSnapshot| {
+                latest.stage != since
+            })
+            .await?;
         self.check_request(&mut latest).await?;
         Ok(latest)
     }

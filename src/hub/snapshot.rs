@@ -13,7 +13,7 @@ use durabletask::client::{InstanceState, Status};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{FromState, Reported, Staged, reported};
+use super::{FromState, Reported, reported};
 
 /// An enrollment's stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -271,24 +271,16 @@ impl FromState for Snapshot {
         Some(snapshot)
     }
 
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
     fn requested_by(&self) -> &str {
         &self.requested_by
     }
 
     fn fingerprint(&self) -> &str {
         &self.fingerprint
-    }
-}
-
-impl Staged for Snapshot {
-    type Stage = Stage;
-
-    fn id(&self) -> &str {
-        self.id.as_str()
-    }
-
-    fn stage(&self) -> Stage {
-        self.stage
     }
 
     fn has_ended(&self) -> bool {

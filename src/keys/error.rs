@@ -8,6 +8,7 @@ use countersign_authority::KeyProblem;
 use countersign_enrollment::sealed;
 use thiserror::Error;
 
+use crate::causes::in_one_line;
 use crate::data_dir::DataDirError;
 
 /// Why a key of the installation cannot be opened, and what to do.
@@ -17,7 +18,7 @@ pub enum KeyMaterialError {
     #[error(transparent)]
     Folder(#[from] DataDirError),
     /// Key Vault did not answer, or not as asked.
-    #[error("{place} cannot be used: {}", chain(source))]
+    #[error("{place} cannot be used: {}", in_one_line(source))]
     KeyVault {
         /// The secret.
         place: String,
@@ -122,7 +123,7 @@ pub enum KeyMaterialError {
     #[error("{} is a link to another file: a data folder has an id of its own; remove the link", .0.display())]
     Linked(PathBuf),
     /// The embedded vault does not answer.
-    #[error("{}", chain(source))]
+    #[error("{}", in_one_line(source))]
     Vault {
         /// The vault's error.
         source: VaultError,
@@ -146,16 +147,4 @@ pub enum KeyMaterialError {
     /// The process is ending while it waits for the file system.
     #[error("a key file could not be read or written: the process is ending")]
     Ending,
-}
-
-/// An error and its causes in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

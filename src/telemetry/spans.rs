@@ -2,7 +2,7 @@
 //! records of orchestrations and activities.
 //!
 //! They are created explicitly, not from the fields of log lines, so that only what
-//! process is what [`Told`] names and nothing else.
+//! process is what [`SpanValue`] names and nothing else.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -34,7 +34,7 @@ pub(crate) fn are_made() -> bool {
 
 /// Every value that our spans may contain. A secret, a code, a token, a key and an
 /// otpauth URI have no variant, and their types convert into none.
-pub(crate) enum Told<'a> {
+pub(crate) enum SpanValue<'a> {
     /// A method of HTTP.
     Method(&'a Method),
     /// A route as it is written in the router, so without what a caller put into it.
@@ -53,19 +53,19 @@ pub(crate) enum Told<'a> {
     Error(&'static str),
 }
 
-impl From<Told<'_>> for KeyValue {
-    fn from(told: Told<'_>) -> Self {
-        match told {
-            Told::Method(method) => Self::new("http.request.method", known(method)),
-            Told::Route(route) => Self::new("http.route", route.to_owned()),
-            Told::Status(status) => {
+impl From<SpanValue<'_>> for KeyValue {
+    fn from(value: SpanValue<'_>) -> Self {
+        match value {
+            SpanValue::Method(method) => Self::new("http.request.method", known(method)),
+            SpanValue::Route(route) => Self::new("http.route", route.to_owned()),
+            SpanValue::Status(status) => {
                 Self::new("http.response.status_code", i64::from(status.as_u16()))
             }
-            Told::RequestId(id) => Self::new("countersign.request_id", id.to_owned()),
-            Told::Caller(name) => Self::new("countersign.caller", name.to_owned()),
-            Told::Account(id) => Self::new("countersign.account.id", id.to_string()),
-            Told::Operation(name) => Self::new("countersign.vault.operation", name),
-            Told::Error(kind) => Self::new("error.type", kind),
+            SpanValue::RequestId(id) => Self::new("countersign.request_id", id.to_owned()),
+            SpanValue::Caller(name) => Self::new("countersign.caller", name.to_owned()),
+            SpanValue::Account(id) => Self::new("countersign.account.id", id.to_string()),
+            SpanValue::Operation(name) => Self::new("countersign.vault.operation", name),
+            SpanValue::Error(kind) => Self::new("error.type", kind),
         }
     }
 }
@@ -94,23 +94,23 @@ impl Span {
     pub(crate) fn request(method: &Method, route: &str, id: &str, headers: &HeaderMap) -> Self {
         Self::begin(SpanKind::Server, || {
             let name = format!("{} {route}", known(method));
-            let told = vec![
-                Told::Method(method).into(),
-                Told::Route(route).into(),
-                Told::RequestId(id).into(),
+            let values = vec![
+                SpanValue::Method(method).into(),
+                SpanValue::Route(route).into(),
+                SpanValue::RequestId(id).into(),
             ];
             let parent =
                 caller(headers).map(|caller| Context::new().with_remote_span_context(caller));
-            (name.into(), told, parent)
+            (name.into(), values, parent)
         })
     }
 
     /// The span of a call of a vault, below the current span.
     pub(super) fn vault(operation: &'static str, account: Option<&EnrollmentId>) -> Self {
         Self::begin(SpanKind::Client, || {
-            let mut told = vec![Told::Operation(operation).into()];
-            told.extend(account.map(|id| Told::Account(id).into()));
-            (format!("vault {operation}").into(), told, None)
+            let mut values = vec![SpanValue::Operation(operation).into()];
+            values.extend(account.map(|id| SpanValue::Account(id).into()));
+            (format!("vault {operation}").into(), values, None)
         })
     }
 
@@ -119,11 +119,11 @@ impl Span {
         what: impl FnOnce() -> (Cow<'static, str>, Vec<KeyValue>, Option<Context>),
     ) -> Self {
         let context = TRACER.get().map(|tracer| {
-            let (name, told, parent) = what();
+            let (name, attributes, parent) = what();
             let span = tracer
                 .span_builder(name)
                 .with_kind(kind)
-                .with_attributes(told);
+                .with_attributes(attributes);
             let current = Context::current();
             let span = span.start_with_context(tracer, parent.as_ref().unwrap_or(&current));
             current.with_span(span)
@@ -140,15 +140,15 @@ impl Span {
     }
 
     /// Adds a value.
-    pub(crate) fn tell(&self, told: Told<'_>) {
+    pub(crate) fn record(&self, value: SpanValue<'_>) {
         if let Some(context) = &self.context {
-            context.span().set_attribute(told.into());
+            context.span().set_attribute(value.into());
         }
     }
 
     /// Adds the status of a request's answer.
     pub(crate) fn answered(&self, status: StatusCode) {
-        self.tell(Told::Status(status));
+        self.record(SpanValue::Status(status));
         if status.is_server_error() {
             self.failed();
         }
@@ -236,11 +236,11 @@ mod tests {
 
     #[test]
     fn a_callers_span_is_used_only_if_it_is_well_formed() {
-        let told = |flags: &str| format!("00-{TRACE}-{SPAN}-{flags}");
+        let header = |flags: &str| format!("00-{TRACE}-{SPAN}-{flags}");
         let read = |sampled| Some((TRACE.to_owned(), SPAN.to_owned(), sampled));
-        assert_eq!(named(&[&told("01")]), read(true));
-        assert_eq!(named(&[&told("00")]), read(false));
-        assert_eq!(named(&[&told("03")]), read(true));
+        assert_eq!(named(&[&header("01")]), read(true));
+        assert_eq!(named(&[&header("00")]), read(false));
+        assert_eq!(named(&[&header("03")]), read(true));
         let later = format!("cc-{TRACE}-{SPAN}-01-more");
         assert_eq!(named(&[&later]), read(true));
         for wrong in [
@@ -256,7 +256,7 @@ mod tests {
         ] {
             assert_eq!(named(&[wrong]), None, "{wrong}");
         }
-        assert_eq!(named(&[&told("01"), &told("00")]), None);
+        assert_eq!(named(&[&header("01"), &header("00")]), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::recovery::RecoveryCodes;
 
-use super::spans::{Span, Told};
+use super::spans::{Span, SpanValue};
 
 /// The same vault, with a span around each call.
 pub(crate) struct TracedVault {
@@ -31,7 +31,7 @@ async fn traced<T>(
     let span = Span::vault(operation, id);
     let answer = span.around(call).await;
     if let Err(error) = &answer {
-        span.tell(Told::Error(kind(error)));
+        span.record(SpanValue::Error(kind(error)));
         // An unknown account is an ordinary answer.
         if !matches!(error, VaultError::NotFound | VaultError::Deleted) {
             span.failed();

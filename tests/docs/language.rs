@@ -25,8 +25,10 @@ fn replaced() -> Vec<String> {
 fn found<'a>(words: &'a [String], text: &str) -> Vec<&'a str> {
     let text = text.to_lowercase();
     let is_whole = |start: usize, end: usize| {
-        let part = |c: char| c.is_alphanumeric() || "_-.:".contains(c);
-        !text[..start].ends_with(part) && !text[end..].starts_with(part)
+        let part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+        // What follows a dot or a colon without a space is code.
+        let before = |c: char| part(c) || c == '.' || c == ':';
+        !text[..start].ends_with(before) && !text[end..].starts_with(part)
     };
     let is_in = |word: &&'a String| {
         let mut places = text.match_indices(word.as_str());

@@ -103,7 +103,7 @@ fn rsa(der: &[u8]) -> (&[u8], &[u8]) {
 }
 
 #[derive(Default)]
-struct Told {
+struct Published {
     keys: Mutex<Vec<Value>>,
     silent: AtomicBool,
     /// How often the keys were asked for.
@@ -113,15 +113,15 @@ struct Told {
 /// An issuer that answers on a port of this machine.
 pub(crate) struct Issuer {
     address: SocketAddr,
-    told: Arc<Told>,
+    published: Arc<Published>,
 }
 
 impl Issuer {
     pub(crate) async fn start(keys: &[&SigningKey]) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let told = Arc::new(Told::default());
-        let issuer = Self { address, told };
+        let published = Arc::new(Published::default());
+        let issuer = Self { address, published };
         issuer.publish(keys);
         let discovery = json!({
             "issuer": issuer.name(),
@@ -133,7 +133,7 @@ impl Issuer {
                 get(async || Json(discovery)),
             )
             .route("/tenant/keys", get(keys_of))
-            .with_state(Arc::clone(&issuer.told));
+            .with_state(Arc::clone(&issuer.published));
         tokio::spawn(async move { axum::serve(listener, router).await });
         issuer
     }
@@ -149,24 +149,24 @@ impl Issuer {
         // What others put into their sets: secrets, keys for encryption, kinds of the future.
         all.push(json!({"kty": "oct", "k": "c2VjcmV0", "kid": "shared"}));
         all.push(json!({"kty": "AKP", "alg": "ML-DSA-44", "kid": "future", "pub": "AA"}));
-        *self.told.keys.lock().unwrap() = all;
+        *self.published.keys.lock().unwrap() = all;
     }
 
     /// Answers nothing but errors, or answers again.
     pub(crate) fn fall_silent(&self, silent: bool) {
-        self.told.silent.store(silent, Ordering::SeqCst);
+        self.published.silent.store(silent, Ordering::SeqCst);
     }
 
     pub(crate) fn asked(&self) -> usize {
-        self.told.asked.load(Ordering::SeqCst)
+        self.published.asked.load(Ordering::SeqCst)
     }
 }
 
-async fn keys_of(State(told): State<Arc<Told>>) -> Result<Json<Value>, StatusCode> {
-    told.asked.fetch_add(1, Ordering::SeqCst);
-    if told.silent.load(Ordering::SeqCst) {
+async fn keys_of(State(published): State<Arc<Published>>) -> Result<Json<Value>, StatusCode> {
+    published.asked.fetch_add(1, Ordering::SeqCst);
+    if published.silent.load(Ordering::SeqCst) {
         return Err(StatusCode::SERVICE_UNAVAILABLE);
     }
-    let keys = told.keys.lock().unwrap().clone();
+    let keys = published.keys.lock().unwrap().clone();
     Ok(Json(json!({ "keys": keys })))
 }

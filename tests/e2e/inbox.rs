@@ -12,7 +12,7 @@ struct Watching {
 }
 
 /// An event: its id and its data.
-type Told = (String, Value);
+type Event = (String, Value);
 
 impl Watching {
     async fn open(caller: &Caller, last_event_id: Option<&str>) -> Self {
@@ -32,7 +32,7 @@ impl Watching {
     }
 
     /// The next event; nothing once the server has ended the stream.
-    async fn next(&mut self) -> Option<Told> {
+    async fn next(&mut self) -> Option<Event> {
         let read = async {
             loop {
                 if let Some((block, rest)) = self.rest.split_once("\n\n") {
@@ -64,7 +64,7 @@ impl Watching {
     }
 
     /// The event that tells of these accounts and no others.
-    async fn until(&mut self, names: &[&str]) -> Told {
+    async fn until(&mut self, names: &[&str]) -> Event {
         loop {
             let (id, told) = self.next().await.expect("the stream goes on");
             let waiting = told["enrollments"].as_array().unwrap().iter();

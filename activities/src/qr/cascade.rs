@@ -7,7 +7,7 @@ use countersign_enrollment::code_parts::{self, CodePart};
 use countersign_enrollment::region::{self, Region};
 use zeroize::Zeroizing;
 
-use super::symbols::{self, Said, Symbol, Symbols};
+use super::symbols::{self, Symbol, SymbolContent, Symbols};
 use super::{Payload, ScanResult, bits, fallback, refine, soft};
 use crate::picture::{Picture, Plane};
 
@@ -193,7 +193,7 @@ impl Known {
         for Symbol { said, region } in read {
             self.regions.extend(region);
             match said {
-                Said::Whole(text) => {
+                SymbolContent::Whole(text) => {
                     let is_known = self.payloads.iter().any(|known| *known.text == *text);
                     if !text.is_empty() && !is_known {
                         self.payloads.push(Payload {
@@ -204,7 +204,7 @@ impl Known {
                         });
                     }
                 }
-                Said::Part(part) => {
+                SymbolContent::Part(part) => {
                     let part = CodePart { region, ..part };
                     let same = |known: &CodePart| {
                         (known.index, known.of, known.parity) == (part.index, part.of, part.parity)

@@ -12,7 +12,7 @@ use rxing::qrcode::detector::Detector;
 use zeroize::Zeroize;
 
 use super::bits;
-use super::symbols::{self, Said, Symbol, Symbols};
+use super::symbols::{self, Symbol, SymbolContent, Symbols};
 use crate::picture::Plane;
 
 /// Runs a third-party decoder and takes a panic in it for "nothing found": images made to break
@@ -150,7 +150,7 @@ pub(super) fn find_with_rqrr(plane: &Plane) -> Vec<Symbol> {
 }
 
 /// Reads modules that another decoder has found; `dark` tells a column and a row.
-fn read_modules(size: usize, dark: impl Fn(usize, usize) -> bool) -> Option<Said> {
+fn read_modules(size: usize, dark: impl Fn(usize, usize) -> bool) -> Option<SymbolContent> {
     let side = u32::try_from(size)
         .ok()
         .filter(|side| (21..=177).contains(side))?;

@@ -8,7 +8,7 @@ use countersign_enrollment::region::Region;
 use rxing::common::BitMatrix;
 
 use super::fallback::guarded;
-use super::symbols::{self, Said};
+use super::symbols::{self, SymbolContent};
 use crate::picture::Plane;
 
 /// A code whose finder patterns stand where they should, in fractions of the image.
@@ -45,7 +45,7 @@ const ROUNDS: usize = 12;
 const MAX_SIDE: u32 = 101;
 
 /// Reads it, if it can be.
-pub(super) fn read(plane: &Plane, located: &Located) -> Option<Said> {
+pub(super) fn read(plane: &Plane, located: &Located) -> Option<SymbolContent> {
     if !(21..=MAX_SIDE).contains(&located.side) {
         return None;
     }
@@ -71,7 +71,7 @@ pub(super) fn read(plane: &Plane, located: &Located) -> Option<Said> {
 }
 
 /// Reads modules, each dark if it is darker than what is around it.
-fn decoded(grey: &[f32], side: usize) -> Option<Said> {
+fn decoded(grey: &[f32], side: usize) -> Option<SymbolContent> {
     [3, 6].into_iter().find_map(|reach| {
         let mut bits = BitMatrix::with_single_dimension(u32::try_from(side).ok()?).ok()?;
         for y in 0..side {

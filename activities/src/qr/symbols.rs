@@ -34,14 +34,14 @@ const MAX_LEFT_OVER: usize = 120;
 const MAX_LOCATED: usize = 4;
 
 /// What the modules of one code say.
-pub(super) enum Said {
+pub(super) enum SymbolContent {
     /// All of it.
     Whole(Text),
     /// A part of a text that is split over several codes.
     Part(CodePart),
 }
 
-impl Said {
+impl SymbolContent {
     pub(super) fn text(self) -> Text {
         match self {
             Self::Whole(text) => text,
@@ -52,7 +52,7 @@ impl Said {
 
 /// What one code says, and where it is.
 pub(super) struct Symbol {
-    pub(super) said: Said,
+    pub(super) said: SymbolContent,
     pub(super) region: Option<Region>,
 }
 
@@ -245,17 +245,17 @@ fn region_of(bits: &BitMatrix, corners: &[rxing::Point]) -> Option<Region> {
 }
 
 /// Reads the modules of one code: error correction, then the text.
-pub(super) fn said_by(modules: &BitMatrix) -> Option<Said> {
+pub(super) fn said_by(modules: &BitMatrix) -> Option<SymbolContent> {
     let decoded = Decode(modules).ok().filter(|decoded| decoded.isValid())?;
     let text = Zeroizing::new(decoded.text());
     let split = decoded.structuredAppend();
     if split.count < 0 {
-        return Some(Said::Whole(text));
+        return Some(SymbolContent::Whole(text));
     }
     // What contradicts itself fits nowhere.
     let is_clear = headers::count(modules).unwrap_or(1) == 1;
     let of = u8::try_from(split.count).ok().filter(|_| is_clear);
-    Some(Said::Part(CodePart {
+    Some(SymbolContent::Part(CodePart {
         index: u8::try_from(split.index).ok()?,
         of: of.unwrap_or(0),
         parity: split.id.parse().ok()?,

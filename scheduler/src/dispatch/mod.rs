@@ -36,7 +36,7 @@ pub(crate) use setbacks::Why;
 use state::State;
 pub(crate) use untaken::Untaken;
 pub(crate) use waiters::Waiters;
-pub(crate) use workers::{Caller, WorkerView};
+pub(crate) use workers::{WorkerIdentity, WorkerView};
 
 /// Numbered events of an inbox.
 pub(crate) type Events = Arc<Vec<(i64, HistoryEvent)>>;
@@ -185,7 +185,7 @@ impl Dispatch {
         request: &GetWorkItemsRequest,
         window: usize,
         max_bytes: usize,
-        caller: Caller,
+        caller: WorkerIdentity,
     ) -> (StreamHandle, mpsc::Receiver<Assignment>) {
         let (id, assignments) = self
             .lock()

@@ -16,7 +16,7 @@ const AHEAD_US: i64 = 100_000;
 
 /// An activity policy's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum Readiness {
     /// It may be dispatched; higher numbers go first.
     Now(i32),
     /// Not before this time, in microseconds since 1970.
@@ -59,15 +59,15 @@ impl Paces {
         self.policies.is_empty()
     }
 
-    pub(super) fn turn(&mut self, hub: i64, name: &str, now_us: i64) -> Turn {
+    pub(super) fn readiness(&mut self, hub: i64, name: &str, now_us: i64) -> Readiness {
         let Some(policy) = self.policies.get(name) else {
-            return Turn::Now(0);
+            return Readiness::Now(0);
         };
         let Some(pace) = self.paces.get_mut(&(hub, name.to_owned())) else {
-            return Turn::Now(policy.priority);
+            return Readiness::Now(policy.priority);
         };
         if policy.concurrency.is_some_and(|most| pace.held >= most) {
-            return Turn::Full;
+            return Readiness::Full;
         }
         if let Some(rate) = policy.rate {
             // If the clock was set back, a name waits for one period at most.
@@ -75,10 +75,10 @@ impl Paces {
             pace.caught_up_us = pace.caught_up_us.min(latest);
             let earliest = pace.caught_up_us - ahead_us(rate);
             if earliest > now_us {
-                return Turn::NotBefore(earliest);
+                return Readiness::NotBefore(earliest);
             }
         }
-        Turn::Now(policy.priority)
+        Readiness::Now(policy.priority)
     }
 
     /// One of this name was dispatched.
@@ -156,25 +156,33 @@ mod tests {
     fn concurrency_counts_what_is_held() {
         let mut paces = paces("concurrency=2,priority=7");
         for _ in 0..2 {
-            assert_eq!(paces.turn(1, "a", 0), Turn::Now(7));
+            assert_eq!(paces.readiness(1, "a", 0), Readiness::Now(7));
             paces.took(1, "a", 0);
         }
-        assert_eq!(paces.turn(1, "a", 0), Turn::Full);
-        assert_eq!(paces.turn(2, "a", 0), Turn::Now(7), "another task hub");
-        assert_eq!(paces.turn(1, "b", 0), Turn::Now(0), "another name");
+        assert_eq!(paces.readiness(1, "a", 0), Readiness::Full);
+        assert_eq!(
+            paces.readiness(2, "a", 0),
+            Readiness::Now(7),
+            "another task hub"
+        );
+        assert_eq!(
+            paces.readiness(1, "b", 0),
+            Readiness::Now(0),
+            "another name"
+        );
         assert!(paces.came_back(1, "a"));
-        assert_eq!(paces.turn(1, "a", 0), Turn::Now(7));
+        assert_eq!(paces.readiness(1, "a", 0), Readiness::Now(7));
     }
 
     #[test]
     fn a_clock_that_is_set_back_holds_nothing_up() {
         let mut paces = paces("rate=1/s");
         paces.took(1, "a", 1_000_000_000);
-        let Turn::NotBefore(at) = paces.turn(1, "a", 5_000_000) else {
+        let Readiness::NotBefore(at) = paces.readiness(1, "a", 5_000_000) else {
             panic!("one a second")
         };
         assert_eq!(at, 6_000_000);
-        assert_eq!(paces.turn(1, "a", at), Turn::Now(0));
+        assert_eq!(paces.readiness(1, "a", at), Readiness::Now(0));
     }
 
     proptest! {
@@ -194,17 +202,17 @@ mod tests {
             for step in steps {
                 now += step;
                 for _ in 0..5 {
-                    match paces.turn(1, "a", now) {
-                        Turn::Now(_) => {
+                    match paces.readiness(1, "a", now) {
+                        Readiness::Now(_) => {
                             paces.took(1, "a", now);
                             taken.push(now);
                         }
-                        Turn::NotBefore(at) => {
+                        Readiness::NotBefore(at) => {
                             prop_assert!(at > now && at <= now + interval_us(rate));
                             now = at;
-                            prop_assert_eq!(paces.turn(1, "a", now), Turn::Now(0));
+                            prop_assert_eq!(paces.readiness(1, "a", now), Readiness::Now(0));
                         }
-                        Turn::Full => prop_assert!(false, "there is no bound on how many"),
+                        Readiness::Full => prop_assert!(false, "there is no bound on how many"),
                     }
                 }
             }

@@ -18,7 +18,7 @@ use super::gone::Gone;
 use super::lanes::{Filters, Lane, Lanes};
 use super::pace::Paces;
 use super::setbacks::Setbacks;
-use super::workers::{Caller, Share, WorkerView};
+use super::workers::{Share, WorkerIdentity, WorkerView};
 use super::{Assignment, Events};
 use crate::clock::Clock;
 use crate::metrics::{Kind, Load, Meter};
@@ -90,7 +90,7 @@ pub(super) struct Stream {
     /// The largest message that it accepts.
     pub(super) max_bytes: usize,
     pub(super) filters: Filters,
-    pub(super) caller: Caller,
+    pub(super) caller: WorkerIdentity,
     pub(super) since: DateTime<Utc>,
     pub(super) turn_window: usize,
     pub(super) activity_window: usize,

@@ -10,10 +10,10 @@ use tokio::sync::mpsc;
 
 use super::batch::Batch;
 use super::lanes::Filters;
-use super::pace::Turn;
+use super::pace::Readiness;
 use super::setbacks::{SUSPECT_BYTES, Why};
 use super::state::{ActivityItem, Held, Lease, MAX_WINDOW, State, Stream};
-use super::workers::Caller;
+use super::workers::WorkerIdentity;
 use super::{Assignment, Events, turn_start};
 use crate::metrics::Kind;
 use crate::store::Header;
@@ -199,13 +199,13 @@ impl State {
                     if !stream.filters.activity(lane) || !lane.open_to(stream_id) {
                         return None;
                     }
-                    match self.paces.turn(hub_id, &lane.name, now) {
-                        Turn::Now(priority) => Some(priority),
-                        Turn::NotBefore(at) => {
+                    match self.paces.readiness(hub_id, &lane.name, now) {
+                        Readiness::Now(priority) => Some(priority),
+                        Readiness::NotBefore(at) => {
                             permit = permit.min(at);
                             None
                         }
-                        Turn::Full => None,
+                        Readiness::Full => None,
                     }
                 });
                 self.next_permit.send_if_modified(|next| {
@@ -234,7 +234,7 @@ impl State {
         request: &GetWorkItemsRequest,
         window: usize,
         max_bytes: usize,
-        caller: Caller,
+        caller: WorkerIdentity,
     ) -> (u64, mpsc::Receiver<Assignment>) {
         let size = |asked: i32| match usize::try_from(asked) {
             Ok(0) | Err(_) => window,

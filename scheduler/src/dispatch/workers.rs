@@ -10,7 +10,7 @@ const CONTINUATION_HEADER: &str = "history-continuation";
 
 /// How a worker identifies itself in the headers of its stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Caller {
+pub(crate) struct WorkerIdentity {
     /// The header `workerid`; some SDKs send none.
     pub(crate) worker_id: Option<String>,
     /// The header `x-user-agent`, else `user-agent`.
@@ -20,7 +20,7 @@ pub(crate) struct Caller {
     pub(crate) continues: bool,
 }
 
-impl Caller {
+impl WorkerIdentity {
     pub(crate) fn of(metadata: &tonic::metadata::MetadataMap) -> Self {
         let text = |name| {
             let text = metadata.get(name)?.to_str().ok()?;
@@ -47,7 +47,7 @@ pub(crate) struct Share {
 /// A connected worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WorkerView {
-    pub(crate) caller: Caller,
+    pub(crate) caller: WorkerIdentity,
     pub(crate) since: DateTime<Utc>,
     pub(crate) turns: Share,
     pub(crate) activities: Share,

@@ -22,8 +22,8 @@ use super::sizes::{Takes, item_too_large, too_large};
 use super::{Answers, Service, invalid, status};
 use crate::access::{Access, Pass};
 use crate::dispatch::{
-    Added, Assignment, Batch, Caller, Chunks, Claim, ClaimedTurn, Incomplete, Settled, TURN_BYTES,
-    TURN_EVENTS, Why,
+    Added, Assignment, Batch, Chunks, Claim, ClaimedTurn, Incomplete, Settled, TURN_BYTES,
+    TURN_EVENTS, Why, WorkerIdentity,
 };
 use crate::limits::MAX_MESSAGE;
 use crate::store::{self, ActivityAnswer, FinishedTurn, StoreError, Tx};
@@ -70,7 +70,7 @@ impl Service {
     ) -> Result<Answers<WorkItem>, Status> {
         let hub = self.hub(&request).await?;
         let entity_form = EntityForm::of(request.metadata())?;
-        let caller = Caller::of(request.metadata());
+        let caller = WorkerIdentity::of(request.metadata());
         let access = self.config.access.clone();
         let pass = request.extensions().get::<Pass>().copied();
         let max_bytes = Takes::of(request.metadata(), self.config.max_message_bytes)?.bytes();

@@ -59,13 +59,7 @@ const MAX_SEARCH: usize = 200;
             status = CREATED, description = "The account is enrolled", body = CreatedView<'static>,
             headers(("location" = String, description = "Address of the account")),
         ),
-        (
-            status = ACCEPTED, description = "The enrollment is running", body = StartedView,
-            headers(
-            ("location" = String, description = "Address of the status"),
-            ("retry-after" = u32, description = "Seconds to wait before asking"),
-        ),
-        ),
+        (status = ACCEPTED, description = "The enrollment is running", body = StartedView),
     ),
     extensions(
         ("x-audit" = json!(Action::Enroll)),

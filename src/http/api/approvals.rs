@@ -25,13 +25,7 @@ use crate::http::edge::problem_code::ProblemCode;
     post, path = "/api/enrollments/{id}/approval", tag = "enrollments", operation_id = "decide",
     params(EnrollmentPath),
     request_body = DecisionBody,
-    responses((
-        status = ACCEPTED, description = "The decision was accepted; the enrollment continues", body = StartedView,
-        headers(
-            ("location" = String, description = "Address of its status"),
-            ("retry-after" = u32, description = "Seconds to wait before asking"),
-        ),
-    )),
+    responses((status = ACCEPTED, description = "The decision was accepted; the enrollment continues", body = StartedView)),
     extensions(
         // The handler chooses the action once it has read the body.
         ("x-audit" = json!(Action::Approve)),

@@ -141,13 +141,7 @@ impl StartQuery {
         ("application/octet-stream"),
     )),
     responses(
-        (
-            status = ACCEPTED, description = "The enrollment is running", body = StartedView,
-            headers(
-            ("location" = String, description = "Address of the status"),
-            ("retry-after" = u32, description = "Seconds to wait before asking"),
-        ),
-        ),
+        (status = ACCEPTED, description = "The enrollment is running", body = StartedView),
         (
             status = OK, description = "An earlier request started it, and it has finished",
             body = EnrollmentView,
@@ -270,13 +264,7 @@ pub(super) struct StatusQuery {
             (EnrollmentView = "application/json"),
             (String = "text/event-stream"),
         )),
-        (
-            status = ACCEPTED, description = "It runs", body = EnrollmentView,
-            headers(
-                ("location" = String, description = "Address of the status"),
-                ("retry-after" = u32, description = "Seconds to wait before asking"),
-            ),
-        ),
+        (status = ACCEPTED, description = "It runs", body = EnrollmentView),
     ),
     extensions(
         ("x-roles" = json!(Follow::ROLES)),
@@ -427,13 +415,7 @@ pub(super) const TERMINATE: [ProblemCode; 4] = [
 #[utoipa::path(
     delete, path = "/api/enrollments/{id}", tag = "enrollments", operation_id = "terminateEnrollment",
     params(EnrollmentPath),
-    responses((
-        status = ACCEPTED, description = "It was asked to stop", body = StartedView,
-        headers(
-        ("location" = String, description = "Address of the status"),
-        ("retry-after" = u32, description = "Seconds to wait before asking"),
-        ),
-    )),
+    responses((status = ACCEPTED, description = "It was asked to stop", body = StartedView)),
     extensions(
         ("x-audit" = json!(Action::Terminate)),
         ("x-roles" = json!(Enroll::ROLES)),
@@ -461,13 +443,7 @@ pub(super) async fn terminate(
     post, path = "/api/enrollments/{id}/terminate", tag = "enrollments",
     operation_id = "terminateEnrollmentByPost",
     params(EnrollmentPath),
-    responses((
-        status = ACCEPTED, description = "It was asked to stop", body = StartedView,
-        headers(
-        ("location" = String, description = "Address of the status"),
-        ("retry-after" = u32, description = "Seconds to wait before asking"),
-        ),
-    )),
+    responses((status = ACCEPTED, description = "It was asked to stop", body = StartedView)),
     extensions(
         ("x-audit" = json!(Action::Terminate)),
         ("x-roles" = json!(Enroll::ROLES)),

@@ -74,13 +74,7 @@ struct EnsuredView {
             status = CREATED, description = "It is enrolled", body = EnsuredView,
             headers(("location" = String, description = "Address of the account")),
         ),
-        (
-            status = ACCEPTED, description = "The enrollment runs", body = StartedView,
-            headers(
-                ("location" = String, description = "Address of the status"),
-                ("retry-after" = u32, description = "Seconds to wait before asking"),
-            ),
-        ),
+        (status = ACCEPTED, description = "The enrollment runs", body = StartedView),
     ),
     extensions(
         ("x-audit" = json!(Action::Enroll)),

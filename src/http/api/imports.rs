@@ -99,13 +99,7 @@ enum DuplicatesParameter {
         ("image/*"),
     )),
     responses(
-        (
-            status = ACCEPTED, description = "The import is running", body = ImportView,
-            headers(
-            ("location" = String, description = "Address of the status"),
-            ("retry-after" = u32, description = "Seconds to wait before asking"),
-        ),
-        ),
+        (status = ACCEPTED, description = "The import is running", body = ImportView),
         (
             status = OK, description = "An earlier request started it, and it has finished",
             body = ImportView,
@@ -212,13 +206,7 @@ pub(super) struct StatusQuery {
     params(ImportPath, StatusQuery),
     responses(
         (status = OK, description = "It has finished, with any outcome", body = ImportView),
-        (
-            status = ACCEPTED, description = "It runs", body = ImportView,
-            headers(
-            ("location" = String, description = "Address of the status"),
-            ("retry-after" = u32, description = "Seconds to wait before asking"),
-        ),
-        ),
+        (status = ACCEPTED, description = "It runs", body = ImportView),
     ),
     extensions(
         ("x-roles" = json!(Follow::ROLES)),
@@ -247,13 +235,7 @@ pub(super) async fn status(
 #[utoipa::path(
     delete, path = "/api/imports/{id}", tag = "imports", operation_id = "terminateImport",
     params(ImportPath),
-    responses((
-        status = ACCEPTED, description = "It was asked to stop", body = ImportView,
-        headers(
-        ("location" = String, description = "Address of the status"),
-        ("retry-after" = u32, description = "Seconds to wait before asking"),
-        ),
-    )),
+    responses((status = ACCEPTED, description = "It was asked to stop", body = ImportView)),
     extensions(
         ("x-audit" = json!(Action::Terminate)),
         ("x-roles" = json!(Enroll::ROLES)),
@@ -281,13 +263,7 @@ pub(super) async fn terminate(
     post, path = "/api/imports/{id}/terminate", tag = "imports",
     operation_id = "terminateImportByPost",
     params(ImportPath),
-    responses((
-        status = ACCEPTED, description = "It was asked to stop", body = ImportView,
-        headers(
-        ("location" = String, description = "Address of the status"),
-        ("retry-after" = u32, description = "Seconds to wait before asking"),
-        ),
-    )),
+    responses((status = ACCEPTED, description = "It was asked to stop", body = ImportView)),
     extensions(
         ("x-audit" = json!(Action::Terminate)),
         ("x-roles" = json!(Enroll::ROLES)),

@@ -108,13 +108,7 @@ pub(super) async fn count(
     params(AccountPath, IdempotencyKey),
     request_body = RecoveryBody,
     responses(
-        (
-            status = ACCEPTED, description = "The request is running", body = RequestView,
-            headers(
-            ("location" = String, description = "Address of the status"),
-            ("retry-after" = u32, description = "Seconds to wait before asking"),
-        ),
-        ),
+        (status = ACCEPTED, description = "The request is running", body = RequestView),
         (
             status = OK, description = "An earlier request started it, and it has finished",
             body = RequestView,

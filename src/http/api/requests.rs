@@ -156,13 +156,7 @@ fn within<N: PartialOrd + std::fmt::Display>(
     params(AccountPath, IdempotencyKey),
     request_body = RequestBody,
     responses(
-        (
-            status = ACCEPTED, description = "The request is running", body = RequestView,
-            headers(
-            ("location" = String, description = "Address of the status"),
-            ("retry-after" = u32, description = "Seconds to wait before asking"),
-        ),
-        ),
+        (status = ACCEPTED, description = "The request is running", body = RequestView),
         (
             status = OK, description = "An earlier request started it, and it has finished",
             body = RequestView,
@@ -243,13 +237,7 @@ pub(super) struct StatusQuery {
     params(RequestPath, StatusQuery),
     responses(
         (status = OK, description = "It has finished, with any outcome", body = RequestView),
-        (
-            status = ACCEPTED, description = "It runs", body = RequestView,
-            headers(
-            ("location" = String, description = "Address of the status"),
-            ("retry-after" = u32, description = "Seconds to wait before asking"),
-        ),
-        ),
+        (status = ACCEPTED, description = "It runs", body = RequestView),
     ),
     extensions(
         ("x-roles" = json!(Known::ROLES)),
@@ -353,13 +341,7 @@ pub(super) async fn list(
     post, path = "/api/requests/{id}/approval", tag = "requests", operation_id = "decideRequest",
     params(RequestPath),
     request_body = DecisionBody,
-    responses((
-        status = ACCEPTED, description = "The decision was accepted; the request continues", body = RequestView,
-        headers(
-        ("location" = String, description = "Address of the status"),
-        ("retry-after" = u32, description = "Seconds to wait before asking"),
-        ),
-    )),
+    responses((status = ACCEPTED, description = "The decision was accepted; the request continues", body = RequestView)),
     extensions(
         // The handler chooses the action once it has read the body.
         ("x-audit" = json!(Action::Approve)),
@@ -400,13 +382,7 @@ pub(super) async fn decide(
 #[utoipa::path(
     delete, path = "/api/requests/{id}", tag = "requests", operation_id = "cancelRequest",
     params(RequestPath),
-    responses((
-        status = ACCEPTED, description = "It was asked to stop", body = RequestView,
-        headers(
-        ("location" = String, description = "Address of the status"),
-        ("retry-after" = u32, description = "Seconds to wait before asking"),
-        ),
-    )),
+    responses((status = ACCEPTED, description = "It was asked to stop", body = RequestView)),
     extensions(
         ("x-audit" = json!(Action::CancelRequest)),
         ("x-roles" = json!(Known::ROLES)),

@@ -40,13 +40,7 @@ pub(super) struct TransferBody {
     post, path = "/api/transfers", tag = "requests", operation_id = "receiveTransfer",
     request_body = TransferBody,
     responses(
-        (
-            status = ACCEPTED, description = "The enrollment is running", body = StartedView,
-            headers(
-            ("location" = String, description = "Address of the status"),
-            ("retry-after" = u32, description = "Seconds to wait before asking"),
-        ),
-        ),
+        (status = ACCEPTED, description = "The enrollment is running", body = StartedView),
         (status = OK, description = "It was received before, and that has finished", body = EnrollmentView),
     ),
     extensions(

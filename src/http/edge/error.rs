@@ -471,7 +471,7 @@ fn enrollment_row(error: &HubError) -> Row {
             ProblemCode::SelfApprovalForbidden,
             "You started this yourself, so another caller with the role approver must decide.",
         ),
-        HubError::OneHand => row(
+        HubError::SamePerson => row(
             ProblemCode::SelfApprovalForbidden,
             "Your key and the requester's, or another approver's, were created by the same \
              person. A different person must approve: with a key created by `countersign key \

@@ -16,7 +16,7 @@ use super::facts::Facts;
 use super::limits;
 use super::refusals::{Refusal, Wrong};
 use crate::http::FrontDoor;
-use crate::telemetry::spans::{self, Span, Told};
+use crate::telemetry::spans::{self, Span, SpanValue};
 
 /// How long a request may take until its answer begins: longer than the longest
 /// poll, shorter than the usual timeouts of proxies.
@@ -129,7 +129,7 @@ where
     if spans::are_made()
         && let Some(caller) = caller
     {
-        trace.tell(Told::Caller(caller));
+        trace.record(SpanValue::Caller(caller));
     }
     let took = started.elapsed();
     door.metrics

@@ -51,10 +51,10 @@ impl Account {
 
     /// Reads a connection string of Azure Storage.
     pub(super) fn parse(text: &str) -> Result<Self, BlobSettingsError> {
-        let mut said = Said::default();
+        let mut said = ConnectionParts::default();
         said.read(text)?;
         if said.development {
-            said = Said::default();
+            said = ConnectionParts::default();
             said.read(DEVELOPMENT)?;
         }
         let address = said.blob_endpoint.clone().map_or_else(
@@ -123,7 +123,7 @@ fn endpoint(address: &str) -> Result<Url, BlobSettingsError> {
 
 /// What a connection string says about blobs.
 #[derive(Default)]
-struct Said {
+struct ConnectionParts {
     development: bool,
     protocol: Option<String>,
     account: Option<String>,
@@ -133,7 +133,7 @@ struct Said {
     blob_endpoint: Option<String>,
 }
 
-impl Said {
+impl ConnectionParts {
     fn read(&mut self, text: &str) -> Result<(), BlobSettingsError> {
         for (index, segment) in text.split(';').enumerate() {
             let segment = segment.trim();

@@ -7,7 +7,7 @@ use durabletask_proto::history_event::EventType as Event;
 use durabletask_proto::*;
 
 use super::load::{ACTIVITIES, Acknowledged};
-use super::loops::{REASON, Told};
+use super::loops::{LoopProgress, REASON};
 use super::support::*;
 
 /// How long everything may take to end once nobody kills any more.
@@ -114,12 +114,12 @@ async fn check_instance(client: &Client, acknowledged: &Acknowledged, id: &str) 
     }
 }
 
-fn check_loop(id: &str, told: &Told, state: &OrchestrationState) {
-    if told.terminated {
+fn check_loop(id: &str, progress: &LoopProgress, state: &OrchestrationState) {
+    if progress.terminated {
         assert_eq!(
             (state.orchestration_status, state.output.as_deref()),
             (OrchestrationStatus::Terminated as i32, Some(REASON)),
-            "{id} was told to end"
+            "{id} was asked to end"
         );
         return;
     }
@@ -136,12 +136,12 @@ fn check_loop(id: &str, told: &Told, state: &OrchestrationState) {
         taken.len(),
         "{id} took an event twice: {taken:?}"
     );
-    // Those that nobody was told of may be in between.
+    // Unacknowledged ones may be in between.
     let accepted: Vec<&str> = taken
         .into_iter()
-        .filter(|payload| told.raised.iter().any(|raised| raised == payload))
+        .filter(|payload| progress.raised.iter().any(|raised| raised == payload))
         .collect();
-    assert_eq!(accepted, told.raised, "{id} takes its events in order");
+    assert_eq!(accepted, progress.raised, "{id} takes its events in order");
 }
 
 async fn ended(client: &Client, id: &str) -> OrchestrationState {

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
-use super::loops::{self, Told};
+use super::loops::{self, LoopProgress};
 use super::support::*;
 
 pub(crate) const ACTIVITIES: i32 = 3;
@@ -33,7 +33,7 @@ pub(crate) struct Acknowledged {
     /// Entity → signals that were accepted.
     pub(crate) signals: BTreeMap<String, BTreeSet<String>>,
     /// Loop → what was acknowledged.
-    pub(crate) loops: BTreeMap<String, Told>,
+    pub(crate) loops: BTreeMap<String, LoopProgress>,
 }
 
 /// What the load shares.

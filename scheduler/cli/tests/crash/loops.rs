@@ -18,7 +18,7 @@ pub(crate) const REASON: &str = "enough";
 
 /// What was acknowledged of a loop.
 #[derive(Clone, Default)]
-pub(crate) struct Told {
+pub(crate) struct LoopProgress {
     /// The payloads of its events, in the order in which they were accepted.
     pub(crate) raised: Vec<String>,
     pub(crate) terminated: bool,
@@ -48,8 +48,8 @@ impl Load {
                 .await;
             if let Step::Raise(payload) = raised {
                 let mut acknowledged = self.acknowledged.lock().unwrap();
-                let told = acknowledged.loops.entry(id.to_owned()).or_default();
-                told.raised.push(payload);
+                let progress = acknowledged.loops.entry(id.to_owned()).or_default();
+                progress.raised.push(payload);
             }
         }
         if self.number().is_multiple_of(2) {
@@ -59,8 +59,8 @@ impl Load {
         }
         self.until_done(client, id, || Step::Terminate).await;
         let mut acknowledged = self.acknowledged.lock().unwrap();
-        let told = acknowledged.loops.entry(id.to_owned()).or_default();
-        told.terminated = true;
+        let progress = acknowledged.loops.entry(id.to_owned()).or_default();
+        progress.terminated = true;
     }
 
     /// Tries again, each time with a step of its own, until one is acknowledged.

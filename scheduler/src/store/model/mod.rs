@@ -10,7 +10,7 @@ use durabletask_proto::{
     EventRaisedEvent, ExecutionTerminatedEvent, OrchestrationStatus as Status,
 };
 use operations::{Actions, IDS, Op, op};
-use plain::{Model, One, Told, ended};
+use plain::{Model, One, SeenEvent, ended};
 use proptest::prelude::*;
 use stored::Sql;
 
@@ -28,7 +28,7 @@ fn apply(op: &Op, model: &mut Model, sql: &mut Sql) -> Result<(), TestCaseError>
         }
         Op::Raise { at, payload } => {
             let id = IDS[at];
-            let known = model.tell(id, Told::Raised(payload.to_string()));
+            let known = model.tell(id, SeenEvent::Raised(payload.to_string()));
             let raised = EventRaisedEvent {
                 name: "go".to_owned(),
                 input: Some(payload.to_string()),
@@ -38,7 +38,7 @@ fn apply(op: &Op, model: &mut Model, sql: &mut Sql) -> Result<(), TestCaseError>
         }
         Op::Terminate { at } => {
             let id = IDS[at];
-            let known = model.tell(id, Told::Terminated);
+            let known = model.tell(id, SeenEvent::Terminated);
             let terminated = Event::ExecutionTerminated(ExecutionTerminatedEvent::default());
             prop_assert_eq!(known, sql.write(|tx| tx.raise(HUB, id, terminated)).is_ok());
         }
@@ -149,14 +149,17 @@ fn compare(model: &Model, sql: &Sql) -> Result<(), TestCaseError> {
         };
         prop_assert_eq!(stored.orchestration_status, one.status as i32, "{}", id);
         let waiting = inbox(&sql.conn, key, usize::MAX).unwrap();
-        let waiting: Vec<Told> = waiting.iter().map(|(_, event)| Told::of(event)).collect();
+        let waiting: Vec<SeenEvent> = waiting
+            .iter()
+            .map(|(_, event)| SeenEvent::of(event))
+            .collect();
         prop_assert_eq!(&waiting, &one.inbox, "the inbox of {}", id);
         let history = history_page(&sql.conn, key, 0, usize::MAX).unwrap();
-        let history: Vec<Told> = history
+        let history: Vec<SeenEvent> = history
             .events
             .iter()
-            .map(Told::of)
-            .filter(|told| *told != Told::Other)
+            .map(SeenEvent::of)
+            .filter(|told| *told != SeenEvent::Other)
             .collect();
         prop_assert_eq!(&history, &one.history, "the history of {}", id);
     }

@@ -10,7 +10,7 @@ use super::operations::{Actions, End};
 
 /// An event, as far as the two are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum SeenEvent {
     Started,
     Raised(String),
     Terminated,
@@ -22,7 +22,7 @@ pub(super) enum Told {
     Other,
 }
 
-impl Told {
+impl SeenEvent {
     pub(super) fn of(event: &HistoryEvent) -> Self {
         match &event.event_type {
             Some(Event::ExecutionStarted(_)) => Self::Started,
@@ -49,8 +49,8 @@ pub(super) struct One {
     /// When a scheduled start happens.
     pub(super) held: Option<i64>,
     pub(super) tagged: bool,
-    pub(super) inbox: Vec<Told>,
-    pub(super) history: Vec<Told>,
+    pub(super) inbox: Vec<SeenEvent>,
+    pub(super) history: Vec<SeenEvent>,
     pub(super) timers: Vec<(i64, u64, i32)>,
     pub(super) next_id: i32,
     turns: usize,
@@ -83,7 +83,7 @@ impl Model {
             status: Status::Pending,
             held: (delay > 0).then(|| self.now + i64::from(delay)),
             tagged,
-            inbox: vec![Told::Started],
+            inbox: vec![SeenEvent::Started],
             history: vec![],
             timers: vec![],
             next_id: 0,
@@ -93,18 +93,18 @@ impl Model {
         true
     }
 
-    pub(super) fn tell(&mut self, id: &str, told: Told) -> bool {
+    pub(super) fn tell(&mut self, id: &str, told: SeenEvent) -> bool {
         let Some(one) = self.instances.get_mut(id) else {
             return false;
         };
         if ended(one.status) {
             return true;
         }
-        if one.history.is_empty() && told == Told::Terminated {
+        if one.history.is_empty() && told == SeenEvent::Terminated {
             // Its execution has not begun, so it ends without a worker.
             one.history.append(&mut one.inbox);
             one.history
-                .extend([told, Told::Ended(Status::Terminated as i32)]);
+                .extend([told, SeenEvent::Ended(Status::Terminated as i32)]);
             one.held = None;
             one.status = Status::Terminated;
         } else {
@@ -122,26 +122,27 @@ impl Model {
             return;
         };
         one.status = Status::Running;
-        let mut taken: Vec<Told> = one.inbox.drain(..take).collect();
-        let heeded = taken.contains(&Told::Terminated);
-        let missed = one.inbox.contains(&Told::Terminated);
+        let mut taken: Vec<SeenEvent> = one.inbox.drain(..take).collect();
+        let heeded = taken.contains(&SeenEvent::Terminated);
+        let missed = one.inbox.contains(&SeenEvent::Terminated);
         one.history.append(&mut taken);
         if heeded && actions.end != End::Completes || missed && actions.end == End::ContinuesAsNew {
             if !heeded {
-                one.history.push(Told::Terminated);
+                one.history.push(SeenEvent::Terminated);
             }
-            one.history.push(Told::Ended(Status::Terminated as i32));
+            one.history
+                .push(SeenEvent::Ended(Status::Terminated as i32));
             one.status = Status::Terminated;
             one.inbox.clear();
             one.timers.clear();
             return;
         }
         for task in &actions.tasks {
-            one.history.push(Told::Scheduled(*task));
+            one.history.push(SeenEvent::Scheduled(*task));
             scheduled.push((id, one.execution, *task));
         }
         if let Some((timer, delay)) = actions.timer {
-            one.history.push(Told::TimerSet(timer));
+            one.history.push(SeenEvent::TimerSet(timer));
             numbers += 1;
             one.timers.push((now + i64::from(delay), numbers, timer));
         }
@@ -150,7 +151,7 @@ impl Model {
         match actions.end {
             End::GoesOn => {}
             End::Completes => {
-                one.history.push(Told::Ended(Status::Completed as i32));
+                one.history.push(SeenEvent::Ended(Status::Completed as i32));
                 one.status = Status::Completed;
                 one.inbox.clear();
                 one.timers.clear();
@@ -158,8 +159,8 @@ impl Model {
             End::ContinuesAsNew => {
                 // Of unconsumed events, only those from outside continue.
                 one.inbox
-                    .retain(|told| matches!(told, Told::Raised(_) | Told::Terminated));
-                one.inbox.insert(0, Told::Started);
+                    .retain(|told| matches!(told, SeenEvent::Raised(_) | SeenEvent::Terminated));
+                one.inbox.insert(0, SeenEvent::Started);
                 one.history.clear();
                 one.timers.clear();
                 one.execution = execution;
@@ -177,7 +178,7 @@ impl Model {
             && one.execution == execution
             && !ended(one.status)
         {
-            one.inbox.push(Told::Done(task, result.to_owned()));
+            one.inbox.push(SeenEvent::Done(task, result.to_owned()));
         }
     }
 
@@ -192,7 +193,7 @@ impl Model {
             one.timers = later;
             due.sort_unstable();
             one.inbox
-                .extend(due.into_iter().map(|(.., timer)| Told::Fired(timer)));
+                .extend(due.into_iter().map(|(.., timer)| SeenEvent::Fired(timer)));
         }
     }
 
