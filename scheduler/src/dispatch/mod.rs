@@ -14,6 +14,7 @@ pub(crate) mod setbacks;
 mod state;
 mod streams;
 pub(crate) mod timers;
+mod trace;
 pub(crate) mod untaken;
 mod waiters;
 mod workers;
