@@ -88,7 +88,7 @@ pub(super) async fn run(command: GrantCommand) -> Outcome {
     }
 }
 
-/// The account with this id, or the one that is called so at the server that runs on the folder.
+/// The account with this id, or the one with this name at the folder's running server.
 async fn named(text: &str, place: &KeyPlace) -> Result<EnrollmentId, Fault> {
     if let Ok(id) = text.trim().parse() {
         return Ok(id);

@@ -1,4 +1,4 @@
-//! Entities that have work, and who executes it. A slot holds no operations: they are
+//! Entities that have work, and the workers that execute it. A slot holds no operations: they are
 //! read from the store, with the state, once a worker is found.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::{Assignment, Claim, ClaimedEntity};
 use crate::metrics::Kind;
 use crate::store::{EntityBatch, EntityHeader};
 
-/// An entity with operations that can run, or with a batch out.
+/// An entity with operations that can run, or with a batch at a worker.
 #[derive(Debug)]
 pub(super) struct EntitySlot {
     pub(super) header: Arc<EntityHeader>,
@@ -23,7 +23,7 @@ pub(super) struct EntitySlot {
     pub(super) queued: bool,
 }
 
-/// A batch that is out. It is absent until it has been read.
+/// The batch at a worker. Absent until it has been read.
 #[derive(Debug)]
 pub(super) struct HeldEntity {
     pub(super) header: Arc<EntityHeader>,
@@ -31,7 +31,7 @@ pub(super) struct HeldEntity {
 }
 
 impl State {
-    /// The store reports a queue: `runnable` tells whether an operation in it can run.
+    /// The store reports a queue: `runnable` is whether an operation in it can run.
     pub(super) fn entity(&mut self, header: Arc<EntityHeader>, runnable: bool) {
         if self.gone.hub(header.hub) {
             return;
@@ -55,7 +55,7 @@ impl State {
         self.entities.remove(&key);
     }
 
-    /// Assigns or queues the next batch of an entity; forgets one without work.
+    /// Assigns or queues the next batch of an entity; removes an entity without work.
     pub(super) fn entity_ready(&mut self, key: i64) {
         let Some(slot) = self.entities.get_mut(&key) else {
             return;
@@ -64,7 +64,7 @@ impl State {
             return;
         }
         if !slot.runnable {
-            // Where it is queued, the queue skips it.
+            // If it is queued, the queue skips it.
             self.entities.remove(&key);
             return;
         }
@@ -99,7 +99,7 @@ impl State {
         let header = Arc::clone(&slot.header);
         slot.lease = Some(lease);
         slot.queued = false;
-        // Whatever is reported from now on may not be in the batch that is read.
+        // What is reported from now on may be missing from the batch that is read.
         slot.runnable = false;
         stream.free_entities -= 1;
         self.meters
@@ -151,7 +151,7 @@ impl State {
         }
     }
 
-    /// The lease of an entity has ended; `again` tells that its operations still wait.
+    /// The lease of an entity has ended; `again` means that its operations still wait.
     pub(super) fn entity_released(&mut self, key: i64, lease: u64, again: bool) {
         if let Some(slot) = self
             .entities

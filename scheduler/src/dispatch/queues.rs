@@ -1,4 +1,4 @@
-//! What waits to be given out: turns that are ready and activities.
+//! The queues of work to dispatch: ready turns and activities.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl State {
         self.ready(key);
     }
 
-    /// A new execution begins with these events, ahead of what waits already.
+    /// A new execution begins with these events, ahead of those in its inbox.
     pub(super) fn renewed(
         &mut self,
         header: Arc<Header>,
@@ -86,7 +86,7 @@ impl State {
             return;
         }
         let key = header.key;
-        // Where nothing is known of the instance, all is read back.
+        // If the instance is not in memory, all is read back.
         let slot = self.slots.entry(key).or_insert_with(|| Slot {
             header: Arc::clone(&header),
             events: VecDeque::new(),
@@ -134,7 +134,7 @@ impl State {
             return;
         };
         slot.header = Arc::clone(&header);
-        // It has begun, if it had not before.
+        // It has begun now, if not before.
         slot.paused = false;
         let lease_id = slot.lease.take();
         self.setbacks.forget(Item::Turn(key));
@@ -145,7 +145,7 @@ impl State {
             } = &lease.held
                 && !slot.stored
             {
-                // What the worker left unconsumed comes first next time.
+                // Unconsumed events come first next time.
                 for (seq, event) in events.iter().rev().filter(|(seq, _)| *seq > through) {
                     self.buffered += event.encoded_len();
                     slot.events.push_front((*seq, event.clone()));
@@ -228,7 +228,7 @@ impl State {
 
     // Assignment.
 
-    /// Assigns or queues the next turn of an instance, if it has one and none is out.
+    /// Assigns or queues the next turn of an instance, if it has one and no worker holds one.
     pub(super) fn ready(&mut self, key: i64) {
         let Some(slot) = self.slots.get_mut(&key) else {
             return;
@@ -247,7 +247,7 @@ impl State {
         }) {
             Some(stream) => self.assign_turn(stream, key, Duration::ZERO),
             None => {
-                // From now on the kind is told of, also before anything is dispatched.
+                // From now on the kind is reported, even before anything is dispatched.
                 self.meter(header.hub, Kind::Orchestration);
                 slot_queued(&mut self.slots, key);
                 trace::queued(
@@ -269,7 +269,7 @@ impl State {
             return;
         }
         if self.paces.has(&item.lane.name) {
-            // Behind those of its name that wait already.
+            // Behind waiting ones of its name.
             self.queue_activity(hub, item);
             self.pump_activities_of(hub);
             return;
@@ -315,7 +315,7 @@ impl State {
         }
     }
 
-    /// An activity is with no worker any more; others of its name may go now.
+    /// An activity left its worker; others of its name may go now.
     pub(super) fn activity_back(&mut self, lease: &Lease) {
         if let Held::Activity(item) = &lease.held
             && self.paces.came_back(lease.hub, &item.lane.name)

@@ -88,8 +88,8 @@ impl State {
         };
         trace::handed_out(lease, &given, waited);
         self.leases.insert(lease, given);
-        // The channel has room for the whole window; it only fails for a stream that
-        // is ending, which gives its leases back itself.
+        // The channel has room for the whole window; sending only fails for a stream that
+        // is ending, which returns its leases itself.
         let _ = stream.sender.try_send(Assignment::Turn {
             lease,
             header,
@@ -99,7 +99,7 @@ impl State {
         });
     }
 
-    /// Counts a waiting activity's request out of what waits in memory.
+    /// Subtracts a waiting activity's request from the bytes in memory.
     pub(super) fn unbuffer(&mut self, item: &ActivityItem) {
         let size = item
             .request
@@ -252,7 +252,7 @@ impl State {
             .contains(&(WorkerCapability::HistoryStreaming as i32));
         let filters = Filters::of(request);
         if self.gone.hub(hub) {
-            // The channel's sender goes with this call, and so does the stream.
+            // The channel's sender is dropped with this call, which ends the stream.
             return (id, assignments);
         }
         let since = self.clock.now();
@@ -288,8 +288,8 @@ impl State {
             .map(|(lease, _)| *lease)
             .collect();
         held.sort_unstable();
-        // A client that cannot receive a message ends its stream. Which one it was, nobody
-        // says: the largest one is the likeliest, and goes to the end of the queue.
+        // A client that cannot receive a message ends its stream, without naming the
+        // message: the largest one is the likeliest, and goes to the end of the queue.
         let suspect = held
             .iter()
             .filter_map(|id| self.leases.get(id).map(|lease| (lease.bytes, *id)))
