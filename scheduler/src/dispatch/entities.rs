@@ -9,6 +9,7 @@ use durabletask_scheduler_core::entity_name;
 use super::lanes::Lane;
 use super::setbacks::Item;
 use super::state::{Held, Lease, State};
+use super::trace;
 use super::{Assignment, Claim, ClaimedEntity};
 use crate::metrics::Kind;
 use crate::store::{EntityBatch, EntityHeader};
@@ -80,6 +81,7 @@ impl State {
             None => {
                 self.meter(header.hub, Kind::Entity);
                 slot_queued(self, key);
+                trace::queued(header.hub, Kind::Entity, name, &header.id);
                 let hub = self.hubs.entry(header.hub).or_default();
                 hub.entities.push(Lane::named(name), waits, key);
             }
@@ -104,21 +106,20 @@ impl State {
             .entry((header.hub, Kind::Entity))
             .or_default()
             .dispatched(waited);
-        self.leases.insert(
-            lease,
-            Lease {
-                hub: header.hub,
-                stream: stream_id,
-                held: Held::Entity(HeldEntity {
-                    header: Arc::clone(&header),
-                    batch: None,
-                }),
-                since: Instant::now(),
-                chunks: None,
-                completing: false,
-                bytes: 0,
-            },
-        );
+        let given = Lease {
+            hub: header.hub,
+            stream: stream_id,
+            held: Held::Entity(HeldEntity {
+                header: Arc::clone(&header),
+                batch: None,
+            }),
+            since: Instant::now(),
+            chunks: None,
+            completing: false,
+            bytes: 0,
+        };
+        trace::handed_out(lease, &given, waited);
+        self.leases.insert(lease, given);
         // As for turns, this only fails for a stream that is ending.
         let _ = stream.sender.try_send(Assignment::Entity { lease, header });
     }

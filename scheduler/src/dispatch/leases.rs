@@ -7,6 +7,7 @@ use prost::Message;
 
 use super::setbacks::Why;
 use super::state::{ActivityItem, Held, Lease, State};
+use super::trace;
 use super::{Claim, ClaimedActivity, ClaimedTurn, Events, Settled};
 use crate::store::Header;
 
@@ -121,8 +122,11 @@ impl State {
                     return;
                 };
                 if how == Settled::Applied {
+                    trace::completed(id, &lease);
                     self.meter(lease.hub, lease.held.kind())
                         .completed(lease.since.elapsed());
+                } else {
+                    trace::dropped(id, &lease);
                 }
                 // If its item was removed, the completion is dropped like one that
                 // arrives later.
@@ -180,6 +184,7 @@ impl State {
             return false;
         };
         self.meter(lease.hub, lease.held.kind()).returned();
+        trace::returned(id, &lease, why);
         self.set_back(&lease, why);
         if let Held::Activity(item) = &lease.held {
             self.paces.came_back(lease.hub, &item.lane.name);

@@ -14,6 +14,7 @@ pub(crate) mod setbacks;
 mod state;
 mod streams;
 pub(crate) mod timers;
+mod trace;
 pub(crate) mod untaken;
 mod waiters;
 mod workers;
@@ -124,9 +125,17 @@ pub(crate) struct StreamHandle {
     id: u64,
 }
 
+impl StreamHandle {
+    /// The stream's number, by which the log names it.
+    pub(crate) const fn id(&self) -> u64 {
+        self.id
+    }
+}
+
 impl Drop for StreamHandle {
     fn drop(&mut self) {
         self.dispatch.lock().end_stream(self.id);
+        tracing::info!(stream = self.id, "worker stream closed");
         self.dispatch.idle.notify_waiters();
     }
 }

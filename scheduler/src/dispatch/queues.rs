@@ -10,6 +10,7 @@ use prost::Message;
 use super::lanes::Lane;
 use super::setbacks::Item;
 use super::state::{ActivityItem, BUFFER_BYTES, Held, Lease, Slot, State, Sticky};
+use super::trace;
 use crate::metrics::Kind;
 use crate::store::{After, Header, PendingActivity, PendingInstance};
 
@@ -157,6 +158,7 @@ impl State {
             self.meter(lease.hub, Kind::Orchestration)
                 .completed(lease.since.elapsed());
             if let Some(id) = lease_id {
+                trace::completed(id, &lease);
                 self.applied.put(id, ());
                 // A worker holds an instance as its history was before a rewind.
                 if matches!(after, After::Ended | After::Rewound) {
@@ -248,6 +250,12 @@ impl State {
                 // From now on the kind is reported, even before anything is dispatched.
                 self.meter(header.hub, Kind::Orchestration);
                 slot_queued(&mut self.slots, key);
+                trace::queued(
+                    header.hub,
+                    Kind::Orchestration,
+                    &header.name,
+                    &header.instance_id,
+                );
                 let hub = self.hubs.entry(header.hub).or_default();
                 let lane = Lane::turn(&header.name, header.version.as_deref());
                 hub.turns.push(lane, waits, key);
@@ -277,6 +285,7 @@ impl State {
 
     pub(super) fn queue_activity(&mut self, hub: i64, item: ActivityItem) {
         self.meter(hub, Kind::Activity);
+        trace::activity_queued(hub, &item.lane, &item);
         let waits = self.setbacks.waits(Item::Activity(item.id));
         let queues = self.hubs.entry(hub).or_default();
         queues.activities.push(item.lane.clone(), waits, item);

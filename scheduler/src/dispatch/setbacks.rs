@@ -135,16 +135,23 @@ fn delay(level: u32) -> Duration {
 
 impl Setbacks {
     /// How an item that is ready for dispatch waits.
-    pub(super) fn waits(&self, item: Item) -> Waits {
+    pub(super) fn waits(&mut self, item: Item) -> Waits {
         if self.items.is_empty() {
             return Waits::default();
         }
-        let Some(setback) = self.items.get(&item) else {
+        let Some(setback) = self.items.get_mut(&item) else {
             return Waits::default();
         };
+        // A delay can end while the item is with another worker, or its instance is suspended:
+        // then the loop has come by without finding the item in a queue.
+        setback.waits.take_if(|(_, due)| *due <= Instant::now());
         let (kept_back, due) = setback.waits.clone().unzip();
+        let since = Some(setback.since);
+        if let Some(due) = due {
+            self.wake_at(due);
+        }
         Waits {
-            since: Some(setback.since),
+            since,
             kept_back,
             due,
         }

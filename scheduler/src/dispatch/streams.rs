@@ -13,6 +13,7 @@ use super::lanes::Filters;
 use super::pace::Readiness;
 use super::setbacks::{SUSPECT_BYTES, Why};
 use super::state::{ActivityItem, Held, Lease, MAX_WINDOW, State, Stream};
+use super::trace;
 use super::workers::WorkerIdentity;
 use super::{Assignment, Events, turn_start};
 use crate::metrics::Kind;
@@ -76,18 +77,17 @@ impl State {
             .entry((header.hub, Kind::Orchestration))
             .or_default()
             .dispatched(waited);
-        self.leases.insert(
-            lease,
-            Lease {
-                hub: header.hub,
-                stream: stream_id,
-                held,
-                since: Instant::now(),
-                chunks: None,
-                completing: false,
-                bytes: 0,
-            },
-        );
+        let given = Lease {
+            hub: header.hub,
+            stream: stream_id,
+            held,
+            since: Instant::now(),
+            chunks: None,
+            completing: false,
+            bytes: 0,
+        };
+        trace::handed_out(lease, &given, waited);
+        self.leases.insert(lease, given);
         // The channel has room for the whole window; sending only fails for a stream that
         // is ending, which returns its leases itself.
         let _ = stream.sender.try_send(Assignment::Turn {
@@ -134,18 +134,17 @@ impl State {
             .entry((hub, Kind::Activity))
             .or_default()
             .dispatched(waited);
-        self.leases.insert(
-            lease,
-            Lease {
-                hub,
-                stream: stream_id,
-                held: Held::Activity(item),
-                since: Instant::now(),
-                chunks: None,
-                completing: false,
-                bytes: 0,
-            },
-        );
+        let given = Lease {
+            hub,
+            stream: stream_id,
+            held: Held::Activity(item),
+            since: Instant::now(),
+            chunks: None,
+            completing: false,
+            bytes: 0,
+        };
+        trace::handed_out(lease, &given, waited);
+        self.leases.insert(lease, given);
         let _ = stream.sender.try_send(assignment);
     }
 

@@ -87,7 +87,7 @@ impl Service {
         let (handle, assignments) = self
             .dispatch
             .open_stream(hub, &request, window, max_bytes, caller);
-        tracing::info!(task_hub = hub, "worker stream opened");
+        tracing::info!(task_hub = hub, stream = handle.id(), "worker stream opened");
         let service = self.clone();
         // The dispatcher closes the channel when the task hub is deleted.
         let over = CancellationToken::new();

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ids::account_id;
 use super::views::maybe_moment;
-use crate::access::{Access, Grant, Granted, Grantee, Group, MAX_GRANTEE, grant_change};
+use crate::access::{Access, Grant, Granted, Grantee, Group, MAX_GRANTEE, Reads, grant_change};
 use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _};
@@ -45,6 +45,10 @@ struct GrantView {
         serialize_with = "maybe_moment"
     )]
     until: Option<DateTime<Utc>>,
+    /// How many codes were granted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reads: Option<u32>,
+    /// How many of them may still be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     reads_left: Option<u32>,
 }
@@ -55,7 +59,8 @@ impl From<Grant> for GrantView {
             to: grant.to,
             account: grant.account,
             until: grant.until,
-            reads_left: grant.reads_left,
+            reads: grant.reads.map(Reads::granted),
+            reads_left: grant.reads.map(Reads::left),
         }
     }
 }
@@ -140,9 +145,9 @@ pub(super) async fn add(
 
 /// Ensures that an account is granted
 ///
-/// A grant with the same `until`, and with at most as many codes left as `reads` says, stays as
-/// it is: reads stay counted, however often this is repeated. Any other grant
-/// is replaced; POST always replaces it.
+/// A grant with the same `until` and the same `reads` stays as it is: what was read of it stays
+/// counted, however often the request is repeated. Any other replaces what was granted before,
+/// with all of its reads left; POST does so in any case.
 #[utoipa::path(
     put, path = "/api/grants", tag = "operations", operation_id = "ensureGrant",
     request_body = NewGrantBody,
@@ -209,7 +214,7 @@ async fn granted(
         to,
         account: account.to_string(),
         until: body.until.map(|time| time.trunc_subsecs(0)),
-        reads_left: body.reads,
+        reads: body.reads.map(Reads::new),
     };
     let wanted = grant.clone();
     let granted = on_disk(door, move |access| match keep {
