@@ -29,7 +29,7 @@ use crate::keys::{MandateChecks, MandateKeys};
 /// How often a check is repeated because the ledger was written in the meantime.
 const MAX_TRIES: usize = 8;
 /// How many bytes of a person's pseudonym are kept.
-const HAND_BYTES: usize = 16;
+const PSEUDONYM_BYTES: usize = 16;
 
 /// The keys of a front door, which are replaced and retired while it runs.
 pub(crate) struct DoorMandateKeys {
@@ -76,8 +76,8 @@ pub(crate) struct Accepted {
     pub(crate) act: MandatedAct,
     pub(crate) terms: Terms,
     pub(crate) requested_by: CallerId,
-    /// The person behind the requester, by [`Mandates::hand`].
-    pub(crate) hand: String,
+    /// The person behind the requester, by [`Mandates::pseudonym`].
+    pub(crate) person: String,
     pub(crate) reason: Option<String>,
     /// The rules in force, in words.
     pub(crate) policy: String,
@@ -88,7 +88,7 @@ pub(crate) struct Accepted {
 pub(crate) struct Verdict {
     pub(crate) approved: bool,
     pub(crate) by: CallerId,
-    pub(crate) hand: String,
+    pub(crate) person: String,
     pub(crate) groups: Vec<String>,
     pub(crate) comment: Option<String>,
     /// The digest of what was shown, by [`countersign_authority::shown`].
@@ -120,12 +120,12 @@ impl Standing {
         decision.take_if(|it| !decided(&it.by, it.approved));
     }
 
-    /// The people behind requester and approvers, by [`Mandates::hand`]: none of them counts
+    /// The people behind requester and approvers, by [`Mandates::pseudonym`]: none of them counts
     /// again.
-    pub(crate) fn hands(&self) -> Vec<String> {
+    pub(crate) fn persons(&self) -> Vec<String> {
         let agreed = self.decisions.iter().filter(|decision| decision.approved);
-        let hands = agreed.map(|decision| decision.hand.clone());
-        hands.chain([self.mandate.hand.clone()]).collect()
+        let persons = agreed.map(|decision| decision.hand.clone());
+        persons.chain([self.mandate.hand.clone()]).collect()
     }
 }
 
@@ -134,7 +134,7 @@ pub(crate) struct Mandates {
     ledger: Arc<dyn Ledger>,
     keys: DoorMandateKeys,
     fingerprints: FingerprintKey,
-    hands: Zeroizing<[u8; 32]>,
+    pseudonyms: Zeroizing<[u8; 32]>,
     clock: Arc<dyn Clock>,
     /// Held while a use is checked and recorded, so that concurrent uses of one request
     /// wait for each other rather than retry until they give up.
@@ -155,7 +155,7 @@ impl Mandates {
             ledger,
             keys,
             fingerprints,
-            hands: Zeroizing::new(secret::mac(server_key, &[label])),
+            pseudonyms: Zeroizing::new(secret::mac(server_key, &[label])),
             clock,
             releasing: Mutex::new(()),
         }
@@ -163,8 +163,8 @@ impl Mandates {
 
     /// The pseudonym under which a person is signed: equal for the same person, and meaningless to
     /// readers of a history.
-    pub(crate) fn hand(&self, hand: &str) -> String {
-        HEXLOWER.encode(&secret::mac(&self.hands, &[hand.as_bytes()])[..HAND_BYTES])
+    pub(crate) fn pseudonym(&self, person: &str) -> String {
+        HEXLOWER.encode(&secret::mac(&self.pseudonyms, &[person.as_bytes()])[..PSEUDONYM_BYTES])
     }
 
     /// The fingerprint of an account's secret.
@@ -182,7 +182,7 @@ impl Mandates {
             act: new.act,
             terms: new.terms,
             requested_by: new.requested_by,
-            hand: new.hand,
+            hand: new.person,
             reason: new.reason,
             policy: new.policy,
             issued_at: new.at,
@@ -253,7 +253,7 @@ impl Mandates {
                 shown: verdict.shown.clone(),
                 approved: verdict.approved,
                 by: verdict.by.clone(),
-                hand: verdict.hand.clone(),
+                hand: verdict.person.clone(),
                 groups: verdict.groups.clone(),
                 comment: verdict.comment.clone(),
                 decided_at: self.clock.now().trunc_subsecs(3),
@@ -279,18 +279,18 @@ impl Mandates {
     ) -> Result<bool, MandateError> {
         let (holdings, keys) = self.holdings(signed, about).await?;
         let mandate = keys.read_mandate(signed)?;
-        let mut hands: BTreeMap<Digest, BTreeSet<String>> = BTreeMap::new();
+        let mut persons: BTreeMap<Digest, BTreeSet<String>> = BTreeMap::new();
         for decision in holdings.decisions {
             let decision = keys.read_decision(&decision)?;
             if decision.approved {
-                hands
+                persons
                     .entry(decision.shown)
                     .or_default()
                     .insert(decision.hand);
             }
         }
         let needed = usize::from(mandate.terms.needed);
-        Ok(needed > 0 && hands.values().any(|hands| hands.len() >= needed))
+        Ok(needed > 0 && persons.values().any(|persons| persons.len() >= needed))
     }
 
     /// Takes one use of what a mandate grants to `caller`: when this returns, the use is

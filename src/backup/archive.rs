@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::BackupError;
 use super::contents::Contents;
-use super::parts::{DATABASES, FILES, MAX_FILE, is_known};
+use super::parts::{DATABASES, FILES, MAX_FILE, database_in, is_known};
 use crate::data_dir::UNFINISHED;
 use crate::private_file;
 
@@ -63,8 +63,7 @@ pub(super) struct Staged {
 impl Staged {
     /// The database with this name, if it is part of the installation.
     pub(super) fn database(&self, name: &str) -> Option<PathBuf> {
-        let path = self.folder.join(name);
-        path.is_file().then_some(path)
+        database_in(&self.folder, name)
     }
 
     /// A small file as text, trimmed.

@@ -1,6 +1,6 @@
 //! Which files of a data folder belong to the installation.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use countersign_ledger::LEDGER_DATABASE;
 
@@ -57,6 +57,12 @@ const OF_A_PROCESS: [&str; 3] = ["serve.json", "hub.json", "audit.next"];
 
 /// The largest small file, in bytes. A seal key file holds a few keys.
 pub(super) const MAX_FILE: u64 = 1024 * 1024;
+
+/// The database with this name in a folder, if it is part of the installation there.
+pub(super) fn database_in(folder: &Path, name: &str) -> Option<PathBuf> {
+    let path = folder.join(name);
+    path.is_file().then_some(path)
+}
 
 /// The names of files in a data folder that are not part of the installation: an operator's
 /// own files, which a backup leaves out and names.

@@ -12,6 +12,7 @@ use countersign_ledger::{LEDGER_DATABASE, SqliteLedger};
 use super::archive::{self, Manifest, Staged};
 use super::check::check;
 use super::contents::Contents;
+use super::parts::database_in;
 use super::{BackupError, protection};
 use crate::access::KeyStore;
 use crate::app::{ACCESS_DATABASE, SERVER_KEY};
@@ -180,12 +181,12 @@ async fn fill(
         sessions: 0,
         verified,
     };
-    if to.join(LEDGER_DATABASE).is_file() {
+    if database_in(to, LEDGER_DATABASE).is_some() {
         let ledger = SqliteLedger::open(to)?;
         restored.withdrawn = ledger.withdraw_granted().await?;
     }
-    if to.join(ACCESS_DATABASE).is_file() {
-        let keys = KeyStore::open(&to.join(ACCESS_DATABASE))?;
+    if let Some(database) = database_in(to, ACCESS_DATABASE) {
+        let keys = KeyStore::open(&database)?;
         (restored.grants, restored.sessions) = keys.end_counted()?;
     }
     Verifier::open(&to.join(VERIFY_DATABASE))

@@ -9,15 +9,15 @@ use crate::access::Group;
 pub(crate) struct Requester<'a> {
     pub(crate) id: &'a str,
     /// The person behind its credential, by [`Access`](crate::access::Access).
-    pub(crate) hand: &'a str,
+    pub(crate) person: &'a str,
 }
 
 /// The caller that decides.
 #[derive(Clone, Copy)]
 pub(crate) struct Decider<'a> {
     pub(crate) id: &'a str,
-    /// See [`Requester::hand`].
-    pub(crate) hand: &'a str,
+    /// See [`Requester::person`].
+    pub(crate) person: &'a str,
     pub(crate) groups: &'a [Group],
 }
 

@@ -15,7 +15,7 @@ use crate::mandates::Verdict;
 pub(crate) struct Ballot {
     requested_by: String,
     approved_by: Vec<CallerId>,
-    hands: Vec<String>,
+    persons: Vec<String>,
     /// The groups whose members must approve; any approver if there are none.
     from: Vec<String>,
     /// Whether the ledger has the mandate, without which nothing can be decided.
@@ -27,7 +27,7 @@ impl From<&Snapshot> for Ballot {
         Self {
             requested_by: snapshot.requested_by.clone(),
             approved_by: snapshot.approved_by.clone(),
-            hands: snapshot.hands.clone(),
+            persons: snapshot.persons.clone(),
             from: snapshot.approvers.clone(),
             in_ledger: snapshot.in_ledger,
         }
@@ -39,7 +39,7 @@ impl From<&RequestSnapshot> for Ballot {
         Self {
             requested_by: snapshot.requested_by.clone(),
             approved_by: snapshot.approved_by.clone(),
-            hands: snapshot.hands.clone(),
+            persons: snapshot.persons.clone(),
             from: snapshot.approvers.clone(),
             in_ledger: snapshot.in_ledger,
         }
@@ -75,7 +75,10 @@ impl Hub {
         {
             return Err(HubError::AlreadyDecided);
         }
-        if ballot.hands.contains(&self.mandates.hand(decider.hand)) {
+        if ballot
+            .persons
+            .contains(&self.mandates.pseudonym(decider.person))
+        {
             return Err(HubError::SamePerson);
         }
         let asked = |group: &String| decider.groups.iter().any(|own| own.as_str() == group);
@@ -201,7 +204,7 @@ impl Hub {
         Ok(Verdict {
             approved,
             by: decider.id.parse().map_err(internal)?,
-            hand: self.mandates.hand(decider.hand),
+            person: self.mandates.pseudonym(decider.person),
             groups: groups
                 .map(|group| group.as_str().to_owned())
                 .filter(|group| from.contains(group))

@@ -350,7 +350,7 @@ impl Hub {
             act,
             terms: self.terms(approval, at),
             requested_by: caller.id.parse().map_err(internal)?,
-            hand: self.mandates.hand(caller.hand),
+            person: self.mandates.pseudonym(caller.person),
             reason,
             policy: self.policy.in_words(self.prove_all),
             at,
@@ -429,7 +429,7 @@ impl Hub {
             return Ok(());
         };
         standing.correct(&mut snapshot.approved_by, &mut snapshot.decision);
-        snapshot.hands = standing.hands();
+        snapshot.persons = standing.persons();
         snapshot.in_ledger = true;
         let mandate = standing.mandate;
         snapshot.approvals_needed = mandate.terms.needed;

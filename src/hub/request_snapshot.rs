@@ -107,7 +107,7 @@ pub(crate) struct RequestSnapshot {
     /// Who has approved so far.
     pub(crate) approved_by: Vec<CallerId>,
     /// The people who are counted already, if the ledger was asked.
-    pub(crate) hands: Vec<String>,
+    pub(crate) persons: Vec<String>,
     /// Whether the ledger has its mandate, if the ledger was asked.
     pub(crate) in_ledger: bool,
     /// Until when it waits for a decision.
@@ -146,7 +146,7 @@ impl RequestSnapshot {
             approvals_needed: request.approval.needed(),
             approvers: request.approval.from().to_vec(),
             approved_by: Vec::new(),
-            hands: Vec::new(),
+            persons: Vec::new(),
             in_ledger: false,
             deadline: None,
             decision: None,

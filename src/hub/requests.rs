@@ -144,7 +144,7 @@ impl Hub {
         };
         snapshot.used = Some(standing.releases);
         standing.correct(&mut snapshot.approved_by, &mut snapshot.decision);
-        snapshot.hands = standing.hands();
+        snapshot.persons = standing.persons();
         snapshot.in_ledger = true;
         let package = standing.package;
         snapshot.package = package.and_then(|text| Sealed::from_text(text).ok());

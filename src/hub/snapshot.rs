@@ -116,7 +116,7 @@ pub(crate) struct Snapshot {
     /// Who has approved so far.
     pub(crate) approved_by: Vec<CallerId>,
     /// The people who are counted already, if the ledger was asked.
-    pub(crate) hands: Vec<String>,
+    pub(crate) persons: Vec<String>,
     /// Whether the ledger has its mandate, if the ledger was asked.
     pub(crate) in_ledger: bool,
     pub(crate) deadline: Option<DateTime<Utc>>,
@@ -148,7 +148,7 @@ impl Snapshot {
             approvals_needed: request.approval.needed(),
             approvers: request.approval.from().to_vec(),
             approved_by: Vec::new(),
-            hands: Vec::new(),
+            persons: Vec::new(),
             in_ledger: false,
             deadline: None,
             decision: None,

@@ -4,7 +4,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::support::{App, SEED_URI, png, qr_png};
+use crate::support::{Answer, App, SEED_URI, png, qr_png};
 
 #[tokio::test]
 async fn a_comment_is_cleaned_as_names_are() {
@@ -19,33 +19,164 @@ async fn a_comment_is_cleaned_as_names_are() {
     assert_eq!(ended.body["approval"]["decision"]["comment"], "looks right");
 }
 
+/// Uploads to `/api/enrollments` that are refused: type, body, status and problem.
+const UPLOADS: [(&str, &str, u16, &str); 8] = [
+    (
+        "image/png",
+        "this is a text file",
+        415,
+        "unsupported-media-type",
+    ),
+    ("image/png", "", 400, "empty-body"),
+    ("application/pdf", "%PDF-1.7", 415, "unsupported-media-type"),
+    ("application/json", "", 400, "empty-body"),
+    ("application/json", "{\"uri\": ", 400, "invalid-json"),
+    ("application/json", "{\"url\": \"x\"}", 400, "invalid-json"),
+    (
+        "application/json",
+        "{\"image\": \"*** not base64 ***\"}",
+        400,
+        "invalid-json",
+    ),
+    (
+        "application/json",
+        "{\"uri\": \"otpauth-migration://offline?data=AAAA\"}",
+        422,
+        "google-export",
+    ),
+];
+
+/// URIs that are refused with 422, and the problem.
+const URIS: [(&str, &str); 9] = [
+    ("https://example.com/", "not-otpauth"),
+    ("not a uri at all", "not-otpauth"),
+    (
+        "otpauth://hotp/x?secret=2FASTEST&counter=1",
+        "hotp-unsupported",
+    ),
+    ("otpauth://totp/x", "secret-missing"),
+    ("otpauth://totp/x?secret=2FASTE1T", "secret-not-base32"),
+    (
+        "otpauth://totp/x?secret=2FASTEST&algorithm=MD5",
+        "algorithm-unsupported",
+    ),
+    (
+        "otpauth://totp/x?secret=2FASTEST&digits=40",
+        "digits-unsupported",
+    ),
+    (
+        "otpauth://totp/x?secret=2FASTEST&period=0",
+        "period-unsupported",
+    ),
+    (
+        "otpauth://totp/x?secret=2FASTEST&secret=GEZDGNBV",
+        "params-conflict",
+    ),
+];
+
+/// Pasted texts that are not accounts, and the kind that the answer names.
+const OTHER_TEXTS: [(&str, &str); 6] = [
+    ("WIFI:S:guests;T:WPA;P:letmein12;;", "wifi"),
+    ("https://example.com/", "url"),
+    ("2@AbCdEf,ghi,jkl", "whatsapp"),
+    (
+        "phonefactor://activate_account?code=1",
+        "microsoft-authenticator",
+    ),
+    ("JBSW Y3DP EHPK 3PXP", "bare-secret"),
+    ("not a uri at all", "other"),
+];
+
+/// What `POST /api/grants` says of a body: its type, the body, and a part of the detail.
+const GRANT_BODIES: [(&str, &str, &str); 4] = [
+    ("text/csv", "account,caller", "Send application/json."),
+    ("application/json", "", "JSON document"),
+    (
+        "application/json",
+        "{\"caller\": \"x\"}",
+        "`account` is missing",
+    ),
+    (
+        "application/json",
+        "{\"acount\": \"x\"}",
+        "expected one of `caller`",
+    ),
+];
+
+/// Ids that are not used or cannot be.
+const IDS: [&str; 5] = [
+    "totp-00000000-0000-4000-8000-000000000000",
+    "nonsense",
+    "..%2f..%2fetc%2fpasswd",
+    "a%00b",
+    "not%fftext",
+];
+
+/// Collects the cases of a table that had another answer, and shows each in a row.
+#[derive(Default)]
+struct Cases(Vec<String>);
+
+impl Cases {
+    fn expect(&mut self, case: &str, answer: &Answer, status: u16, code: &str) {
+        if answer.status == status && answer.body["code"] == code {
+            answer.assert_problem(status, code);
+        } else {
+            let (got, body) = (answer.status, &answer.body);
+            let row = format!("{case}: expected {status} {code}, got {got} {body}");
+            self.0.push(row);
+        }
+    }
+
+    fn assert(self) {
+        assert!(self.0.is_empty(), "{}", self.0.join("\n"));
+    }
+}
+
 #[tokio::test]
-async fn every_kind_of_bad_input_has_its_own_answer() {
+async fn every_kind_of_bad_text_has_its_own_answer() {
     let app = App::start().await;
     let admin = app.admin();
+    let mut cases = Cases::default();
+    for (kind, body, status, code) in UPLOADS {
+        let answer = admin
+            .post_bytes("/api/enrollments", kind, body.into())
+            .await;
+        cases.expect(&format!("{kind} {body}"), &answer, status, code);
+    }
+    for (uri, code) in URIS {
+        for path in ["/api/enrollments", "/api/accounts"] {
+            let answer = admin.post(path, &json!({ "uri": uri })).await;
+            cases.expect(&format!("{path} {uri}"), &answer, 422, code);
+        }
+    }
+    for (text, kind) in OTHER_TEXTS {
+        let answer = admin
+            .post("/api/enrollments", &json!({ "uri": text }))
+            .await;
+        cases.expect(text, &answer, 422, "not-otpauth");
+        assert_eq!(answer.body["kind"], kind, "{answer:?}");
+    }
+    cases.assert();
+    assert_alive(&app).await;
+}
 
-    // Images that are none.
-    admin
-        .post_bytes(
-            "/api/enrollments",
-            "image/png",
-            b"this is a text file".to_vec(),
-        )
-        .await
-        .assert_problem(415, "unsupported-media-type");
+#[tokio::test]
+async fn every_kind_of_bad_image_has_its_own_answer() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let upload = async |image: Vec<u8>| {
+        admin
+            .post_bytes("/api/enrollments", "image/png", image)
+            .await
+    };
+
     let mut truncated = qr_png(SEED_URI);
     truncated.truncate(truncated.len() / 2);
-    let answer = admin
-        .post_bytes("/api/enrollments", "image/png", truncated)
-        .await;
+    let answer = upload(truncated).await;
     if answer.status == StatusCode::ACCEPTED {
-        // A header that is whole passes the first check; decoding finds the rest missing.
-        let ended = admin.ended(&answer.id()).await;
-        assert_eq!(ended.body["stage"], "Invalid", "{ended:?}");
-        assert_eq!(
-            ended.body["problem"]["code"], "image-unreadable",
-            "{ended:?}"
-        );
+        // A complete header passes the first check; decoding finds the rest missing.
+        let problem = admin.ended(&answer.id()).await.body["problem"].clone();
+        assert_eq!(problem["code"], "image-unreadable", "{problem}");
     } else {
         answer.assert_problem(422, "image-unreadable");
     }
@@ -53,142 +184,40 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
         10_000, 10_000,
     )));
     assert!(bomb.len() < 1 << 20, "the bomb is small on the wire");
-    admin
-        .post_bytes("/api/enrollments", "image/png", bomb)
-        .await
-        .assert_problem(413, "image-too-large");
+    upload(bomb).await.assert_problem(413, "image-too-large");
 
-    // An image without a code is known only after decoding.
+    // What an image shows is known only after decoding.
     let blank = png(&image::DynamicImage::ImageLuma8(
         image::GrayImage::from_pixel(200, 200, image::Luma([255])),
     ));
-    let id = admin
-        .post_bytes("/api/enrollments", "image/png", blank)
-        .await
-        .id();
-    let ended = admin.ended(&id).await;
+    let ended = admin.ended(&upload(blank).await.id()).await;
     assert_eq!(ended.body["stage"], "Invalid", "{ended:?}");
     assert_eq!(ended.body["problem"]["code"], "qr-not-found", "{ended:?}");
     assert!(ended.body["problem"]["detail"].is_string(), "{ended:?}");
-    // A code of another kind.
     let wifi = qr_png("WIFI:S:guests;T:WPA;P:letmein12;;");
-    let id = admin
-        .post_bytes("/api/enrollments", "image/png", wifi)
-        .await
-        .id();
-    let problem = admin.ended(&id).await.body["problem"].clone();
+    let problem = admin.ended(&upload(wifi).await.id()).await.body["problem"].clone();
     assert_eq!(problem["code"], "qr-not-otpauth", "{problem}");
     assert_eq!(problem["kind"], "wifi", "{problem}");
+    assert_alive(&app).await;
+}
 
-    // Pasted texts of other kinds are distinguished like those of codes.
-    for (text, kind) in [
-        ("WIFI:S:guests;T:WPA;P:letmein12;;", "wifi"),
-        ("https://example.com/", "url"),
-        ("2@AbCdEf,ghi,jkl", "whatsapp"),
-        (
-            "phonefactor://activate_account?code=1",
-            "microsoft-authenticator",
-        ),
-        ("JBSW Y3DP EHPK 3PXP", "bare-secret"),
-        ("not a uri at all", "other"),
-    ] {
-        let answer = admin
-            .post("/api/enrollments", &json!({ "uri": text }))
-            .await;
-        answer.assert_problem(422, "not-otpauth");
-        assert_eq!(answer.body["kind"], kind, "{answer:?}");
-    }
-    admin
-        .post(
-            "/api/enrollments",
-            &json!({ "uri": "otpauth-migration://offline?data=AAAA" }),
-        )
-        .await
-        .assert_problem(422, "google-export");
-
-    // URIs.
-    for (uri, code) in [
-        ("otpauth://totp/x?secret=2FASTE1T", "secret-not-base32"),
-        ("otpauth://totp/x", "secret-missing"),
-        (
-            "otpauth://hotp/x?secret=2FASTEST&counter=1",
-            "hotp-unsupported",
-        ),
-        ("https://example.com/", "not-otpauth"),
-        ("not a uri at all", "not-otpauth"),
-        (
-            "otpauth://totp/x?secret=2FASTEST&digits=40",
-            "digits-unsupported",
-        ),
-        (
-            "otpauth://totp/x?secret=2FASTEST&period=0",
-            "period-unsupported",
-        ),
-        (
-            "otpauth://totp/x?secret=2FASTEST&algorithm=MD5",
-            "algorithm-unsupported",
-        ),
-        (
-            "otpauth://totp/x?secret=2FASTEST&secret=GEZDGNBV",
-            "params-conflict",
-        ),
-    ] {
-        for path in ["/api/enrollments", "/api/accounts"] {
-            admin
-                .post(path, &json!({ "uri": uri }))
-                .await
-                .assert_problem(422, code);
-        }
-    }
-
-    // Bodies.
-    admin
-        .post_bytes("/api/enrollments", "application/json", Vec::new())
-        .await
-        .assert_problem(400, "empty-body");
-    admin
-        .post_bytes("/api/enrollments", "image/png", Vec::new())
-        .await
-        .assert_problem(400, "empty-body");
-    admin
-        .post_bytes(
-            "/api/enrollments",
-            "application/json",
-            b"{\"uri\": ".to_vec(),
-        )
-        .await
-        .assert_problem(400, "invalid-json");
-    admin
-        .post("/api/enrollments", &json!({ "url": "x" }))
-        .await
-        .assert_problem(400, "invalid-json");
-    admin
-        .post(
-            "/api/enrollments",
-            &json!({ "image": "*** not base64 ***" }),
-        )
-        .await
-        .assert_problem(400, "invalid-json");
-    admin
-        .post_bytes("/api/enrollments", "application/pdf", b"%PDF-1.7".to_vec())
-        .await
-        .assert_problem(415, "unsupported-media-type");
+#[tokio::test]
+async fn every_kind_of_bad_request_has_its_own_answer() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let mut cases = Cases::default();
 
     // The answer names what to send for this operation.
-    let grants = async |kind: &str, body: Vec<u8>| {
-        let answer = admin.post_bytes("/api/grants", kind, body).await;
-        answer.body["detail"].as_str().unwrap().to_owned()
-    };
-    let detail = grants("text/csv", b"account,caller".to_vec()).await;
-    assert_eq!(detail, "Send application/json.");
-    let detail = grants("application/json", Vec::new()).await;
-    assert!(detail.contains("JSON document"), "{detail}");
-    let detail = grants("application/json", vec![b' '; 100_000]).await;
-    assert!(detail.contains("64 KiB"), "{detail}");
-    let detail = grants("application/json", br#"{"caller": "x"}"#.to_vec()).await;
-    assert!(detail.contains("`account` is missing"), "{detail}");
-    let detail = grants("application/json", br#"{"acount": "x"}"#.to_vec()).await;
-    assert!(detail.contains("expected one of `caller`"), "{detail}");
+    let large = " ".repeat(100_000);
+    for (kind, body, expected) in
+        GRANT_BODIES
+            .into_iter()
+            .chain([("application/json", large.as_str(), "64 KiB")])
+    {
+        let answer = admin.post_bytes("/api/grants", kind, body.into()).await;
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(detail.contains(expected), "{kind}: {detail}");
+    }
 
     // What would be done differently than intended is not done at all.
     for path in [
@@ -197,56 +226,45 @@ async fn every_kind_of_bad_input_has_its_own_answer() {
         "/api/imports?dryrun=true",
     ] {
         let answer = admin.post(path, &json!({ "uri": SEED_URI })).await;
-        answer.assert_problem(400, "invalid-parameter");
+        cases.expect(path, &answer, 400, "invalid-parameter");
         let detail = answer.body["detail"].as_str().unwrap();
         assert!(detail.contains("expected one of `approval`"), "{detail}");
     }
-
-    // One name for a request, not two.
     let named_twice = admin
         .request(Method::POST, "/api/enrollments")
         .header("idempotency-key", "first")
         .header("idempotency-key", "second")
         .json(&json!({ "uri": SEED_URI }));
-    admin
-        .send(named_twice)
-        .await
-        .assert_problem(400, "invalid-parameter");
+    let answer = admin.send(named_twice).await;
+    cases.expect("two idempotency keys", &answer, 400, "invalid-parameter");
 
-    // Ids, paths and methods.
-    for id in [
-        "totp-00000000-0000-4000-8000-000000000000",
-        "nonsense",
-        "..%2f..%2fetc%2fpasswd",
-        "a%00b",
-        "not%fftext",
-    ] {
-        admin
-            .get(&format!("/api/enrollments/{id}"))
-            .await
-            .assert_problem(404, "enrollment-unknown");
-        admin
-            .get(&format!("/api/tokens?id={id}"))
-            .await
-            .assert_problem(404, "account-unknown");
-        admin
-            .decide(id, true, "")
-            .await
-            .assert_problem(404, "enrollment-unknown");
+    for id in IDS {
+        let answer = admin.get(&format!("/api/enrollments/{id}")).await;
+        cases.expect(
+            &format!("enrollment {id}"),
+            &answer,
+            404,
+            "enrollment-unknown",
+        );
+        let answer = admin.get(&format!("/api/tokens?id={id}")).await;
+        cases.expect(&format!("code {id}"), &answer, 404, "account-unknown");
+        let answer = admin.decide(id, true, "").await;
+        cases.expect(
+            &format!("decision {id}"),
+            &answer,
+            404,
+            "enrollment-unknown",
+        );
     }
-    admin
-        .get("/api/tokens")
-        .await
-        .assert_problem(400, "invalid-parameter");
-    admin
-        .get("/api/nothing")
-        .await
-        .assert_problem(404, "no-such-path");
-    admin
-        .send(admin.request(Method::PUT, "/api/enrollments"))
-        .await
-        .assert_problem(405, "method-not-allowed");
-
+    for (path, status, code) in [
+        ("/api/tokens", 400, "invalid-parameter"),
+        ("/api/nothing", 404, "no-such-path"),
+    ] {
+        cases.expect(path, &admin.get(path).await, status, code);
+    }
+    let put = admin.request(Method::PUT, "/api/enrollments");
+    cases.expect("PUT", &admin.send(put).await, 405, "method-not-allowed");
+    cases.assert();
     assert_alive(&app).await;
 }
 

@@ -26,10 +26,10 @@ use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Enroll, Permission as _, Read};
 use crate::http::edge::error::ApiError;
 use crate::http::edge::facts::{Facts, caught};
-use crate::http::edge::hand::hand_of;
 use crate::http::edge::idempotency::IdempotencyKey;
 use crate::http::edge::parameters::{flag, limit, parameters};
 use crate::http::edge::path::Path;
+use crate::http::edge::person::person_of;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{no_store, unless_stopped};
 use crate::hub::{NewEnrollment, Snapshot, Stage};
@@ -84,13 +84,13 @@ pub(super) async fn create(
         let accepted = caller.unless_gone(accepting).await?;
         let id = door.hub.id_for(caller.id(), key.as_deref());
         facts.about(&id);
-        let hand = hand_of(&door, &caller).await?;
+        let person = person_of(&door, &caller).await?;
         let started = door
             .hub
             .start(NewEnrollment {
                 id,
                 accepted,
-                caller: caller.requester(&hand),
+                caller: caller.requester(&person),
                 approval_asked,
                 proof_asked,
                 wishes,

@@ -14,8 +14,8 @@ use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Decide, Permission as _};
 use crate::http::edge::body::JsonBody;
 use crate::http::edge::facts::{Facts, caught};
-use crate::http::edge::hand::hand_of;
 use crate::http::edge::path::Path;
+use crate::http::edge::person::person_of;
 use crate::http::edge::problem_code::ProblemCode;
 
 /// Approves or rejects an enrollment
@@ -48,10 +48,10 @@ pub(super) async fn decide(
     let answer = caught(async {
         let id = enrollment_id(&id)?;
         let (approved, comment) = body.read(&mut facts)?;
-        let hand = hand_of(&door, &caller).await?;
+        let person = person_of(&door, &caller).await?;
         let snapshot = door
             .hub
-            .decide(&id, caller.decider(&hand), approved, comment)
+            .decide(&id, caller.decider(&person), approved, comment)
             .await?;
         door.inbox.look_again().await;
         Ok(accepted_response(&snapshot))

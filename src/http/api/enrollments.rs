@@ -23,12 +23,12 @@ use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Enroll, Follow, Permission as _};
 use crate::http::edge::error::ApiError;
 use crate::http::edge::facts::{Facts, caught};
-use crate::http::edge::hand::hand_of;
 use crate::http::edge::idempotency::IdempotencyKey;
 use crate::http::edge::parameters::{
     ApprovalParameter, approval_parameter, limit, parameters, required_parameter, wait_parameter,
 };
 use crate::http::edge::path::Path;
+use crate::http::edge::person::person_of;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{accepts_events, no_store, unless_stopped};
 use crate::hub::{Cursor, HubError, ListQuery, NewEnrollment, Snapshot, Stage, Wishes};
@@ -171,13 +171,13 @@ pub(super) async fn start(
         let accepted = caller.unless_gone(accepting).await?;
         let id = door.hub.id_for(caller.id(), key.as_deref());
         facts.about(&id);
-        let hand = hand_of(&door, &caller).await?;
+        let person = person_of(&door, &caller).await?;
         let snapshot = door
             .hub
             .start(NewEnrollment {
                 id,
                 accepted,
-                caller: caller.requester(&hand),
+                caller: caller.requester(&person),
                 approval_asked,
                 proof_asked,
                 wishes,

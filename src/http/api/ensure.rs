@@ -27,7 +27,7 @@ use crate::http::edge::auth::{Administer, Caller, Permission as _};
 use crate::http::edge::body::{JsonBody, Wiped};
 use crate::http::edge::error::ApiError;
 use crate::http::edge::facts::{Facts, caught};
-use crate::http::edge::hand::hand_of;
+use crate::http::edge::person::person_of;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{no_store, unless_stopped};
 use crate::hub::{HubError, NewEnrollment, Snapshot, Stage, Wishes};
@@ -113,11 +113,11 @@ pub(super) async fn ensure(
             Earlier::None(id) => {
                 facts.about(&id);
                 let accepted = door.intake.accept(caller.id(), upload).await?;
-                let hand = hand_of(&door, &caller).await?;
+                let person = person_of(&door, &caller).await?;
                 let new = NewEnrollment {
                     id,
                     accepted,
-                    caller: caller.requester(&hand),
+                    caller: caller.requester(&person),
                     approval_asked: false,
                     proof_asked: false,
                     wishes: Wishes::default(),

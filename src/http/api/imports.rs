@@ -26,12 +26,12 @@ use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Enroll, Follow, Permission as _};
 use crate::http::edge::error::ApiError;
 use crate::http::edge::facts::{Facts, caught};
-use crate::http::edge::hand::hand_of;
 use crate::http::edge::idempotency::IdempotencyKey;
 use crate::http::edge::parameters::{
     ApprovalParameter, approval_parameter, flag, parameters, wait_parameter,
 };
 use crate::http::edge::path::Path;
+use crate::http::edge::person::person_of;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{no_store, unless_stopped};
 use crate::hub::{HubError, ImportSnapshot, NewImport};
@@ -145,7 +145,7 @@ pub(super) async fn start(
         let material = caller.unless_gone(reading).await?;
         let id = door.hub.import_id_for(caller.id(), key.as_deref());
         facts.about(&id);
-        let hand = hand_of(&door, &caller).await?;
+        let person = person_of(&door, &caller).await?;
         let snapshot = door
             .hub
             .start_import(NewImport {
@@ -154,7 +154,7 @@ pub(super) async fn start(
                 pick,
                 dry_run,
                 skip_same,
-                caller: caller.requester(&hand),
+                caller: caller.requester(&person),
                 approval_asked,
             })
             .await?;

@@ -26,7 +26,7 @@ use crate::access::Group;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Decide, Permission as _};
 use crate::http::edge::error::ApiError;
-use crate::http::edge::hand::hand_of;
+use crate::http::edge::person::person_of;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{accepts_events, no_store};
 use crate::hub::{Ballot, Decider, ListQuery, RequestQuery, RequestStage, Stage};
@@ -107,7 +107,7 @@ struct DecisionView {
 /// An approver, for as long as a stream lasts.
 struct Decides {
     id: String,
-    hand: Arc<str>,
+    person: Arc<str>,
     groups: Vec<Group>,
 }
 
@@ -115,7 +115,7 @@ impl Decides {
     async fn of(door: &Arc<FrontDoor>, caller: &Caller<Decide>) -> Result<Self, ApiError> {
         Ok(Self {
             id: caller.id().to_owned(),
-            hand: hand_of(door, caller).await?,
+            person: person_of(door, caller).await?,
             groups: caller.groups().to_vec(),
         })
     }
@@ -127,7 +127,7 @@ impl Waiting {
         let decisions = self.ballots.iter().map(|(id, ballot)| {
             let decider = Decider {
                 id: &to.id,
-                hand: &to.hand,
+                person: &to.person,
                 groups: &to.groups,
             };
             let judged = door.hub.may_agree(ballot, decider);

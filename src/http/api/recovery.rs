@@ -24,10 +24,10 @@ use crate::http::edge::auth::{Administer, Caller, Permission as _, Read};
 use crate::http::edge::body::{JsonBody, Wiped};
 use crate::http::edge::error::ApiError;
 use crate::http::edge::facts::{Facts, caught};
-use crate::http::edge::hand::hand_of;
 use crate::http::edge::idempotency::IdempotencyKey;
 use crate::http::edge::parameters::short_text;
 use crate::http::edge::path::Path;
+use crate::http::edge::person::person_of;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
 use crate::hub::NewRecoveryCodes;
@@ -139,7 +139,7 @@ pub(super) async fn set(
         let id: EnrollmentId = account_id(&id)?;
         let account = door.vault.read(&id).await.map_err(from_vault)?;
         let kept = door.vault.recovery(&id).await.map_err(from_vault)?;
-        let hand = hand_of(&door, &caller).await?;
+        let person = person_of(&door, &caller).await?;
         let snapshot = door
             .hub
             .set_recovery(NewRecoveryCodes {
@@ -148,7 +148,7 @@ pub(super) async fn set(
                 codes: &wanted,
                 replaces: !kept.is_empty(),
                 reason,
-                caller: caller.requester(&hand),
+                caller: caller.requester(&person),
                 idempotency_key: key.as_deref(),
             })
             .await?;

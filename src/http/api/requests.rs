@@ -26,11 +26,11 @@ use crate::http::edge::auth::{Administer, Caller, Decide, Known, Permission as _
 use crate::http::edge::body::JsonBody;
 use crate::http::edge::error::ApiError;
 use crate::http::edge::facts::{Facts, caught};
-use crate::http::edge::hand::hand_of;
 use crate::http::edge::idempotency::IdempotencyKey;
 use crate::http::edge::parameters::short_text;
 use crate::http::edge::parameters::{limit, parameters, wait_parameter};
 use crate::http::edge::path::Path;
+use crate::http::edge::person::person_of;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{no_store, unless_stopped};
 use crate::hub::{
@@ -200,7 +200,7 @@ pub(super) async fn start(
             });
         }
         let found = door.vault.read(&account).await.map_err(from_vault)?;
-        let hand = hand_of(&door, &caller).await?;
+        let person = person_of(&door, &caller).await?;
         let snapshot = door
             .hub
             .start_request(NewRequest {
@@ -208,7 +208,7 @@ pub(super) async fn start(
                 account: &found,
                 act,
                 reason,
-                caller: caller.requester(&hand),
+                caller: caller.requester(&person),
                 idempotency_key: key.as_deref(),
             })
             .await?;
@@ -364,10 +364,10 @@ pub(super) async fn decide(
     let answer = caught(async {
         let id = request_id(&id)?;
         let (approved, comment) = body.read(&mut facts)?;
-        let hand = hand_of(&door, &caller).await?;
+        let person = person_of(&door, &caller).await?;
         let snapshot = door
             .hub
-            .decide_request(&id, caller.decider(&hand), approved, comment)
+            .decide_request(&id, caller.decider(&person), approved, comment)
             .await?;
         door.inbox.look_again().await;
         Ok(accepted(&snapshot))
@@ -399,10 +399,10 @@ pub(super) async fn cancel(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id = request_id(&id)?;
-    let hand = hand_of(&door, &caller).await?;
+    let person = person_of(&door, &caller).await?;
     let snapshot = door
         .hub
-        .object_to_request(&id, caller.decider(&hand), None, caller.sees_only())
+        .object_to_request(&id, caller.decider(&person), None, caller.sees_only())
         .await?
         .ok_or(HubError::AlreadyEnded)?;
     door.inbox.look_again().await;

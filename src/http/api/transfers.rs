@@ -17,7 +17,7 @@ use crate::http::edge::auth::{Caller, Enroll, Permission as _};
 use crate::http::edge::body::JsonBody;
 use crate::http::edge::error::ApiError;
 use crate::http::edge::facts::{Facts, caught};
-use crate::http::edge::hand::hand_of;
+use crate::http::edge::person::person_of;
 use crate::http::edge::problem_code::ProblemCode;
 
 /// The result of a `transfer` request at the other installation.
@@ -71,8 +71,8 @@ pub(super) async fn receive(
             return Err(wrong());
         }
         facts.about(&id);
-        let hand = hand_of(&door, &caller).await?;
-        let requester = caller.requester(&hand);
+        let person = person_of(&door, &caller).await?;
+        let requester = caller.requester(&person);
         let snapshot = door.hub.receive(id, package, requester).await?;
         Ok(started_response(snapshot.shown_to(caller.sight(&door))))
     })

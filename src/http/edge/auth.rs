@@ -117,19 +117,19 @@ impl<P> Caller<P> {
     }
 
     /// The caller as an approver.
-    pub(crate) fn decider<'a>(&'a self, hand: &'a str) -> Decider<'a> {
+    pub(crate) fn decider<'a>(&'a self, person: &'a str) -> Decider<'a> {
         Decider {
             id: self.id(),
-            hand,
+            person,
             groups: self.groups(),
         }
     }
 
     /// The caller as a requester.
-    pub(crate) fn requester<'a>(&'a self, hand: &'a str) -> Requester<'a> {
+    pub(crate) fn requester<'a>(&'a self, person: &'a str) -> Requester<'a> {
         Requester {
             id: self.id(),
-            hand,
+            person,
         }
     }
 

@@ -9,12 +9,12 @@ use crate::http::FrontDoor;
 
 /// The person behind the caller's credential: equal for credentials that one person may
 /// hold. It is signed into the caller's requests and decisions.
-pub(crate) async fn hand_of<P>(
+pub(crate) async fn person_of<P>(
     door: &Arc<FrontDoor>,
     caller: &Caller<P>,
 ) -> Result<Arc<str>, ApiError> {
-    if let Some(hand) = door.access.known_hand(caller.id()) {
-        return Ok(hand);
+    if let Some(person) = door.access.known_hand(caller.id()) {
+        return Ok(person);
     }
     let id = caller.id().to_owned();
     on_disk(door, move |access| access.hand(&id)).await
