@@ -203,7 +203,7 @@ pub(crate) struct Intake {
 }
 
 /// One place of an [`Intake`], until it is dropped.
-struct Place {
+struct WorkPlace {
     _of_caller: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
 }
@@ -274,12 +274,12 @@ impl Intake {
 
     /// A place to work, first among the caller's own and then among all, so that no caller that
     /// sends a lot keeps others waiting.
-    async fn turn(&self, caller: &str) -> Result<Place, IntakeError> {
+    async fn turn(&self, caller: &str) -> Result<WorkPlace, IntakeError> {
         let of_caller = self.of_caller(caller).acquire_owned();
         let of_all = Arc::clone(&self.pictures).acquire_owned();
         let both = async { Ok::<_, AcquireError>((of_caller.await?, of_all.await?)) };
         match tokio::time::timeout(TURN, both).await {
-            Ok(Ok((of_caller, of_all))) => Ok(Place {
+            Ok(Ok((of_caller, of_all))) => Ok(WorkPlace {
                 _of_caller: of_caller,
                 _of_all: of_all,
             }),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::entry::without_secrets;
+use super::redact::without_secrets;
 
 /// The longest value that is kept, in characters.
 const MAX_VALUE: usize = 512;

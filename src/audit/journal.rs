@@ -16,8 +16,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::change::misleads;
-use super::entry::{Action, Event, Outcome, without_secrets};
+use super::entry::{Action, Event, Outcome};
 use super::error::AuditError;
+use super::redact::without_secrets;
 use super::store::{AuditStore, place};
 
 /// How often the journal is checked without a notification, and how long after a failure.

@@ -219,5 +219,5 @@ fn whole_words_are_found_in_any_case() {
     assert_eq!(found(&words, "it is told."), ["is told"]);
     let code = "let x = ('\\'', '\"', \"it is told\");\n// one\n/// [amid](is::told) `is told`\nlet y: &'a str = \"amid\";";
     let texts: Vec<String> = texts(code).into_iter().map(|(_, text)| text).collect();
-    assert_eq!(texts, ["it is told", " one", " [amid    "]);
+    assert_eq!(texts, ["it is told", " one", " [amid   "]);
 }

@@ -42,14 +42,13 @@ const CIRCLES: &[(&str, &str, &[&str])] = &[
     ("durabletask/src", "worker", &["filters", "limits"]),
     ("durabletask/src", "worker", &["orchestration", "past"]),
     ("scheduler/core/src", "", &["entity", "event_form"]),
-    ("scheduler/src", "access", &["layers", "login"]),
-    ("scheduler/src", "access", &["tickets", "tokens"]),
     (
         "scheduler/src",
         "dispatch",
-        &["chunks", "entities", "gone", "lanes", "setbacks", "state"],
+        &[
+            "chunks", "entities", "gone", "lanes", "setbacks", "state", "trace",
+        ],
     ),
-    ("scheduler/src", "service", &["entities", "work_items"]),
     (
         "scheduler/src",
         "store",
@@ -58,7 +57,6 @@ const CIRCLES: &[(&str, &str, &[&str])] = &[
     ("src", "", &["access", "audit", "config", "telemetry"]),
     ("src", "", &["cli", "commands"]),
     ("src", "", &["http", "metrics"]),
-    ("src", "audit", &["change", "entry"]),
     ("src", "commands", &["import", "import_parts"]),
     ("src", "commands", &["request", "status"]),
     (

@@ -9,6 +9,7 @@ use serde_json::json;
 use tonic::Status;
 use tonic::service::Interceptor;
 
+use super::login::Asking;
 use super::{Access, login};
 
 const BEARER: &str = "Bearer realm=\"durabletask-scheduler\"";
@@ -33,14 +34,6 @@ impl Interceptor for AuthInterceptor {
             }
         }
     }
-}
-
-/// How HTTP requests are authenticated.
-#[derive(Clone)]
-pub(crate) struct Asking {
-    pub(crate) access: Access,
-    /// Whether browsers use HTTPS.
-    pub(crate) tls: bool,
 }
 
 /// Authenticates every HTTP request. Without tickets, a browser prompts its user: any name,

@@ -10,8 +10,16 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 
-use super::layers::Asking;
+use super::Access;
 use super::tickets::SESSION_LIFE;
+
+/// How HTTP requests are authenticated.
+#[derive(Clone)]
+pub(crate) struct Asking {
+    pub(crate) access: Access,
+    /// Whether browsers use HTTPS.
+    pub(crate) tls: bool,
+}
 
 /// The session cookie, and its name under TLS, where browsers accept it only from this
 /// host.

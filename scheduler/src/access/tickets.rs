@@ -10,13 +10,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use data_encoding::BASE64URL_NOPAD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::TryRng as _;
 use rand::rngs::SysRng;
-use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
-use super::tokens::{Known, digest};
+use super::tokens::{Known, digest, mac, ticket_key};
 
 /// How long a ticket is valid.
 pub const TICKET_LIFE: Duration = Duration::from_secs(60);
@@ -30,8 +28,6 @@ const SESSIONS: usize = 64;
 const USED: usize = 1_024;
 /// The form of a ticket.
 const VERSION: &str = "t1";
-/// The purpose for which the key of tickets is derived.
-const PURPOSE: &[u8] = b"durabletask dashboard ticket v1";
 
 /// The system has no random numbers to give.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -47,7 +43,7 @@ pub struct TicketError;
 pub fn login_path(token: &str, now: SystemTime, to: &str) -> Result<String, TicketError> {
     let nonce = BASE64URL_NOPAD.encode(&random::<16>()?);
     let claims = format!("{VERSION}.{}.{nonce}", millis(now));
-    let mac = BASE64URL_NOPAD.encode(&mac(&key_of(token), claims.as_bytes()));
+    let mac = BASE64URL_NOPAD.encode(&mac(&ticket_key(token), claims.as_bytes()));
     let to: String = to
         .bytes()
         .map(|byte| match byte {
@@ -58,12 +54,6 @@ pub fn login_path(token: &str, now: SystemTime, to: &str) -> Result<String, Tick
         })
         .collect();
     Ok(format!("/login?ticket={claims}.{mac}&to={to}"))
-}
-
-/// The key of a token's tickets.
-pub(super) fn key_of(token: &str) -> [u8; 32] {
-    // Its length is fixed, so it is never refused as a key.
-    mac(&digest(token), PURPOSE)
 }
 
 /// Why a ticket is refused.
@@ -224,15 +214,6 @@ impl Ticket {
             token,
         })
     }
-}
-
-fn mac(key: &[u8; 32], message: &[u8]) -> [u8; 32] {
-    // HMAC takes keys of every length; a fixed array can therefore not be refused.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
-        return [0; 32];
-    };
-    mac.update(message);
-    mac.finalize().into_bytes().into()
 }
 
 fn random<const N: usize>() -> Result<[u8; N], TicketError> {

@@ -2,13 +2,17 @@
 
 use std::path::Path;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::{AccessError, text, tickets};
+use super::{AccessError, text};
 
 /// The fewest characters of a token. 32 hexadecimal digits are 128 bits.
 pub(super) const SHORTEST: usize = 32;
+
+/// The purpose for which the key of tickets is derived.
+const PURPOSE: &[u8] = b"durabletask dashboard ticket v1";
 
 /// Only digests are kept: comparing them reveals nothing about how much of a guess was
 /// right, and a dump of the memory lists no tokens.
@@ -26,7 +30,7 @@ impl Known {
     pub(super) fn of(token: &str) -> Self {
         Self {
             digest: digest(token),
-            tickets: tickets::key_of(token),
+            tickets: ticket_key(token),
         }
     }
 }
@@ -66,4 +70,19 @@ impl Tokens {
 
 pub(super) fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
+}
+
+/// The key of a token's tickets.
+pub(super) fn ticket_key(token: &str) -> [u8; 32] {
+    // Its length is fixed, so it is never refused as a key.
+    mac(&digest(token), PURPOSE)
+}
+
+pub(super) fn mac(key: &[u8; 32], message: &[u8]) -> [u8; 32] {
+    // HMAC takes keys of every length; a fixed array can therefore not be refused.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+        return [0; 32];
+    };
+    mac.update(message);
+    mac.finalize().into_bytes().into()
 }

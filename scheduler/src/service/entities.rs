@@ -19,7 +19,7 @@ use tonic::{Request, Status};
 
 use super::bounds::{bound_batch, failed_operation};
 use super::sizes::{Lengths, Takes};
-use super::work_items::already;
+use super::status::already;
 use super::{Service, invalid, status};
 use crate::dispatch::{Claim, ClaimedEntity, Settled, Why};
 use crate::store::{self, EntityFilter, EntityHeader, StoreError, micros, timestamp};

@@ -1,9 +1,11 @@
 //! One table from errors to gRPC status codes, with the machine-readable
 //! reason beside the code (`google.rpc.ErrorInfo`) by which some SDKs distinguish errors.
 
+use durabletask_proto::CompleteTaskResponse;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::dispatch::Claim;
 use crate::store::StoreError;
 
 pub(crate) fn status(error: StoreError) -> Status {
@@ -49,4 +51,15 @@ pub(super) fn invalid(message: impl Into<String>) -> Status {
 fn because(code: Code, reason: &str, message: impl Into<String>) -> Status {
     let details = ErrorDetails::with_error_info(reason, "durabletask.io", []);
     Status::with_error_details(code, message, details)
+}
+
+/// The answer to a completion that its caller does not have to apply.
+pub(super) fn already<T>(claim: Claim<T>) -> Result<CompleteTaskResponse, Status> {
+    match claim {
+        Claim::AlreadyApplied => Ok(CompleteTaskResponse {}),
+        Claim::InProgress => Err(Status::unavailable(
+            "this completion is being applied by another call; retry",
+        )),
+        Claim::Unknown | Claim::Claimed(_) => Err(status(StoreError::WorkItemGone)),
+    }
 }

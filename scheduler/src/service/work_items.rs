@@ -19,6 +19,7 @@ use tonic::{Request, Status};
 use super::bounds::{bound_turn, failing};
 use super::entities::EntityForm;
 use super::sizes::{Takes, item_too_large, too_large};
+use super::status::already;
 use super::{Answers, Service, invalid, status};
 use crate::access::{Access, Pass};
 use crate::dispatch::{
@@ -524,14 +525,4 @@ fn consumed(events: &[(i64, HistoryEvent)], processed: Option<i32>) -> usize {
         fits
     });
     taken.count()
-}
-
-pub(super) fn already<T>(claim: Claim<T>) -> Result<CompleteTaskResponse, Status> {
-    match claim {
-        Claim::AlreadyApplied => Ok(CompleteTaskResponse {}),
-        Claim::InProgress => Err(Status::unavailable(
-            "this completion is being applied by another call; retry",
-        )),
-        Claim::Unknown | Claim::Claimed(_) => Err(status(StoreError::WorkItemGone)),
-    }
 }

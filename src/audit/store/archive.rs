@@ -316,7 +316,7 @@ impl Chain<'_> {
             self.end.hash = link(self.key, &self.end.hash, self.end.sequence, &line.event);
             if line.sequence != self.end.sequence || line.hash != HEXLOWER.encode(&self.end.hash) {
                 return Err(wrong(format!(
-                    "its chain is broken at entry {}: it was changed, or the entry before it is \
+                    "it is not intact from entry {} on: it was changed, or the one before it is \
                      missing",
                     self.end.sequence
                 )));
