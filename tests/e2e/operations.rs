@@ -137,15 +137,15 @@ async fn the_audit_log_is_archived_with_its_head_and_never_silently() {
     // What was changed is found, in an archive and in the database.
     let text = fs::read_to_string(&first).unwrap();
     for (changed, problem) in [
-        (text.replacen("read-audit", "log-out", 1), "does not hold"),
+        (text.replacen("read-audit", "log-out", 1), "is not intact"),
         (
             text.lines()
                 .take(3)
                 .map(|line| format!("{line}\n"))
                 .collect(),
-            "cut off",
+            "end is missing",
         ),
-        ("{}\n".to_owned(), "no archive"),
+        ("{}\n".to_owned(), "not an archive"),
     ] {
         fs::write(&first, changed).unwrap();
         let found = verify(&both);
