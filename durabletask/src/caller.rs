@@ -1,4 +1,4 @@
-//! A channel that tells the task hub who is calling, on every call.
+//! A channel that authenticates to the task hub on every call.
 
 use std::task::{Context, Poll};
 
@@ -70,7 +70,7 @@ impl Service<http::Request<Body>> for Caller {
             }
             Proof::Asked(credential) => credential.clone(),
         };
-        // The one that is ready goes along; its clone is made ready for the next call.
+        // The ready one is used; its clone is prepared for the next call.
         let next = self.channel.clone();
         let mut channel = std::mem::replace(&mut self.channel, next);
         let authorized = async move {

@@ -167,7 +167,7 @@ pub enum ConnectionError {
     /// The task hub's name cannot be sent as a header.
     #[error("the task hub's name may hold visible ASCII characters only")]
     TaskHub,
-    /// The connection string asks for a token, and nobody gives one.
+    /// The connection string requires a token, but none was given.
     #[error(
         "the connection string asks for {0:?}; give a credential with Connection::with_credential (or with_azure_identity, of the feature azure), or use Authentication=None with the emulator or a local scheduler"
     )]
@@ -443,7 +443,7 @@ impl Connection {
     }
 
     /// The address that is connected to. A token that goes unencrypted to `localhost` goes
-    /// to 127.0.0.1, whatever a resolver says of that name.
+    /// to 127.0.0.1, however that name is resolved.
     fn dialed(&self) -> String {
         let local = Uri::from_str(&self.endpoint).ok().filter(|uri| {
             self.authentication.kind == AuthenticationKind::Token

@@ -29,7 +29,7 @@ const LOOKED_AT_EVERY: Duration = Duration::from_millis(1);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenFileFault {
-    /// The system does not hand it over.
+    /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(String),
     /// Its permissions let other users read it.
@@ -87,7 +87,7 @@ impl TokenFile {
     }
 
     /// The value of the header `authorization`. A file that cannot be used now changes
-    /// nothing: the token that was read last is presented, and the log says why.
+    /// nothing: the last read token is presented, and the log says why.
     ///
     /// The file is small and local, so looking at it keeps no thread.
     pub(crate) fn header(&self) -> HeaderValue {
@@ -144,7 +144,7 @@ impl Stamp {
     }
 }
 
-/// What the file at `path` says now: the header for the first token in it.
+/// The content of the file at `path`: the header for the first token in it.
 fn read(path: &Path) -> Result<(HeaderValue, Stamp), TokenFileFault> {
     let unreadable = |error: std::io::Error| TokenFileFault::Unreadable(error.to_string());
     // Asked before it is opened: opening a pipe would wait for someone to write.
@@ -182,7 +182,7 @@ fn is_exposed(about: &std::fs::Metadata) -> bool {
     std::os::unix::fs::MetadataExt::mode(about) & 0o077 != 0
 }
 
-/// Elsewhere, who may read a file is not told by its mode.
+/// Elsewhere, a file's mode does not say who may read it.
 #[cfg(not(unix))]
 fn is_exposed(_: &std::fs::Metadata) -> bool {
     false

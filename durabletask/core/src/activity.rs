@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::cancellation::{Cancellation, Cancelled};
 use crate::history::TraceContext;
 
-/// The tag that tells an activity's worker how long the call may run, in milliseconds.
+/// The tag with the call's time limit for the activity's worker, in milliseconds.
 pub const START_TO_CLOSE_TAG: &str = "durabletask.startToCloseMs";
-/// The tag that tells a later attempt which attempt it is.
+/// The tag with the number of a later attempt.
 pub(crate) const ATTEMPT_TAG: &str = "durabletask.attempt";
-/// The tag that tells a call its key, where that does not follow from its ids.
+/// The tag with a call's key, if that does not follow from its ids.
 pub(crate) const IDEMPOTENCY_TAG: &str = "durabletask.idempotencyKey";
 /// The tag with which a rewound history remembers under which id its execution began.
 pub(crate) const ORIGIN_TAG: &str = "durabletask.originExecutionId";
@@ -129,7 +129,7 @@ impl ActivityContext {
         &self.instance_id
     }
 
-    /// The id of that instance's execution, if the scheduler tells it.
+    /// The id of that instance's execution, if the scheduler sends it.
     #[must_use]
     pub fn execution_id(&self) -> Option<&str> {
         self.execution_id.as_deref()
@@ -143,11 +143,11 @@ impl ActivityContext {
     }
 
     /// A key for systems that know repetitions by it. It is the same whenever this call is
-    /// repeated: handed out again, retried by policy, or made again after a rewind. It is
+    /// repeated: redelivered, retried by policy, or made again after a rewind. It is
     /// another for every other call, for other executions of the same instance too.
     ///
-    /// If the scheduler tells no execution id, executions that continue as new cannot be
-    /// told apart, and neither can their keys.
+    /// If the scheduler sends no execution id, executions that continue as new cannot be
+    /// distinguished, and neither can their keys.
     #[must_use]
     pub fn idempotency_key(&self) -> String {
         self.tags.get(IDEMPOTENCY_TAG).cloned().unwrap_or_else(|| {
@@ -156,14 +156,14 @@ impl ActivityContext {
     }
 
     /// Which attempt of its retry policy this call is, counted from 1. A call that is
-    /// handed out again, because a worker was lost, is the same attempt.
+    /// redelivered, because a worker was lost, is the same attempt.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         let told = self.tags.get(ATTEMPT_TAG);
         told.and_then(|attempt| attempt.parse().ok()).unwrap_or(1)
     }
 
-    /// How long this attempt may run, if the orchestration said so.
+    /// How long this attempt may run, if the orchestration limited it.
     #[must_use]
     pub fn start_to_close(&self) -> Option<Duration> {
         let limit = self.tags.get(START_TO_CLOSE_TAG)?.parse().ok()?;
@@ -171,7 +171,7 @@ impl ActivityContext {
     }
 
     /// Waits until nobody needs the result any more; when that is, the worker's
-    /// `cancel_activities` says.
+    /// `cancel_activities` explains.
     ///
     /// An activity that has asked for this is given a while to clean up and to end by
     /// itself; the future of any other is dropped at its next await.

@@ -1,4 +1,4 @@
-//! Telling an activity that nobody needs its result any more.
+//! Notifying an activity that its result is no longer needed.
 
 use std::fmt;
 use std::future::Future;
@@ -58,7 +58,7 @@ impl Cancellation {
         self.lock().cancelled
     }
 
-    /// Whether the activity has asked to be told, so that it can be given time to clean up.
+    /// Whether the activity watches for cancellation, so that it gets time to clean up.
     #[must_use]
     pub fn is_watched(&self) -> bool {
         self.lock().watched

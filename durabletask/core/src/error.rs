@@ -191,7 +191,7 @@ type BoxedError = Box<dyn Error + Send + Sync>;
 
 impl<E: Into<BoxedError>> From<E> for Failure {
     fn from(error: E) -> Self {
-        // Plain text has no type of its own to tell.
+        // Plain text has no type of its own.
         let error_type = match std::any::type_name::<E>() {
             "&str" | "alloc::string::String" => "Error",
             name => name,

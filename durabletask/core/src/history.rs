@@ -48,7 +48,7 @@ pub struct HistoryEvent {
 /// ```
 /// use durabletask::history::{HistoryEvent, HistoryPayload};
 ///
-/// /// The names of the activities that a history tells of.
+/// /// The names of the activities in a history.
 /// fn called(history: &[HistoryEvent]) -> Vec<&str> {
 ///     history
 ///         .iter()
@@ -95,12 +95,12 @@ pub enum HistoryPayload {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// Someone asked to go on.
+    /// Resumed.
     ExecutionResumed {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// Someone asked to go on from before the failure; what follows is new.
+    /// Rewound to before the failure; what follows is new.
     ExecutionRewound {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
@@ -494,7 +494,7 @@ impl From<FailureDetails> for proto::TaskFailureDetails {
     }
 }
 
-/// The property of a failure that tells, in milliseconds, how long a retry should wait.
+/// The property of a failure with the delay before a retry, in milliseconds.
 const RETRY_AFTER: &str = "durabletask.retryAfterMs";
 
 fn retry_after_to_wire(delay: Duration) -> prost_types::Value {

@@ -41,7 +41,7 @@ pub enum Outcome<I, O> {
 }
 
 impl<I, O> Outcome<I, O> {
-    /// The next execution begins with `input`. External events that nobody took go along.
+    /// The next execution begins with `input`. Unconsumed external events carry over.
     pub fn continue_as_new(input: I) -> Self {
         Self::ContinueAsNew(ContinueAsNew::new(input))
     }
@@ -53,7 +53,7 @@ impl<I, O> From<ContinueAsNew<I>> for Outcome<I, O> {
     }
 }
 
-/// What becomes of external events that nobody took when the orchestration continues as new.
+/// What happens to unconsumed external events when the orchestration continues as new.
 ///
 /// ```
 /// use durabletask::orchestration::{ContinueAsNew, UnprocessedEvents};
@@ -76,7 +76,7 @@ pub enum UnprocessedEvents {
 /// use durabletask::orchestration::ContinueAsNew;
 /// use durabletask::{Failure, OrchestrationContext, Outcome};
 ///
-/// /// From the next round on, the code of version 2 goes on.
+/// /// From the next round on, the code of version 2 continues.
 /// async fn upgrade(_: OrchestrationContext, round: u32) -> Result<Outcome<u32, ()>, Failure> {
 ///     Ok(ContinueAsNew::new(round + 1).version("2").into())
 /// }
@@ -92,7 +92,7 @@ pub struct ContinueAsNew<I> {
 
 impl<I> ContinueAsNew<I> {
     /// The next execution begins with `input`, with the present version, and with the
-    /// external events that nobody took.
+    /// unconsumed external events.
     pub const fn new(input: I) -> Self {
         Self {
             input,
@@ -101,7 +101,7 @@ impl<I> ContinueAsNew<I> {
         }
     }
 
-    /// Says what becomes of external events that nobody took.
+    /// Sets what happens to unconsumed external events.
     pub fn unprocessed_events(mut self, events: UnprocessedEvents) -> Self {
         self.unprocessed_events = events;
         self

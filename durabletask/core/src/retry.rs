@@ -26,7 +26,7 @@ const MAX_DELAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 pub struct RetryIf(fn(&FailureDetails) -> bool);
 
 impl RetryIf {
-    /// Tries again where `decide` says so. Failures that are marked as permanent
+    /// Retries if `decide` says so. Failures that are marked as permanent
     /// are not even asked about.
     ///
     /// ```

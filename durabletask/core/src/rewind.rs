@@ -1,6 +1,6 @@
 //! Taking a failed execution back to before its failure.
 //!
-//! A scheduler that accepted a rewind hands the worker the whole history and an
+//! A scheduler that accepted a rewind sends the worker the whole history and an
 //! `ExecutionRewound` event; the worker answers with the history as it is to
 //! stand from then on. What is missing from it is decided again by replaying it.
 
@@ -12,7 +12,7 @@ use proto::history_event::EventType;
 use crate::activity::{ORIGIN_TAG, origin_of, remember_origin};
 
 /// Whether a work item asks for a rewind: the past has ended, and the new
-/// events say to go on.
+/// events say to continue.
 ///
 /// ```
 /// use durabletask_proto as proto;
@@ -181,7 +181,7 @@ impl Undone {
     }
 }
 
-/// Whether the event tells of something that the code called and that failed.
+/// Whether the event records a failed call of the code.
 fn is_failure(kind: &EventType) -> bool {
     matches!(
         kind,

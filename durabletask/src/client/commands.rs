@@ -57,7 +57,7 @@ pub enum RestartAs {
 }
 
 impl Client {
-    /// Raises an external event for the instance. An event that nobody waits
+    /// Raises an external event for the instance. An event that no one waits
     /// for yet is kept until someone does; one for an instance that has finished is lost
     /// without a word.
     ///
@@ -104,7 +104,7 @@ impl Client {
         Ok(())
     }
 
-    /// Lets a suspended instance go on. Resuming a running one changes nothing.
+    /// Resumes a suspended instance. Resuming a running one changes nothing.
     ///
     /// # Errors
     ///
@@ -180,7 +180,7 @@ impl Client {
         Ok(response.instance_id)
     }
 
-    /// Lets a failed instance go on from its last good point: what succeeded is
+    /// Continues a failed instance from its last good point: what succeeded is
     /// kept, the activities and sub-orchestrations that failed run again.
     ///
     /// It returns once the scheduler has accepted the rewind; the instance then

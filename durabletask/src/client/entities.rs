@@ -202,7 +202,7 @@ impl Default for EntityCleaning {
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
 /// let cleaned = client.clean_entity_storage(EntityCleaning::default()).await?;
-/// println!("{} entities are gone", cleaned.removed);
+/// println!("{} entities were removed", cleaned.removed);
 /// # Ok(())
 /// # }
 /// # let _ = example;
@@ -210,7 +210,7 @@ impl Default for EntityCleaning {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EntitiesCleaned {
-    /// How many empty entities are gone.
+    /// How many empty entities were removed.
     pub removed: u32,
     /// How many locks were released.
     pub released: u32,
@@ -281,7 +281,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError`] if the scheduler cannot tell.
+    /// [`ClientError`] if the scheduler cannot answer.
     pub async fn get_entity(
         &self,
         entity: impl Into<EntityId>,

@@ -44,7 +44,7 @@ pub enum ClientError {
     NotFound {
         /// The id, if the call was about an instance that should exist.
         instance_id: Option<String>,
-        /// What the scheduler said; it may be that the whole task hub is unknown.
+        /// The scheduler's message; it may be that the whole task hub is unknown.
         reason: String,
     },
     /// The scheduler refused the request itself.
@@ -118,7 +118,7 @@ pub enum ClientError {
     Other {
         /// The gRPC status code's name.
         code: String,
-        /// What the scheduler said.
+        /// The scheduler's message.
         message: String,
     },
 }
@@ -161,7 +161,7 @@ pub(crate) fn code_of(status: &Status) -> Code {
     }
 }
 
-/// Whether something has gone wrong on this side, and not because time ran out.
+/// Whether something failed on this side, other than by running out of time.
 fn broke(status: &Status) -> bool {
     // An answer has no cause.
     let Some(cause) = status.source() else {

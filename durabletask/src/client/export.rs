@@ -82,7 +82,7 @@ impl Client {
     /// All finished instances that match `query`, with their histories, oldest end
     /// first; one at a time is fetched and held. The list ends with the first error.
     ///
-    /// To go on later, ask for what ended at or after the last one's
+    /// To continue later, request what ended at or after the last one's
     /// [`completed_at`](InstanceState::completed_at). An instance that is purged in
     /// the meantime is left out, and so is one that runs again.
     ///

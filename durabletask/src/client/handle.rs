@@ -57,7 +57,7 @@ impl<O> InstanceHandle<O> {
 
     /// Waits for the end of the instance, for as long as it takes, and yields its output.
     ///
-    /// It goes on waiting while a scheduler is away for a moment. To wait for a limited
+    /// It keeps waiting while the scheduler is briefly unreachable. To wait for a limited
     /// time, use [`result_within`](Self::result_within).
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl<O> InstanceHandle<O> {
     ///
     /// # Errors
     ///
-    /// [`ClientError`] if the scheduler cannot tell.
+    /// [`ClientError`] if the scheduler cannot answer.
     pub async fn state(&self) -> Result<Option<InstanceState>, ClientError> {
         self.client.get(&self.id, Payloads::Include).await
     }
@@ -122,7 +122,7 @@ impl<O> InstanceHandle<O> {
         self.client.suspend(&self.id, reason).await
     }
 
-    /// Lets the instance go on; see [`Client::resume`].
+    /// Resumes the instance; see [`Client::resume`].
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl<O> InstanceHandle<O> {
         self.client.terminate(&self.id, output, recursive).await
     }
 
-    /// Lets a failed instance go on; see [`Client::rewind`].
+    /// Rewinds a failed instance; see [`Client::rewind`].
     ///
     /// # Errors
     ///

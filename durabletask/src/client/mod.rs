@@ -48,7 +48,7 @@ const READ_BACKOFF_MAX: Duration = Duration::from_millis(250);
 const WAIT_SLICE: Duration = Duration::from_secs(30);
 
 /// A client of one task hub. Cheap to clone; all clones share a connection,
-/// which is made when it is first needed.
+/// which is created when it is first needed.
 ///
 /// Reads are retried while the scheduler is unavailable. Mutations are not: a
 /// lost answer may hide a success, and only the caller knows whether a
@@ -117,7 +117,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError`] if the scheduler cannot tell.
+    /// [`ClientError`] if the scheduler cannot answer.
     pub async fn get(
         &self,
         instance_id: &str,
@@ -153,7 +153,7 @@ impl Client {
         .await
     }
 
-    /// Waits until the instance has ended, in whatever way.
+    /// Waits until the instance has finished, with any status.
     ///
     /// # Errors
     ///
@@ -180,7 +180,7 @@ impl Client {
         self.service.clone()
     }
 
-    /// The state that a response tells, with its payloads.
+    /// The state in a response, with its payloads.
     async fn found(
         &self,
         response: proto::GetInstanceResponse,
@@ -273,7 +273,7 @@ impl Client {
                         reason: "the scheduler does not know it".to_owned(),
                     });
                 }
-                // The end of a slice: the deadline of this call, told by either side.
+                // The end of a slice: the deadline of this call, reported by either side.
                 Err(status)
                     if matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled) =>
                 {

@@ -11,7 +11,7 @@ use super::{Client, ClientError, Recursive, Status};
 
 /// How many ids one call of the protocol may name.
 const IDS_PER_CALL: usize = 500;
-/// How often a purge is repeated while it goes on deleting.
+/// How often a purge is repeated while it keeps deleting.
 const MAX_CALLS: usize = 10_000;
 
 /// Which finished instances to purge. All conditions must hold.
@@ -89,7 +89,7 @@ impl PurgeFilter {
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let client = Client::new(&Connection::insecure("http://127.0.0.1:8080", "default")?)?;
 /// let purged = client.purge_where(&PurgeFilter::default()).await?;
-/// println!("{} are gone, and that is all: {}", purged.deleted, purged.complete);
+/// println!("{} were purged, and that is all: {}", purged.deleted, purged.complete);
 /// # Ok(())
 /// # }
 /// # let _ = example;
@@ -97,7 +97,7 @@ impl PurgeFilter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Purged {
-    /// How many instances are gone.
+    /// How many instances were purged.
     pub deleted: u32,
     /// Whether nothing that matches is left; if not, call again.
     pub complete: bool,
@@ -124,7 +124,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError`]; what was deleted before it is gone.
+    /// [`ClientError`]; instances purged before it stay purged.
     pub async fn purge_batch<I, S>(
         &self,
         instance_ids: I,
@@ -180,7 +180,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError`]; what was deleted before it is gone.
+    /// [`ClientError`]; instances purged before it stay purged.
     pub async fn purge_all_where(&self, filter: &PurgeFilter) -> Result<Purged, ClientError> {
         let mut all = Purged {
             deleted: 0,

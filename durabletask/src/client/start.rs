@@ -36,7 +36,7 @@ pub enum IdReuse {
     /// [`Finished`](Self::Finished); other backends may not.
     #[default]
     SchedulerDefault,
-    /// An id is used once, whatever became of its instance.
+    /// An id is used once, whatever happened to its instance.
     Never,
     /// A finished instance is replaced; one that runs is not.
     Finished,
@@ -90,7 +90,7 @@ impl<O> StartRequest<O> {
     }
 
     /// Sets the instance id: at most 100 characters, not beginning with `@`. A
-    /// random one is made otherwise.
+    /// random one is generated otherwise.
     pub fn instance_id(mut self, instance_id: impl Into<String>) -> Self {
         self.instance_id = Some(instance_id.into());
         self

@@ -62,7 +62,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// Whether the instance has ended for good.
+    /// Whether the instance has finished.
     #[must_use]
     pub fn is_terminal(self) -> bool {
         matches!(
@@ -110,7 +110,7 @@ impl Status {
     }
 }
 
-/// What the scheduler tells about an instance. Payloads are JSON text.
+/// An instance's state, as the scheduler reports it. Payloads are JSON text.
 ///
 /// ```
 /// use durabletask::client::Payloads;

@@ -109,7 +109,7 @@ impl HasPayloads for proto::HistoryEvent {
     }
 }
 
-/// What the outside told the orchestration: of this a replay needs the payloads.
+/// Events from outside the orchestration: a replay needs their payloads.
 fn visit_answers<'a>(event: &'a mut Option<EventType>, visit: &mut dyn FnMut(&'a mut String)) {
     match event {
         Some(EventType::ExecutionStarted(event)) => event.input.visit(visit),

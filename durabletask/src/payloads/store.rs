@@ -5,7 +5,7 @@ use async_trait::async_trait;
 /// Keeps payloads that are too large for messages.
 ///
 /// A payload must stay as long as any history may be read that holds its token;
-/// the protocol has no message that would tell when that is over. Stores are
+/// the protocol has no message for the end of that. Stores are
 /// usually emptied by age, later than the task hub is.
 ///
 /// ```
@@ -48,7 +48,7 @@ use async_trait::async_trait;
 #[async_trait]
 pub trait PayloadStore: Send + Sync {
     /// Keeps `payload`, which belongs to the given instance (empty if unknown),
-    /// and yields the token that stands for it: `blob:v1:<container>:<name>` or
+    /// and yields the token that refers to it: `blob:v1:<container>:<name>` or
     /// `blob:v2:<url>`. Once it returns, every holder of the token can read it.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ pub trait PayloadStore: Send + Sync {
     /// [`PayloadStoreError`].
     async fn put(&self, instance_id: &str, payload: &str) -> Result<String, PayloadStoreError>;
 
-    /// The payload that `token` stands for.
+    /// The payload that `token` refers to.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ pub enum PayloadStoreError {
     /// It will not get better: not found, not allowed, too large. The work item fails.
     #[error("the payload store refuses: {0}")]
     Permanent(String),
-    /// It may get better. The work item is handed back and tried again.
+    /// A retry may succeed. The work item is returned and redelivered.
     #[error("the payload store is not available: {0}")]
     Transient(String),
 }

@@ -12,7 +12,7 @@ use crate::client::{
 use super::entity::{CHANGE_SCHEDULE, SCHEDULE};
 use super::state::{Change, INVALID_OPTIONS, INVALID_STATE, NOT_FOUND, Schedule, ScheduleOptions};
 
-/// How long a change may take unless [`Schedules::with_timeout`] says otherwise.
+/// How long a change may take by default; see [`Schedules::with_timeout`].
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The schedules of a task hub. See the [module](super).
@@ -35,7 +35,7 @@ pub struct Schedules {
     timeout: Duration,
 }
 
-/// Why a schedule was not changed, or cannot be told.
+/// Why a schedule was not changed or cannot be read.
 ///
 /// ```no_run
 /// use durabletask::schedules::{ScheduleError, Schedules};
@@ -116,7 +116,7 @@ impl Schedules {
         self.change(id, change).await
     }
 
-    /// Pauses it: nothing starts until it is resumed. What runs goes on.
+    /// Pauses it: nothing starts until it is resumed. Running instances continue.
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ impl Schedules {
         self.change(id, Change::Pause).await
     }
 
-    /// Lets it go on with the next round.
+    /// Resumes it with the next round.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ impl Schedules {
         self.change(id, Change::Resume).await
     }
 
-    /// Deletes it. What runs goes on.
+    /// Deletes it. Running instances continue.
     ///
     /// # Errors
     ///
@@ -187,7 +187,7 @@ impl Schedules {
             }
             Err(error) => return Err(error.into()),
         };
-        // It has told all it knows. If it cannot be removed, it is only in the way.
+        // It has served its purpose. If it cannot be removed, it is harmless.
         if let Err(error) = self.client.purge(&instance_id, Recursive::No).await {
             tracing::debug!(instance_id, %error, "the record of a change of a schedule stays");
         }

@@ -13,7 +13,7 @@ pub(super) const SCHEDULE: Entity<Option<Schedule>> = Entity::new("durabletask-s
 pub(super) const CHANGE: Operation<Option<Schedule>, Change, ()> = Operation::new("change");
 const WAKE: Operation<Option<Schedule>, String, ()> = Operation::new("wake");
 
-/// Makes a change and tells how that went, which a signal could not.
+/// Makes a change and returns its result, which a signal could not.
 pub(super) const CHANGE_SCHEDULE: Orchestration<(String, Change), ()> =
     Orchestration::new("durabletask-change-schedule");
 
@@ -89,7 +89,7 @@ fn wake(
     Ok(())
 }
 
-/// Starts what is due and sees to the next wake-up; yields whether the schedule is over.
+/// Starts what is due and schedules the next wake-up; yields whether the schedule is over.
 fn plan(schedule: &mut Schedule, ctx: &EntityContext, now: DateTime<Utc>) -> Result<bool, Failure> {
     let token = schedule.token.clone();
     let round = schedule.round(&token, now)?;

@@ -161,7 +161,7 @@ pub(super) struct Round {
     pub(super) start: Option<DateTime<Utc>>,
     /// When to look again.
     pub(super) wake_at: Option<DateTime<Utc>>,
-    /// It is over.
+    /// It has ended.
     pub(super) ended: bool,
 }
 

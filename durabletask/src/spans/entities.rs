@@ -1,4 +1,4 @@
-//! The spans of entities, with what DurableTask.Core tells in them.
+//! The spans of entities, with the attributes of DurableTask.Core.
 
 use chrono::{DateTime, Utc};
 use durabletask_core::{EntityAction, EntityId, EntityOperation, TraceContext};
@@ -134,7 +134,7 @@ fn name(id: &str, operation: &str) -> String {
     format!("entity:{entity}:{operation}")
 }
 
-/// `durabletask.entity.operation` is what the JavaScript SDK tells beside Core's.
+/// `durabletask.entity.operation` is the JavaScript SDK's addition to Core's attributes.
 fn attributes(how: &'static str, operation: &str) -> Vec<KeyValue> {
     vec![
         KeyValue::new("durabletask.type", "entity"),

@@ -2,7 +2,7 @@
 //!
 //! A call carries the id of its caller's span, which is recorded when the call
 //! has ended, perhaps by another worker. The tracing API has no way to record a
-//! span under a given id; a generator that hands that id out is one.
+//! span under a given id; a generator that returns that id is one.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};

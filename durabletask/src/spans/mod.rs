@@ -23,7 +23,7 @@
 //!
 //! What an orchestration does is recorded when the scheduler has taken the turn,
 //! from the turn's new events and decisions alone: neither a replay nor a turn
-//! that is handed out again records anything twice.
+//! that is redelivered records anything twice.
 //!
 //! The newer form of an entity's work items has no room for a context, so what an
 //! entity runs begins a trace of its own there; in the older form it belongs to the
@@ -52,7 +52,7 @@ pub(crate) use otel::{Spanned, begin_execution, end_execution};
 #[cfg(feature = "opentelemetry")]
 pub(crate) use steps::{EndedSteps, Steps};
 
-/// What the span of an orchestration tells that has ended.
+/// The attributes of a finished orchestration's span.
 #[derive(Debug)]
 #[cfg_attr(
     not(feature = "opentelemetry"),

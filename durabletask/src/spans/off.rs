@@ -65,11 +65,11 @@ pub(crate) fn begin_execution(_kept: &mut Option<proto::OrchestrationTraceContex
 
 pub(crate) fn end_execution(_kept: &mut Option<proto::OrchestrationTraceContext>) {}
 
-/// The steps of an execution, of which nobody asks.
+/// The steps of an execution, which are not recorded.
 #[derive(Debug, Default)]
 pub(crate) struct Steps {}
 
-/// What nobody records.
+/// A span that is not recorded.
 #[derive(Debug)]
 pub(crate) struct EndedSteps;
 

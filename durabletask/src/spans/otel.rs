@@ -110,7 +110,7 @@ impl Spanned {
         if let Some(reason) = &step.failure {
             spanned.failed(reason);
         }
-        // By the clock that told the beginning; without one, until now.
+        // By the clock of the beginning; without one, until now.
         if let (Some(began), Some(end)) = (began, step.until.and_then(instant)) {
             spanned.context.span().end_with_timestamp(end.max(began));
         }
@@ -173,7 +173,7 @@ pub(crate) fn begin_execution(kept: &mut Option<proto::OrchestrationTraceContext
     }
 }
 
-/// Lets the next execution of the instance have a span of its own.
+/// Gives the next execution of the instance a span of its own.
 pub(crate) fn end_execution(kept: &mut Option<proto::OrchestrationTraceContext>) {
     *kept = Some(proto::OrchestrationTraceContext::default());
 }

@@ -114,7 +114,7 @@ impl Steps {
             if let Some(EventType::OrchestratorStarted(_)) = event.event_type {
                 self.turn_began = event.timestamp;
             }
-            // An end that was told before finds its step gone.
+            // A repeated end finds its step gone.
             if let Some((key, failure)) = end_of(event)
                 && let Some(step) = self.open.remove(&key)
             {
@@ -269,7 +269,7 @@ fn entity_signal(signal: &proto::EntityOperationSignaledEvent) -> EndedStep {
     })
 }
 
-/// What nobody answers: it has ended once it is sent.
+/// A step without an answer: it ends when it is sent.
 fn sent(what: What) -> EndedStep {
     EndedStep {
         id: None,

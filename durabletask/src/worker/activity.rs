@@ -113,7 +113,7 @@ async fn within(
     })
 }
 
-/// The answer for a call whose result nobody looks at.
+/// The answer for a call whose result is not needed.
 fn needless() -> FailureDetails {
     FailureDetails::new(
         "ActivityCancelled",

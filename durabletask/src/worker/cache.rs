@@ -9,7 +9,7 @@ use lru::LruCache;
 
 use crate::spans::Steps;
 
-/// An execution with what the spans of its steps will tell.
+/// An execution with the spans of its steps.
 pub(super) struct Live {
     pub(super) execution: Execution,
     pub(super) steps: Steps,

@@ -32,7 +32,7 @@ pub enum OversizedTurns {
 }
 
 /// Splits an answer into messages of at most `limit` bytes, in the form of the
-/// protocol: all but the last are partial, and only the first stands for the
+/// protocol: all but the last are partial, and only the first represents the
 /// events of the work item.
 ///
 /// # Errors

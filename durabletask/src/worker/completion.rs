@@ -18,7 +18,7 @@ const JITTER: f64 = 0.2;
 pub(super) enum Delivery {
     /// The scheduler has it.
     Accepted,
-    /// It will never have it: the item is gone, or it was refused.
+    /// It will never accept it: the item was removed, or refused.
     Lost,
 }
 

@@ -19,7 +19,7 @@ pub enum OnDivergence {
     /// on once workers have code that fits.
     #[default]
     Fail,
-    /// It logs an error and hands the turn back, again every five seconds, until a worker
+    /// It logs an error and returns the turn, every five seconds, until a worker
     /// has code that fits: after the next deployment, or after a rollback. The instance
     /// stays as it is meanwhile; events for it are kept.
     Hold,

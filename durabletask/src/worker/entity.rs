@@ -75,7 +75,7 @@ async fn run_inline(
     request: Request,
     completion_token: String,
 ) -> proto::EntityBatchResult {
-    // Only the newer form tells who waits for an answer, and wants to be told.
+    // Only the newer form names who waits for an answer, and expects it back.
     let (batch, with_callers) = match request {
         Request::V1(request) => (EntityBatch::from_batch_request(request), false),
         Request::V2(request) => (EntityBatch::from_request(request), true),

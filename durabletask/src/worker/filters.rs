@@ -103,7 +103,7 @@ pub(super) fn entity_name(instance_id: &str) -> String {
         .map_or_else(|_| String::new(), |id| id.name().to_owned())
 }
 
-/// The name and version with which the execution began, if these events tell.
+/// The name and version with which the execution began, if these events have them.
 pub(super) fn identity(events: &[proto::HistoryEvent]) -> Option<(&str, &str)> {
     events.iter().find_map(|event| match &event.event_type {
         Some(EventType::ExecutionStarted(started)) => Some((

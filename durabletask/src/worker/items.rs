@@ -1,4 +1,4 @@
-//! Answering one work item, whatever it asks for.
+//! Answering one work item, of any kind.
 
 use std::sync::Arc;
 

@@ -21,7 +21,7 @@ const ITEMS_PER_CPU: usize = 100;
 pub(super) const MAX_RESPONSE_BYTES: usize = 4_089_446;
 /// How long the scheduler may take to answer the greeting.
 pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long one attempt to hand a result back may take.
+/// How long one attempt to send a result may take.
 pub(super) const COMPLETION_TIMEOUT: Duration = Duration::from_secs(60);
 /// After how many failures in a row the channel is recreated.
 pub(super) const FAILURES_PER_CHANNEL: u32 = 5;

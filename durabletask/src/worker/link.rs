@@ -24,7 +24,7 @@ impl Link {
         })
     }
 
-    /// The present channel. Calls under way on an older one go on.
+    /// The present channel. Calls in flight on an older one continue.
     pub(super) fn service(&self) -> Service {
         self.service
             .read()

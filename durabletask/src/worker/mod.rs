@@ -148,7 +148,7 @@ impl Worker {
     /// Takes and answers work items until `stop` is ready, reconnecting for as long as it
     /// takes.
     ///
-    /// Then it drains: items that arrive late are handed back, items in flight are
+    /// Then it drains: items that arrive late are returned, items in flight are
     /// finished within the grace period, and the stream is closed. Must be polled within a
     /// Tokio runtime. Dropping the future instead ends the work in flight; the scheduler
     /// gives it to another worker.

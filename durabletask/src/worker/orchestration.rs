@@ -24,7 +24,7 @@ use super::versioning::Versioning;
 /// The id of decisions that come from the worker and not from the code.
 const WORKER_ACTION_ID: i32 = -1;
 
-/// A turn that was run: what to answer, and the execution if it may go on.
+/// A turn that was run: what to answer, and the execution if it may continue.
 pub(super) struct Turn {
     /// The answer, in several messages if it is too large for one.
     pub(super) responses: Vec<proto::OrchestratorResponse>,
@@ -34,9 +34,9 @@ pub(super) struct Turn {
     pub(super) ended: Option<CompletionStatus>,
     /// Activities whose results the code no longer waits for.
     pub(super) given_up: Vec<i32>,
-    /// What its span tells, if the execution ended.
+    /// The attributes of its span, if the execution ended.
     pub(super) span: Option<EndedOrchestration>,
-    /// What the spans of its steps tell that ended in this turn.
+    /// The spans of the steps that ended in this turn.
     pub(super) steps: Option<EndedSteps>,
 }
 
@@ -72,7 +72,7 @@ impl Turns<'_> {
     ///
     /// # Errors
     ///
-    /// [`NotRun`]; the item should be handed back then.
+    /// [`NotRun`]; the item should be returned then.
     pub(super) async fn run(
         self,
         service: &Service,
@@ -200,7 +200,7 @@ fn end_of(action: &OrchestratorAction) -> Option<CompletionStatus> {
     }
 }
 
-/// What the span of the execution tells, if `action` ends it for good.
+/// The attributes of the execution's span, if `action` ends it.
 fn ended_span(
     execution: &Execution,
     request: &proto::OrchestratorRequest,

@@ -92,7 +92,7 @@ impl Turns<'_> {
         let slot = match self.options.turns.slot_now(&name) {
             Some(slot) => slot,
             None => {
-                // Streams that nobody reads hold up the others of their connection,
+                // Unread streams hold up the others of their connection,
                 // and with them the turns that are waited for here.
                 drop((history, events));
                 let slot = self.options.turns.slot(&name).await;
@@ -189,7 +189,7 @@ impl Turns<'_> {
 }
 
 enum Admission {
-    /// The orchestration's name, as far as its history tells it.
+    /// The orchestration's name, if its history has it.
     Admitted(String),
     Refused(FailureDetails),
 }
@@ -211,7 +211,7 @@ impl History {
         Ok(Self(chunks.into_inner()))
     }
 
-    /// The events up to the one that tells what the orchestration is.
+    /// The events up to the one that names the orchestration.
     async fn head(&mut self) -> Result<Vec<proto::HistoryEvent>, tonic::Status> {
         let mut head = Vec::new();
         while filters::identity(&head).is_none() {

@@ -1,4 +1,4 @@
-//! The activities under way, so that those nobody needs can be ended.
+//! The running activities, so that those whose results are not needed can be ended.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,7 +35,7 @@ pub enum CancelActivities {
     WhenTerminated,
     /// Also when the orchestration awaited the call and gave it up: the call
     /// lost a `select`, or the orchestration ended meanwhile. Calls that were
-    /// never awaited go on.
+    /// never awaited continue.
     WhenGivenUp,
 }
 
@@ -113,7 +113,7 @@ impl RunningActivities {
 }
 
 impl RunningCall {
-    /// Runs `work` to its end, or to the moment when nobody needs it any more; if it has
+    /// Runs `work` to its end, or until its result is no longer needed; if it has
     /// asked to be notified of that, `grace` longer.
     pub(super) async fn run<F: Future>(
         &self,

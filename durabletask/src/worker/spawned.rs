@@ -7,7 +7,7 @@ use super::{StatusWatch, Worker, WorkerError};
 
 /// A worker that runs in a task of its own; made by [`Worker::spawn`].
 ///
-/// Dropping it tells the worker to stop, and does not wait until it has.
+/// Dropping it asks the worker to stop, without waiting for that.
 ///
 /// ```
 /// use durabletask::worker::RunningWorker;

@@ -1,4 +1,4 @@
-//! What a worker tells about itself.
+//! A worker's status.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub struct WorkerStatus {
 /// ```
 /// use durabletask::worker::ConnectionStatus;
 ///
-/// /// What a health check says.
+/// /// A health check's answer.
 /// fn healthy(connection: &ConnectionStatus) -> bool {
 ///     match connection {
 ///         ConnectionStatus::Disconnected { reason } => {
@@ -103,14 +103,14 @@ impl StatusWatch {
         self.0.borrow().clone()
     }
 
-    /// Waits for a change and yields the new status; `None` once the worker is gone.
+    /// Waits for a change and yields the new status; `None` once the worker has ended.
     pub async fn changed(&mut self) -> Option<WorkerStatus> {
         self.0.changed().await.ok()?;
         Some(self.0.borrow_and_update().clone())
     }
 
-    /// Waits until the status is what `wanted` says and yields it; `None` if the worker is
-    /// gone before.
+    /// Waits until `wanted` accepts the status and yields it; `None` if the worker
+    /// ends before.
     pub async fn wait_for(
         &mut self,
         wanted: impl FnMut(&WorkerStatus) -> bool,

@@ -23,7 +23,7 @@ use super::link::Link;
 use super::running::RunningActivities;
 use super::status::{ConnectionStatus, Health, Work};
 
-/// Takes work items in and sees to it that each is answered or handed back.
+/// Receives work items and ensures that each is answered or returned.
 pub(super) struct Intake {
     intake: Link,
     shared: Arc<Shared>,
@@ -174,7 +174,7 @@ impl Intake {
                         .await
                         .is_none()
                     {
-                        // The item in hand is lost to us; closing the stream gives it back.
+                        // The current item is lost to us; closing the stream returns it.
                         return Ended::Stopped(Some(stream));
                     }
                     last_message = Instant::now();
@@ -238,7 +238,7 @@ impl Intake {
         .map(tonic::Response::into_inner)
     }
 
-    /// Gives an item to a task of its own, once there is room for it.
+    /// Runs an item in a task of its own, once there is room for it.
     async fn dispatch(&self, item: proto::WorkItem) {
         let token = item.completion_token;
         match item.request {
@@ -300,7 +300,7 @@ impl Intake {
         });
     }
 
-    /// Finishes the work in flight and hands back what still arrives.
+    /// Finishes the work in flight and returns what still arrives.
     ///
     /// What comes back after that has no other worker to go to. It is kept until the
     /// stream ends, or it would go to and fro for as long as there is work in flight.

@@ -62,9 +62,9 @@ pub struct EntityOperation {
     pub request_id: String,
     /// The input, JSON text.
     pub input: Option<String>,
-    /// Who waits for the answer, if the work item tells; nobody does after a signal.
+    /// The caller that waits for the answer, if the work item names it; none for a signal.
     pub caller: Option<EntityCaller>,
-    /// The span that caused it, if the work item tells.
+    /// The span that caused it, if the work item names it.
     pub trace_context: Option<TraceContext>,
 }
 

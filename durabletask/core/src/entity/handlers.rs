@@ -102,7 +102,7 @@ impl<S: Serialize + DeserializeOwned + Send + 'static> EntityHandlers<S> {
         )
     }
 
-    /// Adds an operation that awaits something. It gets the state and hands it back
+    /// Adds an operation that awaits something. It gets the state and returns it
     /// with its output. Other operations of the entity wait until it is done.
     #[must_use]
     pub fn async_operation<I, O, F, Fut>(self, operation: &Operation<S, I, O>, handler: F) -> Self

@@ -103,7 +103,7 @@ impl EntityBatchRun {
     }
 
     /// Runs the next operation and yields how it ended; `None` if none was left.
-    /// `clock` tells the time, for the record only.
+    /// `clock` gives the time, for records only.
     ///
     /// An operation that fails or panics leaves no trace but its failure. If this is
     /// dropped before it is done, the operation counts as never asked for.
@@ -156,7 +156,7 @@ impl EntityBatchRun {
     }
 }
 
-/// Runs the operations of a batch, one after the other. `clock` tells the time, for
+/// Runs the operations of a batch, one after the other. `clock` gives the time, for
 /// the record only.
 ///
 /// An operation that fails or panics leaves no trace but its failure. If nothing is

@@ -38,7 +38,7 @@ pub enum Either<A, B> {
 /// Waits for the first of two futures and drops the other one.
 ///
 /// A dropped timer is taken back, a dropped event task gives up its place; a
-/// dropped activity goes on unobserved. If both are ready, the first wins.
+/// dropped activity continues unobserved. If both are ready, the first wins.
 ///
 /// ```
 /// use std::time::Duration;
@@ -100,7 +100,7 @@ where
 
 /// Waits for all futures and yields their values in the order of the arguments.
 ///
-/// The first error ends it; the tasks that are still under way go on unobserved.
+/// The first error ends it; the remaining tasks continue unobserved.
 /// The cost of an event does not grow with the number of futures.
 ///
 /// ```
@@ -201,7 +201,7 @@ where
     }
 }
 
-/// Waits for all futures, whatever becomes of them, and yields their outputs in the order
+/// Waits for all futures, whether they succeed or fail, and yields their outputs in the order
 /// of the arguments. [`fan_out`](crate::fan_out) can bound how many are under way at once.
 ///
 /// ```

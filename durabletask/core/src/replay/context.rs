@@ -74,7 +74,7 @@ impl OrchestrationContext {
         &self.shared.instance_id
     }
 
-    /// The id of this execution of the instance, if the scheduler tells it.
+    /// The id of this execution of the instance, if the scheduler sends it.
     #[must_use]
     pub fn execution_id(&self) -> Option<String> {
         self.shared.execution_id().map(str::to_owned)
@@ -94,7 +94,7 @@ impl OrchestrationContext {
     }
 
     /// Whether this instance's version is `version` or a newer one, as
-    /// [`compare_versions`](crate::compare_versions) says. An unversioned instance is older
+    /// [`compare_versions`](crate::compare_versions) defines. An unversioned instance is older
     /// than every version.
     #[must_use]
     pub fn version_at_least(&self, version: &str) -> bool {
@@ -112,7 +112,7 @@ impl OrchestrationContext {
     /// const INSURE: Activity<String, ()> = Activity::new("insure");
     ///
     /// async fn deliver(ctx: OrchestrationContext, parcel: String) -> Result<(), Failure> {
-    ///     // Parcels that are packed already go on as they began.
+    ///     // Parcels that are packed already continue as they began.
     ///     if ctx.patched("insure-first") {
     ///         ctx.call_activity(&INSURE, &parcel).await?;
     ///     }

@@ -124,7 +124,7 @@ impl State {
         if section.granted {
             self.push_unlocks(&section.id, section.entities, &section.parent);
         } else {
-            // A request that the scheduler has goes on; its grant is answered at once.
+            // A request that the scheduler has continues; its grant is answered at once.
             if !self.withdraw(section.operation) {
                 self.entities
                     .abandoned

@@ -60,7 +60,7 @@ pub struct Execution {
     woken: Arc<Woken>,
     waker: Waker,
     replayed: bool,
-    /// Events of the past whose turn may go on in the next piece.
+    /// Events of the past whose turn may continue in the next piece.
     unfinished: Vec<HistoryEvent>,
 }
 
@@ -98,7 +98,7 @@ pub struct TurnResult {
     pub actions: Vec<OrchestratorAction>,
     /// The present custom status, JSON text.
     pub custom_status: Option<String>,
-    /// Whether the execution is over.
+    /// Whether the execution has ended.
     pub completed: bool,
     /// The ids of activity calls that the code awaited and gave up in this turn:
     /// they lost against another future, or the execution ended. Nobody looks at
@@ -120,7 +120,7 @@ impl Wake for Woken {
 
 impl Execution {
     /// An execution at its very beginning. `execution_id` may be absent if the
-    /// history tells it.
+    /// history has it.
     #[must_use]
     pub fn new(
         instance_id: impl Into<Arc<str>>,
@@ -145,13 +145,13 @@ impl Execution {
         &self.shared.instance_id
     }
 
-    /// The id of the execution, as given or as the history told it.
+    /// The id of the execution, as given or as in the history.
     #[must_use]
     pub fn execution_id(&self) -> Option<&str> {
         self.shared.execution_id()
     }
 
-    /// With what the execution began, once its history told; without the input,
+    /// How the execution began, once its history was read; without the input,
     /// which the code has got.
     #[must_use]
     pub fn started(&self) -> Option<&ExecutionStarted> {
@@ -206,7 +206,7 @@ impl Execution {
         {
             let mut state = self.shared.lock();
             state.replaying = false;
-            // What the past gave up was told in its turn.
+            // What was given up in the past was reported in its turn.
             state.take_given_up();
         }
         {
@@ -233,7 +233,7 @@ impl Execution {
             .filter(|details| details.error_type == NON_DETERMINISM)
     }
 
-    /// Why the execution cannot go on, if it cannot.
+    /// Why the execution cannot continue, if it cannot.
     pub(crate) fn aborted(&self) -> Option<FailureDetails> {
         self.shared.lock().abortion()
     }
@@ -335,7 +335,7 @@ impl Execution {
 
     fn drop_code(&mut self) {
         if let Some(code) = self.code.take() {
-            // Destructors are user code as well; the execution is over either way.
+            // Destructors are user code as well; the execution has ended either way.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(code)));
         }
     }
@@ -399,7 +399,7 @@ fn panic_details(panic: &(dyn Any + Send)) -> FailureDetails {
         };
     }
     let text = panic_text(panic, "the orchestration panicked");
-    // What Tokio says where it does not run, as in a plain test.
+    // Tokio's error outside a runtime, as in a plain test.
     if text.contains("there is no reactor running") {
         return foreign_await();
     }

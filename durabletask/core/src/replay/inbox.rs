@@ -63,7 +63,7 @@ impl Inbox {
             }
         }
         let buffer = self.buffered.entry(key).or_default();
-        // An event that a dropped waiter gives back keeps its place in the order of arrival.
+        // An event that a dropped waiter returns keeps its place in the order of arrival.
         let at = buffer.partition_point(|other| other.sequence < raised.sequence);
         buffer.insert(at, raised);
         None
@@ -130,7 +130,7 @@ impl Inbox {
         self.waiters.values().any(|waiter| waiter.waker.is_some())
     }
 
-    /// All events that nobody took, in the order of arrival.
+    /// All unconsumed events, in the order of arrival.
     pub(crate) fn take_unprocessed(&mut self) -> Vec<Raised> {
         let mut events: Vec<Raised> = std::mem::take(&mut self.buffered)
             .into_values()

@@ -1,6 +1,6 @@
 //! The table of durable operations that an orchestration has under way.
 //!
-//! An operation is what one future in user code stands for: one activity or
+//! An operation is what one future in user code represents: one activity or
 //! sub-orchestration with all its attempts, or one timer with all its chunks.
 
 use std::collections::HashMap;
@@ -66,7 +66,7 @@ pub(crate) struct Operation {
     /// The task or timer whose completion is awaited now.
     pub(crate) current: i32,
     pub(crate) step: Step,
-    /// When the timer of this step ends for good; a chunk may end earlier.
+    /// When the timer of this step finally ends; a chunk may end earlier.
     pub(crate) until: Option<DateTime<Utc>>,
     /// When the current chunk ends.
     pub(crate) chunk_until: Option<DateTime<Utc>>,
@@ -78,11 +78,11 @@ pub(crate) struct Operation {
 enum Slot {
     Waiting(Option<Waker>),
     Done(Outcome),
-    /// The future is gone; the operation goes on without anyone to tell.
+    /// The future was dropped; the operation continues unobserved.
     Detached,
 }
 
-/// What it means that a future is gone.
+/// What happens when a future is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detached {
     /// The timer of this step need not fire.
@@ -181,7 +181,7 @@ impl Operations {
         None
     }
 
-    /// The future is gone: a call goes on unobserved, a timer is forgotten.
+    /// The future was dropped: a call continues unobserved, a timer is removed.
     pub(crate) fn detach(&mut self, id: i32) -> Option<Detached> {
         let operation = self.operations.get_mut(&id)?;
         let is_pure_timer = operation.step == Step::Timer && operation.attempts.is_none();

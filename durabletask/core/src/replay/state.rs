@@ -95,7 +95,7 @@ impl Shared {
     }
 }
 
-/// An event that goes on to the next execution: its name, input and time.
+/// An event that carries over to the next execution: its name, input and time.
 type Carried = (String, Option<String>, Option<DateTime<Utc>>);
 
 /// How the execution ends.
@@ -117,7 +117,7 @@ pub(crate) enum Applied {
     Nothing,
     /// Create the user's code.
     Start(Box<ExecutionStarted>),
-    /// Drop the user's code: the execution is over.
+    /// Drop the user's code: the execution has ended.
     Stop,
 }
 
@@ -140,7 +140,7 @@ pub(crate) struct State {
     started: bool,
     /// The history records an end that the code has not reached (or was not asked to).
     closed: bool,
-    /// The execution was ended because it cannot go on; that reason stands.
+    /// The execution was ended because it cannot continue; that reason stands.
     aborted: bool,
     /// The latest thing that the history records is a rewind: what the code
     /// decided beyond the record is to be decided now.
@@ -242,7 +242,7 @@ impl State {
             .unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
-    /// Takes a timer back that no future stands for any more, if it is not recorded yet.
+    /// Takes a timer back without a future, if it is not recorded yet.
     pub(crate) fn detach(&mut self, id: i32) {
         match self.operations.detach(id) {
             Some(Detached::Timer(step)) => {
@@ -457,7 +457,7 @@ impl State {
                     return;
                 }
                 if let Some(attempts) = attempts {
-                    // The delay is over: make the call again, under a new id.
+                    // The delay is over: repeat the call, under a new id.
                     let mut call = attempts.next_call();
                     let derives = attempts.derives_instance_id;
                     operation.step = match call {
@@ -564,14 +564,14 @@ impl State {
         Applied::Stop
     }
 
-    /// Takes back what was decided in this turn. Only locks are still released: nobody
+    /// Drops this turn's decisions. Only locks are still released: nobody
     /// else would.
     fn drop_pending(&mut self) {
         self.pending
             .retain(|_, action| matches!(action.kind, ActionKind::UnlockEntity { .. }));
     }
 
-    /// Ends the execution because it cannot go on; nothing uncommitted but unlocks is sent.
+    /// Ends the execution because it cannot continue; nothing uncommitted but unlocks is sent.
     pub(crate) fn abort(&mut self, details: FailureDetails) -> Applied {
         self.drop_pending();
         self.completion = None;

@@ -47,7 +47,7 @@ impl TestEntities {
         }
     }
 
-    /// Runs a call, and then whatever it sends out.
+    /// Runs a call, and then everything that it sends.
     pub(super) fn call(
         &mut self,
         call: Sent,

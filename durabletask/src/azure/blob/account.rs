@@ -121,7 +121,7 @@ fn endpoint(address: &str) -> Result<Url, BlobSettingsError> {
     Ok(url)
 }
 
-/// What a connection string says about blobs.
+/// The blob settings of a connection string.
 #[derive(Default)]
 struct ConnectionParts {
     development: bool,

@@ -39,14 +39,14 @@ const CONTAINER: &str = "durabletask-payloads";
 /// [`LargePayloads`](crate::LargePayloads) lets through, so that a blob that is not ours,
 /// or that unpacks to very much more than it is, does not fill the memory.
 const LARGEST_BYTES: usize = 256 * 1024 * 1024;
-/// How often a request is tried again before the work item is handed back.
+/// How often a request is tried again before the work item is returned.
 const RETRIES: u32 = 3;
 
 /// Keeps large payloads as blobs of a container in Azure Storage.
 ///
 /// Container, names and tokens are those of the official SDKs; what has to be set so
 /// that they read one another's blobs is said at [`BlobTokens`] and [`BlobCompression`].
-/// Blobs are never deleted: nothing in the protocol tells when nobody needs them. A
+/// Blobs are never deleted: the protocol does not say when they are no longer needed. A
 /// lifecycle rule of the account does it by age.
 ///
 /// ```
@@ -191,7 +191,7 @@ impl BlobPayloadStore {
     }
 }
 
-/// What the service said, or what kept it from answering, in one line.
+/// The service's error, or why it did not answer, in one line.
 fn reason(error: azure_core::Error) -> String {
     let whole = in_one_line(&error);
     if error.http_status().is_none() {

@@ -45,7 +45,7 @@ pub(super) fn is_token(text: &str) -> bool {
     text.starts_with(V1) || text.starts_with(V2)
 }
 
-/// The name of the blob that `token` stands for, if it is in this container.
+/// The name of the blob that `token` refers to, if it is in this container.
 ///
 /// Another one is never read: the token comes with a message, and the writer of that
 /// would choose where the account's credential is sent.

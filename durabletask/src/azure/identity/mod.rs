@@ -1,11 +1,11 @@
-//! Who this process is to Azure: one credential for the task hub, and for whatever else
+//! This process's identity for Azure: one credential for the task hub, and for whatever else
 //! takes a `TokenCredential`.
 //!
 //! `azure_identity` has no chain of its own, does not read `AZURE_CLIENT_SECRET`, does
 //! not cache what the command-line tools print, and tries an absent managed identity
 //! for over a minute. [`Identity`] adds what a service needs on top: a chain that
 //! remembers what worked, a cache per scope, one request at a time, a bound on every
-//! attempt, and an error that says what was tried.
+//! attempt, and an error that lists the attempts.
 
 mod selection;
 mod settings;
@@ -133,7 +133,7 @@ impl Candidate {
 }
 
 impl Identity {
-    /// The identity that the settings choose. Asks nobody yet.
+    /// The identity that the settings choose. Makes no call yet.
     #[must_use]
     pub fn new(settings: &IdentitySettings) -> Self {
         let sources = settings.selection.sources();
@@ -367,7 +367,7 @@ impl TokenProvider for Identity {
 impl Connection {
     /// Asks the identity that the connection string names for tokens: its `Authentication`,
     /// `ClientID`, `TenantId` and `TokenFilePath`, and where it says nothing the variables
-    /// that all Azure Identity libraries read. Asks nobody yet; tokens are renewed five
+    /// that all Azure Identity libraries read. Makes no call yet; tokens are renewed five
     /// minutes before they end.
     ///
     /// ```

@@ -58,7 +58,7 @@ impl IdentitySettings {
         }
     }
 
-    /// Takes over what a connection string says; what it does not say stays. `None` and
+    /// Applies the settings of a connection string; others are kept. `None` and
     /// `Token` say nothing of an identity.
     ///
     /// # Errors
