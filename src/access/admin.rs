@@ -11,24 +11,24 @@ use zeroize::Zeroizing;
 
 use super::secret;
 
-/// How long another token may stay unnoticed.
+/// How long a replaced token may stay unnoticed.
 const NOTICED_WITHIN: Duration = Duration::from_millis(1);
 
-/// The token in a file, and the one before with the time until which that counts.
+/// The token in a file, and the previous one with the time until which it is valid.
 type Read = (
     Option<Zeroizing<String>>,
     Option<(Zeroizing<String>, DateTime<Utc>)>,
 );
 
-/// A file that another token may be written to.
+/// A file in which the token may be replaced.
 struct Source {
     file: PathBuf,
     read: Box<dyn Fn() -> Result<Read, Box<dyn Error>> + Send + Sync>,
 }
 
-/// Which token is the administrator's.
+/// The administrator's token.
 pub struct AdminToken {
-    /// Where it is looked for again; none where it was given by the environment.
+    /// The file that is watched; none if the environment gave the token.
     source: Option<Source>,
     known: RwLock<Known>,
     looked: Mutex<Looked>,
@@ -37,25 +37,25 @@ pub struct AdminToken {
 #[derive(Clone, Copy, Debug)]
 struct Known {
     hash: [u8; 32],
-    /// The one before, and until when it counts.
+    /// The previous one, and until when it is valid.
     before: Option<([u8; 32], DateTime<Utc>)>,
 }
 
 #[derive(Debug)]
 struct Looked {
     at: Instant,
-    /// What tells the file from the one that takes its place.
+    /// Distinguishes the file from one that replaces it.
     file: Option<(u64, i64, i64, u64)>,
 }
 
 impl AdminToken {
-    /// This one, for as long as the process runs.
+    /// A fixed token, as long as the process runs.
     #[must_use]
     pub fn fixed(token: &str) -> Self {
         Self::of(secret::hash(token))
     }
 
-    /// The one in `file`, which is `token` at first, and those that take its place, as `read`
+    /// The token in `file`, which is `token` at first, and its replacements, as `read`
     /// reads them.
     pub(crate) fn following<E: Error + 'static>(
         token: &str,
@@ -72,7 +72,7 @@ impl AdminToken {
         }
     }
 
-    /// The one with this hash.
+    /// The token with this hash.
     pub(super) fn of(hash: [u8; 32]) -> Self {
         Self {
             source: None,
@@ -84,7 +84,7 @@ impl AdminToken {
         }
     }
 
-    /// Whether what was presented has this hash, or the one before that still counts.
+    /// Whether a presented token has this hash, or that of the previous token while it is valid.
     pub(super) fn accepts(&self, presented: &[u8; 32], now: DateTime<Utc>) -> bool {
         let known = self.now();
         let before = known
@@ -93,7 +93,7 @@ impl AdminToken {
         secret::same(presented, &known.hash) || before
     }
 
-    /// The hash of the present one.
+    /// The hash of the current token.
     pub(super) fn hash(&self) -> [u8; 32] {
         self.now().hash
     }
@@ -105,8 +105,8 @@ impl AdminToken {
         *self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads it again if another file has taken its place. One that cannot be read changes
-    /// nothing.
+    /// Reads the file again if it was replaced. One that cannot be read is
+    /// ignored.
     fn look(&self, source: &Source) {
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         if looked.file.is_some() && looked.at.elapsed() < NOTICED_WITHIN {
@@ -130,9 +130,9 @@ impl AdminToken {
                 *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
             }
             Ok((None, _)) => {
-                tracing::warn!("the file admin-token is empty; the token before stays")
+                tracing::warn!("the file admin-token is empty; keeping the previous token")
             }
-            Err(error) => tracing::warn!(%error, "the administrator's token stays as it was"),
+            Err(error) => tracing::warn!(%error, "keeping the administrator's previous token"),
         }
     }
 }
@@ -143,7 +143,7 @@ mod tests {
     use crate::data_dir::{DataDir, DataDirError};
 
     #[test]
-    fn another_token_counts_at_once_and_the_one_before_for_as_long_as_was_said() {
+    fn a_new_token_is_valid_at_once_and_the_previous_one_for_its_overlap() {
         let folder = tempfile::tempdir().unwrap();
         let data = DataDir::create(folder.path()).unwrap();
         let first = data.admin_token().unwrap();

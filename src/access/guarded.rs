@@ -1,4 +1,4 @@
-//! Guarded accounts: those whose codes are read only with an approval.
+//! Guarded accounts: those whose codes need an approved request.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::key_error::KeyError;
 use super::keys::KeyStore;
 
 impl KeyStore {
-    /// Sets whether an account's codes are read only with an approval; whether they were
+    /// Sets whether an account is guarded; whether it was
     /// before.
     ///
     /// # Errors
@@ -23,7 +23,7 @@ impl KeyStore {
         Ok(guarded != changed)
     }
 
-    /// Every such account.
+    /// Every guarded account.
     ///
     /// # Errors
     ///

@@ -1,14 +1,14 @@
-//! The hand behind a key. An administrator who creates a key over HTTP sees it, and could use it as
-//! if it were someone else's; so all that one caller has made is from one hand.
+//! The person behind a key. An administrator who creates a key over HTTP sees it, and could use it as
+//! if it were someone else's; so all keys that one caller has created count as that caller.
 
 use super::key_error::KeyError;
 use super::keys::KeyStore;
 
-/// More makers of makers than anyone has; a bound for the database.
+/// A limit on the chain of creators, larger than any real one.
 pub(super) const LONGEST_LINE: u32 = 1_000;
 
 impl KeyStore {
-    /// Notes which caller made the key of the caller `name`.
+    /// Notes which caller created the key of the caller `name`.
     ///
     /// # Errors
     ///
@@ -21,7 +21,7 @@ impl KeyStore {
         Ok(())
     }
 
-    /// From whose hand a caller comes: its own, unless another caller made its key.
+    /// The person that a caller counts as: itself, unless another caller created its key.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_that_comes_of_one_caller_is_from_its_hand() {
+    fn all_keys_that_one_caller_created_count_as_that_caller() {
         let folder = tempfile::tempdir().unwrap();
         let store = KeyStore::open(&folder.path().join("access.sqlite3")).unwrap();
         store.note_maker("first", "admin").unwrap();

@@ -1,4 +1,4 @@
-//! Who calls.
+//! Callers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,8 +13,8 @@ use super::role::Roles;
 /// The longest name of a group, in characters.
 const MAX_GROUP_CHARS: usize = 128;
 
-/// The name of a group of callers: of API keys by how they were made, of others by what
-/// their issuer says. 1 to 128 characters, none of them a control character, and no space
+/// The name of a group of callers: of API keys as set at their creation, of others as
+/// their issuer's token says. 1 to 128 characters, none of them a control character, and no space
 /// at either end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(transparent)]
@@ -40,7 +40,7 @@ impl fmt::Display for Group {
     }
 }
 
-/// A text cannot be a group's name.
+/// A text is not a valid name of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
     "a group's name must have 1 to {MAX_GROUP_CHARS} characters, without control or invisible \
@@ -67,14 +67,14 @@ impl<'de> Deserialize<'de> for Group {
     }
 }
 
-/// A caller that has proved who it is.
+/// An authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Under this its requests, decisions and records are kept. No two callers have the
-    /// same: an API key's is its name, and that of someone who is known by a token of
+    /// The id under which its requests, decisions and audit entries are kept. No two callers have the
+    /// same: an API key's is its name, and that of a caller with a token of
     /// another issuer has a `:`, which no name has.
     pub id: String,
-    /// What people call it. Two callers may have the same.
+    /// The display name. Two callers may have the same.
     pub display_name: String,
     /// What it may do.
     pub roles: Roles,
@@ -85,20 +85,20 @@ pub struct Identity {
     pub(super) granted_only: bool,
 }
 
-/// What the identity was proved with: needed to tie a session to it.
+/// The credential behind the identity: needed to tie a session to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
     /// The administrator's token.
     Admin,
     /// The API key with this id.
     Key(String),
-    /// A token of an issuer, which has to be presented each time.
+    /// A token of an issuer, which must be presented with each request.
     Token,
     /// Nothing, since access control is off.
     Open,
 }
 
-/// A caller, as far as grants go by it.
+/// A caller, as grants refer to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
     /// Its id.

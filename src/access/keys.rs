@@ -28,19 +28,19 @@ const MAX_NAME: usize = 64;
 const RESERVED: [&str; 5] = [
     super::ADMIN_NAME,
     super::ANONYMOUS_NAME,
-    // Nobody may pass for these in the audit log.
+    // No key may look like these in the audit log.
     "local",
     "system",
     "worker",
 ];
-/// How exactly the last use of a key is kept: writing each one down would cost a flush
-/// for every request.
+/// The precision of a key's last use: recording each one would cost a flush
+/// per request.
 const USE_NOTED: TimeDelta = TimeDelta::minutes(1);
 
 const COLUMNS: &str = "id, name, role, created_at, revoked_at, expires_at, last_used_at, \
     granted_only, member_of, former_until";
 
-/// A key as kept: everything but the key.
+/// A stored key: everything except the key itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyRecord {
@@ -50,23 +50,23 @@ pub struct KeyRecord {
     pub name: String,
     /// What it may do.
     pub role: Role,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// When it stopped to work.
+    /// When it was revoked.
     pub revoked_at: Option<DateTime<Utc>>,
     /// When it expires.
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was last used, to the minute.
     pub last_used_at: Option<DateTime<Utc>>,
-    /// Whether it reads only the accounts that were granted to it.
+    /// Whether it reads only granted accounts.
     pub granted_only: bool,
     /// The groups that it is in, by name.
     pub groups: Vec<Group>,
-    /// Until when the key works, or worked, that it has replaced by a renewal.
+    /// Until when the key that a rotation replaced is or was valid.
     pub former_key_until: Option<DateTime<Utc>>,
 }
 
-/// A key to make.
+/// A key to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewKey {
     /// The caller's name: 1 to 64 of `A-Z a-z 0-9 . _ @ -`, never used before.
@@ -75,14 +75,14 @@ pub struct NewKey {
     pub role: Role,
     /// When it expires; never if none.
     pub expires_at: Option<DateTime<Utc>>,
-    /// Whether it reads only the accounts that are granted to it; for readers only.
+    /// Whether it reads only granted accounts; for readers only.
     pub granted_only: bool,
     /// The groups that it is in: at most 32.
     pub groups: Vec<Group>,
 }
 
 impl NewKey {
-    /// A key that works until it is revoked, in no group, for whatever its role may do.
+    /// A key that is valid until it is revoked, in no group, for everything that its role may do.
     #[must_use]
     pub fn new(name: &str, role: Role) -> Self {
         Self {
@@ -96,7 +96,7 @@ impl NewKey {
 }
 
 impl NewKey {
-    /// The record of it and the key itself.
+    /// Its record and the key itself.
     ///
     /// # Errors
     ///
@@ -147,7 +147,7 @@ pub struct KeyStore {
 }
 
 impl KeyStore {
-    /// Opens the keys in the database file at `path`, which is made if it is not there.
+    /// Opens the keys in the database file at `path`, which is created if it does not exist.
     ///
     /// # Errors
     ///
@@ -155,7 +155,7 @@ impl KeyStore {
     pub fn open(path: &Path) -> Result<Self, KeyError> {
         private_file::ensure(path).map_err(KeyError::File)?;
         let mut connection = Database::open(path)?;
-        // A statement stays prepared whatever values it is run with.
+        // Statements stay prepared whatever values they run with.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.write_ahead()?;
@@ -168,7 +168,7 @@ impl KeyStore {
         })
     }
 
-    /// Makes a key and returns it. It cannot be read again later.
+    /// Creates a key and returns it. It cannot be read again later.
     ///
     /// # Errors
     ///
@@ -202,7 +202,7 @@ impl KeyStore {
         Ok((record, key))
     }
 
-    /// Makes a key for the caller `maker`, whose hand it is from; see [`KeyStore::create`].
+    /// Creates a key for the caller `maker`, as whom it counts; see [`KeyStore::create`].
     pub(super) fn create_from(
         &self,
         maker: &str,
@@ -211,8 +211,8 @@ impl KeyStore {
     ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
         let (record, key) = self.create(new, now)?;
         if let Err(error) = self.note_maker(&record.name, maker) {
-            // A key of which nobody knows where it came from would be taken for someone's
-            // own.
+            // A key of unknown origin would count as a person
+            // of its own.
             self.revoke(&record.name, now)?;
             return Err(error);
         }
@@ -233,8 +233,8 @@ impl KeyStore {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Revokes the key of the caller `name`: when this has returned, no server that uses
-    /// the same database takes it any more. Revoking twice changes nothing. Answers what
+    /// Revokes the key of the caller `name`: when this returns, no server that uses
+    /// the same database accepts it any more. Revoking twice changes nothing. Returns what
     /// the key was before.
     ///
     /// # Errors
@@ -260,15 +260,15 @@ impl KeyStore {
         before.ok_or_else(|| KeyError::Unknown(name.to_owned()))
     }
 
-    /// Gives the caller `name` a new key in place of the one that it has, which works for
-    /// `overlap` more, so that programs can be changed over one after the other. A key that
-    /// was replaced before ends at once, and so do browser sessions. Answers the record and
+    /// Replaces the key of the caller `name`; the old one stays valid for
+    /// `overlap`, so that programs can be switched one after the other. A key that
+    /// was replaced before is revoked at once, and so are browser sessions. Returns the record and
     /// the new key, which cannot be read again later. With `held`, the hash of a key, only if
     /// that is the one to be replaced.
     ///
     /// # Errors
     ///
-    /// [`KeyError::Unknown`] also for one that works no more, [`KeyError::NotCurrent`],
+    /// [`KeyError::Unknown`] also for a revoked or expired one, [`KeyError::NotCurrent`],
     /// [`KeyError::Random`] or [`KeyError::Store`].
     pub fn rotate(
         &self,
@@ -317,7 +317,7 @@ impl KeyStore {
     }
 
     /// The record of the key `text`, whose hash is given, unless it is unknown, revoked or
-    /// over.
+    /// expired.
     pub(super) fn verify(
         &self,
         text: &str,
@@ -346,7 +346,7 @@ impl KeyStore {
                 if secret::same(&kept, hash) {
                     return Some(record);
                 }
-                // One that was renewed ends with its overlap.
+                // A replaced key ends with its overlap.
                 former.filter(|former| secret::same(former, hash))?;
                 let until = record.former_key_until?;
                 record.expires_at = Some(record.expires_at.map_or(until, |end| end.min(until)));
@@ -360,7 +360,7 @@ impl KeyStore {
         Ok(Some(record))
     }
 
-    /// The record of the key with this id, unless it is unknown, revoked or over.
+    /// The record of the key with this id, unless it is unknown, revoked or expired.
     pub(super) fn active(
         &self,
         id: &str,
@@ -378,13 +378,13 @@ impl KeyStore {
         Ok(Some(record))
     }
 
-    /// Another number once keys, grants or guarded accounts may have changed.
+    /// A number that changes once keys, grants or guarded accounts may have changed.
     pub(super) fn stamp(&self) -> u64 {
         self.stamp.now()
     }
 
-    /// To be called when less is allowed than before. When it has returned, nobody goes by
-    /// what was, also no other process.
+    /// Must be called when less is allowed than before. When this returns, no process uses
+    /// the old state any more.
     pub(super) fn changed(&self) {
         self.stamp.touch();
         std::thread::sleep(NOTICED_WITHIN);
@@ -400,7 +400,7 @@ impl KeyStore {
 }
 
 impl KeyRecord {
-    /// What making the key has changed, for the audit log.
+    /// The changes of creating the key, for the audit log.
     pub(crate) fn made(&self) -> Vec<FieldChange> {
         let groups = listed(&self.groups);
         let expires = self
@@ -415,7 +415,7 @@ impl KeyRecord {
             .list()
     }
 
-    /// What renewing a key has changed: until when the one before works.
+    /// The changes of rotating a key: until when the previous one is valid.
     pub(crate) fn renewed(until: DateTime<Utc>) -> Vec<FieldChange> {
         let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
         Changes::default()
@@ -423,7 +423,7 @@ impl KeyRecord {
             .list()
     }
 
-    /// What revoking the key has changed, which was as this says before.
+    /// The changes of revoking the key, whose previous state this is.
     pub(crate) fn revoked(&self, now: DateTime<Utc>) -> Vec<FieldChange> {
         let was = match self.revoked_at {
             Some(_) => "revoked",
@@ -439,13 +439,13 @@ impl KeyRecord {
         self.expires_at.is_none_or(|end| now < end)
     }
 
-    /// Whether a use at `now` is noted well enough.
+    /// Whether a use at `now` need not be noted.
     pub(super) fn use_is_noted(&self, now: DateTime<Utc>) -> bool {
         self.last_used_at.is_some_and(|last| now - last < USE_NOTED)
     }
 
-    /// Until when a use of the key, read for one at `now`, is answered the same and has
-    /// not to be noted.
+    /// Until when a use of the key, as read at `now`, has the same answer and need
+    /// not be noted.
     pub(super) fn known_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let noted = match self.last_used_at {
             Some(last) if now - last < USE_NOTED => last,
@@ -456,7 +456,7 @@ impl KeyRecord {
     }
 }
 
-/// Whether a key can have this name.
+/// Whether this is a valid name of a key.
 fn is_name(text: &str) -> bool {
     let reserved = |taken: &&str| taken.eq_ignore_ascii_case(text);
     (1..=MAX_NAME).contains(&text.len())
@@ -466,7 +466,7 @@ fn is_name(text: &str) -> bool {
         && !RESERVED.iter().any(reserved)
 }
 
-/// Groups as the database keeps them and as its queries take them.
+/// Groups in the form of the database and its queries.
 pub(super) fn json_list(groups: &[Group]) -> String {
     let names = groups.iter().map(|group| group.as_str().into());
     serde_json::Value::Array(names.collect()).to_string()

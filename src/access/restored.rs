@@ -1,4 +1,4 @@
-//! Keys and grants as a backup has them.
+//! Keys and grants of a restored backup.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::keys::KeyStore;
 
 impl KeyStore {
     /// How many keys that are not revoked, and how many grants, the database at `path` holds: a
-    /// copy, which nobody changes meanwhile.
+    /// copy that nobody changes in the meantime.
     pub(crate) fn contents(path: &Path) -> Result<(u64, u64), KeyError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
@@ -23,8 +23,8 @@ impl KeyStore {
         Ok((count(counts.0), count(counts.1)))
     }
 
-    /// Ends what may have been used up or ended since a backup that was restored: grants that
-    /// are counted, and browser sessions. Answers how many of each.
+    /// Revokes what may have been used up or ended since the backup: counted
+    /// grants, and browser sessions. Returns how many of each.
     pub(crate) fn end_counted(&self) -> Result<(usize, usize), KeyError> {
         let mut connection = self.lock();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -17,7 +17,7 @@ pub enum Role {
     Approver,
     /// Sees accounts and their codes.
     Reader,
-    /// All of it.
+    /// Everything.
     Admin,
 }
 
@@ -54,7 +54,7 @@ impl FromStr for Role {
     }
 }
 
-/// A text that names no role.
+/// A text is not a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a role: use enroller, approver, reader or admin")]
 pub struct UnknownRole;
@@ -89,7 +89,7 @@ impl Roles {
             .filter(move |role| self.contains(*role))
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0

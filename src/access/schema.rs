@@ -19,7 +19,7 @@ CREATE TABLE keys (
     revoked_at TEXT
 ) STRICT, WITHOUT ROWID;
 ";
-/// Keys that end, that show when they were used, and that read some accounts only.
+/// Expiry, last use and limits of keys.
 const VERSION_2: &str = "
 ALTER TABLE keys ADD COLUMN expires_at TEXT;
 ALTER TABLE keys ADD COLUMN last_used_at TEXT;
@@ -54,14 +54,14 @@ DROP TABLE grants;
 ALTER TABLE grants_by_name RENAME TO grants;
 ";
 
-/// Accounts whose codes are read with an approval only.
+/// Guarded accounts.
 const VERSION_4: &str = "
 CREATE TABLE guarded (
     account TEXT PRIMARY KEY
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Which caller made the key of a caller.
+/// The caller that created a caller's key.
 const VERSION_5: &str = "
 CREATE TABLE makers (
     name  TEXT PRIMARY KEY,
@@ -82,7 +82,7 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_of ON sessions (subject, until);
 ";
 
-/// Keys that were renewed: the one before works for a while.
+/// Rotated keys: the previous one stays valid for a while.
 const VERSION_7: &str = "
 ALTER TABLE keys ADD COLUMN former_hash BLOB;
 ALTER TABLE keys ADD COLUMN former_until TEXT;

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq as _;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// The operating system has no random numbers to give.
+/// The operating system's random number source failed.
 #[derive(Clone, Copy, Debug, Error)]
 #[error("the system's random number source failed")]
 pub struct RandomUnavailable;
@@ -35,7 +35,7 @@ pub fn random_hex() -> Result<Zeroizing<String>, RandomUnavailable> {
     Ok(Zeroizing::new(HEXLOWER.encode(bytes.as_slice())))
 }
 
-/// The 32 bytes that 64 hexadecimal digits mean; nothing if the text is anything else.
+/// The 32 bytes that 64 hexadecimal digits mean; none if the text is anything else.
 pub(crate) fn key_from_hex(text: &str) -> Option<Zeroizing<[u8; 32]>> {
     let bytes = Zeroizing::new(HEXLOWER.decode(text.as_bytes()).ok()?);
     let mut key = Zeroizing::new([0; 32]);
@@ -61,7 +61,7 @@ pub(crate) fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
-/// Whether both are the same, in a time that does not depend on where they differ.
+/// Whether both are equal, in constant time.
 pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }
@@ -69,7 +69,7 @@ pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
 /// HMAC-SHA256 (RFC 2104) over length-prefixed parts, so that no two lists of
 /// parts give the same input.
 pub(crate) fn mac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
-    // HMAC takes keys of every length; a fixed array can therefore not be refused.
+    // HMAC accepts keys of any length, so a fixed array is never refused.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
         return [0; 32];
     };

@@ -156,7 +156,7 @@ async fn a_key_is_renewed_with_an_overlap_by_whoever_has_it<H: Home>(home: H) {
     assert!(matches!(unknown, Err(KeyError::Unknown(_))), "{unknown:?}");
 }
 
-async fn all_that_comes_of_one_caller_is_from_its_hand<H: Home>(home: H) {
+async fn all_keys_that_one_caller_created_count_as_that_caller<H: Home>(home: H) {
     let (one, other) = (home.open().await, home.open().await);
     for (name, maker) in [("first", "admin"), ("second", "first"), ("third", "oidc:x")] {
         let new = NewKey::new(name, Role::Enroller);
@@ -344,7 +344,7 @@ macro_rules! promises {
 promises!(
     a_key_made_at_one_is_known_at_the_other_until_it_is_revoked,
     a_key_is_renewed_with_an_overlap_by_whoever_has_it,
-    all_that_comes_of_one_caller_is_from_its_hand,
+    all_keys_that_one_caller_created_count_as_that_caller,
     grants_hold_for_callers_and_groups_until_they_end,
     as_many_readings_are_taken_as_were_granted_over_all_front_doors,
     an_account_that_needs_an_approval_at_one_needs_it_at_the_other,

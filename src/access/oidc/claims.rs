@@ -12,14 +12,14 @@ use crate::access::secret;
 
 /// The longest subject, in bytes (OpenID Connect Core 1.0 section 2).
 const MAX_SUBJECT: usize = 255;
-/// The longest subject that an id can hold as it is.
+/// The longest subject that fits an id unchanged.
 const MAX_PLAIN_SUBJECT: usize = 59;
-/// What the ids of subjects begin with that an id cannot hold.
+/// The prefix of the ids of longer subjects.
 const HASHED_PREFIX: &str = "oidc:sha256:";
-/// The longest name for people that is kept, in characters.
+/// The longest display name, in characters.
 const MAX_NAME: usize = 128;
 
-/// The claims of a token whose signature is good.
+/// The claims of a token with a valid signature.
 pub(super) struct Claims<'a> {
     said: &'a Map<String, Value>,
     settings: &'a OidcSettings,
@@ -30,7 +30,7 @@ impl<'a> Claims<'a> {
         Self { said, settings }
     }
 
-    /// Who calls, and until when the token says so.
+    /// The caller, and until when the token is valid.
     pub(super) fn read(
         &self,
         now: DateTime<Utc>,
@@ -65,7 +65,7 @@ impl<'a> Claims<'a> {
         Ok((identity, until))
     }
 
-    /// A claim by its name, or, where none has it, by a path with dots to a member of one.
+    /// A claim by its name or, if there is none, by a dotted path to a member of one.
     fn claim(&self, name: &str) -> Option<&'a Value> {
         self.said.get(name).or_else(|| {
             let (first, rest) = name.split_once('.')?;
@@ -85,7 +85,7 @@ impl<'a> Claims<'a> {
         };
         let seconds = value.as_i64().or_else(|| {
             let seconds = value.as_f64()?.floor();
-            // What is cut off here is far beyond every calendar.
+            // Only times beyond every calendar are cut off.
             (seconds.abs() < 1e15).then_some(seconds as i64)
         });
         seconds
@@ -104,7 +104,7 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// The roles that the claim stands for, and whether it reads granted accounts only.
+    /// The roles in the claim, and whether they are limited to granted accounts.
     fn roles(&self) -> (Roles, bool) {
         let said = self.list(&self.settings.roles_claim, true);
         let mapped = self.settings.roles.iter();
@@ -126,7 +126,7 @@ impl<'a> Claims<'a> {
     fn groups(&self) -> Vec<Group> {
         let said = self.list(&self.settings.groups_claim, false);
         if said.is_empty() && self.said.contains_key("_claim_names") {
-            // Fewer groups are fewer rights, so nothing is given away.
+            // Fewer groups are fewer rights, so this is safe.
             tracing::debug!(
                 "the caller's token leaves out its groups because there are too many; it has no groups here"
             );
@@ -152,7 +152,7 @@ fn id(subject: &str) -> Option<String> {
     Some(format!("{HASHED_PREFIX}{hash}"))
 }
 
-/// A name as it can be shown and logged.
+/// A name, made safe to show and log.
 fn plain(text: &str) -> String {
     let shown: String = clean(text).chars().take(MAX_NAME).collect();
     shown.trim_end().to_owned()
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn times_have_leeway_and_have_to_be_times() {
+    fn times_have_leeway_and_must_be_times() {
         let check = |said: Value, expected: Option<TokenProblem>| {
             assert_eq!(read(&settings(), &said).err(), expected, "{said}");
         };

@@ -1,4 +1,4 @@
-//! Asking an issuer for its keys.
+//! Fetching an issuer's keys.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use url::Url;
 
 use super::OidcSettings;
 
-/// Where the discovery document is, below the issuer (OpenID Connect Discovery 1.0
+/// The path of the discovery document below the issuer (OpenID Connect Discovery 1.0
 /// section 4).
 const DISCOVERY: &str = "/.well-known/openid-configuration";
-/// How long an answer may take, from the connection on.
+/// How long an answer may take, from the connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The largest document that is read, in bytes.
 const MAX_DOCUMENT: usize = 1024 * 1024;
 
-/// Why an issuer's keys is unavailable.
+/// Why an issuer's keys are unavailable.
 #[derive(Debug, Error)]
 pub enum IssuerError {
     /// The client for it cannot be set up.
@@ -34,24 +34,24 @@ pub enum IssuerError {
         /// What is wrong with it.
         reason: String,
     },
-    /// It does not answer, or not what was requested.
+    /// It does not answer, or gives an unexpected answer.
     #[error("unexpected answer from {url}: {reason}")]
     Answer {
-        /// What was asked.
+        /// The URL.
         url: Url,
         /// What is wrong with the answer.
         reason: String,
     },
-    /// The discovery document is someone else's.
+    /// The discovery document is for another issuer.
     #[error("the discovery document is for the issuer {0:?}, not for the configured one")]
     Other(String),
-    /// The place that the discovery document names cannot be asked safely.
+    /// The address in the discovery document is not safe to use.
     #[error("the issuer's keys are at {0:?}, which is not an https:// address")]
     Place(String),
-    /// There is no key that could check a signature.
+    /// There is no key that can check a signature.
     #[error("the issuer publishes no RSA, EC or Ed25519 key for signatures")]
     NoKeys,
-    /// It was asked a moment ago, and is not asked again so soon.
+    /// The keys were fetched a moment ago, and are not fetched again so soon.
     #[error("the issuer's keys were fetched a moment ago")]
     Resting,
 }
@@ -67,7 +67,7 @@ struct Keys {
     keys: Vec<Value>,
 }
 
-/// Where an issuer is asked for its keys.
+/// Where an issuer's keys are fetched.
 pub(super) struct Issuer {
     http: reqwest::Client,
     name: String,
@@ -77,11 +77,11 @@ pub(super) struct Issuer {
 impl Issuer {
     pub(super) fn new(settings: &OidcSettings) -> Result<Self, IssuerError> {
         let mut http = reqwest::Client::builder()
-            // Whatever the environment says: what is sent is for the issuer alone.
+            // Ignores proxies in the environment: requests go to the issuer directly.
             .no_proxy()
             .timeout(PATIENCE)
             .connect_timeout(PATIENCE)
-            // Another place would have to be trusted as much.
+            // The target of a redirect would have to be trusted as much.
             .redirect(reqwest::redirect::Policy::none());
         if let Some(path) = &settings.ca_file {
             let failed = |reason: String| IssuerError::CaFile {
@@ -114,7 +114,7 @@ impl Issuer {
         })
     }
 
-    /// The issuer's present keys, as it says them.
+    /// The issuer's current keys.
     pub(super) async fn keys(&self) -> Result<Vec<Value>, IssuerError> {
         let place = match &self.discovery {
             Err(keys) => keys.clone(),
@@ -133,7 +133,7 @@ impl Issuer {
             .jwks_uri
             .parse()
             .map_err(|_| IssuerError::Place(said.jwks_uri.clone()))?;
-        // Without encryption only where the issuer itself is without: on this machine.
+        // Unencrypted only if the issuer itself is: on this machine.
         let safe =
             place.scheme() == "https" || (url.scheme() == "http" && place.origin() == url.origin());
         if safe {

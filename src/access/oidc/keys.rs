@@ -1,5 +1,5 @@
-//! The issuer's keys as they are remembered: fetched now and then, fetched again when a
-//! token names one that is not among them, and kept for a while when the issuer does not
+//! The issuer's cached keys: fetched regularly, fetched again when a
+//! token names one that is not among them, and kept for a while if the issuer does not
 //! answer.
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,20 +14,20 @@ use tokio_util::sync::CancellationToken;
 use super::issuer::{Issuer, IssuerError};
 use crate::clock::Clock;
 
-/// How often keys are fetched when nothing calls for it.
+/// How often keys are fetched regularly.
 const REFRESH: Duration = Duration::from_secs(600);
-/// How soon a fetch that failed is tried again.
+/// How soon a failed fetch is retried.
 const TRY_AGAIN: Duration = Duration::from_secs(15);
-/// How long at least lies between two fetches that tokens cause: strangers with invented
-/// keys may not make this server a burden to the issuer.
+/// The least time between two fetches that tokens cause: strangers with invented
+/// key ids must not make this server burden the issuer.
 const BETWEEN_FETCHES: TimeDelta = TimeDelta::seconds(10);
-/// How many keys of an issuer are looked at.
+/// The most keys of an issuer that are used.
 const MAX_KEYS: usize = 100;
 
 /// One key that can check signatures.
 pub(super) struct Key {
     id: Option<String>,
-    /// The only algorithm that the issuer uses it with, where it says so.
+    /// The key's only algorithm, if the issuer names one.
     algorithm: Option<String>,
     pub(super) key: DecodingKey,
 }
@@ -38,7 +38,7 @@ pub(super) struct KeySet {
     fetched_at: DateTime<Utc>,
     /// Counts the sets that differ.
     pub(super) generation: u64,
-    /// What the issuer said.
+    /// The issuer's answer.
     said: Vec<Value>,
 }
 
@@ -77,7 +77,7 @@ impl IssuerKeys {
         }
     }
 
-    /// The keys that are good at `now`, fetched if there are none.
+    /// The keys that are valid at `now`, fetched if there are none.
     pub(super) async fn at(&self, now: DateTime<Utc>) -> Result<Arc<KeySet>, IssuerError> {
         if let Some(set) = self.good_at(now) {
             return Ok(set);
@@ -86,7 +86,7 @@ impl IssuerKeys {
         self.good_at(now).ok_or(IssuerError::Resting)
     }
 
-    /// Keys of another generation, if the issuer has them: asked for at most now and then.
+    /// Keys of another generation, if the issuer has them; fetched only occasionally.
     pub(super) async fn newer_than(
         &self,
         generation: u64,
@@ -101,7 +101,7 @@ impl IssuerKeys {
         self.good_at(now).filter(|set| !old(Some(set)))
     }
 
-    /// The generation of the keys that are good at `now`; 0 for none.
+    /// The generation of the keys that are valid at `now`; 0 for none.
     pub(super) fn generation(&self, now: DateTime<Utc>) -> u64 {
         self.good_at(now).map_or(0, |set| set.generation)
     }
@@ -133,15 +133,15 @@ impl IssuerKeys {
         let mut begun = self.fetching.lock().await;
         let now = clock.now();
         if first && self.good_at(now).is_some() {
-            // A token was there before this task.
+            // A token has caused a fetch before this task.
             return Ok(());
         }
         *begun = Some(now);
         self.take(self.issuer.keys().await?, now)
     }
 
-    /// Fetches keys because a token asks for it, unless someone else has just done so and
-    /// `needed` says no more.
+    /// Fetches keys for a token, unless another request has just done so and
+    /// `needed` no longer holds.
     async fn fetch_for_a_token(
         &self,
         now: DateTime<Utc>,
@@ -188,7 +188,7 @@ impl IssuerKeys {
     }
 }
 
-/// A key of a set that can check signatures; others are passed over.
+/// A key of a set that can check signatures; others are skipped.
 fn key(said: &Value) -> Option<Key> {
     let jwk: Jwk = serde_json::from_value(said.clone()).ok()?;
     let common = &jwk.common;
@@ -200,7 +200,7 @@ fn key(said: &Value) -> Option<Key> {
         return None;
     }
     let key = DecodingKey::from_jwk(&jwk).ok()?;
-    // A shared secret would let everyone who can check tokens make them.
+    // With a shared secret, everyone who can check tokens could create them.
     if key.family() == AlgorithmFamily::Hmac {
         return None;
     }

@@ -1,9 +1,9 @@
-//! Callers that an OpenID Connect issuer vouches for: by JSON Web Tokens (RFC 7519) that
+//! Callers with tokens of an OpenID Connect issuer: JSON Web Tokens (RFC 7519) that
 //! it has signed with keys it publishes (RFC 7517).
 //!
-//! Nothing in a token counts before its signature has been checked. Which algorithm that
-//! takes is the key's business, not the token's: a shared secret is no key here, and
-//! neither is none.
+//! Nothing in a token is used before its signature was checked. The algorithm for that
+//! is determined by the key, not by the token: a shared secret is not accepted as a key, and
+//! neither is no signature.
 
 mod claims;
 mod issuer;
@@ -31,13 +31,13 @@ use keys::{IssuerKeys, Key};
 
 pub use issuer::IssuerError;
 
-/// What the ids of such callers begin with. No API key's name has a colon.
+/// The prefix of the ids of such callers. No API key's name has a colon.
 const PREFIX: &str = "oidc:";
-/// The longest token that is looked at, in bytes.
+/// The longest accepted token, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
 /// How far the clocks of issuer and server may be apart.
 const LEEWAY: TimeDelta = TimeDelta::seconds(60);
-/// How many accepted tokens are remembered, so that not each request checks a signature.
+/// How many accepted tokens are remembered, so that not every request checks a signature.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 /// Whether an id is that of a caller of an issuer.
@@ -45,34 +45,34 @@ pub(super) fn is_oidc_id(id: &str) -> bool {
     id.starts_with(PREFIX)
 }
 
-/// Whose tokens are taken, and what their claims mean.
+/// The issuer whose tokens are accepted, and what their claims mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OidcSettings {
-    /// The issuer: what the claim `iss` must say, and where its keys are found.
+    /// The issuer: the required value of the claim `iss`, and where its keys are.
     pub issuer: Url,
-    /// The same, letter for letter as it was configured: `iss` is compared with this.
+    /// The same, exactly as configured: `iss` is compared with this.
     pub issuer_text: String,
-    /// What the claim `aud` must name at least one of.
+    /// The accepted audiences, of which the claim `aud` must name one.
     pub audiences: Vec<String>,
     /// Where the issuer's keys are, if not where its discovery document says.
     pub jwks_url: Option<Url>,
     /// PEM file with certificates to trust for the issuer, besides the system's.
     pub ca_file: Option<PathBuf>,
-    /// The claim that tells callers apart forever.
+    /// The claim that identifies a caller permanently.
     pub subject_claim: String,
-    /// The claim with a name for people.
+    /// The claim with the display name.
     pub name_claim: String,
     /// The claim with roles.
     pub roles_claim: String,
     /// The claim with groups.
     pub groups_claim: String,
-    /// Which values of the roles claim stand for which role.
+    /// The roles of the values of the roles claim.
     pub roles: Vec<(String, MappedRole)>,
     /// How long the issuer's keys are used while it does not answer.
     pub max_stale: TimeDelta,
 }
 
-/// What a value of the roles claim stands for.
+/// The meaning of a value of the roles claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MappedRole {
     /// The role.
@@ -82,7 +82,7 @@ pub enum MappedRole {
 }
 
 impl MappedRole {
-    /// The names that claims have unless something else is configured.
+    /// The default names of claims.
     pub const NAMES: [(&'static str, Self); 5] = [
         ("enroller", Self::Whole(Role::Enroller)),
         ("approver", Self::Whole(Role::Approver)),
@@ -92,10 +92,10 @@ impl MappedRole {
     ];
 }
 
-/// Why a token was not taken.
+/// Why a token was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TokenProblem {
-    /// It is no signed JSON Web Token, or of a kind that logs nobody in.
+    /// It is not a signed JSON Web Token, or of a type that identifies no caller.
     #[error("it is not a signed JSON Web Token of the expected type")]
     Form,
     /// It is signed in a way that is not accepted.
@@ -104,24 +104,24 @@ pub enum TokenProblem {
     /// None of the issuer's keys has signed it.
     #[error("it is not signed with a key of the issuer")]
     Signature,
-    /// It comes from someone else.
+    /// It comes from another issuer.
     #[error("it comes from another issuer")]
     Issuer,
-    /// It is meant for something else.
+    /// It is meant for another audience.
     #[error("it is meant for another audience")]
     Audience,
-    /// Its time is over.
+    /// It has expired.
     #[error("it has expired")]
     Expired,
-    /// Its time has not come.
+    /// It is not valid yet.
     #[error("it is not valid yet")]
     NotYet,
-    /// A claim is missing or is not what it has to be.
+    /// A claim is missing or invalid.
     #[error("its claim `{0}` is missing or unusable")]
     Claim(String),
 }
 
-/// Why nobody can say whether a token is good, or that it is not.
+/// Why a token was refused or could not be checked.
 #[derive(Debug, Error)]
 pub(crate) enum OidcError {
     #[error("the token was refused: {0}")]
@@ -130,7 +130,7 @@ pub(crate) enum OidcError {
     Issuer(#[from] IssuerError),
 }
 
-/// Recognises callers by their tokens.
+/// Recognizes callers by their tokens.
 pub(crate) struct Oidc {
     settings: OidcSettings,
     keys: IssuerKeys,
@@ -139,12 +139,12 @@ pub(crate) struct Oidc {
     accepted: Mutex<LruCache<[u8; 32], Accepted>>,
 }
 
-/// A token that was accepted, and for how long that holds.
+/// An accepted token, and how long that holds.
 #[derive(Clone)]
 struct Accepted {
     identity: Arc<Identity>,
     until: DateTime<Utc>,
-    /// The keys it was checked with: other keys mean another check.
+    /// The keys that it was checked with: other keys require another check.
     generation: u64,
 }
 
@@ -158,7 +158,7 @@ impl Oidc {
         rules.set_issuer(&[&settings.issuer_text]);
         rules.set_audience(&settings.audiences);
         rules.set_required_spec_claims(&["exp", "iss", "aud"]);
-        // Times are compared with the clock that everything here goes by.
+        // Times are compared with the clock that everything here uses.
         rules.validate_exp = false;
         rules.validate_nbf = false;
         Ok(Self {
@@ -175,7 +175,7 @@ impl Oidc {
         credential.starts_with("ey") && credential.bytes().filter(|b| *b == b'.').count() == 2
     }
 
-    /// Fetches the issuer's keys now and then until `stop` is canceled, so that requests
+    /// Fetches the issuer's keys regularly until `stop` is canceled, so that requests
     /// need not wait for it.
     pub(crate) async fn refresh_until(
         &self,
@@ -185,14 +185,14 @@ impl Oidc {
         self.keys.refresh_until(clock, stop).await;
     }
 
-    /// Whether `token` was accepted before, with the keys of today.
+    /// Whether `token` was accepted before, with the current keys.
     pub(crate) fn has_accepted(&self, token: &str, now: DateTime<Utc>) -> bool {
         let digest = secret::hash(token);
         let known = self.accepted().get(&digest).map(|known| known.generation);
         known.is_some_and(|generation| generation == self.keys.generation(now))
     }
 
-    /// Who presents `token` at `now`.
+    /// The caller that presents `token` at `now`.
     pub(crate) async fn check(
         &self,
         token: &str,
@@ -233,7 +233,7 @@ impl Oidc {
     }
 
     /// The claims of a token that one of the issuer's keys has signed, and the generation
-    /// of the keys. Keys that nobody has heard of may be new: then the issuer is asked.
+    /// of the keys. Unknown keys may be new: then they are fetched.
     async fn signed_claims(
         &self,
         token: &str,
@@ -281,13 +281,13 @@ impl Oidc {
     }
 
     fn accepted(&self) -> MutexGuard<'_, LruCache<[u8; 32], Accepted>> {
-        // Nothing that a panic could leave half done.
+        // A panic cannot leave it half done.
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether a header is one of a token that says who calls (RFC 9068 section 2.1 for
-/// access tokens) and asks for nothing that is not understood here (RFC 7515 section
+/// Whether a header is that of a token that identifies a caller (RFC 9068 section 2.1 for
+/// access tokens) and requires nothing that is not understood here (RFC 7515 section
 /// 4.1.11).
 fn is_for_callers(header: &Header) -> bool {
     let kind = header.typ.as_deref().map(str::to_ascii_lowercase);
