@@ -11,7 +11,7 @@ param location string = resourceGroup().location
 @maxLength(8)
 param name string = 'totp'
 
-@description('Networks of operators, such as 203.0.113.7/32: who may reach the cluster\'s API. Nobody else may.')
+@description('Networks of operators, such as 203.0.113.7/32: the only ones that may reach the cluster\'s API.')
 @minLength(1)
 param operatorAddresses string[]
 
@@ -25,7 +25,7 @@ param schedulerSku string = 'Consumption'
 @description('The size of the cluster\'s nodes.')
 param nodeSize string = 'Standard_D2s_v5'
 
-@description('Whether not even the worker may destroy an account before 90 days are over. Requests to delete one for good then end as Failed: the account stays out of use, and Key Vault destroys it later by itself.')
+@description('Whether not even the worker may destroy an account before 90 days are over. Requests to delete one permanently then end as Failed: the account stays disabled, and Key Vault destroys it later automatically.')
 param purgeProtection bool = false
 
 var suffix = uniqueString(resourceGroup().id)

@@ -1,4 +1,4 @@
-// The registry that the cluster takes its images from, and whoever deploys puts them into.
+// The registry that the cluster pulls its images from, and that deployments push them to.
 param location string
 param name string
 

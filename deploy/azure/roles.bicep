@@ -20,7 +20,7 @@ var frontDoorOnAccounts = [
   'Microsoft.KeyVault/vaults/secrets/recover/action'
 ]
 
-// The worker stores accounts, reads one to hand it over, and takes it out of use, back, or away.
+// The worker stores accounts, reads one to transfer it, and disables, restores or destroys it.
 var workerOnAccounts = [
   'Microsoft.KeyVault/vaults/secrets/getSecret/action'
   'Microsoft.KeyVault/vaults/secrets/setSecret/action'
@@ -41,7 +41,7 @@ var reader = [
   'Microsoft.KeyVault/vaults/secrets/readMetadata/action'
 ]
 
-// What each part makes and reads, and nobody else does.
+// The keys that only this part creates and reads.
 var frontDoorOwns = [
   'countersign-installation'
   'countersign-mandate-key'

@@ -23,7 +23,7 @@ resource scheduler 'Microsoft.DurableTask/schedulers@2026-02-01' = {
   name: name
   location: location
   properties: {
-    // Of those who come by the public address, only these get in, whatever their roles.
+    // From the public address only these networks get in, whatever the caller's roles.
     ipAllowlist: allowed
     publicNetworkAccess: empty(allowed) ? 'Disabled' : 'Enabled'
     sku: sku == 'Dedicated' ? { name: sku, capacity: 1 } : { name: sku }
