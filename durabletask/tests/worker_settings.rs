@@ -186,6 +186,11 @@ fn call(name: &str, task_id: i32) -> Item {
     })
 }
 
+/// Whether this is what every worker has for queries and updates.
+fn answers_clients(name: &str) -> bool {
+    name.starts_with("durabletask.")
+}
+
 #[tokio::test]
 async fn filters_name_what_is_registered() {
     let mut running = run(|builder| builder.work_item_filters(WorkItemFilters::Registered)).await;
@@ -195,12 +200,14 @@ async fn filters_name_what_is_registered() {
         .orchestrations
         .iter()
         .map(|filter| filter.name.as_str())
+        .filter(|name| !answers_clients(name))
         .collect();
     assert_eq!(names, ["huge", "parent", "race", "story"]);
     let names: Vec<&str> = filters
         .activities
         .iter()
         .map(|filter| filter.name.as_str())
+        .filter(|name| !answers_clients(name))
         .collect();
     assert_eq!(names, ["echo", "endless"]);
 
@@ -238,6 +245,7 @@ async fn filters_name_the_versions_that_have_code() {
             let versions = filter.versions.iter().map(String::as_str).collect();
             (filter.name.as_str(), versions)
         })
+        .filter(|(name, _)| !answers_clients(name))
         .collect();
     let any = Vec::new();
     assert_eq!(

@@ -10,9 +10,11 @@ pub(crate) mod mismatch;
 mod operations;
 mod options;
 mod patches;
+mod queries;
 mod saga;
 mod state;
 mod tasks;
+mod updates;
 
 pub use combinators::{
     Either, WhenAll, WhenAny, join, select, when_all, when_all_settled, when_any,
@@ -22,5 +24,7 @@ pub use entities::{CriticalSection, LockTask};
 pub use executor::{Execution, TurnResult};
 pub use fan_out::{FanOut, Settled, fan_out};
 pub use options::{SubOrchestrationOptions, TaskOptions};
+pub use queries::QueryError;
 pub use saga::{Saga, SagaError};
 pub use tasks::{EventTask, Task, Timer};
+pub use updates::{UPDATE_ANSWER, UpdateAnswer, UpdateMessage, UpdateReply, UpdateTask};
