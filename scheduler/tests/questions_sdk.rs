@@ -146,7 +146,7 @@ async fn an_end_answers_the_updates_that_nobody_took() {
     let worker = worker(&hub);
     for terminate in [true, false] {
         let deaf = client.start(&DEAF, &()).send().await.unwrap();
-        let waiting = deaf.update(&ADD, &1, PATIENCE);
+        let waiting = async { deaf.update(&ADD, &1, PATIENCE).await };
         let ending = async {
             // The update is in its history before it ends.
             loop {
@@ -180,7 +180,7 @@ async fn an_update_behind_the_end_is_not_waited_for() {
     begun.await.unwrap();
     first.stop().await.unwrap();
     // Nobody runs the orchestration that sends the update until its target has ended.
-    let waiting = deaf.update(&ADD, &1, PATIENCE);
+    let waiting = async { deaf.update(&ADD, &1, PATIENCE).await };
     let ending = async {
         while client
             .list_instances(InstanceQuery::new())
