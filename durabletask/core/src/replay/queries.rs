@@ -9,13 +9,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::codec;
-use crate::contract::Query;
 use crate::error::{Failure, FailureDetails};
 
-use super::context::OrchestrationContext;
-
 /// A handler, from JSON text to JSON text.
-type Answering = Arc<dyn Fn(Option<&str>) -> Result<String, FailureDetails> + Send + Sync>;
+pub(super) type Answering =
+    Arc<dyn Fn(Option<&str>) -> Result<String, FailureDetails> + Send + Sync>;
 
 /// Why a query has no answer.
 ///
@@ -46,6 +44,15 @@ pub(crate) struct Queries {
 }
 
 impl Queries {
+    /// Adds a handler; yields the one that it replaces.
+    pub(super) fn insert(
+        &mut self,
+        name: Cow<'static, str>,
+        handler: Answering,
+    ) -> Option<Answering> {
+        self.handlers.insert(name, handler)
+    }
+
     pub(super) fn find(&self, name: &str) -> Result<Answering, QueryError> {
         let handler = self.handlers.get(name).cloned();
         handler.ok_or_else(|| QueryError::Unknown {
@@ -60,52 +67,18 @@ impl fmt::Debug for Queries {
     }
 }
 
-impl OrchestrationContext {
-    /// From now on, answers this query with `answer`, also once the execution has ended.
-    /// A second handler replaces the first.
-    ///
-    /// Clients ask with `Client::query`. A worker answers by replaying what the history
-    /// records, so `answer` sees the state as of the latest turn, and nothing that it does
-    /// lasts. Say what you answer before the first `await`. It is no step of the
-    /// orchestration: queries can be added to code that runs.
-    ///
-    /// ```
-    /// use std::sync::atomic::{AtomicU32, Ordering};
-    /// use std::sync::Arc;
-    ///
-    /// use durabletask::{Activity, Failure, OrchestrationContext, Query};
-    ///
-    /// const COPY: Activity<u32, ()> = Activity::new("copy");
-    /// const COPIED: Query<(), u32> = Query::new("copied");
-    ///
-    /// async fn copy_all(ctx: OrchestrationContext, files: u32) -> Result<(), Failure> {
-    ///     let copied = Arc::new(AtomicU32::new(0));
-    ///     let so_far = Arc::clone(&copied);
-    ///     ctx.answer_query(&COPIED, move |()| Ok(so_far.load(Ordering::Relaxed)));
-    ///     for file in 0..files {
-    ///         ctx.call_activity(&COPY, &file).await?;
-    ///         copied.fetch_add(1, Ordering::Relaxed);
-    ///     }
-    ///     Ok(())
-    /// }
-    /// # let _ = copy_all;
-    /// ```
-    pub fn answer_query<I, O, F>(&self, query: &Query<I, O>, answer: F)
-    where
-        I: DeserializeOwned,
-        O: Serialize,
-        F: Fn(I) -> Result<O, Failure> + Send + Sync + 'static,
-    {
-        let name = query.shared_name();
-        let handler: Answering = Arc::new(move |input| {
-            let input = codec::decode(input).map_err(mismatch)?;
-            let output = answer(input).map_err(Failure::into_details)?;
-            codec::encode(&output).map_err(mismatch)
-        });
-        let replaced = self.shared().call().queries.handlers.insert(name, handler);
-        // Outside of the lock: what it holds may ask the context on its way out.
-        drop(replaced);
-    }
+/// The handler that `answer` is, between JSON texts.
+pub(super) fn handler<I, O, F>(answer: F) -> Answering
+where
+    I: DeserializeOwned,
+    O: Serialize,
+    F: Fn(I) -> Result<O, Failure> + Send + Sync + 'static,
+{
+    Arc::new(move |input| {
+        let input = codec::decode(input).map_err(mismatch)?;
+        let output = answer(input).map_err(Failure::into_details)?;
+        codec::encode(&output).map_err(mismatch)
+    })
 }
 
 fn mismatch(reason: String) -> FailureDetails {

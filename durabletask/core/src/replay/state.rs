@@ -1,7 +1,7 @@
 //! The shared state of one execution: what user code schedules and what the
 //! history answers.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -18,11 +18,11 @@ use crate::retry::RetryPolicy;
 
 use super::entities::EntityCalls;
 use super::inbox::Inbox;
+use super::messages::is_update;
 use super::mismatch::{self, Recorded};
 use super::operations::{Attempts, Detached, Operations, Outcome, Step};
 use super::patches::{self, Patches};
 use super::queries::Queries;
-use super::updates::{self, OpenUpdates};
 
 /// The longest single timer. Schedulers bound the delay of a message, so longer
 /// timers are made of chunks, as in the official SDKs.
@@ -134,7 +134,8 @@ pub(crate) struct State {
     pub(crate) entities: EntityCalls,
     pub(crate) patches: Patches,
     pub(crate) queries: Queries,
-    pub(crate) updates: OpenUpdates,
+    /// Who waits for the answers to the updates that the code has taken.
+    pub(crate) updates: BTreeSet<String>,
     next_id: i32,
     last_recorded_id: Option<i32>,
     uuid_counter: u64,
@@ -649,7 +650,7 @@ impl State {
         if status == CompletionStatus::ContinuedAsNew {
             carryover = self.take_unprocessed();
             // Whoever sent an update waits for its answer, so none is dropped.
-            carryover.retain(|(name, _, _)| keep_events || updates::is_update(name));
+            carryover.retain(|(name, _, _)| keep_events || is_update(name));
         }
         actions.push(OrchestratorAction {
             id,

@@ -4,7 +4,6 @@
 //! another external event. So both are steps of the history, on every backend.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -13,7 +12,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::action::ActionKind;
 use crate::codec;
@@ -23,68 +21,12 @@ use crate::input::InputFor;
 
 use super::context::{OrchestrationContext, unwritable};
 use super::inbox::Raised;
+use super::messages::{UPDATE_ANSWER, UpdateAnswer, UpdateMessage, is_update};
 use super::state::{Shared, State};
-
-/// The names of the events that are updates begin so.
-const PREFIX: &str = "durabletask.update/";
-
-/// The name of the event that answers an update.
-pub const UPDATE_ANSWER: &str = "durabletask.answer";
-
-/// Whether an event with this name is an update.
-pub(super) fn is_update(event_name: &str) -> bool {
-    let beginning = event_name.get(..PREFIX.len());
-    beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(PREFIX))
-}
-
-/// An update on its way: the payload of its event.
-///
-/// ```
-/// use durabletask_core::UpdateMessage;
-///
-/// assert_eq!(UpdateMessage::event_name("add"), "durabletask.update/add");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UpdateMessage {
-    /// The instance that waits for the answer.
-    pub reply_to: String,
-    /// The input, JSON text.
-    pub input: String,
-}
-
-impl UpdateMessage {
-    /// The name of the event that carries an update.
-    #[must_use]
-    pub fn event_name(update: &str) -> String {
-        format!("{PREFIX}{update}")
-    }
-}
-
-/// What became of an update: the payload of the event that answers it.
-///
-/// ```
-/// use durabletask_core::{FailureDetails, UpdateAnswer};
-///
-/// let refused = UpdateAnswer::Refused(FailureDetails::new("NoRoom", "the cart is full"));
-/// assert_ne!(refused, UpdateAnswer::Ended);
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum UpdateAnswer {
-    /// It took place; with its result, JSON text.
-    Accepted(String),
-    /// It did not take place.
-    Refused(FailureDetails),
-    /// The orchestration ended before it answered.
-    Ended,
-}
-
-/// Who waits for the answer to an update that the code has taken.
-#[derive(Debug, Default)]
-pub(crate) struct OpenUpdates(BTreeSet<String>);
 
 impl State {
     fn answer_update(&mut self, reply_to: String, answer: &UpdateAnswer) {
-        self.updates.0.remove(&reply_to);
+        self.updates.remove(&reply_to);
         if self.completion.is_some() {
             return;
         }
@@ -102,7 +44,7 @@ impl State {
 
     /// The execution ends: tells those who wait, unless the next execution can.
     pub(super) fn end_updates(&mut self, continues: bool) {
-        let mut waiting = std::mem::take(&mut self.updates.0);
+        let mut waiting = std::mem::take(&mut self.updates);
         if !continues {
             let buffered = self.inbox.take_where(is_update).into_iter();
             waiting.extend(buffered.filter_map(|raised| message(&raised).ok()?.reply_to.into()));
@@ -126,7 +68,7 @@ fn open<I: DeserializeOwned>(shared: &Shared, raised: &Raised) -> Option<(I, Str
     };
     match codec::decode(Some(&input)) {
         Ok(input) => {
-            shared.lock().updates.0.insert(reply_to.clone());
+            shared.lock().updates.insert(reply_to.clone());
             Some((input, reply_to))
         }
         Err(reason) => {
