@@ -26,7 +26,8 @@ pub mod entity {
 pub mod orchestration {
     pub use durabletask_core::{
         ContinueAsNew, EventTask, FanOut, InputFor, Outcome, SagaError, Settled,
-        SubOrchestrationOptions, Task, Timer, UnprocessedEvents, WhenAll, WhenAny,
+        SubOrchestrationOptions, Task, Timer, UnprocessedEvents, UpdateReply, UpdateTask, WhenAll,
+        WhenAny,
     };
 }
 
@@ -65,9 +66,9 @@ pub use connection::Connection;
 pub use durabletask_core::cron;
 pub use durabletask_core::{
     Activity, ActivityContext, Either, Entity, EntityContext, EntityHandlers, Event, Failure,
-    FailureDetails, Operation, Orchestration, OrchestrationContext, Outcome, Registry, RetryPolicy,
-    Saga, TaskError, TaskOptions, compare_versions, fan_out, join, select, testing, when_all,
-    when_all_settled, when_any,
+    FailureDetails, Operation, Orchestration, OrchestrationContext, Outcome, Query, Registry,
+    RetryPolicy, Saga, TaskError, TaskOptions, Update, compare_versions, fan_out, join, select,
+    testing, when_all, when_all_settled, when_any,
 };
 #[cfg(feature = "macros")]
 pub use durabletask_macros::{activity, orchestration};

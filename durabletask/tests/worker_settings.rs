@@ -186,23 +186,21 @@ fn call(name: &str, task_id: i32) -> Item {
     })
 }
 
+/// Without what every worker has for queries and updates.
+fn registered<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let of_the_sdk = |name: &&str| name.starts_with("durabletask.");
+    names.filter(|name| !of_the_sdk(name)).collect()
+}
+
 #[tokio::test]
 async fn filters_name_what_is_registered() {
     let mut running = run(|builder| builder.work_item_filters(WorkItemFilters::Registered)).await;
     let items = running.fake.stream().await;
     let filters = items.request.work_item_filters.clone().unwrap();
-    let names: Vec<&str> = filters
-        .orchestrations
-        .iter()
-        .map(|filter| filter.name.as_str())
-        .collect();
-    assert_eq!(names, ["huge", "parent", "race", "story"]);
-    let names: Vec<&str> = filters
-        .activities
-        .iter()
-        .map(|filter| filter.name.as_str())
-        .collect();
-    assert_eq!(names, ["echo", "endless"]);
+    let names = filters.orchestrations.iter().map(|filter| &*filter.name);
+    assert_eq!(registered(names), ["huge", "parent", "race", "story"]);
+    let names = filters.activities.iter().map(|filter| &*filter.name);
+    assert_eq!(registered(names), ["echo", "endless"]);
 
     // A scheduler that does not know filters gets back what it sends all the same.
     items
@@ -238,6 +236,7 @@ async fn filters_name_the_versions_that_have_code() {
             let versions = filter.versions.iter().map(String::as_str).collect();
             (filter.name.as_str(), versions)
         })
+        .filter(|(name, _)| !name.starts_with("durabletask."))
         .collect();
     let any = Vec::new();
     assert_eq!(

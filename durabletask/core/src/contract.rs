@@ -66,6 +66,39 @@ pub struct Event<T> {
     types: PhantomData<fn() -> T>,
 }
 
+/// A query's name with the types of its input and answer; see
+/// [`OrchestrationContext::answer_query`](crate::OrchestrationContext::answer_query).
+///
+/// Names are compared exactly. Both types travel as JSON.
+///
+/// ```
+/// use durabletask::Query;
+///
+/// const COUNT: Query<String, u32> = Query::new("count");
+/// assert_eq!(COUNT.name(), "count");
+/// ```
+pub struct Query<I, O> {
+    name: Cow<'static, str>,
+    types: PhantomData<fn(I) -> O>,
+}
+
+/// An update's name with the types of its input and answer; see
+/// [`OrchestrationContext::wait_for_update`](crate::OrchestrationContext::wait_for_update).
+///
+/// Names are compared without regard to case, like those of events. Both types travel as
+/// JSON.
+///
+/// ```
+/// use durabletask::Update;
+///
+/// const ADD: Update<u32, u32> = Update::new("add");
+/// assert_eq!(ADD.name(), "add");
+/// ```
+pub struct Update<I, O> {
+    name: Cow<'static, str>,
+    types: PhantomData<fn(I) -> O>,
+}
+
 macro_rules! contract {
     ($contract:ident < $($parameter:ident),+ >) => {
         impl<$($parameter),+> $contract<$($parameter),+> {
@@ -110,3 +143,5 @@ macro_rules! contract {
 contract!(Activity<I, O>);
 contract!(Orchestration<I, O>);
 contract!(Event<T>);
+contract!(Query<I, O>);
+contract!(Update<I, O>);

@@ -27,7 +27,7 @@ mod version;
 pub use action::{ActionKind, CompletionStatus, OrchestratorAction};
 pub use activity::{ActivityContext, START_TO_CLOSE_TAG};
 pub use cancellation::{Cancellation, Cancelled};
-pub use contract::{Activity, Event, Orchestration};
+pub use contract::{Activity, Event, Orchestration, Query, Update};
 pub use entity::{
     Entity, EntityAction, EntityBatch, EntityBatchResult, EntityBatchRun, EntityCaller,
     EntityContext, EntityHandlers, EntityId, EntityOperation, EntityRef, EntityStartOptions,
@@ -42,8 +42,9 @@ pub use input::InputFor;
 pub use outcome::{ContinueAsNew, Ended, Outcome, UnprocessedEvents};
 pub use registry::{Next, Registry, RunningActivity};
 pub use replay::{
-    CriticalSection, Either, EventTask, Execution, FanOut, LockTask, OrchestrationContext, Saga,
-    SagaError, Settled, SubOrchestrationOptions, Task, TaskOptions, Timer, TurnResult, WhenAll,
+    CriticalSection, Either, EventTask, Execution, FanOut, LockTask, OrchestrationContext,
+    QueryError, Saga, SagaError, Settled, SubOrchestrationOptions, Task, TaskOptions, Timer,
+    TurnResult, UPDATE_ANSWER, UpdateAnswer, UpdateMessage, UpdateReply, UpdateTask, WhenAll,
     WhenAny, fan_out, join, select, when_all, when_all_settled, when_any,
 };
 pub use retry::{RetryIf, RetryPolicy};

@@ -65,6 +65,25 @@ pub enum ClientError {
         #[source]
         failure: Box<FailureDetails>,
     },
+    /// The orchestration refused an update, or failed to answer a query.
+    #[error("the instance '{instance_id}' refused: {failure}")]
+    Refused {
+        /// The id.
+        instance_id: String,
+        /// Why.
+        #[source]
+        failure: Box<FailureDetails>,
+    },
+    /// The orchestration does not answer this query.
+    #[error("the instance '{instance_id}' does not answer the query '{query}'; it answers: {}", known.join(", "))]
+    NoSuchQuery {
+        /// The id.
+        instance_id: String,
+        /// The query's name.
+        query: String,
+        /// What it answers.
+        known: Vec<String>,
+    },
     /// The instance was terminated or canceled, so it has no output of its own.
     #[error("the instance '{instance_id}' was ended before it was done")]
     Terminated {

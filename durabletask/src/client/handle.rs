@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use durabletask_core::{Event, InputFor, Orchestration};
+use durabletask_core::{Event, InputFor, Orchestration, Query, Update};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -111,6 +111,34 @@ impl<O> InstanceHandle<O> {
         payload: &(impl InputFor<T> + ?Sized),
     ) -> Result<(), ClientError> {
         self.client.raise_event(&self.id, event, payload).await
+    }
+
+    /// Asks the orchestration; see [`Client::query`].
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn query<I, A: DeserializeOwned>(
+        &self,
+        query: &Query<I, A>,
+        input: &(impl InputFor<I> + ?Sized),
+        timeout: Duration,
+    ) -> Result<A, ClientError> {
+        self.client.query(&self.id, query, input, timeout).await
+    }
+
+    /// Asks the orchestration for a change; see [`Client::update`].
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn update<I, A: DeserializeOwned>(
+        &self,
+        update: &Update<I, A>,
+        input: &(impl InputFor<I> + ?Sized),
+        timeout: Duration,
+    ) -> Result<A, ClientError> {
+        self.client.update(&self.id, update, input, timeout).await
     }
 
     /// Pauses the instance; see [`Client::suspend`].

@@ -10,15 +10,17 @@ mod history;
 mod ids;
 mod listing;
 mod purge;
+mod queries;
 mod query;
 mod start;
 mod state;
+mod updates;
 mod watch;
 
 use std::future::Future;
 use std::time::Duration;
 
-use durabletask_core::{InputFor, Orchestration, codec};
+use durabletask_core::{InputFor, Orchestration, Registry, codec};
 use durabletask_proto as proto;
 use tokio::time::Instant;
 use tonic::{Code, Request, Response};
@@ -26,7 +28,6 @@ use tonic::{Code, Request, Response};
 use crate::connection::{Connection, ConnectionError, Headers, Service};
 use crate::payloads::{HasPayloads, LargePayloads};
 
-pub(crate) use calls::register as answer_calls;
 pub use commands::{Recursive, RestartAs};
 pub use entities::{EntitiesCleaned, EntityCleaning, EntityQuery, EntityState};
 pub use error::ClientError;
@@ -39,6 +40,12 @@ pub use purge::{PurgeFilter, Purged};
 pub use query::{InstancePage, InstanceQuery};
 pub use start::{IdReuse, StartRequest};
 pub use state::{InstanceState, Payloads, Status};
+
+/// Adds what answers for clients to the code of a worker.
+pub(crate) fn answer_clients(registry: Registry, client: &Client) -> Registry {
+    let registry = queries::register(registry, client);
+    calls::register(updates::register(registry))
+}
 
 /// How often a read is tried while the scheduler cannot be reached.
 const READ_ATTEMPTS: u32 = 5;

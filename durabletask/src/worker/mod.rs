@@ -27,7 +27,7 @@ use std::time::Duration;
 use durabletask_core::Registry;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::answer_calls;
+use crate::client::{Client, answer_clients};
 use crate::connection::{Connection, ConnectionError, Headers};
 
 use limits::Options;
@@ -169,10 +169,14 @@ impl Worker {
         // on its way in cannot hold them up.
         let intake = Link::new(&self.connection, &headers)?;
         let completions = Link::new(&self.connection, &headers)?;
+        let mut client = Client::new(&self.connection)?;
+        if let Some(payloads) = &self.options.payloads {
+            client = client.with_large_payloads(payloads.clone());
+        }
         let session = stream::Intake::new(
             intake,
             completions,
-            self.registry,
+            Arc::new(answer_clients(Registry::clone(&self.registry), &client)),
             self.options,
             self.health,
         );
@@ -283,7 +287,7 @@ impl WorkerBuilder {
         self.connection.check_supported()?;
         Ok(Worker {
             connection: self.connection,
-            registry: Arc::new(answer_calls(self.registry)),
+            registry: Arc::new(self.registry),
             options: self.options,
             health: Health::new(),
         })

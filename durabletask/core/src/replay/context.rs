@@ -14,14 +14,15 @@ use uuid::Uuid;
 use crate::action::ActionKind;
 use crate::activity::START_TO_CLOSE_TAG;
 use crate::codec;
-use crate::contract::{Activity, Event, Orchestration};
-use crate::error::TaskError;
+use crate::contract::{Activity, Event, Orchestration, Query};
+use crate::error::{Failure, TaskError};
 use crate::history::{ExecutionStarted, ParentInstance, TraceContext};
 use crate::input::InputFor;
 use crate::version::compare_versions;
 
 use super::combinators::{Either, select};
 use super::options::{SubOrchestrationOptions, TaskOptions};
+use super::queries;
 use super::state::Shared;
 use super::tasks::{EventTask, Task, Timer};
 
@@ -181,6 +182,48 @@ impl OrchestrationContext {
             codec::encode(status).map_err(|reason| unwritable("the custom status", reason))?;
         self.shared.call().custom_status = Some(text);
         Ok(())
+    }
+
+    /// From now on, answers this query with `answer`, also once the execution has ended.
+    /// A second handler replaces the first.
+    ///
+    /// Clients ask with `Client::query`. A worker answers by replaying what the history
+    /// records, so `answer` sees the state as of the latest turn, and nothing that it does
+    /// lasts. Say what you answer before the first `await`. It is no step of the
+    /// orchestration: queries can be added to code that runs.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    /// use std::sync::Arc;
+    ///
+    /// use durabletask::{Activity, Failure, OrchestrationContext, Query};
+    ///
+    /// const COPY: Activity<u32, ()> = Activity::new("copy");
+    /// const COPIED: Query<(), u32> = Query::new("copied");
+    ///
+    /// async fn copy_all(ctx: OrchestrationContext, files: u32) -> Result<(), Failure> {
+    ///     let copied = Arc::new(AtomicU32::new(0));
+    ///     let so_far = Arc::clone(&copied);
+    ///     ctx.answer_query(&COPIED, move |()| Ok(so_far.load(Ordering::Relaxed)));
+    ///     for file in 0..files {
+    ///         ctx.call_activity(&COPY, &file).await?;
+    ///         copied.fetch_add(1, Ordering::Relaxed);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = copy_all;
+    /// ```
+    pub fn answer_query<I, O, F>(&self, query: &Query<I, O>, answer: F)
+    where
+        I: DeserializeOwned,
+        O: Serialize,
+        F: Fn(I) -> Result<O, Failure> + Send + Sync + 'static,
+    {
+        let handler = queries::handler(answer);
+        let name = query.shared_name();
+        let replaced = self.shared.call().queries.insert(name, handler);
+        // Outside of the lock: what it holds may ask the context on its way out.
+        drop(replaced);
     }
 
     /// Calls an activity once.

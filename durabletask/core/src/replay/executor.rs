@@ -16,6 +16,7 @@ use crate::registry::{HandlerFuture, Registry};
 
 use super::context::OrchestrationContext;
 use super::mismatch::NON_DETERMINISM;
+use super::queries::QueryError;
 use super::state::{Applied, Runaway, Shared};
 
 /// How often code may wake itself between two events. Combinators do it a few
@@ -226,6 +227,31 @@ impl Execution {
         }
     }
 
+    /// Answers a query from what has been replayed and lived through; nothing that the
+    /// handler does has an effect on the history. The answer is JSON text.
+    ///
+    /// Ask an execution that is not used for turns any more.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError`] if the code has not said that it answers this query, if its handler
+    /// fails or panics, or if the code does otherwise than its history records.
+    pub fn query(&mut self, name: &str, input: Option<&str>) -> Result<String, QueryError> {
+        // The code may be ahead of its record here: the record of a turn is complete once
+        // that has been committed, and not before.
+        self.replay_turn();
+        if let Some(details) = self.aborted() {
+            return Err(QueryError::Failed(details));
+        }
+        let answering = self.shared.lock().queries.find(name)?;
+        let answered = tracing::dispatcher::with_default(&tracing::Dispatch::none(), || {
+            catch_unwind(AssertUnwindSafe(|| answering(input)))
+        });
+        answered
+            .unwrap_or_else(|panic| Err(panic_details(panic.as_ref())))
+            .map_err(QueryError::Failed)
+    }
+
     /// How the code diverges from its history, if that ended the execution.
     #[must_use]
     pub fn divergence(&self) -> Option<FailureDetails> {
@@ -360,6 +386,14 @@ impl Execution {
         } else if self.code.is_some() {
             self.abort(foreign_await());
         }
+    }
+}
+
+impl Drop for Execution {
+    fn drop(&mut self) {
+        // Their handlers may hold the context, which holds the state that holds them.
+        let queries = std::mem::take(&mut self.shared.lock().queries);
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(queries)));
     }
 }
 

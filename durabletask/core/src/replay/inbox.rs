@@ -130,6 +130,20 @@ impl Inbox {
         self.waiters.values().any(|waiter| waiter.waker.is_some())
     }
 
+    /// The events that nobody took whose names satisfy `wanted`, in the order of arrival.
+    pub(crate) fn take_where(&mut self, wanted: impl Fn(&str) -> bool) -> Vec<Raised> {
+        let mut events = Vec::new();
+        self.buffered.retain(|name, buffer| {
+            let take = wanted(name);
+            if take {
+                events.extend(buffer.drain(..));
+            }
+            !take
+        });
+        events.sort_by_key(|event| event.sequence);
+        events
+    }
+
     /// All unconsumed events, in the order of arrival.
     pub(crate) fn take_unprocessed(&mut self) -> Vec<Raised> {
         let mut events: Vec<Raised> = std::mem::take(&mut self.buffered)

@@ -1,7 +1,7 @@
 //! The shared state of one execution: what user code schedules and what the
 //! history answers.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -18,9 +18,11 @@ use crate::retry::RetryPolicy;
 
 use super::entities::EntityCalls;
 use super::inbox::Inbox;
+use super::messages::is_update;
 use super::mismatch::{self, Recorded};
 use super::operations::{Attempts, Detached, Operations, Outcome, Step};
 use super::patches::{self, Patches};
+use super::queries::Queries;
 
 /// The longest single timer. Schedulers bound the delay of a message, so longer
 /// timers are made of chunks, as in the official SDKs.
@@ -131,6 +133,9 @@ pub(crate) struct State {
     pub(crate) inbox: Inbox,
     pub(crate) entities: EntityCalls,
     pub(crate) patches: Patches,
+    pub(crate) queries: Queries,
+    /// Who waits for the answers to the updates that the code has taken.
+    pub(crate) updates: BTreeSet<String>,
     next_id: i32,
     last_recorded_id: Option<i32>,
     uuid_counter: u64,
@@ -603,6 +608,7 @@ impl State {
             .map_or(0, |last| last.saturating_add(1));
         self.next_id = self.next_id.max(beyond_recorded);
         self.release_all();
+        self.end_updates(status == CompletionStatus::ContinuedAsNew);
         let id = self.next_id;
         self.next_id = id.saturating_add(1);
         self.completion = Some(Completion {
@@ -640,11 +646,12 @@ impl State {
         let (result, failure) = (completion.result.clone(), completion.failure.clone());
         let (new_version, keep_events) =
             continuation.map_or((None, false), |next| (next.new_version, next.keep_events));
-        let carryover = if keep_events {
-            self.take_unprocessed()
-        } else {
-            Vec::new()
-        };
+        let mut carryover = Vec::new();
+        if status == CompletionStatus::ContinuedAsNew {
+            carryover = self.take_unprocessed();
+            // Whoever sent an update waits for its answer, so none is dropped.
+            carryover.retain(|(name, _, _)| keep_events || is_update(name));
+        }
         actions.push(OrchestratorAction {
             id,
             kind: ActionKind::Complete {

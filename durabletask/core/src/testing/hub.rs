@@ -17,6 +17,7 @@ use crate::error::{Failure, FailureDetails};
 use crate::history::{ExecutionStarted, HistoryEvent, HistoryPayload};
 use crate::input::InputFor;
 use crate::registry::Registry;
+use crate::replay::UpdateAnswer;
 
 use super::behaviour::Behaviour;
 use super::entities::TestEntities;
@@ -137,6 +138,9 @@ pub struct TestRun<O> {
     pub entities: BTreeMap<EntityId, String>,
     /// The orchestrations that entities started, with their inputs. They are not run.
     pub entity_starts: Vec<(String, Value)>,
+    pub(super) answers: BTreeMap<String, UpdateAnswer>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) instance_id: String,
     output: PhantomData<fn() -> O>,
 }
 
@@ -283,6 +287,9 @@ impl TestHub {
             clock: end.clock,
             entities: world.entities.states,
             entity_starts: world.entities.started,
+            answers: end.answers,
+            registry: Arc::clone(&self.registry),
+            instance_id: self.instance_id.clone(),
             output: PhantomData,
         }
     }

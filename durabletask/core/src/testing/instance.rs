@@ -9,10 +9,11 @@ use serde_json::Value;
 
 use crate::action::{ActionKind, CompletionStatus, OrchestratorAction};
 use crate::activity::ActivityContext;
+use crate::codec;
 use crate::error::{Failure, FailureDetails};
 use crate::history::{ExecutionStarted, HistoryEvent, HistoryPayload, ParentInstance};
 use crate::registry::Registry;
-use crate::replay::{Execution, TurnResult, mismatch};
+use crate::replay::{Execution, TurnResult, UPDATE_ANSWER, UpdateAnswer, mismatch};
 
 use super::behaviour::Behaviour;
 use super::entities::{Sent, TestEntities};
@@ -80,6 +81,8 @@ pub(super) struct Instance {
     later: BTreeMap<(DateTime<Utc>, u8, usize), HistoryPayload>,
     created: usize,
     custom_statuses: Vec<Value>,
+    /// The answers to updates, by their ids.
+    answers: BTreeMap<String, UpdateAnswer>,
 }
 
 /// How a run of an instance ended.
@@ -88,6 +91,7 @@ pub(super) struct End {
     pub(super) output: Option<String>,
     pub(super) failure: Option<FailureDetails>,
     pub(super) custom_statuses: Vec<Value>,
+    pub(super) answers: BTreeMap<String, UpdateAnswer>,
     pub(super) history: Vec<HistoryEvent>,
     pub(super) executions: usize,
     pub(super) clock: DateTime<Utc>,
@@ -114,6 +118,7 @@ impl Instance {
             later: BTreeMap::new(),
             created: 0,
             custom_statuses: Vec::new(),
+            answers: BTreeMap::new(),
         };
         for (after, payload) in deliveries {
             let at = clock
@@ -318,6 +323,11 @@ impl Instance {
                 name,
                 data,
             } => {
+                if name == UPDATE_ANSWER
+                    && let Ok(answer) = codec::decode(data.as_deref())
+                {
+                    self.answers.insert(instance_id.clone(), answer);
+                }
                 if instance_id == self.instance_id {
                     self.ready.push(HistoryPayload::EventRaised {
                         name: name.clone(),
@@ -494,6 +504,7 @@ impl Instance {
             output,
             failure,
             custom_statuses: self.custom_statuses,
+            answers: self.answers,
             history: self.history,
             executions: self.executions,
             clock: self.clock,

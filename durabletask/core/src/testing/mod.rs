@@ -11,6 +11,7 @@ mod builder;
 mod entities;
 mod hub;
 mod instance;
+mod questions;
 mod stored;
 
 use chrono::{DateTime, Utc};

@@ -1,15 +1,19 @@
-//! External events: waiting, buffering, deadlines, sending, custom status.
+//! External events: waiting, buffering, deadlines, sending, custom status, queries and
+//! updates.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use durabletask::client::Status;
 use durabletask::orchestration::{ContinueAsNew, UnprocessedEvents};
 use durabletask::{
-    Either, Event, Failure, Orchestration, OrchestrationContext, Outcome, Registry, select,
+    ClientError, Either, Event, Failure, Orchestration, OrchestrationContext, Outcome, Query,
+    Registry, Update, select,
 };
 
 use super::{Feature, row};
-use crate::backend::Hub;
+use crate::backend::{DEADLINE, Hub};
 
 pub fn features() -> Vec<Feature> {
     vec![
@@ -19,6 +23,8 @@ pub fn features() -> Vec<Feature> {
         row!("continue-as-new", generations_registry, continue_as_new),
         row!("continue-dropping", generations_registry, continue_dropping),
         row!("custom-status", reporter_registry, custom_status),
+        row!("query-running", cart_registry, query_running),
+        row!("update", cart_registry, update),
         row!("suspend-resume", collect_registry, suspend_resume),
     ]
 }
@@ -200,4 +206,66 @@ async fn custom_status(hub: Hub) {
     hub.client.raise_event(&id, &ITEM, &1).await.unwrap();
     let state = hub.end(&id).await;
     assert_eq!(state.custom_status::<String>().unwrap(), "two");
+}
+
+const ADD: Update<u32, u32> = Update::new("add");
+const ITEMS: Query<(), u32> = Query::new("items");
+const CART: Orchestration<u32, u32> = Orchestration::new("cart");
+
+/// Takes items until it is full.
+async fn cart(ctx: OrchestrationContext, room: u32) -> Result<u32, Failure> {
+    let items = Arc::new(AtomicU32::new(0));
+    let present = Arc::clone(&items);
+    ctx.answer_query(&ITEMS, move |()| Ok(present.load(Ordering::Relaxed)));
+    loop {
+        let (count, reply) = ctx.wait_for_update(&ADD).await;
+        let wanted = items.load(Ordering::Relaxed) + count;
+        if wanted > room {
+            reply.refuse(Failure::new(
+                "NoRoom",
+                format!("{wanted} are more than {room}"),
+            ));
+            continue;
+        }
+        items.store(wanted, Ordering::Relaxed);
+        reply.accept(&wanted)?;
+        if wanted == room {
+            return Ok(wanted);
+        }
+    }
+}
+
+fn cart_registry() -> Registry {
+    Registry::new().orchestration(&CART, cart)
+}
+
+async fn query_running(hub: Hub) {
+    let id = hub.start(&CART, &3).await;
+    hub.begun(&id).await;
+    let query = hub.client.query(&id, &ITEMS, &(), DEADLINE).await;
+    assert_eq!(query, Ok(0));
+    let other = Query::<(), u32>::new("other");
+    let query = hub.client.query(&id, &other, &(), DEADLINE).await;
+    assert!(
+        matches!(&query, Err(ClientError::NoSuchQuery { known, .. }) if known == &["items"]),
+        "{query:?}"
+    );
+}
+
+async fn update(hub: Hub) {
+    let id = hub.start(&CART, &3).await;
+    let update = async |count| hub.client.update(&id, &ADD, &count, DEADLINE).await;
+    assert_eq!(update(2).await, Ok(2));
+    let refused = update(2).await;
+    assert!(
+        matches!(&refused, Err(ClientError::Refused { failure, .. }) if failure.error_type == "NoRoom"),
+        "{refused:?}"
+    );
+    assert_eq!(update(1).await, Ok(3));
+    assert_eq!(hub.output::<u32>(&id).await, 3);
+    let late = update(1).await;
+    assert!(
+        matches!(late, Err(ClientError::InvalidState(_))),
+        "{late:?}"
+    );
 }
