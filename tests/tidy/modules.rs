@@ -45,9 +45,7 @@ const CIRCLES: &[(&str, &str, &[&str])] = &[
     (
         "scheduler/src",
         "dispatch",
-        &[
-            "chunks", "entities", "gone", "lanes", "setbacks", "state", "trace",
-        ],
+        &["chunks", "entities", "gone", "lanes", "setbacks", "state"],
     ),
     (
         "scheduler/src",

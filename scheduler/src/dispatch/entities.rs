@@ -81,7 +81,14 @@ impl State {
             None => {
                 self.meter(header.hub, Kind::Entity);
                 slot_queued(self, key);
-                trace::queued(header.hub, Kind::Entity, name, &header.id);
+                let queued = trace::Item {
+                    hub: header.hub,
+                    kind: Kind::Entity,
+                    name,
+                    owner: trace::Owner::Id(&header.id),
+                    task_id: None,
+                };
+                queued.queued();
                 let hub = self.hubs.entry(header.hub).or_default();
                 hub.entities.push(Lane::named(name), waits, key);
             }
@@ -118,7 +125,7 @@ impl State {
             completing: false,
             bytes: 0,
         };
-        trace::handed_out(lease, &given, waited);
+        given.named(lease).handed_out(waited);
         self.leases.insert(lease, given);
         // As for turns, this only fails for a stream that is ending.
         let _ = stream.sender.try_send(Assignment::Entity { lease, header });

@@ -7,7 +7,6 @@ use prost::Message;
 
 use super::setbacks::Why;
 use super::state::{ActivityItem, Held, Lease, State};
-use super::trace;
 use super::{Claim, ClaimedActivity, ClaimedTurn, Events, Settled};
 use crate::store::Header;
 
@@ -122,11 +121,11 @@ impl State {
                     return;
                 };
                 if how == Settled::Applied {
-                    trace::completed(id, &lease);
+                    lease.named(id).completed();
                     self.meter(lease.hub, lease.held.kind())
                         .completed(lease.since.elapsed());
                 } else {
-                    trace::dropped(id, &lease);
+                    lease.named(id).dropped();
                 }
                 // If its item was removed, the completion is dropped like one that
                 // arrives later.
@@ -184,7 +183,7 @@ impl State {
             return false;
         };
         self.meter(lease.hub, lease.held.kind()).returned();
-        trace::returned(id, &lease, why);
+        lease.named(id).returned(why.text());
         self.set_back(&lease, why);
         if let Held::Activity(item) = &lease.held {
             self.paces.came_back(lease.hub, &item.lane.name);

@@ -158,7 +158,7 @@ impl State {
             self.meter(lease.hub, Kind::Orchestration)
                 .completed(lease.since.elapsed());
             if let Some(id) = lease_id {
-                trace::completed(id, &lease);
+                lease.named(id).completed();
                 self.applied.put(id, ());
                 // A worker holds an instance as its history was before a rewind.
                 if matches!(after, After::Ended | After::Rewound) {
@@ -250,12 +250,14 @@ impl State {
                 // From now on the kind is reported, even before anything is dispatched.
                 self.meter(header.hub, Kind::Orchestration);
                 slot_queued(&mut self.slots, key);
-                trace::queued(
-                    header.hub,
-                    Kind::Orchestration,
-                    &header.name,
-                    &header.instance_id,
-                );
+                let queued = trace::Item {
+                    hub: header.hub,
+                    kind: Kind::Orchestration,
+                    name: &header.name,
+                    owner: trace::Owner::Id(&header.instance_id),
+                    task_id: None,
+                };
+                queued.queued();
                 let hub = self.hubs.entry(header.hub).or_default();
                 let lane = Lane::turn(&header.name, header.version.as_deref());
                 hub.turns.push(lane, waits, key);
@@ -285,7 +287,7 @@ impl State {
 
     pub(super) fn queue_activity(&mut self, hub: i64, item: ActivityItem) {
         self.meter(hub, Kind::Activity);
-        trace::activity_queued(hub, &item.lane, &item);
+        item.named(hub).queued();
         let waits = self.setbacks.waits(Item::Activity(item.id));
         let queues = self.hubs.entry(hub).or_default();
         queues.activities.push(item.lane.clone(), waits, item);

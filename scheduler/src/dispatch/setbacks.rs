@@ -61,6 +61,20 @@ pub(crate) enum Why {
     Unread,
 }
 
+impl Why {
+    /// For people.
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::AsksAgain => "the worker needs the whole history or state",
+            Self::Abandoned => "the worker abandoned it",
+            Self::TooLarge => "its message is too large for the worker",
+            Self::Lost => "the worker's stream ended",
+            Self::Suspected => "the worker's stream ended, perhaps because of its size",
+            Self::Unread => "it could not be read from the database",
+        }
+    }
+}
+
 /// The streams that an item is kept from until its delay is over. Part of its lane, so that items
 /// with equal delays are found together, in the order in which they are due.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -18,6 +18,7 @@ use super::gone::Gone;
 use super::lanes::{Filters, Lane, Lanes};
 use super::pace::Paces;
 use super::setbacks::Setbacks;
+use super::trace;
 use super::workers::{Share, WorkerIdentity, WorkerView};
 use super::{Assignment, Events};
 use crate::clock::Clock;
@@ -77,6 +78,53 @@ pub(super) struct Lease {
     pub(super) completing: bool,
     /// The size of its message if that was large, otherwise 0.
     pub(super) bytes: usize,
+}
+
+impl ActivityItem {
+    /// How the log names it.
+    pub(super) fn named(&self, hub: i64) -> trace::Item<'_> {
+        let instance = self
+            .request
+            .as_ref()
+            .and_then(|request| request.orchestration_instance.as_ref());
+        trace::Item {
+            hub,
+            kind: Kind::Activity,
+            name: &self.lane.name,
+            owner: instance.map_or(trace::Owner::Key(self.instance), |instance| {
+                trace::Owner::Id(&instance.instance_id)
+            }),
+            task_id: self.request.as_ref().map(|request| request.task_id),
+        }
+    }
+}
+
+impl Lease {
+    /// How the log names it under its number.
+    pub(super) fn named(&self, id: u64) -> trace::Holding<'_> {
+        let whole = |kind, name, owner| trace::Item {
+            hub: self.hub,
+            kind,
+            name,
+            owner: trace::Owner::Id(owner),
+            task_id: None,
+        };
+        trace::Holding {
+            item: match &self.held {
+                Held::Turn { header, .. } => {
+                    whole(Kind::Orchestration, &*header.name, &*header.instance_id)
+                }
+                Held::Activity(item) => item.named(self.hub),
+                Held::Entity(entity) => {
+                    let id = &*entity.header.id;
+                    whole(Kind::Entity, entity_name(id), id)
+                }
+            },
+            lease: id,
+            stream: self.stream,
+            since: self.since,
+        }
+    }
 }
 
 #[derive(Debug)]

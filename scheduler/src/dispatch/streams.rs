@@ -13,7 +13,6 @@ use super::lanes::Filters;
 use super::pace::Readiness;
 use super::setbacks::{SUSPECT_BYTES, Why};
 use super::state::{ActivityItem, Held, Lease, MAX_WINDOW, State, Stream};
-use super::trace;
 use super::workers::WorkerIdentity;
 use super::{Assignment, Events, turn_start};
 use crate::metrics::Kind;
@@ -86,7 +85,7 @@ impl State {
             completing: false,
             bytes: 0,
         };
-        trace::handed_out(lease, &given, waited);
+        given.named(lease).handed_out(waited);
         self.leases.insert(lease, given);
         // The channel has room for the whole window; sending only fails for a stream that
         // is ending, which returns its leases itself.
@@ -143,7 +142,7 @@ impl State {
             completing: false,
             bytes: 0,
         };
-        trace::handed_out(lease, &given, waited);
+        given.named(lease).handed_out(waited);
         self.leases.insert(lease, given);
         let _ = stream.sender.try_send(assignment);
     }
