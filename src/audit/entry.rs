@@ -66,67 +66,67 @@ pub enum Action {
     Terminate,
     /// Read an account's code.
     ReadCode,
-    /// Was given one of an account's recovery codes.
+    /// Took one of an account's recovery codes.
     TakeRecoveryCode,
-    /// Had a code checked.
+    /// Checked a code.
     VerifyCode,
-    /// Called an account something else.
+    /// Renamed an account.
     Rename,
-    /// Put an account into another group, or under other tags.
+    /// Changed an account's group or tags.
     File,
-    /// Said that another service accepts an account's codes.
+    /// Proved that another service accepts an account's codes.
     Prove,
-    /// Disabled an account.
+    /// Removed an account.
     Delete,
-    /// Brought a deleted account back.
+    /// Restored a removed account.
     Restore,
     /// Opened a browser session.
     LogIn,
-    /// Ended one's own browser session.
+    /// Ended a browser session.
     LogOut,
-    /// Made a link that logs a browser in.
+    /// Created a link that logs a browser in.
     MakeLoginLink,
-    /// Made an API key.
+    /// Created an API key.
     CreateKey,
     /// Revoked an API key.
     RevokeKey,
-    /// Made a key that mandates are signed with from then on.
+    /// Created a new key to sign mandates with.
     RotateMandateKey,
-    /// Let nothing count any more that a key has signed.
+    /// Retired a key that signed mandates.
     RetireMandateKey,
-    /// A key was renewed under the same name.
+    /// Rotated an API key.
     RotateKey,
-    /// Let a key read an account.
+    /// Granted an account to a caller or group.
     Grant,
-    /// Took that back.
+    /// Removed a grant.
     Withdraw,
-    /// Asked to read an account's codes for a while.
+    /// Requested to read an account's codes.
     RequestRead,
-    /// Asked for an account's URI.
+    /// Requested to export an account.
     RequestExport,
-    /// Asked to hand an account to another installation.
+    /// Requested to transfer an account to another installation.
     RequestTransfer,
-    /// Asked to destroy an account.
+    /// Requested to delete an account.
     RequestDelete,
-    /// Asked for an account's recovery codes to be set.
+    /// Requested to set an account's recovery codes.
     RequestRecoveryCodes,
-    /// Took a request back, or stopped what it had started.
+    /// Canceled a request, or stopped a removal.
     CancelRequest,
-    /// Was given an account's URI.
+    /// Exported an account.
     Export,
-    /// Set whether an account's codes are read with an approval only.
+    /// Set whether reading an account's codes requires approval.
     Guard,
-    /// Read this record.
+    /// Read the audit log.
     ReadAudit,
-    /// Was given a link that opens the task hub's dashboard.
+    /// Created a link that opens the task hub's dashboard.
     OpenDashboard,
-    /// Let the record continue although entries that it had are missing.
+    /// Accepted that entries of the audit log are missing.
     AcceptLoss,
-    /// Gave a secret of the installation another value.
+    /// Rotated a secret of the installation.
     RotateSecret,
-    /// Moved old entries of this record into an archive.
+    /// Moved old entries of the audit log into an archive.
     ArchiveAudit,
-    /// Made a backup of the installation.
+    /// Backed up the installation.
     Backup,
     /// Restored the installation from a backup.
     RestoreBackup,

@@ -52,7 +52,7 @@ pub struct TlsFiles {
 
 /// Addresses, one by one or by the bits that they begin with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Networks(Vec<(IpAddr, u8)>);
+pub struct Networks(pub(super) Vec<(IpAddr, u8)>);
 
 impl Networks {
     /// Whether an address is among them.

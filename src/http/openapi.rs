@@ -25,7 +25,9 @@ use super::edge::problem_code::ProblemCode;
 use crate::access::COOKIE;
 
 /// What an operation answers in any case.
-const ALWAYS: [ProblemCode; 4] = [
+const ALWAYS: [ProblemCode; 5] = [
+    // A parameter that the operation does not have.
+    ProblemCode::InvalidParameter,
     ProblemCode::Busy,
     ProblemCode::RateLimited,
     ProblemCode::Timeout,
@@ -33,7 +35,7 @@ const ALWAYS: [ProblemCode; 4] = [
 ];
 /// What an operation answers that needs a caller. One without any role is known, and may
 /// nothing.
-const CALLER: [ProblemCode; 11] = [
+const CALLER: [ProblemCode; 10] = [
     ProblemCode::Unauthenticated,
     ProblemCode::TokenExpired,
     ProblemCode::TokenNotYetValid,
@@ -44,8 +46,6 @@ const CALLER: [ProblemCode; 11] = [
     ProblemCode::SessionAmbiguous,
     ProblemCode::SessionChanged,
     ProblemCode::RoleMissing,
-    // A parameter that the operation does not have.
-    ProblemCode::InvalidParameter,
 ];
 /// What an operation answers when it takes a body.
 const BODY: [ProblemCode; 5] = [

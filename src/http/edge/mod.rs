@@ -14,6 +14,7 @@ pub(crate) mod facts;
 pub(crate) mod form;
 pub(crate) mod hand;
 pub(crate) mod idempotency;
+mod key_problem;
 pub(crate) mod limits;
 pub(crate) mod mandate_problem;
 pub(crate) mod names;
